@@ -1,0 +1,154 @@
+"""Folders and files that stages leave to each other: atomic writes, hashes, run folders.
+
+A run folder holds `config.yaml` (fully resolved), `run.json` (how and where it was made) and what the stage adds to it.
+Everything is written under a temporary name and renamed, so that a killed process leaves the old file whole.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from surgvl.errors import ConfigError, DataError
+
+PACKAGES = ("surgvl", "torch", "transformers", "open_clip_torch", "lightning", "faiss-cpu", "av", "numpy")
+
+
+@contextlib.contextmanager
+def atomic(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it otherwise."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write indented JSON atomically; NaN is refused, because JSON has none."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: the file is absent or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is not there: check the path, or run the stage that writes it") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not JSON ({error}): write it again") from error
+
+
+def append_jsonl(path: Path | str, row: Mapping[str, Any]) -> None:
+    """Append one JSON line; a line is one write, so that a killed process leaves at most one broken last line."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def file_hash(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, 16 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of a text, 16 hex digits."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def prepare_out(out: Path | str, resume: bool = False) -> Path:
+    """Make an output folder; refuse one that already holds files unless the stage is to go on in it.
+
+    Raises:
+        ConfigError: the folder is not empty and `resume` is false, or it is a file.
+    """
+    out = Path(out)
+    if out.is_file():
+        raise ConfigError(f"--out {out} is a file: give a folder")
+    if out.is_dir() and any(out.iterdir()) and not resume:
+        raise ConfigError(f"--out {out} is not empty: give another folder, or --resume to go on in it")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def commit() -> str:
+    """The checkout's commit, `-dirty` where tracked files differ, or `unknown` outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        call = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
+        done = subprocess.run(call, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+    return "unknown"
+
+
+def command_line() -> str:
+    """The command as it was typed, for tables and run.json."""
+    return shlex.join(["surgvl", *sys.argv[1:]])
+
+
+def write_run(
+    out: Path | str,
+    config: Mapping[str, Any],
+    seed: int,
+    device: str,
+    data_hash: str = "",
+    pretraining_video_ids: Sequence[str] = (),
+    **facts: Any,
+) -> None:
+    """Write `config.yaml` and `run.json` of a run folder.
+
+    Args:
+        out: the run folder.
+        config: every argument of the command, resolved; plain values and paths.
+        seed: the seed of the run.
+        device: where it ran, such as `cpu`.
+        data_hash: hash of the manifest that was read.
+        pretraining_video_ids: ids the encoder has seen, handed from stage to stage for the leakage check.
+        facts: further JSON values worth keeping.
+    """
+    plain = {key: str(value) if isinstance(value, Path) else value for key, value in config.items()}
+    write_text(Path(out) / "config.yaml", yaml.safe_dump(plain, sort_keys=False))
+    versions = {}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    record = {
+        "command": command_line(),
+        "commit": commit(),
+        "seed": seed,
+        "device": device,
+        "python": platform.python_version(),
+        "packages": versions,
+        "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "data_hash": data_hash,
+        "pretraining_video_ids": sorted(set(pretraining_video_ids)),
+        **facts,
+    }
+    write_json(Path(out) / "run.json", record)
