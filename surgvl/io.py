@@ -11,9 +11,9 @@ import os
 import platform
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,17 @@ import yaml
 
 from surgvl.errors import ConfigError, DataError
 
+
+@dataclass(frozen=True)
+class Invocation:
+    """The command that is running: its words, and all its arguments as YAML."""
+
+    words: Sequence[str]
+    config: str
+
+
+# Set by the command line around a command; None when a stage is called from Python.
+INVOCATION: Invocation | None = None
 PACKAGES = ("surgvl", "torch", "transformers", "open_clip_torch", "lightning", "faiss-cpu", "av", "numpy")
 
 
@@ -109,8 +120,8 @@ def commit() -> str:
 
 
 def command_line() -> str:
-    """The command as it was typed, for tables and run.json."""
-    return shlex.join(["surgvl", *sys.argv[1:]])
+    """The command as it was typed, for tables and run.json; `python` when a stage is called from Python."""
+    return shlex.join(INVOCATION.words) if INVOCATION else "python"
 
 
 def write_run(
@@ -126,7 +137,7 @@ def write_run(
 
     Args:
         out: the run folder.
-        config: every argument of the command, resolved; plain values and paths.
+        config: every argument of the stage, plain values and paths; a command that was typed is recorded by its own words.
         seed: the seed of the run.
         device: where it ran, such as `cpu`.
         data_hash: hash of the manifest that was read.
@@ -134,7 +145,7 @@ def write_run(
         facts: further JSON values worth keeping.
     """
     plain = {key: str(value) if isinstance(value, Path) else value for key, value in config.items()}
-    write_text(Path(out) / "config.yaml", yaml.safe_dump(plain, sort_keys=False))
+    write_text(Path(out) / "config.yaml", INVOCATION.config if INVOCATION else yaml.safe_dump(plain, sort_keys=False))
     versions = {}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -1,0 +1,1 @@
+"""Data sets, their public layouts and labels, and the manifest they all become."""

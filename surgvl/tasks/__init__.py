@@ -1,0 +1,1 @@
+"""Benchmark tasks: predictions in, results out, no model inside."""

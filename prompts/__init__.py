@@ -1,0 +1,191 @@
+"""Prompt sets: what is asked of the shared space of video and text, as YAML that a surgeon can read and correct.
+
+A set lists classes by id and name, each with one sentence or several; a class's vector is the mean over its sentences
+(Radford et al., arXiv 2103.00020, section 3.1.4). Triplet sets are composed: words for instruments, verbs and targets,
+and templates that join them. Prompts meet a data set's labels by name, never by their line in a file.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from surgvl.errors import ConfigError, DataError
+from surgvl.prompts.strict_yaml import Located
+from surgvl.vocabulary import INSTRUMENTS, TARGETS, TRIPLETS, VERBS
+
+__all__ = ["PromptClass", "PromptSet", "load", "names"]
+
+_FOLDER = Path(__file__).resolve().parent
+Text = Annotated[str, Field(strict=True, min_length=1, pattern=r"^\S(.*\S)?$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PromptClass(_Strict):
+    """One class: its id, its official name, other spellings of the name, and the sentences that stand for it."""
+
+    id: Annotated[int, Field(strict=True, ge=0)]
+    name: Text
+    aliases: tuple[Text, ...] = ()
+    prompts: Annotated[tuple[Text, ...], Field(min_length=1)]
+
+
+class _Head(_Strict):
+    name: Annotated[str, Field(strict=True, pattern=r"^[a-z0-9]+(_[a-z0-9]+)*$")]
+    version: Annotated[int, Field(strict=True, ge=1)]
+    task: Text
+    dataset: Text
+    source: Text
+    licence: Text
+    language: Text
+    notes: str = ""
+
+
+class PromptSet(_Head):
+    """A named, versioned set of prompts.
+
+    Attributes:
+        name: file name without `.yaml`; lower case, digits and underscores.
+        version: raised when a sentence changes, because scores change with it.
+        task: `phase`, `triplet`, ...
+        dataset: whose classes they are.
+        source: where the sentences come from.
+        licence: of the sentences.
+        language: of the sentences, such as `en`.
+        notes: anything a reader should know.
+        classes: in id order, ids 0 ... C-1.
+    """
+
+    classes: Annotated[tuple[PromptClass, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (ids := [row.id for row in self.classes]) != list(range(len(ids))):
+            raise ValueError(f"class ids are {ids[:12]}: they must count up from 0 without gaps, in order")
+        _unique("class name", [name for row in self.classes for name in (row.name, *row.aliases)])
+        _unique("prompt", [prompt.casefold() for row in self.classes for prompt in row.prompts])
+        return self
+
+    def texts(self) -> list[tuple[int, str, str]]:
+        """All prompts as (class id, class name, prompt), in class order."""
+        return [(row.id, row.name, prompt) for row in self.classes for prompt in row.prompts]
+
+    def align(self, labels: list[str] | tuple[str, ...]) -> "PromptSet":
+        """The same set with its classes in the order (and spelling) of a data set's label list.
+
+        Raises:
+            DataError: the names differ; the message lists those that only one side has.
+        """
+        spelt = {name: row for row in self.classes for name in (row.name, *row.aliases)}
+        rows = [spelt[label] for label in labels if label in spelt]
+        extra = [label for label in labels if label not in spelt]
+        missing = [row.name for row in self.classes if row not in rows]
+        if extra or missing or len(rows) != len(self.classes):
+            raise DataError(
+                f"prompt set {self.name!r} ({len(self.classes)} classes) does not fit the {len(labels)} labels: "
+                f"only the labels have {extra}, only the prompts have {missing}: take another set or correct the names"
+            )
+        moved = (
+            PromptClass(id=at, name=label, prompts=row.prompts)
+            for at, (label, row) in enumerate(zip(labels, rows, strict=True))
+        )
+        return self.model_copy(update={"classes": tuple(moved)})
+
+
+class _Verb(_Strict):
+    base: Text
+    third: Text
+    ing: Text
+
+
+class _Words(_Strict):
+    instrument: dict[str, Text]
+    plural: tuple[Text, ...] = ()
+    verb: dict[str, _Verb]
+    target: dict[str, Text]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for kind, given, needed in (
+            ("instrument", self.instrument, INSTRUMENTS),
+            ("verb", self.verb, VERBS[:-1]),
+            ("target", self.target, TARGETS[:-1]),
+        ):
+            if difference := sorted(set(given) ^ set(needed)):
+                raise ValueError(f"words for {kind}: {difference} are missing or unknown; needed are {list(needed)}")
+        if unknown := sorted(set(self.plural) - set(INSTRUMENTS)):
+            raise ValueError(f"plural: {unknown} are no instruments; allowed are {list(INSTRUMENTS)}")
+        return self
+
+
+class _Composed(_Head):
+    words: _Words
+    templates: Annotated[tuple[Text, ...], Field(min_length=1)]
+    null_templates: Annotated[tuple[Text, ...], Field(min_length=1)]
+
+    def compose(self) -> dict[str, Any]:
+        """The head with `classes` instead of words and templates."""
+        classes = []
+        for at, (instrument, verb, target) in enumerate(TRIPLETS):
+            plural = instrument in self.words.plural
+            fields = {"instrument": self.words.instrument[instrument], "is": "are" if plural else "is"}
+            templates = self.null_templates
+            if verb != "null_verb":
+                templates = self.templates
+                word = self.words.verb[verb]
+                third = word.base if plural else word.third
+                fields |= {"verb": word.base, "verb_third": third, "verb_ing": word.ing}
+                fields["target"] = self.words.target[target]
+            try:
+                prompts = tuple(template.format_map(fields) for template in templates)
+            except (KeyError, ValueError, IndexError, AttributeError) as error:
+                raise ValueError(f"a template of {','.join((instrument, verb, target))} fails on {error}") from error
+            classes.append({"id": at, "name": f"{instrument},{verb},{target}", "prompts": prompts})
+        return self.model_dump(exclude={"words", "templates", "null_templates"}) | {"classes": classes}
+
+
+def names() -> list[str]:
+    """Prompt sets that come with surgvl."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def load(name_or_path: str | Path) -> PromptSet:
+    """Read a prompt set by its name, or a file of one's own by its path (ending in .yaml).
+
+    Raises:
+        ConfigError: no set of that name and no such file.
+        DataError: the file is not a prompt set; the message names file and line.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in {".yaml", ".yml"}:
+        if str(name_or_path) not in names():
+            near = difflib.get_close_matches(str(name_or_path), names(), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "choose one, or give the path of a .yaml file"
+            raise ConfigError(f"unknown prompt set {str(name_or_path)!r}; there are {', '.join(names())}: {hint}")
+        path = _FOLDER / f"{name_or_path}.yaml"
+    file = Located(path)
+    composed = "templates" in file.value
+    try:
+        if composed:
+            return PromptSet.model_validate(_Composed.model_validate(file.value).compose())
+        return PromptSet.model_validate(file.value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = first["loc"]
+        what = ": ".join(filter(None, (".".join(map(str, place)), first["msg"].removeprefix("Value error, "))))
+        given = f" (given {first['input']!r})" if isinstance(first["input"], str | int) else ""
+        raise DataError(f"{path}, line {file.line(place)}: {what}{given}: correct the file") from error
+    except ValueError as error:
+        raise DataError(f"{path}, line {file.line(('templates',))}: {error}: correct the file") from error
+
+
+def _unique(what: str, given: list[str]) -> None:
+    seen: set[str] = set()
+    for text in given:
+        if text in seen:
+            raise ValueError(f"{what} {text!r} is there twice: each stands for one class")
+        seen.add(text)

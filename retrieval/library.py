@@ -1,0 +1,298 @@
+"""A library of moments: an index folder that can be searched, added to, and cleared of a video.
+
+Every vector in `index.faiss` has its row in `moments.sqlite`, whenever the process is killed: adding commits rows first
+and then replaces `index.faiss`; deleting replaces `index.faiss` first and then commits. What a kill can leave are rows
+without vectors: they are never found, `unfinished` names their videos, and the next write takes them out.
+"""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surgvl.data.manifest import Manifest
+from surgvl.errors import ConfigError, DataError
+from surgvl.retrieval.faiss_flat import FaissFlat
+from surgvl.retrieval.folder import INDEX_FILE, Head, create_files, open_files, stamp, write_head
+from surgvl.retrieval.moments import Moment, merge
+from surgvl.retrieval.store import Row, Store, moment_id
+from surgvl.vectors import Vectors, unit
+
+__all__ = ["Library", "Moment"]
+
+
+class Library:
+    """An open index folder; methods may be called from several threads. Make one with `create` or `open`.
+
+    Attributes:
+        folder: the index folder.
+        model: model folder that made the vectors.
+        model_hash: its hash; vectors of another encoder are refused.
+        dim: width E of the vectors.
+    """
+
+    def __init__(self, folder: Path, head: Head, index: FaissFlat, store: Store) -> None:
+        self.folder, self._head, self._index, self._store = folder, head, index, store
+        self.model, self.model_hash, self.dim = head.model, head.model_hash, head.dim
+        self._lock = threading.RLock()
+        self._stamp = stamp(folder)
+        self._filters: dict[tuple[str | None, ...], NDArray[np.int64]] = {}
+
+    @classmethod
+    def create(cls, folder: Path | str, model: str, model_hash: str, dim: int) -> Self:
+        """Make an empty library.
+
+        Raises:
+            ConfigError: there is one already.
+        """
+        head = Head(model=model, model_hash=model_hash, dim=dim, count=0)
+        return cls(Path(folder), head, *create_files(Path(folder), head))
+
+    @classmethod
+    def open(cls, folder: Path | str, model_hash: str | None = None) -> Self:
+        """Open an index folder.
+
+        Args:
+            folder: what `create` made.
+            model_hash: hash of the encoder that queries will come from; None where it is not known.
+
+        Raises:
+            DataError: not an index folder, files that do not belong together, or an index of another encoder.
+        """
+        library = cls(Path(folder), *open_files(Path(folder)))
+        if model_hash is not None and model_hash != library.model_hash:
+            library.close()
+            library.check_model(model_hash, "the query's model")
+        return library
+
+    def close(self) -> None:
+        """Close the table."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def check_model(self, model_hash: str, whose: str) -> None:
+        """Refuse another encoder.
+
+        Raises:
+            DataError: the hashes differ.
+        """
+        if model_hash != self.model_hash:
+            raise DataError(
+                f"{self.folder} was made with model {self.model} ({self.model_hash}), {whose} is {model_hash}: "
+                "vectors of two models cannot be compared; use that model or make another index"
+            )
+
+    def counts(self, column: str) -> dict[str, int]:
+        """Number of vectors for each value of `video_id`, `procedure` or `source`."""
+        return self._store.counts(column)
+
+    def unfinished(self) -> list[str]:
+        """Videos of which an interrupted write left rows without vectors; add or delete them again."""
+        with self._lock:
+            orphans = np.setdiff1d(self._store.ids(), self._index.ids)
+            return sorted({row.video_id for row in self._store.rows(orphans).values()})
+
+    # ---- writing
+
+    def add_vectors(self, vectors: Vectors, manifest: Manifest) -> int:
+        """Add the clips of a vectors folder; all clips of a video that is already there are replaced.
+
+        Windows that the ends of a video pushed onto the same stretch are one moment: the first of them is kept.
+
+        Args:
+            vectors: from the encoder of this library.
+            manifest: gives path, procedure and source of each video.
+
+        Returns:
+            Number of vectors added.
+
+        Raises:
+            DataError: another encoder or width, a video without a row in the manifest, a vector of zeros.
+        """
+        self.check_model(vectors.meta.model_hash, f"that of {vectors.folder}")
+        if vectors.vectors.shape[1:] != (self.dim,):
+            raise DataError(f"{vectors.folder} has vectors of shape {vectors.vectors.shape}, not [N, {self.dim}]")
+        if (flat := ~np.any(vectors.vectors, axis=1)).any():
+            raise DataError(f"{vectors.folder}, row {int(flat.argmax())}: the vector is zero: check the model")
+        every = self._rows(vectors, manifest)
+        ids, first = np.unique(np.array([row.id for row in every], np.int64), return_index=True)
+        rows = [every[at] for at in first]
+        with self._lock:
+            self._check_stamp()
+            self._drop_orphans()
+            videos = dict.fromkeys(vectors.video_ids)
+            old = np.concatenate([self._store.ids(video=name) for name in videos] or [ids[:0]])
+            self._store.put(rows)
+            self._replace(old, unit(vectors.vectors[first]), ids)
+            self._store.delete(np.setdiff1d(old, ids).tolist())
+            self._finish()
+        return len(rows)
+
+    def delete_video(self, video_id: str) -> int:
+        """Take a video out. Returns the number of its vectors.
+
+        Raises:
+            DataError: it is not in the library.
+        """
+        with self._lock:
+            self._check_stamp()
+            ids = self._store.ids(video=video_id)
+            if not len(ids):
+                raise DataError(f"video {video_id!r} is not in {self.folder}: `surgvl search` shows what is")
+            count = len(self)
+            self._replace(ids, np.zeros((0, self.dim), np.float32), ids[:0])
+            self._store.delete(ids.tolist())
+            self._drop_orphans()
+            self._finish()
+            return count - len(self)
+
+    def _rows(self, vectors: Vectors, manifest: Manifest) -> list[Row]:
+        facts = {}
+        for name in dict.fromkeys(vectors.video_ids):
+            row = manifest.video(name)
+            facts[name] = (str(manifest.root / row.path) if row.path else "", row.procedure, row.source)
+        return [
+            Row(moment_id(name, start, end, self.model_hash), name, facts[name][0], start, end, *facts[name][1:])
+            for name, start, end in zip(
+                vectors.video_ids, vectors.start_s.tolist(), vectors.end_s.tolist(), strict=True
+            )
+        ]
+
+    def _drop_orphans(self) -> None:
+        orphans = np.setdiff1d(self._store.ids(), self._index.ids)
+        if len(orphans):
+            self._store.delete(orphans.tolist())
+
+    def _replace(self, old: NDArray[np.int64], vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
+        """Exchange vectors in memory and in the file; where the file cannot be written, neither changes."""
+        self._index.remove(old)
+        self._index.add(vectors, ids)
+        try:
+            self._index.save(self.folder / INDEX_FILE)
+        except DataError:
+            self._index = FaissFlat.load(self.folder / INDEX_FILE)
+            raise
+        self._stamp = stamp(self.folder)
+
+    def _finish(self) -> None:
+        self._filters.clear()
+        self._head = self._head.model_copy(update={"count": len(self)})
+        write_head(self.folder, self._head)
+
+    def _check_stamp(self) -> None:
+        if stamp(self.folder) != self._stamp:
+            raise DataError(f"{self.folder} was changed by another process since it was opened: open it again")
+
+    # ---- searching
+
+    def search(
+        self,
+        vector: ArrayLike,
+        k: int,
+        video: str | None = None,
+        procedure: str | None = None,
+        source: str | None = None,
+        exclude: tuple[str, float, float] | None = None,
+    ) -> list[Moment]:
+        """The k moments most like a vector, best first; fewer where there are no more.
+
+        Args:
+            vector: [E] of this library's encoder; any length above 0.
+            k: number of distinct moments (see moments.merge).
+            video: only in this video.
+            procedure: only in videos of this procedure.
+            source: only in videos of this data set.
+            exclude: (video_id, start_s, end_s): nothing that overlaps this stretch, such as the query itself.
+
+        Raises:
+            DataError: wrong shape, NaN, a vector of zeros.
+            ConfigError: k below 1, or a filter that nothing fits.
+        """
+        query = np.asarray(vector, np.float32).reshape(1, -1)
+        if not query.any():
+            raise DataError("the query's vector is zero: check the model")
+        if k < 1:
+            raise ConfigError(f"k {k} is no number of moments: give 1 or more")
+        query = query / np.linalg.norm(query)
+        with self._lock:
+            where = self._where(video, procedure, source)
+            hidden = self._overlapping(exclude)
+            available = len(self._index) if where is None else len(where)
+            fetch = max(32, 4 * k) + len(hidden)
+            while True:
+                fetch = min(fetch, available)
+                scores, ids = self._index.search(query, max(fetch, 1), where)
+                moments = self._moments(scores[0], ids[0], hidden)
+                if len(moments) >= k or fetch >= available:
+                    return moments[:k]
+                fetch *= 4
+
+    def vector_at(self, video_id: str, time_s: float) -> tuple[NDArray[np.float32], float, float]:
+        """The stored vector of a moment: unit vector float32 [E], start and end of its clip in seconds.
+
+        Raises:
+            DataError: the video is not in the library, or none of its clips covers the time.
+        """
+        with self._lock:
+            rows = self._store.of_video(video_id)
+            if not rows:
+                raise DataError(f"video {video_id!r} is not in {self.folder}: give a file, or add the video")
+            near = min(rows, key=lambda row: (abs((row.start_s + row.end_s) / 2 - time_s), row.start_s))
+            if not near.start_s <= time_s <= near.end_s:
+                span = f"{rows[0].start_s:.1f} to {max(row.end_s for row in rows):.1f} s"
+                raise DataError(f"{video_id} is indexed from {span}; no clip covers {time_s} s: give a time in it")
+            return self._index.vectors_of([near.id])[0], near.start_s, near.end_s
+
+    def _where(self, video: str | None, procedure: str | None, source: str | None) -> NDArray[np.int64] | None:
+        given = (video, procedure, source)
+        if given == (None, None, None):
+            return None
+        if given not in self._filters:
+            ids = self._store.ids(video, procedure, source)
+            if not len(ids):
+                names = zip(("video", "procedure", "source"), given, strict=True)
+                fits = " and ".join(f"{name} {value!r}" for name, value in names if value is not None)
+                raise ConfigError(f"nothing in {self.folder} fits {fits}: {self._known(given)}")
+            self._filters[given] = ids
+        return self._filters[given]
+
+    def _known(self, given: Sequence[str | None]) -> str:
+        """What the first filter could have been."""
+        columns = zip(("video_id", "procedure", "source"), given, strict=True)
+        column = next(name for name, value in columns if value is not None)
+        values = list(self._store.counts(column))
+        more = f" and {len(values) - 8} more" if len(values) > 8 else ""
+        return f"{column} is one of {', '.join(values[:8]) or 'none'}{more}"
+
+    def _overlapping(self, exclude: tuple[str, float, float] | None) -> set[int]:
+        if exclude is None:
+            return set()
+        video_id, start_s, end_s = exclude
+        return {row.id for row in self._store.of_video(video_id) if row.start_s < end_s and row.end_s > start_s}
+
+    def _moments(self, scores: NDArray[np.float32], ids: NDArray[np.int64], hidden: set[int]) -> list[Moment]:
+        table = self._store.rows(ids[ids >= 0])
+        pairs = zip(ids.tolist(), scores.tolist(), strict=True)
+        # A row can be absent where another process has deleted the video since this library was opened.
+        hits = [(table[name], score) for name, score in pairs if name in table and name not in hidden]
+        rows = [row for row, _ in hits]
+        merged = merge([row.video_id for row in rows], [row.start_s for row in rows], [row.end_s for row in rows])
+        found = []
+        for at, start, end in zip(merged.best.tolist(), merged.start_s.tolist(), merged.end_s.tolist(), strict=True):
+            row, score = hits[at]
+            found.append(Moment(row.video_id, row.path, start, end, score, row.procedure, row.source))
+        return found

@@ -1,0 +1,151 @@
+"""The commands `surgvl index` and `surgvl search`."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surgvl.data.manifest import Manifest
+from surgvl.data.report import aligned
+from surgvl.errors import ConfigError, DataError
+from surgvl.io import prepare_out, write_run
+from surgvl.retrieval.library import Library, Moment
+from surgvl.vectors import Vectors
+
+
+def index(
+    out: Path,
+    vectors: Path | None = None,
+    manifest: Path | None = None,
+    delete: str | None = None,
+    resume: bool = False,
+) -> None:
+    """Make vectors searchable: add a vectors folder to an index folder, or take a video out of one.
+
+    Args:
+        out: index folder; a new one is made.
+        vectors: vectors folder (surgvl embed).
+        manifest: manifest folder of its videos; gives paths, procedures and sources.
+        delete: id of a video to take out of the index.
+        resume: add to an index that is there; videos that it holds are replaced.
+
+    Raises:
+        ConfigError: neither something to add nor to delete, or both.
+        DataError: vectors of another encoder, or videos that the manifest does not know.
+    """
+    if delete is not None:
+        if vectors is not None:
+            raise ConfigError("--delete and --vectors are given: delete first, then add")
+        with Library.open(out) as library:
+            count = library.delete_video(delete)
+            print(f"{count} vectors of {delete} taken out, {len(library)} left in {out}; next: {_example(out)}")
+        return
+    if vectors is None or manifest is None:
+        raise ConfigError("--vectors and --manifest are needed to add: give both, or --delete VIDEO")
+    found, videos = Vectors.load(vectors), Manifest.load(manifest)
+    out = prepare_out(out, resume)
+    if (out / "index.json").exists():
+        library = Library.open(out)
+    else:
+        library = Library.create(out, found.meta.model, found.meta.model_hash, found.meta.dim)
+    with library:
+        for name in library.unfinished():
+            print(f"an earlier run was stopped while it wrote {name}; what it left is cleared")
+        count = library.add_vectors(found, videos)
+        config = {"out": out, "vectors": vectors, "manifest": manifest, "resume": resume}
+        seen = found.meta.pretraining_video_ids
+        write_run(out, config, seed=0, device="cpu", data_hash=videos.hash, pretraining_video_ids=seen)
+        print(f"{count} vectors added, {len(library)} of {len(library.counts('video_id'))} videos in {out}")
+    print(f"next: {_example(out)}")
+
+
+def search(
+    query: str = "",
+    *,
+    index: Path,
+    like: str = "",
+    k: int = 5,
+    video: str = "",
+    procedure: str = "",
+    source: str = "",
+    model: Path | None = None,
+    device: str = "cpu",
+) -> list[Moment]:
+    """Find moments that look as a sentence says, or like another moment.
+
+    Args:
+        query: a sentence; or give --like.
+        index: index folder (surgvl index).
+        like: a moment, as VIDEO@SECONDS: a video of the index by its id (video01@12.5), or any file (clip.mp4@12.5).
+        k: number of moments.
+        video: only in this video.
+        procedure: only in videos of this procedure.
+        source: only in videos of this data set.
+        model: the model that made the vectors, where it is no longer in the folder that the index names.
+        device: where the model runs.
+
+    Raises:
+        ConfigError: not exactly one of a sentence and --like, or a moment that is not VIDEO@SECONDS.
+        DataError: not an index folder, or a model other than the one it was made with.
+    """
+    if bool(query) == bool(like):
+        raise ConfigError("give a sentence or --like VIDEO@SECONDS, one of them")
+    with Library.open(index) as library:
+        exclude = None
+        name, time_s = _moment(like) if like else ("", 0.0)
+        if like and name in library.counts("video_id"):
+            vector, start_s, end_s = library.vector_at(name, time_s)
+            exclude = (name, start_s, end_s)
+        else:
+            vector = _encode(library, query, name, time_s, model, device)
+        found = library.search(vector, k, video or None, procedure or None, source or None, exclude)
+        rows: list[list[object]] = [["", "score", "video", "from", "to", "procedure", "source"]]
+        for place, moment in enumerate(found, 1):
+            times = (_clock(moment.start_s), _clock(moment.end_s))
+            rows.append([place, f"{moment.score:.3f}", moment.video_id, *times, moment.procedure, moment.source])
+        print(aligned(rows, indent=""))
+        print(f"\n{len(found)} moments among {len(library):,} clips of {len(library.counts('video_id'))} videos")
+        if found:
+            print(f"next: surgvl search --like {found[0].video_id}@{_middle(found[0]):.1f} --index {index}")
+    return found
+
+
+def _encode(
+    library: Library, query: str, name: str, time_s: float, model: Path | None, device: str
+) -> NDArray[np.float32]:
+    """Vector [E] of a sentence, or of a moment of a file."""
+    if not query and not Path(name).exists():
+        raise DataError(f"{name!r} is neither a video of {library.folder} nor a file: check the id or the path")
+    # Torch and the model are wanted only here: a moment of the index needs neither.
+    from surgvl.api import DualModel, load
+
+    loaded = load(model or library.model, device)
+    if not isinstance(loaded, DualModel):
+        raise DataError(f"{loaded.folder} is not a video-text model: give the one that made the vectors as --model")
+    library.check_model(loaded.hash, f"the model in {loaded.folder}")
+    vector: NDArray[np.float32] = (loaded.encode_text([query]) if query else loaded.encode_video(name, at_s=time_s))[0]
+    return vector
+
+
+def _moment(text: str) -> tuple[str, float]:
+    name, _, seconds = text.rpartition("@")
+    try:
+        time_s = float(seconds)
+    except ValueError:
+        time_s = -1.0
+    if not name or not 0 <= time_s < float("inf"):
+        raise ConfigError(f"--like {text!r} is not VIDEO@SECONDS: write for example video01@12.5")
+    return name, time_s
+
+
+def _middle(moment: Moment) -> float:
+    return (moment.start_s + moment.end_s) / 2
+
+
+def _clock(seconds: float) -> str:
+    tenths = round(seconds * 10)
+    return f"{tenths // 36000}:{tenths // 600 % 60:02d}:{tenths % 600 / 10:04.1f}"
+
+
+def _example(out: Path) -> str:
+    return f'surgvl search "the hook dissects the gallbladder" --index {out}'

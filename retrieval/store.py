@@ -1,0 +1,131 @@
+"""The table of moments beside the vectors: SQLite, `moments(id, video_id, path, start_s, end_s, procedure, source)`."""
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surgvl.errors import DataError
+
+_COLUMNS = "id, video_id, path, start_s, end_s, procedure, source"
+_CREATE = """
+CREATE TABLE IF NOT EXISTS moments (
+    id INTEGER PRIMARY KEY, video_id TEXT NOT NULL, path TEXT NOT NULL, start_s REAL NOT NULL, end_s REAL NOT NULL,
+    procedure TEXT NOT NULL, source TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS by_video ON moments (video_id, start_s);
+CREATE INDEX IF NOT EXISTS by_procedure ON moments (procedure);
+CREATE INDEX IF NOT EXISTS by_source ON moments (source);
+"""
+
+
+class Row(NamedTuple):
+    """A stretch of video that has a vector; times in seconds of the source file."""
+
+    id: int
+    video_id: str
+    path: str
+    start_s: float
+    end_s: float
+    procedure: str
+    source: str
+
+
+def moment_id(video_id: str, start_s: float, end_s: float, model_hash: str) -> int:
+    """Stable id of a stretch under an encoder: 63 bits of a hash of video, milliseconds and the model's hash."""
+    text = f"{video_id}\x1f{round(start_s * 1000)}\x1f{round(end_s * 1000)}\x1f{model_hash}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+class Store:
+    """One connection behind a lock, so that any thread may read and write.
+
+    Args:
+        path: the file; made where it is absent.
+
+    Raises:
+        DataError: it is not such a table.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(self.path, check_same_thread=False, timeout=30)
+            self._connection.executescript(_CREATE)
+            self._connection.execute(f"SELECT {_COLUMNS} FROM moments LIMIT 1")
+        except sqlite3.Error as error:
+            raise DataError(f"{path} is not a table of moments ({error}): make the index again") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def __len__(self) -> int:
+        return int(self._all("SELECT count(*) FROM moments", ())[0][0])
+
+    def put(self, rows: Iterable[Row]) -> None:
+        """Insert rows, or replace those of the same id, in one transaction."""
+        self._write("INSERT OR REPLACE INTO moments VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def delete(self, ids: Iterable[int]) -> None:
+        """Delete rows by id, in one transaction."""
+        self._write("DELETE FROM moments WHERE id = ?", ((int(name),) for name in ids))
+
+    def ids(
+        self, video: str | None = None, procedure: str | None = None, source: str | None = None
+    ) -> NDArray[np.int64]:
+        """Ids of the rows that fit all filters given, rising; all rows without one."""
+        wanted = {"video_id": video, "procedure": procedure, "source": source}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        where = " AND ".join(f"{name} = ?" for name in given)
+        query = "SELECT id FROM moments" + (f" WHERE {where}" if where else "") + " ORDER BY id"
+        return np.array([name for (name,) in self._all(query, tuple(given.values()))], np.int64)
+
+    def rows(self, ids: Sequence[int] | NDArray[np.int64]) -> dict[int, Row]:
+        """Rows by id; unknown ids are not in the result."""
+        found: dict[int, Row] = {}
+        keys = [int(name) for name in ids]
+        for at in range(0, len(keys), 500):
+            part = keys[at : at + 500]
+            marks = ",".join("?" * len(part))
+            for row in self._all(f"SELECT {_COLUMNS} FROM moments WHERE id IN ({marks})", tuple(part)):
+                found[row[0]] = Row(*row)
+        return found
+
+    def of_video(self, video_id: str) -> list[Row]:
+        """Rows of a video, by start."""
+        query = f"SELECT {_COLUMNS} FROM moments WHERE video_id = ? ORDER BY start_s, end_s"
+        return [Row(*row) for row in self._all(query, (video_id,))]
+
+    def counts(self, column: str) -> dict[str, int]:
+        """Number of rows for each value of `video_id`, `procedure` or `source`.
+
+        Raises:
+            DataError: another column.
+        """
+        if column not in ("video_id", "procedure", "source"):
+            raise DataError(f"column {column!r} is not counted; allowed are video_id, procedure and source: choose one")
+        query = f"SELECT {column}, count(*) FROM moments GROUP BY {column} ORDER BY {column}"
+        return {str(name): int(number) for name, number in self._all(query, ())}
+
+    def _all(self, query: str, values: tuple[object, ...]) -> list[Any]:
+        with self._lock:
+            try:
+                return list(self._connection.execute(query, values).fetchall())
+            except sqlite3.Error as error:
+                raise DataError(f"{self.path} cannot be read ({error}): try again, or make the index again") from error
+
+    def _write(self, query: str, rows: Iterable[tuple[object, ...]]) -> None:
+        with self._lock:
+            try:
+                with self._connection:
+                    self._connection.executemany(query, rows)
+            except sqlite3.Error as error:
+                raise DataError(f"{self.path} cannot be written ({error}): check space and rights") from error

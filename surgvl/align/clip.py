@@ -1,0 +1,40 @@
+"""Align a video encoder to a text tower: contrastive learning on clips and the sentences spoken over them.
+
+Base method: CLIP (arXiv 2103.00020) with clips for images, as SurgVLP does for surgical lectures (arXiv 2307.15220).
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surgvl.align.losses import contrastive, same_text
+from surgvl.models.dual import Dual
+from surgvl.objective import Objective
+
+
+class ClipAlign(Objective):
+    """Contrastive objective over a `Dual`.
+
+    Args:
+        dual: trained in place.
+        frozen_encoder: keep the video encoder as it is and train pool, projection and text tower only.
+    """
+
+    def __init__(self, dual: Dual, frozen_encoder: bool = False):
+        super().__init__()
+        self.dual = dual
+        self.frozen_encoder = frozen_encoder
+        dual.encoder.requires_grad_(not frozen_encoder)
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Loss of a batch with `video` [B, 3, T, H, W] and `text`, a list of B sentences."""
+        dual = self.dual
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
+            tokens = dual.encoder(batch["video"])
+        video = dual.encode_tokens(tokens)
+        text = dual.encode_text(batch["text"])
+        # CLIP keeps the scale at or below 100, so that one pair cannot take the whole gradient.
+        scale = dual.logit_scale.clamp(max=math.log(100)).exp()
+        return {"loss": contrastive(video, text, scale, same_text(batch["text"], video.device))}

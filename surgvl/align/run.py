@@ -1,0 +1,81 @@
+"""The `align` command: an encoder and narrated video in, a run folder with a `Dual` out."""
+
+from pathlib import Path
+
+import torch
+
+from surgvl.align.clip import ClipAlign
+from surgvl.data.augment import Augment
+from surgvl.data.clips import NarratedClips, collate
+from surgvl.data.manifest import Manifest
+from surgvl.errors import CheckpointError
+from surgvl.io import prepare_out, write_run
+from surgvl.models.dual import Dual
+from surgvl.models.folder import load_model, save_model
+from surgvl.models.text import build_text
+from surgvl.models.video_vit import VideoViT
+from surgvl.stage import clip_source, report, seen, split_ids
+from surgvl.train import Optim, Run, fit
+
+
+def align(
+    manifest: Path,
+    encoder: Path,
+    out: Path,
+    text: str = "tiny",
+    dim: int = 128,
+    frozen_encoder: bool = False,
+    random_encoder: bool = False,
+    split: str = "train",
+    store: Path | None = None,
+    optim: Optim = Optim(lr=1e-3),  # noqa: B008 (frozen)
+    run: Run = Run(batch=48),  # noqa: B008 (frozen)
+    resume: bool = False,
+) -> Path:
+    """Give video and sentences one space.
+
+    Args:
+        manifest: manifest folder whose segments hold narration.
+        encoder: run folder or model folder of a video encoder.
+        out: run folder to write.
+        text: text tower: tiny, open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID.
+        dim: width of the shared space.
+        frozen_encoder: train pool, projection and text tower only.
+        random_encoder: take the encoder's shape but random weights: the control that shows what pretraining gives.
+        split: the split to train on.
+        store: folder for decoded frames; none: decode at each use.
+        optim: optimiser.
+        run: length and place of the run.
+        resume: go on in a folder that is not empty.
+    """
+    prepare_out(out, resume)
+    table = Manifest.load(manifest)
+    model, preprocess = load_model(encoder)
+    if not isinstance(model, VideoViT):
+        raise CheckpointError(
+            f"{encoder} holds a {type(model).__name__}, not a video encoder: give a pretrain run folder"
+        )
+    torch.manual_seed(run.seed)
+    if random_encoder:
+        model = VideoViT(**model.config)  # type: ignore[arg-type]
+    ids = split_ids(table, split)
+    source, good = clip_source(table, ids, preprocess, store)
+    data = NarratedClips(source, table, good, preprocess.num_frames, run.seed)
+    objective = ClipAlign(Dual(model, build_text(text, dim), dim), frozen_encoder)
+    trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
+    write_run(
+        out,
+        {},
+        run.seed,
+        "auto",
+        table.hash,
+        [*seen(encoder), *good],
+        problems=source.problems,
+        frozen=frozen_encoder,
+        num_trainable=trainable,
+    )
+    fit(objective, data, collate, out, optim, run, Augment(), name="align")
+    save_model(objective.dual, out / "model", preprocess)
+    print(f"model in {out / 'model'}; next: surgvl embed --model {out} --manifest {manifest} --out vectors")
+    report(list(source.problems.values()), len(ids))
+    return out

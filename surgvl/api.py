@@ -1,0 +1,248 @@
+"""The Python face: `surgvl.load(folder)` gives an encoder, a video-text model or a chat model by what the folder says.
+
+A video is a path, an array or a tensor: uint8 [T, H, W, 3] frames that are taken as one clip.
+Shapes: T frames, E width of the vectors, C classes, N seconds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from surgvl import prompts, video
+from surgvl.chat.answer import choose, generate
+from surgvl.embed import encode_windows, read_windows
+from surgvl.errors import CheckpointError, DataError
+from surgvl.io import read_json
+from surgvl.models.chat import Chat
+from surgvl.models.dual import Dual
+from surgvl.models.folder import Model, Preprocess, find_model, load_model, model_hash
+from surgvl.models.video_vit import VideoViT
+from surgvl.vectors import unit
+
+VideoLike = str | Path | NDArray[np.uint8] | torch.Tensor
+
+
+@dataclass(frozen=True)
+class Label:
+    """A class over a stretch of a video, with the model's cosine and its softmax share among the classes."""
+
+    start_s: float
+    end_s: float
+    name: str
+    cosine: float
+    share: float
+
+
+class Loaded:
+    """A model with its preprocessing.
+
+    Args:
+        model: in evaluation mode.
+        preprocess: how clips are cut.
+        folder: where it came from.
+        device: torch device.
+    """
+
+    def __init__(self, model: Model, preprocess: Preprocess, folder: Path, device: str):
+        self.model, self.preprocess, self.folder, self.device = model, preprocess, folder, device
+
+    @property
+    def hash(self) -> str:
+        """Hash of the folder's configuration and weights."""
+        return model_hash(self.folder)
+
+    def clip(self, source: VideoLike, at_s: float | None = None) -> torch.Tensor:
+        """One clip as the model takes it, uint8 [1, 3, T, S, S].
+
+        Args:
+            source: a path; or frames uint8 [T, H, W, 3], resampled in time and size.
+            at_s: centre of the clip in a file, seconds; its middle where it is left out.
+
+        Raises:
+            DataError: the array is not frames, or the file cannot be read there.
+        """
+        want = self.preprocess
+        if isinstance(source, str | Path):
+            info = video.probe(source)
+            centre_s = info.duration_s / 2 if at_s is None else at_s
+            if not 0 <= centre_s <= info.duration_s:
+                raise DataError(f"{source} lasts {info.duration_s:.1f} s; {centre_s} s is outside: give a time in it")
+            start_s = float(np.clip(centre_s - want.clip_s / 2, 0, max(0.0, info.duration_s - want.clip_s)))
+            box = video.content_box(source) if want.crop == "content" else None
+            frames = video.read(source, start_s, start_s + want.clip_s, want.fps, want.size_px, box)
+        else:
+            array = source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else np.asarray(source)
+            if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or not len(array):
+                raise DataError(f"frames have shape {array.shape} and type {array.dtype}; give uint8 [T, H, W, 3]")
+            index = np.linspace(0, len(array) - 1, want.num_frames).round().astype(int)
+            size = (want.size_px, want.size_px)
+            frames = np.stack([cv2.resize(array[i], size, interpolation=cv2.INTER_AREA) for i in index])
+        return torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)[None].to(self.device)
+
+
+class Encoder(Loaded):
+    """A bare video encoder."""
+
+    model: VideoViT
+
+    def encode_video(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.float32]:
+        """Tokens of one clip, float32 [N tokens, D]."""
+        with torch.inference_mode():
+            tokens: NDArray[np.float32] = self.model(self.clip(source, at_s))[0].float().cpu().numpy()
+        return tokens
+
+
+class DualModel(Loaded):
+    """A video tower and a text tower in one space."""
+
+    model: Dual
+
+    def encode_video(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.float32]:
+        """Unit vectors float32 [N, E].
+
+        A path without `at_s` gives one vector for each second of the video; a moment or an array gives one vector.
+        """
+        if isinstance(source, str | Path) and at_s is None:
+            return self.encode_seconds(source)[0]
+        with torch.inference_mode():
+            found: NDArray[np.float32] = self.model.encode_video(self.clip(source, at_s)).cpu().numpy()
+        return found
+
+    def encode_seconds(
+        self, path: str | Path, stride_s: float = 1.0
+    ) -> tuple[NDArray[np.float32], list[float], list[float]]:
+        """One unit vector for each stretch of a video: [N, E], starts and ends in seconds. Streams the file."""
+        return encode_windows(self.model, read_windows(Path(path), self.preprocess, stride_s), 32, self.device)
+
+    def encode_text(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors float32 [number of sentences, E]."""
+        with torch.inference_mode():
+            found: NDArray[np.float32] = self.model.encode_text(list(sentences)).cpu().numpy()
+        return found
+
+    def class_vectors(self, prompt_set: str) -> tuple[list[str], NDArray[np.float32]]:
+        """Class names [C] and vectors [C, E]: the mean of each class's prompt vectors, at unit length."""
+        rows = prompts.load(prompt_set).texts()
+        each = self.encode_text([row[2] for row in rows])
+        names = list(dict.fromkeys(row[1] for row in rows))
+        sums = np.zeros((len(names), each.shape[1]), np.float32)
+        np.add.at(sums, [row[0] for row in rows], each)
+        return names, unit(sums)
+
+    def classify(self, source: VideoLike, prompt_set: str, at_s: float | None = None) -> list[Label]:
+        """Zero-shot class of each second of a video, or of one clip.
+
+        Args:
+            source: a path (one label for each second) or frames (one label).
+            prompt_set: name or file of a prompt set, such as `cholec80_phase`.
+            at_s: only this moment of a file.
+        """
+        names, classes = self.class_vectors(prompt_set)
+        if isinstance(source, str | Path) and at_s is None:
+            found, starts, ends = self.encode_seconds(source)
+        else:
+            found = self.encode_video(source, at_s)
+            middle = at_s or 0.0
+            half = self.preprocess.clip_s / 2
+            starts, ends = [max(0.0, middle - half)], [middle + half]
+        cosines = found @ classes.T
+        scaled = np.exp((cosines - cosines.max(1, keepdims=True)) * float(self.model.logit_scale.exp()))
+        shares = scaled / scaled.sum(1, keepdims=True)
+        best = cosines.argmax(1)
+        return [
+            Label(starts[row], ends[row], names[k], float(cosines[row, k]), float(shares[row, k]))
+            for row, k in enumerate(best)
+        ]
+
+    def search(self, query: VideoLike, index: str | Path, k: int = 5, at_s: float | None = None) -> Any:
+        """Moments of an index folder like a sentence or a clip.
+
+        Args:
+            query: a sentence; or a path that exists, or frames.
+            index: index folder (surgvl index).
+            k: number of moments.
+            at_s: moment of the query video.
+
+        Returns:
+            Moments, best first: video_id, path, start_s, end_s, score.
+        """
+        from surgvl.retrieval.library import Library
+
+        with Library.open(index, model_hash=self.hash) as library:
+            if isinstance(query, str) and not Path(query).exists():
+                vector = self.encode_text([query])[0]
+            else:
+                vector = self.encode_video(query, at_s).mean(0)
+            return library.search(vector, k)
+
+
+class ChatModel(Loaded):
+    """A model that answers questions about clips."""
+
+    model: Chat
+
+    def known_answers(self) -> list[str]:
+        """The closed answer set the model was tuned on; empty where it has none."""
+        path = find_model(self.folder) / "answers.json"
+        return list(read_json(path)["answers"]) if path.is_file() else []
+
+    def known_questions(self) -> dict[str, str]:
+        """Closed questions that the model was tuned on, with their types."""
+        path = find_model(self.folder) / "answers.json"
+        return dict(read_json(path)["questions"]) if path.is_file() else {}
+
+    def ask(
+        self, source: VideoLike, question: str, at_s: float | None = None, answers: Sequence[str] | None = None
+    ) -> str:
+        """Answer a question about one clip.
+
+        Args:
+            source: a path or frames.
+            question: in plain language.
+            at_s: the moment in a file; its middle where it is left out.
+            answers: allowed answers. Without them, a question that the model was tuned on as a closed one is answered
+                from its own answer set, and any other is answered freely.
+        """
+        with torch.inference_mode():
+            pooled = self.model.see(self.clip(source, at_s))
+            if answers is None and question in self.known_questions():
+                answers = self.known_answers()
+            if answers:
+                return choose(self.model, pooled, question, list(answers))[0]
+            return generate(self.model, pooled, question)[0]
+
+
+def load(folder: str | Path, device: str = "cpu") -> Encoder | DualModel | ChatModel:
+    """Load a model by what its folder says.
+
+    Args:
+        folder: a model folder, a run folder, or the id of a model on the Hugging Face hub.
+        device: torch device.
+
+    Raises:
+        CheckpointError: not a model of ours, or weights that do not fit.
+    """
+    path = Path(folder)
+    if not path.exists() and str(folder).count("/") == 1:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        try:
+            path = Path(snapshot_download(str(folder)))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            first = str(error).splitlines()[0]
+            raise CheckpointError(
+                f"{folder} is neither a folder nor to be had from the hub ({first}): check it"
+            ) from error
+    model, preprocess = load_model(path, device)
+    if isinstance(model, Dual):
+        return DualModel(model, preprocess, path, device)
+    if isinstance(model, Chat):
+        return ChatModel(model, preprocess, path, device)
+    return Encoder(model, preprocess, path, device)

@@ -1,0 +1,88 @@
+"""Answer questions: closed ones by the likelihood of each candidate, open ones by greedy generation.
+
+A closed question is one sequence: clip, question, then all candidates side by side, each of which sees the clip, the question and
+itself (a block mask), at the positions that it would have alone. So the shared prefix is computed once, and the score of
+a candidate is log p(candidate, end | clip, question), whatever the other candidates are.
+Shapes: B questions, V visual tokens, P prompt tokens, A candidates, Q their tokens in all.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from surgvl.chat.template import answer_ids, prompt_ids
+from surgvl.errors import DataError
+from surgvl.models.chat import Chat
+
+
+@torch.no_grad()
+def candidate_scores(chat: Chat, pooled: Tensor, question: str, candidates: Sequence[str]) -> Tensor:
+    """Log-likelihood of each candidate answer to one question about B clips.
+
+    Args:
+        chat: the model.
+        pooled: pooled encoder tokens [B, V, D].
+        question: asked of every clip.
+        candidates: A answers, no two alike.
+
+    Returns:
+        float32 [B, A], natural logarithms summed over the candidate's tokens and the end token.
+
+    Raises:
+        DataError: no candidates, or two are the same.
+    """
+    if not candidates or len(set(candidates)) != len(candidates):
+        raise DataError(f"{len(candidates)} candidates, {len(set(candidates))} different: give each answer once")
+    tokenizer, device = chat.tokenizer, pooled.device
+    prompt = prompt_ids(tokenizer, question)
+    # A candidate's last token predicts nothing that counts, so it is not an input: only what predicts is laid out.
+    tails = [answer_ids(tokenizer, candidate) for candidate in candidates]
+    prefix = chat.projector.num_tokens + len(prompt)
+    body = [token for tail in tails for token in tail[:-1]]
+    owner = torch.tensor([number for number, tail in enumerate(tails) for _ in tail[:-1]], dtype=torch.long)
+    place = torch.tensor([prefix + at for tail in tails for at in range(len(tail) - 1)], dtype=torch.long)
+
+    length = prefix + len(body)
+    allowed = torch.ones(length, length, dtype=torch.bool).tril()
+    allowed[prefix:, prefix:] &= owner[:, None] == owner[None, :]
+    B = pooled.shape[0]
+    ids = torch.tensor(prompt + body, device=device).expand(B, -1)
+    embeddings = chat.inputs(pooled.float(), ids)
+    mask = torch.zeros(length, length, dtype=embeddings.dtype)
+    mask.masked_fill_(~allowed, torch.finfo(embeddings.dtype).min)
+    positions = torch.cat([torch.arange(prefix), place]).to(device)
+    out = chat.language(
+        inputs_embeds=embeddings,
+        attention_mask=mask[None, None].expand(B, 1, -1, -1).to(device),
+        position_ids=positions.expand(B, -1),
+        use_cache=False,
+    )
+    # Row prefix-1 predicts every first token; the rows of the body predict the others.
+    logp = out.logits[:, prefix - 1 :].float().log_softmax(-1)
+    source, target, candidate = [], [], []
+    at = 0
+    for number, tail in enumerate(tails):
+        source += [0, *range(at + 1, at + len(tail))]
+        target += tail
+        candidate += [number] * len(tail)
+        at += len(tail) - 1
+    picked = logp[:, torch.tensor(source, device=device), torch.tensor(target, device=device)]
+    scores = torch.zeros(B, len(tails), device=device)
+    return scores.index_add_(1, torch.tensor(candidate, device=device), picked)
+
+
+def choose(chat: Chat, pooled: Tensor, question: str, candidates: Sequence[str], batch: int = 32) -> list[str]:
+    """The most likely candidate for each of B clips; the earlier candidate wins a tie."""
+    best: list[str] = []
+    for at in range(0, len(pooled), batch):
+        part = pooled[at : at + batch]
+        scores = candidate_scores(chat, part, question, candidates)
+        best += [candidates[number] for number in scores.argmax(1).tolist()]
+    return best
+
+
+def generate(chat: Chat, pooled: Tensor, question: str, max_new_tokens: int = 32) -> list[str]:
+    """Greedy free answers to one question about B clips."""
+    ids = torch.tensor(prompt_ids(chat.tokenizer, question), device=pooled.device).expand(pooled.shape[0], -1)
+    return chat.generate(pooled.float(), ids, max_new_tokens)

@@ -1,0 +1,43 @@
+"""Augmentation of whole batches on the device, uint8 in and float in 0..255 out; the same change for all frames of a clip.
+
+Light, contrast and colour differ between scopes and hospitals, so they are varied; left and right are not flipped unless
+asked, because sentences and answers name them.
+Shapes: B clips, T frames, S pixels.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Augment(nn.Module):
+    """Random shift, gain and channel colour of clips.
+
+    Args:
+        shift: largest shift of the frame, share of its side, both ways; the border is repeated.
+        gain: largest change of brightness, log scale.
+        colour: largest change of a single channel, log scale.
+        flip: mirror half of the clips left to right.
+    """
+
+    def __init__(self, shift: float = 0.08, gain: float = 0.3, colour: float = 0.15, flip: bool = False):
+        super().__init__()
+        self.shift, self.gain, self.colour, self.flip = shift, gain, colour, flip
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Augment uint8 [B, 3, T, S, S] -> float32 [B, 3, T, S, S] in 0..255."""
+        B, _, _, S, _ = video.shape
+        device = video.device
+        reach = round(self.shift * S)
+        if reach:
+            offset = torch.randint(-reach, reach + 1, (B, 2), device=device)
+            rows = (torch.arange(S, device=device) + offset[:, :1]).clamp_(0, S - 1)
+            cols = (torch.arange(S, device=device) + offset[:, 1:]).clamp_(0, S - 1)
+            if self.flip:
+                mirrored = torch.rand(B, 1, device=device) < 0.5
+                cols = torch.where(mirrored, S - 1 - cols, cols)
+            clips = torch.arange(B, device=device)[:, None, None]
+            video = video.permute(0, 3, 4, 1, 2)[clips, rows[:, :, None], cols[:, None, :]].permute(0, 3, 4, 1, 2)
+        scale = torch.empty(B, 3, device=device).uniform_(-self.colour, self.colour)
+        scale += torch.empty(B, 1, device=device).uniform_(-self.gain, self.gain)
+        return F.hardtanh(video.float() * scale.exp()[:, :, None, None, None], 0.0, 255.0)

@@ -1,0 +1,250 @@
+"""The contract of a data set: its licence, its official splits, and a reader from its public layout to a manifest."""
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
+
+import pyarrow as pa
+
+from surgvl.data.manifest import Manifest, Segment, VideoRow
+from surgvl.data.spans import Track, clip
+from surgvl.errors import ConfigError, DataError
+from surgvl.video import VideoInfo, probe
+
+if TYPE_CHECKING:
+    import torch
+
+Splits = Mapping[str, Mapping[str, Sequence[str]]]
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".mpg", ".webm")
+TOLERANCE_S = 2.0
+
+
+class Clip(TypedDict):
+    """A stretch of a video as training sees it; a batch has lists and a stacked video [B, 3, T, H, W]."""
+
+    video: "torch.Tensor"
+    video_id: str
+    start_s: float
+    end_s: float
+    text: NotRequired[str]
+    labels: NotRequired[dict[str, list[str]]]
+    question: NotRequired[str]
+    answer: NotRequired[str]
+
+
+@dataclass
+class Found:
+    """What a reader collects: rows, remarks, and the files it had to set aside because they cannot be read."""
+
+    videos: list[VideoRow] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
+    qa: list[Any] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    set_aside: list[str] = field(default_factory=list)
+
+
+class VideoDataset(ABC):
+    """A public data set on disk. A subclass in a file of its name is found by `plugins`.
+
+    Attributes:
+        name: public name, equal to the file name.
+        LICENCE: licence of the pixels and labels.
+        SOURCE: paper and place to ask for it.
+        SPLITS: protocol -> split (`train`, `val`, `test`) -> video ids, as published; the first protocol is the
+            default.
+        PROCEDURE: what is operated.
+        SPECIALTY: the surgical field.
+
+    Args:
+        root: the data set's folder.
+        protocol: a key of SPLITS; empty for the default.
+
+    Raises:
+        DataError: the folder is absent.
+        ConfigError: an unknown protocol, or one whose splits overlap.
+    """
+
+    name: ClassVar[str] = ""
+    LICENCE: ClassVar[str] = ""
+    SOURCE: ClassVar[str] = ""
+    SPLITS: ClassVar[Splits] = {}
+    PROCEDURE: ClassVar[str] = ""
+    SPECIALTY: ClassVar[str] = ""
+
+    def __init__(self, root: Path, protocol: str = "") -> None:
+        self.root = Path(root).resolve()
+        if not self.root.is_dir():
+            raise DataError(f"{root} is not a folder: give the folder that {self.name} was unpacked to")
+        splits = self.splits()
+        if protocol and protocol not in splits:
+            known = ", ".join(splits) or "none"
+            raise ConfigError(f"{self.name} has no split protocol {protocol!r}; known are {known}: choose one")
+        self.protocol = protocol or next(iter(splits), "")
+        self.split_of = assign(splits.get(self.protocol, {}), f"{self.name} {self.protocol}")
+
+    def splits(self) -> Splits:
+        """Protocols of this copy; the class's, unless the folder states its own."""
+        return self.SPLITS
+
+    @abstractmethod
+    def read(self, found: Found) -> None:
+        """Read the folder into `found`; a file that cannot be read is set aside, the rest goes on."""
+
+    @cached_property
+    def found(self) -> Found:
+        """Everything read, once."""
+        found = Found()
+        self.read(found)
+        ids = {row.video_id for row in found.videos}
+        if not ids and not found.set_aside:
+            raise DataError(f"{self.root} holds nothing in the layout of {self.name}: check the folder")
+        of = f" of protocol {self.protocol}" if self.protocol else ""
+        if absent := sorted(set(self.split_of) - ids):
+            total = len(self.split_of)
+            found.problems.append(f"{len(absent)} of {total} videos{of} are missing: {shorten(absent)}")
+        if self.split_of and (strange := sorted(ids - set(self.split_of))):
+            found.problems.append(f"not in any split{of}: {shorten(strange)}")
+        if bare := [row.video_id for row in found.videos if not row.path]:
+            found.problems.append(f"labels but no video file for {len(bare)}: {shorten(bare)}")
+        return found
+
+    @property
+    def videos(self) -> list[VideoRow]:
+        """Readable videos, and those of which only labels are at hand (empty path)."""
+        return self.found.videos
+
+    def problems(self) -> list[str]:
+        """What is missing or does not fit, one line each; nothing of it stops the reading."""
+        return [*self.found.problems, *(f"set aside: {line}" for line in self.found.set_aside)]
+
+    def to_manifest(self) -> Manifest:
+        """Videos, segments and questions as a manifest with this folder as root.
+
+        Raises:
+            DataError: every file had to be set aside.
+        """
+        if not self.found.videos:
+            raise DataError(f"{self.root}: no video of {self.name} can be read: {self.found.set_aside[0]}")
+        qa = pa.concat_tables(self.found.qa) if self.found.qa else ()
+        return Manifest(self.found.videos, self.found.segments, qa, root=self.root, where=self.name)
+
+    # ---- help for readers
+
+    def open_video(self, found: Found, video_id: str, path: Path | None) -> VideoInfo | None:
+        """Probe a video; an unreadable one is set aside. None where there is no file or it cannot be read."""
+        if path is None:
+            return None
+        try:
+            info = probe(path)
+        except DataError as error:
+            found.set_aside.append(f"{video_id}: {error}")
+            return None
+        if path.is_dir() and (gaps := missing_frames(path)):
+            found.problems.append(
+                f"{video_id}: {gaps} frame files are missing from {path}; times after them are too early"
+            )
+        return info
+
+    def add_video(
+        self,
+        found: Found,
+        video_id: str,
+        path: Path | None,
+        info: VideoInfo | None,
+        tracks: Mapping[str, Track],
+        label_fps: float = 1.0,
+    ) -> None:
+        """Add a video and its tracks (task -> labels), cut to the video's length; remarks where the lengths differ."""
+        end_s = max((track.end_s for track in tracks.values()), default=0.0)
+        if info is None and (path is not None or end_s <= 0):
+            return
+        duration_s = info.duration_s if info else end_s
+        found.videos.append(
+            VideoRow(
+                video_id=video_id,
+                path=os.path.relpath(path, self.root) if path else "",
+                source=self.name,
+                procedure=self.PROCEDURE,
+                specialty=self.SPECIALTY,
+                fps=info.fps if info else label_fps,
+                duration_s=duration_s,
+                licence=self.LICENCE,
+                split=self.split_of.get(video_id, ""),
+            )
+        )
+        for task, track in tracks.items():
+            found.problems += [f"{video_id}: {note}" for note in track.notes]
+            excess_s = track.end_s - duration_s
+            if track.end_s and (excess_s > TOLERANCE_S or (track.whole and excess_s < -TOLERANCE_S)):
+                longer = "longer" if excess_s > 0 else "shorter"
+                fact = f"({track.end_s:.1f} s, video {duration_s:.1f} s)"
+                found.problems.append(f"{video_id}: {task} labels are {longer} than the video {fact}")
+            found.segments += [
+                Segment(video_id=video_id, start_s=start, end_s=end, task=task, label=label)
+                for start, end, label in clip(track.spans, duration_s)
+            ]
+
+
+def assign(splits: Mapping[str, Sequence[str]], where: str) -> dict[str, Any]:
+    """Video id -> split.
+
+    Raises:
+        ConfigError: an id is in two splits or twice in one.
+    """
+    split_of: dict[str, str] = {}
+    for split, ids in splits.items():
+        for video_id in ids:
+            if video_id in split_of:
+                raise ConfigError(
+                    f"{where}: {video_id} is in {split_of[video_id]} and in {split}: each video has one split"
+                )
+            split_of[video_id] = split
+    return split_of
+
+
+def numbered(pattern: str, *ranges: tuple[int, int]) -> tuple[str, ...]:
+    """Ids of number ranges, both ends included: `numbered("video{:02d}", (1, 40))`."""
+    return tuple(pattern.format(number) for first, last in ranges for number in range(first, last + 1))
+
+
+def shorten(names: Sequence[str], most: int = 6) -> str:
+    """The first names of a long list, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def find_files(folder: Path, pattern: str, found: Found) -> dict[str, Path]:
+    """Files or folders whose whole name fits a pattern, by the pattern's first group, sorted; doubles are remarked on.
+
+    Args:
+        folder: where to look (not below); an absent folder holds nothing.
+        pattern: regular expression of the whole name with one group, the id.
+        found: takes the remarks.
+    """
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if match := re.fullmatch(pattern, path.name):
+            if match[1] in files:
+                found.problems.append(
+                    f"{match[1]} is there twice, {files[match[1]].name} is used and {path.name} is not"
+                )
+            else:
+                files[match[1]] = path
+    return files
+
+
+def find_videos(folder: Path, pattern: str, found: Found) -> dict[str, Path]:
+    """Video files and frame folders whose stem fits a pattern (no group), by stem."""
+    suffixes = "|".join(re.escape(suffix) for suffix in VIDEO_SUFFIXES)
+    return find_files(folder, rf"({pattern})(?:(?i:{suffixes}))?", found)
+
+
+def missing_frames(folder: Path) -> int:
+    """How many frame numbers are absent between the first and the last file of a frame folder."""
+    numbers = {int(m[1]) for path in folder.iterdir() if (m := re.search(r"(\d+)\.(?:png|jpe?g)$", path.name, re.I))}
+    return max(numbers) - min(numbers) + 1 - len(numbers) if numbers else 0

@@ -1,0 +1,117 @@
+"""Narrated lectures: sentences with times, one csv for each video (the layout of PeskaVLP, arXiv 2410.00263).
+
+Layouts: `video01.csv` with columns start, end, text and perhaps step; or the same files called
+`<kind>_texts_<video>.csv` or lying in folders `<kind>_texts/`, kind being aws_narration, whisper_narration, keystep or
+abstract. Lists `splits*_train*.csv` (column video_path) put videos into a split. Videos lie beside them or in
+`videos/`.
+"""
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+from surgvl.data.base import VIDEO_SUFFIXES, Found, VideoDataset, find_files
+from surgvl.data.spans import Span, Track
+from surgvl.data.text_files import parse_seconds, read_csv
+from surgvl.errors import DataError
+
+# Both recognisers hear the same speech: their sentences are two wordings of one narration.
+TASKS = {
+    "aws_narration": "narration",
+    "whisper_narration": "narration",
+    "narration": "narration",
+    "keystep": "keystep",
+    "abstract": "abstract",
+}
+
+
+def read_narration(path: Path, task: str = "narration") -> dict[str, Track]:
+    """Read one csv of sentences.
+
+    Args:
+        path: columns start, end (seconds), text and perhaps step.
+        task: task of the sentences; a step column becomes task `step`.
+
+    Returns:
+        Task -> spans; rows without length or text are left out and remarked on.
+
+    Raises:
+        DataError: wrong columns, or a time that is none.
+    """
+    columns = read_csv(path, ("start", "end", "text"), ("step",))
+    tracks = {task: Track([], 0.0, whole=False)}
+    steps: list[Span] = []
+    for at, line in enumerate(columns["line"]):
+        start = parse_seconds(columns["start"][at], path, line, "start")
+        end = parse_seconds(columns["end"][at], path, line, "end")
+        text = columns["text"][at]
+        if end <= start or not text:
+            fact = f"ends at {end:g} s and starts at {start:g} s" if text else "has no text"
+            tracks[task].notes.append(f"{path.name}, line {line} {fact}; left out")
+            continue
+        tracks[task].spans.append((start, end, text))
+        tracks[task].end_s = max(tracks[task].end_s, end)
+        if "step" in columns and columns["step"][at]:
+            steps.append((start, end, columns["step"][at]))
+    if steps:
+        tracks["step"] = Track(steps, 0.0, whole=False)
+    return tracks
+
+
+def read_split_list(path: Path) -> list[str]:
+    """Video ids of a list with the one column video_path.
+
+    Raises:
+        DataError: other columns.
+    """
+    return [Path(name).stem for name in read_csv(path, ("video_path",))["video_path"]]
+
+
+class Narration(VideoDataset):
+    """Narrated videos of any source."""
+
+    name: ClassVar[str] = "narration"
+    LICENCE: ClassVar[str] = "that of the videos' publisher"
+    SOURCE: ClassVar[str] = "your own lectures, or arXiv 2410.00263"
+
+    def read(self, found: Found) -> None:
+        """Read split lists, sentences and videos."""
+        for path in sorted([*self.root.glob("splits*.csv"), *self.root.glob("splits/*.csv")]):
+            split = next((name for name in ("train", "val", "test") if name in path.stem), "")
+            try:
+                for video_id in read_split_list(path) if split else []:
+                    if self.split_of.setdefault(video_id, split) != split:
+                        raise DataError(
+                            f"{path}: {video_id} is also in {self.split_of[video_id]}: each video has one split"
+                        )
+            except DataError as error:
+                found.set_aside.append(str(error))
+        suffixes = "|".join(re.escape(suffix) for suffix in VIDEO_SUFFIXES)
+        videos = find_files(self.root, rf"(.+)(?i:{suffixes})", found)
+        videos |= find_files(self.root / "videos", rf"(.+)(?i:{suffixes})", found)
+        files: dict[str, list[tuple[str, Path]]] = {}
+        for path in sorted([*self.root.glob("*.csv"), *self.root.glob("*_texts/*.csv")]):
+            if path.name.startswith("splits"):
+                continue
+            inside = re.fullmatch(r"(\w+?)_texts", path.parent.name) if path.parent != self.root else None
+            prefix = re.fullmatch(r"(\w+?)_texts_(.+)", path.stem)
+            kind = inside[1] if inside else prefix[1] if prefix else "narration"
+            video_id = path.stem if inside or not prefix else prefix[2]
+            if kind not in TASKS:
+                found.problems.append(f"{path.name}: {kind!r} is not one of {', '.join(TASKS)}; the file is left out")
+                continue
+            files.setdefault(video_id, []).append((TASKS[kind], path))
+        for video_id in sorted(videos.keys() | files.keys()):
+            video = videos.get(video_id)
+            info = self.open_video(found, video_id, video)
+            tracks: dict[str, Track] = {}
+            for task, path in files.get(video_id, []):
+                try:
+                    for name, track in read_narration(path, task).items():
+                        own = tracks.setdefault(name, Track([], 0.0, whole=False))
+                        own.spans += track.spans
+                        own.notes += track.notes
+                        own.end_s = max(own.end_s, track.end_s)
+                except DataError as error:
+                    found.set_aside.append(str(error))
+            self.add_video(found, video_id, video, info, tracks)

@@ -1,0 +1,81 @@
+"""What a manifest holds, as aligned text for people: videos by split, labels by class, questions by type."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from surgvl.data.manifest import Manifest
+
+SENTENCE_TASKS = ("narration", "keystep", "abstract")
+
+
+def aligned(rows: Sequence[Sequence[object]], indent: str = "  ") -> str:
+    """Rows as columns of equal width; the first is the header, columns of numbers and times stand to the right."""
+    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    columns = list(zip(*cells, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [all(re.fullmatch(r"-?[\d,.:]+", cell) for cell in column[1:]) for column in columns]
+    lines = []
+    for row in cells:
+        places = zip(row, widths, right, strict=True)
+        text = "  ".join(cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in places)
+        lines.append((indent + text).rstrip())
+    return "\n".join(lines)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def describe(manifest: Manifest, brief: bool = False) -> str:
+    """Tables of videos by split, labels by task and class, and questions by type; only the first where brief."""
+    parts = [_videos(manifest)]
+    if len(manifest.segment_table) and not brief:
+        parts.append(_labels(manifest))
+    if len(manifest.qa_table) and not brief:
+        parts.append(_questions(manifest))
+    return "\n\n".join(map(aligned, parts))
+
+
+def _videos(manifest: Manifest) -> list[list[Any]]:
+    rows: list[list[Any]] = [["split", "videos", "with file", "h:mm:ss"]]
+    for split in ("train", "val", "test", ""):
+        videos = [video for video in manifest.videos if video.split == split]
+        if videos:
+            time = clock(sum(video.duration_s for video in videos))
+            rows.append([split or "(none)", len(videos), sum(bool(video.path) for video in videos), time])
+    return rows
+
+
+def _labels(manifest: Manifest) -> list[list[Any]]:
+    table = manifest.segment_table
+    # Sentences are nearly all different: they are counted, not listed.
+    sentence = pc.is_in(table["task"], value_set=pa.array(SENTENCE_TASKS))
+    columns = {
+        "task": table["task"],
+        "label": pc.if_else(sentence, "(sentences)", table["label"]),
+        "seconds": pc.subtract(table["end_s"], table["start_s"]),
+        "video_id": table["video_id"],
+    }
+    counts = [("seconds", "count"), ("seconds", "sum"), ("video_id", "count_distinct")]
+    found = _group(pa.table(columns), ["task", "label"], counts)
+    head: list[list[Any]] = [["task", "label", "segments", "h:mm:ss", "videos"]]
+    return head + [[task, label, segments, clock(seconds), videos] for task, label, segments, seconds, videos in found]
+
+
+def _questions(manifest: Manifest) -> list[list[Any]]:
+    counts = [("question", "count"), ("answer", "count_distinct"), ("video_id", "count_distinct")]
+    head: list[list[Any]] = [["questions", "type", "count", "answers", "videos"]]
+    return head + _group(manifest.qa_table, ["source", "type"], counts)
+
+
+def _group(table: Any, keys: list[str], counts: list[tuple[str, str]]) -> list[list[Any]]:
+    """Sorted rows of the keys and their aggregates, in this order."""
+    sums = table.group_by(keys).aggregate(counts)
+    names = [*keys, *(f"{column}_{function}" for column, function in counts)]
+    return sorted(list(row) for row in zip(*(sums[name].to_pylist() for name in names), strict=True))

@@ -1,0 +1,143 @@
+"""Rows and columns of a manifest: a pydantic row for people, an arrow schema for a million rows, one vectorised check.
+
+Times are seconds of the source video. A segment covers start_s <= t < end_s.
+"""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field
+
+from surgvl.errors import DataError
+
+SPLITS = ("train", "val", "test", "")
+
+Name = Annotated[str, Field(min_length=1)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class VideoRow(_Row):
+    """One video. `path` is relative to the manifest's root or absolute; empty where only labels are at hand."""
+
+    video_id: Name
+    path: str
+    source: Name
+    procedure: str = ""
+    specialty: str = ""
+    fps: Positive
+    duration_s: Positive
+    licence: str = ""
+    split: Literal["train", "val", "test", ""] = ""
+
+
+class Segment(_Row):
+    """A label of a task over a stretch of a video; a narration's label is its sentence."""
+
+    video_id: Name
+    start_s: Seconds
+    end_s: Seconds
+    task: Name
+    label: Name
+
+
+class QA(_Row):
+    """A question about a stretch of a video and its answer; `type` groups questions in result tables."""
+
+    video_id: Name
+    start_s: Seconds
+    end_s: Seconds
+    question: Name
+    answer: Name
+    type: str = ""
+    source: str = ""
+
+
+RowT = TypeVar("RowT", bound=_Row)
+
+
+def schema_of(row: type[_Row]) -> Any:
+    """The arrow schema of a row class: its fields in order, numbers as float64 and all else as strings."""
+    numbers = {"fps", "duration_s", "start_s", "end_s"}
+    return pa.schema([pa.field(name, pa.float64() if name in numbers else pa.string()) for name in row.model_fields])
+
+
+def to_table(rows: Any, row: type[RowT], where: str) -> Any:
+    """Make a checked arrow table of rows, or check one that is already a table.
+
+    Args:
+        rows: a sequence of `row`, or an arrow table with exactly its columns (any order, dictionary-encoded or not).
+        row: `VideoRow`, `Segment` or `QA`.
+        where: the file or origin, for messages.
+
+    Raises:
+        DataError: unknown or missing columns, missing values, NaN, infinite or negative times, an empty name, an end
+            that does not come after its start.
+    """
+    schema = schema_of(row)
+    if not isinstance(rows, pa.Table):
+        rows = pa.table(
+            {name: pa.array([getattr(r, name) for r in rows], schema.field(name).type) for name in schema.names}
+        )
+    unknown, missing = (
+        sorted(set(rows.column_names) - set(schema.names)),
+        sorted(set(schema.names) - set(rows.column_names)),
+    )
+    if unknown or missing or len(rows.column_names) != len(schema.names):
+        raise DataError(
+            f"{where}: columns {rows.column_names} do not fit (unknown {unknown}, missing {missing}); "
+            f"allowed are {', '.join(schema.names)}: rename or drop them"
+        )
+    try:
+        table = rows.select(schema.names).cast(schema).combine_chunks()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise DataError(f"{where}: a column has the wrong type ({error}); it must be {schema.to_string()!r}") from error
+    for name in schema.names:
+        if table[name].null_count:
+            at = pc.index(pc.is_null(table[name]), True).as_py()
+            raise DataError(f"{where}, row {at}: {name} is missing: fill it or drop the row")
+    _check_names(table, row, where)
+    _check_times(table, where)
+    return table
+
+
+def _first(mask: Any) -> int | None:
+    """Index of the first true value of a boolean array, or None."""
+    mask = np.asarray(mask)
+    return int(mask.argmax()) if mask.any() else None
+
+
+def _check_names(table: Any, row: type[_Row], where: str) -> None:
+    for name, field in row.model_fields.items():
+        if any(getattr(rule, "min_length", 0) for rule in field.metadata):
+            at = _first(pc.equal(table[name], "").to_numpy())
+            if at is not None:
+                raise DataError(f"{where}, row {at}: {name} is empty: fill it or drop the row")
+
+
+def _check_times(table: Any, where: str) -> None:
+    for name in ("start_s", "end_s", "fps", "duration_s"):
+        if name not in table.column_names:
+            continue
+        values = table[name].to_numpy()
+        strict = name in {"fps", "duration_s"}
+        at = _first(~np.isfinite(values) | (values <= 0 if strict else values < 0))
+        if at is not None:
+            rule = "finite and above 0" if strict else "finite and not negative"
+            raise DataError(f"{where}, row {at}: {name} is {values[at]}; it must be {rule}: correct the row")
+    if "end_s" in table.column_names:
+        start, end = table["start_s"].to_numpy(), table["end_s"].to_numpy()
+        at = _first(end <= start)
+        if at is not None:
+            raise DataError(f"{where}, row {at}: end_s {end[at]} is not after start_s {start[at]}: correct the row")
+
+
+def to_rows(table: Any, row: type[RowT]) -> list[RowT]:
+    """Rows of a checked table as pydantic objects (not validated again; slow beyond some hundred thousand rows)."""
+    return [row.model_construct(**values) for values in table.to_pylist()]

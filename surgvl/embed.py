@@ -1,0 +1,225 @@
+"""The `embed` command: videos to vectors, one a second, and every prompt set to vectors beside them.
+
+A reader cuts windows from a stream of frames, a mapper encodes batches, a writer leaves one shard a video; a run that was stopped
+goes on at the next video. Memory is flat in the length of a video.
+Shapes: T frames, S pixels, E width of the space.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+
+from surgvl import prompts, vectors, video
+from surgvl.data.frames import Frames
+from surgvl.data.manifest import Manifest, VideoRow
+from surgvl.errors import CheckpointError, ConfigError, DataError
+from surgvl.io import prepare_out, read_json, write_run
+from surgvl.models.dual import Dual
+from surgvl.models.folder import Preprocess, find_model, load_model, model_hash
+from surgvl.stage import report, seen, split_ids
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".mpg", ".mpeg", ".m4v", ".webm", ".wmv", ".ts")
+
+
+def windows(
+    frames: Iterable[Frames], num_frames: int, fps: float, duration_s: float, stride_s: float = 1.0
+) -> Iterator[tuple[float, float, Frames]]:
+    """Windows of T frames around the middle of each stretch of `stride_s`, shifted into the video at its ends.
+
+    Args:
+        frames: uint8 [S, S, 3] in order, `fps` of them a second.
+        num_frames: T.
+        fps: rate of `frames`.
+        duration_s: length of the video.
+        stride_s: length of a stretch.
+
+    Yields:
+        start_s and end_s of the stretch, and its window uint8 [T, S, S, 3]; a video shorter than a window repeats its last frame.
+    """
+    total = max(1, round(duration_s * fps))
+    count = max(1, int(duration_s / stride_s + 1e-6))
+    held: deque[Frames] = deque(maxlen=num_frames)
+    stretch, number = 0, -1
+
+    def last_frame_of(stretch: int) -> int:
+        first = round((stretch + 0.5) * stride_s * fps - num_frames / 2)
+        return int(np.clip(first, 0, max(0, total - num_frames))) + num_frames - 1
+
+    for number, frame in enumerate(frames):
+        held.append(frame)
+        while stretch < count and last_frame_of(stretch) <= number:
+            yield stretch * stride_s, (stretch + 1) * stride_s, np.stack(held)
+            stretch += 1
+    # Containers promise more frames than they hold, or the video is shorter than a window: hold the last frame.
+    if number >= 0:
+        tail = list(held) + [held[-1]] * (num_frames - len(held))
+        while stretch < count and stretch * stride_s * fps <= number:
+            yield stretch * stride_s, (stretch + 1) * stride_s, np.stack(tail)
+            stretch += 1
+
+
+def encode_windows(
+    model: Dual, stream: Iterable[tuple[float, float, Frames]], batch: int, device: str
+) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]], list[float], list[float]]:
+    """Encode windows in batches -> unit vectors float32 [N, E], starts and ends in seconds."""
+    out: list[torch.Tensor] = []
+    starts: list[float] = []
+    ends: list[float] = []
+    waiting: list[Frames] = []
+
+    def flush() -> None:
+        if waiting:
+            clips = torch.from_numpy(np.stack(waiting)).permute(0, 4, 1, 2, 3).to(device)
+            out.append(model.encode_video(clips).cpu())
+            waiting.clear()
+
+    with torch.inference_mode():
+        for start_s, end_s, clip in stream:
+            starts.append(start_s)
+            ends.append(end_s)
+            waiting.append(clip)
+            if len(waiting) == batch:
+                flush()
+        flush()
+    if not out:
+        raise DataError("no window could be cut: the video has no frames; check it with a player")
+    return torch.cat(out).numpy(), starts, ends
+
+
+def read_windows(path: Path, preprocess: Preprocess, stride_s: float) -> Iterator[tuple[float, float, Frames]]:
+    """Windows of a video file, streamed."""
+    box = video.content_box(path) if preprocess.crop == "content" else None
+    frames = (frame for _, frame in video.stream(path, preprocess.fps, preprocess.size_px, box))
+    return windows(frames, preprocess.num_frames, preprocess.fps, video.probe(path).duration_s, stride_s)
+
+
+def manifest_of(paths: list[Path]) -> Manifest:
+    """A manifest of bare video files, or of those in folders; ids are file names without their endings.
+
+    Raises:
+        ConfigError: nothing is there, or two files share a name.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES)
+        else:
+            files.append(path)
+    if not files:
+        raise ConfigError(f"no video below {', '.join(map(str, paths)) or '(nothing)'}: give files or a folder of them")
+    rows = []
+    for file in files:
+        try:
+            info = video.probe(file)
+            fps, duration_s = info.fps, info.duration_s
+        except DataError:
+            # The embedding itself meets the error again, sets the file aside and lists it.
+            fps, duration_s = 1.0, 1.0
+        rows.append(
+            VideoRow(
+                video_id=file.stem,
+                path=str(file.resolve()),
+                source=file.resolve().parent.name,
+                fps=fps,
+                duration_s=duration_s,
+            )
+        )
+    return Manifest(rows)
+
+
+def embed(
+    model: Path,
+    out: Path,
+    manifest: Path | None = None,
+    videos: list[Path] | None = None,
+    split: str = "",
+    prompt_sets: list[str] | None = None,
+    stride_s: float = 1.0,
+    batch: int = 32,
+    device: str = "cpu",
+    resume: bool = False,
+) -> Path:
+    """Turn videos into vectors, one a second, and prompts into vectors beside them.
+
+    Args:
+        model: run folder or model folder of a video-text model.
+        out: vectors folder to write.
+        manifest: manifest folder; or give --videos.
+        videos: video files, or folders of them.
+        split: only this split of the manifest; all videos where it is empty.
+        prompt_sets: names or files of prompt sets; all that ship with surgvl where it is left out.
+        stride_s: seconds between vectors.
+        batch: windows encoded at once.
+        device: torch device, such as cpu or cuda.
+        resume: go on in a folder that is not empty, at the next video.
+    """
+    if (manifest is None) == (not videos):
+        raise ConfigError("give either --manifest or --videos, one of the two")
+    prepare_out(out, resume)
+    dual, preprocess = load_model(model, device)
+    if not isinstance(dual, Dual):
+        raise CheckpointError(
+            f"{model} holds a {type(dual).__name__}, not a video-text model: give an align run folder"
+        )
+    if manifest is None:
+        table = manifest_of(videos or [])
+        table.save(out / "manifest")
+    else:
+        table = Manifest.load(manifest)
+    ids = split_ids(table, split)
+    sets = [prompts.load(name) for name in (prompt_sets if prompt_sets is not None else prompts.names())]
+    write_texts(dual, sets, out)
+
+    problems: list[str] = []
+    count = 0
+    for number, video_id in enumerate(tqdm(ids, desc="embed", unit="video", disable=None, leave=False)):
+        shard = out / f"shard-{number:05d}.safetensors"
+        if not (shard.is_file() and shard.with_suffix(".parquet").is_file()):
+            try:
+                stream = read_windows(table.path_of(video_id), preprocess, stride_s)
+                found, starts, ends = encode_windows(dual, stream, batch, device)
+            except DataError as error:
+                problems.append(str(error))
+                continue
+            vectors.write_shard(out, number, found, [video_id] * len(found), starts, ends)
+        count += pq.read_metadata(shard.with_suffix(".parquet")).num_rows
+    if not count:
+        raise DataError(f"none of {len(ids)} videos can be embedded; the first: {problems[0]}")
+    record = find_model(model).parent / "run.json"
+    facts = read_json(record) if record.is_file() else {}
+    meta = vectors.Meta(
+        model=str(find_model(model).resolve()),
+        model_hash=model_hash(model),
+        dim=dual.dim,
+        clip_s=preprocess.clip_s,
+        stride_s=stride_s,
+        num_vectors=count,
+        frozen=bool(facts.get("frozen", False)),
+        num_trainable=int(facts.get("num_trainable", 0)),
+        pretraining_video_ids=seen(Path(model)),
+        prompt_sets={each.name: each.version for each in sets},
+    )
+    vectors.write_meta(out, meta)
+    write_run(out, {}, 0, device, table.hash, seen(Path(model)), problems=problems)
+    where = manifest if manifest is not None else out / "manifest"
+    print(
+        f"{count} vectors of {len(ids) - len(problems)} videos in {out}; next: surgvl index --vectors {out} --manifest {where} --out index"
+    )
+    report(problems, len(ids))
+    return out
+
+
+def write_texts(model: Dual, sets: list[prompts.PromptSet], out: Path) -> None:
+    """Encode every prompt of the sets and write the texts of a vectors folder."""
+    rows = [(each.name, number, name, text) for each in sets for number, name, text in each.texts()]
+    if not rows:
+        return
+    with torch.inference_mode():
+        found = [model.encode_text([row[3] for row in rows[at : at + 128]]).cpu() for at in range(0, len(rows), 128)]
+    names, ids, classes, texts = (list(column) for column in zip(*rows, strict=True))
+    vectors.write_texts(out, vectors.Texts(torch.cat(found).numpy(), names, ids, classes, texts))

@@ -1,0 +1,136 @@
+"""Labels in time: smoothing, runs of equal labels, edit score and segmental F1.
+
+Edit score and F1@overlap follow Lea et al. (arXiv 1611.05267): the first compares the order of segments, the second
+asks each predicted segment to overlap a true one of its class. Neither forgives over-segmentation, as frame metrics do.
+
+Shape letters: T frames of one video in time order, N rows of many videos, C classes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surgvl.errors import DataError
+from surgvl.metrics.precision import rows_of
+
+
+class Segments(NamedTuple):
+    """Runs of equal labels: label int [S], first frame int [S], frame after the last int [S]."""
+
+    labels: NDArray[np.int64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+
+def smooth(
+    scores: ArrayLike, times_s: ArrayLike, videos: ArrayLike, window_s: float, causal: bool
+) -> NDArray[np.float64]:
+    """Moving average of scores over time within each video.
+
+    Args:
+        scores: [N, C].
+        times_s: [N], seconds; rows in any order.
+        videos: int [N], 0 ... V-1.
+        window_s: length of the window, seconds; 0 changes nothing.
+        causal: average over (t - window, t] instead of [t - window / 2, t + window / 2]: what an online system can do.
+
+    Returns:
+        float64 [N, C] in the order given.
+
+    Raises:
+        DataError: a negative window, or lengths that differ.
+    """
+    values, times = np.asarray(scores, np.float64), np.asarray(times_s, np.float64)
+    if not window_s >= 0:
+        raise DataError(f"smoothing window of {window_s} s; it must be 0 or more")
+    if times.shape != (len(values),):
+        raise DataError(f"times of shape {times.shape} for {len(values)} rows: give one for each")
+    if window_s == 0:
+        return values
+    found = np.empty_like(values)
+    for rows in rows_of(videos, len(values)):
+        rows = rows[np.argsort(times[rows], kind="stable")]
+        time = times[rows]
+        slack_s = 1e-6
+        if causal:
+            low = np.searchsorted(time, time - window_s + slack_s, side="right")
+            high = np.searchsorted(time, time + slack_s, side="right")
+        else:
+            low = np.searchsorted(time, time - window_s / 2 - slack_s, side="left")
+            high = np.searchsorted(time, time + window_s / 2 + slack_s, side="right")
+        sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values[rows], axis=0)])
+        found[rows] = (sums[high] - sums[low]) / (high - low)[:, None]
+    return found
+
+
+def segments(labels: ArrayLike) -> Segments:
+    """Join equal neighbours: int [T] -> runs in order; none for an empty sequence."""
+    array = np.asarray(labels, np.int64)
+    if not len(array):
+        empty = np.zeros(0, np.int64)
+        return Segments(empty, empty, empty)
+    edges = np.flatnonzero(np.diff(array)) + 1
+    start = np.concatenate([[0], edges])
+    return Segments(array[start], start, np.concatenate([edges, [len(array)]]))
+
+
+def edit_score(truth: ArrayLike, predicted: ArrayLike) -> float:
+    """1 minus the Levenshtein distance between the orders of segments, divided by the longer one; in [0, 1].
+
+    Args:
+        truth: int [T]; frames with -1 are left out of both.
+        predicted: int [T].
+
+    Raises:
+        DataError: lengths differ, or no frame has a label.
+    """
+    a, b = (segments(labels).labels for labels in _labelled(truth, predicted))
+    before = np.arange(len(b) + 1)
+    steps = np.arange(len(b) + 1)
+    for at, label in enumerate(a):
+        # Deletions and replacements at once; insertions run along the row, as a running minimum.
+        row = np.concatenate([[at + 1], np.minimum(before[1:] + 1, before[:-1] + (b != label))])
+        before = np.minimum.accumulate(row - steps) + steps
+    return 1 - float(before[-1]) / max(len(a), len(b))
+
+
+def segment_counts(truth: ArrayLike, predicted: ArrayLike, overlap: float) -> NDArray[np.int64]:
+    """Right, wrong and missed segments of one video: int64 [3].
+
+    A predicted segment is right when its intersection over union with a true segment of its class, one that no earlier
+    prediction has taken, is the largest and at least `overlap`.
+
+    Args:
+        truth: int [T]; frames with -1 are left out of both.
+        predicted: int [T].
+        overlap: above 0 and up to 1, often 0.10, 0.25 and 0.50.
+
+    Raises:
+        DataError: lengths differ, or no frame has a label.
+    """
+    true, guess = (segments(labels) for labels in _labelled(truth, predicted))
+    both = np.minimum(guess.end[:, None], true.end) - np.maximum(guess.start[:, None], true.start)
+    union = np.maximum(guess.end[:, None], true.end) - np.minimum(guess.start[:, None], true.start)
+    ratio = np.where(guess.labels[:, None] == true.labels, both / union, -1.0)
+    # Of several predictions that would take one true segment the first does: so the taken ones are what is counted.
+    right = len(np.unique(ratio.argmax(axis=1)[ratio.max(axis=1) >= overlap]))
+    return np.array([right, len(guess.labels) - right, len(true.labels) - right])
+
+
+def segment_f1(counts: ArrayLike) -> NDArray[np.float64]:
+    """F1 from right, wrong and missed segments, summed over videos as one likes: [..., 3] -> [...]."""
+    right, wrong, missed = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    below = 2 * right + wrong + missed
+    found: NDArray[np.float64] = np.divide(2 * right, below, out=np.full(np.shape(below), np.nan), where=below > 0)
+    return found
+
+
+def _labelled(truth: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    a, b = np.asarray(truth), np.asarray(predicted)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise DataError(f"truth of shape {a.shape} and prediction of shape {b.shape}: give two sequences of one length")
+    kept = a >= 0
+    if not kept.any():
+        raise DataError("no frame has a label: check the labels of this video")
+    return a[kept], b[kept]

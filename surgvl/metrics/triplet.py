@@ -1,0 +1,110 @@
+"""Action triplets: component scores from the hundred triplet scores, and mean average precision per video or over all.
+
+Follows CholecT50 (Nwoye and Padoy, arXiv 2204.05235): a component's score is the maximum over the triplets that hold
+it; AP for each class and video where the class occurs, mean over videos, then over classes. Equals ivtmetrics where
+that is right; classes are absent by their labels, not by the value of their AP.
+
+Shape letters: N frames, K classes of a component, V videos.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surgvl.errors import DataError
+from surgvl.metrics.precision import average_precision, nan_mean, video_average_precision, videos_then_classes
+from surgvl.vocabulary import INSTRUMENTS, TARGETS, TRIPLETS, VERBS
+
+COMPONENTS = ("i", "v", "t", "iv", "it", "ivt")
+NUM_NULL = len(INSTRUMENTS)
+_ORDER: tuple[Sequence[str], ...] = (INSTRUMENTS, VERBS, TARGETS)
+
+
+@cache
+def component_names(component: str) -> tuple[str, ...]:
+    """Classes of a component in id order: 6 instruments, 10 verbs, 15 targets, 26 iv, 59 it, 100 ivt.
+
+    Raises:
+        DataError: an unknown component.
+    """
+    return _groups(component)[0]
+
+
+def decompose(values: ArrayLike, component: str) -> NDArray[np.generic]:
+    """Scores or labels of a component: the maximum over the triplets that hold it.
+
+    Args:
+        values: [N, 100] in the ids of CholecT50.
+        component: one of `COMPONENTS`.
+
+    Returns:
+        [N, K] of the same dtype.
+
+    Raises:
+        DataError: an unknown component, or not 100 columns.
+    """
+    array = np.asarray(values)
+    if array.ndim != 2 or array.shape[1] != len(TRIPLETS):
+        raise DataError(f"triplet array of shape {array.shape}; it must be [N, {len(TRIPLETS)}], ids of CholecT50")
+    if component == "ivt":
+        return array
+    _, order, starts = _groups(component)
+    found: NDArray[np.generic] = np.maximum.reduceat(array[:, order], starts, axis=1)
+    return found
+
+
+def video_map(truth: ArrayLike, scores: ArrayLike, videos: ArrayLike, component: str, *, ignore_null: bool) -> float:
+    """Video-wise mean AP: over the videos where a class occurs, then over the classes that occur.
+
+    Args:
+        truth: [N, 100], 0 or 1.
+        scores: [N, 100].
+        videos: int [N], 0 ... V-1.
+        component: one of `COMPONENTS`.
+        ignore_null: leave out the six null triplets; for `ivt` only.
+
+    Raises:
+        DataError: shapes or values that do not fit, or `ignore_null` with another component.
+    """
+    return float(videos_then_classes(video_table(truth, scores, videos, component, ignore_null=ignore_null))[0])
+
+
+def global_map(truth: ArrayLike, scores: ArrayLike, component: str, *, ignore_null: bool) -> float:
+    """Mean AP over all frames as one list; several points off the video-wise figure, never mix the two."""
+    columns = _columns(component, ignore_null)
+    table = average_precision(decompose(truth, component)[:, :columns], decompose(scores, component)[:, :columns])
+    return float(nan_mean(table))
+
+
+def video_table(
+    truth: ArrayLike, scores: ArrayLike, videos: ArrayLike, component: str, *, ignore_null: bool
+) -> NDArray[np.float64]:
+    """AP of each class in each video, float64 [V, K]; NaN where it does not occur. Arguments as `video_map`."""
+    columns = _columns(component, ignore_null)
+    labels, values = decompose(truth, component)[:, :columns], decompose(scores, component)[:, :columns]
+    return video_average_precision(labels, values, videos)
+
+
+def _columns(component: str, ignore_null: bool) -> int:
+    if ignore_null and component != "ivt":
+        raise DataError(f"ignore_null with component {component!r}: only `ivt` has null classes to leave out")
+    return len(component_names(component)) - NUM_NULL * ignore_null
+
+
+@cache
+def _groups(component: str) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
+    """Class names, triplets sorted by class, and where each class starts among them."""
+    if component not in COMPONENTS:
+        raise DataError(f"unknown component {component!r}; known are {', '.join(COMPONENTS)}")
+    parts = ["ivt".index(letter) for letter in component]
+    keys = [tuple(_ORDER[part].index(triplet[part]) for part in parts) for triplet in TRIPLETS]
+    if component == "ivt":
+        classes = keys
+    else:
+        classes = sorted(set(keys))
+    code = np.array([classes.index(key) for key in keys])
+    order = np.argsort(code, kind="stable")
+    names = tuple(",".join(_ORDER[part][at] for part, at in zip(parts, key, strict=True)) for key in classes)
+    return names, order, np.searchsorted(code[order], np.arange(len(classes)))

@@ -1,0 +1,59 @@
+"""Video tower and text tower in one space of unit vectors (Radford et al., arXiv 2103.00020, with clips for images).
+
+Shapes: B clips or sentences, E width of the shared space.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from surgvl.models.pool import AttentivePool
+from surgvl.models.text import TextTower
+from surgvl.models.video_vit import VideoViT
+
+
+class Dual(nn.Module):
+    """Clips and sentences -> unit vectors whose inner product is their similarity.
+
+    Args:
+        encoder: video encoder.
+        text: text tower of width E.
+        dim: width E.
+    """
+
+    model_type = "surgvl_dual"
+
+    def __init__(self, encoder: VideoViT, text: TextTower, dim: int):
+        super().__init__()
+        self.encoder = encoder
+        self.pool = AttentivePool(encoder.dim, heads=max(1, encoder.dim // 64))
+        self.project = nn.Linear(encoder.dim, dim, bias=False)
+        self.text = text
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.dim = dim
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `from_config` takes."""
+        return {"dim": self.dim, "encoder": self.encoder.config, "text": self.text.config}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> "Dual":
+        """Build an untrained model from a model folder's `config.json`."""
+        return cls(VideoViT(**config["encoder"]), TextTower(config["text"], folder), config["dim"])
+
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Encoder tokens [B, N, D] -> unit vectors, float32 [B, E]."""
+        return F.normalize(self.project(self.pool(tokens)).float(), dim=-1)
+
+    def encode_video(self, video: Tensor) -> Tensor:
+        """Clips [B, 3, T, H, W], uint8 or float in 0..255 -> unit vectors, float32 [B, E]."""
+        return self.encode_tokens(self.encoder(video))
+
+    def encode_text(self, sentences: list[str]) -> Tensor:
+        """Sentences -> unit vectors, float32 [B, E]."""
+        return F.normalize(self.text(sentences).float(), dim=-1)

@@ -1,0 +1,146 @@
+"""Text towers: sentences to vectors, by name.
+
+- `tiny`: open_clip's text transformer at a small size with the shipped SentencePiece vocabulary;
+- `open_clip:NAME[@PRETRAINED]`: the text side of any open_clip model (Ilharco et al.; Radford et al., arXiv 2103.00020);
+- `hf:FOLDER_OR_ID`: any transformers encoder, mean-pooled, through open_clip's adapter.
+
+Shapes: B sentences, L tokens, E width of the shared space.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from surgvl.errors import CheckpointError, ConfigError
+from surgvl.models.tokenizer import HuggingFaceTokenizer, Tokenizer, load_tokenizer
+
+
+class TextTower(nn.Module):
+    """Sentences -> [B, E], not normalised.
+
+    Args:
+        config: what `build_text` or a model folder's `config.json` gives: `kind` ("tiny", "open_clip" or "hf"), `dim` (E),
+            and the kind's own entries.
+        folder: where tokenizer files lie; None for the shipped vocabulary.
+    """
+
+    def __init__(self, config: dict[str, Any], folder: Path | None = None):
+        super().__init__()
+        self.config = config
+        self.context_length: int = config["context_length"]
+        self.tokenizer: Tokenizer | None = None
+        kind = config["kind"]
+        if kind == "tiny":
+            from open_clip.transformer import TextTransformer
+
+            self.tokenizer = load_tokenizer(folder)
+            self.inner: nn.Module = TextTransformer(
+                context_length=self.context_length,
+                vocab_size=self.tokenizer.vocab_size,
+                width=config["width"],
+                heads=config["heads"],
+                layers=config["layers"],
+                output_dim=config["dim"],
+                pad_id=self.tokenizer.pad_id,
+                eos_id=self.tokenizer.eos_id,
+                pool_type="eos",
+            )
+        elif kind == "open_clip":
+            import open_clip
+
+            name = config["model"]
+            cfg = dict(config["model_cfg"]["text_cfg"])
+            self.inner = open_clip.model._build_text_tower(config["model_cfg"]["embed_dim"], cfg)
+            self.clip_tokenizer = open_clip.get_tokenizer(name)
+        elif kind == "hf":
+            from open_clip.hf_model import HFTextEncoder
+            from transformers import AutoConfig
+
+            hf_config = AutoConfig.for_model(**config["hf_config"])
+            self.inner = HFTextEncoder(
+                "", config["dim"], config=hf_config, pooler_type="mean_pooler", proj_type="linear", pretrained=False
+            )
+            self.tokenizer = HuggingFaceTokenizer(str(folder if folder is not None else config["model"]))
+        else:
+            raise ConfigError(f"unknown text tower kind {kind!r}; known are tiny, open_clip, hf: choose one of them")
+        width = config["model_cfg"]["embed_dim"] if kind == "open_clip" else config["dim"]
+        self.project = nn.Identity() if width == config["dim"] else nn.Linear(width, config["dim"], bias=False)
+
+    def tokenize(self, sentences: list[str]) -> Tensor:
+        """Token ids int64 [B, L], padded; a sentence longer than the context is cut at its end, and its end token kept."""
+        if self.tokenizer is None:
+            ids: Tensor = self.clip_tokenizer(sentences)
+            return ids
+        tokenizer, length = self.tokenizer, self.context_length
+        rows = [
+            [tokenizer.bos_id, *tokenizer.encode(sentence)[: length - 2], tokenizer.eos_id] for sentence in sentences
+        ]
+        # The open_clip transformer adds its whole position table, so its rows are always full length.
+        longest = length if self.config["kind"] == "tiny" else max(len(row) for row in rows)
+        return torch.tensor([row + [tokenizer.pad_id] * (longest - len(row)) for row in rows])
+
+    def forward(self, sentences: list[str]) -> Tensor:
+        """Encode sentences -> [B, E]."""
+        device = next(self.inner.parameters()).device
+        out: Tensor = self.project(self.inner(self.tokenize(sentences).to(device)))
+        return out
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write the tokenizer's files where the tower has its own."""
+        if self.tokenizer is not None:
+            self.tokenizer.save(folder)
+
+
+def build_text(
+    name: str, dim: int, context_length: int = 40, width: int = 192, heads: int = 3, layers: int = 3
+) -> TextTower:
+    """Build a text tower, with pretrained weights where the name says so.
+
+    Args:
+        name: `tiny`, `open_clip:NAME`, `open_clip:NAME@PRETRAINED` (a tag or a file) or `hf:FOLDER_OR_ID`.
+        dim: width E of the shared space.
+        context_length: tokens of the longest sentence (for `tiny` and `hf`).
+        width: width of `tiny`.
+        heads: attention heads of `tiny`.
+        layers: layers of `tiny`.
+
+    Raises:
+        ConfigError: the name is none of these, or open_clip does not know the model.
+        CheckpointError: weights cannot be found.
+    """
+    kind, _, rest = name.partition(":")
+    if name == "tiny":
+        config: dict[str, Any] = {"kind": "tiny", "width": width, "heads": heads, "layers": layers}
+        return TextTower({**config, "dim": dim, "context_length": context_length})
+    if kind == "open_clip" and rest:
+        import open_clip
+
+        model, _, pretrained = rest.partition("@")
+        model_cfg = open_clip.get_model_config(model)
+        if model_cfg is None:
+            raise ConfigError(f"open_clip has no model {model!r}: choose one of open_clip.list_models()")
+        length = int(model_cfg["text_cfg"].get("context_length", 77))
+        config = {"kind": "open_clip", "model": model, "model_cfg": model_cfg, "dim": dim, "context_length": length}
+        tower = TextTower(config)
+        if pretrained:
+            full = open_clip.create_model(model, pretrained=pretrained, force_custom_text=True)
+            tower.inner.load_state_dict(full.text.state_dict())
+        return tower
+    if kind == "hf" and rest:
+        from transformers import AutoConfig, AutoModel
+
+        try:
+            hf_config = AutoConfig.from_pretrained(rest).to_dict()
+            pretrained_model = AutoModel.from_pretrained(rest)
+        except OSError as error:
+            first = str(error).splitlines()[0]
+            raise CheckpointError(f"text tower {rest!r} cannot be read ({first}): give a folder or a hub id") from error
+        config = {"kind": "hf", "model": rest, "hf_config": hf_config, "dim": dim, "context_length": context_length}
+        tower = TextTower(config, Path(rest) if Path(rest).is_dir() else None)
+        missing, _ = tower.inner.get_submodule("transformer").load_state_dict(pretrained_model.state_dict(), strict=False)
+        if missing:
+            raise CheckpointError(f"text tower {rest!r} lacks {missing[:3]}: give a complete checkpoint")
+        return tower
+    raise ConfigError(f"unknown text tower {name!r}; known are tiny, open_clip:NAME[@PRETRAINED], hf:FOLDER_OR_ID")

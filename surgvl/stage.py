@@ -1,0 +1,61 @@
+"""What the stages' commands share: the clips of a manifest's split, ids already seen, videos that were set aside."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from surgvl.data.frames import ClipSource
+from surgvl.data.manifest import Manifest
+from surgvl.errors import ConfigError, DataError
+from surgvl.io import read_json
+from surgvl.models.folder import Preprocess
+
+
+def split_ids(manifest: Manifest, split: str) -> list[str]:
+    """Video ids of a split, or of all where it is empty.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    ids = manifest.video_ids(split or None)
+    if not ids:
+        there = ", ".join(sorted({row.split or "(none)" for row in manifest.videos})) or "(no videos)"
+        raise ConfigError(f"no video is in split {split!r}; the manifest has {there}: choose another --split")
+    return ids
+
+
+def clip_source(
+    manifest: Manifest, ids: Sequence[str], preprocess: Preprocess, store: Path | None
+) -> tuple[ClipSource, list[str]]:
+    """Prepared source of clips, and the ids that can be read.
+
+    Raises:
+        DataError: no video can be read; the message holds the first problem.
+    """
+    paths = {video_id: manifest.path_of(video_id) for video_id in ids}
+    source = ClipSource(paths, preprocess.fps, preprocess.size_px, preprocess.crop, store)
+    ready = set(source.prepare())
+    good = [video_id for video_id in ids if video_id in ready]
+    if not good:
+        first = next(iter(source.problems.values()), "there is no video")
+        raise DataError(f"none of {len(paths)} videos can be read; the first: {first}")
+    return source, good
+
+
+def seen(folder: Path) -> list[str]:
+    """Ids of the videos that a run folder's model was trained on; none for a bare model folder."""
+    for record in (folder / "run.json", folder.parent / "run.json"):
+        if record.is_file():
+            return list(read_json(record).get("pretraining_video_ids", []))
+    return []
+
+
+def report(problems: Sequence[str], num_videos: int) -> None:
+    """Say at the end which videos were set aside.
+
+    Raises:
+        DataError: some were; what the stage wrote from the others stays.
+    """
+    if problems:
+        lines = "".join(f"{os.linesep}  {problem}" for problem in problems)
+        raise DataError(f"{len(problems)} of {num_videos} videos were set aside, the others are done:{lines}")

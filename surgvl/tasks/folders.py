@@ -1,0 +1,261 @@
+"""What `eval` reads: a manifest's labels, a vectors folder, an answers file, joined by video id and time.
+
+A clip stands for the second around its centre and has the labels that cover this centre.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow.compute as pc
+
+from surgvl import prompts
+from surgvl.errors import DataError
+from surgvl.io import read_json
+from surgvl.metrics.answer import Asked
+from surgvl.tasks.base import Absent, Answers, Inputs, Scores
+from surgvl.vectors import Vectors, unit
+
+_COLUMNS: dict[str, type | tuple[type, ...]] = {
+    "video_id": str,
+    "start_s": (int, float),
+    "end_s": (int, float),
+    "question": str,
+    "answer": str,
+    "type": str,
+    "prediction": str,
+    "matched": bool,
+    "mode": str,
+}
+
+
+class Labels(Protocol):
+    """What is asked of a manifest (`surgvl.data.manifest.Manifest`)."""
+
+    segment_table: Any
+    qa_table: Any
+
+    def split(self, name: str) -> "Labels":
+        """The videos of one split."""
+
+    def video_ids(self, split: str | None = None) -> list[str]:
+        """Ids of one split or of all."""
+
+    def second_labels(self, task: str, video_ids: Sequence[str], times_s: Any) -> list[list[str]]:
+        """Labels that cover each (video, time)."""
+
+    def __contains__(self, video_id: object) -> bool: ...
+
+
+class Folders(Inputs):
+    """Inputs of the `eval` command.
+
+    Args:
+        manifest: labels.
+        split: of the manifest.
+        vectors: vectors folder.
+        answers: folder that holds answers.jsonl, or that file.
+        prompt_sets: embedded prompt set for each kind of label.
+        window_s: smoothing, seconds.
+        causal: smoothing over the past only.
+        seed: of draws.
+
+    Raises:
+        DataError: a folder or file cannot be read.
+    """
+
+    def __init__(
+        self,
+        manifest: Labels,
+        split: str,
+        vectors: Path | None,
+        answers: Path | None,
+        prompt_sets: dict[str, str],
+        window_s: float,
+        causal: bool,
+        seed: int,
+    ) -> None:
+        self.test = manifest.split(split)
+        self.train = manifest.split("train") if split != "train" and manifest.video_ids("train") else None
+        self.split = split
+        self.vectors = Vectors.load(vectors) if vectors else None
+        self.answers_path = answers / "answers.jsonl" if answers and answers.is_dir() else answers
+        self.prompt_sets = prompt_sets
+        self.window_s = window_s
+        self.causal = causal
+        self.seed = seed
+        self.rate_fps = 1 / self.vectors.meta.stride_s if self.vectors else 1.0
+        self._gaps: dict[str, str] = {}
+
+    # ---- clips
+
+    def clips(self, kind: str) -> tuple[Scores, list[list[str]]]:
+        """Cosines of each labelled video's clips with the classes of a kind, and the labels of each clip."""
+        if self.vectors is None:
+            raise Absent(f"{kind} needs --vectors")
+        if kind not in self.prompt_sets:
+            raise Absent(f"no prompt set is asked for {kind!r}")
+        if self.vectors.texts is None or self.prompt_sets[kind] not in self.vectors.texts.prompt_sets:
+            raise Absent(f"prompt set {self.prompt_sets[kind]!r} was not embedded into {self.vectors.folder}")
+        names, class_vectors = self.vectors.texts.classes(self.prompt_sets[kind])
+        labelled = self._labelled(kind)
+        if not labelled:
+            raise Absent(f"no {self.split} video of the manifest has labels of task {kind!r}")
+        rows = np.flatnonzero(np.isin(np.asarray(self.vectors.video_ids, np.str_), sorted(labelled)))
+        if not len(rows):
+            raise DataError(
+                f"{self.vectors.folder} holds no {self.split} video with {kind} labels: embed this manifest"
+            )
+        ids, times_s = [self.vectors.video_ids[row] for row in rows], self.vectors.times_s[rows]
+        if missing := sorted(labelled - set(ids)):
+            self._gaps[kind] = f"{len(missing)} of {len(labelled)} videos have no vectors: {', '.join(missing)}"
+        scores = unit(self.vectors.vectors[rows]) @ class_vectors.T
+        labels = self.test.second_labels(kind, ids, times_s)
+        spelt = self._spelling(kind, names)
+        if unknown := sorted({label for row in labels for label in row} - set(spelt)):
+            raise DataError(
+                f"{kind} labels {unknown} of the manifest are not in prompt set {self.prompt_sets[kind]!r} "
+                f"({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}): choose another set"
+            )
+        return Scores(ids, times_s, scores, names), [[spelt[label] for label in row] for row in labels]
+
+    def training_seconds(self, kind: str) -> dict[str, float]:
+        """Seconds of each class in the training split."""
+        if self.train is None or self.vectors is None or self.vectors.texts is None:
+            return {}
+        names, _ = self.vectors.texts.classes(self.prompt_sets[kind])
+        spelt = self._spelling(kind, names)
+        table = self.train.segment_table.filter(pc.equal(self.train.segment_table["task"], kind))
+        spans = table["end_s"].to_numpy() - table["start_s"].to_numpy()
+        found: dict[str, float] = {}
+        for label, span in zip(table["label"].to_pylist(), spans.tolist(), strict=True):
+            if label in spelt:
+                found[spelt[label]] = found.get(spelt[label], 0.0) + span
+        return found
+
+    def describe(self, kind: str) -> str:
+        """Split, prompt set and its version."""
+        name = self.prompt_sets[kind]
+        version = self.vectors.meta.prompt_sets.get(name) if self.vectors else None
+        return f"{self.split} split, zero-shot with {name}{f' v{version}' if version else ''}"
+
+    def _labelled(self, kind: str) -> set[str]:
+        table = self.test.segment_table
+        return set(table.filter(pc.equal(table["task"], kind))["video_id"].to_pylist())
+
+    def _spelling(self, kind: str, names: list[str]) -> dict[str, str]:
+        """Class name of each spelling; a shipped set also knows how other data sets spell its classes."""
+        spelt = {name: name for name in names}
+        if self.prompt_sets[kind] in prompts.names():
+            for row in prompts.load(self.prompt_sets[kind]).classes:
+                spelt |= {alias: row.name for alias in row.aliases if row.name in spelt}
+        return spelt
+
+    # ---- answers
+
+    @cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        """Answers to questions of the split, each found again in the manifest."""
+        assert self.answers_path is not None
+        table = self.test.qa_table
+        asked: dict[tuple[str, float, float, str], set[str]] = {}
+        keys = zip(*(table[name].to_pylist() for name in ("video_id", "start_s", "end_s", "question")), strict=True)
+        for key, answer in zip(keys, table["answer"].to_pylist(), strict=True):
+            asked.setdefault(key, set()).add(answer)
+        rows = []
+        for number, row in enumerate(_read_answers(self.answers_path), 1):
+            if row["video_id"] not in self.test:
+                continue
+            truth = asked.get((row["video_id"], float(row["start_s"]), float(row["end_s"]), row["question"]))
+            if truth is None or row["answer"] not in truth:
+                what = (
+                    f"{row['question']!r} with answer {row['answer']!r} about {row['video_id']} at {row['start_s']} s"
+                )
+                raise DataError(f"{self.answers_path}, line {number}: {what} is not in the manifest: ask again with it")
+            rows.append(row)
+        if not rows:
+            raise DataError(
+                f"{self.answers_path} answers no question of split {self.split!r}: ask again with this split"
+            )
+        return rows
+
+    def answers(self) -> list[tuple[Answers, str]]:
+        """Answers of each mode."""
+        if self.answers_path is None:
+            raise Absent("vqa needs --answers")
+        found = []
+        for mode in sorted({row["mode"] for row in self._rows}):
+            rows = [row for row in self._rows if row["mode"] == mode]
+            answers = Answers(
+                video_ids=[row["video_id"] for row in rows],
+                questions=[row["question"] for row in rows],
+                answers=[row["answer"] for row in rows],
+                types=[row["type"] or "all" for row in rows],
+                predictions=[row["prediction"] for row in rows],
+                matched=np.array([row["matched"] for row in rows], bool),
+                mode=mode,
+            )
+            total = len(self.test.qa_table)
+            found.append((answers, f"{self.split} split, {len(rows):,} of its {total:,} questions"))
+        return found
+
+    def training_questions(self) -> list[Asked]:
+        """Questions of the training split."""
+        if self.train is None:
+            return []
+        columns = (self.train.qa_table[name].to_pylist() for name in ("question", "answer", "type"))
+        return [Asked(question, answer, type_ or "all") for question, answer, type_ in zip(*columns, strict=True)]
+
+    # ---- facts about what is scored
+
+    @property
+    def pretraining_ids(self) -> list[str]:
+        """Ids that the models behind the vectors and the answers have seen."""
+        own = self.vectors.meta.pretraining_video_ids if self.vectors else []
+        return sorted({*own, *self._chat.get("pretraining_video_ids", [])})
+
+    @cached_property
+    def _chat(self) -> dict[str, Any]:
+        """`run.json` beside the answers, where there is one."""
+        record = self.answers_path.parent / "run.json" if self.answers_path else None
+        return dict(read_json(record)) if record and record.is_file() else {}
+
+    def encoder(self, task: str) -> tuple[str, int]:
+        """How the encoder behind a task was made, and how many of its parameters were trained on labels."""
+        facts: dict[str, Any] = self._chat if task == "vqa" else {}
+        if task != "vqa" and self.vectors is not None:
+            facts = self.vectors.meta.model_dump()
+        if "frozen" not in facts:
+            return "not stated", 0
+        return "frozen" if facts["frozen"] else "fine-tuned", int(facts.get("num_trainable", 0))
+
+    def gaps(self, task: str) -> str:
+        """What is missing from a task's inputs, in words."""
+        return self._gaps.get("triplet" if task == "retrieval" else task, "")
+
+
+def _read_answers(path: Path) -> list[dict[str, Any]]:
+    """Rows of answers.jsonl.
+
+    Raises:
+        DataError: absent, a line that is not JSON, or fields that do not fit.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}): run `surgvl ask --manifest` first") from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}, line {number}: not JSON ({error}): run `surgvl ask` again") from error
+        given = row if isinstance(row, dict) else {}
+        names = [name for name, kind in _COLUMNS.items() if not isinstance(given.get(name), kind)]
+        if names := names or sorted(set(given) - set(_COLUMNS)):
+            raise DataError(f"{path}, line {number}: {names} do not fit; fields are {list(_COLUMNS)}: ask again")
+        rows.append(row)
+    return rows

@@ -1,0 +1,180 @@
+"""Phase recognition: the class with the highest score at each second against the surgeon's label.
+
+Published tables average in different ways and call all of them F1; each way has its own name here. Strict throughout:
+no frame near a transition is forgiven. Cholec80: Twinanda et al., arXiv 1602.03012; zero-shot protocol of SurgVLP: Yuan
+et al., arXiv 2307.15220.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surgvl.errors import DataError
+from surgvl.metrics import classify, temporal
+from surgvl.metrics.precision import classes_over_videos, videos_then_classes
+from surgvl.results import Result, Statistic, video_mean
+from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, at_all, means
+
+Float = NDArray[np.float64]
+
+_PROTOCOLS = {
+    "accuracy": "mean over videos",
+    "macro_f1": "frames pooled; classes in the truth, undefined counts 0",
+    "macro_f1_video": "for each video over classes in truth or prediction, then mean over videos (SurgVLP)",
+    "jaccard": "for each video with the phase, then mean over videos, then over phases",
+    "balanced_accuracy": "frames pooled; mean recall of classes in the truth",
+    "weighted_f1": "frames pooled; classes weighted by their frames",
+    "accuracy_pooled": "frames pooled",
+    "edit": "order of segments, mean over videos",
+    "segment_f1_50": "segments with overlap 0.50, counts pooled over videos",
+}
+
+
+class Phase(Task[Scores]):
+    """One phase for each second of a video.
+
+    Args:
+        truth: int [N], the class of each row of the scores to come; -1 leaves a row out.
+        majority: class that the constant baseline says, chosen on training videos; the most frequent of the truth when
+            None, which favours the baseline.
+        window_s: moving average of the scores over this time before the choice; 0 for none.
+        causal: average over the past only.
+        labels: what the classes are and where their scores come from, for the protocol.
+        rate_fps: rows for each second.
+        seed: of the draws of videos and of random predictions.
+    """
+
+    name = "phase"
+    version = 1
+
+    def __init__(
+        self,
+        truth: ArrayLike,
+        majority: int | None = None,
+        window_s: float = 0.0,
+        causal: bool = False,
+        labels: str = "phases",
+        rate_fps: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        self.truth = np.asarray(truth)
+        self.majority = majority
+        self.window_s = window_s
+        self.causal = causal
+        self.labels = labels
+        self.rate_fps = rate_fps
+        self.seed = seed
+
+    @classmethod
+    def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
+        """Take the phases of each second; the constant baseline says the longest phase of the training split."""
+        scores, labels = inputs.clips("phase")
+        index = {name: at for at, name in enumerate(scores.class_names)}
+        truth = np.full(len(labels), -1)
+        for row, names in enumerate(labels):
+            if len(names) > 1:
+                where = f"{scores.video_ids[row]} at {scores.times_s[row]} s"
+                raise DataError(f"{where} is in two phases, {' and '.join(names)}: correct the segments")
+            if names:
+                truth[row] = index[names[0]]
+        seconds = inputs.training_seconds("phase")
+        majority = index[max(seconds, key=lambda name: (seconds[name], name))] if seconds else None
+        task = cls(
+            truth, majority, inputs.window_s, inputs.causal, inputs.describe("phase"), inputs.rate_fps, inputs.seed
+        )
+        return [(task, scores)]
+
+    def score(self, predictions: Scores) -> list[Result]:
+        """Score phase predictions.
+
+        Raises:
+            DataError: not one score row for each truth row, an unknown class id, or no labelled row.
+        """
+        if self.truth.shape != (len(predictions.video_ids),):
+            raise DataError(f"{len(predictions.video_ids)} score rows for truth of shape {self.truth.shape}")
+        order = predictions.order
+        scores = temporal.smooth(
+            predictions.scores[order],
+            predictions.times_s[order],
+            predictions.videos[order],
+            self.window_s,
+            self.causal,
+        )
+        kept = self.truth[order] >= 0
+        if not kept.any():
+            raise DataError(f"none of {len(kept)} rows has a phase: check the split and the task of the segments")
+        truth, predicted = self.truth[order][kept], scores.argmax(axis=1)[kept]
+        names, videos = np.unique(predictions.videos[order][kept], return_inverse=True)
+        num_classes, num_videos = len(predictions.class_names), len(names)
+
+        measure = partial(_statistics, truth, videos=videos, num_classes=num_classes)
+        mine = measure(predicted)
+        baselines = self._baselines(truth, measure, num_classes, num_videos)
+        counts = classify.count(truth, predicted, videos, num_classes)
+        per_class = {
+            "macro_f1": classify.f1(counts.pooled())[0],
+            "jaccard": classes_over_videos(classify.jaccard(counts))[0],
+        }
+        return [
+            self.result(
+                metric,
+                statistic,
+                {name: table[metric] for name, table in baselines.items()},
+                f"{self._protocol()}; {_PROTOCOLS[metric]}",
+                num_videos=num_videos,
+                num_clips=len(truth),
+                seed=self.seed,
+                per_class=_named(per_class[metric], predictions.class_names) if metric in per_class else None,
+            )
+            for metric, statistic in mine.items()
+        ]
+
+    def _baselines(
+        self, truth: NDArray[np.int64], measure: Callable[..., dict[str, Statistic]], num_classes: int, num_videos: int
+    ) -> dict[str, dict[str, float]]:
+        def values(predicted: NDArray[np.int64]) -> dict[str, float]:
+            return {name: at_all(statistic, num_videos) for name, statistic in measure(predicted).items()}
+
+        constant = int(np.bincount(truth).argmax()) if self.majority is None else self.majority
+        generator = np.random.default_rng(self.seed)
+        random = [values(generator.integers(0, num_classes, len(truth))) for _ in range(NUM_RANDOM)]
+        name = "majority (of test)" if self.majority is None else "majority"
+        return {name: values(np.full(len(truth), constant)), "random": means(random)}
+
+    def _protocol(self) -> str:
+        smoothing = "no smoothing"
+        if self.window_s:
+            smoothing = f"{'causal' if self.causal else 'centred'} mean over {self.window_s:g} s"
+        return f"{self.labels}, {self.rate_fps:g} fps, strict, {smoothing}"
+
+
+def _statistics(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], videos: NDArray[np.int64], num_classes: int
+) -> dict[str, Statistic]:
+    """A statistic of draws of videos for each metric; rows lie in order of video and time."""
+    counts = classify.count(truth, predicted, videos, num_classes)
+    edges = np.flatnonzero(np.diff(videos)) + 1
+    pairs = list(zip(np.split(truth, edges), np.split(predicted, edges), strict=True))
+    overlaps = np.stack([temporal.segment_counts(a, b, 0.5) for a, b in pairs])
+    jaccard = classify.jaccard(counts)
+
+    def pooled(metric: Callable[[classify.Counts], Float]) -> Statistic:
+        return lambda weights: metric(counts.pooled(weights))
+
+    return {
+        "accuracy": video_mean(classify.accuracy(counts)),
+        "macro_f1": pooled(partial(classify.macro_f1, absent="truth")),
+        "macro_f1_video": video_mean(classify.macro_f1(counts, "union")),
+        "jaccard": lambda weights: videos_then_classes(jaccard, weights),
+        "balanced_accuracy": pooled(classify.balanced_accuracy),
+        "weighted_f1": pooled(classify.weighted_f1),
+        "accuracy_pooled": pooled(classify.accuracy),
+        "edit": video_mean([temporal.edit_score(a, b) for a, b in pairs]),
+        "segment_f1_50": lambda weights: temporal.segment_f1(weights @ overlaps),
+    }
+
+
+def _named(values: Float, names: Sequence[str]) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}

@@ -1,0 +1,114 @@
+"""Text to moment: ask for a triplet in words and find a second of the test videos in which it happens.
+
+Queries are the triplets that occur in the test videos, without the null ones, which nobody would ask for. A search page
+shows different moments, so the main figures drop a moment that lies within 2 s of a better one of the same video; the
+figures over raw clips stand beside them.
+"""
+
+import math
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surgvl.errors import DataError
+from surgvl.metrics import retrieve
+from surgvl.metrics.triplet import NUM_NULL
+from surgvl.results import Result, Statistic
+from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, at_all, means
+from surgvl.tasks.triplet import many_hot, ordered
+
+KS = (1, 5, 10)
+
+
+class Retrieval(Task[Scores]):
+    """Find moments of triplets by their words; the score of a class is the match of its text with a clip.
+
+    Args:
+        truth: [N, 100], 0 or 1, for each row of the scores to come.
+        gap_s: results of one video lie at least this far apart.
+        labels: where the words come from, for the protocol.
+        seed: of the draws of videos and of random scores.
+    """
+
+    name = "retrieval"
+    version = 1
+
+    def __init__(self, truth: ArrayLike, gap_s: float = 2.0, labels: str = "triplets", seed: int = 0) -> None:
+        self.truth = np.asarray(truth)
+        self.gap_s = gap_s
+        self.labels = labels
+        self.seed = seed
+
+    @classmethod
+    def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
+        """Take the triplets of each second; the score of a triplet's words with a clip ranks the clip."""
+        scores, labels = inputs.clips("triplet")
+        return [(cls(many_hot(labels), labels=inputs.describe("triplet"), seed=inputs.seed), scores)]
+
+    def score(self, predictions: Scores) -> list[Result]:
+        """Score the ranking of all clips for each triplet.
+
+        Raises:
+            DataError: not one score row for each truth row, classes that are not CholecT50's, or no triplet occurs.
+        """
+        truth, scores, videos = ordered(self.truth, predictions)
+        times_s = predictions.times_s[predictions.order]
+        right = truth[:, :-NUM_NULL].T
+        asked = right.any(axis=1)
+        if not asked.any():
+            raise DataError(f"no triplet occurs in {len(truth)} rows: check the split and the task of the segments")
+        right = right[asked]
+        measure = partial(_statistics, right=right, videos=videos, times_s=times_s, gap_s=self.gap_s)
+        mine = measure(scores[:, :-NUM_NULL].T[asked])
+        num_videos = len(predictions.video_names)
+
+        def values(baseline: NDArray[np.floating]) -> dict[str, float]:
+            return {name: at_all(statistic, num_videos) for name, statistic in measure(baseline).items()}
+
+        generator = np.random.default_rng(self.seed)
+        random = means([values(generator.random(right.shape, np.float32)) for _ in range(NUM_RANDOM)])
+        constant = values(np.zeros(right.shape, np.float32))
+        base = (
+            f"{self.labels}, {len(right)} triplets as queries, {len(truth)} clips; a hit is a second with the triplet"
+        )
+        return [
+            self.result(
+                metric,
+                statistic,
+                {"constant": constant[metric], "random": random[metric]},
+                f"{base}; {self._variant(metric)}",
+                num_videos=num_videos,
+                num_clips=len(truth),
+                seed=self.seed,
+                bounds=(1.0, math.inf) if metric == "median_rank" else (0.0, 1.0),
+            )
+            for metric, statistic in mine.items()
+        ]
+
+    def _variant(self, metric: str) -> str:
+        if metric in {"recall@1", "recall@5", "recall@10", "median_rank"}:
+            return f"results of a video at least {self.gap_s:g} s apart, ties by video and time"
+        return "every clip is a result, ties by video and time"
+
+
+def _statistics(
+    scores: NDArray[np.floating],
+    right: NDArray[np.bool_],
+    videos: NDArray[np.int64],
+    times_s: NDArray[np.float64],
+    gap_s: float,
+) -> dict[str, Statistic]:
+    """A statistic of draws of videos for each metric; [Q, M] scores and truth, M in order of video and time."""
+    order = retrieve.ranking(scores)
+    apart = retrieve.first_hits(order, right, videos, retrieve.suppress(scores, times_s, videos, gap_s))
+    raw = retrieve.first_hits(order, right, videos)
+
+    def recall(hits: retrieve.FirstHits, k: int) -> Statistic:
+        return lambda weights: retrieve.recall_at(hits.ranks(weights), k)
+
+    found = {f"recall@{k}": recall(apart, k) for k in KS}
+    found["median_rank"] = lambda weights: retrieve.median_rank(apart.ranks(weights))
+    found |= {f"recall@{k}_raw": recall(raw, k) for k in KS}
+    found["mAP_raw"] = partial(retrieve.mean_average_precision, order, right, videos)
+    return found

@@ -1,0 +1,133 @@
+"""The `eval` command: joins vectors and answers with a manifest's labels, scores every task, writes one table."""
+
+import math
+from pathlib import Path
+
+import surgvl.tasks
+from surgvl import io
+from surgvl.data.manifest import Manifest
+from surgvl.errors import ConfigError, DataError
+from surgvl.plugins import choose, discover
+from surgvl.results import Result, stamp, to_markdown, write_results
+from surgvl.tasks.base import Absent, Inputs, Task
+from surgvl.tasks.folders import Folders
+from surgvl.tasks.overlap import seen_before
+
+
+def evaluate(
+    manifest: Path,
+    out: Path,
+    vectors: Path | None = None,
+    answers: Path | None = None,
+    tasks: list[str] | None = None,
+    split: str = "test",
+    phase_prompts: str = "phantom_phase",
+    triplet_prompts: str = "phantom_triplet",
+    smooth_s: float = 0.0,
+    causal: bool = False,
+    allow_overlap: bool = False,
+    seed: int = 0,
+    resume: bool = False,
+) -> list[Result]:
+    """Score vectors and answers, with baselines and 95 % intervals.
+
+    Args:
+        manifest: manifest folder with the labels.
+        out: folder for result.json and result.md.
+        vectors: vectors folder of `surgvl embed`: phases, triplets and text-to-moment search without training.
+        answers: folder of `surgvl ask --manifest`, or its answers.jsonl.
+        tasks: names of tasks; all that the inputs allow where it is left out.
+        split: the manifest's split to score.
+        phase_prompts: embedded prompt set whose sentences stand for phases.
+        triplet_prompts: embedded prompt set whose sentences stand for triplets.
+        smooth_s: average phase scores over this many seconds; 0 = none.
+        causal: average over the past only, as an online system would.
+        allow_overlap: go on when test videos were seen in pretraining, and mark every result.
+        seed: of the draws of videos and of the random baselines.
+        resume: write into a folder that is not empty.
+    """
+    if vectors is None and answers is None:
+        raise ConfigError("nothing to score: give --vectors, --answers or both")
+    if not smooth_s >= 0 or math.isinf(smooth_s):
+        raise ConfigError(f"--smooth_s {smooth_s}: give seconds, 0 or more")
+    known: dict[str, type[Task]] = discover(surgvl.tasks, Task)  # type: ignore[type-arg, type-abstract]
+    chosen = {name: choose(surgvl.tasks, Task, name) for name in tasks} if tasks else known  # type: ignore[type-abstract]
+    io.prepare_out(out, resume)
+    table = Manifest.load(manifest)
+    prompt_sets = {"phase": phase_prompts, "triplet": triplet_prompts}
+    inputs = Folders(table, split, vectors, answers, prompt_sets, smooth_s, causal, seed)
+    warning = _overlap(table, split, inputs.pretraining_ids, allow_overlap)
+
+    results: list[Result] = []
+    left_out: list[str] = []
+    for name, kind in chosen.items():
+        try:
+            found = _score(kind, inputs)
+        except Absent as reason:
+            if tasks:
+                raise
+            left_out.append(f"{name} is left out: {reason}")
+            continue
+        encoder, num_trainable = inputs.encoder(name)
+        results += stamp(
+            found,
+            encoder=encoder,
+            num_trainable=num_trainable,
+            command=io.command_line(),
+            commit=io.commit(),
+            warning="; ".join(filter(None, (warning, inputs.gaps(name)))),
+        )
+    if not results:
+        raise DataError(f"no task could be scored: {'; '.join(left_out)}")
+    config = {
+        "manifest": manifest,
+        "out": out,
+        "vectors": vectors,
+        "answers": answers,
+        "tasks": tasks,
+        "split": split,
+        "phase_prompts": phase_prompts,
+        "triplet_prompts": triplet_prompts,
+        "smooth_s": smooth_s,
+        "causal": causal,
+        "allow_overlap": allow_overlap,
+        "seed": seed,
+        "resume": resume,
+    }
+    io.write_run(out, config, seed, "cpu", table.hash, inputs.pretraining_ids, versions=_versions(chosen))
+    write_results(out / "result.json", results)
+    page = to_markdown(results)
+    io.write_text(out / "result.md", page)
+    print(page)
+    for line in left_out:
+        print(line)
+    after = f"surgvl index --vectors {vectors} --manifest {manifest} --out index"
+    if vectors is None:
+        after = f"surgvl embed --model dual --manifest {manifest} --out vectors"
+    print(f"{len(results)} scores in {out}; next: {after}")
+    return results
+
+
+def _score(kind: type[Task], inputs: Inputs) -> list[Result]:  # type: ignore[type-arg]
+    return [result for task, predictions in kind.prepare(inputs) for result in task.score(predictions)]
+
+
+def _versions(chosen: dict[str, type[Task]]) -> dict[str, int]:  # type: ignore[type-arg]
+    return {name: kind.version for name, kind in chosen.items()}
+
+
+def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allow_overlap: bool) -> str:
+    """A warning for the results, or a stop, where test videos were seen before.
+
+    Raises:
+        DataError: they were, and that is not allowed.
+    """
+    test = table.video_ids(split)
+    facts = []
+    if seen := seen_before(test, pretraining_ids):
+        facts.append(f"{len(seen)} of {len(test)} {split} videos were seen in pretraining: {', '.join(seen)}")
+    if split == "test" and (both := seen_before(test, table.video_ids("val"))):
+        facts.append(f"{len(both)} test videos are validation videos: {', '.join(both)}")
+    if facts and not allow_overlap:
+        raise DataError(f"{'; '.join(facts)}: embed with a model that has not seen them, or give --allow_overlap")
+    return "; ".join(facts)

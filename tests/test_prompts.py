@@ -1,0 +1,162 @@
+"""Prompt sets: what ships, what is refused and where, and that the phantom's prompts are its narrator's words."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from surgvl import prompts
+from surgvl.data.phantom_text import PHASE_WORDS, say
+from surgvl.errors import ConfigError, DataError
+from surgvl.vocabulary import CHOLEC80_PHASES, CHOLECT50_PHASES, TRIPLET_NAMES, TRIPLETS
+
+HEAD = """name: mine
+version: 1
+task: phase
+dataset: mine
+source: "mine"
+licence: Apache-2.0
+language: en
+"""
+CLASSES = """classes:
+  - id: 0
+    name: Open
+    prompts: ["the abdomen is opened"]
+  - id: 1
+    name: Close
+    aliases: [closing]
+    prompts: ["the abdomen is closed", "the skin is stapled"]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_shipped_sets_have_the_classes_of_their_data_sets() -> None:
+    assert {"cholec80_phase", "cholect50_triplet", "phantom_phase", "phantom_triplet"} <= set(prompts.names())
+    for name in prompts.names():
+        found = prompts.load(name)
+        assert found.name == name
+        labels = {"phase": CHOLEC80_PHASES, "triplet": TRIPLET_NAMES}[found.task]
+        assert tuple(row.name for row in found.classes) == labels
+        assert [row.id for row in found.classes] == list(range(len(labels)))
+        assert min(len(row.prompts) for row in found.classes) >= 3
+
+
+def test_shipped_phase_sets_know_both_spellings() -> None:
+    for name in ("cholec80_phase", "phantom_phase"):
+        aligned = prompts.load(name).align(CHOLECT50_PHASES)
+        assert tuple(row.name for row in aligned.classes) == CHOLECT50_PHASES
+        assert [row.prompts for row in aligned.classes] == [row.prompts for row in prompts.load(name).classes]
+
+
+def test_composed_sentences() -> None:
+    texts = prompts.load("phantom_triplet").texts()
+    at = TRIPLET_NAMES.index("hook,dissect,cystic_duct")
+    assert [text for number, _, text in texts if number == at] == [
+        "the hook dissects the cystic duct",
+        "now I use the hook to dissect the cystic duct",
+        "with the hook the surgeon is dissecting the cystic duct",
+    ]
+    said = {text for _, _, text in texts}
+    assert {"the scissors cut the cystic artery", "the scissors are idle", "the grasper is idle"} <= said
+    assert len(said) == len(texts) == 300
+
+
+def test_phantom_prompts_are_what_its_narrator_says() -> None:
+    plain = {name: sentence for _, name, sentence in reversed(prompts.load("phantom_triplet").texts())}
+    for name, (instrument, verb, target) in zip(TRIPLET_NAMES, TRIPLETS, strict=True):
+        action: Any = SimpleNamespace(instrument=instrument, verb=verb, target=target)
+        assert plain[name] == say(action)
+    for row in prompts.load("phantom_phase").classes:
+        assert all(PHASE_WORDS[row.name][0] in prompt for prompt in row.prompts)
+
+
+def test_own_file_and_texts(tmp_path: Path) -> None:
+    found = prompts.load(write(tmp_path, HEAD + CLASSES))
+    assert found.texts() == [
+        (0, "Open", "the abdomen is opened"),
+        (1, "Close", "the abdomen is closed"),
+        (1, "Close", "the skin is stapled"),
+    ]
+
+
+def test_align_reorders_and_names_what_differs(tmp_path: Path) -> None:
+    found = prompts.load(write(tmp_path, HEAD + CLASSES))
+    moved = found.align(["closing", "Open"])
+    assert [(row.id, row.name) for row in moved.classes] == [(0, "closing"), (1, "Open")]
+    assert moved.classes[0].prompts == found.classes[1].prompts
+    with pytest.raises(DataError, match=r"only the labels have \['Shut'\], only the prompts have \['Close'\]"):
+        found.align(["Open", "Shut"])
+    with pytest.raises(DataError, match="3 labels"):
+        found.align(["Open", "Close", "closing"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("name: Open", "name: no", "line 10, column 11: 'no' is read by YAML as bool"),
+        ("id: 1", "id: 01", "line 12, column 9: '01' is read by YAML as a number in another base"),
+        ("id: 1", "id: 0x1", "line 12.*another base"),
+        ("id: 1", "id: 1.0", "line 12.*as float"),
+        ("name: Open", "name: 1:30", "line 10.*another base"),
+        ("name: Open", "name: 2024-01-01", "line 10.*timestamp"),
+        ("name: Open", "name:", "line 10.*as null"),
+        ("name: Open", "name: 7", "line 10: classes.0.name: .*string"),
+        ("name: Open", "name: Close", "'Close' is there twice"),
+        ("name: Open", "name: closing", "'closing' is there twice"),
+        ("id: 1", "id: 2", r"class ids are \[0, 2\]"),
+        ("id: 1", "id: 0", r"class ids are \[0, 0\]"),
+        ("[closing]", "closing", "line 14: classes.1.aliases"),
+        ('"the skin is stapled"', '"The abdomen is CLOSED"', "is there twice"),
+        ('"the skin is stapled"', '"the abdomen is opened"', "is there twice"),
+        ('"the skin is stapled"', '""', "line 15: classes.1.prompts.1: .*at least 1 character"),
+        ('"the skin is stapled"', '" "', "line 15: classes.1.prompts.1"),
+        ('["the abdomen is opened"]', "[]", "line 11: classes.0.prompts"),
+        ("    aliases", "    colour: red\n    aliases", "line 14: classes.1.colour: Extra"),
+        ("language: en", "language: en\nname: other", "line 8, column 1: 'name' stands there twice"),
+        ("version: 1", "version: 0", "line 2: version"),
+        ("language: en\n", "", "language: Field required"),
+        ("language: en", "language: [", "is not YAML"),
+        ("name: mine", "name: Mine Own", "line 1: name"),
+    ],
+)
+def test_slips_are_refused_where_they_stand(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = (HEAD + CLASSES).replace(old, new, 1)
+    assert text != HEAD + CLASSES
+    path = write(tmp_path, text)
+    with pytest.raises(DataError, match=message) as caught:
+        prompts.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{target}", "{organ}", "line [0-9]+: a template of grasper,dissect,cystic_plate fails on 'organ'"),
+        ("{target}", "{target.x}", "fails on"),
+        ("    gut: gut\n", "", "words for target: .*'gut'"),
+        ("    gut: gut\n", "    gut: gut\n    spleen: spleen\n", "'spleen'"),
+        ("plural: [scissors]", "plural: [scissor]", "'scissor'"),
+        ("{base: grasp, third: grasps, ing: grasping}", "{base: grasp, third: grasps}", "grasp.ing: Field required"),
+    ],
+)
+def test_slips_in_composed_sets(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = (Path(prompts.__file__).parent / "phantom_triplet.yaml").read_text(encoding="utf-8")
+    assert old in text
+    with pytest.raises(DataError, match=message):
+        prompts.load(write(tmp_path, text.replace(old, new)))
+
+
+def test_unknown_names_get_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'cholec80_phase'"):
+        prompts.load("cholec80_phases")
+    with pytest.raises(DataError, match="cannot be read"):
+        prompts.load(tmp_path / "absent.yaml")
+    with pytest.raises(DataError, match="not a mapping"):
+        prompts.load(write(tmp_path, "- 1\n"))

@@ -1,0 +1,187 @@
+"""Results: intervals that mean something, JSON without NaN, tables that hide nothing."""
+
+import dataclasses
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from surgvl.errors import DataError
+from surgvl.results import (
+    Result,
+    compare,
+    draws,
+    estimate,
+    read_results,
+    stamp,
+    to_markdown,
+    video_mean,
+    write_results,
+)
+
+
+def result(metric: str = "accuracy", value: float = 0.5, protocol: str = "1 fps, strict") -> Result:
+    return Result(
+        task="phase",
+        metric=metric,
+        value=value,
+        low=value - 0.1,
+        high=value + 0.1,
+        num_videos=8,
+        num_clips=720,
+        baselines={"majority": 0.39, "random": 0.143},
+        protocol=protocol,
+        encoder="frozen",
+        num_trainable=12345,
+        command="surgvl eval --out x",
+        commit="abc",
+        per_class={"Preparation": 0.25},
+    )
+
+
+def test_draws_are_videos_with_replacement() -> None:
+    found = draws(7, seed=3)
+    assert found.shape == (1000, 7)
+    assert (found.sum(axis=1) == 7).all()
+    np.testing.assert_array_equal(found, draws(7, seed=3))
+    assert not np.array_equal(found, draws(7, seed=4))
+    # Each video is left out of a draw with probability (1 - 1/7)^7.
+    assert (found == 0).mean() == pytest.approx((6 / 7) ** 7, abs=0.02)
+
+
+def test_interval_equals_one_by_drawing_rows() -> None:
+    values = np.random.default_rng(0).normal(0.5, 0.1, 12)
+    value, low, high = estimate(video_mean(values), 12, seed=1)
+    assert value == pytest.approx(values.mean())
+    means = [np.repeat(values, weight.astype(int)).mean() for weight in draws(12, seed=1)]
+    shift = values.mean() - np.mean(means)
+    assert [low, high] == pytest.approx(list(np.percentile(means, [2.5, 97.5]) + shift))
+
+
+def test_intervals_hold_the_mean_of_other_videos_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(2)
+    held = 0
+    for trial in range(200):
+        _, low, high = estimate(video_mean(rng.uniform(0.2, 0.8, 30)), 30, seed=trial)
+        held += low <= 0.5 <= high
+    assert 180 <= held <= 198
+
+
+def test_an_interval_holds_its_score_even_when_draws_miss_low_classes() -> None:
+    # Class means of [1, 0.1, 0.1, ...], each low class in one video: plain percentiles start above the score.
+    table = np.full((10, 11), np.nan)
+    table[:, 0] = 1
+    table[np.arange(10), np.arange(1, 11)] = 0.1
+
+    def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        defined = np.isfinite(table)
+        with np.errstate(invalid="ignore"):
+            means = (weights @ np.where(defined, table, 0)) / (weights @ defined)
+        return np.asarray(np.nanmean(means, axis=1))
+
+    value, low, high = estimate(statistic, 10)
+    assert np.percentile(statistic(draws(10)), 2.5) > value
+    assert low < value < high
+
+
+def test_intervals_stay_within_bounds() -> None:
+    _, low, high = estimate(video_mean([1.0, 1.0, 1.0, 0.7]), 4)
+    assert low < 0.925 < high <= 1
+    assert estimate(video_mean([1.0] * 5), 5) == (1, 1, 1)
+    _, low, high = estimate(video_mean([0.0, 1.0, 2.0, 9.0]), 4, bounds=(2.0, math.inf))
+    assert low == 2 < 3 < high
+
+
+def test_one_video_has_no_interval_and_none_is_an_error() -> None:
+    value, low, high = estimate(video_mean([0.25]), 1)
+    assert value == 0.25
+    assert math.isnan(low)
+    assert math.isnan(high)
+    with pytest.raises(DataError, match="no video to score"):
+        estimate(video_mean([]), 0)
+
+
+def test_video_mean_leaves_out_videos_without_the_metric() -> None:
+    assert estimate(video_mean([0.2, math.nan, 0.4]), 3)[0] == pytest.approx(0.3)
+
+
+def test_a_thousand_draws_of_eighty_videos_take_a_moment() -> None:
+    table = np.random.default_rng(0).random((80, 100))
+    start = time.perf_counter()
+    estimate(lambda weights: (weights @ table).mean(axis=1) / 80, 80)
+    assert time.perf_counter() - start < 1
+
+
+def test_json_round_trip(tmp_path: Path) -> None:
+    odd = dataclasses.replace(
+        result("edit"), low=math.nan, high=math.nan, baselines={"random": math.nan}, per_class=None, warning="seen"
+    )
+    write_results(tmp_path / "result.json", [result(), odd])
+    assert "NaN" not in (tmp_path / "result.json").read_text()
+    first, second = read_results(tmp_path / "result.json")
+    assert first == result()
+    assert second.per_class is None
+    assert second.warning == "seen"
+    assert math.isnan(second.low)
+    assert math.isnan(second.baselines["random"])
+    (tmp_path / "result.json").write_text(json.dumps([{"task": "phase"}]))
+    with pytest.raises(DataError, match="result 0"):
+        read_results(tmp_path / "result.json")
+    (tmp_path / "result.json").write_text("{}")
+    with pytest.raises(DataError, match="not a list of results"):
+        read_results(tmp_path / "result.json")
+
+
+def test_markdown_says_everything() -> None:
+    rank = dataclasses.replace(result("median_rank", 12.0), baselines={}, low=math.nan, high=math.nan, num_videos=1)
+    page = to_markdown([result(protocol="1 fps, strict; pooled"), rank], title="Phantom")
+    assert (
+        page
+        == """### Phantom
+
+| task  | metric      | value [95 % over videos] | without looking               | videos | clips | encoder                |
+| ----- | ----------- | ------------------------ | ----------------------------- | -----: | ----: | ---------------------- |
+| phase | accuracy    | 0.500 [0.400, 0.600]     | majority 0.390 · random 0.143 |      8 |   720 | frozen, 12,345 trained |
+| phase | median_rank | 12.0 [one video]         | –                             |      1 |   720 | frozen, 12,345 trained |
+
+- phase: 1 fps, strict
+  - accuracy: pooled
+- command: `surgvl eval --out x`
+- commit: abc
+"""  # noqa: E501
+    )
+
+
+def test_lines_of_a_table_are_of_one_length_and_bars_are_escaped() -> None:
+    lines = to_markdown([dataclasses.replace(result(), metric="a|b"), result("weighted_f1")]).splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len({len(line) for line in table}) == 1
+    assert "a\\|b" in table[2]
+
+
+def test_compare_puts_the_control_beside_and_only_where_the_protocol_is_the_same() -> None:
+    control = [result("accuracy", 0.2), result("edit", 0.3, protocol="smoothed")]
+    page = compare([result(), result("edit")], control, "random encoder")
+    head, _, first, second = (line for line in page.splitlines() if line.startswith("|"))
+    assert "random encoder" in head
+    assert "0.500 [0.400, 0.600]     | 0.200 [0.100, 0.300]" in first
+    assert "0.300" not in second
+    assert second.count("–") == 1
+
+
+def test_warnings_are_marked_and_explained() -> None:
+    stamped = stamp([result()], encoder="fine-tuned", num_trainable=7, command="c", commit="d", warning="2 seen")
+    assert stamped[0].encoder == "fine-tuned"
+    page = to_markdown(stamped)
+    assert "accuracy (!)" in page
+    assert "- (!): 2 seen" in page
+    assert "fine-tuned, 7 trained" in page
+
+
+def test_an_empty_table_is_an_error() -> None:
+    with pytest.raises(DataError, match="no results to show"):
+        to_markdown([])
