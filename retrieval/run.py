@@ -116,6 +116,8 @@ def _encode(
     """Vector [E] of a sentence, or of a moment of a file."""
     if not query and not Path(name).exists():
         raise DataError(f"{name!r} is neither a video of {library.folder} nor a file: check the id or the path")
+    if model is None and not Path(library.model).exists():
+        raise DataError(f"{library.folder} was made with model {library.model}, which is not there: give it as --model")
     # Torch and the model are wanted only here: a moment of the index needs neither.
     from surgvl.api import DualModel, load
 

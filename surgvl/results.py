@@ -199,7 +199,11 @@ def _page(
             other = control.get((result.task, result.metric, result.protocol))
             cells.append(_span(other) if other else "–")
         cells.append(" · ".join(f"{name} {_number(result, value)}" for name, value in result.baselines.items()) or "–")
-        cells += [str(result.num_videos), str(result.num_clips), f"{result.encoder}, {result.num_trainable:,} trained"]
+        cells += [
+            f"{result.num_videos:,}",
+            f"{result.num_clips:,}",
+            f"{result.encoder}, {result.num_trainable:,} trained",
+        ]
         rows.append(cells)
     right = {name for name in head if name in {"videos", "clips"}}
     lines = [f"### {title}\n"] if title else []

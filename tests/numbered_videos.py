@@ -47,6 +47,7 @@ def encode(
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.time_base = tick
         stream.codec_context.gop_size = 30
+        stream.codec_context.thread_count = 1
         turn(stream)
         for index, stamp in enumerate(stamps):
             frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")

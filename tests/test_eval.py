@@ -35,7 +35,7 @@ def triplet_at(video: int, second: int) -> int:
 def make_manifest(phases: tuple[str, ...] = CHOLEC80_PHASES, splits: dict[str, str] | None = None) -> Manifest:
     splits = splits or SPLITS
     videos = [
-        VideoRow(video_id=name, path="", source="test", fps=25, duration_s=SECONDS, split=split)  # type: ignore[arg-type]
+        VideoRow(video_id=name, path="", source="made", fps=25, duration_s=SECONDS, split=split)  # type: ignore[arg-type]
         for name, split in splits.items()
     ]
     segments, qa = [], []
@@ -115,7 +115,7 @@ def test_label_made_vectors_and_answers_score_one(folders: Path, capsys: pytest.
         assert result.command
         assert result.commit == io.commit()
         assert result.warning == ""
-        assert result.protocol.startswith("test split, ")
+        assert result.protocol.startswith("test split of made, ")
     assert found["phase", "accuracy"].encoder == "frozen"
     assert found["phase", "accuracy"].num_trainable == 321
     assert "zero-shot with phantom_phase v1, 1 fps" in found["phase", "accuracy"].protocol
@@ -128,6 +128,16 @@ def test_label_made_vectors_and_answers_score_one(folders: Path, capsys: pytest.
     assert (folders / "out" / "result.md").read_text() in printed
     assert f"next: surgvl index --vectors {folders / 'vectors'}" in printed
     assert io.read_json(folders / "out" / "run.json")["data_hash"] == make_manifest().hash
+
+
+def test_numbers_from_the_phantom_say_so(tmp_path: Path) -> None:
+    manifest = make_manifest()
+    rows = [row.model_copy(update={"source": "phantom"}) for row in manifest.videos]
+    Manifest(rows, manifest.segments).save(tmp_path / "manifest")
+    make_vectors(tmp_path / "vectors")
+    results = evaluate(tmp_path / "manifest", tmp_path / "out", tmp_path / "vectors", tasks=["phase"])
+    assert results[0].protocol.startswith("test split of phantom, ")
+    assert "nothing about patients" in (tmp_path / "out" / "result.md").read_text()
 
 
 def test_the_majority_is_chosen_on_training_videos(folders: Path) -> None:

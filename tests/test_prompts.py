@@ -1,5 +1,6 @@
 """Prompt sets: what ships, what is refused and where, and that the phantom's prompts are its narrator's words."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,18 @@ import pytest
 from surgvl import prompts
 from surgvl.data.phantom_text import PHASE_WORDS, say
 from surgvl.errors import ConfigError, DataError
+from surgvl.io import text_hash
 from surgvl.vocabulary import CHOLEC80_PHASES, CHOLECT50_PHASES, TRIPLET_NAMES, TRIPLETS
+
+# A changed sentence changes scores: raise the set's version with it, then its line here.
+GOLDEN = {
+    "cholec80_phase": (1, "a26df2cdd1623647"),
+    "cholect50_triplet": (1, "fb00aca245d03d55"),
+    "phantom_phase": (1, "35c5582561993906"),
+    "phantom_triplet": (1, "80dda1bf472db571"),
+}
+# A published copy of such a list swaps the last but two and the last: each class's own sentences must say what it is.
+OWN_WORDS = ("start", "calot|triangle", "clip", "liver", "bag", "bleeding", "out|leaves|draws")
 
 HEAD = """name: mine
 version: 1
@@ -45,6 +57,19 @@ def test_shipped_sets_have_the_classes_of_their_data_sets() -> None:
         assert tuple(row.name for row in found.classes) == labels
         assert [row.id for row in found.classes] == list(range(len(labels)))
         assert min(len(row.prompts) for row in found.classes) >= 3
+
+
+def test_sentences_are_those_of_their_version() -> None:
+    found = {name: prompts.load(name) for name in prompts.names()}
+    assert {name: (row.version, text_hash(repr(row.texts()))) for name, row in found.items()} == GOLDEN
+
+
+def test_each_phase_says_what_it_is() -> None:
+    classes = prompts.load("cholec80_phase").classes
+    for row, words in zip(classes, OWN_WORDS, strict=True):
+        assert any(re.search(words, prompt, re.IGNORECASE) for prompt in row.prompts), row.name
+    assert "into the bag" in " ".join(classes[4].prompts)
+    assert "pulled out through a trocar site" in " ".join(classes[6].prompts)
 
 
 def test_shipped_phase_sets_know_both_spellings() -> None:

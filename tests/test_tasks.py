@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 import surgvl.tasks
+from surgvl.data.run import dataset_class
 from surgvl.errors import DataError
-from surgvl.metrics.answer import Asked
+from surgvl.metrics.answer import Asked, blind_answers
 from surgvl.plugins import discover
 from surgvl.results import Result
 from surgvl.tasks.base import Answers, Scores, Task
@@ -361,6 +362,29 @@ def test_unmatched_answers_are_counted_and_open_ones_are_named() -> None:
 
 
 # ---- predictions and overlap
+
+
+@needs_labels
+@pytest.mark.slow
+def test_pitvqa_blind_level() -> None:
+    """The published size of the question set, and what its most frequent training answers reach."""
+    manifest = dataset_class("pitvis")(Path(REAL) / "labels/pitvis", "").to_manifest()
+    columns = ("question", "answer", "type")
+    rows_of = [manifest.split("train").qa_table[column].to_pylist() for column in columns]
+    training = [Asked(*row) for row in zip(*rows_of, strict=True)]
+    held_out = next(name for name in ("test", "val") if manifest.video_ids(name))
+    table = manifest.split(held_out).qa_table
+    ids, questions, truths, types = (table[c].to_pylist() for c in ("video_id", *columns))
+    assert len(ids) == 203868
+    blind = blind_answers(training, questions, types)
+    rows = Answers(ids, questions, truths, types, blind, np.ones(len(ids), bool), "closed")
+    found = by_metric(Vqa(training).score(rows))
+    levels = {"accuracy": 44.43, "macro_f1": 11.90, "balanced_accuracy": 14.56, "weighted_f1": 32.35}
+    for metric, percent in levels.items():
+        assert 100 * found[metric].value == pytest.approx(percent, abs=0.005)
+        assert found[metric].baselines["blind"] == found[metric].value
+    assert found["accuracy"].per_class is not None
+    assert found["accuracy"].per_class["operation"] == pytest.approx(0.365, abs=5e-4)
 
 
 def test_scores_refuse() -> None:

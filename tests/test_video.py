@@ -10,7 +10,11 @@ import av
 import cv2
 import numpy as np
 import pytest
-from numbered_videos import (
+
+from surgvl import video
+from surgvl.content_area import Box, Image
+from surgvl.errors import DataError
+from tests.numbered_videos import (
     EVEN,
     FILES,
     HEIGHT,
@@ -23,10 +27,6 @@ from numbered_videos import (
     picture,
     shown,
 )
-
-from surgvl import video
-from surgvl.content_area import Box, Image
-from surgvl.errors import DataError
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -6,11 +6,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from numbered_videos import EVEN, colourful, encode, number_in, picture
 
 from surgvl import video
 from surgvl.content_area import Image
 from surgvl.errors import DataError
+from tests.numbered_videos import EVEN, colourful, encode, number_in, picture
 
 
 def audio_only(path: Path) -> None:
@@ -113,8 +113,10 @@ def test_a_cut_file_of_another_container_never_goes_on_silently(tmp_path: Path, 
     except DataError:
         assert good == EVEN[: len(good)]
     else:
-        # A transport stream is made to be joined and left: it holds no length, so its end is just earlier.
-        assert suffix == ".ts"
+        # A transport stream holds no length, and of an AVI that lost its index libav guesses one from the file's size:
+        # their end is just earlier, and of the last four pictures (a P-frame and three B-frames) some can be missing.
+        assert suffix in (".ts", ".avi")
+        assert good[:-4] == EVEN[: len(good) - 4]
     assert 100 < len(good) < 200
 
 

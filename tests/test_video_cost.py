@@ -6,11 +6,11 @@ from pathlib import Path
 
 import av
 import pytest
-from numbered_videos import EVEN, encode, number_in, picture
 
 from surgvl import video, video_decode
 from surgvl.content_area import Box, Image
 from surgvl.video_file import VideoFile
+from tests.numbered_videos import EVEN, encode, number_in, picture
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from numbered_videos import number_in, picture
 from PIL import Image as Pillow
 
 from surgvl import video
 from surgvl.content_area import Image
 from surgvl.errors import DataError
+from tests.numbered_videos import number_in, picture
 
 
 def test_folders_of_numbered_images_are_videos(tmp_path: Path) -> None:

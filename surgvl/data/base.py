@@ -239,9 +239,14 @@ def find_files(folder: Path, pattern: str, found: Found) -> dict[str, Path]:
 
 
 def find_videos(folder: Path, pattern: str, found: Found) -> dict[str, Path]:
-    """Video files and frame folders whose stem fits a pattern (no group), by stem."""
-    suffixes = "|".join(re.escape(suffix) for suffix in VIDEO_SUFFIXES)
-    return find_files(folder, rf"({pattern})(?:(?i:{suffixes}))?", found)
+    """Video files and frame folders whose stem fits a pattern (no group), by stem; of two kinds, the first is used."""
+    files: dict[str, Path] = {}
+    for suffix in (*VIDEO_SUFFIXES, ""):
+        for name, path in find_files(folder, rf"({pattern})(?i:{re.escape(suffix)})", found).items():
+            if name in files:
+                found.problems.append(f"{name} is there twice, {files[name].name} is used and {path.name} is not")
+            files.setdefault(name, path)
+    return files
 
 
 def missing_frames(folder: Path) -> int:

@@ -95,7 +95,7 @@ def label_rate(path: Path, info: VideoInfo | None) -> tuple[float, str]:
         return LABEL_FPS, ""
     num_frames = int(parse_int(_body(path, "Frame")[-1][1][0], path, "last", "frame")) + 1
     own, original = (abs(num_frames / fps - info.duration_s) for fps in (info.fps, LABEL_FPS))
-    if own > TOLERANCE_S and original < min(own, max(TOLERANCE_S, 0.01 * info.duration_s)):
+    if own > TOLERANCE_S and original < min(own, max(0.5, 0.01 * info.duration_s)):
         return LABEL_FPS, f"the video has {info.fps:g} fps and its labels count at {LABEL_FPS:g}; it was re-encoded"
     return info.fps, ""
 

@@ -134,7 +134,7 @@ class Inputs(ABC):
         """Zero-shot scores of a kind of label (`phase`, `triplet`, ...) and the labels of each clip, by class name.
 
         Raises:
-            Absent: nothing at hand for this kind.
+            Unavailable: nothing at hand for this kind.
         """
 
     @abstractmethod
@@ -150,7 +150,7 @@ class Inputs(ABC):
         """Answers, one of each mode, with what they are, for the protocol.
 
         Raises:
-            Absent: there are none.
+            Unavailable: there are none.
         """
 
     @abstractmethod
@@ -158,7 +158,7 @@ class Inputs(ABC):
         """Questions and answers of the training split."""
 
 
-class Absent(DataError):
+class Unavailable(DataError):
     """The inputs do not hold what a task needs."""
 
 
@@ -182,7 +182,7 @@ class Task(ABC, Generic[P]):
         """Build the task from what the `eval` command has, with the predictions to score.
 
         Raises:
-            Absent: the inputs do not hold what the task needs.
+            Unavailable: the inputs do not hold what the task needs.
         """
 
     @abstractmethod

@@ -16,7 +16,7 @@ from surgvl import prompts
 from surgvl.errors import DataError
 from surgvl.io import read_json
 from surgvl.metrics.answer import Asked
-from surgvl.tasks.base import Absent, Answers, Inputs, Scores
+from surgvl.tasks.base import Answers, Inputs, Scores, Unavailable
 from surgvl.vectors import Vectors, unit
 
 _COLUMNS: dict[str, type | tuple[type, ...]] = {
@@ -35,6 +35,7 @@ _COLUMNS: dict[str, type | tuple[type, ...]] = {
 class Labels(Protocol):
     """What is asked of a manifest (`surgvl.data.manifest.Manifest`)."""
 
+    video_table: Any
     segment_table: Any
     qa_table: Any
 
@@ -95,15 +96,15 @@ class Folders(Inputs):
     def clips(self, kind: str) -> tuple[Scores, list[list[str]]]:
         """Cosines of each labelled video's clips with the classes of a kind, and the labels of each clip."""
         if self.vectors is None:
-            raise Absent(f"{kind} needs --vectors")
+            raise Unavailable(f"{kind} needs --vectors")
         if kind not in self.prompt_sets:
-            raise Absent(f"no prompt set is asked for {kind!r}")
+            raise Unavailable(f"no prompt set is asked for {kind!r}")
         if self.vectors.texts is None or self.prompt_sets[kind] not in self.vectors.texts.prompt_sets:
-            raise Absent(f"prompt set {self.prompt_sets[kind]!r} was not embedded into {self.vectors.folder}")
+            raise Unavailable(f"prompt set {self.prompt_sets[kind]!r} was not embedded into {self.vectors.folder}")
         names, class_vectors = self.vectors.texts.classes(self.prompt_sets[kind])
         labelled = self._labelled(kind)
         if not labelled:
-            raise Absent(f"no {self.split} video of the manifest has labels of task {kind!r}")
+            raise Unavailable(f"no {self.split} video of the manifest has labels of task {kind!r}")
         rows = np.flatnonzero(np.isin(np.asarray(self.vectors.video_ids, np.str_), sorted(labelled)))
         if not len(rows):
             raise DataError(
@@ -137,10 +138,19 @@ class Folders(Inputs):
         return found
 
     def describe(self, kind: str) -> str:
-        """Split, prompt set and its version."""
+        """Split and source of the videos, prompt set and its version."""
         name = self.prompt_sets[kind]
         version = self.vectors.meta.prompt_sets.get(name) if self.vectors else None
-        return f"{self.split} split, zero-shot with {name}{f' v{version}' if version else ''}"
+        return f"{self._videos}, zero-shot with {name}{f' v{version}' if version else ''}"
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """Data sets that the videos are from."""
+        return sorted(set(self.test.video_table["source"].to_pylist()))
+
+    @property
+    def _videos(self) -> str:
+        return f"{self.split} split of {' and '.join(self.sources)}"
 
     def _labelled(self, kind: str) -> set[str]:
         table = self.test.segment_table
@@ -185,7 +195,7 @@ class Folders(Inputs):
     def answers(self) -> list[tuple[Answers, str]]:
         """Answers of each mode."""
         if self.answers_path is None:
-            raise Absent("vqa needs --answers")
+            raise Unavailable("vqa needs --answers")
         found = []
         for mode in sorted({row["mode"] for row in self._rows}):
             rows = [row for row in self._rows if row["mode"] == mode]
@@ -199,7 +209,7 @@ class Folders(Inputs):
                 mode=mode,
             )
             total = len(self.test.qa_table)
-            found.append((answers, f"{self.split} split, {len(rows):,} of its {total:,} questions"))
+            found.append((answers, f"{self._videos}, {len(rows):,} of its {total:,} questions"))
         return found
 
     def training_questions(self) -> list[Asked]:

@@ -9,7 +9,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.errors import ConfigError, DataError
 from surgvl.plugins import choose, discover
 from surgvl.results import Result, stamp, to_markdown, write_results
-from surgvl.tasks.base import Absent, Inputs, Task
+from surgvl.tasks.base import Inputs, Task, Unavailable
 from surgvl.tasks.folders import Folders
 from surgvl.tasks.overlap import seen_before
 
@@ -63,7 +63,7 @@ def evaluate(
     for name, kind in chosen.items():
         try:
             found = _score(kind, inputs)
-        except Absent as reason:
+        except Unavailable as reason:
             if tasks:
                 raise
             left_out.append(f"{name} is left out: {reason}")
@@ -97,6 +97,8 @@ def evaluate(
     io.write_run(out, config, seed, "cpu", table.hash, inputs.pretraining_ids, versions=_versions(chosen))
     write_results(out / "result.json", results)
     page = to_markdown(results)
+    if "phantom" in inputs.sources:
+        page += "- phantom: these numbers say that the machinery works, nothing about patients\n"
     io.write_text(out / "result.md", page)
     print(page)
     for line in left_out:
@@ -129,5 +131,5 @@ def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allow_over
     if split == "test" and (both := seen_before(test, table.video_ids("val"))):
         facts.append(f"{len(both)} test videos are validation videos: {', '.join(both)}")
     if facts and not allow_overlap:
-        raise DataError(f"{'; '.join(facts)}: embed with a model that has not seen them, or give --allow_overlap")
+        raise DataError(f"{'; '.join(facts)}: embed with a model that has not seen them, or give --allow_overlap true")
     return "; ".join(facts)

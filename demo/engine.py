@@ -1,0 +1,281 @@
+"""The engine in this process: a run folder's models, index and vectors behind four questions that a page asks.
+
+The manifest is read at once, so that there is something to pick; models load in a thread, and who needs one waits.
+Browsers name videos by id only (see `shelf`): no method takes a path from a browser.
+Shapes: N steps, C classes, E width of the space.
+"""
+
+import importlib.util
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from surgvl.data.manifest import Manifest
+from surgvl.demo import facts
+from surgvl.demo.replies import About, Answer, Moment, Timeline
+from surgvl.demo.shelf import UPLOAD, Shelf
+from surgvl.demo.timeline import read_timeline
+from surgvl.errors import CheckpointError, ConfigError, DataError
+from surgvl.vectors import Vectors
+
+if TYPE_CHECKING:
+    from surgvl.api import ChatModel, DualModel
+    from surgvl.retrieval.library import Library
+
+MAX_CHARACTERS = 300
+NUM_SHARES = 4
+NEEDED = ("manifest", "align", "tune", "vectors", "index")
+
+
+class Engine:
+    """Models of a run folder, in this process.
+
+    Args:
+        run: what `surgvl quickstart` leaves.
+        device: torch device.
+
+    Raises:
+        ConfigError: not such a folder, or a part of it is missing.
+        DataError: the manifest cannot be read.
+    """
+
+    def __init__(self, run: Path, device: str = "cpu") -> None:
+        missing = [name for name in NEEDED if not (run / name).is_dir()]
+        if missing:
+            fact = f"lacks {', '.join(missing)}" if run.is_dir() else "is not there"
+            raise ConfigError(f"--run {run} {fact}: make it with `surgvl quickstart --out {run}`")
+        if importlib.util.find_spec("faiss") is None:
+            raise ConfigError("the page needs faiss, which is not installed: pip install 'surgvl[demo]'")
+        self.run, self.device = run, device
+        self.manifest = Manifest.load(run / "manifest")
+        self.shelf = Shelf(self.manifest)
+        self._embedded: dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]] = {}
+        self._pool = ThreadPoolExecutor(1, "surgvl-load")
+        self._begun = time.monotonic()
+        self._vectors: Future[Vectors] = self._pool.submit(self._load_vectors)
+        self._library: Future[Library] = self._pool.submit(self._load_library)
+        self._dual: Future[DualModel] = self._pool.submit(self._load_dual)
+        self._chat: Future[ChatModel] = self._pool.submit(self._load_chat)
+
+    # ---- loading
+
+    def _load_vectors(self) -> Vectors:
+        found = Vectors.load(self.run / "vectors")
+        if found.texts is None:
+            raise DataError(f"{found.folder} holds no prompts: run `surgvl embed` again, with prompt sets")
+        return found
+
+    def _load_library(self) -> "Library":
+        from surgvl.retrieval.library import Library
+
+        return Library.open(self.run / "index")
+
+    def _load_dual(self) -> "DualModel":
+        from surgvl.api import DualModel, load
+
+        model = load(self.run / "align", self.device)
+        if not isinstance(model, DualModel):
+            raise CheckpointError(f"{self.run / 'align'} is not a video-text model: run `surgvl align` into it")
+        self._library.result().check_model(model.hash, f"that of {self.run / 'align'}")
+        return model
+
+    def _load_chat(self) -> "ChatModel":
+        from surgvl.api import ChatModel, load
+
+        model = load(self.run / "tune", self.device)
+        if not isinstance(model, ChatModel):
+            raise CheckpointError(f"{self.run / 'tune'} is not a chat model: run `surgvl tune` into it")
+        return model
+
+    def wait(self) -> float:
+        """Wait until everything is loaded; returns how long loading took in all, seconds.
+
+        Raises:
+            SurgVLError: something could not be loaded.
+        """
+        for part in (self._vectors, self._library, self._dual, self._chat):
+            part.result()
+        return time.monotonic() - self._begun
+
+    def close(self) -> None:
+        """Give up what is not loaded yet and close the index."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._library.done() and not self._library.cancelled() and self._library.exception() is None:
+            self._library.result().close()
+
+    # ---- ask
+
+    def questions(self) -> dict[str, str]:
+        """Closed questions that the chat model knows, with their types."""
+        return self._chat.result().known_questions()
+
+    def ask(self, video_id: str, time_s: float, question: str) -> Answer:
+        """Answer a question about the clip around a moment.
+
+        A question the model was tuned on as a closed one is answered from its own answer set, whatever its capitals.
+
+        Raises:
+            DataError: unknown video, or it cannot be read there.
+            ConfigError: no question, or one that is too long.
+        """
+        begun = time.monotonic()
+        question = _sentence(question, "question")
+        source, chat = self.shelf.get(video_id), self._chat.result()
+        known = {_plain(text): text for text in chat.known_questions()}
+        closed = _plain(question) in known
+        question = known.get(_plain(question), question)
+        answers = chat.known_answers() if closed else []
+        at_s = _clamp(time_s, source.duration_s)
+
+        import torch
+
+        from surgvl.chat.answer import candidate_scores, generate
+
+        with torch.inference_mode():
+            clip = chat.clip(source.path, at_s)
+            pooled = chat.model.see(clip)
+            if answers:
+                shares = candidate_scores(chat.model, pooled, question, answers)[0].softmax(0)
+                top = shares.topk(min(NUM_SHARES, len(answers)))
+                ranked = [(answers[at], share) for share, at in zip(*(part.tolist() for part in top), strict=True)]
+                text = ranked[0][0]
+            else:
+                ranked, text = [], generate(chat.model, pooled, question)[0]
+        want = chat.preprocess
+        start_s = float(np.clip(at_s - want.clip_s / 2, 0, max(0.0, source.duration_s - want.clip_s)))
+        return Answer(
+            question=question,
+            text=text,
+            closed=bool(answers),
+            num_known=len(answers),
+            shares=ranked,
+            truth=self._true_answer(video_id, at_s, question),
+            title=source.title,
+            at_s=at_s,
+            frames=clip[0].permute(1, 2, 3, 0).cpu().numpy(),
+            times_s=[start_s + number / want.fps for number in range(want.num_frames)],
+            took_s=time.monotonic() - begun,
+        )
+
+    def _true_answer(self, video_id: str, at_s: float, question: str) -> str:
+        table = self.manifest.qa_table
+        fits = pc.and_(pc.equal(table["video_id"], video_id), pc.equal(table["question"], question))
+        fits = pc.and_(fits, pc.and_(pc.less_equal(table["start_s"], at_s), pc.greater(table["end_s"], at_s)))
+        found = table.filter(fits)["answer"].to_pylist()
+        return str(found[0]) if found else ""
+
+    # ---- search
+
+    def filters(self) -> dict[str, list[str]]:
+        """What a search can be limited to: values of `video_id`, `procedure` and `source` in the index."""
+        library = self._library.result()
+        return {
+            name: [value for value in library.counts(name) if value] for name in ("video_id", "procedure", "source")
+        }
+
+    def search(self, text: str, k: int, video_id: str = "", procedure: str = "", source: str = "") -> list[Moment]:
+        """Moments of the run's videos that look as a sentence says, best first.
+
+        Raises:
+            ConfigError: no sentence, or filters that nothing fits.
+        """
+        text = _sentence(text, "sentence")
+        vector = self._dual.result().encode_text([text])[0]
+        return self._library.result().search(vector, k, video_id or None, procedure or None, source or None)
+
+    def alike(
+        self, like_id: str, time_s: float, k: int, video_id: str = "", procedure: str = "", source: str = ""
+    ) -> list[Moment]:
+        """Moments of the run's videos like a moment of a video, which itself is left out.
+
+        Raises:
+            DataError: unknown video.
+            ConfigError: filters that nothing fits.
+        """
+        place, library = self.shelf.get(like_id), self._library.result()
+        exclude = None
+        if place.split == UPLOAD:
+            vector = self._dual.result().encode_video(place.path, at_s=_clamp(time_s, place.duration_s))[0]
+        else:
+            found = self._vectors.result()
+            ends = found.end_s[np.asarray(found.video_ids) == like_id]
+            at_s = _clamp(time_s, float(ends.max(initial=0.0)))
+            vector, start_s, end_s = library.vector_at(like_id, at_s)
+            exclude = (like_id, start_s, end_s)
+        return library.search(vector, k, video_id or None, procedure or None, source or None, exclude)
+
+    # ---- timeline
+
+    def prepare(self, video_id: str) -> Iterator[float]:
+        """Embed a video that is not embedded yet; yields how much is done, 0 to 1. At once for videos of the run."""
+        place = self.shelf.get(video_id)
+        if place.split != UPLOAD or video_id in self._embedded:
+            return
+        model = self._dual.result()
+        from surgvl.embed import encode_windows, read_windows
+
+        stream = read_windows(place.path, model.preprocess, 1.0)
+        parts, middles = [], []
+        while chunk := list(islice(stream, 16)):
+            vectors, starts, ends = encode_windows(model.model, chunk, len(chunk), self.device)
+            parts.append(vectors)
+            middles.append((np.array(starts) + np.array(ends)) / 2)
+            yield min(1.0, ends[-1] / place.duration_s)
+        if not parts:
+            raise DataError(f"{place.title} has no frames: check it with a player")
+        self._embedded[video_id] = np.concatenate(parts), np.concatenate(middles)
+
+    def timeline(self, video_id: str, phase_set: str, triplet_set: str, smooth_s: float = 0.0) -> Timeline:
+        """Zero-shot phases and triplets of a video, one a second.
+
+        Args:
+            video_id: the video; an upload is embedded first (see `prepare`).
+            phase_set: prompt set of the phases.
+            triplet_set: prompt set of the triplets.
+            smooth_s: window of a centred moving average over the scores.
+        """
+        for _ in self.prepare(video_id):
+            pass
+        found, place = self._vectors.result(), self.shelf.get(video_id)
+        assert found.texts is not None
+        if place.split == UPLOAD:
+            vectors, times_s = self._embedded[video_id]
+        else:
+            rows = np.flatnonzero(np.asarray(found.video_ids) == video_id)
+            if not len(rows):
+                raise DataError(f"{video_id} is not in {found.folder}: run `surgvl embed` with --resume")
+            vectors, times_s = found.vectors[rows], found.times_s[rows]
+        scale = facts.logit_scale(self.run / "align")
+        return read_timeline(
+            place, vectors, times_s, found.texts, self.manifest, phase_set, triplet_set, smooth_s, scale
+        )
+
+    # ---- about
+
+    def about(self) -> About:
+        """Facts of the run folder."""
+        return facts.about(self.run, self.manifest)
+
+
+def _sentence(text: str, what: str) -> str:
+    text = " ".join(text.split())
+    if not text:
+        raise ConfigError(f"there is no {what} yet: write one, or choose an example")
+    if len(text) > MAX_CHARACTERS:
+        raise ConfigError(f"the {what} has {len(text)} characters; up to {MAX_CHARACTERS} are read: shorten it")
+    return text
+
+
+def _plain(text: str) -> str:
+    return text.casefold().rstrip("?!. ")
+
+
+def _clamp(time_s: float, duration_s: float) -> float:
+    return float(min(max(0.0, time_s), duration_s)) if np.isfinite(time_s) else 0.0

@@ -1,0 +1,119 @@
+"""What a run folder says about its model: read from the files that each stage left, without loading anything.
+
+A file that is absent or foreign takes its facts with it, never the page.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError, safe_open
+
+from surgvl.data.manifest import Manifest
+from surgvl.demo.replies import About, Stage
+from surgvl.errors import DataError
+from surgvl.io import read_json
+from surgvl.results import Result
+
+STAGES = (
+    ("pretrain", "Video encoder", "learns to see from video alone, without labels"),
+    ("align", "Shared space", "brings clips and spoken sentences together"),
+    ("tune", "Answers", "teaches a language model to answer questions about clips"),
+)
+
+
+def about(run: Path, manifest: Manifest) -> About:
+    """Facts of a run folder.
+
+    Args:
+        run: what `surgvl quickstart` leaves.
+        manifest: its manifest.
+    """
+    splits: dict[str, tuple[int, float]] = {}
+    for row in manifest.videos:
+        count, hours = splits.get(row.split, (0, 0.0))
+        splits[row.split] = (count + 1, hours + row.duration_s / 3600)
+    sources = list(dict.fromkeys((row.source, row.licence) for row in manifest.videos))
+    trained, control = results(run / "result.json")
+    stages = [
+        Stage(title, purpose, stage_facts(run / name)) for name, title, purpose in STAGES if (run / name).is_dir()
+    ]
+    return About(run.resolve().name, splits, sources, stages, trained, control)
+
+
+def stage_facts(folder: Path) -> dict[str, str]:
+    """Steps, parameters, device, date and commit of a stage's run folder, as words."""
+    found: dict[str, str] = {}
+    record = _json(folder / "run.json")
+    if steps := num_steps(folder):
+        found["steps"] = f"{steps:,}"
+    total = num_parameters(folder / "model" / "model.safetensors")
+    trainable = record.get("num_trainable")
+    if total:
+        found["parameters"] = f"{total / 1e6:.1f} million"
+        if isinstance(trainable, int):
+            found["parameters"] += f", {trainable / 1e6:.1f} trained here"
+    for key in ("device", "commit"):
+        if isinstance(record.get(key), str) and record[key]:
+            found[key] = record[key]
+    if isinstance(record.get("written"), str):
+        found["date"] = record["written"][:10]
+    if isinstance(record.get("seed"), int):
+        found["seed"] = str(record["seed"])
+    return found
+
+
+def num_steps(folder: Path) -> int:
+    """Optimiser steps of a run: of its log, else of its configuration; 0 where neither says."""
+    with contextlib.suppress(OSError, ValueError, IndexError, KeyError, TypeError):
+        last = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+        return int(json.loads(last)["step"]) + 1
+    with contextlib.suppress(OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        return int(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["run"]["steps"])
+    return 0
+
+
+def num_parameters(path: Path) -> int:
+    """Number of stored weights of a safetensors file, from its header; 0 where there is none."""
+    with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="numpy") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 (no mapping)
+    return 0
+
+
+def logit_scale(folder: Path) -> float:
+    """What a video-text model multiplies its cosines by before a softmax; 1 / 0.07 where its weights do not say."""
+    path = folder / "model" / "model.safetensors"
+    with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="numpy") as file:
+        return math.exp(float(file.get_tensor("logit_scale")))
+    return 1 / 0.07
+
+
+def results(path: Path) -> tuple[list[Result], list[Result]]:
+    """Scores of the trained model and of the control in `result.json`; none where it is absent or of another kind."""
+    stored = _json(path)
+    fields = {field.name for field in dataclasses.fields(Result)}
+    found = []
+    for name in ("trained", "control"):
+        rows = stored.get(name)
+        rows = rows if isinstance(rows, list) else []
+        found.append([_result(row) for row in rows if isinstance(row, dict) and set(row) <= fields])
+    return found[0], found[1]
+
+
+def _result(row: dict[str, Any]) -> Result:
+    # JSON has no NaN: what is undefined is null there.
+    numbers = {name: math.nan if row.get(name) is None else float(row[name]) for name in ("value", "low", "high")}
+    baselines = {name: math.nan if value is None else value for name, value in (row.get("baselines") or {}).items()}
+    return Result(**{**row, **numbers, "baselines": baselines})
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = read_json(path)
+    except (DataError, OSError):
+        return {}
+    return value if isinstance(value, dict) else {}

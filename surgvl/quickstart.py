@@ -1,0 +1,117 @@
+"""The `quickstart` command: every stage on rendered operations, from nothing to a page that answers, in minutes.
+
+It is a list of commands, run in this process in order; a stage that was finished is skipped and one that was killed goes on.
+Beside the trained encoder runs the control: the same stages with the same steps on random, frozen encoder weights.
+"""
+
+import json
+import time
+from pathlib import Path
+
+from surgvl import cli, io
+from surgvl.errors import ConfigError
+from surgvl.results import Result, compare, from_json
+
+Stage = tuple[str, list[str]]
+
+
+def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: float, seed: int) -> list[Stage]:
+    """Names and commands of all stages, in order."""
+
+    def at(name: str) -> str:
+        return str(out / name)
+
+    def steps(number: int) -> str:
+        return str(max(2, round(number * effort)))
+
+    train, val, test = map(str, videos)
+    common = ["--manifest", at("manifest"), "--store", at("frames")]
+    seeded = ["--run.seed", str(seed)]
+
+    def learn(to: str, control: bool) -> list[Stage]:
+        """Align, embed, evaluate, tune, answer, evaluate; the control has a random, frozen encoder."""
+        align = ["align", "--recipe", "align_phantom", *common, "--encoder", at("pretrain"), "--out", at(f"{to}align")]
+        align += ["--run.steps", steps(ALIGN_STEPS), *seeded]
+        align += ["--frozen_encoder=true", "--random_encoder=true"] if control else []
+        tune = ["tune", "--recipe", "tune_phantom", *common, "--encoder", at(f"{to}align"), "--out", at(f"{to}tune")]
+        tune += ["--run.steps", steps(TUNE_STEPS), "--projector_steps", steps(PROJECTOR_STEPS), *seeded]
+        embed = ["embed", "--model", at(f"{to}align"), "--manifest", at("manifest"), "--out", at(f"{to}vectors")]
+        embed += ["--split", "test"] if control else []
+        evaluate = ["eval", "--manifest", at("manifest")]
+        ask = ["ask", "--model", at(f"{to}tune"), *common, "--out", at(f"{to}answers"), "--every_s", EVERY_S]
+        return [
+            (f"{to}align", align),
+            (f"{to}embed", embed),
+            (f"{to}zero-shot", [*evaluate, "--vectors", at(f"{to}vectors"), "--out", at(f"{to}zero-shot")]),
+            (f"{to}tune", tune),
+            (f"{to}ask", ask),
+            (f"{to}vqa", [*evaluate, "--answers", at(f"{to}answers"), "--out", at(f"{to}vqa")]),
+        ]
+
+    phantom = ["phantom", "--train", train, "--val", val, "--test", test, "--duration_s", str(duration_s)]
+    pretrain = ["pretrain", "--recipe", "surgrec_mae_phantom", *common, "--out", at("pretrain")]
+    index = ["index", "--vectors", at("vectors"), "--manifest", at("manifest"), "--out", at("index")]
+    return [
+        ("phantom", [*phantom, "--seed", str(seed), "--out", at("phantom")]),
+        ("convert", ["data", "convert", "phantom", at("phantom"), at("manifest")]),
+        ("pretrain", [*pretrain, "--run.steps", steps(PRETRAIN_STEPS), *seeded]),
+        *learn("", control=False),
+        ("index", index),
+        *learn("control/", control=True),
+    ]
+
+
+# Chosen on phantoms of other seeds so that two cores need about seven minutes in all.
+PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 400, 1500, 1000, 60
+EVERY_S = "3"
+
+
+def quickstart(
+    out: Path = Path("runs/quickstart"),
+    videos: tuple[int, int, int] = (24, 4, 8),
+    duration_s: float = 90.0,
+    effort: float = 1.0,
+    seed: int = 0,
+) -> Path:
+    """Run the whole path on rendered operations: render, pretrain, align, embed, tune, ask, evaluate, index.
+
+    A folder that was begun with the same arguments is gone on with.
+
+    Args:
+        out: run folder.
+        videos: rendered videos for training, validation and test.
+        duration_s: length of a video, seconds.
+        effort: factor on all training steps; 1 takes about seven minutes on two cores.
+        seed: of everything.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    plan = stages(out, videos, duration_s, effort, seed)
+    record = out / "quickstart.json"
+    asked = {"videos": list(videos), "duration_s": duration_s, "effort": effort, "seed": seed}
+    state = io.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
+    if state["asked"] != asked:
+        raise ConfigError(f"{out} was begun with {json.dumps(state['asked'])}: give the same arguments, or another --out")
+    for number, (name, argv) in enumerate(plan, 1):
+        if name in state["seconds"]:
+            continue
+        print(f"\n[{number}/{len(plan)}] surgvl {' '.join(argv)}", flush=True)
+        begun = time.monotonic()
+        cli.run([*argv, "--resume=true"])
+        state["seconds"][name] = round(time.monotonic() - begun, 1)
+        io.write_json(record, state)
+    trained, control = results(out), results(out / "control")
+    table = compare(trained, control, "random frozen encoder")
+    note = (
+        "Phantom numbers: they say that the machinery works, and nothing about patients. Both columns see the same videos, "
+        "sentences, questions and steps; the control's encoder has random weights and is not trained."
+    )
+    io.write_text(out / "result.md", f"{table}\n{note}\n")
+    io.write_json(out / "result.json", {"trained": [r.to_dict() for r in trained], "control": [r.to_dict() for r in control]})
+    seconds = sum(state["seconds"].values())
+    print(f"\n{table}\n{note}\n\n{len(plan)} stages, {seconds:.0f} s, in {out}; next: surgvl demo --run {out}")
+    return out
+
+
+def results(folder: Path) -> list[Result]:
+    """Zero-shot results, then those of the questions."""
+    return [*from_json(folder / "zero-shot" / "result.json"), *from_json(folder / "vqa" / "result.json")]
