@@ -8,29 +8,29 @@ Shapes: N steps, C classes, E width of the space.
 import importlib.util
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from surgvl import prompts
 from surgvl.data.manifest import Manifest
 from surgvl.demo import facts
+from surgvl.demo.parts import Parts
 from surgvl.demo.replies import About, Answer, Moment, Timeline
-from surgvl.demo.shelf import UPLOAD, Shelf
+from surgvl.demo.shelf import NUM_UPLOADS, UPLOAD, Shelf
 from surgvl.demo.timeline import read_timeline
-from surgvl.errors import CheckpointError, ConfigError, DataError
-from surgvl.vectors import Vectors
-
-if TYPE_CHECKING:
-    from surgvl.api import ChatModel, DualModel
-    from surgvl.retrieval.library import Library
+from surgvl.errors import ConfigError, DataError
+from surgvl.io import read_json
 
 MAX_CHARACTERS = 300
 NUM_SHARES = 4
+# Clips this near share frames with the one that is asked for.
+NEAR_S = 3.0
+NUM_EXAMPLES = 6
+DESCRIBE = "What is happening in this clip?"
 NEEDED = ("manifest", "align", "tune", "vectors", "index")
 
 
@@ -56,65 +56,39 @@ class Engine:
         self.run, self.device = run, device
         self.manifest = Manifest.load(run / "manifest")
         self.shelf = Shelf(self.manifest)
+        self.parts = Parts(run, device)
+        # Vectors of uploads; the earliest go first.
         self._embedded: dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]] = {}
-        self._pool = ThreadPoolExecutor(1, "surgvl-load")
-        self._begun = time.monotonic()
-        self._vectors: Future[Vectors] = self._pool.submit(self._load_vectors)
-        self._library: Future[Library] = self._pool.submit(self._load_library)
-        self._dual: Future[DualModel] = self._pool.submit(self._load_dual)
-        self._chat: Future[ChatModel] = self._pool.submit(self._load_chat)
 
-    # ---- loading
+    def start(self) -> None:
+        """Begin to load models in the background; whatever needs one begins it too."""
+        self.parts.start()
 
-    def _load_vectors(self) -> Vectors:
-        found = Vectors.load(self.run / "vectors")
-        if found.texts is None:
-            raise DataError(f"{found.folder} holds no prompts: run `surgvl embed` again, with prompt sets")
-        return found
-
-    def _load_library(self) -> "Library":
-        from surgvl.retrieval.library import Library
-
-        return Library.open(self.run / "index")
-
-    def _load_dual(self) -> "DualModel":
-        from surgvl.api import DualModel, load
-
-        model = load(self.run / "align", self.device)
-        if not isinstance(model, DualModel):
-            raise CheckpointError(f"{self.run / 'align'} is not a video-text model: run `surgvl align` into it")
-        self._library.result().check_model(model.hash, f"that of {self.run / 'align'}")
-        return model
-
-    def _load_chat(self) -> "ChatModel":
-        from surgvl.api import ChatModel, load
-
-        model = load(self.run / "tune", self.device)
-        if not isinstance(model, ChatModel):
-            raise CheckpointError(f"{self.run / 'tune'} is not a chat model: run `surgvl tune` into it")
-        return model
-
-    def wait(self) -> float:
-        """Wait until everything is loaded; returns how long loading took in all, seconds.
+    def wait(self) -> None:
+        """Wait until everything is loaded.
 
         Raises:
             SurgVLError: something could not be loaded.
         """
-        for part in (self._vectors, self._library, self._dual, self._chat):
-            part.result()
-        return time.monotonic() - self._begun
+        self.parts.wait()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether everything is loaded, or has failed to."""
+        return self.parts.are_done
 
     def close(self) -> None:
         """Give up what is not loaded yet and close the index."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        if self._library.done() and not self._library.cancelled() and self._library.exception() is None:
-            self._library.result().close()
+        self.parts.close()
 
     # ---- ask
 
-    def questions(self) -> dict[str, str]:
-        """Closed questions that the chat model knows, with their types."""
-        return self._chat.result().known_questions()
+    def examples(self) -> list[str]:
+        """Questions to offer: the open one, and the first of each type that the chat model knows."""
+        first: dict[str, str] = {}
+        for question, kind in self.parts.chat.known_questions().items():
+            first.setdefault(kind, question)
+        return [*list(first.values())[: NUM_EXAMPLES - 1], DESCRIBE]
 
     def ask(self, video_id: str, time_s: float, question: str) -> Answer:
         """Answer a question about the clip around a moment.
@@ -127,7 +101,7 @@ class Engine:
         """
         begun = time.monotonic()
         question = _sentence(question, "question")
-        source, chat = self.shelf.get(video_id), self._chat.result()
+        source, chat = self.shelf.get(video_id), self.parts.chat
         known = {_plain(text): text for text in chat.known_questions()}
         closed = _plain(question) in known
         question = known.get(_plain(question), question)
@@ -173,9 +147,21 @@ class Engine:
 
     # ---- search
 
+    def sentences(self) -> list[str]:
+        """Sentences to offer: what the manifest's commonest actions, or its phases, are called in prompts."""
+        for task in ("triplet", "phase"):
+            names = self.manifest.segment_table.filter(pc.equal(self.manifest.segment_table["task"], task))["label"]
+            counts = {row["values"]: row["counts"] for row in pc.value_counts(names).to_pylist()}
+            for prompt_set in self.prompt_sets(task):
+                classes = prompts.load(prompt_set).classes
+                order = sorted(classes, key=lambda row: -counts.get(row.name, 0))
+                if counts.get(order[0].name):
+                    return [row.prompts[0] for row in order[:NUM_EXAMPLES] if counts.get(row.name)]
+        return []
+
     def filters(self) -> dict[str, list[str]]:
         """What a search can be limited to: values of `video_id`, `procedure` and `source` in the index."""
-        library = self._library.result()
+        library = self.parts.library
         return {
             name: [value for value in library.counts(name) if value] for name in ("video_id", "procedure", "source")
         }
@@ -187,38 +173,45 @@ class Engine:
             ConfigError: no sentence, or filters that nothing fits.
         """
         text = _sentence(text, "sentence")
-        vector = self._dual.result().encode_text([text])[0]
-        return self._library.result().search(vector, k, video_id or None, procedure or None, source or None)
+        vector = self.parts.dual.encode_text([text])[0]
+        return self.parts.library.search(vector, k, video_id or None, procedure or None, source or None)
 
     def alike(
         self, like_id: str, time_s: float, k: int, video_id: str = "", procedure: str = "", source: str = ""
     ) -> list[Moment]:
-        """Moments of the run's videos like a moment of a video, which itself is left out.
+        """Moments of the run's videos like a moment of a video; itself and its neighbours are left out.
 
         Raises:
             DataError: unknown video.
             ConfigError: filters that nothing fits.
         """
-        place, library = self.shelf.get(like_id), self._library.result()
+        place, library = self.shelf.get(like_id), self.parts.library
         exclude = None
         if place.split == UPLOAD:
-            vector = self._dual.result().encode_video(place.path, at_s=_clamp(time_s, place.duration_s))[0]
+            vector = self.parts.dual.encode_video(place.path, at_s=_clamp(time_s, place.duration_s))[0]
         else:
-            found = self._vectors.result()
+            found = self.parts.vectors
             ends = found.end_s[np.asarray(found.video_ids) == like_id]
             at_s = _clamp(time_s, float(ends.max(initial=0.0)))
             vector, start_s, end_s = library.vector_at(like_id, at_s)
-            exclude = (like_id, start_s, end_s)
+            exclude = (like_id, start_s - NEAR_S, end_s + NEAR_S)
         return library.search(vector, k, video_id or None, procedure or None, source or None, exclude)
 
     # ---- timeline
+
+    def prompt_sets(self, task: str) -> list[str]:
+        """Embedded prompt sets of a task (`phase` or `triplet`); those made for the run's own videos first."""
+        embedded = read_json(self.run / "vectors" / "vectors.json")["prompt_sets"]
+        sets = [each for each in map(prompts.load, prompts.names()) if each.task == task and each.name in embedded]
+        own = {row.source for row in self.shelf.videos}
+        return [each.name for each in sorted(sets, key=lambda each: each.dataset not in own)]
 
     def prepare(self, video_id: str) -> Iterator[float]:
         """Embed a video that is not embedded yet; yields how much is done, 0 to 1. At once for videos of the run."""
         place = self.shelf.get(video_id)
         if place.split != UPLOAD or video_id in self._embedded:
             return
-        model = self._dual.result()
+        model = self.parts.dual
         from surgvl.embed import encode_windows, read_windows
 
         stream = read_windows(place.path, model.preprocess, 1.0)
@@ -230,6 +223,8 @@ class Engine:
             yield min(1.0, ends[-1] / place.duration_s)
         if not parts:
             raise DataError(f"{place.title} has no frames: check it with a player")
+        while len(self._embedded) >= NUM_UPLOADS:
+            self._embedded.pop(next(iter(self._embedded)), None)
         self._embedded[video_id] = np.concatenate(parts), np.concatenate(middles)
 
     def timeline(self, video_id: str, phase_set: str, triplet_set: str, smooth_s: float = 0.0) -> Timeline:
@@ -243,19 +238,18 @@ class Engine:
         """
         for _ in self.prepare(video_id):
             pass
-        found, place = self._vectors.result(), self.shelf.get(video_id)
-        assert found.texts is not None
+        place = self.shelf.get(video_id)
         if place.split == UPLOAD:
             vectors, times_s = self._embedded[video_id]
         else:
+            found = self.parts.vectors
             rows = np.flatnonzero(np.asarray(found.video_ids) == video_id)
             if not len(rows):
                 raise DataError(f"{video_id} is not in {found.folder}: run `surgvl embed` with --resume")
             vectors, times_s = found.vectors[rows], found.times_s[rows]
         scale = facts.logit_scale(self.run / "align")
-        return read_timeline(
-            place, vectors, times_s, found.texts, self.manifest, phase_set, triplet_set, smooth_s, scale
-        )
+        texts = self.parts.texts
+        return read_timeline(place, vectors, times_s, texts, self.manifest, phase_set, triplet_set, smooth_s, scale)
 
     # ---- about
 

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from surgvl.data.manifest import Manifest
 from surgvl.demo.replies import About, Stage
+from surgvl.demo.words import hours
 from surgvl.errors import DataError
 from surgvl.io import read_json
 from surgvl.results import Result
@@ -39,16 +41,31 @@ def about(run: Path, manifest: Manifest) -> About:
         splits[row.split] = (count + 1, hours + row.duration_s / 3600)
     sources = list(dict.fromkeys((row.source, row.licence) for row in manifest.videos))
     trained, control = results(run / "result.json")
-    stages = [
-        Stage(title, purpose, stage_facts(run / name)) for name, title, purpose in STAGES if (run / name).is_dir()
-    ]
+    lengths = {row.video_id: row.duration_s for row in manifest.videos}
+    seconds = _json(run / "quickstart.json").get("seconds", {})
+    stages = []
+    for name, title, purpose in STAGES:
+        if (run / name).is_dir():
+            known = stage_facts(run / name, lengths)
+            if isinstance(seconds, dict) and isinstance(seconds.get(name), int | float):
+                known["took"] = f"{seconds[name]:.0f} s"
+            stages.append(Stage(title, purpose, known))
     return About(run.resolve().name, splits, sources, stages, trained, control)
 
 
-def stage_facts(folder: Path) -> dict[str, str]:
-    """Steps, parameters, device, date and commit of a stage's run folder, as words."""
+def stage_facts(folder: Path, lengths_s: Mapping[str, float]) -> dict[str, str]:
+    """Videos, steps, parameters, device, date and commit of a stage's run folder, as words.
+
+    Args:
+        folder: of the stage.
+        lengths_s: length of each video of the manifest, seconds.
+    """
     found: dict[str, str] = {}
     record = _json(folder / "run.json")
+    ids = record.get("pretraining_video_ids")
+    if isinstance(ids, list) and ids:
+        total_h = sum(lengths_s.get(str(name), 0.0) for name in ids) / 3600
+        found["videos"] = f"{len(ids):,} ({hours(total_h)})"
     if steps := num_steps(folder):
         found["steps"] = f"{steps:,}"
     total = num_parameters(folder / "model" / "model.safetensors")

@@ -92,7 +92,6 @@ class Timeline:
         truth: int64 [N], -1 where the manifest says nothing; None where it has no phase at all.
         rows: most present triplets.
         smooth_s: window of the moving average over the scores.
-        took_s: time it took.
     """
 
     title: str
@@ -104,7 +103,6 @@ class Timeline:
     truth: NDArray[np.int64] | None
     rows: list[HeatRow]
     smooth_s: float
-    took_s: float
 
     @property
     def agreement(self) -> float | None:

@@ -3,8 +3,6 @@
 Shapes: N steps, C classes, E width of the space.
 """
 
-import time
-
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -45,7 +43,6 @@ def read_timeline(
     Raises:
         DataError: a prompt set that was not embedded.
     """
-    begun = time.monotonic()
     whole = np.zeros(len(times_s), np.int64)
 
     def shares_of(prompt_set: str) -> tuple[list[str], NDArray[np.float64]]:
@@ -68,7 +65,6 @@ def read_timeline(
         truth=true_phases(manifest, place.video_id, phase_set, times_s),
         rows=[HeatRow(triplets[at], triplet[:, at], true_spans(manifest, place.video_id, triplets[at])) for at in top],
         smooth_s=smooth_s,
-        took_s=time.monotonic() - begun,
     )
 
 

@@ -4,7 +4,11 @@ model = surgvl.load("runs/quickstart/dual")
 model.classify("operation.mp4", "cholec80_phase")
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# OpenMP threads that spin while they wait make a step ten times slower as soon as anything else runs on a core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]

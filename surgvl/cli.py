@@ -1,16 +1,17 @@
 """The command line: a table of commands, each a typed function that is imported only when it is called."""
 
-import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from surgvl import __version__, io
-from surgvl.errors import SurgVLError
+from surgvl import __version__
+from surgvl.errors import ConfigError, SurgVLError
+from surgvl.usage import UsageError, explain, name_words, nearest, spell_out
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ COMMANDS = {
     "demo": Command("surgvl.demo.app:demo", "the page: ask, search, timeline", "--run runs/quickstart"),
 }
 RECIPES = Path(__file__).parent / "recipes"
+# Packages that only an extra brings, and the extra.
+EXTRAS = {"lightning": "train", "peft": "train", "faiss": "retrieval", "gradio": "demo"}
 
 
 def overview() -> str:
@@ -105,33 +108,75 @@ def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
             return name, list(argv[words:])
     group = [name for name in COMMANDS if name.startswith(argv[0] + " ")]
     if group:
-        raise UsageError(f"'{argv[0]}' is followed by one of {', '.join(n.split()[1] for n in group)}: add it")
-    near = difflib.get_close_matches(argv[0], COMMANDS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"commands are {', '.join(COMMANDS)}"
+        raise UsageError(f"{argv[0]!r} is followed by one of {', '.join(n.split()[1] for n in group)}: add it")
+    hint = nearest(argv[0], COMMANDS, f"commands are {', '.join(COMMANDS)}")
     raise UsageError(f"there is no command {argv[0]!r}: {hint}")
 
 
-class UsageError(Exception):
-    """Wrong words on the command line; exit status 2."""
+def recipes(name: str) -> list[str]:
+    """Names of a command's shipped recipes: each file starts with a comment that holds the command."""
+    start = f"# surgvl {name} "
+    return sorted(file.stem for file in RECIPES.glob("*.yaml") if file.read_text(encoding="utf-8").startswith(start))
 
 
-def _recipe(argv: list[str]) -> list[str]:
-    """Replace `--recipe NAME` by `--config FILE` of the shipped recipe."""
-    out: list[str] = []
+def _recipe(argv: list[str], name: str) -> list[str]:
+    """Replace `--recipe NAME` by `--config FILE` of the shipped recipe, in front: what is typed wins over it."""
+    configs: list[str] = []
+    others: list[str] = []
     words = iter(argv)
     for word in words:
-        if word == "--recipe" or word.startswith("--recipe="):
-            name = word.partition("=")[2] or next(words, "")
-            path = RECIPES / f"{name}.yaml"
-            if not path.is_file():
-                known = sorted(file.stem for file in RECIPES.glob("*.yaml"))
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "choose one"
-                raise UsageError(f"there is no recipe {name!r}; there are {', '.join(known)}: {hint}")
-            out += ["--config", str(path)]
-        else:
-            out.append(word)
-    return out
+        if word != "--recipe" and not word.startswith("--recipe="):
+            others.append(word)
+            continue
+        wanted, known = word.partition("=")[2] or next(words, ""), recipes(name)
+        if wanted not in known:
+            there = ", ".join(known) or "none"
+            hint = nearest(wanted, known, "choose one of them" if known else "leave --recipe out")
+            raise UsageError(f"`surgvl {name}` has no recipe {wanted!r}; there is {there}: {hint}")
+        configs.append(f"--config={RECIPES / wanted}.yaml")
+    return configs + others
+
+
+def parse(argv: Sequence[str]) -> tuple[Any, Any, Any]:
+    """Read the words of a command without running it: its function, its parser and its configuration.
+
+    Raises:
+        UsageError: the words do not fit the command.
+        SystemExit: they ask for help or for the configuration, which was printed.
+    """
+    name, rest = _split(argv)
+    command = COMMANDS[name]
+    words = _recipe(name_words(rest, command.words), name)
+    module, _, attribute = command.target.partition(":")
+    function = vars(importlib.import_module(module))[attribute]
+
+    import jsonargparse
+
+    class Help(jsonargparse.DefaultHelpFormatter):
+        """Types by their plain names."""
+
+        def _expand_help(self, action: Any) -> str:
+            return re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", super()._expand_help(action))
+
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=False)
+    shipped = recipes(name)
+    parser = jsonargparse.ArgumentParser(
+        prog=f"surgvl {name}",
+        exit_on_error=False,
+        allow_abbrev=False,
+        formatter_class=Help,
+        description=(function.__doc__ or "").strip().split("\n\n")[0],
+        epilog=f"--recipe NAME is --config with a file that ships: {', '.join(shipped)}" if shipped else None,
+    )
+    parser.add_argument("--config", action="config", help="a YAML file with arguments; what is typed after it wins")
+    parser.add_function_arguments(function, as_group=False, fail_untyped=True)
+    try:
+        config = parser.parse_args(spell_out(words, function))
+    except jsonargparse.ArgumentError as error:
+        flags = [f"--{each}" for each in (*parser.get_defaults(skip_validation=True).keys(), "recipe")]
+        raise UsageError(explain(str(error), name, command.example, flags, command.words)) from error
+    config.pop("config", None)
+    return function, parser, config
 
 
 def run(argv: Sequence[str]) -> Any:
@@ -139,68 +184,26 @@ def run(argv: Sequence[str]) -> Any:
 
     Raises:
         UsageError: the words do not fit the command.
-        SurgVLError: the command cannot do what was asked.
+        SurgVLError: the command cannot do what was asked, or a package that it needs is not installed.
     """
-    name, rest = _split(argv)
-    module, _, attribute = COMMANDS[name].target.partition(":")
-    wants_help = any(word in ("-h", "--help") for word in rest)
-    rest = _recipe(rest)
-    function = vars(importlib.import_module(module))[attribute]
+    from surgvl import io
 
-    import jsonargparse
-
-    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=False)
-    parser = jsonargparse.ArgumentParser(prog=f"surgvl {name}", exit_on_error=False, description=_first(function))
-    parser.add_argument("--config", action="config", help="a YAML file with arguments; what is typed after it wins")
-    added = parser.add_function_arguments(function, as_group=False, fail_untyped=True)
-    try:
-        config = parser.parse_args(_name_words(rest, COMMANDS[name]))
-    except jsonargparse.ArgumentError as error:
-        raise UsageError(_one_line(str(error), [f"--{a}" for a in added], name)) from error
-    assert not wants_help
-    config.pop("config", None)
     before = io.INVOCATION
-    io.INVOCATION = io.Invocation(["surgvl", *argv], parser.dump(config, skip_validation=True))
     try:
-        return function(**_arguments(parser, config))
+        function, parser, config = parse(argv)
+        io.INVOCATION = io.Invocation(["surgvl", *argv], parser.dump(config, skip_validation=True))
+        if "torch" in sys.modules:
+            # Modules given as arguments draw their first weights when they are built, which is now.
+            sys.modules["torch"].manual_seed(config.get("run.seed", config.get("seed", 0)))
+        return function(**vars(parser.instantiate(config)))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        remedy = f"pip install 'surgvl[{EXTRAS[package]}]'"
+        raise ConfigError(f"`surgvl {argv[0]}` needs {package}, which is not installed: {remedy}") from error
     finally:
         io.INVOCATION = before
-
-
-def _name_words(argv: list[str], command: Command) -> list[str]:
-    """Give the leading bare words the names of their flags.
-
-    Raises:
-        UsageError: there are more words than the command has names for.
-    """
-    bare = next((at for at, word in enumerate(argv) if word.startswith("-")), len(argv))
-    if bare > len(command.words):
-        allowed = " ".join(word.upper() for word in command.words) or "none"
-        raise UsageError(
-            f"{argv[len(command.words)]!r} has no place: bare words here are {allowed}; others need a flag"
-        )
-    named = [f"--{flag}={word}" for flag, word in zip(command.words, argv[:bare], strict=False)]
-    return named + argv[bare:]
-
-
-def _arguments(parser: Any, config: Any) -> dict[str, Any]:
-    instantiated = parser.instantiate(config)
-    return {key: instantiated[key] for key in vars(instantiated) if key != "config"}
-
-
-def _first(function: Any) -> str:
-    return (function.__doc__ or "").strip().split("\n\n")[0]
-
-
-def _one_line(text: str, flags: list[str], name: str) -> str:
-    """An argument parser's message on one line, with the nearest flag and where to look."""
-    line = " ".join(text.split())
-    unknown = [word for word in line.split() if word.startswith("--")]
-    if "nrecognized" in line and unknown:
-        near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"surgvl {name} --help lists what there is"
-        return f"unknown flag {unknown[0]}: {hint}"
-    return f"{line} (surgvl {name} --help)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -220,6 +223,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"surgvl: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:
+        return 1
+    except OSError as error:
+        if os.environ.get("SURGVL_DEBUG") == "1" or error.strerror is None:
+            raise
+        named = f"{error.filename}: " if error.filename else ""
+        print(f"surgvl: {named}{error.strerror}: check the path, its permissions and the free space", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("surgvl: stopped; the same command with --resume goes on", file=sys.stderr)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from surgvl.align.clip import ClipAlign
-from surgvl.align.losses import contrastive, same_text
+from surgvl.align.losses import contrastive, pairs
 from surgvl.models.dual import Dual
 from surgvl.models.text import build_text
 from tests.test_models import clips, small_encoder
@@ -20,37 +20,47 @@ def test_equals_open_clip_when_no_sentence_repeats() -> None:
     from open_clip.loss import ClipLoss
 
     video, text, scale = unit(9, 16, seed=0), unit(9, 16, seed=1), torch.tensor(13.0)
-    same = same_text([f"sentence {n}" for n in range(9)])
-    assert contrastive(video, text, scale, same).item() == pytest.approx(ClipLoss()(video, text, scale).item(), abs=1e-6)
+    sentences, positive = pairs([[f"sentence {n}"] for n in range(9)])
+    assert len(sentences) == 9
+    assert contrastive(video, text, scale, positive).item() == pytest.approx(
+        ClipLoss()(video, text, scale).item(), abs=1e-6
+    )
 
 
-def test_repeated_sentences_are_positives_by_the_definition() -> None:
-    texts = ["a", "b", " A ", "c", "b"]
-    group = [0, 1, 0, 2, 1]
-    video, scale = unit(5, 8, seed=2), torch.tensor(7.0)
-    text = unit(3, 8, seed=3)[group]
+def test_repeats_and_several_sentences_follow_the_definition() -> None:
+    texts = [["a", "b"], ["b"], [" A "], ["c"], ["b", "c"]]
+    sentences, positive = pairs(texts)
+    assert sentences == ["a", "b", "c"]
+    video, text, scale = unit(5, 8, seed=2), unit(3, 8, seed=3), torch.tensor(7.0)
     logits = (scale * video @ text.T).tolist()
-    total = 0.0
-    for i in range(5):
-        positives = [j for j in range(5) if group[j] == group[i]]
-        for rows in (logits[i], [logits[j][i] for j in range(5)]):
-            norm = math.log(sum(math.exp(value) for value in rows))
-            total += sum(norm - rows[j] for j in positives) / len(positives)
-    assert contrastive(video, text, scale, same_text(texts)).item() == pytest.approx(total / 10, abs=1e-5)
+    carries = [{0, 1}, {1}, {0}, {2}, {1, 2}]
+
+    def cross_entropy(row: list[float], right: list[int]) -> float:
+        norm = math.log(sum(math.exp(value) for value in row))
+        return sum(norm - row[j] for j in right) / len(right)
+
+    to_text = [cross_entropy(logits[i], sorted(carries[i])) for i in range(5)]
+    to_video = [
+        cross_entropy([logits[i][u] for i in range(5)], [i for i in range(5) if u in carries[i]]) for u in range(3)
+    ]
+    want = 0.5 * (sum(to_text) / 5 + sum(to_video) / 3)
+    assert contrastive(video, text, scale, positive).item() == pytest.approx(want, abs=1e-5)
 
 
 def test_a_repeat_is_not_punished() -> None:
-    """Two perfect pairs with one sentence: CLIP's loss pushes them apart, ours is at its minimum."""
+    """Two clips with one sentence: CLIP's loss pushes them from each other's copy, ours is at its minimum."""
     video = torch.tensor([[1.0, 0.0], [1.0, 0.0]], requires_grad=True)
-    loss = contrastive(video, torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor(10.0), same_text(["x", "x"]))
+    sentences, positive = pairs([["x"], ["x"]])
+    loss = contrastive(video, torch.tensor([[1.0, 0.0]]), torch.tensor(10.0), positive)
     loss.backward()
+    assert sentences == ["x"]
     assert video.grad is not None
     assert video.grad.abs().max() < 1e-6
 
 
 def test_objective_freezes_what_it_says() -> None:
     dual = Dual(small_encoder(), build_text("tiny", 16), 16)
-    batch = {"video": clips(), "text": ["the hook cuts", "we clip the duct"]}
+    batch = {"video": clips(), "text": [["the hook cuts"], ["we clip the duct", "clipping"]]}
     ClipAlign(dual, frozen_encoder=True)(batch)["loss"].backward()
     assert all(p.grad is None for p in dual.encoder.parameters())
     assert dual.project.weight.grad is not None

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgvl.align.losses import contrastive, same_text
+from surgvl.align.losses import contrastive, pairs
 from surgvl.models.dual import Dual
 from surgvl.objective import Objective
 
@@ -29,12 +29,13 @@ class ClipAlign(Objective):
         dual.encoder.requires_grad_(not frozen_encoder)
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Loss of a batch with `video` [B, 3, T, H, W] and `text`, a list of B sentences."""
+        """Loss of a batch with `video` [B, 3, T, H, W] and `text`, for each clip a list of its sentences."""
         dual = self.dual
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
             tokens = dual.encoder(batch["video"])
         video = dual.encode_tokens(tokens)
-        text = dual.encode_text(batch["text"])
+        sentences, positive = pairs(batch["text"])
+        text = dual.encode_text(sentences)
         # CLIP keeps the scale at or below 100, so that one pair cannot take the whole gradient.
         scale = dual.logit_scale.clamp(max=math.log(100)).exp()
-        return {"loss": contrastive(video, text, scale, same_text(batch["text"], video.device))}
+        return {"loss": contrastive(video, text, scale, positive.to(video.device))}

@@ -20,7 +20,7 @@ class Augment(nn.Module):
         flip: mirror half of the clips left to right.
     """
 
-    def __init__(self, shift: float = 0.08, gain: float = 0.3, colour: float = 0.15, flip: bool = False):
+    def __init__(self, shift: float = 0.08, gain: float = 0.15, colour: float = 0.05, flip: bool = False):
         super().__init__()
         self.shift, self.gain, self.colour, self.flip = shift, gain, colour, flip
 
@@ -28,16 +28,16 @@ class Augment(nn.Module):
         """Augment uint8 [B, 3, T, S, S] -> float32 [B, 3, T, S, S] in 0..255."""
         B, _, _, S, _ = video.shape
         device = video.device
+        video = video.float()
         reach = round(self.shift * S)
         if reach:
-            offset = torch.randint(-reach, reach + 1, (B, 2), device=device)
-            rows = (torch.arange(S, device=device) + offset[:, :1]).clamp_(0, S - 1)
-            cols = (torch.arange(S, device=device) + offset[:, 1:]).clamp_(0, S - 1)
-            if self.flip:
-                mirrored = torch.rand(B, 1, device=device) < 0.5
-                cols = torch.where(mirrored, S - 1 - cols, cols)
-            clips = torch.arange(B, device=device)[:, None, None]
-            video = video.permute(0, 3, 4, 1, 2)[clips, rows[:, :, None], cols[:, None, :]].permute(0, 3, 4, 1, 2)
+            # Drawn on the host: slicing by numbers that lie on the device would wait for it at every step.
+            offsets = torch.randint(0, 2 * reach + 1, (B, 2)).tolist()
+            padded = F.pad(video.flatten(1, 2), (reach,) * 4, mode="replicate").unflatten(1, video.shape[1:3])
+            video = torch.stack([padded[b, :, :, y : y + S, x : x + S] for b, (y, x) in enumerate(offsets)])
+        if self.flip:
+            mirrored = (torch.rand(B, device=device) < 0.5)[:, None, None, None, None]
+            video = torch.where(mirrored, video.flip(-1), video)
         scale = torch.empty(B, 3, device=device).uniform_(-self.colour, self.colour)
         scale += torch.empty(B, 1, device=device).uniform_(-self.gain, self.gain)
-        return F.hardtanh(video.float() * scale.exp()[:, :, None, None, None], 0.0, 255.0)
+        return (video * scale.exp()[:, :, None, None, None]).clamp_(0.0, 255.0)

@@ -31,7 +31,7 @@ class Clip(TypedDict):
     video_id: str
     start_s: float
     end_s: float
-    text: NotRequired[str]
+    text: NotRequired[list[str]]
     labels: NotRequired[dict[str, list[str]]]
     question: NotRequired[str]
     answer: NotRequired[str]

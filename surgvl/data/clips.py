@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from surgvl.data.base import Clip
 from surgvl.data.frames import ClipSource
-from surgvl.data.manifest import Manifest
+from surgvl.data.manifest import Manifest, Segment
 from surgvl.errors import DataError
 
 
@@ -77,7 +77,7 @@ class PretrainClips(Permuted):
 
 
 class NarratedClips(Permuted):
-    """Clips with the sentence spoken over them: the clip's centre lies in the sentence's interval.
+    """Clips with all sentences spoken over their centre; a clip is drawn for each sentence of the manifest.
 
     Args:
         source: where clips come from; prepared.
@@ -92,21 +92,25 @@ class NarratedClips(Permuted):
         self.rows = [row for row in manifest.segments if row.task == "narration" and row.video_id in keep]
         super().__init__(len(self.rows), seed)
         self.source, self.num_frames, self.clip_s = source, num_frames, num_frames / source.fps
+        self.spoken: dict[str, list[Segment]] = {}
+        for row in self.rows:
+            self.spoken.setdefault(row.video_id, []).append(row)
 
     def __getitem__(self, index: int) -> Clip:
-        """Sample `index`: `video` uint8 [3, T, S, S], `text` and times."""
+        """Sample `index`: `video` uint8 [3, T, S, S], `text`, the sentences over its centre, and times."""
         number, rng = self.draw(index)
         row = self.rows[number]
         centre_s = rng.uniform(row.start_s, row.end_s)
         last_s = max(0.0, self.source.durations_s[row.video_id] - self.clip_s)
         start_s = float(np.clip(centre_s - self.clip_s / 2, 0, last_s))
         frames = self.source.clip(row.video_id, start_s, self.num_frames)
+        others = [each.label for each in self.spoken[row.video_id] if each.start_s <= centre_s < each.end_s]
         return {
             "video": to_tensor(frames),
             "video_id": row.video_id,
             "start_s": start_s,
             "end_s": start_s + self.clip_s,
-            "text": row.label,
+            "text": list(dict.fromkeys([row.label, *others])),
         }
 
 

@@ -30,7 +30,8 @@ class Dual(nn.Module):
     def __init__(self, encoder: VideoViT, text: TextTower, dim: int):
         super().__init__()
         self.encoder = encoder
-        self.pool = AttentivePool(encoder.dim, heads=max(1, encoder.dim // 64))
+        # Many narrow heads: two instruments and their targets have to be read out of one clip at once.
+        self.pool = AttentivePool(encoder.dim, heads=max(1, encoder.dim // 16))
         self.project = nn.Linear(encoder.dim, dim, bias=False)
         self.text = text
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))

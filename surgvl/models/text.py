@@ -94,7 +94,7 @@ class TextTower(nn.Module):
 
 
 def build_text(
-    name: str, dim: int, context_length: int = 40, width: int = 192, heads: int = 3, layers: int = 3
+    name: str, dim: int, context_length: int = 32, width: int = 128, heads: int = 4, layers: int = 2
 ) -> TextTower:
     """Build a text tower, with pretrained weights where the name says so.
 

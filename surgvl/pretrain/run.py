@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from surgvl.data.augment import Augment
 from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.manifest import Manifest
@@ -50,6 +52,7 @@ def pretrain(
     source, good = clip_source(table, ids, preprocess, store)
     write_run(out, {}, run.seed, "auto", table.hash, good, problems=source.problems)
     data = PretrainClips(source, good, encoder.num_frames, run.seed)
+    torch.manual_seed(run.seed)
     recipe = objective(encoder)
     fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain")
     save_model(recipe.encoder, out / "model", preprocess)

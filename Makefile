@@ -1,0 +1,62 @@
+# The house in a few commands; `make` alone lists them.
+
+PYTHON ?= python3
+PORT   ?= 7860
+RUN    ?= runs/quickstart
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo quickstart test test-fast lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: quickstart ## from nothing to the page on 127.0.0.1 (PORT=7860); what is finished is not done again
+	$(BIN)/surgvl demo --run $(RUN) --port $(PORT)
+
+quickstart: $(VENV)/.all ## the whole path on rendered videos, and the table of results (RUN=runs/quickstart)
+	$(BIN)/surgvl quickstart --out $(RUN)
+
+test: $(VENV)/.dev ## the whole suite, browser included
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.dev ## what is neither slow nor in a browser
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
+lint: $(VENV)/.dev ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.bench ## decoding, metrics and retrieval, side by side with named peers
+	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/triplet_map.py
+	$(BIN)/python benchmarks/retrieval.py
+
+clean: ## remove the environment, caches and dist/; runs/ stays
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: an environment is made again only when the dependencies change.
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "surgvl needs Python 3.11 or newer, which $(PYTHON) is not: name one that is, as in make PYTHON=python3.12"; \
+	  exit 1; } >&2
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+
+$(VENV)/.all: pyproject.toml constraints.txt | $(BIN)/uv
+	$(INSTALL) --editable ".[all]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/uv
+	$(INSTALL) --editable ".[all,dev]"
+	@touch $(VENV)/.all $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(INSTALL) --editable ".[all,dev,bench]"
+	@touch $@

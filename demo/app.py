@@ -1,0 +1,98 @@
+"""The `demo` command: a page over a run folder, served on this machine until it is stopped."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import tempfile
+import threading
+from pathlib import Path
+from types import FrameType
+
+from surgvl.demo.engine import Engine
+from surgvl.demo.media import routes
+from surgvl.demo.shelf import MAX_UPLOAD_BYTES
+from surgvl.errors import ConfigError
+
+HERE = Path(__file__).resolve().parent
+
+
+def demo(
+    run: Path = Path("runs/quickstart"), port: int = 7860, host: str = "127.0.0.1", open_browser: bool = False
+) -> None:
+    """Open the page: ask a recording, find moments, read its timeline.
+
+    Args:
+        run: run folder, as `surgvl quickstart` leaves it.
+        port: where to listen.
+        host: address to listen on; others can reach the page only if this is not a loopback address.
+        open_browser: open the page in a browser of this machine.
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise ConfigError("the page needs gradio, which is not installed: pip install 'surgvl[demo]'")
+    with (
+        contextlib.closing(Engine(run)) as engine,
+        tempfile.TemporaryDirectory(prefix="surgvl-demo-", ignore_cleanup_errors=True) as uploads,
+    ):
+        _check_port(host, port)
+        _prepare_gradio(Path(uploads))
+        from surgvl.demo import page
+
+        blocks = page.build(engine, Path(uploads))
+        blocks.launch(
+            server_name=host,
+            server_port=port,
+            inbrowser=open_browser,
+            theme=page.theme(),
+            css_paths=HERE / "style.css",
+            head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+            favicon_path=HERE / "favicon.svg",
+            app_kwargs={"routes": routes(engine.shelf)},
+            max_file_size=MAX_UPLOAD_BYTES,
+            footer_links=[],
+            allowed_paths=[],
+            share=False,
+            show_error=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            enable_monitoring=False,
+            run_history=False,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+        engine.start()
+        print(f"surgvl is at {blocks.local_url} (models load in the background); stop it with Ctrl-C", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.signal(signal.SIGTERM, _stop)
+            threading.Event().wait()
+        print("stopping", flush=True)
+        blocks.close(verbose=False)
+
+
+def _prepare_gradio(uploads: Path) -> None:
+    """What must be set before Gradio is imported: no telemetry, uploads in a folder that goes when the page does."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    # Gradio asks its own server whether it is up; a proxy would be asked instead.
+    hosts = [name for name in (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost") if name]
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(hosts)
+
+
+def _check_port(host: str, port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise ConfigError(f"--port {port} is not a port: give 1 to 65535")
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"cannot listen on {host}:{port} ({reason}): give another --port or --host") from error
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

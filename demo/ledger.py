@@ -1,0 +1,126 @@
+"""The page about the model as HTML: what it was trained on, its scores beside the control, and what they do not say."""
+
+import math
+from collections.abc import Sequence
+
+from surgvl.demo import words
+from surgvl.demo.replies import About, Stage
+from surgvl.results import Result
+
+# Of a task with many metrics, these say most; the others are folded away.
+FIRST = ("accuracy", "macro_f1", "recall@1", "recall@5", "mAP_IVT", "mAP_I", "mAP_V", "mAP_T")
+SPLITS = {"train": "to train", "val": "to choose", "test": "held out", "": "without a split"}
+
+
+def about(found: About) -> str:
+    """The whole page."""
+    sections = [_plain_words(), _data(found), _training(found.stages), _scores(found.results, found.control)]
+    return f'<article class="about">{"".join(sections)}</article>'
+
+
+def _plain_words() -> str:
+    return (
+        '<section class="card plain"><h2>Read this first</h2>'
+        "<p>The operations behind this page are <b>rendered</b>: a program draws tissue, instruments and smoke, and "
+        "knows every label exactly. They exist to check that the machinery works.</p>"
+        "<p>Numbers on rendered video <b>say nothing about patients</b>. Nothing here has been tested on people, "
+        "nothing here is a medical device, and nothing here is for clinical use.</p></section>"
+    )
+
+
+def _data(found: About) -> str:
+    tiles = "".join(
+        f"<div><dt>{SPLITS[split]}</dt><dd>{words.plural(count, 'video')}"
+        f"<small>{words.hours(length)}</small></dd></div>"
+        for split, (count, length) in found.splits.items()
+    )
+    sources = "; ".join(
+        f"{words.safe(name)} ({words.safe(licence or 'licence not stated')})" for name, licence in found.sources
+    )
+    return (
+        f'<section class="card"><h2>Videos</h2><dl class="tiles">{tiles}</dl>'
+        f'<p class="note">Source and licence: {sources}. Run folder: {words.safe(found.run)}.</p></section>'
+    )
+
+
+def _training(stages: Sequence[Stage]) -> str:
+    cards = "".join(
+        f"<li><h3>{words.safe(stage.name)}</h3><p>{words.safe(stage.purpose)}</p><dl>"
+        + "".join(
+            f"<div><dt>{words.safe(key)}</dt><dd>{words.safe(value)}</dd></div>" for key, value in stage.facts.items()
+        )
+        + "</dl></li>"
+        for stage in stages
+    )
+    return f'<section class="card"><h2>How it was trained</h2><ol class="stages">{cards}</ol></section>'
+
+
+def _scores(results: Sequence[Result], control: Sequence[Result]) -> str:
+    if not results:
+        body = (
+            '<p class="note">This run folder holds no result.json: the last step of `surgvl quickstart` writes it.</p>'
+        )
+        return f'<section class="card"><h2>Scores</h2>{body}</section>'
+    beside = {(row.task, row.metric, row.protocol): row for row in control}
+    parts = []
+    for task in dict.fromkeys(row.task for row in results):
+        rows = [row for row in results if row.task == task]
+        main = [row for row in rows if row.metric in FIRST] or rows[:2]
+        rest = [row for row in rows if row not in main]
+        more = ""
+        if rest:
+            more = (
+                f"<details><summary>{words.plural(len(rest), 'more metric')}</summary>{_table(rest, beside)}</details>"
+            )
+        counts = f"{words.plural(rows[0].num_videos, 'video')}, {words.plural(rows[0].num_clips, 'clip')}"
+        counts += f", encoder {words.safe(rows[0].encoder)}"
+        parts.append(f"<h3>{words.phase(task)} <small>{counts}</small></h3>{_table(main, beside)}{more}")
+    key = (
+        '<p class="key"><span class="k-model">this model, 95 % interval over videos</span>'
+        '<span class="k-control">control: the same steps on a random, frozen encoder</span>'
+        '<span class="k-blind">best answer without looking</span></p>'
+    )
+    return f'<section class="card scores"><h2>Scores on held-out videos</h2>{key}{"".join(parts)}</section>'
+
+
+def _table(rows: Sequence[Result], beside: dict[tuple[str, str, str], Result]) -> str:
+    lines = "".join(_line(row, beside.get((row.task, row.metric, row.protocol))) for row in rows)
+    head = "<tr><th>metric</th><th><span>0 to 1</span></th><th>model</th><th>control</th><th>blind</th></tr>"
+    return f'<div class="wide"><table><thead>{head}</thead><tbody>{lines}</tbody></table></div>'
+
+
+def _line(row: Result, other: Result | None) -> str:
+    # Of a rank, the smallest is the best.
+    best = min if row.metric.endswith("rank") else max
+    blind = best((value for value in row.baselines.values() if math.isfinite(value)), default=math.nan)
+    control = other.value if other else math.nan
+    span = (
+        f"<small>{words.number(row.low, row.metric)} to {words.number(row.high, row.metric)}</small>"
+        if math.isfinite(row.low)
+        else ""
+    )
+    warning = f' title="{words.safe(row.warning)}"' if row.warning else ""
+    mark = " (!)" if row.warning else ""
+    return (
+        f"<tr{warning}><th>{words.safe(row.metric.replace('_', ' '))}{mark}</th><td>{_plot(row, control, blind)}</td>"
+        f"<td><b>{words.number(row.value, row.metric)}</b>{span}</td><td>{words.number(control, row.metric)}</td>"
+        f"<td>{words.number(blind, row.metric)}</td></tr>"
+    )
+
+
+def _plot(row: Result, control: float, blind: float) -> str:
+    """Dot and whisker between 0 and 1; nothing for ranks, whose scale is another."""
+    if row.metric.endswith("rank") or not math.isfinite(row.value):
+        return ""
+
+    def at(value: float) -> str:
+        return f"left:{100 * min(max(value, 0.0), 1.0):.1f}%"
+
+    marks = ""
+    if math.isfinite(row.low) and math.isfinite(row.high):
+        marks += f'<i class="whisker" style="{at(row.low)};width:{100 * max(0.0, row.high - row.low):.1f}%"></i>'
+    if math.isfinite(blind):
+        marks += f'<i class="blind" style="{at(blind)}"></i>'
+    if math.isfinite(control):
+        marks += f'<i class="control" style="{at(control)}"></i>'
+    return f'<div class="plot" aria-hidden="true">{marks}<i class="dot" style="{at(row.value)}"></i></div>'

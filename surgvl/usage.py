@@ -1,0 +1,135 @@
+"""Words on the command line: short forms are spelled out before parsing, and what does not fit is said in one line.
+
+The line names the flag, what was given, what is allowed and what to do.
+"""
+
+import difflib
+import inspect
+import json
+import re
+import types
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, get_args, get_origin
+
+# Types of arguments, by the name Python gives them, in words.
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "words, one after the other",
+    "tuple": "as many words as --help shows in its default",
+    "NoneType": "null",
+}
+
+
+class UsageError(Exception):
+    """Wrong words on the command line; exit status 2."""
+
+
+def nearest(word: str, known: Iterable[str], otherwise: str) -> str:
+    """`did you mean ...?` where a known word is near, else `otherwise`."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else otherwise
+
+
+def name_words(argv: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Give the leading bare words the names of their flags.
+
+    Args:
+        argv: words after the command.
+        names: flags that may go without their names, in order.
+
+    Raises:
+        UsageError: there are more words than names.
+    """
+    bare = next((at for at, word in enumerate(argv) if word.startswith("-")), len(argv))
+    if bare > len(names):
+        allowed = " ".join(names).upper() or "none"
+        raise UsageError(f"{argv[len(names)]!r} has no place: bare words here are {allowed}; others need a flag")
+    return [f"--{flag}={word}" for flag, word in zip(names, argv[:bare], strict=False)] + list(argv[bare:])
+
+
+def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
+    """Write short forms in full: `--resume` becomes `--resume=true`, and `--grid 1 2 2` becomes `--grid=[1, 2, 2]`.
+
+    Args:
+        argv: words after the command; all values follow their flags.
+        function: the command's function; the annotations of its arguments say which flags these are.
+    """
+    kinds = {f"--{each.name}": _kind(each.annotation) for each in inspect.signature(function).parameters.values()}
+    out: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        kind = kinds.get(word)
+        values: list[str] = []
+        while kind and rest and not rest[0].startswith("-"):
+            values.append(rest.pop(0))
+        if kind is bool and not values:
+            out.append(f"{word}=true")
+        elif kind is bool or not values or values[0].startswith("[") or values == ["null"]:
+            out += [word, *values]
+        else:
+            out.append(f"{word}={json.dumps(values)}" if kind is list else f"{word}=[{', '.join(values)}]")
+    return out
+
+
+def _kind(annotation: Any) -> type | None:
+    """`bool`, `list` or `tuple` where an argument is one, be it optional or not."""
+    parts = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    origins = [get_origin(part) or part for part in parts]
+    return next((kind for kind in (bool, list, tuple) if kind in origins), None)
+
+
+def explain(text: str, name: str, example: str, flags: Sequence[str], bare: Sequence[str]) -> str:
+    """Say in one line what jsonargparse says in several.
+
+    Args:
+        text: its message.
+        name: the command.
+        example: arguments that work.
+        flags: flags of the command, with their dashes.
+        bare: arguments that may be given as bare words, before all flags.
+    """
+    line = " ".join(text.split())
+    look = f"surgvl {name} --help"
+    if found := re.match(r"unrecognized arguments: (\S+)", line):
+        word = found[1].partition("=")[0]
+        if word.startswith("-"):
+            return f"unknown flag {word}: {nearest(word, flags, f'{look} lists what there is')}"
+        where = f"{' '.join(bare).upper()} comes before all flags" if bare else "it needs a flag before it"
+        return f"{word!r} has no place here: {where}; {look}"
+    if found := re.match(r"the following arguments are required: (.+)", line):
+        missing = ", ".join(f"--{flag}" for flag in found[1].split(", "))
+        return f"{missing} must be given, for example: surgvl {name} {example}"
+    if found := re.match(r"argument (\S+): expected one argument", line):
+        return f"{found[1]} has no value: write one after it; {look}"
+
+    # Classes and groups of arguments are nested: their keys follow one another, the outermost first.
+    key = ".".join(dict.fromkeys(re.findall(r'(?:Parser key "|^Group \')([\w.]+)', line)))
+    if found := re.search(r"(?:Option '|option ')(\S+)'", line):
+        path = f"{key}.{found[1]}".strip(".")
+        of_class = "class" in line
+        where = f"surgvl {name} --{key}.help" if of_class else look
+        hint = nearest(f"--{path}", () if of_class else flags, f"{where} lists what there is")
+        return f"unknown argument {path}: {hint}"
+    if found := re.search(r"Expected a dot import path string: (\S+)|(No module named '.+?')", line):
+        given = found[1] or f"{_given(line)} ({found[2]})"
+        flag = f"--{key} " if key else ""
+        return f"{flag}{given} is not a known class: {look} lists them; others need a dotted path"
+    if found := re.search(r"File does not exist: '(.+)'", line):
+        return f"--{key} {found[1]} is not there: check the path"
+    if found := re.search(r"Unable to load config '(.*?)'", line):
+        return f"--{key} {found[1]!r} is not a YAML file: give one, or single values as --{key}.NAME; {look}"
+    if found := re.search(r"Expected a tuple with (\d+) elements", line):
+        return f"--{key} {_given(line)}: give {found[1]} words, one after the other; {look}"
+    if kinds := re.findall(r"Expected a <class '([\w.]+)'>", line):
+        given = _given(line)
+        allowed = " or ".join(dict.fromkeys(WORDS.get(kind, kind.rpartition(".")[2]) for kind in kinds))
+        return f"--{key} {given!r}: give {allowed}; {look}"
+    return f"{line} ({look})"
+
+
+def _given(line: str) -> str:
+    found = re.search(r"(?:Got|Given) value: (.*?)(?:\. Got value: .*)?$", line)
+    return found[1] if found else ""

@@ -1,0 +1,282 @@
+"""The command line: it starts at once, explains itself, and says in one line what is wrong and what to do."""
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from surgvl import __version__, cli
+from surgvl.usage import UsageError
+
+HEAVY = ("torch", "lightning", "gradio", "faiss", "transformers", "jsonargparse", "numpy")
+# The shortest words that a command can be parsed with, below a recipe's.
+PRETRAIN = "pretrain --recipe surgrec_mae_phantom --manifest m --out o"
+
+
+def python(code: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    """Run code in a process of its own."""
+    argv = [sys.executable, "-c", code]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=120, env={**os.environ, **env})
+
+
+def one_line(capsys: pytest.CaptureFixture[str], words: str, status: int) -> str:
+    """Run a command that must fail; its single line on standard error."""
+    assert cli.main(shlex.split(words)) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("surgvl: ")
+    assert len(err) < 300
+    return err.removeprefix("surgvl: ").strip()
+
+
+# ---- start
+
+
+def test_the_bare_command_starts_at_once() -> None:
+    report = f"print(time.process_time(), [name for name in sys.modules if name in {HEAVY}])"
+    code = f"import sys, time\nfrom surgvl import cli\nstatus = cli.main([])\n{report}\nsys.exit(status)"
+
+    def measure(code: str) -> float:
+        done = python(code)
+        assert done.returncode == 0, done.stderr
+        seconds, loaded = done.stdout.splitlines()[-1].split(maxsplit=1)
+        assert loaded == "[]"
+        return float(seconds)
+
+    ours = min(measure(code) for _ in range(3))
+    bare = min(measure(f"import sys, time\n{report}") for _ in range(3))
+    assert ours - bare < 0.3
+
+
+def test_the_overview_shows_every_command_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    text = capsys.readouterr().out
+    path = [name for name in cli.COMMANDS if name not in ("quickstart", "demo")]
+    places = [text.index(f"\n    surgvl {name}".replace("\n", "  ")) for name in path]
+    assert places == sorted(places)
+    assert all(f"surgvl {name} {command.example}".rstrip() in text for name, command in cli.COMMANDS.items())
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_example_of_a_command_parses_and_its_configuration_repeats_it(name: str, tmp_path: Path) -> None:
+    argv = [*name.split(), *shlex.split(cli.COMMANDS[name].example)]
+    _, parser, config = cli.parse(argv)
+    file = tmp_path / "config.yaml"
+    file.write_text(parser.dump(config, skip_validation=True))
+    if name == "data list":
+        assert yaml.safe_load(file.read_text()) == {}
+        return
+    assert cli.parse([*name.split(), "--config", str(file)])[2] == config
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_names_every_flag_with_its_line(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*name.split(), "--help"])
+    assert stopped.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    module, _, attribute = cli.COMMANDS[name].target.partition(":")
+    function = vars(sys.modules[module])[attribute]
+    text = inspect.getdoc(function) or ""
+    assert text.splitlines()[0] in shown
+    assert "<class" not in shown
+    described = dict(re.findall(r"^    (\w+): ((?:.|\n {8})+)", text, re.M))
+    for flag in inspect.signature(function).parameters:
+        assert f"--{flag}" in shown
+        # A group's line is its heading, which has no full stop.
+        assert " ".join(described[flag].split()).rstrip(".") in shown, flag
+
+
+# ---- short forms
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "value"),
+    [
+        ("phantom --out o --preview", "preview", True),
+        ("phantom --preview --out o", "preview", True),
+        ("phantom --out o --preview false", "preview", False),
+        ("phantom --out o --preview=false", "preview", False),
+        ("tune --manifest m --encoder e --out o --grid 1 2 3", "grid", (1, 2, 3)),
+        ("tune --manifest m --encoder e --out o --grid [1,2,3]", "grid", (1, 2, 3)),
+        ("embed --model m --out o --videos 'a b.mp4' [c].mp4", "videos", [Path("a b.mp4"), Path("[c].mp4")]),
+        ("embed --model m --out o --videos 2024", "videos", [Path("2024")]),
+        ("embed --model m --out o --videos null", "videos", None),
+        ("ask clip.mp4 'Which phase?' --model m", "question", "Which phase?"),
+        ("ask --model m --answers yes no", "answers", ["yes", "no"]),
+        ("search --query -3 --index i", "query", "-3"),
+        (f"{PRETRAIN} --run.steps 7", "run.steps", 7),
+        ("pretrain --run.steps 7 --manifest m --out o --recipe=surgrec_mae_phantom", "run.steps", 7),
+        (f"{PRETRAIN} --encoder.dim 48", "encoder.init_args.dim", 48),
+        (f"{PRETRAIN} --objective SurgRecMAE", "objective.class_path", "surgvl.pretrain.surgrec_mae.SurgRecMAE"),
+    ],
+)
+def test_short_forms(words: str, key: str, value: object) -> None:
+    assert cli.parse(shlex.split(words))[2][key] == value
+
+
+# ---- errors
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("pretrian", ["there is no command 'pretrian'", "did you mean pretrain?"]),
+        ("xyzzy", ["there is no command 'xyzzy'", "commands are quickstart"]),
+        ("data", ["'data' is followed by one of list, check, convert"]),
+        ("data chek", ["'data' is followed by one of list, check, convert"]),
+        ("phantom --trian 3", ["unknown flag --trian", "did you mean --train?"]),
+        ("phantom --tra 3 --out o", ["unknown flag --tra", "did you mean --train?"]),
+        ("phantom --zzz", ["unknown flag --zzz", "surgvl phantom --help"]),
+        (f"{PRETRAIN} --run.stps 3", ["unknown flag --run.stps", "did you mean --run.steps?"]),
+        (f"{PRETRAIN} --encoder.dimm 3", ["unknown argument encoder.dimm", "surgvl pretrain --encoder.help"]),
+        (f"{PRETRAIN} --objective.mask 3", ["unknown argument objective.mask", "--objective.help"]),
+        ("phantom --train x --out o", ["--train 'x'", "a whole number"]),
+        ("phantom --fps fast --out o", ["--fps 'fast'", "a number"]),
+        ("phantom --preview maybe --out o", ["--preview 'maybe'", "true or false"]),
+        ("ask --model m --at_s noon", ["--at_s 'noon'", "a number or null"]),
+        ("tune --manifest m --encoder e --out o --grid 1 2", ["--grid [1, 2]", "give 3 words"]),
+        ("tune --manifest m --encoder e --out o --grid 1 2 x", ["--grid 'x'", "a whole number"]),
+        (f"{PRETRAIN} --run.steps 1.5", ["--run.steps '1.5'", "a whole number"]),
+        (f"{PRETRAIN} --objective.decoder_dim x", ["--objective.decoder_dim 'x'", "a whole number"]),
+        (f"{PRETRAIN} --encoder.dim x", ["--encoder.dim 'x'", "a whole number"]),
+        (f"{PRETRAIN} --objective Foo", ["--objective Foo is not a known class", "dotted path"]),
+        (f"{PRETRAIN} --objective no.such.Foo", ["--objective no.such.Foo (No module named 'no')", "dotted path"]),
+        (f"{PRETRAIN} --optim 3", ["--optim '3' is not a YAML file", "--optim.NAME"]),
+        ("phantom --out", ["--out has no value", "write one after it"]),
+        ("phantom", ["--out must be given", "surgvl phantom --out phantom"]),
+        ("pretrain --out o --manifest m", ["--encoder must be given", "--recipe surgrec_mae_phantom"]),
+        ("data check", ["--name, --root must be given", "surgvl data check cholec80 ROOT"]),
+        ("phantom here", ["'here' has no place", "a flag"]),
+        ("search a b --index i", ["'b' has no place", "QUERY"]),
+        ("search --index i hook", ["'hook' has no place here", "QUERY comes before all flags"]),
+        ("search hook -k 3", ["unknown flag -k", "did you mean --k?"]),
+        ("phantom --config nowhere.yaml", ["--config", "nowhere.yaml is not there", "check the path"]),
+        ("align --recipe algin_phantom", ["no recipe 'algin_phantom'", "did you mean align_phantom?"]),
+        ("align --recipe surgrec_mae_phantom", ["no recipe 'surgrec_mae_phantom'", "align_phantom"]),
+        ("embed --recipe fast", ["no recipe 'fast'", "there is none", "leave --recipe out"]),
+    ],
+)
+def test_wrong_words_give_one_line(capsys: pytest.CaptureFixture[str], words: str, parts: list[str]) -> None:
+    line = one_line(capsys, words, status=2)
+    assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("trian: 3\n", ["unknown argument trian", "did you mean --train?"]),
+        ("train: some\n", ["--train 'some'", "a whole number"]),
+        ('train: "3\n', ["while scanning", "line 1"]),
+        ("- 3\n", ["Unexpected config"]),
+    ],
+)
+def test_a_wrong_configuration_gives_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, parts: list[str]
+) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(content)
+    line = one_line(capsys, f"phantom --out o --config {file}", status=2)
+    assert all(part in line for part in parts), line
+
+
+def test_a_folder_that_is_not_empty_gives_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "kept").touch()
+    line = one_line(capsys, f"phantom --out {tmp_path}", status=1)
+    assert line == f"--out {tmp_path} is not empty: give another folder, or --resume to go on in it"
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_folder_that_cannot_be_made_gives_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    line = one_line(capsys, f"phantom --out {tmp_path}/file/below", status=1)
+    assert line.startswith(f"{tmp_path}/file/below: Not a directory: check the path")
+
+
+def test_what_the_command_refuses_gives_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--size_px 3" in one_line(capsys, "phantom --out o --size_px 3", status=1)
+
+
+@pytest.mark.parametrize("words", [["pretrian"], ["phantom", "--out", "o", "--size_px", "3"]])
+def test_debugging_shows_the_traceback(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    code = f"import sys; from surgvl import cli; sys.exit(cli.main({words}))"
+    plain, debug = python(code), python(code, SURGVL_DEBUG="1")
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in debug.stderr
+    assert plain.returncode in (1, 2)
+    assert debug.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("package", "words", "extra"),
+    [
+        ("faiss", ["index", "--out", "o"], "retrieval"),
+        ("lightning", PRETRAIN.split(), "train"),
+        ("gradio", ["demo"], "demo"),
+    ],
+)
+def test_a_missing_extra_gives_the_command_that_installs_it(package: str, words: list[str], extra: str) -> None:
+    done = python(
+        f"import sys; sys.modules[{package!r}] = None\nfrom surgvl import cli\nsys.exit(cli.main({words}))",
+        COLUMNS="200",
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert package in done.stderr
+    assert f"pip install 'surgvl[{extra}]'" in done.stderr
+
+
+def test_what_needs_no_extra_does_without() -> None:
+    """Reading, embedding, scoring and asking need none of the packages that extras bring."""
+    code = "\n".join(
+        [
+            "import sys",
+            *(f"sys.modules[{name!r}] = None" for name in cli.EXTRAS),
+            "from surgvl import cli",
+            "for words in (['phantom', '--out', 'o'], ['data', 'list'], ['embed', '--model', 'm', '--out', 'o'],",
+            "              ['eval', '--manifest', 'm', '--out', 'o'], ['ask', '--model', 'm']):",
+            "    cli.parse(words)",
+        ]
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+
+
+# ---- recipes
+
+
+def test_every_recipe_parses_as_its_first_line_says() -> None:
+    files = sorted(cli.RECIPES.glob("*.yaml"))
+    assert files
+    for file in files:
+        first = file.read_text(encoding="utf-8").splitlines()[0]
+        assert first.startswith("# surgvl "), f"{file.name} must start with the command that runs it"
+        words = shlex.split(first.removeprefix("# surgvl "))
+        assert words[words.index("--recipe") + 1] == file.stem
+        _, _, config = cli.parse(words)
+        for key, value in yaml.safe_load(file.read_text(encoding="utf-8")).items():
+            if not isinstance(value, dict):
+                assert config[key] == (tuple(value) if isinstance(value, list) else value)
+
+
+def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").write_text("# surgvl phantom --recipe mine --out o\ntrian: 3\n")
+    monkeypatch.setattr(cli, "RECIPES", tmp_path)
+    with pytest.raises(UsageError, match="unknown argument trian"):
+        cli.parse(["phantom", "--recipe", "mine", "--out", "o"])

@@ -1,0 +1,149 @@
+"""Files that stages leave: whole or as they were, whatever happens; records that say how they were made."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from surgvl import io
+from surgvl.errors import ConfigError, DataError
+
+# Writes half a file, says so, and waits to be killed.
+HALFWAY = """
+import sys, time
+from surgvl.io import atomic
+with atomic(sys.argv[1]) as path:
+    path.write_text("half of the new")
+    print("written", flush=True)
+    time.sleep(60)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_atomic_replaces_when_the_block_ends_well(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "table.json"
+    for text in ("old", "new"):
+        with io.atomic(path) as temporary:
+            assert temporary.parent == path.parent  # a rename is atomic only within one file system
+            assert temporary.suffix == path.suffix  # writers choose a format by it
+            temporary.write_text(text)
+        assert path.read_text() == text
+    assert names(path.parent) == ["table.json"]
+
+
+def test_atomic_keeps_the_old_file_when_the_block_raises(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text("old")
+
+    def write() -> None:
+        with io.atomic(path) as temporary:
+            temporary.write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["table.json"]
+
+
+def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text("old")
+    with subprocess.Popen([sys.executable, "-c", HALFWAY, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "written\n"
+        os.kill(writer.pid, signal.SIGKILL)
+        assert writer.wait(timeout=30) == -signal.SIGKILL
+    assert path.read_text() == "old"
+    io.write_text(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_json_round_trip_keeps_letters_and_refuses_nan(tmp_path: Path) -> None:
+    path = tmp_path / "facts.json"
+    value = {"ä": [1, 2.5, None, True], "b": {"c": "→"}}
+    io.write_json(path, value)
+    assert io.read_json(path) == value
+    assert "ä" in path.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        io.write_json(path, {"a": float("nan")})
+    assert io.read_json(path) == value
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"\xff\xfe\x00", b""])
+def test_a_file_that_is_not_json_gets_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "facts.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        io.read_json(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert ": " in message
+    assert "\n" not in message
+
+
+def test_jsonl_grows_by_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    rows: list[dict[str, object]] = [{"step": 0, "loss": 1.5}, {"step": 20, "note": "two\nlines"}]
+    for row in rows:
+        io.append_jsonl(path, row)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == rows
+
+
+def test_hashes_are_sha256_and_see_every_byte(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    data = bytes(range(256)) * 9000  # more than one block
+    path.write_bytes(data)
+    assert io.file_hash(path) == hashlib.sha256(data).hexdigest()[:16]
+    path.write_bytes(data[:-1] + b"\x00")
+    assert io.file_hash(path) != hashlib.sha256(data).hexdigest()[:16]
+    assert io.text_hash("zürich") == hashlib.sha256("zürich".encode()).hexdigest()[:16]
+
+
+def test_prepare_out_makes_folders_and_guards_what_is_there(tmp_path: Path) -> None:
+    new = tmp_path / "a" / "b"
+    assert io.prepare_out(new) == new
+    assert new.is_dir()
+    assert io.prepare_out(new) == new  # empty is as good as new
+    (new / "model").mkdir()
+    with pytest.raises(ConfigError, match="is not empty: give another folder, or --resume"):
+        io.prepare_out(new)
+    assert io.prepare_out(new, resume=True) == new
+    file = tmp_path / "file"
+    file.touch()
+    for resume in (False, True):
+        with pytest.raises(ConfigError, match="is a file: give a folder"):
+            io.prepare_out(file, resume)
+
+
+def test_write_run_records_what_repeats_the_run(tmp_path: Path) -> None:
+    config = {"out": tmp_path, "steps": 3, "sets": ["a", "b"]}
+    io.write_run(tmp_path, config, 7, "cpu", "0123", ["video02", "video01", "video02"], num_trainable=5)
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {**config, "out": str(tmp_path)}
+    record = io.read_json(tmp_path / "run.json")
+    assert record["command"] == "python"
+    assert record["seed"] == 7
+    assert record["device"] == "cpu"
+    assert record["data_hash"] == "0123"
+    assert record["pretraining_video_ids"] == ["video01", "video02"]
+    assert record["num_trainable"] == 5
+    assert record["packages"]["numpy"]
+
+
+def test_write_run_records_the_words_that_were_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["surgvl", "search", "the hook's tip", "--index", "index"]
+    monkeypatch.setattr(io, "INVOCATION", io.Invocation(words, "query: the hook's tip\nindex: index\n"))
+    io.write_run(tmp_path, {}, 0, "cpu")
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {"query": "the hook's tip", "index": "index"}
+    assert io.read_json(tmp_path / "run.json")["command"] == "surgvl search 'the hook'\"'\"'s tip' --index index"

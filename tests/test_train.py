@@ -1,0 +1,195 @@
+"""The training loop: two runs alike to the bit, and a run killed by SIGKILL and resumed alike to one that was not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from surgvl import cli, video
+from surgvl.data.clips import PretrainClips, collate
+from surgvl.data.frames import ClipSource
+from surgvl.data.manifest import Manifest, VideoRow
+from surgvl.errors import DataError
+from surgvl.models.folder import load_model
+from surgvl.objective import Objective
+from surgvl.train import Fit, Optim, Run, StepSampler, fit
+
+TINY = [
+    "--encoder.class_path=surgvl.models.video_vit.VideoViT",
+    "--encoder.init_args.size_px=16",
+    "--encoder.init_args.num_frames=4",
+    "--encoder.init_args.patch_px=4",
+    "--encoder.init_args.dim=32",
+    "--encoder.init_args.depth=2",
+    "--encoder.init_args.heads=2",
+    "--objective.class_path=surgvl.pretrain.surgrec_mae.SurgRecMAE",
+    "--objective.init_args.decoder_dim=32",
+    "--objective.init_args.decoder_depth=1",
+    "--objective.init_args.decoder_heads=2",
+    "--run.batch=8",
+    "--run.save_every=5",
+    "--run.log_every=5",
+    "--run.precision=32-true",
+]
+
+
+def moving_blobs(path: Path, seed: int) -> None:
+    """A smooth video with something to predict: two blobs that drift."""
+    rng = np.random.default_rng(seed)
+    rows, cols = np.mgrid[0:32, 0:32]
+    centre, speed = rng.uniform(8, 24, (2, 2)), rng.uniform(-1, 1, (2, 2))
+
+    def frame(t: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        y, x = ((centre + t * speed) % 32).T
+        light = sum(np.exp(-((rows - a) ** 2 + (cols - b) ** 2) / 30) for a, b in zip(y, x, strict=True))
+        return (255 * np.clip(np.stack([light, light / 2, 1 - light], -1), 0, 1)).astype(np.uint8)
+
+    video.write(path, (frame(t) for t in range(80)), 8.0, gop=8)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("blobs")
+    rows = []
+    for number in range(3):
+        moving_blobs(root / f"v{number}.mp4", number)
+        rows.append(
+            VideoRow(
+                video_id=f"v{number}", path=f"v{number}.mp4", source="blobs", fps=8.0, duration_s=10.0, split="train"
+            )
+        )
+    Manifest(rows, root=root).save(root / "manifest")
+    return root / "manifest"
+
+
+def arguments(manifest: Path, out: Path, steps: int) -> list[str]:
+    return ["pretrain", "--manifest", str(manifest), "--out", str(out), "--store", str(out.parent / "frames"), *TINY,
+            f"--run.steps={steps}", "--resume=true"]  # fmt: skip
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_model(out)[0].state_dict()
+
+
+def losses(out: Path) -> dict[int, float]:
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return {row["step"]: row["loss"] for row in rows}
+
+
+def test_two_runs_are_alike_to_the_bit_and_the_loss_falls(manifest: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        cli.run(arguments(manifest, tmp_path / name, 60))
+    a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    history = losses(tmp_path / "a")
+    assert history == losses(tmp_path / "b")
+    assert history[59] < 0.9 * history[0]
+
+
+def test_killed_and_resumed_ends_with_the_weights_of_a_run_that_was_not(manifest: Path, tmp_path: Path) -> None:
+    cli.run(arguments(manifest, tmp_path / "whole", 40))
+    broken = tmp_path / "broken"
+    argv = [sys.executable, "-m", "surgvl.cli", *arguments(manifest, broken, 40)]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    last = broken / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
+    assert last.is_file()
+    step = torch.load(last, weights_only=True)["global_step"]
+    assert 0 < step < 40
+    assert not (broken / "model").exists()
+
+    cli.run(arguments(manifest, broken, 40))
+    whole, resumed = weights(tmp_path / "whole"), weights(broken)
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_sampler_slices_batches_over_ranks_and_resumes() -> None:
+    whole = list(StepSampler(5, 8, 0, 0, 1))
+    halves = [list(StepSampler(5, 8, 0, rank, 2)) for rank in range(2)]
+    assert [a + b for a, b in zip(*halves, strict=True)] == whole
+    assert list(StepSampler(5, 8, 3, 0, 1)) == whole[3:]
+
+
+def test_samples_are_functions_of_seed_and_index(manifest: Path) -> None:
+    table = Manifest.load(manifest)
+    source = ClipSource({row.video_id: table.path_of(row.video_id) for row in table.videos}, 4.0, 16)
+    good = source.prepare()
+    first, second = (PretrainClips(source, good, 4, seed=3) for _ in range(2))
+    order = [17, 2, 40]
+    for index in order:
+        a, b = first[index], second[index]
+        assert (a["video_id"], a["start_s"]) == (b["video_id"], b["start_s"])
+        assert torch.equal(a["video"], b["video"])
+    epoch = [first.draw(index)[0] for index in range(len(first.rows))]
+    assert sorted(epoch) == list(range(len(first.rows)))
+    batch = collate([first[0], first[1]])
+    assert batch["video"].shape == (2, 3, 4, 16, 16)
+    assert batch["video"].dtype == torch.uint8
+
+
+def test_a_store_gives_the_frames_of_the_file(manifest: Path, tmp_path: Path) -> None:
+    table = Manifest.load(manifest)
+    paths = {"v0": table.path_of("v0")}
+    stored, direct = ClipSource(paths, 4.0, 16, store=tmp_path), ClipSource(paths, 4.0, 16)
+    assert stored.prepare() == direct.prepare() == ["v0"]
+    for start_s in (0.0, 3.25, 9.0):
+        assert np.array_equal(stored.clip("v0", start_s, 4), direct.clip("v0", start_s, 4))
+
+
+def test_bad_videos_are_set_aside_listed_and_reported(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = Manifest.load(manifest)
+    (tmp_path / "bad.mp4").write_text("not a video")
+    bad = VideoRow(video_id="bad", path=str(tmp_path / "bad.mp4"), source="x", fps=8.0, duration_s=1.0, split="train")
+    rows = [row.model_copy(update={"path": str(table.path_of(row.video_id))}) for row in table.videos]
+    Manifest([*rows, bad]).save(tmp_path / "manifest")
+    argv = arguments(tmp_path / "manifest", tmp_path / "out", 2)
+    assert cli.main(argv) == 1
+    message = capsys.readouterr().err
+    assert "1 of 4 videos were set aside" in message
+    assert "bad.mp4" in message
+    assert (tmp_path / "out" / "model" / "model.safetensors").is_file()
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["pretraining_video_ids"] == ["v0", "v1", "v2"]
+    assert list(record["problems"]) == ["bad"]
+
+
+class Diverges(Objective):
+    """A loss that is not a number from the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2, 2))
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"loss": self.weight.sum() * float("nan")}
+
+
+def test_nan_stops_the_run_and_names_the_videos(manifest: Path, tmp_path: Path) -> None:
+    table = Manifest.load(manifest)
+    source = ClipSource({"v1": table.path_of("v1")}, 4.0, 16)
+    data = PretrainClips(source, source.prepare(), 4, 0)
+    with pytest.raises(DataError, match="loss is nan at step 0, in a batch of v1"):
+        fit(Diverges(), data, collate, tmp_path, Optim(), Run(steps=3, batch=4, precision="32-true"))
+
+
+def test_schedule_warms_up_and_ends_at_the_floor(tmp_path: Path) -> None:
+    optim, run = Optim(lr=2.0, warmup=0.1, floor=0.01), Run(steps=100)
+    module = Fit(Objective(), [], collate, None, optim, run, tmp_path / "log")  # type: ignore[arg-type]
+    rates = [module.learning_rate(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2)
+    assert max(rates) == pytest.approx(2.0)
+    assert rates.index(max(rates)) in (9, 10)
+    assert rates[55] == pytest.approx(2.0 * (0.01 + 0.99 * 0.5), abs=1e-6)
+    assert 0.02 <= rates[-1] < 0.03
