@@ -152,6 +152,7 @@ class Engine:
         for task in ("triplet", "phase"):
             names = self.manifest.segment_table.filter(pc.equal(self.manifest.segment_table["task"], task))["label"]
             counts = {row["values"]: row["counts"] for row in pc.value_counts(names).to_pylist()}
+            counts = {name: count for name, count in counts.items() if "null_verb" not in name}
             for prompt_set in self.prompt_sets(task):
                 classes = prompts.load(prompt_set).classes
                 order = sorted(classes, key=lambda row: -counts.get(row.name, 0))

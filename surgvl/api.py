@@ -152,7 +152,7 @@ class DualModel(Loaded):
             half = self.preprocess.clip_s / 2
             starts, ends = [max(0.0, middle - half)], [middle + half]
         cosines = found @ classes.T
-        scaled = np.exp((cosines - cosines.max(1, keepdims=True)) * float(self.model.logit_scale.exp()))
+        scaled = np.exp((cosines - cosines.max(1, keepdims=True)) * float(self.model.logit_scale.detach().exp()))
         shares = scaled / scaled.sum(1, keepdims=True)
         best = cosines.argmax(1)
         return [

@@ -1,7 +1,7 @@
 """The `embed` command: videos to vectors, one a second, and every prompt set to vectors beside them.
 
-A reader cuts windows from a stream of frames, a mapper encodes batches, a writer leaves one shard a video; a run that was stopped
-goes on at the next video. Memory is flat in the length of a video.
+A reader cuts windows from a stream of frames, a mapper encodes batches, a writer leaves one shard a video; a run that
+was stopped goes on at the next video. Memory is flat in the length of a video.
 Shapes: T frames, S pixels, E width of the space.
 """
 
@@ -39,7 +39,8 @@ def windows(
         stride_s: length of a stretch.
 
     Yields:
-        start_s and end_s of the stretch, and its window uint8 [T, S, S, 3]; a video shorter than a window repeats its last frame.
+        start_s and end_s of the stretch, and its window uint8 [T, S, S, 3]; a video shorter than a window repeats its
+        last frame.
     """
     total = max(1, round(duration_s * fps))
     count = max(1, int(duration_s / stride_s + 1e-6))
@@ -208,7 +209,8 @@ def embed(
     write_run(out, {}, 0, device, table.hash, seen(Path(model)), problems=problems)
     where = manifest if manifest is not None else out / "manifest"
     print(
-        f"{count} vectors of {len(ids) - len(problems)} videos in {out}; next: surgvl index --vectors {out} --manifest {where} --out index"
+        f"{count} vectors of {len(ids) - len(problems)} videos in {out}; "
+        f"next: surgvl index --vectors {out} --manifest {where} --out index"
     )
     report(problems, len(ids))
     return out

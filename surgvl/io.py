@@ -137,7 +137,8 @@ def write_run(
 
     Args:
         out: the run folder.
-        config: every argument of the stage, plain values and paths; a command that was typed is recorded by its own words.
+        config: every argument of the stage, plain values and paths; a command that was typed is recorded by its own
+            words.
         seed: the seed of the run.
         device: where it ran, such as `cpu`.
         data_hash: hash of the manifest that was read.

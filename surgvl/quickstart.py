@@ -7,10 +7,11 @@ Beside the trained encoder runs the control: the same stages with the same steps
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from surgvl import cli, io
 from surgvl.errors import ConfigError
-from surgvl.results import Result, compare, from_json
+from surgvl.results import Result, compare, read_results
 
 Stage = tuple[str, list[str]]
 
@@ -90,7 +91,9 @@ def quickstart(
     asked = {"videos": list(videos), "duration_s": duration_s, "effort": effort, "seed": seed}
     state = io.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
     if state["asked"] != asked:
-        raise ConfigError(f"{out} was begun with {json.dumps(state['asked'])}: give the same arguments, or another --out")
+        raise ConfigError(
+            f"{out} was begun with {json.dumps(state['asked'])}: give the same arguments, or another --out"
+        )
     for number, (name, argv) in enumerate(plan, 1):
         if name in state["seconds"]:
             continue
@@ -106,7 +109,8 @@ def quickstart(
         "sentences, questions and steps; the control's encoder has random weights and is not trained."
     )
     io.write_text(out / "result.md", f"{table}\n{note}\n")
-    io.write_json(out / "result.json", {"trained": [r.to_dict() for r in trained], "control": [r.to_dict() for r in control]})
+    rows = {name: raw_results(folder) for name, folder in (("trained", out), ("control", out / "control"))}
+    io.write_json(out / "result.json", rows)
     seconds = sum(state["seconds"].values())
     print(f"\n{table}\n{note}\n\n{len(plan)} stages, {seconds:.0f} s, in {out}; next: surgvl demo --run {out}")
     return out
@@ -114,4 +118,9 @@ def quickstart(
 
 def results(folder: Path) -> list[Result]:
     """Zero-shot results, then those of the questions."""
-    return [*from_json(folder / "zero-shot" / "result.json"), *from_json(folder / "vqa" / "result.json")]
+    return [*read_results(folder / "zero-shot" / "result.json"), *read_results(folder / "vqa" / "result.json")]
+
+
+def raw_results(folder: Path) -> list[Any]:
+    """The same as they lie on disk."""
+    return [row for name in ("zero-shot", "vqa") for row in io.read_json(folder / name / "result.json")]

@@ -1,4 +1,4 @@
-"""Fixed vocabularies of the field, in the ids of their datasets; everything joins them by name, never by position in a file.
+"""Fixed vocabularies of the field, in the ids of their datasets; all joins are by name, never by position in a file.
 
 Sources: Cholec80 (Twinanda et al., arXiv 1602.03012), CholecT50 (Nwoye et al., arXiv 2109.03223, splits 2204.05235).
 """
@@ -44,7 +44,7 @@ TARGETS = (
     "null_target",
 )
 
-# (instrument, verb, targets), in the order of CholecT50's ids: 94 valid combinations, then one null for each instrument.
+# (instrument, verb, targets), in the order of CholecT50's ids: 94 valid combinations, then a null for each instrument.
 _GROUPS = (
     ("grasper", "dissect", "cystic_plate gallbladder omentum"),
     (

@@ -1,0 +1,1 @@
+"""Alignment: video and sentences in one space."""

@@ -1,0 +1,1 @@
+"""Chat: a language model that answers questions about clips."""

@@ -1,8 +1,8 @@
 """Answer questions: closed ones by the likelihood of each candidate, open ones by greedy generation.
 
-A closed question is one sequence: clip, question, then all candidates side by side, each of which sees the clip, the question and
-itself (a block mask), at the positions that it would have alone. So the shared prefix is computed once, and the score of
-a candidate is log p(candidate, end | clip, question), whatever the other candidates are.
+A closed question is one sequence: clip, question, then all candidates side by side, each of which sees the clip, the
+question and itself (a block mask), at the positions that it would have alone. So the shared prefix is computed once,
+and the score of a candidate is log p(candidate, end | clip, question), whatever the other candidates are.
 Shapes: B questions, V visual tokens, P prompt tokens, A candidates, Q their tokens in all.
 """
 

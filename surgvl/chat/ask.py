@@ -114,10 +114,23 @@ def answer_manifest(
         keep = ("video_id", "start_s", "end_s", "question", "answer", "type", "prediction", "matched", "mode")
         path.write_text("".join(json.dumps({key: row[key] for key in keep}) + "\n" for row in rows), encoding="utf-8")
     (out / "seen.f16").unlink()
-    write_run(out, {}, 0, device, table.hash, seen(Path(model)), problems=source.problems)
+    record = find_model(model).parent / "run.json"
+    facts = read_json(record) if record.is_file() else {}
+    write_run(
+        out,
+        {},
+        0,
+        device,
+        table.hash,
+        seen(Path(model)),
+        problems=source.problems,
+        frozen=bool(facts.get("frozen", True)),
+        num_trainable=int(facts.get("num_trainable", 0)),
+    )
     right = np.mean([row["prediction"] == row["answer"] for row in rows])
     print(
-        f"{len(rows)} answers ({right:.1%} right) in {out}; next: surgvl eval --answers {out} --manifest {manifest} --out eval"
+        f"{len(rows)} answers ({right:.1%} right) in {out}; "
+        f"next: surgvl eval --answers {out} --manifest {manifest} --out eval"
     )
     report(list(source.problems.values()), len(ids))
     return out

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -158,6 +157,7 @@ def tune(
         [*seen(encoder), *good],
         problems=source.problems,
         second=second,
+        frozen=True,
         num_trainable=sum(p.numel() for p in [*lm.parameters(), *chat.projector.parameters()]),
     )
     stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]

@@ -1,7 +1,7 @@
 """Instruction tuning: the language model learns to answer from the visual tokens of a frozen encoder.
 
-Two stages, as in LLaVA (arXiv 2304.08485): the projector alone, then the projector with the language model, whole or through LoRA
-(arXiv 2106.09685). The encoder is frozen, so clips are seen once and their pooled tokens stored.
+Two stages, as in LLaVA (arXiv 2304.08485): the projector alone, then the projector with the language model, whole or
+through LoRA (arXiv 2106.09685). The encoder is frozen, so clips are seen once and their pooled tokens stored.
 """
 
 from typing import Any

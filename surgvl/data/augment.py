@@ -1,7 +1,7 @@
-"""Augmentation of whole batches on the device, uint8 in and float in 0..255 out; the same change for all frames of a clip.
+"""Augmentation of whole batches on the device, uint8 in and float in 0..255 out; one change for all frames of a clip.
 
-Light, contrast and colour differ between scopes and hospitals, so they are varied; left and right are not flipped unless
-asked, because sentences and answers name them.
+Light, contrast and colour differ between scopes and hospitals, so they are varied; left and right are not flipped
+unless asked, because sentences and answers name them.
 Shapes: B clips, T frames, S pixels.
 """
 

@@ -1,4 +1,4 @@
-"""Frames of many videos at one rate and size, decoded once and memory-mapped: one decode feeds every clip of every epoch.
+"""Frames of many videos at one rate and size, decoded once and memory-mapped: one decode feeds all clips of all epochs.
 
 A store is a folder with one raw file a video (uint8 [N, S, S, 3], no header: N follows from its size), named after the
 video, its file's size and time, and the rate, size and crop, so that a changed video is decoded again. Decoding streams

@@ -1,0 +1,1 @@
+"""Networks and their folders: torch in, torch out; no data sets, no training."""

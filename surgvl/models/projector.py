@@ -1,4 +1,4 @@
-"""From encoder tokens to the language model's embeddings: average over a grid in time and space, then two linear layers.
+"""From encoder tokens to the language model's embeddings: means over a grid in time and space, then two linear layers.
 
 The two-layer GELU projector is that of LLaVA-1.5 (Liu et al., arXiv 2310.03744).
 Shapes: B clips, (T', H', W') the encoder's grid, V = t*h*w visual tokens, D encoder width, M language width.

@@ -1,7 +1,8 @@
 """Text towers: sentences to vectors, by name.
 
 - `tiny`: open_clip's text transformer at a small size with the shipped SentencePiece vocabulary;
-- `open_clip:NAME[@PRETRAINED]`: the text side of any open_clip model (Ilharco et al.; Radford et al., arXiv 2103.00020);
+- `open_clip:NAME[@PRETRAINED]`: the text side of any open_clip model (Ilharco et al., 2021; Radford et al., arXiv
+  2103.00020);
 - `hf:FOLDER_OR_ID`: any transformers encoder, mean-pooled, through open_clip's adapter.
 
 Shapes: B sentences, L tokens, E width of the shared space.
@@ -21,8 +22,8 @@ class TextTower(nn.Module):
     """Sentences -> [B, E], not normalised.
 
     Args:
-        config: what `build_text` or a model folder's `config.json` gives: `kind` ("tiny", "open_clip" or "hf"), `dim` (E),
-            and the kind's own entries.
+        config: what `build_text` or a model folder's `config.json` gives: `kind` ("tiny", "open_clip" or "hf"), `dim`
+            (E), and the kind's own entries.
         folder: where tokenizer files lie; None for the shipped vocabulary.
     """
 
@@ -69,7 +70,7 @@ class TextTower(nn.Module):
         self.project = nn.Identity() if width == config["dim"] else nn.Linear(width, config["dim"], bias=False)
 
     def tokenize(self, sentences: list[str]) -> Tensor:
-        """Token ids int64 [B, L], padded; a sentence longer than the context is cut at its end, and its end token kept."""
+        """Token ids int64 [B, L], padded; a sentence longer than the context is cut, and its end token kept."""
         if self.tokenizer is None:
             ids: Tensor = self.clip_tokenizer(sentences)
             return ids
@@ -139,7 +140,9 @@ def build_text(
             raise CheckpointError(f"text tower {rest!r} cannot be read ({first}): give a folder or a hub id") from error
         config = {"kind": "hf", "model": rest, "hf_config": hf_config, "dim": dim, "context_length": context_length}
         tower = TextTower(config, Path(rest) if Path(rest).is_dir() else None)
-        missing, _ = tower.inner.get_submodule("transformer").load_state_dict(pretrained_model.state_dict(), strict=False)
+        missing, _ = tower.inner.get_submodule("transformer").load_state_dict(
+            pretrained_model.state_dict(), strict=False
+        )
         if missing:
             raise CheckpointError(f"text tower {rest!r} lacks {missing[:3]}: give a complete checkpoint")
         return tower

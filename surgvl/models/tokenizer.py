@@ -1,7 +1,7 @@
 """Text to token ids: the small SentencePiece vocabulary that ships with surgvl, or any Hugging Face tokenizer.
 
-The shipped vocabulary (`vocabulary.spm`) was trained on the prompt sets and the phantom's narration and questions by `train`.
-A tokenizer is a plain object: `encode`, `decode`, `save`, and the ids of the special tokens.
+The shipped vocabulary (`vocabulary.spm`) was trained on the prompt sets and the phantom's narration and questions by
+`train`. A tokenizer is a plain object: `encode`, `decode`, `save`, and the ids of the special tokens.
 """
 
 import io

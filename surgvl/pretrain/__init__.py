@@ -1,0 +1,1 @@
+"""Pretraining: one file for each recipe."""

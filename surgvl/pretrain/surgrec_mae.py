@@ -2,8 +2,8 @@
 
 Base method: VideoMAE (arXiv 2203.12602), tube masking 0.9, encoder on visible tokens only, mean squared error on pixels
 normalised for each tubelet and channel, on hidden tokens only. SurgRec states the mask, the encoder (ViT-B/16) and a
-decoder of depth 4; its decoder width and schedule are not published: VideoMAE's 384 and 6 heads stand in. Its balanced sampling
-belongs to the data, not to this file.
+decoder of depth 4; its decoder width and schedule are not published: VideoMAE's 384 and 6 heads stand in. Its balanced
+sampling belongs to the data, not to this file.
 Shapes: B clips, N tokens, K kept, M hidden, D encoder width, d decoder width, P = t*p*p pixels of a tubelet.
 """
 

@@ -1,0 +1,73 @@
+"""The wheel: built, installed beside nothing else, and whole; one import name, links followed, data files inside."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Run outside the checkout, with the wheel before the environment's own packages.
+IMPORTS = """
+import sys
+from pathlib import Path
+import surgvl, surgvl.prompts, surgvl.retrieval.run, surgvl.demo.app
+from surgvl import cli
+from surgvl.models.tokenizer import load_tokenizer
+home = Path(sys.argv[1])
+for module in (surgvl, surgvl.prompts, surgvl.retrieval.run, surgvl.demo.app):
+    assert home in Path(module.__file__).parents, module.__file__
+assert not [p for p in (home / "surgvl").rglob("*") if p.is_symlink()]
+assert [surgvl.prompts.load(name).classes for name in surgvl.prompts.names()]
+assert cli.recipes("pretrain") and load_tokenizer().vocab_size > 100
+assert cli.main([]) == 0
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built wheel."""
+    out = tmp_path_factory.mktemp("dist")
+    argv = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (found,) = out.glob("*.whl")
+    return found
+
+
+def test_every_file_of_the_package_is_inside_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+    tops = {name.split("/")[0] for name in inside}
+    assert {name for name in tops if not name.endswith(".dist-info")} == {"surgvl"}
+    folders = [ROOT / "surgvl", *(path for path in (ROOT / "surgvl").iterdir() if path.is_dir())]
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert wanted <= inside
+    for name in ("prompts/cholec80_phase.yaml", "recipes/align_phantom.yaml", "models/vocabulary.spm", "demo/page.py"):
+        assert f"surgvl/{name}" in inside
+    assert any(name.endswith("licenses/LICENSE") for name in inside)
+
+
+def test_it_installs_and_imports_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(home)]
+    done = subprocess.run([*argv, str(wheel)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS, str(home)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(home)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "surgvl demo --run runs/quickstart" in done.stdout
