@@ -5,6 +5,7 @@ import importlib.util
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -62,6 +63,8 @@ def demo(
             quiet=True,
             prevent_thread_lock=True,
         )
+        # Importing torch holds the interpreter for 5 ms at a time; each of the page's sixty small files would wait.
+        sys.setswitchinterval(0.0005)
         engine.start()
         print(f"surgvl is at {blocks.local_url} (models load in the background); stop it with Ctrl-C", flush=True)
         with contextlib.suppress(KeyboardInterrupt):

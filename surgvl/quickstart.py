@@ -38,7 +38,7 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
         tune += ["--run.steps", steps(TUNE_STEPS), "--projector_steps", steps(PROJECTOR_STEPS), *seeded]
         embed = ["embed", "--model", at(f"{to}align"), "--manifest", at("manifest"), "--out", at(f"{to}vectors")]
         embed += ["--split", "test"] if control else []
-        evaluate = ["eval", "--manifest", at("manifest")]
+        evaluate = ["eval", "--manifest", at("manifest"), "--smooth_s", SMOOTH_S]
         ask = ["ask", "--model", at(f"{to}tune"), *common, "--out", at(f"{to}answers"), "--every_s", EVERY_S]
         return [
             (f"{to}align", align),
@@ -63,8 +63,8 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
 
 
 # Chosen on phantoms of other seeds so that two cores need about seven minutes in all.
-PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 400, 1500, 1000, 60
-EVERY_S = "3"
+PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 300, 1000, 800, 50
+EVERY_S, SMOOTH_S = "3", "5"
 
 
 def quickstart(

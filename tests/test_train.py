@@ -49,7 +49,8 @@ def moving_blobs(path: Path, seed: int) -> None:
     def frame(t: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         y, x = ((centre + t * speed) % 32).T
         light = sum(np.exp(-((rows - a) ** 2 + (cols - b) ** 2) / 30) for a, b in zip(y, x, strict=True))
-        return (255 * np.clip(np.stack([light, light / 2, 1 - light], -1), 0, 1)).astype(np.uint8)
+        colours = np.clip(np.stack([light, light / 2, 1 - light], -1), 0, 1)
+        return np.asarray(255 * colours, np.uint8)
 
     video.write(path, (frame(t) for t in range(80)), 8.0, gop=8)
 
@@ -148,7 +149,9 @@ def test_a_store_gives_the_frames_of_the_file(manifest: Path, tmp_path: Path) ->
         assert np.array_equal(stored.clip("v0", start_s, 4), direct.clip("v0", start_s, 4))
 
 
-def test_bad_videos_are_set_aside_listed_and_reported(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_videos_are_set_aside_listed_and_reported(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = Manifest.load(manifest)
     (tmp_path / "bad.mp4").write_text("not a video")
     bad = VideoRow(video_id="bad", path=str(tmp_path / "bad.mp4"), source="x", fps=8.0, duration_s=1.0, split="train")

@@ -33,7 +33,8 @@ class Augment(nn.Module):
         if reach:
             # Drawn on the host: slicing by numbers that lie on the device would wait for it at every step.
             offsets = torch.randint(0, 2 * reach + 1, (B, 2)).tolist()
-            padded = F.pad(video.flatten(1, 2), (reach,) * 4, mode="replicate").unflatten(1, video.shape[1:3])
+            padded = F.pad(video.flatten(1, 2), (reach,) * 4, mode="replicate")
+            padded = padded.unflatten(1, video.shape[1:3])  # type: ignore[no-untyped-call]
             video = torch.stack([padded[b, :, :, y : y + S, x : x + S] for b, (y, x) in enumerate(offsets)])
         if self.flip:
             mirrored = (torch.rand(B, device=device) < 0.5)[:, None, None, None, None]

@@ -26,7 +26,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[2] <= 512:
         weights = (q * q.shape[3] ** -0.5) @ k.transpose(-2, -1)
-        return weights.softmax(-1) @ v
+        out: Tensor = weights.softmax(-1) @ v
+        return out
     return F.scaled_dot_product_attention(q, k, v)
 
 

@@ -1,0 +1,73 @@
+"""Real footage: every clip decodes, embeds and is indexed; near duplicates find each other; broken files are reported.
+
+The models are those of the tiny run, which have learnt next to nothing: what is tested is the machinery on real files.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surgvl import cli
+from surgvl.api import ChatModel, DualModel, load
+from surgvl.retrieval.library import Library
+from surgvl.vectors import Vectors
+
+REAL = os.environ.get("SURGVL_REAL_DATA", "")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not REAL, reason="SURGVL_REAL_DATA is not set: no real footage here"),
+]
+
+
+@pytest.fixture(scope="module")
+def embedded(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Vectors folder of all real clips and the broken file, and what was said about it."""
+    out = tmp_path_factory.mktemp("real") / "vectors"
+    clips, broken = Path(REAL) / "clips", Path(REAL) / "broken" / "header_only.mp4"
+    argv = ["embed", "--model", str(tiny_run / "align"), "--videos", f'["{clips}", "{broken}"]', "--out", str(out)]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(cli.SurgVLError) as caught:
+        patch.delenv("SURGVL_DEBUG", raising=False)
+        cli.run(argv)
+    return out, str(caught.value)
+
+
+def test_all_clips_are_embedded_and_the_broken_file_is_one_line(embedded: tuple[Path, str]) -> None:
+    out, message = embedded
+    first, *problems = message.splitlines()
+    assert "1 of 12 videos were set aside, the others are done" in first
+    assert len(problems) == 1
+    assert "header_only.mp4" in problems[0]
+    vectors = Vectors.load(out)
+    assert len(set(vectors.video_ids)) == 11
+    assert vectors.video_ids.count("VID43_299") in (31, 32)
+    assert np.isfinite(vectors.vectors).all()
+
+
+def test_the_nearest_moment_outside_a_video_is_in_its_near_duplicate(embedded: tuple[Path, str], tmp_path: Path) -> None:
+    out, _ = embedded
+    cli.run(["index", "--vectors", str(out), "--manifest", str(out / "manifest"), "--out", str(tmp_path / "index")])
+    vectors = Vectors.load(out)
+    rows = [at for at, video_id in enumerate(vectors.video_ids) if video_id == "VID43_299"]
+    with Library.open(tmp_path / "index") as library:
+        found = [
+            library.search(vectors.vectors[row], 1, exclude=("VID43_299", 0.0, 1e6))[0].video_id for row in rows
+        ]
+    share = np.mean([video_id == "VID43_303" for video_id in found])
+    # The first four seconds of VID43_299 are not in VID43_303.
+    assert share >= 0.75, found
+
+
+def test_timeline_and_questions_run_through(tiny_run: Path) -> None:
+    clip = Path(REAL) / "clips" / "VID25_324.mp4"
+    dual = load(tiny_run / "align")
+    assert isinstance(dual, DualModel)
+    labels = dual.classify(clip, "cholec80_phase")
+    assert len(labels) in (31, 32)
+    assert {label.name for label in labels} <= set(dual.class_vectors("cholec80_phase")[0])
+    chat = load(tiny_run / "tune")
+    assert isinstance(chat, ChatModel)
+    question = next(iter(chat.known_questions()))
+    assert chat.ask(clip, question, at_s=10.0) in chat.known_answers()
+    assert isinstance(chat.ask(clip, "What is happening in this clip?"), str)
