@@ -1,7 +1,7 @@
 """The `quickstart` command: every stage on rendered operations, from nothing to a page that answers, in minutes.
 
-It is a list of commands, run in this process in order; a stage that was finished is skipped and one that was killed goes on.
-Beside the trained encoder runs the control: the same stages with the same steps on random, frozen encoder weights.
+It is a list of commands, run in this process in order; a stage that was finished is skipped and one that was killed
+goes on. Beside the trained encoder runs the control: the same stages with the same steps on random, frozen weights.
 """
 
 import json
@@ -63,13 +63,13 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
 
 
 # Chosen on phantoms of other seeds so that two cores need about seven minutes in all.
-PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 300, 1000, 800, 50
+PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 200, 1000, 700, 50
 EVERY_S, SMOOTH_S = "3", "5"
 
 
 def quickstart(
     out: Path = Path("runs/quickstart"),
-    videos: tuple[int, int, int] = (24, 4, 8),
+    videos: tuple[int, int, int] = (48, 4, 8),
     duration_s: float = 90.0,
     effort: float = 1.0,
     seed: int = 0,
@@ -105,8 +105,8 @@ def quickstart(
     trained, control = results(out), results(out / "control")
     table = compare(trained, control, "random frozen encoder")
     note = (
-        "Phantom numbers: they say that the machinery works, and nothing about patients. Both columns see the same videos, "
-        "sentences, questions and steps; the control's encoder has random weights and is not trained."
+        "Phantom numbers: they say that the machinery works, and nothing about patients. Both columns see the same "
+        "videos, sentences, questions and steps; the control's encoder has random weights and is not trained."
     )
     io.write_text(out / "result.md", f"{table}\n{note}\n")
     rows = {name: raw_results(folder) for name, folder in (("trained", out), ("control", out / "control"))}

@@ -4,6 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest
 from surgvl.errors import ConfigError, DataError
@@ -40,6 +42,11 @@ def clip_source(
         first = next(iter(source.problems.values()), "there is no video")
         raise DataError(f"none of {len(paths)} videos can be read; the first: {first}")
     return source, good
+
+
+def device_name() -> str:
+    """What training runs on, for run.json: the name of the GPU, or `cpu`."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def seen(folder: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """The one training loop: any `Objective` under Lightning, with resume to the same weights.
 
-Optimiser AdamW, linear warm-up and cosine decay by step. A step depends on nothing but (seed, step): data by index, random
-numbers reseeded at each step; so a run that was killed and resumed ends with the weights of one that was not.
+Optimiser AdamW, linear warm-up and cosine decay by step. A step depends on nothing but (seed, step): data by index,
+random numbers reseeded at each step; so a run that was killed and resumed ends with the weights of one that was not.
 No value is read from the device except every `log_every` steps.
 """
 
@@ -89,7 +89,7 @@ def precision(asked: str) -> str:
 
 
 class StepSampler(Sampler[list[int]]):
-    """Batches of sample numbers from a step on; rank r of w takes its slice of each batch. Its length is that of the run."""
+    """Batches of sample numbers from a step on; rank r of w takes its slice of each batch. As long as the run."""
 
     def __init__(self, steps: int, batch: int, start: int, rank: int, world: int):
         self.steps, self.batch, self.start = steps, batch, start
@@ -177,8 +177,8 @@ class Fit(pl.LightningModule):
         if not math.isfinite(values["loss"]):
             ids = sorted({str(video_id) for video_id in batch.get("video_id", [])})
             raise DataError(
-                f"loss is {values['loss']} at step {step}, in a batch of {', '.join(ids[:4])}: look at these videos, or "
-                f"lower --optim.lr; the last checkpoint is kept"
+                f"loss is {values['loss']} at step {step}, in a batch of {', '.join(ids[:4])}: look at these videos, "
+                f"or lower --optim.lr; the last checkpoint is kept"
             )
         if self.trainer.is_global_zero:
             before, then = self._clock

@@ -19,7 +19,9 @@ def frames(count: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
 
 
 @pytest.mark.parametrize("duration_s", [1.0, 2.0, 5.0, 7.3])
-@pytest.mark.parametrize(("num_frames", "fps", "stride_s"), [(8, 4.0, 1.0), (4, 4.0, 1.0), (3, 2.0, 2.0), (16, 4.0, 0.5)])
+@pytest.mark.parametrize(
+    ("num_frames", "fps", "stride_s"), [(8, 4.0, 1.0), (4, 4.0, 1.0), (3, 2.0, 2.0), (16, 4.0, 0.5)]
+)
 def test_windows_are_centred_and_shifted_into_the_video(
     duration_s: float, num_frames: int, fps: float, stride_s: float
 ) -> None:
@@ -101,7 +103,7 @@ def test_wrong_input_is_one_line(tiny_run: Path) -> None:
     dual = surgvl.load(tiny_run / "align")
     assert isinstance(dual, DualModel)
     with pytest.raises(DataError, match=r"give uint8 \[T, H, W, 3\]"):
-        dual.encode_video(np.zeros((4, 3, 16, 16), np.float32))  # type: ignore[arg-type]
+        dual.encode_video(np.zeros((4, 3, 16, 16), np.float32))
     with pytest.raises(DataError, match="30.0 s is outside"):
         dual.encode_video(a_video(tiny_run), at_s=30.0)
 

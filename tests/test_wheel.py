@@ -1,4 +1,4 @@
-"""The wheel: built, installed beside nothing else, and whole; one import name, links followed, data files inside."""
+"""The wheel, built from the checkout or from the sdist, is whole: one import name, links followed, all files there."""
 
 import os
 import subprocess
@@ -27,11 +27,12 @@ assert cli.main([]) == 0
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built wheel."""
+@pytest.fixture(scope="module", params=["checkout", "sdist"])
+def wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built wheel; without `--wheel`, build makes an sdist and the wheel from that."""
     out = tmp_path_factory.mktemp("dist")
-    argv = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    directly = ["--wheel"] if request.param == "checkout" else []
+    argv = [sys.executable, "-m", "build", *directly, "--no-isolation", "--outdir", str(out), str(ROOT)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     (found,) = out.glob("*.whl")

@@ -14,7 +14,7 @@ from surgvl.models.dual import Dual
 from surgvl.models.folder import load_model, save_model
 from surgvl.models.text import build_text
 from surgvl.models.video_vit import VideoViT
-from surgvl.stage import clip_source, report, seen, split_ids
+from surgvl.stage import clip_source, device_name, report, seen, split_ids
 from surgvl.train import Optim, Run, fit
 
 
@@ -67,7 +67,7 @@ def align(
         out,
         {},
         run.seed,
-        "auto",
+        device_name(),
         table.hash,
         [*seen(encoder), *good],
         problems=source.problems,

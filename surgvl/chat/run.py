@@ -17,7 +17,7 @@ from surgvl.models.dual import Dual
 from surgvl.models.folder import load_model, save_model
 from surgvl.models.tokenizer import load_tokenizer
 from surgvl.models.video_vit import VideoViT
-from surgvl.stage import clip_source, report, seen, split_ids
+from surgvl.stage import clip_source, device_name, report, seen, split_ids
 from surgvl.train import Optim, Run, fit
 
 DESCRIBE = "What is happening in this clip?"
@@ -152,7 +152,7 @@ def tune(
         out,
         {},
         run.seed,
-        "auto",
+        device_name(),
         table.hash,
         [*seen(encoder), *good],
         problems=source.problems,

@@ -13,7 +13,7 @@ from surgvl.models.folder import Preprocess, save_model
 from surgvl.models.video_vit import VideoViT
 from surgvl.pretrain.base import Recipe
 from surgvl.pretrain.surgrec_mae import SurgRecMAE
-from surgvl.stage import clip_source, report, split_ids
+from surgvl.stage import clip_source, device_name, report, split_ids
 from surgvl.train import Optim, Run, fit
 
 
@@ -50,7 +50,7 @@ def pretrain(
     ids = split_ids(table, split)
     preprocess = Preprocess(num_frames=encoder.num_frames, fps=fps, size_px=encoder.size_px, crop=crop)
     source, good = clip_source(table, ids, preprocess, store)
-    write_run(out, {}, run.seed, "auto", table.hash, good, problems=source.problems)
+    write_run(out, {}, run.seed, device_name(), table.hash, good, problems=source.problems)
     data = PretrainClips(source, good, encoder.num_frames, run.seed)
     torch.manual_seed(run.seed)
     recipe = objective(encoder)
