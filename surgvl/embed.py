@@ -161,6 +161,8 @@ def embed(
     """
     if (manifest is None) == (not videos):
         raise ConfigError("give either --manifest or --videos, one of the two")
+    if not stride_s > 0 or batch < 1:
+        raise ConfigError(f"--stride_s {stride_s}, --batch {batch}: give a stride above 0 s and a batch of 1 or more")
     prepare_out(out, resume)
     dual, preprocess = load_model(model, device)
     if not isinstance(dual, Dual):

@@ -63,8 +63,8 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
 
 
 # Chosen on phantoms of other seeds so that two cores need about seven minutes in all.
-PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 200, 1000, 700, 50
-EVERY_S, SMOOTH_S = "3", "5"
+PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 250, 850, 550, 50
+EVERY_S, SMOOTH_S = "4", "5"
 
 
 def quickstart(

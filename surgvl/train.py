@@ -30,6 +30,9 @@ except ImportError as error:
     raise ConfigError("training needs lightning, which is not installed: pip install 'surgvl[train]'") from error
 
 
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Optim:
     """AdamW and its schedule.
@@ -76,6 +79,20 @@ class Run:
     workers: int = 0
     save_every: int = 100
     log_every: int = 20
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no run can have.
+
+        Raises:
+            ConfigError: a count below 1, or an unknown precision.
+        """
+        for name in ("steps", "batch", "devices", "nodes", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--run.{name} {getattr(self, name)} is below 1: give 1 or more")
+        if self.workers < 0:
+            raise ConfigError(f"--run.workers {self.workers} is below 0: give 0 or more")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"--run.precision {self.precision!r} is unknown; allowed are {', '.join(PRECISIONS)}")
 
 
 def precision(asked: str) -> str:
@@ -138,11 +155,16 @@ class Fit(pl.LightningModule):
         return DataLoader(self.data, batch_sampler=sampler, collate_fn=self.collate, num_workers=run.workers)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW in two groups: matrices decay, vectors do not."""
-        chosen = [p for p in self.objective.parameters() if p.requires_grad]
+        """AdamW in groups: matrices decay, vectors do not; the objective may slow parts down."""
+        rates = self.objective.rates()
+        sorted_out: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.objective.named_parameters():
+            if parameter.requires_grad:
+                rate = next((value for start, value in rates.items() if name.startswith(start)), 1.0)
+                sorted_out.setdefault((rate, parameter.ndim > 1), []).append(parameter)
         groups = [
-            {"params": [p for p in chosen if p.ndim > 1], "weight_decay": self.optim.weight_decay},
-            {"params": [p for p in chosen if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": parameters, "weight_decay": self.optim.weight_decay if decay else 0.0, "rate": rate}
+            for (rate, decay), parameters in sorted_out.items()
         ]
         return torch.optim.AdamW(groups, lr=self.optim.lr, betas=(0.9, self.optim.beta2), fused=True)
 
@@ -160,7 +182,7 @@ class Fit(pl.LightningModule):
         step = self.trainer.global_step
         torch.manual_seed((self.settings.seed * 1_000_003 + step) * 4096 + self.trainer.global_rank)
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.learning_rate(step)
+            group["lr"] = group["rate"] * self.learning_rate(step)
         if self.augment is not None and "video" in batch:
             batch = {**batch, "video": self.augment(batch["video"])}
         losses: dict[str, Tensor] = self.objective(batch)

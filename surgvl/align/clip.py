@@ -20,13 +20,19 @@ class ClipAlign(Objective):
     Args:
         dual: trained in place.
         frozen_encoder: keep the video encoder as it is and train pool, projection and text tower only.
+        encoder_rate: learning rate of the video encoder over that of the rest.
     """
 
-    def __init__(self, dual: Dual, frozen_encoder: bool = False):
+    def __init__(self, dual: Dual, frozen_encoder: bool = False, encoder_rate: float = 1.0):
         super().__init__()
+        self.encoder_rate = encoder_rate
         self.dual = dual
         self.frozen_encoder = frozen_encoder
         dual.encoder.requires_grad_(not frozen_encoder)
+
+    def rates(self) -> dict[str, float]:
+        """The encoder's share of the learning rate."""
+        return {"dual.encoder.": self.encoder_rate}
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Loss of a batch with `video` [B, 3, T, H, W] and `text`, for each clip a list of its sentences."""

@@ -25,6 +25,7 @@ def align(
     text: str = "tiny",
     dim: int = 128,
     frozen_encoder: bool = False,
+    encoder_rate: float = 1.0,
     random_encoder: bool = False,
     split: str = "train",
     store: Path | None = None,
@@ -41,6 +42,7 @@ def align(
         text: text tower: tiny, open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID.
         dim: width of the shared space.
         frozen_encoder: train pool, projection and text tower only.
+        encoder_rate: learning rate of the video encoder over that of the rest.
         random_encoder: take the encoder's shape but random weights: the control that shows what pretraining gives.
         split: the split to train on.
         store: folder for decoded frames; none: decode at each use.
@@ -61,7 +63,7 @@ def align(
     ids = split_ids(table, split)
     source, good = clip_source(table, ids, preprocess, store)
     data = NarratedClips(source, table, good, preprocess.num_frames, run.seed)
-    objective = ClipAlign(Dual(model, build_text(text, dim), dim), frozen_encoder)
+    objective = ClipAlign(Dual(model, build_text(text, dim), dim), frozen_encoder, encoder_rate)
     trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
     write_run(
         out,

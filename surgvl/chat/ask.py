@@ -78,6 +78,8 @@ def answer_manifest(
     resume: bool,
 ) -> Path:
     """Answer the questions of a manifest's split and write `answers.jsonl`."""
+    if every_s < 1:
+        raise ConfigError(f"--every_s {every_s} is below 1: give 1 or more")
     prepare_out(out, resume)
     chat, preprocess = load_model(model, device)
     if not isinstance(chat, Chat):

@@ -60,7 +60,10 @@ def language_model(name: str) -> tuple[nn.Module, Any]:
     if name == "tiny":
         tokenizer = load_tokenizer()
         config = tiny_language_config(tokenizer)
-        empty: nn.Module = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))  # type: ignore[no-untyped-call]
+        empty: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))  # type: ignore[no-untyped-call]
+        # The fused kernel's backward pass is the slower one for short texts on a CPU (see models.video_vit.attend).
+        if not torch.cuda.is_available():
+            empty.set_attn_implementation("eager")
         return empty, tokenizer
     try:
         model: nn.Module = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)

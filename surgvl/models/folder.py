@@ -12,13 +12,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from surgvl.errors import CheckpointError, DataError
+from surgvl.errors import CheckpointError, ConfigError, DataError
 from surgvl.io import atomic, file_hash, read_json, write_json
 from surgvl.models.chat import Chat
 from surgvl.models.dual import Dual
 from surgvl.models.video_vit import VideoViT
 
 Model = VideoViT | Dual | Chat
+CROPS = ("none", "content")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,18 @@ class Preprocess:
     fps: float
     size_px: int
     crop: str = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse what no clip can be.
+
+        Raises:
+            ConfigError: a count or rate that is not above 0, or an unknown crop.
+        """
+        for name in ("num_frames", "fps", "size_px"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} {getattr(self, name)} is not above 0: give a number above 0")
+        if self.crop not in CROPS:
+            raise ConfigError(f"crop {self.crop!r} is unknown; allowed are {', '.join(CROPS)}: choose one")
 
     @property
     def clip_s(self) -> float:
@@ -85,6 +98,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preproce
 
     Raises:
         CheckpointError: not a model folder, an unknown `model_type`, or weights that do not fit to the letter.
+        ConfigError: the device is not here.
     """
     folder = find_model(folder)
     try:
@@ -103,7 +117,12 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preproce
         known = ", ".join(cls.model_type for cls in (VideoViT, Dual, Chat))
         raise CheckpointError(f"{folder}/config.json has model_type {kind!r}; known are {known}: give one of ours")
     load_weights(model, folder / "model.safetensors")
-    return model.to(device).eval(), load_preprocess(folder)
+    try:
+        model = model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"device {device!r} cannot be used ({first}): give cpu, or a device that is here") from error
+    return model.eval(), load_preprocess(folder)
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:

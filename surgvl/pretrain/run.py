@@ -5,16 +5,21 @@ from pathlib import Path
 
 import torch
 
+import surgvl.pretrain
 from surgvl.data.augment import Augment
 from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.manifest import Manifest
 from surgvl.io import prepare_out, write_run
 from surgvl.models.folder import Preprocess, save_model
 from surgvl.models.video_vit import VideoViT
+from surgvl.plugins import discover
 from surgvl.pretrain.base import Recipe
 from surgvl.pretrain.surgrec_mae import SurgRecMAE
 from surgvl.stage import clip_source, device_name, report, split_ids
 from surgvl.train import Optim, Run, fit
+
+# Recipes go by their class names on the command line once their files are imported.
+discover(surgvl.pretrain, Recipe)
 
 
 def pretrain(

@@ -1,0 +1,65 @@
+"""The whole path in one command, killed in the middle and gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from surgvl import cli
+from surgvl.errors import ConfigError
+from surgvl.quickstart import quickstart, stages
+from surgvl.results import read_results
+
+TINY = ["--videos", "2", "1", "2", "--duration_s", "14", "--effort", "0.004"]
+
+
+@pytest.mark.slow
+def test_a_killed_quickstart_goes_on_where_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    argv = [sys.executable, "-m", "surgvl.cli", "quickstart", "--out", str(out), *TINY]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 200
+    while not (out / "align").is_dir() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = json.loads((out / "quickstart.json").read_text())["seconds"]
+    assert "pretrain" in before
+    assert "align" not in before
+    weights = out / "pretrain" / "model" / "model.safetensors"
+    kept = weights.stat().st_mtime_ns
+
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]
+    after = json.loads((out / "quickstart.json").read_text())["seconds"]
+    assert {name: after[name] for name in before} == before
+    assert weights.stat().st_mtime_ns == kept
+    assert list(after) == [name for name, _ in stages(out, (2, 1, 2), 14.0, 0.004, 0)]
+
+    for folder in (out, out / "control"):
+        tasks = {result.task for part in ("zero-shot", "vqa") for result in read_results(folder / part / "result.json")}
+        assert tasks == {"phase", "retrieval", "triplet", "vqa"}
+    page = (out / "result.md").read_text()
+    assert "random frozen encoder" in page
+    assert "nothing about patients" in page
+    assert page.strip() in done.stdout
+    both = json.loads((out / "result.json").read_text())
+    assert [row["metric"] for row in both["trained"]] == [row["metric"] for row in both["control"]]
+    # The control differs in its encoder and in nothing else.
+    facts = json.loads((out / "control" / "align" / "run.json").read_text())
+    assert facts["frozen"]
+    assert not json.loads((out / "align" / "run.json").read_text())["frozen"]
+
+    with pytest.raises(ConfigError, match="was begun with"):
+        quickstart(out, (3, 1, 2), 14.0, 0.004)
+
+
+def test_every_stage_is_a_command_that_parses(tmp_path: Path) -> None:
+    (tmp_path / "manifest").mkdir()
+    for _, argv in stages(tmp_path, (48, 4, 8), 90.0, 1.0, 0):
+        cli.parse([*argv, "--resume=true"])
