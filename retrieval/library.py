@@ -236,7 +236,7 @@ class Library:
             while True:
                 fetch = min(fetch, available)
                 scores, ids = self._index.search(query, max(fetch, 1), where)
-                moments = self._moments(scores[0], ids[0], hidden)
+                moments = self._moments(scores[0], ids[0], hidden, exclude)
                 if len(moments) >= k or fetch >= available:
                     return moments[:k]
                 fetch *= 4
@@ -284,13 +284,22 @@ class Library:
         video_id, start_s, end_s = exclude
         return {row.id for row in self._store.of_video(video_id) if row.start_s < end_s and row.end_s > start_s}
 
-    def _moments(self, scores: NDArray[np.float32], ids: NDArray[np.int64], hidden: set[int]) -> list[Moment]:
+    def _moments(
+        self,
+        scores: NDArray[np.float32],
+        ids: NDArray[np.int64],
+        hidden: set[int],
+        exclude: tuple[str, float, float] | None,
+    ) -> list[Moment]:
         table = self._store.rows(ids[ids >= 0])
         pairs = zip(ids.tolist(), scores.tolist(), strict=True)
         # A row can be absent where another process has deleted the video since this library was opened.
         hits = [(table[name], score) for name, score in pairs if name in table and name not in hidden]
         rows = [row for row, _ in hits]
-        merged = merge([row.video_id for row in rows], [row.start_s for row in rows], [row.end_s for row in rows])
+        # What lies before an excluded stretch and what lies after it are two places: no moment reaches across.
+        sides = [exclude is not None and row.video_id == exclude[0] and row.start_s >= exclude[2] for row in rows]
+        keys = [f"{row.video_id}\0{side}" for row, side in zip(rows, sides, strict=True)]
+        merged = merge(keys, [row.start_s for row in rows], [row.end_s for row in rows])
         found = []
         for at, start, end in zip(merged.best.tolist(), merged.start_s.tolist(), merged.end_s.tolist(), strict=True):
             row, score = hits[at]

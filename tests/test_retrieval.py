@@ -262,3 +262,11 @@ def test_many_threads_read_while_one_writes(filled: tuple[Library, Vectors], tmp
 def test_empty_library_finds_nothing(tmp_path: Path) -> None:
     library = Library.create(tmp_path / "index", "dual", "hash-a", DIM)
     assert library.search(np.ones(DIM), 3) == []
+
+
+def test_no_moment_reaches_across_what_is_excluded(tmp_path: Path) -> None:
+    vectors, manifest = clips(tmp_path / "vectors", {"a": 21}, clip_s=1.0)
+    library = Library.create(tmp_path / "index", "dual", "hash-a", DIM)
+    library.add_vectors(vectors, manifest)
+    found = library.search(vectors.vectors[10], 50, exclude=("a", 10.0, 11.0))
+    assert sorted((moment.start_s, moment.end_s) for moment in found) == [(0.0, 10.0), (11.0, 21.0)]

@@ -19,7 +19,8 @@ from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.errors import DataError
 from surgvl.models.folder import load_model
 from surgvl.objective import Objective
-from surgvl.train import Fit, Optim, Run, StepSampler, fit
+from surgvl.settings import Optim, Run
+from surgvl.train import Fit, StepSampler, fit
 
 TINY = [
     "--encoder.class_path=surgvl.models.video_vit.VideoViT",

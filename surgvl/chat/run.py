@@ -17,8 +17,9 @@ from surgvl.models.dual import Dual
 from surgvl.models.folder import load_model, save_model
 from surgvl.models.tokenizer import load_tokenizer
 from surgvl.models.video_vit import VideoViT
+from surgvl.settings import Optim, Run
 from surgvl.stage import clip_source, device_name, report, seen, split_ids
-from surgvl.train import Optim, Run, fit
+from surgvl.train import fit
 
 DESCRIBE = "What is happening in this clip?"
 

@@ -15,8 +15,9 @@ from surgvl.models.video_vit import VideoViT
 from surgvl.plugins import discover
 from surgvl.pretrain.base import Recipe
 from surgvl.pretrain.surgrec_mae import SurgRecMAE
+from surgvl.settings import Optim, Run
 from surgvl.stage import clip_source, device_name, report, split_ids
-from surgvl.train import Optim, Run, fit
+from surgvl.train import fit
 
 # Recipes go by their class names on the command line once their files are imported.
 discover(surgvl.pretrain, Recipe)
