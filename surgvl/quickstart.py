@@ -62,9 +62,9 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
     ]
 
 
-# Chosen on phantoms of other seeds so that two cores need about seven minutes in all.
-PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 250, 850, 550, 50
-EVERY_S, SMOOTH_S = "4", "5"
+# Chosen on phantoms of other seeds, so that two quiet cores need less than ten minutes, control and installation included.
+PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 200, 700, 360, 40
+EVERY_S, SMOOTH_S = "6", "5"
 
 
 def quickstart(
@@ -82,7 +82,7 @@ def quickstart(
         out: run folder.
         videos: rendered videos for training, validation and test.
         duration_s: length of a video, seconds.
-        effort: factor on all training steps; 1 takes about seven minutes on two cores.
+        effort: factor on all training steps; 1 takes about nine minutes on two cores.
         seed: of everything.
     """
     out.mkdir(parents=True, exist_ok=True)

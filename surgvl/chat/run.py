@@ -88,8 +88,9 @@ def training_rows(table: Manifest, ids: list[str], narration: bool) -> list[dict
         rows += [
             {
                 "video_id": row.video_id,
-                "start_s": row.start_s,
-                "end_s": row.end_s,
+                # The second in its middle: closed questions look there too, and a second is looked at once.
+                "start_s": float(int((row.start_s + row.end_s) / 2)),
+                "end_s": float(int((row.start_s + row.end_s) / 2) + 1),
                 "question": DESCRIBE,
                 "answer": row.label,
                 "type": "describe",
