@@ -62,7 +62,7 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
     ]
 
 
-# Chosen on phantoms of other seeds, so that two quiet cores need less than ten minutes, control and installation included.
+# Chosen on phantoms of other seeds, so that two quiet cores need about ten minutes, control and installation included.
 PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 200, 700, 360, 40
 EVERY_S, SMOOTH_S = "6", "5"
 

@@ -65,7 +65,8 @@ CLOSED = {
 }
 # Packages and the only members that may import them; 3 stands for all of floors 3 and 4.
 PACKAGES: dict[str, set[str | int]] = {
-    "torch": {"surgvl.io", "surgvl.objective", "surgvl.settings", "surgvl.models", "surgvl.data", "surgvl.pretrain", "surgvl.align",
+    "torch": {"surgvl.io", "surgvl.objective", "surgvl.settings",
+              "surgvl.models", "surgvl.data", "surgvl.pretrain", "surgvl.align",
               "surgvl.chat", "surgvl.train", 3},
     "lightning": {"surgvl.train"},
     "transformers": {"surgvl.models", "surgvl.chat", 3},
