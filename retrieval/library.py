@@ -22,7 +22,9 @@ from surgvl.retrieval.moments import Moment, merge
 from surgvl.retrieval.store import Row, Store, moment_id
 from surgvl.vectors import Vectors, unit
 
-__all__ = ["Library", "Moment"]
+Stretch = tuple[str, float, float]
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
 
 
 class Library:
@@ -177,7 +179,7 @@ class Library:
         if len(orphans):
             self._store.delete(orphans.tolist())
 
-    def _replace(self, old: NDArray[np.int64], vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
+    def _replace(self, old: Ids, vectors: Floats, ids: Ids) -> None:
         """Exchange vectors in memory and in the file; where the file cannot be written, neither changes."""
         self._index.remove(old)
         self._index.add(vectors, ids)
@@ -206,7 +208,7 @@ class Library:
         video: str | None = None,
         procedure: str | None = None,
         source: str | None = None,
-        exclude: tuple[str, float, float] | None = None,
+        exclude: Stretch | None = None,
     ) -> list[Moment]:
         """The k moments most like a vector, best first; fewer where there are no more.
 
@@ -278,30 +280,20 @@ class Library:
         more = f" and {len(values) - 8} more" if len(values) > 8 else ""
         return f"{column} is one of {', '.join(values[:8]) or 'none'}{more}"
 
-    def _overlapping(self, exclude: tuple[str, float, float] | None) -> set[int]:
-        if exclude is None:
-            return set()
-        video_id, start_s, end_s = exclude
+    def _overlapping(self, exclude: Stretch | None) -> set[int]:
+        video_id, start_s, end_s = exclude or ("", 0.0, 0.0)
         return {row.id for row in self._store.of_video(video_id) if row.start_s < end_s and row.end_s > start_s}
 
-    def _moments(
-        self,
-        scores: NDArray[np.float32],
-        ids: NDArray[np.int64],
-        hidden: set[int],
-        exclude: tuple[str, float, float] | None,
-    ) -> list[Moment]:
+    def _moments(self, scores: Floats, ids: Ids, hidden: set[int], exclude: Stretch | None) -> list[Moment]:
         table = self._store.rows(ids[ids >= 0])
         pairs = zip(ids.tolist(), scores.tolist(), strict=True)
         # A row can be absent where another process has deleted the video since this library was opened.
         hits = [(table[name], score) for name, score in pairs if name in table and name not in hidden]
         rows = [row for row, _ in hits]
         # What lies before an excluded stretch and what lies after it are two places: no moment reaches across.
-        sides = [exclude is not None and row.video_id == exclude[0] and row.start_s >= exclude[2] for row in rows]
-        keys = [f"{row.video_id}\0{side}" for row, side in zip(rows, sides, strict=True)]
+        video_id, _, after_s = exclude or ("", 0.0, 0.0)
+        keys = [f"{row.video_id}\0{row.video_id == video_id and row.start_s >= after_s}" for row in rows]
         merged = merge(keys, [row.start_s for row in rows], [row.end_s for row in rows])
-        found = []
-        for at, start, end in zip(merged.best.tolist(), merged.start_s.tolist(), merged.end_s.tolist(), strict=True):
-            row, score = hits[at]
-            found.append(Moment(row.video_id, row.path, start, end, score, row.procedure, row.source))
-        return found
+        spans = zip(merged.best.tolist(), merged.start_s.tolist(), merged.end_s.tolist(), strict=True)
+        best = [(*hits[at], start, end) for at, start, end in spans]
+        return [Moment(row.video_id, row.path, a, b, score, row.procedure, row.source) for row, score, a, b in best]

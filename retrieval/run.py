@@ -9,7 +9,8 @@ from surgvl.data.manifest import Manifest
 from surgvl.data.report import aligned
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import prepare_out, write_run
-from surgvl.retrieval.library import Library, Moment
+from surgvl.retrieval.library import Library
+from surgvl.retrieval.moments import Moment
 from surgvl.vectors import Vectors
 
 

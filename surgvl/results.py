@@ -226,7 +226,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[str]) 
 
 
 def _notes(results: Sequence[Result]) -> list[str]:
-    """Protocols (what metrics of a task share is said once), commands, commits and warnings."""
+    """Protocols (what metrics of a task share is said once), accuracy by part, commands, commits and warnings."""
     shared: dict[tuple[str, str], dict[str, list[str]]] = {}
     for result in results:
         base, _, own = result.protocol.partition("; ")
@@ -235,6 +235,10 @@ def _notes(results: Sequence[Result]) -> list[str]:
     for (task, base), parts in shared.items():
         notes.append(f"- {task}: {base}")
         notes += [f"  - {', '.join(metrics)}: {own}" for own, metrics in parts.items() if own]
+    for result in results:
+        if result.metric == "accuracy" and result.per_class:
+            by_part = " · ".join(f"{name} {_number(result, value)}" for name, value in result.per_class.items())
+            notes.append(f"- {result.task} accuracy by part: {by_part}")
     for word, texts in (
         ("command", [f"`{result.command}`" for result in results if result.command]),
         ("commit", [result.commit for result in results if result.commit]),
