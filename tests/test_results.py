@@ -150,6 +150,7 @@ def test_markdown_says_everything() -> None:
 
 - phase: 1 fps, strict
   - accuracy: pooled
+- phase accuracy by part: Preparation 0.250
 - command: `surgvl eval --out x`
 - commit: abc
 """  # noqa: E501
