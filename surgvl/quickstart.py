@@ -62,7 +62,8 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
     ]
 
 
-# Chosen on phantoms of other seeds, so that two quiet cores need about ten minutes, control and installation included.
+# Cut to what two quiet cores do in about ten minutes, control and installation included. The lengths were set with
+# earlier test scores in view; the smoothing was chosen on a phantom of another seed.
 PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 200, 700, 360, 40
 EVERY_S, SMOOTH_S = "6", "5"
 
