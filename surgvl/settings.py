@@ -11,10 +11,11 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true
 
 @dataclass(frozen=True, kw_only=True)
 class Optim:
-    """AdamW and its schedule.
+    """The optimiser and its schedule.
 
     Args:
         lr: peak learning rate.
+        muon: rate of Muon's steps on the hidden matrices over `lr`; 0: AdamW for everything.
         weight_decay: for matrices; vectors (biases, norms) have none.
         beta2: second-moment decay.
         warmup: share of the steps with linear warm-up.
@@ -23,6 +24,7 @@ class Optim:
     """
 
     lr: float = 1e-3
+    muon: float = 0.0
     weight_decay: float = 0.05
     beta2: float = 0.95
     warmup: float = 0.05

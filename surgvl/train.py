@@ -1,6 +1,6 @@
 """The one training loop: any `Objective` under Lightning, with resume to the same weights.
 
-Optimiser AdamW, linear warm-up and cosine decay by step. A step depends on nothing but (seed, step): data by index,
+Linear warm-up and cosine decay by step. A step depends on nothing but (seed, step): data by index,
 random numbers reseeded at each step; so a run that was killed and resumed ends with the weights of one that was not.
 No value is read from the device except every `log_every` steps.
 """
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from surgvl.errors import CheckpointError, ConfigError, DataError
 from surgvl.io import append_jsonl
 from surgvl.objective import Objective
+from surgvl.optimiser import build_optimiser
 from surgvl.settings import Optim, Run, precision
 
 try:
@@ -80,18 +81,8 @@ class Fit(pl.LightningModule):
         return DataLoader(self.data, batch_sampler=sampler, collate_fn=self.collate, num_workers=run.workers)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW in groups: matrices decay, vectors do not; the objective may slow parts down."""
-        rates = self.objective.rates()
-        sorted_out: dict[tuple[float, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.objective.named_parameters():
-            if parameter.requires_grad:
-                rate = next((value for start, value in rates.items() if name.startswith(start)), 1.0)
-                sorted_out.setdefault((rate, parameter.ndim > 1), []).append(parameter)
-        groups = [
-            {"params": parameters, "weight_decay": self.optim.weight_decay if decay else 0.0, "rate": rate}
-            for (rate, decay), parameters in sorted_out.items()
-        ]
-        return torch.optim.AdamW(groups, lr=self.optim.lr, betas=(0.9, self.optim.beta2), fused=True)
+        """AdamW, or Muon and AdamW; see `build_optimiser`."""
+        return build_optimiser(self.objective.named_parameters(), self.objective.rates(), self.optim)
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of a step: linear warm-up, then a half cosine to the floor."""

@@ -34,6 +34,7 @@ TINY = [
     "--objective.init_args.decoder_dim=32",
     "--objective.init_args.decoder_depth=1",
     "--objective.init_args.decoder_heads=2",
+    "--optim.muon=2.0",
     "--run.batch=8",
     "--run.save_every=5",
     "--run.log_every=5",

@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.models.video_vit import Block, VideoViT, init_weights, sinusoid
+from surgvl.models.blocks import Stack, init_weights
+from surgvl.models.position import sinusoid
+from surgvl.models.video_vit import VideoViT
 from surgvl.pretrain.base import Recipe
 from surgvl.pretrain.masks import tube
 
@@ -58,7 +60,7 @@ class SurgRecMAE(Recipe):
         self.mask_ratio = mask_ratio
         self.down = nn.Linear(encoder.dim, decoder_dim, bias=False)
         self.mask_token = nn.Parameter(torch.randn(1, 1, decoder_dim) * 0.02)
-        self.blocks = nn.ModuleList(Block(decoder_dim, decoder_heads) for _ in range(decoder_depth))
+        self.blocks = Stack(decoder_dim, decoder_depth, decoder_heads)
         self.norm = nn.LayerNorm(decoder_dim, eps=1e-6)
         self.head = nn.Linear(decoder_dim, encoder.patch_dim)
         self.register_buffer("position", sinusoid(encoder.num_tokens, decoder_dim), persistent=False)
@@ -70,8 +72,7 @@ class SurgRecMAE(Recipe):
         position = self.get_buffer("position")
         visible = self.down(self.encoder(video, keep)) + position[keep]
         x = torch.cat([visible, self.mask_token + position[hide]], 1)
-        for block in self.blocks:
-            x = block(x)
+        x = self.blocks(x)
         out: Tensor = self.head(self.norm(x[:, keep.shape[1] :]))
         return out
 

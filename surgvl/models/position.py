@@ -1,0 +1,141 @@
+"""Where a token lies in space and time: fixed tables that are added, and the rotation of queries and keys.
+
+- `sinusoid`: the one-dimensional sinusoid of Vaswani et al. (2017) over the flat number of a token, as in VideoMAE
+  (arXiv 2203.12602);
+- `sincos_3d`: the first quarter of the channels for time, the rest for space, as in SurgVISTA (arXiv 2506.02692);
+- `vjepa`: thirds for time, row and column, cut to the width, as in V-JEPA (arXiv 2404.08471);
+- `rope`: thirds of each head rotated by time, row and column, as in V-JEPA 2 (arXiv 2506.09985).
+
+None is learned and none lies in a state dict, so weights fit any clip length and resolution.
+Shapes: grid (T', H', W'), N = T'*H'*W' tokens in the order time, row, column, D width, d width of a head.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from surgvl.errors import ConfigError
+
+Grid = tuple[int, int, int]
+Rotation = tuple[Tensor, Tensor]
+
+POSITIONS = ("sinusoid", "sincos_3d", "vjepa", "rope")
+
+
+def sinusoid(num_positions: int, dim: int) -> Tensor:
+    """Fixed table, float32 [num_positions, dim]: sine in even columns, cosine in odd ones (Vaswani et al., 2017)."""
+    position = torch.arange(num_positions, dtype=torch.float64)[:, None]
+    pair = torch.arange(dim, dtype=torch.float64)[None, :].div(2, rounding_mode="floor")
+    angle = position / torch.pow(10000.0, 2 * pair / dim)
+    table = torch.where(torch.arange(dim)[None, :] % 2 == 0, angle.sin(), angle.cos())
+    return table.float()
+
+
+def coordinates(ids: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
+    """Time slot, row and column of token numbers, each of the shape of `ids`."""
+    plane = grid[1] * grid[2]
+    rest = ids % plane
+    return ids // plane, rest // grid[2], rest % grid[2]
+
+
+def sincos(position: Tensor, dim: int) -> Tensor:
+    """All sines, then all cosines of a coordinate, float64 [N, dim]; `dim` is even."""
+    rate = 10000.0 ** (-torch.arange(dim // 2, dtype=torch.float64) / (dim // 2))
+    angle = position.double()[:, None] * rate
+    return torch.cat([angle.sin(), angle.cos()], 1)
+
+
+def sincos_3d(grid: Grid, dim: int) -> Tensor:
+    """SurgVISTA's table, float32 [N, D]: a quarter of the channels time, then rows and columns.
+
+    Raises:
+        ConfigError: the width is not a multiple of 16.
+    """
+    if dim % 16:
+        raise ConfigError(f"dim={dim} is not a multiple of 16, which the sincos_3d table needs: change one of them")
+    time, row, column = coordinates(torch.arange(math.prod(grid)), grid)
+    space = dim * 3 // 8
+    # Columns come before rows in the table that the released weights were trained with (as in MAE, arXiv 2111.06377).
+    return torch.cat([sincos(time, dim // 4), sincos(column, space), sincos(row, space)], 1).float()
+
+
+def vjepa_table(grid: Grid, dim: int) -> Tensor:
+    """V-JEPA's table with equal shares, float32 [N, D]: time, row, column; what is over the width is cut."""
+    part = math.ceil(dim / 6) * 2
+    parts = coordinates(torch.arange(math.prod(grid)), grid)
+    return torch.cat([sincos(each, part) for each in parts], 1)[:, :dim].float()
+
+
+def table(kind: str, grid: Grid, dim: int) -> Tensor:
+    """The table of a kind, float32 [N, D]; zeros for `rope`, which adds nothing.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if kind == "sinusoid":
+        return sinusoid(math.prod(grid), dim)
+    if kind == "sincos_3d":
+        return sincos_3d(grid, dim)
+    if kind == "vjepa":
+        return vjepa_table(grid, dim)
+    if kind == "rope":
+        return torch.zeros(math.prod(grid), dim)
+    raise ConfigError(f"position={kind!r} is unknown; allowed are {', '.join(POSITIONS)}: choose one of them")
+
+
+def rotation(grid: Grid, head_dim: int) -> Rotation:
+    """Cosine and sine for every token, float32 [N, d] each, to be given to `rotate`.
+
+    Time, row and column turn a third of the channels each; what is left over stays. The released V-JEPA 2 lays the
+    rates out one after another while `rotate` takes channels in neighbouring pairs; that is kept, because its weights
+    grew up with it.
+    """
+    part = 2 * (head_dim // 3 // 2)
+    rate = 10000.0 ** (-torch.arange(part // 2, dtype=torch.float64) / max(1, part // 2))
+    angles = [(each.double()[:, None] * rate).repeat(1, 2) for each in coordinates(torch.arange(math.prod(grid)), grid)]
+    angle = torch.cat([*angles, torch.zeros(math.prod(grid), head_dim - 3 * part, dtype=torch.float64)], 1)
+    return angle.cos().float(), angle.sin().float()
+
+
+def rotate(x: Tensor, by: Rotation) -> Tensor:
+    """Turn neighbouring channel pairs of [B, heads, K, d] by cosine and sine that broadcast to it."""
+    cos, sin = by
+    even, odd = x[..., 0::2], x[..., 1::2]
+    turned = torch.stack((-odd, even), -1).flatten(-2)
+    return x * cos.to(x.dtype) + turned * sin.to(x.dtype)
+
+
+class Places(nn.Module):
+    """The places of a grid's tokens for one stack of blocks: what is added to tokens, and what turns queries and keys.
+
+    Args:
+        kind: one of `POSITIONS`.
+        grid: (T', H', W').
+        dim: width D.
+        head_dim: width d of a head.
+    """
+
+    def __init__(self, kind: str, grid: Grid, dim: int, head_dim: int):
+        super().__init__()
+        self.turns = kind == "rope"
+        added = torch.zeros(0) if self.turns else table(kind, grid, dim)
+        cos, sin = rotation(grid, head_dim) if self.turns else (torch.zeros(0), torch.zeros(0))
+        for name, values in (("added", added), ("cos", cos), ("sin", sin)):
+            self.register_buffer(name, values, persistent=False)
+
+    def add(self, x: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Tokens [B, K, D] with their places added; `ids` int64 [B, K], None for all in order."""
+        if self.turns:
+            return x
+        added = self.get_buffer("added")
+        return x + (added[None] if ids is None else added[ids]).to(x.dtype)
+
+    def rotation(self, ids: Tensor | None = None) -> Rotation | None:
+        """What turns queries and keys of these tokens, [B or 1, 1, K, d] each; None where nothing does."""
+        if not self.turns:
+            return None
+        cos, sin = self.get_buffer("cos"), self.get_buffer("sin")
+        if ids is None:
+            return cos[None, None], sin[None, None]
+        return cos[ids][:, None], sin[ids][:, None]
