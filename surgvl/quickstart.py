@@ -65,7 +65,7 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
 # Cut to what two quiet cores do in less than ten minutes, control and installation included. Optimiser and smoothing
 # were chosen on the validation videos of a phantom of another seed; the number of videos with earlier test scores in
 # view.
-PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 200, 550, 250, 40
+PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 200, 450, 210, 40
 EVERY_S, SMOOTH_S = "6", "5"
 
 
