@@ -37,10 +37,25 @@ COMMANDS = {
     "data convert": Command(
         "surgvl.data.run:data_convert", "a data set to a manifest", "phantom phantom manifest", ("name", "root", "out")
     ),
+    "data cluster": Command(
+        "surgvl.data.run:data_cluster",
+        "vectors to nested clusters, to draw from alike",
+        "--vectors vectors --out clusters.parquet",
+    ),
+    "data merge": Command(
+        "surgvl.data.merge:data_merge",
+        "several manifests to one, each a source",
+        "--manifests manifest other --names lap other --out both",
+    ),
     "pretrain": Command(
         "surgvl.pretrain.run:pretrain",
         "train a video encoder from video alone",
         "--recipe surgrec_mae_phantom --manifest manifest --out mae",
+    ),
+    "probe": Command(
+        "surgvl.probe.run:probe",
+        "what a frozen encoder knows: phase, instrument, verb, target",
+        "--encoder mae --manifest manifest --out probe",
     ),
     "align": Command(
         "surgvl.align.run:align", "give video and sentences one space", "--manifest manifest --encoder mae --out dual"
@@ -70,6 +85,10 @@ COMMANDS = {
         "moments like a sentence or a clip",
         '"the clipper clips the cystic duct" --index index',
         ("query",),
+    ),
+    "bench": Command("surgvl.bench.run:bench", "benchmarks of many runs that there are", ""),
+    "bench recipes": Command(
+        "surgvl.bench.run:bench_recipes", "all pretraining recipes side by side, by frozen probes", "--out runs/bench"
     ),
     "demo": Command("surgvl.demo.app:demo", "the page: ask, search, timeline", "--run runs/quickstart"),
 }

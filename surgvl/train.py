@@ -1,49 +1,37 @@
 """The one training loop: any `Objective` under Lightning, with resume to the same weights.
 
-Linear warm-up and cosine decay by step. A step depends on nothing but (seed, step): data by index,
-random numbers reseeded at each step; so a run that was killed and resumed ends with the weights of one that was not.
-No value is read from the device except every `log_every` steps.
+A step depends on nothing but (seed, step): data by index, random numbers reseeded at each part of each step; so a run
+that was killed and resumed ends with the weights of one that was not. No value is read from a device but at logging and
+saving steps.
 """
 
 import logging
-import math
 import os
-import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from surgvl.errors import CheckpointError, ConfigError, DataError
-from surgvl.io import append_jsonl
+from surgvl.errors import CheckpointError, ConfigError
+from surgvl.guard import SpikeGuard, Watch, check_weights
+from surgvl.loggers import LOGS, Log, Pace, check_logger
 from surgvl.objective import Objective
-from surgvl.optimiser import build_optimiser
+from surgvl.optimiser import MuonAdamW, build_optimiser
+from surgvl.parallel import mean_over_ranks, shard, unshard, whole
+from surgvl.schedule import learning_rate, set_rates
 from surgvl.settings import Optim, Run, precision
+from surgvl.steps import StepSampler, part_seed
 
 try:
     import lightning.pytorch as pl
+    from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 except ImportError as error:
     raise ConfigError("training needs lightning, which is not installed: pip install 'surgvl[train]'") from error
-
-
-class StepSampler(Sampler[list[int]]):
-    """Batches of sample numbers from a step on; rank r of w takes its slice of each batch. As long as the run."""
-
-    def __init__(self, steps: int, batch: int, start: int, rank: int, world: int):
-        self.steps, self.batch, self.start = steps, batch, start
-        self.mine = range(batch * rank // world, batch * (rank + 1) // world)
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.start, self.steps):
-            yield [step * self.batch + slot for slot in self.mine]
 
 
 class Fit(pl.LightningModule):
@@ -56,7 +44,7 @@ class Fit(pl.LightningModule):
         augment: batch of clips uint8 -> float on the device, or None.
         optim: optimiser settings.
         run: run settings.
-        log: metrics.jsonl.
+        out: run folder.
     """
 
     def __init__(
@@ -67,102 +55,171 @@ class Fit(pl.LightningModule):
         augment: nn.Module | None,
         optim: Optim,
         run: Run,
-        log: Path,
+        out: Path,
     ):
         super().__init__()
         self.objective, self.data, self.collate, self.augment = objective, data, collate, augment
-        self.optim, self.settings, self.log_file = optim, run, log
-        self._clock = (0, time.perf_counter())
+        self.optim, self.settings, self.out = optim, run, out
+        self.watch = Watch()
+        self.guard = SpikeGuard(run.spike) if run.spike else None
+        self.log_file: Log | None = None
+        self._ids: list[str] = []
+        self._sums: dict[str, Tensor] = {}
+        self._ready = False
+        self.pace = Pace()
+
+    def configure_model(self) -> None:
+        """Compile in place, which leaves all names as they are; split the model over devices where asked to."""
+        if self._ready:
+            return
+        self._ready = True
+        parts = self.objective.compiled() if self.settings.compile else []
+        split = self.settings.strategy == "fsdp"
+        for part in parts:
+            # Gathering a block's parameters cannot be part of a graph, so a split model is compiled block by block.
+            stacks = [each for each in part.modules() if isinstance(each, nn.ModuleList)] if split else []
+            for each in [block for stack in stacks for block in stack] or [part]:
+                each.compile()
+        if split:
+            assert self.device_mesh is not None
+            shard(self.objective, self.device_mesh["data_parallel"], ("monitor",))
+
+    def on_train_start(self) -> None:
+        """Open the log on the process that writes it."""
+        step = self.trainer.global_step
+        if self.trainer.is_global_zero:
+            self.log_file = LOGS[self.settings.logger](self.out, step)
+        self.pace.start(step)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Batches from the current step on."""
-        run, trainer = self.settings, self.trainer
-        sampler = StepSampler(run.steps, run.batch, trainer.global_step, trainer.global_rank, trainer.world_size)
+        run, at = self.settings, self.trainer
+        sampler = StepSampler(run.steps, run.batch, at.global_step, at.global_rank, at.world_size, run.accumulate)
         return DataLoader(self.data, batch_sampler=sampler, collate_fn=self.collate, num_workers=run.workers)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW, or Muon and AdamW; see `build_optimiser`."""
-        return build_optimiser(self.objective.named_parameters(), self.objective.rates(), self.optim)
+        fused = self.settings.precision != "16-mixed"
+        optimiser = build_optimiser(self.objective.named_parameters(), self.objective.rates(), self.optim, fused)
+        if isinstance(optimiser, MuonAdamW) and self.settings.strategy == "fsdp":
+            raise ConfigError("--optim.muon needs whole matrices, which fsdp splits: take ddp, or --optim.muon 0")
+        return optimiser
 
-    def learning_rate(self, step: int) -> float:
-        """Learning rate of a step: linear warm-up, then a half cosine to the floor."""
-        optim, steps = self.optim, self.settings.steps
-        warm = max(1, round(optim.warmup * steps))
-        if step < warm:
-            return optim.lr * (step + 1) / warm
-        along = (step - warm) / max(1, steps - warm)
-        return optim.lr * (optim.floor + (1 - optim.floor) * 0.5 * (1 + math.cos(math.pi * along)))
+    def logs(self, step: int) -> bool:
+        """Whether a step is written to the log."""
+        return step % self.settings.log_every == 0 or step == self.settings.steps - 1
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Count the time that was spent waiting for data."""
+        self.pace.begin_part()
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
-        """One step; reseeds first, so that masks and augmentation depend on (seed, step, rank) only."""
-        step = self.trainer.global_step
-        torch.manual_seed((self.settings.seed * 1_000_003 + step) * 4096 + self.trainer.global_rank)
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = group["rate"] * self.learning_rate(step)
+        """One part of a step; reseeds first, so that masks and augmentation depend on (seed, step, part) only."""
+        run, step, micro = self.settings, self.trainer.global_step, index % self.settings.accumulate
+        torch.manual_seed(part_seed(run.seed, step, self.trainer.global_rank * run.accumulate + micro))
+        if micro == 0:
+            set_rates(self.trainer.optimizers[0].param_groups, step, run.steps, self.optim)
+            self._ids, self._sums = [], {}
+        ids = [str(video_id) for video_id in batch.get("video_id", [])]
+        self._ids += ids
         if self.augment is not None and "video" in batch:
             batch = {**batch, "video": self.augment(batch["video"])}
+        facts: dict[str, Tensor] = {}
+        if self.logs(step):
+            self.watch.check()
+            devices = [self.device] if self.device.type == "cuda" else []
+            with torch.random.fork_rng(devices), torch.no_grad():
+                facts = self.objective.monitor(batch)
         losses: dict[str, Tensor] = self.objective(batch)
-        if step % self.settings.log_every == 0 or step == self.settings.steps - 1:
-            self._write(step, losses, batch)
+        self.watch.note("loss", step, ids, losses["loss"])
+        wanted = {**losses, **facts} if self.logs(step) else {"loss": losses["loss"]}
+        for name, value in wanted.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach().float() / run.accumulate
         return losses["loss"]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip the gradient norm; Lightning's own clipping refuses fused optimisers under mixed precision."""
-        torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.optim.clip_norm, foreach=True)
+        """Clip the gradient norm and leave out the step where its loss stands out, all on the device.
 
-    def _write(self, step: int, losses: dict[str, Tensor], batch: dict[str, Any]) -> None:
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        if not math.isfinite(values["loss"]):
-            ids = sorted({str(video_id) for video_id in batch.get("video_id", [])})
-            raise DataError(
-                f"loss is {values['loss']} at step {step}, in a batch of {', '.join(ids[:4])}: look at these videos, "
-                f"or lower --optim.lr; the last checkpoint is kept"
-            )
-        if self.trainer.is_global_zero:
-            before, then = self._clock
-            now = time.perf_counter()
-            rate = (step - before) * self.settings.batch / max(1e-9, now - then) if step > before else 0.0
-            self._clock = (step, now)
-            lr = self.learning_rate(step)
-            append_jsonl(self.log_file, {"step": step, **values, "lr": lr, "clips_per_s": round(rate, 2)})
+        Lightning's own clipping refuses fused optimisers under mixed precision.
+        """
+        trained = [each for each in self.objective.parameters() if each.grad is not None]
+        gradients = [each.grad for each in trained if each.grad is not None]
+        norm = whole(torch.nn.utils.get_total_norm(gradients, foreach=True))
+        if self.optim.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(trained, self.optim.clip_norm, norm, foreach=True)
+        self.watch.note("gradient norm", self.trainer.global_step, self._ids, norm)
+        if self.guard is not None:
+            # The mechanism by which gradient scalers leave out a step: torch's fused kernels look at it on the device.
+            optimizer.found_inf = self.guard.judge(mean_over_ranks(self._sums["loss"]))  # type: ignore[attr-defined]
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Let the objective update what gradients do not."""
-        self.objective.after_step(self.trainer.global_step / self.settings.steps)
+    def finish_step(self) -> None:
+        """After the optimiser: what gradients do not update, and the log."""
+        done = self.trainer.global_step
+        self.objective.after_step(done / self.settings.steps)
+        if self.logs(done - 1):
+            self._write(done - 1)
+
+    def _write(self, step: int) -> None:
+        run = self.settings
+        self.watch.check()
+        values = dict(zip(self._sums, mean_over_ranks(torch.stack(list(self._sums.values()))).tolist(), strict=True))
+        if self.guard is not None:
+            values["skipped"] = self.guard.check(step)
+        if self.log_file is not None:
+            rates = {"lr": learning_rate(step, run.steps, self.optim), **self.pace.read(step, run.batch)}
+            self.log_file.write({"step": step, **values, **rates})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the guard remembers."""
+        if self.guard is not None:
+            checkpoint["guard"] = self.guard.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up again."""
+        if self.guard is not None and "guard" in checkpoint:
+            self.guard.load_state_dict(checkpoint["guard"])
 
 
 class _Keep(pl.Callback):
-    """Checkpoint at every `save_every` steps, replaced by renaming; and the progress bar."""
+    """Ends each step: its log, a checkpoint every `save_every` of them, replaced by renaming; and the progress bar."""
 
-    def __init__(self, path: Path, every: int, name: str):
-        self.path, self.every, self.name = path, every, name
+    def __init__(self, path: Path, module: Fit, name: str):
+        self.path, self.module, self.run, self.name = path, module, module.settings, name
         self.bar: Any = None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        run = pl_module.settings
-        off = not trainer.is_global_zero
-        start = trainer.global_step
-        self.bar = tqdm(total=run.steps, initial=start, desc=self.name, unit="step", disable=off or None, leave=False)
+        off, at, num = not trainer.is_global_zero, trainer.global_step, self.run.steps
+        self.bar = tqdm(total=num, initial=at, desc=self.name, unit="step", disable=off or None, leave=False)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.bar.update(1)
-        if trainer.global_step % self.every == 0:
-            self.save(trainer)
+        if (batch_idx + 1) % self.run.accumulate == 0:
+            self.module.finish_step()
+            self.bar.update(1)
+            if trainer.global_step % self.run.save_every == 0:
+                self.save(trainer)
+        self.module.pace.end_part()
 
     def save(self, trainer: Any) -> None:
-        """Write the checkpoint beside, then rename it."""
+        """Write the checkpoint beside, then rename it; not of a run that is broken."""
+        self.module.watch.check()
+        check_weights(self.module.objective.parameters(), trainer.global_step)
         temporary = self.path.with_name(".last.ckpt.tmp")
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
             os.replace(temporary, self.path)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self.bar.close()
         self.save(trainer)
+        self._close()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+        if self.module.log_file is not None:
+            self.module.log_file.close()
 
 
 def fit(
@@ -178,6 +235,8 @@ def fit(
 ) -> None:
     """Train an objective; goes on from `out/checkpoints/last.ckpt` where that is there.
 
+    Of several processes each returns with the trained weights; `surgvl.parallel.main_process` says which is the first.
+
     Args:
         objective: trained in place.
         data: map-style, endless; sample i is a pure function of i.
@@ -191,12 +250,20 @@ def fit(
 
     Raises:
         CheckpointError: the checkpoint does not fit the objective.
-        DataError: the loss is not finite.
+        ConfigError: settings that exclude one another, or a logger whose package is missing.
+        DataError: the loss is not finite, or stands out too often.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     last = out / "checkpoints" / "last.ckpt"
-    module = Fit(objective, data, collate, augment, optim, run, out / "metrics.jsonl")
+    check_logger(run.logger)
+    module = Fit(objective, data, collate, augment, optim, run, out)
+    strategy: Any = "auto"
+    world = run.devices * run.nodes
+    if run.strategy == "fsdp":
+        strategy = ModelParallelStrategy(world, 1, save_distributed_checkpoint=False)
+    elif run.strategy == "ddp" or world > 1:
+        strategy = DDPStrategy(gradient_as_bucket_view=True)
     torch.manual_seed(run.seed)
     with warnings.catch_warnings():
         # Lightning advises more workers and a logger; both are chosen here on purpose.
@@ -206,19 +273,28 @@ def fit(
             accelerator="auto",
             devices=run.devices,
             num_nodes=run.nodes,
+            strategy=strategy,
             precision=precision(run.precision),  # type: ignore[arg-type]
             max_steps=run.steps,
             max_epochs=-1,
+            accumulate_grad_batches=run.accumulate,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
-            callbacks=[_Keep(last, run.save_every, name), *callbacks],
+            callbacks=[_Keep(last, module, name), *callbacks],
         )
+        loop: Any = trainer.fit_loop.epoch_loop
+        if hasattr(loop, "_broadcast_sigterm_tensor"):
+            # Lightning lets all processes agree at every step whether one was told to stop, which waits for the device.
+            ask = loop._broadcast_sigterm_tensor
+            loop._broadcast_sigterm_tensor = lambda: ask() if module.logs(trainer.global_step) else None
         try:
             trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
         except (RuntimeError, KeyError) as error:
             if "state_dict" in str(error):
                 raise CheckpointError(f"{last} does not fit this model: give another --out, or delete it") from error
             raise
+        if run.strategy == "fsdp":
+            unshard(objective)

@@ -1,10 +1,8 @@
 """The training loop: two runs alike to the bit, and a run killed by SIGKILL and resumed alike to one that was not."""
 
 import json
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,7 +18,8 @@ from surgvl.errors import DataError
 from surgvl.models.folder import load_model
 from surgvl.objective import Objective
 from surgvl.settings import Optim, Run
-from surgvl.train import Fit, StepSampler, fit
+from surgvl.steps import StepSampler, part_seed
+from surgvl.train import fit
 
 TINY = [
     "--encoder.class_path=surgvl.models.video_vit.VideoViT",
@@ -30,16 +29,26 @@ TINY = [
     "--encoder.init_args.dim=32",
     "--encoder.init_args.depth=2",
     "--encoder.init_args.heads=2",
-    "--objective.class_path=surgvl.pretrain.surgrec_mae.SurgRecMAE",
-    "--objective.init_args.decoder_dim=32",
-    "--objective.init_args.decoder_depth=1",
-    "--objective.init_args.decoder_heads=2",
     "--optim.muon=2.0",
     "--run.batch=8",
     "--run.save_every=5",
     "--run.log_every=5",
     "--run.precision=32-true",
 ]
+DECODER = {"decoder_dim": 32, "decoder_heads": 2}
+PREDICTOR = {"predictor_dim": 32, "predictor_depth": 1, "predictor_heads": 2, "momentum": 0.9}
+BLOCKS = {"short_blocks": 2, "short_scale": 0.2, "long_blocks": 1, "long_scale": 0.5}
+# Class of a recipe -> its arguments at this size. Every recipe is to resume to the same weights.
+RECIPES: dict[str, dict[str, object]] = {
+    "surgrec_mae.SurgRecMAE": {**DECODER, "decoder_depth": 1},
+    "surgvista.SurgVISTA": {**DECODER, "pixel_depth": 1, "token_depth": 1, "distil_weight": 0.0, "mask_ratio": 0.7},
+    "vjepa.VJEPA": {**PREDICTOR, **BLOCKS},
+    "surgrec_jepa.SurgRecJEPA": {**PREDICTOR, **BLOCKS},
+    "unisurg.UniSurg": {**PREDICTOR},
+}
+# Imports of a training run take longer than the run, so they are done once and each process is a fork.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["surgvl.pretrain.run"])
 
 
 def moving_blobs(path: Path, seed: int) -> None:
@@ -72,8 +81,10 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "manifest"
 
 
-def arguments(manifest: Path, out: Path, steps: int) -> list[str]:
+def arguments(manifest: Path, out: Path, steps: int, recipe: str = "surgrec_mae.SurgRecMAE") -> list[str]:
+    own = [f"--objective.init_args.{name}={value}" for name, value in RECIPES[recipe].items()]
     return ["pretrain", "--manifest", str(manifest), "--out", str(out), "--store", str(out.parent / "frames"), *TINY,
+            f"--objective.class_path=surgvl.pretrain.{recipe}", *own,
             f"--run.steps={steps}", "--resume=true"]  # fmt: skip
 
 
@@ -96,33 +107,50 @@ def test_two_runs_are_alike_to_the_bit_and_the_loss_falls(manifest: Path, tmp_pa
     assert history[59] < 0.9 * history[0]
 
 
-def test_killed_and_resumed_ends_with_the_weights_of_a_run_that_was_not(manifest: Path, tmp_path: Path) -> None:
-    cli.run(arguments(manifest, tmp_path / "whole", 40))
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_killed_and_resumed_ends_with_the_weights_of_a_run_that_was_not(
+    recipe: str, manifest: Path, tmp_path: Path
+) -> None:
+    cli.run(arguments(manifest, tmp_path / "whole", 40, recipe))
     broken = tmp_path / "broken"
-    argv = [sys.executable, "-m", "surgvl.cli", *arguments(manifest, broken, 40)]
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = PROCESSES.Process(target=cli.run, args=(arguments(manifest, broken, 40, recipe),))
+    process.start()
     last = broken / "checkpoints" / "last.ckpt"
     deadline = time.monotonic() + 120
-    while not last.is_file() and process.poll() is None and time.monotonic() < deadline:
+    while not last.is_file() and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, "the run ended before it could be killed"
     assert last.is_file()
     step = torch.load(last, weights_only=True)["global_step"]
     assert 0 < step < 40
     assert not (broken / "model").exists()
 
-    cli.run(arguments(manifest, broken, 40))
+    cli.run(arguments(manifest, broken, 40, recipe))
     whole, resumed = weights(tmp_path / "whole"), weights(broken)
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    ends = [torch.load(out / "checkpoints/last.ckpt", weights_only=True) for out in (tmp_path / "whole", broken)]
+    one, two = (end["state_dict"] for end in ends)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one if isinstance(one[key], torch.Tensor))
 
 
-def test_sampler_slices_batches_over_ranks_and_resumes() -> None:
+def test_sampler_cuts_batches_over_ranks_and_time_and_resumes() -> None:
     whole = list(StepSampler(5, 8, 0, 0, 1))
-    halves = [list(StepSampler(5, 8, 0, rank, 2)) for rank in range(2)]
-    assert [a + b for a, b in zip(*halves, strict=True)] == whole
+    assert whole[1] == list(range(8, 16))
     assert list(StepSampler(5, 8, 3, 0, 1)) == whole[3:]
+    one, two = (list(StepSampler(5, 8, 0, rank, 2, accumulate=2)) for rank in range(2))
+    assert len(one) == len(two) == len(StepSampler(5, 8, 3, 0, 2, accumulate=2)) == 10
+    for step, batch in enumerate(whole):
+        parts = [*one[2 * step : 2 * step + 2], *two[2 * step : 2 * step + 2]]
+        assert sum(parts, []) == batch
+    # The parts of one process in time are those of two processes side by side.
+    alone = list(StepSampler(5, 8, 0, 0, 1, accumulate=2))
+    beside = zip(StepSampler(5, 8, 0, 0, 2), StepSampler(5, 8, 0, 1, 2), strict=True)
+    assert alone == [part for step in beside for part in step][:10]
+    seeds = {part_seed(seed, step, part) for seed in range(3) for step in range(50) for part in range(64)}
+    assert len(seeds) == 3 * 50 * 64
 
 
 def test_samples_are_functions_of_seed_and_index(manifest: Path) -> None:
@@ -187,14 +215,3 @@ def test_nan_stops_the_run_and_names_the_videos(manifest: Path, tmp_path: Path) 
     data = PretrainClips(source, source.prepare(), 4, 0)
     with pytest.raises(DataError, match="loss is nan at step 0, in a batch of v1"):
         fit(Diverges(), data, collate, tmp_path, Optim(), Run(steps=3, batch=4, precision="32-true"))
-
-
-def test_schedule_warms_up_and_ends_at_the_floor(tmp_path: Path) -> None:
-    optim, run = Optim(lr=2.0, warmup=0.1, floor=0.01), Run(steps=100)
-    module = Fit(Objective(), [], collate, None, optim, run, tmp_path / "log")  # type: ignore[arg-type]
-    rates = [module.learning_rate(step) for step in range(100)]
-    assert rates[0] == pytest.approx(0.2)
-    assert max(rates) == pytest.approx(2.0)
-    assert rates.index(max(rates)) in (9, 10)
-    assert rates[55] == pytest.approx(2.0 * (0.01 + 0.99 * 0.5), abs=1e-6)
-    assert 0.02 <= rates[-1] < 0.03

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from surgvl.align.losses import contrastive, pairs
 from surgvl.models.dual import Dual
@@ -33,6 +33,10 @@ class ClipAlign(Objective):
     def rates(self) -> dict[str, float]:
         """The encoder's share of the learning rate."""
         return {"dual.encoder.": self.encoder_rate}
+
+    def compiled(self) -> list[nn.Module]:
+        """The video encoder: sentences differ in number from batch to batch, so the text tower stays as it is."""
+        return [self.dual.encoder]
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Loss of a batch with `video` [B, 3, T, H, W] and `text`, for each clip a list of its sentences."""

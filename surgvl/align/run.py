@@ -14,6 +14,7 @@ from surgvl.models.dual import Dual
 from surgvl.models.folder import load_model, save_model
 from surgvl.models.text import build_text
 from surgvl.models.video_vit import VideoViT
+from surgvl.parallel import main_process
 from surgvl.settings import Optim, Run
 from surgvl.stage import clip_source, device_name, report, seen, split_ids
 from surgvl.train import fit
@@ -51,7 +52,7 @@ def align(
         run: length and place of the run.
         resume: go on in a folder that is not empty.
     """
-    prepare_out(out, resume)
+    prepare_out(out, resume or not main_process())
     table = Manifest.load(manifest)
     model, preprocess = load_model(encoder)
     if not isinstance(model, VideoViT):
@@ -78,6 +79,8 @@ def align(
         num_trainable=trainable,
     )
     fit(objective, data, collate, out, optim, run, Augment(), name="align")
+    if not main_process():
+        return out
     save_model(objective.dual, out / "model", preprocess)
     print(f"model in {out / 'model'}; next: surgvl embed --model {out} --manifest {manifest} --out vectors")
     report(list(source.problems.values()), len(ids))

@@ -17,6 +17,7 @@ from surgvl.models.dual import Dual
 from surgvl.models.folder import load_model, save_model
 from surgvl.models.tokenizer import load_tokenizer
 from surgvl.models.video_vit import VideoViT
+from surgvl.parallel import main_process
 from surgvl.settings import Optim, Run
 from surgvl.stage import clip_source, device_name, report, seen, split_ids
 from surgvl.train import fit
@@ -141,7 +142,7 @@ def tune(
         run: length and place of stage 2.
         resume: go on in a folder that is not empty.
     """
-    prepare_out(out, resume)
+    prepare_out(out, resume or not main_process())
     table = Manifest.load(manifest)
     model, preprocess = load_model(encoder)
     tower = model.encoder if isinstance(model, Dual | Chat) else model
@@ -172,6 +173,8 @@ def tune(
         first = Run(steps=projector_steps, batch=run.batch, seed=run.seed, log_every=run.log_every)
         fit(Tune(chat, "projector"), data, collate, out / "projector", optim, first, name="tune 1/2")
     fit(Tune(chat, second, lora_rank), data, collate, out, optim, run, name="tune 2/2")
+    if not main_process():
+        return out
     chat.language = merge_lora(chat.language)
     save_model(chat, out / "model", preprocess)
     closed = sorted({row["answer"] for row in rows if row["type"] != "describe"})

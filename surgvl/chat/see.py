@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from surgvl.data.frames import ClipSource
+from surgvl.io import atomic
 from surgvl.models.chat import Chat
 
 Stretch = tuple[str, float, float]
@@ -43,17 +44,14 @@ class Seen:
         shape = (len(self.row), chat.projector.num_tokens, chat.encoder.dim)
         done = path.is_file() and path.stat().st_size == 2 * int(np.prod(shape))
         if not done:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(path.name + ".tmp")
-            values = np.memmap(temporary, np.float16, "w+", shape=shape)
             todo = list(self.row)
-            with torch.inference_mode():
+            with atomic(path) as temporary, torch.inference_mode():
+                values = np.memmap(temporary, np.float16, "w+", shape=shape)
                 for at in tqdm(range(0, len(todo), batch), desc="looking", unit="batch", disable=None, leave=False):
                     clips = [clip_at(source, stretch, num_frames) for stretch in todo[at : at + batch]]
                     video = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).to(device)
                     values[at : at + batch] = chat.see(video).half().cpu().numpy()
-            values.flush()
-            temporary.replace(path)
+                values.flush()
         self.values = np.memmap(path, np.float16, "r", shape=shape)
 
     def __getitem__(self, stretch: Stretch) -> Tensor:

@@ -7,7 +7,7 @@ through LoRA (arXiv 2106.09685). The encoder is frozen, so clips are seen once a
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from surgvl.chat.template import IGNORE, training_batch
 from surgvl.errors import ConfigError
@@ -41,6 +41,10 @@ class Tune(Objective):
             chat.language.requires_grad_(True)
         if train == "lora":
             chat.language = with_lora(chat.language, lora_rank)
+
+    def compiled(self) -> list[nn.Module]:
+        """Nothing: the length of a text differs from batch to batch."""
+        return []
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Loss and token accuracy of a batch.

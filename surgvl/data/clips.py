@@ -1,38 +1,54 @@
 """What a training step eats: clips alone, clips with a sentence, clips with a question and its answer.
 
 Sample i is a pure function of (seed, i): a run resumes at any step, and neither the number of workers nor of devices
-changes what is seen. One epoch is one permutation of the rows; clip times are drawn anew each time.
+changes what is seen. One epoch is one permutation of the rows, or of their balanced counts; clip times are drawn anew
+each time.
 Shapes: T frames, S = height = width in pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from surgvl.data.base import Clip
+from surgvl.data.clip_times import ANCHORS, STRIDES, clip_times
+from surgvl.data.clusters import Clusters
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest, Segment
-from surgvl.errors import DataError
+from surgvl.data.sampler import Floats, balanced, epoch_order, level_names
+from surgvl.errors import ConfigError, DataError
 
 
 class Permuted(Dataset[Any]):
-    """Endless rows in the order of one permutation after another, with a generator for each sample."""
+    """Endless rows in the order of one epoch after another, with a generator for each sample.
 
-    def __init__(self, num_rows: int, seed: int):
+    Row and generator follow from (seed, index) alone. The index holds the step and the rank's place in the batch, so a
+    run goes on at any (epoch, step, rank) without any state of the sampler.
+
+    Args:
+        num_rows: rows, and draws in an epoch.
+        seed: of the order and of the generators.
+        expected: draws of each row expected in an epoch, float64 [num_rows], from `surgvl.data.sampler`; None for once.
+    """
+
+    def __init__(self, num_rows: int, seed: int, expected: Floats | None = None):
         if num_rows < 1:
             raise DataError("there is nothing to train on: the split has no rows of this kind; check the manifest")
         self.num_rows, self.seed = num_rows, seed
+        self.expected = np.ones(num_rows) if expected is None else expected
         self._order: tuple[int, np.ndarray[Any, np.dtype[np.int64]]] = (-1, np.empty(0, np.int64))
 
     def draw(self, index: int) -> tuple[int, np.random.Generator]:
         """Row number and generator of sample `index`."""
         epoch, at = divmod(index, self.num_rows)
         if self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(self.num_rows))
+            self._order = (epoch, epoch_order(self.expected, self.seed, epoch))
         return int(self._order[1][at]), np.random.default_rng([self.seed, index, 1])
 
 
@@ -49,31 +65,108 @@ class PretrainClips(Permuted):
         video_ids: videos to draw from.
         num_frames: T.
         seed: of the order and the times.
+        manifest: says which source and specialty a video is of; needed by `dataset_weight` and `specialty`.
+        balance: preset of `surgvl.data.sampler`: frames, dataset_weight, specialty or cluster.
+        weights: source -> its share of the draws, for `dataset_weight`.
+        clusters: file of `surgvl data cluster`, for `cluster`.
+        temperature: 0 for the preset as it is, up to 1 for none of it.
+        max_repeats: no clip is expected more often in an epoch, that is in as many draws as there are rows.
+        stride: fixed, random, exponential or incremental; see `surgvl.data.clip_times`.
+        step_s: seconds in a step of the stride; one frame of the source where left out.
+        anchor: causal, centred or random; see `surgvl.data.clip_times`.
+        repeats: so many samples in a row share a clip, which is decoded once (repeated augmentation, arXiv 2303.16727):
+            a batch of B then holds B / repeats clips, and the augmentation on the device makes them differ.
+
+    Raises:
+        ConfigError: an unknown word, a number out of range, or something that the balance needs is not given.
+        DataError: a video has no specialty or no clusters.
     """
 
-    def __init__(self, source: ClipSource, video_ids: Sequence[str], num_frames: int, seed: int):
-        clip_s = num_frames / source.fps
-        self.rows = [
-            (video_id, at * clip_s)
-            for video_id in video_ids
-            for at in range(max(1, int(source.durations_s[video_id] / clip_s)))
-        ]
-        super().__init__(len(self.rows), seed)
-        self.source, self.num_frames, self.clip_s = source, num_frames, clip_s
+    def __init__(
+        self,
+        source: ClipSource,
+        video_ids: Sequence[str],
+        num_frames: int,
+        seed: int,
+        manifest: Manifest | None = None,
+        balance: str = "frames",
+        weights: Mapping[str, float] | None = None,
+        clusters: Path | None = None,
+        temperature: float = 0.0,
+        max_repeats: float | None = None,
+        stride: str = "fixed",
+        step_s: float | None = None,
+        anchor: str = "centred",
+        repeats: int = 1,
+    ):
+        for name, word, allowed in (("stride", stride, STRIDES), ("anchor", anchor, ANCHORS)):
+            if word not in allowed:
+                raise ConfigError(f"{name} {word!r} is unknown; allowed are {', '.join(allowed)}: choose one")
+        self.step_s = 1 / source.fps if step_s is None else step_s
+        if not self.step_s > 0 or repeats < 1:
+            raise ConfigError(f"step_s {step_s}, repeats {repeats}: give seconds above 0, and 1 or more repeats")
+        self.clip_s = num_frames * self.step_s
+        self.rows: list[tuple[str, float, float]] = []
+        for video_id in video_ids:
+            duration_s = source.durations_s[video_id]
+            edges = np.linspace(0, duration_s, max(1, int(duration_s / self.clip_s)) + 1).tolist()
+            self.rows += [(video_id, *pair) for pair in zip(edges[:-1], edges[1:], strict=True)]
+        columns = _columns(self.rows, balance, manifest, clusters)
+        expected = balanced(balance, columns, len(self.rows), weights, max_repeats, temperature) if self.rows else None
+        super().__init__(len(self.rows), seed, expected)
+        self.source, self.num_frames, self.repeats = source, num_frames, repeats
+        self.stride, self.anchor = stride, anchor
+        self._last: tuple[int, Clip] | None = None
+
+    def times(self, index: int) -> tuple[str, Floats]:
+        """Video of sample `index` and the times of its frames, seconds, float64 [T]; nothing is decoded."""
+        row, rng = self.draw(index // self.repeats)
+        video_id, begin_s, end_s = self.rows[row]
+        at_s = begin_s + (0.5 + rng.uniform(-0.5, 0.5)) * (end_s - begin_s)
+        duration_s = self.source.durations_s[video_id]
+        return video_id, clip_times(at_s, duration_s, self.num_frames, self.step_s, self.stride, self.anchor, rng)
 
     def __getitem__(self, index: int) -> Clip:
-        """Sample `index`: `video` uint8 [3, T, S, S] and its times."""
-        row, rng = self.draw(index)
-        video_id, start_s = self.rows[row]
-        last_s = max(0.0, self.source.durations_s[video_id] - self.clip_s)
-        start_s = float(np.clip(start_s + rng.uniform(-0.5, 0.5) * self.clip_s, 0, last_s))
-        frames = self.source.clip(video_id, start_s, self.num_frames)
-        return {
+        """Sample `index`: `video` uint8 [3, T, S, S] and its times; samples that share a clip share its memory."""
+        if self._last is not None and self.repeats > 1 and self._last[0] == index // self.repeats:
+            return self._last[1].copy()
+        video_id, times_s = self.times(index)
+        even = self.stride == "fixed" and abs(self.step_s * self.source.fps - 1) < 1e-9 and self.anchor != "causal"
+        if even and self.clip_s <= self.source.durations_s[video_id]:
+            frames = self.source.clip(video_id, float(times_s[0]), self.num_frames)
+        else:
+            frames = self.source.frames_at(video_id, times_s)
+        clip: Clip = {
             "video": to_tensor(frames),
             "video_id": video_id,
-            "start_s": start_s,
-            "end_s": start_s + self.clip_s,
+            "start_s": float(times_s[0]),
+            "end_s": float(times_s[-1]) + self.step_s,
         }
+        self._last = (index // self.repeats, clip)
+        return clip.copy()
+
+
+def _columns(
+    rows: Sequence[tuple[str, float, float]], balance: str, manifest: Manifest | None, clusters: Path | None
+) -> dict[str, ArrayLike]:
+    """What a balance needs to know of each row: names of its source and specialty, or numbers of its clusters."""
+    if balance == "cluster":
+        if clusters is None:
+            raise ConfigError("balance cluster needs a file of clusters: make one with `surgvl data cluster`, give it")
+        groups = Clusters.load(clusters).at([row[0] for row in rows], [(row[1] + row[2]) / 2 for row in rows])
+        return {f"cluster_{level}": groups[:, level] for level in range(groups.shape[1])}
+    names = level_names(balance)
+    if not names:
+        return {}
+    if manifest is None:
+        raise ConfigError(f"balance {balance} needs the {' and '.join(names)} of each video: give a manifest")
+    known = {row.video_id: {"source": row.source, "specialty": row.specialty} for row in manifest.videos}
+    for video_id in dict.fromkeys(row[0] for row in rows):
+        if lost := [name for name in names if not known[video_id][name]]:
+            raise DataError(
+                f"video {video_id!r} has no {lost[0]} in the manifest, which balance {balance} needs: add it"
+            )
+    return {name: [known[row[0]][name] for row in rows] for name in names}
 
 
 class NarratedClips(Permuted):

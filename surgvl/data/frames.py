@@ -6,6 +6,7 @@ in order; memory is flat in the length of a video, and so is opening a clip. Dis
 4 frames/s and 64 px, 2.2 GB at 4 frames/s and 224 px; without a store, clips are decoded from the video at each use.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from surgvl import video
@@ -20,6 +22,12 @@ from surgvl.errors import DataError
 from surgvl.io import atomic, text_hash
 
 Frames = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+Times = NDArray[np.float64]
+
+# Recordings have a keyframe every few seconds: to decode on over a longer gap costs more than to enter the file anew.
+JUMP_S = 5.0
+# A header may promise up to a second more than the file holds (`surgvl.video_decode`).
+GRACE_S = 1.5
 
 
 class ClipSource:
@@ -101,3 +109,48 @@ class ClipSource:
         first = round(start_s * self.fps)
         index = np.minimum(np.arange(first, first + num_frames), len(frames) - 1)
         return frames[index]
+
+    def frames_at(self, video_id: str, times_s: ArrayLike) -> Frames:
+        """Frames shown at given times, in any order and unevenly apart, uint8 [T, S, S, 3]; the last frame is held.
+
+        A store has one frame for each 1 / fps: the latest of them that is not after a time is taken. A file is read to
+        the frame. It is decoded once from a time to the next where these are whole steps of 1 / fps apart and at most
+        `JUMP_S`; else it is entered anew.
+
+        Args:
+            video_id: the video.
+            times_s: seconds, 0 or more, [T].
+
+        Raises:
+            DataError: a time is none, or the video cannot be read there.
+        """
+        times = np.asarray(times_s, np.float64)
+        if times.ndim != 1 or not len(times) or not (np.isfinite(times) & (times >= 0)).all():
+            raise DataError(f"{video_id}: {times.tolist()} are not times in a video: give seconds, 0 or more")
+        if self.store is not None:
+            frames = self._map(video_id)
+            return frames[np.minimum((times * self.fps + 1e-6).astype(np.int64), len(frames) - 1)]
+        wanted, place = np.unique(np.minimum(times, self.durations_s.get(video_id, np.inf)), return_inverse=True)
+        with video.Reader(self.paths[video_id]) as reader:
+            found = [self._run(reader, video_id, run) for run in runs(wanted, self.fps)]
+        return np.concatenate(found)[place]
+
+    def _run(self, reader: video.Reader, video_id: str, times: Times) -> Frames:
+        """Decode one of the `runs` on the widest grid that holds all its times."""
+        numbers = np.rint((times - times[0]) * self.fps).astype(np.int64)
+        stride = int(np.gcd.reduce(numbers)) or 1
+        fps, numbers = self.fps / stride, numbers // stride
+        if times[0] > self.durations_s.get(video_id, np.inf) - GRACE_S:
+            numbers += min(math.ceil(GRACE_S * fps), int(times[0] * fps + 1e-9))
+        start_s = max(0.0, float(times[-1] - numbers[-1] / fps))
+        end_s = start_s + float(numbers[-1] + 1) / fps
+        clip: Frames = reader.read(start_s, end_s, fps, self.size_px, self._box(video_id))[numbers]
+        return clip
+
+
+def runs(times: Times, fps: float) -> list[Times]:
+    """Split ascending times [T] where they are more than `JUMP_S` or no whole number of 1 / fps apart."""
+    gap_s = np.diff(times)
+    whole = np.rint(gap_s * fps)
+    apart = (gap_s > JUMP_S) | (whole == 0) | (np.abs(gap_s * fps - whole) > 1e-6)
+    return np.split(times, np.flatnonzero(apart) + 1)

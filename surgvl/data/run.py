@@ -1,4 +1,4 @@
-"""The commands `surgvl data list | check | convert`."""
+"""The commands `surgvl data list | check | convert | cluster`."""
 
 from pathlib import Path
 
@@ -72,6 +72,24 @@ def data_convert(name: str, root: Path, out: Path, split_protocol: str = "", res
     counts = f"{len(manifest)} videos, {len(manifest.segment_table):,} segments, {len(manifest.qa_table):,} questions"
     print(f"\n{counts} in {out}; next: surgvl embed --model dual --manifest {out} --out vectors")
     _stop_if_set_aside(dataset)
+
+
+def data_cluster(vectors: Path, out: Path, levels: tuple[int, ...] = (8, 4), seed: int = 0) -> None:
+    """Put clips into nested clusters of their vectors, for pretraining that draws from all clusters alike.
+
+    Args:
+        vectors: vectors folder (surgvl embed).
+        out: file to write, ending in .parquet.
+        levels: clusters in each cluster of the level above, from coarse to fine, on average.
+        seed: the same seed gives the same clusters.
+    """
+    # Here, because it needs FAISS, which the other commands of this file do without.
+    from surgvl.data.clusters import cluster
+
+    groups = cluster(vectors, out, levels, seed).groups
+    counts = ", then ".join(f"{numbers.max() + 1}" for numbers in groups.T)
+    print(f"{len(groups):,} vectors in {counts} clusters in {out}")
+    print(f"next: surgvl pretrain --recipe surgrec_mae --clusters {out} --manifest manifest --out mae")
 
 
 def _show(dataset: VideoDataset, brief: bool = False) -> None:

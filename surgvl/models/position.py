@@ -13,6 +13,7 @@ Shapes: grid (T', H', W'), N = T'*H'*W' tokens in the order time, row, column, D
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from surgvl.errors import ConfigError
@@ -67,12 +68,41 @@ def vjepa_table(grid: Grid, dim: int) -> Tensor:
     return torch.cat([sincos(each, part) for each in parts], 1)[:, :dim].float()
 
 
-def table(kind: str, grid: Grid, dim: int) -> Tensor:
-    """The table of a kind, float32 [N, D]; zeros for `rope`, which adds nothing.
+def stretch(kind: str, made_for: Grid, grid: Grid, dim: int) -> Tensor:
+    """A table made for one grid, read off at the places of another, float32 [N, D], as the released code does.
+
+    V-JEPA interpolates its whole table linearly in time, row and column; SurgVISTA interpolates space alone, by cubic
+    splines, and computes its time slots anew.
 
     Raises:
-        ConfigError: there is no such kind.
+        ConfigError: the kind is neither `vjepa` nor `sincos_3d`; the others are computed anew for any grid.
     """
+    if kind == "vjepa":
+        values = vjepa_table(made_for, dim).T.reshape(1, dim, *made_for)
+        values = F.interpolate(values, size=grid, mode="trilinear", align_corners=False)
+        return values[0].flatten(1).T.contiguous()
+    if kind == "sincos_3d":
+        slots = sincos_3d((grid[0], *made_for[1:]), dim).reshape(grid[0], -1, dim)
+        planes = slots.transpose(1, 2).reshape(grid[0], dim, *made_for[1:])
+        planes = F.interpolate(planes, size=grid[1:], mode="bicubic", align_corners=False)
+        return planes.flatten(2).transpose(1, 2).reshape(-1, dim)
+    raise ConfigError(f"table_grid is for the positions vjepa and sincos_3d, not for {kind!r}: leave it out")
+
+
+def table(kind: str, grid: Grid, dim: int, made_for: Grid | None = None) -> Tensor:
+    """The table of a kind, float32 [N, D]; zeros for `rope`, which adds nothing.
+
+    Args:
+        kind: one of `POSITIONS`.
+        grid: (T', H', W').
+        dim: width D.
+        made_for: the grid that the table is to be computed for before it is stretched to `grid`; None for `grid`.
+
+    Raises:
+        ConfigError: there is no such kind, or it is never stretched.
+    """
+    if made_for is not None and made_for != grid:
+        return stretch(kind, made_for, grid, dim)
     if kind == "sinusoid":
         return sinusoid(math.prod(grid), dim)
     if kind == "sincos_3d":
@@ -114,12 +144,13 @@ class Places(nn.Module):
         grid: (T', H', W').
         dim: width D.
         head_dim: width d of a head.
+        made_for: the grid of the weights, where the table is to be stretched from it; see `stretch`.
     """
 
-    def __init__(self, kind: str, grid: Grid, dim: int, head_dim: int):
+    def __init__(self, kind: str, grid: Grid, dim: int, head_dim: int, made_for: Grid | None = None):
         super().__init__()
         self.turns = kind == "rope"
-        added = torch.zeros(0) if self.turns else table(kind, grid, dim)
+        added = torch.zeros(0) if self.turns and made_for in (None, grid) else table(kind, grid, dim, made_for)
         cos, sin = rotation(grid, head_dim) if self.turns else (torch.zeros(0), torch.zeros(0))
         for name, values in (("added", added), ("cos", cos), ("sin", sin)):
             self.register_buffer(name, values, persistent=False)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from surgvl.errors import ConfigError
 from surgvl.models.blocks import Stack, init_weights
-from surgvl.models.position import Places
+from surgvl.models.position import Grid, Places
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -38,6 +38,9 @@ class VideoViT(nn.Module):
         checkpoint: keep no activations inside blocks, and compute them again on the way back.
         mean: channel means of the input in [0, 1].
         std: channel deviations of the input in [0, 1].
+        final_norm: layer-norm the tokens at the end; classifiers made from VideoMAE have none.
+        table_grid: grid (T', H', W') of weights that were made for another one, whose released code interpolates its
+            table (see `models.position.stretch`); None to compute the table anew.
 
     Raises:
         ConfigError: a size does not divide another; the message names both.
@@ -62,6 +65,8 @@ class VideoViT(nn.Module):
         checkpoint: bool = False,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
+        final_norm: bool = True,
+        table_grid: Grid | None = None,
     ):
         super().__init__()
         for what, whole, part in (
@@ -87,6 +92,8 @@ class VideoViT(nn.Module):
             "checkpoint": checkpoint,
             "mean": list(mean),
             "std": list(std),
+            "final_norm": final_norm,
+            "table_grid": None if table_grid is None else list(table_grid),
         }
         self.size_px, self.num_frames, self.patch_px, self.tubelet = size_px, num_frames, patch_px, tubelet
         self.dim, self.heads, self.eps, self.position_kind = dim, heads, eps, position
@@ -95,8 +102,9 @@ class VideoViT(nn.Module):
         self.patch_dim = 3 * tubelet * patch_px**2
         self.embed = nn.Linear(self.patch_dim, dim)
         self.blocks = Stack(dim, depth, heads, mlp_ratio, qkv_bias, eps, drop_path, checkpoint)
-        self.norm = nn.LayerNorm(dim, eps=eps)
-        self.places = Places(position, self.grid, dim, dim // heads)
+        self.norm = nn.LayerNorm(dim, eps=eps) if final_norm else nn.Identity()
+        made_for = None if table_grid is None else (table_grid[0], table_grid[1], table_grid[2])
+        self.places = Places(position, self.grid, dim, dim // heads, made_for)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1, 1), persistent=False)
         self.apply(init_weights)
@@ -128,7 +136,7 @@ class VideoViT(nn.Module):
             keep: int64 [B, K], token numbers to encode in this order; None for all.
 
         Returns:
-            Tokens [B, K or N, D], layer-normed.
+            Tokens [B, K or N, D], layer-normed unless the encoder was made without.
         """
         x = self.patches(self.normalise(video))
         if keep is not None:

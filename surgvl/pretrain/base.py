@@ -1,5 +1,8 @@
 """The contract of a pretraining recipe: a module with a loss and the encoder that it trains."""
 
+import torch.nn.functional as F
+from torch import Tensor
+
 from surgvl.models.video_vit import VideoViT
 from surgvl.objective import Objective
 
@@ -17,3 +20,16 @@ class Recipe(Objective):
     def __init__(self, encoder: VideoViT):
         super().__init__()
         self.encoder = encoder
+
+
+def gather(tokens: Tensor, ids: Tensor) -> Tensor:
+    """Tokens [B, N, D] at int64 [B, K] -> [B, K, D]."""
+    return tokens.gather(1, ids[:, :, None].expand(-1, -1, tokens.shape[2]))
+
+
+def fit_grid(patches: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear resize of features on a grid, [F, h, w, D] -> [F, size[0], size[1], D]; as they are where it fits."""
+    if patches.shape[1:3] == size:
+        return patches
+    moved = F.interpolate(patches.permute(0, 3, 1, 2), size, mode="bilinear", antialias=False)
+    return moved.permute(0, 2, 3, 1)

@@ -9,14 +9,19 @@ import surgvl.pretrain
 from surgvl.data.augment import Augment
 from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.manifest import Manifest
+from surgvl.ema import Average
+from surgvl.errors import CheckpointError
 from surgvl.io import prepare_out, write_run
 from surgvl.models.folder import Preprocess, save_model
 from surgvl.models.video_vit import VideoViT
+from surgvl.models.weights import load_encoder
+from surgvl.parallel import main_process
 from surgvl.plugins import discover
 from surgvl.pretrain.base import Recipe
+from surgvl.pretrain.estimate import estimate
 from surgvl.pretrain.surgrec_mae import SurgRecMAE
 from surgvl.settings import Optim, Run
-from surgvl.stage import clip_source, device_name, report, split_ids
+from surgvl.stage import clip_source, device_name, report, seen, split_ids
 from surgvl.train import fit
 
 # Recipes go by their class names on the command line once their files are imported.
@@ -28,12 +33,24 @@ def pretrain(
     out: Path,
     encoder: VideoViT,
     objective: Callable[[VideoViT], Recipe] = SurgRecMAE,
+    init: str = "",
     fps: float = 4.0,
     crop: str = "none",
     split: str = "train",
     store: Path | None = None,
+    balance: str = "frames",
+    weights: dict[str, float] | None = None,
+    clusters: Path | None = None,
+    temperature: float = 0.0,
+    max_repeats: float | None = None,
+    stride: str = "fixed",
+    step_s: float | None = None,
+    anchor: str = "centred",
+    repeats: int = 1,
     optim: Optim = Optim(lr=1.5e-3),  # noqa: B008 (frozen)
     run: Run = Run(),  # noqa: B008 (frozen)
+    dry_run: bool = False,
+    dry_clips: int = 1_000_000,
     resume: bool = False,
 ) -> Path:
     """Train a video encoder from video alone.
@@ -43,25 +60,78 @@ def pretrain(
         out: run folder to write.
         encoder: the encoder to train.
         objective: the recipe: a class of surgvl.pretrain, or a dotted path to your own.
+        init: weights to start from: a run folder, a file, or hf:ID of a public checkpoint that fits the encoder.
         fps: frames per second of a clip.
         crop: none, or content to cut black borders and bound a round content area.
         split: the split to train on; all videos where it is empty.
         store: folder for decoded frames, so that a video is decoded once; none: decode at each use.
+        balance: how sources share the draws: frames, dataset_weight, specialty or cluster.
+        weights: source and its share, for dataset_weight.
+        clusters: file of surgvl data cluster, for cluster.
+        temperature: 0 for the balance as it is, up to 1 for none of it.
+        max_repeats: no clip is expected more often than this in as many draws as there are clips.
+        stride: distances of the frames of a clip: fixed, random, exponential or incremental.
+        step_s: seconds in a step of the stride; left out: one frame at fps.
+        anchor: where a clip lies about its time: causal (it ends there), centred or random.
+        repeats: samples in a row that share a decoded clip and differ by augmentation.
         optim: optimiser.
         run: length and place of the run.
+        dry_run: print what a step holds and costs, and train nothing.
+        dry_clips: clips whose hours a dry run tells.
         resume: go on in a folder that is not empty.
     """
-    prepare_out(out, resume)
+    torch.manual_seed(run.seed)
+    recipe = objective(encoder)
+    if dry_run:
+        print(estimate(recipe, run, dry_clips, optim).to_text())
+        return out
+    if init:
+        start(recipe, init)
+    prepare_out(out, resume or not main_process())
     table = Manifest.load(manifest)
     ids = split_ids(table, split)
     preprocess = Preprocess(num_frames=encoder.num_frames, fps=fps, size_px=encoder.size_px, crop=crop)
     source, good = clip_source(table, ids, preprocess, store)
-    write_run(out, {}, run.seed, device_name(), table.hash, good, problems=source.problems)
-    data = PretrainClips(source, good, encoder.num_frames, run.seed)
-    torch.manual_seed(run.seed)
-    recipe = objective(encoder)
+    seen_ids = [*seen(Path(init)), *good] if init else good
+    write_run(out, {}, run.seed, device_name(), table.hash, seen_ids, problems=source.problems)
+    data = PretrainClips(
+        source,
+        good,
+        encoder.num_frames,
+        run.seed,
+        table,
+        balance,
+        weights,
+        clusters,
+        temperature,
+        max_repeats,
+        stride,
+        step_s,
+        anchor,
+        repeats,
+    )
     fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain")
+    if not main_process():
+        return out
     save_model(recipe.encoder, out / "model", preprocess)
     print(f"encoder in {out / 'model'}; next: surgvl align --manifest {manifest} --encoder {out} --out dual")
     report(list(source.problems.values()), len(ids))
     return out
+
+
+def start(recipe: Recipe, init: str) -> None:
+    """Copy weights into a recipe's encoder, and into its average where it has one.
+
+    Raises:
+        CheckpointError: the weights are of another geometry; the message names the first difference.
+    """
+    encoder = recipe.encoder
+    given = load_encoder(init, size_px=encoder.size_px, num_frames=encoder.num_frames, heads=encoder.heads)
+    for what in ("patch_px", "tubelet", "dim", "depth", "heads", "mlp_ratio", "position", "qkv_bias"):
+        have, want = given.config[what], encoder.config[what]
+        if have != want and not (isinstance(have, float) and abs(have - float(str(want))) < 1e-3):
+            raise CheckpointError(f"{init} has {what}={have}, the recipe's encoder {want}: change --encoder to fit")
+    encoder.load_state_dict(given.state_dict())
+    for part in recipe.children():
+        if isinstance(part, Average):
+            part.update(encoder, 0.0)

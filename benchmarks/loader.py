@@ -1,0 +1,300 @@
+"""From video files to a batch: surgvl beside PyAV and (where installed) decord, and how long a training step waits.
+
+    python benchmarks/loader.py [--phantom FOLDER] [--repeats 5] [--batch 32] [--steps 30] [--out FILE]
+
+All contestants cut the same clips at the same times out of the same files and stack them by the same code. Every number
+is the median of the repeats, in which the contestants come in shuffled order. The training step is that of the recipe
+`surgrec_mae_phantom`: augmentation, loss, backward pass and optimiser, fed as `surgvl pretrain` feeds it.
+Shapes: B clips, T frames, S pixels.
+"""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import random
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import torch
+from av.video.reformatter import VideoReformatter
+from torch.utils.data import DataLoader
+
+from surgvl import cli
+from surgvl.content_area import Image
+from surgvl.data.augment import Augment
+from surgvl.data.clips import PretrainClips, collate, to_tensor
+from surgvl.data.frames import ClipSource
+from surgvl.io import commit, write_text
+from surgvl.optimiser import build_optimiser
+from surgvl.settings import precision
+
+RECIPE = "surgrec_mae_phantom"
+PRETRAIN = ["pretrain", "--recipe", RECIPE, "--manifest", "manifest", "--out", "out"]
+WARM_UP = 3
+Plan = list[tuple[str, float]]
+Read = Callable[[str, float], Image]
+
+
+class Peers:
+    """Ways to read T frames at a rate from a time on, uint8 [T, S, S, 3]."""
+
+    def __init__(self, paths: dict[str, Path], num_frames: int, fps: float, size_px: int):
+        self.paths, self.fps, self.size_px = paths, fps, size_px
+        self.offsets_s = np.arange(num_frames) / fps
+
+    def shown(
+        self, frames: Iterator[av.VideoFrame], start_s: float, convert: Callable[[av.VideoFrame], Image]
+    ) -> Image:
+        """The frames shown at the times of a clip, of frames in order; decodes one more than it needs."""
+        times_s = start_s + self.offsets_s
+        found: list[Image] = []
+        held: av.VideoFrame | None = None
+        for frame in frames:
+            while held is not None and len(found) < len(times_s) and frame.time > times_s[len(found)] + 5e-4:
+                found.append(convert(held))
+            if len(found) == len(times_s):
+                break
+            held = frame
+        assert held is not None
+        return np.stack(found + [convert(held)] * (len(times_s) - len(found)))
+
+    def by_opencv(self, frame: av.VideoFrame) -> Image:
+        """To RGB at full size, then smaller."""
+        image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        return np.asarray(cv2.resize(image, (self.size_px, self.size_px), interpolation=cv2.INTER_AREA), np.uint8)
+
+    def naive(self, video_id: str, start_s: float) -> Image:
+        """Everything before the clip is decoded."""
+        with av.open(str(self.paths[video_id])) as container:
+            container.seek(0)
+            return self.shown(container.decode(video=0), start_s, self.by_opencv)
+
+    def seeking(self, video_id: str, start_s: float) -> Image:
+        """From the keyframe before the clip, converted and scaled in one pass, and only what is shown."""
+        scale = VideoReformatter()
+
+        def convert(frame: av.VideoFrame) -> Image:
+            small = scale.reformat(frame, self.size_px, self.size_px, "rgb24", interpolation="AREA")
+            return np.asarray(small.to_ndarray(), np.uint8)
+
+        with av.open(str(self.paths[video_id])) as container:
+            stream = container.streams.video[0]
+            assert stream.time_base is not None
+            container.seek(int(start_s / stream.time_base), stream=stream)
+            return self.shown(container.decode(stream), start_s, convert)
+
+    def decord(self, video_id: str, start_s: float) -> Image:
+        """By frame numbers, as its interface has it."""
+        import decord
+
+        reader = decord.VideoReader(str(self.paths[video_id]), width=self.size_px, height=self.size_px)
+        index = np.floor((start_s + self.offsets_s) * reader.get_avg_fps() + 1e-3)
+        return np.asarray(reader.get_batch(np.minimum(index, len(reader) - 1).astype(int)).asnumpy(), np.uint8)
+
+
+def batch_of(read: Read, plan: Plan) -> torch.Tensor:
+    """A batch uint8 [B, 3, T, S, S]."""
+    clips = [{"video": to_tensor(read(video_id, start_s)), "video_id": video_id} for video_id, start_s in plan]
+    batch = collate(clips)["video"]  # type: ignore[arg-type]
+    assert isinstance(batch, torch.Tensor)
+    return batch
+
+
+def race(contestants: dict[str, Callable[[], torch.Tensor]], repeats: int) -> dict[str, tuple[float, float]]:
+    """Median wall and processor seconds of each."""
+    walls, processors = ({name: list[float]() for name in contestants} for _ in range(2))
+    names = list(contestants)
+    for name in names:
+        contestants[name]()
+    for repeat in range(repeats):
+        random.Random(repeat).shuffle(names)
+        for name in names:
+            wall, processor = time.perf_counter(), time.process_time()
+            contestants[name]()
+            walls[name].append(time.perf_counter() - wall)
+            processors[name].append(time.process_time() - processor)
+    return {name: (statistics.median(walls[name]), statistics.median(processors[name])) for name in contestants}
+
+
+def from_source(source: ClipSource, num_frames: int) -> Read:
+    """Our way to read."""
+    return lambda video_id, start_s: source.clip(video_id, start_s, num_frames)
+
+
+def decoding(stored: ClipSource, direct: ClipSource, data: PretrainClips, batch: int, repeats: int) -> list[str]:
+    """Table of clips a second from file to batch."""
+    peers = Peers(direct.paths, data.num_frames, direct.fps, direct.size_px)
+    # At times that the store has, so that all give the same frames.
+    drawn = (data.times(index) for index in range(batch))
+    plan = [(video_id, round(float(times_s[0]) * direct.fps) / direct.fps) for video_id, times_s in drawn]
+    readers = {
+        "surgvl, store of decoded frames": from_source(stored, data.num_frames),
+        "surgvl, from the file": from_source(direct, data.num_frames),
+    }
+    readers["PyAV, decode from the start"] = peers.naive
+    readers["PyAV, seek to the keyframe"] = peers.seeking
+    try:
+        readers[f"decord {importlib.metadata.version('decord')}, get_batch"] = peers.decord
+    except importlib.metadata.PackageNotFoundError:
+        print("decord is not installed: left out")
+    contestants: dict[str, Callable[[], torch.Tensor]] = {
+        name: partial(batch_of, read, plan) for name, read in readers.items()
+    }
+    truth = contestants["surgvl, from the file"]().float()
+    grey = {name: float((call().float() - truth).abs().mean()) for name, call in contestants.items()}
+    four = PretrainClips(direct, list(direct.durations_s), data.num_frames, 0, repeats=4)
+
+    def repeated() -> torch.Tensor:
+        found = collate([four[index] for index in range(batch)])["video"]
+        assert isinstance(found, torch.Tensor)
+        return found
+
+    contestants["surgvl, from the file, each clip 4 times"] = repeated
+    seconds = race(contestants, repeats)
+    first, naive = (seconds[name][0] for name in ("surgvl, from the file", "PyAV, decode from the start"))
+    lines = [
+        "| | clips/s | ms/clip | times ours from the file | speed over PyAV from the start | processor ms/clip "
+        "| differs by, of 255 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, (wall, processor) in seconds.items():
+        off = f"{grey[name]:.2f}" if name in grey else "other clips"
+        ratios = f"{wall / first:.2f} | {naive / wall:.1f} | {1000 * processor / batch:.2f}"
+        lines.append(f"| {name} | {batch / wall:.1f} | {1000 * wall / batch:.2f} | {ratios} | {off} |")
+    return lines
+
+
+def waiting(data: PretrainClips, batch: int, steps: int, workers: int) -> tuple[float, float]:
+    """Median seconds of a step without its wait, and the share of all time spent waiting for the next batch."""
+    _, parser, config = cli.parse(PRETRAIN)
+    torch.manual_seed(0)
+    given = parser.instantiate(config)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    recipe = given.objective(given.encoder).to(device)
+    optimiser = build_optimiser(recipe.named_parameters(), recipe.rates(), given.optim)
+    for group in optimiser.param_groups:
+        group["lr"] = group["rate"] * given.optim.lr
+    augment = Augment(flip=True)
+    order = [list(range(step * batch, (step + 1) * batch)) for step in range(WARM_UP + steps)]
+    loader: DataLoader[Any] = DataLoader(data, batch_sampler=order, collate_fn=collate, num_workers=workers)
+    half = precision("auto") == "bf16-mixed"
+    waits, works = [], []
+    batches = iter(loader)
+    for _ in order:
+        begin = time.perf_counter()
+        clips = next(batches)
+        ready = time.perf_counter()
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            loss = recipe({**clips, "video": augment(clips["video"].to(device))})["loss"]
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(recipe.parameters(), given.optim.clip_norm, foreach=True)
+        optimiser.step()
+        recipe.after_step(0.0)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        waits.append(ready - begin)
+        works.append(time.perf_counter() - ready)
+    waits, works = waits[WARM_UP:], works[WARM_UP:]
+    return statistics.median(works), sum(waits) / (sum(waits) + sum(works))
+
+
+def feeding(stored: ClipSource, direct: ClipSource, num_frames: int, batch: int, steps: int, repeats: int) -> list[str]:
+    """Table of the wait share of a training step."""
+    ids = list(direct.durations_s)
+    feeds = {
+        "store, loaded in the training process": (PretrainClips(stored, ids, num_frames, 0), 0),
+        "from the file, loaded in the training process": (PretrainClips(direct, ids, num_frames, 0), 0),
+        "from the file, each clip 4 times": (PretrainClips(direct, ids, num_frames, 0, repeats=4), 0),
+        "from the file, 1 worker": (PretrainClips(direct, ids, num_frames, 0), 1),
+    }
+    names, found = list(feeds), {name: list[tuple[float, float]]() for name in feeds}
+    for repeat in range(repeats):
+        random.Random(repeat).shuffle(names)
+        for name in names:
+            data, workers = feeds[name]
+            found[name].append(waiting(data, batch, steps, workers))
+    lines = ["| clips come from | step without wait, ms | waiting, share of the time |", "|---|---|---|"]
+    for name, runs in found.items():
+        work, share = (statistics.median(run[part] for run in runs) for part in (0, 1))
+        lines.append(f"| {name} | {1000 * work:.0f} | {100 * share:.1f} % |")
+    return lines
+
+
+def machine() -> str:
+    """Processor, cores and GPU, and versions."""
+    cpu = platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        cpu = f"{names[0]}, {cpu}" if names else cpu
+    device = f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads for torch"
+    if torch.cuda.is_available():
+        device += f", {torch.cuda.get_device_name()}"
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "av", "opencv-python-headless", "numpy")}
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return f"- device: {device}\n- versions: Python {platform.python_version()}, {listed}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time the way from file to batch, and a training step's wait for it.")
+    parser.add_argument("--phantom", type=Path, help="folder of `surgvl phantom`; without it, eight videos are made")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/loader.md"))
+    arguments = parser.parse_args()
+    _, _, config = cli.parse(PRETRAIN)
+    shapes = config.encoder.init_args
+    with tempfile.TemporaryDirectory() as name:
+        folder = arguments.phantom or Path(name) / "phantom"
+        if not arguments.phantom:
+            cli.run(["phantom", "--out", str(folder), "--train", "8", "--val", "0", "--test", "0"])
+        paths = {path.stem: path for path in sorted((folder / "cholec80" / "videos").glob("*.mp4"))}
+        stored = ClipSource(paths, config.fps, shapes.size_px, store=Path(name) / "store")
+        direct = ClipSource(paths, config.fps, shapes.size_px)
+        direct.prepare()
+        begin = time.perf_counter()
+        stored.prepare()
+        fill_s, video_s = time.perf_counter() - begin, sum(direct.durations_s.values())
+        data = PretrainClips(direct, list(paths), shapes.num_frames, 0)
+        table = decoding(stored, direct, data, arguments.batch, arguments.repeats)
+        wait = feeding(stored, direct, shapes.num_frames, arguments.batch, arguments.steps, arguments.repeats)
+    head = [
+        "# From file to batch",
+        "",
+        f"- command: `python {shlex.join(sys.argv)}`",
+        f"- commit: {commit()}",
+        machine(),
+        f"- videos: {len(paths)} of the phantom, {video_s:.0f} s in all",
+        f"- batch: {arguments.batch} clips of {shapes.num_frames} frames, {config.fps:g} a second, {shapes.size_px} px",
+        f"- medians of {arguments.repeats} repeats in one run, in shuffled order, by one process; "
+        "surgvl decodes with one thread, PyAV and decord with as many as they take",
+        f"- filling the store, once: {fill_s:.1f} s, that is {video_s / fill_s:.0f} s of video a second, all cores",
+    ]
+    step = (
+        f"A training step of `{RECIPE}` (augmentation, loss, backward pass, optimiser), {arguments.steps} steps a run, "
+        f"the first {WARM_UP} not counted:"
+    )
+    note = "Phantom numbers: the files are short. In hour-long ones a decode from the start costs more in proportion."
+    text = "\n".join([*head, "", *table, "", step, "", *wait, "", note, ""])
+    write_text(arguments.out, text)
+    print(text)
+    print(f"in {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

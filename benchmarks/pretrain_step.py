@@ -1,0 +1,163 @@
+"""A training step against its peers, in one run on this machine: time and peak memory.
+
+    python benchmarks/pretrain_step.py [--repeats 7] [--batch 2] [--device cpu] [--size B]
+
+- `surgrec_mae` against transformers' `VideoMAEForPreTraining`: the same geometry (ViT-B/16, 16 x 224 x 224, tube mask
+  0.9, decoder 4 x 384), batch and fused AdamW, float32 on a CPU and bfloat16 on a GPU.
+- `surgrec_jepa` against the same objective whose context encoder runs on the whole clip and gathers afterwards, as the
+  VJEPA2Model of transformers does.
+
+Each side runs in a process of its own (for its peak memory), sides take turns, and medians over all turns are compared.
+A step is: forward, backward, gradient clipping, optimiser. Writes benchmarks/results/pretrain_step.md.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from surgvl import __version__
+from surgvl.io import write_text
+from surgvl.models.video_vit import SIZES, VideoViT
+from surgvl.objective import Objective
+from surgvl.pretrain.base import gather
+from surgvl.pretrain.masks import tube
+from surgvl.pretrain.surgrec_jepa import SurgRecJEPA
+from surgvl.pretrain.surgrec_mae import SurgRecMAE
+from surgvl.stage import device_name
+
+SIDES = {
+    "mae": ("surgrec_mae", "transformers VideoMAEForPreTraining"),
+    "jepa": ("surgrec_jepa", "the same with the context encoder on the whole clip"),
+}
+GRID = (8, 14, 14)
+
+
+class WholeClip(SurgRecJEPA):
+    """The plain way: encode everything, then gather the context. Its context has seen what is hidden."""
+
+    def predict(self, video: Tensor, keep: Tensor, hide: Tensor, kind: int = 0) -> Tensor:
+        """Predicted features at hidden places, float32 [B, M, D]."""
+        out: Tensor = self.predictor(gather(self.encoder(video), keep), keep, hide, kind)
+        return out.float()
+
+
+def encoder(size: str) -> VideoViT:
+    dim, depth, heads, ratio = SIZES[size]
+    return VideoViT(dim=dim, depth=depth, heads=heads, mlp_ratio=ratio, qkv_bias="no_key")
+
+
+def peer_mae(size: str) -> tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor]]:
+    """The peer and how it takes a batch; it normalises outside, as its image processor does."""
+    from transformers import VideoMAEConfig, VideoMAEForPreTraining
+
+    dim, depth, heads, ratio = SIZES[size]
+    config = VideoMAEConfig(
+        hidden_size=dim, num_hidden_layers=depth, num_attention_heads=heads, intermediate_size=int(dim * ratio)
+    )
+    mean, std = (torch.tensor(x).view(1, 1, 3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+
+    def loss(model: nn.Module, video: Tensor) -> Tensor:
+        pixels = (video.transpose(1, 2).float() / 255 - mean.to(video.device)) / std.to(video.device)
+        hide = tube(len(video), GRID, 0.9, video.device)[1]
+        mask = torch.zeros(len(video), 1568, dtype=torch.bool, device=video.device).scatter_(1, hide, True)
+        out: Tensor = model(pixels, bool_masked_pos=mask).loss
+        return out
+
+    return VideoMAEForPreTraining(config), loss  # type: ignore[no-untyped-call]
+
+
+def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: str) -> tuple[list[float], int]:
+    """Seconds of each step after two for warming up, and peak memory in bytes."""
+    torch.manual_seed(0)
+    if which == "mae" and not ours:
+        model, loss = peer_mae(size)
+    else:
+        kind = SurgRecMAE if which == "mae" else SurgRecJEPA if ours else WholeClip
+        model, loss = kind(encoder(size)), lambda model, video: model({"video": video})["loss"]
+    model = model.to(device).train()
+    optimiser = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=1e-4, betas=(0.9, 0.95), fused=True
+    )
+    video = torch.randint(0, 256, (batch, 3, 16, 224, 224), dtype=torch.uint8, device=device)
+    times = []
+    for step in range(steps + 2):
+        torch.manual_seed(step)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        begun = time.perf_counter()
+        with torch.autocast("cuda", torch.bfloat16, enabled=device != "cpu"):
+            value = loss(model, video)
+        torch.autograd.backward(value)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        if isinstance(model, Objective):
+            model.after_step(0.5)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begun)
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return times[2:], host if device == "cpu" else torch.cuda.max_memory_allocated()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each side")
+    parser.add_argument("--steps", type=int, default=3, help="timed steps a turn")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--size", default="B", choices=SIZES)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "pretrain_step.md")
+    args = parser.parse_args()
+    if args.side:
+        which, ours = args.side.split(":")
+        print(json.dumps(run_side(which, ours == "ours", args.size, args.batch, args.steps, args.device)))
+        return
+    rows = []
+    for which, names in SIDES.items():
+        found: dict[str, list[float]] = {"ours": [], "peer": []}
+        peaks: dict[str, float] = {}
+        for _ in range(args.repeats):
+            for side in found:
+                argv = [sys.executable, __file__, "--side", f"{which}:{side}", "--size", args.size]
+                argv += ["--device", args.device, "--batch", str(args.batch), "--steps", str(args.steps)]
+                done = subprocess.run(argv, check=True, capture_output=True, text=True)
+                seconds, peak = json.loads(done.stdout.splitlines()[-1])
+                found[side] += seconds
+                peaks[side] = max(peaks.get(side, 0), peak)
+        ours, peer = (statistics.median(found[side]) for side in ("ours", "peer"))
+        spread = [f"{statistics.median(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in found.values()]
+        memory = [f"{peaks[side] / 2**30:.2f}" for side in ("ours", "peer")]
+        rows.append([names[0], names[1], *spread, f"{peer / ours:.2f}", *memory])
+        print(rows[-1], flush=True)
+    head = ["ours", "peer", "ours, s a step", "peer, s a step", "peer / ours", "ours, GiB", "peer, GiB"]
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    dtype = "float32" if args.device == "cpu" else "bfloat16"
+    text = f"""# Training steps against peers
+
+ViT-{args.size}/16, 16 x 224 x 224, batch {args.batch}, {dtype}, AdamW; medians (and range) over {args.repeats} turns of
+{args.steps} steps, sides in turn.
+
+{chr(10).join(lines)}
+
+- {device_name()}, {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads
+- torch {torch.__version__}, surgvl {__version__}
+- command: `{" ".join(["python", "benchmarks/pretrain_step.py", *sys.argv[1:]])}`
+"""
+    write_text(args.out, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Rows of a benchmark against one another: differences paired by training seed and by video, and what they say.
+
+An interval is that of a bootstrap over videos (`results.estimate`) of the mean over seeds of the difference: both rows
+are scored on the same drawn videos, so what makes a video easy cancels out. It speaks of other videos, not of other
+training seeds: those are shown beside it.
+Shapes: V videos, C classes.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surgvl.bench.plan import Effect
+from surgvl.metrics.precision import videos_then_classes
+from surgvl.results import estimate
+
+Float = NDArray[np.float64]
+# Row -> training seed -> probe -> score of each video and class [V, C], NaN where a video does not define it.
+Tables = Mapping[str, Mapping[int, Mapping[str, Float]]]
+VERDICTS = ("yes", "not clear", "no", "not measured")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much higher a row scores than another.
+
+    Attributes:
+        row: scores higher, one expects.
+        other: than this one.
+        probe: what is read out.
+        value: mean over seeds.
+        low: lower end of its 95 % interval over videos; NaN with one video.
+        high: upper end.
+        seeds: seeds in which the row scores higher, and seeds.
+    """
+
+    row: str
+    other: str
+    probe: str
+    value: float
+    low: float
+    high: float
+    seeds: tuple[int, int]
+
+    @property
+    def verdict(self) -> str:
+        """`yes` where the whole interval is above 0, `no` where none of it is, else `not clear`."""
+        if math.isnan(self.value):
+            return "not measured"
+        return "yes" if self.low > 0 else "no" if self.high <= 0 else "not clear"
+
+
+def scores(tables: Tables, row: str, probe: str) -> list[float]:
+    """Score of a row in each of its seeds."""
+    found = [table[probe] for table in tables.get(row, {}).values() if probe in table]
+    return [float(videos_then_classes(table)[0]) for table in found]
+
+
+def difference(tables: Tables, row: str, other: str, probe: str) -> Difference:
+    """Difference of two rows over the seeds that both have; NaN where there is none."""
+    mine, theirs = tables.get(row, {}), tables.get(other, {})
+    seeds = [seed for seed in mine if seed in theirs and probe in mine[seed] and probe in theirs[seed]]
+    if not seeds:
+        return Difference(row, other, probe, math.nan, math.nan, math.nan, (0, 0))
+    pairs = [(mine[seed][probe], theirs[seed][probe]) for seed in seeds]
+
+    def statistic(weights: Float) -> Float:
+        found = [videos_then_classes(a, weights) - videos_then_classes(b, weights) for a, b in pairs]
+        return np.asarray(np.mean(found, axis=0))
+
+    num_videos = len(pairs[0][0])
+    value, low, high = estimate(statistic, num_videos, bounds=(-1.0, 1.0))
+    higher = sum(bool(videos_then_classes(a)[0] > videos_then_classes(b)[0]) for a, b in pairs)
+    return Difference(row, other, probe, value, low, high, (higher, len(seeds)))
+
+
+def check(tables: Tables, effect: Effect) -> tuple[str, list[Difference]]:
+    """Whether an expected effect is there, and the differences that say so.
+
+    `yes` where all differences say yes, `no` where one says no, else `not clear`; `not measured` where rows are absent.
+    """
+    found = [difference(tables, row, other, probe) for row, other in effect.pairs for probe in effect.probes]
+    return together([each.verdict for each in found]), found
+
+
+def together(verdicts: Sequence[str]) -> str:
+    """One verdict of many."""
+    for word in ("no", "not measured", "not clear"):
+        if word in verdicts:
+            return word
+    return "yes"

@@ -1,0 +1,247 @@
+"""The plan of `surgvl bench recipes`: its rows, the effects that are expected between them, and the commands of both.
+
+A row is one way to come to an encoder; all rows have the same encoder size, number of clips, seeds and probes. The
+effects are those that the recipes' papers promise; they were written down before anything was measured.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from surgvl.bench.jobs import Job
+from surgvl.errors import ConfigError
+
+BATCH = 32
+PROBES = ("phase", "verb", "instrument", "target")
+RANDOM, RARE_RANDOM = "random", "random, rare source"
+ALL_FRAMES, BALANCED_AGAINST = "image_mae, all frames read out", "surgrec_mae, frames alike"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: in the table.
+        recipe: `surgvl pretrain --recipe`; empty for random weights, or where `encoder` is given.
+        args: further arguments of `pretrain`; {image_mae} and {clusters} stand for what other jobs leave.
+        encoder: another row, whose encoder is probed here in another way.
+        probe: further arguments of `probe`.
+        images: the encoder sees single frames.
+        skewed: pretrained on the corpus of two sources, 20 : 1, and probed on the rare one.
+        clips_of: a row whose clips count as seen too: that of its teacher.
+    """
+
+    name: str
+    recipe: str = ""
+    args: tuple[str, ...] = ()
+    encoder: str = ""
+    probe: tuple[str, ...] = ()
+    images: bool = False
+    skewed: bool = False
+    clips_of: str = ""
+
+    @property
+    def trained(self) -> str:
+        """The row whose pretraining gives the encoder; empty for random weights."""
+        return self.encoder or (self.name if self.recipe else "")
+
+
+_TEACHER = "--objective.init_args.teacher"
+# The clips that the video encoders of the recipes see.
+_CLIP = ("--clip_frames", "8", "--fps", "4")
+ROWS: tuple[Row, ...] = (
+    Row(RANDOM),
+    # The middle frame of each tubelet, so that the readout has as many tokens as those of the others; then all frames.
+    Row("image_mae", "image_mae_phantom", probe=(*_CLIP, "--frame_step", "4"), images=True),
+    Row(ALL_FRAMES, encoder="image_mae", probe=_CLIP, images=True),
+    Row("videomae", "videomae_phantom"),
+    Row("vjepa", "vjepa_phantom"),
+    Row("surgvista", "surgvista_phantom", (_TEACHER, "surgvl:{image_mae}"), clips_of="image_mae"),
+    Row("surgrec_mae", "surgrec_mae_phantom"),
+    Row("surgrec_jepa", "surgrec_jepa_phantom"),
+    Row("unisurg", "unisurg_phantom"),
+    Row("zen", "zen_phantom", (f"{_TEACHER}s", "[surgvl:{image_mae}]"), clips_of="image_mae"),
+    Row("surgvista, no distillation", "surgvista_phantom", ("--objective.init_args.distil_weight", "0")),
+    Row("unisurg, no motion", "unisurg_phantom", ("--objective.init_args.motion_weight", "0")),
+    Row("unisurg, no affinity", "unisurg_phantom", ("--objective.init_args.affinity_weight", "0")),
+    Row("unisurg, no variance", "unisurg_phantom", ("--objective.init_args.variance_weight", "0")),
+    Row(RARE_RANDOM, skewed=True),
+    Row(BALANCED_AGAINST, "surgrec_mae_phantom", ("--balance", "frames"), skewed=True),
+    Row(
+        "surgrec_mae, clusters alike",
+        "surgrec_mae_phantom",
+        ("--balance", "cluster", "--clusters", "{clusters}"),
+        skewed=True,
+    ),
+)
+VIDEO = ("videomae", "vjepa", "surgvista", "surgrec_mae", "surgrec_jepa", "unisurg", "zen")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What is expected: in each pair the first row scores higher than the second, on each of the probes."""
+
+    text: str
+    pairs: tuple[tuple[str, str], ...]
+    probes: tuple[str, ...] = PROBES
+
+
+EFFECTS: tuple[Effect, ...] = (
+    Effect("every video recipe beats random initialisation on every probe", tuple((row, RANDOM) for row in VIDEO)),
+    Effect(
+        "every video recipe beats the image-only one on verbs", tuple((row, "image_mae") for row in VIDEO), ("verb",)
+    ),
+    Effect(
+        "so it does where the image-only one is read out from every frame, four times the tokens",
+        tuple((row, ALL_FRAMES) for row in VIDEO),
+        ("verb",),
+    ),
+    Effect("SurgVISTA gains by its teacher", (("surgvista", "surgvista, no distillation"),)),
+    Effect("UniSurg gains by its motion term", (("unisurg", "unisurg, no motion"),)),
+    Effect("UniSurg gains by its affinity term", (("unisurg", "unisurg, no affinity"),)),
+    Effect("UniSurg gains by its variance term", (("unisurg", "unisurg, no variance"),)),
+    Effect(
+        "SurgRec gains by balanced sampling on the rare one of two sources",
+        (("surgrec_mae, clusters alike", BALANCED_AGAINST),),
+    ),
+)
+
+
+def chosen(only: Sequence[str] | None) -> list[Row]:
+    """The rows of these names, all when None, with what they need: random weights and their shape, teacher, clusters.
+
+    Raises:
+        ConfigError: there is no such row.
+    """
+    names = [row.name for row in ROWS]
+    if unknown := [name for name in only or () if name not in names]:
+        raise ConfigError(f"--only {unknown[0]!r} is no row; rows are {'; '.join(names)}: choose of them")
+    wanted = set(names if only is None else only)
+    for row in [row for row in ROWS if row.name in wanted]:
+        wanted |= {RARE_RANDOM, BALANCED_AGAINST} if row.skewed else {RANDOM, row.clips_of, row.encoder}
+    if not any(row.name in wanted for row in ROWS if _gives_shape(row, False)) and RANDOM in wanted:
+        wanted.add(VIDEO[0])
+    return [row for row in ROWS if row.name in wanted]
+
+
+def _gives_shape(row: Row, skewed: bool) -> bool:
+    """Whether random weights can take their shape from this row: a trained video encoder on the same corpus."""
+    return bool(row.recipe) and row.skewed == skewed and not row.images
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The commands of a benchmark.
+
+    Attributes:
+        out: its folder.
+        rows: rows to measure.
+        seeds: training seeds.
+        clips: clips that each pretraining sees, in batches of 32.
+        videos: rendered videos for training, validation and test, of each of the two phantoms.
+        threads: cores of one job.
+        device: of embedding and probes; pretraining takes the GPU where there is one.
+    """
+
+    out: Path
+    rows: Sequence[Row]
+    seeds: Sequence[int]
+    clips: int
+    videos: tuple[int, int, int]
+    threads: int
+    device: str = "cpu"
+
+    @property
+    def steps(self) -> int:
+        """Pretraining steps."""
+        return max(1, self.clips // BATCH)
+
+    def jobs(self) -> list[Job]:
+        """All commands, seed after seed; which must wait for which is said by their needs."""
+        found = self._corpus("main", 0, ())
+        found += self._skewed() if any(row.skewed for row in self.rows) else []
+        found += self._clusters() if any("{clusters}" in row.args for row in self.rows) else []
+        for seed in self.seeds:
+            for row in self.rows:
+                found += [self._pretrain(row, seed)] if row.recipe else []
+                found.append(self._probe(row, seed))
+        return found
+
+    def job_name(self, stage: str, row: str, seed: int) -> str:
+        """Name of a row's `pretrain` or `probe` job, which is the path of its folder, too."""
+        return f"{stage}/{row.replace(', ', '-').replace(' ', '_')}-s{seed}"
+
+    def folder(self, stage: str, row: str, seed: int) -> Path:
+        """Folder of a row's `pretrain` or `probe` run."""
+        return self.out / self.job_name(stage, row, seed)
+
+    def _at(self, name: str) -> str:
+        return str(self.out / name)
+
+    def _corpus(self, name: str, seed: int, look: tuple[str, ...]) -> list[Job]:
+        train, val, test = map(str, self.videos)
+        render = ["phantom", "--out", self._at(f"{name}/phantom"), "--train", train, "--val", val, "--test", test]
+        render += ["--seed", str(seed), "--workers", str(self.threads), *look]
+        convert = ["data", "convert", "phantom", self._at(f"{name}/phantom"), self._at(f"{name}/manifest")]
+        return [Job(f"{name}/phantom", render), Job(f"{name}/manifest", convert, (f"{name}/phantom",))]
+
+    def _skewed(self) -> list[Job]:
+        """A second phantom as an older scope would show it, few of its videos for pretraining beside many of the first.
+
+        Every label of the rare source may train its probes: what is rare is its share of the pretraining.
+        """
+        many = min(20, self.videos[0])
+        join = ["data", "merge", "--manifests", self._at("main/manifest"), self._at("rare/manifest")]
+        join += ["--names", "common", "rare", "--specialties", "common", "rare", "--train", str(many), "1"]
+        name = ["data", "merge", "--manifests", self._at("rare/manifest"), "--names", "rare"]
+        return [
+            *self._corpus("rare", 1, ("--size_px", "48")),
+            Job("skewed/manifest", [*join, "--out", self._at("skewed/manifest")], ("main/manifest", "rare/manifest")),
+            Job("rare/named", [*name, "--out", self._at("rare/named")], ("rare/manifest",)),
+        ]
+
+    def _clusters(self) -> list[Job]:
+        """Clusters of the skewed corpus by the tokens of the encoder that was trained without balance.
+
+        The step of `align` is there because `embed` takes its models only; the encoder stays as it is.
+        """
+        encoder = self.job_name("pretrain", BALANCED_AGAINST, self.seeds[0])
+        corpus = ["--manifest", self._at("skewed/manifest")]
+        align = ["align", "--recipe", "align_phantom", *corpus, "--store", self._at("frames"), "--run.steps", "1"]
+        align += ["--encoder", self._at(encoder), "--frozen_encoder", "true", "--out", self._at("skewed/dual")]
+        embed = ["embed", "--model", self._at("skewed/dual"), *corpus, "--split", "train", "--device", self.device]
+        embed += ["--prompt_sets", "phantom_phase", "--out", self._at("skewed/vectors")]
+        cluster = ["data", "cluster", "--vectors", self._at("skewed/vectors"), "--out", self._clusters_file]
+        return [
+            Job("skewed/dual", align, (encoder,)),
+            Job("skewed/vectors", embed, ("skewed/dual",)),
+            Job("skewed/clusters", cluster, ("skewed/vectors",), resumes=False),
+        ]
+
+    @property
+    def _clusters_file(self) -> str:
+        return self._at("skewed/clusters.parquet")
+
+    def _pretrain(self, row: Row, seed: int) -> Job:
+        corpus = "skewed" if row.skewed else "main"
+        teacher = self.job_name("pretrain", "image_mae", seed)
+        given = {"image_mae": self._at(teacher), "clusters": self._clusters_file}
+        args = [arg.format(**given) for arg in row.args]
+        argv = ["pretrain", "--recipe", row.recipe, "--manifest", self._at(f"{corpus}/manifest")]
+        argv += ["--store", self._at("frames"), "--run.steps", str(self.steps), "--run.batch", str(BATCH)]
+        argv += ["--run.seed", str(seed), *args, "--out", str(self.folder("pretrain", row.name, seed))]
+        uses = "".join(row.args)
+        needs = [f"{corpus}/manifest"]
+        needs += [teacher] if "{image_mae}" in uses else []
+        needs += ["skewed/clusters"] if "{clusters}" in uses else []
+        return Job(self.job_name("pretrain", row.name, seed), argv, tuple(needs))
+
+    def _probe(self, row: Row, seed: int) -> Job:
+        shape = row.trained or next(each.name for each in self.rows if _gives_shape(each, row.skewed))
+        table = "rare/named" if row.skewed else "main/manifest"
+        argv = ["probe", "--encoder", str(self.folder("pretrain", shape, seed)), "--manifest", self._at(table)]
+        argv += ["--store", self._at("frames"), "--seed", str(seed), "--device", self.device, *row.probe]
+        argv += [] if row.trained else ["--random_encoder", "true"]
+        argv += ["--out", str(self.folder("probe", row.name, seed))]
+        return Job(self.job_name("probe", row.name, seed), argv, (self.job_name("pretrain", shape, seed), table))

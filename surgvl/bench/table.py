@@ -1,0 +1,227 @@
+"""The page of `surgvl bench recipes`: scores, differences with intervals, expected effects, and how all was made."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from surgvl import io
+from surgvl.bench.compare import VERDICTS, Difference, Tables, check, difference, scores
+from surgvl.bench.plan import BATCH, EFFECTS, PROBES, RANDOM, RARE_RANDOM, Plan, Row
+
+HEADS = {"phase": "phase accuracy", "verb": "verb mAP", "instrument": "instrument mAP", "target": "target mAP"}
+PHANTOM = "Phantom numbers: they say that the machinery works, and nothing about patients."
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a row took, and what was scored.
+
+    Attributes:
+        parameters: of the encoder.
+        clips_per_s: median rate of the pretraining; 0 where there was none.
+        device: of the pretraining.
+        packages: versions.
+        commit: of the checkout.
+        num_videos: videos scored.
+        num_clips: clips scored.
+        protocol: of the probes.
+        baselines: scores without looking, by probe and name.
+    """
+
+    parameters: int
+    clips_per_s: float
+    device: str
+    packages: Mapping[str, str]
+    commit: str
+    num_videos: int
+    num_clips: int
+    protocol: str
+    baselines: Mapping[str, Mapping[str, float]]
+
+
+def page(plan: Plan, tables: Tables, costs: Mapping[str, Cost], setting: str, failed: Mapping[str, str]) -> str:
+    """The whole page as Markdown.
+
+    Args:
+        plan: what was asked for.
+        tables: what was measured.
+        costs: what it took, by row.
+        setting: how the jobs ran, in words.
+        failed: jobs that are not done, and why.
+    """
+    rows = [row for row in plan.rows if row.name in tables]
+    parts = [
+        "# Pretraining recipes side by side\n",
+        f"{PHANTOM} Frozen probes on the test videos; all rows have the same encoder size, steps, batch and probes. "
+        f"Scores are means over training seeds {', '.join(map(str, plan.seeds))} with the smallest and the largest; "
+        "the rendered videos are the same for all seeds. Settings are those of the recipes and the readout's; none is "
+        "chosen here.\n",
+        "## Scores\n",
+        score_table(plan, rows, tables, costs),
+        "## Differences\n",
+        "Mean over seeds of the difference [95 % interval of a bootstrap over test videos, paired]; the seeds in which "
+        "it is above 0, of all. Intervals are not widened for the number of comparisons.\n",
+        difference_table(rows, tables),
+        "## Expected effects\n",
+        "Written down before the runs. `yes`: all intervals lie above 0; `no`: one has nothing above 0; `not clear`: "
+        "else.\n",
+        effect_table(tables),
+        "## How\n",
+        *_how(plan, costs, setting),
+        *(f"- failed: {name}: {why}" for name, why in failed.items()),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def score_table(plan: Plan, rows: Sequence[Row], tables: Tables, costs: Mapping[str, Cost]) -> str:
+    """Scores of each row, and what its encoder saw and took; below them what scores without looking."""
+    lines = []
+    for row in rows:
+        cells = [_spread(scores(tables, row.name, probe)) for probe in PROBES]
+        cost = costs[row.name]
+        rate = f"{cost.clips_per_s:,.0f}" if cost.clips_per_s else "–"
+        lines.append([row.name, *cells, _clips(plan, row), rate, f"{cost.parameters:,}"])
+    for where, skewed in (("", False), (", rare source", True)):
+        found = next((costs[row.name].baselines for row in rows if row.skewed == skewed), None)
+        for kind in ("constant", "random") if found else ():
+            names = ["majority" if kind == "constant" and probe == "phase" else kind for probe in PROBES]
+            values = [
+                (found or {}).get(probe, {}).get(name, math.nan) for probe, name in zip(PROBES, names, strict=True)
+            ]
+            lines.append([f"without looking, {kind}{where}", *map(_number, values), "–", "–", "–"])
+    return _table(["row", *(HEADS[probe] for probe in PROBES), "clips seen", "clips/s", "parameters"], lines)
+
+
+def difference_table(rows: Sequence[Row], tables: Tables) -> str:
+    """Every row against random weights, then the pairs of the expected effects."""
+    pairs = [(row.name, RARE_RANDOM if row.skewed else RANDOM) for row in rows if row.trained]
+    pairs += [pair for effect in EFFECTS for pair in effect.pairs if pair[1] != RANDOM]
+    known = {row.name for row in rows}
+    lines = [
+        [f"{row} − {other}", *(_span(difference(tables, row, other, probe)) for probe in PROBES)]
+        for row, other in dict.fromkeys(pairs)
+        if row in known and other in known
+    ]
+    return _table(["difference", *(HEADS[probe] for probe in PROBES)], lines)
+
+
+def effect_table(tables: Tables) -> str:
+    """Each expected effect with its verdict, and the comparisons that do not say yes."""
+    lines = []
+    for effect in EFFECTS:
+        verdict, found = check(tables, effect)
+        counts = {word: sum(each.verdict == word for each in found) for word in VERDICTS}
+        how = ", ".join(f"{word} {count}" for word, count in counts.items() if count)
+        rest = "; ".join(
+            f"{word}: " + ", ".join(_named(each, len(effect.pairs)) for each in found if each.verdict == word)
+            for word in ("no", "not clear")
+            if counts[word]
+        )
+        lines.append([effect.text, verdict, how, rest or "–"])
+    return _table(["expected", "found", "comparisons", "which"], lines)
+
+
+def raw(plan: Plan, tables: Tables, costs: Mapping[str, Cost], failed: Mapping[str, str]) -> dict[str, Any]:
+    """The same as JSON values."""
+    rows = {}
+    for row in plan.rows:
+        if row.name in tables:
+            random = RARE_RANDOM if row.skewed else RANDOM
+            rows[row.name] = {
+                "scores": {
+                    probe: dict(zip(map(str, tables[row.name]), scores(tables, row.name, probe), strict=False))
+                    for probe in PROBES
+                },
+                "over_random": {probe: _plain(difference(tables, row.name, random, probe)) for probe in PROBES},
+                "clips": _clips(plan, row),
+                "clips_per_s": costs[row.name].clips_per_s,
+                "parameters": costs[row.name].parameters,
+            }
+    effects = []
+    for effect in EFFECTS:
+        verdict, found = check(tables, effect)
+        effects.append({"expected": effect.text, "found": verdict, "differences": [_plain(each) for each in found]})
+    return {"note": PHANTOM, "command": io.command_line(), "rows": rows, "effects": effects, "failed": dict(failed)}
+
+
+def _how(plan: Plan, costs: Mapping[str, Cost], setting: str) -> list[str]:
+    lines = [f"- command: `{io.command_line()}`", f"- commit: {io.commit()}"]
+    lines += [f"- commit of the runs: {commit}" for commit in dict.fromkeys(cost.commit for cost in costs.values())]
+    train, val, test = plan.videos
+    lines.append(f"- videos: {train} for training, {val} for validation (not used), {test} for testing")
+    for cost in list(costs.values())[:1]:
+        versions = ", ".join(f"{name} {version}" for name, version in cost.packages.items())
+        lines += [f"- packages: {versions}"]
+    devices = " and ".join(dict.fromkeys(cost.device for cost in costs.values() if cost.clips_per_s))
+    lines.append(f"- device: {devices or plan.device}, {setting}; clips/s is a single job's rate beside the others")
+    lines += [f"- probes: {text}" for text in dict.fromkeys(cost.protocol for cost in costs.values())]
+    scored = dict.fromkeys(f"{cost.num_clips:,} clips of {cost.num_videos} videos" for cost in costs.values())
+    lines.append(f"- scored: {'; '.join(scored)}")
+    lines.append(
+        "- image_mae is trained on one frame where the others see a clip; its readout gets the tokens of the middle "
+        "frame of each tubelet, as many as those of the others, or those of all frames, and is told their order"
+    )
+    if shape := next((row.name for row in plan.rows if row.recipe and not row.images and not row.skewed), ""):
+        lines.append(
+            f"- random weights are those that {shape}'s encoder could have started from, position table included"
+        )
+    if any(row.skewed for row in plan.rows):
+        lines.append(
+            f"- frames alike, clusters alike: trained on {min(20, train)} videos of the first phantom and 1 of a "
+            "second one, which is rendered coarser; probed on the second, with all its training videos"
+        )
+    return lines
+
+
+def _clips(plan: Plan, row: Row) -> str:
+    if not row.trained:
+        return "0"
+    own = f"{plan.steps * BATCH:,}" + (" single frames" if row.images else "")
+    return f"{own} (+ {plan.steps * BATCH:,} single frames by its teacher)" if row.clips_of else own
+
+
+def _named(each: Difference, num_pairs: int) -> str:
+    return f"{each.row} ({each.probe})" if num_pairs > 1 else each.probe
+
+
+def _plain(each: Difference) -> dict[str, Any] | None:
+    if math.isnan(each.value):
+        return None
+    ends = [None if math.isnan(end) else end for end in (each.low, each.high)]
+    return {
+        "row": each.row,
+        "other": each.other,
+        "probe": each.probe,
+        "value": each.value,
+        "interval": ends,
+        "seeds_above_0": list(each.seeds),
+        "verdict": each.verdict,
+    }
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    mean = sum(values) / len(values)
+    return f"{mean:.3f}" if len(values) == 1 else f"{mean:.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def _span(each: Difference) -> str:
+    if math.isnan(each.value):
+        return "–"
+    interval = "one video" if math.isnan(each.low) else f"{each.low:+.3f}, {each.high:+.3f}"
+    return f"{each.value:+.3f} [{interval}] {each.seeds[0]}/{each.seeds[1]}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """An aligned Markdown table, text to the left."""
+    grid = [list(head), *map(list, rows)]
+    widths = [max(len(line[at]) for line in grid) for at in range(len(head))]
+    lines = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in grid]
+    lines.insert(1, " | ".join("-" * width for width in widths))
+    return "".join(f"| {line} |\n" for line in lines)

@@ -1,0 +1,223 @@
+"""Image models of others as towers of tokens: timm's, transformers', and EndoSSL's vision transformer.
+
+A tower turns normalised pixels into one summary and a grid of patches, and says which pixels it wants. What is read off
+them: the summary is the class token or what the model itself pools, patches are the tokens after the last norm, and
+register tokens are dropped. EndoSSL (Hirsch et al., MICCAI 2023; PyTorch weights by the authors of SurgVISTA, arXiv
+2506.02692) differs: its patches are taken before the last norm.
+Shapes: B images, S side in pixels, p patch side, h = w = S/p, D width.
+"""
+
+import inspect
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from surgvl.errors import CheckpointError, ConfigError
+from surgvl.io import read_json
+from surgvl.models.blocks import Stack
+from surgvl.models.video_vit import IMAGENET_MEAN, IMAGENET_STD
+from surgvl.models.weight_files import download, read_weights
+from surgvl.models.weight_layouts import pick, translate
+from surgvl.models.weights import exact_ratio, usual_heads
+
+RGB = tuple[float, float, float]
+HALF: RGB = (0.5, 0.5, 0.5)
+# Pixels as they are, in 0..255.
+RAW: tuple[RGB, RGB] = ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
+
+
+class ImageTower(nn.Module):
+    """Normalised pixels [B, 3, S, S] -> summary [B, D] and patches [B, h, w, D].
+
+    Args:
+        size_px: side S that it is given.
+        patch_px: side p of a patch.
+        dim: width D.
+        mean: channel means of the pixels in [0, 1].
+        std: channel deviations of the pixels in [0, 1].
+
+    Raises:
+        ConfigError: the patches do not divide the side.
+    """
+
+    def __init__(self, size_px: int, patch_px: int, dim: int, mean: RGB, std: RGB):
+        super().__init__()
+        if size_px % patch_px:
+            raise ConfigError(f"size_px={size_px} is not a multiple of the teacher's patches of {patch_px}: change it")
+        self.size_px, self.patch_px, self.dim, self.mean, self.std = size_px, patch_px, dim, mean, std
+        self.grid = (size_px // patch_px, size_px // patch_px)
+
+
+class TimmTower(ImageTower):
+    """A vision transformer of timm, such as DINOv2, DINOv3 or SigLIP.
+
+    Args:
+        name: timm's name of the model.
+        file: weights; None: timm's own, downloaded.
+        size_px: side S; None: the model's own.
+
+    Raises:
+        ConfigError: timm is missing, has no such model, or the model has no patches.
+        CheckpointError: the weights cannot be had or do not fit.
+    """
+
+    def __init__(self, name: str, file: str | None = None, size_px: int | None = None):
+        try:
+            import timm
+            from timm.data.config import resolve_model_data_config
+        except ImportError as error:
+            raise ConfigError(f"the teacher timm:{name} needs timm: pip install timm") from error
+        if not timm.is_model(name):
+            raise ConfigError(f"timm has no model {name!r}: choose one of timm.list_models('vit*')")
+        if file is not None and not Path(file).is_file():
+            raise CheckpointError(f"{file} is not there: give the weights of {name}, or none for timm's own")
+        overlay = None if file is None else {"file": file}
+        try:
+            inner: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, img_size=size_px)
+        except (OSError, RuntimeError, ValueError, TypeError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise CheckpointError(f"timm cannot make {name} of {file or 'its own weights'} ({first})") from error
+        if not hasattr(inner, "num_prefix_tokens"):
+            raise ConfigError(f"timm's {name} has no patch tokens: choose a vision transformer")
+        data = resolve_model_data_config(inner)  # type: ignore[no-untyped-call]
+        patch_px, own = inner.patch_embed.patch_size[0], inner.patch_embed.img_size
+        super().__init__(
+            size_px or (own or data["input_size"][1:])[0], patch_px, inner.num_features, data["mean"], data["std"]
+        )
+        inner.reset_classifier(0)
+        self.inner = inner
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """See `ImageTower`."""
+        tokens = self.inner.forward_features(pixels)
+        summary = self.inner.forward_head(tokens, pre_logits=True)
+        return summary, tokens[:, self.inner.num_prefix_tokens :].unflatten(1, self.grid)
+
+
+class TransformersTower(ImageTower):
+    """A vision transformer of transformers: DINOv2, with registers or not, DINOv3, SigLIP, CLIP's kin.
+
+    Mean, deviation and side come from the preprocessor's file; without one: one half for SigLIP, else ImageNet's.
+
+    Args:
+        name: folder or hub id.
+        size_px: side S; None: the preprocessor's, or the configuration's.
+
+    Raises:
+        ConfigError: the model has no patches.
+        CheckpointError: it cannot be read, or weights are missing.
+    """
+
+    def __init__(self, name: str, size_px: int | None = None):
+        from transformers import AutoModel
+
+        try:
+            whole, report = AutoModel.from_pretrained(name, output_loading_info=True)
+        except (OSError, ValueError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise CheckpointError(
+                f"the teacher hf:{name} cannot be read ({first}): give a folder or a hub id"
+            ) from error
+        if lost := sorted(report["missing_keys"]):
+            raise CheckpointError(f"hf:{name} lacks {len(lost)} weights {lost[:3]}: give a complete model")
+        inner = dict(whole.named_children()).get("vision_model", whole)
+        config = inner.config.to_dict()
+        if "patch_size" not in config or "image_size" not in config:
+            raise ConfigError(
+                f"hf:{name} is a {config['model_type']}, which has no patches: choose an image transformer"
+            )
+        found = _preprocessor(name)
+        frame = found.get("crop_size") or found.get("size") or {}
+        half = "siglip" in config["model_type"]
+        super().__init__(
+            size_px or frame.get("height") or config["image_size"],
+            config["patch_size"],
+            config["hidden_size"],
+            tuple(found.get("image_mean") or (HALF if half else IMAGENET_MEAN)),
+            tuple(found.get("image_std") or (HALF if half else IMAGENET_STD)),
+        )
+        self.inner = inner
+        # Some interpolate their positions unasked, some when told, and some have none.
+        told = "interpolate_pos_encoding" in inspect.signature(inner.forward).parameters
+        self.extra = {"interpolate_pos_encoding": True} if told and self.size_px != config["image_size"] else {}
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """See `ImageTower`; the summary is the model's own, or the mean of patches where it has none."""
+        out = self.inner(pixel_values=pixels, **self.extra)
+        patches = out.last_hidden_state[:, -math.prod(self.grid) :]
+        summary = patches.mean(1) if out.pooler_output is None else out.pooler_output
+        return summary, patches.unflatten(1, self.grid)
+
+
+def _preprocessor(name: str) -> dict[str, Any]:
+    """The preprocessor's file of a folder or hub id; empty where there is none."""
+    if Path(name).is_dir():
+        path = Path(name) / "preprocessor_config.json"
+        return dict(read_json(path)) if path.is_file() else {}
+    try:
+        return dict(read_json(download(f"{name}/preprocessor_config.json")))
+    except CheckpointError:
+        return {}
+
+
+class EndoSSLTower(ImageTower):
+    """EndoSSL's vision transformer as SurgVISTA's code runs it: the teacher of that method.
+
+    Positions are added before the class token is put in front, which has none; the norms inside blocks have PyTorch's
+    epsilon 1e-5; the last norm is never applied. Its pixels: SurgVISTA normalises them with ImageNet's moments; others
+    report that the original model wants 0..255 as they are. Neither is verified against the original.
+
+    Args:
+        file: weights with separate queries, keys and values, or joint ones.
+        size_px: side S; None: that of the stored positions. Another one interpolates them (bicubic; not in that code).
+        raw: leave pixels in 0..255 instead of normalising them.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is not of this kind.
+    """
+
+    def __init__(self, file: str, size_px: int | None = None, raw: bool = False):
+        found = translate(pick(read_weights(Path(file)), file), file)
+        table = found.image_parts.get("pos_embed")
+        if not found.image or table is None or "cls_token" not in found.image_parts:
+            raise CheckpointError(f"{file} is no image transformer with a class token and positions: give EndoSSL's")
+        dim, _, patch_px, _ = found.weights["embed.weight"].shape
+        side = math.isqrt(table.numel() // dim)
+        if table.shape != (1, side * side, dim):
+            raise CheckpointError(
+                f"{file} has positions of {tuple(table.shape)}: give those of a square of patches, without class token"
+            )
+        ratio, heads = exact_ratio(found.hidden(file), dim), usual_heads(found, file)
+        super().__init__(size_px or side * patch_px, patch_px, dim, *(RAW if raw else (IMAGENET_MEAN, IMAGENET_STD)))
+        self.embed = nn.Conv2d(3, dim, patch_px, stride=patch_px)
+        self.blocks = Stack(dim, found.depth, heads, ratio, found.qkv_bias, eps=1e-5)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, math.prod(self.grid), dim))
+        planes = table.float().reshape(1, side, side, dim).permute(0, 3, 1, 2)
+        if self.grid != (side, side):
+            planes = F.interpolate(planes, self.grid, mode="bicubic", align_corners=False)
+        stored = {
+            **found.weights,
+            "cls_token": found.image_parts["cls_token"],
+            "pos_embed": planes.flatten(2).transpose(1, 2),
+        }
+        wrong = [
+            name for name, value in self.state_dict().items() if name not in stored or stored[name].shape != value.shape
+        ]
+        extra = [name for name in stored if name not in self.state_dict() and not name.startswith("norm.")] + found.left
+        if wrong or extra:
+            raise CheckpointError(
+                f"{file} does not fit an image transformer: {len(wrong)} missing or of another shape {wrong[:3]}, "
+                f"{len(extra)} left over {extra[:3]}: give the whole checkpoint"
+            )
+        self.load_state_dict({name: stored[name] for name in self.state_dict()})
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """See `ImageTower`."""
+        x = self.embed(pixels).flatten(2).transpose(1, 2) + self.pos_embed
+        x = self.blocks(torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1))
+        return x[:, 0], x[:, 1:].unflatten(1, self.grid)

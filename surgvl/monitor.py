@@ -1,0 +1,53 @@
+"""Signs of a collapse of features, which the loss of a latent objective does not show.
+
+Shapes: N rows of features, D channels.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def feature_std(features: Tensor) -> Tensor:
+    """Spread of directions: the standard deviation of unit vectors by channel, times sqrt(D), mean over channels.
+
+    Near 1 where directions are spread evenly, 0 where all rows point the same way (SimSiam, arXiv 2011.10566).
+
+    Args:
+        features: [N, D], of any float type.
+
+    Returns:
+        float32 scalar.
+    """
+    unit = F.normalize(features.detach().float(), dim=-1)
+    out: Tensor = unit.std(0, correction=0).mean() * features.shape[-1] ** 0.5
+    return out
+
+
+def effective_rank(features: Tensor, max_rows: int = 2048) -> Tensor:
+    """Exponential of the entropy of the singular values, each over their sum (Roy and Vetterli, EUSIPCO 2007).
+
+    Between 1 (all rows on one line) and min(N, D). RankMe (arXiv 2210.02885) takes it for the quality of an encoder.
+
+    Args:
+        features: [N, D], of any float type; not centred.
+        max_rows: of more rows, about as many are taken at even distances, because the cost grows with their cube.
+
+    Returns:
+        float32 scalar; 0 where all features are 0, NaN where one is not finite.
+    """
+    rows = features.detach()[:: max(1, -(-len(features) // max_rows))].double()
+    good = rows.isfinite().all()
+    # The decomposition gives up on what is not finite, and the loss is what should tell of it.
+    rows = torch.where(good, rows, 0.0)
+    # Singular values by the smaller of the two products, which is cheaper than the decomposition itself.
+    product = rows.T @ rows if rows.shape[0] > rows.shape[1] else rows @ rows.T
+    singular = torch.linalg.eigvalsh(product).clamp(min=0).sqrt()
+    share = singular / singular.sum().clamp(min=1e-300)
+    entropy = torch.special.entr(share).sum()
+    return torch.where(good, entropy.exp() * (singular.sum() > 0), torch.nan).float()
+
+
+def mean_cosine(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean cosine between rows of [..., N, D] and [..., N, D], float32 scalar."""
+    return F.cosine_similarity(prediction.detach().float(), target.detach().float(), dim=-1).mean()

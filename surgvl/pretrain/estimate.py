@@ -1,0 +1,295 @@
+"""What a step of a recipe holds and costs, told before it is run: tokens, parameters, FLOPs, memory, hours.
+
+The recipe is run forward and back on tensors without memory (torch's `meta` device), so that ViT-g takes no more room
+than ViT-Ti. FLOPs are those of matrix products, by torch's own counter; attention counts as two products forward and
+four back, as in a fused kernel, which keeps queries, keys, values and result alone. What activation checkpointing
+computes again is counted again. Shapes: B clips, N tokens.
+"""
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from surgvl.models.blocks import Stack
+from surgvl.optimiser import build_optimiser
+from surgvl.pretrain.base import Recipe
+from surgvl.settings import Optim, Run, precision
+
+DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "16-mixed": torch.float16}
+GIB = 2.0**30
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What `estimate` found.
+
+    Args:
+        name: of the recipe.
+        batch: clips a step, over all devices.
+        devices: devices of all nodes together.
+        tokens: N, tokens of a clip.
+        visible: tokens of a clip that the encoder sees, for each of its passes in a step.
+        num_parameters: of the recipe, teachers included.
+        num_trained: of these, those with gradient.
+        flops: of a step, forward and backward, over all devices.
+        memory: bytes on a device, by what they are for.
+        num_clips: clips whose hours are told.
+        rate: FLOP/s of one device.
+        reached: share of the rate that a step reaches.
+    """
+
+    name: str
+    batch: int
+    devices: int
+    tokens: int
+    visible: tuple[int, ...]
+    num_parameters: int
+    num_trained: int
+    flops: float
+    memory: dict[str, float]
+    num_clips: int
+    rate: float
+    reached: float
+
+    @property
+    def hours(self) -> float:
+        """Hours for all clips on all devices."""
+        return self.flops / self.batch * self.num_clips / (self.rate * self.reached * self.devices) / 3600
+
+    def to_text(self) -> str:
+        """A few lines for people."""
+        seen = ", ".join(f"{num:,}" for num in self.visible)
+        parts = ", ".join(f"{name} {size / GIB:.2f}" for name, size in self.memory.items())
+        rows = {
+            "step": f"{self.batch:,} clips on {self.devices} device{'s' * (self.devices > 1)}",
+            "tokens a clip": f"{self.tokens:,}, of which the encoder sees {seen}",
+            "parameters": f"{self.num_parameters:,}, of which {self.num_trained:,} are trained",
+            "FLOPs a step": f"{self.flops:.3g} forward and backward, {self.flops / self.batch:.3g} a clip",
+            "memory a device": f"{sum(self.memory.values()) / GIB:.2f} GiB ({parts})",
+            f"{self.num_clips:,} clips": f"{self.hours:,.2f} hours at {self.reached:.0%} of {self.rate:.3g} FLOP/s",
+        }
+        wide = max(map(len, rows))
+        return "\n".join([f"{self.name}, estimated", *(f"  {name:{wide}}  {text}" for name, text in rows.items())])
+
+
+class _Attention(torch.autograd.Function):
+    """Attention on tensors without values: keeps what a fused kernel keeps, counts what it multiplies."""
+
+    @staticmethod
+    def forward(ctx: Any, counts: list[float], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        # Kernels write tokens in front of heads, so that what follows needs no copy.
+        B, heads, N, _ = q.shape
+        out = q.new_empty(B, N, heads, v.shape[-1]).transpose(1, 2)
+        ctx.save_for_backward(q, k, v, out)
+        ctx.counts, ctx.flops = counts, 2.0 * q[..., 0].numel() * k.shape[-2] * (q.shape[-1] + v.shape[-1])
+        counts.append(ctx.flops)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor, Tensor]:
+        q, k, v, _ = ctx.saved_tensors
+        ctx.counts.append(2 * ctx.flops)
+        return None, torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+
+
+class _Fused(TorchFunctionMode):
+    """Puts `_Attention` in the place of torch's, which has no fused kernel for tensors without values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: list[float] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            return _Attention.apply(self.counts, *args[:3])  # type: ignore[no-untyped-call]
+        return func(*args, **(kwargs or {}))
+
+
+def on_meta(recipe: Recipe) -> Recipe:
+    """A copy whose parameters and buffers have shapes and no values."""
+    held: dict[int, Any] = {id(b): torch.empty_like(b, device="meta") for b in recipe.buffers()}
+    for p in recipe.parameters():
+        held[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad)
+    # What deepcopy finds in its memory it does not copy.
+    return copy.deepcopy(recipe, held)
+
+
+def clips_on_meta(recipe: Recipe, num_clips: int) -> dict[str, Tensor]:
+    """A batch of clips without values, as augmentation leaves them."""
+    encoder = recipe.encoder
+    shape = (num_clips, 3, encoder.num_frames, encoder.size_px, encoder.size_px)
+    return {"video": torch.empty(shape, device="meta")}
+
+
+@dataclass
+class Step:
+    """What one pass forward and back showed.
+
+    Args:
+        flops: of both directions.
+        kept: bytes kept from the one for the other.
+        visible: tokens of a clip that each pass of the encoder sees.
+    """
+
+    flops: float
+    kept: float
+    visible: tuple[int, ...]
+
+
+def dry_step(recipe: Recipe, num_clips: int, mixed: bool = False) -> Step:
+    """Run B clips without values forward and back.
+
+    Args:
+        recipe: not changed.
+        num_clips: B.
+        mixed: what is kept has half precision, but for the inputs of layer norms, which autocast leaves in float32.
+    """
+    recipe = on_meta(recipe).train()
+    meter = _Meter(recipe, num_clips)
+    hooks = torch.autograd.graph.saved_tensors_hooks(meter.pack, lambda x: x)
+    with torch.random.fork_rng(devices=[]), meter.fused, meter.counter:
+        with hooks:
+            loss = recipe(clips_on_meta(recipe, num_clips))["loss"]
+        loss.backward()
+    return Step(meter.flops() + meter.again, meter.bytes(mixed), tuple(meter.visible))
+
+
+class _Meter:
+    """Watches a pass: its FLOPs, and the tensors that it keeps outside and inside checkpointed blocks.
+
+    Checkpointing is turned off, so that the inside is seen; what it would compute again is summed up in `again`.
+    """
+
+    def __init__(self, recipe: Recipe, num_clips: int):
+        self.num_clips = num_clips
+        self.fused, self.counter = _Fused(), FlopCounterMode(display=False)
+        self.again, self.inputs, self.before, self.block = 0.0, 0.0, 0.0, 0
+        self.visible: list[int] = []
+        # Storage -> a tensor in it, held so that no later storage takes its number, and the block that keeps it.
+        self.kept: dict[int, tuple[Tensor, int]] = {}
+        self.own = {p.untyped_storage()._cdata for p in recipe.parameters()}
+        self.norm_inputs: set[int] = set()
+        recipe.encoder.register_forward_hook(self.see)
+        for module in recipe.modules():
+            if isinstance(module, nn.LayerNorm):
+                module.register_forward_pre_hook(self.enter_norm)
+            if isinstance(module, Stack) and module.checkpoint:
+                module.checkpoint = False
+                for block in module:
+                    block.register_forward_pre_hook(self.enter)
+                    block.register_forward_hook(self.leave)
+
+    def flops(self) -> float:
+        return self.counter.get_total_flops() + sum(self.fused.counts)
+
+    def see(self, module: nn.Module, args: Any, out: Tensor) -> None:
+        self.visible.append(out.shape[:-1].numel() // self.num_clips)
+
+    def enter_norm(self, module: nn.Module, args: Any) -> None:
+        self.norm_inputs.add(args[0].untyped_storage()._cdata)
+
+    def enter(self, module: nn.Module, args: Any) -> None:
+        self.before, self.block = self.flops(), id(module)
+        if torch.is_grad_enabled():
+            self.inputs += args[0].numel() * args[0].element_size()
+
+    def leave(self, module: nn.Module, args: Any, out: Any) -> None:
+        self.block = 0
+        if torch.is_grad_enabled():
+            self.again += self.flops() - self.before
+
+    def pack(self, x: Tensor) -> Tensor:
+        storage = x.untyped_storage()._cdata
+        if storage not in self.own:
+            self.kept.setdefault(storage, (x, self.block))
+        return x
+
+    def bytes(self, mixed: bool) -> float:
+        """All that is kept outside checkpointed blocks, their inputs, and the inside of the largest of them."""
+        sums = {0: 0.0}
+        for storage, (x, block) in self.kept.items():
+            half = mixed and x.is_floating_point() and storage not in self.norm_inputs
+            sums[block] = sums.get(block, 0.0) + x.untyped_storage().nbytes() * (0.5 if half else 1.0)
+        outside = sums.pop(0)
+        return outside + (self.inputs + max(sums.values()) if sums else 0.0)
+
+
+def matmul_rate(dtype: torch.dtype = torch.float32, seconds: float = 0.2) -> float:
+    """FLOP/s of square matrix products on this machine's device, the best of some; takes about `seconds`."""
+    cuda = torch.cuda.is_available()
+    size = 8192 if cuda else 1024
+    a = torch.randn(size, size, device="cuda" if cuda else "cpu").to(dtype)
+    wait: Callable[[], None] = torch.cuda.synchronize if cuda else (lambda: None)
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end or best == float("inf"):
+        wait()
+        start = time.perf_counter()
+        a @ a
+        wait()
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * size**3 / best
+
+
+def estimate(
+    recipe: Recipe,
+    run: Run,
+    num_clips: int = 1_000_000,
+    optim: Optim = Optim(),  # noqa: B008 (frozen)
+    rate: float | None = None,
+    reached: float = 0.5,
+) -> Estimate:
+    """Tokens, parameters, FLOPs, memory and hours of a recipe; one draw of its masks stands for all.
+
+    Args:
+        recipe: not changed.
+        run: batch, devices, strategy and precision count.
+        num_clips: clips whose hours are told.
+        optim: the optimiser; Muon keeps one moment where AdamW keeps two.
+        rate: FLOP/s of one device; None: measured here by a short matrix product.
+        reached: share of the rate that a step is taken to reach; VideoMAE on a CPU core reached 0.58 (phantom scale, 32
+            clips a step) and 0.72 (ViT-S, 2 clips).
+    """
+    word = precision(run.precision)
+    mixed = word.endswith("-mixed")
+    width = {"bf16-true": 2, "64-true": 8}.get(word, 4)
+    devices = run.devices * run.nodes
+    part = run.batch // (devices * run.accumulate)
+    step = dry_step(recipe, part, mixed)
+    weights = sum(p.numel() for p in recipe.parameters())
+    groups = build_optimiser(recipe.named_parameters(), recipe.rates(), optim).param_groups
+    trained = sum(p.numel() for group in groups for p in group["params"])
+    moments = sum((1 if "momentum" in group else 2) * p.numel() for group in groups for p in group["params"])
+    shards = devices if run.strategy == "fsdp" else 1
+    encoder = recipe.encoder
+    # A clip is there as it came, uint8, and as augmentation leaves it, float32.
+    clip = 5 * 3 * encoder.num_frames * encoder.size_px**2
+    # Under autocast the matrices are kept once more in half precision.
+    kept = step.kept * (width / 4) + (2 * trained if mixed else 0)
+    return Estimate(
+        name=recipe.name,
+        batch=run.batch,
+        devices=devices,
+        tokens=encoder.num_tokens,
+        visible=step.visible,
+        num_parameters=weights,
+        num_trained=trained,
+        flops=step.flops * devices * run.accumulate,
+        memory={
+            "weights": width * weights / shards,
+            "gradients": width * trained / shards,
+            "optimiser": width * moments / shards,
+            "activations": kept,
+            "clips": float(clip * part),
+        },
+        num_clips=num_clips,
+        rate=matmul_rate(DTYPES.get(word, torch.bfloat16)) if rate is None else rate,
+        reached=reached,
+    )

@@ -1,0 +1,169 @@
+"""UniSurg, later named SurgMotion (arXiv 2602.05638): V-JEPA 2 with three more terms for surgical motion.
+
+What is known of the pretraining comes from secondary sources, its code is not public. Told there: tubes hidden at 0.75
+to 0.95, motion-guided term on the K = 3 tubes that move most (gamma = 2), affinity term (weight 0.1, tau = 0.1),
+variance hinge (weight 0.3), average 0.99925, two stages of 16 and 64 frames. Inferred here: the plain prediction term
+is kept beside the motion term (three tubes alone would leave the rest untaught), distances are means over channels and
+slots, so that terms compare, the hinge stands at 1 (targets are layer-normed), neighbours are the four patches around.
+Unknown and left as arguments: rate, decay, initialisation.
+Shapes: B clips, N tokens, K kept, M hidden, D width, S tubes (places of a frame) hidden, T' slots.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from surgvl.models.video_vit import VideoViT
+from surgvl.pretrain.base import gather
+from surgvl.pretrain.masks import drawn, tube
+from surgvl.pretrain.motion import motion
+from surgvl.pretrain.vjepa import VJEPA, latent_loss
+
+
+def motion_loss(prediction: Tensor, target: Tensor, scores: Tensor, top: int, gamma: float) -> Tensor:
+    """Prediction error on the tubes that move most, each weighted by one plus its share of the motion.
+
+    Args:
+        prediction: [B, T', S, D].
+        target: [B, T', S, D].
+        scores: [B, S], motion of the hidden tubes.
+        top: number of tubes; all where fewer are hidden.
+        gamma: sharpness of the shares, softmax(gamma * score) over the chosen tubes.
+
+    Returns:
+        Scalar: sum over the chosen tubes of (1 + share) * mean absolute error, over their number, mean over clips.
+    """
+    best, chosen = scores.topk(min(top, scores.shape[1]), 1)
+    weights = 1 + (gamma * best).softmax(1)
+    errors = (prediction - target).abs().mean((1, 3)).gather(1, chosen)
+    return (weights * errors).mean()
+
+
+def _rows(prediction: Tensor, target: Tensor, rows: Tensor, target_rows: Tensor, tau: float) -> Tensor:
+    """Sum over rows of KL(target affinities || predicted ones); all unit vectors, [B, C, D] against [B, M, D]."""
+    expected = (target_rows @ target.transpose(1, 2) / tau).log_softmax(-1)
+    found = (rows @ prediction.transpose(1, 2) / tau).log_softmax(-1)
+    return F.kl_div(found, expected, log_target=True, reduction="sum")
+
+
+def affinity_loss(prediction: Tensor, target: Tensor, tau: float = 0.1, chunk: int = 512) -> Tensor:
+    """KL divergence of cosine affinities among hidden tokens, from the targets' to the predictions', mean over rows.
+
+    Only `chunk` rows of the M x M affinities exist at a time, on the way back too, so memory grows with M and not with
+    its square.
+
+    Args:
+        prediction: [B, M, D].
+        target: [B, M, D].
+        tau: temperature of the softmax over tokens.
+        chunk: rows at a time.
+    """
+    prediction, target = F.normalize(prediction, dim=-1), F.normalize(target, dim=-1)
+    total = prediction.new_zeros(())
+    for at in range(0, prediction.shape[1], chunk):
+        part = slice(at, at + chunk)
+        args = (prediction, target, prediction[:, part], target[:, part], tau)
+        total = total + (checkpoint(_rows, *args, use_reentrant=False) if prediction.requires_grad else _rows(*args))
+    return total / (prediction.shape[0] * prediction.shape[1])
+
+
+def variance_loss(prediction: Tensor, floor: float = 1.0) -> Tensor:
+    """Mean over channels of what the deviation over all tokens [B, M, D] lacks to `floor` (as in VICReg and V-JEPA)."""
+    std = (prediction.flatten(0, -2).var(0) + 1e-4).sqrt()
+    return F.relu(floor - std).mean()
+
+
+class UniSurg(VJEPA):
+    """Latent prediction guided by motion. Arguments of the predictor and the average are those of `VJEPA`.
+
+    Args:
+        encoder: the encoder to train.
+        ratio_min: least hidden share of the patches; drawn anew at each step.
+        ratio_max: largest hidden share.
+        latent_weight: of the plain prediction term over all hidden tokens.
+        motion_weight: of the motion-guided term.
+        affinity_weight: of the affinity term.
+        variance_weight: of the variance hinge.
+        top_tubes: K, tubes of the motion term.
+        gamma: sharpness of their weights.
+        motion_score: pixels or flow; see `motion`.
+        tau: temperature of the affinities.
+        affinity_chunk: rows of the affinities at a time.
+        std_floor: where the hinge stands.
+        predictor_dim: width of the predictor.
+        predictor_depth: its blocks.
+        predictor_heads: its attention heads.
+        momentum: of the average at the start.
+        final_momentum: of the average at the end.
+    """
+
+    name = "unisurg"
+
+    def __init__(
+        self,
+        encoder: VideoViT,
+        ratio_min: float = 0.75,
+        ratio_max: float = 0.95,
+        latent_weight: float = 1.0,
+        motion_weight: float = 1.0,
+        affinity_weight: float = 0.1,
+        variance_weight: float = 0.3,
+        top_tubes: int = 3,
+        gamma: float = 2.0,
+        motion_score: str = "pixels",
+        tau: float = 0.1,
+        affinity_chunk: int = 512,
+        std_floor: float = 1.0,
+        predictor_dim: int = 384,
+        predictor_depth: int = 12,
+        predictor_heads: int = 12,
+        momentum: float = 0.99925,
+        final_momentum: float = 0.99925,
+    ):
+        super().__init__(
+            encoder,
+            predictor_dim=predictor_dim,
+            predictor_depth=predictor_depth,
+            predictor_heads=predictor_heads,
+            momentum=momentum,
+            final_momentum=final_momentum,
+        )
+        self.ratios = (ratio_min, ratio_max)
+        self.weights = {
+            "latent": latent_weight,
+            "motion": motion_weight,
+            "affinity": affinity_weight,
+            "variance": variance_weight,
+        }
+        self.top_tubes, self.gamma, self.motion_score = top_tubes, gamma, motion_score
+        self.tau, self.affinity_chunk, self.std_floor = tau, affinity_chunk, std_floor
+
+    def masks(self, num_clips: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+        """One tube mask, its ratio drawn for the step."""
+        return [tube(num_clips, self.encoder.grid, drawn(self.ratios), device)]
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Losses of a batch with `video` [B, 3, T, H, W]; a term of weight 0 is not computed."""
+        video = batch["video"]
+        keep, hide = self.masks(video.shape[0], video.device)[0]
+        target = gather(self.targets(video), hide)
+        prediction = self.predict(video, keep, hide)
+        losses: dict[str, Tensor] = {}
+        if self.weights["latent"]:
+            losses["latent"] = latent_loss(prediction, target)
+        if self.weights["motion"]:
+            slots, space = self.encoder.grid[0], self.encoder.grid[1] * self.encoder.grid[2]
+            shape = (len(video), slots, -1, self.encoder.dim)
+            tubes = hide[:, : hide.shape[1] // slots]
+            scores = motion(video, self.encoder.patch_px, self.motion_score).flatten(1).gather(1, tubes % space)
+            apart = (prediction.view(shape), target.view(shape))
+            losses["motion"] = motion_loss(*apart, scores, self.top_tubes, self.gamma)
+        if self.weights["affinity"]:
+            losses["affinity"] = affinity_loss(prediction, target, self.tau, self.affinity_chunk)
+        if self.weights["variance"]:
+            losses["variance"] = variance_loss(prediction, self.std_floor)
+        total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+        return {"loss": total, **losses}

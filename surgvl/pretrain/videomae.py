@@ -1,0 +1,88 @@
+"""VideoMAE (arXiv 2203.12602): a small decoder rebuilds the pixels of hidden tubes from the few that are seen.
+
+Tube masking 0.9, encoder on visible tokens only, mean squared error on pixels normalised for each tubelet and channel,
+on hidden tokens only. With `decoder_ratio` the decoder rebuilds only a running cell of them, as in VideoMAE V2 (arXiv
+2303.16727). With an encoder of one frame and a tubelet of one this is the image MAE (arXiv 2111.06377).
+Shapes: B clips, N tokens, K kept, M hidden, P = t*p*p pixels of a tubelet and channel.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from surgvl.models.video_vit import VideoViT
+from surgvl.pretrain.base import Recipe, gather
+from surgvl.pretrain.decoder import Decoder
+from surgvl.pretrain.masks import running_cell, send, trimmed, tube
+
+
+def normalised_pixels(patches: Tensor, pixels: int) -> Tensor:
+    """Targets of VideoMAE: flat tubelets [B, M, 3*P] -> the same, zero mean and unit deviation for each channel.
+
+    Args:
+        patches: flat tubelets, channels first.
+        pixels: P, pixels of a tubelet and channel.
+    """
+    B, M, _ = patches.shape
+    channels = patches.view(B, M, 3, pixels)
+    mean = channels.mean(-1, keepdim=True)
+    std = channels.var(-1, unbiased=True, keepdim=True).sqrt()
+    out: Tensor = (channels - mean) / (std + 1e-6)
+    return out.flatten(2)
+
+
+class VideoMAE(Recipe):
+    """Masked autoencoding of video.
+
+    Args:
+        encoder: the encoder to train.
+        mask_ratio: hidden share of the patches.
+        decoder_dim: width of the decoder.
+        decoder_depth: blocks.
+        decoder_heads: attention heads.
+        decoder_ratio: share of the tokens that the decoder rebuilds, a multiple of a quarter; 1: all hidden ones.
+    """
+
+    name = "videomae"
+
+    def __init__(
+        self,
+        encoder: VideoViT,
+        mask_ratio: float = 0.9,
+        decoder_dim: int = 384,
+        decoder_depth: int = 4,
+        decoder_heads: int = 6,
+        decoder_ratio: float = 1.0,
+    ):
+        super().__init__(encoder)
+        self.mask_ratio, self.decoder_ratio = mask_ratio, decoder_ratio
+        position = "sinusoid" if encoder.position_kind == "rope" else encoder.position_kind
+        self.decoder = Decoder(encoder, encoder.patch_dim, decoder_dim, decoder_depth, decoder_heads, position)
+
+    def masks(self, num_clips: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """What the encoder sees and what the decoder rebuilds: int64 [B, K] and [B, M]."""
+        grid = self.encoder.grid
+        keep, hide = tube(num_clips, grid, self.mask_ratio)
+        if self.decoder_ratio < 1:
+            hidden = torch.zeros(num_clips, self.encoder.num_tokens, dtype=torch.bool).scatter_(1, hide, True)
+            hide = trimmed(hidden & running_cell(num_clips, grid, self.decoder_ratio))
+        return send(keep, device), send(hide, device)
+
+    def target(self, video: Tensor, hide: Tensor) -> Tensor:
+        """Normalised pixels of hidden tokens [B, M, 3*P]."""
+        with torch.no_grad():
+            hidden = gather(self.encoder.patches(self.encoder.normalise(video)), hide)
+            return normalised_pixels(hidden, self.encoder.patch_dim // 3)
+
+    def predict(self, video: Tensor, keep: Tensor, hide: Tensor) -> Tensor:
+        """Predicted pixels of hidden tokens [B, M, 3*P] from the kept ones."""
+        out: Tensor = self.decoder(self.encoder(video, keep), keep, hide)
+        return out
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Loss of a batch with `video` [B, 3, T, H, W]."""
+        video = batch["video"]
+        keep, hide = self.masks(video.shape[0], video.device)
+        return {"loss": F.mse_loss(self.predict(video, keep, hide), self.target(video, hide))}

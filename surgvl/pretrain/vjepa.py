@@ -1,0 +1,126 @@
+"""V-JEPA (arXiv 2404.08471) and V-JEPA 2 (arXiv 2506.09985): predict features of what is hidden from what is seen.
+
+The encoder sees the context alone; a predictor says what an exponential average of the encoder, which sees the whole
+clip, has at the hidden places. Targets are layer-normed; the loss is the mean absolute error. Two masks a clip, many
+small blocks and two large ones, are predicted in the same step. Weights start as in VideoMAE, not as released
+(truncated normal, scaled by depth). With a clip of one frame this is I-JEPA (arXiv 2301.08243) with V-JEPA's masks.
+Shapes: B clips, N tokens, K kept, M hidden, D width.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from surgvl.ema import Average
+from surgvl.models.predictor import Predictor
+from surgvl.models.video_vit import VideoViT
+from surgvl.monitor import effective_rank, feature_std, mean_cosine
+from surgvl.pretrain.base import Recipe, gather
+from surgvl.pretrain.masks import multi_block
+
+
+def latent_loss(prediction: Tensor, target: Tensor, power: float = 1.0) -> Tensor:
+    """Mean of |prediction - target|^power / power over [B, M, D]: V-JEPA's, with its power of 1."""
+    return (prediction - target).abs().pow(power).mean() / power
+
+
+class VJEPA(Recipe):
+    """Latent prediction of hidden blocks.
+
+    Args:
+        encoder: the encoder to train.
+        short_blocks: number of small blocks a clip.
+        short_scale: area of a small block over that of a frame.
+        long_blocks: number of large blocks a clip.
+        long_scale: area of a large block over that of a frame.
+        aspect_min: least height over width of a block.
+        aspect_max: largest height over width of a block.
+        trim: random, or prefix as released; see `masks.multi_block`.
+        predictor_dim: width of the predictor.
+        predictor_depth: its blocks.
+        predictor_heads: its attention heads.
+        momentum: of the average at the start; V-JEPA 2 keeps 0.99925.
+        final_momentum: of the average at the end; V-JEPA 1 goes from 0.998 to 1.
+    """
+
+    name = "vjepa"
+
+    def __init__(
+        self,
+        encoder: VideoViT,
+        short_blocks: int = 8,
+        short_scale: float = 0.15,
+        long_blocks: int = 2,
+        long_scale: float = 0.7,
+        aspect_min: float = 0.75,
+        aspect_max: float = 1.5,
+        trim: str = "random",
+        predictor_dim: int = 384,
+        predictor_depth: int = 12,
+        predictor_heads: int = 12,
+        momentum: float = 0.99925,
+        final_momentum: float = 0.99925,
+    ):
+        super().__init__(encoder)
+        self.blocks = [(short_blocks, short_scale), (long_blocks, long_scale)]
+        self.aspect, self.trim = (aspect_min, aspect_max), trim
+        self.momentum, self.final_momentum = momentum, final_momentum
+        self.average = Average(encoder)
+        self.predictor = Predictor(
+            encoder.dim,
+            encoder.grid,
+            encoder.position_kind,
+            predictor_dim,
+            predictor_depth,
+            predictor_heads,
+            num_mask_tokens=len(self.blocks),
+        )
+
+    def masks(self, num_clips: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+        """For each kind of mask: kept int64 [B, K] and hidden int64 [B, M]."""
+        grid = self.encoder.grid
+        return [
+            multi_block(num_clips, grid, number, scale, self.aspect, trim=self.trim, device=device)
+            for number, scale in self.blocks
+        ]
+
+    def targets(self, video: Tensor) -> Tensor:
+        """Layer-normed features of the average over whole clips, [B, N, D], without gradient."""
+        with torch.no_grad():
+            features = self.average(video)
+            return F.layer_norm(features.float(), features.shape[-1:])
+
+    def predict(self, video: Tensor, keep: Tensor, hide: Tensor, kind: int = 0) -> Tensor:
+        """Predicted features at hidden places, float32 [B, M, D]."""
+        out: Tensor = self.predictor(self.encoder(video, keep), keep, hide, kind)
+        return out.float()
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Loss of a batch with `video` [B, 3, T, H, W]."""
+        video = batch["video"]
+        target = self.targets(video)
+        losses = [
+            latent_loss(self.predict(video, keep, hide, kind), gather(target, hide))
+            for kind, (keep, hide) in enumerate(self.masks(video.shape[0], video.device))
+        ]
+        return {"loss": torch.stack(losses).mean()}
+
+    def after_step(self, progress: float) -> None:
+        """Move the average towards the encoder."""
+        momentum = self.momentum + (self.final_momentum - self.momentum) * progress
+        self.average.update(self.encoder, momentum)
+
+    def monitor(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Signs of a collapse: spread and effective rank of the targets, and how well they are predicted."""
+        video = batch["video"]
+        target = self.targets(video)
+        keep, hide = self.masks(video.shape[0], video.device)[0]
+        hidden = gather(target, hide)
+        rows = hidden.flatten(0, 1)
+        return {
+            "feature_std": feature_std(rows),
+            "effective_rank": effective_rank(rows),
+            "target_cosine": mean_cosine(self.predict(video, keep, hide), hidden),
+        }

@@ -1,0 +1,84 @@
+"""Tokens of clips from a frozen encoder, computed once and kept in a memory-mapped file of float16.
+
+An encoder that sees fewer frames than a clip has, such as an image encoder, is applied to one group of frames after
+the other, and the tokens of all groups are kept (V-JEPA's protocol for image models, arXiv 2404.08471). Such tokens do
+not know their time: a sinusoid of the group's number is added, so that motion can be read out of them.
+
+Shapes: N clips, B of them in a batch, T frames, S pixels, G groups of n frames, K = G * tokens of a group, D width.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from surgvl.errors import CheckpointError, ConfigError
+from surgvl.models.position import sinusoid
+from surgvl.models.video_vit import VideoViT
+from surgvl.settings import precision
+
+
+def num_groups(encoder: VideoViT, clip_frames: int) -> int:
+    """How often the encoder is applied to a clip of T frames.
+
+    Raises:
+        ConfigError: T is no multiple of the encoder's frames.
+    """
+    if clip_frames < 1 or clip_frames % encoder.num_frames:
+        raise ConfigError(
+            f"--clip_frames {clip_frames} is not a multiple of the {encoder.num_frames} frames that the encoder sees: "
+            f"give {encoder.num_frames} or a multiple of it"
+        )
+    return clip_frames // encoder.num_frames
+
+
+def encode(
+    encoder: VideoViT,
+    clips: Iterable[NDArray[np.uint8]],
+    num_clips: int,
+    clip_frames: int,
+    file: Path,
+    average: bool = False,
+) -> NDArray[np.float16]:
+    """Encode clips without gradients.
+
+    Args:
+        encoder: frozen encoder, on its device; bfloat16 where the hardware multiplies it.
+        clips: batches uint8 [B, T, S, S, 3], N clips in all.
+        num_clips: N.
+        clip_frames: T.
+        file: where the tokens lie; memory does not grow with N.
+        average: keep the mean of each clip's tokens only, K = 1.
+
+    Returns:
+        Memory-mapped float16 [N, K, D].
+
+    Raises:
+        ConfigError: T is no multiple of the encoder's frames.
+        CheckpointError: a token is not finite in float16.
+    """
+    groups = num_groups(encoder, clip_frames)
+    length = 1 if average else groups * encoder.num_tokens
+    device = next(encoder.parameters()).device
+    fast = torch.autocast(device.type, torch.bfloat16, enabled=precision("auto") == "bf16-mixed")
+    tokens = np.memmap(file, np.float16, "w+", shape=(num_clips, length, encoder.dim))
+    when = sinusoid(groups, encoder.dim).repeat_interleave(encoder.num_tokens, 0).to(device)
+    at = 0
+    encoder.eval()
+    with torch.inference_mode(), fast:
+        for batch in clips:
+            B, _, S, _, _ = batch.shape
+            video = torch.from_numpy(batch).to(device).view(B * groups, encoder.num_frames, S, S, 3)
+            found = encoder(video.permute(0, 4, 1, 2, 3)).float().reshape(B, groups * encoder.num_tokens, encoder.dim)
+            found = found + when if groups > 1 else found
+            kept = (found.mean(1, keepdim=True) if average else found).half()
+            if not bool(kept.isfinite().all()):
+                raise CheckpointError(
+                    "the encoder gives tokens that are not finite: give one whose training did not fail"
+                )
+            tokens[at : at + B] = kept.cpu().numpy()
+            at += B
+    assert at == num_clips
+    return tokens

@@ -1,0 +1,111 @@
+"""Where the numbers of a run go besides metrics.jsonl; packages that are not installed are played by small ones."""
+
+import csv
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surgvl.errors import ConfigError
+from surgvl.loggers import LOGS, Pace, check_logger
+from surgvl.settings import LOGGERS
+
+ROWS = [{"step": 0, "loss": 1.5, "lr": 0.1}, {"step": 5, "loss": 1.25, "lr": 0.2}]
+
+
+def lines(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_every_choice_has_a_log() -> None:
+    assert tuple(LOGS) == LOGGERS
+
+
+def test_a_table_grows_by_rows_and_by_columns(tmp_path: Path) -> None:
+    for step, rows in ((0, ROWS), (10, [{"step": 10, "loss": 1.0, "lr": 0.3, "rank": 7.5}, {"step": 15, "loss": 0.5}])):
+        log = LOGS["csv"](tmp_path, step)
+        for row in rows:
+            log.write(row)
+        log.close()
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["step"] for row in table] == ["0", "5", "10", "15"]
+    assert [row["loss"] for row in table] == ["1.5", "1.25", "1.0", "0.5"]
+    assert [row["rank"] for row in table] == ["", "", "7.5", ""]
+    assert len(lines(tmp_path)) == 4
+
+
+class Package(types.ModuleType):
+    """Stands for TensorBoard's writer and for wandb; keeps what it was told."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.told: list[Any] = []
+
+    def SummaryWriter(self, folder: str, purge_step: int | None) -> "Package":  # noqa: N802 (TensorBoard's name)
+        self.told.append((Path(folder).name, purge_step))
+        return self
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.told.append((name, value, step))
+
+    def init(self, **given: Any) -> "Package":
+        self.told.append(given)
+        return self
+
+    def log(self, row: dict[str, float], step: int) -> None:
+        self.told.append((row, step))
+
+    def close(self) -> None:
+        self.told.append("closed")
+
+    finish = close
+
+
+def test_tensorboard_gets_scalars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = Package("torch.utils.tensorboard")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", package)
+    check_logger("tensorboard")
+    log = LOGS["tensorboard"](tmp_path, 5)
+    log.write(ROWS[1])
+    log.close()
+    assert package.told == [("tensorboard", 5), ("loss", 1.25, 5), ("lr", 0.2, 5), "closed"]
+    assert lines(tmp_path) == ROWS[1:]
+
+
+def test_wandb_goes_on_in_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = Package("wandb")
+    monkeypatch.setitem(sys.modules, "wandb", package)
+    check_logger("wandb")
+    for step in (0, 5):
+        log = LOGS["wandb"](tmp_path / "mine", step)
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        log.write(ROWS[1])
+        log.close()
+    first, row, closed, again, *_ = package.told
+    assert first == again
+    assert (first["project"], first["name"], first["resume"]) == ("surgvl", "mine", "allow")
+    assert row == ({"loss": 1.25, "lr": 0.2}, 5)
+    assert closed == "closed"
+
+
+@pytest.mark.parametrize(("kind", "module"), [("tensorboard", "torch.utils.tensorboard"), ("wandb", "wandb")])
+def test_a_missing_package_is_one_line(kind: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=rf"--run.logger {kind} needs {kind}.*surgvl\[{kind}\]'"):
+        check_logger(kind)
+    check_logger("csv")
+    check_logger("none")
+
+
+def test_pace_tells_work_from_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 3.0, 4.0, 7.0, 8.0])
+    monkeypatch.setattr("surgvl.loggers.time.perf_counter", lambda: next(clock))
+    pace = Pace()  # starts at 0
+    pace.begin_part()  # waited 3
+    pace.end_part()  # at 4
+    pace.begin_part()  # waited 3 more
+    assert pace.read(4, 10) == {"clips_per_s": 5.0, "wait": 0.75}

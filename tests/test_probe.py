@@ -1,0 +1,245 @@
+"""Frozen probes: the readout is V-JEPA's, made-up tokens score as they must, and the command measures what it says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+from torch import nn
+
+import surgvl.probe
+from surgvl.errors import CheckpointError, ConfigError, DataError
+from surgvl.models.pool import AttentivePool
+from surgvl.models.video_vit import VideoViT
+from surgvl.plugins import discover
+from surgvl.probe.attentive import Attentive, FoldedPool
+from surgvl.probe.base import Readout
+from surgvl.probe.fit import batches, loss_of, predict, train
+from surgvl.probe.labels import PARTS, Truth, truth_of
+from surgvl.probe.linear import Linear
+from surgvl.probe.material import centres
+from surgvl.probe.score import Asked, score
+from surgvl.probe.tokens import encode, num_groups
+from surgvl.results import Result
+
+CLASSES = {"phase": 7, **{part: len(names) for part, names in PARTS.items()}}
+
+
+def small(num_frames: int, tubelet: int) -> VideoViT:
+    """An untrained encoder, frozen."""
+    torch.manual_seed(0)
+    model = VideoViT(size_px=16, num_frames=num_frames, patch_px=8, tubelet=tubelet, dim=32, depth=1, heads=2)
+    return model.eval().requires_grad_(False)
+
+
+def seconds(num_clips: int) -> NDArray[np.float64]:
+    return np.arange(0.5, num_clips, dtype=np.float64)
+
+
+# ---- readouts
+
+
+def test_a_new_file_is_a_new_readout() -> None:
+    found = discover(surgvl.probe, Readout)
+    assert set(found) >= {"attentive", "linear"}
+    assert all(kind.__module__ == f"surgvl.probe.{name}" for name, kind in found.items())
+
+
+def test_the_folded_pool_is_the_pool() -> None:
+    torch.manual_seed(0)
+    whole, folded = AttentivePool(24, 3), FoldedPool(24, 3)
+    for module in whole.modules():
+        if isinstance(module, nn.Linear | nn.LayerNorm):
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+    folded.load_state_dict(whole.state_dict())
+    tokens = torch.randn(5, 7, 24) * 3 + 1
+    torch.testing.assert_close(folded(tokens), whole(tokens), rtol=1e-4, atol=1e-4)
+    for pool in (whole, folded):
+        pool(tokens).square().sum().backward()
+    for (name, mine), theirs in zip(folded.named_parameters(), whole.parameters(), strict=True):
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        scale = float(theirs.grad.abs().max())
+        torch.testing.assert_close(mine.grad / scale, theirs.grad / scale, rtol=0, atol=1e-4, msg=name)
+
+
+def material(num_clips: int, seed: int) -> tuple[Truth, NDArray[np.int64]]:
+    """Random labels of eight videos: a phase, and none to three of each part."""
+    rng = np.random.default_rng(seed)
+    truth: Truth = {"phase": rng.integers(0, 7, num_clips)}
+    for part, names in PARTS.items():
+        truth[part] = (rng.random((num_clips, len(names))) < 0.15).astype(np.int64)
+    return truth, np.arange(num_clips) * 8 // num_clips
+
+
+def tokens_of(truth: Truth, dim: int = 48) -> NDArray[np.float16]:
+    """Three tokens a clip whose sum holds every label in a direction of its own."""
+    directions = np.linalg.qr(np.random.default_rng(0).normal(size=(dim, dim)))[0]
+    hot = np.concatenate([np.eye(7)[truth["phase"]], *(truth[part] for part in PARTS)], axis=1)
+    signal = 4 * hot @ directions[: hot.shape[1]]
+    return np.stack([signal, np.zeros_like(signal), 0 * signal], axis=1).astype(np.float16)
+
+
+def scored(
+    kind: type[Readout], learn: NDArray[np.float16], exam: NDArray[np.float16], steps: int
+) -> dict[tuple[str, str], Result]:
+    """Train on one set of labels and score another."""
+    torch.manual_seed(0)
+    readout = kind(learn.shape[2], CLASSES)
+    train(readout, learn, material(len(learn), 1)[0], steps, 64, 1e-2, 0.0, 0)
+    truth, videos = material(len(exam), 2)
+    asked = Asked([f"v{video}" for video in videos], seconds(len(exam)), truth, list("abcdefg"), 0, "made up", 1.0, 0)
+    return {(result.task, result.metric): result for result in score(asked, predict(readout, exam))[0]}
+
+
+@pytest.mark.parametrize(("kind", "steps"), [(Linear, 300), (Attentive, 150)])
+def test_label_made_tokens_score_one_and_random_ones_chance(kind: type[Readout], steps: int) -> None:
+    learn, exam = tokens_of(material(640, 1)[0]), tokens_of(material(320, 2)[0])
+    for result in scored(kind, learn, exam, steps).values():
+        assert result.value > 0.999, result
+        assert result.num_videos == 8
+        assert result.num_clips == 320
+    noise = np.random.default_rng(0).normal(size=(960, 3, 48)).astype(np.float16)
+    for result in scored(kind, noise[:640], noise[640:], 60).values():
+        assert abs(result.value - result.baselines["random"]) < 0.08, result
+
+
+def test_training_is_a_function_of_the_seed() -> None:
+    truth, tokens = material(96, 1)[0], tokens_of(material(96, 1)[0])
+
+    def weights(seed: int) -> list[float]:
+        torch.manual_seed(0)
+        readout = Attentive(48, CLASSES)
+        return train(readout, tokens, truth, 4, 16, 1e-2, 0.05, seed)
+
+    assert weights(0) == weights(0)
+    assert weights(0) != weights(1)
+    # Every clip once before any comes again, whether or not the batch divides the clips.
+    assert np.bincount(np.concatenate(list(batches(10, 5, 4, 0)))).tolist() == [2] * 10
+    assert np.bincount(np.concatenate(list(batches(10, 2, 4, 0)))).max() == 1
+    with pytest.raises(ConfigError, match="--lr 0"):
+        train(Linear(48, CLASSES), tokens, truth, 4, 16, 0.0, 0.05, 0)
+    with pytest.raises(DataError, match="loss is nan"):
+        train(Linear(48, CLASSES), np.full_like(tokens, np.nan), truth, 4, 16, 1e-3, 0.05, 0)
+
+
+def test_the_loss_leaves_out_what_is_not_known() -> None:
+    rng = np.random.default_rng(0)
+    phase, verb = rng.normal(size=(4, 3)), rng.normal(size=(4, 2))
+    answer, many = np.array([2, -1, 0, -1]), np.array([[1, 0], [0, 1], [-1, -1], [1, 1]])
+    # By hand: -log softmax of the right class; log(1 + exp(-z)) where asked, log(1 + exp(z)) where not.
+    own = [np.log(np.exp(phase[row]).sum()) - phase[row, answer[row]] for row in (0, 2)]
+    each = [np.log1p(np.exp(np.where(many[row] == 1, -1, 1) * verb[row])) for row in (0, 1, 3)]
+    found = loss_of(
+        {"phase": torch.from_numpy(phase), "verb": torch.from_numpy(verb)},
+        {"phase": torch.from_numpy(answer), "verb": torch.from_numpy(many)},
+    )
+    assert float(found) == pytest.approx(np.mean(own) + np.mean(each), rel=1e-9)
+    nothing = loss_of({"phase": torch.randn(2, 3)}, {"phase": torch.tensor([-1, -1])})
+    assert float(nothing) == 0
+
+
+# ---- labels and scores
+
+
+def test_labels_become_numbers() -> None:
+    truth = truth_of(
+        [["b"], [], ["a"]],
+        [["hook,dissect,gallbladder", "grasper,retract,gallbladder"], [], []],
+        [True, True, False],
+        ["a", "b"],
+    )
+    assert truth["phase"].tolist() == [1, -1, 0]
+    named = {part: [names[at] for at in np.flatnonzero(truth[part][0])] for part, names in PARTS.items()}
+    assert named == {"instrument": ["grasper", "hook"], "verb": ["retract", "dissect"], "target": ["gallbladder"]}
+    assert not truth["verb"][1].any()
+    assert (truth["verb"][2] == -1).all()
+    with pytest.raises(DataError, match="two phases"):
+        truth_of([["a", "b"]], [[]], [True], ["a", "b"])
+    with pytest.raises(DataError, match="'saw,cut,bone' is not"):
+        truth_of([[]], [["saw,cut,bone"]], [True], [])
+
+
+def test_scores_are_video_wise() -> None:
+    rng = np.random.default_rng(0)
+    truth, videos = material(120, 3)
+    truth["phase"][::9] = -1
+    truth["verb"][videos == 2] = -1
+    scores = {head: rng.normal(size=(120, size)).astype(np.float32) for head, size in CLASSES.items()}
+    ids, times = [f"v{video}" for video in videos], seconds(120)
+    results, tables = score(Asked(ids, times, truth, list("abcdefg"), 3, "made up", 1.0, 0), scores)
+    found = {(result.task, result.metric): result for result in results}
+
+    known = truth["phase"] >= 0
+    hit = scores["phase"].argmax(1) == truth["phase"]
+    by_video = [hit[known & (videos == video)].mean() for video in range(8)]
+    assert found["phase", "accuracy"].value == pytest.approx(np.mean(by_video))
+    assert [row[0] for row in tables["phase"]] == pytest.approx(by_video)
+    constant = np.mean([(truth["phase"] == 3)[known & (videos == video)].mean() for video in range(8)])
+    assert found["phase", "accuracy"].baselines["majority"] == pytest.approx(constant)
+
+    by_class: dict[int, list[float]] = {}
+    prevalence: dict[int, list[float]] = {}
+    for video in (0, 1, 3, 4, 5, 6, 7):
+        for name in range(CLASSES["verb"]):
+            labels = truth["verb"][videos == video, name]
+            if labels.any():
+                own = float(average_precision_score(labels, scores["verb"][videos == video, name]))
+                by_class.setdefault(name, []).append(own)
+                prevalence.setdefault(name, []).append(float(labels.mean()))
+                assert tables["verb"][video][name] == pytest.approx(own)
+            else:
+                assert tables["verb"][video][name] is None
+    result = found["verb", "mAP"]
+    assert result.value == pytest.approx(np.mean([np.mean(values) for values in by_class.values()]))
+    assert result.baselines["constant"] == pytest.approx(np.mean([np.mean(v) for v in prevalence.values()]))
+    assert (result.num_videos, result.num_clips) == (7, 105)
+    assert result.low < result.value < result.high
+    assert tables["verb"][2] == [None] * CLASSES["verb"]
+    with pytest.raises(DataError, match="no clip has a phase"):
+        score(Asked(ids, times, {head: np.full_like(truth[head], -1) for head in CLASSES}, [], 0, "", 1, 0), scores)
+
+
+def test_clips_lie_around_the_middle_of_each_second() -> None:
+    assert centres(4.0, 1.0).tolist() == [0.5, 1.5, 2.5, 3.5]
+    assert centres(4.9, 2.0).tolist() == [1.0, 3.0]
+    assert centres(0.6, 1.0).tolist() == [0.3]
+
+
+# ---- tokens
+
+
+def test_an_image_encoder_sees_every_frame(tmp_path: Path) -> None:
+    image = small(1, 1)
+    clips = np.random.default_rng(0).integers(0, 255, (3, 4, 16, 16, 3), np.uint8)
+    tokens = encode(image, iter([clips[:2], clips[2:]]), 3, 4, tmp_path / "t.f16")
+    assert tokens.shape == (3, 16, 32)
+    assert tokens.dtype == np.float16
+    with torch.no_grad():
+        for clip in range(3):
+            for frame in range(4):
+                video = torch.from_numpy(clips[clip, frame]).permute(2, 0, 1)[None, :, None]
+                own = tokens[clip, 4 * frame : 4 * frame + 4].astype(np.float32)
+                # They are told their frame: sine in even columns, cosine in odd ones, of ever longer waves.
+                turn = frame / 10000 ** (np.arange(16) / 16)
+                when = np.stack([np.sin(turn), np.cos(turn)], 1).ravel()
+                np.testing.assert_allclose(own, image(video)[0].numpy() + when, atol=0.06)
+    mean = encode(image, iter([clips]), 3, 4, tmp_path / "m.f16", average=True)
+    np.testing.assert_allclose(mean[:, 0].astype(float), tokens.mean(1, dtype=float), atol=2e-3)
+
+
+def test_a_video_encoder_sees_whole_clips(tmp_path: Path) -> None:
+    model = small(4, 2)
+    clips = np.random.default_rng(0).integers(0, 255, (2, 4, 16, 16, 3), np.uint8)
+    tokens = encode(model, iter([clips]), 2, 4, tmp_path / "t.f16")
+    with torch.no_grad():
+        expected = model(torch.from_numpy(clips).permute(0, 4, 1, 2, 3)).numpy()
+    np.testing.assert_allclose(tokens.astype(np.float32), expected, atol=0.06)
+    with pytest.raises(ConfigError, match="--clip_frames 6 is not a multiple of the 4 frames"):
+        num_groups(model, 6)
+    model.load_state_dict({**model.state_dict(), "norm.bias": torch.full((32,), 1e6)})
+    with pytest.raises(CheckpointError, match="not finite"):
+        encode(model, iter([clips]), 2, 4, tmp_path / "n.f16")

@@ -1,0 +1,158 @@
+"""The `probe` command on a small phantom: what it writes, what it refuses, and that a seed gives one result."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from surgvl.data.manifest import Manifest
+from surgvl.data.phantom_run import phantom
+from surgvl.data.run import data_convert
+from surgvl.errors import CheckpointError, ConfigError, DataError
+from surgvl.io import write_json
+from surgvl.metrics.precision import videos_then_classes
+from surgvl.models.folder import Preprocess, save_model
+from surgvl.models.video_vit import VideoViT
+from surgvl.probe.run import probe
+from surgvl.results import Result, read_results
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phantom of five short videos as a manifest, and two untrained encoders with the ids that they have seen."""
+    root = tmp_path_factory.mktemp("probe")
+    phantom(root / "phantom", train=2, val=1, test=2, duration_s=12.0, size_px=32, fps=5.0, workers=1)
+    data_convert("phantom", root / "phantom", root / "manifest")
+    for name, num_frames, tubelet in (("video", 4, 2), ("image", 1, 1)):
+        torch.manual_seed(0)
+        model = VideoViT(size_px=16, num_frames=num_frames, patch_px=8, tubelet=tubelet, dim=32, depth=1, heads=2)
+        save_model(model, root / name / "model", Preprocess(num_frames=num_frames, fps=4.0, size_px=16))
+        write_json(root / name / "run.json", {"pretraining_video_ids": ["video01", "video02"]})
+    return root
+
+
+def run(made: Path, out: Path, encoder: str = "video", **given: Any) -> dict[tuple[str, str], Result]:
+    """A short probe; its results by task and metric, as they lie on disk."""
+    given = {"steps": 4, "batch": 8, "store": made / "frames", **given}
+    probe(made / encoder, made / "manifest", out, **given)
+    found = read_results(out / "result.json")
+    assert {(result.task, result.metric) for result in found} == {
+        *(("phase", metric) for metric in ("accuracy", "macro_f1")),
+        *((part, "mAP") for part in ("instrument", "verb", "target")),
+    }
+    return {(result.task, result.metric): result for result in found}
+
+
+def values(results: dict[tuple[str, str], Result]) -> list[float]:
+    return [result.value for result in results.values()]
+
+
+def facts(out: Path) -> Any:
+    return json.loads((out / "run.json").read_text())
+
+
+def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
+    first = run(made, tmp_path / "a")
+    for (task, metric), result in first.items():
+        assert (result.num_videos, result.num_clips) == (2, 24)
+        assert result.encoder == "frozen"
+        assert result.num_trainable == facts(tmp_path / "a")["num_trainable"] > 0
+        assert set(result.baselines) == {"majority" if task == "phase" else "constant", "random"}, metric
+        assert result.low <= result.value <= result.high
+    assert facts(tmp_path / "a")["num_clips"] == [24, 24]
+    assert facts(tmp_path / "a")["pretraining_video_ids"] == ["video01", "video02"]
+    assert "nothing about patients" in (tmp_path / "a" / "result.md").read_text()
+    # What the scores are means of, for paired comparisons.
+    tables = json.loads((tmp_path / "a" / "videos.json").read_text())
+    assert tables["videos"] == ["video04", "video05"]
+    for task, metric in (("phase", "accuracy"), ("verb", "mAP")):
+        mean = float(videos_then_classes(np.array(tables[task], float))[0])
+        assert mean == pytest.approx(first[task, metric].value)
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {
+        *("config.yaml", "run.json", "result.json", "result.md", "videos.json", "readout.safetensors")
+    }
+
+    again = run(made, tmp_path / "b", store=None)
+    assert list(again.values()) == list(first.values())
+    one, two = (load_file(tmp_path / name / "readout.safetensors") for name in "ab")
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    other = run(made, tmp_path / "c", seed=1)
+    assert values(other) != values(first)
+
+
+def test_the_readouts_and_the_random_control(made: Path, tmp_path: Path) -> None:
+    found = {"pretrained": run(made, tmp_path / "p", readout="linear")}
+    found["random"] = run(made, tmp_path / "r", readout="linear", random_encoder=True, seed=3)
+    assert values(found["random"]) != values(found["pretrained"])
+    assert {result.encoder for result in found["random"].values()} == {"random, frozen"}
+    assert facts(tmp_path / "r")["pretraining_video_ids"] == []
+    sizes = {name: facts(tmp_path / name)["num_parameters"] for name in "pr"}
+    assert sizes["p"] == sizes["r"]
+    # Phases that occur, then 6 instruments, 10 verbs, 15 targets; 32 columns and a bias.
+    phases = {row.label for row in Manifest.load(made / "manifest").segments if row.task == "phase"}
+    assert facts(tmp_path / "p")["num_trainable"] == (len(phases) + 31) * 33
+
+
+def test_an_image_encoder_is_read_out_over_the_frames_of_a_clip(made: Path, tmp_path: Path) -> None:
+    still, moving = run(made, tmp_path / "s", "image"), run(made, tmp_path / "m", "image", clip_frames=4, fps=4.0)
+    assert "of 4 frames at 4 fps" in moving["verb", "mAP"].protocol
+    assert "of 1 frames at 4 fps" in still["verb", "mAP"].protocol
+    assert facts(tmp_path / "m")["num_trainable"] == facts(tmp_path / "s")["num_trainable"]
+    assert values(still) != values(moving)
+    # The middle one of four frames is the frame at the middle of the clip, so it is what a clip of one frame shows.
+    middle = run(made, tmp_path / "t", "image", clip_frames=4, fps=4.0, frame_step=4)
+    assert "of 4 frames at 4 fps, 1 in 4" in middle["verb", "mAP"].protocol
+    shown, expected = (load_file(tmp_path / name / "readout.safetensors") for name in "ts")
+    assert all(np.array_equal(shown[name], expected[name]) for name in expected)
+
+
+def test_what_was_seen_is_not_scored(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"2 of 2 train videos were seen in pretraining: .* train the readout"):
+        run(made, tmp_path / "a", split="train")
+    write_json(made / "video" / "run.json", {"pretraining_video_ids": ["VID04"]})
+    try:
+        with pytest.raises(DataError, match="1 of 2 test videos were seen in pretraining: video04"):
+            run(made, tmp_path / "b")
+        marked = run(made, tmp_path / "b", allow_overlap=True, resume=True)
+        run(made, tmp_path / "c", random_encoder=True)
+    finally:
+        write_json(made / "video" / "run.json", {"pretraining_video_ids": ["video01", "video02"]})
+    assert all("video04" in result.warning for result in marked.values())
+
+
+@pytest.mark.parametrize(
+    ("given", "problem", "words"),
+    [
+        ({"tokens_gb": 1e-6}, ConfigError, "more than --tokens_gb 1e-06: give a larger"),
+        ({"clip_frames": 6}, ConfigError, "--clip_frames 6 is not a multiple of the 4"),
+        ({"frame_step": 3}, ConfigError, "--frame_step 3 does not divide the 4"),
+        ({"every_s": 0.0}, ConfigError, "--every_s 0"),
+        ({"split": "exam"}, ConfigError, "no video is in split 'exam'"),
+        ({"readout": "atentive"}, ConfigError, "did you mean 'attentive'"),
+        ({"encoder": "phantom"}, CheckpointError, "holds no config.json"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    made: Path, tmp_path: Path, given: dict[str, Any], problem: type[Exception], words: str
+) -> None:
+    with pytest.raises(problem, match=words):
+        run(made, tmp_path / "o", **given)
+    assert not (tmp_path / "o" / "work").exists()
+
+
+def test_a_video_that_cannot_be_read_is_set_aside(made: Path, tmp_path: Path) -> None:
+    table = Manifest.load(made / "manifest")
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    rows = [
+        row.model_copy(update={"path": str(tmp_path / "broken.mp4")}) if row.video_id == "video05" else row
+        for row in table.videos
+    ]
+    Manifest(rows, table.segment_table, root=table.root).save(tmp_path / "manifest")
+    with pytest.raises(DataError, match="1 of 4 videos were set aside"):
+        probe(made / "video", tmp_path / "manifest", tmp_path / "o", steps=2, batch=8)
+    found = read_results(tmp_path / "o" / "result.json")
+    assert all(result.num_videos == 1 and "broken.mp4" in result.warning for result in found)
