@@ -127,9 +127,10 @@ def test_phi_s_gives_every_channel_unit_variance_and_keeps_angles_between_centre
 @pytest.mark.parametrize("kind", ["running", "phi_s", "none"])
 def test_mixed_precision_changes_neither_moments_nor_targets(kind: str) -> None:
     plain, mixed = Normaliser(12, kind).train(), Normaliser(12, kind).train()
-    expected = [plain(rows) for rows in skewed(512).split(128)]
+    batches = skewed(512).split(128)
+    expected = [plain(rows) for rows in batches]
     with torch.autocast("cpu", torch.bfloat16):
-        found = [mixed(rows) for rows in skewed(512).split(128)]
+        found = [mixed(rows) for rows in batches]
     for mine, yours in zip(found, expected, strict=True):
         assert torch.equal(mine, yours)
 
