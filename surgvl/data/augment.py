@@ -6,7 +6,6 @@ Shapes: B clips, T frames, S pixels.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -28,17 +27,16 @@ class Augment(nn.Module):
         """Augment uint8 [B, 3, T, S, S] -> float32 [B, 3, T, S, S] in 0..255."""
         B, _, _, S, _ = video.shape
         device = video.device
-        video = video.float()
         reach = round(self.shift * S)
-        if reach:
-            # Drawn on the host: slicing by numbers that lie on the device would wait for it at every step.
-            offsets = torch.randint(0, 2 * reach + 1, (B, 2)).tolist()
-            padded = F.pad(video.flatten(1, 2), (reach,) * 4, mode="replicate")
-            padded = padded.unflatten(1, video.shape[1:3])  # type: ignore[no-untyped-call]
-            video = torch.stack([padded[b, :, :, y : y + S, x : x + S] for b, (y, x) in enumerate(offsets)])
-        if self.flip:
-            mirrored = (torch.rand(B, device=device) < 0.5)[:, None, None, None, None]
-            video = torch.where(mirrored, video.flip(-1), video)
+        # Drawn on the host: slicing by numbers that lie on the device would wait for it at every step.
+        offsets = torch.randint(0, 2 * reach + 1, (B, 2)) - reach if reach else torch.zeros(B, 2, dtype=torch.int64)
+        mirrored = torch.rand(B) < 0.5 if self.flip else torch.zeros(B, dtype=torch.bool)
+        # Rows and columns to take, in one go over bytes: four times less to move than floats.
+        rows = (torch.arange(S) + offsets[:, :1]).clamp(0, S - 1)
+        columns = (torch.arange(S) + offsets[:, 1:]).clamp(0, S - 1)
+        columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+        taken = zip(video, rows.to(device), columns.to(device), strict=True)
+        moved = torch.stack([clip.index_select(2, row).index_select(3, column) for clip, row, column in taken])
         scale = torch.empty(B, 3, device=device).uniform_(-self.colour, self.colour)
         scale += torch.empty(B, 1, device=device).uniform_(-self.gain, self.gain)
-        return (video * scale.exp()[:, :, None, None, None]).clamp_(0.0, 255.0)
+        return (moved * scale.exp()[:, :, None, None, None]).clamp_(0.0, 255.0)

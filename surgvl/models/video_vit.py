@@ -110,8 +110,13 @@ class VideoViT(nn.Module):
         self.apply(init_weights)
 
     def normalise(self, video: Tensor) -> Tensor:
-        """Values 0..255 [B, 3, T, H, W], uint8 or float -> float, zero mean and unit deviation by channel."""
+        """Values 0..255, uint8 or float -> float, zero mean and unit deviation by channel.
+
+        Clips [B, 3, T, H, W] or flat tubelets [B, K, 3*t*p*p]; the same shape comes back.
+        """
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
+        if video.ndim == 3:
+            mean, std = (each.view(3, 1).expand(3, self.patch_dim // 3).reshape(-1) for each in (mean, std))
         return torch.addcmul(-mean / std, video.to(mean.dtype), 1 / (255 * std))
 
     def patches(self, video: Tensor) -> Tensor:
@@ -138,10 +143,11 @@ class VideoViT(nn.Module):
         Returns:
             Tokens [B, K or N, D], layer-normed unless the encoder was made without.
         """
-        x = self.patches(self.normalise(video))
+        # Cut and chosen first: what is not kept need not be normalised.
+        x = self.patches(video)
         if keep is not None:
             x = torch.gather(x, 1, keep[:, :, None].expand(-1, -1, x.shape[2]))
-        x = self.places.add(self.embed(x), keep)
+        x = self.places.add(self.embed(self.normalise(x)), keep)
         out: Tensor = self.norm(self.blocks(x, self.places.rotation(keep)))
         return out
 

@@ -97,7 +97,7 @@ class SurgVISTA(Recipe):
         keep, hide = tube(video.shape[0], self.encoder.grid, self.mask_ratio, video.device)
         seen = self.encoder(video, keep)
         with torch.no_grad():
-            patches = gather(self.encoder.patches(self.encoder.normalise(video)), hide)
+            patches = gather(self.encoder.patches(video), hide) / 255
             target = normalised_pixels(patches, self.encoder.patch_dim // 3)
         losses = {"pixels": F.mse_loss(self.pixels(seen, keep, hide).float(), target)}
         total = self.pixel_weight * losses["pixels"]

@@ -28,8 +28,10 @@ def normalised_pixels(patches: Tensor, pixels: int) -> Tensor:
     B, M, _ = patches.shape
     channels = patches.view(B, M, 3, pixels)
     mean = channels.mean(-1, keepdim=True)
-    std = channels.var(-1, unbiased=True, keepdim=True).sqrt()
-    out: Tensor = (channels - mean) / (std + 1e-6)
+    centred = channels - mean
+    # Written out, because `var` is several times slower on a CPU.
+    std = (centred.square().sum(-1, keepdim=True) / (pixels - 1)).sqrt()
+    out: Tensor = centred / (std + 1e-6)
     return out.flatten(2)
 
 
@@ -73,8 +75,8 @@ class VideoMAE(Recipe):
     def target(self, video: Tensor, hide: Tensor) -> Tensor:
         """Normalised pixels of hidden tokens [B, M, 3*P]."""
         with torch.no_grad():
-            hidden = gather(self.encoder.patches(self.encoder.normalise(video)), hide)
-            return normalised_pixels(hidden, self.encoder.patch_dim // 3)
+            hidden = gather(self.encoder.patches(video), hide)
+            return normalised_pixels(hidden / 255, self.encoder.patch_dim // 3)
 
     def predict(self, video: Tensor, keep: Tensor, hide: Tensor) -> Tensor:
         """Predicted pixels of hidden tokens [B, M, 3*P] from the kept ones."""
