@@ -3,6 +3,7 @@
 The line names the flag, what was given, what is allowed and what to do.
 """
 
+import dataclasses
 import difflib
 import inspect
 import json
@@ -50,17 +51,28 @@ def name_words(argv: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
-    """Write short forms in full: `--resume` becomes `--resume=true`, and `--grid 1 2 2` becomes `--grid=[1, 2, 2]`.
+    """Write short forms in full.
+
+    `--resume` becomes `--resume=true`, `--grid 1 2 2` becomes `--grid=[1, 2, 2]`, `--dry-run` is `--dry_run`, and what
+    only one group of arguments has goes without its name: `--devices 8` is `--run.devices 8`.
 
     Args:
         argv: words after the command; all values follow their flags.
         function: the command's function; the annotations of its arguments say which flags these are.
     """
-    kinds = {f"--{each.name}": _kind(each.annotation) for each in inspect.signature(function).parameters.values()}
+    parameters = inspect.signature(function).parameters.values()
+    kinds = {f"--{each.name}": _kind(each.annotation) for each in parameters}
+    inside = [(each.name, field.name) for each in parameters for field in _fields(each.annotation)]
+    names = [field for _, field in inside]
+    short = {f"--{field}": f"--{group}.{field}" for group, field in inside if names.count(field) == 1}
     out: list[str] = []
     rest = list(argv)
     while rest:
         word = rest.pop(0)
+        if word.startswith("--"):
+            flag, equals, value = word.partition("=")
+            flag = flag if flag in kinds else flag.replace("-", "_").replace("__", "--", 1)
+            word = (flag if flag in kinds else short.get(flag, flag)) + equals + value
         kind = kinds.get(word)
         values: list[str] = []
         while kind and rest and not rest[0].startswith("-"):
@@ -72,6 +84,11 @@ def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
         else:
             out.append(f"{word}={json.dumps(values)}" if kind is list else f"{word}=[{', '.join(values)}]")
     return out
+
+
+def _fields(annotation: Any) -> tuple[dataclasses.Field[Any], ...]:
+    """Fields of a group of arguments, which is a dataclass."""
+    return dataclasses.fields(annotation) if dataclasses.is_dataclass(annotation) else ()
 
 
 def _kind(annotation: Any) -> type | None:

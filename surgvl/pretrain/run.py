@@ -10,7 +10,7 @@ from surgvl.data.augment import Augment
 from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.manifest import Manifest
 from surgvl.ema import Average
-from surgvl.errors import CheckpointError
+from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import prepare_out, write_run
 from surgvl.models.folder import Preprocess, save_model
 from surgvl.models.video_vit import VideoViT
@@ -29,9 +29,9 @@ discover(surgvl.pretrain, Recipe)
 
 
 def pretrain(
-    manifest: Path,
-    out: Path,
     encoder: VideoViT,
+    manifest: Path | None = None,
+    out: Path | None = None,
     objective: Callable[[VideoViT], Recipe] = SurgRecMAE,
     init: str = "",
     fps: float = 4.0,
@@ -52,13 +52,13 @@ def pretrain(
     dry_run: bool = False,
     dry_clips: int = 1_000_000,
     resume: bool = False,
-) -> Path:
+) -> Path | None:
     """Train a video encoder from video alone.
 
     Args:
-        manifest: manifest folder (surgvl data convert).
-        out: run folder to write.
         encoder: the encoder to train.
+        manifest: manifest folder (surgvl data convert); only a dry run does without.
+        out: run folder to write; only a dry run does without.
         objective: the recipe: a class of surgvl.pretrain, or a dotted path to your own.
         init: weights to start from: a run folder, a file, or hf:ID of a public checkpoint that fits the encoder.
         fps: frames per second of a clip.
@@ -84,7 +84,9 @@ def pretrain(
     recipe = objective(encoder)
     if dry_run:
         print(estimate(recipe, run, dry_clips, optim).to_text())
-        return out
+        return None
+    if manifest is None or out is None:
+        raise ConfigError("--manifest and --out must be given, or --dry-run: surgvl pretrain --help")
     if init:
         start(recipe, init)
     prepare_out(out, resume or not main_process())
