@@ -8,7 +8,8 @@
   VJEPA2Model of transformers does.
 
 Each side runs in a process of its own (for its peak memory), sides take turns, and medians over all turns are compared.
-A step is: forward, backward, gradient clipping, optimiser. Writes benchmarks/results/pretrain_step.md.
+A step is: forward, backward, gradient clipping, optimiser. The floor of a step is its matrix products at the rate of
+one large product, measured in the same process. Writes benchmarks/results/pretrain_step.md.
 """
 
 import argparse
@@ -21,9 +22,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from surgvl import __version__
 from surgvl.io import write_text
@@ -76,8 +80,19 @@ def peer_mae(size: str) -> tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor
     return VideoMAEForPreTraining(config), loss  # type: ignore[no-untyped-call]
 
 
-def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: str) -> tuple[list[float], int]:
-    """Seconds of each step after two for warming up, and peak memory in bytes."""
+def product_rate(device: str, dtype: torch.dtype) -> float:
+    """FLOP/s of one large matrix product, the best of ten."""
+    a, b = (torch.randn(4096 if device != "cpu" else 2048, 4096, device=device, dtype=dtype) for _ in range(2))
+    times = []
+    for _ in range(10):
+        begun = time.perf_counter()
+        float((a @ b.T)[0, 0])
+        times.append(time.perf_counter() - begun)
+    return 2 * a.shape[0] * b.shape[0] * a.shape[1] / min(times)
+
+
+def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: str) -> dict[str, Any]:
+    """Seconds of steps after two for warming up, peak memory in bytes, FLOPs of a step, FLOP/s of a product."""
     torch.manual_seed(0)
     if which == "mae" and not ours:
         model, loss = peer_mae(size)
@@ -107,7 +122,12 @@ def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: 
             torch.cuda.synchronize()
         times.append(time.perf_counter() - begun)
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return times[2:], host if device == "cpu" else torch.cuda.max_memory_allocated()
+    memory = host if device == "cpu" else torch.cuda.max_memory_allocated()
+    # Attention is counted by its products, and after the memory was read, for which it would need more.
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        torch.autograd.backward(loss(model, video[:1]))
+    rate = product_rate(device, torch.float32 if device == "cpu" else torch.bfloat16)
+    return {"seconds": times[2:], "memory": memory, "flops": counter.get_total_flops() * batch, "rate": rate}
 
 
 def main() -> None:
@@ -128,20 +148,25 @@ def main() -> None:
     for which, names in SIDES.items():
         found: dict[str, list[float]] = {"ours": [], "peer": []}
         peaks: dict[str, float] = {}
+        flops: dict[str, float] = {}
+        rate = 0.0
         for _ in range(args.repeats):
             for side in found:
                 argv = [sys.executable, __file__, "--side", f"{which}:{side}", "--size", args.size]
                 argv += ["--device", args.device, "--batch", str(args.batch), "--steps", str(args.steps)]
                 done = subprocess.run(argv, check=True, capture_output=True, text=True)
-                seconds, peak = json.loads(done.stdout.splitlines()[-1])
-                found[side] += seconds
-                peaks[side] = max(peaks.get(side, 0), peak)
+                one = json.loads(done.stdout.splitlines()[-1])
+                found[side] += one["seconds"]
+                peaks[side] = max(peaks.get(side, 0), one["memory"])
+                flops[side], rate = one["flops"], max(rate, one["rate"])
         ours, peer = (statistics.median(found[side]) for side in ("ours", "peer"))
         spread = [f"{statistics.median(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in found.values()]
         memory = [f"{peaks[side] / 2**30:.2f}" for side in ("ours", "peer")]
-        rows.append([names[0], names[1], *spread, f"{peer / ours:.2f}", *memory])
+        floors = [f"{flops[side] / rate:.2f}" for side in ("ours", "peer")]
+        rows.append([names[0], names[1], *spread, f"{peer / ours:.2f}", *floors, *memory])
         print(rows[-1], flush=True)
-    head = ["ours", "peer", "ours, s a step", "peer, s a step", "peer / ours", "ours, GiB", "peer, GiB"]
+    head = ["ours", "peer", "ours, s a step", "peer, s a step", "peer / ours"]
+    head += ["floor of ours, s", "floor of the peer, s", "ours, GiB", "peer, GiB"]
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     dtype = "float32" if args.device == "cpu" else "bfloat16"
     text = f"""# Training steps against peers

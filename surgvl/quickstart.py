@@ -50,7 +50,7 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
         ]
 
     phantom = ["phantom", "--train", train, "--val", val, "--test", test, "--duration_s", str(duration_s)]
-    pretrain = ["pretrain", "--recipe", "surgrec_mae_phantom", *common, "--out", at("pretrain")]
+    pretrain = ["pretrain", "--recipe", "surgrec_mae_phantom", *common, "--out", at("pretrain"), *PRETRAIN_OPTIM]
     index = ["index", "--vectors", at("vectors"), "--manifest", at("manifest"), "--out", at("index")]
     return [
         ("phantom", [*phantom, "--seed", str(seed), "--out", at("phantom")]),
@@ -66,6 +66,7 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
 # were chosen on the validation videos of a phantom of another seed; the number of videos with earlier test scores in
 # view.
 PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 200, 450, 210, 40
+PRETRAIN_OPTIM = ["--run.batch", "32", "--optim.lr", "3e-4", "--optim.muon", "4"]
 EVERY_S, SMOOTH_S = "6", "5"
 
 

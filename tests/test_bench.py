@@ -38,7 +38,7 @@ sys.exit(int(status))
 
 
 def whole_plan(out: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> Plan:
-    return Plan(out, chosen(None), seeds, 6400, (24, 4, 8), 1)
+    return Plan(out, chosen(None), seeds, 8000, (24, 4, 8), 1)
 
 
 def test_every_job_is_a_command_that_parses(tmp_path: Path) -> None:
@@ -58,23 +58,24 @@ def test_the_plan_holds_what_the_table_needs(tmp_path: Path) -> None:
     assert {job.needs for job in both} == {("pretrain/image_mae-s0", "main/manifest")}
     assert [job.argv[job.argv.index("--clip_frames") + 1] for job in both] == ["8", "8"]
     assert ["--frame_step" in job.argv for job in both] == [True, False]
-    teacher = f"surgvl:{tmp_path}/pretrain/image_mae-s1"
-    for row in ("surgvista", "zen"):
-        assert "pretrain/image_mae-s1" in jobs[f"pretrain/{row}-s1"].needs
-        assert any(teacher in word for word in jobs[f"pretrain/{row}-s1"].argv)
+    for row, teachers in (("surgvista", ["vjepa"]), ("zen", ["vjepa", "surgrec_mae"])):
+        names = [f"pretrain/{teacher}-s1" for teacher in teachers]
+        assert jobs[f"pretrain/{row}-s1"].needs == ("main/manifest", *names)
+        words = ",".join(f"surgvl:{tmp_path}/{name}" for name in names)
+        assert (words if row == "surgvista" else f"[{words}]") in jobs[f"pretrain/{row}-s1"].argv
     balanced = jobs["pretrain/surgrec_mae-clusters_alike-s2"]
     assert {"skewed/manifest", "skewed/clusters"} == set(balanced.needs)
     for job in jobs.values():
         if job.argv[0] == "pretrain":
             words = dict(zip(job.argv[1::2], job.argv[2::2], strict=True))
-            assert (words["--run.steps"], words["--run.batch"]) == ("200", "32")
+            assert (words["--run.steps"], words["--run.batch"]) == ("500", "16")
     # Every seed is the training seed, and no probe is scored on anything but the test split.
     assert jobs["probe/vjepa-s2"].argv[jobs["probe/vjepa-s2"].argv.index("--seed") + 1] == "2"
     assert not any("--split" in job.argv for job in jobs.values() if job.argv[0] == "probe")
 
 
 def test_what_only_some_rows_need(tmp_path: Path) -> None:
-    assert [row.name for row in chosen(["zen"])] == [RANDOM, "image_mae", "zen"]
+    assert [row.name for row in chosen(["zen"])] == [RANDOM, "vjepa", "surgrec_mae", "zen"]
     assert {row.name for row in chosen(["image_mae"])} == {RANDOM, "image_mae", "videomae"}
     assert "image_mae" in {row.name for row in chosen([ALL_FRAMES])}
     assert len(chosen(["surgrec_mae, clusters alike"])) == 3

@@ -143,7 +143,7 @@ def test_the_page_says_what_the_files_say(
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.setattr(surgvl.bench.run, "run_jobs", pretend(0.1, {}))
-    cli.run(["bench", "recipes", "--out", "b", "--seeds", "0", "1", "2", "--clips", "6400"])
+    cli.run(["bench", "recipes", "--out", "b", "--seeds", "0", "1", "2", "--clips", "8000"])
     page = (tmp_path / "benchmarks" / "results" / "recipes.md").read_text()
     assert page == (tmp_path / "b" / "result.md").read_text()
     assert page in capsys.readouterr().out
@@ -152,12 +152,13 @@ def test_the_page_says_what_the_files_say(
     assert lines["videomae"][0] == "0.477 (0.467 to 0.487)"
     assert lines["videomae"][1] == "0.510 (0.500 to 0.520)"
     assert lines["random"][0] == "0.377 (0.367 to 0.387)"
-    assert lines["videomae"][4:] == ["6,400", "100", "1,927,488"]
+    assert lines["videomae"][4:] == ["8,000", "100", "1,927,488"]
     assert lines["random"][4:] == ["0", "–", "1,927,488"]
-    assert lines["surgvista"][4] == "6,400 (+ 6,400 single frames by its teacher)"
-    assert lines["image_mae"][4] == "6,400 single frames"
-    assert lines["image_mae, all frames read out"][4:6] == ["6,400 single frames", "100"]
-    assert lines["surgvista, no distillation"][4] == "6,400"
+    assert lines["surgvista"][4] == "8,000 (+ 8,000 by its teacher)"
+    assert lines["zen"][4] == "8,000 (+ 8,000 and 8,000 by its teachers)"
+    assert lines["image_mae"][4] == "8,000 single frames"
+    assert lines["image_mae, all frames read out"][4:6] == ["8,000 single frames", "100"]
+    assert lines["surgvista, no distillation"][4] == "8,000"
     assert lines["without looking, constant"][:4] == ["0.133", "0.111", "0.111", "0.111"]
     assert lines["without looking, random"][0] == "0.144"
     assert lines["videomae − random"][0] == "+0.100 [+0.100, +0.100] 3/3"

@@ -11,7 +11,7 @@ from pathlib import Path
 from surgvl.bench.jobs import Job
 from surgvl.errors import ConfigError
 
-BATCH = 32
+BATCH = 16
 PROBES = ("phase", "verb", "instrument", "target")
 RANDOM, RARE_RANDOM = "random", "random, rare source"
 ALL_FRAMES, BALANCED_AGAINST = "image_mae, all frames read out", "surgrec_mae, frames alike"
@@ -24,12 +24,12 @@ class Row:
     Attributes:
         name: in the table.
         recipe: `surgvl pretrain --recipe`; empty for random weights, or where `encoder` is given.
-        args: further arguments of `pretrain`; {image_mae} and {clusters} stand for what other jobs leave.
+        args: further arguments of `pretrain`; {ROW} of a teacher and {clusters} stand for what other jobs leave.
         encoder: another row, whose encoder is probed here in another way.
         probe: further arguments of `probe`.
         images: the encoder sees single frames.
         skewed: pretrained on the corpus of two sources, 20 : 1, and probed on the rare one.
-        clips_of: a row whose clips count as seen too: that of its teacher.
+        teachers: rows whose encoders it learns from, and whose clips count as seen too.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Row:
     probe: tuple[str, ...] = ()
     images: bool = False
     skewed: bool = False
-    clips_of: str = ""
+    teachers: tuple[str, ...] = ()
 
     @property
     def trained(self) -> str:
@@ -57,11 +57,16 @@ ROWS: tuple[Row, ...] = (
     Row(ALL_FRAMES, encoder="image_mae", probe=_CLIP, images=True),
     Row("videomae", "videomae_phantom"),
     Row("vjepa", "vjepa_phantom"),
-    Row("surgvista", "surgvista_phantom", (_TEACHER, "surgvl:{image_mae}"), clips_of="image_mae"),
+    Row("surgvista", "surgvista_phantom", (_TEACHER, "surgvl:{vjepa}"), teachers=("vjepa",)),
     Row("surgrec_mae", "surgrec_mae_phantom"),
     Row("surgrec_jepa", "surgrec_jepa_phantom"),
     Row("unisurg", "unisurg_phantom"),
-    Row("zen", "zen_phantom", (f"{_TEACHER}s", "[surgvl:{image_mae}]"), clips_of="image_mae"),
+    Row(
+        "zen",
+        "zen_phantom",
+        (f"{_TEACHER}s", "[surgvl:{vjepa},surgvl:{surgrec_mae}]"),
+        teachers=("vjepa", "surgrec_mae"),
+    ),
     Row("surgvista, no distillation", "surgvista_phantom", ("--objective.init_args.distil_weight", "0")),
     Row("unisurg, no motion", "unisurg_phantom", ("--objective.init_args.motion_weight", "0")),
     Row("unisurg, no affinity", "unisurg_phantom", ("--objective.init_args.affinity_weight", "0")),
@@ -119,7 +124,7 @@ def chosen(only: Sequence[str] | None) -> list[Row]:
         raise ConfigError(f"--only {unknown[0]!r} is no row; rows are {'; '.join(names)}: choose of them")
     wanted = set(names if only is None else only)
     for row in [row for row in ROWS if row.name in wanted]:
-        wanted |= {RARE_RANDOM, BALANCED_AGAINST} if row.skewed else {RANDOM, row.clips_of, row.encoder}
+        wanted |= {RARE_RANDOM, BALANCED_AGAINST} if row.skewed else {RANDOM, *row.teachers, row.encoder}
     if not any(row.name in wanted for row in ROWS if _gives_shape(row, False)) and RANDOM in wanted:
         wanted.add(VIDEO[0])
     return [row for row in ROWS if row.name in wanted]
@@ -138,10 +143,11 @@ class Plan:
         out: its folder.
         rows: rows to measure.
         seeds: training seeds.
-        clips: clips that each pretraining sees, in batches of 32.
+        clips: clips that each pretraining sees, in batches of `BATCH`.
         videos: rendered videos for training, validation and test, of each of the two phantoms.
         threads: cores of one job.
         device: of embedding and probes; pretraining takes the GPU where there is one.
+        readout: of the probes.
     """
 
     out: Path
@@ -151,6 +157,7 @@ class Plan:
     videos: tuple[int, int, int]
     threads: int
     device: str = "cpu"
+    readout: str = "linear"
 
     @property
     def steps(self) -> int:
@@ -225,16 +232,14 @@ class Plan:
 
     def _pretrain(self, row: Row, seed: int) -> Job:
         corpus = "skewed" if row.skewed else "main"
-        teacher = self.job_name("pretrain", "image_mae", seed)
-        given = {"image_mae": self._at(teacher), "clusters": self._clusters_file}
+        teachers = {name: self.job_name("pretrain", name, seed) for name in row.teachers}
+        given = {name: self._at(job) for name, job in teachers.items()} | {"clusters": self._clusters_file}
         args = [arg.format(**given) for arg in row.args]
         argv = ["pretrain", "--recipe", row.recipe, "--manifest", self._at(f"{corpus}/manifest")]
         argv += ["--store", self._at("frames"), "--run.steps", str(self.steps), "--run.batch", str(BATCH)]
         argv += ["--run.seed", str(seed), *args, "--out", str(self.folder("pretrain", row.name, seed))]
-        uses = "".join(row.args)
-        needs = [f"{corpus}/manifest"]
-        needs += [teacher] if "{image_mae}" in uses else []
-        needs += ["skewed/clusters"] if "{clusters}" in uses else []
+        needs = [f"{corpus}/manifest", *teachers.values()]
+        needs += ["skewed/clusters"] if "{clusters}" in row.args else []
         return Job(self.job_name("pretrain", row.name, seed), argv, tuple(needs))
 
     def _probe(self, row: Row, seed: int) -> Job:
@@ -242,6 +247,7 @@ class Plan:
         table = "rare/named" if row.skewed else "main/manifest"
         argv = ["probe", "--encoder", str(self.folder("pretrain", shape, seed)), "--manifest", self._at(table)]
         argv += ["--store", self._at("frames"), "--seed", str(seed), "--device", self.device, *row.probe]
+        argv += ["--readout", self.readout]
         argv += [] if row.trained else ["--random_encoder", "true"]
         argv += ["--out", str(self.folder("probe", row.name, seed))]
         return Job(self.job_name("probe", row.name, seed), argv, (self.job_name("pretrain", shape, seed), table))

@@ -30,13 +30,14 @@ def bench() -> None:
 
 def bench_recipes(
     out: Path = Path("runs/bench"),
-    clips: int = 6400,
+    clips: int = 8000,
     seeds: tuple[int, ...] = (0, 1, 2),
-    videos: tuple[int, int, int] = (24, 4, 8),
+    videos: tuple[int, int, int] = (24, 2, 16),
     workers: int = 2,
     only: list[str] | None = None,
     report: Path | None = None,
     device: str = "cpu",
+    readout: str = "linear",
 ) -> Path:
     """Compare all pretraining recipes at one size: same clips, same seeds, frozen probes on rendered operations.
 
@@ -52,6 +53,8 @@ def bench_recipes(
         report: Markdown file of the table; left out, it is benchmarks/results/recipes.md where all rows are asked for
             in the root of a checkout.
         device: torch device of the probes, such as cpu or cuda; pretraining takes the GPU where there is one.
+        readout: of the probes, linear or attentive. Linear is the one that says more of the encoder: an attentive one
+            learns much from random weights, too.
     """
     if clips < 1 or workers < 1 or not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(
@@ -59,9 +62,9 @@ def bench_recipes(
             "more, and each seed once"
         )
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    plan = Plan(out, chosen(only), seeds, clips, videos, threads, device)
+    plan = Plan(out, chosen(only), seeds, clips, videos, threads, device, readout)
     record = out / "bench.json"
-    asked = {"clips": clips, "videos": list(videos)}
+    asked = {"clips": clips, "videos": list(videos), "readout": readout}
     state: dict[str, Any] = io.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
     if state["asked"] != asked:
         raise ConfigError(f"{out} was begun with {state['asked']}: give the same arguments, or another --out")

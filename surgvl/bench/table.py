@@ -7,7 +7,7 @@ from typing import Any
 
 from surgvl import io
 from surgvl.bench.compare import VERDICTS, Difference, Tables, check, difference, scores
-from surgvl.bench.plan import BATCH, EFFECTS, PROBES, RANDOM, RARE_RANDOM, Plan, Row
+from surgvl.bench.plan import BATCH, EFFECTS, PROBES, RANDOM, RARE_RANDOM, ROWS, Plan, Row
 
 HEADS = {"phase": "phase accuracy", "verb": "verb mAP", "instrument": "instrument mAP", "target": "target mAP"}
 PHANTOM = "Phantom numbers: they say that the machinery works, and nothing about patients."
@@ -56,7 +56,8 @@ def page(plan: Plan, tables: Tables, costs: Mapping[str, Cost], setting: str, fa
         f"{PHANTOM} Frozen probes on the test videos; all rows have the same encoder size, steps, batch and probes. "
         f"Scores are means over training seeds {', '.join(map(str, plan.seeds))} with the smallest and the largest; "
         "the rendered videos are the same for all seeds. Settings are those of the recipes and the readout's; none is "
-        "chosen here.\n",
+        "chosen here: rate, batch, teachers and readout were chosen on the validation videos of a phantom of another "
+        "seed.\n",
         "## Scores\n",
         score_table(plan, rows, tables, costs),
         "## Differences\n",
@@ -162,6 +163,11 @@ def _how(plan: Plan, costs: Mapping[str, Cost], setting: str) -> list[str]:
         "- image_mae is trained on one frame where the others see a clip; its readout gets the tokens of the middle "
         "frame of each tubelet, as many as those of the others, or those of all frames, and is told their order"
     )
+    if taught := [row for row in plan.rows if row.teachers]:
+        lines.append(
+            "- teachers are shown single frames: "
+            + "; ".join(f"{row.name} learns from {' and '.join(row.teachers)}" for row in taught)
+        )
     if shape := next((row.name for row in plan.rows if row.recipe and not row.images and not row.skewed), ""):
         lines.append(
             f"- random weights are those that {shape}'s encoder could have started from, position table included"
@@ -177,8 +183,11 @@ def _how(plan: Plan, costs: Mapping[str, Cost], setting: str) -> list[str]:
 def _clips(plan: Plan, row: Row) -> str:
     if not row.trained:
         return "0"
-    own = f"{plan.steps * BATCH:,}" + (" single frames" if row.images else "")
-    return f"{own} (+ {plan.steps * BATCH:,} single frames by its teacher)" if row.clips_of else own
+    seen = {each.name: f"{plan.steps * BATCH:,}" + (" single frames" if each.images else "") for each in ROWS}
+    if not row.teachers:
+        return seen[row.name]
+    by = "its teacher" if len(row.teachers) == 1 else "its teachers"
+    return f"{seen[row.name]} (+ {' and '.join(seen[name] for name in row.teachers)} by {by})"
 
 
 def _named(each: Difference, num_pairs: int) -> str:
