@@ -3,13 +3,15 @@
     python benchmarks/pretrain_step.py [--repeats 7] [--batch 2] [--device cpu] [--size B]
 
 - `surgrec_mae` against transformers' `VideoMAEForPreTraining`: the same geometry (ViT-B/16, 16 x 224 x 224, tube mask
-  0.9, decoder 4 x 384), batch and fused AdamW, float32 on a CPU and bfloat16 on a GPU.
+  0.9, decoder 4 x 384), batch and fused AdamW, float32 on a CPU and bfloat16 on a GPU. A second row has our decoder
+  rebuild half of the tokens only, a running cell of them as in VideoMAE V2: less work than the peer's, not the same.
 - `surgrec_jepa` against the same objective whose context encoder runs on the whole clip and gathers afterwards, as the
   VJEPA2Model of transformers does.
 
 Each side runs in a process of its own (for its peak memory), sides take turns, and medians over all turns are compared.
 A step is: forward, backward, gradient clipping, optimiser. The floor of a step is its matrix products at the rate of
-one large product, measured in the same process. Writes benchmarks/results/pretrain_step.md.
+one large product, measured in the same process; the first turn of each side also counts them and takes a profile.
+Writes benchmarks/results/pretrain_step.md.
 """
 
 import argparse
@@ -41,6 +43,7 @@ from surgvl.stage import device_name
 
 SIDES = {
     "mae": ("surgrec_mae", "transformers VideoMAEForPreTraining"),
+    "cell": ("surgrec_mae, decoder_ratio 0.5 (VideoMAE V2)", "transformers VideoMAEForPreTraining"),
     "jepa": ("surgrec_jepa", "the same with the context encoder on the whole clip"),
 }
 GRID = (8, 14, 14)
@@ -91,25 +94,32 @@ def product_rate(device: str, dtype: torch.dtype) -> float:
     return 2 * a.shape[0] * b.shape[0] * a.shape[1] / min(times)
 
 
-def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: str) -> dict[str, Any]:
-    """Seconds of steps after two for warming up, peak memory in bytes, FLOPs of a step, FLOP/s of a product."""
-    torch.manual_seed(0)
-    if which == "mae" and not ours:
-        model, loss = peer_mae(size)
+def build(which: str, ours: bool, size: str) -> tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor]]:
+    """The model of a side, and its loss of a batch [B, 3, T, H, W] of bytes."""
+    if which != "jepa" and not ours:
+        return peer_mae(size)
+    if which == "jepa":
+        model: nn.Module = (SurgRecJEPA if ours else WholeClip)(encoder(size))
     else:
-        kind = SurgRecMAE if which == "mae" else SurgRecJEPA if ours else WholeClip
-        model, loss = kind(encoder(size)), lambda model, video: model({"video": video})["loss"]
+        model = SurgRecMAE(encoder(size), decoder_ratio=0.5 if which == "cell" else 1.0)
+    return model, lambda model, video: model({"video": video})["loss"]
+
+
+def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: str, look: bool) -> dict[str, Any]:
+    """Seconds of steps after two for warming up and peak memory in bytes.
+
+    With `look` also the FLOPs of a step, the FLOP/s of one product, and the three operators that take most time.
+    """
+    torch.manual_seed(0)
+    model, loss = build(which, ours, size)
     model = model.to(device).train()
     optimiser = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=1e-4, betas=(0.9, 0.95), fused=True
     )
     video = torch.randint(0, 256, (batch, 3, 16, 224, 224), dtype=torch.uint8, device=device)
-    times = []
-    for step in range(steps + 2):
-        torch.manual_seed(step)
-        if device != "cpu":
-            torch.cuda.synchronize()
-        begun = time.perf_counter()
+
+    def step(seed: int) -> None:
+        torch.manual_seed(seed)
         with torch.autocast("cuda", torch.bfloat16, enabled=device != "cpu"):
             value = loss(model, video)
         torch.autograd.backward(value)
@@ -120,14 +130,28 @@ def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: 
             model.after_step(0.5)
         if device != "cpu":
             torch.cuda.synchronize()
+
+    times = []
+    for seed in range(steps + 2):
+        begun = time.perf_counter()
+        step(seed)
         times.append(time.perf_counter() - begun)
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    memory = host if device == "cpu" else torch.cuda.max_memory_allocated()
+    found: dict[str, Any] = {"seconds": times[2:], "memory": host}
+    if device != "cpu":
+        found["memory"] = torch.cuda.max_memory_allocated()
+    if not look:
+        return found
+    with torch.profiler.profile() as profile:
+        step(0)
+    spent = {each.key: each.self_device_time_total or each.self_cpu_time_total for each in profile.key_averages()}
+    most = sorted(spent, key=lambda key: -spent[key])[:3]
+    found["most"] = [[key, spent[key] / sum(spent.values())] for key in most]
     # Attention is counted by its products, and after the memory was read, for which it would need more.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         torch.autograd.backward(loss(model, video[:1]))
     rate = product_rate(device, torch.float32 if device == "cpu" else torch.bfloat16)
-    return {"seconds": times[2:], "memory": memory, "flops": counter.get_total_flops() * batch, "rate": rate}
+    return found | {"flops": counter.get_total_flops() * batch, "rate": rate}
 
 
 def main() -> None:
@@ -138,32 +162,37 @@ def main() -> None:
     parser.add_argument("--size", default="B", choices=SIZES)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--look", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "pretrain_step.md")
     args = parser.parse_args()
     if args.side:
-        which, ours = args.side.split(":")
-        print(json.dumps(run_side(which, ours == "ours", args.size, args.batch, args.steps, args.device)))
+        which, side = args.side.split(":")
+        found = run_side(which, side == "ours", args.size, args.batch, args.steps, args.device, args.look)
+        print(json.dumps(found))
         return
-    rows = []
+    rows, profiles = [], []
     for which, names in SIDES.items():
-        found: dict[str, list[float]] = {"ours": [], "peer": []}
+        times: dict[str, list[float]] = {"ours": [], "peer": []}
+        looks: dict[str, dict[str, Any]] = {}
         peaks: dict[str, float] = {}
-        flops: dict[str, float] = {}
-        rate = 0.0
-        for _ in range(args.repeats):
-            for side in found:
+        for turn in range(args.repeats):
+            for side in times:
                 argv = [sys.executable, __file__, "--side", f"{which}:{side}", "--size", args.size]
                 argv += ["--device", args.device, "--batch", str(args.batch), "--steps", str(args.steps)]
-                done = subprocess.run(argv, check=True, capture_output=True, text=True)
+                done = subprocess.run(argv + ["--look"] * (turn == 0), check=True, stdout=subprocess.PIPE, text=True)
                 one = json.loads(done.stdout.splitlines()[-1])
-                found[side] += one["seconds"]
+                times[side] += one["seconds"]
                 peaks[side] = max(peaks.get(side, 0), one["memory"])
-                flops[side], rate = one["flops"], max(rate, one["rate"])
-        ours, peer = (statistics.median(found[side]) for side in ("ours", "peer"))
-        spread = [f"{statistics.median(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in found.values()]
-        memory = [f"{peaks[side] / 2**30:.2f}" for side in ("ours", "peer")]
-        floors = [f"{flops[side] / rate:.2f}" for side in ("ours", "peer")]
+                if turn == 0:
+                    looks[side] = one
+        ours, peer = (statistics.median(times[side]) for side in times)
+        spread = [f"{statistics.median(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in times.values()]
+        memory = [f"{peaks[side] / 2**30:.2f}" for side in times]
+        rate = max(each["rate"] for each in looks.values())
+        floors = [f"{looks[side]['flops'] / rate:.2f}" for side in times]
         rows.append([names[0], names[1], *spread, f"{peer / ours:.2f}", *floors, *memory])
+        most = ", ".join(f"{key} {share:.0%}" for key, share in looks["ours"]["most"])
+        profiles.append(f"- {names[0]}: {most}")
         print(rows[-1], flush=True)
     head = ["ours", "peer", "ours, s a step", "peer, s a step", "peer / ours"]
     head += ["floor of ours, s", "floor of the peer, s", "ours, GiB", "peer, GiB"]
@@ -175,6 +204,11 @@ ViT-{args.size}/16, 16 x 224 x 224, batch {args.batch}, {dtype}, AdamW; medians 
 {args.steps} steps, sides in turn.
 
 {chr(10).join(lines)}
+
+A floor is the matrix products of a step, those of attention included, at the rate of one large product. What takes most
+of our step (self time, one profiled step):
+
+{chr(10).join(profiles)}
 
 - {device_name()}, {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads
 - torch {torch.__version__}, surgvl {__version__}

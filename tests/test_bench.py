@@ -58,11 +58,11 @@ def test_the_plan_holds_what_the_table_needs(tmp_path: Path) -> None:
     assert {job.needs for job in both} == {("pretrain/image_mae-s0", "main/manifest")}
     assert [job.argv[job.argv.index("--clip_frames") + 1] for job in both] == ["8", "8"]
     assert ["--frame_step" in job.argv for job in both] == [True, False]
-    for row, teachers in (("surgvista", ["vjepa"]), ("zen", ["vjepa", "surgrec_mae"])):
+    for student, teachers in (("surgvista", ["vjepa"]), ("zen", ["vjepa", "surgrec_mae"])):
         names = [f"pretrain/{teacher}-s1" for teacher in teachers]
-        assert jobs[f"pretrain/{row}-s1"].needs == ("main/manifest", *names)
-        words = ",".join(f"surgvl:{tmp_path}/{name}" for name in names)
-        assert (words if row == "surgvista" else f"[{words}]") in jobs[f"pretrain/{row}-s1"].argv
+        assert jobs[f"pretrain/{student}-s1"].needs == ("main/manifest", *names)
+        named = ",".join(f"surgvl:{tmp_path}/{name}" for name in names)
+        assert (named if student == "surgvista" else f"[{named}]") in jobs[f"pretrain/{student}-s1"].argv
     balanced = jobs["pretrain/surgrec_mae-clusters_alike-s2"]
     assert {"skewed/manifest", "skewed/clusters"} == set(balanced.needs)
     for job in jobs.values():

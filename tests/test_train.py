@@ -15,7 +15,8 @@ from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.errors import DataError
-from surgvl.models.folder import load_model
+from surgvl.models.folder import Preprocess, load_model, save_model
+from surgvl.models.video_vit import VideoViT
 from surgvl.objective import Objective
 from surgvl.settings import Optim, Run
 from surgvl.steps import StepSampler, part_seed
@@ -37,14 +38,17 @@ TINY = [
 ]
 DECODER = {"decoder_dim": 32, "decoder_heads": 2}
 PREDICTOR = {"predictor_dim": 32, "predictor_depth": 1, "predictor_heads": 2, "momentum": 0.9}
+TEACHER = "surgvl:TEACHER"  # a tiny encoder beside the manifest
 BLOCKS = {"short_blocks": 2, "short_scale": 0.2, "long_blocks": 1, "long_scale": 0.5}
 # Class of a recipe -> its arguments at this size. Every recipe is to resume to the same weights.
 RECIPES: dict[str, dict[str, object]] = {
+    "videomae.VideoMAE": {**DECODER, "decoder_depth": 1, "decoder_ratio": 0.5},
     "surgrec_mae.SurgRecMAE": {**DECODER, "decoder_depth": 1},
-    "surgvista.SurgVISTA": {**DECODER, "pixel_depth": 1, "token_depth": 1, "distil_weight": 0.0, "mask_ratio": 0.7},
+    "surgvista.SurgVISTA": {**DECODER, "pixel_depth": 1, "token_depth": 1, "mask_ratio": 0.7, "teacher": TEACHER},
     "vjepa.VJEPA": {**PREDICTOR, **BLOCKS},
     "surgrec_jepa.SurgRecJEPA": {**PREDICTOR, **BLOCKS},
     "unisurg.UniSurg": {**PREDICTOR},
+    "zen.Zen": {"teachers": f"[{TEACHER},{TEACHER}]"},
 }
 # Imports of a training run take longer than the run, so they are done once and each process is a fork.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -78,11 +82,17 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
         )
     Manifest(rows, root=root).save(root / "manifest")
+    torch.manual_seed(7)
+    teacher = VideoViT(size_px=16, num_frames=4, patch_px=4, dim=24, depth=1, heads=2)
+    save_model(teacher, root / "teacher", Preprocess(num_frames=4, fps=4.0, size_px=16))
     return root / "manifest"
 
 
 def arguments(manifest: Path, out: Path, steps: int, recipe: str = "surgrec_mae.SurgRecMAE") -> list[str]:
-    own = [f"--objective.init_args.{name}={value}" for name, value in RECIPES[recipe].items()]
+    given = {
+        name: str(value).replace("TEACHER", str(manifest.parent / "teacher")) for name, value in RECIPES[recipe].items()
+    }
+    own = [f"--objective.init_args.{name}={value}" for name, value in given.items()]
     return ["pretrain", "--manifest", str(manifest), "--out", str(out), "--store", str(out.parent / "frames"), *TINY,
             f"--objective.class_path=surgvl.pretrain.{recipe}", *own,
             f"--run.steps={steps}", "--resume=true"]  # fmt: skip
