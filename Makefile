@@ -56,9 +56,9 @@ $(VENV)/.all: pyproject.toml constraints.txt | $(BIN)/uv
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/uv
-	$(INSTALL) --editable ".[all,dev]"
+	$(INSTALL) --editable ".[all,serve,dev]"
 	@touch $(VENV)/.all $@
 
 $(VENV)/.bench: $(VENV)/.dev
-	$(INSTALL) --editable ".[all,dev,bench]"
+	$(INSTALL) --editable ".[all,serve,dev,bench]"
 	@touch $@

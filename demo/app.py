@@ -20,7 +20,12 @@ HERE = Path(__file__).resolve().parent
 
 
 def demo(
-    run: Path = Path("runs/quickstart"), port: int = 7860, host: str = "127.0.0.1", open_browser: bool = False
+    run: Path = Path("runs/quickstart"),
+    port: int = 7860,
+    host: str = "127.0.0.1",
+    open_browser: bool = False,
+    server: str = "",
+    api_key: str = "",
 ) -> None:
     """Open the page: ask a recording, find moments, read its timeline.
 
@@ -29,11 +34,13 @@ def demo(
         port: where to listen.
         host: address to listen on; others can reach the page only if this is not a loopback address.
         open_browser: open the page in a browser of this machine.
+        server: address of `surgvl serve all` with the run's models; empty: they run in this process.
+        api_key: the server's key; SURGVL_API_KEY where it is left out.
     """
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError("the page needs gradio, which is not installed: pip install 'surgvl[demo]'")
     with (
-        contextlib.closing(Engine(run)) as engine,
+        contextlib.closing(Engine(run, server=server, api_key=api_key)) as engine,
         tempfile.TemporaryDirectory(prefix="surgvl-demo-", ignore_cleanup_errors=True) as uploads,
     ):
         _check_port(host, port)

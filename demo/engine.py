@@ -1,6 +1,7 @@
-"""The engine in this process: a run folder's models, index and vectors behind four questions that a page asks.
+"""The engine: a run folder's models, index and vectors behind four questions that a page asks.
 
-The manifest is read at once, so that there is something to pick; models load in a thread, and who needs one waits.
+Models run in this process, or behind a server (`surgvl serve`) with the same answers. The manifest is read at once, so
+that there is something to pick; models load in a thread, and who needs one waits.
 Browsers name videos by id only (see `shelf`): no method takes a path from a browser.
 Shapes: N steps, C classes, E width of the space.
 """
@@ -24,6 +25,7 @@ from surgvl.demo.shelf import NUM_UPLOADS, UPLOAD, Shelf
 from surgvl.demo.timeline import read_timeline
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import read_json
+from surgvl.models.cut import first_s
 
 MAX_CHARACTERS = 300
 NUM_SHARES = 4
@@ -35,28 +37,30 @@ NEEDED = ("manifest", "align", "tune", "vectors", "index")
 
 
 class Engine:
-    """Models of a run folder, in this process.
+    """Models of a run folder.
 
     Args:
         run: what `surgvl quickstart` leaves.
-        device: torch device.
+        device: torch device of models in this process.
+        server: address of a server that runs the models; empty: this process does.
+        api_key: its key.
 
     Raises:
         ConfigError: not such a folder, or a part of it is missing.
         DataError: the manifest cannot be read.
     """
 
-    def __init__(self, run: Path, device: str = "cpu") -> None:
+    def __init__(self, run: Path, device: str = "cpu", server: str = "", api_key: str = "") -> None:
         missing = [name for name in NEEDED if not (run / name).is_dir()]
         if missing:
             fact = f"lacks {', '.join(missing)}" if run.is_dir() else "is not there"
             raise ConfigError(f"--run {run} {fact}: make it with `surgvl quickstart --out {run}`")
         if importlib.util.find_spec("faiss") is None:
             raise ConfigError("the page needs faiss, which is not installed: pip install 'surgvl[demo]'")
-        self.run, self.device = run, device
+        self.run = run
         self.manifest = Manifest.load(run / "manifest")
         self.shelf = Shelf(self.manifest)
-        self.parts = Parts(run, device)
+        self.parts = Parts(run, device, server, api_key)
         # Vectors of uploads; the earliest go first.
         self._embedded: dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]] = {}
 
@@ -107,23 +111,11 @@ class Engine:
         question = known.get(_plain(question), question)
         answers = chat.known_answers() if closed else []
         at_s = _clamp(time_s, source.duration_s)
-
-        import torch
-
-        from surgvl.chat.answer import candidate_scores, generate
-
-        with torch.inference_mode():
-            clip = chat.clip(source.path, at_s)
-            pooled = chat.model.see(clip)
-            if answers:
-                shares = candidate_scores(chat.model, pooled, question, answers)[0].softmax(0)
-                top = shares.topk(min(NUM_SHARES, len(answers)))
-                ranked = [(answers[at], share) for share, at in zip(*(part.tolist() for part in top), strict=True)]
-                text = ranked[0][0]
-            else:
-                ranked, text = [], generate(chat.model, pooled, question)[0]
-        want = chat.preprocess
-        start_s = float(np.clip(at_s - want.clip_s / 2, 0, max(0.0, source.duration_s - want.clip_s)))
+        frames, want = chat.frames(source.path, at_s), chat.preprocess
+        # A server gives no shares.
+        ranked = chat.shares(frames, question, answers)[:NUM_SHARES] if answers else []
+        text = ranked[0][0] if ranked else chat.ask(frames, question, answers=answers)
+        start_s = first_s(want, at_s, source.duration_s)
         return Answer(
             question=question,
             text=text,
@@ -133,7 +125,7 @@ class Engine:
             truth=self._true_answer(video_id, at_s, question),
             title=source.title,
             at_s=at_s,
-            frames=clip[0].permute(1, 2, 3, 0).cpu().numpy(),
+            frames=frames,
             times_s=[start_s + number / want.fps for number in range(want.num_frames)],
             took_s=time.monotonic() - begun,
         )
@@ -213,15 +205,14 @@ class Engine:
         if place.split != UPLOAD or video_id in self._embedded:
             return
         model = self.parts.dual
-        from surgvl.embed import encode_windows, read_windows
+        from surgvl.embed import read_windows
 
         stream = read_windows(place.path, model.preprocess, 1.0)
         parts, middles = [], []
         while chunk := list(islice(stream, 16)):
-            vectors, starts, ends = encode_windows(model.model, chunk, len(chunk), self.device)
-            parts.append(vectors)
-            middles.append((np.array(starts) + np.array(ends)) / 2)
-            yield min(1.0, ends[-1] / place.duration_s)
+            parts.append(model.encode_clips([clip for _, _, clip in chunk]))
+            middles.append(np.array([(start_s + end_s) / 2 for start_s, end_s, _ in chunk]))
+            yield min(1.0, chunk[-1][1] / place.duration_s)
         if not parts:
             raise DataError(f"{place.title} has no frames: check it with a player")
         while len(self._embedded) >= NUM_UPLOADS:

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     # Torch and FAISS take seconds to import: the thread does that.
     from surgvl.api import ChatModel, DualModel
     from surgvl.retrieval.library import Library
+    from surgvl.serve.client import Server
+    from surgvl.serve.remote import RemoteChat, RemoteDual
 
 
 class _Futures(NamedTuple):
     vectors: "Future[Vectors]"
     library: "Future[Library]"
-    dual: "Future[DualModel]"
-    chat: "Future[ChatModel]"
+    dual: "Future[DualModel | RemoteDual]"
+    chat: "Future[ChatModel | RemoteChat]"
 
 
 class Parts:
@@ -30,10 +32,12 @@ class Parts:
     Args:
         run: the folder.
         device: torch device of the models.
+        server: address of a server that runs the models; empty: this process does.
+        api_key: its key.
     """
 
-    def __init__(self, run: Path, device: str = "cpu") -> None:
-        self.run, self.device = run, device
+    def __init__(self, run: Path, device: str = "cpu", server: str = "", api_key: str = "") -> None:
+        self.run, self.device, self.server, self.api_key = run, device, server, api_key
         self._pool = ThreadPoolExecutor(1, "surgvl-load")
         self._lock = threading.Lock()
         self._futures: _Futures | None = None
@@ -81,12 +85,12 @@ class Parts:
         return self.start().library.result()
 
     @property
-    def dual(self) -> "DualModel":
+    def dual(self) -> "DualModel | RemoteDual":
         """The video-text model that made vectors and index."""
         return self.start().dual.result()
 
     @property
-    def chat(self) -> "ChatModel":
+    def chat(self) -> "ChatModel | RemoteChat":
         """The model that answers."""
         return self.start().chat.result()
 
@@ -107,7 +111,19 @@ class Parts:
 
         return Library.open(self.run / "index")
 
-    def _load_dual(self) -> "DualModel":
+    def _server(self) -> "Server":
+        from surgvl.serve.client import Server
+
+        return Server(self.server, self.api_key)
+
+    def _load_dual(self) -> "DualModel | RemoteDual":
+        if self.server:
+            from surgvl.serve.remote import RemoteDual
+
+            remote = RemoteDual(self._server())
+            remote.check(self.run / "align")
+            self.library.check_model(remote.hash, f"that of {self.server}")
+            return remote
         from surgvl.api import DualModel, load
 
         model = load(self.run / "align", self.device)
@@ -116,7 +132,13 @@ class Parts:
         self.library.check_model(model.hash, f"that of {self.run / 'align'}")
         return model
 
-    def _load_chat(self) -> "ChatModel":
+    def _load_chat(self) -> "ChatModel | RemoteChat":
+        if self.server:
+            from surgvl.serve.remote import RemoteChat
+
+            remote = RemoteChat(self._server())
+            remote.check(self.run / "tune")
+            return remote
         from surgvl.api import ChatModel, load
 
         model = load(self.run / "tune", self.device)

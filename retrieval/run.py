@@ -71,6 +71,8 @@ def search(
     source: str = "",
     model: Path | None = None,
     device: str = "cpu",
+    server: str = "",
+    api_key: str = "",
 ) -> list[Moment]:
     """Find moments that look as a sentence says, or like another moment.
 
@@ -84,6 +86,8 @@ def search(
         source: only in videos of this data set.
         model: the model that made the vectors, where it is no longer in the folder that the index names.
         device: where the model runs.
+        server: address of `surgvl serve` with that model, which then need not be here.
+        api_key: the server's key; SURGVL_API_KEY where it is left out.
 
     Raises:
         ConfigError: not exactly one of a sentence and --like, or a moment that is not VIDEO@SECONDS.
@@ -98,7 +102,7 @@ def search(
             vector, start_s, end_s = library.vector_at(name, time_s)
             exclude = (name, start_s, end_s)
         else:
-            vector = _encode(library, query, name, time_s, model, device)
+            vector = _encode(library, query, name, time_s, model, device, server, api_key)
         found = library.search(vector, k, video or None, procedure or None, source or None, exclude)
         rows: list[list[object]] = [["", "score", "video", "from", "to", "procedure", "source"]]
         for place, moment in enumerate(found, 1):
@@ -112,11 +116,28 @@ def search(
 
 
 def _encode(
-    library: Library, query: str, name: str, time_s: float, model: Path | None, device: str
+    library: Library,
+    query: str,
+    name: str,
+    time_s: float,
+    model: Path | None,
+    device: str,
+    server: str,
+    api_key: str,
 ) -> NDArray[np.float32]:
     """Vector [E] of a sentence, or of a moment of a file."""
     if not query and not Path(name).exists():
         raise DataError(f"{name!r} is neither a video of {library.folder} nor a file: check the id or the path")
+    if server:
+        if model is not None:
+            raise ConfigError(f"--server {server} and --model {model} are given: choose where the model runs")
+        from surgvl.serve.client import Server
+        from surgvl.serve.remote import RemoteDual
+
+        remote = RemoteDual(Server(server, api_key))
+        library.check_model(remote.hash, f"the model of {server}")
+        there: NDArray[np.float32] = (remote.encode_text([query]) if query else remote.encode_video(name, time_s))[0]
+        return there
     if model is None and not Path(library.model).exists():
         raise DataError(f"{library.folder} was made with model {library.model}, which is not there: give it as --model")
     # Torch and the model are wanted only here: a moment of the index needs neither.

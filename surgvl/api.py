@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from surgvl import prompts, video
-from surgvl.chat.answer import choose, generate
+from surgvl import prompts
+from surgvl.chat.answer import candidate_scores, choose, generate
 from surgvl.embed import encode_windows, read_windows
-from surgvl.errors import CheckpointError, DataError
 from surgvl.io import read_json
 from surgvl.models.chat import Chat
+from surgvl.models.cut import cut
 from surgvl.models.dual import Dual
-from surgvl.models.folder import Model, Preprocess, find_model, load_model, model_hash
+from surgvl.models.folder import Model, Preprocess, find_model, load_model, local, model_hash
 from surgvl.models.video_vit import VideoViT
 from surgvl.vectors import unit
 
@@ -57,6 +56,10 @@ class Loaded:
         """Hash of the folder's configuration and weights."""
         return model_hash(self.folder)
 
+    def frames(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.uint8]:
+        """One clip as the model takes it, uint8 [T, S, S, 3]; see `clip`."""
+        return cut(source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else source, self.preprocess, at_s)
+
     def clip(self, source: VideoLike, at_s: float | None = None) -> torch.Tensor:
         """One clip as the model takes it, uint8 [1, 3, T, S, S].
 
@@ -67,23 +70,8 @@ class Loaded:
         Raises:
             DataError: the array is not frames, or the file cannot be read there.
         """
-        want = self.preprocess
-        if isinstance(source, str | Path):
-            info = video.probe(source)
-            centre_s = info.duration_s / 2 if at_s is None else at_s
-            if not 0 <= centre_s <= info.duration_s:
-                raise DataError(f"{source} lasts {info.duration_s:.1f} s; {centre_s} s is outside: give a time in it")
-            start_s = float(np.clip(centre_s - want.clip_s / 2, 0, max(0.0, info.duration_s - want.clip_s)))
-            box = video.content_box(source) if want.crop == "content" else None
-            frames = video.read(source, start_s, start_s + want.clip_s, want.fps, want.size_px, box)
-        else:
-            array = source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else np.asarray(source)
-            if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or not len(array):
-                raise DataError(f"frames have shape {array.shape} and type {array.dtype}; give uint8 [T, H, W, 3]")
-            index = np.linspace(0, len(array) - 1, want.num_frames).round().astype(int)
-            size = (want.size_px, want.size_px)
-            frames = np.stack([cv2.resize(array[i], size, interpolation=cv2.INTER_AREA) for i in index])
-        return torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)[None].to(self.device)
+        frames = np.ascontiguousarray(self.frames(source, at_s))
+        return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].to(self.device)
 
 
 class Encoder(Loaded):
@@ -112,6 +100,13 @@ class DualModel(Loaded):
             return self.encode_seconds(source)[0]
         with torch.inference_mode():
             found: NDArray[np.float32] = self.model.encode_video(self.clip(source, at_s)).cpu().numpy()
+        return found
+
+    def encode_clips(self, clips: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Unit vectors float32 [B, E] of B clips uint8 [T, S, S, 3] as `frames` cuts them, in one batch."""
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).to(self.device)
+            found: NDArray[np.float32] = self.model.encode_video(batch).cpu().numpy()
         return found
 
     def encode_seconds(
@@ -217,6 +212,22 @@ class ChatModel(Loaded):
                 return choose(self.model, pooled, question, list(answers))[0]
             return generate(self.model, pooled, question)[0]
 
+    def shares(
+        self, source: VideoLike, question: str, answers: Sequence[str], at_s: float | None = None
+    ) -> list[tuple[str, float]]:
+        """Allowed answers with their softmax shares of the likelihood, best first; the first is what `ask` says.
+
+        Args:
+            source: a path or frames.
+            question: in plain language.
+            answers: allowed answers.
+            at_s: the moment in a file; its middle where it is left out.
+        """
+        with torch.inference_mode():
+            pooled = self.model.see(self.clip(source, at_s))
+            shares = candidate_scores(self.model, pooled, question, list(answers))[0].softmax(0).tolist()
+        return sorted(zip(answers, shares, strict=True), key=lambda pair: -pair[1])
+
 
 def load(folder: str | Path, device: str = "cpu") -> Encoder | DualModel | ChatModel:
     """Load a model by what its folder says.
@@ -228,18 +239,7 @@ def load(folder: str | Path, device: str = "cpu") -> Encoder | DualModel | ChatM
     Raises:
         CheckpointError: not a model of ours, or weights that do not fit.
     """
-    path = Path(folder)
-    if not path.exists() and str(folder).count("/") == 1:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-        try:
-            path = Path(snapshot_download(str(folder)))
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            first = str(error).splitlines()[0]
-            raise CheckpointError(
-                f"{folder} is neither a folder nor to be had from the hub ({first}): check it"
-            ) from error
+    path = local(folder)
     model, preprocess = load_model(path, device)
     if isinstance(model, Dual):
         return DualModel(model, preprocess, path, device)

@@ -11,17 +11,26 @@ from typing import Any
 
 from surgvl import __version__
 from surgvl.errors import ConfigError, SurgVLError
-from surgvl.usage import UsageError, explain, name_words, nearest, spell_out
+from surgvl.usage import UsageError, explain, name_words, nearest, spell_out, take_rest
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command: where its function is, what it is for, how it is typed, and which flags may go without their names."""
+    """A command: where its function is, what it is for, and how it is typed.
+
+    Args:
+        target: module:function.
+        summary: what it is for.
+        example: arguments that work.
+        words: flags that may go without their names.
+        rest: the flag that takes all words after it, dashes or not.
+    """
 
     target: str
     summary: str
     example: str
     words: tuple[str, ...] = ()
+    rest: str = ""
 
 
 # In the order of the pipeline.
@@ -90,11 +99,30 @@ COMMANDS = {
     "bench recipes": Command(
         "surgvl.bench.run:bench_recipes", "all pretraining recipes side by side, by frozen probes", "--out runs/bench"
     ),
+    "serve chat": Command(
+        "surgvl.serve.run:serve_chat", "answer questions over HTTP (vLLM)", "--model chat", rest="engine_args"
+    ),
+    "serve embed": Command(
+        "surgvl.serve.run:serve_embed", "sentences and clips to vectors over HTTP", "--model dual", rest="engine_args"
+    ),
+    "serve all": Command(
+        "surgvl.serve.run:serve_all", "both at one address", "--model chat --embed_model dual", rest="engine_args"
+    ),
     "demo": Command("surgvl.demo.app:demo", "the page: ask, search, timeline", "--run runs/quickstart"),
 }
 RECIPES = Path(__file__).parent / "recipes"
 # Packages that only an extra brings, and the extra.
-EXTRAS = {"lightning": "train", "peft": "train", "faiss": "retrieval", "gradio": "demo"}
+EXTRAS = {
+    "lightning": "train",
+    "peft": "train",
+    "faiss": "retrieval",
+    "gradio": "demo",
+    "vllm": "serve",
+    "httpx": "serve",
+    "openai": "client",
+    "starlette": "serve",
+    "uvicorn": "serve",
+}
 
 
 def overview() -> str:
@@ -165,7 +193,7 @@ def parse(argv: Sequence[str]) -> tuple[Any, Any, Any]:
     """
     name, rest = _split(argv)
     command = COMMANDS[name]
-    words = _recipe(name_words(rest, command.words), name)
+    words = _recipe(name_words(take_rest(rest, command.rest), command.words), name)
     module, _, attribute = command.target.partition(":")
     function = vars(importlib.import_module(module))[attribute]
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from surgvl.errors import DataError
 from surgvl.io import read_json, write_json
+from surgvl.markdown import table
 
 Float = NDArray[np.float64]
 Statistic = Callable[[Float], Float]
@@ -44,6 +45,8 @@ class Result:
         command: as it was typed.
         commit: of the checkout.
         per_class: score of each class or question type, where there is one.
+        per_class_baselines: scores of the baselines for each of these, by name of the baseline; shown as a table.
+        per_class_clips: frames, clips or questions behind each of these.
         warning: what makes the score doubtful, such as test videos seen in pretraining.
     """
 
@@ -61,6 +64,8 @@ class Result:
     command: str = ""
     commit: str = ""
     per_class: dict[str, float] | None = None
+    per_class_baselines: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    per_class_clips: dict[str, int] = dataclasses.field(default_factory=dict)
     warning: str = ""
 
 
@@ -148,6 +153,10 @@ def read_results(path: Path | str) -> list[Result]:
             fields["baselines"] = {name: _from_json(value) for name, value in row["baselines"].items()}
             if row["per_class"] is not None:
                 fields["per_class"] = {name: _from_json(value) for name, value in row["per_class"].items()}
+            fields["per_class_baselines"] = {
+                name: {each: _from_json(value) for each, value in values.items()}
+                for name, values in row.get("per_class_baselines", {}).items()
+            }
             found.append(Result(**fields))
         except (TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{path}, result {at}: {error}: run `surgvl eval` again") from error
@@ -207,22 +216,43 @@ def _page(
         rows.append(cells)
     right = {name for name in head if name in {"videos", "clips"}}
     lines = [f"### {title}\n"] if title else []
-    lines += _table(head, rows, right)
-    lines += ["", *_notes(results)]
+    lines += table(head, rows, right)
+    lines += ["", *_parts(results), *_notes(results)]
     return "\n".join(lines) + "\n"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[str]) -> list[str]:
-    grid = [[cell.replace("|", "\\|") for cell in row] for row in (head, *rows)]
-    widths = [max(3, *(len(row[at]) for row in grid)) for at in range(len(head))]
-    to_right = [name in right for name in head]
+def _parts(results: Sequence[Result]) -> list[str]:
+    """A table of parts, such as question types, for each metric that has baselines for them.
 
-    def line(cells: Sequence[str]) -> str:
-        padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, widths, to_right, strict=True))
-        return f"| {' | '.join(padded)} |"
-
-    rule = (("-" * (w - 1) + ":") if r else "-" * w for w, r in zip(widths, to_right, strict=True))
-    return [line(grid[0]), f"| {' | '.join(rule)} |", *map(line, grid[1:])]
+    What other predictors of the same task reach on the same rows by the same metric (`accuracy_head` beside `accuracy`)
+    stands in the same table.
+    """
+    groups: list[list[Result]] = []
+    for result in results:
+        if not (result.per_class and result.per_class_baselines):
+            continue
+        for group in groups:
+            first = group[0]
+            alike = result.metric.startswith(f"{first.metric}_") and result.per_class_clips == first.per_class_clips
+            if result.task == first.task and alike:
+                group.append(result)
+                break
+        else:
+            groups.append([result])
+    lines = []
+    for group in groups:
+        first, others = group[0], list(group[0].per_class_baselines)
+        parts = [(name, first.per_class_clips.get(name, 0)) for name in first.per_class or {}]
+        columns = [each.per_class or {} for each in group] + [first.per_class_baselines[name] for name in others]
+        whole = [each.value for each in group] + [first.baselines.get(name, math.nan) for name in others]
+        values = [[each.get(name, math.nan) for each in columns] for name, _ in parts] + [whole]
+        rows = [
+            [name, f"{clips:,}", *(_number(first, value) for value in row)]
+            for (name, clips), row in zip([*parts, ("all", first.num_clips)], values, strict=True)
+        ]
+        head = [f"{first.task} by part", "clips", *(each.metric for each in group), *others]
+        lines += [*table(head, rows, head[1:]), ""]
+    return lines
 
 
 def _notes(results: Sequence[Result]) -> list[str]:
@@ -236,7 +266,7 @@ def _notes(results: Sequence[Result]) -> list[str]:
         notes.append(f"- {task}: {base}")
         notes += [f"  - {', '.join(metrics)}: {own}" for own, metrics in parts.items() if own]
     for result in results:
-        if result.metric == "accuracy" and result.per_class:
+        if result.metric == "accuracy" and result.per_class and not result.per_class_baselines:
             by_part = " · ".join(f"{name} {_number(result, value)}" for name, value in result.per_class.items())
             notes.append(f"- {result.task} accuracy by part: {by_part}")
     for word, texts in (

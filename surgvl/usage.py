@@ -50,6 +50,20 @@ def name_words(argv: Sequence[str], names: Sequence[str]) -> list[str]:
     return [f"--{flag}={word}" for flag, word in zip(names, argv[:bare], strict=False)] + list(argv[bare:])
 
 
+def take_rest(argv: Sequence[str], flag: str) -> list[str]:
+    """Make all words after a flag its value: `--flag --a 1` becomes `--flag=["--a", "1"]`.
+
+    Args:
+        argv: words after the command.
+        flag: the flag's name without its dashes; empty: there is none.
+    """
+    for at, word in enumerate(argv):
+        rest = list(argv[at + 1 :])
+        if flag and word.lstrip("-").replace("-", "_") == flag and word.startswith("--") and rest[:1] != ["null"]:
+            return [*argv[:at], f"--{flag}={json.dumps(rest)}"]
+    return list(argv)
+
+
 def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
     """Write short forms in full.
 
@@ -63,6 +77,9 @@ def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
     parameters = inspect.signature(function).parameters.values()
     kinds = {f"--{each.name}": _kind(each.annotation) for each in parameters}
     inside = [(each.name, field.name) for each in parameters for field in _fields(each.annotation)]
+    kinds |= {
+        f"--{each.name}.{field.name}": _kind(field.type) for each in parameters for field in _fields(each.annotation)
+    }
     names = [field for _, field in inside]
     short = {f"--{field}": f"--{group}.{field}" for group, field in inside if names.count(field) == 1}
     out: list[str] = []

@@ -1,4 +1,4 @@
-"""Read and write surgical video: files through PyAV, folders of numbered images, always by time in seconds.
+"""Read and write surgical video: files through PyAV, folders of numbered images, images, always by time in seconds.
 
     info = probe("operation.mp4")
     clip = read("operation.mp4", start_s=5400.0, end_s=5404.0, fps=4, size_px=224)      # uint8 [16, 224, 224, 3]
@@ -25,7 +25,7 @@ from surgvl.content_area import Box, Image
 from surgvl.errors import DataError
 from surgvl.io import atomic
 from surgvl.video_file import VideoFile, VideoInfo
-from surgvl.video_folder import ImageFolder
+from surgvl.video_folder import SUFFIXES, ImageFolder
 
 __all__ = ["Box", "Image", "Reader", "VideoInfo", "content_box", "probe", "read", "stream", "write"]
 
@@ -46,7 +46,8 @@ class Reader:
 
     def __init__(self, path: Path | str, folder_fps: float = 1.0) -> None:
         self.path = Path(path)
-        self._source = ImageFolder(self.path, folder_fps) if self.path.is_dir() else VideoFile(self.path)
+        still = self.path.suffix.lower() in SUFFIXES and self.path.is_file()
+        self._source = ImageFolder(self.path, folder_fps) if still or self.path.is_dir() else VideoFile(self.path)
 
     @property
     def info(self) -> VideoInfo:

@@ -1,4 +1,4 @@
-"""A folder of numbered images as a video: what Cholec80, CholecT50 and PitVQA hand out as frames."""
+"""A folder of numbered images as a video: what Cholec80, CholecT50 and PitVQA hand out as frames; or a single image."""
 
 import itertools
 import math
@@ -41,7 +41,8 @@ class ImageFolder:
     """Numbered images shown one after the other at a constant rate.
 
     Args:
-        folder: the folder; images are sorted by the last number in the name, gaps are not waited for.
+        folder: the folder; images are sorted by the last number in the name, gaps are not waited for. Or one image,
+            which stands still for its time.
         fps: images per second of the operation; the frame folders of the public sets have one.
     """
 
@@ -49,7 +50,7 @@ class ImageFolder:
         if not 0 < fps < math.inf:
             raise DataError(f"{folder}: a rate of {fps} frames per second is not one: give a number above 0")
         self.path = folder
-        self.images = numbered(folder)
+        self.images = [folder] if folder.is_file() else numbered(folder)
         height, width = self._load(0).shape[:2]
         number = len(self.images)
         self.info = VideoInfo(folder, number / fps, fps, width, height, 0, number, self.images[0].suffix[1:].lower())

@@ -9,9 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.live import Live
 
 # Read when torch, transformers and gradio are imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -83,3 +86,13 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "2"})
     assert done.returncode == 0, done.stderr[-2000:]
     return out
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Live"]:
+    """A real `surgvl serve all` before tiny models; started once a session."""
+    pytest.importorskip("vllm", reason="vllm is not installed: pip install 'surgvl[serve]'")
+    from tests.live import serving
+
+    with serving(tmp_path_factory.mktemp("live")) as found:
+        yield found

@@ -121,7 +121,7 @@ def a_timeline(num: int = 6, truth: bool = True) -> Timeline:
     right = np.array([0, 1, 1, 1, -1, 2] * (num // 6), np.int64)
     rows = [HeatRow("hook,cut,peritoneum", np.linspace(0, 1, num), [(1.0, 3.0)])]
     phases = ["Preparation", "CalotTriangleDissection", "ClippingCutting"]
-    edges = np.arange(num + 1.0)
+    edges = np.arange(num + 1).astype(np.float64)
     return Timeline("v", float(num), edges, phases, predicted, np.full(num, 0.5), right if truth else None, rows, 5.0)
 
 
@@ -157,7 +157,7 @@ def test_without_truth_there_is_one_ribbon() -> None:
 def test_long_rows_keep_their_peaks() -> None:
     values = np.zeros(5000)
     values[3333] = 1.0
-    edges, cells = ribbon.cells(np.arange(5001.0), values)
+    edges, cells = ribbon.cells(np.arange(5001).astype(np.float64), values)
     assert len(cells) == len(edges) - 1 <= ribbon.MAX_CELLS
     assert cells.max() == 1.0
     peak = int(cells.argmax())

@@ -70,6 +70,25 @@ def test_hash_is_of_values_not_of_their_storage(tmp_path: Path) -> None:
     assert len(hashes) == 5
 
 
+def test_folder_written_before_boxes_and_conversations_is_read_and_keeps_its_hash(tmp_path: Path) -> None:
+    """Seven columns of questions, as the first manifests have them, and the hash that they were given then."""
+    folder = tmp_path / "old"
+    made = example(tmp_path / "data")
+    made.save(folder)
+    row = {"video_id": "v3", "start_s": 1.0, "end_s": 2.0, "question": "Which?", "answer": "that", "type": "t"}
+    pq.write_table(pa.Table.from_pylist([{**row, "source": "s"}]), folder / "qa.parquet")
+    (folder / "manifest.json").write_text('{"root": ".", "hash": "6c6392e120ad194e", "version": 1}')
+    assert Manifest.load(folder).qa == made.qa
+    assert (made.qa[0].box, made.qa[0].conversation) == ("", "")
+    boxed = made.qa[0].model_copy(update={"box": "0,1,2,3"})
+    new = Manifest(made.video_table, made.segment_table, [made.qa[0], boxed], root=made.root)
+    new.save(tmp_path / "new")
+    assert pq.read_schema(tmp_path / "new" / "qa.parquet").names == [*row, "source", "box"]
+    assert [each.box for each in Manifest.load(tmp_path / "new").qa] == ["", "0,1,2,3"]
+    other = boxed.model_copy(update={"box": "", "conversation": "0,1,2,3"})
+    assert len({Manifest(made.video_table, qa=[made.qa[0], last]).hash for last in (made.qa[0], boxed, other)}) == 3
+
+
 def test_edited_or_half_written_folder_is_refused(tmp_path: Path) -> None:
     made = example(tmp_path)
     made.save(tmp_path / "m")

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from surgvl import video
+from surgvl.data.phantom_lls48 import lls48_questions
 from surgvl.data.phantom_plan import PHASE_TRIPLETS
 from surgvl.data.phantom_render import Renderer
 from surgvl.data.phantom_run import phantom
 from surgvl.data.phantom_scene import Action, Scene
 from surgvl.data.phantom_script import labels_per_second, script
-from surgvl.data.phantom_text import lls48_questions, narration, pitvqa_questions, position
+from surgvl.data.phantom_text import narration, pitvqa_questions, position
 from surgvl.data.phantom_write import write_labels
 from surgvl.errors import ConfigError, DataError
 from surgvl.vocabulary import CHOLEC80_PHASES, CHOLEC80_TOOLS, INSTRUMENTS, TARGETS, TRIPLET_NAMES, VERBS
@@ -51,7 +52,7 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
         write_labels(tmp_path / root, script(3, 5))
     first, second = _bytes(tmp_path / "a"), _bytes(tmp_path / "b")
     assert first == second
-    assert len(first) == 5 + 2 * 90
+    assert len(first) == 5 + 3 + 2 * 90
     assert script(3, 5) != script(3, 6)
     assert script(3, 5).actions != script(4, 5).actions
 
@@ -244,6 +245,10 @@ def test_positions(x: float, y: float, place: str) -> None:
     assert position(x, y) == place
 
 
+def film_bytes(root: Path, number: int) -> bytes:
+    return (root / f"cholec80/videos/video{number:02d}.mp4").read_bytes()
+
+
 def test_command_writes_whole_layouts(written: Path) -> None:
     head = json.loads((written / "phantom.json").read_text())
     assert head["splits"] == {"train": [1], "val": [2], "test": [3]}
@@ -261,6 +266,10 @@ def test_command_writes_whole_layouts(written: Path) -> None:
         shown = video.read(written / f"cholec80/videos/video{number:02d}.mp4", 3.4, 3.6, 5, 32)[0].astype(float)
         scene = Scene.from_json((written / f"scene/video{number:02d}.json").read_text())
         assert np.abs(shown - Renderer(scene, 32).frame(3.4)).mean() < 10
+        assert (written / f"lls48/videos/video_{number:02d}.mp4").read_bytes() == film_bytes(written, number)
+    for layout in ("pitvqa", "lls48"):
+        splits = json.loads((written / layout / "splits.json").read_text())
+        assert splits == {"train": ["video_01"], "val": ["video_02"], "test": ["video_03"]}
     assert (written / "preview.png").stat().st_size > 10_000
     assert (written / "run.json").is_file()
 

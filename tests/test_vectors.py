@@ -88,7 +88,8 @@ def test_a_clip_stands_for_its_second_however_its_window_meets_the_ends(clip_s: 
     else:
         half = np.minimum(clip_s / 2, np.minimum(centre, duration_s - centre))
         start, end = centre - half, centre + half
-    found = Vectors(np.zeros((20, 4), np.float32), ["a"] * 20, start, end, meta(20, clip_s=clip_s))
+    starts, ends = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    found = Vectors(np.zeros((20, 4), np.float32), ["a"] * 20, starts, ends, meta(20, clip_s=clip_s))
     np.testing.assert_allclose(found.times_s, centre)
 
 

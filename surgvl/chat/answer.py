@@ -3,7 +3,7 @@
 A closed question is one sequence: clip, question, then all candidates side by side, each of which sees the clip, the
 question and itself (a block mask), at the positions that it would have alone. So the shared prefix is computed once,
 and the score of a candidate is log p(candidate, end | clip, question), whatever the other candidates are.
-Shapes: B questions, V visual tokens, P prompt tokens, A candidates, Q their tokens in all.
+Shapes: B questions, P prompt tokens with the visual ones among them, A candidates, V stored tokens of a clip.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def candidate_scores(chat: Chat, pooled: Tensor, question: str, candidates: Sequ
 
     Args:
         chat: the model.
-        pooled: pooled encoder tokens [B, V, D].
+        pooled: what `chat.see` gave, [B, V, D].
         question: asked of every clip.
         candidates: A answers, no two alike.
 
@@ -34,11 +34,11 @@ def candidate_scores(chat: Chat, pooled: Tensor, question: str, candidates: Sequ
     """
     if not candidates or len(set(candidates)) != len(candidates):
         raise DataError(f"{len(candidates)} candidates, {len(set(candidates))} different: give each answer once")
-    tokenizer, device = chat.tokenizer, pooled.device
-    prompt = prompt_ids(tokenizer, question)
+    processor, device = chat.ready, pooled.device
+    prompt = prompt_ids(processor, question)
     # A candidate's last token predicts nothing that counts, so it is not an input: only what predicts is laid out.
-    tails = [answer_ids(tokenizer, candidate) for candidate in candidates]
-    prefix = chat.projector.num_tokens + len(prompt)
+    tails = [answer_ids(processor, candidate) for candidate in candidates]
+    prefix = len(prompt)
     body = [token for tail in tails for token in tail[:-1]]
     owner = torch.tensor([number for number, tail in enumerate(tails) for _ in tail[:-1]], dtype=torch.long)
     place = torch.tensor([prefix + at for tail in tails for at in range(len(tail) - 1)], dtype=torch.long)
@@ -48,7 +48,7 @@ def candidate_scores(chat: Chat, pooled: Tensor, question: str, candidates: Sequ
     allowed[prefix:, prefix:] &= owner[:, None] == owner[None, :]
     B = pooled.shape[0]
     ids = torch.tensor(prompt + body, device=device).expand(B, -1)
-    embeddings = chat.inputs(pooled.float(), ids)
+    embeddings = chat.embed(ids, pooled)
     mask = torch.zeros(length, length, dtype=embeddings.dtype)
     mask.masked_fill_(~allowed, torch.finfo(embeddings.dtype).min)
     positions = torch.cat([torch.arange(prefix), place]).to(device)
@@ -84,5 +84,6 @@ def choose(chat: Chat, pooled: Tensor, question: str, candidates: Sequence[str],
 
 def generate(chat: Chat, pooled: Tensor, question: str, max_new_tokens: int = 32) -> list[str]:
     """Greedy free answers to one question about B clips."""
-    ids = torch.tensor(prompt_ids(chat.tokenizer, question), device=pooled.device).expand(pooled.shape[0], -1)
-    return chat.generate(pooled.float(), ids, max_new_tokens)
+    ids = torch.tensor(prompt_ids(chat.ready, question), device=pooled.device).expand(pooled.shape[0], -1)
+    out = chat.generate(ids, pooled=pooled, max_new_tokens=max_new_tokens)
+    return [chat.tokenizer.decode(row).strip() for row in out.tolist()]

@@ -1,25 +1,32 @@
 """The `ask` command: one question about a video, or all questions of a manifest."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
-from surgvl.chat.answer import choose, generate
+from surgvl.chat.ablate import BLACK, KINDS, WithBlack
+from surgvl.chat.engine import Engine, HeadEngine, LocalEngine, Row, answer_rows
+from surgvl.chat.head import has_head, load_head
 from surgvl.chat.see import Seen
 from surgvl.data.manifest import Manifest
+from surgvl.data.tables import is_open
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import atomic, prepare_out, read_json, write_run
+from surgvl.metrics.answer import exact_match
 from surgvl.models.chat import Chat
-from surgvl.models.folder import find_model, load_model
+from surgvl.models.folder import Preprocess, find_model, load_model
 from surgvl.stage import clip_source, report, seen, split_ids
+
+if TYPE_CHECKING:
+    from surgvl.api import ChatModel
+    from surgvl.serve.remote import RemoteChat
 
 
 def ask(
-    model: Path,
+    model: Path | None = None,
     video: str = "",
     question: str = "",
     at_s: float | None = None,
@@ -29,14 +36,20 @@ def ask(
     split: str = "test",
     every_s: int = 1,
     open_ended: bool = False,
+    controls: bool = False,
+    ablate: Literal["none", "black", "other"] = "none",
     store: Path | None = None,
     device: str = "cpu",
+    seed: int = 0,
     resume: bool = False,
+    server: str = "",
+    api_key: str = "",
+    in_flight: int = 8,
 ) -> Path | str:
     """Ask a question about a video, or all questions of a manifest.
 
     Args:
-        model: run folder or model folder of a chat model.
+        model: run folder or model folder of a chat model; or give --server, or both to have them compared.
         video: a video file; give a question with it.
         question: in plain language.
         at_s: the moment in the video, seconds; the middle of the video where it is left out.
@@ -46,93 +59,169 @@ def ask(
         split: the manifest's split.
         every_s: answer only the questions of every n-th second.
         open_ended: generate instead of choosing among the known answers.
+        controls: answer each question twice more, with a black video and with another video of the split; eval prints
+            these scores beside the others, so that a model that ignores the picture is seen.
+        ablate: answer with that other video only.
         store: folder for decoded frames; none: decode at each use.
         device: torch device.
+        seed: of the draws of other videos.
         resume: go on in a folder that is not empty.
+        server: address of `surgvl serve` with a chat model, which answers in place of this process.
+        api_key: the server's key; SURGVL_API_KEY where it is left out.
+        in_flight: most requests to the server at a time.
     """
+    remote = None
+    if server:
+        from surgvl.serve.client import Server
+        from surgvl.serve.remote import RemoteChat
+
+        remote = RemoteChat(Server(server, api_key, in_flight=in_flight))
+        if model is not None:
+            remote.check(model)
+    elif model is None:
+        raise ConfigError("give --model, a run folder of `surgvl tune`, or --server, the address of `surgvl serve`")
     if manifest is None:
         if not (video and question):
             raise ConfigError("give a video and a question, or --manifest and --out")
-        from surgvl.api import ChatModel, load
-
-        loaded = load(model, device)
-        if not isinstance(loaded, ChatModel):
-            raise CheckpointError(f"{model} is not a chat model: give a tune run folder")
-        reply = loaded.ask(video, question, at_s=at_s, answers=answers)
+        reply = (remote or _loaded(model, device)).ask(video, question, at_s=at_s, answers=answers)
         print(reply)
         return reply
     if out is None:
         raise ConfigError("--manifest needs --out: the folder for answers.jsonl")
-    return answer_manifest(model, manifest, out, split, every_s, open_ended, store, device, resume)
+    if controls and ablate != "none":
+        raise ConfigError(
+            f"--controls true answers with every other video, and with its own: leave out --ablate {ablate}"
+        )
+    kinds = ("", *KINDS) if controls else ("" if ablate == "none" else ablate,)
+    return answer_manifest(model, manifest, out, split, every_s, open_ended, kinds, store, device, seed, resume, remote)
+
+
+def _loaded(model: Path | None, device: str) -> "ChatModel":
+    from surgvl.api import ChatModel, load
+
+    assert model is not None
+    loaded = load(model, device)
+    if not isinstance(loaded, ChatModel):
+        raise CheckpointError(f"{model} is not a chat model: give a tune run folder")
+    return loaded
 
 
 def answer_manifest(
-    model: Path,
+    model: Path | None,
     manifest: Path,
     out: Path,
     split: str,
     every_s: int,
     open_ended: bool,
+    kinds: Sequence[str],
     store: Path | None,
     device: str,
+    seed: int,
     resume: bool,
+    remote: "RemoteChat | None" = None,
 ) -> Path:
-    """Answer the questions of a manifest's split and write `answers.jsonl`."""
+    """Answer the questions of a manifest's split and write `answers.jsonl`.
+
+    A model that was tuned with a classification head answers by it, and only closed questions. A server answers by its
+    chat model; what that was trained on is known only where its folder is given as `model`, too.
+    """
     if every_s < 1:
         raise ConfigError(f"--every_s {every_s} is below 1: give 1 or more")
     prepare_out(out, resume)
-    chat, preprocess = load_model(model, device)
-    if not isinstance(chat, Chat):
-        raise CheckpointError(f"{model} holds a {type(chat).__name__}, not a chat model: give a tune run folder")
+    folder = None if model is None else find_model(model)
+    chat, head = None, None
+    if remote is not None:
+        preprocess, candidates = remote.preprocess, remote.known_answers()
+    else:
+        assert model is not None
+        assert folder is not None
+        chat, preprocess = load_chat(model, device)
+        head = load_head(chat, folder, device) if has_head(folder) else None
+        candidates = list(read_json(folder / "answers.json")["answers"])
+    if head is not None and open_ended:
+        raise ConfigError(f"{model} was tuned with a classification head, which cannot write: leave out --open_ended")
     table = Manifest.load(manifest)
     ids = split_ids(table, split)
     source, good = clip_source(table, ids, preprocess, store)
-    rows: list[dict[str, Any]] = [
-        row for row in table.select(good).qa_table.to_pylist() if int(row["start_s"]) % every_s == 0
-    ]
+    rows = questions(table, good, every_s, closed_only=head is not None)
     if not rows:
         raise ConfigError(f"split {split!r} of {manifest} has no questions: choose another --split")
-    stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
-    look = Seen(chat, source, stretches, preprocess.num_frames, out / "seen.f16", device)
-    candidates = list(read_json(find_model(model) / "answers.json")["answers"])
-    known = set(candidates)
-
-    order: dict[str, list[int]] = {}
-    for number, row in enumerate(rows):
-        order.setdefault(row["question"], []).append(number)
-    torch.manual_seed(0)
-    with tqdm(total=len(rows), desc="answering", unit="question", disable=None, leave=False) as bar:
-        for question, numbers in order.items():
-            for at in range(0, len(numbers), 64):
-                part = numbers[at : at + 64]
-                pooled = look.stack([stretches[number] for number in part]).to(device)
-                replies = generate(chat, pooled, question) if open_ended else choose(chat, pooled, question, candidates)
-                for number, reply in zip(part, replies, strict=True):
-                    rows[number]["prediction"] = reply
-                    rows[number]["matched"] = not open_ended or reply in known or reply.replace(" ", "_") in known
-                    rows[number]["mode"] = "open" if open_ended else "closed"
-                bar.update(len(part))
-    with atomic(out / "answers.jsonl") as path:
-        keep = ("video_id", "start_s", "end_s", "question", "answer", "type", "prediction", "matched", "mode")
-        path.write_text("".join(json.dumps({key: row[key] for key in keep}) + "\n" for row in rows), encoding="utf-8")
-    (out / "seen.f16").unlink()
-    record = find_model(model).parent / "run.json"
+    engine: Engine
+    if remote is not None:
+        engine = remote.engine(WithBlack(source))
+    else:
+        assert chat is not None
+        stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
+        shown = [*stretches, BLACK] if "black" in kinds else stretches
+        look = Seen(chat, WithBlack(source), shown, preprocess.num_frames, out / "seen.f16", device)
+        engine = LocalEngine(chat, look, device) if head is None else HeadEngine(chat, head, look, device)
+    torch.manual_seed(seed)
+    mode = "closed" if head is None else "head"
+    answered = answer_rows(engine, rows, candidates, kinds, open_ended, mode, seed)
+    write_answers(answered, out)
+    (out / "seen.f16").unlink(missing_ok=True)
+    record = folder.parent / "run.json" if folder else Path()
     facts = read_json(record) if record.is_file() else {}
     write_run(
         out,
         {},
-        0,
-        device,
+        seed,
+        device if remote is None else remote.server.url,
         table.hash,
-        seen(Path(model)),
+        seen(model) if model else [],
         problems=source.problems,
         frozen=bool(facts.get("frozen", True)),
         num_trainable=int(facts.get("num_trainable", 0)),
     )
-    right = np.mean([row["prediction"] == row["answer"] for row in rows])
-    print(
-        f"{len(rows)} answers ({right:.1%} right) in {out}; "
-        f"next: surgvl eval --answers {out} --manifest {manifest} --out eval"
-    )
+    if model is None:
+        print("what the server's model was trained on is not recorded: give its folder as --model, too, to have it so")
+    print(f"{summary(answered)} in {out}; next: {next_command(out, manifest, kinds)}")
     report(list(source.problems.values()), len(ids))
     return out
+
+
+def load_chat(model: Path, device: str) -> tuple[Chat, Preprocess]:
+    """A chat model and how it takes clips.
+
+    Raises:
+        CheckpointError: the folder holds another model, or none.
+    """
+    chat, preprocess = load_model(model, device)
+    if not isinstance(chat, Chat):
+        raise CheckpointError(f"{model} holds a {type(chat).__name__}, not a chat model: give a tune run folder")
+    return chat, preprocess
+
+
+def questions(table: Manifest, video_ids: Sequence[str], every_s: int, closed_only: bool = False) -> list[Row]:
+    """Questions about every n-th second of some videos; those with free answers are left out on demand, and counted."""
+    rows = table.select(list(video_ids)).qa_table.to_pylist()
+    rows = [row for row in rows if int(row["start_s"]) % every_s == 0]
+    kept = [row for row in rows if not (closed_only and is_open(row["type"]))]
+    if len(kept) < len(rows):
+        print(f"{len(rows) - len(kept)} questions with free answers are left out: a classification head cannot write")
+    return kept
+
+
+def write_answers(answered: Sequence[Row], out: Path) -> None:
+    """Write answers.jsonl, one row a line."""
+    with atomic(out / "answers.jsonl") as path:
+        path.write_text("".join(json.dumps(row) + "\n" for row in answered), encoding="utf-8")
+
+
+def summary(answered: Sequence[Row]) -> str:
+    """How many answers there are, and how many are right with each video."""
+    shares = []
+    for kind in dict.fromkeys(row["ablated"] for row in answered):
+        rows = [row for row in answered if row["ablated"] == kind]
+        right = exact_match([row["answer"] for row in rows], [row["prediction"] for row in rows]).mean()
+        shares.append(
+            f"{right:.1%} right" + (f" with {'a black' if kind == 'black' else 'another'} video" if kind else "")
+        )
+    return f"{len(answered):,} answers ({', '.join(shares)})"
+
+
+def next_command(out: Path, manifest: Path, kinds: Sequence[str]) -> str:
+    """What to type after these answers."""
+    if "" in kinds:
+        return f"surgvl eval --answers {out} --manifest {manifest} --out eval"
+    return f"surgvl eval --answers ANSWERS --ablated {out} --manifest {manifest} --out eval"

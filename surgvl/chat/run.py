@@ -1,66 +1,37 @@
 """The `tune` command: an encoder and questions in, a run folder with a `Chat` out."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from surgvl.chat.head import Head, HeadTune, save_head
+from surgvl.chat.questions import HeldOut, Questions, collate, held_out_rows, training_rows
 from surgvl.chat.see import Seen
 from surgvl.chat.tune import Tune, merge_lora
-from surgvl.data.clips import Permuted
 from surgvl.data.manifest import Manifest
-from surgvl.errors import CheckpointError, DataError
+from surgvl.data.tables import is_open
+from surgvl.errors import CheckpointError, ConfigError, DataError
 from surgvl.io import prepare_out, write_json, write_run
 from surgvl.models.chat import Chat, tiny_language_config
 from surgvl.models.dual import Dual
-from surgvl.models.folder import load_model, save_model
-from surgvl.models.tokenizer import load_tokenizer
+from surgvl.models.folder import Preprocess, load_model, save_model
+from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 from surgvl.models.video_vit import VideoViT
 from surgvl.parallel import main_process
 from surgvl.settings import Optim, Run
 from surgvl.stage import clip_source, device_name, report, seen, split_ids
 from surgvl.train import fit
 
-DESCRIBE = "What is happening in this clip?"
 
-
-class Questions(Permuted):
-    """Questions with their answers and the pooled tokens of their stretch; sample i is a function of (seed, i).
-
-    Each type of question is drawn equally often, so that a type with many rows does not crowd out the others.
-    """
-
-    def __init__(self, look: Seen, rows: list[dict[str, Any]], seed: int):
-        super().__init__(len(rows), seed)
-        self.look = look
-        self.types: dict[str, list[int]] = {}
-        for number, row in enumerate(rows):
-            self.types.setdefault(row["type"], []).append(number)
-        self.names = sorted(self.types)
-        self.rows = rows
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Sample `index`: `pooled` [V, D], `question`, `answer` and where they come from."""
-        _, rng = self.draw(index)
-        of_type = self.types[self.names[int(rng.integers(len(self.names)))]]
-        row = self.rows[of_type[int(rng.integers(len(of_type)))]]
-        return {**row, "pooled": self.look[(row["video_id"], row["start_s"], row["end_s"])]}
-
-
-def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack the pooled tokens; keep the rest as lists."""
-    batch: dict[str, Any] = {key: [sample[key] for sample in samples] for key in samples[0]}
-    batch["pooled"] = torch.stack(batch["pooled"])
-    return batch
-
-
-def language_model(name: str) -> tuple[nn.Module, Any]:
+def language_model(name: str) -> tuple[nn.Module, SentencePieceTokenizer | HuggingFaceTokenizer]:
     """A causal language model and its tokenizer: `tiny` (untrained, shipped vocabulary), or a folder or hub id."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     if name == "tiny":
-        tokenizer = load_tokenizer()
+        tokenizer = SentencePieceTokenizer()
         config = tiny_language_config(tokenizer)
         empty: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))  # type: ignore[no-untyped-call]
         # The fused kernel's backward pass is the slower one for short texts on a CPU (see models.video_vit.attend).
@@ -72,38 +43,7 @@ def language_model(name: str) -> tuple[nn.Module, Any]:
     except OSError as error:
         first = str(error).splitlines()[0]
         raise CheckpointError(f"language model {name!r} cannot be read ({first}): give a folder or a hub id") from error
-    return model, load_tokenizer(name)
-
-
-def training_rows(table: Manifest, ids: list[str], narration: bool) -> list[dict[str, Any]]:
-    """Questions of some videos as rows; narrated sentences become answers to one open question.
-
-    Raises:
-        DataError: there are none.
-    """
-    rows = [
-        {key: row[key] for key in ("video_id", "start_s", "end_s", "question", "answer", "type")}
-        for row in table.select(ids).qa_table.to_pylist()
-    ]
-    if narration:
-        rows += [
-            {
-                "video_id": row.video_id,
-                # The second in its middle: closed questions look there too, and a second is looked at once.
-                "start_s": float(int((row.start_s + row.end_s) / 2)),
-                "end_s": float(int((row.start_s + row.end_s) / 2) + 1),
-                "question": DESCRIBE,
-                "answer": row.label,
-                "type": "describe",
-            }
-            for row in table.select(ids).segments
-            if row.task == "narration"
-        ]
-    if not rows:
-        raise DataError(
-            "there are no questions in this split: convert a data set with questions, or choose another --split"
-        )
-    return rows
+    return model, HuggingFaceTokenizer(name)
 
 
 def tune(
@@ -111,13 +51,20 @@ def tune(
     encoder: Path,
     out: Path,
     language: str = "tiny",
+    projector: Literal["grid", "mlp", "perceiver"] = "grid",
     grid: tuple[int, int, int] = (2, 4, 4),
+    queries: int = 16,
     random_encoder: bool = False,
     projector_steps: int = 100,
-    second: str = "full",
+    second: Literal["full", "lora", "head"] = "full",
+    encoder_steps: int = 0,
     lora_rank: int = 8,
+    pack: bool = False,
+    max_tokens: int = 512,
     narration: bool = True,
+    weights: dict[str, float] | None = None,
     split: str = "train",
+    held_out: str = "val",
     store: Path | None = None,
     optim: Optim = Optim(lr=1e-3),  # noqa: B008 (frozen)
     run: Run = Run(batch=64),  # noqa: B008 (frozen)
@@ -127,21 +74,33 @@ def tune(
 
     Args:
         manifest: manifest folder with questions.
-        encoder: run folder of an aligned model or of a bare encoder; it stays frozen.
+        encoder: run folder of an aligned model or of a bare encoder; it stays frozen but for stage 3.
         out: run folder to write.
         language: tiny, or folder or hub id of a transformers causal language model.
-        grid: visual tokens in time, height and width.
+        projector: how the encoder's tokens become visual ones: means over a grid, all of them, or read by queries.
+        grid: visual tokens in time, height and width; for mlp all there are, for perceiver the first number counts.
+        queries: visual tokens of each time group, for perceiver.
         random_encoder: random weights in the encoder's shape: the control.
         projector_steps: steps of stage 1, which trains the projector alone; run.steps counts stage 2.
-        second: what stage 2 trains: full or lora (both with the projector).
+        second: what stage 2 trains: full or lora (both with the projector), or head: a classifier over the known
+            answers on the same trunk, as a baseline that cannot write.
+        encoder_steps: steps of stage 3, which trains everything, the encoder too, on clips.
         lora_rank: rank of the adapters.
+        pack: several short conversations in a row of the batch.
+        max_tokens: longest question with its visual tokens and its answer, and longest packed row.
         narration: narrated sentences teach the open question "What is happening in this clip?".
+        weights: share of the draws of each source of questions; without them each type of question is drawn alike.
         split: the split to train on.
+        held_out: the split whose questions are looked at while training, where it has any.
         store: folder for decoded frames; none: decode at each use.
-        optim: optimiser of both stages.
+        optim: optimiser of all stages.
         run: length and place of stage 2.
         resume: go on in a folder that is not empty.
     """
+    if second == "head" and encoder_steps:
+        raise ConfigError(
+            f"--second head has no stage 3, and --encoder_steps is {encoder_steps}: leave one of them out"
+        )
     prepare_out(out, resume or not main_process())
     table = Manifest.load(manifest)
     model, preprocess = load_model(encoder)
@@ -150,10 +109,15 @@ def tune(
     if random_encoder:
         tower = VideoViT(**tower.config)  # type: ignore[arg-type]
     lm, tokenizer = language_model(language)
-    chat = Chat(tower, lm, tokenizer, grid).eval()
+    asked = {"kind": projector, "grid": list(grid), "num_queries": queries}
+    chat = Chat.of(tower, lm, tokenizer, asked, preprocess.fps, preprocess.crop)
+    chat.train(False)
     ids = split_ids(table, split)
     source, good = clip_source(table, ids, preprocess, store)
     rows = training_rows(table, good, narration)
+    closed = [row for row in rows if not is_open(row["type"])]
+    head = Head.of(chat, sorted({row["answer"] for row in closed})) if second == "head" else None
+    trained: list[nn.Module] = [lm, chat.projector, *([tower] if encoder_steps else []), *([head] if head else [])]
     write_run(
         out,
         {},
@@ -163,24 +127,58 @@ def tune(
         [*seen(encoder), *good],
         problems=source.problems,
         second=second,
-        frozen=True,
-        num_trainable=sum(p.numel() for p in [*lm.parameters(), *chat.projector.parameters()]),
+        frozen=not encoder_steps,
+        num_trainable=sum(p.numel() for module in trained for p in module.parameters()),
     )
     stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
-    data = Questions(Seen(chat, source, stretches, preprocess.num_frames, out / "seen.f16"), rows, run.seed)
+    stored = Seen(chat, source, stretches, preprocess.num_frames, out / "seen.f16")
+    data = Questions(stored, source, preprocess.num_frames, rows, run.seed, weights)
+    look = _held_out(chat, table, held_out, narration, preprocess, store, out) if held_out != split else None
 
+    def train(what: str, at: Path, steps: int, name: str, of: Questions, look: HeldOut | None) -> None:
+        settings = replace(run, steps=steps) if steps != run.steps else run
+        fit(Tune(chat, what, lora_rank, max_tokens, pack, look), of, collate, at, optim, settings, name=name)
+
+    num_stages = 3 if encoder_steps else 2
     if projector_steps:
-        first = Run(steps=projector_steps, batch=run.batch, seed=run.seed, log_every=run.log_every)
-        fit(Tune(chat, "projector"), data, collate, out / "projector", optim, first, name="tune 1/2")
-    fit(Tune(chat, second, lora_rank), data, collate, out, optim, run, name="tune 2/2")
+        train("projector", out / "projector", projector_steps, f"tune 1/{num_stages}", data, None)
+    if head is not None:
+        known = Questions(stored, source, preprocess.num_frames, closed, run.seed, weights)
+        fit(HeadTune(chat, head), known, collate, out, optim, run, name=f"tune 2/{num_stages}")
+    else:
+        train(second, out, run.steps, f"tune 2/{num_stages}", data, look)
+    chat.language = merge_lora(chat.language)
+    if encoder_steps:
+        clips = Questions(None, source, preprocess.num_frames, rows, run.seed, weights)
+        train("encoder", out / "encoder", encoder_steps, "tune 3/3", clips, None)
     if not main_process():
         return out
-    chat.language = merge_lora(chat.language)
+    chat.train(False)
     save_model(chat, out / "model", preprocess)
-    closed = sorted({row["answer"] for row in rows if row["type"] != "describe"})
-    types = {row["question"]: row["type"] for row in rows if row["type"] != "describe"}
-    write_json(out / "model" / "answers.json", {"answers": closed, "questions": types})
-    (out / "seen.f16").unlink()
+    if head is not None:
+        save_head(head, out / "model")
+    types = {row["question"]: row["type"] for row in closed}
+    answers = sorted({row["answer"] for row in closed})
+    write_json(out / "model" / "answers.json", {"answers": answers, "questions": types})
+    for name in ("seen.f16", "held_out.f16"):
+        (out / name).unlink(missing_ok=True)
     print(f"chat model in {out / 'model'}; next: surgvl ask --model {out} --manifest {manifest} --out answers")
     report(list(source.problems.values()), len(ids))
     return out
+
+
+def _held_out(
+    chat: Chat, table: Manifest, split: str, narration: bool, preprocess: Preprocess, store: Path | None, out: Path
+) -> HeldOut | None:
+    """A look at the questions of a split; None where it has none or its videos cannot be read."""
+    ids = table.video_ids(split) if split else []
+    if not ids or not main_process():
+        return None
+    try:
+        source, good = clip_source(table, ids, preprocess, store)
+        rows = held_out_rows(training_rows(table, good, narration))
+    except DataError:
+        return None
+    stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
+    held = Seen(chat, source, stretches, preprocess.num_frames, out / "held_out.f16")
+    return HeldOut(held, rows, out / "answers_while_training.jsonl")

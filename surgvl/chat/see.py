@@ -1,6 +1,6 @@
 """Pooled visual tokens of stretches of video, encoded once by a frozen encoder and memory-mapped.
 
-Shapes: M stretches, V visual tokens, D encoder width, T frames.
+Shapes: M stretches, V stored tokens, D encoder width, T frames.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Seen:
         batch: int = 32,
     ):
         self.row = {stretch: number for number, stretch in enumerate(dict.fromkeys(stretches))}
-        shape = (len(self.row), chat.projector.num_tokens, chat.encoder.dim)
+        shape = (len(self.row), chat.projector.num_stored, chat.encoder.dim)
         done = path.is_file() and path.stat().st_size == 2 * int(np.prod(shape))
         if not done:
             todo = list(self.row)

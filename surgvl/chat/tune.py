@@ -1,9 +1,11 @@
-"""Instruction tuning: the language model learns to answer from the visual tokens of a frozen encoder.
+"""Instruction tuning: the language model learns to answer from the visual tokens of an encoder.
 
-Two stages, as in LLaVA (arXiv 2304.08485): the projector alone, then the projector with the language model, whole or
-through LoRA (arXiv 2106.09685). The encoder is frozen, so clips are seen once and their pooled tokens stored.
+Stages, as in LLaVA (arXiv 2304.08485): the projector alone; then the projector with the language model, whole or
+through LoRA (arXiv 2106.09685); then, where it is asked for, the encoder too. While the encoder is frozen, clips are
+seen once and what they gave is stored.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch.nn.functional as F
@@ -14,7 +16,8 @@ from surgvl.errors import ConfigError
 from surgvl.models.chat import Chat
 from surgvl.objective import Objective
 
-TRAIN = ("projector", "full", "lora")
+TRAIN = ("projector", "full", "lora", "encoder")
+Look = Callable[[Chat, float], dict[str, Tensor]]
 
 
 class Tune(Objective):
@@ -22,23 +25,36 @@ class Tune(Objective):
 
     Args:
         chat: trained in place.
-        train: `projector`, `full` (projector and language model) or `lora` (projector and adapters).
+        train: `projector`, `full` (projector and language model), `lora` (projector and adapters) or `encoder` (all).
         lora_rank: rank of the adapters.
-        max_tokens: longest question with its answer.
+        max_tokens: longest question with its visual tokens and its answer.
+        pack: several short conversations in a row, each of which sees itself only.
+        look: called at logging steps with the model and the progress in [0, 1]: scalars of held-out questions.
 
     Raises:
         ConfigError: `train` is none of these.
     """
 
-    def __init__(self, chat: Chat, train: str, lora_rank: int = 8, max_tokens: int = 256):
+    def __init__(
+        self,
+        chat: Chat,
+        train: str,
+        lora_rank: int = 8,
+        max_tokens: int = 256,
+        pack: bool = False,
+        look: Look | None = None,
+    ):
         super().__init__()
         if train not in TRAIN:
             raise ConfigError(f"train={train!r} is unknown; allowed are {', '.join(TRAIN)}: choose one")
-        self.chat, self.max_tokens = chat, max_tokens
+        self.chat, self.max_tokens, self.pack, self.look = chat, max_tokens, pack, look
+        self.progress = 0.0
         chat.requires_grad_(False)
         chat.projector.requires_grad_(True)
-        if train == "full":
+        if train in ("full", "encoder"):
             chat.language.requires_grad_(True)
+        if train == "encoder":
+            chat.encoder.requires_grad_(True)
         if train == "lora":
             chat.language = with_lora(chat.language, lora_rank)
 
@@ -46,19 +62,31 @@ class Tune(Objective):
         """Nothing: the length of a text differs from batch to batch."""
         return []
 
+    def after_step(self, progress: float) -> None:
+        """Remember how far training is."""
+        self.progress = progress
+
+    def monitor(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Scalars of held-out questions."""
+        return {} if self.look is None else self.look(self.chat, self.progress)
+
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Loss and token accuracy of a batch.
 
-        The batch holds `pooled` [B, V, D] (or `video` [B, 3, T, H, W]), and lists `question` and `answer`.
+        The batch holds `pooled` [B, V, D] (or `video` [B, 3, T, H, W]), lists `question` and `answer`, and where there
+        are conversations `earlier`, the turns before.
         """
         chat = self.chat
+        texts = batch["question"], batch["answer"]
+        rows, order = training_batch(chat.ready, *texts, self.max_tokens, self.pack, batch.get("earlier"))
         pooled = batch["pooled"] if "pooled" in batch else chat.see(batch["video"])
-        ids, mask, labels = (
-            part.to(pooled.device)
-            for part in training_batch(chat.tokenizer, batch["question"], batch["answer"], self.max_tokens)
-        )
-        logits = chat(pooled.float(), ids, mask)[:, :-1]
-        expected = labels[:, 1:]
+        rows = rows.to(pooled.device)
+        # Padding stands behind all else, where a causal model does not look: only rows of several need a mask.
+        mask = rows.mask(chat.dtype) if self.pack else None
+        logits = chat(
+            rows.ids, pooled=pooled[order], attention_mask=mask, position_ids=rows.positions if self.pack else None
+        ).logits[:, :-1]
+        expected = rows.labels[:, 1:]
         loss = F.cross_entropy(logits.flatten(0, 1).float(), expected.flatten(), ignore_index=IGNORE)
         right = (logits.argmax(-1) == expected) & (expected != IGNORE)
         return {"loss": loss, "token_accuracy": right.sum() / (expected != IGNORE).sum()}

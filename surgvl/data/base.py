@@ -14,6 +14,7 @@ import pyarrow as pa
 from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.data.spans import Track, clip
 from surgvl.errors import ConfigError, DataError
+from surgvl.io import read_json
 from surgvl.video import VideoInfo, probe
 
 if TYPE_CHECKING:
@@ -59,9 +60,11 @@ class VideoDataset(ABC):
             default.
         PROCEDURE: what is operated.
         SPECIALTY: the surgical field.
+        ABSENT: what to do where the folder is absent or holds nothing; empty for the usual words.
 
     Args:
-        root: the data set's folder.
+        root: the data set's folder. A `splits.json` in it, {"train": [ids], "val": [ids], "test": [ids]}, comes before
+            SPLITS, as protocol `own`.
         protocol: a key of SPLITS; empty for the default.
 
     Raises:
@@ -75,11 +78,13 @@ class VideoDataset(ABC):
     SPLITS: ClassVar[Splits] = {}
     PROCEDURE: ClassVar[str] = ""
     SPECIALTY: ClassVar[str] = ""
+    ABSENT: ClassVar[str] = ""
 
     def __init__(self, root: Path, protocol: str = "") -> None:
         self.root = Path(root).resolve()
         if not self.root.is_dir():
-            raise DataError(f"{root} is not a folder: give the folder that {self.name} was unpacked to")
+            advice = self.ABSENT or f"give the folder that {self.name} was unpacked to"
+            raise DataError(f"{root} is not a folder: {advice}")
         splits = self.splits()
         if protocol and protocol not in splits:
             known = ", ".join(splits) or "none"
@@ -88,8 +93,13 @@ class VideoDataset(ABC):
         self.split_of = assign(splits.get(self.protocol, {}), f"{self.name} {self.protocol}")
 
     def splits(self) -> Splits:
-        """Protocols of this copy; the class's, unless the folder states its own."""
-        return self.SPLITS
+        """Protocols of this copy: the one that the folder states, if it does, and the class's.
+
+        Raises:
+            DataError: `splits.json` is not of the form above.
+        """
+        path = self.root / "splits.json"
+        return {"own": read_splits(path), **self.SPLITS} if path.is_file() else self.SPLITS
 
     @abstractmethod
     def read(self, found: Found) -> None:
@@ -102,7 +112,9 @@ class VideoDataset(ABC):
         self.read(found)
         ids = {row.video_id for row in found.videos}
         if not ids and not found.set_aside:
-            raise DataError(f"{self.root} holds nothing in the layout of {self.name}: check the folder")
+            raise DataError(
+                f"{self.root} holds nothing in the layout of {self.name}: {self.ABSENT or 'check the folder'}"
+            )
         of = f" of protocol {self.protocol}" if self.protocol else ""
         if absent := sorted(set(self.split_of) - ids):
             total = len(self.split_of)
@@ -135,8 +147,15 @@ class VideoDataset(ABC):
 
     # ---- help for readers
 
-    def open_video(self, found: Found, video_id: str, path: Path | None) -> VideoInfo | None:
-        """Probe a video; an unreadable one is set aside. None where there is no file or it cannot be read."""
+    def open_video(self, found: Found, video_id: str, path: Path | None, gaps: bool = False) -> VideoInfo | None:
+        """Probe a video; an unreadable one is set aside. None where there is no file or it cannot be read.
+
+        Args:
+            found: takes what is set aside, and a remark where frame files are missing.
+            video_id: for the message.
+            path: a file or a frame folder.
+            gaps: numbers may be missing in a frame folder, because the labels go by the place of a picture.
+        """
         if path is None:
             return None
         try:
@@ -144,9 +163,9 @@ class VideoDataset(ABC):
         except DataError as error:
             found.set_aside.append(f"{video_id}: {error}")
             return None
-        if path.is_dir() and (gaps := missing_frames(path)):
+        if not gaps and path.is_dir() and (num_missing := missing_frames(path)):
             found.problems.append(
-                f"{video_id}: {gaps} frame files are missing from {path}; times after them are too early"
+                f"{video_id}: {num_missing} frame files are missing from {path}; times after them are too early"
             )
         return info
 
@@ -205,6 +224,19 @@ def assign(splits: Mapping[str, Sequence[str]], where: str) -> dict[str, Any]:
                 )
             split_of[video_id] = split
     return split_of
+
+
+def read_splits(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read `splits.json`: split -> video ids.
+
+    Raises:
+        DataError: other content.
+    """
+    record = read_json(path)
+    whole = isinstance(record, dict) and record.keys() <= {"train", "val", "test"}
+    if not whole or not all(isinstance(ids, list) and all(isinstance(i, str) for i in ids) for ids in record.values()):
+        raise DataError(f'{path} is not {{"train": [ids], "val": [ids], "test": [ids]}}: correct the file')
+    return {split: tuple(ids) for split, ids in record.items()}
 
 
 def numbered(pattern: str, *ranges: tuple[int, int]) -> tuple[str, ...]:

@@ -108,7 +108,8 @@ class ClipSource:
         frames = self._map(video_id)
         first = round(start_s * self.fps)
         index = np.minimum(np.arange(first, first + num_frames), len(frames) - 1)
-        return frames[index]
+        found: Frames = frames[index]
+        return found
 
     def frames_at(self, video_id: str, times_s: ArrayLike) -> Frames:
         """Frames shown at given times, in any order and unevenly apart, uint8 [T, S, S, 3]; the last frame is held.
@@ -129,7 +130,8 @@ class ClipSource:
             raise DataError(f"{video_id}: {times.tolist()} are not times in a video: give seconds, 0 or more")
         if self.store is not None:
             frames = self._map(video_id)
-            return frames[np.minimum((times * self.fps + 1e-6).astype(np.int64), len(frames) - 1)]
+            kept: Frames = frames[np.minimum((times * self.fps + 1e-6).astype(np.int64), len(frames) - 1)]
+            return kept
         wanted, place = np.unique(np.minimum(times, self.durations_s.get(video_id, np.inf)), return_inverse=True)
         with video.Reader(self.paths[video_id]) as reader:
             found = [self._run(reader, video_id, run) for run in runs(wanted, self.fps)]

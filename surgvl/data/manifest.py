@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from surgvl.data.spans import cover
-from surgvl.data.tables import QA, SPLITS, Segment, VideoRow, to_rows, to_table
+from surgvl.data.tables import QA, SPLITS, Segment, VideoRow, lean, to_rows, to_table
 from surgvl.errors import DataError
 from surgvl.io import atomic, read_json, write_json
 
@@ -124,7 +124,7 @@ class Manifest:
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in zip(_FILES, (self.video_table, self.segment_table, self.qa_table), strict=True):
             with atomic(folder / name) as temporary:
-                pq.write_table(table, temporary, compression="zstd")
+                pq.write_table(lean(table), temporary, compression="zstd")
         # Folders that lie side by side are moved together: keep their link relative; anything farther away is absolute.
         near = self.root.is_relative_to(folder.parent) and folder.parent != Path(folder.anchor)
         root = os.path.relpath(self.root, folder) if near else str(self.root)
@@ -134,7 +134,7 @@ class Manifest:
     def hash(self) -> str:
         """SHA-256 of all values in order, 16 hex digits; the same wherever the root lies."""
         digest = hashlib.sha256()
-        for table in (self.video_table, self.segment_table, self.qa_table):
+        for table in map(lean, (self.video_table, self.segment_table, self.qa_table)):
             for name in table.column_names:
                 column = table[name].combine_chunks()
                 digest.update(f"\x1e{name}\x1e{len(column)}\x1e".encode())

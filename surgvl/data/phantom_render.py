@@ -94,7 +94,7 @@ class Renderer:
         colour = np.clip(np.round(image[..., :3].astype(np.float64) @ matrix.T), 0, 255)
         if image.shape[2] == 4:
             colour = np.minimum(colour, image[..., 3:])
-        graded = np.concatenate([colour, image[..., 3:]], axis=2)
+        graded: npt.NDArray[np.float64] = np.concatenate([colour, image[..., 3:]], axis=2)
         return graded.astype(np.uint8)
 
     def _lamp(self) -> U8:

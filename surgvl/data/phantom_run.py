@@ -14,7 +14,7 @@ from surgvl.data.phantom_render import Renderer
 from surgvl.data.phantom_scene import Scene
 from surgvl.data.phantom_script import VERSION, script
 from surgvl.data.phantom_text import PHASE_WORDS, say
-from surgvl.data.phantom_write import is_whole, write_labels, write_pixels
+from surgvl.data.phantom_write import is_whole, link_film, write_labels, write_pixels, write_splits
 from surgvl.errors import ConfigError
 from surgvl.io import atomic, prepare_out, read_json, write_json, write_run
 
@@ -71,6 +71,8 @@ def phantom(
                 for done in as_completed([pool.submit(_render, out, scene, size_px) for scene in waiting]):
                     done.result()
                     bar.update(num_frames)
+    for scene in scenes:
+        link_film(out, scene)
     write_run(out, {"out": out, **arguments, "workers": workers, "preview": preview, "resume": resume}, seed, "cpu")
     print(f"{len(scenes)} videos of {duration_s:g} s ({train} train, {val} val, {test} test) are in {out}")
     print(f"next: surgvl data convert phantom {out} {out}-manifest")
@@ -112,6 +114,7 @@ def _write_head(out: Path, arguments: dict[str, Any], scenes: list[Scene]) -> No
             f"{path} was begun with {old.get('arguments')}, asked is {arguments}: give those, or another --out"
         )
     write_json(path, head)
+    write_splits(out, head["splits"])
 
 
 def _render(out: Path, scene: Scene, size_px: int) -> None:

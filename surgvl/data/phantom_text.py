@@ -1,7 +1,6 @@
-"""What is said and asked about a phantom video: narration with times, PitVQA- and LLS48-style questions by second.
+"""What is said and asked about a phantom video: narration with times and PitVQA-style questions by second.
 
-The questions follow PitVQA's published templates (arXiv 2405.13949) with cholecystectomy's answers. LLS48-VQA is not
-public: its step / task / action questions here are our reconstruction from arXiv 2601.12312, unverified.
+The questions follow PitVQA's published templates (arXiv 2405.13949) with cholecystectomy's answers.
 """
 
 from collections.abc import Sequence
@@ -101,15 +100,6 @@ PHASE_ANSWERS: dict[str, str] = {
 }
 COUNT_ANSWERS = ("zero", "one", "two")
 POSITIONS = ("top-left", "top-right", "centre", "bottom-left", "bottom-right")
-# Tasks from the verbs under way; where two tools work, the first of these that is going on names the task.
-_TASKS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("removal", ("pack",)),
-    ("haemostasis", ("coagulate", "clip")),
-    ("division", ("cut", "dissect")),
-    ("lavage", ("aspirate", "irrigate")),
-    ("exposure", ("retract", "grasp")),
-    ("pause", ("null_verb",)),
-)
 _ACTION_SENTENCES = (
     "the {tool} {third} the {target}",
     "now I use the {tool} to {base} the {target}",
@@ -255,24 +245,5 @@ def pitvqa_questions(scene: Scene) -> list[list[Question]]:
                     Question(f"What surgical activity is performing by the instrument {tool}?", verb),
                     Question(f"What tissue is the instrument {tool} acting on?", target),
                 ]
-        seconds.append(asked)
-    return seconds
-
-
-def lls48_questions(scene: Scene) -> list[list[Question]]:
-    """Step / task / action questions for each whole second: our reconstruction, unverified."""
-    seconds = []
-    for second in range(int(scene.duration_s)):
-        time = second + 0.5
-        active = scene.active(time)
-        asked = [Question("Which surgical step is this?", PHASE_ANSWERS[scene.phase_at(time).name])]
-        doing = {action.verb for action in active}
-        task = next((name for name, verbs in _TASKS if doing & set(verbs)), None)
-        if task is not None:
-            asked.append(Question("Which surgical task is performed?", task))
-        for action in active:
-            if sum(other.side == action.side for other in active) == 1:
-                answer = action.triplet.replace(",", "_")
-                asked.append(Question(f"Which action is performed by the instrument from the {action.side}?", answer))
         seconds.append(asked)
     return seconds

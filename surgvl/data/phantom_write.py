@@ -1,6 +1,6 @@
 """Writes a phantom video in the public datasets' own layouts, so that the loaders of the real sets read it.
 
-Below the root: Cholec80 (`cholec80/`), CholecT50 (`cholect50/`), PitVQA (`pitvqa/`), an LLS48-like tree (`lls48/`),
+Below the root: Cholec80 (`cholec80/`), CholecT50 (`cholect50/`), PitVQA (`pitvqa/`), LLS48 as we lay it out (`lls48/`),
 narration (`narration/`) and the scene graph (`scene/`). Labels and picture of second k are those of the time k + 0.5.
 """
 
@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from surgvl import video
+from surgvl.data.phantom_lls48 import lls48_questions, lls48_tables
 from surgvl.data.phantom_render import Renderer, render
 from surgvl.data.phantom_scene import Scene, tip_box
 from surgvl.data.phantom_script import SecondLabels, labels_per_second
-from surgvl.data.phantom_text import Question, lls48_questions, narration, pitvqa_questions
+from surgvl.data.phantom_text import Question, narration, pitvqa_questions
 from surgvl.errors import DataError
 from surgvl.io import atomic, write_json, write_text
 from surgvl.vocabulary import (
@@ -64,8 +65,39 @@ def write_labels(root: Path, scene: Scene) -> None:
     write_json(root / "cholect50" / "labels" / f"VID{number:02d}.json", _cholect50(scene, seconds))
     _write_questions(root / "pitvqa" / "QA" / f"video_{number:02d}", pitvqa_questions(scene))
     _write_questions(root / "lls48" / "QA" / f"video_{number:02d}", lls48_questions(scene))
+    for level, text in lls48_tables(scene).items():
+        write_text(root / "lls48" / f"{level}s" / f"video_{number:02d}.csv", text)
     write_text(root / "narration" / f"video{number:02d}.csv", _narration_text(scene))
     write_text(root / "scene" / f"video{number:02d}.json", scene.to_json())
+
+
+def write_splits(root: Path, splits: dict[str, list[int]]) -> None:
+    """Write the splits beside the question trees, so that the loaders of the real sets take them for these videos.
+
+    Args:
+        root: the phantom's folder.
+        splits: split -> video numbers.
+    """
+    named = {split: [f"video_{number:02d}" for number in numbers] for split, numbers in splits.items()}
+    for layout in ("pitvqa", "lls48"):
+        write_json(root / layout / "splits.json", named)
+
+
+def link(first: Path, second: Path) -> None:
+    """Make `second` the same file as `first`, or a copy where the disk has no hard links."""
+    second.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(second) as temporary:
+        try:
+            os.link(first, temporary)
+        except OSError:
+            shutil.copyfile(first, temporary)
+
+
+def link_film(root: Path, scene: Scene) -> None:
+    """Put the film into LLS48's layout too, if it is not there."""
+    film = root / "lls48" / "videos" / f"video_{scene.index + 1:02d}.mp4"
+    if not film.exists() or not film.samefile(video_path(root, scene)):
+        link(video_path(root, scene), film)
 
 
 def write_film(path: Path, frames: Iterable[npt.NDArray[np.uint8]], fps: float) -> None:
@@ -99,12 +131,7 @@ def write_pixels(root: Path, scene: Scene, size_px: int) -> None:
         with atomic(first) as temporary:
             if not cv2.imwrite(str(temporary), cv2.cvtColor(renderer.frame(second + 0.5), cv2.COLOR_RGB2BGR)):
                 raise DataError(f"{first} cannot be written: check free space and rights of the folder")
-        second_path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(second_path) as temporary:
-            try:
-                os.link(first, temporary)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(first, temporary)
+        link(first, second_path)
     write_film(video_path(root, scene), render(scene, size_px), scene.fps)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from surgvl.data.tables import QA, schema_of
+from surgvl.data.tables import QA, filled
 from surgvl.data.text_files import parse_int, read_csv
 from surgvl.errors import DataError
 
@@ -202,7 +202,8 @@ def make_questions(
         _strings(kind, book.texts),
         _strings(np.zeros(len(row), np.int64), [source]),
     ]
-    return pa.table(columns, schema=schema_of(QA))
+    names = ("video_id", "start_s", "end_s", "question", "answer", "type", "source")
+    return filled(pa.table(columns, names=names), QA)
 
 
 def _inside(video: int, steps: StepTable, instruments: InstrumentTable) -> tuple[Any, Any, Any, Any, Any]:

@@ -4,12 +4,12 @@ Layout: `images/video_01/00000.png`, `QA/video_01/00000.txt`. The text can also 
 see pitvis.
 """
 
+from pathlib import Path
 from typing import ClassVar
 
-from surgvl.data.base import Found, Splits, VideoDataset, find_videos
+from surgvl.data.base import Found, Splits, find_videos
 from surgvl.data.pitvis_qa import ANSWERS, DROPPED_ANSWERS
-from surgvl.data.qa_tree import read_qa_tree
-from surgvl.data.spans import Track
+from surgvl.data.qa_tree import QuestionTree, TextFiles, text_folders
 
 __all__ = ["ANSWERS", "PITVQA_SPLITS", "VAL", "PitVQA"]
 
@@ -23,8 +23,8 @@ PITVQA_SPLITS: Splits = {
 }
 
 
-class PitVQA(VideoDataset):
-    """PitVQA's images and text tree."""
+class PitVQA(QuestionTree):
+    """PitVQA's images and text tree; answers of the dropped kinds go, as in the published loader."""
 
     name: ClassVar[str] = "pitvqa"
     LICENCE: ClassVar[str] = "CC BY-NC-ND 4.0 (that of PitVis; check at the source)"
@@ -32,22 +32,14 @@ class PitVQA(VideoDataset):
     PROCEDURE: ClassVar[str] = "endoscopic pituitary surgery"
     SPECIALTY: ClassVar[str] = "neurosurgery"
     SPLITS: ClassVar[Splits] = PITVQA_SPLITS
+    FILES: ClassVar[TextFiles] = TextFiles(drop=DROPPED_ANSWERS, answers=ANSWERS)
 
-    def read(self, found: Found) -> None:
-        """Read frame folders and questions; answers of the dropped kinds go, as in the published loader."""
-        videos = find_videos(self.root / "images", r"video_\d+", found)
-        trees = read_qa_tree(self.root / "QA", self.name, found, DROPPED_ANSWERS)
-        for video_id in sorted(videos.keys() | trees.keys()):
-            path = videos.get(video_id)
-            info = self.open_video(found, video_id, path)
-            if path is not None and info is None:
-                continue
-            qa = trees.get(video_id)
-            end_s = max(qa["end_s"].to_pylist(), default=0.0) if qa is not None else 0.0
-            if qa is None:
-                found.problems.append(f"{video_id}: images but no questions")
-            if info is None and end_s <= 0:
-                continue
-            self.add_video(found, video_id, path, info, {"question": Track([], end_s, whole=False)})
-            if qa is not None:
-                found.qa.append(qa)
+    def folders(self, found: Found) -> dict[str, tuple[Path | None, Path | None]]:
+        """`images/video_01` and the text of the same name."""
+        pictures = find_videos(self.root / "images", r"video_\d+", found)
+        texts = text_folders(self.text_root(found), r"(video_\d+)", found)
+        return {name: (pictures.get(name), texts.get(name)) for name in pictures.keys() | texts.keys()}
+
+    def text_root(self, found: Found) -> Path:
+        """Where the folders of question files lie."""
+        return self.root / "QA"

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from surgvl.errors import DataError
 
 SPLITS = ("train", "val", "test", "")
+# Columns that came after the first manifests were written: absent ones are empty, and those that are empty all over are
+# neither saved nor hashed. So an old folder is read as it is, and what has no use for them keeps its hash.
+ADDED = ("box", "conversation")
 
 Name = Annotated[str, Field(min_length=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -48,7 +51,12 @@ class Segment(_Row):
 
 
 class QA(_Row):
-    """A question about a stretch of a video and its answer; `type` groups questions in result tables."""
+    """A question about a stretch of a video and its answer.
+
+    `type` groups questions in result tables and says whether the answer is free (see `is_open`). `box` is where the
+    answer is seen, "x1,y1,x2,y2" in pixels of the picture, its top left corner being 0,0; empty where nobody said.
+    Rows of a video with the same `conversation`, if they have one, are turns of one talk, in the order of the table.
+    """
 
     video_id: Name
     start_s: Seconds
@@ -57,6 +65,13 @@ class QA(_Row):
     answer: Name
     type: str = ""
     source: str = ""
+    box: str = ""
+    conversation: str = ""
+
+
+def is_open(kind: str) -> bool:
+    """Whether questions of a type have free answers: `open`, `open_phase` and so on, and `describe` (narration)."""
+    return kind in ("open", "describe") or kind.startswith("open_")
 
 
 RowT = TypeVar("RowT", bound=_Row)
@@ -72,7 +87,8 @@ def to_table(rows: Any, row: type[RowT], where: str) -> Any:
     """Make a checked arrow table of rows, or check one that is already a table.
 
     Args:
-        rows: a sequence of `row`, or an arrow table with exactly its columns (any order, dictionary-encoded or not).
+        rows: a sequence of `row`, or an arrow table with its columns (any order, dictionary-encoded or not; those of
+            `ADDED` may be absent) and no other.
         row: `VideoRow`, `Segment` or `QA`.
         where: the file or origin, for messages.
 
@@ -85,6 +101,7 @@ def to_table(rows: Any, row: type[RowT], where: str) -> Any:
         rows = pa.table(
             {name: pa.array([getattr(r, name) for r in rows], schema.field(name).type) for name in schema.names}
         )
+    rows = filled(rows, row)
     unknown, missing = (
         sorted(set(rows.column_names) - set(schema.names)),
         sorted(set(schema.names) - set(rows.column_names)),
@@ -105,6 +122,20 @@ def to_table(rows: Any, row: type[RowT], where: str) -> Any:
     _check_names(table, row, where)
     _check_times(table, where)
     return table
+
+
+def filled(table: Any, row: type[_Row]) -> Any:
+    """The table with empty columns for those of `ADDED` that a row of this kind has and the table lacks."""
+    for name in ADDED:
+        if name in row.model_fields and name not in table.column_names:
+            table = table.append_column(name, pa.repeat("", len(table)))
+    return table
+
+
+def lean(table: Any) -> Any:
+    """The table without those of `ADDED` that are empty all over."""
+    kept = [n for n in table.column_names if n not in ADDED or pc.any(pc.not_equal(table[n], "")).as_py()]
+    return table.select(kept)
 
 
 def _first(mask: Any) -> int | None:

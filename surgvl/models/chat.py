@@ -1,32 +1,36 @@
-"""Video encoder, projector and a causal language model: a clip and a question in, an answer out.
+"""Video encoder, projector and a causal language model: clips, images and questions in, an answer out.
 
-The clip stands before the text as V embedded visual tokens, as in LLaVA (Liu et al., arXiv 2304.08485).
-Shapes: B samples, V visual tokens, L text tokens, M language width.
+Visual tokens take the places that a text keeps for them (see `processor`), as in LLaVA (Liu et al., arXiv 2304.08485).
+Shapes: B texts, L tokens of a text, N visuals in the order of their places, V visual tokens of each, M language width.
 """
 
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
-from surgvl.errors import CheckpointError, ConfigError
+from surgvl.errors import CheckpointError, DataError
+from surgvl.models.config import SurgVLConfig
+from surgvl.models.processor import SurgVLProcessor, with_marks
 from surgvl.models.projector import Projector
-from surgvl.models.tokenizer import Tokenizer, load_tokenizer
+from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
+from surgvl.models.tokenizer_files import fast_tokenizer
 from surgvl.models.video_vit import VideoViT
 
 
 def tiny_language_config(tokenizer: Tokenizer, width: int = 192, layers: int = 4, heads: int = 3) -> dict[str, Any]:
-    """Configuration of the embedded language model: a small Qwen2 over the shipped vocabulary."""
+    """Configuration of the embedded language model: a small Qwen2 over the shipped vocabulary and the two marks."""
     return {
         "model_type": "qwen2",
-        "vocab_size": tokenizer.vocab_size,
+        "vocab_size": tokenizer.vocab_size + 2,
         "hidden_size": width,
         "intermediate_size": 3 * width,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "num_key_value_heads": heads,
-        "max_position_embeddings": 1024,
+        "max_position_embeddings": 2048,
         "tie_word_embeddings": True,
         "pad_token_id": tokenizer.pad_id,
         "bos_token_id": tokenizer.bos_id,
@@ -34,106 +38,238 @@ def tiny_language_config(tokenizer: Tokenizer, width: int = 192, layers: int = 4
     }
 
 
-class Chat(nn.Module):
-    """Answers questions about clips.
+class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
+    """Answers questions about clips and images.
 
     Args:
-        encoder: video encoder.
-        language: a transformers causal language model.
-        tokenizer: its tokenizer.
-        grid: (t, h, w) of the visual tokens.
+        config: of encoder, projector and language model.
+        encoder: takes the place of the one that the configuration describes.
+        language: takes the place of the one that the configuration describes.
     """
 
-    model_type = "surgvl_chat"
+    model_type = SurgVLConfig.model_type
+    config_class = SurgVLConfig
+    base_model_prefix = "language"
+    main_input_name = "input_ids"
+    input_modalities = ["text", "image", "video"]
+    _supports_sdpa = True
+    # The name under which vLLM knows it, see surgvl.serve.
+    architecture = "SurgVLForConditionalGeneration"
 
-    def __init__(self, encoder: VideoViT, language: Any, tokenizer: Tokenizer, grid: tuple[int, int, int]):
-        super().__init__()
-        self.encoder = encoder
+    def __init__(self, config: SurgVLConfig, encoder: VideoViT | None = None, language: Any = None):
+        super().__init__(config)
+        text: Any = config.text_config
+        if language is None:
+            language = AutoModelForCausalLM.from_config(text)  # type: ignore[no-untyped-call]
+        self.encoder = VideoViT(**(config.encoder or {})) if encoder is None else encoder
         self.language: Any = language
-        self.tokenizer = tokenizer
-        width = int(self.language_config["hidden_size"])
-        if tokenizer.vocab_size > int(self.language_config["vocab_size"]):
-            raise CheckpointError(
-                f"the tokenizer has {tokenizer.vocab_size} tokens and the language model "
-                f"{self.language_config['vocab_size']}: give the tokenizer that belongs to it"
-            )
-        self.projector = Projector(encoder.dim, width, encoder.grid, grid)
+        width = int(text.get_text_config().hidden_size)
+        self.projector = Projector(self.encoder.dim, width, self.encoder.grid, **(config.projector or {}))
+        self.processor: SurgVLProcessor | None = None
+        self.post_init()  # type: ignore[no-untyped-call]
 
-    @property
-    def language_config(self) -> dict[str, Any]:
-        """The language model's own configuration."""
-        config: dict[str, Any] = self.language.config.to_dict()
-        return config
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What `from_config` takes."""
-        return {
-            "encoder": self.encoder.config,
-            "grid": list(self.projector.grid),
-            "text_config": self.language_config,
-        }
+    def init_weights(self) -> None:
+        """Nothing: each part has drawn its own weights, or brings trained ones."""
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> "Chat":
-        """Build an untrained model from a model folder's `config.json`."""
-        from transformers import AutoConfig, AutoModelForCausalLM
-
-        t, h, w = config["grid"]
-        language: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            AutoConfig.for_model(**config["text_config"])
-        )
-        return cls(VideoViT(**config["encoder"]), language, load_tokenizer(folder), (t, h, w))
-
-    def see(self, video: Tensor) -> Tensor:
-        """Clips [B, 3, T, H, W] -> pooled encoder tokens [B, V, D], the input of `forward`."""
-        return self.projector.pool(self.encoder(video))
-
-    def inputs(self, pooled: Tensor, ids: Tensor) -> Tensor:
-        """Embeddings [B, V + L, M]: the visual tokens, then the text.
-
-        Raises:
-            ConfigError: the number of clips and of texts differ, or the pooled tokens are not the projector's.
-        """
-        if pooled.shape[:2] != (ids.shape[0], self.projector.num_tokens):
-            want = (ids.shape[0], self.projector.num_tokens)
-            raise ConfigError(f"visual tokens of shape {tuple(pooled.shape[:2])} do not fit (texts, tokens) = {want}")
-        visual = self.projector(pooled)
-        text = self.language.get_input_embeddings()(ids)
-        return torch.cat([visual.to(text.dtype), text], 1)
-
-    def forward(self, pooled: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """Next-token scores of the text.
+    def of(
+        cls,
+        encoder: VideoViT,
+        language: Any,
+        tokenizer: SentencePieceTokenizer | HuggingFaceTokenizer,
+        projector: dict[str, Any],
+        fps: float = 1.0,
+        crop: str = "none",
+    ) -> "Chat":
+        """A chat model of trained parts and a fresh projector.
 
         Args:
-            pooled: pooled encoder tokens [B, V, D].
-            ids: int64 [B, L], right-padded.
-            mask: bool [B, L], true where there is text.
+            encoder: video encoder.
+            language: a transformers causal language model; its word table grows where the marks need it.
+            tokenizer: its tokenizer, or the shipped one.
+            projector: arguments of `Projector`.
+            fps: frames per second of a clip.
+            crop: how frames are cut, see `folder.Preprocess`.
+
+        Raises:
+            CheckpointError: the tokenizer has more tokens than the language model.
+        """
+        if isinstance(tokenizer, HuggingFaceTokenizer):
+            inner: Any = tokenizer.inner
+        else:
+            inner = fast_tokenizer(tokenizer.path)
+        text = language.config.get_text_config()
+        if len(inner) > text.vocab_size:
+            raise CheckpointError(
+                f"the tokenizer has {len(inner)} tokens and the language model {text.vocab_size}: "
+                "give the tokenizer that belongs to it"
+            )
+        inner = with_marks(inner)
+        if len(inner) > text.vocab_size:
+            language.resize_token_embeddings(len(inner), mean_resizing=False)
+        image_id, video_id = inner.convert_tokens_to_ids(["<image>", "<video>"])
+        config = SurgVLConfig(
+            encoder=encoder.config,
+            projector=projector,
+            text_config=language.config.to_dict(),
+            image_token_id=image_id,
+            video_token_id=video_id,
+            fps=fps,
+            crop=crop,
+        )
+        chat = cls(config, encoder, language)
+        chat.attach(inner)
+        return chat
+
+    def attach(self, tokenizer: Any) -> None:
+        """Give the model its transformers tokenizer, and so its processor."""
+        config, encoder, projector = self.config, self.encoder, self.projector
+        self.processor = SurgVLProcessor(
+            tokenizer, encoder.num_frames, config.fps, encoder.size_px, projector.num_groups, projector.group_size
+        )
+        found = (self.processor.image_id, self.processor.video_id)
+        if found != (config.image_token_id, config.video_token_id):
+            want = (config.image_token_id, config.video_token_id)
+            raise CheckpointError(f"the tokenizer's marks are {found}, the configuration's {want}: give its own")
+
+    @property
+    def ready(self) -> SurgVLProcessor:
+        """The processor.
+
+        Raises:
+            CheckpointError: no tokenizer was attached.
+        """
+        if self.processor is None:
+            raise CheckpointError("this chat model has no tokenizer: load it from its folder, or `attach` one")
+        return self.processor
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer as plain encoder and decoder of text."""
+        return HuggingFaceTokenizer(self.ready.tokenizer)
+
+    # ---- folders
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | Path, *_: Any, dtype: torch.dtype | None = None, **__: Any
+    ) -> "Chat":
+        """A model folder or hub id, with its tokenizer.
+
+        Other arguments of transformers' loaders are not looked at: the folder says all there is to say.
+
+        Raises:
+            CheckpointError: not a folder of a chat model, or weights that do not fit to the letter.
+        """
+        from surgvl.models.folder import load_model, local
+
+        model, _preprocess = load_model(local(pretrained_model_name_or_path))
+        if not isinstance(model, cls):
+            raise CheckpointError(
+                f"{pretrained_model_name_or_path} holds a {type(model).__name__}, no chat model: give a tune run folder"
+            )
+        if dtype is not None:
+            torch.nn.Module.to(model, dtype)
+        return model
+
+    def save_pretrained(self, save_directory: str | Path, *_: Any, **__: Any) -> None:  # type: ignore[override]
+        """Write a model folder; see `folder.save_model`."""
+        from surgvl.models.folder import Preprocess, save_model
+
+        clip = Preprocess(
+            num_frames=self.encoder.num_frames,
+            fps=self.config.fps,
+            size_px=self.encoder.size_px,
+            crop=self.config.crop,
+        )
+        save_model(self, save_directory, clip)
+
+    # ---- looking and answering
+
+    def see(self, visuals: Tensor) -> Tensor:
+        """Clips [N, 3, T, H, W] -> what does not depend on the projector's parameters, [N, stored, D]."""
+        return self.projector.pool(self.encoder(visuals))
+
+    def embed(self, input_ids: Tensor, pooled: Tensor | None = None) -> Tensor:
+        """Embeddings [B, L, M] of texts, visual tokens in their places.
+
+        Args:
+            input_ids: int64 [B, L].
+            pooled: what `see` gave of the N visuals, in the order of their places.
+
+        Raises:
+            DataError: the texts have more or fewer places than there are visual tokens.
+        """
+        embeddings: Tensor = self.language.get_input_embeddings()(input_ids)
+        places = (input_ids == self.config.video_token_id) | (input_ids == self.config.image_token_id)
+        num_places, num_visuals = int(places.sum()), 0 if pooled is None else len(pooled)
+        if num_places != num_visuals * self.projector.num_tokens:
+            raise DataError(
+                f"the texts have places for {num_places} visual tokens, and {num_visuals} visuals give "
+                f"{num_visuals * self.projector.num_tokens}: give one visual for each mark"
+            )
+        if pooled is None or not num_visuals:
+            return embeddings
+        visual = self.projector(pooled.to(self.projector.norm.weight.dtype)).to(embeddings.dtype)
+        return embeddings.masked_scatter(places[..., None], visual)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        visuals: Tensor | None = None,
+        pooled: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Any:
+        """Next-token scores.
+
+        Args:
+            input_ids: int64 [B, L].
+            visuals: clips uint8 [N, 3, T, H, W]; or
+            pooled: what `see` gave of them.
+            attention_mask: [B, L], or a mask to be added [B, 1, L, L].
+            position_ids: int64 [B, L].
+            labels: int64 [B, L], -100 where nothing is learnt.
 
         Returns:
-            Scores [B, L, vocabulary]; position j predicts token j + 1 of the text.
+            transformers' output with `logits` [B, L, vocabulary] and, with labels, `loss`.
         """
-        V = self.projector.num_tokens
-        full = torch.cat([mask.new_ones(mask.shape[0], V), mask], 1).long()
-        out = self.language(inputs_embeds=self.inputs(pooled, ids), attention_mask=full)
-        logits: Tensor = out.logits[:, V:]
-        return logits
+        pooled = self.see(visuals) if visuals is not None else pooled
+        return self.language(
+            inputs_embeds=self.embed(input_ids, pooled),
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            labels=labels,
+            use_cache=False,
+        )
 
     @torch.no_grad()
-    def generate(self, pooled: Tensor, ids: Tensor, max_new_tokens: int = 32) -> list[str]:
-        """Greedy answers to prompts of equal length: pooled [B, V, D], ids [B, L] -> B texts."""
-        tokenizer = self.tokenizer
-        embeddings = self.inputs(pooled, ids)
-        out = self.language.generate(
-            inputs_embeds=embeddings,
-            attention_mask=torch.ones(embeddings.shape[:2], dtype=torch.long, device=ids.device),
+    def generate(
+        self,
+        input_ids: Tensor,
+        visuals: Tensor | None = None,
+        pooled: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        max_new_tokens: int = 32,
+        do_sample: bool = False,
+        **generation: Any,
+    ) -> Tensor:
+        """New token ids int64 [B, new]; greedy by default. Further arguments are those of transformers' `generate`."""
+        pooled = self.see(visuals) if visuals is not None else pooled
+        tokenizer = self.ready.tokenizer
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        out: Tensor = self.language.generate(
+            inputs_embeds=self.embed(input_ids, pooled),
+            attention_mask=torch.ones_like(input_ids) if attention_mask is None else attention_mask,
             max_new_tokens=max_new_tokens,
-            do_sample=False,
-            pad_token_id=tokenizer.pad_id,
-            eos_token_id=tokenizer.eos_id,
+            do_sample=do_sample,
+            pad_token_id=pad,
+            **generation,
         )
-        texts = []
-        for row in out.tolist():
-            end = row.index(tokenizer.eos_id) if tokenizer.eos_id in row else len(row)
-            texts.append(tokenizer.decode(row[:end]).strip())
-        return texts
+        return out
+
+
+AutoModel.register(SurgVLConfig, Chat, exist_ok=True)
+AutoModelForImageTextToText.register(SurgVLConfig, Chat, exist_ok=True)
+AutoProcessor.register(SurgVLConfig, SurgVLProcessor, exist_ok=True)  # type: ignore[no-untyped-call]

@@ -26,6 +26,8 @@ class Dual(nn.Module):
     """
 
     model_type = "surgvl_dual"
+    # The name under which vLLM knows it, see surgvl.serve.
+    architecture = "SurgVLEmbeddingModel"
 
     def __init__(self, encoder: VideoViT, text: TextTower, dim: int):
         super().__init__()

@@ -1,13 +1,52 @@
-"""From encoder tokens to the language model's embeddings: means over a grid in time and space, then two linear layers.
+"""From encoder tokens to the language model's embeddings, group by group in time.
 
-The two-layer GELU projector is that of LLaVA-1.5 (Liu et al., arXiv 2310.03744).
-Shapes: B clips, (T', H', W') the encoder's grid, V = t*h*w visual tokens, D encoder width, M language width.
+- `grid`: means over a grid in time and space, then two linear layers, the GELU projector of LLaVA-1.5 (Liu et al.,
+  arXiv 2310.03744);
+- `mlp`: the same two layers on every token of the encoder;
+- `perceiver`: a few learned queries read the tokens of each time group (Alayrac et al., arXiv 2204.14198), then the
+  layers.
+
+Shapes: B clips, (T', H', W') the encoder's grid, t time groups, n visual tokens a group, V = t*n, D encoder width, M
+language width, G = T'*H'*W' / t tokens a group.
 """
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from surgvl.errors import ConfigError
+
+KINDS = ("grid", "mlp", "perceiver")
+
+
+class Reader(nn.Module):
+    """Queries [B, n, D] read tokens [B, G, D] and themselves, then a perceptron; both with a residual.
+
+    Args:
+        dim: width D.
+        heads: attention heads; divides `dim`.
+    """
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm_q, self.norm_kv = nn.LayerNorm(dim, eps=1e-6), nn.LayerNorm(dim, eps=1e-6)
+        self.q, self.kv, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+        self.norm_mlp = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+
+    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        """Read once: [B, n, D]."""
+        B, n, D = queries.shape
+        asked = self.norm_q(queries)
+        read = torch.cat([self.norm_kv(tokens), asked], 1)
+        k, v = self.kv(read).view(B, -1, 2, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        q = self.q(asked).view(B, n, self.heads, D // self.heads).transpose(1, 2)
+        x = queries + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, n, D))
+        out: Tensor = x + self.mlp(self.norm_mlp(x))
+        return out
 
 
 class Projector(nn.Module):
@@ -17,28 +56,70 @@ class Projector(nn.Module):
         dim: encoder width D.
         width: language width M.
         encoder_grid: (T', H', W') of the encoder.
-        grid: (t, h, w) of the visual tokens; none larger than the encoder's.
+        kind: grid, mlp or perceiver.
+        grid: (t, h, w) of the visual tokens for `grid`, none larger than the encoder's; for `perceiver` only t counts.
+        num_queries: n, for `perceiver`.
+        depth: readings, for `perceiver`.
 
     Raises:
-        ConfigError: the grid asks for more tokens than the encoder gives.
+        ConfigError: an unknown kind, or a grid that asks for more tokens than the encoder gives.
     """
 
-    def __init__(self, dim: int, width: int, encoder_grid: tuple[int, int, int], grid: tuple[int, int, int]):
+    def __init__(
+        self,
+        dim: int,
+        width: int,
+        encoder_grid: tuple[int, int, int],
+        kind: str = "grid",
+        grid: tuple[int, int, int] = (2, 4, 4),
+        num_queries: int = 16,
+        depth: int = 2,
+    ):
         super().__init__()
+        grid = (grid[0], grid[1], grid[2])
+        if kind not in KINDS:
+            raise ConfigError(f"projector {kind!r} is unknown; allowed are {', '.join(KINDS)}: choose one")
         if any(a > b for a, b in zip(grid, encoder_grid, strict=True)):
             raise ConfigError(f"visual grid {grid} is finer than the encoder's {encoder_grid}: choose a coarser one")
-        self.encoder_grid, self.grid = encoder_grid, grid
-        self.num_tokens = grid[0] * grid[1] * grid[2]
+        if kind == "perceiver" and encoder_grid[0] % grid[0]:
+            raise ConfigError(
+                f"{grid[0]} time groups do not divide the encoder's {encoder_grid[0]} time slots: choose a divisor"
+            )
+        self.config: dict[str, Any] = {"kind": kind, "grid": list(grid), "num_queries": num_queries, "depth": depth}
+        self.kind, self.encoder_grid = kind, encoder_grid
+        self.grid = encoder_grid if kind == "mlp" else grid
+        self.num_groups = self.grid[0]
+        self.group_size = num_queries if kind == "perceiver" else self.grid[1] * self.grid[2]
+        self.num_tokens = self.num_groups * self.group_size
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.Linear(width, width))
+        if kind == "perceiver":
+            self.queries = nn.Parameter(torch.randn(num_queries, dim) * 0.02)
+            self.readers = nn.ModuleList(Reader(dim, max(1, dim // 64)) for _ in range(depth))
+
+    @property
+    def num_stored(self) -> int:
+        """Tokens that `pool` gives a clip."""
+        T, H, W = self.encoder_grid
+        return self.num_tokens if self.kind == "grid" else T * H * W
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Average tokens [B, T'*H'*W', D] over the grid -> [B, V, D]; has no parameters, so it can be stored."""
+        """What does not depend on parameters, so that it can be stored: [B, T'*H'*W', D] -> [B, stored, D]."""
+        if self.kind != "grid":
+            return tokens
         B, _, D = tokens.shape
         volume = tokens.transpose(1, 2).reshape(B, D, *self.encoder_grid)
         return F.adaptive_avg_pool3d(volume, self.grid).flatten(2).transpose(1, 2)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Project pooled tokens [B, V, D] -> [B, V, M]."""
-        out: Tensor = self.mlp(self.norm(pooled))
+        """Project what `pool` gave [B, stored, D] -> [B, V, M]."""
+        B, _, D = pooled.shape
+        x = pooled
+        if self.kind == "perceiver":
+            groups = pooled.reshape(B * self.num_groups, -1, D)
+            x = self.queries.to(pooled.dtype).expand(len(groups), -1, -1)
+            for reader in self.readers:
+                x = reader(x, groups)
+            x = x.reshape(B, self.num_tokens, D)
+        out: Tensor = self.mlp(self.norm(x))
         return out

@@ -74,19 +74,25 @@ class TextTower(nn.Module):
         if self.tokenizer is None:
             ids: Tensor = self.clip_tokenizer(sentences)
             return ids
-        tokenizer, length = self.tokenizer, self.context_length
-        rows = [
-            [tokenizer.bos_id, *tokenizer.encode(sentence)[: length - 2], tokenizer.eos_id] for sentence in sentences
-        ]
+        return self.frame(self.tokenizer, [self.tokenizer.encode(sentence) for sentence in sentences])
+
+    def frame(self, tokenizer: Tokenizer, texts: list[list[int]]) -> Tensor:
+        """Ids of texts -> int64 [B, L]: cut, between a begin and an end token, padded."""
+        length = self.context_length
+        rows = [[tokenizer.bos_id, *text[: length - 2], tokenizer.eos_id] for text in texts]
         # The open_clip transformer adds its whole position table, so its rows are always full length.
         longest = length if self.config["kind"] == "tiny" else max(len(row) for row in rows)
         return torch.tensor([row + [tokenizer.pad_id] * (longest - len(row)) for row in rows])
 
+    def encode_ids(self, ids: Tensor) -> Tensor:
+        """Encode what `tokenize` gives, int64 [B, L] -> [B, E]."""
+        device = next(self.inner.parameters()).device
+        out: Tensor = self.project(self.inner(ids.to(device)))
+        return out
+
     def forward(self, sentences: list[str]) -> Tensor:
         """Encode sentences -> [B, E]."""
-        device = next(self.inner.parameters()).device
-        out: Tensor = self.project(self.inner(self.tokenize(sentences).to(device)))
-        return out
+        return self.encode_ids(self.tokenize(sentences))
 
     def save_tokenizer(self, folder: Path) -> None:
         """Write the tokenizer's files where the tower has its own."""

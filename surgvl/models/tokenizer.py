@@ -7,7 +7,7 @@ The shipped vocabulary (`vocabulary.spm`) was trained on the prompt sets and the
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import sentencepiece
 
@@ -48,6 +48,7 @@ class SentencePieceTokenizer:
     def __init__(self, path: Path = SHIPPED):
         if not path.is_file():
             raise CheckpointError(f"{path} is not there: a model folder with a SentencePiece tokenizer must hold it")
+        self.path = path
         self.model = path.read_bytes()
         self.processor = sentencepiece.SentencePieceProcessor()
         try:
@@ -76,20 +77,25 @@ class SentencePieceTokenizer:
 
 
 class HuggingFaceTokenizer:
-    """A transformers tokenizer by folder or hub id.
+    """A transformers tokenizer.
 
     Args:
-        name: folder or hub id.
+        name: folder or hub id, or the tokenizer itself.
+
+    Raises:
+        CheckpointError: it has no end token.
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: Any):
         from transformers import AutoTokenizer
 
-        self.inner = AutoTokenizer.from_pretrained(name)
+        self.inner: Any = AutoTokenizer.from_pretrained(name) if isinstance(name, str) else name
         eos = self.inner.eos_token_id if self.inner.eos_token_id is not None else self.inner.sep_token_id
         bos = self.inner.bos_token_id if self.inner.bos_token_id is not None else self.inner.cls_token_id
         if eos is None:
-            raise CheckpointError(f"the tokenizer {name!r} has no end token: choose one that has, or set eos_token")
+            raise CheckpointError(
+                f"the tokenizer {self.inner.name_or_path!r} has no end token: choose one that has, or set eos_token"
+            )
         self.eos_id = int(eos)
         self.bos_id = int(bos if bos is not None else eos)
         self.pad_id = int(self.inner.pad_token_id if self.inner.pad_token_id is not None else self.eos_id)
@@ -109,7 +115,7 @@ class HuggingFaceTokenizer:
         self.inner.save_pretrained(folder)
 
 
-def load_tokenizer(folder: Path | str | None = None) -> Tokenizer:
+def load_tokenizer(folder: Path | str | None = None) -> SentencePieceTokenizer | HuggingFaceTokenizer:
     """The tokenizer of a model folder; the shipped vocabulary for None; otherwise a transformers tokenizer by name."""
     if folder is None:
         return SentencePieceTokenizer()

@@ -47,6 +47,7 @@ class VideoViT(nn.Module):
     """
 
     model_type = "surgvl_video_vit"
+    architecture = "VideoViT"
 
     def __init__(
         self,

@@ -9,6 +9,8 @@
 Moments are kept in buffers, pooled over devices, and lie in the checkpoint. Shapes: R rows of features, E channels.
 """
 
+import contextlib
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -121,7 +123,8 @@ class Normaliser(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Bring features to the common scale, in float32: moments and targets in bfloat16 would be too coarse."""
-        with torch.autocast(features.device.type, enabled=False):
+        # The meta device, on which steps are estimated, has no autocast.
+        with contextlib.nullcontext() if features.is_meta else torch.autocast(features.device.type, enabled=False):
             return self._scaled(features.float())
 
     def _scaled(self, features: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ string for each question). Shape letters: N rows, C classes, V videos, R draws o
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Generic, TypeVar
 
@@ -18,6 +18,8 @@ from surgvl.metrics.answer import Asked
 from surgvl.results import Result, Statistic, estimate
 
 NUM_RANDOM = 5
+# How answers come about, see `Answers`.
+MODES = ("closed", "head", "open")
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class Scores:
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """Rows by video, then time: what a task works in, so that the order of rows changes nothing."""
-        return np.lexsort((self.times_s, self.videos))
+        found: NDArray[np.int64] = np.lexsort((self.times_s, self.videos))
+        return found
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,15 @@ class Answers:
         types: [N], question types.
         predictions: [N].
         matched: bool [N]; whether the prediction is one of the allowed answers (always so when mode is `open`).
-        mode: `closed` (one of a list) or `open` (free text).
+        mode: `closed` (one of a list, by its likelihood), `head` (one of a list, by a classification head) or `open`
+            (free text).
+        controls: what the same model said to the same questions without their video, [N] each, by name, such as
+            `black video`.
+        encoder: `frozen` or `fine-tuned`.
+        num_trainable: parameters trained on labels.
 
     Raises:
-        DataError: no rows, or lengths that differ.
+        DataError: no rows, lengths that differ, or an unknown mode.
     """
 
     video_ids: Sequence[str]
@@ -105,13 +113,19 @@ class Answers:
     predictions: Sequence[str]
     matched: NDArray[np.bool_]
     mode: str
+    controls: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    encoder: str = "not stated"
+    num_trainable: int = 0
 
     def __post_init__(self) -> None:
-        columns = (self.video_ids, self.questions, self.answers, self.types, self.predictions, self.matched)
+        texts = (self.video_ids, self.questions, self.answers, self.types, self.predictions)
+        lengths = [*map(len, texts), len(self.matched), *map(len, self.controls.values())]
         if not len(self.video_ids):
             raise DataError("no answers to score: check the split, and that the answers are of this manifest")
-        if len({len(column) for column in columns}) != 1:
-            raise DataError(f"answer columns of lengths {[len(column) for column in columns]}: give one row a question")
+        if len(set(lengths)) != 1:
+            raise DataError(f"answer columns of lengths {lengths}: give one row a question")
+        if self.mode not in MODES:
+            raise DataError(f"answers of mode {self.mode!r}; known are {', '.join(MODES)}: ask again")
 
 
 class Inputs(ABC):

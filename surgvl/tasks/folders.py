@@ -3,7 +3,6 @@
 A clip stands for the second around its centre and has the labels that cover this centre.
 """
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,22 +13,12 @@ import pyarrow.compute as pc
 
 from surgvl import prompts
 from surgvl.errors import DataError
-from surgvl.io import read_json
 from surgvl.metrics.answer import Asked
+from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split, read_answers
 from surgvl.tasks.base import Answers, Inputs, Scores, Unavailable
 from surgvl.vectors import Vectors, unit
 
-_COLUMNS: dict[str, type | tuple[type, ...]] = {
-    "video_id": str,
-    "start_s": (int, float),
-    "end_s": (int, float),
-    "question": str,
-    "answer": str,
-    "type": str,
-    "prediction": str,
-    "matched": bool,
-    "mode": str,
-}
+_SEEN = "pretraining_video_ids"
 
 
 class Labels(Protocol):
@@ -59,6 +48,7 @@ class Folders(Inputs):
         split: of the manifest.
         vectors: vectors folder.
         answers: folder that holds answers.jsonl, or that file.
+        ablated: further such folders, whose answers stand beside these.
         prompt_sets: embedded prompt set for each kind of label.
         window_s: smoothing, seconds.
         causal: smoothing over the past only.
@@ -74,6 +64,7 @@ class Folders(Inputs):
         split: str,
         vectors: Path | None,
         answers: Path | None,
+        ablated: Sequence[Path],
         prompt_sets: dict[str, str],
         window_s: float,
         causal: bool,
@@ -83,7 +74,7 @@ class Folders(Inputs):
         self.train = manifest.split("train") if split != "train" and manifest.video_ids("train") else None
         self.split = split
         self.vectors = Vectors.load(vectors) if vectors else None
-        self.answers_path = answers / "answers.jsonl" if answers and answers.is_dir() else answers
+        self.answer_files = [read_answers(folder) for folder in (*([answers] if answers else []), *ablated)]
         self.prompt_sets = prompt_sets
         self.window_s = window_s
         self.causal = causal
@@ -166,51 +157,24 @@ class Folders(Inputs):
 
     # ---- answers
 
-    @cached_property
-    def _rows(self) -> list[dict[str, Any]]:
-        """Answers to questions of the split, each found again in the manifest."""
-        assert self.answers_path is not None
+    def answers(self) -> list[tuple[Answers, str]]:
+        """Answers of each mode, with those of its controls."""
+        if not self.answer_files:
+            raise Unavailable("vqa needs --answers")
         table = self.test.qa_table
-        asked: dict[tuple[str, float, float, str], set[str]] = {}
+        truth: dict[Key, set[str]] = {}
         keys = zip(*(table[name].to_pylist() for name in ("video_id", "start_s", "end_s", "question")), strict=True)
         for key, answer in zip(keys, table["answer"].to_pylist(), strict=True):
-            asked.setdefault(key, set()).add(answer)
-        rows = []
-        for number, row in enumerate(_read_answers(self.answers_path), 1):
-            if row["video_id"] not in self.test:
-                continue
-            truth = asked.get((row["video_id"], float(row["start_s"]), float(row["end_s"]), row["question"]))
-            if truth is None or row["answer"] not in truth:
-                what = (
-                    f"{row['question']!r} with answer {row['answer']!r} about {row['video_id']} at {row['start_s']} s"
-                )
-                raise DataError(f"{self.answers_path}, line {number}: {what} is not in the manifest: ask again with it")
-            rows.append(row)
-        if not rows:
-            raise DataError(
-                f"{self.answers_path} answers no question of split {self.split!r}: ask again with this split"
-            )
-        return rows
-
-    def answers(self) -> list[tuple[Answers, str]]:
-        """Answers of each mode."""
-        if self.answers_path is None:
-            raise Unavailable("vqa needs --answers")
-        found = []
-        for mode in sorted({row["mode"] for row in self._rows}):
-            rows = [row for row in self._rows if row["mode"] == mode]
-            answers = Answers(
-                video_ids=[row["video_id"] for row in rows],
-                questions=[row["question"] for row in rows],
-                answers=[row["answer"] for row in rows],
-                types=[row["type"] or "all" for row in rows],
-                predictions=[row["prediction"] for row in rows],
-                matched=np.array([row["matched"] for row in rows], bool),
-                mode=mode,
-            )
-            total = len(self.test.qa_table)
-            found.append((answers, f"{self._videos}, {len(rows):,} of its {total:,} questions"))
-        return found
+            truth.setdefault(key, set()).add(answer)
+        files: list[AnswerFile] = []
+        for file in self.answer_files:
+            files.append(of_split(file, self.test.video_ids(), truth))
+            if not files[-1].rows:
+                raise DataError(f"{file.path} answers no question of split {self.split!r}: ask again with this split")
+        return [
+            (answers, f"{self._videos}, {len(answers.answers):,} of its {len(table):,} questions")
+            for answers in join(files)
+        ]
 
     def training_questions(self) -> list[Asked]:
         """Questions of the training split."""
@@ -225,47 +189,15 @@ class Folders(Inputs):
     def pretraining_ids(self) -> list[str]:
         """Ids that the models behind the vectors and the answers have seen."""
         own = self.vectors.meta.pretraining_video_ids if self.vectors else []
-        return sorted({*own, *self._chat.get("pretraining_video_ids", [])})
-
-    @cached_property
-    def _chat(self) -> dict[str, Any]:
-        """`run.json` beside the answers, where there is one."""
-        record = self.answers_path.parent / "run.json" if self.answers_path else None
-        return dict(read_json(record)) if record and record.is_file() else {}
+        return sorted({*own, *(name for file in self.answer_files for name in file.facts.get(_SEEN, []))})
 
     def encoder(self, task: str) -> tuple[str, int]:
         """How the encoder behind a task was made, and how many of its parameters were trained on labels."""
-        facts: dict[str, Any] = self._chat if task == "vqa" else {}
-        if task != "vqa" and self.vectors is not None:
-            facts = self.vectors.meta.model_dump()
-        if "frozen" not in facts:
-            return "not stated", 0
-        return "frozen" if facts["frozen"] else "fine-tuned", int(facts.get("num_trainable", 0))
+        if task == "vqa" or self.vectors is None:
+            return "not stated", 0  # answers bring their own
+        meta = self.vectors.meta
+        return "frozen" if meta.frozen else "fine-tuned", meta.num_trainable
 
     def gaps(self, task: str) -> str:
         """What is missing from a task's inputs, in words."""
         return self._gaps.get("triplet" if task == "retrieval" else task, "")
-
-
-def _read_answers(path: Path) -> list[dict[str, Any]]:
-    """Rows of answers.jsonl.
-
-    Raises:
-        DataError: absent, a line that is not JSON, or fields that do not fit.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}): run `surgvl ask --manifest` first") from error
-    rows = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error}): run `surgvl ask` again") from error
-        given = row if isinstance(row, dict) else {}
-        names = [name for name, kind in _COLUMNS.items() if not isinstance(given.get(name), kind)]
-        if names := names or sorted(set(given) - set(_COLUMNS)):
-            raise DataError(f"{path}, line {number}: {names} do not fit; fields are {list(_COLUMNS)}: ask again")
-        rows.append(row)
-    return rows

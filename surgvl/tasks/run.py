@@ -19,6 +19,7 @@ def evaluate(
     out: Path,
     vectors: Path | None = None,
     answers: Path | None = None,
+    ablated: list[Path] | None = None,
     tasks: list[str] | None = None,
     split: str = "test",
     phase_prompts: str = "phantom_phase",
@@ -35,7 +36,10 @@ def evaluate(
         manifest: manifest folder with the labels.
         out: folder for result.json and result.md.
         vectors: vectors folder of `surgvl embed`: phases, triplets and text-to-moment search without training.
-        answers: folder of `surgvl ask --manifest`, or its answers.jsonl.
+        answers: folder of `surgvl ask --manifest`, or its answers.jsonl; whether a server answered (`surgvl ask
+            --server`) or this process makes no difference here.
+        ablated: folders with answers to the same questions by less: with another video (`surgvl ask --ablate`), or by a
+            classification head.
         tasks: names of tasks; all that the inputs allow where it is left out.
         split: the manifest's split to score.
         phase_prompts: embedded prompt set whose sentences stand for phases.
@@ -48,6 +52,8 @@ def evaluate(
     """
     if vectors is None and answers is None:
         raise ConfigError("nothing to score: give --vectors, --answers or both")
+    if ablated and answers is None:
+        raise ConfigError("--ablated stands beside --answers: give --answers, the answers with the right video")
     if not smooth_s >= 0 or math.isinf(smooth_s):
         raise ConfigError(f"--smooth_s {smooth_s}: give seconds, 0 or more")
     known: dict[str, type[Task]] = discover(surgvl.tasks, Task)  # type: ignore[type-arg, type-abstract]
@@ -55,7 +61,7 @@ def evaluate(
     io.prepare_out(out, resume)
     table = Manifest.load(manifest)
     prompt_sets = {"phase": phase_prompts, "triplet": triplet_prompts}
-    inputs = Folders(table, split, vectors, answers, prompt_sets, smooth_s, causal, seed)
+    inputs = Folders(table, split, vectors, answers, ablated or [], prompt_sets, smooth_s, causal, seed)
     warning = _overlap(table, split, inputs.pretraining_ids, allow_overlap)
 
     results: list[Result] = []
@@ -68,15 +74,16 @@ def evaluate(
                 raise
             left_out.append(f"{name} is left out: {reason}")
             continue
-        encoder, num_trainable = inputs.encoder(name)
-        results += stamp(
-            found,
-            encoder=encoder,
-            num_trainable=num_trainable,
-            command=io.command_line(),
-            commit=io.commit(),
-            warning="; ".join(filter(None, (warning, inputs.gaps(name)))),
-        )
+        facts = {
+            "command": io.command_line(),
+            "commit": io.commit(),
+            "warning": "; ".join(filter(None, (warning, inputs.gaps(name)))),
+        }
+        for result in found:
+            # Answers of several models stand in one table, so they say for themselves how these were made.
+            own = result.encoder, result.num_trainable
+            encoder, num_trainable = inputs.encoder(name) if own[0] == "not stated" else own
+            results += stamp([result], encoder=encoder, num_trainable=num_trainable, **facts)
     if not results:
         raise DataError(f"no task could be scored: {'; '.join(left_out)}")
     config = {
@@ -84,6 +91,7 @@ def evaluate(
         "out": out,
         "vectors": vectors,
         "answers": answers,
+        "ablated": [str(folder) for folder in ablated or []],
         "tasks": tasks,
         "split": split,
         "phase_prompts": phase_prompts,

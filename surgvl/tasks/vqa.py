@@ -2,20 +2,32 @@
 
 Two conventions of macro-F1 circulate: ours counts classes of the truth and 0 for what is undefined; public PitVQA and
 EndoVis18 scores were made with scikit-learn 1.3 and `zero_division=1`, which gives 1 to a class that was predicted but
-never rightly. Both are given. PitVQA: He et al., arXiv 2405.13949.
+never rightly. Both are given. PitVQA: He et al., arXiv 2405.13949. Free answers are also scored word by word.
+
+Two kinds of answers show whether the picture matters: those of a predictor that never sees one (blind), and those of
+the same model with another video in place of the right one (controls). A model that ignores the picture scores alike.
+
+Shape letters: N rows, V videos, R draws, K question types.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.metrics import classify
+from surgvl.metrics import classify, text
 from surgvl.metrics.answer import Asked, blind_answers, encode, most_frequent
-from surgvl.results import Result, Statistic
+from surgvl.results import Float, Result, Statistic
 from surgvl.tasks.base import NUM_RANDOM, Answers, Inputs, Task, at_all, means
 
+_MODES = {
+    "closed": "closed answers",
+    "head": "closed answers of a classification head",
+    "open": "open answers",
+}
 _PROTOCOLS = {
     "accuracy": "answers pooled",
     "macro_f1": "classes in the truth, undefined counts 0",
@@ -24,14 +36,31 @@ _PROTOCOLS = {
     "weighted_f1": "classes weighted by their rows",
     "unmatched_rate": "share of predictions that are none of the allowed answers; they count as wrong",
 }
+_WORDS = "words in lower case without punctuation"
+_BLEU = f"all answers together, without smoothing, {_WORDS} (nltk's n-grams)"
+_ROUGE = f"mean F1 over answers, no stemming, {_WORDS} (rouge-score)"
+# What scores words has no counterpart among closed answers, and so needs no mode in its name.
+_BY_WORDS = {
+    **dict.fromkeys([f"bleu_{order}" for order in range(1, text.ORDERS + 1)], _BLEU),
+    **dict.fromkeys(["rouge_1", "rouge_l"], _ROUGE),
+    "meteor": "mean over answers, exact and Porter-stem matches but no WordNet synonyms, alpha 0.9, beta 3, gamma 0.5 "
+    f"(nltk), {_WORDS}; an answer of m words that equals its truth scores 1 - 0.5 / m^3",
+}
+_GAIN = (
+    "accuracy minus that without looking, on the same draws of videos, so about 0 where the picture is ignored; "
+    "blind: the most frequent training answer of the question; black video: the same model, every frame black; "
+    "other video: the same model, a clip asked about in another video of the split"
+)
+# Shown for each question type.
+_BY_TYPE = ("accuracy", "rouge_l")
 
 
 class Vqa(Task[Answers]):
     """Answers to questions about stretches of video.
 
     Args:
-        training: questions and answers of the training split, for the blind and majority baselines; without them the
-            test answers themselves are counted, which favours the baselines.
+        training: questions and answers of the training split, for the blind and majority baselines, of which the types
+            count that are asked; without them the test answers themselves are counted, which favours the baselines.
         labels: whose questions they are, for the protocol.
         seed: of the draws of videos and of random answers.
     """
@@ -52,81 +81,135 @@ class Vqa(Task[Answers]):
 
     def score(self, predictions: Answers) -> list[Result]:
         """Score answers of one mode."""
-        names, videos = np.unique(np.asarray(predictions.video_ids, np.str_), return_inverse=True)
-        num_videos = len(names)
-        statistics = partial(_statistics, predictions.answers, videos=videos)
-        mine = statistics(predictions.predictions)
-        unmatched = np.bincount(videos, weights=~predictions.matched, minlength=num_videos)
-        asked = np.bincount(videos, minlength=num_videos)
-        mine["unmatched_rate"] = lambda weights: (weights @ unmatched) / (weights @ asked)
-        baselines = self._baselines(predictions, statistics, num_videos)
-        base = f"{self.labels}, {predictions.mode} answers, equal after case, underscores and full stop are dropped"
-        return [
-            self.result(
-                metric if predictions.mode == "closed" else f"{metric}_{predictions.mode}",
+        measure = _Measure(predictions)
+        blind, others = self._others(predictions)
+        # Of many random answers words are not compared: that takes minutes, and says nothing.
+        baselines = {
+            name: means([measure.level(said, measure.words and len(draws) == 1) for said in draws])
+            for name, draws in others.items()
+        }
+        # A baseline of many draws would say for each question type what it says for all.
+        beside = {name: measure.by_type(others[name][0]) for name in (blind, *predictions.controls)}
+        parts: dict[str, dict[str, float]] = measure.by_type(predictions.predictions)
+        parts["macro_f1"] = _f1_of_answers(predictions)
+        base = f"{self.labels}, {_MODES[predictions.mode]}, equal after case, underscores and full stop are dropped"
+        suffix = "" if predictions.mode == "closed" else f"_{predictions.mode}"
+        make = partial(self.result, num_videos=measure.num_videos, num_clips=len(predictions.answers), seed=self.seed)
+        results = []
+        mine = measure.over_videos(predictions.predictions)
+        for metric, statistic in {**mine, "unmatched_rate": measure.share(~predictions.matched)}.items():
+            found = make(
+                metric if metric in _BY_WORDS else metric + suffix,
                 statistic,
                 {name: table[metric] for name, table in baselines.items() if metric in table},
-                f"{base}; {_PROTOCOLS[metric]}",
-                num_videos=num_videos,
-                num_clips=len(videos),
-                seed=self.seed,
-                per_class=self._per_class(metric, predictions),
+                f"{base}; {_PROTOCOLS.get(metric) or _BY_WORDS[metric]}",
+                per_class=parts.get(metric) if metric in (*_BY_TYPE, *_BY_WORDS, "macro_f1") else None,
             )
-            for metric, statistic in mine.items()
-        ]
+            if metric in _BY_TYPE:
+                table = {name: each[metric] for name, each in beside.items()}
+                found = dataclasses.replace(found, per_class_baselines=table, per_class_clips=measure.clips)
+            results.append(found)
+        for name in (blind, *predictions.controls) if predictions.controls else ():
+            theirs = measure.over_videos(others[name][0])["accuracy"]
+            named = f"gain_over_{name.partition(' (')[0].replace(' ', '_')}{suffix}"
+            gain = make(named, _minus(mine["accuracy"], theirs), {}, f"{base}; {_GAIN}", bounds=(-1.0, 1.0))
+            ignores = gain.value <= 0 or gain.low <= 0
+            results.append(dataclasses.replace(gain, warning=f"no better than {name}" if ignores else ""))
+        made: dict[str, Any] = {"encoder": predictions.encoder, "num_trainable": predictions.num_trainable}
+        return [dataclasses.replace(result, **made) for result in results]
 
-    def _baselines(
-        self, rows: Answers, statistics: Callable[..., dict[str, Statistic]], num_videos: int
-    ) -> dict[str, dict[str, float]]:
-        def values(answers: Sequence[str]) -> dict[str, float]:
-            return {name: at_all(statistic, num_videos) for name, statistic in statistics(answers).items()}
-
-        training = self.training or [Asked(*row) for row in zip(rows.questions, rows.answers, rows.types, strict=True)]
-        mark = "" if self.training else " (of test)"
-        majority = most_frequent(row.answer for row in training)
-        blind = blind_answers(training, rows.questions, rows.types)
+    def _others(self, rows: Answers) -> tuple[str, dict[str, list[Sequence[str]]]]:
+        """Name of the blind baseline, and what each other predictor said: one list of answers, several where random."""
+        asked = set(rows.types)
+        training: Sequence[Asked] = [row for row in self.training if row.type in asked] or self.training
+        mark = "" if training else " (of test)"
+        training = training or [Asked(*row) for row in zip(rows.questions, rows.answers, rows.types, strict=True)]
         choices = sorted({row.answer for row in training})
         # Drawn in an order of their own, so that the order of rows changes nothing.
         keys = list(zip(rows.video_ids, rows.questions, rows.answers, rows.predictions, strict=True))
         order = sorted(range(len(keys)), key=keys.__getitem__)
         generator = np.random.default_rng(self.seed)
-        random = []
+        random: list[Sequence[str]] = []
         for _ in range(NUM_RANDOM):
             drawn = np.empty(len(order), np.int64)
             drawn[order] = generator.integers(0, len(choices), len(order))
-            random.append(values([choices[at] for at in drawn]))
-        return {
-            f"blind{mark}": values(blind),
-            f"majority{mark}": values([majority] * len(blind)),
-            "random": means(random),
+            random.append([choices[at] for at in drawn])
+        return f"blind{mark}", {
+            f"blind{mark}": [blind_answers(training, rows.questions, rows.types)],
+            **{name: [said] for name, said in rows.controls.items()},
+            f"majority{mark}": [[most_frequent(row.answer for row in training)] * len(keys)],
+            "random": random,
         }
 
-    def _per_class(self, metric: str, rows: Answers) -> dict[str, float] | None:
-        """Accuracy of each question type, F1 of each answer."""
-        coded = encode(rows.answers, rows.predictions)
-        if metric == "accuracy":
-            right, types = coded.truth == coded.predicted, np.asarray(rows.types, np.str_)
-            return {str(name): float(right[types == name].mean()) for name in np.unique(types)}
-        if metric == "macro_f1":
-            together = np.zeros(len(coded.truth), np.int64)
-            counts = classify.count(coded.truth, coded.predicted, together, len(coded.classes))
-            pairs = zip(coded.classes, classify.f1(counts)[0], counts.truth[0], strict=True)
-            return {name: float(value) for name, value, rows_of_class in pairs if rows_of_class}
-        return None
+
+class _Measure:
+    """Scores of any answers to the same questions, over draws of videos and for each question type."""
+
+    def __init__(self, rows: Answers) -> None:
+        self.truth, self.words = rows.answers, rows.mode == "open"
+        names, self.videos = np.unique(np.asarray(rows.video_ids, np.str_), return_inverse=True)
+        types, self.types = np.unique(np.asarray(rows.types, np.str_), return_inverse=True)
+        self.num_videos, self.names = len(names), [str(name) for name in types]
+        self.clips = dict(zip(self.names, np.bincount(self.types).tolist(), strict=True))
+
+    def over_videos(self, said: Sequence[str]) -> dict[str, Statistic]:
+        """A statistic of draws of videos for each metric."""
+        return _statistics(self.truth, said, self.videos, self.words)
+
+    def level(self, said: Sequence[str], words: bool) -> dict[str, float]:
+        """Each metric over all videos."""
+        found = _statistics(self.truth, said, self.videos, words).items()
+        return {metric: at_all(statistic, self.num_videos) for metric, statistic in found}
+
+    def by_type(self, said: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Each metric for each question type."""
+        each = np.eye(len(self.names))
+        found = _statistics(self.truth, said, self.types, self.words).items()
+        return {metric: dict(zip(self.names, statistic(each).tolist(), strict=True)) for metric, statistic in found}
+
+    def share(self, rows: NDArray[np.bool_]) -> Statistic:
+        """A statistic of draws of videos: the share of answers that are such."""
+        such, asked = np.bincount(self.videos, weights=rows), np.bincount(self.videos)
+        return lambda weights: (weights @ such) / (weights @ asked)
 
 
-def _statistics(truth: Sequence[str], predicted: Sequence[str], videos: NDArray[np.int64]) -> dict[str, Statistic]:
-    """A statistic of draws of videos for each metric."""
+def _statistics(
+    truth: Sequence[str], predicted: Sequence[str], groups: NDArray[np.int64], words: bool
+) -> dict[str, Statistic]:
+    """A statistic of draws of groups of rows, such as videos, for each metric."""
     coded = encode(truth, predicted)
-    counts = classify.count(coded.truth, coded.predicted, videos, len(coded.classes))
+    counts = classify.count(coded.truth, coded.predicted, groups, len(coded.classes))
 
-    def pooled(metric: Callable[[classify.Counts], NDArray[np.float64]]) -> Statistic:
+    def pooled(metric: Callable[[classify.Counts], Float]) -> Statistic:
         return lambda weights: metric(counts.pooled(weights))
 
-    return {
+    found: dict[str, Statistic] = {
         "accuracy": pooled(classify.accuracy),
         "macro_f1": pooled(partial(classify.macro_f1, absent="truth")),
         "macro_f1_sklearn13_zd1": pooled(partial(classify.macro_f1, absent="union", compat="sklearn13_zd1")),
         "balanced_accuracy": pooled(classify.balanced_accuracy),
         "weighted_f1": pooled(classify.weighted_f1),
     }
+    return found | _of_words(truth, predicted, groups) if words else found
+
+
+def _of_words(truth: Sequence[str], predicted: Sequence[str], groups: NDArray[np.int64]) -> dict[str, Statistic]:
+    sums = text.count(truth, predicted, groups)
+
+    def pooled(metric: Callable[[text.TextCounts], Float]) -> Statistic:
+        return lambda weights: metric(sums.pooled(weights))
+
+    orders = {f"bleu_{order}": pooled(partial(text.bleu, order=order)) for order in range(1, text.ORDERS + 1)}
+    return orders | {metric: pooled(partial(text.mean, metric=metric)) for metric in ("rouge_1", "rouge_l", "meteor")}
+
+
+def _minus(mine: Statistic, theirs: Statistic) -> Statistic:
+    return lambda weights: mine(weights) - theirs(weights)
+
+
+def _f1_of_answers(rows: Answers) -> dict[str, float]:
+    """F1 of each answer of the truth."""
+    coded = encode(rows.answers, rows.predictions)
+    counts = classify.count(coded.truth, coded.predicted, np.zeros(len(coded.truth), np.int64), len(coded.classes))
+    pairs = zip(coded.classes, classify.f1(counts)[0], counts.truth[0], strict=True)
+    return {name: float(value) for name, value, rows_of_class in pairs if rows_of_class}

@@ -1,0 +1,150 @@
+"""Questions to learn from, and questions to look at meanwhile.
+
+Shapes: V stored tokens of a clip, D encoder width, T frames, S side in pixels.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from surgvl.chat.answer import generate
+from surgvl.chat.see import Seen, clip_at
+from surgvl.chat.template import IGNORE, training_batch
+from surgvl.data.clips import Permuted
+from surgvl.data.frames import ClipSource
+from surgvl.data.manifest import Manifest
+from surgvl.data.mixing import draw_probabilities, earlier_turns
+from surgvl.errors import DataError
+from surgvl.models.chat import Chat
+
+COLUMNS = ("video_id", "start_s", "end_s", "question", "answer", "type", "source", "conversation")
+DESCRIBE = "What is happening in this clip?"
+
+
+class Questions(Permuted):
+    """Questions with their answers and what was seen of their stretch; sample i is a function of (seed, i).
+
+    Each type of question is drawn equally often, so that a type with many rows does not crowd out the others.
+
+    Args:
+        seen: of the frozen encoder; or None, and samples hold clips instead.
+        source: of clips.
+        num_frames: of a clip.
+        rows: questions.
+        seed: of the draws.
+        weights: share of the draws of each source, see `data.mixing`.
+    """
+
+    def __init__(
+        self,
+        seen: Seen | None,
+        source: ClipSource,
+        num_frames: int,
+        rows: list[dict[str, Any]],
+        seed: int,
+        weights: dict[str, float] | None = None,
+    ):
+        chances = draw_probabilities([row["source"] for row in rows], [row["type"] for row in rows], weights)
+        super().__init__(len(rows), seed, len(rows) * chances)
+        self.seen, self.source, self.num_frames = seen, source, num_frames
+        said = earlier_turns([row["video_id"] for row in rows], [row["conversation"] for row in rows])
+        self.rows = [
+            {**row, "earlier": [(rows[at]["question"], rows[at]["answer"]) for at in before]}
+            for row, before in zip(rows, said, strict=True)
+        ]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Sample `index`: `pooled` [V, D] or `video` [3, T, S, S], `question`, `answer` and where they come from."""
+        row = self.rows[self.draw(index)[0]]
+        stretch = (row["video_id"], row["start_s"], row["end_s"])
+        if self.seen is not None:
+            return {**row, "pooled": self.seen[stretch]}
+        clip = clip_at(self.source, stretch, self.num_frames)
+        return {**row, "video": torch.from_numpy(np.ascontiguousarray(clip)).permute(3, 0, 1, 2)}
+
+
+def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack tensors; keep the rest as lists."""
+    batch: dict[str, Any] = {key: [sample[key] for sample in samples] for key in samples[0]}
+    return {key: torch.stack(each) if isinstance(each[0], torch.Tensor) else each for key, each in batch.items()}
+
+
+class HeldOut:
+    """Looks at questions of videos that are not trained on: token accuracy, and a few answers written out.
+
+    It looks at each tenth of the training, at the first logging step in it.
+
+    Args:
+        seen: what the encoder gave of their stretches.
+        rows: the questions, a few of each type.
+        path: file that takes the answers, one JSON object a line.
+        num_written: answers that are written at each look.
+    """
+
+    def __init__(self, seen: Seen, rows: list[dict[str, Any]], path: Path, num_written: int = 8):
+        self.seen, self.rows, self.path = seen, rows, path
+        self.written = rows[:: max(1, len(rows) // num_written)][:num_written]
+        self.due = 0.0
+
+    def __call__(self, chat: Chat, progress: float) -> dict[str, torch.Tensor]:
+        """Token accuracy on all rows, when it is due; answers are written with the progress."""
+        if progress < self.due:
+            return {}
+        self.due = int(progress * 10 + 1) / 10
+        stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in self.rows]
+        batch, order = training_batch(
+            chat.ready, [row["question"] for row in self.rows], [row["answer"] for row in self.rows], 1 << 20
+        )
+        batch = batch.to(chat.device)
+        pooled = self.seen.stack([stretches[number] for number in order]).to(chat.device)
+        logits = chat(batch.ids, pooled=pooled).logits[:, :-1]
+        expected = batch.labels[:, 1:]
+        right = (logits.argmax(-1) == expected) & (expected != IGNORE)
+        with open(self.path, "a", encoding="utf-8") as file:
+            for row in self.written:
+                stretch = (row["video_id"], row["start_s"], row["end_s"])
+                reply = generate(chat, self.seen.stack([stretch]).to(chat.device), row["question"])[0]
+                told = {key: row[key] for key in ("video_id", "start_s", "question", "answer")}
+                file.write(json.dumps({"progress": round(progress, 4), **told, "reply": reply}) + "\n")
+        return {"held_out_token_accuracy": right.sum() / (expected != IGNORE).sum()}
+
+
+def held_out_rows(rows: list[dict[str, Any]], each: int = 16) -> list[dict[str, Any]]:
+    """At most so many rows of each type of question, spread evenly over the rows."""
+    types: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        types.setdefault(row["type"], []).append(row)
+    return [row for found in types.values() for row in found[:: max(1, len(found) // each)][:each]]
+
+
+def training_rows(table: Manifest, ids: list[str], narration: bool) -> list[dict[str, Any]]:
+    """Questions of some videos as rows; narrated sentences become answers to one open question.
+
+    Raises:
+        DataError: there are none.
+    """
+    rows = [{key: row[key] for key in COLUMNS} for row in table.select(ids).qa_table.to_pylist()]
+    if narration:
+        rows += [
+            {
+                "video_id": row.video_id,
+                # The second in its middle: closed questions look there too, and a second is looked at once.
+                "start_s": float(int((row.start_s + row.end_s) / 2)),
+                "end_s": float(int((row.start_s + row.end_s) / 2) + 1),
+                "question": DESCRIBE,
+                "answer": row.label,
+                "type": "describe",
+                "source": table.video(row.video_id).source,
+                "conversation": "",
+            }
+            for row in table.select(ids).segments
+            if row.task == "narration"
+        ]
+    if not rows:
+        raise DataError(
+            "there are no questions in this split: convert a data set with questions, or choose another --split"
+        )
+    return rows

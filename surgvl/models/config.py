@@ -1,0 +1,41 @@
+"""The configuration of a chat model's folder, as transformers and vLLM read it."""
+
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+
+
+class SurgVLConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
+    """A video encoder, a projector and a causal language model.
+
+    Args:
+        encoder: arguments of `VideoViT`.
+        projector: arguments of `Projector` beside the two widths and the encoder's grid.
+        text_config: configuration of the language model, with its `model_type`.
+        image_token_id: stands in a text for each visual token of an image.
+        video_token_id: stands in a text for each visual token of a video.
+        fps: frames per second of a clip.
+        crop: how frames are cut, see `folder.Preprocess`.
+    """
+
+    model_type = "surgvl_chat"
+    sub_configs = {"text_config": AutoConfig}  # type: ignore[dict-item]
+
+    encoder: dict[str, Any] | None = None
+    projector: dict[str, Any] | None = None
+    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    image_token_id: int = -1
+    video_token_id: int = -1
+    fps: float = 1.0
+    crop: str = "none"
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Build the language model's configuration, by whose word embeddings are tied or not."""
+        if isinstance(self.text_config, dict):
+            self.text_config = AutoConfig.for_model(**self.text_config)
+        self.tie_word_embeddings = bool(self.text_config is not None and self.text_config.tie_word_embeddings)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]
+
+
+AutoConfig.register(SurgVLConfig.model_type, SurgVLConfig, exist_ok=True)

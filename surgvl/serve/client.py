@@ -1,0 +1,285 @@
+"""A client of `surgvl serve`: frames and words in, answers and vectors out; OpenAI's python client under it.
+
+    server = Server("http://127.0.0.1:8000")
+    server.ask(frames, "Which instrument is seen?", ["grasper", "hook"])
+    server.encode_text(["the hook dissects the gallbladder"])
+
+Frames go as PNG, so a model sees the bytes that it would see in this process. What may pass (status 408, 429 and 5xx,
+time-outs, dropped connections) is asked again, after the server's Retry-After or 0.5 s, 1 s, 2 s ... (openai's own).
+Shapes: T frames, N sentences or clips, E width of the vectors.
+"""
+
+import base64
+import ipaddress
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import openai
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from surgvl.errors import ConfigError, DataError, ServerError
+
+CHAT, EMBED = "surgvl-chat", "surgvl-embed"
+MAX_TOKENS = 32
+# Sentences in a request.
+SENTENCES = 64
+# Fast, and lossless as every level.
+PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+Given = TypeVar("Given")
+Got = TypeVar("Got")
+Frames = NDArray[np.uint8]
+
+
+class Asked(NamedTuple):
+    """A question about a clip: frames uint8 [T, H, W, 3], and the allowed answers; none: the answer is free."""
+
+    frames: Frames
+    question: str
+    answers: Sequence[str] | None = None
+
+
+class Server:
+    """A running `surgvl serve`; methods may be called from several threads.
+
+    Args:
+        url: its address, such as http://127.0.0.1:8000, with or without /v1 at the end.
+        api_key: its key; SURGVL_API_KEY where it is left out.
+        timeout_s: longest wait for one answer.
+        retries: how often a request that failed is sent again.
+        in_flight: most requests at a time.
+
+    Raises:
+        ConfigError: not an address, or a number that is not above 0.
+    """
+
+    def __init__(
+        self, url: str, api_key: str | None = None, timeout_s: float = 60.0, retries: int = 3, in_flight: int = 8
+    ) -> None:
+        self.url = url.rstrip("/").removesuffix("/v1")
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"--server {url!r} is not an address: give one such as http://127.0.0.1:8000")
+        if not timeout_s > 0 or retries < 0 or in_flight < 1:
+            given = f"timeout_s {timeout_s}, retries {retries}, in_flight {in_flight}"
+            raise ConfigError(f"{given}: give a time above 0, 0 or more retries, and 1 or more in flight")
+        self.timeout_s, self.retries, self.in_flight = timeout_s, retries, in_flight
+        self._client = openai.OpenAI(
+            base_url=f"{self.url}/v1",
+            # OpenAI's client insists on a key; a server without one does not look.
+            api_key=api_key or os.environ.get("SURGVL_API_KEY") or "none",
+            timeout=timeout_s,
+            max_retries=retries,
+            # A proxy cannot reach this machine's own addresses.
+            http_client=openai.DefaultHttpxClient(trust_env=not _is_near(parts.hostname)),
+        )
+        self._close = weakref.finalize(self, self._client.close)
+
+    def close(self) -> None:
+        """Close the connections; they are closed, too, when nobody holds this any more."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def about(self) -> dict[str, Any]:
+        """What is served: `version`, and for `chat` and `embed` their `preprocess` and `hash`, and known `answers`.
+
+        Raises:
+            ServerError: it cannot be reached, refuses, or is not `surgvl serve`.
+        """
+        facts: Any = self._call(lambda: self._client.get(f"{self.url}/surgvl/about", cast_to=object))
+        if not isinstance(facts, dict) or "version" not in facts:
+            raise ServerError(f"{self.url} is not `surgvl serve`, or is still starting: check --server, or wait")
+        return facts
+
+    def ask(self, frames: Frames, question: str, answers: Sequence[str] | None = None) -> str:
+        """Answer a question about a clip.
+
+        Args:
+            frames: uint8 [T, H, W, 3], as many as the model takes (`remote.RemoteChat.frames` cuts them): a server may
+                leave out what is more.
+            question: in plain language.
+            answers: allowed answers: the server chooses one, token by token; without them it writes freely.
+
+        Returns:
+            One of `answers` as it is spelt there, or free text.
+
+        Raises:
+            DataError: these are not frames, or an answer is given twice.
+            ServerError: the server cannot be reached, refuses, or does not answer in time.
+        """
+        parts = [_video(frames), {"type": "text", "text": question}]
+        body: dict[str, Any] = {"messages": [{"role": "user", "content": parts}]}
+        body |= {"model": CHAT, "temperature": 0, "max_tokens": MAX_TOKENS}
+        by_words = {} if answers is None else _by_words(answers)
+        if by_words:
+            # Tokenizers differ in where they put the blank before a first word.
+            choices = [blank + words for words in by_words for blank in ("", " ")]
+            # A token holds a byte or more.
+            body["max_tokens"] = max(len(choice.encode()) for choice in choices) + 2
+            body["structured_outputs"] = {"choice": choices}
+        said = str(self._post("/chat/completions", body, lambda got: got["choices"][0]["message"]["content"] or ""))
+        said = said.strip()
+        if by_words and said not in by_words:
+            raise ServerError(
+                f"{self.url} answered {said[:60]!r}, which is none of {len(by_words)} allowed answers: "
+                "serve the model by `surgvl serve`"
+            )
+        return by_words[said] if by_words else said
+
+    def ask_many(self, asked: Iterable[Asked], total: int | None = None, bar: bool | None = None) -> list[str]:
+        """Answer many questions, up to `in_flight` at a time, in their order; at the first error the rest is left.
+
+        Args:
+            asked: questions; taken as they are needed, so clips may be cut on the way.
+            total: their number, for the bar; it need not be given for a list.
+            bar: show a progress bar; None: where there is a terminal.
+        """
+        total = len(asked) if total is None and isinstance(asked, Sequence) else total
+        found = self._many(lambda each: self.ask(*each), asked)
+        hidden = None if bar is None else not bar
+        return list(tqdm(found, desc="asking", unit="question", total=total, disable=hidden, leave=False))
+
+    def encode_text(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors float32 [N, E] of sentences.
+
+        Raises:
+            DataError: there is no sentence.
+            ServerError: as `ask`.
+        """
+        if not sentences:
+            raise DataError("there is no sentence to encode: give at least one")
+        parts = [list(sentences[at : at + SENTENCES]) for at in range(0, len(sentences), SENTENCES)]
+        return np.concatenate(list(self._many(lambda part: self._embed({"input": part}, len(part)), parts)))
+
+    def encode_clip(self, frames: Frames) -> NDArray[np.float32]:
+        """Unit vector float32 [E] of a clip uint8 [T, H, W, 3].
+
+        Raises:
+            DataError: these are not frames.
+            ServerError: as `ask`.
+        """
+        vector: NDArray[np.float32] = self._embed({"messages": [{"role": "user", "content": [_video(frames)]}]}, 1)[0]
+        return vector
+
+    def encode_clips(self, clips: Iterable[Frames]) -> NDArray[np.float32]:
+        """Unit vectors float32 [N, E] of N clips, up to `in_flight` at a time."""
+        return np.stack(list(self._many(self.encode_clip, clips)))
+
+    def _embed(self, body: dict[str, Any], count: int) -> NDArray[np.float32]:
+        def vectors(got: Any) -> NDArray[np.float32]:
+            rows = sorted(got["data"], key=lambda row: int(row["index"]))
+            found = np.array([row["embedding"] for row in rows], np.float32)
+            if found.ndim != 2 or len(found) != count:
+                raise ValueError(f"{found.shape} for {count}")
+            return found
+
+        found: NDArray[np.float32] = self._post(
+            "/embeddings", {"model": EMBED, "encoding_format": "float", **body}, vectors
+        )
+        return found
+
+    def _post(self, path: str, body: dict[str, Any], read: Callable[[Any], Any]) -> Any:
+        """Send a request and take from its answer what is wanted."""
+        got = self._call(lambda: self._client.post(path, body=body, cast_to=object))
+        try:
+            return read(got)
+        except (LookupError, TypeError, ValueError) as error:
+            raise ServerError(
+                f"{self.url}/v1{path} gives something that is not OpenAI's form of an answer "
+                f"({_line(str(got))[:60]!r}): check --server"
+            ) from error
+
+    def _call(self, call: Callable[[], Any]) -> Any:
+        """Do a request; what goes wrong is one line.
+
+        Raises:
+            ServerError: it failed, after all retries where these make sense.
+        """
+        times = f"{self.retries + 1} times" if self.retries else "once"
+        try:
+            return call()
+        except openai.APITimeoutError as error:
+            raise ServerError(
+                f"{self.url} did not answer within {self.timeout_s:g} s (asked {times}): "
+                "see whether it is overloaded, or ask for less at a time"
+            ) from error
+        except openai.APIConnectionError as error:
+            why = _line(str(error.__cause__ or error)).rstrip(".")
+            raise ServerError(
+                f"{self.url} cannot be reached ({why}; tried {times}): start it by `surgvl serve`, or check --server"
+            ) from error
+        except openai.APIStatusError as error:
+            said = error.body.get("message") if isinstance(error.body, dict) else error.body
+            remedy = {
+                401: "; give it as --api_key, or set SURGVL_API_KEY",
+                404: "; check --server, and what `surgvl serve` was started with",
+            }.get(error.status_code, "")
+            raise ServerError(f"{self.url} says {error.status_code}: {_line(str(said))[:300]}{remedy}") from error
+        except (openai.OpenAIError, ValueError) as error:
+            raise ServerError(
+                f"{self.url} does not speak as `surgvl serve` does ({_line(str(error))[:100]}): check --server"
+            ) from error
+
+    def _many(self, do: Callable[[Given], Got], items: Iterable[Given]) -> Iterator[Got]:
+        """Results in the order of the items, which are taken as they are needed."""
+        waiting: deque[Future[Got]] = deque()
+        pool = ThreadPoolExecutor(self.in_flight, "surgvl-ask")
+        try:
+            for item in items:
+                waiting.append(pool.submit(do, item))
+                # As many again wait ready, so that a slow one holds none of the others up.
+                if len(waiting) >= 2 * self.in_flight:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _by_words(answers: Sequence[str]) -> dict[str, str]:
+    """Answers by their words, as a chat model says them; of two that say the same the first counts."""
+    from surgvl.chat.template import words
+
+    if not answers or len(set(answers)) != len(answers) or not all(map(words, answers)):
+        different = len(set(answers))
+        raise DataError(f"{len(answers)} answers, {different} different: give at least one, each once, and none empty")
+    found: dict[str, str] = {}
+    for answer in answers:
+        found.setdefault(words(answer), answer)
+    return found
+
+
+def _video(frames: Frames) -> dict[str, Any]:
+    """Frames as a part of a message: vLLM's form of a list of frames, whose loader takes any image format."""
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
+        raise DataError(f"frames have shape {frames.shape} and type {frames.dtype}; give uint8 [T, H, W, 3]")
+    pictures = (cv2.imencode(".png", frame[..., ::-1], PNG)[1] for frame in frames)
+    listed = ",".join(base64.b64encode(picture.tobytes()).decode() for picture in pictures)
+    return {"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{listed}"}}
+
+
+def _is_near(host: str) -> bool:
+    """Whether an address is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,281 @@
+"""`Dual` as a pooling model of vLLM: a text or a clip in, a unit vector out, equal to `Dual` itself.
+
+vLLM's part is the server: batches, limits, decoding of media, its cache of clips that come again. The networks are
+ours and run as they are, so that there is one implementation. A clip is one place in vLLM's sequence, and its vector is
+what vLLM calls its embedding; a text is run through the text tower when vLLM asks for the pooled output, where the ids
+of each request are at hand. There is no attention between the places.
+
+Shapes: N requests, P places (ids) of a batch, T frames, S side of a frame, E width of the space.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import BatchFeature
+
+from surgvl.errors import CheckpointError, DataError
+from surgvl.models.dual import Dual
+from surgvl.models.files import Preprocess, load_preprocess
+from surgvl.models.frames import fit
+from surgvl.models.tokenizer import Tokenizer
+from surgvl.serve.byte_text import read_bytes
+from surgvl.serve.dual_config import DualConfig
+from surgvl.serve.folder import TOWER
+from surgvl.serve.plugin import vllm_names
+
+with vllm_names():
+    from vllm.config import VllmConfig
+    from vllm.config.multimodal import MultiModalDummyOptions
+    from vllm.exceptions import VLLMValidationError
+    from vllm.inputs import MultiModalDataDict, MultiModalInput
+    from vllm.model_executor.layers.pooler import Pooler, PoolingParamsUpdate
+    from vllm.model_executor.models.interfaces import IsAttentionFree, MultiModalEmbeddings, SupportsMultiModal
+    from vllm.model_executor.models.interfaces_base import attn_type
+    from vllm.multimodal import MULTIMODAL_REGISTRY
+    from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
+    from vllm.multimodal.parse import MultiModalDataItems, VideoProcessorItems
+    from vllm.multimodal.processing import (
+        BaseDummyInputsBuilder,
+        BaseMultiModalProcessor,
+        BaseProcessingInfo,
+        ProcessorInputs,
+        PromptIndexTargets,
+        PromptInsertion,
+        PromptUpdate,
+        TimingContext,
+    )
+    from vllm.sequence import IntermediateTensors
+    from vllm.tasks import PoolingTask
+    from vllm.v1.pool.metadata import PoolingMetadata
+
+# Clips and texts that a tower takes at once; what a batch of requests holds beyond that waits its turn.
+CLIPS, TEXTS = 8, 64
+
+
+class DualInfo(BaseProcessingInfo):
+    """What vLLM asks about the inputs of the model."""
+
+    def get_supported_mm_limits(self) -> Mapping[str, int | None]:
+        """One clip makes one vector."""
+        return {"video": 1}
+
+    def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
+        """A clip takes one place."""
+        return {"video": 1}
+
+    def get_supported_mm_processor_kwargs(self) -> dict[str, set[str]]:
+        """A clip is cut as the model folder says, whatever a request says."""
+        return {}
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How a clip is cut."""
+        return load_preprocess(self.model_id)
+
+    @property
+    def video_id(self) -> int:
+        """Id that stands for a clip: no text has a padding token."""
+        return int(self.get_tokenizer().pad_token_id)
+
+
+class DualDummies(BaseDummyInputsBuilder[DualInfo]):
+    """The largest inputs, by which vLLM warms up."""
+
+    def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
+        """A clip stands alone."""
+        return ""
+
+    def get_dummy_mm_data(
+        self, seq_len: int, mm_counts: Mapping[str, int], mm_options: MultiModalDummyOptions
+    ) -> MultiModalDataDict:
+        """Clips of the model's own size."""
+        want = self.info.preprocess
+        size = (want.num_frames, want.size_px, want.size_px, 3)
+        return {"video": [np.zeros(size, np.uint8)] * mm_counts.get("video", 0)}
+
+
+class DualProcessor(BaseMultiModalProcessor[DualInfo]):
+    """Frames -> a clip as the model takes it, and its place in the sequence."""
+
+    def apply(self, inputs: ProcessorInputs, timing_ctx: TimingContext) -> MultiModalInput:
+        """Refuse a clip that comes with words, because there is no vector of both, and vectors in place of frames.
+
+        Raises:
+            VLLMValidationError: there are words beside the clip, or no frames in it; the server answers 400.
+        """
+        if not all(isinstance(given, VideoProcessorItems) for given in inputs.mm_data_items.values()):
+            raise VLLMValidationError("vectors came in place of frames: send the frames of a clip")
+        silent = set(self.info.get_tokenizer().all_special_ids)
+        if not silent.issuperset(inputs.prompt):
+            raise VLLMValidationError("a clip came with a text: send them as two requests, each has its own vector")
+        inputs.prompt = []
+        return super().apply(inputs, timing_ctx)
+
+    def _call_hf_processor(self, hf_data: Mapping[str, object], hf_kwargs: Mapping[str, object]) -> BatchFeature:
+        """Cut each clip -> `clips`, uint8 [N, 3, T, S, S]."""
+        want = self.info.preprocess
+        videos = hf_data["videos"]
+        assert isinstance(videos, Sequence)
+        try:
+            clips = [fit(np.asarray(frames), want.num_frames, want.size_px) for frames in videos]
+        except DataError as error:
+            raise VLLMValidationError(str(error)) from error
+        return BatchFeature({"clips": torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).contiguous()})
+
+    def _get_mm_fields_config(
+        self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]
+    ) -> Mapping[str, MultiModalFieldConfig]:
+        return {"clips": MultiModalFieldConfig.batched("video")}
+
+    def _get_prompt_updates(
+        self,
+        mm_items: MultiModalDataItems,
+        hf_processor_mm_kwargs: Mapping[str, object],
+        out_mm_kwargs: MultiModalKwargsItems,
+    ) -> Sequence[PromptUpdate]:
+        return [PromptInsertion("video", PromptIndexTargets.start(), [self.info.video_id])]
+
+
+class DualPooler(Pooler):
+    """The vector of each request: of its clip as it stands in the sequence, or of its text.
+
+    Args:
+        encode: ids of N texts -> unit vectors, float32 [N, E].
+    """
+
+    def __init__(self, encode: Callable[[list[list[int]]], Tensor]) -> None:
+        super().__init__()
+        self.encode = encode
+
+    def get_supported_tasks(self) -> Set[PoolingTask]:
+        """Vectors only."""
+        return {"embed"}
+
+    def get_pooling_updates(self, task: PoolingTask) -> PoolingParamsUpdate:
+        """The ids of each request are needed."""
+        return PoolingParamsUpdate(requires_token_ids=True)
+
+    def forward(self, hidden_states: Tensor, pooling_metadata: PoolingMetadata) -> list[Tensor | None]:
+        """Vectors of clips at their places [P, E], and ids of the requests -> N vectors [E], float32."""
+        ids = [row.tolist() for row in pooling_metadata.get_prompt_token_ids_cpu()]
+        out = hidden_states[pooling_metadata.get_pooling_cursor().last_token_indices_gpu].float()
+        # Where no clip stands there are zeros.
+        if texts := (~out.any(1)).nonzero()[:, 0].tolist():
+            out[texts] = self.encode([ids[at] for at in texts])
+        return list(out)
+
+
+# Not because of any attention: it keeps vLLM from cutting a text into parts and from keeping prefixes.
+@attn_type("encoder_only")
+@MULTIMODAL_REGISTRY.register_processor(DualProcessor, info=DualInfo, dummy_inputs=DualDummies)
+class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
+    """`Dual` as vLLM runs it.
+
+    Args:
+        vllm_config: vLLM's configuration; its model is a folder that `folder.prepare` gave.
+        prefix: not used; our networks have no layers of vLLM.
+
+    Raises:
+        CheckpointError: the model is not a folder here, or its tokenizer is not the text tower's.
+    """
+
+    is_pooling_model = True
+
+    @classmethod
+    def get_placeholder_str(cls, modality: str, i: int) -> str | None:
+        """A clip stands in no text."""
+        return None
+
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        super().__init__()
+        folder = Path(vllm_config.model_config.model)
+        config = vllm_config.model_config.hf_config
+        assert isinstance(config, DualConfig)
+        if not folder.is_dir() or config.encoder is None or config.text is None:
+            raise CheckpointError(f"{folder} is not a folder of a video-text model: give one that surgvl align made")
+        self.as_bytes = config.text_ids == "bytes"
+        if config.text["kind"] != "tiny" and not self.as_bytes:
+            raise CheckpointError(
+                f"the text tower {config.text['kind']!r} of {folder} has a tokenizer that vLLM cannot run: "
+                "serve the folder by `surgvl serve embed`, which prepares it"
+            )
+        tower = folder / TOWER if self.as_bytes else folder
+        self.dual = Dual.from_config({"dim": config.dim, "encoder": config.encoder, "text": config.text}, tower)
+        self.pooler = DualPooler(self.encode_texts)
+        # vLLM builds a model with its own type as the default.
+        self.dtype = torch.get_default_dtype()
+
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        assert self.dual.text.tokenizer is not None
+        return self.dual.text.tokenizer
+
+    def encode_texts(self, rows: list[list[int]]) -> Tensor:
+        """Ids of N texts, with special tokens or without -> unit vectors, float32 [N, E]."""
+        parts = [rows[at : at + TEXTS] for at in range(0, len(rows), TEXTS)]
+        if self.as_bytes:
+            return torch.cat([self.dual.encode_text([read_bytes(row) for row in part]) for part in parts])
+        text, tokenizer = self.dual.text, self._tokenizer
+        silent = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
+        found = []
+        for part in parts:
+            inner = [[i for i in row if i not in silent and 0 <= i < tokenizer.vocab_size] for row in part]
+            found.append(F.normalize(text.encode_ids(text.frame(tokenizer, inner)).float(), dim=-1))
+        return torch.cat(found)
+
+    def embed_multimodal(self, **kwargs: object) -> MultiModalEmbeddings:
+        """Clips uint8 [N, 3, T, S, S] -> N unit vectors [1, E]."""
+        clips = kwargs.get("clips")
+        if clips is None:
+            return []
+        assert isinstance(clips, Tensor)
+        found = [self.dual.encode_video(clips[at : at + CLIPS]) for at in range(0, len(clips), CLIPS)]
+        return torch.cat(found).to(self.dtype)[:, None].unbind()
+
+    def embed_input_ids(
+        self,
+        input_ids: Tensor,
+        multimodal_embeddings: MultiModalEmbeddings | None = None,
+        *,
+        is_multimodal: Tensor | None = None,
+    ) -> Tensor:
+        """Ids [P] -> [P, E]: the vectors of clips at their places, zeros where there is text."""
+        places = torch.zeros(len(input_ids), self.dual.dim, dtype=self.dtype, device=input_ids.device)
+        if multimodal_embeddings is not None and len(multimodal_embeddings) and is_multimodal is not None:
+            places[is_multimodal.to(places.device)] = torch.cat(list(multimodal_embeddings))
+        return places
+
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        positions: Tensor,
+        intermediate_tensors: IntermediateTensors | None = None,
+        inputs_embeds: Tensor | None = None,
+        **kwargs: object,
+    ) -> Tensor:
+        """Pass on what stands at the places, [P, E]."""
+        if inputs_embeds is not None:
+            return inputs_embeds
+        assert input_ids is not None
+        return self.embed_input_ids(input_ids)
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
+        """Copy the weights of the folder.
+
+        Raises:
+            CheckpointError: they do not fit to the letter.
+        """
+        own, loaded = self.dual.state_dict(), set()
+        for name, value in weights:
+            if name not in own or own[name].shape != value.shape:
+                raise CheckpointError(f"weight {name!r} {tuple(value.shape)} does not fit: export the model again")
+            own[name].copy_(value)
+            loaded.add(name)
+        held = {own[name].data_ptr() for name in loaded}
+        if missing := sorted(name for name in own if own[name].data_ptr() not in held):
+            raise CheckpointError(f"weights {missing[:3]} are missing ({len(missing)} in all): export the model again")
+        return {f"dual.{name}" for name in own}

@@ -1,0 +1,169 @@
+"""Models behind a server, with the methods of `surgvl.api.ChatModel` and `surgvl.api.DualModel`.
+
+    chat = RemoteChat(Server("http://127.0.0.1:8000"))
+    chat.ask("operation.mp4", "Which phase is it?", at_s=61.0)
+
+Clips are cut here as they are in process, so a model sees the same bytes. A server chooses among answers token by token
+(a greedy search), a model in process scores whole answers: the answers are the same unless the model hesitates.
+Shapes: T frames, S side in pixels, B clips, N seconds, E width of the vectors.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surgvl.chat.see import Stretch, clip_at
+from surgvl.data.frames import ClipSource
+from surgvl.embed import read_windows
+from surgvl.errors import CheckpointError, DataError, ServerError
+from surgvl.models.cut import cut
+from surgvl.models.files import Preprocess, model_hash
+from surgvl.serve.client import Asked, Frames, Server
+
+Source = str | Path | ArrayLike
+
+
+class Remote:
+    """One model of a server.
+
+    Args:
+        server: where it runs.
+        role: `chat` or `embed`.
+
+    Raises:
+        ServerError: the server cannot be reached, or serves no such model.
+    """
+
+    def __init__(self, server: Server, role: str) -> None:
+        self.server = server
+        facts = server.about()
+        if role not in facts:
+            there = " and ".join(name for name in ("chat", "embed") if name in facts) or "nothing yet"
+            raise ServerError(f"{server.url} serves {there}, no {role} model: start it by `surgvl serve {role}` or all")
+        self.facts: dict[str, Any] = facts[role]
+        self.preprocess = Preprocess(**self.facts["preprocess"])
+        self.hash = str(self.facts["hash"])
+
+    def frames(self, source: Source, at_s: float | None = None) -> Frames:
+        """One clip as the model takes it, uint8 [T, S, S, 3]."""
+        return cut(source, self.preprocess, at_s)
+
+    def check(self, folder: Path | str) -> None:
+        """Refuse a server of another model than a folder's.
+
+        Raises:
+            CheckpointError: it is another, or the folder is not a model folder.
+        """
+        if (wanted := model_hash(folder)) != self.hash:
+            raise CheckpointError(
+                f"{self.server.url} serves model {self.hash}, and {folder} holds {wanted}: start `surgvl serve` with "
+                "that folder"
+            )
+
+
+class RemoteChat(Remote):
+    """A chat model of a server.
+
+    Args:
+        server: where it runs.
+
+    Raises:
+        ServerError: the server cannot be reached, or serves no chat model.
+    """
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, "chat")
+
+    def known_answers(self) -> list[str]:
+        """The closed answer set the model was tuned on; empty where it has none."""
+        return list(self.facts["answers"])
+
+    def known_questions(self) -> dict[str, str]:
+        """Closed questions that the model was tuned on, with their types."""
+        return dict(self.facts["questions"])
+
+    def ask(
+        self, source: Source, question: str, at_s: float | None = None, answers: Sequence[str] | None = None
+    ) -> str:
+        """Answer a question about one clip; see `surgvl.api.ChatModel.ask`."""
+        if answers is None and question in self.known_questions():
+            answers = self.known_answers()
+        return self.server.ask(self.frames(source, at_s), question, answers or None)
+
+    def engine(self, source: ClipSource) -> "ServerEngine":
+        """Who answers the questions of a manifest, from a prepared source of its clips."""
+        return ServerEngine(self.server, source, self.preprocess.num_frames)
+
+    def shares(
+        self, source: Source, question: str, answers: Sequence[str], at_s: float | None = None
+    ) -> list[tuple[str, float]]:
+        """None: a choice token by token gives no likelihood of the other answers."""
+        return []
+
+
+class RemoteDual(Remote):
+    """A video-text model of a server.
+
+    Args:
+        server: where it runs.
+
+    Raises:
+        ServerError: the server cannot be reached, or serves no video-text model.
+    """
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, "embed")
+
+    def encode_text(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors float32 [number of sentences, E]."""
+        return self.server.encode_text(sentences)
+
+    def encode_clips(self, clips: Sequence[Frames]) -> NDArray[np.float32]:
+        """Unit vectors float32 [B, E] of clips uint8 [T, S, S, 3] as `frames` cuts them."""
+        return self.server.encode_clips(clips)
+
+    def encode_video(self, source: Source, at_s: float | None = None) -> NDArray[np.float32]:
+        """Unit vectors float32 [N, E]; see `surgvl.api.DualModel.encode_video`."""
+        if isinstance(source, str | Path) and at_s is None:
+            return self.encode_seconds(source)[0]
+        return self.server.encode_clip(self.frames(source, at_s))[None]
+
+    def encode_seconds(
+        self, path: str | Path, stride_s: float = 1.0
+    ) -> tuple[NDArray[np.float32], list[float], list[float]]:
+        """One unit vector for each stretch of a video: [N, E], starts and ends in seconds. Streams the file."""
+        stream = read_windows(Path(path), self.preprocess, stride_s)
+        first = next(stream, None)
+        if first is None:
+            raise DataError(f"{path} has no frames: check it with a player")
+        starts, ends = [], []
+
+        def clips() -> Any:
+            for start_s, end_s, clip in chain([first], stream):
+                starts.append(start_s)
+                ends.append(end_s)
+                yield clip
+
+        return self.server.encode_clips(clips()), starts, ends
+
+
+class ServerEngine:
+    """A server that answers the questions of a manifest (`surgvl.chat.engine.Engine`).
+
+    Args:
+        server: where the model runs.
+        source: prepared source of clips.
+        num_frames: frames of a clip.
+    """
+
+    def __init__(self, server: Server, source: ClipSource, num_frames: int) -> None:
+        self.server, self.source, self.num_frames = server, source, num_frames
+
+    def answer(self, stretches: Sequence[Stretch], question: str, candidates: Sequence[str] | None) -> list[str]:
+        """An answer about each of B stretches: one of the candidates, or free text without them."""
+        asked = (Asked(clip_at(self.source, each, self.num_frames), question, candidates) for each in stretches)
+        return self.server.ask_many(asked, bar=False)

@@ -1,0 +1,54 @@
+"""Pictures, videos and requests that show them, for tests."""
+
+import base64
+import io
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from surgvl.serve.media import Rules, check
+from surgvl.serve.refusal import Refused
+
+
+def picture(width: int = 8, height: int = 6, kind: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 90, 80)).save(out, kind)
+    return out.getvalue()
+
+
+def video(seconds: float = 2.0, kind: str = "mp4", rate: int = 5) -> bytes:
+    """A video of noise, 64x48."""
+    out = io.BytesIO()
+    noise = np.random.default_rng(0)
+    with av.open(out, "w", format=kind) as container:
+        stream = container.add_stream("libx264" if kind == "mp4" else "mpeg4", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(round(seconds * rate)):
+            frame = av.VideoFrame.from_ndarray(noise.integers(0, 255, (48, 64, 3), np.uint8))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return out.getvalue()
+
+
+def data(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def frames(*pictures: bytes) -> str:
+    return "data:video/jpeg;base64," + ",".join(base64.b64encode(each).decode() for each in pictures)
+
+
+def shows(url: object, kind: str = "video_url") -> dict[str, Any]:
+    """A request of the usual form."""
+    return {
+        "messages": [{"role": "user", "content": [{"type": kind, kind: {"url": url}}, {"type": "text", "text": "?"}]}]
+    }
+
+
+def refused(request: dict[str, Any], **rules: Any) -> Refused:
+    with pytest.raises(Refused) as caught:
+        check(request, Rules(**rules))
+    return caught.value

