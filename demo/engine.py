@@ -112,7 +112,6 @@ class Engine:
         answers = chat.known_answers() if closed else []
         at_s = _clamp(time_s, source.duration_s)
         frames, want = chat.frames(source.path, at_s), chat.preprocess
-        # A server gives no shares.
         ranked = chat.shares(frames, question, answers)[:NUM_SHARES] if answers else []
         text = ranked[0][0] if ranked else chat.ask(frames, question, answers=answers)
         start_s = first_s(want, at_s, source.duration_s)

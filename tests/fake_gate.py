@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from starlette.applications import Starlette
@@ -20,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from surgvl.chat.template import conversation
 from tests.fake_engine import served
 
 Frames = NDArray[np.uint8]
@@ -41,6 +43,7 @@ class FakeGate:
         key: that clients must send; empty: none.
         first: answers to the first requests, before any other; None: as always.
         answer: what it says about frames, a question and the choices (None: free).
+        likelihood: of frames, a question and an answer, the prompt's tokens with their log-probabilities.
         vector: the vector of a sentence or of frames.
         bodies: of the requests.
         most: most requests that it had at a time.
@@ -51,6 +54,7 @@ class FakeGate:
         self.key = key
         self.first: list[Response | None] = []
         self.answer: Callable[[Frames, str, list[str] | None], str] = lambda frames, question, choices: question
+        self.likelihood: Callable[[Frames, str, str], list[Any]] = lambda frames, question, said: []
         self.vector: Callable[[Any], list[float]] = lambda given: [0.0]
         self.bodies: list[dict[str, Any]] = []
         self.most = 0
@@ -86,7 +90,11 @@ class FakeGate:
                 self._now -= 1
 
     def _chat(self, body: dict[str, Any]) -> Response:
-        video, text = body["messages"][-1]["content"]
+        video, text = body["messages"][0]["content"]
+        if body["messages"][-1]["role"] == "assistant":
+            assert (body["add_generation_prompt"], body["prompt_logprobs"]) == (False, 0)
+            tokens = self.likelihood(frames_of(video), text["text"], body["messages"][-1]["content"])
+            return JSONResponse({"choices": [], "prompt_logprobs": tokens})
         choices = body.get("structured_outputs", {}).get("choice")
         said = self.answer(frames_of(video), text["text"], choices)
         message = {"role": "assistant", "content": said}
@@ -131,13 +139,23 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
             allowed = None if choices is None else [each for each in choices if each.startswith(" ")]
             return str(chat.ask(frames, question, answers=allowed or []))
 
+    def likelihood(frames: Frames, question: str, said: str) -> list[Any]:
+        """By a pass over the whole text, where the model in process lays all answers side by side."""
+        with lock, torch.inference_mode():
+            ids, _ = conversation(chat.model.ready, [(question, said)])
+            logp = chat.model(torch.tensor([ids]), visuals=chat.clip(frames)).logits[0].log_softmax(-1)
+            rows = zip(ids[1:], logp[:-1], strict=True)
+            # What a template puts behind the end token is no part of the answer.
+            return [None, *({str(at): {"logprob": float(row[at])}} for at, row in rows), {"7": {"logprob": -9.0}}]
+
     def vector(given: Any) -> list[float]:
         with lock:
             found = dual.encode_text([given]) if isinstance(given, str) else dual.encode_video(given)
             return [float(value) for value in found[0]]
 
     if chat is not None:
-        about["chat"] |= {"answers": chat.known_answers(), "questions": chat.known_questions()}
-    gate.answer, gate.vector = answer, vector
+        end_id = chat.model.tokenizer.eos_id
+        about["chat"] |= {"answers": chat.known_answers(), "questions": chat.known_questions(), "end_id": end_id}
+    gate.answer, gate.likelihood, gate.vector = answer, likelihood, vector
     with served(gate.app) as url:
         yield url

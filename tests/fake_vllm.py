@@ -2,14 +2,10 @@
 
 import contextlib
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.served import Served
 
 # Stands where Python finds vLLM's server. It has a child, as vLLM has, which outlives it.
 FAKE = """
@@ -38,7 +34,8 @@ KINDS = {"chat": "surgvl_chat", "embed": "surgvl_dual"}
 def model_folder(place: Path, kind: str) -> Path:
     """A folder with the files that the launcher itself reads."""
     place.mkdir()
-    known = {"model_type": kind, "architectures": ["SurgVLEmbeddingModel"], "text": {"kind": "tiny"}, "projector": {}}
+    known: dict[str, object] = {"model_type": kind, "architectures": ["SurgVLEmbeddingModel"], "text": {"kind": "tiny"}}
+    known |= {"projector": {}, "text_config": {"eos_token_id": 2}}
     (place / "config.json").write_text(json.dumps(known))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (place / name).write_text("{}")
@@ -49,8 +46,15 @@ def model_folder(place: Path, kind: str) -> Path:
     return place
 
 
-class Served:
-    """A running `surgvl serve`."""
+class FakeServed(Served):
+    """The command before the stand-in.
+
+    Args:
+        role: chat, embed or all.
+        tmp_path: for model folders, the stand-in and temporary files.
+        words: more words.
+        env: more of the environment.
+    """
 
     def __init__(self, role: str, tmp_path: Path, *words: str, **env: str) -> None:
         self.folders = {each: tmp_path / each for each in KINDS}
@@ -62,71 +66,23 @@ class Served:
         (package / "entry.py").write_text(FAKE)
         for place in (package, *list(package.parents)[:3]):
             (place / "__init__.py").touch()
-        root = str(Path(__file__).resolve().parent.parent)
-        temporary = tmp_path / "t"
-        temporary.mkdir(exist_ok=True)
-        self.temporary = temporary
-        argv = [sys.executable, "-m", "surgvl.cli", "serve", role, "--port", "0"]
-        argv += ["--model", str(self.folders["embed" if role == "embed" else "chat"])]
+        self.temporary = tmp_path / "t"
+        self.temporary.mkdir(exist_ok=True)
+        argv = [role, "--port", "0", "--model", str(self.folders["embed" if role == "embed" else "chat"])]
         argv += ["--embed_model", str(self.folders["embed"])] if role == "all" else []
-        self.process = subprocess.Popen(
-            [*argv, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(tmp_path / "fake"), "TESTS": root, "TMPDIR": str(temporary), **env},
-        )
-        self.said = ""
-
-    def until(self, words: str) -> str:
-        """Read what it says until some words."""
-        assert self.process.stdout is not None
-        while words not in self.said:
-            line = self.process.stdout.readline()
-            assert line or self.process.poll() is None, self.said + self.errors()
-            self.said += line
-        return self.said
-
-    @property
-    def url(self) -> str:
-        found = re.search(r"at (http://127\.0\.0\.1:\d+)/v1", self.until("Ctrl-C"))
-        assert found
-        return found[1]
-
-    def errors(self) -> str:
-        assert self.process.stderr is not None
-        return self.process.stderr.read()
+        paths = {"PYTHONPATH": str(tmp_path / "fake"), "TESTS": str(Path(__file__).resolve().parent.parent)}
+        super().__init__(*argv, *words, **{**paths, "TMPDIR": str(self.temporary), **env})
 
     def pid(self, role: str, name: str = "pid") -> int:
+        """Process of a stand-in, or of its child."""
         return int((self.folders[role] / name).read_text())
-
-    def end(self, number: int = signal.SIGINT) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(30)
 
 
 @contextlib.contextmanager
-def serving(role: str, tmp_path: Path, *words: str, **env: str) -> Iterator[Served]:
+def serving(role: str, tmp_path: Path, *words: str, **env: str) -> Iterator[FakeServed]:
     """`surgvl serve`, which is gone at the end, and all that belongs to it."""
-    served = Served(role, tmp_path, *words, **env)
+    served = FakeServed(role, tmp_path, *words, **env)
     try:
         yield served
     finally:
-        served.process.kill()
-        served.process.communicate()
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and waits to be collected does not."""
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-
-
-def gone(pids: list[int], limit_s: float = 20.0) -> bool:
-    """Whether processes end in time."""
-    until = time.monotonic() + limit_s
-    while any(map(alive, pids)) and time.monotonic() < until:
-        time.sleep(0.05)
-    return not any(map(alive, pids))
+        served.drop()

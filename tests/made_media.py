@@ -13,9 +13,9 @@ from surgvl.serve.media import Rules, check
 from surgvl.serve.refusal import Refused
 
 
-def picture(width: int = 8, height: int = 6, kind: str = "PNG") -> bytes:
+def picture(width: int = 8, height: int = 6, kind: str = "PNG", colour: tuple[int, int, int] = (200, 90, 80)) -> bytes:
     out = io.BytesIO()
-    Image.new("RGB", (width, height), (200, 90, 80)).save(out, kind)
+    Image.new("RGB", (width, height), colour).save(out, kind)
     return out.getvalue()
 
 
@@ -41,11 +41,11 @@ def frames(*pictures: bytes) -> str:
     return "data:video/jpeg;base64," + ",".join(base64.b64encode(each).decode() for each in pictures)
 
 
-def shows(url: object, kind: str = "video_url") -> dict[str, Any]:
+def shows(url: object, kind: str = "video_url", words: str = "?") -> dict[str, Any]:
     """A request of the usual form."""
-    return {
-        "messages": [{"role": "user", "content": [{"type": kind, kind: {"url": url}}, {"type": "text", "text": "?"}]}]
-    }
+    parts: list[dict[str, Any]] = [{"type": kind, kind: {"url": url}}]
+    parts += [{"type": "text", "text": words}] if words else []
+    return {"messages": [{"role": "user", "content": parts}]}
 
 
 def refused(request: dict[str, Any], **rules: Any) -> Refused:

@@ -31,6 +31,9 @@ def colour(name: str, count: int = 4, size: int = 16) -> Frames:
     return np.broadcast_to(np.array(COLOURS[name], np.uint8), (count, size, size, 3)).copy()
 
 
+ORGANS_KNOWN = sorted(set(ORGANS.values()))
+
+
 @pytest.fixture(scope="module")
 def server(live: Live) -> Server:
     return Server(live.url, live.key, timeout_s=120)
@@ -45,6 +48,11 @@ def test_closed_and_free_answers_are_those_of_the_model(live: Live, server: Serv
     said = [there.ask(clip, QUESTION) for clip in clips]
     assert said == [here.ask(clip, QUESTION) for clip in clips]
     assert said == ["gut", "gut", "liver", "liver"]
+    # Neither organ: what the model makes of it is its likelihoods, here and there.
+    for clip in (colour("red") // 2, np.zeros((4, 16, 16, 3), np.uint8)):
+        mine, theirs = here.shares(clip, QUESTION, ORGANS_KNOWN), there.shares(clip, QUESTION, ORGANS_KNOWN)
+        assert dict(theirs) == pytest.approx(dict(mine), abs=1e-4)
+        assert there.ask(clip, QUESTION) == here.ask(clip, QUESTION) == mine[0][0]
     for question in (QUESTION, "What is happening in this clip?"):
         free = [there.ask(clip, question, answers=[]) for clip in clips]
         assert free == [here.ask(clip, question, answers=[]) for clip in clips]

@@ -112,3 +112,15 @@ def test_room_is_given_in_order_and_comes_back() -> None:
         return order
 
     assert asyncio.run(story()) == ["big", "small"]
+
+
+def test_who_needs_no_room_does_not_wait() -> None:
+    async def story() -> None:
+        room = Room(10)
+        async with room.hold(10):
+            waiting = asyncio.create_task(room.hold(1).__aenter__())
+            await asyncio.sleep(0.01)
+            async with asyncio.timeout(1), room.hold(0):
+                waiting.cancel()
+
+    asyncio.run(story())

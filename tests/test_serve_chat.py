@@ -106,7 +106,8 @@ def served(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
     loud(chat)
     save_model(chat, place / "model", preprocess)
     merged = adapted(place / "model", place / "adapter")
-    one, two, third = torch.randint(0, 256, (3, 8, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    seed = torch.Generator().manual_seed(2)
+    one, two, third = torch.randint(0, 256, (3, 8, 64, 64, 3), dtype=torch.uint8, generator=seed)
     image = torch.randint(0, 256, (80, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     render = chat.ready.render
     plain = render([user("what is happening?")])

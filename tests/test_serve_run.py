@@ -16,12 +16,16 @@ import pytest
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
-from tests.fake_vllm import KINDS, alive, gone, model_folder, serving  # noqa: E402
+from tests.fake_vllm import KINDS, model_folder, serving  # noqa: E402
+from tests.served import alive, gone  # noqa: E402
 
 # Importing it takes half a minute, and nothing of it is used here.
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("vllm") is None, reason="vllm is not installed: pip install 'surgvl[serve]'"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("vllm") is None, reason="vllm is not installed: pip install 'surgvl[serve]'"
+    ),
+]
 
 
 def test_both_at_one_address_until_ctrl_c(tmp_path: Path) -> None:
@@ -32,6 +36,7 @@ def test_both_at_one_address_until_ctrl_c(tmp_path: Path) -> None:
             about = client.get("/surgvl/about").json()
             assert about["chat"]["preprocess"] == {"num_frames": 8, "fps": 4.0, "size_px": 64, "crop": "none"}
             assert (about["chat"]["answers"], about["chat"]["questions"]) == (["yes", "no"], {"Is it?": "x"})
+            assert about["chat"]["end_id"] == 2
             assert re.fullmatch("[0-9a-f]{16}", about["embed"]["hash"])
             assert about["embed"]["hash"] != about["chat"]["hash"]
             assert [each["id"] for each in client.get("/v1/models").json()["data"]] == ["surgvl-chat", "surgvl-embed"]

@@ -96,6 +96,27 @@ def test_words_after_engine_args_are_vllms() -> None:
     assert cli.parse(shlex.split("serve chat --model m --trust_embeds --port 1"))[2]["server.trust_embeds"] is True
 
 
+def test_the_environment_of_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SURGVL_API_KEY", "secret")
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    engine = Engine("chat", tmp_path, "m", 8001, tmp_path / "log")
+    found = engine.environment
+    assert "secret" not in found.values()
+    assert (found["VLLM_CPU_KVCACHE_SPACE"], found["VLLM_NO_USAGE_STATS"], found["HF_HUB_OFFLINE"]) == ("1", "1", "1")
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in found
+    assert "PYTHONPYCACHEPREFIX" not in found
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "7")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    engine.alone = False
+    found = engine.environment
+    assert found["VLLM_CPU_KVCACHE_SPACE"] == "7"
+    assert found["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert "PYTHONDONTWRITEBYTECODE" not in found
+    assert Path(found["PYTHONPYCACHEPREFIX"]).is_relative_to(tmp_path)
+
+
 def test_the_command_line_of_an_engine(tmp_path: Path) -> None:
     def words(cpu: bool, **more: Any) -> str:
         return " ".join(Engine("chat", tmp_path, "m", 8001, tmp_path / "log", cpu=cpu, **more).command)

@@ -59,7 +59,7 @@ class Room:
             share.give_back()
 
     async def _take(self, amount: int) -> None:
-        if not self._waiting and amount <= self.free:
+        if amount == 0 or (not self._waiting and amount <= self.free):
             self.free -= amount
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -108,7 +108,8 @@ def length(headers: Mapping[str, str], max_bytes: int) -> int:
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Refused(415, "the body is not declared as JSON: send it with Content-Type: application/json")
     said = headers.get("content-length")
-    if said is None:
+    # A body in chunks may be of any length, whatever else is said.
+    if said is None or "transfer-encoding" in headers:
         return max_bytes
     if not said.isascii() or not said.isdigit():
         raise Refused(400, "Content-Length is not a number: leave it to your client")

@@ -9,8 +9,6 @@ time-outs, dropped connections) is asked again, after the server's Retry-After o
 Shapes: T frames, N sentences or clips, E width of the vectors.
 """
 
-import base64
-import ipaddress
 import os
 import weakref
 from collections import deque
@@ -20,23 +18,20 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
-import cv2
 import numpy as np
 import openai
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from surgvl.errors import ConfigError, DataError, ServerError
+from surgvl.serve.wire import Frames, by_words, is_near, line, read_to_end, video
 
 CHAT, EMBED = "surgvl-chat", "surgvl-embed"
 MAX_TOKENS = 32
 # Sentences in a request.
 SENTENCES = 64
-# Fast, and lossless as every level.
-PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 Given = TypeVar("Given")
 Got = TypeVar("Got")
-Frames = NDArray[np.uint8]
 
 
 class Asked(NamedTuple):
@@ -79,7 +74,7 @@ class Server:
             timeout=timeout_s,
             max_retries=retries,
             # A proxy cannot reach this machine's own addresses.
-            http_client=openai.DefaultHttpxClient(trust_env=not _is_near(parts.hostname)),
+            http_client=openai.DefaultHttpxClient(trust_env=not is_near(parts.hostname)),
         )
         self._close = weakref.finalize(self, self._client.close)
 
@@ -122,24 +117,56 @@ class Server:
             DataError: these are not frames, or an answer is given twice.
             ServerError: the server cannot be reached, refuses, or does not answer in time.
         """
-        parts = [_video(frames), {"type": "text", "text": question}]
+        parts = [video(frames), {"type": "text", "text": question}]
         body: dict[str, Any] = {"messages": [{"role": "user", "content": parts}]}
         body |= {"model": CHAT, "temperature": 0, "max_tokens": MAX_TOKENS}
-        by_words = {} if answers is None else _by_words(answers)
-        if by_words:
+        spelt = {} if answers is None else by_words(answers)
+        if spelt:
             # Tokenizers differ in where they put the blank before a first word.
-            choices = [blank + words for words in by_words for blank in ("", " ")]
+            choices = [blank + words for words in spelt for blank in ("", " ")]
             # A token holds a byte or more.
             body["max_tokens"] = max(len(choice.encode()) for choice in choices) + 2
             body["structured_outputs"] = {"choice": choices}
         said = str(self._post("/chat/completions", body, lambda got: got["choices"][0]["message"]["content"] or ""))
         said = said.strip()
-        if by_words and said not in by_words:
+        if spelt and said not in spelt:
             raise ServerError(
-                f"{self.url} answered {said[:60]!r}, which is none of {len(by_words)} allowed answers: "
+                f"{self.url} answered {said[:60]!r}, which is none of {len(spelt)} allowed answers: "
                 "serve the model by `surgvl serve`"
             )
-        return by_words[said] if by_words else said
+        return spelt[said] if spelt else said
+
+    def likelihoods(self, frames: Frames, question: str, answers: Sequence[str], end_id: int) -> list[float]:
+        """How likely each answer is as a whole, as `surgvl.chat.answer.candidate_scores` has it but for a constant.
+
+        A request for each answer, which the server reads as already given and does not go on from.
+
+        Args:
+            frames: as for `ask`.
+            question: in plain language.
+            answers: A answers, no two alike in words.
+            end_id: the token that ends an answer, from `about`.
+
+        Returns:
+            A sums of log-probabilities over question, answer and its end; they differ by the answers alone.
+
+        Raises:
+            DataError, ServerError: as `ask`.
+        """
+        asking = {"role": "user", "content": [video(frames), {"type": "text", "text": question}]}
+        said = list(by_words(answers))
+        if len(said) != len(answers):
+            raise DataError(f"{len(answers)} answers, {len(said)} different in words: give each answer once")
+
+        def one(words: str) -> float:
+            body = {
+                "messages": [asking, {"role": "assistant", "content": words}],
+                **{"model": CHAT, "temperature": 0, "max_tokens": 1},
+                **{"add_generation_prompt": False, "prompt_logprobs": 0},
+            }
+            return float(self._post("/chat/completions", body, lambda got: read_to_end(got["prompt_logprobs"], end_id)))
+
+        return list(self._many(one, said))
 
     def ask_many(self, asked: Iterable[Asked], total: int | None = None, bar: bool | None = None) -> list[str]:
         """Answer many questions, up to `in_flight` at a time, in their order; at the first error the rest is left.
@@ -173,7 +200,7 @@ class Server:
             DataError: these are not frames.
             ServerError: as `ask`.
         """
-        vector: NDArray[np.float32] = self._embed({"messages": [{"role": "user", "content": [_video(frames)]}]}, 1)[0]
+        vector: NDArray[np.float32] = self._embed({"messages": [{"role": "user", "content": [video(frames)]}]}, 1)[0]
         return vector
 
     def encode_clips(self, clips: Iterable[Frames]) -> NDArray[np.float32]:
@@ -201,7 +228,7 @@ class Server:
         except (LookupError, TypeError, ValueError) as error:
             raise ServerError(
                 f"{self.url}/v1{path} gives something that is not OpenAI's form of an answer "
-                f"({_line(str(got))[:60]!r}): check --server"
+                f"({line(str(got))[:60]!r}): check --server"
             ) from error
 
     def _call(self, call: Callable[[], Any]) -> Any:
@@ -219,7 +246,7 @@ class Server:
                 "see whether it is overloaded, or ask for less at a time"
             ) from error
         except openai.APIConnectionError as error:
-            why = _line(str(error.__cause__ or error)).rstrip(".")
+            why = line(str(error.__cause__ or error)).rstrip(".")
             raise ServerError(
                 f"{self.url} cannot be reached ({why}; tried {times}): start it by `surgvl serve`, or check --server"
             ) from error
@@ -229,10 +256,10 @@ class Server:
                 401: "; give it as --api_key, or set SURGVL_API_KEY",
                 404: "; check --server, and what `surgvl serve` was started with",
             }.get(error.status_code, "")
-            raise ServerError(f"{self.url} says {error.status_code}: {_line(str(said))[:300]}{remedy}") from error
+            raise ServerError(f"{self.url} says {error.status_code}: {line(str(said))[:300]}{remedy}") from error
         except (openai.OpenAIError, ValueError) as error:
             raise ServerError(
-                f"{self.url} does not speak as `surgvl serve` does ({_line(str(error))[:100]}): check --server"
+                f"{self.url} does not speak as `surgvl serve` does ({line(str(error))[:100]}): check --server"
             ) from error
 
     def _many(self, do: Callable[[Given], Got], items: Iterable[Given]) -> Iterator[Got]:
@@ -249,37 +276,3 @@ class Server:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _by_words(answers: Sequence[str]) -> dict[str, str]:
-    """Answers by their words, as a chat model says them; of two that say the same the first counts."""
-    from surgvl.chat.template import words
-
-    if not answers or len(set(answers)) != len(answers) or not all(map(words, answers)):
-        different = len(set(answers))
-        raise DataError(f"{len(answers)} answers, {different} different: give at least one, each once, and none empty")
-    found: dict[str, str] = {}
-    for answer in answers:
-        found.setdefault(words(answer), answer)
-    return found
-
-
-def _video(frames: Frames) -> dict[str, Any]:
-    """Frames as a part of a message: vLLM's form of a list of frames, whose loader takes any image format."""
-    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
-        raise DataError(f"frames have shape {frames.shape} and type {frames.dtype}; give uint8 [T, H, W, 3]")
-    pictures = (cv2.imencode(".png", frame[..., ::-1], PNG)[1] for frame in frames)
-    listed = ",".join(base64.b64encode(picture.tobytes()).decode() for picture in pictures)
-    return {"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{listed}"}}
-
-
-def _is_near(host: str) -> bool:
-    """Whether an address is this machine's own."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

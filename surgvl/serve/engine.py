@@ -138,12 +138,17 @@ class Engine:
             # vLLM ties each worker to the same cores, the first ones: two engines would share one core.
             ours["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         given = {name: value for name, value in os.environ.items() if name != "SURGVL_API_KEY"}
+        if given.pop("PYTHONDONTWRITEBYTECODE", ""):
+            # Five processes read the same four thousand files. Compiled each time, these take most of a start: what is
+            # not to stand beside the sources stands in a cache.
+            cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+            ours["PYTHONPYCACHEPREFIX"] = str(cache / "surgvl" / "bytecode")
         return {**ours, **given}
 
     @property
     def retry_s(self) -> int:
-        """Seconds until it is worth asking again, as long as it starts."""
-        return max(1, round(self.start_s - (time.monotonic() - self._begun)))
+        """Seconds until it is worth asking again, as long as it starts; OpenAI's clients heed no more than 60."""
+        return min(60, max(1, round(self.start_s - (time.monotonic() - self._begun))))
 
     @property
     def said(self) -> str:

@@ -3,8 +3,10 @@
     chat = RemoteChat(Server("http://127.0.0.1:8000"))
     chat.ask("operation.mp4", "Which phase is it?", at_s=61.0)
 
-Clips are cut here as they are in process, so a model sees the same bytes. A server chooses among answers token by token
-(a greedy search), a model in process scores whole answers: the answers are the same unless the model hesitates.
+Clips are cut here as they are in process, so a model sees the same bytes. One question is answered as in process: by
+the likelihood of each answer as a whole, which is a request for each. The many questions of a manifest are answered by
+one request each, in which the server chooses among the answers token by token (a greedy search): the same unless the
+model hesitates.
 Shapes: T frames, S side in pixels, B clips, N seconds, E width of the vectors.
 """
 
@@ -22,7 +24,8 @@ from surgvl.embed import read_windows
 from surgvl.errors import CheckpointError, DataError, ServerError
 from surgvl.models.cut import cut
 from surgvl.models.files import Preprocess, model_hash
-from surgvl.serve.client import Asked, Frames, Server
+from surgvl.serve.client import Asked, Server
+from surgvl.serve.wire import Frames
 
 Source = str | Path | ArrayLike
 
@@ -92,7 +95,9 @@ class RemoteChat(Remote):
         """Answer a question about one clip; see `surgvl.api.ChatModel.ask`."""
         if answers is None and question in self.known_questions():
             answers = self.known_answers()
-        return self.server.ask(self.frames(source, at_s), question, answers or None)
+        if answers:
+            return self.shares(source, question, answers, at_s)[0][0]
+        return self.server.ask(self.frames(source, at_s), question)
 
     def engine(self, source: ClipSource) -> "ServerEngine":
         """Who answers the questions of a manifest, from a prepared source of its clips."""
@@ -101,8 +106,14 @@ class RemoteChat(Remote):
     def shares(
         self, source: Source, question: str, answers: Sequence[str], at_s: float | None = None
     ) -> list[tuple[str, float]]:
-        """None: a choice token by token gives no likelihood of the other answers."""
-        return []
+        """Answers with their share of the probability, best first; see `surgvl.api.ChatModel.shares`."""
+        scores = np.array(
+            self.server.likelihoods(self.frames(source, at_s), question, answers, int(self.facts["end_id"]))
+        )
+        found = np.exp(scores - scores.max())
+        found /= found.sum()
+        # Of equal ones the earlier answer wins, as in process.
+        return [(answers[at], float(found[at])) for at in np.argsort(-found, kind="stable")]
 
 
 class RemoteDual(Remote):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import signal
 import socket
@@ -156,7 +157,8 @@ def about(folders: Mapping[Role, Path]) -> dict[str, Any]:
         if role == "chat":
             path = folder / "answers.json"
             known = read_json(path) if path.is_file() else {"answers": [], "questions": {}}
-            out[role] |= {"answers": known["answers"], "questions": known["questions"]}
+            text = read_json(folder / "config.json")["text_config"]
+            out[role] |= {"answers": known["answers"], "questions": known["questions"], "end_id": text["eos_token_id"]}
     return out
 
 
@@ -211,6 +213,8 @@ async def _run(
             timeout_graceful_shutdown=LAST_S,
         )
     )
+    # It warns when something was written to a client that had just gone.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)

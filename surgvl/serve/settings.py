@@ -28,7 +28,8 @@ class ServerSettings:
     Args:
         host: address to listen on; others can reach it only if this is not a loopback address.
         port: port to listen on; 0: any that is free.
-        api_key: clients must send it as a bearer token; SURGVL_API_KEY where it is left out; empty: nobody must.
+        api_key: clients must send it as a bearer token; empty: nobody must. SURGVL_API_KEY, which is taken where this
+            is left out, does not show in the list of processes.
         max_video_s: longest video that is taken, seconds.
         max_upload_mb: largest body of a request, 10^6 bytes.
         media_folder: folder whose files requests may name as file:// addresses; none: no file is read.

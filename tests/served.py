@@ -1,0 +1,98 @@
+"""A running `surgvl serve`, and what belongs to it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+class Served:
+    """The command as a process.
+
+    Args:
+        words: after `surgvl serve`.
+        env: beside this process's own.
+    """
+
+    def __init__(self, *words: str, **env: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "surgvl.cli", "serve", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **env},
+        )
+        self.said = ""
+
+    def until(self, words: str) -> str:
+        """Read what it says until some words."""
+        assert self.process.stdout is not None
+        while words not in self.said:
+            line = self.process.stdout.readline()
+            assert line or self.process.poll() is None, self.said + self.errors()
+            self.said += line
+        return self.said
+
+    @property
+    def url(self) -> str:
+        """Its address, once it is ready."""
+        found = re.search(r"at (http://127\.0\.0\.1:\d+)/v1", self.until("Ctrl-C"))
+        assert found
+        return found[1]
+
+    def errors(self) -> str:
+        """What it says on standard error, once it has ended."""
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        """Its exit status after a signal."""
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+    def drop(self) -> None:
+        """End it whatever it does."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and waits to be collected does not."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def gone(pids: list[int], limit_s: float = 20.0) -> bool:
+    """Whether processes end in time."""
+    until = time.monotonic() + limit_s
+    while any(map(alive, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not any(map(alive, pids))
+
+
+def words_of(pid: int) -> str:
+    """Its command line, or the name that it took; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def below(pid: int) -> list[int]:
+    """All processes that a process started, and theirs."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            # After the name in brackets: state, parent (proc(5)).
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = [pid]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
+    return found[1:]
