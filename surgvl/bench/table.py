@@ -172,6 +172,11 @@ def _how(plan: Plan, costs: Mapping[str, Cost], setting: str) -> list[str]:
         lines.append(
             f"- random weights are those that {shape}'s encoder could have started from, position table included"
         )
+    if {"videomae", "surgrec_mae"} <= {row.name for row in plan.rows}:
+        lines.append(
+            "- surgrec_mae is videomae with balanced sampling, which changes nothing where there is one source: their "
+            "rows are equal, and the two rows on two sources show the balance"
+        )
     if any(row.skewed for row in plan.rows):
         lines.append(
             f"- frames alike, clusters alike: trained on {min(20, train)} videos of the first phantom and 1 of a "
