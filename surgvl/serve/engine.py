@@ -32,8 +32,8 @@ START_LIMIT_S = 900.0
 LOOK_S = 0.2
 # From SIGTERM to SIGKILL.
 GRACE_S = 8.0
-# A Unix socket's path must fit into 108 bytes.
-MAX_SOCKET = 100
+# A Unix socket's path must fit into 108 bytes; those that vLLM makes among temporary files end in 36 letters.
+MAX_SOCKET, MAX_TEMPORARY = 100, 68
 _PREFIX = re.compile(r"^(\(\S+ pid=\d+\)\s*)?([A-Z]+ \d\d-\d\d [\d:]+ \[[^\]]*\]\s*)?")
 _RAISED = re.compile(r"^([\w.]*(Error|Exception|Interrupt)|[\w .]+: error): *\S")
 # What only says that something was said before.
@@ -143,6 +143,9 @@ class Engine:
             # not to stand beside the sources stands in a cache.
             cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
             ours["PYTHONPYCACHEPREFIX"] = str(cache / "surgvl" / "bytecode")
+        if len(os.fsencode(self.log.parent)) <= MAX_TEMPORARY:
+            # What vLLM leaves among temporary files goes with the log's folder.
+            given["TMPDIR"] = str(self.log.parent)
         return {**ours, **given}
 
     @property
