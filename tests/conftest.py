@@ -90,7 +90,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Live"]:
-    """A real `surgvl serve all` before tiny models; started once a session."""
+    """A real `surgvl serve all` before tiny models; started once a session. Tests of test_server_live.py end it."""
     pytest.importorskip("vllm", reason="vllm is not installed: pip install 'surgvl[serve]'")
     from tests.live import serving
 

@@ -1,86 +1,105 @@
 """One real `surgvl serve all` before tiny models, for every test that needs a server: it takes a minute to start."""
 
 import contextlib
-import os
-import re
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
 
 from surgvl.api import ChatModel, DualModel, load
 from surgvl.models.folder import save_model
+from tests.gate_stand import CHAT
 from tests.made_duals import tiny_dual
 from tests.made_organs import save_run, taught
+from tests.served import Served, below, words_of
 from tests.test_models import PREPROCESS
 
+EMBED = "/v1/embeddings"
 KEY = "live-key"
-START_LIMIT_S = 240.0
+MAX_VIDEO_S, MAX_UPLOAD_MB = 12, 6
 
 
-@dataclass(frozen=True)
 class Live:
     """A running server and the models that it serves.
+
+    Args:
+        place: for models, logs and sockets.
 
     Attributes:
         url: its address.
         key: what clients must send.
         chat_run: run folder of the chat model.
         dual_run: model folder of the video-text model.
-        pid: of the launcher.
+        media: folder whose files may be named.
+        served: the command.
+        client: sends requests, with the key.
     """
 
-    url: str
-    key: str
-    chat_run: Path
-    dual_run: Path
-    pid: int
+    def __init__(self, place: Path) -> None:
+        # vLLM's attention on a CPU has heads of 32 or more.
+        self.chat_run, self.dual_run = save_run(taught(width=64), place / "chat"), place / "dual"
+        save_model(tiny_dual(), self.dual_run, PREPROCESS)
+        self.key, self.media, self.temporary = KEY, place / "media", place / "t"
+        for folder in (self.media, self.temporary):
+            folder.mkdir()
+        words = ["--port", "0", "--max_video_s", str(MAX_VIDEO_S), "--max_upload_mb", str(MAX_UPLOAD_MB)]
+        models = ["--model", str(self.chat_run), "--embed_model", str(self.dual_run)]
+        self.env = {"SURGVL_API_KEY": KEY, "TMPDIR": str(self.temporary)}
+        begun = time.monotonic()
+        self.served = Served("all", *models, *words, "--media_folder", str(self.media), **self.env)
+        try:
+            self.url = self.served.url
+        except BaseException:
+            self.served.drop()
+            raise
+        self.client = httpx.Client(base_url=self.url, timeout=120, headers={"Authorization": f"Bearer {KEY}"})
+        print(f"\nboth engines are ready after {time.monotonic() - begun:.0f} s: {self.served.said}")
 
-    def chat(self) -> ChatModel:
+    def chat_model(self) -> ChatModel:
         """The chat model in this process."""
         model = load(self.chat_run)
         assert isinstance(model, ChatModel)
         return model
 
-    def dual(self) -> DualModel:
+    def dual_model(self) -> DualModel:
         """The video-text model in this process."""
         model = load(self.dual_run)
         assert isinstance(model, DualModel)
         return model
 
+    def chat(self, request: dict[str, Any], **more: Any) -> Any:
+        return self.client.post(
+            CHAT, json={"model": "surgvl-chat", "max_tokens": 4, "temperature": 0, **request, **more}
+        )
+
+    def embed(self, request: dict[str, Any]) -> Any:
+        return self.client.post(EMBED, json={"model": "surgvl-embed", **request})
+
+    def vector(self, request: dict[str, Any]) -> NDArray[np.float32]:
+        answer = self.embed(request)
+        assert answer.status_code == 200, answer.text
+        return np.array(answer.json()["data"][0]["embedding"], np.float32)
+
+    def engine(self, role: str, name: str) -> int:
+        """A process of an engine: `keeper`, `server` or `core`."""
+        keeper = next(pid for pid in below(self.served.process.pid) if f"surgvl-{role}" in words_of(pid))
+        server = next(pid for pid in below(keeper) if f"surgvl-{role}" in words_of(pid))
+        core = next((pid for pid in below(server) if words_of(pid).startswith("VLLM::EngineCore")), 0)
+        return {"keeper": keeper, "server": server, "core": core}[name]
+
 
 @contextlib.contextmanager
 def serving(place: Path) -> Iterator[Live]:
     """Start it, and stop it with all that belongs to it."""
-    # vLLM's attention on a CPU has heads of 32 or more.
-    chat_run, dual_run = save_run(taught(width=64), place / "chat"), place / "dual"
-    save_model(tiny_dual(), dual_run, PREPROCESS)
-    argv = [sys.executable, "-m", "surgvl.cli", "serve", "all", "--port", "0", "--model", str(chat_run)]
-    argv += ["--embed_model", str(dual_run)]
-    env = {**os.environ, "SURGVL_API_KEY": KEY, "TMPDIR": str(place)}
-    said, errors = place / "said", place / "errors"
-    with said.open("w") as out, errors.open("w") as err:
-        process = subprocess.Popen(argv, stdout=out, stderr=err, env=env)
+    live = Live(place)
     try:
-        until = time.monotonic() + START_LIMIT_S
-        while "Ctrl-C" not in said.read_text():
-            assert process.poll() is None, _logs(place)
-            assert time.monotonic() < until, _logs(place)
-            time.sleep(0.2)
-        found = re.search(r"at (http://127\.0\.0\.1:\d+)/v1", said.read_text())
-        assert found
-        yield Live(found[1], KEY, chat_run, dual_run, process.pid)
+        yield live
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _logs(place: Path) -> str:
-    return "\n".join(path.read_text()[-2000:] for path in (place / "errors", *place.glob("surgvl-serve-*/*.log")))
+        live.client.close()
+        if live.served.process.poll() is None:
+            live.served.end()
+        live.served.drop()

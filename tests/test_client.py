@@ -1,5 +1,6 @@
 """The client of `surgvl serve` before a stand-in: what it sends, what it makes of answers, and of what goes wrong."""
 
+import math
 import re
 import socket
 import threading
@@ -131,12 +132,19 @@ def test_vectors_stand_in_the_order_of_what_was_given(gate: FakeGate, url: str) 
 
 
 def test_a_known_question_is_a_closed_one(gate: FakeGate, url: str) -> None:
-    known = {"preprocess": PREPROCESS, "hash": "h", "answers": ["b_c", "d"], "questions": {"Which?": "x"}}
+    known = {"preprocess": PREPROCESS, "hash": "h", "answers": ["b_c", "d"], "questions": {"Which?": "x"}, "end_id": 2}
     gate.about = {"version": "1", "chat": known}
-    gate.answer = lambda frames, question, choices: "free" if choices is None else choices[-1]
+    gate.answer = lambda frames, question, choices: "free"
+    # Tokens of question, answer and end; the longer answer is the less likely one, and what follows does not count.
+    gate.likelihood = lambda frames, question, said: [
+        None,
+        *({token: {"logprob": value}} for token, value in (("5", -1.0), ("7", -len(said)), ("2", -0.5), ("9", 50.0))),
+    ]
     chat = RemoteChat(Server(url))
     assert (chat.known_answers(), chat.known_questions()) == (["b_c", "d"], {"Which?": "x"})
     assert chat.ask(made_frames(), "Which?") == "d"
+    shares = dict(chat.shares(made_frames(), "Which?", ["b_c", "d"]))
+    assert shares == pytest.approx({"d": 1 / (1 + math.exp(-2)), "b_c": 1 / (1 + math.exp(2))})
     assert chat.ask(made_frames(), "Which one?") == "free"
     assert chat.ask(made_frames(), "Which one?", answers=["yes"]) == "yes"
     assert chat.frames(made_frames(0, 5, 20, 30)).shape == (2, 8, 8, 3)

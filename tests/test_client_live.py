@@ -40,7 +40,7 @@ def server(live: Live) -> Server:
 
 
 def test_closed_and_free_answers_are_those_of_the_model(live: Live, server: Server) -> None:
-    here, there = live.chat(), RemoteChat(server)
+    here, there = live.chat_model(), RemoteChat(server)
     assert there.hash == here.hash
     assert there.preprocess == here.preprocess
     assert there.known_questions() == here.known_questions()
@@ -65,7 +65,7 @@ def test_many_answers_at_a_time(server: Server) -> None:
 
 
 def test_vectors_are_those_of_the_model(live: Live, server: Server, tmp_path: Path) -> None:
-    here, there = live.dual(), RemoteDual(server)
+    here, there = live.dual_model(), RemoteDual(server)
     assert there.hash == here.hash
     assert np.abs(there.encode_text(SENTENCES) - here.encode_text(SENTENCES)).max() < 1e-4
     rng = np.random.default_rng(0)
@@ -117,7 +117,7 @@ def test_openais_client_as_it_is_documented(live: Live) -> None:
         assert "".join(parts) == reply.choices[0].message.content
         vectors = client.embeddings.create(model="surgvl-embed", input=SENTENCES[:2]).data
         got = np.array([row.embedding for row in vectors], np.float32)
-        assert np.abs(got - live.dual().encode_text(SENTENCES[:2])).max() < 1e-4
+        assert np.abs(got - live.dual_model().encode_text(SENTENCES[:2])).max() < 1e-4
 
 
 def test_what_the_server_refuses_is_one_line(live: Live, server: Server) -> None:

