@@ -1,0 +1,87 @@
+"""Questions and answers end to end on rendered videos in the layouts of PitVQA and LLS48-VQA, with their controls.
+
+    make quickstart
+    python benchmarks/vqa.py [--run runs/quickstart] [--steps 600] [--encoder_steps 300]
+
+For each layout: convert its folder, tune the language model (projector, then all of it, then with the encoder), tune a
+classification head on the same encoder, and answer every third second of the test videos: with the video, with a black
+one, with another one of the split, and by the head. `surgvl eval` makes the tables, in benchmarks/results/vqa.md.
+Finished stages are not done again.
+"""
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+
+from surgvl import __version__, cli
+from surgvl.io import read_json, write_text
+from surgvl.stage import device_name
+
+LAYOUTS = {"pitvqa": "PitVQA", "lls48": "LLS48-VQA"}
+EVERY_S = "3"
+BATCH = "48"
+
+
+def done(folder: Path, argv: list[str]) -> float:
+    """Run a command unless it was finished; its seconds."""
+    record = folder / "seconds.txt"
+    if not record.is_file():
+        if folder.exists():
+            shutil.rmtree(folder)
+        begun = time.monotonic()
+        cli.run(argv)
+        write_text(record, f"{time.monotonic() - begun:.1f}\n")
+    return float(record.read_text())
+
+
+def layout(run: Path, name: str, steps: int, encoder_steps: int) -> str:
+    place = run / "vqa_layouts" / name
+    manifest, chat, head = place / "manifest", place / "chat", place / "head"
+    data = ["--manifest", str(manifest), "--store", str(place / "frames")]
+    tune = ["tune", "--recipe", "tune_phantom", *data, "--run.batch", BATCH, "--run.steps", str(steps)]
+    tune += ["--narration=false", "--held_out", ""]
+    ask = ["ask", *data, "--every_s", EVERY_S]
+    score = ["eval", "--manifest", str(manifest), "--answers", str(place / "answers")]
+    plan = [
+        (manifest, ["data", "convert", name, str(run / "phantom" / name), str(manifest)]),
+        (chat, [*tune, "--encoder", str(run / "align"), "--encoder_steps", str(encoder_steps), "--out", str(chat)]),
+        (head, [*tune, "--encoder", str(chat), "--second", "head", "--out", str(head)]),
+        (place / "answers", [*ask, "--model", str(chat), "--controls=true", "--out", str(place / "answers")]),
+        (place / "by_head", [*ask, "--model", str(head), "--out", str(place / "by_head")]),
+        (place / "scores", [*score, "--ablated", str(place / "by_head"), "--out", str(place / "scores")]),
+    ]
+    seconds = {folder.name: done(folder, argv) for folder, argv in plan}
+    spent = ", ".join(f"{what} {took:.0f} s" for what, took in seconds.items())
+    table = (place / "scores" / "result.md").read_text(encoding="utf-8").replace(str(run), "runs/quickstart")
+    return f"## {LAYOUTS[name]}'s layout\n\n{table.strip()}\n\nTimes: {spent}.\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=Path("runs/quickstart"))
+    parser.add_argument("--layouts", nargs="+", choices=LAYOUTS, default=list(LAYOUTS))
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--encoder_steps", type=int, default=300)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "vqa.md")
+    args = parser.parse_args()
+    asked = read_json(args.run / "quickstart.json")["asked"]
+    found = [layout(args.run, name, args.steps, args.encoder_steps) for name in args.layouts]
+    videos = " + ".join(map(str, asked["videos"]))
+    text = (
+        "# Visual question answering on rendered videos\n\n"
+        f"Written by `python benchmarks/vqa.py`: {videos} videos of {asked['duration_s']:g} s (train, validation, "
+        f"test), seed {asked['seed']}; the encoder is the quickstart's, pretrained and aligned on the training videos; "
+        "the language model is the embedded one from random weights: 100 steps of its projector, then "
+        f"{args.steps} of both, "
+        f"{args.encoder_steps} with the encoder, batches of {BATCH}. Every third second of the test videos is asked "
+        "about. The videos are synthetic: this says that the machinery works, and nothing about patients or about the "
+        "data sets whose layouts are used. Nothing here is for clinical use.\n\n"
+        f"surgvl {__version__}, {device_name()}.\n\n" + "\n".join(found)
+    )
+    write_text(args.out, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
