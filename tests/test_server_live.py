@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from PIL import Image
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
+from tests import made_media  # noqa: E402
 from tests.fake_engine import event  # noqa: E402
 from tests.gate_stand import CHAT, refusal, until  # noqa: E402
 from tests.live import EMBED, KEY, Live  # noqa: E402
@@ -54,20 +56,17 @@ def _picture(live: Live) -> None:
 
 
 @pytest.fixture(scope="module")
-def video(tiny_run: Path) -> bytes:
-    """A rendered video of 20 s, cut to 10."""
-    import av
+def video() -> bytes:
+    """A video of 10 s."""
+    return made_media.video(10.0)
 
-    out = io.BytesIO()
-    source = next((tiny_run / "phantom").rglob("video*.mp4"))
-    with av.open(str(source)) as read, av.open(out, "w", format="mp4") as write:
-        inside = read.streams.video[0]
-        stream = write.add_stream_from_template(inside)
-        for packet in read.demux(inside):
-            if packet.dts is not None and packet.pts is not None and packet.pts * packet.time_base < 10:
-                packet.stream = stream
-                write.mux(packet)
-    return out.getvalue()
+
+@pytest.fixture(scope="module")
+def other(live: Live) -> Iterator[Served]:
+    """A second server, there to be stopped; it starts while the first one's engine does so again."""
+    found = Served("embed", "--model", str(live.dual_run), "--port", "0", **live.env)
+    yield found
+    found.drop()
 
 
 def test_it_says_what_it_serves(live: Live) -> None:
@@ -112,12 +111,12 @@ def test_a_stream_comes_in_parts(live: Live) -> None:
     assert len(lines) > 6
 
 
-def test_media_that_are_refused(live: Live, video: bytes, tmp_path: Path, tiny_run: Path) -> None:
+def test_media_that_are_refused(live: Live, video: bytes, tmp_path: Path) -> None:
     # Who opens a pipe that nobody writes to waits for ever.
     os.mkfifo(tmp_path / "secret.mp4")
     (live.media / "link.mp4").symlink_to(tmp_path / "secret.mp4")
     (live.media / "text.mp4").write_text("This is a text.\n" * 100)
-    whole = next((tiny_run / "phantom").rglob("video*.mp4")).read_bytes()
+    whole = made_media.video(20.0)
     begun = time.monotonic()
     for url, status in (
         ("http://127.0.0.1:9/a.mp4", 400),
@@ -187,7 +186,7 @@ def test_a_hundred_uploads_at_a_time(live: Live, video: bytes) -> None:
     assert int(peak[1]) / 1024 < MOST_GATE_MB
 
 
-def test_an_engine_that_is_killed_under_load_comes_back(live: Live) -> None:
+def test_an_engine_that_is_killed_under_load_comes_back(live: Live, other: Served) -> None:
     stop = threading.Event()
     seen: Counter[int] = Counter()
     strange: list[str] = []
@@ -251,19 +250,15 @@ def test_an_engine_that_dies_again_is_given_up_loudly(live: Live) -> None:
     assert Path(said[-1].rpartition("read ")[2]).is_file()
 
 
-def test_ctrl_c_leaves_no_child(live: Live) -> None:
-    other = Served("embed", "--model", str(live.dual_run), "--port", "0", **live.env)
-    try:
-        key = {"Authorization": f"Bearer {KEY}"}
-        assert httpx.post(other.url + EMBED, json={"input": "a"}, headers=key, timeout=60).status_code == 200
-        family = below(other.process.pid)
-        assert len(family) >= 4
-        memory = set(os.listdir("/dev/shm"))
-        begun = time.monotonic()
-        assert other.end(signal.SIGINT) == 0
-        print(f"\nstopped in {time.monotonic() - begun:.1f} s")
-        assert not [pid for pid in family if alive(pid)]
-        assert other.errors() == ""
-        assert set(os.listdir("/dev/shm")) <= memory
-    finally:
-        other.drop()
+def test_ctrl_c_leaves_no_child(other: Served) -> None:
+    key = {"Authorization": f"Bearer {KEY}"}
+    assert httpx.post(other.url + EMBED, json={"input": "a"}, headers=key, timeout=60).status_code == 200
+    family = below(other.process.pid)
+    assert len(family) >= 4
+    memory = set(os.listdir("/dev/shm"))
+    begun = time.monotonic()
+    assert other.end(signal.SIGINT) == 0
+    print(f"\nstopped in {time.monotonic() - begun:.1f} s")
+    assert not [pid for pid in family if alive(pid)]
+    assert other.errors() == ""
+    assert set(os.listdir("/dev/shm")) <= memory
