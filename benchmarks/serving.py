@@ -6,7 +6,8 @@ Closed questions have PitVQA's 59 answers (the server's constrained choice; peer
 tokens), open ones get 32 tokens. Every question has a clip of its own, except in the part on a shared clip: PitVQA's
 kinds of question, 12 for each clip, with vLLM's caches of prefixes and of clips and without any.
 Peers get pixels, the server gets PNGs over HTTP and gives JSON; both sides run alone, one after the other, in one run.
-Weights are random, so that the work is real and the answers mean nothing. Writes benchmarks/results/serving.md.
+Weights are random, so that the work is real and the answers mean nothing. Open answers are compared token by token; a
+closed one may be spelt by other tokens through the server, where random weights often do. Writes benchmarks/results/serving.md.
 """
 
 import argparse
@@ -40,11 +41,11 @@ from surgvl.models.tokenizer import SentencePieceTokenizer
 from surgvl.models.video_vit import SIZES, VideoViT
 from surgvl.serve.wire import video
 
-# Encoder (size, frames, side), language model: the quickstart's own, and the shape of SmolLM2-135M.
+# Encoder (size, frames, side), language model: small as in the quickstart; ViT-S at 224 px and SmolLM2-135M's shape.
 MODELS: dict[str, tuple[tuple[str, int, int], dict[str, int]]] = {
     "phantom": (("Ti", 8, 64), {}),
     "small": (
-        ("S", 8, 112),
+        ("S", 8, 224),
         {
             "hidden_size": 576,
             "intermediate_size": 1536,
@@ -125,7 +126,8 @@ def generated(chat: Chat, batch: Sequence[Asked], closed: bool) -> list[str]:
     with torch.inference_mode():
         out = chat.generate(**given, max_new_tokens=NEW_TOKENS, **more)
     tokenizer = chat.ready.tokenizer
-    return [tokenizer.decode(row, skip_special_tokens=True).strip() for row in out]
+    # Random weights write bytes that are no text, so open answers are compared by their tokens.
+    return [tokenizer.decode(row, skip_special_tokens=True).strip() if closed else str(row.tolist()) for row in out]
 
 
 def in_process(chat: Chat, todo: Sequence[Asked], closed: bool, batch: int) -> Timed:
@@ -216,7 +218,7 @@ def body(one: Asked, closed: bool) -> dict[str, Any]:
     if closed:
         choices = [blank + words(each) for each in ANSWERS for blank in ("", " ")]
         return {**out, "max_tokens": 160, "structured_outputs": {"choice": choices}}
-    return {**out, "max_tokens": NEW_TOKENS, "ignore_eos": True}
+    return {**out, "max_tokens": NEW_TOKENS, "min_tokens": NEW_TOKENS, "return_token_ids": True}
 
 
 def served(url: str, todo: Sequence[Asked], closed: bool, in_flight: int) -> Timed:
@@ -228,7 +230,9 @@ def served(url: str, todo: Sequence[Asked], closed: bool, in_flight: int) -> Tim
         def ask(each: dict[str, Any]) -> tuple[float, str]:
             begun = time.perf_counter()
             answer = client.post("/v1/chat/completions", json=each).raise_for_status().json()
-            return time.perf_counter() - begun, answer["choices"][0]["message"]["content"].strip()
+            choice = answer["choices"][0]
+            said = choice["message"]["content"].strip() if closed else str(choice["token_ids"])
+            return time.perf_counter() - begun, said
 
         begun = time.perf_counter()
         found = list(pool.map(ask, bodies))

@@ -104,15 +104,14 @@ def test_the_environment_of_an_engine(tmp_path: Path, monkeypatch: pytest.Monkey
     found = engine.environment
     assert "secret" not in found.values()
     assert (found["VLLM_CPU_KVCACHE_SPACE"], found["VLLM_NO_USAGE_STATS"], found["HF_HUB_OFFLINE"]) == ("1", "1", "1")
-    assert "VLLM_CPU_OMP_THREADS_BIND" not in found
+    assert (found["VLLM_ENABLE_V1_MULTIPROCESSING"], found["VLLM_CPU_OMP_THREADS_BIND"]) == ("0", "nobind")
     assert "PYTHONPYCACHEPREFIX" not in found
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "7")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    engine.alone = False
-    found = engine.environment
+    found = Engine("chat", tmp_path, "m", 8001, tmp_path / "log", tensor_parallel=2).environment
     assert found["VLLM_CPU_KVCACHE_SPACE"] == "7"
-    assert found["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert not {"VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_CPU_OMP_THREADS_BIND"} & set(found)
     assert "PYTHONDONTWRITEBYTECODE" not in found
     assert Path(found["PYTHONPYCACHEPREFIX"]).is_relative_to(tmp_path)
 

@@ -71,7 +71,6 @@ class Engine:
         media_folder: the folder whose files requests may name; none: none.
         trust_embeds: take embeddings as input, which can crash it where their shape is wrong.
         words: further words of vLLM's command line.
-        alone: no other engine runs on this machine's cores.
         num_frames: frames that the model takes of a clip.
 
     Attributes:
@@ -91,14 +90,13 @@ class Engine:
         media_folder: Path | None = None,
         trust_embeds: bool = False,
         words: Sequence[str] = (),
-        alone: bool = True,
         num_frames: int = 32,
     ) -> None:
         if isinstance(place, Path) and len(os.fsencode(place)) > MAX_SOCKET:
             raise ConfigError(f"{place} is too long for a socket's path: set TMPDIR to a shorter folder")
         self.role, self.folder, self.model, self.place, self.log = role, folder, model, place, log
         self.cpu, self.media_folder, self.trust_embeds = cpu, media_folder, trust_embeds
-        self.tensor_parallel, self.data_parallel, self.alone = tensor_parallel, data_parallel, alone
+        self.tensor_parallel, self.data_parallel = tensor_parallel, data_parallel
         self.words, self.num_frames = list(words), num_frames
         self.state: State = "starting"
         self.start_s = 60.0
@@ -138,8 +136,12 @@ class Engine:
         }
         if self.cpu:
             ours["VLLM_CPU_KVCACHE_SPACE"] = "1"
-        if self.cpu and not self.alone:
-            # vLLM ties each worker to the same cores, the first ones: two engines would share one core.
+        if self.cpu and self.tensor_parallel == self.data_parallel == 1:
+            # One process computes and schedules. In two, the one that waits for the other keeps a core busy with it:
+            # 1.5 times slower on two cores (benchmarks/serving.py), and a third import of vLLM at the start.
+            ours["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+            ours["OMP_NUM_THREADS"] = str(len(os.sched_getaffinity(0)))
+            # vLLM ties its threads to the first cores: two engines would share one.
             ours["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         given = {name: value for name, value in os.environ.items() if name != "SURGVL_API_KEY"}
         if given.pop("PYTHONDONTWRITEBYTECODE", ""):

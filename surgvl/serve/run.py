@@ -123,7 +123,6 @@ def launch(folders: Mapping[Role, Path], server: ServerSettings, words: Sequence
                 media_folder=server.media_folder and server.media_folder.resolve(),
                 trust_embeds=server.trust_embeds,
                 words=own,
-                alone=len(folders) == 1,
                 num_frames=load_preprocess(folder).num_frames,
             )
         asyncio.run(_run(engines, folders, server, listening))
