@@ -7,7 +7,8 @@ tokens), open ones get 32 tokens. Every question has a clip of its own, except i
 kinds of question, 12 for each clip, with vLLM's caches of prefixes and of clips and without any.
 Peers get pixels, the server gets PNGs over HTTP and gives JSON; both sides run alone, one after the other, in one run.
 Weights are random, so that the work is real and the answers mean nothing. Open answers are compared token by token; a
-closed one may be spelt by other tokens through the server, where random weights often do. Writes benchmarks/results/serving.md.
+closed one may be spelt by other tokens through the server, as random weights often do. Writes
+benchmarks/results/serving.md.
 """
 
 import argparse
@@ -41,19 +42,18 @@ from surgvl.models.tokenizer import SentencePieceTokenizer
 from surgvl.models.video_vit import SIZES, VideoViT
 from surgvl.serve.wire import video
 
-# Encoder (size, frames, side), language model: small as in the quickstart; ViT-S at 224 px and SmolLM2-135M's shape.
+# Encoder (size, frames, side), language model: small as in the quickstart, or ViT-S and SmolLM2-135M's shape.
+SMALL = {
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+}
 MODELS: dict[str, tuple[tuple[str, int, int], dict[str, int]]] = {
     "phantom": (("Ti", 8, 64), {}),
-    "small": (
-        ("S", 8, 224),
-        {
-            "hidden_size": 576,
-            "intermediate_size": 1536,
-            "num_hidden_layers": 30,
-            "num_attention_heads": 9,
-            "num_key_value_heads": 3,
-        },
-    ),
+    "small": (("S", 8, 112), SMALL),
+    "small-224": (("S", 8, 224), SMALL),
 }
 NEW_TOKENS = 32
 IN_FLIGHT = (1, 8, 32)
@@ -289,7 +289,9 @@ def measured(name: str, counts: tuple[int, int], place: Path, seed: int) -> str:
             for number, in_flight in enumerate(IN_FLIGHT):
                 # Each level has clips of its own, so that no cache knows them; those of the last are the peers'.
                 last = in_flight == IN_FLIGHT[-1]
-                own_clips = each if last else asked(chat, few if number == 0 else many // 2, seed + 10 + number)
+                own_clips = (
+                    each if last else asked(chat, few if number == 0 else many // 2, seed + 10 + 20 * closed + number)
+                )
                 timed = served(url, own_clips, closed, in_flight)
                 same = equal(timed[2], told[closed]) if last else "-"
                 tables[closed].append(row(f"surgvl serve, {in_flight} in flight", timed, bases[closed], same))
