@@ -162,11 +162,25 @@ def test_a_client_that_goes_ends_its_request(live: Live) -> None:
             found = re.findall(r"^vllm:num_requests_running\{.*\} (\S+)$", inside.get("/metrics").text, re.MULTILINE)
             return sum(map(float, found))
 
+        # Seconds of work, of which the client waits for one.
+        asked = {"model": "surgvl-chat", "max_tokens": 1900, "ignore_eos": True, "n": 8, **text("a")}
+        wait = httpx.Timeout(120, read=1.0)
+
+        def ask(stream: bool) -> None:
+            words = {**asked, "stream": stream}
+            with contextlib.suppress(httpx.ReadTimeout), live.client.stream("POST", CHAT, json=words, timeout=wait):
+                seen.set()
+                left.wait(20)
+
         for stream in (False, True):
-            asked = {"model": "surgvl-chat", "max_tokens": 480, "ignore_eos": True, "stream": stream, **text("a")}
-            with contextlib.suppress(httpx.ReadTimeout), live.client.stream("POST", CHAT, json=asked, timeout=1.0):
-                assert until(lambda: running() == 1)
-            assert until(lambda: running() == 0, 5.0)
+            seen, left = threading.Event(), threading.Event()
+            client = threading.Thread(target=ask, args=(stream,))
+            client.start()
+            assert until(lambda: running() > 0)
+            left.set()
+            client.join(30)
+            assert seen.is_set() == stream
+            assert until(lambda: running() == 0, 1.5)
 
 
 def test_a_hundred_uploads_at_a_time(live: Live, video: bytes) -> None:
