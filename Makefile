@@ -31,12 +31,13 @@ lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.bench ## decoding, metrics, retrieval, loading and training steps, side by side with named peers
+bench: $(VENV)/.bench ## decoding, metrics, retrieval, loading, training steps and serving, side by side with named peers
 	$(BIN)/python benchmarks/decode.py
 	$(BIN)/python benchmarks/triplet_map.py
 	$(BIN)/python benchmarks/retrieval.py
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/pretrain_step.py
+	$(BIN)/python benchmarks/serving.py
 
 clean: ## remove the environment, caches and dist/; runs/ stays
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache

@@ -2,8 +2,9 @@
 
 import json
 import multiprocessing
+import os
 import signal
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -117,22 +118,31 @@ def test_two_runs_are_alike_to_the_bit_and_the_loss_falls(manifest: Path, tmp_pa
     assert history[59] < 0.9 * history[0]
 
 
+def killed_at(argv: list[str], step: int) -> None:
+    """Run a command until the samples of a step are asked for, where SIGKILL ends the process."""
+    samples = StepSampler.__iter__
+
+    def until(self: StepSampler) -> Iterator[list[int]]:
+        for number, batch in enumerate(samples(self)):
+            if number == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield batch
+
+    StepSampler.__iter__ = until  # type: ignore[method-assign]
+    cli.run(argv)
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_killed_and_resumed_ends_with_the_weights_of_a_run_that_was_not(
     recipe: str, manifest: Path, tmp_path: Path
 ) -> None:
     cli.run(arguments(manifest, tmp_path / "whole", 40, recipe))
     broken = tmp_path / "broken"
-    process = PROCESSES.Process(target=cli.run, args=(arguments(manifest, broken, 40, recipe),))
+    process = PROCESSES.Process(target=killed_at, args=(arguments(manifest, broken, 40, recipe), 13))
     process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
     last = broken / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while not last.is_file() and process.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL, "the run ended before it could be killed"
-    assert last.is_file()
     step = torch.load(last, weights_only=True)["global_step"]
     assert 0 < step < 40
     assert not (broken / "model").exists()

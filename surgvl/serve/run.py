@@ -224,7 +224,7 @@ async def _run(
             print(server.welcome(engines, listening.getsockname()[1]), flush=True)
 
     logs = ", ".join(f"{engine.log}" for engine in engines.values())
-    print(f"starting {' and '.join(engines)}: about a minute; what vLLM says goes to {logs}", flush=True)
+    print(f"starting {' and '.join(engines)}: half a minute or more; what vLLM says goes to {logs}", flush=True)
     tasks = [
         asyncio.create_task(web.serve(sockets=[listening])),
         asyncio.create_task(told.wait()),
