@@ -40,7 +40,7 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
         embed += ["--split", "test"] if control else []
         evaluate = ["eval", "--manifest", at("manifest"), "--smooth_s", SMOOTH_S]
         ask = ["ask", "--model", at(f"{to}tune"), *common, "--out", at(f"{to}answers"), "--every_s", EVERY_S]
-        ask += [] if control else ["--controls=true"]
+        ask += ["--controls=true"]
         return [
             (f"{to}align", align),
             (f"{to}embed", embed),
