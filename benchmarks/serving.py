@@ -341,7 +341,9 @@ def main() -> None:
         found = [measured(name, (args.few, args.many), Path(place), args.seed) for name in args.models]
     text = (
         "# Serving\n\nWritten by `python benchmarks/serving.py`. Random weights, float32; the rates are real, the "
-        "answers mean nothing.\n\n"
+        "answers mean nothing. Open answers are compared token by token with those of batches; closed ones by their "
+        "words, which the server may spell by other tokens, as random weights often do: there they need not be the "
+        "same.\n\n"
         f"surgvl {__version__}, vLLM {vllm.__version__}, torch {torch.__version__}, {os.cpu_count()} CPU cores, "
         f"load before the last part {os.getloadavg()[0]:.1f}.\n\n" + "\n".join(found)
     )
