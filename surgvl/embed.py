@@ -6,23 +6,27 @@ Shapes: T frames, S pixels, E width of the space.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from surgvl import prompts, vectors, video
 from surgvl.data.frames import Frames
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.errors import CheckpointError, ConfigError, DataError
-from surgvl.io import prepare_out, read_json, write_run
+from surgvl.io import prepare_out, write_run
 from surgvl.models.dual import Dual
 from surgvl.models.folder import Preprocess, find_model, load_model, model_hash
-from surgvl.stage import report, seen, split_ids
+from surgvl.stage import report, split_ids, trained
 
+Vectors = NDArray[np.float32]
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".mpg", ".mpeg", ".m4v", ".webm", ".wmv", ".ts")
 
 
@@ -133,9 +137,69 @@ def manifest_of(paths: list[Path]) -> Manifest:
     return Manifest(rows)
 
 
+@dataclass(frozen=True)
+class Encoder:
+    """A video-text model, in this process or behind a server.
+
+    Attributes:
+        name: folder or address.
+        hash: of the model.
+        dim: E.
+        preprocess: how its clips are cut.
+        trained: what it was trained on, see `stage.trained`; empty where that is not known.
+        seconds: a video file to unit vectors float32 [N, E], starts and ends in seconds.
+        texts: sentences to unit vectors float32 [M, E].
+    """
+
+    name: str
+    hash: str
+    dim: int
+    preprocess: Preprocess
+    trained: dict[str, Any]
+    seconds: Callable[[Path], tuple[Vectors, list[float], list[float]]]
+    texts: Callable[[list[str]], Vectors]
+
+
+def _local(model: Path, stride_s: float, batch: int, device: str) -> Encoder:
+    dual, preprocess = load_model(model, device)
+    if not isinstance(dual, Dual):
+        raise CheckpointError(
+            f"{model} holds a {type(dual).__name__}, not a video-text model: give an align run folder"
+        )
+
+    def seconds(path: Path) -> tuple[Vectors, list[float], list[float]]:
+        return encode_windows(dual, read_windows(path, preprocess, stride_s), batch, device)
+
+    def texts(sentences: list[str]) -> Vectors:
+        parts = [sentences[at : at + 128] for at in range(0, len(sentences), 128)]
+        with torch.inference_mode():
+            return torch.cat([dual.encode_text(part).cpu() for part in parts]).numpy()
+
+    folder = find_model(model)
+    return Encoder(str(folder.resolve()), model_hash(model), dual.dim, preprocess, trained(model), seconds, texts)
+
+
+def _remote(model: Path | None, stride_s: float, server: str, api_key: str, in_flight: int) -> Encoder:
+    from surgvl.serve.client import Server
+    from surgvl.serve.remote import RemoteDual
+
+    remote = RemoteDual(Server(server, api_key, in_flight=in_flight))
+    if model is not None:
+        remote.check(model)
+    facts = remote.trained if model is None else trained(model)
+    if not facts:
+        print("what the model was trained on is not recorded: a video of a test split may have been among it")
+    dim = remote.encode_text(["a"]).shape[1]
+
+    def seconds(path: Path) -> tuple[Vectors, list[float], list[float]]:
+        return remote.encode_seconds(path, stride_s)
+
+    return Encoder(server, remote.hash, dim, remote.preprocess, facts, seconds, remote.encode_text)
+
+
 def embed(
-    model: Path,
     out: Path,
+    model: Path | None = None,
     manifest: Path | None = None,
     videos: list[Path] | None = None,
     split: str = "",
@@ -144,12 +208,15 @@ def embed(
     batch: int = 32,
     device: str = "cpu",
     resume: bool = False,
+    server: str = "",
+    api_key: str = "",
+    in_flight: int = 8,
 ) -> Path:
     """Turn videos into vectors, one a second, and prompts into vectors beside them.
 
     Args:
-        model: run folder or model folder of a video-text model.
         out: vectors folder to write.
+        model: run folder or model folder of a video-text model; or give --server, or both to have them compared.
         manifest: manifest folder; or give --videos.
         videos: video files, or folders of them.
         split: only this split of the manifest; all videos where it is empty.
@@ -158,17 +225,21 @@ def embed(
         batch: windows encoded at once.
         device: torch device, such as cpu or cuda.
         resume: go on in a folder that is not empty, at the next video.
+        server: address of `surgvl serve` with a video-text model, which encodes in place of this process.
+        api_key: the server's key; SURGVL_API_KEY where it is left out.
+        in_flight: most requests to the server at a time.
     """
     if (manifest is None) == (not videos):
         raise ConfigError("give either --manifest or --videos, one of the two")
     if not stride_s > 0 or batch < 1:
         raise ConfigError(f"--stride_s {stride_s}, --batch {batch}: give a stride above 0 s and a batch of 1 or more")
+    if server:
+        encoder = _remote(model, stride_s, server, api_key, in_flight)
+    elif model is not None:
+        encoder = _local(model, stride_s, batch, device)
+    else:
+        raise ConfigError("give --model, a run folder of `surgvl align`, or --server, the address of `surgvl serve`")
     prepare_out(out, resume)
-    dual, preprocess = load_model(model, device)
-    if not isinstance(dual, Dual):
-        raise CheckpointError(
-            f"{model} holds a {type(dual).__name__}, not a video-text model: give an align run folder"
-        )
     if manifest is None:
         table = manifest_of(videos or [])
         table.save(out / "manifest")
@@ -176,7 +247,7 @@ def embed(
         table = Manifest.load(manifest)
     ids = split_ids(table, split)
     sets = [prompts.load(name) for name in (prompt_sets if prompt_sets is not None else prompts.names())]
-    write_texts(dual, sets, out)
+    write_texts(encoder.texts, sets, out)
 
     problems: list[str] = []
     count = 0
@@ -184,8 +255,7 @@ def embed(
         shard = out / f"shard-{number:05d}.safetensors"
         if not (shard.is_file() and shard.with_suffix(".parquet").is_file()):
             try:
-                stream = read_windows(table.path_of(video_id), preprocess, stride_s)
-                found, starts, ends = encode_windows(dual, stream, batch, device)
+                found, starts, ends = encoder.seconds(table.path_of(video_id))
             except DataError as error:
                 problems.append(str(error))
                 continue
@@ -193,22 +263,21 @@ def embed(
         count += pq.read_metadata(shard.with_suffix(".parquet")).num_rows
     if not count:
         raise DataError(f"none of {len(ids)} videos can be embedded; the first: {problems[0]}")
-    record = find_model(model).parent / "run.json"
-    facts = read_json(record) if record.is_file() else {}
     meta = vectors.Meta(
-        model=str(find_model(model).resolve()),
-        model_hash=model_hash(model),
-        dim=dual.dim,
-        clip_s=preprocess.clip_s,
+        model=encoder.name,
+        model_hash=encoder.hash,
+        dim=encoder.dim,
+        clip_s=encoder.preprocess.clip_s,
         stride_s=stride_s,
         num_vectors=count,
-        frozen=bool(facts.get("frozen", False)),
-        num_trainable=int(facts.get("num_trainable", 0)),
-        pretraining_video_ids=seen(Path(model)),
+        frozen=bool(encoder.trained.get("frozen", False)),
+        num_trainable=int(encoder.trained.get("num_trainable", 0)),
+        pretraining_video_ids=encoder.trained.get("pretraining_video_ids", []),
         prompt_sets={each.name: each.version for each in sets},
     )
     vectors.write_meta(out, meta)
-    write_run(out, {}, 0, device, table.hash, seen(Path(model)), problems=problems)
+    ids_seen = encoder.trained.get("pretraining_video_ids", [])
+    write_run(out, {}, 0, server or device, table.hash, ids_seen, problems=problems)
     where = manifest if manifest is not None else out / "manifest"
     print(
         f"{count} vectors of {len(ids) - len(problems)} videos in {out}; "
@@ -218,12 +287,11 @@ def embed(
     return out
 
 
-def write_texts(model: Dual, sets: list[prompts.PromptSet], out: Path) -> None:
+def write_texts(encode: Callable[[list[str]], Vectors], sets: list[prompts.PromptSet], out: Path) -> None:
     """Encode every prompt of the sets and write the texts of a vectors folder."""
     rows = [(each.name, number, name, text) for each in sets for number, name, text in each.texts()]
     if not rows:
         return
-    with torch.inference_mode():
-        found = [model.encode_text([row[3] for row in rows[at : at + 128]]).cpu() for at in range(0, len(rows), 128)]
+    found = encode([row[3] for row in rows])
     names, ids, classes, texts = (list(column) for column in zip(*rows, strict=True))
-    vectors.write_texts(out, vectors.Texts(torch.cat(found).numpy(), names, ids, classes, texts))
+    vectors.write_texts(out, vectors.Texts(found, names, ids, classes, texts))

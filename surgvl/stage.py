@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -55,6 +56,21 @@ def seen(folder: Path) -> list[str]:
         if record.is_file():
             return list(read_json(record).get("pretraining_video_ids", []))
     return []
+
+
+def trained(folder: Path) -> dict[str, Any]:
+    """Of a run folder's or model folder's model: ids of the videos it was trained on, whether its encoder was frozen,
+    and how many parameters were trained; empty where no run is recorded.
+    """
+    for record in (folder / "run.json", folder.parent / "run.json"):
+        if record.is_file():
+            facts = read_json(record)
+            return {
+                "pretraining_video_ids": list(facts.get("pretraining_video_ids", [])),
+                "frozen": bool(facts.get("frozen", False)),
+                "num_trainable": int(facts.get("num_trainable", 0)),
+            }
+    return {}
 
 
 def report(problems: Sequence[str], num_videos: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
@@ -20,6 +21,7 @@ from surgvl.demo.shelf import UPLOAD  # noqa: E402
 from surgvl.errors import CheckpointError, ConfigError, DataError, ServerError  # noqa: E402
 from surgvl.io import read_json  # noqa: E402
 from surgvl.models.folder import save_model  # noqa: E402
+from surgvl.vectors import Vectors  # noqa: E402
 from tests.fake_gate import before  # noqa: E402
 from tests.made_duals import tiny_dual  # noqa: E402
 from tests.made_organs import QUESTION, made_manifest, save_run, taught  # noqa: E402
@@ -39,6 +41,36 @@ def url(tiny_run: Path) -> Iterator[str]:
 def video(tiny_run: Path) -> str:
     table = Manifest.load(tiny_run / "manifest")
     return str(table.path_of(table.videos[0].video_id))
+
+
+# ---- embed and eval
+
+
+def test_vectors_and_scores_of_a_split(tiny_run: Path, url: str, tmp_path: Path) -> None:
+    data = ["--manifest", str(tiny_run / "manifest"), "--split", "test"]
+    cli.run(["embed", *data, "--model", str(tiny_run / "align"), "--out", str(tmp_path / "vectors")])
+    cli.run(["ask", *data, "--model", str(tiny_run / "tune"), "--out", str(tmp_path / "answers")])
+    own = ["--vectors", str(tmp_path / "vectors"), "--answers", str(tmp_path / "answers")]
+    here = cli.run(["eval", *data, *own, "--out", str(tmp_path / "here")])
+    there = cli.run(["eval", *data, "--server", url, "--out", str(tmp_path / "there")])
+    mine, theirs = (Vectors.load(tmp_path / name / "vectors") for name in ("", "there"))
+    assert (theirs.meta.model, theirs.meta.model_hash, theirs.meta.dim) == (url, mine.meta.model_hash, mine.meta.dim)
+    assert np.abs(mine.texts.vectors - theirs.texts.vectors).max() < 1e-5
+    (shard,) = (tmp_path / "vectors").glob("shard-*.safetensors")
+    one, two = (load_file(folder / shard.name) for folder in (shard.parent, tmp_path / "there" / "vectors"))
+    # They are kept in half precision.
+    assert all(np.abs(one[key].astype(np.float32) - two[key]).max() < 1e-3 for key in one)
+    assert (tmp_path / "there/answers/answers.jsonl").read_text() == (tmp_path / "answers/answers.jsonl").read_text()
+    assert {row.task for row in there} == {"phase", "triplet", "retrieval", "vqa"}
+    assert [row.metric for row in there] == [row.metric for row in here]
+    assert [row.value for row in there] == pytest.approx([row.value for row in here])
+    # What there is already is not made again.
+    cli.run(["eval", *data, *own, "--server", url, "--out", str(tmp_path / "again")])
+    assert not (tmp_path / "again" / "vectors").exists()
+    with pytest.raises(ConfigError, match="or --server"):
+        cli.run(["eval", *data, "--out", str(tmp_path / "none")])
+    with pytest.raises(ConfigError, match="--model.*or --server"):
+        cli.run(["embed", *data, "--out", str(tmp_path / "none")])
 
 
 # ---- ask
@@ -67,7 +99,7 @@ def test_all_questions_of_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixtu
     cli.run([*words, "--model", str(run), "--out", str(tmp_path / "here")])
     with before(load(run), None) as url:
         cli.run([*words, "--server", url, "--out", str(tmp_path / "there")])
-        assert "give its folder as --model" in capsys.readouterr().out
+        assert "is not recorded" in capsys.readouterr().out
         cli.run([*words, "--server", url, "--model", str(run), "--out", str(tmp_path / "both")])
         assert "is not recorded" not in capsys.readouterr().out
     here, there, both = ((tmp_path / name / "answers.jsonl").read_text() for name in ("here", "there", "both"))

@@ -16,6 +16,7 @@ openai = pytest.importorskip("openai", reason="openai is not installed: pip inst
 
 from surgvl import cli  # noqa: E402
 from surgvl.errors import ServerError  # noqa: E402
+from surgvl.io import read_json  # noqa: E402
 from surgvl.serve.client import Asked, Server  # noqa: E402
 from surgvl.serve.remote import RemoteChat, RemoteDual  # noqa: E402
 from tests.live import Live  # noqa: E402
@@ -97,7 +98,9 @@ def test_a_manifest_is_answered_as_in_process(
     # A black video is neither organ: there the model may hesitate, and the two ways of choosing may differ.
     told = [[row for row in map(json.loads, text.splitlines()) if row["ablated"] != "black"] for text in rows]
     assert told[0] == told[1]
-    assert "is not recorded" in capsys.readouterr().out
+    # The server tells what its model was trained on.
+    assert "is not recorded" not in capsys.readouterr().out
+    assert read_json(tmp_path / "there" / "run.json")["pretraining_video_ids"] == ["train_red"]
 
 
 def test_openais_client_as_it_is_documented(live: Live) -> None:

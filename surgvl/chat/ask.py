@@ -18,7 +18,7 @@ from surgvl.io import atomic, prepare_out, read_json, write_run
 from surgvl.metrics.answer import exact_match
 from surgvl.models.chat import Chat
 from surgvl.models.folder import Preprocess, find_model, load_model
-from surgvl.stage import clip_source, report, seen, split_ids
+from surgvl.stage import clip_source, report, split_ids, trained
 
 if TYPE_CHECKING:
     from surgvl.api import ChatModel
@@ -123,7 +123,7 @@ def answer_manifest(
     """Answer the questions of a manifest's split and write `answers.jsonl`.
 
     A model that was tuned with a classification head answers by it, and only closed questions. A server answers by its
-    chat model; what that was trained on is known only where its folder is given as `model`, too.
+    chat model, and tells what that was trained on where its folder says so.
     """
     if every_s < 1:
         raise ConfigError(f"--every_s {every_s} is below 1: give 1 or more")
@@ -160,21 +160,20 @@ def answer_manifest(
     answered = answer_rows(engine, rows, candidates, kinds, open_ended, mode, seed)
     write_answers(answered, out)
     (out / "seen.f16").unlink(missing_ok=True)
-    record = folder.parent / "run.json" if folder else Path()
-    facts = read_json(record) if record.is_file() else {}
+    facts = remote.trained if remote is not None and folder is None else trained(folder or Path())
     write_run(
         out,
         {},
         seed,
         device if remote is None else remote.server.url,
         table.hash,
-        seen(model) if model else [],
+        facts.get("pretraining_video_ids", []),
         problems=source.problems,
         frozen=bool(facts.get("frozen", True)),
         num_trainable=int(facts.get("num_trainable", 0)),
     )
-    if model is None:
-        print("what the server's model was trained on is not recorded: give its folder as --model, too, to have it so")
+    if not facts:
+        print("what the model was trained on is not recorded: a video of this split may have been among it")
     print(f"{summary(answered)} in {out}; next: {next_command(out, manifest, kinds)}")
     report(list(source.problems.values()), len(ids))
     return out

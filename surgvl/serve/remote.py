@@ -50,6 +50,7 @@ class Remote:
         self.facts: dict[str, Any] = facts[role]
         self.preprocess = Preprocess(**self.facts["preprocess"])
         self.hash = str(self.facts["hash"])
+        self.trained: dict[str, Any] = self.facts.get("trained") or {}
 
     def frames(self, source: Source, at_s: float | None = None) -> Frames:
         """One clip as the model takes it, uint8 [T, S, S, 3]."""

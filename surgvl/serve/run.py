@@ -25,6 +25,7 @@ from surgvl.serve.gate import Gate
 from surgvl.serve.media import Rules
 from surgvl.serve.plugin import require_vllm
 from surgvl.serve.settings import ServerSettings
+from surgvl.stage import trained
 
 MODELS: Mapping[Role, str] = {"chat": "surgvl-chat", "embed": "surgvl-embed"}
 # What each role serves, what that is called, and the command that makes it.
@@ -153,6 +154,7 @@ def about(folders: Mapping[Role, Path]) -> dict[str, Any]:
     out: dict[str, Any] = {"version": __version__}
     for role, folder in folders.items():
         out[role] = {"preprocess": asdict(load_preprocess(folder)), "hash": model_hash(folder)}
+        out[role]["trained"] = trained(folder)
         if role == "chat":
             path = folder / "answers.json"
             known = read_json(path) if path.is_file() else {"answers": [], "questions": {}}

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import surgvl.tasks
 from surgvl import io
@@ -29,6 +30,9 @@ def evaluate(
     allow_overlap: bool = False,
     seed: int = 0,
     resume: bool = False,
+    server: str = "",
+    api_key: str = "",
+    in_flight: int = 8,
 ) -> list[Result]:
     """Score vectors and answers, with baselines and 95 % intervals.
 
@@ -49,9 +53,13 @@ def evaluate(
         allow_overlap: go on when test videos were seen in pretraining, and mark every result.
         seed: of the draws of videos and of the random baselines.
         resume: write into a folder that is not empty.
+        server: address of `surgvl serve`, whose models encode the split's videos where there is no --vectors and answer
+            its questions where there is no --answers; both are left in the folder `out`.
+        api_key: the server's key; SURGVL_API_KEY where it is left out.
+        in_flight: most requests to the server at a time.
     """
-    if vectors is None and answers is None:
-        raise ConfigError("nothing to score: give --vectors, --answers or both")
+    if vectors is None and answers is None and not server:
+        raise ConfigError("nothing to score: give --vectors, --answers or both, or --server")
     if ablated and answers is None:
         raise ConfigError("--ablated stands beside --answers: give --answers, the answers with the right video")
     if not smooth_s >= 0 or math.isinf(smooth_s):
@@ -60,6 +68,8 @@ def evaluate(
     chosen = {name: choose(surgvl.tasks, Task, name) for name in tasks} if tasks else known  # type: ignore[type-abstract]
     io.prepare_out(out, resume)
     table = Manifest.load(manifest)
+    if server:
+        vectors, answers = _served(table, manifest, out, vectors, answers, split, (server, api_key, in_flight))
     prompt_sets = {"phase": phase_prompts, "triplet": triplet_prompts}
     inputs = Folders(table, split, vectors, answers, ablated or [], prompt_sets, smooth_s, causal, seed)
     warning = _overlap(table, split, inputs.pretraining_ids, allow_overlap)
@@ -101,6 +111,7 @@ def evaluate(
         "allow_overlap": allow_overlap,
         "seed": seed,
         "resume": resume,
+        "server": server,
     }
     io.write_run(out, config, seed, "cpu", table.hash, inputs.pretraining_ids, versions=_versions(chosen))
     write_results(out / "result.json", results)
@@ -141,3 +152,30 @@ def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allow_over
     if facts and not allow_overlap:
         raise DataError(f"{'; '.join(facts)}: embed with a model that has not seen them, or give --allow_overlap true")
     return "; ".join(facts)
+
+
+def _served(
+    table: Manifest,
+    manifest: Path,
+    out: Path,
+    vectors: Path | None,
+    answers: Path | None,
+    split: str,
+    address: tuple[str, str, int],
+) -> tuple[Path | None, Path | None]:
+    """Have a server's models make what is not there yet: folders of vectors and of answers."""
+    from surgvl.chat.ask import ask
+    from surgvl.embed import embed
+    from surgvl.serve.client import Server
+
+    url, api_key, in_flight = address
+    serves = Server(url, api_key).about()
+    more: dict[str, Any] = {"manifest": manifest, "split": split, "resume": True, "server": url, "api_key": api_key}
+    if vectors is None and "embed" in serves:
+        vectors = embed(out / "vectors", in_flight=in_flight, **more)
+    if answers is None and "chat" in serves and table.split(split).qa_table.num_rows:
+        answers = out / "answers"
+        ask(out=answers, in_flight=in_flight, **more)
+    if vectors is None and answers is None:
+        raise DataError(f"{url} serves no model that could be scored on {manifest}: see {url}/surgvl/about")
+    return vectors, answers
