@@ -23,8 +23,9 @@ from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.errors import CheckpointError, ConfigError, DataError
 from surgvl.io import prepare_out, write_run
 from surgvl.models.dual import Dual
+from surgvl.models.files import trained
 from surgvl.models.folder import Preprocess, find_model, load_model, model_hash
-from surgvl.stage import report, split_ids, trained
+from surgvl.stage import report, split_ids
 
 Vectors = NDArray[np.float32]
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".mpg", ".mpeg", ".m4v", ".webm", ".wmv", ".ts")
@@ -146,7 +147,7 @@ class Encoder:
         hash: of the model.
         dim: E.
         preprocess: how its clips are cut.
-        trained: what it was trained on, see `stage.trained`; empty where that is not known.
+        trained: what it was trained on, see `models.files.trained`; empty where that is not known.
         seconds: a video file to unit vectors float32 [N, E], starts and ends in seconds.
         texts: sentences to unit vectors float32 [M, E].
     """

@@ -1,16 +1,14 @@
-"""What the stages' commands share: the clips of a manifest's split, ids already seen, videos that were set aside."""
+"""What the stages' commands share: the clips of a manifest's split, the device, videos that were set aside."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest
 from surgvl.errors import ConfigError, DataError
-from surgvl.io import read_json
 from surgvl.models.folder import Preprocess
 
 
@@ -48,29 +46,6 @@ def clip_source(
 def device_name() -> str:
     """What training runs on, for run.json: the name of the GPU, or `cpu`."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-
-
-def seen(folder: Path) -> list[str]:
-    """Ids of the videos that a run folder's model was trained on; none for a bare model folder."""
-    for record in (folder / "run.json", folder.parent / "run.json"):
-        if record.is_file():
-            return list(read_json(record).get("pretraining_video_ids", []))
-    return []
-
-
-def trained(folder: Path) -> dict[str, Any]:
-    """Of a run folder's or model folder's model: ids of the videos it was trained on, whether its encoder was frozen,
-    and how many parameters were trained; empty where no run is recorded.
-    """
-    for record in (folder / "run.json", folder.parent / "run.json"):
-        if record.is_file():
-            facts = read_json(record)
-            return {
-                "pretraining_video_ids": list(facts.get("pretraining_video_ids", [])),
-                "frozen": bool(facts.get("frozen", False)),
-                "num_trainable": int(facts.get("num_trainable", 0)),
-            }
-    return {}
 
 
 def report(problems: Sequence[str], num_videos: int) -> None:

@@ -55,6 +55,8 @@ def test_vectors_and_scores_of_a_split(tiny_run: Path, url: str, tmp_path: Path)
     there = cli.run(["eval", *data, "--server", url, "--out", str(tmp_path / "there")])
     mine, theirs = (Vectors.load(tmp_path / name / "vectors") for name in ("", "there"))
     assert (theirs.meta.model, theirs.meta.model_hash, theirs.meta.dim) == (url, mine.meta.model_hash, mine.meta.dim)
+    assert mine.texts is not None
+    assert theirs.texts is not None
     assert np.abs(mine.texts.vectors - theirs.texts.vectors).max() < 1e-5
     (shard,) = (tmp_path / "vectors").glob("shard-*.safetensors")
     one, two = (load_file(folder / shard.name) for folder in (shard.parent, tmp_path / "there" / "vectors"))

@@ -11,12 +11,13 @@ from surgvl.data.manifest import Manifest
 from surgvl.errors import CheckpointError
 from surgvl.io import prepare_out, write_run
 from surgvl.models.dual import Dual
+from surgvl.models.files import seen
 from surgvl.models.folder import load_model, save_model
 from surgvl.models.text import build_text
 from surgvl.models.video_vit import VideoViT
 from surgvl.parallel import main_process
 from surgvl.settings import Optim, Run
-from surgvl.stage import clip_source, device_name, report, seen, split_ids
+from surgvl.stage import clip_source, device_name, report, split_ids
 from surgvl.train import fit
 
 

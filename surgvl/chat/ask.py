@@ -17,8 +17,9 @@ from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import atomic, prepare_out, read_json, write_run
 from surgvl.metrics.answer import exact_match
 from surgvl.models.chat import Chat
+from surgvl.models.files import trained
 from surgvl.models.folder import Preprocess, find_model, load_model
-from surgvl.stage import clip_source, report, split_ids, trained
+from surgvl.stage import clip_source, report, split_ids
 
 if TYPE_CHECKING:
     from surgvl.api import ChatModel

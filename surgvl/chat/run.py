@@ -17,12 +17,13 @@ from surgvl.errors import CheckpointError, ConfigError, DataError
 from surgvl.io import prepare_out, write_json, write_run
 from surgvl.models.chat import Chat, tiny_language_config
 from surgvl.models.dual import Dual
+from surgvl.models.files import seen
 from surgvl.models.folder import Preprocess, load_model, save_model
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 from surgvl.models.video_vit import VideoViT
 from surgvl.parallel import main_process
 from surgvl.settings import Optim, Run
-from surgvl.stage import clip_source, device_name, report, seen, split_ids
+from surgvl.stage import clip_source, device_name, report, split_ids
 from surgvl.train import fit
 
 

@@ -1,4 +1,4 @@
-"""What a model folder says without its weights being loaded: where it is, how it takes clips, and its hash.
+"""What a model folder says without its weights being loaded: how it takes clips, what it was trained on, its hash.
 
 Nothing here imports torch, so that a command that only hands folders on starts at once.
 """
@@ -6,6 +6,7 @@ Nothing here imports torch, so that a command that only hands folders on starts 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import file_hash, read_json
@@ -93,3 +94,23 @@ def model_hash(folder: Path | str) -> str:
     folder = find_model(folder)
     parts = (file_hash(folder / name) for name in ("config.json", "preprocessor_config.json", "model.safetensors"))
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+def trained(folder: Path) -> dict[str, Any]:
+    """Of a run folder's or model folder's model: ids of the videos it was trained on, whether its encoder was frozen,
+    and how many parameters were trained; empty where no run is recorded.
+    """
+    for record in (folder / "run.json", folder.parent / "run.json"):
+        if record.is_file():
+            facts = read_json(record)
+            return {
+                "pretraining_video_ids": list(facts.get("pretraining_video_ids", [])),
+                "frozen": bool(facts.get("frozen", False)),
+                "num_trainable": int(facts.get("num_trainable", 0)),
+            }
+    return {}
+
+
+def seen(folder: Path) -> list[str]:
+    """Ids of the videos that a folder's model was trained on; none where no run is recorded."""
+    return list(trained(folder).get("pretraining_video_ids", []))

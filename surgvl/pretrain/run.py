@@ -12,6 +12,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.ema import Average
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import prepare_out, write_run
+from surgvl.models.files import seen
 from surgvl.models.folder import Preprocess, save_model
 from surgvl.models.video_vit import VideoViT
 from surgvl.models.weights import load_encoder
@@ -21,7 +22,7 @@ from surgvl.pretrain.base import Recipe
 from surgvl.pretrain.estimate import estimate
 from surgvl.pretrain.surgrec_mae import SurgRecMAE
 from surgvl.settings import Optim, Run
-from surgvl.stage import clip_source, device_name, report, seen, split_ids
+from surgvl.stage import clip_source, device_name, report, split_ids
 from surgvl.train import fit
 
 # Recipes go by their class names on the command line once their files are imported.

@@ -18,6 +18,7 @@ import surgvl.probe
 from surgvl import io
 from surgvl.data.manifest import Manifest
 from surgvl.errors import CheckpointError, ConfigError, DataError
+from surgvl.models.files import seen
 from surgvl.models.folder import Preprocess, load_model
 from surgvl.models.video_vit import VideoViT
 from surgvl.plugins import choose
@@ -28,7 +29,7 @@ from surgvl.probe.material import Cut, Material, gather
 from surgvl.probe.score import Asked, score
 from surgvl.probe.tokens import num_groups
 from surgvl.results import Result, stamp, to_markdown, write_results
-from surgvl.stage import clip_source, report, seen, split_ids
+from surgvl.stage import clip_source, report, split_ids
 from surgvl.tasks.overlap import seen_before
 
 

@@ -18,14 +18,13 @@ import uvicorn
 from surgvl import __version__
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import read_json
-from surgvl.models.files import find_model, load_preprocess, local, model_hash
+from surgvl.models.files import find_model, load_preprocess, local, model_hash, trained
 from surgvl.serve.engine import Engine, Role, on_cpu
 from surgvl.serve.folder import embed_words, prepare
 from surgvl.serve.gate import Gate
 from surgvl.serve.media import Rules
 from surgvl.serve.plugin import require_vllm
 from surgvl.serve.settings import ServerSettings
-from surgvl.stage import trained
 
 MODELS: Mapping[Role, str] = {"chat": "surgvl-chat", "embed": "surgvl-embed"}
 # What each role serves, what that is called, and the command that makes it.
