@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from surgvl.models.linear import Linear
 from surgvl.models.pool import AttentivePool
 from surgvl.models.text import TextTower
 from surgvl.models.video_vit import VideoViT
@@ -34,7 +35,7 @@ class Dual(nn.Module):
         self.encoder = encoder
         # Many narrow heads: two instruments and their targets have to be read out of one clip at once.
         self.pool = AttentivePool(encoder.dim, heads=max(1, encoder.dim // 16))
-        self.project = nn.Linear(encoder.dim, dim, bias=False)
+        self.project = Linear(encoder.dim, dim, bias=False)
         self.text = text
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.dim = dim
