@@ -27,7 +27,7 @@ from surgvl.models.files import trained
 from surgvl.models.folder import Preprocess, find_model, load_model, model_hash
 from surgvl.stage import report, split_ids
 
-Vectors = NDArray[np.float32]
+Floats = NDArray[np.float32]
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".mpg", ".mpeg", ".m4v", ".webm", ".wmv", ".ts")
 
 
@@ -157,8 +157,8 @@ class Encoder:
     dim: int
     preprocess: Preprocess
     trained: dict[str, Any]
-    seconds: Callable[[Path], tuple[Vectors, list[float], list[float]]]
-    texts: Callable[[list[str]], Vectors]
+    seconds: Callable[[Path], tuple[Floats, list[float], list[float]]]
+    texts: Callable[[list[str]], Floats]
 
 
 def _local(model: Path, stride_s: float, batch: int, device: str) -> Encoder:
@@ -168,10 +168,10 @@ def _local(model: Path, stride_s: float, batch: int, device: str) -> Encoder:
             f"{model} holds a {type(dual).__name__}, not a video-text model: give an align run folder"
         )
 
-    def seconds(path: Path) -> tuple[Vectors, list[float], list[float]]:
+    def seconds(path: Path) -> tuple[Floats, list[float], list[float]]:
         return encode_windows(dual, read_windows(path, preprocess, stride_s), batch, device)
 
-    def texts(sentences: list[str]) -> Vectors:
+    def texts(sentences: list[str]) -> Floats:
         parts = [sentences[at : at + 128] for at in range(0, len(sentences), 128)]
         with torch.inference_mode():
             return torch.cat([dual.encode_text(part).cpu() for part in parts]).numpy()
@@ -192,7 +192,7 @@ def _remote(model: Path | None, stride_s: float, server: str, api_key: str, in_f
         print("what the model was trained on is not recorded: a video of a test split may have been among it")
     dim = remote.encode_text(["a"]).shape[1]
 
-    def seconds(path: Path) -> tuple[Vectors, list[float], list[float]]:
+    def seconds(path: Path) -> tuple[Floats, list[float], list[float]]:
         return remote.encode_seconds(path, stride_s)
 
     return Encoder(server, remote.hash, dim, remote.preprocess, facts, seconds, remote.encode_text)
@@ -288,7 +288,7 @@ def embed(
     return out
 
 
-def write_texts(encode: Callable[[list[str]], Vectors], sets: list[prompts.PromptSet], out: Path) -> None:
+def write_texts(encode: Callable[[list[str]], Floats], sets: list[prompts.PromptSet], out: Path) -> None:
     """Encode every prompt of the sets and write the texts of a vectors folder."""
     rows = [(each.name, number, name, text) for each in sets for number, name, text in each.texts()]
     if not rows:
