@@ -34,10 +34,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from surgvl import __version__
 from surgvl.io import write_text
-from surgvl.models.linear import linear
 from surgvl.models.video_vit import SIZES, VideoViT
 from surgvl.objective import Objective
 from surgvl.pretrain.base import gather
+from surgvl.pretrain.estimate import matmul_rate
 from surgvl.pretrain.masks import tube
 from surgvl.pretrain.surgrec_jepa import SurgRecJEPA
 from surgvl.pretrain.surgrec_mae import SurgRecMAE
@@ -84,17 +84,6 @@ def peer_mae(size: str) -> tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor
         return out
 
     return VideoMAEForPreTraining(config), loss  # type: ignore[no-untyped-call]
-
-
-def product_rate(device: str, dtype: torch.dtype) -> float:
-    """FLOP/s of one large matrix product as our layers make it, the best of ten."""
-    a, b = (torch.randn(4096 if device != "cpu" else 2048, 4096, device=device, dtype=dtype) for _ in range(2))
-    times = []
-    for _ in range(10):
-        begun = time.perf_counter()
-        float(linear(a, b)[0, 0])
-        times.append(time.perf_counter() - begun)
-    return 2 * a.shape[0] * b.shape[0] * a.shape[1] / min(times)
 
 
 def build(which: str, ours: bool, size: str) -> tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor]]:
@@ -156,7 +145,7 @@ def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: 
     known = {torch.ops.mkldnn._linear_pointwise: lambda x, weight, *_, **__: 2 * x.numel() * weight[0]}
     with FlopCounterMode(display=False, custom_mapping=known) as counter, sdpa_kernel(SDPBackend.MATH):
         torch.autograd.backward(loss(model, video[:1]))
-    rate = product_rate(device, torch.float32 if device == "cpu" else torch.bfloat16)
+    rate = matmul_rate(torch.float32 if device == "cpu" else torch.bfloat16, seconds=2)
     return found | {"flops": counter.get_total_flops() * batch, "rate": rate}
 
 

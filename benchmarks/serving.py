@@ -14,6 +14,7 @@ benchmarks/results/serving.md.
 import argparse
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ from serving_peers import (
 from surgvl import __version__
 from surgvl.chat.template import words
 from surgvl.data.pitvis_qa import ANSWERS
-from surgvl.io import write_text
+from surgvl.io import commit, write_text
 from surgvl.models.chat import Chat
 from surgvl.models.folder import Preprocess, load_model, save_model
 from surgvl.serve.wire import video
@@ -217,6 +218,7 @@ def main() -> None:
         "answers mean nothing. Open answers are compared token by token with those of batches; closed ones by their "
         "words, which the server may spell by other tokens, as random weights often do: there they need not be the "
         "same.\n\n"
+        f"`{shlex.join(['python', 'benchmarks/serving.py', *sys.argv[1:]])}` at {commit()}: "
         f"surgvl {__version__}, vLLM {vllm.__version__}, torch {torch.__version__}, {os.cpu_count()} CPU cores, "
         f"load before the last part {os.getloadavg()[0]:.1f}.\n\n" + "\n".join(found)
     )

@@ -10,9 +10,12 @@ Finished stages are not done again.
 """
 
 import argparse
+import shlex
 import shutil
 import time
 from pathlib import Path
+
+import yaml
 
 from surgvl import __version__, cli
 from surgvl.io import read_json, write_text
@@ -26,13 +29,14 @@ BATCH = "48"
 
 
 def done(folder: Path, argv: list[str]) -> float:
-    """Run a command unless it was finished; its seconds."""
-    record = folder / "seconds.txt"
-    if not record.is_file():
+    """Run a command unless just that was finished; its seconds."""
+    record, command = folder / "seconds.txt", folder / "command.txt"
+    if not record.is_file() or not command.is_file() or command.read_text() != shlex.join(argv):
         if folder.exists():
             shutil.rmtree(folder)
         begun = time.monotonic()
         cli.run(argv)
+        write_text(command, shlex.join(argv))
         write_text(record, f"{time.monotonic() - begun:.1f}\n")
     return float(record.read_text())
 
@@ -56,8 +60,9 @@ def layout(run: Path, name: str) -> str:
     ]
     seconds = {folder.name: done(folder, argv) for folder, argv in plan}
     spent = ", ".join(f"{what} {took:.0f} s" for what, took in seconds.items())
+    first = yaml.safe_load((chat / "config.yaml").read_text())["projector_steps"]
     table = (place / "scores" / "result.md").read_text(encoding="utf-8").replace(str(run), "runs/quickstart")
-    trained = f"100 steps of the projector, {steps} of projector and language model, {encoder_steps} with the encoder"
+    trained = f"{first} steps of the projector, {steps} with the language model, {encoder_steps} with the encoder, too"
     return f"## {title}'s layout\n\n{table.strip()}\n\nTrained for {trained}, batches of {BATCH}. Times: {spent}.\n"
 
 

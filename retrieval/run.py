@@ -39,7 +39,8 @@ def index(
             raise ConfigError("--delete and --vectors are given: delete first, then add")
         with Library.open(out) as library:
             count = library.delete_video(delete)
-            print(f"{count} vectors of {delete} taken out, {len(library)} left in {out}; next: {_example(out)}")
+            print(f"{count} vectors of {delete} taken out, {len(library)} left in {out}")
+            print(f"next: {_example(out, library.model)}")
         return
     if vectors is None or manifest is None:
         raise ConfigError("--vectors and --manifest are needed to add: give both, or --delete VIDEO")
@@ -57,7 +58,7 @@ def index(
         seen = found.meta.pretraining_video_ids
         write_run(out, config, seed=0, device="cpu", data_hash=videos.hash, pretraining_video_ids=seen)
         print(f"{count} vectors added, {len(library)} of {len(library.counts('video_id'))} videos in {out}")
-    print(f"next: {_example(out)}")
+        print(f"next: {_example(out, library.model)}")
 
 
 def search(
@@ -138,6 +139,11 @@ def _encode(
         library.check_model(remote.hash, f"the model of {server}")
         there: NDArray[np.float32] = (remote.encode_text([query]) if query else remote.encode_video(name, time_s))[0]
         return there
+    if model is None and _is_server(library.model):
+        raise DataError(
+            f"{library.folder} was made with the model behind {library.model}: give that as --server, or the model's "
+            "folder as --model"
+        )
     if model is None and not Path(library.model).exists():
         raise DataError(f"{library.folder} was made with model {library.model}, which is not there: give it as --model")
     # Torch and the model are wanted only here: a moment of the index needs neither.
@@ -171,5 +177,10 @@ def _clock(seconds: float) -> str:
     return f"{tenths // 36000}:{tenths // 600 % 60:02d}:{tenths % 600 / 10:04.1f}"
 
 
-def _example(out: Path) -> str:
-    return f'surgvl search "the hook dissects the gallbladder" --index {out}'
+def _is_server(model: str) -> bool:
+    return model.startswith(("http://", "https://"))
+
+
+def _example(out: Path, model: str) -> str:
+    there = f" --server {model}" if _is_server(model) else ""
+    return f'surgvl search "the hook dissects the gallbladder" --index {out}{there}'

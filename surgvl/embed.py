@@ -21,7 +21,7 @@ from surgvl import prompts, vectors, video
 from surgvl.data.frames import Frames
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.errors import CheckpointError, ConfigError, DataError
-from surgvl.io import prepare_out, write_run
+from surgvl.io import prepare_out, read_json, write_run
 from surgvl.models.dual import Dual
 from surgvl.models.files import trained
 from surgvl.models.folder import Preprocess, find_model, load_model, model_hash
@@ -188,14 +188,13 @@ def _remote(model: Path | None, stride_s: float, server: str, api_key: str, in_f
     if model is not None:
         remote.check(model)
     facts = remote.trained if model is None else trained(model)
-    if not facts:
-        print("what the model was trained on is not recorded: a video of a test split may have been among it")
     dim = remote.encode_text(["a"]).shape[1]
 
     def seconds(path: Path) -> tuple[Floats, list[float], list[float]]:
         return remote.encode_seconds(path, stride_s)
 
-    return Encoder(server, remote.hash, dim, remote.preprocess, facts, seconds, remote.encode_text)
+    name = server if model is None else str(find_model(model).resolve())
+    return Encoder(name, remote.hash, dim, remote.preprocess, facts, seconds, remote.encode_text)
 
 
 def embed(
@@ -246,6 +245,8 @@ def embed(
         table.save(out / "manifest")
     else:
         table = Manifest.load(manifest)
+    made_of = {"model_hash": encoder.hash, "stride_s": stride_s, "data_hash": table.hash}
+    _begin(out, made_of, server or device, encoder.trained)
     ids = split_ids(table, split)
     sets = [prompts.load(name) for name in (prompt_sets if prompt_sets is not None else prompts.names())]
     write_texts(encoder.texts, sets, out)
@@ -271,14 +272,13 @@ def embed(
         clip_s=encoder.preprocess.clip_s,
         stride_s=stride_s,
         num_vectors=count,
-        frozen=bool(encoder.trained.get("frozen", False)),
+        frozen=encoder.trained.get("frozen"),
         num_trainable=int(encoder.trained.get("num_trainable", 0)),
         pretraining_video_ids=encoder.trained.get("pretraining_video_ids", []),
         prompt_sets={each.name: each.version for each in sets},
     )
     vectors.write_meta(out, meta)
-    ids_seen = encoder.trained.get("pretraining_video_ids", [])
-    write_run(out, {}, 0, server or device, table.hash, ids_seen, problems=problems)
+    _record(out, made_of, server or device, encoder.trained, problems)
     where = manifest if manifest is not None else out / "manifest"
     print(
         f"{count} vectors of {len(ids) - len(problems)} videos in {out}; "
@@ -286,6 +286,27 @@ def embed(
     )
     report(problems, len(ids))
     return out
+
+
+def _begin(out: Path, made_of: dict[str, Any], device: str, facts: dict[str, Any]) -> None:
+    """Say what vectors are made of before the first; what an earlier run left must be of the same."""
+    if (out / "run.json").is_file():
+        before = read_json(out / "run.json")
+        for name, value in made_of.items():
+            if before.get(name, value) != value:
+                raise DataError(
+                    f"{out} was begun with {name} {before[name]}, not {value}: go on with what it was begun with, or "
+                    "give another --out"
+                )
+    if not facts:
+        print("what the model was trained on is not recorded: a video of a test split may have been among it")
+    _record(out, made_of, device, facts, [])
+
+
+def _record(out: Path, made_of: dict[str, Any], device: str, facts: dict[str, Any], problems: list[str]) -> None:
+    more = {name: value for name, value in made_of.items() if name != "data_hash"}
+    ids = facts.get("pretraining_video_ids", [])
+    write_run(out, {}, 0, device, made_of["data_hash"], ids, problems=problems, **more)
 
 
 def write_texts(encode: Callable[[list[str]], Floats], sets: list[prompts.PromptSet], out: Path) -> None:

@@ -211,7 +211,7 @@ def _page(
         cells += [
             f"{result.num_videos:,}",
             f"{result.num_clips:,}",
-            f"{result.encoder}, {result.num_trainable:,} trained",
+            f"{result.encoder}, {result.num_trainable:,} trained" if result.encoder != "not stated" else "not stated",
         ]
         rows.append(cells)
     right = {name for name in head if name in {"videos", "clips"}}

@@ -40,7 +40,7 @@ class Meta(BaseModel):
     clip_s: float = Field(gt=0, description="length of a window, seconds")
     stride_s: float = Field(gt=0, description="distance between windows, seconds")
     num_vectors: int = Field(ge=0)
-    frozen: bool
+    frozen: bool | None = Field(description="whether the encoder was; null where that is not recorded")
     num_trainable: int = Field(ge=0, description="parameters that were trained on labels")
     pretraining_video_ids: list[str] = []
     prompt_sets: dict[str, int] = Field(default={}, description="embedded prompt sets and their versions")

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from surgvl.chat.template import conversation
+from surgvl.models.files import trained
 from tests.fake_engine import served
 
 Frames = NDArray[np.uint8]
@@ -129,7 +130,7 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
     about: dict[str, Any] = {"version": "1"}
     for role, model in (("chat", chat), ("embed", dual)):
         if model is not None:
-            about[role] = {"preprocess": vars(model.preprocess), "hash": model.hash}
+            about[role] = {"preprocess": vars(model.preprocess), "hash": model.hash, "trained": trained(model.folder)}
     gate = FakeGate(about)
     lock = threading.Lock()
 

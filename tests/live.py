@@ -88,8 +88,9 @@ class Live:
         """A process of an engine: `keeper`, `server` or `core`."""
         keeper = next(pid for pid in below(self.served.process.pid) if f"surgvl-{role}" in words_of(pid))
         server = next(pid for pid in below(keeper) if f"surgvl-{role}" in words_of(pid))
-        core = next((pid for pid in below(server) if words_of(pid).startswith("VLLM::EngineCore")), 0)
-        return {"keeper": keeper, "server": server, "core": core}[name]
+        if name == "core":
+            return next(pid for pid in below(server) if words_of(pid).startswith("VLLM::EngineCore"))
+        return {"keeper": keeper, "server": server}[name]
 
 
 @contextlib.contextmanager
@@ -100,6 +101,8 @@ def serving(place: Path) -> Iterator[Live]:
         yield live
     finally:
         live.client.close()
-        if live.served.process.poll() is None:
-            live.served.end()
-        live.served.drop()
+        try:
+            if live.served.process.poll() is None:
+                live.served.end()
+        finally:
+            live.served.drop()

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from surgvl.chat.template import end_of_turn
 from surgvl.chat.tune import Tune
 from surgvl.data.manifest import QA, Manifest, VideoRow
 from surgvl.io import write_json
@@ -67,6 +68,7 @@ def taught(width: int = 32) -> Chat:
 
 def save_run(chat: Chat, run: Path) -> Path:
     save_model(chat, run / "model", PREPROCESS)
-    write_json(run / "model" / "answers.json", {"answers": list(ORGANS.values()), "questions": {QUESTION: "organ"}})
+    known = {"answers": list(ORGANS.values()), "questions": {QUESTION: "organ"}, "end_id": end_of_turn(chat.ready)}
+    write_json(run / "model" / "answers.json", known)
     write_json(run / "run.json", {"frozen": True, "num_trainable": 7, "pretraining_video_ids": ["train_red"]})
     return run

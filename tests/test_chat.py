@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from surgvl.chat.answer import candidate_scores, choose, generate
-from surgvl.chat.template import IGNORE, Batch, answer_ids, conversation, prompt_ids, training_batch
+from surgvl.chat.template import (
+    IGNORE,
+    Batch,
+    answer_ids,
+    conversation,
+    end_of_turn,
+    prompt_ids,
+    training_batch,
+)
 from surgvl.chat.tune import Tune, merge_lora
 from surgvl.errors import CheckpointError, ConfigError, DataError
 from surgvl.models.chat import Chat, tiny_language_config
@@ -89,6 +97,16 @@ def test_labels_of_several_turns(chat: Chat) -> None:
         messages += [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]
     whole = processor.expand(processor.encode(processor.render(messages, add_generation_prompt=False)))
     assert ids == whole
+
+
+def test_a_template_that_thinks_before_it_answers_has_no_end_of_turn() -> None:
+    chat = small_chat()
+    assert end_of_turn(chat.ready) == chat.tokenizer.eos_id
+    template = str(chat.ready.chat_template)
+    for text in ("' so ' + text + eos_token", "' ' + text + '.'"):
+        chat.ready.chat_template = template.replace("' ' + text + eos_token", text)
+        assert chat.ready.chat_template != template
+        assert end_of_turn(chat.ready) is None
 
 
 def test_nothing_is_cut_silently(chat: Chat) -> None:

@@ -148,6 +148,17 @@ def test_a_known_question_is_a_closed_one(gate: FakeGate, url: str) -> None:
     assert chat.ask(made_frames(), "Which one?") == "free"
     assert chat.ask(made_frames(), "Which one?", answers=["yes"]) == "yes"
     assert chat.frames(made_frames(0, 5, 20, 30)).shape == (2, 8, 8, 3)
+    # Two spellings of the same words are equally likely, and asked for once.
+    asked = len(gate.bodies)
+    same = dict(chat.shares(made_frames(), "Which?", ["b_c", "b c", "d"]))
+    assert same["b_c"] == same["b c"] == pytest.approx(math.exp(-2) * same["d"])
+    assert len(gate.bodies) == asked + 2
+    # Where an answer's likelihood cannot be had, the server chooses.
+    known.pop("end_id")
+    gate.answer = lambda frames, question, choices: choices[-1] if choices else "free"
+    chat = RemoteChat(Server(url))
+    assert chat.shares(made_frames(), "Which?", ["b_c", "d"]) == []
+    assert chat.ask(made_frames(), "Which?", answers=["b_c", "d"]) == "d"
 
 
 # ---- many at a time

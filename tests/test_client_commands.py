@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.made_duals import tiny_dual  # noqa: E402
 from tests.made_organs import QUESTION, made_manifest, save_run, taught  # noqa: E402
 from tests.test_models import PREPROCESS  # noqa: E402
 
+SECRET = "sesame-7381"
 SENTENCE = "the hook dissects the gallbladder"
 
 
@@ -52,7 +54,11 @@ def test_vectors_and_scores_of_a_split(tiny_run: Path, url: str, tmp_path: Path)
     cli.run(["ask", *data, "--model", str(tiny_run / "tune"), "--out", str(tmp_path / "answers")])
     own = ["--vectors", str(tmp_path / "vectors"), "--answers", str(tmp_path / "answers")]
     here = cli.run(["eval", *data, *own, "--out", str(tmp_path / "here")])
-    there = cli.run(["eval", *data, "--server", url, "--out", str(tmp_path / "there")])
+    asked = ["--server", url, "--api_key", SECRET]
+    there = cli.run(["eval", *data, *asked, "--out", str(tmp_path / "there")])
+    for path in (tmp_path / "there").rglob("*"):
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+    assert "--api_key KEY" in (tmp_path / "there" / "result.md").read_text()
     mine, theirs = (Vectors.load(tmp_path / name / "vectors") for name in ("", "there"))
     assert (theirs.meta.model, theirs.meta.model_hash, theirs.meta.dim) == (url, mine.meta.model_hash, mine.meta.dim)
     assert mine.texts is not None
@@ -69,10 +75,40 @@ def test_vectors_and_scores_of_a_split(tiny_run: Path, url: str, tmp_path: Path)
     # What there is already is not made again.
     cli.run(["eval", *data, *own, "--server", url, "--out", str(tmp_path / "again")])
     assert not (tmp_path / "again" / "vectors").exists()
+    # Nor made at all where it is not to be scored, or was seen before.
+    cli.run(["eval", *data, "--tasks", "[vqa]", f"--server={url}", "--out", str(tmp_path / "asked")])
+    assert not (tmp_path / "asked" / "vectors").exists()
+    with pytest.raises(DataError, match="were seen in pretraining"):
+        cli.run(["eval", data[0], data[1], "--split", "train", "--server", url, "--out", str(tmp_path / "seen")])
+    assert not list((tmp_path / "seen").iterdir())
     with pytest.raises(ConfigError, match="or --server"):
         cli.run(["eval", *data, "--out", str(tmp_path / "none")])
     with pytest.raises(ConfigError, match="--model.*or --server"):
         cli.run(["embed", *data, "--out", str(tmp_path / "none")])
+
+
+def test_vectors_of_another_model_are_not_gone_on_with(tiny_run: Path, url: str, tmp_path: Path) -> None:
+    data = ["--manifest", str(tiny_run / "manifest"), "--split", "test", "--out", str(tmp_path / "vectors")]
+    cli.run(["embed", *data, "--server", url])
+    save_model(tiny_dual(), tmp_path / "other", PREPROCESS)
+    begun = pytest.raises(DataError, match="was begun with model_hash .* or give another --out")
+    with before(None, load(tmp_path / "other")) as other, begun:
+        cli.run(["embed", *data, "--server", other, "--resume", "true"])
+    with pytest.raises(DataError, match="was begun with stride_s 1.0, not 0.5"):
+        cli.run(["embed", *data, "--server", url, "--resume", "true", "--stride_s", "0.5"])
+    cli.run(["embed", *data, "--model", str(tiny_run / "align"), "--resume", "true"])
+    assert Vectors.load(tmp_path / "vectors").meta.model == str((tiny_run / "align" / "model").resolve())
+
+
+def test_what_is_not_known_is_not_stated(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--manifest", str(tiny_run / "manifest"), "--split", "test"]
+    for stage, command in (("align", "embed"), ("tune", "ask")):
+        shutil.copytree(tiny_run / stage / "model", tmp_path / stage)
+        cli.run([command, *data, "--model", str(tmp_path / stage), "--out", str(tmp_path / command)])
+        assert "trained on is not recorded" in capsys.readouterr().out
+    made = ["--vectors", str(tmp_path / "embed"), "--answers", str(tmp_path / "ask")]
+    assert {row.encoder for row in cli.run(["eval", *data, *made, "--out", str(tmp_path / "eval")])} == {"not stated"}
+    assert "frozen" not in (tmp_path / "eval" / "result.md").read_text()
 
 
 # ---- ask
@@ -101,7 +137,6 @@ def test_all_questions_of_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixtu
     cli.run([*words, "--model", str(run), "--out", str(tmp_path / "here")])
     with before(load(run), None) as url:
         cli.run([*words, "--server", url, "--out", str(tmp_path / "there")])
-        assert "is not recorded" in capsys.readouterr().out
         cli.run([*words, "--server", url, "--model", str(run), "--out", str(tmp_path / "both")])
         assert "is not recorded" not in capsys.readouterr().out
     here, there, both = ((tmp_path / name / "answers.jsonl").read_text() for name in ("here", "there", "both"))
@@ -110,7 +145,8 @@ def test_all_questions_of_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [row["prediction"] for row in rows if not row["ablated"]] == ["gut"] * 4 + ["liver"] * 4
     assert there == both == here
     # What the model has seen goes with its answers, so that `eval` can refuse what leaks.
-    assert read_json(tmp_path / "both" / "run.json")["pretraining_video_ids"] == ["train_red"]
+    for name in ("there", "both"):
+        assert read_json(tmp_path / name / "run.json")["pretraining_video_ids"] == ["train_red"]
     assert read_json(tmp_path / "there" / "run.json")["device"] == url
     assert not (tmp_path / "there" / "seen.f16").exists()
     done = cli.run(

@@ -53,14 +53,35 @@ def test_weights_with_gaps_and_gradients_of_sums() -> None:
     np.testing.assert_allclose(x.grad, weight.double().sum(0).expand(5, 4, K), atol=2e-5)
 
 
-def test_what_is_frozen_gets_no_gradient_and_nothing_is_kept_without_need() -> None:
-    layer = Linear(K, N)
-    layer.weight.requires_grad_(False)
-    x = torch.randn(4, K, requires_grad=True)
-    layer(x).sum().backward()
-    assert layer.weight.grad is None
-    assert layer.bias.grad is not None
-    assert x.grad is not None
+@pytest.mark.parametrize("by_x", [False, True])
+@pytest.mark.parametrize("by_weight", [False, True])
+@pytest.mark.parametrize("by_bias", [False, True])
+def test_only_what_learns_has_a_gradient_and_keeps_the_other_factor(by_x: bool, by_weight: bool, by_bias: bool) -> None:
+    torch.manual_seed(0)
+    layer, x = Linear(K, N), torch.randn(4, K, requires_grad=by_x)
+    layer.weight.requires_grad_(by_weight)
+    layer.bias.requires_grad_(by_bias)
+    kept: list[int] = []
+
+    def keep(each: Tensor) -> Tensor:
+        kept.append(each.data_ptr())
+        return each
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda each: each):
+        out = layer(x).sum()
+    assert out.requires_grad == any((by_x, by_weight, by_bias))
+    assert (x.data_ptr() in kept, layer.weight.data_ptr() in kept) == (by_weight, by_x)
+    if out.requires_grad:
+        torch.autograd.backward([out])
+    ones, xs, ws = np.ones((4, N)), x.detach().double().numpy(), layer.weight.detach().double().numpy()
+    for learns, leaf, grad in (
+        (by_x, x, ones @ ws),
+        (by_weight, layer.weight, ones.T @ xs),
+        (by_bias, layer.bias, ones.sum(0)),
+    ):
+        assert (leaf.grad is not None) == learns
+        if leaf.grad is not None:
+            np.testing.assert_allclose(leaf.grad, grad, atol=2e-5)
     with torch.no_grad():
         assert layer(x).grad_fn is None
 

@@ -71,6 +71,17 @@ def test_search_by_sentence_and_by_foreign_clip(tmp_path: Path, monkeypatch: pyt
         run.search("the eleventh second", index=tmp_path / "index", model=tmp_path)
 
 
+def test_an_index_of_a_servers_vectors_names_the_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, manifest = clips(tmp_path / "vectors", {"a": 30})
+    manifest.save(tmp_path / "manifest")
+    meta = tmp_path / "vectors" / "vectors.json"
+    meta.write_text(meta.read_text().replace('"dual"', '"http://there:8000"'))
+    run.index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
+    assert capsys.readouterr().out.strip().endswith(" --server http://there:8000")
+    with pytest.raises(DataError, match="behind http://there:8000: give that as --server"):
+        run.search("the eleventh second", index=tmp_path / "index")
+
+
 def test_commands_refuse(tmp_path: Path) -> None:
     vectors, manifest = clips(tmp_path / "vectors", {"a": 10})
     manifest.save(tmp_path / "manifest")

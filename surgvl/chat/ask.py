@@ -161,7 +161,7 @@ def answer_manifest(
     answered = answer_rows(engine, rows, candidates, kinds, open_ended, mode, seed)
     write_answers(answered, out)
     (out / "seen.f16").unlink(missing_ok=True)
-    facts = remote.trained if remote is not None and folder is None else trained(folder or Path())
+    facts = trained(folder) if folder else remote.trained if remote else {}
     write_run(
         out,
         {},
@@ -170,8 +170,7 @@ def answer_manifest(
         table.hash,
         facts.get("pretraining_video_ids", []),
         problems=source.problems,
-        frozen=bool(facts.get("frozen", True)),
-        num_trainable=int(facts.get("num_trainable", 0)),
+        **{name: value for name, value in facts.items() if name != "pretraining_video_ids"},
     )
     if not facts:
         print("what the model was trained on is not recorded: a video of this split may have been among it")

@@ -10,6 +10,7 @@ from torch import nn
 from surgvl.chat.head import Head, HeadTune, save_head
 from surgvl.chat.questions import HeldOut, Questions, collate, held_out_rows, training_rows
 from surgvl.chat.see import Seen
+from surgvl.chat.template import end_of_turn
 from surgvl.chat.tune import Tune, merge_lora
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
@@ -160,7 +161,8 @@ def tune(
         save_head(head, out / "model")
     types = {row["question"]: row["type"] for row in closed}
     answers = sorted({row["answer"] for row in closed})
-    write_json(out / "model" / "answers.json", {"answers": answers, "questions": types})
+    end_id = end_of_turn(chat.ready)
+    write_json(out / "model" / "answers.json", {"answers": answers, "questions": types, "end_id": end_id})
     for name in ("seen.f16", "held_out.f16"):
         (out / name).unlink(missing_ok=True)
     print(f"chat model in {out / 'model'}; next: surgvl ask --model {out} --manifest {manifest} --out answers")

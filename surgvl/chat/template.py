@@ -50,6 +50,18 @@ def answer_ids(processor: SurgVLProcessor, answer: str) -> list[int]:
     return [*ids, int(processor.tokenizer.eos_token_id)]
 
 
+def end_of_turn(processor: SurgVLProcessor) -> int | None:
+    """The token that ends an answer, where the template writes an answered question as `conversation` teaches it.
+
+    None where it writes something else between or behind them, such as the empty thoughts of Qwen3: such text was never
+    taught, and says nothing about how likely an answer is.
+    """
+    asked = user("a?")
+    whole = processor.render([asked, {"role": "assistant", "content": "b"}], add_generation_prompt=False)
+    taught = [*processor.encode(processor.render([asked])), *answer_ids(processor, "b")]
+    return taught[-1] if processor.encode(whole)[: len(taught)] == taught else None
+
+
 def _ids(processor: SurgVLProcessor, text: str, num_visuals: int) -> list[int]:
     ids = processor.encode(text)
     marks = sum(token in (processor.video_id, processor.image_id) for token in ids)

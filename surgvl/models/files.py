@@ -100,6 +100,7 @@ def trained(folder: Path) -> dict[str, Any]:
     """Of a run folder's or model folder's model: ids of the videos it was trained on, whether its encoder was frozen,
     and how many parameters were trained; empty where no run is recorded.
     """
+    folder = folder.resolve()
     for record in (folder / "run.json", folder.parent / "run.json"):
         if record.is_file():
             facts = read_json(record)

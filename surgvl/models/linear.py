@@ -1,9 +1,8 @@
 """Linear layers that use all of a CPU: float32 products by oneDNN instead of MKL.
 
 torch multiplies float32 matrices on x86 by MKL, which leaves the 512-bit vectors of AMD's processors unused; oneDNN,
-which comes with torch, does not. On an EPYC with AVX-512 a product of ViT-B took half the time or less (torch 2.13, two
-threads: 180 against 400 GFLOP/s forward, 175 against 320 for the weights' gradient). `torch.backends.mkldnn.enabled`
-switches it off.
+which comes with torch, does not. `benchmarks/pretrain_step.py` measures a training step with either; on an Intel
+processor we have not. `torch.backends.mkldnn.enabled` switches it off.
 """
 
 from typing import Any
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 BUILT = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+# What is more than a tensor (sharded, quantised, fake) has products of its own.
+PLAIN = (Tensor, nn.Parameter)
 
 
 class Linear(nn.Linear):
@@ -25,7 +26,7 @@ class Linear(nn.Linear):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """X @ weight.T + bias as `torch.nn.functional.linear`, by oneDNN where that is for the better.
+    """X @ weight.T + bias as `torch.nn.functional.linear`; float32 on a CPU by oneDNN, without second derivatives.
 
     Args:
         x: [..., in].
@@ -37,7 +38,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if not _suits(x, weight):
         return F.linear(x, weight, bias)
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+    if torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in (x, weight, bias)):
         out: Tensor = _Linear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return out
     return _product(x, weight, bias)
@@ -47,6 +48,8 @@ def _suits(x: Tensor, weight: Tensor) -> bool:
     return (
         x.device.type == weight.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
+        and type(x) in PLAIN
+        and type(weight) in PLAIN
         and x.numel() > 0
         and BUILT
         and bool(torch.backends.mkldnn.enabled)
@@ -57,7 +60,10 @@ def _suits(x: Tensor, weight: Tensor) -> bool:
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """OneDNN takes any strides, so that nothing is copied to be transposed."""
+    # A transposed weight is taken as it lies, but one with gaps between its rows goes to oneDNN's reference code, which
+    # is a thousand times as slow.
+    if not (weight.is_contiguous() or weight.t().is_contiguous()):
+        weight = weight.contiguous()
     out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return out
 
@@ -65,7 +71,9 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        # The gradient of one factor wants the other.
+        by_x, by_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(x if by_weight else None, weight if by_x else None)
         return _product(x, weight, bias)
 
     @staticmethod
@@ -73,9 +81,8 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         rows = grad.reshape(-1, grad.shape[-1])
-        by_x, by_weight, by_bias = ctx.needs_input_grad
         return (
-            _product(grad, weight.t()) if by_x else None,
-            _product(rows.t(), x.reshape(-1, x.shape[-1]).t()) if by_weight else None,
-            rows.sum(0) if by_bias else None,
+            None if weight is None else _product(grad, weight.t()),
+            None if x is None else _product(rows.t(), x.reshape(-1, x.shape[-1]).t()),
+            rows.sum(0) if ctx.needs_input_grad[2] else None,
         )

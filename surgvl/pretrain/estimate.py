@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from surgvl.models.blocks import Stack
+from surgvl.models.linear import linear
 from surgvl.optimiser import build_optimiser
 from surgvl.pretrain.base import Recipe
 from surgvl.settings import Optim, Run, precision
@@ -232,7 +233,7 @@ def matmul_rate(dtype: torch.dtype = torch.float32, seconds: float = 0.2) -> flo
     while time.perf_counter() < end or best == float("inf"):
         wait()
         start = time.perf_counter()
-        a @ a
+        linear(a, a)
         wait()
         best = min(best, time.perf_counter() - start)
     return 2.0 * size**3 / best
@@ -254,8 +255,8 @@ def estimate(
         num_clips: clips whose hours are told.
         optim: the optimiser; Muon keeps one moment where AdamW keeps two.
         rate: FLOP/s of one device; None: measured here by a short matrix product.
-        reached: share of the rate that a step is taken to reach; VideoMAE on a CPU core reached 0.58 (phantom scale, 32
-            clips a step) and 0.72 (ViT-S, 2 clips).
+        reached: share of the rate that a step is taken to reach; on two CPU cores a ViT-B's reached 0.41 as an
+            autoencoder and 0.54 as a JEPA (benchmarks/results/pretrain_step.md).
     """
     word = precision(run.precision)
     mixed = word.endswith("-mixed")

@@ -144,7 +144,7 @@ class Server:
         Args:
             frames: as for `ask`.
             question: in plain language.
-            answers: A answers, no two alike in words.
+            answers: A answers, no two alike; those that are alike in words get the same.
             end_id: the token that ends an answer, from `about`.
 
         Returns:
@@ -153,20 +153,21 @@ class Server:
         Raises:
             DataError, ServerError: as `ask`.
         """
-        asking = {"role": "user", "content": [video(frames), {"type": "text", "text": question}]}
-        said = list(by_words(answers))
-        if len(said) != len(answers):
-            raise DataError(f"{len(answers)} answers, {len(said)} different in words: give each answer once")
+        from surgvl.chat.template import words
 
-        def one(words: str) -> float:
+        asking = {"role": "user", "content": [video(frames), {"type": "text", "text": question}]}
+
+        def one(said: str) -> float:
             body = {
-                "messages": [asking, {"role": "assistant", "content": words}],
+                "messages": [asking, {"role": "assistant", "content": said}],
                 **{"model": CHAT, "temperature": 0, "max_tokens": 1},
                 **{"add_generation_prompt": False, "prompt_logprobs": 0},
             }
             return float(self._post("/chat/completions", body, lambda got: read_to_end(got["prompt_logprobs"], end_id)))
 
-        return list(self._many(one, said))
+        spelt = by_words(answers)
+        scores = dict(zip(spelt, self._many(one, spelt), strict=True))
+        return [scores[words(answer)] for answer in answers]
 
     def ask_many(self, asked: Iterable[Asked], total: int | None = None, bar: bool | None = None) -> list[str]:
         """Answer many questions, up to `in_flight` at a time, in their order; at the first error the rest is left.

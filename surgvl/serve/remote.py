@@ -4,9 +4,9 @@
     chat.ask("operation.mp4", "Which phase is it?", at_s=61.0)
 
 Clips are cut here as they are in process, so a model sees the same bytes. One question is answered as in process: by
-the likelihood of each answer as a whole, which is a request for each. The many questions of a manifest are answered by
-one request each, in which the server chooses among the answers token by token (a greedy search): the same unless the
-model hesitates.
+the likelihood of each answer as a whole, which is a request for each, where the model's chat template writes answers as
+they were taught. The many questions of a manifest are answered by one request each, in which the server chooses among
+the answers token by token (a greedy search): the same unless the model hesitates.
 Shapes: T frames, S side in pixels, B clips, N seconds, E width of the vectors.
 """
 
@@ -96,9 +96,9 @@ class RemoteChat(Remote):
         """Answer a question about one clip; see `surgvl.api.ChatModel.ask`."""
         if answers is None and question in self.known_questions():
             answers = self.known_answers()
-        if answers:
-            return self.shares(source, question, answers, at_s)[0][0]
-        return self.server.ask(self.frames(source, at_s), question)
+        frames = self.frames(source, at_s)
+        ranked = self.shares(frames, question, answers) if answers else []
+        return ranked[0][0] if ranked else self.server.ask(frames, question, answers or None)
 
     def engine(self, source: ClipSource) -> "ServerEngine":
         """Who answers the questions of a manifest, from a prepared source of its clips."""
@@ -107,10 +107,14 @@ class RemoteChat(Remote):
     def shares(
         self, source: Source, question: str, answers: Sequence[str], at_s: float | None = None
     ) -> list[tuple[str, float]]:
-        """Answers with their share of the probability, best first; see `surgvl.api.ChatModel.shares`."""
-        scores = np.array(
-            self.server.likelihoods(self.frames(source, at_s), question, answers, int(self.facts["end_id"]))
-        )
+        """Answers with their share of the probability, best first; see `surgvl.api.ChatModel.shares`.
+
+        None where the model's chat template writes answers otherwise than they were taught.
+        """
+        end_id = self.facts.get("end_id")
+        if end_id is None:
+            return []
+        scores = np.array(self.server.likelihoods(self.frames(source, at_s), question, answers, int(end_id)))
         found = np.exp(scores - scores.max())
         found /= found.sum()
         # Of equal ones the earlier answer wins, as in process.

@@ -156,9 +156,10 @@ def about(folders: Mapping[Role, Path]) -> dict[str, Any]:
         out[role]["trained"] = trained(folder)
         if role == "chat":
             path = folder / "answers.json"
-            known = read_json(path) if path.is_file() else {"answers": [], "questions": {}}
-            text = read_json(folder / "config.json")["text_config"]
-            out[role] |= {"answers": known["answers"], "questions": known["questions"], "end_id": text["eos_token_id"]}
+            known = read_json(path) if path.is_file() else {}
+            out[role] |= {"answers": known.get("answers", []), "questions": known.get("questions", {})}
+            # Without it an answer's likelihood cannot be asked for.
+            out[role]["end_id"] = known.get("end_id")
     return out
 
 

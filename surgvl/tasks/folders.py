@@ -196,7 +196,7 @@ class Folders(Inputs):
         if task == "vqa" or self.vectors is None:
             return "not stated", 0  # answers bring their own
         meta = self.vectors.meta
-        return "frozen" if meta.frozen else "fine-tuned", meta.num_trainable
+        return {True: "frozen", False: "fine-tuned", None: "not stated"}[meta.frozen], meta.num_trainable
 
     def gaps(self, task: str) -> str:
         """What is missing from a task's inputs, in words."""

@@ -69,7 +69,9 @@ def evaluate(
     io.prepare_out(out, resume)
     table = Manifest.load(manifest)
     if server:
-        vectors, answers = _served(table, manifest, out, vectors, answers, split, (server, api_key, in_flight))
+        wanted = vectors is None and bool(set(chosen) - {"vqa"}), answers is None and "vqa" in chosen
+        made = _served(table, manifest, out, wanted, split, (server, api_key, in_flight), allow_overlap)
+        vectors, answers = made[0] or vectors, made[1] or answers
     prompt_sets = {"phase": phase_prompts, "triplet": triplet_prompts}
     inputs = Folders(table, split, vectors, answers, ablated or [], prompt_sets, smooth_s, causal, seed)
     warning = _overlap(table, split, inputs.pretraining_ids, allow_overlap)
@@ -158,24 +160,29 @@ def _served(
     table: Manifest,
     manifest: Path,
     out: Path,
-    vectors: Path | None,
-    answers: Path | None,
+    wanted: tuple[bool, bool],
     split: str,
     address: tuple[str, str, int],
+    allow_overlap: bool,
 ) -> tuple[Path | None, Path | None]:
-    """Have a server's models make what is not there yet: folders of vectors and of answers."""
+    """Have a server's models make the folders of vectors and of answers that are wanted and that they can make."""
     from surgvl.chat.ask import ask
     from surgvl.embed import embed
     from surgvl.serve.client import Server
 
     url, api_key, in_flight = address
     serves = Server(url, api_key).about()
+    # What was seen before is known before anything is made.
+    trained = [(serves.get(role) or {}).get("trained") or {} for role in ("chat", "embed")]
+    seen = [name for facts in trained for name in facts.get("pretraining_video_ids", [])]
+    _overlap(table, split, seen, allow_overlap)
     more: dict[str, Any] = {"manifest": manifest, "split": split, "resume": True, "server": url, "api_key": api_key}
-    if vectors is None and "embed" in serves:
+    vectors, answers = None, None
+    if wanted[0] and "embed" in serves:
         vectors = embed(out / "vectors", in_flight=in_flight, **more)
-    if answers is None and "chat" in serves and table.split(split).qa_table.num_rows:
+    if wanted[1] and "chat" in serves and table.split(split).qa_table.num_rows:
         answers = out / "answers"
         ask(out=answers, in_flight=in_flight, **more)
-    if vectors is None and answers is None:
+    if any(wanted) and vectors is None and answers is None:
         raise DataError(f"{url} serves no model that could be scored on {manifest}: see {url}/surgvl/about")
     return vectors, answers
