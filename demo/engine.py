@@ -204,7 +204,7 @@ class Engine:
         if place.split != UPLOAD or video_id in self._embedded:
             return
         model = self.parts.dual
-        from surgvl.embed import read_windows
+        from surgvl.windows import read_windows
 
         stream = read_windows(place.path, model.preprocess, 1.0)
         parts, middles = [], []

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from surgvl import prompts
 from surgvl.chat.answer import candidate_scores, choose, generate
-from surgvl.embed import encode_windows, read_windows
 from surgvl.io import read_json
 from surgvl.models.chat import Chat
 from surgvl.models.cut import cut
@@ -23,6 +22,7 @@ from surgvl.models.dual import Dual
 from surgvl.models.folder import Model, Preprocess, find_model, load_model, local, model_hash
 from surgvl.models.video_vit import VideoViT
 from surgvl.vectors import unit
+from surgvl.windows import encode_windows, read_windows
 
 VideoLike = str | Path | NDArray[np.uint8] | torch.Tensor
 

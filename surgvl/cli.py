@@ -226,23 +226,6 @@ def parse(argv: Sequence[str]) -> tuple[Any, Any, Any]:
     return function, parser, config
 
 
-def _record(argv: Sequence[str], parser: Any, config: Any) -> Any:
-    """What run folders and tables say of a command: all but the keys that it was given."""
-    from surgvl import io
-
-    shown, words = config.clone(), ["surgvl", *argv]
-    for name, key in config.items():
-        if name.rpartition(".")[2] == "api_key" and key:
-            shown[name] = ""
-            for at, word in enumerate(words):
-                option, is_one, given = word.partition("=")
-                if "api" in option and is_one and given == key:
-                    words[at] = f"{option}=KEY"
-                elif word == key and "--" in words[at - 1] and "api" in words[at - 1]:
-                    words[at] = "KEY"
-    return io.Invocation(words, parser.dump(shown, skip_validation=True))
-
-
 def run(argv: Sequence[str]) -> Any:
     """Run one command, given as it would be typed after `surgvl`, and return what its function returns.
 
@@ -255,7 +238,12 @@ def run(argv: Sequence[str]) -> Any:
     before = io.INVOCATION
     try:
         function, parser, config = parse(argv)
-        io.INVOCATION = _record(argv, parser, config)
+        shown = config.clone()
+        keys = {name: value for name, value in config.items() if name.rpartition(".")[2] == "api_key" and value}
+        for name in keys:
+            shown[name] = ""
+        words = io.without_keys(["surgvl", *argv], set(keys.values()))
+        io.INVOCATION = io.Invocation(words, parser.dump(shown, skip_validation=True))
         if "torch" in sys.modules:
             # Modules given as arguments draw their first weights when they are built, which is now.
             sys.modules["torch"].manual_seed(config.get("run.seed", config.get("seed", 0)))

@@ -12,7 +12,7 @@ import platform
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -117,6 +117,18 @@ def commit() -> str:
         done = subprocess.run(call, capture_output=True, text=True, timeout=10, check=True)
         return done.stdout.strip()
     return "unknown"
+
+
+def without_keys(words: Sequence[str], keys: Collection[str]) -> list[str]:
+    """The words of a command, with KEY for what was given as --api_key: they stand in run folders and tables."""
+    shown = list(words)
+    for at, word in enumerate(words):
+        option, _, given = word.partition("=")
+        if "api" in option and given in keys:
+            shown[at] = f"{option}=KEY"
+        elif word in keys and at and words[at - 1].startswith("--") and "api" in words[at - 1]:
+            shown[at] = "KEY"
+    return shown
 
 
 def command_line() -> str:

@@ -42,7 +42,9 @@ def model_folder(place: Path, kind: str) -> Path:
     (place / "preprocessor_config.json").write_text(json.dumps({"num_frames": 8, "fps": 4.0, "size_px": 64}))
     (place / "model.safetensors").write_bytes(b"weights")
     if kind == "surgvl_chat":
-        (place / "answers.json").write_text(json.dumps({"answers": ["yes", "no"], "questions": {"Is it?": "x"}}))
+        (place / "answers.json").write_text(
+            json.dumps({"answers": ["yes", "no"], "questions": {"Is it?": "x"}, "end_id": 2})
+        )
     return place
 
 

@@ -9,9 +9,9 @@ import torch
 import surgvl
 from surgvl import cli, video
 from surgvl.api import ChatModel, DualModel, Encoder
-from surgvl.embed import windows
 from surgvl.errors import CheckpointError, DataError
 from surgvl.vectors import Vectors
+from surgvl.windows import windows
 
 
 def frames(count: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:

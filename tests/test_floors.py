@@ -62,6 +62,7 @@ FLOORS = {
     "surgvl.retrieval.run": 3,
     "surgvl.stage": 3,
     "surgvl.embed": 3,
+    "surgvl.windows": 3,
     "surgvl.api": 3,
     "surgvl.serve": 3,
     "surgvl": 4,

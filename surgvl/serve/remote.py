@@ -20,12 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from surgvl.chat.see import Stretch, clip_at
 from surgvl.data.frames import ClipSource
-from surgvl.embed import read_windows
 from surgvl.errors import CheckpointError, DataError, ServerError
 from surgvl.models.cut import cut
 from surgvl.models.files import Preprocess, model_hash
 from surgvl.serve.client import Asked, Server
 from surgvl.serve.wire import Frames
+from surgvl.windows import read_windows
 
 Source = str | Path | ArrayLike
 
