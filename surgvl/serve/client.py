@@ -91,8 +91,9 @@ class Server:
         self.close()
 
     def about(self) -> dict[str, Any]:
-        """What is served: `version`, and for `chat` and `embed` their `preprocess`, `hash` and what they were `trained` on;
-        for `chat` its known `answers` and `questions`, and `end_id`, the token that ends an answer (null: unknown).
+        """What is served: `version`; for `chat` and `embed` their `preprocess`, `hash` and what they were `trained` on.
+
+        For `chat` its known `answers` and `questions`, too, and `end_id`, the token that ends an answer (null: unknown).
 
         Raises:
             ServerError: it cannot be reached, refuses, or is not `surgvl serve`.
