@@ -33,6 +33,8 @@ class Invocation:
 
 # Set by the command line around a command; None when a stage is called from Python.
 INVOCATION: Invocation | None = None
+# File of the lock of a folder that is being written (see `locks`): a folder that holds nothing else counts as empty.
+LOCK = ".lock"
 PACKAGES = ("surgvl", "torch", "transformers", "open_clip_torch", "lightning", "faiss-cpu", "av", "numpy")
 
 
@@ -103,7 +105,7 @@ def prepare_out(out: Path | str, resume: bool = False) -> Path:
     out = Path(out)
     if out.is_file():
         raise ConfigError(f"--out {out} is a file: give a folder")
-    if out.is_dir() and any(out.iterdir()) and not resume:
+    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()) and not resume:
         raise ConfigError(f"--out {out} is not empty: give another folder, or --resume to go on in it")
     out.mkdir(parents=True, exist_ok=True)
     return out

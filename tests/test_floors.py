@@ -13,6 +13,7 @@ FLOORS = {
     "surgvl.errors": 0,
     "surgvl.plugins": 0,
     "surgvl.io": 0,
+    "surgvl.locks": 0,
     "surgvl.usage": 0,
     "surgvl.video": 0,
     "surgvl.video_file": 0,
