@@ -1,8 +1,7 @@
 """A library of moments: an index folder that can be searched, added to, and cleared of a video.
 
-Every vector in `index.faiss` has its row in `moments.sqlite`, whenever the process is killed: adding commits rows first
-and then replaces `index.faiss`; deleting replaces `index.faiss` first and then commits. What a kill can leave are rows
-without vectors: they are never found, `unfinished` names their videos, and the next write takes them out.
+Writers take turns, in one process or in several, and each goes on from what the last one left. An open library keeps
+the version that it opened, or last wrote, whatever others write meanwhile (see `folder`).
 """
 
 import threading
@@ -17,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from surgvl.data.manifest import Manifest
 from surgvl.errors import ConfigError, DataError
 from surgvl.retrieval.faiss_flat import FaissFlat
-from surgvl.retrieval.folder import INDEX_FILE, Head, create_files, open_files, stamp, write_head
+from surgvl.retrieval.folder import Head, create_files, next_version, open_files
 from surgvl.retrieval.moments import Moment, merge
 from surgvl.retrieval.store import Row, Store, moment_id
 from surgvl.vectors import Vectors, unit
@@ -38,21 +37,27 @@ class Library:
     """
 
     def __init__(self, folder: Path, head: Head, index: FaissFlat, store: Store) -> None:
-        self.folder, self._head, self._index, self._store = folder, head, index, store
+        self.folder, self._index, self._store = folder, index, store
         self.model, self.model_hash, self.dim = head.model, head.model_hash, head.dim
         self._lock = threading.RLock()
-        self._stamp = stamp(folder)
-        self._filters: dict[tuple[str | None, ...], NDArray[np.int64]] = {}
+        self._filters: dict[tuple[str | None, ...], Ids] = {}
 
     @classmethod
-    def create(cls, folder: Path | str, model: str, model_hash: str, dim: int) -> Self:
+    def create(cls, folder: Path | str, model: str, model_hash: str, dim: int, exist_ok: bool = False) -> Self:
         """Make an empty library.
+
+        Args:
+            folder: made where it is absent.
+            model: model folder that makes the vectors.
+            model_hash: its hash.
+            dim: width E of the vectors.
+            exist_ok: open a library that is there.
 
         Raises:
             ConfigError: there is one already.
         """
-        head = Head(model=model, model_hash=model_hash, dim=dim, count=0)
-        return cls(Path(folder), head, *create_files(Path(folder), head))
+        create_files(Path(folder), Head(model=model, model_hash=model_hash, dim=dim, count=0), exist_ok)
+        return cls.open(folder)
 
     @classmethod
     def open(cls, folder: Path | str, model_hash: str | None = None) -> Self:
@@ -102,12 +107,6 @@ class Library:
         """Number of vectors for each value of `video_id`, `procedure` or `source`."""
         return self._store.counts(column)
 
-    def unfinished(self) -> list[str]:
-        """Videos of which an interrupted write left rows without vectors; add or delete them again."""
-        with self._lock:
-            orphans = np.setdiff1d(self._store.ids(), self._index.ids)
-            return sorted({row.video_id for row in self._store.rows(orphans).values()})
-
     # ---- writing
 
     def add_vectors(self, vectors: Vectors, manifest: Manifest) -> int:
@@ -133,15 +132,12 @@ class Library:
         every = self._rows(vectors, manifest)
         ids, first = np.unique(np.array([row.id for row in every], np.int64), return_index=True)
         rows = [every[at] for at in first]
-        with self._lock:
-            self._check_stamp()
-            self._drop_orphans()
-            videos = dict.fromkeys(vectors.video_ids)
-            old = np.concatenate([self._store.ids(video=name) for name in videos] or [ids[:0]])
-            self._store.put(rows)
-            self._replace(old, unit(vectors.vectors[first]), ids)
-            self._store.delete(np.setdiff1d(old, ids).tolist())
-            self._finish()
+        with next_version(self.folder) as (index, store):
+            for name in dict.fromkeys(vectors.video_ids):
+                index.remove(store.delete_video(name))
+            index.add(unit(vectors.vectors[first]), ids)
+            store.put(rows)
+        self._renew()
         return len(rows)
 
     def delete_video(self, video_id: str) -> int:
@@ -150,17 +146,12 @@ class Library:
         Raises:
             DataError: it is not in the library.
         """
-        with self._lock:
-            self._check_stamp()
-            ids = self._store.ids(video=video_id)
-            if not len(ids):
+        with next_version(self.folder) as (index, store):
+            if not store.counts("video_id").get(video_id):
                 raise DataError(f"video {video_id!r} is not in {self.folder}: `surgvl search` shows what is")
-            count = len(self)
-            self._replace(ids, np.zeros((0, self.dim), np.float32), ids[:0])
-            self._store.delete(ids.tolist())
-            self._drop_orphans()
-            self._finish()
-            return count - len(self)
+            count = index.remove(store.delete_video(video_id))
+        self._renew()
+        return count
 
     def _rows(self, vectors: Vectors, manifest: Manifest) -> list[Row]:
         facts = {}
@@ -174,30 +165,13 @@ class Library:
             )
         ]
 
-    def _drop_orphans(self) -> None:
-        orphans = np.setdiff1d(self._store.ids(), self._index.ids)
-        if len(orphans):
-            self._store.delete(orphans.tolist())
-
-    def _replace(self, old: Ids, vectors: Floats, ids: Ids) -> None:
-        """Exchange vectors in memory and in the file; where the file cannot be written, neither changes."""
-        self._index.remove(old)
-        self._index.add(vectors, ids)
-        try:
-            self._index.save(self.folder / INDEX_FILE)
-        except DataError:
-            self._index = FaissFlat.load(self.folder / INDEX_FILE)
-            raise
-        self._stamp = stamp(self.folder)
-
-    def _finish(self) -> None:
-        self._filters.clear()
-        self._head = self._head.model_copy(update={"count": len(self)})
-        write_head(self.folder, self._head)
-
-    def _check_stamp(self) -> None:
-        if stamp(self.folder) != self._stamp:
-            raise DataError(f"{self.folder} was changed by another process since it was opened: open it again")
+    def _renew(self) -> None:
+        """Go over to the newest version; searches that run in other threads end on the old one."""
+        _, index, store = open_files(self.folder)
+        with self._lock:
+            self._store.close()
+            self._index, self._store = index, store
+            self._filters.clear()
 
     # ---- searching
 

@@ -46,13 +46,7 @@ def index(
         raise ConfigError("--vectors and --manifest are needed to add: give both, or --delete VIDEO")
     found, videos = Vectors.load(vectors), Manifest.load(manifest)
     out = prepare_out(out, resume)
-    if (out / "index.json").exists():
-        library = Library.open(out)
-    else:
-        library = Library.create(out, found.meta.model, found.meta.model_hash, found.meta.dim)
-    with library:
-        for name in library.unfinished():
-            print(f"an earlier run was stopped while it wrote {name}; what it left is cleared")
+    with Library.create(out, found.meta.model, found.meta.model_hash, found.meta.dim, exist_ok=True) as library:
         count = library.add_vectors(found, videos)
         config = {"out": out, "vectors": vectors, "manifest": manifest, "resume": resume}
         seen = found.meta.pretraining_video_ids

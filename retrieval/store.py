@@ -47,17 +47,22 @@ class Store:
 
     Args:
         path: the file; made where it is absent.
+        for_reading: the file is there, and nobody changes it: it is opened without locks.
 
     Raises:
         DataError: it is not such a table.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, for_reading: bool = False) -> None:
         self.path = Path(path)
         self._lock = threading.RLock()
         try:
-            self._connection = sqlite3.connect(self.path, check_same_thread=False, timeout=30)
-            self._connection.executescript(_CREATE)
+            if for_reading:
+                there = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+                self._connection = sqlite3.connect(there, uri=True, check_same_thread=False)
+            else:
+                self._connection = sqlite3.connect(self.path, check_same_thread=False, timeout=30)
+                self._connection.executescript(_CREATE)
             self._connection.execute(f"SELECT {_COLUMNS} FROM moments LIMIT 1")
         except sqlite3.Error as error:
             raise DataError(f"{path} is not a table of moments ({error}): make the index again") from error
@@ -77,6 +82,12 @@ class Store:
     def delete(self, ids: Iterable[int]) -> None:
         """Delete rows by id, in one transaction."""
         self._write("DELETE FROM moments WHERE id = ?", ((int(name),) for name in ids))
+
+    def delete_video(self, video_id: str) -> NDArray[np.int64]:
+        """Delete the rows of a video. Returns their ids."""
+        ids = self.ids(video=video_id)
+        self.delete(ids.tolist())
+        return ids
 
     def ids(
         self, video: str | None = None, procedure: str | None = None, source: str | None = None
