@@ -63,17 +63,23 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file.
+    """Read a JSON file: UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
     Raises:
-        DataError: the file is absent or is not JSON.
+        DataError: the file is absent or cannot be opened, is not JSON, nests too deep, or has a number of thousands of
+            digits.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise DataError(f"{path} is not there: check the path, or run the stage that writes it") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not JSON ({error}): write it again") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): check the path") from error
+    except RecursionError:
+        raise DataError(f"{path} nests too deep for JSON that this writes or reads: write it again") from None
+    except ValueError as error:
+        fact = str(error).partition(";")[0]
+        raise DataError(f"{path!s} is not JSON ({fact}): write it again") from error
 
 
 def append_jsonl(path: Path | str, row: Mapping[str, Any]) -> None:

@@ -9,10 +9,13 @@ from surgvl.data.autolaparo import PHASES as HYSTERECTOMY_PHASES
 from surgvl.data.autolaparo import AutoLaparo, read_label_file
 from surgvl.data.base import VideoDataset
 from surgvl.data.cholec80 import Cholec80, read_phase_file, read_tool_file
+from surgvl.data.narration import read_narration
+from surgvl.data.qa_text import read_asked
 from surgvl.data.second_csv import read_second_csv
 from surgvl.data.spans import runs
 from surgvl.data.text_files import read_csv, read_fields
 from surgvl.errors import DataError
+from surgvl.io import read_json
 from surgvl.vocabulary import CHOLEC80_PHASES
 from tests.label_files import (
     LABELS,
@@ -58,7 +61,13 @@ def test_phase_file_in_every_dress(text: str, tmp_path: Path) -> None:
         ("Frame\tPhase\nx\tPreparation\n", "line 2: frame is 'x'"),
         ("Frame\tPhase\nnan\tPreparation\n", "line 2: frame is 'nan'"),
         ("Frame\tPhase\n5\tPreparation\n5\tPreparation\n", "line 3: frame 5 comes after frame 5"),
-        (b"\xff\xfe\x00\x01 \x00", "line 1: frame is"),
+        (b"\x89PNG\r\n\x1a\n", "line 1: byte 0x89 is not UTF-8"),
+        (b"Frame\tPhase\n0\tPrep\x00", "line 2 has a NUL"),
+        (b"\xff\xfe\x00\xd8", "is not UTF-16"),
+        (
+            "Frame\tPhase\n" + "9" * 5000 + "\tPreparation\n",
+            r"line 2: frame is .9+\.\.\.9+.; it must be a whole number",
+        ),
     ],
 )
 def test_phase_file_that_is_refused(text: str | bytes, message: str, tmp_path: Path) -> None:
@@ -101,11 +110,71 @@ def test_csv_reader_is_tolerant_of_form_and_strict_on_columns(tmp_path: Path) ->
         ("a,b,b\n1,2,3\n", "columns are a, b, b"),
         ("a,b,c\n1,2,3\n", "wanted a, b"),
         ("  \n", "is empty"),
+        ('a,b\n1,"x\n2,y\n3,z\n', "not a csv row"),
+        ("a,b\n1,one, two\n", "line 2: 3 values for 2 columns: correct the row, and put values that hold a comma in"),
+        (f"{'a' * 9000},b\n1,2\n", r"columns are a+\.\.\.a+, b; wanted a, b"),
     ):
         with pytest.raises(DataError, match=message):
             read_csv(put(path, text), ("a", "b"))
+    put(path, "id,name,note\n1,größer,\n".encode("cp1252"))
+    with pytest.raises(DataError, match="t.csv, line 2: name is not UTF-8"):
+        read_csv(path, ("id", "name"), ignore_others=True)
     with pytest.raises(DataError, match="cannot be read"):
         read_fields(tmp_path)
+    with pytest.raises(DataError, match="is not a path"):
+        read_fields(tmp_path / "a\0b")
+
+
+WORDS = "l’artère, 37 °C"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_stated_encodings_are_read(encoding: str, tmp_path: Path) -> None:
+    path = put(tmp_path / "t.csv", f'a,b\r\n1,"{WORDS}"\r\n'.encode(encoding))
+    assert read_csv(path, ("a", "b"))["b"] == [WORDS]
+
+
+@pytest.mark.parametrize(("encoding", "cause"), [("cp1252", "line 2: byte 0x92 is not UTF-8"), ("utf-16-le", "NUL")])
+def test_encodings_that_are_not_stated_are_refused(encoding: str, cause: str, tmp_path: Path) -> None:
+    path = put(tmp_path / "t.csv", f'a,b\r\n1,"{WORDS if cause != "NUL" else "x"}"\r\n'.encode(encoding))
+    with pytest.raises(DataError, match=cause):
+        read_csv(path, ("a", "b"))
+    pair = put(tmp_path / "0.txt", f"Which?\r\nWhich?|{WORDS if cause != 'NUL' else 'x'}\r\n".encode(encoding))
+    with pytest.raises(DataError, match=cause):
+        read_asked(pair)
+
+
+def test_semicolons_and_tabs_of_spreadsheets(tmp_path: Path) -> None:
+    path = put(tmp_path / "t.csv", "start;end;text\n0,5;4,25;one, two\n")
+    assert read_narration(path)["narration"].spans == [(0.5, 4.25, "one, two")]
+    path = put(tmp_path / "t.csv", "start\tend\ttext\n0.5\t4\tone, two\n")
+    assert read_narration(path)["narration"].spans == [(0.5, 4.0, "one, two")]
+    # A comma without semicolons may stand before thousands: refused.
+    with pytest.raises(DataError, match="line 2: end is '1,500'"):
+        read_narration(put(tmp_path / "t.csv", 'start,end,text\n0,"1,500",we open\n'))
+
+
+def test_times_on_a_clock(tmp_path: Path) -> None:
+    text = 'start,end,text\n0:00:01.500,"0:00:04,250",one\n1:05,2:00,two\n'
+    assert read_narration(put(tmp_path / "t.csv", text))["narration"].spans == [(1.5, 4.25, "one"), (65, 120, "two")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 1_000_000, b"[" + b"7" * 5000 + b"]", b"\xff\xfe\x00\xd8", b"\x00\x01\x02", b"\x89PNG", b"", b"{]"],
+)
+def test_json_that_is_none_is_one_line(content: bytes, tmp_path: Path) -> None:
+    path = put(tmp_path / "a.json", content)
+    with pytest.raises(DataError) as caught:
+        read_json(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_json_of_windows_is_read(encoding: str, tmp_path: Path) -> None:
+    assert read_json(put(tmp_path / "a.json", '{"é": 1}'.encode(encoding))) == {"é": 1}
 
 
 def test_runs_join_equal_neighbours_only() -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from surgvl.data.tables import QA, filled
+from surgvl.data.text_files import decode, shown
 from surgvl.errors import DataError
 
 # PitVQA's nine templates first, then words that tell the kind of a question in sets without published templates.
@@ -91,9 +92,9 @@ def box_text(text: str, first_px: int = 0) -> str:
     try:
         x1, y1, x2, y2 = (float(number) - first_px for number in text.split(","))
     except ValueError:
-        raise ValueError(f"has {text!r} where a box x1,y1,x2,y2 should be") from None
+        raise ValueError(f"has {shown(text)} where a box x1,y1,x2,y2 should be") from None
     if not (0 <= x1 <= x2 < float("inf") and 0 <= y1 <= y2 < float("inf")):
-        raise ValueError(f"has box {text!r}, which is not x1 <= x2 and y1 <= y2 from {first_px}")
+        raise ValueError(f"has box {shown(text)}, which is not x1 <= x2 and y1 <= y2 from {first_px}")
     return ",".join(f"{value:g}" for value in (x1, y1, x2, y2))
 
 
@@ -116,19 +117,15 @@ def read_asked(path: Path, parse: Parse = parse_pair, header: int = 0) -> list[t
         header: lines at the top, empty ones not counted, that are no questions.
 
     Raises:
-        DataError: a line that is none, or a file that cannot be opened.
+        DataError: a line that is none, or a file that cannot be opened or decoded.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): check the path") from error
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(decode(path).splitlines(), 1) if line.strip()]
     found = []
     for number, line in lines[header:]:
         try:
             found.append((number, parse(line)))
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: {line!r} {error}: correct the line") from None
+            raise DataError(f"{path}, line {number}: {shown(line)} {error}: correct the line") from None
     return found
 
 

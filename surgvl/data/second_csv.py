@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from surgvl.data.spans import Track, runs
-from surgvl.data.text_files import parse_int, read_csv
+from surgvl.data.text_files import parse_int, read_csv, shown
 from surgvl.errors import DataError
 
 
@@ -28,9 +28,10 @@ def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int)
         match = re.fullmatch(r"(.+)_(\d+)\.\w+", file)
         if match is None or match[1] != video_id:
             raise DataError(
-                f"{path}, line {line}: {file!r} is not a frame of {video_id} such as {video_id}_{first}.png"
+                f"{path}, line {line}: {shown(file)} is not a frame of {video_id} such as {video_id}_{first}.png"
             )
-        second, number = int(match[2]) - first, parse_int(label, path, line, "label")
+        second = parse_int(match[2], path, line, "second") - first
+        number = parse_int(label, path, line, "label")
         if second < 0 or (seconds and second <= seconds[-1]):
             raise DataError(f"{path}, line {line}: {file} comes after second {seconds[-1:] or first}: sort the rows")
         if not 1 <= number <= len(names):
