@@ -24,8 +24,6 @@ from surgvl.models.folder import Preprocess, find_model, load_model, model_hash
 from surgvl.stage import report, split_ids
 from surgvl.windows import Floats, encode_windows, read_windows
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".mpg", ".mpeg", ".m4v", ".webm", ".wmv", ".ts")
-
 
 def manifest_of(paths: list[Path]) -> Manifest:
     """A manifest of bare video files, or of those in folders; ids are file names without their endings.
@@ -36,7 +34,7 @@ def manifest_of(paths: list[Path]) -> Manifest:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files += sorted(file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES)
+            files += sorted(file for file in path.iterdir() if file.suffix.lower() in video.VIDEO_SUFFIXES)
         else:
             files.append(path)
     if not files:

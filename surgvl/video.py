@@ -24,10 +24,11 @@ from surgvl import content_area
 from surgvl.content_area import Box, Image
 from surgvl.errors import DataError
 from surgvl.io import atomic
+from surgvl.video_decode import SUFFIXES as VIDEO_SUFFIXES
 from surgvl.video_file import VideoFile, VideoInfo
 from surgvl.video_folder import SUFFIXES, ImageFolder
 
-__all__ = ["Box", "Image", "Reader", "VideoInfo", "content_box", "probe", "read", "stream", "write"]
+__all__ = ["VIDEO_SUFFIXES", "Box", "Image", "Reader", "VideoInfo", "content_box", "probe", "read", "stream", "write"]
 
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 """Settings of x264, from the largest file to the slowest encoder."""

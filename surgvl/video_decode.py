@@ -38,6 +38,13 @@ CONTAINERS = (
 """Containers that hold their own pictures. Playlists (HLS, DASH, concat) do not: one that a client sent could name any
 file or address, so they are not opened."""
 
+SUFFIXES = (
+    ".mp4", ".mkv", ".mov", ".avi", ".mpg", ".webm", ".mpeg", ".m4v", ".wmv", ".asf", ".ts", ".mts", ".m2ts",
+    ".m2t", ".vob", ".m2v", ".flv", ".f4v", ".dv", ".mxf", ".3gp", ".3g2", ".ogv", ".ogg", ".rm", ".rmvb",
+    ".wtv", ".divx", ".mod", ".tod", ".qt", ".mpe", ".nut",
+)  # fmt: skip
+"""Endings that recordings have, lower case: what is looked for in folders. Of one recording, the first is used."""
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -3,11 +3,13 @@
 import itertools
 import math
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
+from PIL import ImageOps
 
 from surgvl.content_area import Box, Image, cut
 from surgvl.errors import DataError
@@ -59,8 +61,9 @@ class ImageFolder:
         path = self.images[index]
         try:
             with Pillow.open(path) as picture:
-                return np.array(picture.convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
+                # Cameras store a picture as the sensor lay, and beside it (EXIF) how it is to be turned.
+                return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+        except (OSError, SyntaxError, ValueError, struct.error) as error:
             raise DataError(f"{path} is not an image that can be read ({error}): copy it again") from error
 
     def samples(

@@ -70,3 +70,20 @@ def test_content_box(tmp_path: Path, shape: str, expected: tuple[int, int, int, 
     else:
         assert box is not None
         np.testing.assert_allclose((box.top, box.left, box.bottom, box.right), expected, atol=3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photographs_are_turned_as_their_exif_says(tmp_path: Path, orientation: int) -> None:
+    """All eight orientations of TIFF 6.0: how the upright picture was stored, by numpy."""
+    upright = picture(77)
+    stored = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright), 7: np.rot90(upright, 2).transpose(1, 0, 2), 8: np.rot90(upright, -1),
+    }[orientation]  # fmt: skip
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    Pillow.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "1.png", exif=exif)
+    info = video.probe(tmp_path)
+    assert (info.width_px, info.height_px) == (64, 48)
+    assert number_in(video.read(tmp_path, 0, 1, 1, 48)[0]) == 77
+    np.testing.assert_array_equal(video.Reader(tmp_path)._source.near(0.0), upright)

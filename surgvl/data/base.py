@@ -15,13 +15,12 @@ from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.data.spans import Track, clip
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import read_json
-from surgvl.video import VideoInfo, probe
+from surgvl.video import VIDEO_SUFFIXES, VideoInfo, probe
 
 if TYPE_CHECKING:
     import torch
 
 Splits = Mapping[str, Mapping[str, Sequence[str]]]
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".mpg", ".webm")
 TOLERANCE_S = 2.0
 
 

@@ -10,10 +10,11 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from surgvl.data.base import VIDEO_SUFFIXES, Found, VideoDataset, find_files
+from surgvl.data.base import Found, VideoDataset, find_files
 from surgvl.data.spans import Span, Track
 from surgvl.data.text_files import parse_seconds, read_csv
 from surgvl.errors import DataError
+from surgvl.video import VIDEO_SUFFIXES
 
 # Both recognisers hear the same speech: their sentences are two wordings of one narration.
 TASKS = {
