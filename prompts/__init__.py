@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from surgvl.errors import ConfigError, DataError
+from surgvl.io import text_hash
 from surgvl.prompts.strict_yaml import Located
 from surgvl.vocabulary import INSTRUMENTS, TARGETS, TRIPLETS, VERBS
 
@@ -39,6 +40,7 @@ class _Head(_Strict):
     version: Annotated[int, Field(strict=True, ge=1)]
     task: Text
     dataset: Text
+    also_for: tuple[Text, ...] = ()
     source: Text
     licence: Text
     language: Text
@@ -53,6 +55,7 @@ class PromptSet(_Head):
         version: raised when a sentence changes, because scores change with it.
         task: `phase`, `triplet`, ...
         dataset: whose classes they are.
+        also_for: other data sets that have the same classes, by these names or by aliases.
         source: where the sentences come from.
         licence: of the sentences.
         language: of the sentences, such as `en`.
@@ -69,6 +72,12 @@ class PromptSet(_Head):
         _unique("class name", [name for row in self.classes for name in (row.name, *row.aliases)])
         _unique("prompt", [prompt.casefold() for row in self.classes for prompt in row.prompts])
         return self
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of classes, spellings and sentences, 16 hex digits: tells sets of one name and version apart."""
+        rows = [(row.id, row.name, row.aliases, row.prompts) for row in self.classes]
+        return text_hash(repr((self.task, self.dataset, self.also_for, rows)))
 
     def texts(self) -> list[tuple[int, str, str]]:
         """All prompts as (class id, class name, prompt), in class order."""

@@ -169,7 +169,7 @@ def embed(
     made_of = {"model_hash": encoder.hash, "stride_s": stride_s, "data_hash": table.hash}
     _begin(out, made_of, server or device, encoder.trained)
     ids = split_ids(table, split)
-    sets = [prompts.load(name) for name in (prompt_sets if prompt_sets is not None else prompts.names())]
+    sets = load_sets(prompt_sets)
     write_texts(encoder.texts, sets, out)
 
     problems: list[str] = []
@@ -196,7 +196,7 @@ def embed(
         frozen=encoder.trained.get("frozen"),
         num_trainable=int(encoder.trained.get("num_trainable", 0)),
         pretraining_video_ids=encoder.trained.get("pretraining_video_ids", []),
-        prompt_sets={each.name: each.version for each in sets},
+        prompt_sets={each.name: facts_of(each) for each in sets},
     )
     vectors.write_meta(out, meta)
     _record(out, made_of, server or device, encoder.trained, problems)
@@ -228,6 +228,30 @@ def _record(out: Path, made_of: dict[str, Any], device: str, facts: dict[str, An
     more = {name: value for name, value in made_of.items() if name != "data_hash"}
     ids = facts.get("pretraining_video_ids", [])
     write_run(out, {}, 0, device, made_of["data_hash"], ids, problems=problems, **more)
+
+
+def load_sets(names: list[str] | None) -> list[prompts.PromptSet]:
+    """Prompt sets by name or path; all that ship with surgvl where nothing is named.
+
+    Raises:
+        ConfigError: two of them have one name.
+    """
+    sets = [prompts.load(name) for name in (prompts.names() if names is None else names)]
+    for at, each in enumerate(sets):
+        if each.name in {other.name for other in sets[:at]}:
+            raise ConfigError(f"--prompt_sets: two are called {each.name!r}: give one of them another name in its file")
+    return sets
+
+
+def facts_of(each: prompts.PromptSet) -> vectors.PromptSetFacts:
+    """What goes with the vectors of a set."""
+    return vectors.PromptSetFacts(
+        version=each.version,
+        task=each.task,
+        datasets=[each.dataset, *each.also_for],
+        aliases={alias: row.name for row in each.classes for alias in row.aliases},
+        hash=each.hash,
+    )
 
 
 def write_texts(encode: Callable[[list[str]], Floats], sets: list[prompts.PromptSet], out: Path) -> None:

@@ -48,6 +48,7 @@ class Result:
         per_class_baselines: scores of the baselines for each of these, by name of the baseline; shown as a table.
         per_class_clips: frames, clips or questions behind each of these.
         warning: what makes the score doubtful, such as test videos seen in pretraining.
+        data: sources of the videos, where several are scored each for itself.
     """
 
     task: str
@@ -67,6 +68,7 @@ class Result:
     per_class_baselines: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     per_class_clips: dict[str, int] = dataclasses.field(default_factory=dict)
     warning: str = ""
+    data: str = ""
 
 
 def draws(num_videos: int, seed: int = 0, num_draws: int = NUM_DRAWS) -> Float:
@@ -203,7 +205,11 @@ def _page(
     head += ["without looking", "videos", "clips", "encoder"]
     rows = []
     for result in results:
-        cells = [result.task, result.metric + (" (!)" if result.warning else ""), _span(result)]
+        cells = [
+            " · ".join(filter(None, (result.task, result.data))),
+            result.metric + (" (!)" if result.warning else ""),
+            _span(result),
+        ]
         if control is not None:
             other = control.get((result.task, result.metric, result.protocol))
             cells.append(_span(other) if other else "–")

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -27,6 +27,22 @@ _ROWS = pa.schema([("video_id", pa.string()), ("start_s", pa.float64()), ("end_s
 _TEXTS = pa.schema(
     [("prompt_set", pa.string()), ("class_id", pa.int64()), ("class_name", pa.string()), ("prompt", pa.string())]
 )
+
+
+class PromptSetFacts(BaseModel):
+    """What goes with the vectors of a prompt set, so that its file is not needed again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int
+    task: str = Field("", description="phase, triplet, ...; empty in folders written before this was kept")
+    datasets: list[str] = Field([], description="data sets whose classes they are")
+    aliases: dict[str, str] = Field({}, description="other spelling of a class -> its name")
+    hash: str = Field("", description="of classes, spellings and sentences")
+
+    def fits(self, task: str, dataset: str) -> bool:
+        """Whether the set is for a data set's labels of a task; names are compared without case."""
+        return self.task == task and dataset.casefold() in {name.casefold() for name in self.datasets}
 
 
 class Meta(BaseModel):
@@ -43,7 +59,15 @@ class Meta(BaseModel):
     frozen: bool | None = Field(description="whether the encoder was; null where that is not recorded")
     num_trainable: int = Field(ge=0, description="parameters that were trained on labels")
     pretraining_video_ids: list[str] = []
-    prompt_sets: dict[str, int] = Field(default={}, description="embedded prompt sets and their versions")
+    prompt_sets: dict[str, PromptSetFacts] = Field(default={}, description="embedded prompt sets by name")
+
+    @field_validator("prompt_sets", mode="before")
+    @classmethod
+    def _versions(cls, value: Any) -> Any:
+        """Folders written before had nothing but the version of each set."""
+        if not isinstance(value, dict):
+            return value
+        return {name: {"version": facts} if isinstance(facts, int) else facts for name, facts in value.items()}
 
 
 @dataclass(frozen=True)

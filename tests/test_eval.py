@@ -12,6 +12,7 @@ import pytest
 
 from surgvl import cli, io, prompts
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
+from surgvl.embed import facts_of
 from surgvl.errors import ConfigError, DataError
 from surgvl.results import Result, read_results
 from surgvl.tasks.run import evaluate
@@ -35,7 +36,16 @@ def triplet_at(video: int, second: int) -> int:
 def make_manifest(phases: tuple[str, ...] = CHOLEC80_PHASES, splits: dict[str, str] | None = None) -> Manifest:
     splits = splits or SPLITS
     videos = [
-        VideoRow(video_id=name, path="", source="made", fps=25, duration_s=SECONDS, split=split)  # type: ignore[arg-type]
+        VideoRow(
+            video_id=name,
+            path="",
+            source="made",
+            dataset="Phantom",
+            rendered=False,
+            fps=25,
+            duration_s=SECONDS,
+            split=split,
+        )  # type: ignore[arg-type]
         for name, split in splits.items()
     ]
     segments, qa = [], []
@@ -76,7 +86,7 @@ def make_vectors(folder: Path, skip: tuple[str, ...] = (), seen: tuple[str, ...]
         frozen=True,
         num_trainable=321,
         pretraining_video_ids=list(seen),
-        prompt_sets={each.name: each.version for each in sets},
+        prompt_sets={each.name: facts_of(each) for each in sets},
     )
     write_meta(folder, meta)
 
@@ -132,7 +142,7 @@ def test_label_made_vectors_and_answers_score_one(folders: Path, capsys: pytest.
 
 def test_numbers_from_the_phantom_say_so(tmp_path: Path) -> None:
     manifest = make_manifest()
-    rows = [row.model_copy(update={"source": "phantom"}) for row in manifest.videos]
+    rows = [row.model_copy(update={"source": "phantom", "rendered": True}) for row in manifest.videos]
     Manifest(rows, manifest.segments).save(tmp_path / "manifest")
     make_vectors(tmp_path / "vectors")
     results = evaluate(tmp_path / "manifest", tmp_path / "out", tmp_path / "vectors", tasks=["phase"])
@@ -191,7 +201,7 @@ def test_videos_without_vectors_are_named(tmp_path: Path) -> None:
         assert result.warning == "1 of 2 videos have no vectors: video05"
         assert np.isnan(result.low)
     make_vectors(tmp_path / "none", skip=("video04", "video05"))
-    with pytest.raises(DataError, match="holds no test video with phase labels"):
+    with pytest.raises(DataError, match="holds no test video of made with phase labels"):
         evaluate(tmp_path / "manifest", tmp_path / "out2", tmp_path / "none")
 
 

@@ -212,3 +212,25 @@ def test_second_labels_refuse_nan_and_unequal_lengths() -> None:
     for ids, times in ((["v"], [float("nan")]), (["v"], [1.0, 2.0])):
         with pytest.raises(DataError, match="one time for each id"):
             manifest.second_labels("phase", ids, times)
+
+
+def test_rendered_is_told_of_each_video_and_survives_disk_and_other_names(tmp_path: Path) -> None:
+    made = Manifest([video("v1", rendered=True), video("v2"), video("v3", source="Phantom")], root=tmp_path)
+    made.save(tmp_path / "m")
+    assert [row.rendered for row in Manifest.load(tmp_path / "m").videos] == [True, False, True]
+    assert pq.read_table(tmp_path / "m" / "manifest.parquet")["rendered"].to_pylist() == [True, False, True]
+    assert Manifest([video("v1"), video("v2"), video("v3", source="Phantom")]).hash != made.hash
+
+
+def test_folder_written_before_rendered_is_read_and_keeps_its_hash(tmp_path: Path) -> None:
+    """Ten columns of videos, as manifests had them, and the hash that they were given then."""
+    row = {"path": "", "specialty": "", "fps": 25.0, "duration_s": 60.0, "licence": "", "split": ""}
+    ours = "laparoscopic cholecystectomy (rendered)"
+    rows = [("a", "phantom", ""), ("b", "lap", ours), ("c", "cholec80", "laparoscopic cholecystectomy")]
+    table = pa.Table.from_pylist(
+        [{"video_id": name, "source": source, "procedure": what, **row} for name, source, what in rows]
+    )
+    Manifest(table).save(tmp_path)
+    pq.write_table(table, tmp_path / "manifest.parquet")
+    (tmp_path / "manifest.json").write_text('{"root": ".", "hash": "f8af1eba94766ebf", "version": 1}')
+    assert [each.rendered for each in Manifest.load(tmp_path).videos] == [True, True, False]

@@ -59,6 +59,7 @@ class VideoDataset(ABC):
             default.
         PROCEDURE: what is operated.
         SPECIALTY: the surgical field.
+        RENDERED: whether a program drew the videos.
         ABSENT: what to do where the folder is absent or holds nothing; empty for the usual words.
 
     Args:
@@ -77,6 +78,7 @@ class VideoDataset(ABC):
     SPLITS: ClassVar[Splits] = {}
     PROCEDURE: ClassVar[str] = ""
     SPECIALTY: ClassVar[str] = ""
+    RENDERED: ClassVar[bool] = False
     ABSENT: ClassVar[str] = ""
 
     def __init__(self, root: Path, protocol: str = "") -> None:
@@ -168,6 +170,11 @@ class VideoDataset(ABC):
             )
         return info
 
+    @cached_property
+    def rendered(self) -> bool:
+        """Whether a program drew the videos: also a part of a phantom, read as the data set whose layout it has."""
+        return self.RENDERED or any((folder / "phantom.json").is_file() for folder in (self.root, self.root.parent))
+
     def add_video(
         self,
         found: Found,
@@ -193,6 +200,7 @@ class VideoDataset(ABC):
                 duration_s=duration_s,
                 licence=self.LICENCE,
                 split=self.split_of.get(video_id, ""),
+                rendered=self.rendered,
             )
         )
         for task, track in tracks.items():

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from surgvl.data.spans import cover
-from surgvl.data.tables import QA, SPLITS, Segment, VideoRow, lean, to_rows, to_table
+from surgvl.data.tables import QA, SPLITS, Segment, VideoRow, hashed, lean, to_rows, to_table
 from surgvl.errors import DataError
 from surgvl.io import atomic, read_json, write_json
 
@@ -134,7 +134,7 @@ class Manifest:
     def hash(self) -> str:
         """SHA-256 of all values in order, 16 hex digits; the same wherever the root lies."""
         digest = hashlib.sha256()
-        for table in map(lean, (self.video_table, self.segment_table, self.qa_table)):
+        for table in map(hashed, (self.video_table, self.segment_table, self.qa_table)):
             for name in table.column_names:
                 column = table[name].combine_chunks()
                 digest.update(f"\x1e{name}\x1e{len(column)}\x1e".encode())

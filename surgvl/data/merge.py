@@ -67,11 +67,14 @@ def first_train(manifest: Manifest, count: int) -> Manifest:
 
 
 def renamed(manifest: Manifest, name: str) -> Manifest:
-    """The same manifest as source `name`, video ids with `name/` in front.
+    """The same manifest as source `name`, video ids with `name/` in front; its data set is known as before.
 
     The rule of `tasks.overlap` looks behind the last slash, so a renamed operation is still known as the same one.
     """
-    videos = [row.model_copy(update={"video_id": f"{name}/{row.video_id}", "source": name}) for row in manifest.videos]
+    videos = [
+        row.model_copy(update={"video_id": f"{name}/{row.video_id}", "source": name, "dataset": row.data_set})
+        for row in manifest.videos
+    ]
     tables = []
     for table in (manifest.segment_table, manifest.qa_table):
         ids = pa.array([f"{name}/{video_id}" for video_id in table["video_id"].to_pylist()], pa.string())

@@ -14,6 +14,7 @@ from surgvl.data.cholec80 import read_tracks
 from surgvl.data.cholect50 import read_json_labels
 from surgvl.data.narration import read_narration
 from surgvl.data.qa_tree import read_qa_tree
+from surgvl.data.tables import RENDERED_PROCEDURE
 from surgvl.errors import DataError
 from surgvl.io import read_json
 
@@ -24,8 +25,9 @@ class PhantomDataset(VideoDataset):
     name: ClassVar[str] = "phantom"
     LICENCE: ClassVar[str] = "free (rendered, no patient)"
     SOURCE: ClassVar[str] = "made by `surgvl phantom`; not for any statement about patients"
-    PROCEDURE: ClassVar[str] = "laparoscopic cholecystectomy (rendered)"
+    PROCEDURE: ClassVar[str] = RENDERED_PROCEDURE
     SPECIALTY: ClassVar[str] = "general surgery"
+    RENDERED: ClassVar[bool] = True
 
     def splits(self) -> Splits:
         """The splits in `phantom.json`: lists of video numbers.

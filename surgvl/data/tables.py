@@ -3,6 +3,7 @@
 Times are seconds of the source video. A segment covers start_s <= t < end_s.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -15,7 +16,9 @@ from surgvl.errors import DataError
 SPLITS = ("train", "val", "test", "")
 # Columns that came after the first manifests were written: absent ones are empty, and those that are empty all over are
 # neither saved nor hashed. So an old folder is read as it is, and what has no use for them keeps its hash.
-ADDED = ("box", "conversation")
+ADDED = ("box", "conversation", "dataset")
+PHANTOM = "phantom"
+RENDERED_PROCEDURE = "laparoscopic cholecystectomy (rendered)"
 
 Name = Annotated[str, Field(min_length=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -26,8 +29,19 @@ class _Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _drawn(row: dict[str, Any]) -> bool:
+    """Whether a row that does not say so is of rendered video: the phantom's, under its own or another source."""
+    names = {str(row.get(name, "")).casefold() for name in ("source", "dataset")}
+    return PHANTOM in names or row.get("procedure", "") == RENDERED_PROCEDURE
+
+
 class VideoRow(_Row):
-    """One video. `path` is relative to the manifest's root or absolute; empty where only labels are at hand."""
+    """One video. `path` is relative to the manifest's root or absolute; empty where only labels are at hand.
+
+    `source` is what the manifest calls its origin, `dataset` the data set whose labels it has, where that has another
+    name (`data_set` gives either). `rendered` says that a program drew it, so that it shows no patient; rows and tables
+    that do not state it are rendered where they are the phantom's.
+    """
 
     video_id: Name
     path: str
@@ -38,6 +52,13 @@ class VideoRow(_Row):
     duration_s: Positive
     licence: str = ""
     split: Literal["train", "val", "test", ""] = ""
+    dataset: str = ""
+    rendered: bool = Field(default_factory=_drawn)
+
+    @property
+    def data_set(self) -> str:
+        """Name of the data set whose labels the video has."""
+        return self.dataset or self.source
 
 
 class Segment(_Row):
@@ -78,9 +99,10 @@ RowT = TypeVar("RowT", bound=_Row)
 
 
 def schema_of(row: type[_Row]) -> Any:
-    """The arrow schema of a row class: its fields in order, numbers as float64 and all else as strings."""
-    numbers = {"fps", "duration_s", "start_s", "end_s"}
-    return pa.schema([pa.field(name, pa.float64() if name in numbers else pa.string()) for name in row.model_fields])
+    """The arrow schema of a row class: its fields in order, numbers as float64, yes or no as bool, else strings."""
+    kinds = {"fps": pa.float64(), "duration_s": pa.float64(), "start_s": pa.float64(), "end_s": pa.float64()}
+    kinds["rendered"] = pa.bool_()
+    return pa.schema([pa.field(name, kinds.get(name, pa.string())) for name in row.model_fields])
 
 
 def to_table(rows: Any, row: type[RowT], where: str) -> Any:
@@ -88,7 +110,7 @@ def to_table(rows: Any, row: type[RowT], where: str) -> Any:
 
     Args:
         rows: a sequence of `row`, or an arrow table with its columns (any order, dictionary-encoded or not; those of
-            `ADDED` may be absent) and no other.
+            `ADDED` and `rendered` may be absent) and no other.
         row: `VideoRow`, `Segment` or `QA`.
         where: the file or origin, for messages.
 
@@ -125,17 +147,48 @@ def to_table(rows: Any, row: type[RowT], where: str) -> Any:
 
 
 def filled(table: Any, row: type[_Row]) -> Any:
-    """The table with empty columns for those of `ADDED` that a row of this kind has and the table lacks."""
+    """The table with the columns that a row of this kind has and an older table lacks: empty, or as `_drawn` says."""
     for name in ADDED:
         if name in row.model_fields and name not in table.column_names:
             table = table.append_column(name, pa.repeat("", len(table)))
+    if "rendered" in row.model_fields and "rendered" not in table.column_names and "source" in table.column_names:
+        table = table.append_column("rendered", _all_drawn(table))
     return table
+
+
+def _all_drawn(table: Any) -> Any:
+    names = [name for name in ("source", "dataset", "procedure") if name in table.column_names]
+    return pa.array([_drawn(row) for row in table.select(names).to_pylist()], pa.bool_())
 
 
 def lean(table: Any) -> Any:
     """The table without those of `ADDED` that are empty all over."""
     kept = [n for n in table.column_names if n not in ADDED or pc.any(pc.not_equal(table[n], "")).as_py()]
     return table.select(kept)
+
+
+def hashed(table: Any) -> Any:
+    """What a manifest's hash is taken of: the lean table, without `rendered` where its absence would say the same."""
+    if "rendered" in table.column_names:
+        if pc.all(pc.equal(table["rendered"], _all_drawn(table)), min_count=0).as_py():
+            table = table.drop_columns(["rendered"])
+        else:
+            at = table.column_names.index("rendered")
+            table = table.set_column(at, "rendered", table["rendered"].cast(pa.string()))
+    return lean(table)
+
+
+def rendered_note(videos: Sequence[VideoRow]) -> str:
+    """What a page of scores says of rendered videos behind them, as a line of a list; empty where there are none."""
+    count = sum(row.rendered for row in videos)
+    if not count:
+        return ""
+    if count == len(videos):
+        return "- phantom: these numbers say that the machinery works, nothing about patients\n"
+    return (
+        f"- phantom: {count} of {len(videos)} videos are rendered; numbers with them say that the machinery works, "
+        "nothing about patients\n"
+    )
 
 
 def _first(mask: Any) -> int | None:

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 import surgvl.probe
 from surgvl import io
 from surgvl.data.manifest import Manifest
+from surgvl.data.tables import rendered_note
 from surgvl.errors import CheckpointError, ConfigError, DataError
 from surgvl.models.files import seen
 from surgvl.models.folder import Preprocess, load_model
@@ -137,7 +138,7 @@ def probe(
         problems=source.problems,
     )
     save_file({name: value.cpu() for name, value in head.state_dict().items()}, out / "readout.safetensors")
-    _write(out, results, by_video, phantom=any("rendered" in row.procedure for row in table.videos))
+    _write(out, results, by_video, rendered_note(table.split(split).videos))
     print(f"{len(results)} scores in {out}; next: surgvl align --manifest {manifest} --encoder {encoder} --out dual")
     report(list(source.problems.values()), len(ids))
     return results
@@ -244,12 +245,10 @@ def _asked(
     )
 
 
-def _write(out: Path, results: list[Result], by_video: dict[str, object], phantom: bool) -> None:
+def _write(out: Path, results: list[Result], by_video: dict[str, object], note: str) -> None:
     """Write and print the scores; result.json comes last."""
     io.write_json(out / "videos.json", by_video)
-    page = to_markdown(results)
-    if phantom:
-        page += "- phantom: these numbers say that the machinery works, nothing about patients\n"
+    page = to_markdown(results) + note
     io.write_text(out / "result.md", page)
     write_results(out / "result.json", results)
     print(page)

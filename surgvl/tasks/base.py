@@ -85,6 +85,25 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """Clips of videos whose labels one prompt set stands for.
+
+    Attributes:
+        scores: zero-shot, of N clips.
+        labels: [N] lists of class names.
+        training_seconds: seconds of each class in these data sets' training split; empty where there is none.
+        protocol: what the labels and their scores are.
+        data: the videos' sources, where those of others are scored beside them; else empty.
+    """
+
+    scores: Scores
+    labels: list[list[str]]
+    training_seconds: Mapping[str, float]
+    protocol: str
+    data: str = ""
+
+
+@dataclass(frozen=True)
 class Answers:
     """An answer for each question; all of one mode.
 
@@ -144,20 +163,13 @@ class Inputs(ABC):
     rate_fps: float
 
     @abstractmethod
-    def clips(self, kind: str) -> tuple[Scores, list[list[str]]]:
-        """Zero-shot scores of a kind of label (`phase`, `triplet`, ...) and the labels of each clip, by class name.
+    def clips(self, kind: str) -> list[Labelled]:
+        """Zero-shot scores of a kind of label (`phase`, `triplet`, ...) and the labels, for each prompt set of its own.
 
         Raises:
             Unavailable: nothing at hand for this kind.
+            DataError: there are labels, and no prompt set for them.
         """
-
-    @abstractmethod
-    def training_seconds(self, kind: str) -> dict[str, float]:
-        """Seconds of each class in the training split, by class name; empty where it has none."""
-
-    @abstractmethod
-    def describe(self, kind: str) -> str:
-        """What the labels and their scores are, for the protocol."""
 
     @abstractmethod
     def answers(self) -> list[tuple[Answers, str]]:
@@ -185,10 +197,12 @@ class Task(ABC, Generic[P]):
     Attributes:
         name: public name, equal to the file's.
         version: raised when the same predictions would get other scores.
+        data: which sources' videos these are, where others are scored beside them.
     """
 
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
+    data: str = ""
 
     @classmethod
     @abstractmethod
@@ -233,6 +247,7 @@ class Task(ABC, Generic[P]):
             baselines=dict(baselines),
             protocol=protocol,
             per_class=per_class,
+            data=self.data,
         )
 
 

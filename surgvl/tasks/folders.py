@@ -4,19 +4,18 @@ A clip stands for the second around its centre and has the labels that cover thi
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from surgvl import prompts
 from surgvl.errors import DataError
 from surgvl.metrics.answer import Asked
 from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split, read_answers
-from surgvl.tasks.base import Answers, Inputs, Scores, Unavailable
-from surgvl.vectors import Vectors, unit
+from surgvl.tasks.base import Answers, Inputs, Labelled, Scores, Unavailable
+from surgvl.vectors import PromptSetFacts, Vectors, unit
 
 _SEEN = "pretraining_video_ids"
 
@@ -24,7 +23,7 @@ _SEEN = "pretraining_video_ids"
 class Labels(Protocol):
     """What is asked of a manifest (`surgvl.data.manifest.Manifest`)."""
 
-    video_table: Any
+    videos: Any
     segment_table: Any
     qa_table: Any
 
@@ -43,13 +42,16 @@ class Labels(Protocol):
 class Folders(Inputs):
     """Inputs of the `eval` command.
 
+    Attributes:
+        used: prompt sets that stood for each kind of label that was scored.
+
     Args:
         manifest: labels.
         split: of the manifest.
         vectors: vectors folder.
         answers: folder that holds answers.jsonl, or that file.
         ablated: further such folders, whose answers stand beside these.
-        prompt_sets: embedded prompt set for each kind of label.
+        prompt_sets: embedded prompt set for each kind of label; where it is empty, that of the videos' data set.
         window_s: smoothing, seconds.
         causal: smoothing over the past only.
         seed: of draws.
@@ -81,46 +83,101 @@ class Folders(Inputs):
         self.seed = seed
         self.rate_fps = 1 / self.vectors.meta.stride_s if self.vectors else 1.0
         self._gaps: dict[str, str] = {}
+        self.used: dict[str, list[str]] = {}
 
     # ---- clips
 
-    def clips(self, kind: str) -> tuple[Scores, list[list[str]]]:
-        """Cosines of each labelled video's clips with the classes of a kind, and the labels of each clip."""
+    def clips(self, kind: str) -> list[Labelled]:
+        """Cosines of each labelled video's clips with the classes of a kind, and the labels of each clip.
+
+        Videos of one prompt set are scored together, those of another for themselves.
+        """
         if self.vectors is None:
             raise Unavailable(f"{kind} needs --vectors")
         if kind not in self.prompt_sets:
             raise Unavailable(f"no prompt set is asked for {kind!r}")
-        if self.vectors.texts is None or self.prompt_sets[kind] not in self.vectors.texts.prompt_sets:
-            raise Unavailable(f"prompt set {self.prompt_sets[kind]!r} was not embedded into {self.vectors.folder}")
-        names, class_vectors = self.vectors.texts.classes(self.prompt_sets[kind])
+        name = self.prompt_sets[kind]
+        if name and (self.vectors.texts is None or name not in self.vectors.texts.prompt_sets):
+            raise Unavailable(
+                f"prompt set {name!r} was not embedded into {self.vectors.folder}; embedded are {self._embedded()}"
+            )
         labelled = self._labelled(kind)
         if not labelled:
             raise Unavailable(f"no {self.split} video of the manifest has labels of task {kind!r}")
+        groups: dict[str, set[str]] = {}
+        for row in self.test.videos:
+            if row.video_id in labelled:
+                groups.setdefault(name or self._set_for(kind, row.data_set), set()).add(row.video_id)
+        found = [self._group(kind, each, ids, len(groups) > 1) for each, ids in groups.items()]
+        self.used[kind] = list(groups)
+        if missing := sorted(labelled - {name for group in found for name in group.scores.video_names}):
+            self._gaps[kind] = f"{len(missing)} of {len(labelled)} videos have no vectors: {', '.join(missing)}"
+        return found
+
+    def _set_for(self, kind: str, dataset: str) -> str:
+        """Name of the embedded prompt set for a data set's labels.
+
+        Raises:
+            DataError: none fits, or several do.
+        """
+        assert self.vectors is not None
+        facts = self.vectors.meta.prompt_sets
+        # Folders written before data sets were kept are known by the names of the sets that shipped then.
+        old = f"{dataset}_{kind}".casefold()
+        fitting = [name for name, each in facts.items() if each.fits(kind, dataset) or (not each.task and name == old)]
+        if len(fitting) == 1:
+            return fitting[0]
+        what = f"prompt sets {', '.join(fitting)} are" if fitting else "no embedded prompt set is"
+        raise DataError(
+            f"{what} for the {kind} labels of data set {dataset!r}; embedded are {self._embedded()}: name one by "
+            f"--{kind}_prompts, or give its file to `surgvl embed --prompt_sets`, or leave the task out by --tasks"
+        )
+
+    def _embedded(self) -> str:
+        """The embedded prompt sets with their data sets, in words."""
+        facts = self.vectors.meta.prompt_sets if self.vectors else {}
+        of = {name: " and ".join(each.datasets) or "data set not recorded" for name, each in facts.items()}
+        return ", ".join(f"{name} ({text})" for name, text in of.items()) or "none"
+
+    def _group(self, kind: str, prompt_set: str, labelled: set[str], several: bool) -> Labelled:
+        """Scores of the videos whose labels a set stands for."""
+        assert self.vectors is not None
+        assert self.vectors.texts is not None
+        names, class_vectors = self.vectors.texts.classes(prompt_set)
         rows = np.flatnonzero(np.isin(np.asarray(self.vectors.video_ids, np.str_), sorted(labelled)))
+        videos = [row for row in self.test.videos if row.video_id in labelled]
+        sources = " and ".join(sorted({row.source for row in videos}))
         if not len(rows):
             raise DataError(
-                f"{self.vectors.folder} holds no {self.split} video with {kind} labels: embed this manifest"
+                f"{self.vectors.folder} holds no {self.split} video of {sources} with {kind} labels: embed this "
+                "manifest"
             )
         ids, times_s = [self.vectors.video_ids[row] for row in rows], self.vectors.times_s[rows]
-        if missing := sorted(labelled - set(ids)):
-            self._gaps[kind] = f"{len(missing)} of {len(labelled)} videos have no vectors: {', '.join(missing)}"
         scores = unit(self.vectors.vectors[rows]) @ class_vectors.T
         labels = self.test.second_labels(kind, ids, times_s)
-        spelt = self._spelling(kind, names)
+        facts = self.vectors.meta.prompt_sets.get(prompt_set, PromptSetFacts(version=0))
+        spelt = {name: name for name in names} | facts.aliases
         if unknown := sorted({label for row in labels for label in row} - set(spelt)):
             raise DataError(
-                f"{kind} labels {unknown} of the manifest are not in prompt set {self.prompt_sets[kind]!r} "
+                f"{kind} labels {unknown} of the manifest are not in prompt set {prompt_set!r} "
                 f"({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}): choose another set"
             )
-        return Scores(ids, times_s, scores, names), [[spelt[label] for label in row] for row in labels]
+        version = f" v{facts.version}" if facts.version else ""
+        return Labelled(
+            Scores(ids, times_s, scores, names),
+            [[spelt[label] for label in row] for row in labels],
+            self._training_seconds(kind, spelt, {row.data_set for row in videos}),
+            f"{self.split} split of {sources}, zero-shot with {prompt_set}{version}",
+            sources if several else "",
+        )
 
-    def training_seconds(self, kind: str) -> dict[str, float]:
-        """Seconds of each class in the training split."""
-        if self.train is None or self.vectors is None or self.vectors.texts is None:
+    def _training_seconds(self, kind: str, spelt: dict[str, str], datasets: set[str]) -> dict[str, float]:
+        """Seconds of each class in the training split of some data sets."""
+        if self.train is None:
             return {}
-        names, _ = self.vectors.texts.classes(self.prompt_sets[kind])
-        spelt = self._spelling(kind, names)
-        table = self.train.segment_table.filter(pc.equal(self.train.segment_table["task"], kind))
+        videos = pa.array([row.video_id for row in self.train.videos if row.data_set in datasets], pa.string())
+        table = self.train.segment_table
+        table = table.filter(pc.and_(pc.equal(table["task"], kind), pc.is_in(table["video_id"], value_set=videos)))
         spans = table["end_s"].to_numpy() - table["start_s"].to_numpy()
         found: dict[str, float] = {}
         for label, span in zip(table["label"].to_pylist(), spans.tolist(), strict=True):
@@ -128,32 +185,24 @@ class Folders(Inputs):
                 found[spelt[label]] = found.get(spelt[label], 0.0) + span
         return found
 
-    def describe(self, kind: str) -> str:
-        """Split and source of the videos, prompt set and its version."""
-        name = self.prompt_sets[kind]
-        version = self.vectors.meta.prompt_sets.get(name) if self.vectors else None
-        return f"{self._videos}, zero-shot with {name}{f' v{version}' if version else ''}"
-
-    @cached_property
-    def sources(self) -> list[str]:
-        """Data sets that the videos are from."""
-        return sorted(set(self.test.video_table["source"].to_pylist()))
-
     @property
     def _videos(self) -> str:
-        return f"{self.split} split of {' and '.join(self.sources)}"
+        return f"{self.split} split of {' and '.join(sorted({row.source for row in self.test.videos}))}"
 
     def _labelled(self, kind: str) -> set[str]:
         table = self.test.segment_table
         return set(table.filter(pc.equal(table["task"], kind))["video_id"].to_pylist())
 
-    def _spelling(self, kind: str, names: list[str]) -> dict[str, str]:
-        """Class name of each spelling; a shipped set also knows how other data sets spell its classes."""
-        spelt = {name: name for name in names}
-        if self.prompt_sets[kind] in prompts.names():
-            for row in prompts.load(self.prompt_sets[kind]).classes:
-                spelt |= {alias: row.name for alias in row.aliases if row.name in spelt}
-        return spelt
+    def prompts_note(self) -> str:
+        """Which prompt sets stood for the labels of each task, as lines of a list."""
+        facts = self.vectors.meta.prompt_sets if self.vectors else {}
+        lines = []
+        for kind, names in self.used.items():
+            told = [
+                f"{name} v{facts[name].version} {facts[name].hash}".strip() if name in facts else name for name in names
+            ]
+            lines.append(f"- sentences of {kind}: {', '.join(told)}\n")
+        return "".join(lines)
 
     # ---- answers
 

@@ -15,7 +15,7 @@ from surgvl.errors import DataError
 from surgvl.metrics import classify, temporal
 from surgvl.metrics.precision import classes_over_videos, videos_then_classes
 from surgvl.results import Result, Statistic, video_mean
-from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, at_all, means
+from surgvl.tasks.base import NUM_RANDOM, Inputs, Labelled, Scores, Task, at_all, means
 
 Float = NDArray[np.float64]
 
@@ -70,7 +70,11 @@ class Phase(Task[Scores]):
     @classmethod
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
         """Take the phases of each second; the constant baseline says the longest phase of the training split."""
-        scores, labels = inputs.clips("phase")
+        return [cls._of(group, inputs) for group in inputs.clips("phase")]
+
+    @classmethod
+    def _of(cls, group: Labelled, inputs: Inputs) -> tuple[Task[Scores], Scores]:
+        scores, labels = group.scores, group.labels
         index = {name: at for at, name in enumerate(scores.class_names)}
         truth = np.full(len(labels), -1)
         for row, names in enumerate(labels):
@@ -79,12 +83,11 @@ class Phase(Task[Scores]):
                 raise DataError(f"{where} is in two phases, {' and '.join(names)}: correct the segments")
             if names:
                 truth[row] = index[names[0]]
-        seconds = inputs.training_seconds("phase")
+        seconds = group.training_seconds
         majority = index[max(seconds, key=lambda name: (seconds[name], name))] if seconds else None
-        task = cls(
-            truth, majority, inputs.window_s, inputs.causal, inputs.describe("phase"), inputs.rate_fps, inputs.seed
-        )
-        return [(task, scores)]
+        task = cls(truth, majority, inputs.window_s, inputs.causal, group.protocol, inputs.rate_fps, inputs.seed)
+        task.data = group.data
+        return task, scores
 
     def score(self, predictions: Scores) -> list[Result]:
         """Score phase predictions.

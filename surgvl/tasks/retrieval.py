@@ -43,8 +43,12 @@ class Retrieval(Task[Scores]):
     @classmethod
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
         """Take the triplets of each second; the score of a triplet's words with a clip ranks the clip."""
-        scores, labels = inputs.clips("triplet")
-        return [(cls(many_hot(labels), labels=inputs.describe("triplet"), seed=inputs.seed), scores)]
+        found: list[tuple[Task[Scores], Scores]] = []
+        for group in inputs.clips("triplet"):
+            task = cls(many_hot(group.labels), labels=group.protocol, seed=inputs.seed)
+            task.data = group.data
+            found.append((task, group.scores))
+        return found
 
     def score(self, predictions: Scores) -> list[Result]:
         """Score the ranking of all clips for each triplet.

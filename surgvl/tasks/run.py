@@ -7,6 +7,7 @@ from typing import Any
 import surgvl.tasks
 from surgvl import io
 from surgvl.data.manifest import Manifest
+from surgvl.data.tables import rendered_note
 from surgvl.errors import ConfigError, DataError
 from surgvl.plugins import choose, discover
 from surgvl.results import Result, stamp, to_markdown, write_results
@@ -23,8 +24,8 @@ def evaluate(
     ablated: list[Path] | None = None,
     tasks: list[str] | None = None,
     split: str = "test",
-    phase_prompts: str = "phantom_phase",
-    triplet_prompts: str = "phantom_triplet",
+    phase_prompts: str = "",
+    triplet_prompts: str = "",
     smooth_s: float = 0.0,
     causal: bool = False,
     allow_overlap: bool = False,
@@ -46,8 +47,9 @@ def evaluate(
             classification head.
         tasks: names of tasks; all that the inputs allow where it is left out.
         split: the manifest's split to score.
-        phase_prompts: embedded prompt set whose sentences stand for phases.
-        triplet_prompts: embedded prompt set whose sentences stand for triplets.
+        phase_prompts: embedded prompt set whose sentences stand for phases; that of each video's data set where it is
+            left out.
+        triplet_prompts: the same for triplets.
         smooth_s: average phase scores over this many seconds; 0 = none.
         causal: average over the past only, as an online system would.
         allow_overlap: go on when test videos were seen in pretraining, and mark every result.
@@ -115,11 +117,18 @@ def evaluate(
         "resume": resume,
         "server": server,
     }
-    io.write_run(out, config, seed, "cpu", table.hash, inputs.pretraining_ids, versions=_versions(chosen))
+    io.write_run(
+        out,
+        config,
+        seed,
+        "cpu",
+        table.hash,
+        inputs.pretraining_ids,
+        versions=_versions(chosen),
+        prompt_sets=inputs.used,
+    )
     write_results(out / "result.json", results)
-    page = to_markdown(results)
-    if "phantom" in inputs.sources:
-        page += "- phantom: these numbers say that the machinery works, nothing about patients\n"
+    page = to_markdown(results) + inputs.prompts_note() + rendered_note(inputs.test.videos)
     io.write_text(out / "result.md", page)
     print(page)
     for line in left_out:

@@ -50,8 +50,12 @@ class Triplet(Task[Scores]):
     @classmethod
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
         """Take the triplets of each second."""
-        scores, labels = inputs.clips("triplet")
-        return [(cls(many_hot(labels), inputs.describe("triplet"), inputs.rate_fps, inputs.seed), scores)]
+        found: list[tuple[Task[Scores], Scores]] = []
+        for group in inputs.clips("triplet"):
+            task = cls(many_hot(group.labels), group.protocol, inputs.rate_fps, inputs.seed)
+            task.data = group.data
+            found.append((task, group.scores))
+        return found
 
     def score(self, predictions: Scores) -> list[Result]:
         """Score triplet predictions.
