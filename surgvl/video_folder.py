@@ -18,6 +18,11 @@ from surgvl.video_file import VideoInfo
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
+def number_of(path: Path) -> int:
+    """The last number in an image's name."""
+    return int(re.findall(r"\d+", path.stem)[-1])
+
+
 def numbered(folder: Path) -> list[Path]:
     """List a folder's images by the last number in their names.
 

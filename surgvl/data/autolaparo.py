@@ -89,4 +89,6 @@ class AutoLaparo(VideoDataset):
                     found.problems.append(f"{video_id}: no phase labels")
             except DataError as error:
                 found.set_aside.append(str(error))
+            if info is not None:
+                tracks, _ = self.shown(found, video_id, path, tracks, first=(1, 0))
             self.add_video(found, video_id, path, info, tracks)

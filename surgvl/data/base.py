@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 import pyarrow as pa
 
 from surgvl.data.manifest import Manifest, Segment, VideoRow
+from surgvl.data.pictures import at_pictures, times_of
 from surgvl.data.spans import Track, clip
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import read_json
 from surgvl.video import VIDEO_SUFFIXES, VideoInfo, probe
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 Splits = Mapping[str, Mapping[str, Sequence[str]]]
 TOLERANCE_S = 2.0
@@ -148,27 +151,43 @@ class VideoDataset(ABC):
 
     # ---- help for readers
 
-    def open_video(self, found: Found, video_id: str, path: Path | None, gaps: bool = False) -> VideoInfo | None:
+    def open_video(self, found: Found, video_id: str, path: Path | None) -> VideoInfo | None:
         """Probe a video; an unreadable one is set aside. None where there is no file or it cannot be read.
 
         Args:
-            found: takes what is set aside, and a remark where frame files are missing.
+            found: takes what is set aside.
             video_id: for the message.
             path: a file or a frame folder.
-            gaps: numbers may be missing in a frame folder, because the labels go by the place of a picture.
         """
         if path is None:
             return None
         try:
-            info = probe(path)
+            return probe(path)
         except DataError as error:
             found.set_aside.append(f"{video_id}: {error}")
             return None
-        if not gaps and path.is_dir() and (num_missing := missing_frames(path)):
-            found.problems.append(
-                f"{video_id}: {num_missing} frame files are missing from {path}; times after them are too early"
-            )
-        return info
+
+    def shown(
+        self, found: Found, video_id: str, path: Path | None, tracks: Mapping[str, Track], first: Sequence[int] = (0,)
+    ) -> tuple[dict[str, Track], "NDArray[np.float64] | None"]:
+        """Labels as the video shows them: the same for a file, moved to its pictures for a frame folder.
+
+        Args:
+            found: takes remarks on the folder.
+            video_id: for the remarks.
+            path: a file or a frame folder that could be opened; None where there is none.
+            tracks: labels over the time of the operation.
+            first: see `surgvl.data.pictures.times_of`.
+
+        Returns:
+            The tracks, and for a frame folder the time of the operation that each picture shows.
+        """
+        if path is None or not path.is_dir():
+            return dict(tracks), None
+        end_s = max((track.end_s for track in tracks.values()), default=0.0)
+        times_s, notes = times_of(path, end_s, first)
+        found.problems += [f"{video_id}: {note}" for note in notes]
+        return {task: at_pictures(track, times_s) for task, track in tracks.items()}, times_s
 
     @cached_property
     def rendered(self) -> bool:
@@ -286,9 +305,3 @@ def find_videos(folder: Path, pattern: str, found: Found) -> dict[str, Path]:
                 found.problems.append(f"{name} is there twice, {files[name].name} is used and {path.name} is not")
             files.setdefault(name, path)
     return files
-
-
-def missing_frames(folder: Path) -> int:
-    """How many frame numbers are absent between the first and the last file of a frame folder."""
-    numbers = {int(m[1]) for path in folder.iterdir() if (m := re.search(r"(\d+)\.(?:png|jpe?g)$", path.name, re.I))}
-    return max(numbers) - min(numbers) + 1 - len(numbers) if numbers else 0

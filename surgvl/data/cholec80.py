@@ -136,6 +136,10 @@ class Cholec80(VideoDataset):
                     found.set_aside.append(str(error))
             if "phase" not in tracks:
                 found.problems.append(f"{video_id}: no phase labels")
+            if info is not None:
+                # Whoever extracts pictures by ffmpeg counts them from 1; the names in the csv are the pictures' own.
+                first = (0,) if video_id in tables and video_id not in phases else (0, 1)
+                tracks, _ = self.shown(found, video_id, path, tracks, first)
             self.add_video(found, video_id, path, info, tracks, LABEL_FPS if video_id in phases else 1.0)
 
 
@@ -145,10 +149,12 @@ def read_tracks(found: Found, info: VideoInfo | None, phase: Path | None, tool: 
     The tool file may be a row shorter or longer than the phases; it is cut to them.
     """
     tracks: dict[str, Track] = {}
-    fps = info.fps if info else LABEL_FPS
+    # The labels of a frame folder count at the rate of the video that it was extracted from.
+    film = info if info and not info.path.is_dir() else None
+    fps = film.fps if film else LABEL_FPS
     if phase is not None:
         try:
-            fps, note = label_rate(phase, info)
+            fps, note = label_rate(phase, film)
             tracks["phase"] = read_phase_file(phase, fps)
             tracks["phase"].notes += [note] if note else []
         except DataError as error:

@@ -5,6 +5,8 @@ with `triplet|instrument|verb|target/VID01.txt`. Frame k is the second k <= t < 
 of seconds.
 """
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,12 +14,13 @@ import numpy as np
 
 from surgvl.data.base import Found, Splits, VideoDataset, find_files, find_videos
 from surgvl.data.spans import Span, Track, runs
-from surgvl.data.text_files import read_text
+from surgvl.data.text_files import MOST, read_text, shown
 from surgvl.errors import DataError
 from surgvl.io import read_json
 from surgvl.vocabulary import CHOLECT50_PHASES, INSTRUMENTS, TARGETS, TRIPLET_NAMES, TRIPLETS, VERBS
 
 VECTOR_LENGTH = 15
+MOST_FPS = 1000
 COMPONENTS = {"instrument": INSTRUMENTS, "verb": VERBS, "target": TARGETS}
 # For each component, the class of each of the 100 triplets.
 COMPONENT_OF = {
@@ -79,35 +82,43 @@ def read_json_labels(path: Path) -> dict[str, Track]:
         raise DataError(f"{path} has no 'annotations' by frame: this is not a CholecT50 label file")
     triplet_of = _categories(record, "triplet", TRIPLET_NAMES, path)
     phase_of = _categories(record, "phase", CHOLECT50_PHASES, path)
-    frames = record["annotations"]
-    try:
-        numbers = sorted(int(number) for number in frames)
-    except ValueError:
-        raise DataError(f"{path}: frame numbers of 'annotations' must be whole numbers: correct the file") from None
-    if not numbers or numbers[0] < 0:
-        raise DataError(f"{path}: 'annotations' holds no frame, or a negative one: correct the file")
-    stated = record.get("num_frames", 0)
-    if not isinstance(stated, int):
-        raise DataError(f"{path}: num_frames is {stated!r}; it must be a whole number: correct the file")
-    num_frames = max(stated, numbers[-1] + 1)
-    present = np.zeros((num_frames, len(TRIPLETS)), bool)
-    phases = [""] * num_frames
+    frames: dict[int, Any] = {}
+    for key, instances in record["annotations"].items():
+        if not re.fullmatch(r"\d{1,9}", key, re.ASCII) or int(key) > MOST:
+            fact = f"frame numbers of 'annotations' are whole numbers from 0, at most {MOST:,}"
+            raise DataError(f"{path}: {fact}, not {shown(key)}: correct the file")
+        if int(key) in frames or not isinstance(instances, list):
+            fact = "there twice" if int(key) in frames else f"{shown(instances)} and no list of instances"
+            raise DataError(f"{path}: frame {key} of 'annotations' is {fact}: correct the file")
+        frames[int(key)] = instances
+    if not frames:
+        raise DataError(f"{path}: 'annotations' holds no frame: correct the file")
+    stated, fps = record.get("num_frames", 0), record.get("fps", 1)
+    if not isinstance(stated, int) or not 0 <= stated <= MOST:
+        raise DataError(f"{path}: num_frames is {shown(stated)}; it must be a whole number to {MOST:,}: correct it")
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= MOST_FPS:
+        raise DataError(f"{path}: fps is {shown(fps)}; it must be above 0, at most {MOST_FPS}: correct the file")
+    # Numbers may be far apart: frames of the challenge's clips are a sample.
+    numbers = sorted(frames)
+    present = np.zeros((len(numbers), len(TRIPLETS)), bool)
+    phases = [""] * len(numbers)
     odd = 0
-    for number in numbers:
-        for vector in frames[str(number)]:
+    for at, number in enumerate(numbers):
+        for vector in frames[number]:
             ids = _vector(vector, path, number)
             if ids[0] >= 0:
                 triplet = TRIPLET_NAMES.index(_lookup(triplet_of, ids[0], path, number, "triplet"))
-                present[number, triplet] = True
+                present[at, triplet] = True
                 parts = (COMPONENT_OF[name][triplet] for name in COMPONENTS)
                 odd += any(own >= 0 and own != part for own, part in zip(ids[1:4], parts, strict=True))
             if ids[4] >= 0:
-                phases[number] = _lookup(phase_of, ids[4], path, number, "phase")
+                phases[at] = _lookup(phase_of, ids[4], path, number, "phase")
     notes = [f"{odd} instances of {path.name} name components other than their triplet's"] if odd else []
+    num_frames = max(stated, numbers[-1] + 1)
     notes += [f"{num_frames - len(numbers)} frames have no entry in {path.name}"] if num_frames > len(numbers) else []
-    tracks = {"triplet": Track(_triplet_runs(present), float(num_frames), notes)}
+    tracks = {"triplet": Track(_triplet_runs(present, numbers, 1 / fps), num_frames / fps, notes)}
     if any(phases):
-        tracks["phase"] = Track(runs(range(num_frames), phases), float(num_frames))
+        tracks["phase"] = Track(runs(numbers, phases, 1 / fps), num_frames / fps)
     return tracks
 
 
@@ -128,8 +139,8 @@ def read_binary_file(path: Path, num_classes: int) -> Any:
             )
     try:
         values = np.array([line.split(",") for line in lines]).astype(np.int64)
-    except ValueError as error:
-        raise DataError(f"{path}: values must be whole numbers ({error}): correct the file") from None
+    except (OverflowError, ValueError) as error:
+        raise DataError(f"{path}: values must be whole numbers ({shown(str(error))}): correct the file") from None
     wrong = np.flatnonzero(values[:, 0] != np.arange(len(values)))
     if len(wrong):
         raise DataError(
@@ -163,7 +174,7 @@ def read_binary_labels(root: Path, video_id: str) -> dict[str, Track]:
         derived = present.astype(np.int64) @ np.eye(len(classes), dtype=np.int64)[COMPONENT_OF[name]] > 0
         if differ := int((derived != stated).any(1).sum()):
             notes.append(f"{name} labels differ from the triplets' in {differ} of {len(present)} seconds")
-    return {"triplet": Track(_triplet_runs(present), float(len(present)), notes)}
+    return {"triplet": Track(_triplet_runs(present, range(len(present))), float(len(present)), notes)}
 
 
 class CholecT50(VideoDataset):
@@ -194,14 +205,16 @@ class CholecT50(VideoDataset):
                     found.problems.append(f"{video_id}: no triplet labels")
             except DataError as error:
                 found.set_aside.append(str(error))
+            if info is not None:
+                tracks, _ = self.shown(found, video_id, path, tracks)
             self.add_video(found, video_id, path, info, tracks)
 
 
-def _triplet_runs(present: Any) -> list[Span]:
+def _triplet_runs(present: Any, numbers: Sequence[int], step_s: float = 1.0) -> list[Span]:
     spans: list[Span] = []
     for triplet in np.flatnonzero(present.any(0)).tolist():
         labels = np.where(present[:, triplet], TRIPLET_NAMES[triplet], "").tolist()
-        spans += runs(range(len(labels)), labels)
+        spans += runs(numbers, labels, step_s)
     return sorted(spans)
 
 
@@ -213,11 +226,11 @@ def _categories(record: dict[str, Any], kind: str, official: tuple[str, ...], pa
         return dict(enumerate(official))
     try:
         names = {int(number): str(name).strip() for number, name in listed.items()}
-    except (AttributeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         raise DataError(f"{path}: categories of {kind} must map numbers to names: correct the file") from None
     known = {_plain(name): name for name in official}
     if unknown := sorted(name for name in names.values() if _plain(name) not in known):
-        raise DataError(f"{path}: unknown {kind} {unknown[0]!r} among its categories: correct the file")
+        raise DataError(f"{path}: unknown {kind} {shown(unknown[0])} among its categories: correct the file")
     return {number: known[_plain(name)] for number, name in names.items()}
 
 
@@ -233,8 +246,8 @@ def _vector(vector: Any, path: Path, frame: int) -> tuple[int, int, int, int, in
             f"{path}, frame {frame}: an instance must be a list of {VECTOR_LENGTH} numbers: correct the file"
         )
     ids = (vector[0], vector[1], vector[7], vector[8], vector[14])
-    if not all(isinstance(value, int | float) and float(value).is_integer() for value in ids):
-        raise DataError(f"{path}, frame {frame}: ids {ids} must be whole numbers: correct the file")
+    if not all(type(value) in (int, float) and -1 <= value <= MOST and value == int(value) for value in ids):
+        raise DataError(f"{path}, frame {frame}: ids {shown(ids)} must be whole numbers from -1: correct the file")
     return int(ids[0]), int(ids[1]), int(ids[2]), int(ids[3]), int(ids[4])
 
 

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from surgvl.data.base import Found, VideoDataset, find_files, find_videos
+from surgvl.data.pictures import questions_at_pictures
 from surgvl.data.qa_text import Asked, question_table
 from surgvl.data.qa_tree import Tally, TextFiles, places_of, read_questions, text_folders
 from surgvl.data.spans import Span, Track, cover
@@ -123,7 +124,7 @@ class LLS48(VideoDataset):
         tally = Tally()
         for video_id in sorted(videos.keys() | texts.keys() | {name for files in tables.values() for name in files}):
             path = videos.get(video_id)
-            info = self.open_video(found, video_id, path, gaps=video_id in texts)
+            info = self.open_video(found, video_id, path)
             if path is not None and info is None:
                 continue
             levels: dict[str, Level] = {}
@@ -147,6 +148,9 @@ class LLS48(VideoDataset):
                 for level, table in levels.items()
                 if table.spans
             }
+            tracks, times_s = self.shown(found, video_id, path, tracks)
+            if qa is not None and video_id not in texts and times_s is not None:
+                qa = questions_at_pictures(qa, times_s)
             end_s = max(qa["end_s"].to_pylist(), default=0.0) if qa is not None else 0.0
             if info is None and not tracks and not end_s:
                 continue

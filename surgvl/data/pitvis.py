@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from surgvl.data.base import Found, Splits, VideoDataset, find_files, find_videos
+from surgvl.data.pictures import questions_at_pictures
 from surgvl.data.pitvis_qa import (
     INSTRUMENTS,
     STEP_TABLE,
@@ -68,7 +69,6 @@ class PitVis(VideoDataset):
         videos |= find_videos(self.root / "videos", r"video_\d+", found)
         steps = find_files(self.root / "steps_csv", r"steps_(\d+)\.csv", found)
         instruments = find_files(self.root / "instruments_csv", r"instruments_(\d+)\.csv", found)
-        both: list[tuple[str, StepTable, InstrumentTable]] = []
         numbers = {video_id.removeprefix("video_") for video_id in videos} | steps.keys() | instruments.keys()
         for number in sorted(numbers):
             video_id = f"video_{number}"
@@ -93,9 +93,8 @@ class PitVis(VideoDataset):
                     end_s = tracks["instrument"].end_s
                 else:
                     tracks |= step_tracks(table, end_s)
+            tracks, times_s = self.shown(found, video_id, path, tracks)
             self.add_video(found, video_id, path, info, tracks)
             if len(tables) == 2:
-                both.append((video_id, tables[1], tables[0]))
-        if both:
-            ids, step_tables, instrument_tables = zip(*both, strict=True)
-            found.qa.append(make_questions(ids, step_tables, instrument_tables, "pitvqa"))
+                qa = make_questions([video_id], [tables[1]], [tables[0]], "pitvqa")
+                found.qa.append(qa if times_s is None else questions_at_pictures(qa, times_s))

@@ -72,7 +72,7 @@ class PSIAVAVQA(VideoDataset):
     def _add(self, found: Found, case: str, rows: list[tuple[int, Asked]], tally: Tally) -> None:
         """Add a case with its questions, at the second at which a keyframe is shown."""
         folder = first_folder(self.root / "keyframes" / case)
-        info = self.open_video(found, case, folder, gaps=True)
+        info = self.open_video(found, case, folder)
         if folder is not None and info is None:
             return
         places = places_of(folder) if folder else {number: float(number) for number, _ in rows}

@@ -16,7 +16,7 @@ from surgvl.data.base import Found, VideoDataset, find_files, shorten
 from surgvl.data.qa_text import Asked, Parse, parse_pair, question_table, question_type, read_asked
 from surgvl.data.spans import Track
 from surgvl.errors import DataError
-from surgvl.video_folder import numbered
+from surgvl.video_folder import number_of, numbered
 
 _NAME = re.compile(r"(?:frame)?_?(\d+)(?:_QA)?\.txt", re.IGNORECASE)
 
@@ -155,7 +155,7 @@ def first_folder(*folders: Path) -> Path | None:
 
 def places_of(path: Path) -> dict[int, float]:
     """Start of the second at which each picture of a folder is shown, by the last number in its name."""
-    return {int(re.findall(r"\d+", image.stem)[-1]): float(at) for at, image in enumerate(numbered(path))}
+    return {number_of(image): float(at) for at, image in enumerate(numbered(path))}
 
 
 class QuestionTree(VideoDataset):
@@ -175,7 +175,7 @@ class QuestionTree(VideoDataset):
         """Read films or pictures, and the questions about them."""
         tally = Tally()
         for video_id, (path, text) in sorted(self.folders(found).items()):
-            info = self.open_video(found, video_id, path, gaps=True)
+            info = self.open_video(found, video_id, path)
             if path is not None and info is None:
                 continue
             end_s, qa = 0.0, None
