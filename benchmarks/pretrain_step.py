@@ -3,9 +3,8 @@
     python benchmarks/pretrain_step.py [--repeats 7] [--batch 2] [--device cpu] [--size B]
 
 - `surgrec_mae` against transformers' `VideoMAEForPreTraining`: the same geometry (ViT-B/16, 16 x 224 x 224, tube mask
-  0.9, decoder 4 x 384), batch and fused AdamW, float32 on a CPU and bfloat16 on a GPU. A second row has our linear
-  layers multiply as the peer's do (see `surgvl.models.linear`). In a third our decoder rebuilds half of the tokens
-  only, a running cell of them as in VideoMAE V2: less work than the peer's, not the same.
+  0.9, decoder 4 x 384), batch and fused AdamW, float32 on a CPU and bfloat16 on a GPU. In a second row our decoder
+  rebuilds half of the tokens only, a running cell of them as in VideoMAE V2: less work than the peer's, not the same.
 - `surgrec_jepa` against the same objective whose context encoder runs on the whole clip and gathers afterwards, as the
   VJEPA2Model of transformers does.
 
@@ -45,7 +44,6 @@ from surgvl.stage import device_name
 
 SIDES = {
     "mae": ("surgrec_mae", "transformers VideoMAEForPreTraining"),
-    "plain": ("surgrec_mae, products by MKL", "transformers VideoMAEForPreTraining"),
     "cell": ("surgrec_mae, decoder_ratio 0.5 (VideoMAE V2)", "transformers VideoMAEForPreTraining"),
     "jepa": ("surgrec_jepa", "the same with the context encoder on the whole clip"),
 }
@@ -123,8 +121,6 @@ def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: 
         if device != "cpu":
             torch.cuda.synchronize()
 
-    if which == "plain" and ours:
-        torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]
     times = []
     for seed in range(steps + 2):
         begun = time.perf_counter()
@@ -142,8 +138,7 @@ def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: 
     most = sorted(spent, key=lambda key: -spent[key])[:3]
     found["most"] = [[key, spent[key] / sum(spent.values())] for key in most]
     # Attention is counted by its products, and after the memory was read, for which it would need more.
-    known = {torch.ops.mkldnn._linear_pointwise: lambda x, weight, *_, **__: 2 * x.numel() * weight[0]}
-    with FlopCounterMode(display=False, custom_mapping=known) as counter, sdpa_kernel(SDPBackend.MATH):
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         torch.autograd.backward(loss(model, video[:1]))
     rate = matmul_rate(torch.float32 if device == "cpu" else torch.bfloat16, seconds=2)
     return found | {"flops": counter.get_total_flops() * batch, "rate": rate}
@@ -200,7 +195,6 @@ ViT-{args.size}/16, 16 x 224 x 224, batch {args.batch}, {dtype}, AdamW; medians 
 
 {chr(10).join(lines)}
 
-On a CPU our linear layers multiply by oneDNN (`surgvl/models/linear.py`), torch's by MKL, as all do in the second row.
 A floor is the matrix products of a step, those of attention included, at the rate of one large product, the fastest
 that was measured. What takes most of our step (self time, one profiled step):
 

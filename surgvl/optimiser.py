@@ -1,8 +1,7 @@
 """AdamW (arXiv 1711.05101), or Muon for the hidden matrices and AdamW for all else, as one torch optimiser.
 
-Muon (Jordan et al., 2024) takes the orthogonal factor of each matrix's momentum as its step; the steps are scaled to
-the root mean square of AdamW's (arXiv 2502.16982), so that one learning rate and one schedule serve both. Layer-wise
-rates are those of BEiT (arXiv 2106.08254).
+Muon's steps are scaled to the root mean square of AdamW's (`surgvl.muon`), so that one learning rate and one schedule
+serve both. Layer-wise rates are those of BEiT (arXiv 2106.08254).
 """
 
 import re
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from surgvl.errors import ConfigError
+from surgvl.muon import Muon
 from surgvl.settings import Optim
 
 Group = dict[str, Any]
@@ -38,7 +38,7 @@ class MuonAdamW(torch.optim.Optimizer):
 
     def __init__(self, hidden: list[Group], rest: torch.optim.Optimizer, lr: float):
         super().__init__([*hidden, *rest.param_groups], {"lr": lr})
-        muon = torch.optim.Muon(hidden, lr=lr, adjust_lr_fn="match_rms_adamw")
+        muon = Muon(hidden, lr)
         self.parts: list[torch.optim.Optimizer] = [muon, rest]
         self._link()
 

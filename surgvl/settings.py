@@ -147,11 +147,19 @@ class Run:
             raise ConfigError("--run.precision 16-mixed has no --run.spike and no fsdp: take bf16-mixed")
 
 
+def multiplies_bfloat16(device: str) -> bool:
+    """Whether a device (cpu or cuda) multiplies bfloat16 by instructions of its own, which torch uses.
+
+    Elsewhere bfloat16 is emulated and slower than float32: on a CPU without them products run on one core by a scalar
+    loop. A torch that was told to stay with AVX2 (`ATEN_CPU_CAPABILITY`) does not use those of AVX-512.
+    """
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported()
+
+
 def precision(asked: str) -> str:
     """The precision to train in: what was asked, or for `auto` bf16-mixed on hardware that multiplies bfloat16."""
     if asked != "auto":
         return asked
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    # Emulated bfloat16 is slower than float32, so ask for the instructions themselves.
-    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+    return "bf16-mixed" if multiplies_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "32-true"

@@ -34,14 +34,9 @@ def clips(recipe: Recipe, num: int) -> dict[str, Tensor]:
     return {"video": torch.randint(0, 255, shape).float()}
 
 
-def linear_flops(x: torch.Size, weight: torch.Size, *_: object, **__: object) -> int:
-    """oneDNN's products are unknown to torch's counter, too."""
-    return 2 * x.numel() * weight[0]
-
-
 def counted(recipe: Recipe, num: int) -> float:
     """Torch's count of a real step; it knows no fused attention on a CPU, so the formula is taken."""
-    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.mkldnn._linear_pointwise: linear_flops})
+    counter = FlopCounterMode(display=False)
     with sdpa_kernel(SDPBackend.MATH), counter:
         recipe(clips(recipe, num))["loss"].backward()
     return float(counter.get_total_flops())

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from surgvl.errors import ConfigError
-from surgvl.models.linear import Linear, linear
 from surgvl.models.position import Rotation, rotate
 
 QKV_BIAS = ("full", "no_key", "none")
@@ -48,18 +47,18 @@ class Attention(nn.Module):
                 f"qkv_bias={qkv_bias!r} is unknown; allowed are {', '.join(QKV_BIAS)}: choose one of them"
             )
         self.heads = heads
-        self.qkv = Linear(dim, 3 * dim, bias=qkv_bias == "full")
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias == "full")
         self.partial = qkv_bias == "no_key"
         if self.partial:
             self.q_bias, self.v_bias = nn.Parameter(torch.zeros(dim)), nn.Parameter(torch.zeros(dim))
-        self.proj = Linear(dim, dim)
+        self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, by: Rotation | None = None) -> Tensor:
         """Attend over the N tokens; `by` turns queries and keys by their places."""
         B, N, D = x.shape
         if self.partial:
             bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-            mixed = linear(x, self.qkv.weight, bias)
+            mixed = F.linear(x, self.qkv.weight, bias)
         else:
             mixed = self.qkv(x)
         q, k, v = mixed.view(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
@@ -97,7 +96,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=eps)
         self.attn = Attention(dim, heads, qkv_bias)
         self.norm2 = nn.LayerNorm(dim, eps=eps)
-        self.mlp = nn.Sequential(Linear(dim, hidden), nn.GELU(), Linear(hidden, dim))
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
     def _some(self, residual: Tensor) -> Tensor:
         if not self.training or self.drop_path == 0:

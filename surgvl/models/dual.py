@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.models.linear import Linear
 from surgvl.models.pool import AttentivePool
 from surgvl.models.text import TextTower
 from surgvl.models.video_vit import VideoViT
@@ -35,7 +34,7 @@ class Dual(nn.Module):
         self.encoder = encoder
         # Many narrow heads: two instruments and their targets have to be read out of one clip at once.
         self.pool = AttentivePool(encoder.dim, heads=max(1, encoder.dim // 16))
-        self.project = Linear(encoder.dim, dim, bias=False)
+        self.project = nn.Linear(encoder.dim, dim, bias=False)
         self.text = text
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.dim = dim

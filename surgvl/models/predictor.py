@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from surgvl.models.blocks import Stack, init_weights
-from surgvl.models.linear import Linear
 from surgvl.models.position import Grid, Places
 
 
@@ -38,11 +37,11 @@ class Predictor(nn.Module):
         checkpoint: bool = False,
     ):
         super().__init__()
-        self.down = Linear(encoder_dim, dim)
+        self.down = nn.Linear(encoder_dim, dim)
         self.mask_tokens = nn.Parameter(torch.zeros(num_mask_tokens, dim))
         self.blocks = Stack(dim, depth, heads, checkpoint=checkpoint)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.up = Linear(dim, encoder_dim)
+        self.up = nn.Linear(dim, encoder_dim)
         self.places = Places(position, grid, dim, dim // heads)
         self.apply(init_weights)
 

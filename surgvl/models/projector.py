@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from surgvl.errors import ConfigError
-from surgvl.models.linear import Linear
 
 KINDS = ("grid", "mlp", "perceiver")
 
@@ -34,9 +33,9 @@ class Reader(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm_q, self.norm_kv = nn.LayerNorm(dim, eps=1e-6), nn.LayerNorm(dim, eps=1e-6)
-        self.q, self.kv, self.out = Linear(dim, dim), Linear(dim, 2 * dim), Linear(dim, dim)
+        self.q, self.kv, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
         self.norm_mlp = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = nn.Sequential(Linear(dim, 4 * dim), nn.GELU(), Linear(4 * dim, dim))
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
         """Read once: [B, n, D]."""
@@ -93,7 +92,7 @@ class Projector(nn.Module):
         self.group_size = num_queries if kind == "perceiver" else self.grid[1] * self.grid[2]
         self.num_tokens = self.num_groups * self.group_size
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = nn.Sequential(Linear(dim, width), nn.GELU(), Linear(width, width))
+        self.mlp = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.Linear(width, width))
         if kind == "perceiver":
             self.queries = nn.Parameter(torch.randn(num_queries, dim) * 0.02)
             self.readers = nn.ModuleList(Reader(dim, max(1, dim // 64)) for _ in range(depth))

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from surgvl.errors import CheckpointError, ConfigError
-from surgvl.models.linear import Linear
 from surgvl.models.tokenizer import HuggingFaceTokenizer, Tokenizer, load_tokenizer
 
 
@@ -68,7 +67,7 @@ class TextTower(nn.Module):
         else:
             raise ConfigError(f"unknown text tower kind {kind!r}; known are tiny, open_clip, hf: choose one of them")
         width = config["model_cfg"]["embed_dim"] if kind == "open_clip" else config["dim"]
-        self.project = nn.Identity() if width == config["dim"] else Linear(width, config["dim"], bias=False)
+        self.project = nn.Identity() if width == config["dim"] else nn.Linear(width, config["dim"], bias=False)
 
     def tokenize(self, sentences: list[str]) -> Tensor:
         """Token ids int64 [B, L], padded; a sentence longer than the context is cut, and its end token kept."""

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from surgvl.errors import ConfigError
 from surgvl.models.blocks import Stack, init_weights
-from surgvl.models.linear import Linear
 from surgvl.models.position import Grid, Places
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -102,7 +101,7 @@ class VideoViT(nn.Module):
         self.grid = (num_frames // tubelet, size_px // patch_px, size_px // patch_px)
         self.num_tokens = math.prod(self.grid)
         self.patch_dim = 3 * tubelet * patch_px**2
-        self.embed = Linear(self.patch_dim, dim)
+        self.embed = nn.Linear(self.patch_dim, dim)
         self.blocks = Stack(dim, depth, heads, mlp_ratio, qkv_bias, eps, drop_path, checkpoint)
         self.norm = nn.LayerNorm(dim, eps=eps) if final_norm else nn.Identity()
         made_for = None if table_grid is None else (table_grid[0], table_grid[1], table_grid[2])

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from surgvl.models.blocks import Stack, init_weights
-from surgvl.models.linear import Linear
 from surgvl.models.position import Places
 from surgvl.models.video_vit import VideoViT
 
@@ -39,11 +38,11 @@ class Decoder(nn.Module):
         drop_path: float = 0.0,
     ):
         super().__init__()
-        self.down = Linear(encoder.dim, dim, bias=down_bias)
+        self.down = nn.Linear(encoder.dim, dim, bias=down_bias)
         self.mask_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
         self.blocks = Stack(dim, depth, heads, drop_path=drop_path)
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.head = Linear(dim, out_dim)
+        self.head = nn.Linear(dim, out_dim)
         self.places = Places(position, encoder.grid, dim, dim // heads)
         self.apply(init_weights)
 

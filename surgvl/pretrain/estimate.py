@@ -19,7 +19,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from surgvl.models.blocks import Stack
-from surgvl.models.linear import linear
 from surgvl.optimiser import build_optimiser
 from surgvl.pretrain.base import Recipe
 from surgvl.settings import Optim, Run, precision
@@ -233,7 +232,7 @@ def matmul_rate(dtype: torch.dtype = torch.float32, seconds: float = 0.2) -> flo
     while time.perf_counter() < end or best == float("inf"):
         wait()
         start = time.perf_counter()
-        linear(a, a)
+        a @ a
         wait()
         best = min(best, time.perf_counter() - start)
     return 2.0 * size**3 / best
@@ -267,7 +266,7 @@ def estimate(
     weights = sum(p.numel() for p in recipe.parameters())
     groups = build_optimiser(recipe.named_parameters(), recipe.rates(), optim).param_groups
     trained = sum(p.numel() for group in groups for p in group["params"])
-    moments = sum((1 if "momentum" in group else 2) * p.numel() for group in groups for p in group["params"])
+    moments = sum((2 if "betas" in group else 1) * p.numel() for group in groups for p in group["params"])
     shards = devices if run.strategy == "fsdp" else 1
     encoder = recipe.encoder
     # A clip is there as it came, uint8, and as augmentation leaves it, float32.

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from surgvl.errors import ConfigError
 from surgvl.models.blocks import init_weights
-from surgvl.models.linear import Linear
 from surgvl.models.video_vit import VideoViT
 from surgvl.pretrain.base import Recipe, fit_grid
 from surgvl.pretrain.normaliser import Normaliser
@@ -50,7 +49,7 @@ class Head(nn.Sequential):
     """Student features [..., D] -> a teacher's features [..., E]."""
 
     def __init__(self, dim: int, hidden: int, out_dim: int):
-        super().__init__(Linear(dim, hidden), nn.LayerNorm(hidden), nn.GELU(), Linear(hidden, out_dim))
+        super().__init__(nn.Linear(dim, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, out_dim))
         self.apply(init_weights)
 
 
