@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from surgvl import prompts
+from surgvl.chat.known import find_known
 from surgvl.data.manifest import Manifest
 from surgvl.demo import facts
 from surgvl.demo.parts import Parts
@@ -97,7 +98,7 @@ class Engine:
     def ask(self, video_id: str, time_s: float, question: str) -> Answer:
         """Answer a question about the clip around a moment.
 
-        A question the model was tuned on as a closed one is answered from its own answer set, whatever its capitals.
+        A question the model was tuned on as a closed one is answered from its own answer set, see `chat.known`.
 
         Raises:
             DataError: unknown video, or it cannot be read there.
@@ -106,10 +107,9 @@ class Engine:
         begun = time.monotonic()
         question = _sentence(question, "question")
         source, chat = self.shelf.get(video_id), self.parts.chat
-        known = {_plain(text): text for text in chat.known_questions()}
-        closed = _plain(question) in known
-        question = known.get(_plain(question), question)
-        answers = chat.known_answers() if closed else []
+        known = find_known(question, chat.known_questions())
+        question = known or question
+        answers = chat.known_answers() if known else []
         at_s = _clamp(time_s, source.duration_s)
         frames, want = chat.frames(source.path, at_s), chat.preprocess
         ranked = chat.shares(frames, question, answers)[:NUM_SHARES] if answers else []
@@ -256,10 +256,6 @@ def _sentence(text: str, what: str) -> str:
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(f"the {what} has {len(text)} characters; up to {MAX_CHARACTERS} are read: shorten it")
     return text
-
-
-def _plain(text: str) -> str:
-    return text.casefold().rstrip("?!. ")
 
 
 def _clamp(time_s: float, duration_s: float) -> float:

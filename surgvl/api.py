@@ -6,6 +6,7 @@ Shapes: T frames, E width of the vectors, C classes, N seconds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from surgvl import prompts
-from surgvl.chat.answer import candidate_scores, choose, generate
+from surgvl.chat.answer import candidate_scores, generate
+from surgvl.chat.head import Head, has_head, load_head, states
+from surgvl.chat.known import find_known
+from surgvl.errors import ConfigError
 from surgvl.io import read_json
 from surgvl.models.chat import Chat
 from surgvl.models.cut import cut
@@ -192,6 +196,12 @@ class ChatModel(Loaded):
         path = find_model(self.folder) / "answers.json"
         return dict(read_json(path)["questions"]) if path.is_file() else {}
 
+    @cached_property
+    def head(self) -> Head | None:
+        """The classification head of `surgvl tune --second head`; None where the model has none."""
+        folder = find_model(self.folder)
+        return load_head(self.model, folder, self.device) if has_head(folder) else None
+
     def ask(
         self, source: VideoLike, question: str, at_s: float | None = None, answers: Sequence[str] | None = None
     ) -> str:
@@ -202,20 +212,30 @@ class ChatModel(Loaded):
             question: in plain language.
             at_s: the moment in a file; its middle where it is left out.
             answers: allowed answers. Without them, a question that the model was tuned on as a closed one is answered
-                from its own answer set, and any other is answered freely.
+                from its own answer set, whatever its case, blanks and final punctuation, and any other freely.
+
+        Raises:
+            ConfigError: the model has a classification head, which cannot write, and the question is none it knows.
+            DataError: an answer that the classification head does not have.
         """
+        if answers is None and (known := find_known(question, self.known_questions())):
+            question, answers = known, self.known_answers()
+        if answers:
+            return self.shares(source, question, answers, at_s)[0][0]
+        if self.head is not None:
+            raise ConfigError(
+                f"{question!r} is to be answered freely, which a classification head cannot: ask one of "
+                f"{', '.join(map(repr, self.known_questions()))}, or give answers to choose from"
+            )
         with torch.inference_mode():
-            pooled = self.model.see(self.clip(source, at_s))
-            if answers is None and question in self.known_questions():
-                answers = self.known_answers()
-            if answers:
-                return choose(self.model, pooled, question, list(answers))[0]
-            return generate(self.model, pooled, question)[0]
+            return generate(self.model, self.model.see(self.clip(source, at_s)), question)[0]
 
     def shares(
         self, source: VideoLike, question: str, answers: Sequence[str], at_s: float | None = None
     ) -> list[tuple[str, float]]:
-        """Allowed answers with their softmax shares of the likelihood, best first; the first is what `ask` says.
+        """Allowed answers with their softmax shares, best first; the first is what `ask` says.
+
+        Shares are of the likelihood of each answer as written, or with a classification head of its scores.
 
         Args:
             source: a path or frames.
@@ -225,7 +245,11 @@ class ChatModel(Loaded):
         """
         with torch.inference_mode():
             pooled = self.model.see(self.clip(source, at_s))
-            shares = candidate_scores(self.model, pooled, question, list(answers))[0].softmax(0).tolist()
+            if self.head is None:
+                scores = candidate_scores(self.model, pooled, question, list(answers))[0]
+            else:
+                scores = self.head(states(self.model, pooled, [question]))[0, self.head.numbers(answers)]
+            shares = scores.softmax(0).tolist()
         return sorted(zip(answers, shares, strict=True), key=lambda pair: -pair[1])
 
 

@@ -243,10 +243,7 @@ def run(argv: Sequence[str]) -> Any:
         for name in keys:
             shown[name] = ""
         words = io.without_keys(["surgvl", *argv], set(keys.values()))
-        io.INVOCATION = io.Invocation(words, parser.dump(shown, skip_validation=True))
-        if "torch" in sys.modules:
-            # Modules given as arguments draw their first weights when they are built, which is now.
-            sys.modules["torch"].manual_seed(config.get("run.seed", config.get("seed", 0)))
+        io.INVOCATION = io.Invocation(words, parser.dump(shown, skip_validation=True), function)
         return function(**vars(parser.instantiate(config)))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

@@ -21,6 +21,7 @@ from surgvl.io import prepare_out, read_json, write_run
 from surgvl.models.dual import Dual
 from surgvl.models.files import trained
 from surgvl.models.folder import Preprocess, find_model, load_model, model_hash
+from surgvl.recorded import recorded
 from surgvl.stage import report, split_ids
 from surgvl.windows import Floats, encode_windows, read_windows
 
@@ -118,6 +119,7 @@ def _remote(model: Path | None, stride_s: float, server: str, api_key: str, in_f
     return Encoder(name, remote.hash, dim, remote.preprocess, facts, seconds, remote.encode_text)
 
 
+@recorded
 def embed(
     out: Path,
     model: Path | None = None,

@@ -12,7 +12,7 @@ import platform
 import shlex
 import subprocess
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -29,9 +29,10 @@ class Invocation:
 
     words: Sequence[str]
     config: str
+    stage: Callable[..., Any] | None = None
 
 
-# Set by the command line around a command; None when a stage is called from Python.
+# Set by the command line around a command, and around a stage that is called from Python (`recorded`).
 INVOCATION: Invocation | None = None
 # File of the lock of a folder that is being written (see `locks`): a folder that holds nothing else counts as empty.
 LOCK = ".lock"

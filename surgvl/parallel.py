@@ -3,6 +3,8 @@
 Fully sharded data parallelism is torch's second one (`fully_shard`; ZeRO-3, arXiv 1910.02054).
 """
 
+import atexit
+import gc
 import os
 from typing import Any
 
@@ -53,6 +55,19 @@ def gather_objects(value: Any) -> list[Any]:
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+@atexit.register
+def leave_group() -> None:
+    """Leave the processes' group, where there is one.
+
+    Its threads may wait for Python's lock. An interpreter that ends stops whoever does, and a thread of C++ that is
+    stopped there ends the process by `terminate`, though all was done. Lightning leaves none but groups of NCCL.
+    """
+    if dist.is_available() and dist.is_initialized():
+        # What still holds the group, such as a wrapped model in a cycle of references, keeps its threads alive.
+        gc.collect()
+        dist.destroy_process_group()
 
 
 def local(value: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ goes on. Beside the trained encoder runs the control: the same stages with the s
 """
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def quickstart(
         effort: factor on all training steps; 1 takes about nine minutes on two cores.
         seed: of everything.
     """
+    _check(videos, duration_s, effort, seed)
     out.mkdir(parents=True, exist_ok=True)
     plan = stages(out, videos, duration_s, effort, seed)
     record = out / "quickstart.json"
@@ -118,6 +120,26 @@ def quickstart(
     seconds = sum(state["seconds"].values())
     print(f"\n{table}\n{note}\n\n{len(plan)} stages, {seconds:.0f} s, in {out}; next: surgvl demo --run {out}")
     return out
+
+
+def _check(videos: tuple[int, int, int], duration_s: float, effort: float, seed: int) -> None:
+    """Refuse what a later stage would refuse, before the first one works for minutes.
+
+    Raises:
+        ConfigError: a number that some stage cannot do with.
+    """
+    train, val, test = videos
+    if train < 1 or val < 0 or test < 2:
+        raise ConfigError(
+            f"--videos {train} {val} {test}: give 1 or more for training, 0 or more for validation and 2 or more for "
+            "test, where a question about one video is asked about another as a control"
+        )
+    if not 10 <= duration_s < math.inf:
+        raise ConfigError(f"--duration_s {duration_s:g}: give 10 seconds or more, which is a short operation")
+    if not 0 < effort < math.inf:
+        raise ConfigError(f"--effort {effort:g}: give a factor above 0, such as 0.1")
+    if seed < 0:
+        raise ConfigError(f"--seed {seed}: give 0 or more")
 
 
 def results(folder: Path) -> list[Result]:

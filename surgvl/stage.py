@@ -13,12 +13,15 @@ from surgvl.models.folder import Preprocess
 
 
 def split_ids(manifest: Manifest, split: str) -> list[str]:
-    """Video ids of a split, or of all where it is empty.
+    """Video ids of a split, or of all where it is empty; where no video has a split, all are there to train on.
 
     Raises:
         ConfigError: there are none.
     """
-    ids = manifest.video_ids(split or None)
+    unsplit = not any(row.split for row in manifest.videos)
+    ids = manifest.video_ids(None if unsplit and split == "train" else split or None)
+    if not ids and unsplit and manifest.videos:
+        raise ConfigError(f"no video of the manifest has a split, so none is in {split!r}: --split '' takes them all")
     if not ids:
         there = ", ".join(sorted({row.split or "(none)" for row in manifest.videos})) or "(no videos)"
         raise ConfigError(f"no video is in split {split!r}; the manifest has {there}: choose another --split")

@@ -14,6 +14,7 @@ FLOORS = {
     "surgvl.plugins": 0,
     "surgvl.io": 0,
     "surgvl.locks": 0,
+    "surgvl.recorded": 0,
     "surgvl.times": 0,
     "surgvl.usage": 0,
     "surgvl.video": 0,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,3 +64,22 @@ def test_every_stage_is_a_command_that_parses(tmp_path: Path) -> None:
     (tmp_path / "manifest").mkdir()
     for _, argv in stages(tmp_path, (48, 4, 8), 90.0, 1.0, 0):
         cli.parse([*argv, "--resume=true"])
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ({"videos": (2, 1, 1)}, "--videos 2 1 1: .*2 or more for test"),
+        ({"videos": (0, 1, 2)}, "--videos 0 1 2: .*1 or more for training"),
+        ({"videos": (2, -1, 2)}, "--videos 2 -1 2"),
+        ({"duration_s": 9.0}, "--duration_s 9: give 10"),
+        ({"duration_s": float("nan")}, "--duration_s nan"),
+        ({"effort": 0.0}, "--effort 0: give a factor above 0"),
+        ({"effort": float("inf")}, "--effort inf"),
+        ({"seed": -1}, "--seed -1"),
+    ],
+)
+def test_what_a_later_stage_refuses_is_refused_at_once(words: dict[str, Any], named: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=named):
+        quickstart(tmp_path / "run", **words)
+    assert not (tmp_path / "run").exists()

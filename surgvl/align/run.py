@@ -16,11 +16,13 @@ from surgvl.models.folder import load_model, save_model
 from surgvl.models.text import build_text
 from surgvl.models.video_vit import VideoViT
 from surgvl.parallel import main_process
+from surgvl.recorded import recorded
 from surgvl.settings import Optim, Run
 from surgvl.stage import clip_source, device_name, report, split_ids
 from surgvl.train import fit
 
 
+@recorded
 def align(
     manifest: Path,
     encoder: Path,

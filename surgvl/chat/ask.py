@@ -19,6 +19,7 @@ from surgvl.metrics.answer import exact_match
 from surgvl.models.chat import Chat
 from surgvl.models.files import trained
 from surgvl.models.folder import Preprocess, find_model, load_model
+from surgvl.recorded import recorded
 from surgvl.stage import clip_source, report, split_ids
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from surgvl.serve.remote import RemoteChat
 
 
+@recorded
 def ask(
     model: Path | None = None,
     video: str = "",

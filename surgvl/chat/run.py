@@ -23,6 +23,7 @@ from surgvl.models.folder import Preprocess, load_model, save_model
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 from surgvl.models.video_vit import VideoViT
 from surgvl.parallel import main_process
+from surgvl.recorded import recorded
 from surgvl.settings import Optim, Run
 from surgvl.stage import clip_source, device_name, report, split_ids
 from surgvl.train import fit
@@ -48,6 +49,7 @@ def language_model(name: str) -> tuple[nn.Module, SentencePieceTokenizer | Huggi
     return model, HuggingFaceTokenizer(name)
 
 
+@recorded
 def tune(
     manifest: Path,
     encoder: Path,

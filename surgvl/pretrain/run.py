@@ -21,6 +21,7 @@ from surgvl.plugins import discover
 from surgvl.pretrain.base import Recipe
 from surgvl.pretrain.estimate import estimate
 from surgvl.pretrain.surgrec_mae import SurgRecMAE
+from surgvl.recorded import recorded
 from surgvl.settings import Optim, Run
 from surgvl.stage import clip_source, device_name, report, split_ids
 from surgvl.train import fit
@@ -29,6 +30,7 @@ from surgvl.train import fit
 discover(surgvl.pretrain, Recipe)
 
 
+@recorded
 def pretrain(
     encoder: VideoViT,
     manifest: Path | None = None,
@@ -57,7 +59,7 @@ def pretrain(
     """Train a video encoder from video alone.
 
     Args:
-        encoder: the encoder to train.
+        encoder: the encoder to train; its weights are drawn from run.seed, whatever they were (see init).
         manifest: manifest folder (surgvl data convert); only a dry run does without.
         out: run folder to write; only a dry run does without.
         objective: the recipe: a class of surgvl.pretrain, or a dotted path to your own.
@@ -81,6 +83,8 @@ def pretrain(
         dry_clips: clips whose hours a dry run tells.
         resume: go on in a folder that is not empty.
     """
+    torch.manual_seed(run.seed)
+    encoder = type(encoder)(**encoder.config)  # type: ignore[arg-type]
     torch.manual_seed(run.seed)
     recipe = objective(encoder)
     if dry_run:

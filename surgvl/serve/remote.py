@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surgvl.chat.known import find_known
 from surgvl.chat.see import Stretch, clip_at
 from surgvl.data.frames import ClipSource
 from surgvl.errors import CheckpointError, DataError, ServerError
@@ -94,8 +95,8 @@ class RemoteChat(Remote):
         self, source: Source, question: str, at_s: float | None = None, answers: Sequence[str] | None = None
     ) -> str:
         """Answer a question about one clip; see `surgvl.api.ChatModel.ask`."""
-        if answers is None and question in self.known_questions():
-            answers = self.known_answers()
+        if answers is None and (known := find_known(question, self.known_questions())):
+            question, answers = known, self.known_answers()
         frames = self.frames(source, at_s)
         ranked = self.shares(frames, question, answers) if answers else []
         return ranked[0][0] if ranked else self.server.ask(frames, question, answers or None)
