@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -40,6 +41,7 @@ def demo(
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError("the page needs gradio, which is not installed: pip install 'surgvl[demo]'")
     with (
+        _stopped_by_signals(),
         contextlib.closing(Engine(run, server=server, api_key=api_key)) as engine,
         tempfile.TemporaryDirectory(prefix="surgvl-demo-", ignore_cleanup_errors=True) as uploads,
     ):
@@ -53,8 +55,8 @@ def demo(
             server_port=port,
             inbrowser=open_browser,
             theme=page.theme(),
-            css_paths=HERE / "style.css",
-            head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+            css_paths=sorted(HERE.glob("*.css")),
+            head="".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in sorted(HERE.glob("*.js"))),
             favicon_path=HERE / "favicon.svg",
             app_kwargs={"routes": routes(engine.shelf)},
             max_file_size=MAX_UPLOAD_BYTES,
@@ -74,11 +76,11 @@ def demo(
         sys.setswitchinterval(0.0005)
         engine.start()
         print(f"surgvl is at {blocks.local_url} (models load in the background); stop it with Ctrl-C", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.signal(signal.SIGTERM, _stop)
+        try:
             threading.Event().wait()
-        print("stopping", flush=True)
-        blocks.close(verbose=False)
+        finally:
+            print("stopping", flush=True)
+            blocks.close(verbose=False)
 
 
 def _prepare_gradio(uploads: Path) -> None:
@@ -104,5 +106,18 @@ def _check_port(host: str, port: int) -> None:
         raise ConfigError(f"cannot listen on {host}:{port} ({reason}): give another --port or --host") from error
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """SIGTERM ends the page as Ctrl-C does, from the first moment on, so that no temporary folder stays."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        # One is enough: another must not break off the tidying up.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -91,7 +91,7 @@ class Engine:
     def examples(self) -> list[str]:
         """Questions to offer: the open one, and the first of each type that the chat model knows."""
         first: dict[str, str] = {}
-        for question, kind in self.parts.chat.known_questions().items():
+        for question, kind in facts.questions(self.run / "tune").items():
             first.setdefault(kind, question)
         return [*list(first.values())[: NUM_EXAMPLES - 1], DESCRIBE]
 
@@ -122,11 +122,13 @@ class Engine:
             num_known=len(answers),
             shares=ranked,
             truth=self._true_answer(video_id, at_s, question),
+            video_id=video_id,
             title=source.title,
             at_s=at_s,
             frames=frames,
             times_s=[start_s + number / want.fps for number in range(want.num_frames)],
             took_s=time.monotonic() - begun,
+            is_upload=source.split == UPLOAD,
         )
 
     def _true_answer(self, video_id: str, at_s: float, question: str) -> str:
@@ -139,7 +141,10 @@ class Engine:
     # ---- search
 
     def sentences(self) -> list[str]:
-        """Sentences to offer: what the manifest's commonest actions, or its phases, are called in prompts."""
+        """Sentences to offer: what the manifest's commonest actions, or its phases, are called in prompts.
+
+        Where the manifest has no labels, the first actions of an embedded prompt set.
+        """
         for task in ("triplet", "phase"):
             names = self.manifest.segment_table.filter(pc.equal(self.manifest.segment_table["task"], task))["label"]
             counts = {row["values"]: row["counts"] for row in pc.value_counts(names).to_pylist()}
@@ -149,7 +154,9 @@ class Engine:
                 order = sorted(classes, key=lambda row: -counts.get(row.name, 0))
                 if counts.get(order[0].name):
                     return [row.prompts[0] for row in order[:NUM_EXAMPLES] if counts.get(row.name)]
-        return []
+        unlabelled = [each for task in ("triplet", "phase") for each in self.prompt_sets(task)]
+        classes = prompts.load(unlabelled[0]).classes if unlabelled else []
+        return [row.prompts[0] for row in classes if "null_verb" not in row.name][:NUM_EXAMPLES]
 
     def filters(self) -> dict[str, list[str]]:
         """What a search can be limited to: values of `video_id`, `procedure` and `source` in the index."""

@@ -101,6 +101,12 @@ def num_parameters(path: Path) -> int:
     return 0
 
 
+def questions(folder: Path) -> dict[str, str]:
+    """Closed questions that the model of a run folder was tuned on, with their types; read without loading it."""
+    found = _json(folder / "model" / "answers.json").get("questions")
+    return {str(text): str(kind) for text, kind in found.items()} if isinstance(found, dict) else {}
+
+
 def logit_scale(folder: Path) -> float:
     """What a video-text model multiplies its cosines by before a softmax; 1 / 0.07 where its weights do not say."""
     path = folder / "model" / "model.safetensors"

@@ -9,7 +9,7 @@ from surgvl.results import Result
 
 # Of a task with many metrics, these say most; the others are folded away.
 FIRST = ("accuracy", "macro_f1", "recall@1", "recall@5", "mAP_IVT", "mAP_I", "mAP_V", "mAP_T")
-SPLITS = {"train": "to train", "val": "to choose", "test": "held out", "": "without a split"}
+SPLITS = {"train": "training", "val": "validation", "test": "test (held out)", "": "no split"}
 
 
 def about(found: About) -> str:
@@ -86,7 +86,9 @@ def _scores(results: Sequence[Result], control: Sequence[Result]) -> str:
 def _table(rows: Sequence[Result], beside: dict[tuple[str, str, str], Result]) -> str:
     lines = "".join(_line(row, beside.get((row.task, row.metric, row.protocol))) for row in rows)
     head = "<tr><th>metric</th><th><span>0 to 1</span></th><th>model</th><th>control</th><th>blind</th></tr>"
-    return f'<div class="wide"><table><thead>{head}</thead><tbody>{lines}</tbody></table></div>'
+    # What scrolls sideways must be reached by keys, too.
+    scrolls = 'class="wide" role="region" tabindex="0" aria-label="Table of scores"'
+    return f"<div {scrolls}><table><thead>{head}</thead><tbody>{lines}</tbody></table></div>"
 
 
 def _line(row: Result, other: Result | None) -> str:

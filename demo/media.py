@@ -2,6 +2,9 @@
 
 media/ID            the file, with byte ranges, so that a player can jump
 frame/ID?t=12&h=240 one frame as JPEG
+alive               that the server still answers
+
+An ID may hold slashes, as those of merged manifests do.
 """
 
 import functools
@@ -40,7 +43,14 @@ def routes(shelf: Shelf) -> list[BaseRoute]:
         picture = still(place.path, round(min(max(time_s, 0.0), last_s), 2), height)
         return Response(picture, media_type="image/jpeg", headers=_HEADERS)
 
-    return [Route("/media/{video_id}", _friendly(media)), Route("/frame/{video_id}", _friendly(frame))]
+    def alive(request: Request) -> Response:
+        return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
+    return [
+        Route("/alive", alive),
+        Route("/media/{video_id:path}", _friendly(media)),
+        Route("/frame/{video_id:path}", _friendly(frame)),
+    ]
 
 
 def _number(request: Request, name: str, default: float) -> float:

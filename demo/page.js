@@ -6,6 +6,8 @@
   const stills = () => document.querySelector(".stage .stills");
   const showsStills = () => stills() && !stills().hidden;
   const duration = () => Number(stage()?.dataset.duration ?? 0);
+  // A card tells of one recording; while the stage shows another, its places are not those of the player.
+  const isOfStage = (card) => card.dataset.of === stage()?.dataset.video;
   let pending = null;
 
   const clock = (seconds, tenths) => {
@@ -28,8 +30,11 @@
       scrub().style.setProperty("--passed", `${share}%`);
       scrub().setAttribute("aria-valuetext", clock(at, true));
     }
+    document.querySelectorAll("[data-of]").forEach((card) => card.classList.toggle("stale", !isOfStage(card)));
     document.querySelectorAll("[data-track]").forEach((track) => {
+      if (!isOfStage(track.closest("[data-of]"))) return;
       track.querySelector(".head").style.left = `${share}%`;
+      if (track.getAttribute("role") !== "slider") return;
       track.setAttribute("aria-valuenow", String(Math.round(at)));
       track.setAttribute("aria-valuetext", clock(at));
     });
@@ -133,15 +138,15 @@
   document.addEventListener("input", (event) => event.target === scrub() && seek(Number(scrub().value)));
   document.addEventListener("click", (event) => {
     const track = event.target.closest("[data-track]");
-    if (track) {
+    if (track && isOfStage(track.closest("[data-of]"))) {
       const box = track.getBoundingClientRect();
       seek(((event.clientX - box.left) / box.width) * duration());
       return;
     }
-    const frame = event.target.closest("[data-seek]");
-    if (frame) {
-      seek(Number(frame.dataset.seek));
-      reveal();
+    const opener = event.target.closest("[data-open]");
+    if (opener) {
+      document.querySelectorAll(".hit.opened").forEach((hit) => hit.classList.remove("opened"));
+      opener.closest(".hit")?.classList.add("opened");
     }
     if (event.target === player() || event.target.closest("[data-play]")) toggle(player());
     if (event.target.closest("[data-full]")) player()?.requestFullscreen?.();
@@ -149,7 +154,7 @@
     if (clip) toggle(clip.parentElement.querySelector("video"));
   });
   document.addEventListener("keydown", (event) => {
-    if (!event.target.matches?.("[data-track]")) return;
+    if (!event.target.matches?.("[data-track]") || !isOfStage(event.target.closest("[data-of]"))) return;
     const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
     if (event.key in steps) seek(now() + steps[event.key]);
     else if (event.key === "Home") seek(0);
@@ -158,11 +163,11 @@
     event.preventDefault();
   });
 
-  // A new stage or timeline has been put in: bring it up to date.
+  // A new stage, answer or timeline has been put in: bring it up to date.
   new MutationObserver((changes) => {
     const fresh = changes.some((change) =>
       [...change.addedNodes].some(
-        (node) => node.nodeType === 1 && (node.matches(".stage, .timeline") || node.querySelector(".stage, .timeline")),
+        (node) => node.nodeType === 1 && (node.matches(".stage, [data-of]") || node.querySelector(".stage, [data-of]")),
       ),
     );
     if (!fresh) return;

@@ -10,6 +10,7 @@ import gradio as gr
 from surgvl.demo import ledger, ribbon, views, words
 from surgvl.demo.engine import MAX_CHARACTERS, Engine
 from surgvl.demo.shelf import MAX_UPLOAD_BYTES, MAX_UPLOAD_S
+from surgvl.demo.turns import Turns
 from surgvl.errors import SurgVLError
 
 SANS = ("Inter", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Liberation Sans", "Arial", "sans-serif")
@@ -70,7 +71,7 @@ def build(engine: Engine, uploads: Path) -> Any:
                 status = _html(views.status("Loading models", "loading"))
             with gr.Column(elem_id="right"), gr.Tabs(elem_id="tabs"):
                 with gr.Tab("Ask", id="ask"):
-                    examples = _ask(engine, desk)
+                    _ask(engine, desk)
                 with gr.Tab("Search", id="search"):
                     filters = _search(engine, desk)
                 with gr.Tab("Timeline", id="timeline") as tab:
@@ -83,11 +84,11 @@ def build(engine: Engine, uploads: Path) -> Any:
                 engine.wait()
                 found = engine.filters()
             except SurgVLError as error:
-                return views.status(_line(error), "failed"), "", gr.skip(), gr.skip(), gr.skip()
+                return views.status(_line(error), "failed"), gr.skip(), gr.skip(), gr.skip()
             boxes = [_all(name, found[key]) for key, name in FILTERS.items()]
-            return views.status("Models are ready", "ready"), views.chips(engine.examples(), "Try"), *boxes
+            return views.status("Models are ready", "ready"), *boxes
 
-        page.load(loaded, None, [status, examples, *filters], **QUIET)
+        page.load(loaded, None, [status, *filters], **QUIET)
     return page
 
 
@@ -98,7 +99,7 @@ def _left(engine: Engine, uploads: Path) -> Desk:
     with gr.Row(elem_id="pick"):
         choices = [(views.label(each), each.video_id) for each in engine.shelf.videos]
         video = gr.Dropdown(choices, value=first.video_id, label="Recording", elem_id="video", scale=3)
-        upload = gr.UploadButton("Upload a video", file_types=["video"], elem_id="upload", scale=1)
+        upload = gr.UploadButton("Upload", file_types=["video"], elem_id="upload", scale=1)
     limits = f"Uploads: up to {MAX_UPLOAD_BYTES >> 20} MB and {MAX_UPLOAD_S / 60:.0f} minutes; they stay on the machine"
     notice = _html(views.message(f"{limits} that serves this page and are deleted when it stops.", "hint"))
     desk = Desk(video, gr.Number(0.0, visible=False), gr.Checkbox(False, visible=False))
@@ -109,50 +110,62 @@ def _left(engine: Engine, uploads: Path) -> Desk:
         except SurgVLError as error:
             return _error(error)
 
-    def admit(path: str) -> tuple[Any, str]:
+    uploaded: gr.State = gr.State([])
+
+    def admit(path: str, earlier: list[tuple[str, str]]) -> tuple[Any, ...]:
         try:
             found = engine.shelf.admit(Path(path), Path(path).name, uploads)
         except SurgVLError as error:
-            return gr.skip(), _error(error)
-        own = [(views.label(found), found.video_id)]
+            return gr.skip(), _error(error), gr.skip()
+        own = [(views.label(found), found.video_id), *earlier]
         ready = f"{found.title} is here: ask about it, or read its timeline."
-        return gr.Dropdown([*own, *choices], value=found.video_id), views.message(ready, "hint")
+        return gr.Dropdown([*own, *choices], value=found.video_id), views.message(ready, "hint"), own
 
     video.change(show, video, player, **QUIET)
-    upload.upload(admit, upload, [video, notice], **QUIET)
+    upload.upload(admit, [upload, uploaded], [video, notice, uploaded], **QUIET)
     return desk
 
 
-def _ask(engine: Engine, desk: Desk) -> gr.HTML:
-    """Question, examples, answer. Returns the place of the examples, which are known once the model is loaded."""
-    _html(views.heading("Ask about this moment", "Pause where you wonder; the model looks at the seconds around."))
+def _ask(engine: Engine, desk: Desk) -> None:
+    """Question, examples, answer."""
+    known = engine.examples()
+    _html(
+        views.heading(
+            "Ask about this moment", "Pause the player anywhere: the model looks at the seconds around that moment."
+        )
+    )
     with gr.Row(elem_classes="query"):
         question = gr.Textbox(
             label="Question",
-            placeholder="What is the surgical phase?",
+            placeholder=known[0],
             max_length=MAX_CHARACTERS,
             lines=1,
             scale=5,
             elem_id="question",
         )
         go = gr.Button("Ask", variant="primary", elem_id="go-ask", scale=1, min_width=96)
-    examples = _html("", elem_id="questions", script=SAY)
-    place = _html(views.empty("The answer and the frames it rests on appear here."), elem_id="answer")
+    examples = _html(views.chips(known, "Try"), elem_id="questions", script=SAY)
+    place = _html(views.empty("The answer and the frames it rests on appear here."), elem_id="answer", script=SHOW)
+    turns = gr.State(Turns())
 
-    def ask(video_id: str, time_s: float, text: str) -> Iterator[str]:
+    def ask(video_id: str, time_s: float, text: str, turns: Turns) -> Iterator[Any]:
+        is_latest = turns.take()
         yield views.working("Looking at the clip" if engine.is_ready else "Models are loading; the clip is next")
         try:
-            yield views.answer(engine.ask(video_id, time_s, text))
+            reply = views.answer(engine.ask(video_id, time_s, text))
         except SurgVLError as error:
-            yield _error(error)
+            reply = _error(error)
+        yield reply if is_latest() else gr.skip()
 
-    inputs = [desk.video, desk.time_s, question]
+    inputs = [desk.video, desk.time_s, question, turns]
     for event in (go.click, question.submit):
         event(ask, inputs, place, js=WITH_TIME, **QUIET)
     examples.say(_said, None, question, **QUIET).then(ask, inputs, place, js=WITH_TIME, **QUIET)
-    return examples
+    place.show(_shown, None, desk.video, **QUIET)
 
 
+# A sentence, or a moment: video id and time in seconds.
+Query = str | tuple[str, float]
 FILTERS = {"video_id": "recordings", "procedure": "procedures", "source": "sources"}
 
 
@@ -162,11 +175,12 @@ def _all(name: str, values: list[str]) -> gr.Dropdown:
 
 def _search(engine: Engine, desk: Desk) -> list[gr.Dropdown]:
     """Sentence or moment, filters, clips. Returns the filters, whose values are known once the index is open."""
+    sentences = engine.sentences()
     _html(views.heading("Find moments", "By a sentence, or by what the player shows now."))
     with gr.Row(elem_classes="query"):
         sentence = gr.Textbox(
             label="Sentence",
-            placeholder="the clipper clips the cystic duct",
+            placeholder=sentences[0] if sentences else "What the clip should show",
             max_length=MAX_CHARACTERS,
             lines=1,
             scale=5,
@@ -174,7 +188,7 @@ def _search(engine: Engine, desk: Desk) -> list[gr.Dropdown]:
         )
         go = gr.Button("Search", variant="primary", elem_id="go-search", scale=1, min_width=96)
         like = gr.Button("Like this moment", elem_id="go-like", scale=1, min_width=150)
-    examples = _html(views.chips(engine.sentences(), "Try"), elem_id="sentences", script=SAY)
+    examples = _html(views.chips(sentences, "Try"), elem_id="sentences", script=SAY)
     with gr.Row(elem_classes="filters"):
         boxes = [
             gr.Dropdown(
@@ -185,35 +199,49 @@ def _search(engine: Engine, desk: Desk) -> list[gr.Dropdown]:
         count = gr.Dropdown(list(NUM_MOMENTS), value=NUM_MOMENTS[1], label="Results", min_width=90, elem_id="count")
     place = _html(views.empty("Clips appear here, the most similar first."), elem_id="hits", script=SHOW)
 
-    def by_text(text: str, k: int, *where: str) -> str:
-        begun = time.monotonic()
-        try:
-            found = engine.search(text, k, *where)
-        except SurgVLError as error:
-            return _error(error)
-        return views.moments(found, f"“{words.safe(' '.join(text.split()))}”", time.monotonic() - begun)
+    # The last search, a sentence or a video and a time: filters search it again.
+    asked: gr.State = gr.State(None)
+    turns = gr.State(Turns())
 
-    def by_moment(video_id: str, time_s: float, k: int, *where: str) -> str:
-        begun = time.monotonic()
+    def find(query: Query | None, turns: Turns, k: int, *where: str) -> Any:
+        is_latest, begun = turns.take(), time.monotonic()
+        if query is None:
+            return gr.skip()
         try:
-            found = engine.alike(video_id, time_s, k, *where)
-            query = f"{words.safe(engine.shelf.get(video_id).title)} at {words.clock(time_s)}"
+            if isinstance(query, str):
+                found, name = engine.search(query, k, *where), f"“{' '.join(query.split())}”"
+            else:
+                found = engine.alike(*query, k, *where)
+                name = f"{engine.shelf.get(query[0]).title} at {words.clock(query[1])}"
+            reply = views.moments(found, words.safe(name), time.monotonic() - begun)
         except SurgVLError as error:
-            return _error(error)
-        return views.moments(found, query, time.monotonic() - begun)
+            reply = _error(error)
+        return reply if is_latest() else gr.skip()
 
-    rest = [count, *boxes]
+    def by_text(text: str, *rest: Any) -> tuple[Any, str]:
+        return find(text, *rest), text
+
+    def by_moment(video_id: str, time_s: float, *rest: Any) -> tuple[Any, Query]:
+        return find((video_id, time_s), *rest), (video_id, time_s)
+
+    rest, out = [turns, count, *boxes], [place, asked]
     for event in (go.click, sentence.submit):
-        event(by_text, [sentence, *rest], place, **QUIET)
-    examples.say(_said, None, sentence, **QUIET).then(by_text, [sentence, *rest], place, **QUIET)
-    like.click(by_moment, [desk.video, desk.time_s, *rest], place, js=WITH_TIME, **QUIET)
+        event(by_text, [sentence, *rest], out, **QUIET)
+    examples.say(_said, None, sentence, **QUIET).then(by_text, [sentence, *rest], out, **QUIET)
+    like.click(by_moment, [desk.video, desk.time_s, *rest], out, js=WITH_TIME, **QUIET)
+    gr.on([box.input for box in (count, *boxes)], find, [asked, *rest], place, trigger_mode="always_last", **QUIET)
     place.show(_shown, None, desk.video, **QUIET)
     return boxes
 
 
 def _timeline(engine: Engine, desk: Desk, tab: gr.Tab) -> None:
     """Ribbons and rows of the picked video; read when the tab is open, and again when a choice changes."""
-    _html(views.heading("Read the whole recording", "Phases and actions, second by second, from sentences alone."))
+    _html(
+        views.heading(
+            "Read the whole recording",
+            "Phases and actions of each second, as the sentences of a prompt set describe them.",
+        )
+    )
     with gr.Row(elem_classes="filters"):
         phases, triplets = (
             gr.Dropdown(names, value=names[0] if names else None, label=f"{kind.capitalize()} prompts", min_width=120)
@@ -223,21 +251,30 @@ def _timeline(engine: Engine, desk: Desk, tab: gr.Tab) -> None:
         spans = [(f"mean over {span} s" if span else "none", span) for span in SMOOTHING_S]
         smoothing = gr.Dropdown(spans, value=SMOOTHING_S[1], label="Smoothing", min_width=120, elem_id="smoothing")
     place = _html("", elem_id="timeline")
+    turns = gr.State(Turns())
 
-    def read(video_id: str, is_open: bool, phase_set: str, triplet_set: str, smooth_s: float) -> Iterator[Any]:
+    def read(
+        video_id: str, is_open: bool, phase_set: str, triplet_set: str, smooth_s: float, turns: Turns
+    ) -> Iterator[Any]:
+        # Whatever comes ends an earlier reading, also of a recording that is no longer the picked one.
+        is_latest = turns.take()
         if not is_open:
             yield gr.skip()
             return
         try:
             for share in engine.prepare(video_id):
+                if not is_latest():
+                    return
                 yield views.working("Embedding the recording", share)
-            yield ribbon.timeline(engine.timeline(video_id, phase_set, triplet_set, smooth_s))
+            reply = ribbon.timeline(engine.timeline(video_id, phase_set, triplet_set, smooth_s))
         except SurgVLError as error:
-            yield _error(error)
+            reply = _error(error)
+        if is_latest():
+            yield reply
 
-    inputs = [desk.video, desk.is_open, phases, triplets, smoothing]
+    inputs = [desk.video, desk.is_open, phases, triplets, smoothing, turns]
     for event in (tab.select, desk.video.change, phases.input, triplets.input, smoothing.input):
-        event(read, inputs, place, js=WITH_OPEN, **QUIET)
+        event(read, inputs, place, js=WITH_OPEN, trigger_mode="multiple", **QUIET)
 
 
 def _said(event: gr.EventData) -> str:

@@ -49,11 +49,13 @@ class Answer:
         num_known: how many answers there were to choose from.
         shares: of a closed answer, the likeliest answers with their share of the probability, best first.
         truth: the manifest's answer at this moment; empty where it has none.
+        video_id: the video.
         title: of the video.
         at_s: the moment.
         frames: what the model saw, uint8 [T, S, S, 3].
         times_s: time of each frame.
         took_s: from question to answer.
+        is_upload: whether the video is not one of the run.
     """
 
     question: str
@@ -62,11 +64,13 @@ class Answer:
     num_known: int
     shares: list[tuple[str, float]]
     truth: str
+    video_id: str
     title: str
     at_s: float
     frames: NDArray[np.uint8]
     times_s: list[float]
     took_s: float
+    is_upload: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Timeline:
     """Phases and triplets of a video.
 
     Attributes:
+        video_id: the video.
         title: of the video.
         duration_s: its length.
         edges_s: float64 [N + 1], where steps begin and end.
@@ -94,6 +99,7 @@ class Timeline:
         smooth_s: window of the moving average over the scores.
     """
 
+    video_id: str
     title: str
     duration_s: float
     edges_s: NDArray[np.float64]

@@ -27,14 +27,15 @@ def timeline(found: Timeline) -> str:
     smoothing = f"mean over {found.smooth_s:g} s" if found.smooth_s else "no smoothing"
     agreement = "" if found.agreement is None else f"{found.agreement:.0%} of seconds agree with the truth · "
     return (
-        f'<article class="card timeline"><p class="eyebrow"><span>{words.safe(found.title)}</span>'
+        f'<article class="card timeline" data-of="{words.safe(found.video_id)}"><p class="eyebrow">'
+        f"<span>{words.safe(found.title)}</span>"
         f"<span>{agreement}{smoothing}</span></p>"
         f'<div class="tracks"><h3>Phase</h3>{"".join(rows)}{_axis(found.duration_s)}'
         f"</div>{_legend(found)}"
         f'<div class="tracks"><h3>Action: instrument, verb, target</h3>{heat}{_axis(found.duration_s)}</div>'
-        '<p class="note">Zero-shot: this reading uses sentences, and no label of any video. Darker: a larger share '
-        "among all triplets; the line below a row is its truth, where it is known. Click on a track, or use the arrow "
-        "keys there, to move the player.</p></article>"
+        '<p class="note">Zero-shot: each second is compared with sentences; no label of any video is used. Fuller '
+        "colour: a larger share among all triplets; the line below a row is its truth, where it is known. Click on a "
+        "track, or use the arrow keys on the first, to move the player.</p></article>"
     )
 
 
@@ -54,14 +55,16 @@ def stretches(classes: NDArray[np.int64], edges_s: NDArray[np.float64]) -> list[
 
 def _ribbon(found: Timeline, runs: Sequence[tuple[int, float, float]], title: str, kind: str) -> str:
     parts = []
-    for number, start_s, end_s in runs:
+    # Short ones come last and so lie above: each is at least three pixels wide (style.css), and none is covered.
+    for number, start_s, end_s in sorted(runs, key=lambda run: run[1] - run[2]):
         name = words.phase(found.phases[number])
         span = f"{words.clock(start_s)} to {words.clock(end_s)}"
         parts.append(
             f'<span class="seg p{number % NUM_COLOURS}" style="{_place(start_s, end_s, found.duration_s)}" '
             f'title="{name}, {span}"><em>{name}</em></span>'
         )
-    return _track(found.duration_s, title, f"ribbon {kind}", "".join(parts), f"{title} phases")
+    body = f'<div class="segs">{"".join(parts)}</div>'
+    return _track(found.duration_s, title, f"ribbon {kind}", body, f"{title} phases")
 
 
 def _heat(found: Timeline, row: HeatRow) -> str:
@@ -87,15 +90,22 @@ def cells(edges_s: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[ND
 
 
 def _track(duration_s: float, title: str, kind: str, body: str, spoken: str) -> str:
+    role = f'role="img" aria-label="{spoken}"'
+    # One slider is enough for the keyboard; all tracks take clicks.
+    if kind == "ribbon predicted":
+        role = (
+            f'role="slider" tabindex="0" aria-label="{spoken}; moves the player" aria-valuemin="0" '
+            f'aria-valuemax="{duration_s:.0f}" aria-valuenow="0"'
+        )
     return (
         f'<div class="lane"><span class="name" title="{title}">{title}</span>'
-        f'<div class="track {kind}" data-track role="slider" tabindex="0" aria-label="{spoken}; moves the player" '
-        f'aria-valuemin="0" aria-valuemax="{duration_s:.0f}" aria-valuenow="0">{body}<i class="head"></i></div></div>'
+        f'<div class="track {kind}" data-track {role}>{body}<i class="head"></i></div></div>'
     )
 
 
 def _place(start_s: float, end_s: float, duration_s: float) -> str:
-    return f"left:{100 * start_s / duration_s:.3f}%;width:{100 * (end_s - start_s) / duration_s:.3f}%"
+    # Three pixels, the least width of a segment, must fit before the end.
+    return f"left:min({100 * start_s / duration_s:.3f}%,100% - 3px);width:{100 * (end_s - start_s) / duration_s:.3f}%"
 
 
 def _axis(duration_s: float) -> str:
@@ -118,5 +128,6 @@ def _legend(found: Timeline) -> str:
         f'<li><i class="p{number % NUM_COLOURS}"></i>{words.phase(name)}'
         f"<em>{words.clock(float(lengths[found.predicted == number].sum()))}</em></li>"
         for number, name in enumerate(found.phases)
+        if (found.predicted == number).any() or (found.truth is not None and (found.truth == number).any())
     )
     return f'<ul class="legend" aria-label="Phases and their predicted length">{entries}</ul>'

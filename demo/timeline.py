@@ -56,6 +56,7 @@ def read_timeline(
     top = np.argsort(-triplet.mean(0), kind="stable")[:NUM_ROWS]
     middle = (times_s[1:] + times_s[:-1]) / 2
     return Timeline(
+        video_id=place.video_id,
         title=place.title,
         duration_s=place.duration_s,
         edges_s=np.concatenate([[0.0], middle, [place.duration_s]]),

@@ -1,6 +1,6 @@
 """From plain data to HTML: header, player, answer, moments, messages. Pure functions; no Gradio, no files.
 
-`data-seek`, `data-open` and `data-say` are what page.js listens to.
+`data-open` and `data-say` are what the page listens to; `data-of` names the recording that a card tells of.
 """
 
 import base64
@@ -11,6 +11,8 @@ from surgvl.demo import words
 from surgvl.demo.pictures import jpeg
 from surgvl.demo.replies import Answer, Moment, Video
 
+# An answer with at least this share of the probability is more likely than all others together.
+SURE = 0.5
 NOTICE = "Research prototype. Trained on rendered videos. Not for clinical use."
 
 # The mark: a scope's round view, edged by the seven phases.
@@ -62,7 +64,7 @@ def status(text: str, state: str) -> str:
 
 def label(video: Video) -> str:
     """What the list of videos shows."""
-    return f"{video.title}  ·  {video.split}  ·  {words.clock(video.duration_s)}"
+    return " · ".join(part for part in (video.title, video.split, words.clock(video.duration_s)) if part)
 
 
 def player(video: Video) -> str:
@@ -130,8 +132,13 @@ def answer(found: Answer) -> str:
     """The answer, large; how it was made; the truth where it is known; the frames the model saw."""
     if found.closed:
         how = f"Chosen among {found.num_known} known answers"
+        sure = found.shares[0][1] >= SURE if found.shares else False
+        doubt = "" if sure else "Unsure: no answer has half of the probability"
     else:
         how = "Written freely, word by word"
+        doubt = "Not certain: the model writes an answer to every question, also where the clip shows nothing of it"
+    if found.is_upload:
+        doubt = " · ".join(part for part in (doubt, "An upload may be unlike the videos of training") if part)
     truth = ""
     if found.truth:
         right = found.truth == found.text
@@ -140,6 +147,7 @@ def answer(found: Answer) -> str:
             f'<span class="tag {"right" if right else "wrong"}">Truth of this video: '
             f"<b>{words.answer(found.truth)}</b> ({verdict})</span>"
         )
+    warning = f'<span class="tag doubt">{doubt}.</span>' if doubt else ""
     said = words.answer(found.text) or '<span class="nothing">(the model said nothing)</span>'
     bars = "".join(
         f'<li><span>{words.answer(text)}</span><i><b style="width:{100 * share:.1f}%"></b></i>'
@@ -148,10 +156,11 @@ def answer(found: Answer) -> str:
     )
     shares = f'<div class="part"><h3>Likeliest answers</h3><ol class="bars">{bars}</ol></div>' if bars else ""
     return (
-        f'<article class="card answer"><p class="eyebrow"><span>{words.safe(found.title)} at '
+        f'<article class="card answer{"" if found.closed else " free"}" data-of="{words.safe(found.video_id)}">'
+        f'<p class="eyebrow"><span>{words.safe(found.title)} at '
         f"{words.clock(found.at_s, tenths=True)}</span><span>{words.took(found.took_s)}</span></p>"
         f'<p class="asked">{words.safe(found.question)}</p><p class="said">{said}</p>'
-        f'<p class="tags"><span class="tag">{how}</span>{truth}</p>{shares}{_evidence(found)}</article>'
+        f'<p class="tags"><span class="tag">{how}</span>{warning}{truth}</p>{shares}{_evidence(found)}</article>'
     )
 
 
@@ -163,7 +172,8 @@ def _evidence(found: Answer) -> str:
         clock = words.clock(time_s, tenths=True)
         mark = ' class="asked-here"' if at == nearest else ""
         cells.append(
-            f'<li{mark}><button type="button" data-seek="{time_s:.2f}" aria-label="Show {clock} in the player">'
+            f'<li{mark}><button type="button" data-open="{words.safe(found.video_id)}" data-at="{time_s:.2f}" '
+            f'aria-label="{clock}: show in player">'
             f'<img src="data:image/jpeg;base64,{data}" alt=""><time>{clock}</time></button></li>'
         )
     size = found.frames.shape[1]
@@ -182,6 +192,8 @@ def moments(found: Sequence[Moment], query: str, took_s: float) -> str:
     return (
         f'<p class="eyebrow found"><span>{words.plural(len(found), "moment")} like {query}</span>'
         f"<span>{words.took(took_s)}</span></p>"
+        '<p class="note">The nearest clips there are, whether or not any of them shows it. '
+        "Score: cosine similarity, 1 for the same.</p>"
         f'<ol class="hits">{cards}</ol>'
     )
 
@@ -198,9 +210,10 @@ def _moment(place: int, moment: Moment) -> str:
         f'data-end="{moment.end_s:.2f}" playsinline muted preload="none"></video><button type="button" class="cover" '
         f'data-clip aria-label="Play result {place}: {title}, {span}">{_PLAY}{_PAUSE}</button>'
         '<i class="passed"></i></div>'
-        f'<div class="hit-foot"><p><span class="rank">{place}</span><b>{title}</b><time>{span}</time></p>'
-        f'<div class="score" title="cosine similarity"><i><b style="width:{100 * score:.1f}%"></b></i>'
+        f'<div class="hit-foot"><p><span class="rank">{place}</span><b title="{title}">{title}</b><time>{span}</time>'
+        "</p>"
+        f'<div class="score"><i><b style="width:{100 * score:.1f}%"></b></i>'
         f"<em>{moment.score:.2f}</em></div>"
         f'<button type="button" class="quiet" data-open="{title}" data-at="{moment.start_s:.2f}" '
-        f'aria-label="Show result {place} in the player">Show in player</button></div></li>'
+        f'aria-label="Show in player: result {place}">Show in player</button></div></li>'
     )

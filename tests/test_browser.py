@@ -19,7 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+
+from surgvl import video
+from surgvl.demo import ribbon, views
+from surgvl.demo.replies import Moment, Timeline
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -150,7 +155,7 @@ def test_the_first_useful_paint_does_not_wait_for_models(chromium: "Browser", ur
         print(f"\nfirst useful paint: {took:.2f} s")
         # Models load meanwhile, on the same cores.
         assert took < 3.0 * SLACK
-        assert page.input_value("#video input").startswith("video04  ·  test")
+        assert page.input_value("#video input").startswith("video04 · test")
         assert page.title() == "surgvl"
         page.wait_for_selector(".status.ready", timeout=60_000)
         page.wait_for_function("document.querySelector('.stage video').readyState >= 1")
@@ -216,7 +221,7 @@ def test_search_by_text_play_and_show(page: "Page") -> None:
     other.click()
     page.wait_for_selector(f".stage[data-video={name}]")
     page.wait_for_function(f"Math.abs(document.querySelector('.stage video').currentTime - {at}) < 0.2")
-    assert page.input_value("#video input").startswith(f"{name}  ·")
+    assert page.input_value("#video input").startswith(f"{name} ·")
 
 
 def test_search_like_this_moment_with_a_filter(page: "Page") -> None:
@@ -235,7 +240,7 @@ def test_timeline_moves_the_player(page: "Page") -> None:
     assert page.locator(".ribbon.predicted .seg").count() >= 1
     assert page.locator(".ribbon.truth .seg").count() >= 3
     assert page.locator(".heat").count() == 8
-    assert page.locator(".legend li").count() == 7
+    assert 1 <= page.locator(".legend li").count() <= 7
     for track, share in ((".ribbon.predicted", 0.75), (".ribbon.truth", 0.25), (".heat >> nth=3", 0.5)):
         box = page.locator(track).bounding_box()
         assert box
@@ -312,6 +317,224 @@ def test_a_small_screen_needs_no_sideways_scrolling(chromium: "Browser", url: st
             assert page.evaluate("document.scrollingElement.scrollWidth") <= 390, tab
             assert page.locator(".stage video").is_visible()
             shoot(page, f"test_phone_{tab}")
+
+
+def pick(page: "Page", title: str) -> None:
+    """Pick a recording from the list, as a person does: click, type, Enter."""
+    page.click("#video input")
+    page.keyboard.type(title)
+    page.click(f"[role=option]:has-text('{title}')")
+
+
+def long_film(path: Path, length_s: int) -> Path:
+    """A grey film that takes a while to embed."""
+    video.write(path, (np.full((48, 64, 3), at % 256, np.uint8) for at in range(4 * length_s)), fps=4)
+    return path
+
+
+def test_a_reading_of_another_recording_never_ends_under_the_player(page: "Page", tmp_path: Path) -> None:
+    page.set_input_files("#left input[type=file]", long_film(tmp_path / "long.mp4", 300))
+    page.wait_for_selector(".stage[data-video^=upload-]")
+    go(page, "timeline")
+    page.wait_for_selector("#timeline .working:has-text('Embedding')")
+    pick(page, "video02")
+    page.wait_for_selector(".timeline[data-of=video02]")
+    # Other work of the server waits for the embedding where it goes on; it is over when the page is idle.
+    for _ in range(20):
+        page.wait_for_timeout(150)
+        assert page.locator("#timeline .working").count() == 0
+        assert page.locator(".timeline").get_attribute("data-of") == "video02"
+
+
+def test_an_answer_about_another_recording_does_not_move_this_one(page: "Page") -> None:
+    seek(page, 7.3)
+    page.fill("#question textarea", PHASE)
+    page.click("#go-ask")
+    page.wait_for_selector(".answer[data-of=video04]:not(.stale)")
+    pick(page, "video02")
+    page.wait_for_selector(".stage[data-video=video02]")
+    page.wait_for_selector(".answer.stale")
+    page.locator(".strip button").nth(0).click()
+    page.wait_for_selector(".stage[data-video=video04]")
+    page.wait_for_function("Math.abs(document.querySelector('.stage video').currentTime - 6.3) < 0.1")
+    page.wait_for_selector(".answer:not(.stale)")
+
+
+def test_a_ribbon_of_another_recording_takes_no_clicks(page: "Page") -> None:
+    go(page, "timeline")
+    page.wait_for_selector(".timeline")
+    seek(page, 2.0)
+    page.evaluate("document.querySelector('.timeline').dataset.of = 'another'")
+    page.locator(".ribbon.predicted").click()
+    assert now(page) == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_long_names_leave_room_for_time_and_score(chromium: "Browser", url: str, width: int) -> None:
+    names = ("VID05_196_and_VID18_166_b", "x" * 200, "a name of many words " * 6)
+    found = [Moment(name, "a.mp4", 3600.0, 3725.0, 0.5, "p", "s") for name in names]
+    with opened(chromium, url, width) as page:
+        page.wait_for_selector(".status.ready", timeout=60_000)
+        go(page, "search")
+        # The pictures are none of this server's.
+        text = re.sub(r' (?:src|poster)="[^"]*"', "", views.moments(found, "x", 0.1))
+        page.evaluate("(text) => (document.querySelector('#hits').innerHTML = text)", text)
+        for card in page.locator(".hit").all():
+            outer = card.bounding_box()
+            assert outer
+            for part in ("time", ".score em", ".rank", ".quiet", "b[title]"):
+                inner = card.locator(part).bounding_box()
+                assert inner
+                assert inner["width"] > 5, part
+                assert inner["x"] >= outer["x"], part
+                assert inner["x"] + inner["width"] <= outer["x"] + outer["width"], part
+            assert card.locator("time").evaluate("(place) => place.scrollWidth <= place.clientWidth + 1")
+        assert page.locator(".hit b[title]").nth(0).get_attribute("title") == names[0]
+
+
+def test_a_second_of_an_hour_is_seen_on_the_ribbon(page: "Page") -> None:
+    predicted = np.array(([0] * 500 + [3]) * 7, np.int64)
+    edges_s = np.arange(len(predicted) + 1).astype(np.float64)
+    phases = ["Preparation", "CalotTriangleDissection", "ClippingCutting", "GallbladderDissection"]
+    long = Timeline("video04", "x", edges_s[-1], edges_s, phases, predicted, np.ones(len(predicted)), None, [], 0.0)
+    go(page, "timeline")
+    page.wait_for_selector(".timeline")
+    page.evaluate("(text) => (document.querySelector('#timeline').innerHTML = text)", ribbon.timeline(long))
+    own = page.evaluate("getComputedStyle(document.querySelector('.legend .p3')).backgroundColor")
+    for segment in page.locator(".ribbon .seg.p3").all():
+        box = segment.bounding_box()
+        assert box
+        assert box["width"] >= 3
+        # What lies on top in its middle is itself, in its own colour, without the line that parts wide ones.
+        place = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+        assert page.evaluate("([x, y]) => document.elementFromPoint(x, y).closest('.seg').className", place) == "seg p3"
+        assert segment.evaluate("(part) => getComputedStyle(part, '::after').display") == "none"
+        assert segment.evaluate("(part) => getComputedStyle(part).backgroundColor") == own
+
+
+def test_filters_act_at_once(page: "Page") -> None:
+    go(page, "search")
+    page.fill("#sentence textarea", "the hook dissects the gallbladder")
+    page.click("#go-search")
+    page.wait_for_selector(".hit")
+    page.click("#filter-video_id input")
+    page.click("[role=option]:has-text('video02')")
+    page.wait_for_function(
+        "(() => { const names = [...document.querySelectorAll('.hit b[title]')].map((name) => name.title);"
+        " return names.length > 0 && names.every((name) => name === 'video02'); })()"
+    )
+    assert "the hook dissects the gallbladder" in page.inner_text(".found")
+    seek(page, 12.0)
+    page.click("#go-like")
+    page.wait_for_selector(".found:has-text('like video04 at 00:12')")
+    page.click("#filter-video_id input")
+    page.click("[role=option]:has-text('video01')")
+    page.wait_for_selector(".hit b[title=video01]")
+    # The same moment is searched again, wherever the player is by now.
+    assert "like video04 at 00:12" in page.inner_text(".found")
+
+
+@pytest.mark.parametrize(("width", "top"), [(1280, 20), (390, 0)])
+def test_the_player_stays_in_sight(chromium: "Browser", url: str, width: int, top: float) -> None:
+    with opened(chromium, url, width, 800) as page:
+        page.wait_for_selector(".status.ready", timeout=60_000)
+        go(page, "search")
+        page.click("#go-like")
+        page.wait_for_selector(".hit")
+        last = page.locator(".hit [data-open]").last
+        last.scroll_into_view_if_needed()
+        before = page.evaluate("scrollY")
+        assert before > 100
+        box = page.locator("#player").bounding_box()
+        assert box
+        assert box["y"] == pytest.approx(top, abs=1)
+        # Nothing of the page shines through.
+        place = [box["x"] + box["width"] / 2, box["y"] + 60]
+        assert page.evaluate("([x, y]) => !!document.elementFromPoint(x, y).closest('#player')", place)
+        last.click()
+        page.wait_for_timeout(600)
+        assert page.evaluate("scrollY") == pytest.approx(before, abs=2)
+        assert page.locator(".hit.opened").count() == 1
+        assert page.locator(".hit").last.get_attribute("class") == "card hit opened"
+
+
+def test_typing_replaces_the_picked_recording_and_nothing_found_is_said(page: "Page") -> None:
+    page.click("#video input")
+    page.keyboard.type("no such film")
+    assert page.input_value("#video input") == "no such film"
+    said = "getComputedStyle(document.querySelector('#video .options'), '::before').content"
+    assert page.evaluate(said) == '"No recording is called that"'
+    page.keyboard.press("Escape")
+    page.locator("h1").click()
+    assert page.input_value("#video input").startswith("video04 · test")
+
+
+def test_tabs_are_one_stop_and_arrows_go_on(page: "Page") -> None:
+    stops = page.locator("#tabs [role=tab][tabindex='0']")
+    page.focus("[role=tab][data-tab-id=ask]")
+    for key, tab in (("ArrowRight", "search"), ("End", "about"), ("ArrowRight", "ask"), ("ArrowLeft", "about")):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.dataset.tabId") == tab
+        assert page.get_attribute(f"[role=tab][data-tab-id={tab}]", "aria-selected") == "true"
+        page.wait_for_function("document.querySelectorAll(\"#tabs [role=tab][tabindex='0']\").length === 1")
+        assert stops.get_attribute("data-tab-id") == tab
+    page.keyboard.press("Tab")
+    assert not page.evaluate("document.activeElement.closest('[role=tablist]')")
+
+
+def test_the_tab_key_stops_at_nothing_empty(page: "Page") -> None:
+    page.focus(".stage [data-full]")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Recording"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "upload"
+
+
+def test_what_arrives_is_said_to_who_listens(page: "Page") -> None:
+    page.fill("#question textarea", PHASE)
+    page.click("#go-ask")
+    page.wait_for_selector(".answer")
+    assert page.inner_text("#voice") == f"Answer: {page.inner_text('.answer .said')}"
+    assert page.get_attribute("#voice", "role") == "status"
+    go(page, "search")
+    page.click("#go-like")
+    page.wait_for_selector(".hit")
+    assert page.inner_text("#voice") == page.inner_text(".found span >> nth=0")
+
+
+def test_the_ribbon_keeps_its_colours_where_a_reader_sets_all_others(page: "Page") -> None:
+    go(page, "timeline")
+    page.wait_for_selector(".timeline")
+    colour = "getComputedStyle(document.querySelector('.ribbon .seg')).backgroundColor"
+    before = page.evaluate(colour)
+    page.emulate_media(forced_colors="active")
+    assert page.evaluate(colour) == before
+
+
+def test_a_server_that_is_gone_is_said_until_it_is_back(chromium: "Browser", url: str) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_selector(".status.ready", timeout=60_000)
+    context.set_offline(True)
+    page.wait_for_selector(".status.failed:has-text('does not answer')", timeout=20_000)
+    context.set_offline(False)
+    page.wait_for_selector(".status.ready", timeout=20_000)
+    context.close()
+
+
+def test_nothing_jumps(page: "Page", chromium: "Browser", url: str) -> None:
+    """The place of answers and the stage are as high before models are loaded and pictures are known as after."""
+    height = page.evaluate("document.querySelector('.stage video').getBoundingClientRect().height")
+    page.evaluate("document.querySelector('.stage video').removeAttribute('poster')")
+    page.evaluate("document.querySelector('.stage video').src = ''")
+    assert page.evaluate("document.querySelector('.stage video').getBoundingClientRect().height") == height
+    with opened(chromium, url) as early:
+        early.wait_for_selector("#questions .chip")
+        assert early.locator("#question textarea").get_attribute("placeholder") == PHASE
+        first = early.locator("#answer").bounding_box()
+        early.wait_for_selector(".status.ready", timeout=60_000)
+        assert early.locator("#answer").bounding_box() == first
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "manifest/manifest.json", "http://127.0.0.1:9/a.mp4"])

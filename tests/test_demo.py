@@ -2,7 +2,12 @@
 
 import importlib.util
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,12 +15,20 @@ import numpy as np
 import pytest
 
 from surgvl import video
+from surgvl.data.manifest import Manifest
 from surgvl.demo import app, engine, ledger, ribbon, words
 from surgvl.errors import CheckpointError, ConfigError, DataError, SurgVLError
 from surgvl.vectors import Vectors
 from tests.parsed_html import Parsed
 
 # ---- engine
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +175,23 @@ def test_examples_are_questions_the_model_knows_and_sentences_of_the_data(ready:
     assert len(ready.sentences()) == engine.NUM_EXAMPLES
 
 
+def test_examples_need_no_model(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stand on the page from the beginning: chips that come later would push an answer down."""
+    cold = engine.Engine(tiny_run)
+    monkeypatch.setattr(cold.parts, "start", lambda: pytest.fail("a model is loaded"))
+    examples = cold.examples()
+    cold.close()
+    known = json.loads((tiny_run / "tune" / "model" / "answers.json").read_text())["questions"]
+    assert set(examples[:-1]) <= set(known)
+    assert examples[0] in known
+
+
+def test_an_archive_without_labels_has_examples(ready: engine.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = Manifest([row.model_copy(update={"split": ""}) for row in ready.manifest.videos])
+    monkeypatch.setattr(ready, "manifest", bare)
+    assert len(ready.sentences()) == engine.NUM_EXAMPLES
+
+
 def test_the_page_about_the_model_reads_the_run(ready: engine.Engine) -> None:
     found = ready.about()
     assert {split: count for split, (count, _) in found.splits.items()} == {"train": 2, "val": 1, "test": 1}
@@ -200,6 +230,24 @@ def test_a_port_that_is_taken_is_one_line(tiny_run: Path) -> None:
             app.demo(tiny_run, port=port)
     with pytest.raises(ConfigError, match="--port 99999 is not a port"):
         app.demo(tiny_run, port=99999)
+
+
+def test_a_page_stopped_while_it_starts_leaves_no_folder(tiny_run: Path, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "surgvl.cli", "demo", "--run", str(tiny_run), "--port", str(free_port())]
+    server = subprocess.Popen(argv, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL)
+    try:
+        # The folder is there long before the page is: Gradio takes seconds to import.
+        until = time.monotonic() + 60
+        while not list(tmp_path.glob("surgvl-demo-*")):
+            assert server.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+    finally:
+        server.kill()
+        server.wait()
+    assert not list(tmp_path.glob("surgvl-demo-*"))
 
 
 def test_a_broken_model_is_said_and_the_rest_goes_on(tiny_run: Path, tmp_path: Path) -> None:

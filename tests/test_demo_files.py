@@ -1,5 +1,6 @@
 """What the page reads and serves: facts of a run, videos by id, uploads, routes."""
 
+import html
 import json
 import math
 import os
@@ -14,7 +15,8 @@ from starlette.testclient import TestClient
 
 from surgvl import video
 from surgvl.data.manifest import Manifest, VideoRow
-from surgvl.demo import facts, media, shelf
+from surgvl.demo import facts, media, shelf, views
+from surgvl.demo.turns import Turns
 from surgvl.errors import ConfigError, DataError
 from surgvl.results import Result
 
@@ -148,6 +150,21 @@ def test_videos_are_served_by_id_in_ranges(client: TestClient, clip: Path) -> No
     assert (part.status_code, part.content) == (206, clip.read_bytes()[10:20])
 
 
+@pytest.mark.parametrize("name", ["lap/video01", "a/b/c d", "case 1 é", "a#b", "50%2Fx", "a?b"])
+def test_ids_with_slashes_and_signs_are_served(clip: Path, name: str) -> None:
+    row = VideoRow(video_id=name, path=str(clip), source="s", fps=10, duration_s=2.0)
+    found = shelf.Shelf(Manifest([row]))
+    sources = re.findall(r'(?:src|poster)="([^"]+)"', views.player(found.videos[0]))
+    with TestClient(Starlette(routes=media.routes(found))) as client:
+        assert [client.get("/" + html.unescape(source)).status_code for source in sources] == [200, 200]
+
+
+def test_a_browser_can_ask_whether_the_server_answers(client: TestClient) -> None:
+    found = client.get("/alive")
+    assert (found.status_code, found.content) == (204, b"")
+    assert found.headers["cache-control"] == "no-store"
+
+
 @pytest.mark.parametrize(
     "name",
     ["two", "..%2Fclip.mp4", "%2Fetc%2Fpasswd", "file:%2F%2F%2Fetc%2Fpasswd", "http:%2F%2F127.0.0.1%2F", "one%00"],
@@ -173,3 +190,14 @@ def test_frames_are_pictures_of_the_right_moment_and_shape(client: TestClient) -
     huge = cv2.imdecode(np.frombuffer(client.get("/frame/one?h=99999").content, np.uint8), cv2.IMREAD_COLOR)
     assert huge is not None
     assert huge.shape[0] == media.HEIGHTS_PX[1]
+
+
+# ---- turns
+
+
+def test_only_the_latest_request_may_write() -> None:
+    place = Turns()
+    first = place.take()
+    assert first()
+    second = place.take()
+    assert (first(), second()) == (False, True)

@@ -1,5 +1,6 @@
 """From plain data to HTML: words, answers, moments, timeline, colours, the page about the model."""
 
+import dataclasses
 import math
 import re
 from pathlib import Path
@@ -51,7 +52,9 @@ def test_messages_to_a_browser_name_files_without_folders() -> None:
 def an_answer(closed: bool = True, text: str = "hook", truth: str = "") -> Answer:
     frames = np.zeros((3, 16, 16, 3), np.uint8)
     shares = [(text, 0.75), ("grasper", 0.25)] if closed else []
-    return Answer("Which?", text, closed, 9, shares, truth, "video05", 61.0, frames, [60.5, 61.0, 61.5], 0.02)
+    return Answer(
+        "Which?", text, closed, 9, shares, truth, "video05", "video05", 61.0, frames, [60.5, 61.0, 61.5], 0.02
+    )
 
 
 def test_a_closed_answer_says_so_and_shows_what_the_model_saw() -> None:
@@ -59,7 +62,10 @@ def test_a_closed_answer_says_so_and_shows_what_the_model_saw() -> None:
     assert "Chosen among 9 known answers" in page.text
     assert "agrees" in page.text
     assert "75 %" in page.text
-    assert [button["data-seek"] for button in page.all("button")] == ["60.50", "61.00", "61.50"]
+    assert [button["data-at"] for button in page.all("button")] == ["60.50", "61.00", "61.50"]
+    assert {button["data-open"] for button in page.all("button")} == {"video05"}
+    assert page.all("article")[0]["data-of"] == "video05"
+    assert not page.all("span", kind="doubt")
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.all("img"))
 
 
@@ -68,7 +74,37 @@ def test_an_open_answer_says_so_and_a_wrong_one_too() -> None:
     assert "Written freely" in page.text
     assert "said nothing" in page.text
     assert "differs" in page.text
+    assert "free" in page.all("article")[0]["class"].split()
+    assert "Not certain" in page.text
     assert not page.all("ol", kind="bars")
+
+
+def test_a_choice_without_half_of_the_probability_and_an_upload_are_doubted() -> None:
+    likely = an_answer()
+    torn = dataclasses.replace(likely, shares=[("hook", 0.4), ("grasper", 0.3)])
+    assert "Unsure" in Parsed(views.answer(torn)).text
+    assert "Unsure" not in Parsed(views.answer(likely)).text
+    foreign = Parsed(views.answer(dataclasses.replace(likely, is_upload=True))).text
+    assert "unlike the videos of training" in foreign
+
+
+def test_a_recording_without_a_split_leaves_no_gap() -> None:
+    assert views.label(Video("v", Path("v.mp4"), "my film", "", 32.0)) == "my film · 00:32"
+    assert views.label(Video("v", Path("v.mp4"), "v", "test", 32.0)) == "v · test · 00:32"
+
+
+def test_names_that_buttons_speak_begin_with_what_they_show() -> None:
+    """WCAG 2.5.3, label in name."""
+    found = [Moment("v", "a.mp4", 1.0, 2.0, 0.5, "p", "s")]
+    for text in (views.moments(found, "x", 0.1), views.answer(an_answer())):
+        for name, shown in re.findall(r'<button[^>]*aria-label="([^"]*)"[^>]*>(.*?)</button>', text):
+            assert name.startswith(re.sub(r"<[^>]*>", "", shown)), name
+
+
+def test_search_results_do_not_claim_to_show_what_was_asked() -> None:
+    text = Parsed(views.moments([Moment("v", "a.mp4", 1.0, 2.0, 0.5, "p", "s")], "x", 0.1)).text
+    assert "whether or not any of them shows it" in text
+    assert "cosine similarity" in text
 
 
 def test_what_people_and_models_write_is_never_markup() -> None:
@@ -122,7 +158,9 @@ def a_timeline(num: int = 6, truth: bool = True) -> Timeline:
     rows = [HeatRow("hook,cut,peritoneum", np.linspace(0, 1, num), [(1.0, 3.0)])]
     phases = ["Preparation", "CalotTriangleDissection", "ClippingCutting"]
     edges = np.arange(num + 1).astype(np.float64)
-    return Timeline("v", float(num), edges, phases, predicted, np.full(num, 0.5), right if truth else None, rows, 5.0)
+    return Timeline(
+        "v", "v", float(num), edges, phases, predicted, np.full(num, 0.5), right if truth else None, rows, 5.0
+    )
 
 
 def test_stretches_are_runs_and_cover_what_is_known() -> None:
@@ -138,14 +176,37 @@ def test_ribbons_fill_their_track_and_can_be_reached_by_keys() -> None:
     page = Parsed(ribbon.timeline(a_timeline()))
     tracks = [attrs for _, attrs in page.tags if "data-track" in attrs]
     assert len(tracks) == 3
-    for track in tracks:
-        assert (track["role"], track["tabindex"], track["aria-valuemax"]) == ("slider", "0", "6")
+    # One of them is for the keyboard: the others would do the same.
+    assert [track["role"] for track in tracks] == ["slider", "img", "img"]
+    assert (tracks[0]["tabindex"], tracks[0]["aria-valuemax"]) == ("0", "6")
+    assert not [track for track in tracks[1:] if "tabindex" in track]
     widths = [float(re.findall(r"width:([\d.]+)%", attrs["style"])[0]) for attrs in page.all("span", kind="seg")]
     assert sum(widths[:3]) == pytest.approx(100, abs=0.1)
     assert sum(widths[3:]) == pytest.approx(100 * 5 / 6, abs=0.1)
     assert "80% of seconds agree" in page.text
     assert all(name in page.text for name in ("Preparation", "Calot triangle dissection", "Clipping and cutting"))
     assert "00:05" in page.text
+
+
+def test_short_segments_lie_above_long_ones() -> None:
+    predicted = np.array([0] * 1000 + [1] + [0] * 1000, np.int64)
+    found = dataclasses.replace(
+        a_timeline(truth=False), predicted=predicted, edges_s=np.arange(2002).astype(np.float64), duration_s=2001.0
+    )
+    segments = Parsed(ribbon.timeline(found)).all("span", kind="seg")
+    assert ["p1" in each["class"].split() for each in segments] == [False, False, True]
+
+
+def test_the_legend_names_what_is_there() -> None:
+    found = dataclasses.replace(a_timeline(truth=False), predicted=np.array([0, 0, 0, 2, 2, 2], np.int64))
+    legend = re.findall(r'<ul class="legend".*?</ul>', ribbon.timeline(found))[0]
+    assert "Preparation" in legend
+    assert "Clipping and cutting" in legend
+    assert "Calot" not in legend
+
+
+def test_what_a_colour_means_holds_in_light_and_dark() -> None:
+    assert not re.search("dark|bright|light", Parsed(ribbon.timeline(a_timeline())).text, re.IGNORECASE)
 
 
 def test_without_truth_there_is_one_ribbon() -> None:
