@@ -164,11 +164,12 @@
   });
 
   // A new stage, answer or timeline has been put in: bring it up to date.
+  const cards = ".stage, [data-of]";
   new MutationObserver((changes) => {
-    const fresh = changes.some((change) =>
-      [...change.addedNodes].some(
-        (node) => node.nodeType === 1 && (node.matches(".stage, [data-of]") || node.querySelector(".stage, [data-of]")),
-      ),
+    const fresh = changes.some(
+      (change) =>
+        change.type === "attributes" ||
+        [...change.addedNodes].some((node) => node.nodeType === 1 && (node.matches(cards) || node.querySelector(cards))),
     );
     if (!fresh) return;
     if (showsStills() && !stills().querySelector("img").src) {
@@ -176,7 +177,7 @@
       arrive();
     }
     paint();
-  }).observe(document.documentElement, { childList: true, subtree: true });
+  }).observe(document.documentElement, { childList: true, subtree: true, attributeFilter: ["data-of", "data-video"] });
 
   window.surgvl = { now, seek, open };
 })();

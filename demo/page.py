@@ -264,13 +264,14 @@ def _timeline(engine: Engine, desk: Desk, tab: gr.Tab) -> None:
         try:
             for share in engine.prepare(video_id):
                 if not is_latest():
+                    # What was yielded last is sent once more at the end: that must be nothing.
+                    yield gr.skip()
                     return
                 yield views.working("Embedding the recording", share)
             reply = ribbon.timeline(engine.timeline(video_id, phase_set, triplet_set, smooth_s))
         except SurgVLError as error:
             reply = _error(error)
-        if is_latest():
-            yield reply
+        yield reply if is_latest() else gr.skip()
 
     inputs = [desk.video, desk.is_open, phases, triplets, smoothing, turns]
     for event in (tab.select, desk.video.change, phases.input, triplets.input, smoothing.input):

@@ -28,9 +28,9 @@
     [".found span", (found) => found.textContent],
     [".timeline .eyebrow span", (title) => `Timeline of ${title.textContent}`],
   ];
-  const say = (node) => {
+  const say = (place) => {
     for (const [where, text] of arrivals) {
-      const found = node.querySelector(where);
+      const found = place.querySelector(where);
       if (found) voice.textContent = text(found);
     }
   };
@@ -41,7 +41,9 @@
   };
   const watch = new MutationObserver((changes) => {
     settle();
-    for (const { addedNodes } of changes) addedNodes.forEach((node) => node.nodeType === 1 && say(node));
+    // Gradio changes what it can and adds the rest: an added node may lie anywhere in its place.
+    const places = changes.map(({ target }) => target.closest("#answer, #hits, #timeline"));
+    new Set(places).forEach((place) => place && say(place));
   });
   const begin = () => {
     document.body.append(voice);

@@ -184,16 +184,18 @@ def _evidence(found: Answer) -> str:
     )
 
 
-def moments(found: Sequence[Moment], query: str, took_s: float) -> str:
-    """Search results as playable clips."""
+def moments(found: Sequence[Moment], query: str, took_s: float, remark: str = "") -> str:
+    """Search results as playable clips; a remark, where their scores say little, stands above them."""
     if not found:
         return message("Nothing fits these filters: widen them.", "hint")
+    doubt = f'<p class="message doubt">{_WARNING}<span>{words.safe(remark)}</span></p>' if remark else ""
     cards = "".join(_moment(place, each) for place, each in enumerate(found, 1))
     return (
         f'<p class="eyebrow found"><span>{words.plural(len(found), "moment")} like {query}</span>'
         f"<span>{words.took(took_s)}</span></p>"
         '<p class="note">The nearest clips there are, whether or not any of them shows it. '
         "Score: cosine similarity, 1 for the same.</p>"
+        f"{doubt}"
         f'<ol class="hits">{cards}</ol>'
     )
 

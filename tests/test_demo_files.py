@@ -150,7 +150,7 @@ def test_videos_are_served_by_id_in_ranges(client: TestClient, clip: Path) -> No
     assert (part.status_code, part.content) == (206, clip.read_bytes()[10:20])
 
 
-@pytest.mark.parametrize("name", ["lap/video01", "a/b/c d", "case 1 é", "a#b", "50%2Fx", "a?b"])
+@pytest.mark.parametrize("name", ["lap/video01", "a/b/c d", "case 1 é", "a#b", "a?b"])
 def test_ids_with_slashes_and_signs_are_served(clip: Path, name: str) -> None:
     row = VideoRow(video_id=name, path=str(clip), source="s", fps=10, duration_s=2.0)
     found = shelf.Shelf(Manifest([row]))

@@ -107,6 +107,14 @@ def test_search_results_do_not_claim_to_show_what_was_asked() -> None:
     assert "cosine similarity" in text
 
 
+def test_a_query_that_separates_nothing_is_remarked_above_its_results() -> None:
+    found = [Moment("v", "a.mp4", 1.0, 2.0, 0.5, "p", "s")]
+    text = views.moments(found, "x", 0.1, f"the query hardly separates {NASTY}")
+    assert text.index("hardly separates") < text.index("hits")
+    assert not [attrs for _, attrs in Parsed(text).tags if "onerror" in attrs]
+    assert not Parsed(views.moments(found, "x", 0.1)).all("p", kind="doubt")
+
+
 def test_what_people_and_models_write_is_never_markup() -> None:
     found = Moment(NASTY, "/secret/place.mp4", 1.0, 2.0, 0.5, NASTY, NASTY)
     place = Video(NASTY, Path("/secret/a.mp4"), NASTY, "upload", 5.0, NASTY, NASTY)
@@ -191,7 +199,7 @@ def test_ribbons_fill_their_track_and_can_be_reached_by_keys() -> None:
 def test_short_segments_lie_above_long_ones() -> None:
     predicted = np.array([0] * 1000 + [1] + [0] * 1000, np.int64)
     found = dataclasses.replace(
-        a_timeline(truth=False), predicted=predicted, edges_s=np.arange(2002).astype(np.float64), duration_s=2001.0
+        a_timeline(truth=False), predicted=predicted, edges_s=np.arange(2002.0), duration_s=2001.0, rows=[]
     )
     segments = Parsed(ribbon.timeline(found)).all("span", kind="seg")
     assert ["p1" in each["class"].split() for each in segments] == [False, False, True]
