@@ -27,6 +27,7 @@ def demo(
     open_browser: bool = False,
     server: str = "",
     api_key: str = "",
+    allowed_hosts: list[str] | None = None,
 ) -> None:
     """Open the page: ask a recording, find moments, read its timeline.
 
@@ -36,7 +37,8 @@ def demo(
         host: address to listen on; others can reach the page only if this is not a loopback address.
         open_browser: open the page in a browser of this machine.
         server: address of `surgvl serve all` with the run's models; empty: they run in this process.
-        api_key: the server's key; SURGVL_API_KEY where it is left out.
+        api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
+        allowed_hosts: names by which browsers reach the page, beside this machine's own addresses; '*': any.
     """
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError("the page needs gradio, which is not installed: pip install 'surgvl[demo]'")
@@ -47,7 +49,10 @@ def demo(
     ):
         _check_port(host, port)
         _prepare_gradio(Path(uploads))
+        from starlette.middleware import Middleware
+
         from surgvl.demo import page
+        from surgvl.serve.hosts import Hosts
 
         blocks = page.build(engine, Path(uploads))
         blocks.launch(
@@ -58,7 +63,10 @@ def demo(
             css_paths=sorted(HERE.glob("*.css")),
             head="".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in sorted(HERE.glob("*.js"))),
             favicon_path=HERE / "favicon.svg",
-            app_kwargs={"routes": routes(engine.shelf)},
+            app_kwargs={
+                "routes": routes(engine.shelf),
+                "middleware": [Middleware(Hosts, listens=host, more=allowed_hosts or ())],
+            },
             max_file_size=MAX_UPLOAD_BYTES,
             footer_links=[],
             allowed_paths=[],

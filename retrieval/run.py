@@ -82,7 +82,7 @@ def search(
         model: the model that made the vectors, where it is no longer in the folder that the index names.
         device: where the model runs.
         server: address of `surgvl serve` with that model, which then need not be here.
-        api_key: the server's key; SURGVL_API_KEY where it is left out.
+        api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
 
     Raises:
         ConfigError: not exactly one of a sentence and --like, or a moment that is not VIDEO@SECONDS.

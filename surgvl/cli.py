@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from surgvl import __version__
+from surgvl.credentials import VARIABLE, in_words, mask, wipe
 from surgvl.errors import ConfigError, SurgVLError
 from surgvl.usage import UsageError, explain, name_words, nearest, spell_out, take_rest
 
@@ -242,8 +243,8 @@ def run(argv: Sequence[str]) -> Any:
         keys = {name: value for name, value in config.items() if name.rpartition(".")[2] == "api_key" and value}
         for name in keys:
             shown[name] = ""
-        words = io.without_keys(["surgvl", *argv], set(keys.values()))
-        io.INVOCATION = io.Invocation(words, parser.dump(shown, skip_validation=True), function)
+        words = [mask(word) for word in io.without_keys(["surgvl", *argv], set(keys.values()))]
+        io.INVOCATION = io.Invocation(words, mask(parser.dump(shown, skip_validation=True)), function)
         return function(**vars(parser.instantiate(config)))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
@@ -258,6 +259,9 @@ def run(argv: Sequence[str]) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0, 1 for what went wrong, 2 for usage, 130 for Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    keys = in_words(argv)
+    if keys and not wipe(keys):
+        print(f"surgvl: the key shows in the list of processes: set {VARIABLE} or give @FILE", file=sys.stderr)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -269,7 +273,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, SurgVLError) as error:
         if os.environ.get("SURGVL_DEBUG") == "1":
             raise
-        print(f"surgvl: {error}", file=sys.stderr)
+        print(f"surgvl: {mask(str(error), keys)}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:
         return 1

@@ -149,7 +149,7 @@ def embed(
         device: torch device, such as cpu or cuda.
         resume: go on in a folder that is not empty, at the next video.
         server: address of `surgvl serve` with a video-text model, which encodes in place of this process.
-        api_key: the server's key; SURGVL_API_KEY where it is left out.
+        api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
         in_flight: most requests to the server at a time.
     """
     if (manifest is None) == (not videos):

@@ -41,12 +41,20 @@ PACKAGES = ("surgvl", "torch", "transformers", "open_clip_torch", "lightning", "
 
 @contextlib.contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it otherwise."""
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it otherwise.
+
+    The file's mode is that of the user's umask, whichever library wrote it: some make theirs for the user alone.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    # Nothing but a file that is made tells the umask without changing it for other threads.
+    temporary.touch()
+    mode = temporary.stat().st_mode & 0o777
+    temporary.unlink()
     try:
         yield temporary
+        temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

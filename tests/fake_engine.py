@@ -70,10 +70,11 @@ class FakeEngine:
 
 
 @contextlib.contextmanager
-def served(app: Any, place: Path | None = None) -> Iterator[str]:
-    """Serve an ASGI application in a thread, on a Unix socket or on any port; its address."""
+def served(app: Any, place: Path | None = None, **settings: Any) -> Iterator[str]:
+    """Serve an ASGI application in a thread, on a Unix socket or on any port, with settings of uvicorn; its address."""
     where: dict[str, Any] = {"uds": str(place)} if place else {"host": "127.0.0.1", "port": 0}
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1, **where))
+    config = uvicorn.Config(app, **{"log_config": None, "timeout_graceful_shutdown": 1, **where, **settings})
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -35,12 +35,12 @@ class Stand:
         return self.client.post(CHAT, json={"messages": [{"role": "user", "content": text}], **more})
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[Self]:
-        """Serve all three."""
+    def running(self, **settings: Any) -> Iterator[Self]:
+        """Serve all three, the gate with settings of uvicorn."""
         with (
             served(self.chat.app, self.place / "chat.sock"),
             served(self.embed.app, self.place / "embed.sock"),
-            served(self.gate.app) as url,
+            served(self.gate.app, **settings) as url,
             httpx.Client(base_url=url, headers={"Authorization": "Bearer key"}, timeout=20) as client,
         ):
             self.client = client

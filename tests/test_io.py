@@ -147,3 +147,16 @@ def test_write_run_records_the_words_that_were_typed(tmp_path: Path, monkeypatch
     io.write_run(tmp_path, {}, 0, "cpu")
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {"query": "the hook's tip", "index": "index"}
     assert io.read_json(tmp_path / "run.json")["command"] == "surgvl search 'the hook'\"'\"'s tip' --index index"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_every_file_has_the_mode_that_the_user_wants(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        io.write_text(tmp_path / "a.txt", "text")
+        with io.atomic(tmp_path / "b.bin") as path:
+            # As some libraries make theirs.
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+    finally:
+        os.umask(before)
+    assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {mode}

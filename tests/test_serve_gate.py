@@ -90,8 +90,8 @@ def test_a_stream_is_passed_on_as_it_comes(stand: Stand) -> None:
 def test_a_client_that_goes_ends_the_work_of_the_engine(stand: Stand, text: str) -> None:
     body = json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
     with socket.create_connection((stand.client.base_url.host, stand.client.base_url.port)) as client:
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer key\r\nContent-Type: application/json\r\n"
-        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer key\r\n"
+        client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         assert until(lambda: stand.chat.asked)
         if text == "wait":
             assert b"first" in b"".join(iter(lambda: client.recv(1), b":")) + client.recv(4096)

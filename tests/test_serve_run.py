@@ -5,7 +5,9 @@ import importlib.util
 import json
 import os
 import re
+import resource
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -17,7 +19,7 @@ pytest.importorskip("starlette", reason="starlette is not installed: pip install
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
 from tests.fake_vllm import KINDS, model_folder, serving  # noqa: E402
-from tests.served import alive, gone  # noqa: E402
+from tests.served import alive, below, gone, words_of  # noqa: E402
 
 # Importing it takes half a minute, and nothing of it is used here.
 pytestmark = [
@@ -127,3 +129,37 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
         with serving("chat", tmp_path, "--port", port) as other:
             assert other.process.wait(30) == 1
             assert f"--port {port} cannot be listened on (Address already in use)" in other.errors()
+
+
+def test_it_answers_when_idle_connections_use_up_the_descriptors(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        running = serving("chat", tmp_path)
+        served = running.__enter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with contextlib.ExitStack() as stack:
+        stack.push(running)
+        url = httpx.URL(served.url)
+        for _ in range(400):
+            stack.enter_context(socket.create_connection((url.host, url.port)))
+        for _ in range(5):
+            assert httpx.get(url.join("/health"), timeout=10).status_code == 200
+        assert httpx.post(url.join("/v1/chat/completions"), json={"messages": []}, timeout=10).status_code == 200
+        assert served.end() == 0
+        said = served.errors()
+    assert "ulimit -n" in said
+    assert "Traceback" not in said
+
+
+def test_the_key_shows_in_no_list_of_processes(tmp_path: Path) -> None:
+    with serving("chat", tmp_path, "--api_key", "s3cret-key") as served:
+        url = served.url
+        assert httpx.get(f"{url}/v1/models", headers={"Authorization": "Bearer s3cret-key"}).status_code == 200
+        assert httpx.get(f"{url}/v1/models").status_code == 401
+        shown = [words_of(pid) for pid in (served.process.pid, *below(served.process.pid))]
+        assert "serve chat" in shown[0]
+        assert not [words for words in shown if "s3cret" in words]
+        assert "s3cret" not in served.said
+        assert served.end() == 0

@@ -70,6 +70,8 @@ def test_without_vllm_it_says_what_to_install(
         ({"max_video_s": 0}, "--max_video_s 0"),
         ({"max_upload_mb": -1.0}, "--max_upload_mb -1"),
         ({"tensor_parallel": 0}, "--tensor_parallel 0"),
+        ({"max_answers": 0}, "--max_answers 0"),
+        ({"max_connections": -5}, "--max_connections -5"),
         ({"media_folder": Path("/no/such")}, "--media_folder /no/such is not a folder"),
     ],
 )
@@ -122,6 +124,10 @@ def test_the_command_line_of_an_engine(tmp_path: Path) -> None:
 
     assert "--dtype float32 --enforce-eager" in words(cpu=True)
     assert "--host 127.0.0.1 --port 8001" in words(cpu=True)
+    assert """--override-generation-config {"max_new_tokens": 99}""" in words(cpu=True, max_tokens=99)
+    # Bounded: of vLLM's own 4 GiB it looks as if memory had a leak.
+    cache_gb = float(words(cpu=True).partition("--mm-processor-cache-gb ")[2].split()[0])
+    assert 0 < cache_gb < 1
     on_gpus = words(cpu=False, tensor_parallel=4, data_parallel=2)
     assert "float32" not in on_gpus
     assert "--tensor-parallel-size 4 --data-parallel-size 2" in on_gpus

@@ -70,7 +70,7 @@ def ask(
         seed: of the draws of other videos.
         resume: go on in a folder that is not empty.
         server: address of `surgvl serve` with a chat model, which answers in place of this process.
-        api_key: the server's key; SURGVL_API_KEY where it is left out.
+        api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
         in_flight: most requests to the server at a time.
     """
     remote = None

@@ -1,26 +1,32 @@
-"""Bodies of requests: read within a limit, held within a budget, parsed within bounds.
+"""Bodies of requests: read within a limit and in time, held within a budget, parsed within bounds.
 
-A body counts against the budget from its first byte until the engine has all of it; who finds no room waits, in order,
-and is not read meanwhile, so that memory stays bounded however many upload at a time.
+A body is collected on disk. Only once it is whole it takes a place in memory, which it keeps until the engine has all
+of it; who finds no place waits, in order. So memory stays bounded however many upload at a time, and who uploads slowly
+holds nobody up.
 """
 
 import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
-from starlette.types import Receive
+from starlette.types import Receive, Send
 
+from surgvl.serve.limits import Limits
 from surgvl.serve.media import Rules, check
 from surgvl.serve.refusal import Refused
 
-IDLE_S = 30.0
-"""A client that sends nothing for so long is given up."""
+LEAST_RATE = 1 << 14
+"""Bytes per second that a client must send."""
+SLACK_S = 15.0
+"""It may fall behind by so much, and no more."""
 UPLOAD_S = 600.0
 """A whole body must be there after so long."""
+SMALL = 1 << 16
+"""A body up to this size does not go to the disk."""
 WAIT_S = 120.0
 """Longest wait for room."""
 DRAIN_S = 10.0
@@ -53,6 +59,15 @@ class Room:
         """
         share = Share(self, min(amount, self.size))
         await self._take(share.amount)
+        try:
+            yield share
+        finally:
+            share.give_back()
+
+    @contextlib.contextmanager
+    def share(self) -> Iterator["Share"]:
+        """A share of nothing, that may grow inside the block."""
+        share = Share(self, 0)
         try:
             yield share
         finally:
@@ -93,29 +108,39 @@ class Share:
     def __init__(self, room: Room, amount: int) -> None:
         self.room, self.amount = room, amount
 
+    def grow(self, amount: int) -> None:
+        """Take more at once.
+
+        Raises:
+            Refused: there is no room; 503.
+        """
+        if amount > self.room.free:
+            raise Refused(503, "too many uploads at a time: send it again later", retry_s=10)
+        self.room.free -= amount
+        self.amount += amount
+
     def give_back(self) -> None:
         """Give it back; a second time does nothing."""
         amount, self.amount = self.amount, 0
         self.room.give(amount)
 
 
-def length(headers: Mapping[str, str], max_bytes: int) -> int:
-    """Bytes that a body will have; the limit where the client does not say.
+def check_length(headers: Mapping[str, str], max_bytes: int) -> None:
+    """Refuse a body before it is read.
 
     Raises:
-        Refused: it is not JSON, or is larger than the limit.
+        Refused: it is not JSON, or says that it is larger than the limit.
     """
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Refused(415, "the body is not declared as JSON: send it with Content-Type: application/json")
     said = headers.get("content-length")
     # A body in chunks may be of any length, whatever else is said.
     if said is None or "transfer-encoding" in headers:
-        return max_bytes
+        return
     if not said.isascii() or not said.isdigit():
         raise Refused(400, "Content-Length is not a number: leave it to your client")
     if int(said) > max_bytes:
         raise _too_large(max_bytes)
-    return int(said)
 
 
 class Incoming:
@@ -141,24 +166,46 @@ class Incoming:
         part: bytes = message.get("body", b"")
         return part
 
-    async def read(self, max_bytes: int) -> bytearray:
-        """Read the body.
+    async def read(self, max_bytes: int, file: IO[bytes], disk: Share) -> int:
+        """Read the body into a file.
+
+        Args:
+            max_bytes: the most that is taken.
+            file: where it goes.
+            disk: grows by what is read.
+
+        Returns:
+            Its size in bytes.
 
         Raises:
-            Refused: it is larger than the limit, or does not come.
+            Refused: it is larger than the limit, comes too slowly, or finds no room on the disk.
             Gone: the client went away.
         """
-        body = bytearray()
+        size, clock = 0, asyncio.get_running_loop().time
+        late_s = clock() + SLACK_S
         try:
             async with asyncio.timeout(UPLOAD_S):
                 while not self.whole:
-                    async with asyncio.timeout(IDLE_S):
-                        body += await self._part()
-                    if len(body) > max_bytes:
+                    async with asyncio.timeout_at(late_s):
+                        part = await self._part()
+                    # What is sent buys time, but nobody saves more of it than the slack.
+                    late_s = min(late_s + len(part) / LEAST_RATE, clock() + SLACK_S)
+                    size += len(part)
+                    if size > max_bytes:
                         raise _too_large(max_bytes)
+                    disk.grow(len(part))
+                    file.write(part)
         except TimeoutError:
-            raise Refused(408, f"the body did not come within {IDLE_S:g} s: send it again") from None
-        return body
+            raise Refused(
+                408,
+                f"the body came more slowly than {LEAST_RATE // 1024} KiB/s, or took over {UPLOAD_S:g} s: send it "
+                "again over a faster line, or send less",
+            ) from None
+        except OSError as error:
+            raise Refused(
+                503, f"the server has no room for the body ({error.strerror}): send it again later", 10
+            ) from error
+        return size
 
     async def drain(self) -> None:
         """Read on for a while without keeping anything: who sends all before it reads would not see the answer."""
@@ -166,6 +213,16 @@ class Incoming:
             async with asyncio.timeout(DRAIN_S):
                 while not self.whole:
                     await self._part()
+
+    async def refuse(self, refused: Refused, send: Send) -> None:
+        """Answer at once, and read what is still being sent before the connection closes."""
+        answer = refused.response()
+        if not self.whole:
+            answer.headers["Connection"] = "close"
+        await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
+        await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+        await self.drain()
+        await send({"type": "http.response.body", "body": b""})
 
     async def gone(self) -> None:
         """Wait until the client goes away."""
@@ -195,11 +252,11 @@ class Examined:
     sent: list[str]
 
 
-def examine(body: bytes | bytearray, rules: Rules) -> Examined:
-    """Parse a body and check its media.
+def examine(body: bytes, rules: Rules, limits: Limits) -> Examined:
+    """Parse a body and check its media and how much it asks for.
 
     Raises:
-        Refused: it is not a JSON object within the bounds, or its media are not taken.
+        Refused: it is not a JSON object within the bounds, asks for too much, or its media are not taken.
     """
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise Refused(400, f"the request has more than {MAX_VALUES} values: send it in parts")
@@ -213,7 +270,10 @@ def examine(body: bytes | bytearray, rules: Rules) -> Examined:
         raise Refused(400, "the body is not a JSON object: send {...}")
     pixels, sent = check(request, rules)
     try:
+        limits.check(request)
         content = json.dumps(request, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    except RecursionError:
+        raise Refused(400, "the request is nested too deep: send it flatter") from None
     except ValueError:
         raise Refused(400, "the request holds half of a character or a number without end: check its texts") from None
     return Examined(content, pixels, sent)

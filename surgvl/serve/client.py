@@ -9,7 +9,6 @@ time-outs, dropped connections) is asked again, after the server's Retry-After o
 Shapes: T frames, N sentences or clips, E width of the vectors.
 """
 
-import os
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ import openai
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from surgvl.credentials import mask, read_key
 from surgvl.errors import ConfigError, DataError, ServerError
 from surgvl.serve.wire import Frames, by_words, is_near, line, read_to_end, video
 
@@ -47,34 +47,42 @@ class Server:
 
     Args:
         url: its address, such as http://127.0.0.1:8000, with or without /v1 at the end.
-        api_key: its key; SURGVL_API_KEY where it is left out.
+        api_key: its key, or @FILE that holds it; SURGVL_API_KEY where it is left out.
         timeout_s: longest wait for one answer.
         retries: how often a request that failed is sent again.
         in_flight: most requests at a time.
 
+    Attributes:
+        url: its address for messages, without a password.
+
     Raises:
-        ConfigError: not an address, or a number that is not above 0.
+        ConfigError: not an address, a number that is not above 0, or no key.
     """
 
     def __init__(
         self, url: str, api_key: str | None = None, timeout_s: float = 60.0, retries: int = 3, in_flight: int = 8
     ) -> None:
-        self.url = url.rstrip("/").removesuffix("/v1")
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"--server {url!r} is not an address: give one such as http://127.0.0.1:8000")
+        self._address = url.rstrip("/").removesuffix("/v1")
+        self.url = mask(self._address)
+        try:
+            parts = urlsplit(self._address)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ConfigError(f"--server {mask(url)!r} is not an address: give one such as http://127.0.0.1:8000")
         if not timeout_s > 0 or retries < 0 or in_flight < 1:
             given = f"timeout_s {timeout_s}, retries {retries}, in_flight {in_flight}"
             raise ConfigError(f"{given}: give a time above 0, 0 or more retries, and 1 or more in flight")
         self.timeout_s, self.retries, self.in_flight = timeout_s, retries, in_flight
         self._client = openai.OpenAI(
-            base_url=f"{self.url}/v1",
+            base_url=f"{self._address}/v1",
             # OpenAI's client insists on a key; a server without one does not look.
-            api_key=api_key or os.environ.get("SURGVL_API_KEY") or "none",
+            api_key=read_key(api_key) or "none",
             timeout=timeout_s,
             max_retries=retries,
             # A proxy cannot reach this machine's own addresses.
-            http_client=openai.DefaultHttpxClient(trust_env=not is_near(parts.hostname)),
+            http_client=openai.DefaultHttpxClient(trust_env=not is_near(str(parts.hostname))),
         )
         self._close = weakref.finalize(self, self._client.close)
 
@@ -93,12 +101,12 @@ class Server:
     def about(self) -> dict[str, Any]:
         """What is served: `version`; for `chat` and `embed` their `preprocess`, `hash` and what they were `trained` on.
 
-        For `chat` its known `answers` and `questions`, too, and `end_id`, the token that ends an answer (null: unknown).
+        For `chat` its known `answers` and `questions`, too, and `end_id`, the token that ends an answer (or null).
 
         Raises:
             ServerError: it cannot be reached, refuses, or is not `surgvl serve`.
         """
-        facts: Any = self._call(lambda: self._client.get(f"{self.url}/surgvl/about", cast_to=object))
+        facts: Any = self._call(lambda: self._client.get(f"{self._address}/surgvl/about", cast_to=object))
         if not isinstance(facts, dict) or "version" not in facts:
             raise ServerError(f"{self.url} is not `surgvl serve`, or is still starting: check --server, or wait")
         return facts
@@ -249,20 +257,20 @@ class Server:
                 "see whether it is overloaded, or ask for less at a time"
             ) from error
         except openai.APIConnectionError as error:
-            why = line(str(error.__cause__ or error)).rstrip(".")
+            why = mask(line(str(error.__cause__ or error))).rstrip(".")
             raise ServerError(
                 f"{self.url} cannot be reached ({why}; tried {times}): start it by `surgvl serve`, or check --server"
             ) from error
         except openai.APIStatusError as error:
             said = error.body.get("message") if isinstance(error.body, dict) else error.body
             remedy = {
-                401: "; give it as --api_key, or set SURGVL_API_KEY",
+                401: "; set SURGVL_API_KEY, or give it as --api_key @FILE",
                 404: "; check --server, and what `surgvl serve` was started with",
             }.get(error.status_code, "")
             raise ServerError(f"{self.url} says {error.status_code}: {line(str(said))[:300]}{remedy}") from error
         except (openai.OpenAIError, ValueError) as error:
             raise ServerError(
-                f"{self.url} does not speak as `surgvl serve` does ({line(str(error))[:100]}): check --server"
+                f"{self.url} does not speak as `surgvl serve` does ({mask(line(str(error)))[:100]}): check --server"
             ) from error
 
     def _many(self, do: Callable[[Given], Got], items: Iterable[Given]) -> Iterator[Got]:

@@ -6,6 +6,7 @@ it prints goes to its log. The command line is vLLM 0.32's (`vllm serve`).
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -30,6 +31,9 @@ SERVER = ("vllm.entrypoints.cli.main", "serve")
 CPU_SERVER = ("vllm.entrypoints.launchers.api_server.entry", "--model")
 # The least that vLLM takes on a CPU, in tokens.
 CPU_BLOCK = 32
+# Clips that vLLM keeps, in case they come again. Its own 4 GiB, for each of its processes, look like a leak until they
+# are full: 100 kB for each new clip of 8 x 64 x 64, 2.4 MB for one of 16 x 224 x 224.
+CLIP_CACHE_GB = 0.25
 START_LIMIT_S = 900.0
 LOOK_S = 0.2
 # From SIGTERM to SIGKILL.
@@ -72,6 +76,7 @@ class Engine:
         trust_embeds: take embeddings as input, which can crash it where their shape is wrong.
         words: further words of vLLM's command line.
         num_frames: frames that the model takes of a clip.
+        max_tokens: tokens of an answer where a request does not say; none: as many as the model has places.
 
     Attributes:
         state: starting, ready, restarting, failed or stopped.
@@ -91,13 +96,14 @@ class Engine:
         trust_embeds: bool = False,
         words: Sequence[str] = (),
         num_frames: int = 32,
+        max_tokens: int | None = None,
     ) -> None:
         if isinstance(place, Path) and len(os.fsencode(place)) > MAX_SOCKET:
             raise ConfigError(f"{place} is too long for a socket's path: set TMPDIR to a shorter folder")
         self.role, self.folder, self.model, self.place, self.log = role, folder, model, place, log
         self.cpu, self.media_folder, self.trust_embeds = cpu, media_folder, trust_embeds
         self.tensor_parallel, self.data_parallel = tensor_parallel, data_parallel
-        self.words, self.num_frames = list(words), num_frames
+        self.words, self.num_frames, self.max_tokens = list(words), num_frames, max_tokens
         self.state: State = "starting"
         self.start_s = 60.0
         self._begun = time.monotonic()
@@ -120,9 +126,16 @@ class Engine:
             *(("--enable-prompt-embeds",) if self.trust_embeds and self.role == "chat" else ()),
             # The gate says how many frames are to be decoded, and lets clients say no more than that.
             *("--trust-request-mm-kwargs", "--disable-uvicorn-access-log"),
+            *("--mm-processor-cache-gb", str(CLIP_CACHE_GB)),
+            *self._answer_length(),
             *self.words,
         ]
         return [sys.executable, "-m", *(CPU_SERVER if self.cpu else SERVER), str(self.folder), *flags]
+
+    def _answer_length(self) -> tuple[str, ...]:
+        if self.role != "chat" or self.max_tokens is None:
+            return ()
+        return "--override-generation-config", json.dumps({"max_new_tokens": self.max_tokens})
 
     @property
     def environment(self) -> dict[str, str]:
@@ -181,7 +194,8 @@ class Engine:
         if isinstance(self.place, Path):
             self.place.unlink(missing_ok=True)
         self._begun = time.monotonic()
-        with self.log.open("ab") as log:
+        # What users ask stands in it: it is for this user alone, wherever it lies.
+        with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
             self._log_from = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "surgvl.serve.keeper", str(GRACE_S), *self.command],

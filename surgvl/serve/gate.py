@@ -11,9 +11,9 @@ It stays up when an engine dies, and speaks OpenAI's protocol as far as the engi
 
 import asyncio
 import contextlib
-import hmac
 import json
-from collections.abc import AsyncIterator, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,8 +27,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from surgvl.serve.body import CHUNK, Examined, Gone, Incoming, Room, Share, examine, length
+from surgvl.serve.body import CHUNK, SMALL, Examined, Gone, Incoming, Room, Share, check_length, examine
+from surgvl.serve.door import Door
 from surgvl.serve.engine import Engine, Role
+from surgvl.serve.hosts import Hosts
+from surgvl.serve.limits import Limits
 from surgvl.serve.media import MAX_PIXELS, Rules
 from surgvl.serve.refusal import Refused, hide_paths
 
@@ -46,6 +49,9 @@ class Gate:
         max_upload_mb: largest body, 10^6 bytes.
         api_key: clients must send it as `Authorization: Bearer KEY`; empty: nobody must.
         about: answer of /surgvl/about; may be filled in later.
+        limits: how much one request may ask for.
+        listens: address that is listened on.
+        allowed_hosts: further names under which it is reached.
     """
 
     def __init__(
@@ -55,17 +61,22 @@ class Gate:
         max_upload_mb: float = 64.0,
         api_key: str = "",
         about: Mapping[str, Any] | None = None,
+        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        listens: str = "127.0.0.1",
+        allowed_hosts: Collection[str] = (),
     ) -> None:
         self.engines, self.rules, self.about = engines, rules, about if about is not None else {}
+        self.limits = limits
         self.max_bytes = int(max_upload_mb * 1e6)
         self.clients = {
             role: httpx.AsyncClient(transport=engine.transport(), timeout=httpx.Timeout(None, connect=5.0))
             for role, engine in engines.items()
         }
-        # Bytes of bodies here, and pixels in the engines, at a time.
+        # Bytes of whole bodies here, of all on the disk, and pixels in the engines, at a time.
         self.bytes, self.pixels = Room(max(2 * self.max_bytes, 1 << 26)), Room(4 * MAX_PIXELS)
+        self.disk = Room(max(32 * self.max_bytes, 1 << 30))
         self.checkers = anyio.CapacityLimiter(NUM_CHECKERS)
-        self.app: ASGIApp = _Key(
+        inner = Door(
             Starlette(
                 routes=[
                     Route("/health", self._health),
@@ -78,6 +89,7 @@ class Gate:
             ),
             api_key.encode(),
         )
+        self.app: ASGIApp = Hosts(inner, listens, allowed_hosts)
 
     @contextlib.asynccontextmanager
     async def _life(self, app: Starlette) -> AsyncIterator[None]:
@@ -121,7 +133,7 @@ class _Relay:
             try:
                 await self._relay(Headers(scope=scope), incoming, send)
             except Refused as refused:
-                await _refuse(refused, incoming, send)
+                await incoming.refuse(refused, send)
 
     async def _relay(self, headers: Headers, incoming: Incoming, send: Send) -> None:
         gate = self.gate
@@ -133,13 +145,20 @@ class _Relay:
             )
         if engine.state != "ready":
             raise _not_ready(engine)
-        async with gate.bytes.hold(length(headers, gate.max_bytes)) as share:
-            body = await incoming.read(gate.max_bytes)
+        check_length(headers, gate.max_bytes)
+        async with contextlib.AsyncExitStack() as stack:
+            disk = stack.enter_context(gate.disk.share())
+            with tempfile.SpooledTemporaryFile(SMALL) as file:
+                size = await incoming.read(gate.max_bytes, file, disk)
+                share = await stack.enter_async_context(gate.bytes.hold(size))
+                file.seek(0)
+                body = file.read()
+            disk.give_back()
             rules = replace(gate.rules, num_frames=engine.num_frames)
-            examined = await anyio.to_thread.run_sync(examine, body, rules, limiter=gate.checkers)
+            examined = await anyio.to_thread.run_sync(examine, body, rules, gate.limits, limiter=gate.checkers)
             del body
-            async with gate.pixels.hold(examined.pixels):
-                await _unless_gone(incoming, self._ask(engine, examined, share, send))
+            await stack.enter_async_context(gate.pixels.hold(examined.pixels))
+            await _unless_gone(incoming, self._ask(engine, examined, share, send))
 
     async def _ask(self, engine: Engine, examined: Examined, share: Share, send: Send) -> None:
         """Send a request on, and its answer back."""
@@ -206,22 +225,6 @@ class _Relay:
             return Refused(status, f"the {self.role} engine refuses this request with status {status}: check it")
 
 
-class _Key:
-    """Lets in who has the key; /health is for everybody."""
-
-    def __init__(self, app: ASGIApp, key: bytes) -> None:
-        self.app, self.wanted = app, b"Bearer " + key if key else b""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self.wanted and scope["path"] != "/health":
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, self.wanted):
-                no = Refused(401, "the key is missing or wrong: send it as Authorization: Bearer KEY")
-                await _refuse(no, Incoming(receive), send)
-                return
-        await self.app(scope, receive, send)
-
-
 async def _unless_gone(incoming: Incoming, work: Any) -> None:
     """Do something as long as the client is there; leaving it closes the engine's connection, which ends its work."""
     tasks = asyncio.create_task(work), asyncio.create_task(incoming.gone())
@@ -241,17 +244,6 @@ async def _feed(examined: Examined, share: Share) -> AsyncIterator[bytes]:
     for at in range(0, len(content), CHUNK):
         yield bytes(content[at : at + CHUNK])
     share.give_back()
-
-
-async def _refuse(refused: Refused, incoming: Incoming, send: Send) -> None:
-    """Answer at once, and read what is still being sent before the connection closes."""
-    answer = refused.response()
-    if not incoming.whole:
-        answer.headers["Connection"] = "close"
-    await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
-    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
-    await incoming.drain()
-    await send({"type": "http.response.body", "body": b""})
 
 
 async def _whole(answer: Response, send: Send) -> None:

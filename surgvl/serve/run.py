@@ -19,6 +19,8 @@ from surgvl import __version__
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import read_json
 from surgvl.models.files import find_model, load_preprocess, local, model_hash, trained
+from surgvl.serve.connection import most_connections
+from surgvl.serve.connection import settings as connection_settings
 from surgvl.serve.engine import Engine, Role, on_cpu
 from surgvl.serve.folder import embed_words, prepare
 from surgvl.serve.gate import Gate
@@ -124,6 +126,7 @@ def launch(folders: Mapping[Role, Path], server: ServerSettings, words: Sequence
                 trust_embeds=server.trust_embeds,
                 words=own,
                 num_frames=load_preprocess(folder).num_frames,
+                max_tokens=server.max_tokens,
             )
         asyncio.run(_run(engines, folders, server, listening))
 
@@ -203,17 +206,14 @@ async def _run(
         _say(warning)
     facts: dict[str, Any] = {}
     rules = Rules(max_video_s=server.max_video_s, media_folder=server.media_folder, trust_embeds=server.trust_embeds)
-    gate = Gate(engines, rules, server.max_upload_mb, server.key, facts)
-    web = _Web(
-        uvicorn.Config(
-            gate.app,
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=LAST_S,
-        )
+    gate = Gate(
+        engines, rules, server.max_upload_mb, server.key, facts, server.limits, server.host, server.allowed_hosts or ()
     )
+    bounds = connection_settings(server.max_connections)
+    web = _Web(uvicorn.Config(gate.app, lifespan="on", timeout_graceful_shutdown=LAST_S, **bounds))
+    if (most := most_connections(server.max_connections)[0]) < server.max_connections:
+        _say(f"this shell's limit of open files leaves {most} connections at a time: raise it by `ulimit -n`")
+    asyncio.get_running_loop().set_exception_handler(_no_descriptor)
     # It warns when something was written to a client that had just gone.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     told = asyncio.Event()
@@ -246,6 +246,14 @@ async def _run(
         await asyncio.wait(tasks[:1], timeout=2 * LAST_S)
         await asyncio.gather(*(asyncio.to_thread(engine.stop) for engine in engines.values()))
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _no_descriptor(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say in one line that no connection can be taken at present: those that wait are taken later."""
+    if isinstance(error := context.get("exception"), OSError) and "accept" in context["message"]:
+        _say(f"no connection is taken for a second ({error.strerror}): raise the limit by `ulimit -n`")
+    else:
+        loop.default_exception_handler(context)
 
 
 def _say(line: str) -> None:

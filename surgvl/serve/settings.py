@@ -1,15 +1,16 @@
 """Where a server listens, what it takes, and what it says to who started it."""
 
-import ipaddress
 import json
-import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from surgvl.credentials import read_key
 from surgvl.errors import ConfigError
 from surgvl.serve.engine import Engine, Role
+from surgvl.serve.limits import Limits
+from surgvl.serve.wire import is_near
 
 # A request that works, for each role.
 EXAMPLES: Mapping[Role, tuple[str, dict[str, object]]] = {
@@ -28,10 +29,20 @@ class ServerSettings:
     Args:
         host: address to listen on; others can reach it only if this is not a loopback address.
         port: port to listen on; 0: any that is free.
-        api_key: clients must send it as a bearer token; empty: nobody must. SURGVL_API_KEY, which is taken where this
-            is left out, does not show in the list of processes.
+        api_key: clients must send it as a bearer token; empty: nobody must. Better in the environment, as
+            SURGVL_API_KEY, or in a file, as @FILE: a word of the command line shows in the list of processes until it
+            is wiped.
+        allowed_hosts: names by which clients reach the server, beside its own addresses; '*': any.
         max_video_s: longest video that is taken, seconds.
         max_upload_mb: largest body of a request, 10^6 bytes.
+        max_connections: connections at a time; the limit of open files may leave fewer. One that idles gives way.
+        max_answers: answers of a request (`n`).
+        max_tokens: tokens of an answer.
+        max_forced_tokens: tokens of an answer that must not end by itself (`ignore_eos`, `min_tokens`).
+        max_sentences: sentences of an embedding request.
+        max_choices: strings of a guided choice.
+        max_schema_kb: schema, grammar, choices and tools of a request, 10^3 bytes.
+        max_text_kb: text of a request, 10^3 characters.
         media_folder: folder whose files requests may name as file:// addresses; none: no file is read.
         trust_embeds: take embeddings as input; those of the wrong shape can crash an engine, so trust who sends them.
         tensor_parallel: GPUs that share each layer.
@@ -41,8 +52,17 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     api_key: str = ""
+    allowed_hosts: list[str] | None = None
     max_video_s: float = 600.0
     max_upload_mb: float = 64.0
+    max_connections: int = 1024
+    max_answers: int = 8
+    max_tokens: int = 2048
+    max_forced_tokens: int = 256
+    max_sentences: int = 256
+    max_choices: int = 2048
+    max_schema_kb: float = 64.0
+    max_text_kb: float = 256.0
     media_folder: Path | None = None
     trust_embeds: bool = False
     tensor_parallel: int = 1
@@ -54,9 +74,9 @@ class ServerSettings:
         Raises:
             ConfigError: a number out of range, or a media folder that is none.
         """
-        for name in ("max_video_s", "max_upload_mb", "tensor_parallel", "data_parallel"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"--{name} {getattr(self, name)} is not above 0: give a number above 0")
+        for name in (*(each for each in vars(self) if each.startswith("max_")), "tensor_parallel", "data_parallel"):
+            if not vars(self)[name] > 0:
+                raise ConfigError(f"--{name} {vars(self)[name]} is not above 0: give a number above 0")
         if not 0 <= self.port < 65536:
             raise ConfigError(f"--port {self.port} is no port: give 1 to 65535, or 0 for any that is free")
         if self.media_folder is not None and not self.media_folder.is_dir():
@@ -65,17 +85,20 @@ class ServerSettings:
     @property
     def key(self) -> str:
         """The key that clients must send; empty: none."""
-        return self.api_key or os.environ.get("SURGVL_API_KEY", "")
+        return read_key(self.api_key)
+
+    @property
+    def limits(self) -> Limits:
+        """How much one request may ask for."""
+        return Limits(**{field.name: vars(self)[field.name] for field in fields(Limits)})
 
     def warning(self) -> str:
         """What is unsafe about it; empty: nothing."""
-        try:
-            near = ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            near = self.host == "localhost"
-        if near or self.key:
+        if is_near(self.host) or self.key:
             return ""
-        return f"--host {self.host} is open to other machines and there is no --api_key: whoever reaches it can use it"
+        return (
+            f"--host {self.host} is open to other machines and there is no SURGVL_API_KEY: all who reach it can use it"
+        )
 
     def welcome(self, engines: Mapping[Role, Engine], port: int) -> str:
         """Addresses, names of models and a line to try."""
@@ -85,10 +108,8 @@ class ServerSettings:
         path, body = EXAMPLES[role]
         words = ["curl", "-s", base + path, "-H", "Content-Type: application/json"]
         line = shlex.join([*words, "-d", json.dumps({"model": engines[role].model, **body})])
-        if self.api_key:
-            line += " " + shlex.join(["-H", f"Authorization: Bearer {self.api_key}"])
-        elif self.key:
-            # What came from the environment is not written to the screen.
+        if self.key:
+            # A key is not written to the screen.
             line += ' -H "Authorization: Bearer $SURGVL_API_KEY"'
         names = ", ".join(engine.model for engine in engines.values())
         return (

@@ -57,7 +57,7 @@ def evaluate(
         resume: write into a folder that is not empty.
         server: address of `surgvl serve`, whose models encode the split's videos where there is no --vectors and answer
             its questions where there is no --answers; both are left in the folder `out`.
-        api_key: the server's key; SURGVL_API_KEY where it is left out.
+        api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
         in_flight: most requests to the server at a time.
     """
     if vectors is None and answers is None and not server:
