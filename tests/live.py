@@ -47,6 +47,8 @@ class Live:
         for folder in (self.media, self.temporary):
             folder.mkdir()
         words = ["--port", "0", "--max_video_s", str(MAX_VIDEO_S), "--max_upload_mb", str(MAX_UPLOAD_MB)]
+        # Tests hold an engine busy.
+        words += ["--max_forced_tokens", "2000"]
         models = ["--model", str(self.chat_run), "--embed_model", str(self.dual_run)]
         self.env = {"SURGVL_API_KEY": KEY, "TMPDIR": str(self.temporary)}
         begun = time.monotonic()

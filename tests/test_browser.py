@@ -15,6 +15,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,6 +145,20 @@ def shoot(page: "Page", name: str) -> None:
     if folder := os.environ.get("SURGVL_SHOTS"):
         page.wait_for_timeout(400)
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def test_a_foreign_name_gets_nothing(url: str) -> None:
+    port = url.rstrip("/").rpartition(":")[2]
+    for path in ("", "config", "gradio_api/info"):
+        for name, status in ((f"localhost:{port}", 200), (f"evil.example:{port}", 400), ("evil.example", 400)):
+            asked = urllib.request.Request(url + path, headers={"Host": name})
+            try:
+                with urllib.request.urlopen(asked, timeout=20) as answer:
+                    found = answer.status
+            except urllib.error.HTTPError as error:
+                with error:
+                    found = error.code
+            assert found == status
 
 
 def test_the_first_useful_paint_does_not_wait_for_models(chromium: "Browser", url: str) -> None:
