@@ -15,8 +15,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
