@@ -7,6 +7,7 @@ import torch
 
 from surgvl.align.clip import ClipAlign
 from surgvl.align.losses import contrastive, pairs
+from surgvl.errors import ConfigError
 from surgvl.models.dual import Dual
 from surgvl.models.text import build_text
 from tests.test_models import clips, small_encoder
@@ -66,3 +67,29 @@ def test_objective_freezes_what_it_says() -> None:
     assert dual.project.weight.grad is not None
     ClipAlign(dual, frozen_encoder=False)(batch)["loss"].backward()
     assert all(p.grad is not None for p in dual.encoder.parameters())
+
+
+def test_a_share_of_the_tokens_is_drawn_anew_for_each_clip_and_step() -> None:
+    dual = Dual(small_encoder(), build_text("tiny", 16), 16)
+    objective, batch = ClipAlign(dual, token_keep=0.25), {"video": clips(), "text": [["the hook cuts"], ["clipping"]]}
+    total, sizes = dual.encoder.num_tokens, []
+    dual.encoder.norm.register_forward_hook(lambda module, args, out: sizes.append(out.shape[1]))
+    torch.manual_seed(0)
+    objective(batch)
+    assert sizes == [total // 4]
+    draws = [keep for _ in range(60) if (keep := objective.draw(batch["video"])) is not None]
+    assert all(len(set(row)) == len(row) == total // 4 for keep in draws for row in keep.tolist())
+    assert {number for keep in draws for number in keep[0].tolist()} == set(range(total))
+    assert draws[0][0].tolist() != draws[0][1].tolist()
+    # All of them, in any order, give the loss of the whole clip: the pool knows no order.
+    every = torch.stack([torch.randperm(total), torch.randperm(total)])
+    with torch.no_grad():
+        whole = ClipAlign(dual)(batch)["loss"]
+        objective.draw = lambda video: every  # type: ignore[method-assign]
+        assert objective(batch)["loss"].item() == pytest.approx(whole.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.5, float("nan")])
+def test_what_is_no_share_of_the_tokens_is_refused(share: float) -> None:
+    with pytest.raises(ConfigError, match="--token_keep must be above 0 and at most 1"):
+        ClipAlign(Dual(small_encoder(), build_text("tiny", 16), 16), token_keep=share)

@@ -31,6 +31,7 @@ def align(
     dim: int = 128,
     frozen_encoder: bool = False,
     encoder_rate: float = 1.0,
+    token_keep: float = 1.0,
     random_encoder: bool = False,
     split: str = "train",
     store: Path | None = None,
@@ -48,6 +49,7 @@ def align(
         dim: width of the shared space.
         frozen_encoder: train pool, projection and text tower only.
         encoder_rate: learning rate of the video encoder over that of the rest.
+        token_keep: share of a clip's tokens that training encodes, drawn anew at each step (arXiv 2212.00794).
         random_encoder: take the encoder's shape but random weights: the control that shows what pretraining gives.
         split: the split to train on.
         store: folder for decoded frames; none: decode at each use.
@@ -68,7 +70,7 @@ def align(
     ids = split_ids(table, split)
     source, good = clip_source(table, ids, preprocess, store)
     data = NarratedClips(source, table, good, preprocess.num_frames, run.seed)
-    objective = ClipAlign(Dual(model, build_text(text, dim), dim), frozen_encoder, encoder_rate)
+    objective = ClipAlign(Dual(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
     trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
     write_run(
         out,
