@@ -1,7 +1,7 @@
 """The contract of a data set: its licence, its official splits, and a reader from its public layout to a manifest."""
 
 import os
-import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 
 import pyarrow as pa
 
+from surgvl.data.layout import find_files as find_files
+from surgvl.data.layout import find_videos as find_videos
+from surgvl.data.layout import shorten
 from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.data.pictures import at_pictures, times_of
 from surgvl.data.spans import Track, clip
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import read_json
-from surgvl.video import VIDEO_SUFFIXES, VideoInfo, probe
+from surgvl.video import VideoInfo, probe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,9 +119,7 @@ class VideoDataset(ABC):
         self.read(found)
         ids = {row.video_id for row in found.videos}
         if not ids and not found.set_aside:
-            raise DataError(
-                f"{self.root} holds nothing in the layout of {self.name}: {self.ABSENT or 'check the folder'}"
-            )
+            raise DataError(f"{self.root} holds nothing in the layout of {self.name}: {self._why(found)}")
         of = f" of protocol {self.protocol}" if self.protocol else ""
         if absent := sorted(set(self.split_of) - ids):
             total = len(self.split_of)
@@ -128,6 +129,14 @@ class VideoDataset(ABC):
         if bare := [row.video_id for row in found.videos if not row.path]:
             found.problems.append(f"labels but no video file for {len(bare)}: {shorten(bare)}")
         return found
+
+    def _why(self, found: Found) -> str:
+        """Why nothing was found: the first remark, what lies there, and the layout as the module's text has it."""
+        there = shorten(sorted(path.name for path in self.root.iterdir() if not path.name.startswith(".")))
+        paragraphs = (sys.modules[type(self).__module__].__doc__ or "").split("\n\n")
+        layout = " ".join(next((text for text in paragraphs if text.startswith("Layout")), "").split())
+        parts = [*found.problems[:1], f"there are {there}" if there else "the folder is empty", self.ABSENT or layout]
+        return "; ".join(part for part in parts if part) or "check the folder"
 
     @property
     def videos(self) -> list[VideoRow]:
@@ -268,40 +277,3 @@ def read_splits(path: Path) -> dict[str, tuple[str, ...]]:
 def numbered(pattern: str, *ranges: tuple[int, int]) -> tuple[str, ...]:
     """Ids of number ranges, both ends included: `numbered("video{:02d}", (1, 40))`."""
     return tuple(pattern.format(number) for first, last in ranges for number in range(first, last + 1))
-
-
-def shorten(names: Sequence[str], most: int = 6) -> str:
-    """The first names of a long list, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def find_files(folder: Path, pattern: str, found: Found) -> dict[str, Path]:
-    """Files or folders whose whole name fits a pattern, by the pattern's first group, sorted; doubles are remarked on.
-
-    Args:
-        folder: where to look (not below); an absent folder holds nothing.
-        pattern: regular expression of the whole name with one group, the id.
-        found: takes the remarks.
-    """
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if match := re.fullmatch(pattern, path.name):
-            if match[1] in files:
-                found.problems.append(
-                    f"{match[1]} is there twice, {files[match[1]].name} is used and {path.name} is not"
-                )
-            else:
-                files[match[1]] = path
-    return files
-
-
-def find_videos(folder: Path, pattern: str, found: Found) -> dict[str, Path]:
-    """Video files and frame folders whose stem fits a pattern (no group), by stem; of two kinds, the first is used."""
-    files: dict[str, Path] = {}
-    for suffix in (*VIDEO_SUFFIXES, ""):
-        for name, path in find_files(folder, rf"({pattern})(?i:{re.escape(suffix)})", found).items():
-            if name in files:
-                found.problems.append(f"{name} is there twice, {files[name].name} is used and {path.name} is not")
-            files.setdefault(name, path)
-    return files

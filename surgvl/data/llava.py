@@ -7,8 +7,9 @@ video is about all of it. Several turns become rows of one `conversation`. All a
 Further keys are passed over. Splits are those of the files' names, or of `splits.json` by path.
 """
 
+import os
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow as pa
 from surgvl.data.base import Found, VideoDataset, shorten
 from surgvl.data.spans import Track
 from surgvl.data.tables import QA, schema_of
+from surgvl.data.text_files import shown
 from surgvl.errors import DataError
 from surgvl.io import read_json
 
@@ -32,12 +34,15 @@ def read_entry(entry: Any) -> tuple[str, list[tuple[str, str]]]:
     turns = entry.get("conversations") if isinstance(entry, dict) else None
     if not isinstance(turns, list) or not turns:
         raise ValueError("has no list of conversations")
-    media = [kind for kind in ("image", "video") if kind in entry]
+    media = [kind for kind in ("image", "video") if entry.get(kind) is not None]
     path = entry[media[0]] if media else ""
+    # Windows writes backslashes; no folder of a data set has one in its name.
+    path = path.replace("\\", "/") if isinstance(path, str) else path
     if len(media) > 1 or not isinstance(path, str):
         raise ValueError("speaks of several images or videos, and one is read")
-    if path and (PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts):
-        raise ValueError(f"has {media[0]} {path!r}, which is not a path inside the folder")
+    drive = PureWindowsPath(path).drive
+    if path and (drive or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path):
+        raise ValueError(f"has {media[0]} {shown(path)}, which is not a path inside the folder")
     whole = all(isinstance(turn, dict) and isinstance(turn.get("value"), str) for turn in turns)
     speakers = [turn.get("from") for turn in turns] if whole else []
     if not speakers or speakers != ["human", "gpt"] * (len(turns) // 2):
@@ -48,6 +53,8 @@ def read_entry(entry: Any) -> tuple[str, list[tuple[str, str]]]:
     texts = [_MARK.sub("", turn["value"]).strip() for turn in turns]
     if not all(texts):
         raise ValueError("has a turn without words")
+    if any("\ud800" <= letter <= "\udfff" for text in (path, *texts) for letter in text):
+        raise ValueError("has half of a surrogate pair, which is no letter")
     return path, list(zip(texts[::2], texts[1::2], strict=True))
 
 
@@ -100,7 +107,8 @@ class Llava(VideoDataset):
 
     def _find(self, path: str) -> Path | None:
         places = (self.root / path, self.root / "images" / path, self.root / "videos" / path)
-        return next((place for place in places if place.exists()), None)
+        # os.path.exists: a name that no file system takes is not there.
+        return next((place for place in places if os.path.exists(place)), None)
 
     def _table(self, video_id: str, end_s: float, turns: list[tuple[str, str, str]]) -> Any:
         rows = [

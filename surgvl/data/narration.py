@@ -7,15 +7,18 @@ abstract. Lists `splits*_train*.csv` (column video_path) put videos into a split
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import ClassVar
 
-from surgvl.data.base import Found, VideoDataset, find_files
+from surgvl.data.base import TOLERANCE_S, Found, VideoDataset, find_files
 from surgvl.data.spans import Span, Track
-from surgvl.data.text_files import parse_seconds, read_csv
+from surgvl.data.text_files import LONGEST_S, parse_seconds, read_csv
 from surgvl.errors import DataError
 from surgvl.video import VIDEO_SUFFIXES
 
+_LONGEST_SENTENCE_S = 500
 # Both recognisers hear the same speech: their sentences are two wordings of one narration.
 TASKS = {
     "aws_narration": "narration",
@@ -26,15 +29,18 @@ TASKS = {
 }
 
 
-def read_narration(path: Path, task: str = "narration") -> dict[str, Track]:
+def read_narration(path: Path, task: str = "narration", duration_s: float = 0.0) -> dict[str, Track]:
     """Read one csv of sentences.
 
     Args:
-        path: columns start, end (seconds), text and perhaps step.
+        path: columns start, end (seconds), text and perhaps step. Whole numbers are milliseconds, as whisper writes
+            them, if the video says so or, where there is none, sentences last over eight minutes in the median.
         task: task of the sentences; a step column becomes task `step`.
+        duration_s: length of the video; 0 where it is not known.
 
     Returns:
-        Task -> spans; rows without length or text are left out and remarked on.
+        Task -> spans; rows without length or text are left out and remarked on, those that end before they start are
+        set aside.
 
     Raises:
         DataError: wrong columns, or a time that is none.
@@ -42,10 +48,20 @@ def read_narration(path: Path, task: str = "narration") -> dict[str, Track]:
     columns = read_csv(path, ("start", "end", "text"), ("step",))
     tracks = {task: Track([], 0.0, whole=False)}
     steps: list[Span] = []
+    # An abstract without its video may last for minutes.
+    told = duration_s or task == "narration"
+    unit_s = _unit(columns["start"], columns["end"], duration_s) if told else 1.0
+    if unit_s != 1:
+        tracks[task].notes.append(f"times of {path.name} are milliseconds, read as such")
     for at, line in enumerate(columns["line"]):
-        start = parse_seconds(columns["start"][at], path, line, "start")
-        end = parse_seconds(columns["end"][at], path, line, "end")
+        start, end = (
+            parse_seconds(columns[name][at], path, line, name, LONGEST_S / unit_s) * unit_s for name in ("start", "end")
+        )
         text = columns["text"][at]
+        if end < start:
+            fact = f"ends at {end:g} s, before it starts at {start:g} s"
+            tracks[task].set_aside.append(f"{path}, line {line} {fact}: correct the row")
+            continue
         if end <= start or not text:
             fact = f"ends at {end:g} s and starts at {start:g} s" if text else "has no text"
             tracks[task].notes.append(f"{path.name}, line {line} {fact}; left out")
@@ -57,6 +73,17 @@ def read_narration(path: Path, task: str = "narration") -> dict[str, Track]:
     if steps:
         tracks["step"] = Track(steps, 0.0, whole=False)
     return tracks
+
+
+def _unit(starts: Sequence[str], ends: Sequence[str], duration_s: float) -> float:
+    """Seconds of a unit of the times: 1, or 0.001 where they can only be milliseconds."""
+    if not ends or not all(re.fullmatch(r"\d{1,12}", text, re.ASCII) for text in (*starts, *ends)):
+        return 1.0
+    end = max(map(int, ends))
+    if duration_s:
+        return 0.001 if end > 20 * duration_s and end / 1000 <= duration_s + TOLERANCE_S else 1.0
+    lengths = [int(end) - int(start) for start, end in zip(starts, ends, strict=True)]
+    return 0.001 if median(lengths) > _LONGEST_SENTENCE_S else 1.0
 
 
 def read_split_list(path: Path) -> list[str]:
@@ -108,7 +135,8 @@ class Narration(VideoDataset):
             tracks: dict[str, Track] = {}
             for task, path in files.get(video_id, []):
                 try:
-                    for name, track in read_narration(path, task).items():
+                    for name, track in read_narration(path, task, info.duration_s if info else 0.0).items():
+                        found.set_aside += track.set_aside
                         own = tracks.setdefault(name, Track([], 0.0, whole=False))
                         own.spans += track.spans
                         own.notes += track.notes

@@ -1,7 +1,7 @@
 """PitVis: steps and instruments per second in 25 pituitary operations (Das et al., arXiv 2409.01184).
 
 Layout: `videos/video_01.mp4` (or `images/video_01/`), `steps_csv/steps_01.csv` (changes only),
-`instruments_csv/instruments_01.csv`.
+`instruments_csv/instruments_01.csv`; or as deposited, `video_01.mp4` and `annotations_01.csv` (see pitvis_deposit).
 """
 
 from typing import Any, ClassVar
@@ -10,6 +10,7 @@ import numpy as np
 
 from surgvl.data.base import Found, Splits, VideoDataset, find_files, find_videos
 from surgvl.data.pictures import questions_at_pictures
+from surgvl.data.pitvis_deposit import read_annotations
 from surgvl.data.pitvis_qa import (
     INSTRUMENTS,
     STEP_TABLE,
@@ -67,9 +68,16 @@ class PitVis(VideoDataset):
         """Read tables and videos, and make the questions."""
         videos = find_videos(self.root / "images", r"video_\d+", found)
         videos |= find_videos(self.root / "videos", r"video_\d+", found)
+        videos |= find_videos(self.root, r"video_\d+", found)
+        deposited = find_files(self.root, r"annotations_(\d+)\.csv", found)
         steps = find_files(self.root / "steps_csv", r"steps_(\d+)\.csv", found)
         instruments = find_files(self.root / "instruments_csv", r"instruments_(\d+)\.csv", found)
-        numbers = {video_id.removeprefix("video_") for video_id in videos} | steps.keys() | instruments.keys()
+        numbers = (
+            {video_id.removeprefix("video_") for video_id in videos}
+            | deposited.keys()
+            | steps.keys()
+            | instruments.keys()
+        )
         for number in sorted(numbers):
             video_id = f"video_{number}"
             path = videos.get(video_id)
@@ -78,6 +86,14 @@ class PitVis(VideoDataset):
                 continue
             tracks: dict[str, Track] = {}
             tables: list[Any] = []
+            if number in deposited and number not in steps and number not in instruments:
+                try:
+                    tracks = read_annotations(deposited[number])
+                except DataError as error:
+                    found.set_aside.append(str(error))
+                tracks, _ = self.shown(found, video_id, path, tracks)
+                self.add_video(found, video_id, path, info, tracks)
+                continue
             for files, reader in ((instruments, read_instruments), (steps, read_steps)):
                 if number not in files:
                     found.problems.append(f"{video_id}: no {reader.__name__.removeprefix('read_')} table")

@@ -21,6 +21,7 @@ class Track:
         spans: (start_s, end_s, label), in order of the file.
         end_s: where the file's labelling ends, labelled or not.
         notes: one line for each thing a reader of the data should know, such as a gap.
+        set_aside: one line for each row that contradicts itself.
         whole: the file labels the whole video, so that an early end is worth a remark.
     """
 
@@ -28,6 +29,7 @@ class Track:
     end_s: float
     notes: list[str] = field(default_factory=list)
     whole: bool = True
+    set_aside: list[str] = field(default_factory=list)
 
 
 def cover(start_s: Any, end_s: Any, times_s: Any) -> tuple[Any, Any]:
