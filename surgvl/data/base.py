@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from surgvl.data.layout import find_files as find_files
 from surgvl.data.layout import find_videos as find_videos
-from surgvl.data.layout import shorten
+from surgvl.data.layout import shorten as shorten
 from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.data.pictures import at_pictures, times_of
 from surgvl.data.spans import Track, clip
