@@ -60,6 +60,24 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def take_space(path: Path, num_bytes: int) -> None:
+    """Make a file of so many bytes whose place on the disk is taken.
+
+    A mapped file without it gets its place page by page, and where the disk is full the process ends by SIGBUS.
+
+    Raises:
+        DataError: there is not so much space.
+    """
+    with open(path, "wb") as file:
+        try:
+            if hasattr(os, "posix_fallocate") and num_bytes:
+                os.posix_fallocate(file.fileno(), 0, num_bytes)
+        except OSError as error:
+            raise DataError(
+                f"{path.parent} has no place for {num_bytes:,} bytes ({error.strerror}): free some, or change --out"
+            ) from error
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic(path) as temporary:

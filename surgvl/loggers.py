@@ -2,12 +2,13 @@
 
 import csv
 import importlib
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 from surgvl.errors import ConfigError
-from surgvl.io import append_jsonl, atomic, text_hash
+from surgvl.io import append_jsonl, atomic, text_hash, write_text
 
 Row = dict[str, float]
 
@@ -22,6 +23,13 @@ class Log:
 
     def __init__(self, out: Path, step: int = 0):
         self.out = out
+        # What a killed run wrote after its last checkpoint is done once more, and its last line may be half a line.
+        path = out / "metrics.jsonl"
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] < step]
+            if kept != lines:
+                write_text(path, "".join(kept))
 
     def write(self, row: Row) -> None:
         """Write the numbers of a step; `row` holds `step`."""

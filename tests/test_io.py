@@ -160,3 +160,18 @@ def test_every_file_has_the_mode_that_the_user_wants(tmp_path: Path, umask: int,
     finally:
         os.umask(before)
     assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {mode}
+
+
+def test_space_is_taken_first_or_refused_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "store"
+    io.take_space(path, 1 << 20)
+    assert path.stat().st_size == 1 << 20
+    # Blocks that are taken, not a hole.
+    assert path.stat().st_blocks * 512 >= 1 << 20
+
+    def full(*given: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match="has no place for 7 bytes \\(No space left on device\\): free some"):
+        io.take_space(path, 7)

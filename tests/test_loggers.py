@@ -109,3 +109,11 @@ def test_pace_tells_work_from_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     pace.end_part()  # at 4
     pace.begin_part()  # waited 3 more
     assert pace.read(4, 10) == {"clips_per_s": 5.0, "wait": 0.75}
+
+
+def test_lines_after_the_last_checkpoint_are_written_once(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n{"step": 5}\n{"step": 10}\n{"st')
+    log = LOGS["none"](tmp_path, 10)
+    log.write({"step": 10, "loss": 1.0})
+    log.close()
+    assert [row["step"] for row in lines(tmp_path)] == [0, 5, 10]

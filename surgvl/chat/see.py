@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from surgvl.data.frames import ClipSource
-from surgvl.io import atomic
+from surgvl.io import atomic, take_space
 from surgvl.models.chat import Chat
 
 Stretch = tuple[str, float, float]
@@ -46,7 +46,8 @@ class Seen:
         if not done:
             todo = list(self.row)
             with atomic(path) as temporary, torch.inference_mode():
-                values = np.memmap(temporary, np.float16, "w+", shape=shape)
+                take_space(temporary, 2 * int(np.prod(shape)))
+                values = np.memmap(temporary, np.float16, "r+", shape=shape)
                 for at in tqdm(range(0, len(todo), batch), desc="looking", unit="batch", disable=None, leave=False):
                     clips = [clip_at(source, stretch, num_frames) for stretch in todo[at : at + batch]]
                     video = torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).to(device)
