@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from surgvl.data.manifest import Manifest
 from surgvl.data.report import aligned
 from surgvl.errors import ConfigError, DataError
-from surgvl.io import prepare_out, write_run
+from surgvl.io import command, prepare_out, write_run
 from surgvl.retrieval.library import Library
 from surgvl.retrieval.moments import Moment
 from surgvl.vectors import Vectors
@@ -106,7 +106,7 @@ def search(
         print(aligned(rows, indent=""))
         print(f"\n{len(found)} moments among {len(library):,} clips of {len(library.counts('video_id'))} videos")
         if found:
-            print(f"next: surgvl search --like {found[0].video_id}@{_middle(found[0]):.1f} --index {index}")
+            print(f"next: {command('search', like=f'{found[0].video_id}@{_middle(found[0]):.1f}', index=index)}")
     return found
 
 
@@ -176,5 +176,5 @@ def _is_server(model: str) -> bool:
 
 
 def _example(out: Path, model: str) -> str:
-    there = f" --server {model}" if _is_server(model) else ""
-    return f'surgvl search "the hook dissects the gallbladder" --index {out}{there}'
+    there = {"server": model} if _is_server(model) else {}
+    return command("search", "the hook dissects the gallbladder", index=out, **there)

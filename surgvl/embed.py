@@ -17,7 +17,7 @@ from tqdm import tqdm
 from surgvl import prompts, vectors, video
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.errors import CheckpointError, ConfigError, DataError
-from surgvl.io import prepare_out, read_json, write_run
+from surgvl.io import command, prepare_out, read_json, write_run
 from surgvl.models.dual import Dual
 from surgvl.models.files import trained
 from surgvl.models.folder import Preprocess, find_model, load_model, model_hash
@@ -205,7 +205,7 @@ def embed(
     where = manifest if manifest is not None else out / "manifest"
     print(
         f"{count} vectors of {len(ids) - len(problems)} videos in {out}; "
-        f"next: surgvl index --vectors {out} --manifest {where} --out index"
+        f"next: {command('index', vectors=out, manifest=where, out='index')}"
     )
     report(problems, len(ids))
     return out

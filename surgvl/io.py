@@ -47,7 +47,9 @@ def atomic(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    # Most file systems take names of 255 bytes, which the temporary one would pass first.
+    name = path.name if len(os.fsencode(path.name)) <= 200 else hashlib.sha256(os.fsencode(path.name)).hexdigest()
+    temporary = path.with_name(f".{name}.{os.getpid()}.tmp{path.suffix}")
     # Nothing but a file that is made tells the umask without changing it for other threads.
     temporary.touch()
     mode = temporary.stat().st_mode & 0o777
@@ -113,6 +115,20 @@ def append_jsonl(path: Path | str, row: Mapping[str, Any]) -> None:
     """Append one JSON line; a line is one write, so that a killed process leaves at most one broken last line."""
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def command(name: str, *words: object, **flags: object) -> str:
+    """A command of ours as a shell takes it: every word quoted where it must be, no value taken for a flag.
+
+    Args:
+        name: the command, of one or two words.
+        words: its bare words.
+        flags: its flags and their values.
+    """
+    line = ["surgvl", *name.split(), *map(str, words)]
+    for flag, value in flags.items():
+        line += [f"--{flag}={value}"] if str(value).startswith("-") else [f"--{flag}", str(value)]
+    return shlex.join(line)
 
 
 def file_hash(path: Path | str) -> str:

@@ -6,6 +6,7 @@ goes on. Beside the trained encoder runs the control: the same stages with the s
 
 import json
 import math
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def quickstart(
     for number, (name, argv) in enumerate(plan, 1):
         if name in state["seconds"]:
             continue
-        print(f"\n[{number}/{len(plan)}] surgvl {' '.join(argv)}", flush=True)
+        print(f"\n[{number}/{len(plan)}] surgvl {shlex.join(argv)}", flush=True)
         begun = time.monotonic()
         cli.run([*argv, "--resume=true"])
         state["seconds"][name] = round(time.monotonic() - begun, 1)
@@ -118,7 +119,7 @@ def quickstart(
     rows = {name: raw_results(folder) for name, folder in (("trained", out), ("control", out / "control"))}
     io.write_json(out / "result.json", rows)
     seconds = sum(state["seconds"].values())
-    print(f"\n{table}\n{note}\n\n{len(plan)} stages, {seconds:.0f} s, in {out}; next: surgvl demo --run {out}")
+    print(f"\n{table}\n{note}\n\n{len(plan)} stages, {seconds:.0f} s, in {out}; next: {io.command('demo', run=out)}")
     return out
 
 

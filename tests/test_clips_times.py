@@ -240,3 +240,16 @@ def test_the_whole_length_of_a_video_is_seen() -> None:
     last = np.sort([data.times(index)[1][-1] for index in range(4000)])
     assert len(data.rows) == 2
     assert np.abs(last / 9.9 - (np.arange(4000) + 0.5) / 4000).max() < 0.04
+
+
+def test_a_store_takes_names_as_long_as_a_folder_takes_them(tmp_path: Path) -> None:
+    colours = {"x" * 251: 40, "x" * 250 + "y": 200, "é" * 120: 90, "lap/" + "z" * 251: 140}
+    paths = {}
+    for name, grey in colours.items():
+        paths[name] = tmp_path / f"{name}.mp4"
+        paths[name].parent.mkdir(exist_ok=True)
+        video.write(paths[name], np.full((10, 32, 32, 3), grey, np.uint8), 5.0)
+    source = ClipSource(paths, 5.0, 32, store=tmp_path / "store")
+    assert (source.prepare(), source.problems) == (list(colours), {})
+    for name, grey in colours.items():
+        assert abs(float(source.clip(name, 0.5, 2).mean()) - grey) < 8

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from surgvl import io
+from surgvl import cli, io
 from surgvl.errors import ConfigError, DataError
 
 # Writes half a file, says so, and waits to be killed.
@@ -175,3 +175,12 @@ def test_space_is_taken_first_or_refused_in_a_line(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(DataError, match="has no place for 7 bytes \\(No space left on device\\): free some"):
         io.take_space(path, 7)
+
+
+@pytest.mark.parametrize("word", ["two words", "op 1 é", "it's", "$HOME", "a;b", "-3", "--x y", "*", "2 – ü@12.5", ""])
+def test_a_printed_command_reaches_the_shell_as_it_was_meant(word: str) -> None:
+    line = io.command("search", "a hook", like=word, index=Path("my index"))
+    shell = 'surgvl() { printf "%s\\0" "$@"; }; ' + line
+    got = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+    config = cli.parse(got)[2]
+    assert (config.query, config.like, str(config.index)) == ("a hook", word, "my index")

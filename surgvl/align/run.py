@@ -9,7 +9,7 @@ from surgvl.data.augment import Augment
 from surgvl.data.clips import NarratedClips, collate
 from surgvl.data.manifest import Manifest
 from surgvl.errors import CheckpointError
-from surgvl.io import prepare_out, write_run
+from surgvl.io import command, prepare_out, write_run
 from surgvl.models.dual import Dual
 from surgvl.models.files import seen
 from surgvl.models.folder import load_model, save_model
@@ -87,6 +87,6 @@ def align(
     if not main_process():
         return out
     save_model(objective.dual, out / "model", preprocess)
-    print(f"model in {out / 'model'}; next: surgvl embed --model {out} --manifest {manifest} --out vectors")
+    print(f"model in {out / 'model'}; next: {command('embed', model=out, manifest=manifest, out='vectors')}")
     report(list(source.problems.values()), len(ids))
     return out

@@ -14,7 +14,7 @@ from surgvl.chat.see import Seen
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
 from surgvl.errors import CheckpointError, ConfigError
-from surgvl.io import atomic, prepare_out, read_json, write_run
+from surgvl.io import atomic, command, prepare_out, read_json, write_run
 from surgvl.metrics.answer import exact_match
 from surgvl.models.chat import Chat
 from surgvl.models.files import trained
@@ -224,5 +224,5 @@ def summary(answered: Sequence[Row]) -> str:
 def next_command(out: Path, manifest: Path, kinds: Sequence[str]) -> str:
     """What to type after these answers."""
     if "" in kinds:
-        return f"surgvl eval --answers {out} --manifest {manifest} --out eval"
-    return f"surgvl eval --answers ANSWERS --ablated {out} --manifest {manifest} --out eval"
+        return command("eval", answers=out, manifest=manifest, out="eval")
+    return command("eval", answers="ANSWERS", ablated=out, manifest=manifest, out="eval")

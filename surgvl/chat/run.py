@@ -15,7 +15,7 @@ from surgvl.chat.tune import Tune, merge_lora
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
 from surgvl.errors import CheckpointError, ConfigError, DataError
-from surgvl.io import prepare_out, write_json, write_run
+from surgvl.io import command, prepare_out, write_json, write_run
 from surgvl.models.chat import Chat, tiny_language_config
 from surgvl.models.dual import Dual
 from surgvl.models.files import seen
@@ -167,7 +167,7 @@ def tune(
     write_json(out / "model" / "answers.json", {"answers": answers, "questions": types, "end_id": end_id})
     for name in ("seen.f16", "held_out.f16"):
         (out / name).unlink(missing_ok=True)
-    print(f"chat model in {out / 'model'}; next: surgvl ask --model {out} --manifest {manifest} --out answers")
+    print(f"chat model in {out / 'model'}; next: {command('ask', model=out, manifest=manifest, out='answers')}")
     report(list(source.problems.values()), len(ids))
     return out
 

@@ -90,7 +90,10 @@ class ClipSource:
         state = path.stat()
         key = f"{path.resolve()} {state.st_size} {state.st_mtime_ns} {self.fps} {self.size_px} {self.crop}"
         assert self.store is not None
-        return self.store / f"{video_id}-{text_hash(key)}.rgb"
+        # A part of a path has 255 bytes at most on most systems, ending and temporary name included; the hash tells
+        # what is cut apart.
+        parts = [part.encode(errors="surrogateescape")[:170].decode(errors="ignore") for part in video_id.split("/")]
+        return self.store / f"{'/'.join(parts)}-{text_hash(key)}.rgb"
 
     @lru_cache(maxsize=512)  # noqa: B019
     def _map(self, video_id: str) -> Frames:

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from surgvl.data.manifest import Manifest
 from surgvl.errors import ConfigError
-from surgvl.io import prepare_out, write_run
+from surgvl.io import command, prepare_out, write_run
 
 
 def data_merge(
@@ -50,7 +50,8 @@ def data_merge(
     counts = ", ".join(
         f"{len(part.video_ids('train'))} of {folder}" for part, folder in zip(parts, manifests, strict=True)
     )
-    print(f"{len(merged)} videos in {out}, for training {counts}; next: surgvl pretrain --manifest {out} --out encoder")
+    after = command("pretrain", manifest=out, out="encoder")
+    print(f"{len(merged)} videos in {out}, for training {counts}; next: {after}")
 
 
 def first_train(manifest: Manifest, count: int) -> Manifest:

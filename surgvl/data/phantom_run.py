@@ -16,7 +16,7 @@ from surgvl.data.phantom_script import VERSION, script
 from surgvl.data.phantom_text import PHASE_WORDS, say
 from surgvl.data.phantom_write import is_whole, link_film, write_labels, write_pixels, write_splits
 from surgvl.errors import ConfigError
-from surgvl.io import atomic, prepare_out, read_json, write_json, write_run
+from surgvl.io import atomic, command, prepare_out, read_json, write_json, write_run
 
 
 def phantom(
@@ -75,7 +75,7 @@ def phantom(
         link_film(out, scene)
     write_run(out, {"out": out, **arguments, "workers": workers, "preview": preview, "resume": resume}, seed, "cpu")
     print(f"{len(scenes)} videos of {duration_s:g} s ({train} train, {val} val, {test} test) are in {out}")
-    print(f"next: surgvl data convert phantom {out} {out}-manifest")
+    print(f"next: {command('data convert', 'phantom', out, f'{out}-manifest')}")
 
 
 def _check(train: int, val: int, test: int, size_px: int, fps: float, workers: int) -> None:

@@ -6,7 +6,7 @@ import surgvl.data
 from surgvl.data.base import VideoDataset
 from surgvl.data.report import aligned, describe
 from surgvl.errors import DataError
-from surgvl.io import prepare_out, write_run
+from surgvl.io import command, prepare_out, write_run
 from surgvl.plugins import choose, discover
 
 
@@ -48,7 +48,7 @@ def data_check(name: str, root: Path, split_protocol: str = "") -> None:
     dataset = dataset_class(name)(root, split_protocol)
     _show(dataset)
     _stop_if_set_aside(dataset)
-    print(f"\nnext: surgvl data convert {name} {root} manifest")
+    print(f"\nnext: {command('data convert', name, root, 'manifest')}")
 
 
 def data_convert(name: str, root: Path, out: Path, split_protocol: str = "", resume: bool = False) -> None:
@@ -70,7 +70,7 @@ def data_convert(name: str, root: Path, out: Path, split_protocol: str = "", res
     write_run(out, config, seed=0, device="cpu", data_hash=manifest.hash, **facts)
     _show(dataset, brief=True)
     counts = f"{len(manifest)} videos, {len(manifest.segment_table):,} segments, {len(manifest.qa_table):,} questions"
-    print(f"\n{counts} in {out}; next: surgvl embed --model dual --manifest {out} --out vectors")
+    print(f"\n{counts} in {out}; next: {command('embed', model='dual', manifest=out, out='vectors')}")
     _stop_if_set_aside(dataset)
 
 
@@ -89,7 +89,8 @@ def data_cluster(vectors: Path, out: Path, levels: tuple[int, ...] = (8, 4), see
     groups = cluster(vectors, out, levels, seed).groups
     counts = ", then ".join(f"{numbers.max() + 1}" for numbers in groups.T)
     print(f"{len(groups):,} vectors in {counts} clusters in {out}")
-    print(f"next: surgvl pretrain --recipe surgrec_mae --clusters {out} --manifest manifest --out mae")
+    after = command("pretrain", recipe="surgrec_mae", clusters=out, manifest="manifest", out="mae")
+    print(f"next: {after}")
 
 
 def _show(dataset: VideoDataset, brief: bool = False) -> None:

@@ -11,7 +11,7 @@ from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.manifest import Manifest
 from surgvl.ema import Average
 from surgvl.errors import CheckpointError, ConfigError
-from surgvl.io import prepare_out, write_run
+from surgvl.io import command, prepare_out, write_run
 from surgvl.models.files import seen
 from surgvl.models.folder import Preprocess, save_model
 from surgvl.models.video_vit import VideoViT
@@ -121,7 +121,7 @@ def pretrain(
     if not main_process():
         return out
     save_model(recipe.encoder, out / "model", preprocess)
-    print(f"encoder in {out / 'model'}; next: surgvl align --manifest {manifest} --encoder {out} --out dual")
+    print(f"encoder in {out / 'model'}; next: {command('align', manifest=manifest, encoder=out, out='dual')}")
     report(list(source.problems.values()), len(ids))
     return out
 

@@ -139,7 +139,8 @@ def probe(
     )
     save_file({name: value.cpu() for name, value in head.state_dict().items()}, out / "readout.safetensors")
     _write(out, results, by_video, rendered_note(table.split(split).videos))
-    print(f"{len(results)} scores in {out}; next: surgvl align --manifest {manifest} --encoder {encoder} --out dual")
+    after = io.command("align", manifest=manifest, encoder=encoder, out="dual")
+    print(f"{len(results)} scores in {out}; next: {after}")
     report(list(source.problems.values()), len(ids))
     return results
 

@@ -133,9 +133,9 @@ def evaluate(
     print(page)
     for line in left_out:
         print(line)
-    after = f"surgvl index --vectors {vectors} --manifest {manifest} --out index"
+    after = io.command("index", vectors=vectors, manifest=manifest, out="index")
     if vectors is None:
-        after = f"surgvl embed --model dual --manifest {manifest} --out vectors"
+        after = io.command("embed", model="dual", manifest=manifest, out="vectors")
     print(f"{len(results)} scores in {out}; next: {after}")
     return results
 
