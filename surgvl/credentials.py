@@ -45,7 +45,7 @@ def read_key(given: str | None) -> str:
 def in_words(words: Sequence[str]) -> set[str]:
     """Keys and passwords that stand in the words of a command."""
     found = {each for word in words for each in _IN_ADDRESS.findall(word)}
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words, ""][1:], strict=True):
         if flag := _FLAG.match(word):
             found.add(word[flag.end() :] if flag[3] else after)
     return {each for each in found if each and not each.startswith(("@", "-"))}
