@@ -11,6 +11,7 @@ from surgvl.errors import ConfigError, DataError
 from surgvl.io import command, prepare_out, write_run
 from surgvl.retrieval.library import Library
 from surgvl.retrieval.moments import Moment
+from surgvl.times import clock, seconds
 from surgvl.vectors import Vectors
 
 
@@ -74,7 +75,7 @@ def search(
     Args:
         query: a sentence; or give --like.
         index: index folder (surgvl index).
-        like: a moment, as VIDEO@SECONDS: a video of the index by its id (video01@12.5), or any file (clip.mp4@12.5).
+        like: a moment, as VIDEO@TIME: a video of the index by its id (video01@12.5), or any file (clip.mp4@0:12.5).
         k: number of moments.
         video: only in this video.
         procedure: only in videos of this procedure.
@@ -85,11 +86,11 @@ def search(
         api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
 
     Raises:
-        ConfigError: not exactly one of a sentence and --like, or a moment that is not VIDEO@SECONDS.
+        ConfigError: not exactly one of a sentence and --like, or a moment that is not VIDEO@TIME.
         DataError: not an index folder, or a model other than the one it was made with.
     """
     if bool(query) == bool(like):
-        raise ConfigError("give a sentence or --like VIDEO@SECONDS, one of them")
+        raise ConfigError("give a sentence or --like VIDEO@TIME, one of them")
     with Library.open(index) as library:
         exclude = None
         name, time_s = _moment(like) if like else ("", 0.0)
@@ -101,7 +102,7 @@ def search(
         found = library.search(vector, k, video or None, procedure or None, source or None, exclude)
         rows: list[list[object]] = [["", "score", "video", "from", "to", "procedure", "source"]]
         for place, moment in enumerate(found, 1):
-            times = (_clock(moment.start_s), _clock(moment.end_s))
+            times = (clock(moment.start_s), clock(moment.end_s))
             rows.append([place, f"{moment.score:.3f}", moment.video_id, *times, moment.procedure, moment.source])
         print(aligned(rows, indent=""))
         print(f"\n{len(found)} moments among {len(library):,} clips of {len(library.counts('video_id'))} videos")
@@ -152,23 +153,14 @@ def _encode(
 
 
 def _moment(text: str) -> tuple[str, float]:
-    name, _, seconds = text.rpartition("@")
-    try:
-        time_s = float(seconds)
-    except ValueError:
-        time_s = -1.0
-    if not name or not 0 <= time_s < float("inf"):
-        raise ConfigError(f"--like {text!r} is not VIDEO@SECONDS: write for example video01@12.5")
-    return name, time_s
+    name, _, moment = text.rpartition("@")
+    if not name:
+        raise ConfigError(f"--like {text!r} is not VIDEO@TIME: write for example video01@12.5 or video01@0:12.5")
+    return name, seconds(moment, f"--like {text!r}:")
 
 
 def _middle(moment: Moment) -> float:
     return (moment.start_s + moment.end_s) / 2
-
-
-def _clock(seconds: float) -> str:
-    tenths = round(seconds * 10)
-    return f"{tenths // 36000}:{tenths // 600 % 60:02d}:{tenths % 600 / 10:04.1f}"
 
 
 def _is_server(model: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from surgvl import __version__
 from surgvl.credentials import VARIABLE, in_words, mask, wipe
 from surgvl.errors import ConfigError, SurgVLError
-from surgvl.usage import UsageError, explain, name_words, nearest, spell_out, take_rest
+from surgvl.usage import UsageError, explain, name_words, nearest, spell_out, take_rest, way_on
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ COMMANDS = {
         '"the clipper clips the cystic duct" --index index',
         ("query",),
     ),
-    "bench": Command("surgvl.bench.run:bench", "benchmarks of many runs that there are", ""),
+    "bench": Command("surgvl.bench.run:bench", "list the benchmarks of many runs", ""),
     "bench recipes": Command(
         "surgvl.bench.run:bench_recipes", "all pretraining recipes side by side, by frozen probes", "--out runs/bench"
     ),
@@ -284,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"surgvl: {named}{error.strerror}: check the path, its permissions and the free space", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("surgvl: stopped; the same command with --resume goes on", file=sys.stderr)
+        print(f"surgvl: stopped{way_on(COMMANDS[_split(argv)[0]].target)}", file=sys.stderr)
         return 130
     return 0
 

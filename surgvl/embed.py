@@ -147,7 +147,7 @@ def embed(
         stride_s: seconds between vectors.
         batch: windows encoded at once.
         device: torch device, such as cpu or cuda.
-        resume: go on in a folder that is not empty, at the next video.
+        resume: continue in an --out folder that already holds results, at the next video.
         server: address of `surgvl serve` with a video-text model, which encodes in place of this process.
         api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
         in_flight: most requests to the server at a time.

@@ -8,6 +8,7 @@ import difflib
 import inspect
 import json
 import re
+import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args, get_origin
@@ -45,9 +46,21 @@ def name_words(argv: Sequence[str], names: Sequence[str]) -> list[str]:
     """
     bare = next((at for at, word in enumerate(argv) if word.startswith("-")), len(argv))
     if bare > len(names):
-        allowed = " ".join(names).upper() or "none"
-        raise UsageError(f"{argv[len(names)]!r} has no place: bare words here are {allowed}; others need a flag")
+        words = " ".join(names).upper()
+        allowed = f"only {words} goes without a flag" if words else "give it with a flag before it"
+        raise UsageError(f"{argv[len(names)]!r} was not expected: {allowed}")
     return [f"--{flag}={word}" for flag, word in zip(names, argv[:bare], strict=False)] + list(argv[bare:])
+
+
+def way_on(target: str) -> str:
+    """How a command that was stopped goes on, from its module:function; empty where there is nothing to go on with."""
+    module, _, name = target.partition(":")
+    if name == "quickstart":
+        return "; the same command goes on"
+    # Before its import a command has begun nothing.
+    function = vars(sys.modules[module]).get(name) if module in sys.modules else None
+    resumes = function is not None and "resume" in inspect.signature(function).parameters
+    return "; the same command with --resume goes on" if resumes else ""
 
 
 def take_rest(argv: Sequence[str], flag: str) -> list[str]:
@@ -132,7 +145,7 @@ def explain(text: str, name: str, example: str, flags: Sequence[str], bare: Sequ
         if word.startswith("-"):
             return f"unknown flag {word}: {nearest(word, flags, f'{look} lists what there is')}"
         where = f"{' '.join(bare).upper()} comes before all flags" if bare else "it needs a flag before it"
-        return f"{word!r} has no place here: {where}; {look}"
+        return f"{word!r} was not expected here: {where}; {look}"
     if found := re.match(r"the following arguments are required: (.+)", line):
         missing = ", ".join(f"--{flag}" for flag in found[1].split(", "))
         return f"{missing} must be given, for example: surgvl {name} {example}"

@@ -1,5 +1,6 @@
 """`surgvl.load` and its methods on the tiny run; windows of a stream against a plain definition."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 import surgvl
 from surgvl import cli, video
 from surgvl.api import ChatModel, DualModel, Encoder
-from surgvl.errors import CheckpointError, DataError
+from surgvl.errors import CheckpointError, ConfigError, DataError
 from surgvl.vectors import Vectors
 from surgvl.windows import windows
 
@@ -120,3 +121,27 @@ def test_a_stopped_embedding_goes_on_at_the_next_video(tiny_run: Path, tmp_path:
     again, whole = Vectors.load(tmp_path / "a"), Vectors.load(tiny_run / "vectors")
     assert again.video_ids == whole.video_ids
     assert np.abs(again.vectors - whole.vectors).max() < 2e-3  # float16, and another number of threads
+
+
+def test_a_single_question_says_where_it_looked(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = [
+        "ask",
+        str(a_video(tiny_run)),
+        "What is happening?",
+        "--model",
+        str(tiny_run / "tune"),
+        "--answers",
+        "a",
+        "b",
+    ]
+    answer = cli.run([*argv, "--at_s", "0:00:12.0"])
+    out, err = capsys.readouterr()
+    assert out == f"{answer}\n"
+    start, end = re.fullmatch(r"looked at 0:00:(\S+) to 0:00:(\S+)\n", err).groups()  # type: ignore[union-attr]
+    assert abs(float(start) + float(end) - 24) < 0.2
+    cli.run(argv)
+    assert "the middle of the video" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="--out answers is for the answers to a manifest"):
+        cli.run([*argv, "--out", "answers"])
+    with pytest.raises(ConfigError, match="--at_s 'noon' is no moment"):
+        cli.run([*argv, "--at_s", "noon"])

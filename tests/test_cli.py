@@ -151,7 +151,6 @@ def test_short_forms(words: str, key: str, value: object) -> None:
         ("phantom --train x --out o", ["--train 'x'", "a whole number"]),
         ("phantom --fps fast --out o", ["--fps 'fast'", "a number"]),
         ("phantom --preview maybe --out o", ["--preview 'maybe'", "true or false"]),
-        ("ask --model m --at_s noon", ["--at_s 'noon'", "a number or null"]),
         ("tune --manifest m --encoder e --out o --grid 1 2", ["--grid [1, 2]", "give 3 words"]),
         ("tune --manifest m --encoder e --out o --grid 1 2 x", ["--grid 'x'", "a whole number"]),
         (f"{PRETRAIN} --run.steps 1.5", ["--run.steps '1.5'", "a whole number"]),
@@ -164,9 +163,9 @@ def test_short_forms(words: str, key: str, value: object) -> None:
         ("phantom", ["--out must be given", "surgvl phantom --out phantom"]),
         ("pretrain --out o --manifest m", ["--encoder must be given", "--recipe surgrec_mae_phantom"]),
         ("data check", ["--name, --root must be given", "surgvl data check cholec80 ROOT"]),
-        ("phantom here", ["'here' has no place", "a flag"]),
-        ("search a b --index i", ["'b' has no place", "QUERY"]),
-        ("search --index i hook", ["'hook' has no place here", "QUERY comes before all flags"]),
+        ("phantom here", ["'here' was not expected", "a flag"]),
+        ("search a b --index i", ["'b' was not expected", "QUERY"]),
+        ("search --index i hook", ["'hook' was not expected here", "QUERY comes before all flags"]),
         ("search hook -k 3", ["unknown flag -k", "did you mean --k?"]),
         ("phantom --config nowhere.yaml", ["--config", "nowhere.yaml is not there", "check the path"]),
         ("align --recipe algin_phantom", ["no recipe 'algin_phantom'", "did you mean align_phantom?"]),
@@ -287,3 +286,29 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(cli, "RECIPES", tmp_path)
     with pytest.raises(UsageError, match="unknown argument trian"):
         cli.parse(["phantom", "--recipe", "mine", "--out", "o"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("search hook --index i", "surgvl: stopped\n"),
+        ("phantom --out o", "surgvl: stopped; the same command with --resume goes on\n"),
+        ("quickstart", "surgvl: stopped; the same command goes on\n"),
+    ],
+)
+def test_a_stopped_command_names_only_a_way_on_that_it_has(
+    words: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.parse(words.split())
+
+    def stop(argv: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run", stop)
+    assert cli.main(words.split()) == 130
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("text", ["0:10", "0:00:12.0", "1:15.5", "12"])
+def test_a_moment_is_typed_as_it_is_printed(text: str) -> None:
+    assert cli.parse(["ask", "--model", "m", "--at_s", text])[2].at_s == text

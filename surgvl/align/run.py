@@ -55,7 +55,7 @@ def align(
         store: folder for decoded frames; none: decode at each use.
         optim: optimiser.
         run: length and place of the run.
-        resume: go on in a folder that is not empty.
+        resume: continue in an --out folder that already holds results.
     """
     prepare_out(out, resume or not main_process())
     table = Manifest.load(manifest)

@@ -1,6 +1,7 @@
 """The `ask` command: one question about a video, or all questions of a manifest."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,10 +18,13 @@ from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import atomic, command, prepare_out, read_json, write_run
 from surgvl.metrics.answer import exact_match
 from surgvl.models.chat import Chat
+from surgvl.models.cut import first_s
 from surgvl.models.files import trained
 from surgvl.models.folder import Preprocess, find_model, load_model
 from surgvl.recorded import recorded
 from surgvl.stage import clip_source, report, split_ids
+from surgvl.times import clock, seconds
+from surgvl.video import probe
 
 if TYPE_CHECKING:
     from surgvl.api import ChatModel
@@ -32,7 +36,7 @@ def ask(
     model: Path | None = None,
     video: str = "",
     question: str = "",
-    at_s: float | None = None,
+    at_s: str | float | None = None,
     answers: list[str] | None = None,
     manifest: Path | None = None,
     out: Path | None = None,
@@ -55,7 +59,7 @@ def ask(
         model: run folder or model folder of a chat model; or give --server, or both to have them compared.
         video: a video file; give a question with it.
         question: in plain language.
-        at_s: the moment in the video, seconds; the middle of the video where it is left out.
+        at_s: the moment in the video, as seconds, m:ss or h:mm:ss; the middle of the video where it is left out.
         answers: allowed answers; without them the model writes freely.
         manifest: manifest folder whose questions are to be answered; give --out with it.
         out: folder for answers.jsonl.
@@ -68,7 +72,7 @@ def ask(
         store: folder for decoded frames; none: decode at each use.
         device: torch device.
         seed: of the draws of other videos.
-        resume: go on in a folder that is not empty.
+        resume: continue in an --out folder that already holds results.
         server: address of `surgvl serve` with a chat model, which answers in place of this process.
         api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
         in_flight: most requests to the server at a time.
@@ -86,8 +90,16 @@ def ask(
     if manifest is None:
         if not (video and question):
             raise ConfigError("give a video and a question, or --manifest and --out")
-        reply = (remote or _loaded(model, device)).ask(video, question, at_s=at_s, answers=answers)
+        if out is not None:
+            raise ConfigError(f"--out {out} is for the answers to a manifest's questions: leave it out, or --manifest")
+        moment_s = None if at_s is None else seconds(at_s, "--at_s")
+        answerer = remote or _loaded(model, device)
+        reply = answerer.ask(video, question, at_s=moment_s, answers=answers)
         print(reply)
+        # Beside the answer, which alone is what a script reads.
+        print(_looked_at(video, moment_s, answerer.preprocess), file=sys.stderr)
+        if not reply.strip():
+            print("the model answered with an empty text: give allowed answers with --answers", file=sys.stderr)
         return reply
     if out is None:
         raise ConfigError("--manifest needs --out: the folder for answers.jsonl")
@@ -97,6 +109,15 @@ def ask(
         )
     kinds = ("", *KINDS) if controls else ("" if ablate == "none" else ablate,)
     return answer_manifest(model, manifest, out, split, every_s, open_ended, kinds, store, device, seed, resume, remote)
+
+
+def _looked_at(video: str, moment_s: float | None, preprocess: Preprocess) -> str:
+    """Which part of a video an answer is about."""
+    duration_s = probe(video).duration_s
+    start_s = first_s(preprocess, duration_s / 2 if moment_s is None else moment_s, duration_s)
+    end_s = min(start_s + preprocess.clip_s, duration_s)
+    middle = ", the middle of the video; --at_s chooses another moment" if moment_s is None else ""
+    return f"looked at {clock(start_s)} to {clock(end_s)}{middle}"
 
 
 def _loaded(model: Path | None, device: str) -> "ChatModel":

@@ -99,7 +99,7 @@ def tune(
         store: folder for decoded frames; none: decode at each use.
         optim: optimiser of all stages.
         run: length and place of stage 2.
-        resume: go on in a folder that is not empty.
+        resume: continue in an --out folder that already holds results.
     """
     if second == "head" and encoder_steps:
         raise ConfigError(

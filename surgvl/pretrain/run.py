@@ -81,7 +81,7 @@ def pretrain(
         run: length and place of the run.
         dry_run: print what a step holds and costs, and train nothing.
         dry_clips: clips whose hours a dry run tells.
-        resume: go on in a folder that is not empty.
+        resume: continue in an --out folder that already holds results.
     """
     torch.manual_seed(run.seed)
     encoder = type(encoder)(**encoder.config)  # type: ignore[arg-type]
