@@ -77,7 +77,7 @@ class FaissFlat(Index):
     def vectors_of(self, ids: ArrayLike) -> NDArray[np.float32]:
         """See Index."""
         keys = self._keys(ids)
-        if absent := np.setdiff1d(keys, self.ids).tolist():
+        if absent := np.setdiff1d(keys, self._present(keys)).tolist():
             raise DataError(f"id {absent[0]} is not in the index: add it first")
         return self._gather(keys)
 

@@ -17,7 +17,8 @@ from surgvl.data.manifest import Manifest
 from surgvl.errors import ConfigError, DataError
 from surgvl.retrieval.faiss_flat import FaissFlat
 from surgvl.retrieval.folder import Head, create_files, next_version, open_files
-from surgvl.retrieval.moments import Moment, merge
+from surgvl.retrieval.moments import Found, Moment, merge_high
+from surgvl.retrieval.reference import SAMPLE, Reference
 from surgvl.retrieval.store import Row, Store, moment_id
 from surgvl.vectors import Vectors, unit
 
@@ -41,6 +42,7 @@ class Library:
         self.model, self.model_hash, self.dim = head.model, head.model_hash, head.dim
         self._lock = threading.RLock()
         self._filters: dict[tuple[str | None, ...], Ids] = {}
+        self._reference: Reference | None = None
 
     @classmethod
     def create(cls, folder: Path | str, model: str, model_hash: str, dim: int, exist_ok: bool = False) -> Self:
@@ -172,6 +174,7 @@ class Library:
             self._store.close()
             self._index, self._store = index, store
             self._filters.clear()
+            self._reference = None
 
     # ---- searching
 
@@ -183,8 +186,11 @@ class Library:
         procedure: str | None = None,
         source: str | None = None,
         exclude: Stretch | None = None,
-    ) -> list[Moment]:
+        is_foreign_clip: bool = False,
+    ) -> Found:
         """The k moments most like a vector, best first; fewer where there are no more.
+
+        Where a moment begins and ends follows from all scores of its recording, so it is the same for any k.
 
         Args:
             vector: [E] of this library's encoder; any length above 0.
@@ -193,6 +199,7 @@ class Library:
             procedure: only in videos of this procedure.
             source: only in videos of this data set.
             exclude: (video_id, start_s, end_s): nothing that overlaps this stretch, such as the query itself.
+            is_foreign_clip: the vector is of a clip that is not in the index: the remark tells where it is unlike all.
 
         Raises:
             DataError: wrong shape, NaN, a vector of zeros.
@@ -202,7 +209,7 @@ class Library:
         if not query.any():
             raise DataError("the query's vector is zero: check the model")
         if k < 1:
-            raise ConfigError(f"k {k} is no number of moments: give 1 or more")
+            raise ConfigError(f"{k} moments cannot be found: ask for 1 or more")
         query = query / np.linalg.norm(query)
         with self._lock:
             where = self._where(video, procedure, source)
@@ -211,10 +218,9 @@ class Library:
             fetch = max(32, 4 * k) + len(hidden)
             while True:
                 fetch = min(fetch, available)
-                scores, ids = self._index.search(query, max(fetch, 1), where)
-                moments = self._moments(scores[0], ids[0], hidden, exclude)
+                moments = self._moments(query, self._index.search(query, max(fetch, 1), where)[1][0], hidden, exclude)
                 if len(moments) >= k or fetch >= available:
-                    return moments[:k]
+                    return Found(moments[:k], self._known_reference().remark(query[0], is_foreign_clip))
                 fetch *= 4
 
     def vector_at(self, video_id: str, time_s: float) -> tuple[NDArray[np.float32], float, float]:
@@ -258,16 +264,29 @@ class Library:
         video_id, start_s, end_s = exclude or ("", 0.0, 0.0)
         return {row.id for row in self._store.of_video(video_id) if row.start_s < end_s and row.end_s > start_s}
 
-    def _moments(self, scores: Floats, ids: Ids, hidden: set[int], exclude: Stretch | None) -> list[Moment]:
-        table = self._store.rows(ids[ids >= 0])
-        pairs = zip(ids.tolist(), scores.tolist(), strict=True)
-        # A row can be absent where another process has deleted the video since this library was opened.
-        hits = [(table[name], score) for name, score in pairs if name in table and name not in hidden]
-        rows = [row for row, _ in hits]
+    def _moments(self, query: Floats, best: Ids, hidden: set[int], exclude: Stretch | None) -> list[Moment]:
+        """Moments that the best clips of the index begin, from all clips of their recordings."""
+        begin = set(best[best >= 0].tolist()) - hidden
+        videos = dict.fromkeys(row.video_id for row in self._store.rows(sorted(begin)).values())
+        rows = {row.id: row for name in videos for row in self._store.of_video(name) if row.id not in hidden}
+        if not rows:
+            return []
+        scores, ids = self._index.search(query, len(rows), np.array(list(rows), np.int64))
+        hits = [rows[name] for name in ids[0].tolist()]
         # What lies before an excluded stretch and what lies after it are two places: no moment reaches across.
         video_id, _, after_s = exclude or ("", 0.0, 0.0)
-        keys = [f"{row.video_id}\0{row.video_id == video_id and row.start_s >= after_s}" for row in rows]
-        merged = merge(keys, [row.start_s for row in rows], [row.end_s for row in rows])
+        places = [f"{row.video_id}\0{row.video_id == video_id and row.start_s >= after_s}" for row in hits]
+        starts, ends = [row.start_s for row in hits], [row.end_s for row in hits]
+        merged = merge_high(places, starts, ends, scores[0], [row.id in begin for row in hits])
         spans = zip(merged.best.tolist(), merged.start_s.tolist(), merged.end_s.tolist(), strict=True)
-        best = [(*hits[at], start, end) for at, start, end in spans]
-        return [Moment(row.video_id, row.path, a, b, score, row.procedure, row.source) for row, score, a, b in best]
+        found = [(hits[at], float(scores[0, at]), start, end) for at, start, end in spans]
+        return [Moment(row.video_id, row.path, a, b, score, row.procedure, row.source) for row, score, a, b in found]
+
+    def _known_reference(self) -> Reference:
+        if self._reference is None:
+            ids = np.sort(self._index.ids)
+            if len(ids) > SAMPLE:
+                ids = np.sort(np.random.default_rng(0).choice(ids, SAMPLE, replace=False))
+            rows = self._store.rows(ids)
+            self._reference = Reference.of(self._index.vectors_of(ids), [rows[name].video_id for name in ids.tolist()])
+        return self._reference

@@ -1,16 +1,20 @@
 """Neighbouring hits become one moment: clips overlap, so the best ten clips are often one place.
 
 Hits are taken from the best down. One that touches no moment of its video begins a moment; one that touches moments
-joins them, as long as the whole stays within `max_s`; otherwise it is passed over. So moments of a video never touch,
-each has the score of its best hit, and the first moment always holds the first hit.
+joins them, as long as it is high enough and the whole stays within `max_s`; otherwise it is passed over. So moments of
+a video never touch, each has the score of its best hit, and the first moment always holds the first hit.
+
+What is high enough follows from the scores of the whole recording (`merge_high`), not from how many are asked for.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from surgvl.errors import DataError
+from surgvl.retrieval.base import DECIMALS
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,29 @@ class Moment:
     score: float
     procedure: str
     source: str
+
+
+class Found(list[Moment]):
+    """Moments, best first.
+
+    Attributes:
+        remark: one line where the scores say little (see `reference`); empty where they can be relied on.
+    """
+
+    def __init__(self, moments: Iterable[Moment] = (), remark: str = "") -> None:
+        super().__init__(moments)
+        self.remark = remark
+
+
+def score_texts(scores: Sequence[float], least: int = 3) -> list[str]:
+    """Scores with as many decimals, `least` to six, as tell different ones apart; they are stored with six."""
+    different = len({round(score, DECIMALS) for score in scores})
+    texts = [""] * len(scores)
+    for decimals in range(least, DECIMALS + 1):
+        texts = [f"{score:.{decimals}f}" for score in scores]
+        if len(set(texts)) == different:
+            break
+    return texts
 
 
 @dataclass(frozen=True)
@@ -44,7 +71,14 @@ class Merged:
         return len(self.best)
 
 
-def merge(videos: ArrayLike, start_s: ArrayLike, end_s: ArrayLike, gap_s: float = 1.0, max_s: float = 30.0) -> Merged:
+def merge(
+    videos: ArrayLike,
+    start_s: ArrayLike,
+    end_s: ArrayLike,
+    gap_s: float = 1.0,
+    max_s: float = 30.0,
+    joins: ArrayLike | None = None,
+) -> Merged:
     """Merge hits, given from the best to the worst.
 
     Args:
@@ -53,6 +87,7 @@ def merge(videos: ArrayLike, start_s: ArrayLike, end_s: ArrayLike, gap_s: float 
         end_s: [H] seconds.
         gap_s: hits whose distance is at most this touch.
         max_s: a moment does not grow beyond this; a single hit may be longer.
+        joins: [H] whether a hit is high enough to join; all are where it is left out.
 
     Raises:
         DataError: lengths differ.
@@ -61,6 +96,7 @@ def merge(videos: ArrayLike, start_s: ArrayLike, end_s: ArrayLike, gap_s: float 
     spans = list(zip(np.asarray(start_s, float).tolist(), np.asarray(end_s, float).tolist(), strict=True))
     if len(names) != len(spans):
         raise DataError(f"{len(names)} videos and {len(spans)} stretches: give one for each hit")
+    joining = [True] * len(names) if joins is None else np.asarray(joins, bool).tolist()
     extent: dict[int, tuple[float, float]] = {}
     of_video: dict[object, list[int]] = {}
     for hit, (name, (start, end)) in enumerate(zip(names, spans, strict=True)):
@@ -69,6 +105,8 @@ def merge(videos: ArrayLike, start_s: ArrayLike, end_s: ArrayLike, gap_s: float 
         if not touched:
             extent[hit] = (start, end)
             mine.append(hit)
+            continue
+        if not joining[hit]:
             continue
         start = min(start, *(extent[best][0] for best in touched))
         end = max(end, *(extent[best][1] for best in touched))
@@ -80,3 +118,28 @@ def merge(videos: ArrayLike, start_s: ArrayLike, end_s: ArrayLike, gap_s: float 
     order = sorted(extent)
     whole = np.array([extent[best] for best in order]).reshape(-1, 2)
     return Merged(np.array(order, np.int64), whole[:, 0], whole[:, 1])
+
+
+def merge_high(videos: ArrayLike, start_s: ArrayLike, end_s: ArrayLike, scores: ArrayLike, begins: ArrayLike) -> Merged:
+    """Moments of whole recordings, whose extents follow from all scores of the recording.
+
+    A hit joins a moment where its score is at least halfway from the median of its recording to the best.
+
+    Args:
+        videos: [H] what tells videos apart, such as ids.
+        start_s: [H] seconds.
+        end_s: [H] seconds.
+        scores: [H] falling; all hits of each recording.
+        begins: bool [H], from which hits on a moment is wanted: if one begins it, so do all better ones.
+    """
+    names, values, wanted = np.asarray(videos), np.asarray(scores, np.float64), np.asarray(begins, bool)
+    high = np.zeros(len(names), bool)
+    for name in np.unique(names):
+        mine = names == name
+        high[mine] = values[mine] >= (np.median(values[mine]) + values[mine].max()) / 2
+    # A hit that is neither begins no moment that is wanted, nor changes one.
+    kept = np.flatnonzero(high | wanted)
+    merged = merge(names[kept], np.asarray(start_s)[kept], np.asarray(end_s)[kept], joins=high[kept])
+    best = kept[merged.best]
+    shown = wanted[best]
+    return Merged(best[shown], merged.start_s[shown], merged.end_s[shown])
