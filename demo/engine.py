@@ -21,7 +21,7 @@ from surgvl.chat.known import find_known
 from surgvl.data.manifest import Manifest
 from surgvl.demo import facts
 from surgvl.demo.parts import Parts
-from surgvl.demo.replies import About, Answer, Moment, Timeline
+from surgvl.demo.replies import About, Answer, Found, Timeline
 from surgvl.demo.shelf import NUM_UPLOADS, UPLOAD, Shelf
 from surgvl.demo.timeline import read_timeline
 from surgvl.errors import ConfigError, DataError
@@ -165,7 +165,7 @@ class Engine:
             name: [value for value in library.counts(name) if value] for name in ("video_id", "procedure", "source")
         }
 
-    def search(self, text: str, k: int, video_id: str = "", procedure: str = "", source: str = "") -> list[Moment]:
+    def search(self, text: str, k: int, video_id: str = "", procedure: str = "", source: str = "") -> Found:
         """Moments of the run's videos that look as a sentence says, best first.
 
         Raises:
@@ -177,7 +177,7 @@ class Engine:
 
     def alike(
         self, like_id: str, time_s: float, k: int, video_id: str = "", procedure: str = "", source: str = ""
-    ) -> list[Moment]:
+    ) -> Found:
         """Moments of the run's videos like a moment of a video; itself and its neighbours are left out.
 
         Raises:
@@ -194,7 +194,8 @@ class Engine:
             at_s = _clamp(time_s, float(ends.max(initial=0.0)))
             vector, start_s, end_s = library.vector_at(like_id, at_s)
             exclude = (like_id, start_s - NEAR_S, end_s + NEAR_S)
-        return library.search(vector, k, video_id or None, procedure or None, source or None, exclude)
+        given = (video_id or None, procedure or None, source or None)
+        return library.search(vector, k, *given, exclude, is_foreign_clip=place.split == UPLOAD)
 
     # ---- timeline
 

@@ -213,7 +213,7 @@ def _search(engine: Engine, desk: Desk) -> list[gr.Dropdown]:
             else:
                 found = engine.alike(*query, k, *where)
                 name = f"{engine.shelf.get(query[0]).title} at {words.clock(query[1])}"
-            reply = views.moments(found, words.safe(name), time.monotonic() - begun)
+            reply = views.moments(found, words.safe(name), time.monotonic() - begun, found.remark)
         except SurgVLError as error:
             reply = _error(error)
         return reply if is_latest() else gr.skip()

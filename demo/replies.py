@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.results import Result
-from surgvl.retrieval.moments import Moment
+from surgvl.retrieval.moments import Found, Moment
 
-__all__ = ["About", "Answer", "HeatRow", "Moment", "Stage", "Timeline", "Video"]
+__all__ = ["About", "Answer", "Found", "HeatRow", "Moment", "Stage", "Timeline", "Video"]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from surgvl.demo import words
 from surgvl.demo.pictures import jpeg
 from surgvl.demo.replies import Answer, Moment, Video
+from surgvl.retrieval.moments import score_texts
 
 # An answer with at least this share of the probability is more likely than all others together.
 SURE = 0.5
@@ -189,7 +190,8 @@ def moments(found: Sequence[Moment], query: str, took_s: float, remark: str = ""
     if not found:
         return message("Nothing fits these filters: widen them.", "hint")
     doubt = f'<p class="message doubt">{_WARNING}<span>{words.safe(remark)}</span></p>' if remark else ""
-    cards = "".join(_moment(place, each) for place, each in enumerate(found, 1))
+    scores = score_texts([each.score for each in found], least=2)
+    cards = "".join(_moment(place, *each) for place, each in enumerate(zip(found, scores, strict=True), 1))
     return (
         f'<p class="eyebrow found"><span>{words.plural(len(found), "moment")} like {query}</span>'
         f"<span>{words.took(took_s)}</span></p>"
@@ -200,7 +202,7 @@ def moments(found: Sequence[Moment], query: str, took_s: float, remark: str = ""
     )
 
 
-def _moment(place: int, moment: Moment) -> str:
+def _moment(place: int, moment: Moment, shown: str) -> str:
     name = quote(moment.video_id, safe="")
     middle = (moment.start_s + moment.end_s) / 2
     span = f"{words.clock(moment.start_s)}–{words.clock(moment.end_s)}"
@@ -215,7 +217,7 @@ def _moment(place: int, moment: Moment) -> str:
         f'<div class="hit-foot"><p><span class="rank">{place}</span><b title="{title}">{title}</b><time>{span}</time>'
         "</p>"
         f'<div class="score"><i><b style="width:{100 * score:.1f}%"></b></i>'
-        f"<em>{moment.score:.2f}</em></div>"
+        f"<em>{shown}</em></div>"
         f'<button type="button" class="quiet" data-open="{title}" data-at="{moment.start_s:.2f}" '
         f'aria-label="Show in player: result {place}">Show in player</button></div></li>'
     )

@@ -7,6 +7,7 @@ a video never touch, each has the score of its best hit, and the first moment al
 What is high enough follows from the scores of the whole recording (`merge_high`), not from how many are asked for.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,6 +52,14 @@ def score_texts(scores: Sequence[float], least: int = 3) -> list[str]:
         if len(set(texts)) == different:
             break
     return texts
+
+
+def looks_like_a_file(query: str) -> bool:
+    """Whether a query names a file, there or not, rather than being a sentence: `clip9.mp4`, `/films/one`, `./one`."""
+    return (
+        re.fullmatch(r"(\.{0,2}|~)/.*|.*\S\.[a-z]\w{1,3}", query.strip(), re.IGNORECASE | re.ASCII | re.DOTALL)
+        is not None
+    )
 
 
 @dataclass(frozen=True)

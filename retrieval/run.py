@@ -1,5 +1,6 @@
 """The commands `surgvl index` and `surgvl search`."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from surgvl.data.report import aligned
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import command, prepare_out, write_run
 from surgvl.retrieval.library import Library
-from surgvl.retrieval.moments import Moment
+from surgvl.retrieval.moments import Found, Moment, looks_like_a_file, score_texts
 from surgvl.times import clock, seconds
 from surgvl.vectors import Vectors
 
@@ -24,15 +25,17 @@ def index(
 ) -> None:
     """Make vectors searchable: add a vectors folder to an index folder, or take a video out of one.
 
+    An archive grows by a vectors folder of the new videos alone (`surgvl embed` into another folder), added with --resume.
+
     Args:
         out: index folder; a new one is made.
         vectors: vectors folder (surgvl embed).
         manifest: manifest folder of its videos; gives paths, procedures and sources.
         delete: id of a video to take out of the index.
-        resume: add to an index that is there; videos that it holds are replaced.
+        resume: add to an index that is there; of its own videos, those that come again are replaced, the others stay.
 
     Raises:
-        ConfigError: neither something to add nor to delete, or both.
+        ConfigError: neither something to add nor to delete, or both; or another process keeps writing there.
         DataError: vectors of another encoder, or videos that the manifest does not know.
     """
     if delete is not None:
@@ -40,7 +43,7 @@ def index(
             raise ConfigError("--delete and --vectors are given: delete first, then add")
         with Library.open(out) as library:
             count = library.delete_video(delete)
-            print(f"{count} vectors of {delete} taken out, {len(library)} left in {out}")
+            print(f"{_counted(count, 'vector')} of {delete} taken out, {len(library):,} left in {out}")
             print(f"next: {_example(out, library.model)}")
         return
     if vectors is None or manifest is None:
@@ -52,7 +55,8 @@ def index(
         config = {"out": out, "vectors": vectors, "manifest": manifest, "resume": resume}
         seen = found.meta.pretraining_video_ids
         write_run(out, config, seed=0, device="cpu", data_hash=videos.hash, pretraining_video_ids=seen)
-        print(f"{count} vectors added, {len(library)} of {len(library.counts('video_id'))} videos in {out}")
+        videos = _counted(len(library.counts("video_id")), "video")
+        print(f"{_counted(count, 'vector')} added, {len(library):,} of {videos} in {out}")
         print(f"next: {_example(out, library.model)}")
 
 
@@ -69,13 +73,14 @@ def search(
     device: str = "cpu",
     server: str = "",
     api_key: str = "",
-) -> list[Moment]:
+) -> Found:
     """Find moments that look as a sentence says, or like another moment.
 
     Args:
         query: a sentence; or give --like.
         index: index folder (surgvl index).
-        like: a moment, as VIDEO@TIME: a video of the index by its id (video01@12.5), or any file (clip.mp4@0:12.5).
+        like: a moment, as VIDEO@TIME: a video of the index by its id (video01@12.5), or any file (clip.mp4@0:12.5); the
+            time in seconds, m:ss or h:mm:ss.
         k: number of moments.
         video: only in this video.
         procedure: only in videos of this procedure.
@@ -86,11 +91,13 @@ def search(
         api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
 
     Raises:
-        ConfigError: not exactly one of a sentence and --like, or a moment that is not VIDEO@TIME.
+        ConfigError: not exactly one of a sentence and --like, a file name for a sentence, or no VIDEO@TIME.
         DataError: not an index folder, or a model other than the one it was made with.
     """
-    if bool(query) == bool(like):
+    if bool(query.strip()) == bool(like):
         raise ConfigError("give a sentence or --like VIDEO@TIME, one of them")
+    if looks_like_a_file(query):
+        raise ConfigError(f"{query!r} is the name of a file, no sentence: search by a clip with --like {query}@TIME")
     with Library.open(index) as library:
         exclude = None
         name, time_s = _moment(like) if like else ("", 0.0)
@@ -99,13 +106,19 @@ def search(
             exclude = (name, start_s, end_s)
         else:
             vector = _encode(library, query, name, time_s, model, device, server, api_key)
-        found = library.search(vector, k, video or None, procedure or None, source or None, exclude)
+        is_foreign_clip = bool(like) and exclude is None
+        given = (video or None, procedure or None, source or None)
+        found = library.search(vector, k, *given, exclude, is_foreign_clip)
         rows: list[list[object]] = [["", "score", "video", "from", "to", "procedure", "source"]]
-        for place, moment in enumerate(found, 1):
+        scores = score_texts([moment.score for moment in found])
+        for place, (moment, score) in enumerate(zip(found, scores, strict=True), 1):
             times = (clock(moment.start_s), clock(moment.end_s))
-            rows.append([place, f"{moment.score:.3f}", moment.video_id, *times, moment.procedure, moment.source])
+            rows.append([place, score, moment.video_id, *times, moment.procedure, moment.source])
         print(aligned(rows, indent=""))
-        print(f"\n{len(found)} moments among {len(library):,} clips of {len(library.counts('video_id'))} videos")
+        videos = _counted(len(library.counts("video_id")), "video")
+        print(f"\n{_counted(len(found), 'moment')} among {_counted(len(library), 'clip')} of {videos}")
+        if found.remark:
+            print(found.remark)
         if found:
             print(f"next: {command('search', like=f'{found[0].video_id}@{_middle(found[0]):.1f}', index=index)}")
     return found
@@ -122,7 +135,7 @@ def _encode(
     api_key: str,
 ) -> NDArray[np.float32]:
     """Vector [E] of a sentence, or of a moment of a file."""
-    if not query and not Path(name).exists():
+    if not query and not os.path.exists(name):
         raise DataError(f"{name!r} is neither a video of {library.folder} nor a file: check the id or the path")
     if server:
         if model is not None:
@@ -153,14 +166,18 @@ def _encode(
 
 
 def _moment(text: str) -> tuple[str, float]:
-    name, _, moment = text.rpartition("@")
+    name, _, time = text.rpartition("@")
     if not name:
         raise ConfigError(f"--like {text!r} is not VIDEO@TIME: write for example video01@12.5 or video01@0:12.5")
-    return name, seconds(moment, f"--like {text!r}:")
+    return name, seconds(time, f"--like {text!r}:")
 
 
 def _middle(moment: Moment) -> float:
     return (moment.start_s + moment.end_s) / 2
+
+
+def _counted(count: int, one: str) -> str:
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
 
 
 def _is_server(model: str) -> bool:

@@ -4,6 +4,7 @@ A video is a path, an array or a tensor: uint8 [T, H, W, 3] frames that are take
 Shapes: T frames, E width of the vectors, C classes, N seconds.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from surgvl import prompts
 from surgvl.chat.answer import candidate_scores, generate
 from surgvl.chat.head import Head, has_head, load_head, states
 from surgvl.chat.known import find_known
-from surgvl.errors import ConfigError
+from surgvl.errors import ConfigError, DataError
 from surgvl.io import read_json
 from surgvl.models.chat import Chat
 from surgvl.models.cut import cut
@@ -163,22 +164,32 @@ class DualModel(Loaded):
         """Moments of an index folder like a sentence or a clip.
 
         Args:
-            query: a sentence; or a path that exists, or frames.
+            query: a sentence; or a path, or frames.
             index: index folder (surgvl index).
             k: number of moments.
             at_s: moment of the query video.
 
         Returns:
-            Moments, best first: video_id, path, start_s, end_s, score.
+            Moments, best first: video_id, path, start_s, end_s, score; their `remark` is a line where the scores say
+            little, and empty otherwise.
+
+        Raises:
+            DataError: a file that is not there, an empty query, or not an index folder of this model.
+            ConfigError: k below 1.
         """
         from surgvl.retrieval.library import Library
+        from surgvl.retrieval.moments import looks_like_a_file
 
+        if isinstance(query, str) and not query.strip():
+            raise DataError("the query is empty: give a sentence, a video file or frames")
+        # os.path, because a sentence can be too long for a file's name.
+        is_absent = isinstance(query, str | Path) and not os.path.exists(query)
+        if is_absent and (isinstance(query, Path) or looks_like_a_file(str(query))):
+            raise DataError(f"{query} is not there: give a file that is, or a sentence")
         with Library.open(index, model_hash=self.hash) as library:
-            if isinstance(query, str) and not Path(query).exists():
-                vector = self.encode_text([query])[0]
-            else:
-                vector = self.encode_video(query, at_s).mean(0)
-            return library.search(vector, k)
+            if is_absent:
+                return library.search(self.encode_text([str(query)])[0], k)
+            return library.search(self.encode_video(query, at_s).mean(0), k, is_foreign_clip=True)
 
 
 class ChatModel(Loaded):

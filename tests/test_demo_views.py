@@ -295,3 +295,10 @@ def test_scores_stand_beside_the_control_with_their_interval() -> None:
     assert "24 videos" in page.text
     assert len(page.all("div", kind="plot")) == 1
     assert page.all("i", kind="control")[0]["style"] == "left:30.0%"
+
+
+def test_scores_that_differ_are_shown_to_differ() -> None:
+    found = [Moment("v", "a.mp4", 1.0, 2.0, score, "p", "s") for score in (0.99998, 0.99996)]
+    text = views.moments(found, "x", 0.1)
+    assert "<em>0.99998</em>" in text
+    assert "<em>0.99996</em>" in text
