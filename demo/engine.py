@@ -203,8 +203,11 @@ class Engine:
         """Embedded prompt sets of a task (`phase` or `triplet`); those made for the run's own videos first."""
         embedded = read_json(self.run / "vectors" / "vectors.json")["prompt_sets"]
         sets = [each for each in map(prompts.load, prompts.names()) if each.task == task and each.name in embedded]
-        own = {row.source for row in self.shelf.videos}
-        return [each.name for each in sorted(sets, key=lambda each: each.dataset not in own)]
+        own = {row.data_set.casefold() for row in self.manifest.videos}
+        return [
+            each.name
+            for each in sorted(sets, key=lambda each: not own & {n.casefold() for n in (each.dataset, *each.also_for)})
+        ]
 
     def prepare(self, video_id: str) -> Iterator[float]:
         """Embed a video that is not embedded yet; yields how much is done, 0 to 1. At once for videos of the run."""

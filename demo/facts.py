@@ -7,14 +7,16 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from safetensors import SafetensorError, safe_open
 
-from surgvl.data.manifest import Manifest
+from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.demo.replies import About, Stage
 from surgvl.demo.words import hours
 from surgvl.errors import DataError
@@ -35,37 +37,88 @@ def about(run: Path, manifest: Manifest) -> About:
         run: what `surgvl quickstart` leaves.
         manifest: its manifest.
     """
+    rows, num_set_aside = readable(run / "vectors", manifest.videos)
     splits: dict[str, tuple[int, float]] = {}
-    for row in manifest.videos:
+    for row in rows:
         count, hours = splits.get(row.split, (0, 0.0))
         splits[row.split] = (count + 1, hours + row.duration_s / 3600)
-    sources = list(dict.fromkeys((row.source, row.licence) for row in manifest.videos))
+    sources = list(dict.fromkeys((row.source, row.licence) for row in rows))
     trained, control = results(run / "result.json")
-    lengths = {row.video_id: row.duration_s for row in manifest.videos}
     seconds = _json(run / "quickstart.json").get("seconds", {})
     stages = []
+    learnt_from: list[VideoRow | None] = []
     for name, title, purpose in STAGES:
         if (run / name).is_dir():
-            known = stage_facts(run / name, lengths)
+            learnt = training_rows(run / name, manifest)
+            learnt_from += learnt
+            known = stage_facts(run / name, learnt)
             if isinstance(seconds, dict) and isinstance(seconds.get(name), int | float):
                 known["took"] = f"{seconds[name]:.0f} s"
             stages.append(Stage(title, purpose, known))
-    return About(run.resolve().name, splits, sources, stages, trained, control)
+    return About(
+        run.resolve().name,
+        splits,
+        sources,
+        stages,
+        trained,
+        control,
+        num_rendered=sum(row.rendered for row in rows),
+        num_set_aside=num_set_aside,
+        trained_on=kind_of(learnt_from),
+    )
 
 
-def stage_facts(folder: Path, lengths_s: Mapping[str, float]) -> dict[str, str]:
+def readable(vectors: Path, rows: Sequence[VideoRow]) -> tuple[list[VideoRow], int]:
+    """The videos without those that could not be embedded, and the number of the latter.
+
+    Args:
+        vectors: vectors folder; where it says nothing, all videos stand.
+        rows: of the manifest. A split of which nothing was embedded was not asked for, and is kept.
+    """
+    embedded: set[str] = set()
+    for path in vectors.glob("shard-*.parquet"):
+        with contextlib.suppress(OSError, pa.ArrowInvalid, KeyError):
+            embedded.update(pq.read_table(path, columns=["video_id"])["video_id"].unique().to_pylist())
+    asked = {row.split for row in rows if row.video_id in embedded}
+    kept = [row for row in rows if row.video_id in embedded or row.split not in asked]
+    problems = _json(vectors / "run.json").get("problems")
+    return kept, max(len(rows) - len(kept), len(problems) if isinstance(problems, list) else 0)
+
+
+def training_rows(folder: Path, manifest: Manifest) -> list[VideoRow | None]:
+    """Rows of the videos that a stage has seen; None for those of another manifest, of which nothing is known here."""
+    record = _json(folder / "run.json")
+    ids = record.get("pretraining_video_ids")
+    if not isinstance(ids, list):
+        return []
+    # An id says which video it is within one manifest only.
+    same = record.get("data_hash") == manifest.hash
+    return [manifest.video(str(name)) if same and name in manifest else None for name in ids]
+
+
+def kind_of(rows: Sequence[VideoRow | None]) -> str:
+    """What kind of videos these are, in words; empty where one is not known, or where there is none."""
+    kinds = {row and row.rendered for row in rows}
+    if not kinds or None in kinds:
+        return ""
+    if len(kinds) == 2:
+        return "rendered and recorded videos"
+    return "rendered videos" if kinds == {True} else "recorded videos"
+
+
+def stage_facts(folder: Path, learnt: Sequence[VideoRow | None]) -> dict[str, str]:
     """Videos, steps, parameters, device, date and commit of a stage's run folder, as words.
 
     Args:
         folder: of the stage.
-        lengths_s: length of each video of the manifest, seconds.
+        learnt: the videos that it has seen, None for those that are not known here.
     """
     found: dict[str, str] = {}
     record = _json(folder / "run.json")
-    ids = record.get("pretraining_video_ids")
-    if isinstance(ids, list) and ids:
-        total_h = sum(lengths_s.get(str(name), 0.0) for name in ids) / 3600
-        found["videos"] = f"{len(ids):,} ({hours(total_h)})"
+    if learnt:
+        lengths_s = [row.duration_s for row in learnt if row is not None]
+        whole = len(lengths_s) == len(learnt)
+        found["videos"] = f"{len(learnt):,} ({hours(sum(lengths_s) / 3600) if whole else 'of another manifest'})"
     if steps := num_steps(folder):
         found["steps"] = f"{steps:,}"
     total = num_parameters(folder / "model" / "model.safetensors")

@@ -14,16 +14,25 @@ SPLITS = {"train": "training", "val": "validation", "test": "test (held out)", "
 
 def about(found: About) -> str:
     """The whole page."""
-    sections = [_plain_words(), _data(found), _training(found.stages), _scores(found.results, found.control)]
+    sections = [_plain_words(found), _data(found), _training(found.stages), _scores(found.results, found.control)]
     return f'<article class="about">{"".join(sections)}</article>'
 
 
-def _plain_words() -> str:
+def _plain_words(found: About) -> str:
+    total = sum(count for count, _ in found.splits.values())
+    rendered, numbers = "", ""
+    if found.num_rendered:
+        which = "The videos" if found.num_rendered == total else f"{found.num_rendered:,} of the {total:,} videos"
+        rendered = (
+            f"<p>{which} behind this page are <b>rendered</b>: a program draws tissue, instruments and smoke, and "
+            "knows every label exactly. They exist to check that the machinery works.</p>"
+        )
+    if found.num_rendered or found.trained_on.startswith("rendered"):
+        numbers = "Numbers on rendered video <b>say nothing about patients</b>. "
+    learnt = f"The models were trained on {found.trained_on}. " if found.trained_on else ""
     return (
-        '<section class="card plain"><h2>Read this first</h2>'
-        "<p>The operations behind this page are <b>rendered</b>: a program draws tissue, instruments and smoke, and "
-        "knows every label exactly. They exist to check that the machinery works.</p>"
-        "<p>Numbers on rendered video <b>say nothing about patients</b>. Nothing here has been tested on people, "
+        f'<section class="card plain"><h2>Read this first</h2>{rendered}'
+        f"<p>{learnt}{numbers}Nothing here has been tested on people, "
         "nothing here is a medical device, and nothing here is for clinical use.</p></section>"
     )
 
@@ -35,11 +44,14 @@ def _data(found: About) -> str:
         for split, (count, length) in found.splits.items()
     )
     sources = "; ".join(
-        f"{words.safe(name)} ({words.safe(licence or 'licence not stated')})" for name, licence in found.sources
+        f"{words.safe(name)} (licence: {words.safe(licence)})" if licence else words.safe(name)
+        for name, licence in found.sources
     )
+    aside = f"Set aside, because they cannot be read: {words.plural(found.num_set_aside, 'video')}. "
+    aside = aside if found.num_set_aside else ""
     return (
         f'<section class="card"><h2>Videos</h2><dl class="tiles">{tiles}</dl>'
-        f'<p class="note">Source and licence: {sources}. Run folder: {words.safe(found.run)}.</p></section>'
+        f'<p class="note">{aside}Sources: {sources}. Run folder: {words.safe(found.run)}.</p></section>'
     )
 
 
@@ -103,8 +115,9 @@ def _line(row: Result, other: Result | None) -> str:
     )
     warning = f' title="{words.safe(row.warning)}"' if row.warning else ""
     mark = " (!)" if row.warning else ""
+    name = " · ".join(filter(None, (row.metric.replace("_", " "), row.data)))
     return (
-        f"<tr{warning}><th>{words.safe(row.metric.replace('_', ' '))}{mark}</th><td>{_plot(row, control, blind)}</td>"
+        f"<tr{warning}><th>{words.safe(name)}{mark}</th><td>{_plot(row, control, blind)}</td>"
         f"<td><b>{words.number(row.value, row.metric)}</b>{span}</td><td>{words.number(control, row.metric)}</td>"
         f"<td>{words.number(blind, row.metric)}</td></tr>"
     )

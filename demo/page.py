@@ -63,8 +63,9 @@ def build(engine: Engine, uploads: Path) -> Any:
         engine: answers, searches, reads.
         uploads: the folder that uploads come from; files in it go after half a day.
     """
+    about = engine.about()
     with gr.Blocks(title="surgvl", analytics_enabled=False, fill_width=True, delete_cache=(3600, 12 * 3600)) as page:
-        _html(views.header(engine.run.resolve().name), elem_id="top")
+        _html(views.header(about.run, about.trained_on), elem_id="top")
         with gr.Row(elem_id="desk"):
             with gr.Column(elem_id="left"):
                 desk = _left(engine, uploads)
@@ -77,7 +78,7 @@ def build(engine: Engine, uploads: Path) -> Any:
                 with gr.Tab("Timeline", id="timeline") as tab:
                     _timeline(engine, desk, tab)
                 with gr.Tab("About this model", id="about"):
-                    _html(ledger.about(engine.about()), elem_id="about")
+                    _html(ledger.about(about), elem_id="about")
 
         def loaded() -> tuple[Any, ...]:
             try:

@@ -133,11 +133,14 @@ class About:
 
     Attributes:
         run: name of the run folder.
-        splits: number of videos and their hours by split.
+        splits: number of videos and their hours by split, without those that were set aside.
         sources: of the videos, as (data set, licence).
         stages: how it was trained.
         results: its scores.
         control: the same scores of the control.
+        num_rendered: how many of the videos a program drew.
+        num_set_aside: videos that could not be read.
+        trained_on: what the models learnt from, such as `rendered videos`; empty where that is not known.
     """
 
     run: str
@@ -146,3 +149,6 @@ class About:
     stages: list[Stage]
     results: list[Result]
     control: list[Result]
+    num_rendered: int = 0
+    num_set_aside: int = 0
+    trained_on: str = ""

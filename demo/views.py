@@ -14,7 +14,7 @@ from surgvl.retrieval.moments import score_texts
 
 # An answer with at least this share of the probability is more likely than all others together.
 SURE = 0.5
-NOTICE = "Research prototype. Trained on rendered videos. Not for clinical use."
+NOTICE = "Research prototype. Not for clinical use."
 
 # The mark: a scope's round view, edged by the seven phases.
 _ARCS = "".join(
@@ -45,14 +45,17 @@ _FULL = (
 )
 
 
-def header(run: str) -> str:
+def header(run: str, trained_on: str = "") -> str:
     """Banner and name; stands above all tabs.
 
     Args:
         run: name of the run folder.
+        trained_on: what the models learnt from, such as `rendered videos`; empty where that is not known.
     """
+    first, last = NOTICE.split(". ")
+    notice = f"{first}. Trained on {words.safe(trained_on)}. {last}" if trained_on else NOTICE
     return (
-        f'<p class="banner" role="note">{_WARNING}<span>{NOTICE}</span></p>'
+        f'<p class="banner" role="note">{_WARNING}<span>{notice}</span></p>'
         f'<header class="masthead">{MARK}<div><h1>surgvl</h1><p>Ask, search and read surgical video</p></div>'
         f'<p class="run"><span>Run</span> {words.safe(run)}</p></header>'
     )

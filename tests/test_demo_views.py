@@ -153,8 +153,9 @@ def test_a_folder_of_pictures_is_shown_as_stills() -> None:
 
 
 def test_the_banner_says_what_this_is_not() -> None:
-    assert views.NOTICE == "Research prototype. Trained on rendered videos. Not for clinical use."
-    assert views.NOTICE in Parsed(views.header("run")).text
+    assert "Research prototype. Not for clinical use." in Parsed(views.header("run")).text
+    said = Parsed(views.header("run", "rendered videos")).text
+    assert "Research prototype. Trained on rendered videos. Not for clinical use." in said
 
 
 # ---- timeline
@@ -283,7 +284,7 @@ def a_result(metric: str, value: float, **more: float) -> Result:
 def test_scores_stand_beside_the_control_with_their_interval() -> None:
     found = About(
         "quick", {"train": (24, 0.6)}, [("phantom", "free")], [],
-        [a_result("accuracy", 0.8, low=0.7, high=0.9), a_result("median_rank", 4)], [a_result("accuracy", 0.3)],
+        [a_result("accuracy", 0.8, low=0.7, high=0.9), a_result("median_rank", 4)], [a_result("accuracy", 0.3)], 24,
     )  # fmt: skip
     page = Parsed(ledger.about(found))
     assert "0.800" in page.text

@@ -1,0 +1,74 @@
+"""What the page says about its videos and its models: from the manifest and the run records, in every mixture."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surgvl.data.manifest import Manifest, VideoRow
+from surgvl.demo import facts, ledger
+from surgvl.io import write_json
+from surgvl.vectors import write_shard
+from tests.parsed_html import Parsed
+
+
+def a_run(
+    folder: Path, videos: dict[str, bool], seen: list[str], hash_: str | None = None, licence: str = ""
+) -> Manifest:
+    """A run folder with one stage: videos with whether they are rendered, and the ids that the stage has seen."""
+    rows = [
+        VideoRow(video_id=name, path=f"{name}.mp4", source="own", fps=25, duration_s=3600, rendered=drawn,
+                 licence=licence)
+        for name, drawn in videos.items()
+    ]  # fmt: skip
+    manifest = Manifest(rows, root=folder)
+    (folder / "align").mkdir(parents=True)
+    record = {"pretraining_video_ids": seen, "data_hash": manifest.hash if hash_ is None else hash_}
+    write_json(folder / "align" / "run.json", record)
+    return manifest
+
+
+@pytest.mark.parametrize(
+    ("videos", "seen", "trained_on", "says", "says_not"),
+    [
+        ({"a": True, "b": True}, ["a"], "rendered videos", "The videos behind this page are rendered", "recorded"),
+        ({"a": False, "b": False}, ["a"], "recorded videos", "trained on recorded videos", "rendered"),
+        ({"a": True, "b": False}, ["a", "b"], "rendered and recorded videos", "1 of the 2 videos behind", "The videos"),
+        ({"a": False, "b": True}, ["a"], "recorded videos", "say nothing about patients", "trained on rendered"),
+        ({"a": False, "b": False}, ["a", "elsewhere"], "", "Nothing here has been tested", "trained on re"),
+        ({"a": False}, [], "", "nothing here is for clinical use", "rendered"),
+    ],
+)
+def test_every_sentence_follows_from_the_videos(
+    tmp_path: Path, videos: dict[str, bool], seen: list[str], trained_on: str, says: str, says_not: str
+) -> None:
+    found = facts.about(tmp_path, a_run(tmp_path, videos, seen))
+    assert found.trained_on == trained_on
+    text = " ".join(Parsed(ledger.about(found)).text.split())
+    assert says in text
+    assert says_not not in text
+
+
+def test_ids_of_another_manifest_are_not_taken_for_videos_of_this_one(tmp_path: Path) -> None:
+    found = facts.about(tmp_path, a_run(tmp_path, {"video01": False}, ["video01"], hash_="other"))
+    assert found.trained_on == ""
+    assert found.stages[0].facts["videos"] == "1 (of another manifest)"
+
+
+def test_videos_that_could_not_be_embedded_are_counted_apart(tmp_path: Path) -> None:
+    manifest = a_run(tmp_path, {"a": False, "b": False, "broken": False}, [])
+    for number, name in enumerate("ab"):
+        write_shard(tmp_path / "vectors", number, np.eye(2), [name] * 2, [0, 1], [1, 2])
+    write_json(tmp_path / "vectors" / "run.json", {"problems": ["broken.mp4 cannot be read"]})
+    found = facts.about(tmp_path, manifest)
+    assert found.splits == {"": (2, 2.0)}
+    assert found.num_set_aside == 1
+    assert "Set aside, because they cannot be read: 1 video." in Parsed(ledger.about(found)).text
+
+
+def test_the_licence_is_said_where_there_is_one(tmp_path: Path) -> None:
+    manifest = a_run(tmp_path / "a", {"a": False}, [], licence="CC BY 4.0")
+    assert "own (licence: CC BY 4.0)" in Parsed(ledger.about(facts.about(tmp_path / "a", manifest))).text
+    text = Parsed(ledger.about(facts.about(tmp_path / "b", a_run(tmp_path / "b", {"a": False}, [])))).text
+    assert "Sources: own." in text
+    assert "licence" not in text
