@@ -35,10 +35,10 @@ class PromptSetFacts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int
-    task: str = Field("", description="phase, triplet, ...; empty in folders written before this was kept")
-    datasets: list[str] = Field([], description="data sets whose classes they are")
-    aliases: dict[str, str] = Field({}, description="other spelling of a class -> its name")
-    hash: str = Field("", description="of classes, spellings and sentences")
+    task: str = Field(default="", description="phase, triplet, ...; empty in folders written before this was kept")
+    datasets: list[str] = Field(default=[], description="data sets whose classes they are")
+    aliases: dict[str, str] = Field(default={}, description="other spelling of a class -> its name")
+    hash: str = Field(default="", description="of classes, spellings and sentences")
 
     def fits(self, task: str, dataset: str) -> bool:
         """Whether the set is for a data set's labels of a task; names are compared without case."""

@@ -23,9 +23,12 @@ _SEEN = "pretraining_video_ids"
 class Labels(Protocol):
     """What is asked of a manifest (`surgvl.data.manifest.Manifest`)."""
 
-    videos: Any
     segment_table: Any
     qa_table: Any
+
+    @property
+    def videos(self) -> Any:
+        """A row for each video."""
 
     def split(self, name: str) -> "Labels":
         """The videos of one split."""
