@@ -3,13 +3,14 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest
 from surgvl.errors import ConfigError, DataError
-from surgvl.models.folder import Preprocess
+
+if TYPE_CHECKING:
+    from surgvl.models.folder import Preprocess
 
 
 def split_ids(manifest: Manifest, split: str) -> list[str]:
@@ -29,7 +30,7 @@ def split_ids(manifest: Manifest, split: str) -> list[str]:
 
 
 def clip_source(
-    manifest: Manifest, ids: Sequence[str], preprocess: Preprocess, store: Path | None
+    manifest: Manifest, ids: Sequence[str], preprocess: "Preprocess", store: Path | None
 ) -> tuple[ClipSource, list[str]]:
     """Prepared source of clips, and the ids that can be read.
 
@@ -48,6 +49,8 @@ def clip_source(
 
 def device_name() -> str:
     """What training runs on, for run.json: the name of the GPU, or `cpu`."""
+    import torch
+
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 

@@ -67,6 +67,8 @@ FLOORS = {
     "surgvl.retrieval.run": 3,
     "surgvl.stage": 3,
     "surgvl.embed": 3,
+    "surgvl.encoders": 3,
+    "surgvl.recordings": 3,
     "surgvl.windows": 3,
     "surgvl.api": 3,
     "surgvl.serve": 3,
