@@ -14,8 +14,8 @@ INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: quickstart ## from nothing to the page on 127.0.0.1 (PORT=7860); what is finished is not done again
-	$(BIN)/surgvl demo --run $(RUN) --port $(PORT)
+demo: $(VENV)/.all ## from nothing to the page on 127.0.0.1 (PORT=7860), with the models that ship
+	$(BIN)/surgvl demo --port $(PORT)
 
 quickstart: $(VENV)/.all ## the whole path on rendered videos, and the table of results (RUN=runs/quickstart)
 	$(BIN)/surgvl quickstart --out $(RUN)

@@ -1,6 +1,6 @@
-"""Write into the README what a quickstart run scored, and what the README's own Python prints on it.
+"""Write into the README what a quickstart run scored, and what the README's own Python prints on the run of the page.
 
-    python benchmarks/readme_table.py [runs/quickstart]
+    python benchmarks/readme_table.py [runs/quickstart [runs/phantom]]
 
 What stands between the marks `<!-- NAME:begin -->` and `<!-- NAME:end -->` is replaced; the rest is left alone.
 """
@@ -36,8 +36,8 @@ def python_block(text: str) -> str:
 
 
 def output(code: str, run: Path) -> str:
-    """What code prints where `runs/quickstart` is the run."""
-    code = code.replace("runs/quickstart", os.path.relpath(run))
+    """What code prints where `runs/phantom` is the run."""
+    code = code.replace("runs/phantom", os.path.relpath(run))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {})
@@ -46,11 +46,12 @@ def output(code: str, run: Path) -> str:
 
 def main() -> None:
     run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
+    page = Path(sys.argv[2] if len(sys.argv) > 2 else "runs/phantom")
     table = run / "result.md"
     if not table.is_file():
         sys.exit(f"{table} is not there: make it with `make quickstart`")
     text = README.read_text(encoding="utf-8")
-    text = put(text, "output", f"```text\n{output(python_block(text), run)}```")
+    text = put(text, "output", f"```text\n{output(python_block(text), page)}```")
     write_text(README, put(text, "results", table.read_text(encoding="utf-8")))
     print(f"{README} holds the results of {run}")
 

@@ -14,14 +14,16 @@ from types import FrameType
 
 from surgvl.demo.engine import Engine
 from surgvl.demo.media import routes
+from surgvl.demo.phantom import prepare
 from surgvl.demo.shelf import MAX_UPLOAD_BYTES
 from surgvl.errors import ConfigError
 
+PHANTOM = Path("runs/phantom")
 HERE = Path(__file__).resolve().parent
 
 
 def demo(
-    run: Path = Path("runs/quickstart"),
+    run: Path | None = None,
     port: int = 7860,
     host: str = "127.0.0.1",
     open_browser: bool = False,
@@ -32,7 +34,8 @@ def demo(
     """Open the page: ask a recording, find moments, read its timeline.
 
     Args:
-        run: run folder, as `surgvl quickstart` leaves it.
+        run: run folder, as `surgvl quickstart` leaves it; left out: eight rendered operations under the models that
+            ship, which are made in runs/phantom at the first start.
         port: where to listen.
         host: address to listen on; others can reach the page only if this is not a loopback address.
         open_browser: open the page in a browser of this machine.
@@ -42,6 +45,9 @@ def demo(
     """
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError("the page needs gradio, which is not installed: pip install 'surgvl[demo]'")
+    if run is None:
+        _check_port(host, port)
+        run = prepare(PHANTOM)
     with (
         _stopped_by_signals(),
         contextlib.closing(Engine(run, server=server, api_key=api_key)) as engine,
@@ -83,6 +89,10 @@ def demo(
         # Importing torch holds the interpreter for 5 ms at a time; each of the page's sixty small files would wait.
         sys.setswitchinterval(0.0005)
         engine.start()
+        if run == PHANTOM:
+            print(
+                "Rendered operations under the models that ship; `make quickstart` trains the whole path from nothing"
+            )
         print(f"surgvl is at {blocks.local_url} (models load in the background); stop it with Ctrl-C", flush=True)
         try:
             threading.Event().wait()

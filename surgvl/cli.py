@@ -109,7 +109,7 @@ COMMANDS = {
     "serve all": Command(
         "surgvl.serve.run:serve_all", "both at one address", "--model chat --embed_model dual", rest="engine_args"
     ),
-    "demo": Command("surgvl.demo.app:demo", "the page: ask, search, timeline", "--run runs/quickstart"),
+    "demo": Command("surgvl.demo.app:demo", "the page: ask, search, timeline", ""),
 }
 RECIPES = Path(__file__).parent / "recipes"
 # Packages that only an extra brings, and the extra.

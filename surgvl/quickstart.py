@@ -92,10 +92,38 @@ def quickstart(
         seed: of everything.
     """
     _check(videos, duration_s, effort, seed)
-    out.mkdir(parents=True, exist_ok=True)
     plan = stages(out, videos, duration_s, effort, seed)
-    record = out / "quickstart.json"
     asked = {"videos": list(videos), "duration_s": duration_s, "effort": effort, "seed": seed}
+    seconds = sum(run_stages(out, plan, asked).values())
+    trained, control = results(out), results(out / "control")
+    table = compare(trained, control, "random frozen encoder")
+    note = (
+        "Phantom numbers: they say that the machinery works, and nothing about patients. Both columns see the same "
+        "videos, sentences, questions and steps; the control's encoder has random weights and is not trained."
+    )
+    io.write_text(out / "result.md", f"{table}\n{note}\n")
+    rows = {name: raw_results(folder) for name, folder in (("trained", out), ("control", out / "control"))}
+    io.write_json(out / "result.json", rows)
+    print(f"\n{table}\n{note}\n\n{len(plan)} stages, {seconds:.0f} s, in {out}; next: {io.command('demo', run=out)}")
+    return out
+
+
+def run_stages(out: Path, plan: list[Stage], asked: dict[str, Any]) -> dict[str, float]:
+    """Run the commands of stages in this process, in order; one that was finished is skipped, see `quickstart.json`.
+
+    Args:
+        out: run folder.
+        plan: names and commands.
+        asked: what the folder is begun with.
+
+    Returns:
+        Seconds that each stage took when it was run.
+
+    Raises:
+        ConfigError: the folder was begun with something else.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    record = out / "quickstart.json"
     state = io.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
     if state["asked"] != asked:
         raise ConfigError(
@@ -109,18 +137,7 @@ def quickstart(
         cli.run([*argv, "--resume=true"])
         state["seconds"][name] = round(time.monotonic() - begun, 1)
         io.write_json(record, state)
-    trained, control = results(out), results(out / "control")
-    table = compare(trained, control, "random frozen encoder")
-    note = (
-        "Phantom numbers: they say that the machinery works, and nothing about patients. Both columns see the same "
-        "videos, sentences, questions and steps; the control's encoder has random weights and is not trained."
-    )
-    io.write_text(out / "result.md", f"{table}\n{note}\n")
-    rows = {name: raw_results(folder) for name, folder in (("trained", out), ("control", out / "control"))}
-    io.write_json(out / "result.json", rows)
-    seconds = sum(state["seconds"].values())
-    print(f"\n{table}\n{note}\n\n{len(plan)} stages, {seconds:.0f} s, in {out}; next: {io.command('demo', run=out)}")
-    return out
+    return dict(state["seconds"])
 
 
 def _check(videos: tuple[int, int, int], duration_s: float, effort: float, seed: int) -> None:

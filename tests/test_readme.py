@@ -56,7 +56,7 @@ def test_the_python_prints_what_it_says(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "quickstart").symlink_to(tiny_run)
+    (tmp_path / "runs" / "phantom").symlink_to(tiny_run)
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("python")
     assert len([line for line in code.splitlines() if not line.startswith("from glob")]) <= 8
@@ -78,7 +78,7 @@ def test_what_code_writes_stands_between_marks(tmp_path: Path) -> None:
     assert re.sub(r"\s+", " ", again) == re.sub(r"\s+", " ", write.put(write.put(TEXT, "output", ""), "results", ""))
     with pytest.raises(SystemExit, match="lacks the marks"):
         write.put(TEXT, "nothing", "")
-    assert write.output("print('runs/quickstart')", Path("elsewhere/run")) == "elsewhere/run\n"
+    assert write.output("print('runs/phantom')", Path("elsewhere/run")) == "elsewhere/run\n"
     assert write.python_block(TEXT) == blocks("python")[0]
 
 

@@ -28,6 +28,7 @@ def phantom(
     size_px: int = 128,
     fps: float = 10.0,
     seed: int = 0,
+    first: int = 1,
     workers: int = 0,
     preview: bool = False,
     resume: bool = False,
@@ -43,14 +44,17 @@ def phantom(
         size_px: side of the square picture, even, at least 32.
         fps: frames per second of the videos, whole.
         seed: the same seed gives the same labels to the byte.
+        first: number of the first video; operations of one seed differ by their number.
         workers: processes that render; 0 = one for each core. The result does not depend on it.
         preview: also write preview.png, a sheet of 8 moments of up to 6 videos with captions.
         resume: go on in a folder that was begun with the same arguments.
     """
-    _check(train, val, test, size_px, fps, workers)
+    _check(train, val, test, size_px, fps, workers, first)
     counts = {"train": train, "val": val, "test": test}
     arguments = {**counts, "duration_s": duration_s, "size_px": size_px, "fps": fps, "seed": seed}
-    scenes = [script(seed, index, duration_s, fps) for index in range(train + val + test)]
+    if first != 1:
+        arguments["first"] = first
+    scenes = [script(seed, first - 1 + index, duration_s, fps) for index in range(train + val + test)]
     out = prepare_out(out, resume)
     cores = workers or _cores()
     _write_head(out, arguments, scenes)
@@ -78,7 +82,9 @@ def phantom(
     print(f"next: {command('data convert', 'phantom', out, f'{out}-manifest')}")
 
 
-def _check(train: int, val: int, test: int, size_px: int, fps: float, workers: int) -> None:
+def _check(train: int, val: int, test: int, size_px: int, fps: float, workers: int, first: int) -> None:
+    if first < 1:
+        raise ConfigError(f"--first must be 1 or more, got {first}: videos are numbered from 1")
     if min(train, val, test, workers) < 0 or train + val + test < 1:
         raise ConfigError(
             f"--train {train} --val {val} --test {test} --workers {workers}: give 0 or more, and one video at least"

@@ -10,6 +10,7 @@ from typing import Any
 
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import file_hash, read_json
+from surgvl.models.shipped import unpack
 
 CROPS = ("none", "content")
 
@@ -77,7 +78,7 @@ def local(name: str | Path) -> Path:
 
 
 def find_model(folder: Path | str) -> Path:
-    """The model folder itself, or `model/` inside a run folder.
+    """The model folder itself, `model/` inside a run folder, or that of a model that ships (see `models.shipped`).
 
     Raises:
         CheckpointError: neither holds a `config.json`.
@@ -86,6 +87,8 @@ def find_model(folder: Path | str) -> Path:
     for candidate in (folder, folder / "model"):
         if (candidate / "config.json").is_file():
             return candidate
+    if (shipped := unpack(str(folder))) is not None:
+        return shipped
     raise CheckpointError(f"{folder} holds no config.json, nor does its model/: give a model folder or a run folder")
 
 
@@ -100,7 +103,7 @@ def trained(folder: Path) -> dict[str, Any]:
     """Of a run folder's or model folder's model: ids of the videos it was trained on, whether its encoder was frozen,
     and how many parameters were trained; empty where no run is recorded.
     """
-    folder = folder.resolve()
+    folder = (unpack(str(folder)) or folder).resolve()
     for record in (folder / "run.json", folder.parent / "run.json"):
         if record.is_file():
             facts = read_json(record)

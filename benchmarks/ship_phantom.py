@@ -1,0 +1,98 @@
+"""Put the two models of a quickstart run into the package, with what they score on operations they have not seen.
+
+    surgvl quickstart --out runs/quickstart
+    python benchmarks/ship_phantom.py runs/quickstart
+
+Eight operations of the same phantom that no run renders (numbers 61 to 68) are made, embedded, asked and scored with
+the packed weights, that is after rounding to float16, and the scores go into `surgvl/models/phantom/scores.json` and
+the model card `README.md` beside it.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from surgvl import cli, io
+from surgvl.models.files import find_model
+from surgvl.models.shipped import MODELS, PACKED, pack
+from surgvl.results import read_results
+
+KEPT = ("commit", "seed", "device", "packages", "written", "pretraining_video_ids", "frozen", "num_trainable")
+# What the card shows; the file has all.
+SHOWN = ("phase accuracy", "phase macro_f1", "triplet mAP_IVT", "retrieval recall@5", "vqa accuracy")
+FIRST, NUM = 61, 8
+# Commands that make and score the operations, with {at} for the folder: the test runs the same.
+SCORE = (
+    f"phantom --train 0 --val 0 --test {NUM} --first {FIRST} --out {{at}}/phantom",
+    "data convert phantom {at}/phantom {at}/manifest",
+    "embed --model phantom --manifest {at}/manifest --out {at}/vectors",
+    "eval --vectors {at}/vectors --manifest {at}/manifest --smooth_s 5 --out {at}/zero-shot",
+    "ask --model phantom-chat --manifest {at}/manifest --every_s 6 --out {at}/answers",
+    "eval --answers {at}/answers --manifest {at}/manifest --out {at}/vqa",
+)
+
+CARD = """# The models that ship: `phantom` and `phantom-chat`
+
+- **What they are.** `phantom` puts clips and sentences into one space (search, phases and triplets without labels);
+  `phantom-chat` answers questions about a clip. Both stand on one encoder of {parameters:.1f} million parameters,
+  pretrained without labels (SurgRec-MAE), of clips of 8 frames at 4 frames a second and 64 x 64 pixels.
+- **What they were trained on.** {videos} operations rendered by `surgvl phantom --seed {seed}`: no patient, no
+  published data, no published weights. They have seen nothing else, so on real footage what they say means nothing.
+- **Licence.** Apache-2.0, as the package.
+- **Not for clinical use.**
+- **How they were made.** `surgvl quickstart`, then `python benchmarks/ship_phantom.py RUN`; commit {commit}, seed
+  {seed}, weights rounded to float16 ({megabytes:.1f} MB in all).
+- **sha256** (first 16 digits): {hashes}.
+
+Scores on {num} operations of the same phantom that were not trained on (numbers {first} to {last}), with 95 % intervals
+over videos. They say that the machinery works, and nothing about patients.
+
+| task | metric | value |
+|---|---|---:|
+{rows}
+"""
+
+
+def score(at: Path) -> list[dict[str, object]]:
+    """Make and score the operations below `at`; one row a metric."""
+    for command in SCORE:
+        cli.run(command.format(at=at).split())
+    found = [row for name in ("zero-shot", "vqa") for row in read_results(at / name / "result.json")]
+    return [{"name": f"{row.task} {row.metric}", "value": row.value, "low": row.low, "high": row.high} for row in found]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="run folder of `surgvl quickstart`")
+    run = parser.parse_args().run
+    records = {kind: io.read_json(run / name / "run.json") for kind, name in (("dual", "align"), ("chat", "tune"))}
+    facts = {kind: {key: record[key] for key in KEPT if key in record} for kind, record in records.items()}
+    pack(find_model(run / "align"), find_model(run / "tune"), facts)
+    size = sum(path.stat().st_size for path in PACKED.rglob("*") if path.is_file())
+    with tempfile.TemporaryDirectory() as folder:
+        rows = score(Path(folder))
+    io.write_json(PACKED / "scores.json", rows)
+    shown = [row for row in rows if row["name"] in SHOWN]
+    lines = [
+        f"| {' | '.join(str(row['name']).split(' ', 1))} | {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] |"
+        for row in shown
+    ]
+    files = ("encoder.safetensors", *(f"{kind}/model.safetensors" for kind in MODELS.values()))
+    card = CARD.format(
+        parameters=(PACKED / "encoder.safetensors").stat().st_size / 2e6,
+        videos=len(records["dual"]["pretraining_video_ids"]),
+        seed=records["dual"]["seed"],
+        commit=records["dual"]["commit"],
+        megabytes=size / 1e6,
+        hashes=", ".join(f"{name} {io.file_hash(PACKED / name)[:16]}" for name in files),
+        num=NUM,
+        first=FIRST,
+        last=FIRST + NUM - 1,
+        rows="\n".join(lines),
+    )
+    io.write_text(PACKED / "README.md", card)
+    print(card)
+
+
+if __name__ == "__main__":
+    main()
