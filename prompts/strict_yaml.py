@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from surgvl.errors import DataError
+from surgvl.io import plain_yaml
 
 _PLAIN_INT = re.compile(r"0|[1-9][0-9]*")
 _SCALARS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:int"}
@@ -33,9 +34,7 @@ class Located:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path} cannot be read ({error}): check the path") from error
+            node = yaml.compose(plain_yaml(path), Loader=yaml.SafeLoader)
         except yaml.YAMLError as error:
             raise DataError(f"{path} is not YAML ({' '.join(str(error).split())}): correct the line") from error
         if not isinstance(node, yaml.MappingNode):

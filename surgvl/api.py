@@ -20,11 +20,11 @@ from surgvl.chat.answer import candidate_scores, generate
 from surgvl.chat.head import Head, has_head, load_head, states
 from surgvl.chat.known import find_known
 from surgvl.errors import ConfigError, DataError
-from surgvl.io import read_json
 from surgvl.models.chat import Chat
 from surgvl.models.cut import cut
 from surgvl.models.dual import Dual
-from surgvl.models.folder import Model, Preprocess, find_model, load_model, local, model_hash
+from surgvl.models.files import load_answers
+from surgvl.models.folder import Model, Preprocess, load_model, local, model_hash
 from surgvl.models.video_vit import VideoViT
 from surgvl.vectors import unit
 from surgvl.windows import encode_windows, read_windows
@@ -199,13 +199,11 @@ class ChatModel(Loaded):
 
     def known_answers(self) -> list[str]:
         """The closed answer set the model was tuned on; empty where it has none."""
-        path = find_model(self.folder) / "answers.json"
-        return list(read_json(path)["answers"]) if path.is_file() else []
+        return load_answers(self.folder).answers
 
     def known_questions(self) -> dict[str, str]:
         """Closed questions that the model was tuned on, with their types."""
-        path = find_model(self.folder) / "answers.json"
-        return dict(read_json(path)["questions"]) if path.is_file() else {}
+        return load_answers(self.folder).questions
 
     @cached_property
     def head(self) -> Head | None:

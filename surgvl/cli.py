@@ -12,7 +12,7 @@ from typing import Any
 from surgvl import __version__
 from surgvl.credentials import VARIABLE, in_words, mask, wipe
 from surgvl.errors import ConfigError, SurgVLError
-from surgvl.usage import UsageError, explain, name_words, nearest, spell_out, take_rest, way_on
+from surgvl.usage import UsageError, check_configs, explain, name_words, nearest, spell_out, take_rest, way_on
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,7 @@ def parse(argv: Sequence[str]) -> tuple[Any, Any, Any]:
     name, rest = _split(argv)
     command = COMMANDS[name]
     words = _recipe(name_words(take_rest(rest, command.rest), command.words), name)
+    check_configs(words)
     module, _, attribute = command.target.partition(":")
     function = vars(importlib.import_module(module))[attribute]
 
@@ -220,6 +221,9 @@ def parse(argv: Sequence[str]) -> tuple[Any, Any, Any]:
     parser.add_function_arguments(function, as_group=False, fail_untyped=True)
     try:
         config = parser.parse_args(spell_out(words, function))
+    except (AttributeError, TypeError, ValueError, KeyError, OverflowError) as error:
+        # jsonargparse takes the shape of a file's values for granted.
+        raise UsageError(f"a value has the wrong type ({error}): see surgvl {name} --help") from error
     except jsonargparse.ArgumentError as error:
         flags = [f"--{each}" for each in (*parser.get_defaults(skip_validation=True).keys(), "recipe")]
         raise UsageError(explain(str(error), name, command.example, flags, command.words)) from error

@@ -111,6 +111,37 @@ def read_json(path: Path | str) -> Any:
         raise DataError(f"{path!s} is not JSON ({fact}): write it again") from error
 
 
+def plain_yaml(path: Path | str) -> str:
+    """The text of a YAML file that people write: at most 1 MB, 32 levels, and no aliases, which grow when they expand.
+
+    Events are counted as they come, so that nothing is built of what is refused.
+
+    Raises:
+        DataError: the file is absent, is not UTF-8 or YAML, or goes beyond these bounds.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        if len(text) > 1_000_000:
+            raise DataError(f"{path} has {len(text):,} characters; up to 1,000,000 are read: shorten it")
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            where = f"{path}, line {event.start_mark.line + 1}"
+            if isinstance(event, yaml.AliasEvent):
+                raise DataError(f"{where}: *{event.anchor[:40]} is an alias, which is not read: write the value out")
+            if isinstance(event, yaml.ScalarEvent) and event.value.isdigit() and len(event.value) > 20:
+                raise DataError(f"{where}: a number of {len(event.value)} digits: give one of at most 20")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > 32:
+                raise DataError(f"{where}: nested more than 32 levels deep: flatten it")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): check the path") from error
+    except yaml.YAMLError as error:
+        raise DataError(f"{path} is not YAML ({' '.join(str(error).split())[:300]}): correct the line") from error
+    except ValueError as error:
+        raise DataError(f"{path} cannot be read ({str(error)[:200]}): save it as UTF-8 text") from error
+    return text
+
+
 def append_jsonl(path: Path | str, row: Mapping[str, Any]) -> None:
     """Append one JSON line; a line is one write, so that a killed process leaves at most one broken last line."""
     with open(path, "a", encoding="utf-8") as file:

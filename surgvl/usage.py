@@ -13,6 +13,11 @@ import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args, get_origin
 
+import yaml
+
+from surgvl.errors import DataError
+from surgvl.io import plain_yaml
+
 # Types of arguments, by the name Python gives them, in words.
 WORDS = {
     "int": "a whole number",
@@ -75,6 +80,28 @@ def take_rest(argv: Sequence[str], flag: str) -> list[str]:
         if flag and word.lstrip("-").replace("-", "_") == flag and word.startswith("--") and rest[:1] != ["null"]:
             return [*argv[:at], f"--{flag}={json.dumps(rest)}"]
     return list(argv)
+
+
+def check_configs(argv: Sequence[str]) -> None:
+    """Look into each file of `--config` before anything is made of it.
+
+    Raises:
+        UsageError: a file is not YAML that people write, or not a mapping of arguments.
+    """
+    words = iter(argv)
+    for word in words:
+        flag, _, name = word.partition("=")
+        if flag != "--config":
+            continue
+        name = name or next(words, "")
+        try:
+            found = yaml.safe_load(plain_yaml(name))
+        except (DataError, yaml.YAMLError, ValueError) as error:
+            raise UsageError(f"--config {' '.join(str(error).split())[:400]}") from error
+        if not isinstance(found, dict):
+            raise UsageError(f"--config {name} is not a mapping of arguments: write lines such as `out: runs/mine`")
+        if "\0" in str(found) or "\\x00" in str(found):
+            raise UsageError(f"--config {name} holds a NUL character, which no argument has: take it out")
 
 
 def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:

@@ -15,11 +15,11 @@ from surgvl.chat.see import Seen
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
 from surgvl.errors import CheckpointError, ConfigError
-from surgvl.io import atomic, command, prepare_out, read_json, write_run
+from surgvl.io import atomic, command, prepare_out, write_run
 from surgvl.metrics.answer import exact_match
 from surgvl.models.chat import Chat
 from surgvl.models.cut import first_s
-from surgvl.models.files import trained
+from surgvl.models.files import load_answers, trained
 from surgvl.models.folder import Preprocess, find_model, load_model
 from surgvl.recorded import recorded
 from surgvl.stage import clip_source, report, split_ids
@@ -161,7 +161,7 @@ def answer_manifest(
         assert folder is not None
         chat, preprocess = load_chat(model, device)
         head = load_head(chat, folder, device) if has_head(folder) else None
-        candidates = list(read_json(folder / "answers.json")["answers"])
+        candidates = load_answers(folder).answers
     if head is not None and open_ended:
         raise ConfigError(f"{model} was tuned with a classification head, which cannot write: leave out --open_ended")
     table = Manifest.load(manifest)

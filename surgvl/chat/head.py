@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from surgvl.chat.template import prompt_ids
 from surgvl.errors import CheckpointError, ConfigError, DataError
-from surgvl.io import atomic, read_json, write_json
+from surgvl.io import atomic, write_json
 from surgvl.models.chat import Chat
 from surgvl.models.folder import load_weights
+from surgvl.models.schema import AnswersFile, read_checked
 from surgvl.objective import Objective
 
 FOLDER = "head"
@@ -176,6 +177,6 @@ def load_head(chat: Chat, model: Path, device: str = "cpu") -> Head:
     """
     if not has_head(model):
         raise CheckpointError(f"{model} has no classification head: tune one with surgvl tune --second head")
-    head = Head.of(chat, read_json(model / FOLDER / "answers.json")["answers"])
+    head = Head.of(chat, read_checked(model / FOLDER / "answers.json", AnswersFile).answers)
     load_weights(head, model / FOLDER / "head.safetensors")
     return head.to(device).eval()

@@ -14,12 +14,14 @@ from surgvl.chat.template import end_of_turn
 from surgvl.chat.tune import Tune, merge_lora
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
-from surgvl.errors import CheckpointError, ConfigError, DataError
+from surgvl.errors import ConfigError, DataError
 from surgvl.io import command, prepare_out, write_json, write_run
 from surgvl.models.chat import Chat, tiny_language_config
 from surgvl.models.dual import Dual
 from surgvl.models.files import seen
 from surgvl.models.folder import Preprocess, load_model, save_model
+from surgvl.models.foreign import check_finite, foreign
+from surgvl.models.schema import bounded
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 from surgvl.models.video_vit import VideoViT
 from surgvl.parallel import main_process
@@ -41,11 +43,10 @@ def language_model(name: str) -> tuple[nn.Module, SentencePieceTokenizer | Huggi
         if not torch.cuda.is_available():
             empty.set_attn_implementation("eager")
         return empty, tokenizer
-    try:
-        model: nn.Module = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
-    except OSError as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(f"language model {name!r} cannot be read ({first}): give a folder or a hub id") from error
+    with foreign(f"language model {name!r} cannot be read", "give a folder of safetensors, or a hub id"):
+        bounded(AutoConfig.from_pretrained(name, trust_remote_code=False).to_dict())
+        model: nn.Module = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, trust_remote_code=False)
+    check_finite(model.state_dict(), name)
     return model, HuggingFaceTokenizer(name)
 
 

@@ -6,10 +6,13 @@ Nothing here imports torch, so that a command that only hands folders on starts 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
 
 from surgvl.errors import CheckpointError, ConfigError
-from surgvl.io import file_hash, read_json
+from surgvl.io import file_hash
+from surgvl.models.schema import AnswersFile, Crop, Rate, RunFile, Side, read_checked
 from surgvl.models.shipped import unpack
 
 CROPS = ("none", "content")
@@ -26,20 +29,22 @@ class Preprocess:
         crop: `none`, or `content` to cut black borders and to bound a round content area before resizing.
     """
 
-    num_frames: int
-    fps: float
-    size_px: int
-    crop: str = "none"
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    num_frames: Side
+    fps: Rate
+    size_px: Side
+    crop: Crop = "none"
 
     def __post_init__(self) -> None:
         """Refuse what no clip can be.
 
         Raises:
-            ConfigError: a count or rate that is not above 0, or an unknown crop.
+            ConfigError: a count or rate that is not above 0 or beyond all clips, or an unknown crop.
         """
-        for name in ("num_frames", "fps", "size_px"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} {getattr(self, name)} is not above 0: give a number above 0")
+        for name, most in (("num_frames", 4096), ("fps", 1000), ("size_px", 4096)):
+            if not 0 < getattr(self, name) <= most:
+                raise ConfigError(f"{name} {getattr(self, name)} is not above 0 and up to {most}: give such a number")
         if self.crop not in CROPS:
             raise ConfigError(f"crop {self.crop!r} is unknown; allowed are {', '.join(CROPS)}: choose one")
 
@@ -50,12 +55,22 @@ class Preprocess:
 
 
 def load_preprocess(folder: Path | str) -> Preprocess:
-    """Read `preprocessor_config.json`."""
-    values = read_json(Path(folder) / "preprocessor_config.json")
-    try:
-        return Preprocess(**values)
-    except TypeError as error:
-        raise CheckpointError(f"{folder}/preprocessor_config.json does not fit ({error}): export the model") from error
+    """Read `preprocessor_config.json`.
+
+    Raises:
+        CheckpointError: absent, or a field that is not what it should be.
+    """
+    return read_checked(Path(folder) / "preprocessor_config.json", Preprocess)
+
+
+def load_answers(folder: Path | str) -> AnswersFile:
+    """Read `answers.json` of a model folder or run folder; nothing is known where there is none.
+
+    Raises:
+        CheckpointError: a field that is not what it should be.
+    """
+    path = find_model(folder) / "answers.json"
+    return read_checked(path, AnswersFile) if path.is_file() else AnswersFile(answers=[])
 
 
 def local(name: str | Path) -> Path:
@@ -65,6 +80,8 @@ def local(name: str | Path) -> Path:
         CheckpointError: neither is there.
     """
     path = Path(name)
+    if "\0" in str(name):
+        raise CheckpointError(f"{str(name)!r} holds a NUL character, which no path has: correct it")
     if path.exists() or str(name).count("/") != 1:
         return path
     from huggingface_hub import snapshot_download
@@ -83,6 +100,8 @@ def find_model(folder: Path | str) -> Path:
     Raises:
         CheckpointError: neither holds a `config.json`.
     """
+    if "\0" in str(folder):
+        raise CheckpointError(f"{str(folder)!r} holds a NUL character, which no path has: correct it")
     folder = Path(folder)
     for candidate in (folder, folder / "model"):
         if (candidate / "config.json").is_file():
@@ -106,12 +125,7 @@ def trained(folder: Path) -> dict[str, Any]:
     folder = (unpack(str(folder)) or folder).resolve()
     for record in (folder / "run.json", folder.parent / "run.json"):
         if record.is_file():
-            facts = read_json(record)
-            return {
-                "pretraining_video_ids": list(facts.get("pretraining_video_ids", [])),
-                "frozen": bool(facts.get("frozen", False)),
-                "num_trainable": int(facts.get("num_trainable", 0)),
-            }
+            return read_checked(record, RunFile).model_dump(include=set(RunFile.model_fields))
     return {}
 
 

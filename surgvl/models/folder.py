@@ -3,20 +3,23 @@
 The file names are those of the transformers convention. A partial load is an error that lists what is missing.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from surgvl.errors import CheckpointError, ConfigError, DataError
-from surgvl.io import atomic, read_json, write_json
+from surgvl.errors import CheckpointError, ConfigError
+from surgvl.io import atomic, write_json
 from surgvl.models.chat import Chat
 from surgvl.models.config import SurgVLConfig
 from surgvl.models.dual import Dual
 from surgvl.models.files import CROPS, Preprocess, find_model, load_preprocess, local, model_hash
+from surgvl.models.foreign import check_finite, foreign
+from surgvl.models.schema import ChatFields, DualFields, EncoderFields, checked, read_checked
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 from surgvl.models.tokenizer_files import sentence_tokenizer
 from surgvl.models.video_vit import VideoViT
@@ -73,51 +76,104 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preproce
         ConfigError: the device is not here.
     """
     folder = find_model(folder)
-    try:
-        config: dict[str, Any] = read_json(folder / "config.json")
-    except DataError as error:
-        raise CheckpointError(str(error)) from error
+    preprocess = load_preprocess(folder)
+    config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
     kind = config.pop("model_type", None)
-    config.pop("architectures", None)
-    if kind == VideoViT.model_type:
-        model: Model = VideoViT(**config)
-    elif kind == Dual.model_type:
-        model = Dual.from_config(config, folder)
-    elif kind == Chat.model_type:
-        if "projector" not in config:
-            raise CheckpointError(f"{folder} was written before chat models had a processor: tune the model again")
-        model = Chat(SurgVLConfig(**config))
-        model.attach(HuggingFaceTokenizer(str(folder)).inner)
-    else:
-        known = ", ".join(cls.model_type for cls in (VideoViT, Dual, Chat))
-        raise CheckpointError(f"{folder}/config.json has model_type {kind!r}; known are {known}: give one of ours")
-    load_weights(model, folder / "model.safetensors")
+    build = _builder(kind, config, folder, preprocess)
+    weights = folder / "model.safetensors"
+    # On no device: a skeleton without numbers, so that weights of another shape are refused before memory is taken.
+    with torch.device("meta"):
+        check_fit(build(), header(weights), weights)
+    model = build()
+    load_weights(model, weights)
     try:
         torch.nn.Module.to(model, device)
     except (RuntimeError, AssertionError) as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"device {device!r} cannot be used ({first}): give cpu, or a device that is here") from error
-    return model.eval(), load_preprocess(folder)
+    return model.eval(), preprocess
+
+
+def _builder(kind: Any, config: dict[str, Any], folder: Path, preprocess: Preprocess) -> Callable[[], Model]:
+    """What builds the untrained model that a checked `config.json` describes.
+
+    Raises:
+        CheckpointError: an unknown `model_type`, a field that is not what it should be, or clips of another size than
+            the preprocessor's.
+    """
+    path = folder / "config.json"
+    if kind == Chat.model_type and "projector" not in config:
+        raise CheckpointError(f"{folder} was written before chat models had a processor: tune the model again")
+    if kind not in (VideoViT.model_type, Dual.model_type, Chat.model_type):
+        known = ", ".join(cls.model_type for cls in (VideoViT, Dual, Chat))
+        raise CheckpointError(f"{path} has model_type {str(kind)[:40]!r}; known are {known}: give one of ours")
+    if kind == Chat.model_type:
+        encoder = checked(config, ChatFields, path).encoder
+    else:
+        config.pop("architectures", None)
+        if kind == Dual.model_type:
+            encoder = checked(config, DualFields, path).encoder
+        else:
+            encoder = checked(config, EncoderFields, path)
+    if (encoder.num_frames, encoder.size_px) != (preprocess.num_frames, preprocess.size_px):
+        raise CheckpointError(
+            f"{folder}: preprocessor_config.json gives clips of {preprocess.num_frames} frames of "
+            f"{preprocess.size_px} px, config.json takes {encoder.num_frames} of {encoder.size_px}: export the model"
+        )
+
+    def build() -> Model:
+        if kind == VideoViT.model_type:
+            return VideoViT(**config)
+        with foreign(f"{path} describes no model that can be built"):
+            if kind == Dual.model_type:
+                return Dual.from_config(config, folder)
+            chat = Chat(SurgVLConfig(**config))
+            chat.attach(HuggingFaceTokenizer(str(folder)).inner)
+            return chat
+
+    return build
+
+
+def header(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in a safetensors file, without its numbers.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}): export the model again") from error
+
+
+def check_fit(model: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Compare names and shapes strictly; names tied to one that is there may be absent.
+
+    Raises:
+        CheckpointError: a name is missing or unknown, or a shape differs.
+    """
+    # The parameters themselves: tied ones are one object, on a device without memory too.
+    own = model.state_dict(keep_vars=True)
+    held = {id(own[name]) for name in shapes if name in own}
+    missing = sorted(name for name, value in own.items() if name not in shapes and id(value) not in held)
+    extra = sorted(set(shapes) - set(own))
+    odd = [f"{n} {s} for {tuple(own[n].shape)}" for n, s in shapes.items() if n in own and tuple(own[n].shape) != s]
+    if missing or extra or odd:
+        raise CheckpointError(
+            f"{path} does not fit: missing {missing[:3]}, unknown {extra[:3]}, shapes {odd[:3]} "
+            f"({len(missing)}, {len(extra)}, {len(odd)} in all): give the weights of this config.json"
+        )
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Copy a safetensors file into a model, strictly; names tied to one that is there may be absent."""
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}): export the model again") from error
-    own = model.state_dict()
-    held = {own[name].data_ptr() for name in weights if name in own}
-    missing = sorted(name for name in own if name not in weights and own[name].data_ptr() not in held)
-    extra = sorted(set(weights) - set(own))
-    shapes = [
-        f"{n} {tuple(v.shape)} for {tuple(own[n].shape)}"
-        for n, v in weights.items()
-        if n in own and own[n].shape != v.shape
-    ]
-    if missing or extra or shapes:
-        raise CheckpointError(
-            f"{path} does not fit: missing {missing[:3]}, unknown {extra[:3]}, shapes {shapes[:3]} "
-            f"({len(missing)}, {len(extra)}, {len(shapes)} in all): give the weights of this config.json"
-        )
+    """Copy a safetensors file into a model, strictly; see `check_fit`.
+
+    Raises:
+        CheckpointError: it cannot be read, does not fit, or holds numbers that are not finite.
+    """
+    shapes = header(path)
+    check_fit(model, shapes, path)
+    weights = load_file(path)
+    check_finite(weights, path)
     model.load_state_dict(weights, strict=False)

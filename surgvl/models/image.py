@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import read_json
 from surgvl.models.blocks import Stack
+from surgvl.models.foreign import foreign
 from surgvl.models.video_vit import IMAGENET_MEAN, IMAGENET_STD
 from surgvl.models.weight_files import download, read_weights
 from surgvl.models.weight_layouts import pick, translate
@@ -115,13 +116,8 @@ class TransformersTower(ImageTower):
     def __init__(self, name: str, size_px: int | None = None):
         from transformers import AutoModel
 
-        try:
-            whole, report = AutoModel.from_pretrained(name, output_loading_info=True)
-        except (OSError, ValueError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise CheckpointError(
-                f"the teacher hf:{name} cannot be read ({first}): give a folder or a hub id"
-            ) from error
+        with foreign(f"the teacher hf:{name} cannot be read", "give a folder or a hub id"):
+            whole, report = AutoModel.from_pretrained(name, output_loading_info=True, trust_remote_code=False)
         if lost := sorted(report["missing_keys"]):
             raise CheckpointError(f"hf:{name} lacks {len(lost)} weights {lost[:3]}: give a complete model")
         inner = dict(whole.named_children()).get("vision_model", whole)

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from surgvl.errors import CheckpointError, ConfigError
-from surgvl.models.tokenizer import HuggingFaceTokenizer, Tokenizer, load_tokenizer
+from surgvl.models.foreign import check_finite, foreign
+from surgvl.models.schema import bounded
+from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
 
 
 class TextTower(nn.Module):
@@ -36,7 +38,7 @@ class TextTower(nn.Module):
         if kind == "tiny":
             from open_clip.transformer import TextTransformer
 
-            self.tokenizer = load_tokenizer(folder)
+            self.tokenizer = SentencePieceTokenizer(*([] if folder is None else [folder / "tokenizer.spm"]))
             self.inner: nn.Module = TextTransformer(
                 context_length=self.context_length,
                 vocab_size=self.tokenizer.vocab_size,
@@ -132,23 +134,26 @@ def build_text(
         config = {"kind": "open_clip", "model": model, "model_cfg": model_cfg, "dim": dim, "context_length": length}
         tower = TextTower(config)
         if pretrained:
-            full = open_clip.create_model(model, pretrained=pretrained, force_custom_text=True)
-            tower.inner.load_state_dict(full.text.state_dict())
+            with foreign(f"open_clip cannot make {model} of {pretrained}", "give one of its tags or a file"):
+                full = open_clip.create_model(model, pretrained=pretrained, force_custom_text=True, weights_only=True)
+                tower.inner.load_state_dict(full.text.state_dict())
+            check_finite(tower.state_dict(), pretrained)
         return tower
     if kind == "hf" and rest:
         from transformers import AutoConfig, AutoModel
 
-        try:
-            hf_config = AutoConfig.from_pretrained(rest).to_dict()
-            pretrained_model = AutoModel.from_pretrained(rest)
-        except OSError as error:
-            first = str(error).splitlines()[0]
-            raise CheckpointError(f"text tower {rest!r} cannot be read ({first}): give a folder or a hub id") from error
+        with foreign(f"text tower {rest!r} cannot be read", "give a folder of safetensors, or a hub id"):
+            hf_config = AutoConfig.from_pretrained(rest, trust_remote_code=False).to_dict()
+            bounded(hf_config)
+            pretrained_model = AutoModel.from_pretrained(rest, trust_remote_code=False)
+        check_finite(pretrained_model.state_dict(), rest)
         config = {"kind": "hf", "model": rest, "hf_config": hf_config, "dim": dim, "context_length": context_length}
-        tower = TextTower(config, Path(rest) if Path(rest).is_dir() else None)
-        missing, _ = tower.inner.get_submodule("transformer").load_state_dict(
-            pretrained_model.state_dict(), strict=False
-        )
+        with foreign(f"text tower {rest!r} is no encoder of texts", "give a transformers encoder of texts"):
+            tower = TextTower(config, Path(rest) if Path(rest).is_dir() else None)
+        with foreign(f"text tower {rest!r} is no encoder of texts", "give a transformers encoder of texts"):
+            missing, _ = tower.inner.get_submodule("transformer").load_state_dict(
+                pretrained_model.state_dict(), strict=False
+            )
         if missing:
             raise CheckpointError(f"text tower {rest!r} lacks {missing[:3]}: give a complete checkpoint")
         return tower

@@ -13,6 +13,7 @@ import sentencepiece
 
 from surgvl.errors import CheckpointError
 from surgvl.io import atomic
+from surgvl.models.foreign import foreign
 
 SHIPPED = Path(__file__).with_name("vocabulary.spm")
 
@@ -83,13 +84,16 @@ class HuggingFaceTokenizer:
         name: folder or hub id, or the tokenizer itself.
 
     Raises:
-        CheckpointError: it has no end token.
+        CheckpointError: it cannot be read, or has no end token.
     """
 
     def __init__(self, name: Any):
         from transformers import AutoTokenizer
 
-        self.inner: Any = AutoTokenizer.from_pretrained(name) if isinstance(name, str) else name
+        self.inner: Any = name
+        if isinstance(name, str):
+            with foreign(f"the tokenizer of {name} cannot be read", "give a folder with its files, or a hub id"):
+                self.inner = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         eos = self.inner.eos_token_id if self.inner.eos_token_id is not None else self.inner.sep_token_id
         bos = self.inner.bos_token_id if self.inner.bos_token_id is not None else self.inner.cls_token_id
         if eos is None:

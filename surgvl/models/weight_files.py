@@ -19,6 +19,8 @@ from safetensors.torch import load_file
 
 from surgvl.errors import CheckpointError, DataError
 from surgvl.io import read_json
+from surgvl.models.foreign import first_line, foreign
+from surgvl.models.schema import bounded, read_checked
 
 PICKLES = (".pt", ".pth", ".bin", ".tar")
 FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
@@ -47,11 +49,6 @@ class Hints:
     std: RGB | None = None
 
 
-def _first(error: Exception) -> str:
-    """The first sentence of what went wrong."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
-
-
 def download(name: str) -> Path:
     """Fetch `OWNER/NAME[/FILE][@REVISION]` through huggingface_hub's cache; a local folder is itself.
 
@@ -72,7 +69,7 @@ def download(name: str) -> Path:
         return Path(snapshot_download(f"{owner}/{repo}", revision=revision or None, allow_patterns=names))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"hf:{name} cannot be fetched ({_first(error)}): check the id, or give a local file"
+            f"hf:{name} cannot be fetched ({first_line(error)}): check the id, or give a local file"
         ) from error
 
 
@@ -109,7 +106,7 @@ def read_weights(path: Path) -> Mapping[str, Any]:
             "is run: save its state dict alone"
         ) from error
     except (SafetensorError, DataError, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({_first(error)}): fetch it again") from error
+        raise CheckpointError(f"{path} cannot be read ({first_line(error)}): fetch it again") from error
     if not isinstance(raw, Mapping):
         raise CheckpointError(f"{path} holds a {type(raw).__name__}: give a checkpoint with a state dict")
     return raw
@@ -125,12 +122,14 @@ def hints_of(folder: Path) -> Hints:
         return Hints()
     from transformers import AutoConfig
 
-    kind = read_json(folder / "config.json").get("model_type")
+    kind = read_checked(folder / "config.json", dict[str, Any]).get("model_type")
     if kind not in ("videomae", "vjepa2"):
         raise CheckpointError(
             f"{folder}/config.json has model_type {kind!r}; known are videomae, vjepa2: give the file"
         )
-    config = AutoConfig.from_pretrained(folder)
+    with foreign(f"{folder}/config.json cannot be read", "correct it, or fetch the model again"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        bounded(config.to_dict())
     if config.hidden_act != "gelu":
         raise CheckpointError(f"{folder} has the activation {config.hidden_act!r}: only gelu can be loaded")
     size_px = config.image_size if kind == "videomae" else config.crop_size
@@ -139,7 +138,7 @@ def hints_of(folder: Path) -> Hints:
     mean = std = None
     for name in ("video_preprocessor_config.json", "preprocessor_config.json"):
         if mean is None and (folder / name).is_file():
-            values = read_json(folder / name)
+            values = read_checked(folder / name, dict[str, Any])
             mean, std = values.get("image_mean"), values.get("image_std")
     return Hints(
         heads=config.num_attention_heads,

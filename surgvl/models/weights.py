@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from surgvl.errors import CheckpointError, ConfigError
-from surgvl.io import read_json
 from surgvl.models.folder import load_model
+from surgvl.models.foreign import check_finite
+from surgvl.models.schema import read_checked
 from surgvl.models.video_vit import IMAGENET_MEAN, IMAGENET_STD, VideoViT
 from surgvl.models.weight_files import Hints, download, hints_of, read_weights
 from surgvl.models.weight_layouts import Found, Weights, pick, translate
@@ -61,6 +62,7 @@ def load_encoder(
     if heads is None:
         heads = hints.heads or usual_heads(found, source)
     encoder = _build(found, hints, source, size_px, num_frames, heads, partial)
+    check_finite(found.weights, source)
     _fill(encoder, found, source, partial)
     return encoder.eval()
 
@@ -157,7 +159,7 @@ def _own(folder: Path) -> VideoViT | None:
     """The encoder of one of our model or run folders; None where the folder is none of ours."""
     for candidate in (folder, folder / "model"):
         if (candidate / "config.json").is_file():
-            kind = read_json(candidate / "config.json").get("model_type", "")
+            kind = read_checked(candidate / "config.json", dict[str, Any]).get("model_type", "")
             if str(kind).startswith("surgvl_"):
                 model, _ = load_model(candidate)
                 return model if isinstance(model, VideoViT) else model.encoder

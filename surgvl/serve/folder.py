@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from surgvl.errors import CheckpointError
-from surgvl.io import read_json, write_json
+from surgvl.io import write_json
 from surgvl.models.files import find_model, load_preprocess
+from surgvl.models.schema import DualFields, checked, read_checked
 
 KIND = "surgvl_dual"
 ARCHITECTURE = "SurgVLEmbeddingModel"
@@ -37,15 +38,16 @@ def prepare(folder: Path | str, scratch: Path | None = None) -> Path:
         CheckpointError: not a folder of a video-text model, or its tokenizer cannot be read.
     """
     folder = find_model(folder).resolve()
-    config: dict[str, Any] = read_json(folder / "config.json")
+    config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
     if config.get("model_type") != KIND:
         raise CheckpointError(
             f"{folder} holds a {config.get('model_type')!r}: embeddings are served by a {KIND!r}, as surgvl "
             "align makes it; give such a folder"
         )
+    checked({k: v for k, v in config.items() if k not in ("model_type", "architectures")}, DualFields, folder)
     whole = all((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
     tiny = config["text"]["kind"] == "tiny"
-    if tiny and whole and config["architectures"] == [ARCHITECTURE]:
+    if tiny and whole and config.get("architectures") == [ARCHITECTURE]:
         return folder
     # They take a second to import, and a folder that is ready does not need them.
     from surgvl.models.tokenizer_files import sentence_tokenizer

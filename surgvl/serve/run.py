@@ -17,8 +17,8 @@ import uvicorn
 
 from surgvl import __version__
 from surgvl.errors import CheckpointError, ConfigError
-from surgvl.io import read_json
-from surgvl.models.files import find_model, load_preprocess, local, model_hash, trained
+from surgvl.models.files import find_model, load_answers, load_preprocess, local, model_hash, trained
+from surgvl.models.schema import read_checked
 from surgvl.serve.connection import most_connections
 from surgvl.serve.connection import settings as connection_settings
 from surgvl.serve.engine import Engine, Role, on_cpu
@@ -138,7 +138,7 @@ def model_folder(role: Role, path: Path) -> Path:
         CheckpointError: it is none; the message says what it is.
     """
     folder = find_model(local(path))
-    config = read_json(folder / "config.json")
+    config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
     kind = config.get("model_type")
     wanted, name, command = KINDS[role]
     if kind != wanted:
@@ -158,11 +158,10 @@ def about(folders: Mapping[Role, Path]) -> dict[str, Any]:
         out[role] = {"preprocess": asdict(load_preprocess(folder)), "hash": model_hash(folder)}
         out[role]["trained"] = trained(folder)
         if role == "chat":
-            path = folder / "answers.json"
-            known = read_json(path) if path.is_file() else {}
-            out[role] |= {"answers": known.get("answers", []), "questions": known.get("questions", {})}
+            known = load_answers(folder)
+            out[role] |= {"answers": known.answers, "questions": known.questions}
             # Without it an answer's likelihood cannot be asked for.
-            out[role]["end_id"] = known.get("end_id")
+            out[role]["end_id"] = known.end_id
     return out
 
 

@@ -1,0 +1,79 @@
+"""What is built or read by libraries from files of others: no code of the files is run, and refusals are one line."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+
+from surgvl.errors import CheckpointError
+
+# What torch, transformers, open_clip and their parsers raise on files that are damaged or of another kind.
+ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
+
+
+class foreign:  # noqa: N801 (used as a statement)
+    """A block in which what a library says of a file becomes one line.
+
+    Args:
+        problem: what is wrong with which file.
+        remedy: what to do.
+
+    Raises:
+        CheckpointError: the library gave up.
+    """
+
+    def __init__(self, problem: str, remedy: str = "give a whole folder of such a model, without code or pickles"):
+        self.problem, self.remedy = problem, remedy
+
+    def __enter__(self) -> None:
+        """Nothing to set up."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Raise the line in place of what came; other errors pass."""
+        # The tokenizers library raises the bare class.
+        if kind is Exception or isinstance(error, ERRORS):
+            raise CheckpointError(f"{self.problem} ({first_line(error)}): {self.remedy}") from error
+
+
+def first_line(error: BaseException | None) -> str:
+    """The first sentence of what went wrong, at most 200 letters."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].split(". ")[0].rstrip(".: ")[:200]
+
+
+def check_finite(weights: Mapping[str, object], path: Path | str) -> None:
+    """Refuse weights that are not numbers.
+
+    Raises:
+        CheckpointError: NaN or infinity in one of them.
+    """
+    bad = [
+        name
+        for name, value in weights.items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and not bool(value.isfinite().all())
+    ]
+    if bad:
+        raise CheckpointError(
+            f"{path} holds NaN or infinity in {len(bad)} of {len(weights)} tensors, the first {bad[0]}: its training "
+            "went wrong or the file is damaged; give other weights"
+        )
