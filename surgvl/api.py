@@ -5,6 +5,7 @@ Shapes: T frames, E width of the vectors, C classes, N seconds.
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,20 +16,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from surgvl import prompts
+from surgvl import prompts, video
 from surgvl.chat.answer import candidate_scores, generate
 from surgvl.chat.head import Head, has_head, load_head, states
 from surgvl.chat.known import find_known
 from surgvl.errors import ConfigError, DataError
 from surgvl.models.chat import Chat
-from surgvl.models.cut import cut
+from surgvl.models.cut import cut, first_s
 from surgvl.models.dual import Dual
 from surgvl.models.files import load_answers
-from surgvl.models.folder import Model, Preprocess, load_model, local, model_hash
+from surgvl.models.folder import Model, Preprocess, find_model, load_model, local, model_hash
 from surgvl.models.video_vit import VideoViT
 from surgvl.vectors import unit
 from surgvl.windows import encode_windows, read_windows
 
+# Of a question; the page reads no more either.
+MAX_CHARACTERS = 300
 VideoLike = str | Path | NDArray[np.uint8] | torch.Tensor
 
 
@@ -117,13 +120,30 @@ class DualModel(Loaded):
     def encode_seconds(
         self, path: str | Path, stride_s: float = 1.0
     ) -> tuple[NDArray[np.float32], list[float], list[float]]:
-        """One unit vector for each stretch of a video: [N, E], starts and ends in seconds. Streams the file."""
+        """One unit vector for each stretch of a video: [N, E], starts and ends in seconds. Streams the file.
+
+        Raises:
+            DataError: the stride is not above 0, or the file cannot be read.
+        """
+        if not 0 < stride_s < float("inf"):
+            raise DataError(f"stride_s {stride_s} is not above 0: give seconds above 0, such as 1.0")
         return encode_windows(self.model, read_windows(Path(path), self.preprocess, stride_s), 32, self.device)
 
-    def encode_text(self, sentences: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors float32 [number of sentences, E]."""
+    def encode_text(self, sentences: str | Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors float32 [number of sentences, E]; a single sentence is one row, and none are no rows.
+
+        A warning says how many tokens are beyond the text tower's context and were left out.
+
+        Raises:
+            DataError: something else than sentences.
+        """
+        texts = words(sentences, "sentences")
+        if not texts:
+            return np.zeros((0, self.model.dim), np.float32)
+        if line := self.model.text.left_out(texts):
+            warnings.warn(line, stacklevel=2)
         with torch.inference_mode():
-            found: NDArray[np.float32] = self.model.encode_text(list(sentences)).cpu().numpy()
+            found: NDArray[np.float32] = self.model.encode_text(texts).cpu().numpy()
         return found
 
     def class_vectors(self, prompt_set: str) -> tuple[list[str], NDArray[np.float32]]:
@@ -148,9 +168,13 @@ class DualModel(Loaded):
             found, starts, ends = self.encode_seconds(source)
         else:
             found = self.encode_video(source, at_s)
-            middle = at_s or 0.0
-            half = self.preprocess.clip_s / 2
-            starts, ends = [max(0.0, middle - half)], [middle + half]
+            clip_s = self.preprocess.clip_s
+            starts, ends = [0.0], [clip_s]
+            if isinstance(source, str | Path) and at_s is not None:
+                # Where the clip lies: shifted into the video at its ends.
+                duration_s = video.probe(source).duration_s
+                starts = [first_s(self.preprocess, at_s, duration_s)]
+                ends = [min(starts[0] + clip_s, duration_s)]
         cosines = found @ classes.T
         scaled = np.exp((cosines - cosines.max(1, keepdims=True)) * float(self.model.logit_scale.detach().exp()))
         shares = scaled / scaled.sum(1, keepdims=True)
@@ -212,7 +236,7 @@ class ChatModel(Loaded):
         return load_head(self.model, folder, self.device) if has_head(folder) else None
 
     def ask(
-        self, source: VideoLike, question: str, at_s: float | None = None, answers: Sequence[str] | None = None
+        self, source: VideoLike, question: str, at_s: float | None = None, answers: str | Sequence[str] | None = None
     ) -> str:
         """Answer a question about one clip.
 
@@ -227,6 +251,8 @@ class ChatModel(Loaded):
             ConfigError: the model has a classification head, which cannot write, and the question is none it knows.
             DataError: an answer that the classification head does not have.
         """
+        question = short(question)
+        answers = None if answers is None else words(answers, "answers")
         if answers is None and (known := find_known(question, self.known_questions())):
             question, answers = known, self.known_answers()
         if answers:
@@ -240,7 +266,7 @@ class ChatModel(Loaded):
             return generate(self.model, self.model.see(self.clip(source, at_s)), question)[0]
 
     def shares(
-        self, source: VideoLike, question: str, answers: Sequence[str], at_s: float | None = None
+        self, source: VideoLike, question: str, answers: str | Sequence[str], at_s: float | None = None
     ) -> list[tuple[str, float]]:
         """Allowed answers with their softmax shares, best first; the first is what `ask` says.
 
@@ -252,6 +278,7 @@ class ChatModel(Loaded):
             answers: allowed answers.
             at_s: the moment in a file; its middle where it is left out.
         """
+        question, answers = short(question), words(answers, "answers")
         with torch.inference_mode():
             pooled = self.model.see(self.clip(source, at_s))
             if self.head is None:
@@ -260,6 +287,31 @@ class ChatModel(Loaded):
                 scores = self.head(states(self.model, pooled, [question]))[0, self.head.numbers(answers)]
             shares = scores.softmax(0).tolist()
         return sorted(zip(answers, shares, strict=True), key=lambda pair: -pair[1])
+
+
+def words(given: str | Sequence[str], what: str) -> list[str]:
+    """Texts as a list; a single one is a list of one, never its letters.
+
+    Raises:
+        DataError: something among them is no text.
+    """
+    texts = [given] if isinstance(given, str) else list(given)
+    if odd := [each for each in texts if not isinstance(each, str)]:
+        raise DataError(f"{what} hold {str(odd[0])[:40]!r}, which is no text: give a list of texts")
+    return texts
+
+
+def short(question: str) -> str:
+    """A question as it came.
+
+    Raises:
+        DataError: no text, or one that is too long to be a question.
+    """
+    if not isinstance(question, str) or not question.strip():
+        raise DataError(f"the question {str(question)[:40]!r} is no text: ask in plain language")
+    if len(question) > MAX_CHARACTERS:
+        raise DataError(f"the question has {len(question)} characters; up to {MAX_CHARACTERS} are read: shorten it")
+    return question
 
 
 def load(folder: str | Path, device: str = "cpu") -> Encoder | DualModel | ChatModel:

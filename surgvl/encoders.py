@@ -60,6 +60,8 @@ def local(model: Path, stride_s: float, batch: int, device: str) -> Encoder:
         return encode_windows(dual, told(), batch, device)
 
     def texts(sentences: list[str]) -> Floats:
+        if line := dual.text.left_out(sentences):
+            print(line)
         parts = [sentences[at : at + 128] for at in range(0, len(sentences), 128)]
         with torch.inference_mode():
             return torch.cat([dual.encode_text(part).cpu() for part in parts]).numpy()

@@ -78,6 +78,20 @@ class TextTower(nn.Module):
             return ids
         return self.frame(self.tokenizer, [self.tokenizer.encode(sentence) for sentence in sentences])
 
+    def left_out(self, sentences: list[str]) -> str:
+        """A line that says how many tokens are beyond the context, which nothing is computed from; empty for none."""
+        if self.tokenizer is None:
+            ids = [self.clip_tokenizer.encode(sentence) for sentence in sentences]
+        else:
+            ids = [self.tokenizer.encode(sentence) for sentence in sentences]
+        over = [len(row) - (self.context_length - 2) for row in ids if len(row) > self.context_length - 2]
+        if not over:
+            return ""
+        return (
+            f"{len(over)} of {len(sentences)} sentences are longer than the {self.context_length - 2} tokens that the "
+            f"text tower reads: {sum(over)} tokens were left out at their ends; shorten them"
+        )
+
     def frame(self, tokenizer: Tokenizer, texts: list[list[int]]) -> Tensor:
         """Ids of texts -> int64 [B, L]: cut, between a begin and an end token, padded."""
         length = self.context_length
