@@ -21,6 +21,7 @@ from surgvl.chat.answer import candidate_scores, generate
 from surgvl.chat.head import Head, has_head, load_head, states
 from surgvl.chat.known import find_known
 from surgvl.errors import ConfigError, DataError
+from surgvl.given import short, words
 from surgvl.models.chat import Chat
 from surgvl.models.cut import cut, first_s
 from surgvl.models.dual import Dual
@@ -30,8 +31,6 @@ from surgvl.models.video_vit import VideoViT
 from surgvl.vectors import unit
 from surgvl.windows import encode_windows, read_windows
 
-# Of a question; the page reads no more either.
-MAX_CHARACTERS = 300
 VideoLike = str | Path | NDArray[np.uint8] | torch.Tensor
 
 
@@ -287,31 +286,6 @@ class ChatModel(Loaded):
                 scores = self.head(states(self.model, pooled, [question]))[0, self.head.numbers(answers)]
             shares = scores.softmax(0).tolist()
         return sorted(zip(answers, shares, strict=True), key=lambda pair: -pair[1])
-
-
-def words(given: str | Sequence[str], what: str) -> list[str]:
-    """Texts as a list; a single one is a list of one, never its letters.
-
-    Raises:
-        DataError: something among them is no text.
-    """
-    texts = [given] if isinstance(given, str) else list(given)
-    if odd := [each for each in texts if not isinstance(each, str)]:
-        raise DataError(f"{what} hold {str(odd[0])[:40]!r}, which is no text: give a list of texts")
-    return texts
-
-
-def short(question: str) -> str:
-    """A question as it came.
-
-    Raises:
-        DataError: no text, or one that is too long to be a question.
-    """
-    if not isinstance(question, str) or not question.strip():
-        raise DataError(f"the question {str(question)[:40]!r} is no text: ask in plain language")
-    if len(question) > MAX_CHARACTERS:
-        raise DataError(f"the question has {len(question)} characters; up to {MAX_CHARACTERS} are read: shorten it")
-    return question
 
 
 def load(folder: str | Path, device: str = "cpu") -> Encoder | DualModel | ChatModel:

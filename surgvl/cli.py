@@ -195,9 +195,9 @@ def parse(argv: Sequence[str]) -> tuple[Any, Any, Any]:
     name, rest = _split(argv)
     command = COMMANDS[name]
     words = _recipe(name_words(take_rest(rest, command.rest), command.words), name)
-    check_configs(words)
     module, _, attribute = command.target.partition(":")
     function = vars(importlib.import_module(module))[attribute]
+    check_configs(words, function)
 
     import jsonargparse
 

@@ -14,6 +14,8 @@ LOGGERS = ("none", "csv", "tensorboard", "wandb")
 
 
 def _within(flag: str, value: float, low: float, high: float = math.inf) -> None:
+    if not math.isfinite(value):
+        raise ConfigError(f"--{flag} {value} is not finite: give a number")
     if not low <= value <= high:
         allowed = f"outside {low:g} to {high:g}" if high < math.inf else f"below {low:g}"
         raise ConfigError(f"--{flag} {value} is {allowed}: give a number that is not")

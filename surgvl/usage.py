@@ -11,6 +11,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
@@ -82,26 +83,39 @@ def take_rest(argv: Sequence[str], flag: str) -> list[str]:
     return list(argv)
 
 
-def check_configs(argv: Sequence[str]) -> None:
+def check_configs(argv: Sequence[str], function: Callable[..., Any]) -> None:
     """Look into each file of `--config` before anything is made of it.
 
     Raises:
-        UsageError: a file is not YAML that people write, or not a mapping of arguments.
+        UsageError: a file is not YAML that people write, not a mapping of arguments, or a group of arguments in it is
+            none, or lacks a value where one must stand.
     """
+    groups = {each.name: _fields(each.annotation) for each in inspect.signature(function).parameters.values()}
     words = iter(argv)
     for word in words:
         flag, _, name = word.partition("=")
         if flag != "--config":
             continue
         name = name or next(words, "")
+        if not Path(name).exists():
+            continue  # the parser says so
         try:
             found = yaml.safe_load(plain_yaml(name))
         except (DataError, yaml.YAMLError, ValueError) as error:
             raise UsageError(f"--config {' '.join(str(error).split())[:400]}") from error
         if not isinstance(found, dict):
-            raise UsageError(f"--config {name} is not a mapping of arguments: write lines such as `out: runs/mine`")
+            raise UsageError(
+                f"--config {name} is not a mapping of arguments: write lines such as `out: runs/mine`; see --help"
+            )
         if "\0" in str(found) or "\\x00" in str(found):
             raise UsageError(f"--config {name} holds a NUL character, which no argument has: take it out")
+        for group, fields in groups.items():
+            given = found.get(group, {})
+            if fields and given is None or isinstance(given, list) and fields:
+                raise UsageError(f"--config {name}: {group} is {given!r}: give a mapping such as {fields[0].name}: ...")
+            for field in fields if isinstance(given, dict) else ():
+                if given.get(field.name, field) is None and type(None) not in get_args(field.type):
+                    raise UsageError(f"--config {name}: {group}.{field.name} is null: give a value, or leave it out")
 
 
 def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:

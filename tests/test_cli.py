@@ -184,7 +184,7 @@ def test_wrong_words_give_one_line(capsys: pytest.CaptureFixture[str], words: st
         ("trian: 3\n", ["unknown argument trian", "did you mean --train?"]),
         ("train: some\n", ["--train 'some'", "a whole number"]),
         ('train: "3\n', ["while scanning", "line 1"]),
-        ("- 3\n", ["Unexpected config"]),
+        ("- 3\n", ["wrong.yaml is not a mapping of arguments"]),
     ],
 )
 def test_a_wrong_configuration_gives_one_line(

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent / "surgvl"
 FLOORS = {
     "surgvl.errors": 0,
     "surgvl.credentials": 0,
+    "surgvl.given": 0,
     "surgvl.plugins": 0,
     "surgvl.io": 0,
     "surgvl.locks": 0,

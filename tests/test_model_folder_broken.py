@@ -31,7 +31,7 @@ NUMBERS: dict[str, Any] = {
     "nan": float("nan"), "list": [1], "object": {"a": 1}, "true": True, "half": 1.5, "million": 1_000_000,
 }  # fmt: skip
 FILES = {
-    "empty": b"", "binary": bytes(range(256)), "utf16": json.dumps({"dim": 4}).encode("utf-16"), "list": b"[]",
+    "empty": b"", "binary": bytes(range(256)), "utf16": json.dumps([4]).encode("utf-16"), "list": b"[]",
     "null": b"null", "text": b'"no"', "deep": b'{"a":' * 200_000, "digits": b'{"dim": ' + b"9" * 5000 + b"}",
     "cut": b'{"dim": 4, "enc', "nul": b"\0" * 64,
 }  # fmt: skip

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from surgvl import video
-from surgvl.api import DualModel, words
-from surgvl.errors import DataError
+from surgvl.api import DualModel
+from surgvl.errors import ConfigError, DataError
+from surgvl.given import MAX_CHARACTERS, short, words
 from surgvl.io import plain_yaml, read_json
 from surgvl.models.folder import Preprocess
 from surgvl.prompts import load
+from surgvl.settings import Optim, Run
 from surgvl.usage import UsageError, check_configs
 from tests.made_duals import tiny_dual
 from tests.test_models import PREPROCESS
@@ -55,6 +57,10 @@ def test_a_clip_at_the_end_lies_inside_the_video(dual: DualModel, tmp_path: Path
         dual.classify(path, "phantom_phase", at_s=end_s + 1)
 
 
+def trained(out: Path, optim: Optim, run: Run) -> None:
+    """Arguments of a command that trains."""
+
+
 BOMB = "a: &a [x, x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1 or ''}, *a{n - 1 or ''}]\n" for n in range(1, 60))
 
 
@@ -79,18 +85,44 @@ def test_yaml_that_nobody_writes_is_refused(content: bytes, said: str, tmp_path:
             call(path)
         assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="mine.yaml"):
-        check_configs(["--config", str(path)])
+        check_configs(["--config", str(path)], trained)
 
 
-@pytest.mark.parametrize("content", [b"[1, 2]", b"hello", b"", b'out: "a\\0b"'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[1, 2]",
+        b"hello",
+        b"",
+        b'out: "a\\0b"',
+        b"run: null",
+        b"run: [1, 2]",
+        b"optim: {lr: null}",
+        b"run: {steps: null}",
+    ],
+)
 def test_a_config_is_a_mapping_of_plain_values(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_bytes(content)
     with pytest.raises(UsageError, match="mine.yaml"):
-        check_configs([f"--config={tmp_path / 'mine.yaml'}"])
+        check_configs([f"--config={tmp_path / 'mine.yaml'}"], trained)
 
 
-@pytest.mark.parametrize("content", [b"[" * 200_000, b"9" * 5000, "{}".encode("utf-16"), b"\0", b""])
+@pytest.mark.parametrize("content", [b"[" * 200_000, b"9" * 5000, b"\0", b""])
 def test_json_that_cannot_be_read_is_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(content)
-    with pytest.raises(DataError, match="is not JSON"):
+    with pytest.raises(DataError, match="JSON"):
         read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("question", ["", "  ", None, 3, "a" * 1_000_000])
+def test_a_question_is_a_short_text(question: str | None) -> None:
+    with pytest.raises(DataError, match="question") as caught:
+        short(question)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 200
+    assert short("a" * MAX_CHARACTERS)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -1.0])
+def test_a_rate_is_a_number(value: float) -> None:
+    with pytest.raises(ConfigError, match="optim.lr"):
+        Optim(lr=value)

@@ -14,7 +14,7 @@ from typing import Any
 from surgvl.errors import CheckpointError
 from surgvl.io import write_json
 from surgvl.models.files import find_model, load_preprocess
-from surgvl.models.schema import DualFields, checked, read_checked
+from surgvl.models.schema import read_checked
 
 KIND = "surgvl_dual"
 ARCHITECTURE = "SurgVLEmbeddingModel"
@@ -44,9 +44,11 @@ def prepare(folder: Path | str, scratch: Path | None = None) -> Path:
             f"{folder} holds a {config.get('model_type')!r}: embeddings are served by a {KIND!r}, as surgvl "
             "align makes it; give such a folder"
         )
-    checked({k: v for k, v in config.items() if k not in ("model_type", "architectures")}, DualFields, folder)
+    text = config.get("text")
+    if not isinstance(text, dict) or text.get("kind") not in ("tiny", "open_clip", "hf"):
+        raise CheckpointError(f"{folder}/config.json has no text tower of a known kind: export the model again")
     whole = all((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
-    tiny = config["text"]["kind"] == "tiny"
+    tiny = text["kind"] == "tiny"
     if tiny and whole and config.get("architectures") == [ARCHITECTURE]:
         return folder
     # They take a second to import, and a folder that is ready does not need them.
