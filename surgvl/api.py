@@ -7,7 +7,6 @@ Shapes: T frames, E width of the vectors, C classes, N seconds.
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from surgvl.chat.head import Head, has_head, load_head, states
 from surgvl.chat.known import find_known
 from surgvl.errors import ConfigError, DataError
 from surgvl.given import short, words
+from surgvl.labels import Label
 from surgvl.models.chat import Chat
 from surgvl.models.cut import cut, first_s
 from surgvl.models.dual import Dual
@@ -32,17 +32,6 @@ from surgvl.vectors import unit
 from surgvl.windows import encode_windows, read_windows
 
 VideoLike = str | Path | NDArray[np.uint8] | torch.Tensor
-
-
-@dataclass(frozen=True)
-class Label:
-    """A class over a stretch of a video, with the model's cosine and its softmax share among the classes."""
-
-    start_s: float
-    end_s: float
-    name: str
-    cosine: float
-    share: float
 
 
 class Loaded:

@@ -235,5 +235,5 @@ def test_the_page_refuses_a_server_of_other_models(tiny_run: Path, tmp_path: Pat
         with pytest.raises(CheckpointError, match="align holds"):
             engine.wait()
         with pytest.raises(ServerError, match="no chat model"):
-            engine.examples()
+            engine.parts.chat.known_questions()
         engine.close()

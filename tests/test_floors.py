@@ -13,6 +13,7 @@ FLOORS = {
     "surgvl.errors": 0,
     "surgvl.credentials": 0,
     "surgvl.given": 0,
+    "surgvl.labels": 0,
     "surgvl.plugins": 0,
     "surgvl.io": 0,
     "surgvl.locks": 0,
