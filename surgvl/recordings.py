@@ -186,7 +186,8 @@ class Shards:
         self, video_id: str, content: str, found: NDArray[np.float32], starts: list[float], ends: list[float]
     ) -> None:
         """Write the vectors [N, E] of a video, with starts and ends [N] in seconds."""
-        number = 1 + max((number for number, _ in self._of.values()), default=-1)
+        taken = {number for number, _ in self._of.values()}
+        number = next(each for each in range(len(taken) + 1) if each not in taken)
         vectors.write_shard(self.folder, number, found, [video_id] * len(found), starts, ends)
         self._of[video_id], self._rows[video_id] = (number, content), len(found)
         self._list()
