@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from surgvl.data.layout import find_files as find_files
 from surgvl.data.layout import find_videos as find_videos
+from surgvl.data.layout import remarks_on_rest
 from surgvl.data.layout import shorten as shorten
 from surgvl.data.manifest import Manifest, Segment, VideoRow
-from surgvl.data.pictures import at_pictures, times_of
+from surgvl.data.pictures import at_pictures, questions_within, times_of
 from surgvl.data.spans import Track, clip
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import read_json
@@ -45,13 +46,17 @@ class Clip(TypedDict):
 
 @dataclass
 class Found:
-    """What a reader collects: rows, remarks, and the files it had to set aside because they cannot be read."""
+    """What a reader collects: rows, remarks, and the files it had to set aside because they cannot be read.
+
+    `passed_over` has the names in each folder that fitted no pattern of the layout.
+    """
 
     videos: list[VideoRow] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
     qa: list[Any] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     set_aside: list[str] = field(default_factory=list)
+    passed_over: dict[Path, set[str]] = field(default_factory=dict)
 
 
 class VideoDataset(ABC):
@@ -117,6 +122,14 @@ class VideoDataset(ABC):
         """Everything read, once."""
         found = Found()
         self.read(found)
+        found.problems += remarks_on_rest(self.root, found)
+        ends_s = {row.video_id: row.duration_s for row in found.videos}
+        num_asked = sum(map(len, found.qa))
+        found.qa = [questions_within(table, ends_s) for table in found.qa]
+        if lost := num_asked - sum(map(len, found.qa)):
+            found.problems.append(
+                f"{lost} of {num_asked} questions are about times after the end of their video, left out"
+            )
         ids = {row.video_id for row in found.videos}
         if not ids and not found.set_aside:
             raise DataError(f"{self.root} holds nothing in the layout of {self.name}: {self._why(found)}")
@@ -214,7 +227,11 @@ class VideoDataset(ABC):
     ) -> None:
         """Add a video and its tracks (task -> labels), cut to the video's length; remarks where the lengths differ."""
         end_s = max((track.end_s for track in tracks.values()), default=0.0)
+        # Also of a video that is not added: they may say why.
+        found.problems += [f"{video_id}: {note}" for track in tracks.values() for note in track.notes]
         if info is None and (path is not None or end_s <= 0):
+            if path is None:
+                found.problems.append(f"{video_id}: no video file and no labels that can be used, left out")
             return
         duration_s = info.duration_s if info else end_s
         found.videos.append(
@@ -232,15 +249,18 @@ class VideoDataset(ABC):
             )
         )
         for task, track in tracks.items():
-            found.problems += [f"{video_id}: {note}" for note in track.notes]
             excess_s = track.end_s - duration_s
             if track.end_s and (excess_s > TOLERANCE_S or (track.whole and excess_s < -TOLERANCE_S)):
                 longer = "longer" if excess_s > 0 else "shorter"
                 fact = f"({track.end_s:.1f} s, video {duration_s:.1f} s)"
                 found.problems.append(f"{video_id}: {task} labels are {longer} than the video {fact}")
+            spans = clip(track.spans, duration_s)
+            if lost := len(track.spans) - len(spans):
+                fact = f"{lost} of {len(track.spans)} {task} labels start after the end of the video"
+                found.problems.append(f"{video_id}: {fact}, left out")
             found.segments += [
                 Segment(video_id=video_id, start_s=start, end_s=end, task=task, label=label)
-                for start, end, label in clip(track.spans, duration_s)
+                for start, end, label in spans
             ]
 
 

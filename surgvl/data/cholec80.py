@@ -27,14 +27,14 @@ def read_phase_file(path: Path, fps: float) -> Track:
         fps: rate at which its frames count.
 
     Raises:
-        DataError: an unknown phase, frames that do not rise, rows without two fields.
+        DataError: an unknown phase, negative frames or ones that do not rise, rows without two fields.
     """
     known = {_plain(name): name for name in CHOLEC80_PHASES}
     frames: list[int] = []
     labels: list[str] = []
     for line, fields in _body(path, "Frame"):
         # A phase written in words is split where blanks separate the columns.
-        frame, name = parse_int(fields[0], path, line, "frame"), "".join(fields[1:])
+        frame, name = parse_int(fields[0], path, line, "frame", least=0), "".join(fields[1:])
         if _plain(name) not in known:
             allowed = ", ".join(CHOLEC80_PHASES)
             raise DataError(f"{path}, line {line}: unknown phase {name!r}; allowed are {allowed}: correct the row")
@@ -57,7 +57,7 @@ def read_tool_file(path: Path, fps: float) -> Track:
         fps: rate at which its frames count.
 
     Raises:
-        DataError: unknown tools, values other than 0 and 1, frames that do not rise.
+        DataError: unknown tools, values other than 0 and 1, negative frames or ones that do not rise.
     """
     rows = read_fields(path)
     header = rows[0][1]
@@ -70,7 +70,7 @@ def read_tool_file(path: Path, fps: float) -> Track:
     for line, fields in rows[1:]:
         if len(fields) != len(header) or not set(fields[1:]) <= {"0", "1"}:
             raise DataError(f"{path}, line {line}: wanted a frame and {len(names)} values 0 or 1: correct the row")
-        frame = parse_int(fields[0], path, line, "frame")
+        frame = parse_int(fields[0], path, line, "frame", least=0)
         if frames and frame <= frames[-1]:
             raise DataError(f"{path}, line {line}: frame {frame} comes after frame {frames[-1]}: sort the rows")
         frames.append(frame)

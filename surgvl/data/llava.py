@@ -93,6 +93,9 @@ class Llava(VideoDataset):
                     continue
                 talk = f"{file.stem}/{number}" if len(turns) > 1 else ""
                 rows.setdefault(path, []).extend((question, answer, talk) for question, answer in turns)
+        if lines := sorted(path.name for path in self.root.glob("*.jsonl")):
+            fact = f"{len(lines)} files are JSON Lines, left out: {shorten(lines)}"
+            found.problems.append(f"{fact}; write each as one JSON list")
         if silent:
             found.problems.append(f"{silent} conversations are about no image or video; left out")
         if absent := [path for path in rows if self._find(path) is None]:

@@ -12,13 +12,14 @@ from pathlib import Path
 from statistics import median
 from typing import ClassVar
 
-from surgvl.data.base import TOLERANCE_S, Found, VideoDataset, find_files
+from surgvl.data.base import TOLERANCE_S, Found, VideoDataset, find_files, shorten
 from surgvl.data.spans import Span, Track
 from surgvl.data.text_files import LONGEST_S, parse_seconds, read_csv
 from surgvl.errors import DataError
 from surgvl.video import VIDEO_SUFFIXES
 
 _LONGEST_SENTENCE_S = 500
+_OTHER_TEXTS = (".srt", ".vtt", ".txt", ".tsv", ".json")
 # Both recognisers hear the same speech: their sentences are two wordings of one narration.
 TASKS = {
     "aws_narration": "narration",
@@ -129,6 +130,9 @@ class Narration(VideoDataset):
                 found.problems.append(f"{path.name}: {kind!r} is not one of {', '.join(TASKS)}; the file is left out")
                 continue
             files.setdefault(video_id, []).append((TASKS[kind], path))
+        found.problems += self._left_out()
+        if silent := sorted(videos.keys() - files.keys()):
+            found.problems.append(f"{len(silent)} of {len(videos)} videos have no sentences: {shorten(silent)}")
         for video_id in sorted(videos.keys() | files.keys()):
             video = videos.get(video_id)
             info = self.open_video(found, video_id, video)
@@ -144,3 +148,29 @@ class Narration(VideoDataset):
                 except DataError as error:
                     found.set_aside.append(str(error))
             self.add_video(found, video_id, video, info, tracks)
+
+    def _left_out(self) -> list[str]:
+        """Remarks on sentences in other formats, and on subfolders that hold videos or sentences."""
+        remarks = []
+        folders = (self.root, self.root / "videos", *self.root.glob("*_texts"))
+        there = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        # What the conversion itself or a person writes about the set is no narration.
+        names = sorted(path.name for path in there if path.suffix.lower() in _OTHER_TEXTS and path.is_file())
+        names = [name for name in names if not re.match(r"splits|readme|licen[cs]e", name, re.IGNORECASE)]
+        if names:
+            fact = f"{len(names)} files of text are not csv, left out: {shorten(names)}"
+            remarks.append(f"{fact}; write them as csv with columns start, end, text")
+        wanted = {*VIDEO_SUFFIXES, ".csv"}
+        known = {*folders, self.root / "splits"}
+        inside = sorted(
+            str(path.relative_to(self.root))
+            for folder in there
+            if folder.is_dir() and folder not in known
+            for path in folder.rglob("*")
+            if path.suffix.lower() in wanted
+        )
+        if inside:
+            remarks.append(
+                f"{len(inside)} files lie in subfolders, left out: {shorten(inside)}; move them beside the others"
+            )
+        return remarks

@@ -6,7 +6,7 @@ the labels of that time into those of the second at which the picture is shown.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +98,14 @@ def questions_at_pictures(table: Any, times_s: NDArray[np.float64]) -> Any:
     for name, values in (("start_s", place[there]), ("end_s", place[there] + 1)):
         table = table.set_column(table.column_names.index(name), name, pa.array(values.astype(np.float64)))
     return table
+
+
+def questions_within(table: Any, ends_s: Mapping[str, float]) -> Any:
+    """Questions that start before the end of their video.
+
+    Args:
+        table: columns of `QA`.
+        ends_s: video id -> length in seconds; a video that is not in it has no end.
+    """
+    ends = np.array([ends_s.get(video_id, math.inf) for video_id in table["video_id"].to_pylist()])
+    return table.filter(pa.array(table["start_s"].to_numpy() < ends))
