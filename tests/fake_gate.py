@@ -150,8 +150,9 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
             return [None, *({str(at): {"logprob": float(row[at])}} for at, row in rows), {"7": {"logprob": -9.0}}]
 
     def vector(given: Any) -> list[float]:
-        with lock:
-            found = dual.encode_text([given]) if isinstance(given, str) else dual.encode_video(given)
+        # As vLLM does it: by the tower itself, which tells nobody of tokens beyond its context.
+        with lock, torch.inference_mode():
+            found = dual.model.encode_text([given]) if isinstance(given, str) else dual.encode_video(given)
             return [float(value) for value in found[0]]
 
     if chat is not None:
