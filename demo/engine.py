@@ -155,8 +155,8 @@ class Engine:
                 if counts.get(order[0].name):
                     return [row.prompts[0] for row in order[:NUM_EXAMPLES] if counts.get(row.name)]
         unlabelled = [each for task in ("triplet", "phase") for each in self.prompt_sets(task)]
-        classes = prompts.load(unlabelled[0]).classes if unlabelled else []
-        return [row.prompts[0] for row in classes if "null_verb" not in row.name][:NUM_EXAMPLES]
+        known = prompts.load(unlabelled[0]).classes if unlabelled else ()
+        return [row.prompts[0] for row in known if "null_verb" not in row.name][:NUM_EXAMPLES]
 
     def filters(self) -> dict[str, list[str]]:
         """What a search can be limited to: values of `video_id`, `procedure` and `source` in the index."""

@@ -125,9 +125,10 @@ def plain_yaml(path: Path | str) -> str:
             raise DataError(f"{path} has {len(text):,} characters; up to 1,000,000 are read: shorten it")
         depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            where = f"{path}, line {event.start_mark.line + 1}"
+            where = f"{path}, line {event.start_mark.line + 1 if event.start_mark else '?'}"
             if isinstance(event, yaml.AliasEvent):
-                raise DataError(f"{where}: *{event.anchor[:40]} is an alias, which is not read: write the value out")
+                name = (event.anchor or "")[:40]
+                raise DataError(f"{where}: *{name} is an alias, which is not read: write the value out")
             if isinstance(event, yaml.ScalarEvent) and event.value.isdigit() and len(event.value) > 20:
                 raise DataError(f"{where}: a number of {len(event.value)} digits: give one of at most 20")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

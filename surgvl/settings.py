@@ -156,8 +156,8 @@ def multiplies_bfloat16(device: str) -> bool:
     loop. A torch that was told to stay with AVX2 (`ATEN_CPU_CAPABILITY`) does not use those of AVX-512.
     """
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def precision(asked: str) -> str:

@@ -71,13 +71,14 @@ def test_objective_freezes_what_it_says() -> None:
 
 def test_a_share_of_the_tokens_is_drawn_anew_for_each_clip_and_step() -> None:
     dual = Dual(small_encoder(), build_text("tiny", 16), 16)
-    objective, batch = ClipAlign(dual, token_keep=0.25), {"video": clips(), "text": [["the hook cuts"], ["clipping"]]}
+    objective, video = ClipAlign(dual, token_keep=0.25), clips()
+    batch = {"video": video, "text": [["the hook cuts"], ["clipping"]]}
     total, sizes = dual.encoder.num_tokens, []
     dual.encoder.norm.register_forward_hook(lambda module, args, out: sizes.append(out.shape[1]))
     torch.manual_seed(0)
     objective(batch)
     assert sizes == [total // 4]
-    draws = [keep for _ in range(60) if (keep := objective.draw(batch["video"])) is not None]
+    draws = [keep for _ in range(60) if (keep := objective.draw(video)) is not None]
     assert all(len(set(row)) == len(row) == total // 4 for keep in draws for row in keep.tolist())
     assert {number for keep in draws for number in keep[0].tolist()} == set(range(total))
     assert draws[0][0].tolist() != draws[0][1].tolist()

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,7 +124,7 @@ def test_a_run_folder_holds_no_password(tmp_path: Path, monkeypatch: pytest.Monk
     assert "http://***@h" in seen[0].config
 
 
-def _parser_of(function: object) -> object:
+def _parser_of(function: Callable[..., Any]) -> object:
     import jsonargparse
 
     def parse(argv: list[str]) -> object:

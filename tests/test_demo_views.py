@@ -200,7 +200,11 @@ def test_ribbons_fill_their_track_and_can_be_reached_by_keys() -> None:
 def test_short_segments_lie_above_long_ones() -> None:
     predicted = np.array([0] * 1000 + [1] + [0] * 1000, np.int64)
     found = dataclasses.replace(
-        a_timeline(truth=False), predicted=predicted, edges_s=np.arange(2002.0), duration_s=2001.0, rows=[]
+        a_timeline(truth=False),
+        predicted=predicted,
+        edges_s=np.arange(2002, dtype=np.float64),
+        duration_s=2001.0,
+        rows=[],
     )
     segments = Parsed(ribbon.timeline(found)).all("span", kind="seg")
     assert ["p1" in each["class"].split() for each in segments] == [False, False, True]

@@ -44,8 +44,8 @@ def make_manifest(phases: tuple[str, ...] = CHOLEC80_PHASES, splits: dict[str, s
             rendered=False,
             fps=25,
             duration_s=SECONDS,
-            split=split,
-        )  # type: ignore[arg-type]
+            split=split,  # type: ignore[arg-type]
+        )
         for name, split in splits.items()
     ]
     segments, qa = [], []

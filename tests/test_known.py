@@ -12,9 +12,10 @@ from surgvl.chat.known import find_known
 from surgvl.errors import ConfigError, DataError
 from surgvl.serve.client import Server
 from surgvl.serve.remote import RemoteChat
+from tests.fake_gate import FakeGate
 from tests.made_organs import COLOURS, ORGANS, QUESTION, save_run, taught
 from tests.test_chat import small_chat
-from tests.test_client import PREPROCESS, FakeGate, gate, made_frames, running, url  # noqa: F401 (fixtures)
+from tests.test_client import PREPROCESS, gate, made_frames, running, url  # noqa: F401 (fixtures)
 from tests.test_head import taught_head
 
 SPELT = [

@@ -1,5 +1,6 @@
 """Every file of a model folder with what it cannot hold: one line that names the file, nothing built, nothing run."""
 
+import functools
 import json
 import pickle
 import shutil
@@ -175,9 +176,12 @@ def test_another_geometry_is_refused_before_it_is_built(
     put(path / "config.json", ("dim",), 8192)
     made: list[str] = []
     plain = torch.nn.Linear.reset_parameters
-    monkeypatch.setattr(
-        torch.nn.Linear, "reset_parameters", lambda self: (made.append(self.weight.device.type), plain(self))[1]
-    )
+
+    def note(layer: torch.nn.Linear) -> None:
+        made.append(layer.weight.device.type)
+        plain(layer)
+
+    monkeypatch.setattr(torch.nn.Linear, "reset_parameters", note)
     assert "does not fit: missing" in refused(lambda: surgvl.load(path))
     assert set(made) == {"meta"}
 
@@ -233,9 +237,9 @@ def test_code_and_pickles_of_others_are_refused_and_not_run(tmp_path: Path) -> N
     gpt = traps(tmp_path / "gpt", sprung)
     (gpt / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 1}))
     for path in (code, pickled):
-        refused(lambda path=path: build_text(f"hf:{path}", 8), str(path))
+        refused(functools.partial(build_text, f"hf:{path}", 8), str(path))
     for path in (code, gpt):
-        refused(lambda path=path: language_model(str(path)), str(path))
+        refused(functools.partial(language_model, str(path)), str(path))
     file = code / "pytorch_model.bin"
     refused(lambda: build_text(f"open_clip:RN50@{file}", 8), str(file))
     refused(lambda: load_encoder(str(file)), str(file))

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.optim._muon import _zeropower_via_newtonschulz
 
 from surgvl import settings
@@ -43,14 +44,14 @@ def test_ten_steps_end_where_torchs_do() -> None:
     mine = [torch.randn(12, 6, requires_grad=True), torch.randn(6, 12, requires_grad=True)]
     theirs = copy.deepcopy(mine)
     ours = Muon(mine, lr=0.02, weight_decay=0.1)
-    torchs = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    torchs: torch.optim.Optimizer = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     begun = [each.detach().clone() for each in mine]
     for _ in range(10):
         for one, other in zip(mine, theirs, strict=True):
             one.grad = torch.randn(one.shape)
             other.grad = one.grad.clone()
-        ours.step()
-        torchs.step()
+        for optimiser in (ours, torchs):
+            optimiser.step()
     for one, other, start in zip(mine, theirs, begun, strict=True):
         moved = float((other.detach() - start).norm())
         # bfloat16 has eight bits, and ten roundings of one part in 256 do not add up to more than one in 50.
@@ -60,7 +61,12 @@ def test_ten_steps_end_where_torchs_do() -> None:
 def test_nothing_that_the_processor_lacks_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """bfloat16 is multiplied only by AVX-512's instructions, and only where torch uses them."""
     asked: list[torch.dtype] = []
-    monkeypatch.setattr("surgvl.muon.orthogonal", lambda matrix, dtype: asked.append(dtype) or matrix)
+
+    def note(matrix: Tensor, dtype: torch.dtype) -> Tensor:
+        asked.append(dtype)
+        return matrix
+
+    monkeypatch.setattr("surgvl.muon.orthogonal", note)
     weight = torch.ones(2, 2, requires_grad=True)
     weight.grad = torch.ones(2, 2)
     for kernels, instructions, dtype in (

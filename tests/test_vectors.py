@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from surgvl.errors import DataError
 from surgvl.io import read_json, write_json
-from surgvl.vectors import Meta, Texts, Vectors, places, unit, write_meta, write_shard, write_texts
+from surgvl.vectors import Meta, PromptSetFacts, Texts, Vectors, places, unit, write_meta, write_shard, write_texts
 
 
 def meta(num_vectors: int, dim: int = 4, clip_s: float = 1.0) -> Meta:
@@ -22,7 +22,7 @@ def meta(num_vectors: int, dim: int = 4, clip_s: float = 1.0) -> Meta:
         frozen=True,
         num_trainable=0,
         pretraining_video_ids=["a"],
-        prompt_sets={"mine": 2},
+        prompt_sets={"mine": PromptSetFacts(version=2)},
     )
 
 

@@ -14,6 +14,7 @@ from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import command, prepare_out, write_run
 from surgvl.models.files import seen
 from surgvl.models.folder import Preprocess, save_model
+from surgvl.models.schema import Crop
 from surgvl.models.video_vit import VideoViT
 from surgvl.models.weights import load_encoder
 from surgvl.parallel import main_process
@@ -38,7 +39,7 @@ def pretrain(
     objective: Callable[[VideoViT], Recipe] = SurgRecMAE,
     init: str = "",
     fps: float = 4.0,
-    crop: str = "none",
+    crop: Crop = "none",
     split: str = "train",
     store: Path | None = None,
     balance: str = "frames",

@@ -143,7 +143,7 @@ def model_folder(role: Role, path: Path) -> Path:
     wanted, name, command = KINDS[role]
     if kind != wanted:
         known = {each: what for each, what, _ in KINDS.values()} | OTHERS
-        held = known.get(kind, f"a model of type {kind!r}")
+        held = known.get(str(kind), f"a model of type {kind!r}")
         other = next((f" or use `surgvl serve {each}`" for each in KINDS if KINDS[each][0] == kind), "")
         raise CheckpointError(f"{path} holds {held}, not {name}: give a folder that `{command}` made{other}")
     if role == "chat" and "projector" not in config:
