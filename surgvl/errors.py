@@ -3,6 +3,7 @@
 SurgVLError
   ConfigError       an argument, a YAML file or a folder that cannot be used as asked
   DataError         a video, a label file or a table that does not hold what it should
+    Unreadable      a video that cannot be read where a clip was to be cut
   CheckpointError   weights that do not fit, or a model folder that is not one
   ServerError       a server that does not answer as it should
 """
@@ -18,6 +19,19 @@ class ConfigError(SurgVLError):
 
 class DataError(SurgVLError):
     """A video, a label file or a table does not hold what it should."""
+
+
+class Unreadable(DataError):
+    """A video that cannot be read where a clip was to be cut.
+
+    Args:
+        video_id: the video.
+        message: what is wrong.
+    """
+
+    def __init__(self, video_id: str, message: str):
+        super().__init__(message)
+        self.video_id = video_id
 
 
 class CheckpointError(SurgVLError):

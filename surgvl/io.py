@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from surgvl.errors import ConfigError, DataError
+from surgvl.temporary import clear_temporary, temporary_path
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Most file systems take names of 255 bytes, which the temporary one would pass first.
-    name = path.name if len(os.fsencode(path.name)) <= 200 else hashlib.sha256(os.fsencode(path.name)).hexdigest()
-    temporary = path.with_name(f".{name}.{os.getpid()}.tmp{path.suffix}")
+    temporary = temporary_path(path)
     # Nothing but a file that is made tells the umask without changing it for other threads.
     temporary.touch()
     mode = temporary.stat().st_mode & 0o777
@@ -149,6 +148,27 @@ def append_jsonl(path: Path | str, row: Mapping[str, Any]) -> None:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
+def trim_jsonl(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> list[Any]:
+    """Delete lines of a file of JSON lines, if it is there, and a broken last one.
+
+    Args:
+        path: the file.
+        keep: whether a row stays.
+
+    Returns:
+        The rows that are left.
+    """
+    if not path.is_file():
+        return []
+    # As bytes, because text has more ends of lines than JSON escapes.
+    lines = path.read_bytes().splitlines(keepends=True)
+    rows = [(line, json.loads(line)) for line in lines if line.endswith(b"}\n")]
+    kept = [(line, row) for line, row in rows if keep(row)]
+    if len(kept) < len(lines):
+        write_text(path, b"".join(line for line, _ in kept).decode())
+    return [row for _, row in kept]
+
+
 def command(name: str, *words: object, **flags: object) -> str:
     """A command of ours as a shell takes it: every word quoted where it must be, no value taken for a flag.
 
@@ -180,6 +200,8 @@ def text_hash(text: str) -> str:
 def prepare_out(out: Path | str, resume: bool = False) -> Path:
     """Make an output folder; refuse one that already holds files unless the stage is to go on in it.
 
+    What killed processes left half-written in it is deleted.
+
     Raises:
         ConfigError: the folder is not empty and `resume` is false, or it is a file.
     """
@@ -189,6 +211,7 @@ def prepare_out(out: Path | str, resume: bool = False) -> Path:
     if out.is_dir() and any(path.name != LOCK for path in out.iterdir()) and not resume:
         raise ConfigError(f"--out {out} is not empty: give another folder, or --resume to go on in it")
     out.mkdir(parents=True, exist_ok=True)
+    clear_temporary(out)
     return out
 
 

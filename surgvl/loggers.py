@@ -2,13 +2,12 @@
 
 import csv
 import importlib
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 from surgvl.errors import ConfigError
-from surgvl.io import append_jsonl, atomic, text_hash, write_text
+from surgvl.io import append_jsonl, atomic, text_hash, trim_jsonl
 
 Row = dict[str, float]
 
@@ -23,13 +22,8 @@ class Log:
 
     def __init__(self, out: Path, step: int = 0):
         self.out = out
-        # What a killed run wrote after its last checkpoint is done once more, and its last line may be half a line.
-        path = out / "metrics.jsonl"
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] < step]
-            if kept != lines:
-                write_text(path, "".join(kept))
+        # What a killed run wrote after its last checkpoint is done once more.
+        trim_jsonl(out / "metrics.jsonl", lambda row: row["step"] < step)
 
     def write(self, row: Row) -> None:
         """Write the numbers of a step; `row` holds `step`."""
@@ -40,29 +34,28 @@ class Log:
 
 
 class CsvLog(Log):
-    """`metrics.csv` beside it; a column that comes later is added to the whole table."""
+    """`metrics.csv` beside it, the same numbers; a column that comes later is added to the whole table."""
+
+    def __init__(self, out: Path, step: int = 0):
+        super().__init__(out, step)
+        self._rewrite()
 
     def write(self, row: Row) -> None:
         """Write the numbers of a step."""
         super().write(row)
-        path = self.out / "metrics.csv"
-        columns: list[str] = []
-        rows: list[dict[str, Any]] = []
-        if path.is_file():
-            with open(path, newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                columns = list(reader.fieldnames or [])
-                if not set(row) <= set(columns):
-                    rows = list(reader)
-        if columns and set(row) <= set(columns):
-            with open(path, "a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, columns).writerow(row)
-            return
-        columns += [name for name in row if name not in columns]
-        with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
+        if set(row) <= set(self.columns):
+            with open(self.out / "metrics.csv", "a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self.columns).writerow(row)
+        else:
+            self._rewrite()
+
+    def _rewrite(self) -> None:
+        rows = trim_jsonl(self.out / "metrics.jsonl", lambda row: True)
+        self.columns = list(dict.fromkeys(name for row in rows for name in row))
+        with atomic(self.out / "metrics.csv") as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
-            writer.writerows([*rows, row])
+            writer.writerows(rows)
 
 
 class TensorBoardLog(Log):
@@ -73,7 +66,7 @@ class TensorBoardLog(Log):
         from torch.utils.tensorboard import SummaryWriter
 
         # What a killed run wrote after its last checkpoint is hidden.
-        self.writer: Any = SummaryWriter(str(out / "tensorboard"), purge_step=step or None)
+        self.writer: Any = SummaryWriter(str(out / "tensorboard"), purge_step=step)
 
     def write(self, row: Row) -> None:
         """Write the numbers of a step."""

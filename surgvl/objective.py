@@ -16,6 +16,9 @@ class Objective(nn.Module):
         """Learning rates of parameters over that of the run, by the start of their names; 1 where none fits."""
         return {}
 
+    def begin(self, progress: float) -> None:
+        """Training starts, or goes on, at `progress` in [0, 1]. Nothing by default."""
+
     def after_step(self, progress: float) -> None:
         """Update what gradients do not (a teacher by moving average, say); `progress` in [0, 1]. Nothing by default."""
 

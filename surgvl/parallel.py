@@ -6,6 +6,7 @@ Fully sharded data parallelism is torch's second one (`fully_shard`; ZeRO-3, arX
 import atexit
 import gc
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch.distributed as dist
@@ -78,6 +79,26 @@ def local(value: Tensor) -> Tensor:
 def whole(value: Tensor) -> Tensor:
     """All of a tensor that is split over several processes, on each of them, or the tensor itself."""
     return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def agree_on_stops(trainer: Any, when: Callable[[int], bool]) -> None:
+    """Let the processes of a Lightning trainer agree at some steps only whether one was told to stop.
+
+    Lightning does at every step, which waits for the device.
+
+    Args:
+        trainer: before it trains.
+        when: whether they agree at this step.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    if hasattr(loop, "_broadcast_sigterm_tensor"):
+        ask = loop._broadcast_sigterm_tensor
+        loop._broadcast_sigterm_tensor = lambda: ask() if when(trainer.global_step) else None
+
+
+def blocks(module: nn.Module) -> list[nn.Module]:
+    """The members of all stacks (`nn.ModuleList`) in a module."""
+    return [block for stack in module.modules() if isinstance(stack, nn.ModuleList) for block in stack]
 
 
 def shard(module: nn.Module, mesh: DeviceMesh, methods: tuple[str, ...] = ()) -> None:

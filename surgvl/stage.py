@@ -1,13 +1,14 @@
 """What the stages' commands share: the clips of a manifest's split, the device, videos that were set aside."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest
 from surgvl.errors import ConfigError, DataError
+from surgvl.io import read_json, write_json
 
 if TYPE_CHECKING:
     from surgvl.models.folder import Preprocess
@@ -52,6 +53,21 @@ def device_name() -> str:
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def report_run(out: Path, problems: Mapping[str, str], num_videos: int) -> None:
+    """Record in a run folder which videos training found damaged, and say so.
+
+    Args:
+        out: the run folder.
+        problems: video id -> what is wrong.
+        num_videos: that were to be trained on.
+
+    Raises:
+        DataError: some were.
+    """
+    write_json(out / "run.json", {**read_json(out / "run.json"), "problems": dict(problems)})
+    report(list(problems.values()), num_videos)
 
 
 def report(problems: Sequence[str], num_videos: int) -> None:

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from surgvl.damage import Collate, Problems, Replacing
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.guard import SpikeGuard, Watch, check_weights
 from surgvl.loggers import LOGS, Log, Pace, check_logger
 from surgvl.objective import Objective
 from surgvl.optimiser import MuonAdamW, build_optimiser
-from surgvl.parallel import mean_over_ranks, shard, unshard, whole
+from surgvl.parallel import agree_on_stops, blocks, mean_over_ranks, shard, unshard, whole
 from surgvl.schedule import learning_rate, set_rates
 from surgvl.settings import Optim, Run, precision
 from surgvl.steps import StepSampler, part_seed
@@ -39,8 +40,8 @@ class Fit(pl.LightningModule):
 
     Args:
         objective: what is trained.
-        data: map-style, endless; sample i is a pure function of i.
-        collate: list of samples -> batch.
+        data: samples that tell which videos they found damaged.
+        collate: list of these -> batch.
         augment: batch of clips uint8 -> float on the device, or None.
         optim: optimiser settings.
         run: run settings.
@@ -50,8 +51,8 @@ class Fit(pl.LightningModule):
     def __init__(
         self,
         objective: Objective,
-        data: Dataset[Any],
-        collate: Any,
+        data: Replacing,
+        collate: Collate,
         augment: nn.Module | None,
         optim: Optim,
         run: Run,
@@ -60,25 +61,22 @@ class Fit(pl.LightningModule):
         super().__init__()
         self.objective, self.data, self.collate, self.augment = objective, data, collate, augment
         self.optim, self.settings, self.out = optim, run, out
-        self.watch = Watch()
+        self.watch, self.pace, self.problems = Watch(), Pace(), Problems()
         self.guard = SpikeGuard(run.spike) if run.spike else None
         self.log_file: Log | None = None
         self._ids: list[str] = []
         self._sums: dict[str, Tensor] = {}
         self._ready = False
-        self.pace = Pace()
 
     def configure_model(self) -> None:
         """Compile in place, which leaves all names as they are; split the model over devices where asked to."""
         if self._ready:
             return
         self._ready = True
-        parts = self.objective.compiled() if self.settings.compile else []
         split = self.settings.strategy == "fsdp"
-        for part in parts:
+        for part in self.objective.compiled() if self.settings.compile else []:
             # Gathering a block's parameters cannot be part of a graph, so a split model is compiled block by block.
-            stacks = [each for each in part.modules() if isinstance(each, nn.ModuleList)] if split else []
-            for each in [block for stack in stacks for block in stack] or [part]:
+            for each in (split and blocks(part)) or [part]:
                 each.compile()
         if split:
             assert self.device_mesh is not None
@@ -87,6 +85,7 @@ class Fit(pl.LightningModule):
     def on_train_start(self) -> None:
         """Open the log on the process that writes it."""
         step = self.trainer.global_step
+        self.objective.begin(step / self.settings.steps)
         if self.trainer.is_global_zero:
             self.log_file = LOGS[self.settings.logger](self.out, step)
         self.pace.start(step)
@@ -120,6 +119,7 @@ class Fit(pl.LightningModule):
         if micro == 0:
             set_rates(self.trainer.optimizers[0].param_groups, step, run.steps, self.optim)
             self._ids, self._sums = [], {}
+        batch = self.problems.take(batch)
         ids = [str(video_id) for video_id in batch.get("video_id", [])]
         self._ids += ids
         if self.augment is not None and "video" in batch:
@@ -127,8 +127,7 @@ class Fit(pl.LightningModule):
         facts: dict[str, Tensor] = {}
         if self.logs(step):
             self.watch.check()
-            devices = [self.device] if self.device.type == "cuda" else []
-            with torch.random.fork_rng(devices), torch.no_grad():
+            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []), torch.no_grad():
                 facts = self.objective.monitor(batch)
         losses: dict[str, Tensor] = self.objective(batch)
         self.watch.note("loss", step, ids, losses["loss"])
@@ -170,12 +169,14 @@ class Fit(pl.LightningModule):
             self.log_file.write({"step": step, **values, **rates})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the guard remembers."""
+        """Keep what the guard remembers, and which videos are damaged."""
+        checkpoint["damaged"] = self.problems.state_dict()
         if self.guard is not None:
             checkpoint["guard"] = self.guard.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take it up again."""
+        self.problems.load_state_dict(checkpoint.get("damaged", {}))
         if self.guard is not None and "guard" in checkpoint:
             self.guard.load_state_dict(checkpoint["guard"])
 
@@ -232,7 +233,7 @@ def fit(
     augment: nn.Module | None = None,
     name: str = "training",
     callbacks: Sequence[Any] = (),
-) -> None:
+) -> dict[str, str]:
     """Train an objective; goes on from `out/checkpoints/last.ckpt` where that is there.
 
     Of several processes each returns with the trained weights; `surgvl.parallel.main_process` says which is the first.
@@ -248,21 +249,23 @@ def fit(
         name: shown beside the progress bar.
         callbacks: further Lightning callbacks.
 
+    Returns:
+        Video id -> what is wrong, of videos with clips that could not be read; others stood in for these.
+
     Raises:
         CheckpointError: the checkpoint does not fit the objective.
         ConfigError: settings that exclude one another, or a logger whose package is missing.
-        DataError: the loss is not finite, or stands out too often.
+        DataError: the loss is not finite, or stands out too often; or hardly a clip can be read.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     (out / "checkpoints").mkdir(parents=True, exist_ok=True)
     last = out / "checkpoints" / "last.ckpt"
     check_logger(run.logger)
-    module = Fit(objective, data, collate, augment, optim, run, out)
+    module = Fit(objective, Replacing(data), Collate(collate), augment, optim, run, out)
     strategy: Any = "auto"
-    world = run.devices * run.nodes
     if run.strategy == "fsdp":
-        strategy = ModelParallelStrategy(world, 1, save_distributed_checkpoint=False)
-    elif run.strategy == "ddp" or world > 1:
+        strategy = ModelParallelStrategy(run.devices * run.nodes, 1, save_distributed_checkpoint=False)
+    elif run.strategy == "ddp" or run.devices * run.nodes > 1:
         strategy = DDPStrategy(gradient_as_bucket_view=True)
     torch.manual_seed(run.seed)
     with warnings.catch_warnings():
@@ -285,11 +288,7 @@ def fit(
             use_distributed_sampler=False,
             callbacks=[_Keep(last, module, name), *callbacks],
         )
-        loop: Any = trainer.fit_loop.epoch_loop
-        if hasattr(loop, "_broadcast_sigterm_tensor"):
-            # Lightning lets all processes agree at every step whether one was told to stop, which waits for the device.
-            ask = loop._broadcast_sigterm_tensor
-            loop._broadcast_sigterm_tensor = lambda: ask() if module.logs(trainer.global_step) else None
+        agree_on_stops(trainer, module.logs)
         try:
             trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
         except (RuntimeError, KeyError) as error:
@@ -298,3 +297,4 @@ def fit(
             raise
         if run.strategy == "fsdp":
             unshard(objective)
+    return module.problems.found

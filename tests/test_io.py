@@ -184,3 +184,48 @@ def test_a_printed_command_reaches_the_shell_as_it_was_meant(word: str) -> None:
     got = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
     config = cli.parse(got)[2]
     assert (config.query, config.like, str(config.index)) == ("a hook", word, "my index")
+
+
+def test_what_a_killed_writer_left_is_cleared_at_the_next_start(tmp_path: Path) -> None:
+    """A living writer's files stay, and so do those of other machines and files that only look alike."""
+    script = [sys.executable, "-c", HALFWAY]
+    dead, living = (
+        subprocess.Popen([*script, str(tmp_path / "cholec80" / name)], stdout=subprocess.PIPE, text=True)
+        for name in ("video01.mp4", "video02.mp4")
+    )
+    for process in (dead, living):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "written\n"
+    dead.kill()
+    dead.communicate()
+    left, at_work = (
+        next(path for path in (tmp_path / "cholec80").iterdir() if name in path.name) for name in ("video01", "video02")
+    )
+    elsewhere = at_work.with_name(f".video03.mp4.{dead.pid}-00000000.tmp.mp4")
+    alike = [tmp_path / ".notes.tmp", tmp_path / f"table.{dead.pid}.tmp.txt", tmp_path / ".env"]
+    for path in [elsewhere, *alike]:
+        path.touch()
+    try:
+        with pytest.raises(ConfigError, match="not empty"):
+            io.prepare_out(tmp_path)
+        assert left.exists()  # a folder that is refused is left alone
+        io.prepare_out(tmp_path, resume=True)
+        assert not left.exists()
+        assert all(path.exists() for path in [at_work, elsewhere, *alike])
+    finally:
+        living.kill()
+        living.communicate()
+
+
+def test_lines_of_json_are_trimmed_to_whole_and_wanted_ones(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    assert io.trim_jsonl(path, lambda row: True) == []
+    rows = [{"step": 0, "text": "a\u2028b\x85c"}, {"step": 1, "text": "ü"}, {"step": 2, "text": ""}]
+    for row in rows:
+        io.append_jsonl(path, row)
+    whole = path.read_bytes()
+    path.write_bytes(whole + '{"step": 1, "text": "ü'.encode()[:-1])
+    assert io.trim_jsonl(path, lambda row: True) == rows
+    assert path.read_bytes() == whole
+    assert io.trim_jsonl(path, lambda row: row["step"] < 2) == rows[:2]
+    assert [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] == rows[:2]

@@ -117,3 +117,23 @@ def test_lines_after_the_last_checkpoint_are_written_once(tmp_path: Path) -> Non
     log.write({"step": 10, "loss": 1.0})
     log.close()
     assert [row["step"] for row in lines(tmp_path)] == [0, 5, 10]
+
+
+def test_a_table_holds_the_lines_of_a_resumed_run_once(tmp_path: Path) -> None:
+    """Rows after the last checkpoint go, a half row too; a column that came with them comes when they come again."""
+    rows = [{"step": 0, "loss": 1.5}, {"step": 5, "loss": 1.0}, {"step": 15, "loss": 0.5, "rank": 2.0}]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for out in (whole, broken):
+        out.mkdir()
+        log = LOGS["csv"](out, 0)
+        for row in rows:
+            log.write(row)
+        log.close()
+    with open(broken / "metrics.csv", "a") as file:
+        file.write("20,0.")
+    log = LOGS["csv"](broken, 10)
+    with open(broken / "metrics.csv", newline="") as file:
+        assert list(csv.DictReader(file)) == [{"step": "0", "loss": "1.5"}, {"step": "5", "loss": "1.0"}]
+    log.write(rows[2])
+    log.close()
+    assert (broken / "metrics.csv").read_bytes() == (whole / "metrics.csv").read_bytes()

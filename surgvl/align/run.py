@@ -18,7 +18,7 @@ from surgvl.models.video_vit import VideoViT
 from surgvl.parallel import main_process
 from surgvl.recorded import recorded
 from surgvl.settings import Optim, Run
-from surgvl.stage import clip_source, device_name, report, split_ids
+from surgvl.stage import clip_source, device_name, report_run, split_ids
 from surgvl.train import fit
 
 
@@ -83,10 +83,10 @@ def align(
         frozen=frozen_encoder,
         num_trainable=trainable,
     )
-    fit(objective, data, collate, out, optim, run, Augment(), name="align")
+    source.problems.update(fit(objective, data, collate, out, optim, run, Augment(), name="align"))
     if not main_process():
         return out
     save_model(objective.dual, out / "model", preprocess)
     print(f"model in {out / 'model'}; next: {command('embed', model=out, manifest=manifest, out='vectors')}")
-    report(list(source.problems.values()), len(ids))
+    report_run(out, source.problems, len(ids))
     return out

@@ -178,6 +178,8 @@ def answer_manifest(
         stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
         shown = [*stretches, BLACK] if "black" in kinds else stretches
         look = Seen(chat, WithBlack(source), shown, preprocess.num_frames, out / "seen.f16", device)
+        source.problems |= look.problems
+        rows = look.readable(rows)
         engine = LocalEngine(chat, look, device) if head is None else HeadEngine(chat, head, look, device)
     torch.manual_seed(seed)
     mode = "closed" if head is None else "head"

@@ -18,6 +18,7 @@ from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest
 from surgvl.data.mixing import draw_probabilities, earlier_turns
 from surgvl.errors import DataError
+from surgvl.io import trim_jsonl
 from surgvl.models.chat import Chat
 
 COLUMNS = ("video_id", "start_s", "end_s", "question", "answer", "type", "source", "conversation")
@@ -75,7 +76,7 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
 class HeldOut:
     """Looks at questions of videos that are not trained on: token accuracy, and a few answers written out.
 
-    It looks at each tenth of the training, at the first logging step in it.
+    It looks at each tenth of the training, at the first logging step in it; `begin` comes before.
 
     Args:
         seen: what the encoder gave of their stretches.
@@ -89,11 +90,16 @@ class HeldOut:
         self.written = rows[:: max(1, len(rows) // num_written)][:num_written]
         self.due = 0.0
 
+    def begin(self, progress: float) -> None:
+        """Training starts, or goes on, here: what a killed run wrote after it is looked at once more."""
+        rows = trim_jsonl(self.path, lambda row: row["progress"] < progress)
+        self.due = _next_look(rows[-1]["progress"]) if rows else 0.0
+
     def __call__(self, chat: Chat, progress: float) -> dict[str, torch.Tensor]:
         """Token accuracy on all rows, when it is due; answers are written with the progress."""
         if progress < self.due:
             return {}
-        self.due = int(progress * 10 + 1) / 10
+        self.due = _next_look(progress)
         stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in self.rows]
         batch, order = training_batch(
             chat.ready, [row["question"] for row in self.rows], [row["answer"] for row in self.rows], 1 << 20
@@ -108,8 +114,12 @@ class HeldOut:
                 stretch = (row["video_id"], row["start_s"], row["end_s"])
                 reply = generate(chat, self.seen.stack([stretch]).to(chat.device), row["question"])[0]
                 told = {key: row[key] for key in ("video_id", "start_s", "question", "answer")}
-                file.write(json.dumps({"progress": round(progress, 4), **told, "reply": reply}) + "\n")
+                file.write(json.dumps({"progress": progress, **told, "reply": reply}) + "\n")
         return {"held_out_token_accuracy": right.sum() / (expected != IGNORE).sum()}
+
+
+def _next_look(progress: float) -> float:
+    return int(progress * 10 + 1) / 10
 
 
 def held_out_rows(rows: list[dict[str, Any]], each: int = 16) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from surgvl.models.video_vit import VideoViT
 from surgvl.parallel import main_process
 from surgvl.recorded import recorded
 from surgvl.settings import Optim, Run
-from surgvl.stage import clip_source, device_name, report, split_ids
+from surgvl.stage import clip_source, device_name, report_run, split_ids
 from surgvl.train import fit
 
 
@@ -114,8 +114,8 @@ def tune(
     if random_encoder:
         tower = VideoViT(**tower.config)  # type: ignore[arg-type]
     lm, tokenizer = language_model(language)
-    asked = {"kind": projector, "grid": list(grid), "num_queries": queries}
-    chat = Chat.of(tower, lm, tokenizer, asked, preprocess.fps, preprocess.crop)
+    tokens = {"kind": projector, "grid": list(grid), "num_queries": queries}
+    chat = Chat.of(tower, lm, tokenizer, tokens, preprocess.fps, preprocess.crop)
     chat.train(False)
     ids = split_ids(table, split)
     source, good = clip_source(table, ids, preprocess, store)
@@ -137,24 +137,28 @@ def tune(
     )
     stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
     stored = Seen(chat, source, stretches, preprocess.num_frames, out / "seen.f16")
-    data = Questions(stored, source, preprocess.num_frames, rows, run.seed, weights)
+    source.problems |= stored.problems
+    asked = stored.readable(rows)
+    data = Questions(stored, source, preprocess.num_frames, asked, run.seed, weights)
     look = _held_out(chat, table, held_out, narration, preprocess, store, out) if held_out != split else None
 
     def train(what: str, at: Path, steps: int, name: str, of: Questions, look: HeldOut | None) -> None:
         settings = replace(run, steps=steps) if steps != run.steps else run
-        fit(Tune(chat, what, lora_rank, max_tokens, pack, look), of, collate, at, optim, settings, name=name)
+        tuned = Tune(chat, what, lora_rank, max_tokens, pack, look)
+        source.problems.update(fit(tuned, of, collate, at, optim, settings, name=name))
 
     num_stages = 3 if encoder_steps else 2
     if projector_steps:
         train("projector", out / "projector", projector_steps, f"tune 1/{num_stages}", data, None)
     if head is not None:
-        known = Questions(stored, source, preprocess.num_frames, closed, run.seed, weights)
-        fit(HeadTune(chat, head), known, collate, out, optim, run, name=f"tune 2/{num_stages}")
+        known = [row for row in asked if not is_open(row["type"])]
+        choices = Questions(stored, source, preprocess.num_frames, known, run.seed, weights)
+        fit(HeadTune(chat, head), choices, collate, out, optim, run, name=f"tune 2/{num_stages}")
     else:
         train(second, out, run.steps, f"tune 2/{num_stages}", data, look)
     chat.language = merge_lora(chat.language)
     if encoder_steps:
-        clips = Questions(None, source, preprocess.num_frames, rows, run.seed, weights)
+        clips = Questions(None, source, preprocess.num_frames, asked, run.seed, weights)
         train("encoder", out / "encoder", encoder_steps, "tune 3/3", clips, None)
     if not main_process():
         return out
@@ -169,7 +173,7 @@ def tune(
     for name in ("seen.f16", "held_out.f16"):
         (out / name).unlink(missing_ok=True)
     print(f"chat model in {out / 'model'}; next: {command('ask', model=out, manifest=manifest, out='answers')}")
-    report(list(source.problems.values()), len(ids))
+    report_run(out, source.problems, len(ids))
     return out
 
 
@@ -183,8 +187,11 @@ def _held_out(
     try:
         source, good = clip_source(table, ids, preprocess, store)
         rows = held_out_rows(training_rows(table, good, narration))
+        stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
+        held = Seen(chat, source, stretches, preprocess.num_frames, out / "held_out.f16")
+        rows = held.readable(rows)
     except DataError:
         return None
-    stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
-    held = Seen(chat, source, stretches, preprocess.num_frames, out / "held_out.f16")
+    for fact in [*source.problems.values(), *held.problems.values()]:
+        print(f"not looked at while training: {fact}")
     return HeldOut(held, rows, out / "answers_while_training.jsonl")

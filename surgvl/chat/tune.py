@@ -5,8 +5,7 @@ through LoRA (arXiv 2106.09685); then, where it is asked for, the encoder too. W
 seen once and what they gave is stored.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,7 +16,16 @@ from surgvl.models.chat import Chat
 from surgvl.objective import Objective
 
 TRAIN = ("projector", "full", "lora", "encoder")
-Look = Callable[[Chat, float], dict[str, Tensor]]
+
+
+class Look(Protocol):
+    """What looks at held-out questions while a model learns."""
+
+    def begin(self, progress: float) -> None:
+        """Training starts, or goes on, at `progress` in [0, 1]."""
+
+    def __call__(self, chat: Chat, progress: float) -> dict[str, Tensor]:
+        """Scalars for the log."""
 
 
 class Tune(Objective):
@@ -61,6 +69,12 @@ class Tune(Objective):
     def compiled(self) -> list[nn.Module]:
         """Nothing: the length of a text differs from batch to batch."""
         return []
+
+    def begin(self, progress: float) -> None:
+        """Remember where training starts, or goes on."""
+        self.progress = progress
+        if self.look is not None:
+            self.look.begin(progress)
 
     def after_step(self, progress: float) -> None:
         """Remember how far training is."""

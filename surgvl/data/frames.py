@@ -18,8 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from surgvl import video
-from surgvl.errors import DataError
+from surgvl.errors import DataError, Unreadable
 from surgvl.io import atomic, text_hash
+from surgvl.temporary import clear_temporary
 
 Frames = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Times = NDArray[np.float64]
@@ -55,6 +56,8 @@ class ClipSource:
         Returns:
             Ids of the videos that can be used, in order.
         """
+        if self.store is not None:
+            clear_temporary(self.store)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             jobs = {video_id: pool.submit(self._prepare_one, video_id) for video_id in self.paths}
             show = tqdm(jobs.items(), desc="decoding", unit="video", disable=None if self.store else True, leave=False)
@@ -103,11 +106,14 @@ class ClipSource:
         """Frames from `start_s` on, uint8 [T, S, S, 3]; past the end the last frame is held.
 
         Raises:
-            DataError: the video cannot be read there.
+            Unreadable: the video cannot be read there.
         """
         if self.store is None:
             end_s = start_s + num_frames / self.fps
-            return video.read(self.paths[video_id], start_s, end_s, self.fps, self.size_px, self._box(video_id))
+            try:
+                return video.read(self.paths[video_id], start_s, end_s, self.fps, self.size_px, self._box(video_id))
+            except DataError as error:
+                raise Unreadable(video_id, str(error)) from error
         frames = self._map(video_id)
         first = round(start_s * self.fps)
         index = np.minimum(np.arange(first, first + num_frames), len(frames) - 1)
@@ -126,7 +132,8 @@ class ClipSource:
             times_s: seconds, 0 or more, [T].
 
         Raises:
-            DataError: a time is none, or the video cannot be read there.
+            DataError: a time is none.
+            Unreadable: the video cannot be read there.
         """
         times = np.asarray(times_s, np.float64)
         if times.ndim != 1 or not len(times) or not (np.isfinite(times) & (times >= 0)).all():
@@ -136,8 +143,11 @@ class ClipSource:
             kept: Frames = frames[np.minimum((times * self.fps + 1e-6).astype(np.int64), len(frames) - 1)]
             return kept
         wanted, place = np.unique(np.minimum(times, self.durations_s.get(video_id, np.inf)), return_inverse=True)
-        with video.Reader(self.paths[video_id]) as reader:
-            found = [self._run(reader, video_id, run) for run in runs(wanted, self.fps)]
+        try:
+            with video.Reader(self.paths[video_id]) as reader:
+                found = [self._run(reader, video_id, run) for run in runs(wanted, self.fps)]
+        except DataError as error:
+            raise Unreadable(video_id, str(error)) from error
         return np.concatenate(found)[place]
 
     def _run(self, reader: video.Reader, video_id: str, times: Times) -> Frames:

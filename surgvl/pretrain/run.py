@@ -24,7 +24,7 @@ from surgvl.pretrain.estimate import estimate
 from surgvl.pretrain.surgrec_mae import SurgRecMAE
 from surgvl.recorded import recorded
 from surgvl.settings import Optim, Run
-from surgvl.stage import clip_source, device_name, report, split_ids
+from surgvl.stage import clip_source, device_name, report_run, split_ids
 from surgvl.train import fit
 
 # Recipes go by their class names on the command line once their files are imported.
@@ -118,12 +118,12 @@ def pretrain(
         anchor,
         repeats,
     )
-    fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain")
+    source.problems.update(fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain"))
     if not main_process():
         return out
     save_model(recipe.encoder, out / "model", preprocess)
     print(f"encoder in {out / 'model'}; next: {command('align', manifest=manifest, encoder=out, out='dual')}")
-    report(list(source.problems.values()), len(ids))
+    report_run(out, source.problems, len(ids))
     return out
 
 
