@@ -68,7 +68,9 @@ def test_many_answers_at_a_time(server: Server) -> None:
 def test_vectors_are_those_of_the_model(live: Live, server: Server, tmp_path: Path) -> None:
     here, there = live.dual_model(), RemoteDual(server)
     assert there.hash == here.hash
-    assert np.abs(there.encode_text(SENTENCES) - here.encode_text(SENTENCES)).max() < 1e-4
+    with pytest.warns(UserWarning, match="tokens were left out"):
+        wanted = here.encode_text(SENTENCES)
+    assert np.abs(there.encode_text(SENTENCES) - wanted).max() < 1e-4
     rng = np.random.default_rng(0)
     clips = [rng.integers(0, 256, (6, 20, 30, 3), dtype=np.uint8) for _ in range(10)]
     fitted = [there.frames(clip) for clip in clips]

@@ -47,7 +47,8 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows, segments, questions = [], [], []
     for number, (name, split) in enumerate(names.items()):
         moving_blobs(root / f"{name}.mp4", number)
-        rows.append(VideoRow(video_id=name, path=f"{name}.mp4", source="b", fps=8.0, duration_s=10.0, split=split))
+        place: dict[str, Any] = {"video_id": name, "path": f"{name}.mp4", "split": split}
+        rows.append(VideoRow(**place, source="b", fps=8.0, duration_s=10.0))
         for second in range(10):
             span: dict[str, Any] = {"video_id": name, "start_s": float(second), "end_s": second + 1.0}
             segments.append(Segment(**span, task="narration", label=f"the blobs drift past second {second}"))
@@ -183,15 +184,17 @@ def test_what_stands_in_follows_from_the_number_and_keeps_groups_together(repeat
 
 
 def test_problems_of_samples_become_those_of_the_batch_and_of_the_run() -> None:
-    collate, problems = Collate(lambda samples: {"clip": samples}), Problems()
-    batch = collate([("a", {}), ("b", {"v1": "first"}), ("c", {"v1": "second", "v2": "third"})])
+    collate, problems = Collate(lambda samples: {"clip": [each["clip"] for each in samples]}), Problems()
+    batch = collate(
+        [({"clip": "a"}, {}), ({"clip": "b"}, {"v1": "first"}), ({"clip": "c"}, {"v1": "second", "v2": "third"})]
+    )
     assert problems.take(batch) == {"clip": ["a", "b", "c"]}
-    assert problems.take(collate([("d", {"v1": "later"})])) == {"clip": ["d"]}
+    assert problems.take(collate([({"clip": "d"}, {"v1": "later"})])) == {"clip": ["d"]}
     again = Problems()
     again.load_state_dict(problems.state_dict())
     assert again.found == {"v1": "first", "v2": "third"}
     with pytest.raises(DataError, match="the first: gone"):
-        again.take(collate([("a", {}), (None, {"v3": "gone"})]))
+        again.take(collate([({"clip": "a"}, {}), (None, {"v3": "gone"})]))
 
 
 def test_other_errors_of_data_stop_a_run() -> None:

@@ -63,9 +63,12 @@ def test_timeline_and_questions_run_through(tiny_run: Path) -> None:
     clip = Path(REAL) / "clips" / "VID25_324.mp4"
     dual = load(tiny_run / "align")
     assert isinstance(dual, DualModel)
-    labels = dual.classify(clip, "cholec80_phase")
+    # The tiny tower reads 30 tokens, and some of the set's sentences have more.
+    with pytest.warns(UserWarning, match="tokens were left out"):
+        labels = dual.classify(clip, "cholec80_phase")
+        names = set(dual.class_vectors("cholec80_phase")[0])
     assert len(labels) in (31, 32)
-    assert {label.name for label in labels} <= set(dual.class_vectors("cholec80_phase")[0])
+    assert {label.name for label in labels} <= names
     chat = load(tiny_run / "tune")
     assert isinstance(chat, ChatModel)
     question = next(iter(chat.known_questions()))

@@ -119,7 +119,7 @@ def test_betas_and_eps_are_adamws() -> None:
         ({"layer_decay": 0.0}, "--optim.layer_decay 0.0 is outside 0.01 to 1"),
         ({"weight_decay": -1.0}, "--optim.weight_decay -1.0 is below 0"),
         ({"final_weight_decay": -1.0}, "--optim.final_weight_decay -1.0 is below 0"),
-        ({"lr": math.nan}, "--optim.lr nan is below 0"),
+        ({"lr": math.nan}, "--optim.lr nan is not finite"),
         ({"beta2": 1.0}, "--optim.beta2 1.0 is outside"),
         ({"stretch": 0.5}, "--optim.stretch 0.5 is below 1"),
         ({"schedule": "wsd", "warmup": 0.5, "decay": 0.6}, "more than the whole run"),
