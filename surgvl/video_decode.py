@@ -28,9 +28,13 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from surgvl.errors import DataError
+from surgvl.video_clock import FORMATS, check_clock
 
 LOOKAHEAD = 24
 """Packets read ahead to know which picture follows which; H.264 and HEVC reorder over 16 at most."""
+
+MOST_FPS = 1000.0
+"""No recording of surgery is faster."""
 
 CONTAINERS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,live_flv,ogg,mxf,dv,nut,ivf,gif,apng,rm,wtv,mjpeg,m4v"
@@ -96,21 +100,29 @@ class Decoder:
                 f"{self.path} cannot be opened as a video ({error.strerror}): "
                 "copy it again if it was cut short, or convert it to MP4"
             ) from error
+        if self._container.format.name in FORMATS:
+            try:
+                check_clock(self.path, limits)
+            except DataError:
+                self._container.close()
+                raise
         # The cover picture of a sound file is a video stream to libav.
         streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "a header"
             self._container.close()
             raise DataError(f"{self.path} holds {kinds} and no pictures: give a video, or copy it again")
-        self.stream: VideoStream = streams[0]
+        # Of several tracks the one that players show.
+        self.stream: VideoStream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
         self.stream.codec_context.thread_count = 1
         self._tick_s = float(self.stream.time_base or 1)
         self._start = self.stream.start_time or 0
         # AVI stores the order of coding alone; the presentation times that libav makes up for it are out of order.
         self._has_stamps = self._container.format.name != "avi"
         self.slack_s = min(self._tick_s / 2, 5e-4)
-        rate = self.stream.average_rate or self.stream.guessed_rate
-        self.fps = float(rate) if rate else 25.0
+        rates = (float(rate) for rate in (self.stream.average_rate, self.stream.guessed_rate) if rate)
+        # A raw DV stream declares its clock for its rate.
+        self.fps = next((rate for rate in rates if rate <= MOST_FPS), 25.0)
 
     def close(self) -> None:
         """Close the file."""

@@ -25,6 +25,7 @@ FLOORS = {
     "surgvl.video_file": 0,
     "surgvl.video_decode": 0,
     "surgvl.video_folder": 0,
+    "surgvl.video_clock": 0,
     "surgvl.content_area": 0,
     "surgvl.markdown": 0,
     "surgvl.results": 0,
