@@ -92,7 +92,8 @@ def test_what_is_above_a_bound_is_refused_by_its_name(request_: dict[str, Any], 
 
 
 def test_every_bound_is_a_flag_of_the_server() -> None:
-    assert ServerSettings().limits == Limits()
     for field in dataclasses.fields(Limits):
         bound: dict[str, Any] = {field.name: 1}
-        assert vars(ServerSettings(**bound).limits)[field.name] == 1
+        assert vars(ServerSettings(**bound))[field.name] == 1
+    with pytest.raises(Refused, match="max_answers"):
+        ServerSettings(max_answers=1).check({"n": 2})

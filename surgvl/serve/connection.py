@@ -5,6 +5,7 @@ that nobody reads, would stay for ever and take a file descriptor with it.
 """
 
 import asyncio
+import itertools
 import resource
 from typing import Any
 
@@ -17,6 +18,7 @@ MAX_HEAD = 1 << 16
 """Bytes of the head of a request."""
 SPARE = 64
 """File descriptors for everything else: libraries, logs, media, sockets of the engines."""
+TURNS = itertools.count(1)
 
 
 def most_connections(wanted: int) -> tuple[int, int]:
@@ -59,6 +61,8 @@ class Connection(H11Protocol):
 
     Attributes:
         most: connections at a time.
+        turn: number of its last wait among those of all; clocks of event loops count milliseconds, and many
+            connections begin in one.
     """
 
     most = 1024
@@ -66,6 +70,7 @@ class Connection(H11Protocol):
     def __init__(self, config: Config, *rest: Any, **more: Any) -> None:
         super().__init__(config, *rest, **more)
         self._late: asyncio.TimerHandle | None = None
+        self.turn = 0
 
     @property
     def idle(self) -> bool:
@@ -79,13 +84,9 @@ class Connection(H11Protocol):
         if len(self.connections) > self.most:
             # Where all others are at work, the new one goes.
             idle = [each for each in self.connections if isinstance(each, Connection) and each.idle]
-            oldest = min(idle, key=Connection.ends_s)
+            oldest = min(idle, key=lambda each: 0 if each.transport.is_closing() else each.turn)
             self.connections.discard(oldest)
             oldest.transport.abort()
-
-    def ends_s(self) -> float:
-        """When its wait ends, by the loop's clock; 0 where it is closing."""
-        return self._late.when() if self._late else 0.0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timer."""
@@ -106,6 +107,7 @@ class Connection(H11Protocol):
 
     def _wait(self) -> None:
         self._stop_waiting()
+        self.turn = next(TURNS)
         if not self.transport.is_closing():
             self._late = self.loop.call_later(IDLE_S, self.transport.abort)
 

@@ -206,7 +206,7 @@ async def _run(
     facts: dict[str, Any] = {}
     rules = Rules(max_video_s=server.max_video_s, media_folder=server.media_folder, trust_embeds=server.trust_embeds)
     gate = Gate(
-        engines, rules, server.max_upload_mb, server.key, facts, server.limits, server.host, server.allowed_hosts or ()
+        engines, rules, server.max_upload_mb, server.key, facts, server, server.host, server.allowed_hosts or ()
     )
     bounds = connection_settings(server.max_connections)
     web = _Web(uvicorn.Config(gate.app, lifespan="on", timeout_graceful_shutdown=LAST_S, **bounds))

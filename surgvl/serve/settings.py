@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from surgvl.credentials import read_key
@@ -23,8 +23,8 @@ EXAMPLES: Mapping[Role, tuple[str, dict[str, object]]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServerSettings:
-    """The address that users see, and what it takes.
+class ServerSettings(Limits):
+    """The address that users see, and what it takes; bounds for one request are those of `Limits`.
 
     Args:
         host: address to listen on; others can reach it only if this is not a loopback address.
@@ -36,13 +36,6 @@ class ServerSettings:
         max_video_s: longest video that is taken, seconds.
         max_upload_mb: largest body of a request, 10^6 bytes.
         max_connections: connections at a time; the limit of open files may leave fewer. One that idles gives way.
-        max_answers: answers of a request (`n`).
-        max_tokens: tokens of an answer.
-        max_forced_tokens: tokens of an answer that must not end by itself (`ignore_eos`, `min_tokens`).
-        max_sentences: sentences of an embedding request.
-        max_choices: strings of a guided choice.
-        max_schema_kb: schema, grammar, choices and tools of a request, 10^3 bytes.
-        max_text_kb: text of a request, 10^3 characters.
         media_folder: folder whose files requests may name as file:// addresses; none: no file is read.
         trust_embeds: take embeddings as input; those of the wrong shape can crash an engine, so trust who sends them.
         tensor_parallel: GPUs that share each layer.
@@ -56,13 +49,6 @@ class ServerSettings:
     max_video_s: float = 600.0
     max_upload_mb: float = 64.0
     max_connections: int = 1024
-    max_answers: int = 8
-    max_tokens: int = 2048
-    max_forced_tokens: int = 256
-    max_sentences: int = 256
-    max_choices: int = 2048
-    max_schema_kb: float = 64.0
-    max_text_kb: float = 256.0
     media_folder: Path | None = None
     trust_embeds: bool = False
     tensor_parallel: int = 1
@@ -86,11 +72,6 @@ class ServerSettings:
     def key(self) -> str:
         """The key that clients must send; empty: none."""
         return read_key(self.api_key)
-
-    @property
-    def limits(self) -> Limits:
-        """How much one request may ask for."""
-        return Limits(**{field.name: vars(self)[field.name] for field in fields(Limits)})
 
     def warning(self) -> str:
         """What is unsafe about it; empty: nothing."""
