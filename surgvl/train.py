@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from surgvl.checkpoint import check_checkpoint
 from surgvl.damage import Collate, Problems, Replacing
-from surgvl.errors import CheckpointError, ConfigError
+from surgvl.errors import ConfigError
 from surgvl.guard import SpikeGuard, Watch, check_weights
 from surgvl.loggers import LOGS, Log, Pace, check_logger
 from surgvl.objective import Objective
@@ -253,7 +254,7 @@ def fit(
         Video id -> what is wrong, of videos with clips that could not be read; others stood in for these.
 
     Raises:
-        CheckpointError: the checkpoint does not fit the objective.
+        CheckpointError: the checkpoint is damaged, another program's, or does not fit the objective.
         ConfigError: settings that exclude one another, or a logger whose package is missing.
         DataError: the loss is not finite, or stands out too often; or hardly a clip can be read.
     """
@@ -262,6 +263,7 @@ def fit(
     last = out / "checkpoints" / "last.ckpt"
     check_logger(run.logger)
     module = Fit(objective, Replacing(data), Collate(collate), augment, optim, run, out)
+    resumed = check_checkpoint(last, module.state_dict(), module.configure_optimizers())
     strategy: Any = "auto"
     if run.strategy == "fsdp":
         strategy = ModelParallelStrategy(run.devices * run.nodes, 1, save_distributed_checkpoint=False)
@@ -289,12 +291,7 @@ def fit(
             callbacks=[_Keep(last, module, name), *callbacks],
         )
         agree_on_stops(trainer, module.logs)
-        try:
-            trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
-        except (RuntimeError, KeyError) as error:
-            if "state_dict" in str(error):
-                raise CheckpointError(f"{last} does not fit this model: give another --out, or delete it") from error
-            raise
+        trainer.fit(module, ckpt_path=last if resumed else None, weights_only=True)
         if run.strategy == "fsdp":
             unshard(objective)
     return module.problems.found

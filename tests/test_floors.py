@@ -40,6 +40,7 @@ FLOORS = {
     "surgvl.parallel": 0,
     "surgvl.guard": 0,
     "surgvl.damage": 0,
+    "surgvl.checkpoint": 0,
     "surgvl.loggers": 0,
     "surgvl.ema": 0,
     "surgvl.monitor": 0,
@@ -101,7 +102,7 @@ CLOSED = {
 PACKAGES: dict[str, set[str | int]] = {
     "torch": {"surgvl.io", "surgvl.objective", "surgvl.settings", "surgvl.muon", "surgvl.optimiser", "surgvl.steps",
               "surgvl.parallel", "surgvl.guard", "surgvl.damage", "surgvl.loggers", "surgvl.ema",
-              "surgvl.monitor",
+              "surgvl.monitor", "surgvl.checkpoint",
               "surgvl.models", "surgvl.data", "surgvl.pretrain", "surgvl.align",
               "surgvl.chat", "surgvl.probe", "surgvl.train", 3},
     "lightning": {"surgvl.train"},
