@@ -242,6 +242,7 @@ def test_code_and_pickles_of_others_are_refused_and_not_run(tmp_path: Path) -> N
         refused(functools.partial(language_model, str(path)), str(path))
     file = code / "pytorch_model.bin"
     refused(lambda: build_text(f"open_clip:RN50@{file}", 8), str(file))
+    refused(lambda: build_text(f"open_clip:RN50@{code}/absent.pt", 8), "absent.pt is no file and no tag of RN50")
     refused(lambda: load_encoder(str(file)), str(file))
     assert not sprung.exists()
 
