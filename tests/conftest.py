@@ -7,6 +7,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 # Read when torch, transformers and gradio are imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False")
+# torch's compiler takes kernels out of this folder without asking what they were compiled for.
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR",
+    str(Path(tempfile.gettempdir(), f"surgvl-tests-{os.getuid()}-{os.environ.get('ATEN_CPU_CAPABILITY', 'native')}")),
+)
 
 # One process for all commands: importing torch is most of the time.
 _RUN_ALL = "import json, sys; from surgvl import cli; [cli.run(argv) for argv in json.loads(sys.argv[1])]"

@@ -33,9 +33,11 @@ def test_tokens_are_transformers(kind: str, geometry: dict[str, int], tmp_path: 
     assert ours.grid == (geometry["frames"] // geometry["tubelet"], *2 * [geometry["size"] // geometry["patch"]])
     video = clips(ours)
     with torch.no_grad():
-        exact = theirs_on(theirs.double(), copy.deepcopy(ours).double(), video).float()
-        assert torch.allclose(ours(video), exact, atol=1e-5, rtol=0)
-        assert torch.allclose(ours(video), theirs_on(theirs.float(), ours, video), atol=1e-5, rtol=0)
+        double = copy.deepcopy(ours).double()
+        exact = theirs_on(theirs.double(), double, video)
+        assert torch.allclose(double(video), exact, atol=1e-6, rtol=0)
+        # In float32 both round, each in its own way on each processor: ours is held to the exact tokens, not to theirs.
+        assert torch.allclose(ours(video), exact.float(), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kind", MODELS)
