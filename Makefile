@@ -9,7 +9,7 @@ BIN     := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quickstart test test-fast lint bench clean
+.PHONY: help demo quickstart test test-fast lint bench bench-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: $(VENV)/.bench ## decoding, metrics, retrieval, loading, training steps a
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/pretrain_step.py
 	$(BIN)/python benchmarks/serving.py
+
+bench-gpu: $(VENV)/.dev ## training steps and embedding on a GPU, beside transformers', in eight minutes
+	$(BIN)/python benchmarks/gpu.py
 
 clean: ## remove the environment, caches and dist/; runs/ stays
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache

@@ -22,24 +22,19 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
+from videomae_sides import SHAPES, Side, adamw, encoder, flops, our_trainer, peer_trainer, terms, train_step, trained
 
 from surgvl import __version__
 from surgvl.io import write_text
-from surgvl.models.video_vit import SIZES, VideoViT
-from surgvl.objective import Objective
+from surgvl.models.video_vit import SIZES
 from surgvl.pretrain.base import gather
 from surgvl.pretrain.estimate import matmul_rate
-from surgvl.pretrain.masks import tube
 from surgvl.pretrain.surgrec_jepa import SurgRecJEPA
-from surgvl.pretrain.surgrec_mae import SurgRecMAE
 from surgvl.stage import device_name
 
 SIDES = {
@@ -47,7 +42,6 @@ SIDES = {
     "cell": ("surgrec_mae, decoder_ratio 0.5 (VideoMAE V2)", "transformers VideoMAEForPreTraining"),
     "jepa": ("surgrec_jepa", "the same with the context encoder on the whole clip"),
 }
-GRID = (8, 14, 14)
 
 
 class WholeClip(SurgRecJEPA):
@@ -59,40 +53,13 @@ class WholeClip(SurgRecJEPA):
         return out.float()
 
 
-def encoder(size: str) -> VideoViT:
-    dim, depth, heads, ratio = SIZES[size]
-    return VideoViT(dim=dim, depth=depth, heads=heads, mlp_ratio=ratio, qkv_bias="no_key")
-
-
-def peer_mae(size: str) -> tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor]]:
-    """The peer and how it takes a batch; it normalises outside, as its image processor does."""
-    from transformers import VideoMAEConfig, VideoMAEForPreTraining
-
-    dim, depth, heads, ratio = SIZES[size]
-    config = VideoMAEConfig(
-        hidden_size=dim, num_hidden_layers=depth, num_attention_heads=heads, intermediate_size=int(dim * ratio)
-    )
-    mean, std = (torch.tensor(x).view(1, 1, 3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-
-    def loss(model: nn.Module, video: Tensor) -> Tensor:
-        pixels = (video.transpose(1, 2).float() / 255 - mean.to(video.device)) / std.to(video.device)
-        hide = tube(len(video), GRID, 0.9, video.device)[1]
-        mask = torch.zeros(len(video), 1568, dtype=torch.bool, device=video.device).scatter_(1, hide, True)
-        out: Tensor = model(pixels, bool_masked_pos=mask).loss
-        return out
-
-    return VideoMAEForPreTraining(config), loss  # type: ignore[no-untyped-call]
-
-
-def build(which: str, ours: bool, size: str) -> tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor]]:
-    """The model of a side, and its loss of a batch [B, 3, T, H, W] of bytes."""
-    if which != "jepa" and not ours:
-        return peer_mae(size)
+def build(which: str, ours: bool, size: str, device: str) -> Side:
+    shape = SHAPES[size]
     if which == "jepa":
-        model: nn.Module = (SurgRecJEPA if ours else WholeClip)(encoder(size))
-    else:
-        model = SurgRecMAE(encoder(size), decoder_ratio=0.5 if which == "cell" else 1.0)
-    return model, lambda model, video: model({"video": video})["loss"]
+        return trained((SurgRecJEPA if ours else WholeClip)(encoder(shape)).to(device))
+    if not ours:
+        return peer_trainer(shape, device)
+    return our_trainer(shape, device, decoder_ratio=0.5 if which == "cell" else 1.0)
 
 
 def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: str, look: bool) -> dict[str, Any]:
@@ -101,23 +68,14 @@ def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: 
     With `look` also the FLOPs of a step, the FLOP/s of one product, and the three operators that take most time.
     """
     torch.manual_seed(0)
-    model, loss = build(which, ours, size)
-    model = model.to(device).train()
-    optimiser = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr=1e-4, betas=(0.9, 0.95), fused=True
-    )
-    video = torch.randint(0, 256, (batch, 3, 16, 224, 224), dtype=torch.uint8, device=device)
+    side = build(which, ours, size, device)
+    side.model.train()
+    optimiser = adamw(side)
+    video = SHAPES[size].clips(batch, device)
 
     def step(seed: int) -> None:
         torch.manual_seed(seed)
-        with torch.autocast("cuda", torch.bfloat16, enabled=device != "cpu"):
-            value = loss(model, video)
-        torch.autograd.backward(value)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        if isinstance(model, Objective):
-            model.after_step(0.5)
+        train_step(side, optimiser, video, mixed=device != "cpu")
         if device != "cpu":
             torch.cuda.synchronize()
 
@@ -134,14 +92,13 @@ def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: 
         return found
     with torch.profiler.profile() as profile:
         step(0)
-    spent = {each.key: each.self_device_time_total or each.self_cpu_time_total for each in profile.key_averages()}
-    most = sorted(spent, key=lambda key: -spent[key])[:3]
-    found["most"] = [[key, spent[key] / sum(spent.values())] for key in most]
-    # Attention is counted by its products, and after the memory was read, for which it would need more.
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        torch.autograd.backward(loss(model, video[:1]))
+    spent, _ = terms(profile, device)
+    whole = sum(seconds for _, seconds in spent)
+    found["most"] = [[name, seconds / whole] for name, seconds in spent[:3]]
+    # After the memory was read, for attention is counted by its products, which need more.
+    found["flops"] = flops(side, video, train=True) * batch
     rate = matmul_rate(torch.float32 if device == "cpu" else torch.bfloat16, seconds=2)
-    return found | {"flops": counter.get_total_flops() * batch, "rate": rate}
+    return found | {"rate": rate}
 
 
 def main() -> None:
