@@ -148,9 +148,9 @@ def build_text(
         config = {"kind": "open_clip", "model": model, "model_cfg": model_cfg, "dim": dim, "context_length": length}
         tower = TextTower(config)
         if pretrained:
-            tags = open_clip.list_pretrained_tags_by_model(model)
-            if pretrained not in tags and not Path(pretrained).is_file():
-                raise CheckpointError(f"{pretrained} is no file and no tag of {model}: give one of {', '.join(tags)}")
+            if not open_clip.get_pretrained_cfg(model, pretrained) and not Path(pretrained).is_file():
+                tags = ", ".join(["a file", *open_clip.list_pretrained_tags_by_model(model)])
+                raise CheckpointError(f"{pretrained} is no file and no tag of {model}: give one of {tags}")
             with foreign(f"open_clip cannot make {model} of {pretrained}", "give one of its tags or a file"):
                 full = open_clip.create_model(model, pretrained=pretrained, force_custom_text=True, weights_only=True)
                 tower.inner.load_state_dict(full.text.state_dict())
