@@ -27,6 +27,7 @@ from surgvl.demo.timeline import read_timeline
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import read_json
 from surgvl.models.cut import first_s
+from surgvl.video_marks import counted
 
 MAX_CHARACTERS = 300
 NUM_SHARES = 4
@@ -111,7 +112,8 @@ class Engine:
         question = known or question
         answers = chat.known_answers() if known else []
         at_s = _clamp(time_s, source.duration_s)
-        frames, want = chat.frames(source.path, at_s), chat.preprocess
+        with counted() as marks:
+            frames, want = chat.frames(source.path, at_s), chat.preprocess
         ranked = chat.shares(frames, question, answers)[:NUM_SHARES] if answers else []
         text = ranked[0][0] if ranked else chat.ask(frames, question, answers=answers)
         start_s = first_s(want, at_s, source.duration_s)
@@ -129,6 +131,7 @@ class Engine:
             times_s=[start_s + number / want.fps for number in range(want.num_frames)],
             took_s=time.monotonic() - begun,
             is_upload=source.split == UPLOAD,
+            damage=marks.fact(Path(source.path)),
         )
 
     def _true_answer(self, video_id: str, at_s: float, question: str) -> str:

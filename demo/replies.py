@@ -56,6 +56,7 @@ class Answer:
         times_s: time of each frame.
         took_s: from question to answer.
         is_upload: whether the video is not one of the run.
+        damage: how many of the frames that were decoded are damaged, in words; empty for none.
     """
 
     question: str
@@ -71,6 +72,7 @@ class Answer:
     times_s: list[float]
     took_s: float
     is_upload: bool = False
+    damage: str = ""
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,7 @@ def answer(found: Answer) -> str:
         doubt = "Not certain: the model writes an answer to every question, also where the clip shows nothing of it"
     if found.is_upload:
         doubt = " · ".join(part for part in (doubt, "An upload may be unlike the videos of training") if part)
+    doubt = " · ".join(part for part in (doubt, words.safe(found.damage)) if part)
     truth = ""
     if found.truth:
         right = found.truth == found.text

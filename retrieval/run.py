@@ -56,6 +56,8 @@ def index(
         config = {"out": out, "vectors": vectors, "manifest": manifest, "resume": resume}
         seen = found.meta.pretraining_video_ids
         write_run(out, config, seed=0, device="cpu", data_hash=videos.hash, pretraining_video_ids=seen)
+        for line in found.meta.damaged_frames.values():
+            print(line)
         counted = _counted(len(library.counts("video_id")), "video")
         print(f"{_counted(count, 'vector')} added, {len(library):,} of {counted} in {out}")
         print(f"next: {_example(out, library.model)}")

@@ -20,6 +20,7 @@ from surgvl.io import command, prepare_out, read_json, write_run
 from surgvl.locks import locked
 from surgvl.recorded import recorded
 from surgvl.stage import report, split_ids
+from surgvl.video_marks import counted
 
 if TYPE_CHECKING:
     from surgvl.encoders import Encoder
@@ -111,7 +112,9 @@ def _write(
                 content = recordings.identity(path)
                 if not shards.has(video_id, content):
                     shards.drop(video_id)
-                    shards.write(video_id, content, *encoder.seconds(path, lambda read_s: bar.update(read_s / 3600)))
+                    with counted() as marks:
+                        found = encoder.seconds(path, lambda read_s: bar.update(read_s / 3600))
+                    shards.write(video_id, content, *found, marks.line(path))
             except DataError as error:
                 aside.append(str(error))
             done_h += table.video(video_id).duration_s / 3600
@@ -135,10 +138,13 @@ def _write(
         frozen=encoder.trained.get("frozen"),
         num_trainable=int(encoder.trained.get("num_trainable", 0)),
         pretraining_video_ids=encoder.trained.get("pretraining_video_ids", []),
+        damaged_frames=shards.damaged,
         prompt_sets={each.name: facts_of(each) for each in sets},
     )
     vectors.write_meta(out, meta)
     _record(out, made_of, table.hash, device, encoder.trained, aside)
+    for line in shards.damaged.values():
+        print(line)
     where = manifest if manifest is not None else out / "manifest"
     following = command("index", vectors=out, manifest=where, out="index")
     print(f"{shards.count} vectors of {len(shards.ids)} videos in {out}; next: {following}")

@@ -141,6 +141,9 @@ def identity(path: Path) -> str:
 class Shards:
     """Shards of a vectors folder by video: `shards.json` says of which content each was made.
 
+    Attributes:
+        damaged: video id -> line about frames that the decoder marks as damaged; kept in `damaged_frames.json`.
+
     Args:
         folder: the vectors folder; its only writer is this one.
     """
@@ -150,6 +153,8 @@ class Shards:
         contents = read_json(self._file) if self._file.is_file() else {}
         self._of: dict[str, tuple[int, str]] = {}
         self._rows: dict[str, int] = {}
+        self._damaged_file = folder / "damaged_frames.json"
+        self.damaged: dict[str, str] = read_json(self._damaged_file) if self._damaged_file.is_file() else {}
         for path in sorted(folder.glob("shard-*")):
             if path.suffix != ".parquet" or not path.with_suffix(".safetensors").is_file():
                 if not path.with_suffix(".parquet").is_file() or path.suffix == ".parquet":
@@ -179,18 +184,32 @@ class Shards:
             number, _ = self._of.pop(video_id)
             del self._rows[video_id]
             self._list()
+            self._note(video_id, "")
             for suffix in ("safetensors", "parquet"):
                 (self.folder / f"shard-{number:05d}.{suffix}").unlink()
 
     def write(
-        self, video_id: str, content: str, found: NDArray[np.float32], starts: list[float], ends: list[float]
+        self,
+        video_id: str,
+        content: str,
+        found: NDArray[np.float32],
+        starts: list[float],
+        ends: list[float],
+        damaged: str = "",
     ) -> None:
-        """Write the vectors [N, E] of a video, with starts and ends [N] in seconds."""
+        """Write the vectors [N, E] of a video, with starts and ends [N] in seconds, and a line about its damage."""
+        self._note(video_id, damaged)
         taken = {number for number, _ in self._of.values()}
         number = next(each for each in range(len(taken) + 1) if each not in taken)
         vectors.write_shard(self.folder, number, found, [video_id] * len(found), starts, ends)
         self._of[video_id], self._rows[video_id] = (number, content), len(found)
         self._list()
+
+    def _note(self, video_id: str, line: str) -> None:
+        if line != self.damaged.get(video_id, ""):
+            self.damaged = {name: kept for name, kept in self.damaged.items() if name != video_id}
+            self.damaged |= {video_id: line} if line else {}
+            write_json(self._damaged_file, self.damaged)
 
     def _list(self) -> None:
         write_json(self._file, {video_id: content for video_id, (_, content) in self._of.items()})

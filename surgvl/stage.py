@@ -42,6 +42,8 @@ def clip_source(
     source = ClipSource(paths, preprocess.fps, preprocess.size_px, preprocess.crop, store)
     ready = set(source.prepare())
     good = [video_id for video_id in ids if video_id in ready]
+    for line in source.marks.lines():
+        print(line)
     if not good:
         first = next(iter(source.problems.values()), "there is no video")
         raise DataError(f"none of {len(paths)} videos can be read; the first: {first}")

@@ -59,6 +59,9 @@ class Meta(BaseModel):
     frozen: bool | None = Field(description="whether the encoder was; null where that is not recorded")
     num_trainable: int = Field(ge=0, description="parameters that were trained on labels")
     pretraining_video_ids: list[str] = []
+    damaged_frames: dict[str, str] = Field(
+        default={}, description="video id -> how many of its decoded frames are marked damaged, where some are"
+    )
     prompt_sets: dict[str, PromptSetFacts] = Field(default={}, description="embedded prompt sets by name")
 
     @field_validator("prompt_sets", mode="before")

@@ -15,6 +15,7 @@ One thread decodes: small pictures gain little from more, and data loaders have 
 """
 
 import contextlib
+import functools
 import math
 import os
 from collections import deque
@@ -28,6 +29,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from surgvl.errors import DataError
+from surgvl.video_avi import avi_chunks
 from surgvl.video_clock import FORMATS, check_clock
 
 LOOKAHEAD = 24
@@ -146,6 +148,13 @@ class Decoder:
             return self._container.duration / av.time_base - max(0.0, self._start * self._tick_s)
         return None
 
+    @functools.cached_property
+    def held_to_s(self) -> float:
+        """Until when the last picture is held by empty chunks of an AVI, for dropped frames; 0 where there are none."""
+        if self._container.format.name != "avi":
+            return 0.0
+        return avi_chunks(self.path, self.stream.index) * self._tick_s
+
     def last_packet_s(self) -> float:
         """The end of the last picture, read from compressed packets near the end of the file without decoding."""
         for at_s in ((self._container.duration or 0) / av.time_base, 0.0):
@@ -203,7 +212,13 @@ class Decoder:
             for packet, wanted in self._planned(plan):
                 fed.append(packet.dts or 0)
                 context.skip_frame = "DEFAULT" if wanted else "NONREF"
-                for frame in packet.decode():
+                try:
+                    frames = packet.decode()
+                except av.InvalidDataError:
+                    if not _holds_no_picture(packet):
+                        raise
+                    frames = []
+                for frame in frames:
                     # Pictures come out in the order shown, each when that many more have gone in.
                     stamp = frame.pts if self._has_stamps else fed[max(0, len(fed) - 1 - context.reorder_depth)]
                     yield self.seconds(stamp), frame
@@ -260,8 +275,16 @@ class Decoder:
             raise self._damaged(error) from error
         declared_s = self.declared_s or 0.0
         # One second of grace for headers that round or count the sound in.
-        if declared_s > max(start_s, end_s + 1 + 2 / self.fps):
+        if declared_s > max(start_s, end_s + 1 + 2 / self.fps, self.held_to_s + 1):
             raise DataError(f"{self.path} is cut short at {end_s:.2f} s of {declared_s:.2f} s: copy it again")
 
     def _damaged(self, error: av.FFmpegError) -> DataError:
         return DataError(f"{self.path} is cut short or damaged ({error.strerror}): copy it again, or convert it to MP4")
+
+
+def _holds_no_picture(packet: "Packet[VideoStream]") -> bool:
+    """Whether a packet stands in for a picture that comes later: XviD begins with one byte for each B-frame of delay.
+
+    Its decoder refuses that as damaged until it knows the encoder. A picture of MPEG-4 begins with a start code.
+    """
+    return packet.stream.codec_context.name == "mpeg4" and b"\0\0\1\xb6" not in bytes(packet)

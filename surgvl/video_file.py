@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 from surgvl.content_area import Box, Image, cut
 from surgvl.errors import DataError
 from surgvl.video_decode import Decoder, Plan
+from surgvl.video_marks import current
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,11 @@ class VideoFile:
         held: av.VideoFrame | None = None
         held_s, end_s = 0.0, 0.0
         failure: DataError | None = None
+        marks = current()
         try:
             for time_s, frame in self._decoder.frames(plan):
+                if marks is not None:
+                    marks.add(self.path, frame.is_corrupt)
                 if held is not None:
                     yield held, time_s
                 held, held_s = frame, time_s
@@ -139,6 +143,7 @@ class VideoFile:
             failure = error
         if held is not None:
             end_s = held_s + self._decoder.lasts_s(held)
+            end_s = end_s if failure else max(end_s, self._decoder.held_to_s)
         if held is not None:
             stays = hold and failure is None and plan.start_s + self._decoder.slack_s < end_s
             yield held, math.inf if stays else end_s

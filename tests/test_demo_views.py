@@ -69,6 +69,11 @@ def test_a_closed_answer_says_so_and_shows_what_the_model_saw() -> None:
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.all("img"))
 
 
+def test_damaged_frames_are_told() -> None:
+    damaged = dataclasses.replace(an_answer(), damage="3 of 16 decoded frames are marked damaged by the decoder")
+    assert "3 of 16 decoded frames are marked damaged" in Parsed(views.answer(damaged)).text
+
+
 def test_an_open_answer_says_so_and_a_wrong_one_too() -> None:
     page = Parsed(views.answer(an_answer(closed=False, text="", truth="hook")))
     assert "Written freely" in page.text

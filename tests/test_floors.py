@@ -26,6 +26,8 @@ FLOORS = {
     "surgvl.video_decode": 0,
     "surgvl.video_folder": 0,
     "surgvl.video_clock": 0,
+    "surgvl.video_avi": 0,
+    "surgvl.video_marks": 0,
     "surgvl.content_area": 0,
     "surgvl.markdown": 0,
     "surgvl.results": 0,

@@ -25,6 +25,7 @@ from surgvl.recorded import recorded
 from surgvl.stage import clip_source, report, split_ids
 from surgvl.times import clock, seconds
 from surgvl.video import probe
+from surgvl.video_marks import counted
 
 if TYPE_CHECKING:
     from surgvl.api import ChatModel
@@ -94,10 +95,11 @@ def ask(
             raise ConfigError(f"--out {out} is for the answers to a manifest's questions: leave it out, or --manifest")
         moment_s = None if at_s is None else seconds(at_s, "--at_s")
         answerer = remote or _loaded(model, device)
-        reply = answerer.ask(video, question, at_s=moment_s, answers=answers)
+        with counted() as marks:
+            reply = answerer.ask(video, question, at_s=moment_s, answers=answers)
         print(reply)
         # Beside the answer, which alone is what a script reads.
-        print(_looked_at(video, moment_s, answerer.preprocess), file=sys.stderr)
+        print(_looked_at(video, moment_s, answerer.preprocess), *marks.lines(), sep="\n", file=sys.stderr)
         if not reply.strip():
             print("the model answered with an empty text: give allowed answers with --answers", file=sys.stderr)
         return reply
@@ -197,6 +199,8 @@ def answer_manifest(
         problems=source.problems,
         **{name: value for name, value in facts.items() if name != "pretraining_video_ids"},
     )
+    for line in source.marks.lines() if store is None else []:
+        print(line)
     if not facts:
         print("what the model was trained on is not recorded: a video of this split may have been among it")
     print(f"{summary(answered)} in {out}; next: {next_command(out, manifest, kinds)}")

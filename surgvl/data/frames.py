@@ -21,6 +21,7 @@ from surgvl import video
 from surgvl.errors import DataError, Unreadable
 from surgvl.io import atomic, text_hash
 from surgvl.temporary import clear_temporary
+from surgvl.video_marks import Marks, counted
 
 Frames = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Times = NDArray[np.float64]
@@ -40,6 +41,9 @@ class ClipSource:
         size_px: side S of the square frames.
         crop: `none` or `content` (black borders and round content area cut before resizing).
         store: folder of the store, or None to decode at each use.
+
+    Attributes:
+        marks: frames that were decoded by this process and are marked as damaged.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class ClipSource:
     ):
         self.paths, self.fps, self.size_px, self.crop, self.store = dict(paths), fps, size_px, crop, store
         self.problems: dict[str, str] = {}
+        self.marks = Marks()
         self.durations_s: dict[str, float] = {}
         self._boxes: dict[str, video.Box | None] = {}
 
@@ -75,7 +80,7 @@ class ClipSource:
         path = self._file(video_id)
         if not path.is_file():
             box = self._box(video_id)
-            with atomic(path) as temporary, open(temporary, "wb") as file:
+            with counted(self.marks), atomic(path) as temporary, open(temporary, "wb") as file:
                 for _, frame in video.stream(self.paths[video_id], self.fps, self.size_px, box):
                     file.write(frame.tobytes())
         return min(duration_s, path.stat().st_size / (3 * self.size_px**2 * self.fps))
@@ -111,7 +116,8 @@ class ClipSource:
         if self.store is None:
             end_s = start_s + num_frames / self.fps
             try:
-                return video.read(self.paths[video_id], start_s, end_s, self.fps, self.size_px, self._box(video_id))
+                with counted(self.marks):
+                    return video.read(self.paths[video_id], start_s, end_s, self.fps, self.size_px, self._box(video_id))
             except DataError as error:
                 raise Unreadable(video_id, str(error)) from error
         frames = self._map(video_id)
@@ -144,7 +150,7 @@ class ClipSource:
             return kept
         wanted, place = np.unique(np.minimum(times, self.durations_s.get(video_id, np.inf)), return_inverse=True)
         try:
-            with video.Reader(self.paths[video_id]) as reader:
+            with counted(self.marks), video.Reader(self.paths[video_id]) as reader:
                 found = [self._run(reader, video_id, run) for run in runs(wanted, self.fps)]
         except DataError as error:
             raise Unreadable(video_id, str(error)) from error

@@ -251,5 +251,8 @@ class Folders(Inputs):
         return {True: "frozen", False: "fine-tuned", None: "not stated"}[meta.frozen], meta.num_trainable
 
     def gaps(self, task: str) -> str:
-        """What is missing from a task's inputs, in words."""
-        return self._gaps.get("triplet" if task == "retrieval" else task, "")
+        """What is missing from a task's inputs or damaged in them, in words."""
+        missing = self._gaps.get("triplet" if task == "retrieval" else task, "")
+        damaged = self.vectors.meta.damaged_frames if self.vectors and task != "vqa" else {}
+        own = set(self.test.video_ids())
+        return "; ".join(filter(None, (missing, *(line for name, line in damaged.items() if name in own))))
