@@ -7,8 +7,11 @@ model.classify("operation.mp4", "cholec80_phase")
 import os
 from typing import TYPE_CHECKING, Any
 
-# OpenMP threads that spin while they wait make a step ten times slower as soon as anything else runs on a core.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# OpenMP threads that wait spin for a long time by default, which makes a step ten times slower as soon as anything else
+# runs on a core. Not spinning at all (OMP_WAIT_POLICY=PASSIVE) is slower too: each of a step's many small products would
+# begin by waking a thread.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]

@@ -18,25 +18,25 @@ MOMENTUM, ITERATIONS, EPS = 0.95, 5, 1e-7
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonal(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """Roughly U V^T of a matrix U S V^T: its singular values are brought near 1 by Newton-Schulz iterations.
+def orthogonal(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """Roughly U V^T of each matrix U S V^T: its singular values are brought near 1 by Newton-Schulz iterations.
 
     Args:
-        matrix: [M, N].
+        matrices: of one shape, [n, M, N].
         dtype: type to multiply in.
 
     Returns:
-        [M, N] in `dtype`.
+        [n, M, N] in `dtype`.
     """
     a, b, c = COEFFICIENTS
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).to(dtype, copy=True)
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = (matrices.mT if tall else matrices).to(dtype, copy=True)
     # The largest singular value is at most the norm; the iteration wants it at most 1.
-    x /= x.norm().clamp(min=EPS)
+    x /= x.norm(dim=(1, 2), keepdim=True).clamp(min=EPS)
     for _ in range(ITERATIONS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -59,17 +59,25 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            # Layers repeat: the matrices of one shape are multiplied together.
+            alike: dict[tuple[torch.Size, torch.device], list[Tensor]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, group["lr"], group["weight_decay"])
+                    alike.setdefault((parameter.shape, parameter.device), []).append(parameter)
+            for parameters in alike.values():
+                self._move(parameters, group["lr"], group["weight_decay"])
         return loss
 
-    def _move(self, parameter: Tensor, grad: Tensor, lr: float, weight_decay: float) -> None:
-        state = self.state[parameter]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(grad)
-        momentum = state["momentum_buffer"].lerp_(grad, 1 - MOMENTUM)
-        dtype = torch.bfloat16 if multiplies_bfloat16(parameter.device.type) else torch.float32
-        towards = orthogonal(grad.lerp(momentum, MOMENTUM), dtype)
-        parameter.mul_(1 - lr * weight_decay)
-        parameter.add_(towards, alpha=-0.2 * math.sqrt(max(parameter.shape)) * lr)
+    def _move(self, parameters: list[Tensor], lr: float, weight_decay: float) -> None:
+        """Move parameters [M, N] of one shape, all with gradients."""
+        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        for parameter, grad in zip(parameters, grads, strict=True):
+            if "momentum_buffer" not in self.state[parameter]:
+                self.state[parameter]["momentum_buffer"] = torch.zeros_like(grad)
+        momenta = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
+        torch._foreach_lerp_(momenta, grads, 1 - MOMENTUM)
+        ahead = torch.stack(torch._foreach_lerp(grads, momenta, MOMENTUM))
+        dtype = torch.bfloat16 if multiplies_bfloat16(ahead.device.type) else torch.float32
+        towards = orthogonal(ahead, dtype).to(ahead.dtype)
+        torch._foreach_mul_(parameters, 1 - lr * weight_decay)
+        torch._foreach_add_(parameters, towards.unbind(), alpha=-0.2 * math.sqrt(max(ahead.shape[1:])) * lr)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # Read when torch, transformers and gradio are imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False")
 # torch's compiler takes kernels out of this folder without asking what they were compiled for.
 os.environ.setdefault(

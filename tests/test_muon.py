@@ -19,29 +19,31 @@ SHAPES = [(8, 8), (24, 8), (8, 24), (1, 5)]
 def test_in_bfloat16_it_is_torchs_to_the_bit(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     theirs = _zeropower_via_newtonschulz(matrix, (3.4445, -4.7750, 2.0315), 5, 1e-7)
-    assert torch.equal(orthogonal(matrix, torch.bfloat16), theirs)
+    assert torch.equal(orthogonal(matrix[None], torch.bfloat16)[0], theirs)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_in_float32_it_is_the_iteration_in_float64(shape: tuple[int, int]) -> None:
-    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    before = matrix.clone()
-    x = matrix.double().numpy()
-    x = x / np.linalg.norm(x)
-    for _ in range(5):
-        outer = x @ x.T
-        x = 3.4445 * x + (-4.7750 * outer + 2.0315 * outer @ outer) @ x
-    np.testing.assert_allclose(orthogonal(matrix, torch.float32), x, atol=2e-5)
-    assert torch.equal(matrix, before)
+    matrices = torch.randn((3, *shape), generator=torch.Generator().manual_seed(0))
+    before = matrices.clone()
+    found = orthogonal(matrices, torch.float32)
+    for matrix, one in zip(matrices, found, strict=True):
+        x = matrix.double().numpy()
+        x = x / np.linalg.norm(x)
+        for _ in range(5):
+            outer = x @ x.T
+            x = 3.4445 * x + (-4.7750 * outer + 2.0315 * outer @ outer) @ x
+        np.testing.assert_allclose(one, x, atol=2e-5)
+    assert torch.equal(matrices, before)
 
 
 def test_a_matrix_of_zeros_stays_one() -> None:
-    assert not orthogonal(torch.zeros(3, 4), torch.float32).any()
+    assert not orthogonal(torch.zeros(1, 3, 4), torch.float32).any()
 
 
 def test_ten_steps_end_where_torchs_do() -> None:
     torch.manual_seed(0)
-    mine = [torch.randn(12, 6, requires_grad=True), torch.randn(6, 12, requires_grad=True)]
+    mine = [torch.randn(shape, requires_grad=True) for shape in ((12, 6), (6, 12), (12, 6), (5, 5))]
     theirs = copy.deepcopy(mine)
     ours = Muon(mine, lr=0.02, weight_decay=0.1)
     torchs: torch.optim.Optimizer = torch.optim.Muon(theirs, lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
