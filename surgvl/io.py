@@ -5,6 +5,7 @@ Everything is written under a temporary name and renamed, so that a killed proce
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors import SafetensorError
 
 from surgvl.errors import ConfigError, DataError
 from surgvl.temporary import clear_temporary, temporary_path
@@ -44,7 +46,8 @@ PACKAGES = ("surgvl", "torch", "transformers", "open_clip_torch", "lightning", "
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it otherwise.
 
-    The file's mode is that of the user's umask, whichever library wrote it: some make theirs for the user alone.
+    What goes wrong in the block names `path`. The file's mode is that of the user's umask, whichever library wrote it:
+    some make theirs for the user alone.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,6 +60,13 @@ def atomic(path: Path | str) -> Iterator[Path]:
         yield temporary
         temporary.chmod(mode)
         os.replace(temporary, path)
+    except SafetensorError as error:
+        raise DataError(f"{path} cannot be written ({error}): check its permissions and the free space") from error
+    except OSError as error:
+        # A write to an open file does not say which, and a library's own temporary file helps nobody.
+        if error.filename is None or error.errno in (errno.ENOSPC, errno.EDQUOT):
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

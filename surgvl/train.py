@@ -6,7 +6,6 @@ saving steps.
 """
 
 import logging
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from tqdm import tqdm
 
 from surgvl.checkpoint import check_checkpoint
 from surgvl.damage import Collate, Problems, Replacing
-from surgvl.errors import ConfigError
+from surgvl.errors import ConfigError, DataError
 from surgvl.guard import SpikeGuard, Watch, check_weights
 from surgvl.loggers import LOGS, Log, Pace, check_logger
 from surgvl.objective import Objective
@@ -203,12 +202,16 @@ class _Keep(pl.Callback):
 
     def save(self, trainer: Any) -> None:
         """Write the checkpoint beside, then rename it; not of a run that is broken."""
+        temporary = self.path.with_name(".last.ckpt.tmp")
         self.module.watch.check()
         check_weights(self.module.objective.parameters(), trainer.global_step)
-        temporary = self.path.with_name(".last.ckpt.tmp")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            os.replace(temporary, self.path)
+        try:
+            trainer.save_checkpoint(temporary)
+            if trainer.is_global_zero:
+                temporary.replace(self.path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise DataError(f"{self.path} cannot be written ({error.strerror}): make space, then --resume") from error
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self.save(trainer)

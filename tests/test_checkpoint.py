@@ -1,6 +1,7 @@
 """A run that goes on from what is no checkpoint of it: one line, nothing run, nothing lost."""
 
 import argparse
+import errno
 import os
 import pickle
 import shutil
@@ -14,7 +15,7 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from surgvl import cli
-from surgvl.errors import CheckpointError
+from surgvl.errors import CheckpointError, DataError
 from surgvl.objective import Objective
 from surgvl.settings import Optim, Run
 from surgvl.train import fit
@@ -172,6 +173,22 @@ def test_an_optimiser_of_another_kind_is_told(manifest: Path, tmp_path: Path) ->
     with pytest.raises(CheckpointError, match="is of other settings of --optim") as caught:
         cli.run(words(0.0))
     assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Path(shutil.copytree(trained, tmp_path / "out"))
+    last = out / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+
+    def full(self: object, path: Path, *_: object, **__: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", "elsewhere")
+
+    monkeypatch.setattr("lightning.pytorch.Trainer.save_checkpoint", full)
+    with pytest.raises(DataError, match=r"last\.ckpt cannot be written \(No space left on device\): make space"):
+        go(out, 8)
+    assert last.read_bytes() == before
+    assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]
 
 
 def test_the_command_ends_in_one_line(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

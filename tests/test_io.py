@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from surgvl import cli, io
 from surgvl.errors import ConfigError, DataError
@@ -175,6 +177,25 @@ def test_space_is_taken_first_or_refused_in_a_line(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(DataError, match="has no place for 7 bytes \\(No space left on device\\): free some"):
         io.take_space(path, 7)
+
+
+def test_a_full_disk_is_named_with_the_file_that_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    (tmp_path / "folder").mkdir()
+    # A folder is one more thing that the library cannot write to; it says so in its own class of errors.
+    with (
+        pytest.raises(DataError, match=r"a\.safetensors cannot be written \(.*\): check its") as caught,
+        io.atomic(path),
+    ):
+        save_file({"a": np.zeros(3, np.float32)}, tmp_path / "folder")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(OSError, match="No space left") as failed, io.atomic(path), open("/dev/full", "wb") as file:
+        file.write(bytes(1 << 20))
+    assert failed.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as absent, io.atomic(path):
+        (tmp_path / "source").read_bytes()
+    assert absent.value.filename == str(tmp_path / "source")
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
 
 
 @pytest.mark.parametrize("word", ["two words", "op 1 é", "it's", "$HOME", "a;b", "-3", "--x y", "*", "2 – ü@12.5", ""])

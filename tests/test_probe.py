@@ -1,5 +1,7 @@
 """Frozen probes: the readout is V-JEPA's, made-up tokens score as they must, and the command measures what it says."""
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +231,22 @@ def test_an_image_encoder_sees_every_frame(tmp_path: Path) -> None:
                 np.testing.assert_allclose(own, image(video)[0].numpy() + when, atol=0.06)
     mean = encode(image, iter([clips]), 3, 4, tmp_path / "m.f16", average=True)
     np.testing.assert_allclose(mean[:, 0].astype(float), tokens.mean(1, dtype=float), atol=2e-3)
+
+
+def test_tokens_take_their_space_before_the_first_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapped file without it would end the process by a signal where the disk is full."""
+    asked: list[int] = []
+
+    def full(handle: int, begin: int, num_bytes: int) -> None:
+        asked.append(num_bytes)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    model, clips = small(4, 2), iter([np.zeros((2, 4, 16, 16, 3), np.uint8)])
+    with pytest.raises(DataError, match=r"has no place for [\d,]+ bytes \(No space left"):
+        encode(model, clips, 2, 4, tmp_path / "t.f16")
+    assert asked == [2 * 2 * model.num_tokens * model.dim]
+    assert len(list(clips)) == 1
 
 
 def test_a_video_encoder_sees_whole_clips(tmp_path: Path) -> None:

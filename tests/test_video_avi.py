@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from surgvl import video
@@ -87,8 +88,8 @@ def test_what_stands_in_for_a_picture_is_no_damage(
 def test_packed_pictures_are_all_there(source: Path, tmp_path: Path) -> None:
     path = rewrite(source, tmp_path / "packed.avi", packed(packets(source)))
     with av.open(str(path)) as container:
-        decoded = [number_in(each.to_ndarray(format="rgb24")) for each in container.decode(video=0)]
-    assert decoded == EVEN
+        pictures = [np.asarray(each.to_ndarray(format="rgb24"), np.uint8) for each in container.decode(video=0)]
+    assert [number_in(each) for each in pictures] == EVEN
     assert list(dict.fromkeys(seen(path))) == EVEN
 
 

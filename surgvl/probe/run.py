@@ -137,7 +137,8 @@ def probe(
         seconds=work.seconds,
         problems=source.problems,
     )
-    save_file({name: value.cpu() for name, value in head.state_dict().items()}, out / "readout.safetensors")
+    with io.atomic(out / "readout.safetensors") as path:
+        save_file({name: value.cpu() for name, value in head.state_dict().items()}, path)
     _write(out, results, by_video, rendered_note(table.split(split).videos))
     after = io.command("align", manifest=manifest, encoder=encoder, out="dual")
     print(f"{len(results)} scores in {out}; next: {after}")

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from surgvl.errors import CheckpointError, ConfigError
+from surgvl.io import take_space
 from surgvl.models.position import sinusoid
 from surgvl.models.video_vit import VideoViT
 from surgvl.settings import precision
@@ -58,12 +59,14 @@ def encode(
     Raises:
         ConfigError: T is no multiple of the encoder's frames.
         CheckpointError: a token is not finite in float16.
+        DataError: the disk has no space for the tokens.
     """
     groups = num_groups(encoder, clip_frames)
     length = 1 if average else groups * encoder.num_tokens
     device = next(encoder.parameters()).device
     fast = torch.autocast(device.type, torch.bfloat16, enabled=precision("auto") == "bf16-mixed")
-    tokens = np.memmap(file, np.float16, "w+", shape=(num_clips, length, encoder.dim))
+    take_space(file, 2 * num_clips * length * encoder.dim)
+    tokens = np.memmap(file, np.float16, "r+", shape=(num_clips, length, encoder.dim))
     when = sinusoid(groups, encoder.dim).repeat_interleave(encoder.num_tokens, 0).to(device)
     at = 0
     encoder.eval()
