@@ -5,6 +5,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import save_file
+
 from tests.served import Served
 
 # Stands where Python finds vLLM's server. It has a child, as vLLM has, which outlives it.
@@ -28,19 +31,23 @@ import uvicorn
 from tests.fake_engine import FakeEngine
 uvicorn.run(FakeEngine(words[words.index("--served-model-name") + 1]).app, uds=words[words.index("--uds") + 1])
 """
+TEXT = {"kind": "tiny", "dim": 8, "context_length": 32, "width": 16, "heads": 2, "layers": 1}
 KINDS = {"chat": "surgvl_chat", "embed": "surgvl_dual"}
 
 
 def model_folder(place: Path, kind: str) -> Path:
-    """A folder with the files that the launcher itself reads."""
+    """A folder with the files that the launcher itself reads, and as much in them as it looks at."""
     place.mkdir()
-    known: dict[str, object] = {"model_type": kind, "architectures": ["SurgVLEmbeddingModel"], "text": {"kind": "tiny"}}
-    known |= {"projector": {}, "text_config": {"eos_token_id": 2}}
+    known: dict[str, object] = {"model_type": kind, "encoder": {"size_px": 64, "num_frames": 8, "patch_px": 16}}
+    if kind == "surgvl_dual":
+        known |= {"architectures": ["SurgVLEmbeddingModel"], "text": TEXT, "dim": 8}
+    else:
+        known |= {"projector": {}, "text_config": {"eos_token_id": 2}, "image_token_id": 3, "video_token_id": 4}
     (place / "config.json").write_text(json.dumps(known))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (place / name).write_text("{}")
     (place / "preprocessor_config.json").write_text(json.dumps({"num_frames": 8, "fps": 4.0, "size_px": 64}))
-    (place / "model.safetensors").write_bytes(b"weights")
+    save_file({"weight": np.ones(3, np.float32), "half": np.ones(3, np.float16)}, place / "model.safetensors")
     if kind == "surgvl_chat":
         (place / "answers.json").write_text(
             json.dumps({"answers": ["yes", "no"], "questions": {"Is it?": "x"}, "end_id": 2})

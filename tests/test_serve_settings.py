@@ -1,21 +1,29 @@
 """The words of `surgvl serve`: what is refused before anything starts, and what an engine is started with."""
 
+import functools
 import importlib.util
+import json
+import math
+import pickle
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 
 from surgvl import cli  # noqa: E402
 from surgvl.errors import ConfigError  # noqa: E402
+from surgvl.models.servable import check_servable  # noqa: E402
 from surgvl.serve.engine import Engine  # noqa: E402
 from surgvl.serve.settings import ServerSettings  # noqa: E402
 from surgvl.usage import take_rest  # noqa: E402
-from tests.fake_vllm import model_folder  # noqa: E402
+from tests.fake_vllm import KINDS, model_folder  # noqa: E402
 
 # Importing it takes half a minute, and nothing of it is used here.
 pytestmark = pytest.mark.skipif(
@@ -41,6 +49,90 @@ def test_a_folder_of_another_kind_is_one_line(
     error = capsys.readouterr().err
     assert part in error
     assert error.count("\n") == 1
+
+
+def put(folder: Path, name: str, value: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "encoder": {**config["encoder"], name: value}}))
+
+
+def weigh(folder: Path, value: float, dtype: str) -> None:
+    weights = {"a": torch.ones(5), "b": torch.tensor([1.0, 65504.0, -1e-8, value]).to(getattr(torch, dtype))}
+    save_file(weights, folder / "model.safetensors")
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "negative": (lambda folder: put(folder, "dim", -3), "encoder.dim is '-3'"),
+    "text": (lambda folder: put(folder, "depth", "many"), "encoder.depth is 'many'"),
+    "null": (lambda folder: put(folder, "heads", None), "encoder.heads is 'None'"),
+    "huge": (lambda folder: put(folder, "depth", 10**12), "encoder.depth is '1000000000000'"),
+    "clips": (lambda folder: put(folder, "num_frames", 16), "config.json takes 16 of 64"),
+    "deep": (lambda folder: (folder / "config.json").write_text('{"a":' * 200_000), "config.json nests too deep"),
+    "fps": (
+        lambda folder: (folder / "preprocessor_config.json").write_text('{"num_frames":8,"fps":1e300,"size_px":64}'),
+        "preprocessor_config.json: fps is '1e+300'",
+    ),
+    "list": (lambda folder: (folder / "preprocessor_config.json").write_text("[]"), "preprocessor_config.json"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors cannot be read"),
+    "cut": (
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-3]),
+        "model.safetensors cannot be read",
+    ),
+    "pickle": (lambda folder: (folder / "model.safetensors").write_bytes(pickle.dumps({"a": 1})), "cannot be read"),
+    "run": (lambda folder: (folder / "run.json").write_text('{"pretraining_video_ids": 3}'), "run.json"),
+    **{
+        f"{value} {dtype}": (functools.partial(weigh, value=value, dtype=dtype), "holds NaN or infinity in b")
+        for value in (math.nan, math.inf, -math.inf)
+        for dtype in ("float64", "float32", "float16", "bfloat16")
+    },
+}
+
+
+@pytest.mark.parametrize("role", ["chat", "embed"])
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_folder_is_one_line_before_anything_starts(
+    kind: str, role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surgvl.serve.run.launch", lambda *given: print("started"))
+    good = {each: model_folder(tmp_path / each, of) for each, of in KINDS.items()}
+    both = ["serve", "all", "--model", str(good["chat"]), "--embed_model", str(good["embed"])]
+    assert cli.main(both) == 0
+    assert capsys.readouterr().out == "started\n"
+    harm, said = BROKEN[kind]
+    harm(good[role])
+    for words in (both, ["serve", role, "--model", str(good[role])]):
+        assert cli.main(words) == 1
+        out, error = capsys.readouterr()
+        assert not out
+        assert error.count("\n") == 1
+        assert said in error
+        assert str(good[role]) in error
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+def test_large_and_small_weights_are_numbers(dtype: str, tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "chat", "surgvl_chat")
+    weigh(folder, 1e-7, dtype)
+    check_servable(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &a [1, 1]\nb: [*a, *a]\n", "is an alias"),
+        ("[" * 100_000, "nested more than 32 levels"),
+        ("server: {port: null}\n", "server.port is null"),
+        ("- model\n", "is not a mapping of arguments"),
+        ("model: " + "9" * 5000, "a number of 5000 digits"),
+    ],
+)
+def test_a_damaged_config_is_one_line(text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "serve.yaml").write_text(text)
+    for name in ("chat", "embed", "all"):
+        assert cli.main(["serve", name, "--config", str(tmp_path / "serve.yaml")]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
 
 
 def test_a_chat_model_of_before_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from surgvl.models.dual import Dual
 from surgvl.models.files import CROPS, Preprocess, find_model, load_preprocess, local, model_hash
 from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.schema import ChatFields, DualFields, EncoderFields, checked, read_checked
+from surgvl.models.servable import check_clips
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 from surgvl.models.tokenizer_files import sentence_tokenizer
 from surgvl.models.video_vit import VideoViT
@@ -115,11 +116,7 @@ def _builder(kind: Any, config: dict[str, Any], folder: Path, preprocess: Prepro
             encoder = checked(config, DualFields, path).encoder
         else:
             encoder = checked(config, EncoderFields, path)
-    if (encoder.num_frames, encoder.size_px) != (preprocess.num_frames, preprocess.size_px):
-        raise CheckpointError(
-            f"{folder}: preprocessor_config.json gives clips of {preprocess.num_frames} frames of "
-            f"{preprocess.size_px} px, config.json takes {encoder.num_frames} of {encoder.size_px}: export the model"
-        )
+    check_clips(encoder, preprocess, folder)
 
     def build() -> Model:
         if kind == VideoViT.model_type:

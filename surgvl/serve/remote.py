@@ -22,6 +22,7 @@ from surgvl.chat.known import find_known
 from surgvl.chat.see import Stretch, clip_at
 from surgvl.data.frames import ClipSource
 from surgvl.errors import CheckpointError, DataError, ServerError
+from surgvl.given import short, words
 from surgvl.models.cut import cut
 from surgvl.models.files import Preprocess, model_hash
 from surgvl.serve.client import Asked, Server
@@ -92,9 +93,11 @@ class RemoteChat(Remote):
         return dict(self.facts["questions"])
 
     def ask(
-        self, source: Source, question: str, at_s: float | None = None, answers: Sequence[str] | None = None
+        self, source: Source, question: str, at_s: float | None = None, answers: str | Sequence[str] | None = None
     ) -> str:
         """Answer a question about one clip; see `surgvl.api.ChatModel.ask`."""
+        question = short(question)
+        answers = None if answers is None else words(answers, "answers")
         if answers is None and (known := find_known(question, self.known_questions())):
             question, answers = known, self.known_answers()
         frames = self.frames(source, at_s)
@@ -106,12 +109,13 @@ class RemoteChat(Remote):
         return ServerEngine(self.server, source, self.preprocess.num_frames)
 
     def shares(
-        self, source: Source, question: str, answers: Sequence[str], at_s: float | None = None
+        self, source: Source, question: str, answers: str | Sequence[str], at_s: float | None = None
     ) -> list[tuple[str, float]]:
         """Answers with their share of the probability, best first; see `surgvl.api.ChatModel.shares`.
 
         None where the model's chat template writes answers otherwise than they were taught.
         """
+        question, answers = short(question), words(answers, "answers")
         end_id = self.facts.get("end_id")
         if end_id is None:
             return []

@@ -19,6 +19,7 @@ from surgvl import __version__
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.models.files import find_model, load_answers, load_preprocess, local, model_hash, trained
 from surgvl.models.schema import read_checked
+from surgvl.models.servable import check_servable
 from surgvl.serve.connection import most_connections
 from surgvl.serve.connection import settings as connection_settings
 from surgvl.serve.engine import Engine, Role, on_cpu
@@ -96,7 +97,10 @@ def serve(models: Mapping[Role, Path], server: ServerSettings, words: Sequence[s
     """
     on_cpu()
     require_vllm()
-    launch({role: model_folder(role, path) for role, path in models.items()}, server, words)
+    folders = {role: model_folder(role, path) for role, path in models.items()}
+    for folder in folders.values():
+        check_servable(folder)
+    launch(folders, server, words)
 
 
 def launch(folders: Mapping[Role, Path], server: ServerSettings, words: Sequence[str] = ()) -> None:
