@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import inspect
 import json
+import os
 import re
 import sys
 import types
@@ -127,7 +128,12 @@ def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
     Args:
         argv: words after the command; all values follow their flags.
         function: the command's function; the annotations of its arguments say which flags these are.
+
+    Raises:
+        UsageError: a word holds a NUL, or one of several words is not UTF-8, in which lists are read.
     """
+    if odd := next((word for word in argv if "\0" in word), ""):
+        raise UsageError(f"{odd[:80]!r} holds a NUL character, which no argument has: take it out")
     parameters = inspect.signature(function).parameters.values()
     kinds = {f"--{each.name}": _kind(each.annotation) for each in parameters}
     inside = [(each.name, field.name) for each in parameters for field in _fields(each.annotation)]
@@ -148,6 +154,9 @@ def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
         values: list[str] = []
         while kind and rest and not rest[0].startswith("-"):
             values.append(rest.pop(0))
+        if odd := next((each for each in values if any("\ud800" <= letter <= "\udfff" for letter in each)), ""):
+            shown = os.fsencode(odd).decode("utf-8", "backslashreplace")
+            raise UsageError(f"{word} {shown}: the name is not UTF-8: rename it, or give a folder that holds it")
         if kind is bool and not values:
             out.append(f"{word}=true")
         elif kind is bool or not values or values[0].startswith("[") or values == ["null"]:

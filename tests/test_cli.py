@@ -312,3 +312,18 @@ def test_a_stopped_command_names_only_a_way_on_that_it_has(
 @pytest.mark.parametrize("text", ["0:10", "0:00:12.0", "1:15.5", "12"])
 def test_a_moment_is_typed_as_it_is_printed(text: str) -> None:
     assert cli.parse(["ask", "--model", "m", "--at_s", text])[2].at_s == text
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_a_nul_is_in_no_word(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*name.split(), "--out", "a\0b"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "holds a NUL character" in said
+
+
+def test_a_name_that_is_not_utf8_is_shown_and_the_way_on_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["embed", "--videos", os.fsdecode(b"b\xff.avi"), "--model", "m", "--out", "o"]
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert said == ("surgvl: --videos b\\xff.avi: the name is not UTF-8: rename it, or give a folder that holds it\n")

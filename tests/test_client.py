@@ -17,6 +17,7 @@ pytest.importorskip("openai", reason="openai is not installed: pip install 'surg
 from starlette.responses import HTMLResponse, JSONResponse, Response  # noqa: E402
 
 from surgvl.errors import ConfigError, DataError, ServerError, SurgVLError  # noqa: E402
+from surgvl.given import short  # noqa: E402
 from surgvl.serve.client import Asked, Server  # noqa: E402
 from surgvl.serve.remote import RemoteChat  # noqa: E402
 from tests.fake_engine import served  # noqa: E402
@@ -159,6 +160,24 @@ def test_a_known_question_is_a_closed_one(gate: FakeGate, url: str) -> None:
     chat = RemoteChat(Server(url))
     assert chat.shares(made_frames(), "Which?", ["b_c", "d"]) == []
     assert chat.ask(made_frames(), "Which?", answers=["b_c", "d"]) == "d"
+
+
+@pytest.mark.parametrize("question", ["", " ", "a" * 301, "why " * 250_000])
+def test_a_question_is_as_short_as_one_to_a_model_here(question: str, gate: FakeGate, url: str) -> None:
+    known = {"preprocess": PREPROCESS, "hash": "h", "answers": [], "questions": {}, "end_id": 2}
+    gate.about = {"version": "1", "chat": known}
+    chat = RemoteChat(Server(url))
+    with pytest.raises(DataError) as here:
+        short(question)
+    for call in (
+        lambda: chat.ask("absent.mp4", question),
+        lambda: chat.ask(made_frames(), question, answers=["yes"]),
+        lambda: chat.shares(made_frames(), question, ["yes", "no"]),
+    ):
+        with pytest.raises(DataError) as there:
+            call()
+        assert str(there.value) == str(here.value)
+    assert not gate.bodies
 
 
 # ---- many at a time
