@@ -8,8 +8,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 # OpenMP threads that wait spin for a long time by default, which makes a step ten times slower as soon as anything else
-# runs on a core. Not spinning at all (OMP_WAIT_POLICY=PASSIVE) is slower too: each of a step's many small products would
-# begin by waking a thread.
+# runs on a core. Not spinning at all (OMP_WAIT_POLICY=PASSIVE) is slower too: each of the many small products of a step
+# would begin by waking a thread.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 

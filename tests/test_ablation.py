@@ -197,7 +197,7 @@ def test_a_model_that_looks_falls_when_it_is_shown_something_else(
     assert (
         "24 answers (100.0% right, 50.0% right with a black video, 0.0% right with another" in capsys.readouterr().out
     )
-    assert not (tmp_path / "answers" / "seen.f16").exists()
+    assert not (tmp_path / "answers" / "features").exists()
     evaluate = ["eval", "--manifest", str(manifest), "--answers", str(tmp_path / "answers")]
     cli.run([*evaluate, "--out", str(tmp_path / "eval")])
     results = by_metric(read_results(tmp_path / "eval" / "result.json"))

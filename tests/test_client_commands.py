@@ -148,7 +148,7 @@ def test_all_questions_of_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixtu
     for name in ("there", "both"):
         assert read_json(tmp_path / name / "run.json")["pretraining_video_ids"] == ["train_red"]
     assert read_json(tmp_path / "there" / "run.json")["device"] == url
-    assert not (tmp_path / "there" / "seen.f16").exists()
+    assert not (tmp_path / "there" / "features").exists()
     done = cli.run(
         ["eval", "--answers", str(tmp_path / "both"), "--manifest", str(manifest), "--out", str(tmp_path / "eval")]
     )

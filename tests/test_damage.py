@@ -220,7 +220,7 @@ def test_stretches_that_cannot_be_read_have_no_tokens(damaged: Path, tmp_path: P
             bad.add(stretch)
     assert bad
     for _ in range(2):  # made, and found there
-        seen = Seen(chat, source, stretches, 4, tmp_path / "seen.f16")
+        seen = Seen(chat, source, stretches, 4, tmp_path / "features")
         assert {each for each in stretches if each not in seen} == bad
         assert list(seen.problems) == ["zz_damaged"]
         rows = [{"video_id": name, "start_s": start, "end_s": end} for name, start, end in stretches]

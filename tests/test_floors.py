@@ -68,6 +68,7 @@ FLOORS = {
     "surgvl.chat.run": 3,
     "surgvl.chat.ask": 3,
     "surgvl.chat.see": 3,
+    "surgvl.features": 3,
     "surgvl.chat.ablate": 3,
     "surgvl.chat.engine": 3,
     "surgvl.chat.questions": 3,

@@ -38,6 +38,13 @@ class ClipAlign(Objective):
         self.frozen_encoder = frozen_encoder
         dual.encoder.requires_grad_(not frozen_encoder)
 
+    def train(self, mode: bool = True) -> "ClipAlign":
+        """As any module, but for a frozen encoder, which gives the same tokens of a clip at each step."""
+        super().train(mode)
+        if self.frozen_encoder:
+            self.dual.encoder.eval()
+        return self
+
     def rates(self) -> dict[str, float]:
         """The encoder's share of the learning rate."""
         return {"dual.encoder.": self.encoder_rate}
@@ -55,10 +62,16 @@ class ClipAlign(Objective):
         return order[:, : max(1, round(num_tokens * self.token_keep))]
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Loss of a batch with `video` [B, 3, T, H, W] and `text`, for each clip a list of its sentences."""
+        """Loss of a batch with `video` [B, 3, T, H, W] and `text`, for each clip a list of its sentences.
+
+        With a frozen encoder it may hold `tokens` [B, N, D], which that gave, in place of the video.
+        """
         dual = self.dual
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
-            tokens = dual.encoder(batch["video"], self.draw(batch["video"]))
+        if "tokens" in batch:
+            tokens = batch["tokens"]
+        else:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
+                tokens = dual.encoder(batch["video"], self.draw(batch["video"]))
         video = dual.encode_tokens(tokens)
         sentences, positive = pairs(batch["text"])
         text = dual.encode_text(sentences)

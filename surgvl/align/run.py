@@ -1,5 +1,6 @@
 """The `align` command: an encoder and narrated video in, a run folder with a `Dual` out."""
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -7,8 +8,10 @@ import torch
 from surgvl.align.clip import ClipAlign
 from surgvl.data.augment import Augment
 from surgvl.data.clips import NarratedClips, collate
+from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest
 from surgvl.errors import CheckpointError
+from surgvl.features import Features
 from surgvl.io import command, prepare_out, write_run
 from surgvl.models.dual import Dual
 from surgvl.models.files import seen
@@ -32,6 +35,7 @@ def align(
     frozen_encoder: bool = False,
     encoder_rate: float = 1.0,
     token_keep: float = 1.0,
+    augment: bool = True,
     random_encoder: bool = False,
     split: str = "train",
     store: Path | None = None,
@@ -50,9 +54,11 @@ def align(
         frozen_encoder: train pool, projection and text tower only.
         encoder_rate: learning rate of the video encoder over that of the rest.
         token_keep: share of a clip's tokens that training encodes, drawn anew at each step (arXiv 2212.00794).
+        augment: vary light, colour, place and time of the clips; without it they lie around whole seconds, and a frozen
+            encoder sees each once.
         random_encoder: take the encoder's shape but random weights: the control that shows what pretraining gives.
         split: the split to train on.
-        store: folder for decoded frames; none: decode at each use.
+        store: folder for decoded frames and the tokens of a frozen encoder; none: decode at each use.
         optim: optimiser.
         run: length and place of the run.
         resume: continue in an --out folder that already holds results.
@@ -69,7 +75,7 @@ def align(
         model = VideoViT(**model.config)  # type: ignore[arg-type]
     ids = split_ids(table, split)
     source, good = clip_source(table, ids, preprocess, store)
-    data = NarratedClips(source, table, good, preprocess.num_frames, run.seed)
+    data = NarratedClips(source, table, good, preprocess.num_frames, run.seed, seconds=not augment)
     objective = ClipAlign(Dual(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
     trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
     write_run(
@@ -83,10 +89,32 @@ def align(
         frozen=frozen_encoder,
         num_trainable=trainable,
     )
-    source.problems.update(fit(objective, data, collate, out, optim, run, Augment(), name="align"))
+    if frozen_encoder:
+        data.tokens = _tokens(model, source, data, (store or out) / "features", augment, token_keep)
+    changed = Augment() if augment else None
+    source.problems.update(fit(objective, data, collate, out, optim, run, changed, name="align"))
     if not main_process():
         return out
+    if store is None:
+        shutil.rmtree(out / "features", ignore_errors=True)
     save_model(objective.dual, out / "model", preprocess)
     print(f"model in {out / 'model'}; next: {command('embed', model=out, manifest=manifest, out='vectors')}")
     report_run(out, source.problems, len(ids))
     return out
+
+
+def _tokens(
+    encoder: VideoViT, source: ClipSource, data: NarratedClips, folder: Path, augment: bool, token_keep: float
+) -> Features | None:
+    """What a frozen encoder gives of all clips; None, with the reason told, where it has to see them at each step."""
+    features = Features(encoder, source, data.num_frames, folder)
+    if augment or token_keep < 1:
+        fact = "the clips are augmented (--augment false)" if augment else f"--token_keep is {token_keep:g}"
+        print(f"the frozen encoder sees every clip anew, because {fact}")
+        return None
+    if not features.fits(data.clips()):
+        size_gb = features.num_bytes(data.clips()) / 1e9
+        print(f"the frozen encoder sees every clip anew: its tokens take {size_gb:.1f} GB, over half of the free disk")
+        return None
+    features.add(data.clips())
+    return features

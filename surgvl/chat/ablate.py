@@ -30,6 +30,10 @@ class WithBlack(ClipSource):
         self.problems = source.problems
         self.durations_s = {**source.durations_s, BLACK[0]: BLACK[2]}
 
+    def name(self, video_id: str) -> str:
+        """What stored files about a video are named after."""
+        return video_id if video_id == BLACK[0] else super().name(video_id)
+
     def clip(self, video_id: str, start_s: float, num_frames: int) -> Frames:
         """Frames uint8 [T, S, S, 3]; zeros of the black video."""
         if video_id == BLACK[0]:

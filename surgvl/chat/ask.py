@@ -1,6 +1,7 @@
 """The `ask` command: one question about a video, or all questions of a manifest."""
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ def ask(
         controls: answer each question twice more, with a black video and with another video of the split; eval prints
             these scores beside the others, so that a model that ignores the picture is seen.
         ablate: answer with that other video only.
-        store: folder for decoded frames; none: decode at each use.
+        store: folder for decoded frames and the encoder's tokens of clips; none: decode at each use.
         device: torch device.
         seed: of the draws of other videos.
         resume: continue in an --out folder that already holds results.
@@ -173,13 +174,14 @@ def answer_manifest(
     if not rows:
         raise ConfigError(f"split {split!r} of {manifest} has no questions: choose another --split")
     engine: Engine
+    features = (store or out) / "features"
     if remote is not None:
         engine = remote.engine(WithBlack(source))
     else:
         assert chat is not None
         stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
         shown = [*stretches, BLACK] if "black" in kinds else stretches
-        look = Seen(chat, WithBlack(source), shown, preprocess.num_frames, out / "seen.f16", device)
+        look = Seen(chat, WithBlack(source), shown, preprocess.num_frames, features)
         source.problems |= look.problems
         rows = look.readable(rows)
         engine = LocalEngine(chat, look, device) if head is None else HeadEngine(chat, head, look, device)
@@ -187,7 +189,8 @@ def answer_manifest(
     mode = "closed" if head is None else "head"
     answered = answer_rows(engine, rows, candidates, kinds, open_ended, mode, seed)
     write_answers(answered, out)
-    (out / "seen.f16").unlink(missing_ok=True)
+    if store is None:
+        shutil.rmtree(features, ignore_errors=True)
     facts = trained(folder) if folder else remote.trained if remote else {}
     write_run(
         out,

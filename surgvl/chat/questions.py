@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from surgvl.chat.answer import generate
-from surgvl.chat.see import Seen, clip_at
+from surgvl.chat.see import Seen, looked_at
 from surgvl.chat.template import IGNORE, training_batch
 from surgvl.data.clips import Permuted
 from surgvl.data.frames import ClipSource
@@ -63,7 +63,8 @@ class Questions(Permuted):
         stretch = (row["video_id"], row["start_s"], row["end_s"])
         if self.seen is not None:
             return {**row, "pooled": self.seen[stretch]}
-        clip = clip_at(self.source, stretch, self.num_frames)
+        video_id, start_ms = looked_at(self.source, stretch, self.num_frames)
+        clip = self.source.clip(video_id, start_ms / 1000, self.num_frames)
         return {**row, "video": torch.from_numpy(np.ascontiguousarray(clip)).permute(3, 0, 1, 2)}
 
 

@@ -1,5 +1,6 @@
 """The `tune` command: an encoder and questions in, a run folder with a `Chat` out."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -97,7 +98,7 @@ def tune(
         weights: share of the draws of each source of questions; without them each type of question is drawn alike.
         split: the split to train on.
         held_out: the split whose questions are looked at while training, where it has any.
-        store: folder for decoded frames; none: decode at each use.
+        store: folder for decoded frames and the encoder's tokens of clips; none: decode at each use.
         optim: optimiser of all stages.
         run: length and place of stage 2.
         resume: continue in an --out folder that already holds results.
@@ -136,7 +137,7 @@ def tune(
         num_trainable=sum(p.numel() for module in trained for p in module.parameters()),
     )
     stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
-    stored = Seen(chat, source, stretches, preprocess.num_frames, out / "seen.f16")
+    stored = Seen(chat, source, stretches, preprocess.num_frames, (store or out) / "features")
     source.problems |= stored.problems
     asked = stored.readable(rows)
     data = Questions(stored, source, preprocess.num_frames, asked, run.seed, weights)
@@ -170,8 +171,8 @@ def tune(
     answers = sorted({row["answer"] for row in closed})
     end_id = end_of_turn(chat.ready)
     write_json(out / "model" / "answers.json", {"answers": answers, "questions": types, "end_id": end_id})
-    for name in ("seen.f16", "held_out.f16"):
-        (out / name).unlink(missing_ok=True)
+    if store is None:
+        shutil.rmtree(out / "features", ignore_errors=True)
     print(f"chat model in {out / 'model'}; next: {command('ask', model=out, manifest=manifest, out='answers')}")
     report_run(out, source.problems, len(ids))
     return out
@@ -188,7 +189,7 @@ def _held_out(
         source, good = clip_source(table, ids, preprocess, store)
         rows = held_out_rows(training_rows(table, good, narration))
         stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
-        held = Seen(chat, source, stretches, preprocess.num_frames, out / "held_out.f16")
+        held = Seen(chat, source, stretches, preprocess.num_frames, (store or out) / "features")
         rows = held.readable(rows)
     except DataError:
         return None

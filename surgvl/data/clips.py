@@ -6,9 +6,10 @@ each time.
 Shapes: T frames, S = height = width in pixels.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from surgvl.data.clusters import Clusters
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest, Segment
 from surgvl.data.sampler import Floats, balanced, epoch_order, level_names
-from surgvl.errors import ConfigError, DataError
+from surgvl.errors import ConfigError, DataError, Unreadable
 
 
 class Permuted(Dataset[Any]):
@@ -169,6 +170,16 @@ def _columns(
     return {name: [known[row[0]][name] for row in rows] for name in names}
 
 
+class Tokens(Protocol):
+    """What an encoder gave of clips (video, start in milliseconds), see `surgvl.features`."""
+
+    def __contains__(self, clip: tuple[str, int]) -> bool:
+        """Whether it saw a clip."""
+
+    def __getitem__(self, clip: tuple[str, int]) -> Tensor:
+        """Tokens [N, D]."""
+
+
 class NarratedClips(Permuted):
     """Clips with all sentences spoken over their centre; a clip is drawn for each sentence of the manifest.
 
@@ -178,36 +189,69 @@ class NarratedClips(Permuted):
         video_ids: videos to draw from.
         num_frames: T.
         seed: of the order and the times.
+        seconds: the centre is the middle of a second, so that a frozen encoder needs to see each once; else it is any
+            time of the sentence.
+        tokens: what a frozen encoder gave of all `clips()` that can be read; they take the place of the video.
     """
 
-    def __init__(self, source: ClipSource, manifest: Manifest, video_ids: Sequence[str], num_frames: int, seed: int):
+    def __init__(
+        self,
+        source: ClipSource,
+        manifest: Manifest,
+        video_ids: Sequence[str],
+        num_frames: int,
+        seed: int,
+        seconds: bool = False,
+        tokens: "Tokens | None" = None,
+    ):
         keep = set(video_ids)
         self.rows = [row for row in manifest.segments if row.task == "narration" and row.video_id in keep]
         super().__init__(len(self.rows), seed)
-        self.source, self.num_frames, self.clip_s = source, num_frames, num_frames / source.fps
+        self.source, self.num_frames, self.seconds, self.tokens = source, num_frames, seconds, tokens
         self.spoken: dict[str, list[Segment]] = {}
         for row in self.rows:
             self.spoken.setdefault(row.video_id, []).append(row)
 
-    def __getitem__(self, index: int) -> Clip:
-        """Sample `index`: `video` uint8 [3, T, S, S], `text`, the sentences over its centre, and times."""
+    def centres(self, row: Segment) -> list[float]:
+        """The middles of seconds within a sentence, or its own middle where it holds none, seconds."""
+        middles = [second + 0.5 for second in range(math.floor(row.start_s), math.ceil(row.end_s))]
+        return [each for each in middles if row.start_s <= each < row.end_s] or [(row.start_s + row.end_s) / 2]
+
+    def clips(self) -> list[tuple[str, int]]:
+        """All clips there are to draw where `seconds` is set: video and start in milliseconds, each once."""
+        found = ((row.video_id, centre_s) for row in self.rows for centre_s in self.centres(row))
+        return list(dict.fromkeys(self.source.centred(*each, self.num_frames) for each in found))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Sample `index`: `video` uint8 [3, T, S, S] or `tokens` [N, D], `text`, the sentences over its centre, times.
+
+        Raises:
+            Unreadable: the video cannot be read there.
+        """
         number, rng = self.draw(index)
         row = self.rows[number]
-        centre_s = rng.uniform(row.start_s, row.end_s)
-        last_s = max(0.0, self.source.durations_s[row.video_id] - self.clip_s)
-        start_s = float(np.clip(centre_s - self.clip_s / 2, 0, last_s))
-        frames = self.source.clip(row.video_id, start_s, self.num_frames)
+        at = self.centres(row) if self.seconds else []
+        centre_s = at[rng.integers(len(at))] if at else rng.uniform(row.start_s, row.end_s)
         others = [each.label for each in self.spoken[row.video_id] if each.start_s <= centre_s < each.end_s]
+        clip = self.source.centred(row.video_id, centre_s, self.num_frames)
+        start_s = clip[1] / 1000
+        seen: dict[str, Any]
+        if self.tokens is None:
+            seen = {"video": to_tensor(self.source.clip(row.video_id, start_s, self.num_frames))}
+        elif clip in self.tokens:
+            seen = {"tokens": self.tokens[clip]}
+        else:
+            raise Unreadable(row.video_id, f"{self.source.paths[row.video_id]} cannot be read at {start_s:g} s")
         return {
-            "video": to_tensor(frames),
+            **seen,
             "video_id": row.video_id,
             "start_s": start_s,
-            "end_s": start_s + self.clip_s,
+            "end_s": start_s + self.num_frames / self.source.fps,
             "text": list(dict.fromkeys([row.label, *others])),
         }
 
 
-def collate(clips: Sequence[Clip]) -> dict[str, Any]:
+def collate(clips: Sequence[Clip | dict[str, Any]]) -> dict[str, Any]:
     """Stack tensors with B in front; keep everything else as lists of length B."""
     batch: dict[str, Any] = {}
     for key in clips[0]:

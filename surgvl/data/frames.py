@@ -93,19 +93,31 @@ class ClipSource:
         return self._boxes[video_id]
 
     @lru_cache(maxsize=4096)  # noqa: B019 (a source lives as long as its stage)
-    def _file(self, video_id: str) -> Path:
+    def name(self, video_id: str) -> str:
+        """What stored files about a video as it is cut here are named after: another state of its file, another name.
+
+        A part of it has 255 bytes at most on most systems, ending and temporary name included; the hash tells what is
+        cut apart.
+        """
         path = self.paths[video_id]
         state = path.stat()
         key = f"{path.resolve()} {state.st_size} {state.st_mtime_ns} {self.fps} {self.size_px} {self.crop}"
-        assert self.store is not None
-        # A part of a path has 255 bytes at most on most systems, ending and temporary name included; the hash tells
-        # what is cut apart.
         parts = [part.encode(errors="surrogateescape")[:170].decode(errors="ignore") for part in video_id.split("/")]
-        return self.store / f"{'/'.join(parts)}-{text_hash(key)}.rgb"
+        return f"{'/'.join(parts)}-{text_hash(key)}"
+
+    def _file(self, video_id: str) -> Path:
+        assert self.store is not None
+        return self.store / f"{self.name(video_id)}.rgb"
 
     @lru_cache(maxsize=512)  # noqa: B019
     def _map(self, video_id: str) -> Frames:
         return np.memmap(self._file(video_id), np.uint8, "r").reshape(-1, self.size_px, self.size_px, 3)
+
+    def centred(self, video_id: str, middle_s: float, num_frames: int) -> tuple[str, int]:
+        """Video and start, in milliseconds, of the clip of T frames around a moment, shifted into the video."""
+        clip_s = num_frames / self.fps
+        last_s = max(0.0, self.durations_s[video_id] - clip_s)
+        return video_id, round(1000 * min(max(0.0, middle_s - clip_s / 2), last_s))
 
     def clip(self, video_id: str, start_s: float, num_frames: int) -> Frames:
         """Frames from `start_s` on, uint8 [T, S, S, 3]; past the end the last frame is held.
