@@ -193,6 +193,19 @@ def test_one_operation_in_val_and_test_stops(tmp_path: Path) -> None:
         evaluate(tmp_path / "manifest", tmp_path / "out", tmp_path / "vectors")
 
 
+def test_damaged_frames_of_scored_videos_are_named(tmp_path: Path) -> None:
+    make_manifest().save(tmp_path / "manifest")
+    make_vectors(tmp_path / "vectors")
+    meta = io.read_json(tmp_path / "vectors" / "vectors.json")
+    said = "clip.mp4: 3 of 250 decoded frames are marked damaged by the decoder"
+    io.write_json(
+        tmp_path / "vectors" / "vectors.json", {**meta, "damaged_frames": {"video05": said, "of another split": "no"}}
+    )
+    for result in evaluate(tmp_path / "manifest", tmp_path / "out", tmp_path / "vectors"):
+        assert result.warning == said
+    assert said in (tmp_path / "out" / "result.md").read_text()
+
+
 def test_videos_without_vectors_are_named(tmp_path: Path) -> None:
     make_manifest().save(tmp_path / "manifest")
     make_vectors(tmp_path / "vectors", skip=("video05",))
