@@ -5,7 +5,7 @@ the version that it opened, or last wrote, whatever others write meanwhile (see 
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +25,8 @@ from surgvl.vectors import Vectors, unit
 Stretch = tuple[str, float, float]
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
+# Vectors that are added between two reports of progress.
+AT_ONCE = 20_000
 
 
 class Library:
@@ -111,7 +113,9 @@ class Library:
 
     # ---- writing
 
-    def add_vectors(self, vectors: Vectors, manifest: Manifest) -> int:
+    def add_vectors(
+        self, vectors: Vectors, manifest: Manifest, progress: Callable[[int], object] = lambda added: None
+    ) -> int:
         """Add the clips of a vectors folder; all clips of a video that is already there are replaced.
 
         Windows that the ends of a video pushed onto the same stretch are one moment: the first of them is kept.
@@ -119,6 +123,7 @@ class Library:
         Args:
             vectors: from the encoder of this library.
             manifest: gives path, procedure and source of each video.
+            progress: called with the number of vectors that were added since it was called before.
 
         Returns:
             Number of vectors added.
@@ -137,8 +142,10 @@ class Library:
         with next_version(self.folder) as (index, store):
             for name in dict.fromkeys(vectors.video_ids):
                 index.remove(store.delete_video(name))
-            index.add(unit(vectors.vectors[first]), ids)
-            store.put(rows)
+            for at in range(0, len(rows), AT_ONCE):
+                index.add(unit(vectors.vectors[first[at : at + AT_ONCE]]), ids[at : at + AT_ONCE])
+                store.put(rows[at : at + AT_ONCE])
+                progress(len(rows[at : at + AT_ONCE]))
         self._renew()
         return len(rows)
 

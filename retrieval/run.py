@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from surgvl.data.manifest import Manifest
 from surgvl.data.report import aligned
@@ -52,7 +53,8 @@ def index(
     found, videos = Vectors.load(vectors), Manifest.load(manifest)
     out = prepare_out(out, resume)
     with Library.create(out, found.meta.model, found.meta.model_hash, found.meta.dim, exist_ok=True) as library:
-        count = library.add_vectors(found, videos)
+        with tqdm(total=len(found.video_ids), desc="index", unit="vector", disable=None, leave=False) as bar:
+            count = library.add_vectors(found, videos, bar.update)
         config = {"out": out, "vectors": vectors, "manifest": manifest, "resume": resume}
         seen = found.meta.pretraining_video_ids
         write_run(out, config, seed=0, device="cpu", data_hash=videos.hash, pretraining_video_ids=seen)

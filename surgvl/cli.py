@@ -2,115 +2,18 @@
 
 import importlib
 import os
-import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from surgvl import __version__
+from surgvl.commands import COMMANDS, examples, group, group_help, overview
 from surgvl.credentials import VARIABLE, in_words, mask, wipe
 from surgvl.errors import ConfigError, SurgVLError
-from surgvl.usage import UsageError, check_configs, explain, name_words, nearest, spell_out, take_rest, way_on
+from surgvl.plugins import class_names
+from surgvl.usage import UsageError, check_configs, explain, name_words, nearest, outline, spell_out, take_rest, way_on
 
-
-@dataclass(frozen=True)
-class Command:
-    """A command: where its function is, what it is for, and how it is typed.
-
-    Args:
-        target: module:function.
-        summary: what it is for.
-        example: arguments that work.
-        words: flags that may go without their names.
-        rest: the flag that takes all words after it, dashes or not.
-    """
-
-    target: str
-    summary: str
-    example: str
-    words: tuple[str, ...] = ()
-    rest: str = ""
-
-
-# In the order of the pipeline.
-COMMANDS = {
-    "quickstart": Command(
-        "surgvl.quickstart:quickstart", "the whole path below on made videos, in minutes", "--out runs/quickstart"
-    ),
-    "phantom": Command("surgvl.data.phantom_run:phantom", "render operations with exact labels", "--out phantom"),
-    "data list": Command("surgvl.data.run:data_list", "data sets that can be read, with their licences", ""),
-    "data check": Command(
-        "surgvl.data.run:data_check", "what a data set holds and what does not fit", "cholec80 ROOT", ("name", "root")
-    ),
-    "data convert": Command(
-        "surgvl.data.run:data_convert", "a data set to a manifest", "phantom phantom manifest", ("name", "root", "out")
-    ),
-    "data cluster": Command(
-        "surgvl.data.run:data_cluster",
-        "vectors to nested clusters, to draw from alike",
-        "--vectors vectors --out clusters.parquet",
-    ),
-    "data merge": Command(
-        "surgvl.data.merge:data_merge",
-        "several manifests to one, each a source",
-        "--manifests manifest other --names lap other --out both",
-    ),
-    "pretrain": Command(
-        "surgvl.pretrain.run:pretrain",
-        "train a video encoder from video alone",
-        "--recipe surgrec_mae_phantom --manifest manifest --out mae",
-    ),
-    "probe": Command(
-        "surgvl.probe.run:probe",
-        "what a frozen encoder knows: phase, instrument, verb, target",
-        "--encoder mae --manifest manifest --out probe",
-    ),
-    "align": Command(
-        "surgvl.align.run:align", "give video and sentences one space", "--manifest manifest --encoder mae --out dual"
-    ),
-    "embed": Command("surgvl.embed:embed", "videos to vectors", "--model dual --manifest manifest --out vectors"),
-    "tune": Command(
-        "surgvl.chat.run:tune", "teach a language model to answer", "--manifest manifest --encoder dual --out chat"
-    ),
-    "ask": Command(
-        "surgvl.chat.ask:ask",
-        "a question about a video, or all of a manifest",
-        "VIDEO QUESTION --model chat",
-        ("video", "question"),
-    ),
-    "eval": Command(
-        "surgvl.tasks.run:evaluate",
-        "scores with baselines and intervals",
-        "--vectors vectors --manifest manifest --out eval",
-    ),
-    "index": Command(
-        "surgvl.retrieval.run:index",
-        "vectors to a searchable index",
-        "--vectors vectors --manifest manifest --out index",
-    ),
-    "search": Command(
-        "surgvl.retrieval.run:search",
-        "moments like a sentence or a clip",
-        '"the clipper clips the cystic duct" --index index',
-        ("query",),
-    ),
-    "bench": Command("surgvl.bench.run:bench", "list the benchmarks of many runs", ""),
-    "bench recipes": Command(
-        "surgvl.bench.run:bench_recipes", "all pretraining recipes side by side, by frozen probes", "--out runs/bench"
-    ),
-    "serve chat": Command(
-        "surgvl.serve.run:serve_chat", "answer questions over HTTP (vLLM)", "--model chat", rest="engine_args"
-    ),
-    "serve embed": Command(
-        "surgvl.serve.run:serve_embed", "sentences and clips to vectors over HTTP", "--model dual", rest="engine_args"
-    ),
-    "serve all": Command(
-        "surgvl.serve.run:serve_all", "both at one address", "--model chat --embed_model dual", rest="engine_args"
-    ),
-    "demo": Command("surgvl.demo.app:demo", "the page: ask, search, timeline", ""),
-}
 RECIPES = Path(__file__).parent / "recipes"
 # Packages that only an extra brings, and the extra.
 EXTRAS = {
@@ -126,37 +29,14 @@ EXTRAS = {
 }
 
 
-def overview() -> str:
-    """The pipeline in order, with one example a command."""
-    wide = max(map(len, COMMANDS))
-    lines = [
-        f"surgvl {__version__}: ask, search and measure surgical video. Not for clinical use.",
-        "",
-        "  start here",
-        *(_row(name, wide) for name in ("quickstart", "demo")),
-        "",
-        "  the path, step by step",
-        *(_row(name, wide) for name in COMMANDS if name not in ("quickstart", "demo")),
-        "",
-        "surgvl COMMAND --help shows every argument; --print_config prints a file that --config takes.",
-    ]
-    return "\n".join(lines)
-
-
-def _row(name: str, wide: int) -> str:
-    command = COMMANDS[name]
-    return f"  {name:{wide}}  {command.summary}\n  {'':{wide}}    surgvl {name} {command.example}".rstrip()
-
-
 def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
     """Command name (of one or two words) and the rest."""
     for words in (2, 1):
         name = " ".join(argv[:words])
         if name in COMMANDS:
             return name, list(argv[words:])
-    group = [name for name in COMMANDS if name.startswith(argv[0] + " ")]
-    if group:
-        raise UsageError(f"{argv[0]!r} is followed by one of {', '.join(n.split()[1] for n in group)}: add it")
+    if known := group(argv[0]):
+        raise UsageError(f"{argv[0]!r} is followed by one of {', '.join(n.split()[1] for n in known)}: add it")
     hint = nearest(argv[0], COMMANDS, f"commands are {', '.join(COMMANDS)}")
     raise UsageError(f"there is no command {argv[0]!r}: {hint}")
 
@@ -198,27 +78,29 @@ def parse(argv: Sequence[str]) -> tuple[Any, Any, Any]:
     module, _, attribute = command.target.partition(":")
     function = vars(importlib.import_module(module))[attribute]
     check_configs(words, function)
+    sketch, others = outline(function, words)
+    if sketch is not function:
+        # What is wrong with the rest is said, and help is shown, before torch is imported for the types of classes.
+        _read(name, sketch, others)
+    parser, config = _read(name, function, words)
+    return function, parser, config
 
+
+def _read(name: str, function: Any, words: list[str]) -> tuple[Any, Any]:
+    """A command's parser and what it makes of the words."""
     import jsonargparse
 
-    class Help(jsonargparse.DefaultHelpFormatter):
-        """Types by their plain names."""
+    from surgvl.help_text import parser as parser_of
 
-        def _expand_help(self, action: Any) -> str:
-            return re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", super()._expand_help(action))
-
-    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=False)
-    shipped = recipes(name)
-    parser = jsonargparse.ArgumentParser(
-        prog=f"surgvl {name}",
-        exit_on_error=False,
-        allow_abbrev=False,
-        formatter_class=Help,
-        description=(function.__doc__ or "").strip().split("\n\n")[0],
-        epilog=f"--recipe NAME is --config with a file that ships: {', '.join(shipped)}" if shipped else None,
-    )
-    parser.add_argument("--config", action="config", help="a YAML file with arguments; what is typed after it wins")
-    parser.add_function_arguments(function, as_group=False, fail_untyped=True)
+    command, shipped = COMMANDS[name], recipes(name)
+    notes = [f"--recipe NAME is --config with a file that ships: {', '.join(shipped)}"] if shipped else []
+    flag, package = command.classes
+    if package:
+        known = ", ".join(class_names(importlib.import_module(package)))
+        notes.append(f"--{flag} is one of {known}, or a dotted path; --{flag}.help CLASS shows its arguments.")
+    if more := group(name):
+        notes.append(f"See also: {', '.join(f'surgvl {each} --help' for each in more)}")
+    parser = parser_of(name, function, command.words, examples(name), notes)
     try:
         config = parser.parse_args(spell_out(words, function))
     except (AttributeError, TypeError, ValueError, KeyError, OverflowError) as error:
@@ -228,7 +110,7 @@ def parse(argv: Sequence[str]) -> tuple[Any, Any, Any]:
         flags = [f"--{each}" for each in (*parser.get_defaults(skip_validation=True).keys(), "recipe")]
         raise UsageError(explain(str(error), name, command.example, flags, command.words)) from error
     config.pop("config", None)
-    return function, parser, config
+    return parser, config
 
 
 def run(argv: Sequence[str]) -> Any:
@@ -268,6 +150,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"surgvl: the key shows in the list of processes: set {VARIABLE} or give @FILE", file=sys.stderr)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(overview())
+        return 0
+    if argv[0] not in COMMANDS and group(argv[0]) and argv[1:] in (["-h"], ["--help"]):
+        print(group_help(argv[0]))
         return 0
     if argv[0] == "--version":
         print(__version__)

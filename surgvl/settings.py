@@ -3,8 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import torch
-
 from surgvl.errors import ConfigError
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true")
@@ -155,6 +153,9 @@ def multiplies_bfloat16(device: str) -> bool:
     Elsewhere bfloat16 is emulated and slower than float32: on a CPU without them products run on one core by a scalar
     loop. A torch that was told to stay with AVX2 (`ATEN_CPU_CAPABILITY`) does not use those of AVX-512.
     """
+    # Here, because help and typing errors of the commands do without torch.
+    import torch
+
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return torch.backends.cpu.get_cpu_capability() == "AVX512" and bool(torch.cpu._is_avx512_bf16_supported())
@@ -164,4 +165,6 @@ def precision(asked: str) -> str:
     """The precision to train in: what was asked, or for `auto` bf16-mixed on hardware that multiplies bfloat16."""
     if asked != "auto":
         return asked
+    import torch
+
     return "bf16-mixed" if multiplies_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "32-true"

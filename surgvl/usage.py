@@ -70,6 +70,45 @@ def way_on(target: str) -> str:
     return "; the same command with --resume goes on" if resumes else ""
 
 
+def outline(function: Callable[..., Any], argv: Sequence[str]) -> tuple[Callable[..., Any], list[str]]:
+    """A command without the types of classes, which are quoted in its annotations because they bring torch.
+
+    Args:
+        function: the command's function.
+        argv: words after the command.
+
+    Returns:
+        A stand-in that takes anything for these arguments, and the words with one value for each that is given; the
+        function itself and its words where no annotation is quoted, or where the words ask for the classes.
+    """
+    signature = inspect.signature(function)
+    quoted = [each.name for each in signature.parameters.values() if isinstance(each.annotation, str)]
+    if not quoted or any(re.match(r"--print[-_]config|--[\w.]+\.help", word) for word in argv):
+        return function, list(argv)
+
+    def stand_in() -> None: ...
+
+    parameters = [
+        each.replace(annotation=str | dict) if each.name in quoted else each for each in signature.parameters.values()
+    ]
+    vars(stand_in)["__signature__"] = signature.replace(parameters=parameters)
+    stand_in.__doc__ = function.__doc__
+    kept: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        name = re.split(r"[.=]", word.removeprefix("--"))[0]
+        if not word.startswith("--") or name not in quoted:
+            kept.append(word)
+            continue
+        if "=" not in word and (not rest or rest[0].startswith("--")):
+            kept.append(word)  # its value is missing, which the parser says
+        elif "=" not in word:
+            rest.pop(0)
+        kept.append(f"--{name}=given")
+    return stand_in, kept
+
+
 def take_rest(argv: Sequence[str], flag: str) -> list[str]:
     """Make all words after a flag its value: `--flag --a 1` becomes `--flag=["--a", "1"]`.
 
@@ -197,7 +236,7 @@ def explain(text: str, name: str, example: str, flags: Sequence[str], bare: Sequ
         where = f"{' '.join(bare).upper()} comes before all flags" if bare else "it needs a flag before it"
         return f"{word!r} was not expected here: {where}; {look}"
     if found := re.match(r"the following arguments are required: (.+)", line):
-        missing = ", ".join(f"--{flag}" for flag in found[1].split(", "))
+        missing = ", ".join(flag.upper() if flag in bare else f"--{flag}" for flag in found[1].split(", "))
         return f"{missing} must be given, for example: surgvl {name} {example}"
     if found := re.match(r"argument (\S+): expected one argument", line):
         return f"{found[1]} has no value: write one after it; {look}"
@@ -222,6 +261,7 @@ def explain(text: str, name: str, example: str, flags: Sequence[str], bare: Sequ
         return f"--{key} {_given(line)}: give {found[1]} words, one after the other; {look}"
     if kinds := re.findall(r"Expected a <class '([\w.]+)'>", line):
         given = _given(line)
+        kinds = [kind for kind in kinds if kind != "NoneType"] or kinds
         allowed = " or ".join(dict.fromkeys(WORDS.get(kind, kind.rpartition(".")[2]) for kind in kinds))
         return f"--{key} {given!r}: give {allowed}; {look}"
     return f"{line} ({look})"

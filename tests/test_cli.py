@@ -72,15 +72,113 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_the_example_of_a_command_parses_and_its_configuration_repeats_it(name: str, tmp_path: Path) -> None:
-    argv = [*name.split(), *shlex.split(cli.COMMANDS[name].example)]
-    _, parser, config = cli.parse(argv)
-    file = tmp_path / "config.yaml"
-    file.write_text(parser.dump(config, skip_validation=True))
-    if name == "data list":
-        assert yaml.safe_load(file.read_text()) == {}
-        return
-    assert cli.parse([*name.split(), "--config", str(file)])[2] == config
+def test_every_example_in_the_help_parses_and_its_configuration_repeats_it(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([*name.split(), "--help"])
+    shown = re.findall(rf"^  surgvl ({name}\b.*)", capsys.readouterr().out.partition("\nexample")[2], re.M)
+    assert shown
+    for line in shown:
+        _, parser, config = cli.parse(shlex.split(line))
+        file = tmp_path / "config.yaml"
+        file.write_text(parser.dump(config, skip_validation=True))
+        if name == "data list":
+            assert yaml.safe_load(file.read_text()) == {}
+            continue
+        assert cli.parse([*name.split(), "--config", str(file)])[2] == config
+
+
+TYPING_ERRORS = """
+import contextlib, inspect, io, shlex, sys
+from surgvl import cli
+from surgvl.usage import UsageError
+
+name = sys.argv[1]
+
+def outcome(words):
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return cli.parse([*name.split(), *words])
+    except (SystemExit, UsageError) as stopped:
+        return str(stopped)
+
+assert outcome(["--help"]) == "0"
+module, _, attribute = cli.COMMANDS[name].target.partition(":")
+parameters = inspect.signature(vars(sys.modules[module])[attribute]).parameters.values()
+if any(each.default is each.empty for each in parameters):
+    assert "must be given" in outcome([])
+example = shlex.split(cli.COMMANDS[name].example)
+assert "unknown flag --no_such_flag" in outcome([*example, "--no_such_flag", "3"])
+assert "was not expected" in outcome(["stray"] * 5)
+for each in parameters:
+    if each.annotation in (int, float, bool):
+        assert f"--{each.name} 'many'" in outcome([*example, f"--{each.name}=many"])
+loaded = [each for each in ("torch", "transformers", "lightning", "gradio") if each in sys.modules]
+assert not loaded, loaded
+"""
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_and_typing_errors_import_no_torch(name: str) -> None:
+    argv = [sys.executable, "-c", TYPING_ERRORS, name]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("word", ["data", "serve"])
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_a_group_shows_its_commands(word: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([word, flag]) == 0
+    out, err = capsys.readouterr()
+    below = [name for name in cli.COMMANDS if name.startswith(f"{word} ")]
+    assert len(below) > 2
+    assert all(f"surgvl {name} {cli.COMMANDS[name].example}".rstrip() in out for name in below)
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [
+        ("ask", "usage: surgvl ask VIDEO QUESTION [options]"),
+        ("search", "usage: surgvl search QUERY --index INDEX [options]"),
+        ("data check", "usage: surgvl data check NAME ROOT [options]"),
+        ("data convert", "usage: surgvl data convert NAME ROOT OUT [options]"),
+        ("embed", "usage: surgvl embed --out OUT [options]"),
+    ],
+)
+def test_usage_has_bare_words_as_they_are_typed(
+    name: str, usage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        cli.main([*name.split(), "--help"])
+    assert capsys.readouterr().out.splitlines()[0] == usage
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_is_free_of_types_as_programs_have_them(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([*name.split(), "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for noise in ("customizes", "Optional[", "Union[", "Literal[", "null", "<class", "default: )", "class_path", "+ "):
+        assert noise not in shown, noise
+
+
+def test_the_overview_shows_the_way_for_own_recordings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "--videos" in line)
+    assert cli.parse(shlex.split(line)[1:])[2].videos == [Path("recordings")]
+
+
+def test_classes_in_the_help_of_pretrain_are_those_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["pretrain", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    listed = set(re.search(r"--objective is one of (.*?), or a dotted path", shown)[1].split(", "))  # type: ignore[index]
+    from surgvl.pretrain.known import RECIPES
+
+    assert listed == {each.__name__ for each in RECIPES.values()}
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -162,7 +260,7 @@ def test_short_forms(words: str, key: str, value: object) -> None:
         ("phantom --out", ["--out has no value", "write one after it"]),
         ("phantom", ["--out must be given", "surgvl phantom --out phantom"]),
         ("pretrain --out o --manifest m", ["--encoder must be given", "--recipe surgrec_mae_phantom"]),
-        ("data check", ["--name, --root must be given", "surgvl data check cholec80 ROOT"]),
+        ("data check", ["NAME, ROOT must be given", "surgvl data check cholec80 downloads/cholec80"]),
         ("phantom here", ["'here' was not expected", "a flag"]),
         ("search a b --index i", ["'b' was not expected", "QUERY"]),
         ("search --index i hook", ["'hook' was not expected here", "QUERY comes before all flags"]),

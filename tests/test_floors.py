@@ -83,6 +83,8 @@ FLOORS = {
     "surgvl.serve": 3,
     "surgvl": 4,
     "surgvl.cli": 4,
+    "surgvl.commands": 4,
+    "surgvl.help_text": 4,
     "surgvl.bench": 4,  # lists of commands, which run in processes of their own
     "surgvl.quickstart": 4,  # a list of commands, which it runs through the command line
     "surgvl.demo": 4,
@@ -123,7 +125,7 @@ PACKAGES: dict[str, set[str | int]] = {
     "rouge_score": {"surgvl.metrics"},
     "sklearn": {"surgvl.metrics"},
     "scipy": {"surgvl.metrics"},
-    "jsonargparse": {"surgvl.cli"},
+    "jsonargparse": {"surgvl.cli", "surgvl.help_text"},
 }  # fmt: skip
 
 

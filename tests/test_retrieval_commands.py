@@ -1,6 +1,9 @@
 """The commands `index` and `search`."""
 
+import io
 import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 import pytest
 
 from surgvl.errors import ConfigError, DataError
-from surgvl.retrieval import run
+from surgvl.retrieval import library, run
 from tests.made_vectors import clips
 
 
@@ -102,3 +105,27 @@ def test_commands_refuse(tmp_path: Path) -> None:
         run.search(index=out, like="zz@1")
     with pytest.raises(DataError, match="not an index folder"):
         run.search("a sentence", index=tmp_path / "nowhere")
+
+
+def test_index_shows_how_far_it_is_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, manifest = clips(tmp_path / "vectors", {"a": 30, "b": 31})
+    manifest.save(tmp_path / "manifest")
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    run.index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
+    # Done and all, elapsed and remaining time, rate.
+    assert re.search(r"index: .*/61 \[\d\d:\d\d<\S+, +\S+vector/s\]", sys.stderr.getvalue())
+
+
+def test_progress_counts_each_vector_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, manifest = clips(tmp_path / "vectors", {"a": 30, "b": 31})
+    monkeypatch.setattr(library, "AT_ONCE", 10)
+    added: list[int] = []
+    with library.Library.create(tmp_path / "index", "dual", "hash-a", vectors.meta.dim) as made:
+        assert made.add_vectors(vectors, manifest, added.append) == len(made) == 57
+        assert made.counts("video_id") == {"a": 28, "b": 29}
+    assert added == [10, 10, 10, 10, 10, 7]

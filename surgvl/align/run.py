@@ -2,27 +2,22 @@
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from surgvl.align.clip import ClipAlign
-from surgvl.data.augment import Augment
-from surgvl.data.clips import NarratedClips, collate
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest
 from surgvl.errors import CheckpointError
-from surgvl.features import Features
 from surgvl.io import command, prepare_out, write_run
-from surgvl.models.dual import Dual
 from surgvl.models.files import seen
-from surgvl.models.folder import load_model, save_model
-from surgvl.models.text import build_text
-from surgvl.models.video_vit import VideoViT
-from surgvl.parallel import main_process
 from surgvl.recorded import recorded
 from surgvl.settings import Optim, Run
 from surgvl.stage import clip_source, device_name, report_run, split_ids
-from surgvl.train import fit
+
+# What brings torch is imported where it is used: help and typing errors do without.
+if TYPE_CHECKING:
+    from surgvl.data.clips import NarratedClips
+    from surgvl.features import Features
+    from surgvl.models.video_vit import VideoViT
 
 
 @recorded
@@ -63,6 +58,18 @@ def align(
         run: length and place of the run.
         resume: continue in an --out folder that already holds results.
     """
+    import torch
+
+    from surgvl.align.clip import ClipAlign
+    from surgvl.data.augment import Augment
+    from surgvl.data.clips import NarratedClips, collate
+    from surgvl.models.dual import Dual
+    from surgvl.models.folder import load_model, save_model
+    from surgvl.models.text import build_text
+    from surgvl.models.video_vit import VideoViT
+    from surgvl.parallel import main_process
+    from surgvl.train import fit
+
     prepare_out(out, resume or not main_process())
     table = Manifest.load(manifest)
     model, preprocess = load_model(encoder)
@@ -104,9 +111,11 @@ def align(
 
 
 def _tokens(
-    encoder: VideoViT, source: ClipSource, data: NarratedClips, folder: Path, augment: bool, token_keep: float
-) -> Features | None:
+    encoder: "VideoViT", source: ClipSource, data: "NarratedClips", folder: Path, augment: bool, token_keep: float
+) -> "Features | None":
     """What a frozen encoder gives of all clips; None, with the reason told, where it has to see them at each step."""
+    from surgvl.features import Features
+
     features = Features(encoder, source, data.num_frames, folder)
     if augment or token_keep < 1:
         fact = "the clips are augmented (--augment false)" if augment else f"--token_keep is {token_keep:g}"

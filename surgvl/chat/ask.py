@@ -7,29 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
-from surgvl.chat.ablate import BLACK, KINDS, WithBlack
-from surgvl.chat.engine import Engine, HeadEngine, LocalEngine, Row, answer_rows
-from surgvl.chat.head import has_head, load_head
-from surgvl.chat.see import Seen
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import atomic, command, prepare_out, write_run
 from surgvl.metrics.answer import exact_match
-from surgvl.models.chat import Chat
 from surgvl.models.cut import first_s
-from surgvl.models.files import load_answers, trained
-from surgvl.models.folder import Preprocess, find_model, load_model
+from surgvl.models.files import Preprocess, find_model, load_answers, trained
 from surgvl.recorded import recorded
 from surgvl.stage import clip_source, report, split_ids
 from surgvl.times import clock, seconds
 from surgvl.video import probe
 from surgvl.video_marks import counted
 
+# What brings torch is imported where it is used: help and typing errors do without.
 if TYPE_CHECKING:
     from surgvl.api import ChatModel
+    from surgvl.chat.engine import Engine, Row
+    from surgvl.models.chat import Chat
     from surgvl.serve.remote import RemoteChat
 
 
@@ -110,6 +105,8 @@ def ask(
         raise ConfigError(
             f"--controls true answers with every other video, and with its own: leave out --ablate {ablate}"
         )
+    from surgvl.chat.ablate import KINDS
+
     kinds = ("", *KINDS) if controls else ("" if ablate == "none" else ablate,)
     return answer_manifest(model, manifest, out, split, every_s, open_ended, kinds, store, device, seed, resume, remote)
 
@@ -154,6 +151,13 @@ def answer_manifest(
     """
     if every_s < 1:
         raise ConfigError(f"--every_s {every_s} is below 1: give 1 or more")
+    import torch
+
+    from surgvl.chat.ablate import BLACK, WithBlack
+    from surgvl.chat.engine import HeadEngine, LocalEngine, answer_rows
+    from surgvl.chat.head import has_head, load_head
+    from surgvl.chat.see import Seen
+
     prepare_out(out, resume)
     folder = None if model is None else find_model(model)
     chat, head = None, None
@@ -211,19 +215,22 @@ def answer_manifest(
     return out
 
 
-def load_chat(model: Path, device: str) -> tuple[Chat, Preprocess]:
+def load_chat(model: Path, device: str) -> "tuple[Chat, Preprocess]":
     """A chat model and how it takes clips.
 
     Raises:
         CheckpointError: the folder holds another model, or none.
     """
+    from surgvl.models.chat import Chat
+    from surgvl.models.folder import load_model
+
     chat, preprocess = load_model(model, device)
     if not isinstance(chat, Chat):
         raise CheckpointError(f"{model} holds a {type(chat).__name__}, not a chat model: give a tune run folder")
     return chat, preprocess
 
 
-def questions(table: Manifest, video_ids: Sequence[str], every_s: int, closed_only: bool = False) -> list[Row]:
+def questions(table: Manifest, video_ids: Sequence[str], every_s: int, closed_only: bool = False) -> "list[Row]":
     """Questions about every n-th second of some videos; those with free answers are left out on demand, and counted."""
     rows = table.select(list(video_ids)).qa_table.to_pylist()
     rows = [row for row in rows if int(row["start_s"]) % every_s == 0]
@@ -233,13 +240,13 @@ def questions(table: Manifest, video_ids: Sequence[str], every_s: int, closed_on
     return kept
 
 
-def write_answers(answered: Sequence[Row], out: Path) -> None:
+def write_answers(answered: "Sequence[Row]", out: Path) -> None:
     """Write answers.jsonl, one row a line."""
     with atomic(out / "answers.jsonl") as path:
         path.write_text("".join(json.dumps(row) + "\n" for row in answered), encoding="utf-8")
 
 
-def summary(answered: Sequence[Row]) -> str:
+def summary(answered: "Sequence[Row]") -> str:
     """How many answers there are, and how many are right with each video."""
     shares = []
     for kind in dict.fromkeys(row["ablated"] for row in answered):

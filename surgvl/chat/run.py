@@ -3,38 +3,35 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import nn
-
-from surgvl.chat.head import Head, HeadTune, save_head
-from surgvl.chat.questions import HeldOut, Questions, collate, held_out_rows, training_rows
-from surgvl.chat.see import Seen
-from surgvl.chat.template import end_of_turn
-from surgvl.chat.tune import Tune, merge_lora
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import command, prepare_out, write_json, write_run
-from surgvl.models.chat import Chat, tiny_language_config
-from surgvl.models.dual import Dual
-from surgvl.models.files import seen
-from surgvl.models.folder import Preprocess, load_model, save_model
-from surgvl.models.foreign import check_finite, foreign
+from surgvl.models.files import Preprocess, seen
 from surgvl.models.schema import bounded
-from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
-from surgvl.models.video_vit import VideoViT
-from surgvl.parallel import main_process
 from surgvl.recorded import recorded
 from surgvl.settings import Optim, Run
 from surgvl.stage import clip_source, device_name, report_run, split_ids
-from surgvl.train import fit
+
+# What brings torch is imported where it is used: help and typing errors do without.
+if TYPE_CHECKING:
+    from torch import nn
+
+    from surgvl.chat.questions import HeldOut
+    from surgvl.models.chat import Chat
+    from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 
 
-def language_model(name: str) -> tuple[nn.Module, SentencePieceTokenizer | HuggingFaceTokenizer]:
+def language_model(name: str) -> "tuple[nn.Module, SentencePieceTokenizer | HuggingFaceTokenizer]":
     """A causal language model and its tokenizer: `tiny` (untrained, shipped vocabulary), or a folder or hub id."""
+    import torch
     from transformers import AutoConfig, AutoModelForCausalLM
+
+    from surgvl.models.chat import tiny_language_config
+    from surgvl.models.foreign import check_finite, foreign
+    from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 
     if name == "tiny":
         tokenizer = SentencePieceTokenizer()
@@ -107,6 +104,20 @@ def tune(
         raise ConfigError(
             f"--second head has no stage 3, and --encoder_steps is {encoder_steps}: leave one of them out"
         )
+    import torch
+
+    from surgvl.chat.head import Head, HeadTune, save_head
+    from surgvl.chat.questions import Questions, collate, training_rows
+    from surgvl.chat.see import Seen
+    from surgvl.chat.template import end_of_turn
+    from surgvl.chat.tune import Tune, merge_lora
+    from surgvl.models.chat import Chat
+    from surgvl.models.dual import Dual
+    from surgvl.models.folder import load_model, save_model
+    from surgvl.models.video_vit import VideoViT
+    from surgvl.parallel import main_process
+    from surgvl.train import fit
+
     prepare_out(out, resume or not main_process())
     table = Manifest.load(manifest)
     model, preprocess = load_model(encoder)
@@ -143,7 +154,7 @@ def tune(
     data = Questions(stored, source, preprocess.num_frames, asked, run.seed, weights)
     look = _held_out(chat, table, held_out, narration, preprocess, store, out) if held_out != split else None
 
-    def train(what: str, at: Path, steps: int, name: str, of: Questions, look: HeldOut | None) -> None:
+    def train(what: str, at: Path, steps: int, name: str, of: Questions, look: "HeldOut | None") -> None:
         settings = replace(run, steps=steps) if steps != run.steps else run
         tuned = Tune(chat, what, lora_rank, max_tokens, pack, look)
         source.problems.update(fit(tuned, of, collate, at, optim, settings, name=name))
@@ -179,9 +190,13 @@ def tune(
 
 
 def _held_out(
-    chat: Chat, table: Manifest, split: str, narration: bool, preprocess: Preprocess, store: Path | None, out: Path
-) -> HeldOut | None:
+    chat: "Chat", table: Manifest, split: str, narration: bool, preprocess: Preprocess, store: Path | None, out: Path
+) -> "HeldOut | None":
     """A look at the questions of a split; None where it has none or its videos cannot be read."""
+    from surgvl.chat.questions import HeldOut, held_out_rows, training_rows
+    from surgvl.chat.see import Seen
+    from surgvl.parallel import main_process
+
     ids = table.video_ids(split) if split else []
     if not ids or not main_process():
         return None

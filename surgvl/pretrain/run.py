@@ -2,41 +2,30 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-import surgvl.pretrain
-from surgvl.data.augment import Augment
-from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.manifest import Manifest
-from surgvl.ema import Average
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import command, prepare_out, write_run
-from surgvl.models.files import seen
-from surgvl.models.folder import Preprocess, save_model
+from surgvl.models.files import Preprocess, seen
 from surgvl.models.schema import Crop
-from surgvl.models.video_vit import VideoViT
-from surgvl.models.weights import load_encoder
-from surgvl.parallel import main_process
-from surgvl.plugins import discover
-from surgvl.pretrain.base import Recipe
-from surgvl.pretrain.estimate import estimate
-from surgvl.pretrain.surgrec_mae import SurgRecMAE
 from surgvl.recorded import recorded
 from surgvl.settings import Optim, Run
 from surgvl.stage import clip_source, device_name, report_run, split_ids
-from surgvl.train import fit
 
-# Recipes go by their class names on the command line once their files are imported.
-discover(surgvl.pretrain, Recipe)
+# What brings torch is imported where it is used: help and typing errors do without. The command line resolves the types
+# of `encoder` and `objective` by this block, once everything else that was typed fits.
+if TYPE_CHECKING:
+    from surgvl.models.video_vit import VideoViT
+    from surgvl.pretrain.known import Recipe
 
 
 @recorded
 def pretrain(
-    encoder: VideoViT,
+    encoder: "VideoViT",
     manifest: Path | None = None,
     out: Path | None = None,
-    objective: Callable[[VideoViT], Recipe] = SurgRecMAE,
+    objective: "Callable[[VideoViT], Recipe] | None" = None,
     init: str = "",
     fps: float = 4.0,
     crop: Crop = "none",
@@ -63,7 +52,7 @@ def pretrain(
         encoder: the encoder to train; its weights are drawn from run.seed, whatever they were (see init).
         manifest: manifest folder (surgvl data convert); only a dry run does without.
         out: run folder to write; only a dry run does without.
-        objective: the recipe: a class of surgvl.pretrain, or a dotted path to your own.
+        objective: the recipe: a class of surgvl.pretrain, or a dotted path to your own; SurgRecMAE where none is given.
         init: weights to start from: a run folder, a file, or hf:ID of a public checkpoint that fits the encoder.
         fps: frames per second of a clip.
         crop: none, or content to cut black borders and bound a round content area.
@@ -84,10 +73,20 @@ def pretrain(
         dry_clips: clips whose hours a dry run tells.
         resume: continue in an --out folder that already holds results.
     """
+    import torch
+
+    from surgvl.data.augment import Augment
+    from surgvl.data.clips import PretrainClips, collate
+    from surgvl.models.folder import save_model
+    from surgvl.parallel import main_process
+    from surgvl.pretrain.estimate import estimate
+    from surgvl.pretrain.surgrec_mae import SurgRecMAE
+    from surgvl.train import fit
+
     torch.manual_seed(run.seed)
     encoder = type(encoder)(**encoder.config)  # type: ignore[arg-type]
     torch.manual_seed(run.seed)
-    recipe = objective(encoder)
+    recipe = (objective or SurgRecMAE)(encoder)
     if dry_run:
         print(estimate(recipe, run, dry_clips, optim).to_text())
         return None
@@ -127,12 +126,15 @@ def pretrain(
     return out
 
 
-def start(recipe: Recipe, init: str) -> None:
+def start(recipe: "Recipe", init: str) -> None:
     """Copy weights into a recipe's encoder, and into its average where it has one.
 
     Raises:
         CheckpointError: the weights are of another geometry; the message names the first difference.
     """
+    from surgvl.ema import Average
+    from surgvl.models.weights import load_encoder
+
     encoder = recipe.encoder
     given = load_encoder(init, size_px=encoder.size_px, num_frames=encoder.num_frames, heads=encoder.heads)
     for what in ("patch_px", "tubelet", "dim", "depth", "heads", "mlp_ratio", "position", "qkv_bias"):

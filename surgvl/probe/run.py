@@ -9,29 +9,27 @@ import dataclasses
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from safetensors.torch import save_file
 
 import surgvl.probe
 from surgvl import io
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
 from surgvl.errors import CheckpointError, ConfigError, DataError
-from surgvl.models.files import seen
-from surgvl.models.folder import Preprocess, load_model
-from surgvl.models.video_vit import VideoViT
+from surgvl.models.files import Preprocess, seen
 from surgvl.plugins import choose
-from surgvl.probe.base import Readout
-from surgvl.probe.fit import predict, train
 from surgvl.probe.labels import HEADS, PARTS, Truth
-from surgvl.probe.material import Cut, Material, gather
 from surgvl.probe.score import Asked, score
-from surgvl.probe.tokens import num_groups
 from surgvl.results import Result, stamp, to_markdown, write_results
 from surgvl.stage import clip_source, report, split_ids
 from surgvl.tasks.overlap import seen_before
+
+# What brings torch is imported where it is used: help and typing errors do without.
+if TYPE_CHECKING:
+    from surgvl.models.video_vit import VideoViT
+    from surgvl.probe.material import Cut, Material
 
 
 def probe(
@@ -80,6 +78,13 @@ def probe(
         seed: of the readout, the order of clips, random weights and draws.
         resume: write into a folder that is not empty.
     """
+    import torch
+    from safetensors.torch import save_file
+
+    from surgvl.probe.base import Readout
+    from surgvl.probe.fit import predict, train
+    from surgvl.probe.material import Cut, gather
+
     kind = choose(surgvl.probe, Readout, readout)
     steps, lr = steps or kind.steps, lr or kind.lr
     weight_decay = kind.weight_decay if weight_decay < 0 else weight_decay
@@ -171,13 +176,19 @@ class _Work:
 
 def _encoder(
     folder: Path, random: bool, clip_frames: int, fps: float, frame_step: int, device: str, seed: int
-) -> tuple[VideoViT, Preprocess]:
+) -> "tuple[VideoViT, Preprocess]":
     """The frozen encoder on its device, and how its clips are cut.
 
     Raises:
         CheckpointError: the folder holds no video encoder.
         ConfigError: the clips do not fit the encoder.
     """
+    import torch
+
+    from surgvl.models.folder import load_model
+    from surgvl.models.video_vit import VideoViT
+    from surgvl.probe.tokens import num_groups
+
     model, preprocess = load_model(folder, device)
     if not isinstance(model, VideoViT):
         raise CheckpointError(
@@ -229,7 +240,7 @@ def _classes(truth: Truth, phases: list[str]) -> dict[str, int]:
 
 
 def _asked(
-    lesson: Material, exam: Material, table: Manifest, phases: list[str], how: str, cut: Cut, seed: int
+    lesson: "Material", exam: "Material", table: Manifest, phases: list[str], how: str, cut: "Cut", seed: int
 ) -> Asked:
     """What is scored; the constant baseline says the most frequent phase of the training clips."""
     known = lesson.truth["phase"][lesson.truth["phase"] >= 0]

@@ -1,0 +1,113 @@
+"""How the help of a command looks: bare words as bare words, kinds of values in words, examples that can be typed."""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jsonargparse
+
+# What stands after a flag, by the name of its type.
+VALUES = {
+    "int": "INTEGER",
+    "float": "NUMBER",
+    "str": "TEXT",
+    "Path": "PATH",
+    "Union[str, dict]": "CLASS",
+    "list[str]": "TEXT ...",
+    "list[Path]": "PATH ...",
+    "Union[str, float]": "TIME",
+    "dict[str, float]": "{NAME:NUMBER,...}",
+    "tuple[int, ...]": "INTEGER ...",
+}
+FIXED = {
+    "--help": "show this help and stop",
+    "--config": "a YAML file with arguments; what is typed after it wins",
+    "--print_config": "print all arguments as YAML, which --config takes, and stop",
+}
+
+
+class Formatter(jsonargparse.DefaultHelpFormatter):
+    """Flags with the kind of their value, and defaults where there are any."""
+
+    words: tuple[str, ...] = ()
+
+    def _format_action_invocation(self, action: Any) -> str:
+        flags = [flag for flag in action.option_strings if not flag.endswith("+")]
+        word = [action.dest.upper()] if action.dest in self.words else []
+        return f"{', '.join([*word, *flags])} {self._value(action, flags[-1])}".strip()
+
+    def _value(self, action: Any, flag: str) -> str:
+        if flag in ("--help", "--print_config"):
+            return ""
+        if flag.endswith(".help"):
+            return "[CLASS]"
+        kind = self._get_type_str(action)
+        if kind is None:
+            return "FILE"
+        kind = re.sub(r"^(?:Optional\[|<class ')(.*)(?:\]|'>)$|, null(?=\]$)| \| null$", r"\1", kind)
+        if kind == "bool":
+            # The flag alone says yes.
+            return "{true,false}" if action.default else ""
+        if choices := re.match(r"Literal\[(.*)\]$", kind):
+            return "{" + choices[1].replace("'", "").replace(" ", "") + "}"
+        if several := re.match(r"tuple\[(int(?:, int)*)\]$", kind):
+            return several[1].replace("int", "INTEGER").replace(",", "")
+        return VALUES.get(kind, kind)
+
+    def _get_help_string(self, action: Any) -> str:
+        flag = action.option_strings[-1]
+        if flag in FIXED:
+            return FIXED[flag]
+        if flag.endswith(".help"):
+            return f"show the arguments of a class for {flag.removesuffix('.help')} and stop"
+        if self._get_type_str(action) is None:
+            return f"a YAML file with the values of {flag}.NAME"
+        text, default = action.help or "", action.default
+        if action.required:
+            return f"{text} (required)"
+        if default is None or default is False or default in ("", [], ()) or isinstance(default, dict):
+            return str(text)
+        shown = " ".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
+        return f"{text} (default: {'true' if default is True else shown})"
+
+    def _expand_help(self, action: Any) -> str:
+        # Percent signs of our texts stand for themselves.
+        return self._get_help_string(action)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Paragraphs; lines below a heading are to be typed, so they are not broken."""
+        parts = text.split("\n\n")
+        return "\n\n".join(part if "\n  " in part else textwrap.fill(part, width) for part in parts)
+
+
+def parser(
+    name: str, function: Callable[..., Any], words: Sequence[str], examples: Sequence[str], notes: Sequence[str]
+) -> Any:
+    """A parser of a command's arguments.
+
+    Args:
+        name: the command.
+        function: its function; the docstring is the help.
+        words: arguments that may be given as bare words.
+        examples: lines that can be typed.
+        notes: what stands below them.
+    """
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=False)
+    parameters = inspect.signature(function).parameters.values()
+    needed = [each.name for each in parameters if each.default is each.empty and each.name not in words]
+    usage = ["surgvl", name, *(word.upper() for word in words), *(f"--{each} {each.upper()}" for each in needed)]
+    purpose = re.split(r"\n *(?:Args|Raises|Returns):\n", inspect.getdoc(function) or "")[0]
+    made = jsonargparse.ArgumentParser(
+        prog=f"surgvl {name}",
+        usage=" ".join([*usage, "[options]"]),
+        exit_on_error=False,
+        allow_abbrev=False,
+        formatter_class=type("Formatter", (Formatter,), {"words": tuple(words)}),
+        description=purpose,
+        epilog="\n\n".join(["\n  ".join(["examples:" if len(examples) > 1 else "example:", *examples]), *notes]),
+    )
+    made.add_argument("--config", action="config")
+    made.add_function_arguments(function, as_group=False, fail_untyped=True)
+    return made
