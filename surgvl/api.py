@@ -19,7 +19,7 @@ from surgvl import prompts, video
 from surgvl.chat.answer import candidate_scores, generate
 from surgvl.chat.head import Head, has_head, load_head, states
 from surgvl.chat.known import find_known
-from surgvl.errors import ConfigError, DataError
+from surgvl.errors import ConfigError, DataError, SurgVLWarning
 from surgvl.given import short, words
 from surgvl.labels import Label
 from surgvl.models.chat import Chat
@@ -128,11 +128,15 @@ class DualModel(Loaded):
         texts = words(sentences, "sentences")
         if not texts:
             return np.zeros((0, self.model.dim), np.float32)
-        if line := self.model.text.left_out(texts):
-            warnings.warn(line, stacklevel=2)
+        if line := self.left_out(texts):
+            warnings.warn(line, SurgVLWarning, stacklevel=2)
         with torch.inference_mode():
             found: NDArray[np.float32] = self.model.encode_text(texts).cpu().numpy()
         return found
+
+    def left_out(self, sentences: Sequence[str]) -> str:
+        """A line that says how many tokens of the sentences are beyond the tower's context; empty where none is."""
+        return self.model.text.left_out(list(sentences))
 
     def class_vectors(self, prompt_set: str) -> tuple[list[str], NDArray[np.float32]]:
         """Class names [C] and vectors [C, E]: the mean of each class's prompt vectors, at unit length."""

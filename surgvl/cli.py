@@ -3,14 +3,15 @@
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from surgvl import __version__
 from surgvl.commands import COMMANDS, examples, group, group_help, overview
 from surgvl.credentials import VARIABLE, in_words, mask, wipe
-from surgvl.errors import ConfigError, SurgVLError
+from surgvl.errors import ConfigError, SurgVLError, SurgVLWarning
 from surgvl.plugins import class_names
 from surgvl.usage import UsageError, check_configs, explain, name_words, nearest, outline, spell_out, take_rest, way_on
 
@@ -142,9 +143,42 @@ def run(argv: Sequence[str]) -> Any:
         io.INVOCATION = before
 
 
+def _tell(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning of ours as one line, like an error; those of packages as Python shows them."""
+    ours = issubclass(category, SurgVLWarning)
+    text = f"surgvl: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno, line)
+    print(text, end="", file=file or sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status: 0, 1 for what went wrong, 2 for usage, 130 for Ctrl-C."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    """Entry point.
+
+    Returns:
+        The exit status: 0, 1 for what went wrong, 2 for usage, 130 for Ctrl-C, 141 where nobody reads what is printed.
+    """
+    try:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", SurgVLWarning)
+                warnings.showwarning = _tell
+                return _main(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        # As `head` does it, which has what it wanted; what is left must not be written when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _main(argv: list[str]) -> int:
     keys = in_words(argv)
     if keys and not wipe(keys):
         print(f"surgvl: the key shows in the list of processes: set {VARIABLE} or give @FILE", file=sys.stderr)
@@ -165,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"surgvl: {mask(str(error), keys)}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:
-        return 1
+        raise
     except OSError as error:
         if os.environ.get("SURGVL_DEBUG") == "1" or error.strerror is None:
             raise

@@ -6,6 +6,8 @@ SurgVLError
     Unreadable      a video that cannot be read where a clip was to be cut
   CheckpointError   weights that do not fit, or a model folder that is not one
   ServerError       a server that does not answer as it should
+
+What goes on with less than was given is told by a `SurgVLWarning`.
 """
 
 
@@ -40,3 +42,7 @@ class CheckpointError(SurgVLError):
 
 class ServerError(SurgVLError):
     """A server does not answer as it should."""
+
+
+class SurgVLWarning(UserWarning):
+    """Something goes on with less than was given; the command line prints it as one line."""

@@ -14,6 +14,7 @@ VALUES = {
     "float": "NUMBER",
     "str": "TEXT",
     "Path": "PATH",
+    "str | dict": "CLASS",
     "Union[str, dict]": "CLASS",
     "list[str]": "TEXT ...",
     "list[Path]": "PATH ...",

@@ -19,6 +19,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class Named(str):
+    """A class by its dotted path: a default that brings no torch with it."""
+
+
 def recorded(stage: Callable[P, R]) -> Callable[P, R]:
     """Let what a stage writes (`io.write_run`) hold the arguments of this call, defaults included.
 
@@ -51,6 +55,8 @@ def recorded(stage: Callable[P, R]) -> Callable[P, R]:
 
 def plain(value: Any) -> Any:
     """A value as YAML has it: paths as text, settings as mappings, models and classes as `--config` takes them."""
+    if isinstance(value, Named):
+        return {"class_path": str(value)}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Path):

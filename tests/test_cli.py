@@ -6,13 +6,14 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import yaml
 
 from surgvl import __version__, cli
-from surgvl.errors import ConfigError
+from surgvl.errors import ConfigError, SurgVLWarning
 from surgvl.usage import UsageError
 
 HEAVY = ("torch", "lightning", "gradio", "faiss", "transformers", "jsonargparse", "numpy")
@@ -200,6 +201,39 @@ def test_help_names_every_flag_with_its_line(
         assert f"--{flag}" in shown
         # A group's line is its heading, which has no full stop.
         assert " ".join(described[flag].split()).rstrip(".") in shown, flag
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+@pytest.mark.parametrize("words", ["", "--version", "data", "data --help", "data list", "embed --help", "bench"])
+def test_whoever_reads_may_stop_reading(words: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    argv = [sys.executable, "-m", "surgvl.cli", *words.split()]
+    done = subprocess.run(argv, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writing)
+    if words == "data":  # prints nothing but its error
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    else:
+        # argparse itself passes over what it cannot print.
+        assert done.returncode in ((0, 141) if words == "embed --help" else (141,))
+        assert done.stderr == ""
+
+
+def test_a_warning_of_ours_is_one_line_each_time_and_others_are_as_they_were(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warn(argv: object) -> None:
+        for _ in range(2):
+            warnings.warn("3 tokens were left out", SurgVLWarning, stacklevel=2)
+        warnings.warn("soon gone", FutureWarning, stacklevel=2)
+
+    monkeypatch.setattr(cli, "run", warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert cli.main(["search", "hook"]) == 0
+    first, second, third = capsys.readouterr().err.splitlines()[:3]
+    assert first == second == "surgvl: 3 tokens were left out"
+    assert "FutureWarning: soon gone" in third
 
 
 # ---- short forms

@@ -7,7 +7,7 @@ import pytest
 
 from surgvl import video
 from surgvl.api import DualModel
-from surgvl.errors import ConfigError, DataError
+from surgvl.errors import ConfigError, DataError, SurgVLWarning
 from surgvl.given import MAX_CHARACTERS, short, words
 from surgvl.io import plain_yaml, read_json
 from surgvl.models.folder import Preprocess
@@ -34,7 +34,7 @@ def test_one_sentence_is_one_row_and_none_are_none(dual: DualModel) -> None:
 
 def test_what_is_cut_off_a_sentence_is_said(dual: DualModel) -> None:
     count = len(dual.model.text.tokenizer.encode("hook " * 40))  # type: ignore[union-attr]
-    with pytest.warns(UserWarning, match=f"1 of 2 sentences .* {count - 30} tokens were left out"):
+    with pytest.warns(SurgVLWarning, match=f"1 of 2 sentences .* {count - 30} tokens were left out"):
         dual.encode_text(["hook", "hook " * 40])
 
 

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import surgvl.pretrain
 from surgvl.data.manifest import Manifest
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import command, prepare_out, write_run
 from surgvl.models.files import Preprocess, seen
 from surgvl.models.schema import Crop
-from surgvl.recorded import recorded
+from surgvl.recorded import Named, recorded
 from surgvl.settings import Optim, Run
 from surgvl.stage import clip_source, device_name, report_run, split_ids
 
@@ -25,7 +26,7 @@ def pretrain(
     encoder: "VideoViT",
     manifest: Path | None = None,
     out: Path | None = None,
-    objective: "Callable[[VideoViT], Recipe] | None" = None,
+    objective: "Callable[[VideoViT], Recipe]" = Named("surgvl.pretrain.surgrec_mae.SurgRecMAE"),  # type: ignore  # noqa: B008
     init: str = "",
     fps: float = 4.0,
     crop: Crop = "none",
@@ -52,7 +53,7 @@ def pretrain(
         encoder: the encoder to train; its weights are drawn from run.seed, whatever they were (see init).
         manifest: manifest folder (surgvl data convert); only a dry run does without.
         out: run folder to write; only a dry run does without.
-        objective: the recipe: a class of surgvl.pretrain, or a dotted path to your own; SurgRecMAE where none is given.
+        objective: the recipe: a class of surgvl.pretrain, or a dotted path to your own.
         init: weights to start from: a run folder, a file, or hf:ID of a public checkpoint that fits the encoder.
         fps: frames per second of a clip.
         crop: none, or content to cut black borders and bound a round content area.
@@ -79,14 +80,15 @@ def pretrain(
     from surgvl.data.clips import PretrainClips, collate
     from surgvl.models.folder import save_model
     from surgvl.parallel import main_process
+    from surgvl.plugins import choose
+    from surgvl.pretrain.base import Recipe
     from surgvl.pretrain.estimate import estimate
-    from surgvl.pretrain.surgrec_mae import SurgRecMAE
     from surgvl.train import fit
 
     torch.manual_seed(run.seed)
     encoder = type(encoder)(**encoder.config)  # type: ignore[arg-type]
     torch.manual_seed(run.seed)
-    recipe = (objective or SurgRecMAE)(encoder)
+    recipe = (choose(surgvl.pretrain, Recipe, objective) if isinstance(objective, Named) else objective)(encoder)
     if dry_run:
         print(estimate(recipe, run, dry_clips, optim).to_text())
         return None
