@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from surgvl import cli, io
+from surgvl.data.manifest import Manifest
 from surgvl.models.files import find_model
 from surgvl.models.shipped import MODELS, PACKED, pack
 from surgvl.results import read_results
@@ -67,6 +68,10 @@ def main() -> None:
     run = parser.parse_args().run
     records = {kind: io.read_json(run / name / "run.json") for kind, name in (("dual", "align"), ("chat", "tune"))}
     facts = {kind: {key: record[key] for key in KEPT if key in record} for kind, record in records.items()}
+    drawn = {row.video_id for row in Manifest.load(run / "manifest").videos if row.rendered}
+    for record in facts.values():
+        # The manifest does not ship, so its word on these videos goes with their ids.
+        record["num_rendered"] = len(drawn.intersection(record["pretraining_video_ids"]))
     pack(find_model(run / "align"), find_model(run / "tune"), facts)
     size = sum(path.stat().st_size for path in PACKED.rglob("*") if path.is_file())
     with tempfile.TemporaryDirectory() as folder:

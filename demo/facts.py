@@ -46,11 +46,11 @@ def about(run: Path, manifest: Manifest) -> About:
     trained, control = results(run / "result.json")
     seconds = _json(run / "quickstart.json").get("seconds", {})
     stages = []
-    learnt_from: list[VideoRow | None] = []
+    learnt_from: list[bool | None] = []
     for name, title, purpose in STAGES:
         if (run / name).is_dir():
             learnt = training_rows(run / name, manifest)
-            learnt_from += learnt
+            learnt_from += are_rendered(run / name, learnt)
             known = stage_facts(run / name, learnt)
             if isinstance(seconds, dict) and isinstance(seconds.get(name), int | float):
                 known["took"] = f"{seconds[name]:.0f} s"
@@ -96,9 +96,16 @@ def training_rows(folder: Path, manifest: Manifest) -> list[VideoRow | None]:
     return [manifest.video(str(name)) if same and name in manifest else None for name in ids]
 
 
-def kind_of(rows: Sequence[VideoRow | None]) -> str:
+def are_rendered(folder: Path, learnt: Sequence[VideoRow | None]) -> list[bool | None]:
+    """Whether each video that a stage has seen is rendered; None where neither its record nor the manifest says."""
+    if learnt and _json(folder / "run.json").get("num_rendered") == len(learnt):
+        return [True] * len(learnt)
+    return [None if row is None else row.rendered for row in learnt]
+
+
+def kind_of(rendered: Sequence[bool | None]) -> str:
     """What kind of videos these are, in words; empty where one is not known, or where there is none."""
-    kinds = {row and row.rendered for row in rows}
+    kinds = set(rendered)
     if not kinds or None in kinds:
         return ""
     if len(kinds) == 2:
@@ -118,7 +125,8 @@ def stage_facts(folder: Path, learnt: Sequence[VideoRow | None]) -> dict[str, st
     if learnt:
         lengths_s = [row.duration_s for row in learnt if row is not None]
         whole = len(lengths_s) == len(learnt)
-        found["videos"] = f"{len(learnt):,} ({hours(sum(lengths_s) / 3600) if whole else 'of another manifest'})"
+        kind = "rendered, " if all(are_rendered(folder, learnt)) else ""
+        found["videos"] = f"{len(learnt):,} ({kind}{hours(sum(lengths_s) / 3600) if whole else 'of another manifest'})"
     if steps := num_steps(folder):
         found["steps"] = f"{steps:,}"
     total = num_parameters(folder / "model" / "model.safetensors")
@@ -126,7 +134,7 @@ def stage_facts(folder: Path, learnt: Sequence[VideoRow | None]) -> dict[str, st
     if total:
         found["parameters"] = f"{total / 1e6:.1f} million"
         if isinstance(trainable, int):
-            found["parameters"] += f", {trainable / 1e6:.1f} trained here"
+            found["parameters"] += f", of which this stage trained {trainable / 1e6:.1f} million"
     for key in ("device", "commit"):
         if isinstance(record.get(key), str) and record[key]:
             found[key] = record[key]

@@ -4,6 +4,10 @@ import html
 import math
 import re
 
+from surgvl import plurals
+
+plural = plurals.plural
+
 
 def safe(text: object) -> str:
     """Text escaped for HTML, quotes included."""
@@ -60,11 +64,6 @@ def hours(value: float) -> str:
 def took(seconds: float) -> str:
     """How long a reply took: `47 ms`, `2.1 s`."""
     return f"{seconds:.1f} s" if seconds >= 0.95 else f"{1000 * seconds:.0f} ms"
-
-
-def plural(count: int, one: str) -> str:
-    """`1 video`, `2 videos`."""
-    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
 
 
 def without_folders(text: str) -> str:

@@ -11,6 +11,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.data.report import aligned
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import command, prepare_out, write_run
+from surgvl.plurals import plural
 from surgvl.retrieval.library import Library
 from surgvl.retrieval.moments import Found, Moment, looks_like_a_file, score_texts
 from surgvl.times import clock, seconds
@@ -45,7 +46,7 @@ def index(
             raise ConfigError("--delete and --vectors are given: delete first, then add")
         with Library.open(out) as library:
             count = library.delete_video(delete)
-            print(f"{_counted(count, 'vector')} of {delete} taken out, {len(library):,} left in {out}")
+            print(f"{plural(count, 'vector')} of {delete} taken out, {len(library):,} left in {out}")
             print(f"next: {_example(out, library.model)}")
         return
     if vectors is None or manifest is None:
@@ -60,8 +61,8 @@ def index(
         write_run(out, config, seed=0, device="cpu", data_hash=videos.hash, pretraining_video_ids=seen)
         for line in found.meta.damaged_frames.values():
             print(line)
-        counted = _counted(len(library.counts("video_id")), "video")
-        print(f"{_counted(count, 'vector')} added, {len(library):,} of {counted} in {out}")
+        videos_there = plural(len(library.counts("video_id")), "video")
+        print(f"{plural(count, 'vector')} added, {len(library):,} of {videos_there} in {out}")
         print(f"next: {_example(out, library.model)}")
 
 
@@ -120,8 +121,8 @@ def search(
             times = (clock(moment.start_s), clock(moment.end_s))
             rows.append([place, score, moment.video_id, *times, moment.procedure, moment.source])
         print(aligned(rows, indent=""))
-        videos = _counted(len(library.counts("video_id")), "video")
-        print(f"\n{_counted(len(found), 'moment')} among {_counted(len(library), 'clip')} of {videos}")
+        videos = plural(len(library.counts("video_id")), "video")
+        print(f"\n{plural(len(found), 'moment')} among {plural(len(library), 'clip')} of {videos}")
         if found.remark:
             print(found.remark)
         if found:
@@ -179,10 +180,6 @@ def _moment(text: str) -> tuple[str, float]:
 
 def _middle(moment: Moment) -> float:
     return (moment.start_s + moment.end_s) / 2
-
-
-def _counted(count: int, one: str) -> str:
-    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
 
 
 def _is_server(model: str) -> bool:

@@ -18,6 +18,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import command, prepare_out, read_json, write_run
 from surgvl.locks import locked
+from surgvl.plurals import none_of, plural
 from surgvl.recorded import recorded
 from surgvl.stage import report, split_ids
 from surgvl.video_marks import counted
@@ -123,7 +124,7 @@ def _write(
         if new:
             for name in ("run.json", "config.yaml", "texts.parquet", "texts.safetensors"):
                 (out / name).unlink(missing_ok=True)
-        raise DataError(f"none of {len(ids) + len(problems)} videos can be embedded; the first: {aside[0]}")
+        raise DataError(none_of(len(ids) + len(problems), "video", "can be embedded", aside[0]))
     if manifest is None:
         # What was set aside has no vectors, so it is no part of what later commands read.
         table = recordings.with_earlier(table, out / "manifest", shards.ids)
@@ -147,7 +148,7 @@ def _write(
         print(line)
     where = manifest if manifest is not None else out / "manifest"
     following = command("index", vectors=out, manifest=where, out="index")
-    print(f"{shards.count} vectors of {len(shards.ids)} videos in {out}; next: {following}")
+    print(f"{plural(shards.count, 'vector')} of {plural(len(shards.ids), 'video')} in {out}; next: {following}")
     report(aside, len(ids) + len(problems))
 
 

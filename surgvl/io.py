@@ -219,7 +219,7 @@ def prepare_out(out: Path | str, resume: bool = False) -> Path:
     if out.is_file():
         raise ConfigError(f"--out {out} is a file: give a folder")
     if out.is_dir() and any(path.name != LOCK for path in out.iterdir()) and not resume:
-        raise ConfigError(f"--out {out} is not empty: give another folder, or --resume to go on in it")
+        raise ConfigError(f"--out {out} is not empty: give another folder, or --resume to continue in it")
     out.mkdir(parents=True, exist_ok=True)
     clear_temporary(out)
     return out

@@ -14,6 +14,7 @@ from surgvl import vectors, video
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import read_json, write_json
+from surgvl.plurals import plural
 
 BLOCK = 1 << 16
 NUM_BLOCKS = 64
@@ -48,7 +49,7 @@ def manifest_of(paths: list[Path], earlier: Path | None = None) -> tuple[Manifes
                 files[file.resolve()] = None
     if others:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        print(f"{len(others)} files without an ending of a video are left out: {', '.join(others[:5])}{more}")
+        print(f"{plural(len(others), 'file')} without the ending of a video left out: {', '.join(others[:5])}{more}")
     if not files:
         where = ", ".join(map(_shown, paths)) or "(nothing)"
         raise ConfigError("; ".join([f"no video below {where}: give files or a folder of them", *problems]))

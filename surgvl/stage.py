@@ -9,6 +9,7 @@ from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest
 from surgvl.errors import ConfigError, DataError
 from surgvl.io import read_json, write_json
+from surgvl.plurals import none_of
 
 if TYPE_CHECKING:
     from surgvl.models.folder import Preprocess
@@ -46,7 +47,7 @@ def clip_source(
         print(line)
     if not good:
         first = next(iter(source.problems.values()), "there is no video")
-        raise DataError(f"none of {len(paths)} videos can be read; the first: {first}")
+        raise DataError(none_of(len(paths), "video", "can be read", first))
     return source, good
 
 

@@ -331,7 +331,7 @@ def test_a_wrong_configuration_gives_one_line(
 def test_a_folder_that_is_not_empty_gives_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "kept").touch()
     line = one_line(capsys, f"phantom --out {tmp_path}", status=1)
-    assert line == f"--out {tmp_path} is not empty: give another folder, or --resume to go on in it"
+    assert line == f"--out {tmp_path} is not empty: give another folder, or --resume to continue in it"
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 

@@ -226,5 +226,8 @@ def test_stretches_that_cannot_be_read_have_no_tokens(damaged: Path, tmp_path: P
         rows = [{"video_id": name, "start_s": start, "end_s": end} for name, start, end in stretches]
         assert len(seen.readable(rows)) == 20 - len(bad)
         assert all(bool(seen[each].isfinite().all()) for each in stretches if each in seen)
-    with pytest.raises(DataError, match="none of 1 questions is about video that can be read; the first: "):
-        seen.readable([dict(zip(("video_id", "start_s", "end_s"), sorted(bad)[0], strict=True))])
+    rows = [dict(zip(("video_id", "start_s", "end_s"), stretch, strict=True)) for stretch in sorted(bad)[:1] * 2]
+    with pytest.raises(DataError, match="none of 2 questions is about video that can be read; the first: "):
+        seen.readable(rows)
+    with pytest.raises(DataError, match=r"^zz_damaged"):
+        seen.readable(rows[:1])

@@ -1,5 +1,6 @@
 """What the page says about its videos and its models: from the manifest and the run records, in every mixture."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.demo import facts, ledger
 from surgvl.io import write_json
+from surgvl.models.files import find_model
+from surgvl.models.shipped import PACKED
 from surgvl.vectors import write_shard
 from tests.parsed_html import Parsed
 
@@ -72,3 +75,23 @@ def test_the_licence_is_said_where_there_is_one(tmp_path: Path) -> None:
     text = Parsed(ledger.about(facts.about(tmp_path / "b", a_run(tmp_path / "b", {"a": False}, [])))).text
     assert "Sources: own." in text
     assert "licence" not in text
+
+
+@pytest.mark.parametrize("name", ["phantom", "phantom-chat"])
+def test_the_models_that_ship_say_that_they_saw_rendered_operations_alone(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SURGVL_CACHE", str(tmp_path / "cache"))
+    # Their card says the same: 48 operations, rendered.
+    assert "48 operations rendered" in (PACKED / "README.md").read_text(encoding="utf-8")
+    manifest = a_run(tmp_path / "run", {"mine": False}, [])
+    folder = find_model(name)
+    shutil.copytree(folder, tmp_path / "run" / "align" / "model")
+    (tmp_path / "run" / "align" / "run.json").write_bytes((folder / "run.json").read_bytes())
+    found = facts.about(tmp_path / "run", manifest)
+    assert found.trained_on == "rendered videos"
+    assert found.stages[0].facts["videos"] == "48 (rendered, of another manifest)"
+    assert "trained here" not in found.stages[0].facts["parameters"]
+    text = " ".join(Parsed(ledger.about(found)).text.split())
+    assert "The models were trained on rendered videos" in text
+    assert "say nothing about patients" in text

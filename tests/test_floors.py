@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent / "surgvl"
 # A file is a member by its longest name here. What composes and holds no mathematics is on floor 3.
 FLOORS = {
     "surgvl.errors": 0,
+    "surgvl.plurals": 0,
     "surgvl.credentials": 0,
     "surgvl.given": 0,
     "surgvl.labels": 0,

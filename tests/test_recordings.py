@@ -47,7 +47,7 @@ def test_names_that_repeat_are_told_apart_by_their_folders_and_endings(
     table, problems = manifest_of([top, top / "clip.mov"])
     wanted = {"case1/video", "case2/video", "clip.mov", "clip.AVI", "once"}
     assert ({row.video_id for row in table.videos}, problems) == (wanted, [])
-    assert "1 files without an ending of a video are left out" in capsys.readouterr().out
+    assert "1 file without the ending of a video left out" in capsys.readouterr().out
     table, _ = manifest_of([top / "case1", top / "case2"])
     assert {row.video_id for row in table.videos} == {"case1/video", "case2/video"}
     with pytest.raises(ConfigError, match="no video below"):

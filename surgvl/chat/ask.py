@@ -14,6 +14,7 @@ from surgvl.io import atomic, command, prepare_out, write_run
 from surgvl.metrics.answer import exact_match
 from surgvl.models.cut import first_s
 from surgvl.models.files import Preprocess, find_model, load_answers, trained
+from surgvl.plurals import plural
 from surgvl.recorded import recorded
 from surgvl.stage import clip_source, report, split_ids
 from surgvl.times import clock, seconds
@@ -236,7 +237,8 @@ def questions(table: Manifest, video_ids: Sequence[str], every_s: int, closed_on
     rows = [row for row in rows if int(row["start_s"]) % every_s == 0]
     kept = [row for row in rows if not (closed_only and is_open(row["type"]))]
     if len(kept) < len(rows):
-        print(f"{len(rows) - len(kept)} questions with free answers are left out: a classification head cannot write")
+        free = plural(len(rows) - len(kept), "question")
+        print(f"{free} with free answers left out: a classification head cannot write")
     return kept
 
 
@@ -255,7 +257,7 @@ def summary(answered: "Sequence[Row]") -> str:
         shares.append(
             f"{right:.1%} right" + (f" with {'a black' if kind == 'black' else 'another'} video" if kind else "")
         )
-    return f"{len(answered):,} answers ({', '.join(shares)})"
+    return f"{plural(len(answered), 'answer')} ({', '.join(shares)})"
 
 
 def next_command(out: Path, manifest: Path, kinds: Sequence[str]) -> str:

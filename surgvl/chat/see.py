@@ -13,6 +13,7 @@ from surgvl.data.frames import ClipSource
 from surgvl.errors import DataError
 from surgvl.features import Clip, Features
 from surgvl.models.chat import Chat
+from surgvl.plurals import none_of
 
 Stretch = tuple[str, float, float]
 Row = dict[str, Any]
@@ -57,7 +58,7 @@ class Seen:
         kept = [row for row in rows if (row["video_id"], row["start_s"], row["end_s"]) in self]
         if not kept:
             first = next(iter(self.problems.values()), "there is no question")
-            raise DataError(f"none of {len(rows)} questions is about video that can be read; the first: {first}")
+            raise DataError(none_of(len(rows), "question", "is about video that can be read", first))
         return kept
 
     def __contains__(self, stretch: Stretch) -> bool:

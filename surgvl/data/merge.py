@@ -7,6 +7,7 @@ import pyarrow as pa
 from surgvl.data.manifest import Manifest
 from surgvl.errors import ConfigError
 from surgvl.io import command, prepare_out, write_run
+from surgvl.plurals import plural
 
 
 def data_merge(
@@ -51,7 +52,7 @@ def data_merge(
         f"{len(part.video_ids('train'))} of {folder}" for part, folder in zip(parts, manifests, strict=True)
     )
     after = command("pretrain", manifest=out, out="encoder")
-    print(f"{len(merged)} videos in {out}, for training {counts}; next: {after}")
+    print(f"{plural(len(merged), 'video')} in {out}, for training {counts}; next: {after}")
 
 
 def first_train(manifest: Manifest, count: int) -> Manifest:

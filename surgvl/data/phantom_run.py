@@ -17,6 +17,7 @@ from surgvl.data.phantom_text import PHASE_WORDS, say
 from surgvl.data.phantom_write import is_whole, link_film, write_labels, write_pixels, write_splits
 from surgvl.errors import ConfigError
 from surgvl.io import atomic, command, prepare_out, read_json, write_json, write_run
+from surgvl.plurals import plural
 
 
 def phantom(
@@ -78,7 +79,7 @@ def phantom(
     for scene in scenes:
         link_film(out, scene)
     write_run(out, {"out": out, **arguments, "workers": workers, "preview": preview, "resume": resume}, seed, "cpu")
-    print(f"{len(scenes)} videos of {duration_s:g} s ({train} train, {val} val, {test} test) are in {out}")
+    print(f"{plural(len(scenes), 'video')} of {duration_s:g} s ({train} train, {val} val, {test} test) in {out}")
     print(f"next: {command('data convert', 'phantom', out, f'{out}-manifest')}")
 
 

@@ -8,6 +8,7 @@ from surgvl.data.report import aligned, describe
 from surgvl.errors import DataError
 from surgvl.io import command, prepare_out, write_run
 from surgvl.plugins import choose, discover
+from surgvl.plurals import plural
 
 
 def datasets() -> dict[str, type[VideoDataset]]:
@@ -69,7 +70,8 @@ def data_convert(name: str, root: Path, out: Path, split_protocol: str = "", res
     facts = {"split_protocol": dataset.protocol, "problems": dataset.problems()}
     write_run(out, config, seed=0, device="cpu", data_hash=manifest.hash, **facts)
     _show(dataset, brief=True)
-    counts = f"{len(manifest)} videos, {len(manifest.segment_table):,} segments, {len(manifest.qa_table):,} questions"
+    tables = {"video": manifest, "segment": manifest.segment_table, "question": manifest.qa_table}
+    counts = ", ".join(plural(len(table), one) for one, table in tables.items())
     print(f"\n{counts} in {out}; next: {command('embed', model='dual', manifest=out, out='vectors')}")
     _stop_if_set_aside(dataset)
 

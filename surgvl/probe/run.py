@@ -20,6 +20,7 @@ from surgvl.data.tables import rendered_note
 from surgvl.errors import CheckpointError, ConfigError, DataError
 from surgvl.models.files import Preprocess, seen
 from surgvl.plugins import choose
+from surgvl.plurals import plural
 from surgvl.probe.labels import HEADS, PARTS, Truth
 from surgvl.probe.score import Asked, score
 from surgvl.results import Result, stamp, to_markdown, write_results
@@ -146,7 +147,7 @@ def probe(
         save_file({name: value.cpu() for name, value in head.state_dict().items()}, path)
     _write(out, results, by_video, rendered_note(table.split(split).videos))
     after = io.command("align", manifest=manifest, encoder=encoder, out="dual")
-    print(f"{len(results)} scores in {out}; next: {after}")
+    print(f"{plural(len(results), 'score')} in {out}; next: {after}")
     report(list(source.problems.values()), len(ids))
     return results
 

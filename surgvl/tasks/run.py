@@ -10,6 +10,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
 from surgvl.errors import ConfigError, DataError
 from surgvl.plugins import choose, discover
+from surgvl.plurals import plural
 from surgvl.results import Result, stamp, to_markdown, write_results
 from surgvl.tasks.base import Inputs, Task, Unavailable
 from surgvl.tasks.folders import Folders
@@ -136,7 +137,7 @@ def evaluate(
     after = io.command("index", vectors=vectors, manifest=manifest, out="index")
     if vectors is None:
         after = io.command("embed", model="dual", manifest=manifest, out="vectors")
-    print(f"{len(results)} scores in {out}; next: {after}")
+    print(f"{plural(len(results), 'score')} in {out}; next: {after}")
     return results
 
 
