@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgvl import video
+from surgvl import cli, video
 from surgvl.data.manifest import Manifest
 from surgvl.embed import embed
 from surgvl.errors import ConfigError, DataError
+from surgvl.io import read_json
 from surgvl.locks import locked
 from surgvl.models.folder import save_model
 from surgvl.recordings import identity, manifest_of
@@ -60,6 +61,32 @@ def test_a_name_that_is_not_utf8_is_set_aside_and_named(tmp_path: Path, model: P
     with pytest.raises(DataError, match=r"1 of 2 videos were set aside[^$]*op\\xe9.mp4: its name"):
         embed(tmp_path / "o", model, videos=[tmp_path / "v"], prompt_sets=[])
     assert ids(tmp_path / "o") == ["good"]
+
+
+def test_a_file_of_many_that_is_set_aside_shows_by_the_exit_status_and_stops_nothing(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the help of `embed` says."""
+    film(tmp_path / "v/good.mp4")
+    (tmp_path / "v/broken.mp4").write_bytes(b"no video")
+    out = tmp_path / "o"
+    words = ["embed", "--model", str(model), "--videos", str(tmp_path / "v"), "--out", str(out), "--prompt_sets", "[]"]
+    assert cli.main(words) == 1
+    err = capsys.readouterr().err
+    assert "1 of 2 videos were set aside" in err
+    assert "broken.mp4" in err
+    record = read_json(out / "run.json")
+    assert len(record["problems"]) == 1
+    assert "broken.mp4" in record["problems"][0]
+    assert [row.video_id for row in Manifest.load(out / "manifest").videos] == ids(out) == ["good"]
+    assert cli.main(["index", "--vectors", str(out), "--manifest", f"{out}/manifest", "--out", f"{tmp_path}/i"]) == 0
+    assert "of 1 video in" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["embed", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "the exit status is 1" in shown
+    assert cli.main(["--help"]) == 0
+    assert "1 it cannot be done, or some files of many were set aside" in capsys.readouterr().out
 
 
 def test_an_archive_grows_and_what_was_replaced_is_embedded_again(tmp_path: Path, model: Path) -> None:
