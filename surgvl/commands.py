@@ -134,8 +134,8 @@ def overview() -> str:
         *_rows([name for name in COMMANDS if name not in first]),
         "",
         "surgvl COMMAND --help shows every argument; --print_config prints a file that --config takes.",
-        "Exit status: 0 done; 1 it cannot be done, or some files of many were set aside and named, the others are done;",
-        "2 wrong words; 130 stopped by Ctrl-C.",
+        "Exit status: 0 done; 1 it cannot be done, or some files of many were set aside and named; 2 wrong words;",
+        "130 stopped by Ctrl-C.",
     ]
     return "\n".join(lines)
 

@@ -49,8 +49,8 @@ def embed(
     """Turn videos into vectors, one a second, and prompts into vectors beside them.
 
     Videos that cannot be read are set aside: they are named at the end and in run.json, have no vectors and, with
-    --videos, no row in the manifest that is written, and the exit status is 1. What the others gave is whole: go on with
-    it, or repair the files and give --resume.
+    --videos, no row in the manifest that is written, and the exit status is 1. What the others gave is whole: use it,
+    or repair the files and give --resume.
 
     Args:
         out: vectors folder to write.
