@@ -175,8 +175,15 @@ class Engine:
             ConfigError: no sentence, or filters that nothing fits.
         """
         text = _sentence(text, "sentence")
-        vector = self.parts.dual.encode_text([text])[0]
-        return self.parts.library.search(vector, k, video_id or None, procedure or None, source or None)
+        from surgvl.api import DualModel
+
+        dual = self.parts.dual
+        vector = dual.encode_text([text])[0]
+        found = self.parts.library.search(vector, k, video_id or None, procedure or None, source or None)
+        # A server does not say what it left out.
+        if isinstance(dual, DualModel):
+            found.remark = " ".join(filter(None, (dual.left_out([text]), found.remark)))
+        return found
 
     def alike(
         self, like_id: str, time_s: float, k: int, video_id: str = "", procedure: str = "", source: str = ""

@@ -16,8 +16,8 @@ import pytest
 
 from surgvl import video
 from surgvl.data.manifest import Manifest
-from surgvl.demo import app, engine, ledger, ribbon, words
-from surgvl.errors import CheckpointError, ConfigError, DataError, SurgVLError
+from surgvl.demo import app, engine, ledger, ribbon, views, words
+from surgvl.errors import CheckpointError, ConfigError, DataError, SurgVLError, SurgVLWarning
 from surgvl.vectors import Vectors
 from tests.parsed_html import Parsed
 
@@ -112,6 +112,16 @@ def test_search_finds_and_filters(ready: engine.Engine) -> None:
     assert len(scores) == 4
     with pytest.raises(ConfigError, match="nothing in"):
         ready.search("the hook dissects", 4, procedure="appendectomy")
+
+
+def test_the_page_says_what_is_cut_off_a_long_sentence(ready: engine.Engine) -> None:
+    with pytest.warns(SurgVLWarning, match="tokens were left out"):
+        found = ready.search("the hook dissects the gallbladder " * 8, 3)
+    assert "1 of 1 sentence" not in found.remark
+    assert "tokens were left out at the end" in found.remark
+    shown = Parsed(views.moments(found, "a long one", 0.1, found.remark)).text
+    assert found.remark.split(":")[0] in shown
+    assert "left out" not in ready.search("the hook dissects", 3).remark
 
 
 def test_like_this_moment_leaves_the_moment_out(ready: engine.Engine) -> None:

@@ -87,9 +87,12 @@ class TextTower(nn.Module):
         over = [len(row) - (self.context_length - 2) for row in ids if len(row) > self.context_length - 2]
         if not over:
             return ""
+        reads = f"the {self.context_length - 2} tokens that the text tower reads"
+        if len(sentences) == 1:
+            return f"the sentence is longer than {reads}: {over[0]} tokens were left out at the end; shorten it"
         return (
-            f"{len(over)} of {len(sentences)} sentences are longer than the {self.context_length - 2} tokens that the "
-            f"text tower reads: {sum(over)} tokens were left out at their ends; shorten them"
+            f"{len(over)} of {len(sentences)} sentences are longer than {reads}: {sum(over)} tokens were left out at "
+            "their ends; shorten them"
         )
 
     def frame(self, tokenizer: Tokenizer, texts: list[list[int]]) -> Tensor:
