@@ -12,7 +12,7 @@ MODELS = {"align": "phantom", "tune": "phantom-chat"}
 
 
 def prepare(out: Path) -> Path:
-    """Render the operations, embed and index them; a folder that was begun is gone on with, a whole one is left.
+    """Render the operations, embed and index them; a folder that was begun is continued, a whole one is left.
 
     Args:
         out: run folder, as the page takes it.

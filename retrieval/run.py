@@ -27,8 +27,7 @@ def index(
 ) -> None:
     """Make vectors searchable: add a vectors folder to an index folder, or take a video out of one.
 
-    An archive grows by a vectors folder of the new videos alone: `surgvl embed` them into another folder, and add that
-    with --resume.
+    To let an index grow, `surgvl embed` the new videos into a folder of their own and add that with --resume.
 
     Args:
         out: index folder; a new one is made.

@@ -82,7 +82,7 @@ def quickstart(
 ) -> Path:
     """Run the whole path on rendered operations: render, pretrain, align, embed, tune, ask, evaluate, index.
 
-    A folder that was begun with the same arguments is gone on with.
+    A folder that was begun with the same arguments is continued.
 
     Args:
         out: run folder.

@@ -41,7 +41,7 @@ def bench_recipes(
 ) -> Path:
     """Compare all pretraining recipes at one size: same clips, same seeds, frozen probes on rendered operations.
 
-    A folder that was begun with the same arguments is gone on with; seeds and rows may be added.
+    A folder that was begun with the same arguments is continued; seeds and rows may be added.
 
     Args:
         out: folder for all runs, result.json and result.md.

@@ -48,7 +48,7 @@ def phantom(
         first: number of the first video; operations of one seed differ by their number.
         workers: processes that render; 0 = one for each core. The result does not depend on it.
         preview: also write preview.png, a sheet of 8 moments of up to 6 videos with captions.
-        resume: go on in a folder that was begun with the same arguments.
+        resume: continue in a folder that was begun with the same arguments.
     """
     _check(train, val, test, size_px, fps, workers, first)
     counts = {"train": train, "val": val, "test": test}

@@ -73,7 +73,7 @@ def probe(
         lr: peak learning rate of the readout; 0: the readout's own.
         weight_decay: of the readout's matrices; below 0: the readout's own.
         random_encoder: take the encoder's shape but random weights: the control that shows what pretraining gives.
-        allow_overlap: go on when scored videos were seen before, and mark every result.
+        allow_overlap: continue although scored videos were seen before, and mark every result.
         tokens_gb: largest size of a split's tokens, which lie on disk while this runs, GB.
         device: torch device, such as cpu or cuda.
         seed: of the readout, the order of clips, random weights and draws.

@@ -53,7 +53,7 @@ def evaluate(
         triplet_prompts: the same for triplets.
         smooth_s: average phase scores over this many seconds; 0 = none.
         causal: average over the past only, as an online system would.
-        allow_overlap: go on when test videos were seen in pretraining, and mark every result.
+        allow_overlap: continue although test videos were seen in pretraining, and mark every result.
         seed: of the draws of videos and of the random baselines.
         resume: write into a folder that is not empty.
         server: address of `surgvl serve`, whose models encode the split's videos where there is no --vectors and answer
