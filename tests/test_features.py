@@ -55,7 +55,8 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def direct(encoder: VideoViT, source: ClipSource, clip: tuple[str, int]) -> Tensor:
     frames = source.clip(clip[0], clip[1] / 1000, FRAMES)
     with torch.no_grad():
-        return encoder(torch.from_numpy(frames).permute(3, 0, 1, 2)[None])[0]
+        tokens: Tensor = encoder(torch.from_numpy(frames).permute(3, 0, 1, 2)[None])
+    return tokens[0]
 
 
 def halves(tokens: Tensor) -> Tensor:
@@ -123,10 +124,9 @@ def test_a_frozen_encoder_drops_no_paths(source: ClipSource, tmp_path: Path) -> 
     objective = ClipAlign(Dual(encoder, build_text("tiny", 16), 16), frozen_encoder=True).train()
     assert not encoder.training
     assert objective.dual.pool.training
-    encoder.train()
-    features = Features(encoder, source, FRAMES, tmp_path / "features")
+    features = Features(encoder.train(), source, FRAMES, tmp_path / "features")
     features.add(CLIPS)
-    assert encoder.training
+    assert features.encoder.training
     assert torch.allclose(features["a", 0], direct(encoder.eval(), source, ("a", 0)), atol=1e-6)
 
 

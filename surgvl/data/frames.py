@@ -92,13 +92,16 @@ class ClipSource:
             self._boxes[video_id] = video.content_box(self.paths[video_id])
         return self._boxes[video_id]
 
-    @lru_cache(maxsize=4096)  # noqa: B019 (a source lives as long as its stage)
     def name(self, video_id: str) -> str:
         """What stored files about a video as it is cut here are named after: another state of its file, another name.
 
         A part of it has 255 bytes at most on most systems, ending and temporary name included; the hash tells what is
         cut apart.
         """
+        return self._named(video_id)
+
+    @lru_cache(maxsize=4096)  # noqa: B019 (a source lives as long as its stage)
+    def _named(self, video_id: str) -> str:
         path = self.paths[video_id]
         state = path.stat()
         key = f"{path.resolve()} {state.st_size} {state.st_mtime_ns} {self.fps} {self.size_px} {self.crop}"
