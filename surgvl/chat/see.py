@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from surgvl.data.frames import ClipSource
+from surgvl.data.frames import ClipSource, Frames
 from surgvl.errors import DataError
 from surgvl.features import Clip, Features
 from surgvl.models.chat import Chat
@@ -23,6 +23,12 @@ def looked_at(source: ClipSource, stretch: Stretch, num_frames: int) -> Clip:
     """The clip of T frames that stands for a stretch: around its middle, shifted into the video."""
     video_id, start_s, end_s = stretch
     return source.centred(video_id, (start_s + end_s) / 2, num_frames)
+
+
+def clip_at(source: ClipSource, stretch: Stretch, num_frames: int) -> Frames:
+    """Frames uint8 [T, S, S, 3] of that clip."""
+    video_id, start_ms = looked_at(source, stretch, num_frames)
+    return source.clip(video_id, start_ms / 1000, num_frames)
 
 
 class Seen:
