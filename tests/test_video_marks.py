@@ -1,6 +1,7 @@
 """Frames that the decoder marks as damaged: counted as libav counts them, named, and kept beside the vectors."""
 
 import random
+import shutil
 from pathlib import Path
 
 import av
@@ -84,10 +85,11 @@ def test_embed_names_them_and_what_follows_knows_them(
     copies: dict[Path, tuple[int, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_model(tiny_dual(), tmp_path / "dual", PREPROCESS)
-    bad, whole = list(copies)[-1], next(iter(copies))
+    whole, *_, broken = copies
+    bad = Path(shutil.copy(broken, tmp_path / "broken.mp4"))
     words = ["embed", "--model", str(tmp_path / "dual"), "--out", str(tmp_path / "vectors"), "--prompt_sets", "[]"]
     assert cli.main([*words, "--videos", f"[{bad}]"]) == 0
-    said = f"{bad.name}: {copies[bad][1]} of "
+    said = f"{bad.name}: {copies[broken][1]} of "
     assert capsys.readouterr().out.count(said) == 1
     assert cli.main([*words, "--videos", f"[{whole}]", "--resume", "true"]) == 0
     assert capsys.readouterr().out.count(said) == 1
