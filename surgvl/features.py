@@ -131,7 +131,8 @@ class Features:
         size = FILE_BYTES // max(1, self.num_bytes(flat) // len(flat))
         training = self.encoder.training
         self.encoder.eval()
-        with tqdm(total=len(flat), desc="looking", unit="clip", disable=None, leave=False) as bar:
+        what = f"looking, for {self.num_bytes(flat) / 1e9:.1f} GB of tokens"
+        with tqdm(total=len(flat), desc=what, unit="clip", disable=None, leave=False) as bar:
             for video_id, wanted in todo.items():
                 for at in range(0, len(wanted), max(1, size)):
                     self._add(video_id, wanted[at : at + max(1, size)], batch, bar)

@@ -222,3 +222,26 @@ def test_without_a_store_nothing_is_left_behind(tiny_run: Path, tmp_path: Path) 
     cli.run([*argv[:at], *argv[at + 2 :]])
     assert (tmp_path / "align" / "model").is_dir()
     assert not list(tmp_path.rglob("features"))
+
+
+def test_readouts_share_tokens_and_score_the_same(tiny_run: Path, tmp_path: Path, looked: list[int]) -> None:
+    probe = ["probe", "--manifest", str(tiny_run / "manifest"), "--encoder", str(tiny_run / "pretrain")]
+    probe += ["--steps", "4", "--batch", "4", "--readout"]
+    found = {}
+    for name, readout, more in (
+        ("plain", "linear", []),
+        ("stored", "linear", ["--store", str(tmp_path / "frames")]),
+        ("attentive", "attentive", ["--store", str(tmp_path / "frames")]),
+        ("twice", "linear", ["--store", str(tmp_path / "frames"), "--clip_frames", "16"]),
+        ("too large", "linear", ["--store", str(tmp_path / "other"), "--clip_frames", "16", "--tokens_gb", "1e-3"]),
+    ):
+        looked.clear()
+        cli.run([*probe, readout, "--out", str(tmp_path / name), *more])
+        found[name] = sum(looked)
+    # Two videos to learn from and one to be asked about, of 20 s each; clips of 16 frames are seen in two groups.
+    assert (found["plain"], found["stored"], found["attentive"]) == (60, 60, 0)
+    assert 0 < found["twice"] < 2 * 60
+    assert found["too large"] == 2 * 60
+    assert not (tmp_path / "other" / "features").exists()
+    plain, stored = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("plain", "stored"))
+    assert [row["value"] for row in plain] == pytest.approx([row["value"] for row in stored], abs=0.02)

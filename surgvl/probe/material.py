@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest
 from surgvl.errors import ConfigError, DataError
+from surgvl.features import Features
 from surgvl.models.video_vit import VideoViT
 from surgvl.probe.labels import Truth, truth_of
 from surgvl.probe.tokens import encode, num_groups
@@ -59,7 +61,9 @@ def centres(duration_s: float, every_s: float) -> NDArray[np.float64]:
     return np.arange(0.5, count, dtype=np.float64) * every_s
 
 
-def gather(source: ClipSource, table: Manifest, encoder: VideoViT, cut: Cut, file: Path) -> Material:
+def gather(
+    source: ClipSource, table: Manifest, encoder: VideoViT, cut: Cut, file: Path, stored: Path | None = None
+) -> Material:
     """Cut one clip around each centre, shifted into the video at its ends, and encode it.
 
     Args:
@@ -68,6 +72,8 @@ def gather(source: ClipSource, table: Manifest, encoder: VideoViT, cut: Cut, fil
         encoder: frozen.
         cut: how clips are cut and kept.
         file: where the tokens lie.
+        stored: folder of what frozen encoders gave, to be shared with other stages, see `surgvl.features`; it takes
+            tokens of whole clips up to `largest_gb`.
 
     Raises:
         ConfigError: the tokens are too large.
@@ -90,7 +96,19 @@ def gather(source: ClipSource, table: Manifest, encoder: VideoViT, cut: Cut, fil
         )
     clip_s = cut.num_frames / source.fps
 
-    def read() -> Iterator[NDArray[np.uint8]]:
+    def read() -> Iterator[NDArray[np.uint8] | Tensor]:
+        parts = _groups(source, encoder, ids, middles, cut) if stored is not None and cut.frame_step == 1 else []
+        flat = [clip for part in parts for clip in part]
+        features = Features(encoder, source, encoder.num_frames, stored or file.parent)
+        if flat and features.num_bytes(flat) <= 1e9 * cut.largest_gb and features.fits(flat):
+            features.add(flat)
+            for problem in features.problems.values():
+                raise DataError(problem)
+            for at in range(0, len(parts), cut.batch):
+                batch = parts[at : at + cut.batch]
+                tokens = features.stack([clip for part in batch for clip in part])
+                yield tokens.view(len(batch), -1, encoder.dim)
+            return
         for at in range(0, len(ids), cut.batch):
             pairs = zip(ids[at : at + cut.batch], middles[at : at + cut.batch], strict=True)
             clips = np.stack([_clip(source, video_id, middle, clip_s, cut.num_frames) for video_id, middle in pairs])
@@ -105,6 +123,18 @@ def gather(source: ClipSource, table: Manifest, encoder: VideoViT, cut: Cut, fil
         cut.phases,
     )
     return Material(ids, np.asarray(middles), tokens, truth)
+
+
+def _groups(
+    source: ClipSource, encoder: VideoViT, ids: list[str], middles: list[float], cut: Cut
+) -> list[list[tuple[str, int]]]:
+    """Of each clip the clips that the encoder sees one after the other: video and start in milliseconds."""
+    step_ms = 1000 * encoder.num_frames / source.fps
+    starts = [
+        source.centred(video_id, middle_s, cut.num_frames) for video_id, middle_s in zip(ids, middles, strict=True)
+    ]
+    count = num_groups(encoder, cut.num_frames)
+    return [[(video_id, start + round(step_ms * group)) for group in range(count)] for video_id, start in starts]
 
 
 def _clip(source: ClipSource, video_id: str, middle_s: float, clip_s: float, num_frames: int) -> NDArray[np.uint8]:

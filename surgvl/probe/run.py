@@ -63,7 +63,7 @@ def probe(
         out: folder to write: result.json, result.md, videos.json (scores by video), the readout.
         readout: attentive (a learned query for each question), linear (mean of the tokens), or a dotted path.
         split: the split to score.
-        store: folder of decoded frames; none: frames are decoded once and thrown away at the end.
+        store: folder of decoded frames and the encoder's tokens of clips; none: they are thrown away at the end.
         every_s: seconds between clips, for training and scoring.
         clip_frames: frames of a clip, a multiple of the encoder's; 0: as the encoder was trained.
         fps: frames per second of a clip; 0: as the encoder was trained.
@@ -101,9 +101,10 @@ def probe(
     ids = [*split_ids(table, "train"), *split_ids(table, split)]
     with _Work(out / "work") as work:
         source, good = clip_source(table, list(dict.fromkeys(ids)), preprocess, store or work.folder / "frames")
+        tokens = None if store is None else store / "features"
         work.tick("decode")
         lesson, exam = (
-            gather(source, table.select(set(good) & set(table.video_ids(name))), model, cut, work.folder / name)
+            gather(source, table.select(set(good) & set(table.video_ids(name))), model, cut, work.folder / name, tokens)
             for name in ("train", split)
         )
         work.tick("encode")

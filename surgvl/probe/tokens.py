@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from surgvl.errors import CheckpointError, ConfigError
 from surgvl.io import take_space
@@ -37,7 +38,7 @@ def num_groups(encoder: VideoViT, clip_frames: int) -> int:
 
 def encode(
     encoder: VideoViT,
-    clips: Iterable[NDArray[np.uint8]],
+    clips: Iterable[NDArray[np.uint8] | Tensor],
     num_clips: int,
     clip_frames: int,
     file: Path,
@@ -47,7 +48,8 @@ def encode(
 
     Args:
         encoder: frozen encoder, on its device; bfloat16 where the hardware multiplies it.
-        clips: batches uint8 [B, T, S, S, 3], N clips in all.
+        clips: batches uint8 [B, T, S, S, 3], N clips in all; or what the encoder gave of their groups, float32
+            [B, G * tokens, D].
         num_clips: N.
         clip_frames: T.
         file: where the tokens lie; memory does not grow with N.
@@ -72,9 +74,13 @@ def encode(
     encoder.eval()
     with torch.inference_mode(), fast:
         for batch in clips:
-            B, _, S, _, _ = batch.shape
-            video = torch.from_numpy(batch).to(device).view(B * groups, encoder.num_frames, S, S, 3)
-            found = encoder(video.permute(0, 4, 1, 2, 3)).float().reshape(B, groups * encoder.num_tokens, encoder.dim)
+            B = len(batch)
+            if isinstance(batch, Tensor):
+                found = batch.to(device)
+            else:
+                video = torch.from_numpy(batch).to(device).view(B * groups, encoder.num_frames, *batch.shape[2:])
+                found = encoder(video.permute(0, 4, 1, 2, 3)).float()
+            found = found.reshape(B, groups * encoder.num_tokens, encoder.dim)
             found = found + when if groups > 1 else found
             kept = (found.mean(1, keepdim=True) if average else found).half()
             if not bool(kept.isfinite().all()):
