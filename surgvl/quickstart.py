@@ -35,7 +35,9 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
         """Align, embed, evaluate, tune, answer, evaluate; the control has a random, frozen encoder."""
         align = ["align", "--recipe", "align_phantom", *common, "--encoder", at("pretrain"), "--out", at(f"{to}align")]
         align += ["--run.steps", steps(ALIGN_STEPS), *seeded]
-        align += ["--frozen_encoder=true", "--random_encoder=true", "--augment=false"] if control else []
+        # Without augmentation and on all tokens, so that the frozen encoder sees each second once.
+        frozen = ["--frozen_encoder=true", "--random_encoder=true", "--augment=false", "--token_keep=1"]
+        align += frozen if control else []
         tune = ["tune", "--recipe", "tune_phantom", *common, "--encoder", at(f"{to}align"), "--out", at(f"{to}tune")]
         tune += ["--run.steps", steps(TUNE_STEPS), "--projector_steps", steps(PROJECTOR_STEPS), *seeded]
         embed = ["embed", "--model", at(f"{to}align"), "--manifest", at("manifest"), "--out", at(f"{to}vectors")]
