@@ -8,7 +8,9 @@ import json
 import math
 import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from surgvl import cli, io
@@ -41,7 +43,7 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
         tune = ["tune", "--recipe", "tune_phantom", *common, "--encoder", at(f"{to}align"), "--out", at(f"{to}tune")]
         tune += ["--run.steps", steps(TUNE_STEPS), "--projector_steps", steps(PROJECTOR_STEPS), *seeded]
         embed = ["embed", "--model", at(f"{to}align"), "--manifest", at("manifest"), "--out", at(f"{to}vectors")]
-        embed += ["--split", "test"] if control else []
+        embed += ["--split", "test"]
         evaluate = ["eval", "--manifest", at("manifest"), "--smooth_s", SMOOTH_S]
         ask = ["ask", "--model", at(f"{to}tune"), *common, "--out", at(f"{to}answers"), "--every_s", EVERY_S]
         ask += ["--controls=true"]
@@ -96,7 +98,8 @@ def quickstart(
     _check(videos, duration_s, effort, seed)
     plan = stages(out, videos, duration_s, effort, seed)
     asked = {"videos": list(videos), "duration_s": duration_s, "effort": effort, "seed": seed}
-    seconds = sum(run_stages(out, plan, asked).values())
+    ready = f"The trained models are ready: {io.command('demo', run=out)}\nWhat follows is the control beside them."
+    seconds = sum(run_stages(out, plan, asked, {"index": ready}).values())
     trained, control = results(out), results(out / "control")
     table = compare(trained, control, "random frozen encoder")
     note = (
@@ -110,13 +113,16 @@ def quickstart(
     return out
 
 
-def run_stages(out: Path, plan: list[Stage], asked: dict[str, Any]) -> dict[str, float]:
+def run_stages(
+    out: Path, plan: list[Stage], asked: dict[str, Any], after: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, float]:
     """Run the commands of stages in this process, in order; one that was finished is skipped, see `quickstart.json`.
 
     Args:
         out: run folder.
         plan: names and commands.
         asked: what the folder is begun with.
+        after: name of a stage -> what is said once it is done.
 
     Returns:
         Seconds that each stage took when it was run.
@@ -139,6 +145,8 @@ def run_stages(out: Path, plan: list[Stage], asked: dict[str, Any]) -> dict[str,
         cli.run([*argv, "--resume=true"])
         state["seconds"][name] = round(time.monotonic() - begun, 1)
         io.write_json(record, state)
+        if name in after:
+            print(f"\n{after[name]}", flush=True)
     return dict(state["seconds"])
 
 

@@ -151,6 +151,27 @@ def test_candidate_scores_equal_one_pass_for_each_candidate(chat: Chat, pooled: 
     assert choose(chat, pooled, QUESTION, CANDIDATES, batch=2) == [CANDIDATES[k] for k in best]
 
 
+def test_candidates_that_begin_alike_share_tokens_and_keep_their_scores(chat: Chat, pooled: Tensor) -> None:
+    alike = ["clip", "clipper", "clipper clip cystic duct", "clipper clip cystic artery", "clip cystic duct", "hook"]
+    lengths = []
+    forward = chat.language.forward
+
+    def counted(**given: Any) -> Any:
+        lengths.append(given["inputs_embeds"].shape[1])
+        return forward(**given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chat.language, "forward", counted)
+        together = candidate_scores(chat, pooled, QUESTION, alike)
+        for number, candidate in enumerate(alike):
+            one = candidate_scores(chat, pooled, QUESTION, [candidate])
+            assert torch.allclose(together[:, number], one[:, 0], atol=1e-4)
+    prompt = len(prompt_ids(chat.ready, QUESTION))
+    begun = {tuple(ids[:end]) for ids in map(chat.ready.encode, alike) for end in range(1, len(ids) + 1)}
+    assert lengths[0] == prompt + len(begun)
+    assert lengths[0] < prompt + sum(len(chat.ready.encode(candidate)) for candidate in alike)
+
+
 def test_a_candidate_does_not_depend_on_its_neighbours(chat: Chat, pooled: Tensor) -> None:
     every = candidate_scores(chat, pooled, QUESTION, CANDIDATES)
     alone = candidate_scores(chat, pooled, QUESTION, CANDIDATES[2:3])

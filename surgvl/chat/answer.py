@@ -1,9 +1,10 @@
 """Answer questions: closed ones by the likelihood of each candidate, open ones by greedy generation.
 
-A closed question is one sequence: clip, question, then all candidates side by side, each of which sees the clip, the
-question and itself (a block mask), at the positions that it would have alone. So the shared prefix is computed once,
-and the score of a candidate is log p(candidate, end | clip, question), whatever the other candidates are.
-Shapes: B questions, P prompt tokens with the visual ones among them, A candidates, V stored tokens of a clip.
+A closed question is one sequence: clip, question, then all candidates as a tree of their tokens, in which each token
+sees the clip, the question and what comes before it in its own candidates, at the position that it would have alone. So
+what is shared is computed once, and the score of a candidate is log p(candidate, end | clip, question), whatever the
+other candidates are.
+Shapes: B questions, A candidates, V stored tokens of a clip.
 """
 
 from collections.abc import Sequence
@@ -36,16 +37,22 @@ def candidate_scores(chat: Chat, pooled: Tensor, question: str, candidates: Sequ
         raise DataError(f"{len(candidates)} candidates, {len(set(candidates))} different: give each answer once")
     processor, device = chat.ready, pooled.device
     prompt = prompt_ids(processor, question)
-    # A candidate's last token predicts nothing that counts, so it is not an input: only what predicts is laid out.
+    # A candidate's last token predicts nothing that counts, so it is not an input: only what predicts is laid out, and
+    # what several candidates begin with once.
     tails = [answer_ids(processor, candidate) for candidate in candidates]
-    prefix = len(prompt)
-    body = [token for tail in tails for token in tail[:-1]]
-    owner = torch.tensor([number for number, tail in enumerate(tails) for _ in tail[:-1]], dtype=torch.long)
-    place = torch.tensor([prefix + at for tail in tails for at in range(len(tail) - 1)], dtype=torch.long)
-
-    length = prefix + len(body)
+    nodes: dict[tuple[int, ...], int] = {}
+    for tail in tails:
+        for end in range(1, len(tail)):
+            nodes.setdefault(tuple(tail[:end]), len(nodes))
+    prefix, length = len(prompt), len(prompt) + len(nodes)
     allowed = torch.ones(length, length, dtype=torch.bool).tril()
-    allowed[prefix:, prefix:] &= owner[:, None] == owner[None, :]
+    allowed[prefix:, prefix:] = torch.eye(len(nodes), dtype=torch.bool)
+    for path, node in nodes.items():
+        if len(path) > 1:
+            allowed[prefix + node, prefix:] |= allowed[prefix + nodes[path[:-1]], prefix:]
+    body = [path[-1] for path in nodes]
+    place = torch.tensor([prefix + len(path) - 1 for path in nodes], dtype=torch.long)
+
     B = pooled.shape[0]
     ids = torch.tensor(prompt + body, device=device).expand(B, -1)
     embeddings = chat.embed(ids, pooled)
@@ -61,12 +68,10 @@ def candidate_scores(chat: Chat, pooled: Tensor, question: str, candidates: Sequ
     # Row prefix-1 predicts every first token; the rows of the body predict the others.
     logp = out.logits[:, prefix - 1 :].float().log_softmax(-1)
     source, target, candidate = [], [], []
-    at = 0
     for number, tail in enumerate(tails):
-        source += [0, *range(at + 1, at + len(tail))]
+        source += [0, *(1 + nodes[tuple(tail[:end])] for end in range(1, len(tail)))]
         target += tail
         candidate += [number] * len(tail)
-        at += len(tail) - 1
     picked = logp[:, torch.tensor(source, device=device), torch.tensor(target, device=device)]
     scores = torch.zeros(B, len(tails), device=device)
     return scores.index_add_(1, torch.tensor(candidate, device=device), picked)
