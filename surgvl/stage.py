@@ -1,7 +1,7 @@
 """What the stages' commands share: the clips of a manifest's split, the device, videos that were set aside."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,19 +58,23 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def report_run(out: Path, problems: Mapping[str, str], num_videos: int) -> None:
+def report_run(out: Path, source: ClipSource, num_videos: int) -> None:
     """Record in a run folder which videos training found damaged, and say so.
 
     Args:
         out: the run folder.
-        problems: video id -> what is wrong.
+        source: of the clips: what was wrong with which video, and damaged frames that this process decoded.
         num_videos: that were to be trained on.
 
     Raises:
-        DataError: some were.
+        DataError: some could not be read.
     """
-    write_json(out / "run.json", {**read_json(out / "run.json"), "problems": dict(problems)})
-    report(list(problems.values()), num_videos)
+    damaged = source.marks.lines()
+    facts = {"problems": dict(source.problems), **({"damaged_frames": damaged} if damaged else {})}
+    write_json(out / "run.json", {**read_json(out / "run.json"), **facts})
+    for line in damaged if source.store is None else []:
+        print(line)  # of a store it was said when that was filled
+    report(list(source.problems.values()), num_videos)
 
 
 def report(problems: Sequence[str], num_videos: int) -> None:

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from surgvl import cli, video
+from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.io import read_json
 from surgvl.models.folder import save_model
 from surgvl.video_marks import counted
 from tests.made_duals import tiny_dual
 from tests.numbered_videos import FILES, colourful, encode
 from tests.test_models import PREPROCESS
+from tests.test_train import TINY
 
 
 def flipped(path: Path, seed: int) -> Path:
@@ -106,3 +108,18 @@ def test_embed_names_them_and_what_follows_knows_them(
     assert cli.main([*words, "--videos", f"[{bad}]", "--resume", "true"]) == 0
     assert "marked damaged" not in capsys.readouterr().out
     assert read_json(tmp_path / "vectors" / "vectors.json")["damaged_frames"] == {}
+
+
+@pytest.mark.parametrize("with_store", [True, False])
+def test_training_names_them_once(
+    with_store: bool, copies: dict[Path, tuple[int, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = list(copies)[-1]
+    row = VideoRow(video_id="bad", path=str(bad), source="x", fps=25.0, duration_s=10.0, split="train")
+    Manifest([row]).save(tmp_path / "manifest")
+    words = ["pretrain", "--manifest", str(tmp_path / "manifest"), "--out", str(tmp_path / "out"), *TINY]
+    words += ["--store", str(tmp_path / "store")] if with_store else []
+    assert cli.main([*words, "--run.steps=8", "--fps=25"]) == 0
+    assert capsys.readouterr().out.count(" decoded frames are marked damaged by the decoder") == 1
+    (line,) = read_json(tmp_path / "out" / "run.json")["damaged_frames"]
+    assert line.startswith(f"{bad.name}: ")

@@ -106,7 +106,7 @@ def align(
         shutil.rmtree(out / "features", ignore_errors=True)
     save_model(objective.dual, out / "model", preprocess)
     print(f"model in {out / 'model'}; next: {command('embed', model=out, manifest=manifest, out='vectors')}")
-    report_run(out, source.problems, len(ids))
+    report_run(out, source, len(ids))
     return out
 
 

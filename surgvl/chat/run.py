@@ -185,7 +185,7 @@ def tune(
     if store is None:
         shutil.rmtree(out / "features", ignore_errors=True)
     print(f"chat model in {out / 'model'}; next: {command('ask', model=out, manifest=manifest, out='answers')}")
-    report_run(out, source.problems, len(ids))
+    report_run(out, source, len(ids))
     return out
 
 

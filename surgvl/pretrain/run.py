@@ -124,7 +124,7 @@ def pretrain(
         return out
     save_model(recipe.encoder, out / "model", preprocess)
     print(f"encoder in {out / 'model'}; next: {command('align', manifest=manifest, encoder=out, out='dual')}")
-    report_run(out, source.problems, len(ids))
+    report_run(out, source, len(ids))
     return out
 
 
