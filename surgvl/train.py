@@ -66,6 +66,7 @@ class Fit(pl.LightningModule):
         self.log_file: Log | None = None
         self._ids: list[str] = []
         self._sums: dict[str, Tensor] = {}
+        self._facts: dict[str, list[Tensor]] = {}  # some are not there in each part of a step, or on each device
         self._ready = False
 
     def configure_model(self) -> None:
@@ -118,21 +119,20 @@ class Fit(pl.LightningModule):
         torch.manual_seed(part_seed(run.seed, step, self.trainer.global_rank * run.accumulate + micro))
         if micro == 0:
             set_rates(self.trainer.optimizers[0].param_groups, step, run.steps, self.optim)
-            self._ids, self._sums = [], {}
+            self._ids, self._sums, self._facts = [], {}, {}
         batch = self.problems.take(batch)
         ids = [str(video_id) for video_id in batch.get("video_id", [])]
         self._ids += ids
         if self.augment is not None and "video" in batch:
             batch = {**batch, "video": self.augment(batch["video"])}
-        facts: dict[str, Tensor] = {}
         if self.logs(step):
             self.watch.check()
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []), torch.no_grad():
-                facts = self.objective.monitor(batch)
+                for name, value in self.objective.monitor(batch).items():
+                    self._facts.setdefault(name, []).append(value)
         losses: dict[str, Tensor] = self.objective(batch)
         self.watch.note("loss", step, ids, losses["loss"])
-        wanted = {**losses, **facts} if self.logs(step) else {"loss": losses["loss"]}
-        for name, value in wanted.items():
+        for name, value in (losses if self.logs(step) else {"loss": losses["loss"]}).items():
             self._sums[name] = self._sums.get(name, 0) + value.detach().float() / run.accumulate
         return losses["loss"]
 
@@ -159,14 +159,14 @@ class Fit(pl.LightningModule):
             self._write(done - 1)
 
     def _write(self, step: int) -> None:
-        run = self.settings
         self.watch.check()
         values = dict(zip(self._sums, mean_over_ranks(torch.stack(list(self._sums.values()))).tolist(), strict=True))
+        values |= {name: sum(map(float, found)) / len(found) for name, found in self._facts.items()}
         if self.guard is not None:
             values["skipped"] = self.guard.check(step)
         if self.log_file is not None:
-            rates = {"lr": learning_rate(step, run.steps, self.optim), **self.pace.read(step, run.batch)}
-            self.log_file.write({"step": step, **values, **rates})
+            lr = learning_rate(step, self.settings.steps, self.optim)
+            self.log_file.write({"step": step, **values, "lr": lr, **self.pace.read(step, self.settings.batch)})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the guard remembers, and which videos are damaged."""

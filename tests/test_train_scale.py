@@ -41,6 +41,24 @@ def test_parts_of_a_batch_are_the_batch(tmp_path: Path) -> None:
         assert torch.allclose(value, parts.state_dict()[name], atol=1e-6), name
 
 
+class Sometimes(Plain):
+    """Its monitor tells something once, as a look at held-out questions does."""
+
+    told = 0
+
+    def monitor(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        self.told += 1
+        return {"once": torch.tensor(0.75)} if self.told == 1 else {}
+
+
+def test_what_a_monitor_tells_in_one_part_of_a_step_is_logged_as_told(tmp_path: Path) -> None:
+    run = Run(steps=2, batch=8, precision="32-true", accumulate=4, log_every=1)
+    fit(Sometimes(), Clips(), collate, tmp_path, OPTIM, run)
+    first, second = log(tmp_path)
+    assert first["once"] == 0.75
+    assert "once" not in second
+
+
 class Stop(Callback):
     """Breaks off a run at a step, as a kill does; and keeps the weights of every step."""
 
