@@ -105,8 +105,8 @@ def quickstart(
     table = compare(trained, control, "random frozen encoder")
     note = (
         "Phantom numbers: they say that the machinery works, and nothing about patients. Both columns see the same "
-        "videos, sentences, questions and steps; the control's encoder has random weights and is not trained, so it sees "
-        "each second once, not augmented."
+        "videos, sentences, questions and steps; the control's encoder has random weights and is not trained, so it "
+        "sees each second once, not augmented."
     )
     io.write_text(out / "result.md", f"{table}\n{note}\n")
     rows = {name: raw_results(folder) for name, folder in (("trained", out), ("control", out / "control"))}
