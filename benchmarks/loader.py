@@ -106,7 +106,7 @@ class Peers:
 def batch_of(read: Read, plan: Plan) -> torch.Tensor:
     """A batch uint8 [B, 3, T, S, S]."""
     clips = [{"video": to_tensor(read(video_id, start_s)), "video_id": video_id} for video_id, start_s in plan]
-    batch = collate(clips)["video"]  # type: ignore[arg-type]
+    batch = collate(clips)["video"]
     assert isinstance(batch, torch.Tensor)
     return batch
 

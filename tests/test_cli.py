@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from surgvl import __version__, cli
+from surgvl.commands import COMMANDS
 from surgvl.errors import ConfigError, SurgVLWarning
 from surgvl.usage import UsageError
 
@@ -60,10 +61,10 @@ def test_the_bare_command_starts_at_once() -> None:
 def test_the_overview_shows_every_command_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
     text = capsys.readouterr().out
-    path = [name for name in cli.COMMANDS if name not in ("quickstart", "demo")]
+    path = [name for name in COMMANDS if name not in ("quickstart", "demo")]
     places = [text.index(f"\n    surgvl {name}".replace("\n", "  ")) for name in path]
     assert places == sorted(places)
-    assert all(f"surgvl {name} {command.example}".rstrip() in text for name, command in cli.COMMANDS.items())
+    assert all(f"surgvl {name} {command.example}".rstrip() in text for name, command in COMMANDS.items())
     assert max(map(len, text.splitlines())) <= 120
 
 
@@ -72,7 +73,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.strip() == __version__
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_example_in_the_help_parses_and_its_configuration_repeats_it(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +94,7 @@ def test_every_example_in_the_help_parses_and_its_configuration_repeats_it(
 TYPING_ERRORS = """
 import contextlib, inspect, io, shlex, sys
 from surgvl import cli
+from surgvl.commands import COMMANDS
 from surgvl.usage import UsageError
 
 name = sys.argv[1]
@@ -120,7 +122,7 @@ assert not loaded, loaded
 """
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_and_typing_errors_import_no_torch(name: str) -> None:
     argv = [sys.executable, "-c", TYPING_ERRORS, name]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
@@ -132,9 +134,9 @@ def test_help_and_typing_errors_import_no_torch(name: str) -> None:
 def test_a_group_shows_its_commands(word: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([word, flag]) == 0
     out, err = capsys.readouterr()
-    below = [name for name in cli.COMMANDS if name.startswith(f"{word} ")]
+    below = [name for name in COMMANDS if name.startswith(f"{word} ")]
     assert len(below) > 2
-    assert all(f"surgvl {name} {cli.COMMANDS[name].example}".rstrip() in out for name in below)
+    assert all(f"surgvl {name} {COMMANDS[name].example}".rstrip() in out for name in below)
     assert err == ""
 
 
@@ -157,7 +159,7 @@ def test_usage_has_bare_words_as_they_are_typed(
     assert capsys.readouterr().out.splitlines()[0] == usage
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_is_free_of_types_as_programs_have_them(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main([*name.split(), "--help"])
@@ -182,7 +184,7 @@ def test_classes_in_the_help_of_pretrain_are_those_that_are_there(capsys: pytest
     assert listed == {each.__name__ for each in RECIPES.values()}
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_names_every_flag_with_its_line(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +193,7 @@ def test_help_names_every_flag_with_its_line(
         cli.main([*name.split(), "--help"])
     assert stopped.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
-    module, _, attribute = cli.COMMANDS[name].target.partition(":")
+    module, _, attribute = COMMANDS[name].target.partition(":")
     function = vars(sys.modules[module])[attribute]
     text = inspect.getdoc(function) or ""
     assert text.splitlines()[0] in shown
@@ -446,7 +448,7 @@ def test_a_moment_is_typed_as_it_is_printed(text: str) -> None:
     assert cli.parse(["ask", "--model", "m", "--at_s", text])[2].at_s == text
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_nul_is_in_no_word(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*name.split(), "--out", "a\0b"]) == 2
     said = capsys.readouterr().err

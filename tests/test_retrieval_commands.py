@@ -115,10 +115,11 @@ def test_index_shows_how_far_it_is_on_a_terminal(tmp_path: Path, monkeypatch: py
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(sys, "stderr", Terminal())
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
     run.index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
     # Done and all, elapsed and remaining time, rate.
-    assert re.search(r"index: .*/61 \[\d\d:\d\d<\S+, +\S+vector/s\]", sys.stderr.getvalue())
+    assert re.search(r"index: .*/61 \[\d\d:\d\d<\S+, +\S+vector/s\]", terminal.getvalue())
 
 
 def test_progress_counts_each_vector_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
