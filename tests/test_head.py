@@ -174,5 +174,5 @@ def test_a_head_does_not_write(tmp_path: Path, chat: Chat, capsys: pytest.Captur
     save_head(Head.of(chat, list(ORGANS.values())), run / "model")
     cli.run(["ask", "--model", str(run), "--manifest", str(tmp_path / "mixed"), "--out", str(tmp_path / "answers")])
     printed = capsys.readouterr().out
-    assert "1 questions with free answers are left out" in printed
+    assert "1 question with free answers left out" in printed
     assert "8 answers (" in printed
