@@ -1,6 +1,6 @@
 """A training step against its peers, in one run on this machine: time and peak memory.
 
-    python benchmarks/pretrain_step.py [--repeats 7] [--batch 2] [--device cpu] [--size B]
+    python benchmarks/pretrain_step.py [--steps 12] [--batch 2] [--device cpu] [--size B] [--only mae]
 
 - `surgrec_mae` against transformers' `VideoMAEForPreTraining`: the same geometry (ViT-B/16, 16 x 224 x 224, tube mask
   0.9, decoder 4 x 384), batch and fused AdamW, float32 on a CPU and bfloat16 on a GPU. In a second row our decoder
@@ -8,10 +8,10 @@
 - `surgrec_jepa` against the same objective whose context encoder runs on the whole clip and gathers afterwards, as the
   VJEPA2Model of transformers does.
 
-Each side runs in a process of its own (for its peak memory), sides take turns, and medians over all turns are compared.
-A step is: forward, backward, gradient clipping, optimiser. The floor of a step is its matrix products at the rate of
-one large product, measured in the same process; the first turn of each side also counts them and takes a profile.
-Writes benchmarks/results/pretrain_step.md.
+The two sides take turns, a step each, in one process, and the medians over all steps are compared: a machine that slows
+down for some seconds slows both. A step is: forward, backward, gradient clipping, optimiser. Peak memory comes from
+processes of one side alone, which also count the matrix products of a step and take a profile. The floor of a step is
+these products at the rate of one large product. Writes benchmarks/results/pretrain_step.md.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,102 +63,112 @@ def build(which: str, ours: bool, size: str, device: str) -> Side:
     return our_trainer(shape, device, decoder_ratio=0.5 if which == "cell" else 1.0)
 
 
-def run_side(which: str, ours: bool, size: str, batch: int, steps: int, device: str, look: bool) -> dict[str, Any]:
-    """Seconds of steps after two for warming up and peak memory in bytes.
-
-    With `look` also the FLOPs of a step, the FLOP/s of one product, and the three operators that take most time.
-    """
+def prepare(which: str, ours: bool, size: str, batch: int, device: str) -> tuple[Side, Callable[[int], float]]:
+    """A side, and what takes one step under a seed and returns its seconds."""
     torch.manual_seed(0)
     side = build(which, ours, size, device)
     side.model.train()
     optimiser = adamw(side)
     video = SHAPES[size].clips(batch, device)
 
-    def step(seed: int) -> None:
+    def step(seed: int) -> float:
         torch.manual_seed(seed)
+        begun = time.perf_counter()
         train_step(side, optimiser, video, mixed=device != "cpu")
         if device != "cpu":
             torch.cuda.synchronize()
+        return time.perf_counter() - begun
 
-    times = []
+    return side, step
+
+
+def run_pair(which: str, size: str, batch: int, steps: int, device: str) -> dict[str, list[float]]:
+    """Seconds of the steps of both sides, after two for warming up."""
+    sides = {name: prepare(which, name == "ours", size, batch, device)[1] for name in ("ours", "peer")}
+    times: dict[str, list[float]] = {name: [] for name in sides}
     for seed in range(steps + 2):
-        begun = time.perf_counter()
+        # Each is first every other time.
+        for name in sorted(sides, reverse=seed % 2 == 1):
+            times[name].append(sides[name](seed))
+    return {name: each[2:] for name, each in times.items()}
+
+
+def run_side(which: str, ours: bool, size: str, batch: int, device: str) -> dict[str, Any]:
+    """Peak memory in bytes, FLOPs of a step, FLOP/s of one product, and the three operators that take most time."""
+    side, step = prepare(which, ours, size, batch, device)
+    for seed in range(3):
         step(seed)
-        times.append(time.perf_counter() - begun)
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    found: dict[str, Any] = {"seconds": times[2:], "memory": host}
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if device != "cpu":
-        found["memory"] = torch.cuda.max_memory_allocated()
-    if not look:
-        return found
+        memory = torch.cuda.max_memory_allocated()
     with torch.profiler.profile() as profile:
         step(0)
     spent, _ = terms(profile, device)
     whole = sum(seconds for _, seconds in spent)
-    found["most"] = [[name, seconds / whole] for name, seconds in spent[:3]]
     # After the memory was read, for attention is counted by its products, which need more.
-    found["flops"] = flops(side, video, train=True) * batch
+    num = flops(side, SHAPES[size].clips(batch, device), train=True) * batch
     rate = matmul_rate(torch.float32 if device == "cpu" else torch.bfloat16, seconds=2)
-    return found | {"rate": rate}
+    most = [[name, seconds / whole] for name, seconds in spent[:3]]
+    return {"memory": memory, "flops": num, "rate": rate, "most": most}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, help="turns of each side")
-    parser.add_argument("--steps", type=int, default=3, help="timed steps a turn")
+    parser.add_argument("--steps", type=int, default=12, help="timed steps of each side")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--size", default="B", choices=SIZES)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--only", nargs="+", default=list(SIDES), choices=SIDES, help="rows to measure")
     parser.add_argument("--side", help=argparse.SUPPRESS)
-    parser.add_argument("--look", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "pretrain_step.md")
     args = parser.parse_args()
     if args.side:
         which, side = args.side.split(":")
-        found = run_side(which, side == "ours", args.size, args.batch, args.steps, args.device, args.look)
-        print(json.dumps(found))
+        if side == "both":
+            print(json.dumps(run_pair(which, args.size, args.batch, args.steps, args.device)))
+        else:
+            print(json.dumps(run_side(which, side == "ours", args.size, args.batch, args.device)))
         return
+
+    def measured(side: str) -> dict[str, Any]:
+        """What a process of its own says."""
+        argv = [sys.executable, __file__, "--side", side, "--size", args.size, "--device", args.device]
+        argv += ["--batch", str(args.batch), "--steps", str(args.steps)]
+        done = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True)
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
     rows, profiles = [], []
-    for which, names in SIDES.items():
-        times: dict[str, list[float]] = {"ours": [], "peer": []}
-        looks: dict[str, dict[str, Any]] = {}
-        peaks: dict[str, float] = {}
-        for turn in range(args.repeats):
-            for side in times:
-                argv = [sys.executable, __file__, "--side", f"{which}:{side}", "--size", args.size]
-                argv += ["--device", args.device, "--batch", str(args.batch), "--steps", str(args.steps)]
-                done = subprocess.run(argv + ["--look"] * (turn == 0), check=True, stdout=subprocess.PIPE, text=True)
-                one = json.loads(done.stdout.splitlines()[-1])
-                times[side] += one["seconds"]
-                peaks[side] = max(peaks.get(side, 0), one["memory"])
-                if turn == 0:
-                    looks[side] = one
-        ours, peer = (statistics.median(times[side]) for side in times)
+    for which in args.only:
+        times = measured(f"{which}:both")
+        looks = {side: measured(f"{which}:{side}") for side in times}
+        ours, peer = (statistics.median(each) for each in times.values())
         spread = [f"{statistics.median(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in times.values()]
-        memory = [f"{peaks[side] / 2**30:.2f}" for side in times]
+        memory = [f"{looks[side]['memory'] / 2**30:.2f}" for side in times]
         rate = max(each["rate"] for each in looks.values())
         floors = [f"{looks[side]['flops'] / rate:.2f}" for side in times]
-        rows.append([names[0], names[1], *spread, f"{peer / ours:.2f}", *floors, *memory])
+        rows.append([*SIDES[which], *spread, f"{peer / ours:.2f}", *floors, *memory])
         most = ", ".join(f"{key} {share:.0%}" for key, share in looks["ours"]["most"])
-        profiles.append(f"- {names[0]}: {most}")
+        profiles.append(f"- {SIDES[which][0]}: {most}")
         print(rows[-1], flush=True)
     head = ["ours", "peer", "ours, s a step", "peer, s a step", "peer / ours"]
     head += ["floor of ours, s", "floor of the peer, s", "ours, GiB", "peer, GiB"]
     lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     dtype = "float32" if args.device == "cpu" else "bfloat16"
+    processor = f"{platform.processor() or platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     text = f"""# Training steps against peers
 
-ViT-{args.size}/16, 16 x 224 x 224, batch {args.batch}, {dtype}, AdamW; medians (and range) over {args.repeats} turns of
-{args.steps} steps, sides in turn.
+ViT-{args.size}/16, 16 x 224 x 224, batch {args.batch}, {dtype}, AdamW; medians (and range) of {args.steps} steps
+of each side, in turn in one process.
 
 {chr(10).join(lines)}
 
-A floor is the matrix products of a step, those of attention included, at the rate of one large product, the fastest
-that was measured. What takes most of our step (self time, one profiled step):
+A floor is the matrix products of a step, those of attention included, at the rate of one large product.
+What takes most of our step (self time, one profiled step):
 
 {chr(10).join(profiles)}
 
-- {device_name()}, {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads
+- {device_name()}, {processor}, {torch.get_num_threads()} threads
 - torch {torch.__version__}, surgvl {__version__}
 - command: `{" ".join(["python", "benchmarks/pretrain_step.py", *sys.argv[1:]])}`
 """

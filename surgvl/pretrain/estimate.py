@@ -254,8 +254,8 @@ def estimate(
         num_clips: clips whose hours are told.
         optim: the optimiser; Muon keeps one moment where AdamW keeps two.
         rate: FLOP/s of one device; None: measured here by a short matrix product.
-        reached: share of the rate that a step is taken to reach; on two CPU cores a ViT-B's reached 0.41 as an
-            autoencoder and 0.54 as a JEPA (benchmarks/results/pretrain_step.md).
+        reached: share of the rate that a step is taken to reach; on two CPU cores a ViT-B's reached 0.56 as an
+            autoencoder (benchmarks/results/pretrain_step.md).
     """
     word = precision(run.precision)
     mixed = word.endswith("-mixed")
