@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from surgvl import video
-from surgvl.content_area import Image
+from surgvl.video.content_area import Image
 
 SIZE_PX = 224
 CLIP_S = 2.0

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from surgvl import __version__
-from surgvl.io import commit, write_json, write_text
-from surgvl.markdown import table
+from surgvl.core.files import commit, write_json, write_text
+from surgvl.core.tables import table
 
 HERE = Path(__file__).resolve().parent
 NAMES = {

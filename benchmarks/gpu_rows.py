@@ -33,7 +33,7 @@ from videomae_sides import (
 )
 
 from surgvl.pretrain.estimate import matmul_rate
-from surgvl.settings import multiplies_bfloat16
+from surgvl.train.config import multiplies_bfloat16
 
 BUILD: dict[tuple[str, str], Callable[..., Side]] = {
     ("train", "ours"): our_trainer,

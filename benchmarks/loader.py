@@ -30,14 +30,14 @@ import torch
 from av.video.reformatter import VideoReformatter
 from torch.utils.data import DataLoader
 
-from surgvl import cli
-from surgvl.content_area import Image
+from surgvl.cli.main import main as cli
+from surgvl.core.files import commit, write_text
 from surgvl.data.augment import Augment
 from surgvl.data.clips import PretrainClips, collate, to_tensor
 from surgvl.data.frames import ClipSource
-from surgvl.io import commit, write_text
-from surgvl.optimiser import build_optimiser
-from surgvl.settings import precision
+from surgvl.train.config import precision
+from surgvl.train.optimizer import build_optimiser
+from surgvl.video.content_area import Image
 
 RECIPE = "surgrec_mae_phantom"
 PRETRAIN = ["pretrain", "--recipe", RECIPE, "--manifest", "manifest", "--out", "out"]

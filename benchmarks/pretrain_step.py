@@ -31,12 +31,12 @@ from torch import Tensor
 from videomae_sides import SHAPES, Side, adamw, encoder, flops, our_trainer, peer_trainer, terms, train_step, trained
 
 from surgvl import __version__
-from surgvl.io import write_text
-from surgvl.models.video_vit import SIZES
+from surgvl.commands.common import device_name
+from surgvl.core.files import write_text
+from surgvl.models.vit import SIZES
 from surgvl.pretrain.base import gather
 from surgvl.pretrain.estimate import matmul_rate
 from surgvl.pretrain.surgrec_jepa import SurgRecJEPA
-from surgvl.stage import device_name
 
 SIDES = {
     "mae": ("surgrec_mae", "transformers VideoMAEForPreTraining"),

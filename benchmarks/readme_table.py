@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from surgvl.io import write_text
+from surgvl.core.files import write_text
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 

@@ -44,11 +44,11 @@ from serving_peers import (
 
 from surgvl import __version__
 from surgvl.chat.template import words
-from surgvl.data.pitvis_qa import ANSWERS
-from surgvl.io import commit, write_text
+from surgvl.core.files import commit, write_text
+from surgvl.data.readers.pitvis_qa import ANSWERS
 from surgvl.models.chat import Chat
-from surgvl.models.folder import Preprocess, load_model, save_model
-from surgvl.serve.wire import video
+from surgvl.models.checkpoint import Preprocess, load_model, save_model
+from surgvl.serve.payloads import video
 
 IN_FLIGHT = (1, 8, 32)
 PER_CLIP = 12
@@ -58,7 +58,7 @@ NO_CACHE = ("--no-enable-prefix-caching", "--mm-processor-cache-gb", "0")
 @contextmanager
 def serving(folder: Path, extra: Sequence[str]) -> Iterator[str]:
     """`surgvl serve chat`; gives its address."""
-    argv = [sys.executable, "-m", "surgvl.cli", "serve", "chat", "--model", str(folder), "--port", "0"]
+    argv = [sys.executable, "-m", "surgvl", "serve", "chat", "--model", str(folder), "--port", "0"]
     argv += ["--engine_args", "--max-model-len", "1024", "--max-num-seqs", "32", *extra]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     try:

@@ -15,10 +15,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from surgvl.chat.answer import choose
 from surgvl.chat.template import answer_ids, user, words
-from surgvl.data.pitvis_qa import ANSWERS, STEPS
+from surgvl.data.readers.pitvis_qa import ANSWERS, STEPS
 from surgvl.models.chat import Chat, tiny_language_config
 from surgvl.models.tokenizer import SentencePieceTokenizer
-from surgvl.models.video_vit import SIZES, VideoViT
+from surgvl.models.vit import SIZES, VideoViT
 
 # Encoder (size, frames, side), language model: small as in the quickstart, or ViT-S and SmolLM2-135M's shape.
 SMALL = {

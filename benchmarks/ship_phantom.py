@@ -12,11 +12,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from surgvl import cli, io
+from surgvl.cli.main import main as cli
+from surgvl.core import files
+from surgvl.core.results import read_results
 from surgvl.data.manifest import Manifest
-from surgvl.models.files import find_model
+from surgvl.models.model_info import find_model
 from surgvl.models.shipped import MODELS, PACKED, pack
-from surgvl.results import read_results
 
 KEPT = ("commit", "seed", "device", "packages", "written", "pretraining_video_ids", "frozen", "num_trainable")
 # What the card shows; the file has all.
@@ -66,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder of `surgvl quickstart`")
     run = parser.parse_args().run
-    records = {kind: io.read_json(run / name / "run.json") for kind, name in (("dual", "align"), ("chat", "tune"))}
+    records = {kind: files.read_json(run / name / "run.json") for kind, name in (("dual", "align"), ("chat", "tune"))}
     facts = {kind: {key: record[key] for key in KEPT if key in record} for kind, record in records.items()}
     drawn = {row.video_id for row in Manifest.load(run / "manifest").videos if row.rendered}
     for record in facts.values():
@@ -76,7 +77,7 @@ def main() -> None:
     size = sum(path.stat().st_size for path in PACKED.rglob("*") if path.is_file())
     with tempfile.TemporaryDirectory() as folder:
         rows = score(Path(folder))
-    io.write_json(PACKED / "scores.json", rows)
+    files.write_json(PACKED / "scores.json", rows)
     shown = [row for row in rows if row["name"] in SHOWN]
     lines = [
         f"| {' | '.join(str(row['name']).split(' ', 1))} | {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] |"
@@ -89,13 +90,13 @@ def main() -> None:
         seed=records["dual"]["seed"],
         commit=records["dual"]["commit"],
         megabytes=size / 1e6,
-        hashes=", ".join(f"{name} {io.file_hash(PACKED / name)[:16]}" for name in files),
+        hashes=", ".join(f"{name} {files.file_hash(PACKED / name)[:16]}" for name in files),
         num=NUM,
         first=FIRST,
         last=FIRST + NUM - 1,
         rows="\n".join(lines),
     )
-    io.write_text(PACKED / "README.md", card)
+    files.write_text(PACKED / "README.md", card)
     print(card)
 
 

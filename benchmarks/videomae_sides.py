@@ -15,10 +15,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import DeviceType
 from torch.utils.flop_counter import FlopCounterMode
 
-from surgvl.models.video_vit import IMAGENET_MEAN, IMAGENET_STD, SIZES, VideoViT
-from surgvl.objective import Objective
+from surgvl.models.vit import IMAGENET_MEAN, IMAGENET_STD, SIZES, VideoViT
 from surgvl.pretrain.masks import tube
 from surgvl.pretrain.surgrec_mae import SurgRecMAE
+from surgvl.train.objective import Objective
 
 MASK_RATIO = 0.9
 

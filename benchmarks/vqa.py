@@ -17,9 +17,10 @@ from pathlib import Path
 
 import yaml
 
-from surgvl import __version__, cli
-from surgvl.io import read_json, write_text
-from surgvl.stage import device_name
+from surgvl import __version__
+from surgvl.cli.main import main as cli
+from surgvl.commands.common import device_name
+from surgvl.core.files import read_json, write_text
 
 # Name; steps of projector and language model, then steps with the encoder. PitVQA has one picture a second, and the
 # encoder comes from video at four a second: what it sees is new to it.

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from surgvl.cli.demo import prepare
+from surgvl.core.errors import ConfigError
 from surgvl.demo.engine import Engine
-from surgvl.demo.media import routes
-from surgvl.demo.phantom import prepare
-from surgvl.demo.shelf import MAX_UPLOAD_BYTES
-from surgvl.errors import ConfigError
+from surgvl.demo.routes import routes
+from surgvl.demo.video_catalog import MAX_UPLOAD_BYTES
 
 PHANTOM = Path("runs/phantom")
 HERE = Path(__file__).resolve().parent

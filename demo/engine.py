@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from surgvl import prompts
 from surgvl.chat.known import find_known
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import read_json
 from surgvl.data.manifest import Manifest
-from surgvl.demo import facts
-from surgvl.demo.parts import Parts
-from surgvl.demo.replies import About, Answer, Found, Timeline
-from surgvl.demo.shelf import NUM_UPLOADS, UPLOAD, Shelf
+from surgvl.demo import run_info
+from surgvl.demo.model_loader import Parts
+from surgvl.demo.schemas import About, Answer, Found, Timeline
 from surgvl.demo.timeline import read_timeline
-from surgvl.errors import ConfigError, DataError
-from surgvl.io import read_json
-from surgvl.models.cut import first_s
-from surgvl.video_marks import counted
+from surgvl.demo.video_catalog import NUM_UPLOADS, UPLOAD, Shelf
+from surgvl.video.clip import first_s
+from surgvl.video.marks import counted
 
 MAX_CHARACTERS = 300
 NUM_SHARES = 4
@@ -92,7 +92,7 @@ class Engine:
     def examples(self) -> list[str]:
         """Questions to offer: the open one, and the first of each type that the chat model knows."""
         first: dict[str, str] = {}
-        for question, kind in facts.questions(self.run / "tune").items():
+        for question, kind in run_info.questions(self.run / "tune").items():
             first.setdefault(kind, question)
         return [*list(first.values())[: NUM_EXAMPLES - 1], DESCRIBE]
 
@@ -225,7 +225,7 @@ class Engine:
         if place.split != UPLOAD or video_id in self._embedded:
             return
         model = self.parts.dual
-        from surgvl.windows import read_windows
+        from surgvl.embed.windows import read_windows
 
         stream = read_windows(place.path, model.preprocess, 1.0)
         parts, middles = [], []
@@ -259,7 +259,7 @@ class Engine:
             if not len(rows):
                 raise DataError(f"{video_id} is not in {found.folder}: run `surgvl embed` with --resume")
             vectors, times_s = found.vectors[rows], found.times_s[rows]
-        scale = facts.logit_scale(self.run / "align")
+        scale = run_info.logit_scale(self.run / "align")
         texts = self.parts.texts
         return read_timeline(place, vectors, times_s, texts, self.manifest, phase_set, triplet_set, smooth_s, scale)
 
@@ -267,7 +267,7 @@ class Engine:
 
     def about(self) -> About:
         """Facts of the run folder."""
-        return facts.about(self.run, self.manifest)
+        return run_info.about(self.run, self.manifest)
 
 
 def _sentence(text: str, what: str) -> str:

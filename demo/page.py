@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from surgvl.demo import ledger, ribbon, views, words
+from surgvl.core.errors import SurgVLError
+from surgvl.demo import formatting, model_card, timeline_view, views
 from surgvl.demo.engine import MAX_CHARACTERS, Engine
-from surgvl.demo.shelf import MAX_UPLOAD_BYTES, MAX_UPLOAD_S
 from surgvl.demo.turns import Turns
-from surgvl.errors import SurgVLError
+from surgvl.demo.video_catalog import MAX_UPLOAD_BYTES, MAX_UPLOAD_S
 
 SANS = ("Inter", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Liberation Sans", "Arial", "sans-serif")
 MONO = ("SF Mono", "Cascadia Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
@@ -78,7 +78,7 @@ def build(engine: Engine, uploads: Path) -> Any:
                 with gr.Tab("Timeline", id="timeline") as tab:
                     _timeline(engine, desk, tab)
                 with gr.Tab("About this model", id="about"):
-                    _html(ledger.about(about), elem_id="about")
+                    _html(model_card.about(about), elem_id="about")
 
         def loaded() -> tuple[Any, ...]:
             try:
@@ -213,8 +213,8 @@ def _search(engine: Engine, desk: Desk) -> list[gr.Dropdown]:
                 found, name = engine.search(query, k, *where), f"“{' '.join(query.split())}”"
             else:
                 found = engine.alike(*query, k, *where)
-                name = f"{engine.shelf.get(query[0]).title} at {words.clock(query[1])}"
-            reply = views.moments(found, words.safe(name), time.monotonic() - begun, found.remark)
+                name = f"{engine.shelf.get(query[0]).title} at {formatting.clock(query[1])}"
+            reply = views.moments(found, formatting.safe(name), time.monotonic() - begun, found.remark)
         except SurgVLError as error:
             reply = _error(error)
         return reply if is_latest() else gr.skip()
@@ -269,7 +269,7 @@ def _timeline(engine: Engine, desk: Desk, tab: gr.Tab) -> None:
                     yield gr.skip()
                     return
                 yield views.working("Embedding the recording", share)
-            reply = ribbon.timeline(engine.timeline(video_id, phase_set, triplet_set, smooth_s))
+            reply = timeline_view.timeline(engine.timeline(video_id, phase_set, triplet_set, smooth_s))
         except SurgVLError as error:
             reply = _error(error)
         yield reply if is_latest() else gr.skip()
@@ -290,7 +290,7 @@ def _shown(event: gr.EventData) -> str:
 
 
 def _line(error: SurgVLError) -> str:
-    return words.without_folders(str(error))
+    return formatting.without_folders(str(error))
 
 
 def _error(error: SurgVLError) -> str:

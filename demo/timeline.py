@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from surgvl import prompts
 from surgvl.data.manifest import Manifest
-from surgvl.demo.replies import HeatRow, Timeline, Video
+from surgvl.demo.schemas import HeatRow, Timeline, Video
+from surgvl.embed.vectors import Texts
 from surgvl.metrics.temporal import smooth
-from surgvl.vectors import Texts
 
 NUM_ROWS = 8
 

@@ -7,9 +7,9 @@ import base64
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from surgvl.demo import words
-from surgvl.demo.pictures import jpeg
-from surgvl.demo.replies import Answer, Moment, Video
+from surgvl.demo import formatting
+from surgvl.demo.schemas import Answer, Moment, Video
+from surgvl.demo.thumbnails import jpeg
 from surgvl.retrieval.moments import score_texts
 
 # An answer with at least this share of the probability is more likely than all others together.
@@ -53,22 +53,22 @@ def header(run: str, trained_on: str = "") -> str:
         trained_on: what the models learnt from, such as `rendered videos`; empty where that is not known.
     """
     first, last = NOTICE.split(". ")
-    notice = f"{first}. Trained on {words.safe(trained_on)}. {last}" if trained_on else NOTICE
+    notice = f"{first}. Trained on {formatting.safe(trained_on)}. {last}" if trained_on else NOTICE
     return (
         f'<p class="banner" role="note">{_WARNING}<span>{notice}</span></p>'
         f'<header class="masthead">{MARK}<div><h1>surgvl</h1><p>Ask, search and read surgical video</p></div>'
-        f'<p class="run"><span>Run</span> {words.safe(run)}</p></header>'
+        f'<p class="run"><span>Run</span> {formatting.safe(run)}</p></header>'
     )
 
 
 def status(text: str, state: str) -> str:
     """The pill that says whether models are loaded; state is `loading`, `ready` or `failed`."""
-    return f'<p class="status {state}" role="status"><i></i>{words.safe(text)}</p>'
+    return f'<p class="status {state}" role="status"><i></i>{formatting.safe(text)}</p>'
 
 
 def label(video: Video) -> str:
     """What the list of videos shows."""
-    return " · ".join(part for part in (video.title, video.split, words.clock(video.duration_s)) if part)
+    return " · ".join(part for part in (video.title, video.split, formatting.clock(video.duration_s)) if part)
 
 
 def player(video: Video) -> str:
@@ -77,18 +77,18 @@ def player(video: Video) -> str:
     Where a browser cannot play the file, or it is a folder of pictures, still frames take the picture's place.
     """
     name, folder = quote(video.video_id, safe=""), video.path.suffix == ""
-    duration, title = f"{video.duration_s:.3f}", words.safe(video.title)
+    duration, title = f"{video.duration_s:.3f}", formatting.safe(video.title)
     source = "" if folder else f' src="media/{name}" poster="frame/{name}?t=0&amp;h=480"'
-    about = " · ".join(words.safe(part) for part in (video.split, video.procedure) if part)
+    about = " · ".join(formatting.safe(part) for part in (video.split, video.procedure) if part)
     return (
-        f'<section class="stage" data-video="{words.safe(video.video_id)}" data-duration="{duration}">'
+        f'<section class="stage" data-video="{formatting.safe(video.video_id)}" data-duration="{duration}">'
         f'<video{source} playsinline preload="metadata" aria-label="Recording {title}"'
         f"{' hidden' if folder else ''}></video>"
         f'<div class="stills"{"" if folder else " hidden"}><img alt="Frame of {title}" '
         f'data-frame="frame/{name}?h=480&amp;t="><p>This browser cannot play the file: its frames are shown.</p></div>'
         f'<div class="controls"><button type="button" data-play aria-label="Play or pause">{_PLAY}{_PAUSE}</button>'
         f'<input type="range" min="0" max="{duration}" step="0.1" value="0" aria-label="Moment in the recording">'
-        f'<p class="timecode"><b class="now">00:00.0</b><span>{words.clock(video.duration_s)}</span></p>'
+        f'<p class="timecode"><b class="now">00:00.0</b><span>{formatting.clock(video.duration_s)}</span></p>'
         f'<button type="button" data-full aria-label="Full screen">{_FULL}</button></div>'
         f'<p class="what"><b>{title}</b><span>{about}</span></p></section>'
     )
@@ -98,7 +98,7 @@ def message(text: str, kind: str = "error") -> str:
     """One line to a person: what went wrong (`error`) or what to do (`hint`)."""
     role = "alert" if kind == "error" else "status"
     icon = _WARNING if kind == "error" else ""
-    return f'<p class="message {kind}" role="{role}">{icon}<span>{words.safe(" ".join(text.split()))}</span></p>'
+    return f'<p class="message {kind}" role="{role}">{icon}<span>{formatting.safe(" ".join(text.split()))}</span></p>'
 
 
 def working(text: str, share: float | None = None) -> str:
@@ -106,19 +106,19 @@ def working(text: str, share: float | None = None) -> str:
     value = "" if share is None else f' value="{share:.3f}"'
     percent = "" if share is None else f"<b>{share:.0%}</b>"
     return (
-        f'<div class="working" role="status"><p>{words.safe(text)}{percent}</p>'
-        f'<progress max="1"{value} aria-label="{words.safe(text)}"></progress></div>'
+        f'<div class="working" role="status"><p>{formatting.safe(text)}{percent}</p>'
+        f'<progress max="1"{value} aria-label="{formatting.safe(text)}"></progress></div>'
     )
 
 
 def heading(title: str, text: str) -> str:
     """The head of a tab."""
-    return f'<div class="tab-head"><h2>{words.safe(title)}</h2><p>{words.safe(text)}</p></div>'
+    return f'<div class="tab-head"><h2>{formatting.safe(title)}</h2><p>{formatting.safe(text)}</p></div>'
 
 
 def empty(text: str) -> str:
     """What stands where a result will be."""
-    return f'<p class="waiting">{words.safe(text)}</p>'
+    return f'<p class="waiting">{formatting.safe(text)}</p>'
 
 
 def chips(texts: Sequence[str], heading: str) -> str:
@@ -126,9 +126,10 @@ def chips(texts: Sequence[str], heading: str) -> str:
     if not texts:
         return ""
     row = "".join(
-        f'<button type="button" class="chip" data-say="{words.safe(t)}">{words.safe(t)}</button>' for t in texts
+        f'<button type="button" class="chip" data-say="{formatting.safe(t)}">{formatting.safe(t)}</button>'
+        for t in texts
     )
-    heading = words.safe(heading)
+    heading = formatting.safe(heading)
     return f'<div class="chips" role="group" aria-label="{heading}"><span>{heading}</span>{row}</div>'
 
 
@@ -143,28 +144,28 @@ def answer(found: Answer) -> str:
         doubt = "Not certain: the model writes an answer to every question, also where the clip shows nothing of it"
     if found.is_upload:
         doubt = " · ".join(part for part in (doubt, "An upload may be unlike the videos of training") if part)
-    doubt = " · ".join(part for part in (doubt, words.safe(found.damage)) if part)
+    doubt = " · ".join(part for part in (doubt, formatting.safe(found.damage)) if part)
     truth = ""
     if found.truth:
         right = found.truth == found.text
         verdict = "agrees" if right else "differs"
         truth = (
             f'<span class="tag {"right" if right else "wrong"}">Truth of this video: '
-            f"<b>{words.answer(found.truth)}</b> ({verdict})</span>"
+            f"<b>{formatting.answer(found.truth)}</b> ({verdict})</span>"
         )
     warning = f'<span class="tag doubt">{doubt}.</span>' if doubt else ""
-    said = words.answer(found.text) or '<span class="nothing">(the model said nothing)</span>'
+    said = formatting.answer(found.text) or '<span class="nothing">(the model said nothing)</span>'
     bars = "".join(
-        f'<li><span>{words.answer(text)}</span><i><b style="width:{100 * share:.1f}%"></b></i>'
+        f'<li><span>{formatting.answer(text)}</span><i><b style="width:{100 * share:.1f}%"></b></i>'
         f"<em>{100 * share:.0f} %</em></li>"
         for text, share in found.shares
     )
     shares = f'<div class="part"><h3>Likeliest answers</h3><ol class="bars">{bars}</ol></div>' if bars else ""
     return (
-        f'<article class="card answer{"" if found.closed else " free"}" data-of="{words.safe(found.video_id)}">'
-        f'<p class="eyebrow"><span>{words.safe(found.title)} at '
-        f"{words.clock(found.at_s, tenths=True)}</span><span>{words.took(found.took_s)}</span></p>"
-        f'<p class="asked">{words.safe(found.question)}</p><p class="said">{said}</p>'
+        f'<article class="card answer{"" if found.closed else " free"}" data-of="{formatting.safe(found.video_id)}">'
+        f'<p class="eyebrow"><span>{formatting.safe(found.title)} at '
+        f"{formatting.clock(found.at_s, tenths=True)}</span><span>{formatting.took(found.took_s)}</span></p>"
+        f'<p class="asked">{formatting.safe(found.question)}</p><p class="said">{said}</p>'
         f'<p class="tags"><span class="tag">{how}</span>{warning}{truth}</p>{shares}{_evidence(found)}</article>'
     )
 
@@ -174,10 +175,10 @@ def _evidence(found: Answer) -> str:
     cells = []
     for at, (time_s, frame) in enumerate(zip(found.times_s, found.frames, strict=True)):
         data = base64.b64encode(jpeg(frame)).decode()
-        clock = words.clock(time_s, tenths=True)
+        clock = formatting.clock(time_s, tenths=True)
         mark = ' class="asked-here"' if at == nearest else ""
         cells.append(
-            f'<li{mark}><button type="button" data-open="{words.safe(found.video_id)}" data-at="{time_s:.2f}" '
+            f'<li{mark}><button type="button" data-open="{formatting.safe(found.video_id)}" data-at="{time_s:.2f}" '
             f'aria-label="{clock}: show in player">'
             f'<img src="data:image/jpeg;base64,{data}" alt=""><time>{clock}</time></button></li>'
         )
@@ -193,12 +194,12 @@ def moments(found: Sequence[Moment], query: str, took_s: float, remark: str = ""
     """Search results as playable clips; a remark, where their scores say little, stands above them."""
     if not found:
         return message("Nothing fits these filters: widen them.", "hint")
-    doubt = f'<p class="message doubt">{_WARNING}<span>{words.safe(remark)}</span></p>' if remark else ""
+    doubt = f'<p class="message doubt">{_WARNING}<span>{formatting.safe(remark)}</span></p>' if remark else ""
     scores = score_texts([each.score for each in found], least=2)
     cards = "".join(_moment(place, *each) for place, each in enumerate(zip(found, scores, strict=True), 1))
     return (
-        f'<p class="eyebrow found"><span>{words.plural(len(found), "moment")} like {query}</span>'
-        f"<span>{words.took(took_s)}</span></p>"
+        f'<p class="eyebrow found"><span>{formatting.plural(len(found), "moment")} like {query}</span>'
+        f"<span>{formatting.took(took_s)}</span></p>"
         '<p class="note">The nearest clips there are, whether or not any of them shows it. '
         "Score: cosine similarity, 1 for the same.</p>"
         f"{doubt}"
@@ -209,8 +210,8 @@ def moments(found: Sequence[Moment], query: str, took_s: float, remark: str = ""
 def _moment(place: int, moment: Moment, shown: str) -> str:
     name = quote(moment.video_id, safe="")
     middle = (moment.start_s + moment.end_s) / 2
-    span = f"{words.clock(moment.start_s)}–{words.clock(moment.end_s)}"
-    title = words.safe(moment.video_id)
+    span = f"{formatting.clock(moment.start_s)}–{formatting.clock(moment.end_s)}"
+    title = formatting.safe(moment.video_id)
     score = min(max(moment.score, 0.0), 1.0)
     return (
         f'<li class="card hit"><div class="screen"><video src="media/{name}#t={moment.start_s:.2f},{moment.end_s:.2f}" '

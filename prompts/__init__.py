@@ -11,10 +11,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from surgvl.errors import ConfigError, DataError
-from surgvl.io import text_hash
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import text_hash
+from surgvl.core.ontology import INSTRUMENTS, TARGETS, TRIPLETS, VERBS
 from surgvl.prompts.strict_yaml import Located
-from surgvl.vocabulary import INSTRUMENTS, TARGETS, TRIPLETS, VERBS
 
 __all__ = ["PromptClass", "PromptSet", "load", "names"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from surgvl.errors import DataError
-from surgvl.io import plain_yaml
+from surgvl.core.errors import DataError
+from surgvl.core.files import plain_yaml
 
 _PLAIN_INT = re.compile(r"0|[1-9][0-9]*")
 _SCALARS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:int"}

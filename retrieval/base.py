@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import ConfigError, DataError
-from surgvl.io import atomic
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import atomic
 
 Scores = NDArray[np.float32]
 Ids = NDArray[np.int64]

@@ -13,8 +13,8 @@ import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import DataError
-from surgvl.io import atomic
+from surgvl.core.errors import DataError
+from surgvl.core.files import atomic
 from surgvl.retrieval.base import DECIMALS, Ids, Index, Scores, best
 
 _MARGIN = 16

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from surgvl.errors import ConfigError, DataError
-from surgvl.io import atomic, read_json, write_json
-from surgvl.locks import locked
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import atomic, read_json, write_json
+from surgvl.core.locks import locked
 from surgvl.retrieval.faiss_flat import FaissFlat
 from surgvl.retrieval.store import Store
 

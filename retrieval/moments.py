@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
 from surgvl.retrieval.base import DECIMALS
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
 
 _COLUMNS = "id, video_id, path, start_s, end_s, procedure, source"
 _CREATE = """

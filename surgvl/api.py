@@ -19,17 +19,17 @@ from surgvl import prompts, video
 from surgvl.chat.answer import candidate_scores, generate
 from surgvl.chat.head import Head, has_head, load_head, states
 from surgvl.chat.known import find_known
-from surgvl.errors import ConfigError, DataError, SurgVLWarning
-from surgvl.given import short, words
-from surgvl.labels import Label
+from surgvl.core.errors import ConfigError, DataError, SurgVLWarning
+from surgvl.core.labels import Label
+from surgvl.core.texts import short, words
+from surgvl.embed.vectors import unit
+from surgvl.embed.windows import encode_windows, read_windows
 from surgvl.models.chat import Chat
-from surgvl.models.cut import cut, first_s
+from surgvl.models.checkpoint import Model, Preprocess, find_model, load_model, local, model_hash
 from surgvl.models.dual import Dual
-from surgvl.models.files import load_answers
-from surgvl.models.folder import Model, Preprocess, find_model, load_model, local, model_hash
-from surgvl.models.video_vit import VideoViT
-from surgvl.vectors import unit
-from surgvl.windows import encode_windows, read_windows
+from surgvl.models.model_info import load_answers
+from surgvl.models.vit import VideoViT
+from surgvl.video.clip import cut, first_s
 
 VideoLike = str | Path | NDArray[np.uint8] | torch.Tensor
 
@@ -193,7 +193,7 @@ class DualModel(Loaded):
             DataError: a file that is not there, an empty query, or not an index folder of this model.
             ConfigError: k below 1.
         """
-        from surgvl.retrieval.library import Library
+        from surgvl.retrieval.clip_index import Library
         from surgvl.retrieval.moments import looks_like_a_file
 
         if isinstance(query, str) and not query.strip():

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoTokenizer
 
-from surgvl.errors import SurgVLError
+from surgvl.core.errors import SurgVLError
 
 TEXTS = ["the hook cuts", "", "Duct &amp; ARTERY", "naïve 手術 </s> <pad>", "cut the cystic duct " * 40]
 
@@ -45,8 +45,8 @@ def build(folder: Path) -> Any:
 
 def difference(folder: Path, prepared: Path) -> float:
     """Largest difference between texts through vLLM's tokenizer and model, and `Dual` itself."""
+    from surgvl.models.checkpoint import load_model
     from surgvl.models.dual import Dual
-    from surgvl.models.folder import load_model
 
     model = build(prepared)
     model.load_weights(load_file(prepared / "model.safetensors").items())

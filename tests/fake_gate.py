@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from surgvl.chat.template import conversation
-from surgvl.models.files import trained
+from surgvl.models.model_info import trained
 from tests.fake_engine import served
 
 Frames = NDArray[np.uint8]

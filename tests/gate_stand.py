@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 
 from surgvl.serve.engine import Engine
-from surgvl.serve.gate import Gate
+from surgvl.serve.gateway import Gate
 from surgvl.serve.media import Rules
 from tests.fake_engine import FakeEngine, served
 

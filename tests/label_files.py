@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from surgvl import video
-from surgvl.vocabulary import CHOLEC80_PHASES, CHOLEC80_TOOLS
+from surgvl.core.ontology import CHOLEC80_PHASES, CHOLEC80_TOOLS
 
 REAL = os.environ.get("SURGVL_REAL_DATA", "")
 needs_real = pytest.mark.skipif(not REAL, reason="SURGVL_REAL_DATA is not set: no real labels here")

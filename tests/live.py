@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.api import ChatModel, DualModel, load
-from surgvl.models.folder import save_model
+from surgvl.models.checkpoint import save_model
 from tests.gate_stand import CHAT
 from tests.made_duals import tiny_dual
 from tests.made_organs import save_run, taught

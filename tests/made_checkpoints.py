@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from surgvl.models.video_vit import VideoViT
+from surgvl.models.vit import VideoViT
 
 Floats = NDArray[np.float64]
 Weights = dict[str, Tensor]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from surgvl.io import read_json, write_json
+from surgvl.core.files import read_json, write_json
+from surgvl.models.checkpoint import save_model
 from surgvl.models.dual import Dual
-from surgvl.models.folder import save_model
 from surgvl.models.text import TextTower, build_text
 from tests.test_models import PREPROCESS, small_encoder
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from surgvl.serve.http_errors import Refused
 from surgvl.serve.media import Rules, check
-from surgvl.serve.refusal import Refused
 
 
 def picture(width: int = 8, height: int = 6, kind: str = "PNG", colour: tuple[int, int, int] = (200, 90, 80)) -> bytes:

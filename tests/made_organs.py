@@ -8,10 +8,10 @@ from PIL import Image
 
 from surgvl.chat.template import end_of_turn
 from surgvl.chat.tune import Tune
+from surgvl.core.files import write_json
 from surgvl.data.manifest import QA, Manifest, VideoRow
-from surgvl.io import write_json
 from surgvl.models.chat import Chat
-from surgvl.models.folder import save_model
+from surgvl.models.checkpoint import save_model
 from tests.test_chat import small_chat
 from tests.test_models import PREPROCESS
 

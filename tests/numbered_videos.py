@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 
-from surgvl.content_area import Image
+from surgvl.video.content_area import Image
 
 WIDTH, HEIGHT = 64, 48
 X264 = {"preset": "veryfast", "bf": "3"}

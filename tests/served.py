@@ -19,7 +19,7 @@ class Served:
 
     def __init__(self, *words: str, **env: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "surgvl.cli", "serve", *words],
+            [sys.executable, "-m", "surgvl", "serve", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from surgvl import cli
-from surgvl.chat.ablate import BLACK, WithBlack, replaced
-from surgvl.chat.engine import answer_rows
-from surgvl.chat.see import Stretch
+from surgvl.chat.answerers import answer_rows
+from surgvl.chat.controls import BLACK, WithBlack, replaced
+from surgvl.chat.feature_cache import Stretch
+from surgvl.cli.main import main as cli
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import read_json
+from surgvl.core.results import Result, read_results, to_markdown
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest
-from surgvl.errors import ConfigError, DataError
-from surgvl.io import read_json
 from surgvl.metrics.answer import Asked
-from surgvl.results import Result, read_results, to_markdown
 from surgvl.tasks.answer_files import join, read_answers
 from surgvl.tasks.base import Answers
 from surgvl.tasks.vqa import Vqa

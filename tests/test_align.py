@@ -7,7 +7,7 @@ import torch
 
 from surgvl.align.clip import ClipAlign
 from surgvl.align.losses import contrastive, pairs
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 from surgvl.models.dual import Dual
 from surgvl.models.text import build_text
 from tests.test_models import clips, small_encoder

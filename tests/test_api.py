@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import surgvl
-from surgvl import cli, video
+from surgvl import video
 from surgvl.api import ChatModel, DualModel, Encoder
-from surgvl.errors import CheckpointError, ConfigError, DataError
-from surgvl.vectors import Vectors
-from surgvl.windows import windows
+from surgvl.cli.main import main as cli
+from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.embed.vectors import Vectors
+from surgvl.embed.windows import windows
 
 
 def frames(count: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from surgvl import cli
 from surgvl.bench.jobs import Job, run_jobs
 from surgvl.bench.plan import ALL_FRAMES, RANDOM, ROWS, Plan, chosen
-from surgvl.errors import ConfigError
+from surgvl.cli.main import main as cli
+from surgvl.core.errors import ConfigError
 
 # Stands for `surgvl`: writes its words and when it began and ended, waits, fails on demand.
 PROGRAM = (

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import surgvl.bench.run
-from surgvl import cli
+import surgvl.commands.bench
 from surgvl.bench.compare import check, difference, scores, together
 from surgvl.bench.jobs import Job
 from surgvl.bench.plan import EFFECTS, PROBES, RANDOM, ROWS, Effect
-from surgvl.bench.run import bench_recipes
-from surgvl.errors import ConfigError, DataError
-from surgvl.io import write_json
-from surgvl.results import Result, write_results
+from surgvl.cli.main import main as cli
+from surgvl.commands.bench import bench_recipes
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import write_json
+from surgvl.core.results import Result, write_results
 
 Float = NDArray[np.float64]
 
@@ -142,7 +142,7 @@ def test_the_page_says_what_the_files_say(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "pyproject.toml").touch()
-    monkeypatch.setattr(surgvl.bench.run, "run_jobs", pretend(0.1, {}))
+    monkeypatch.setattr(surgvl.commands.bench, "run_jobs", pretend(0.1, {}))
     cli.run(["bench", "recipes", "--out", "b", "--seeds", "0", "1", "2", "--clips", "8000"])
     page = (tmp_path / "benchmarks" / "results" / "recipes.md").read_text()
     assert page == (tmp_path / "b" / "result.md").read_text()
@@ -181,7 +181,7 @@ def table_lines(page: str) -> list[str]:
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = {"pretrain/vjepa-s0": "status 1: out of luck", "probe/vjepa-s0": "left out: it needs pretrain/vjepa-s0"}
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(surgvl.bench.run, "run_jobs", pretend(-0.1, failing))
+    monkeypatch.setattr(surgvl.commands.bench, "run_jobs", pretend(-0.1, failing))
     words = ["bench", "recipes", "--out", "b", "--seeds", "0", "--only", "vjepa", "videomae"]
     with pytest.raises(DataError, match=r"2 of 7 jobs failed; the same command tries them again:\s+pretrain/vjepa-s0"):
         cli.run(words)
@@ -195,7 +195,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not (tmp_path / "benchmarks").exists()
 
     # The rest is added without doing again what is done; other clips need another folder.
-    monkeypatch.setattr(surgvl.bench.run, "run_jobs", pretend(-0.1, {}))
+    monkeypatch.setattr(surgvl.commands.bench, "run_jobs", pretend(-0.1, {}))
     before = (tmp_path / "b" / "probe" / "videomae-s0" / "videos.json").stat().st_mtime_ns
     cli.run([*words, "--report", str(tmp_path / "r.md")])
     assert "| vjepa " in (tmp_path / "r.md").read_text()

@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 
 from surgvl import video
-from surgvl.demo import ribbon, views
-from surgvl.demo.replies import Moment, Timeline
+from surgvl.demo import timeline_view, views
+from surgvl.demo.schemas import Moment, Timeline
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -52,7 +52,7 @@ def url(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("demo") / "log.txt"
-    argv = [sys.executable, "-m", "surgvl.cli", "demo", "--run", str(tiny_run), "--port", str(port)]
+    argv = [sys.executable, "-m", "surgvl", "demo", "--run", str(tiny_run), "--port", str(port)]
     begun = time.monotonic()
     with log.open("w") as file:
         server = subprocess.Popen(argv, stdout=file, stderr=subprocess.STDOUT)
@@ -413,7 +413,7 @@ def test_a_second_of_an_hour_is_seen_on_the_ribbon(page: "Page") -> None:
     long = Timeline("video04", "x", edges_s[-1], edges_s, phases, predicted, np.ones(len(predicted)), None, [], 0.0)
     go(page, "timeline")
     page.wait_for_selector(".timeline")
-    page.evaluate("(text) => (document.querySelector('#timeline').innerHTML = text)", ribbon.timeline(long))
+    page.evaluate("(text) => (document.querySelector('#timeline').innerHTML = text)", timeline_view.timeline(long))
     own = page.evaluate("getComputedStyle(document.querySelector('.legend .p3')).backgroundColor")
     for segment in page.locator(".ribbon .seg.p3").all():
         box = segment.bounding_box()

@@ -18,9 +18,9 @@ from surgvl.chat.template import (
     training_batch,
 )
 from surgvl.chat.tune import Tune, merge_lora
-from surgvl.errors import CheckpointError, ConfigError, DataError
+from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.models.chat import Chat, tiny_language_config
-from surgvl.models.folder import load_model, save_model
+from surgvl.models.checkpoint import load_model, save_model
 from surgvl.models.projector import Projector
 from surgvl.models.tokenizer import SentencePieceTokenizer
 from tests.test_models import PREPROCESS, clips, small_encoder

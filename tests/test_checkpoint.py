@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch.utils.data import Dataset, default_collate
 
-from surgvl import cli
-from surgvl.errors import CheckpointError, DataError
-from surgvl.objective import Objective
-from surgvl.settings import Optim, Run
-from surgvl.train import fit
+from surgvl.cli.main import main as cli
+from surgvl.core.errors import CheckpointError, DataError
+from surgvl.train.config import Optim, Run
+from surgvl.train.loop import fit
+from surgvl.train.objective import Objective
 from tests.test_model_folder_broken import Trap
 from tests.test_train import TINY, manifest
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from surgvl import __version__, cli
-from surgvl.commands import COMMANDS
-from surgvl.errors import ConfigError, SurgVLWarning
-from surgvl.usage import UsageError
+from surgvl import __version__
+from surgvl.cli.arguments import UsageError
+from surgvl.cli.main import main as cli
+from surgvl.cli.table import COMMANDS
+from surgvl.core.errors import ConfigError, SurgVLWarning
 
 HEAVY = ("torch", "lightning", "gradio", "faiss", "transformers", "jsonargparse", "numpy")
 # The shortest words that a command can be parsed with, below a recipe's.
@@ -93,9 +94,9 @@ def test_every_example_in_the_help_parses_and_its_configuration_repeats_it(
 
 TYPING_ERRORS = """
 import contextlib, inspect, io, shlex, sys
-from surgvl import cli
-from surgvl.commands import COMMANDS
-from surgvl.usage import UsageError
+from surgvl.cli.main import main as cli
+from surgvl.cli.table import COMMANDS
+from surgvl.cli.arguments import UsageError
 
 name = sys.argv[1]
 
@@ -210,7 +211,7 @@ def test_help_names_every_flag_with_its_line(
 def test_whoever_reads_may_stop_reading(words: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    argv = [sys.executable, "-m", "surgvl.cli", *words.split()]
+    argv = [sys.executable, "-m", "surgvl", *words.split()]
     done = subprocess.run(argv, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=120)
     os.close(writing)
     if words == "data":  # prints nothing but its error

@@ -16,8 +16,8 @@ pytest.importorskip("openai", reason="openai is not installed: pip install 'surg
 
 from starlette.responses import HTMLResponse, JSONResponse, Response  # noqa: E402
 
-from surgvl.errors import ConfigError, DataError, ServerError, SurgVLError  # noqa: E402
-from surgvl.given import short  # noqa: E402
+from surgvl.core.errors import ConfigError, DataError, ServerError, SurgVLError  # noqa: E402
+from surgvl.core.texts import short  # noqa: E402
 from surgvl.serve.client import Asked, Server  # noqa: E402
 from surgvl.serve.remote import RemoteChat  # noqa: E402
 from tests.fake_engine import served  # noqa: E402

@@ -14,15 +14,15 @@ from safetensors.numpy import load_file
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
 
-from surgvl import cli  # noqa: E402
 from surgvl.api import load  # noqa: E402
+from surgvl.cli.main import main as cli  # noqa: E402
+from surgvl.core.errors import CheckpointError, ConfigError, DataError, ServerError  # noqa: E402
+from surgvl.core.files import read_json  # noqa: E402
 from surgvl.data.manifest import Manifest  # noqa: E402
 from surgvl.demo.engine import Engine  # noqa: E402
-from surgvl.demo.shelf import UPLOAD  # noqa: E402
-from surgvl.errors import CheckpointError, ConfigError, DataError, ServerError  # noqa: E402
-from surgvl.io import read_json  # noqa: E402
-from surgvl.models.folder import save_model  # noqa: E402
-from surgvl.vectors import Vectors  # noqa: E402
+from surgvl.demo.video_catalog import UPLOAD  # noqa: E402
+from surgvl.embed.vectors import Vectors  # noqa: E402
+from surgvl.models.checkpoint import save_model  # noqa: E402
 from tests.fake_gate import before  # noqa: E402
 from tests.made_duals import tiny_dual  # noqa: E402
 from tests.made_organs import QUESTION, made_manifest, save_run, taught  # noqa: E402

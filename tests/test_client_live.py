@@ -14,9 +14,9 @@ from PIL import Image
 pytest.importorskip("vllm", reason="vllm is not installed: pip install 'surgvl[serve]'")
 openai = pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
 
-from surgvl import cli  # noqa: E402
-from surgvl.errors import ServerError  # noqa: E402
-from surgvl.io import read_json  # noqa: E402
+from surgvl.cli.main import main as cli  # noqa: E402
+from surgvl.core.errors import ServerError  # noqa: E402
+from surgvl.core.files import read_json  # noqa: E402
 from surgvl.serve.client import Asked, Server  # noqa: E402
 from surgvl.serve.remote import RemoteChat, RemoteDual  # noqa: E402
 from tests.live import Live  # noqa: E402

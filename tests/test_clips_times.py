@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from surgvl import video
+from surgvl.core.errors import DataError
 from surgvl.data.clip_times import clip_times, gaps
 from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.frames import ClipSource, Frames, runs
-from surgvl.errors import DataError
 from tests.numbered_videos import IRREGULAR, brute_force, encode, number_in, shown
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from surgvl import cli
-from surgvl.credentials import in_words, mask, read_key
-from surgvl.errors import ConfigError
+from surgvl.cli.main import main as cli
+from surgvl.core.credentials import in_words, mask, read_key
+from surgvl.core.errors import ConfigError
 
 SECRET = "s3cret-Key"
 
@@ -91,7 +91,7 @@ def test_no_error_shows_a_credential(words: list[str], capsys: pytest.CaptureFix
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc and lets a process write to its own words")
 def test_the_list_of_processes_shows_no_key() -> None:
     program = (
-        "import sys, time\nfrom surgvl.credentials import in_words, wipe\n"
+        "import sys, time\nfrom surgvl.core.credentials import in_words, wipe\n"
         "print(wipe(in_words(sys.argv[1:])), flush=True)\nsys.stdin.read()"
     )
     words = ["--port", "k", "--api_key", "k", "--server", f"http://me:{SECRET}@h", f"--api-key={SECRET}é"]
@@ -109,13 +109,13 @@ def test_the_list_of_processes_shows_no_key() -> None:
 
 
 def test_a_run_folder_holds_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from surgvl import io
+    from surgvl.core import files
 
-    seen: list[io.Invocation] = []
+    seen: list[files.Invocation] = []
 
     def record(query: str = "", server: str = "", api_key: str = "") -> None:
-        assert io.INVOCATION is not None
-        seen.append(io.INVOCATION)
+        assert files.INVOCATION is not None
+        seen.append(files.INVOCATION)
         assert (server, api_key) == (f"http://me:{SECRET}@h", SECRET)
 
     monkeypatch.setattr(cli, "parse", _parser_of(record))

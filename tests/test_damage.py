@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from surgvl import cli, video
-from surgvl.chat.see import Seen
-from surgvl.damage import MOST_TRIES, Collate, Problems, Replacing
+from surgvl import video
+from surgvl.chat.feature_cache import Seen
+from surgvl.cli.main import main as cli
+from surgvl.core.errors import DataError, Unreadable
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
-from surgvl.errors import DataError, Unreadable
+from surgvl.train.damage import MOST_TRIES, Collate, Problems, Replacing
 from tests.test_chat import small_chat
 from tests.test_train import PROCESSES, TINY, killed_at, moving_blobs, weights
 

@@ -6,18 +6,18 @@ from typing import Any, ClassVar
 
 import pytest
 
-from surgvl.data import run
-from surgvl.data.autolaparo import AutoLaparo
-from surgvl.data.base import Splits, VideoDataset, assign
-from surgvl.data.cholec80 import Cholec80
-from surgvl.data.cholect50 import CholecT50
-from surgvl.data.phantom import PhantomDataset
-from surgvl.data.pitvis import PitVis
-from surgvl.data.pitvqa import PitVQA
-from surgvl.errors import ConfigError, DataError
+from surgvl.cli.table import data
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.data.readers.autolaparo import AutoLaparo
+from surgvl.data.readers.base import Splits, VideoDataset, assign
+from surgvl.data.readers.cholec80 import Cholec80
+from surgvl.data.readers.cholect50 import CholecT50
+from surgvl.data.readers.phantom import PhantomDataset
+from surgvl.data.readers.pitvis import PitVis
+from surgvl.data.readers.pitvqa import PitVQA
 from tests.label_files import REAL, cholec80, needs_real, put, record
 
-KINDS = list(run.datasets().values())
+KINDS = list(data.datasets().values())
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
@@ -40,9 +40,9 @@ def test_every_data_set_keeps_the_contract(kind: type[VideoDataset], tmp_path: P
 
 
 def test_data_sets_are_found() -> None:
-    assert {"autolaparo", "cholec80", "cholect50", "narration", "phantom", "pitvis", "pitvqa"} <= set(run.datasets())
+    assert {"autolaparo", "cholec80", "cholect50", "narration", "phantom", "pitvis", "pitvqa"} <= set(data.datasets())
     with pytest.raises(ConfigError, match="did you mean 'cholec80'"):
-        run.dataset_class("cholec8")
+        data.dataset_class("cholec8")
 
 
 def test_val_among_test_is_refused(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from surgvl.data import run
-from surgvl.data.cholec80 import Cholec80
+from surgvl.cli.table import data
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
-from surgvl.errors import ConfigError, DataError
+from surgvl.data.readers.cholec80 import Cholec80
 from tests.label_files import cholec80, film, joined, put, tool_text
 
 
@@ -64,14 +64,14 @@ def test_broken_files_are_set_aside_and_the_rest_goes_on(tmp_path: Path, capsys:
     for part in ("set aside: video02:", "unknown phase 'Lunch'", "video01 is there twice", "video03: no phase labels"):
         assert part in text
     with pytest.raises(DataError, match="2 unreadable, set aside and listed above, the first: video02"):
-        run.data_convert("cholec80", root, tmp_path / "out")
+        data.data_convert("cholec80", root, tmp_path / "out")
     printed = capsys.readouterr().out
     assert "unknown phase 'Lunch'" in printed
     assert "CC BY-NC-SA 4.0" in printed
     assert Manifest.load(tmp_path / "out").video_ids() == ["video01", "video03"]
     assert json.loads((tmp_path / "out" / "run.json").read_text())["data_hash"] == dataset.to_manifest().hash
     with pytest.raises(ConfigError, match="not empty"):
-        run.data_convert("cholec80", root, tmp_path / "out")
+        data.data_convert("cholec80", root, tmp_path / "out")
 
 
 def test_all_videos_broken_is_an_error(tmp_path: Path) -> None:
@@ -81,10 +81,10 @@ def test_all_videos_broken_is_an_error(tmp_path: Path) -> None:
 
 
 def test_check_prints_hours_labels_and_problems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run.data_check("cholec80", cholec80(tmp_path), split_protocol="camma")
+    data.data_check("cholec80", cholec80(tmp_path), split_protocol="camma")
     lines = capsys.readouterr().out.splitlines()
     assert any(line.split() == ["train", "1", "1", "0:00:04"] for line in lines)
     assert any(line.split() == ["phase", "Preparation", "1", "0:00:02", "1"] for line in lines)
     assert any("79 of 80 videos of protocol camma are missing: video02" in line for line in lines)
-    run.data_list()
+    data.data_list()
     assert "camma 40/8/32" in capsys.readouterr().out

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from surgvl.data.cholect50 import CholecT50, read_binary_labels, read_json_labels
-from surgvl.errors import DataError
-from surgvl.vocabulary import TRIPLET_NAMES
+from surgvl.core.errors import DataError
+from surgvl.core.ontology import TRIPLET_NAMES
+from surgvl.data.readers.cholect50 import CholecT50, read_binary_labels, read_json_labels
 from tests.label_files import LABELS, needs_real, put, record, vector
 
 

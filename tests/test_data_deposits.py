@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from surgvl.data.llava import Llava
-from surgvl.data.narration import Narration, read_narration
-from surgvl.data.pitvis import PitVis
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.data.readers.llava import Llava
+from surgvl.data.readers.narration import Narration, read_narration
+from surgvl.data.readers.pitvis import PitVis
 from tests.label_files import film, put
 
 HEAD = "int_video,int_time,int_step,int_instrument1,int_instrument2\n"

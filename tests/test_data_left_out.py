@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from surgvl.data.cholec80 import Cholec80
-from surgvl.data.llava import Llava
-from surgvl.data.lls48 import LLS48
-from surgvl.data.narration import Narration
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.data.readers.cholec80 import Cholec80
+from surgvl.data.readers.llava import Llava
+from surgvl.data.readers.lls48 import LLS48
+from surgvl.data.readers.narration import Narration
 from tests.label_files import cholec80, film, put, tool_text
 
 

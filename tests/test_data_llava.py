@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from surgvl import video
-from surgvl.data.llava import Llava
+from surgvl.commands.data import data_check, data_convert
+from surgvl.core.errors import DataError
 from surgvl.data.manifest import Manifest
 from surgvl.data.mixing import earlier_turns
-from surgvl.data.run import data_check, data_convert
+from surgvl.data.readers.llava import Llava
 from surgvl.data.tables import is_open
-from surgvl.errors import DataError
 from tests.label_files import film, put
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from surgvl.data.lls48 import LLS48, make_questions, read_level
-from surgvl.data.phantom_lls48 import lls48_questions, lls48_tables
-from surgvl.data.phantom_run import phantom
-from surgvl.data.phantom_script import script
-from surgvl.data.pitvqa import PitVQA
-from surgvl.data.run import data_check, data_convert, data_list
-from surgvl.errors import DataError
+from surgvl.commands.data import data_check, data_convert, data_list
+from surgvl.commands.phantom import phantom
+from surgvl.core.errors import DataError
+from surgvl.data.phantom.lls48 import lls48_questions, lls48_tables
+from surgvl.data.phantom.script import script
+from surgvl.data.readers.lls48 import LLS48, make_questions, read_level
+from surgvl.data.readers.pitvqa import PitVQA
 from tests.label_files import film, put
 
 STEPS = "start,end,step\n0,2.5,mobilisation\n2.5,4,parenchymal_transection\n"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from surgvl.data.narration import Narration, read_narration
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.data.readers.narration import Narration, read_narration
 from tests.label_files import (
     LABELS,
     film,

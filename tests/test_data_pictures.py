@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from surgvl.data.autolaparo import AutoLaparo
-from surgvl.data.base import VideoDataset
-from surgvl.data.cholec80 import Cholec80
-from surgvl.data.cholect50 import CholecT50
-from surgvl.data.lls48 import LLS48
-from surgvl.data.pictures import at_pictures, times_of
-from surgvl.data.pitvis import PitVis
+from surgvl.data.readers.autolaparo import AutoLaparo
+from surgvl.data.readers.base import VideoDataset
+from surgvl.data.readers.cholec80 import Cholec80
+from surgvl.data.readers.cholect50 import CholecT50
+from surgvl.data.readers.lls48 import LLS48
+from surgvl.data.readers.pictures import at_pictures, times_of
+from surgvl.data.readers.pitvis import PitVis
 from surgvl.data.spans import Track
 from tests.label_files import TOOL_HEADER, put, vector
 from tests.test_data_pitvqa import NONE, pitvis

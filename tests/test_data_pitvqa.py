@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
-from surgvl.data.pitvis import PitVis
-from surgvl.data.pitvis_qa import ANSWERS, make_questions, read_instruments, read_steps
-from surgvl.data.pitvqa import PitVQA
-from surgvl.data.qa_text import question_type
+from surgvl.data.readers.pitvis import PitVis
+from surgvl.data.readers.pitvis_qa import ANSWERS, make_questions, read_instruments, read_steps
+from surgvl.data.readers.pitvqa import PitVQA
+from surgvl.data.readers.qa_text import question_type
 from tests.label_files import LABELS, needs_real, put
 
 

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from surgvl.data.autolaparo import PHASES as HYSTERECTOMY_PHASES
-from surgvl.data.autolaparo import AutoLaparo, read_label_file
-from surgvl.data.base import VideoDataset
-from surgvl.data.cholec80 import Cholec80, read_phase_file, read_tool_file
-from surgvl.data.narration import read_narration
-from surgvl.data.qa_text import read_asked
-from surgvl.data.second_csv import read_second_csv
+from surgvl.core.errors import DataError
+from surgvl.core.files import read_json
+from surgvl.core.ontology import CHOLEC80_PHASES
+from surgvl.data.readers.autolaparo import PHASES as HYSTERECTOMY_PHASES
+from surgvl.data.readers.autolaparo import AutoLaparo, read_label_file
+from surgvl.data.readers.base import VideoDataset
+from surgvl.data.readers.cholec80 import Cholec80, read_phase_file, read_tool_file
+from surgvl.data.readers.narration import read_narration
+from surgvl.data.readers.qa_text import read_asked
+from surgvl.data.readers.second_csv import read_second_csv
+from surgvl.data.readers.text_files import read_csv, read_fields
 from surgvl.data.spans import runs
-from surgvl.data.text_files import read_csv, read_fields
-from surgvl.errors import DataError
-from surgvl.io import read_json
-from surgvl.vocabulary import CHOLEC80_PHASES
 from tests.label_files import (
     LABELS,
     TOOL_HEADER,

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from surgvl.data.base import VideoDataset
-from surgvl.data.cholec80_vqa import Cholec80VQA
-from surgvl.data.cholec80_vqa_sentence import Cholec80VQASentence
-from surgvl.data.endovis18_vqa import EndoVis18VQA
-from surgvl.data.endovis18_vqa_sentence import EndoVis18VQASentence
-from surgvl.data.endovis18_vqla import EndoVis18VQLA
+from surgvl.commands.data import data_check, data_convert
+from surgvl.core.errors import DataError
 from surgvl.data.manifest import Manifest
-from surgvl.data.pitvqa import PitVQA
-from surgvl.data.pitvqa_open import PitVQAOpen
-from surgvl.data.psi_ava_vqa import PSIAVAVQA
-from surgvl.data.qa_text import parse_box, parse_pair
-from surgvl.data.run import data_check, data_convert
-from surgvl.data.ssg_vqa import SSGVQA
+from surgvl.data.readers.base import VideoDataset
+from surgvl.data.readers.cholec80_vqa import Cholec80VQA
+from surgvl.data.readers.cholec80_vqa_sentence import Cholec80VQASentence
+from surgvl.data.readers.endovis18_vqa import EndoVis18VQA
+from surgvl.data.readers.endovis18_vqa_sentence import EndoVis18VQASentence
+from surgvl.data.readers.endovis18_vqla import EndoVis18VQLA
+from surgvl.data.readers.pitvqa import PitVQA
+from surgvl.data.readers.pitvqa_open import PitVQAOpen
+from surgvl.data.readers.psi_ava_vqa import PSIAVAVQA
+from surgvl.data.readers.qa_text import parse_box, parse_pair
+from surgvl.data.readers.ssg_vqa import SSGVQA
+from surgvl.data.readers.vqa_tree import VqaTree
 from surgvl.data.tables import is_open
-from surgvl.data.vqa_tree import VqaTree
-from surgvl.errors import DataError
 from surgvl.tasks.overlap import seen_before
 from surgvl.video import read
 from tests.label_files import film, put

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from surgvl import video
+from surgvl.core.errors import CheckpointError, ConfigError, DataError, SurgVLError, SurgVLWarning
 from surgvl.data.manifest import Manifest
-from surgvl.demo import app, engine, ledger, ribbon, views, words
-from surgvl.errors import CheckpointError, ConfigError, DataError, SurgVLError, SurgVLWarning
-from surgvl.vectors import Vectors
+from surgvl.demo import app, engine, formatting, model_card, timeline_view, views
+from surgvl.embed.vectors import Vectors
 from tests.parsed_html import Parsed
 
 # ---- engine
@@ -55,7 +55,7 @@ def test_a_known_question_is_answered_from_the_known_answers(ready: engine.Engin
     assert 0 < sum(shares) <= 1
     assert found.truth in known["answers"] or found.truth
     rows = ready.manifest.labels_at("phase", name, 7.3)
-    assert words.phase(found.truth) == words.phase(rows[0])
+    assert formatting.phase(found.truth) == formatting.phase(rows[0])
 
 
 def test_the_evidence_is_the_clip_around_the_moment(ready: engine.Engine) -> None:
@@ -150,7 +150,7 @@ def test_the_timeline_is_the_nearest_sentence_of_each_second(ready: engine.Engin
     assert len(found.rows) == 8
     means = [row.shares.mean() for row in found.rows]
     assert means == sorted(means, reverse=True)
-    assert Parsed(ribbon.timeline(found))
+    assert Parsed(timeline_view.timeline(found))
 
 
 @pytest.mark.parametrize("sets", [("phantom_phase", "phantom_triplet"), ("cholec80_phase", "cholect50_triplet")])
@@ -211,7 +211,7 @@ def test_the_page_about_the_model_reads_the_run(ready: engine.Engine) -> None:
         assert {"videos", "steps", "parameters", "device", "commit", "date"} <= set(stage.facts)
     assert found.stages[1].facts["steps"] == "2"
     # The size of each of three stages, and how much of it two of them trained.
-    assert Parsed(ledger.about(found)).text.count("million") == 3 + 2
+    assert Parsed(model_card.about(found)).text.count("million") == 3 + 2
 
 
 # ---- what goes wrong at the start
@@ -244,7 +244,7 @@ def test_a_port_that_is_taken_is_one_line(tiny_run: Path) -> None:
 
 
 def test_a_page_stopped_while_it_starts_leaves_no_folder(tiny_run: Path, tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "surgvl.cli", "demo", "--run", str(tiny_run), "--port", str(free_port())]
+    argv = [sys.executable, "-m", "surgvl", "demo", "--run", str(tiny_run), "--port", str(free_port())]
     server = subprocess.Popen(argv, env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.DEVNULL)
     try:
         # The folder is there long before the page is: Gradio takes seconds to import.

@@ -14,28 +14,28 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from surgvl import video
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, VideoRow
-from surgvl.demo import facts, media, shelf, views
+from surgvl.demo import routes, run_info, video_catalog, views
 from surgvl.demo.turns import Turns
-from surgvl.errors import ConfigError, DataError
-from surgvl.results import Result
 
 # ---- facts
 
 
 def test_facts_of_absent_or_foreign_files_are_left_out(tmp_path: Path) -> None:
-    assert facts.results(tmp_path / "result.json") == ([], [])
+    assert run_info.results(tmp_path / "result.json") == ([], [])
     (tmp_path / "result.json").write_text("[1, 2]")
-    assert facts.results(tmp_path / "result.json") == ([], [])
+    assert run_info.results(tmp_path / "result.json") == ([], [])
     (tmp_path / "result.json").write_text(json.dumps({"trained": [{"foreign": 1}], "control": "none"}))
-    assert facts.results(tmp_path / "result.json") == ([], [])
+    assert run_info.results(tmp_path / "result.json") == ([], [])
     (tmp_path / "metrics.jsonl").write_text("not json\n")
     (tmp_path / "config.yaml").write_text("run:\n  steps: 7\n")
-    assert facts.num_steps(tmp_path) == 7
+    assert run_info.num_steps(tmp_path) == 7
     (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n{"step": 19}\n')
-    assert facts.num_steps(tmp_path) == 20
-    assert facts.num_parameters(tmp_path / "model.safetensors") == 0
-    assert facts.logit_scale(tmp_path) == pytest.approx(1 / 0.07)
+    assert run_info.num_steps(tmp_path) == 20
+    assert run_info.num_parameters(tmp_path / "model.safetensors") == 0
+    assert run_info.logit_scale(tmp_path) == pytest.approx(1 / 0.07)
 
 
 def test_undefined_scores_come_back_as_nan(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_undefined_scores_come_back_as_nan(tmp_path: Path) -> None:
     )  # fmt: skip
     row = vars(whole) | {"low": None, "high": None, "baselines": {"random": None}}
     (tmp_path / "result.json").write_text(json.dumps({"trained": [row], "control": []}))
-    (found,), _ = facts.results(tmp_path / "result.json")
+    (found,), _ = run_info.results(tmp_path / "result.json")
     assert found.value == 0.5
     assert math.isnan(found.low)
     assert math.isnan(found.baselines["random"])
@@ -63,9 +63,9 @@ def clip(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def place(clip: Path) -> shelf.Shelf:
+def place(clip: Path) -> video_catalog.Shelf:
     """A shelf with one run video called `one`."""
-    return shelf.Shelf(Manifest([VideoRow(video_id="one", path=str(clip), source="s", fps=10, duration_s=2.0)]))
+    return video_catalog.Shelf(Manifest([VideoRow(video_id="one", path=str(clip), source="s", fps=10, duration_s=2.0)]))
 
 
 def test_test_videos_come_first(clip: Path) -> None:
@@ -74,12 +74,12 @@ def test_test_videos_come_first(clip: Path) -> None:
         for split in ("train", "val", "test")
     ]
     rows.append(VideoRow(video_id="labels", path="", source="s", fps=10, duration_s=2.0, split="test"))
-    assert [each.video_id for each in shelf.Shelf(Manifest(rows)).videos] == ["test", "val", "train"]
+    assert [each.video_id for each in video_catalog.Shelf(Manifest(rows)).videos] == ["test", "val", "train"]
     with pytest.raises(ConfigError, match="no video of this run has a file"):
-        shelf.Shelf(Manifest(rows[3:]))
+        video_catalog.Shelf(Manifest(rows[3:]))
 
 
-def test_an_upload_is_a_random_word(place: shelf.Shelf, clip: Path, tmp_path: Path) -> None:
+def test_an_upload_is_a_random_word(place: video_catalog.Shelf, clip: Path, tmp_path: Path) -> None:
     found = place.admit(clip, "../../my film <1>.mp4", tmp_path)
     assert found.title == "my film _1_.mp4"
     assert re.fullmatch(r"upload-[\w-]{12}", found.video_id)
@@ -89,16 +89,16 @@ def test_an_upload_is_a_random_word(place: shelf.Shelf, clip: Path, tmp_path: Pa
 
 
 def test_the_earliest_upload_makes_room(
-    place: shelf.Shelf, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: video_catalog.Shelf, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf, "NUM_UPLOADS", 1)
+    monkeypatch.setattr(video_catalog, "NUM_UPLOADS", 1)
     first, second = (place.admit(clip, "a.mp4", tmp_path) for _ in range(2))
     assert place.get(second.video_id)
     with pytest.raises(DataError, match="upload it again"):
         place.get(first.video_id)
 
 
-def test_uploads_that_are_not_videos_are_refused_by_their_own_name(place: shelf.Shelf, tmp_path: Path) -> None:
+def test_uploads_that_are_not_videos_are_refused_by_their_own_name(place: video_catalog.Shelf, tmp_path: Path) -> None:
     text = tmp_path / "x8f3" / "notes.mp4"
     text.parent.mkdir()
     text.write_text("not a video at all\n" * 50)
@@ -109,12 +109,12 @@ def test_uploads_that_are_not_videos_are_refused_by_their_own_name(place: shelf.
 
 
 def test_uploads_are_limited_in_size_and_length(
-    place: shelf.Shelf, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: video_catalog.Shelf, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf, "MAX_UPLOAD_S", 1.0)
+    monkeypatch.setattr(video_catalog, "MAX_UPLOAD_S", 1.0)
     with pytest.raises(DataError, match=r"a\.mp4 lasts 0 minutes and the limit is 0 minutes"):
         place.admit(clip, "a.mp4", tmp_path)
-    monkeypatch.setattr(shelf, "MAX_UPLOAD_BYTES", 1 << 20)
+    monkeypatch.setattr(video_catalog, "MAX_UPLOAD_BYTES", 1 << 20)
     big = tmp_path / "big.mp4"
     big.write_bytes(b"\0")
     os.truncate(big, (1 << 20) + 1)
@@ -122,7 +122,7 @@ def test_uploads_are_limited_in_size_and_length(
         place.admit(big, "big.mp4", tmp_path)
 
 
-def test_only_the_upload_folder_is_read(place: shelf.Shelf, clip: Path, tmp_path: Path) -> None:
+def test_only_the_upload_folder_is_read(place: video_catalog.Shelf, clip: Path, tmp_path: Path) -> None:
     uploads = tmp_path / "uploads"
     uploads.mkdir()
     (uploads / "link.mp4").symlink_to(clip)
@@ -135,9 +135,9 @@ def test_only_the_upload_folder_is_read(place: shelf.Shelf, clip: Path, tmp_path
 
 
 @pytest.fixture
-def client(place: shelf.Shelf) -> Iterator[TestClient]:
+def client(place: video_catalog.Shelf) -> Iterator[TestClient]:
     """A client of the routes alone."""
-    with TestClient(Starlette(routes=media.routes(place))) as found:
+    with TestClient(Starlette(routes=routes.routes(place))) as found:
         yield found
 
 
@@ -153,9 +153,9 @@ def test_videos_are_served_by_id_in_ranges(client: TestClient, clip: Path) -> No
 @pytest.mark.parametrize("name", ["lap/video01", "a/b/c d", "case 1 é", "a#b", "a?b"])
 def test_ids_with_slashes_and_signs_are_served(clip: Path, name: str) -> None:
     row = VideoRow(video_id=name, path=str(clip), source="s", fps=10, duration_s=2.0)
-    found = shelf.Shelf(Manifest([row]))
+    found = video_catalog.Shelf(Manifest([row]))
     sources = re.findall(r'(?:src|poster)="([^"]+)"', views.player(found.videos[0]))
-    with TestClient(Starlette(routes=media.routes(found))) as client:
+    with TestClient(Starlette(routes=routes.routes(found))) as client:
         assert [client.get("/" + html.unescape(source)).status_code for source in sources] == [200, 200]
 
 
@@ -189,7 +189,7 @@ def test_frames_are_pictures_of_the_right_moment_and_shape(client: TestClient) -
     assert client.get("/frame/one?t=nan").status_code == 404
     huge = cv2.imdecode(np.frombuffer(client.get("/frame/one?h=99999").content, np.uint8), cv2.IMREAD_COLOR)
     assert huge is not None
-    assert huge.shape[0] == media.HEIGHTS_PX[1]
+    assert huge.shape[0] == routes.HEIGHTS_PX[1]
 
 
 # ---- turns

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgvl.demo import app, ledger, ribbon, views, words
-from surgvl.demo.replies import About, Answer, HeatRow, Moment, Stage, Timeline, Video
-from surgvl.results import Result
+from surgvl.core.results import Result
+from surgvl.demo import app, formatting, model_card, timeline_view, views
+from surgvl.demo.schemas import About, Answer, HeatRow, Moment, Stage, Timeline, Video
 from tests.parsed_html import NASTY, Parsed
 
 # ---- words
@@ -26,24 +26,26 @@ from tests.parsed_html import NASTY, Parsed
     ],
 )
 def test_clock_cuts_as_a_player_does(seconds: float, short: str, long: str) -> None:
-    assert words.clock(seconds) == short
-    assert words.clock(seconds, tenths=True) == long
+    assert formatting.clock(seconds) == short
+    assert formatting.clock(seconds, tenths=True) == long
 
 
 def test_class_names_as_people_say_them() -> None:
-    assert words.phase("CalotTriangleDissection") == "Calot triangle dissection"
-    assert words.phase("ClippingCutting") == words.phase("clipping-and-cutting") == "Clipping and cutting"
-    assert words.triplet("hook,dissect,cystic_duct") == "hook · dissect · cystic duct"
-    assert words.triplet("grasper,null_verb,null_target") == "grasper · idle"
-    assert words.answer("cystic_duct") == "cystic duct"
-    assert words.answer("the cystic_duct is cut") == "the cystic_duct is cut"
-    assert words.number(math.nan) == "–"
-    assert (words.number(0.12349), words.number(3, "median_rank")) == ("0.123", "3.0")
+    assert formatting.phase("CalotTriangleDissection") == "Calot triangle dissection"
+    assert formatting.phase("ClippingCutting") == formatting.phase("clipping-and-cutting") == "Clipping and cutting"
+    assert formatting.triplet("hook,dissect,cystic_duct") == "hook · dissect · cystic duct"
+    assert formatting.triplet("grasper,null_verb,null_target") == "grasper · idle"
+    assert formatting.answer("cystic_duct") == "cystic duct"
+    assert formatting.answer("the cystic_duct is cut") == "the cystic_duct is cut"
+    assert formatting.number(math.nan) == "–"
+    assert (formatting.number(0.12349), formatting.number(3, "median_rank")) == ("0.123", "3.0")
 
 
 def test_messages_to_a_browser_name_files_without_folders() -> None:
-    assert words.without_folders("/srv/run/index/a.mp4: broken (see /srv/log.txt)") == "a.mp4: broken (see log.txt)"
-    assert words.without_folders("a half/half b 1/2 cut") == "a half/half b 1/2 cut"
+    assert (
+        formatting.without_folders("/srv/run/index/a.mp4: broken (see /srv/log.txt)") == "a.mp4: broken (see log.txt)"
+    )
+    assert formatting.without_folders("a half/half b 1/2 cut") == "a half/half b 1/2 cut"
 
 
 # ---- views
@@ -125,12 +127,12 @@ def test_what_people_and_models_write_is_never_markup() -> None:
     place = Video(NASTY, Path("/secret/a.mp4"), NASTY, "upload", 5.0, NASTY, NASTY)
     texts = [
         views.answer(an_answer(text=NASTY, truth=NASTY)),
-        views.moments([found], words.safe(NASTY), 0.1),
+        views.moments([found], formatting.safe(NASTY), 0.1),
         views.player(place),
         views.chips([NASTY], NASTY),
         views.message(NASTY),
         views.header(NASTY),
-        ledger.about(About(NASTY, {"": (1, 1)}, [(NASTY, NASTY)], [Stage(NASTY, NASTY, {NASTY: NASTY})], [], [])),
+        model_card.about(About(NASTY, {"": (1, 1)}, [(NASTY, NASTY)], [Stage(NASTY, NASTY, {NASTY: NASTY})], [], [])),
     ]
     for text in texts:
         page = Parsed(text)
@@ -180,14 +182,14 @@ def a_timeline(num: int = 6, truth: bool = True) -> Timeline:
 def test_stretches_are_runs_and_cover_what_is_known() -> None:
     found = a_timeline()
     assert found.truth is not None
-    assert ribbon.stretches(found.predicted, found.edges_s) == [(0, 0.0, 2.0), (1, 2.0, 5.0), (2, 5.0, 6.0)]
-    assert ribbon.stretches(found.truth, found.edges_s) == [(0, 0.0, 1.0), (1, 1.0, 4.0), (2, 5.0, 6.0)]
-    assert ribbon.stretches(found.predicted[:0], found.edges_s[:1]) == []
+    assert timeline_view.stretches(found.predicted, found.edges_s) == [(0, 0.0, 2.0), (1, 2.0, 5.0), (2, 5.0, 6.0)]
+    assert timeline_view.stretches(found.truth, found.edges_s) == [(0, 0.0, 1.0), (1, 1.0, 4.0), (2, 5.0, 6.0)]
+    assert timeline_view.stretches(found.predicted[:0], found.edges_s[:1]) == []
     assert found.agreement == pytest.approx(4 / 5)
 
 
 def test_ribbons_fill_their_track_and_can_be_reached_by_keys() -> None:
-    page = Parsed(ribbon.timeline(a_timeline()))
+    page = Parsed(timeline_view.timeline(a_timeline()))
     tracks = [attrs for _, attrs in page.tags if "data-track" in attrs]
     assert len(tracks) == 3
     # One of them is for the keyboard: the others would do the same.
@@ -211,24 +213,24 @@ def test_short_segments_lie_above_long_ones() -> None:
         duration_s=2001.0,
         rows=[],
     )
-    segments = Parsed(ribbon.timeline(found)).all("span", kind="seg")
+    segments = Parsed(timeline_view.timeline(found)).all("span", kind="seg")
     assert ["p1" in each["class"].split() for each in segments] == [False, False, True]
 
 
 def test_the_legend_names_what_is_there() -> None:
     found = dataclasses.replace(a_timeline(truth=False), predicted=np.array([0, 0, 0, 2, 2, 2], np.int64))
-    legend = re.findall(r'<ul class="legend".*?</ul>', ribbon.timeline(found))[0]
+    legend = re.findall(r'<ul class="legend".*?</ul>', timeline_view.timeline(found))[0]
     assert "Preparation" in legend
     assert "Clipping and cutting" in legend
     assert "Calot" not in legend
 
 
 def test_what_a_colour_means_holds_in_light_and_dark() -> None:
-    assert not re.search("dark|bright|light", Parsed(ribbon.timeline(a_timeline())).text, re.IGNORECASE)
+    assert not re.search("dark|bright|light", Parsed(timeline_view.timeline(a_timeline())).text, re.IGNORECASE)
 
 
 def test_without_truth_there_is_one_ribbon() -> None:
-    page = Parsed(ribbon.timeline(a_timeline(truth=False)))
+    page = Parsed(timeline_view.timeline(a_timeline(truth=False)))
     assert len(page.all("div", kind="ribbon")) == 1
     assert "agree" not in page.text
 
@@ -236,8 +238,8 @@ def test_without_truth_there_is_one_ribbon() -> None:
 def test_long_rows_keep_their_peaks() -> None:
     values = np.zeros(5000)
     values[3333] = 1.0
-    edges, cells = ribbon.cells(np.arange(5001).astype(np.float64), values)
-    assert len(cells) == len(edges) - 1 <= ribbon.MAX_CELLS
+    edges, cells = timeline_view.cells(np.arange(5001).astype(np.float64), values)
+    assert len(cells) == len(edges) - 1 <= timeline_view.MAX_CELLS
     assert cells.max() == 1.0
     peak = int(cells.argmax())
     assert edges[peak] <= 3333 <= edges[peak + 1]
@@ -274,7 +276,7 @@ def test_text_can_be_read_in_light_and_dark(dark: bool) -> None:
     for one, other in pairs:
         assert contrast(colours[one], colours[other]) >= 4.5, (one, other)
     assert contrast(colours["line-strong"], colours["card"]) >= 3
-    for number in range(ribbon.NUM_COLOURS):
+    for number in range(timeline_view.NUM_COLOURS):
         label = "#2b1c00" if number == 2 else "#ffffff"
         assert contrast(colours[f"phase-{number}"], label) >= 4.5, number
 
@@ -295,7 +297,7 @@ def test_scores_stand_beside_the_control_with_their_interval() -> None:
         "quick", {"train": (24, 0.6)}, [("phantom", "free")], [],
         [a_result("accuracy", 0.8, low=0.7, high=0.9), a_result("median_rank", 4)], [a_result("accuracy", 0.3)], 24,
     )  # fmt: skip
-    page = Parsed(ledger.about(found))
+    page = Parsed(model_card.about(found))
     assert "0.800" in page.text
     assert "0.700 to 0.900" in page.text
     assert "0.300" in page.text

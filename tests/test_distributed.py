@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from surgvl.parallel import main_process
+from surgvl.train.distributed import main_process
 from tests.two_processes import CASES, train
 
 pytestmark = pytest.mark.slow

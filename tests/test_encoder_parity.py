@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
+from surgvl.models.checkpoints.convert import load_encoder
 from surgvl.models.position import POSITIONS, stretch, table
-from surgvl.models.video_vit import VideoViT
-from surgvl.models.weights import load_encoder
+from surgvl.models.vit import VideoViT
 from tests.made_checkpoints import Floats, clips, theirs_on, videomae, vjepa2, written_table
 
 # Odd grids, one frame a tubelet, one slot; heads of 64, 32 and 20 channels, which thirds or sixths do not fill.

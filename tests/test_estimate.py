@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from surgvl.models.video_vit import VideoViT
+from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe
 from surgvl.pretrain.estimate import DTYPES, dry_step, estimate, matmul_rate
 from surgvl.pretrain.unisurg import UniSurg
 from surgvl.pretrain.videomae import VideoMAE
 from surgvl.pretrain.vjepa import VJEPA
-from surgvl.settings import Optim, Run
+from surgvl.train.config import Optim, Run
 from tests.test_pretrain import RECIPES, build, teacher
 
 __all__ = ["teacher"]  # a fixture

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from surgvl import cli, io, prompts
+from surgvl import prompts
+from surgvl.cli.main import main as cli
+from surgvl.commands.embed import facts_of
+from surgvl.commands.eval import evaluate
+from surgvl.core import files
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.ontology import CHOLEC80_PHASES, CHOLECT50_PHASES, TRIPLET_NAMES
+from surgvl.core.results import Result, read_results
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
-from surgvl.embed import facts_of
-from surgvl.errors import ConfigError, DataError
-from surgvl.results import Result, read_results
-from surgvl.tasks.run import evaluate
-from surgvl.vectors import Meta, Texts, Vectors, write_meta, write_shard, write_texts
-from surgvl.vocabulary import CHOLEC80_PHASES, CHOLECT50_PHASES, TRIPLET_NAMES
+from surgvl.embed.vectors import Meta, Texts, Vectors, write_meta, write_shard, write_texts
 
 SECONDS = 70
 TRIPLET_IDS = (17, 58, 60, 79, 82, 94)
@@ -123,7 +125,7 @@ def test_label_made_vectors_and_answers_score_one(folders: Path, capsys: pytest.
         assert result.num_videos == 2
         assert result.num_clips == (14 if result.task == "vqa" else 140)
         assert result.command
-        assert result.commit == io.commit()
+        assert result.commit == files.commit()
         assert result.warning == ""
         assert result.protocol.startswith("test split of made, ")
     assert found["phase", "accuracy"].encoder == "frozen"
@@ -137,7 +139,7 @@ def test_label_made_vectors_and_answers_score_one(folders: Path, capsys: pytest.
     printed = capsys.readouterr().out
     assert (folders / "out" / "result.md").read_text() in printed
     assert f"next: surgvl index --vectors {folders / 'vectors'}" in printed
-    assert io.read_json(folders / "out" / "run.json")["data_hash"] == make_manifest().hash
+    assert files.read_json(folders / "out" / "run.json")["data_hash"] == make_manifest().hash
 
 
 def test_numbers_from_the_phantom_say_so(tmp_path: Path) -> None:
@@ -178,7 +180,7 @@ def test_seen_test_videos_stop_the_evaluation_or_mark_it(tmp_path: Path, seen: s
 
 def test_ids_that_the_chat_model_has_seen_count_too(folders: Path) -> None:
     answers = make_answers(folders / "answers")
-    io.write_json(answers / "run.json", {"pretraining_video_ids": ["video05"], "frozen": True, "num_trainable": 9})
+    files.write_json(answers / "run.json", {"pretraining_video_ids": ["video05"], "frozen": True, "num_trainable": 9})
     with pytest.raises(DataError, match="seen in pretraining: video05"):
         evaluate(folders / "manifest", folders / "out", answers=answers)
     results = evaluate(folders / "manifest", folders / "out", answers=answers, allow_overlap=True)
@@ -196,9 +198,9 @@ def test_one_operation_in_val_and_test_stops(tmp_path: Path) -> None:
 def test_damaged_frames_of_scored_videos_are_named(tmp_path: Path) -> None:
     make_manifest().save(tmp_path / "manifest")
     make_vectors(tmp_path / "vectors")
-    meta = io.read_json(tmp_path / "vectors" / "vectors.json")
+    meta = files.read_json(tmp_path / "vectors" / "vectors.json")
     said = "clip.mp4: 3 of 250 decoded frames are marked damaged by the decoder"
-    io.write_json(
+    files.write_json(
         tmp_path / "vectors" / "vectors.json", {**meta, "damaged_frames": {"video05": said, "of another split": "no"}}
     )
     for result in evaluate(tmp_path / "manifest", tmp_path / "out", tmp_path / "vectors"):

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgvl import io, prompts
+from surgvl import prompts
+from surgvl.commands.data_merge import data_merge
+from surgvl.commands.embed import facts_of, load_sets
+from surgvl.commands.eval import evaluate
+from surgvl.core import files
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest, Segment, VideoRow
-from surgvl.data.merge import data_merge
-from surgvl.embed import facts_of, load_sets
-from surgvl.errors import ConfigError, DataError
-from surgvl.tasks.run import evaluate
-from surgvl.vectors import Meta, Texts, write_meta, write_shard, write_texts
+from surgvl.embed.vectors import Meta, Texts, write_meta, write_shard, write_texts
 
 MINE = """name: mine
 version: 3
@@ -86,7 +87,7 @@ def test_the_set_follows_from_the_data_set(tmp_path: Path, source: str, labels: 
     )
     assert {result.metric: result.value for result in found}["accuracy"] == 1
     assert all(f"zero-shot with {wanted} v1" in result.protocol for result in found)
-    assert io.read_json(tmp_path / "out" / "run.json")["prompt_sets"] == {"phase": [wanted]}
+    assert files.read_json(tmp_path / "out" / "run.json")["prompt_sets"] == {"phase": [wanted]}
     assert prompts.load(wanted).hash in (tmp_path / "out" / "result.md").read_text()
 
 
@@ -151,8 +152,8 @@ def test_folders_written_before_are_scored_by_the_names_of_their_sets(tmp_path: 
     table = a_manifest({"phantom": CHOLEC80}, tmp_path)
     table.save(tmp_path / "manifest")
     vectors = a_vectors_folder(tmp_path / "v", shipped(), table.video_ids())
-    record = io.read_json(vectors / "vectors.json")
-    io.write_json(vectors / "vectors.json", {**record, "prompt_sets": {"cholec80_phase": 1, "phantom_phase": 1}})
+    record = files.read_json(vectors / "vectors.json")
+    files.write_json(vectors / "vectors.json", {**record, "prompt_sets": {"cholec80_phase": 1, "phantom_phase": 1}})
     assert "with phantom_phase v1" in evaluate(tmp_path / "manifest", tmp_path / "out", vectors)[0].protocol
 
 

@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from surgvl import cli
 from surgvl.align.clip import ClipAlign
+from surgvl.cli.main import main as cli
+from surgvl.core.errors import ConfigError
 from surgvl.data.clips import NarratedClips
 from surgvl.data.frames import ClipSource
-from surgvl.errors import ConfigError
-from surgvl.features import Features
+from surgvl.embed.features import Features
 from surgvl.models.dual import Dual
 from surgvl.models.text import build_text
-from surgvl.models.video_vit import VideoViT
+from surgvl.models.vit import VideoViT
 from tests.test_models import small_encoder
 
 FPS, SIZE, FRAMES = 2.0, 16, 4
@@ -193,7 +193,7 @@ def test_align_learns_the_same_from_stored_tokens_and_tune_of_its_encoder_takes_
     assert not looked
 
     with monkeypatch.context() as patch:
-        patch.setattr("surgvl.align.run._tokens", lambda *args: None)
+        patch.setattr("surgvl.commands.align._tokens", lambda *args: None)
         cli.run(stages(tiny_run, tmp_path / "plain", frames, "--augment", "false"))
     assert sum(looked) == 48
     stored, plain = (losses(tmp_path / name) for name in ("stored", "plain"))

@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from surgvl import cli
-from surgvl.chat.engine import HeadEngine
+from surgvl.chat.answerers import HeadEngine
 from surgvl.chat.head import Head, HeadTune, has_head, load_head, predict, save_head, states
 from surgvl.chat.template import prompt_ids
+from surgvl.cli.main import main as cli
+from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.core.results import read_results
 from surgvl.data.manifest import Manifest
-from surgvl.errors import CheckpointError, ConfigError, DataError
 from surgvl.models.chat import Chat
 from surgvl.models.tokenizer import SentencePieceTokenizer
-from surgvl.results import read_results
 from tests.made_organs import ORGANS, QUESTION, colour_clips, made_manifest, save_run, taught
 from tests.test_chat import CANDIDATES, small_chat
 from tests.test_models import clips, small_encoder

@@ -13,13 +13,14 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
-from surgvl import cli, io
-from surgvl.errors import ConfigError, DataError
+from surgvl.cli.main import main as cli
+from surgvl.core import files
+from surgvl.core.errors import ConfigError, DataError
 
 # Writes half a file, says so, and waits to be killed.
 HALFWAY = """
 import sys, time
-from surgvl.io import atomic
+from surgvl.core.files import atomic
 with atomic(sys.argv[1]) as path:
     path.write_text("half of the new")
     print("written", flush=True)
@@ -34,7 +35,7 @@ def names(folder: Path) -> list[str]:
 def test_atomic_replaces_when_the_block_ends_well(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "table.json"
     for text in ("old", "new"):
-        with io.atomic(path) as temporary:
+        with files.atomic(path) as temporary:
             assert temporary.parent == path.parent  # a rename is atomic only within one file system
             assert temporary.suffix == path.suffix  # writers choose a format by it
             temporary.write_text(text)
@@ -47,7 +48,7 @@ def test_atomic_keeps_the_old_file_when_the_block_raises(tmp_path: Path) -> None
     path.write_text("old")
 
     def write() -> None:
-        with io.atomic(path) as temporary:
+        with files.atomic(path) as temporary:
             temporary.write_text("half")
             raise OSError(28, "No space left on device")
 
@@ -66,19 +67,19 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
         os.kill(writer.pid, signal.SIGKILL)
         assert writer.wait(timeout=30) == -signal.SIGKILL
     assert path.read_text() == "old"
-    io.write_text(path, "new")
+    files.write_text(path, "new")
     assert path.read_text() == "new"
 
 
 def test_json_round_trip_keeps_letters_and_refuses_nan(tmp_path: Path) -> None:
     path = tmp_path / "facts.json"
     value = {"ä": [1, 2.5, None, True], "b": {"c": "→"}}
-    io.write_json(path, value)
-    assert io.read_json(path) == value
+    files.write_json(path, value)
+    assert files.read_json(path) == value
     assert "ä" in path.read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="not JSON compliant"):
-        io.write_json(path, {"a": float("nan")})
-    assert io.read_json(path) == value
+        files.write_json(path, {"a": float("nan")})
+    assert files.read_json(path) == value
 
 
 @pytest.mark.parametrize("content", [None, b"{", b"\xff\xfe\x00", b""])
@@ -87,7 +88,7 @@ def test_a_file_that_is_not_json_gets_one_line(tmp_path: Path, content: bytes | 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError) as caught:
-        io.read_json(path)
+        files.read_json(path)
     message = str(caught.value)
     assert message.startswith(str(path))
     assert ": " in message
@@ -98,7 +99,7 @@ def test_jsonl_grows_by_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     rows: list[dict[str, object]] = [{"step": 0, "loss": 1.5}, {"step": 20, "note": "two\nlines"}]
     for row in rows:
-        io.append_jsonl(path, row)
+        files.append_jsonl(path, row)
     lines = path.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == rows
 
@@ -107,33 +108,33 @@ def test_hashes_are_sha256_and_see_every_byte(tmp_path: Path) -> None:
     path = tmp_path / "weights"
     data = bytes(range(256)) * 9000  # more than one block
     path.write_bytes(data)
-    assert io.file_hash(path) == hashlib.sha256(data).hexdigest()[:16]
+    assert files.file_hash(path) == hashlib.sha256(data).hexdigest()[:16]
     path.write_bytes(data[:-1] + b"\x00")
-    assert io.file_hash(path) != hashlib.sha256(data).hexdigest()[:16]
-    assert io.text_hash("zürich") == hashlib.sha256("zürich".encode()).hexdigest()[:16]
+    assert files.file_hash(path) != hashlib.sha256(data).hexdigest()[:16]
+    assert files.text_hash("zürich") == hashlib.sha256("zürich".encode()).hexdigest()[:16]
 
 
 def test_prepare_out_makes_folders_and_guards_what_is_there(tmp_path: Path) -> None:
     new = tmp_path / "a" / "b"
-    assert io.prepare_out(new) == new
+    assert files.prepare_out(new) == new
     assert new.is_dir()
-    assert io.prepare_out(new) == new  # empty is as good as new
+    assert files.prepare_out(new) == new  # empty is as good as new
     (new / "model").mkdir()
     with pytest.raises(ConfigError, match="is not empty: give another folder, or --resume"):
-        io.prepare_out(new)
-    assert io.prepare_out(new, resume=True) == new
+        files.prepare_out(new)
+    assert files.prepare_out(new, resume=True) == new
     file = tmp_path / "file"
     file.touch()
     for resume in (False, True):
         with pytest.raises(ConfigError, match="is a file: give a folder"):
-            io.prepare_out(file, resume)
+            files.prepare_out(file, resume)
 
 
 def test_write_run_records_what_repeats_the_run(tmp_path: Path) -> None:
     config = {"out": tmp_path, "steps": 3, "sets": ["a", "b"]}
-    io.write_run(tmp_path, config, 7, "cpu", "0123", ["video02", "video01", "video02"], num_trainable=5)
+    files.write_run(tmp_path, config, 7, "cpu", "0123", ["video02", "video01", "video02"], num_trainable=5)
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {**config, "out": str(tmp_path)}
-    record = io.read_json(tmp_path / "run.json")
+    record = files.read_json(tmp_path / "run.json")
     assert record["command"] == "python"
     assert record["seed"] == 7
     assert record["device"] == "cpu"
@@ -145,18 +146,18 @@ def test_write_run_records_what_repeats_the_run(tmp_path: Path) -> None:
 
 def test_write_run_records_the_words_that_were_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["surgvl", "search", "the hook's tip", "--index", "index"]
-    monkeypatch.setattr(io, "INVOCATION", io.Invocation(words, "query: the hook's tip\nindex: index\n"))
-    io.write_run(tmp_path, {}, 0, "cpu")
+    monkeypatch.setattr(files, "INVOCATION", files.Invocation(words, "query: the hook's tip\nindex: index\n"))
+    files.write_run(tmp_path, {}, 0, "cpu")
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {"query": "the hook's tip", "index": "index"}
-    assert io.read_json(tmp_path / "run.json")["command"] == "surgvl search 'the hook'\"'\"'s tip' --index index"
+    assert files.read_json(tmp_path / "run.json")["command"] == "surgvl search 'the hook'\"'\"'s tip' --index index"
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
 def test_every_file_has_the_mode_that_the_user_wants(tmp_path: Path, umask: int, mode: int) -> None:
     before = os.umask(umask)
     try:
-        io.write_text(tmp_path / "a.txt", "text")
-        with io.atomic(tmp_path / "b.bin") as path:
+        files.write_text(tmp_path / "a.txt", "text")
+        with files.atomic(tmp_path / "b.bin") as path:
             # As some libraries make theirs.
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     finally:
@@ -166,7 +167,7 @@ def test_every_file_has_the_mode_that_the_user_wants(tmp_path: Path, umask: int,
 
 def test_space_is_taken_first_or_refused_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "store"
-    io.take_space(path, 1 << 20)
+    files.take_space(path, 1 << 20)
     assert path.stat().st_size == 1 << 20
     # Blocks that are taken, not a hole.
     assert path.stat().st_blocks * 512 >= 1 << 20
@@ -176,7 +177,7 @@ def test_space_is_taken_first_or_refused_in_a_line(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(DataError, match="has no place for 7 bytes \\(No space left on device\\): free some"):
-        io.take_space(path, 7)
+        files.take_space(path, 7)
 
 
 def test_a_full_disk_is_named_with_the_file_that_was_written(tmp_path: Path) -> None:
@@ -185,14 +186,14 @@ def test_a_full_disk_is_named_with_the_file_that_was_written(tmp_path: Path) -> 
     # A folder is one more thing that the library cannot write to; it says so in its own class of errors.
     with (
         pytest.raises(DataError, match=r"a\.safetensors cannot be written \(.*\): check its") as caught,
-        io.atomic(path),
+        files.atomic(path),
     ):
         save_file({"a": np.zeros(3, np.float32)}, tmp_path / "folder")
     assert "\n" not in str(caught.value)
-    with pytest.raises(OSError, match="No space left") as failed, io.atomic(path), open("/dev/full", "wb") as file:
+    with pytest.raises(OSError, match="No space left") as failed, files.atomic(path), open("/dev/full", "wb") as file:
         file.write(bytes(1 << 20))
     assert failed.value.filename == str(path)
-    with pytest.raises(FileNotFoundError) as absent, io.atomic(path):
+    with pytest.raises(FileNotFoundError) as absent, files.atomic(path):
         (tmp_path / "source").read_bytes()
     assert absent.value.filename == str(tmp_path / "source")
     assert [each.name for each in tmp_path.iterdir()] == ["folder"]
@@ -200,7 +201,7 @@ def test_a_full_disk_is_named_with_the_file_that_was_written(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("word", ["two words", "op 1 é", "it's", "$HOME", "a;b", "-3", "--x y", "*", "2 – ü@12.5", ""])
 def test_a_printed_command_reaches_the_shell_as_it_was_meant(word: str) -> None:
-    line = io.command("search", "a hook", like=word, index=Path("my index"))
+    line = files.command("search", "a hook", like=word, index=Path("my index"))
     shell = 'surgvl() { printf "%s\\0" "$@"; }; ' + line
     got = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
     config = cli.parse(got)[2]
@@ -228,9 +229,9 @@ def test_what_a_killed_writer_left_is_cleared_at_the_next_start(tmp_path: Path) 
         path.touch()
     try:
         with pytest.raises(ConfigError, match="not empty"):
-            io.prepare_out(tmp_path)
+            files.prepare_out(tmp_path)
         assert left.exists()  # a folder that is refused is left alone
-        io.prepare_out(tmp_path, resume=True)
+        files.prepare_out(tmp_path, resume=True)
         assert not left.exists()
         assert all(path.exists() for path in [at_work, elsewhere, *alike])
     finally:
@@ -240,13 +241,13 @@ def test_what_a_killed_writer_left_is_cleared_at_the_next_start(tmp_path: Path) 
 
 def test_lines_of_json_are_trimmed_to_whole_and_wanted_ones(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    assert io.trim_jsonl(path, lambda row: True) == []
+    assert files.trim_jsonl(path, lambda row: True) == []
     rows = [{"step": 0, "text": "a\u2028b\x85c"}, {"step": 1, "text": "ü"}, {"step": 2, "text": ""}]
     for row in rows:
-        io.append_jsonl(path, row)
+        files.append_jsonl(path, row)
     whole = path.read_bytes()
     path.write_bytes(whole + '{"step": 1, "text": "ü'.encode()[:-1])
-    assert io.trim_jsonl(path, lambda row: True) == rows
+    assert files.trim_jsonl(path, lambda row: True) == rows
     assert path.read_bytes() == whole
-    assert io.trim_jsonl(path, lambda row: row["step"] < 2) == rows[:2]
+    assert files.trim_jsonl(path, lambda row: row["step"] < 2) == rows[:2]
     assert [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] == rows[:2]

@@ -9,7 +9,7 @@ import surgvl
 from surgvl import api
 from surgvl.chat.head import load_head, save_head, states
 from surgvl.chat.known import find_known
-from surgvl.errors import ConfigError, DataError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.serve.client import Server
 from surgvl.serve.remote import RemoteChat
 from tests.fake_gate import FakeGate

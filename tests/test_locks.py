@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from surgvl.errors import ConfigError
-from surgvl.io import prepare_out
-from surgvl.locks import locked
+from surgvl.core.errors import ConfigError
+from surgvl.core.files import prepare_out
+from surgvl.core.locks import locked
 
 # Adds 1 to a file's number so slowly that two who do it at once would lose a step.
 COUNT = """
 import pathlib, sys, time
-from surgvl.locks import locked
+from surgvl.core.locks import locked
 folder = pathlib.Path(sys.argv[1])
 for _ in range(20):
     with locked(folder, 60):
@@ -29,7 +29,7 @@ for _ in range(20):
 """
 HOLD = """
 import sys, time
-from surgvl.locks import locked
+from surgvl.core.locks import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     time.sleep(600)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from surgvl.errors import ConfigError
-from surgvl.loggers import LOGS, Pace, check_logger
-from surgvl.settings import LOGGERS
+from surgvl.core.errors import ConfigError
+from surgvl.train.config import LOGGERS
+from surgvl.train.loggers import LOGS, Pace, check_logger
 
 ROWS = [{"step": 0, "loss": 1.5, "lr": 0.1}, {"step": 5, "loss": 1.25, "lr": 0.2}]
 
@@ -103,7 +103,7 @@ def test_a_missing_package_is_one_line(kind: str, module: str, monkeypatch: pyte
 
 def test_pace_tells_work_from_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 0.0, 3.0, 4.0, 7.0, 8.0])
-    monkeypatch.setattr("surgvl.loggers.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("surgvl.train.loggers.time.perf_counter", lambda: next(clock))
     pace = Pace()  # starts at 0
     pace.begin_part()  # waited 3
     pace.end_part()  # at 4

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from surgvl.core.errors import DataError
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
-from surgvl.errors import DataError
 
 
 def video(name: str, **changes: Any) -> VideoRow:

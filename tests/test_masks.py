@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 from surgvl.pretrain import masks
 
 GRID = (8, 14, 14)

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import pytest
 
+from surgvl.commands.data_merge import data_merge
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
-from surgvl.data.merge import data_merge
-from surgvl.errors import ConfigError, DataError
 from surgvl.tasks.overlap import seen_before
 
 Part = Literal["train", "val", "test"]

@@ -9,9 +9,9 @@ import pytest
 import sklearn.metrics as sk
 from numpy.typing import NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.core.ontology import TRIPLETS
 from surgvl.metrics import answer, classify, precision, retrieve, temporal, triplet
-from surgvl.vocabulary import TRIPLETS
 
 # (truth, prediction, macro-F1 of scikit-learn 1.3.2 with zero_division=1, computed there once)
 ZERO_DIVISION_1 = [

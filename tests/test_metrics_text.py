@@ -12,10 +12,10 @@ from nltk.translate.bleu_score import corpus_bleu
 from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.core.results import draws, estimate, to_markdown
 from surgvl.metrics.answer import Asked
 from surgvl.metrics.text import TextCounts, bleu, count, mean, words
-from surgvl.results import draws, estimate, to_markdown
 from surgvl.tasks.base import Answers
 from surgvl.tasks.vqa import Vqa
 

@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.mixing import draw_probabilities, earlier_turns
 from surgvl.data.sampler import epoch_order
-from surgvl.errors import ConfigError, DataError
 
 # Source p: 6 counts, 2 phases; source q: 1 phase, 1 open question, 10 of a type that p has not.
 ROWS = [("p", "count")] * 6 + [("p", "phase")] * 2 + [("q", "phase"), ("q", "open")] + [("q", "step")] * 10

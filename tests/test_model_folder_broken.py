@@ -14,15 +14,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import surgvl
-from surgvl.chat.run import language_model
-from surgvl.errors import CheckpointError, ConfigError
-from surgvl.io import read_json
+from surgvl.commands.tune import language_model
+from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.core.files import read_json
 from surgvl.models.chat import Chat
-from surgvl.models.files import load_answers, trained
-from surgvl.models.folder import Preprocess, load_model, save_model
+from surgvl.models.checkpoint import Preprocess, load_model, save_model
+from surgvl.models.checkpoints.convert import load_encoder
+from surgvl.models.model_info import load_answers, trained
 from surgvl.models.text import build_text
-from surgvl.models.video_vit import VideoViT
-from surgvl.models.weights import load_encoder
+from surgvl.models.vit import VideoViT
 from tests.made_duals import tiny_dual
 from tests.test_models import PREPROCESS, small_encoder
 

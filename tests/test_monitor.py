@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from surgvl.ema import Average
-from surgvl.errors import ConfigError, DataError
-from surgvl.guard import SpikeGuard, Watch, check_weights
-from surgvl.models.video_vit import VideoViT
-from surgvl.monitor import effective_rank, feature_std, mean_cosine
-from surgvl.optimiser import build_optimiser
-from surgvl.settings import Optim
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.models.vit import VideoViT
+from surgvl.train.collapse import effective_rank, feature_std, mean_cosine
+from surgvl.train.config import Optim
+from surgvl.train.ema import Average
+from surgvl.train.guard import SpikeGuard, Watch, check_weights
+from surgvl.train.optimizer import build_optimiser
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.optim._muon import _zeropower_via_newtonschulz
 
-from surgvl import settings
-from surgvl.muon import Muon, orthogonal
-from surgvl.settings import multiplies_bfloat16, precision
+from surgvl.train.config import multiplies_bfloat16, precision
+from surgvl.train.loop import config
+from surgvl.train.muon import Muon, orthogonal
 
 SHAPES = [(8, 8), (24, 8), (8, 24), (1, 5)]
 
@@ -68,7 +68,7 @@ def test_nothing_that_the_processor_lacks_is_asked_for(monkeypatch: pytest.Monke
         asked.append(dtype)
         return matrix
 
-    monkeypatch.setattr("surgvl.muon.orthogonal", note)
+    monkeypatch.setattr("surgvl.train.muon.orthogonal", note)
     weight = torch.ones(2, 2, requires_grad=True)
     weight.grad = torch.ones(2, 2)
     for kernels, instructions, dtype in (
@@ -84,4 +84,4 @@ def test_nothing_that_the_processor_lacks_is_asked_for(monkeypatch: pytest.Monke
         assert multiplies_bfloat16("cpu") == (dtype == torch.bfloat16)
         if not torch.cuda.is_available():
             assert (precision("auto") == "bf16-mixed") == (dtype == torch.bfloat16)
-    assert settings.precision("32-true") == "32-true"
+    assert config.precision("32-true") == "32-true"

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from surgvl.optimiser import MuonAdamW, build_optimiser
-from surgvl.settings import Optim
+from surgvl.train.config import Optim
+from surgvl.train.optimizer import MuonAdamW, build_optimiser
 
 OPTIM = Optim(lr=1e-2, muon=2.0, weight_decay=0.1)
 

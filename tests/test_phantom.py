@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from surgvl import video
-from surgvl.data.phantom_lls48 import lls48_questions
-from surgvl.data.phantom_plan import PHASE_TRIPLETS
-from surgvl.data.phantom_render import Renderer
-from surgvl.data.phantom_run import phantom
-from surgvl.data.phantom_scene import Action, Scene
-from surgvl.data.phantom_script import labels_per_second, script
-from surgvl.data.phantom_text import narration, pitvqa_questions, position
-from surgvl.data.phantom_write import write_labels
-from surgvl.errors import ConfigError, DataError
-from surgvl.vocabulary import CHOLEC80_PHASES, CHOLEC80_TOOLS, INSTRUMENTS, TARGETS, TRIPLET_NAMES, VERBS
+from surgvl.commands.phantom import phantom
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.ontology import CHOLEC80_PHASES, CHOLEC80_TOOLS, INSTRUMENTS, TARGETS, TRIPLET_NAMES, VERBS
+from surgvl.data.phantom.lls48 import lls48_questions
+from surgvl.data.phantom.plan import PHASE_TRIPLETS
+from surgvl.data.phantom.render import Renderer
+from surgvl.data.phantom.scene import Action, Scene
+from surgvl.data.phantom.script import labels_per_second, script
+from surgvl.data.phantom.text import narration, pitvqa_questions, position
+from surgvl.data.phantom.write import write_labels
 
 SMALL: dict[str, Any] = {"train": 1, "val": 1, "test": 1, "duration_s": 12.0, "size_px": 32, "fps": 5.0}
 

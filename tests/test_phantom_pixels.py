@@ -17,11 +17,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from surgvl import video
-from surgvl.data.phantom_render import Renderer, render
-from surgvl.data.phantom_scene import VERB_HZ, deviation, pose, tip_box, tip_in_image
-from surgvl.data.phantom_script import script
-from surgvl.data.phantom_write import write_film
-from surgvl.vocabulary import INSTRUMENTS, VERBS
+from surgvl.core.ontology import INSTRUMENTS, VERBS
+from surgvl.data.phantom.render import Renderer, render
+from surgvl.data.phantom.scene import VERB_HZ, deviation, pose, tip_box, tip_in_image
+from surgvl.data.phantom.script import script
+from surgvl.data.phantom.write import write_film
 
 
 def _accuracy(

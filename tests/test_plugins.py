@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from surgvl.errors import ConfigError
-from surgvl.plugins import choose, discover
+from surgvl.core.errors import ConfigError
+from surgvl.core.registry import choose, discover
 
 
 class Shape:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import surgvl.pretrain
-from surgvl.models.folder import Preprocess, save_model
-from surgvl.models.video_vit import VideoViT
-from surgvl.plugins import discover
+from surgvl.core.registry import discover
+from surgvl.models.checkpoint import Preprocess, save_model
+from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe
 
 RECIPES = discover(surgvl.pretrain, Recipe)

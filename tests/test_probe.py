@@ -12,19 +12,19 @@ from sklearn.metrics import average_precision_score
 from torch import nn
 
 import surgvl.probe
-from surgvl.errors import CheckpointError, ConfigError, DataError
+from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.core.registry import discover
+from surgvl.core.results import Result
 from surgvl.models.pool import AttentivePool
-from surgvl.models.video_vit import VideoViT
-from surgvl.plugins import discover
+from surgvl.models.vit import VideoViT
 from surgvl.probe.attentive import Attentive, FoldedPool
 from surgvl.probe.base import Readout
+from surgvl.probe.dataset import centres
 from surgvl.probe.fit import batches, loss_of, predict, train
 from surgvl.probe.labels import PARTS, Truth, truth_of
 from surgvl.probe.linear import Linear
-from surgvl.probe.material import centres
 from surgvl.probe.score import Asked, score
 from surgvl.probe.tokens import encode, num_groups
-from surgvl.results import Result
 
 CLASSES = {"phase": 7, **{part: len(names) for part, names in PARTS.items()}}
 

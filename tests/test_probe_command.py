@@ -9,16 +9,16 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from surgvl.commands.data import data_convert
+from surgvl.commands.phantom import phantom
+from surgvl.commands.probe import probe
+from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.core.files import write_json
+from surgvl.core.results import Result, read_results
 from surgvl.data.manifest import Manifest
-from surgvl.data.phantom_run import phantom
-from surgvl.data.run import data_convert
-from surgvl.errors import CheckpointError, ConfigError, DataError
-from surgvl.io import write_json
 from surgvl.metrics.precision import videos_then_classes
-from surgvl.models.folder import Preprocess, save_model
-from surgvl.models.video_vit import VideoViT
-from surgvl.probe.run import probe
-from surgvl.results import Result, read_results
+from surgvl.models.checkpoint import Preprocess, save_model
+from surgvl.models.vit import VideoViT
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from surgvl import prompts
-from surgvl.data.phantom_text import PHASE_WORDS, say
-from surgvl.errors import ConfigError, DataError
-from surgvl.io import text_hash
-from surgvl.vocabulary import CHOLEC80_PHASES, CHOLECT50_PHASES, TRIPLET_NAMES, TRIPLETS
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import text_hash
+from surgvl.core.ontology import CHOLEC80_PHASES, CHOLECT50_PHASES, TRIPLET_NAMES, TRIPLETS
+from surgvl.data.phantom.text import PHASE_WORDS, say
 
 # A changed sentence changes scores: raise the set's version with it, then its line here.
 GOLDEN = {

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from surgvl import cli
-from surgvl.errors import ConfigError
-from surgvl.quickstart import quickstart, stages
-from surgvl.results import read_results
+from surgvl.cli.main import main as cli
+from surgvl.cli.quickstart import quickstart, stages
+from surgvl.core.errors import ConfigError
+from surgvl.core.results import read_results
 
 TINY = ["--videos", "2", "1", "2", "--duration_s", "14", "--effort", "0.004"]
 
@@ -22,7 +22,7 @@ TINY = ["--videos", "2", "1", "2", "--duration_s", "14", "--effort", "0.004"]
 @pytest.mark.slow
 def test_a_killed_quickstart_goes_on_where_it_was(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    argv = [sys.executable, "-m", "surgvl.cli", "quickstart", "--out", str(out), *TINY]
+    argv = [sys.executable, "-m", "surgvl", "quickstart", "--out", str(out), *TINY]
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 200
     while not (out / "align").is_dir() and process.poll() is None and time.monotonic() < deadline:

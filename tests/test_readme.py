@@ -8,8 +8,9 @@ from types import ModuleType
 
 import pytest
 
-from surgvl import cli, prompts
-from surgvl.commands import COMMANDS
+from surgvl import prompts
+from surgvl.cli.main import main as cli
+from surgvl.cli.table import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgvl import cli, prompts
+from surgvl import prompts
 from surgvl.api import ChatModel, DualModel, load
-from surgvl.errors import DataError
-from surgvl.retrieval.library import Library
-from surgvl.vectors import Vectors
+from surgvl.cli.main import main as cli
+from surgvl.core.errors import DataError
+from surgvl.embed.vectors import Vectors
+from surgvl.retrieval.clip_index import Library
 
 REAL = os.environ.get("SURGVL_REAL_DATA", "")
 pytestmark = [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 from surgvl.pretrain.motion import motion, pixel_motion
 from surgvl.pretrain.normaliser import Normaliser, hadamard
 from surgvl.pretrain.unisurg import affinity_loss, motion_loss, variance_loss

@@ -8,15 +8,16 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from surgvl import cli, io
+from surgvl.cli.main import main as cli
+from surgvl.commands.common import split_ids
+from surgvl.commands.pretrain import pretrain
+from surgvl.core import files
+from surgvl.core.errors import ConfigError
+from surgvl.core.recorded import plain, recorded
 from surgvl.data.manifest import Manifest
-from surgvl.errors import ConfigError
-from surgvl.models.video_vit import VideoViT
-from surgvl.pretrain.run import pretrain
+from surgvl.models.vit import VideoViT
 from surgvl.pretrain.surgrec_mae import SurgRecMAE
-from surgvl.recorded import plain, recorded
-from surgvl.settings import Optim, Run
-from surgvl.stage import split_ids
+from surgvl.train.config import Optim, Run
 from tests.test_train import manifest  # noqa: F401 (fixture)
 
 SHAPE = {"size_px": 16, "num_frames": 4, "patch_px": 4, "dim": 32, "depth": 1, "heads": 2}
@@ -51,7 +52,7 @@ def test_python_and_the_command_start_from_the_same_weights_and_say_the_same(
     assert called["encoder"]["init_args"].items() >= SHAPE.items()  # type: ignore[index]
     assert called["objective"]["class_path"] == "surgvl.pretrain.surgrec_mae.SurgRecMAE"  # type: ignore[index]
     command = json.loads((out / "run.json").read_text())["command"]
-    assert "surgvl.pretrain.run.pretrain(" in command
+    assert "surgvl.commands.pretrain.pretrain(" in command
     assert str(out) in command
 
     # What was recorded is what --config takes.
@@ -61,20 +62,20 @@ def test_python_and_the_command_start_from_the_same_weights_and_say_the_same(
 def test_a_stage_within_a_command_records_its_own_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @recorded
     def stage(out: Path, steps: int = 3, api_key: str = "") -> None:
-        io.write_run(out, {}, 0, "cpu")
+        files.write_run(out, {}, 0, "cpu")
 
-    monkeypatch.setattr(io, "INVOCATION", io.Invocation(["surgvl", "outer"], "outer: 1\n"))
+    monkeypatch.setattr(files, "INVOCATION", files.Invocation(["surgvl", "outer"], "outer: 1\n"))
     stage(tmp_path, api_key="secret")
     assert written(tmp_path) == {"out": str(tmp_path), "steps": 3, "api_key": ""}
     assert json.loads((tmp_path / "run.json").read_text())["command"] == "surgvl outer"
-    assert io.Invocation(["surgvl", "outer"], "outer: 1\n") == io.INVOCATION
-    monkeypatch.setattr(io, "INVOCATION", None)
+    assert files.Invocation(["surgvl", "outer"], "outer: 1\n") == files.INVOCATION
+    monkeypatch.setattr(files, "INVOCATION", None)
     stage(tmp_path, 4, api_key="secret")
     assert written(tmp_path)["steps"] == 4
     record = (tmp_path / "run.json").read_text()
     assert "steps=4" in record
     assert "secret" not in record + (tmp_path / "config.yaml").read_text()
-    assert io.INVOCATION is None
+    assert files.INVOCATION is None
 
 
 def test_values_are_plain() -> None:

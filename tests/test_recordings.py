@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgvl import cli, video
+from surgvl import video
+from surgvl.cli.main import main as cli
+from surgvl.commands.embed import embed
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import read_json
+from surgvl.core.locks import locked
 from surgvl.data.manifest import Manifest
-from surgvl.embed import embed
-from surgvl.errors import ConfigError, DataError
-from surgvl.io import read_json
-from surgvl.locks import locked
-from surgvl.models.folder import save_model
-from surgvl.recordings import identity, manifest_of
-from surgvl.vectors import Vectors
+from surgvl.embed.recordings import identity, manifest_of
+from surgvl.embed.vectors import Vectors
+from surgvl.models.checkpoint import save_model
 from tests.made_duals import tiny_dual
 from tests.numbered_videos import colourful
 from tests.test_models import PREPROCESS
@@ -136,5 +137,5 @@ def test_content_is_told_by_bytes_in_the_middle(tmp_path: Path) -> None:
 
 
 def test_the_command_is_known_without_torch() -> None:
-    code = "import sys, surgvl.embed; sys.exit('torch' in sys.modules)"
+    code = "import sys, surgvl.commands.embed; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from surgvl.errors import DataError
-from surgvl.results import (
+from surgvl.core.errors import DataError
+from surgvl.core.results import (
     Result,
     compare,
     draws,

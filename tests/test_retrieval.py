@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
-from surgvl.errors import ConfigError, DataError
+from surgvl.embed.vectors import Vectors
 from surgvl.retrieval.base import Exact
+from surgvl.retrieval.clip_index import Library
 from surgvl.retrieval.faiss_flat import FaissFlat
-from surgvl.retrieval.library import Library
 from surgvl.retrieval.store import Store
-from surgvl.vectors import Vectors
 from tests.made_vectors import DIM, clips, unit
 
 
@@ -156,7 +156,7 @@ def test_killed_write_leaves_a_whole_version(
 import os, signal
 from surgvl.retrieval import folder
 from surgvl.retrieval.faiss_flat import FaissFlat
-from surgvl.retrieval.run import index
+from surgvl.commands.search import index
 from surgvl.retrieval.store import Store
 calls = 0
 def kill(*args, **more):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import surgvl.retrieval
-from surgvl.errors import ConfigError, DataError
-from surgvl.plugins import discover
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.registry import discover
 from surgvl.retrieval.base import Exact, Index
 from surgvl.retrieval.faiss_flat import FaissFlat
 from tests.made_vectors import unit

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
 from surgvl.retrieval.moments import merge
 from surgvl.retrieval.store import Row, Store, moment_id
 

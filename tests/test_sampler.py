@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.clips import PretrainClips
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest, VideoRow
@@ -18,7 +19,6 @@ from surgvl.data.sampler import (
     expected_draws,
     group_sizes,
 )
-from surgvl.errors import ConfigError, DataError
 
 # ---- the formula
 

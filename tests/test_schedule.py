@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from surgvl.errors import ConfigError
-from surgvl.optimiser import build_optimiser, layer_rates
-from surgvl.schedule import learning_rate, set_rates, weight_decay
-from surgvl.settings import Optim, Run
+from surgvl.core.errors import ConfigError
+from surgvl.train.config import Optim, Run
+from surgvl.train.optimizer import build_optimiser, layer_rates
+from surgvl.train.schedule import learning_rate, set_rates, weight_decay
 
 
 def rates(optim: Optim, steps: int) -> list[float]:

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
-from surgvl.serve.body import Room  # noqa: E402
+from surgvl.serve.request_body import Room  # noqa: E402
 from tests.gate_stand import CHAT, LIMIT_MB, Stand, refusal  # noqa: E402
 
 

@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from surgvl.chat.see import clip_at
+from surgvl.chat.feature_cache import clip_at
 from surgvl.chat.template import prompt_ids, user
+from surgvl.commands.common import clip_source
 from surgvl.data.manifest import Manifest
 from surgvl.models.chat import Chat
-from surgvl.models.folder import load_model, save_model
-from surgvl.stage import clip_source
+from surgvl.models.checkpoint import load_model, save_model
 
 QUESTIONS, TOKENS, BLOCK = 50, 8, 32
 

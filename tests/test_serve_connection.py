@@ -16,11 +16,14 @@ import pytest
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
-from surgvl.serve import body, connection  # noqa: E402
-from surgvl.serve.body import Room  # noqa: E402
+from surgvl.serve import (
+    connection,
+    request_body,  # noqa: E402
+)
 from surgvl.serve.connection import MAX_HEAD, most_connections, settings  # noqa: E402
-from surgvl.serve.gate import Gate  # noqa: E402
+from surgvl.serve.gateway import Gate  # noqa: E402
 from surgvl.serve.media import Rules  # noqa: E402
+from surgvl.serve.request_body import Room  # noqa: E402
 from tests.fake_engine import served  # noqa: E402
 from tests.gate_stand import CHAT, Stand, refusal, until  # noqa: E402
 
@@ -94,7 +97,7 @@ def test_slow_uploads_take_no_place(stand: Stand, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_body_that_trickles_is_given_up(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "SLACK_S", 0.5)
+    monkeypatch.setattr(request_body, "SLACK_S", 0.5)
     with connected(stand.client.base_url) as client:
         slow_upload(client, 100_000)
         stop = threading.Event()
@@ -116,8 +119,8 @@ def test_a_body_that_trickles_is_given_up(stand: Stand, monkeypatch: pytest.Monk
 
 
 def test_a_body_that_comes_fast_enough_may_take_its_time(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "SLACK_S", 1.0)
-    monkeypatch.setattr(body, "LEAST_RATE", 1000)
+    monkeypatch.setattr(request_body, "SLACK_S", 1.0)
+    monkeypatch.setattr(request_body, "LEAST_RATE", 1000)
 
     def parts() -> Iterator[bytes]:
         yield b'{"messages": [], "pad": "'
@@ -143,7 +146,7 @@ def test_a_disk_without_room_is_said(stand: Stand, monkeypatch: pytest.MonkeyPat
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(stand.gate, "disk", Room(100_000))
-    monkeypatch.setattr("surgvl.serve.gate.tempfile.SpooledTemporaryFile", lambda size: Full())
+    monkeypatch.setattr("surgvl.serve.gateway.tempfile.SpooledTemporaryFile", lambda size: Full())
     assert "No space left" in refusal(stand.ask("hello"), 503)
 
 

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from surgvl.models.checkpoint import load_model
 from surgvl.models.dual import Dual
-from surgvl.models.folder import load_model
-from surgvl.models.frames import fit
 from surgvl.serve import plugin
 from surgvl.serve.dual_config import LONGEST_TEXT
-from surgvl.serve.folder import prepare
+from surgvl.serve.prepare_model import prepare
+from surgvl.video.resample import fit
 from tests.made_duals import SENTENCES, old_folder, other_towers, tiny_dual
 
 pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")

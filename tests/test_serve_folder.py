@@ -9,15 +9,15 @@ import pytest
 from transformers import AutoTokenizer
 
 from surgvl.api import DualModel
-from surgvl.errors import CheckpointError, DataError, ServerError
-from surgvl.io import file_hash, read_json
-from surgvl.models.folder import Preprocess, save_model
-from surgvl.models.frames import fit
+from surgvl.core.errors import CheckpointError, DataError, ServerError
+from surgvl.core.files import file_hash, read_json
+from surgvl.models.checkpoint import Preprocess, save_model
 from surgvl.models.tokenizer import SentencePieceTokenizer
 from surgvl.serve import plugin
 from surgvl.serve.byte_text import byte_tokenizer, read_bytes
 from surgvl.serve.dual_config import DualConfig
-from surgvl.serve.folder import ARCHITECTURE, embed_words, prepare
+from surgvl.serve.prepare_model import ARCHITECTURE, embed_words, prepare
+from surgvl.video.resample import fit
 from tests.made_duals import SENTENCES, old_folder, tiny_dual
 from tests.test_models import PREPROCESS, small_encoder
 from tests.test_tokenizer_files import made

@@ -15,9 +15,9 @@ pytest.importorskip("starlette", reason="starlette is not installed: pip install
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
 from surgvl.serve.engine import Engine  # noqa: E402
-from surgvl.serve.gate import Gate  # noqa: E402
+from surgvl.serve.gateway import Gate  # noqa: E402
+from surgvl.serve.http_errors import Refused, hide_paths  # noqa: E402
 from surgvl.serve.media import Rules  # noqa: E402
-from surgvl.serve.refusal import Refused, hide_paths  # noqa: E402
 from tests.fake_engine import event, served  # noqa: E402
 from tests.gate_stand import CHAT, Stand, refusal, until  # noqa: E402
 

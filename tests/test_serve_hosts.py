@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
-from surgvl.serve.gate import Gate  # noqa: E402
+from surgvl.serve.gateway import Gate  # noqa: E402
 from surgvl.serve.hosts import Hosts  # noqa: E402
 from surgvl.serve.media import Rules  # noqa: E402
 from tests.fake_engine import served  # noqa: E402

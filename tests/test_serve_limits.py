@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 
-from surgvl.serve.limits import LONGEST_LIST, Limits  # noqa: E402
-from surgvl.serve.refusal import Refused  # noqa: E402
+from surgvl.serve.http_errors import Refused  # noqa: E402
+from surgvl.serve.request_limits import LONGEST_LIST, Limits  # noqa: E402
 from surgvl.serve.settings import ServerSettings  # noqa: E402
 
 LIMITS = Limits(

@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 
-from surgvl import cli  # noqa: E402
-from surgvl.errors import ConfigError  # noqa: E402
+from surgvl.cli.arguments import take_rest  # noqa: E402
+from surgvl.cli.main import main as cli  # noqa: E402
+from surgvl.core.errors import ConfigError  # noqa: E402
 from surgvl.models.servable import check_servable  # noqa: E402
 from surgvl.serve.engine import Engine  # noqa: E402
 from surgvl.serve.settings import ServerSettings  # noqa: E402
-from surgvl.usage import take_rest  # noqa: E402
 from tests.fake_vllm import KINDS, model_folder  # noqa: E402
 
 # Importing it takes half a minute, and nothing of it is used here.
@@ -93,7 +93,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_broken_folder_is_one_line_before_anything_starts(
     kind: str, role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("surgvl.serve.run.launch", lambda *given: print("started"))
+    monkeypatch.setattr("surgvl.commands.serve.launch", lambda *given: print("started"))
     good = {each: model_folder(tmp_path / each, of) for each, of in KINDS.items()}
     both = ["serve", "all", "--model", str(good["chat"]), "--embed_model", str(good["embed"])]
     assert cli.main(both) == 0

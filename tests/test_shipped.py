@@ -13,10 +13,10 @@ from safetensors.numpy import load_file, save_file
 
 import surgvl
 from surgvl.api import ChatModel, DualModel
-from surgvl.demo import phantom
+from surgvl.cli.main import demo
 from surgvl.demo.engine import Engine
 from surgvl.models import shipped
-from surgvl.models.files import find_model, model_hash, seen
+from surgvl.models.model_info import find_model, model_hash, seen
 
 # A script, and no module of the package.
 SCRIPT = runpy.run_path(str(Path(__file__).resolve().parent.parent / "benchmarks" / "ship_phantom.py"))
@@ -96,12 +96,12 @@ def test_scores_are_those_of_the_card(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_page_has_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phantom, "NUM", 1)
-    run = phantom.prepare(tmp_path / "run")
+    monkeypatch.setattr(demo, "NUM", 1)
+    run = demo.prepare(tmp_path / "run")
     with contextlib.closing(Engine(run)) as engine:
         engine.wait()
         assert [video.video_id for video in engine.shelf.videos] == ["video61"]
         assert engine.parts.dual.hash == model_hash("phantom")
     written = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
-    phantom.prepare(run)
+    demo.prepare(run)
     assert written == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}

@@ -9,18 +9,18 @@ import pytest
 from numpy.typing import NDArray
 
 import surgvl.tasks
-from surgvl.data.run import dataset_class
-from surgvl.errors import DataError
+from surgvl.commands.data import dataset_class
+from surgvl.core.errors import DataError
+from surgvl.core.ontology import CHOLEC80_PHASES, TRIPLET_NAMES
+from surgvl.core.registry import discover
+from surgvl.core.results import Result
 from surgvl.metrics.answer import Asked, blind_answers
-from surgvl.plugins import discover
-from surgvl.results import Result
 from surgvl.tasks.base import Answers, Scores, Task
 from surgvl.tasks.overlap import operation, seen_before
 from surgvl.tasks.phase import Phase
 from surgvl.tasks.retrieval import Retrieval
 from surgvl.tasks.triplet import Triplet
 from surgvl.tasks.vqa import Vqa
-from surgvl.vocabulary import CHOLEC80_PHASES, TRIPLET_NAMES
 
 REAL = os.environ.get("SURGVL_REAL_DATA", "")
 needs_labels = pytest.mark.skipif(not REAL, reason="SURGVL_REAL_DATA is not set: real labels are not at hand")

@@ -13,9 +13,9 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from surgvl.errors import CheckpointError, ConfigError
-from surgvl.models.folder import Preprocess, save_model
-from surgvl.models.video_vit import IMAGENET_MEAN, IMAGENET_STD, VideoViT
+from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.models.checkpoint import Preprocess, save_model
+from surgvl.models.vit import IMAGENET_MEAN, IMAGENET_STD, VideoViT
 from surgvl.pretrain.teachers import Teacher, load_teacher
 from tests.made_checkpoints import Floats, randomise
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from surgvl.errors import ConfigError
-from surgvl.times import clock, seconds
+from surgvl.core.errors import ConfigError
+from surgvl.core.times import clock, seconds
 
 
 @pytest.mark.parametrize(

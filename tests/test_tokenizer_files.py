@@ -12,9 +12,9 @@ import sentencepiece
 from transformers import AutoTokenizer
 
 from surgvl import prompts
-from surgvl.data.phantom_script import script
-from surgvl.data.phantom_text import narration, pitvqa_questions
-from surgvl.errors import CheckpointError, ConfigError
+from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.data.phantom.script import script
+from surgvl.data.phantom.text import narration, pitvqa_questions
 from surgvl.models.text import build_text
 from surgvl.models.tokenizer import SHIPPED, SentencePieceTokenizer, train
 from surgvl.models.tokenizer_files import fast_tokenizer, sentence_tokenizer

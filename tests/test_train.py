@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from surgvl import cli, video
+from surgvl import video
+from surgvl.cli.main import main as cli
+from surgvl.core.errors import DataError
 from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest, VideoRow
-from surgvl.errors import DataError
-from surgvl.models.folder import Preprocess, load_model, save_model
-from surgvl.models.video_vit import VideoViT
-from surgvl.objective import Objective
-from surgvl.settings import Optim, Run
-from surgvl.steps import StepSampler, part_seed
-from surgvl.train import fit
+from surgvl.models.checkpoint import Preprocess, load_model, save_model
+from surgvl.models.vit import VideoViT
+from surgvl.train.config import Optim, Run
+from surgvl.train.loop import fit
+from surgvl.train.objective import Objective
+from surgvl.train.sampler import StepSampler, part_seed
 
 TINY = [
-    "--encoder.class_path=surgvl.models.video_vit.VideoViT",
+    "--encoder.class_path=surgvl.models.vit.VideoViT",
     "--encoder.init_args.size_px=16",
     "--encoder.init_args.num_frames=4",
     "--encoder.init_args.patch_px=4",
@@ -53,7 +54,7 @@ RECIPES: dict[str, dict[str, object]] = {
 }
 # Imports of a training run take longer than the run, so they are done once and each process is a fork.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["surgvl.pretrain.run"])
+PROCESSES.set_forkserver_preload(["surgvl.commands.pretrain"])
 
 
 def moving_blobs(path: Path, seed: int) -> None:

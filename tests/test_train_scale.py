@@ -9,12 +9,12 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 
-from surgvl.errors import ConfigError, DataError
-from surgvl.models.video_vit import VideoViT
-from surgvl.objective import Objective
-from surgvl.optimiser import build_optimiser
-from surgvl.settings import Optim, Run
-from surgvl.train import fit
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.models.vit import VideoViT
+from surgvl.train.config import Optim, Run
+from surgvl.train.loop import fit
+from surgvl.train.objective import Objective
+from surgvl.train.optimizer import build_optimiser
 from tests.two_processes import CASES, OPTIM, Breaks, Clips, Count, HostReads, Plain, collate, mae, train
 
 

@@ -6,9 +6,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from surgvl.errors import DataError
-from surgvl.io import read_json, write_json
-from surgvl.vectors import Meta, PromptSetFacts, Texts, Vectors, places, unit, write_meta, write_shard, write_texts
+from surgvl.core.errors import DataError
+from surgvl.core.files import read_json, write_json
+from surgvl.embed.vectors import (
+    Meta,
+    PromptSetFacts,
+    Texts,
+    Vectors,
+    places,
+    unit,
+    write_meta,
+    write_shard,
+    write_texts,
+)
 
 
 def meta(num_vectors: int, dim: int = 4, clip_s: float = 1.0) -> Meta:

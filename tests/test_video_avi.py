@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from surgvl import video
-from surgvl.errors import DataError
-from surgvl.video_avi import avi_chunks
+from surgvl.core.errors import DataError
+from surgvl.video.avi import avi_chunks
 from tests.numbered_videos import EVEN, encode, number_in
 
 START = b"\0\0\1\xb6"

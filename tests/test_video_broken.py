@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from surgvl import video
-from surgvl.content_area import Image
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.video.content_area import Image
 from tests.numbered_videos import EVEN, colourful, encode, number_in, picture
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from surgvl import video
-from surgvl.errors import DataError
-from surgvl.video_clock import MOST_GAP_S
+from surgvl.core.errors import DataError
+from surgvl.video.clock import MOST_GAP_S
 
 
 def film(path: Path, seconds: float, format_: str, codec: str, begin_s: float = 0.0, pause_s: float = 0.0) -> Path:

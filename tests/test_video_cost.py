@@ -7,9 +7,10 @@ from pathlib import Path
 import av
 import pytest
 
-from surgvl import video, video_decode
-from surgvl.content_area import Box, Image
-from surgvl.video_file import VideoFile
+from surgvl import video
+from surgvl.video import decoder
+from surgvl.video.content_area import Box, Image
+from surgvl.video.file import VideoFile
 from tests.numbered_videos import EVEN, encode, number_in, picture
 
 
@@ -23,14 +24,14 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counted: list[int] = []
-    plain = video_decode.Decoder._decoded
+    plain = decoder.Decoder._decoded
 
-    def counting(self: video_decode.Decoder, plan: video_decode.Plan) -> Iterator[tuple[float, av.VideoFrame]]:
+    def counting(self: decoder.Decoder, plan: decoder.Plan) -> Iterator[tuple[float, av.VideoFrame]]:
         for time_s, frame in plain(self, plan):
             counted.append(1)
             yield time_s, frame
 
-    monkeypatch.setattr(video_decode.Decoder, "_decoded", counting)
+    monkeypatch.setattr(decoder.Decoder, "_decoded", counting)
     return counted
 
 

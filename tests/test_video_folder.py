@@ -7,8 +7,8 @@ import pytest
 from PIL import Image as Pillow
 
 from surgvl import video
-from surgvl.content_area import Image
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.video.content_area import Image
 from tests.numbered_videos import number_in, picture
 
 

@@ -8,11 +8,12 @@ import av
 import numpy as np
 import pytest
 
-from surgvl import cli, video
+from surgvl import video
+from surgvl.cli.main import main as cli
+from surgvl.core.files import read_json
 from surgvl.data.manifest import Manifest, VideoRow
-from surgvl.io import read_json
-from surgvl.models.folder import save_model
-from surgvl.video_marks import counted
+from surgvl.models.checkpoint import save_model
+from surgvl.video.marks import counted
 from tests.made_duals import tiny_dual
 from tests.numbered_videos import FILES, colourful, encode
 from tests.test_models import PREPROCESS

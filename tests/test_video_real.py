@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as Pillow
 
 from surgvl import video
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
 
 REAL = os.environ.get("SURGVL_REAL_DATA", "")
 needs_real = pytest.mark.skipif(not REAL, reason="SURGVL_REAL_DATA is not set: no real footage here")

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from surgvl.errors import CheckpointError, ConfigError
+from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.models.checkpoints.convert import exact_ratio, inflate, load_encoder, to_videomae, to_vjepa2, usual_heads
+from surgvl.models.checkpoints.key_maps import translate
 from surgvl.models.position import stretch
-from surgvl.models.video_vit import VideoViT
-from surgvl.models.weight_layouts import translate
-from surgvl.models.weights import exact_ratio, inflate, load_encoder, to_videomae, to_vjepa2, usual_heads
+from surgvl.models.vit import VideoViT
 from tests.made_checkpoints import (
     Weights,
     clips,

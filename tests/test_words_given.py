@@ -7,13 +7,13 @@ import pytest
 
 from surgvl import video
 from surgvl.api import DualModel
-from surgvl.errors import ConfigError, DataError, SurgVLWarning
-from surgvl.given import MAX_CHARACTERS, short, words
-from surgvl.io import plain_yaml, read_json
-from surgvl.models.folder import Preprocess
+from surgvl.cli.arguments import UsageError, check_configs
+from surgvl.core.errors import ConfigError, DataError, SurgVLWarning
+from surgvl.core.files import plain_yaml, read_json
+from surgvl.core.texts import MAX_CHARACTERS, short, words
+from surgvl.models.checkpoint import Preprocess
 from surgvl.prompts import load
-from surgvl.settings import Optim, Run
-from surgvl.usage import UsageError, check_configs
+from surgvl.train.config import Optim, Run
 from tests.made_duals import tiny_dual
 from tests.test_models import PREPROCESS
 

@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Dataset
 
-from surgvl.ema import Average
-from surgvl.errors import DataError
-from surgvl.models.video_vit import VideoViT
-from surgvl.objective import Objective
-from surgvl.parallel import main_process
+from surgvl.core.errors import DataError
+from surgvl.models.vit import VideoViT
 from surgvl.pretrain.videomae import VideoMAE
 from surgvl.pretrain.vjepa import VJEPA
-from surgvl.settings import Optim, Run
-from surgvl.train import fit
+from surgvl.train.config import Optim, Run
+from surgvl.train.distributed import main_process
+from surgvl.train.ema import Average
+from surgvl.train.loop import fit
+from surgvl.train.objective import Objective
 
 
 class Clips(Dataset[Any]):

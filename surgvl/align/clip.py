@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from surgvl.align.losses import contrastive, pairs
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 from surgvl.models.dual import Dual
-from surgvl.objective import Objective
+from surgvl.train.objective import Objective
 
 
 class ClipAlign(Objective):

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.bench.plan import Effect
+from surgvl.core.results import estimate
 from surgvl.metrics.precision import videos_then_classes
-from surgvl.results import estimate
 
 Float = NDArray[np.float64]
 # Row -> training seed -> probe -> score of each video and class [V, C], NaN where a video does not define it.

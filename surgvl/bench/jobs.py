@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-PROGRAM = (sys.executable, "-m", "surgvl.cli")
+PROGRAM = (sys.executable, "-m", "surgvl")
 
 
 @dataclass(frozen=True)

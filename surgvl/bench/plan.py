@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from surgvl.bench.jobs import Job
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 
 BATCH = 16
 PROBES = ("phase", "verb", "instrument", "target")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from surgvl.chat.template import answer_ids, prompt_ids
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
 from surgvl.models.chat import Chat
 
 

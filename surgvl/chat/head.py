@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from surgvl.chat.template import prompt_ids
-from surgvl.errors import CheckpointError, ConfigError, DataError
-from surgvl.io import atomic, write_json
+from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.core.files import atomic, write_json
 from surgvl.models.chat import Chat
-from surgvl.models.folder import load_weights
+from surgvl.models.checkpoint import load_weights
 from surgvl.models.schema import AnswersFile, read_checked
-from surgvl.objective import Objective
+from surgvl.train.objective import Objective
 
 FOLDER = "head"
 

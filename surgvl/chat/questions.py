@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from surgvl.chat.answer import generate
-from surgvl.chat.see import Seen, looked_at
+from surgvl.chat.feature_cache import Seen, looked_at
 from surgvl.chat.template import IGNORE, training_batch
+from surgvl.core.errors import DataError
+from surgvl.core.files import trim_jsonl
 from surgvl.data.clips import Permuted
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest
 from surgvl.data.mixing import draw_probabilities, earlier_turns
-from surgvl.errors import DataError
-from surgvl.io import trim_jsonl
 from surgvl.models.chat import Chat
 
 COLUMNS = ("video_id", "start_s", "end_s", "question", "answer", "type", "source", "conversation")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
 from surgvl.models.processor import SurgVLProcessor
 
 IGNORE = -100

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from surgvl.chat.template import IGNORE, training_batch
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 from surgvl.models.chat import Chat
-from surgvl.objective import Objective
+from surgvl.train.objective import Objective
 
 TRAIN = ("projector", "full", "lora", "encoder")
 

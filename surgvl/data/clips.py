@@ -17,13 +17,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from surgvl.data.base import Clip
+from surgvl.core.errors import ConfigError, DataError, Unreadable
 from surgvl.data.clip_times import ANCHORS, STRIDES, clip_times
 from surgvl.data.clusters import Clusters
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest, Segment
+from surgvl.data.readers.base import Clip
 from surgvl.data.sampler import Floats, balanced, epoch_order, level_names
-from surgvl.errors import ConfigError, DataError, Unreadable
 
 
 class Permuted(Dataset[Any]):
@@ -171,7 +171,7 @@ def _columns(
 
 
 class Tokens(Protocol):
-    """What an encoder gave of clips (video, start in milliseconds), see `surgvl.features`."""
+    """What an encoder gave of clips (video, start in milliseconds), see `surgvl.embed.features`."""
 
     def __contains__(self, clip: tuple[str, int]) -> bool:
         """Whether it saw a clip."""

@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import ConfigError, DataError
-from surgvl.io import atomic, command_line, commit
-from surgvl.vectors import Vectors, unit
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import atomic, command_line, commit
+from surgvl.embed.vectors import Vectors, unit
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -18,17 +18,17 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from surgvl import video
-from surgvl.errors import DataError, Unreadable
-from surgvl.io import atomic, text_hash
-from surgvl.temporary import clear_temporary
-from surgvl.video_marks import Marks, counted
+from surgvl.core.errors import DataError, Unreadable
+from surgvl.core.files import atomic, text_hash
+from surgvl.core.temporary import clear_temporary
+from surgvl.video.marks import Marks, counted
 
 Frames = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Times = NDArray[np.float64]
 
 # Recordings have a keyframe every few seconds: to decode on over a longer gap costs more than to enter the file anew.
 JUMP_S = 5.0
-# A header may promise up to a second more than the file holds (`surgvl.video_decode`).
+# A header may promise up to a second more than the file holds (`surgvl.video.decoder`).
 GRACE_S = 1.5
 
 

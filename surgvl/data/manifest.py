@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from surgvl.core.errors import DataError
+from surgvl.core.files import atomic, read_json, write_json
 from surgvl.data.spans import cover
 from surgvl.data.tables import QA, SPLITS, Segment, VideoRow, hashed, lean, to_rows, to_table
-from surgvl.errors import DataError
-from surgvl.io import atomic, read_json, write_json
 
 __all__ = ["QA", "VERSION", "Manifest", "Segment", "VideoRow"]
 

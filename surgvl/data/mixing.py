@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.sampler import Floats, Level, expected_draws
-from surgvl.errors import ConfigError, DataError
 
 
 def draw_probabilities(

@@ -27,7 +27,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

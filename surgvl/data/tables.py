@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
 
 SPLITS = ("train", "val", "test", "")
 # Columns that came after the first manifests were written: absent ones are empty, and those that are empty all over are

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
 
 
 class Asked(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
 from surgvl.metrics.precision import nan_mean
 
 Absent = Literal["truth", "union", "all"]

@@ -11,7 +11,7 @@ Shape letters: N frames, K classes, V videos, R resamples.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
 
 Float = NDArray[np.float64]
 

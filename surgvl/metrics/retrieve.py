@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
 from surgvl.metrics.precision import nan_mean, rows_of, weighted_average_precision
 
 Float = NDArray[np.float64]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import ConfigError, DataError
+from surgvl.core.errors import ConfigError, DataError
 
 Float = NDArray[np.float64]
 Pair = Callable[[str, str], tuple[float, ...]]

@@ -13,9 +13,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.core.ontology import INSTRUMENTS, TARGETS, TRIPLETS, VERBS
 from surgvl.metrics.precision import average_precision, nan_mean, video_average_precision, videos_then_classes
-from surgvl.vocabulary import INSTRUMENTS, TARGETS, TRIPLETS, VERBS
 
 COMPONENTS = ("i", "v", "t", "iv", "it", "ivt")
 NUM_NULL = len(INSTRUMENTS)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 from surgvl.models.position import Rotation, rotate
 
 QKV_BIAS = ("full", "no_key", "none")

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
-from surgvl.errors import CheckpointError, DataError
+from surgvl.core.errors import CheckpointError, DataError
 from surgvl.models.config import SurgVLConfig
 from surgvl.models.processor import SurgVLProcessor, with_marks
 from surgvl.models.projector import Projector
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
 from surgvl.models.tokenizer_files import fast_tokenizer
-from surgvl.models.video_vit import VideoViT
+from surgvl.models.vit import VideoViT
 
 
 def tiny_language_config(tokenizer: Tokenizer, width: int = 192, layers: int = 4, heads: int = 3) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         Raises:
             CheckpointError: not a folder of a chat model, or weights that do not fit to the letter.
         """
-        from surgvl.models.folder import load_model, local
+        from surgvl.models.checkpoint import load_model, local
 
         model, _preprocess = load_model(local(pretrained_model_name_or_path))
         if not isinstance(model, cls):
@@ -174,7 +174,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
 
     def save_pretrained(self, save_directory: str | Path, *_: Any, **__: Any) -> None:  # type: ignore[override]
         """Write a model folder; see `folder.save_model`."""
-        from surgvl.models.folder import Preprocess, save_model
+        from surgvl.models.checkpoint import Preprocess, save_model
 
         clip = Preprocess(
             num_frames=self.encoder.num_frames,

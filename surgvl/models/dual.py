@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from surgvl.models.pool import AttentivePool
 from surgvl.models.text import TextTower
-from surgvl.models.video_vit import VideoViT
+from surgvl.models.vit import VideoViT
 
 
 class Dual(nn.Module):

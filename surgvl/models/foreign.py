@@ -9,7 +9,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from surgvl.errors import CheckpointError
+from surgvl.core.errors import CheckpointError
 
 # What torch, transformers, open_clip and their parsers raise on files that are damaged or of another kind.
 ERRORS = (

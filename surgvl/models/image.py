@@ -16,14 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.errors import CheckpointError, ConfigError
-from surgvl.io import read_json
+from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.core.files import read_json
 from surgvl.models.blocks import Stack
+from surgvl.models.checkpoints.convert import exact_ratio, usual_heads
+from surgvl.models.checkpoints.io import download, read_weights
+from surgvl.models.checkpoints.key_maps import pick, translate
 from surgvl.models.foreign import foreign
-from surgvl.models.video_vit import IMAGENET_MEAN, IMAGENET_STD
-from surgvl.models.weight_files import download, read_weights
-from surgvl.models.weight_layouts import pick, translate
-from surgvl.models.weights import exact_ratio, usual_heads
+from surgvl.models.vit import IMAGENET_MEAN, IMAGENET_STD
 
 RGB = tuple[float, float, float]
 HALF: RGB = (0.5, 0.5, 0.5)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 
 Grid = tuple[int, int, int]
 Rotation = tuple[Tensor, Tensor]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from transformers import BatchFeature, PreTrainedTokenizerBase
 from transformers.processing_utils import ProcessorMixin
 
-from surgvl.errors import ConfigError, DataError
-from surgvl.models.frames import fit
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.video.resample import fit
 
 VIDEO, IMAGE = "<video>", "<image>"
 # A tokenizer without a template of its own gets this one. Its text is what the model was taught before it was shown

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 
 KINDS = ("grid", "mlp", "perceiver")
 

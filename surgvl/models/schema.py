@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from surgvl.errors import CheckpointError, DataError
-from surgvl.io import read_json
+from surgvl.core.errors import CheckpointError, DataError
+from surgvl.core.files import read_json
 
 Side = Annotated[int, Field(strict=True, ge=1, le=4096)]
 Width = Annotated[int, Field(strict=True, ge=1, le=1 << 16)]

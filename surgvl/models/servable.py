@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from surgvl.errors import CheckpointError
-from surgvl.models.files import Preprocess, load_answers, load_preprocess, trained
+from surgvl.core.errors import CheckpointError
+from surgvl.models.model_info import Preprocess, load_answers, load_preprocess, trained
 from surgvl.models.schema import ChatFields, DualFields, EncoderFields, checked, read_checked
 
 SCHEMAS: dict[str, type[ChatFields] | type[DualFields]] = {"surgvl_chat": ChatFields, "surgvl_dual": DualFields}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from surgvl.io import file_hash
+from surgvl.core.files import file_hash
 
 PACKED = Path(__file__).parent / "phantom"
 # Name -> its folder in PACKED.
@@ -68,7 +68,7 @@ def pack(dual: Path, chat: Path, facts: dict[str, dict[str, object]]) -> None:
     Raises:
         ValueError: their encoders differ.
     """
-    from surgvl.io import write_json
+    from surgvl.core.files import write_json
 
     parts = {"dual": load_file(dual / "model.safetensors"), "chat": load_file(chat / "model.safetensors")}
     names = [name for name in parts["dual"] if name.startswith("encoder.")]

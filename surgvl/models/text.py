@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surgvl.errors import CheckpointError, ConfigError
+from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.schema import bounded
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import sentencepiece
 
-from surgvl.errors import CheckpointError
-from surgvl.io import atomic
+from surgvl.core.errors import CheckpointError
+from surgvl.core.files import atomic
 from surgvl.models.foreign import foreign
 
 SHIPPED = Path(__file__).with_name("vocabulary.spm")

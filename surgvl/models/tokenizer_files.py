@@ -13,7 +13,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from surgvl.errors import CheckpointError, ConfigError
+from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.tokenizer import SHIPPED, SentencePieceTokenizer
 
 BLANK = "▁"

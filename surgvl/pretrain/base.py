@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from surgvl.models.video_vit import VideoViT
-from surgvl.objective import Objective
+from surgvl.models.vit import VideoViT
+from surgvl.train.objective import Objective
 
 
 class Recipe(Objective):

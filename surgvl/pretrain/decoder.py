@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from surgvl.models.blocks import Stack, init_weights
 from surgvl.models.position import Places
-from surgvl.models.video_vit import VideoViT
+from surgvl.models.vit import VideoViT
 
 
 class Decoder(nn.Module):

@@ -19,9 +19,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from surgvl.models.blocks import Stack
-from surgvl.optimiser import build_optimiser
 from surgvl.pretrain.base import Recipe
-from surgvl.settings import Optim, Run, precision
+from surgvl.train.config import Optim, Run, precision
+from surgvl.train.optimizer import build_optimiser
 
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "16-mixed": torch.float16}
 GIB = 2.0**30

@@ -1,7 +1,7 @@
 """All recipes: with this module their files are imported, so that they go by class names on the command line."""
 
 import surgvl.pretrain
-from surgvl.plugins import discover
+from surgvl.core.registry import discover
 from surgvl.pretrain.base import Recipe
 
 __all__ = ["RECIPES", "Recipe"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 
 Grid = tuple[int, int, int]
 Device = torch.device | str

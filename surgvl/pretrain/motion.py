@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 
 SCORES = ("pixels", "flow")
 

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 
 KINDS = ("phi_s", "running", "none")
 EPS = 1e-3

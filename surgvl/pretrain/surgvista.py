@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from surgvl.errors import ConfigError
-from surgvl.models.video_vit import VideoViT
+from surgvl.core.errors import ConfigError
+from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe, fit_grid, gather
 from surgvl.pretrain.decoder import Decoder
 from surgvl.pretrain.masks import tube

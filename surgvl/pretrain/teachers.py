@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
+from surgvl.models.checkpoints.convert import load_encoder, regrid
 from surgvl.models.image import RAW, EndoSSLTower, ImageTower, TimmTower, TransformersTower
-from surgvl.models.video_vit import VideoViT
-from surgvl.models.weights import load_encoder, regrid
+from surgvl.models.vit import VideoViT
 
 
 class VideoTower(ImageTower):

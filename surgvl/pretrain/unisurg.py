@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from surgvl.models.video_vit import VideoViT
+from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import gather
 from surgvl.pretrain.masks import drawn, tube
 from surgvl.pretrain.motion import motion

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from surgvl.models.video_vit import VideoViT
+from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe, gather
 from surgvl.pretrain.decoder import Decoder
 from surgvl.pretrain.masks import running_cell, send, trimmed, tube

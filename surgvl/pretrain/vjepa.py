@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from surgvl.ema import Average
 from surgvl.models.predictor import Predictor
-from surgvl.models.video_vit import VideoViT
-from surgvl.monitor import effective_rank, feature_std, mean_cosine
+from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe, gather
 from surgvl.pretrain.masks import multi_block
+from surgvl.train.collapse import effective_rank, feature_std, mean_cosine
+from surgvl.train.ema import Average
 
 
 def latent_loss(prediction: Tensor, target: Tensor, power: float = 1.0) -> Tensor:

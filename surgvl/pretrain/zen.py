@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.errors import ConfigError
+from surgvl.core.errors import ConfigError
 from surgvl.models.blocks import init_weights
-from surgvl.models.video_vit import VideoViT
+from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe, fit_grid
 from surgvl.pretrain.normaliser import Normaliser
 from surgvl.pretrain.teachers import load_teacher

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from surgvl.errors import ConfigError, DataError
-from surgvl.optimiser import build_optimiser
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.probe.base import Readout
 from surgvl.probe.labels import Truth
-from surgvl.settings import Optim
+from surgvl.train.config import Optim
+from surgvl.train.optimizer import build_optimiser
 
 WARMUP = 0.05
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.errors import DataError
-from surgvl.vocabulary import INSTRUMENTS, TARGETS, VERBS
+from surgvl.core.errors import DataError
+from surgvl.core.ontology import INSTRUMENTS, TARGETS, VERBS
 
 PARTS: dict[str, tuple[str, ...]] = {"instrument": INSTRUMENTS, "verb": VERBS, "target": TARGETS}
 HEADS = ("phase", *PARTS)

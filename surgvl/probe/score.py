@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.core.results import Result, estimate
 from surgvl.metrics import classify
 from surgvl.metrics.precision import classes_over_videos, video_average_precision, videos_then_classes
 from surgvl.probe.labels import PARTS, Truth
-from surgvl.results import Result, estimate
 from surgvl.tasks.base import NUM_RANDOM, Scores
 from surgvl.tasks.phase import Phase
 

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from surgvl.errors import CheckpointError, ConfigError
-from surgvl.io import take_space
+from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.core.files import take_space
 from surgvl.models.position import sinusoid
-from surgvl.models.video_vit import VideoViT
-from surgvl.settings import precision
+from surgvl.models.vit import VideoViT
+from surgvl.train.config import precision
 
 
 def num_groups(encoder: VideoViT, clip_frames: int) -> int:

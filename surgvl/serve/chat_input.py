@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import BatchFeature
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
 from surgvl.models.config import SurgVLConfig
 from surgvl.models.processor import IMAGE, VIDEO, SurgVLProcessor
 from surgvl.serve.plugin import vllm_names

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from surgvl.models.config import SurgVLConfig
 from surgvl.models.projector import Projector
-from surgvl.models.video_vit import VideoViT
+from surgvl.models.vit import VideoViT
 from surgvl.serve.chat_input import ChatDummies, ChatInfo, ChatProcessor
 from surgvl.serve.plugin import vllm_names
 

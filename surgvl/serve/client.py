@@ -22,9 +22,9 @@ import openai
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from surgvl.credentials import mask, read_key
-from surgvl.errors import ConfigError, DataError, ServerError
-from surgvl.serve.wire import Frames, by_words, is_near, line, read_to_end, video
+from surgvl.core.credentials import mask, read_key
+from surgvl.core.errors import ConfigError, DataError, ServerError
+from surgvl.serve.payloads import Frames, by_words, is_near, line, read_to_end, video
 
 CHAT, EMBED = "surgvl-chat", "surgvl-embed"
 MAX_TOKENS = 32

@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import BatchFeature
 
-from surgvl.errors import CheckpointError, DataError
+from surgvl.core.errors import CheckpointError, DataError
 from surgvl.models.dual import Dual
-from surgvl.models.files import Preprocess, load_preprocess
-from surgvl.models.frames import fit
+from surgvl.models.model_info import Preprocess, load_preprocess
 from surgvl.models.tokenizer import Tokenizer
 from surgvl.serve.byte_text import read_bytes
 from surgvl.serve.dual_config import DualConfig
-from surgvl.serve.folder import TOWER
 from surgvl.serve.plugin import vllm_names
+from surgvl.serve.prepare_model import TOWER
+from surgvl.video.resample import fit
 
 with vllm_names():
     from vllm.config import VllmConfig

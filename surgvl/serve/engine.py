@@ -19,8 +19,8 @@ from typing import Literal
 
 import httpx
 
-from surgvl.errors import ConfigError, ServerError
-from surgvl.serve.keeper import LEFT_S
+from surgvl.core.errors import ConfigError, ServerError
+from surgvl.serve.supervisor import LEFT_S
 
 Role = Literal["chat", "embed"]
 State = Literal["starting", "ready", "restarting", "failed", "stopped"]
@@ -198,7 +198,7 @@ class Engine:
         with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
             self._log_from = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "surgvl.serve.keeper", str(GRACE_S), *self.command],
+                [sys.executable, "-m", "surgvl.serve.supervisor", str(GRACE_S), *self.command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from surgvl.serve.refusal import Refused
-from surgvl.serve.wire import is_near
+from surgvl.serve.http_errors import Refused
+from surgvl.serve.payloads import is_near
 
 ANY = "*"
 

@@ -20,8 +20,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 from PIL import Image, UnidentifiedImageError
 
-from surgvl.serve.refusal import Refused
-from surgvl.video_decode import CONTAINERS
+from surgvl.serve.http_errors import Refused
+from surgvl.video.decoder import CONTAINERS
 
 IMAGES = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_SIDE_PX = 8192

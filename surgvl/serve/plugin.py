@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from importlib import metadata
 
-from surgvl.errors import ServerError
+from surgvl.core.errors import ServerError
 
 # Within a series of vLLM, what we use keeps its name and its meaning.
 SERIES = "0.32"

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surgvl.chat.feature_cache import Stretch, clip_at
 from surgvl.chat.known import find_known
-from surgvl.chat.see import Stretch, clip_at
+from surgvl.core.errors import CheckpointError, DataError, ServerError
+from surgvl.core.texts import short, words
 from surgvl.data.frames import ClipSource
-from surgvl.errors import CheckpointError, DataError, ServerError
-from surgvl.given import short, words
-from surgvl.models.cut import cut
-from surgvl.models.files import Preprocess, model_hash
+from surgvl.embed.windows import read_windows
+from surgvl.models.model_info import Preprocess, model_hash
 from surgvl.serve.client import Asked, Server
-from surgvl.serve.wire import Frames
-from surgvl.windows import read_windows
+from surgvl.serve.payloads import Frames
+from surgvl.video.clip import cut
 
 Source = str | Path | ArrayLike
 
@@ -173,7 +173,7 @@ class RemoteDual(Remote):
 
 
 class ServerEngine:
-    """A server that answers the questions of a manifest (`surgvl.chat.engine.Engine`).
+    """A server that answers the questions of a manifest (`surgvl.chat.answerers.Engine`).
 
     Args:
         server: where the model runs.

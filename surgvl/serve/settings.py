@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from surgvl.credentials import read_key
-from surgvl.errors import ConfigError
+from surgvl.core.credentials import read_key
+from surgvl.core.errors import ConfigError
 from surgvl.serve.engine import Engine, Role
-from surgvl.serve.limits import Limits
-from surgvl.serve.wire import is_near
+from surgvl.serve.payloads import is_near
+from surgvl.serve.request_limits import Limits
 
 # A request that works, for each role.
 EXAMPLES: Mapping[Role, tuple[str, dict[str, object]]] = {

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from surgvl.errors import DataError
-from surgvl.io import read_json
+from surgvl.core.errors import DataError
+from surgvl.core.files import read_json
 from surgvl.tasks.base import MODES, Answers
 
 Row = dict[str, Any]

@@ -13,9 +13,9 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.core.results import Result, Statistic, estimate
 from surgvl.metrics.answer import Asked
-from surgvl.results import Result, Statistic, estimate
 
 NUM_RANDOM = 5
 # How answers come about, see `Answers`.

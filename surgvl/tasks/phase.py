@@ -11,10 +11,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.core.results import Result, Statistic, video_mean
 from surgvl.metrics import classify, temporal
 from surgvl.metrics.precision import classes_over_videos, videos_then_classes
-from surgvl.results import Result, Statistic, video_mean
 from surgvl.tasks.base import NUM_RANDOM, Inputs, Labelled, Scores, Task, at_all, means
 
 Float = NDArray[np.float64]

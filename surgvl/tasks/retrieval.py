@@ -11,10 +11,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.core.results import Result, Statistic
 from surgvl.metrics import retrieve
 from surgvl.metrics.triplet import NUM_NULL
-from surgvl.results import Result, Statistic
 from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, at_all, means
 from surgvl.tasks.triplet import many_hot, ordered
 

@@ -11,7 +11,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.errors import DataError
+from surgvl.core.errors import DataError
+from surgvl.core.ontology import TRIPLET_NAMES
+from surgvl.core.results import Result
 from surgvl.metrics import triplet
 from surgvl.metrics.precision import (
     average_precision,
@@ -20,9 +22,7 @@ from surgvl.metrics.precision import (
     videos_then_classes,
     weighted_average_precision,
 )
-from surgvl.results import Result
 from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, means
-from surgvl.vocabulary import TRIPLET_NAMES
 
 _COMPONENT = "component = maximum over its triplets"
 _VIDEO = "AP of classes present in a video, mean over videos, then over classes"

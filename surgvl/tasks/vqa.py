@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from surgvl.core.results import Float, Result, Statistic
 from surgvl.metrics import classify, text
 from surgvl.metrics.answer import Asked, blind_answers, encode, most_frequent
-from surgvl.results import Float, Result, Statistic
 from surgvl.tasks.base import NUM_RANDOM, Answers, Inputs, Task, at_all, means
 
 _MODES = {

@@ -1,0 +1,71 @@
+"""Class names, answers, times and numbers as people read them; everything comes out safe to put into HTML."""
+
+import html
+import math
+import re
+
+from surgvl.core import plurals
+
+plural = plurals.plural
+
+
+def safe(text: object) -> str:
+    """Text escaped for HTML, quotes included."""
+    return html.escape(str(text), quote=True)
+
+
+# Two official names leave out the "and" that they are spoken with.
+_AND = {"clipping cutting": "clipping and cutting", "cleaning coagulation": "cleaning and coagulation"}
+
+
+def phase(name: str) -> str:
+    """`CalotTriangleDissection` or `calot_triangle_dissection` -> Calot triangle dissection."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").replace("-", " ").lower()
+    spaced = _AND.get(spaced, spaced)
+    return safe(spaced[:1].upper() + spaced[1:])
+
+
+def triplet(name: str) -> str:
+    """`hook,dissect,cystic_duct` -> hook · dissect · cystic duct; a null triplet is an idle instrument."""
+    parts = [part.replace("_", " ") for part in name.split(",")]
+    if parts[1:] == ["null verb", "null target"]:
+        return safe(f"{parts[0]} · idle")
+    return safe(" · ".join(parts))
+
+
+def answer(text: str) -> str:
+    """`cystic_duct` -> cystic duct; a free answer stays as it is."""
+    if " " not in text:
+        text = text.replace("_null_verb_null_target", " idle").replace("_", " ")
+    return safe(_AND.get(text, text))
+
+
+def clock(seconds: float, tenths: bool = False) -> str:
+    """Seconds as mm:ss or h:mm:ss, with tenths if wanted; cut, not rounded, as a player does."""
+    whole = int(seconds + 1e-6)
+    text = f"{whole // 60 % 60:02d}:{whole % 60:02d}"
+    if whole >= 3600:
+        text = f"{whole // 3600}:{text}"
+    return f"{text}.{int(seconds * 10 + 1e-6) % 10}" if tenths else text
+
+
+def number(value: float, metric: str = "") -> str:
+    """A score with three decimals, a rank with one; a dash where it is undefined."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.1f}" if metric.endswith("rank") else f"{value:.3f}"
+
+
+def hours(value: float) -> str:
+    """Hours as hours, or as minutes below two hours."""
+    return f"{value:.1f} h" if value >= 2 else f"{value * 60:.0f} min"
+
+
+def took(seconds: float) -> str:
+    """How long a reply took: `47 ms`, `2.1 s`."""
+    return f"{seconds:.1f} s" if seconds >= 0.95 else f"{1000 * seconds:.0f} ms"
+
+
+def without_folders(text: str) -> str:
+    """A message with file names in place of paths: a browser need not know where things lie."""
+    return re.sub(r"(?<![\w.])/(?:[^\s/:]+/)+", "", text)

@@ -1,0 +1,299 @@
+"""A library of moments: an index folder that can be searched, added to, and cleared of a video.
+
+Writers take turns, in one process or in several, and each goes on from what the last one left. An open library keeps
+the version that it opened, or last wrote, whatever others write meanwhile (see `folder`).
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.data.manifest import Manifest
+from surgvl.embed.vectors import Vectors, unit
+from surgvl.retrieval.exact import SAMPLE, Reference
+from surgvl.retrieval.faiss_flat import FaissFlat
+from surgvl.retrieval.folder import Head, create_files, next_version, open_files
+from surgvl.retrieval.moments import Found, Moment, merge_high
+from surgvl.retrieval.store import Row, Store, moment_id
+
+Stretch = tuple[str, float, float]
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+# Vectors that are added between two reports of progress.
+AT_ONCE = 20_000
+
+
+class Library:
+    """An open index folder; methods may be called from several threads. Make one with `create` or `open`.
+
+    Attributes:
+        folder: the index folder.
+        model: model folder that made the vectors.
+        model_hash: its hash; vectors of another encoder are refused.
+        dim: width E of the vectors.
+    """
+
+    def __init__(self, folder: Path, head: Head, index: FaissFlat, store: Store) -> None:
+        self.folder, self._index, self._store = folder, index, store
+        self.model, self.model_hash, self.dim = head.model, head.model_hash, head.dim
+        self._lock = threading.RLock()
+        self._filters: dict[tuple[str | None, ...], Ids] = {}
+        self._reference: Reference | None = None
+
+    @classmethod
+    def create(cls, folder: Path | str, model: str, model_hash: str, dim: int, exist_ok: bool = False) -> Self:
+        """Make an empty library.
+
+        Args:
+            folder: made where it is absent.
+            model: model folder that makes the vectors.
+            model_hash: its hash.
+            dim: width E of the vectors.
+            exist_ok: open a library that is there.
+
+        Raises:
+            ConfigError: there is one already.
+        """
+        create_files(Path(folder), Head(model=model, model_hash=model_hash, dim=dim, count=0), exist_ok)
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: Path | str, model_hash: str | None = None) -> Self:
+        """Open an index folder.
+
+        Args:
+            folder: what `create` made.
+            model_hash: hash of the encoder that queries will come from; None where it is not known.
+
+        Raises:
+            DataError: not an index folder, files that do not belong together, or an index of another encoder.
+        """
+        library = cls(Path(folder), *open_files(Path(folder)))
+        if model_hash is not None and model_hash != library.model_hash:
+            library.close()
+            library.check_model(model_hash, "the query's model")
+        return library
+
+    def close(self) -> None:
+        """Close the table."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def check_model(self, model_hash: str, whose: str) -> None:
+        """Refuse another encoder.
+
+        Raises:
+            DataError: the hashes differ.
+        """
+        if model_hash != self.model_hash:
+            raise DataError(
+                f"{self.folder} was made with model {self.model} ({self.model_hash}), {whose} is {model_hash}: "
+                "vectors of two models cannot be compared; use that model or make another index"
+            )
+
+    def counts(self, column: str) -> dict[str, int]:
+        """Number of vectors for each value of `video_id`, `procedure` or `source`."""
+        return self._store.counts(column)
+
+    # ---- writing
+
+    def add_vectors(
+        self, vectors: Vectors, manifest: Manifest, progress: Callable[[int], object] = lambda added: None
+    ) -> int:
+        """Add the clips of a vectors folder; all clips of a video that is already there are replaced.
+
+        Windows that the ends of a video pushed onto the same stretch are one moment: the first of them is kept.
+
+        Args:
+            vectors: from the encoder of this library.
+            manifest: gives path, procedure and source of each video.
+            progress: called with the number of vectors that were added since it was called before.
+
+        Returns:
+            Number of vectors added.
+
+        Raises:
+            DataError: another encoder or width, a video without a row in the manifest, a vector of zeros.
+        """
+        self.check_model(vectors.meta.model_hash, f"that of {vectors.folder}")
+        if vectors.vectors.shape[1:] != (self.dim,):
+            raise DataError(f"{vectors.folder} has vectors of shape {vectors.vectors.shape}, not [N, {self.dim}]")
+        if (flat := ~np.any(vectors.vectors, axis=1)).any():
+            raise DataError(f"{vectors.folder}, row {int(flat.argmax())}: the vector is zero: check the model")
+        every = self._rows(vectors, manifest)
+        ids, first = np.unique(np.array([row.id for row in every], np.int64), return_index=True)
+        rows = [every[at] for at in first]
+        with next_version(self.folder) as (index, store):
+            for name in dict.fromkeys(vectors.video_ids):
+                index.remove(store.delete_video(name))
+            for at in range(0, len(rows), AT_ONCE):
+                index.add(unit(vectors.vectors[first[at : at + AT_ONCE]]), ids[at : at + AT_ONCE])
+                store.put(rows[at : at + AT_ONCE])
+                progress(len(rows[at : at + AT_ONCE]))
+        self._renew()
+        return len(rows)
+
+    def delete_video(self, video_id: str) -> int:
+        """Take a video out. Returns the number of its vectors.
+
+        Raises:
+            DataError: it is not in the library.
+        """
+        with next_version(self.folder) as (index, store):
+            if not store.counts("video_id").get(video_id):
+                raise DataError(f"video {video_id!r} is not in {self.folder}: `surgvl search` shows what is")
+            count = index.remove(store.delete_video(video_id))
+        self._renew()
+        return count
+
+    def _rows(self, vectors: Vectors, manifest: Manifest) -> list[Row]:
+        facts = {}
+        for name in dict.fromkeys(vectors.video_ids):
+            row = manifest.video(name)
+            facts[name] = (str(manifest.root / row.path) if row.path else "", row.procedure, row.source)
+        return [
+            Row(moment_id(name, start, end, self.model_hash), name, facts[name][0], start, end, *facts[name][1:])
+            for name, start, end in zip(
+                vectors.video_ids, vectors.start_s.tolist(), vectors.end_s.tolist(), strict=True
+            )
+        ]
+
+    def _renew(self) -> None:
+        """Go over to the newest version; searches that run in other threads end on the old one."""
+        _, index, store = open_files(self.folder)
+        with self._lock:
+            self._store.close()
+            self._index, self._store = index, store
+            self._filters.clear()
+            self._reference = None
+
+    # ---- searching
+
+    def search(
+        self,
+        vector: ArrayLike,
+        k: int,
+        video: str | None = None,
+        procedure: str | None = None,
+        source: str | None = None,
+        exclude: Stretch | None = None,
+        is_foreign_clip: bool = False,
+    ) -> Found:
+        """The k moments most like a vector, best first; fewer where there are no more.
+
+        Where a moment begins and ends follows from all scores of its recording, so it is the same for any k.
+
+        Args:
+            vector: [E] of this library's encoder; any length above 0.
+            k: number of distinct moments (see moments.merge).
+            video: only in this video.
+            procedure: only in videos of this procedure.
+            source: only in videos of this data set.
+            exclude: (video_id, start_s, end_s): nothing that overlaps this stretch, such as the query itself.
+            is_foreign_clip: the vector is of a clip that is not in the index: the remark tells where it is unlike all.
+
+        Raises:
+            DataError: wrong shape, NaN, a vector of zeros.
+            ConfigError: k below 1, or a filter that nothing fits.
+        """
+        query = np.asarray(vector, np.float32).reshape(1, -1)
+        if not query.any():
+            raise DataError("the query's vector is zero: check the model")
+        if k < 1:
+            raise ConfigError(f"{k} moments cannot be found: ask for 1 or more")
+        query = query / np.linalg.norm(query)
+        with self._lock:
+            where = self._where(video, procedure, source)
+            hidden = self._overlapping(exclude)
+            available = len(self._index) if where is None else len(where)
+            fetch = max(32, 4 * k) + len(hidden)
+            while True:
+                fetch = min(fetch, available)
+                moments = self._moments(query, self._index.search(query, max(fetch, 1), where)[1][0], hidden, exclude)
+                if len(moments) >= k or fetch >= available:
+                    return Found(moments[:k], self._known_reference().remark(query[0], is_foreign_clip))
+                fetch *= 4
+
+    def vector_at(self, video_id: str, time_s: float) -> tuple[NDArray[np.float32], float, float]:
+        """The stored vector of a moment: unit vector float32 [E], start and end of its clip in seconds.
+
+        Raises:
+            DataError: the video is not in the library, or none of its clips covers the time.
+        """
+        with self._lock:
+            rows = self._store.of_video(video_id)
+            if not rows:
+                raise DataError(f"video {video_id!r} is not in {self.folder}: give a file, or add the video")
+            near = min(rows, key=lambda row: (abs((row.start_s + row.end_s) / 2 - time_s), row.start_s))
+            if not near.start_s <= time_s <= near.end_s:
+                span = f"{rows[0].start_s:.1f} to {max(row.end_s for row in rows):.1f} s"
+                raise DataError(f"{video_id} is indexed from {span}; no clip covers {time_s} s: give a time in it")
+            return self._index.vectors_of([near.id])[0], near.start_s, near.end_s
+
+    def _where(self, video: str | None, procedure: str | None, source: str | None) -> NDArray[np.int64] | None:
+        given = (video, procedure, source)
+        if given == (None, None, None):
+            return None
+        if given not in self._filters:
+            ids = self._store.ids(video, procedure, source)
+            if not len(ids):
+                names = zip(("video", "procedure", "source"), given, strict=True)
+                fits = " and ".join(f"{name} {value!r}" for name, value in names if value is not None)
+                raise ConfigError(f"nothing in {self.folder} fits {fits}: {self._known(given)}")
+            self._filters[given] = ids
+        return self._filters[given]
+
+    def _known(self, given: Sequence[str | None]) -> str:
+        """What the first filter could have been."""
+        columns = zip(("video_id", "procedure", "source"), given, strict=True)
+        column = next(name for name, value in columns if value is not None)
+        values = list(self._store.counts(column))
+        more = f" and {len(values) - 8} more" if len(values) > 8 else ""
+        return f"{column} is one of {', '.join(values[:8]) or 'none'}{more}"
+
+    def _overlapping(self, exclude: Stretch | None) -> set[int]:
+        video_id, start_s, end_s = exclude or ("", 0.0, 0.0)
+        return {row.id for row in self._store.of_video(video_id) if row.start_s < end_s and row.end_s > start_s}
+
+    def _moments(self, query: Floats, best: Ids, hidden: set[int], exclude: Stretch | None) -> list[Moment]:
+        """Moments that the best clips of the index begin, from all clips of their recordings."""
+        begin = set(best[best >= 0].tolist()) - hidden
+        videos = dict.fromkeys(row.video_id for row in self._store.rows(sorted(begin)).values())
+        rows = {row.id: row for name in videos for row in self._store.of_video(name) if row.id not in hidden}
+        if not rows:
+            return []
+        scores, ids = self._index.search(query, len(rows), np.array(list(rows), np.int64))
+        hits = [rows[name] for name in ids[0].tolist()]
+        # What lies before an excluded stretch and what lies after it are two places: no moment reaches across.
+        video_id, _, after_s = exclude or ("", 0.0, 0.0)
+        places = [f"{row.video_id}\0{row.video_id == video_id and row.start_s >= after_s}" for row in hits]
+        starts, ends = [row.start_s for row in hits], [row.end_s for row in hits]
+        merged = merge_high(places, starts, ends, scores[0], [row.id in begin for row in hits])
+        spans = zip(merged.best.tolist(), merged.start_s.tolist(), merged.end_s.tolist(), strict=True)
+        found = [(hits[at], float(scores[0, at]), start, end) for at, start, end in spans]
+        return [Moment(row.video_id, row.path, a, b, score, row.procedure, row.source) for row, score, a, b in found]
+
+    def _known_reference(self) -> Reference:
+        if self._reference is None:
+            ids = np.sort(self._index.ids)
+            if len(ids) > SAMPLE:
+                ids = np.sort(np.random.default_rng(0).choice(ids, SAMPLE, replace=False))
+            rows = self._store.rows(ids)
+            self._reference = Reference.of(self._index.vectors_of(ids), [rows[name].video_id for name in ids.tolist()])
+        return self._reference

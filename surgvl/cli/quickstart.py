@@ -1,0 +1,188 @@
+"""The `quickstart` command: every stage on rendered operations, from nothing to a page that answers, in minutes.
+
+It is a list of commands, run in this process in order; a stage that was finished is skipped and one that was killed
+goes on. Beside the trained encoder runs the control: the same stages with the same steps on random, frozen weights.
+"""
+
+import json
+import math
+import shlex
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from surgvl.cli.main import main as cli
+from surgvl.core import files
+from surgvl.core.errors import ConfigError
+from surgvl.core.results import Result, compare, read_results
+
+Stage = tuple[str, list[str]]
+
+
+def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: float, seed: int) -> list[Stage]:
+    """Names and commands of all stages, in order."""
+
+    def at(name: str) -> str:
+        return str(out / name)
+
+    def steps(number: int) -> str:
+        return str(max(2, round(number * effort)))
+
+    train, val, test = map(str, videos)
+    common = ["--manifest", at("manifest"), "--store", at("frames")]
+    seeded = ["--run.seed", str(seed)]
+
+    def learn(to: str, control: bool) -> list[Stage]:
+        """Align, embed, evaluate, tune, answer, evaluate; the control has a random, frozen encoder."""
+        align = ["align", "--recipe", "align_phantom", *common, "--encoder", at("pretrain"), "--out", at(f"{to}align")]
+        align += ["--run.steps", steps(ALIGN_STEPS), *seeded]
+        # Without augmentation and on all tokens, so that the frozen encoder sees each second once.
+        frozen = ["--frozen_encoder=true", "--random_encoder=true", "--augment=false", "--token_keep=1"]
+        align += frozen if control else []
+        tune = ["tune", "--recipe", "tune_phantom", *common, "--encoder", at(f"{to}align"), "--out", at(f"{to}tune")]
+        tune += ["--run.steps", steps(TUNE_STEPS), "--projector_steps", steps(PROJECTOR_STEPS), *seeded]
+        tune += ["--held_out", ""]
+        embed = ["embed", "--model", at(f"{to}align"), "--manifest", at("manifest"), "--out", at(f"{to}vectors")]
+        embed += ["--split", "test"]
+        evaluate = ["eval", "--manifest", at("manifest"), "--smooth_s", SMOOTH_S]
+        ask = ["ask", "--model", at(f"{to}tune"), *common, "--out", at(f"{to}answers"), "--every_s", EVERY_S]
+        ask += ["--controls=true"]
+        return [
+            (f"{to}align", align),
+            (f"{to}embed", embed),
+            (f"{to}zero-shot", [*evaluate, "--vectors", at(f"{to}vectors"), "--out", at(f"{to}zero-shot")]),
+            (f"{to}tune", tune),
+            (f"{to}ask", ask),
+            (f"{to}vqa", [*evaluate, "--answers", at(f"{to}answers"), "--out", at(f"{to}vqa")]),
+        ]
+
+    phantom = ["phantom", "--train", train, "--val", val, "--test", test, "--duration_s", str(duration_s)]
+    pretrain = ["pretrain", "--recipe", "surgrec_mae_phantom", *common, "--out", at("pretrain"), *PRETRAIN_OPTIM]
+    index = ["index", "--vectors", at("vectors"), "--manifest", at("manifest"), "--out", at("index")]
+    trained = learn("", control=False)
+    return [
+        ("phantom", [*phantom, "--seed", str(seed), "--out", at("phantom")]),
+        ("convert", ["data", "convert", "phantom", at("phantom"), at("manifest")]),
+        ("pretrain", [*pretrain, "--run.steps", steps(PRETRAIN_STEPS), *seeded]),
+        *trained[:3],
+        ("index", index),
+        *trained[3:],
+        *learn("control/", control=True),
+    ]
+
+
+# Cut to what two quiet cores without AVX-512 do in ten minutes from a clone to the trained models, with installation;
+# answers, scores and the control come after them. Optimiser, smoothing, tokens that alignment keeps and its steps were
+# chosen on the validation videos of a phantom of another seed; the number of videos with earlier test scores in view.
+PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 120, 420, 210, 30
+PRETRAIN_OPTIM = ["--run.batch", "32", "--optim.lr", "3e-4", "--optim.muon", "4"]
+EVERY_S, SMOOTH_S = "8", "5"
+
+
+def quickstart(
+    out: Path = Path("runs/quickstart"),
+    videos: tuple[int, int, int] = (48, 4, 8),
+    duration_s: float = 90.0,
+    effort: float = 1.0,
+    seed: int = 0,
+) -> Path:
+    """Run the whole path on rendered operations: render, pretrain, align, embed, tune, ask, evaluate, index.
+
+    A folder that was begun with the same arguments is continued.
+
+    Args:
+        out: run folder.
+        videos: rendered videos for training, validation and test.
+        duration_s: length of a video, seconds.
+        effort: factor on all training steps; with 1 the models are trained after about nine minutes on two cores.
+        seed: of everything.
+    """
+    _check(videos, duration_s, effort, seed)
+    plan = stages(out, videos, duration_s, effort, seed)
+    asked = {"videos": list(videos), "duration_s": duration_s, "effort": effort, "seed": seed}
+    ready = (
+        f"The trained models are ready: {files.command('demo', run=out)}\n"
+        "What follows are their answers to the questions of the test videos, their scores, and the control beside them."
+    )
+    seconds = sum(run_stages(out, plan, asked, {"tune": ready}).values())
+    trained, control = results(out), results(out / "control")
+    table = compare(trained, control, "random frozen encoder")
+    note = (
+        "Phantom numbers: they say that the machinery works, and nothing about patients. Both columns see the same "
+        "videos, sentences, questions and steps; the control's encoder has random weights and is not trained, so it "
+        "sees each second once, not augmented."
+    )
+    files.write_text(out / "result.md", f"{table}\n{note}\n")
+    rows = {name: raw_results(folder) for name, folder in (("trained", out), ("control", out / "control"))}
+    files.write_json(out / "result.json", rows)
+    print(f"\n{table}\n{note}\n\n{len(plan)} stages, {seconds:.0f} s, in {out}; next: {files.command('demo', run=out)}")
+    return out
+
+
+def run_stages(
+    out: Path, plan: list[Stage], asked: dict[str, Any], after: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, float]:
+    """Run the commands of stages in this process, in order; one that was finished is skipped, see `quickstart.json`.
+
+    Args:
+        out: run folder.
+        plan: names and commands.
+        asked: what the folder is begun with.
+        after: name of a stage -> what is said once it is done.
+
+    Returns:
+        Seconds that each stage took when it was run.
+
+    Raises:
+        ConfigError: the folder was begun with something else.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    record = out / "quickstart.json"
+    state = files.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
+    if state["asked"] != asked:
+        raise ConfigError(
+            f"{out} was begun with {json.dumps(state['asked'])}: give the same arguments, or another --out"
+        )
+    for number, (name, argv) in enumerate(plan, 1):
+        if name in state["seconds"]:
+            continue
+        print(f"\n[{number}/{len(plan)}] surgvl {shlex.join(argv)}", flush=True)
+        begun = time.monotonic()
+        cli.run([*argv, "--resume=true"])
+        state["seconds"][name] = round(time.monotonic() - begun, 1)
+        files.write_json(record, state)
+        if name in after:
+            print(f"\n{after[name]}", flush=True)
+    return dict(state["seconds"])
+
+
+def _check(videos: tuple[int, int, int], duration_s: float, effort: float, seed: int) -> None:
+    """Refuse what a later stage would refuse, before the first one works for minutes.
+
+    Raises:
+        ConfigError: a number that some stage cannot do with.
+    """
+    train, val, test = videos
+    if train < 1 or val < 0 or test < 2:
+        raise ConfigError(
+            f"--videos {train} {val} {test}: give 1 or more for training, 0 or more for validation and 2 or more for "
+            "test, where a question about one video is asked about another as a control"
+        )
+    if not 10 <= duration_s < math.inf:
+        raise ConfigError(f"--duration_s {duration_s:g}: give 10 seconds or more, which is a short operation")
+    if not 0 < effort < math.inf:
+        raise ConfigError(f"--effort {effort:g}: give a factor above 0, such as 0.1")
+    if seed < 0:
+        raise ConfigError(f"--seed {seed}: give 0 or more")
+
+
+def results(folder: Path) -> list[Result]:
+    """Zero-shot results, then those of the questions."""
+    return [*read_results(folder / "zero-shot" / "result.json"), *read_results(folder / "vqa" / "result.json")]
+
+
+def raw_results(folder: Path) -> list[Any]:
+    """The same as they lie on disk."""
+    return [row for name in ("zero-shot", "vqa") for row in files.read_json(folder / name / "result.json")]

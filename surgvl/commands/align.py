@@ -1,0 +1,129 @@
+"""The `align` command: an encoder and narrated video in, a run folder with a `Dual` out."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from surgvl.commands.common import clip_source, device_name, report_run, split_ids
+from surgvl.core.errors import CheckpointError
+from surgvl.core.files import command, prepare_out, write_run
+from surgvl.core.recorded import recorded
+from surgvl.data.frames import ClipSource
+from surgvl.data.manifest import Manifest
+from surgvl.models.model_info import seen
+from surgvl.train.config import Optim, Run
+
+# What brings torch is imported where it is used: help and typing errors do without.
+if TYPE_CHECKING:
+    from surgvl.data.clips import NarratedClips
+    from surgvl.embed.features import Features
+    from surgvl.models.vit import VideoViT
+
+
+@recorded
+def align(
+    manifest: Path,
+    encoder: Path,
+    out: Path,
+    text: str = "tiny",
+    dim: int = 128,
+    frozen_encoder: bool = False,
+    encoder_rate: float = 1.0,
+    token_keep: float = 1.0,
+    augment: bool = True,
+    random_encoder: bool = False,
+    split: str = "train",
+    store: Path | None = None,
+    optim: Optim = Optim(lr=1e-3),  # noqa: B008 (frozen)
+    run: Run = Run(batch=48),  # noqa: B008 (frozen)
+    resume: bool = False,
+) -> Path:
+    """Give video and sentences one space.
+
+    Args:
+        manifest: manifest folder whose segments hold narration.
+        encoder: run folder or model folder of a video encoder.
+        out: run folder to write.
+        text: text tower: tiny, open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID.
+        dim: width of the shared space.
+        frozen_encoder: train pool, projection and text tower only.
+        encoder_rate: learning rate of the video encoder over that of the rest.
+        token_keep: share of a clip's tokens that training encodes, drawn anew at each step (arXiv 2212.00794).
+        augment: vary light, colour, place and time of the clips; without it they lie around whole seconds, and a frozen
+            encoder sees each once.
+        random_encoder: take the encoder's shape but random weights: the control that shows what pretraining gives.
+        split: the split to train on.
+        store: folder for decoded frames and the tokens of a frozen encoder; none: decode at each use.
+        optim: optimiser.
+        run: length and place of the run.
+        resume: continue in an --out folder that already holds results.
+    """
+    import torch
+
+    from surgvl.align.clip import ClipAlign
+    from surgvl.data.augment import Augment
+    from surgvl.data.clips import NarratedClips, collate
+    from surgvl.models.checkpoint import load_model, save_model
+    from surgvl.models.dual import Dual
+    from surgvl.models.text import build_text
+    from surgvl.models.vit import VideoViT
+    from surgvl.train.distributed import main_process
+    from surgvl.train.loop import fit
+
+    prepare_out(out, resume or not main_process())
+    table = Manifest.load(manifest)
+    model, preprocess = load_model(encoder)
+    if not isinstance(model, VideoViT):
+        raise CheckpointError(
+            f"{encoder} holds a {type(model).__name__}, not a video encoder: give a pretrain run folder"
+        )
+    torch.manual_seed(run.seed)
+    if random_encoder:
+        model = VideoViT(**model.config)  # type: ignore[arg-type]
+    ids = split_ids(table, split)
+    source, good = clip_source(table, ids, preprocess, store)
+    data = NarratedClips(source, table, good, preprocess.num_frames, run.seed, seconds=not augment)
+    objective = ClipAlign(Dual(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
+    trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
+    write_run(
+        out,
+        {},
+        run.seed,
+        device_name(),
+        table.hash,
+        [*seen(encoder), *good],
+        problems=source.problems,
+        frozen=frozen_encoder,
+        num_trainable=trainable,
+    )
+    if frozen_encoder:
+        data.tokens = _tokens(model, source, data, (store or out) / "features", augment, token_keep)
+    changed = Augment() if augment else None
+    source.problems.update(fit(objective, data, collate, out, optim, run, changed, name="align"))
+    if not main_process():
+        return out
+    if store is None:
+        shutil.rmtree(out / "features", ignore_errors=True)
+    save_model(objective.dual, out / "model", preprocess)
+    print(f"model in {out / 'model'}; next: {command('embed', model=out, manifest=manifest, out='vectors')}")
+    report_run(out, source, len(ids))
+    return out
+
+
+def _tokens(
+    encoder: "VideoViT", source: ClipSource, data: "NarratedClips", folder: Path, augment: bool, token_keep: float
+) -> "Features | None":
+    """What a frozen encoder gives of all clips; None, with the reason told, where it has to see them at each step."""
+    from surgvl.embed.features import Features
+
+    features = Features(encoder, source, data.num_frames, folder)
+    if augment or token_keep < 1:
+        fact = "the clips are augmented (--augment false)" if augment else f"--token_keep is {token_keep:g}"
+        print(f"the frozen encoder sees every clip anew, because {fact}")
+        return None
+    if not features.fits(data.clips()):
+        size_gb = features.num_bytes(data.clips()) / 1e9
+        print(f"the frozen encoder sees every clip anew: its tokens take {size_gb:.1f} GB, over half of the free disk")
+        return None
+    features.add(data.clips())
+    return features

@@ -1,0 +1,143 @@
+"""The commands `surgvl bench` and `surgvl bench recipes`.
+
+Every number of the tables comes from files that the commands of the plan wrote; the verdicts follow from intervals.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surgvl.bench.compare import Tables
+from surgvl.bench.jobs import run_jobs
+from surgvl.bench.plan import PROBES, ROWS, Plan, Row, chosen
+from surgvl.bench.table import Cost, page, raw
+from surgvl.core import files
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.results import read_results
+
+REPORT = Path("benchmarks/results/recipes.md")
+
+
+def bench() -> None:
+    """List the benchmarks of many runs."""
+    print("surgvl bench recipes   all pretraining recipes side by side, by frozen probes on rendered videos")
+    print(f"  rows: {'; '.join(row.name for row in ROWS)}")
+    print("\nnext: surgvl bench recipes --out runs/bench")
+
+
+def bench_recipes(
+    out: Path = Path("runs/bench"),
+    clips: int = 8000,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    videos: tuple[int, int, int] = (24, 2, 16),
+    workers: int = 2,
+    only: list[str] | None = None,
+    report: Path | None = None,
+    device: str = "cpu",
+    readout: str = "linear",
+) -> Path:
+    """Compare all pretraining recipes at one size: same clips, same seeds, frozen probes on rendered operations.
+
+    A folder that was begun with the same arguments is continued; seeds and rows may be added.
+
+    Args:
+        out: folder for all runs, result.json and result.md.
+        clips: clips that each pretraining sees.
+        seeds: training seeds; the videos are the same for all.
+        videos: rendered videos for training, validation and test.
+        workers: jobs at a time; each gets its share of the cores.
+        only: rows to measure, by their names; all where it is left out.
+        report: Markdown file of the table; left out, it is benchmarks/results/recipes.md where all rows are asked for
+            in the root of a checkout.
+        device: torch device of the probes, such as cpu or cuda; pretraining takes the GPU where there is one.
+        readout: of the probes, linear or attentive. Linear is the one that says more of the encoder: an attentive one
+            learns much from random weights, too.
+    """
+    if clips < 1 or workers < 1 or not seeds or len(set(seeds)) != len(seeds):
+        raise ConfigError(
+            f"--clips {clips} --workers {workers} --seeds {' '.join(map(str, seeds))}: give a clip and a worker or "
+            "more, and each seed once"
+        )
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    plan = Plan(out, chosen(only), seeds, clips, videos, threads, device, readout)
+    record = out / "bench.json"
+    asked = {"clips": clips, "videos": list(videos), "readout": readout}
+    state: dict[str, Any] = files.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
+    if state["asked"] != asked:
+        raise ConfigError(f"{out} was begun with {state['asked']}: give the same arguments, or another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    jobs = plan.jobs()
+
+    def save() -> None:
+        files.write_json(record, state)
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+
+    failed = run_jobs(jobs, out, state["seconds"], save, tell, workers, threads)
+    tables, costs = measured(plan, state["seconds"]), spent(plan, state["seconds"])
+    minutes = sum(state["seconds"].get(job.name, 0.0) for job in jobs) / 60
+    setting = f"{workers} jobs at a time on {threads} {'core' if threads == 1 else 'cores'} each"
+    text = page(plan, tables, costs, f"{setting}, {minutes:.0f} minutes of jobs in all", failed)
+    files.write_text(out / "result.md", text)
+    files.write_json(out / "result.json", raw(plan, tables, costs, failed))
+    files.write_run(out, {"out": out, **asked, "seeds": list(seeds), "workers": workers}, seeds[0], device)
+    if report is None and only is None and REPORT.parent.parent.is_dir() and Path("pyproject.toml").is_file():
+        report = REPORT
+    if report is not None:
+        files.write_text(report, text)
+    print(text)
+    print(f"{len(jobs) - len(failed)} of {len(jobs)} jobs done, in {out}; next: read {report or out / 'result.md'}")
+    if failed:
+        lines = "".join(f"{os.linesep}  {name}: {why}" for name, why in failed.items())
+        raise DataError(f"{len(failed)} of {len(jobs)} jobs failed; the same command tries them again:{lines}")
+    return out
+
+
+def measured(plan: Plan, done: dict[str, float]) -> Tables:
+    """Scores by row, seed and probe of all probes that are done."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for row in plan.rows:
+        for seed in plan.seeds:
+            if plan.job_name("probe", row.name, seed) in done:
+                tables = files.read_json(plan.folder("probe", row.name, seed) / "videos.json")
+                own = {probe: np.array(tables[probe], np.float64) for probe in PROBES if probe in tables}
+                found.setdefault(row.name, {})[seed] = own
+    return found
+
+
+def spent(plan: Plan, done: dict[str, float]) -> dict[str, Cost]:
+    """What each row saw and took, and what its probes score without looking; of its first seed that is done."""
+    found = {}
+    for row in plan.rows:
+        seed = next((seed for seed in plan.seeds if plan.job_name("probe", row.name, seed) in done), None)
+        if seed is not None:
+            found[row.name] = _cost(plan, row, seed)
+    return found
+
+
+def _cost(plan: Plan, row: Row, seed: int) -> Cost:
+    folder = plan.folder("probe", row.name, seed)
+    facts = files.read_json(folder / "run.json")
+    results = read_results(folder / "result.json")
+    rate, device = 0.0, str(facts["device"])
+    if row.trained:
+        run = plan.folder("pretrain", row.trained, seed)
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        rates = [value for line in lines if (value := json.loads(line).get("clips_per_s", 0.0)) > 0]
+        rate = float(np.median(rates)) if rates else 0.0
+        device = str(files.read_json(run / "run.json")["device"])
+    return Cost(
+        parameters=int(facts["num_parameters"]),
+        clips_per_s=rate,
+        device=device,
+        packages=facts["packages"],
+        commit=str(facts["commit"]),
+        num_videos=max(result.num_videos for result in results),
+        num_clips=max(result.num_clips for result in results),
+        protocol=results[0].protocol.partition("; ")[0],
+        baselines={result.task: result.baselines for result in results if result.metric in ("accuracy", "mAP")},
+    )

@@ -1,0 +1,117 @@
+"""The commands `surgvl data list | check | convert | cluster`."""
+
+from pathlib import Path
+
+import surgvl.data
+from surgvl.core.errors import DataError
+from surgvl.core.files import command, prepare_out, write_run
+from surgvl.core.plurals import plural
+from surgvl.core.registry import choose, discover
+from surgvl.data.readers.base import VideoDataset
+from surgvl.data.report import aligned, describe
+
+
+def datasets() -> dict[str, type[VideoDataset]]:
+    """All data sets, by name."""
+    return discover(surgvl.data, VideoDataset)  # type: ignore[type-abstract]
+
+
+def dataset_class(name: str) -> type[VideoDataset]:
+    """The data set of a name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    return choose(surgvl.data, VideoDataset, name)  # type: ignore[type-abstract]
+
+
+def data_list() -> None:
+    """List the data sets that can be read, with their split protocols, licence and source."""
+    rows: list[list[object]] = [["name", "split protocols (train/val/test)", "licence", "source"]]
+    for name, kind in datasets().items():
+        protocols = [
+            f"{protocol} {'/'.join(str(len(ids.get(split, ()))) for split in ('train', 'val', 'test'))}"
+            for protocol, ids in kind.SPLITS.items()
+        ]
+        rows.append([name, ", ".join(protocols) or "-", kind.LICENCE, kind.SOURCE])
+    print(aligned(rows, indent=""))
+    print("\nnext: surgvl data check NAME ROOT")
+
+
+def data_check(name: str, root: Path, split_protocol: str = "") -> None:
+    """Look through a data set on disk: videos, hours, labels per class, what is missing or does not fit.
+
+    Args:
+        name: data set, as `surgvl data list` shows it.
+        root: folder that it was unpacked to.
+        split_protocol: named split; empty for the first one.
+    """
+    dataset = dataset_class(name)(root, split_protocol)
+    _show(dataset)
+    _stop_if_set_aside(dataset)
+    print(f"\nnext: {command('data convert', name, root, 'manifest')}")
+
+
+def data_convert(name: str, root: Path, out: Path, split_protocol: str = "", resume: bool = False) -> None:
+    """Turn a data set into a manifest folder, which every later stage reads.
+
+    Args:
+        name: data set, as `surgvl data list` shows it.
+        root: folder that it was unpacked to; videos stay there.
+        out: new folder for the manifest.
+        split_protocol: named split; empty for the first one.
+        resume: write into a folder that is not empty.
+    """
+    dataset = dataset_class(name)(root, split_protocol)
+    out = prepare_out(out, resume)
+    manifest = dataset.to_manifest()
+    manifest.save(out)
+    config = {"name": name, "root": root, "out": out, "split_protocol": split_protocol, "resume": resume}
+    facts = {"split_protocol": dataset.protocol, "problems": dataset.problems()}
+    write_run(out, config, seed=0, device="cpu", data_hash=manifest.hash, **facts)
+    _show(dataset, brief=True)
+    tables = {"video": manifest, "segment": manifest.segment_table, "question": manifest.qa_table}
+    counts = ", ".join(plural(len(table), one) for one, table in tables.items())
+    print(f"\n{counts} in {out}; next: {command('embed', model='dual', manifest=out, out='vectors')}")
+    _stop_if_set_aside(dataset)
+
+
+def data_cluster(vectors: Path, out: Path, levels: tuple[int, ...] = (8, 4), seed: int = 0) -> None:
+    """Put clips into nested clusters of their vectors, for pretraining that draws from all clusters alike.
+
+    Args:
+        vectors: vectors folder (surgvl embed).
+        out: file to write, ending in .parquet.
+        levels: clusters in each cluster of the level above, from coarse to fine, on average.
+        seed: the same seed gives the same clusters.
+    """
+    # Here, because it needs FAISS, which the other commands of this file do without.
+    from surgvl.data.clusters import cluster
+
+    groups = cluster(vectors, out, levels, seed).groups
+    counts = ", then ".join(f"{numbers.max() + 1}" for numbers in groups.T)
+    print(f"{len(groups):,} vectors in {counts} clusters in {out}")
+    after = command("pretrain", recipe="surgrec_mae", clusters=out, manifest="manifest", out="mae")
+    print(f"next: {after}")
+
+
+def _show(dataset: VideoDataset, brief: bool = False) -> None:
+    """Print what was found; problems and set-aside files come last, so that they are not scrolled away."""
+    print(f"{dataset.name}: {dataset.SOURCE}\nlicence: {dataset.LICENCE}\nsplits: {dataset.protocol or 'none'}\n")
+    if dataset.videos:
+        print(describe(dataset.to_manifest(), brief))
+    problems = dataset.problems()
+    print(f"\nproblems: {len(problems)}" + "".join(f"\n  - {line}" for line in problems))
+
+
+def _stop_if_set_aside(dataset: VideoDataset) -> None:
+    """Let the exit status tell of files that could not be read.
+
+    Raises:
+        DataError: there are some.
+    """
+    if lines := dataset.found.set_aside:
+        raise DataError(
+            f"{dataset.root}: {len(lines)} unreadable, set aside and listed above, the first: {lines[0]}; "
+            "copy them again or delete them"
+        )

@@ -1,0 +1,213 @@
+"""The `embed` command: videos to vectors, one a second, and every prompt set to vectors beside them.
+
+A reader cuts windows from a stream of frames, a mapper encodes batches, a writer leaves one shard a video; a run that
+was stopped goes on at the next video. Memory is flat in the length of a video.
+Shapes: M sentences, E width of the space.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from surgvl import prompts
+from surgvl.commands.common import report, split_ids
+from surgvl.commands.embed import recordings, vectors
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import command, prepare_out, read_json, write_run
+from surgvl.core.locks import locked
+from surgvl.core.plurals import none_of, plural
+from surgvl.core.recorded import recorded
+from surgvl.data.manifest import Manifest
+from surgvl.video.marks import counted
+
+if TYPE_CHECKING:
+    from surgvl.embed.encoders import Encoder
+
+Floats = NDArray[np.float32]
+BAR = "{l_bar}{bar}| {n:.2f}/{total:.2f} h of video [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+
+
+@recorded
+def embed(
+    out: Path,
+    model: Path | None = None,
+    manifest: Path | None = None,
+    videos: list[Path] | None = None,
+    split: str = "",
+    prompt_sets: list[str] | None = None,
+    stride_s: float = 1.0,
+    batch: int = 32,
+    device: str = "cpu",
+    resume: bool = False,
+    server: str = "",
+    api_key: str = "",
+    in_flight: int = 8,
+) -> Path:
+    """Turn videos into vectors, one a second, and prompts into vectors beside them.
+
+    Videos that cannot be read are set aside: they are named at the end and in run.json, have no vectors and, with
+    --videos, no row in the manifest that is written, and the exit status is 1. What the others gave is whole: use it,
+    or repair the files and give --resume.
+
+    Args:
+        out: vectors folder to write.
+        model: run folder or model folder of a video-text model; or give --server, or both to have them compared.
+        manifest: manifest folder; or give --videos.
+        videos: video files, or folders that hold them at any depth.
+        split: only this split of the manifest; all videos where it is empty.
+        prompt_sets: names or files of prompt sets; all that ship with surgvl where it is left out.
+        stride_s: seconds between vectors.
+        batch: windows encoded at once.
+        device: torch device, such as cpu or cuda.
+        resume: continue in an --out folder that already holds results, with what is new or changed; other vectors stay.
+        server: address of `surgvl serve` with a video-text model, which encodes in place of this process.
+        api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
+        in_flight: most requests to the server at a time.
+    """
+    if (manifest is None) == (not videos):
+        raise ConfigError("give either --manifest or --videos, one of the two")
+    if not stride_s > 0 or batch < 1:
+        raise ConfigError(f"--stride_s {stride_s}, --batch {batch}: give a stride above 0 s and a batch of 1 or more")
+    # Here, because it brings torch, which help and typing errors do without.
+    from surgvl.commands.embed import encoders
+
+    if manifest is None:
+        table, problems = recordings.manifest_of(videos or [], out / "manifest" if resume else None)
+    else:
+        table, problems = Manifest.load(manifest), []
+    ids, sets = split_ids(table, split), load_sets(prompt_sets)
+    if server:
+        encoder = encoders.remote(model, stride_s, server, api_key, in_flight)
+    elif model is not None:
+        encoder = encoders.local(model, stride_s, batch, device)
+    else:
+        raise ConfigError("give --model, a run folder of `surgvl align`, or --server, the address of `surgvl serve`")
+    with locked(out):
+        prepare_out(out, resume)
+        _write(out, encoder, table, ids, sets, stride_s, server or device, manifest, problems)
+    return out
+
+
+def _write(
+    out: Path,
+    encoder: "Encoder",
+    table: Manifest,
+    ids: list[str],
+    sets: list[prompts.PromptSet],
+    stride_s: float,
+    device: str,
+    manifest: Path | None,
+    problems: list[str],
+) -> None:
+    made_of = {"model_hash": encoder.hash, "stride_s": stride_s}
+    new = not (out / "run.json").is_file()
+    _begin(out, made_of, table.hash, device, encoder.trained)
+    write_texts(encoder.texts, sets, out)
+    shards, aside = recordings.Shards(out), list(problems)
+    with tqdm(total=0.0, desc="embed", unit="h", disable=None, leave=False, bar_format=BAR) as bar:
+        bar.total = sum(row.duration_s for row in table.videos if row.video_id in set(ids)) / 3600
+        done_h = 0.0
+        for video_id in ids:
+            bar.set_postfix_str(video_id, refresh=False)
+            try:
+                path = table.path_of(video_id)
+                content = recordings.identity(path)
+                if not shards.has(video_id, content):
+                    shards.drop(video_id)
+                    with counted() as marks:
+                        found = encoder.seconds(path, lambda read_s: bar.update(read_s / 3600))
+                    shards.write(video_id, content, *found, marks.line(path))
+            except DataError as error:
+                aside.append(str(error))
+            done_h += table.video(video_id).duration_s / 3600
+            bar.update(done_h - bar.n)
+    if not shards.count:
+        if new:
+            for name in ("run.json", "config.yaml", "texts.parquet", "texts.safetensors"):
+                (out / name).unlink(missing_ok=True)
+        raise DataError(none_of(len(ids) + len(problems), "video", "can be embedded", aside[0]))
+    if manifest is None:
+        # What was set aside has no vectors, so it is no part of what later commands read.
+        table = recordings.with_earlier(table, out / "manifest", shards.ids)
+        table.save(out / "manifest")
+    meta = vectors.Meta(
+        model=encoder.name,
+        model_hash=encoder.hash,
+        dim=encoder.dim,
+        clip_s=encoder.preprocess.clip_s,
+        stride_s=stride_s,
+        num_vectors=shards.count,
+        frozen=encoder.trained.get("frozen"),
+        num_trainable=int(encoder.trained.get("num_trainable", 0)),
+        pretraining_video_ids=encoder.trained.get("pretraining_video_ids", []),
+        damaged_frames=shards.damaged,
+        prompt_sets={each.name: facts_of(each) for each in sets},
+    )
+    vectors.write_meta(out, meta)
+    _record(out, made_of, table.hash, device, encoder.trained, aside)
+    for line in shards.damaged.values():
+        print(line)
+    where = manifest if manifest is not None else out / "manifest"
+    following = command("index", vectors=out, manifest=where, out="index")
+    print(f"{plural(shards.count, 'vector')} of {plural(len(shards.ids), 'video')} in {out}; next: {following}")
+    report(aside, len(ids) + len(problems))
+
+
+def _begin(out: Path, made_of: dict[str, Any], data_hash: str, device: str, facts: dict[str, Any]) -> None:
+    """Say what vectors are made of before the first; what an earlier run left must be of the same."""
+    if (out / "run.json").is_file():
+        before = read_json(out / "run.json")
+        for name, value in made_of.items():
+            if before.get(name, value) != value:
+                raise DataError(
+                    f"{out} was begun with {name} {before[name]}, not {value}: go on with what it was begun with, or "
+                    "give another --out"
+                )
+    if not facts:
+        print("what the model was trained on is not recorded: a video of a test split may have been among it")
+    _record(out, made_of, data_hash, device, facts, [])
+
+
+def _record(
+    out: Path, made_of: dict[str, Any], data_hash: str, device: str, facts: dict[str, Any], problems: list[str]
+) -> None:
+    ids = facts.get("pretraining_video_ids", [])
+    write_run(out, {}, 0, device, data_hash, ids, problems=problems, **made_of)
+
+
+def load_sets(names: list[str] | None) -> list[prompts.PromptSet]:
+    """Prompt sets by name or path; all that ship with surgvl where nothing is named.
+
+    Raises:
+        ConfigError: two of them have one name.
+    """
+    sets = [prompts.load(name) for name in (prompts.names() if names is None else names)]
+    for at, each in enumerate(sets):
+        if each.name in {other.name for other in sets[:at]}:
+            raise ConfigError(f"--prompt_sets: two are called {each.name!r}: give one of them another name in its file")
+    return sets
+
+
+def facts_of(each: prompts.PromptSet) -> vectors.PromptSetFacts:
+    """What goes with the vectors of a set."""
+    return vectors.PromptSetFacts(
+        version=each.version,
+        task=each.task,
+        datasets=[each.dataset, *each.also_for],
+        aliases={alias: row.name for row in each.classes for alias in row.aliases},
+        hash=each.hash,
+    )
+
+
+def write_texts(encode: Callable[[list[str]], Floats], sets: list[prompts.PromptSet], out: Path) -> None:
+    """Encode every prompt of the sets and write the texts of a vectors folder."""
+    rows = [(each.name, number, name, text) for each in sets for number, name, text in each.texts()]
+    if not rows:
+        return
+    found = encode([row[3] for row in rows])
+    names, ids, classes, texts = (list(column) for column in zip(*rows, strict=True))
+    vectors.write_texts(out, vectors.Texts(found, names, ids, classes, texts))

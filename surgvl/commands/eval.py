@@ -1,0 +1,198 @@
+"""The `eval` command: joins vectors and answers with a manifest's labels, scores every task, writes one table."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import surgvl.tasks
+from surgvl.core import files
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.plurals import plural
+from surgvl.core.registry import choose, discover
+from surgvl.core.results import Result, stamp, to_markdown, write_results
+from surgvl.data.manifest import Manifest
+from surgvl.data.tables import rendered_note
+from surgvl.tasks.base import Inputs, Task, Unavailable
+from surgvl.tasks.inputs import Folders
+from surgvl.tasks.overlap import seen_before
+
+
+def evaluate(
+    manifest: Path,
+    out: Path,
+    vectors: Path | None = None,
+    answers: Path | None = None,
+    ablated: list[Path] | None = None,
+    tasks: list[str] | None = None,
+    split: str = "test",
+    phase_prompts: str = "",
+    triplet_prompts: str = "",
+    smooth_s: float = 0.0,
+    causal: bool = False,
+    allow_overlap: bool = False,
+    seed: int = 0,
+    resume: bool = False,
+    server: str = "",
+    api_key: str = "",
+    in_flight: int = 8,
+) -> list[Result]:
+    """Score vectors and answers, with baselines and 95 % intervals.
+
+    Args:
+        manifest: manifest folder with the labels.
+        out: folder for result.json and result.md.
+        vectors: vectors folder of `surgvl embed`: phases, triplets and text-to-moment search without training.
+        answers: folder of `surgvl ask --manifest`, or its answers.jsonl; whether a server answered (`surgvl ask
+            --server`) or this process makes no difference here.
+        ablated: folders with answers to the same questions by less: with another video (`surgvl ask --ablate`), or by a
+            classification head.
+        tasks: names of tasks; all that the inputs allow where it is left out.
+        split: the manifest's split to score.
+        phase_prompts: embedded prompt set whose sentences stand for phases; that of each video's data set where it is
+            left out.
+        triplet_prompts: the same for triplets.
+        smooth_s: average phase scores over this many seconds; 0 = none.
+        causal: average over the past only, as an online system would.
+        allow_overlap: continue although test videos were seen in pretraining, and mark every result.
+        seed: of the draws of videos and of the random baselines.
+        resume: write into a folder that is not empty.
+        server: address of `surgvl serve`, whose models encode the split's videos where there is no --vectors and answer
+            its questions where there is no --answers; both are left in the folder `out`.
+        api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
+        in_flight: most requests to the server at a time.
+    """
+    if vectors is None and answers is None and not server:
+        raise ConfigError("nothing to score: give --vectors, --answers or both, or --server")
+    if ablated and answers is None:
+        raise ConfigError("--ablated stands beside --answers: give --answers, the answers with the right video")
+    if not smooth_s >= 0 or math.isinf(smooth_s):
+        raise ConfigError(f"--smooth_s {smooth_s}: give seconds, 0 or more")
+    known: dict[str, type[Task]] = discover(surgvl.tasks, Task)  # type: ignore[type-arg, type-abstract]
+    chosen = {name: choose(surgvl.tasks, Task, name) for name in tasks} if tasks else known  # type: ignore[type-abstract]
+    files.prepare_out(out, resume)
+    table = Manifest.load(manifest)
+    if server:
+        wanted = vectors is None and bool(set(chosen) - {"vqa"}), answers is None and "vqa" in chosen
+        made = _served(table, manifest, out, wanted, split, (server, api_key, in_flight), allow_overlap)
+        vectors, answers = made[0] or vectors, made[1] or answers
+    prompt_sets = {"phase": phase_prompts, "triplet": triplet_prompts}
+    inputs = Folders(table, split, vectors, answers, ablated or [], prompt_sets, smooth_s, causal, seed)
+    warning = _overlap(table, split, inputs.pretraining_ids, allow_overlap)
+
+    results: list[Result] = []
+    left_out: list[str] = []
+    for name, kind in chosen.items():
+        try:
+            found = _score(kind, inputs)
+        except Unavailable as reason:
+            if tasks:
+                raise
+            left_out.append(f"{name} is left out: {reason}")
+            continue
+        facts = {
+            "command": files.command_line(),
+            "commit": files.commit(),
+            "warning": "; ".join(filter(None, (warning, inputs.gaps(name)))),
+        }
+        for result in found:
+            # Answers of several models stand in one table, so they say for themselves how these were made.
+            own = result.encoder, result.num_trainable
+            encoder, num_trainable = inputs.encoder(name) if own[0] == "not stated" else own
+            results += stamp([result], encoder=encoder, num_trainable=num_trainable, **facts)
+    if not results:
+        raise DataError(f"no task could be scored: {'; '.join(left_out)}")
+    config = {
+        "manifest": manifest,
+        "out": out,
+        "vectors": vectors,
+        "answers": answers,
+        "ablated": [str(folder) for folder in ablated or []],
+        "tasks": tasks,
+        "split": split,
+        "phase_prompts": phase_prompts,
+        "triplet_prompts": triplet_prompts,
+        "smooth_s": smooth_s,
+        "causal": causal,
+        "allow_overlap": allow_overlap,
+        "seed": seed,
+        "resume": resume,
+        "server": server,
+    }
+    files.write_run(
+        out,
+        config,
+        seed,
+        "cpu",
+        table.hash,
+        inputs.pretraining_ids,
+        versions=_versions(chosen),
+        prompt_sets=inputs.used,
+    )
+    write_results(out / "result.json", results)
+    page = to_markdown(results) + inputs.prompts_note() + rendered_note(inputs.test.videos)
+    files.write_text(out / "result.md", page)
+    print(page)
+    for line in left_out:
+        print(line)
+    after = files.command("index", vectors=vectors, manifest=manifest, out="index")
+    if vectors is None:
+        after = files.command("embed", model="dual", manifest=manifest, out="vectors")
+    print(f"{plural(len(results), 'score')} in {out}; next: {after}")
+    return results
+
+
+def _score(kind: type[Task], inputs: Inputs) -> list[Result]:  # type: ignore[type-arg]
+    return [result for task, predictions in kind.prepare(inputs) for result in task.score(predictions)]
+
+
+def _versions(chosen: dict[str, type[Task]]) -> dict[str, int]:  # type: ignore[type-arg]
+    return {name: kind.version for name, kind in chosen.items()}
+
+
+def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allow_overlap: bool) -> str:
+    """A warning for the results, or a stop, where test videos were seen before.
+
+    Raises:
+        DataError: they were, and that is not allowed.
+    """
+    test = table.video_ids(split)
+    facts = []
+    if seen := seen_before(test, pretraining_ids):
+        facts.append(f"{len(seen)} of {len(test)} {split} videos were seen in pretraining: {', '.join(seen)}")
+    if split == "test" and (both := seen_before(test, table.video_ids("val"))):
+        facts.append(f"{len(both)} test videos are validation videos: {', '.join(both)}")
+    if facts and not allow_overlap:
+        raise DataError(f"{'; '.join(facts)}: embed with a model that has not seen them, or give --allow_overlap true")
+    return "; ".join(facts)
+
+
+def _served(
+    table: Manifest,
+    manifest: Path,
+    out: Path,
+    wanted: tuple[bool, bool],
+    split: str,
+    address: tuple[str, str, int],
+    allow_overlap: bool,
+) -> tuple[Path | None, Path | None]:
+    """Have a server's models make the folders of vectors and of answers that are wanted and that they can make."""
+    from surgvl.commands.ask import ask
+    from surgvl.commands.embed import embed
+    from surgvl.serve.client import Server
+
+    url, api_key, in_flight = address
+    serves = Server(url, api_key).about()
+    # What was seen before is known before anything is made.
+    trained = [(serves.get(role) or {}).get("trained") or {} for role in ("chat", "embed")]
+    seen = [name for facts in trained for name in facts.get("pretraining_video_ids", [])]
+    _overlap(table, split, seen, allow_overlap)
+    more: dict[str, Any] = {"manifest": manifest, "split": split, "resume": True, "server": url, "api_key": api_key}
+    vectors, answers = None, None
+    if wanted[0] and "embed" in serves:
+        vectors = embed(out / "vectors", in_flight=in_flight, **more)
+    if wanted[1] and "chat" in serves and table.split(split).qa_table.num_rows:
+        answers = out / "answers"
+        ask(out=answers, in_flight=in_flight, **more)
+    if any(wanted) and vectors is None and answers is None:
+        raise DataError(f"{url} serves no model that could be scored on {manifest}: see {url}/surgvl/about")
+    return vectors, answers

@@ -1,0 +1,149 @@
+"""The `pretrain` command: a manifest in, a run folder with a video encoder out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import surgvl.pretrain
+from surgvl.commands.common import clip_source, device_name, report_run, split_ids
+from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.core.files import command, prepare_out, write_run
+from surgvl.core.recorded import Named, recorded
+from surgvl.data.manifest import Manifest
+from surgvl.models.model_info import Preprocess, seen
+from surgvl.models.schema import Crop
+from surgvl.train.config import Optim, Run
+
+# What brings torch is imported where it is used: help and typing errors do without. The command line resolves the types
+# of `encoder` and `objective` by this block, once everything else that was typed fits.
+if TYPE_CHECKING:
+    from surgvl.models.vit import VideoViT
+    from surgvl.pretrain.known import Recipe
+
+
+@recorded
+def pretrain(
+    encoder: "VideoViT",
+    manifest: Path | None = None,
+    out: Path | None = None,
+    objective: "Callable[[VideoViT], Recipe]" = Named("surgvl.pretrain.surgrec_mae.SurgRecMAE"),  # type: ignore  # noqa: B008
+    init: str = "",
+    fps: float = 4.0,
+    crop: Crop = "none",
+    split: str = "train",
+    store: Path | None = None,
+    balance: str = "frames",
+    weights: dict[str, float] | None = None,
+    clusters: Path | None = None,
+    temperature: float = 0.0,
+    max_repeats: float | None = None,
+    stride: str = "fixed",
+    step_s: float | None = None,
+    anchor: str = "centred",
+    repeats: int = 1,
+    optim: Optim = Optim(lr=1.5e-3),  # noqa: B008 (frozen)
+    run: Run = Run(),  # noqa: B008 (frozen)
+    dry_run: bool = False,
+    dry_clips: int = 1_000_000,
+    resume: bool = False,
+) -> Path | None:
+    """Train a video encoder from video alone.
+
+    Args:
+        encoder: the encoder to train; its weights are drawn from run.seed, whatever they were (see init).
+        manifest: manifest folder (surgvl data convert); only a dry run does without.
+        out: run folder to write; only a dry run does without.
+        objective: the recipe: a class of surgvl.pretrain, or a dotted path to your own.
+        init: weights to start from: a run folder, a file, or hf:ID of a public checkpoint that fits the encoder.
+        fps: frames per second of a clip.
+        crop: none, or content to cut black borders and bound a round content area.
+        split: the split to train on; all videos where it is empty.
+        store: folder for decoded frames, so that a video is decoded once; none: decode at each use.
+        balance: how sources share the draws: frames, dataset_weight, specialty or cluster.
+        weights: source and its share, for dataset_weight.
+        clusters: file of surgvl data cluster, for cluster.
+        temperature: 0 for the balance as it is, up to 1 for none of it.
+        max_repeats: no clip is expected more often than this in as many draws as there are clips.
+        stride: distances of the frames of a clip: fixed, random, exponential or incremental.
+        step_s: seconds in a step of the stride; left out: one frame at fps.
+        anchor: where a clip lies about its time: causal (it ends there), centred or random.
+        repeats: samples in a row that share a decoded clip and differ by augmentation.
+        optim: optimiser.
+        run: length and place of the run.
+        dry_run: print what a step holds and costs, and train nothing.
+        dry_clips: clips whose hours a dry run tells.
+        resume: continue in an --out folder that already holds results.
+    """
+    import torch
+
+    from surgvl.core.registry import choose
+    from surgvl.data.augment import Augment
+    from surgvl.data.clips import PretrainClips, collate
+    from surgvl.models.checkpoint import save_model
+    from surgvl.pretrain.base import Recipe
+    from surgvl.pretrain.estimate import estimate
+    from surgvl.train.distributed import main_process
+    from surgvl.train.loop import fit
+
+    torch.manual_seed(run.seed)
+    encoder = type(encoder)(**encoder.config)  # type: ignore[arg-type]
+    torch.manual_seed(run.seed)
+    recipe = (choose(surgvl.pretrain, Recipe, objective) if isinstance(objective, Named) else objective)(encoder)
+    if dry_run:
+        print(estimate(recipe, run, dry_clips, optim).to_text())
+        return None
+    if manifest is None or out is None:
+        raise ConfigError("--manifest and --out must be given, or --dry-run: surgvl pretrain --help")
+    if init:
+        start(recipe, init)
+    prepare_out(out, resume or not main_process())
+    table = Manifest.load(manifest)
+    ids = split_ids(table, split)
+    preprocess = Preprocess(num_frames=encoder.num_frames, fps=fps, size_px=encoder.size_px, crop=crop)
+    source, good = clip_source(table, ids, preprocess, store)
+    seen_ids = [*seen(Path(init)), *good] if init else good
+    write_run(out, {}, run.seed, device_name(), table.hash, seen_ids, problems=source.problems)
+    data = PretrainClips(
+        source,
+        good,
+        encoder.num_frames,
+        run.seed,
+        table,
+        balance,
+        weights,
+        clusters,
+        temperature,
+        max_repeats,
+        stride,
+        step_s,
+        anchor,
+        repeats,
+    )
+    source.problems.update(fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain"))
+    if not main_process():
+        return out
+    save_model(recipe.encoder, out / "model", preprocess)
+    print(f"encoder in {out / 'model'}; next: {command('align', manifest=manifest, encoder=out, out='dual')}")
+    report_run(out, source, len(ids))
+    return out
+
+
+def start(recipe: "Recipe", init: str) -> None:
+    """Copy weights into a recipe's encoder, and into its average where it has one.
+
+    Raises:
+        CheckpointError: the weights are of another geometry; the message names the first difference.
+    """
+    from surgvl.models.checkpoints.convert import load_encoder
+    from surgvl.train.ema import Average
+
+    encoder = recipe.encoder
+    given = load_encoder(init, size_px=encoder.size_px, num_frames=encoder.num_frames, heads=encoder.heads)
+    for what in ("patch_px", "tubelet", "dim", "depth", "heads", "mlp_ratio", "position", "qkv_bias"):
+        have, want = given.config[what], encoder.config[what]
+        if have != want and not (isinstance(have, float) and abs(have - float(str(want))) < 1e-3):
+            raise CheckpointError(f"{init} has {what}={have}, the recipe's encoder {want}: change --encoder to fit")
+    encoder.load_state_dict(given.state_dict())
+    for part in recipe.children():
+        if isinstance(part, Average):
+            part.update(encoder, 0.0)

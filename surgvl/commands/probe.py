@@ -1,0 +1,269 @@
+"""The `probe` command: a frozen encoder's tokens, a small readout trained on the training split, scores on another.
+
+Every encoder gets the same clips, readout, steps and seed, so differences are the encoder's. Nothing is chosen on the
+videos that are scored: steps, rate and decay stand in the readouts' files, chosen on the validation videos of a phantom
+of another seed.
+"""
+
+import dataclasses
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import surgvl.probe
+from surgvl.commands.common import clip_source, report, split_ids
+from surgvl.core import files
+from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.core.plurals import plural
+from surgvl.core.registry import choose
+from surgvl.core.results import Result, stamp, to_markdown, write_results
+from surgvl.data.manifest import Manifest
+from surgvl.data.tables import rendered_note
+from surgvl.models.model_info import Preprocess, seen
+from surgvl.probe.labels import HEADS, PARTS, Truth
+from surgvl.probe.score import Asked, score
+from surgvl.tasks.overlap import seen_before
+
+# What brings torch is imported where it is used: help and typing errors do without.
+if TYPE_CHECKING:
+    from surgvl.models.vit import VideoViT
+    from surgvl.probe.dataset import Cut, Material
+
+
+def probe(
+    encoder: Path,
+    manifest: Path,
+    out: Path,
+    readout: str = "attentive",
+    split: str = "test",
+    store: Path | None = None,
+    every_s: float = 1.0,
+    clip_frames: int = 0,
+    fps: float = 0.0,
+    frame_step: int = 1,
+    steps: int = 0,
+    batch: int = 64,
+    lr: float = 0.0,
+    weight_decay: float = -1.0,
+    random_encoder: bool = False,
+    allow_overlap: bool = False,
+    tokens_gb: float = 16.0,
+    device: str = "cpu",
+    seed: int = 0,
+    resume: bool = False,
+) -> list[Result]:
+    """Measure what a frozen encoder knows: phase, instrument, verb and target, read out by a small trained head.
+
+    Args:
+        encoder: run folder or model folder of a video encoder.
+        manifest: manifest folder with phases or triplets; the readout is trained on its split `train`.
+        out: folder to write: result.json, result.md, videos.json (scores by video), the readout.
+        readout: attentive (a learned query for each question), linear (mean of the tokens), or a dotted path.
+        split: the split to score.
+        store: folder of decoded frames and the encoder's tokens of clips; none: they are thrown away at the end.
+        every_s: seconds between clips, for training and scoring.
+        clip_frames: frames of a clip, a multiple of the encoder's; 0: as the encoder was trained.
+        fps: frames per second of a clip; 0: as the encoder was trained.
+        frame_step: of so many frames of a clip in a row, encode the middle one only, for image encoders.
+        steps: training steps of the readout; 0: the readout's own.
+        batch: clips of a training step, and clips encoded at once.
+        lr: peak learning rate of the readout; 0: the readout's own.
+        weight_decay: of the readout's matrices; below 0: the readout's own.
+        random_encoder: take the encoder's shape but random weights: the control that shows what pretraining gives.
+        allow_overlap: continue although scored videos were seen before, and mark every result.
+        tokens_gb: largest size of a split's tokens, which lie on disk while this runs, GB.
+        device: torch device, such as cpu or cuda.
+        seed: of the readout, the order of clips, random weights and draws.
+        resume: write into a folder that is not empty.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    from surgvl.probe.base import Readout
+    from surgvl.probe.dataset import Cut, gather
+    from surgvl.probe.fit import predict, train
+
+    kind = choose(surgvl.probe, Readout, readout)
+    steps, lr = steps or kind.steps, lr or kind.lr
+    weight_decay = kind.weight_decay if weight_decay < 0 else weight_decay
+    if not every_s > 0 or batch < 1:
+        raise ConfigError(f"--every_s {every_s}, --batch {batch}: give a time above 0 s and a batch of 1 or more")
+    files.prepare_out(out, resume)
+    table = Manifest.load(manifest)
+    before = [] if random_encoder else seen(encoder)
+    warning = _overlap(table, split, before, allow_overlap)
+    model, preprocess = _encoder(encoder, random_encoder, clip_frames, fps, frame_step, device, seed)
+    phases = sorted({row.label for row in table.segments if row.task == "phase"})
+    cut = Cut(preprocess.num_frames, frame_step, every_s, batch, kind.averages, tokens_gb, phases)
+    ids = [*split_ids(table, "train"), *split_ids(table, split)]
+    with _Work(out / "work") as work:
+        source, good = clip_source(table, list(dict.fromkeys(ids)), preprocess, store or work.folder / "frames")
+        tokens = None if store is None else store / "features"
+        work.tick("decode")
+        lesson, exam = (
+            gather(source, table.select(set(good) & set(table.video_ids(name))), model, cut, work.folder / name, tokens)
+            for name in ("train", split)
+        )
+        work.tick("encode")
+        torch.manual_seed(seed)
+        head = kind(model.dim, _classes(lesson.truth, phases)).to(device)
+        losses = train(head, lesson.tokens, lesson.truth, steps, batch, lr, weight_decay, seed)
+        scores = predict(head, exam.tokens)
+        work.tick("train")
+
+    frames = f"{cut.num_frames} frames at {preprocess.fps:g} fps" + (f", 1 in {frame_step}" if frame_step > 1 else "")
+    how = f"{readout} readout of {frames}, {steps} steps of {batch} clips"
+    asked = _asked(lesson, exam, table.split(split), phases, f"{how}, rate {lr:g}, decay {weight_decay:g}", cut, seed)
+    found, by_video = score(asked, scores)
+    num_trainable = sum(parameter.numel() for parameter in head.parameters())
+    results = stamp(
+        found,
+        encoder="random, frozen" if random_encoder else "frozen",
+        num_trainable=num_trainable,
+        command=files.command_line(),
+        commit=files.commit(),
+        warning="; ".join(filter(None, (warning, *source.problems.values()))),
+    )
+    config = {"encoder": encoder, "manifest": manifest, "out": out, "readout": readout, "split": split, "store": store}
+    files.write_run(
+        out,
+        config,
+        seed,
+        device,
+        table.hash,
+        before,
+        frozen=True,
+        random_encoder=random_encoder,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_trainable=num_trainable,
+        num_clips=[len(lesson.video_ids), len(exam.video_ids)],
+        readout_loss=losses[-1],
+        seconds=work.seconds,
+        problems=source.problems,
+    )
+    with files.atomic(out / "readout.safetensors") as path:
+        save_file({name: value.cpu() for name, value in head.state_dict().items()}, path)
+    _write(out, results, by_video, rendered_note(table.split(split).videos))
+    after = files.command("align", manifest=manifest, encoder=encoder, out="dual")
+    print(f"{plural(len(results), 'score')} in {out}; next: {after}")
+    report(list(source.problems.values()), len(ids))
+    return results
+
+
+class _Work:
+    """A folder for tokens and frames that goes when the block ends, and a clock; what a killed run left goes first."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.seconds: dict[str, float] = {}
+        self._then = 0.0
+
+    def __enter__(self) -> "_Work":
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self._then = time.monotonic()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def tick(self, name: str) -> None:
+        """Note the seconds since the last tick."""
+        now = time.monotonic()
+        self.seconds[name], self._then = round(now - self._then, 2), now
+
+
+def _encoder(
+    folder: Path, random: bool, clip_frames: int, fps: float, frame_step: int, device: str, seed: int
+) -> "tuple[VideoViT, Preprocess]":
+    """The frozen encoder on its device, and how its clips are cut.
+
+    Raises:
+        CheckpointError: the folder holds no video encoder.
+        ConfigError: the clips do not fit the encoder.
+    """
+    import torch
+
+    from surgvl.models.checkpoint import load_model
+    from surgvl.models.vit import VideoViT
+    from surgvl.probe.tokens import num_groups
+
+    model, preprocess = load_model(folder, device)
+    if not isinstance(model, VideoViT):
+        raise CheckpointError(
+            f"{folder} holds a {type(model).__name__}, not a video encoder: give a pretrain run folder"
+        )
+    if random:
+        torch.manual_seed(seed)
+        model = VideoViT(**model.config).to(device)  # type: ignore[arg-type]
+    cut = dataclasses.replace(preprocess, num_frames=clip_frames or preprocess.num_frames, fps=fps or preprocess.fps)
+    if frame_step < 1 or cut.num_frames % frame_step:
+        raise ConfigError(
+            f"--frame_step {frame_step} does not divide the {cut.num_frames} frames of a clip: give 1, or a divisor"
+        )
+    num_groups(model, cut.num_frames // frame_step)
+    return model.eval().requires_grad_(False), cut
+
+
+def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allowed: bool) -> str:
+    """A warning for the results, or a stop, where scored videos were seen in pretraining or train the readout.
+
+    Raises:
+        DataError: they were, and that is not allowed.
+    """
+    scored = split_ids(table, split)
+    facts = [
+        f"{len(found)} of {len(scored)} {split} videos {what}: {', '.join(found[:8])}"
+        for ids, what in (
+            (pretraining_ids, "were seen in pretraining"),
+            (table.video_ids("train"), "train the readout"),
+        )
+        if (found := seen_before(scored, ids))
+    ]
+    if facts and not allowed:
+        raise DataError(f"{'; '.join(facts)}: give an encoder that has not seen them, or --allow_overlap true")
+    return "; ".join(facts)
+
+
+def _classes(truth: Truth, phases: list[str]) -> dict[str, int]:
+    """Number of classes of each head that has something to learn from.
+
+    Raises:
+        DataError: none has.
+    """
+    sizes = {"phase": len(phases), **{part: len(names) for part, names in PARTS.items()}}
+    classes = {head: sizes[head] for head in HEADS if (truth[head] >= 0).any()}
+    if not classes:
+        raise DataError("no training video has phases or triplets, so there is nothing to learn: check the manifest")
+    return classes
+
+
+def _asked(
+    lesson: "Material", exam: "Material", table: Manifest, phases: list[str], how: str, cut: "Cut", seed: int
+) -> Asked:
+    """What is scored; the constant baseline says the most frequent phase of the training clips."""
+    known = lesson.truth["phase"][lesson.truth["phase"] >= 0]
+    split = table.videos[0].split
+    sources = " and ".join(sorted({row.source for row in table.videos}))
+    return Asked(
+        video_ids=exam.video_ids,
+        times_s=exam.times_s,
+        truth=exam.truth,
+        phase_names=phases,
+        majority=int(np.bincount(known).argmax()) if len(known) else 0,
+        protocol=f"{split} split of {sources}, {how}",
+        rate_fps=1 / cut.every_s,
+        seed=seed,
+    )
+
+
+def _write(out: Path, results: list[Result], by_video: dict[str, object], note: str) -> None:
+    """Write and print the scores; result.json comes last."""
+    files.write_json(out / "videos.json", by_video)
+    page = to_markdown(results) + note
+    files.write_text(out / "result.md", page)
+    write_results(out / "result.json", results)
+    print(page)

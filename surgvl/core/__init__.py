@@ -1,0 +1,1 @@
+"""What every room stands on: files, errors, results, names; no mathematics and no torch."""

@@ -1,0 +1,81 @@
+"""Keys and passwords: where they come from, and that they show neither in messages nor in the list of processes."""
+
+import os
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from surgvl.core.errors import ConfigError
+
+VARIABLE = "SURGVL_API_KEY"
+# The part of an address before the host: user and password, or a token alone.
+_IN_ADDRESS = re.compile(r"(?<=://)[^/?#\s'\"]*(?=@)")
+_FLAG = re.compile(r"--([\w.]+\.)?api([-_]key)?(=|$)")
+_SHOWN = "***"
+
+
+def read_key(given: str | None) -> str:
+    """A key as it is meant: itself, the first line of a file (@FILE), or SURGVL_API_KEY where nothing is given.
+
+    Returns:
+        The key; empty: there is none.
+
+    Raises:
+        ConfigError: the file cannot be read, or this can be no key; the message does not hold it.
+    """
+    given = given or os.environ.get(VARIABLE, "")
+    what = "the key"
+    if given.startswith("@"):
+        what = f"the key file {given[1:]}"
+        try:
+            lines = Path(given[1:]).read_text(encoding="utf-8").split("\n")
+        except OSError as error:
+            raise ConfigError(f"{what} cannot be read ({error.strerror}): check the path after @") from error
+        except ValueError:
+            raise ConfigError(f"{what} is not text: write the key into its first line") from None
+        given = lines[0].strip()
+        if not given:
+            raise ConfigError(f"{what} is empty: write the key into its first line")
+    # What a header can hold.
+    if not given.isascii() or not all("!" <= letter <= "~" for letter in given):
+        raise ConfigError(f"{what} has blanks, line breaks or letters beyond ASCII: take one without")
+    return given
+
+
+def in_words(words: Sequence[str]) -> set[str]:
+    """Keys and passwords that stand in the words of a command."""
+    found = {each for word in words for each in _IN_ADDRESS.findall(word)}
+    for word, after in zip(words, [*words, ""][1:], strict=True):
+        if flag := _FLAG.match(word):
+            found.add(word[flag.end() :] if flag[3] else after)
+    return {each for each in found if each and not each.startswith(("@", "-"))}
+
+
+def mask(text: str, keys: Collection[str] = ()) -> str:
+    """A text with stars for passwords in addresses and for keys."""
+    text = _IN_ADDRESS.sub(_SHOWN, text)
+    for key in sorted(keys, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(key)}(?!\w)", _SHOWN, text)
+    return text
+
+
+def wipe(keys: Collection[str]) -> bool:
+    """Write stars over keys among the words that this process was started with, as `ps` shows them.
+
+    Returns:
+        Whether none of them shows any more; only Linux lets a process do this.
+    """
+    hidden = b"|".join(re.escape(os.fsencode(key)) for key in sorted(keys, key=len, reverse=True))
+    places = re.compile(rb"(?<=[\0=/])(" + hidden + rb")(?=[\0@])")
+    words, memory = Path("/proc/self/cmdline"), Path("/proc/self/mem")
+    try:
+        shown = words.read_bytes()
+        # After the name in brackets, the 46th field is where the words stand in memory (arg_start of proc(5)).
+        start = int(Path("/proc/self/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[45])
+        with memory.open("r+b", buffering=0) as file:
+            for found in places.finditer(shown):
+                file.seek(start + found.start())
+                file.write(b"*" * len(found[0]))
+        return not places.search(words.read_bytes())
+    except OSError:
+        return False

@@ -1,0 +1,297 @@
+"""A score with everything one must know to read it: interval, baselines, counts, protocol, encoder, command, commit.
+
+Intervals are 95 % percentile intervals of a bootstrap over videos (Efron and Tibshirani 1993, chapter 13), centred on
+the score: frames of one operation are not independent, so whole videos are drawn. A statistic takes how often each
+video was drawn, [R, V], and gives [R] values; so no frame is looked at again, and a thousand draws take milliseconds.
+
+Shape letters: V videos, R draws.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surgvl.core.errors import DataError
+from surgvl.core.files import read_json, write_json
+from surgvl.core.tables import table
+
+Float = NDArray[np.float64]
+Statistic = Callable[[Float], Float]
+
+NUM_DRAWS = 1000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """One score of one task.
+
+    Attributes:
+        task: name of the task.
+        metric: name of the metric.
+        value: the score; shares are in 0 ... 1.
+        low: lower end of the 95 % interval over videos; NaN where one video gives none.
+        high: upper end.
+        num_videos: videos behind the score.
+        num_clips: frames, clips or questions behind the score.
+        baselines: scores of predictors that see no video, by name.
+        protocol: what was compared with what: labels, rate, averaging, absent classes.
+        encoder: `frozen` or `fine-tuned`.
+        num_trainable: parameters trained on labels.
+        command: as it was typed.
+        commit: of the checkout.
+        per_class: score of each class or question type, where there is one.
+        per_class_baselines: scores of the baselines for each of these, by name of the baseline; shown as a table.
+        per_class_clips: frames, clips or questions behind each of these.
+        warning: what makes the score doubtful, such as test videos seen in pretraining.
+        data: sources of the videos, where several are scored each for itself.
+    """
+
+    task: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    num_videos: int
+    num_clips: int
+    baselines: dict[str, float]
+    protocol: str
+    encoder: str = "not stated"
+    num_trainable: int = 0
+    command: str = ""
+    commit: str = ""
+    per_class: dict[str, float] | None = None
+    per_class_baselines: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    per_class_clips: dict[str, int] = dataclasses.field(default_factory=dict)
+    warning: str = ""
+    data: str = ""
+
+
+def draws(num_videos: int, seed: int = 0, num_draws: int = NUM_DRAWS) -> Float:
+    """How often each video is drawn when V videos are drawn with replacement: float64 [R, V]."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(num_videos, np.full(num_videos, 1 / num_videos), size=num_draws).astype(np.float64)
+
+
+def estimate(
+    statistic: Statistic, num_videos: int, seed: int = 0, bounds: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float, float]:
+    """Value over all videos, and its 95 % interval over draws of videos.
+
+    A draw misses the classes of the videos it leaves out. Where rare classes score low, that lifts every mean over
+    classes, and plain percentiles can leave out the very score they belong to; so the draws are centred on the score.
+
+    Args:
+        statistic: [R, V] counts of videos -> [R] values.
+        num_videos: V; with one video the interval is (NaN, NaN), because one video says nothing about others.
+        seed: of the draws; results with equal seed and V share their draws.
+        bounds: between which the metric lies, and the interval stays.
+
+    Raises:
+        DataError: there is no video.
+    """
+    if num_videos < 1:
+        raise DataError("no video to score: check the split and the labels")
+    value = float(statistic(np.ones((1, num_videos)))[0])
+    if num_videos == 1:
+        return value, math.nan, math.nan
+    values = statistic(draws(num_videos, seed))
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return value, math.nan, math.nan
+    low, high = np.clip(np.percentile(values, [2.5, 97.5]) - values.mean() + value, *bounds)
+    return value, float(low), float(high)
+
+
+def video_mean(values: Sequence[float] | Float) -> Statistic:
+    """Statistic of a plain mean over videos: values [V]; videos with NaN are left out."""
+    array = np.asarray(values, np.float64)
+    defined = np.isfinite(array)
+
+    def mean(weights: Float) -> Float:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((weights @ np.where(defined, array, 0)) / (weights @ defined))
+
+    return mean
+
+
+def stamp(
+    results: Sequence[Result], *, encoder: str, num_trainable: int, command: str, commit: str, warning: str = ""
+) -> list[Result]:
+    """The same results with what only the command knows."""
+    facts: dict[str, Any] = {"encoder": encoder, "num_trainable": num_trainable, "command": command, "commit": commit}
+    return [
+        dataclasses.replace(result, **facts, warning="; ".join(filter(None, (result.warning, warning))))
+        for result in results
+    ]
+
+
+# ---- files
+
+
+def write_results(path: Path | str, results: Sequence[Result]) -> None:
+    """Write results as JSON, atomically; NaN becomes null."""
+    write_json(path, [_to_json(dataclasses.asdict(result)) for result in results])
+
+
+def read_results(path: Path | str) -> list[Result]:
+    """Read results that `write_results` wrote.
+
+    Raises:
+        DataError: the file is absent, not JSON, or does not hold results.
+    """
+    rows = read_json(path)
+    if not isinstance(rows, list):
+        raise DataError(f"{path} is not a list of results: run `surgvl eval` again")
+    found = []
+    for at, row in enumerate(rows):
+        try:
+            fields: dict[str, Any] = dict(row)
+            fields |= {name: _from_json(row[name]) for name in ("value", "low", "high")}
+            fields["baselines"] = {name: _from_json(value) for name, value in row["baselines"].items()}
+            if row["per_class"] is not None:
+                fields["per_class"] = {name: _from_json(value) for name, value in row["per_class"].items()}
+            fields["per_class_baselines"] = {
+                name: {each: _from_json(value) for each, value in values.items()}
+                for name, values in row.get("per_class_baselines", {}).items()
+            }
+            found.append(Result(**fields))
+        except (TypeError, KeyError, AttributeError) as error:
+            raise DataError(f"{path}, result {at}: {error}: run `surgvl eval` again") from error
+    return found
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _to_json(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _from_json(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+# ---- tables
+
+
+def to_markdown(results: Sequence[Result], title: str = "") -> str:
+    """Aligned Markdown table, with protocols, command, commit and warnings below it."""
+    return _page(results, title, None, "")
+
+
+def compare(results: Sequence[Result], control: Sequence[Result], control_name: str, title: str = "") -> str:
+    """The same table with a column for a control's score, such as that of a randomly initialised, frozen encoder.
+
+    Args:
+        results: to show.
+        control: scores of the control; joined by task, metric and protocol, so that unlike is never put beside unlike.
+        control_name: head of its column.
+        title: above the table.
+    """
+    return _page(results, title, {(row.task, row.metric, row.protocol): row for row in control}, control_name)
+
+
+def _page(
+    results: Sequence[Result], title: str, control: Mapping[tuple[str, str, str], Result] | None, control_name: str
+) -> str:
+    if not results:
+        raise DataError("no results to show: run a task first")
+    head = ["task", "metric", "value [95 % over videos]"]
+    head += [control_name] if control is not None else []
+    head += ["without looking", "videos", "clips", "encoder"]
+    rows = []
+    for result in results:
+        cells = [
+            " · ".join(filter(None, (result.task, result.data))),
+            result.metric + (" (!)" if result.warning else ""),
+            _span(result),
+        ]
+        if control is not None:
+            other = control.get((result.task, result.metric, result.protocol))
+            cells.append(_span(other) if other else "–")
+        cells.append(" · ".join(f"{name} {_number(result, value)}" for name, value in result.baselines.items()) or "–")
+        cells += [
+            f"{result.num_videos:,}",
+            f"{result.num_clips:,}",
+            f"{result.encoder}, {result.num_trainable:,} trained" if result.encoder != "not stated" else "not stated",
+        ]
+        rows.append(cells)
+    right = {name for name in head if name in {"videos", "clips"}}
+    lines = [f"### {title}\n"] if title else []
+    lines += table(head, rows, right)
+    lines += ["", *_parts(results), *_notes(results)]
+    return "\n".join(lines) + "\n"
+
+
+def _parts(results: Sequence[Result]) -> list[str]:
+    """A table of parts, such as question types, for each metric that has baselines for them.
+
+    What other predictors of the same task reach on the same rows by the same metric (`accuracy_head` beside `accuracy`)
+    stands in the same table.
+    """
+    groups: list[list[Result]] = []
+    for result in results:
+        if not (result.per_class and result.per_class_baselines):
+            continue
+        for group in groups:
+            first = group[0]
+            alike = result.metric.startswith(f"{first.metric}_") and result.per_class_clips == first.per_class_clips
+            if result.task == first.task and alike:
+                group.append(result)
+                break
+        else:
+            groups.append([result])
+    lines = []
+    for group in groups:
+        first, others = group[0], list(group[0].per_class_baselines)
+        parts = [(name, first.per_class_clips.get(name, 0)) for name in first.per_class or {}]
+        columns = [each.per_class or {} for each in group] + [first.per_class_baselines[name] for name in others]
+        whole = [each.value for each in group] + [first.baselines.get(name, math.nan) for name in others]
+        values = [[each.get(name, math.nan) for each in columns] for name, _ in parts] + [whole]
+        rows = [
+            [name, f"{clips:,}", *(_number(first, value) for value in row)]
+            for (name, clips), row in zip([*parts, ("all", first.num_clips)], values, strict=True)
+        ]
+        head = [f"{first.task} by part", "clips", *(each.metric for each in group), *others]
+        lines += [*table(head, rows, head[1:]), ""]
+    return lines
+
+
+def _notes(results: Sequence[Result]) -> list[str]:
+    """Protocols (what metrics of a task share is said once), accuracy by part, commands, commits and warnings."""
+    shared: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for result in results:
+        base, _, own = result.protocol.partition("; ")
+        shared.setdefault((result.task, base), {}).setdefault(own, []).append(result.metric)
+    notes = []
+    for (task, base), parts in shared.items():
+        notes.append(f"- {task}: {base}")
+        notes += [f"  - {', '.join(metrics)}: {own}" for own, metrics in parts.items() if own]
+    for result in results:
+        if result.metric == "accuracy" and result.per_class and not result.per_class_baselines:
+            by_part = " · ".join(f"{name} {_number(result, value)}" for name, value in result.per_class.items())
+            notes.append(f"- {result.task} accuracy by part: {by_part}")
+    for word, texts in (
+        ("command", [f"`{result.command}`" for result in results if result.command]),
+        ("commit", [result.commit for result in results if result.commit]),
+        ("(!)", [result.warning for result in results if result.warning]),
+    ):
+        notes += [f"- {word}: {text}" for text in dict.fromkeys(texts)]
+    return notes
+
+
+def _span(result: Result) -> str:
+    value = _number(result, result.value)
+    if not math.isfinite(result.low):
+        return f"{value} [{'one video' if result.num_videos == 1 else 'no interval'}]"
+    return f"{value} [{_number(result, result.low)}, {_number(result, result.high)}]"
+
+
+def _number(result: Result, value: float) -> str:
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.1f}" if result.metric.endswith("rank") else f"{value:.3f}"

@@ -1,0 +1,1 @@
+"""The phantom: rendered operations with exact labels."""

@@ -1,0 +1,192 @@
+"""Cholec80: 80 cholecystectomies, phases for each frame and tools for each second (Twinanda et al., arXiv 1602.03012).
+
+Layouts: `videos/video01.mp4`, `phase_annotations/video01-phase.txt`, `tool_annotations/video01-tool.txt`, whose frame
+numbers count at the video's own rate; or csv files `video01.csv` (see second_csv) in the folder or in `labels/`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from surgvl.core.errors import DataError
+from surgvl.core.ontology import CHOLEC80_PHASES, CHOLEC80_TOOLS
+from surgvl.data.readers.base import TOLERANCE_S, Found, Splits, VideoDataset, find_files, find_videos, numbered
+from surgvl.data.readers.second_csv import read_second_csv
+from surgvl.data.readers.text_files import parse_int, read_fields
+from surgvl.data.spans import Track, runs
+from surgvl.video import VideoInfo
+
+LABEL_FPS = 25.0
+
+
+def read_phase_file(path: Path, fps: float) -> Track:
+    """Read `videoNN-phase.txt`: a header and a row `frame phase` for each frame; phases are taken by name.
+
+    Args:
+        path: the file.
+        fps: rate at which its frames count.
+
+    Raises:
+        DataError: an unknown phase, negative frames or ones that do not rise, rows without two fields.
+    """
+    known = {_plain(name): name for name in CHOLEC80_PHASES}
+    frames: list[int] = []
+    labels: list[str] = []
+    for line, fields in _body(path, "Frame"):
+        # A phase written in words is split where blanks separate the columns.
+        frame, name = parse_int(fields[0], path, line, "frame", least=0), "".join(fields[1:])
+        if _plain(name) not in known:
+            allowed = ", ".join(CHOLEC80_PHASES)
+            raise DataError(f"{path}, line {line}: unknown phase {name!r}; allowed are {allowed}: correct the row")
+        if frames and frame <= frames[-1]:
+            raise DataError(f"{path}, line {line}: frame {frame} comes after frame {frames[-1]}: sort the rows")
+        frames.append(frame)
+        labels.append(known[_plain(name)])
+    gaps = frames[-1] - frames[0] + 1 - len(frames)
+    notes = [f"{gaps} frames have no row in {path.name}"] if gaps else []
+    return Track(runs(frames, labels, 1 / fps), (frames[-1] + 1) / fps, notes)
+
+
+def read_tool_file(path: Path, fps: float) -> Track:
+    """Read `videoNN-tool.txt`: a header with tool names and, for one frame in each second, 0 or 1 for each tool.
+
+    Columns are taken by name. A row stands until the next one would come.
+
+    Args:
+        path: the file.
+        fps: rate at which its frames count.
+
+    Raises:
+        DataError: unknown tools, values other than 0 and 1, negative frames or ones that do not rise.
+    """
+    rows = read_fields(path)
+    header = rows[0][1]
+    known = {_plain(name): name for name in CHOLEC80_TOOLS}
+    names = [known.get(_plain(name), "") for name in header[1:]]
+    if _plain(header[0]) != "frame" or "" in names or len(set(names)) != len(CHOLEC80_TOOLS):
+        raise DataError(f"{path}, line 1: header is {' '.join(header)!r}; wanted Frame {' '.join(CHOLEC80_TOOLS)}")
+    frames: list[int] = []
+    values: list[Sequence[str]] = []
+    for line, fields in rows[1:]:
+        if len(fields) != len(header) or not set(fields[1:]) <= {"0", "1"}:
+            raise DataError(f"{path}, line {line}: wanted a frame and {len(names)} values 0 or 1: correct the row")
+        frame = parse_int(fields[0], path, line, "frame", least=0)
+        if frames and frame <= frames[-1]:
+            raise DataError(f"{path}, line {line}: frame {frame} comes after frame {frames[-1]}: sort the rows")
+        frames.append(frame)
+        values.append(fields[1:])
+    if not frames:
+        raise DataError(f"{path} has a header and no row: copy it again, or delete it")
+    steps = sorted(later - sooner for sooner, later in zip(frames, frames[1:], strict=False))
+    stride = steps[len(steps) // 2] if steps else round(fps)
+    notes = [f"rows of {path.name} are not evenly spaced"] if steps and steps[0] != steps[-1] else []
+    spans = []
+    for at, name in enumerate(names):
+        spans += runs(frames, [name if row[at] == "1" else "" for row in values], 1 / fps, stride)
+    return Track(sorted(spans), (frames[-1] + stride) / fps, notes)
+
+
+def label_rate(path: Path, info: VideoInfo | None) -> tuple[float, str]:
+    """The rate at which a phase file counts, and a remark where it is not the video's.
+
+    Files count at the video's rate; a video that was re-encoded (to 1 or 5 fps, say) kept its labels at 25.
+    """
+    if info is None:
+        return LABEL_FPS, ""
+    num_frames = int(parse_int(_body(path, "Frame")[-1][1][0], path, "last", "frame")) + 1
+    own, original = (abs(num_frames / fps - info.duration_s) for fps in (info.fps, LABEL_FPS))
+    if own > TOLERANCE_S and original < min(own, max(0.5, 0.01 * info.duration_s)):
+        return LABEL_FPS, f"the video has {info.fps:g} fps and its labels count at {LABEL_FPS:g}; it was re-encoded"
+    return info.fps, ""
+
+
+class Cholec80(VideoDataset):
+    """Cholec80 in its own layout or as csv."""
+
+    name: ClassVar[str] = "cholec80"
+    LICENCE: ClassVar[str] = "CC BY-NC-SA 4.0"
+    SOURCE: ClassVar[str] = "arXiv 1602.03012; by request at camma.unistra.fr/datasets"
+    PROCEDURE: ClassVar[str] = "laparoscopic cholecystectomy"
+    SPECIALTY: ClassVar[str] = "general surgery"
+    SPLITS: ClassVar[Splits] = {
+        "standard": {"train": numbered("video{:02d}", (1, 40)), "test": numbered("video{:02d}", (41, 80))},
+        "camma": {
+            "train": numbered("video{:02d}", (1, 40)),
+            "val": numbered("video{:02d}", (41, 48)),
+            "test": numbered("video{:02d}", (49, 80)),
+        },
+    }
+
+    def read(self, found: Found) -> None:
+        """Read videos, phases and tools."""
+        videos = find_videos(self.root / "videos", r"video\d+", found)
+        phases = find_files(self.root / "phase_annotations", r"(video\d+)-phase\.txt", found)
+        tools = find_files(self.root / "tool_annotations", r"(video\d+)-tool\.txt", found)
+        tables = find_files(self.root, r"(video\d+)\.csv", found) | find_files(
+            self.root / "labels", r"(video\d+)\.csv", found
+        )
+        for video_id in sorted(videos.keys() | phases.keys() | tools.keys() | tables.keys()):
+            path = videos.get(video_id)
+            info = self.open_video(found, video_id, path)
+            tracks = read_tracks(found, info, phases.get(video_id), tools.get(video_id))
+            if video_id in tables and "phase" not in tracks:
+                try:
+                    tracks["phase"] = read_second_csv(tables[video_id], video_id, CHOLEC80_PHASES, first=0)
+                except DataError as error:
+                    found.set_aside.append(str(error))
+            if "phase" not in tracks:
+                found.problems.append(f"{video_id}: no phase labels")
+            if info is not None:
+                # Whoever extracts pictures by ffmpeg counts them from 1; the names in the csv are the pictures' own.
+                first = (0,) if video_id in tables and video_id not in phases else (0, 1)
+                tracks, _ = self.shown(found, video_id, path, tracks, first)
+            self.add_video(found, video_id, path, info, tracks, LABEL_FPS if video_id in phases else 1.0)
+
+
+def read_tracks(found: Found, info: VideoInfo | None, phase: Path | None, tool: Path | None) -> dict[str, Track]:
+    """Phase and tool tracks of one video; a file that cannot be read is set aside.
+
+    The tool file may be a row shorter or longer than the phases; it is cut to them.
+    """
+    tracks: dict[str, Track] = {}
+    # The labels of a frame folder count at the rate of the video that it was extracted from.
+    film = info if info and not info.path.is_dir() else None
+    fps = film.fps if film else LABEL_FPS
+    if phase is not None:
+        try:
+            fps, note = label_rate(phase, film)
+            tracks["phase"] = read_phase_file(phase, fps)
+            tracks["phase"].notes += [note] if note else []
+        except DataError as error:
+            found.set_aside.append(str(error))
+    if tool is not None:
+        try:
+            tracks["tool"] = read_tool_file(tool, fps)
+        except DataError as error:
+            found.set_aside.append(str(error))
+    if len(tracks) == 2 and abs(tracks["tool"].end_s - tracks["phase"].end_s) <= TOLERANCE_S:
+        end_s = tracks["phase"].end_s
+        spans = [(start, min(end, end_s), label) for start, end, label in tracks["tool"].spans if start < end_s]
+        tracks["tool"] = Track(spans, end_s, tracks["tool"].notes)
+    return tracks
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalpha())
+
+
+def _body(path: Path, first: str) -> list[tuple[int, list[str]]]:
+    """Rows of a two-column file below its optional header.
+
+    Raises:
+        DataError: no row, or a row with one field.
+    """
+    rows = read_fields(path)
+    if rows[0][1][0].lower() == first.lower():
+        rows = rows[1:]
+    if not rows:
+        raise DataError(f"{path} has a header and no row: copy it again, or delete it")
+    for line, fields in rows:
+        if len(fields) < 2:
+            raise DataError(f"{path}, line {line}: {' '.join(fields)!r} has one value, wanted two: correct the row")
+    return rows

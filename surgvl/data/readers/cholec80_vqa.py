@@ -1,0 +1,53 @@
+"""Cholec80-VQA: phase, tools and their number asked about 40 videos of Cholec80 (Seenivasan et al., arXiv 2206.11053).
+
+Layout: `Classification/5/14400_QA.txt`, named by the frame at 25 fps, with `cropped_image/5/14400.png` or Cholec80's
+own `videos/video05.mp4`, which is preferred. Only frames whose number is a multiple of 100 count, as in the published
+loader. 13 answers.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+from surgvl.data.readers.base import Found, Splits, find_videos
+from surgvl.data.readers.cholec80 import LABEL_FPS, Cholec80
+from surgvl.data.readers.qa_tree import QuestionTree, TextFiles, text_folders
+
+VAL = (5, 11, 12, 17, 19, 26, 27, 31)
+ANSWERS = (
+    *("no", "calot triangle dissection", "yes", "1", "2", "gallbladder dissection", "clipping cutting"),
+    *("gallbladder retraction", "0", "cleaning coagulation", "gallbladder packaging", "preparation", "3"),
+)
+
+
+class Cholec80VQA(QuestionTree):
+    """Cholec80-VQA with answers of a closed list; its videos have Cholec80's ids.
+
+    Attributes:
+        TEXT: where the question files lie.
+    """
+
+    name: ClassVar[str] = "cholec80_vqa"
+    LICENCE: ClassVar[str] = "CC BY-NC-SA 4.0 (that of Cholec80; check at the source)"
+    SOURCE: ClassVar[str] = "arXiv 2206.11053; github.com/lalithjets/Surgical_VQA; videos as for cholec80"
+    PROCEDURE: ClassVar[str] = Cholec80.PROCEDURE
+    SPECIALTY: ClassVar[str] = Cholec80.SPECIALTY
+    # The papers report on these eight as validation; there is no further test set, so they are the test split here.
+    SPLITS: ClassVar[Splits] = {
+        "standard": {
+            "train": tuple(f"video{number:02d}" for number in range(1, 41) if number not in VAL),
+            "test": tuple(f"video{number:02d}" for number in VAL),
+        }
+    }
+    FILES: ClassVar[TextFiles] = TextFiles(rate_fps=LABEL_FPS, every=100, answers=ANSWERS)
+    TEXT: ClassVar[str] = "Classification"
+
+    def folders(self, found: Found) -> dict[str, tuple[Path | None, Path | None]]:
+        """Film or pictures, and text, by number."""
+        films = find_videos(self.root / "videos", r"video\d+", found)
+        pictures, texts = (
+            {f"video{int(number):02d}": path for number, path in text_folders(folder, r"(\d+)", found).items()}
+            for folder in (self.root / "cropped_image", self.root / self.TEXT)
+        )
+        seen = pictures | films
+        # Cholec80's other 40 videos were not asked about.
+        return {name: (seen.get(name), texts.get(name)) for name in pictures.keys() | texts.keys()}

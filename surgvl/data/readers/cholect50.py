@@ -1,0 +1,257 @@
+"""CholecT50: action triplets per second in 50 cholecystectomies (Nwoye et al., arXiv 2109.03223; splits 2204.05235).
+
+Layouts: `videos/VID01/000000.png` (1 fps) with `labels/VID01.json`, and the older CholecT45: `data/VID01/000000.png`
+with `triplet|instrument|verb|target/VID01.txt`. Frame k is the second k <= t < k+1. A triplet's segments are its runs
+of seconds.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from surgvl.core.errors import DataError
+from surgvl.core.files import read_json
+from surgvl.core.ontology import CHOLECT50_PHASES, INSTRUMENTS, TARGETS, TRIPLET_NAMES, TRIPLETS, VERBS
+from surgvl.data.readers.base import Found, Splits, VideoDataset, find_files, find_videos
+from surgvl.data.readers.text_files import MOST, read_text, shown
+from surgvl.data.spans import Span, Track, runs
+
+VECTOR_LENGTH = 15
+MOST_FPS = 1000
+COMPONENTS = {"instrument": INSTRUMENTS, "verb": VERBS, "target": TARGETS}
+# For each component, the class of each of the 100 triplets.
+COMPONENT_OF = {
+    name: np.array([classes.index(triplet[at]) for triplet in TRIPLETS])
+    for at, (name, classes) in enumerate(COMPONENTS.items())
+}
+
+_FOLDS = {
+    1: (79, 2, 51, 6, 25, 14, 66, 23, 50, 111),
+    2: (80, 32, 5, 15, 40, 47, 26, 48, 70, 96),
+    3: (31, 57, 36, 18, 52, 68, 10, 8, 73, 103),
+    4: (42, 29, 60, 27, 65, 75, 22, 49, 12, 110),
+    5: (78, 43, 62, 35, 74, 1, 56, 4, 13, 92),
+}
+_RDP_TRAIN: tuple[int, ...] = (1, 15, 26, 40, 52, 65, 79, 2, 18, 27, 43, 56, 66, 92, 4, 22, 31, 47)
+_RDP_TRAIN += (57, 68, 96, 5, 23, 35, 48, 60, 70, 103, 13, 25, 36, 49, 62, 75, 110)
+_RDP_VAL = (8, 12, 29, 50, 78)
+_RDP_TEST = (6, 51, 10, 73, 14, 74, 32, 80, 42, 111)
+_CHALLENGE_VAL = (5, 18, 36, 65, 74)
+_CHALLENGE_TEST = (92, 96, 103, 110, 111)
+
+
+def _ids(numbers: Any) -> tuple[str, ...]:
+    return tuple(f"VID{number:02d}" for number in numbers)
+
+
+def _splits() -> Splits:
+    every = sorted(number for fold in _FOLDS.values() for number in fold)
+    held = {*_CHALLENGE_VAL, *_CHALLENGE_TEST}
+    splits = {
+        "rdp": {"train": _ids(_RDP_TRAIN), "val": _ids(_RDP_VAL), "test": _ids(_RDP_TEST)},
+        "challenge": {
+            "train": _ids(number for number in every if number not in held),
+            "val": _ids(_CHALLENGE_VAL),
+            "test": _ids(_CHALLENGE_TEST),
+        },
+    }
+    for fold, test in _FOLDS.items():
+        # The published loader validates on the last five of the remaining folds, in order.
+        rest = [number for other in sorted(_FOLDS) if other != fold for number in _FOLDS[other]]
+        splits[f"cv{fold}"] = {"train": _ids(rest[:-5]), "val": _ids(rest[-5:]), "test": _ids(test)}
+    return splits
+
+
+def read_json_labels(path: Path) -> dict[str, Track]:
+    """Read `VIDxx.json`: frame number -> one vector of 15 for each instrument seen.
+
+    Of a vector, [0] is the triplet, [1] the instrument, [7] the verb, [8] the target and [14] the phase; -1 is none.
+    Triplets are taken by name where the file lists its categories.
+
+    Returns:
+        Tracks `triplet` and, where the file has phases, `phase`.
+
+    Raises:
+        DataError: not the layout, ids out of range, vectors of another length.
+    """
+    record = read_json(path)
+    if not isinstance(record, dict) or not isinstance(record.get("annotations"), dict):
+        raise DataError(f"{path} has no 'annotations' by frame: this is not a CholecT50 label file")
+    triplet_of = _categories(record, "triplet", TRIPLET_NAMES, path)
+    phase_of = _categories(record, "phase", CHOLECT50_PHASES, path)
+    frames: dict[int, Any] = {}
+    for key, instances in record["annotations"].items():
+        if not re.fullmatch(r"\d{1,9}", key, re.ASCII) or int(key) > MOST:
+            fact = f"frame numbers of 'annotations' are whole numbers from 0, at most {MOST:,}"
+            raise DataError(f"{path}: {fact}, not {shown(key)}: correct the file")
+        if int(key) in frames or not isinstance(instances, list):
+            fact = "there twice" if int(key) in frames else f"{shown(instances)} and no list of instances"
+            raise DataError(f"{path}: frame {key} of 'annotations' is {fact}: correct the file")
+        frames[int(key)] = instances
+    if not frames:
+        raise DataError(f"{path}: 'annotations' holds no frame: correct the file")
+    stated, fps = record.get("num_frames", 0), record.get("fps", 1)
+    if not isinstance(stated, int) or not 0 <= stated <= MOST:
+        raise DataError(f"{path}: num_frames is {shown(stated)}; it must be a whole number to {MOST:,}: correct it")
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= MOST_FPS:
+        raise DataError(f"{path}: fps is {shown(fps)}; it must be above 0, at most {MOST_FPS}: correct the file")
+    # Numbers may be far apart: frames of the challenge's clips are a sample.
+    numbers = sorted(frames)
+    present = np.zeros((len(numbers), len(TRIPLETS)), bool)
+    phases = [""] * len(numbers)
+    odd = 0
+    for at, number in enumerate(numbers):
+        for vector in frames[number]:
+            ids = _vector(vector, path, number)
+            if ids[0] >= 0:
+                triplet = TRIPLET_NAMES.index(_lookup(triplet_of, ids[0], path, number, "triplet"))
+                present[at, triplet] = True
+                parts = (COMPONENT_OF[name][triplet] for name in COMPONENTS)
+                odd += any(own >= 0 and own != part for own, part in zip(ids[1:4], parts, strict=True))
+            if ids[4] >= 0:
+                phases[at] = _lookup(phase_of, ids[4], path, number, "phase")
+    notes = [f"{odd} instances of {path.name} name components other than their triplet's"] if odd else []
+    num_frames = max(stated, numbers[-1] + 1)
+    notes += [f"{num_frames - len(numbers)} frames have no entry in {path.name}"] if num_frames > len(numbers) else []
+    tracks = {"triplet": Track(_triplet_runs(present, numbers, 1 / fps), num_frames / fps, notes)}
+    if any(phases):
+        tracks["phase"] = Track(runs(numbers, phases, 1 / fps), num_frames / fps)
+    return tracks
+
+
+def read_binary_file(path: Path, num_classes: int) -> Any:
+    """Read one of the older txt files: rows `frame,b0,b1,...`, frames from 0 without a gap, values 0 or 1.
+
+    Returns:
+        bool [num_frames, num_classes].
+
+    Raises:
+        DataError: any other content.
+    """
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if line.count(",") != num_classes:
+            raise DataError(
+                f"{path}, row {number}: {line.count(',') + 1} values, wanted {num_classes + 1}: correct the row"
+            )
+    try:
+        values = np.array([line.split(",") for line in lines]).astype(np.int64)
+    except (OverflowError, ValueError) as error:
+        raise DataError(f"{path}: values must be whole numbers ({shown(str(error))}): correct the file") from None
+    wrong = np.flatnonzero(values[:, 0] != np.arange(len(values)))
+    if len(wrong):
+        raise DataError(
+            f"{path}, row {wrong[0]}: frame {values[wrong[0], 0]}, wanted {wrong[0]}: frames rise by one from 0"
+        )
+    wrong = np.flatnonzero((values[:, 1:] < 0).any(1) | (values[:, 1:] > 1).any(1))
+    if len(wrong):
+        raise DataError(f"{path}, row {wrong[0]}: labels must be 0 or 1: correct the row")
+    return values[:, 1:].astype(bool)
+
+
+def read_binary_labels(root: Path, video_id: str) -> dict[str, Track]:
+    """Read one video of the older layout and compare its components with its triplets.
+
+    Returns:
+        Track `triplet`; its notes count the seconds whose components differ from the maximum over their triplets.
+
+    Raises:
+        DataError: a file cannot be read, or two differ in length.
+    """
+    present = read_binary_file(root / "triplet" / f"{video_id}.txt", len(TRIPLETS))
+    notes = []
+    for name, classes in COMPONENTS.items():
+        path = root / name / f"{video_id}.txt"
+        if not path.is_file():
+            notes.append(f"no {name} file beside its triplets")
+            continue
+        stated = read_binary_file(path, len(classes))
+        if len(stated) != len(present):
+            raise DataError(f"{path} has {len(stated)} rows, its triplet file {len(present)}: copy both again")
+        derived = present.astype(np.int64) @ np.eye(len(classes), dtype=np.int64)[COMPONENT_OF[name]] > 0
+        if differ := int((derived != stated).any(1).sum()):
+            notes.append(f"{name} labels differ from the triplets' in {differ} of {len(present)} seconds")
+    return {"triplet": Track(_triplet_runs(present, range(len(present))), float(len(present)), notes)}
+
+
+class CholecT50(VideoDataset):
+    """CholecT50 in its json layout, or CholecT45 in the older txt layout."""
+
+    name: ClassVar[str] = "cholect50"
+    LICENCE: ClassVar[str] = "CC BY-NC-SA 4.0"
+    SOURCE: ClassVar[str] = "arXiv 2109.03223; by request at camma.unistra.fr/datasets"
+    PROCEDURE: ClassVar[str] = "laparoscopic cholecystectomy"
+    SPECIALTY: ClassVar[str] = "general surgery"
+    SPLITS: ClassVar[Splits] = _splits()
+
+    def read(self, found: Found) -> None:
+        """Read frame folders or videos, and either layout of labels; json is preferred."""
+        videos = find_videos(self.root / "data", r"VID\d+", found) | find_videos(self.root / "videos", r"VID\d+", found)
+        new = find_files(self.root / "labels", r"(VID\d+)\.json", found)
+        old = find_files(self.root / "triplet", r"(VID\d+)\.txt", found)
+        for video_id in sorted(videos.keys() | new.keys() | old.keys()):
+            path = videos.get(video_id)
+            info = self.open_video(found, video_id, path)
+            tracks: dict[str, Track] = {}
+            try:
+                if video_id in new:
+                    tracks = read_json_labels(new[video_id])
+                elif video_id in old:
+                    tracks = read_binary_labels(self.root, video_id)
+                else:
+                    found.problems.append(f"{video_id}: no triplet labels")
+            except DataError as error:
+                found.set_aside.append(str(error))
+            if info is not None:
+                tracks, _ = self.shown(found, video_id, path, tracks)
+            self.add_video(found, video_id, path, info, tracks)
+
+
+def _triplet_runs(present: Any, numbers: Sequence[int], step_s: float = 1.0) -> list[Span]:
+    spans: list[Span] = []
+    for triplet in np.flatnonzero(present.any(0)).tolist():
+        labels = np.where(present[:, triplet], TRIPLET_NAMES[triplet], "").tolist()
+        spans += runs(numbers, labels, step_s)
+    return sorted(spans)
+
+
+def _categories(record: dict[str, Any], kind: str, official: tuple[str, ...], path: Path) -> dict[int, str]:
+    """Id -> official name, by the file's own list where it has one."""
+    listed = record.get("categories", {})
+    listed = listed.get(kind) if isinstance(listed, dict) else None
+    if not listed:
+        return dict(enumerate(official))
+    try:
+        names = {int(number): str(name).strip() for number, name in listed.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise DataError(f"{path}: categories of {kind} must map numbers to names: correct the file") from None
+    known = {_plain(name): name for name in official}
+    if unknown := sorted(name for name in names.values() if _plain(name) not in known):
+        raise DataError(f"{path}: unknown {kind} {shown(unknown[0])} among its categories: correct the file")
+    return {number: known[_plain(name)] for number, name in names.items()}
+
+
+def _plain(name: str) -> str:
+    """A name without what files differ in: case, blanks, the misspelling of Calot."""
+    return name.lower().replace(" ", "").replace("carlot", "calot")
+
+
+def _vector(vector: Any, path: Path, frame: int) -> tuple[int, int, int, int, int]:
+    """Triplet, instrument, verb, target and phase ids of one instance."""
+    if not isinstance(vector, list) or len(vector) != VECTOR_LENGTH:
+        raise DataError(
+            f"{path}, frame {frame}: an instance must be a list of {VECTOR_LENGTH} numbers: correct the file"
+        )
+    ids = (vector[0], vector[1], vector[7], vector[8], vector[14])
+    if not all(type(value) in (int, float) and -1 <= value <= MOST and value == int(value) for value in ids):
+        raise DataError(f"{path}, frame {frame}: ids {shown(ids)} must be whole numbers from -1: correct the file")
+    return int(ids[0]), int(ids[1]), int(ids[2]), int(ids[3]), int(ids[4])
+
+
+def _lookup(names: dict[int, str], number: int, path: Path, frame: int, kind: str) -> str:
+    if number not in names:
+        raise DataError(f"{path}, frame {frame}: {kind} {number} is not one of 0 to {len(names) - 1}: correct the file")
+    return names[number]

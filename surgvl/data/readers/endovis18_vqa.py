@@ -1,0 +1,48 @@
+"""EndoVis18-VQA: questions on 14 sequences of robotic nephrectomy (Seenivasan et al., arXiv 2206.11053).
+
+Layout: `seq_1/left_frames/frame000.png` (`left_fr` in some copies) and `seq_1/vqa/Classification/frame000_QA.txt`.
+18 answers; the published loader finds 447 files and 2,769 questions in the sequences that it reports on.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+from surgvl.data.readers.base import Found, Splits, numbered
+from surgvl.data.readers.qa_tree import QuestionTree, TextFiles, first_folder, text_folders
+
+ANSWERS = (
+    *("kidney", "Idle", "Grasping", "Retraction", "Tissue_Manipulation", "Tool_Manipulation", "Cutting"),
+    *("Cauterization", "Suction", "Looping", "Suturing", "Clipping", "Staple", "Ultrasound_Sensing"),
+    *("left-top", "right-top", "left-bottom", "right-bottom"),
+)
+
+
+class EndoVis18VQA(QuestionTree):
+    """EndoVis18-VQA with answers of a closed list.
+
+    Attributes:
+        TEXT: where the question files of a sequence lie.
+    """
+
+    name: ClassVar[str] = "endovis18_vqa"
+    LICENCE: ClassVar[str] = "that of the EndoVis 2018 challenge, for its participants"
+    SOURCE: ClassVar[str] = "arXiv 2206.11053; github.com/lalithjets/Surgical_VQA; images from the EndoVis challenge"
+    PROCEDURE: ClassVar[str] = "robotic partial nephrectomy (porcine)"
+    SPECIALTY: ClassVar[str] = "urology"
+    # The papers report on these three as validation; there is no further test set, so they are the test split here.
+    SPLITS: ClassVar[Splits] = {
+        "standard": {
+            "train": numbered("seq_{}", (2, 4), (6, 7), (9, 12), (14, 15)),
+            "test": ("seq_1", "seq_5", "seq_16"),
+        }
+    }
+    FILES: ClassVar[TextFiles] = TextFiles(answers=ANSWERS)
+    TEXT: ClassVar[str] = "vqa/Classification"
+
+    def folders(self, found: Found) -> dict[str, tuple[Path | None, Path | None]]:
+        """Pictures and text of each sequence."""
+        sequences = text_folders(self.root, r"(seq_\d+)", found)
+        return {
+            name: (first_folder(path / "left_frames", path / "left_fr"), first_folder(path / self.TEXT))
+            for name, path in sequences.items()
+        }

@@ -1,0 +1,22 @@
+"""EndoVis18-VQLA: EndoVis18-VQA's questions with a box around what the answer speaks of (Bai et al., arXiv 2305.11692).
+
+Layout: `seq_1/left_frames/frame000.png` and `seq_1/vqla/label/frame000_QA.txt`, lines `question|answer|x1,y1,x2,y2` in
+pixels of the 1280x1024 picture, counted from 1; the manifest's boxes count from 0, as in the published loader. The 97
+frames of EndoVis17 that the authors test on besides are not read: their file names could not be looked up.
+"""
+
+from functools import partial
+from typing import ClassVar
+
+from surgvl.data.readers.endovis18_vqa import ANSWERS, EndoVis18VQA
+from surgvl.data.readers.qa_text import parse_pair
+from surgvl.data.readers.qa_tree import TextFiles
+
+
+class EndoVis18VQLA(EndoVis18VQA):
+    """The same sequences, split and answers, with boxes."""
+
+    name: ClassVar[str] = "endovis18_vqla"
+    SOURCE: ClassVar[str] = "arXiv 2305.11692; github.com/longbai1006/Surgical-VQLA; images from the EndoVis challenge"
+    FILES: ClassVar[TextFiles] = TextFiles(parse=partial(parse_pair, first_px=1), answers=ANSWERS)
+    TEXT: ClassVar[str] = "vqla/label"

@@ -1,0 +1,176 @@
+"""Narrated lectures: sentences with times, one csv for each video (the layout of PeskaVLP, arXiv 2410.00263).
+
+Layouts: `video01.csv` with columns start, end, text and perhaps step; or the same files called
+`<kind>_texts_<video>.csv` or lying in folders `<kind>_texts/`, kind being aws_narration, whisper_narration, keystep or
+abstract. Lists `splits*_train*.csv` (column video_path) put videos into a split. Videos lie beside them or in
+`videos/`.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import ClassVar
+
+from surgvl.core.errors import DataError
+from surgvl.data.readers.base import TOLERANCE_S, Found, VideoDataset, find_files, shorten
+from surgvl.data.readers.text_files import LONGEST_S, parse_seconds, read_csv
+from surgvl.data.spans import Span, Track
+from surgvl.video import VIDEO_SUFFIXES
+
+_LONGEST_SENTENCE_S = 500
+_OTHER_TEXTS = (".srt", ".vtt", ".txt", ".tsv", ".json")
+# Both recognisers hear the same speech: their sentences are two wordings of one narration.
+TASKS = {
+    "aws_narration": "narration",
+    "whisper_narration": "narration",
+    "narration": "narration",
+    "keystep": "keystep",
+    "abstract": "abstract",
+}
+
+
+def read_narration(path: Path, task: str = "narration", duration_s: float = 0.0) -> dict[str, Track]:
+    """Read one csv of sentences.
+
+    Args:
+        path: columns start, end (seconds), text and perhaps step. Whole numbers are milliseconds, as whisper writes
+            them, if the video says so or, where there is none, sentences last over eight minutes in the median.
+        task: task of the sentences; a step column becomes task `step`.
+        duration_s: length of the video; 0 where it is not known.
+
+    Returns:
+        Task -> spans; rows without length or text are left out and remarked on, those that end before they start are
+        set aside.
+
+    Raises:
+        DataError: wrong columns, or a time that is none.
+    """
+    columns = read_csv(path, ("start", "end", "text"), ("step",))
+    tracks = {task: Track([], 0.0, whole=False)}
+    steps: list[Span] = []
+    # An abstract without its video may last for minutes.
+    told = duration_s or task == "narration"
+    unit_s = _unit(columns["start"], columns["end"], duration_s) if told else 1.0
+    if unit_s != 1:
+        tracks[task].notes.append(f"times of {path.name} are milliseconds, read as such")
+    for at, line in enumerate(columns["line"]):
+        start, end = (
+            parse_seconds(columns[name][at], path, line, name, LONGEST_S / unit_s) * unit_s for name in ("start", "end")
+        )
+        text = columns["text"][at]
+        if end < start:
+            fact = f"ends at {end:g} s, before it starts at {start:g} s"
+            tracks[task].set_aside.append(f"{path}, line {line} {fact}: correct the row")
+            continue
+        if end <= start or not text:
+            fact = f"ends at {end:g} s and starts at {start:g} s" if text else "has no text"
+            tracks[task].notes.append(f"{path.name}, line {line} {fact}; left out")
+            continue
+        tracks[task].spans.append((start, end, text))
+        tracks[task].end_s = max(tracks[task].end_s, end)
+        if "step" in columns and columns["step"][at]:
+            steps.append((start, end, columns["step"][at]))
+    if steps:
+        tracks["step"] = Track(steps, 0.0, whole=False)
+    return tracks
+
+
+def _unit(starts: Sequence[str], ends: Sequence[str], duration_s: float) -> float:
+    """Seconds of a unit of the times: 1, or 0.001 where they can only be milliseconds."""
+    if not ends or not all(re.fullmatch(r"\d{1,12}", text, re.ASCII) for text in (*starts, *ends)):
+        return 1.0
+    end = max(map(int, ends))
+    if duration_s:
+        return 0.001 if end > 20 * duration_s and end / 1000 <= duration_s + TOLERANCE_S else 1.0
+    lengths = [int(end) - int(start) for start, end in zip(starts, ends, strict=True)]
+    return 0.001 if median(lengths) > _LONGEST_SENTENCE_S else 1.0
+
+
+def read_split_list(path: Path) -> list[str]:
+    """Video ids of a list with the one column video_path.
+
+    Raises:
+        DataError: other columns.
+    """
+    return [Path(name).stem for name in read_csv(path, ("video_path",))["video_path"]]
+
+
+class Narration(VideoDataset):
+    """Narrated videos of any source."""
+
+    name: ClassVar[str] = "narration"
+    LICENCE: ClassVar[str] = "that of the videos' publisher"
+    SOURCE: ClassVar[str] = "your own lectures, or arXiv 2410.00263"
+
+    def read(self, found: Found) -> None:
+        """Read split lists, sentences and videos."""
+        for path in sorted([*self.root.glob("splits*.csv"), *self.root.glob("splits/*.csv")]):
+            split = next((name for name in ("train", "val", "test") if name in path.stem), "")
+            try:
+                for video_id in read_split_list(path) if split else []:
+                    if self.split_of.setdefault(video_id, split) != split:
+                        raise DataError(
+                            f"{path}: {video_id} is also in {self.split_of[video_id]}: each video has one split"
+                        )
+            except DataError as error:
+                found.set_aside.append(str(error))
+        suffixes = "|".join(re.escape(suffix) for suffix in VIDEO_SUFFIXES)
+        videos = find_files(self.root, rf"(.+)(?i:{suffixes})", found)
+        videos |= find_files(self.root / "videos", rf"(.+)(?i:{suffixes})", found)
+        files: dict[str, list[tuple[str, Path]]] = {}
+        for path in sorted([*self.root.glob("*.csv"), *self.root.glob("*_texts/*.csv")]):
+            if path.name.startswith("splits"):
+                continue
+            inside = re.fullmatch(r"(\w+?)_texts", path.parent.name) if path.parent != self.root else None
+            prefix = re.fullmatch(r"(\w+?)_texts_(.+)", path.stem)
+            kind = inside[1] if inside else prefix[1] if prefix else "narration"
+            video_id = path.stem if inside or not prefix else prefix[2]
+            if kind not in TASKS:
+                found.problems.append(f"{path.name}: {kind!r} is not one of {', '.join(TASKS)}; the file is left out")
+                continue
+            files.setdefault(video_id, []).append((TASKS[kind], path))
+        found.problems += self._left_out()
+        if silent := sorted(videos.keys() - files.keys()):
+            found.problems.append(f"{len(silent)} of {len(videos)} videos have no sentences: {shorten(silent)}")
+        for video_id in sorted(videos.keys() | files.keys()):
+            video = videos.get(video_id)
+            info = self.open_video(found, video_id, video)
+            tracks: dict[str, Track] = {}
+            for task, path in files.get(video_id, []):
+                try:
+                    for name, track in read_narration(path, task, info.duration_s if info else 0.0).items():
+                        found.set_aside += track.set_aside
+                        own = tracks.setdefault(name, Track([], 0.0, whole=False))
+                        own.spans += track.spans
+                        own.notes += track.notes
+                        own.end_s = max(own.end_s, track.end_s)
+                except DataError as error:
+                    found.set_aside.append(str(error))
+            self.add_video(found, video_id, video, info, tracks)
+
+    def _left_out(self) -> list[str]:
+        """Remarks on sentences in other formats, and on subfolders that hold videos or sentences."""
+        remarks = []
+        folders = (self.root, self.root / "videos", *self.root.glob("*_texts"))
+        there = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        # What the conversion itself or a person writes about the set is no narration.
+        names = sorted(path.name for path in there if path.suffix.lower() in _OTHER_TEXTS and path.is_file())
+        names = [name for name in names if not re.match(r"splits|readme|licen[cs]e", name, re.IGNORECASE)]
+        if names:
+            fact = f"{len(names)} files of text are not csv, left out: {shorten(names)}"
+            remarks.append(f"{fact}; write them as csv with columns start, end, text")
+        wanted = {*VIDEO_SUFFIXES, ".csv"}
+        known = {*folders, self.root / "splits"}
+        inside = sorted(
+            str(path.relative_to(self.root))
+            for folder in there
+            if folder.is_dir() and folder not in known
+            for path in folder.rglob("*")
+            if path.suffix.lower() in wanted
+        )
+        if inside:
+            remarks.append(
+                f"{len(inside)} files lie in subfolders, left out: {shorten(inside)}; move them beside the others"
+            )
+        return remarks

@@ -1,0 +1,145 @@
+"""Question files: lines `question|answer`, with a box perhaps, and what kind of question each is.
+
+The layouts are those of PitVQA (arXiv 2405.13949), Surgical-VQA (2206.11053) and Surgical-VQLA (2305.11692).
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from surgvl.core.errors import DataError
+from surgvl.data.readers.text_files import decode, shown
+from surgvl.data.tables import QA, filled
+
+# PitVQA's nine templates first, then words that tell the kind of a question in sets without published templates.
+_TYPES = (
+    ("next_phase", r"next (surgical )?phase"),
+    ("next_step", r"next (surgical )?step"),
+    ("next_task", r"next (surgical )?task"),
+    ("phase", r"phase"),
+    ("step", r"step"),
+    ("task", r"task"),
+    ("count", r"^how many"),
+    ("operation", r"surgical operation"),
+    ("activity", r"surgical activity"),
+    ("position", r"^where"),
+    ("instrument", r"^(what|which) (instrument|tool)"),
+    ("target", r"^(what|which) (target|anatomy|structure|organ|tissue)"),
+    ("action", r"action|verb|doing|triplet"),
+    ("state", r"^what is the state"),
+    ("presence", r"^(is|are) (there|.*\b(used|present|visible|in use)\b)"),
+)
+
+
+class Asked(NamedTuple):
+    """One line of a question file; type and box are empty where the line has none."""
+
+    question: str
+    answer: str
+    type: str = ""
+    box: str = ""
+
+
+Parse = Callable[[str], Asked]
+"""Makes a question of a line; ValueError says what the line is not."""
+
+
+@lru_cache(maxsize=1 << 16)
+def question_type(question: str, free: bool = False) -> str:
+    """Kind of a question, by its words; `other` where none is known.
+
+    Args:
+        question: the words.
+        free: its answer is a sentence: the kind is then `open_phase` and so on, or `open`.
+
+    >>> question_type("What is the next surgical step?"), question_type("Why?", free=True)
+    ('next_step', 'open')
+    """
+    text = question.lower()
+    kind = next((kind for kind, pattern in _TYPES if re.search(pattern, text)), "open" if free else "other")
+    return f"open_{kind}" if free and kind != "open" else kind
+
+
+def parse_pair(line: str, first_px: int = 0) -> Asked:
+    """Read `question|answer` or `question|answer|x1,y1,x2,y2`.
+
+    Args:
+        line: without its end.
+        first_px: what the left and upper edge of the picture are called: 0 or 1; boxes count from 0 then.
+
+    Raises:
+        ValueError: the line is neither.
+
+    >>> parse_pair("where is suction located?|left-top|1, 11,101,201", first_px=1).box
+    '0,10,100,200'
+    """
+    fields = [field.strip() for field in line.split("|")]
+    if len(fields) not in (2, 3) or not fields[0] or not fields[1]:
+        raise ValueError("is not question|answer or question|answer|x1,y1,x2,y2")
+    return Asked(fields[0], fields[1], box=box_text(fields[2], first_px) if len(fields) == 3 else "")
+
+
+def box_text(text: str, first_px: int = 0) -> str:
+    """A box as the manifest has it: x1,y1,x2,y2 in pixels from 0.
+
+    Raises:
+        ValueError: it is not four numbers in this order.
+    """
+    try:
+        x1, y1, x2, y2 = (float(number) - first_px for number in text.split(","))
+    except ValueError:
+        raise ValueError(f"has {shown(text)} where a box x1,y1,x2,y2 should be") from None
+    if not (0 <= x1 <= x2 < float("inf") and 0 <= y1 <= y2 < float("inf")):
+        raise ValueError(f"has box {shown(text)}, which is not x1 <= x2 and y1 <= y2 from {first_px}")
+    return ",".join(f"{value:g}" for value in (x1, y1, x2, y2))
+
+
+def parse_box(box: str) -> tuple[float, float, float, float]:
+    """The numbers x1, y1, x2, y2 of a box in a manifest, in pixels from 0.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    x1, y1, x2, y2 = (float(number) for number in box.split(","))
+    return x1, y1, x2, y2
+
+
+def read_asked(path: Path, parse: Parse = parse_pair, header: int = 0) -> list[tuple[int, Asked]]:
+    """Questions of one file with their line numbers from 1; an empty file holds none.
+
+    Args:
+        path: the file.
+        parse: makes a question of a line.
+        header: lines at the top, empty ones not counted, that are no questions.
+
+    Raises:
+        DataError: a line that is none, or a file that cannot be opened or decoded.
+    """
+    lines = [(number, line) for number, line in enumerate(decode(path).splitlines(), 1) if line.strip()]
+    found = []
+    for number, line in lines[header:]:
+        try:
+            found.append((number, parse(line)))
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: {shown(line)} {error}: correct the line") from None
+    return found
+
+
+def question_table(video_id: str, starts_s: list[float], asked: list[Asked], source: str) -> Any:
+    """Arrow table with the columns of `QA`: each question about the second from its start on."""
+    times = {"start_s": starts_s, "end_s": [start_s + 1 for start_s in starts_s]}
+    texts = {
+        "question": [row.question for row in asked],
+        "answer": [row.answer for row in asked],
+        "type": [row.type for row in asked],
+        "source": [source] * len(asked),
+        "box": [row.box for row in asked],
+    }
+    columns = {"video_id": pa.array([video_id] * len(asked), pa.string())}
+    columns |= {name: pa.array(values, pa.float64()) for name, values in times.items()}
+    columns |= {name: pa.array(values, pa.string()) for name, values in texts.items()}
+    return filled(pa.table(columns), QA)

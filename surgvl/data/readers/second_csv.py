@@ -1,0 +1,45 @@
+"""The csv layout `path,label` in which several groups share phase labels: one row per second, labels counted from 1."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from surgvl.core.errors import DataError
+from surgvl.data.readers.text_files import parse_int, read_csv, shown
+from surgvl.data.spans import Track, runs
+
+
+def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int) -> Track:
+    """Read one video's file.
+
+    Args:
+        path: csv with columns path (`video01_0.png`: video id and second) and label.
+        video_id: the video that every row must name.
+        names: class names; label 1 is the first.
+        first: the number of the first second, 0 or 1.
+
+    Raises:
+        DataError: another video's row, a label out of range, or seconds that do not rise.
+    """
+    columns = read_csv(path, ("path", "label"))
+    seconds: list[int] = []
+    labels: list[str] = []
+    for file, label, line in zip(columns["path"], columns["label"], columns["line"], strict=True):
+        match = re.fullmatch(r"(.+)_(\d+)\.\w+", file)
+        if match is None or match[1] != video_id:
+            raise DataError(
+                f"{path}, line {line}: {shown(file)} is not a frame of {video_id} such as {video_id}_{first}.png"
+            )
+        second = parse_int(match[2], path, line, "second") - first
+        number = parse_int(label, path, line, "label")
+        if second < 0 or (seconds and second <= seconds[-1]):
+            raise DataError(f"{path}, line {line}: {file} comes after second {seconds[-1:] or first}: sort the rows")
+        if not 1 <= number <= len(names):
+            raise DataError(f"{path}, line {line}: label {number} is not one of 1 to {len(names)}: correct the row")
+        seconds.append(second)
+        labels.append(names[number - 1])
+    if not seconds:
+        raise DataError(f"{path} has a header and no row: copy it again, or delete it")
+    gaps = seconds[-1] + 1 - len(seconds)
+    notes = [f"{gaps} seconds have no row in {path.name}"] if gaps else []
+    return Track(runs(seconds, labels), float(seconds[-1] + 1), notes)

@@ -1,0 +1,1 @@
+"""Vectors of videos and sentences, and how they are written."""

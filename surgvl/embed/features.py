@@ -1,0 +1,188 @@
+"""What a frozen encoder gives of clips: computed at first use, and stored for every stage that asks for the same again.
+
+Below the folder of decoded frames lies one folder for each encoder (a hash of its shape and weights) and length of its
+clips, with files of float32 tokens for each video: align, tune, probe and ask of one frozen encoder share them. Without
+such a folder they lie in the run folder that needs them.
+
+Shapes: B clips, T frames, S pixels, N tokens of a clip, V of them stored, D encoder width.
+"""
+
+import glob
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save
+from torch import Tensor
+from tqdm import tqdm
+
+from surgvl.core.errors import ConfigError, Unreadable
+from surgvl.core.files import atomic, text_hash
+from surgvl.core.temporary import clear_temporary
+from surgvl.data.frames import ClipSource, Frames
+from surgvl.models.vit import VideoViT
+
+# Video id and start of the clip in milliseconds.
+Clip = tuple[str, int]
+# A file of tokens is written from memory.
+FILE_BYTES = 1 << 28
+
+
+def encoder_hash(encoder: VideoViT) -> str:
+    """SHA-256 of an encoder's shape and weights, 16 hex digits."""
+    digest = hashlib.sha256(repr(sorted(encoder.config.items())).encode())
+    for name, value in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().data)
+    return digest.hexdigest()[:16]
+
+
+class Features:
+    """Tokens of clips, float32 [V, D] each.
+
+    Args:
+        encoder: frozen, on its device.
+        source: prepared source of clips.
+        num_frames: T.
+        folder: where they are stored; made if need be.
+        pool: what is kept of the tokens, [B, N, D] -> [B, V, D]; all where it is left out.
+        kept: names that way, such as `2x4x4`; tokens that are stored whole are pooled without looking again.
+    """
+
+    def __init__(
+        self,
+        encoder: VideoViT,
+        source: ClipSource,
+        num_frames: int,
+        folder: Path,
+        pool: Callable[[Tensor], Tensor] | None = None,
+        kept: str = "all",
+    ):
+        self.encoder, self.source, self.num_frames, self.pool, self.kept = encoder, source, num_frames, pool, kept
+        self.folder = folder / f"{encoder_hash(encoder)}-{num_frames}"
+        self.whole = None if pool is None else Features(encoder, source, num_frames, folder)
+        self.problems: dict[str, str] = {}
+        self._rows: dict[Clip, tuple[Path, int]] = {}
+        self._listed: set[str] = set()
+
+    def __contains__(self, clip: Clip) -> bool:
+        """Whether its tokens are stored."""
+        if clip[0] not in self._listed:
+            self._listed.add(clip[0])
+            start = self.folder / f"{self.source.name(clip[0])}.{self.kept}."
+            for path in sorted(glob.glob(f"{glob.escape(str(start))}*.safetensors")):
+                self._note(clip[0], Path(path))
+        return clip in self._rows
+
+    def _note(self, video_id: str, path: Path) -> None:
+        starts = _opened(path).get_tensor("starts_ms").tolist()
+        self._rows.update({(video_id, start): (path, row) for row, start in enumerate(starts)})
+
+    def __getitem__(self, clip: Clip) -> Tensor:
+        """Tokens float32 [V, D] of a clip that was added."""
+        path, row = self._rows[clip]
+        found: Tensor = torch.from_numpy(_opened(path).get_slice("tokens")[row : row + 1])[0]
+        return found
+
+    def stack(self, clips: Sequence[Clip]) -> Tensor:
+        """Tokens float32 [B, V, D]."""
+        return torch.stack([self[clip] for clip in clips])
+
+    def missing(self, clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+        """Those that are not stored, each once, by video."""
+        found: dict[str, list[Clip]] = {}
+        for clip in dict.fromkeys(clips):
+            if clip not in self:
+                found.setdefault(clip[0], []).append(clip)
+        return found
+
+    def num_bytes(self, clips: Iterable[Clip]) -> int:
+        """Disk that the missing ones of some clips take."""
+        num_stored = self.encoder.num_tokens if self.pool is None else _num_pooled(self.encoder, self.pool)
+        return 4 * num_stored * self.encoder.dim * sum(map(len, self.missing(clips).values()))
+
+    def fits(self, clips: Iterable[Clip]) -> bool:
+        """Whether the missing ones take at most half of the disk that is free."""
+        there = next(path for path in (self.folder, *self.folder.parents) if path.is_dir())
+        return self.num_bytes(clips) <= shutil.disk_usage(there).free / 2
+
+    def add(self, clips: Iterable[Clip], batch: int = 32) -> None:
+        """Encode what is missing; a clip that cannot be read is left out, and its video named in `problems`.
+
+        Raises:
+            ConfigError: there is not enough room on the disk.
+        """
+        todo = self.missing(clips)
+        if not todo:
+            return
+        flat = [clip for each in todo.values() for clip in each]
+        if not self.fits(flat):
+            raise ConfigError(
+                f"what the encoder gives of {len(flat):,} clips takes {self.num_bytes(flat) / 1e9:.1f} GB in "
+                f"{self.folder}, more than half of what is free there: give a --store on a larger disk"
+            )
+        clear_temporary(self.folder)
+        size = FILE_BYTES // max(1, self.num_bytes(flat) // len(flat))
+        training = self.encoder.training
+        self.encoder.eval()
+        what = f"looking, for {self.num_bytes(flat) / 1e9:.1f} GB of tokens"
+        with tqdm(total=len(flat), desc=what, unit="clip", disable=None, leave=False) as bar:
+            for video_id, wanted in todo.items():
+                for at in range(0, len(wanted), max(1, size)):
+                    self._add(video_id, wanted[at : at + max(1, size)], batch, bar)
+        self.encoder.train(training)
+
+    def _add(self, video_id: str, wanted: list[Clip], batch: int, bar: Any) -> None:
+        done: list[Clip] = []
+        tokens: list[np.ndarray[Any, np.dtype[np.float32]]] = []
+        for at in range(0, len(wanted), batch):
+            part = wanted[at : at + batch]
+            known = self.whole is not None and all(clip in self.whole for clip in part)
+            frames = {} if known else self._read(part)
+            done += part if known else list(frames)
+            if known or frames:
+                with torch.inference_mode():
+                    tokens.append(self._tokens(part if known else None, list(frames.values())).cpu().numpy())
+            bar.update(len(part))
+        if done:
+            starts = [start for _, start in done]
+            # safetensors writes the memory of an array as it lies.
+            name = f"{self.source.name(video_id)}.{self.kept}.{text_hash(repr(starts))}.safetensors"
+            arrays = {"starts_ms": np.array(starts, np.int64), "tokens": np.ascontiguousarray(np.concatenate(tokens))}
+            with atomic(self.folder / name) as path:
+                path.write_bytes(save(arrays))
+            self._note(video_id, self.folder / name)
+
+    def _read(self, clips: list[Clip]) -> dict[Clip, Frames]:
+        found = {}
+        for clip in clips:
+            try:
+                found[clip] = self.source.clip(clip[0], clip[1] / 1000, self.num_frames)
+            except Unreadable as error:
+                self.problems.setdefault(clip[0], str(error))
+        return found
+
+    def _tokens(self, stored: list[Clip] | None, frames: list[Frames]) -> Tensor:
+        """Tokens [B, V, D] of clips that are stored whole, or of frames."""
+        device = next(self.encoder.parameters()).device
+        if stored is not None:
+            assert self.whole is not None
+            found = self.whole.stack(stored).to(device)
+        else:
+            found = self.encoder(torch.from_numpy(np.stack(frames)).to(device).permute(0, 4, 1, 2, 3)).float()
+        return found if self.pool is None else self.pool(found)
+
+
+def _num_pooled(encoder: VideoViT, pool: Callable[[Tensor], Tensor]) -> int:
+    return pool(torch.zeros(1, encoder.num_tokens, encoder.dim)).shape[1]
+
+
+@lru_cache(maxsize=512)
+def _opened(path: Path) -> Any:
+    return safe_open(path, "np")

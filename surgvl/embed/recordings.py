@@ -1,0 +1,217 @@
+"""Recordings as they lie in folders, and which of them have vectors already."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from surgvl import video
+from surgvl.commands.embed import vectors
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import read_json, write_json
+from surgvl.core.plurals import plural
+from surgvl.data.manifest import Manifest, VideoRow
+
+BLOCK = 1 << 16
+NUM_BLOCKS = 64
+
+
+def manifest_of(paths: list[Path], earlier: Path | None = None) -> tuple[Manifest, list[str]]:
+    """A manifest of bare video files, and of those in folders at any depth; and what was left out.
+
+    Ids are file names without endings; where these repeat, paths from the folder that all files share, with their
+    endings where even these repeat.
+
+    Args:
+        paths: files and folders.
+        earlier: manifest folder whose files keep their ids, if it is there.
+
+    Returns:
+        The manifest, and a line for each file that cannot have a row.
+
+    Raises:
+        ConfigError: nothing is there.
+    """
+    files: dict[Path, None] = {}
+    others: list[str] = []
+    problems: list[str] = []
+    for path in paths:
+        for file in _walk(path, set()) if path.is_dir() else [path]:
+            if file is not path and (file.suffix.lower() not in video.VIDEO_SUFFIXES or file.name.startswith(".")):
+                others.append(_shown(file))
+            elif not _is_utf8(file.absolute()):
+                problems.append(f"{_shown(file)}: its name or folder is not UTF-8: rename it")
+            else:
+                files[file.resolve()] = None
+    if others:
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        print(f"{plural(len(others), 'file')} without the ending of a video left out: {', '.join(others[:5])}{more}")
+    if not files:
+        where = ", ".join(map(_shown, paths)) or "(nothing)"
+        raise ConfigError("; ".join([f"no video below {where}: give files or a folder of them", *problems]))
+    known = {}
+    if earlier is not None and (earlier / "manifest.json").is_file():
+        table = Manifest.load(earlier)
+        known = {table.path_of(row.video_id): row.video_id for row in table.videos}
+    rows = []
+    for file, video_id in _names(list(files), known).items():
+        try:
+            info = video.probe(file)
+            fps, duration_s = info.fps, info.duration_s
+        except DataError:
+            # The embedding itself meets the error again, sets the file aside and lists it.
+            fps, duration_s = 1.0, 1.0
+        rows.append(
+            VideoRow(video_id=video_id, path=str(file), source=file.parent.name or "/", fps=fps, duration_s=duration_s)
+        )
+    return Manifest(rows), problems
+
+
+def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
+    """Files below a folder in the order of their names; links are followed, once."""
+    if (real := os.path.realpath(folder)) in seen:
+        return
+    seen.add(real)
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            yield from _walk(path, seen)
+        else:
+            yield path
+
+
+def _is_utf8(path: Path) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in f"{path}{path.resolve()}")
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _names(files: list[Path], known: dict[Path, str]) -> dict[Path, str]:
+    top = os.path.commonpath([file.parent for file in files])
+    stems = Counter(file.stem for file in files if file not in known)
+    below = {file: file.relative_to(top).as_posix() for file in files}
+    bare = {file: name.removesuffix(file.suffix) for file, name in below.items()}
+    taken = set(known.values())
+    often = Counter(bare.values())
+    names = {}
+    for file in files:
+        choices = [file.stem] if stems[file.stem] == 1 else []
+        choices += [bare[file]] if often[bare[file]] == 1 and "/" in bare[file] else []
+        choices += [below[file], str(file)]
+        names[file] = known.get(file) or next(name for name in choices if name not in taken)
+        taken.add(names[file])
+    return names
+
+
+def with_earlier(table: Manifest, earlier: Path, ids: set[str]) -> Manifest:
+    """The rows of an earlier manifest, if it is there, and of this one, as far as they are among the ids."""
+    rows = {}
+    if (earlier / "manifest.json").is_file():
+        rows = {row.video_id: row for row in Manifest.load(earlier).videos}
+    rows |= {row.video_id: row for row in table.videos}
+    return Manifest([row for video_id, row in rows.items() if video_id in ids])
+
+
+def identity(path: Path) -> str:
+    """Which content a file or a folder of files has: its size, and up to 64 blocks of 64 KiB spread over it, hashed.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        parts = sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
+        for part in parts:
+            size = part.stat().st_size
+            digest.update(f"{part.name if path.is_dir() else ''}\x1e{size}\x1e".encode(errors="surrogateescape"))
+            num_blocks = min(NUM_BLOCKS, -(-size // BLOCK))
+            with part.open("rb") as file:
+                for number in range(num_blocks):
+                    file.seek(max(0, size - BLOCK) * number // max(1, num_blocks - 1))
+                    digest.update(file.read(BLOCK))
+    except OSError as error:
+        raise DataError(f"{_shown(path)} cannot be read ({error.strerror}): check the path") from error
+    return digest.hexdigest()[:16]
+
+
+class Shards:
+    """Shards of a vectors folder by video: `shards.json` says of which content each was made.
+
+    Attributes:
+        damaged: video id -> line about frames that the decoder marks as damaged; kept in `damaged_frames.json`.
+
+    Args:
+        folder: the vectors folder; its only writer is this one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._file = folder, folder / "shards.json"
+        contents = read_json(self._file) if self._file.is_file() else {}
+        self._of: dict[str, tuple[int, str]] = {}
+        self._rows: dict[str, int] = {}
+        self._damaged_file = folder / "damaged_frames.json"
+        self.damaged: dict[str, str] = read_json(self._damaged_file) if self._damaged_file.is_file() else {}
+        for path in sorted(folder.glob("shard-*")):
+            if path.suffix != ".parquet" or not path.with_suffix(".safetensors").is_file():
+                if not path.with_suffix(".parquet").is_file() or path.suffix == ".parquet":
+                    path.unlink()  # half of a pair, which a killed process left
+                continue
+            names = pq.read_table(path)["video_id"].to_pylist()
+            self._of[names[0]] = (int(path.stem.rpartition("-")[2]), contents.get(names[0], ""))
+            self._rows[names[0]] = len(names)
+
+    @property
+    def ids(self) -> set[str]:
+        """Videos that have vectors."""
+        return set(self._of)
+
+    @property
+    def count(self) -> int:
+        """Number of vectors."""
+        return sum(self._rows.values())
+
+    def has(self, video_id: str, content: str) -> bool:
+        """Whether there are vectors of this content."""
+        return video_id in self._of and self._of[video_id][1] == content
+
+    def drop(self, video_id: str) -> None:
+        """Remove the vectors of a video, if there are any."""
+        if video_id in self._of:
+            number, _ = self._of.pop(video_id)
+            del self._rows[video_id]
+            self._list()
+            self._note(video_id, "")
+            for suffix in ("safetensors", "parquet"):
+                (self.folder / f"shard-{number:05d}.{suffix}").unlink()
+
+    def write(
+        self,
+        video_id: str,
+        content: str,
+        found: NDArray[np.float32],
+        starts: list[float],
+        ends: list[float],
+        damaged: str = "",
+    ) -> None:
+        """Write the vectors [N, E] of a video, with starts and ends [N] in seconds, and a line about its damage."""
+        self._note(video_id, damaged)
+        taken = {number for number, _ in self._of.values()}
+        number = next(each for each in range(len(taken) + 1) if each not in taken)
+        vectors.write_shard(self.folder, number, found, [video_id] * len(found), starts, ends)
+        self._of[video_id], self._rows[video_id] = (number, content), len(found)
+        self._list()
+
+    def _note(self, video_id: str, line: str) -> None:
+        if line != self.damaged.get(video_id, ""):
+            self.damaged = {name: kept for name, kept in self.damaged.items() if name != video_id}
+            self.damaged |= {video_id: line} if line else {}
+            write_json(self._damaged_file, self.damaged)
+
+    def _list(self) -> None:
+        write_json(self._file, {video_id: content for video_id, (_, content) in self._of.items()})

@@ -1,0 +1,262 @@
+"""The vectors folder: what `embed` writes once and every task, metric and index then reads.
+
+    shard-00000.safetensors  vectors float16 [N, E]      shard-00000.parquet  video_id, start_s, end_s (same order)
+    texts.safetensors        vectors float32 [M, E]      texts.parquet        prompt_set, class_id, class_name, prompt
+    vectors.json             where the vectors come from; written last, so that a folder without it is unfinished
+
+Shape letters: N clips, M prompts, E width of the shared space. Times are seconds of the source video.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from surgvl.core.errors import DataError
+from surgvl.core.files import atomic, read_json, write_json
+
+_ROWS = pa.schema([("video_id", pa.string()), ("start_s", pa.float64()), ("end_s", pa.float64())])
+_TEXTS = pa.schema(
+    [("prompt_set", pa.string()), ("class_id", pa.int64()), ("class_name", pa.string()), ("prompt", pa.string())]
+)
+
+
+class PromptSetFacts(BaseModel):
+    """What goes with the vectors of a prompt set, so that its file is not needed again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int
+    task: str = Field(default="", description="phase, triplet, ...; empty in folders written before this was kept")
+    datasets: list[str] = Field(default=[], description="data sets whose classes they are")
+    aliases: dict[str, str] = Field(default={}, description="other spelling of a class -> its name")
+    hash: str = Field(default="", description="of classes, spellings and sentences")
+
+    def fits(self, task: str, dataset: str) -> bool:
+        """Whether the set is for a data set's labels of a task; names are compared without case."""
+        return self.task == task and dataset.casefold() in {name.casefold() for name in self.datasets}
+
+
+class Meta(BaseModel):
+    """`vectors.json`: where the vectors come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model: str = Field(description="model folder")
+    model_hash: str
+    dim: int = Field(gt=0, description="E, width of the vectors")
+    clip_s: float = Field(gt=0, description="length of a window, seconds")
+    stride_s: float = Field(gt=0, description="distance between windows, seconds")
+    num_vectors: int = Field(ge=0)
+    frozen: bool | None = Field(description="whether the encoder was; null where that is not recorded")
+    num_trainable: int = Field(ge=0, description="parameters that were trained on labels")
+    pretraining_video_ids: list[str] = []
+    damaged_frames: dict[str, str] = Field(
+        default={}, description="video id -> how many of its decoded frames are marked damaged, where some are"
+    )
+    prompt_sets: dict[str, PromptSetFacts] = Field(default={}, description="embedded prompt sets by name")
+
+    @field_validator("prompt_sets", mode="before")
+    @classmethod
+    def _versions(cls, value: Any) -> Any:
+        """Folders written before had nothing but the version of each set."""
+        if not isinstance(value, dict):
+            return value
+        return {name: {"version": facts} if isinstance(facts, int) else facts for name, facts in value.items()}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Prompts with their vectors: M rows; vectors float32 [M, E]."""
+
+    vectors: NDArray[np.float32]
+    prompt_sets: list[str]
+    class_ids: list[int]
+    class_names: list[str]
+    prompts: list[str]
+
+    def classes(self, prompt_set: str) -> tuple[list[str], NDArray[np.float32]]:
+        """One vector for each class of a set: the mean of its unit prompt vectors, brought to unit length again.
+
+        Returns:
+            Class names in id order [C] and their vectors float32 [C, E].
+
+        Raises:
+            DataError: the set was not embedded, its ids are not 0 ... C-1, or an id has two names.
+        """
+        rows = [at for at, name in enumerate(self.prompt_sets) if name == prompt_set]
+        if not rows:
+            there = ", ".join(sorted(set(self.prompt_sets))) or "none"
+            raise DataError(f"prompt set {prompt_set!r} is not among the embedded ones ({there}): name it to `embed`")
+        names: dict[int, str] = {}
+        for at in rows:
+            if names.setdefault(self.class_ids[at], self.class_names[at]) != self.class_names[at]:
+                both = f"{names[self.class_ids[at]]!r} and {self.class_names[at]!r}"
+                raise DataError(f"texts of {prompt_set!r}: class {self.class_ids[at]} is called {both}: embed again")
+        if sorted(names) != list(range(len(names))):
+            raise DataError(f"texts of {prompt_set!r}: class ids {sorted(names)} have gaps: embed again")
+        sums = np.zeros((len(names), self.vectors.shape[1]), np.float32)
+        np.add.at(sums, [self.class_ids[at] for at in rows], unit(self.vectors[rows]))
+        return [names[at] for at in range(len(names))], unit(sums)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A vectors folder in memory: vectors float32 [N, E], one row for each clip, in the order they were written."""
+
+    vectors: NDArray[np.float32]
+    video_ids: list[str]
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+    meta: Meta
+    texts: Texts | None = None
+    folder: Path = field(default=Path("."))
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Vectors":
+        """Read a finished vectors folder.
+
+        Raises:
+            DataError: unfinished, a shard without its other half, shapes that do not fit, a value that is not finite.
+        """
+        folder = Path(folder)
+        if not (folder / "vectors.json").is_file():
+            raise DataError(
+                f"{folder} has no vectors.json: run `surgvl embed` into it, with --resume if it was stopped"
+            )
+        try:
+            meta = Meta.model_validate(read_json(folder / "vectors.json"))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise DataError(f"{folder / 'vectors.json'}: {where}: {first['msg']}: embed again") from error
+        parts, tables = [], []
+        for name in sorted({path.stem for path in folder.glob("shard-*") if not path.name.startswith(".")}):
+            part, table = _read_pair(folder / name, _ROWS, meta.dim)
+            parts.append(part)
+            tables.append(table)
+        vectors = np.concatenate(parts) if parts else np.zeros((0, meta.dim), np.float32)
+        rows = pa.concat_tables(tables) if tables else _ROWS.empty_table()
+        if len(vectors) != meta.num_vectors:
+            fact = f"{folder} holds {len(vectors)} vectors, its vectors.json says {meta.num_vectors}"
+            raise DataError(f"{fact}: run `surgvl embed` again into an empty folder")
+        texts = None
+        if (folder / "texts.parquet").is_file():
+            text_vectors, table = _read_pair(folder / "texts", _TEXTS, meta.dim)
+            texts = Texts(text_vectors, *(table[name].to_pylist() for name in _TEXTS.names))
+        start_s, end_s = rows["start_s"].to_numpy(), rows["end_s"].to_numpy()
+        bad = ~(np.isfinite(start_s) & (start_s >= 0) & (end_s > start_s))
+        if bad.any():
+            at = int(bad.argmax())
+            raise DataError(f"{folder}, row {at}: window {start_s[at]} to {end_s[at]} s is none: embed again")
+        return cls(vectors, rows["video_id"].to_pylist(), start_s, end_s, meta, texts, folder)
+
+    @property
+    def times_s(self) -> NDArray[np.float64]:
+        """Centre of the stretch that each clip stands for, seconds, float64 [N].
+
+        Windows tile a video every `stride_s`, the k-th around (k + 0.5) stride_s. Near both ends a window longer than
+        the stride is pushed or cut to fit into the video, and its own middle is no longer that centre; the place of
+        the row within its video still is. Where the rows of a video do not tile it, the middle of the window stands.
+        """
+        middle = (self.start_s + self.end_s) / 2
+        centre = (places(self.video_ids) + 0.5) * self.meta.stride_s
+        _, video = np.unique(np.asarray(self.video_ids, np.str_), return_inverse=True)
+        last_s = np.zeros(video.max(initial=-1) + 1)
+        np.maximum.at(last_s, video, self.end_s)
+        inside = (self.start_s > 0) & (self.end_s < last_s[video])
+        slack_s = self.meta.stride_s / 2 + np.where(inside, 0.0, self.meta.clip_s / 2)
+        off = np.zeros(len(last_s), bool)
+        np.logical_or.at(off, video, np.abs(middle - centre) > slack_s)
+        return np.where(off[video], middle, centre)
+
+
+def places(video_ids: Sequence[str]) -> NDArray[np.int64]:
+    """Place of each row among the rows of its video, from 0, int64 [N]."""
+    _, video = np.unique(np.asarray(video_ids, np.str_), return_inverse=True)
+    order = np.argsort(video, kind="stable")
+    counts = np.bincount(video[order]) if len(order) else np.zeros(0, np.int64)
+    found = np.empty(len(order), np.int64)
+    found[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return found
+
+
+def unit(vectors: ArrayLike) -> NDArray[np.float32]:
+    """Rows divided by their length, float32; a row of zeros stays zero."""
+    rows = np.asarray(vectors, np.float32)
+    length = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
+
+
+def write_shard(
+    folder: Path | str, index: int, vectors: ArrayLike, video_ids: Sequence[str], start_s: ArrayLike, end_s: ArrayLike
+) -> None:
+    """Write one shard atomically: its rows first, then its vectors, so that vectors without rows never exist.
+
+    Args:
+        folder: the vectors folder.
+        index: number of the shard, from 0; an existing shard of that number is replaced.
+        vectors: [N, E]; stored as float16.
+        video_ids: [N].
+        start_s: [N], seconds.
+        end_s: [N], seconds.
+
+    Raises:
+        DataError: lengths differ, or a vector is not finite in float16.
+    """
+    rows = np.asarray(vectors, np.float16)
+    columns = [list(video_ids), np.asarray(start_s, np.float64), np.asarray(end_s, np.float64)]
+    _write_pair(Path(folder) / f"shard-{index:05d}", rows, pa.table(columns, schema=_ROWS))
+
+
+def write_texts(folder: Path | str, texts: Texts) -> None:
+    """Write all prompts and their vectors (float32) atomically.
+
+    Raises:
+        DataError: lengths differ, or a vector is not finite.
+    """
+    columns = [texts.prompt_sets, texts.class_ids, texts.class_names, texts.prompts]
+    _write_pair(Path(folder) / "texts", np.asarray(texts.vectors, np.float32), pa.table(columns, schema=_TEXTS))
+
+
+def write_meta(folder: Path | str, meta: Meta) -> None:
+    """Write `vectors.json`; do it last, because the folder counts as finished from then on."""
+    write_json(Path(folder) / "vectors.json", meta.model_dump())
+
+
+def _write_pair(stem: Path, vectors: NDArray[Any], table: Any) -> None:
+    if vectors.ndim != 2 or len(vectors) != len(table):
+        raise DataError(f"{stem}: vectors of shape {vectors.shape} for {len(table)} rows: give one row for each vector")
+    if not np.isfinite(vectors).all():
+        at = int((~np.isfinite(vectors).all(1)).argmax())
+        raise DataError(f"{stem}: vector {at} is not finite in {vectors.dtype}: check the model's output")
+    with atomic(stem.with_suffix(".parquet")) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    with atomic(stem.with_suffix(".safetensors")) as temporary:
+        save_file({"vectors": np.ascontiguousarray(vectors)}, temporary)
+
+
+def _read_pair(stem: Path, schema: Any, dim: int) -> tuple[NDArray[np.float32], Any]:
+    try:
+        table = pq.read_table(stem.with_suffix(".parquet"))
+        vectors = load_file(stem.with_suffix(".safetensors"))["vectors"].astype(np.float32)
+    except (OSError, pa.ArrowInvalid, SafetensorError, KeyError) as error:
+        raise DataError(f"{stem}.parquet and {stem.name}.safetensors: {error}: embed again with --resume") from error
+    if table.column_names != schema.names or table.schema.types != schema.types:
+        raise DataError(f"{stem}.parquet has columns {table.column_names}; it must be {schema.names}: embed again")
+    if any(table[name].null_count for name in schema.names):
+        raise DataError(f"{stem}.parquet has empty cells: embed again")
+    if vectors.shape != (len(table), dim):
+        raise DataError(f"{stem}.safetensors has shape {vectors.shape}, not {(len(table), dim)}: embed again")
+    if not np.isfinite(vectors).all():
+        at = int((~np.isfinite(vectors).all(1)).argmax())
+        raise DataError(f"{stem}.safetensors, row {at}: not finite: check the model and embed again")
+    return vectors, table

@@ -1,0 +1,93 @@
+"""Windows of a video's stream of frames, around every so many seconds, and their vectors. Memory is flat in its length.
+
+Shapes: T frames, S pixels, E width of the space.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from surgvl import video
+from surgvl.core.errors import DataError
+from surgvl.data.frames import Frames
+from surgvl.models.checkpoint import Preprocess
+from surgvl.models.dual import Dual
+
+Floats = NDArray[np.float32]
+
+
+def windows(
+    frames: Iterable[Frames], num_frames: int, fps: float, duration_s: float, stride_s: float = 1.0
+) -> Iterator[tuple[float, float, Frames]]:
+    """Windows of T frames around the middle of each stretch of `stride_s`, shifted into the video at its ends.
+
+    Args:
+        frames: uint8 [S, S, 3] in order, `fps` of them a second.
+        num_frames: T.
+        fps: rate of `frames`.
+        duration_s: length of the video.
+        stride_s: length of a stretch.
+
+    Yields:
+        start_s and end_s of the stretch, and its window uint8 [T, S, S, 3]; a video shorter than a window repeats its
+        last frame.
+    """
+    total = max(1, round(duration_s * fps))
+    count = max(1, int(duration_s / stride_s + 1e-6))
+    held: deque[Frames] = deque(maxlen=num_frames)
+    stretch, number = 0, -1
+
+    def last_frame_of(stretch: int) -> int:
+        first = round((stretch + 0.5) * stride_s * fps - num_frames / 2)
+        return int(np.clip(first, 0, max(0, total - num_frames))) + num_frames - 1
+
+    for number, frame in enumerate(frames):
+        held.append(frame)
+        while stretch < count and last_frame_of(stretch) <= number:
+            yield stretch * stride_s, (stretch + 1) * stride_s, np.stack(held)
+            stretch += 1
+    # Containers promise more frames than they hold, or the video is shorter than a window: hold the last frame.
+    if number >= 0:
+        tail = list(held) + [held[-1]] * (num_frames - len(held))
+        while stretch < count and stretch * stride_s * fps <= number:
+            yield stretch * stride_s, (stretch + 1) * stride_s, np.stack(tail)
+            stretch += 1
+
+
+def encode_windows(
+    model: Dual, stream: Iterable[tuple[float, float, Frames]], batch: int, device: str
+) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]], list[float], list[float]]:
+    """Encode windows in batches -> unit vectors float32 [N, E], starts and ends in seconds."""
+    out: list[torch.Tensor] = []
+    starts: list[float] = []
+    ends: list[float] = []
+    waiting: list[Frames] = []
+
+    def flush() -> None:
+        if waiting:
+            clips = torch.from_numpy(np.stack(waiting)).permute(0, 4, 1, 2, 3).to(device)
+            out.append(model.encode_video(clips).cpu())
+            waiting.clear()
+
+    with torch.inference_mode():
+        for start_s, end_s, clip in stream:
+            starts.append(start_s)
+            ends.append(end_s)
+            waiting.append(clip)
+            if len(waiting) == batch:
+                flush()
+        flush()
+    if not out:
+        raise DataError("no window could be cut: the video has no frames; check it with a player")
+    return torch.cat(out).numpy(), starts, ends
+
+
+def read_windows(path: Path, preprocess: Preprocess, stride_s: float) -> Iterator[tuple[float, float, Frames]]:
+    """Windows of a video file, streamed."""
+    box = video.content_box(path) if preprocess.crop == "content" else None
+    frames = (frame for _, frame in video.stream(path, preprocess.fps, preprocess.size_px, box))
+    return windows(frames, preprocess.num_frames, preprocess.fps, video.probe(path).duration_s, stride_s)

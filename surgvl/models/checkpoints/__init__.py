@@ -1,0 +1,1 @@
+"""Weights of others: reading, naming and converting them."""

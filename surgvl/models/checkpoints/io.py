@@ -1,0 +1,150 @@
+"""Files of weights: fetched from the hub or read from disk, with what lies beside them; nothing in them is run.
+
+Pickles are read with `weights_only=True`, so that a file can hold tensors and plain values but no code; safetensors are
+mapped, not copied.
+"""
+
+import argparse
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from surgvl.core.errors import CheckpointError, DataError
+from surgvl.core.files import read_json
+from surgvl.models.foreign import first_line, foreign
+from surgvl.models.schema import bounded, read_checked
+
+PICKLES = (".pt", ".pth", ".bin", ".tar")
+FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+
+RGB = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What a file's neighbours say of an encoder beyond its weights; None where they do not.
+
+    Args:
+        heads: attention heads.
+        eps: of the layer norms.
+        size_px: side of the frames.
+        num_frames: frames of a clip.
+        mean: channel means of the input in [0, 1].
+        std: channel deviations of the input in [0, 1].
+    """
+
+    heads: int | None = None
+    eps: float | None = None
+    size_px: int | None = None
+    num_frames: int | None = None
+    mean: RGB | None = None
+    std: RGB | None = None
+
+
+def download(name: str) -> Path:
+    """Fetch `OWNER/NAME[/FILE][@REVISION]` through huggingface_hub's cache; a local folder is itself.
+
+    Raises:
+        CheckpointError: the hub does not give it.
+    """
+    if Path(name).exists():
+        return Path(name)
+    from huggingface_hub import hf_hub_download, snapshot_download
+
+    name, _, revision = name.partition("@")
+    owner, _, rest = name.partition("/")
+    repo, _, file = rest.partition("/")
+    try:
+        if file:
+            return Path(hf_hub_download(f"{owner}/{repo}", file, revision=revision or None))
+        names = ["*.json", "*.safetensors", "*.bin"]
+        return Path(snapshot_download(f"{owner}/{repo}", revision=revision or None, allow_patterns=names))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"hf:{name} cannot be fetched ({first_line(error)}): check the id, or give a local file"
+        ) from error
+
+
+def read_weights(path: Path) -> Mapping[str, Any]:
+    """What a file, or a transformers folder, holds; tensors on the CPU.
+
+    Raises:
+        CheckpointError: it is not there, it is damaged, or it is a pickle of more than tensors.
+    """
+    if path.is_dir():
+        file = next((path / name for name in FILES if (path / name).is_file()), None)
+        if file is None:
+            raise CheckpointError(f"{path} holds none of {', '.join(FILES)}: give a model folder or a weights file")
+        path = file
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not there: give a file, a folder, or hf:OWNER/NAME for the hub")
+    try:
+        if path.name.endswith(".index.json"):
+            files = sorted({Path(str(name)).name for name in read_json(path)["weight_map"].values()})
+            return {name: value for file in files for name, value in load_file(path.with_name(file)).items()}
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if path.suffix not in PICKLES:
+            raise CheckpointError(
+                f"{path} is no weights file: give one that ends in .safetensors, {', '.join(PICKLES)}"
+            )
+        # The authors' training scripts keep their arguments beside the weights.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            raw = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        held = re.search(r"GLOBAL (\S+)", str(error))
+        raise CheckpointError(
+            f"{path} is damaged or holds more than tensors ({held[1] if held else 'no state dict'}), and no code "
+            "is run: save its state dict alone"
+        ) from error
+    except (SafetensorError, DataError, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({first_line(error)}): fetch it again") from error
+    if not isinstance(raw, Mapping):
+        raise CheckpointError(f"{path} holds a {type(raw).__name__}: give a checkpoint with a state dict")
+    return raw
+
+
+def hints_of(folder: Path) -> Hints:
+    """What `config.json` and the preprocessor's file of a transformers folder say.
+
+    Raises:
+        CheckpointError: the configuration is of another kind of model, or its perceptrons are not those of ours.
+    """
+    if not (folder / "config.json").is_file():
+        return Hints()
+    from transformers import AutoConfig
+
+    kind = read_checked(folder / "config.json", dict[str, Any]).get("model_type")
+    if kind not in ("videomae", "vjepa2"):
+        raise CheckpointError(
+            f"{folder}/config.json has model_type {kind!r}; known are videomae, vjepa2: give the file"
+        )
+    with foreign(f"{folder}/config.json cannot be read", "correct it, or fetch the model again"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        bounded(config.to_dict())
+    if config.hidden_act != "gelu":
+        raise CheckpointError(f"{folder} has the activation {config.hidden_act!r}: only gelu can be loaded")
+    size_px = config.image_size if kind == "videomae" else config.crop_size
+    if not isinstance(size_px, int):
+        size_px = size_px[0]
+    mean = std = None
+    for name in ("video_preprocessor_config.json", "preprocessor_config.json"):
+        if mean is None and (folder / name).is_file():
+            values = read_checked(folder / name, dict[str, Any])
+            mean, std = values.get("image_mean"), values.get("image_std")
+    return Hints(
+        heads=config.num_attention_heads,
+        eps=config.layer_norm_eps,
+        size_px=size_px,
+        num_frames=config.num_frames if kind == "videomae" else config.frames_per_clip,
+        mean=None if mean is None else (mean[0], mean[1], mean[2]),
+        std=None if std is None else (std[0], std[1], std[2]),
+    )

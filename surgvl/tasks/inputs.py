@@ -1,0 +1,258 @@
+"""What `eval` reads: a manifest's labels, a vectors folder, an answers file, joined by video id and time.
+
+A clip stands for the second around its centre and has the labels that cover this centre.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from surgvl.core.errors import DataError
+from surgvl.embed.vectors import PromptSetFacts, Vectors, unit
+from surgvl.metrics.answer import Asked
+from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split, read_answers
+from surgvl.tasks.base import Answers, Inputs, Labelled, Scores, Unavailable
+
+_SEEN = "pretraining_video_ids"
+
+
+class Labels(Protocol):
+    """What is asked of a manifest (`surgvl.data.manifest.Manifest`)."""
+
+    segment_table: Any
+    qa_table: Any
+
+    @property
+    def videos(self) -> Any:
+        """A row for each video."""
+
+    def split(self, name: str) -> "Labels":
+        """The videos of one split."""
+
+    def video_ids(self, split: str | None = None) -> list[str]:
+        """Ids of one split or of all."""
+
+    def second_labels(self, task: str, video_ids: Sequence[str], times_s: Any) -> list[list[str]]:
+        """Labels that cover each (video, time)."""
+
+    def __contains__(self, video_id: object) -> bool: ...
+
+
+class Folders(Inputs):
+    """Inputs of the `eval` command.
+
+    Attributes:
+        used: prompt sets that stood for each kind of label that was scored.
+
+    Args:
+        manifest: labels.
+        split: of the manifest.
+        vectors: vectors folder.
+        answers: folder that holds answers.jsonl, or that file.
+        ablated: further such folders, whose answers stand beside these.
+        prompt_sets: embedded prompt set for each kind of label; where it is empty, that of the videos' data set.
+        window_s: smoothing, seconds.
+        causal: smoothing over the past only.
+        seed: of draws.
+
+    Raises:
+        DataError: a folder or file cannot be read.
+    """
+
+    def __init__(
+        self,
+        manifest: Labels,
+        split: str,
+        vectors: Path | None,
+        answers: Path | None,
+        ablated: Sequence[Path],
+        prompt_sets: dict[str, str],
+        window_s: float,
+        causal: bool,
+        seed: int,
+    ) -> None:
+        self.test = manifest.split(split)
+        self.train = manifest.split("train") if split != "train" and manifest.video_ids("train") else None
+        self.split = split
+        self.vectors = Vectors.load(vectors) if vectors else None
+        self.answer_files = [read_answers(folder) for folder in (*([answers] if answers else []), *ablated)]
+        self.prompt_sets = prompt_sets
+        self.window_s = window_s
+        self.causal = causal
+        self.seed = seed
+        self.rate_fps = 1 / self.vectors.meta.stride_s if self.vectors else 1.0
+        self._gaps: dict[str, str] = {}
+        self.used: dict[str, list[str]] = {}
+
+    # ---- clips
+
+    def clips(self, kind: str) -> list[Labelled]:
+        """Cosines of each labelled video's clips with the classes of a kind, and the labels of each clip.
+
+        Videos of one prompt set are scored together, those of another for themselves.
+        """
+        if self.vectors is None:
+            raise Unavailable(f"{kind} needs --vectors")
+        if kind not in self.prompt_sets:
+            raise Unavailable(f"no prompt set is asked for {kind!r}")
+        name = self.prompt_sets[kind]
+        if name and (self.vectors.texts is None or name not in self.vectors.texts.prompt_sets):
+            raise Unavailable(
+                f"prompt set {name!r} was not embedded into {self.vectors.folder}; embedded are {self._embedded()}"
+            )
+        labelled = self._labelled(kind)
+        if not labelled:
+            raise Unavailable(f"no {self.split} video of the manifest has labels of task {kind!r}")
+        groups: dict[str, set[str]] = {}
+        for row in self.test.videos:
+            if row.video_id in labelled:
+                groups.setdefault(name or self._set_for(kind, row.data_set), set()).add(row.video_id)
+        found = [self._group(kind, each, ids, len(groups) > 1) for each, ids in groups.items()]
+        self.used[kind] = list(groups)
+        if missing := sorted(labelled - {name for group in found for name in group.scores.video_names}):
+            self._gaps[kind] = f"{len(missing)} of {len(labelled)} videos have no vectors: {', '.join(missing)}"
+        return found
+
+    def _set_for(self, kind: str, dataset: str) -> str:
+        """Name of the embedded prompt set for a data set's labels.
+
+        Raises:
+            DataError: none fits, or several do.
+        """
+        assert self.vectors is not None
+        facts = self.vectors.meta.prompt_sets
+        # Folders written before data sets were kept are known by the names of the sets that shipped then.
+        old = f"{dataset}_{kind}".casefold()
+        fitting = [name for name, each in facts.items() if each.fits(kind, dataset) or (not each.task and name == old)]
+        if len(fitting) == 1:
+            return fitting[0]
+        what = f"prompt sets {', '.join(fitting)} are" if fitting else "no embedded prompt set is"
+        raise DataError(
+            f"{what} for the {kind} labels of data set {dataset!r}; embedded are {self._embedded()}: name one by "
+            f"--{kind}_prompts, or give its file to `surgvl embed --prompt_sets`, or leave the task out by --tasks"
+        )
+
+    def _embedded(self) -> str:
+        """The embedded prompt sets with their data sets, in words."""
+        facts = self.vectors.meta.prompt_sets if self.vectors else {}
+        of = {name: " and ".join(each.datasets) or "data set not recorded" for name, each in facts.items()}
+        return ", ".join(f"{name} ({text})" for name, text in of.items()) or "none"
+
+    def _group(self, kind: str, prompt_set: str, labelled: set[str], several: bool) -> Labelled:
+        """Scores of the videos whose labels a set stands for."""
+        assert self.vectors is not None
+        assert self.vectors.texts is not None
+        names, class_vectors = self.vectors.texts.classes(prompt_set)
+        rows = np.flatnonzero(np.isin(np.asarray(self.vectors.video_ids, np.str_), sorted(labelled)))
+        videos = [row for row in self.test.videos if row.video_id in labelled]
+        sources = " and ".join(sorted({row.source for row in videos}))
+        if not len(rows):
+            raise DataError(
+                f"{self.vectors.folder} holds no {self.split} video of {sources} with {kind} labels: embed this "
+                "manifest"
+            )
+        ids, times_s = [self.vectors.video_ids[row] for row in rows], self.vectors.times_s[rows]
+        scores = unit(self.vectors.vectors[rows]) @ class_vectors.T
+        labels = self.test.second_labels(kind, ids, times_s)
+        facts = self.vectors.meta.prompt_sets.get(prompt_set, PromptSetFacts(version=0))
+        spelt = {name: name for name in names} | facts.aliases
+        if unknown := sorted({label for row in labels for label in row} - set(spelt)):
+            raise DataError(
+                f"{kind} labels {unknown} of the manifest are not in prompt set {prompt_set!r} "
+                f"({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}): choose another set"
+            )
+        version = f" v{facts.version}" if facts.version else ""
+        return Labelled(
+            Scores(ids, times_s, scores, names),
+            [[spelt[label] for label in row] for row in labels],
+            self._training_seconds(kind, spelt, {row.data_set for row in videos}),
+            f"{self.split} split of {sources}, zero-shot with {prompt_set}{version}",
+            sources if several else "",
+        )
+
+    def _training_seconds(self, kind: str, spelt: dict[str, str], datasets: set[str]) -> dict[str, float]:
+        """Seconds of each class in the training split of some data sets."""
+        if self.train is None:
+            return {}
+        videos = pa.array([row.video_id for row in self.train.videos if row.data_set in datasets], pa.string())
+        table = self.train.segment_table
+        table = table.filter(pc.and_(pc.equal(table["task"], kind), pc.is_in(table["video_id"], value_set=videos)))
+        spans = table["end_s"].to_numpy() - table["start_s"].to_numpy()
+        found: dict[str, float] = {}
+        for label, span in zip(table["label"].to_pylist(), spans.tolist(), strict=True):
+            if label in spelt:
+                found[spelt[label]] = found.get(spelt[label], 0.0) + span
+        return found
+
+    @property
+    def _videos(self) -> str:
+        return f"{self.split} split of {' and '.join(sorted({row.source for row in self.test.videos}))}"
+
+    def _labelled(self, kind: str) -> set[str]:
+        table = self.test.segment_table
+        return set(table.filter(pc.equal(table["task"], kind))["video_id"].to_pylist())
+
+    def prompts_note(self) -> str:
+        """Which prompt sets stood for the labels of each task, as lines of a list."""
+        facts = self.vectors.meta.prompt_sets if self.vectors else {}
+        lines = []
+        for kind, names in self.used.items():
+            told = [
+                f"{name} v{facts[name].version} {facts[name].hash}".strip() if name in facts else name for name in names
+            ]
+            lines.append(f"- sentences of {kind}: {', '.join(told)}\n")
+        return "".join(lines)
+
+    # ---- answers
+
+    def answers(self) -> list[tuple[Answers, str]]:
+        """Answers of each mode, with those of its controls."""
+        if not self.answer_files:
+            raise Unavailable("vqa needs --answers")
+        table = self.test.qa_table
+        truth: dict[Key, set[str]] = {}
+        keys = zip(*(table[name].to_pylist() for name in ("video_id", "start_s", "end_s", "question")), strict=True)
+        for key, answer in zip(keys, table["answer"].to_pylist(), strict=True):
+            truth.setdefault(key, set()).add(answer)
+        files: list[AnswerFile] = []
+        for file in self.answer_files:
+            files.append(of_split(file, self.test.video_ids(), truth))
+            if not files[-1].rows:
+                raise DataError(f"{file.path} answers no question of split {self.split!r}: ask again with this split")
+        return [
+            (answers, f"{self._videos}, {len(answers.answers):,} of its {len(table):,} questions")
+            for answers in join(files)
+        ]
+
+    def training_questions(self) -> list[Asked]:
+        """Questions of the training split."""
+        if self.train is None:
+            return []
+        columns = (self.train.qa_table[name].to_pylist() for name in ("question", "answer", "type"))
+        return [Asked(question, answer, type_ or "all") for question, answer, type_ in zip(*columns, strict=True)]
+
+    # ---- facts about what is scored
+
+    @property
+    def pretraining_ids(self) -> list[str]:
+        """Ids that the models behind the vectors and the answers have seen."""
+        own = self.vectors.meta.pretraining_video_ids if self.vectors else []
+        return sorted({*own, *(name for file in self.answer_files for name in file.facts.get(_SEEN, []))})
+
+    def encoder(self, task: str) -> tuple[str, int]:
+        """How the encoder behind a task was made, and how many of its parameters were trained on labels."""
+        if task == "vqa" or self.vectors is None:
+            return "not stated", 0  # answers bring their own
+        meta = self.vectors.meta
+        return {True: "frozen", False: "fine-tuned", None: "not stated"}[meta.frozen], meta.num_trainable
+
+    def gaps(self, task: str) -> str:
+        """What is missing from a task's inputs or damaged in them, in words."""
+        missing = self._gaps.get("triplet" if task == "retrieval" else task, "")
+        damaged = self.vectors.meta.damaged_frames if self.vectors and task != "vqa" else {}
+        own = set(self.test.video_ids())
+        return "; ".join(filter(None, (missing, *(line for name, line in damaged.items() if name in own))))

@@ -1,0 +1,47 @@
+"""Learning rate and weight decay of a step: pure functions of its number.
+
+Half cosine (arXiv 1608.03983) after a linear warm-up; constant; or warm-up, stable, decay (arXiv 2404.06395) with the
+linear decay of V-JEPA 2 (arXiv 2506.09985). Weight decay may follow a half cosine, as in V-JEPA 1 (arXiv 2404.08471).
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from surgvl.train.config import Optim
+
+
+def _half_cosine(along: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * along))
+
+
+def learning_rate(step: int, steps: int, optim: Optim) -> float:
+    """Learning rate of step 0 <= `step` < `steps`."""
+    warm = max(1, round(optim.warmup * steps))
+    if step < warm:
+        return optim.lr * (optim.start + (1 - optim.start) * (step + 1) / warm)
+    if optim.schedule == "cosine":
+        high = _half_cosine((step - warm) / max(1, optim.stretch * steps - warm))
+    elif optim.schedule == "wsd":
+        tail = round(optim.decay * steps)
+        high = min(1.0, (steps - step) / max(1, tail))
+    else:
+        return optim.lr
+    return optim.lr * (optim.floor + (1 - optim.floor) * high)
+
+
+def weight_decay(step: int, steps: int, optim: Optim) -> float:
+    """Weight decay of step 0 <= `step` < `steps`: constant, or a half cosine to its final value."""
+    first, last = optim.weight_decay, optim.final_weight_decay
+    if last is None:
+        return first
+    return last + (first - last) * _half_cosine(step / (optim.stretch * steps))
+
+
+def set_rates(groups: Iterable[dict[str, Any]], step: int, steps: int, optim: Optim) -> None:
+    """Write the rates of a step into groups made by `build_optimiser`."""
+    rate, decay = learning_rate(step, steps, optim), weight_decay(step, steps, optim)
+    for group in groups:
+        group["lr"] = group["rate"] * rate
+        if group["decays"]:
+            group["weight_decay"] = decay
