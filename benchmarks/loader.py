@@ -30,7 +30,7 @@ import torch
 from av.video.reformatter import VideoReformatter
 from torch.utils.data import DataLoader
 
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.files import commit, write_text
 from surgvl.data.augment import Augment
 from surgvl.data.clips import PretrainClips, collate, to_tensor

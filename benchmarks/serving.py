@@ -47,8 +47,9 @@ from surgvl.chat.template import words
 from surgvl.core.files import commit, write_text
 from surgvl.data.readers.pitvis_qa import ANSWERS
 from surgvl.models.chat import Chat
-from surgvl.models.checkpoint import Preprocess, load_model, save_model
+from surgvl.models.checkpoint import load_model, save_model
 from surgvl.serve.payloads import video
+from surgvl.video.clip import Preprocess
 
 IN_FLIGHT = (1, 8, 32)
 PER_CLIP = 12

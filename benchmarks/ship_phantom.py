@@ -12,7 +12,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core import files
 from surgvl.core.results import read_results
 from surgvl.data.manifest import Manifest
@@ -83,14 +83,14 @@ def main() -> None:
         f"| {' | '.join(str(row['name']).split(' ', 1))} | {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] |"
         for row in shown
     ]
-    files = ("encoder.safetensors", *(f"{kind}/model.safetensors" for kind in MODELS.values()))
+    weights = ("encoder.safetensors", *(f"{kind}/model.safetensors" for kind in MODELS.values()))
     card = CARD.format(
         parameters=(PACKED / "encoder.safetensors").stat().st_size / 2e6,
         videos=len(records["dual"]["pretraining_video_ids"]),
         seed=records["dual"]["seed"],
         commit=records["dual"]["commit"],
         megabytes=size / 1e6,
-        hashes=", ".join(f"{name} {files.file_hash(PACKED / name)[:16]}" for name in files),
+        hashes=", ".join(f"{name} {files.file_hash(PACKED / name)[:16]}" for name in weights),
         num=NUM,
         first=FIRST,
         last=FIRST + NUM - 1,

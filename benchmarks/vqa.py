@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from surgvl import __version__
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.commands.common import device_name
 from surgvl.core.files import read_json, write_text
 

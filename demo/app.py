@@ -1,7 +1,6 @@
-"""The `demo` command: a page over a run folder, served on this machine until it is stopped."""
+"""The page over a run folder, served on this machine until it is stopped."""
 
 import contextlib
-import importlib.util
 import os
 import signal
 import socket
@@ -12,48 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from surgvl.cli.demo import prepare
 from surgvl.core.errors import ConfigError
 from surgvl.demo.engine import Engine
 from surgvl.demo.routes import routes
 from surgvl.demo.video_catalog import MAX_UPLOAD_BYTES
 
-PHANTOM = Path("runs/phantom")
 HERE = Path(__file__).resolve().parent
 
 
-def demo(
-    run: Path | None = None,
-    port: int = 7860,
-    host: str = "127.0.0.1",
-    open_browser: bool = False,
-    server: str = "",
-    api_key: str = "",
-    allowed_hosts: list[str] | None = None,
+def serve_page(
+    run: Path, port: int, host: str, open_browser: bool, server: str, api_key: str, allowed_hosts: list[str]
 ) -> None:
-    """Open the page: ask a recording, find moments, read its timeline.
-
-    Args:
-        run: run folder, as `surgvl quickstart` leaves it; left out: eight rendered operations under the models that
-            ship, which are made in runs/phantom at the first start.
-        port: where to listen.
-        host: address to listen on; others can reach the page only if this is not a loopback address.
-        open_browser: open the page in a browser of this machine.
-        server: address of `surgvl serve all` with the run's models; empty: they run in this process.
-        api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
-        allowed_hosts: names by which browsers reach the page, beside this machine's own addresses; '*': any.
-    """
-    if importlib.util.find_spec("gradio") is None:
-        raise ConfigError("the page needs gradio, which is not installed: pip install 'surgvl[demo]'")
-    if run is None:
-        _check_port(host, port)
-        run = prepare(PHANTOM)
+    """Serve the page over a run folder until it is stopped; arguments as `surgvl.cli.demo.demo` has them."""
     with (
         _stopped_by_signals(),
         contextlib.closing(Engine(run, server=server, api_key=api_key)) as engine,
         tempfile.TemporaryDirectory(prefix="surgvl-demo-", ignore_cleanup_errors=True) as uploads,
     ):
-        _check_port(host, port)
+        check_port(host, port)
         _prepare_gradio(Path(uploads))
         from starlette.middleware import Middleware
 
@@ -71,7 +46,7 @@ def demo(
             favicon_path=HERE / "favicon.svg",
             app_kwargs={
                 "routes": routes(engine.shelf),
-                "middleware": [Middleware(Hosts, listens=host, more=allowed_hosts or ())],
+                "middleware": [Middleware(Hosts, listens=host, more=allowed_hosts)],
             },
             max_file_size=MAX_UPLOAD_BYTES,
             footer_links=[],
@@ -89,10 +64,6 @@ def demo(
         # Importing torch holds the interpreter for 5 ms at a time; each of the page's sixty small files would wait.
         sys.setswitchinterval(0.0005)
         engine.start()
-        if run == PHANTOM:
-            print(
-                "Rendered operations under the models that ship; `make quickstart` trains the whole path from nothing"
-            )
         print(f"surgvl is at {blocks.local_url} (models load in the background); stop it with Ctrl-C", flush=True)
         try:
             threading.Event().wait()
@@ -111,7 +82,12 @@ def _prepare_gradio(uploads: Path) -> None:
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(hosts)
 
 
-def _check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int) -> None:
+    """Refuse a port that nothing can listen on.
+
+    Raises:
+        ConfigError: it is not a port, or is taken.
+    """
     if not 1 <= port <= 65535:
         raise ConfigError(f"--port {port} is not a port: give 1 to 65535")
     try:

@@ -26,7 +26,7 @@ from surgvl.demo.model_loader import Parts
 from surgvl.demo.schemas import About, Answer, Found, Timeline
 from surgvl.demo.timeline import read_timeline
 from surgvl.demo.video_catalog import NUM_UPLOADS, UPLOAD, Shelf
-from surgvl.video.clip import first_s
+from surgvl.video.clip import clip_start
 from surgvl.video.marks import counted
 
 MAX_CHARACTERS = 300
@@ -116,7 +116,7 @@ class Engine:
             frames, want = chat.frames(source.path, at_s), chat.preprocess
         ranked = chat.shares(frames, question, answers)[:NUM_SHARES] if answers else []
         text = ranked[0][0] if ranked else chat.ask(frames, question, answers=answers)
-        start_s = first_s(want, at_s, source.duration_s)
+        start_s = clip_start(at_s, want.clip_s, source.duration_s)
         return Answer(
             question=question,
             text=text,

@@ -82,7 +82,8 @@ def _scores(results: Sequence[Result], control: Sequence[Result]) -> str:
         rest = [row for row in rows if row not in main]
         more = ""
         if rest:
-            more = f"<details><summary>{formatting.plural(len(rest), 'more metric')}</summary>{_table(rest, beside)}</details>"
+            how_many = formatting.plural(len(rest), "more metric")
+            more = f"<details><summary>{how_many}</summary>{_table(rest, beside)}</details>"
         counts = f"{formatting.plural(rows[0].num_videos, 'video')}, {formatting.plural(rows[0].num_clips, 'clip')}"
         counts += f", encoder {formatting.safe(rows[0].encoder)}"
         parts.append(f"<h3>{formatting.phase(task)} <small>{counts}</small></h3>{_table(main, beside)}{more}")
@@ -117,7 +118,8 @@ def _line(row: Result, other: Result | None) -> str:
     name = " · ".join(filter(None, (row.metric.replace("_", " "), row.data)))
     return (
         f"<tr{warning}><th>{formatting.safe(name)}{mark}</th><td>{_plot(row, control, blind)}</td>"
-        f"<td><b>{formatting.number(row.value, row.metric)}</b>{span}</td><td>{formatting.number(control, row.metric)}</td>"
+        f"<td><b>{formatting.number(row.value, row.metric)}</b>{span}</td>"
+        f"<td>{formatting.number(control, row.metric)}</td>"
         f"<td>{formatting.number(blind, row.metric)}</td></tr>"
     )
 

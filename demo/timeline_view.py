@@ -113,7 +113,8 @@ def _place(start_s: float, end_s: float, duration_s: float) -> str:
 def _axis(duration_s: float) -> str:
     step = next((step for step in TICKS_S if duration_s / step <= 8), TICKS_S[-1])
     ticks = "".join(
-        f'<time style="left:{100 * second / duration_s:.2f}%"{_edge(second / duration_s)}>{formatting.clock(second)}</time>'
+        f'<time style="left:{100 * second / duration_s:.2f}%"{_edge(second / duration_s)}>'
+        f"{formatting.clock(second)}</time>"
         for second in range(0, int(duration_s) + 1, step)
     )
     return f'<div class="lane axis" aria-hidden="true"><span class="name"></span><div class="ticks">{ticks}</div></div>'

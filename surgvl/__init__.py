@@ -7,13 +7,14 @@ model.classify("operation.mp4", "cholec80_phase")
 import os
 from typing import TYPE_CHECKING, Any
 
+from surgvl.core.version import __version__
+
 # OpenMP threads that wait spin for a long time by default, which makes a step ten times slower as soon as anything else
 # runs on a core. Not spinning at all (OMP_WAIT_POLICY=PASSIVE) is slower too: each of the many small products of a step
 # would begin by waking a thread.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ from surgvl.core.texts import short, words
 from surgvl.embed.vectors import unit
 from surgvl.embed.windows import encode_windows, read_windows
 from surgvl.models.chat import Chat
-from surgvl.models.checkpoint import Model, Preprocess, find_model, load_model, local, model_hash
+from surgvl.models.checkpoint import Model, find_model, load_model, local, model_hash
 from surgvl.models.dual import Dual
 from surgvl.models.model_info import load_answers
 from surgvl.models.vit import VideoViT
-from surgvl.video.clip import cut, first_s
+from surgvl.video.clip import Preprocess, clip_start, extract_clip
 
 VideoLike = str | Path | NDArray[np.uint8] | torch.Tensor
 
@@ -54,7 +54,9 @@ class Loaded:
 
     def frames(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.uint8]:
         """One clip as the model takes it, uint8 [T, S, S, 3]; see `clip`."""
-        return cut(source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else source, self.preprocess, at_s)
+        return extract_clip(
+            source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else source, self.preprocess, at_s
+        )
 
     def clip(self, source: VideoLike, at_s: float | None = None) -> torch.Tensor:
         """One clip as the model takes it, uint8 [1, 3, T, S, S].
@@ -165,7 +167,7 @@ class DualModel(Loaded):
             if isinstance(source, str | Path) and at_s is not None:
                 # Where the clip lies: shifted into the video at its ends.
                 duration_s = video.probe(source).duration_s
-                starts = [first_s(self.preprocess, at_s, duration_s)]
+                starts = [clip_start(at_s, self.preprocess.clip_s, duration_s)]
                 ends = [min(starts[0] + clip_s, duration_s)]
         cosines = found @ classes.T
         scaled = np.exp((cosines - cosines.max(1, keepdims=True)) * float(self.model.logit_scale.detach().exp()))

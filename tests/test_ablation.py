@@ -11,7 +11,7 @@ import pytest
 from surgvl.chat.answerers import answer_rows
 from surgvl.chat.controls import BLACK, WithBlack, replaced
 from surgvl.chat.feature_cache import Stretch
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json
 from surgvl.core.results import Result, read_results, to_markdown

@@ -10,7 +10,7 @@ import torch
 import surgvl
 from surgvl import video
 from surgvl.api import ChatModel, DualModel, Encoder
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.embed.vectors import Vectors
 from surgvl.embed.windows import windows

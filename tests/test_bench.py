@@ -13,7 +13,7 @@ import pytest
 
 from surgvl.bench.jobs import Job, run_jobs
 from surgvl.bench.plan import ALL_FRAMES, RANDOM, ROWS, Plan, chosen
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError
 
 # Stands for `surgvl`: writes its words and when it began and ended, waits, fails on demand.

@@ -12,7 +12,7 @@ import surgvl.commands.bench
 from surgvl.bench.compare import check, difference, scores, together
 from surgvl.bench.jobs import Job
 from surgvl.bench.plan import EFFECTS, PROBES, RANDOM, ROWS, Effect
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.commands.bench import bench_recipes
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import write_json

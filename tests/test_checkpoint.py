@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset, default_collate
 
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, DataError
 from surgvl.train.config import Optim, Run
 from surgvl.train.loop import fit

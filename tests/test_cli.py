@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from surgvl import __version__
+from surgvl.cli import main as cli
 from surgvl.cli.arguments import UsageError
-from surgvl.cli.main import main as cli
 from surgvl.cli.table import COMMANDS
 from surgvl.core.errors import ConfigError, SurgVLWarning
 
@@ -94,7 +94,7 @@ def test_every_example_in_the_help_parses_and_its_configuration_repeats_it(
 
 TYPING_ERRORS = """
 import contextlib, inspect, io, shlex, sys
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.cli.table import COMMANDS
 from surgvl.cli.arguments import UsageError
 

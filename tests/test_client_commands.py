@@ -15,7 +15,7 @@ pytest.importorskip("starlette", reason="starlette is not installed: pip install
 pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
 
 from surgvl.api import load  # noqa: E402
-from surgvl.cli.main import main as cli  # noqa: E402
+from surgvl.cli import main as cli  # noqa: E402
 from surgvl.core.errors import CheckpointError, ConfigError, DataError, ServerError  # noqa: E402
 from surgvl.core.files import read_json  # noqa: E402
 from surgvl.data.manifest import Manifest  # noqa: E402

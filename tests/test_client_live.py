@@ -14,7 +14,7 @@ from PIL import Image
 pytest.importorskip("vllm", reason="vllm is not installed: pip install 'surgvl[serve]'")
 openai = pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
 
-from surgvl.cli.main import main as cli  # noqa: E402
+from surgvl.cli import main as cli  # noqa: E402
 from surgvl.core.errors import ServerError  # noqa: E402
 from surgvl.core.files import read_json  # noqa: E402
 from surgvl.serve.client import Asked, Server  # noqa: E402

@@ -11,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.cluster import KMeans
 
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.clips import PretrainClips
-from surgvl.data.clusters import Clusters, cluster, hierarchy, k_means, seeds
+from surgvl.data.clusters import Clusters
 from surgvl.data.frames import ClipSource
+from surgvl.embed.cluster import cluster, hierarchy, k_means, seeds
 from surgvl.embed.vectors import Meta, write_meta, write_shard
 from tests.made_vectors import clips as made_clips
 from tests.made_vectors import unit

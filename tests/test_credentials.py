@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.credentials import in_words, mask, read_key
 from surgvl.core.errors import ConfigError
 

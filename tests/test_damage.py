@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from surgvl import video
 from surgvl.chat.feature_cache import Seen
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.errors import DataError, Unreadable
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from surgvl.cli.table import data
+from surgvl.commands import data
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.readers.autolaparo import AutoLaparo
 from surgvl.data.readers.base import Splits, VideoDataset, assign
@@ -22,7 +22,7 @@ KINDS = list(data.datasets().values())
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
 def test_every_data_set_keeps_the_contract(kind: type[VideoDataset], tmp_path: Path) -> None:
-    assert kind.__module__ == f"surgvl.data.{kind.name}"
+    assert kind.__module__ == f"surgvl.data.readers.{kind.name}"
     assert kind.LICENCE
     assert kind.SOURCE
     for protocol, splits in kind.SPLITS.items():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from surgvl.cli.table import data
+from surgvl.commands import data
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
 from surgvl.data.readers.cholec80 import Cholec80

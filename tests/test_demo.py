@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from surgvl import video
+from surgvl.cli import demo
 from surgvl.core.errors import CheckpointError, ConfigError, DataError, SurgVLError, SurgVLWarning
 from surgvl.data.manifest import Manifest
-from surgvl.demo import app, engine, formatting, model_card, timeline_view, views
+from surgvl.demo import engine, formatting, model_card, timeline_view, views
 from surgvl.embed.vectors import Vectors
 from tests.parsed_html import Parsed
 
@@ -219,15 +220,15 @@ def test_the_page_about_the_model_reads_the_run(ready: engine.Engine) -> None:
 
 def test_a_missing_run_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is not there: make it with `surgvl quickstart --out .*absent`"):
-        app.demo(tmp_path / "absent")
+        demo.demo(tmp_path / "absent")
     with pytest.raises(ConfigError, match="lacks manifest, align, tune, vectors, index"):
-        app.demo(tmp_path)
+        demo.demo(tmp_path)
 
 
 def test_a_missing_extra_says_what_to_install(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"gradio, which is not installed: pip install 'surgvl\[demo\]'"):
-        app.demo(tiny_run)
+        demo.demo(tiny_run)
     with pytest.raises(ConfigError, match=r"faiss, which is not installed"):
         engine.Engine(tiny_run)
 
@@ -238,9 +239,9 @@ def test_a_port_that_is_taken_is_one_line(tiny_run: Path) -> None:
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"cannot listen on 127.0.0.1:{port} .*give another --port"):
-            app.demo(tiny_run, port=port)
+            demo.demo(tiny_run, port=port)
     with pytest.raises(ConfigError, match="--port 99999 is not a port"):
-        app.demo(tiny_run, port=99999)
+        demo.demo(tiny_run, port=99999)
 
 
 def test_a_page_stopped_while_it_starts_leaves_no_folder(tiny_run: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from surgvl import prompts
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.commands.embed import facts_of
 from surgvl.commands.eval import evaluate
 from surgvl.core import files

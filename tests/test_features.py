@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from surgvl.align.clip import ClipAlign
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError
 from surgvl.data.clips import NarratedClips
 from surgvl.data.frames import ClipSource

@@ -10,7 +10,7 @@ from torch import Tensor
 from surgvl.chat.answerers import HeadEngine
 from surgvl.chat.head import Head, HeadTune, has_head, load_head, predict, save_head, states
 from surgvl.chat.template import prompt_ids
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.core.results import read_results
 from surgvl.data.manifest import Manifest

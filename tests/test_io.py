@@ -13,7 +13,7 @@ import pytest
 import yaml
 from safetensors.numpy import save_file
 
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core import files
 from surgvl.core.errors import ConfigError, DataError
 

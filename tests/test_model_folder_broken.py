@@ -18,11 +18,12 @@ from surgvl.commands.tune import language_model
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import read_json
 from surgvl.models.chat import Chat
-from surgvl.models.checkpoint import Preprocess, load_model, save_model
+from surgvl.models.checkpoint import load_model, save_model
 from surgvl.models.checkpoints.convert import load_encoder
 from surgvl.models.model_info import load_answers, trained
 from surgvl.models.text import build_text
 from surgvl.models.vit import VideoViT
+from surgvl.video.clip import Preprocess
 from tests.made_duals import tiny_dual
 from tests.test_models import PREPROCESS, small_encoder
 

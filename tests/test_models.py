@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from surgvl.core.errors import CheckpointError, ConfigError
-from surgvl.models.checkpoint import Preprocess, load_model, model_hash, save_model
+from surgvl.models.checkpoint import load_model, model_hash, save_model
 from surgvl.models.dual import Dual
 from surgvl.models.position import sinusoid
 from surgvl.models.text import TextTower, build_text
 from surgvl.models.tokenizer import SentencePieceTokenizer, train
 from surgvl.models.vit import VideoViT
+from surgvl.video.clip import Preprocess
 
 SMALL = {"size_px": 16, "num_frames": 4, "patch_px": 8, "tubelet": 2, "dim": 32, "depth": 2, "heads": 2}
 PREPROCESS = Preprocess(num_frames=4, fps=2.0, size_px=16)

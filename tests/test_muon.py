@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim._muon import _zeropower_via_newtonschulz
 
+from surgvl.train import config
 from surgvl.train.config import multiplies_bfloat16, precision
-from surgvl.train.loop import config
 from surgvl.train.muon import Muon, orthogonal
 
 SHAPES = [(8, 8), (24, 8), (8, 24), (1, 5)]

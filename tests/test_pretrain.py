@@ -10,9 +10,10 @@ import torch
 
 import surgvl.pretrain
 from surgvl.core.registry import discover
-from surgvl.models.checkpoint import Preprocess, save_model
+from surgvl.models.checkpoint import save_model
 from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe
+from surgvl.video.clip import Preprocess
 
 RECIPES = discover(surgvl.pretrain, Recipe)
 SMALL = {

@@ -17,8 +17,9 @@ from surgvl.core.files import write_json
 from surgvl.core.results import Result, read_results
 from surgvl.data.manifest import Manifest
 from surgvl.metrics.precision import videos_then_classes
-from surgvl.models.checkpoint import Preprocess, save_model
+from surgvl.models.checkpoint import save_model
 from surgvl.models.vit import VideoViT
+from surgvl.video.clip import Preprocess
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.cli.quickstart import quickstart, stages
 from surgvl.core.errors import ConfigError
 from surgvl.core.results import read_results

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from surgvl import prompts
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.cli.table import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent

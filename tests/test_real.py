@@ -11,7 +11,7 @@ import pytest
 
 from surgvl import prompts
 from surgvl.api import ChatModel, DualModel, load
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.errors import DataError
 from surgvl.embed.vectors import Vectors
 from surgvl.retrieval.clip_index import Library

@@ -8,7 +8,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.commands.common import split_ids
 from surgvl.commands.pretrain import pretrain
 from surgvl.core import files

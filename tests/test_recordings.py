@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from surgvl import video
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.commands.embed import embed
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json

@@ -156,7 +156,7 @@ def test_killed_write_leaves_a_whole_version(
 import os, signal
 from surgvl.retrieval import folder
 from surgvl.retrieval.faiss_flat import FaissFlat
-from surgvl.commands.search import index
+from surgvl.commands.index import index
 from surgvl.retrieval.store import Store
 calls = 0
 def kill(*args, **more):

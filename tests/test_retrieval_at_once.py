@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from surgvl.cli.table import search
+from surgvl.commands.index import index
 from surgvl.core.errors import ConfigError
 from surgvl.core.locks import locked
 from surgvl.retrieval import folder
@@ -17,7 +17,7 @@ from tests.made_vectors import clips
 WRITE = """
 import sys
 from pathlib import Path
-from surgvl.commands.search import index
+from surgvl.commands.index import index
 out, vectors, video, turns = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 for turn in range(turns):
     index(out, vectors, vectors / "manifest", resume=True)
@@ -56,7 +56,7 @@ def test_writers_lose_nothing_and_readers_see_whole_versions(tmp_path: Path) -> 
         clips(tmp_path / name, {name: 42}, seed=at)[1].save(tmp_path / name / "manifest")
     # The first adds into a new folder race, too.
     writers = [start(WRITE, tmp_path / "index", tmp_path / name, name, 8) for name in "ab"]
-    search.index(tmp_path / "index", tmp_path / "c", tmp_path / "c" / "manifest", resume=True)
+    index(tmp_path / "index", tmp_path / "c", tmp_path / "c" / "manifest", resume=True)
     reader = start(READ, tmp_path / "index", tmp_path / "stop", 40)
     for writer in writers:
         finish(writer)
@@ -71,9 +71,9 @@ def test_writers_lose_nothing_and_readers_see_whole_versions(tmp_path: Path) -> 
 def test_a_writer_that_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, manifest = clips(tmp_path / "vectors", {"a": 20})
     manifest.save(tmp_path / "manifest")
-    search.index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
+    index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
     monkeypatch.setattr(folder, "WAIT_S", 0.1)
     with locked(tmp_path / "index"), pytest.raises(ConfigError, match=r"is being written by .* \(process \d+ on "):
-        search.index(tmp_path / "index", delete="a")
+        index(tmp_path / "index", delete="a")
     with Library.open(tmp_path / "index") as library:
         assert library.counts("video_id") == {"a": 18}

@@ -16,10 +16,7 @@ import pytest
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
-from surgvl.serve import (
-    connection,
-    request_body,  # noqa: E402
-)
+from surgvl.serve import connection, request_body  # noqa: E402
 from surgvl.serve.connection import MAX_HEAD, most_connections, settings  # noqa: E402
 from surgvl.serve.gateway import Gate  # noqa: E402
 from surgvl.serve.media import Rules  # noqa: E402

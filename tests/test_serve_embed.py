@@ -22,7 +22,7 @@ from surgvl.models.dual import Dual
 from surgvl.serve import plugin
 from surgvl.serve.dual_config import LONGEST_TEXT
 from surgvl.serve.prepare_model import prepare
-from surgvl.video.resample import fit
+from surgvl.video.clip import resample_frames
 from tests.made_duals import SENTENCES, old_folder, other_towers, tiny_dual
 
 pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
@@ -58,7 +58,7 @@ class Server:
         return found
 
     def clips(self, clips: list[Frames]) -> Vectors:
-        video = torch.from_numpy(np.stack([fit(frames, 4, 16) for frames in clips])).permute(0, 4, 1, 2, 3)
+        video = torch.from_numpy(np.stack([resample_frames(frames, 4, 16) for frames in clips])).permute(0, 4, 1, 2, 3)
         with torch.inference_mode():
             found: Vectors = self.dual.encode_video(video).numpy()
         return found

@@ -11,13 +11,13 @@ from transformers import AutoTokenizer
 from surgvl.api import DualModel
 from surgvl.core.errors import CheckpointError, DataError, ServerError
 from surgvl.core.files import file_hash, read_json
-from surgvl.models.checkpoint import Preprocess, save_model
+from surgvl.models.checkpoint import save_model
 from surgvl.models.tokenizer import SentencePieceTokenizer
 from surgvl.serve import plugin
 from surgvl.serve.byte_text import byte_tokenizer, read_bytes
 from surgvl.serve.dual_config import DualConfig
 from surgvl.serve.prepare_model import ARCHITECTURE, embed_words, prepare
-from surgvl.video.resample import fit
+from surgvl.video.clip import Preprocess, resample_frames
 from tests.made_duals import SENTENCES, old_folder, tiny_dual
 from tests.test_models import PREPROCESS, small_encoder
 from tests.test_tokenizer_files import made
@@ -62,9 +62,9 @@ def test_bytes_are_read_back_as_any_text() -> None:
 def test_frames_are_fitted_as_in_python(shape: tuple[int, ...]) -> None:
     frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     clip = DualModel(tiny_dual(), PREPROCESS, Path(), "cpu").clip(frames)
-    assert np.array_equal(fit(frames, 4, 16), clip[0].permute(1, 2, 3, 0).numpy())
+    assert np.array_equal(resample_frames(frames, 4, 16), clip[0].permute(1, 2, 3, 0).numpy())
     with pytest.raises(DataError, match="give uint8"):
-        fit(frames[..., :2], 4, 16)
+        resample_frames(frames[..., :2], 4, 16)
 
 
 @pytest.mark.parametrize(("installed", "says"), [("0.31.9", "0.31.9 is installed"), ("", "is not installed")])

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 
+from surgvl.cli import main as cli  # noqa: E402
 from surgvl.cli.arguments import take_rest  # noqa: E402
-from surgvl.cli.main import main as cli  # noqa: E402
 from surgvl.core.errors import ConfigError  # noqa: E402
 from surgvl.models.servable import check_servable  # noqa: E402
 from surgvl.serve.engine import Engine  # noqa: E402

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 import surgvl
 from surgvl.api import ChatModel, DualModel
-from surgvl.cli.main import demo
+from surgvl.cli import demo
 from surgvl.demo.engine import Engine
 from surgvl.models import shipped
 from surgvl.models.model_info import find_model, model_hash, seen

@@ -14,9 +14,10 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from surgvl.core.errors import CheckpointError, ConfigError
-from surgvl.models.checkpoint import Preprocess, save_model
+from surgvl.models.checkpoint import save_model
 from surgvl.models.vit import IMAGENET_MEAN, IMAGENET_STD, VideoViT
 from surgvl.pretrain.teachers import Teacher, load_teacher
+from surgvl.video.clip import Preprocess
 from tests.made_checkpoints import Floats, randomise
 
 HALF = (0.5, 0.5, 0.5)

@@ -12,17 +12,18 @@ import pytest
 import torch
 
 from surgvl import video
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.errors import DataError
 from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest, VideoRow
-from surgvl.models.checkpoint import Preprocess, load_model, save_model
+from surgvl.models.checkpoint import load_model, save_model
 from surgvl.models.vit import VideoViT
 from surgvl.train.config import Optim, Run
 from surgvl.train.loop import fit
 from surgvl.train.objective import Objective
 from surgvl.train.sampler import StepSampler, part_seed
+from surgvl.video.clip import Preprocess
 
 TINY = [
     "--encoder.class_path=surgvl.models.vit.VideoViT",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from surgvl import video
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.core.files import read_json
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.models.checkpoint import save_model

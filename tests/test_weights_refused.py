@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import save_file
 
 from surgvl.core.errors import CheckpointError
-from surgvl.models.checkpoint import Preprocess, save_model
+from surgvl.models.checkpoint import save_model
 from surgvl.models.checkpoints.convert import load_encoder
 from surgvl.models.dual import Dual
 from surgvl.models.text import build_text
 from surgvl.models.vit import VideoViT
+from surgvl.video.clip import Preprocess
 from tests.made_checkpoints import Weights, clips, original_videomae, videomae
 
 SMALL: dict[str, Any] = {"size_px": 12, "num_frames": 4, "patch_px": 4, "dim": 48, "depth": 1, "heads": 2}

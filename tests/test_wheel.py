@@ -15,7 +15,7 @@ IMPORTS = """
 import sys
 from pathlib import Path
 import surgvl, surgvl.prompts, surgvl.commands.search, surgvl.demo.app
-from surgvl.cli.main import main as cli
+from surgvl.cli import main as cli
 from surgvl.models.tokenizer import load_tokenizer
 home = Path(sys.argv[1])
 for module in (surgvl, surgvl.prompts, surgvl.commands.search, surgvl.demo.app):

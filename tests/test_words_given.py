@@ -11,9 +11,9 @@ from surgvl.cli.arguments import UsageError, check_configs
 from surgvl.core.errors import ConfigError, DataError, SurgVLWarning
 from surgvl.core.files import plain_yaml, read_json
 from surgvl.core.texts import MAX_CHARACTERS, short, words
-from surgvl.models.checkpoint import Preprocess
 from surgvl.prompts import load
 from surgvl.train.config import Optim, Run
+from surgvl.video.clip import Preprocess
 from tests.made_duals import tiny_dual
 from tests.test_models import PREPROCESS
 

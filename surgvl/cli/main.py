@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from surgvl import __version__
 from surgvl.cli.arguments import (
     UsageError,
     check_configs,
@@ -24,8 +23,9 @@ from surgvl.cli.table import COMMANDS, examples, group, group_help, overview
 from surgvl.core.credentials import VARIABLE, in_words, mask, wipe
 from surgvl.core.errors import ConfigError, SurgVLError, SurgVLWarning
 from surgvl.core.registry import class_names
+from surgvl.core.version import __version__
 
-RECIPES = Path(__file__).parent / "recipes"
+RECIPES = Path(__file__).parent.parent / "recipes"
 # Packages that only an extra brings, and the extra.
 EXTRAS = {
     "lightning": "train",

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from surgvl import __version__
+from surgvl.core.version import __version__
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ COMMANDS = {
         "--vectors vectors --manifest manifest --out eval",
     ),
     "index": Command(
-        "surgvl.commands.search:index",
+        "surgvl.commands.index:index",
         "vectors to a searchable index",
         "--vectors vectors --manifest manifest --out index",
     ),
@@ -124,7 +124,7 @@ COMMANDS = {
     "serve all": Command(
         "surgvl.commands.serve:serve_all", "both at one address", "--model chat --embed_model dual", rest="engine_args"
     ),
-    "demo": Command("surgvl.demo.app:demo", "the page: ask, search, timeline", "", "--run runs/quickstart"),
+    "demo": Command("surgvl.cli.demo:demo", "the page: ask, search, timeline", "", "--run runs/quickstart"),
 }
 
 

@@ -16,9 +16,9 @@ from surgvl.core.times import clock, seconds
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
 from surgvl.metrics.answer import exact_match
-from surgvl.models.model_info import Preprocess, find_model, load_answers, trained
+from surgvl.models.model_info import find_model, load_answers, trained
 from surgvl.video import probe
-from surgvl.video.clip import first_s
+from surgvl.video.clip import Preprocess, clip_start
 from surgvl.video.marks import counted
 
 # What brings torch is imported where it is used: help and typing errors do without.
@@ -115,7 +115,8 @@ def ask(
 def _looked_at(video: str, moment_s: float | None, preprocess: Preprocess) -> str:
     """Which part of a video an answer is about."""
     duration_s = probe(video).duration_s
-    start_s = first_s(preprocess, duration_s / 2 if moment_s is None else moment_s, duration_s)
+    centre_s = duration_s / 2 if moment_s is None else moment_s
+    start_s = clip_start(centre_s, preprocess.clip_s, duration_s)
     end_s = min(start_s + preprocess.clip_s, duration_s)
     middle = ", the middle of the video; --at_s chooses another moment" if moment_s is None else ""
     return f"looked at {clock(start_s)} to {clock(end_s)}{middle}"

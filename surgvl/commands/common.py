@@ -12,7 +12,7 @@ from surgvl.data.frames import ClipSource
 from surgvl.data.manifest import Manifest
 
 if TYPE_CHECKING:
-    from surgvl.models.checkpoint import Preprocess
+    from surgvl.video.clip import Preprocess
 
 
 def split_ids(manifest: Manifest, split: str) -> list[str]:
@@ -86,3 +86,8 @@ def report(problems: Sequence[str], num_videos: int) -> None:
     if problems:
         lines = "".join(f"{os.linesep}  {problem}" for problem in problems)
         raise DataError(f"{len(problems)} of {num_videos} videos were set aside, the others are done:{lines}")
+
+
+def is_server(model: str) -> bool:
+    """Whether an index was made with a model behind a server, whose address stands for its folder."""
+    return model.startswith(("http://", "https://"))

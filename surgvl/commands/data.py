@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import surgvl.data
+import surgvl.data.readers
 from surgvl.core.errors import DataError
 from surgvl.core.files import command, prepare_out, write_run
 from surgvl.core.plurals import plural
@@ -13,7 +13,7 @@ from surgvl.data.report import aligned, describe
 
 def datasets() -> dict[str, type[VideoDataset]]:
     """All data sets, by name."""
-    return discover(surgvl.data, VideoDataset)  # type: ignore[type-abstract]
+    return discover(surgvl.data.readers, VideoDataset)  # type: ignore[type-abstract]
 
 
 def dataset_class(name: str) -> type[VideoDataset]:
@@ -22,7 +22,7 @@ def dataset_class(name: str) -> type[VideoDataset]:
     Raises:
         ConfigError: there is none.
     """
-    return choose(surgvl.data, VideoDataset, name)  # type: ignore[type-abstract]
+    return choose(surgvl.data.readers, VideoDataset, name)  # type: ignore[type-abstract]
 
 
 def data_list() -> None:
@@ -86,7 +86,7 @@ def data_cluster(vectors: Path, out: Path, levels: tuple[int, ...] = (8, 4), see
         seed: the same seed gives the same clusters.
     """
     # Here, because it needs FAISS, which the other commands of this file do without.
-    from surgvl.data.clusters import cluster
+    from surgvl.embed.cluster import cluster
 
     groups = cluster(vectors, out, levels, seed).groups
     counts = ", then ".join(f"{numbers.max() + 1}" for numbers in groups.T)

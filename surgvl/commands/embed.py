@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from surgvl import prompts
 from surgvl.commands.common import report, split_ids
-from surgvl.commands.embed import recordings, vectors
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command, prepare_out, read_json, write_run
 from surgvl.core.locks import locked
 from surgvl.core.plurals import none_of, plural
 from surgvl.core.recorded import recorded
 from surgvl.data.manifest import Manifest
+from surgvl.embed import recordings, vectors
 from surgvl.video.marks import counted
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def embed(
     if not stride_s > 0 or batch < 1:
         raise ConfigError(f"--stride_s {stride_s}, --batch {batch}: give a stride above 0 s and a batch of 1 or more")
     # Here, because it brings torch, which help and typing errors do without.
-    from surgvl.commands.embed import encoders
+    from surgvl.embed import encoders
 
     if manifest is None:
         table, problems = recordings.manifest_of(videos or [], out / "manifest" if resume else None)
@@ -81,7 +81,9 @@ def embed(
         table, problems = Manifest.load(manifest), []
     ids, sets = split_ids(table, split), load_sets(prompt_sets)
     if server:
-        encoder = encoders.remote(model, stride_s, server, api_key, in_flight)
+        from surgvl.serve.encoder import remote
+
+        encoder = remote(model, stride_s, server, api_key, in_flight)
     elif model is not None:
         encoder = encoders.local(model, stride_s, batch, device)
     else:

@@ -10,9 +10,10 @@ from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import command, prepare_out, write_run
 from surgvl.core.recorded import Named, recorded
 from surgvl.data.manifest import Manifest
-from surgvl.models.model_info import Preprocess, seen
+from surgvl.models.model_info import seen
 from surgvl.models.schema import Crop
 from surgvl.train.config import Optim, Run
+from surgvl.video.clip import Preprocess
 
 # What brings torch is imported where it is used: help and typing errors do without. The command line resolves the types
 # of `encoder` and `objective` by this block, once everything else that was typed fits.

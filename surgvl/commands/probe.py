@@ -22,10 +22,11 @@ from surgvl.core.registry import choose
 from surgvl.core.results import Result, stamp, to_markdown, write_results
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
-from surgvl.models.model_info import Preprocess, seen
+from surgvl.models.model_info import seen
 from surgvl.probe.labels import HEADS, PARTS, Truth
 from surgvl.probe.score import Asked, score
 from surgvl.tasks.overlap import seen_before
+from surgvl.video.clip import Preprocess
 
 # What brings torch is imported where it is used: help and typing errors do without.
 if TYPE_CHECKING:

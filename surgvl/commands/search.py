@@ -1,68 +1,19 @@
-"""The commands `surgvl index` and `surgvl search`."""
+"""The `search` command: moments that look as a sentence says, or like another moment."""
 
 import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from surgvl.commands.common import is_server
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.files import command, prepare_out, write_run
+from surgvl.core.files import command
 from surgvl.core.plurals import plural
 from surgvl.core.times import clock, seconds
-from surgvl.data.manifest import Manifest
 from surgvl.data.report import aligned
-from surgvl.embed.vectors import Vectors
 from surgvl.retrieval.clip_index import Library
 from surgvl.retrieval.moments import Found, Moment, looks_like_a_file, score_texts
-
-
-def index(
-    out: Path,
-    vectors: Path | None = None,
-    manifest: Path | None = None,
-    delete: str | None = None,
-    resume: bool = False,
-) -> None:
-    """Make vectors searchable: add a vectors folder to an index folder, or take a video out of one.
-
-    To let an index grow, `surgvl embed` the new videos into a folder of their own and add that with --resume.
-
-    Args:
-        out: index folder; a new one is made.
-        vectors: vectors folder (surgvl embed).
-        manifest: manifest folder of its videos; gives paths, procedures and sources.
-        delete: id of a video to take out of the index.
-        resume: add to an index that is there; of its own videos, those that come again are replaced, the others stay.
-
-    Raises:
-        ConfigError: neither something to add nor to delete, or both; or another process keeps writing there.
-        DataError: vectors of another encoder, or videos that the manifest does not know.
-    """
-    if delete is not None:
-        if vectors is not None:
-            raise ConfigError("--delete and --vectors are given: delete first, then add")
-        with Library.open(out) as library:
-            count = library.delete_video(delete)
-            print(f"{plural(count, 'vector')} of {delete} taken out, {len(library):,} left in {out}")
-            print(f"next: {_example(out, library.model)}")
-        return
-    if vectors is None or manifest is None:
-        raise ConfigError("--vectors and --manifest are needed to add: give both, or --delete VIDEO")
-    found, videos = Vectors.load(vectors), Manifest.load(manifest)
-    out = prepare_out(out, resume)
-    with Library.create(out, found.meta.model, found.meta.model_hash, found.meta.dim, exist_ok=True) as library:
-        with tqdm(total=len(found.video_ids), desc="index", unit="vector", disable=None, leave=False) as bar:
-            count = library.add_vectors(found, videos, bar.update)
-        config = {"out": out, "vectors": vectors, "manifest": manifest, "resume": resume}
-        seen = found.meta.pretraining_video_ids
-        write_run(out, config, seed=0, device="cpu", data_hash=videos.hash, pretraining_video_ids=seen)
-        for line in found.meta.damaged_frames.values():
-            print(line)
-        videos_there = plural(len(library.counts("video_id")), "video")
-        print(f"{plural(count, 'vector')} added, {len(library):,} of {videos_there} in {out}")
-        print(f"next: {_example(out, library.model)}")
 
 
 def search(
@@ -152,7 +103,7 @@ def _encode(
         library.check_model(remote.hash, f"the model of {server}")
         there: NDArray[np.float32] = (remote.encode_text([query]) if query else remote.encode_video(name, time_s))[0]
         return there
-    if model is None and _is_server(library.model):
+    if model is None and is_server(library.model):
         raise DataError(
             f"{library.folder} was made with the model behind {library.model}: give that as --server, or the model's "
             "folder as --model"
@@ -179,12 +130,3 @@ def _moment(text: str) -> tuple[str, float]:
 
 def _middle(moment: Moment) -> float:
     return (moment.start_s + moment.end_s) / 2
-
-
-def _is_server(model: str) -> bool:
-    return model.startswith(("http://", "https://"))
-
-
-def _example(out: Path, model: str) -> str:
-    there = {"server": model} if _is_server(model) else {}
-    return command("search", "the hook dissects the gallbladder", index=out, **there)

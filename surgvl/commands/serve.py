@@ -15,8 +15,8 @@ from typing import Any
 
 import uvicorn
 
-from surgvl import __version__
 from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.core.version import __version__
 from surgvl.models.model_info import find_model, load_answers, load_preprocess, local, model_hash, trained
 from surgvl.models.schema import read_checked
 from surgvl.models.servable import check_servable

@@ -11,9 +11,10 @@ from surgvl.core.files import command, prepare_out, write_json, write_run
 from surgvl.core.recorded import recorded
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
-from surgvl.models.model_info import Preprocess, seen
+from surgvl.models.model_info import seen
 from surgvl.models.schema import bounded
 from surgvl.train.config import Optim, Run
+from surgvl.video.clip import Preprocess
 
 # What brings torch is imported where it is used: help and typing errors do without.
 if TYPE_CHECKING:

@@ -227,7 +227,7 @@ def prepare_out(out: Path | str, resume: bool = False) -> Path:
 
 def commit() -> str:
     """The checkout's commit, `-dirty` where tracked files differ, or `unknown` outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parent.parent.parent
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         call = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
         done = subprocess.run(call, capture_output=True, text=True, timeout=10, check=True)

@@ -1,7 +1,7 @@
 """A stage's arguments as plain values, so that a run folder tells them however the stage was called.
 
-From the command line they are known as they were typed (`surgvl.cli.main`). Called from Python, by a person or by another
-stage, they are taken from the call.
+From the command line they are known as they were typed (`surgvl.cli.main`). Called from Python, by a person or by
+another stage, they are taken from the call.
 """
 
 import functools

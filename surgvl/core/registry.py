@@ -28,7 +28,7 @@ def discover(package: ModuleType, base: type[T]) -> dict[str, type[T]]:
     """
     found: dict[str, type[T]] = {}
     for info in pkgutil.iter_modules(package.__path__, prefix=package.__name__ + "."):
-        if info.name.rsplit(".", 1)[1].startswith("_") or info.name.endswith(".run"):
+        if info.name.rsplit(".", 1)[1].startswith("_"):
             continue
         module = importlib.import_module(info.name)
         for value in vars(module).values():

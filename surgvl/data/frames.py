@@ -21,6 +21,7 @@ from surgvl import video
 from surgvl.core.errors import DataError, Unreadable
 from surgvl.core.files import atomic, text_hash
 from surgvl.core.temporary import clear_temporary
+from surgvl.video.clip import clip_start
 from surgvl.video.marks import Marks, counted
 
 Frames = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
@@ -119,8 +120,7 @@ class ClipSource:
     def centred(self, video_id: str, middle_s: float, num_frames: int) -> tuple[str, int]:
         """Video and start, in milliseconds, of the clip of T frames around a moment, shifted into the video."""
         clip_s = num_frames / self.fps
-        last_s = max(0.0, self.durations_s[video_id] - clip_s)
-        return video_id, round(1000 * min(max(0.0, middle_s - clip_s / 2), last_s))
+        return video_id, round(1000 * clip_start(middle_s, clip_s, self.durations_s[video_id]))
 
     def clip(self, video_id: str, start_s: float, num_frames: int) -> Frames:
         """Frames from `start_s` on, uint8 [T, S, S, 3]; past the end the last frame is held.

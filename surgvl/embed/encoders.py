@@ -10,9 +10,10 @@ import torch
 from surgvl.core.errors import CheckpointError
 from surgvl.data.frames import Frames
 from surgvl.embed.windows import Floats, encode_windows, read_windows
-from surgvl.models.checkpoint import Preprocess, find_model, load_model, model_hash
+from surgvl.models.checkpoint import find_model, load_model, model_hash
 from surgvl.models.dual import Dual
 from surgvl.models.model_info import trained
+from surgvl.video.clip import Preprocess
 
 
 @dataclass(frozen=True)
@@ -68,21 +69,3 @@ def local(model: Path, stride_s: float, batch: int, device: str) -> Encoder:
 
     folder = find_model(model)
     return Encoder(str(folder.resolve()), model_hash(model), dual.dim, preprocess, trained(model), seconds, texts)
-
-
-def remote(model: Path | None, stride_s: float, server: str, api_key: str, in_flight: int) -> Encoder:
-    """A model behind a server; compared with the folder where one is given."""
-    from surgvl.serve.client import Server
-    from surgvl.serve.remote import RemoteDual
-
-    dual = RemoteDual(Server(server, api_key, in_flight=in_flight))
-    if model is not None:
-        dual.check(model)
-    facts = dual.trained if model is None else trained(model)
-    dim = dual.encode_text(["a"]).shape[1]
-
-    def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Floats, list[float], list[float]]:
-        return dual.encode_seconds(path, stride_s)
-
-    name = server if model is None else str(find_model(model).resolve())
-    return Encoder(name, dual.hash, dim, dual.preprocess, facts, seconds, dual.encode_text)

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from surgvl import video
-from surgvl.commands.embed import vectors
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json, write_json
 from surgvl.core.plurals import plural
 from surgvl.data.manifest import Manifest, VideoRow
+from surgvl.embed import vectors
 
 BLOCK = 1 << 16
 NUM_BLOCKS = 64

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from surgvl import video
 from surgvl.core.errors import DataError
 from surgvl.data.frames import Frames
-from surgvl.models.checkpoint import Preprocess
 from surgvl.models.dual import Dual
+from surgvl.video.clip import Preprocess
 
 Floats = NDArray[np.float32]
 

@@ -174,7 +174,8 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
 
     def save_pretrained(self, save_directory: str | Path, *_: Any, **__: Any) -> None:  # type: ignore[override]
         """Write a model folder; see `folder.save_model`."""
-        from surgvl.models.checkpoint import Preprocess, save_model
+        from surgvl.models.checkpoint import save_model
+        from surgvl.video.clip import Preprocess
 
         clip = Preprocess(
             num_frames=self.encoder.num_frames,

@@ -18,17 +18,16 @@ from surgvl.models.chat import Chat
 from surgvl.models.config import SurgVLConfig
 from surgvl.models.dual import Dual
 from surgvl.models.foreign import check_finite, foreign
-from surgvl.models.model_info import CROPS, Preprocess, find_model, load_preprocess, local, model_hash
+from surgvl.models.model_info import find_model, load_preprocess, local, model_hash
 from surgvl.models.schema import ChatFields, DualFields, EncoderFields, checked, read_checked
 from surgvl.models.servable import check_clips
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 from surgvl.models.tokenizer_files import sentence_tokenizer
 from surgvl.models.vit import VideoViT
+from surgvl.video.clip import Preprocess
 
 __all__ = [
-    "CROPS",
     "Model",
-    "Preprocess",
     "find_model",
     "load_model",
     "load_preprocess",

@@ -4,54 +4,14 @@ Nothing here imports torch, so that a command that only hands folders on starts 
 """
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from pydantic import ConfigDict
-
-from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.core.errors import CheckpointError
 from surgvl.core.files import file_hash
-from surgvl.models.schema import AnswersFile, Crop, Rate, RunFile, Side, read_checked
+from surgvl.models.schema import AnswersFile, RunFile, read_checked
 from surgvl.models.shipped import unpack
-
-CROPS = ("none", "content")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preprocess:
-    """How a clip is cut from a video for a model.
-
-    Args:
-        num_frames: frames of a clip, T.
-        fps: frames per second of video time.
-        size_px: side of the square frames.
-        crop: `none`, or `content` to cut black borders and to bound a round content area before resizing.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    num_frames: Side
-    fps: Rate
-    size_px: Side
-    crop: Crop = "none"
-
-    def __post_init__(self) -> None:
-        """Refuse what no clip can be.
-
-        Raises:
-            ConfigError: a count or rate that is not above 0 or beyond all clips, or an unknown crop.
-        """
-        for name, most in (("num_frames", 4096), ("fps", 1000), ("size_px", 4096)):
-            if not 0 < getattr(self, name) <= most:
-                raise ConfigError(f"{name} {getattr(self, name)} is not above 0 and up to {most}: give such a number")
-        if self.crop not in CROPS:
-            raise ConfigError(f"crop {self.crop!r} is unknown; allowed are {', '.join(CROPS)}: choose one")
-
-    @property
-    def clip_s(self) -> float:
-        """Length of a clip, seconds."""
-        return self.num_frames / self.fps
+from surgvl.video.clip import Preprocess
 
 
 def load_preprocess(folder: Path | str) -> Preprocess:

@@ -16,7 +16,7 @@ from transformers import BatchFeature, PreTrainedTokenizerBase
 from transformers.processing_utils import ProcessorMixin
 
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.video.resample import fit
+from surgvl.video.clip import resample_frames
 
 VIDEO, IMAGE = "<video>", "<image>"
 # A tokenizer without a template of its own gets this one. Its text is what the model was taught before it was shown
@@ -164,7 +164,7 @@ class SurgVLProcessor(ProcessorMixin):
         Raises:
             DataError: not such an array.
         """
-        clip = fit(frames[None] if frames.ndim == 3 else frames, self.num_frames, self.size_px)
+        clip = resample_frames(frames[None] if frames.ndim == 3 else frames, self.num_frames, self.size_px)
         return torch.from_numpy(clip).permute(3, 0, 1, 2)
 
     # ---- both

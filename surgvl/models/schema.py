@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from surgvl.core.errors import CheckpointError, DataError
 from surgvl.core.files import read_json
+from surgvl.video.clip import Crop, Rate, Side
 
-Side = Annotated[int, Field(strict=True, ge=1, le=4096)]
 Width = Annotated[int, Field(strict=True, ge=1, le=1 << 16)]
 Layers = Annotated[int, Field(strict=True, ge=1, le=256)]
 Heads = Annotated[int, Field(strict=True, ge=1, le=1024)]
@@ -20,9 +20,6 @@ Length = Annotated[int, Field(strict=True, ge=1, le=1 << 20)]
 Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Moment = Annotated[float, Field(strict=True, ge=-1000, le=1000, allow_inf_nan=False)]
 Deviation = Annotated[float, Field(strict=True, gt=0, le=1000, allow_inf_nan=False)]
-# The longest clip of a day, and the fastest camera.
-Rate = Annotated[float, Field(strict=True, ge=1e-5, le=1000, allow_inf_nan=False)]
-Crop = Literal["none", "content"]
 # Numbers of the largest table of positions, tokens times width: 1 GiB in float32.
 MAX_TABLE = 1 << 28
 # Counts of foreign models and their bounds; each builds modules or tables.

@@ -11,8 +11,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from surgvl.core.errors import CheckpointError
-from surgvl.models.model_info import Preprocess, load_answers, load_preprocess, trained
+from surgvl.models.model_info import load_answers, load_preprocess, trained
 from surgvl.models.schema import ChatFields, DualFields, EncoderFields, checked, read_checked
+from surgvl.video.clip import Preprocess
 
 SCHEMAS: dict[str, type[ChatFields] | type[DualFields]] = {"surgvl_chat": ChatFields, "surgvl_dual": DualFields}
 # Of each type of number, its bits as an integer, and those of the exponent: all of them are set in infinity and NaN.

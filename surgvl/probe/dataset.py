@@ -18,6 +18,7 @@ from surgvl.embed.features import Features
 from surgvl.models.vit import VideoViT
 from surgvl.probe.labels import Truth, truth_of
 from surgvl.probe.tokens import encode, num_groups
+from surgvl.video.clip import clip_start
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def gather(
         encoder: frozen.
         cut: how clips are cut and kept.
         file: where the tokens lie.
-        stored: folder of what frozen encoders gave, to be shared with other stages, see `surgvl.embed.features`; it takes
-            tokens of whole clips up to `largest_gb`.
+        stored: folder of what frozen encoders gave, to be shared with other stages, see `surgvl.embed.features`; it
+            takes tokens of whole clips up to `largest_gb`.
 
     Raises:
         ConfigError: the tokens are too large.
@@ -138,5 +139,4 @@ def _groups(
 
 
 def _clip(source: ClipSource, video_id: str, middle_s: float, clip_s: float, num_frames: int) -> NDArray[np.uint8]:
-    last_s = max(0.0, source.durations_s[video_id] - clip_s)
-    return source.clip(video_id, float(np.clip(middle_s - clip_s / 2, 0.0, last_s)), num_frames)
+    return source.clip(video_id, clip_start(middle_s, clip_s, source.durations_s[video_id]), num_frames)

@@ -19,13 +19,13 @@ from transformers import BatchFeature
 
 from surgvl.core.errors import CheckpointError, DataError
 from surgvl.models.dual import Dual
-from surgvl.models.model_info import Preprocess, load_preprocess
+from surgvl.models.model_info import load_preprocess
 from surgvl.models.tokenizer import Tokenizer
 from surgvl.serve.byte_text import read_bytes
 from surgvl.serve.dual_config import DualConfig
 from surgvl.serve.plugin import vllm_names
 from surgvl.serve.prepare_model import TOWER
-from surgvl.video.resample import fit
+from surgvl.video.clip import Preprocess, resample_frames
 
 with vllm_names():
     from vllm.config import VllmConfig
@@ -121,7 +121,7 @@ class DualProcessor(BaseMultiModalProcessor[DualInfo]):
         videos = hf_data["videos"]
         assert isinstance(videos, Sequence)
         try:
-            clips = [fit(np.asarray(frames), want.num_frames, want.size_px) for frames in videos]
+            clips = [resample_frames(np.asarray(frames), want.num_frames, want.size_px) for frames in videos]
         except DataError as error:
             raise VLLMValidationError(str(error)) from error
         return BatchFeature({"clips": torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).contiguous()})

@@ -24,10 +24,10 @@ from surgvl.core.errors import CheckpointError, DataError, ServerError
 from surgvl.core.texts import short, words
 from surgvl.data.frames import ClipSource
 from surgvl.embed.windows import read_windows
-from surgvl.models.model_info import Preprocess, model_hash
+from surgvl.models.model_info import model_hash
 from surgvl.serve.client import Asked, Server
 from surgvl.serve.payloads import Frames
-from surgvl.video.clip import cut
+from surgvl.video.clip import Preprocess, extract_clip
 
 Source = str | Path | ArrayLike
 
@@ -56,7 +56,7 @@ class Remote:
 
     def frames(self, source: Source, at_s: float | None = None) -> Frames:
         """One clip as the model takes it, uint8 [T, S, S, 3]."""
-        return cut(source, self.preprocess, at_s)
+        return extract_clip(source, self.preprocess, at_s)
 
     def check(self, folder: Path | str) -> None:
         """Refuse a server of another model than a folder's.

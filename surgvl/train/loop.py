@@ -240,7 +240,8 @@ def fit(
 ) -> dict[str, str]:
     """Train an objective; goes on from `out/checkpoints/last.ckpt` where that is there.
 
-    Of several processes each returns with the trained weights; `surgvl.train.distributed.main_process` says which is the first.
+    Of several processes each returns with the trained weights; `surgvl.train.distributed.main_process` says which is
+    the first.
 
     Args:
         objective: trained in place.

@@ -1,7 +1,7 @@
 """AdamW (arXiv 1711.05101), or Muon for the hidden matrices and AdamW for all else, as one torch optimiser.
 
-Muon's steps are scaled to the root mean square of AdamW's (`surgvl.train.muon`), so that one learning rate and one schedule
-serve both. Layer-wise rates are those of BEiT (arXiv 2106.08254).
+Muon's steps are scaled to the root mean square of AdamW's (`surgvl.train.muon`), so that one learning rate and one
+schedule serve both. Layer-wise rates are those of BEiT (arXiv 2106.08254).
 """
 
 import re

@@ -1,25 +1,69 @@
-"""One clip of a video as a model takes it, wherever the model runs: here, or behind a server.
+"""A clip as a model takes it, wherever the model runs: its description, its start, and the one place that cuts it.
 
 Shapes: T frames that came, N frames that the model takes, S their side in pixels.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import ConfigDict, Field
 
 from surgvl import video
-from surgvl.core.errors import DataError
-from surgvl.models.model_info import Preprocess
-from surgvl.video.resample import fit
+from surgvl.core.errors import ConfigError, DataError
+
+Side = Annotated[int, Field(strict=True, ge=1, le=4096)]
+# The longest clip of a day, and the fastest camera.
+Rate = Annotated[float, Field(strict=True, ge=1e-5, le=1000, allow_inf_nan=False)]
+Crop = Literal["none", "content"]
+CROPS = ("none", "content")
 
 
-def first_s(want: Preprocess, centre_s: float, duration_s: float) -> float:
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """How a clip is cut from a video for a model.
+
+    Args:
+        num_frames: frames of a clip, T.
+        fps: frames per second of video time.
+        size_px: side of the square frames.
+        crop: `none`, or `content` to cut black borders and to bound a round content area before resizing.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    num_frames: Side
+    fps: Rate
+    size_px: Side
+    crop: Crop = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse what no clip can be.
+
+        Raises:
+            ConfigError: a count or rate that is not above 0 or beyond all clips, or an unknown crop.
+        """
+        for name, most in (("num_frames", 4096), ("fps", 1000), ("size_px", 4096)):
+            if not 0 < getattr(self, name) <= most:
+                raise ConfigError(f"{name} {getattr(self, name)} is not above 0 and up to {most}: give such a number")
+        if self.crop not in CROPS:
+            raise ConfigError(f"crop {self.crop!r} is unknown; allowed are {', '.join(CROPS)}: choose one")
+
+    @property
+    def clip_s(self) -> float:
+        """Length of a clip, seconds."""
+        return self.num_frames / self.fps
+
+
+def clip_start(centre_s: float, clip_s: float, duration_s: float) -> float:
     """Where a clip around a moment starts, seconds: it is shifted into the video at its ends."""
-    return float(np.clip(centre_s - want.clip_s / 2, 0, max(0.0, duration_s - want.clip_s)))
+    return min(max(0.0, centre_s - clip_s / 2), max(0.0, duration_s - clip_s))
 
 
-def cut(source: str | Path | ArrayLike, want: Preprocess, at_s: float | None = None) -> NDArray[np.uint8]:
+def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float | None = None) -> NDArray[np.uint8]:
     """Cut one clip, uint8 [N, S, S, 3].
 
     Args:
@@ -31,11 +75,36 @@ def cut(source: str | Path | ArrayLike, want: Preprocess, at_s: float | None = N
         DataError: the array is not frames, or the file cannot be read there.
     """
     if not isinstance(source, str | Path):
-        return fit(np.asarray(source), want.num_frames, want.size_px)
+        return resample_frames(np.asarray(source), want.num_frames, want.size_px)
     info = video.probe(source)
     centre_s = info.duration_s / 2 if at_s is None else at_s
     if not 0 <= centre_s <= info.duration_s:
         raise DataError(f"{source} lasts {info.duration_s:.1f} s; {centre_s} s is outside: give a time in it")
-    start_s = first_s(want, centre_s, info.duration_s)
+    start_s = clip_start(centre_s, want.clip_s, info.duration_s)
     box = video.content_box(source) if want.crop == "content" else None
     return video.read(source, start_s, start_s + want.clip_s, want.fps, want.size_px, box)
+
+
+def resample_frames(frames: NDArray[np.uint8], num_frames: int, size_px: int) -> NDArray[np.uint8]:
+    """Resample frames in time (evenly, the nearest one) and in size (by area); what fits already stays as it is.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        num_frames: N.
+        size_px: S.
+
+    Returns:
+        uint8 [N, S, S, 3].
+
+    Raises:
+        DataError: these are not frames.
+    """
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
+        raise DataError(f"frames have shape {frames.shape} and type {frames.dtype}; give uint8 [T, H, W, 3]")
+    kept = np.linspace(0, len(frames) - 1, num_frames).round().astype(int)
+    if frames.shape[1:3] == (size_px, size_px):
+        same: NDArray[np.uint8] = frames[kept]
+        return same
+    size = (size_px, size_px)
+    small = {i: cv2.resize(frames[i], size, interpolation=cv2.INTER_AREA) for i in dict.fromkeys(kept.tolist())}
+    return np.stack([small[i] for i in kept.tolist()]).astype(np.uint8, copy=False)

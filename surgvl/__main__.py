@@ -1,0 +1,5 @@
+"""`python -m surgvl`."""
+
+from surgvl.cli.main import main
+
+raise SystemExit(main())

@@ -1,0 +1,52 @@
+"""Command lines, run in this process in order: what was finished is skipped, and what was killed goes on."""
+
+import json
+import shlex
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from surgvl.cli import main as cli
+from surgvl.core import files
+from surgvl.core.errors import ConfigError
+
+Stage = tuple[str, list[str]]
+
+
+def run_stages(
+    out: Path, plan: list[Stage], asked: dict[str, Any], after: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, float]:
+    """Run the commands of stages in this process, in order; one that was finished is skipped, see `quickstart.json`.
+
+    Args:
+        out: run folder.
+        plan: names and commands.
+        asked: what the folder is begun with.
+        after: name of a stage -> what is said once it is done.
+
+    Returns:
+        Seconds that each stage took when it was run.
+
+    Raises:
+        ConfigError: the folder was begun with something else.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    record = out / "quickstart.json"
+    state = files.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
+    if state["asked"] != asked:
+        raise ConfigError(
+            f"{out} was begun with {json.dumps(state['asked'])}: give the same arguments, or another --out"
+        )
+    for number, (name, argv) in enumerate(plan, 1):
+        if name in state["seconds"]:
+            continue
+        print(f"\n[{number}/{len(plan)}] surgvl {shlex.join(argv)}", flush=True)
+        begun = time.monotonic()
+        cli.run([*argv, "--resume=true"])
+        state["seconds"][name] = round(time.monotonic() - begun, 1)
+        files.write_json(record, state)
+        if name in after:
+            print(f"\n{after[name]}", flush=True)
+    return dict(state["seconds"])

@@ -1,0 +1,131 @@
+"""Vectors in nested clusters: hierarchical k-means (FAISS).
+
+After Vo et al. (arXiv 2405.15613): k-means on the vectors gives the finest clusters, k-means on their centres, one each
+whatever its size, the coarser ones. SurgRec (arXiv 2603.29966) says that it balances by clusters; features, levels and
+numbers are unknown, those here are ours.
+Shapes: N vectors, E their width, K clusters, L levels.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import command_line, commit
+from surgvl.data.clusters import Clusters, Ints
+from surgvl.embed.vectors import Vectors, unit
+
+Floats = NDArray[np.float32]
+
+ROUNDS = 25
+TRIES = 3
+# Centres are first looked for among so many points at most, at random.
+SEED_POINTS = 50_000
+
+
+def seeds(points: Floats, num_clusters: int, rng: np.random.Generator) -> Floats:
+    """First centres by greedy k-means++ (Arthur and Vassilvitskii 2007): far points are likely, the best of some taken.
+
+    Args:
+        points: float32 [N, E].
+        num_clusters: K.
+        rng: draws the candidates.
+
+    Returns:
+        float32 [K, E]; fewer where there are fewer different points.
+    """
+    trials = 2 + int(np.log(num_clusters))
+    chosen = [int(rng.integers(len(points)))]
+    nearest = ((points - points[chosen[0]]) ** 2).sum(1, dtype=np.float64)
+    while len(chosen) < num_clusters and nearest.sum() > 0:
+        candidates = rng.choice(len(points), trials, p=nearest / nearest.sum())
+        closer = [np.minimum(nearest, ((points - points[at]) ** 2).sum(1, dtype=np.float64)) for at in candidates]
+        best = int(np.argmin([each.sum() for each in closer]))
+        chosen.append(int(candidates[best]))
+        nearest = closer[best]
+    return points[chosen]
+
+
+def k_means(points: Floats, num_clusters: int, seed: int) -> tuple[Ints, Floats]:
+    """Lloyd's k-means by FAISS, the best of `TRIES` starts.
+
+    Args:
+        points: float32 [N, E].
+        num_clusters: K; fewer come back where there are fewer different points or a cell stays empty.
+        seed: of the starts.
+
+    Returns:
+        Cluster of each point, int64 [N], numbered from 0 without gaps, and centres float32 [K, E].
+    """
+    import faiss
+
+    points = np.ascontiguousarray(points, np.float32)
+    best: tuple[float, Ints, Floats] | None = None
+    for attempt in range(TRIES):
+        rng = np.random.default_rng([seed, attempt])
+        few = points if len(points) <= SEED_POINTS else points[rng.choice(len(points), SEED_POINTS, replace=False)]
+        first = seeds(few, num_clusters, rng)
+        # All points count, and few of them are no reason for FAISS to warn.
+        engine = faiss.Kmeans(
+            points.shape[1], len(first), niter=ROUNDS, seed=seed, min_points_per_centroid=1,
+            max_points_per_centroid=len(points),
+        )  # fmt: skip
+        engine.train(points, init_centroids=first)
+        distances, cells = engine.assign(points)
+        error = float(np.asarray(distances, np.float64).sum())
+        if best is None or error < best[0]:
+            best = error, np.asarray(cells, np.int64), np.asarray(engine.centroids, np.float32)
+    assert best is not None
+    filled, cells = np.unique(best[1], return_inverse=True)
+    return np.asarray(cells, np.int64), best[2][filled]
+
+
+def hierarchy(vectors: ArrayLike, levels: Sequence[int], seed: int = 0) -> Ints:
+    """Nested clusters of unit vectors: int64 [N, L], from coarse to fine.
+
+    Args:
+        vectors: [N, E]; brought to unit length.
+        levels: how many clusters lie in one of the level above, from coarse to fine, on average: (8, 4) makes up to 32
+            fine ones in up to 8. How many there are in each follows from the data.
+        seed: the same seed gives the same clusters.
+
+    Raises:
+        ConfigError: a level below 1, or none.
+        DataError: there is no vector.
+    """
+    if not levels or min(levels) < 1:
+        raise ConfigError(f"levels {list(levels)} are no numbers of clusters: give 1 or more for each, such as 8 4")
+    points = unit(vectors)
+    if not len(points):
+        raise DataError("there is no vector to cluster: embed some videos first")
+    found: list[Ints] = []
+    for level in reversed(range(len(levels))):
+        cells, points = k_means(points, int(np.prod(levels[: level + 1])), seed)
+        # Points of a coarser level are the clusters of the one below it.
+        found.insert(0, cells[found[0]] if found else cells)
+    return np.stack(found, axis=1)
+
+
+def cluster(vectors: Path, out: Path, levels: tuple[int, ...] = (8, 4), seed: int = 0) -> Clusters:
+    """Cluster a vectors folder and write the file.
+
+    Args:
+        vectors: vectors folder (surgvl embed).
+        out: file to write, ending in .parquet.
+        levels: see `hierarchy`.
+        seed: of the clustering.
+
+    Raises:
+        ConfigError: `out` is there or has another ending, or a level is below 1.
+        DataError: the vectors cannot be read.
+    """
+    if out.suffix != ".parquet" or out.exists():
+        fact = "is there already" if out.exists() else "does not end in .parquet"
+        raise ConfigError(f"--out {out} {fact}: give the name of a new file, such as clusters.parquet")
+    given = Vectors.load(vectors)
+    found = Clusters(given.video_ids, given.start_s, given.end_s, hierarchy(given.vectors, levels, seed))
+    facts = {"levels": list(levels), "seed": seed, "model": given.meta.model, "model_hash": given.meta.model_hash}
+    found.save(out, **facts, command=command_line(), commit=commit())
+    return found

@@ -1,0 +1,25 @@
+"""A video-text model behind a server, as `embed` works with one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from surgvl.embed.encoders import Encoder
+from surgvl.embed.windows import Floats
+from surgvl.models.model_info import find_model, trained
+from surgvl.serve.client import Server
+from surgvl.serve.remote import RemoteDual
+
+
+def remote(model: Path | None, stride_s: float, server: str, api_key: str, in_flight: int) -> Encoder:
+    """A model behind a server; compared with the folder where one is given."""
+    dual = RemoteDual(Server(server, api_key, in_flight=in_flight))
+    if model is not None:
+        dual.check(model)
+    facts = dual.trained if model is None else trained(model)
+    dim = dual.encode_text(["a"]).shape[1]
+
+    def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Floats, list[float], list[float]]:
+        return dual.encode_seconds(path, stride_s)
+
+    name = server if model is None else str(find_model(model).resolve())
+    return Encoder(name, dual.hash, dim, dual.preprocess, facts, seconds, dual.encode_text)
