@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.live import Live
+    from tests.helpers.live import Live
 
 # Read when torch, transformers and gradio are imported, here and in the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -99,7 +99,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Live"]:
     """A real `surgvl serve all` before tiny models; started once a session. Tests of test_server_live.py end it."""
     pytest.importorskip("vllm", reason="vllm is not installed: pip install 'surgvl[serve]'")
-    from tests.live import serving
+    from tests.helpers.live import serving
 
     with serving(tmp_path_factory.mktemp("live")) as found:
         yield found

@@ -1,0 +1,102 @@
+"""Known questions: recognised however they are typed, in Python, by a server and by a classification head."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import surgvl
+from surgvl import api
+from surgvl.chat.head import load_head, save_head, states
+from surgvl.chat.known import find_known
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.serve.client import Server
+from surgvl.serve.remote import RemoteChat
+from tests.chat.test_head import taught_head
+from tests.helpers.fake_gate import FakeGate
+from tests.helpers.made_organs import COLOURS, ORGANS, QUESTION, save_run, taught
+from tests.models.test_chat_model import small_chat
+from tests.serve.test_client import PREPROCESS, gate, made_frames, running, url  # noqa: F401 (fixtures)
+
+SPELT = [
+    QUESTION,
+    "which organ is this?",
+    "WHICH ORGAN IS THIS",
+    "  Which  organ\tis this ?  ",
+    "Which organ is this??!",
+    "Which organ is this.",
+    "Which\u00a0organ is this\uff1f",
+]
+
+
+@pytest.mark.parametrize("text", SPELT)
+def test_spelling_does_not_count(text: str) -> None:
+    assert find_known(text, ["How many?", QUESTION]) == QUESTION
+
+
+@pytest.mark.parametrize("text", ["", "?", "Which organs are this?", "Which organ is this? And why?", "organ"])
+def test_other_questions_are_other_questions(text: str) -> None:
+    assert find_known(text, ["How many?", QUESTION]) is None
+
+
+def test_of_two_that_are_nearly_alike_the_one_as_spelt() -> None:
+    known = ["Is it shut?", "Is it shut"]
+    assert [find_known(text, known) for text in known] == known
+
+
+@pytest.mark.parametrize("text", SPELT)
+def test_a_server_is_asked_the_question_that_was_learnt(text: str, gate: FakeGate, url: str) -> None:  # noqa: F811
+    # Without end_id the server chooses.
+    gate.about = {
+        "version": "1",
+        "chat": {"preprocess": PREPROCESS, "hash": "h", "answers": ["gut", "liver"], "questions": {QUESTION: "organ"}},
+    }
+    asked: list[tuple[str, bool]] = []
+
+    def answer(frames: object, question: str, choices: list[str] | None) -> str:
+        asked.append((question, choices is not None))
+        return choices[0] if choices else "free"
+
+    gate.answer = answer
+    assert RemoteChat(Server(url)).ask(made_frames(), text) in ORGANS.values()
+    assert asked == [(QUESTION, True)]
+
+
+def clip(colour: str) -> torch.Tensor:
+    return torch.tensor(COLOURS[colour], dtype=torch.uint8).expand(4, 16, 16, 3)
+
+
+def loaded(run: Path) -> api.ChatModel:
+    found = surgvl.load(run)
+    assert isinstance(found, api.ChatModel)
+    return found
+
+
+def test_any_spelling_gets_the_same_shares_of_known_answers(tmp_path: Path) -> None:
+    chat = loaded(save_run(taught(), tmp_path))
+    for colour, organ in ORGANS.items():
+        assert {chat.ask(clip(colour), text) for text in SPELT} == {organ}
+
+
+def test_a_single_question_is_answered_by_the_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trunk = small_chat()
+    head = taught_head(trunk)
+    # The trunk alone cannot write the answers, and a head of swapped answers shows who answers.
+    head.answers = head.answers[::-1]
+    run = save_run(trunk, tmp_path / "run")
+    save_head(head, run / "model")
+    swapped = dict(zip(ORGANS, list(ORGANS.values())[::-1], strict=True))
+    chat = loaded(run)
+    for colour, organ in swapped.items():
+        assert {chat.ask(clip(colour), text) for text in SPELT} == {organ}
+        shares = chat.shares(clip(colour), QUESTION, ["gut", "liver"])
+        with torch.no_grad():
+            scores = load_head(trunk, run / "model")(states(trunk, trunk.see(chat.clip(clip(colour))), [QUESTION]))[0]
+        wanted = dict(zip(head.answers, scores.softmax(0).tolist(), strict=True))
+        assert dict(shares) == pytest.approx(wanted, abs=1e-5)
+        assert shares[0][0] == organ
+        assert chat.ask(clip(colour), "How come?", answers=["liver", "gut"]) in ORGANS.values()
+    with pytest.raises(DataError, match="answer 'spleen' is none of the head's 2"):
+        chat.ask(clip("red"), QUESTION, answers=["spleen"])
+    with pytest.raises(ConfigError, match="'Why\\?' is to be answered freely, which a classification head cannot: ask"):
+        chat.ask(clip("red"), "Why?")

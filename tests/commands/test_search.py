@@ -1,0 +1,134 @@
+"""The commands `index` and `search`."""
+
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surgvl.commands.index import index
+from surgvl.commands.search import search
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.retrieval import clip_index
+from tests.helpers.made_vectors import clips
+
+
+def test_index_and_search_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vectors, manifest = clips(tmp_path / "vectors", {"a": 30, "b": 31})
+    manifest.save(tmp_path / "manifest")
+    out = tmp_path / "index"
+    index(out, tmp_path / "vectors", tmp_path / "manifest")
+    assert "57 vectors added, 57 of 2 videos" in capsys.readouterr().out
+    assert json.loads((out / "run.json").read_text())["pretraining_video_ids"] == ["seen"]
+    found = search(index=out, like="a@12.5", k=3)
+    text = capsys.readouterr().out
+    assert len(found) == 3
+    assert [line.split()[2] for line in text.splitlines()[1:4]] == [moment.video_id for moment in found]
+    assert text.splitlines()[0].split() == ["score", "video", "from", "to", "procedure", "source"]
+    # The moment itself is not its own answer.
+    assert all(m.video_id != "a" or m.end_s <= 10.5 or m.start_s >= 14.5 for m in found)
+    assert {moment.video_id for moment in search(index=out, like="a@12.5", video="b")} == {"b"}
+    with pytest.raises(ConfigError, match="not empty"):
+        index(out, tmp_path / "vectors", tmp_path / "manifest")
+    index(out, tmp_path / "vectors", tmp_path / "manifest", resume=True)
+    index(out, delete="a")
+    assert "28 vectors of a taken out, 29 left" in capsys.readouterr().out
+
+
+def test_search_by_sentence_and_by_foreign_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from surgvl import api
+
+    vectors, manifest = clips(tmp_path / "vectors", {"a": 30, "b": 31})
+    manifest.save(tmp_path / "manifest")
+    index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
+
+    class Told(api.DualModel):
+        """Answers with stored vectors, so that the right moment is known."""
+
+        def __init__(self, model_hash: str) -> None:
+            self.folder, self.told = tmp_path, model_hash
+
+        @property
+        def hash(self) -> str:
+            return self.told
+
+        def encode_text(self, sentences: Any) -> Any:
+            return vectors.vectors[[{"the eleventh second": 10}[name] for name in sentences]]
+
+        def encode_video(self, source: Any, at_s: float | None = None) -> Any:
+            return vectors.vectors[[int(at_s or 0)]]
+
+    with pytest.raises(DataError, match="made with model dual, which is not there: give it as --model"):
+        search("the eleventh second", index=tmp_path / "index")
+    monkeypatch.setattr(api, "load", lambda folder, device: Told("hash-a"))
+    found = search("the eleventh second", index=tmp_path / "index", k=1, model=tmp_path)[0]
+    assert (found.video_id, round(found.score, 3)) == ("a", 1.0)
+    assert found.start_s <= 10.5 <= found.end_s
+    (tmp_path / "own@home.mp4").write_bytes(b"")
+    best = search(index=tmp_path / "index", like=f"{tmp_path}/own@home.mp4@20.5", k=1, model=tmp_path)[0]
+    assert best.start_s <= 20.5 <= best.end_s
+    monkeypatch.setattr(api, "load", lambda folder, device: Told("hash-b"))
+    with pytest.raises(DataError, match="cannot be compared"):
+        search("the eleventh second", index=tmp_path / "index", model=tmp_path)
+
+
+def test_an_index_of_a_servers_vectors_names_the_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, manifest = clips(tmp_path / "vectors", {"a": 30})
+    manifest.save(tmp_path / "manifest")
+    meta = tmp_path / "vectors" / "vectors.json"
+    meta.write_text(meta.read_text().replace('"dual"', '"http://there:8000"'))
+    index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
+    assert capsys.readouterr().out.strip().endswith(" --server http://there:8000")
+    with pytest.raises(DataError, match="behind http://there:8000: give that as --server"):
+        search("the eleventh second", index=tmp_path / "index")
+
+
+def test_commands_refuse(tmp_path: Path) -> None:
+    vectors, manifest = clips(tmp_path / "vectors", {"a": 10})
+    manifest.save(tmp_path / "manifest")
+    out = tmp_path / "index"
+    index(out, tmp_path / "vectors", tmp_path / "manifest")
+    cases: list[tuple[Callable[[], Any], str]] = [
+        (lambda: index(out), "are needed to add"),
+        (lambda: index(out, tmp_path, delete="a"), "delete first"),
+        (lambda: search(index=out), "one of them"),
+        (lambda: search("a", index=out, like="a@1"), "one of them"),
+        (lambda: search(index=out, like="a"), "write for example"),
+        (lambda: search(index=out, like="a@-3"), "no moment of a video"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ConfigError, match=message):
+            call()
+    with pytest.raises(DataError, match="neither a video of .* nor a file"):
+        search(index=out, like="zz@1")
+    with pytest.raises(DataError, match="not an index folder"):
+        search("a sentence", index=tmp_path / "nowhere")
+
+
+def test_index_shows_how_far_it_is_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, manifest = clips(tmp_path / "vectors", {"a": 30, "b": 31})
+    manifest.save(tmp_path / "manifest")
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
+    # Done and all, elapsed and remaining time, rate.
+    assert re.search(r"index: .*/61 \[\d\d:\d\d<\S+, +\S+vector/s\]", terminal.getvalue())
+
+
+def test_progress_counts_each_vector_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, manifest = clips(tmp_path / "vectors", {"a": 30, "b": 31})
+    monkeypatch.setattr(clip_index, "AT_ONCE", 10)
+    added: list[int] = []
+    with clip_index.Library.create(tmp_path / "index", "dual", "hash-a", vectors.meta.dim) as made:
+        assert made.add_vectors(vectors, manifest, added.append) == len(made) == 57
+        assert made.counts("video_id") == {"a": 28, "b": 29}
+    assert added == [10, 10, 10, 10, 10, 7]

@@ -1,0 +1,239 @@
+"""`ask`, `search` and `demo` with --server: what they say is what they say in this process."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
+pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
+
+from surgvl.api import load  # noqa: E402
+from surgvl.cli import main as cli  # noqa: E402
+from surgvl.core.errors import CheckpointError, ConfigError, DataError, ServerError  # noqa: E402
+from surgvl.core.files import read_json  # noqa: E402
+from surgvl.data.manifest import Manifest  # noqa: E402
+from surgvl.demo.engine import Engine  # noqa: E402
+from surgvl.demo.video_catalog import UPLOAD  # noqa: E402
+from surgvl.embed.vectors import Vectors  # noqa: E402
+from surgvl.models.checkpoint import save_model  # noqa: E402
+from tests.helpers.fake_gate import before  # noqa: E402
+from tests.helpers.made_duals import tiny_dual  # noqa: E402
+from tests.helpers.made_organs import QUESTION, made_manifest, save_run, taught  # noqa: E402
+from tests.models.test_models import PREPROCESS  # noqa: E402
+
+SECRET = "sesame-7381"
+SENTENCE = "the hook dissects the gallbladder"
+
+
+@pytest.fixture(scope="module")
+def url(tiny_run: Path) -> Iterator[str]:
+    """A gate before the models of the tiny run."""
+    with before(load(tiny_run / "tune"), load(tiny_run / "align")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def video(tiny_run: Path) -> str:
+    table = Manifest.load(tiny_run / "manifest")
+    return str(table.path_of(table.videos[0].video_id))
+
+
+# ---- embed and eval
+
+
+def test_vectors_and_scores_of_a_split(tiny_run: Path, url: str, tmp_path: Path) -> None:
+    data = ["--manifest", str(tiny_run / "manifest"), "--split", "test"]
+    cli.run(["embed", *data, "--model", str(tiny_run / "align"), "--out", str(tmp_path / "vectors")])
+    cli.run(["ask", *data, "--model", str(tiny_run / "tune"), "--out", str(tmp_path / "answers")])
+    own = ["--vectors", str(tmp_path / "vectors"), "--answers", str(tmp_path / "answers")]
+    here = cli.run(["eval", *data, *own, "--out", str(tmp_path / "here")])
+    asked = ["--server", url, "--api_key", SECRET]
+    there = cli.run(["eval", *data, *asked, "--out", str(tmp_path / "there")])
+    for path in (tmp_path / "there").rglob("*"):
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
+    assert "--api_key KEY" in (tmp_path / "there" / "result.md").read_text()
+    mine, theirs = (Vectors.load(tmp_path / name / "vectors") for name in ("", "there"))
+    assert (theirs.meta.model, theirs.meta.model_hash, theirs.meta.dim) == (url, mine.meta.model_hash, mine.meta.dim)
+    assert mine.texts is not None
+    assert theirs.texts is not None
+    assert np.abs(mine.texts.vectors - theirs.texts.vectors).max() < 1e-5
+    (shard,) = (tmp_path / "vectors").glob("shard-*.safetensors")
+    one, two = (load_file(folder / shard.name) for folder in (shard.parent, tmp_path / "there" / "vectors"))
+    # They are kept in half precision.
+    assert all(np.abs(one[key].astype(np.float32) - two[key]).max() < 1e-3 for key in one)
+    assert (tmp_path / "there/answers/answers.jsonl").read_text() == (tmp_path / "answers/answers.jsonl").read_text()
+    assert {row.task for row in there} == {"phase", "triplet", "retrieval", "vqa"}
+    assert [row.metric for row in there] == [row.metric for row in here]
+    assert [row.value for row in there] == pytest.approx([row.value for row in here])
+    # What there is already is not made again.
+    cli.run(["eval", *data, *own, "--server", url, "--out", str(tmp_path / "again")])
+    assert not (tmp_path / "again" / "vectors").exists()
+    # Nor made at all where it is not to be scored, or was seen before.
+    cli.run(["eval", *data, "--tasks", "[vqa]", f"--server={url}", "--out", str(tmp_path / "asked")])
+    assert not (tmp_path / "asked" / "vectors").exists()
+    with pytest.raises(DataError, match="were seen in pretraining"):
+        cli.run(["eval", data[0], data[1], "--split", "train", "--server", url, "--out", str(tmp_path / "seen")])
+    assert not list((tmp_path / "seen").iterdir())
+    with pytest.raises(ConfigError, match="or --server"):
+        cli.run(["eval", *data, "--out", str(tmp_path / "none")])
+    with pytest.raises(ConfigError, match="--model.*or --server"):
+        cli.run(["embed", *data, "--out", str(tmp_path / "none")])
+
+
+def test_vectors_of_another_model_are_not_gone_on_with(tiny_run: Path, url: str, tmp_path: Path) -> None:
+    data = ["--manifest", str(tiny_run / "manifest"), "--split", "test", "--out", str(tmp_path / "vectors")]
+    cli.run(["embed", *data, "--server", url])
+    save_model(tiny_dual(), tmp_path / "other", PREPROCESS)
+    begun = pytest.raises(DataError, match="was begun with model_hash .* or give another --out")
+    with before(None, load(tmp_path / "other")) as other, begun:
+        cli.run(["embed", *data, "--server", other, "--resume", "true"])
+    with pytest.raises(DataError, match="was begun with stride_s 1.0, not 0.5"):
+        cli.run(["embed", *data, "--server", url, "--resume", "true", "--stride_s", "0.5"])
+    cli.run(["embed", *data, "--model", str(tiny_run / "align"), "--resume", "true"])
+    assert Vectors.load(tmp_path / "vectors").meta.model == str((tiny_run / "align" / "model").resolve())
+
+
+def test_what_is_not_known_is_not_stated(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--manifest", str(tiny_run / "manifest"), "--split", "test"]
+    for stage, command in (("align", "embed"), ("tune", "ask")):
+        shutil.copytree(tiny_run / stage / "model", tmp_path / stage)
+        cli.run([command, *data, "--model", str(tmp_path / stage), "--out", str(tmp_path / command)])
+        assert "trained on is not recorded" in capsys.readouterr().out
+    made = ["--vectors", str(tmp_path / "embed"), "--answers", str(tmp_path / "ask")]
+    assert {row.encoder for row in cli.run(["eval", *data, *made, "--out", str(tmp_path / "eval")])} == {"not stated"}
+    assert "frozen" not in (tmp_path / "eval" / "result.md").read_text()
+
+
+# ---- ask
+
+
+@pytest.mark.parametrize("question", ["What is the surgical phase shown in the image?", "What is happening?"])
+@pytest.mark.parametrize("at_s", ["", "7.3"])
+def test_a_question_about_a_video(tiny_run: Path, url: str, video: str, question: str, at_s: str) -> None:
+    words = ["ask", video, question, *(["--at_s", at_s] if at_s else [])]
+    here = cli.run([*words, "--model", str(tiny_run / "tune")])
+    assert cli.run([*words, "--server", url]) == here
+    # Where both are given, the server must run that model.
+    assert cli.run([*words, "--server", url, "--model", str(tiny_run / "tune")]) == here
+    with pytest.raises(CheckpointError, match="start `surgvl serve` with that folder"):
+        cli.run([*words, "--server", url, "--model", str(tiny_run / "align")])
+
+
+def test_ask_needs_a_model_or_a_server(video: str) -> None:
+    with pytest.raises(ConfigError, match="--model.*or --server"):
+        cli.run(["ask", video, "Which?"])
+
+
+def test_all_questions_of_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest, run = made_manifest(tmp_path), save_run(taught(), tmp_path / "run")
+    words = ["ask", "--manifest", str(manifest), "--controls", "true"]
+    cli.run([*words, "--model", str(run), "--out", str(tmp_path / "here")])
+    with before(load(run), None) as url:
+        cli.run([*words, "--server", url, "--out", str(tmp_path / "there")])
+        cli.run([*words, "--server", url, "--model", str(run), "--out", str(tmp_path / "both")])
+        assert "is not recorded" not in capsys.readouterr().out
+    here, there, both = ((tmp_path / name / "answers.jsonl").read_text() for name in ("here", "there", "both"))
+    rows = [json.loads(line) for line in here.splitlines()]
+    assert {row["ablated"] for row in rows} == {"", "black", "other"}
+    assert [row["prediction"] for row in rows if not row["ablated"]] == ["gut"] * 4 + ["liver"] * 4
+    assert there == both == here
+    # What the model has seen goes with its answers, so that `eval` can refuse what leaks.
+    for name in ("there", "both"):
+        assert read_json(tmp_path / name / "run.json")["pretraining_video_ids"] == ["train_red"]
+    assert read_json(tmp_path / "there" / "run.json")["device"] == url
+    assert not (tmp_path / "there" / "features").exists()
+    done = cli.run(
+        ["eval", "--answers", str(tmp_path / "both"), "--manifest", str(manifest), "--out", str(tmp_path / "eval")]
+    )
+    assert done
+    assert QUESTION in here
+
+
+def test_without_openai_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, video: str) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    for name in ("surgvl.serve.client", "surgvl.serve.remote"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(
+        ConfigError, match=re.escape("needs openai, which is not installed: pip install 'surgvl[client]'")
+    ):
+        cli.run(["ask", video, "Which?", "--server", "http://127.0.0.1:9"])
+
+
+# ---- search
+
+
+def test_a_sentence_and_a_clip_are_searched_for(tiny_run: Path, url: str, video: str) -> None:
+    for query in ([SENTENCE], ["--like", f"{video}@7.3"]):
+        words = ["search", *query, "--index", str(tiny_run / "index"), "--k", "3"]
+        here, there = cli.run(words), cli.run([*words, "--server", url])
+        assert [(each.video_id, each.start_s) for each in there] == [(each.video_id, each.start_s) for each in here]
+        assert [each.score for each in there] == pytest.approx([each.score for each in here], abs=1e-5)
+
+
+def test_an_index_of_another_model_is_refused(tiny_run: Path, url: str, tmp_path: Path) -> None:
+    save_model(tiny_dual(), tmp_path / "dual", PREPROCESS)
+    words = ["search", SENTENCE, "--index", str(tiny_run / "index")]
+    with (
+        before(None, load(tmp_path / "dual")) as other,
+        pytest.raises(DataError, match=f"the model of {other}"),
+    ):
+        cli.run([*words, "--server", other])
+    with pytest.raises(ConfigError, match="--server .* and --model"):
+        cli.run([*words, "--server", url, "--model", str(tiny_run / "align")])
+
+
+# ---- the page
+
+
+def test_the_page_says_the_same(tiny_run: Path, url: str, video: str) -> None:
+    here, there = Engine(tiny_run), Engine(tiny_run, server=url)
+    try:
+        there.wait()
+        name = here.shelf.videos[0].video_id
+        assert there.examples() == here.examples()
+        for question in here.examples():
+            for time_s in (0.0, 7.3):
+                one, two = here.ask(name, time_s, question), there.ask(name, time_s, question)
+                assert (two.text, two.closed, two.num_known, two.truth) == (
+                    one.text,
+                    one.closed,
+                    one.num_known,
+                    one.truth,
+                )
+                assert two.times_s == one.times_s
+                assert dict(two.shares) == pytest.approx(dict(one.shares), abs=1e-5)
+                assert [name for name, _ in two.shares] == [name for name, _ in one.shares]
+                np.testing.assert_array_equal(two.frames, one.frames)
+        found = [[(each.video_id, each.start_s) for each in each.search(SENTENCE, 4)] for each in (here, there)]
+        assert found[0] == found[1]
+        lines = []
+        for each in (here, there):
+            mine = each.shelf.admit(Path(video), "mine.mp4", Path(video).parent)
+            assert mine.split == UPLOAD
+            assert list(each.prepare(mine.video_id))[-1] == 1.0
+            near = each.alike(mine.video_id, 3.0, 3)
+            lines.append(([(row.video_id, row.start_s) for row in near], each._embedded[mine.video_id]))
+        assert lines[0][0] == lines[1][0]
+        assert np.abs(lines[0][1][0] - lines[1][1][0]).max() < 1e-4
+        np.testing.assert_array_equal(lines[0][1][1], lines[1][1][1])
+    finally:
+        here.close()
+        there.close()
+
+
+def test_the_page_refuses_a_server_of_other_models(tiny_run: Path, tmp_path: Path) -> None:
+    save_model(tiny_dual(), tmp_path / "dual", PREPROCESS)
+    with before(None, load(tmp_path / "dual")) as url:
+        engine = Engine(tiny_run, server=url)
+        with pytest.raises(CheckpointError, match="align holds"):
+            engine.wait()
+        with pytest.raises(ServerError, match="no chat model"):
+            engine.parts.chat.known_questions()
+        engine.close()

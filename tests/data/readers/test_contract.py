@@ -1,0 +1,137 @@
+"""Data sets: the contract, the official splits, and the phantom read through the public layouts."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from surgvl.commands import data
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.data.readers.autolaparo import AutoLaparo
+from surgvl.data.readers.base import Splits, VideoDataset, assign
+from surgvl.data.readers.cholec80 import Cholec80
+from surgvl.data.readers.cholect50 import CholecT50
+from surgvl.data.readers.phantom import PhantomDataset
+from surgvl.data.readers.pitvis import PitVis
+from surgvl.data.readers.pitvqa import PitVQA
+from tests.helpers.label_files import REAL, cholec80, needs_real, put, record
+
+KINDS = list(data.datasets().values())
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+def test_every_data_set_keeps_the_contract(kind: type[VideoDataset], tmp_path: Path) -> None:
+    assert kind.__module__ == f"surgvl.data.readers.{kind.name}"
+    assert kind.LICENCE
+    assert kind.SOURCE
+    for protocol, splits in kind.SPLITS.items():
+        assert set(splits) <= {"train", "val", "test"}
+        ids = [name for split in splits.values() for name in split]
+        assert len(set(ids)) == len(ids), protocol
+        assert assign(splits, protocol).keys() == set(ids)
+    with pytest.raises(DataError, match="not a folder"):
+        kind(tmp_path / "absent")
+    put(tmp_path / "phantom.json", '{"splits": {"train": [1]}}')
+    with pytest.raises(ConfigError, match="no split protocol 'mine'"):
+        kind(tmp_path, "mine")
+    with pytest.raises(DataError, match="holds nothing in the layout"):
+        kind(tmp_path).to_manifest()
+
+
+def test_data_sets_are_found() -> None:
+    assert {"autolaparo", "cholec80", "cholect50", "narration", "phantom", "pitvis", "pitvqa"} <= set(data.datasets())
+    with pytest.raises(ConfigError, match="did you mean 'cholec80'"):
+        data.dataset_class("cholec8")
+
+
+def test_val_among_test_is_refused(tmp_path: Path) -> None:
+    class Mixed(Cholec80):
+        SPLITS: ClassVar[Splits] = {"bad": {"val": ("video01", "video02"), "test": ("video02",)}}
+
+    with pytest.raises(ConfigError, match="video02 is in val and in test"):
+        Mixed(tmp_path)
+
+
+CHOLECT50_NUMBERS = [
+    *(1, 2, 4, 5, 6, 8, 10, 12, 13, 14, 15, 18, 22, 23, 25, 26, 27, 29, 31, 32, 35, 36, 40, 42, 43, 47, 48, 49, 50),
+    *(51, 52, 56, 57, 60, 62, 65, 66, 68, 70, 73, 74, 75, 78, 79, 80, 92, 96, 103, 110, 111),
+]
+
+
+def numbers(ids: Any) -> list[int]:
+    return sorted(int("".join(letter for letter in name if letter.isdigit())) for name in ids)
+
+
+def test_cholec80_and_autolaparo_splits_are_complete() -> None:
+    for splits, total in ((Cholec80.SPLITS, 80), (AutoLaparo.SPLITS, 21), (PitVQA.SPLITS, 25), (PitVis.SPLITS, 25)):
+        for protocol in splits.values():
+            assert numbers(name for ids in protocol.values() for name in ids) == list(range(1, total + 1))
+    assert next(iter(Cholec80.SPLITS)) == "standard"
+    assert "val" not in Cholec80.SPLITS["standard"]
+    assert numbers(Cholec80.SPLITS["camma"]["val"]) == list(range(41, 49))
+    assert numbers(AutoLaparo.SPLITS["standard"]["test"]) == list(range(15, 22))
+    assert numbers(PitVQA.SPLITS["standard"]["test"]) == [2, 6, 12, 13, 24]
+
+
+def test_cholect50_splits_are_complete_and_disjoint() -> None:
+    splits = CholecT50.SPLITS
+    assert list(splits) == ["rdp", "challenge", "cv1", "cv2", "cv3", "cv4", "cv5"]
+    every = numbers(name for ids in splits["rdp"].values() for name in ids)
+    assert every == CHOLECT50_NUMBERS
+    for name, protocol in splits.items():
+        assert numbers(video_id for ids in protocol.values() for video_id in ids) == every
+        sizes = [len(protocol[split]) for split in ("train", "val", "test")]
+        assert sizes == ([40, 5, 5] if name == "challenge" else [35, 5, 10])
+    folds = [numbers(splits[f"cv{fold}"]["test"]) for fold in range(1, 6)]
+    assert sorted(number for fold in folds for number in fold) == every
+    # Validation is the last five of the training folds, in their published order.
+    assert splits["cv1"]["val"] == ("VID01", "VID56", "VID04", "VID13", "VID92")
+    assert splits["cv5"]["val"] == ("VID75", "VID22", "VID49", "VID12", "VID110")
+    assert numbers(splits["challenge"]["test"]) == [92, 96, 103, 110, 111]
+
+
+def test_sources_agree_that_rdp_tests_on_the_ten_videos_at_hand() -> None:
+    assert numbers(CholecT50.SPLITS["rdp"]["test"]) == [6, 10, 14, 32, 42, 51, 73, 74, 80, 111]
+
+
+def test_phantom_folder_through_the_same_readers(tmp_path: Path) -> None:
+    cholec80(tmp_path / "cholec80")
+    put(tmp_path / "phantom.json", json.dumps({"splits": {"train": [], "val": [], "test": [1, 2]}}))
+    put(tmp_path / "cholect50" / "labels" / "VID01.json", json.dumps(record()))
+    put(tmp_path / "narration" / "video01.csv", "start,end,text\n0,2,hello\n")
+    put(tmp_path / "pitvqa" / "QA" / "video_01" / "00001.txt", "What is the next surgical phase?|closure\n")
+    put(tmp_path / "lls48" / "QA" / "video_01" / "00002.txt", "Which surgical task is performed?|division\n")
+    dataset = PhantomDataset(tmp_path)
+    manifest = dataset.to_manifest()
+    assert manifest.video_ids("test") == ["video01"]
+    assert manifest.path_of("video01") == tmp_path / "cholec80" / "videos" / "video01.mp4"
+    labels = [manifest.labels_at(task, "video01", 1.5) for task in ("phase", "tool", "triplet", "narration")]
+    triplets = ["grasper,grasp,specimen_bag", "hook,dissect,gallbladder"]
+    assert labels == [["Preparation"], ["Grasper"], triplets, ["hello"]]
+    assert [(row.source, row.type, row.video_id) for row in manifest.qa] == [
+        ("pitvqa", "next_phase", "video01"),
+        ("lls48", "task", "video01"),
+    ]
+    assert dataset.problems() == ["1 of 2 videos of protocol phantom are missing: video02"]
+    for text, message in (("{}", "has no splits"), ('{"splits": {"train": ["x"]}}', "lists of video numbers")):
+        put(tmp_path / "phantom.json", text)
+        with pytest.raises(DataError, match=message):
+            PhantomDataset(tmp_path)
+    put(tmp_path / "phantom.json", '{"splits": {"val": [1], "test": [1]}}')
+    with pytest.raises(ConfigError, match="video01 is in val and in test"):
+        PhantomDataset(tmp_path)
+
+
+@needs_real
+@pytest.mark.parametrize("name", ["clips"])
+def test_real_clips_as_videos_without_labels(name: str, tmp_path: Path) -> None:
+    for number, file in enumerate(sorted((Path(REAL) / name).glob("VID*.mp4"))[:2], 1):
+        target = tmp_path / "videos" / f"video{number:02d}.mp4"
+        target.parent.mkdir(exist_ok=True)
+        target.symlink_to(file)
+    put(tmp_path / "videos" / "video03.mp4", (Path(REAL) / "broken" / "header_only.mp4").read_bytes())
+    dataset = Cholec80(tmp_path)
+    assert [(row.fps, round(row.duration_s)) for row in dataset.videos] == [(25, 32), (25, 32)]
+    assert len(dataset.found.set_aside) == 1
+    assert "video03" in dataset.found.set_aside[0]

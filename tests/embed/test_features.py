@@ -1,0 +1,247 @@
+"""Tokens of a frozen encoder: those that it gives, computed once, shared by the stages, and training that sees no
+difference.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from surgvl.align.clip import ClipAlign
+from surgvl.cli import main as cli
+from surgvl.core.errors import ConfigError
+from surgvl.data.clips import NarratedClips
+from surgvl.data.frames import ClipSource
+from surgvl.embed.features import Features
+from surgvl.models.dual import Dual
+from surgvl.models.text import build_text
+from surgvl.models.vit import VideoViT
+from tests.models.test_models import small_encoder
+
+FPS, SIZE, FRAMES = 2.0, 16, 4
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> ClipSource:
+    from surgvl.video import write
+
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.mp4", rng.integers(0, 255, (20, 32, 32, 3), dtype=np.uint8), fps=FPS)
+    source = ClipSource({name: tmp_path / f"{name}.mp4" for name in "ab"}, FPS, SIZE, store=tmp_path / "frames")
+    assert source.prepare() == ["a", "b"]
+    return source
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Number of clips in each look of any encoder."""
+    found: list[int] = []
+    forward = VideoViT.forward
+
+    def counted(self: VideoViT, video: Tensor, keep: Tensor | None = None) -> Tensor:
+        found.append(len(video))
+        return forward(self, video, keep)
+
+    monkeypatch.setattr(VideoViT, "forward", counted)
+    return found
+
+
+def direct(encoder: VideoViT, source: ClipSource, clip: tuple[str, int]) -> Tensor:
+    frames = source.clip(clip[0], clip[1] / 1000, FRAMES)
+    with torch.no_grad():
+        tokens: Tensor = encoder(torch.from_numpy(frames).permute(3, 0, 1, 2)[None])
+    return tokens[0]
+
+
+def halves(tokens: Tensor) -> Tensor:
+    """[B, N, D] -> the mean of each half, in memory that does not lie in order."""
+    B, N, D = tokens.shape
+    return tokens.view(B, 2, N // 2, D).mean(2).transpose(1, 2).contiguous().transpose(1, 2)
+
+
+CLIPS = [("b", 3000), ("a", 0), ("a", 2500), ("b", 0), ("a", 0), ("a", 8000)]
+
+
+def test_tokens_are_the_encoders_and_are_computed_once(source: ClipSource, tmp_path: Path, looked: list[int]) -> None:
+    encoder = small_encoder()
+    for again in (False, True):
+        looked.clear()
+        features = Features(encoder, source, FRAMES, tmp_path / "features")
+        features.add(CLIPS)
+        assert sum(looked) == (0 if again else 5)
+        assert ("a", 500) not in features
+        wanted = torch.stack([direct(encoder, source, clip) for clip in CLIPS])
+        assert torch.allclose(features.stack(CLIPS), wanted, atol=1e-6)
+    looked.clear()
+    features.add([*CLIPS, ("a", 500)])
+    assert sum(looked) == 1
+    assert torch.allclose(features["a", 500], direct(encoder, source, ("a", 500)), atol=1e-6)
+    assert torch.allclose(features["a", 2500], direct(encoder, source, ("a", 2500)), atol=1e-6)
+
+
+def test_what_is_stored_whole_is_pooled_without_looking(source: ClipSource, tmp_path: Path, looked: list[int]) -> None:
+    encoder = small_encoder()
+    Features(encoder, source, FRAMES, tmp_path / "features").add(CLIPS[:3])
+    looked.clear()
+    pooled = Features(encoder, source, FRAMES, tmp_path / "features", halves, "halves")
+    pooled.add(CLIPS[:3])
+    assert not looked
+    pooled.add(CLIPS)
+    assert sum(looked) == 2
+    wanted = torch.stack([halves(direct(encoder, source, clip)[None])[0] for clip in CLIPS])
+    assert torch.allclose(pooled.stack(CLIPS), wanted, atol=1e-6)
+
+
+def test_another_encoder_or_another_state_of_a_video_is_looked_at(
+    source: ClipSource, tmp_path: Path, looked: list[int]
+) -> None:
+    encoder = small_encoder()
+    Features(encoder, source, FRAMES, tmp_path / "features").add(CLIPS)
+    with torch.no_grad():
+        encoder.blocks[0].mlp[0].weight[0, 0] += 1  # type: ignore[index, union-attr]
+    changed = Features(encoder, source, FRAMES, tmp_path / "features")
+    assert ("a", 0) not in changed
+    changed.add(CLIPS)
+    shutil.copyfile(tmp_path / "b.mp4", tmp_path / "a.mp4")
+    fresh = ClipSource(source.paths, FPS, SIZE, store=tmp_path / "frames")
+    fresh.prepare()
+    features = Features(encoder, fresh, FRAMES, tmp_path / "features")
+    assert ("a", 0) not in features
+    assert ("b", 0) in features
+    features.add([("a", 0)])
+    assert torch.allclose(features["a", 0], features["b", 0], atol=1e-6)
+
+
+def test_a_frozen_encoder_drops_no_paths(source: ClipSource, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = VideoViT(SIZE, FRAMES, 4, 2, 32, 2, 2, drop_path=0.9)
+    objective = ClipAlign(Dual(encoder, build_text("tiny", 16), 16), frozen_encoder=True).train()
+    assert not encoder.training
+    assert objective.dual.pool.training
+    features = Features(encoder.train(), source, FRAMES, tmp_path / "features")
+    features.add(CLIPS)
+    assert features.encoder.training
+    assert torch.allclose(features["a", 0], direct(encoder.eval(), source, ("a", 0)), atol=1e-6)
+
+
+def test_a_disk_without_room_is_told(source: ClipSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage(NamedTuple):
+        free: int
+
+    features = Features(small_encoder(), source, FRAMES, tmp_path / "features")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(2 * features.num_bytes(CLIPS) - 1))
+    assert not features.fits(CLIPS)
+    with pytest.raises(ConfigError, match="of 5 clips takes .* more than half of what is free there: give a --store"):
+        features.add(CLIPS)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_centres_are_middles_of_seconds_or_of_the_sentence(source: ClipSource) -> None:
+    class Row(NamedTuple):
+        video_id: str
+        start_s: float
+        end_s: float
+        label: str = "x"
+        task: str = "narration"
+
+    class Table(NamedTuple):
+        segments: list[Row]
+
+    rows = [Row("a", 0.6, 3.5), Row("a", 5.55, 6.4), Row("b", 2.0, 3.0)]
+    table: Any = Table(rows)
+    data = NarratedClips(source, table, ["a", "b"], FRAMES, 0, seconds=True)
+    assert [data.centres(row) for row in table.segments] == [[1.5, 2.5], [(5.55 + 6.4) / 2], [2.5]]
+    # A clip lasts two seconds, and none begins before its video.
+    assert data.clips() == [("a", 500), ("a", 1500), ("a", 4975), ("b", 1500)]
+    drawn = [data[number] for number in range(60)]
+    assert {(each["video_id"], round(1000 * each["start_s"])) for each in drawn} == set(data.clips())
+
+
+def losses(run: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def stages(run: Path, out: Path, store: Path, *more: str) -> list[str]:
+    return [
+        *("align", "--manifest", str(run / "manifest"), "--encoder", str(run / "pretrain"), "--out", str(out)),
+        *("--store", str(store), "--frozen_encoder=true", "--random_encoder=true", "--run.precision", "32-true"),
+        *("--run.steps", "6", "--run.batch", "8", "--run.log_every", "1", *more),
+    ]
+
+
+def test_align_learns_the_same_from_stored_tokens_and_tune_of_its_encoder_takes_them(
+    tiny_run: Path,
+    tmp_path: Path,
+    looked: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    frames = tmp_path / "frames"
+    cli.run(stages(tiny_run, tmp_path / "stored", frames, "--augment", "false"))
+    # Two videos of 20 s have at most 40 seconds, where six steps of eight clips ask for 48.
+    first = sum(looked)
+    assert 0 < first <= 40
+
+    looked.clear()
+    cli.run([*stages(tiny_run, tmp_path / "again", frames, "--augment", "false")])
+    assert not looked
+
+    with monkeypatch.context() as patch:
+        patch.setattr("surgvl.commands.align._tokens", lambda *args: None)
+        cli.run(stages(tiny_run, tmp_path / "plain", frames, "--augment", "false"))
+    assert sum(looked) == 48
+    stored, plain = (losses(tmp_path / name) for name in ("stored", "plain"))
+    assert len(plain) == 6
+    assert stored == pytest.approx(plain, abs=1e-6)
+
+    tune = ["tune", "--manifest", str(tiny_run / "manifest"), "--encoder", str(tmp_path / "stored")]
+    tune += ["--out", str(tmp_path / "tune"), "--store", str(frames), "--run.steps", "2", "--run.batch", "4"]
+    looked.clear()
+    cli.run([*tune, "--projector_steps", "1", "--held_out", ""])
+    # Only the seconds over which no sentence is spoken are new to it.
+    assert sum(looked) <= 40 - first
+    assert not (tmp_path / "tune" / "features").exists()
+    capsys.readouterr()
+
+    looked.clear()
+    cli.run(stages(tiny_run, tmp_path / "augmented", frames))
+    assert sum(looked) == 48
+    assert "the frozen encoder sees every clip anew, because the clips are augmented" in capsys.readouterr().out
+    assert json.loads((tmp_path / "augmented" / "run.json").read_text())["frozen"]
+
+
+def test_without_a_store_nothing_is_left_behind(tiny_run: Path, tmp_path: Path) -> None:
+    argv = stages(tiny_run, tmp_path / "align", tmp_path, "--augment", "false")
+    at = argv.index("--store")
+    cli.run([*argv[:at], *argv[at + 2 :]])
+    assert (tmp_path / "align" / "model").is_dir()
+    assert not list(tmp_path.rglob("features"))
+
+
+def test_readouts_share_tokens_and_score_the_same(tiny_run: Path, tmp_path: Path, looked: list[int]) -> None:
+    probe = ["probe", "--manifest", str(tiny_run / "manifest"), "--encoder", str(tiny_run / "pretrain")]
+    probe += ["--steps", "4", "--batch", "4", "--readout"]
+    found = {}
+    for name, readout, more in (
+        ("plain", "linear", []),
+        ("stored", "linear", ["--store", str(tmp_path / "frames")]),
+        ("attentive", "attentive", ["--store", str(tmp_path / "frames")]),
+        ("twice", "linear", ["--store", str(tmp_path / "frames"), "--clip_frames", "16"]),
+        ("too large", "linear", ["--store", str(tmp_path / "other"), "--clip_frames", "16", "--tokens_gb", "1e-3"]),
+    ):
+        looked.clear()
+        cli.run([*probe, readout, "--out", str(tmp_path / name), *more])
+        found[name] = sum(looked)
+    # Two videos to learn from and one to be asked about, of 20 s each; clips of 16 frames are seen in two groups.
+    assert (found["plain"], found["stored"], found["attentive"]) == (60, 60, 0)
+    assert 0 < found["twice"] < 2 * 60
+    assert found["too large"] == 2 * 60
+    assert not (tmp_path / "other" / "features").exists()
+    plain, stored = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("plain", "stored"))
+    assert [row["value"] for row in plain] == pytest.approx([row["value"] for row in stored], abs=0.02)

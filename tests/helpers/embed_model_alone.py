@@ -1,0 +1,90 @@
+"""The embedding model without vLLM's engine; in a process of its own, because importing vLLM changes much of one.
+
+`python -m tests.helpers.embed_model_alone TINY KIND=FOLDER=PREPARED ...` prints one JSON object for `test_serve_embed`.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoTokenizer
+
+from surgvl.core.errors import SurgVLError
+
+TEXTS = ["the hook cuts", "", "Duct &amp; ARTERY", "naïve 手術 </s> <pad>", "cut the cystic duct " * 40]
+
+
+def registered(folder: Path) -> dict[str, Any]:
+    """What `register` leaves behind when it is called twice."""
+    from vllm import ModelRegistry
+
+    from surgvl.serve import plugin
+
+    plugin.register()
+    plugin.register()
+    return {
+        "known": sorted(set(plugin.MODELS) & set(ModelRegistry.get_supported_archs())),
+        "imported": sorted(name for name in sys.modules if name.startswith("surgvl.")),
+        "width": AutoConfig.from_pretrained(folder).hidden_size,
+    }
+
+
+def build(folder: Path) -> Any:
+    """The model of a folder, as vLLM builds it."""
+    from surgvl.serve import embed_model
+
+    kind: Any = embed_model.SurgVLEmbeddingModel
+    config = SimpleNamespace(model=str(folder), hf_config=AutoConfig.from_pretrained(folder))
+    return kind(vllm_config=SimpleNamespace(model_config=config)).eval()
+
+
+def difference(folder: Path, prepared: Path) -> float:
+    """Largest difference between texts through vLLM's tokenizer and model, and `Dual` itself."""
+    from surgvl.models.checkpoint import load_model
+    from surgvl.models.dual import Dual
+
+    model = build(prepared)
+    model.load_weights(load_file(prepared / "model.safetensors").items())
+    dual, _ = load_model(folder)
+    assert isinstance(dual, Dual)
+    with torch.inference_mode():
+        got = model.encode_texts(AutoTokenizer.from_pretrained(prepared)(TEXTS)["input_ids"])
+        want = dual.encode_text(TEXTS)
+    assert (want[0] - want[4]).abs().max() > 0.01
+    return float((got - want).abs().max())
+
+
+def refusals(tiny: Path, unprepared: Path) -> list[str]:
+    """What is said to a folder that was not prepared, and to weights that do not fit."""
+    weights = load_file(tiny / "model.safetensors")
+    name = "project.weight"
+    tries: list[Callable[[], Any]] = [
+        lambda: build(unprepared),
+        lambda: build(tiny).load_weights((key, value) for key, value in weights.items() if key != name),
+        lambda: build(tiny).load_weights([(name, weights[name][1:])]),
+    ]
+    said = []
+    for one in tries:
+        try:
+            one()
+        except SurgVLError as error:
+            said.append(str(error))
+    return said
+
+
+def main() -> None:
+    """Run all checks."""
+    tiny = Path(sys.argv[1])
+    towers = [argument.split("=") for argument in sys.argv[2:]]
+    found = {"registered": registered(tiny)}
+    found["differences"] = {kind: difference(Path(folder), Path(prepared)) for kind, folder, prepared in towers}
+    print(json.dumps({**found, "refusals": refusals(tiny, Path(towers[0][1]))}))
+
+
+if __name__ == "__main__":
+    main()

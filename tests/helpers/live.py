@@ -1,0 +1,110 @@
+"""One real `surgvl serve all` before tiny models, for every test that needs a server: it takes a minute to start."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from surgvl.api import ChatModel, DualModel, load
+from surgvl.models.checkpoint import save_model
+from tests.helpers.gate_stand import CHAT
+from tests.helpers.made_duals import tiny_dual
+from tests.helpers.made_organs import save_run, taught
+from tests.helpers.served import Served, below, words_of
+from tests.models.test_models import PREPROCESS
+
+EMBED = "/v1/embeddings"
+KEY = "live-key"
+MAX_VIDEO_S, MAX_UPLOAD_MB = 12, 6
+
+
+class Live:
+    """A running server and the models that it serves.
+
+    Args:
+        place: for models, logs and sockets.
+
+    Attributes:
+        url: its address.
+        key: what clients must send.
+        chat_run: run folder of the chat model.
+        dual_run: model folder of the video-text model.
+        media: folder whose files may be named.
+        served: the command.
+        client: sends requests, with the key.
+    """
+
+    def __init__(self, place: Path) -> None:
+        # vLLM's attention on a CPU has heads of 32 or more.
+        self.chat_run, self.dual_run = save_run(taught(width=64), place / "chat"), place / "dual"
+        save_model(tiny_dual(), self.dual_run, PREPROCESS)
+        self.key, self.media, self.temporary = KEY, place / "media", place / "t"
+        for folder in (self.media, self.temporary):
+            folder.mkdir()
+        words = ["--port", "0", "--max_video_s", str(MAX_VIDEO_S), "--max_upload_mb", str(MAX_UPLOAD_MB)]
+        # Tests hold an engine busy.
+        words += ["--max_forced_tokens", "2000"]
+        models = ["--model", str(self.chat_run), "--embed_model", str(self.dual_run)]
+        self.env = {"SURGVL_API_KEY": KEY, "TMPDIR": str(self.temporary)}
+        begun = time.monotonic()
+        self.served = Served("all", *models, *words, "--media_folder", str(self.media), **self.env)
+        try:
+            self.url = self.served.url
+        except BaseException:
+            self.served.drop()
+            raise
+        self.client = httpx.Client(base_url=self.url, timeout=120, headers={"Authorization": f"Bearer {KEY}"})
+        print(f"\nboth engines are ready after {time.monotonic() - begun:.0f} s: {self.served.said}")
+
+    def chat_model(self) -> ChatModel:
+        """The chat model in this process."""
+        model = load(self.chat_run)
+        assert isinstance(model, ChatModel)
+        return model
+
+    def dual_model(self) -> DualModel:
+        """The video-text model in this process."""
+        model = load(self.dual_run)
+        assert isinstance(model, DualModel)
+        return model
+
+    def chat(self, request: dict[str, Any], **more: Any) -> Any:
+        return self.client.post(
+            CHAT, json={"model": "surgvl-chat", "max_tokens": 4, "temperature": 0, **request, **more}
+        )
+
+    def embed(self, request: dict[str, Any]) -> Any:
+        return self.client.post(EMBED, json={"model": "surgvl-embed", **request})
+
+    def vector(self, request: dict[str, Any]) -> NDArray[np.float32]:
+        answer = self.embed(request)
+        assert answer.status_code == 200, answer.text
+        return np.array(answer.json()["data"][0]["embedding"], np.float32)
+
+    def engine(self, role: str, name: str) -> int:
+        """A process of an engine: `keeper`, `server` or `core`."""
+        keeper = next(pid for pid in below(self.served.process.pid) if f"surgvl-{role}" in words_of(pid))
+        server = next(pid for pid in below(keeper) if f"surgvl-{role}" in words_of(pid))
+        if name == "core":
+            return next(pid for pid in below(server) if words_of(pid).startswith("VLLM::EngineCore"))
+        return {"keeper": keeper, "server": server}[name]
+
+
+@contextlib.contextmanager
+def serving(place: Path) -> Iterator[Live]:
+    """Start it, and stop it with all that belongs to it."""
+    live = Live(place)
+    try:
+        yield live
+    finally:
+        live.client.close()
+        try:
+            if live.served.process.poll() is None:
+                live.served.end()
+        finally:
+            live.served.drop()

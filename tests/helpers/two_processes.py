@@ -1,0 +1,191 @@
+"""Runs that `test_distributed` compares: `python -m tests.helpers.two_processes OUT` trains every case on two processes.
+
+Lightning starts the second process by the same command. OUT/STRATEGY/CASE holds a run's metrics and weights.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import Dataset
+
+from surgvl.core.errors import DataError
+from surgvl.models.vit import VideoViT
+from surgvl.pretrain.videomae import VideoMAE
+from surgvl.pretrain.vjepa import VJEPA
+from surgvl.train.config import Optim, Run
+from surgvl.train.distributed import main_process
+from surgvl.train.ema import Average
+from surgvl.train.loop import fit
+from surgvl.train.objective import Objective
+
+
+class Clips(Dataset[Any]):
+    """Sample i is a function of i; those of `loud` are black and white."""
+
+    def __init__(self, size_px: int = 16, loud: tuple[int, ...] = ()):
+        self.size_px, self.loud = size_px, loud
+
+    def __len__(self) -> int:
+        return 10**9
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        generator = torch.Generator().manual_seed(index)
+        shape = (3, 4, self.size_px, self.size_px)
+        video = torch.randint(0, 200, shape, generator=generator, dtype=torch.uint8)
+        if index in self.loud:
+            video = (video > 100) * video.new_tensor(255)
+        return {"video": video, "video_id": f"v{index}"}
+
+
+def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"video": torch.stack([row["video"] for row in rows]), "video_id": [row["video_id"] for row in rows]}
+
+
+class Plain(Objective):
+    """No random number: an autoencoder of frames with a table of its own average beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(48, 12), nn.GELU(), nn.Linear(12, 48))
+        self.average = Average(self.encoder)
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        x = batch["video"].float().flatten(1).unflatten(1, (-1, 48)) / 255 - 0.4
+        found = self.encoder(x)
+        return {"loss": (found - x).square().mean() + 0.1 * (found - self.average(x)).abs().mean()}
+
+    def after_step(self, progress: float) -> None:
+        self.average.update(self.encoder, 0.9)
+
+    def monitor(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        return {"brightness": batch["video"].float().mean()}
+
+
+class Breaks(Plain):
+    """Turns to NaN where a clip of one number comes along; `how` says whether the loss or only its gradient does."""
+
+    def __init__(self, how: str = "loss"):
+        super().__init__()
+        self.how = how
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        loss = super().forward(batch)["loss"]
+        bad = "v45" in batch["video_id"]
+        if self.how == "loss":
+            return {"loss": loss * float("nan") if bad else loss}
+        # The root of 0 is 0 and its slope is not a number.
+        return {"loss": loss + (0 * next(self.encoder.parameters()).sum()).sqrt() if bad else loss}
+
+
+def small_encoder(position: str = "sinusoid") -> VideoViT:
+    return VideoViT(size_px=16, num_frames=4, patch_px=4, tubelet=2, dim=16, depth=2, heads=2, position=position)
+
+
+def mae() -> Objective:
+    return VideoMAE(small_encoder(), mask_ratio=0.5, decoder_dim=16, decoder_depth=1, decoder_heads=2)
+
+
+def jepa() -> Objective:
+    return VJEPA(
+        small_encoder("rope"), 1, 0.3, 1, 0.6, predictor_dim=16, predictor_depth=1, predictor_heads=2, momentum=0.9
+    )
+
+
+SMALL = Run(steps=8, batch=8, precision="32-true", log_every=1)
+CASES: dict[str, tuple[Callable[[], Objective], Run]] = {
+    "plain": (Plain, SMALL),
+    "mae": (mae, SMALL),
+    "jepa": (jepa, SMALL),
+    "guarded": (Plain, replace(SMALL, steps=9, log_every=4, spike=3.0)),
+}
+# Constant, so that a run of five steps that goes on to eight is one of eight.
+OPTIM = Optim(lr=1e-2, beta2=0.99, schedule="constant", warmup=0.0)
+
+
+class HostReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts how often values of a tensor are read into Python: by float, bool, item, tolist, cpu or numpy."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.num = 0
+        self.patch = pytest.MonkeyPatch()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.num += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+    def __enter__(self) -> Self:
+        def counted(name: str) -> Callable[..., Any]:
+            inner = getattr(Tensor, name)
+
+            def read(*args: Any, **kwargs: Any) -> Any:
+                self.num += 1
+                return inner(*args, **kwargs)
+
+            return read
+
+        # On a CPU these copy memory without an operator that a dispatch mode could see.
+        for name in ("tolist", "cpu", "numpy"):
+            self.patch.setattr(Tensor, name, counted(name))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        super().__exit__(*args)  # type: ignore[no-untyped-call]
+        self.patch.undo()
+
+
+class Count(Callback):
+    """Host reads of each step, from its start to that of the next one."""
+
+    def __init__(self, reads: HostReads):
+        self.reads = reads
+        self.at: dict[int, int] = {}
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.at[trainer.global_step] = self.reads.num
+
+    def steps(self) -> list[int]:
+        """Steps in which values were read; not the last."""
+        return [step for step in self.at if step + 1 in self.at and self.at[step + 1] > self.at[step]]
+
+
+def train(case: str, out: Path, changes: dict[str, Any], callbacks: Sequence[Callback] = ()) -> Objective:
+    """Run a case into `out/case`; `changes` are settings of its run that differ."""
+    make, run = CASES[case]
+    torch.manual_seed(3)
+    objective = make()
+    fit(objective, Clips(), collate, out / case, OPTIM, replace(run, **changes), callbacks=callbacks)
+    return objective
+
+
+def main() -> None:
+    out = Path(sys.argv[1])
+    for strategy in ("ddp", "fsdp"):
+        for case in CASES:
+            folder, changes = out / strategy, {"devices": 2, "strategy": strategy}
+            if case == "mae":
+                train(case, folder, {**changes, "steps": 5})
+            with HostReads() as reads:
+                count = Count(reads)
+                objective = train(case, folder, changes, [count])
+            if main_process():
+                torch.save(objective.state_dict(), folder / case / "weights.pt")
+                (folder / case / "reads.json").write_text(json.dumps(count.steps()))
+    try:
+        fit(Breaks(), Clips(), collate, out / "breaks", OPTIM, replace(SMALL, steps=20, devices=2, save_every=4))
+    except DataError as error:
+        (out / f"said_{'first' if main_process() else 'second'}").write_text(str(error))
+
+
+if __name__ == "__main__":
+    main()

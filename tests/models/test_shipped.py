@@ -1,0 +1,107 @@
+"""The models that ship: small, whole, described, and as good as their card says on operations they have not seen."""
+
+import contextlib
+import hashlib
+import json
+import runpy
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import surgvl
+from surgvl.api import ChatModel, DualModel
+from surgvl.cli import demo
+from surgvl.demo.engine import Engine
+from surgvl.models import shipped
+from surgvl.models.model_info import find_model, model_hash, seen
+
+# A script, and no module of the package.
+SCRIPT = runpy.run_path(str(Path(__file__).resolve().parents[2] / "benchmarks" / "ship_phantom.py"))
+SHOWN, score = SCRIPT["SHOWN"], SCRIPT["score"]
+CARD = (shipped.PACKED / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("SURGVL_CACHE", str(folder))
+    return folder
+
+
+def test_both_are_at_most_12_megabytes_in_float16_and_described() -> None:
+    files = [path for path in shipped.PACKED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 12e6
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    assert len(weights) == 3
+    for path in weights:
+        assert {value.dtype for value in load_file(path).values()} == {np.dtype(np.float16)}
+        assert hashlib.sha256(path.read_bytes()).hexdigest()[:16] in CARD
+    for said in ("Not for clinical use", "python benchmarks/ship_phantom.py", "Apache-2.0", "no patient"):
+        assert said in CARD
+    scores = {row["name"]: row for row in json.loads((shipped.PACKED / "scores.json").read_text(encoding="utf-8"))}
+    for name in SHOWN:
+        row = scores[name]
+        assert f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" in CARD
+
+
+def test_a_name_is_an_ordinary_model_folder_unpacked_once(own_cache: Path) -> None:
+    dual, chat = surgvl.load("phantom"), surgvl.load("phantom-chat")
+    assert isinstance(dual, DualModel)
+    assert isinstance(chat, ChatModel)
+    folder = find_model("phantom")
+    assert folder.parent == own_cache
+    before = {path: path.stat().st_mtime_ns for path in own_cache.rglob("*")}
+    assert dual.hash == model_hash("phantom") == model_hash(folder)
+    assert before == {path: path.stat().st_mtime_ns for path in own_cache.rglob("*")}
+    assert len(seen(Path("phantom"))) == len(seen(folder)) == 48
+    packed = {**load_file(shipped.PACKED / shipped.ENCODER), **load_file(shipped.PACKED / "dual/model.safetensors")}
+    whole = load_file(folder / "model.safetensors")
+    assert {name: value.astype(np.float32).tobytes() for name, value in packed.items()} == {
+        name: value.tobytes() for name, value in whole.items()
+    }
+
+
+def test_a_model_folder_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("phantom").mkdir()
+    assert find_model("phantom").parent != tmp_path
+    Path("phantom/config.json").write_text("{}", encoding="utf-8")
+    assert find_model("phantom") == Path("phantom")
+
+
+def test_models_of_different_encoders_are_not_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dual, chat = tmp_path / "dual", tmp_path / "chat"
+    shutil.copytree(find_model("phantom"), dual)
+    shutil.copytree(find_model("phantom-chat"), chat)
+    monkeypatch.setattr(shipped, "PACKED", tmp_path / "packed")
+    facts: dict[str, dict[str, object]] = {"dual": {}, "chat": {}}
+    shipped.pack(dual, chat, facts)
+    weights = load_file(chat / "model.safetensors")
+    name = next(name for name in weights if name.startswith("encoder."))
+    save_file({**weights, name: weights[name] + 1}, chat / "model.safetensors")
+    with pytest.raises(ValueError, match="another encoder"):
+        shipped.pack(dual, chat, facts)
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_the_card(tmp_path: Path) -> None:
+    recorded = {row["name"]: row for row in json.loads((shipped.PACKED / "scores.json").read_text(encoding="utf-8"))}
+    found = {str(row["name"]): row["value"] for row in score(tmp_path)}
+    for name in SHOWN:
+        assert recorded[name]["low"] <= found[name] <= recorded[name]["high"], name
+
+
+@pytest.mark.slow
+def test_the_page_has_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "NUM", 1)
+    run = demo.prepare(tmp_path / "run")
+    with contextlib.closing(Engine(run)) as engine:
+        engine.wait()
+        assert [video.video_id for video in engine.shelf.videos] == ["video61"]
+        assert engine.parts.dual.hash == model_hash("phantom")
+    written = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    demo.prepare(run)
+    assert written == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}

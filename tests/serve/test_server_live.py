@@ -1,0 +1,278 @@
+"""Two real engines behind `surgvl serve`: what users send and what goes wrong, until one engine is given up.
+
+The tests are one story, in the order of the file, and the last of those that use the server (`live`): they end it.
+"""
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
+httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
+
+from tests import made_media  # noqa: E402
+from tests.helpers.fake_engine import event  # noqa: E402
+from tests.helpers.gate_stand import CHAT, refusal, until  # noqa: E402
+from tests.helpers.live import EMBED, KEY, Live  # noqa: E402
+from tests.helpers.made_media import data, frames, picture, shows  # noqa: E402
+from tests.helpers.served import Served, alive, below, gone  # noqa: E402
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        importlib.util.find_spec("vllm") is None, reason="vllm is not installed: pip install 'surgvl[serve]'"
+    ),
+]
+# The gate has 85 MB at rest, and holds 67 MB of bodies at a time, each in up to four forms.
+MOST_GATE_MB = 500
+
+
+def text(words: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": words}]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _picture(live: Live) -> None:
+    (live.media / "deep").mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(live.media / "deep" / "a b.png")
+
+
+@pytest.fixture(scope="module")
+def video() -> bytes:
+    """A video of 10 s."""
+    return made_media.video(10.0)
+
+
+@pytest.fixture(scope="module")
+def other(live: Live) -> Iterator[Served]:
+    """A second server, there to be stopped; it starts while the first one's engine does so again."""
+    found = Served("embed", "--model", str(live.dual_run), "--port", "0", **live.env)
+    yield found
+    found.drop()
+
+
+def test_it_says_what_it_serves(live: Live) -> None:
+    assert live.client.get("/health").json() == {"status": "ok", "engines": {"chat": "ready", "embed": "ready"}}
+    names = [each["id"] for each in live.client.get("/v1/models").json()["data"]]
+    assert names == ["surgvl-chat", "surgvl-embed"]
+    about = live.client.get("/surgvl/about").json()
+    assert about["chat"]["preprocess"]["num_frames"] > 1
+    assert about["chat"]["questions"]
+    line = next(line for line in live.served.said.splitlines() if "curl" in line)
+    assert KEY not in line
+    env = {**os.environ, "SURGVL_API_KEY": KEY}
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=60, env=env)
+    assert json.loads(done.stdout)["object"] == "chat.completion"
+
+
+def test_a_video_is_the_same_by_data_and_by_file(live: Live, video: bytes) -> None:
+    (live.media / "v.mp4").write_bytes(video)
+    first = live.vector(shows(data(video, "video/mp4"), words=""))
+    assert np.linalg.norm(first) == pytest.approx(1, abs=1e-4)
+    assert np.abs(live.vector(shows((live.media / "v.mp4").as_uri(), words="")) - first).max() < 1e-5
+    assert live.chat(shows(data(video, "video/mp4"))).status_code == 200
+    assert live.chat(shows((live.media / "deep" / "a b.png").as_uri(), "image_url")).status_code == 200
+
+
+def test_the_end_of_a_long_list_of_frames_is_seen(live: Live) -> None:
+    dark, light = picture(64, 64), picture(64, 64, colour=(255, 255, 255))
+    assert (
+        np.abs(
+            live.vector(shows(frames(*[dark] * 32, *[light] * 8), words=""))
+            - live.vector(shows(frames(*[dark] * 40), words=""))
+        ).max()
+        > 1e-3
+    )
+
+
+def test_a_stream_comes_in_parts(live: Live) -> None:
+    asked = {"model": "surgvl-chat", "stream": True, "max_tokens": 6, "ignore_eos": True, **text("a")}
+    with live.client.stream("POST", CHAT, json=asked) as answer:
+        lines = [line for line in answer.iter_lines() if line]
+    assert lines[-1] == "data: [DONE]"
+    assert len(lines) > 6
+
+
+def test_media_that_are_refused(live: Live, video: bytes, tmp_path: Path) -> None:
+    # Who opens a pipe that nobody writes to waits for ever.
+    os.mkfifo(tmp_path / "secret.mp4")
+    (live.media / "link.mp4").symlink_to(tmp_path / "secret.mp4")
+    (live.media / "text.mp4").write_text("This is a text.\n" * 100)
+    whole = made_media.video(20.0)
+    begun = time.monotonic()
+    for url, status in (
+        ("http://127.0.0.1:9/a.mp4", 400),
+        ("file:///etc/passwd", 400),
+        ((tmp_path / "secret.mp4").as_uri(), 400),
+        ((live.media / "link.mp4").as_uri(), 400),
+        ((live.media / "text.mp4").as_uri(), 400),
+        (data(b"This is a text.\n" * 100, "video/mp4"), 400),
+        (data(whole, "video/mp4"), 413),
+        (data(video + b"\0" * 5_000_000, "video/mp4"), 413),
+    ):
+        for answer in (live.chat(shows(url)), live.embed(shows(url, words=""))):
+            message = refusal(answer, status)
+            assert "passwd" not in message
+            assert str(tmp_path) not in message
+    assert time.monotonic() - begun < 10
+
+
+def test_media_that_break_off_are_refused_and_the_engines_live(live: Live, video: bytes) -> None:
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)).save(out, "PNG")
+    cut = out.getvalue()[:6000]
+    assert "truncated" in refusal(live.chat(shows(data(cut, "image/png"), "image_url")), 400)
+    assert refusal(live.chat(shows(frames(cut))), 400)
+    holes = bytearray(video)
+    holes[len(video) // 4 : len(video) // 2] = bytes(len(video) // 2 - len(video) // 4)
+    for broken in (video[: len(video) // 2], bytes(holes)):
+        for answer in (
+            live.chat(shows(data(broken, "video/mp4"))),
+            live.embed(shows(data(broken, "video/mp4"), words="")),
+        ):
+            assert answer.status_code in (200, 400), answer.text
+    assert live.chat(text("hello")).status_code == 200
+    assert live.client.get("/health").status_code == 200
+
+
+def test_a_client_that_goes_ends_its_request(live: Live) -> None:
+    log = next(word for word in re.split(r"[\s,]+", live.served.said) if word.endswith("/chat.log"))
+    transport = httpx.HTTPTransport(uds=str(Path(log).with_name("chat.sock")))
+    with httpx.Client(transport=transport, base_url="http://engine") as inside:
+
+        def running() -> float:
+            found = re.findall(r"^vllm:num_requests_running\{.*\} (\S+)$", inside.get("/metrics").text, re.MULTILINE)
+            return sum(map(float, found))
+
+        # Seconds of work, of which the client waits for one.
+        asked = {"model": "surgvl-chat", "max_tokens": 1900, "ignore_eos": True, "n": 8, **text("a")}
+        wait = httpx.Timeout(120, read=1.0)
+
+        def ask(stream: bool) -> None:
+            words = {**asked, "stream": stream}
+            with contextlib.suppress(httpx.ReadTimeout), live.client.stream("POST", CHAT, json=words, timeout=wait):
+                seen.set()
+                left.wait(20)
+
+        for stream in (False, True):
+            seen, left = threading.Event(), threading.Event()
+            client = threading.Thread(target=ask, args=(stream,))
+            client.start()
+            assert until(lambda: running() > 0)
+            left.set()
+            client.join(30)
+            assert seen.is_set() == stream
+            assert until(lambda: running() == 0, 1.5)
+
+
+def test_a_hundred_uploads_at_a_time(live: Live, video: bytes) -> None:
+    url = data(video, "video/mp4")
+    asked = [{**shows(url, words=f"What is seen in part {n}?"), "user": "x" * 10**6} for n in range(100)]
+    limits = httpx.Limits(max_connections=100)
+    begun = time.monotonic()
+    with (
+        httpx.Client(base_url=live.url, headers=live.client.headers, timeout=240, limits=limits) as client,
+        ThreadPoolExecutor(100) as pool,
+    ):
+        answers = list(pool.map(lambda each: client.post(CHAT, json={"max_tokens": 2, **each}).status_code, asked))
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{live.served.process.pid}/status").read_text())
+    assert peak
+    print(f"\n100 uploads in {time.monotonic() - begun:.1f} s; the gate had {int(peak[1]) // 1024} MB at most")
+    assert answers == [200] * 100
+    assert int(peak[1]) / 1024 < MOST_GATE_MB
+
+
+def test_an_engine_that_is_killed_under_load_comes_back(live: Live, other: Served) -> None:
+    stop = threading.Event()
+    seen: Counter[int] = Counter()
+    strange: list[str] = []
+    events: list[int] = []
+
+    def ask(stream: bool) -> None:
+        with httpx.Client(base_url=live.url, headers=live.client.headers, timeout=120) as client:
+            while not stop.is_set():
+                asked = {"model": "surgvl-chat", "max_tokens": 64, "ignore_eos": True, "stream": stream, **text("a")}
+                try:
+                    answer = client.post(CHAT, json=asked)
+                except httpx.HTTPError as error:
+                    strange.append(repr(error))
+                    return
+                seen[answer.status_code] += 1
+                if answer.status_code == 200:
+                    last = [line for line in answer.text.splitlines() if line][-1]
+                    if stream and last != "data: [DONE]":
+                        events.append(event(last)["error"]["code"])
+                    continue
+                if answer.json()["error"]["code"] != answer.status_code or "engine" not in answer.text:
+                    strange.append(answer.text)
+                time.sleep(0.2)
+
+    threads = [threading.Thread(target=ask, args=(number % 2 == 0,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    assert until(lambda: seen[200] >= 4, 60)
+    family = below(live.engine("chat", "keeper"))
+    os.kill(live.engine("chat", "server"), signal.SIGKILL)
+    assert gone(family)
+    assert until(lambda: live.client.get("/health").status_code == 503, 20)
+    assert live.client.get("/health").json()["engines"] == {"chat": "restarting", "embed": "ready"}
+    answer = live.chat(text("hello"))
+    assert "restarting" in refusal(answer, 503)
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert live.embed({"input": "still here"}).status_code == 200
+    before = seen[200]
+    assert until(lambda: live.client.get("/health").status_code == 200, 240)
+    assert until(lambda: seen[200] >= before + 4, 60)
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert not strange
+    assert set(seen) <= {200, 502, 503}
+    assert seen[502] + len(events) > 0
+    assert set(events) <= {502}
+    assert live.served.process.poll() is None
+
+
+def test_an_engine_that_dies_again_is_given_up_loudly(live: Live) -> None:
+    family = below(live.served.process.pid)
+    os.kill(live.engine("chat", "core"), signal.SIGKILL)
+    assert live.served.process.wait(60) == 1
+    said = live.served.errors().splitlines()
+    assert "the chat engine was killed by signal 9" in said[0]
+    assert "it is started once more" in said[0]
+    assert "again" in said[-1]
+    assert "giving up: read " in said[-1]
+    assert gone(family)
+    assert Path(said[-1].rpartition("read ")[2]).is_file()
+
+
+def test_ctrl_c_leaves_no_child(other: Served) -> None:
+    key = {"Authorization": f"Bearer {KEY}"}
+    assert httpx.post(other.url + EMBED, json={"input": "a"}, headers=key, timeout=60).status_code == 200
+    family = below(other.process.pid)
+    assert len(family) >= 4
+    memory = set(os.listdir("/dev/shm"))
+    begun = time.monotonic()
+    assert other.end(signal.SIGINT) == 0
+    print(f"\nstopped in {time.monotonic() - begun:.1f} s")
+    assert not [pid for pid in family if alive(pid)]
+    assert other.errors() == ""
+    assert set(os.listdir("/dev/shm")) <= memory

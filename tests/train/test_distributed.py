@@ -1,0 +1,96 @@
+"""Two processes that share a batch, with copies of the model or with its halves, do what one process does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from surgvl.train.distributed import main_process
+from tests.helpers.two_processes import CASES, train
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All cases on two processes with gloo, with both strategies."""
+    out = tmp_path_factory.mktemp("shared")
+    argv = [sys.executable, "-m", "tests.helpers.two_processes", str(out)]
+    done = subprocess.run(
+        argv, cwd=ROOT, capture_output=True, text=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out
+
+
+def losses(folder: Path) -> dict[int, float]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return {row["step"]: row["loss"] for row in rows}
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_are_one_with_the_double_batch(strategy: str, case: str, shared: Path, tmp_path: Path) -> None:
+    # Masks are drawn for each process by itself, so the one process draws them for each half by itself.
+    alone = train(case, tmp_path, {"accumulate": 2 if case in ("mae", "jepa") else 1})
+    folder = shared / strategy / case
+    one, two = losses(tmp_path / case), losses(folder)
+    assert one.keys() == two.keys()
+    assert all(abs(one[step] - two[step]) < 1e-5 for step in one)
+    assert one[0] > 1.01 * one[max(one)]
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    assert weights.keys() == alone.state_dict().keys()
+    for name, value in alone.state_dict().items():
+        # A key's bias has no gradient but what rounding leaves, which AdamW brings to its own size.
+        if not name.endswith("qkv.bias"):
+            assert torch.allclose(value, weights[name], atol=1e-5), name
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_processes_wait_for_the_device_at_logging_steps_alone(strategy: str, shared: Path) -> None:
+    # Steps 0, 4 and 8 are logged. Before a logged step begins, processes ask one another whether to stop.
+    assert json.loads((shared / strategy / "guarded/reads.json").read_text()) == [0, 3, 4, 7]
+
+
+def test_a_run_of_two_goes_on_from_its_checkpoint(shared: Path) -> None:
+    # The case `mae` was broken off after step 5 and went on: each step was logged once, by one process.
+    for strategy in ("ddp", "fsdp"):
+        rows = (shared / strategy / "mae/metrics.jsonl").read_text().splitlines()
+        assert [json.loads(row)["step"] for row in rows] == list(range(8))
+        kept = torch.load(shared / strategy / "mae/checkpoints/last.ckpt", weights_only=True)
+        assert kept["global_step"] == 8
+        assert kept["state_dict"]["objective.encoder.embed.weight"].shape == (16, 96)
+
+
+def test_both_name_the_clips_of_the_one_whose_loss_is_not_a_number(shared: Path) -> None:
+    # Clip 45 is in the second half of step 5.
+    said = [(shared / f"said_{which}").read_text() for which in ("first", "second")]
+    assert said[0] == said[1]
+    assert said[0].startswith("loss is nan at step 5, in a batch of v44, v45, v46, v47: look at these videos")
+    assert torch.load(shared / "breaks/checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("environment", "first"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"NODE_RANK": "1"}, False),
+        ({"NODE_RANK": "1", "LOCAL_RANK": "0"}, False),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, True),
+        ({"RANK": "4", "LOCAL_RANK": "0"}, False),
+        ({"SLURM_PROCID": "3"}, False),
+    ],
+)
+def test_one_process_speaks(environment: dict[str, str], first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main_process() == first
