@@ -1,8 +1,8 @@
 """vLLM's own engine on a chat folder, without a server; in a process of its own, because importing vLLM changes much.
 
-`python -m tests.helpers.chat_model_alone FOLDER CASES.pt OUT.json`: each case is a dict of `text`, lists `videos` and `images`
-of frames, or `embeds`, `adapter` (a folder or empty), `turn` and `num` tokens; for each it writes prompt ids, token ids
-and their log-probabilities, or the message of what was refused.
+`python -m tests.helpers.chat_model_alone FOLDER CASES.pt OUT.json`: each case is a dict of `text`, lists `videos` and
+`images` of frames, or `embeds`, `adapter` (a folder or empty), `turn` and `num` tokens; for each it writes prompt ids,
+token ids and their log-probabilities, or the message of what was refused.
 """
 
 import json

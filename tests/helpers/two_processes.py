@@ -1,4 +1,4 @@
-"""Runs that `test_distributed` compares: `python -m tests.helpers.two_processes OUT` trains every case on two processes.
+"""Runs that `test_distributed` compares; `python -m tests.helpers.two_processes OUT` trains each on two processes.
 
 Lightning starts the second process by the same command. OUT/STRATEGY/CASE holds a run's metrics and weights.
 """
