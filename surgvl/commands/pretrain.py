@@ -11,9 +11,8 @@ from surgvl.core.files import command, prepare_out, write_run
 from surgvl.core.recorded import Named, recorded
 from surgvl.data.manifest import Manifest
 from surgvl.models.model_info import seen
-from surgvl.models.schema import Crop
 from surgvl.train.config import Optim, Run
-from surgvl.video.clip import Preprocess
+from surgvl.video.clip import Crop, Preprocess
 
 # What brings torch is imported where it is used: help and typing errors do without. The command line resolves the types
 # of `encoder` and `objective` by this block, once everything else that was typed fits.

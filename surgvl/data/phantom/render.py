@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from surgvl.core.errors import ConfigError
+from surgvl.data.phantom import tissue as tissue
 from surgvl.data.phantom.scene import PATCH_SIDE, Event, Floats, Scene, camera, pose
 from surgvl.data.phantom.targets import blood_sprite, target_sprite
 from surgvl.data.phantom.tools import NUM_STATES, TIP, tool_sprite
-from surgvl.data.readers.phantom import tissue as tissue
 
 U8 = npt.NDArray[np.uint8]
 _BLOOD_SIDE = 0.5
