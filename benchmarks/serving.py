@@ -48,7 +48,7 @@ from surgvl.core.files import commit, write_text
 from surgvl.data.readers.pitvis_qa import ANSWERS
 from surgvl.models.chat import Chat
 from surgvl.models.checkpoint import load_model, save_model
-from surgvl.serve.payloads import video
+from surgvl.serve.payloads import video_part
 from surgvl.video.clip import Preprocess
 
 IN_FLIGHT = (1, 8, 32)
@@ -81,7 +81,7 @@ def serving(folder: Path, extra: Sequence[str]) -> Iterator[str]:
 def body(one: Asked, closed: bool) -> dict[str, Any]:
     """A request."""
     clip, question = one
-    parts = [video(clip), {"type": "text", "text": question}]
+    parts = [video_part(clip), {"type": "text", "text": question}]
     out: dict[str, Any] = {"model": "surgvl-chat", "messages": [{"role": "user", "content": parts}], "temperature": 0}
     if closed:
         choices = [blank + words(each) for each in ANSWERS for blank in ("", " ")]

@@ -33,7 +33,7 @@ def serve_page(
         from starlette.middleware import Middleware
 
         from surgvl.demo import page
-        from surgvl.serve.hosts import Hosts
+        from surgvl.serve.trusted_hosts import TrustedHosts
 
         blocks = page.build(engine, Path(uploads))
         blocks.launch(
@@ -46,7 +46,7 @@ def serve_page(
             favicon_path=HERE / "favicon.svg",
             app_kwargs={
                 "routes": routes(engine.shelf),
-                "middleware": [Middleware(Hosts, listens=host, more=allowed_hosts)],
+                "middleware": [Middleware(TrustedHosts, host=host, allowed=allowed_hosts)],
             },
             max_file_size=MAX_UPLOAD_BYTES,
             footer_links=[],

@@ -81,9 +81,9 @@ def embed(
         table, problems = Manifest.load(manifest), []
     ids, sets = split_ids(table, split), load_sets(prompt_sets)
     if server:
-        from surgvl.serve.encoder import remote
+        from surgvl.serve.remote_encoder import remote_encoder
 
-        encoder = remote(model, stride_s, server, api_key, in_flight)
+        encoder = remote_encoder(model, stride_s, server, api_key, in_flight)
     elif model is not None:
         encoder = encoders.local(model, stride_s, batch, device)
     else:

@@ -1,40 +1,41 @@
-"""What a request must bear before anything of it is read: a head of bounded size, and the key."""
+"""Access control: what is checked before anything of a request is read, the size of its headers and its key."""
 
 import hmac
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from surgvl.serve.connection import MAX_HEAD
-from surgvl.serve.http_errors import Refused
-from surgvl.serve.request_body import Incoming
+from surgvl.serve.connection import MAX_HEADER_BYTES
+from surgvl.serve.http_errors import RequestError
+from surgvl.serve.request_body import RequestBody
 
 
-class Door:
-    """Middleware that lets in who has the key and a head within the limit; /health needs no key.
+class AccessControl:
+    """Middleware that requires the API key, except for /health, and limits the size of headers.
 
     Args:
-        app: what is behind it.
-        key: what must be sent as `Authorization: Bearer KEY`; empty: nothing.
+        app: the application behind it.
+        key: must be sent as `Authorization: Bearer KEY`; empty: no key is needed.
     """
 
     def __init__(self, app: ASGIApp, key: bytes) -> None:
-        self.app, self.wanted = app, b"Bearer " + key if key else b""
+        self.app, self.required = app, b"Bearer " + key if key else b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 431 or 401 to whoever is not let in."""
-        # h11 limits what it has to collect, and not a head that comes in one piece.
-        if scope["type"] == "http" and _head_size(scope) > MAX_HEAD:
-            await Incoming(receive).refuse(Refused(431, f"the head has over {MAX_HEAD} bytes: send less"), send)
+        """Respond with 431 or 401, or pass the request on."""
+        # h11 limits headers that arrive in several parts, but not those that arrive in one.
+        if scope["type"] == "http" and _header_size(scope) > MAX_HEADER_BYTES:
+            error = RequestError(431, f"the headers have over {MAX_HEADER_BYTES} bytes: send less")
+            await RequestBody(receive).reject(error, send)
             return
-        if scope["type"] == "http" and self.wanted and scope["path"] != "/health":
+        if scope["type"] == "http" and self.required and scope["path"] != "/health":
             given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, self.wanted):
-                no = Refused(401, "the key is missing or wrong: send it as Authorization: Bearer KEY")
-                await Incoming(receive).refuse(no, send)
+            if not hmac.compare_digest(given, self.required):
+                error = RequestError(401, "the key is missing or wrong: send it as Authorization: Bearer KEY")
+                await RequestBody(receive).reject(error, send)
                 return
         await self.app(scope, receive, send)
 
 
-def _head_size(scope: Scope) -> int:
-    words = [scope["raw_path"], scope["query_string"], *(word for pair in scope["headers"] for word in pair)]
-    return sum(map(len, words)) + 4 * len(scope["headers"])
+def _header_size(scope: Scope) -> int:
+    parts = [scope["raw_path"], scope["query_string"], *(part for pair in scope["headers"] for part in pair)]
+    return sum(map(len, parts)) + 4 * len(scope["headers"])

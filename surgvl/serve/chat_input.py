@@ -1,8 +1,8 @@
-"""What a request to the chat model holds, as vLLM takes it: pixels of clips and images, and their places in the text.
+"""Inputs of the chat model in vLLM: pixels of clips and images, and their placeholders in the prompt.
 
 The processor is the model's own (`surgvl.models.processor`), so the token ids are those of `Chat` itself. A list of
-frames is a clip at the model's own rate; a video file tells the times of the frames that vLLM took from it. Embeddings
-that a trusted client computed stand in the places of a visual.
+frames is a clip at the model's own rate; for a video file the times of the frames that vLLM decoded are in the prompt.
+A trusted client may send embeddings in place of pixels.
 Shapes: N visuals, V visual tokens of each, T frames, S side of a frame in pixels, t time groups, M language width.
 """
 
@@ -40,53 +40,53 @@ with vllm_names():
         PromptUpdateDetails,
     )
 
-# What vLLM calls a video that came as a list of frames.
+# vLLM's name of a video that was sent as a list of frames.
 FRAME_LIST = "jpeg_sequence"
 
 
-class ChatInfo(BaseProcessingInfo):
-    """What vLLM asks about the inputs of the model."""
+class ChatProcessingInfo(BaseProcessingInfo):
+    """What vLLM needs to know about the inputs."""
 
     def get_hf_config(self) -> SurgVLConfig:
         """The folder's configuration."""
         return self.ctx.get_hf_config(SurgVLConfig)
 
     def get_hf_processor(self, **kwargs: object) -> SurgVLProcessor:
-        """The folder's processor, whatever a request says."""
+        """The folder's processor; requests cannot change it."""
         return self.ctx.get_hf_processor(SurgVLProcessor)
 
     def get_supported_mm_processor_kwargs(self) -> dict[str, set[str]]:
-        """A clip is cut as the model folder says, whatever a request says."""
+        """None: preprocessing is part of the model, and requests cannot change it."""
         return {}
 
     def get_supported_mm_limits(self) -> Mapping[str, int | None]:
-        """Any number of both."""
+        """No limit on either."""
         return {"image": None, "video": None}
 
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
-        """Places of one visual, times included."""
+        """Tokens of one visual, times included."""
         processor = self.get_hf_processor()
         return {"image": len(processor.places(processor.image_id)), "video": len(processor.places(processor.video_id))}
 
     def get_data_parser(self) -> MultiModalDataParser:
-        """Frames come with what is known of their times."""
+        """Parser that keeps the metadata of videos."""
         return MultiModalDataParser(
             expected_hidden_size=self._get_expected_hidden_size(),
             allow_missing_mm_embeddings=self.allow_missing_mm_embeddings,
         )
 
 
-class ChatDummies(BaseDummyInputsBuilder[ChatInfo]):
-    """The largest inputs, by which vLLM warms up."""
+class ChatDummyInputs(BaseDummyInputsBuilder[ChatProcessingInfo]):
+    """The largest inputs, with which vLLM warms up."""
 
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
-        """Marks alone."""
+        """Placeholders only."""
         return IMAGE * mm_counts.get("image", 0) + VIDEO * mm_counts.get("video", 0)
 
     def get_dummy_mm_data(
         self, seq_len: int, mm_counts: Mapping[str, int], mm_options: MultiModalDummyOptions
     ) -> MultiModalDataDict:
-        """Clips and images of the model's own size."""
+        """Clips and images of the model's input size."""
         processor = self.info.get_hf_processor()
         size = processor.size_px
         clip = np.zeros((processor.num_frames, size, size, 3), np.uint8)
@@ -94,11 +94,11 @@ class ChatDummies(BaseDummyInputsBuilder[ChatInfo]):
         return {"image": images, "video": [clip] * mm_counts.get("video", 0)}
 
 
-class ChatProcessor(BaseMultiModalProcessor[ChatInfo]):
-    """Frames -> clips as the model takes them, and their places in the text."""
+class ChatMultiModalProcessor(BaseMultiModalProcessor[ChatProcessingInfo]):
+    """Frames -> clips of the model's input size, and the expansion of their placeholders."""
 
     def _call_hf_processor(self, hf_data: Mapping[str, object], hf_kwargs: Mapping[str, object]) -> BatchFeature:
-        """Cut each visual: `image_clips` and `video_clips` uint8 [N, 3, T, S, S]."""
+        """Resample each visual: `image_clips` and `video_clips` uint8 [N, 3, T, S, S]."""
         processor = self.info.get_hf_processor()
         images, videos = _listed(hf_data.get("images")), _listed(hf_data.get("videos"))
         found: dict[str, torch.Tensor] = {}
@@ -133,11 +133,11 @@ class ChatProcessor(BaseMultiModalProcessor[ChatInfo]):
 
         def image(number: int) -> PromptUpdateDetails:
             items: Any = mm_items.get_items("image", (ImageEmbeddingItems, ImageProcessorItems))
-            return _places(processor, processor.image_id, items, number)
+            return _expand(processor, processor.image_id, items, number)
 
         def video(number: int) -> PromptUpdateDetails:
             items: Any = mm_items.get_items("video", (VideoEmbeddingItems, VideoProcessorItems))
-            return _places(processor, processor.video_id, items, number)
+            return _expand(processor, processor.video_id, items, number)
 
         return [
             PromptReplacement("image", [processor.image_id], image),
@@ -145,31 +145,31 @@ class ChatProcessor(BaseMultiModalProcessor[ChatInfo]):
         ]
 
 
-def _places(processor: SurgVLProcessor, mark: int, items: Any, number: int) -> PromptUpdateDetails:
-    """What stands in the text for a visual, times of the frames of a file included, and which of it are visual tokens.
+def _expand(processor: SurgVLProcessor, placeholder: int, items: Any, number: int) -> PromptUpdateDetails:
+    """Tokens that replace a placeholder, times of a file's frames included, and which of them are visual tokens.
 
     Raises:
-        VLLMValidationError: embeddings of another number than the model's visual tokens.
+        VLLMValidationError: the number of embeddings is not that of the model's visual tokens.
     """
     if isinstance(items, ImageEmbeddingItems | VideoEmbeddingItems):
         given = items.get_feature_size(number)
         if given != processor.num_tokens:
             raise VLLMValidationError(
-                f"{given} embeddings are given for a visual that has {processor.num_tokens} tokens: give as many"
+                f"a visual needs {processor.num_tokens} embeddings, one for each of its tokens, got {given}"
             )
-    told: Any = items.metadata if isinstance(items, VideoProcessorItems) else None
-    known = told[number] if told else None
+    all_metadata: Any = items.metadata if isinstance(items, VideoProcessorItems) else None
+    metadata = all_metadata[number] if all_metadata else None
     times_s = None
     if (
-        known
-        and known.get("video_backend") != FRAME_LIST
-        and known.get("fps")
-        and known.get("frames_indices") is not None
+        metadata
+        and metadata.get("video_backend") != FRAME_LIST
+        and metadata.get("fps")
+        and metadata.get("frames_indices") is not None
     ):
-        at_s = [(int(frame) + 0.5) / float(known["fps"]) for frame in known["frames_indices"]]
+        at_s = [(int(frame) + 0.5) / float(metadata["fps"]) for frame in metadata["frames_indices"]]
         taken = np.linspace(0, len(at_s) - 1, processor.num_frames).round().astype(int)
         times_s = processor.times_s([at_s[frame] for frame in taken])
-    return PromptUpdateDetails.select_token_id(processor.places(mark, times_s), mark)
+    return PromptUpdateDetails.select_token_id(processor.places(placeholder, times_s), placeholder)
 
 
 def _listed(found: object) -> list[Any]:

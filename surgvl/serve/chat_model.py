@@ -1,7 +1,7 @@
-"""`Chat` in vLLM: our encoder and projector, and vLLM's own implementation of the language model behind them.
+"""`Chat` in vLLM: our encoder and projector, followed by vLLM's own implementation of the language model.
 
 Source: vLLM's contract of multimodal models (docs.vllm.ai, contributing/model/multimodal).
-Shapes: N visuals, V visual tokens of each, T frames, S side of a frame, P places of a batch, M language width.
+Shapes: N visuals, V visual tokens of each, T frames, S side of a frame, P positions of a batch, M language width.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from surgvl.models.config import SurgVLConfig
 from surgvl.models.projector import Projector
 from surgvl.models.vit import VideoViT
-from surgvl.serve.chat_input import ChatDummies, ChatInfo, ChatProcessor
+from surgvl.serve.chat_input import ChatDummyInputs, ChatMultiModalProcessor, ChatProcessingInfo
 from surgvl.serve.plugin import vllm_names
 
 with vllm_names():
@@ -30,21 +30,21 @@ with vllm_names():
     from vllm.sequence import IntermediateTensors
 
 
-@MULTIMODAL_REGISTRY.register_processor(ChatProcessor, info=ChatInfo, dummy_inputs=ChatDummies)
+@MULTIMODAL_REGISTRY.register_processor(ChatMultiModalProcessor, info=ChatProcessingInfo, dummy_inputs=ChatDummyInputs)
 class SurgVLForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsPP, SupportsLoRA):
     """Video encoder, projector and a causal language model.
 
     Args:
-        vllm_config: of the engine.
-        prefix: of the names of its layers.
+        vllm_config: configuration of the engine.
+        prefix: prefix of the names of its layers.
     """
 
-    # Our folders call it `language`; vLLM's own name lets adapters find its layers.
+    # Our folders call it `language`; under vLLM's usual name, adapters find its layers.
     hf_to_vllm_mapper = WeightsMapper(orig_to_new_prefix={"language.": "language_model."})
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
-        """The mark of a visual in a text."""
+        """The placeholder of a visual in a text."""
         return f"<{modality}>"
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
@@ -67,23 +67,23 @@ class SurgVLForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsPP, 
         self.make_empty_intermediate_tensors: Any = self.language_model.make_empty_intermediate_tensors
 
     def get_mm_mapping(self) -> MultiModelKeys:
-        """Names of the parts, by which adapters are kept to the language model."""
+        """Names of the parts, so that adapters apply to the language model only."""
         return MultiModelKeys.from_string_field(
             language_model="language_model", connector="projector", tower_model="encoder"
         )
 
     def embed_multimodal(self, **kwargs: object) -> MultiModalEmbeddings:
-        """Visual tokens [V, M] of each visual: of pixels, or as a trusted client sent them."""
+        """Visual tokens [V, M] of each visual: computed from pixels, or as a trusted client sent them."""
         found: list[Tensor] = []
-        # In the order in which vLLM names the modalities; a call holds items of one.
+        # In vLLM's order of modalities; a call holds items of one.
         for name, given in kwargs.items():
             if name in ("image_clips", "video_clips"):
-                found += self.look(_stacked(given)).unbind(0)
+                found += self.encode_clips(_stacked(given)).unbind(0)
             elif name in ("image_embeds", "video_embeds"):
                 found += list(_stacked(given).unbind(0))
         return found
 
-    def look(self, clips: Tensor) -> Tensor:
+    def encode_clips(self, clips: Tensor) -> Tensor:
         """Clips uint8 [N, 3, T, S, S] -> visual tokens [N, V, M]."""
         weight = self.projector.norm.weight
         out: Tensor = self.projector(self.projector.pool(self.encoder(clips.to(weight.device))))
@@ -106,12 +106,12 @@ class SurgVLForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsPP, 
         return out
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor | None:
-        """Scores of the vocabulary [P, vocabulary]."""
+        """Logits [P, vocabulary]."""
         logits: Tensor | None = self.language_model.compute_logits(hidden_states)
         return logits
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """Take the folder's weights."""
+        """Load the folder's weights."""
         done: set[str] = AutoWeightsLoader(self).load_weights(weights, mapper=self.hf_to_vllm_mapper)
         return done
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from surgvl.core.credentials import mask, read_key
 from surgvl.core.errors import ConfigError, DataError, ServerError
-from surgvl.serve.payloads import Frames, by_words, is_near, line, read_to_end, video
+from surgvl.serve.payloads import Frames, answer_logprob, answers_by_text, is_loopback, one_line, video_part
 
 CHAT, EMBED = "surgvl-chat", "surgvl-embed"
 MAX_TOKENS = 32
@@ -82,7 +82,7 @@ class Server:
             timeout=timeout_s,
             max_retries=retries,
             # A proxy cannot reach this machine's own addresses.
-            http_client=openai.DefaultHttpxClient(trust_env=not is_near(str(parts.hostname))),
+            http_client=openai.DefaultHttpxClient(trust_env=not is_loopback(str(parts.hostname))),
         )
         self._close = weakref.finalize(self, self._client.close)
 
@@ -127,10 +127,10 @@ class Server:
             DataError: these are not frames, or an answer is given twice.
             ServerError: the server cannot be reached, refuses, or does not answer in time.
         """
-        parts = [video(frames), {"type": "text", "text": question}]
+        parts = [video_part(frames), {"type": "text", "text": question}]
         body: dict[str, Any] = {"messages": [{"role": "user", "content": parts}]}
         body |= {"model": CHAT, "temperature": 0, "max_tokens": MAX_TOKENS}
-        spelt = {} if answers is None else by_words(answers)
+        spelt = {} if answers is None else answers_by_text(answers)
         if spelt:
             # Tokenizers differ in where they put the blank before a first word.
             choices = [blank + words for words in spelt for blank in ("", " ")]
@@ -165,7 +165,7 @@ class Server:
         """
         from surgvl.chat.template import words
 
-        asking = {"role": "user", "content": [video(frames), {"type": "text", "text": question}]}
+        asking = {"role": "user", "content": [video_part(frames), {"type": "text", "text": question}]}
 
         def one(said: str) -> float:
             body = {
@@ -173,9 +173,11 @@ class Server:
                 **{"model": CHAT, "temperature": 0, "max_tokens": 1},
                 **{"add_generation_prompt": False, "prompt_logprobs": 0},
             }
-            return float(self._post("/chat/completions", body, lambda got: read_to_end(got["prompt_logprobs"], end_id)))
+            return float(
+                self._post("/chat/completions", body, lambda got: answer_logprob(got["prompt_logprobs"], end_id))
+            )
 
-        spelt = by_words(answers)
+        spelt = answers_by_text(answers)
         scores = dict(zip(spelt, self._many(one, spelt), strict=True))
         return [scores[words(answer)] for answer in answers]
 
@@ -211,7 +213,9 @@ class Server:
             DataError: these are not frames.
             ServerError: as `ask`.
         """
-        vector: NDArray[np.float32] = self._embed({"messages": [{"role": "user", "content": [video(frames)]}]}, 1)[0]
+        vector: NDArray[np.float32] = self._embed({"messages": [{"role": "user", "content": [video_part(frames)]}]}, 1)[
+            0
+        ]
         return vector
 
     def encode_clips(self, clips: Iterable[Frames]) -> NDArray[np.float32]:
@@ -239,7 +243,7 @@ class Server:
         except (LookupError, TypeError, ValueError) as error:
             raise ServerError(
                 f"{self.url}/v1{path} gives something that is not OpenAI's form of an answer "
-                f"({line(str(got))[:60]!r}): check --server"
+                f"({one_line(str(got))[:60]!r}): check --server"
             ) from error
 
     def _call(self, call: Callable[[], Any]) -> Any:
@@ -257,7 +261,7 @@ class Server:
                 "see whether it is overloaded, or ask for less at a time"
             ) from error
         except openai.APIConnectionError as error:
-            why = mask(line(str(error.__cause__ or error))).rstrip(".")
+            why = mask(one_line(str(error.__cause__ or error))).rstrip(".")
             raise ServerError(
                 f"{self.url} cannot be reached ({why}; tried {times}): start it by `surgvl serve`, or check --server"
             ) from error
@@ -267,10 +271,10 @@ class Server:
                 401: "; set SURGVL_API_KEY, or give it as --api_key @FILE",
                 404: "; check --server, and what `surgvl serve` was started with",
             }.get(error.status_code, "")
-            raise ServerError(f"{self.url} says {error.status_code}: {line(str(said))[:300]}{remedy}") from error
+            raise ServerError(f"{self.url} says {error.status_code}: {one_line(str(said))[:300]}{remedy}") from error
         except (openai.OpenAIError, ValueError) as error:
             raise ServerError(
-                f"{self.url} does not speak as `surgvl serve` does ({mask(line(str(error)))[:100]}): check --server"
+                f"{self.url} does not speak as `surgvl serve` does ({mask(one_line(str(error)))[:100]}): check --server"
             ) from error
 
     def _many(self, do: Callable[[Given], Got], items: Iterable[Given]) -> Iterator[Got]:

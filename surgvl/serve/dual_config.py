@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from transformers import PreTrainedConfig
 
-# Ids of a text that the server takes; the text tower cuts at its own length.
-LONGEST_TEXT = 8192
+# Ids of a text that the server accepts; the text tower truncates at its own context length.
+MAX_TEXT_IDS = 8192
 
 
 class DualConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
@@ -15,13 +15,13 @@ class DualConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         dim: width E of the space.
         encoder: arguments of `VideoViT`.
         text: configuration of `TextTower`.
-        text_ids: what the folder's `tokenizer.json` makes of a text: `tokens` of the text tower, or its UTF-8 `bytes`,
-            where the tower has a tokenizer that cannot be written down in this way.
+        text_ids: what the folder's `tokenizer.json` produces: `tokens` of the text tower, or UTF-8 `bytes` if the
+            tower's tokenizer cannot be written as such a file.
         hidden_size: E.
-        max_position_embeddings: ids of the longest text that a server takes.
-        num_attention_heads: none of vLLM's own; it asks nevertheless.
-        num_hidden_layers: none of vLLM's own; it asks nevertheless.
-        vocab_size: none of vLLM's own; what ids there are is up to the tokenizer.
+        max_position_embeddings: ids of the longest text that a server accepts.
+        num_attention_heads: unused; vLLM requires it.
+        num_hidden_layers: unused; vLLM requires it.
+        vocab_size: unused; vLLM requires it, and the tokenizer decides.
     """
 
     model_type = "surgvl_dual"
@@ -31,12 +31,12 @@ class DualConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     text: dict[str, Any] | None = None
     text_ids: Literal["tokens", "bytes"] = "tokens"
     hidden_size: int = 1
-    max_position_embeddings: int = LONGEST_TEXT
+    max_position_embeddings: int = MAX_TEXT_IDS
     num_attention_heads: int = 1
     num_hidden_layers: int = 1
     vocab_size: int = 1
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Take vLLM's word for the width from ours."""
+        """Set vLLM's name of the width from ours."""
         self.hidden_size = self.dim
         super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]

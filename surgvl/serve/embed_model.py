@@ -1,11 +1,11 @@
-"""`Dual` as a pooling model of vLLM: a text or a clip in, a unit vector out, equal to `Dual` itself.
+"""`Dual` as a pooling model of vLLM: a text or a clip in, a unit vector out, equal to those of `Dual` itself.
 
-vLLM's part is the server: batches, limits, decoding of media, its cache of clips that come again. The networks are
-ours and run as they are, so that there is one implementation. A clip is one place in vLLM's sequence, and its vector is
-what vLLM calls its embedding; a text is run through the text tower when vLLM asks for the pooled output, where the ids
-of each request are at hand. There is no attention between the places.
+vLLM does the serving: batching, limits, decoding of media, a cache of repeated clips. The networks are ours and run
+unchanged, so that there is one implementation. A clip is one position of vLLM's sequence, and its vector is the
+embedding there; a text goes through the text tower when vLLM asks for the pooled output, because only then the ids of
+each request are available. There is no attention between positions.
 
-Shapes: N requests, P places (ids) of a batch, T frames, S side of a frame, E width of the space.
+Shapes: N requests, P positions (ids) of a batch, T frames, S side of a frame, E width of the space.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -21,7 +21,7 @@ from surgvl.core.errors import CheckpointError, DataError
 from surgvl.models.dual import Dual
 from surgvl.models.model_info import load_preprocess
 from surgvl.models.tokenizer import Tokenizer
-from surgvl.serve.byte_text import read_bytes
+from surgvl.serve.byte_tokenizer import decode_bytes
 from surgvl.serve.dual_config import DualConfig
 from surgvl.serve.plugin import vllm_names
 from surgvl.serve.prepare_model import TOWER
@@ -52,71 +52,71 @@ with vllm_names():
     from vllm.tasks import PoolingTask
     from vllm.v1.pool.metadata import PoolingMetadata
 
-# Clips and texts that a tower takes at once; what a batch of requests holds beyond that waits its turn.
-CLIPS, TEXTS = 8, 64
+# Clips and texts that a tower encodes at a time.
+CLIP_BATCH, TEXT_BATCH = 8, 64
 
 
-class DualInfo(BaseProcessingInfo):
-    """What vLLM asks about the inputs of the model."""
+class DualProcessingInfo(BaseProcessingInfo):
+    """What vLLM needs to know about the inputs."""
 
     def get_supported_mm_limits(self) -> Mapping[str, int | None]:
-        """One clip makes one vector."""
+        """One clip a request, since it makes one vector."""
         return {"video": 1}
 
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
-        """A clip takes one place."""
+        """A clip takes one position."""
         return {"video": 1}
 
     def get_supported_mm_processor_kwargs(self) -> dict[str, set[str]]:
-        """A clip is cut as the model folder says, whatever a request says."""
+        """None: preprocessing is part of the model, and requests cannot change it."""
         return {}
 
     @property
     def preprocess(self) -> Preprocess:
-        """How a clip is cut."""
+        """The model's preprocessing."""
         return load_preprocess(self.model_id)
 
     @property
     def video_id(self) -> int:
-        """Id that stands for a clip: no text has a padding token."""
+        """Placeholder id of a clip: the padding token, which no text contains."""
         return int(self.get_tokenizer().pad_token_id)
 
 
-class DualDummies(BaseDummyInputsBuilder[DualInfo]):
-    """The largest inputs, by which vLLM warms up."""
+class DualDummyInputs(BaseDummyInputsBuilder[DualProcessingInfo]):
+    """The largest inputs, with which vLLM warms up."""
 
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
-        """A clip stands alone."""
+        """A clip comes without text."""
         return ""
 
     def get_dummy_mm_data(
         self, seq_len: int, mm_counts: Mapping[str, int], mm_options: MultiModalDummyOptions
     ) -> MultiModalDataDict:
-        """Clips of the model's own size."""
+        """Clips of the model's input size."""
         want = self.info.preprocess
         size = (want.num_frames, want.size_px, want.size_px, 3)
         return {"video": [np.zeros(size, np.uint8)] * mm_counts.get("video", 0)}
 
 
-class DualProcessor(BaseMultiModalProcessor[DualInfo]):
-    """Frames -> a clip as the model takes it, and its place in the sequence."""
+class DualMultiModalProcessor(BaseMultiModalProcessor[DualProcessingInfo]):
+    """Frames -> a clip of the model's input size, and its position in the sequence."""
 
     def apply(self, inputs: ProcessorInputs, timing_ctx: TimingContext) -> MultiModalInput:
-        """Refuse a clip that comes with words, because there is no vector of both, and vectors in place of frames.
+        """Reject a clip with a text, because there is no vector of both, and embeddings in place of frames.
 
         Raises:
-            VLLMValidationError: there are words beside the clip, or no frames in it; the server answers 400.
+            VLLMValidationError: there is a text next to the clip, or no frames in it; the server answers 400.
         """
         if not all(isinstance(given, VideoProcessorItems) for given in inputs.mm_data_items.values()):
-            raise VLLMValidationError("vectors came in place of frames: send the frames of a clip")
-        silent = set(self.info.get_tokenizer().all_special_ids)
-        if not silent.issuperset(inputs.prompt):
-            raise VLLMValidationError("a clip came with a text: send them as two requests, each has its own vector")
+            raise VLLMValidationError("embeddings are not accepted: send the frames of a clip")
+        special = set(self.info.get_tokenizer().all_special_ids)
+        if not special.issuperset(inputs.prompt):
+            raise VLLMValidationError("a clip and a text in one request: send two requests, each has its own vector")
         inputs.prompt = []
         return super().apply(inputs, timing_ctx)
 
     def _call_hf_processor(self, hf_data: Mapping[str, object], hf_kwargs: Mapping[str, object]) -> BatchFeature:
-        """Cut each clip -> `clips`, uint8 [N, 3, T, S, S]."""
+        """Resample each clip -> `clips`, uint8 [N, 3, T, S, S]."""
         want = self.info.preprocess
         videos = hf_data["videos"]
         assert isinstance(videos, Sequence)
@@ -141,7 +141,7 @@ class DualProcessor(BaseMultiModalProcessor[DualInfo]):
 
 
 class DualPooler(Pooler):
-    """The vector of each request: of its clip as it stands in the sequence, or of its text.
+    """The vector of each request: its clip's, already in the sequence, or its text's.
 
     Args:
         encode: ids of N texts -> unit vectors, float32 [N, E].
@@ -152,42 +152,42 @@ class DualPooler(Pooler):
         self.encode = encode
 
     def get_supported_tasks(self) -> Set[PoolingTask]:
-        """Vectors only."""
+        """Embedding only."""
         return {"embed"}
 
     def get_pooling_updates(self, task: PoolingTask) -> PoolingParamsUpdate:
-        """The ids of each request are needed."""
+        """Ask for the ids of each request."""
         return PoolingParamsUpdate(requires_token_ids=True)
 
     def forward(self, hidden_states: Tensor, pooling_metadata: PoolingMetadata) -> list[Tensor | None]:
-        """Vectors of clips at their places [P, E], and ids of the requests -> N vectors [E], float32."""
+        """Vectors of clips at their positions [P, E], and ids of the requests -> N vectors [E], float32."""
         ids = [row.tolist() for row in pooling_metadata.get_prompt_token_ids_cpu()]
         out = hidden_states[pooling_metadata.get_pooling_cursor().last_token_indices_gpu].float()
-        # Where no clip stands there are zeros.
+        # Positions without a clip hold zeros.
         if texts := (~out.any(1)).nonzero()[:, 0].tolist():
             out[texts] = self.encode([ids[at] for at in texts])
         return list(out)
 
 
-# Not because of any attention: it keeps vLLM from cutting a text into parts and from keeping prefixes.
+# There is no attention at all; this keeps vLLM from splitting a text into chunks and from caching prefixes.
 @attn_type("encoder_only")
-@MULTIMODAL_REGISTRY.register_processor(DualProcessor, info=DualInfo, dummy_inputs=DualDummies)
+@MULTIMODAL_REGISTRY.register_processor(DualMultiModalProcessor, info=DualProcessingInfo, dummy_inputs=DualDummyInputs)
 class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
     """`Dual` as vLLM runs it.
 
     Args:
-        vllm_config: vLLM's configuration; its model is a folder that `folder.prepare` gave.
-        prefix: not used; our networks have no layers of vLLM.
+        vllm_config: vLLM's configuration; its model is a folder from `prepare_model`.
+        prefix: unused; our networks contain no layers of vLLM.
 
     Raises:
-        CheckpointError: the model is not a folder here, or its tokenizer is not the text tower's.
+        CheckpointError: this is not a local model folder, or its tokenizer is not the text tower's.
     """
 
     is_pooling_model = True
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
-        """A clip stands in no text."""
+        """None: a clip has no placeholder in a text."""
         return None
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
@@ -196,7 +196,7 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
         config = vllm_config.model_config.hf_config
         assert isinstance(config, DualConfig)
         if not folder.is_dir() or config.encoder is None or config.text is None:
-            raise CheckpointError(f"{folder} is not a folder of a video-text model: give one that surgvl align made")
+            raise CheckpointError(f"{folder} is not a folder of a video-text model: give one that `surgvl align` made")
         self.as_bytes = config.text_ids == "bytes"
         if config.text["kind"] != "tiny" and not self.as_bytes:
             raise CheckpointError(
@@ -206,7 +206,7 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
         tower = folder / TOWER if self.as_bytes else folder
         self.dual = Dual.from_config({"dim": config.dim, "encoder": config.encoder, "text": config.text}, tower)
         self.pooler = DualPooler(self.encode_texts)
-        # vLLM builds a model with its own type as the default.
+        # vLLM sets its own dtype as the default while it builds a model.
         self.dtype = torch.get_default_dtype()
 
     @property
@@ -216,14 +216,14 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
 
     def encode_texts(self, rows: list[list[int]]) -> Tensor:
         """Ids of N texts, with special tokens or without -> unit vectors, float32 [N, E]."""
-        parts = [rows[at : at + TEXTS] for at in range(0, len(rows), TEXTS)]
+        parts = [rows[at : at + TEXT_BATCH] for at in range(0, len(rows), TEXT_BATCH)]
         if self.as_bytes:
-            return torch.cat([self.dual.encode_text([read_bytes(row) for row in part]) for part in parts])
+            return torch.cat([self.dual.encode_text([decode_bytes(row) for row in part]) for part in parts])
         text, tokenizer = self.dual.text, self._tokenizer
-        silent = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
+        special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
         found = []
         for part in parts:
-            inner = [[i for i in row if i not in silent and 0 <= i < tokenizer.vocab_size] for row in part]
+            inner = [[i for i in row if i not in special and 0 <= i < tokenizer.vocab_size] for row in part]
             found.append(F.normalize(text.encode_ids(text.frame(tokenizer, inner)).float(), dim=-1))
         return torch.cat(found)
 
@@ -233,7 +233,7 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
         if clips is None:
             return []
         assert isinstance(clips, Tensor)
-        found = [self.dual.encode_video(clips[at : at + CLIPS]) for at in range(0, len(clips), CLIPS)]
+        found = [self.dual.encode_video(clips[at : at + CLIP_BATCH]) for at in range(0, len(clips), CLIP_BATCH)]
         return torch.cat(found).to(self.dtype)[:, None].unbind()
 
     def embed_input_ids(
@@ -243,11 +243,11 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
         *,
         is_multimodal: Tensor | None = None,
     ) -> Tensor:
-        """Ids [P] -> [P, E]: the vectors of clips at their places, zeros where there is text."""
-        places = torch.zeros(len(input_ids), self.dual.dim, dtype=self.dtype, device=input_ids.device)
+        """Ids [P] -> [P, E]: the vectors of clips at their positions, zeros for text."""
+        out = torch.zeros(len(input_ids), self.dual.dim, dtype=self.dtype, device=input_ids.device)
         if multimodal_embeddings is not None and len(multimodal_embeddings) and is_multimodal is not None:
-            places[is_multimodal.to(places.device)] = torch.cat(list(multimodal_embeddings))
-        return places
+            out[is_multimodal.to(out.device)] = torch.cat(list(multimodal_embeddings))
+        return out
 
     def forward(
         self,
@@ -257,22 +257,22 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
         inputs_embeds: Tensor | None = None,
         **kwargs: object,
     ) -> Tensor:
-        """Pass on what stands at the places, [P, E]."""
+        """Return the embeddings unchanged, [P, E]."""
         if inputs_embeds is not None:
             return inputs_embeds
         assert input_ids is not None
         return self.embed_input_ids(input_ids)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """Copy the weights of the folder.
+        """Load the folder's weights.
 
         Raises:
-            CheckpointError: they do not fit to the letter.
+            CheckpointError: names or shapes do not match.
         """
         own, loaded = self.dual.state_dict(), set()
         for name, value in weights:
             if name not in own or own[name].shape != value.shape:
-                raise CheckpointError(f"weight {name!r} {tuple(value.shape)} does not fit: export the model again")
+                raise CheckpointError(f"weight {name!r} {tuple(value.shape)} does not match: export the model again")
             own[name].copy_(value)
             loaded.add(name)
         held = {own[name].data_ptr() for name in loaded}

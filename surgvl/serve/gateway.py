@@ -1,12 +1,12 @@
-"""The gate: the one address that users see. It checks key, size and media of a request and sends it on to an engine.
+"""The gateway: the one address that clients use. It checks a request's key, size and media, then forwards it.
 
-It stays up when an engine dies, and speaks OpenAI's protocol as far as the engines do:
+It keeps running when an engine dies, and speaks as much of OpenAI's protocol as the engines do:
 
-    GET  /health               ok, or 503 while an engine starts, restarts or has failed; needs no key
-    GET  /surgvl/about         version, and of each engine's model its preprocessing, answers and hash
+    GET  /health               "ok", or 503 while an engine is starting, restarting or failed; needs no key
+    GET  /surgvl/about         version and, for each model, its preprocessing, known answers and hash
     GET  /v1/models            names of the models
-    POST /v1/chat/completions  to the chat engine; streams are passed through
-    POST /v1/embeddings        to the embedding engine
+    POST /v1/chat/completions  forwarded to the chat engine; streams are passed through
+    POST /v1/embeddings        forwarded to the embedding engine
 """
 
 import asyncio
@@ -27,42 +27,51 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from surgvl.serve.access import Door
-from surgvl.serve.engine import Engine, Role
-from surgvl.serve.hosts import Hosts
-from surgvl.serve.http_errors import Refused, hide_paths
-from surgvl.serve.media import MAX_PIXELS, Rules
-from surgvl.serve.request_body import CHUNK, SMALL, Examined, Gone, Incoming, Room, Share, check_length, examine
-from surgvl.serve.request_limits import Limits
+from surgvl.serve.access import AccessControl
+from surgvl.serve.budget import Budget, Lease
+from surgvl.serve.engine_process import EngineProcess, Role
+from surgvl.serve.http_errors import RequestError, hide_paths
+from surgvl.serve.media_check import MAX_PIXELS, MediaRules
+from surgvl.serve.request_body import (
+    CHUNK_BYTES,
+    MEMORY_BYTES,
+    CheckedRequest,
+    ClientDisconnected,
+    RequestBody,
+    check_headers,
+    check_request,
+)
+from surgvl.serve.request_limits import RequestLimits
+from surgvl.serve.trusted_hosts import TrustedHosts
 
 PATHS: Mapping[str, Role] = {"/v1/chat/completions": "chat", "/v1/embeddings": "embed"}
-# Requests whose media are looked at, at a time.
+# Requests whose media are checked concurrently.
 NUM_CHECKERS = 4
 
 
-class Gate:
-    """The ASGI application before the engines.
+class Gateway:
+    """The ASGI application in front of the engines.
 
     Args:
-        engines: by role; whoever starts them keeps their `state` true.
-        rules: which media are taken.
-        max_upload_mb: largest body, 10^6 bytes.
-        api_key: clients must send it as `Authorization: Bearer KEY`; empty: nobody must.
-        about: answer of /surgvl/about; may be filled in later.
+        engines: by role; whoever starts them keeps their `state` up to date.
+        rules: which media are accepted.
+        max_upload_mb: largest request body, 10^6 bytes.
+        api_key: clients must send it as `Authorization: Bearer KEY`; empty: no key is needed.
+        about: response of /surgvl/about; may be filled in later.
         limits: how much one request may ask for.
-        listens: address that is listened on.
-        allowed_hosts: further names under which it is reached.
+        host: address that the server listens on.
+        allowed_hosts: further names under which clients reach it.
     """
 
     def __init__(
         self,
-        engines: Mapping[Role, Engine],
-        rules: Rules,
+        engines: Mapping[Role, EngineProcess],
+        rules: MediaRules,
         max_upload_mb: float = 64.0,
         api_key: str = "",
         about: Mapping[str, Any] | None = None,
-        limits: Limits = Limits(),  # noqa: B008 (frozen)
-        listens: str = "127.0.0.1",
+        limits: RequestLimits = RequestLimits(),  # noqa: B008 (frozen)
+        host: str = "127.0.0.1",
         allowed_hosts: Collection[str] = (),
     ) -> None:
         self.engines, self.rules, self.about = engines, rules, about if about is not None else {}
@@ -72,28 +81,29 @@ class Gate:
             role: httpx.AsyncClient(transport=engine.transport(), timeout=httpx.Timeout(None, connect=5.0))
             for role, engine in engines.items()
         }
-        # Bytes of whole bodies here, of all on the disk, and pixels in the engines, at a time.
-        self.bytes, self.pixels = Room(max(2 * self.max_bytes, 1 << 26)), Room(4 * MAX_PIXELS)
-        self.disk = Room(max(32 * self.max_bytes, 1 << 30))
+        # Over all requests: bytes of complete bodies in memory, bytes of bodies on disk, pixels in the engines.
+        self.memory = Budget(max(2 * self.max_bytes, 1 << 26))
+        self.disk = Budget(max(32 * self.max_bytes, 1 << 30))
+        self.pixels = Budget(4 * MAX_PIXELS)
         self.checkers = anyio.CapacityLimiter(NUM_CHECKERS)
-        inner = Door(
+        inner = AccessControl(
             Starlette(
                 routes=[
                     Route("/health", self._health),
                     Route("/surgvl/about", self._about),
                     Route("/v1/models", self._models),
-                    *(Route(path, _Relay(self, path, role), methods=["POST"]) for path, role in PATHS.items()),
+                    *(Route(path, _Forward(self, path, role), methods=["POST"]) for path, role in PATHS.items()),
                 ],
-                exception_handlers={HTTPException: _plain, Exception: _broken},
-                lifespan=self._life,
+                exception_handlers={HTTPException: _http_exception, Exception: _server_error},
+                lifespan=self._lifespan,
             ),
             api_key.encode(),
         )
-        self.app: ASGIApp = Hosts(inner, listens, allowed_hosts)
+        self.app: ASGIApp = TrustedHosts(inner, host, allowed_hosts)
 
     @contextlib.asynccontextmanager
-    async def _life(self, app: Starlette) -> AsyncIterator[None]:
-        """At the end, close the connections to the engines."""
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Close the connections to the engines on shutdown."""
         async with contextlib.AsyncExitStack() as stack:
             for client in self.clients.values():
                 await stack.enter_async_context(client)
@@ -101,9 +111,8 @@ class Gate:
 
     async def _health(self, request: Request) -> Response:
         states = {role: engine.state for role, engine in self.engines.items()}
-        ready = all(state == "ready" for state in states.values())
-        word = "ok" if ready else next(state for state in states.values() if state != "ready")
-        return JSONResponse({"status": word, "engines": states}, 200 if ready else 503)
+        status = next((state for state in states.values() if state != "ready"), "ok")
+        return JSONResponse({"status": status, "engines": states}, 200 if status == "ok" else 503)
 
     async def _about(self, request: Request) -> Response:
         return JSONResponse(self.about)
@@ -114,120 +123,121 @@ class Gate:
             if engine.state == "ready":
                 with contextlib.suppress(httpx.TransportError, ValueError, KeyError):
                     answer = await self.clients[role].get(f"{engine.url}/v1/models")
-                    # "root" is a folder of this machine.
+                    # "root" is a path on this machine.
                     found += [{**each, "root": each["id"]} for each in answer.json()["data"]]
         if not found:
             return _not_ready(next(iter(self.engines.values()))).response()
         return JSONResponse({"object": "list", "data": found})
 
 
-class _Relay:
+class _Forward:
     """One path of one engine, as an ASGI application."""
 
-    def __init__(self, gate: Gate, path: str, role: Role) -> None:
-        self.gate, self.path, self.role = gate, path, role
+    def __init__(self, gateway: Gateway, path: str, role: Role) -> None:
+        self.gateway, self.path, self.role = gateway, path, role
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        incoming = Incoming(receive)
-        with contextlib.suppress(Gone):
+        body = RequestBody(receive)
+        with contextlib.suppress(ClientDisconnected):
             try:
-                await self._relay(Headers(scope=scope), incoming, send)
-            except Refused as refused:
-                await incoming.refuse(refused, send)
+                await self._forward(Headers(scope=scope), body, send)
+            except RequestError as error:
+                await body.reject(error, send)
 
-    async def _relay(self, headers: Headers, incoming: Incoming, send: Send) -> None:
-        gate = self.gate
-        engine = gate.engines.get(self.role)
+    async def _forward(self, headers: Headers, body: RequestBody, send: Send) -> None:
+        gateway = self.gateway
+        engine = gateway.engines.get(self.role)
         if engine is None:
-            there = ", ".join(each.model for each in gate.engines.values())
-            raise Refused(
-                404, f"this server answers no {self.path}; it serves {there}: ask one that was started for it"
+            served = ", ".join(each.model for each in gateway.engines.values())
+            raise RequestError(
+                404, f"{self.path} is not served here, only {served}: start `surgvl serve {self.role}` for it"
             )
         if engine.state != "ready":
             raise _not_ready(engine)
-        check_length(headers, gate.max_bytes)
+        check_headers(headers, gateway.max_bytes)
         async with contextlib.AsyncExitStack() as stack:
-            disk = stack.enter_context(gate.disk.share())
-            with tempfile.SpooledTemporaryFile(SMALL) as file:
-                size = await incoming.read(gate.max_bytes, file, disk)
-                share = await stack.enter_async_context(gate.bytes.hold(size))
+            disk = stack.enter_context(gateway.disk.open())
+            with tempfile.SpooledTemporaryFile(MEMORY_BYTES) as file:
+                size = await body.read(gateway.max_bytes, file, disk)
+                memory = await stack.enter_async_context(gateway.memory.acquire(size))
                 file.seek(0)
-                body = file.read()
-            disk.give_back()
-            rules = replace(gate.rules, num_frames=engine.num_frames)
-            examined = await anyio.to_thread.run_sync(examine, body, rules, gate.limits, limiter=gate.checkers)
-            del body
-            await stack.enter_async_context(gate.pixels.hold(examined.pixels))
-            await _unless_gone(incoming, self._ask(engine, examined, share, send))
+                content = file.read()
+            disk.release()
+            rules = replace(gateway.rules, num_frames=engine.num_frames)
+            checked = await anyio.to_thread.run_sync(
+                check_request, content, rules, gateway.limits, limiter=gateway.checkers
+            )
+            del content
+            await stack.enter_async_context(gateway.pixels.acquire(checked.pixels))
+            await _until_disconnect(body, self._ask(engine, checked, memory, send))
 
-    async def _ask(self, engine: Engine, examined: Examined, share: Share, send: Send) -> None:
-        """Send a request on, and its answer back."""
-        client = self.gate.clients[self.role]
-        words = {
+    async def _ask(self, engine: EngineProcess, checked: CheckedRequest, memory: Lease, send: Send) -> None:
+        """Send a request to the engine, and its response to the client."""
+        client = self.gateway.clients[self.role]
+        headers = {
             "content-type": "application/json",
-            "content-length": str(len(examined.content)),
+            "content-length": str(len(checked.content)),
             "accept-encoding": "identity",
         }
-        sent = examined.sent
-        request = client.build_request("POST", engine.url + self.path, headers=words, content=_feed(examined, share))
-        del examined
-        begun = False
+        file_urls = checked.file_urls
+        url = engine.url + self.path
+        request = client.build_request("POST", url, headers=headers, content=_chunks(checked, memory))
+        del checked
+        started = False
         try:
             response = await client.send(request, stream=True)
             try:
-                kind = response.headers.get("content-type", "application/json")
+                media_type = response.headers.get("content-type", "application/json")
                 if response.status_code >= 400:
-                    raise self._said(engine, response.status_code, await response.aread(), sent)
-                if not kind.startswith("text/event-stream"):
-                    answer = Response(await response.aread(), response.status_code, media_type=kind)
-                    await _whole(answer, send)
+                    raise self._engine_error(engine, response.status_code, await response.aread(), file_urls)
+                if not media_type.startswith("text/event-stream"):
+                    answer = Response(await response.aread(), response.status_code, media_type=media_type)
+                    await _send_whole(answer, send)
                     return
                 await send(
                     {
                         "type": "http.response.start",
                         "status": response.status_code,
-                        "headers": [(b"content-type", kind.encode()), (b"cache-control", b"no-cache")],
+                        "headers": [(b"content-type", media_type.encode()), (b"cache-control", b"no-cache")],
                     }
                 )
-                begun = True
+                started = True
                 async for part in response.aiter_raw():
                     await send({"type": "http.response.body", "body": part, "more_body": True})
                 await send({"type": "http.response.body", "body": b""})
             finally:
                 await response.aclose()
         except httpx.ConnectError:
-            raise Refused(503, f"the {self.role} engine has just ended: send it again", engine.retry_s) from None
+            raise RequestError(503, f"the {self.role} engine has just ended: retry later", engine.retry_s) from None
         except httpx.TransportError:
             died = self._died(engine)
-            if not begun:
+            if not started:
                 raise died from None
-            # The status is sent: OpenAI's clients take an event with an error for one.
+            # The status line is already sent; OpenAI's clients read an event with an error as one.
             event = f"data: {json.dumps(died.body())}\n\n".encode()
             await send({"type": "http.response.body", "body": event})
 
-    def _died(self, engine: Engine) -> Refused:
-        return Refused(502, f"the {self.role} engine ended while it answered: send it again", engine.retry_s)
+    def _died(self, engine: EngineProcess) -> RequestError:
+        return RequestError(502, f"the {self.role} engine died during this request: retry it", engine.retry_s)
 
-    def _said(self, engine: Engine, status: int, body: bytes, sent: list[str]) -> Refused:
-        """An engine's error as ours."""
-        # What vLLM's server still says when the process behind it is gone.
+    def _engine_error(self, engine: EngineProcess, status: int, body: bytes, file_urls: list[str]) -> RequestError:
+        """An engine's error response as one of ours."""
+        # What vLLM's web server still answers when the process behind it is gone.
         if status >= 500 and b"EngineCore" in body:
             return self._died(engine)
         if status >= 500 and status != 503:
-            return Refused(
-                502, f"the {self.role} engine could not work on this request: its log on the server says why"
-            )
+            return RequestError(502, f"the {self.role} engine failed on this request: see its log on the server")
         try:
             error = json.loads(body)["error"]
-            message = " ".join(hide_paths(str(error["message"]), sent).split())[:300]
-            return Refused(status, message, kind=str(error["type"]))
+            message = " ".join(hide_paths(str(error["message"]), file_urls).split())[:300]
+            return RequestError(status, message, kind=str(error["type"]))
         except (ValueError, KeyError, TypeError):
-            return Refused(status, f"the {self.role} engine refuses this request with status {status}: check it")
+            return RequestError(status, f"the {self.role} engine rejected this request with status {status}: check it")
 
 
-async def _unless_gone(incoming: Incoming, work: Any) -> None:
-    """Do something as long as the client is there; leaving it closes the engine's connection, which ends its work."""
-    tasks = asyncio.create_task(work), asyncio.create_task(incoming.gone())
+async def _until_disconnect(body: RequestBody, work: Any) -> None:
+    """Run a coroutine while the client is connected; cancelling it closes the engine's connection, which aborts it."""
+    tasks = asyncio.create_task(work), asyncio.create_task(body.disconnected())
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -238,32 +248,32 @@ async def _unless_gone(incoming: Incoming, work: Any) -> None:
         tasks[0].result()
 
 
-async def _feed(examined: Examined, share: Share) -> AsyncIterator[bytes]:
-    """The body in parts; once the engine has it, its room is free."""
-    content = memoryview(examined.content)
-    for at in range(0, len(content), CHUNK):
-        yield bytes(content[at : at + CHUNK])
-    share.give_back()
+async def _chunks(checked: CheckedRequest, memory: Lease) -> AsyncIterator[bytes]:
+    """The body in chunks; its memory is released once the engine has all of it."""
+    content = memoryview(checked.content)
+    for at in range(0, len(content), CHUNK_BYTES):
+        yield bytes(content[at : at + CHUNK_BYTES])
+    memory.release()
 
 
-async def _whole(answer: Response, send: Send) -> None:
+async def _send_whole(answer: Response, send: Send) -> None:
     await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _not_ready(engine: Engine) -> Refused:
+def _not_ready(engine: EngineProcess) -> RequestError:
     if engine.state in ("starting", "restarting"):
-        return Refused(503, f"the {engine.role} engine is {engine.state}: send it again later", engine.retry_s)
-    return Refused(503, f"the {engine.role} engine has {engine.state}: the server must be started again")
+        return RequestError(503, f"the {engine.role} engine is {engine.state}: retry later", engine.retry_s)
+    return RequestError(503, f"the {engine.role} engine has {engine.state}: the server must be started again")
 
 
-async def _plain(request: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        there = ", ".join(("/health", "/surgvl/about", "/v1/models", *PATHS))
-        return Refused(404, f"there is no {request.url.path[:80]} here, but {there}").response()
-    return Refused(error.status_code, f"{error.detail}: look at the server's README").response()
+        known = ", ".join(("/health", "/surgvl/about", "/v1/models", *PATHS))
+        return RequestError(404, f"there is no {request.url.path[:80]} here; there are {known}").response()
+    return RequestError(error.status_code, f"{error.detail}: see the documentation of `surgvl serve`").response()
 
 
-async def _broken(request: Request, error: Exception) -> Response:
-    return Refused(500, "the server failed at this request: its output says why").response()
+async def _server_error(request: Request, error: Exception) -> Response:
+    return RequestError(500, "the server failed on this request: see its output").response()

@@ -1,4 +1,4 @@
-"""How the gate says no: OpenAI's form of an error, one plain sentence, and no path of the server's disk in it."""
+"""Error responses of the gateway: OpenAI's form, one plain sentence, and no path of the server's disk in it."""
 
 import os
 import re
@@ -23,14 +23,14 @@ TYPES = {
 _PATH = re.compile(r"/[^\s'\"`,;:()<>\[\]{}/]+(?:/[^\s'\"`,;:()<>\[\]{}/]+)*/?")
 
 
-class Refused(ServerError):
-    """A request that is not answered.
+class RequestError(ServerError):
+    """A request that is rejected.
 
     Args:
         status: HTTP status.
         message: one sentence for the client.
-        retry_s: seconds after which it may be sent again; none: not at all as it is.
-        kind: the error's type; the one that goes with the status where it is left out.
+        retry_s: seconds after which a retry makes sense; None: it must be changed first.
+        kind: the error's type; by default the usual one of the status.
     """
 
     def __init__(self, status: int, message: str, retry_s: int | None = None, kind: str = "") -> None:
@@ -39,29 +39,29 @@ class Refused(ServerError):
         self.kind = kind or TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
 
     def body(self) -> dict[str, dict[str, str | int]]:
-        """OpenAI's form."""
+        """The error in OpenAI's form."""
         return {"error": {"message": self.message, "type": self.kind, "code": self.status}}
 
     def response(self) -> JSONResponse:
-        """The answer to send."""
+        """The HTTP response."""
         headers = {} if self.retry_s is None else {"Retry-After": str(self.retry_s)}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse(self.body(), self.status, headers)
 
 
-def hide_paths(message: str, sent: Collection[str]) -> str:
+def hide_paths(message: str, allowed: Collection[str]) -> str:
     """Replace paths of this machine in a text.
 
     Args:
-        message: what an engine said.
-        sent: addresses that the client itself sent, which may stand.
+        message: error message of an engine.
+        allowed: addresses that the client itself sent, which may be repeated.
     """
 
     def hide(found: re.Match[str]) -> str:
         path = found[0]
-        # Only what starts like a path that there is: "/v1/models" and "and/or" are none.
+        # Only what starts with an existing folder is a path: "/v1/models" and "and/or" are not.
         first = "/" + path.split("/")[1]
-        return path if any(path in each for each in sent) or not os.path.lexists(first) else "(a path)"
+        return path if any(path in each for each in allowed) or not os.path.lexists(first) else "(a path)"
 
     return _PATH.sub(hide, message)

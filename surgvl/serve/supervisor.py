@@ -1,9 +1,8 @@
-"""A small process between the launcher and an engine, so that nothing of an engine outlives it or the launcher.
+"""A small process between the server and an engine, so that no process of an engine outlives either of them.
 
-It starts the engine in a process group of its own, and reads its standard input, whose other end the launcher alone
-holds: when that closes, because the launcher stops the engine, was killed or crashed, the engine gets SIGTERM. However
-the engine ends, what is left of its group is ended too: vLLM's children (engine core, workers) live on when the one
-above them is killed.
+It starts the engine in a process group of its own and watches its own standard input, whose other end only the server
+holds. When that closes, because the server stops the engine, was killed or crashed, the engine gets SIGTERM. However
+the engine ends, the rest of its group is ended too: vLLM's children (engine core, workers) survive a killed parent.
 
     python -m surgvl.serve.supervisor GRACE_S COMMAND...
 """
@@ -17,64 +16,64 @@ import sys
 import time
 from pathlib import Path
 
-LOOK_S = 0.1
-# For what is left to end by itself.
-LEFT_S = 3.0
+POLL_S = 0.1
+# Given to the rest of a process group to end by itself.
+CLEANUP_S = 3.0
 
 
-def keep(command: list[str], grace_s: float) -> int:
+def supervise(command: list[str], grace_s: float) -> int:
     """Run a command until it ends or standard input closes.
 
     Args:
-        command: its words.
+        command: program and arguments.
         grace_s: from SIGTERM to SIGKILL, seconds.
 
     Returns:
-        Its exit status; 128 + n where signal n ended it, as shells say it.
+        Its exit status; 128 + n if signal n ended it, as shells report it.
     """
     engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     try:
         while engine.poll() is None:
-            # Nothing is ever written to it: it is readable when it is closed.
-            if select.select([0], [], [], LOOK_S)[0]:
+            # Nothing is ever written to it, so it becomes readable when it closes.
+            if select.select([0], [], [], POLL_S)[0]:
                 engine.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     engine.wait(grace_s)
                 break
     finally:
-        _clear(engine)
+        _end_group(engine)
     status = engine.wait()
     return status if status >= 0 else 128 - status
 
 
-def _clear(engine: "subprocess.Popen[bytes]") -> None:
-    """End what is left of the engine's group: by SIGTERM, then by SIGKILL, and last the one that sweeps up."""
+def _end_group(engine: "subprocess.Popen[bytes]") -> None:
+    """End the engine's process group: by SIGTERM, then SIGKILL, the resource tracker last."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(engine.pid, signal.SIGTERM)
-        _wait(engine)
-        for pid in _members(engine.pid):
+        _wait_for_group(engine)
+        for pid in _group_members(engine.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        _wait(engine)
+        _wait_for_group(engine)
         os.killpg(engine.pid, signal.SIGKILL)
 
 
-def _wait(engine: "subprocess.Popen[bytes]") -> None:
-    """Give the group some seconds.
+def _wait_for_group(engine: "subprocess.Popen[bytes]") -> None:
+    """Wait a few seconds for the group to end.
 
     Raises:
-        ProcessLookupError: it is empty.
+        ProcessLookupError: it has ended.
     """
-    until = time.monotonic() + LEFT_S
-    while time.monotonic() < until:
-        # An engine that has ended counts until it is waited for.
+    deadline = time.monotonic() + CLEANUP_S
+    while time.monotonic() < deadline:
+        # A zombie belongs to the group until it is waited for.
         engine.poll()
         os.killpg(engine.pid, 0)
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
 
 
-def _members(group: int) -> list[int]:
-    """Processes of a group, without Python's resource tracker: it removes shared memory when all others have ended."""
+def _group_members(group: int) -> list[int]:
+    """Processes of a group except Python's resource tracker, which frees shared memory once all others have ended."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ProcessLookupError):
@@ -86,4 +85,4 @@ def _members(group: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(keep(sys.argv[2:], float(sys.argv[1])))
+    sys.exit(supervise(sys.argv[2:], float(sys.argv[1])))

@@ -13,7 +13,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.serve.client import Server
 from surgvl.serve.remote import RemoteChat
 from tests.chat.test_head import taught_head
-from tests.helpers.fake_gate import FakeGate
+from tests.helpers.fake_gateway import FakeGateway
 from tests.helpers.made_organs import COLOURS, ORGANS, QUESTION, save_run, taught
 from tests.models.test_chat_model import small_chat
 from tests.serve.test_client import PREPROCESS, gate, made_frames, running, url  # noqa: F401 (fixtures)
@@ -45,7 +45,7 @@ def test_of_two_that_are_nearly_alike_the_one_as_spelt() -> None:
 
 
 @pytest.mark.parametrize("text", SPELT)
-def test_a_server_is_asked_the_question_that_was_learnt(text: str, gate: FakeGate, url: str) -> None:  # noqa: F811
+def test_a_server_is_asked_the_question_that_was_learnt(text: str, gate: FakeGateway, url: str) -> None:  # noqa: F811
     # Without end_id the server chooses.
     gate.about = {
         "version": "1",

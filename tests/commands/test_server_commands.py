@@ -23,7 +23,7 @@ from surgvl.demo.engine import Engine  # noqa: E402
 from surgvl.demo.video_catalog import UPLOAD  # noqa: E402
 from surgvl.embed.vectors import Vectors  # noqa: E402
 from surgvl.models.checkpoint import save_model  # noqa: E402
-from tests.helpers.fake_gate import before  # noqa: E402
+from tests.helpers.fake_gateway import before  # noqa: E402
 from tests.helpers.made_duals import tiny_dual  # noqa: E402
 from tests.helpers.made_organs import QUESTION, made_manifest, save_run, taught  # noqa: E402
 from tests.models.test_models import PREPROCESS  # noqa: E402

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from surgvl.api import ChatModel, DualModel, load
 from surgvl.models.checkpoint import save_model
-from tests.helpers.gate_stand import CHAT
+from tests.helpers.gateway_stand import CHAT
 from tests.helpers.made_duals import tiny_dual
 from tests.helpers.made_organs import save_run, taught
 from tests.helpers.served import Served, below, words_of

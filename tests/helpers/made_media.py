@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from surgvl.serve.http_errors import Refused
-from surgvl.serve.media import Rules, check
+from surgvl.serve.http_errors import RequestError
+from surgvl.serve.media_check import MediaRules, check_media
 
 
 def picture(width: int = 8, height: int = 6, kind: str = "PNG", colour: tuple[int, int, int] = (200, 90, 80)) -> bytes:
@@ -48,7 +48,7 @@ def shows(url: object, kind: str = "video_url", words: str = "?") -> dict[str, A
     return {"messages": [{"role": "user", "content": parts}]}
 
 
-def refused(request: dict[str, Any], **rules: Any) -> Refused:
-    with pytest.raises(Refused) as caught:
-        check(request, Rules(**rules))
+def refused(request: dict[str, Any], **rules: Any) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        check_media(request, MediaRules(**rules))
     return caught.value

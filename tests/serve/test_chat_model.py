@@ -194,6 +194,6 @@ def test_an_adapter_is_the_merged_model(served: Served) -> None:
 @pytest.mark.slow
 def test_what_does_not_fit_is_refused(served: Served) -> None:
     embeds, two, none = (said["refused"] for said in served.said["refused"])
-    assert "5 embeddings are given for a visual that has 32 tokens" in embeds
+    assert "a visual needs 32 embeddings, one for each of its tokens, got 5" in embeds
     assert "video" in two
     assert "video" in none

@@ -21,7 +21,7 @@ from surgvl.core.texts import short  # noqa: E402
 from surgvl.serve.client import Asked, Server  # noqa: E402
 from surgvl.serve.remote import RemoteChat  # noqa: E402
 from tests.helpers.fake_engine import served  # noqa: E402
-from tests.helpers.fake_gate import Dropped, FakeGate, Frames, refusal  # noqa: E402
+from tests.helpers.fake_gateway import Dropped, FakeGateway, Frames, refusal  # noqa: E402
 
 PREPROCESS = {"num_frames": 2, "fps": 1.0, "size_px": 8, "crop": "none"}
 
@@ -33,24 +33,24 @@ def made_frames(number: int = 0, count: int = 2, height: int = 6, width: int = 8
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[tuple[FakeGate, str]]:
-    gate = FakeGate()
+def running() -> Iterator[tuple[FakeGateway, str]]:
+    gate = FakeGateway()
     with served(gate.app) as url:
         yield gate, url
 
 
 @pytest.fixture
-def gate(running: tuple[FakeGate, str], monkeypatch: pytest.MonkeyPatch) -> FakeGate:
+def gate(running: tuple[FakeGateway, str], monkeypatch: pytest.MonkeyPatch) -> FakeGateway:
     """The gate as it was at first."""
     monkeypatch.delenv("SURGVL_API_KEY", raising=False)
-    fresh = FakeGate()
+    fresh = FakeGateway()
     for name in ("about", "key", "first", "answer", "vector", "bodies", "most"):
         setattr(running[0], name, getattr(fresh, name))
     return running[0]
 
 
 @pytest.fixture
-def url(running: tuple[FakeGate, str]) -> str:
+def url(running: tuple[FakeGateway, str]) -> str:
     return running[1]
 
 
@@ -67,7 +67,7 @@ def failure(error: pytest.ExceptionInfo[SurgVLError], *parts: str) -> str:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 7), (2, 16, 16)])
-def test_frames_arrive_as_they_are(gate: FakeGate, url: str, shape: tuple[int, int, int]) -> None:
+def test_frames_arrive_as_they_are(gate: FakeGateway, url: str, shape: tuple[int, int, int]) -> None:
     got = []
     gate.answer = lambda frames, question, choices: (got.append(frames), "yes")[1]  # type: ignore[func-returns-value]
     gate.vector = lambda frames: (got.append(frames), [1.0])[1]  # type: ignore[func-returns-value]
@@ -79,7 +79,7 @@ def test_frames_arrive_as_they_are(gate: FakeGate, url: str, shape: tuple[int, i
     np.testing.assert_array_equal(got[1], frames)
 
 
-def test_a_request_is_greedy_and_names_its_model(gate: FakeGate, url: str) -> None:
+def test_a_request_is_greedy_and_names_its_model(gate: FakeGateway, url: str) -> None:
     gate.answer = lambda frames, question, choices: "grasper"
     Server(f"{url}/v1/").ask(made_frames(), "Which?")
     Server(url).ask(made_frames(), "Which?", ["grasper", "L_hook"])
@@ -97,12 +97,12 @@ def test_a_request_is_greedy_and_names_its_model(gate: FakeGate, url: str) -> No
 
 @pytest.mark.parametrize("blank", ["", " "])
 @pytest.mark.parametrize("answer", ["L_hook", "left top", "1"])
-def test_a_choice_is_given_as_it_was_spelt(gate: FakeGate, url: str, blank: str, answer: str) -> None:
+def test_a_choice_is_given_as_it_was_spelt(gate: FakeGateway, url: str, blank: str, answer: str) -> None:
     gate.answer = lambda frames, question, choices: blank + answer.replace("_", " ")
     assert Server(url).ask(made_frames(), "Which?", ["1", "L_hook", "left top"]) == answer
 
 
-def test_what_is_no_choice_is_refused(gate: FakeGate, url: str) -> None:
+def test_what_is_no_choice_is_refused(gate: FakeGateway, url: str) -> None:
     gate.answer = lambda frames, question, choices: "I am not sure"
     with pytest.raises(ServerError) as error:
         Server(url).ask(made_frames(), "Which?", ["a", "b"])
@@ -111,7 +111,7 @@ def test_what_is_no_choice_is_refused(gate: FakeGate, url: str) -> None:
 
 
 @pytest.mark.parametrize("answers", [[], ["a", "a"], ["a", "_"]])
-def test_impossible_choices_are_not_sent(gate: FakeGate, url: str, answers: list[str]) -> None:
+def test_impossible_choices_are_not_sent(gate: FakeGateway, url: str, answers: list[str]) -> None:
     with pytest.raises(DataError, match="each once"):
         Server(url).ask(made_frames(), "Which?", answers)
     with pytest.raises(DataError, match="give uint8"):
@@ -119,7 +119,7 @@ def test_impossible_choices_are_not_sent(gate: FakeGate, url: str, answers: list
     assert not gate.bodies
 
 
-def test_vectors_stand_in_the_order_of_what_was_given(gate: FakeGate, url: str) -> None:
+def test_vectors_stand_in_the_order_of_what_was_given(gate: FakeGateway, url: str) -> None:
     gate.vector = lambda given: [float(len(given)), float(given[-1]) if isinstance(given, str) else float(given.max())]
     sentences = [f"{'x' * (at % 7)} {at % 10}" for at in range(150)]
     found = Server(url, in_flight=3).encode_text(sentences)
@@ -132,7 +132,7 @@ def test_vectors_stand_in_the_order_of_what_was_given(gate: FakeGate, url: str) 
         Server(url).encode_text([])
 
 
-def test_a_known_question_is_a_closed_one(gate: FakeGate, url: str) -> None:
+def test_a_known_question_is_a_closed_one(gate: FakeGateway, url: str) -> None:
     known = {"preprocess": PREPROCESS, "hash": "h", "answers": ["b_c", "d"], "questions": {"Which?": "x"}, "end_id": 2}
     gate.about = {"version": "1", "chat": known}
     gate.answer = lambda frames, question, choices: "free"
@@ -163,7 +163,7 @@ def test_a_known_question_is_a_closed_one(gate: FakeGate, url: str) -> None:
 
 
 @pytest.mark.parametrize("question", ["", " ", "a" * 301, "why " * 250_000])
-def test_a_question_is_as_short_as_one_to_a_model_here(question: str, gate: FakeGate, url: str) -> None:
+def test_a_question_is_as_short_as_one_to_a_model_here(question: str, gate: FakeGateway, url: str) -> None:
     known = {"preprocess": PREPROCESS, "hash": "h", "answers": [], "questions": {}, "end_id": 2}
     gate.about = {"version": "1", "chat": known}
     chat = RemoteChat(Server(url))
@@ -184,7 +184,7 @@ def test_a_question_is_as_short_as_one_to_a_model_here(question: str, gate: Fake
 
 
 def test_answers_keep_their_order_and_no_more_are_in_flight(
-    gate: FakeGate, url: str, capsys: pytest.CaptureFixture[str]
+    gate: FakeGateway, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     taken: list[int] = []
     ahead: list[int] = []
@@ -213,7 +213,7 @@ def test_answers_keep_their_order_and_no_more_are_in_flight(
     assert capsys.readouterr().err == ""
 
 
-def test_the_first_error_ends_it(gate: FakeGate, url: str) -> None:
+def test_the_first_error_ends_it(gate: FakeGateway, url: str) -> None:
     gate.answer = lambda frames, question, choices: "no" if question == "0" else "yes"
     asked = [Asked(made_frames(), str(at), ["yes"]) for at in range(200)]
     with pytest.raises(ServerError, match="'no'"):
@@ -225,7 +225,7 @@ def test_the_first_error_ends_it(gate: FakeGate, url: str) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503])
-def test_what_may_pass_is_asked_again_when_the_server_says_so(gate: FakeGate, url: str, status: int) -> None:
+def test_what_may_pass_is_asked_again_when_the_server_says_so(gate: FakeGateway, url: str, status: int) -> None:
     gate.first = [refusal(status, "later: send it again", 0.3), Dropped()]
     begun = time.monotonic()
     assert Server(url, retries=2).ask(made_frames(), "Which?") == "Which?"
@@ -234,7 +234,7 @@ def test_what_may_pass_is_asked_again_when_the_server_says_so(gate: FakeGate, ur
     assert not gate.first
 
 
-def test_what_does_not_pass_is_one_line(gate: FakeGate, url: str) -> None:
+def test_what_does_not_pass_is_one_line(gate: FakeGateway, url: str) -> None:
     gate.first = [refusal(503, "the chat engine is restarting: send it again later", 0.05)] * 3
     with pytest.raises(ServerError) as error:
         Server(url, retries=2).ask(made_frames(), "Which?")
@@ -247,7 +247,7 @@ def test_what_does_not_pass_is_one_line(gate: FakeGate, url: str) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 413])
-def test_what_would_fail_again_is_not_asked_again(gate: FakeGate, url: str, status: int) -> None:
+def test_what_would_fail_again_is_not_asked_again(gate: FakeGateway, url: str, status: int) -> None:
     gate.first = [refusal(status, "a clip\n of 9 s is too long"), None]
     with pytest.raises(ServerError) as error:
         Server(url).ask(made_frames(), "Which?")
@@ -255,7 +255,7 @@ def test_what_would_fail_again_is_not_asked_again(gate: FakeGate, url: str, stat
     assert len(gate.first) == 1
 
 
-def test_a_slow_server_is_given_up(gate: FakeGate, url: str) -> None:
+def test_a_slow_server_is_given_up(gate: FakeGateway, url: str) -> None:
     hold = threading.Event()
     gate.answer = lambda frames, question, choices: str(hold.wait(10))
     begun = time.monotonic()
@@ -269,7 +269,7 @@ def test_a_slow_server_is_given_up(gate: FakeGate, url: str) -> None:
         hold.set()
 
 
-def test_the_key_is_sent_and_a_wrong_one_is_said(gate: FakeGate, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_sent_and_a_wrong_one_is_said(gate: FakeGateway, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gate.key = "k1"
     for given in (None, "k2"):
         with pytest.raises(ServerError) as error:
@@ -282,7 +282,7 @@ def test_the_key_is_sent_and_a_wrong_one_is_said(gate: FakeGate, url: str, monke
     assert Server(url).ask(made_frames(), "Which?") == "Which?"
 
 
-def test_another_model_is_said(gate: FakeGate, url: str) -> None:
+def test_another_model_is_said(gate: FakeGateway, url: str) -> None:
     gate.first = [refusal(404, "The model `surgvl-chat` does not exist.")]
     with pytest.raises(ServerError) as error:
         Server(url).ask(made_frames(), "Which?")
@@ -303,7 +303,7 @@ def test_another_model_is_said(gate: FakeGate, url: str) -> None:
         Response("{", media_type="application/json"),
     ],
 )
-def test_another_kind_of_server_is_said(gate: FakeGate, url: str, reply: Response) -> None:
+def test_another_kind_of_server_is_said(gate: FakeGateway, url: str, reply: Response) -> None:
     server = Server(url, retries=0)
     calls: list[Any] = [server.about, lambda: server.ask(made_frames(), "?"), lambda: server.encode_text(["?"])]
     for call in calls:

@@ -17,17 +17,17 @@ pytest.importorskip("starlette", reason="starlette is not installed: pip install
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
 from surgvl.serve import connection, request_body  # noqa: E402
-from surgvl.serve.connection import MAX_HEAD, most_connections, settings  # noqa: E402
-from surgvl.serve.gateway import Gate  # noqa: E402
-from surgvl.serve.media import Rules  # noqa: E402
-from surgvl.serve.request_body import Room  # noqa: E402
+from surgvl.serve.budget import Budget  # noqa: E402
+from surgvl.serve.connection import MAX_HEADER_BYTES, connection_limit, uvicorn_options  # noqa: E402
+from surgvl.serve.gateway import Gateway  # noqa: E402
+from surgvl.serve.media_check import MediaRules  # noqa: E402
 from tests.helpers.fake_engine import served  # noqa: E402
-from tests.helpers.gate_stand import CHAT, Stand, refusal, until  # noqa: E402
+from tests.helpers.gateway_stand import CHAT, Stand, refusal, until  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with Stand(tmp_path_factory.mktemp("gate")).running(**settings(1024)) as running:
+    with Stand(tmp_path_factory.mktemp("gate")).running(**uvicorn_options(1024)) as running:
         yield running
 
 
@@ -73,7 +73,7 @@ def test_a_head_has_a_limit(stand: Stand) -> None:
     large = {f"X-{each}": "x" * 1000 for each in range(70)}
     answer = httpx.get(stand.client.base_url.join("/health"), headers=large)
     assert answer.status_code in (400, 431)
-    assert MAX_HEAD == 65536
+    assert MAX_HEADER_BYTES == 65536
 
 
 def slow_upload(client: socket.socket, size: int) -> None:
@@ -85,16 +85,16 @@ def slow_upload(client: socket.socket, size: int) -> None:
 
 
 def test_slow_uploads_take_no_place(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stand.gate, "bytes", Room(1_000_000))
+    monkeypatch.setattr(stand.gateway, "memory", Budget(1_000_000))
     with contextlib.ExitStack() as stack:
         for _ in range(50):
             slow_upload(stack.enter_context(connected(stand.client.base_url)), 900_000)
         assert stand.ask("hello").status_code == 200
-        assert stand.gate.bytes.free == stand.gate.bytes.size
+        assert stand.gateway.memory.free == stand.gateway.memory.size
 
 
 def test_a_body_that_trickles_is_given_up(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_body, "SLACK_S", 0.5)
+    monkeypatch.setattr(request_body, "UPLOAD_SLACK_S", 0.5)
     with connected(stand.client.base_url) as client:
         slow_upload(client, 100_000)
         stop = threading.Event()
@@ -112,12 +112,12 @@ def test_a_body_that_trickles_is_given_up(stand: Stand, monkeypatch: pytest.Monk
         assert time.monotonic() - begun < 10
         stop.set()
         thread.join()
-    assert until(lambda: stand.gate.disk.free == stand.gate.disk.size)
+    assert until(lambda: stand.gateway.disk.free == stand.gateway.disk.size)
 
 
 def test_a_body_that_comes_fast_enough_may_take_its_time(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_body, "SLACK_S", 1.0)
-    monkeypatch.setattr(request_body, "LEAST_RATE", 1000)
+    monkeypatch.setattr(request_body, "UPLOAD_SLACK_S", 1.0)
+    monkeypatch.setattr(request_body, "MIN_UPLOAD_RATE", 1000)
 
     def parts() -> Iterator[bytes]:
         yield b'{"messages": [], "pad": "'
@@ -131,18 +131,18 @@ def test_a_body_that_comes_fast_enough_may_take_its_time(stand: Stand, monkeypat
 
 
 def test_a_disk_without_room_is_said(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stand.gate, "disk", Room(1000))
+    monkeypatch.setattr(stand.gateway, "disk", Budget(1000))
     answer = stand.ask("x" * 5000)
     assert "too many uploads" in refusal(answer, 503)
     assert "Retry-After" in answer.headers
     assert stand.ask("hello").status_code == 200
-    assert stand.gate.disk.free == 1000
+    assert stand.gateway.disk.free == 1000
 
     class Full(io.BytesIO):
         def write(self, part: Any) -> int:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(stand.gate, "disk", Room(100_000))
+    monkeypatch.setattr(stand.gateway, "disk", Budget(100_000))
     monkeypatch.setattr("surgvl.serve.gateway.tempfile.SpooledTemporaryFile", lambda size: Full())
     assert "No space left" in refusal(stand.ask("hello"), 503)
 
@@ -179,7 +179,7 @@ def test_idle_connections_give_way(caplog: pytest.LogCaptureFixture) -> None:
     # As many as the limit allows, and as many again.
     with (
         caplog.at_level(logging.WARNING),
-        served(Gate({}, Rules(), about={"version": "2"}).app, **settings(8)) as url,
+        served(Gateway({}, MediaRules(), about={"version": "2"}).app, **uvicorn_options(8)) as url,
         contextlib.ExitStack() as stack,
     ):
         address = httpx.URL(url)
@@ -196,19 +196,19 @@ def test_idle_connections_give_way(caplog: pytest.LogCaptureFixture) -> None:
 def test_connections_stay_below_the_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     for soft in (128, 256, 1024, 20_000):
         monkeypatch.setattr(resource, "getrlimit", lambda kind, soft=soft: (soft, soft))
-        most, backlog = most_connections(10_000)
+        most, backlog = connection_limit(10_000)
         assert most >= 1
         assert 3 * most + backlog <= soft
-        assert most_connections(5)[0] == 5
+        assert connection_limit(5)[0] == 5
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert most_connections(10_000)[0] == 10_000
+    assert connection_limit(10_000)[0] == 10_000
 
 
 def test_a_log_is_for_this_user_alone(tmp_path: Path) -> None:
-    from surgvl.serve.engine import Engine
+    from surgvl.serve.engine_process import EngineProcess
 
-    engine = Engine("chat", tmp_path, "m", tmp_path / "s", tmp_path / "chat.log")
-    engine.words = ["--help"]
+    engine = EngineProcess("chat", tmp_path, "m", tmp_path / "s", tmp_path / "chat.log")
+    engine.extra_args = ["--help"]
     engine.start()
     try:
         assert (tmp_path / "chat.log").stat().st_mode & 0o777 == 0o600

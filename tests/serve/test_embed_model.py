@@ -20,8 +20,8 @@ from PIL import Image
 from surgvl.models.checkpoint import load_model
 from surgvl.models.dual import Dual
 from surgvl.serve import plugin
-from surgvl.serve.dual_config import LONGEST_TEXT
-from surgvl.serve.prepare_model import prepare
+from surgvl.serve.dual_config import MAX_TEXT_IDS
+from surgvl.serve.prepare_model import prepare_model
 from surgvl.video.clip import resample_frames
 from tests.helpers.made_duals import SENTENCES, old_folder, other_towers, tiny_dual
 
@@ -102,11 +102,11 @@ def server(live: Live) -> Server:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `embed_model_alone` printed."""
     place = tmp_path_factory.mktemp("embed")
-    folder = prepare(old_folder(tiny_dual(), place / "old"), place / "ready")
+    folder = prepare_model(old_folder(tiny_dual(), place / "old"), place / "ready")
     towers = []
     for at, other in enumerate(other_towers(place)):
         kept = old_folder(other, place / f"other{at}")
-        towers.append(f"{other.text.config['kind']}={kept}={prepare(kept, place / f'prepared{at}')}")
+        towers.append(f"{other.text.config['kind']}={kept}={prepare_model(kept, place / f'prepared{at}')}")
     argv = [sys.executable, "-m", "tests.helpers.embed_model_alone", str(folder), *towers]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -175,20 +175,20 @@ def test_what_has_no_vector_is_refused_and_the_server_lives(server: Server) -> N
     ]
     assert server.refused({"messages": message(clip, text="hello")}) == (
         400,
-        "a clip came with a text: send them as two requests, each has its own vector",
+        "a clip and a text in one request: send two requests, each has its own vector",
     )
     for body in (
         {"messages": message(clip, clip)},
         {"messages": torn},
         {"messages": [{"role": "user", "content": ""}]},
         {"input": [[10**6]]},
-        {"input": "cut the cystic duct " * LONGEST_TEXT},
+        {"input": "cut the cystic duct " * MAX_TEXT_IDS},
         {"input": "x", "dimensions": 8},
     ):
         status, said = server.refused(body)
         assert status == 400, said
     with server.client as client:
-        long = "cut the cystic duct " * LONGEST_TEXT
+        long = "cut the cystic duct " * MAX_TEXT_IDS
         cut = {"model": "surgvl-embed", "input": [long, "alive"], "extra_body": {"truncate_prompt_tokens": -1}}
         got = np.array([row.embedding for row in client.embeddings.create(**cut).data], np.float32)
     assert np.abs(got - server.texts([long, "alive"])).max() < 1e-4
@@ -204,4 +204,4 @@ def test_the_plug_in_is_light_and_other_towers_are_themselves(alone: dict[str, A
     unprepared, missing, shape = alone["refusals"]
     assert "serve the folder by `surgvl serve embed`" in unprepared
     assert "'project.weight'] are missing (1 in all)" in missing
-    assert "'project.weight' (23, 32) does not fit" in shape
+    assert "'project.weight' (23, 32) does not match" in shape

@@ -14,12 +14,12 @@ import pytest
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
-from surgvl.serve.engine import Engine  # noqa: E402
-from surgvl.serve.gateway import Gate  # noqa: E402
-from surgvl.serve.http_errors import Refused, hide_paths  # noqa: E402
-from surgvl.serve.media import Rules  # noqa: E402
+from surgvl.serve.engine_process import EngineProcess  # noqa: E402
+from surgvl.serve.gateway import Gateway  # noqa: E402
+from surgvl.serve.http_errors import RequestError, hide_paths  # noqa: E402
+from surgvl.serve.media_check import MediaRules  # noqa: E402
 from tests.helpers.fake_engine import event, served  # noqa: E402
-from tests.helpers.gate_stand import CHAT, Stand, refusal, until  # noqa: E402
+from tests.helpers.gateway_stand import CHAT, Stand, refusal, until  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_the_state_needs_no_key(stand: Stand) -> None:
 
 
 def test_without_a_key_everybody_gets_in(tmp_path: Path) -> None:
-    with served(Gate({}, Rules(), about={"version": "2"}).app) as url:
+    with served(Gateway({}, MediaRules(), about={"version": "2"}).app) as url:
         assert httpx.get(f"{url}/surgvl/about").json() == {"version": "2"}
 
 
@@ -98,7 +98,7 @@ def test_a_client_that_goes_ends_the_work_of_the_engine(stand: Stand, text: str)
         assert not stand.chat.left
     assert until(lambda: stand.chat.left == [text])
     assert stand.ask("after").status_code == 200
-    assert stand.gate.bytes.free == stand.gate.bytes.size
+    assert stand.gateway.memory.free == stand.gateway.memory.size
 
 
 # ---- engines that are not there
@@ -139,9 +139,9 @@ def dying(tmp_path: Path) -> Iterator[tuple[Any, list[bytes]]]:
                         connection.sendall(says[0])
 
         threading.Thread(target=die, daemon=True).start()
-        engine = Engine("chat", tmp_path, "surgvl-chat", place, tmp_path / "log")
+        engine = EngineProcess("chat", tmp_path, "surgvl-chat", place, tmp_path / "log")
         engine.state = "ready"
-        with served(Gate({"chat": engine}, Rules()).app) as url, httpx.Client(base_url=url) as client:
+        with served(Gateway({"chat": engine}, MediaRules()).app) as url, httpx.Client(base_url=url) as client:
             yield client, says
         listening.shutdown(socket.SHUT_RDWR)
 
@@ -154,7 +154,7 @@ def test_an_engine_that_dies_under_a_request_gives_502(dying: tuple[Any, list[by
     for words in (b"", b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"):
         says[0] = words
         answer = client.post(CHAT, json=ASKED)
-        assert "ended while it answered" in refusal(answer, 502)
+        assert "died during this request" in refusal(answer, 502)
         assert "Retry-After" in answer.headers
     says[0] = (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n"
@@ -165,9 +165,9 @@ def test_an_engine_that_dies_under_a_request_gives_502(dying: tuple[Any, list[by
 
 
 def test_an_engine_that_is_gone_gives_503(tmp_path: Path) -> None:
-    engine = Engine("chat", tmp_path, "surgvl-chat", tmp_path / "nothing", tmp_path / "log")
+    engine = EngineProcess("chat", tmp_path, "surgvl-chat", tmp_path / "nothing", tmp_path / "log")
     engine.state = "ready"
-    with served(Gate({"chat": engine}, Rules()).app) as url:
+    with served(Gateway({"chat": engine}, MediaRules()).app) as url:
         answer = httpx.post(url + CHAT, json=ASKED)
         assert "has just ended" in refusal(answer, 503)
         assert "Retry-After" in answer.headers
@@ -206,11 +206,11 @@ def test_media_that_are_not_taken_never_reach_an_engine(stand: Stand, url: str, 
 def test_what_is_not_there_is_said(stand: Stand) -> None:
     assert "/v1/chat/completions" in refusal(stand.client.get("/v1/completions"), 404)
     assert refusal(stand.client.get(CHAT), 405)
-    with served(Gate({"embed": stand.engines["embed"]}, Rules()).app) as url:
-        assert "it serves surgvl-embed" in refusal(httpx.post(url + CHAT, json=ASKED), 404)
+    with served(Gateway({"embed": stand.engines["embed"]}, MediaRules()).app) as url:
+        assert "only surgvl-embed" in refusal(httpx.post(url + CHAT, json=ASKED), 404)
 
 
 def test_a_refusal_has_a_type() -> None:
-    assert Refused(413, "too large: send less").body() == {
+    assert RequestError(413, "too large: send less").body() == {
         "error": {"message": "too large: send less", "type": "request_too_large", "code": 413}
     }

@@ -14,9 +14,9 @@ from surgvl.core.files import file_hash, read_json
 from surgvl.models.checkpoint import save_model
 from surgvl.models.tokenizer import SentencePieceTokenizer
 from surgvl.serve import plugin
-from surgvl.serve.byte_text import byte_tokenizer, read_bytes
+from surgvl.serve.byte_tokenizer import byte_tokenizer, decode_bytes
 from surgvl.serve.dual_config import DualConfig
-from surgvl.serve.prepare_model import ARCHITECTURE, embed_words, prepare
+from surgvl.serve.prepare_model import ARCHITECTURE, embed_flags, prepare_model
 from surgvl.video.clip import Preprocess, resample_frames
 from tests.helpers.made_duals import SENTENCES, old_folder, tiny_dual
 from tests.models.test_models import PREPROCESS, small_encoder
@@ -27,7 +27,7 @@ def test_a_folder_is_completed_beside_itself(tmp_path: Path) -> None:
     dual = tiny_dual()
     folder = old_folder(dual, tmp_path / "run" / "model")
     before = {path.name: file_hash(path) for path in folder.iterdir()}
-    made_one = prepare(tmp_path / "run", tmp_path / "copy")
+    made_one = prepare_model(tmp_path / "run", tmp_path / "copy")
     assert made_one == tmp_path / "copy"
     assert {path.name: file_hash(path) for path in folder.iterdir()} == before
     assert (made_one / "model.safetensors").samefile(folder / "model.safetensors")
@@ -38,15 +38,15 @@ def test_a_folder_is_completed_beside_itself(tmp_path: Path) -> None:
     for text in SENTENCES:
         cut = fast(text, truncation=True, max_length=length)["input_ids"]
         assert cut + [fast.pad_token_id] * (length - len(cut)) == dual.text.tokenize([text])[0].tolist()
-    assert prepare(made_one, tmp_path / "unused") == made_one
-    assert prepare(tmp_path / "run") not in (folder, made_one)
+    assert prepare_model(made_one, tmp_path / "unused") == made_one
+    assert prepare_model(tmp_path / "run") not in (folder, made_one)
     assert not (tmp_path / "unused").exists()
 
 
 def test_what_holds_no_video_text_model_is_refused(tmp_path: Path) -> None:
     save_model(small_encoder(), tmp_path, PREPROCESS)
-    with pytest.raises(CheckpointError, match="embeddings are served by a 'surgvl_dual'"):
-        prepare(tmp_path)
+    with pytest.raises(CheckpointError, match="embeddings need a 'surgvl_dual'"):
+        prepare_model(tmp_path)
 
 
 def test_bytes_are_read_back_as_any_text() -> None:
@@ -54,8 +54,8 @@ def test_bytes_are_read_back_as_any_text() -> None:
     for text in ["", "<s></s><pad>", *made(SentencePieceTokenizer(), 100)]:
         ids = fast(text)["input_ids"]
         assert ids[1:-1] == list(text.encode())
-        assert read_bytes(ids) == text
-    assert read_bytes([65, 256, 999, -1, 200]) == "A\ufffd"
+        assert decode_bytes(ids) == text
+    assert decode_bytes([65, 256, 999, -1, 200]) == "A\ufffd"
 
 
 @pytest.mark.parametrize("shape", [(4, 16, 16, 3), (9, 20, 30, 3), (1, 8, 8, 3)])
@@ -87,6 +87,6 @@ def test_another_vllm_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, in
 
 def test_words_for_the_engine(tmp_path: Path) -> None:
     save_model(tiny_dual(), tmp_path, Preprocess(num_frames=300, fps=2.0, size_px=16))
-    words = embed_words(tmp_path)
+    words = embed_flags(tmp_path)
     assert words[:2] == ["--dtype", "float32"]
     assert json.loads(words[-1]) == {"video": {"num_frames": 300}}

@@ -1,4 +1,4 @@
-"""Bodies of requests at the gate: what is no request, what is too much, and what waits for room."""
+"""Bodies of requests at the gate: what is no request, what is too much, and what waits for budget."""
 
 import asyncio
 import json
@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
-from surgvl.serve.request_body import Room  # noqa: E402
-from tests.helpers.gate_stand import CHAT, LIMIT_MB, Stand, refusal  # noqa: E402
+from surgvl.serve.budget import Budget  # noqa: E402
+from tests.helpers.gateway_stand import CHAT, LIMIT_MB, Stand, refusal  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +33,11 @@ def stand(running: Stand) -> Stand:
         (b'{"messages": [', "not JSON"),
         (b"\xff\xfe{}", "not JSON"),
         (b"[1, 2]", "not a JSON object"),
-        (b'{"a": NaN}', "NaN is no number"),
-        (b'{"a": -Infinity}', "no number"),
-        (b'{"a": 1e999}', "without end"),
+        (b'{"a": NaN}', "NaN is not a JSON number"),
+        (b'{"a": -Infinity}', "not a JSON number"),
+        (b'{"a": 1e999}', "infinite number"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not JSON"),
-        (b'{"a": "\\ud800"}', "half of a character"),
+        (b'{"a": "\\ud800"}', "lone surrogate"),
         (b'{"a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", "too deep"),
         (b'{"a": ' + b"[" * 60 + b"]" * 60 + b"}", "more than 32 deep"),
         (b'{"a": [' + b"[]," * 250_000 + b"0]}", "more than 200000 values"),
@@ -61,22 +61,22 @@ def test_a_body_above_the_limit_is_refused_while_it_is_read(stand: Stand, chunke
     assert "3 MB" in refusal(
         stand.client.post(CHAT, content=content, headers={"Content-Type": "application/json"}), 413
     )
-    assert stand.gate.bytes.free == stand.gate.bytes.size
+    assert stand.gateway.memory.free == stand.gateway.memory.size
     just = json.dumps({"messages": [], "pad": "x" * int(LIMIT_MB * 1e6 - 100)})
     assert stand.client.post(CHAT, content=just, headers={"Content-Type": "application/json"}).status_code == 200
 
 
 def test_many_uploads_at_a_time_wait_for_room(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     least: list[int] = []
-    room = Room(2_000_000)
-    take = room._take
+    budget = Budget(2_000_000)
+    take = budget._take
 
     async def seen(amount: int) -> None:
         await take(amount)
-        least.append(room.free)
+        least.append(budget.free)
 
-    monkeypatch.setattr(room, "_take", seen)
-    monkeypatch.setattr(stand.gate, "bytes", room)
+    monkeypatch.setattr(budget, "_take", seen)
+    monkeypatch.setattr(stand.gateway, "memory", budget)
     asked = {"messages": [{"role": "user", "content": "many"}], "pad": "x" * 500_000}
     limits = httpx.Limits(max_connections=100)
     with (
@@ -88,27 +88,27 @@ def test_many_uploads_at_a_time_wait_for_room(stand: Stand, monkeypatch: pytest.
     assert len(least) == 100
     # It was full at times, and never given out twice.
     assert 0 <= min(least) < 500_000
-    assert room.free == room.size
+    assert budget.free == budget.size
 
 
 def test_room_is_given_in_order_and_comes_back() -> None:
     async def story() -> list[str]:
-        room, order = Room(10), []
+        budget, order = Budget(10), []
 
         async def take(name: str, amount: int) -> None:
-            async with room.hold(amount):
+            async with budget.acquire(amount):
                 order.append(name)
                 await asyncio.sleep(0)
 
-        async with room.hold(6) as share:
+        async with budget.acquire(6) as lease:
             # The small one would fit, but came later; the impatient one leaves nothing behind.
             tasks = [asyncio.create_task(take(*each)) for each in (("big", 8), ("impatient", 9), ("small", 2))]
             await asyncio.sleep(0.01)
             assert not order
             tasks[1].cancel()
-            share.give_back()
+            lease.release()
             await asyncio.gather(*tasks, return_exceptions=True)
-        assert room.free == 10
+        assert budget.free == 10
         return order
 
     assert asyncio.run(story()) == ["big", "small"]
@@ -116,11 +116,11 @@ def test_room_is_given_in_order_and_comes_back() -> None:
 
 def test_who_needs_no_room_does_not_wait() -> None:
     async def story() -> None:
-        room = Room(10)
-        async with room.hold(10):
-            waiting = asyncio.create_task(room.hold(1).__aenter__())
+        budget = Budget(10)
+        async with budget.acquire(10):
+            waiting = asyncio.create_task(budget.acquire(1).__aenter__())
             await asyncio.sleep(0.01)
-            async with asyncio.timeout(1), room.hold(0):
+            async with asyncio.timeout(1), budget.acquire(0):
                 waiting.cancel()
 
     asyncio.run(story())

@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 
-from surgvl.serve.http_errors import Refused  # noqa: E402
-from surgvl.serve.request_limits import LONGEST_LIST, Limits  # noqa: E402
+from surgvl.serve.http_errors import RequestError  # noqa: E402
+from surgvl.serve.request_limits import MAX_LIST_LENGTH, RequestLimits  # noqa: E402
 from surgvl.serve.settings import ServerSettings  # noqa: E402
 
-LIMITS = Limits(
+LIMITS = RequestLimits(
     max_answers=3, max_tokens=20, max_forced_tokens=10, max_sentences=4, max_choices=5, max_schema_kb=1, max_text_kb=2
 )
 SAYS = {"messages": [{"role": "user", "content": "hello"}]}
@@ -76,12 +76,12 @@ def test_what_is_within_the_bounds_passes(request_: dict[str, Any]) -> None:
         ({"input": list(range(2001))}, "text", "--max_text_kb"),
         ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a" * 2001}]}]}, "text", "--max_text_kb"),
         ({"documents": [{"text": "a" * 2001}]}, "text", "--max_text_kb"),
-        ({"stop": ["a"] * (LONGEST_LIST + 1)}, "stop", "1000"),
-        ({"logit_bias": {str(each): 1 for each in range(LONGEST_LIST + 1)}}, "logit_bias", "1000"),
+        ({"stop": ["a"] * (MAX_LIST_LENGTH + 1)}, "stop", "1000"),
+        ({"logit_bias": {str(each): 1 for each in range(MAX_LIST_LENGTH + 1)}}, "logit_bias", "1000"),
     ],
 )
 def test_what_is_above_a_bound_is_refused_by_its_name(request_: dict[str, Any], field: str, flag: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestError) as refused:
         LIMITS.check(request_)
     message = refused.value.message
     assert refused.value.status == 400
@@ -92,8 +92,8 @@ def test_what_is_above_a_bound_is_refused_by_its_name(request_: dict[str, Any], 
 
 
 def test_every_bound_is_a_flag_of_the_server() -> None:
-    for field in dataclasses.fields(Limits):
+    for field in dataclasses.fields(RequestLimits):
         bound: dict[str, Any] = {field.name: 1}
         assert vars(ServerSettings(**bound))[field.name] == 1
-    with pytest.raises(Refused, match="max_answers"):
+    with pytest.raises(RequestError, match="max_answers"):
         ServerSettings(max_answers=1).check({"n": 2})

@@ -28,7 +28,7 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install
 
 from tests.helpers import made_media  # noqa: E402
 from tests.helpers.fake_engine import event  # noqa: E402
-from tests.helpers.gate_stand import CHAT, refusal, until  # noqa: E402
+from tests.helpers.gateway_stand import CHAT, refusal, until  # noqa: E402
 from tests.helpers.live import EMBED, KEY, Live  # noqa: E402
 from tests.helpers.made_media import data, frames, picture, shows  # noqa: E402
 from tests.helpers.served import Served, alive, below, gone  # noqa: E402
@@ -257,11 +257,11 @@ def test_an_engine_that_dies_again_is_given_up_loudly(live: Live) -> None:
     assert live.served.process.wait(60) == 1
     said = live.served.errors().splitlines()
     assert "the chat engine was killed by signal 9" in said[0]
-    assert "it is started once more" in said[0]
+    assert "restarting it once" in said[0]
     assert "again" in said[-1]
-    assert "giving up: read " in said[-1]
+    assert "giving up: see " in said[-1]
     assert gone(family)
-    assert Path(said[-1].rpartition("read ")[2]).is_file()
+    assert Path(said[-1].rpartition("see ")[2]).is_file()
 
 
 def test_ctrl_c_leaves_no_child(other: Served) -> None:

@@ -21,7 +21,7 @@ from surgvl.cli import main as cli  # noqa: E402
 from surgvl.cli.arguments import take_rest  # noqa: E402
 from surgvl.core.errors import ConfigError  # noqa: E402
 from surgvl.models.servable import check_servable  # noqa: E402
-from surgvl.serve.engine import Engine  # noqa: E402
+from surgvl.serve.engine_process import EngineProcess  # noqa: E402
 from surgvl.serve.settings import ServerSettings  # noqa: E402
 from tests.helpers.fake_vllm import KINDS, model_folder  # noqa: E402
 
@@ -75,7 +75,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "list": (lambda folder: (folder / "preprocessor_config.json").write_text("[]"), "preprocessor_config.json"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors cannot be read"),
     "cut": (
-        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-3]),
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").decode_bytes()[:-3]),
         "model.safetensors cannot be read",
     ),
     "pickle": (lambda folder: (folder / "model.safetensors").write_bytes(pickle.dumps({"a": 1})), "cannot be read"),
@@ -93,7 +93,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_broken_folder_is_one_line_before_anything_starts(
     kind: str, role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("surgvl.commands.serve.launch", lambda *given: print("started"))
+    monkeypatch.setattr("surgvl.commands.serve.run_server", lambda *given: print("started"))
     good = {each: model_folder(tmp_path / each, of) for each, of in KINDS.items()}
     both = ["serve", "all", "--model", str(good["chat"]), "--embed_model", str(good["embed"])]
     assert cli.main(both) == 0
@@ -158,12 +158,12 @@ def test_without_vllm_it_says_what_to_install(
 @pytest.mark.parametrize(
     ("flags", "part"),
     [
-        ({"port": 70000}, "--port 70000"),
-        ({"max_video_s": 0}, "--max_video_s 0"),
-        ({"max_upload_mb": -1.0}, "--max_upload_mb -1"),
-        ({"tensor_parallel": 0}, "--tensor_parallel 0"),
-        ({"max_answers": 0}, "--max_answers 0"),
-        ({"max_connections": -5}, "--max_connections -5"),
+        ({"port": 70000}, "--port must be 1 to 65535"),
+        ({"max_video_s": 0}, "--max_video_s must be > 0, got 0"),
+        ({"max_upload_mb": -1.0}, "--max_upload_mb must be > 0, got -1.0"),
+        ({"tensor_parallel": 0}, "--tensor_parallel must be > 0"),
+        ({"max_answers": 0}, "--max_answers must be > 0"),
+        ({"max_connections": -5}, "--max_connections must be > 0, got -5"),
         ({"media_folder": Path("/no/such")}, "--media_folder /no/such is not a folder"),
     ],
 )
@@ -194,7 +194,7 @@ def test_the_environment_of_an_engine(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("SURGVL_API_KEY", "secret")
     monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    engine = Engine("chat", tmp_path, "m", 8001, tmp_path / "log")
+    engine = EngineProcess("chat", tmp_path, "m", 8001, tmp_path / "log")
     found = engine.environment
     assert "secret" not in found.values()
     assert (found["VLLM_CPU_KVCACHE_SPACE"], found["VLLM_NO_USAGE_STATS"], found["HF_HUB_OFFLINE"]) == ("1", "1", "1")
@@ -203,7 +203,7 @@ def test_the_environment_of_an_engine(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "7")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    found = Engine("chat", tmp_path, "m", 8001, tmp_path / "log", tensor_parallel=2).environment
+    found = EngineProcess("chat", tmp_path, "m", 8001, tmp_path / "log", tensor_parallel=2).environment
     assert found["VLLM_CPU_KVCACHE_SPACE"] == "7"
     assert not {"VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_CPU_OMP_THREADS_BIND"} & set(found)
     assert "PYTHONDONTWRITEBYTECODE" not in found
@@ -212,7 +212,7 @@ def test_the_environment_of_an_engine(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_command_line_of_an_engine(tmp_path: Path) -> None:
     def words(cpu: bool, **more: Any) -> str:
-        return " ".join(Engine("chat", tmp_path, "m", 8001, tmp_path / "log", cpu=cpu, **more).command)
+        return " ".join(EngineProcess("chat", tmp_path, "m", 8001, tmp_path / "log", cpu=cpu, **more).command)
 
     assert "--dtype float32 --enforce-eager" in words(cpu=True)
     assert "--host 127.0.0.1 --port 8001" in words(cpu=True)
@@ -227,4 +227,4 @@ def test_the_command_line_of_an_engine(tmp_path: Path) -> None:
     assert "--enable-mm-embeds --enable-prompt-embeds" in words(cpu=True, trust_embeds=True)
     assert f"--allowed-local-media-path {tmp_path}" in words(cpu=True, media_folder=tmp_path)
     with pytest.raises(ConfigError, match="TMPDIR"):
-        Engine("chat", tmp_path, "m", tmp_path / ("x" * 100), tmp_path / "log")
+        EngineProcess("chat", tmp_path, "m", tmp_path / ("x" * 100), tmp_path / "log")

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 
-from surgvl.serve.media import Rules, check  # noqa: E402
+from surgvl.serve.media_check import MediaRules, check_media  # noqa: E402
 from tests.helpers.made_media import picture, refused, shows  # noqa: E402
 
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 def test_files_of_the_media_folder_are_taken(folder: Path, name: str) -> None:
     url = (folder / name).as_uri()
     request = shows(url, "image_url")
-    assert check(request, Rules(media_folder=folder)) == (48, [url])
+    assert check_media(request, MediaRules(media_folder=folder)) == (48, [url])
     passed_on = request["messages"][0]["content"][0]["image_url"]["url"]
     # As vLLM reads it.
     assert Path(url2pathname(urlsplit(passed_on).path)) == (folder / name).resolve()

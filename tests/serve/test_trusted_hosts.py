@@ -9,11 +9,11 @@ import pytest
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
-from surgvl.serve.gateway import Gate  # noqa: E402
-from surgvl.serve.hosts import Hosts  # noqa: E402
-from surgvl.serve.media import Rules  # noqa: E402
+from surgvl.serve.gateway import Gateway  # noqa: E402
+from surgvl.serve.media_check import MediaRules  # noqa: E402
+from surgvl.serve.trusted_hosts import TrustedHosts  # noqa: E402
 from tests.helpers.fake_engine import served  # noqa: E402
-from tests.helpers.gate_stand import refusal  # noqa: E402
+from tests.helpers.gateway_stand import refusal  # noqa: E402
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:
@@ -34,7 +34,7 @@ STRANGE = [
 
 
 @pytest.mark.parametrize(
-    ("listens", "more", "allowed", "refused"),
+    ("host", "extra", "allowed", "refused"),
     [
         ("127.0.0.1", [], NEAR, [*FOREIGN, *STRANGE, "10.0.0.1", "*"]),
         ("localhost", [], NEAR, [*FOREIGN, *STRANGE]),
@@ -44,22 +44,22 @@ STRANGE = [
         ("127.0.0.1", ["*"], [*NEAR, *FOREIGN], []),
     ],
 )
-def test_hosts(listens: str, more: list[str], allowed: list[str], refused: list[str]) -> None:
-    hosts = Hosts(nothing, listens, more)
+def test_hosts(host: str, extra: list[str], allowed: list[str], refused: list[str]) -> None:
+    hosts = TrustedHosts(nothing, host, extra)
     assert [each for each in allowed if not hosts.allows(each)] == []
     assert [each for each in refused if hosts.allows(each)] == []
 
 
 @pytest.mark.parametrize("path", ["/health", "/surgvl/about", "/v1/models", "/nowhere"])
 def test_the_gate_answers_to_its_own_names_alone(path: str) -> None:
-    with served(Gate({}, Rules(), about={"version": "2"}).app) as url:
+    with served(Gateway({}, MediaRules(), about={"version": "2"}).app) as url:
         answer = httpx.get(url + path, headers={"Host": "evil.example"})
         assert "--allowed_hosts" in refusal(answer, 400)
         assert "evil.example" in answer.text
         port = url.rpartition(":")[2]
         own = httpx.get(url + path, headers={"Host": f"localhost:{port}"})
         assert "--allowed_hosts" not in own.text
-    with served(Gate({}, Rules(), about={"version": "2"}, allowed_hosts=["evil.example"]).app) as url:
+    with served(Gateway({}, MediaRules(), about={"version": "2"}, allowed_hosts=["evil.example"]).app) as url:
         assert httpx.get(f"{url}/surgvl/about", headers={"Host": "evil.example"}).json() == {"version": "2"}
 
 
@@ -70,5 +70,5 @@ def test_web_sockets_are_held_to_it() -> None:
         sent.append(message)
 
     scope = {"type": "websocket", "headers": [(b"host", b"evil.example")]}
-    asyncio.run(Hosts(nothing)(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(TrustedHosts(nothing)(scope, None, send))  # type: ignore[arg-type]
     assert [each["type"] for each in sent] == ["websocket.close"]

@@ -1,4 +1,4 @@
-"""A video-text model behind a server, as `embed` works with one."""
+"""A video-text model of a server, as the encoder of `surgvl embed`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +10,8 @@ from surgvl.serve.client import Server
 from surgvl.serve.remote import RemoteDual
 
 
-def remote(model: Path | None, stride_s: float, server: str, api_key: str, in_flight: int) -> Encoder:
-    """A model behind a server; compared with the folder where one is given."""
+def remote_encoder(model: Path | None, stride_s: float, server: str, api_key: str, in_flight: int) -> Encoder:
+    """A server's model; it must equal the one in the folder if a folder is given."""
     dual = RemoteDual(Server(server, api_key, in_flight=in_flight))
     if model is not None:
         dual.check(model)

@@ -36,7 +36,7 @@ class Dropped(Response):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
 
 
-class FakeGate:
+class FakeGateway:
     """What it was asked, and what it answers.
 
     Attributes:
@@ -131,7 +131,7 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
     for role, model in (("chat", chat), ("embed", dual)):
         if model is not None:
             about[role] = {"preprocess": vars(model.preprocess), "hash": model.hash, "trained": trained(model.folder)}
-    gate = FakeGate(about)
+    gate = FakeGateway(about)
     lock = threading.Lock()
 
     def answer(frames: Frames, question: str, choices: list[str] | None) -> str:

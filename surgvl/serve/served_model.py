@@ -1,0 +1,60 @@
+"""The model that a role serves: which folders fit it, and what clients are told about it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from surgvl.core.errors import CheckpointError
+from surgvl.core.version import __version__
+from surgvl.models.model_info import find_model, load_answers, load_preprocess, local, model_hash, trained
+from surgvl.models.schema import read_checked
+from surgvl.models.servable import check_servable
+from surgvl.serve.engine_process import Role
+
+MODEL_NAMES: Mapping[Role, str] = {"chat": "surgvl-chat", "embed": "surgvl-embed"}
+# For each role its model type, what that is called, and the command that makes one.
+KINDS: Mapping[Role, tuple[str, str, str]] = {
+    "chat": ("surgvl_chat", "a chat model", "surgvl tune"),
+    "embed": ("surgvl_dual", "a video-text model", "surgvl align"),
+}
+OTHER_KINDS = {"surgvl_video_vit": "a video encoder"}
+
+
+def find_served_model(role: Role, path: Path) -> Path:
+    """The model folder that a role can serve.
+
+    Args:
+        role: chat or embed.
+        path: run folder, model folder or name of a model.
+
+    Raises:
+        CheckpointError: it holds another kind of model, or a damaged one.
+    """
+    folder = find_model(local(path))
+    config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
+    kind = config.get("model_type")
+    wanted, name, command = KINDS[role]
+    if kind != wanted:
+        known = {each: what for each, what, _ in KINDS.values()} | OTHER_KINDS
+        found = known.get(str(kind), f"a model of type {kind!r}")
+        other = next((f" or use `surgvl serve {each}`" for each in KINDS if KINDS[each][0] == kind), "")
+        raise CheckpointError(f"{path} holds {found}, not {name}: give a folder that `{command}` made{other}")
+    if role == "chat" and "projector" not in config:
+        raise CheckpointError(f"{path} was written by an early version that cannot be served: tune the model again")
+    check_servable(folder)
+    return folder
+
+
+def describe_models(folders: Mapping[Role, Path]) -> dict[str, Any]:
+    """Response of /surgvl/about: what clients need to send inputs like those that the models were trained on."""
+    out: dict[str, Any] = {"version": __version__}
+    for role, folder in folders.items():
+        out[role] = {"preprocess": asdict(load_preprocess(folder)), "hash": model_hash(folder)}
+        out[role]["trained"] = trained(folder)
+        if role == "chat":
+            known = load_answers(folder)
+            out[role] |= {"answers": known.answers, "questions": known.questions}
+            # Clients need it to ask for the likelihood of an answer.
+            out[role]["end_id"] = known.end_id
+    return out
