@@ -78,7 +78,7 @@ def gone(pids: list[int], limit_s: float = 20.0) -> bool:
 def words_of(pid: int) -> str:
     """Its command line, or the name that it took; empty where it has ended."""
     try:
-        return Path(f"/proc/{pid}/cmdline").decode_bytes().replace(b"\0", b" ").decode()
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
 

@@ -191,4 +191,4 @@ def test_a_picture_that_is_too_large_is_refused() -> None:
     wide = picture(8000, 4000)
     count = MAX_PIXELS // (8000 * 4000) + 1
     assert check_media(shows(frames(*[wide] * (count - 1))), MediaRules())[0] <= MAX_PIXELS
-    assert "pixels together" in refused(shows(frames(*[wide] * count))).message
+    assert "pixels: send fewer" in refused(shows(frames(*[wide] * count))).message

@@ -75,7 +75,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "list": (lambda folder: (folder / "preprocessor_config.json").write_text("[]"), "preprocessor_config.json"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors cannot be read"),
     "cut": (
-        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").decode_bytes()[:-3]),
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-3]),
         "model.safetensors cannot be read",
     ),
     "pickle": (lambda folder: (folder / "model.safetensors").write_bytes(pickle.dumps({"a": 1})), "cannot be read"),
