@@ -1,4 +1,8 @@
-"""What all tests share: no network, fixed seeds, few threads; and one small run folder of the whole path."""
+"""What all tests share: no network, fixed seeds, few threads, an order of files, and what is made once for all.
+
+`make test` runs the suite in two workers of pytest-xdist. A file is one worker's work, and so are all files that use
+the real server (`live`); what both workers need is made by whichever comes first (`made_once`).
+"""
 
 import ipaddress
 import json
@@ -8,16 +12,20 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from tests.helpers.live import Live
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 # Read when torch, transformers and gradio are imported, here and in the processes that tests start.
+if WORKER:
+    os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False")
@@ -28,7 +36,42 @@ os.environ.setdefault(
 )
 
 # One process for all commands: importing torch is most of the time.
-_RUN_ALL = "import json, sys; from surgvl import cli; [cli.run(argv) for argv in json.loads(sys.argv[1])]"
+_RUN_ALL = "import json, sys; from surgvl.cli import main as cli; [cli.run(argv) for argv in json.loads(sys.argv[1])]"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--shuffle SEED`."""
+    parser.addoption("--shuffle", metavar="SEED", help="shuffle the files, and the tests of each, by this seed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order files and tests, and say to pytest-xdist which of them belong together."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.location[0], []).append(item)
+    order = list(files)
+    if (seed := config.getoption("shuffle")) is not None:
+        generator = random.Random(seed)
+        generator.shuffle(order)
+        for tests in files.values():
+            generator.shuffle(tests)
+    groups = {name: "server" if any(map(_needs_server, tests)) else name for name, tests in files.items()}
+    # The real server first, then long files: one that came last would leave the other worker idle.
+    order.sort(key=lambda name: (groups[name] != "server", not any(map(_is_long, files[name]))))
+    items[:] = [item for name in order for item in files[name]]
+    # What ends the real server comes after all that use it, in any order.
+    items.sort(key=lambda item: (groups[item.location[0]] != "server", bool(item.get_closest_marker("ends_server"))))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups[item.location[0]]))
+
+
+def _needs_server(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and "live" in item.fixturenames
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("slow", "browser"))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -85,19 +128,42 @@ def tiny_commands(out: Path) -> list[list[str]]:
     ]
 
 
+MadeOnce = Callable[[str, Callable[[Path], None]], Path]
+
+
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder as `surgvl quickstart` leaves it, of four rendered videos of 20 s; made once a session."""
-    out = tmp_path_factory.mktemp("tiny") / "run"
-    argv = [sys.executable, "-c", _RUN_ALL, json.dumps(tiny_commands(out))]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=280, env={**os.environ, "OMP_NUM_THREADS": "2"})
-    assert done.returncode == 0, done.stderr[-2000:]
-    return out
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """A function of a name and a maker: the folder of that name, filled by the maker once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if WORKER else base
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny_run(made_once: MadeOnce) -> Path:
+    """A run folder as `surgvl quickstart` leaves it, of four rendered videos of 20 s."""
+
+    def make(folder: Path) -> None:
+        argv = [sys.executable, "-c", _RUN_ALL, json.dumps(tiny_commands(folder / "run"))]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=280)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    return made_once("tiny", make) / "run"
 
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Live"]:
-    """A real `surgvl serve all` before tiny models; started once a session. Tests of test_server_live.py end it."""
+    """A real `surgvl serve all` in front of tiny models; started once a session."""
     pytest.importorskip("vllm", reason="vllm is not installed: pip install 'surgvl[serve]'")
     from tests.helpers.live import serving
 

@@ -1,14 +1,6 @@
-"""vLLM's own engine on a chat folder, without a server; in a process of its own, because importing vLLM changes much.
+"""vLLM's own engine on a chat folder, without a server: part of `vllm_alone`."""
 
-`python -m tests.helpers.chat_model_alone FOLDER CASES.pt OUT.json`: each case is a dict of `text`, lists `videos` and
-`images` of frames, or `embeds`, `adapter` (a folder or empty), `turn` and `num` tokens; for each it writes prompt ids,
-token ids and their log-probabilities, or the message of what was refused.
-"""
-
-import json
 import os
-import sys
-from pathlib import Path
 from typing import Any
 
 os.environ.update(
@@ -31,7 +23,13 @@ def prompt(case: dict[str, Any]) -> dict[str, Any]:
     return {"prompt": case["text"], **({"multi_modal_data": media} if media else {})}
 
 
-def main(folder: str, cases: str, out: str) -> None:
+def answer(folder: str, cases: str) -> list[dict[str, Any]]:
+    """Answers to cases of a file.
+
+    Each case is a dict of `text`, lists `videos` and `images` of frames, or `embeds`, `adapter` (a folder or empty),
+    `turn` and `num` tokens; for each there are prompt ids, token ids and their log-probabilities, or the message of
+    what was refused.
+    """
     import torch
     from vllm import LLM, SamplingParams
     from vllm.lora.request import LoRARequest
@@ -75,8 +73,4 @@ def main(folder: str, cases: str, out: str) -> None:
                 engine.generate([prompt(case)], SamplingParams(max_tokens=1), use_tqdm=False)
             except Exception as error:
                 found[at] = {"refused": str(error)}
-    Path(out).write_text(json.dumps(found), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    return found

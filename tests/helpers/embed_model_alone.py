@@ -1,9 +1,5 @@
-"""The embedding model without vLLM's engine; in a process of its own, because importing vLLM changes much of one.
+"""The embedding model without vLLM's engine: part of `vllm_alone`."""
 
-`python -m tests.helpers.embed_model_alone TINY KIND=FOLDER=PREPARED ...` prints one JSON object for `test_serve_embed`.
-"""
-
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -77,14 +73,8 @@ def refusals(tiny: Path, unprepared: Path) -> list[str]:
     return said
 
 
-def main() -> None:
-    """Run all checks."""
-    tiny = Path(sys.argv[1])
-    towers = [argument.split("=") for argument in sys.argv[2:]]
-    found = {"registered": registered(tiny)}
+def check(tiny: str, towers: list[tuple[str, str, str]]) -> dict[str, Any]:
+    """All checks, of a prepared folder and of other text towers: kind, folder and prepared folder of each."""
+    found: dict[str, Any] = {"registered": registered(Path(tiny))}
     found["differences"] = {kind: difference(Path(folder), Path(prepared)) for kind, folder, prepared in towers}
-    print(json.dumps({**found, "refusals": refusals(tiny, Path(towers[0][1]))}))
-
-
-if __name__ == "__main__":
-    main()
+    return {**found, "refusals": refusals(Path(tiny), Path(towers[0][1]))}

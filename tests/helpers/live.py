@@ -87,12 +87,12 @@ class Live:
         return np.array(answer.json()["data"][0]["embedding"], np.float32)
 
     def engine(self, role: str, name: str) -> int:
-        """A process of an engine: `keeper`, `server` or `core`."""
-        keeper = next(pid for pid in below(self.served.process.pid) if f"surgvl-{role}" in words_of(pid))
-        server = next(pid for pid in below(keeper) if f"surgvl-{role}" in words_of(pid))
+        """A process of an engine: `supervisor`, `server` or `core`."""
+        supervisor = next(pid for pid in below(self.served.process.pid) if f"surgvl-{role}" in words_of(pid))
+        server = next(pid for pid in below(supervisor) if f"surgvl-{role}" in words_of(pid))
         if name == "core":
             return next(pid for pid in below(server) if words_of(pid).startswith("VLLM::EngineCore"))
-        return {"keeper": keeper, "server": server}[name]
+        return {"supervisor": supervisor, "server": server}[name]
 
 
 @contextlib.contextmanager

@@ -4,9 +4,6 @@ import asyncio
 import base64
 import importlib.util
 import io
-import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -19,11 +16,9 @@ from PIL import Image
 
 from surgvl.models.checkpoint import load_model
 from surgvl.models.dual import Dual
-from surgvl.serve import plugin
 from surgvl.serve.dual_config import MAX_TEXT_IDS
-from surgvl.serve.prepare_model import prepare_model
 from surgvl.video.clip import resample_frames
-from tests.helpers.made_duals import SENTENCES, old_folder, other_towers, tiny_dual
+from tests.helpers.made_duals import SENTENCES
 
 pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
 
@@ -96,22 +91,6 @@ def server(live: Live) -> Server:
     dual, _ = load_model(live.dual_run)
     assert isinstance(dual, Dual)
     return Server(live, dual)
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `embed_model_alone` printed."""
-    place = tmp_path_factory.mktemp("embed")
-    folder = prepare_model(old_folder(tiny_dual(), place / "old"), place / "ready")
-    towers = []
-    for at, other in enumerate(other_towers(place)):
-        kept = old_folder(other, place / f"other{at}")
-        towers.append(f"{other.text.config['kind']}={kept}={prepare_model(kept, place / f'prepared{at}')}")
-    argv = [sys.executable, "-m", "tests.helpers.embed_model_alone", str(folder), *towers]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def test_sentences_through_openais_client(server: Server) -> None:
@@ -192,16 +171,3 @@ def test_what_has_no_vector_is_refused_and_the_server_lives(server: Server) -> N
         cut = {"model": "surgvl-embed", "input": [long, "alive"], "extra_body": {"truncate_prompt_tokens": -1}}
         got = np.array([row.embedding for row in client.embeddings.create(**cut).data], np.float32)
     assert np.abs(got - server.texts([long, "alive"])).max() < 1e-4
-
-
-def test_the_plug_in_is_light_and_other_towers_are_themselves(alone: dict[str, Any]) -> None:
-    found = alone["registered"]
-    assert found["known"] == sorted(plugin.MODELS)
-    assert found["width"] == 24
-    assert not [name for name in found["imported"] if name.endswith(("_model", ".dual", ".chat", ".video_vit"))]
-    assert set(alone["differences"]) == {"hf", "open_clip"}
-    assert max(alone["differences"].values()) < 1e-5
-    unprepared, missing, shape = alone["refusals"]
-    assert "serve the folder by `surgvl serve embed`" in unprepared
-    assert "'project.weight'] are missing (1 in all)" in missing
-    assert "'project.weight' (23, 32) does not match" in shape

@@ -1,7 +1,4 @@
-"""Two real engines behind `surgvl serve`: what users send and what goes wrong, until one engine is given up.
-
-The tests are one story, in the order of the file, and the last of those that use the server (`live`): they end it.
-"""
+"""Two real engines behind `surgvl serve`: what users send and what goes wrong, until one engine is given up."""
 
 import contextlib
 import importlib.util
@@ -14,7 +11,6 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,9 +25,9 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install
 from tests.helpers import made_media  # noqa: E402
 from tests.helpers.fake_engine import event  # noqa: E402
 from tests.helpers.gateway_stand import CHAT, refusal, until  # noqa: E402
-from tests.helpers.live import EMBED, KEY, Live  # noqa: E402
+from tests.helpers.live import KEY, Live  # noqa: E402
 from tests.helpers.made_media import data, frames, picture, shows  # noqa: E402
-from tests.helpers.served import Served, alive, below, gone  # noqa: E402
+from tests.helpers.served import below, gone  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
@@ -59,14 +55,6 @@ def _picture(live: Live) -> None:
 def video() -> bytes:
     """A video of 10 s."""
     return made_media.video(10.0)
-
-
-@pytest.fixture(scope="module")
-def other(live: Live) -> Iterator[Served]:
-    """A second server, there to be stopped; it starts while the first one's engine does so again."""
-    found = Served("embed", "--model", str(live.dual_run), "--port", "0", **live.env)
-    yield found
-    found.drop()
 
 
 def test_it_says_what_it_serves(live: Live) -> None:
@@ -200,7 +188,9 @@ def test_a_hundred_uploads_at_a_time(live: Live, video: bytes) -> None:
     assert int(peak[1]) / 1024 < MOST_GATE_MB
 
 
-def test_an_engine_that_is_killed_under_load_comes_back(live: Live, other: Served) -> None:
+@pytest.mark.ends_server
+def test_an_engine_that_is_killed_comes_back_once_and_is_then_given_up(live: Live) -> None:
+    """Under load, until it answers again; what is left when it is given up is what Ctrl-C leaves: nothing."""
     stop = threading.Event()
     seen: Counter[int] = Counter()
     strange: list[str] = []
@@ -229,7 +219,7 @@ def test_an_engine_that_is_killed_under_load_comes_back(live: Live, other: Serve
     for thread in threads:
         thread.start()
     assert until(lambda: seen[200] >= 4, 60)
-    family = below(live.engine("chat", "keeper"))
+    family = below(live.engine("chat", "supervisor"))
     os.kill(live.engine("chat", "server"), signal.SIGKILL)
     assert gone(family)
     assert until(lambda: live.client.get("/health").status_code == 503, 20)
@@ -250,9 +240,9 @@ def test_an_engine_that_is_killed_under_load_comes_back(live: Live, other: Serve
     assert set(events) <= {502}
     assert live.served.process.poll() is None
 
-
-def test_an_engine_that_dies_again_is_given_up_loudly(live: Live) -> None:
     family = below(live.served.process.pid)
+    assert len(family) >= 4
+    memory = set(os.listdir("/dev/shm"))
     os.kill(live.engine("chat", "core"), signal.SIGKILL)
     assert live.served.process.wait(60) == 1
     said = live.served.errors().splitlines()
@@ -260,19 +250,6 @@ def test_an_engine_that_dies_again_is_given_up_loudly(live: Live) -> None:
     assert "restarting it once" in said[0]
     assert "again" in said[-1]
     assert "giving up: see " in said[-1]
-    assert gone(family)
-    assert Path(said[-1].rpartition("see ")[2]).is_file()
-
-
-def test_ctrl_c_leaves_no_child(other: Served) -> None:
-    key = {"Authorization": f"Bearer {KEY}"}
-    assert httpx.post(other.url + EMBED, json={"input": "a"}, headers=key, timeout=60).status_code == 200
-    family = below(other.process.pid)
-    assert len(family) >= 4
-    memory = set(os.listdir("/dev/shm"))
-    begun = time.monotonic()
-    assert other.end(signal.SIGINT) == 0
-    print(f"\nstopped in {time.monotonic() - begun:.1f} s")
-    assert not [pid for pid in family if alive(pid)]
-    assert other.errors() == ""
+    assert gone(family, 1.0)
     assert set(os.listdir("/dev/shm")) <= memory
+    assert Path(said[-1].rpartition("see ")[2]).is_file()

@@ -1,8 +1,7 @@
-"""The chat model in a real vLLM engine against our own transformers model: ids, tokens and log-probabilities."""
+"""Both models in vLLM without a server against our own: token ids, log-probabilities, vectors; and the plug-in."""
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,18 +20,22 @@ from surgvl.commands.common import clip_source
 from surgvl.data.manifest import Manifest
 from surgvl.models.chat import Chat
 from surgvl.models.checkpoint import load_model, save_model
+from surgvl.serve import plugin
+from surgvl.serve.prepare_model import prepare_model
+from tests.helpers.made_duals import old_folder, other_towers, tiny_dual
 
 QUESTIONS, TOKENS, BLOCK = 50, 8, 32
 
 
 @dataclass
 class Served:
-    """What was asked and what the engine said, with the model that it serves."""
+    """What was asked and what the engine said, with the model that it serves, and checks of the embedding model."""
 
     chat: Chat
     merged: Chat
     cases: dict[str, list[dict[str, Any]]]
     said: dict[str, list[dict[str, Any]]]
+    embed: dict[str, Any]
 
 
 def loud(chat: Chat) -> None:
@@ -134,16 +137,25 @@ def served(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
         ],
     }
     torch.save([each for group in cases.values() for each in group], place / "cases.pt")
-    argv = [
-        sys.executable,
-        "-m",
-        "tests.helpers.chat_model_alone",
-        *(str(place / x) for x in ("model", "cases.pt", "out.json")),
-    ]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=280, env={**os.environ})
+    asked = {"embed": embed_folders(place), "chat": (str(place / "model"), str(place / "cases.pt"))}
+    (place / "in.json").write_text(json.dumps(asked))
+    argv = [sys.executable, "-m", "tests.helpers.vllm_alone", str(place / "in.json"), str(place / "out.json")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = iter(json.loads((place / "out.json").read_text()))
-    return Served(chat, merged, cases, {name: [next(found) for _ in group] for name, group in cases.items()})
+    found = json.loads((place / "out.json").read_text())
+    answers = iter(found["chat"])
+    said = {name: [next(answers) for _ in group] for name, group in cases.items()}
+    return Served(chat, merged, cases, said, found["embed"])
+
+
+def embed_folders(place: Path) -> tuple[str, list[tuple[str, str, str]]]:
+    """A prepared video-text model, and kind, folder and prepared folder of each with another text tower."""
+    tiny = prepare_model(old_folder(tiny_dual(), place / "old"), place / "ready")
+    towers = []
+    for at, other in enumerate(other_towers(place)):
+        kept = old_folder(other, place / f"other{at}")
+        towers.append((str(other.text.config["kind"]), str(kept), str(prepare_model(kept, place / f"prepared{at}"))))
+    return str(tiny), towers
 
 
 @pytest.mark.slow
@@ -197,3 +209,17 @@ def test_what_does_not_fit_is_refused(served: Served) -> None:
     assert "a visual needs 32 embeddings, one for each of its tokens, got 5" in embeds
     assert "video" in two
     assert "video" in none
+
+
+@pytest.mark.slow
+def test_the_plug_in_is_light_and_other_towers_are_themselves(served: Served) -> None:
+    found = served.embed["registered"]
+    assert found["known"] == sorted(plugin.MODELS)
+    assert found["width"] == 24
+    assert not [name for name in found["imported"] if name.endswith(("_model", ".dual", ".chat", ".vit"))]
+    assert set(served.embed["differences"]) == {"hf", "open_clip"}
+    assert max(served.embed["differences"].values()) < 1e-5
+    unprepared, missing, shape = served.embed["refusals"]
+    assert "serve the folder by `surgvl serve embed`" in unprepared
+    assert "'project.weight'] are missing (1 in all)" in missing
+    assert "'project.weight' (23, 32) does not match" in shape

@@ -1,0 +1,22 @@
+"""Both models in vLLM without a server, in one process of its own, because importing vLLM changes much of one.
+
+`python -m tests.helpers.vllm_alone IN.json OUT.json`: `embed` holds the arguments of `embed_model_alone.check`, `chat`
+those of `chat_model_alone.answer`; what they return goes to the same keys.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from tests.helpers import chat_model_alone, embed_model_alone
+
+
+def main(given: str, out: str) -> None:
+    """Run both; the embedding model first, because it looks at what registering the plug-in imports."""
+    asked = json.loads(Path(given).read_text(encoding="utf-8"))
+    found = {"embed": embed_model_alone.check(*asked["embed"]), "chat": chat_model_alone.answer(*asked["chat"])}
+    Path(out).write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
