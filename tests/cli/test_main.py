@@ -1,6 +1,7 @@
 """The command line: it starts at once, explains itself, and says in one line what is wrong and what to do."""
 
 import inspect
+import json
 import os
 import re
 import shlex
@@ -92,42 +93,51 @@ def test_every_example_in_the_help_parses_and_its_configuration_repeats_it(
         assert cli.parse([*name.split(), "--config", str(file)])[2] == config
 
 
-TYPING_ERRORS = """
-import contextlib, inspect, io, shlex, sys
+# Of every command, in one process: what is wrong with its help and its usage errors, and whether it imported torch.
+USAGE = """
+import contextlib, inspect, io, json, shlex, sys
 from surgvl.cli import main as cli
 from surgvl.cli.table import COMMANDS
 from surgvl.cli.arguments import UsageError
 
-name = sys.argv[1]
-
-def outcome(words):
+def outcome(name, words):
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return cli.parse([*name.split(), *words])
+            return str(cli.parse([*name.split(), *words]))
     except (SystemExit, UsageError) as stopped:
         return str(stopped)
 
-assert outcome(["--help"]) == "0"
-module, _, attribute = cli.COMMANDS[name].target.partition(":")
-parameters = inspect.signature(vars(sys.modules[module])[attribute]).parameters.values()
-if any(each.default is each.empty for each in parameters):
-    assert "must be given" in outcome([])
-example = shlex.split(cli.COMMANDS[name].example)
-assert "unknown flag --no_such_flag" in outcome([*example, "--no_such_flag", "3"])
-assert "was not expected" in outcome(["stray"] * 5)
-for each in parameters:
-    if each.annotation in (int, float, bool):
-        assert f"--{each.name} 'many'" in outcome([*example, f"--{each.name}=many"])
-loaded = [each for each in ("torch", "transformers", "lightning", "gradio") if each in sys.modules]
-assert not loaded, loaded
+def wrong(name):
+    help = outcome(name, ["--help"])
+    module, _, attribute = COMMANDS[name].target.partition(":")
+    parameters = inspect.signature(vars(sys.modules[module])[attribute]).parameters.values()
+    example = shlex.split(COMMANDS[name].example)
+    wanted = [("0", help)]
+    if any(each.default is each.empty for each in parameters):
+        wanted.append(("must be given", outcome(name, [])))
+    wanted.append(("unknown flag --no_such_flag", outcome(name, [*example, "--no_such_flag", "3"])))
+    wanted.append(("was not expected", outcome(name, ["stray"] * 5)))
+    for each in parameters:
+        if each.annotation in (int, float, bool):
+            wanted.append((f"--{each.name} 'many'", outcome(name, [*example, f"--{each.name}=many"])))
+    loaded = [each for each in ("torch", "transformers", "lightning", "gradio") if each in sys.modules]
+    return [*(f"{part!r} is not in {said!r}" for part, said in wanted if part not in said), *loaded]
+
+print(json.dumps({name: wrong(name) for name in COMMANDS}))
 """
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_and_typing_errors_import_no_torch(name: str) -> None:
-    argv = [sys.executable, "-c", TYPING_ERRORS, name]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+@pytest.fixture(scope="module")
+def usage() -> dict[str, list[str]]:
+    done = python(USAGE)
     assert done.returncode == 0, done.stderr
+    found: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_and_typing_errors_import_no_torch(name: str, usage: dict[str, list[str]]) -> None:
+    assert usage[name] == []
 
 
 @pytest.mark.parametrize("word", ["data", "serve"])
@@ -363,40 +373,49 @@ def test_debugging_lets_refusals_through(monkeypatch: pytest.MonkeyPatch) -> Non
         cli.main(["phantom", "--out", "o", "--size_px", "3"])
 
 
-@pytest.mark.parametrize(
-    ("package", "words", "extra"),
-    [
-        ("faiss", ["index", "--out", "o"], "retrieval"),
-        pytest.param("lightning", PRETRAIN.split(), "train", marks=pytest.mark.slow),
-        ("gradio", ["demo"], "demo"),
-    ],
-)
-def test_a_missing_extra_gives_the_command_that_installs_it(package: str, words: list[str], extra: str) -> None:
-    done = python(
-        f"import sys; sys.modules[{package!r}] = None\nfrom surgvl import cli\nsys.exit(cli.main({words}))",
-        COLUMNS="200",
-    )
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert package in done.stderr
-    assert f"pip install 'surgvl[{extra}]'" in done.stderr
+# First without all that extras bring, then each command without what it needs, in one process: importing torch is most
+# of the time.
+WITHOUT = """
+import contextlib, io, json, sys
+from surgvl.cli import main as cli
+
+sys.modules.update(dict.fromkeys(cli.EXTRAS))
+for words in json.loads(sys.argv[1]):
+    cli.parse(words)
+found = {}
+for package, words in json.loads(sys.argv[2]).items():
+    for name in cli.EXTRAS:
+        if sys.modules.get(name, "") is None:
+            del sys.modules[name]
+    sys.modules[package] = None
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        found[package] = [cli.main(words)]
+    found[package].append(error.getvalue())
+print(json.dumps(found))
+"""
+NEEDS_NO_EXTRA = [
+    ["phantom", "--out", "o"],
+    ["data", "list"],
+    ["embed", "--model", "m", "--out", "o"],
+    ["eval", "--manifest", "m", "--out", "o"],
+    ["ask", "--model", "m"],
+]
+NEEDS = {"faiss": ["index", "--out", "o"], "lightning": PRETRAIN.split(), "gradio": ["demo"]}
 
 
 @pytest.mark.slow
-def test_what_needs_no_extra_does_without() -> None:
+def test_without_extras_what_needs_none_works_and_the_rest_says_what_to_install() -> None:
     """Reading, embedding, scoring and asking need none of the packages that extras bring."""
-    code = "\n".join(
-        [
-            "import sys",
-            *(f"sys.modules[{name!r}] = None" for name in cli.EXTRAS),
-            "from surgvl import cli",
-            "for words in (['phantom', '--out', 'o'], ['data', 'list'], ['embed', '--model', 'm', '--out', 'o'],",
-            "              ['eval', '--manifest', 'm', '--out', 'o'], ['ask', '--model', 'm']):",
-            "    cli.parse(words)",
-        ]
-    )
-    done = python(code)
+    argv = [sys.executable, "-c", WITHOUT, json.dumps(NEEDS_NO_EXTRA), json.dumps(NEEDS)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=240, env={**os.environ, "COLUMNS": "200"})
     assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    for package, extra in (("faiss", "retrieval"), ("lightning", "train"), ("gradio", "demo")):
+        status, error = found[package]
+        assert status == 1
+        assert error.count("\n") == 1, error
+        assert package in error
+        assert f"pip install 'surgvl[{extra}]'" in error
 
 
 # ---- recipes
