@@ -18,7 +18,7 @@ from surgvl.api import load  # noqa: E402
 from surgvl.cli import main as cli  # noqa: E402
 from surgvl.core.errors import CheckpointError, ConfigError, DataError, ServerError  # noqa: E402
 from surgvl.core.files import read_json  # noqa: E402
-from surgvl.data.manifest import Manifest  # noqa: E402
+from surgvl.data.manifest import QA, Manifest  # noqa: E402
 from surgvl.demo.engine import Engine  # noqa: E402
 from surgvl.demo.video_catalog import UPLOAD  # noqa: E402
 from surgvl.embed.vectors import Vectors  # noqa: E402
@@ -45,11 +45,21 @@ def video(tiny_run: Path) -> str:
     return str(table.path_of(table.videos[0].video_id))
 
 
+@pytest.fixture(scope="module")
+def manifest(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The tiny run's manifest with the questions of every tenth second."""
+    table = Manifest.load(tiny_run / "manifest")
+    questions = [QA(**row) for row in table.qa_table.to_pylist() if row["start_s"] % 10 == 0]
+    folder = tmp_path_factory.mktemp("few") / "manifest"
+    Manifest(table.video_table, table.segment_table, questions, table.root).save(folder)
+    return str(folder)
+
+
 # ---- embed and eval
 
 
-def test_vectors_and_scores_of_a_split(tiny_run: Path, url: str, tmp_path: Path) -> None:
-    data = ["--manifest", str(tiny_run / "manifest"), "--split", "test"]
+def test_vectors_and_scores_of_a_split(tiny_run: Path, manifest: str, url: str, tmp_path: Path) -> None:
+    data = ["--manifest", manifest, "--split", "test"]
     cli.run(["embed", *data, "--model", str(tiny_run / "align"), "--out", str(tmp_path / "vectors")])
     cli.run(["ask", *data, "--model", str(tiny_run / "tune"), "--out", str(tmp_path / "answers")])
     own = ["--vectors", str(tmp_path / "vectors"), "--answers", str(tmp_path / "answers")]
@@ -100,8 +110,10 @@ def test_vectors_of_another_model_are_not_gone_on_with(tiny_run: Path, url: str,
     assert Vectors.load(tmp_path / "vectors").meta.model == str((tiny_run / "align" / "model").resolve())
 
 
-def test_what_is_not_known_is_not_stated(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = ["--manifest", str(tiny_run / "manifest"), "--split", "test"]
+def test_what_is_not_known_is_not_stated(
+    tiny_run: Path, manifest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--manifest", manifest, "--split", "test"]
     for stage, command in (("align", "embed"), ("tune", "ask")):
         shutil.copytree(tiny_run / stage / "model", tmp_path / stage)
         cli.run([command, *data, "--model", str(tmp_path / stage), "--out", str(tmp_path / command)])
