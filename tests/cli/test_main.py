@@ -407,7 +407,7 @@ NEEDS = {"faiss": ["index", "--out", "o"], "lightning": PRETRAIN.split(), "gradi
 def test_without_extras_what_needs_none_works_and_the_rest_says_what_to_install() -> None:
     """Reading, embedding, scoring and asking need none of the packages that extras bring."""
     argv = [sys.executable, "-c", WITHOUT, json.dumps(NEEDS_NO_EXTRA), json.dumps(NEEDS)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=240, env={**os.environ, "COLUMNS": "200"})
+    done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     for package, extra in (("faiss", "retrieval"), ("lightning", "train"), ("gradio", "demo")):
