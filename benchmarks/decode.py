@@ -93,7 +93,7 @@ def at_random(path: Path, info: video.VideoInfo, starts: list[float]) -> dict[st
     """Clips of 2 s at 4 samples a second from random places."""
 
     def reader() -> int:
-        with video.Reader(path) as opened:
+        with video.VideoReader(path) as opened:
             return sum(len(opened.read(start_s, start_s + CLIP_S, CLIP_FPS, SIZE_PX)) for start_s in starts)
 
     def naive() -> int:
@@ -129,7 +129,7 @@ def at_random(path: Path, info: video.VideoInfo, starts: list[float]) -> dict[st
         "surgvl.video.read": lambda: sum(
             len(video.read(path, start_s, start_s + CLIP_S, CLIP_FPS, SIZE_PX)) for start_s in starts
         ),
-        "surgvl.video.Reader, opened once": reader,
+        "surgvl.video.VideoReader, opened once": reader,
         "PyAV: open, seek, to_ndarray of every frame": naive,
         "OpenCV: open, set position, grab": opencv,
     }

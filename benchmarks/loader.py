@@ -34,7 +34,7 @@ from surgvl.cli import main as cli
 from surgvl.core.files import commit, write_text
 from surgvl.data.augment import Augment
 from surgvl.data.clips import PretrainClips, collate, to_tensor
-from surgvl.data.frames import ClipSource
+from surgvl.data.frame_store import FrameStore
 from surgvl.train.config import precision
 from surgvl.train.optimizer import build_optimiser
 from surgvl.video.content_area import Image
@@ -127,12 +127,12 @@ def race(contestants: dict[str, Callable[[], torch.Tensor]], repeats: int) -> di
     return {name: (statistics.median(walls[name]), statistics.median(processors[name])) for name in contestants}
 
 
-def from_source(source: ClipSource, num_frames: int) -> Read:
+def from_source(source: FrameStore, num_frames: int) -> Read:
     """Our way to read."""
     return lambda video_id, start_s: source.clip(video_id, start_s, num_frames)
 
 
-def decoding(stored: ClipSource, direct: ClipSource, data: PretrainClips, batch: int, repeats: int) -> list[str]:
+def decoding(stored: FrameStore, direct: FrameStore, data: PretrainClips, batch: int, repeats: int) -> list[str]:
     """Table of clips a second from file to batch."""
     peers = Peers(direct.paths, data.num_frames, direct.fps, direct.size_px)
     # At times that the store has, so that all give the same frames.
@@ -210,7 +210,7 @@ def waiting(data: PretrainClips, batch: int, steps: int, workers: int) -> tuple[
     return statistics.median(works), sum(waits) / (sum(waits) + sum(works))
 
 
-def feeding(stored: ClipSource, direct: ClipSource, num_frames: int, batch: int, steps: int, repeats: int) -> list[str]:
+def feeding(stored: FrameStore, direct: FrameStore, num_frames: int, batch: int, steps: int, repeats: int) -> list[str]:
     """Table of the wait share of a training step."""
     ids = list(direct.durations_s)
     feeds = {
@@ -264,8 +264,8 @@ def main() -> None:
         if not arguments.phantom:
             cli.run(["phantom", "--out", str(folder), "--train", "8", "--val", "0", "--test", "0"])
         paths = {path.stem: path for path in sorted((folder / "cholec80" / "videos").glob("*.mp4"))}
-        stored = ClipSource(paths, config.fps, shapes.size_px, store=Path(name) / "store")
-        direct = ClipSource(paths, config.fps, shapes.size_px)
+        stored = FrameStore(paths, config.fps, shapes.size_px, cache=Path(name) / "store")
+        direct = FrameStore(paths, config.fps, shapes.size_px)
         direct.prepare()
         begin = time.perf_counter()
         stored.prepare()

@@ -45,7 +45,7 @@ from serving_peers import (
 from surgvl import __version__
 from surgvl.chat.template import words
 from surgvl.core.files import commit, write_text
-from surgvl.data.readers.pitvis_qa import ANSWERS
+from surgvl.data.formats.pitvis_qa import ANSWERS
 from surgvl.models.chat import Chat
 from surgvl.models.checkpoint import load_model, save_model
 from surgvl.serve.payloads import video_part

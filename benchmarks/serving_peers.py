@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from surgvl.chat.answer import choose
 from surgvl.chat.template import answer_ids, user, words
-from surgvl.data.readers.pitvis_qa import ANSWERS, STEPS
+from surgvl.data.formats.pitvis_qa import ANSWERS, STEPS
 from surgvl.models.chat import Chat, tiny_language_config
 from surgvl.models.tokenizer import SentencePieceTokenizer
 from surgvl.models.vit import SIZES, VideoViT

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import atomic
 
-Scores = NDArray[np.float32]
 Ids = NDArray[np.int64]
 DECIMALS = 6
 # Queries at a time, which bounds memory.
@@ -50,7 +50,7 @@ class Index(ABC):
     def _remove(self, ids: Ids) -> None: ...
 
     @abstractmethod
-    def _search(self, queries: NDArray[np.float32], k: int, where: Ids | None) -> tuple[Scores, Ids]: ...
+    def _search(self, queries: NDArray[np.float32], k: int, where: Ids | None) -> tuple[Float32Array, Ids]: ...
 
     @abstractmethod
     def vectors_of(self, ids: ArrayLike) -> NDArray[np.float32]:
@@ -101,7 +101,7 @@ class Index(ABC):
             self._remove(keys)
         return len(keys)
 
-    def search(self, queries: ArrayLike, k: int, where: ArrayLike | None = None) -> tuple[Scores, Ids]:
+    def search(self, queries: ArrayLike, k: int, where: ArrayLike | None = None) -> tuple[Float32Array, Ids]:
         """The k best vectors of each query.
 
         Args:
@@ -155,7 +155,7 @@ class Index(ABC):
         return keys.astype(np.int64)
 
 
-def best(scores: NDArray[Any], ids: Ids, k: int) -> tuple[Scores, Ids]:
+def best(scores: NDArray[Any], ids: Ids, k: int) -> tuple[Float32Array, Ids]:
     """The k best of scores [Q, M] with ids [Q, M] or [M]: falling by score at six decimals, then rising by id."""
     rounded = np.round(np.asarray(scores, np.float64), DECIMALS)
     names = np.broadcast_to(ids, rounded.shape)
@@ -185,7 +185,7 @@ class Exact(Index):
         kept = ~np.isin(self._ids, ids)
         self._vectors, self._ids = self._vectors[kept], self._ids[kept]
 
-    def _search(self, queries: NDArray[np.float32], k: int, where: Ids | None) -> tuple[Scores, Ids]:
+    def _search(self, queries: NDArray[np.float32], k: int, where: Ids | None) -> tuple[Float32Array, Ids]:
         kept = slice(None) if where is None else np.isin(self._ids, where)
         return best(queries.astype(np.float64) @ self._vectors[kept].astype(np.float64).T, self._ids[kept], k)
 

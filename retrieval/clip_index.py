@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Vectors, unit
@@ -23,7 +24,6 @@ from surgvl.retrieval.moments import Found, Moment, merge_high
 from surgvl.retrieval.store import Row, Store, moment_id
 
 Stretch = tuple[str, float, float]
-Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 # Vectors that are added between two reports of progress.
 AT_ONCE = 20_000
@@ -271,7 +271,7 @@ class Library:
         video_id, start_s, end_s = exclude or ("", 0.0, 0.0)
         return {row.id for row in self._store.of_video(video_id) if row.start_s < end_s and row.end_s > start_s}
 
-    def _moments(self, query: Floats, best: Ids, hidden: set[int], exclude: Stretch | None) -> list[Moment]:
+    def _moments(self, query: Float32Array, best: Ids, hidden: set[int], exclude: Stretch | None) -> list[Moment]:
         """Moments that the best clips of the index begin, from all clips of their recordings."""
         begin = set(best[best >= 0].tolist()) - hidden
         videos = dict.fromkeys(row.video_id for row in self._store.rows(sorted(begin)).values())

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from surgvl.core.arrays import Float32Array
+
 # Clips of the sample: 2,000 give a twentieth and a standard deviation to some percent.
 SAMPLE = 2000
 # Fewer say nothing about a spread.
@@ -37,12 +37,12 @@ class Reference:
             there are too few to tell.
     """
 
-    vectors: Floats
+    vectors: Float32Array
     spread: float
     near: float
 
     @classmethod
-    def of(cls, vectors: Floats, videos: Sequence[str]) -> Self:
+    def of(cls, vectors: Float32Array, videos: Sequence[str]) -> Self:
         """Measure a sample.
 
         Args:
@@ -58,7 +58,7 @@ class Reference:
         nearest = cosines.max(1)
         return cls(vectors, spread, float(np.quantile(nearest, _OUTSIDE)) if names.any() else -1.0)
 
-    def remark(self, query: Floats, is_foreign_clip: bool = False) -> str:
+    def remark(self, query: Float32Array, is_foreign_clip: bool = False) -> str:
         """One line where the scores of a query say little; empty where they can be relied on.
 
         Args:

@@ -13,9 +13,10 @@ import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
-from surgvl.retrieval.base import DECIMALS, Ids, Index, Scores, best
+from surgvl.retrieval.base import DECIMALS, Ids, Index, best
 
 _MARGIN = 16
 # Below this many queries the scan is bound by memory: a second thread gains nothing and, on a busy machine, waits at
@@ -48,7 +49,7 @@ class FaissFlat(Index):
     def _remove(self, ids: Ids) -> None:
         self._index.remove_ids(faiss.IDSelectorBatch(ids))
 
-    def _search(self, queries: NDArray[np.float32], k: int, where: Ids | None) -> tuple[Scores, Ids]:
+    def _search(self, queries: NDArray[np.float32], k: int, where: Ids | None) -> tuple[Float32Array, Ids]:
         total = len(self) if where is None else len(where)
         # The selector must outlive the search: FAISS keeps a bare pointer.
         selector = None if where is None else faiss.IDSelectorBatch(where)

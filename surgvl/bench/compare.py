@@ -1,8 +1,8 @@
 """Rows of a benchmark against one another: differences paired by training seed and by video, and what they say.
 
-An interval is that of a bootstrap over videos (`results.estimate`) of the mean over seeds of the difference: both rows
-are scored on the same drawn videos, so what makes a video easy cancels out. It speaks of other videos, not of other
-training seeds: those are shown beside it.
+An interval is that of a bootstrap over videos (`results.bootstrap_interval`) of the mean over seeds of the difference:
+both rows are scored on the same drawn videos, so what makes a video easy cancels out. It speaks of other videos, not of
+other training seeds: those are shown next to it.
 Shapes: V videos, C classes.
 """
 
@@ -11,15 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from surgvl.bench.plan import Effect
-from surgvl.core.results import estimate
+from surgvl.core.arrays import Float64Array
+from surgvl.core.results import bootstrap_interval
 from surgvl.metrics.precision import videos_then_classes
 
-Float = NDArray[np.float64]
 # Row -> training seed -> probe -> score of each video and class [V, C], NaN where a video does not define it.
-Tables = Mapping[str, Mapping[int, Mapping[str, Float]]]
+Tables = Mapping[str, Mapping[int, Mapping[str, Float64Array]]]
 VERDICTS = ("yes", "not clear", "no", "not measured")
 
 
@@ -67,12 +66,12 @@ def difference(tables: Tables, row: str, other: str, probe: str) -> Difference:
         return Difference(row, other, probe, math.nan, math.nan, math.nan, (0, 0))
     pairs = [(mine[seed][probe], theirs[seed][probe]) for seed in seeds]
 
-    def statistic(weights: Float) -> Float:
+    def statistic(weights: Float64Array) -> Float64Array:
         found = [videos_then_classes(a, weights) - videos_then_classes(b, weights) for a, b in pairs]
         return np.asarray(np.mean(found, axis=0))
 
     num_videos = len(pairs[0][0])
-    value, low, high = estimate(statistic, num_videos, bounds=(-1.0, 1.0))
+    value, low, high = bootstrap_interval(statistic, num_videos, bounds=(-1.0, 1.0))
     higher = sum(bool(videos_then_classes(a)[0] > videos_then_classes(b)[0]) for a, b in pairs)
     return Difference(row, other, probe, value, low, high, (higher, len(seeds)))
 

@@ -10,23 +10,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from surgvl.chat.feature_cache import Stretch
+from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import ConfigError
-from surgvl.data.frames import ClipSource, Frames
+from surgvl.data.frame_store import FrameStore
 
 KINDS = ("black", "other")
 # Stands for any stretch; no file is named so.
 BLACK: Stretch = ("(black)", 0.0, 1.0)
 
 
-class WithBlack(ClipSource):
+class WithBlack(FrameStore):
     """A prepared source of clips that also has one black video, `BLACK`.
 
     Args:
         source: what it is made of.
     """
 
-    def __init__(self, source: ClipSource):
-        super().__init__(source.paths, source.fps, source.size_px, source.crop, source.store)
+    def __init__(self, source: FrameStore):
+        super().__init__(source.paths, source.fps, source.size_px, source.crop, source.cache)
         self.problems = source.problems
         self.durations_s = {**source.durations_s, BLACK[0]: BLACK[2]}
 
@@ -34,7 +35,7 @@ class WithBlack(ClipSource):
         """What stored files about a video are named after."""
         return video_id if video_id == BLACK[0] else super().name(video_id)
 
-    def clip(self, video_id: str, start_s: float, num_frames: int) -> Frames:
+    def clip(self, video_id: str, start_s: float, num_frames: int) -> UInt8Array:
         """Frames uint8 [T, S, S, 3]; zeros of the black video."""
         if video_id == BLACK[0]:
             return np.zeros((num_frames, self.size_px, self.size_px, 3), np.uint8)

@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
+from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import DataError
 from surgvl.core.plurals import none_of
-from surgvl.data.frames import ClipSource, Frames
+from surgvl.data.frame_store import FrameStore
 from surgvl.embed.features import Clip, Features
 from surgvl.models.chat import Chat
 
@@ -19,13 +20,13 @@ Stretch = tuple[str, float, float]
 Row = dict[str, Any]
 
 
-def looked_at(source: ClipSource, stretch: Stretch, num_frames: int) -> Clip:
+def looked_at(source: FrameStore, stretch: Stretch, num_frames: int) -> Clip:
     """The clip of T frames that stands for a stretch: around its middle, shifted into the video."""
     video_id, start_s, end_s = stretch
-    return source.centred(video_id, (start_s + end_s) / 2, num_frames)
+    return source.clip_around(video_id, (start_s + end_s) / 2, num_frames)
 
 
-def clip_at(source: ClipSource, stretch: Stretch, num_frames: int) -> Frames:
+def clip_at(source: FrameStore, stretch: Stretch, num_frames: int) -> UInt8Array:
     """Frames uint8 [T, S, S, 3] of that clip."""
     video_id, start_ms = looked_at(source, stretch, num_frames)
     return source.clip(video_id, start_ms / 1000, num_frames)
@@ -44,7 +45,7 @@ class Seen:
         folder: where tokens are stored, see `surgvl.embed.features`.
     """
 
-    def __init__(self, chat: Chat, source: ClipSource, stretches: Sequence[Stretch], num_frames: int, folder: Path):
+    def __init__(self, chat: Chat, source: FrameStore, stretches: Sequence[Stretch], num_frames: int, folder: Path):
         self.clips = {each: looked_at(source, each, num_frames) for each in dict.fromkeys(stretches)}
         kept = "x".join(map(str, chat.projector.grid)) if chat.projector.kind == "grid" else ""
         pool = {"pool": chat.projector.pool, "kept": kept} if kept else {}

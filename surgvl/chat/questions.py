@@ -15,8 +15,8 @@ from surgvl.chat.feature_cache import Seen, looked_at
 from surgvl.chat.template import IGNORE, training_batch
 from surgvl.core.errors import DataError
 from surgvl.core.files import trim_jsonl
-from surgvl.data.clips import Permuted
-from surgvl.data.frames import ClipSource
+from surgvl.data.clips import EndlessDataset
+from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 from surgvl.data.mixing import draw_probabilities, earlier_turns
 from surgvl.models.chat import Chat
@@ -25,7 +25,7 @@ COLUMNS = ("video_id", "start_s", "end_s", "question", "answer", "type", "source
 DESCRIBE = "What is happening in this clip?"
 
 
-class Questions(Permuted):
+class Questions(EndlessDataset):
     """Questions with their answers and what was seen of their stretch; sample i is a function of (seed, i).
 
     Each type of question is drawn equally often, so that a type with many rows does not crowd out the others.
@@ -42,7 +42,7 @@ class Questions(Permuted):
     def __init__(
         self,
         seen: Seen | None,
-        source: ClipSource,
+        source: FrameStore,
         num_frames: int,
         rows: list[dict[str, Any]],
         seed: int,

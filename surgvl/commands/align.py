@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from surgvl.commands.common import clip_source, device_name, report_run, split_ids
+from surgvl.commands.common import device_name, frame_store, report_run, split_ids
 from surgvl.core.errors import CheckpointError
 from surgvl.core.files import command, prepare_out, write_run
 from surgvl.core.recorded import recorded
-from surgvl.data.frames import ClipSource
+from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 from surgvl.models.model_info import seen
 from surgvl.train.config import Optim, Run
@@ -81,7 +81,7 @@ def align(
     if random_encoder:
         model = VideoViT(**model.config)  # type: ignore[arg-type]
     ids = split_ids(table, split)
-    source, good = clip_source(table, ids, preprocess, store)
+    source, good = frame_store(table, ids, preprocess, store)
     data = NarratedClips(source, table, good, preprocess.num_frames, run.seed, seconds=not augment)
     objective = ClipAlign(Dual(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
     trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
@@ -111,7 +111,7 @@ def align(
 
 
 def _tokens(
-    encoder: "VideoViT", source: ClipSource, data: "NarratedClips", folder: Path, augment: bool, token_keep: float
+    encoder: "VideoViT", source: FrameStore, data: "NarratedClips", folder: Path, augment: bool, token_keep: float
 ) -> "Features | None":
     """What a frozen encoder gives of all clips; None, with the reason told, where it has to see them at each step."""
     from surgvl.embed.features import Features

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from surgvl.commands.common import clip_source, report, split_ids
+from surgvl.commands.common import frame_store, report, split_ids
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import atomic, command, prepare_out, write_run
 from surgvl.core.plurals import plural
@@ -175,7 +175,7 @@ def answer_manifest(
         raise ConfigError(f"{model} was tuned with a classification head, which cannot write: leave out --open_ended")
     table = Manifest.load(manifest)
     ids = split_ids(table, split)
-    source, good = clip_source(table, ids, preprocess, store)
+    source, good = frame_store(table, ids, preprocess, store)
     rows = questions(table, good, every_s, closed_only=head is not None)
     if not rows:
         raise ConfigError(f"split {split!r} of {manifest} has no questions: choose another --split")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json, write_json
 from surgvl.core.plurals import none_of
-from surgvl.data.frames import ClipSource
+from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -31,16 +31,16 @@ def split_ids(manifest: Manifest, split: str) -> list[str]:
     return ids
 
 
-def clip_source(
+def frame_store(
     manifest: Manifest, ids: Sequence[str], preprocess: "Preprocess", store: Path | None
-) -> tuple[ClipSource, list[str]]:
+) -> tuple[FrameStore, list[str]]:
     """Prepared source of clips, and the ids that can be read.
 
     Raises:
         DataError: no video can be read; the message holds the first problem.
     """
     paths = {video_id: manifest.path_of(video_id) for video_id in ids}
-    source = ClipSource(paths, preprocess.fps, preprocess.size_px, preprocess.crop, store)
+    source = FrameStore(paths, preprocess.fps, preprocess.size_px, preprocess.crop, store)
     ready = set(source.prepare())
     good = [video_id for video_id in ids if video_id in ready]
     for line in source.marks.lines():
@@ -58,7 +58,7 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def report_run(out: Path, source: ClipSource, num_videos: int) -> None:
+def report_run(out: Path, source: FrameStore, num_videos: int) -> None:
     """Record in a run folder which videos training found damaged, and say so.
 
     Args:
@@ -72,7 +72,7 @@ def report_run(out: Path, source: ClipSource, num_videos: int) -> None:
     damaged = source.marks.lines()
     facts = {"problems": dict(source.problems), **({"damaged_frames": damaged} if damaged else {})}
     write_json(out / "run.json", {**read_json(out / "run.json"), **facts})
-    for line in damaged if source.store is None else []:
+    for line in damaged if source.cache is None else []:
         print(line)  # of a store it was said when that was filled
     report(list(source.problems.values()), num_videos)
 

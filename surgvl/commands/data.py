@@ -110,7 +110,7 @@ def _stop_if_set_aside(dataset: VideoDataset) -> None:
     Raises:
         DataError: there are some.
     """
-    if lines := dataset.found.set_aside:
+    if lines := dataset.contents.unreadable:
         raise DataError(
             f"{dataset.root}: {len(lines)} unreadable, set aside and listed above, the first: {lines[0]}; "
             "copy them again or delete them"

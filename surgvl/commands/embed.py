@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from surgvl import prompts
 from surgvl.commands.common import report, split_ids
+from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command, prepare_out, read_json, write_run
 from surgvl.core.locks import locked
@@ -27,7 +26,6 @@ from surgvl.video.marks import counted
 if TYPE_CHECKING:
     from surgvl.embed.encoders import Encoder
 
-Floats = NDArray[np.float32]
 BAR = "{l_bar}{bar}| {n:.2f}/{total:.2f} h of video [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
@@ -205,7 +203,7 @@ def facts_of(each: prompts.PromptSet) -> vectors.PromptSetFacts:
     )
 
 
-def write_texts(encode: Callable[[list[str]], Floats], sets: list[prompts.PromptSet], out: Path) -> None:
+def write_texts(encode: Callable[[list[str]], Float32Array], sets: list[prompts.PromptSet], out: Path) -> None:
     """Encode every prompt of the sets and write the texts of a vectors folder."""
     rows = [(each.name, number, name, text) for each in sets for number, name, text in each.texts()]
     if not rows:

@@ -9,11 +9,11 @@ from surgvl.core import files
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.plurals import plural
 from surgvl.core.registry import choose, discover
-from surgvl.core.results import Result, stamp, to_markdown, write_results
+from surgvl.core.results import Result, add_provenance, to_markdown, write_results
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
 from surgvl.tasks.base import Inputs, Task, Unavailable
-from surgvl.tasks.inputs import Folders
+from surgvl.tasks.inputs import EvalInputs
 from surgvl.tasks.overlap import seen_before
 
 
@@ -25,6 +25,7 @@ def evaluate(
     ablated: list[Path] | None = None,
     tasks: list[str] | None = None,
     split: str = "test",
+    prompts: list[str] | None = None,
     phase_prompts: str = "",
     triplet_prompts: str = "",
     smooth_s: float = 0.0,
@@ -48,9 +49,10 @@ def evaluate(
             classification head.
         tasks: names of tasks; all that the inputs allow where it is left out.
         split: the manifest's split to score.
-        phase_prompts: embedded prompt set whose sentences stand for phases; that of each video's data set where it is
-            left out.
-        triplet_prompts: the same for triplets.
+        prompts: embedded prompt sets to score with, at most one for each kind of label (phase, triplet, ...); for other
+            kinds, those of the videos' data sets.
+        phase_prompts: old name of --prompts, for one set.
+        triplet_prompts: old name of --prompts, for one set.
         smooth_s: average phase scores over this many seconds; 0 = none.
         causal: average over the past only, as an online system would.
         allow_overlap: continue although test videos were seen in pretraining, and mark every result.
@@ -72,18 +74,22 @@ def evaluate(
     files.prepare_out(out, resume)
     table = Manifest.load(manifest)
     if server:
-        wanted = vectors is None and bool(set(chosen) - {"vqa"}), answers is None and "vqa" in chosen
+        kinds = [task.kind for task in chosen.values()]
+        wanted = vectors is None and any(kinds), answers is None and "" in kinds
         made = _served(table, manifest, out, wanted, split, (server, api_key, in_flight), allow_overlap)
         vectors, answers = made[0] or vectors, made[1] or answers
-    prompt_sets = {"phase": phase_prompts, "triplet": triplet_prompts}
-    inputs = Folders(table, split, vectors, answers, ablated or [], prompt_sets, smooth_s, causal, seed)
+    prompt_sets = [name for name in (*(prompts or ()), phase_prompts, triplet_prompts) if name]
+    inputs = EvalInputs(table, split, vectors, answers, ablated or [], prompt_sets, smooth_s, causal, seed)
+    for kind, name in inputs.chosen.items():
+        if kind not in {task.kind for task in chosen.values()}:
+            raise ConfigError(f"--prompts {name}: its labels are of kind {kind!r}, which no task scores: leave it out")
     warning = _overlap(table, split, inputs.pretraining_ids, allow_overlap)
 
     results: list[Result] = []
     left_out: list[str] = []
-    for name, kind in chosen.items():
+    for name, task in chosen.items():
         try:
-            found = _score(kind, inputs)
+            found = _score(task, inputs)
         except Unavailable as reason:
             if tasks:
                 raise
@@ -92,13 +98,13 @@ def evaluate(
         facts = {
             "command": files.command_line(),
             "commit": files.commit(),
-            "warning": "; ".join(filter(None, (warning, inputs.gaps(name)))),
+            "warning": "; ".join(filter(None, (warning, inputs.gaps(task.kind)))),
         }
         for result in found:
             # Answers of several models stand in one table, so they say for themselves how these were made.
             own = result.encoder, result.num_trainable
-            encoder, num_trainable = inputs.encoder(name) if own[0] == "not stated" else own
-            results += stamp([result], encoder=encoder, num_trainable=num_trainable, **facts)
+            encoder, num_trainable = inputs.encoder(task.kind) if own[0] == "not stated" else own
+            results += add_provenance([result], encoder=encoder, num_trainable=num_trainable, **facts)
     if not results:
         raise DataError(f"no task could be scored: {'; '.join(left_out)}")
     config = {
@@ -109,8 +115,7 @@ def evaluate(
         "ablated": [str(folder) for folder in ablated or []],
         "tasks": tasks,
         "split": split,
-        "phase_prompts": phase_prompts,
-        "triplet_prompts": triplet_prompts,
+        "prompts": prompt_sets,
         "smooth_s": smooth_s,
         "causal": causal,
         "allow_overlap": allow_overlap,
@@ -141,12 +146,12 @@ def evaluate(
     return results
 
 
-def _score(kind: type[Task], inputs: Inputs) -> list[Result]:  # type: ignore[type-arg]
-    return [result for task, predictions in kind.prepare(inputs) for result in task.score(predictions)]
+def _score(task: type[Task], inputs: Inputs) -> list[Result]:  # type: ignore[type-arg]
+    return [result for prepared, predictions in task.prepare(inputs) for result in prepared.score(predictions)]
 
 
 def _versions(chosen: dict[str, type[Task]]) -> dict[str, int]:  # type: ignore[type-arg]
-    return {name: kind.version for name, kind in chosen.items()}
+    return {name: task.version for name, task in chosen.items()}
 
 
 def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allow_overlap: bool) -> str:

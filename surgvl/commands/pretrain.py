@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import surgvl.pretrain
-from surgvl.commands.common import clip_source, device_name, report_run, split_ids
+from surgvl.commands.common import device_name, frame_store, report_run, split_ids
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import command, prepare_out, write_run
 from surgvl.core.recorded import Named, recorded
@@ -100,7 +100,7 @@ def pretrain(
     table = Manifest.load(manifest)
     ids = split_ids(table, split)
     preprocess = Preprocess(num_frames=encoder.num_frames, fps=fps, size_px=encoder.size_px, crop=crop)
-    source, good = clip_source(table, ids, preprocess, store)
+    source, good = frame_store(table, ids, preprocess, store)
     seen_ids = [*seen(Path(init)), *good] if init else good
     write_run(out, {}, run.seed, device_name(), table.hash, seen_ids, problems=source.problems)
     data = PretrainClips(

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import surgvl.probe
-from surgvl.commands.common import clip_source, report, split_ids
+from surgvl.commands.common import frame_store, report, split_ids
 from surgvl.core import files
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.core.plurals import plural
 from surgvl.core.registry import choose
-from surgvl.core.results import Result, stamp, to_markdown, write_results
+from surgvl.core.results import Result, add_provenance, to_markdown, write_results
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
 from surgvl.models.model_info import seen
@@ -101,7 +101,7 @@ def probe(
     cut = Cut(preprocess.num_frames, frame_step, every_s, batch, kind.averages, tokens_gb, phases)
     ids = [*split_ids(table, "train"), *split_ids(table, split)]
     with _Work(out / "work") as work:
-        source, good = clip_source(table, list(dict.fromkeys(ids)), preprocess, store or work.folder / "frames")
+        source, good = frame_store(table, list(dict.fromkeys(ids)), preprocess, store or work.folder / "frames")
         tokens = None if store is None else store / "features"
         work.tick("decode")
         lesson, exam = (
@@ -120,7 +120,7 @@ def probe(
     asked = _asked(lesson, exam, table.split(split), phases, f"{how}, rate {lr:g}, decay {weight_decay:g}", cut, seed)
     found, by_video = score(asked, scores)
     num_trainable = sum(parameter.numel() for parameter in head.parameters())
-    results = stamp(
+    results = add_provenance(
         found,
         encoder="random, frozen" if random_encoder else "frozen",
         num_trainable=num_trainable,

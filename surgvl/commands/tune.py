@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from surgvl.commands.common import clip_source, device_name, report_run, split_ids
+from surgvl.commands.common import device_name, frame_store, report_run, split_ids
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command, prepare_out, write_json, write_run
 from surgvl.core.recorded import recorded
@@ -131,7 +131,7 @@ def tune(
     chat = Chat.of(tower, lm, tokenizer, tokens, preprocess.fps, preprocess.crop)
     chat.train(False)
     ids = split_ids(table, split)
-    source, good = clip_source(table, ids, preprocess, store)
+    source, good = frame_store(table, ids, preprocess, store)
     rows = training_rows(table, good, narration)
     closed = [row for row in rows if not is_open(row["type"])]
     head = Head.of(chat, sorted({row["answer"] for row in closed})) if second == "head" else None
@@ -202,7 +202,7 @@ def _held_out(
     if not ids or not main_process():
         return None
     try:
-        source, good = clip_source(table, ids, preprocess, store)
+        source, good = frame_store(table, ids, preprocess, store)
         rows = held_out_rows(training_rows(table, good, narration))
         stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
         held = Seen(chat, source, stretches, preprocess.num_frames, (store or out) / "features")

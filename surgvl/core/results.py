@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json, write_json
 from surgvl.core.tables import table
 
-Float = NDArray[np.float64]
-Statistic = Callable[[Float], Float]
+Statistic = Callable[[Float64Array], Float64Array]
 
 NUM_DRAWS = 1000
 
@@ -71,13 +70,13 @@ class Result:
     data: str = ""
 
 
-def draws(num_videos: int, seed: int = 0, num_draws: int = NUM_DRAWS) -> Float:
+def draws(num_videos: int, seed: int = 0, num_draws: int = NUM_DRAWS) -> Float64Array:
     """How often each video is drawn when V videos are drawn with replacement: float64 [R, V]."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(num_videos, np.full(num_videos, 1 / num_videos), size=num_draws).astype(np.float64)
 
 
-def estimate(
+def bootstrap_interval(
     statistic: Statistic, num_videos: int, seed: int = 0, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float, float]:
     """Value over all videos, and its 95 % interval over draws of videos.
@@ -107,19 +106,19 @@ def estimate(
     return value, float(low), float(high)
 
 
-def video_mean(values: Sequence[float] | Float) -> Statistic:
+def video_mean(values: Sequence[float] | Float64Array) -> Statistic:
     """Statistic of a plain mean over videos: values [V]; videos with NaN are left out."""
     array = np.asarray(values, np.float64)
     defined = np.isfinite(array)
 
-    def mean(weights: Float) -> Float:
+    def mean(weights: Float64Array) -> Float64Array:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray((weights @ np.where(defined, array, 0)) / (weights @ defined))
 
     return mean
 
 
-def stamp(
+def add_provenance(
     results: Sequence[Result], *, encoder: str, num_trainable: int, command: str, commit: str, warning: str = ""
 ) -> list[Result]:
     """The same results with what only the command knows."""

@@ -1,1 +1,1 @@
-"""Data sets, their public layouts and labels, and the manifest they all become."""
+"""Data sets: readers of public layouts, the manifest that each becomes, and the clips that are drawn from it."""

@@ -1,7 +1,7 @@
-"""Augmentation of whole batches on the device, uint8 in and float in 0..255 out; one change for all frames of a clip.
+"""Augmentation of batches on the device, uint8 in and float in 0..255 out; all frames of a clip change alike.
 
-Light, contrast and colour differ between scopes and hospitals, so they are varied; left and right are not flipped
-unless asked, because sentences and answers name them.
+Brightness and colour vary because they differ between scopes and hospitals. Horizontal flips are off by default,
+because sentences and answers name left and right.
 Shapes: B clips, T frames, S pixels.
 """
 
@@ -13,10 +13,10 @@ class Augment(nn.Module):
     """Random shift, gain and channel colour of clips.
 
     Args:
-        shift: largest shift of the frame, share of its side, both ways; the border is repeated.
-        gain: largest change of brightness, log scale.
-        colour: largest change of a single channel, log scale.
-        flip: mirror half of the clips left to right.
+        shift: maximum shift in either direction, as a fraction of the side; the border is replicated.
+        gain: maximum change of brightness, log scale.
+        colour: maximum change of a single channel, log scale.
+        flip: flip half of the clips horizontally.
     """
 
     def __init__(self, shift: float = 0.08, gain: float = 0.15, colour: float = 0.05, flip: bool = False):
@@ -28,10 +28,10 @@ class Augment(nn.Module):
         B, _, _, S, _ = video.shape
         device = video.device
         reach = round(self.shift * S)
-        # Drawn on the host: slicing by numbers that lie on the device would wait for it at every step.
+        # Drawn on the host: slicing by device values would synchronise at every step.
         offsets = torch.randint(0, 2 * reach + 1, (B, 2)) - reach if reach else torch.zeros(B, 2, dtype=torch.int64)
         mirrored = torch.rand(B) < 0.5 if self.flip else torch.zeros(B, dtype=torch.bool)
-        # Rows and columns to take, in one go over bytes: four times less to move than floats.
+        # Gather rows and columns while the data are bytes: a quarter of the traffic of floats.
         rows = (torch.arange(S) + offsets[:, :1]).clamp(0, S - 1)
         columns = (torch.arange(S) + offsets[:, 1:]).clamp(0, S - 1)
         columns = torch.where(mirrored[:, None], columns.flip(1), columns)

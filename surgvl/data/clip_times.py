@@ -1,23 +1,22 @@
-"""When the frames of a clip are shown: strides and anchors in seconds, never in frame numbers.
+"""Times of a clip's frames: strides and anchors in seconds, never in frame numbers.
 
-After SurgVISTA (arXiv 2506.02692; strides, causal clips and their padding as in its released code).
+Strides, causal clips and their padding follow the released code of SurgVISTA (arXiv 2506.02692).
 Shapes: T frames.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from surgvl.core.arrays import Float64Array
 
 STRIDES = ("fixed", "random", "exponential", "incremental")
 ANCHORS = ("causal", "centred", "random")
 
 
-def gaps(stride: str, num_frames: int, rng: np.random.Generator) -> Floats:
-    """Steps from one frame back to the one before, beginning at the last, float64 [T - 1].
+def gaps(stride: str, num_frames: int, rng: np.random.Generator) -> Float64Array:
+    """Steps from each frame back to the one before, starting at the last, float64 [T - 1].
 
-    SurgVISTA's (arXiv 2506.02692, from its code): fixed 1, 1, ...; random, 1 to 5 each; exponential 1, 2, 4, 8, ...,
-    a long memory that is dense where it is recent; incremental 0, 2, 4, ..., whose 0 is 1, lest the frame repeat.
+    Those of SurgVISTA's code: fixed 1, 1, ...; random, 1 to 5 each; exponential 1, 2, 4, 8, ..., a long memory that is
+    dense in the recent past; incremental 0, 2, 4, ..., with 1 for 0, so that no frame repeats.
     """
     number = np.arange(num_frames - 1, dtype=np.float64)
     if stride == "random":
@@ -33,22 +32,22 @@ def clip_times(
     stride: str,
     anchor: str,
     rng: np.random.Generator,
-) -> Floats:
-    """When the frames of a clip are shown, seconds, float64 [T], ascending.
+) -> Float64Array:
+    """Times of a clip's frames, seconds, float64 [T], ascending.
 
-    A clip lasts from its first frame to a step after its last. `causal` ends it with the frame at `at_s`, whatever
-    comes before; `centred` puts its middle there, `random` any part of it, and both shift it into the video. Padding is
-    at the start alone: a step back that would leave the video is not taken, so the frame reached before
-    repeats. A clip longer than the video ends with it.
+    A clip lasts from its first frame to one step after its last. A `causal` clip ends with the frame at `at_s`; a
+    `centred` clip has its middle there, a `random` one any of its parts, and both are shifted to lie within the video.
+    Only the start is padded: a step back that would leave the video is skipped, so the earliest frame repeats. A clip
+    longer than the video ends with the video.
 
     Args:
-        at_s: the anchor's time.
-        duration_s: length of the video.
+        at_s: time of the anchor.
+        duration_s: duration of the video.
         num_frames: T.
-        step_s: seconds in a step of `gaps`.
+        step_s: seconds per step of `gaps`.
         stride: `fixed`, `random`, `exponential` or `incremental`.
         anchor: `causal`, `centred` or `random`.
-        rng: for what is random.
+        rng: for random strides and anchors.
     """
     back_s = gaps(stride, num_frames, rng) * step_s
     last_s = at_s
@@ -59,6 +58,6 @@ def clip_times(
         last_s = max(0.0, min(start_s + length_s, duration_s) - step_s)
     times = [last_s]
     for gap_s in back_s.tolist():
-        # The tolerance is for sums that should meet 0.
+        # The tolerance is for sums that should equal 0.
         times.append(max(0.0, times[-1] - gap_s) if times[-1] > gap_s - 1e-9 else times[-1])
     return np.array(times[::-1])

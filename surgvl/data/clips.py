@@ -1,8 +1,7 @@
-"""What a training step eats: clips alone, clips with a sentence, clips with a question and its answer.
+"""Training datasets: clips alone, and clips with the sentences spoken over them.
 
-Sample i is a pure function of (seed, i): a run resumes at any step, and neither the number of workers nor of devices
-changes what is seen. One epoch is one permutation of the rows, or of their balanced counts; clip times are drawn anew
-each time.
+Sample i is a pure function of (seed, i), so a run resumes at any step, whatever the number of workers and devices. An
+epoch is a permutation of the rows, or of their balanced counts; each epoch draws new times.
 Shapes: T frames, S = height = width in pixels.
 """
 
@@ -17,36 +16,37 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError, Unreadable
+from surgvl.data.clip import Clip
 from surgvl.data.clip_times import ANCHORS, STRIDES, clip_times
 from surgvl.data.clusters import Clusters
-from surgvl.data.frames import ClipSource
+from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest, Segment
-from surgvl.data.readers.base import Clip
-from surgvl.data.sampler import Floats, balanced, epoch_order, level_names
+from surgvl.data.sampler import balanced, epoch_order, level_names
 
 
-class Permuted(Dataset[Any]):
-    """Endless rows in the order of one epoch after another, with a generator for each sample.
+class EndlessDataset(Dataset[Any]):
+    """An endless sequence of rows, epoch after epoch, with a random generator for each sample.
 
-    Row and generator follow from (seed, index) alone. The index holds the step and the rank's place in the batch, so a
-    run goes on at any (epoch, step, rank) without any state of the sampler.
+    Row and generator follow from (seed, index) alone, and the index from the step and the rank: a run resumes anywhere
+    without sampler state.
 
     Args:
-        num_rows: rows, and draws in an epoch.
-        seed: of the order and of the generators.
-        expected: draws of each row expected in an epoch, float64 [num_rows], from `surgvl.data.sampler`; None for once.
+        num_rows: number of rows, and of draws in an epoch.
+        seed: for the order and the generators.
+        expected: expected draws of each row per epoch, float64 [num_rows], see `surgvl.data.sampler`; one each if None.
     """
 
-    def __init__(self, num_rows: int, seed: int, expected: Floats | None = None):
+    def __init__(self, num_rows: int, seed: int, expected: Float64Array | None = None):
         if num_rows < 1:
-            raise DataError("there is nothing to train on: the split has no rows of this kind; check the manifest")
+            raise DataError("nothing to train on: the split has no rows of this kind; check the manifest")
         self.num_rows, self.seed = num_rows, seed
         self.expected = np.ones(num_rows) if expected is None else expected
         self._order: tuple[int, np.ndarray[Any, np.dtype[np.int64]]] = (-1, np.empty(0, np.int64))
 
     def draw(self, index: int) -> tuple[int, np.random.Generator]:
-        """Row number and generator of sample `index`."""
+        """Row and generator of sample `index`."""
         epoch, at = divmod(index, self.num_rows)
         if self._order[0] != epoch:
             self._order = (epoch, epoch_order(self.expected, self.seed, epoch))
@@ -58,34 +58,34 @@ def to_tensor(frames: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor
     return torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)))
 
 
-class PretrainClips(Permuted):
-    """Clips at random times; a video is drawn once for each clip length it holds, so time counts, not videos.
+class PretrainClips(EndlessDataset):
+    """Clips at random times; a video has one row per clip length, so each moment is drawn equally often.
 
     Args:
-        source: where clips come from; prepared.
+        source: provides the clips; prepared.
         video_ids: videos to draw from.
         num_frames: T.
-        seed: of the order and the times.
-        manifest: says which source and specialty a video is of; needed by `dataset_weight` and `specialty`.
+        seed: for the order and the times.
+        manifest: source and specialty of each video; needed by `dataset_weight` and `specialty`.
         balance: preset of `surgvl.data.sampler`: frames, dataset_weight, specialty or cluster.
         weights: source -> its share of the draws, for `dataset_weight`.
-        clusters: file of `surgvl data cluster`, for `cluster`.
-        temperature: 0 for the preset as it is, up to 1 for none of it.
-        max_repeats: no clip is expected more often in an epoch, that is in as many draws as there are rows.
+        clusters: file written by `surgvl data cluster`, for `cluster`.
+        temperature: from 0 (fully balanced) to 1 (not balanced).
+        max_repeats: upper bound on the expected draws of a clip per epoch.
         stride: fixed, random, exponential or incremental; see `surgvl.data.clip_times`.
-        step_s: seconds in a step of the stride; one frame of the source where left out.
+        step_s: seconds per step of the stride; None for one frame of the source.
         anchor: causal, centred or random; see `surgvl.data.clip_times`.
-        repeats: so many samples in a row share a clip, which is decoded once (repeated augmentation, arXiv 2303.16727):
-            a batch of B then holds B / repeats clips, and the augmentation on the device makes them differ.
+        repeats: number of consecutive samples that share a clip, which is decoded once (repeated augmentation, arXiv
+            2303.16727): a batch of B then holds B / repeats clips, told apart by the augmentation on the device.
 
     Raises:
-        ConfigError: an unknown word, a number out of range, or something that the balance needs is not given.
+        ConfigError: an unknown option, a number out of range, or an argument that the balance needs is missing.
         DataError: a video has no specialty or no clusters.
     """
 
     def __init__(
         self,
-        source: ClipSource,
+        source: FrameStore,
         video_ids: Sequence[str],
         num_frames: int,
         seed: int,
@@ -102,10 +102,10 @@ class PretrainClips(Permuted):
     ):
         for name, word, allowed in (("stride", stride, STRIDES), ("anchor", anchor, ANCHORS)):
             if word not in allowed:
-                raise ConfigError(f"{name} {word!r} is unknown; allowed are {', '.join(allowed)}: choose one")
+                raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {word!r}")
         self.step_s = 1 / source.fps if step_s is None else step_s
         if not self.step_s > 0 or repeats < 1:
-            raise ConfigError(f"step_s {step_s}, repeats {repeats}: give seconds above 0, and 1 or more repeats")
+            raise ConfigError(f"step_s must be > 0 and repeats >= 1, got {step_s} and {repeats}")
         self.clip_s = num_frames * self.step_s
         self.rows: list[tuple[str, float, float]] = []
         for video_id in video_ids:
@@ -119,8 +119,8 @@ class PretrainClips(Permuted):
         self.stride, self.anchor = stride, anchor
         self._last: tuple[int, Clip] | None = None
 
-    def times(self, index: int) -> tuple[str, Floats]:
-        """Video of sample `index` and the times of its frames, seconds, float64 [T]; nothing is decoded."""
+    def times(self, index: int) -> tuple[str, Float64Array]:
+        """Video of sample `index` and the times of its frames, seconds, float64 [T], without decoding."""
         row, rng = self.draw(index // self.repeats)
         video_id, begin_s, end_s = self.rows[row]
         at_s = begin_s + (0.5 + rng.uniform(-0.5, 0.5)) * (end_s - begin_s)
@@ -128,7 +128,7 @@ class PretrainClips(Permuted):
         return video_id, clip_times(at_s, duration_s, self.num_frames, self.step_s, self.stride, self.anchor, rng)
 
     def __getitem__(self, index: int) -> Clip:
-        """Sample `index`: `video` uint8 [3, T, S, S] and its times; samples that share a clip share its memory."""
+        """Sample `index`: `video` uint8 [3, T, S, S] and its times. Repeats of a clip share its memory."""
         if self._last is not None and self.repeats > 1 and self._last[0] == index // self.repeats:
             return self._last[1].copy()
         video_id, times_s = self.times(index)
@@ -150,17 +150,17 @@ class PretrainClips(Permuted):
 def _columns(
     rows: Sequence[tuple[str, float, float]], balance: str, manifest: Manifest | None, clusters: Path | None
 ) -> dict[str, ArrayLike]:
-    """What a balance needs to know of each row: names of its source and specialty, or numbers of its clusters."""
+    """The columns that a balance needs: source and specialty of each row, or its clusters."""
     if balance == "cluster":
         if clusters is None:
-            raise ConfigError("balance cluster needs a file of clusters: make one with `surgvl data cluster`, give it")
+            raise ConfigError("balance cluster needs --clusters: make the file with `surgvl data cluster`")
         groups = Clusters.load(clusters).at([row[0] for row in rows], [(row[1] + row[2]) / 2 for row in rows])
         return {f"cluster_{level}": groups[:, level] for level in range(groups.shape[1])}
     names = level_names(balance)
     if not names:
         return {}
     if manifest is None:
-        raise ConfigError(f"balance {balance} needs the {' and '.join(names)} of each video: give a manifest")
+        raise ConfigError(f"balance {balance} needs the {' and '.join(names)} of each video: pass the manifest")
     known = {row.video_id: {"source": row.source, "specialty": row.specialty} for row in manifest.videos}
     for video_id in dict.fromkeys(row[0] for row in rows):
         if lost := [name for name in names if not known[video_id][name]]:
@@ -171,32 +171,32 @@ def _columns(
 
 
 class Tokens(Protocol):
-    """What an encoder gave of clips (video, start in milliseconds), see `surgvl.embed.features`."""
+    """Stored encoder output by clip (video, start in milliseconds); see `surgvl.embed.features`."""
 
     def __contains__(self, clip: tuple[str, int]) -> bool:
-        """Whether it saw a clip."""
+        """Whether the tokens of a clip are stored."""
 
     def __getitem__(self, clip: tuple[str, int]) -> Tensor:
         """Tokens [N, D]."""
 
 
-class NarratedClips(Permuted):
-    """Clips with all sentences spoken over their centre; a clip is drawn for each sentence of the manifest.
+class NarratedClips(EndlessDataset):
+    """Clips with all sentences spoken over their centre; one row for each sentence of the manifest.
 
     Args:
-        source: where clips come from; prepared.
+        source: provides the clips; prepared.
         manifest: its segments of task `narration` are the sentences.
         video_ids: videos to draw from.
         num_frames: T.
-        seed: of the order and the times.
-        seconds: the centre is the middle of a second, so that a frozen encoder needs to see each once; else it is any
-            time of the sentence.
-        tokens: what a frozen encoder gave of all `clips()` that can be read; they take the place of the video.
+        seed: for the order and the times.
+        seconds: centre clips on the middles of seconds, so that a frozen encoder needs to encode each clip only once;
+            otherwise on any time of the sentence.
+        tokens: output of a frozen encoder for all readable `clips()`, used instead of the video.
     """
 
     def __init__(
         self,
-        source: ClipSource,
+        source: FrameStore,
         manifest: Manifest,
         video_ids: Sequence[str],
         num_frames: int,
@@ -213,17 +213,17 @@ class NarratedClips(Permuted):
             self.spoken.setdefault(row.video_id, []).append(row)
 
     def centres(self, row: Segment) -> list[float]:
-        """The middles of seconds within a sentence, or its own middle where it holds none, seconds."""
+        """Middles of the seconds within a sentence, or its own middle if there is none; seconds."""
         middles = [second + 0.5 for second in range(math.floor(row.start_s), math.ceil(row.end_s))]
         return [each for each in middles if row.start_s <= each < row.end_s] or [(row.start_s + row.end_s) / 2]
 
     def clips(self) -> list[tuple[str, int]]:
-        """All clips there are to draw where `seconds` is set: video and start in milliseconds, each once."""
+        """All clips that can be drawn if `seconds` is set: video and start in milliseconds, each once."""
         found = ((row.video_id, centre_s) for row in self.rows for centre_s in self.centres(row))
-        return list(dict.fromkeys(self.source.centred(*each, self.num_frames) for each in found))
+        return list(dict.fromkeys(self.source.clip_around(*each, self.num_frames) for each in found))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Sample `index`: `video` uint8 [3, T, S, S] or `tokens` [N, D], `text`, the sentences over its centre, times.
+        """Sample `index`: `video` uint8 [3, T, S, S] or `tokens` [N, D], sentences over its centre as `text`, times.
 
         Raises:
             Unreadable: the video cannot be read there.
@@ -233,7 +233,7 @@ class NarratedClips(Permuted):
         at = self.centres(row) if self.seconds else []
         centre_s = at[rng.integers(len(at))] if at else rng.uniform(row.start_s, row.end_s)
         others = [each.label for each in self.spoken[row.video_id] if each.start_s <= centre_s < each.end_s]
-        clip = self.source.centred(row.video_id, centre_s, self.num_frames)
+        clip = self.source.clip_around(row.video_id, centre_s, self.num_frames)
         start_s = clip[1] / 1000
         seen: dict[str, Any]
         if self.tokens is None:

@@ -1,7 +1,7 @@
-"""A file of nested clusters of clips, for sampling that is even over what is seen.
+"""A file of nested clusters of clips, for sampling that is balanced over visual content.
 
-It is Parquet, a row for each vector: video_id, start_s, end_s, cluster_0 (coarsest), cluster_1, ...; numbers are unique
-in a level, count from 0 without gaps, and each cluster lies in one of the level above. `surgvl.embed.cluster` makes it.
+The file is Parquet with a row for each vector: video_id, start_s, end_s, cluster_0 (coarsest), cluster_1, ... At each
+level, ids count from 0 without gaps and each cluster lies in one of the level above. `surgvl.embed.cluster` writes it.
 Shapes: N vectors, L levels, Q queries.
 """
 
@@ -16,61 +16,62 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
+from surgvl.core.arrays import Int64Array
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """A file of clusters in memory.
+    """The content of such a file.
 
     Attributes:
         video_ids: [N].
         start_s: float64 [N], seconds.
         end_s: float64 [N].
-        groups: int64 [N, L], from coarse to fine.
+        groups: cluster ids, int64 [N, L], from coarse to fine.
     """
 
     video_ids: list[str]
     start_s: NDArray[np.float64]
     end_s: NDArray[np.float64]
-    groups: Ints
+    groups: Int64Array
 
     @classmethod
     def load(cls, path: Path | str) -> "Clusters":
         """Read a file that `save` wrote.
 
         Raises:
-            DataError: it is absent, not such a file, or has no rows.
+            DataError: the file is absent, has no rows, or was not written by `save`.
         """
         try:
             table = pq.read_table(path)
         except (OSError, pa.ArrowInvalid) as error:
             first = str(error).splitlines()[0]
-            raise DataError(f"{path} is no file of clusters ({first}): make it with `surgvl data cluster`") from error
+            raise DataError(
+                f"{path} is not a file of clusters ({first}): write one with `surgvl data cluster`"
+            ) from error
         names = table.column_names
         levels = [f"cluster_{level}" for level in range(len(names) - 3)]
         nulls = any(column.null_count for column in table.columns)
         if not levels or names != ["video_id", "start_s", "end_s", *levels] or not len(table) or nulls:
             raise DataError(
-                f"{path} has {len(table)} rows of {', '.join(names)}, not of video_id, start_s, end_s, cluster_0, ...: "
-                "make it with `surgvl data cluster`"
+                f"{path} has {len(table)} rows of {', '.join(names)}; wanted are rows of video_id, start_s, end_s, "
+                "cluster_0, ...: write it with `surgvl data cluster`"
             )
         groups = np.stack([table[name].to_numpy() for name in levels], axis=1).astype(np.int64)
         return cls(table["video_id"].to_pylist(), table["start_s"].to_numpy(), table["end_s"].to_numpy(), groups)
 
     def save(self, path: Path | str, **facts: Any) -> None:
-        """Write the file atomically, with JSON facts about its making in the schema's metadata under `surgvl`."""
+        """Write the file atomically, with `facts` as JSON under the key `surgvl` of the schema's metadata."""
         columns = {"video_id": self.video_ids, "start_s": self.start_s, "end_s": self.end_s}
         levels = {f"cluster_{level}": numbers for level, numbers in enumerate(self.groups.T)}
         table = pa.table(columns | levels).replace_schema_metadata({"surgvl": json.dumps(facts)})
         with atomic(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
-    def at(self, video_ids: Sequence[str], times_s: ArrayLike) -> Ints:
-        """Clusters of the row whose middle is nearest to each time: int64 [Q, L].
+    def at(self, video_ids: Sequence[str], times_s: ArrayLike) -> Int64Array:
+        """Cluster ids of the row whose middle is nearest to each time: int64 [Q, L].
 
         Args:
             video_ids: [Q].

@@ -1,8 +1,8 @@
-"""The manifest: what every data set becomes. Videos, segments (labels over time) and questions, as arrow tables.
+"""The manifest, the common form of all data sets: videos, segments (labels over time) and questions, as arrow tables.
 
 Its folder holds `manifest.parquet`, `segments.parquet`, `qa.parquet` and, written last, `manifest.json` {root, hash,
-version}; paths are relative to `root`, and a relative root is relative to the folder. A folder whose tables do not have
-the hash of its `manifest.json` was edited or half written and is refused.
+version}. Video paths are relative to `root`, and a relative root is relative to the folder. A folder whose tables do
+not match the hash in its `manifest.json` was edited or partly written, and is refused.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic, read_json, write_json
 from surgvl.data.spans import cover
-from surgvl.data.tables import QA, SPLITS, Segment, VideoRow, hashed, lean, to_rows, to_table
+from surgvl.data.tables import QA, SPLITS, Segment, VideoRow, drop_empty_columns, hashed_columns, to_rows, to_table
 
 __all__ = ["QA", "VERSION", "Manifest", "Segment", "VideoRow"]
 
@@ -35,7 +35,7 @@ class Manifest:
         videos: rows or an arrow table with the columns of `VideoRow`.
         segments: rows or a table with the columns of `Segment`.
         qa: rows or a table with the columns of `QA`.
-        root: folder that relative video paths start from.
+        root: folder that video paths are relative to.
         where: origin of the tables, for messages.
 
     Attributes:
@@ -45,8 +45,8 @@ class Manifest:
         root: absolute path.
 
     Raises:
-        DataError: wrong columns, missing values, NaN or negative times, duplicate video ids, one file in two splits
-            (validation among test), an unknown split, segments or questions of an unknown video.
+        DataError: wrong columns, missing values, NaN or negative times, duplicate video ids, one file in two splits, an
+            unknown split, or segments or questions of an unknown video.
     """
 
     def __init__(
@@ -67,9 +67,7 @@ class Manifest:
     def _check(self, where: str) -> None:
         ids, splits = self.video_table["video_id"].to_pylist(), self.video_table["split"].to_pylist()
         if unknown := sorted(set(splits) - set(SPLITS)):
-            raise DataError(
-                f"{where}: unknown split {unknown[0]!r}; allowed are train, val, test or empty: correct the rows"
-            )
+            raise DataError(f"{where}: split must be train, val, test or empty, got {unknown[0]!r}: correct the rows")
         by_key: dict[str, str] = {}
         for kind, keys in (("id", ids), ("file", self.video_table["path"].to_pylist())):
             by_key.clear()
@@ -77,14 +75,14 @@ class Manifest:
                 if key in by_key and (kind == "id" or (key and by_key[key] != split)):
                     both = f" (in {by_key[key]!r} and in {split!r})" if by_key[key] != split else ""
                     raise DataError(
-                        f"{where}: video {kind} {key!r} is there twice{both}: each video has one row and one split"
+                        f"{where}: video {kind} {key!r} occurs twice{both}: each video has one row and one split"
                     )
                 by_key[key] = split
         for name, table in (("segments", self.segment_table), ("qa", self.qa_table)):
             for video_id in pc.unique(table["video_id"]).to_pylist():
                 if video_id not in self._index:
                     raise DataError(
-                        f"{where}: {name} speak of video {video_id!r}, which has no row: add it or drop them"
+                        f"{where}: {name} refer to video {video_id!r}, which has no row: add it or drop them"
                     )
 
     # ---- files
@@ -94,7 +92,7 @@ class Manifest:
         """Read a manifest folder.
 
         Raises:
-            DataError: it is not one, is of another version, or its tables do not have the hash in its `manifest.json`.
+            DataError: the folder is not a manifest, is of another version, or does not match its hash.
         """
         folder = Path(folder)
         head = read_json(folder / "manifest.json")
@@ -102,7 +100,7 @@ class Manifest:
             raise DataError(f"{folder / 'manifest.json'} lacks root, hash or version: convert the data set again")
         if head["version"] != VERSION:
             raise DataError(
-                f"{folder} is manifest version {head['version']}, this reads {VERSION}: convert the data set again"
+                f"{folder} has manifest version {head['version']}, supported is {VERSION}: convert the data set again"
             )
         tables = []
         for name in _FILES:
@@ -113,28 +111,28 @@ class Manifest:
         manifest = cls(tables[0], tables[1], tables[2], root=folder / head["root"], where=str(folder))
         if manifest.hash != head["hash"]:
             raise DataError(
-                f"{folder} has hash {manifest.hash}, its manifest.json says {head['hash']}: "
-                "it was edited or half written; convert the data set again"
+                f"{folder} has hash {manifest.hash}, but its manifest.json says {head['hash']}: "
+                "it was edited or partly written; convert the data set again"
             )
         return manifest
 
     def save(self, folder: Path | str) -> None:
-        """Write the folder; `manifest.json` comes last, so a killed write is noticed by `load`."""
+        """Write the folder; `manifest.json` comes last, so that `load` notices an interrupted write."""
         folder = Path(folder).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in zip(_FILES, (self.video_table, self.segment_table, self.qa_table), strict=True):
             with atomic(folder / name) as temporary:
-                pq.write_table(lean(table), temporary, compression="zstd")
-        # Folders that lie side by side are moved together: keep their link relative; anything farther away is absolute.
+                pq.write_table(drop_empty_columns(table), temporary, compression="zstd")
+        # Sibling folders are usually moved together, so their link is relative; all others are absolute.
         near = self.root.is_relative_to(folder.parent) and folder.parent != Path(folder.anchor)
         root = os.path.relpath(self.root, folder) if near else str(self.root)
         write_json(folder / "manifest.json", {"root": root, "hash": self.hash, "version": VERSION})
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of all values in order, 16 hex digits; the same wherever the root lies."""
+        """SHA-256 of all values in order, 16 hex digits; independent of the root."""
         digest = hashlib.sha256()
-        for table in map(hashed, (self.video_table, self.segment_table, self.qa_table)):
+        for table in map(hashed_columns, (self.video_table, self.segment_table, self.qa_table)):
             for name in table.column_names:
                 column = table[name].combine_chunks()
                 digest.update(f"\x1e{name}\x1e{len(column)}\x1e".encode())
@@ -155,12 +153,12 @@ class Manifest:
 
     @cached_property
     def segments(self) -> list[Segment]:
-        """Segments as rows; use `segment_table` for very many."""
+        """Segments as rows; for very many, use `segment_table`."""
         return to_rows(self.segment_table, Segment)
 
     @cached_property
     def qa(self) -> list[QA]:
-        """Questions as rows; use `qa_table` for very many."""
+        """Questions as rows; for very many, use `qa_table`."""
         return to_rows(self.qa_table, QA)
 
     def __len__(self) -> int:
@@ -176,28 +174,26 @@ class Manifest:
             DataError: there is no such video.
         """
         if video_id not in self._index:
-            raise DataError(f"no video {video_id!r} among the {len(self)} of this manifest: check the id")
+            raise DataError(f"the manifest has no video {video_id!r} among its {len(self)}: check the id")
         return self.videos[self._index[video_id]]
 
     def path_of(self, video_id: str) -> Path:
         """Absolute path of a video file or frame folder.
 
         Raises:
-            DataError: no such video, or it has labels only.
+            DataError: there is no such video, or it has labels only.
         """
         path = self.video(video_id).path
         if not path:
-            raise DataError(
-                f"video {video_id!r} has labels but no file in this manifest: put the video in place and convert again"
-            )
+            raise DataError(f"video {video_id!r} has labels but no file: add the file and convert the data set again")
         return self.root / path
 
     def video_ids(self, split: str | None = None) -> list[str]:
-        """Ids in order, of one split or of all."""
+        """Ids in order, of one split or of all splits."""
         return [row.video_id for row in self.videos if split is None or row.split == split]
 
     def select(self, video_ids: Iterable[str]) -> "Manifest":
-        """The same manifest with these videos only, in their present order.
+        """The manifest restricted to these videos, in their present order.
 
         Raises:
             DataError: an id is unknown.
@@ -212,7 +208,7 @@ class Manifest:
         """The videos of one split with their segments and questions.
 
         Raises:
-            DataError: no video is in it.
+            DataError: it has no video.
         """
         ids = self.video_ids(name)
         if not ids:
@@ -224,13 +220,13 @@ class Manifest:
 
     @staticmethod
     def merge(manifests: Sequence["Manifest"]) -> "Manifest":
-        """Join manifests of several data sets; relative paths become absolute where the roots differ.
+        """Merge manifests of several data sets; relative paths become absolute if the roots differ.
 
         Raises:
             DataError: a video id or file occurs in two of them, or the list is empty.
         """
         if not manifests:
-            raise DataError("no manifest to merge: give at least one")
+            raise DataError("no manifest to merge: pass at least one")
         same = len({manifest.root for manifest in manifests}) == 1
         videos = [
             row if same or not row.path else row.model_copy(update={"path": str(manifest.root / row.path)})
@@ -244,19 +240,19 @@ class Manifest:
     # ---- labels over time
 
     def labels_at(self, task: str, video_id: str, seconds: float) -> list[str]:
-        """Labels of a task that cover one time of a video, sorted, each once; empty where none does."""
+        """Labels of a task that cover a time of a video, sorted and unique; empty if there is none."""
         return self.second_labels(task, [self.video(video_id).video_id], [seconds])[0]
 
     def second_labels(self, task: str, video_ids: Sequence[str], times_s: Any) -> list[list[str]]:
-        """Labels of a task at many (video, time) pairs; one search for each video, so it is fast for millions.
+        """Labels of a task at many (video, time) pairs; one search per video, so it is fast for millions of pairs.
 
         Args:
             task: `phase`, `tool`, `triplet`, ...
-            video_ids: [Q] ids; ids without segments of the task give empty lists.
+            video_ids: [Q]; ids without segments of the task give empty lists.
             times_s: float [Q], seconds; a segment covers start_s <= t < end_s.
 
         Returns:
-            Q lists of labels, sorted, each label once.
+            Q lists of labels, sorted and unique.
 
         Raises:
             DataError: lengths differ, or a time is NaN.
@@ -264,7 +260,7 @@ class Manifest:
         times = np.asarray(times_s, np.float64)
         if times.shape != (len(video_ids),) or np.isnan(times).any():
             raise DataError(
-                f"{len(video_ids)} video ids and times of shape {times.shape}, NaN excluded: give one time for each id"
+                f"each video id needs a time other than NaN, got {len(video_ids)} ids and times {times.shape}"
             )
         found: list[list[str]] = [[] for _ in range(len(times))]
         if not len(times):
@@ -285,7 +281,7 @@ class Manifest:
 
 
 def _groups(keys: Sequence[str]) -> dict[str, Any]:
-    """Positions of each key: {key: int64 array, ascending}."""
+    """Positions of each key: key -> ascending int64 array."""
     names, codes = np.unique(np.asarray(keys, dtype=object).astype(str), return_inverse=True)
     order = np.argsort(codes, kind="stable")
     edges = np.searchsorted(codes[order], np.arange(len(names) + 1))

@@ -1,4 +1,4 @@
-"""What a manifest holds, as aligned text for people: videos by split, labels by class, questions by type."""
+"""A summary of a manifest as aligned text: videos by split, labels by class, questions by type."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ SENTENCE_TASKS = ("narration", "keystep", "abstract")
 
 
 def aligned(rows: Sequence[Sequence[object]], indent: str = "  ") -> str:
-    """Rows as columns of equal width; the first is the header, columns of numbers and times stand to the right."""
+    """Rows as aligned columns, the first row being the header; numbers and times are right-aligned."""
     cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
     columns = list(zip(*cells, strict=True))
     widths = [max(map(len, column)) for column in columns]
@@ -33,7 +33,7 @@ def clock(seconds: float) -> str:
 
 
 def describe(manifest: Manifest, brief: bool = False) -> str:
-    """Tables of videos by split, labels by task and class, and questions by type; only the first where brief."""
+    """Tables of videos by split, labels by task and class, and questions by type; only the first if `brief`."""
     parts = [_videos(manifest)]
     if len(manifest.segment_table) and not brief:
         parts.append(_labels(manifest))
@@ -54,7 +54,7 @@ def _videos(manifest: Manifest) -> list[list[Any]]:
 
 def _labels(manifest: Manifest) -> list[list[Any]]:
     table = manifest.segment_table
-    # Sentences are nearly all different: they are counted, not listed.
+    # Nearly all sentences differ: they are counted, not listed.
     sentence = pc.is_in(table["task"], value_set=pa.array(SENTENCE_TASKS))
     columns = {
         "task": table["task"],
@@ -75,7 +75,7 @@ def _questions(manifest: Manifest) -> list[list[Any]]:
 
 
 def _group(table: Any, keys: list[str], counts: list[tuple[str, str]]) -> list[list[Any]]:
-    """Sorted rows of the keys and their aggregates, in this order."""
+    """Sorted rows of keys followed by aggregates."""
     sums = table.group_by(keys).aggregate(counts)
     names = [*keys, *(f"{column}_{function}" for column, function in counts)]
     return sorted(list(row) for row in zip(*(sums[name].to_pylist() for name in names), strict=True))

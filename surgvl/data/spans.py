@@ -1,4 +1,4 @@
-"""Labels over time: spans, runs of equal labels, and which spans cover which times.
+"""Labels over time: spans, runs of equal labels, and the spans that cover given times.
 
 Times are seconds of the source video; a span covers start_s <= t < end_s.
 """
@@ -15,25 +15,25 @@ Span = tuple[float, float, str]
 
 @dataclass
 class Track:
-    """What one label file says of one video.
+    """The labels of one task in one video, as one label file has them.
 
     Attributes:
         spans: (start_s, end_s, label), in order of the file.
-        end_s: where the file's labelling ends, labelled or not.
-        notes: one line for each thing a reader of the data should know, such as a gap.
-        set_aside: one line for each row that contradicts itself.
-        whole: the file labels the whole video, so that an early end is worth a remark.
+        end_s: end of what the file covers, labelled or not.
+        notes: one line for each thing that a user of the data should know, such as a gap.
+        whole: whether the file is meant to cover the whole video, so that an early end is worth a note.
+        unreadable: one line for each row that contradicts itself.
     """
 
     spans: list[Span]
     end_s: float
     notes: list[str] = field(default_factory=list)
     whole: bool = True
-    set_aside: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
 
 
 def cover(start_s: Any, end_s: Any, times_s: Any) -> tuple[Any, Any]:
-    """Pairs (query, span) with start_s[span] <= times_s[query] < end_s[span].
+    """All pairs (query, span) with start_s[span] <= times_s[query] < end_s[span].
 
     Args:
         start_s: float64 [S], spans of one video, overlapping or not.
@@ -41,7 +41,7 @@ def cover(start_s: Any, end_s: Any, times_s: Any) -> tuple[Any, Any]:
         times_s: float64 [Q], in any order.
 
     Returns:
-        Two int64 arrays [P]: query index and span index of each pair, ordered by span.
+        Query index and span index of each pair, int64 [P] each, ordered by span.
     """
     order = np.argsort(times_s, kind="stable")
     ranked = np.asarray(times_s)[order]
@@ -52,14 +52,14 @@ def cover(start_s: Any, end_s: Any, times_s: Any) -> tuple[Any, Any]:
     return order[low[span] + offset], span
 
 
-def runs(numbers: Sequence[int], labels: Sequence[str], step_s: float = 1.0, stride: int = 1) -> list[Span]:
-    """Join equal neighbouring labels into spans; a jump in the numbers ends a span, an empty label makes none.
+def join_runs(numbers: Sequence[int], labels: Sequence[str], step_s: float = 1.0, stride: int = 1) -> list[Span]:
+    """Join equal consecutive labels into spans; a gap in the numbers ends a span, and an empty label makes none.
 
     Args:
-        numbers: frame or second numbers, strictly ascending.
-        labels: one label for each.
-        step_s: seconds of one number.
-        stride: numbers from one row to the next where none is missing; a row stands for that many.
+        numbers: frame or second numbers, strictly increasing.
+        labels: one label for each number.
+        step_s: seconds per number.
+        stride: distance of consecutive numbers where none is missing; each row stands for that many.
     """
     found: list[Span] = []
     begin = 0
@@ -72,8 +72,8 @@ def runs(numbers: Sequence[int], labels: Sequence[str], step_s: float = 1.0, str
     return found
 
 
-def clip(spans: Sequence[Span], end_s: float) -> list[Span]:
-    """Cut spans at the end of the video and leave out those that start beyond it."""
+def clip_spans(spans: Sequence[Span], end_s: float) -> list[Span]:
+    """Clip spans to the end of the video and drop those that start after it."""
     return [(start, min(end, end_s), label) for start, end, label in spans if start < end_s]
 
 

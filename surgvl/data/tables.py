@@ -1,4 +1,4 @@
-"""Rows and columns of a manifest: a pydantic row for people, an arrow schema for a million rows, one vectorised check.
+"""Rows and columns of a manifest: a pydantic model of each row, its arrow schema, and one vectorised check of tables.
 
 Times are seconds of the source video. A segment covers start_s <= t < end_s.
 """
@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from surgvl.core.errors import DataError
 
 SPLITS = ("train", "val", "test", "")
-# Columns that came after the first manifests were written: absent ones are empty, and those that are empty all over are
-# neither saved nor hashed. So an old folder is read as it is, and what has no use for them keeps its hash.
+# Columns that were added after the first manifests had been written. A missing one is read as empty, and one that is
+# entirely empty is neither saved nor hashed: old folders stay readable, and manifests without them keep their hash.
 ADDED = ("box", "conversation", "dataset")
 PHANTOM = "phantom"
 RENDERED_PROCEDURE = "laparoscopic cholecystectomy (rendered)"
@@ -29,18 +29,21 @@ class _Row(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _drawn(row: dict[str, Any]) -> bool:
-    """Whether a row that does not say so is of rendered video: the phantom's, under its own or another source."""
+def _default_rendered(row: dict[str, Any]) -> bool:
+    """Default of `rendered`: true for the phantom, under its own or another source name."""
     names = {str(row.get(name, "")).casefold() for name in ("source", "dataset")}
     return PHANTOM in names or row.get("procedure", "") == RENDERED_PROCEDURE
 
 
 class VideoRow(_Row):
-    """One video. `path` is relative to the manifest's root or absolute; empty where only labels are at hand.
+    """One video.
 
-    `source` is what the manifest calls its origin, `dataset` the data set whose labels it has, where that has another
-    name (`data_set` gives either). `rendered` says that a program drew it, so that it shows no patient; rows and tables
-    that do not state it are rendered where they are the phantom's.
+    Attributes:
+        path: relative to the manifest's root, or absolute; empty if only labels are at hand.
+        source: name of the origin in this manifest.
+        dataset: name of the data set whose labels the video has, if that differs from `source`; see `data_set`.
+        rendered: whether a program rendered the video, so that it shows no patient; by default, whether it is a
+            phantom's.
     """
 
     video_id: Name
@@ -53,7 +56,7 @@ class VideoRow(_Row):
     licence: str = ""
     split: Literal["train", "val", "test", ""] = ""
     dataset: str = ""
-    rendered: bool = Field(default_factory=_drawn)
+    rendered: bool = Field(default_factory=_default_rendered)
 
     @property
     def data_set(self) -> str:
@@ -62,7 +65,7 @@ class VideoRow(_Row):
 
 
 class Segment(_Row):
-    """A label of a task over a stretch of a video; a narration's label is its sentence."""
+    """A label of a task over a segment of a video; the label of a narration is its sentence."""
 
     video_id: Name
     start_s: Seconds
@@ -72,11 +75,12 @@ class Segment(_Row):
 
 
 class QA(_Row):
-    """A question about a stretch of a video and its answer.
+    """A question about a segment of a video, and its answer.
 
-    `type` groups questions in result tables and says whether the answer is free (see `is_open`). `box` is where the
-    answer is seen, "x1,y1,x2,y2" in pixels of the picture, its top left corner being 0,0; empty where nobody said.
-    Rows of a video with the same `conversation`, if they have one, are turns of one talk, in the order of the table.
+    Attributes:
+        type: groups questions in result tables, and says whether the answer is free text (see `is_open`).
+        box: where the answer is seen, "x1,y1,x2,y2" in pixels from the top left corner; empty if unknown.
+        conversation: rows of a video with the same non-empty value are turns of one conversation, in table order.
     """
 
     video_id: Name
@@ -91,7 +95,7 @@ class QA(_Row):
 
 
 def is_open(kind: str) -> bool:
-    """Whether questions of a type have free answers: `open`, `open_phase` and so on, and `describe` (narration)."""
+    """Whether questions of a type have free-text answers: `open`, `open_phase`, ..., and `describe` (narration)."""
     return kind in ("open", "describe") or kind.startswith("open_")
 
 
@@ -99,31 +103,31 @@ RowT = TypeVar("RowT", bound=_Row)
 
 
 def schema_of(row: type[_Row]) -> Any:
-    """The arrow schema of a row class: its fields in order, numbers as float64, yes or no as bool, else strings."""
+    """The arrow schema of a row class: its fields in order, numbers as float64, flags as bool, all others as string."""
     kinds = {"fps": pa.float64(), "duration_s": pa.float64(), "start_s": pa.float64(), "end_s": pa.float64()}
     kinds["rendered"] = pa.bool_()
     return pa.schema([pa.field(name, kinds.get(name, pa.string())) for name in row.model_fields])
 
 
 def to_table(rows: Any, row: type[RowT], where: str) -> Any:
-    """Make a checked arrow table of rows, or check one that is already a table.
+    """Convert rows to a checked arrow table, or check a table.
 
     Args:
-        rows: a sequence of `row`, or an arrow table with its columns (any order, dictionary-encoded or not; those of
-            `ADDED` and `rendered` may be absent) and no other.
+        rows: a sequence of `row`, or an arrow table with exactly its columns (in any order, dictionary-encoded or not;
+            those of `ADDED` and `rendered` may be missing).
         row: `VideoRow`, `Segment` or `QA`.
         where: the file or origin, for messages.
 
     Raises:
         DataError: unknown or missing columns, missing values, NaN, infinite or negative times, an empty name, an end
-            that does not come after its start.
+            that is not after its start.
     """
     schema = schema_of(row)
     if not isinstance(rows, pa.Table):
         rows = pa.table(
             {name: pa.array([getattr(r, name) for r in rows], schema.field(name).type) for name in schema.names}
         )
-    rows = filled(rows, row)
+    rows = add_empty_columns(rows, row)
     unknown, missing = (
         sorted(set(rows.column_names) - set(schema.names)),
         sorted(set(schema.names) - set(rows.column_names)),
@@ -146,40 +150,40 @@ def to_table(rows: Any, row: type[RowT], where: str) -> Any:
     return table
 
 
-def filled(table: Any, row: type[_Row]) -> Any:
-    """The table with the columns that a row of this kind has and an older table lacks: empty, or as `_drawn` says."""
+def add_empty_columns(table: Any, row: type[_Row]) -> Any:
+    """Add the columns that an older table lacks: empty ones, and `rendered` with its default."""
     for name in ADDED:
         if name in row.model_fields and name not in table.column_names:
             table = table.append_column(name, pa.repeat("", len(table)))
     if "rendered" in row.model_fields and "rendered" not in table.column_names and "source" in table.column_names:
-        table = table.append_column("rendered", _all_drawn(table))
+        table = table.append_column("rendered", _default_rendered_column(table))
     return table
 
 
-def _all_drawn(table: Any) -> Any:
+def _default_rendered_column(table: Any) -> Any:
     names = [name for name in ("source", "dataset", "procedure") if name in table.column_names]
-    return pa.array([_drawn(row) for row in table.select(names).to_pylist()], pa.bool_())
+    return pa.array([_default_rendered(row) for row in table.select(names).to_pylist()], pa.bool_())
 
 
-def lean(table: Any) -> Any:
-    """The table without those of `ADDED` that are empty all over."""
+def drop_empty_columns(table: Any) -> Any:
+    """Drop those columns of `ADDED` that are entirely empty."""
     kept = [n for n in table.column_names if n not in ADDED or pc.any(pc.not_equal(table[n], "")).as_py()]
     return table.select(kept)
 
 
-def hashed(table: Any) -> Any:
-    """What a manifest's hash is taken of: the lean table, without `rendered` where its absence would say the same."""
+def hashed_columns(table: Any) -> Any:
+    """What a manifest's hash covers: columns that are not empty, `rendered` only where it is not the default."""
     if "rendered" in table.column_names:
-        if pc.all(pc.equal(table["rendered"], _all_drawn(table)), min_count=0).as_py():
+        if pc.all(pc.equal(table["rendered"], _default_rendered_column(table)), min_count=0).as_py():
             table = table.drop_columns(["rendered"])
         else:
             at = table.column_names.index("rendered")
             table = table.set_column(at, "rendered", table["rendered"].cast(pa.string()))
-    return lean(table)
+    return drop_empty_columns(table)
 
 
 def rendered_note(videos: Sequence[VideoRow]) -> str:
-    """What a page of scores says of rendered videos behind them, as a line of a list; empty where there are none."""
+    """The note on rendered videos for a page of scores, as a list item; empty if there are none."""
     count = sum(row.rendered for row in videos)
     if not count:
         return ""
@@ -192,7 +196,7 @@ def rendered_note(videos: Sequence[VideoRow]) -> str:
 
 
 def _first(mask: Any) -> int | None:
-    """Index of the first true value of a boolean array, or None."""
+    """Index of the first true value, or None."""
     mask = np.asarray(mask)
     return int(mask.argmax()) if mask.any() else None
 
@@ -223,5 +227,5 @@ def _check_times(table: Any, where: str) -> None:
 
 
 def to_rows(table: Any, row: type[RowT]) -> list[RowT]:
-    """Rows of a checked table as pydantic objects (not validated again; slow beyond some hundred thousand rows)."""
+    """Rows of a checked table as pydantic objects (not validated again; slow beyond some 100,000 rows)."""
     return [row.model_construct(**values) for values in table.to_pylist()]

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from surgvl.core.arrays import Float32Array, Int64Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command_line, commit
-from surgvl.data.clusters import Clusters, Ints
+from surgvl.data.clusters import Clusters
 from surgvl.embed.vectors import Vectors, unit
-
-Floats = NDArray[np.float32]
 
 ROUNDS = 25
 TRIES = 3
@@ -25,7 +24,7 @@ TRIES = 3
 SEED_POINTS = 50_000
 
 
-def seeds(points: Floats, num_clusters: int, rng: np.random.Generator) -> Floats:
+def seeds(points: Float32Array, num_clusters: int, rng: np.random.Generator) -> Float32Array:
     """First centres by greedy k-means++ (Arthur and Vassilvitskii 2007): far points are likely, the best of some taken.
 
     Args:
@@ -48,7 +47,7 @@ def seeds(points: Floats, num_clusters: int, rng: np.random.Generator) -> Floats
     return points[chosen]
 
 
-def k_means(points: Floats, num_clusters: int, seed: int) -> tuple[Ints, Floats]:
+def k_means(points: Float32Array, num_clusters: int, seed: int) -> tuple[Int64Array, Float32Array]:
     """Lloyd's k-means by FAISS, the best of `TRIES` starts.
 
     Args:
@@ -62,7 +61,7 @@ def k_means(points: Floats, num_clusters: int, seed: int) -> tuple[Ints, Floats]
     import faiss
 
     points = np.ascontiguousarray(points, np.float32)
-    best: tuple[float, Ints, Floats] | None = None
+    best: tuple[float, Int64Array, Float32Array] | None = None
     for attempt in range(TRIES):
         rng = np.random.default_rng([seed, attempt])
         few = points if len(points) <= SEED_POINTS else points[rng.choice(len(points), SEED_POINTS, replace=False)]
@@ -82,7 +81,7 @@ def k_means(points: Floats, num_clusters: int, seed: int) -> tuple[Ints, Floats]
     return np.asarray(cells, np.int64), best[2][filled]
 
 
-def hierarchy(vectors: ArrayLike, levels: Sequence[int], seed: int = 0) -> Ints:
+def hierarchy(vectors: ArrayLike, levels: Sequence[int], seed: int = 0) -> Int64Array:
     """Nested clusters of unit vectors: int64 [N, L], from coarse to fine.
 
     Args:
@@ -100,7 +99,7 @@ def hierarchy(vectors: ArrayLike, levels: Sequence[int], seed: int = 0) -> Ints:
     points = unit(vectors)
     if not len(points):
         raise DataError("there is no vector to cluster: embed some videos first")
-    found: list[Ints] = []
+    found: list[Int64Array] = []
     for level in reversed(range(len(levels))):
         cells, points = k_means(points, int(np.prod(levels[: level + 1])), seed)
         # Points of a coarser level are the clusters of the one below it.

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from surgvl.core.arrays import Float32Array, UInt8Array
 from surgvl.core.errors import CheckpointError
-from surgvl.data.frames import Frames
-from surgvl.embed.windows import Floats, encode_windows, read_windows
+from surgvl.embed.windows import encode_windows, read_windows
 from surgvl.models.checkpoint import find_model, load_model, model_hash
 from surgvl.models.dual import Dual
 from surgvl.models.model_info import trained
@@ -36,8 +36,8 @@ class Encoder:
     dim: int
     preprocess: Preprocess
     trained: dict[str, Any]
-    seconds: Callable[[Path, Callable[[float], object]], tuple[Floats, list[float], list[float]]]
-    texts: Callable[[list[str]], Floats]
+    seconds: Callable[[Path, Callable[[float], object]], tuple[Float32Array, list[float], list[float]]]
+    texts: Callable[[list[str]], Float32Array]
 
 
 def local(model: Path, stride_s: float, batch: int, device: str) -> Encoder:
@@ -52,15 +52,15 @@ def local(model: Path, stride_s: float, batch: int, device: str) -> Encoder:
             f"{model} holds a {type(dual).__name__}, not a video-text model: give an align run folder"
         )
 
-    def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Floats, list[float], list[float]]:
-        def told() -> Iterator[tuple[float, float, Frames]]:
+    def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Float32Array, list[float], list[float]]:
+        def told() -> Iterator[tuple[float, float, UInt8Array]]:
             for window in read_windows(path, preprocess, stride_s):
                 yield window
                 tick(stride_s)
 
         return encode_windows(dual, told(), batch, device)
 
-    def texts(sentences: list[str]) -> Floats:
+    def texts(sentences: list[str]) -> Float32Array:
         if line := dual.text.left_out(sentences):
             print(line)
         parts = [sentences[at : at + 128] for at in range(0, len(sentences), 128)]

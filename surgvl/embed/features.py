@@ -22,10 +22,11 @@ from safetensors.numpy import save
 from torch import Tensor
 from tqdm import tqdm
 
+from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import ConfigError, Unreadable
 from surgvl.core.files import atomic, text_hash
 from surgvl.core.temporary import clear_temporary
-from surgvl.data.frames import ClipSource, Frames
+from surgvl.data.frame_store import FrameStore
 from surgvl.models.vit import VideoViT
 
 # Video id and start of the clip in milliseconds.
@@ -58,7 +59,7 @@ class Features:
     def __init__(
         self,
         encoder: VideoViT,
-        source: ClipSource,
+        source: FrameStore,
         num_frames: int,
         folder: Path,
         pool: Callable[[Tensor], Tensor] | None = None,
@@ -159,7 +160,7 @@ class Features:
                 path.write_bytes(save(arrays))
             self._note(video_id, self.folder / name)
 
-    def _read(self, clips: list[Clip]) -> dict[Clip, Frames]:
+    def _read(self, clips: list[Clip]) -> dict[Clip, UInt8Array]:
         found = {}
         for clip in clips:
             try:
@@ -168,7 +169,7 @@ class Features:
                 self.problems.setdefault(clip[0], str(error))
         return found
 
-    def _tokens(self, stored: list[Clip] | None, frames: list[Frames]) -> Tensor:
+    def _tokens(self, stored: list[Clip] | None, frames: list[UInt8Array]) -> Tensor:
         """Tokens [B, V, D] of clips that are stored whole, or of frames."""
         device = next(self.encoder.parameters()).device
         if stored is not None:

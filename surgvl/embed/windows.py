@@ -9,20 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from surgvl import video
+from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import DataError
-from surgvl.data.frames import Frames
 from surgvl.models.dual import Dual
 from surgvl.video.clip import Preprocess
 
-Floats = NDArray[np.float32]
-
 
 def windows(
-    frames: Iterable[Frames], num_frames: int, fps: float, duration_s: float, stride_s: float = 1.0
-) -> Iterator[tuple[float, float, Frames]]:
+    frames: Iterable[UInt8Array], num_frames: int, fps: float, duration_s: float, stride_s: float = 1.0
+) -> Iterator[tuple[float, float, UInt8Array]]:
     """Windows of T frames around the middle of each stretch of `stride_s`, shifted into the video at its ends.
 
     Args:
@@ -38,7 +35,7 @@ def windows(
     """
     total = max(1, round(duration_s * fps))
     count = max(1, int(duration_s / stride_s + 1e-6))
-    held: deque[Frames] = deque(maxlen=num_frames)
+    held: deque[UInt8Array] = deque(maxlen=num_frames)
     stretch, number = 0, -1
 
     def last_frame_of(stretch: int) -> int:
@@ -59,13 +56,13 @@ def windows(
 
 
 def encode_windows(
-    model: Dual, stream: Iterable[tuple[float, float, Frames]], batch: int, device: str
+    model: Dual, stream: Iterable[tuple[float, float, UInt8Array]], batch: int, device: str
 ) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]], list[float], list[float]]:
     """Encode windows in batches -> unit vectors float32 [N, E], starts and ends in seconds."""
     out: list[torch.Tensor] = []
     starts: list[float] = []
     ends: list[float] = []
-    waiting: list[Frames] = []
+    waiting: list[UInt8Array] = []
 
     def flush() -> None:
         if waiting:
@@ -86,7 +83,7 @@ def encode_windows(
     return torch.cat(out).numpy(), starts, ends
 
 
-def read_windows(path: Path, preprocess: Preprocess, stride_s: float) -> Iterator[tuple[float, float, Frames]]:
+def read_windows(path: Path, preprocess: Preprocess, stride_s: float) -> Iterator[tuple[float, float, UInt8Array]]:
     """Windows of a video file, streamed."""
     box = video.content_box(path) if preprocess.crop == "content" else None
     frames = (frame for _, frame in video.stream(path, preprocess.fps, preprocess.size_px, box))

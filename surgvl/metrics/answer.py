@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from surgvl.core.errors import DataError
 
 
-class Asked(NamedTuple):
+class LabelledQuestion(NamedTuple):
     """A question of the training split with its answer."""
 
     question: str
@@ -81,7 +81,7 @@ def most_frequent(answers: Iterable[str]) -> str:
     return min(counts, key=lambda answer: (-counts[answer], answer))
 
 
-def blind_answers(training: Iterable[Asked], questions: Sequence[str], types: Sequence[str]) -> list[str]:
+def blind_answers(training: Iterable[LabelledQuestion], questions: Sequence[str], types: Sequence[str]) -> list[str]:
     """Answer without the video: the most frequent training answer of the same question, else of its type, else of all.
 
     Args:

@@ -17,20 +17,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 from surgvl.metrics.precision import nan_mean
 
 Absent = Literal["truth", "union", "all"]
-Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Counts:
     """Rows of each class: rightly predicted, in the truth, predicted; float64 [..., C] each."""
 
-    hits: Float
-    truth: Float
-    predicted: Float
+    hits: Float64Array
+    truth: Float64Array
+    predicted: Float64Array
 
     def pooled(self, weights: ArrayLike | None = None) -> "Counts":
         """Sum over videos, each counted as often as `weights` [R, V] says (once when None): [V, C] -> [R, C]."""
@@ -62,7 +62,7 @@ def count(truth: ArrayLike, predicted: ArrayLike, videos: ArrayLike, num_classes
         raise DataError(f"none of {len(truth)} rows has a label: check the split and the labels")
     shape = (int(codes.max()) + 1, num_classes)
 
-    def table(rows: NDArray[np.bool_], ids: NDArray[np.int64]) -> Float:
+    def table(rows: NDArray[np.bool_], ids: NDArray[np.int64]) -> Float64Array:
         cells = np.bincount(codes[rows] * num_classes + ids[rows], minlength=shape[0] * shape[1])
         return cells.reshape(shape).astype(np.float64)
 
@@ -79,17 +79,17 @@ def confusion(truth: ArrayLike, predicted: ArrayLike, num_classes: int) -> NDArr
     return cells.reshape(num_classes, num_classes)
 
 
-def accuracy(counts: Counts) -> Float:
+def accuracy(counts: Counts) -> Float64Array:
     """Share of rows predicted rightly: [..., C] -> [...]; NaN where there is no row."""
     return _divide(counts.hits.sum(-1), counts.truth.sum(-1), np.nan)
 
 
-def f1(counts: Counts) -> Float:
+def f1(counts: Counts) -> Float64Array:
     """F1 of each class, 2 hits / (truth + predicted): [..., C]; NaN where a class is in neither."""
     return _divide(2 * counts.hits, counts.truth + counts.predicted, np.nan)
 
 
-def macro_f1(counts: Counts, absent: Absent, compat: Literal["", "sklearn13_zd1"] = "") -> Float:
+def macro_f1(counts: Counts, absent: Absent, compat: Literal["", "sklearn13_zd1"] = "") -> Float64Array:
     """Mean F1 over classes: [..., C] -> [...].
 
     Args:
@@ -104,17 +104,17 @@ def macro_f1(counts: Counts, absent: Absent, compat: Literal["", "sklearn13_zd1"
     return _class_mean(values, counts, absent)
 
 
-def weighted_f1(counts: Counts) -> Float:
+def weighted_f1(counts: Counts) -> Float64Array:
     """Mean F1, each class weighted by its rows in the truth: [..., C] -> [...]."""
     return _divide((np.nan_to_num(f1(counts)) * counts.truth).sum(-1), counts.truth.sum(-1), np.nan)
 
 
-def balanced_accuracy(counts: Counts) -> Float:
+def balanced_accuracy(counts: Counts) -> Float64Array:
     """Mean recall over the classes in the truth: [..., C] -> [...]."""
     return nan_mean(_divide(counts.hits, counts.truth, np.nan))
 
 
-def jaccard(counts: Counts) -> Float:
+def jaccard(counts: Counts) -> Float64Array:
     """Strict Jaccard (intersection over union) of each class: [..., C]; NaN where the truth lacks the class.
 
     For phases: mean over the videos that hold the phase, then over phases (`precision.videos_then_classes`).
@@ -123,7 +123,7 @@ def jaccard(counts: Counts) -> Float:
     return np.where(counts.truth > 0, _divide(counts.hits, union, np.nan), np.nan)
 
 
-def _class_mean(values: Float, counts: Counts, absent: Absent) -> Float:
+def _class_mean(values: Float64Array, counts: Counts, absent: Absent) -> Float64Array:
     if absent not in ("truth", "union", "all"):
         raise DataError(f"absent-class policy {absent!r}; known are truth, union, all")
     filled = np.nan_to_num(values)
@@ -133,8 +133,8 @@ def _class_mean(values: Float, counts: Counts, absent: Absent) -> Float:
     return nan_mean(np.where(present, filled, np.nan))
 
 
-def _divide(above: Float, below: Float, otherwise: float) -> Float:
-    found: Float = np.divide(above, below, out=np.full(np.shape(below), otherwise), where=below != 0)
+def _divide(above: Float64Array, below: Float64Array, otherwise: float) -> Float64Array:
+    found: Float64Array = np.divide(above, below, out=np.full(np.shape(below), otherwise), where=below != 0)
     return found
 
 

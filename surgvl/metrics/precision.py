@@ -11,12 +11,11 @@ Shape letters: N frames, K classes, V videos, R resamples.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 
-Float = NDArray[np.float64]
 
-
-def average_precision(truth: ArrayLike, scores: ArrayLike) -> Float:
+def average_precision(truth: ArrayLike, scores: ArrayLike) -> Float64Array:
     """AP of each class over all frames.
 
     Args:
@@ -38,7 +37,7 @@ def average_precision(truth: ArrayLike, scores: ArrayLike) -> Float:
     return found
 
 
-def video_average_precision(truth: ArrayLike, scores: ArrayLike, videos: ArrayLike) -> Float:
+def video_average_precision(truth: ArrayLike, scores: ArrayLike, videos: ArrayLike) -> Float64Array:
     """AP of each class within each video.
 
     Args:
@@ -56,7 +55,9 @@ def video_average_precision(truth: ArrayLike, scores: ArrayLike, videos: ArrayLi
     return np.stack([average_precision(labels[rows], values[rows]) for rows in rows_of(videos, len(labels))])
 
 
-def weighted_average_precision(truth: ArrayLike, scores: ArrayLike, videos: ArrayLike, weights: ArrayLike) -> Float:
+def weighted_average_precision(
+    truth: ArrayLike, scores: ArrayLike, videos: ArrayLike, weights: ArrayLike
+) -> Float64Array:
     """AP of each class over all frames, with every video counted a given number of times (for the bootstrap).
 
     Args:
@@ -95,7 +96,7 @@ def weighted_average_precision(truth: ArrayLike, scores: ArrayLike, videos: Arra
     return found
 
 
-def videos_then_classes(table: ArrayLike, weights: ArrayLike | None = None) -> Float:
+def videos_then_classes(table: ArrayLike, weights: ArrayLike | None = None) -> Float64Array:
     """Mean over the videos in which a class is defined, then over the classes that are defined at all.
 
     Args:
@@ -108,22 +109,22 @@ def videos_then_classes(table: ArrayLike, weights: ArrayLike | None = None) -> F
     return nan_mean(classes_over_videos(table, weights))
 
 
-def classes_over_videos(table: ArrayLike, weights: ArrayLike | None = None) -> Float:
+def classes_over_videos(table: ArrayLike, weights: ArrayLike | None = None) -> Float64Array:
     """Mean over the videos in which a class is defined: [V, K] -> float64 [R, K], NaN where it is in none of them."""
     values = np.asarray(table, np.float64)
     counted = np.ones((1, len(values))) if weights is None else np.asarray(weights, np.float64)
     defined = np.isfinite(values)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Float = (counted @ np.where(defined, values, 0)) / (counted @ defined)
+        mean: Float64Array = (counted @ np.where(defined, values, 0)) / (counted @ defined)
     return mean
 
 
-def nan_mean(values: ArrayLike) -> Float:
+def nan_mean(values: ArrayLike) -> Float64Array:
     """Mean over the last axis of what is finite; NaN (and no warning) where nothing is."""
     array = np.asarray(values, np.float64)
     defined = np.isfinite(array)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Float = np.where(defined, array, 0).sum(axis=-1) / defined.sum(axis=-1)
+        mean: Float64Array = np.where(defined, array, 0).sum(axis=-1) / defined.sum(axis=-1)
     return mean
 
 

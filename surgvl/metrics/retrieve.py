@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 from surgvl.metrics.precision import nan_mean, rows_of, weighted_average_precision
-
-Float = NDArray[np.float64]
 
 
 def ranking(scores: ArrayLike) -> NDArray[np.int64]:
@@ -87,12 +86,12 @@ class FirstHits:
         size: [Q, V]; moments of video v that were kept.
     """
 
-    before: Float
-    place: Float
+    before: Float64Array
+    place: Float64Array
     right: NDArray[np.bool_]
-    size: Float
+    size: Float64Array
 
-    def ranks(self, weights: ArrayLike | None = None) -> Float:
+    def ranks(self, weights: ArrayLike | None = None) -> Float64Array:
         """Rank of the first right moment, from 1, when each video is searched as often as `weights` [R, V] says.
 
         Returns:
@@ -145,13 +144,13 @@ def first_hits(
     return FirstHits(before, place, np.stack([correct[:, rows].any(axis=1) for rows in groups], axis=1), size)
 
 
-def recall_at(ranks: ArrayLike, k: int) -> Float:
+def recall_at(ranks: ArrayLike, k: int) -> Float64Array:
     """Share of queries with a right moment among the first k: ranks [..., Q] (NaN: no right moment) -> [...]."""
     values = np.asarray(ranks, np.float64)
     return nan_mean(np.where(np.isnan(values), np.nan, values <= k))
 
 
-def median_rank(ranks: ArrayLike) -> Float:
+def median_rank(ranks: ArrayLike) -> Float64Array:
     """Median over queries of the rank of the first right moment: [..., Q] -> [...]; NaN where no query has one."""
     values = np.asarray(ranks, np.float64)
     empty = np.asarray(np.isnan(values).all(axis=-1))
@@ -160,7 +159,7 @@ def median_rank(ranks: ArrayLike) -> Float:
 
 def mean_average_precision(
     order: NDArray[np.int64], right: ArrayLike, videos: ArrayLike, weights: ArrayLike | None = None
-) -> Float:
+) -> Float64Array:
     """Mean over queries of the AP of the whole ranking, ties by id; queries without a right moment are left out.
 
     Args:

@@ -18,11 +18,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
 
-Float = NDArray[np.float64]
 Pair = Callable[[str, str], tuple[float, ...]]
 
 ORDERS = 4
@@ -42,13 +42,13 @@ class TextCounts:
         answers: float64 [...], number of answers.
     """
 
-    matched: Float
-    written: Float
-    wanted: Float
-    rouge_1: Float
-    rouge_l: Float
-    meteor: Float
-    answers: Float
+    matched: Float64Array
+    written: Float64Array
+    wanted: Float64Array
+    rouge_1: Float64Array
+    rouge_l: Float64Array
+    meteor: Float64Array
+    answers: Float64Array
 
     def pooled(self, weights: ArrayLike | None = None) -> "TextCounts":
         """Sum over videos, each counted as often as `weights` [R, V] says (once when None): [V, ...] -> [R, ...]."""
@@ -97,7 +97,7 @@ def count(truth: Sequence[str], predicted: Sequence[str], videos: ArrayLike) -> 
     return TextCounts(*parts[:3], *parts[3].T)
 
 
-def bleu(counts: TextCounts, order: int) -> Float:
+def bleu(counts: TextCounts, order: int) -> Float64Array:
     """Corpus BLEU of n-grams up to `order`: [..., 4] -> [...].
 
     The geometric mean of the shares of n-grams that are right, times exp(1 - wanted / written) where fewer words were
@@ -116,10 +116,10 @@ def bleu(counts: TextCounts, order: int) -> Float:
     return np.asarray(np.where(wanted[..., -1] > 0, values, np.nan))
 
 
-def mean(counts: TextCounts, metric: str) -> Float:
+def mean(counts: TextCounts, metric: str) -> Float64Array:
     """Mean over answers of `rouge_1`, `rouge_l` or `meteor`: [...]; NaN where there is no answer."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        values: Float = vars(counts)[metric] / counts.answers
+        values: Float64Array = vars(counts)[metric] / counts.answers
     return values
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import BatchFeature, PreTrainedTokenizerBase
 from transformers.processing_utils import ProcessorMixin
 
+from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.video.clip import resample_frames
 
@@ -51,7 +51,6 @@ _FLATTEN = (
     "{%- set flat.messages = flat.messages + [one] -%}"
     "{%- endfor -%}{%- set messages = flat.messages -%}"
 )
-Frames = NDArray[np.uint8]
 
 
 def with_marks(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
@@ -158,7 +157,7 @@ class SurgVLProcessor(ProcessorMixin):
 
     # ---- pixels
 
-    def pixels(self, frames: Frames) -> torch.Tensor:
+    def pixels(self, frames: UInt8Array) -> torch.Tensor:
         """Frames uint8 [F, H, W, 3] of any number and size, or one image [H, W, 3] -> a clip uint8 [3, T, S, S].
 
         Raises:
@@ -172,8 +171,8 @@ class SurgVLProcessor(ProcessorMixin):
     def __call__(
         self,
         text: str | Sequence[str],
-        videos: Sequence[Frames] = (),
-        images: Sequence[Frames] = (),
+        videos: Sequence[UInt8Array] = (),
+        images: Sequence[UInt8Array] = (),
         times_s: Sequence[Sequence[float]] | None = None,
     ) -> BatchFeature:
         """Templated texts and their visuals.

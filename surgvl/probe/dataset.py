@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.data.frames import ClipSource
+from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 from surgvl.embed.features import Features
 from surgvl.models.vit import VideoViT
@@ -63,7 +63,7 @@ def centres(duration_s: float, every_s: float) -> NDArray[np.float64]:
 
 
 def gather(
-    source: ClipSource, table: Manifest, encoder: VideoViT, cut: Cut, file: Path, stored: Path | None = None
+    source: FrameStore, table: Manifest, encoder: VideoViT, cut: Cut, file: Path, stored: Path | None = None
 ) -> Material:
     """Cut one clip around each centre, shifted into the video at its ends, and encode it.
 
@@ -127,16 +127,16 @@ def gather(
 
 
 def _groups(
-    source: ClipSource, encoder: VideoViT, ids: list[str], middles: list[float], cut: Cut
+    source: FrameStore, encoder: VideoViT, ids: list[str], middles: list[float], cut: Cut
 ) -> list[list[tuple[str, int]]]:
     """Of each clip the clips that the encoder sees one after the other: video and start in milliseconds."""
     step_ms = 1000 * encoder.num_frames / source.fps
     starts = [
-        source.centred(video_id, middle_s, cut.num_frames) for video_id, middle_s in zip(ids, middles, strict=True)
+        source.clip_around(video_id, middle_s, cut.num_frames) for video_id, middle_s in zip(ids, middles, strict=True)
     ]
     count = num_groups(encoder, cut.num_frames)
     return [[(video_id, start + round(step_ms * group)) for group in range(count)] for video_id, start in starts]
 
 
-def _clip(source: ClipSource, video_id: str, middle_s: float, clip_s: float, num_frames: int) -> NDArray[np.uint8]:
+def _clip(source: FrameStore, video_id: str, middle_s: float, clip_s: float, num_frames: int) -> NDArray[np.uint8]:
     return source.clip(video_id, clip_start(middle_s, clip_s, source.durations_s[video_id]), num_frames)

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
-from surgvl.core.results import Result, estimate
+from surgvl.core.results import Result, bootstrap_interval
 from surgvl.metrics import classify
 from surgvl.metrics.precision import classes_over_videos, video_average_precision, videos_then_classes
 from surgvl.probe.labels import PARTS, Truth
 from surgvl.tasks.base import NUM_RANDOM, Scores
 from surgvl.tasks.phase import Phase
 
-Float = NDArray[np.float64]
 _PHASE_METRICS = ("accuracy", "macro_f1")
 
 
@@ -41,7 +41,7 @@ class Asked:
     """
 
     video_ids: Sequence[str]
-    times_s: Float
+    times_s: Float64Array
     truth: Truth
     phase_names: Sequence[str]
     majority: int
@@ -97,7 +97,7 @@ def _phase(asked: Asked, values: NDArray[np.floating]) -> list[Result]:
 def _part(
     asked: Asked, head: str, truth: NDArray[np.int64], values: NDArray[np.floating], videos: NDArray[np.int64]
 ) -> Result:
-    def table(scores: NDArray[np.floating]) -> Float:
+    def table(scores: NDArray[np.floating]) -> Float64Array:
         return video_average_precision(truth, scores, videos)
 
     def mean(scores: NDArray[np.floating]) -> float:
@@ -108,7 +108,7 @@ def _part(
     mine = table(values)
     generator = np.random.default_rng(asked.seed)
     draws = [mean(generator.random(values.shape, np.float32)) for _ in range(NUM_RANDOM)]
-    value, low, high = estimate(partial(videos_then_classes, mine), len(mine), asked.seed)
+    value, low, high = bootstrap_interval(partial(videos_then_classes, mine), len(mine), asked.seed)
     by_class = zip(PARTS[head], classes_over_videos(mine)[0], strict=True)
     return Result(
         task=head,

@@ -22,9 +22,10 @@ import openai
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from surgvl.core.arrays import UInt8Array
 from surgvl.core.credentials import mask, read_key
 from surgvl.core.errors import ConfigError, DataError, ServerError
-from surgvl.serve.payloads import Frames, answer_logprob, answers_by_text, is_loopback, one_line, video_part
+from surgvl.serve.payloads import answer_logprob, answers_by_text, is_loopback, one_line, video_part
 
 CHAT, EMBED = "surgvl-chat", "surgvl-embed"
 MAX_TOKENS = 32
@@ -37,7 +38,7 @@ Got = TypeVar("Got")
 class Asked(NamedTuple):
     """A question about a clip: frames uint8 [T, H, W, 3], and the allowed answers; none: the answer is free."""
 
-    frames: Frames
+    frames: UInt8Array
     question: str
     answers: Sequence[str] | None = None
 
@@ -111,7 +112,7 @@ class Server:
             raise ServerError(f"{self.url} is not `surgvl serve`, or is still starting: check --server, or wait")
         return facts
 
-    def ask(self, frames: Frames, question: str, answers: Sequence[str] | None = None) -> str:
+    def ask(self, frames: UInt8Array, question: str, answers: Sequence[str] | None = None) -> str:
         """Answer a question about a clip.
 
         Args:
@@ -146,7 +147,7 @@ class Server:
             )
         return spelt[said] if spelt else said
 
-    def likelihoods(self, frames: Frames, question: str, answers: Sequence[str], end_id: int) -> list[float]:
+    def likelihoods(self, frames: UInt8Array, question: str, answers: Sequence[str], end_id: int) -> list[float]:
         """How likely each answer is as a whole, as `surgvl.chat.answer.candidate_scores` has it but for a constant.
 
         A request for each answer, which the server reads as already given and does not go on from.
@@ -206,7 +207,7 @@ class Server:
         parts = [list(sentences[at : at + SENTENCES]) for at in range(0, len(sentences), SENTENCES)]
         return np.concatenate(list(self._many(lambda part: self._embed({"input": part}, len(part)), parts)))
 
-    def encode_clip(self, frames: Frames) -> NDArray[np.float32]:
+    def encode_clip(self, frames: UInt8Array) -> NDArray[np.float32]:
         """Unit vector float32 [E] of a clip uint8 [T, H, W, 3].
 
         Raises:
@@ -218,7 +219,7 @@ class Server:
         ]
         return vector
 
-    def encode_clips(self, clips: Iterable[Frames]) -> NDArray[np.float32]:
+    def encode_clips(self, clips: Iterable[UInt8Array]) -> NDArray[np.float32]:
         """Unit vectors float32 [N, E] of N clips, up to `in_flight` at a time."""
         return np.stack(list(self._many(self.encode_clip, clips)))
 

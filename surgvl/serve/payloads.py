@@ -10,13 +10,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import DataError
 
 # The fastest level; all are lossless.
 PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
-Frames = NDArray[np.uint8]
 
 
 def answers_by_text(answers: Sequence[str]) -> dict[str, str]:
@@ -46,7 +45,7 @@ def answer_logprob(tokens: Sequence[dict[str, dict[str, float]] | None], end_id:
     return sum(value for _, value in known[: last + 1])
 
 
-def video_part(frames: Frames) -> dict[str, Any]:
+def video_part(frames: UInt8Array) -> dict[str, Any]:
     """Frames as a part of a message, in vLLM's form of a list of frames, whose loader reads any image format."""
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
         raise DataError(f"frames have shape {frames.shape} and type {frames.dtype}: give uint8 [T, H, W, 3]")

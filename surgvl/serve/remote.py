@@ -20,13 +20,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from surgvl.chat.feature_cache import Stretch, clip_at
 from surgvl.chat.known import find_known
+from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import CheckpointError, DataError, ServerError
 from surgvl.core.texts import short, words
-from surgvl.data.frames import ClipSource
+from surgvl.data.frame_store import FrameStore
 from surgvl.embed.windows import read_windows
 from surgvl.models.model_info import model_hash
 from surgvl.serve.client import Asked, Server
-from surgvl.serve.payloads import Frames
 from surgvl.video.clip import Preprocess, extract_clip
 
 Source = str | Path | ArrayLike
@@ -54,7 +54,7 @@ class Remote:
         self.hash = str(self.facts["hash"])
         self.trained: dict[str, Any] = self.facts.get("trained") or {}
 
-    def frames(self, source: Source, at_s: float | None = None) -> Frames:
+    def frames(self, source: Source, at_s: float | None = None) -> UInt8Array:
         """One clip as the model takes it, uint8 [T, S, S, 3]."""
         return extract_clip(source, self.preprocess, at_s)
 
@@ -104,7 +104,7 @@ class RemoteChat(Remote):
         ranked = self.shares(frames, question, answers) if answers else []
         return ranked[0][0] if ranked else self.server.ask(frames, question, answers or None)
 
-    def engine(self, source: ClipSource) -> "ServerEngine":
+    def engine(self, source: FrameStore) -> "ServerEngine":
         """Who answers the questions of a manifest, from a prepared source of its clips."""
         return ServerEngine(self.server, source, self.preprocess.num_frames)
 
@@ -143,7 +143,7 @@ class RemoteDual(Remote):
         """Unit vectors float32 [number of sentences, E]."""
         return self.server.encode_text(sentences)
 
-    def encode_clips(self, clips: Sequence[Frames]) -> NDArray[np.float32]:
+    def encode_clips(self, clips: Sequence[UInt8Array]) -> NDArray[np.float32]:
         """Unit vectors float32 [B, E] of clips uint8 [T, S, S, 3] as `frames` cuts them."""
         return self.server.encode_clips(clips)
 
@@ -181,7 +181,7 @@ class ServerEngine:
         num_frames: frames of a clip.
     """
 
-    def __init__(self, server: Server, source: ClipSource, num_frames: int) -> None:
+    def __init__(self, server: Server, source: FrameStore, num_frames: int) -> None:
         self.server, self.source, self.num_frames = server, source, num_frames
 
     def answer(self, stretches: Sequence[Stretch], question: str, candidates: Sequence[str] | None) -> list[str]:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from surgvl.core.arrays import Float32Array
 from surgvl.embed.encoders import Encoder
-from surgvl.embed.windows import Floats
 from surgvl.models.model_info import find_model, trained
 from surgvl.serve.client import Server
 from surgvl.serve.remote import RemoteDual
@@ -18,7 +18,7 @@ def remote_encoder(model: Path | None, stride_s: float, server: str, api_key: st
     facts = dual.trained if model is None else trained(model)
     dim = dual.encode_text(["a"]).shape[1]
 
-    def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Floats, list[float], list[float]]:
+    def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Float32Array, list[float], list[float]]:
         return dual.encode_seconds(path, stride_s)
 
     name = server if model is None else str(find_model(model).resolve())

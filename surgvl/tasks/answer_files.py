@@ -16,7 +16,7 @@ from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.tasks.base import MODES, Answers
 
-Row = dict[str, Any]
+AnswerRow = dict[str, Any]
 Key = tuple[str, float, float, str]
 
 _COLUMNS: dict[str, type | tuple[type, ...]] = {
@@ -38,7 +38,7 @@ class AnswerFile:
     """Rows of one answers.jsonl, and `run.json` beside it, where there is one."""
 
     path: Path
-    rows: list[Row]
+    rows: list[AnswerRow]
     facts: dict[str, Any]
 
 
@@ -133,7 +133,7 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
     return found
 
 
-def _beside(rows: Sequence[Row], control: AnswerFile) -> list[str]:
+def _beside(rows: Sequence[AnswerRow], control: AnswerFile) -> list[str]:
     """What a control said to each question."""
     said = {_key(row): row["prediction"] for row in control.rows}
     if lacks := [row for row in rows if _key(row) not in said]:
@@ -146,7 +146,7 @@ def _beside(rows: Sequence[Row], control: AnswerFile) -> list[str]:
     return [said[_key(row)] for row in rows]
 
 
-def _key(row: Row) -> Key:
+def _key(row: AnswerRow) -> Key:
     return row["video_id"], float(row["start_s"]), float(row["end_s"]), row["question"]
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.core.errors import DataError
-from surgvl.core.results import Result, Statistic, estimate
-from surgvl.metrics.answer import Asked
+from surgvl.core.results import Result, Statistic, bootstrap_interval
+from surgvl.metrics.answer import LabelledQuestion
 
 NUM_RANDOM = 5
 # How answers come about, see `Answers`.
@@ -180,7 +180,7 @@ class Inputs(ABC):
         """
 
     @abstractmethod
-    def training_questions(self) -> list[Asked]:
+    def training_questions(self) -> list[LabelledQuestion]:
         """Questions and answers of the training split."""
 
 
@@ -197,11 +197,13 @@ class Task(ABC, Generic[P]):
     Attributes:
         name: public name, equal to the file's.
         version: raised when the same predictions would get other scores.
-        data: which sources' videos these are, where others are scored beside them.
+        kind: which of the manifest's labels are the truth (`phase`, `triplet`, ...); empty where its questions are.
+        data: sources of the videos, where those of other sources are scored separately.
     """
 
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
+    kind: ClassVar[str] = ""
     data: str = ""
 
     @classmethod
@@ -235,7 +237,7 @@ class Task(ABC, Generic[P]):
         bounds: tuple[float, float] = (0.0, 1.0),
     ) -> Result:
         """A result with its interval from a bootstrap over videos."""
-        value, low, high = estimate(statistic, num_videos, seed, bounds)
+        value, low, high = bootstrap_interval(statistic, num_videos, seed, bounds)
         return Result(
             task=self.name,
             metric=metric,
@@ -251,7 +253,7 @@ class Task(ABC, Generic[P]):
         )
 
 
-def at_all(statistic: Statistic, num_videos: int) -> float:
+def point_estimate(statistic: Statistic, num_videos: int) -> float:
     """A statistic over all videos, each once: what a baseline needs."""
     return float(statistic(np.ones((1, num_videos)))[0])
 

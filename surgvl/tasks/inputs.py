@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from surgvl.core.errors import DataError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.embed.vectors import PromptSetFacts, Vectors, unit
-from surgvl.metrics.answer import Asked
+from surgvl.metrics.answer import LabelledQuestion
 from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split, read_answers
 from surgvl.tasks.base import Answers, Inputs, Labelled, Scores, Unavailable
 
@@ -42,7 +42,7 @@ class Labels(Protocol):
     def __contains__(self, video_id: object) -> bool: ...
 
 
-class Folders(Inputs):
+class EvalInputs(Inputs):
     """Inputs of the `eval` command.
 
     Attributes:
@@ -54,7 +54,8 @@ class Folders(Inputs):
         vectors: vectors folder.
         answers: folder that holds answers.jsonl, or that file.
         ablated: further such folders, whose answers stand beside these.
-        prompt_sets: embedded prompt set for each kind of label; where it is empty, that of the videos' data set.
+        prompt_sets: embedded prompt sets to score with, at most one for each kind of label; other kinds are scored with
+            those of the videos' data sets.
         window_s: smoothing, seconds.
         causal: smoothing over the past only.
         seed: of draws.
@@ -70,7 +71,7 @@ class Folders(Inputs):
         vectors: Path | None,
         answers: Path | None,
         ablated: Sequence[Path],
-        prompt_sets: dict[str, str],
+        prompt_sets: Sequence[str],
         window_s: float,
         causal: bool,
         seed: int,
@@ -80,7 +81,7 @@ class Folders(Inputs):
         self.split = split
         self.vectors = Vectors.load(vectors) if vectors else None
         self.answer_files = [read_answers(folder) for folder in (*([answers] if answers else []), *ablated)]
-        self.prompt_sets = prompt_sets
+        self.chosen = self._by_kind(prompt_sets) if self.vectors else {}
         self.window_s = window_s
         self.causal = causal
         self.seed = seed
@@ -97,13 +98,7 @@ class Folders(Inputs):
         """
         if self.vectors is None:
             raise Unavailable(f"{kind} needs --vectors")
-        if kind not in self.prompt_sets:
-            raise Unavailable(f"no prompt set is asked for {kind!r}")
-        name = self.prompt_sets[kind]
-        if name and (self.vectors.texts is None or name not in self.vectors.texts.prompt_sets):
-            raise Unavailable(
-                f"prompt set {name!r} was not embedded into {self.vectors.folder}; embedded are {self._embedded()}"
-            )
+        name = self.chosen.get(kind, "")
         labelled = self._labelled(kind)
         if not labelled:
             raise Unavailable(f"no {self.split} video of the manifest has labels of task {kind!r}")
@@ -116,6 +111,26 @@ class Folders(Inputs):
         if missing := sorted(labelled - {name for group in found for name in group.scores.video_names}):
             self._gaps[kind] = f"{len(missing)} of {len(labelled)} videos have no vectors: {', '.join(missing)}"
         return found
+
+    def _by_kind(self, prompt_sets: Sequence[str]) -> dict[str, str]:
+        """Kind of label -> the prompt set that was chosen for it.
+
+        Raises:
+            ConfigError: a set was not embedded, or two are for one kind.
+        """
+        assert self.vectors is not None
+        chosen: dict[str, str] = {}
+        for name in prompt_sets:
+            if self.vectors.texts is None or name not in self.vectors.texts.prompt_sets:
+                raise ConfigError(
+                    f"prompt set {name!r} was not embedded into {self.vectors.folder}; embedded are {self._embedded()}"
+                )
+            facts = self.vectors.meta.prompt_sets.get(name)
+            # Folders written before kinds were kept: the names of the sets that shipped then end with the kind.
+            kind = facts.task if facts and facts.task else name.rsplit("_", 1)[-1]
+            if chosen.setdefault(kind, name) != name:
+                raise ConfigError(f"prompt sets {chosen[kind]!r} and {name!r} are both for {kind} labels: choose one")
+        return chosen
 
     def _set_for(self, kind: str, dataset: str) -> str:
         """Name of the embedded prompt set for a data set's labels.
@@ -133,7 +148,7 @@ class Folders(Inputs):
         what = f"prompt sets {', '.join(fitting)} are" if fitting else "no embedded prompt set is"
         raise DataError(
             f"{what} for the {kind} labels of data set {dataset!r}; embedded are {self._embedded()}: name one by "
-            f"--{kind}_prompts, or give its file to `surgvl embed --prompt_sets`, or leave the task out by --tasks"
+            "--prompts, or give its file to `surgvl embed --prompt_sets`, or leave the task out by --tasks"
         )
 
     def _embedded(self) -> str:
@@ -228,12 +243,14 @@ class Folders(Inputs):
             for answers in join(files)
         ]
 
-    def training_questions(self) -> list[Asked]:
+    def training_questions(self) -> list[LabelledQuestion]:
         """Questions of the training split."""
         if self.train is None:
             return []
         columns = (self.train.qa_table[name].to_pylist() for name in ("question", "answer", "type"))
-        return [Asked(question, answer, type_ or "all") for question, answer, type_ in zip(*columns, strict=True)]
+        return [
+            LabelledQuestion(question, answer, type_ or "all") for question, answer, type_ in zip(*columns, strict=True)
+        ]
 
     # ---- facts about what is scored
 
@@ -243,16 +260,16 @@ class Folders(Inputs):
         own = self.vectors.meta.pretraining_video_ids if self.vectors else []
         return sorted({*own, *(name for file in self.answer_files for name in file.facts.get(_SEEN, []))})
 
-    def encoder(self, task: str) -> tuple[str, int]:
-        """How the encoder behind a task was made, and how many of its parameters were trained on labels."""
-        if task == "vqa" or self.vectors is None:
+    def encoder(self, kind: str) -> tuple[str, int]:
+        """How the encoder behind scores of a kind of label was made, and how many parameters were trained on labels."""
+        if not kind or self.vectors is None:
             return "not stated", 0  # answers bring their own
         meta = self.vectors.meta
         return {True: "frozen", False: "fine-tuned", None: "not stated"}[meta.frozen], meta.num_trainable
 
-    def gaps(self, task: str) -> str:
-        """What is missing from a task's inputs or damaged in them, in words."""
-        missing = self._gaps.get("triplet" if task == "retrieval" else task, "")
-        damaged = self.vectors.meta.damaged_frames if self.vectors and task != "vqa" else {}
+    def gaps(self, kind: str) -> str:
+        """What is missing from the vectors behind scores of a kind of label, or damaged in them, in words."""
+        missing = self._gaps.get(kind, "")
+        damaged = self.vectors.meta.damaged_frames if self.vectors and kind else {}
         own = set(self.test.video_ids())
         return "; ".join(filter(None, (missing, *(line for name, line in damaged.items() if name in own))))

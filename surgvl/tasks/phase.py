@@ -11,13 +11,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result, Statistic, video_mean
 from surgvl.metrics import classify, temporal
 from surgvl.metrics.precision import classes_over_videos, videos_then_classes
-from surgvl.tasks.base import NUM_RANDOM, Inputs, Labelled, Scores, Task, at_all, means
-
-Float = NDArray[np.float64]
+from surgvl.tasks.base import NUM_RANDOM, Inputs, Labelled, Scores, Task, means, point_estimate
 
 _PROTOCOLS = {
     "accuracy": "mean over videos",
@@ -48,6 +47,7 @@ class Phase(Task[Scores]):
 
     name = "phase"
     version = 1
+    kind = "phase"
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Phase(Task[Scores]):
     @classmethod
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
         """Take the phases of each second; the constant baseline says the longest phase of the training split."""
-        return [cls._of(group, inputs) for group in inputs.clips("phase")]
+        return [cls._of(group, inputs) for group in inputs.clips(cls.kind)]
 
     @classmethod
     def _of(cls, group: Labelled, inputs: Inputs) -> tuple[Task[Scores], Scores]:
@@ -138,7 +138,7 @@ class Phase(Task[Scores]):
         self, truth: NDArray[np.int64], measure: Callable[..., dict[str, Statistic]], num_classes: int, num_videos: int
     ) -> dict[str, dict[str, float]]:
         def values(predicted: NDArray[np.int64]) -> dict[str, float]:
-            return {name: at_all(statistic, num_videos) for name, statistic in measure(predicted).items()}
+            return {name: point_estimate(statistic, num_videos) for name, statistic in measure(predicted).items()}
 
         constant = int(np.bincount(truth).argmax()) if self.majority is None else self.majority
         generator = np.random.default_rng(self.seed)
@@ -163,7 +163,7 @@ def _statistics(
     overlaps = np.stack([temporal.segment_counts(a, b, 0.5) for a, b in pairs])
     jaccard = classify.jaccard(counts)
 
-    def pooled(metric: Callable[[classify.Counts], Float]) -> Statistic:
+    def pooled(metric: Callable[[classify.Counts], Float64Array]) -> Statistic:
         return lambda weights: metric(counts.pooled(weights))
 
     return {
@@ -179,5 +179,5 @@ def _statistics(
     }
 
 
-def _named(values: Float, names: Sequence[str]) -> dict[str, float]:
+def _named(values: Float64Array, names: Sequence[str]) -> dict[str, float]:
     return {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}

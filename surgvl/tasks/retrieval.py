@@ -15,8 +15,8 @@ from surgvl.core.errors import DataError
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics import retrieve
 from surgvl.metrics.triplet import NUM_NULL
-from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, at_all, means
-from surgvl.tasks.triplet import many_hot, ordered
+from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, means, point_estimate
+from surgvl.tasks.triplet import multi_hot, ordered
 
 KS = (1, 5, 10)
 
@@ -33,6 +33,7 @@ class Retrieval(Task[Scores]):
 
     name = "retrieval"
     version = 1
+    kind = "triplet"
 
     def __init__(self, truth: ArrayLike, gap_s: float = 2.0, labels: str = "triplets", seed: int = 0) -> None:
         self.truth = np.asarray(truth)
@@ -44,8 +45,8 @@ class Retrieval(Task[Scores]):
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
         """Take the triplets of each second; the score of a triplet's words with a clip ranks the clip."""
         found: list[tuple[Task[Scores], Scores]] = []
-        for group in inputs.clips("triplet"):
-            task = cls(many_hot(group.labels), labels=group.protocol, seed=inputs.seed)
+        for group in inputs.clips(cls.kind):
+            task = cls(multi_hot(group.labels), labels=group.protocol, seed=inputs.seed)
             task.data = group.data
             found.append((task, group.scores))
         return found
@@ -68,7 +69,7 @@ class Retrieval(Task[Scores]):
         num_videos = len(predictions.video_names)
 
         def values(baseline: NDArray[np.floating]) -> dict[str, float]:
-            return {name: at_all(statistic, num_videos) for name, statistic in measure(baseline).items()}
+            return {name: point_estimate(statistic, num_videos) for name, statistic in measure(baseline).items()}
 
         generator = np.random.default_rng(self.seed)
         random = means([values(generator.random(right.shape, np.float32)) for _ in range(NUM_RANDOM)])

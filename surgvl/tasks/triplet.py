@@ -40,6 +40,7 @@ class Triplet(Task[Scores]):
 
     name = "triplet"
     version = 1
+    kind = "triplet"
 
     def __init__(self, truth: ArrayLike, labels: str = "triplets", rate_fps: float = 1.0, seed: int = 0) -> None:
         self.truth = np.asarray(truth)
@@ -51,8 +52,8 @@ class Triplet(Task[Scores]):
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
         """Take the triplets of each second."""
         found: list[tuple[Task[Scores], Scores]] = []
-        for group in inputs.clips("triplet"):
-            task = cls(many_hot(group.labels), group.protocol, inputs.rate_fps, inputs.seed)
+        for group in inputs.clips(cls.kind):
+            task = cls(multi_hot(group.labels), group.protocol, inputs.rate_fps, inputs.seed)
             task.data = group.data
             found.append((task, group.scores))
         return found
@@ -116,7 +117,7 @@ def _values(truth: NDArray[np.bool_], scores: NDArray[np.floating], videos: NDAr
     return found | {"mAP_IVT_global": triplet.global_map(truth, scores, "ivt", ignore_null=False)}
 
 
-def many_hot(labels: Sequence[Sequence[str]]) -> NDArray[np.uint8]:
+def multi_hot(labels: Sequence[Sequence[str]]) -> NDArray[np.uint8]:
     """Triplet names of each row -> uint8 [N, 100]."""
     index = {name: at for at, name in enumerate(TRIPLET_NAMES)}
     truth = np.zeros((len(labels), len(TRIPLET_NAMES)), np.uint8)

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.core.results import Float, Result, Statistic
+from surgvl.core.arrays import Float64Array
+from surgvl.core.results import Result, Statistic
 from surgvl.metrics import classify, text
-from surgvl.metrics.answer import Asked, blind_answers, encode, most_frequent
-from surgvl.tasks.base import NUM_RANDOM, Answers, Inputs, Task, at_all, means
+from surgvl.metrics.answer import LabelledQuestion, blind_answers, encode, most_frequent
+from surgvl.tasks.base import NUM_RANDOM, Answers, Inputs, Task, means, point_estimate
 
 _MODES = {
     "closed": "closed answers",
@@ -68,7 +69,7 @@ class Vqa(Task[Answers]):
     name = "vqa"
     version = 1
 
-    def __init__(self, training: Sequence[Asked] = (), labels: str = "questions", seed: int = 0) -> None:
+    def __init__(self, training: Sequence[LabelledQuestion] = (), labels: str = "questions", seed: int = 0) -> None:
         self.training = training
         self.labels = labels
         self.seed = seed
@@ -121,9 +122,11 @@ class Vqa(Task[Answers]):
     def _others(self, rows: Answers) -> tuple[str, dict[str, list[Sequence[str]]]]:
         """Name of the blind baseline, and what each other predictor said: one list of answers, several where random."""
         asked = set(rows.types)
-        training: Sequence[Asked] = [row for row in self.training if row.type in asked] or self.training
+        training: Sequence[LabelledQuestion] = [row for row in self.training if row.type in asked] or self.training
         mark = "" if training else " (of test)"
-        training = training or [Asked(*row) for row in zip(rows.questions, rows.answers, rows.types, strict=True)]
+        training = training or [
+            LabelledQuestion(*row) for row in zip(rows.questions, rows.answers, rows.types, strict=True)
+        ]
         choices = sorted({row.answer for row in training})
         # Drawn in an order of their own, so that the order of rows changes nothing.
         keys = list(zip(rows.video_ids, rows.questions, rows.answers, rows.predictions, strict=True))
@@ -159,7 +162,7 @@ class _Measure:
     def level(self, said: Sequence[str], words: bool) -> dict[str, float]:
         """Each metric over all videos."""
         found = _statistics(self.truth, said, self.videos, words).items()
-        return {metric: at_all(statistic, self.num_videos) for metric, statistic in found}
+        return {metric: point_estimate(statistic, self.num_videos) for metric, statistic in found}
 
     def by_type(self, said: Sequence[str]) -> dict[str, dict[str, float]]:
         """Each metric for each question type."""
@@ -180,7 +183,7 @@ def _statistics(
     coded = encode(truth, predicted)
     counts = classify.count(coded.truth, coded.predicted, groups, len(coded.classes))
 
-    def pooled(metric: Callable[[classify.Counts], Float]) -> Statistic:
+    def pooled(metric: Callable[[classify.Counts], Float64Array]) -> Statistic:
         return lambda weights: metric(counts.pooled(weights))
 
     found: dict[str, Statistic] = {
@@ -196,7 +199,7 @@ def _statistics(
 def _of_words(truth: Sequence[str], predicted: Sequence[str], groups: NDArray[np.int64]) -> dict[str, Statistic]:
     sums = text.count(truth, predicted, groups)
 
-    def pooled(metric: Callable[[text.TextCounts], Float]) -> Statistic:
+    def pooled(metric: Callable[[text.TextCounts], Float64Array]) -> Statistic:
         return lambda weights: metric(sums.pooled(weights))
 
     orders = {f"bleu_{order}": pooled(partial(text.bleu, order=order)) for order in range(1, text.ORDERS + 1)}

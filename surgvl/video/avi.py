@@ -1,21 +1,22 @@
-"""How many pictures an AVI file shows, dropped ones included: its index has an empty chunk for each, libav none.
+"""Number of frames in an AVI file, dropped ones included: its index has an empty chunk for each, libav reports none.
 
-A player holds the picture before. Layout: Microsoft's AVI RIFF file reference; chunks are padded to even sizes.
+For a dropped frame, players repeat the one before. Layout: Microsoft's AVI RIFF file reference; chunks are padded to
+even sizes.
 """
 
 import struct
 from pathlib import Path
 
 ENTRY = 16
-"""Bytes of an entry of the index: name of the chunk, flags, place, size."""
+"""Bytes of an index entry: chunk id, flags, offset, size."""
 
 
 def avi_chunks(path: Path, stream: int) -> int:
-    """Chunks of a stream in the index at the end of a file; 0 where there is no whole index, as in a file cut short.
+    """Count the chunks of a stream in the index at the end of a file; 0 without a complete one (truncated file).
 
     Args:
         path: an AVI file.
-        stream: number of the stream, from 0.
+        stream: index of the stream, from 0.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -1,6 +1,6 @@
-"""A clip as a model takes it, wherever the model runs: its description, its start, and the one place that cuts it.
+"""A clip as a model takes it: its description, its start, and the one function that cuts it from a video.
 
-Shapes: T frames that came, N frames that the model takes, S their side in pixels.
+Shapes: T frames given, N frames that the model takes, S side in pixels.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from surgvl import video
 from surgvl.core.errors import ConfigError, DataError
 
 Side = Annotated[int, Field(strict=True, ge=1, le=4096)]
-# The longest clip of a day, and the fastest camera.
+# From a clip that lasts a day to the fastest camera.
 Rate = Annotated[float, Field(strict=True, ge=1e-5, le=1000, allow_inf_nan=False)]
 Crop = Literal["none", "content"]
 CROPS = ("none", "content")
@@ -41,16 +41,16 @@ class Preprocess:
     crop: Crop = "none"
 
     def __post_init__(self) -> None:
-        """Refuse what no clip can be.
+        """Check the values.
 
         Raises:
-            ConfigError: a count or rate that is not above 0 or beyond all clips, or an unknown crop.
+            ConfigError: a count, rate or size out of range, or an unknown crop.
         """
         for name, most in (("num_frames", 4096), ("fps", 1000), ("size_px", 4096)):
             if not 0 < getattr(self, name) <= most:
-                raise ConfigError(f"{name} {getattr(self, name)} is not above 0 and up to {most}: give such a number")
+                raise ConfigError(f"{name} must be > 0 and <= {most}, got {getattr(self, name)}")
         if self.crop not in CROPS:
-            raise ConfigError(f"crop {self.crop!r} is unknown; allowed are {', '.join(CROPS)}: choose one")
+            raise ConfigError(f"crop must be one of {', '.join(CROPS)}; got {self.crop!r}")
 
     @property
     def clip_s(self) -> float:
@@ -59,7 +59,7 @@ class Preprocess:
 
 
 def clip_start(centre_s: float, clip_s: float, duration_s: float) -> float:
-    """Where a clip around a moment starts, seconds: it is shifted into the video at its ends."""
+    """Start of the clip centred on a moment, seconds, shifted to lie within the video."""
     return min(max(0.0, centre_s - clip_s / 2), max(0.0, duration_s - clip_s))
 
 
@@ -67,26 +67,26 @@ def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float |
     """Cut one clip, uint8 [N, S, S, 3].
 
     Args:
-        source: a path; or frames uint8 [T, H, W, 3], resampled in time and size.
-        want: how the model takes clips.
-        at_s: centre of the clip in a file, seconds; its middle where it is left out.
+        source: a path, or frames uint8 [T, H, W, 3], which are resampled in time and size.
+        want: frames, rate, size and crop of the clip.
+        at_s: centre of the clip, seconds; None for the middle of the file.
 
     Raises:
-        DataError: the array is not frames, or the file cannot be read there.
+        DataError: the array does not hold frames, the time is outside of the file, or the file cannot be read there.
     """
     if not isinstance(source, str | Path):
         return resample_frames(np.asarray(source), want.num_frames, want.size_px)
     info = video.probe(source)
     centre_s = info.duration_s / 2 if at_s is None else at_s
     if not 0 <= centre_s <= info.duration_s:
-        raise DataError(f"{source} lasts {info.duration_s:.1f} s; {centre_s} s is outside: give a time in it")
+        raise DataError(f"{source} lasts {info.duration_s:.1f} s; {centre_s} s is outside: give a time within it")
     start_s = clip_start(centre_s, want.clip_s, info.duration_s)
     box = video.content_box(source) if want.crop == "content" else None
     return video.read(source, start_s, start_s + want.clip_s, want.fps, want.size_px, box)
 
 
 def resample_frames(frames: NDArray[np.uint8], num_frames: int, size_px: int) -> NDArray[np.uint8]:
-    """Resample frames in time (evenly, the nearest one) and in size (by area); what fits already stays as it is.
+    """Resample frames in time (nearest frame, evenly spaced) and in size (area averaging).
 
     Args:
         frames: uint8 [T, H, W, 3].
@@ -97,10 +97,10 @@ def resample_frames(frames: NDArray[np.uint8], num_frames: int, size_px: int) ->
         uint8 [N, S, S, 3].
 
     Raises:
-        DataError: these are not frames.
+        DataError: the array does not hold frames.
     """
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
-        raise DataError(f"frames have shape {frames.shape} and type {frames.dtype}; give uint8 [T, H, W, 3]")
+        raise DataError(f"frames must be uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
     kept = np.linspace(0, len(frames) - 1, num_frames).round().astype(int)
     if frames.shape[1:3] == (size_px, size_px):
         same: NDArray[np.uint8] = frames[kept]

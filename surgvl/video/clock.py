@@ -1,9 +1,9 @@
-"""Whether the clock of an MPEG stream runs on: recordings that were joined byte by byte bring their own clocks.
+"""Detect jumps in the clock of an MPEG stream: recordings concatenated byte by byte each bring their own clock.
 
-A transport or program stream (ISO/IEC 13818-1) has no index, so libav guesses its length from the first and the last
-time stamp. Where a recorder stopped and went on, or files were joined by `cat` or `copy /b`, the clock starts anew or
-jumps in the middle: half of the pictures would be lost, or twelve seconds last for a day. The whole file is read once,
-without decoding, which costs about as much as copying it.
+A transport or program stream (ISO/IEC 13818-1) has no index, so libav estimates its duration from the first and the
+last time stamp. Where a recorder was paused, or files were joined with `cat` or `copy /b`, the clock restarts or jumps:
+half of the frames would be lost, or twelve seconds would last for a day. The whole file is read once without decoding,
+which costs about as much as copying it.
 """
 
 import functools
@@ -14,27 +14,27 @@ import av
 from surgvl.core.errors import DataError
 
 FORMATS = ("mpegts", "mpeg")
-MOST_GAP_S = 60.0
-"""A recording may pause for so long; no longer gap between two pictures is believed."""
+MAX_GAP_S = 60.0
+"""Longest gap between two frames that counts as a pause of one recording."""
 SLACK_S = 1.0
-"""A program stream stamps only some pictures, and what libav makes up for the others goes back by some of them."""
+"""A program stream stamps only some frames; those that libav interpolates can go back by a few frames."""
 
 
 def check_clock(path: Path, options: dict[str, str]) -> None:
-    """Refuse a stream whose clock goes back or jumps.
+    """Refuse a stream whose clock goes backwards or jumps.
 
     Args:
         path: an MPEG transport or program stream.
-        options: of libav's demuxer.
+        options: options of libav's demuxer.
 
     Raises:
-        DataError: it does; the line says where, and how the file is mended.
+        DataError: it does; the message says where, and how to repair the file.
     """
     state = path.stat()
     if found := _jump(path, tuple(options.items()), state.st_size, state.st_mtime_ns):
         raise DataError(
             f"{path} is several recordings joined into one: its time stamps jump from {found[0]:.1f} s to "
-            f"{found[1]:.1f} s; take the parts apart, or join them anew with ffmpeg's concat demuxer into an MP4"
+            f"{found[1]:.1f} s; split it, or join the parts into an MP4 with ffmpeg's concat demuxer"
         )
 
 
@@ -42,7 +42,7 @@ def check_clock(path: Path, options: dict[str, str]) -> None:
 def _jump(
     path: Path, options: tuple[tuple[str, str], ...], num_bytes: int, changed_ns: int
 ) -> tuple[float, float] | None:
-    """Seconds before and after the first jump of the decoding times; None where they run on."""
+    """Decoding times in seconds before and after the first jump; None if there is no jump."""
     first: int | None = None
     last: int | None = None
     with av.open(str(path.resolve()), "r", container_options=dict(options), metadata_errors="replace") as container:
@@ -55,10 +55,10 @@ def _jump(
                 if packet.dts is None or not packet.size:
                     continue
                 first = packet.dts if first is None else first
-                if last is not None and not -SLACK_S <= (packet.dts - last) * tick_s <= MOST_GAP_S:
+                if last is not None and not -SLACK_S <= (packet.dts - last) * tick_s <= MAX_GAP_S:
                     return (last - first) * tick_s, (packet.dts - first) * tick_s
                 last = packet.dts
         except av.FFmpegError:
-            # Damage is told by whoever decodes the pictures.
+            # Damage is reported when the frames are decoded.
             return None
     return None

@@ -1,6 +1,6 @@
-"""One video file: what it says about itself, and the pictures shown at given times, upright and scaled.
+"""One video file: its header, and the frames shown at given times, upright and scaled.
 
-A picture that no sample shows is not converted to RGB; the others are converted and scaled in one pass of swscale.
+Only sampled frames are converted to RGB; conversion and scaling are one pass of swscale.
 """
 
 import contextlib
@@ -17,24 +17,24 @@ from av.buffer import Buffer
 from av.video.reformatter import VideoReformatter
 
 from surgvl.core.errors import DataError
-from surgvl.video.content_area import Box, Image, cut
-from surgvl.video.decoder import Decoder, Plan
+from surgvl.video.content_area import Box, Image, crop_and_resize
+from surgvl.video.decoder import FrameDecoder, SampleTimes
 from surgvl.video.marks import current
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video says about itself.
+    """Facts about a video, from its header.
 
     Attributes:
         path: the file or folder.
-        duration_s: from the first frame's appearance to the last one's end, as the container says, or else its packets.
+        duration_s: from the start of the first frame to the end of the last, by the container or else by its packets.
         fps: average rate, frames per second.
-        width_px: width of the picture as shown, that is after rotation.
-        height_px: height of the picture as shown.
-        rotation_deg: how far the stored picture is turned counter-clockwise to be shown: 0, 90, 180 or 270.
-        num_frames: as the container says; None where it does not.
-        codec: name of the coding, such as `h264`; of a folder, the images' suffix.
+        width_px: width as displayed, that is after rotation.
+        height_px: height as displayed.
+        rotation_deg: counter-clockwise rotation of the stored picture for display: 0, 90, 180 or 270.
+        num_frames: according to the container; None if it does not say.
+        codec: such as `h264`; for a folder, the images' suffix.
     """
 
     path: Path
@@ -59,7 +59,7 @@ class VideoFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._decoder = Decoder(path)
+        self._decoder = FrameDecoder(path)
         self._reformatter = VideoReformatter()
         self._orientation: tuple[bool, bool, bool] | None = None
 
@@ -69,12 +69,12 @@ class VideoFile:
 
     @functools.cached_property
     def info(self) -> VideoInfo:
-        """What the file says about itself; decodes its first frame.
+        """Facts from the header and the first frame, which is decoded.
 
         Raises:
-            DataError: there is no frame.
+            DataError: the file has no frame.
         """
-        _, frame = next(self._decoder.frames(Plan(0.0, 1.0, 1)))
+        _, frame = next(self._decoder.frames(SampleTimes(0.0, 1.0, 1)))
         height, width = self._shape(frame)
         declared_s, stream = self._decoder.declared_s, self._decoder.stream
         return VideoInfo(
@@ -97,18 +97,18 @@ class VideoFile:
             start_s: time of the first sample, at least 0.
             fps: samples per second.
             count: number of samples; None for all up to the end.
-            hold: whether the last frame stays after the end, up to `count`.
+            hold: whether the last frame is repeated after the end, up to `count`.
             size_px: side of the square that the picture, or the crop, is scaled to.
-            crop: the part of the shown picture to take; None for all.
+            crop: part of the displayed picture; None for all.
 
         Yields:
             (time in seconds, uint8 [size_px, size_px, 3] RGB).
 
         Raises:
-            DataError: start_s is beyond the end, or, after the good frames, the file is damaged or cut short.
+            DataError: start_s is past the end; or, after the good frames, the file is damaged or truncated.
         """
         number, time_s = 0, start_s
-        for frame, until_s in self._intervals(Plan(start_s, fps, count), hold):
+        for frame, until_s in self._intervals(SampleTimes(start_s, fps, count), hold):
             image: Image | None = None
             while time_s + self._decoder.slack_s < until_s:
                 image = self._pixels(frame, size_px, crop) if image is None else image.copy()
@@ -119,21 +119,21 @@ class VideoFile:
                 time_s = start_s + number / fps
         if number == 0:
             end_s = self.info.duration_s
-            raise DataError(f"{self.path} ends at {end_s:.2f} s: a start of {start_s:.2f} s is beyond it")
+            raise DataError(f"{self.path} ends at {end_s:.2f} s: start_s {start_s:.2f} is past the end")
 
     def near(self, time_s: float) -> Image:
-        """Decode the keyframe at or before a time, the cheapest picture there: uint8 [H, W, 3] as shown."""
-        _, frame = next(self._decoder.frames(Plan(time_s, 1.0, 1)))
+        """Decode the keyframe at or before a time, the cheapest frame there: uint8 [H, W, 3] as displayed."""
+        _, frame = next(self._decoder.frames(SampleTimes(time_s, 1.0, 1)))
         return self._picture(frame)
 
-    def _intervals(self, plan: Plan, hold: bool) -> Iterator[tuple[av.VideoFrame, float]]:
-        """Yield (frame, time at which the next one takes its place) from the plan's first sample on."""
+    def _intervals(self, times: SampleTimes, hold: bool) -> Iterator[tuple[av.VideoFrame, float]]:
+        """Yield (frame, time at which the next one replaces it) from the first sample on."""
         held: av.VideoFrame | None = None
         held_s, end_s = 0.0, 0.0
         failure: DataError | None = None
         marks = current()
         try:
-            for time_s, frame in self._decoder.frames(plan):
+            for time_s, frame in self._decoder.frames(times):
                 if marks is not None:
                     marks.add(self.path, frame.is_corrupt)
                 if held is not None:
@@ -145,22 +145,22 @@ class VideoFile:
             end_s = held_s + self._decoder.lasts_s(held)
             end_s = end_s if failure else max(end_s, self._decoder.held_to_s)
         if held is not None:
-            stays = hold and failure is None and plan.start_s + self._decoder.slack_s < end_s
+            stays = hold and failure is None and times.start_s + self._decoder.slack_s < end_s
             yield held, math.inf if stays else end_s
         if failure:
             raise failure
 
     def _pixels(self, frame: av.VideoFrame, size_px: int, crop: Box | None) -> Image:
         if crop is None and size_px > max(frame.width, frame.height):
-            crop = Box(0, 0, *self._shape(frame))  # OpenCV enlarges faster than swscale, as bilinearly
+            crop = Box(0, 0, *self._shape(frame))  # OpenCV upscales faster than swscale, equally bilinearly
         if crop is not None:
-            return cut(self.path, self._picture(frame), crop, size_px)
-        # swscale's AREA averages what a target pixel covers.
+            return crop_and_resize(self.path, self._picture(frame), crop, size_px)
+        # swscale's AREA averages the source pixels that a target pixel covers.
         scaled = self._reformatter.reformat(frame, size_px, size_px, "rgb24", interpolation="AREA", threads=1)
         return self._upright(frame, scaled)
 
     def _shape(self, frame: av.VideoFrame) -> tuple[int, int]:
-        """Height and width as shown."""
+        """Height and width as displayed."""
         return (frame.width, frame.height) if self._orient(frame)[0] else (frame.height, frame.width)
 
     def _picture(self, frame: av.VideoFrame) -> Image:
@@ -174,11 +174,11 @@ class VideoFile:
         return np.ascontiguousarray(picture[::-1] if upside_down else picture)
 
     def _orient(self, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-        """The display matrix as (transpose, then mirror left to right, then turn top to bottom); read once."""
+        """The display matrix as (transpose, then flip left-right, then flip top-bottom); read once."""
         if self._orientation is None:
             self._orientation = (False, False, False)
             with contextlib.suppress(KeyError):
-                # ISO/IEC 14496-12, 6.2.2: x' = a x + c y, y' = b x + d y, in fixed-point numbers.
+                # ISO/IEC 14496-12, 6.2.2: x' = a x + c y, y' = b x + d y, in fixed point.
                 matrix = cast("Mapping[str, Buffer]", frame.side_data)["DISPLAYMATRIX"]
                 a, b, _, c, d, *_ = np.frombuffer(bytes(matrix), np.int32).tolist()
                 turned = abs(b) + abs(c) > abs(a) + abs(d)

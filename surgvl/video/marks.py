@@ -1,10 +1,10 @@
-"""Frames that a decoder marks as damaged, counted while videos are read: they are shown all the same.
+"""Count the frames that the decoder marks as damaged while videos are read; they are used like all others.
 
     with counted() as marks:
         clip = video.read("clip.mp4", ...)
     marks.lines()  # ["clip.mp4: 3 of 250 decoded frames are marked damaged by the decoder ..."]
 
-What is read in a block is counted there, however deep in it; in a thread that the block starts, in blocks of its own.
+Everything read inside the block is counted, at any depth of calls; threads started in the block need their own block.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 class Marks:
-    """How many frames of each file were decoded, and how many of these are marked; of several reads the sums."""
+    """By file, the number of decoded frames and of those marked as damaged, summed over all reads."""
 
     def __init__(self) -> None:
         self.decoded: dict[Path, int] = {}
@@ -27,18 +27,18 @@ class Marks:
             self.damaged[path] = self.damaged.get(path, 0) + 1
 
     def fact(self, path: Path) -> str:
-        """How many frames of a file are marked, in words; empty where none is."""
+        """The number of marked frames of a file, in words; empty if there is none."""
         if path not in self.damaged:
             return ""
         return f"{self.damaged[path]} of {self.decoded[path]} decoded frames are marked damaged by the decoder"
 
     def line(self, path: Path) -> str:
-        """What is said of a file; empty where no frame is marked."""
+        """The warning about a file; empty if no frame is marked."""
         fact = self.fact(path)
-        return f"{path.name}: {fact} and were used as they are: copy the file again" if fact else ""
+        return f"{path.name}: {fact} and were used nevertheless: copy the file again" if fact else ""
 
     def lines(self) -> list[str]:
-        """A line for each file with marked frames."""
+        """One warning for each file with marked frames."""
         return [self.line(path) for path in sorted(self.damaged)]
 
 
@@ -46,16 +46,16 @@ _CURRENT: ContextVar[Marks | None] = ContextVar("marks", default=None)
 
 
 def current() -> Marks | None:
-    """What counts where this is called; None outside of blocks."""
+    """The counts of the innermost block; None outside of blocks."""
     return _CURRENT.get()
 
 
 @contextmanager
 def counted(marks: Marks | None = None) -> Iterator[Marks]:
-    """A block in which frames are counted.
+    """Count frames inside a `with` block.
 
     Args:
-        marks: counts to go on with.
+        marks: counts to add to; new ones by default.
     """
     marks = Marks() if marks is None else marks
     token = _CURRENT.set(marks)

@@ -15,7 +15,7 @@ from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json
 from surgvl.core.results import Result, read_results, to_markdown
-from surgvl.data.frames import ClipSource
+from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 from surgvl.metrics.answer import Asked
 from surgvl.tasks.answer_files import join, read_answers
@@ -228,7 +228,7 @@ def test_a_model_that_looks_falls_when_it_is_shown_something_else(
 
 def test_the_black_video_is_black_and_the_others_are_themselves(tmp_path: Path) -> None:
     manifest = Manifest.load(made_manifest(tmp_path))
-    plain = ClipSource({name: manifest.path_of(name) for name in manifest.video_ids("test")}, 2.0, 16)
+    plain = FrameStore({name: manifest.path_of(name) for name in manifest.video_ids("test")}, 2.0, 16)
     plain.prepare()
     source = WithBlack(plain)
     black = source.clip(BLACK[0], 0.0, 4)

@@ -221,10 +221,8 @@ def test_videos_without_vectors_are_named(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_scored_is_said(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    evaluate(folders / "manifest", folders / "out", folders / "vectors", triplet_prompts="cholect50_triplet")
-    printed = capsys.readouterr().out
-    assert "triplet is left out: prompt set 'cholect50_triplet' was not embedded" in printed
-    assert "vqa is left out: vqa needs --answers" in printed
+    evaluate(folders / "manifest", folders / "out", folders / "vectors")
+    assert "vqa is left out: vqa needs --answers" in capsys.readouterr().out
     with pytest.raises(DataError, match="vqa needs --answers"):
         evaluate(folders / "manifest", folders / "out2", folders / "vectors", tasks=["phase", "vqa"])
     with pytest.raises(ConfigError, match="did you mean 'phase'"):
@@ -233,6 +231,13 @@ def test_what_cannot_be_scored_is_said(folders: Path, capsys: pytest.CaptureFixt
 
 
 def test_usage_errors(folders: Path) -> None:
+    for named in ({"prompts": ["cholect50_triplet"]}, {"triplet_prompts": "cholect50_triplet"}):
+        with pytest.raises(ConfigError, match="prompt set 'cholect50_triplet' was not embedded into .*; embedded are"):
+            evaluate(folders / "manifest", folders / "out0", folders / "vectors", **named)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="--prompts phantom_triplet: its labels are of kind 'triplet', which no task"):
+        evaluate(
+            folders / "manifest", folders / "out1", folders / "vectors", tasks=["phase"], prompts=["phantom_triplet"]
+        )
     with pytest.raises(ConfigError, match="give --vectors, --answers or both"):
         evaluate(folders / "manifest", folders / "out")
     with pytest.raises(ConfigError, match="--smooth_s nan"):

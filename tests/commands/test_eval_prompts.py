@@ -14,6 +14,7 @@ from surgvl.core import files
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.embed.vectors import Meta, Texts, write_meta, write_shard, write_texts
+from surgvl.tasks.phase import Phase
 
 MINE = """name: mine
 version: 3
@@ -26,6 +27,15 @@ classes:
   - {id: 0, name: Open, aliases: [opening], prompts: ["the abdomen is opened"]}
   - {id: 1, name: Close, prompts: ["the abdomen is closed"]}
 """
+
+
+class Step(Phase):
+    """A zero-shot task for labels of a new kind, as one file below `surgvl/tasks` would hold it."""
+
+    name = "step"
+    kind = "step"
+
+
 CHOLEC80 = ("Preparation", "CalotTriangleDissection")
 CHOLECT50 = ("preparation", "carlot-triangle-dissection")
 
@@ -138,6 +148,29 @@ def test_a_file_of_ones_own_keeps_its_aliases_without_the_file(tmp_path: Path) -
     for number, chosen in enumerate(("", "mine")):
         found = evaluate(tmp_path / "manifest", tmp_path / f"out{number}", vectors, phase_prompts=chosen)
         assert {row.metric: row.value for row in found}["accuracy"] == 1
+
+
+def test_a_new_kind_of_label_needs_a_task_and_a_prompt_set_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(MINE.replace("task: phase", "task: step"))
+    table = a_manifest({"mine": ("opening", "Close")}, tmp_path)
+    steps = [row.model_copy(update={"task": "step"}) for row in table.segments]
+    Manifest(table.videos, steps, root=tmp_path).save(tmp_path / "manifest")
+    vectors = a_vectors_folder(tmp_path / "v", [prompts.load(tmp_path / "mine.yaml")], table.video_ids())
+    for number, chosen in enumerate(([], ["mine"])):
+        found = evaluate(
+            tmp_path / "manifest", tmp_path / f"{number}", vectors, tasks=[f"{__name__}.Step"], prompts=chosen
+        )
+        assert {(row.task, row.metric): row.value for row in found}["step", "accuracy"] == 1
+        assert found[0].protocol.startswith("test split of mine, zero-shot with mine v3")
+
+
+def test_two_prompt_sets_for_one_kind_are_refused(tmp_path: Path) -> None:
+    table = a_manifest({"cholec80": CHOLEC80}, tmp_path)
+    table.save(tmp_path / "manifest")
+    vectors = a_vectors_folder(tmp_path / "v", shipped(), table.video_ids())
+    both = [each.name for each in shipped()]
+    with pytest.raises(ConfigError, match="'cholec80_phase' and 'phantom_phase' are both for phase labels: choose one"):
+        evaluate(tmp_path / "manifest", tmp_path / "out", vectors, prompts=both)
 
 
 def test_eval_opens_no_prompt_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from surgvl.core.errors import DataError
 from surgvl.core.results import (
     Result,
+    add_provenance,
+    bootstrap_interval,
     compare,
     draws,
-    estimate,
     read_results,
-    stamp,
     to_markdown,
     video_mean,
     write_results,
@@ -55,7 +55,7 @@ def test_draws_are_videos_with_replacement() -> None:
 
 def test_interval_equals_one_by_drawing_rows() -> None:
     values = np.random.default_rng(0).normal(0.5, 0.1, 12)
-    value, low, high = estimate(video_mean(values), 12, seed=1)
+    value, low, high = bootstrap_interval(video_mean(values), 12, seed=1)
     assert value == pytest.approx(values.mean())
     means = [np.repeat(values, weight.astype(int)).mean() for weight in draws(12, seed=1)]
     shift = values.mean() - np.mean(means)
@@ -66,7 +66,7 @@ def test_intervals_hold_the_mean_of_other_videos_as_often_as_they_say() -> None:
     rng = np.random.default_rng(2)
     held = 0
     for trial in range(200):
-        _, low, high = estimate(video_mean(rng.uniform(0.2, 0.8, 30)), 30, seed=trial)
+        _, low, high = bootstrap_interval(video_mean(rng.uniform(0.2, 0.8, 30)), 30, seed=trial)
         held += low <= 0.5 <= high
     assert 180 <= held <= 198
 
@@ -83,36 +83,36 @@ def test_an_interval_holds_its_score_even_when_draws_miss_low_classes() -> None:
             means = (weights @ np.where(defined, table, 0)) / (weights @ defined)
         return np.asarray(np.nanmean(means, axis=1))
 
-    value, low, high = estimate(statistic, 10)
+    value, low, high = bootstrap_interval(statistic, 10)
     assert np.percentile(statistic(draws(10)), 2.5) > value
     assert low < value < high
 
 
 def test_intervals_stay_within_bounds() -> None:
-    _, low, high = estimate(video_mean([1.0, 1.0, 1.0, 0.7]), 4)
+    _, low, high = bootstrap_interval(video_mean([1.0, 1.0, 1.0, 0.7]), 4)
     assert low < 0.925 < high <= 1
-    assert estimate(video_mean([1.0] * 5), 5) == (1, 1, 1)
-    _, low, high = estimate(video_mean([0.0, 1.0, 2.0, 9.0]), 4, bounds=(2.0, math.inf))
+    assert bootstrap_interval(video_mean([1.0] * 5), 5) == (1, 1, 1)
+    _, low, high = bootstrap_interval(video_mean([0.0, 1.0, 2.0, 9.0]), 4, bounds=(2.0, math.inf))
     assert low == 2 < 3 < high
 
 
 def test_one_video_has_no_interval_and_none_is_an_error() -> None:
-    value, low, high = estimate(video_mean([0.25]), 1)
+    value, low, high = bootstrap_interval(video_mean([0.25]), 1)
     assert value == 0.25
     assert math.isnan(low)
     assert math.isnan(high)
     with pytest.raises(DataError, match="no video to score"):
-        estimate(video_mean([]), 0)
+        bootstrap_interval(video_mean([]), 0)
 
 
 def test_video_mean_leaves_out_videos_without_the_metric() -> None:
-    assert estimate(video_mean([0.2, math.nan, 0.4]), 3)[0] == pytest.approx(0.3)
+    assert bootstrap_interval(video_mean([0.2, math.nan, 0.4]), 3)[0] == pytest.approx(0.3)
 
 
 def test_a_thousand_draws_of_eighty_videos_take_a_moment() -> None:
     table = np.random.default_rng(0).random((80, 100))
     start = time.perf_counter()
-    estimate(lambda weights: (weights @ table).mean(axis=1) / 80, 80)
+    bootstrap_interval(lambda weights: (weights @ table).mean(axis=1) / 80, 80)
     assert time.perf_counter() - start < 1
 
 
@@ -175,7 +175,9 @@ def test_compare_puts_the_control_beside_and_only_where_the_protocol_is_the_same
 
 
 def test_warnings_are_marked_and_explained() -> None:
-    stamped = stamp([result()], encoder="fine-tuned", num_trainable=7, command="c", commit="d", warning="2 seen")
+    stamped = add_provenance(
+        [result()], encoder="fine-tuned", num_trainable=7, command="c", commit="d", warning="2 seen"
+    )
     assert stamped[0].encoder == "fine-tuned"
     page = to_markdown(stamped)
     assert "accuracy (!)" in page

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from surgvl import video
+from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import DataError
 from surgvl.data.clip_times import clip_times, gaps
 from surgvl.data.clips import PretrainClips, collate
-from surgvl.data.frames import ClipSource, Frames, runs
+from surgvl.data.frame_store import FrameStore, decode_runs
 from tests.helpers.numbered_videos import IRREGULAR, brute_force, encode, number_in, shown
 
 
@@ -115,14 +116,14 @@ def numbered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"even": root / "even.mp4", "odd": root / "odd.mp4"}
 
 
-def numbers(clip: Frames) -> list[int]:
+def numbers(clip: UInt8Array) -> list[int]:
     return [number_in(frame) for frame in clip]
 
 
 @pytest.mark.parametrize("name", ["even", "odd"])
 def test_frames_at_any_times_are_those_shown_then(numbered: dict[str, Path], name: str) -> None:
     truth = brute_force(numbered[name])
-    source = ClipSource(numbered, 5.0, 48)
+    source = FrameStore(numbered, 5.0, 48)
     source.prepare()
     end_s = source.durations_s[name]
     rng = np.random.default_rng(1)
@@ -141,19 +142,19 @@ def test_frames_at_any_times_are_those_shown_then(numbered: dict[str, Path], nam
 
 def test_the_last_frame_is_held_and_what_is_no_time_refused(numbered: dict[str, Path], tmp_path: Path) -> None:
     for store in (None, tmp_path):
-        source = ClipSource({"even": numbered["even"]}, 5.0, 48, store=store)
+        source = FrameStore({"even": numbered["even"]}, 5.0, 48, cache=store)
         source.prepare()
         last = 249 if store is None else 245
         assert numbers(source.frames_at("even", [9.0, 9.99, 10.3, 12.0])) == [225, last, last, last]
         # As where a header promises a little more than there is.
         assert numbers(source.frames_at("even", [10.2])) == [last]
         for times_s in ([], [-0.1], [np.nan], [[0.0]]):
-            with pytest.raises(DataError, match="are not times in a video: give seconds"):
+            with pytest.raises(DataError, match="times must be finite seconds >= 0, got"):
                 source.frames_at("even", times_s)
 
 
 def test_a_store_gives_the_latest_frame_that_it_has(numbered: dict[str, Path], tmp_path: Path) -> None:
-    stored, direct = ClipSource(numbered, 5.0, 48, store=tmp_path), ClipSource(numbered, 5.0, 48)
+    stored, direct = FrameStore(numbered, 5.0, 48, cache=tmp_path), FrameStore(numbered, 5.0, 48)
     assert stored.prepare() == direct.prepare() == ["even", "odd"]
     grid = np.array([7.4, 0.0, 0.2, 3.0, 3.0, 9.6])
     for name in numbered:
@@ -162,20 +163,22 @@ def test_a_store_gives_the_latest_frame_that_it_has(numbered: dict[str, Path], t
 
 
 def test_times_on_one_grid_are_decoded_in_one_go(numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    source = ClipSource(numbered, 5.0, 48)
+    source = FrameStore(numbered, 5.0, 48)
     source.prepare()
     asked: list[tuple[float, float, float]] = []
-    read = video.Reader.read
+    read = video.VideoReader.read
 
-    def listening(self: video.Reader, start_s: float, end_s: float, fps: float, size_px: int, crop: None) -> Frames:
+    def listening(
+        self: video.VideoReader, start_s: float, end_s: float, fps: float, size_px: int, crop: None
+    ) -> UInt8Array:
         asked.append((fps, round(start_s, 6), round(end_s, 6)))
         return read(self, start_s, end_s, fps, size_px, crop)
 
-    monkeypatch.setattr(video.Reader, "read", listening)
+    monkeypatch.setattr(video.VideoReader, "read", listening)
     assert numbers(source.frames_at("even", [1.0, 1.8, 2.2, 3.4])) == [25, 45, 55, 85]
     # Gaps of 4, 2 and 6 fifths: all of them lie on 2.5 samples a second.
     assert asked == [(2.5, 1.0, 3.8)]
-    split = runs(np.array([0.0, 0.2, 6.0, 6.2, 6.3, 6.5]), 5.0)
+    split = decode_runs(np.array([0.0, 0.2, 6.0, 6.2, 6.3, 6.5]), 5.0)
     assert [part.tolist() for part in split] == [[0.0, 0.2], [6.0, 6.2], [6.3, 6.5]]
 
 
@@ -184,7 +187,7 @@ def test_times_on_one_grid_are_decoded_in_one_go(numbered: dict[str, Path], monk
 
 def test_a_causal_clip_shows_nothing_later_than_its_anchor(numbered: dict[str, Path], tmp_path: Path) -> None:
     for store in (None, tmp_path):
-        source = ClipSource({"even": numbered["even"]}, 5.0, 48, store=store)
+        source = FrameStore({"even": numbered["even"]}, 5.0, 48, cache=store)
         source.prepare()
         data = PretrainClips(source, ["even"], 6, 0, stride="random", anchor="causal")
         for index in range(10):
@@ -200,7 +203,7 @@ def test_a_causal_clip_shows_nothing_later_than_its_anchor(numbered: dict[str, P
 
 
 def test_a_step_of_seconds_is_apart_from_the_rate_of_the_source(numbered: dict[str, Path]) -> None:
-    source = ClipSource({"even": numbered["even"]}, 5.0, 48)
+    source = FrameStore({"even": numbered["even"]}, 5.0, 48)
     source.prepare()
     data = PretrainClips(source, ["even"], 3, 0, step_s=0.8)
     assert data.clip_s == pytest.approx(2.4)
@@ -211,16 +214,16 @@ def test_a_step_of_seconds_is_apart_from_the_rate_of_the_source(numbered: dict[s
 def test_repeated_samples_share_one_decode_and_are_alike_to_the_bit(
     numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = ClipSource({"even": numbered["even"]}, 5.0, 48)
+    source = FrameStore({"even": numbered["even"]}, 5.0, 48)
     source.prepare()
     decoded: list[float] = []
-    clip = ClipSource.clip
+    clip = FrameStore.clip
 
-    def counting(self: ClipSource, video_id: str, start_s: float, num_frames: int) -> Frames:
+    def counting(self: FrameStore, video_id: str, start_s: float, num_frames: int) -> UInt8Array:
         decoded.append(start_s)
         return clip(self, video_id, start_s, num_frames)
 
-    monkeypatch.setattr(ClipSource, "clip", counting)
+    monkeypatch.setattr(FrameStore, "clip", counting)
     four = PretrainClips(source, ["even"], 2, 0, repeats=4)
     batch = collate([four[index] for index in range(8, 16)])
     assert len(decoded) == 2
@@ -234,7 +237,7 @@ def test_repeated_samples_share_one_decode_and_are_alike_to_the_bit(
 
 def test_the_whole_length_of_a_video_is_seen() -> None:
     # 9.9 s hold two clips of 4 s: what is left over belongs to them.
-    source = ClipSource({}, 1.0, 8)
+    source = FrameStore({}, 1.0, 8)
     source.durations_s = {"v": 9.9}
     data = PretrainClips(source, ["v"], 4, 0, anchor="causal")
     last = np.sort([data.times(index)[1][-1] for index in range(4000)])
@@ -249,7 +252,7 @@ def test_a_store_takes_names_as_long_as_a_folder_takes_them(tmp_path: Path) -> N
         paths[name] = tmp_path / f"{name}.mp4"
         paths[name].parent.mkdir(exist_ok=True)
         video.write(paths[name], np.full((10, 32, 32, 3), grey, np.uint8), 5.0)
-    source = ClipSource(paths, 5.0, 32, store=tmp_path / "store")
+    source = FrameStore(paths, 5.0, 32, cache=tmp_path / "store")
     assert (source.prepare(), source.problems) == (list(colours), {})
     for name, grey in colours.items():
         assert abs(float(source.clip(name, 0.5, 2).mean()) - grey) < 8

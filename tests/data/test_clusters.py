@@ -15,7 +15,7 @@ from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.clips import PretrainClips
 from surgvl.data.clusters import Clusters
-from surgvl.data.frames import ClipSource
+from surgvl.data.frame_store import FrameStore
 from surgvl.embed.cluster import cluster, hierarchy, k_means, seeds
 from surgvl.embed.vectors import Meta, write_meta, write_shard
 from tests.helpers.made_vectors import clips as made_clips
@@ -123,16 +123,16 @@ def test_round_trip_and_nearest_rows(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("hello")
     pq.write_table(pa.table({"video_id": ["a"], "start_s": [0.0], "end_s": [1.0]}), tmp_path / "bare.parquet")
-    with pytest.raises(DataError, match=r"text\.parquet is no file of clusters"):
+    with pytest.raises(DataError, match=r"text\.parquet is not a file of clusters"):
         Clusters.load(tmp_path / "text.parquet")
-    with pytest.raises(DataError, match=r"has 1 rows of video_id, start_s, end_s, not of video_id"):
+    with pytest.raises(DataError, match=r"has 1 rows of video_id, start_s, end_s; wanted are rows of video_id"):
         Clusters.load(tmp_path / "bare.parquet")
 
 
 # ---- the command, and what is drawn
 
 
-def write_blobs(folder: Path) -> tuple[ClipSource, dict[str, int]]:
+def write_blobs(folder: Path) -> tuple[FrameStore, dict[str, int]]:
     """Vectors of blobs as `embed` writes them, a video for each, one vector a second; the clips and their counts."""
     vectors, labels = blobs()
     ids = [f"video{blob:02d}" for _, blob in labels]
@@ -144,7 +144,7 @@ def write_blobs(folder: Path) -> tuple[ClipSource, dict[str, int]]:
     )  # fmt: skip
     write_meta(folder, meta)
     counts = {name: ids.count(name) for name in dict.fromkeys(ids)}
-    source = ClipSource({}, 4.0, 8)
+    source = FrameStore({}, 4.0, 8)
     source.durations_s = {name: float(count) for name, count in counts.items()}
     return source, counts
 

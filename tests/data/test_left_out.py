@@ -80,7 +80,7 @@ def test_remarks_of_a_video_that_is_not_added_are_kept(tmp_path: Path) -> None:
     for part in (
         "gone: gone.csv, line 2 ends at 3 s and starts at 3 s; left out",
         "line 3 ends at 4 s, before it starts at 9 s",
-        "gone: no video file and no labels that can be used",
+        "gone: no video file and no usable labels, left out",
     ):
         assert part in text
 
@@ -92,7 +92,7 @@ def test_negative_frames_set_the_file_aside(kind: str, tmp_path: Path) -> None:
     dataset = Cholec80(cholec80(tmp_path, frames=frames, tools=tools))
     other = {"phase": "tool", "tool": "phase"}[kind]
     assert {s.task for s in dataset.to_manifest().segments} == {other}
-    (line,) = dataset.found.set_aside
+    (line,) = dataset.contents.unreadable
     assert f"video01-{kind}.txt, line 2: frame is" in line
     assert "it must be a whole number from 0" in line
 

@@ -93,7 +93,7 @@ def test_edited_or_half_written_folder_is_refused(tmp_path: Path) -> None:
     made = example(tmp_path)
     made.save(tmp_path / "m")
     pq.write_table(made.segment_table.slice(1), tmp_path / "m" / "segments.parquet")
-    with pytest.raises(DataError, match="edited or half written"):
+    with pytest.raises(DataError, match="edited or partly written"):
         Manifest.load(tmp_path / "m")
     (tmp_path / "m" / "segments.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"segments\.parquet cannot be read"):
@@ -106,9 +106,9 @@ def test_edited_or_half_written_folder_is_refused(tmp_path: Path) -> None:
 
 
 BAD_VIDEOS: list[tuple[list[VideoRow], str]] = [
-    ([video("v"), video("v", path="other.mp4")], "id 'v' is there twice"),
+    ([video("v"), video("v", path="other.mp4")], "id 'v' occurs twice"),
     ([video("v"), video("v", path="o.mp4", split="test")], "in 'train' and in 'test'"),
-    ([video("v", split="val"), video("w", path="v.mp4", split="test")], "file 'v.mp4' is there twice"),
+    ([video("v", split="val"), video("w", path="v.mp4", split="test")], "file 'v.mp4' occurs twice"),
 ]
 
 
@@ -146,7 +146,7 @@ def test_segments_that_are_refused(table: Any, message: str) -> None:
 def test_unknown_split_in_a_table_is_refused() -> None:
     table = example(Path()).video_table
     at = table.column_names.index("split")
-    with pytest.raises(DataError, match="unknown split 'testing'"):
+    with pytest.raises(DataError, match="split must be train, val, test or empty, got 'testing'"):
         Manifest(table.set_column(at, "split", pa.array(["testing"] * 4)))
 
 
@@ -178,7 +178,7 @@ def test_merge_keeps_files_and_refuses_doubles(tmp_path: Path) -> None:
     assert [both.path_of(name) for name in ("a", "b")] == [tmp_path / "one/a.mp4", tmp_path / "two/b.mp4"]
     assert both.segments == one.segments
     assert Manifest.merge([one]).hash == one.hash
-    with pytest.raises(DataError, match="id 'a' is there twice"):
+    with pytest.raises(DataError, match="id 'a' occurs twice"):
         Manifest.merge([one, one])
     with pytest.raises(DataError, match="no manifest"):
         Manifest.merge([])
@@ -210,7 +210,7 @@ def test_second_labels_equal_a_plain_loop() -> None:
 def test_second_labels_refuse_nan_and_unequal_lengths() -> None:
     manifest = Manifest([video("v")])
     for ids, times in ((["v"], [float("nan")]), (["v"], [1.0, 2.0])):
-        with pytest.raises(DataError, match="one time for each id"):
+        with pytest.raises(DataError, match="each video id needs a time"):
             manifest.second_labels("phase", ids, times)
 
 

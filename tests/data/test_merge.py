@@ -52,7 +52,7 @@ def test_two_become_one(pair: list[Path], tmp_path: Path, capsys: pytest.Capture
 
 
 def test_what_does_not_fit_is_refused(pair: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'video01' is there twice"):
+    with pytest.raises(DataError, match="'video01' occurs twice"):
         data_merge(pair, tmp_path / "a")
     for names, train, words in (
         (["lap"], (), "--names has 1 values for 2"),

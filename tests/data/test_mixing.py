@@ -55,8 +55,8 @@ def test_epochs_keep_to_the_weights() -> None:
         ({"p": 1.0}, "weights are for p, the questions are of p, q"),
         ({"p": 1.0, "q": 1.0, "pitvqu": 1.0}, "weights are for p, pitvqu, q"),
         ({}, "weights are for nothing"),
-        ({"p": 1.0, "q": 0.0}, "weight 0.0 of source q"),
-        ({"p": float("nan"), "q": 1.0}, "weight nan of source p"),
+        ({"p": 1.0, "q": 0.0}, "the weight of source q must be finite and > 0, got 0.0"),
+        ({"p": float("nan"), "q": 1.0}, "the weight of source p must be finite and > 0, got nan"),
     ],
 )
 def test_weights_that_do_not_fit(weights: dict[str, float], message: str) -> None:
@@ -66,7 +66,7 @@ def test_weights_that_do_not_fit(weights: dict[str, float], message: str) -> Non
 
 def test_rows_that_do_not_fit() -> None:
     for sources, types in (([], []), (["p"], ["a", "b"])):
-        with pytest.raises(DataError, match="give one of each"):
+        with pytest.raises(DataError, match="each question needs a source and a type"):
             draw_probabilities(sources, types)
 
 

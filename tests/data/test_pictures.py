@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from surgvl.data.formats.pictures import at_pictures, times_of
 from surgvl.data.readers.autolaparo import AutoLaparo
 from surgvl.data.readers.base import VideoDataset
 from surgvl.data.readers.cholec80 import Cholec80
 from surgvl.data.readers.cholect50 import CholecT50
 from surgvl.data.readers.lls48 import LLS48
-from surgvl.data.readers.pictures import at_pictures, times_of
 from surgvl.data.readers.pitvis import PitVis
 from surgvl.data.spans import Track
 from tests.data.readers.test_pitvqa import NONE, pitvis
@@ -54,7 +54,7 @@ def test_a_frame_number_of_a_million_million_takes_no_memory(tmp_path: Path) -> 
         put(tmp_path / "labels/VID01.json", json.dumps(record))
         dataset = CholecT50(tmp_path)
         if size:
-            assert "frame numbers of 'annotations' are whole numbers from 0" in dataset.found.set_aside[0]
+            assert "frame numbers of 'annotations' are whole numbers from 0" in dataset.contents.unreadable[0]
         else:
             assert [s.start_s for s in dataset.to_manifest().segments if s.label == TRIPLETS[17]] == [number]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.clips import PretrainClips
-from surgvl.data.frames import ClipSource
+from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.data.sampler import (
-    Floats,
     Level,
     balanced,
     capped,
@@ -44,7 +44,7 @@ def test_the_formula_is_the_product_of_powers_of_sizes() -> None:
     np.testing.assert_allclose(expected_draws(levels, 50, weights), expected, rtol=1e-12)
 
 
-def shares(expected: Floats) -> list[Fraction]:
+def shares(expected: Float64Array) -> list[Fraction]:
     return [Fraction(value).limit_denominator(1000) for value in (expected / expected.sum()).tolist()]
 
 
@@ -160,15 +160,18 @@ def test_counts_of_many_epochs_keep_close_too() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"preset": "speciality"}, r"balance 'speciality' is unknown; allowed are .*: did you mean specialty\?"),
-        ({"preset": "dataset_weight"}, r"no weight for source chole, cysts, lens; weights are given for none: add"),
+        ({"preset": "speciality"}, r"balance must be one of .*; got 'speciality'; did you mean specialty\?"),
+        ({"preset": "dataset_weight"}, r"no weight for source chole, cysts, lens; given are none: add"),
         ({"preset": "dataset_weight", "weights": {"chole": 1.0, "lens": 2.0}}, r"no weight for source cysts; .* lens:"),
-        ({"preset": "dataset_weight", "weights": {"chole": 1, "lens": 0, "cysts": 1}}, "weight 0 of source lens"),
-        ({"preset": "frames", "weights": {"chole": 1.0}}, "weights are for balance dataset_weight, not frames"),
-        ({"preset": "cluster"}, "needs the cluster_0 of every clip"),
-        ({"preset": "specialty"}, "needs the specialty of every clip"),
-        ({"preset": "frames", "max_repeats": 0.5}, r"max_repeats 0\.5 is below 1"),
-        ({"preset": "frames", "temperature": 2.0}, r"temperature 2\.0 is not within 0"),
+        (
+            {"preset": "dataset_weight", "weights": {"chole": 1, "lens": 0, "cysts": 1}},
+            "weight of source lens must be finite and > 0, got 0",
+        ),
+        ({"preset": "frames", "weights": {"chole": 1.0}}, "for balance dataset_weight only, not for frames"),
+        ({"preset": "cluster"}, "needs the column 'cluster_0' for every clip"),
+        ({"preset": "specialty"}, "needs the column 'specialty' for every clip"),
+        ({"preset": "frames", "max_repeats": 0.5}, r"max_repeats must be >= 1, got 0\.5"),
+        ({"preset": "frames", "temperature": 2.0}, r"temperature must be from 0 .*, got 2\.0"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_gives_one_line(words: dict[str, object], message: str) -> None:
@@ -180,9 +183,9 @@ def test_what_does_not_fit_gives_one_line(words: dict[str, object], message: str
 # ---- clips
 
 
-def made(counts: dict[str, tuple[str, str, int]]) -> tuple[ClipSource, Manifest]:
+def made(counts: dict[str, tuple[str, str, int]]) -> tuple[FrameStore, Manifest]:
     """Videos as {id: (source, specialty, seconds)}, with no files behind them."""
-    source = ClipSource({}, fps=2.0, size_px=8)
+    source = FrameStore({}, fps=2.0, size_px=8)
     source.durations_s = {name: float(seconds) for name, (_, _, seconds) in counts.items()}
     rows = [
         VideoRow(video_id=name, path="", source=kind, specialty=field, fps=25, duration_s=seconds)
@@ -246,19 +249,21 @@ def test_what_a_balance_lacks_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'c' has no specialty in the manifest"):
         PretrainClips(source, list(videos), 4, 0, manifest, "specialty")
     PretrainClips(source, list(VIDEOS), 4, 0, manifest, "specialty")
-    with pytest.raises(ConfigError, match="balance specialty needs the specialty and source of each video: give a man"):
+    with pytest.raises(
+        ConfigError, match="balance specialty needs the specialty and source of each video: pass the man"
+    ):
         PretrainClips(source, list(VIDEOS), 4, 0, balance="specialty")
-    with pytest.raises(ConfigError, match="balance cluster needs a file of clusters"):
+    with pytest.raises(ConfigError, match="balance cluster needs --clusters: make the file"):
         PretrainClips(source, list(VIDEOS), 4, 0, manifest, "cluster")
-    with pytest.raises(DataError, match=r"none\.parquet is no file of clusters"):
+    with pytest.raises(DataError, match=r"none\.parquet is not a file of clusters"):
         PretrainClips(source, list(VIDEOS), 4, 0, manifest, "cluster", clusters=tmp_path / "none.parquet")
-    with pytest.raises(ConfigError, match="balance 'frame' is unknown"):
+    with pytest.raises(ConfigError, match="balance must be one of .*; got 'frame'; did you mean frames"):
         PretrainClips(source, list(VIDEOS), 4, 0, manifest, "frame")
-    with pytest.raises(ConfigError, match="stride 'fast' is unknown; allowed are fixed, random, exponential"):
+    with pytest.raises(ConfigError, match="stride must be one of fixed, random, exponential, .*; got 'fast'"):
         PretrainClips(source, list(VIDEOS), 4, 0, stride="fast")
-    with pytest.raises(ConfigError, match="anchor 'last' is unknown; allowed are causal, centred, random"):
+    with pytest.raises(ConfigError, match="anchor must be one of causal, centred, random; got 'last'"):
         PretrainClips(source, list(VIDEOS), 4, 0, anchor="last")
-    with pytest.raises(ConfigError, match=r"step_s None, repeats 0: give seconds above 0, and 1 or more repeats"):
+    with pytest.raises(ConfigError, match=r"step_s must be > 0 and repeats >= 1, got None and 0"):
         PretrainClips(source, list(VIDEOS), 4, 0, repeats=0)
     with pytest.raises(DataError, match="nothing to train on"):
         PretrainClips(source, [], 4, 0, manifest, "specialty")

@@ -8,15 +8,15 @@ import pytest
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.core.ontology import CHOLEC80_PHASES
+from surgvl.data.formats.qa_text import read_question_lines
+from surgvl.data.formats.second_csv import read_second_csv
+from surgvl.data.formats.text_files import read_csv, read_fields
 from surgvl.data.readers.autolaparo import PHASES as HYSTERECTOMY_PHASES
 from surgvl.data.readers.autolaparo import AutoLaparo, read_label_file
 from surgvl.data.readers.base import VideoDataset
 from surgvl.data.readers.cholec80 import Cholec80, read_phase_file, read_tool_file
 from surgvl.data.readers.narration import read_narration
-from surgvl.data.readers.qa_text import read_asked
-from surgvl.data.readers.second_csv import read_second_csv
-from surgvl.data.readers.text_files import read_csv, read_fields
-from surgvl.data.spans import runs
+from surgvl.data.spans import join_runs
 from tests.helpers.label_files import (
     LABELS,
     TOOL_HEADER,
@@ -141,7 +141,7 @@ def test_encodings_that_are_not_stated_are_refused(encoding: str, cause: str, tm
         read_csv(path, ("a", "b"))
     pair = put(tmp_path / "0.txt", f"Which?\r\nWhich?|{WORDS if cause != 'NUL' else 'x'}\r\n".encode(encoding))
     with pytest.raises(DataError, match=cause):
-        read_asked(pair)
+        read_question_lines(pair)
 
 
 def test_semicolons_and_tabs_of_spreadsheets(tmp_path: Path) -> None:
@@ -178,10 +178,10 @@ def test_json_of_windows_is_read(encoding: str, tmp_path: Path) -> None:
 
 
 def test_runs_join_equal_neighbours_only() -> None:
-    assert runs([0, 1, 2, 4], ["a", "a", "b", "b"]) == [(0, 2, "a"), (2, 3, "b"), (4, 5, "b")]
-    assert runs([3], [""]) == []
-    assert runs([], []) == []
-    assert runs([0, 25, 50], ["a", "a", "a"], 1 / 25, 25) == [(0, 3, "a")]
+    assert join_runs([0, 1, 2, 4], ["a", "a", "b", "b"]) == [(0, 2, "a"), (2, 3, "b"), (4, 5, "b")]
+    assert join_runs([3], [""]) == []
+    assert join_runs([], []) == []
+    assert join_runs([0, 25, 50], ["a", "a", "a"], 1 / 25, 25) == [(0, 3, "a")]
 
 
 def test_second_csv_refuses_what_does_not_fit(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_real_csv_files_second_by_second(
 ) -> None:
     dataset = kind(LABELS / folder)
     manifest = dataset.to_manifest()
-    assert dataset.found.set_aside == []
+    assert dataset.contents.unreadable == []
     files = sorted((LABELS / folder).glob("*.csv"))
     assert len(files) == len(manifest) == num
     ids, times, want = [], [], []

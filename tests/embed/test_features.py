@@ -16,7 +16,7 @@ from surgvl.align.clip import ClipAlign
 from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError
 from surgvl.data.clips import NarratedClips
-from surgvl.data.frames import ClipSource
+from surgvl.data.frame_store import FrameStore
 from surgvl.embed.features import Features
 from surgvl.models.dual import Dual
 from surgvl.models.text import build_text
@@ -27,13 +27,13 @@ FPS, SIZE, FRAMES = 2.0, 16, 4
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> ClipSource:
+def source(tmp_path: Path) -> FrameStore:
     from surgvl.video import write
 
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         write(tmp_path / f"{name}.mp4", rng.integers(0, 255, (20, 32, 32, 3), dtype=np.uint8), fps=FPS)
-    source = ClipSource({name: tmp_path / f"{name}.mp4" for name in "ab"}, FPS, SIZE, store=tmp_path / "frames")
+    source = FrameStore({name: tmp_path / f"{name}.mp4" for name in "ab"}, FPS, SIZE, cache=tmp_path / "frames")
     assert source.prepare() == ["a", "b"]
     return source
 
@@ -52,7 +52,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def direct(encoder: VideoViT, source: ClipSource, clip: tuple[str, int]) -> Tensor:
+def direct(encoder: VideoViT, source: FrameStore, clip: tuple[str, int]) -> Tensor:
     frames = source.clip(clip[0], clip[1] / 1000, FRAMES)
     with torch.no_grad():
         tokens: Tensor = encoder(torch.from_numpy(frames).permute(3, 0, 1, 2)[None])
@@ -68,7 +68,7 @@ def halves(tokens: Tensor) -> Tensor:
 CLIPS = [("b", 3000), ("a", 0), ("a", 2500), ("b", 0), ("a", 0), ("a", 8000)]
 
 
-def test_tokens_are_the_encoders_and_are_computed_once(source: ClipSource, tmp_path: Path, looked: list[int]) -> None:
+def test_tokens_are_the_encoders_and_are_computed_once(source: FrameStore, tmp_path: Path, looked: list[int]) -> None:
     encoder = small_encoder()
     for again in (False, True):
         looked.clear()
@@ -85,7 +85,7 @@ def test_tokens_are_the_encoders_and_are_computed_once(source: ClipSource, tmp_p
     assert torch.allclose(features["a", 2500], direct(encoder, source, ("a", 2500)), atol=1e-6)
 
 
-def test_what_is_stored_whole_is_pooled_without_looking(source: ClipSource, tmp_path: Path, looked: list[int]) -> None:
+def test_what_is_stored_whole_is_pooled_without_looking(source: FrameStore, tmp_path: Path, looked: list[int]) -> None:
     encoder = small_encoder()
     Features(encoder, source, FRAMES, tmp_path / "features").add(CLIPS[:3])
     looked.clear()
@@ -99,7 +99,7 @@ def test_what_is_stored_whole_is_pooled_without_looking(source: ClipSource, tmp_
 
 
 def test_another_encoder_or_another_state_of_a_video_is_looked_at(
-    source: ClipSource, tmp_path: Path, looked: list[int]
+    source: FrameStore, tmp_path: Path, looked: list[int]
 ) -> None:
     encoder = small_encoder()
     Features(encoder, source, FRAMES, tmp_path / "features").add(CLIPS)
@@ -109,7 +109,7 @@ def test_another_encoder_or_another_state_of_a_video_is_looked_at(
     assert ("a", 0) not in changed
     changed.add(CLIPS)
     shutil.copyfile(tmp_path / "b.mp4", tmp_path / "a.mp4")
-    fresh = ClipSource(source.paths, FPS, SIZE, store=tmp_path / "frames")
+    fresh = FrameStore(source.paths, FPS, SIZE, cache=tmp_path / "frames")
     fresh.prepare()
     features = Features(encoder, fresh, FRAMES, tmp_path / "features")
     assert ("a", 0) not in features
@@ -118,7 +118,7 @@ def test_another_encoder_or_another_state_of_a_video_is_looked_at(
     assert torch.allclose(features["a", 0], features["b", 0], atol=1e-6)
 
 
-def test_a_frozen_encoder_drops_no_paths(source: ClipSource, tmp_path: Path) -> None:
+def test_a_frozen_encoder_drops_no_paths(source: FrameStore, tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = VideoViT(SIZE, FRAMES, 4, 2, 32, 2, 2, drop_path=0.9)
     objective = ClipAlign(Dual(encoder, build_text("tiny", 16), 16), frozen_encoder=True).train()
@@ -130,7 +130,7 @@ def test_a_frozen_encoder_drops_no_paths(source: ClipSource, tmp_path: Path) -> 
     assert torch.allclose(features["a", 0], direct(encoder.eval(), source, ("a", 0)), atol=1e-6)
 
 
-def test_a_disk_without_room_is_told(source: ClipSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_is_told(source: FrameStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage(NamedTuple):
         free: int
 
@@ -142,7 +142,7 @@ def test_a_disk_without_room_is_told(source: ClipSource, tmp_path: Path, monkeyp
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_centres_are_middles_of_seconds_or_of_the_sentence(source: ClipSource) -> None:
+def test_centres_are_middles_of_seconds_or_of_the_sentence(source: FrameStore) -> None:
     class Row(NamedTuple):
         video_id: str
         start_s: float

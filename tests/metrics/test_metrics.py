@@ -391,12 +391,12 @@ def test_encode_numbers_answers_like_sklearn() -> None:
 
 def test_blind_answers_know_the_question_then_the_type_then_all() -> None:
     training = [
-        answer.Asked("Which phase?", "a", "phase"),
-        answer.Asked("which phase?", "b", "phase"),
-        answer.Asked("Which phase?", "b", "phase"),
-        answer.Asked("Which next phase?", "c", "phase"),
-        answer.Asked("Which next phase?", "d", "phase"),
-        answer.Asked("How many?", "two", "count"),
+        answer.LabelledQuestion("Which phase?", "a", "phase"),
+        answer.LabelledQuestion("which phase?", "b", "phase"),
+        answer.LabelledQuestion("Which phase?", "b", "phase"),
+        answer.LabelledQuestion("Which next phase?", "c", "phase"),
+        answer.LabelledQuestion("Which next phase?", "d", "phase"),
+        answer.LabelledQuestion("How many?", "two", "count"),
     ]
     questions = ["WHICH phase?", "Which next phase?", "Which last phase?", "Where?"]
     found = answer.blind_answers(training, questions, ["phase", "phase", "phase", "place"])

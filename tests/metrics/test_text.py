@@ -13,8 +13,8 @@ from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
 
 from surgvl.core.errors import DataError
-from surgvl.core.results import draws, estimate, to_markdown
-from surgvl.metrics.answer import Asked
+from surgvl.core.results import bootstrap_interval, draws, to_markdown
+from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.text import TextCounts, bleu, count, mean, words
 from surgvl.tasks.base import Answers
 from surgvl.tasks.vqa import Vqa
@@ -136,7 +136,7 @@ def test_a_draw_of_videos_equals_their_rows_again() -> None:
         for order in (1, 4):
             assert bleu(found, order)[at] == pytest.approx(bleu(again, order)[0])
         assert mean(found, "meteor")[at] == pytest.approx(mean(again, "meteor")[0])
-    value, low, high = estimate(lambda draw: bleu(counts.pooled(draw), 4), 6)
+    value, low, high = bootstrap_interval(lambda draw: bleu(counts.pooled(draw), 4), 6)
     assert low < value < high
 
 
@@ -162,7 +162,10 @@ def test_open_answers_are_scored_word_by_word_for_each_type() -> None:
     types = ["open_step" if at % 3 else "open_phase" for at in range(len(truth))]
     ids = [f"v{video}" for video in videos]
     columns = (ids, types, truth, types, answers, np.ones(len(truth), bool))
-    training = [Asked("open_step", "the hook cuts the liver", "open_step"), Asked("q", "two", "count")]
+    training = [
+        LabelledQuestion("open_step", "the hook cuts the liver", "open_step"),
+        LabelledQuestion("q", "two", "count"),
+    ]
     results = Vqa(training).score(Answers(*columns, "open"))
     found = {result.metric: result for result in results}
     counts = count(truth, answers, videos)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from surgvl.chat.feature_cache import clip_at
 from surgvl.chat.template import prompt_ids, user
-from surgvl.commands.common import clip_source
+from surgvl.commands.common import frame_store
 from surgvl.data.manifest import Manifest
 from surgvl.models.chat import Chat
 from surgvl.models.checkpoint import load_model, save_model
@@ -67,7 +67,7 @@ def phantom_cases(chat: Chat, run: Path) -> list[dict[str, Any]]:
     """Questions of the rendered videos, each about its second."""
     table = Manifest.load(run / "manifest")
     _, preprocess = load_model(run / "tune")
-    source, _ = clip_source(table, table.video_ids(), preprocess, None)
+    source, _ = frame_store(table, table.video_ids(), preprocess, None)
     rows = table.qa_table.to_pylist()
     found = []
     for row in rows[:: max(1, len(rows) // QUESTIONS)][:QUESTIONS]:

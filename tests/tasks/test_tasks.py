@@ -14,7 +14,7 @@ from surgvl.core.errors import DataError
 from surgvl.core.ontology import CHOLEC80_PHASES, TRIPLET_NAMES
 from surgvl.core.registry import discover
 from surgvl.core.results import Result
-from surgvl.metrics.answer import Asked, blind_answers
+from surgvl.metrics.answer import LabelledQuestion, blind_answers
 from surgvl.tasks.base import Answers, Scores, Task
 from surgvl.tasks.overlap import operation, seen_before
 from surgvl.tasks.phase import Phase
@@ -312,7 +312,9 @@ def answers(num_videos: int = 4, right: float = 0.6, seed: int = 0) -> Answers:
     return Answers(ids, questions, truths, types, guesses, np.ones(len(rows), bool), "closed")
 
 
-TRAINING = [Asked("Which phase?", "closure", "phase")] * 3 + [Asked("Which count?", "one", "count")] * 2
+TRAINING = [LabelledQuestion("Which phase?", "closure", "phase")] * 3 + [
+    LabelledQuestion("Which count?", "one", "count")
+] * 2
 
 
 def test_an_ideal_model_answers_everything() -> None:
@@ -371,7 +373,7 @@ def test_pitvqa_blind_level() -> None:
     manifest = dataset_class("pitvis")(Path(REAL) / "labels/pitvis", "").to_manifest()
     columns = ("question", "answer", "type")
     rows_of = [manifest.split("train").qa_table[column].to_pylist() for column in columns]
-    training = [Asked(*row) for row in zip(*rows_of, strict=True)]
+    training = [LabelledQuestion(*row) for row in zip(*rows_of, strict=True)]
     held_out = next(name for name in ("test", "val") if manifest.video_ids(name))
     table = manifest.split(held_out).qa_table
     ids, questions, truths, types = (table[c].to_pylist() for c in ("video_id", *columns))

@@ -14,7 +14,7 @@ from surgvl import video
 from surgvl.chat.feature_cache import Seen
 from surgvl.cli import main as cli
 from surgvl.core.errors import DataError, Unreadable
-from surgvl.data.frames import ClipSource
+from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
 from surgvl.train.damage import MOST_TRIES, Collate, Problems, Replacing
 from tests.models.test_chat_model import small_chat
@@ -209,7 +209,7 @@ def test_other_errors_of_data_stop_a_run() -> None:
 
 def test_stretches_that_cannot_be_read_have_no_tokens(damaged: Path, tmp_path: Path) -> None:
     table = Manifest.load(damaged)
-    source = ClipSource({name: table.path_of(name) for name in ("v0", "zz_damaged")}, 4.0, 16)
+    source = FrameStore({name: table.path_of(name) for name in ("v0", "zz_damaged")}, 4.0, 16)
     source.prepare()
     chat = small_chat()
     stretches = [(name, float(second), second + 1.0) for name in ("v0", "zz_damaged") for second in range(10)]

@@ -15,7 +15,7 @@ from surgvl import video
 from surgvl.cli import main as cli
 from surgvl.core.errors import DataError
 from surgvl.data.clips import PretrainClips, collate
-from surgvl.data.frames import ClipSource
+from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.models.checkpoint import load_model, save_model
 from surgvl.models.vit import VideoViT
@@ -177,7 +177,7 @@ def test_sampler_cuts_batches_over_ranks_and_time_and_resumes() -> None:
 
 def test_samples_are_functions_of_seed_and_index(manifest: Path) -> None:
     table = Manifest.load(manifest)
-    source = ClipSource({row.video_id: table.path_of(row.video_id) for row in table.videos}, 4.0, 16)
+    source = FrameStore({row.video_id: table.path_of(row.video_id) for row in table.videos}, 4.0, 16)
     good = source.prepare()
     first, second = (PretrainClips(source, good, 4, seed=3) for _ in range(2))
     order = [17, 2, 40]
@@ -195,7 +195,7 @@ def test_samples_are_functions_of_seed_and_index(manifest: Path) -> None:
 def test_a_store_gives_the_frames_of_the_file(manifest: Path, tmp_path: Path) -> None:
     table = Manifest.load(manifest)
     paths = {"v0": table.path_of("v0")}
-    stored, direct = ClipSource(paths, 4.0, 16, store=tmp_path), ClipSource(paths, 4.0, 16)
+    stored, direct = FrameStore(paths, 4.0, 16, cache=tmp_path), FrameStore(paths, 4.0, 16)
     assert stored.prepare() == direct.prepare() == ["v0"]
     for start_s in (0.0, 3.25, 9.0):
         assert np.array_equal(stored.clip("v0", start_s, 4), direct.clip("v0", start_s, 4))
@@ -233,7 +233,7 @@ class Diverges(Objective):
 
 def test_nan_stops_the_run_and_names_the_videos(manifest: Path, tmp_path: Path) -> None:
     table = Manifest.load(manifest)
-    source = ClipSource({"v1": table.path_of("v1")}, 4.0, 16)
+    source = FrameStore({"v1": table.path_of("v1")}, 4.0, 16)
     data = PretrainClips(source, source.prepare(), 4, 0)
     with pytest.raises(DataError, match="loss is nan at step 0, in a batch of v1"):
         fit(Diverges(), data, collate, tmp_path, Optim(), Run(steps=3, batch=4, precision="32-true"))

@@ -97,7 +97,7 @@ def test_a_damaged_picture_is_still_damage(source: Path, tmp_path: Path) -> None
     chunks = packets(source)
     broken = (b"\0\0\1\x20" + bytes(9) + START + b"\x10" + bytes(3), False)  # with a header that nothing can have
     path = rewrite(source, tmp_path / "x.avi", [*chunks[:100], *[broken] * 3, *chunks[100:]])
-    with pytest.raises(DataError, match=r"x\.avi is cut short or damaged"):
+    with pytest.raises(DataError, match=r"x\.avi is truncated or damaged"):
         seen(path)
 
 
@@ -131,7 +131,7 @@ def test_dropped_frames_at_the_end_hold_the_last_picture(source: Path, tmp_path:
     assert seen(path) == [*EVEN, *[249] * 60]
     assert {number_in(image) for image in video.read(path, 11.0, 12.0, 25, 48)} == {249}
     assert video.probe(path).duration_s == pytest.approx(12.4)
-    with pytest.raises(DataError, match="is beyond it"):
+    with pytest.raises(DataError, match="is past the end"):
         video.read(path, 12.5, 13.0, 25, 48)
 
 
@@ -140,7 +140,7 @@ def test_a_header_that_promises_more_than_the_index_has_is_told(source: Path, tm
     content = bytearray(path.read_bytes())
     struct.pack_into("<I", content, content.index(b"strh") + 8 + 32, 500)
     path.write_bytes(content)
-    with pytest.raises(DataError, match="is cut short at"):
+    with pytest.raises(DataError, match="is truncated at"):
         seen(path)
     path.write_bytes(content[: len(content) * 6 // 10])
     assert avi_chunks(path, 0) == 0

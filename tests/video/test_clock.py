@@ -8,7 +8,7 @@ import pytest
 
 from surgvl import video
 from surgvl.core.errors import DataError
-from surgvl.video.clock import MOST_GAP_S
+from surgvl.video.clock import MAX_GAP_S
 
 
 def film(path: Path, seconds: float, format_: str, codec: str, begin_s: float = 0.0, pause_s: float = 0.0) -> Path:
@@ -55,8 +55,8 @@ def test_one_recording_is_read_whole(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_pause_is_believed_and_a_jump_of_an_hour_is_not(tmp_path: Path) -> None:
-    paused = film(tmp_path / "pause.ts", 4, *KINDS["ts"], pause_s=MOST_GAP_S / 2)
-    assert video.probe(paused).duration_s == pytest.approx(4 + MOST_GAP_S / 2, abs=0.5)
+    paused = film(tmp_path / "pause.ts", 4, *KINDS["ts"], pause_s=MAX_GAP_S / 2)
+    assert video.probe(paused).duration_s == pytest.approx(4 + MAX_GAP_S / 2, abs=0.5)
     with pytest.raises(DataError, match="joined"):
         video.probe(film(tmp_path / "hour.ts", 4, *KINDS["ts"], pause_s=3600))
 

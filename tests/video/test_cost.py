@@ -24,14 +24,14 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counted: list[int] = []
-    plain = decoder.Decoder._decoded
+    plain = decoder.FrameDecoder._decoded
 
-    def counting(self: decoder.Decoder, plan: decoder.Plan) -> Iterator[tuple[float, av.VideoFrame]]:
+    def counting(self: decoder.FrameDecoder, plan: decoder.SampleTimes) -> Iterator[tuple[float, av.VideoFrame]]:
         for time_s, frame in plain(self, plan):
             counted.append(1)
             yield time_s, frame
 
-    monkeypatch.setattr(decoder.Decoder, "_decoded", counting)
+    monkeypatch.setattr(decoder.FrameDecoder, "_decoded", counting)
     return counted
 
 

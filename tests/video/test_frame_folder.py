@@ -25,14 +25,14 @@ def test_folders_of_numbered_images_are_videos(tmp_path: Path) -> None:
     assert len(list(video.stream(tmp_path, 1, 48, start_s=3.0, end_s=40.0))) == 9
     assert video.probe(tmp_path, folder_fps=5.0).duration_s == 2.4
     assert [number_in(image) for image in video.read(tmp_path, 1.0, 2.0, 5, 48, folder_fps=5.0)] == [5, 6, 7, 8, 9]
-    with pytest.raises(DataError, match=r"ends at 12.00 s: a start of 12.00 s"):
+    with pytest.raises(DataError, match=r"ends at 12.00 s: start_s 12.00 is past the end"):
         video.read(tmp_path, 12.0, 13.0, 1, 48)
     (tmp_path / "video01_50.bmp").write_bytes(b"")
     with pytest.raises(DataError, match="the same number 50"):
         video.probe(tmp_path)
     (tmp_path / "video01_50.bmp").unlink()
     (tmp_path / "video01_75.png").write_bytes((tmp_path / "video01_75.png").read_bytes()[:60])
-    with pytest.raises(DataError, match=r"video01_75\.png is not an image that can be read"):
+    with pytest.raises(DataError, match=r"video01_75\.png cannot be read as an image"):
         video.read(tmp_path, 0.0, 5.0, 1, 48)
     (tmp_path / "cover.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"cover\.png has no number"):
@@ -86,4 +86,4 @@ def test_photographs_are_turned_as_their_exif_says(tmp_path: Path, orientation: 
     info = video.probe(tmp_path)
     assert (info.width_px, info.height_px) == (64, 48)
     assert number_in(video.read(tmp_path, 0, 1, 1, 48)[0]) == 77
-    np.testing.assert_array_equal(video.Reader(tmp_path)._source.near(0.0), upright)
+    np.testing.assert_array_equal(video.VideoReader(tmp_path)._source.near(0.0), upright)

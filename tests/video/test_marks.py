@@ -76,7 +76,7 @@ def test_nothing_is_counted_outside_of_a_block(copies: dict[Path, tuple[int, int
 def test_no_good_file_is_called_damaged_wherever_it_is_entered(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     encode(path, **FILES[name])
-    with counted() as marks, video.Reader(path) as reader:
+    with counted() as marks, video.VideoReader(path) as reader:
         for start_s in np.arange(0, min(reader.info.duration_s, 10.0) - 0.2, 0.37):
             reader.read(float(start_s), float(start_s) + 0.2, 10, 16)
         list(reader.stream(25, 16))

@@ -48,7 +48,7 @@ def test_read_is_the_frame_shown_whatever_the_container(tmp_path: Path, name: st
         )
 
     dice = random.Random(1)
-    with video.Reader(path) as reader:
+    with video.VideoReader(path) as reader:
         for _ in range(25):
             start_s, fps = dice.uniform(0, truth[-1][0]), dice.choice([1.0, 4.0, 12.5, 25.0, 30.0])
             length = dice.randint(1, 12)
@@ -173,7 +173,7 @@ def test_crop_is_the_same_part_scaled(tmp_path: Path) -> None:
         frame = np.asarray(list(container.decode(video=0))[4].to_ndarray(format="rgb24"), np.uint8)
     expected = cv2.resize(frame[10:70, 31:101], (40, 40), interpolation=cv2.INTER_AREA)
     np.testing.assert_allclose(video.read(path, 0.4, 0.4, 1, 40, crop=crop)[0], expected, atol=2)
-    with pytest.raises(DataError, match=r"not a part of its 128x96 picture"):
+    with pytest.raises(DataError, match=r"not within its 128x96 px picture"):
         video.read(path, 0.4, 0.4, 1, 40, crop=Box(0, 0, 97, 128))
 
 

@@ -11,23 +11,23 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from surgvl.core.arrays import Float64Array, UInt8Array
 from surgvl.core.errors import ConfigError
-from surgvl.data.phantom import tissue as tissue
-from surgvl.data.phantom.scene import PATCH_SIDE, Event, Floats, Scene, camera, pose
+from surgvl.data.phantom import tissue
+from surgvl.data.phantom.scene import PATCH_SIDE, Event, Scene, camera, pose
 from surgvl.data.phantom.targets import blood_sprite, target_sprite
 from surgvl.data.phantom.tools import NUM_STATES, TIP, tool_sprite
 
-U8 = npt.NDArray[np.uint8]
 _BLOOD_SIDE = 0.5
 _FADE_S = 0.8
 _LIGHT_ONE = 170  # this byte of the light map stands for 1.0, so that the centre of a bright video can be above 1
 
 
-def _u8(image: npt.ArrayLike) -> U8:
+def _u8(image: npt.ArrayLike) -> UInt8Array:
     return np.asarray(image, dtype=np.uint8)
 
 
-def _place(frame: U8, sprite: U8, matrix: Floats, opacity: float = 1.0) -> None:
+def _place(frame: UInt8Array, sprite: UInt8Array, matrix: Float64Array, opacity: float = 1.0) -> None:
     """Lay a premultiplied RGBA sprite onto the frame, in place; `matrix` maps sprite pixels to frame pixels."""
     height, width = sprite.shape[:2]
     corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], dtype=np.float64)
@@ -48,7 +48,9 @@ def _place(frame: U8, sprite: U8, matrix: Floats, opacity: float = 1.0) -> None:
     region[:] = cv2.add(under, cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB))
 
 
-def _about(x: float, y: float, angle: float, scale: float, anchor_x: float, anchor_y: float, flip: bool) -> Floats:
+def _about(
+    x: float, y: float, angle: float, scale: float, anchor_x: float, anchor_y: float, flip: bool
+) -> Float64Array:
     """The affine map that puts a sprite's anchor at (x, y), turned and scaled, mirrored first where asked."""
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     turn = np.array([[-cos if flip else cos, -sin], [-sin if flip else sin, cos]])
@@ -56,7 +58,7 @@ def _about(x: float, y: float, angle: float, scale: float, anchor_x: float, anch
     return np.concatenate([turn, shift[:, None]], axis=1)
 
 
-def _then(first: Floats, second: Floats) -> Floats:
+def _then(first: Float64Array, second: Float64Array) -> Float64Array:
     """The map `second` after `first`."""
     return np.concatenate([second[:, :2] @ first[:, :2], (second[:, :2] @ first[:, 2] + second[:, 2])[:, None]], axis=1)
 
@@ -75,14 +77,14 @@ class Renderer:
         self._grain = np.clip(np.round(grain + 24), 0, 255).astype(np.uint8)
         self._grain_mean = np.full((size_px, size_px, 3), 24, np.uint8)
         self._light = self._lamp()
-        self._targets: dict[str, U8] = {}
+        self._targets: dict[str, UInt8Array] = {}
         self._blood = {
             event: self._graded(blood_sprite(np.random.default_rng(event.seed), max(8, round(_BLOOD_SIDE * size_px))))
             for event in scene.events
             if event.kind == "blood"
         }
 
-    def _graded(self, image: U8) -> U8:
+    def _graded(self, image: UInt8Array) -> UInt8Array:
         """Apply the video's hue and saturation to RGB, or to the colours of a premultiplied RGBA sprite."""
         style = self.scene.style
         angle = math.radians(style.hue_shift_deg)
@@ -97,7 +99,7 @@ class Renderer:
         graded: npt.NDArray[np.float64] = np.concatenate([colour, image[..., 3:]], axis=2)
         return graded.astype(np.uint8)
 
-    def _lamp(self) -> U8:
+    def _lamp(self) -> UInt8Array:
         """Light falling off from the scope, times the round content area where the video has one."""
         style, size = self.scene.style, self.size_px
         axis = (np.arange(size) + 0.5) / size
@@ -108,11 +110,11 @@ class Renderer:
             light *= np.clip((style.round_radius - np.hypot(x - 0.5, y - 0.5)) * size * 0.7 + 0.5, 0, 1)
         return np.repeat(np.clip(np.round(light * _LIGHT_ONE), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
-    def _smoke(self, rng: np.random.Generator) -> U8:
+    def _smoke(self, rng: np.random.Generator) -> UInt8Array:
         veil = tissue.smoothstep(tissue.noise(rng, 2 * self.size_px, 4, 3), -1.2, 2.2) * 235
         return np.repeat(veil.astype(np.uint8)[..., None], 3, axis=2)
 
-    def _target(self, target: str) -> U8:
+    def _target(self, target: str) -> UInt8Array:
         if target not in self._targets:
             name_seed = int.from_bytes(target.encode()[:8].ljust(8, b"\0"), "little")
             rng = np.random.default_rng(np.random.SeedSequence([self.scene.style.texture_seed, name_seed]))
@@ -120,7 +122,7 @@ class Renderer:
             self._targets[target] = self._graded(target_sprite(target, rng, side))
         return self._targets[target]
 
-    def frame(self, time_s: float) -> U8:
+    def frame(self, time_s: float) -> UInt8Array:
         """The picture at `time_s`: uint8 [size_px, size_px, 3] RGB."""
         scene, size = self.scene, self.size_px
         outside = [
@@ -178,7 +180,7 @@ class Renderer:
         inside = min(1.0, (time_s - event.start_s) / _FADE_S, (event.end_s - time_s) / _FADE_S)
         return event.strength * max(0.0, inside)
 
-    def _air(self, frame: U8, time_s: float) -> U8:
+    def _air(self, frame: UInt8Array, time_s: float) -> UInt8Array:
         size = self.size_px
         for event in self.scene.events:
             if event.kind == "smoke" and event.start_s <= time_s < event.end_s:
@@ -190,7 +192,7 @@ class Renderer:
                 frame = _u8(cv2.addWeighted(frame, 1 - 0.6 * weight, veil, weight, 0))
         return frame
 
-    def _sensor(self, frame: U8, time_s: float) -> U8:
+    def _sensor(self, frame: UInt8Array, time_s: float) -> UInt8Array:
         size = self.size_px
         lit = cv2.multiply(frame, self._light, scale=1 / _LIGHT_ONE)
         # A mixed hash of the time, so that the grain's place has no period that labels could share.
@@ -200,7 +202,7 @@ class Renderer:
         grain = np.ascontiguousarray(self._grain[top : top + size, left : left + size])
         return _u8(cv2.subtract(cv2.add(lit, grain), self._grain_mean))
 
-    def _outside(self, event: Event, time_s: float) -> U8:
+    def _outside(self, event: Event, time_s: float) -> UInt8Array:
         """The scope outside the body: a bright, blurred, greenish room."""
         size = self.size_px
         rng = np.random.default_rng(event.seed)
@@ -218,7 +220,7 @@ class Renderer:
 
 def render(
     scene: Scene, size_px: int = 128, fps: float | None = None, start_s: float = 0.0, end_s: float | None = None
-) -> Iterator[U8]:
+) -> Iterator[UInt8Array]:
     """Render a stretch of a scene; frame i stands at start_s + i / fps.
 
     Args:

@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
+from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
-
-Floats = npt.NDArray[np.float64]
 
 # Four frequencies (Hz) for each degree of freedom; the verbs are words of a code in which any two differ in at least
 # two of the three letters (jaw = axial + lateral mod 4). 1.6 Hz is below Nyquist at 4 frames a second.
@@ -196,7 +195,7 @@ class ToolPose(NamedTuple):
     opacity: float
 
 
-def deviation(action: Action, times_s: npt.ArrayLike) -> Floats:
+def deviation(action: Action, times_s: npt.ArrayLike) -> Float64Array:
     """The three degrees of freedom at some times.
 
     Args:
@@ -242,7 +241,7 @@ def _sum(waves: tuple[Wave, ...], time_s: float) -> float:
     return sum(wave.amplitude * math.sin(2 * math.pi * wave.hz * time_s + wave.phase) for wave in waves)
 
 
-def camera(style: Style, time_s: float) -> Floats:
+def camera(style: Style, time_s: float) -> Float64Array:
     """Scene units to image units (both the unit square at rest).
 
     Returns:

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from surgvl.core.arrays import Float32Array, UInt8Array
 from surgvl.data.phantom.tissue import (
-    F32,
-    U8,
     blob,
     blur,
     curve,
@@ -35,9 +34,9 @@ S = SPRITE_PX
 class Layer(NamedTuple):
     """A drawn structure: rgb [S, S, 3] in 0..255, alpha [S, S] in 0..1, height [S, S] in about 0..1, gloss 0..1."""
 
-    rgb: F32
-    alpha: F32
-    height: F32
+    rgb: Float32Array
+    alpha: Float32Array
+    height: Float32Array
     gloss: float
 
 
@@ -66,13 +65,13 @@ def _cystic_plate(rng: Random) -> Layer:
     return Layer(rgb, alpha, 0.05 * fibres + 0.1 * noise(rng, S, 3, 2) + 0.25 * dome(alpha), 0.5)
 
 
-def _ends() -> F32:
+def _ends() -> Float32Array:
     """Fades both ends of a tube, where it dives into the tissue."""
     x, _ = grid(S)
     return 1 - smoothstep(np.abs(x), 0.62, 0.92)
 
 
-def _tube(rng: Random, width: float, bend: float) -> tuple[F32, F32]:
+def _tube(rng: Random, width: float, bend: float) -> tuple[Float32Array, Float32Array]:
     mask = strokes(S, [(curve(rng, (0.0, 0.5), (1.0, 0.5), bend), width)])
     return blur(mask, 1.2) * _ends(), dome(mask)
 
@@ -218,7 +217,7 @@ _DRAW: dict[str, Callable[[Random], Layer]] = {
 DRAWN_TARGETS = tuple(_DRAW)
 
 
-def target_sprite(target: str, rng: Random, side_px: int) -> U8:
+def target_sprite(target: str, rng: Random, side_px: int) -> UInt8Array:
     """Draw a target.
 
     Args:
@@ -243,7 +242,7 @@ def target_sprite(target: str, rng: Random, side_px: int) -> U8:
     return np.clip(np.round(np.asarray(small)), 0, 255).astype(np.uint8)
 
 
-def blood_sprite(rng: Random, side_px: int) -> U8:
+def blood_sprite(rng: Random, side_px: int) -> UInt8Array:
     """A smear of blood, uint8 [side_px, side_px, 4] premultiplied; an event, not a target, and flatter than `fluid`."""
     alpha = blob(rng, S, float(rng.uniform(0.4, 0.6)), 2.6) * 0.75 * smoothstep(noise(rng, S, 5), -1.6, 0.6)
     x, y = grid(S)

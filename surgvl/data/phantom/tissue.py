@@ -10,18 +10,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-F32 = npt.NDArray[np.float32]
-U8 = npt.NDArray[np.uint8]
+from surgvl.core.arrays import Float32Array, UInt8Array
+
 Line = tuple[npt.NDArray[np.float64], float]  # points [N, 2] and a width, in sides of the drawing
 CANVAS_SPAN = 1.7  # the background covers this many image sides, so that the camera may drift
 
 
-def f32(image: npt.ArrayLike) -> F32:
+def f32(image: npt.ArrayLike) -> Float32Array:
     """The same numbers as float32."""
     return np.asarray(image, dtype=np.float32)
 
 
-def noise(rng: np.random.Generator, size: int, cells: float, octaves: int = 4, stretch: float = 1.0) -> F32:
+def noise(rng: np.random.Generator, size: int, cells: float, octaves: int = 4, stretch: float = 1.0) -> Float32Array:
     """Fractal noise [S, S] of mean 0 and deviation 1; `cells` per side in the first octave, `stretch` more across."""
     total = np.zeros((size, size), np.float32)
     for octave in range(octaves):
@@ -31,18 +31,20 @@ def noise(rng: np.random.Generator, size: int, cells: float, octaves: int = 4, s
     return f32((total - total.mean()) / (total.std() + 1e-6))
 
 
-def blur(image: F32, sigma: float) -> F32:
+def blur(image: Float32Array, sigma: float) -> Float32Array:
     """Gaussian blur."""
     return f32(cv2.GaussianBlur(image, (0, 0), sigma))
 
 
-def smoothstep(value: F32, low: float, high: float) -> F32:
+def smoothstep(value: Float32Array, low: float, high: float) -> Float32Array:
     """0 below `low`, 1 above `high`, smooth between."""
     x = np.clip((value - low) / (high - low), 0, 1)
     return f32(x * x * (3 - 2 * x))
 
 
-def shade(rgb: F32, height: F32, gloss: float, relief: float = 1.0, sharp: float = 42.0) -> F32:
+def shade(
+    rgb: Float32Array, height: Float32Array, gloss: float, relief: float = 1.0, sharp: float = 42.0
+) -> Float32Array:
     """Light a height map by a lamp beside the eye; wet surfaces glint where they face it.
 
     Args:
@@ -60,7 +62,7 @@ def shade(rgb: F32, height: F32, gloss: float, relief: float = 1.0, sharp: float
     return f32(lit + (255 - np.clip(lit, 0, 255)) * np.clip(glint, 0, 1)[..., None])
 
 
-def strokes(size: int, lines: list[Line]) -> F32:
+def strokes(size: int, lines: list[Line]) -> Float32Array:
     """Polylines as an antialiased mask."""
     mask = np.zeros((size, size), np.uint8)
     for points, width in lines:
@@ -80,33 +82,33 @@ def curve(
     return np.asarray(first + t[:, None] * (last - first) + sway[:, None] * normal)
 
 
-def dome(mask: F32) -> F32:
+def dome(mask: Float32Array) -> Float32Array:
     """A rounded height over a mask: half circles over tubes, domes over blobs."""
     inside = f32(cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 5))
     depth = inside / (inside.max() + 1e-6)
     return blur(f32(np.sqrt(np.clip(1 - (1 - depth) ** 2, 0, 1))), mask.shape[0] * 0.012)
 
 
-def grid(size: int) -> tuple[F32, F32]:
+def grid(size: int) -> tuple[Float32Array, Float32Array]:
     """Coordinates x and y, -1..1 over the drawing."""
     axis = ((np.arange(size, dtype=np.float32) + 0.5) / size - 0.5) * 2
     x, y = np.meshgrid(axis, axis)
     return f32(x), f32(y)
 
 
-def blob(rng: np.random.Generator, size: int, radius: float, ragged: float, aspect: float = 1.0) -> F32:
+def blob(rng: np.random.Generator, size: int, radius: float, ragged: float, aspect: float = 1.0) -> Float32Array:
     """A soft-edged irregular disc as a mask."""
     x, y = grid(size)
     away = np.sqrt((x / aspect) ** 2 + (y * aspect) ** 2) + ragged * 0.12 * noise(rng, size, 3, 3)
     return 1 - smoothstep(f32(away), radius - 0.07, radius + 0.07)
 
 
-def paint(size: int, *rgb: float) -> F32:
+def paint(size: int, *rgb: float) -> Float32Array:
     """One colour everywhere."""
     return np.broadcast_to(np.array(rgb, np.float32), (size, size, 3)).copy()
 
 
-def over(under: F32, mask: F32, *rgb: float) -> F32:
+def over(under: Float32Array, mask: Float32Array, *rgb: float) -> Float32Array:
     """A colour laid over a picture through a mask."""
     return f32(under + (np.array(rgb, np.float32) - under) * mask[..., None])
 
@@ -122,7 +124,7 @@ def tree(rng: np.random.Generator, x: float, y: float, angle: float, width: floa
     return lines
 
 
-def vessels(rng: np.random.Generator, size: int, count: int, width: float) -> F32:
+def vessels(rng: np.random.Generator, size: int, count: int, width: float) -> Float32Array:
     """Fine vessels anywhere, as a mask."""
     lines = []
     for _ in range(count):
@@ -131,7 +133,7 @@ def vessels(rng: np.random.Generator, size: int, count: int, width: float) -> F3
     return strokes(size, lines)
 
 
-def background(rng: np.random.Generator, size_px: int) -> U8:
+def background(rng: np.random.Generator, size_px: int) -> UInt8Array:
     """The bed of every video: a dark liver edge above, fat and mesentery below, belly wall at the top.
 
     Args:

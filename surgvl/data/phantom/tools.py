@@ -10,7 +10,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from surgvl.data.phantom.tissue import F32, U8, blur, f32
+from surgvl.core.arrays import Float32Array, UInt8Array
+from surgvl.data.phantom.tissue import blur, f32
 
 LENGTH = 1.5  # image sides from the left end of the sprite to its right end
 WIDTH = 0.36
@@ -24,8 +25,8 @@ class _Sheet:
 
     def __init__(self) -> None:
         shape = (round(WIDTH * _FINE_PX), round(LENGTH * _FINE_PX))
-        self.rgb: F32 = np.zeros((*shape, 3), np.float32)
-        self.alpha: F32 = np.zeros(shape, np.float32)
+        self.rgb: Float32Array = np.zeros((*shape, 3), np.float32)
+        self.alpha: Float32Array = np.zeros(shape, np.float32)
 
     def polygon(self, points: list[tuple[float, float]], *rgb: float, round_by: float = 0.0) -> None:
         """Fill a polygon; `round_by` > 0 shades it as a cylinder along x of that half width."""
@@ -46,7 +47,7 @@ class _Sheet:
         edge = np.clip(layer - np.roll(layer, round(width * _FINE_PX * 0.35), axis=0), 0, 1)
         self.rgb = f32(self.rgb + (255 - self.rgb) * (0.4 * edge)[..., None])
 
-    def _lay(self, mask: F32, rgb: F32, round_by: float) -> None:
+    def _lay(self, mask: Float32Array, rgb: Float32Array, round_by: float) -> None:
         colour = f32(np.broadcast_to(rgb, self.rgb.shape))
         if round_by > 0:
             across = ((np.arange(mask.shape[0]) + 0.5) / _FINE_PX - TIP[1]) / round_by
@@ -154,7 +155,7 @@ _DRAW = {
 
 
 @lru_cache(maxsize=256)
-def tool_sprite(instrument: str, state: int, size_px: int) -> U8:
+def tool_sprite(instrument: str, state: int, size_px: int) -> UInt8Array:
     """Draw an instrument.
 
     Args:

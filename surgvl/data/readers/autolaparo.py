@@ -5,13 +5,14 @@ Layouts: `videos/01.mp4` and `labels/label_01.txt` (header, rows `second phase`,
 """
 
 from pathlib import Path
-from typing import ClassVar
 
 from surgvl.core.errors import DataError
-from surgvl.data.readers.base import Found, Splits, VideoDataset, find_files, find_videos, numbered
-from surgvl.data.readers.second_csv import read_second_csv
-from surgvl.data.readers.text_files import parse_int, read_fields
-from surgvl.data.spans import Track, runs
+from surgvl.data.formats.layout import find_files, find_videos
+from surgvl.data.formats.second_csv import read_second_csv
+from surgvl.data.formats.text_files import parse_int, read_fields
+from surgvl.data.readers.base import Contents, VideoDataset
+from surgvl.data.spans import Track, join_runs
+from surgvl.data.splits import id_range
 
 PHASES = (
     "Preparation",
@@ -50,35 +51,35 @@ def read_label_file(path: Path) -> Track:
         raise DataError(f"{path} has a header and no row: copy it again, or delete it")
     gaps = seconds[-1] + 1 - len(seconds)
     return Track(
-        runs(seconds, labels), seconds[-1] + 1.0, [f"{gaps} seconds have no row in {path.name}"] if gaps else []
+        join_runs(seconds, labels), seconds[-1] + 1.0, [f"{gaps} seconds have no row in {path.name}"] if gaps else []
     )
 
 
 class AutoLaparo(VideoDataset):
     """AutoLaparo's workflow videos in their own layout or as csv."""
 
-    name: ClassVar[str] = "autolaparo"
-    LICENCE: ClassVar[str] = "CC BY-NC-SA 4.0"
-    SOURCE: ClassVar[str] = "arXiv 2208.02049; by request at autolaparo.github.io"
-    PROCEDURE: ClassVar[str] = "laparoscopic hysterectomy"
-    SPECIALTY: ClassVar[str] = "gynaecology"
-    SPLITS: ClassVar[Splits] = {
+    name = "autolaparo"
+    LICENCE = "CC BY-NC-SA 4.0"
+    SOURCE = "arXiv 2208.02049; by request at autolaparo.github.io"
+    PROCEDURE = "laparoscopic hysterectomy"
+    SPECIALTY = "gynaecology"
+    SPLITS = {
         "standard": {
-            "train": numbered("{:02d}", (1, 10)),
-            "val": numbered("{:02d}", (11, 14)),
-            "test": numbered("{:02d}", (15, 21)),
+            "train": id_range("{:02d}", (1, 10)),
+            "val": id_range("{:02d}", (11, 14)),
+            "test": id_range("{:02d}", (15, 21)),
         }
     }
 
-    def read(self, found: Found) -> None:
+    def read(self, contents: Contents) -> None:
         """Read videos and phases."""
         base = self.root / "t1" if (self.root / "t1").is_dir() else self.root
-        videos = find_videos(base / "videos", r"\d+", found)
-        texts = find_files(base / "labels", r"label_(\d+)\.txt", found)
-        tables = find_files(base, r"(\d+)\.csv", found)
+        videos = find_videos(base / "videos", r"\d+", contents)
+        texts = find_files(base / "labels", r"label_(\d+)\.txt", contents)
+        tables = find_files(base, r"(\d+)\.csv", contents)
         for video_id in sorted(videos.keys() | texts.keys() | tables.keys()):
             path = videos.get(video_id)
-            info = self.open_video(found, video_id, path)
+            info = self.open_video(contents, video_id, path)
             tracks: dict[str, Track] = {}
             try:
                 if video_id in texts:
@@ -86,9 +87,9 @@ class AutoLaparo(VideoDataset):
                 elif video_id in tables:
                     tracks["phase"] = read_second_csv(tables[video_id], video_id, PHASES, first=1)
                 else:
-                    found.problems.append(f"{video_id}: no phase labels")
+                    contents.problems.append(f"{video_id}: no phase labels")
             except DataError as error:
-                found.set_aside.append(str(error))
+                contents.unreadable.append(str(error))
             if info is not None:
-                tracks, _ = self.shown(found, video_id, path, tracks, first=(1, 0))
-            self.add_video(found, video_id, path, info, tracks)
+                tracks, _ = self.as_shown(contents, video_id, path, tracks, first=(1, 0))
+            self.add_video(contents, video_id, path, info, tracks)

@@ -6,14 +6,15 @@ numbers count at the video's own rate; or csv files `video01.csv` (see second_cs
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import CHOLEC80_PHASES, CHOLEC80_TOOLS
-from surgvl.data.readers.base import TOLERANCE_S, Found, Splits, VideoDataset, find_files, find_videos, numbered
-from surgvl.data.readers.second_csv import read_second_csv
-from surgvl.data.readers.text_files import parse_int, read_fields
-from surgvl.data.spans import Track, runs
+from surgvl.data.formats.layout import find_files, find_videos
+from surgvl.data.formats.second_csv import read_second_csv
+from surgvl.data.formats.text_files import parse_int, read_fields
+from surgvl.data.readers.base import TOLERANCE_S, Contents, VideoDataset
+from surgvl.data.spans import Track, join_runs
+from surgvl.data.splits import id_range
 from surgvl.video import VideoInfo
 
 LABEL_FPS = 25.0
@@ -44,7 +45,7 @@ def read_phase_file(path: Path, fps: float) -> Track:
         labels.append(known[_plain(name)])
     gaps = frames[-1] - frames[0] + 1 - len(frames)
     notes = [f"{gaps} frames have no row in {path.name}"] if gaps else []
-    return Track(runs(frames, labels, 1 / fps), (frames[-1] + 1) / fps, notes)
+    return Track(join_runs(frames, labels, 1 / fps), (frames[-1] + 1) / fps, notes)
 
 
 def read_tool_file(path: Path, fps: float) -> Track:
@@ -82,7 +83,7 @@ def read_tool_file(path: Path, fps: float) -> Track:
     notes = [f"rows of {path.name} are not evenly spaced"] if steps and steps[0] != steps[-1] else []
     spans = []
     for at, name in enumerate(names):
-        spans += runs(frames, [name if row[at] == "1" else "" for row in values], 1 / fps, stride)
+        spans += join_runs(frames, [name if row[at] == "1" else "" for row in values], 1 / fps, stride)
     return Track(sorted(spans), (frames[-1] + stride) / fps, notes)
 
 
@@ -103,47 +104,47 @@ def label_rate(path: Path, info: VideoInfo | None) -> tuple[float, str]:
 class Cholec80(VideoDataset):
     """Cholec80 in its own layout or as csv."""
 
-    name: ClassVar[str] = "cholec80"
-    LICENCE: ClassVar[str] = "CC BY-NC-SA 4.0"
-    SOURCE: ClassVar[str] = "arXiv 1602.03012; by request at camma.unistra.fr/datasets"
-    PROCEDURE: ClassVar[str] = "laparoscopic cholecystectomy"
-    SPECIALTY: ClassVar[str] = "general surgery"
-    SPLITS: ClassVar[Splits] = {
-        "standard": {"train": numbered("video{:02d}", (1, 40)), "test": numbered("video{:02d}", (41, 80))},
+    name = "cholec80"
+    LICENCE = "CC BY-NC-SA 4.0"
+    SOURCE = "arXiv 1602.03012; by request at camma.unistra.fr/datasets"
+    PROCEDURE = "laparoscopic cholecystectomy"
+    SPECIALTY = "general surgery"
+    SPLITS = {
+        "standard": {"train": id_range("video{:02d}", (1, 40)), "test": id_range("video{:02d}", (41, 80))},
         "camma": {
-            "train": numbered("video{:02d}", (1, 40)),
-            "val": numbered("video{:02d}", (41, 48)),
-            "test": numbered("video{:02d}", (49, 80)),
+            "train": id_range("video{:02d}", (1, 40)),
+            "val": id_range("video{:02d}", (41, 48)),
+            "test": id_range("video{:02d}", (49, 80)),
         },
     }
 
-    def read(self, found: Found) -> None:
+    def read(self, contents: Contents) -> None:
         """Read videos, phases and tools."""
-        videos = find_videos(self.root / "videos", r"video\d+", found)
-        phases = find_files(self.root / "phase_annotations", r"(video\d+)-phase\.txt", found)
-        tools = find_files(self.root / "tool_annotations", r"(video\d+)-tool\.txt", found)
-        tables = find_files(self.root, r"(video\d+)\.csv", found) | find_files(
-            self.root / "labels", r"(video\d+)\.csv", found
+        videos = find_videos(self.root / "videos", r"video\d+", contents)
+        phases = find_files(self.root / "phase_annotations", r"(video\d+)-phase\.txt", contents)
+        tools = find_files(self.root / "tool_annotations", r"(video\d+)-tool\.txt", contents)
+        tables = find_files(self.root, r"(video\d+)\.csv", contents) | find_files(
+            self.root / "labels", r"(video\d+)\.csv", contents
         )
         for video_id in sorted(videos.keys() | phases.keys() | tools.keys() | tables.keys()):
             path = videos.get(video_id)
-            info = self.open_video(found, video_id, path)
-            tracks = read_tracks(found, info, phases.get(video_id), tools.get(video_id))
+            info = self.open_video(contents, video_id, path)
+            tracks = read_tracks(contents, info, phases.get(video_id), tools.get(video_id))
             if video_id in tables and "phase" not in tracks:
                 try:
                     tracks["phase"] = read_second_csv(tables[video_id], video_id, CHOLEC80_PHASES, first=0)
                 except DataError as error:
-                    found.set_aside.append(str(error))
+                    contents.unreadable.append(str(error))
             if "phase" not in tracks:
-                found.problems.append(f"{video_id}: no phase labels")
+                contents.problems.append(f"{video_id}: no phase labels")
             if info is not None:
                 # Whoever extracts pictures by ffmpeg counts them from 1; the names in the csv are the pictures' own.
                 first = (0,) if video_id in tables and video_id not in phases else (0, 1)
-                tracks, _ = self.shown(found, video_id, path, tracks, first)
-            self.add_video(found, video_id, path, info, tracks, LABEL_FPS if video_id in phases else 1.0)
+                tracks, _ = self.as_shown(contents, video_id, path, tracks, first)
+            self.add_video(contents, video_id, path, info, tracks, LABEL_FPS if video_id in phases else 1.0)
 
 
-def read_tracks(found: Found, info: VideoInfo | None, phase: Path | None, tool: Path | None) -> dict[str, Track]:
+def read_tracks(contents: Contents, info: VideoInfo | None, phase: Path | None, tool: Path | None) -> dict[str, Track]:
     """Phase and tool tracks of one video; a file that cannot be read is set aside.
 
     The tool file may be a row shorter or longer than the phases; it is cut to them.
@@ -158,12 +159,12 @@ def read_tracks(found: Found, info: VideoInfo | None, phase: Path | None, tool: 
             tracks["phase"] = read_phase_file(phase, fps)
             tracks["phase"].notes += [note] if note else []
         except DataError as error:
-            found.set_aside.append(str(error))
+            contents.unreadable.append(str(error))
     if tool is not None:
         try:
             tracks["tool"] = read_tool_file(tool, fps)
         except DataError as error:
-            found.set_aside.append(str(error))
+            contents.unreadable.append(str(error))
     if len(tracks) == 2 and abs(tracks["tool"].end_s - tracks["phase"].end_s) <= TOLERANCE_S:
         end_s = tracks["phase"].end_s
         spans = [(start, min(end, end_s), label) for start, end, label in tracks["tool"].spans if start < end_s]

@@ -6,11 +6,11 @@ loader. 13 answers.
 """
 
 from pathlib import Path
-from typing import ClassVar
 
-from surgvl.data.readers.base import Found, Splits, find_videos
+from surgvl.data.formats.layout import find_videos
+from surgvl.data.formats.qa_tree import QuestionTree, TextFiles, text_folders
+from surgvl.data.readers.base import Contents
 from surgvl.data.readers.cholec80 import LABEL_FPS, Cholec80
-from surgvl.data.readers.qa_tree import QuestionTree, TextFiles, text_folders
 
 VAL = (5, 11, 12, 17, 19, 26, 27, 31)
 ANSWERS = (
@@ -26,26 +26,26 @@ class Cholec80VQA(QuestionTree):
         TEXT: where the question files lie.
     """
 
-    name: ClassVar[str] = "cholec80_vqa"
-    LICENCE: ClassVar[str] = "CC BY-NC-SA 4.0 (that of Cholec80; check at the source)"
-    SOURCE: ClassVar[str] = "arXiv 2206.11053; github.com/lalithjets/Surgical_VQA; videos as for cholec80"
-    PROCEDURE: ClassVar[str] = Cholec80.PROCEDURE
-    SPECIALTY: ClassVar[str] = Cholec80.SPECIALTY
+    name = "cholec80_vqa"
+    LICENCE = "CC BY-NC-SA 4.0 (that of Cholec80; check at the source)"
+    SOURCE = "arXiv 2206.11053; github.com/lalithjets/Surgical_VQA; videos as for cholec80"
+    PROCEDURE = Cholec80.PROCEDURE
+    SPECIALTY = Cholec80.SPECIALTY
     # The papers report on these eight as validation; there is no further test set, so they are the test split here.
-    SPLITS: ClassVar[Splits] = {
+    SPLITS = {
         "standard": {
             "train": tuple(f"video{number:02d}" for number in range(1, 41) if number not in VAL),
             "test": tuple(f"video{number:02d}" for number in VAL),
         }
     }
-    FILES: ClassVar[TextFiles] = TextFiles(rate_fps=LABEL_FPS, every=100, answers=ANSWERS)
-    TEXT: ClassVar[str] = "Classification"
+    FILES = TextFiles(rate_fps=LABEL_FPS, every=100, answers=ANSWERS)
+    TEXT = "Classification"
 
-    def folders(self, found: Found) -> dict[str, tuple[Path | None, Path | None]]:
+    def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:
         """Film or pictures, and text, by number."""
-        films = find_videos(self.root / "videos", r"video\d+", found)
+        films = find_videos(self.root / "videos", r"video\d+", contents)
         pictures, texts = (
-            {f"video{int(number):02d}": path for number, path in text_folders(folder, r"(\d+)", found).items()}
+            {f"video{int(number):02d}": path for number, path in text_folders(folder, r"(\d+)", contents).items()}
             for folder in (self.root / "cropped_image", self.root / self.TEXT)
         )
         seen = pictures | films

@@ -8,16 +8,18 @@ of seconds.
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.core.ontology import CHOLECT50_PHASES, INSTRUMENTS, TARGETS, TRIPLET_NAMES, TRIPLETS, VERBS
-from surgvl.data.readers.base import Found, Splits, VideoDataset, find_files, find_videos
-from surgvl.data.readers.text_files import MOST, read_text, shown
-from surgvl.data.spans import Span, Track, runs
+from surgvl.data.formats.layout import find_files, find_videos
+from surgvl.data.formats.text_files import MOST, read_text, short_repr
+from surgvl.data.readers.base import Contents, VideoDataset
+from surgvl.data.spans import Span, Track, join_runs
+from surgvl.data.splits import Splits
 
 VECTOR_LENGTH = 15
 MOST_FPS = 1000
@@ -86,18 +88,18 @@ def read_json_labels(path: Path) -> dict[str, Track]:
     for key, instances in record["annotations"].items():
         if not re.fullmatch(r"\d{1,9}", key, re.ASCII) or int(key) > MOST:
             fact = f"frame numbers of 'annotations' are whole numbers from 0, at most {MOST:,}"
-            raise DataError(f"{path}: {fact}, not {shown(key)}: correct the file")
+            raise DataError(f"{path}: {fact}, not {short_repr(key)}: correct the file")
         if int(key) in frames or not isinstance(instances, list):
-            fact = "there twice" if int(key) in frames else f"{shown(instances)} and no list of instances"
+            fact = "there twice" if int(key) in frames else f"{short_repr(instances)} and no list of instances"
             raise DataError(f"{path}: frame {key} of 'annotations' is {fact}: correct the file")
         frames[int(key)] = instances
     if not frames:
         raise DataError(f"{path}: 'annotations' holds no frame: correct the file")
     stated, fps = record.get("num_frames", 0), record.get("fps", 1)
     if not isinstance(stated, int) or not 0 <= stated <= MOST:
-        raise DataError(f"{path}: num_frames is {shown(stated)}; it must be a whole number to {MOST:,}: correct it")
+        raise DataError(f"{path}: num_frames is {short_repr(stated)}; it must be a whole number, at most {MOST:,}")
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= MOST_FPS:
-        raise DataError(f"{path}: fps is {shown(fps)}; it must be above 0, at most {MOST_FPS}: correct the file")
+        raise DataError(f"{path}: fps is {short_repr(fps)}; it must be above 0, at most {MOST_FPS}: correct the file")
     # Numbers may be far apart: frames of the challenge's clips are a sample.
     numbers = sorted(frames)
     present = np.zeros((len(numbers), len(TRIPLETS)), bool)
@@ -118,7 +120,7 @@ def read_json_labels(path: Path) -> dict[str, Track]:
     notes += [f"{num_frames - len(numbers)} frames have no entry in {path.name}"] if num_frames > len(numbers) else []
     tracks = {"triplet": Track(_triplet_runs(present, numbers, 1 / fps), num_frames / fps, notes)}
     if any(phases):
-        tracks["phase"] = Track(runs(numbers, phases, 1 / fps), num_frames / fps)
+        tracks["phase"] = Track(join_runs(numbers, phases, 1 / fps), num_frames / fps)
     return tracks
 
 
@@ -140,7 +142,7 @@ def read_binary_file(path: Path, num_classes: int) -> Any:
     try:
         values = np.array([line.split(",") for line in lines]).astype(np.int64)
     except (OverflowError, ValueError) as error:
-        raise DataError(f"{path}: values must be whole numbers ({shown(str(error))}): correct the file") from None
+        raise DataError(f"{path}: values must be whole numbers ({short_repr(str(error))}): correct the file") from None
     wrong = np.flatnonzero(values[:, 0] != np.arange(len(values)))
     if len(wrong):
         raise DataError(
@@ -180,21 +182,23 @@ def read_binary_labels(root: Path, video_id: str) -> dict[str, Track]:
 class CholecT50(VideoDataset):
     """CholecT50 in its json layout, or CholecT45 in the older txt layout."""
 
-    name: ClassVar[str] = "cholect50"
-    LICENCE: ClassVar[str] = "CC BY-NC-SA 4.0"
-    SOURCE: ClassVar[str] = "arXiv 2109.03223; by request at camma.unistra.fr/datasets"
-    PROCEDURE: ClassVar[str] = "laparoscopic cholecystectomy"
-    SPECIALTY: ClassVar[str] = "general surgery"
-    SPLITS: ClassVar[Splits] = _splits()
+    name = "cholect50"
+    LICENCE = "CC BY-NC-SA 4.0"
+    SOURCE = "arXiv 2109.03223; by request at camma.unistra.fr/datasets"
+    PROCEDURE = "laparoscopic cholecystectomy"
+    SPECIALTY = "general surgery"
+    SPLITS = _splits()
 
-    def read(self, found: Found) -> None:
+    def read(self, contents: Contents) -> None:
         """Read frame folders or videos, and either layout of labels; json is preferred."""
-        videos = find_videos(self.root / "data", r"VID\d+", found) | find_videos(self.root / "videos", r"VID\d+", found)
-        new = find_files(self.root / "labels", r"(VID\d+)\.json", found)
-        old = find_files(self.root / "triplet", r"(VID\d+)\.txt", found)
+        videos = find_videos(self.root / "data", r"VID\d+", contents) | find_videos(
+            self.root / "videos", r"VID\d+", contents
+        )
+        new = find_files(self.root / "labels", r"(VID\d+)\.json", contents)
+        old = find_files(self.root / "triplet", r"(VID\d+)\.txt", contents)
         for video_id in sorted(videos.keys() | new.keys() | old.keys()):
             path = videos.get(video_id)
-            info = self.open_video(found, video_id, path)
+            info = self.open_video(contents, video_id, path)
             tracks: dict[str, Track] = {}
             try:
                 if video_id in new:
@@ -202,19 +206,19 @@ class CholecT50(VideoDataset):
                 elif video_id in old:
                     tracks = read_binary_labels(self.root, video_id)
                 else:
-                    found.problems.append(f"{video_id}: no triplet labels")
+                    contents.problems.append(f"{video_id}: no triplet labels")
             except DataError as error:
-                found.set_aside.append(str(error))
+                contents.unreadable.append(str(error))
             if info is not None:
-                tracks, _ = self.shown(found, video_id, path, tracks)
-            self.add_video(found, video_id, path, info, tracks)
+                tracks, _ = self.as_shown(contents, video_id, path, tracks)
+            self.add_video(contents, video_id, path, info, tracks)
 
 
 def _triplet_runs(present: Any, numbers: Sequence[int], step_s: float = 1.0) -> list[Span]:
     spans: list[Span] = []
     for triplet in np.flatnonzero(present.any(0)).tolist():
         labels = np.where(present[:, triplet], TRIPLET_NAMES[triplet], "").tolist()
-        spans += runs(numbers, labels, step_s)
+        spans += join_runs(numbers, labels, step_s)
     return sorted(spans)
 
 
@@ -230,7 +234,7 @@ def _categories(record: dict[str, Any], kind: str, official: tuple[str, ...], pa
         raise DataError(f"{path}: categories of {kind} must map numbers to names: correct the file") from None
     known = {_plain(name): name for name in official}
     if unknown := sorted(name for name in names.values() if _plain(name) not in known):
-        raise DataError(f"{path}: unknown {kind} {shown(unknown[0])} among its categories: correct the file")
+        raise DataError(f"{path}: unknown {kind} {short_repr(unknown[0])} among its categories: correct the file")
     return {number: known[_plain(name)] for number, name in names.items()}
 
 
@@ -247,7 +251,7 @@ def _vector(vector: Any, path: Path, frame: int) -> tuple[int, int, int, int, in
         )
     ids = (vector[0], vector[1], vector[7], vector[8], vector[14])
     if not all(type(value) in (int, float) and -1 <= value <= MOST and value == int(value) for value in ids):
-        raise DataError(f"{path}, frame {frame}: ids {shown(ids)} must be whole numbers from -1: correct the file")
+        raise DataError(f"{path}, frame {frame}: ids {short_repr(ids)} must be whole numbers from -1: correct the file")
     return int(ids[0]), int(ids[1]), int(ids[2]), int(ids[3]), int(ids[4])
 
 

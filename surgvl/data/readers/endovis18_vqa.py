@@ -5,10 +5,10 @@ Layout: `seq_1/left_frames/frame000.png` (`left_fr` in some copies) and `seq_1/v
 """
 
 from pathlib import Path
-from typing import ClassVar
 
-from surgvl.data.readers.base import Found, Splits, numbered
-from surgvl.data.readers.qa_tree import QuestionTree, TextFiles, first_folder, text_folders
+from surgvl.data.formats.qa_tree import QuestionTree, TextFiles, first_folder, text_folders
+from surgvl.data.readers.base import Contents
+from surgvl.data.splits import id_range
 
 ANSWERS = (
     *("kidney", "Idle", "Grasping", "Retraction", "Tissue_Manipulation", "Tool_Manipulation", "Cutting"),
@@ -24,24 +24,24 @@ class EndoVis18VQA(QuestionTree):
         TEXT: where the question files of a sequence lie.
     """
 
-    name: ClassVar[str] = "endovis18_vqa"
-    LICENCE: ClassVar[str] = "that of the EndoVis 2018 challenge, for its participants"
-    SOURCE: ClassVar[str] = "arXiv 2206.11053; github.com/lalithjets/Surgical_VQA; images from the EndoVis challenge"
-    PROCEDURE: ClassVar[str] = "robotic partial nephrectomy (porcine)"
-    SPECIALTY: ClassVar[str] = "urology"
+    name = "endovis18_vqa"
+    LICENCE = "that of the EndoVis 2018 challenge, for its participants"
+    SOURCE = "arXiv 2206.11053; github.com/lalithjets/Surgical_VQA; images from the EndoVis challenge"
+    PROCEDURE = "robotic partial nephrectomy (porcine)"
+    SPECIALTY = "urology"
     # The papers report on these three as validation; there is no further test set, so they are the test split here.
-    SPLITS: ClassVar[Splits] = {
+    SPLITS = {
         "standard": {
-            "train": numbered("seq_{}", (2, 4), (6, 7), (9, 12), (14, 15)),
+            "train": id_range("seq_{}", (2, 4), (6, 7), (9, 12), (14, 15)),
             "test": ("seq_1", "seq_5", "seq_16"),
         }
     }
-    FILES: ClassVar[TextFiles] = TextFiles(answers=ANSWERS)
-    TEXT: ClassVar[str] = "vqa/Classification"
+    FILES = TextFiles(answers=ANSWERS)
+    TEXT = "vqa/Classification"
 
-    def folders(self, found: Found) -> dict[str, tuple[Path | None, Path | None]]:
+    def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:
         """Pictures and text of each sequence."""
-        sequences = text_folders(self.root, r"(seq_\d+)", found)
+        sequences = text_folders(self.root, r"(seq_\d+)", contents)
         return {
             name: (first_folder(path / "left_frames", path / "left_fr"), first_folder(path / self.TEXT))
             for name, path in sequences.items()

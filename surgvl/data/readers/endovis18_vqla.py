@@ -6,17 +6,16 @@ frames of EndoVis17 that the authors test on besides are not read: their file na
 """
 
 from functools import partial
-from typing import ClassVar
 
+from surgvl.data.formats.qa_text import parse_pair
+from surgvl.data.formats.qa_tree import TextFiles
 from surgvl.data.readers.endovis18_vqa import ANSWERS, EndoVis18VQA
-from surgvl.data.readers.qa_text import parse_pair
-from surgvl.data.readers.qa_tree import TextFiles
 
 
 class EndoVis18VQLA(EndoVis18VQA):
     """The same sequences, split and answers, with boxes."""
 
-    name: ClassVar[str] = "endovis18_vqla"
-    SOURCE: ClassVar[str] = "arXiv 2305.11692; github.com/longbai1006/Surgical-VQLA; images from the EndoVis challenge"
-    FILES: ClassVar[TextFiles] = TextFiles(parse=partial(parse_pair, first_px=1), answers=ANSWERS)
-    TEXT: ClassVar[str] = "vqla/label"
+    name = "endovis18_vqla"
+    SOURCE = "arXiv 2305.11692; github.com/longbai1006/Surgical-VQLA; images from the EndoVis challenge"
+    FILES = TextFiles(parse=partial(parse_pair, first_px=1), answers=ANSWERS)
+    TEXT = "vqla/label"

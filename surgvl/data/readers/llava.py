@@ -10,14 +10,15 @@ Further keys are passed over. Splits are those of the files' names, or of `split
 import os
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
-from surgvl.data.readers.base import Found, VideoDataset, shorten
-from surgvl.data.readers.text_files import shown
+from surgvl.data.formats.layout import shorten
+from surgvl.data.formats.text_files import short_repr
+from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
 from surgvl.data.tables import QA, schema_of
 
@@ -42,7 +43,7 @@ def read_entry(entry: Any) -> tuple[str, list[tuple[str, str]]]:
         raise ValueError("speaks of several images or videos, and one is read")
     drive = PureWindowsPath(path).drive
     if path and (drive or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path):
-        raise ValueError(f"has {media[0]} {shown(path)}, which is not a path inside the folder")
+        raise ValueError(f"has {media[0]} {short_repr(path)}, which is not a path inside the folder")
     whole = all(isinstance(turn, dict) and isinstance(turn.get("value"), str) for turn in turns)
     speakers = [turn.get("from") for turn in turns] if whole else []
     if not speakers or speakers != ["human", "gpt"] * (len(turns) // 2):
@@ -61,11 +62,11 @@ def read_entry(entry: Any) -> tuple[str, list[tuple[str, str]]]:
 class Llava(VideoDataset):
     """Conversations about images and videos of any source."""
 
-    name: ClassVar[str] = "llava"
-    LICENCE: ClassVar[str] = "that of the images and videos"
-    SOURCE: ClassVar[str] = "any set in LLaVA's JSON, arXiv 2304.08485"
+    name = "llava"
+    LICENCE = "that of the images and videos"
+    SOURCE = "any set in LLaVA's JSON, arXiv 2304.08485"
 
-    def read(self, found: Found) -> None:
+    def read(self, contents: Contents) -> None:
         """Read all lists of conversations, then the images and videos that they speak of."""
         rows: dict[str, list[tuple[str, str, str]]] = {}
         silent = 0
@@ -73,11 +74,11 @@ class Llava(VideoDataset):
             try:
                 entries = read_json(file)
             except DataError as error:
-                found.set_aside.append(str(error))
+                contents.unreadable.append(str(error))
                 continue
             if not isinstance(entries, list):
                 if file.name != "splits.json":
-                    found.problems.append(f"{file.name} is not a list of conversations; left out")
+                    contents.problems.append(f"{file.name} is not a list of conversations; left out")
                 continue
             split = match[1] if (match := _SPLIT.search(file.stem.lower())) else ""
             for number, entry in enumerate(entries):
@@ -86,7 +87,7 @@ class Llava(VideoDataset):
                     if path and split and not self.protocol and self.split_of.setdefault(path, split) != split:
                         raise ValueError(f"speaks of {path}, which is also in {self.split_of[path]}")
                 except ValueError as error:
-                    found.set_aside.append(f"{file}, entry {number}, {error}: correct the entry")
+                    contents.unreadable.append(f"{file}, entry {number}, {error}: correct the entry")
                     continue
                 if not path:
                     silent += 1
@@ -95,18 +96,18 @@ class Llava(VideoDataset):
                 rows.setdefault(path, []).extend((question, answer, talk) for question, answer in turns)
         if lines := sorted(path.name for path in self.root.glob("*.jsonl")):
             fact = f"{len(lines)} files are JSON Lines, left out: {shorten(lines)}"
-            found.problems.append(f"{fact}; write each as one JSON list")
+            contents.problems.append(f"{fact}; write each as one JSON list")
         if silent:
-            found.problems.append(f"{silent} conversations are about no image or video; left out")
+            contents.problems.append(f"{silent} conversations are about no image or video; left out")
         if absent := [path for path in rows if self._find(path) is None]:
             lost = sum(len(rows[path]) for path in absent)
-            found.problems.append(f"{lost} questions left out, {len(absent)} files are not there: {shorten(absent)}")
+            contents.problems.append(f"{lost} questions left out, {len(absent)} files are not there: {shorten(absent)}")
         for path in sorted(rows.keys() - set(absent)):
             medium = self._find(path)
-            info = self.open_video(found, path, medium)
+            info = self.open_video(contents, path, medium)
             if info is not None:
-                self.add_video(found, path, medium, info, {"question": Track([], 0.0, whole=False)})
-                found.qa.append(self._table(path, info.duration_s, rows[path]))
+                self.add_video(contents, path, medium, info, {"question": Track([], 0.0, whole=False)})
+                contents.qa.append(self._table(path, info.duration_s, rows[path]))
 
     def _find(self, path: str) -> Path | None:
         places = (self.root / path, self.root / "images" / path, self.root / "videos" / path)

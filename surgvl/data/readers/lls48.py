@@ -17,16 +17,17 @@ side where the table knows sides. A question that would have two answers is left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from surgvl.core.errors import DataError
-from surgvl.data.readers.base import Found, VideoDataset, find_files, find_videos
-from surgvl.data.readers.pictures import questions_at_pictures
-from surgvl.data.readers.qa_text import Asked, question_table
-from surgvl.data.readers.qa_tree import Tally, TextFiles, places_of, read_questions, text_folders
-from surgvl.data.readers.text_files import parse_seconds, read_csv
+from surgvl.data.formats.layout import find_files, find_videos
+from surgvl.data.formats.pictures import questions_at_pictures
+from surgvl.data.formats.qa_text import QuestionLine, question_table
+from surgvl.data.formats.qa_tree import Tally, TextFiles, picture_starts, read_questions, text_folders
+from surgvl.data.formats.text_files import parse_seconds, read_csv
+from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Span, Track, cover
 
 COLUMNS = {"step": ("step",), "task": ("task",), "action": ("instrument", "verb", "target")}
@@ -37,14 +38,14 @@ ACTION_FROM = "Which action is performed by the instrument from the {side}?"
 
 
 @dataclass(frozen=True)
-class Level:
+class LabelTable:
     """One table: spans in order of the file, and for actions the side of each, all empty where the file has none."""
 
     spans: list[Span]
     sides: list[str]
 
 
-def read_level(path: Path, level: str) -> Level:
+def read_label_table(path: Path, level: str) -> LabelTable:
     """Read the table of one level; an action's label is `instrument_verb_target`.
 
     Args:
@@ -64,10 +65,10 @@ def read_level(path: Path, level: str) -> Level:
             fact = f"{level} {'_'.join(words)!r} from {start_s:g} s to {end_s:g} s"
             raise DataError(f"{path}, line {line}: {fact}: give all names, and an end after the start")
         spans.append((start_s, end_s, "_".join(words)))
-    return Level(spans, columns.get("side", [""] * len(spans)))
+    return LabelTable(spans, columns.get("side", [""] * len(spans)))
 
 
-def make_questions(levels: Mapping[str, Level]) -> tuple[list[int], list[Asked]]:
+def make_questions(levels: Mapping[str, LabelTable]) -> tuple[list[int], list[QuestionLine]]:
     """Questions that the tables answer, by second.
 
     Args:
@@ -78,7 +79,7 @@ def make_questions(levels: Mapping[str, Level]) -> tuple[list[int], list[Asked]]
     """
     end_s = max((span[1] for level in levels.values() for span in level.spans), default=0.0)
     num_seconds = int(end_s + 1e-6)
-    asked: list[list[Asked]] = [[] for _ in range(num_seconds)]
+    asked: list[list[QuestionLine]] = [[] for _ in range(num_seconds)]
     for name in COLUMNS:
         if name not in levels:
             continue
@@ -91,7 +92,7 @@ def make_questions(levels: Mapping[str, Level]) -> tuple[list[int], list[Asked]]
         for second, there in enumerate(rows):
             sides = [level.sides[row] for row in there]
             asked[second] += [
-                Asked(_wording(name, side), level.spans[row][2], name)
+                QuestionLine(_wording(name, side), level.spans[row][2], name)
                 for row, side in zip(there, sides, strict=True)
                 if sides.count(side) == 1
             ]
@@ -105,41 +106,41 @@ def _wording(level: str, side: str) -> str:
 class LLS48(VideoDataset):
     """Tables and questions in the layout above."""
 
-    name: ClassVar[str] = "lls48"
-    LICENCE: ClassVar[str] = "not public"
-    SOURCE: ClassVar[str] = "arXiv 2601.12312, 2602.13633; not public: schema of ours, not verified on real data"
-    PROCEDURE: ClassVar[str] = "laparoscopic left lateral sectionectomy"
-    SPECIALTY: ClassVar[str] = "general surgery"
-    ABSENT: ClassVar[str] = (
+    name = "lls48"
+    LICENCE = "not public"
+    SOURCE = "arXiv 2601.12312, 2602.13633; not public: schema of ours, not verified on real data"
+    PROCEDURE = "laparoscopic left lateral sectionectomy"
+    SPECIALTY = "general surgery"
+    ABSENT = (
         "LLS48-VQA is not public, ask its authors (arXiv 2601.12312) and bring labels into the schema at the top of "
         "surgvl/data/readers/lls48.py; `surgvl phantom --out phantom` writes it in phantom/lls48"
     )
 
-    def read(self, found: Found) -> None:
+    def read(self, contents: Contents) -> None:
         """Read videos, tables and questions."""
-        videos = find_videos(self.root / "images", r"video_\d+", found)
-        videos |= find_videos(self.root / "videos", r"video_\d+", found)
-        tables = {level: find_files(self.root / f"{level}s", r"(video_\d+)\.csv", found) for level in COLUMNS}
-        texts = text_folders(self.root / "QA", r"(video_\d+)", found)
+        videos = find_videos(self.root / "images", r"video_\d+", contents)
+        videos |= find_videos(self.root / "videos", r"video_\d+", contents)
+        tables = {level: find_files(self.root / f"{level}s", r"(video_\d+)\.csv", contents) for level in COLUMNS}
+        texts = text_folders(self.root / "QA", r"(video_\d+)", contents)
         tally = Tally()
         for video_id in sorted(videos.keys() | texts.keys() | {name for files in tables.values() for name in files}):
             path = videos.get(video_id)
-            info = self.open_video(found, video_id, path)
+            info = self.open_video(contents, video_id, path)
             if path is not None and info is None:
                 continue
-            levels: dict[str, Level] = {}
+            levels: dict[str, LabelTable] = {}
             for level, files in tables.items():
                 try:
                     if video_id in files:
-                        levels[level] = read_level(files[video_id], level)
+                        levels[level] = read_label_table(files[video_id], level)
                     elif video_id not in texts:
-                        found.problems.append(f"{video_id}: no {level} table")
+                        contents.problems.append(f"{video_id}: no {level} table")
                 except DataError as error:
-                    found.set_aside.append(str(error))
+                    contents.unreadable.append(str(error))
             qa: Any = None
             if video_id in texts:
-                places = places_of(path) if path is not None and path.is_dir() else None
-                qa = read_questions(texts[video_id], video_id, self.name, found, TextFiles(), tally, places)
+                starts_s_of = picture_starts(path) if path is not None and path.is_dir() else None
+                qa = read_questions(texts[video_id], video_id, self.name, contents, TextFiles(), tally, starts_s_of)
             elif levels:
                 seconds, asked = make_questions(levels)
                 qa = question_table(video_id, [float(second) for second in seconds], asked, self.name)
@@ -148,15 +149,15 @@ class LLS48(VideoDataset):
                 for level, table in levels.items()
                 if table.spans
             }
-            tracks, times_s = self.shown(found, video_id, path, tracks)
+            tracks, times_s = self.as_shown(contents, video_id, path, tracks)
             if qa is not None and video_id not in texts and times_s is not None:
                 qa = questions_at_pictures(qa, times_s)
             end_s = max(qa["end_s"].to_pylist(), default=0.0) if qa is not None else 0.0
             if info is None and not tracks and not end_s:
                 continue
-            self.add_video(found, video_id, path, info, {**tracks, "question": Track([], end_s, whole=False)})
+            self.add_video(contents, video_id, path, info, {**tracks, "question": Track([], end_s, whole=False)})
             if qa is not None:
-                found.qa.append(qa)
-        tally.report(found, self.name, TextFiles())
-        if found.videos and not self.protocol:
-            found.problems.append("no splits.json: there is no published split, and every video stays without one")
+                contents.qa.append(qa)
+        tally.report(contents, self.name, TextFiles())
+        if contents.videos and not self.protocol:
+            contents.problems.append("no splits.json: there is no published split, and every video stays without one")

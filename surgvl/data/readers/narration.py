@@ -10,11 +10,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import ClassVar
 
 from surgvl.core.errors import DataError
-from surgvl.data.readers.base import TOLERANCE_S, Found, VideoDataset, find_files, shorten
-from surgvl.data.readers.text_files import LONGEST_S, parse_seconds, read_csv
+from surgvl.data.formats.layout import find_files, shorten
+from surgvl.data.formats.text_files import LONGEST_S, parse_seconds, read_csv
+from surgvl.data.readers.base import TOLERANCE_S, Contents, VideoDataset
 from surgvl.data.spans import Span, Track
 from surgvl.video import VIDEO_SUFFIXES
 
@@ -61,7 +61,7 @@ def read_narration(path: Path, task: str = "narration", duration_s: float = 0.0)
         text = columns["text"][at]
         if end < start:
             fact = f"ends at {end:g} s, before it starts at {start:g} s"
-            tracks[task].set_aside.append(f"{path}, line {line} {fact}: correct the row")
+            tracks[task].unreadable.append(f"{path}, line {line} {fact}: correct the row")
             continue
         if end <= start or not text:
             fact = f"ends at {end:g} s and starts at {start:g} s" if text else "has no text"
@@ -99,11 +99,11 @@ def read_split_list(path: Path) -> list[str]:
 class Narration(VideoDataset):
     """Narrated videos of any source."""
 
-    name: ClassVar[str] = "narration"
-    LICENCE: ClassVar[str] = "that of the videos' publisher"
-    SOURCE: ClassVar[str] = "your own lectures, or arXiv 2410.00263"
+    name = "narration"
+    LICENCE = "that of the videos' publisher"
+    SOURCE = "your own lectures, or arXiv 2410.00263"
 
-    def read(self, found: Found) -> None:
+    def read(self, contents: Contents) -> None:
         """Read split lists, sentences and videos."""
         for path in sorted([*self.root.glob("splits*.csv"), *self.root.glob("splits/*.csv")]):
             split = next((name for name in ("train", "val", "test") if name in path.stem), "")
@@ -114,10 +114,10 @@ class Narration(VideoDataset):
                             f"{path}: {video_id} is also in {self.split_of[video_id]}: each video has one split"
                         )
             except DataError as error:
-                found.set_aside.append(str(error))
+                contents.unreadable.append(str(error))
         suffixes = "|".join(re.escape(suffix) for suffix in VIDEO_SUFFIXES)
-        videos = find_files(self.root, rf"(.+)(?i:{suffixes})", found)
-        videos |= find_files(self.root / "videos", rf"(.+)(?i:{suffixes})", found)
+        videos = find_files(self.root, rf"(.+)(?i:{suffixes})", contents)
+        videos |= find_files(self.root / "videos", rf"(.+)(?i:{suffixes})", contents)
         files: dict[str, list[tuple[str, Path]]] = {}
         for path in sorted([*self.root.glob("*.csv"), *self.root.glob("*_texts/*.csv")]):
             if path.name.startswith("splits"):
@@ -127,27 +127,29 @@ class Narration(VideoDataset):
             kind = inside[1] if inside else prefix[1] if prefix else "narration"
             video_id = path.stem if inside or not prefix else prefix[2]
             if kind not in TASKS:
-                found.problems.append(f"{path.name}: {kind!r} is not one of {', '.join(TASKS)}; the file is left out")
+                contents.problems.append(
+                    f"{path.name}: {kind!r} is not one of {', '.join(TASKS)}; the file is left out"
+                )
                 continue
             files.setdefault(video_id, []).append((TASKS[kind], path))
-        found.problems += self._left_out()
+        contents.problems += self._left_out()
         if silent := sorted(videos.keys() - files.keys()):
-            found.problems.append(f"{len(silent)} of {len(videos)} videos have no sentences: {shorten(silent)}")
+            contents.problems.append(f"{len(silent)} of {len(videos)} videos have no sentences: {shorten(silent)}")
         for video_id in sorted(videos.keys() | files.keys()):
             video = videos.get(video_id)
-            info = self.open_video(found, video_id, video)
+            info = self.open_video(contents, video_id, video)
             tracks: dict[str, Track] = {}
             for task, path in files.get(video_id, []):
                 try:
                     for name, track in read_narration(path, task, info.duration_s if info else 0.0).items():
-                        found.set_aside += track.set_aside
+                        contents.unreadable += track.unreadable
                         own = tracks.setdefault(name, Track([], 0.0, whole=False))
                         own.spans += track.spans
                         own.notes += track.notes
                         own.end_s = max(own.end_s, track.end_s)
                 except DataError as error:
-                    found.set_aside.append(str(error))
-            self.add_video(found, video_id, video, info, tracks)
+                    contents.unreadable.append(str(error))
+            self.add_video(contents, video_id, video, info, tracks)
 
     def _left_out(self) -> list[str]:
         """Remarks on sentences in other formats, and on subfolders that hold videos or sentences."""

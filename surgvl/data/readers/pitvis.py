@@ -1,18 +1,19 @@
 """PitVis: steps and instruments per second in 25 pituitary operations (Das et al., arXiv 2409.01184).
 
 Layout: `videos/video_01.mp4` (or `images/video_01/`), `steps_csv/steps_01.csv` (changes only),
-`instruments_csv/instruments_01.csv`; or as deposited, `video_01.mp4` and `annotations_01.csv` (see pitvis_deposit).
+`instruments_csv/instruments_01.csv`; or as deposited (DOI 10.5522/04/26531686), `video_01.mp4` and
+`annotations_01.csv`, a row of numbers for each second. The deposit lacks positions, so no questions can be made of it.
 """
 
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from surgvl.core.errors import DataError
-from surgvl.data.readers.base import Found, Splits, VideoDataset, find_files, find_videos
-from surgvl.data.readers.pictures import questions_at_pictures
-from surgvl.data.readers.pitvis_deposit import read_annotations
-from surgvl.data.readers.pitvis_qa import (
+from surgvl.data.formats.layout import find_files, find_videos
+from surgvl.data.formats.pictures import questions_at_pictures
+from surgvl.data.formats.pitvis_qa import (
     INSTRUMENTS,
     STEP_TABLE,
     STEPS,
@@ -22,8 +23,14 @@ from surgvl.data.readers.pitvis_qa import (
     read_instruments,
     read_steps,
 )
+from surgvl.data.formats.text_files import parse_int, read_csv
+from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.readers.pitvqa import PITVQA_SPLITS
-from surgvl.data.spans import Span, Track, runs
+from surgvl.data.spans import Span, Track, join_runs
+
+# Columns of the deposited tables: steps count from 1, instruments in the order of their names.
+_COLUMNS = ("int_time", "int_step", "int_instrument1", "int_instrument2")
+_TOOLS = dict(enumerate(sorted(INSTRUMENTS), 1))
 
 
 def step_tracks(table: StepTable, end_s: float) -> dict[str, Track]:
@@ -50,28 +57,66 @@ def instrument_track(table: InstrumentTable) -> Track:
     for code, name in enumerate(INSTRUMENTS):
         there = (table.names == code).any(1)
         if there.any():
-            spans += runs(range(num_seconds), np.where(there, name, "").tolist())
+            spans += join_runs(range(num_seconds), np.where(there, name, "").tolist())
     return Track(sorted(spans), float(num_seconds))
+
+
+def read_annotations(path: Path) -> dict[str, Track]:
+    """Read a deposited table into tracks `step`, `phase` and `instrument`; each row stands for a second.
+
+    Raises:
+        DataError: wrong columns, a step or instrument out of range, or seconds that do not increase.
+    """
+    columns = read_csv(path, _COLUMNS, ignore_others=True)
+    seconds: list[int] = []
+    steps: list[int] = []
+    tools: list[set[int]] = []
+    for time, step, one, two, line in zip(*(columns[name] for name in (*_COLUMNS, "line")), strict=True):
+        second = parse_int(time, path, line, "int_time", least=0)
+        if seconds and second <= seconds[-1]:
+            raise DataError(f"{path}, line {line}: second {second} comes after second {seconds[-1]}: sort the rows")
+        seconds.append(second)
+        steps.append(parse_int(step, path, line, "int_step"))
+        if steps[-1] != -1 and not 1 <= steps[-1] <= len(STEPS):
+            raise DataError(f"{path}, line {line}: int_step {step} is not -1 or 1 to {len(STEPS)}: correct the row")
+        tools.append({parse_int(text, path, line, "instrument") for text in (one, two)})
+        if wrong := tools[-1] - _TOOLS.keys() - {-2, -1, 0}:
+            raise DataError(f"{path}, line {line}: instrument {min(wrong)} is not -2 to {len(_TOOLS)}: correct the row")
+    if not seconds:
+        raise DataError(f"{path} has a header and no row: copy it again, or delete it")
+    end_s = seconds[-1] + 1.0
+    gaps = seconds[-1] + 1 - len(seconds)
+    notes = [f"{gaps} seconds have no row in {path.name}"] if gaps else []
+    names = [STEPS[step - 1] if step > 0 else "" for step in steps]
+    phases = [STEP_TABLE[step - 1][1] if step > 0 else "" for step in steps]
+    instruments: list[Span] = []
+    for number, tool in _TOOLS.items():
+        instruments += join_runs(seconds, [tool if number in there else "" for there in tools])
+    return {
+        "step": Track(join_runs(seconds, names), end_s, notes),
+        "phase": Track(join_runs(seconds, phases), end_s),
+        "instrument": Track(sorted(instruments), end_s),
+    }
 
 
 class PitVis(VideoDataset):
     """PitVis' tables, with videos where they are at hand."""
 
-    name: ClassVar[str] = "pitvis"
-    LICENCE: ClassVar[str] = "CC BY-NC-ND 4.0"
-    SOURCE: ClassVar[str] = "arXiv 2409.01184; DOI 10.5522/04/26531686"
-    PROCEDURE: ClassVar[str] = "endoscopic pituitary surgery"
-    SPECIALTY: ClassVar[str] = "neurosurgery"
-    SPLITS: ClassVar[Splits] = PITVQA_SPLITS
+    name = "pitvis"
+    LICENCE = "CC BY-NC-ND 4.0"
+    SOURCE = "arXiv 2409.01184; DOI 10.5522/04/26531686"
+    PROCEDURE = "endoscopic pituitary surgery"
+    SPECIALTY = "neurosurgery"
+    SPLITS = PITVQA_SPLITS
 
-    def read(self, found: Found) -> None:
+    def read(self, contents: Contents) -> None:
         """Read tables and videos, and make the questions."""
-        videos = find_videos(self.root / "images", r"video_\d+", found)
-        videos |= find_videos(self.root / "videos", r"video_\d+", found)
-        videos |= find_videos(self.root, r"video_\d+", found)
-        deposited = find_files(self.root, r"annotations_(\d+)\.csv", found)
-        steps = find_files(self.root / "steps_csv", r"steps_(\d+)\.csv", found)
-        instruments = find_files(self.root / "instruments_csv", r"instruments_(\d+)\.csv", found)
+        videos = find_videos(self.root / "images", r"video_\d+", contents)
+        videos |= find_videos(self.root / "videos", r"video_\d+", contents)
+        videos |= find_videos(self.root, r"video_\d+", contents)
+        deposited = find_files(self.root, r"annotations_(\d+)\.csv", contents)
+        steps = find_files(self.root / "steps_csv", r"steps_(\d+)\.csv", contents)
+        instruments = find_files(self.root / "instruments_csv", r"instruments_(\d+)\.csv", contents)
         numbers = (
             {video_id.removeprefix("video_") for video_id in videos}
             | deposited.keys()
@@ -81,7 +126,7 @@ class PitVis(VideoDataset):
         for number in sorted(numbers):
             video_id = f"video_{number}"
             path = videos.get(video_id)
-            info = self.open_video(found, video_id, path)
+            info = self.open_video(contents, video_id, path)
             if path is not None and info is None:
                 continue
             tracks: dict[str, Track] = {}
@@ -90,18 +135,18 @@ class PitVis(VideoDataset):
                 try:
                     tracks = read_annotations(deposited[number])
                 except DataError as error:
-                    found.set_aside.append(str(error))
-                tracks, _ = self.shown(found, video_id, path, tracks)
-                self.add_video(found, video_id, path, info, tracks)
+                    contents.unreadable.append(str(error))
+                tracks, _ = self.as_shown(contents, video_id, path, tracks)
+                self.add_video(contents, video_id, path, info, tracks)
                 continue
             for files, reader in ((instruments, read_instruments), (steps, read_steps)):
                 if number not in files:
-                    found.problems.append(f"{video_id}: no {reader.__name__.removeprefix('read_')} table")
+                    contents.problems.append(f"{video_id}: no {reader.__name__.removeprefix('read_')} table")
                     continue
                 try:
                     tables.append(reader(files[number]))
                 except DataError as error:
-                    found.set_aside.append(str(error))
+                    contents.unreadable.append(str(error))
             end_s = info.duration_s if info else 0.0
             for table in tables:
                 if isinstance(table, InstrumentTable):
@@ -109,8 +154,8 @@ class PitVis(VideoDataset):
                     end_s = tracks["instrument"].end_s
                 else:
                     tracks |= step_tracks(table, end_s)
-            tracks, times_s = self.shown(found, video_id, path, tracks)
-            self.add_video(found, video_id, path, info, tracks)
+            tracks, times_s = self.as_shown(contents, video_id, path, tracks)
+            self.add_video(contents, video_id, path, info, tracks)
             if len(tables) == 2:
                 qa = make_questions([video_id], [tables[1]], [tables[0]], "pitvqa")
-                found.qa.append(qa if times_s is None else questions_at_pictures(qa, times_s))
+                contents.qa.append(qa if times_s is None else questions_at_pictures(qa, times_s))

@@ -5,11 +5,12 @@ see pitvis.
 """
 
 from pathlib import Path
-from typing import ClassVar
 
-from surgvl.data.readers.base import Found, Splits, find_videos
-from surgvl.data.readers.pitvis_qa import ANSWERS, DROPPED_ANSWERS
-from surgvl.data.readers.qa_tree import QuestionTree, TextFiles, text_folders
+from surgvl.data.formats.layout import find_videos
+from surgvl.data.formats.pitvis_qa import ANSWERS, DROPPED_ANSWERS
+from surgvl.data.formats.qa_tree import QuestionTree, TextFiles, text_folders
+from surgvl.data.readers.base import Contents
+from surgvl.data.splits import Splits
 
 __all__ = ["ANSWERS", "PITVQA_SPLITS", "VAL", "PitVQA"]
 
@@ -26,20 +27,20 @@ PITVQA_SPLITS: Splits = {
 class PitVQA(QuestionTree):
     """PitVQA's images and text tree; answers of the dropped kinds go, as in the published loader."""
 
-    name: ClassVar[str] = "pitvqa"
-    LICENCE: ClassVar[str] = "CC BY-NC-ND 4.0 (that of PitVis; check at the source)"
-    SOURCE: ClassVar[str] = "arXiv 2405.13949; DOI 10.5522/04/27004666"
-    PROCEDURE: ClassVar[str] = "endoscopic pituitary surgery"
-    SPECIALTY: ClassVar[str] = "neurosurgery"
-    SPLITS: ClassVar[Splits] = PITVQA_SPLITS
-    FILES: ClassVar[TextFiles] = TextFiles(drop=DROPPED_ANSWERS, answers=ANSWERS)
+    name = "pitvqa"
+    LICENCE = "CC BY-NC-ND 4.0 (that of PitVis; check at the source)"
+    SOURCE = "arXiv 2405.13949; DOI 10.5522/04/27004666"
+    PROCEDURE = "endoscopic pituitary surgery"
+    SPECIALTY = "neurosurgery"
+    SPLITS = PITVQA_SPLITS
+    FILES = TextFiles(drop=DROPPED_ANSWERS, answers=ANSWERS)
 
-    def folders(self, found: Found) -> dict[str, tuple[Path | None, Path | None]]:
+    def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:
         """`images/video_01` and the text of the same name."""
-        pictures = find_videos(self.root / "images", r"video_\d+", found)
-        texts = text_folders(self.text_root(found), r"(video_\d+)", found)
+        pictures = find_videos(self.root / "images", r"video_\d+", contents)
+        texts = text_folders(self.text_root(contents), r"(video_\d+)", contents)
         return {name: (pictures.get(name), texts.get(name)) for name in pictures.keys() | texts.keys()}
 
-    def text_root(self, found: Found) -> Path:
+    def text_root(self, contents: Contents) -> Path:
         """Where the folders of question files lie."""
         return self.root / "QA"

@@ -5,25 +5,24 @@ text may also lie in `QA/video_01`. The published set has 745,972 questions abou
 """
 
 from pathlib import Path
-from typing import ClassVar
 
-from surgvl.data.readers.base import Found
+from surgvl.data.formats.qa_tree import TextFiles
+from surgvl.data.readers.base import Contents
 from surgvl.data.readers.pitvqa import PitVQA
-from surgvl.data.readers.qa_tree import TextFiles
 
 
 class PitVQAOpen(PitVQA):
     """PitVQA with answers in sentences; the types of its questions say so (`open_step`)."""
 
-    name: ClassVar[str] = "pitvqa_open"
-    LICENCE: ClassVar[str] = "not stated for the text; the images are CC BY-NC-ND 4.0"
-    SOURCE: ClassVar[str] = "arXiv 2502.14149; github.com/HRL-Mike/PitVQA-Plus; layout of its loader"
-    FILES: ClassVar[TextFiles] = TextFiles(free=True)
+    name = "pitvqa_open"
+    LICENCE = "not stated for the text; the images are CC BY-NC-ND 4.0"
+    SOURCE = "arXiv 2502.14149; github.com/HRL-Mike/PitVQA-Plus; layout of its loader"
+    FILES = TextFiles(free=True)
 
-    def text_root(self, found: Found) -> Path:
+    def text_root(self, contents: Contents) -> Path:
         """The one set of sentences below `QA`, or `QA` itself; of several the first is read, with a remark."""
         sets = sorted({path.parent for path in (self.root / "QA").glob("*/video_*") if path.is_dir()})
         if len(sets) > 1:
             names = ", ".join(path.name for path in sets[1:])
-            found.problems.append(f"of the sets of sentences, {sets[0].name} is read and not {names}")
+            contents.problems.append(f"of the sets of sentences, {sets[0].name} is read and not {names}")
         return sets[0] if sets else self.root / "QA"

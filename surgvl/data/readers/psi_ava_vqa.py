@@ -8,19 +8,19 @@ phases have Spanish names; answers of `C2_action` are lists of verbs.
 import re
 from collections import Counter
 from pathlib import PurePosixPath
-from typing import ClassVar
 
 from surgvl.core.errors import DataError
-from surgvl.data.readers.base import Found, VideoDataset, shorten
-from surgvl.data.readers.qa_text import Asked, question_table, read_asked
-from surgvl.data.readers.qa_tree import Tally, TextFiles, first_folder, places_of
+from surgvl.data.formats.layout import shorten
+from surgvl.data.formats.qa_text import QuestionLine, question_table, read_question_lines
+from surgvl.data.formats.qa_tree import Tally, TextFiles, first_folder, picture_starts
+from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
 
 # The paper reports on Val; there is no further test set, so it is the test split here.
 _SPLITS = {"Train": "train", "Val": "test"}
 
 
-def parse_line(line: str) -> Asked:
+def parse_line(line: str) -> QuestionLine:
     """Read `image|question|answer`; the image stands in `box` until its video is known.
 
     Raises:
@@ -29,29 +29,29 @@ def parse_line(line: str) -> Asked:
     fields = [field.strip() for field in line.split("|")]
     if len(fields) != 3 or not all(fields) or not re.fullmatch(r"(?:[^/]+/)*[^/.]+/[^/]*\d[^/]*", fields[0]):
         raise ValueError("is not CASE/number.jpg|question|answer")
-    return Asked(fields[1], fields[2], box=fields[0])
+    return QuestionLine(fields[1], fields[2], box=fields[0])
 
 
 class PSIAVAVQA(VideoDataset):
     """PSI-AVA-VQA's files by kind; a video is a case."""
 
-    name: ClassVar[str] = "psi_ava_vqa"
-    LICENCE: ClassVar[str] = "not stated; keyframes as for PSI-AVA"
-    SOURCE: ClassVar[str] = "arXiv 2304.09974; github.com/lalithjets/SurgicalGPT; layout of its loader, not verified"
-    PROCEDURE: ClassVar[str] = "robot-assisted radical prostatectomy"
-    SPECIALTY: ClassVar[str] = "urology"
+    name = "psi_ava_vqa"
+    LICENCE = "not stated; keyframes as for PSI-AVA"
+    SOURCE = "arXiv 2304.09974; github.com/lalithjets/SurgicalGPT; layout of its loader, not verified"
+    PROCEDURE = "robot-assisted radical prostatectomy"
+    SPECIALTY = "urology"
 
-    def read(self, found: Found) -> None:
+    def read(self, contents: Contents) -> None:
         """Read the files of both splits; a case that is in both keeps the questions of the first."""
-        cases: dict[str, list[tuple[int, Asked]]] = {}
+        cases: dict[str, list[tuple[int, QuestionLine]]] = {}
         twice: Counter[str] = Counter()
         for folder, split in _SPLITS.items():
             for path in sorted((self.root / folder).glob("*.txt")):
                 kind = re.sub(r"^C\d+_", "", path.stem)
                 try:
-                    lines = read_asked(path, parse_line)
+                    lines = read_question_lines(path, parse_line)
                 except DataError as error:
-                    found.set_aside.append(str(error))
+                    contents.unreadable.append(str(error))
                     continue
                 for _, row in lines:
                     image = PurePosixPath(row.box)
@@ -63,21 +63,21 @@ class PSIAVAVQA(VideoDataset):
                     cases.setdefault(case, []).append((number, row._replace(type=kind, box="")))
         if twice:
             fact = f"{twice.total()} questions of Val are about cases of Train, left out, for a video has one split"
-            found.problems.append(f"{fact}: {shorten(sorted(twice))}")
+            contents.problems.append(f"{fact}: {shorten(sorted(twice))}")
         tally = Tally()
         for case, rows in sorted(cases.items()):
-            self._add(found, case, sorted(rows, key=lambda pair: pair[0]), tally)
-        tally.report(found, self.name, TextFiles())
+            self._add(contents, case, sorted(rows, key=lambda pair: pair[0]), tally)
+        tally.report(contents, self.name, TextFiles())
 
-    def _add(self, found: Found, case: str, rows: list[tuple[int, Asked]], tally: Tally) -> None:
+    def _add(self, contents: Contents, case: str, rows: list[tuple[int, QuestionLine]], tally: Tally) -> None:
         """Add a case with its questions, at the second at which a keyframe is shown."""
         folder = first_folder(self.root / "keyframes" / case)
-        info = self.open_video(found, case, folder)
+        info = self.open_video(contents, case, folder)
         if folder is not None and info is None:
             return
-        places = places_of(folder) if folder else {number: float(number) for number, _ in rows}
-        tally.bare += [f"{case}/{number}" for number, _ in rows if number not in places]
-        kept = [(places[number], row) for number, row in rows if number in places]
+        starts_s_of = picture_starts(folder) if folder else {number: float(number) for number, _ in rows}
+        tally.bare += [f"{case}/{number}" for number, _ in rows if number not in starts_s_of]
+        kept = [(starts_s_of[number], row) for number, row in rows if number in starts_s_of]
         track = Track([], max((start_s + 1 for start_s, _ in kept), default=0.0), whole=False)
-        self.add_video(found, case, folder, info, {"question": track})
-        found.qa.append(question_table(case, [start_s for start_s, _ in kept], [row for _, row in kept], self.name))
+        self.add_video(contents, case, folder, info, {"question": track})
+        contents.qa.append(question_table(case, [start_s for start_s, _ in kept], [row for _, row in kept], self.name))

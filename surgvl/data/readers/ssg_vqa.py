@@ -7,12 +7,12 @@ questions; the others are `question|answer`, `question|answer|centre` or
 """
 
 from pathlib import Path
-from typing import ClassVar
 
-from surgvl.data.readers.base import Found, Splits, find_videos
+from surgvl.data.formats.layout import find_videos
+from surgvl.data.formats.qa_text import QuestionLine
+from surgvl.data.formats.qa_tree import QuestionTree, TextFiles, text_folders
+from surgvl.data.readers.base import Contents
 from surgvl.data.readers.cholect50 import CholecT50
-from surgvl.data.readers.qa_text import Asked
-from surgvl.data.readers.qa_tree import QuestionTree, TextFiles, text_folders
 
 ANSWERS = (
     *("0", "1", "10", "2", "3", "4", "5", "6", "7", "8", "9", "False", "True", "abdominal_wall_cavity", "adhesion"),
@@ -29,7 +29,7 @@ _VAL = (18, 48, 1, 35, 31)
 _TEST = (22, 74, 60, 2, 43)
 
 
-def parse_line(line: str) -> Asked:
+def parse_line(line: str) -> QuestionLine:
     """Read one line; without the fourth field the type is left to the question's words.
 
     Raises:
@@ -38,31 +38,31 @@ def parse_line(line: str) -> Asked:
     fields = [field.strip() for field in line.split("|")]
     if len(fields) < 2 or not fields[0] or not fields[1]:
         raise ValueError("is not question|answer|template|type")
-    return Asked(fields[0], fields[1], fields[3] if len(fields) > 3 else "")
+    return QuestionLine(fields[0], fields[1], fields[3] if len(fields) > 3 else "")
 
 
 class SSGVQA(QuestionTree):
     """SSG-VQA; its videos have CholecT50's ids."""
 
-    name: ClassVar[str] = "ssg_vqa"
-    LICENCE: ClassVar[str] = "CC BY-NC-SA 4.0"
-    SOURCE: ClassVar[str] = "arXiv 2312.10251; github.com/CAMMA-public/SSG-VQA; frames as for cholect50"
-    PROCEDURE: ClassVar[str] = CholecT50.PROCEDURE
-    SPECIALTY: ClassVar[str] = CholecT50.SPECIALTY
-    SPLITS: ClassVar[Splits] = {
+    name = "ssg_vqa"
+    LICENCE = "CC BY-NC-SA 4.0"
+    SOURCE = "arXiv 2312.10251; github.com/CAMMA-public/SSG-VQA; frames as for cholect50"
+    PROCEDURE = CholecT50.PROCEDURE
+    SPECIALTY = CholecT50.SPECIALTY
+    SPLITS = {
         "standard": {
             split: tuple(f"VID{number:02d}" for number in numbers)
             for split, numbers in (("train", _TRAIN), ("val", _VAL), ("test", _TEST))
         }
     }
-    FILES: ClassVar[TextFiles] = TextFiles(header=2, parse=parse_line, answers=ANSWERS)
+    FILES = TextFiles(header=2, parse=parse_line, answers=ANSWERS)
 
-    def folders(self, found: Found) -> dict[str, tuple[Path | None, Path | None]]:
+    def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:
         """Frames and text of each video."""
-        pictures = find_videos(self.root / "data", r"VID\d+", found)
-        pictures |= find_videos(self.root / "videos", r"VID\d+", found)
+        pictures = find_videos(self.root / "data", r"VID\d+", contents)
+        pictures |= find_videos(self.root / "videos", r"VID\d+", contents)
         texts: dict[str, Path] = {}
         for place in ("qa_txt", "qa_txt/ssg-qa", "ssg-qa"):
-            texts = texts or text_folders(self.root / place, r"(VID\d+)", found)
+            texts = texts or text_folders(self.root / place, r"(VID\d+)", contents)
         # CholecT50's five further videos were not asked about.
         return {name: (pictures.get(name), texts[name]) for name in texts}

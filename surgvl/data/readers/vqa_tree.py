@@ -5,10 +5,10 @@ Layout: `QA/NAME/00012.txt` with `images/NAME/00012.png` or `videos/NAME.mp4`, N
 """
 
 from pathlib import Path
-from typing import ClassVar
 
-from surgvl.data.readers.base import Found, find_videos
-from surgvl.data.readers.qa_tree import QuestionTree, text_folders
+from surgvl.data.formats.layout import find_videos
+from surgvl.data.formats.qa_tree import QuestionTree, text_folders
+from surgvl.data.readers.base import Contents
 
 _NAME = r"\w[\w-]*"
 
@@ -16,12 +16,12 @@ _NAME = r"\w[\w-]*"
 class VqaTree(QuestionTree):
     """Question files of any source."""
 
-    name: ClassVar[str] = "vqa_tree"
-    LICENCE: ClassVar[str] = "that of your videos"
-    SOURCE: ClassVar[str] = "your own question|answer or question|answer|box files"
+    name = "vqa_tree"
+    LICENCE = "that of your videos"
+    SOURCE = "your own question|answer or question|answer|box files"
 
-    def folders(self, found: Found) -> dict[str, tuple[Path | None, Path | None]]:
+    def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:
         """Film or pictures, and text, by name."""
-        seen = find_videos(self.root / "images", _NAME, found) | find_videos(self.root / "videos", _NAME, found)
-        texts = text_folders(self.root / "QA", f"({_NAME})", found)
+        seen = find_videos(self.root / "images", _NAME, contents) | find_videos(self.root / "videos", _NAME, contents)
+        texts = text_folders(self.root / "QA", f"({_NAME})", contents)
         return {name: (seen.get(name), texts.get(name)) for name in seen.keys() | texts.keys()}

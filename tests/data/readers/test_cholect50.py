@@ -98,7 +98,7 @@ def test_real_triplets_second_by_second() -> None:
     root = LABELS / "cholect45_layout"
     dataset = CholecT50(root)
     manifest = dataset.to_manifest()
-    assert dataset.found.set_aside == []
+    assert dataset.contents.unreadable == []
     assert sum(1 for _ in root.glob("*/*.txt")) == 40
     assert set(manifest.video_ids()) == set(CholecT50.SPLITS["rdp"]["test"])
     assert not any("differ" in line for line in dataset.problems())

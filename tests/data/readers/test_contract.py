@@ -8,14 +8,19 @@ import pytest
 
 from surgvl.commands import data
 from surgvl.core.errors import ConfigError, DataError
+from surgvl.data.formats.layout import find_videos
 from surgvl.data.readers.autolaparo import AutoLaparo
-from surgvl.data.readers.base import Splits, VideoDataset, assign
+from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.readers.cholec80 import Cholec80
 from surgvl.data.readers.cholect50 import CholecT50
 from surgvl.data.readers.phantom import PhantomDataset
 from surgvl.data.readers.pitvis import PitVis
 from surgvl.data.readers.pitvqa import PitVQA
-from tests.helpers.label_files import REAL, cholec80, needs_real, put, record
+from surgvl.data.splits import Splits, split_of_each
+from surgvl.embed.recordings import manifest_of
+from surgvl.video import VIDEO_SUFFIXES
+from surgvl.video.clip import Preprocess
+from tests.helpers.label_files import REAL, cholec80, film, needs_real, put, record
 
 KINDS = list(data.datasets().values())
 
@@ -29,7 +34,7 @@ def test_every_data_set_keeps_the_contract(kind: type[VideoDataset], tmp_path: P
         assert set(splits) <= {"train", "val", "test"}
         ids = [name for split in splits.values() for name in split]
         assert len(set(ids)) == len(ids), protocol
-        assert assign(splits, protocol).keys() == set(ids)
+        assert split_of_each(splits, protocol).keys() == set(ids)
     with pytest.raises(DataError, match="not a folder"):
         kind(tmp_path / "absent")
     put(tmp_path / "phantom.json", '{"splits": {"train": [1]}}')
@@ -51,6 +56,35 @@ def test_val_among_test_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="video02 is in val and in test"):
         Mixed(tmp_path)
+
+
+def test_clips_of_a_split_carry_their_times_and_labels(tmp_path: Path) -> None:
+    clips = Cholec80(cholec80(tmp_path)).clips("train", Preprocess(num_frames=4, fps=4, size_px=16))
+    found = [clips[number] for number in range(len(clips))]
+    assert [(clip["video_id"], clip["start_s"], clip["end_s"]) for clip in found] == [
+        ("video01", float(second), second + 1.0) for second in range(4)
+    ]
+    assert [clip["labels"]["phase"] for clip in found] == [["Preparation"]] * 2 + [["CalotTriangleDissection"]] * 2
+    assert all(clip["labels"]["tool"] == ["Grasper"] and clip["text"] == [] for clip in found)
+    assert {(tuple(clip["video"].shape), str(clip["video"].dtype)) for clip in found} == {
+        ((3, 4, 16, 16), "torch.uint8")
+    }
+    whole = Cholec80(tmp_path).clips("train", Preprocess(num_frames=32, fps=4, size_px=16))
+    assert [(each["start_s"], each["end_s"], each["labels"]["phase"]) for each in (whole[0],)] == [
+        (0, 8, ["CalotTriangleDissection"])
+    ]
+    with pytest.raises(DataError, match="no video is in split 'test'"):
+        Cholec80(tmp_path).clips("test")
+
+
+@pytest.mark.parametrize("suffix", [*VIDEO_SUFFIXES, ".MP4"])
+def test_what_counts_as_a_video_is_the_same_for_data_sets_and_for_recordings(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / "videos" / f"video01{suffix}"
+    film(tmp_path / "made.mp4", 0.5)
+    path.parent.mkdir()
+    (tmp_path / "made.mp4").rename(path)
+    assert find_videos(path.parent, r"video\d+", Contents()) == {"video01": path}
+    assert manifest_of([path.parent])[0].path_of("video01") == path
 
 
 CHOLECT50_NUMBERS = [
@@ -133,5 +167,5 @@ def test_real_clips_as_videos_without_labels(name: str, tmp_path: Path) -> None:
     put(tmp_path / "videos" / "video03.mp4", (Path(REAL) / "broken" / "header_only.mp4").read_bytes())
     dataset = Cholec80(tmp_path)
     assert [(row.fps, round(row.duration_s)) for row in dataset.videos] == [(25, 32), (25, 32)]
-    assert len(dataset.found.set_aside) == 1
-    assert "video03" in dataset.found.set_aside[0]
+    assert len(dataset.contents.unreadable) == 1
+    assert "video03" in dataset.contents.unreadable[0]

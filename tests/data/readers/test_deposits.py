@@ -47,7 +47,7 @@ def test_pitvis_as_deposited(tmp_path: Path) -> None:
 )
 def test_deposited_tables_that_are_set_aside(row: str, message: str, tmp_path: Path) -> None:
     put(tmp_path / "annotations_01.csv", f"{HEAD}{row}\n")
-    (line,) = PitVis(tmp_path).found.set_aside
+    (line,) = PitVis(tmp_path).contents.unreadable
     with pytest.raises(DataError, match=message):
         raise DataError(line)
     assert "annotations_01.csv, line 2" in line
@@ -80,7 +80,7 @@ def test_a_sentence_that_ends_before_it_starts_is_set_aside(tmp_path: Path) -> N
     put(tmp_path / "talk.csv", "start,end,text\n0,1,one\n3,2,back\n3,4,two\n")
     dataset = Narration(tmp_path)
     assert [s.label for s in dataset.to_manifest().segments] == ["one", "two"]
-    (line,) = dataset.found.set_aside
+    (line,) = dataset.contents.unreadable
     assert "talk.csv, line 3 ends at 2 s, before it starts at 3 s" in line
 
 
@@ -112,10 +112,10 @@ def test_the_reason_is_told_where_nothing_is_left(image: object, reason: str, tm
 @pytest.mark.parametrize("image", ["C:\\set\\0.jpg", "\\\\host\\set\\0.jpg", "a\0b.jpg", "..\\0.jpg"])
 def test_paths_outside_the_folder_are_set_aside(image: str, tmp_path: Path) -> None:
     put(tmp_path / "train.json", conversation(image))
-    assert "not a path inside the folder" in Llava(tmp_path).found.set_aside[0]
+    assert "not a path inside the folder" in Llava(tmp_path).contents.unreadable[0]
 
 
 def test_what_lies_there_and_what_is_wanted(tmp_path: Path) -> None:
     put(tmp_path / "PitVis_01.csv", "x")
-    with pytest.raises(DataError, match=r"there are PitVis_01\.csv; Layout: .*steps_csv/steps_01\.csv"):
+    with pytest.raises(DataError, match=r"it holds PitVis_01\.csv; Layout: .*steps_csv/steps_01\.csv"):
         PitVis(tmp_path).to_manifest()

@@ -69,7 +69,7 @@ def test_rows_of_turns_about_images_and_videos(tmp_path: Path) -> None:
     assert "1 conversations are about no image or video" in text
     assert "1 questions left out, 1 files are not there: gone.png" in text
     assert "notes.json is not a list of conversations" in text
-    assert dataset.found.set_aside == []
+    assert dataset.contents.unreadable == []
 
 
 def test_an_image_is_a_clip_that_stands_still(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_entries_that_are_set_aside(tmp_path: Path) -> None:
     put(root / "broken.json", "[{")
     dataset = Llava(root)
     assert len(dataset.to_manifest().qa) == 6
-    broken, *lines = dataset.found.set_aside
+    broken, *lines = dataset.contents.unreadable
     assert "broken.json is not JSON" in broken
     for number, (line, (_, message)) in enumerate(zip(lines, BAD, strict=True)):
         assert f"val.json, entry {number}," in line

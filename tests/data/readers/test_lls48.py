@@ -10,7 +10,7 @@ from surgvl.commands.phantom import phantom
 from surgvl.core.errors import DataError
 from surgvl.data.phantom.lls48 import lls48_questions, lls48_tables
 from surgvl.data.phantom.script import script
-from surgvl.data.readers.lls48 import LLS48, make_questions, read_level
+from surgvl.data.readers.lls48 import LLS48, make_questions, read_label_table
 from surgvl.data.readers.pitvqa import PitVQA
 from tests.helpers.label_files import film, put
 
@@ -88,13 +88,15 @@ def test_published_questions_would_come_before_those_of_the_tables(tmp_path: Pat
 def test_tables_that_are_set_aside(text: str, message: str, tmp_path: Path) -> None:
     put(tables(tmp_path) / "steps" / "video_07.csv", text)
     dataset = LLS48(tmp_path)
-    assert message in dataset.found.set_aside[0]
+    assert message in dataset.contents.unreadable[0]
     assert {row.type for row in dataset.to_manifest().qa} == {"task", "action"}
 
 
 def test_absent_data_say_that_the_set_is_not_public(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for root in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(DataError, match=r"LLS48-VQA is not public.*schema at the top of surgvl/data/lls48\.py"):
+        with pytest.raises(
+            DataError, match=r"LLS48-VQA is not public.*schema at the top of surgvl/data/readers/lls48\.py"
+        ):
             LLS48(root).to_manifest()
     data_list()
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("lls48 "))
@@ -106,7 +108,8 @@ def test_phantom_tables_make_the_questions_of_its_tree(tmp_path: Path) -> None:
     for number in range(12):
         scene = script(5, number)
         levels = {
-            name: read_level(put(tmp_path / f"{name}.csv", text), name) for name, text in lls48_tables(scene).items()
+            name: read_label_table(put(tmp_path / f"{name}.csv", text), name)
+            for name, text in lls48_tables(scene).items()
         }
         made: list[list[tuple[str, str]]] = [[] for _ in range(90)]
         for second, row in zip(*make_questions(levels), strict=True):

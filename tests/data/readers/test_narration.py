@@ -50,7 +50,7 @@ def test_narration_folder_with_videos(tmp_path: Path) -> None:
 @needs_real
 def test_real_narration_files_all_parse() -> None:
     dataset = Narration(LABELS / "narration")
-    assert dataset.found.set_aside == []
+    assert dataset.contents.unreadable == []
     files = sorted((LABELS / "narration").glob("*_texts_*.csv"))
     assert len(files) == 14
     want = 0

@@ -6,10 +6,10 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
+from surgvl.data.formats.pitvis_qa import ANSWERS, make_questions, read_instruments, read_steps
+from surgvl.data.formats.qa_text import question_type
 from surgvl.data.readers.pitvis import PitVis
-from surgvl.data.readers.pitvis_qa import ANSWERS, make_questions, read_instruments, read_steps
 from surgvl.data.readers.pitvqa import PitVQA
-from surgvl.data.readers.qa_text import question_type
 from tests.helpers.label_files import LABELS, needs_real, put
 
 
@@ -23,7 +23,7 @@ def num_seconds(questions: Any) -> int:
 def test_pitvqa_text_has_the_published_counts() -> None:
     dataset = PitVis(LABELS / "pitvis")
     manifest = dataset.to_manifest()
-    assert dataset.found.set_aside == []
+    assert dataset.contents.unreadable == []
     kept = manifest.qa_table
     of_test = pc.is_in(kept["video_id"], value_set=_strings(PitVQA.SPLITS["standard"]["test"]))
     test = kept.filter(of_test)
@@ -123,7 +123,7 @@ def test_questions_of_five_seconds(tmp_path: Path) -> None:
             "What is the surgical operation performed in the image?|Debris is cleared from the nasal cavity and choana",
             "What is the next surgical phase?|end_of_phase",
             "What is the next surgical step?|end_of_step",
-            # Asked of the second instrument, which has the position; its answer is of the dropped kind.
+            # QuestionLine of the second instrument, which has the position; its answer is of the dropped kind.
             f"What surgical activity is performing by the instrument {NONE}?|"
             "Debris is cleared from the nasal cavity and choana",
             f"Where is the surgical instrument {NONE} tip located in the image?|bottom-left",
@@ -149,7 +149,7 @@ def test_questions_of_five_seconds(tmp_path: Path) -> None:
 )
 def test_pitvis_tables_that_are_set_aside(steps: str, tools: str, message: str, tmp_path: Path) -> None:
     dataset = PitVis(pitvis(tmp_path, steps, [tools]))
-    assert message in dataset.found.set_aside[0]
+    assert message in dataset.contents.unreadable[0]
 
 
 def test_unsorted_steps_are_noted_and_sorted_for_segments(tmp_path: Path) -> None:

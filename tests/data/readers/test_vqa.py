@@ -10,6 +10,7 @@ from PIL import Image
 
 from surgvl.commands.data import data_check, data_convert
 from surgvl.core.errors import DataError
+from surgvl.data.formats.qa_text import parse_box, parse_pair
 from surgvl.data.manifest import Manifest
 from surgvl.data.readers.base import VideoDataset
 from surgvl.data.readers.cholec80_vqa import Cholec80VQA
@@ -20,7 +21,6 @@ from surgvl.data.readers.endovis18_vqla import EndoVis18VQLA
 from surgvl.data.readers.pitvqa import PitVQA
 from surgvl.data.readers.pitvqa_open import PitVQAOpen
 from surgvl.data.readers.psi_ava_vqa import PSIAVAVQA
-from surgvl.data.readers.qa_text import parse_box, parse_pair
 from surgvl.data.readers.ssg_vqa import SSGVQA
 from surgvl.data.readers.vqa_tree import VqaTree
 from surgvl.data.tables import is_open
@@ -77,7 +77,7 @@ def test_endovis18_vqa(tmp_path: Path) -> None:
         ("seq_1", "test", "seq_1/left_frames"),
         ("seq_10", "train", "seq_10/left_fr"),
     ]
-    assert "frame001_QA.txt, line 2: 'no bar' is not question|answer" in dataset.found.set_aside[0]
+    assert "frame001_QA.txt, line 2: 'no bar' is not question|answer" in dataset.contents.unreadable[0]
     text = "\n".join(dataset.problems())
     assert "1 question files have no picture, left out: seq_1/frame002_QA.txt" in text
     assert "1 answers are none of the 18 published ones, kept: Kidneys; the first in" in text
@@ -95,8 +95,8 @@ def test_endovis18_boxes_count_from_zero(tmp_path: Path) -> None:
     dataset = EndoVis18VQLA(endovis(tmp_path))
     assert rows(dataset) == [("seq_4", 1, "Suction", "state", "0,20,1279,1023")]
     assert parse_box("0,20,1279,1023") == (0, 20, 1279, 1023)
-    assert "frame002_QA.txt, line 1:" in dataset.found.set_aside[0]
-    assert "has box '30,21,29,1024'" in dataset.found.set_aside[0]
+    assert "frame002_QA.txt, line 1:" in dataset.contents.unreadable[0]
+    assert "has box '30,21,29,1024'" in dataset.contents.unreadable[0]
 
 
 def cholec80(root: Path) -> Path:
@@ -156,7 +156,7 @@ def test_ssg_vqa(place: str, tmp_path: Path) -> None:
     ]
     assert grey(dataset.to_manifest(), "VID02", 10) == 11
     assert dataset.videos[0].split == "test"
-    assert "VID18/0.txt, line 5: 'How many' is not question|answer|template|type" in dataset.found.set_aside[0]
+    assert "VID18/0.txt, line 5: 'How many' is not question|answer|template|type" in dataset.contents.unreadable[0]
     assert any("1 answers are none of the 51 published ones, kept: 11" in line for line in dataset.problems())
     splits = SSGVQA.SPLITS["standard"]
     assert [len(splits[name]) for name in ("train", "val", "test")] == [35, 5, 5]
@@ -179,7 +179,7 @@ def test_open_pitvqa(place: str, tmp_path: Path) -> None:
     dataset = PitVQAOpen(tmp_path)
     assert rows(dataset) == [("video_13", 2, "The step shown is durotomy.", "open_step", "")]
     assert dataset.videos[0].split == "test"
-    assert "00003.txt, line 1:" in dataset.found.set_aside[0]
+    assert "00003.txt, line 1:" in dataset.contents.unreadable[0]
     assert PitVQAOpen.SPLITS == PitVQA.SPLITS
 
 
@@ -210,7 +210,7 @@ def test_psi_ava_vqa(tmp_path: Path) -> None:
     ]
     assert [row.split for row in dataset.videos] == ["train", "train", "test"]
     assert any("1 questions of Val are about cases of Train" in line for line in dataset.problems())
-    assert "C2_action.txt, line 1:" in dataset.found.set_aside[0]
+    assert "C2_action.txt, line 1:" in dataset.contents.unreadable[0]
 
 
 def test_own_trees_with_and_without_boxes(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_own_trees_with_and_without_boxes(tmp_path: Path) -> None:
     dataset = VqaTree(tmp_path)
     assert rows(dataset) == [("or-7", 1, "hook", "other", "4,5,6.5,7"), ("or-7", 1, "no", "other", "")]
     assert dataset.to_manifest().video("or-7").split == "test"
-    assert "has '4,5,6' where a box x1,y1,x2,y2 should be" in dataset.found.set_aside[0]
+    assert "has '4,5,6' where a box x1,y1,x2,y2 should be" in dataset.contents.unreadable[0]
     assert "1 files have no number, left out: or-7/note.txt" in dataset.problems()
     for text in ('{"test": "or-7"}', '{"later": ["or-7"]}', '[["or-7"]]', '{"test": [7]}'):
         put(tmp_path / "splits.json", text)
@@ -250,7 +250,7 @@ def test_check_and_convert(
         partial(data_convert, kind.name, root, tmp_path / "manifest"),
     ]
     for run in commands:
-        if read_here.found.set_aside:
+        if read_here.contents.unreadable:
             with pytest.raises(DataError, match="1 unreadable, set aside and listed above"):
                 run()
         else:

@@ -13,10 +13,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from surgvl.core.errors import DataError
-from surgvl.data.readers.base import Found, VideoDataset, find_files, shorten
-from surgvl.data.readers.qa_text import Asked, Parse, parse_pair, question_table, question_type, read_asked
+from surgvl.data.formats.layout import find_files, shorten
+from surgvl.data.formats.qa_text import (
+    Parse,
+    QuestionLine,
+    parse_pair,
+    question_table,
+    question_type,
+    read_question_lines,
+)
+from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
-from surgvl.video.frame_folder import number_of, numbered
+from surgvl.video.frame_folder import image_number, sorted_images
 
 _NAME = re.compile(r"(?:frame)?_?(\d+)(?:_QA)?\.txt", re.IGNORECASE)
 
@@ -54,29 +62,29 @@ class Tally:
     unlisted: Counter[str] = field(default_factory=Counter)
     first_unlisted: str = ""
 
-    def report(self, found: Found, source: str, files: TextFiles) -> None:
+    def report(self, contents: Contents, source: str, files: TextFiles) -> None:
         """Add the remarks."""
         if self.dropped:
             names = ", ".join(sorted(files.drop))
-            found.problems.append(f"{self.dropped} questions of {source} are left out, as its loader does: {names}")
+            contents.problems.append(f"{self.dropped} questions of {source} are left out, as its loader does: {names}")
         if self.bare:
-            found.problems.append(f"{len(self.bare)} question files have no picture, left out: {shorten(self.bare)}")
+            contents.problems.append(f"{len(self.bare)} question files have no picture, left out: {shorten(self.bare)}")
         if self.misnamed:
-            found.problems.append(f"{len(self.misnamed)} files have no number, left out: {shorten(self.misnamed)}")
+            contents.problems.append(f"{len(self.misnamed)} files have no number, left out: {shorten(self.misnamed)}")
         if self.unlisted:
             names = shorten(sorted(self.unlisted))
             fact = f"{self.unlisted.total()} answers are none of the {len(files.answers)} published ones"
-            found.problems.append(f"{fact}, kept: {names}; the first in {self.first_unlisted}")
+            contents.problems.append(f"{fact}, kept: {names}; the first in {self.first_unlisted}")
 
 
 def read_questions(
     folder: Path,
     video_id: str,
     source: str,
-    found: Found,
+    contents: Contents,
     files: TextFiles,
     tally: Tally,
-    places: Mapping[int, float] | None = None,
+    starts_s_of: Mapping[int, float] | None = None,
 ) -> Any:
     """Read the question files of one video.
 
@@ -84,16 +92,16 @@ def read_questions(
         folder: holds `00000.txt`, `frame000_QA.txt` or `14400_QA.txt` and so on.
         video_id: of the rows.
         source: name of the question set, of the rows.
-        found: a file that cannot be read is set aside.
+        contents: a file that cannot be read is set aside.
         files: how they are written.
         tally: takes what is left out.
-        places: start of each picture's second, by its number; None: the number says it.
+        starts_s_of: start of each picture's second, by its number; None: the number says it.
 
     Returns:
         Arrow table with the columns of `QA`, by number and line.
     """
     starts_s: list[float] = []
-    rows: list[Asked] = []
+    rows: list[QuestionLine] = []
     by_number: list[tuple[int, Path]] = []
     for path in folder.iterdir():
         if match := _NAME.fullmatch(path.name):
@@ -103,14 +111,14 @@ def read_questions(
     for number, path in sorted(by_number):
         if number % files.every:
             continue
-        if places is not None and number not in places:
+        if starts_s_of is not None and number not in starts_s_of:
             tally.bare.append(f"{video_id}/{path.name}")
             continue
-        start_s = number / files.rate_fps if places is None else places[number]
+        start_s = number / files.rate_fps if starts_s_of is None else starts_s_of[number]
         try:
-            lines = read_asked(path, files.parse, files.header)
+            lines = read_question_lines(path, files.parse, files.header)
         except DataError as error:
-            found.set_aside.append(str(error))
+            contents.unreadable.append(str(error))
             continue
         for line, row in lines:
             if row.answer in files.drop:
@@ -124,28 +132,28 @@ def read_questions(
     return question_table(video_id, starts_s, rows, source)
 
 
-def read_qa_tree(folder: Path, source: str, found: Found, pattern: str) -> dict[str, Any]:
+def read_qa_tree(folder: Path, source: str, contents: Contents, pattern: str) -> dict[str, Any]:
     """Read a tree of question files whose pictures are not looked at: a file's number is its second.
 
     Args:
         folder: holds one folder for each video.
         source: name of the question set, for the source column.
-        found: takes remarks; a file that cannot be read is set aside.
+        contents: takes remarks; a file that cannot be read is set aside.
         pattern: what a video's folder is called.
 
     Returns:
         Video id (its folder's name) -> arrow table with the columns of `QA`, by second and line.
     """
     tally, files = Tally(), TextFiles()
-    folders = text_folders(folder, f"({pattern})", found)
-    tables = {name: read_questions(path, name, source, found, files, tally) for name, path in folders.items()}
-    tally.report(found, source, files)
+    folders = text_folders(folder, f"({pattern})", contents)
+    tables = {name: read_questions(path, name, source, contents, files, tally) for name, path in folders.items()}
+    tally.report(contents, source, files)
     return tables
 
 
-def text_folders(folder: Path, pattern: str, found: Found) -> dict[str, Path]:
+def text_folders(folder: Path, pattern: str, contents: Contents) -> dict[str, Path]:
     """Folders whose whole name fits a pattern, by its first group."""
-    return {name: path for name, path in find_files(folder, pattern, found).items() if path.is_dir()}
+    return {name: path for name, path in find_files(folder, pattern, contents).items() if path.is_dir()}
 
 
 def first_folder(*folders: Path) -> Path | None:
@@ -153,9 +161,9 @@ def first_folder(*folders: Path) -> Path | None:
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
-def places_of(path: Path) -> dict[int, float]:
+def picture_starts(path: Path) -> dict[int, float]:
     """Start of the second at which each picture of a folder is shown, by the last number in its name."""
-    return {number_of(image): float(at) for at, image in enumerate(numbered(path))}
+    return {image_number(image): float(at) for at, image in enumerate(sorted_images(path))}
 
 
 class QuestionTree(VideoDataset):
@@ -168,27 +176,27 @@ class QuestionTree(VideoDataset):
     FILES: ClassVar[TextFiles] = TextFiles()
 
     @abstractmethod
-    def folders(self, found: Found) -> dict[str, tuple[Path | None, Path | None]]:
+    def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:
         """Video id -> its film or picture folder, and its folder of question files; None where there is none."""
 
-    def read(self, found: Found) -> None:
+    def read(self, contents: Contents) -> None:
         """Read films or pictures, and the questions about them."""
         tally = Tally()
-        for video_id, (path, text) in sorted(self.folders(found).items()):
-            info = self.open_video(found, video_id, path)
+        for video_id, (path, text) in sorted(self.folders(contents).items()):
+            info = self.open_video(contents, video_id, path)
             if path is not None and info is None:
                 continue
             end_s, qa = 0.0, None
             if text is not None:
-                places = places_of(path) if path is not None and path.is_dir() else None
-                qa = read_questions(text, video_id, self.name, found, self.FILES, tally, places)
+                starts_s_of = picture_starts(path) if path is not None and path.is_dir() else None
+                qa = read_questions(text, video_id, self.name, contents, self.FILES, tally, starts_s_of)
                 end_s = max(qa["end_s"].to_pylist(), default=0.0)
             if qa is None and path is not None:
-                found.problems.append(f"{video_id}: images but no questions")
+                contents.problems.append(f"{video_id}: images but no questions")
             if info is None and end_s <= 0:
                 continue
             track = Track([], end_s, whole=False)
-            self.add_video(found, video_id, path, info, {"question": track}, self.FILES.rate_fps)
+            self.add_video(contents, video_id, path, info, {"question": track}, self.FILES.rate_fps)
             if qa is not None:
-                found.qa.append(qa)
-        tally.report(found, self.name, self.FILES)
+                contents.qa.append(qa)
+        tally.report(contents, self.name, self.FILES)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from surgvl.core.errors import DataError
-from surgvl.data.readers.text_files import parse_int, read_csv, shown
-from surgvl.data.spans import Track, runs
+from surgvl.data.formats.text_files import parse_int, read_csv, short_repr
+from surgvl.data.spans import Track, join_runs
 
 
 def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int) -> Track:
@@ -28,7 +28,7 @@ def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int)
         match = re.fullmatch(r"(.+)_(\d+)\.\w+", file)
         if match is None or match[1] != video_id:
             raise DataError(
-                f"{path}, line {line}: {shown(file)} is not a frame of {video_id} such as {video_id}_{first}.png"
+                f"{path}, line {line}: {short_repr(file)} is not a frame of {video_id} such as {video_id}_{first}.png"
             )
         second = parse_int(match[2], path, line, "second") - first
         number = parse_int(label, path, line, "label")
@@ -42,4 +42,4 @@ def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int)
         raise DataError(f"{path} has a header and no row: copy it again, or delete it")
     gaps = seconds[-1] + 1 - len(seconds)
     notes = [f"{gaps} seconds have no row in {path.name}"] if gaps else []
-    return Track(runs(seconds, labels), float(seconds[-1] + 1), notes)
+    return Track(join_runs(seconds, labels), float(seconds[-1] + 1), notes)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from surgvl.data.spans import Span, Track
-from surgvl.video.frame_folder import number_of, numbered
+from surgvl.video.frame_folder import image_number, sorted_images
 
 # Rates at which people extract pictures, a second.
 RATES = (2, 5, 10, 25, 30, 50, 60)
@@ -35,9 +35,9 @@ def times_of(folder: Path, end_s: float, first: Sequence[int] = (0,)) -> tuple[N
         first: what the picture at 0 s may be called, the usual first; the one that fits the labels' end is taken.
 
     Raises:
-        DataError: as `surgvl.video.frame_folder.numbered`.
+        DataError: as `surgvl.video.frame_folder.sorted_images`.
     """
-    numbers = np.array([number_of(path) for path in numbered(folder)])
+    numbers = np.array([image_number(path) for path in sorted_images(folder)])
     step = int(np.gcd.reduce(np.diff(numbers))) if len(numbers) > 1 else 1
     last = int(numbers[-1]) + step
     rate: float = 1

@@ -32,12 +32,12 @@ _SHOW = reprlib.Repr()
 _SHOW.maxstring = _SHOW.maxlong = _SHOW.maxother = 80
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """A value as messages show it: a line, however long or deep it is."""
     return _SHOW.repr(value)
 
 
-def decode(path: Path, errors: str = "strict") -> str:
+def decode_text(path: Path, errors: str = "strict") -> str:
     """Text of a file: UTF-8 with or without a byte order mark, or UTF-16 or UTF-32 with one.
 
     Args:
@@ -68,12 +68,12 @@ def decode(path: Path, errors: str = "strict") -> str:
 
 
 def read_text(path: Path, errors: str = "strict") -> str:
-    """Text of a file that must hold some; see `decode`.
+    """Text of a file that must hold some; see `decode_text`.
 
     Raises:
         DataError: the file cannot be decoded, or holds nothing.
     """
-    text = decode(path, errors)
+    text = decode_text(path, errors)
     if not text.strip():
         raise DataError(f"{path} is empty: copy it again, or delete it")
     return text
@@ -147,7 +147,9 @@ def read_csv(
     unknown = [] if ignore_others else [name for name in named if name not in (*required, *optional)]
     if missing or unknown or len(set(named)) != len(named):
         want = ", ".join(required) + (f" and perhaps {', '.join(optional)}" if optional else "")
-        raise DataError(f"{path}: columns are {shown(', '.join(header))[1:-1]}; wanted {want}: rename or drop them")
+        raise DataError(
+            f"{path}: columns are {short_repr(', '.join(header))[1:-1]}; wanted {want}: rename or drop them"
+        )
     columns = {name: [row[at] for row in rows] for at, name in enumerate(header) if name in (*required, *optional)}
     for name, values in columns.items():
         for value, line in zip(values, lines, strict=True):
@@ -171,7 +173,7 @@ def parse_int(text: str, path: Path, line: int | str, what: str, least: int = -M
     allowed = "a whole number" if least < 0 else f"a whole number from {least}"
     if abs(value) > MOST:
         allowed += f" and at most {MOST:,}"
-    raise DataError(f"{path}, line {line}: {what} is {shown(text)}; it must be {allowed}: correct the row")
+    raise DataError(f"{path}, line {line}: {what} is {short_repr(text)}; it must be {allowed}: correct the row")
 
 
 def parse_seconds(text: str, path: Path, line: int | str, what: str, most: float = LONGEST_S) -> float:
@@ -186,8 +188,10 @@ def parse_seconds(text: str, path: Path, line: int | str, what: str, most: float
     except (ConfigError, ValueError):
         value = float("nan")
     if not 0 <= value < float("inf"):
-        raise DataError(f"{path}, line {line}: {what} is {shown(text)}; it must be seconds from 0: correct the row")
+        raise DataError(
+            f"{path}, line {line}: {what} is {short_repr(text)}; it must be seconds from 0: correct the row"
+        )
     if value > most:
-        fact = f"{what} is {shown(text)} s, more than {most / 86400:g} days"
+        fact = f"{what} is {short_repr(text)} s, more than {most / 86400:g} days"
         raise DataError(f"{path}, line {line}: {fact}: times are seconds from the start of the video, correct the row")
     return value

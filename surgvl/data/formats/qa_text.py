@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from surgvl.core.errors import DataError
-from surgvl.data.readers.text_files import decode, shown
-from surgvl.data.tables import QA, filled
+from surgvl.data.formats.text_files import decode_text, short_repr
+from surgvl.data.tables import QA, add_empty_columns
 
 # PitVQA's nine templates first, then words that tell the kind of a question in sets without published templates.
 _TYPES = (
@@ -35,7 +35,7 @@ _TYPES = (
 )
 
 
-class Asked(NamedTuple):
+class QuestionLine(NamedTuple):
     """One line of a question file; type and box are empty where the line has none."""
 
     question: str
@@ -44,7 +44,7 @@ class Asked(NamedTuple):
     box: str = ""
 
 
-Parse = Callable[[str], Asked]
+Parse = Callable[[str], QuestionLine]
 """Makes a question of a line; ValueError says what the line is not."""
 
 
@@ -64,7 +64,7 @@ def question_type(question: str, free: bool = False) -> str:
     return f"open_{kind}" if free and kind != "open" else kind
 
 
-def parse_pair(line: str, first_px: int = 0) -> Asked:
+def parse_pair(line: str, first_px: int = 0) -> QuestionLine:
     """Read `question|answer` or `question|answer|x1,y1,x2,y2`.
 
     Args:
@@ -80,7 +80,7 @@ def parse_pair(line: str, first_px: int = 0) -> Asked:
     fields = [field.strip() for field in line.split("|")]
     if len(fields) not in (2, 3) or not fields[0] or not fields[1]:
         raise ValueError("is not question|answer or question|answer|x1,y1,x2,y2")
-    return Asked(fields[0], fields[1], box=box_text(fields[2], first_px) if len(fields) == 3 else "")
+    return QuestionLine(fields[0], fields[1], box=box_text(fields[2], first_px) if len(fields) == 3 else "")
 
 
 def box_text(text: str, first_px: int = 0) -> str:
@@ -92,9 +92,9 @@ def box_text(text: str, first_px: int = 0) -> str:
     try:
         x1, y1, x2, y2 = (float(number) - first_px for number in text.split(","))
     except ValueError:
-        raise ValueError(f"has {shown(text)} where a box x1,y1,x2,y2 should be") from None
+        raise ValueError(f"has {short_repr(text)} where a box x1,y1,x2,y2 should be") from None
     if not (0 <= x1 <= x2 < float("inf") and 0 <= y1 <= y2 < float("inf")):
-        raise ValueError(f"has box {shown(text)}, which is not x1 <= x2 and y1 <= y2 from {first_px}")
+        raise ValueError(f"has box {short_repr(text)}, which is not x1 <= x2 and y1 <= y2 from {first_px}")
     return ",".join(f"{value:g}" for value in (x1, y1, x2, y2))
 
 
@@ -108,7 +108,7 @@ def parse_box(box: str) -> tuple[float, float, float, float]:
     return x1, y1, x2, y2
 
 
-def read_asked(path: Path, parse: Parse = parse_pair, header: int = 0) -> list[tuple[int, Asked]]:
+def read_question_lines(path: Path, parse: Parse = parse_pair, header: int = 0) -> list[tuple[int, QuestionLine]]:
     """Questions of one file with their line numbers from 1; an empty file holds none.
 
     Args:
@@ -119,17 +119,17 @@ def read_asked(path: Path, parse: Parse = parse_pair, header: int = 0) -> list[t
     Raises:
         DataError: a line that is none, or a file that cannot be opened or decoded.
     """
-    lines = [(number, line) for number, line in enumerate(decode(path).splitlines(), 1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(decode_text(path).splitlines(), 1) if line.strip()]
     found = []
     for number, line in lines[header:]:
         try:
             found.append((number, parse(line)))
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: {shown(line)} {error}: correct the line") from None
+            raise DataError(f"{path}, line {number}: {short_repr(line)} {error}: correct the line") from None
     return found
 
 
-def question_table(video_id: str, starts_s: list[float], asked: list[Asked], source: str) -> Any:
+def question_table(video_id: str, starts_s: list[float], asked: list[QuestionLine], source: str) -> Any:
     """Arrow table with the columns of `QA`: each question about the second from its start on."""
     times = {"start_s": starts_s, "end_s": [start_s + 1 for start_s in starts_s]}
     texts = {
@@ -142,4 +142,4 @@ def question_table(video_id: str, starts_s: list[float], asked: list[Asked], sou
     columns = {"video_id": pa.array([video_id] * len(asked), pa.string())}
     columns |= {name: pa.array(values, pa.float64()) for name, values in times.items()}
     columns |= {name: pa.array(values, pa.string()) for name, values in texts.items()}
-    return filled(pa.table(columns), QA)
+    return add_empty_columns(pa.table(columns), QA)

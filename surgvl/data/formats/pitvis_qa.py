@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from surgvl.core.errors import DataError
-from surgvl.data.readers.text_files import parse_int, read_csv
-from surgvl.data.tables import QA, filled
+from surgvl.data.formats.text_files import parse_int, read_csv
+from surgvl.data.tables import QA, add_empty_columns
 
 # (step, phase, what is done in it), in the order in which steps follow one another. The spelling is the data set's own.
 STEP_TABLE = (
@@ -203,7 +203,7 @@ def make_questions(
         _strings(np.zeros(len(row), np.int64), [source]),
     ]
     names = ("video_id", "start_s", "end_s", "question", "answer", "type", "source")
-    return filled(pa.table(columns, names=names), QA)
+    return add_empty_columns(pa.table(columns, names=names), QA)
 
 
 def _inside(video: int, steps: StepTable, instruments: InstrumentTable) -> tuple[Any, Any, Any, Any, Any]:
