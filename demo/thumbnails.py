@@ -17,7 +17,7 @@ def still(path: Path, time_s: float, height_px: int) -> bytes:
     Raises:
         DataError: the file cannot be read there.
     """
-    with video.Reader(path) as reader:
+    with video.VideoReader(path) as reader:
         info = reader.info
         width_px = max(1, round(height_px * info.width_px / info.height_px))
         square = reader.read(time_s, time_s, 1.0, max(width_px, height_px))[0]

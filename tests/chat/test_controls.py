@@ -17,7 +17,7 @@ from surgvl.core.files import read_json
 from surgvl.core.results import Result, read_results, to_markdown
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
-from surgvl.metrics.answer import Asked
+from surgvl.metrics.answer import LabelledQuestion
 from surgvl.tasks.answer_files import join, read_answers
 from surgvl.tasks.base import Answers
 from surgvl.tasks.vqa import Vqa
@@ -118,7 +118,7 @@ def by_metric(results: list[Result]) -> dict[str, Result]:
 
 
 def test_a_model_that_does_not_look_is_seen_at_once() -> None:
-    training = [Asked(f"{kind}?", answer, kind) for kind in ("phase", "step") for answer in "aab"]
+    training = [LabelledQuestion(f"{kind}?", answer, kind) for kind in ("phase", "step") for answer in "aab"]
     ignores = by_metric(Vqa(training).score(asked(looks=False)))
     for control in ("blind", "black_video", "other_video"):
         gain = ignores[f"gain_over_{control}"]
@@ -144,7 +144,8 @@ def test_a_model_that_does_not_look_is_seen_at_once() -> None:
 
 def test_question_types_stand_beside_their_controls() -> None:
     rows = asked(looks=True)
-    found = by_metric(Vqa([Asked("phase?", "a", "phase"), Asked("step?", "b", "step")]).score(rows))["accuracy"]
+    training = [LabelledQuestion("phase?", "a", "phase"), LabelledQuestion("step?", "b", "step")]
+    found = by_metric(Vqa(training).score(rows))["accuracy"]
     of_step = [at for at, kind in enumerate(rows.types) if kind == "step"]
     black = np.mean([rows.answers[at] == "a" for at in of_step])
     blind = np.mean([rows.answers[at] == "b" for at in of_step])
