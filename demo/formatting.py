@@ -1,17 +1,11 @@
-"""Class names, answers, times and numbers as people read them; everything comes out safe to put into HTML."""
+"""Class names, answers, times and numbers as people read them: plain text, which templates escape."""
 
-import html
 import math
 import re
 
 from surgvl.core import plurals
 
 plural = plurals.plural
-
-
-def safe(text: object) -> str:
-    """Text escaped for HTML, quotes included."""
-    return html.escape(str(text), quote=True)
 
 
 # Two official names leave out the "and" that they are spoken with.
@@ -22,22 +16,22 @@ def phase(name: str) -> str:
     """`CalotTriangleDissection` or `calot_triangle_dissection` -> Calot triangle dissection."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").replace("-", " ").lower()
     spaced = _AND.get(spaced, spaced)
-    return safe(spaced[:1].upper() + spaced[1:])
+    return spaced[:1].upper() + spaced[1:]
 
 
 def triplet(name: str) -> str:
     """`hook,dissect,cystic_duct` -> hook · dissect · cystic duct; a null triplet is an idle instrument."""
     parts = [part.replace("_", " ") for part in name.split(",")]
     if parts[1:] == ["null verb", "null target"]:
-        return safe(f"{parts[0]} · idle")
-    return safe(" · ".join(parts))
+        return f"{parts[0]} · idle"
+    return " · ".join(parts)
 
 
 def answer(text: str) -> str:
     """`cystic_duct` -> cystic duct; a free answer stays as it is."""
     if " " not in text:
         text = text.replace("_null_verb_null_target", " idle").replace("_", " ")
-    return safe(_AND.get(text, text))
+    return _AND.get(text, text)
 
 
 def clock(seconds: float, tenths: bool = False) -> str:

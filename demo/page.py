@@ -214,7 +214,7 @@ def _search(engine: Engine, desk: Desk) -> list[gr.Dropdown]:
             else:
                 found = engine.alike(*query, k, *where)
                 name = f"{engine.shelf.get(query[0]).title} at {formatting.clock(query[1])}"
-            reply = views.moments(found, formatting.safe(name), time.monotonic() - begun, found.remark)
+            reply = views.moments(found, name, time.monotonic() - begun, found.remark)
         except SurgVLError as error:
             reply = _error(error)
         return reply if is_latest() else gr.skip()

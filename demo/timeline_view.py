@@ -3,12 +3,13 @@
 Everything on a track is placed in per cent of the video's length, so a click's place is a time.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.demo import formatting
+from surgvl.demo.render import render
 from surgvl.demo.schemas import HeatRow, Timeline
 
 # More cells than pixels are of no use.
@@ -19,23 +20,21 @@ TICKS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 def timeline(found: Timeline) -> str:
     """The card with ribbons, rows, axis and legend."""
-    runs = stretches(found.predicted, found.edges_s)
-    rows = [_ribbon(found, runs, "Predicted", "predicted")]
+    ribbons = [_ribbon(found, found.predicted, "Predicted")]
     if found.truth is not None:
-        rows.append(_ribbon(found, stretches(found.truth, found.edges_s), "Truth", "truth"))
-    heat = "".join(_heat(found, row) for row in found.rows)
-    smoothing = f"mean over {found.smooth_s:g} s" if found.smooth_s else "no smoothing"
-    agreement = "" if found.agreement is None else f"{found.agreement:.0%} of seconds agree with the truth · "
-    return (
-        f'<article class="card timeline" data-of="{formatting.safe(found.video_id)}"><p class="eyebrow">'
-        f"<span>{formatting.safe(found.title)}</span>"
-        f"<span>{agreement}{smoothing}</span></p>"
-        f'<div class="tracks"><h3>Phase</h3>{"".join(rows)}{_axis(found.duration_s)}'
-        f"</div>{_legend(found)}"
-        f'<div class="tracks"><h3>Action: instrument, verb, target</h3>{heat}{_axis(found.duration_s)}</div>'
-        '<p class="note">Zero-shot: each second is compared with sentences; no label of any video is used. Fuller '
-        "colour: a larger share among all triplets; the line below a row is its truth, where it is known. Click on a "
-        "track, or use the arrow keys on the first, to move the player.</p></article>"
+        ribbons.append(_ribbon(found, found.truth, "Truth"))
+    highest = max((float(row.shares.max(initial=0.0)) for row in found.rows), default=0.0)
+    return render(
+        "timeline",
+        video_id=found.video_id,
+        title=found.title,
+        duration_s=found.duration_s,
+        agreement=found.agreement,
+        smooth_s=found.smooth_s,
+        ribbons=ribbons,
+        rows=[_heat(found, row, highest) for row in found.rows],
+        ticks=_ticks(found.duration_s),
+        legend=_legend(found),
     )
 
 
@@ -53,34 +52,38 @@ def stretches(classes: NDArray[np.int64], edges_s: NDArray[np.float64]) -> list[
     return [(int(classes[a]), float(edges_s[a]), float(edges_s[b])) for a, b in runs if classes[a] >= 0]
 
 
-def _ribbon(found: Timeline, runs: Sequence[tuple[int, float, float]], title: str, kind: str) -> str:
-    parts = []
+def _ribbon(found: Timeline, classes: NDArray[np.int64], title: str) -> dict[str, Any]:
     # Short ones come last and so lie above: each is at least three pixels wide (style.css), and none is covered.
-    for number, start_s, end_s in sorted(runs, key=lambda run: run[1] - run[2]):
-        name = formatting.phase(found.phases[number])
-        span = f"{formatting.clock(start_s)} to {formatting.clock(end_s)}"
-        parts.append(
-            f'<span class="seg p{number % NUM_COLOURS}" style="{_place(start_s, end_s, found.duration_s)}" '
-            f'title="{name}, {span}"><em>{name}</em></span>'
-        )
-    body = f'<div class="segs">{"".join(parts)}</div>'
-    return _track(found.duration_s, title, f"ribbon {kind}", body, f"{title} phases")
+    runs = sorted(stretches(classes, found.edges_s), key=lambda run: run[1] - run[2])
+    segments = [
+        {
+            "name": formatting.phase(found.phases[number]),
+            "colour": number % NUM_COLOURS,
+            "start_s": start_s,
+            "end_s": end_s,
+            "style": _place(start_s, end_s, found.duration_s),
+        }
+        for number, start_s, end_s in runs
+    ]
+    return {"title": title, "kind": title.lower(), "segments": segments}
 
 
-def _heat(found: Timeline, row: HeatRow) -> str:
+def _heat(found: Timeline, row: HeatRow, highest: float) -> dict[str, Any]:
+    """One triplet's row; its colours are relative to the highest share of all rows."""
     edges, values = cells(found.edges_s, row.shares)
-    highest = max((float(each.shares.max(initial=0.0)) for each in found.rows), default=0.0)
-    rects = "".join(
-        f'<rect x="{100 * a / found.duration_s:.2f}" width="{100 * (b - a) / found.duration_s:.2f}" '
-        f'height="1" opacity="{value / highest:.2f}"/>'
-        for a, b, value in zip(edges[:-1].tolist(), edges[1:].tolist(), values.tolist(), strict=True)
-        if highest and value / highest >= 0.02
-    )
-    truth = "".join(f'<i class="true" style="{_place(a, b, found.duration_s)}"></i>' for a, b in row.truth)
-    body = f'<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">{rects}</svg>{truth}'
-    return _track(
-        found.duration_s, formatting.triplet(row.name), "heat", body, f"Share of {formatting.triplet(row.name)}"
-    )
+    return {
+        "name": formatting.triplet(row.name),
+        "truth": [_place(start_s, end_s, found.duration_s) for start_s, end_s in row.truth],
+        "cells": [
+            {
+                "left": 100 * start_s / found.duration_s,
+                "width": 100 * (end_s - start_s) / found.duration_s,
+                "opacity": value / highest,
+            }
+            for start_s, end_s, value in zip(edges[:-1].tolist(), edges[1:].tolist(), values.tolist(), strict=True)
+            if highest and value / highest >= 0.02
+        ],
+    }
 
 
 def cells(edges_s: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -91,46 +94,25 @@ def cells(edges_s: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[ND
     return edges_s[cuts], np.maximum.reduceat(values, cuts[:-1])
 
 
-def _track(duration_s: float, title: str, kind: str, body: str, spoken: str) -> str:
-    role = f'role="img" aria-label="{spoken}"'
-    # One slider is enough for the keyboard; all tracks take clicks.
-    if kind == "ribbon predicted":
-        role = (
-            f'role="slider" tabindex="0" aria-label="{spoken}; moves the player" aria-valuemin="0" '
-            f'aria-valuemax="{duration_s:.0f}" aria-valuenow="0"'
-        )
-    return (
-        f'<div class="lane"><span class="name" title="{title}">{title}</span>'
-        f'<div class="track {kind}" data-track {role}>{body}<i class="head"></i></div></div>'
-    )
-
-
 def _place(start_s: float, end_s: float, duration_s: float) -> str:
     # Three pixels, the least width of a segment, must fit before the end.
     return f"left:min({100 * start_s / duration_s:.3f}%,100% - 3px);width:{100 * (end_s - start_s) / duration_s:.3f}%"
 
 
-def _axis(duration_s: float) -> str:
+def _ticks(duration_s: float) -> list[dict[str, float]]:
     step = next((step for step in TICKS_S if duration_s / step <= 8), TICKS_S[-1])
-    ticks = "".join(
-        f'<time style="left:{100 * second / duration_s:.2f}%"{_edge(second / duration_s)}>'
-        f"{formatting.clock(second)}</time>"
-        for second in range(0, int(duration_s) + 1, step)
-    )
-    return f'<div class="lane axis" aria-hidden="true"><span class="name"></span><div class="ticks">{ticks}</div></div>'
+    return [{"time_s": time_s, "share": time_s / duration_s} for time_s in range(0, int(duration_s) + 1, step)]
 
 
-def _edge(share: float) -> str:
-    """Labels at the ends stay inside."""
-    return ' class="first"' if share < 0.02 else ' class="last"' if share > 0.98 else ""
-
-
-def _legend(found: Timeline) -> str:
+def _legend(found: Timeline) -> list[dict[str, Any]]:
+    """Phases that are predicted or true somewhere, with their predicted length."""
     lengths = np.diff(found.edges_s)
-    entries = "".join(
-        f'<li><i class="p{number % NUM_COLOURS}"></i>{formatting.phase(name)}'
-        f"<em>{formatting.clock(float(lengths[found.predicted == number].sum()))}</em></li>"
+    return [
+        {
+            "name": formatting.phase(name),
+            "colour": number % NUM_COLOURS,
+            "length_s": float(lengths[found.predicted == number].sum()),
+        }
         for number, name in enumerate(found.phases)
         if (found.predicted == number).any() or (found.truth is not None and (found.truth == number).any())
-    )
-    return f'<ul class="legend" aria-label="Phases and their predicted length">{entries}</ul>'
+    ]

@@ -2,11 +2,11 @@
 
 from html.parser import HTMLParser
 
-NASTY = '<img src=x onerror="alert(1)">'
+NASTY = """<img src=x onerror="alert(1)"><script>alert('2')</script>" onload='alert(3)' & {{ 7 * 7 }}"""
 
 
 class Parsed(HTMLParser):
-    """Tags with their attributes, all text, and whether every tag that was opened is closed in order."""
+    """Tags with their attributes, all text with single spaces, and whether tags are closed in the order they opened."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -15,6 +15,7 @@ class Parsed(HTMLParser):
         self.open: list[str] = []
         self.feed(text)
         self.close()
+        self.text = " ".join(self.text.split())
         assert not self.open, f"not closed: {self.open}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
