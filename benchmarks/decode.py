@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 
 from surgvl import video
+from surgvl.core.tables import markdown_table
 from surgvl.video.content_area import Image
 
 SIZE_PX = 224
@@ -163,12 +164,13 @@ def race(title: str, unit: str, contestants: dict[str, Callable[[], int]], repea
             processors[name].append(time.process_time() - processor)
     first = next(iter(contestants))
     wall, processor = statistics.median(walls[first]), statistics.median(processors[first])
-    print(f"\n{title}\n\n| | {unit} | wall s | {unit} / wall s | times ours, wall | times ours, processor |")
-    print("|---|---|---|---|---|---|")
-    for name, count in ((name, counts[name]) for name in contestants):
+    head = ["", unit, "wall s", f"{unit} / wall s", "times ours, wall", "times ours, processor"]
+    rows = []
+    for name in contestants:
         median = statistics.median(walls[name])
-        ratios = f"{median / wall:.2f} | {statistics.median(processors[name]) / processor:.2f}"
-        print(f"| {name} | {count} | {median:.3f} | {count / median:.0f} | {ratios} |")
+        ratios = [f"{median / wall:.2f}", f"{statistics.median(processors[name]) / processor:.2f}"]
+        rows.append([name, f"{counts[name]}", f"{median:.3f}", f"{counts[name] / median:.0f}", *ratios])
+    print("\n".join([f"\n{title}\n", *markdown_table(head, rows, right=head[1:])]))
 
 
 def measure(path: Path, repeats: int) -> None:

@@ -29,7 +29,7 @@ from typing import Any
 
 from surgvl import __version__
 from surgvl.core.files import commit, write_json, write_text
-from surgvl.core.tables import table
+from surgvl.core.tables import markdown_table
 
 HERE = Path(__file__).resolve().parent
 NAMES = {
@@ -99,7 +99,7 @@ def profile_lines(row: dict[str, Any]) -> list[str]:
 def page(found: dict[str, Any]) -> str:
     device, rows = found["device"], found["rows"]
     measured = [(row, side) for row in rows for side in row["found"] if row["found"][side].get("seconds")]
-    lines = table(HEAD, [cells(row, side, device["peak"]) for row, side in measured], right=HEAD[3:])
+    lines = markdown_table(HEAD, [cells(row, side, device["peak"]) for row, side in measured], right=HEAD[3:])
     turns = max((len(row["found"][side]["seconds"]) for row, side in measured), default=0)
     profiles = [line for row in rows if "profile" in row for line in profile_lines(row)]
     left_out = [f"- {text}" for text in found["left_out"]]

@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader
 
 from surgvl.cli import main as cli
 from surgvl.core.files import commit, write_text
+from surgvl.core.tables import markdown_table
 from surgvl.data.augment import Augment
 from surgvl.data.clips import PretrainClips, collate, to_tensor
 from surgvl.data.frame_store import FrameStore
@@ -163,16 +164,14 @@ def decoding(stored: FrameStore, direct: FrameStore, data: PretrainClips, batch:
     contestants["surgvl, from the file, each clip 4 times"] = repeated
     seconds = race(contestants, repeats)
     first, naive = (seconds[name][0] for name in ("surgvl, from the file", "PyAV, decode from the start"))
-    lines = [
-        "| | clips/s | ms/clip | times ours from the file | speed over PyAV from the start | processor ms/clip "
-        "| differs by, of 255 |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    head = ["", "clips/s", "ms/clip", "times ours from the file", "speed over PyAV from the start"]
+    head += ["processor ms/clip", "differs by, of 255"]
+    rows = []
     for name, (wall, processor) in seconds.items():
         off = f"{grey[name]:.2f}" if name in grey else "other clips"
-        ratios = f"{wall / first:.2f} | {naive / wall:.1f} | {1000 * processor / batch:.2f}"
-        lines.append(f"| {name} | {batch / wall:.1f} | {1000 * wall / batch:.2f} | {ratios} | {off} |")
-    return lines
+        rates = [f"{batch / wall:.1f}", f"{1000 * wall / batch:.2f}", f"{wall / first:.2f}", f"{naive / wall:.1f}"]
+        rows.append([name, *rates, f"{1000 * processor / batch:.2f}", off])
+    return markdown_table(head, rows, right=head[1:])
 
 
 def waiting(data: PretrainClips, batch: int, steps: int, workers: int) -> tuple[float, float]:
@@ -225,11 +224,12 @@ def feeding(stored: FrameStore, direct: FrameStore, num_frames: int, batch: int,
         for name in names:
             data, workers = feeds[name]
             found[name].append(waiting(data, batch, steps, workers))
-    lines = ["| clips come from | step without wait, ms | waiting, share of the time |", "|---|---|---|"]
+    head = ["clips come from", "step without wait, ms", "waiting, share of the time"]
+    rows = []
     for name, runs in found.items():
         work, share = (statistics.median(run[part] for run in runs) for part in (0, 1))
-        lines.append(f"| {name} | {1000 * work:.0f} | {100 * share:.1f} % |")
-    return lines
+        rows.append([name, f"{1000 * work:.0f}", f"{100 * share:.1f} %"])
+    return markdown_table(head, rows, right=head[1:])
 
 
 def machine() -> str:

@@ -33,6 +33,7 @@ from videomae_sides import SHAPES, Side, adamw, encoder, flops, our_trainer, pee
 from surgvl import __version__
 from surgvl.commands.common import device_name
 from surgvl.core.files import write_text
+from surgvl.core.tables import markdown_table
 from surgvl.models.vit import SIZES
 from surgvl.pretrain.base import gather
 from surgvl.pretrain.estimate import matmul_rate
@@ -153,7 +154,7 @@ def main() -> None:
         print(rows[-1], flush=True)
     head = ["ours", "peer", "ours, s a step", "peer, s a step", "peer / ours"]
     head += ["floor of ours, s", "floor of the peer, s", "ours, GiB", "peer, GiB"]
-    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    lines = markdown_table(head, rows, right=head[2:])
     dtype = "float32" if args.device == "cpu" else "bfloat16"
     processor = f"{platform.processor() or platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     text = f"""# Training steps against peers

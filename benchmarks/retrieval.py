@@ -12,7 +12,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from surgvl.data.report import aligned
+from surgvl.core.tables import plain_table
 from surgvl.retrieval.faiss_flat import FaissFlat
 
 DIM, K, NUM_QUERIES = 256, 10, 100
@@ -74,4 +74,4 @@ if __name__ == "__main__":
     body = [row for num in map(int, sys.argv[1:] or ("10000", "100000", "200000")) for row in measure(num)]
     machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, faiss {faiss.__version__}"
     print(f"{DIM} dimensions, k {K}, median of {NUM_QUERIES} single queries; {machine}")
-    print(aligned(head + body, indent=""))
+    print(plain_table(head + body, indent=""))

@@ -45,6 +45,7 @@ from serving_peers import (
 from surgvl import __version__
 from surgvl.chat.template import words
 from surgvl.core.files import commit, write_text
+from surgvl.core.tables import markdown_table
 from surgvl.data.formats.pitvis_qa import ANSWERS
 from surgvl.models.chat import Chat
 from surgvl.models.checkpoint import load_model, save_model
@@ -112,14 +113,17 @@ def equal(mine: Sequence[str], theirs: Sequence[str]) -> str:
     return f"{sum(a == b for a, b in zip(mine, theirs, strict=False))} of {count}"
 
 
-def row(what: str, timed: Timed, base: float, same: str) -> str:
+HEAD = ("way", "requests/s", "p50 ms", "p95 ms", "times one by one", "same answers")
+
+
+def row(what: str, timed: Timed, base: float, same: str) -> list[str]:
     total, took, said = timed
     middle, late = np.percentile(took, [50, 95])
     rate = len(said) / total
-    return f"| {what} | {rate:.2f} | {1000 * middle:.0f} | {1000 * late:.0f} | {rate / base:.2f} | {same} |"
+    return [what, f"{rate:.2f}", f"{1000 * middle:.0f}", f"{1000 * late:.0f}", f"{rate / base:.2f}", same]
 
 
-def beside(chat: Chat, todo: Sequence[Asked], few: int, closed: bool) -> tuple[list[str], float, list[str]]:
+def beside(chat: Chat, todo: Sequence[Asked], few: int, closed: bool) -> tuple[list[list[str]], float, list[str]]:
     """Rows of the ways without a server, requests/s one by one, and the answers of batches."""
     one = in_process(chat, todo[:few], closed, 1)
     together = in_process(chat, todo, closed, BATCH)
@@ -136,7 +140,7 @@ def beside(chat: Chat, todo: Sequence[Asked], few: int, closed: bool) -> tuple[l
 
 def through(
     chat: Chat, url: str, todo: Sequence[Asked], few: int, closed: bool, seed: int, base: float, told: Sequence[str]
-) -> tuple[list[str], float]:
+) -> tuple[list[list[str]], float]:
     """Rows of the server, and how many times the rate one by one it has at its busiest."""
     # Other clips than are timed; what is compiled or filled at the first request is there then.
     served(url, asked(chat, 4, seed + 100 + closed), closed, 2)
@@ -166,13 +170,13 @@ def measured(name: str, counts: tuple[int, int], place: Path, seed: int) -> str:
     made_of = parts(chat, todo[False][0])
     alone = {closed: beside(chat, each, few, closed) for closed, each in todo.items()}
     shared = asked(chat, 8 * PER_CLIP, seed + 7, PER_CLIP)
-    tables: dict[bool, list[str]] = {}
+    tables: dict[bool, str] = {}
     times: dict[bool, float] = {}
     with serving(folder, ()) as url:
         for closed, each in todo.items():
             rows, base, told = alone[closed]
             more, times[closed] = through(chat, url, each, few, closed, seed, base, told)
-            tables[closed] = rows + more
+            tables[closed] = "\n".join(markdown_table(HEAD, rows + more, right=HEAD[1:]))
         with_cache = served(url, shared, True, 8)
     with serving(folder, NO_CACHE) as url:
         served(url, asked(chat, 4, seed + 200), True, 2)
@@ -182,15 +186,14 @@ def measured(name: str, counts: tuple[int, int], place: Path, seed: int) -> str:
         False: made_of["clip"] + made_of["prompt"] + (NEW_TOKENS - 1) * made_of[f"token of {BATCH}"],
         True: made_of["clip"] + made_of["prompt"],
     }
-    head = "| way | requests/s | p50 ms | p95 ms | times one by one | same answers |\n|---|---|---|---|---|---|\n"
     listed = ", ".join(f"{key} {value:.1f} ms" for key, value in made_of.items() if key != "prompt tokens")
     best = {closed: 1000 / alone[closed][1] / floor[closed] for closed in (True, False)}
     return (
         f"## {name}: encoder {millions[0]:.1f} M, language model {millions[1]:.1f} M parameters\n\n"
         f"Prompts have {made_of['prompt tokens']:.0f} tokens, 32 of them visual; clips "
         f"{clip.num_frames} x {clip.size_px} x {clip.size_px}.\n\n"
-        f"Closed, {len(ANSWERS)} answers:\n\n{head}" + "\n".join(tables[True]) + "\n\n"
-        f"Open, {NEW_TOKENS} tokens:\n\n{head}" + "\n".join(tables[False]) + "\n\n"
+        f"Closed, {len(ANSWERS)} answers:\n\n{tables[True]}\n\n"
+        f"Open, {NEW_TOKENS} tokens:\n\n{tables[False]}\n\n"
         f"What an answer is made of, in transformers in this process: {listed}. Were clip, prompt and tokens all that "
         f"a server of distinct clips had to do, at that speed and with {BATCH} answers a step, it would be "
         f"{best[True]:.1f} times as fast as one by one for closed and {best[False]:.1f} times for open questions "

@@ -15,6 +15,7 @@ from pathlib import Path
 from surgvl.cli import main as cli
 from surgvl.core import files
 from surgvl.core.results import read_results
+from surgvl.core.tables import markdown_table
 from surgvl.data.manifest import Manifest
 from surgvl.models.model_info import find_model
 from surgvl.models.shipped import MODELS, PACKED, pack
@@ -49,9 +50,7 @@ CARD = """# The models that ship: `phantom` and `phantom-chat`
 Scores on {num} operations of the same phantom that were not trained on (numbers {first} to {last}), with 95 % intervals
 over videos. They say that the machinery works, and nothing about patients.
 
-| task | metric | value |
-|---|---|---:|
-{rows}
+{table}
 """
 
 
@@ -79,9 +78,8 @@ def main() -> None:
         rows = score(Path(folder))
     files.write_json(PACKED / "scores.json", rows)
     shown = [row for row in rows if row["name"] in SHOWN]
-    lines = [
-        f"| {' | '.join(str(row['name']).split(' ', 1))} | {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] |"
-        for row in shown
+    cells = [
+        [*str(row["name"]).split(" ", 1), f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"] for row in shown
     ]
     weights = ("encoder.safetensors", *(f"{kind}/model.safetensors" for kind in MODELS.values()))
     card = CARD.format(
@@ -94,7 +92,7 @@ def main() -> None:
         num=NUM,
         first=FIRST,
         last=FIRST + NUM - 1,
-        rows="\n".join(lines),
+        table="\n".join(markdown_table(["task", "metric", "value"], cells, right=["value"])),
     )
     files.write_text(PACKED / "README.md", card)
     print(card)

@@ -8,6 +8,7 @@ from typing import Any
 from surgvl.bench.compare import VERDICTS, Difference, Tables, check, difference, scores
 from surgvl.bench.plan import BATCH, EFFECTS, PROBES, RANDOM, RARE_RANDOM, ROWS, Plan, Row
 from surgvl.core import files
+from surgvl.core.tables import markdown_table
 
 HEADS = {"phase": "phase accuracy", "verb": "verb mAP", "instrument": "instrument mAP", "target": "target mAP"}
 PHANTOM = "Phantom numbers: they say that the machinery works, and nothing about patients."
@@ -233,9 +234,4 @@ def _span(each: Difference) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An aligned Markdown table, text to the left."""
-    grid = [list(head), *map(list, rows)]
-    widths = [max(len(line[at]) for line in grid) for at in range(len(head))]
-    lines = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in grid]
-    lines.insert(1, " | ".join("-" * width for width in widths))
-    return "".join(f"| {line} |\n" for line in lines)
+    return "\n".join(markdown_table(head, rows)) + "\n"

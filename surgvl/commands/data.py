@@ -7,8 +7,9 @@ from surgvl.core.errors import DataError
 from surgvl.core.files import command, prepare_out, write_run
 from surgvl.core.plurals import plural
 from surgvl.core.registry import choose, discover
+from surgvl.core.tables import plain_table
 from surgvl.data.readers.base import VideoDataset
-from surgvl.data.report import aligned, describe
+from surgvl.data.report import describe
 
 
 def datasets() -> dict[str, type[VideoDataset]]:
@@ -34,7 +35,7 @@ def data_list() -> None:
             for protocol, ids in kind.SPLITS.items()
         ]
         rows.append([name, ", ".join(protocols) or "-", kind.LICENCE, kind.SOURCE])
-    print(aligned(rows, indent=""))
+    print(plain_table(rows, indent=""))
     print("\nnext: surgvl data check NAME ROOT")
 
 

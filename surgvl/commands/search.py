@@ -10,8 +10,8 @@ from surgvl.commands.common import is_server
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command
 from surgvl.core.plurals import plural
+from surgvl.core.tables import plain_table
 from surgvl.core.times import clock, seconds
-from surgvl.data.report import aligned
 from surgvl.retrieval.clip_index import Library
 from surgvl.retrieval.moments import Found, Moment, looks_like_a_file, score_texts
 
@@ -70,7 +70,7 @@ def search(
         for place, (moment, score) in enumerate(zip(found, scores, strict=True), 1):
             times = (clock(moment.start_s), clock(moment.end_s))
             rows.append([place, score, moment.video_id, *times, moment.procedure, moment.source])
-        print(aligned(rows, indent=""))
+        print(plain_table(rows, indent=""))
         videos = plural(len(library.counts("video_id")), "video")
         print(f"\n{plural(len(found), 'moment')} among {plural(len(library), 'clip')} of {videos}")
         if found.remark:

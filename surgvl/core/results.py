@@ -18,7 +18,7 @@ import numpy as np
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json, write_json
-from surgvl.core.tables import table
+from surgvl.core.tables import markdown_table
 
 Statistic = Callable[[Float64Array], Float64Array]
 
@@ -221,7 +221,7 @@ def _page(
         rows.append(cells)
     right = {name for name in head if name in {"videos", "clips"}}
     lines = [f"### {title}\n"] if title else []
-    lines += table(head, rows, right)
+    lines += markdown_table(head, rows, right)
     lines += ["", *_parts(results), *_notes(results)]
     return "\n".join(lines) + "\n"
 
@@ -256,7 +256,7 @@ def _parts(results: Sequence[Result]) -> list[str]:
             for (name, clips), row in zip([*parts, ("all", first.num_clips)], values, strict=True)
         ]
         head = [f"{first.task} by part", "clips", *(each.metric for each in group), *others]
-        lines += [*table(head, rows, head[1:]), ""]
+        lines += [*markdown_table(head, rows, head[1:]), ""]
     return lines
 
 

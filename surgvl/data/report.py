@@ -1,29 +1,14 @@
 """A summary of a manifest as aligned text: videos by split, labels by class, questions by type."""
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from surgvl.core.tables import plain_table
 from surgvl.data.manifest import Manifest
 
 SENTENCE_TASKS = ("narration", "keystep", "abstract")
-
-
-def aligned(rows: Sequence[Sequence[object]], indent: str = "  ") -> str:
-    """Rows as aligned columns, the first row being the header; numbers and times are right-aligned."""
-    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    columns = list(zip(*cells, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    right = [all(re.fullmatch(r"-?[\d,.:]+", cell) for cell in column[1:]) for column in columns]
-    lines = []
-    for row in cells:
-        places = zip(row, widths, right, strict=True)
-        text = "  ".join(cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in places)
-        lines.append((indent + text).rstrip())
-    return "\n".join(lines)
 
 
 def clock(seconds: float) -> str:
@@ -39,7 +24,7 @@ def describe(manifest: Manifest, brief: bool = False) -> str:
         parts.append(_labels(manifest))
     if len(manifest.qa_table) and not brief:
         parts.append(_questions(manifest))
-    return "\n\n".join(map(aligned, parts))
+    return "\n\n".join(map(plain_table, parts))
 
 
 def _videos(manifest: Manifest) -> list[list[Any]]:
