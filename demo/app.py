@@ -1,4 +1,4 @@
-"""The page over a run folder, served on this machine until it is stopped."""
+"""Serves the page of a run folder until it is stopped."""
 
 import contextlib
 import os
@@ -22,9 +22,9 @@ HERE = Path(__file__).resolve().parent
 def serve_page(
     run: Path, port: int, host: str, open_browser: bool, server: str, api_key: str, allowed_hosts: list[str]
 ) -> None:
-    """Serve the page over a run folder until it is stopped; arguments as `surgvl.cli.demo.demo` has them."""
+    """Serve the page of a run folder until it is stopped; for the arguments see `surgvl.cli.demo.demo`."""
     with (
-        _stopped_by_signals(),
+        _sigterm_as_interrupt(),
         contextlib.closing(Engine(run, server=server, api_key=api_key)) as engine,
         tempfile.TemporaryDirectory(prefix="surgvl-demo-", ignore_cleanup_errors=True) as uploads,
     ):
@@ -45,7 +45,7 @@ def serve_page(
             head="".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in sorted(HERE.glob("*.js"))),
             favicon_path=HERE / "favicon.svg",
             app_kwargs={
-                "routes": routes(engine.shelf),
+                "routes": routes(engine.catalog),
                 "middleware": [Middleware(TrustedHosts, host=host, allowed=allowed_hosts)],
             },
             max_file_size=MAX_UPLOAD_BYTES,
@@ -61,10 +61,13 @@ def serve_page(
             quiet=True,
             prevent_thread_lock=True,
         )
-        # Importing torch holds the interpreter for 5 ms at a time; each of the page's sixty small files would wait.
+        # While torch is imported, its thread holds the interpreter for 5 ms at a time, and each of the page's sixty
+        # small files would wait for that long.
         sys.setswitchinterval(0.0005)
         engine.start()
-        print(f"surgvl is at {blocks.local_url} (models load in the background); stop it with Ctrl-C", flush=True)
+        print(
+            f"surgvl is running at {blocks.local_url} (models load in the background); stop it with Ctrl-C", flush=True
+        )
         try:
             threading.Event().wait()
         finally:
@@ -73,23 +76,23 @@ def serve_page(
 
 
 def _prepare_gradio(uploads: Path) -> None:
-    """What must be set before Gradio is imported: no telemetry, uploads in a folder that goes when the page does."""
+    """Settings before Gradio is imported: no telemetry, and an upload folder that is deleted with the page."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    # Gradio asks its own server whether it is up; a proxy would be asked instead.
+    # Gradio sends requests to its own server, which must not go through a proxy.
     hosts = [name for name in (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost") if name]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(hosts)
 
 
 def check_port(host: str, port: int) -> None:
-    """Refuse a port that nothing can listen on.
+    """Check that a port can be listened on.
 
     Raises:
-        ConfigError: it is not a port, or is taken.
+        ConfigError: it is not a port, or it is in use.
     """
     if not 1 <= port <= 65535:
-        raise ConfigError(f"--port {port} is not a port: give 1 to 65535")
+        raise ConfigError(f"--port must be 1 to 65535, got {port}")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -101,11 +104,11 @@ def check_port(host: str, port: int) -> None:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """SIGTERM ends the page as Ctrl-C does, from the first moment on, so that no temporary folder stays."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM stops the page like Ctrl-C, even while it starts, so that no temporary folder is left behind."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        # One is enough: another must not break off the tidying up.
+        # Another SIGTERM must not interrupt the cleanup.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise KeyboardInterrupt
 

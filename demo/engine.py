@@ -1,9 +1,9 @@
-"""The engine: a run folder's models, index and vectors behind four questions that a page asks.
+"""Everything the page asks for, from a run folder: answers, moments, timelines, the model card.
 
 Models run in this process, or behind a server (`surgvl serve`) with the same answers. The manifest is read at once, so
-that there is something to pick; models load in a thread, and who needs one waits.
-Browsers name videos by id only (see `shelf`): no method takes a path from a browser.
-Shapes: N steps, C classes, E width of the space.
+that the page can list its videos; models load in a thread, and a call that needs one waits for it.
+A browser refers to videos by id (see `video_catalog`): no method takes a path from a browser.
+Shapes: N steps, C classes, E embedding width.
 """
 
 import importlib.util
@@ -23,15 +23,15 @@ from surgvl.core.files import read_json
 from surgvl.data.manifest import Manifest
 from surgvl.demo import run_info
 from surgvl.demo.model_loader import Parts
-from surgvl.demo.schemas import About, Answer, Found, Timeline
-from surgvl.demo.timeline import read_timeline
-from surgvl.demo.video_catalog import NUM_UPLOADS, UPLOAD, Shelf
+from surgvl.demo.schemas import AnswerCard, Found, ModelCard, Timeline
+from surgvl.demo.timeline import zero_shot_timeline
+from surgvl.demo.video_catalog import NUM_UPLOADS, UPLOAD, VideoCatalog
 from surgvl.video.clip import clip_start
 from surgvl.video.marks import counted
 
 MAX_CHARACTERS = 300
 NUM_SHARES = 4
-# Clips this near share frames with the one that is asked for.
+# Clips this close share frames with the query clip.
 NEAR_S = 3.0
 NUM_EXAMPLES = 6
 DESCRIBE = "What is happening in this clip?"
@@ -42,61 +42,61 @@ class Engine:
     """Models of a run folder.
 
     Args:
-        run: what `surgvl quickstart` leaves.
+        run: folder of `surgvl quickstart`.
         device: torch device of models in this process.
-        server: address of a server that runs the models; empty: this process does.
-        api_key: its key.
+        server: address of a server that runs the models; if empty, this process does.
+        api_key: key of the server.
 
     Raises:
-        ConfigError: not such a folder, or a part of it is missing.
+        ConfigError: the folder or a part of it is missing.
         DataError: the manifest cannot be read.
     """
 
     def __init__(self, run: Path, device: str = "cpu", server: str = "", api_key: str = "") -> None:
         missing = [name for name in NEEDED if not (run / name).is_dir()]
         if missing:
-            fact = f"lacks {', '.join(missing)}" if run.is_dir() else "is not there"
+            fact = f"lacks {', '.join(missing)}" if run.is_dir() else "does not exist"
             raise ConfigError(f"--run {run} {fact}: make it with `surgvl quickstart --out {run}`")
         if importlib.util.find_spec("faiss") is None:
             raise ConfigError("the page needs faiss, which is not installed: pip install 'surgvl[demo]'")
         self.run = run
         self.manifest = Manifest.load(run / "manifest")
-        self.shelf = Shelf(self.manifest)
+        self.catalog = VideoCatalog(self.manifest)
         self.parts = Parts(run, device, server, api_key)
-        # Vectors of uploads; the earliest go first.
+        # Vectors and times of uploads; the earliest are dropped first.
         self._embedded: dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]] = {}
 
     def start(self) -> None:
-        """Begin to load models in the background; whatever needs one begins it too."""
+        """Start to load the models in the background; a call that needs one starts it, too."""
         self.parts.start()
 
     def wait(self) -> None:
         """Wait until everything is loaded.
 
         Raises:
-            SurgVLError: something could not be loaded.
+            SurgVLError: a part could not be loaded.
         """
         self.parts.wait()
 
     @property
     def is_ready(self) -> bool:
-        """Whether everything is loaded, or has failed to."""
+        """Whether loading has finished, successfully or not."""
         return self.parts.are_done
 
     def close(self) -> None:
-        """Give up what is not loaded yet and close the index."""
+        """Cancel what is not loaded yet and close the index."""
         self.parts.close()
 
     # ---- ask
 
     def examples(self) -> list[str]:
-        """Questions to offer: the open one, and the first of each type that the chat model knows."""
+        """Example questions: the first of each type the chat model was tuned on, and an open one."""
         first: dict[str, str] = {}
-        for question, kind in run_info.questions(self.run / "tune").items():
+        for question, kind in run_info.known_questions(self.run / "tune").items():
             first.setdefault(kind, question)
         return [*list(first.values())[: NUM_EXAMPLES - 1], DESCRIBE]
 
-    def ask(self, video_id: str, time_s: float, question: str) -> Answer:
+    def ask(self, video_id: str, time_s: float, question: str) -> AnswerCard:
         """Answer a question about the clip around a moment.
 
         A question the model was tuned on as a closed one is answered from its own answer set, see `chat.known`.
@@ -107,7 +107,7 @@ class Engine:
         """
         begun = time.monotonic()
         question = _sentence(question, "question")
-        source, chat = self.shelf.get(video_id), self.parts.chat
+        source, chat = self.catalog.get(video_id), self.parts.chat
         known = find_known(question, chat.known_questions())
         question = known or question
         answers = chat.known_answers() if known else []
@@ -117,19 +117,19 @@ class Engine:
         ranked = chat.shares(frames, question, answers)[:NUM_SHARES] if answers else []
         text = ranked[0][0] if ranked else chat.ask(frames, question, answers=answers)
         start_s = clip_start(at_s, want.clip_s, source.duration_s)
-        return Answer(
+        return AnswerCard(
             question=question,
             text=text,
             closed=bool(answers),
             num_known=len(answers),
-            shares=ranked,
-            truth=self._true_answer(video_id, at_s, question),
+            probabilities=ranked,
+            ground_truth=self._true_answer(video_id, at_s, question),
             video_id=video_id,
             title=source.title,
             at_s=at_s,
             frames=frames,
             times_s=[start_s + number / want.fps for number in range(want.num_frames)],
-            took_s=time.monotonic() - begun,
+            elapsed_s=time.monotonic() - begun,
             is_upload=source.split == UPLOAD,
             damage=marks.fact(Path(source.path)),
         )
@@ -144,9 +144,9 @@ class Engine:
     # ---- search
 
     def sentences(self) -> list[str]:
-        """Sentences to offer: what the manifest's commonest actions, or its phases, are called in prompts.
+        """Example sentences: prompts of the most frequent actions, or phases, of the manifest.
 
-        Where the manifest has no labels, the first actions of an embedded prompt set.
+        Without labels, the first actions of an embedded prompt set.
         """
         for task in ("triplet", "phase"):
             names = self.manifest.segment_table.filter(pc.equal(self.manifest.segment_table["task"], task))["label"]
@@ -162,17 +162,17 @@ class Engine:
         return [row.prompts[0] for row in known if "null_verb" not in row.name][:NUM_EXAMPLES]
 
     def filters(self) -> dict[str, list[str]]:
-        """What a search can be limited to: values of `video_id`, `procedure` and `source` in the index."""
+        """Filters of a search: values of `video_id`, `procedure` and `source` in the index."""
         library = self.parts.library
         return {
             name: [value for value in library.counts(name) if value] for name in ("video_id", "procedure", "source")
         }
 
     def search(self, text: str, k: int, video_id: str = "", procedure: str = "", source: str = "") -> Found:
-        """Moments of the run's videos that look as a sentence says, best first.
+        """Moments of the run's videos that match a sentence, best first.
 
         Raises:
-            ConfigError: no sentence, or filters that nothing fits.
+            ConfigError: the sentence is empty, or no clip matches the filters.
         """
         text = _sentence(text, "sentence")
         from surgvl.api import DualModel
@@ -188,13 +188,13 @@ class Engine:
     def alike(
         self, like_id: str, time_s: float, k: int, video_id: str = "", procedure: str = "", source: str = ""
     ) -> Found:
-        """Moments of the run's videos like a moment of a video; itself and its neighbours are left out.
+        """Moments of the run's videos similar to a moment of a video, without that moment and its neighbours.
 
         Raises:
             DataError: unknown video.
-            ConfigError: filters that nothing fits.
+            ConfigError: no clip matches the filters.
         """
-        place, library = self.shelf.get(like_id), self.parts.library
+        place, library = self.catalog.get(like_id), self.parts.library
         exclude = None
         if place.split == UPLOAD:
             vector = self.parts.dual.encode_video(place.path, at_s=_clamp(time_s, place.duration_s))[0]
@@ -210,7 +210,7 @@ class Engine:
     # ---- timeline
 
     def prompt_sets(self, task: str) -> list[str]:
-        """Embedded prompt sets of a task (`phase` or `triplet`); those made for the run's own videos first."""
+        """Embedded prompt sets of a task (`phase` or `triplet`), those made for the run's data sets first."""
         embedded = read_json(self.run / "vectors" / "vectors.json")["prompt_sets"]
         sets = [each for each in map(prompts.load, prompts.names()) if each.task == task and each.name in embedded]
         own = {row.data_set.casefold() for row in self.manifest.videos}
@@ -220,8 +220,8 @@ class Engine:
         ]
 
     def prepare(self, video_id: str) -> Iterator[float]:
-        """Embed a video that is not embedded yet; yields how much is done, 0 to 1. At once for videos of the run."""
-        place = self.shelf.get(video_id)
+        """Embed an upload unless that is done, and yield the fraction done; videos of the run are embedded already."""
+        place = self.catalog.get(video_id)
         if place.split != UPLOAD or video_id in self._embedded:
             return
         model = self.parts.dual
@@ -246,11 +246,11 @@ class Engine:
             video_id: the video; an upload is embedded first (see `prepare`).
             phase_set: prompt set of the phases.
             triplet_set: prompt set of the triplets.
-            smooth_s: window of a centred moving average over the scores.
+            smooth_s: window of a centred moving average over the scores; 0 for none.
         """
         for _ in self.prepare(video_id):
             pass
-        place = self.shelf.get(video_id)
+        place = self.catalog.get(video_id)
         if place.split == UPLOAD:
             vectors, times_s = self._embedded[video_id]
         else:
@@ -260,22 +260,22 @@ class Engine:
                 raise DataError(f"{video_id} is not in {found.folder}: run `surgvl embed` with --resume")
             vectors, times_s = found.vectors[rows], found.times_s[rows]
         scale = run_info.logit_scale(self.run / "align")
-        texts = self.parts.texts
-        return read_timeline(place, vectors, times_s, texts, self.manifest, phase_set, triplet_set, smooth_s, scale)
+        given = (place, vectors, times_s, self.parts.texts, self.manifest)
+        return zero_shot_timeline(*given, phase_set, triplet_set, smooth_s, scale)
 
-    # ---- about
+    # ---- model card
 
-    def about(self) -> About:
-        """Facts of the run folder."""
-        return run_info.about(self.run, self.manifest)
+    def model_card(self) -> ModelCard:
+        """Data, training and scores of the models."""
+        return run_info.read_model_card(self.run, self.manifest)
 
 
 def _sentence(text: str, what: str) -> str:
     text = " ".join(text.split())
     if not text:
-        raise ConfigError(f"there is no {what} yet: write one, or choose an example")
+        raise ConfigError(f"the {what} is empty: write one, or choose an example")
     if len(text) > MAX_CHARACTERS:
-        raise ConfigError(f"the {what} has {len(text)} characters; up to {MAX_CHARACTERS} are read: shorten it")
+        raise ConfigError(f"the {what} has {len(text)} characters and the limit is {MAX_CHARACTERS}: shorten it")
     return text
 
 

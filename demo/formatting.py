@@ -1,4 +1,4 @@
-"""Class names, answers, times and numbers as people read them: plain text, which templates escape."""
+"""Class names, answers, times and numbers as people read them: plain text, which the templates escape."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from surgvl.core import plurals
 plural = plurals.plural
 
 
-# Two official names leave out the "and" that they are spoken with.
+# Two official phase names leave out the "and" with which they are spoken.
 _AND = {"clipping cutting": "clipping and cutting", "cleaning coagulation": "cleaning and coagulation"}
 
 
@@ -28,23 +28,23 @@ def triplet(name: str) -> str:
 
 
 def answer(text: str) -> str:
-    """`cystic_duct` -> cystic duct; a free answer stays as it is."""
+    """`cystic_duct` -> cystic duct; a free-text answer stays as it is."""
     if " " not in text:
         text = text.replace("_null_verb_null_target", " idle").replace("_", " ")
     return _AND.get(text, text)
 
 
-def clock(seconds: float, tenths: bool = False) -> str:
-    """Seconds as mm:ss or h:mm:ss, with tenths if wanted; cut, not rounded, as a player does."""
-    whole = int(seconds + 1e-6)
+def clock(time_s: float, tenths: bool = False) -> str:
+    """Seconds as mm:ss or h:mm:ss, with tenths on request; truncated, not rounded, as in a video player."""
+    whole = int(time_s + 1e-6)
     text = f"{whole // 60 % 60:02d}:{whole % 60:02d}"
     if whole >= 3600:
         text = f"{whole // 3600}:{text}"
-    return f"{text}.{int(seconds * 10 + 1e-6) % 10}" if tenths else text
+    return f"{text}.{int(time_s * 10 + 1e-6) % 10}" if tenths else text
 
 
-def number(value: float, metric: str = "") -> str:
-    """A score with three decimals, a rank with one; a dash where it is undefined."""
+def score(value: float, metric: str = "") -> str:
+    """A score with three decimals, a rank with one; a dash if it is undefined."""
     if not math.isfinite(value):
         return "–"
     return f"{value:.1f}" if metric.endswith("rank") else f"{value:.3f}"
@@ -55,11 +55,11 @@ def hours(value: float) -> str:
     return f"{value:.1f} h" if value >= 2 else f"{value * 60:.0f} min"
 
 
-def took(seconds: float) -> str:
-    """How long a reply took: `47 ms`, `2.1 s`."""
+def elapsed(seconds: float) -> str:
+    """The time a reply took: `47 ms`, `2.1 s`."""
     return f"{seconds:.1f} s" if seconds >= 0.95 else f"{1000 * seconds:.0f} ms"
 
 
 def without_folders(text: str) -> str:
-    """A message with file names in place of paths: a browser need not know where things lie."""
+    """A message with file names in place of paths, because a browser need not know where files lie."""
     return re.sub(r"(?<![\w.])/(?:[^\s/:]+/)+", "", text)

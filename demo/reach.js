@@ -62,7 +62,7 @@
     if (pill && !answers && !before) {
       before = pill.outerHTML;
       pill.className = "status failed";
-      pill.innerHTML = "<i></i>The server does not answer: start it again, then reload this page";
+      pill.innerHTML = "<i></i>The server is not responding: restart it, then reload this page";
     } else if (pill && answers && before) {
       pill.outerHTML = before;
       before = "";

@@ -1,4 +1,4 @@
-"""HTML by Jinja2 templates with autoescape: what people, files and models write is text on the page, never markup."""
+"""HTML from Jinja2 templates with autoescape: what people, files and models write is text on the page, never markup."""
 
 from functools import partial
 from pathlib import Path
@@ -18,15 +18,20 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters |= {
     "answer": formatting.answer,
     "clock": formatting.clock,
+    "elapsed": formatting.elapsed,
     "fmt": format,
     "hours": formatting.hours,
     "phase": formatting.phase,
     "plural": formatting.plural,
-    "took": formatting.took,
     "url_part": partial(quote, safe=""),
 }
 
 
 def render(template: str, **values: object) -> str:
-    """A template of `templates/`, filled in; a value that the template asks for and does not get is an error."""
+    """HTML of a template in `templates/`.
+
+    Args:
+        template: file name without `.html`.
+        values: variables of the template; a missing one raises `jinja2.UndefinedError`.
+    """
     return _TEMPLATES.get_template(f"{template}.html").render(**values)

@@ -1,10 +1,10 @@
-"""What the browser fetches beside the page: videos and single frames, by the ids of the shelf and in no other way.
+"""What the browser fetches besides the page itself: videos and single frames, only by the ids of the catalog.
 
-media/ID            the file, with byte ranges, so that a player can jump
+media/ID            the file, with byte ranges, so that a player can seek
 frame/ID?t=12&h=240 one frame as JPEG
-alive               that the server still answers
+alive               whether the server still responds
 
-An ID may hold slashes, as those of merged manifests do.
+An id may contain slashes, as those of merged manifests do.
 """
 
 import functools
@@ -16,40 +16,40 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from surgvl.core.errors import DataError
-from surgvl.demo.thumbnails import still
-from surgvl.demo.video_catalog import Shelf
+from surgvl.demo.thumbnails import frame_jpeg
+from surgvl.demo.video_catalog import VideoCatalog
 
-# What a browser is told, whatever a file is called: never a type that it would run or render as a page.
+# The content types a browser is sent, whatever a file is called: never one that it would execute or render as a page.
 TYPES = {".webm": "video/webm", ".ogv": "video/ogg", ".mkv": "video/x-matroska", ".mov": "video/quicktime"}
 HEIGHTS_PX = (32, 480)
 _HEADERS = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
 
 
-def routes(shelf: Shelf) -> list[BaseRoute]:
-    """Routes for the videos of a shelf; unknown ids, times and files are 404 with one line."""
+def routes(catalog: VideoCatalog) -> list[BaseRoute]:
+    """Routes for the videos of a catalog; an unknown id, time or file is a 404 with one line."""
 
     def media(request: Request) -> Response:
-        path = shelf.get(request.path_params["video_id"]).path
+        path = catalog.get(request.path_params["video_id"]).path
         if not path.is_file():
-            raise DataError("this recording is a folder of pictures: its frames can be shown, not played")
-        kind = TYPES.get(path.suffix.lower(), "video/mp4")
-        return FileResponse(path, media_type=kind, headers=_HEADERS)
+            raise DataError("this recording is a folder of images: its frames can be shown, but not played")
+        content_type = TYPES.get(path.suffix.lower(), "video/mp4")
+        return FileResponse(path, media_type=content_type, headers=_HEADERS)
 
     def frame(request: Request) -> Response:
-        place = shelf.get(request.path_params["video_id"])
+        video = catalog.get(request.path_params["video_id"])
         time_s, height_px = _number(request, "t", 0.0), _number(request, "h", 240.0)
-        last_s = max(0.0, place.duration_s - 0.05)
-        height = int(min(max(height_px, HEIGHTS_PX[0]), HEIGHTS_PX[1]))
-        picture = still(place.path, round(min(max(time_s, 0.0), last_s), 2), height)
-        return Response(picture, media_type="image/jpeg", headers=_HEADERS)
+        last_s = max(0.0, video.duration_s - 0.05)
+        height_px = int(min(max(height_px, HEIGHTS_PX[0]), HEIGHTS_PX[1]))
+        image = frame_jpeg(video.path, round(min(max(time_s, 0.0), last_s), 2), height_px)
+        return Response(image, media_type="image/jpeg", headers=_HEADERS)
 
     def alive(request: Request) -> Response:
         return Response(status_code=204, headers={"Cache-Control": "no-store"})
 
     return [
         Route("/alive", alive),
-        Route("/media/{video_id:path}", _friendly(media)),
-        Route("/frame/{video_id:path}", _friendly(frame)),
+        Route("/media/{video_id:path}", _errors_as_404(media)),
+        Route("/frame/{video_id:path}", _errors_as_404(frame)),
     ]
 
 
@@ -63,14 +63,14 @@ def _number(request: Request, name: str, default: float) -> float:
     return value
 
 
-def _friendly(endpoint: Callable[[Request], Response]) -> Callable[[Request], Response]:
+def _errors_as_404(endpoint: Callable[[Request], Response]) -> Callable[[Request], Response]:
     @functools.wraps(endpoint)
     def wrapped(request: Request) -> Response:
         try:
             return endpoint(request)
         except DataError as error:
-            # The line may name a path of this machine; a browser is not told.
-            word = str(error) if "/" not in str(error) else "this recording cannot be read there"
-            return PlainTextResponse(word, status_code=404)
+            # The line may name a path of this machine, which a browser must not learn.
+            line = str(error) if "/" not in str(error) else "this recording cannot be read at this time"
+            return PlainTextResponse(line, status_code=404)
 
     return wrapped

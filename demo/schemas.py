@@ -1,6 +1,6 @@
-"""What an engine gives to the page: plain data, no models, no paths that a browser could ask for.
+"""What an engine gives to the page: plain data, no models, and no paths that a browser could ask for.
 
-Times are seconds of the source video. Shapes: T frames of a clip, N steps of a timeline.
+Times are seconds of the source video. Shapes: T frames of a clip, S their side in pixels, N steps of a timeline.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from surgvl.core.results import Result
 from surgvl.retrieval.moments import Found, Moment
 
-__all__ = ["About", "Answer", "Found", "HeatRow", "Moment", "Stage", "Timeline", "Video"]
+__all__ = ["AnswerCard", "Found", "ModelCard", "Moment", "Timeline", "TrainingStage", "TripletRow", "Video"]
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Video:
     """A video that can be picked: one of the run, or an upload of this session.
 
     Attributes:
-        video_id: what a browser names it by; of an upload, a random word.
-        path: where it lies; never sent to a browser.
-        title: for people.
+        video_id: its name for a browser; a random one for an upload.
+        path: file or folder of images; never sent to a browser.
+        title: shown to people.
         split: `train`, `val`, `test`; `upload` for an upload.
-        duration_s: length.
+        duration_s: its duration.
         source: data set.
         procedure: name of the operation.
     """
@@ -39,65 +39,71 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer about one clip.
+class AnswerCard:
+    """An answer about one clip, with all that is shown beside it.
 
     Attributes:
-        question: as the model got it.
+        question: as the model received it.
         text: the answer.
-        closed: whether it was chosen among known answers; otherwise written freely.
-        num_known: how many answers there were to choose from.
-        shares: of a closed answer, the likeliest answers with their share of the probability, best first.
-        truth: the manifest's answer at this moment; empty where it has none.
+        closed: whether it was chosen from known answers; otherwise it is free text.
+        num_known: number of known answers.
+        probabilities: most likely known answers with their probabilities, in descending order; empty for free text.
+        ground_truth: the manifest's answer at this moment; empty if it has none.
         video_id: the video.
-        title: of the video.
-        at_s: the moment.
+        title: title of the video.
+        at_s: the moment asked about.
         frames: what the model saw, uint8 [T, S, S, 3].
         times_s: time of each frame.
-        took_s: from question to answer.
-        is_upload: whether the video is not one of the run.
-        damage: how many of the frames that were decoded are damaged, in words; empty for none.
+        elapsed_s: from question to answer.
+        is_upload: whether the video is an upload.
+        damage: how many of the decoded frames are damaged, in words; empty if none are.
     """
 
     question: str
     text: str
     closed: bool
     num_known: int
-    shares: list[tuple[str, float]]
-    truth: str
+    probabilities: list[tuple[str, float]]
+    ground_truth: str
     video_id: str
     title: str
     at_s: float
     frames: NDArray[np.uint8]
     times_s: list[float]
-    took_s: float
+    elapsed_s: float
     is_upload: bool = False
     damage: str = ""
 
 
 @dataclass(frozen=True)
-class HeatRow:
-    """One triplet over time: its share among all triplets float64 [N], and the stretches in which it is true."""
+class TripletRow:
+    """One triplet over time.
+
+    Attributes:
+        name: class name.
+        probabilities: float64 [N], softmax over all triplets.
+        ground_truth: (start_s, end_s) of its labelled segments.
+    """
 
     name: str
-    shares: NDArray[np.float64]
-    truth: list[tuple[float, float]]
+    probabilities: NDArray[np.float64]
+    ground_truth: list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Phases and triplets of a video.
+    """Zero-shot phases and triplets of a video.
 
     Attributes:
         video_id: the video.
-        title: of the video.
-        duration_s: its length.
+        title: title of the video.
+        duration_s: its duration.
         edges_s: float64 [N + 1], where steps begin and end.
         phases: class names.
-        predicted: int64 [N], class of each step.
-        shares: float64 [N], softmax share of that class.
-        truth: int64 [N], -1 where the manifest says nothing; None where it has no phase at all.
-        rows: most present triplets.
+        predicted: int64 [N], phase of each step.
+        probabilities: float64 [N], softmax probability of that phase.
+        ground_truth: int64 [N], -1 for unlabelled steps; None if the video has no phase labels.
+        triplets: triplets with the highest mean probability.
         smooth_s: window of the moving average over the scores.
     """
 
@@ -107,22 +113,22 @@ class Timeline:
     edges_s: NDArray[np.float64]
     phases: list[str]
     predicted: NDArray[np.int64]
-    shares: NDArray[np.float64]
-    truth: NDArray[np.int64] | None
-    rows: list[HeatRow]
+    probabilities: NDArray[np.float64]
+    ground_truth: NDArray[np.int64] | None
+    triplets: list[TripletRow]
     smooth_s: float
 
     @property
     def agreement(self) -> float | None:
-        """Share of labelled steps whose phase is right; None without labels."""
-        if self.truth is None or not (known := self.truth >= 0).any():
+        """Fraction of labelled steps whose phase is right; None without labels."""
+        if self.ground_truth is None or not (labelled := self.ground_truth >= 0).any():
             return None
-        return float((self.predicted == self.truth)[known].mean())
+        return float((self.predicted == self.ground_truth)[labelled].mean())
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One training stage: its name, what it does, and facts to show in order."""
+class TrainingStage:
+    """One training stage: its name, what it does, and facts in the order in which they are shown."""
 
     name: str
     purpose: str
@@ -130,27 +136,27 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class About:
-    """What the model behind the page is.
+class ModelCard:
+    """Data, training and scores of the models behind the page.
 
     Attributes:
         run: name of the run folder.
-        splits: number of videos and their hours by split, without those that were set aside.
-        sources: of the videos, as (data set, licence).
-        stages: how it was trained.
-        results: its scores.
+        splits: number of videos and their hours by split, without unreadable ones.
+        sources: (data set, licence) of the videos.
+        stages: training stages in order.
+        results: scores of the model.
         control: the same scores of the control.
-        num_rendered: how many of the videos a program drew.
-        num_set_aside: videos that could not be read.
-        trained_on: what the models learnt from, such as `rendered videos`; empty where that is not known.
+        num_rendered: number of rendered videos.
+        num_unreadable: number of videos that could not be read.
+        trained_on: kind of training data, such as `rendered videos`; empty if unknown.
     """
 
     run: str
     splits: dict[str, tuple[int, float]]
     sources: list[tuple[str, str]]
-    stages: list[Stage]
+    stages: list[TrainingStage]
     results: list[Result]
     control: list[Result]
     num_rendered: int = 0
-    num_set_aside: int = 0
+    num_unreadable: int = 0
     trained_on: str = ""

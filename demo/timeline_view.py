@@ -1,6 +1,7 @@
-"""The timeline as HTML: phase ribbons, triplet rows as heat, one time axis. Pure functions.
+"""The timeline as HTML: phase ribbons, a heat map of triplets, one time axis. Pure functions.
 
-Everything on a track is placed in per cent of the video's length, so a click's place is a time.
+Positions on a track are percentages of the video's duration, so the position of a click is a time.
+Shapes: N steps, M cells.
 """
 
 from typing import Any
@@ -10,20 +11,21 @@ from numpy.typing import NDArray
 
 from surgvl.demo import formatting
 from surgvl.demo.render import render
-from surgvl.demo.schemas import HeatRow, Timeline
+from surgvl.demo.schemas import Timeline, TripletRow
 
-# More cells than pixels are of no use.
+# More cells than pixels cannot be seen.
 MAX_CELLS = 240
 NUM_COLOURS = 7
 TICKS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+MIN_OPACITY = 0.02
 
 
 def timeline(found: Timeline) -> str:
-    """The card with ribbons, rows, axis and legend."""
-    ribbons = [_ribbon(found, found.predicted, "Predicted")]
-    if found.truth is not None:
-        ribbons.append(_ribbon(found, found.truth, "Truth"))
-    highest = max((float(row.shares.max(initial=0.0)) for row in found.rows), default=0.0)
+    """The card with ribbons, heat map, axes and legend."""
+    ribbons = [_ribbon(found, found.predicted, "Predicted", "predicted")]
+    if found.ground_truth is not None:
+        ribbons.append(_ribbon(found, found.ground_truth, "Ground truth", "truth"))
+    highest = max((float(row.probabilities.max(initial=0.0)) for row in found.triplets), default=0.0)
     return render(
         "timeline",
         video_id=found.video_id,
@@ -32,14 +34,14 @@ def timeline(found: Timeline) -> str:
         agreement=found.agreement,
         smooth_s=found.smooth_s,
         ribbons=ribbons,
-        rows=[_heat(found, row, highest) for row in found.rows],
+        rows=[_heat_row(found, row, highest) for row in found.triplets],
         ticks=_ticks(found.duration_s),
         legend=_legend(found),
     )
 
 
-def stretches(classes: NDArray[np.int64], edges_s: NDArray[np.float64]) -> list[tuple[int, float, float]]:
-    """Runs of equal class as (class, start_s, end_s); runs of -1 are left out.
+def segments(classes: NDArray[np.int64], edges_s: NDArray[np.float64]) -> list[tuple[int, float, float]]:
+    """Runs of equal class as (class, start_s, end_s), without runs of -1.
 
     Args:
         classes: int64 [N].
@@ -52,28 +54,31 @@ def stretches(classes: NDArray[np.int64], edges_s: NDArray[np.float64]) -> list[
     return [(int(classes[a]), float(edges_s[a]), float(edges_s[b])) for a, b in runs if classes[a] >= 0]
 
 
-def _ribbon(found: Timeline, classes: NDArray[np.int64], title: str) -> dict[str, Any]:
-    # Short ones come last and so lie above: each is at least three pixels wide (style.css), and none is covered.
-    runs = sorted(stretches(classes, found.edges_s), key=lambda run: run[1] - run[2])
-    segments = [
-        {
-            "name": formatting.phase(found.phases[number]),
-            "colour": number % NUM_COLOURS,
-            "start_s": start_s,
-            "end_s": end_s,
-            "style": _place(start_s, end_s, found.duration_s),
-        }
-        for number, start_s, end_s in runs
-    ]
-    return {"title": title, "kind": title.lower(), "segments": segments}
+def _ribbon(found: Timeline, classes: NDArray[np.int64], title: str, kind: str) -> dict[str, Any]:
+    # The shortest come last and thus on top: each is at least three pixels wide (timeline.css), and none is covered.
+    runs = sorted(segments(classes, found.edges_s), key=lambda run: run[1] - run[2])
+    return {
+        "title": title,
+        "kind": kind,
+        "segments": [
+            {
+                "name": formatting.phase(found.phases[number]),
+                "colour": number % NUM_COLOURS,
+                "start_s": start_s,
+                "end_s": end_s,
+                "style": _position(start_s, end_s, found.duration_s),
+            }
+            for number, start_s, end_s in runs
+        ],
+    }
 
 
-def _heat(found: Timeline, row: HeatRow, highest: float) -> dict[str, Any]:
-    """One triplet's row; its colours are relative to the highest share of all rows."""
-    edges, values = cells(found.edges_s, row.shares)
+def _heat_row(found: Timeline, row: TripletRow, highest: float) -> dict[str, Any]:
+    """One triplet; opacities are relative to the highest probability of all rows."""
+    edges, values = max_pool(found.edges_s, row.probabilities)
     return {
         "name": formatting.triplet(row.name),
-        "truth": [_place(start_s, end_s, found.duration_s) for start_s, end_s in row.truth],
+        "ground_truth": [_position(start_s, end_s, found.duration_s) for start_s, end_s in row.ground_truth],
         "cells": [
             {
                 "left": 100 * start_s / found.duration_s,
@@ -81,38 +86,43 @@ def _heat(found: Timeline, row: HeatRow, highest: float) -> dict[str, Any]:
                 "opacity": value / highest,
             }
             for start_s, end_s, value in zip(edges[:-1].tolist(), edges[1:].tolist(), values.tolist(), strict=True)
-            if highest and value / highest >= 0.02
+            if highest and value / highest >= MIN_OPACITY
         ],
     }
 
 
-def cells(edges_s: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """At most MAX_CELLS cells, each with the largest value in it: edges [M + 1] and values [M]."""
+def max_pool(
+    edges_s: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Edges [M + 1] and maxima [M] of at most MAX_CELLS cells, from edges [N + 1] and values [N]."""
     if len(values) <= MAX_CELLS:
         return edges_s, values
     cuts = np.linspace(0, len(values), MAX_CELLS + 1).round().astype(int)
     return edges_s[cuts], np.maximum.reduceat(values, cuts[:-1])
 
 
-def _place(start_s: float, end_s: float, duration_s: float) -> str:
-    # Three pixels, the least width of a segment, must fit before the end.
+def _position(start_s: float, end_s: float, duration_s: float) -> str:
+    """CSS of a segment, with room for its minimum width of three pixels before the end of the track."""
     return f"left:min({100 * start_s / duration_s:.3f}%,100% - 3px);width:{100 * (end_s - start_s) / duration_s:.3f}%"
 
 
 def _ticks(duration_s: float) -> list[dict[str, float]]:
-    step = next((step for step in TICKS_S if duration_s / step <= 8), TICKS_S[-1])
-    return [{"time_s": time_s, "share": time_s / duration_s} for time_s in range(0, int(duration_s) + 1, step)]
+    step_s = next((step_s for step_s in TICKS_S if duration_s / step_s <= 8), TICKS_S[-1])
+    return [{"time_s": time_s, "position": time_s / duration_s} for time_s in range(0, int(duration_s) + 1, step_s)]
 
 
 def _legend(found: Timeline) -> list[dict[str, Any]]:
-    """Phases that are predicted or true somewhere, with their predicted length."""
-    lengths = np.diff(found.edges_s)
+    """Phases that are predicted or labelled anywhere, with their predicted duration."""
+    lengths_s = np.diff(found.edges_s)
+    present = set(found.predicted.tolist())
+    if found.ground_truth is not None:
+        present.update(found.ground_truth.tolist())
     return [
         {
             "name": formatting.phase(name),
             "colour": number % NUM_COLOURS,
-            "length_s": float(lengths[found.predicted == number].sum()),
+            "duration_s": float(lengths_s[found.predicted == number].sum()),
         }
         for number, name in enumerate(found.phases)
-        if (found.predicted == number).any() or (found.truth is not None and (found.truth == number).any())
+        if number in present
     ]

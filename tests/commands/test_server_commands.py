@@ -208,7 +208,7 @@ def test_the_page_says_the_same(tiny_run: Path, url: str, video: str) -> None:
     here, there = Engine(tiny_run), Engine(tiny_run, server=url)
     try:
         there.wait()
-        name = here.shelf.videos[0].video_id
+        name = here.catalog.videos[0].video_id
         assert there.examples() == here.examples()
         for question in here.examples():
             for time_s in (0.0, 7.3):
@@ -227,7 +227,7 @@ def test_the_page_says_the_same(tiny_run: Path, url: str, video: str) -> None:
         assert found[0] == found[1]
         lines = []
         for each in (here, there):
-            mine = each.shelf.admit(Path(video), "mine.mp4", Path(video).parent)
+            mine = each.catalog.add_upload(Path(video), "mine.mp4", Path(video).parent)
             assert mine.split == UPLOAD
             assert list(each.prepare(mine.video_id))[-1] == 1.0
             near = each.alike(mine.video_id, 3.0, 3)

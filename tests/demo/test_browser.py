@@ -57,7 +57,7 @@ def url(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     with log.open("w") as file:
         server = subprocess.Popen(argv, stdout=file, stderr=subprocess.STDOUT)
     try:
-        while "surgvl is at" not in log.read_text():
+        while "surgvl is running at" not in log.read_text():
             assert server.poll() is None, log.read_text()
             assert time.monotonic() - begun < 90, "the page does not start: " + log.read_text()
             time.sleep(0.1)
@@ -189,8 +189,8 @@ def test_ask(page: "Page") -> None:
     timed(page, "ask", "#go-ask", ".answer .said")
     assert page.inner_text(".answer .said").strip()
     assert page.inner_text(".answer .eyebrow").startswith("video04 at 00:07.3")
-    assert re.search(r"Chosen among \d+ known answers", page.inner_text(".answer"))
-    assert "Truth of this video" in page.inner_text(".answer")
+    assert re.search(r"Chosen from \d+ known answers", page.inner_text(".answer"))
+    assert "Ground truth" in page.inner_text(".answer")
     frames = page.locator(".strip button")
     assert frames.count() == 8
     frames.nth(0).click()
@@ -201,7 +201,7 @@ def test_ask(page: "Page") -> None:
 def test_ask_by_example_and_by_enter(page: "Page") -> None:
     page.click("#questions .chip:has-text('What is happening in this clip?')")
     page.wait_for_selector(".answer .asked:has-text('What is happening in this clip?')")
-    assert "Written freely" in page.inner_text(".answer")
+    assert "Free text" in page.inner_text(".answer")
     assert page.input_value("#question textarea") == "What is happening in this clip?"
     page.fill("#question textarea", "How many instruments are present in the image?")
     page.press("#question textarea", "Enter")
@@ -211,7 +211,7 @@ def test_ask_by_example_and_by_enter(page: "Page") -> None:
 def test_no_question_is_one_friendly_line(page: "Page") -> None:
     page.click("#go-ask")
     page.wait_for_selector("#answer [role=alert]")
-    assert page.inner_text("#answer [role=alert]") == "there is no question yet: write one, or choose an example"
+    assert page.inner_text("#answer [role=alert]") == "the question is empty: write one, or choose an example"
 
 
 def test_search_by_text_play_and_show(page: "Page") -> None:
@@ -477,7 +477,7 @@ def test_typing_replaces_the_picked_recording_and_nothing_found_is_said(page: "P
     page.keyboard.type("no such film")
     assert page.input_value("#video input") == "no such film"
     said = "getComputedStyle(document.querySelector('#video .options'), '::before').content"
-    assert page.evaluate(said) == '"No recording is called that"'
+    assert page.evaluate(said) == '"No recording with this name"'
     page.keyboard.press("Escape")
     page.locator("h1").click()
     assert page.input_value("#video input").startswith("video04 · test")
@@ -531,7 +531,7 @@ def test_a_server_that_is_gone_is_said_until_it_is_back(chromium: "Browser", url
     page.goto(url)
     page.wait_for_selector(".status.ready", timeout=60_000)
     context.set_offline(True)
-    page.wait_for_selector(".status.failed:has-text('does not answer')", timeout=20_000)
+    page.wait_for_selector(".status.failed:has-text('not responding')", timeout=20_000)
     context.set_offline(False)
     page.wait_for_selector(".status.ready", timeout=20_000)
     context.close()

@@ -18,17 +18,18 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.demo import routes, run_info, video_catalog, views
-from surgvl.demo.turns import Turns
+from surgvl.demo.latest_request import LatestRequest
+from surgvl.demo.video_catalog import VideoCatalog
 
 # ---- facts
 
 
 def test_facts_of_absent_or_foreign_files_are_left_out(tmp_path: Path) -> None:
-    assert run_info.results(tmp_path / "result.json") == ([], [])
+    assert run_info.read_scores(tmp_path / "result.json") == ([], [])
     (tmp_path / "result.json").write_text("[1, 2]")
-    assert run_info.results(tmp_path / "result.json") == ([], [])
+    assert run_info.read_scores(tmp_path / "result.json") == ([], [])
     (tmp_path / "result.json").write_text(json.dumps({"trained": [{"foreign": 1}], "control": "none"}))
-    assert run_info.results(tmp_path / "result.json") == ([], [])
+    assert run_info.read_scores(tmp_path / "result.json") == ([], [])
     (tmp_path / "metrics.jsonl").write_text("not json\n")
     (tmp_path / "config.yaml").write_text("run:\n  steps: 7\n")
     assert run_info.num_steps(tmp_path) == 7
@@ -45,7 +46,7 @@ def test_undefined_scores_come_back_as_nan(tmp_path: Path) -> None:
     )  # fmt: skip
     row = vars(whole) | {"low": None, "high": None, "baselines": {"random": None}}
     (tmp_path / "result.json").write_text(json.dumps({"trained": [row], "control": []}))
-    (found,), _ = run_info.results(tmp_path / "result.json")
+    (found,), _ = run_info.read_scores(tmp_path / "result.json")
     assert found.value == 0.5
     assert math.isnan(found.low)
     assert math.isnan(found.baselines["random"])
@@ -63,9 +64,9 @@ def clip(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def place(clip: Path) -> video_catalog.Shelf:
-    """A shelf with one run video called `one`."""
-    return video_catalog.Shelf(Manifest([VideoRow(video_id="one", path=str(clip), source="s", fps=10, duration_s=2.0)]))
+def catalog(clip: Path) -> VideoCatalog:
+    """A catalog with one run video called `one`."""
+    return VideoCatalog(Manifest([VideoRow(video_id="one", path=str(clip), source="s", fps=10, duration_s=2.0)]))
 
 
 def test_test_videos_come_first(clip: Path) -> None:
@@ -74,70 +75,70 @@ def test_test_videos_come_first(clip: Path) -> None:
         for split in ("train", "val", "test")
     ]
     rows.append(VideoRow(video_id="labels", path="", source="s", fps=10, duration_s=2.0, split="test"))
-    assert [each.video_id for each in video_catalog.Shelf(Manifest(rows)).videos] == ["test", "val", "train"]
+    assert [each.video_id for each in VideoCatalog(Manifest(rows)).videos] == ["test", "val", "train"]
     with pytest.raises(ConfigError, match="no video of this run has a file"):
-        video_catalog.Shelf(Manifest(rows[3:]))
+        VideoCatalog(Manifest(rows[3:]))
 
 
-def test_an_upload_is_a_random_word(place: video_catalog.Shelf, clip: Path, tmp_path: Path) -> None:
-    found = place.admit(clip, "../../my film <1>.mp4", tmp_path)
+def test_an_upload_gets_a_random_id(catalog: VideoCatalog, clip: Path, tmp_path: Path) -> None:
+    found = catalog.add_upload(clip, "../../my film <1>.mp4", tmp_path)
     assert found.title == "my film _1_.mp4"
     assert re.fullmatch(r"upload-[\w-]{12}", found.video_id)
-    assert place.get(found.video_id) == found
+    assert catalog.get(found.video_id) == found
     assert found.duration_s == pytest.approx(2.0)
-    assert place.admit(clip, "a.mp4", tmp_path).video_id != found.video_id
+    assert catalog.add_upload(clip, "a.mp4", tmp_path).video_id != found.video_id
 
 
 def test_the_earliest_upload_makes_room(
-    place: video_catalog.Shelf, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    catalog: VideoCatalog, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(video_catalog, "NUM_UPLOADS", 1)
-    first, second = (place.admit(clip, "a.mp4", tmp_path) for _ in range(2))
-    assert place.get(second.video_id)
+    first, second = (catalog.add_upload(clip, "a.mp4", tmp_path) for _ in range(2))
+    assert catalog.get(second.video_id)
     with pytest.raises(DataError, match="upload it again"):
-        place.get(first.video_id)
+        catalog.get(first.video_id)
 
 
-def test_uploads_that_are_not_videos_are_refused_by_their_own_name(place: video_catalog.Shelf, tmp_path: Path) -> None:
+def test_uploads_that_are_not_videos_are_refused_by_their_own_name(catalog: VideoCatalog, tmp_path: Path) -> None:
     text = tmp_path / "x8f3" / "notes.mp4"
     text.parent.mkdir()
     text.write_text("not a video at all\n" * 50)
     with pytest.raises(DataError, match=r"^notes\.mp4") as caught:
-        place.admit(text, "notes.mp4", tmp_path)
+        catalog.add_upload(text, "notes.mp4", tmp_path)
     assert str(tmp_path) not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_uploads_are_limited_in_size_and_length(
-    place: video_catalog.Shelf, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    catalog: VideoCatalog, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(video_catalog, "MAX_UPLOAD_S", 1.0)
-    with pytest.raises(DataError, match=r"a\.mp4 lasts 0 minutes and the limit is 0 minutes"):
-        place.admit(clip, "a.mp4", tmp_path)
+    with pytest.raises(DataError, match=r"a\.mp4 is 0 minutes long and the limit is 0 minutes"):
+        catalog.add_upload(clip, "a.mp4", tmp_path)
     monkeypatch.setattr(video_catalog, "MAX_UPLOAD_BYTES", 1 << 20)
     big = tmp_path / "big.mp4"
     big.write_bytes(b"\0")
     os.truncate(big, (1 << 20) + 1)
     with pytest.raises(DataError, match=r"big\.mp4 is larger than 1 MB"):
-        place.admit(big, "big.mp4", tmp_path)
+        catalog.add_upload(big, "big.mp4", tmp_path)
 
 
-def test_only_the_upload_folder_is_read(place: video_catalog.Shelf, clip: Path, tmp_path: Path) -> None:
+def test_only_the_upload_folder_is_read(catalog: VideoCatalog, clip: Path, tmp_path: Path) -> None:
     uploads = tmp_path / "uploads"
     uploads.mkdir()
     (uploads / "link.mp4").symlink_to(clip)
     for path in (clip, uploads / ".." / "clip.mp4", uploads / "link.mp4", uploads / "absent.mp4", uploads):
         with pytest.raises(DataError, match="did not come through the upload button"):
-            place.admit(path, "a.mp4", uploads)
+            catalog.add_upload(path, "a.mp4", uploads)
 
 
 # ---- routes
 
 
 @pytest.fixture
-def client(place: video_catalog.Shelf) -> Iterator[TestClient]:
+def client(catalog: VideoCatalog) -> Iterator[TestClient]:
     """A client of the routes alone."""
-    with TestClient(Starlette(routes=routes.routes(place))) as found:
+    with TestClient(Starlette(routes=routes.routes(catalog))) as found:
         yield found
 
 
@@ -153,7 +154,7 @@ def test_videos_are_served_by_id_in_ranges(client: TestClient, clip: Path) -> No
 @pytest.mark.parametrize("name", ["lap/video01", "a/b/c d", "case 1 é", "a#b", "a?b"])
 def test_ids_with_slashes_and_signs_are_served(clip: Path, name: str) -> None:
     row = VideoRow(video_id=name, path=str(clip), source="s", fps=10, duration_s=2.0)
-    found = video_catalog.Shelf(Manifest([row]))
+    found = VideoCatalog(Manifest([row]))
     sources = re.findall(r'(?:src|poster)="([^"]+)"', views.player(found.videos[0]))
     with TestClient(Starlette(routes=routes.routes(found))) as client:
         assert [client.get("/" + html.unescape(source)).status_code for source in sources] == [200, 200]
@@ -192,12 +193,12 @@ def test_frames_are_pictures_of_the_right_moment_and_shape(client: TestClient) -
     assert huge.shape[0] == routes.HEIGHTS_PX[1]
 
 
-# ---- turns
+# ---- requests
 
 
 def test_only_the_latest_request_may_write() -> None:
-    place = Turns()
-    first = place.take()
+    requests = LatestRequest()
+    first = requests.begin()
     assert first()
-    second = place.take()
+    second = requests.begin()
     assert (first(), second()) == (False, True)

@@ -44,26 +44,26 @@ def ready(tiny_run: Path) -> Iterator[engine.Engine]:
 
 def test_a_known_question_is_answered_from_the_known_answers(ready: engine.Engine, tiny_run: Path) -> None:
     known = json.loads((tiny_run / "tune" / "model" / "answers.json").read_text())
-    name = ready.shelf.videos[0].video_id
+    name = ready.catalog.videos[0].video_id
     found = ready.ask(name, 7.3, "  what is the SURGICAL phase shown in the image ")
     assert found.question == "What is the surgical phase shown in the image?"
     assert found.closed
     assert found.num_known == len(known["answers"])
-    assert found.text == found.shares[0][0]
-    assert {text for text, _ in found.shares} <= set(known["answers"])
-    shares = [share for _, share in found.shares]
+    assert found.text == found.probabilities[0][0]
+    assert {text for text, _ in found.probabilities} <= set(known["answers"])
+    shares = [share for _, share in found.probabilities]
     assert shares == sorted(shares, reverse=True)
     assert 0 < sum(shares) <= 1
-    assert found.truth in known["answers"] or found.truth
+    assert found.ground_truth in known["answers"] or found.ground_truth
     rows = ready.manifest.labels_at("phase", name, 7.3)
-    assert formatting.phase(found.truth) == formatting.phase(rows[0])
+    assert formatting.phase(found.ground_truth) == formatting.phase(rows[0])
 
 
 def test_the_evidence_is_the_clip_around_the_moment(ready: engine.Engine) -> None:
-    place = ready.shelf.videos[0]
+    place = ready.catalog.videos[0]
     found = ready.ask(place.video_id, 7.3, "What is happening in this clip?")
     assert not found.closed
-    assert found.shares == []
+    assert found.probabilities == []
     assert found.frames.dtype == np.uint8
     step = found.times_s[1] - found.times_s[0]
     assert found.times_s[0] + step * len(found.times_s) / 2 == pytest.approx(7.3)
@@ -77,7 +77,7 @@ def test_the_evidence_is_the_clip_around_the_moment(ready: engine.Engine) -> Non
 def test_the_api_says_the_same(ready: engine.Engine, tiny_run: Path) -> None:
     from surgvl.api import ChatModel, load
 
-    place = ready.shelf.videos[0]
+    place = ready.catalog.videos[0]
     chat = load(tiny_run / "tune")
     assert isinstance(chat, ChatModel)
     for question in ready.examples():
@@ -86,9 +86,9 @@ def test_the_api_says_the_same(ready: engine.Engine, tiny_run: Path) -> None:
 
 @pytest.mark.parametrize("question", ["", " \n ", "why " * 100])
 def test_questions_that_are_none(ready: engine.Engine, question: str) -> None:
-    with pytest.raises(ConfigError, match=r"there is no question yet|shorten it"):
-        ready.ask(ready.shelf.videos[0].video_id, 0.0, question)
-    with pytest.raises(ConfigError, match=r"there is no sentence yet|shorten it"):
+    with pytest.raises(ConfigError, match=r"the question is empty|shorten it"):
+        ready.ask(ready.catalog.videos[0].video_id, 0.0, question)
+    with pytest.raises(ConfigError, match=r"the sentence is empty|shorten it"):
         ready.search(question, 3)
 
 
@@ -104,7 +104,7 @@ def test_a_name_from_a_browser_never_opens_a_file(ready: engine.Engine, name: st
 
 def test_search_finds_and_filters(ready: engine.Engine) -> None:
     values = ready.filters()
-    assert sorted(values["video_id"]) == sorted(each.video_id for each in ready.shelf.videos)
+    assert sorted(values["video_id"]) == sorted(each.video_id for each in ready.catalog.videos)
     assert values["source"] == ["phantom"]
     one = values["video_id"][1]
     assert {each.video_id for each in ready.search("the hook dissects", 4, video_id=one)} == {one}
@@ -126,7 +126,7 @@ def test_the_page_says_what_is_cut_off_a_long_sentence(ready: engine.Engine) -> 
 
 
 def test_like_this_moment_leaves_the_moment_out(ready: engine.Engine) -> None:
-    name = ready.shelf.videos[0].video_id
+    name = ready.catalog.videos[0].video_id
     found = ready.alike(name, 7.3, 5)
     assert found
     assert not [each for each in found if each.video_id == name and each.start_s < 10 and each.end_s > 5]
@@ -134,7 +134,7 @@ def test_like_this_moment_leaves_the_moment_out(ready: engine.Engine) -> None:
 
 
 def test_the_timeline_is_the_nearest_sentence_of_each_second(ready: engine.Engine, tiny_run: Path) -> None:
-    name = ready.shelf.videos[0].video_id
+    name = ready.catalog.videos[0].video_id
     found = ready.timeline(name, "phantom_phase", "phantom_triplet", 0.0)
     stored = Vectors.load(tiny_run / "vectors")
     assert stored.texts is not None
@@ -145,11 +145,11 @@ def test_the_timeline_is_the_nearest_sentence_of_each_second(ready: engine.Engin
     assert len(found.edges_s) == len(found.predicted) + 1
     assert (found.edges_s[0], found.edges_s[-1]) == (0.0, found.duration_s)
     assert (np.diff(found.edges_s) > 0).all()
-    assert found.truth is not None
-    for second, number in enumerate(found.truth.tolist()):
+    assert found.ground_truth is not None
+    for second, number in enumerate(found.ground_truth.tolist()):
         assert ready.manifest.labels_at("phase", name, second + 0.5) == [names[number]]
-    assert len(found.rows) == 8
-    means = [row.shares.mean() for row in found.rows]
+    assert len(found.triplets) == 8
+    means = [row.probabilities.mean() for row in found.triplets]
     assert means == sorted(means, reverse=True)
     assert Parsed(timeline_view.timeline(found))
 
@@ -158,15 +158,15 @@ def test_the_timeline_is_the_nearest_sentence_of_each_second(ready: engine.Engin
 def test_every_prompt_set_reads_the_truth(ready: engine.Engine, sets: tuple[str, str]) -> None:
     assert sets[0] in ready.prompt_sets("phase")
     assert sets[1] in ready.prompt_sets("triplet")
-    found = ready.timeline(ready.shelf.videos[0].video_id, *sets, smooth_s=5.0)
+    found = ready.timeline(ready.catalog.videos[0].video_id, *sets, smooth_s=5.0)
     assert found.agreement is not None
 
 
 def test_an_upload_is_embedded_with_progress_and_read(ready: engine.Engine, tmp_path: Path) -> None:
-    known = ready.shelf.videos[0]
+    known = ready.catalog.videos[0]
     copy = tmp_path / "mine.mp4"
     copy.write_bytes(known.path.read_bytes())
-    mine = ready.shelf.admit(copy, "mine.mp4", tmp_path)
+    mine = ready.catalog.add_upload(copy, "mine.mp4", tmp_path)
     shares = list(ready.prepare(mine.video_id))
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
@@ -174,8 +174,8 @@ def test_an_upload_is_embedded_with_progress_and_read(ready: engine.Engine, tmp_
     found = ready.timeline(mine.video_id, "phantom_phase", "phantom_triplet", 5.0)
     same = ready.timeline(known.video_id, "phantom_phase", "phantom_triplet", 5.0)
     assert (found.predicted == same.predicted).mean() >= 0.9
-    assert found.truth is None
-    assert found.rows[0].truth == []
+    assert found.ground_truth is None
+    assert found.triplets[0].ground_truth == []
     assert ready.alike(mine.video_id, 7.3, 3)[0].score > 0.99
 
 
@@ -204,22 +204,22 @@ def test_an_archive_without_labels_has_examples(ready: engine.Engine, monkeypatc
 
 
 def test_the_page_about_the_model_reads_the_run(ready: engine.Engine) -> None:
-    found = ready.about()
+    found = ready.model_card()
     assert {split: count for split, (count, _) in found.splits.items()} == {"train": 2, "val": 1, "test": 1}
     assert found.splits["train"][1] == pytest.approx(40 / 3600)
-    assert [stage.name for stage in found.stages] == ["Video encoder", "Shared space", "Answers"]
+    assert [stage.name for stage in found.stages] == ["Video encoder", "Shared space", "Question answering"]
     for stage in found.stages:
         assert {"videos", "steps", "parameters", "device", "commit", "date"} <= set(stage.facts)
     assert found.stages[1].facts["steps"] == "2"
     # The size of each of three stages, and how much of it two of them trained.
-    assert Parsed(model_card.about(found)).text.count("million") == 3 + 2
+    assert Parsed(model_card.model_card(found)).text.count("million") == 3 + 2
 
 
 # ---- what goes wrong at the start
 
 
 def test_a_missing_run_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"is not there: make it with `surgvl quickstart --out .*absent`"):
+    with pytest.raises(ConfigError, match=r"does not exist: make it with `surgvl quickstart --out .*absent`"):
         demo.demo(tmp_path / "absent")
     with pytest.raises(ConfigError, match="lacks manifest, align, tune, vectors, index"):
         demo.demo(tmp_path)
@@ -240,7 +240,7 @@ def test_a_port_that_is_taken_is_one_line(tiny_run: Path) -> None:
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"cannot listen on 127.0.0.1:{port} .*give another --port"):
             demo.demo(tiny_run, port=port)
-    with pytest.raises(ConfigError, match="--port 99999 is not a port"):
+    with pytest.raises(ConfigError, match="--port must be 1 to 65535, got 99999"):
         demo.demo(tiny_run, port=99999)
 
 
@@ -272,8 +272,8 @@ def test_a_broken_model_is_said_and_the_rest_goes_on(tiny_run: Path, tmp_path: P
         with pytest.raises(CheckpointError, match=r"holds no config\.json"):
             broken.wait()
         with pytest.raises(SurgVLError):
-            broken.ask(broken.shelf.videos[0].video_id, 1.0, "What?")
-        assert broken.timeline(broken.shelf.videos[0].video_id, "phantom_phase", "phantom_triplet").rows
+            broken.ask(broken.catalog.videos[0].video_id, 1.0, "What?")
+        assert broken.timeline(broken.catalog.videos[0].video_id, "phantom_phase", "phantom_triplet").triplets
         assert broken.is_ready
         assert broken.search("the hook dissects", 2)
     finally:

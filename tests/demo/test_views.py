@@ -10,7 +10,7 @@ import pytest
 
 from surgvl.core.results import Result
 from surgvl.demo import app, formatting, model_card, timeline_view, views
-from surgvl.demo.schemas import About, Answer, HeatRow, Moment, Stage, Timeline, Video
+from surgvl.demo.schemas import AnswerCard, ModelCard, Moment, Timeline, TrainingStage, TripletRow, Video
 from tests.helpers.parsed_html import NASTY, Parsed
 
 # ---- words
@@ -37,8 +37,8 @@ def test_class_names_as_people_say_them() -> None:
     assert formatting.triplet("grasper,null_verb,null_target") == "grasper · idle"
     assert formatting.answer("cystic_duct") == "cystic duct"
     assert formatting.answer("the cystic_duct is cut") == "the cystic_duct is cut"
-    assert formatting.number(math.nan) == "–"
-    assert (formatting.number(0.12349), formatting.number(3, "median_rank")) == ("0.123", "3.0")
+    assert formatting.score(math.nan) == "–"
+    assert (formatting.score(0.12349), formatting.score(3, "median_rank")) == ("0.123", "3.0")
 
 
 def test_messages_to_a_browser_name_files_without_folders() -> None:
@@ -51,17 +51,17 @@ def test_messages_to_a_browser_name_files_without_folders() -> None:
 # ---- views
 
 
-def an_answer(closed: bool = True, text: str = "hook", truth: str = "") -> Answer:
+def an_answer(closed: bool = True, text: str = "hook", truth: str = "") -> AnswerCard:
     frames = np.zeros((3, 16, 16, 3), np.uint8)
-    shares = [(text, 0.75), ("grasper", 0.25)] if closed else []
-    return Answer(
-        "Which?", text, closed, 9, shares, truth, "video05", "video05", 61.0, frames, [60.5, 61.0, 61.5], 0.02
+    probabilities = [(text, 0.75), ("grasper", 0.25)] if closed else []
+    return AnswerCard(
+        "Which?", text, closed, 9, probabilities, truth, "video05", "video05", 61.0, frames, [60.5, 61.0, 61.5], 0.02
     )
 
 
 def test_a_closed_answer_says_so_and_shows_what_the_model_saw() -> None:
     page = Parsed(views.answer(an_answer(truth="hook")))
-    assert "Chosen among 9 known answers" in page.text
+    assert "Chosen from 9 known answers" in page.text
     assert "agrees" in page.text
     assert "75 %" in page.text
     assert [button["data-at"] for button in page.all("button")] == ["60.50", "61.00", "61.50"]
@@ -78,21 +78,21 @@ def test_damaged_frames_are_told() -> None:
 
 def test_an_open_answer_says_so_and_a_wrong_one_too() -> None:
     page = Parsed(views.answer(an_answer(closed=False, text="", truth="hook")))
-    assert "Written freely" in page.text
-    assert "said nothing" in page.text
+    assert "Free text" in page.text
+    assert "gave no answer" in page.text
     assert "differs" in page.text
     assert "free" in page.all("article")[0]["class"].split()
-    assert "Not certain" in page.text
+    assert "Uncertain" in page.text
     assert not page.all("ol", kind="bars")
 
 
 def test_a_choice_without_half_of_the_probability_and_an_upload_are_doubted() -> None:
     likely = an_answer()
-    torn = dataclasses.replace(likely, shares=[("hook", 0.4), ("grasper", 0.3)])
-    assert "Unsure" in Parsed(views.answer(torn)).text
-    assert "Unsure" not in Parsed(views.answer(likely)).text
+    torn = dataclasses.replace(likely, probabilities=[("hook", 0.4), ("grasper", 0.3)])
+    assert "Uncertain" in Parsed(views.answer(torn)).text
+    assert "Uncertain" not in Parsed(views.answer(likely)).text
     foreign = Parsed(views.answer(dataclasses.replace(likely, is_upload=True))).text
-    assert "unlike the videos of training" in foreign
+    assert "differ from the training videos" in foreign
 
 
 def test_a_recording_without_a_split_leaves_no_gap() -> None:
@@ -131,16 +131,16 @@ def nasty_pages() -> dict[str, str]:
     row = dataclasses.replace(a_result("accuracy", 0.5), task=NASTY, encoder=NASTY, warning=NASTY, data=NASTY)
     # Metrics that are not among the first are folded away: both places are filled.
     rows = [row, dataclasses.replace(row, metric=NASTY)]
-    stage = Stage(NASTY, NASTY, {NASTY: NASTY})
-    card = About(
-        NASTY, {"": (1, 1)}, [(NASTY, NASTY)], [stage], rows, rows, num_rendered=1, num_set_aside=1, trained_on=NASTY
+    stage = TrainingStage(NASTY, NASTY, {NASTY: NASTY})
+    card = ModelCard(
+        NASTY, {"": (1, 1)}, [(NASTY, NASTY)], [stage], rows, rows, num_rendered=1, num_unreadable=1, trained_on=NASTY
     )
     read = dataclasses.replace(
         a_timeline(),
         video_id=NASTY,
         title=NASTY,
         phases=[NASTY] * 3,
-        rows=[HeatRow(f"{NASTY},{NASTY},{NASTY}", np.ones(6), [(1.0, 2.0)])],
+        triplets=[TripletRow(f"{NASTY},{NASTY},{NASTY}", np.ones(6), [(1.0, 2.0)])],
     )
     return {
         "answer": views.answer(dataclasses.replace(likely, **told)),
@@ -151,11 +151,11 @@ def nasty_pages() -> dict[str, str]:
         "chips": views.chips([NASTY], NASTY),
         "message": views.message(NASTY),
         "status": views.status(NASTY, "failed"),
-        "working": views.working(NASTY, 0.5),
-        "heading": views.heading(NASTY, NASTY),
-        "empty": views.empty(NASTY),
+        "progress": views.progress(NASTY, 0.5),
+        "tab_heading": views.tab_heading(NASTY, NASTY),
+        "placeholder": views.placeholder(NASTY),
         "header": views.header(NASTY, NASTY),
-        "about": model_card.about(card),
+        "model_card": model_card.model_card(card),
         "timeline": timeline_view.timeline(read),
     }
 
@@ -185,7 +185,7 @@ def test_moments_are_clips_of_their_stretch() -> None:
     assert first["preload"] == "none"
     assert second["poster"] == "frame/v2?t=2.0&h=240"
     assert [b["style"] for b in page.all("b") if "style" in b] == ["width:83.0%", "width:0.0%"]
-    assert "Nothing fits" in Parsed(views.moments([], "x", 0.01)).text
+    assert "No clip matches" in Parsed(views.moments([], "x", 0.01)).text
 
 
 def test_a_folder_of_pictures_is_shown_as_stills() -> None:
@@ -207,7 +207,7 @@ def test_the_banner_says_what_this_is_not() -> None:
 def a_timeline(num: int = 6, truth: bool = True) -> Timeline:
     predicted = np.array([0, 0, 1, 1, 1, 2] * (num // 6), np.int64)
     right = np.array([0, 1, 1, 1, -1, 2] * (num // 6), np.int64)
-    rows = [HeatRow("hook,cut,peritoneum", np.linspace(0, 1, num), [(1.0, 3.0)])]
+    rows = [TripletRow("hook,cut,peritoneum", np.linspace(0, 1, num), [(1.0, 3.0)])]
     phases = ["Preparation", "CalotTriangleDissection", "ClippingCutting"]
     edges = np.arange(num + 1).astype(np.float64)
     return Timeline(
@@ -217,10 +217,10 @@ def a_timeline(num: int = 6, truth: bool = True) -> Timeline:
 
 def test_stretches_are_runs_and_cover_what_is_known() -> None:
     found = a_timeline()
-    assert found.truth is not None
-    assert timeline_view.stretches(found.predicted, found.edges_s) == [(0, 0.0, 2.0), (1, 2.0, 5.0), (2, 5.0, 6.0)]
-    assert timeline_view.stretches(found.truth, found.edges_s) == [(0, 0.0, 1.0), (1, 1.0, 4.0), (2, 5.0, 6.0)]
-    assert timeline_view.stretches(found.predicted[:0], found.edges_s[:1]) == []
+    assert found.ground_truth is not None
+    assert timeline_view.segments(found.predicted, found.edges_s) == [(0, 0.0, 2.0), (1, 2.0, 5.0), (2, 5.0, 6.0)]
+    assert timeline_view.segments(found.ground_truth, found.edges_s) == [(0, 0.0, 1.0), (1, 1.0, 4.0), (2, 5.0, 6.0)]
+    assert timeline_view.segments(found.predicted[:0], found.edges_s[:1]) == []
     assert found.agreement == pytest.approx(4 / 5)
 
 
@@ -235,7 +235,7 @@ def test_ribbons_fill_their_track_and_can_be_reached_by_keys() -> None:
     widths = [float(re.findall(r"width:([\d.]+)%", attrs["style"])[0]) for attrs in page.all("span", kind="seg")]
     assert sum(widths[:3]) == pytest.approx(100, abs=0.1)
     assert sum(widths[3:]) == pytest.approx(100 * 5 / 6, abs=0.1)
-    assert "80% of seconds agree" in page.text
+    assert "80% of seconds match" in page.text
     assert all(name in page.text for name in ("Preparation", "Calot triangle dissection", "Clipping and cutting"))
     assert "00:05" in page.text
 
@@ -247,7 +247,7 @@ def test_short_segments_lie_above_long_ones() -> None:
         predicted=predicted,
         edges_s=np.arange(2002, dtype=np.float64),
         duration_s=2001.0,
-        rows=[],
+        triplets=[],
     )
     segments = Parsed(timeline_view.timeline(found)).all("span", kind="seg")
     assert ["p1" in each["class"].split() for each in segments] == [False, False, True]
@@ -268,13 +268,13 @@ def test_what_a_colour_means_holds_in_light_and_dark() -> None:
 def test_without_truth_there_is_one_ribbon() -> None:
     page = Parsed(timeline_view.timeline(a_timeline(truth=False)))
     assert len(page.all("div", kind="ribbon")) == 1
-    assert "agree" not in page.text
+    assert "match" not in page.text
 
 
 def test_long_rows_keep_their_peaks() -> None:
     values = np.zeros(5000)
     values[3333] = 1.0
-    edges, cells = timeline_view.cells(np.arange(5001).astype(np.float64), values)
+    edges, cells = timeline_view.max_pool(np.arange(5001).astype(np.float64), values)
     assert len(cells) == len(edges) - 1 <= timeline_view.MAX_CELLS
     assert cells.max() == 1.0
     peak = int(cells.argmax())
@@ -329,11 +329,11 @@ def a_result(metric: str, value: float, **more: float) -> Result:
 
 
 def test_scores_stand_beside_the_control_with_their_interval() -> None:
-    found = About(
+    found = ModelCard(
         "quick", {"train": (24, 0.6)}, [("phantom", "free")], [],
         [a_result("accuracy", 0.8, low=0.7, high=0.9), a_result("median_rank", 4)], [a_result("accuracy", 0.3)], 24,
     )  # fmt: skip
-    page = Parsed(model_card.about(found))
+    page = Parsed(model_card.model_card(found))
     assert "0.800" in page.text
     assert "0.700 to 0.900" in page.text
     assert "0.300" in page.text

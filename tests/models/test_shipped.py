@@ -100,7 +100,7 @@ def test_the_page_has_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
     run = demo.prepare(tmp_path / "run")
     with contextlib.closing(Engine(run)) as engine:
         engine.wait()
-        assert [video.video_id for video in engine.shelf.videos] == ["video61"]
+        assert [video.video_id for video in engine.catalog.videos] == ["video61"]
         assert engine.parts.dual.hash == model_hash("phantom")
     written = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     demo.prepare(run)
