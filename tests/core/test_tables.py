@@ -17,7 +17,11 @@ def test_markdown_columns_stand_under_one_another() -> None:
 
 
 def test_plain_columns_of_numbers_and_times_are_aligned_right() -> None:
-    rows = [["video", "clips", "at", "score"], ["lap/video01", 1200, "0:01:05", "0.5"], ["b", 3, "12:00:00", "–"]]
+    rows: list[list[object]] = [
+        ["video", "clips", "at", "score"],
+        ["lap/video01", 1200, "0:01:05", "0.5"],
+        ["b", 3, "12:00:00", "–"],
+    ]
     assert plain_table(rows, indent="> ") == (
         "> video        clips        at  score\n"
         "> lap/video01  1,200   0:01:05  0.5\n"

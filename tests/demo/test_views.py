@@ -126,8 +126,12 @@ def test_a_query_that_separates_nothing_is_remarked_above_its_results() -> None:
 
 def nasty_pages() -> dict[str, str]:
     """Every view by its template: markup, quotes and template signs in each field that comes from outside."""
-    likely = an_answer(text=NASTY, truth=NASTY)
-    told = {"question": NASTY, "video_id": NASTY, "title": NASTY, "damage": NASTY}
+    chosen, free = (
+        dataclasses.replace(
+            an_answer(closed, text=NASTY, truth=NASTY), question=NASTY, video_id=NASTY, title=NASTY, damage=NASTY
+        )
+        for closed in (True, False)
+    )
     row = dataclasses.replace(a_result("accuracy", 0.5), task=NASTY, encoder=NASTY, warning=NASTY, data=NASTY)
     # Metrics that are not among the first are folded away: both places are filled.
     rows = [row, dataclasses.replace(row, metric=NASTY)]
@@ -143,8 +147,8 @@ def nasty_pages() -> dict[str, str]:
         triplets=[TripletRow(f"{NASTY},{NASTY},{NASTY}", np.ones(6), [(1.0, 2.0)])],
     )
     return {
-        "answer": views.answer(dataclasses.replace(likely, **told)),
-        "free answer": views.answer(dataclasses.replace(an_answer(False, NASTY, NASTY), **told)),
+        "answer": views.answer(chosen),
+        "free answer": views.answer(free),
         "moments": views.moments([Moment(NASTY, "/secret/a.mp4", 1.0, 2.0, 0.5, NASTY, NASTY)], NASTY, 0.1, NASTY),
         "player": views.player(Video(NASTY, Path("/secret/a.mp4"), NASTY, NASTY, 5.0, NASTY, NASTY)),
         "stills": views.player(Video(NASTY, Path("/secret/a"), NASTY, NASTY, 5.0, NASTY, NASTY)),
