@@ -1,4 +1,4 @@
-# The house in a few commands; `make` alone lists them.
+# `make` alone lists the targets.
 
 PYTHON ?= python3
 PORT   ?= 7860
@@ -9,7 +9,7 @@ BIN     := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quickstart test test-fast lint bench bench-gpu clean
+.PHONY: help demo quickstart test test-fast lint docs bench bench-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,10 +26,14 @@ test: $(VENV)/.dev ## the whole suite, browser included
 test-fast: $(VENV)/.dev ## what is neither slow nor in a browser
 	$(BIN)/python -m pytest -m "not slow and not browser"
 
-lint: $(VENV)/.dev ## style and types
+lint: $(VENV)/.dev docs ## style, types, who imports whom, and a strict build of the documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_floors.py
+
+docs: $(VENV)/.dev ## the documentation, built strictly into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.bench ## decoding, metrics, retrieval, loading, training steps and serving, side by side with named peers
 	$(BIN)/python benchmarks/decode.py
@@ -42,8 +46,8 @@ bench: $(VENV)/.bench ## decoding, metrics, retrieval, loading, training steps a
 bench-gpu: $(VENV)/.dev ## training steps and embedding on a GPU, beside transformers', in eight minutes
 	$(BIN)/python benchmarks/gpu.py
 
-clean: ## remove the environment, caches and dist/; runs/ stays
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove the environment, caches, dist/ and site/; runs/ stays
+	rm -rf $(VENV) dist site .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: an environment is made again only when the dependencies change.
@@ -60,9 +64,9 @@ $(VENV)/.all: pyproject.toml constraints.txt | $(BIN)/uv
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/uv
-	$(INSTALL) --editable ".[all,serve,dev]"
+	$(INSTALL) --editable ".[all,serve,docs,dev]"
 	@touch $(VENV)/.all $@
 
 $(VENV)/.bench: $(VENV)/.dev
-	$(INSTALL) --editable ".[all,serve,dev,bench]"
+	$(INSTALL) --editable ".[all,serve,docs,dev,bench]"
 	@touch $@

@@ -1,8 +1,10 @@
-"""Write into the README what a quickstart run scored, and what the README's own Python prints on the run of the page.
+"""Write what a quickstart run scored: all of it into a page, the rows that matter into the README.
 
     python benchmarks/readme_table.py [runs/quickstart [runs/phantom]]
 
-What stands between the marks `<!-- NAME:begin -->` and `<!-- NAME:end -->` is replaced; the rest is left alone.
+The page is `benchmarks/results/quickstart.md`, the run's own `result.md`. In the README, what stands between the marks
+`<!-- NAME:begin -->` and `<!-- NAME:end -->` is replaced, and the rest is left alone; what its Python prints comes from
+the run of the page (`make demo`).
 """
 
 import contextlib
@@ -13,8 +15,23 @@ import sys
 from pathlib import Path
 
 from surgvl.core.files import write_text
+from surgvl.core.tables import table
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README, PAGE = ROOT / "README.md", ROOT / "benchmarks" / "results" / "quickstart.md"
+HEAD = (
+    "# Results of `make quickstart`\n\nWritten by `python benchmarks/readme_table.py` from the run's own `result.md`.\n"
+)
+# Rows of the README, and how many of the page's columns they show.
+SHOWN = (
+    ("phase", "accuracy"),
+    ("phase", "macro_f1"),
+    ("triplet", "mAP_IVT"),
+    ("retrieval", "recall@5"),
+    ("vqa", "accuracy"),
+    ("vqa", "gain_over_blind"),
+)
+NUM_COLUMNS = 5
 
 
 def put(text: str, name: str, content: str) -> str:
@@ -44,16 +61,37 @@ def output(code: str, run: Path) -> str:
     return printed.getvalue()
 
 
+def cells(line: str) -> list[str]:
+    """Cells of a row of a table."""
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+def short(page: str) -> str:
+    """The rows that matter of a page of results, with the counts and the commit that belong to them."""
+    rows = [cells(line) for line in page.splitlines() if line.startswith("| ")]
+    head = rows[0]
+    by_name = {(row[0], row[1]): row for row in rows[1:]}
+    if absent := [" ".join(name) for name in SHOWN if name not in by_name]:
+        sys.exit(f"the results lack {', '.join(absent)}: run `make quickstart` again")
+    chosen = [by_name[name] for name in SHOWN]
+    videos, clips = ({row[0]: row[head.index(column)] for row in chosen} for column in ("videos", "clips"))
+    commits = ", ".join(re.findall(r"^- commit: (\w+)$", page, re.M))
+    counts = f"{videos['phase']} test videos, {clips['phase']} clips, {clips['vqa']} questions; commit {commits}."
+    return "\n".join([*table(head[:NUM_COLUMNS], [row[:NUM_COLUMNS] for row in chosen]), "", counts])
+
+
 def main() -> None:
     run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
     page = Path(sys.argv[2] if len(sys.argv) > 2 else "runs/phantom")
-    table = run / "result.md"
-    if not table.is_file():
-        sys.exit(f"{table} is not there: make it with `make quickstart`")
+    result = run / "result.md"
+    if not result.is_file():
+        sys.exit(f"{result} is not there: make it with `make quickstart`")
+    results = result.read_text(encoding="utf-8")
     text = README.read_text(encoding="utf-8")
     text = put(text, "output", f"```text\n{output(python_block(text), page)}```")
-    write_text(README, put(text, "results", table.read_text(encoding="utf-8")))
-    print(f"{README} holds the results of {run}")
+    write_text(README, put(text, "results", short(results)))
+    write_text(PAGE, f"{HEAD}\n{results}")
+    print(f"{README} and {PAGE} hold the results of {run}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,32 @@
+# The page and every command in a container, as a user without rights.
+#   CPU:  docker build -t surgvl .
+#   GPU:  docker build -t surgvl-gpu --build-arg EXTRAS=all,gpu .
+FROM python:3.11-slim
+
+ARG EXTRAS=all
+
+# Triton, which torch and vLLM use on GPUs, compiles at run time.
+RUN case ",$EXTRAS," in *,gpu,*) apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/* ;; esac
+
+RUN useradd --create-home surgvl && mkdir /work && chown surgvl:surgvl /work
+WORKDIR /opt/surgvl
+
+# Dependencies in a layer of their own, which a change of the code leaves alone.
+COPY pyproject.toml constraints.txt ./
+RUN pip install --no-cache-dir --constraint constraints.txt uv \
+    && uv pip install --system --no-cache --constraint constraints.txt --requirement pyproject.toml \
+       $(printf -- '--extra %s ' $(echo "$EXTRAS" | tr ',' ' '))
+
+COPY README.md LICENSE ./
+COPY prompts prompts
+COPY retrieval retrieval
+COPY demo demo
+COPY surgvl surgvl
+RUN uv pip install --system --no-cache --no-deps .
+
+USER surgvl
+WORKDIR /work
+EXPOSE 7860
+ENTRYPOINT ["surgvl"]
+CMD ["demo", "--host", "0.0.0.0"]

@@ -1,0 +1,99 @@
+"""What mkdocs adds while it builds: pages that lie outside of `docs/`, and tables of what the code finds by its files.
+
+A link such as `../benchmarks/results/recipes.md` works where the repository is browsed; on the site it leads to a copy.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+import surgvl.tasks
+from surgvl import prompts
+from surgvl.cli.main import RECIPES
+from surgvl.commands.data import datasets
+from surgvl.core.registry import discover
+from surgvl.core.tables import table
+from surgvl.tasks.base import Task
+
+ROOT = Path(__file__).resolve().parent.parent
+# Folder or file of the repository -> its place on the site.
+OUTSIDE = {
+    "benchmarks/results": "results",
+    "surgvl/models/phantom/README.md": "model-card.md",
+    "CHANGELOG.md": "changelog.md",
+}
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages from outside."""
+    for source, target in OUTSIDE.items():
+        path = ROOT / source
+        for file in sorted(path.glob("*.md")) if path.is_dir() else [path]:
+            uri = f"{target}/{file.name}" if path.is_dir() else target
+            added = File.generated(config, uri, abs_src_path=str(file))
+            # Reached by links, not by the menu.
+            added.inclusion = added.inclusion.NOT_IN_NAV
+            files.append(added)
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Fill in the tables, and turn links to the outside to the copies."""
+    for name, rows in TABLES.items():
+        mark = f"<!-- table: {name} -->"
+        if mark in markdown:
+            markdown = markdown.replace(mark, "\n".join(rows()))
+    for source, target in OUTSIDE.items():
+        markdown = markdown.replace(f"](../{source}", f"]({target}")
+    return markdown
+
+
+def dataset_rows() -> list[str]:
+    """Every data set that can be read."""
+    rows = [
+        [f"`{name}`", ", ".join(f"`{each}`" for each in kind.SPLITS) or "–", kind.LICENCE, kind.SOURCE]
+        for name, kind in datasets().items()
+    ]
+    return table(["name", "split protocols", "licence", "source"], rows)
+
+
+def recipe_rows() -> list[str]:
+    """Every recipe file, with the command it is for and what its second line says."""
+    rows = []
+    for path in sorted(RECIPES.glob("*.yaml")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        told = " ".join(line.removeprefix("# ") for line in lines[1:4] if line.startswith("# "))
+        rows.append([f"`{path.stem}`", f"`{lines[0].split()[2]}`", told.partition(". ")[0].rstrip(".")])
+    return table(["recipe", "command", "what it is"], rows)
+
+
+def prompt_rows() -> list[str]:
+    """Every prompt set that ships."""
+    sets = map(prompts.load, prompts.names())
+    rows = [
+        [f"`{each.name}`", str(each.version), each.task, each.dataset, str(len(each.classes)), str(len(each.texts()))]
+        for each in sets
+    ]
+    return table(["prompt set", "version", "task", "data set", "classes", "sentences"], rows)
+
+
+def task_rows() -> list[str]:
+    """Every benchmark task, with the first line of its file."""
+    kinds: dict[str, Any] = discover(surgvl.tasks, Task)  # type: ignore[type-abstract]
+    rows = [[f"`{name}`", str(kind.version), first_line(kind.__module__)] for name, kind in kinds.items()]
+    return table(["task", "version", "what it scores"], rows)
+
+
+def first_line(module: str) -> str:
+    """The first line of a module's docstring."""
+    return (importlib.import_module(module).__doc__ or "").strip().splitlines()[0]
+
+
+TABLES = {
+    "data sets": dataset_rows,
+    "recipes": recipe_rows,
+    "prompt sets": prompt_rows,
+    "tasks": task_rows,
+}
