@@ -1,6 +1,7 @@
-# The page and every command in a container, as a user without rights.
+# The page and every command in a container, as a user without rights. FAISS comes for one of the two alone, so the image
+# for GPUs serves and trains, and has no page.
 #   CPU:  docker build -t surgvl .
-#   GPU:  docker build -t surgvl-gpu --build-arg EXTRAS=all,gpu .
+#   GPU:  docker build -t surgvl-gpu --build-arg EXTRAS=train,eval,gpu .
 FROM python:3.11-slim
 
 ARG EXTRAS=all
@@ -9,7 +10,7 @@ ARG EXTRAS=all
 RUN case ",$EXTRAS," in *,gpu,*) apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/* ;; esac
 
-RUN useradd --create-home surgvl && mkdir /work && chown surgvl:surgvl /work
+RUN useradd --create-home --uid 1000 surgvl && mkdir /work && chown surgvl:surgvl /work
 WORKDIR /opt/surgvl
 
 # Dependencies in a layer of their own, which a change of the code leaves alone.

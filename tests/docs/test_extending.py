@@ -13,9 +13,9 @@ import surgvl.tasks
 from surgvl import prompts
 from surgvl.cli import main as cli
 from surgvl.commands import data
+from surgvl.core.ontology import CHOLEC80_TOOLS
 from surgvl.core.registry import choose, discover
 from surgvl.core.results import read_results
-from surgvl.core.ontology import CHOLEC80_TOOLS
 from surgvl.pretrain.base import Recipe
 from tests.data.readers import test_contract as data_contract
 from tests.helpers.markdown_blocks import ROOT, blocks
