@@ -11,12 +11,13 @@ import os
 import re
 import sys
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
 
+from surgvl.cli.renamed import arguments, config_text
 from surgvl.core.errors import DataError
 from surgvl.core.files import plain_yaml
 
@@ -123,49 +124,67 @@ def take_rest(argv: Sequence[str], flag: str) -> list[str]:
     return list(argv)
 
 
-def check_configs(argv: Sequence[str], function: Callable[..., Any]) -> None:
-    """Look into each file of `--config` before anything is made of it.
+def read_configs(argv: Sequence[str], function: Callable[..., Any], known: Mapping[str, str]) -> list[str]:
+    """Check each file of `--config` before anything is made of it, and replace one with old names by its text.
+
+    Args:
+        argv: words after the command.
+        function: the command's function.
+        known: names of its arguments, from `surgvl.cli.renamed.names`.
 
     Raises:
         UsageError: a file is not YAML that people write, not a mapping of arguments, or a group of arguments in it is
             none, or lacks a value where one must stand.
     """
-    groups = {each.name: _fields(each.annotation) for each in inspect.signature(function).parameters.values()}
+    out: list[str] = []
     words = iter(argv)
     for word in words:
-        flag, _, name = word.partition("=")
+        flag, equals, name = word.partition("=")
         if flag != "--config":
+            out.append(word)
             continue
-        name = name or next(words, "")
+        following = [] if equals else [next(words, "")]
+        name = name or "".join(following)
         if not Path(name).exists():
-            continue  # the parser says so
-        try:
-            found = yaml.safe_load(plain_yaml(name))
-        except (DataError, yaml.YAMLError, ValueError) as error:
-            raise UsageError(f"--config {' '.join(str(error).split())[:400]}") from error
-        if not isinstance(found, dict):
-            raise UsageError(
-                f"--config {name} is not a mapping of arguments: write lines such as `out: runs/mine`; see --help"
-            )
-        if "\0" in str(found) or "\\x00" in str(found):
-            raise UsageError(f"--config {name} holds a NUL character, which no argument has: take it out")
-        for group, fields in groups.items():
-            given = found.get(group, {})
-            if fields and given is None or isinstance(given, list) and fields:
-                raise UsageError(f"--config {name}: {group} is {given!r}: give a mapping such as {fields[0].name}: ...")
-            for field in fields if isinstance(given, dict) else ():
-                if given.get(field.name, field) is None and type(None) not in get_args(field.type):
-                    raise UsageError(f"--config {name}: {group}.{field.name} is null: give a value, or leave it out")
+            out += [word, *filter(None, following)]  # the parser says so
+            continue
+        text = _checked(name, function)
+        today = config_text(text, known)
+        out.append(f"--config={name if today == text else today}")
+    return out
+
+
+def _checked(name: str, function: Callable[..., Any]) -> str:
+    try:
+        text = plain_yaml(name)
+        found = yaml.safe_load(text)
+    except (DataError, yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"--config {' '.join(str(error).split())[:400]}") from error
+    if not isinstance(found, dict):
+        raise UsageError(
+            f"--config {name} is not a mapping of arguments: write lines such as `out: runs/mine`; see --help"
+        )
+    if "\0" in str(found) or "\\x00" in str(found):
+        raise UsageError(f"--config {name} holds a NUL character, which no argument has: take it out")
+    for group, fields in {
+        each.name: _fields(each.annotation) for each in inspect.signature(function).parameters.values()
+    }.items():
+        given = found.get(group, {})
+        if fields and given is None or isinstance(given, list) and fields:
+            raise UsageError(f"--config {name}: {group} is {given!r}: give a mapping such as {fields[0].name}: ...")
+        for field in fields if isinstance(given, dict) else ():
+            if given.get(field.name, field) is None and type(None) not in get_args(field.type):
+                raise UsageError(f"--config {name}: {group}.{field.name} is null: give a value, or leave it out")
+    return text
 
 
 def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
     """Write short forms in full.
 
-    `--resume` becomes `--resume=true`, `--grid 1 2 2` becomes `--grid=[1, 2, 2]`, `--dry-run` is `--dry_run`, and what
-    only one group of arguments has goes without its name: `--devices 8` is `--run.devices 8`.
+    `--resume` becomes `--resume=true`, `--grid 1 2 2` becomes `--grid=[1, 2, 2]`.
 
     Args:
-        argv: words after the command; all values follow their flags.
+        argv: words after the command, flags by their full names; all values follow their flags.
         function: the command's function; the annotations of its arguments say which flags these are.
 
     Raises:
@@ -173,22 +192,11 @@ def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
     """
     if odd := next((word for word in argv if "\0" in word), ""):
         raise UsageError(f"{odd[:80]!r} holds a NUL character, which no argument has: take it out")
-    parameters = inspect.signature(function).parameters.values()
-    kinds = {f"--{each.name}": _kind(each.annotation) for each in parameters}
-    inside = [(each.name, field.name) for each in parameters for field in _fields(each.annotation)]
-    kinds |= {
-        f"--{each.name}.{field.name}": _kind(field.type) for each in parameters for field in _fields(each.annotation)
-    }
-    names = [field for _, field in inside]
-    short = {f"--{field}": f"--{group}.{field}" for group, field in inside if names.count(field) == 1}
+    kinds = {f"--{name}": _kind(annotation) for name, annotation in arguments(function).items()}
     out: list[str] = []
     rest = list(argv)
     while rest:
         word = rest.pop(0)
-        if word.startswith("--"):
-            flag, equals, value = word.partition("=")
-            flag = flag if flag in kinds else flag.replace("-", "_").replace("__", "--", 1)
-            word = (flag if flag in kinds else short.get(flag, flag)) + equals + value
         kind = kinds.get(word)
         values: list[str] = []
         while kind and rest and not rest[0].startswith("-"):

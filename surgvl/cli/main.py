@@ -10,15 +10,16 @@ from typing import Any, TextIO
 
 from surgvl.cli.arguments import (
     UsageError,
-    check_configs,
     explain,
     name_words,
     nearest,
     outline,
+    read_configs,
     spell_out,
     take_rest,
     way_on,
 )
+from surgvl.cli.renamed import names, rename_words
 from surgvl.cli.table import COMMANDS, examples, group, group_help, overview
 from surgvl.core.credentials import VARIABLE, in_words, mask, wipe
 from surgvl.core.errors import ConfigError, SurgVLError, SurgVLWarning
@@ -85,10 +86,11 @@ def parse(argv: Sequence[str]) -> tuple[Any, Any, Any]:
     """
     name, rest = _split(argv)
     command = COMMANDS[name]
-    words = _recipe(name_words(take_rest(rest, command.rest), command.words), name)
     module, _, attribute = command.target.partition(":")
+    words = _recipe(name_words(take_rest(rest, command.rest), command.words), name)
     function = vars(importlib.import_module(module))[attribute]
-    check_configs(words, function)
+    known = names(function)
+    words = read_configs(rename_words(words, known), function, known)
     sketch, others = outline(function, words)
     if sketch is not function:
         # What is wrong with the rest is said, and help is shown, before torch is imported for the types of classes.

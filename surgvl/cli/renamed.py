@@ -1,0 +1,107 @@
+"""The names that arguments go by: in full, without their group, and for one release as they were called before.
+
+They are the same on the command line, in recipes and in the `config.yaml` of a run folder.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from inspect import signature
+from typing import Any
+
+import yaml
+
+from surgvl.core.errors import SurgVLWarning
+
+# Old name -> new name, both in full. A line goes with the next release. Arguments that only moved into a group need
+# none: they still go by their own name.
+RENAMED: Mapping[str, str] = {
+    "optim.floor": "optim.min_lr_ratio",
+    "optim.start": "optim.warmup_start",
+    "optim.muon": "optim.muon_lr_ratio",
+    "run.spike": "run.skip_loss_std",
+}
+
+
+def arguments(function: Callable[..., Any]) -> dict[str, Any]:
+    """Arguments of a command by their full names, those inside groups included (`run.steps`), and their annotations."""
+    found: dict[str, Any] = {}
+    for each in signature(function).parameters.values():
+        found[each.name] = each.annotation
+        if is_dataclass(each.annotation):
+            found |= {f"{each.name}.{field.name}": field.type for field in fields(each.annotation)}
+    return found
+
+
+def names(function: Callable[..., Any]) -> dict[str, str]:
+    """Every name that an argument of a command goes by -> its full name today.
+
+    A name without its group is one only where a single argument has it.
+    """
+    known = arguments(function)
+    before = {old: new for old, new in RENAMED.items() if new in known and old not in known}
+    full = {name: name for name in known} | before
+    counts = Counter(_own(name) for name in full)
+    return {_own(name): now for name, now in full.items() if counts[_own(name)] == 1} | full
+
+
+def rename_words(argv: Sequence[str], known: Mapping[str, str]) -> list[str]:
+    """Words of a command with the full name of each flag: `--dry-run` is `--dry_run`, `--devices` is `--run.devices`.
+
+    Args:
+        argv: words after the command.
+        known: from `names`.
+    """
+    out = []
+    for word in argv:
+        flag, equals, value = word.removeprefix("--").partition("=")
+        given = flag if flag in known else flag.replace("-", "_")
+        if word.startswith("--") and given in known:
+            word = f"--{_now(given, known, '--')}{equals}{value}"
+        out.append(word)
+    return out
+
+
+def rename_config(config: Mapping[Any, Any], known: Mapping[str, str]) -> dict[Any, Any]:
+    """A mapping of arguments, as a file of `--config` holds it, with the full name of each; groups are mappings.
+
+    Args:
+        config: the mapping.
+        known: from `names`.
+    """
+    groups = {name.partition(".")[0] for name in known.values() if "." in name}
+    out: dict[Any, Any] = {}
+    for key, value in config.items():
+        if key in groups and isinstance(value, Mapping):
+            pairs = [(f"{key}.{field}", each) for field, each in value.items()]
+        else:
+            pairs = [(key, value)]
+        for name, each in pairs:
+            now = _now(name, known, "") if name in known else name
+            group, _, field = str(now).partition(".")
+            if field and group in groups and isinstance(out.setdefault(group, {}), dict):
+                out[group][field] = each
+            else:
+                out[now] = each
+    return out
+
+
+def config_text(text: str, known: Mapping[str, str]) -> str:
+    """The text of a YAML mapping of arguments with today's names; the text itself where it has them."""
+    config = yaml.safe_load(text)
+    renamed = rename_config(config, known)
+    return text if renamed == config else yaml.safe_dump(renamed, sort_keys=False)
+
+
+def _own(name: str) -> str:
+    """The name of an argument without its group."""
+    return name.rpartition(".")[2]
+
+
+def _now(name: str, known: Mapping[str, str], dashes: str) -> str:
+    """The full name of a known one; a name of before is told."""
+    if _own(known[name]) != _own(name):
+        told = f"{dashes}{name} is called {dashes}{known[name]} now; the old name goes with the next release"
+        warnings.warn(told, SurgVLWarning, stacklevel=2)
+    return known[name]
