@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from surgvl import __version__
-from surgvl.core.files import commit, write_json, write_text
+from surgvl.core.files import write_json, write_text
 from surgvl.core.tables import markdown_table
+from surgvl.core.version import commit
 
 HERE = Path(__file__).resolve().parent
 NAMES = {

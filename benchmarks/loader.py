@@ -31,8 +31,9 @@ from av.video.reformatter import VideoReformatter
 from torch.utils.data import DataLoader
 
 from surgvl.cli import main as cli
-from surgvl.core.files import commit, write_text
+from surgvl.core.files import write_text
 from surgvl.core.tables import markdown_table
+from surgvl.core.version import commit
 from surgvl.data.augment import Augment
 from surgvl.data.clips import PretrainClips, collate, to_tensor
 from surgvl.data.frame_store import FrameStore

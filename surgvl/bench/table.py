@@ -7,8 +7,9 @@ from typing import Any
 
 from surgvl.bench.compare import VERDICTS, Difference, Tables, check, difference, scores
 from surgvl.bench.plan import BATCH, EFFECTS, PROBES, RANDOM, RARE_RANDOM, ROWS, Plan, Row
-from surgvl.core import files
+from surgvl.core.invocation import command_line
 from surgvl.core.tables import markdown_table
+from surgvl.core.version import commit
 
 HEADS = {"phase": "phase accuracy", "verb": "verb mAP", "instrument": "instrument mAP", "target": "target mAP"}
 PHANTOM = "Phantom numbers: they say that the machinery works, and nothing about patients."
@@ -144,11 +145,11 @@ def raw(plan: Plan, tables: Tables, costs: Mapping[str, Cost], failed: Mapping[s
     for effect in EFFECTS:
         verdict, found = check(tables, effect)
         effects.append({"expected": effect.text, "found": verdict, "differences": [_plain(each) for each in found]})
-    return {"note": PHANTOM, "command": files.command_line(), "rows": rows, "effects": effects, "failed": dict(failed)}
+    return {"note": PHANTOM, "command": command_line(), "rows": rows, "effects": effects, "failed": dict(failed)}
 
 
 def _how(plan: Plan, costs: Mapping[str, Cost], setting: str) -> list[str]:
-    lines = [f"- command: `{files.command_line()}`", f"- commit: {files.commit()}"]
+    lines = [f"- command: `{command_line()}`", f"- commit: {commit()}"]
     lines += [f"- commit of the runs: {commit}" for commit in dict.fromkeys(cost.commit for cost in costs.values())]
     train, val, test = plan.videos
     lines.append(f"- videos: {train} for training, {val} for validation (not used), {test} for testing")

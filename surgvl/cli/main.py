@@ -1,6 +1,7 @@
 """The command line: a table of commands, each a typed function that is imported only when it is called."""
 
 import importlib
+import inspect
 import os
 import sys
 import warnings
@@ -21,8 +22,9 @@ from surgvl.cli.arguments import (
 )
 from surgvl.cli.renamed import names, rename_words
 from surgvl.cli.table import COMMANDS, examples, group, group_help, overview
-from surgvl.core.credentials import VARIABLE, in_words, mask, wipe
+from surgvl.core.credentials import VARIABLE, in_words, mask, wipe, without_keys
 from surgvl.core.errors import ConfigError, SurgVLError, SurgVLWarning
+from surgvl.core.invocation import Invocation, running
 from surgvl.core.registry import class_names
 from surgvl.core.version import __version__
 
@@ -133,26 +135,21 @@ def run(argv: Sequence[str]) -> Any:
         UsageError: the words do not fit the command.
         SurgVLError: the command cannot do what was asked, or a package that it needs is not installed.
     """
-    from surgvl.core import files
-
-    before = files.INVOCATION
     try:
         function, parser, config = parse(argv)
         shown = config.clone()
         keys = {name: value for name, value in config.items() if name.rpartition(".")[2] == "api_key" and value}
         for name in keys:
             shown[name] = ""
-        words = [mask(word) for word in files.without_keys(["surgvl", *argv], set(keys.values()))]
-        files.INVOCATION = files.Invocation(words, mask(parser.dump(shown, skip_validation=True)), function)
-        return function(**vars(parser.instantiate(config)))
+        words = [mask(word) for word in without_keys(["surgvl", *argv], set(keys.values()))]
+        with running(Invocation(words, mask(parser.dump(shown, skip_validation=True)))):
+            return inspect.unwrap(function)(**vars(parser.instantiate(config)))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
         remedy = f"pip install 'surgvl[{EXTRAS[package]}]'"
         raise ConfigError(f"`surgvl {argv[0]}` needs {package}, which is not installed: {remedy}") from error
-    finally:
-        files.INVOCATION = before
 
 
 def _tell(

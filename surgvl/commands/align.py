@@ -4,10 +4,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from surgvl.commands.common import device_name, frame_store, report_run, split_ids
+from surgvl.commands.common import device_name, split_source
 from surgvl.core.errors import CheckpointError
-from surgvl.core.files import command, prepare_out, write_run
-from surgvl.core.recorded import recorded
+from surgvl.core.files import command
+from surgvl.core.invocation import recorded
+from surgvl.core.run_folder import RunFolder
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 from surgvl.models.model_info import seen
@@ -70,43 +71,31 @@ def align(
     from surgvl.train.distributed import main_process
     from surgvl.train.loop import fit
 
-    prepare_out(out, resume or not main_process())
-    table = Manifest.load(manifest)
-    model, preprocess = load_model(encoder)
-    if not isinstance(model, VideoViT):
-        raise CheckpointError(
-            f"{encoder} holds a {type(model).__name__}, not a video encoder: give a pretrain run folder"
-        )
-    torch.manual_seed(run.seed)
-    if random_encoder:
-        model = VideoViT(**model.config)  # type: ignore[arg-type]
-    ids = split_ids(table, split)
-    source, good = frame_store(table, ids, preprocess, store)
-    data = NarratedClips(source, table, good, preprocess.num_frames, run.seed, seconds=not augment)
-    objective = ClipAlign(Dual(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
-    trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
-    write_run(
-        out,
-        {},
-        run.seed,
-        device_name(),
-        table.hash,
-        [*seen(encoder), *good],
-        problems=source.problems,
-        frozen=frozen_encoder,
-        num_trainable=trainable,
-    )
-    if frozen_encoder:
-        data.tokens = _tokens(model, source, data, (store or out) / "features", augment, token_keep)
-    changed = Augment() if augment else None
-    source.problems.update(fit(objective, data, collate, out, optim, run, changed, name="align"))
-    if not main_process():
-        return out
-    if store is None:
-        shutil.rmtree(out / "features", ignore_errors=True)
-    save_model(objective.dual, out / "model", preprocess)
-    print(f"model in {out / 'model'}; next: {command('embed', model=out, manifest=manifest, out='vectors')}")
-    report_run(out, source, len(ids))
+    with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
+        table = Manifest.load(manifest)
+        model, preprocess = load_model(encoder)
+        if not isinstance(model, VideoViT):
+            raise CheckpointError(
+                f"{encoder} holds a {type(model).__name__}, not a video encoder: give a pretrain run folder"
+            )
+        torch.manual_seed(run.seed)
+        if random_encoder:
+            model = VideoViT(**model.config)  # type: ignore[arg-type]
+        source, good = split_source(folder, table, split, preprocess, store)
+        data = NarratedClips(source, table, good, preprocess.num_frames, run.seed, seconds=not augment)
+        objective = ClipAlign(Dual(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
+        trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
+        seen_ids = [*seen(encoder), *good]
+        folder.record(table.hash, seen_ids, frozen=frozen_encoder, num_trainable=trainable)
+        if frozen_encoder:
+            data.tokens = _tokens(model, source, data, (store or out) / "features", augment, token_keep)
+        changed = Augment() if augment else None
+        source.problems.update(fit(objective, data, collate, out, optim, run, changed, name="align"))
+        if main_process():
+            if store is None:
+                shutil.rmtree(out / "features", ignore_errors=True)
+            save_model(objective.dual, folder.model, preprocess)
+            folder.next(f"model in {folder.model}", command("embed", model=out, manifest=manifest, out="vectors"))
     return out
 
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from surgvl.commands.common import frame_store, report, split_ids
+from surgvl.commands.common import split_source
 from surgvl.core.errors import CheckpointError, ConfigError
-from surgvl.core.files import atomic, command, prepare_out, write_run
+from surgvl.core.files import atomic, command
+from surgvl.core.invocation import recorded
 from surgvl.core.plurals import plural
-from surgvl.core.recorded import recorded
+from surgvl.core.run_folder import RunFolder
 from surgvl.core.times import clock, seconds
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
@@ -160,60 +161,51 @@ def answer_manifest(
     from surgvl.chat.feature_cache import Seen
     from surgvl.chat.head import has_head, load_head
 
-    prepare_out(out, resume)
-    folder = None if model is None else find_model(model)
-    chat, head = None, None
-    if remote is not None:
-        preprocess, candidates = remote.preprocess, remote.known_answers()
-    else:
-        assert model is not None
-        assert folder is not None
-        chat, preprocess = load_chat(model, device)
-        head = load_head(chat, folder, device) if has_head(folder) else None
-        candidates = load_answers(folder).answers
-    if head is not None and open_ended:
-        raise ConfigError(f"{model} was tuned with a classification head, which cannot write: leave out --open_ended")
-    table = Manifest.load(manifest)
-    ids = split_ids(table, split)
-    source, good = frame_store(table, ids, preprocess, store)
-    rows = questions(table, good, every_s, closed_only=head is not None)
-    if not rows:
-        raise ConfigError(f"split {split!r} of {manifest} has no questions: choose another --split")
-    engine: Engine
-    features = (store or out) / "features"
-    if remote is not None:
-        engine = remote.engine(WithBlack(source))
-    else:
-        assert chat is not None
-        stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
-        shown = [*stretches, BLACK] if "black" in kinds else stretches
-        look = Seen(chat, WithBlack(source), shown, preprocess.num_frames, features)
-        source.problems |= look.problems
-        rows = look.readable(rows)
-        engine = LocalEngine(chat, look, device) if head is None else HeadEngine(chat, head, look, device)
-    torch.manual_seed(seed)
-    mode = "closed" if head is None else "head"
-    answered = answer_rows(engine, rows, candidates, kinds, open_ended, mode, seed)
-    write_answers(answered, out)
-    if store is None:
-        shutil.rmtree(features, ignore_errors=True)
-    facts = trained(folder) if folder else remote.trained if remote else {}
-    write_run(
-        out,
-        {},
-        seed,
-        device if remote is None else remote.server.url,
-        table.hash,
-        facts.get("pretraining_video_ids", []),
-        problems=source.problems,
-        **{name: value for name, value in facts.items() if name != "pretraining_video_ids"},
-    )
-    for line in source.marks.lines() if store is None else []:
-        print(line)
-    if not facts:
-        print("what the model was trained on is not recorded: a video of this split may have been among it")
-    print(f"{summary(answered)} in {out}; next: {next_command(out, manifest, kinds)}")
-    report(list(source.problems.values()), len(ids))
+    at = device if remote is None else remote.server.url
+    with RunFolder(out, resume, seed=seed, device=at) as folder:
+        path = None if model is None else find_model(model)
+        chat, head = None, None
+        if remote is not None:
+            preprocess, candidates = remote.preprocess, remote.known_answers()
+        else:
+            assert model is not None
+            assert path is not None
+            chat, preprocess = load_chat(model, device)
+            head = load_head(chat, path, device) if has_head(path) else None
+            candidates = load_answers(path).answers
+        if head is not None and open_ended:
+            raise ConfigError(
+                f"{model} was tuned with a classification head, which cannot write: leave out --open_ended"
+            )
+        table = Manifest.load(manifest)
+        source, good = split_source(folder, table, split, preprocess, store)
+        rows = questions(table, good, every_s, closed_only=head is not None)
+        if not rows:
+            raise ConfigError(f"split {split!r} of {manifest} has no questions: choose another --split")
+        engine: Engine
+        features = (store or out) / "features"
+        if remote is not None:
+            engine = remote.engine(WithBlack(source))
+        else:
+            assert chat is not None
+            stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
+            shown = [*stretches, BLACK] if "black" in kinds else stretches
+            look = Seen(chat, WithBlack(source), shown, preprocess.num_frames, features)
+            source.problems |= look.problems
+            rows = look.readable(rows)
+            engine = LocalEngine(chat, look, device) if head is None else HeadEngine(chat, head, look, device)
+        torch.manual_seed(seed)
+        mode = "closed" if head is None else "head"
+        answered = answer_rows(engine, rows, candidates, kinds, open_ended, mode, seed)
+        write_answers(answered, out)
+        if store is None:
+            shutil.rmtree(features, ignore_errors=True)
+        facts = trained(path) if path else remote.trained if remote else {}
+        about = {name: value for name, value in facts.items() if name != "pretraining_video_ids"}
+        folder.record(table.hash, facts.get("pretraining_video_ids", []), **about)
+        if not facts:
+            print("what the model was trained on is not recorded: a video of this split may have been among it")
+        folder.next(f"{summary(answered)} in {out}", next_command(out, manifest, kinds))
     return out
 
 

@@ -16,7 +16,9 @@ from surgvl.bench.plan import PROBES, ROWS, Plan, Row, chosen
 from surgvl.bench.table import Cost, page, raw
 from surgvl.core import files
 from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.invocation import recorded
 from surgvl.core.results import read_results
+from surgvl.core.run_folder import RunFolder
 
 REPORT = Path("benchmarks/results/recipes.md")
 
@@ -28,6 +30,7 @@ def bench() -> None:
     print("\nnext: surgvl bench recipes --out runs/bench")
 
 
+@recorded
 def bench_recipes(
     out: Path = Path("runs/bench"),
     clips: int = 8000,
@@ -68,29 +71,30 @@ def bench_recipes(
     state: dict[str, Any] = files.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
     if state["asked"] != asked:
         raise ConfigError(f"{out} was begun with {state['asked']}: give the same arguments, or another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    jobs = plan.jobs()
+    with RunFolder(out, resume=True, seed=seeds[0], device=device) as folder:
+        jobs = plan.jobs()
 
-    def save() -> None:
-        files.write_json(record, state)
+        def save() -> None:
+            files.write_json(record, state)
 
-    def tell(line: str) -> None:
-        print(line, flush=True)
+        def tell(line: str) -> None:
+            print(line, flush=True)
 
-    failed = run_jobs(jobs, out, state["seconds"], save, tell, workers, threads)
-    tables, costs = measured(plan, state["seconds"]), spent(plan, state["seconds"])
-    minutes = sum(state["seconds"].get(job.name, 0.0) for job in jobs) / 60
-    setting = f"{workers} jobs at a time on {threads} {'core' if threads == 1 else 'cores'} each"
-    text = page(plan, tables, costs, f"{setting}, {minutes:.0f} minutes of jobs in all", failed)
-    files.write_text(out / "result.md", text)
-    files.write_json(out / "result.json", raw(plan, tables, costs, failed))
-    files.write_run(out, {"out": out, **asked, "seeds": list(seeds), "workers": workers}, seeds[0], device)
-    if report is None and only is None and REPORT.parent.parent.is_dir() and Path("pyproject.toml").is_file():
-        report = REPORT
-    if report is not None:
-        files.write_text(report, text)
-    print(text)
-    print(f"{len(jobs) - len(failed)} of {len(jobs)} jobs done, in {out}; next: read {report or out / 'result.md'}")
+        failed = run_jobs(jobs, out, state["seconds"], save, tell, workers, threads)
+        tables, costs = measured(plan, state["seconds"]), spent(plan, state["seconds"])
+        minutes = sum(state["seconds"].get(job.name, 0.0) for job in jobs) / 60
+        setting = f"{workers} jobs at a time on {threads} {'core' if threads == 1 else 'cores'} each"
+        text = page(plan, tables, costs, f"{setting}, {minutes:.0f} minutes of jobs in all", failed)
+        files.write_text(out / "result.md", text)
+        files.write_json(out / "result.json", raw(plan, tables, costs, failed))
+        folder.record()
+        if report is None and only is None and REPORT.parent.parent.is_dir() and Path("pyproject.toml").is_file():
+            report = REPORT
+        if report is not None:
+            files.write_text(report, text)
+        print(text)
+        done = f"{len(jobs) - len(failed)} of {len(jobs)} jobs done, in {out}"
+        folder.next(done, f"read {report or out / 'result.md'}")
     if failed:
         lines = "".join(f"{os.linesep}  {name}: {why}" for name, why in failed.items())
         raise DataError(f"{len(failed)} of {len(jobs)} jobs failed; the same command tries them again:{lines}")

@@ -1,13 +1,14 @@
-"""What the stages' commands share: the clips of a manifest's split, the device, videos that were set aside."""
+"""What the stages' commands share: the clips of a manifest's split, the device, the page of scores."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.files import read_json, write_json
+from surgvl.core.files import write_text
 from surgvl.core.plurals import none_of
+from surgvl.core.results import Result, to_markdown, write_results
+from surgvl.core.run_folder import RunFolder
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 
@@ -51,6 +52,21 @@ def frame_store(
     return source, good
 
 
+def split_source(
+    folder: RunFolder, manifest: Manifest, split: str, preprocess: "Preprocess", store: Path | None
+) -> tuple[FrameStore, list[str]]:
+    """Prepared source of the clips of a split, and the ids that can be read; the folder tells of the others.
+
+    Raises:
+        ConfigError: the split has no videos.
+        DataError: no video can be read; the message holds the first problem.
+    """
+    ids = split_ids(manifest, split)
+    source, good = frame_store(manifest, ids, preprocess, store)
+    folder.watch(source.problems, len(ids), source.marks.lines)
+    return source, good
+
+
 def device_name() -> str:
     """What training runs on, for run.json: the name of the GPU, or `cpu`."""
     import torch
@@ -58,34 +74,18 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
-def report_run(out: Path, source: FrameStore, num_videos: int) -> None:
-    """Record in a run folder which videos training found damaged, and say so.
+def write_scores(folder: RunFolder, results: list[Result], notes: str) -> None:
+    """Write scores as result.md and result.json, and print the page.
 
     Args:
-        out: the run folder.
-        source: of the clips: what was wrong with which video, and damaged frames that this process decoded.
-        num_videos: that were to be trained on.
-
-    Raises:
-        DataError: some could not be read.
+        folder: what the stage writes.
+        results: the scores, stamped.
+        notes: what is said below them.
     """
-    damaged = source.marks.lines()
-    facts = {"problems": dict(source.problems), **({"damaged_frames": damaged} if damaged else {})}
-    write_json(out / "run.json", {**read_json(out / "run.json"), **facts})
-    for line in damaged if source.cache is None else []:
-        print(line)  # of a store it was said when that was filled
-    report(list(source.problems.values()), num_videos)
-
-
-def report(problems: Sequence[str], num_videos: int) -> None:
-    """Say at the end which videos were set aside.
-
-    Raises:
-        DataError: some were; what the stage wrote from the others stays.
-    """
-    if problems:
-        lines = "".join(f"{os.linesep}  {problem}" for problem in problems)
-        raise DataError(f"{len(problems)} of {num_videos} videos were set aside, the others are done:{lines}")
+    page = to_markdown(results) + notes
+    write_text(folder.path / "result.md", page)
+    write_results(folder.path / "result.json", results)
+    print(page)
 
 
 def is_server(model: str) -> bool:

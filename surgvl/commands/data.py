@@ -4,9 +4,11 @@ from pathlib import Path
 
 import surgvl.data.readers
 from surgvl.core.errors import DataError
-from surgvl.core.files import command, prepare_out, write_run
+from surgvl.core.files import command
+from surgvl.core.invocation import recorded
 from surgvl.core.plurals import plural
 from surgvl.core.registry import choose, discover
+from surgvl.core.run_folder import RunFolder
 from surgvl.core.tables import plain_table
 from surgvl.data.readers.base import VideoDataset
 from surgvl.data.report import describe
@@ -53,6 +55,7 @@ def data_check(name: str, root: Path, split_protocol: str = "") -> None:
     print(f"\nnext: {command('data convert', name, root, 'manifest')}")
 
 
+@recorded
 def data_convert(name: str, root: Path, out: Path, split_protocol: str = "", resume: bool = False) -> None:
     """Turn a data set into a manifest folder, which every later stage reads.
 
@@ -64,19 +67,18 @@ def data_convert(name: str, root: Path, out: Path, split_protocol: str = "", res
         resume: write into a folder that is not empty.
     """
     dataset = dataset_class(name)(root, split_protocol)
-    out = prepare_out(out, resume)
-    manifest = dataset.to_manifest()
-    manifest.save(out)
-    config = {"name": name, "root": root, "out": out, "split_protocol": split_protocol, "resume": resume}
-    facts = {"split_protocol": dataset.protocol, "problems": dataset.problems()}
-    write_run(out, config, seed=0, device="cpu", data_hash=manifest.hash, **facts)
-    _show(dataset, brief=True)
-    tables = {"video": manifest, "segment": manifest.segment_table, "question": manifest.qa_table}
-    counts = ", ".join(plural(len(table), one) for one, table in tables.items())
-    print(f"\n{counts} in {out}; next: {command('embed', model='dual', manifest=out, out='vectors')}")
+    with RunFolder(out, resume) as folder:
+        manifest = dataset.to_manifest()
+        manifest.save(out)
+        folder.record(manifest.hash, split_protocol=dataset.protocol, problems=dataset.problems())
+        _show(dataset, brief=True)
+        tables = {"video": manifest, "segment": manifest.segment_table, "question": manifest.qa_table}
+        counts = ", ".join(plural(len(table), one) for one, table in tables.items())
+        folder.next(f"\n{counts} in {out}", command("embed", model="dual", manifest=out, out="vectors"))
     _stop_if_set_aside(dataset)
 
 
+@recorded
 def data_cluster(vectors: Path, out: Path, levels: tuple[int, ...] = (8, 4), seed: int = 0) -> None:
     """Put clips into nested clusters of their vectors, for pretraining that draws from all clusters alike.
 

@@ -5,11 +5,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from surgvl.core.errors import ConfigError
-from surgvl.core.files import command, prepare_out, write_run
+from surgvl.core.files import command
+from surgvl.core.invocation import recorded
 from surgvl.core.plurals import plural
+from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 
 
+@recorded
 def data_merge(
     manifests: list[Path],
     out: Path,
@@ -36,23 +39,20 @@ def data_merge(
         raise ConfigError(f"--names {' '.join(names)}: give each manifest a name of its own")
     if min(train, default=1) < 1:
         raise ConfigError(f"--train {' '.join(map(str, train))}: give 1 or more for each manifest")
-    out = prepare_out(out, resume)
-    parts = [Manifest.load(folder) for folder in manifests]
-    parts = [first_train(part, count) for part, count in zip(parts, train, strict=True)] if train else parts
-    parts = [renamed(part, name) for part, name in zip(parts, names, strict=True)] if names else parts
-    if specialties:
-        parts = [in_specialty(part, name) for part, name in zip(parts, specialties, strict=True)]
-    merged = Manifest.merge(parts)
-    merged.save(out)
-    config = {"manifests": [str(folder) for folder in manifests], "out": out, "names": names, "train": list(train)}
-    write_run(
-        out, {**config, "specialties": specialties, "resume": resume}, seed=0, device="cpu", data_hash=merged.hash
-    )
-    counts = ", ".join(
-        f"{len(part.video_ids('train'))} of {folder}" for part, folder in zip(parts, manifests, strict=True)
-    )
-    after = command("pretrain", manifest=out, out="encoder")
-    print(f"{plural(len(merged), 'video')} in {out}, for training {counts}; next: {after}")
+    with RunFolder(out, resume) as folder:
+        parts = [Manifest.load(folder) for folder in manifests]
+        parts = [first_train(part, count) for part, count in zip(parts, train, strict=True)] if train else parts
+        parts = [renamed(part, name) for part, name in zip(parts, names, strict=True)] if names else parts
+        if specialties:
+            parts = [in_specialty(part, name) for part, name in zip(parts, specialties, strict=True)]
+        merged = Manifest.merge(parts)
+        merged.save(out)
+        folder.record(merged.hash)
+        counts = ", ".join(
+            f"{len(part.video_ids('train'))} of {folder}" for part, folder in zip(parts, manifests, strict=True)
+        )
+        made = f"{plural(len(merged), 'video')} in {out}, for training {counts}"
+        folder.next(made, command("pretrain", manifest=out, out="encoder"))
 
 
 def first_train(manifest: Manifest, count: int) -> Manifest:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from surgvl import prompts
-from surgvl.commands.common import report, split_ids
+from surgvl.commands.common import split_ids
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.files import command, prepare_out, read_json, write_run
+from surgvl.core.files import command, read_json
+from surgvl.core.invocation import recorded
 from surgvl.core.locks import locked
 from surgvl.core.plurals import none_of, plural
-from surgvl.core.recorded import recorded
+from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.embed import recordings, vectors
 from surgvl.video.marks import counted
@@ -86,26 +87,28 @@ def embed(
         encoder = encoders.local(model, stride_s, batch, device)
     else:
         raise ConfigError("give --model, a run folder of `surgvl align`, or --server, the address of `surgvl serve`")
-    with locked(out):
-        prepare_out(out, resume)
-        _write(out, encoder, table, ids, sets, stride_s, server or device, manifest, problems)
+    with locked(out), RunFolder(out, resume, device=server or device) as folder:
+        _write(folder, encoder, table, ids, sets, stride_s, manifest, problems)
     return out
 
 
 def _write(
-    out: Path,
+    folder: RunFolder,
     encoder: "Encoder",
     table: Manifest,
     ids: list[str],
     sets: list[prompts.PromptSet],
     stride_s: float,
-    device: str,
     manifest: Path | None,
     problems: list[str],
 ) -> None:
+    out = folder.path
     made_of = {"model_hash": encoder.hash, "stride_s": stride_s}
     new = not (out / "run.json").is_file()
-    _begin(out, made_of, table.hash, device, encoder.trained)
+    _check_begun(out, made_of)
+    if not encoder.trained:
+        print("what the model was trained on is not recorded: a video of a test split may have been among it")
+    folder.record(table.hash, encoder.trained.get("pretraining_video_ids", []), problems=[], **made_of)
     write_texts(encoder.texts, sets, out)
     shards, aside = recordings.Shards(out), list(problems)
     with tqdm(total=0.0, desc="embed", unit="h", disable=None, leave=False, bar_format=BAR) as bar:
@@ -148,35 +151,26 @@ def _write(
         prompt_sets={each.name: facts_of(each) for each in sets},
     )
     vectors.write_meta(out, meta)
-    _record(out, made_of, table.hash, device, encoder.trained, aside)
-    for line in shards.damaged.values():
-        print(line)
+    folder.watch(aside, len(ids) + len(problems), lambda: list(shards.damaged.values()))
+    folder.record(table.hash, encoder.trained.get("pretraining_video_ids", []), **made_of)
     where = manifest if manifest is not None else out / "manifest"
-    following = command("index", vectors=out, manifest=where, out="index")
-    print(f"{plural(shards.count, 'vector')} of {plural(len(shards.ids), 'video')} in {out}; next: {following}")
-    report(aside, len(ids) + len(problems))
+    made = f"{plural(shards.count, 'vector')} of {plural(len(shards.ids), 'video')} in {out}"
+    folder.next(made, command("index", vectors=out, manifest=where, out="index"))
 
 
-def _begin(out: Path, made_of: dict[str, Any], data_hash: str, device: str, facts: dict[str, Any]) -> None:
-    """Say what vectors are made of before the first; what an earlier run left must be of the same."""
-    if (out / "run.json").is_file():
-        before = read_json(out / "run.json")
-        for name, value in made_of.items():
-            if before.get(name, value) != value:
-                raise DataError(
-                    f"{out} was begun with {name} {before[name]}, not {value}: go on with what it was begun with, or "
-                    "give another --out"
-                )
-    if not facts:
-        print("what the model was trained on is not recorded: a video of a test split may have been among it")
-    _record(out, made_of, data_hash, device, facts, [])
+def _check_begun(out: Path, made_of: dict[str, Any]) -> None:
+    """Check that vectors of an earlier run in this folder are made of the same.
 
-
-def _record(
-    out: Path, made_of: dict[str, Any], data_hash: str, device: str, facts: dict[str, Any], problems: list[str]
-) -> None:
-    ids = facts.get("pretraining_video_ids", [])
-    write_run(out, {}, 0, device, data_hash, ids, problems=problems, **made_of)
+    Raises:
+        DataError: they are not.
+    """
+    before = read_json(out / "run.json") if (out / "run.json").is_file() else {}
+    for name, value in made_of.items():
+        if before.get(name, value) != value:
+            raise DataError(
+                f"{out} was begun with {name} {before[name]}, not {value}: go on with what it was begun with, or "
+                "give another --out"
+            )
 
 
 def load_sets(names: list[str] | None) -> list[prompts.PromptSet]:

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import surgvl.tasks
-from surgvl.core import files
+from surgvl.commands.common import write_scores
 from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import command
+from surgvl.core.invocation import command_line, recorded
 from surgvl.core.plurals import plural
 from surgvl.core.registry import choose, discover
-from surgvl.core.results import Result, add_provenance, to_markdown, write_results
+from surgvl.core.results import Result, add_provenance
+from surgvl.core.run_folder import RunFolder
+from surgvl.core.version import commit
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
 from surgvl.tasks.base import Inputs, Task, Unavailable
@@ -17,6 +21,7 @@ from surgvl.tasks.inputs import EvalInputs
 from surgvl.tasks.overlap import seen_before
 
 
+@recorded
 def evaluate(
     manifest: Path,
     out: Path,
@@ -71,78 +76,52 @@ def evaluate(
         raise ConfigError(f"--smooth_s {smooth_s}: give seconds, 0 or more")
     known: dict[str, type[Task]] = discover(surgvl.tasks, Task)  # type: ignore[type-arg, type-abstract]
     chosen = {name: choose(surgvl.tasks, Task, name) for name in tasks} if tasks else known  # type: ignore[type-abstract]
-    files.prepare_out(out, resume)
-    table = Manifest.load(manifest)
-    if server:
-        kinds = [task.kind for task in chosen.values()]
-        wanted = vectors is None and any(kinds), answers is None and "" in kinds
-        made = _served(table, manifest, out, wanted, split, (server, api_key, in_flight), allow_overlap)
-        vectors, answers = made[0] or vectors, made[1] or answers
-    prompt_sets = [name for name in (*(prompts or ()), phase_prompts, triplet_prompts) if name]
-    inputs = EvalInputs(table, split, vectors, answers, ablated or [], prompt_sets, smooth_s, causal, seed)
-    for kind, name in inputs.chosen.items():
-        if kind not in {task.kind for task in chosen.values()}:
-            raise ConfigError(f"--prompts {name}: its labels are of kind {kind!r}, which no task scores: leave it out")
-    warning = _overlap(table, split, inputs.pretraining_ids, allow_overlap)
+    with RunFolder(out, resume, seed=seed) as folder:
+        table = Manifest.load(manifest)
+        if server:
+            kinds = [task.kind for task in chosen.values()]
+            wanted = vectors is None and any(kinds), answers is None and "" in kinds
+            made = _served(table, manifest, out, wanted, split, (server, api_key, in_flight), allow_overlap)
+            vectors, answers = made[0] or vectors, made[1] or answers
+        prompt_sets = [name for name in (*(prompts or ()), phase_prompts, triplet_prompts) if name]
+        inputs = EvalInputs(table, split, vectors, answers, ablated or [], prompt_sets, smooth_s, causal, seed)
+        for kind, name in inputs.chosen.items():
+            if kind not in {task.kind for task in chosen.values()}:
+                raise ConfigError(
+                    f"--prompts {name}: its labels are of kind {kind!r}, which no task scores: leave it out"
+                )
+        warning = _overlap(table, split, inputs.pretraining_ids, allow_overlap)
 
-    results: list[Result] = []
-    left_out: list[str] = []
-    for name, task in chosen.items():
-        try:
-            found = _score(task, inputs)
-        except Unavailable as reason:
-            if tasks:
-                raise
-            left_out.append(f"{name} is left out: {reason}")
-            continue
-        facts = {
-            "command": files.command_line(),
-            "commit": files.commit(),
-            "warning": "; ".join(filter(None, (warning, inputs.gaps(task.kind)))),
-        }
-        for result in found:
-            # Answers of several models stand in one table, so they say for themselves how these were made.
-            own = result.encoder, result.num_trainable
-            encoder, num_trainable = inputs.encoder(task.kind) if own[0] == "not stated" else own
-            results += add_provenance([result], encoder=encoder, num_trainable=num_trainable, **facts)
-    if not results:
-        raise DataError(f"no task could be scored: {'; '.join(left_out)}")
-    config = {
-        "manifest": manifest,
-        "out": out,
-        "vectors": vectors,
-        "answers": answers,
-        "ablated": [str(folder) for folder in ablated or []],
-        "tasks": tasks,
-        "split": split,
-        "prompts": prompt_sets,
-        "smooth_s": smooth_s,
-        "causal": causal,
-        "allow_overlap": allow_overlap,
-        "seed": seed,
-        "resume": resume,
-        "server": server,
-    }
-    files.write_run(
-        out,
-        config,
-        seed,
-        "cpu",
-        table.hash,
-        inputs.pretraining_ids,
-        versions=_versions(chosen),
-        prompt_sets=inputs.used,
-    )
-    write_results(out / "result.json", results)
-    page = to_markdown(results) + inputs.prompts_note() + rendered_note(inputs.test.videos)
-    files.write_text(out / "result.md", page)
-    print(page)
-    for line in left_out:
-        print(line)
-    after = files.command("index", vectors=vectors, manifest=manifest, out="index")
-    if vectors is None:
-        after = files.command("embed", model="dual", manifest=manifest, out="vectors")
-    print(f"{plural(len(results), 'score')} in {out}; next: {after}")
+        results: list[Result] = []
+        left_out: list[str] = []
+        for name, task in chosen.items():
+            try:
+                found = _score(task, inputs)
+            except Unavailable as reason:
+                if tasks:
+                    raise
+                left_out.append(f"{name} is left out: {reason}")
+                continue
+            facts = {
+                "command": command_line(),
+                "commit": commit(),
+                "warning": "; ".join(filter(None, (warning, inputs.gaps(task.kind)))),
+            }
+            for result in found:
+                # Answers of several models stand in one table, so they say for themselves how these were made.
+                own = result.encoder, result.num_trainable
+                encoder, num_trainable = inputs.encoder(task.kind) if own[0] == "not stated" else own
+                results += add_provenance([result], encoder=encoder, num_trainable=num_trainable, **facts)
+        if not results:
+            raise DataError(f"no task could be scored: {'; '.join(left_out)}")
+        folder.record(table.hash, inputs.pretraining_ids, versions=_versions(chosen), prompt_sets=inputs.used)
+        write_scores(folder, results, inputs.prompts_note() + rendered_note(inputs.test.videos))
+        for line in left_out:
+            print(line)
+        after = command("index", vectors=vectors, manifest=manifest, out="index")
+        if vectors is None:
+            after = command("embed", model="dual", manifest=manifest, out="vectors")
+        folder.next(f"{plural(len(results), 'score')} in {out}", after)
     return results
 
 

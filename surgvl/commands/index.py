@@ -6,13 +6,16 @@ from tqdm import tqdm
 
 from surgvl.commands.common import is_server
 from surgvl.core.errors import ConfigError
-from surgvl.core.files import command, prepare_out, write_run
+from surgvl.core.files import command
+from surgvl.core.invocation import recorded
 from surgvl.core.plurals import plural
+from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Vectors
 from surgvl.retrieval.clip_index import Library
 
 
+@recorded
 def index(
     out: Path,
     vectors: Path | None = None,
@@ -46,18 +49,19 @@ def index(
     if vectors is None or manifest is None:
         raise ConfigError("--vectors and --manifest are needed to add: give both, or --delete VIDEO")
     found, videos = Vectors.load(vectors), Manifest.load(manifest)
-    out = prepare_out(out, resume)
-    with Library.create(out, found.meta.model, found.meta.model_hash, found.meta.dim, exist_ok=True) as library:
+    meta = found.meta
+    with (
+        RunFolder(out, resume) as folder,
+        Library.create(out, meta.model, meta.model_hash, meta.dim, exist_ok=True) as library,
+    ):
         with tqdm(total=len(found.video_ids), desc="index", unit="vector", disable=None, leave=False) as bar:
             count = library.add_vectors(found, videos, bar.update)
-        config = {"out": out, "vectors": vectors, "manifest": manifest, "resume": resume}
-        seen = found.meta.pretraining_video_ids
-        write_run(out, config, seed=0, device="cpu", data_hash=videos.hash, pretraining_video_ids=seen)
-        for line in found.meta.damaged_frames.values():
+        folder.record(videos.hash, meta.pretraining_video_ids)
+        for line in meta.damaged_frames.values():
             print(line)
         videos_there = plural(len(library.counts("video_id")), "video")
-        print(f"{plural(count, 'vector')} added, {len(library):,} of {videos_there} in {out}")
-        print(f"next: {_example(out, library.model)}")
+        made = f"{plural(count, 'vector')} added, {len(library):,} of {videos_there} in {out}"
+        folder.next(made, _example(out, library.model))
 
 
 def _example(out: Path, model: str) -> str:

@@ -11,8 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from surgvl.core.errors import ConfigError
-from surgvl.core.files import atomic, command, prepare_out, read_json, write_json, write_run
+from surgvl.core.files import atomic, command, read_json, write_json
+from surgvl.core.invocation import recorded
 from surgvl.core.plurals import plural
+from surgvl.core.run_folder import RunFolder
 from surgvl.data.phantom.render import Renderer
 from surgvl.data.phantom.scene import Scene
 from surgvl.data.phantom.script import VERSION, script
@@ -20,6 +22,7 @@ from surgvl.data.phantom.text import PHASE_WORDS, say
 from surgvl.data.phantom.write import is_whole, link_film, write_labels, write_pixels, write_splits
 
 
+@recorded
 def phantom(
     out: Path,
     train: int = 24,
@@ -56,31 +59,33 @@ def phantom(
     if first != 1:
         arguments["first"] = first
     scenes = [script(seed, first - 1 + index, duration_s, fps) for index in range(train + val + test)]
-    out = prepare_out(out, resume)
-    cores = workers or _cores()
-    _write_head(out, arguments, scenes)
-    for scene in scenes:
-        write_labels(out, scene)
-    if preview:
-        write_preview(out / "preview.png", scenes[:6])
-    waiting = [scene for scene in scenes if not is_whole(out, scene)]
-    num_frames = round(duration_s * fps)
-    with tqdm(total=len(scenes) * num_frames, unit="frame", initial=(len(scenes) - len(waiting)) * num_frames) as bar:
-        if cores == 1 or len(waiting) < 2:
-            for scene in waiting:
-                _render(out, scene, size_px)
-                bar.update(num_frames)
-        else:
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(min(cores, len(waiting)), mp_context=context) as pool:
-                for done in as_completed([pool.submit(_render, out, scene, size_px) for scene in waiting]):
-                    done.result()
+    with RunFolder(out, resume, seed=seed) as folder:
+        cores = workers or _cores()
+        _write_head(out, arguments, scenes)
+        for scene in scenes:
+            write_labels(out, scene)
+        if preview:
+            write_preview(out / "preview.png", scenes[:6])
+        waiting = [scene for scene in scenes if not is_whole(out, scene)]
+        num_frames = round(duration_s * fps)
+        with tqdm(
+            total=len(scenes) * num_frames, unit="frame", initial=(len(scenes) - len(waiting)) * num_frames
+        ) as bar:
+            if cores == 1 or len(waiting) < 2:
+                for scene in waiting:
+                    _render(out, scene, size_px)
                     bar.update(num_frames)
-    for scene in scenes:
-        link_film(out, scene)
-    write_run(out, {"out": out, **arguments, "workers": workers, "preview": preview, "resume": resume}, seed, "cpu")
-    print(f"{plural(len(scenes), 'video')} of {duration_s:g} s ({train} train, {val} val, {test} test) in {out}")
-    print(f"next: {command('data convert', 'phantom', out, f'{out}-manifest')}")
+            else:
+                context = multiprocessing.get_context("spawn")
+                with ProcessPoolExecutor(min(cores, len(waiting)), mp_context=context) as pool:
+                    for done in as_completed([pool.submit(_render, out, scene, size_px) for scene in waiting]):
+                        done.result()
+                        bar.update(num_frames)
+        for scene in scenes:
+            link_film(out, scene)
+        folder.record()
+        made = f"{plural(len(scenes), 'video')} of {duration_s:g} s ({train} train, {val} val, {test} test) in {out}"
+        folder.next(made, command("data convert", "phantom", out, f"{out}-manifest"))
 
 
 def _check(train: int, val: int, test: int, size_px: int, fps: float, workers: int, first: int) -> None:

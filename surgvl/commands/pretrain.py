@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import surgvl.pretrain
-from surgvl.commands.common import device_name, frame_store, report_run, split_ids
+from surgvl.commands.common import device_name, split_source
 from surgvl.core.errors import CheckpointError, ConfigError
-from surgvl.core.files import command, prepare_out, write_run
-from surgvl.core.recorded import Named, recorded
+from surgvl.core.files import command
+from surgvl.core.invocation import Named, recorded
+from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.models.model_info import seen
 from surgvl.train.config import Optim, Run
@@ -96,35 +97,31 @@ def pretrain(
         raise ConfigError("--manifest and --out must be given, or --dry-run: surgvl pretrain --help")
     if init:
         start(recipe, init)
-    prepare_out(out, resume or not main_process())
-    table = Manifest.load(manifest)
-    ids = split_ids(table, split)
-    preprocess = Preprocess(num_frames=encoder.num_frames, fps=fps, size_px=encoder.size_px, crop=crop)
-    source, good = frame_store(table, ids, preprocess, store)
-    seen_ids = [*seen(Path(init)), *good] if init else good
-    write_run(out, {}, run.seed, device_name(), table.hash, seen_ids, problems=source.problems)
-    data = PretrainClips(
-        source,
-        good,
-        encoder.num_frames,
-        run.seed,
-        table,
-        balance,
-        weights,
-        clusters,
-        temperature,
-        max_repeats,
-        stride,
-        step_s,
-        anchor,
-        repeats,
-    )
-    source.problems.update(fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain"))
-    if not main_process():
-        return out
-    save_model(recipe.encoder, out / "model", preprocess)
-    print(f"encoder in {out / 'model'}; next: {command('align', manifest=manifest, encoder=out, out='dual')}")
-    report_run(out, source, len(ids))
+    with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
+        table = Manifest.load(manifest)
+        preprocess = Preprocess(num_frames=encoder.num_frames, fps=fps, size_px=encoder.size_px, crop=crop)
+        source, good = split_source(folder, table, split, preprocess, store)
+        folder.record(table.hash, [*seen(Path(init)), *good] if init else good)
+        data = PretrainClips(
+            source,
+            good,
+            encoder.num_frames,
+            run.seed,
+            table,
+            balance,
+            weights,
+            clusters,
+            temperature,
+            max_repeats,
+            stride,
+            step_s,
+            anchor,
+            repeats,
+        )
+        source.problems.update(fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain"))
+        if main_process():
+            save_model(recipe.encoder, folder.model, preprocess)
+            folder.next(f"encoder in {folder.model}", command("align", manifest=manifest, encoder=out, out="dual"))
     return out
 
 

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import surgvl.probe
-from surgvl.commands.common import frame_store, report, split_ids
-from surgvl.core import files
+from surgvl.commands.common import frame_store, split_ids, write_scores
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.core.files import atomic, command, write_json
+from surgvl.core.invocation import command_line, recorded
 from surgvl.core.plurals import plural
 from surgvl.core.registry import choose
-from surgvl.core.results import Result, add_provenance, to_markdown, write_results
+from surgvl.core.results import Result, add_provenance
+from surgvl.core.run_folder import RunFolder
+from surgvl.core.version import commit
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
 from surgvl.models.model_info import seen
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from surgvl.probe.dataset import Cut, Material
 
 
+@recorded
 def probe(
     encoder: Path,
     manifest: Path,
@@ -92,65 +96,66 @@ def probe(
     weight_decay = kind.weight_decay if weight_decay < 0 else weight_decay
     if not every_s > 0 or batch < 1:
         raise ConfigError(f"--every_s {every_s}, --batch {batch}: give a time above 0 s and a batch of 1 or more")
-    files.prepare_out(out, resume)
-    table = Manifest.load(manifest)
-    before = [] if random_encoder else seen(encoder)
-    warning = _overlap(table, split, before, allow_overlap)
-    model, preprocess = _encoder(encoder, random_encoder, clip_frames, fps, frame_step, device, seed)
-    phases = sorted({row.label for row in table.segments if row.task == "phase"})
-    cut = Cut(preprocess.num_frames, frame_step, every_s, batch, kind.averages, tokens_gb, phases)
-    ids = [*split_ids(table, "train"), *split_ids(table, split)]
-    with _Work(out / "work") as work:
-        source, good = frame_store(table, list(dict.fromkeys(ids)), preprocess, store or work.folder / "frames")
-        tokens = None if store is None else store / "features"
-        work.tick("decode")
-        lesson, exam = (
-            gather(source, table.select(set(good) & set(table.video_ids(name))), model, cut, work.folder / name, tokens)
-            for name in ("train", split)
-        )
-        work.tick("encode")
-        torch.manual_seed(seed)
-        head = kind(model.dim, _classes(lesson.truth, phases)).to(device)
-        losses = train(head, lesson.tokens, lesson.truth, steps, batch, lr, weight_decay, seed)
-        scores = predict(head, exam.tokens)
-        work.tick("train")
+    with RunFolder(out, resume, seed=seed, device=device) as folder:
+        table = Manifest.load(manifest)
+        before = [] if random_encoder else seen(encoder)
+        warning = _overlap(table, split, before, allow_overlap)
+        model, preprocess = _encoder(encoder, random_encoder, clip_frames, fps, frame_step, device, seed)
+        phases = sorted({row.label for row in table.segments if row.task == "phase"})
+        cut = Cut(preprocess.num_frames, frame_step, every_s, batch, kind.averages, tokens_gb, phases)
+        ids = [*split_ids(table, "train"), *split_ids(table, split)]
+        with _Work(out / "work") as work:
+            source, good = frame_store(table, list(dict.fromkeys(ids)), preprocess, store or work.folder / "frames")
+            folder.watch(source.problems, len(ids), source.marks.lines)
+            tokens = None if store is None else store / "features"
+            work.tick("decode")
+            lesson, exam = (
+                gather(
+                    source, table.select(set(good) & set(table.video_ids(name))), model, cut, work.folder / name, tokens
+                )
+                for name in ("train", split)
+            )
+            work.tick("encode")
+            torch.manual_seed(seed)
+            head = kind(model.dim, _classes(lesson.truth, phases)).to(device)
+            losses = train(head, lesson.tokens, lesson.truth, steps, batch, lr, weight_decay, seed)
+            scores = predict(head, exam.tokens)
+            work.tick("train")
 
-    frames = f"{cut.num_frames} frames at {preprocess.fps:g} fps" + (f", 1 in {frame_step}" if frame_step > 1 else "")
-    how = f"{readout} readout of {frames}, {steps} steps of {batch} clips"
-    asked = _asked(lesson, exam, table.split(split), phases, f"{how}, rate {lr:g}, decay {weight_decay:g}", cut, seed)
-    found, by_video = score(asked, scores)
-    num_trainable = sum(parameter.numel() for parameter in head.parameters())
-    results = add_provenance(
-        found,
-        encoder="random, frozen" if random_encoder else "frozen",
-        num_trainable=num_trainable,
-        command=files.command_line(),
-        commit=files.commit(),
-        warning="; ".join(filter(None, (warning, *source.problems.values()))),
-    )
-    config = {"encoder": encoder, "manifest": manifest, "out": out, "readout": readout, "split": split, "store": store}
-    files.write_run(
-        out,
-        config,
-        seed,
-        device,
-        table.hash,
-        before,
-        frozen=True,
-        random_encoder=random_encoder,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        num_trainable=num_trainable,
-        num_clips=[len(lesson.video_ids), len(exam.video_ids)],
-        readout_loss=losses[-1],
-        seconds=work.seconds,
-        problems=source.problems,
-    )
-    with files.atomic(out / "readout.safetensors") as path:
-        save_file({name: value.cpu() for name, value in head.state_dict().items()}, path)
-    _write(out, results, by_video, rendered_note(table.split(split).videos))
-    after = files.command("align", manifest=manifest, encoder=encoder, out="dual")
-    print(f"{plural(len(results), 'score')} in {out}; next: {after}")
-    report(list(source.problems.values()), len(ids))
+        frames = f"{cut.num_frames} frames at {preprocess.fps:g} fps" + (
+            f", 1 in {frame_step}" if frame_step > 1 else ""
+        )
+        how = f"{readout} readout of {frames}, {steps} steps of {batch} clips"
+        asked = _asked(
+            lesson, exam, table.split(split), phases, f"{how}, rate {lr:g}, decay {weight_decay:g}", cut, seed
+        )
+        found, by_video = score(asked, scores)
+        num_trainable = sum(parameter.numel() for parameter in head.parameters())
+        results = add_provenance(
+            found,
+            encoder="random, frozen" if random_encoder else "frozen",
+            num_trainable=num_trainable,
+            command=command_line(),
+            commit=commit(),
+            warning="; ".join(filter(None, (warning, *source.problems.values()))),
+        )
+        folder.record(
+            table.hash,
+            before,
+            frozen=True,
+            random_encoder=random_encoder,
+            num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+            num_trainable=num_trainable,
+            num_clips=[len(lesson.video_ids), len(exam.video_ids)],
+            readout_loss=losses[-1],
+            seconds=work.seconds,
+        )
+        with atomic(out / "readout.safetensors") as path:
+            save_file({name: value.cpu() for name, value in head.state_dict().items()}, path)
+        write_json(out / "videos.json", by_video)
+        write_scores(folder, results, rendered_note(table.split(split).videos))
+        after = command("align", manifest=manifest, encoder=encoder, out="dual")
+        folder.next(f"{plural(len(results), 'score')} in {out}", after)
     return results
 
 
@@ -259,12 +264,3 @@ def _asked(
         rate_fps=1 / cut.every_s,
         seed=seed,
     )
-
-
-def _write(out: Path, results: list[Result], by_video: dict[str, object], note: str) -> None:
-    """Write and print the scores; result.json comes last."""
-    files.write_json(out / "videos.json", by_video)
-    page = to_markdown(results) + note
-    files.write_text(out / "result.md", page)
-    write_results(out / "result.json", results)
-    print(page)

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from surgvl.commands.common import device_name, frame_store, report_run, split_ids
+from surgvl.commands.common import device_name, frame_store, split_source
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.files import command, prepare_out, write_json, write_run
-from surgvl.core.recorded import recorded
+from surgvl.core.files import command, write_json
+from surgvl.core.invocation import recorded
+from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
 from surgvl.models.model_info import seen
@@ -119,74 +120,66 @@ def tune(
     from surgvl.train.distributed import main_process
     from surgvl.train.loop import fit
 
-    prepare_out(out, resume or not main_process())
-    table = Manifest.load(manifest)
-    model, preprocess = load_model(encoder)
-    tower = model.encoder if isinstance(model, Dual | Chat) else model
-    torch.manual_seed(run.seed)
-    if random_encoder:
-        tower = VideoViT(**tower.config)  # type: ignore[arg-type]
-    lm, tokenizer = language_model(language)
-    tokens = {"kind": projector, "grid": list(grid), "num_queries": queries}
-    chat = Chat.of(tower, lm, tokenizer, tokens, preprocess.fps, preprocess.crop)
-    chat.train(False)
-    ids = split_ids(table, split)
-    source, good = frame_store(table, ids, preprocess, store)
-    rows = training_rows(table, good, narration)
-    closed = [row for row in rows if not is_open(row["type"])]
-    head = Head.of(chat, sorted({row["answer"] for row in closed})) if second == "head" else None
-    trained: list[nn.Module] = [lm, chat.projector, *([tower] if encoder_steps else []), *([head] if head else [])]
-    write_run(
-        out,
-        {},
-        run.seed,
-        device_name(),
-        table.hash,
-        [*seen(encoder), *good],
-        problems=source.problems,
-        second=second,
-        frozen=not encoder_steps,
-        num_trainable=sum(p.numel() for module in trained for p in module.parameters()),
-    )
-    stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
-    stored = Seen(chat, source, stretches, preprocess.num_frames, (store or out) / "features")
-    source.problems |= stored.problems
-    asked = stored.readable(rows)
-    data = Questions(stored, source, preprocess.num_frames, asked, run.seed, weights)
-    look = _held_out(chat, table, held_out, narration, preprocess, store, out) if held_out != split else None
+    with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
+        table = Manifest.load(manifest)
+        model, preprocess = load_model(encoder)
+        tower = model.encoder if isinstance(model, Dual | Chat) else model
+        torch.manual_seed(run.seed)
+        if random_encoder:
+            tower = VideoViT(**tower.config)  # type: ignore[arg-type]
+        lm, tokenizer = language_model(language)
+        tokens = {"kind": projector, "grid": list(grid), "num_queries": queries}
+        chat = Chat.of(tower, lm, tokenizer, tokens, preprocess.fps, preprocess.crop)
+        chat.train(False)
+        source, good = split_source(folder, table, split, preprocess, store)
+        rows = training_rows(table, good, narration)
+        closed = [row for row in rows if not is_open(row["type"])]
+        head = Head.of(chat, sorted({row["answer"] for row in closed})) if second == "head" else None
+        trained: list[nn.Module] = [lm, chat.projector, *([tower] if encoder_steps else []), *([head] if head else [])]
+        folder.record(
+            table.hash,
+            [*seen(encoder), *good],
+            second=second,
+            frozen=not encoder_steps,
+            num_trainable=sum(p.numel() for module in trained for p in module.parameters()),
+        )
+        stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
+        stored = Seen(chat, source, stretches, preprocess.num_frames, (store or out) / "features")
+        source.problems |= stored.problems
+        asked = stored.readable(rows)
+        data = Questions(stored, source, preprocess.num_frames, asked, run.seed, weights)
+        look = _held_out(chat, table, held_out, narration, preprocess, store, out) if held_out != split else None
 
-    def train(what: str, at: Path, steps: int, name: str, of: Questions, look: "HeldOut | None") -> None:
-        settings = replace(run, steps=steps) if steps != run.steps else run
-        tuned = Tune(chat, what, lora_rank, max_tokens, pack, look)
-        source.problems.update(fit(tuned, of, collate, at, optim, settings, name=name))
+        def train(what: str, at: Path, steps: int, name: str, of: Questions, look: "HeldOut | None") -> None:
+            settings = replace(run, steps=steps) if steps != run.steps else run
+            tuned = Tune(chat, what, lora_rank, max_tokens, pack, look)
+            source.problems.update(fit(tuned, of, collate, at, optim, settings, name=name))
 
-    num_stages = 3 if encoder_steps else 2
-    if projector_steps:
-        train("projector", out / "projector", projector_steps, f"tune 1/{num_stages}", data, None)
-    if head is not None:
-        known = [row for row in asked if not is_open(row["type"])]
-        choices = Questions(stored, source, preprocess.num_frames, known, run.seed, weights)
-        fit(HeadTune(chat, head), choices, collate, out, optim, run, name=f"tune 2/{num_stages}")
-    else:
-        train(second, out, run.steps, f"tune 2/{num_stages}", data, look)
-    chat.language = merge_lora(chat.language)
-    if encoder_steps:
-        clips = Questions(None, source, preprocess.num_frames, asked, run.seed, weights)
-        train("encoder", out / "encoder", encoder_steps, "tune 3/3", clips, None)
-    if not main_process():
-        return out
-    chat.train(False)
-    save_model(chat, out / "model", preprocess)
-    if head is not None:
-        save_head(head, out / "model")
-    types = {row["question"]: row["type"] for row in closed}
-    answers = sorted({row["answer"] for row in closed})
-    end_id = end_of_turn(chat.ready)
-    write_json(out / "model" / "answers.json", {"answers": answers, "questions": types, "end_id": end_id})
-    if store is None:
-        shutil.rmtree(out / "features", ignore_errors=True)
-    print(f"chat model in {out / 'model'}; next: {command('ask', model=out, manifest=manifest, out='answers')}")
-    report_run(out, source, len(ids))
+        num_stages = 3 if encoder_steps else 2
+        if projector_steps:
+            train("projector", out / "projector", projector_steps, f"tune 1/{num_stages}", data, None)
+        if head is not None:
+            known = [row for row in asked if not is_open(row["type"])]
+            choices = Questions(stored, source, preprocess.num_frames, known, run.seed, weights)
+            fit(HeadTune(chat, head), choices, collate, out, optim, run, name=f"tune 2/{num_stages}")
+        else:
+            train(second, out, run.steps, f"tune 2/{num_stages}", data, look)
+        chat.language = merge_lora(chat.language)
+        if encoder_steps:
+            clips = Questions(None, source, preprocess.num_frames, asked, run.seed, weights)
+            train("encoder", out / "encoder", encoder_steps, "tune 3/3", clips, None)
+        if main_process():
+            chat.train(False)
+            save_model(chat, folder.model, preprocess)
+            if head is not None:
+                save_head(head, folder.model)
+            types = {row["question"]: row["type"] for row in closed}
+            answers = sorted({row["answer"] for row in closed})
+            end_id = end_of_turn(chat.ready)
+            write_json(folder.model / "answers.json", {"answers": answers, "questions": types, "end_id": end_id})
+            if store is None:
+                shutil.rmtree(out / "features", ignore_errors=True)
+            folder.next(f"chat model in {folder.model}", command("ask", model=out, manifest=manifest, out="answers"))
     return out
 
 

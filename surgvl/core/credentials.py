@@ -51,6 +51,18 @@ def in_words(words: Sequence[str]) -> set[str]:
     return {each for each in found if each and not each.startswith(("@", "-"))}
 
 
+def without_keys(words: Sequence[str], keys: Collection[str]) -> list[str]:
+    """The words of a command, with KEY for what was given as --api_key: they stand in run folders and tables."""
+    shown = list(words)
+    for at, word in enumerate(words):
+        option, _, given = word.partition("=")
+        if "api" in option and given in keys:
+            shown[at] = f"{option}=KEY"
+        elif word in keys and at and words[at - 1].startswith("--") and "api" in words[at - 1]:
+            shown[at] = "KEY"
+    return shown
+
+
 def mask(text: str, keys: Collection[str] = ()) -> str:
     """A text with stars for passwords in addresses and for keys."""
     text = _IN_ADDRESS.sub(_SHOWN, text)

@@ -1,7 +1,6 @@
-"""Folders and files that stages leave to each other: atomic writes, hashes, run folders.
+"""Files that stages leave to each other: atomic writes, JSON, JSON lines, YAML that people write, hashes.
 
-A run folder holds `config.yaml` (fully resolved), `run.json` (how and where it was made) and what the stage adds to it.
-Everything is written under a temporary name and renamed, so that a killed process leaves the old file whole.
+A file is written under a temporary name and renamed, so that a killed process leaves the old one whole.
 """
 
 import contextlib
@@ -9,37 +8,16 @@ import errno
 import hashlib
 import json
 import os
-import platform
 import shlex
-import subprocess
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import metadata
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from safetensors import SafetensorError
 
-from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.temporary import clear_temporary, temporary_path
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """The command that is running: its words, and all its arguments as YAML."""
-
-    words: Sequence[str]
-    config: str
-    stage: Callable[..., Any] | None = None
-
-
-# Set by the command line around a command, and around a stage that is called from Python (`recorded`).
-INVOCATION: Invocation | None = None
-# File of the lock of a folder that is being written (see `locks`): a folder that holds nothing else counts as empty.
-LOCK = ".lock"
-PACKAGES = ("surgvl", "torch", "transformers", "open_clip_torch", "lightning", "faiss-cpu", "av", "numpy")
+from surgvl.core.errors import DataError
+from surgvl.core.temporary import temporary_path
 
 
 @contextlib.contextmanager
@@ -205,90 +183,3 @@ def file_hash(path: Path | str) -> str:
 def text_hash(text: str) -> str:
     """SHA-256 of a text, 16 hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def prepare_out(out: Path | str, resume: bool = False) -> Path:
-    """Make an output folder; refuse one that already holds files unless the stage is to go on in it.
-
-    What killed processes left half-written in it is deleted.
-
-    Raises:
-        ConfigError: the folder is not empty and `resume` is false, or it is a file.
-    """
-    out = Path(out)
-    if out.is_file():
-        raise ConfigError(f"--out {out} is a file: give a folder")
-    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()) and not resume:
-        raise ConfigError(f"--out {out} is not empty: give another folder, or --resume to continue in it")
-    out.mkdir(parents=True, exist_ok=True)
-    clear_temporary(out)
-    return out
-
-
-def commit() -> str:
-    """The checkout's commit, `-dirty` where tracked files differ, or `unknown` outside a checkout."""
-    root = Path(__file__).resolve().parent.parent.parent
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        call = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
-        done = subprocess.run(call, capture_output=True, text=True, timeout=10, check=True)
-        return done.stdout.strip()
-    return "unknown"
-
-
-def without_keys(words: Sequence[str], keys: Collection[str]) -> list[str]:
-    """The words of a command, with KEY for what was given as --api_key: they stand in run folders and tables."""
-    shown = list(words)
-    for at, word in enumerate(words):
-        option, _, given = word.partition("=")
-        if "api" in option and given in keys:
-            shown[at] = f"{option}=KEY"
-        elif word in keys and at and words[at - 1].startswith("--") and "api" in words[at - 1]:
-            shown[at] = "KEY"
-    return shown
-
-
-def command_line() -> str:
-    """The command as it was typed, for tables and run.json; `python` when a stage is called from Python."""
-    return shlex.join(INVOCATION.words) if INVOCATION else "python"
-
-
-def write_run(
-    out: Path | str,
-    config: Mapping[str, Any],
-    seed: int,
-    device: str,
-    data_hash: str = "",
-    pretraining_video_ids: Sequence[str] = (),
-    **facts: Any,
-) -> None:
-    """Write `config.yaml` and `run.json` of a run folder.
-
-    Args:
-        out: the run folder.
-        config: every argument of the stage, plain values and paths; a command that was typed is recorded by its own
-            words.
-        seed: the seed of the run.
-        device: where it ran, such as `cpu`.
-        data_hash: hash of the manifest that was read.
-        pretraining_video_ids: ids the encoder has seen, handed from stage to stage for the leakage check.
-        facts: further JSON values worth keeping.
-    """
-    plain = {key: str(value) if isinstance(value, Path) else value for key, value in config.items()}
-    write_text(Path(out) / "config.yaml", INVOCATION.config if INVOCATION else yaml.safe_dump(plain, sort_keys=False))
-    versions = {}
-    for name in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    record = {
-        "command": command_line(),
-        "commit": commit(),
-        "seed": seed,
-        "device": device,
-        "python": platform.python_version(),
-        "packages": versions,
-        "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "data_hash": data_hash,
-        "pretraining_video_ids": sorted(set(pretraining_video_ids)),
-        **facts,
-    }
-    write_json(Path(out) / "run.json", record)

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from surgvl.core.errors import ConfigError
-from surgvl.core.files import LOCK, command_line
+from surgvl.core.invocation import command_line
 
+# The file of the lock: a folder that holds nothing else counts as empty.
+LOCK = ".lock"
 _POLL_S = 0.05
 
 

@@ -1,3 +1,17 @@
-"""The version of surgvl."""
+"""The version of surgvl, and the commit of the checkout that it runs from."""
+
+import contextlib
+import subprocess
+from pathlib import Path
 
 __version__ = "0.1.0"
+
+
+def commit() -> str:
+    """The checkout's commit, `-dirty` where tracked files differ, or `unknown` outside a checkout."""
+    root = Path(__file__).resolve().parent.parent.parent
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        call = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]
+        done = subprocess.run(call, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+    return "unknown"

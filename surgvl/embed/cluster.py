@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from surgvl.core.arrays import Float32Array, Int64Array
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.files import command_line, commit
+from surgvl.core.invocation import command_line
+from surgvl.core.version import commit
 from surgvl.data.clusters import Clusters
 from surgvl.embed.vectors import Vectors, unit
 

@@ -18,6 +18,7 @@ from surgvl.core import files
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.ontology import CHOLEC80_PHASES, CHOLECT50_PHASES, TRIPLET_NAMES
 from surgvl.core.results import Result, read_results
+from surgvl.core.version import commit
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
 from surgvl.embed.vectors import Meta, Texts, Vectors, write_meta, write_shard, write_texts
 
@@ -125,7 +126,7 @@ def test_label_made_vectors_and_answers_score_one(folders: Path, capsys: pytest.
         assert result.num_videos == 2
         assert result.num_clips == (14 if result.task == "vqa" else 140)
         assert result.command
-        assert result.commit == files.commit()
+        assert result.commit == commit()
         assert result.warning == ""
         assert result.protocol.startswith("test split of made, ")
     assert found["phase", "accuracy"].encoder == "frozen"

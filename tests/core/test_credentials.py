@@ -13,6 +13,7 @@ import pytest
 from surgvl.cli import main as cli
 from surgvl.core.credentials import in_words, mask, read_key
 from surgvl.core.errors import ConfigError
+from surgvl.core.invocation import Invocation, current
 
 SECRET = "s3cret-Key"
 
@@ -109,13 +110,10 @@ def test_the_list_of_processes_shows_no_key() -> None:
 
 
 def test_a_run_folder_holds_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from surgvl.core import files
-
-    seen: list[files.Invocation] = []
+    seen: list[Invocation] = []
 
     def record(query: str = "", server: str = "", api_key: str = "") -> None:
-        assert files.INVOCATION is not None
-        seen.append(files.INVOCATION)
+        seen.append(current())
         assert (server, api_key) == (f"http://me:{SECRET}@h", SECRET)
 
     monkeypatch.setattr(cli, "parse", _parser_of(record))

@@ -1,4 +1,4 @@
-"""Files that stages leave: whole or as they were, whatever happens; records that say how they were made."""
+"""Files that stages leave: whole or as they were, whatever happens."""
 
 import hashlib
 import json
@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from safetensors.numpy import save_file
 
 from surgvl.cli import main as cli
 from surgvl.core import files
-from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.errors import DataError
 
 # Writes half a file, says so, and waits to be killed.
 HALFWAY = """
@@ -114,44 +113,6 @@ def test_hashes_are_sha256_and_see_every_byte(tmp_path: Path) -> None:
     assert files.text_hash("zürich") == hashlib.sha256("zürich".encode()).hexdigest()[:16]
 
 
-def test_prepare_out_makes_folders_and_guards_what_is_there(tmp_path: Path) -> None:
-    new = tmp_path / "a" / "b"
-    assert files.prepare_out(new) == new
-    assert new.is_dir()
-    assert files.prepare_out(new) == new  # empty is as good as new
-    (new / "model").mkdir()
-    with pytest.raises(ConfigError, match="is not empty: give another folder, or --resume"):
-        files.prepare_out(new)
-    assert files.prepare_out(new, resume=True) == new
-    file = tmp_path / "file"
-    file.touch()
-    for resume in (False, True):
-        with pytest.raises(ConfigError, match="is a file: give a folder"):
-            files.prepare_out(file, resume)
-
-
-def test_write_run_records_what_repeats_the_run(tmp_path: Path) -> None:
-    config = {"out": tmp_path, "steps": 3, "sets": ["a", "b"]}
-    files.write_run(tmp_path, config, 7, "cpu", "0123", ["video02", "video01", "video02"], num_trainable=5)
-    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {**config, "out": str(tmp_path)}
-    record = files.read_json(tmp_path / "run.json")
-    assert record["command"] == "python"
-    assert record["seed"] == 7
-    assert record["device"] == "cpu"
-    assert record["data_hash"] == "0123"
-    assert record["pretraining_video_ids"] == ["video01", "video02"]
-    assert record["num_trainable"] == 5
-    assert record["packages"]["numpy"]
-
-
-def test_write_run_records_the_words_that_were_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ["surgvl", "search", "the hook's tip", "--index", "index"]
-    monkeypatch.setattr(files, "INVOCATION", files.Invocation(words, "query: the hook's tip\nindex: index\n"))
-    files.write_run(tmp_path, {}, 0, "cpu")
-    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {"query": "the hook's tip", "index": "index"}
-    assert files.read_json(tmp_path / "run.json")["command"] == "surgvl search 'the hook'\"'\"'s tip' --index index"
-
-
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
 def test_every_file_has_the_mode_that_the_user_wants(tmp_path: Path, umask: int, mode: int) -> None:
     before = os.umask(umask)
@@ -206,37 +167,6 @@ def test_a_printed_command_reaches_the_shell_as_it_was_meant(word: str) -> None:
     got = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
     config = cli.parse(got)[2]
     assert (config.query, config.like, str(config.index)) == ("a hook", word, "my index")
-
-
-def test_what_a_killed_writer_left_is_cleared_at_the_next_start(tmp_path: Path) -> None:
-    """A living writer's files stay, and so do those of other machines and files that only look alike."""
-    script = [sys.executable, "-c", HALFWAY]
-    dead, living = (
-        subprocess.Popen([*script, str(tmp_path / "cholec80" / name)], stdout=subprocess.PIPE, text=True)
-        for name in ("video01.mp4", "video02.mp4")
-    )
-    for process in (dead, living):
-        assert process.stdout is not None
-        assert process.stdout.readline() == "written\n"
-    dead.kill()
-    dead.communicate()
-    left, at_work = (
-        next(path for path in (tmp_path / "cholec80").iterdir() if name in path.name) for name in ("video01", "video02")
-    )
-    elsewhere = at_work.with_name(f".video03.mp4.{dead.pid}-00000000.tmp.mp4")
-    alike = [tmp_path / ".notes.tmp", tmp_path / f"table.{dead.pid}.tmp.txt", tmp_path / ".env"]
-    for path in [elsewhere, *alike]:
-        path.touch()
-    try:
-        with pytest.raises(ConfigError, match="not empty"):
-            files.prepare_out(tmp_path)
-        assert left.exists()  # a folder that is refused is left alone
-        files.prepare_out(tmp_path, resume=True)
-        assert not left.exists()
-        assert all(path.exists() for path in [at_work, elsewhere, *alike])
-    finally:
-        living.kill()
-        living.communicate()
 
 
 def test_lines_of_json_are_trimmed_to_whole_and_wanted_ones(tmp_path: Path) -> None:

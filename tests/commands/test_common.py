@@ -1,4 +1,4 @@
-"""What a run folder says of its arguments, and where its weights start: the same from Python and from the command."""
+"""What the commands share: videos of a split, and run folders that are the same from Python and from the command."""
 
 import json
 from pathlib import Path
@@ -11,12 +11,9 @@ from safetensors.torch import load_file
 from surgvl.cli import main as cli
 from surgvl.commands.common import split_ids
 from surgvl.commands.pretrain import pretrain
-from surgvl.core import files
 from surgvl.core.errors import ConfigError
-from surgvl.core.recorded import plain, recorded
 from surgvl.data.manifest import Manifest
 from surgvl.models.vit import VideoViT
-from surgvl.pretrain.surgrec_mae import SurgRecMAE
 from surgvl.train.config import Optim, Run
 from tests.train.test_loop import manifest  # noqa: F401 (fixture)
 
@@ -57,34 +54,6 @@ def test_python_and_the_command_start_from_the_same_weights_and_say_the_same(
 
     # What was recorded is what --config takes.
     cli.parse(["pretrain", "--config", str(out / "config.yaml")])
-
-
-def test_a_stage_within_a_command_records_its_own_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    @recorded
-    def stage(out: Path, steps: int = 3, api_key: str = "") -> None:
-        files.write_run(out, {}, 0, "cpu")
-
-    monkeypatch.setattr(files, "INVOCATION", files.Invocation(["surgvl", "outer"], "outer: 1\n"))
-    stage(tmp_path, api_key="secret")
-    assert written(tmp_path) == {"out": str(tmp_path), "steps": 3, "api_key": ""}
-    assert json.loads((tmp_path / "run.json").read_text())["command"] == "surgvl outer"
-    assert files.Invocation(["surgvl", "outer"], "outer: 1\n") == files.INVOCATION
-    monkeypatch.setattr(files, "INVOCATION", None)
-    stage(tmp_path, 4, api_key="secret")
-    assert written(tmp_path)["steps"] == 4
-    record = (tmp_path / "run.json").read_text()
-    assert "steps=4" in record
-    assert "secret" not in record + (tmp_path / "config.yaml").read_text()
-    assert files.INVOCATION is None
-
-
-def test_values_are_plain() -> None:
-    value = {"path": Path("a/b"), "sizes": (1, 2), "run": Run(steps=2), "class": SurgRecMAE}
-    found = yaml.safe_load(yaml.safe_dump(plain(value)))
-    assert found["path"] == "a/b"
-    assert found["sizes"] == [1, 2]
-    assert found["run"]["steps"] == 2
-    assert found["class"] == {"class_path": "surgvl.pretrain.surgrec_mae.SurgRecMAE"}
 
 
 def test_a_manifest_without_splits_is_trained_on_whole(manifest: Path) -> None:  # noqa: F811

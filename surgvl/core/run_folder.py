@@ -1,0 +1,174 @@
+"""The folder that a stage writes: how it was made, what is in it, and which command comes next.
+
+    RUN/config.yaml    every argument; `--config RUN/config.yaml` repeats the run
+    RUN/run.json       command, commit, seed, device, packages, data, the ids of all videos that the model has seen
+    RUN/model          what the stage made, where that is a model
+    RUN/result.json    its scores, where it scores; RUN/result.md is the same for people
+
+Everything is written under a temporary name and renamed, so that a killed process leaves the old file whole.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import write_json, write_text
+from surgvl.core.invocation import command_line, current
+from surgvl.core.locks import LOCK
+from surgvl.core.temporary import clear_temporary
+from surgvl.core.version import commit
+
+PACKAGES = ("surgvl", "torch", "transformers", "open_clip_torch", "lightning", "faiss-cpu", "av", "numpy")
+
+
+class RunFolder:
+    """A context around the work of a stage, the same whether the stage was typed or called from Python.
+
+        with RunFolder(out, resume, seed=seed) as folder:
+            folder.watch(source.problems, len(ids))
+            folder.record(data_hash=manifest.hash, seen_ids=ids)
+            save_model(model, folder.model, preprocess)
+            folder.next(f"model in {folder.model}", command("embed", model=out, out="vectors"))
+
+    When the block ends well, what went wrong with single videos is recorded and the next command is printed.
+
+    Args:
+        out: the folder; it is made.
+        resume: go on in a folder that holds something.
+        seed: of the run.
+        device: where it runs, such as `cpu`, or the address of a server.
+        writes: whether this process writes and speaks: of several that train one model the first.
+
+    Raises:
+        ConfigError: on entering: the folder is not empty and `resume` is false, or it is a file.
+        DataError: on leaving: some videos were set aside; what was made from the others stays.
+    """
+
+    def __init__(
+        self, out: Path | str, resume: bool = False, *, seed: int = 0, device: str = "cpu", writes: bool = True
+    ):
+        self.path, self.resume, self.seed, self.device, self.writes = Path(out), resume, seed, device, writes
+        self._facts: dict[str, Any] = {}
+        self._problems: Mapping[str, str] | Sequence[str] | None = None
+        self._num_videos = 0
+        self._damaged: Callable[[], Sequence[str]] = list
+        self._told: set[str] = set()
+        self._next = ""
+
+    @property
+    def model(self) -> Path:
+        """Folder of the model that the stage makes."""
+        return self.path / "model"
+
+    def __enter__(self) -> "RunFolder":
+        prepare_out(self.path, self.resume or not self.writes)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self.writes:
+            self._finish()
+
+    def watch(
+        self,
+        problems: Mapping[str, str] | Sequence[str],
+        num_videos: int,
+        damaged: Callable[[], Sequence[str]] = list,
+    ) -> None:
+        """Keep an eye on what goes wrong with videos; all of it is read again when the stage ends.
+
+        Args:
+            problems: what is wrong with those that were set aside, by video id or one after another.
+            num_videos: videos that were to be used.
+            damaged: gives a line for each video with damaged frames; the lines of now were told already.
+        """
+        self._problems, self._num_videos, self._damaged = problems, num_videos, damaged
+        self._told = set(damaged())
+
+    def record(self, data_hash: str = "", seen_ids: Sequence[str] = (), **facts: Any) -> None:
+        """Write `config.yaml` and `run.json`; a second time replaces the first.
+
+        Args:
+            data_hash: hash of the manifest that was read.
+            seen_ids: ids of the videos that the model has seen, handed from stage to stage for the leakage check.
+            facts: further JSON values worth keeping.
+        """
+        self._facts = {"data_hash": data_hash, "pretraining_video_ids": sorted(set(seen_ids)), **facts}
+        if self.writes:
+            write_text(self.path / "config.yaml", current().config)
+            self._write()
+
+    def next(self, made: str, command: str) -> None:
+        """Say what was made and where, and what to type next, once everything is done."""
+        self._next = f"{made}; next: {command}"
+
+    def _write(self) -> None:
+        packages = {}
+        for name in PACKAGES:
+            if version := _version(name):
+                packages[name] = version
+        record = {
+            "command": command_line(),
+            "commit": commit(),
+            "seed": self.seed,
+            "device": self.device,
+            "python": platform.python_version(),
+            "packages": packages,
+            "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            **self._facts,
+        }
+        if self._problems is not None:
+            record["problems"] = self._problems
+        if damaged := self._damaged():
+            record["damaged_frames"] = damaged
+        write_json(self.path / "run.json", record)
+
+    def _finish(self) -> None:
+        """Tell what is to be told at the end.
+
+        Raises:
+            DataError: some videos were set aside.
+        """
+        if self._facts and (self._problems or self._damaged()):
+            self._write()
+        for line in self._damaged():
+            if line not in self._told:
+                print(line)
+        if self._next:
+            print(self._next)
+        if self._problems:
+            problems = self._problems.values() if isinstance(self._problems, Mapping) else self._problems
+            lines = "".join(f"{os.linesep}  {problem}" for problem in problems)
+            raise DataError(
+                f"{len(self._problems)} of {self._num_videos} videos were set aside, the others are done:{lines}"
+            )
+
+
+def prepare_out(out: Path, resume: bool = False) -> None:
+    """Make an output folder; refuse one that already holds files unless the stage is to go on in it.
+
+    What killed processes left half-written in it is deleted.
+
+    Raises:
+        ConfigError: the folder is not empty and `resume` is false, or it is a file.
+    """
+    if out.is_file():
+        raise ConfigError(f"--out {out} is a file: give a folder")
+    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()) and not resume:
+        raise ConfigError(f"--out {out} is not empty: give another folder, or --resume to continue in it")
+    out.mkdir(parents=True, exist_ok=True)
+    clear_temporary(out)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
