@@ -35,6 +35,7 @@ from surgvl.core.files import write_text
 from surgvl.core.tables import markdown_table
 from surgvl.core.version import commit
 from surgvl.data.augment import Augment
+from surgvl.data.clip_config import ClipConfig
 from surgvl.data.clips import PretrainClips, collate, to_tensor
 from surgvl.data.frame_store import FrameStore
 from surgvl.train.config import precision
@@ -155,7 +156,7 @@ def decoding(stored: FrameStore, direct: FrameStore, data: PretrainClips, batch:
     }
     truth = contestants["surgvl, from the file"]().float()
     grey = {name: float((call().float() - truth).abs().mean()) for name, call in contestants.items()}
-    four = PretrainClips(direct, list(direct.durations_s), data.num_frames, 0, repeats=4)
+    four = PretrainClips(direct, list(direct.durations_s), data.num_frames, 0, config=ClipConfig(repeats=4))
 
     def repeated() -> torch.Tensor:
         found = collate([four[index] for index in range(batch)])["video"]
@@ -216,7 +217,10 @@ def feeding(stored: FrameStore, direct: FrameStore, num_frames: int, batch: int,
     feeds = {
         "store, loaded in the training process": (PretrainClips(stored, ids, num_frames, 0), 0),
         "from the file, loaded in the training process": (PretrainClips(direct, ids, num_frames, 0), 0),
-        "from the file, each clip 4 times": (PretrainClips(direct, ids, num_frames, 0, repeats=4), 0),
+        "from the file, each clip 4 times": (
+            PretrainClips(direct, ids, num_frames, 0, config=ClipConfig(repeats=4)),
+            0,
+        ),
         "from the file, 1 worker": (PretrainClips(direct, ids, num_frames, 0), 1),
     }
     names, found = list(feeds), {name: list[tuple[float, float]]() for name in feeds}

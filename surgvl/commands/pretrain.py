@@ -10,6 +10,7 @@ from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import command
 from surgvl.core.invocation import Named, recorded
 from surgvl.core.run_folder import RunFolder
+from surgvl.data.clip_config import ClipConfig
 from surgvl.data.manifest import Manifest
 from surgvl.models.model_info import seen
 from surgvl.train.config import Optim, Run
@@ -33,15 +34,7 @@ def pretrain(
     crop: Crop = "none",
     split: str = "train",
     store: Path | None = None,
-    balance: str = "frames",
-    weights: dict[str, float] | None = None,
-    clusters: Path | None = None,
-    temperature: float = 0.0,
-    max_repeats: float | None = None,
-    stride: str = "fixed",
-    step_s: float | None = None,
-    anchor: str = "centred",
-    repeats: int = 1,
+    clip: ClipConfig = ClipConfig(),  # noqa: B008 (frozen)
     optim: Optim = Optim(lr=1.5e-3),  # noqa: B008 (frozen)
     run: Run = Run(),  # noqa: B008 (frozen)
     dry_run: bool = False,
@@ -60,15 +53,7 @@ def pretrain(
         crop: none, or content to cut black borders and bound a round content area.
         split: the split to train on; all videos where it is empty.
         store: folder for decoded frames, so that a video is decoded once; none: decode at each use.
-        balance: how sources share the draws: frames, dataset_weight, specialty or cluster.
-        weights: source and its share, for dataset_weight.
-        clusters: file of surgvl data cluster, for cluster.
-        temperature: 0 for the balance as it is, up to 1 for none of it.
-        max_repeats: no clip is expected more often than this in as many draws as there are clips.
-        stride: distances of the frames of a clip: fixed, random, exponential or incremental.
-        step_s: seconds in a step of the stride; left out: one frame at fps.
-        anchor: where a clip lies about its time: causal (it ends there), centred or random.
-        repeats: samples in a row that share a decoded clip and differ by augmentation.
+        clip: which clips are drawn, and which of their frames are shown.
         optim: optimiser.
         run: length and place of the run.
         dry_run: print what a step holds and costs, and train nothing.
@@ -102,22 +87,7 @@ def pretrain(
         preprocess = Preprocess(num_frames=encoder.num_frames, fps=fps, size_px=encoder.size_px, crop=crop)
         source, good = split_source(folder, table, split, preprocess, store)
         folder.record(table.hash, [*seen(Path(init)), *good] if init else good)
-        data = PretrainClips(
-            source,
-            good,
-            encoder.num_frames,
-            run.seed,
-            table,
-            balance,
-            weights,
-            clusters,
-            temperature,
-            max_repeats,
-            stride,
-            step_s,
-            anchor,
-            repeats,
-        )
+        data = PretrainClips(source, good, encoder.num_frames, run.seed, table, clip)
         source.problems.update(fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain"))
         if main_process():
             save_model(recipe.encoder, folder.model, preprocess)

@@ -6,8 +6,7 @@ Shapes: T frames, S = height = width in pixels.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +18,8 @@ from torch.utils.data import Dataset
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError, Unreadable
 from surgvl.data.clip import Clip
-from surgvl.data.clip_times import ANCHORS, STRIDES, clip_times
+from surgvl.data.clip_config import ClipConfig
+from surgvl.data.clip_times import clip_times
 from surgvl.data.clusters import Clusters
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest, Segment
@@ -67,19 +67,11 @@ class PretrainClips(EndlessDataset):
         num_frames: T.
         seed: for the order and the times.
         manifest: source and specialty of each video; needed by `dataset_weight` and `specialty`.
-        balance: preset of `surgvl.data.sampler`: frames, dataset_weight, specialty or cluster.
-        weights: source -> its share of the draws, for `dataset_weight`.
-        clusters: file written by `surgvl data cluster`, for `cluster`.
-        temperature: from 0 (fully balanced) to 1 (not balanced).
-        max_repeats: upper bound on the expected draws of a clip per epoch.
-        stride: fixed, random, exponential or incremental; see `surgvl.data.clip_times`.
-        step_s: seconds per step of the stride; None for one frame of the source.
-        anchor: causal, centred or random; see `surgvl.data.clip_times`.
-        repeats: number of consecutive samples that share a clip, which is decoded once (repeated augmentation, arXiv
-            2303.16727): a batch of B then holds B / repeats clips, told apart by the augmentation on the device.
+        config: which clips are drawn. With `repeats`, a batch of B holds B / repeats clips, told apart by the augmentation
+            on the device.
 
     Raises:
-        ConfigError: an unknown option, a number out of range, or an argument that the balance needs is missing.
+        ConfigError: an argument that the balance needs is missing.
         DataError: a video has no specialty or no clusters.
     """
 
@@ -90,49 +82,41 @@ class PretrainClips(EndlessDataset):
         num_frames: int,
         seed: int,
         manifest: Manifest | None = None,
-        balance: str = "frames",
-        weights: Mapping[str, float] | None = None,
-        clusters: Path | None = None,
-        temperature: float = 0.0,
-        max_repeats: float | None = None,
-        stride: str = "fixed",
-        step_s: float | None = None,
-        anchor: str = "centred",
-        repeats: int = 1,
+        config: ClipConfig = ClipConfig(),  # noqa: B008 (frozen)
     ):
-        for name, word, allowed in (("stride", stride, STRIDES), ("anchor", anchor, ANCHORS)):
-            if word not in allowed:
-                raise ConfigError(f"{name} must be one of {', '.join(allowed)}; got {word!r}")
-        self.step_s = 1 / source.fps if step_s is None else step_s
-        if not self.step_s > 0 or repeats < 1:
-            raise ConfigError(f"step_s must be > 0 and repeats >= 1, got {step_s} and {repeats}")
+        self.config = config
+        self.step_s = 1 / source.fps if config.step_s is None else config.step_s
         self.clip_s = num_frames * self.step_s
         self.rows: list[tuple[str, float, float]] = []
         for video_id in video_ids:
             duration_s = source.durations_s[video_id]
             edges = np.linspace(0, duration_s, max(1, int(duration_s / self.clip_s)) + 1).tolist()
             self.rows += [(video_id, *pair) for pair in zip(edges[:-1], edges[1:], strict=True)]
-        columns = _columns(self.rows, balance, manifest, clusters)
-        expected = balanced(balance, columns, len(self.rows), weights, max_repeats, temperature) if self.rows else None
+        columns = _columns(self.rows, config, manifest)
+        expected = None
+        if self.rows:
+            weights, most, temperature = config.weights, config.max_repeats, config.temperature
+            expected = balanced(config.balance, columns, len(self.rows), weights, most, temperature)
         super().__init__(len(self.rows), seed, expected)
-        self.source, self.num_frames, self.repeats = source, num_frames, repeats
-        self.stride, self.anchor = stride, anchor
+        self.source, self.num_frames = source, num_frames
         self._last: tuple[int, Clip] | None = None
 
     def times(self, index: int) -> tuple[str, Float64Array]:
         """Video of sample `index` and the times of its frames, seconds, float64 [T], without decoding."""
-        row, rng = self.draw(index // self.repeats)
+        row, rng = self.draw(index // self.config.repeats)
         video_id, begin_s, end_s = self.rows[row]
         at_s = begin_s + (0.5 + rng.uniform(-0.5, 0.5)) * (end_s - begin_s)
         duration_s = self.source.durations_s[video_id]
-        return video_id, clip_times(at_s, duration_s, self.num_frames, self.step_s, self.stride, self.anchor, rng)
+        how = self.config.stride, self.config.anchor
+        return video_id, clip_times(at_s, duration_s, self.num_frames, self.step_s, *how, rng)
 
     def __getitem__(self, index: int) -> Clip:
         """Sample `index`: `video` uint8 [3, T, S, S] and its times. Repeats of a clip share its memory."""
-        if self._last is not None and self.repeats > 1 and self._last[0] == index // self.repeats:
+        repeats, stride, anchor = self.config.repeats, self.config.stride, self.config.anchor
+        if self._last is not None and repeats > 1 and self._last[0] == index // repeats:
             return self._last[1].copy()
         video_id, times_s = self.times(index)
-        even = self.stride == "fixed" and abs(self.step_s * self.source.fps - 1) < 1e-9 and self.anchor != "causal"
+        even = stride == "fixed" and abs(self.step_s * self.source.fps - 1) < 1e-9 and anchor != "causal"
         if even and self.clip_s <= self.source.durations_s[video_id]:
             frames = self.source.clip(video_id, float(times_s[0]), self.num_frames)
         else:
@@ -143,18 +127,19 @@ class PretrainClips(EndlessDataset):
             "start_s": float(times_s[0]),
             "end_s": float(times_s[-1]) + self.step_s,
         }
-        self._last = (index // self.repeats, clip)
+        self._last = (index // repeats, clip)
         return clip.copy()
 
 
 def _columns(
-    rows: Sequence[tuple[str, float, float]], balance: str, manifest: Manifest | None, clusters: Path | None
+    rows: Sequence[tuple[str, float, float]], config: ClipConfig, manifest: Manifest | None
 ) -> dict[str, ArrayLike]:
     """The columns that a balance needs: source and specialty of each row, or its clusters."""
+    balance = config.balance
     if balance == "cluster":
-        if clusters is None:
-            raise ConfigError("balance cluster needs --clusters: make the file with `surgvl data cluster`")
-        groups = Clusters.load(clusters).at([row[0] for row in rows], [(row[1] + row[2]) / 2 for row in rows])
+        if config.clusters is None:
+            raise ConfigError("--clip.balance cluster needs --clip.clusters: write the file with surgvl data cluster")
+        groups = Clusters.load(config.clusters).at([row[0] for row in rows], [(row[1] + row[2]) / 2 for row in rows])
         return {f"cluster_{level}": groups[:, level] for level in range(groups.shape[1])}
     names = level_names(balance)
     if not names:

@@ -10,6 +10,7 @@ import torch
 from surgvl import video
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import DataError
+from surgvl.data.clip_config import ClipConfig
 from surgvl.data.clip_times import clip_times, gaps
 from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.frame_store import FrameStore, decode_runs
@@ -189,7 +190,7 @@ def test_a_causal_clip_shows_nothing_later_than_its_anchor(numbered: dict[str, P
     for store in (None, tmp_path):
         source = FrameStore({"even": numbered["even"]}, 5.0, 48, cache=store)
         source.prepare()
-        data = PretrainClips(source, ["even"], 6, 0, stride="random", anchor="causal")
+        data = PretrainClips(source, ["even"], 6, 0, config=ClipConfig(stride="random", anchor="causal"))
         for index in range(10):
             _, times_s = data.times(index)
             clip = data[index]
@@ -205,7 +206,7 @@ def test_a_causal_clip_shows_nothing_later_than_its_anchor(numbered: dict[str, P
 def test_a_step_of_seconds_is_apart_from_the_rate_of_the_source(numbered: dict[str, Path]) -> None:
     source = FrameStore({"even": numbered["even"]}, 5.0, 48)
     source.prepare()
-    data = PretrainClips(source, ["even"], 3, 0, step_s=0.8)
+    data = PretrainClips(source, ["even"], 3, 0, config=ClipConfig(step_s=0.8))
     assert data.clip_s == pytest.approx(2.4)
     seen = numbers(data[0]["video"].permute(1, 2, 3, 0).numpy())
     assert np.diff(seen).tolist() == [20, 20]
@@ -224,13 +225,14 @@ def test_repeated_samples_share_one_decode_and_are_alike_to_the_bit(
         return clip(self, video_id, start_s, num_frames)
 
     monkeypatch.setattr(FrameStore, "clip", counting)
-    four = PretrainClips(source, ["even"], 2, 0, repeats=4)
+    config = ClipConfig(repeats=4)
+    four = PretrainClips(source, ["even"], 2, 0, config=config)
     batch = collate([four[index] for index in range(8, 16)])
     assert len(decoded) == 2
     video_batch = batch["video"].view(2, 4, *batch["video"].shape[1:])
     assert torch.equal(video_batch, video_batch[:, :1].expand_as(video_batch))
     assert not torch.equal(video_batch[0, 0], video_batch[1, 0])
-    again = collate([PretrainClips(source, ["even"], 2, 0, repeats=4)[index] for index in range(8, 16)])
+    again = collate([PretrainClips(source, ["even"], 2, 0, config=config)[index] for index in range(8, 16)])
     assert torch.equal(again["video"], batch["video"])
     assert again["start_s"] == batch["start_s"]
 
@@ -239,7 +241,7 @@ def test_the_whole_length_of_a_video_is_seen() -> None:
     # 9.9 s hold two clips of 4 s: what is left over belongs to them.
     source = FrameStore({}, 1.0, 8)
     source.durations_s = {"v": 9.9}
-    data = PretrainClips(source, ["v"], 4, 0, anchor="causal")
+    data = PretrainClips(source, ["v"], 4, 0, config=ClipConfig(anchor="causal"))
     last = np.sort([data.times(index)[1][-1] for index in range(4000)])
     assert len(data.rows) == 2
     assert np.abs(last / 9.9 - (np.arange(4000) + 0.5) / 4000).max() < 0.04

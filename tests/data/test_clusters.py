@@ -13,6 +13,7 @@ from sklearn.cluster import KMeans
 
 from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError, DataError
+from surgvl.data.clip_config import ClipConfig
 from surgvl.data.clips import PretrainClips
 from surgvl.data.clusters import Clusters
 from surgvl.data.frame_store import FrameStore
@@ -158,7 +159,7 @@ def test_draws_are_even_over_blobs_whatever_their_sizes(tmp_path: Path, capsys: 
     assert first == f"470 vectors in 3, then 9 clusters in {out}"
     assert f"--clusters {out}" in after
 
-    data = PretrainClips(source, list(counts), 4, 0, balance="cluster", clusters=out)
+    data = PretrainClips(source, list(counts), 4, 0, config=ClipConfig(balance="cluster", clusters=out))
     assert len(data.rows) == 470
     # A third for each group of groups, in it an equal part for each blob: 470 / 9, 470 / 6 or 470 / 12.
     parts = [470 / 3 / len(sizes) for sizes in SIZES for _ in sizes]
@@ -166,7 +167,8 @@ def test_draws_are_even_over_blobs_whatever_their_sizes(tmp_path: Path, capsys: 
     assert np.abs(np.array([drawn.count(name) for name in counts]) - parts).max() < 1
     # One level alone: all blobs alike, although one has 20 times the clips of another.
     cluster(tmp_path / "vectors", tmp_path / "flat.parquet", (9,))
-    flat = PretrainClips(source, list(counts), 4, 0, balance="cluster", clusters=tmp_path / "flat.parquet")
+    config = ClipConfig(balance="cluster", clusters=tmp_path / "flat.parquet")
+    flat = PretrainClips(source, list(counts), 4, 0, config=config)
     drawn = [flat.times(index)[0] for index in range(470)]
     assert np.abs(np.array([drawn.count(name) for name in counts]) - 470 / 9).max() < 1
     plain = PretrainClips(source, list(counts), 4, 0)

@@ -1,13 +1,16 @@
 """How often clips are drawn: the formula by loops and by hand, the cap by filling drop by drop, epochs by counting."""
 
+import math
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
+from surgvl.data.clip_config import ClipConfig
 from surgvl.data.clips import PretrainClips
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest, VideoRow
@@ -201,7 +204,7 @@ def test_skewed_sources_are_seen_as_the_balance_says() -> None:
     source, manifest = made(VIDEOS)
     seen = {}
     for balance, weights in (("frames", None), ("specialty", None), ("dataset_weight", {"lap": 1.0, "eye": 3.0})):
-        data = PretrainClips(source, list(VIDEOS), 4, 0, manifest, balance, weights)
+        data = PretrainClips(source, list(VIDEOS), 4, 0, manifest, ClipConfig(balance=balance, weights=weights))
         assert len(data.rows) == 1050
         drawn = [data.times(index)[0] for index in range(1050)]
         seen[balance] = {name: drawn.count(name) for name in VIDEOS}
@@ -215,9 +218,8 @@ def test_samples_follow_from_seed_and_index_alone() -> None:
     source, manifest = made(VIDEOS)
 
     def clips(seed: int) -> PretrainClips:
-        return PretrainClips(
-            source, list(VIDEOS), 4, seed, manifest, "specialty", stride="random", anchor="random", max_repeats=8
-        )
+        config = ClipConfig(balance="specialty", stride="random", anchor="random", max_repeats=8)
+        return PretrainClips(source, list(VIDEOS), 4, seed, manifest, config)
 
     straight = clips(3)
     samples = [straight.times(index) for index in range(2500)]
@@ -232,7 +234,14 @@ def test_samples_follow_from_seed_and_index_alone() -> None:
 def test_samples_that_repeat_share_a_clip() -> None:
     source, manifest = made(VIDEOS)
     plain, four = (
-        PretrainClips(source, list(VIDEOS), 4, 0, manifest, "specialty", stride="random", repeats=repeats)
+        PretrainClips(
+            source,
+            list(VIDEOS),
+            4,
+            0,
+            manifest,
+            ClipConfig(balance="specialty", stride="random", repeats=repeats),
+        )
         for repeats in (1, 4)
     )
     batch = [four.times(index) for index in range(64, 96)]
@@ -246,24 +255,33 @@ def test_samples_that_repeat_share_a_clip() -> None:
 def test_what_a_balance_lacks_is_said(tmp_path: Path) -> None:
     videos = {**VIDEOS, "c": ("lap", "", 50)}
     source, manifest = made(videos)
+    specialty = ClipConfig(balance="specialty")
+    no_file = ClipConfig(balance="cluster", clusters=tmp_path / "none.parquet")
     with pytest.raises(DataError, match="'c' has no specialty in the manifest"):
-        PretrainClips(source, list(videos), 4, 0, manifest, "specialty")
-    PretrainClips(source, list(VIDEOS), 4, 0, manifest, "specialty")
-    with pytest.raises(
-        ConfigError, match="balance specialty needs the specialty and source of each video: pass the man"
-    ):
-        PretrainClips(source, list(VIDEOS), 4, 0, balance="specialty")
-    with pytest.raises(ConfigError, match="balance cluster needs --clusters: make the file"):
-        PretrainClips(source, list(VIDEOS), 4, 0, manifest, "cluster")
+        PretrainClips(source, list(videos), 4, 0, manifest, specialty)
+    PretrainClips(source, list(VIDEOS), 4, 0, manifest, specialty)
+    with pytest.raises(ConfigError, match="balance specialty needs the specialty and source of each video"):
+        PretrainClips(source, list(VIDEOS), 4, 0, config=specialty)
+    with pytest.raises(ConfigError, match="--clip.balance cluster needs --clip.clusters"):
+        PretrainClips(source, list(VIDEOS), 4, 0, manifest, ClipConfig(balance="cluster"))
     with pytest.raises(DataError, match=r"none\.parquet is not a file of clusters"):
-        PretrainClips(source, list(VIDEOS), 4, 0, manifest, "cluster", clusters=tmp_path / "none.parquet")
-    with pytest.raises(ConfigError, match="balance must be one of .*; got 'frame'; did you mean frames"):
-        PretrainClips(source, list(VIDEOS), 4, 0, manifest, "frame")
-    with pytest.raises(ConfigError, match="stride must be one of fixed, random, exponential, .*; got 'fast'"):
-        PretrainClips(source, list(VIDEOS), 4, 0, stride="fast")
-    with pytest.raises(ConfigError, match="anchor must be one of causal, centred, random; got 'last'"):
-        PretrainClips(source, list(VIDEOS), 4, 0, anchor="last")
-    with pytest.raises(ConfigError, match=r"step_s must be > 0 and repeats >= 1, got None and 0"):
-        PretrainClips(source, list(VIDEOS), 4, 0, repeats=0)
+        PretrainClips(source, list(VIDEOS), 4, 0, manifest, no_file)
     with pytest.raises(DataError, match="nothing to train on"):
-        PretrainClips(source, [], 4, 0, manifest, "specialty")
+        PretrainClips(source, [], 4, 0, manifest, specialty)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"balance": "frame"}, "--clip.balance must be one of frames, .*, got 'frame': did you mean frames?"),
+        ({"stride": "fast"}, "--clip.stride must be one of fixed, random, exponential, incremental, got 'fast'"),
+        ({"anchor": "last"}, "--clip.anchor must be one of causal, centred, random, got 'last'"),
+        ({"repeats": 0}, "--clip.repeats must be >= 1, got 0"),
+        ({"step_s": 0.0}, "--clip.step_s must be > 0, got 0"),
+        ({"step_s": math.inf}, "--clip.step_s must be > 0, got inf"),
+        ({"temperature": 1.5}, "--clip.temperature must be between 0 and 1, got 1.5"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        ClipConfig(**given)
