@@ -46,7 +46,7 @@ def layout(run: Path, name: str) -> str:
     title, steps, encoder_steps = LAYOUTS[name]
     place = run / "vqa_layouts" / name
     manifest, chat, head = place / "manifest", place / "chat", place / "head"
-    data = ["--manifest", str(manifest), "--store", str(place / "frames")]
+    data = ["--manifest", str(manifest), "--frame_cache", str(place / "frames")]
     tune = ["tune", "--recipe", "tune_phantom", *data, "--run.batch", BATCH, "--run.steps", str(steps)]
     tune += ["--narration=false", "--held_out", ""]
     ask = ["ask", *data, "--every_s", EVERY_S]
@@ -54,7 +54,7 @@ def layout(run: Path, name: str) -> str:
     plan = [
         (manifest, ["data", "convert", name, str(run / "phantom" / name), str(manifest)]),
         (chat, [*tune, "--encoder", str(run / "align"), "--encoder_steps", str(encoder_steps), "--out", str(chat)]),
-        (head, [*tune, "--encoder", str(chat), "--second", "head", "--out", str(head)]),
+        (head, [*tune, "--encoder", str(chat), "--finetune", "head", "--out", str(head)]),
         (place / "answers", [*ask, "--model", str(chat), "--controls=true", "--out", str(place / "answers")]),
         (place / "by_head", [*ask, "--model", str(head), "--out", str(place / "by_head")]),
         (place / "scores", [*score, "--ablated", str(place / "by_head"), "--out", str(place / "scores")]),

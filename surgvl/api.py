@@ -225,7 +225,7 @@ class ChatModel(Loaded):
 
     @cached_property
     def head(self) -> Head | None:
-        """The classification head of `surgvl tune --second head`; None where the model has none."""
+        """The classification head of `surgvl tune --finetune head`; None where the model has none."""
         folder = find_model(self.folder)
         return load_head(self.model, folder, self.device) if has_head(folder) else None
 

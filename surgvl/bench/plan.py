@@ -215,7 +215,7 @@ class Plan:
         """
         encoder = self.job_name("pretrain", BALANCED_AGAINST, self.seeds[0])
         corpus = ["--manifest", self._at("skewed/manifest")]
-        align = ["align", "--recipe", "align_phantom", *corpus, "--store", self._at("frames"), "--run.steps", "1"]
+        align = ["align", "--recipe", "align_phantom", *corpus, "--frame_cache", self._at("frames"), "--run.steps", "1"]
         align += ["--encoder", self._at(encoder), "--frozen_encoder", "true", "--out", self._at("skewed/dual")]
         embed = ["embed", "--model", self._at("skewed/dual"), *corpus, "--split", "train", "--device", self.device]
         embed += ["--prompt_sets", "phantom_phase", "--out", self._at("skewed/vectors")]
@@ -236,7 +236,7 @@ class Plan:
         given = {name: self._at(job) for name, job in teachers.items()} | {"clusters": self._clusters_file}
         args = [arg.format(**given) for arg in row.args]
         argv = ["pretrain", "--recipe", row.recipe, "--manifest", self._at(f"{corpus}/manifest")]
-        argv += ["--store", self._at("frames"), "--run.steps", str(self.steps), "--run.batch", str(BATCH)]
+        argv += ["--frame_cache", self._at("frames"), "--run.steps", str(self.steps), "--run.batch", str(BATCH)]
         argv += ["--run.seed", str(seed), *args, "--out", str(self.folder("pretrain", row.name, seed))]
         needs = [f"{corpus}/manifest", *teachers.values()]
         needs += ["skewed/clusters"] if "{clusters}" in row.args else []
@@ -246,7 +246,7 @@ class Plan:
         shape = row.trained or next(each.name for each in self.rows if _gives_shape(each, row.skewed))
         table = "rare/named" if row.skewed else "main/manifest"
         argv = ["probe", "--encoder", str(self.folder("pretrain", shape, seed)), "--manifest", self._at(table)]
-        argv += ["--store", self._at("frames"), "--seed", str(seed), "--device", self.device, *row.probe]
+        argv += ["--frame_cache", self._at("frames"), "--seed", str(seed), "--device", self.device, *row.probe]
         argv += ["--readout", self.readout]
         argv += [] if row.trained else ["--random_encoder", "true"]
         argv += ["--out", str(self.folder("probe", row.name, seed))]

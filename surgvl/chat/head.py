@@ -176,7 +176,7 @@ def load_head(chat: Chat, model: Path, device: str = "cpu") -> Head:
         CheckpointError: there is none, or it does not fit the model to the letter.
     """
     if not has_head(model):
-        raise CheckpointError(f"{model} has no classification head: tune one with surgvl tune --second head")
+        raise CheckpointError(f"{model} has no classification head: tune one with surgvl tune --finetune head")
     head = Head.of(chat, read_checked(model / FOLDER / "answers.json", AnswersFile).answers)
     load_weights(head, model / FOLDER / "head.safetensors")
     return head.to(device).eval()

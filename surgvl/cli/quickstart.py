@@ -24,7 +24,7 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
         return str(max(2, round(number * effort)))
 
     train, val, test = map(str, videos)
-    common = ["--manifest", at("manifest"), "--store", at("frames")]
+    common = ["--manifest", at("manifest"), "--frame_cache", at("frames")]
     seeded = ["--run.seed", str(seed)]
 
     def learn(to: str, control: bool) -> list[Stage]:

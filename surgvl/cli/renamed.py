@@ -17,6 +17,8 @@ from surgvl.core.errors import SurgVLWarning
 # Old name -> new name, both in full. A line goes with the next release. Arguments that only moved into a group need
 # none: they still go by their own name.
 RENAMED: Mapping[str, str] = {
+    "store": "frame_cache",
+    "second": "finetune",
     "optim.floor": "optim.min_lr_ratio",
     "optim.start": "optim.warmup_start",
     "optim.muon": "optim.muon_lr_ratio",

@@ -34,7 +34,7 @@ def align(
     augment: bool = True,
     random_encoder: bool = False,
     split: str = "train",
-    store: Path | None = None,
+    frame_cache: Path | None = None,
     optim: Optim = Optim(lr=1e-3),  # noqa: B008 (frozen)
     run: Run = Run(batch=48),  # noqa: B008 (frozen)
     resume: bool = False,
@@ -54,7 +54,7 @@ def align(
             encoder sees each once.
         random_encoder: take the encoder's shape but random weights: the control that shows what pretraining gives.
         split: the split to train on.
-        store: folder for decoded frames and the tokens of a frozen encoder; none: decode at each use.
+        frame_cache: folder for decoded frames and the tokens of a frozen encoder; none: decode at each use.
         optim: optimiser.
         run: length and place of the run.
         resume: continue in an --out folder that already holds results.
@@ -81,18 +81,18 @@ def align(
         torch.manual_seed(run.seed)
         if random_encoder:
             model = VideoViT(**model.config)  # type: ignore[arg-type]
-        source, good = split_source(folder, table, split, preprocess, store)
+        source, good = split_source(folder, table, split, preprocess, frame_cache)
         data = NarratedClips(source, table, good, preprocess.num_frames, run.seed, seconds=not augment)
         objective = ClipAlign(Dual(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
         trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
         seen_ids = [*seen(encoder), *good]
         folder.record(table.hash, seen_ids, frozen=frozen_encoder, num_trainable=trainable)
         if frozen_encoder:
-            data.tokens = _tokens(model, source, data, (store or out) / "features", augment, token_keep)
+            data.tokens = _tokens(model, source, data, (frame_cache or out) / "features", augment, token_keep)
         changed = Augment() if augment else None
         source.problems.update(fit(objective, data, collate, out, optim, run, changed, name="align"))
         if main_process():
-            if store is None:
+            if frame_cache is None:
                 shutil.rmtree(out / "features", ignore_errors=True)
             save_model(objective.dual, folder.model, preprocess)
             folder.next(f"model in {folder.model}", command("embed", model=out, manifest=manifest, out="vectors"))

@@ -44,7 +44,7 @@ def ask(
     open_ended: bool = False,
     controls: bool = False,
     ablate: Literal["none", "black", "other"] = "none",
-    store: Path | None = None,
+    frame_cache: Path | None = None,
     device: str = "cpu",
     seed: int = 0,
     resume: bool = False,
@@ -68,7 +68,7 @@ def ask(
         controls: answer each question twice more, with a black video and with another video of the split; eval prints
             these scores beside the others, so that a model that ignores the picture is seen.
         ablate: answer with that other video only.
-        store: folder for decoded frames and the encoder's tokens of clips; none: decode at each use.
+        frame_cache: folder for decoded frames and the encoder's tokens of clips; none: decode at each use.
         device: torch device.
         seed: of the draws of other videos.
         resume: continue in an --out folder that already holds results.
@@ -110,7 +110,9 @@ def ask(
     from surgvl.chat.controls import KINDS
 
     kinds = ("", *KINDS) if controls else ("" if ablate == "none" else ablate,)
-    return answer_manifest(model, manifest, out, split, every_s, open_ended, kinds, store, device, seed, resume, remote)
+    return answer_manifest(
+        model, manifest, out, split, every_s, open_ended, kinds, frame_cache, device, seed, resume, remote
+    )
 
 
 def _looked_at(video: str, moment_s: float | None, preprocess: Preprocess) -> str:
@@ -141,7 +143,7 @@ def answer_manifest(
     every_s: int,
     open_ended: bool,
     kinds: Sequence[str],
-    store: Path | None,
+    frame_cache: Path | None,
     device: str,
     seed: int,
     resume: bool,
@@ -178,12 +180,12 @@ def answer_manifest(
                 f"{model} was tuned with a classification head, which cannot write: leave out --open_ended"
             )
         table = Manifest.load(manifest)
-        source, good = split_source(folder, table, split, preprocess, store)
+        source, good = split_source(folder, table, split, preprocess, frame_cache)
         rows = questions(table, good, every_s, closed_only=head is not None)
         if not rows:
             raise ConfigError(f"split {split!r} of {manifest} has no questions: choose another --split")
         engine: Engine
-        features = (store or out) / "features"
+        features = (frame_cache or out) / "features"
         if remote is not None:
             engine = remote.engine(WithBlack(source))
         else:
@@ -198,7 +200,7 @@ def answer_manifest(
         mode = "closed" if head is None else "head"
         answered = answer_rows(engine, rows, candidates, kinds, open_ended, mode, seed)
         write_answers(answered, out)
-        if store is None:
+        if frame_cache is None:
             shutil.rmtree(features, ignore_errors=True)
         facts = trained(path) if path else remote.trained if remote else {}
         about = {name: value for name, value in facts.items() if name != "pretraining_video_ids"}

@@ -33,7 +33,7 @@ def split_ids(manifest: Manifest, split: str) -> list[str]:
 
 
 def frame_store(
-    manifest: Manifest, ids: Sequence[str], preprocess: "Preprocess", store: Path | None
+    manifest: Manifest, ids: Sequence[str], preprocess: "Preprocess", frame_cache: Path | None
 ) -> tuple[FrameStore, list[str]]:
     """Prepared source of clips, and the ids that can be read.
 
@@ -41,7 +41,7 @@ def frame_store(
         DataError: no video can be read; the message holds the first problem.
     """
     paths = {video_id: manifest.path_of(video_id) for video_id in ids}
-    source = FrameStore(paths, preprocess.fps, preprocess.size_px, preprocess.crop, store)
+    source = FrameStore(paths, preprocess.fps, preprocess.size_px, preprocess.crop, frame_cache)
     ready = set(source.prepare())
     good = [video_id for video_id in ids if video_id in ready]
     for line in source.marks.lines():
@@ -53,7 +53,7 @@ def frame_store(
 
 
 def split_source(
-    folder: RunFolder, manifest: Manifest, split: str, preprocess: "Preprocess", store: Path | None
+    folder: RunFolder, manifest: Manifest, split: str, preprocess: "Preprocess", frame_cache: Path | None
 ) -> tuple[FrameStore, list[str]]:
     """Prepared source of the clips of a split, and the ids that can be read; the folder tells of the others.
 
@@ -62,7 +62,7 @@ def split_source(
         DataError: no video can be read; the message holds the first problem.
     """
     ids = split_ids(manifest, split)
-    source, good = frame_store(manifest, ids, preprocess, store)
+    source, good = frame_store(manifest, ids, preprocess, frame_cache)
     folder.watch(source.problems, len(ids), source.marks.lines)
     return source, good
 

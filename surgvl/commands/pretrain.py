@@ -33,7 +33,7 @@ def pretrain(
     fps: float = 4.0,
     crop: Crop = "none",
     split: str = "train",
-    store: Path | None = None,
+    frame_cache: Path | None = None,
     clip: ClipConfig = ClipConfig(),  # noqa: B008 (frozen)
     optim: Optim = Optim(lr=1.5e-3),  # noqa: B008 (frozen)
     run: Run = Run(),  # noqa: B008 (frozen)
@@ -52,7 +52,7 @@ def pretrain(
         fps: frames per second of a clip.
         crop: none, or content to cut black borders and bound a round content area.
         split: the split to train on; all videos where it is empty.
-        store: folder for decoded frames, so that a video is decoded once; none: decode at each use.
+        frame_cache: folder for decoded frames, so that a video is decoded once; none: decode at each use.
         clip: which clips are drawn, and which of their frames are shown.
         optim: optimiser.
         run: length and place of the run.
@@ -85,7 +85,7 @@ def pretrain(
     with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
         table = Manifest.load(manifest)
         preprocess = Preprocess(num_frames=encoder.num_frames, fps=fps, size_px=encoder.size_px, crop=crop)
-        source, good = split_source(folder, table, split, preprocess, store)
+        source, good = split_source(folder, table, split, preprocess, frame_cache)
         folder.record(table.hash, [*seen(Path(init)), *good] if init else good)
         data = PretrainClips(source, good, encoder.num_frames, run.seed, table, clip)
         source.problems.update(fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain"))

@@ -44,7 +44,7 @@ def probe(
     out: Path,
     readout: str = "attentive",
     split: str = "test",
-    store: Path | None = None,
+    frame_cache: Path | None = None,
     every_s: float = 1.0,
     clip_frames: int = 0,
     fps: float = 0.0,
@@ -68,7 +68,7 @@ def probe(
         out: folder to write: result.json, result.md, videos.json (scores by video), the readout.
         readout: attentive (a learned query for each question), linear (mean of the tokens), or a dotted path.
         split: the split to score.
-        store: folder of decoded frames and the encoder's tokens of clips; none: they are thrown away at the end.
+        frame_cache: folder of decoded frames and the encoder's tokens of clips; none: they are thrown away at the end.
         every_s: seconds between clips, for training and scoring.
         clip_frames: frames of a clip, a multiple of the encoder's; 0: as the encoder was trained.
         fps: frames per second of a clip; 0: as the encoder was trained.
@@ -105,9 +105,11 @@ def probe(
         cut = Cut(preprocess.num_frames, frame_step, every_s, batch, kind.averages, tokens_gb, phases)
         ids = [*split_ids(table, "train"), *split_ids(table, split)]
         with _Work(out / "work") as work:
-            source, good = frame_store(table, list(dict.fromkeys(ids)), preprocess, store or work.folder / "frames")
+            source, good = frame_store(
+                table, list(dict.fromkeys(ids)), preprocess, frame_cache or work.folder / "frames"
+            )
             folder.watch(source.problems, len(ids), source.marks.lines)
-            tokens = None if store is None else store / "features"
+            tokens = None if frame_cache is None else frame_cache / "features"
             work.tick("decode")
             lesson, exam = (
                 gather(

@@ -61,7 +61,7 @@ def tune(
     queries: int = 16,
     random_encoder: bool = False,
     projector_steps: int = 100,
-    second: Literal["full", "lora", "head"] = "full",
+    finetune: Literal["full", "lora", "head"] = "full",
     encoder_steps: int = 0,
     lora_rank: int = 8,
     pack: bool = False,
@@ -70,7 +70,7 @@ def tune(
     weights: dict[str, float] | None = None,
     split: str = "train",
     held_out: str = "val",
-    store: Path | None = None,
+    frame_cache: Path | None = None,
     optim: Optim = Optim(lr=1e-3),  # noqa: B008 (frozen)
     run: Run = Run(batch=64),  # noqa: B008 (frozen)
     resume: bool = False,
@@ -87,7 +87,7 @@ def tune(
         queries: visual tokens of each time group, for perceiver.
         random_encoder: random weights in the encoder's shape: the control.
         projector_steps: steps of stage 1, which trains the projector alone; run.steps counts stage 2.
-        second: what stage 2 trains: full or lora (both with the projector), or head: a classifier over the known
+        finetune: what stage 2 trains: full or lora (both with the projector), or head: a classifier over the known
             answers on the same trunk, as a baseline that cannot write.
         encoder_steps: steps of stage 3, which trains everything, the encoder too, on clips.
         lora_rank: rank of the adapters.
@@ -97,14 +97,14 @@ def tune(
         weights: share of the draws of each source of questions; without them each type of question is drawn alike.
         split: the split to train on.
         held_out: the split whose questions are looked at while training, where it has any.
-        store: folder for decoded frames and the encoder's tokens of clips; none: decode at each use.
+        frame_cache: folder for decoded frames and the encoder's tokens of clips; none: decode at each use.
         optim: optimiser of all stages.
         run: length and place of stage 2.
         resume: continue in an --out folder that already holds results.
     """
-    if second == "head" and encoder_steps:
+    if finetune == "head" and encoder_steps:
         raise ConfigError(
-            f"--second head has no stage 3, and --encoder_steps is {encoder_steps}: leave one of them out"
+            f"--finetune head has no stage 3, and --encoder_steps is {encoder_steps}: leave one of them out"
         )
     import torch
 
@@ -131,24 +131,24 @@ def tune(
         tokens = {"kind": projector, "grid": list(grid), "num_queries": queries}
         chat = Chat.of(tower, lm, tokenizer, tokens, preprocess.fps, preprocess.crop)
         chat.train(False)
-        source, good = split_source(folder, table, split, preprocess, store)
+        source, good = split_source(folder, table, split, preprocess, frame_cache)
         rows = training_rows(table, good, narration)
         closed = [row for row in rows if not is_open(row["type"])]
-        head = Head.of(chat, sorted({row["answer"] for row in closed})) if second == "head" else None
+        head = Head.of(chat, sorted({row["answer"] for row in closed})) if finetune == "head" else None
         trained: list[nn.Module] = [lm, chat.projector, *([tower] if encoder_steps else []), *([head] if head else [])]
         folder.record(
             table.hash,
             [*seen(encoder), *good],
-            second=second,
+            second=finetune,
             frozen=not encoder_steps,
             num_trainable=sum(p.numel() for module in trained for p in module.parameters()),
         )
         stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
-        stored = Seen(chat, source, stretches, preprocess.num_frames, (store or out) / "features")
+        stored = Seen(chat, source, stretches, preprocess.num_frames, (frame_cache or out) / "features")
         source.problems |= stored.problems
         asked = stored.readable(rows)
         data = Questions(stored, source, preprocess.num_frames, asked, run.seed, weights)
-        look = _held_out(chat, table, held_out, narration, preprocess, store, out) if held_out != split else None
+        look = _held_out(chat, table, held_out, narration, preprocess, frame_cache, out) if held_out != split else None
 
         def train(what: str, at: Path, steps: int, name: str, of: Questions, look: "HeldOut | None") -> None:
             settings = replace(run, steps=steps) if steps != run.steps else run
@@ -163,7 +163,7 @@ def tune(
             choices = Questions(stored, source, preprocess.num_frames, known, run.seed, weights)
             fit(HeadTune(chat, head), choices, collate, out, optim, run, name=f"tune 2/{num_stages}")
         else:
-            train(second, out, run.steps, f"tune 2/{num_stages}", data, look)
+            train(finetune, out, run.steps, f"tune 2/{num_stages}", data, look)
         chat.language = merge_lora(chat.language)
         if encoder_steps:
             clips = Questions(None, source, preprocess.num_frames, asked, run.seed, weights)
@@ -177,14 +177,20 @@ def tune(
             answers = sorted({row["answer"] for row in closed})
             end_id = end_of_turn(chat.ready)
             write_json(folder.model / "answers.json", {"answers": answers, "questions": types, "end_id": end_id})
-            if store is None:
+            if frame_cache is None:
                 shutil.rmtree(out / "features", ignore_errors=True)
             folder.next(f"chat model in {folder.model}", command("ask", model=out, manifest=manifest, out="answers"))
     return out
 
 
 def _held_out(
-    chat: "Chat", table: Manifest, split: str, narration: bool, preprocess: Preprocess, store: Path | None, out: Path
+    chat: "Chat",
+    table: Manifest,
+    split: str,
+    narration: bool,
+    preprocess: Preprocess,
+    frame_cache: Path | None,
+    out: Path,
 ) -> "HeldOut | None":
     """A look at the questions of a split; None where it has none or its videos cannot be read."""
     from surgvl.chat.feature_cache import Seen
@@ -195,10 +201,10 @@ def _held_out(
     if not ids or not main_process():
         return None
     try:
-        source, good = frame_store(table, ids, preprocess, store)
+        source, good = frame_store(table, ids, preprocess, frame_cache)
         rows = held_out_rows(training_rows(table, good, narration))
         stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
-        held = Seen(chat, source, stretches, preprocess.num_frames, (store or out) / "features")
+        held = Seen(chat, source, stretches, preprocess.num_frames, (frame_cache or out) / "features")
         rows = held.readable(rows)
     except DataError:
         return None

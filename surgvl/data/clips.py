@@ -67,8 +67,8 @@ class PretrainClips(EndlessDataset):
         num_frames: T.
         seed: for the order and the times.
         manifest: source and specialty of each video; needed by `dataset_weight` and `specialty`.
-        config: which clips are drawn. With `repeats`, a batch of B holds B / repeats clips, told apart by the augmentation
-            on the device.
+        config: which clips are drawn. With `repeats`, a batch of B holds B / repeats clips, told apart by the
+            augmentation on the device.
 
     Raises:
         ConfigError: an argument that the balance needs is missing.

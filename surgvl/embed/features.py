@@ -126,7 +126,7 @@ class Features:
         if not self.fits(flat):
             raise ConfigError(
                 f"what the encoder gives of {len(flat):,} clips takes {self.num_bytes(flat) / 1e9:.1f} GB in "
-                f"{self.folder}, more than half of what is free there: give a --store on a larger disk"
+                f"{self.folder}, more than half of what is free there: give a --frame_cache on a larger disk"
             )
         clear_temporary(self.folder)
         size = FILE_BYTES // max(1, self.num_bytes(flat) // len(flat))

@@ -117,7 +117,7 @@ def test_folder_round_trip(chat: Chat, pooled: Tensor, tmp_path: Path) -> None:
     head = Head.of(chat, CANDIDATES)
     run = save_run(chat, tmp_path)
     assert not has_head(run / "model")
-    with pytest.raises(CheckpointError, match="has no classification head: .*--second head"):
+    with pytest.raises(CheckpointError, match="has no classification head: .*--finetune head"):
         load_head(chat, run / "model")
     save_head(head, run / "model")
     loaded = load_head(chat, run / "model")

@@ -38,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(made: Path, out: Path, encoder: str = "video", **given: Any) -> dict[tuple[str, str], Result]:
     """A short probe; its results by task and metric, as they lie on disk."""
-    given = {"steps": 4, "batch": 8, "store": made / "frames", **given}
+    given = {"steps": 4, "batch": 8, "frame_cache": made / "frames", **given}
     probe(made / encoder, made / "manifest", out, **given)
     found = read_results(out / "result.json")
     assert {(result.task, result.metric) for result in found} == {
@@ -77,7 +77,7 @@ def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
         *("config.yaml", "run.json", "result.json", "result.md", "videos.json", "readout.safetensors")
     }
 
-    again = run(made, tmp_path / "b", store=None)
+    again = run(made, tmp_path / "b", frame_cache=None)
     assert list(again.values()) == list(first.values())
     one, two = (load_file(tmp_path / name / "readout.safetensors") for name in "ab")
     assert all(np.array_equal(one[name], two[name]) for name in one)

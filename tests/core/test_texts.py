@@ -7,7 +7,8 @@ import pytest
 
 from surgvl import video
 from surgvl.api import DualModel
-from surgvl.cli.arguments import UsageError, check_configs
+from surgvl.cli.arguments import UsageError, read_configs
+from surgvl.cli.renamed import names
 from surgvl.core.errors import ConfigError, DataError, SurgVLWarning
 from surgvl.core.files import plain_yaml, read_json
 from surgvl.core.texts import MAX_CHARACTERS, short, words
@@ -85,7 +86,7 @@ def test_yaml_that_nobody_writes_is_refused(content: bytes, said: str, tmp_path:
             call(path)
         assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="mine.yaml"):
-        check_configs(["--config", str(path)], trained)
+        read_configs(["--config", str(path)], trained, names(trained))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_yaml_that_nobody_writes_is_refused(content: bytes, said: str, tmp_path:
 def test_a_config_is_a_mapping_of_plain_values(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_bytes(content)
     with pytest.raises(UsageError, match="mine.yaml"):
-        check_configs([f"--config={tmp_path / 'mine.yaml'}"], trained)
+        read_configs([f"--config={tmp_path / 'mine.yaml'}"], trained, names(trained))
 
 
 @pytest.mark.parametrize("content", [b"[" * 200_000, b"9" * 5000, b"\0", b""])

@@ -137,7 +137,9 @@ def test_a_disk_without_room_is_told(source: FrameStore, tmp_path: Path, monkeyp
     features = Features(small_encoder(), source, FRAMES, tmp_path / "features")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(2 * features.num_bytes(CLIPS) - 1))
     assert not features.fits(CLIPS)
-    with pytest.raises(ConfigError, match="of 5 clips takes .* more than half of what is free there: give a --store"):
+    with pytest.raises(
+        ConfigError, match="of 5 clips takes .* more than half of what is free there: give a --frame_cache"
+    ):
         features.add(CLIPS)
     assert not list(tmp_path.rglob("*.safetensors"))
 
@@ -170,7 +172,7 @@ def losses(run: Path) -> list[float]:
 def stages(run: Path, out: Path, store: Path, *more: str) -> list[str]:
     return [
         *("align", "--manifest", str(run / "manifest"), "--encoder", str(run / "pretrain"), "--out", str(out)),
-        *("--store", str(store), "--frozen_encoder=true", "--random_encoder=true", "--run.precision", "32-true"),
+        *("--frame_cache", str(store), "--frozen_encoder=true", "--random_encoder=true", "--run.precision", "32-true"),
         *("--run.steps", "6", "--run.batch", "8", "--run.log_every", "1", *more),
     ]
 
@@ -201,7 +203,7 @@ def test_align_learns_the_same_from_stored_tokens_and_tune_of_its_encoder_takes_
     assert stored == pytest.approx(plain, abs=1e-6)
 
     tune = ["tune", "--manifest", str(tiny_run / "manifest"), "--encoder", str(tmp_path / "stored")]
-    tune += ["--out", str(tmp_path / "tune"), "--store", str(frames), "--run.steps", "2", "--run.batch", "4"]
+    tune += ["--out", str(tmp_path / "tune"), "--frame_cache", str(frames), "--run.steps", "2", "--run.batch", "4"]
     looked.clear()
     cli.run([*tune, "--projector_steps", "1", "--held_out", ""])
     # Only the seconds over which no sentence is spoken are new to it.
@@ -218,7 +220,7 @@ def test_align_learns_the_same_from_stored_tokens_and_tune_of_its_encoder_takes_
 
 def test_without_a_store_nothing_is_left_behind(tiny_run: Path, tmp_path: Path) -> None:
     argv = stages(tiny_run, tmp_path / "align", tmp_path, "--augment", "false")
-    at = argv.index("--store")
+    at = argv.index("--frame_cache")
     cli.run([*argv[:at], *argv[at + 2 :]])
     assert (tmp_path / "align" / "model").is_dir()
     assert not list(tmp_path.rglob("features"))
@@ -230,10 +232,14 @@ def test_readouts_share_tokens_and_score_the_same(tiny_run: Path, tmp_path: Path
     found = {}
     for name, readout, more in (
         ("plain", "linear", []),
-        ("stored", "linear", ["--store", str(tmp_path / "frames")]),
-        ("attentive", "attentive", ["--store", str(tmp_path / "frames")]),
-        ("twice", "linear", ["--store", str(tmp_path / "frames"), "--clip_frames", "16"]),
-        ("too large", "linear", ["--store", str(tmp_path / "other"), "--clip_frames", "16", "--tokens_gb", "1e-3"]),
+        ("stored", "linear", ["--frame_cache", str(tmp_path / "frames")]),
+        ("attentive", "attentive", ["--frame_cache", str(tmp_path / "frames")]),
+        ("twice", "linear", ["--frame_cache", str(tmp_path / "frames"), "--clip_frames", "16"]),
+        (
+            "too large",
+            "linear",
+            ["--frame_cache", str(tmp_path / "other"), "--clip_frames", "16", "--tokens_gb", "1e-3"],
+        ),
     ):
         looked.clear()
         cli.run([*probe, readout, "--out", str(tmp_path / name), *more])

@@ -27,7 +27,7 @@ STAGES = {
                  "--objective.init_args.decoder_dim=32", "--objective.init_args.decoder_heads=2"],
     "align": [*RUN, "--run.batch=4", "--dim=16"],
     "tune": [*RUN, "--run.batch=4", *TUNE, "--encoder_steps=3"],
-    "tune-head": [*RUN, "--run.batch=4", *TUNE, "--second=head"],
+    "tune-head": [*RUN, "--run.batch=4", *TUNE, "--finetune=head"],
 }  # fmt: skip
 CLOCK = ("clips_per_s", "wait")
 

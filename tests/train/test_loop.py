@@ -96,7 +96,8 @@ def arguments(manifest: Path, out: Path, steps: int, recipe: str = "surgrec_mae.
         name: str(value).replace("TEACHER", str(manifest.parent / "teacher")) for name, value in RECIPES[recipe].items()
     }
     own = [f"--objective.init_args.{name}={value}" for name, value in given.items()]
-    return ["pretrain", "--manifest", str(manifest), "--out", str(out), "--store", str(out.parent / "frames"), *TINY,
+    return ["pretrain", "--manifest", str(manifest), "--out", str(out), "--frame_cache", str(out.parent / "frames"),
+            *TINY,
             f"--objective.class_path=surgvl.pretrain.{recipe}", *own,
             f"--run.steps={steps}", "--resume=true"]  # fmt: skip
 
