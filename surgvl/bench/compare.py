@@ -1,8 +1,8 @@
-"""Rows of a benchmark against one another: differences paired by training seed and by video, and what they say.
+"""Differences between rows of a benchmark, paired by training seed and by video, and the verdicts that follow.
 
-An interval is that of a bootstrap over videos (`results.bootstrap_interval`) of the mean over seeds of the difference:
-both rows are scored on the same drawn videos, so what makes a video easy cancels out. It speaks of other videos, not of
-other training seeds: those are shown next to it.
+The interval is a bootstrap over videos (`results.bootstrap_interval`) of the mean difference over seeds. Both rows are
+scored on the same drawn videos, so the difficulty of a video cancels out. It covers the choice of videos, not that of
+training seeds, which are shown next to it.
 Shapes: V videos, C classes.
 """
 
@@ -17,7 +17,7 @@ from surgvl.core.arrays import Float64Array
 from surgvl.core.results import bootstrap_interval
 from surgvl.metrics.precision import videos_then_classes
 
-# Row -> training seed -> probe -> score of each video and class [V, C], NaN where a video does not define it.
+# Row -> training seed -> probe -> score of each video and class [V, C], NaN if undefined.
 Tables = Mapping[str, Mapping[int, Mapping[str, Float64Array]]]
 VERDICTS = ("yes", "not clear", "no", "not measured")
 
@@ -27,13 +27,13 @@ class Difference:
     """How much higher a row scores than another.
 
     Attributes:
-        row: scores higher, one expects.
-        other: than this one.
-        probe: what is read out.
+        row: the row expected to score higher.
+        other: the row it is compared with.
+        probe: what the probe predicts.
         value: mean over seeds.
         low: lower end of its 95 % interval over videos; NaN with one video.
         high: upper end.
-        seeds: seeds in which the row scores higher, and seeds.
+        seeds: number of seeds in which the row scores higher, and number of seeds.
     """
 
     row: str
@@ -46,20 +46,20 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """`yes` where the whole interval is above 0, `no` where none of it is, else `not clear`."""
+        """`yes` if the whole interval is above 0, `no` if none of it is, else `not clear`."""
         if math.isnan(self.value):
             return "not measured"
         return "yes" if self.low > 0 else "no" if self.high <= 0 else "not clear"
 
 
 def scores(tables: Tables, row: str, probe: str) -> list[float]:
-    """Score of a row in each of its seeds."""
+    """Score of a row for each seed."""
     found = [table[probe] for table in tables.get(row, {}).values() if probe in table]
     return [float(videos_then_classes(table)[0]) for table in found]
 
 
 def difference(tables: Tables, row: str, other: str, probe: str) -> Difference:
-    """Difference of two rows over the seeds that both have; NaN where there is none."""
+    """Difference of two rows over their common seeds; NaN if there are none."""
     mine, theirs = tables.get(row, {}), tables.get(other, {})
     seeds = [seed for seed in mine if seed in theirs and probe in mine[seed] and probe in theirs[seed]]
     if not seeds:
@@ -77,16 +77,16 @@ def difference(tables: Tables, row: str, other: str, probe: str) -> Difference:
 
 
 def check(tables: Tables, effect: Effect) -> tuple[str, list[Difference]]:
-    """Whether an expected effect is there, and the differences that say so.
+    """Whether an expected effect was found, and the differences behind the verdict.
 
-    `yes` where all differences say yes, `no` where one says no, else `not clear`; `not measured` where rows are absent.
+    `yes` if all differences say yes, `no` if one says no, else `not clear`; `not measured` if rows are missing.
     """
     found = [difference(tables, row, other, probe) for row, other in effect.pairs for probe in effect.probes]
-    return together([each.verdict for each in found]), found
+    return combined([each.verdict for each in found]), found
 
 
-def together(verdicts: Sequence[str]) -> str:
-    """One verdict of many."""
+def combined(verdicts: Sequence[str]) -> str:
+    """One verdict for several."""
     for word in ("no", "not measured", "not clear"):
         if word in verdicts:
             return word

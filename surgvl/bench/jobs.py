@@ -1,7 +1,7 @@
-"""Runs a list of commands in processes of their own, several at a time; goes on where a killed one was.
+"""Runs commands in separate processes, several at a time; a killed run can be continued.
 
-A job is done when its command left with status 0; that is written down at once. A job whose command fails is listed
-with the last line of its log, those that need it are left out, and the rest goes on.
+A job is done when its command exits with status 0, which is recorded at once. A failed job is reported with the last
+line of its log, the jobs that need it are skipped, and the others still run.
 """
 
 import fcntl
@@ -23,9 +23,9 @@ class Job:
 
     Attributes:
         name: unique; its log is `logs/NAME.log`.
-        argv: words after `surgvl`.
-        needs: names of jobs that must be done before.
-        resumes: the command takes --resume.
+        argv: arguments after `surgvl`.
+        needs: names of jobs that must be done first.
+        resumes: whether the command takes --resume.
     """
 
     name: str
@@ -47,38 +47,38 @@ def run_jobs(
     """Run all jobs that are not done yet.
 
     Args:
-        jobs: in the order in which they start, as far as their needs allow.
+        jobs: in the order in which they start, as far as `needs` allows.
         out: folder; logs are written below it.
-        done: seconds of each job that is done, by name; added to.
-        save: called after each job that ended well, to keep `done`.
-        tell: takes a line for the user.
-        workers: jobs at a time.
-        threads: cores of a job.
-        program: what is put in front of a job's words.
+        done: seconds of each finished job by name; updated in place.
+        save: called after each finished job to store `done`.
+        tell: prints a line for the user.
+        workers: number of jobs at a time.
+        threads: cores per job.
+        program: command that precedes the arguments of a job.
 
     Returns:
-        Why a job is not done, by name; empty when all are.
+        Reason of each job that is not done, by name; empty if all are done.
     """
     names = {job.name for job in jobs}
     assert all(name in names for job in jobs for name in job.needs)
     waiting = [job for job in jobs if job.name not in done]
     running: dict[str, tuple[Job, subprocess.Popen[bytes], float]] = {}
     failed: dict[str, str] = {}
-    held: set[str] = set()
+    locked: set[str] = set()
     try:
         while waiting or running:
             for job in list(waiting):
                 if broken := next((name for name in job.needs if name in failed), ""):
-                    failed[job.name] = f"left out: it needs {broken}"
+                    failed[job.name] = f"skipped: it needs {broken}"
                     waiting.remove(job)
                 elif len(running) < workers and all(name in done for name in job.needs):
                     process = _start(job, out, threads, program)
                     if process is not None:
                         running[job.name] = (job, process, time.monotonic())
                         waiting.remove(job)
-                    elif job.name not in held:
-                        held.add(job.name)
-                        tell(f"{job.name} is still being run by a benchmark that was killed: waiting for it")
+                    elif job.name not in locked:
+                        locked.add(job.name)
+                        tell(f"{job.name} is still being run by a killed benchmark: waiting for it")
             for name, (job, process, begun) in list(running.items()):
                 if (status := process.poll()) is None:
                     continue
@@ -88,7 +88,7 @@ def run_jobs(
                     done[name] = round(seconds, 1)
                     save()
                     left = sum(each.name not in done for each in jobs)
-                    tell(f"{name}: {seconds:.0f} s; {left} of {len(jobs)} jobs to go")
+                    tell(f"{name}: {seconds:.0f} s; {left} of {len(jobs)} jobs left")
                 else:
                     failed[name] = f"status {status}: {last_line(_log(out, job))}"
                     tell(f"{name} failed, {failed[name]}")
@@ -102,7 +102,7 @@ def run_jobs(
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that says something."""
+    """The last line of a log that is not blank."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     return next((line for line in reversed(lines) if line), "(no output)")
 
@@ -112,9 +112,9 @@ def _log(out: Path, job: Job) -> Path:
 
 
 def _start(job: Job, out: Path, threads: int, program: Sequence[str]) -> "subprocess.Popen[bytes] | None":
-    """Start a job; None while another process still has its log.
+    """Start a job; None while another process holds the lock on its log.
 
-    The lock belongs to the open log, which the job holds as its output: it lasts as long as the job, whoever is killed.
+    The lock belongs to the open log, which the job keeps as its output, so it lasts exactly as long as the job.
     """
     path = _log(out, job)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,6 +138,6 @@ def _locked(log: IO[bytes]) -> bool:
 
 
 def _environment(threads: int) -> Mapping[str, str]:
-    # glibc gives freed memory back at once, and the next step of a small model faults it in again: a tenth of its time.
+    # By default glibc returns freed memory at once; faulting it in again costs a small model a tenth of a step.
     keep = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
     return {**keep, **os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}

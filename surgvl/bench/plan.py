@@ -1,7 +1,7 @@
-"""The plan of `surgvl bench recipes`: its rows, the effects that are expected between them, and the commands of both.
+"""The plan of `surgvl bench recipes`: its rows, the effects expected between them, and the commands to run.
 
-A row is one way to come to an encoder; all rows have the same encoder size, number of clips, seeds and probes. The
-effects are those that the recipes' papers promise; they were written down before anything was measured.
+A row is one way to obtain an encoder; all rows share encoder size, number of clips, seeds and probes. The effects are
+those claimed by the recipes' papers, and were written down before anything was measured.
 """
 
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ class Row:
 
     Attributes:
         name: in the table.
-        recipe: `surgvl pretrain --recipe`; empty for random weights, or where `encoder` is given.
-        args: further arguments of `pretrain`; {ROW} of a teacher and {clusters} stand for what other jobs leave.
-        encoder: another row, whose encoder is probed here in another way.
+        recipe: of `surgvl pretrain --recipe`; empty for random weights or if `encoder` is given.
+        args: further arguments of `pretrain`; {ROW} of a teacher and {clusters} stand for outputs of other jobs.
+        encoder: another row whose encoder is probed here in a different way.
         probe: further arguments of `probe`.
-        images: the encoder sees single frames.
-        skewed: pretrained on the corpus of two sources, 20 : 1, and probed on the rare one.
-        teachers: rows whose encoders it learns from, and whose clips count as seen too.
+        images: whether the encoder sees single frames.
+        skewed: whether it is pretrained on two sources, 20 : 1, and probed on the rare one.
+        teachers: rows whose encoders are its teachers; their clips count as seen, too.
     """
 
     name: str
@@ -48,11 +48,11 @@ class Row:
 
 
 _TEACHER = "--objective.init_args.teacher"
-# The clips that the video encoders of the recipes see.
+# The clips of the video recipes.
 _CLIP = ("--clip_frames", "8", "--fps", "4")
 ROWS: tuple[Row, ...] = (
     Row(RANDOM),
-    # The middle frame of each tubelet, so that the readout has as many tokens as those of the others; then all frames.
+    # First the middle frame of each tubelet, which gives the readout as many tokens as the others; then all frames.
     Row("image_mae", "image_mae_phantom", probe=(*_CLIP, "--frame_step", "4"), images=True),
     Row(ALL_FRAMES, encoder="image_mae", probe=_CLIP, images=True),
     Row("videomae", "videomae_phantom"),
@@ -85,7 +85,7 @@ VIDEO = ("videomae", "vjepa", "surgvista", "surgrec_mae", "surgrec_jepa", "unisu
 
 @dataclass(frozen=True)
 class Effect:
-    """What is expected: in each pair the first row scores higher than the second, on each of the probes."""
+    """An expected effect: in each pair the first row scores higher than the second, on each of the probes."""
 
     text: str
     pairs: tuple[tuple[str, str], ...]
@@ -114,14 +114,14 @@ EFFECTS: tuple[Effect, ...] = (
 
 
 def chosen(only: Sequence[str] | None) -> list[Row]:
-    """The rows of these names, all when None, with what they need: random weights and their shape, teacher, clusters.
+    """The rows with these names (all if None) and the rows they depend on: random weights, teachers, clusters.
 
     Raises:
-        ConfigError: there is no such row.
+        ConfigError: a name is unknown.
     """
     names = [row.name for row in ROWS]
     if unknown := [name for name in only or () if name not in names]:
-        raise ConfigError(f"--only {unknown[0]!r} is no row; rows are {'; '.join(names)}: choose of them")
+        raise ConfigError(f"--only {unknown[0]!r} is not a row; rows are {'; '.join(names)}")
     wanted = set(names if only is None else only)
     for row in [row for row in ROWS if row.name in wanted]:
         wanted |= {RARE_RANDOM, BALANCED_AGAINST} if row.skewed else {RANDOM, *row.teachers, row.encoder}
@@ -131,7 +131,7 @@ def chosen(only: Sequence[str] | None) -> list[Row]:
 
 
 def _gives_shape(row: Row, skewed: bool) -> bool:
-    """Whether random weights can take their shape from this row: a trained video encoder on the same corpus."""
+    """Whether the random encoder can copy the architecture of this row: a video encoder on the same corpus."""
     return bool(row.recipe) and row.skewed == skewed and not row.images
 
 
@@ -140,13 +140,13 @@ class Plan:
     """The commands of a benchmark.
 
     Attributes:
-        out: its folder.
+        out: folder of the benchmark.
         rows: rows to measure.
         seeds: training seeds.
-        clips: clips that each pretraining sees, in batches of `BATCH`.
-        videos: rendered videos for training, validation and test, of each of the two phantoms.
-        threads: cores of one job.
-        device: of embedding and probes; pretraining takes the GPU where there is one.
+        clips: clips seen in each pretraining, in batches of `BATCH`.
+        videos: numbers of rendered training, validation and test videos of each of the two phantoms.
+        threads: cores per job.
+        device: torch device of embedding and probes; pretraining uses a GPU if there is one.
         readout: of the probes.
     """
 
@@ -165,7 +165,7 @@ class Plan:
         return max(1, self.clips // BATCH)
 
     def jobs(self) -> list[Job]:
-        """All commands, seed after seed; which must wait for which is said by their needs."""
+        """All commands, seed by seed; `needs` gives their dependencies."""
         found = self._corpus("main", 0, ())
         found += self._skewed() if any(row.skewed for row in self.rows) else []
         found += self._clusters() if any("{clusters}" in row.args for row in self.rows) else []
@@ -176,7 +176,7 @@ class Plan:
         return found
 
     def job_name(self, stage: str, row: str, seed: int) -> str:
-        """Name of a row's `pretrain` or `probe` job, which is the path of its folder, too."""
+        """Name of a row's `pretrain` or `probe` job, which is also the path of its folder."""
         return f"{stage}/{row.replace(', ', '-').replace(' ', '_')}-s{seed}"
 
     def folder(self, stage: str, row: str, seed: int) -> Path:
@@ -186,17 +186,17 @@ class Plan:
     def _at(self, name: str) -> str:
         return str(self.out / name)
 
-    def _corpus(self, name: str, seed: int, look: tuple[str, ...]) -> list[Job]:
+    def _corpus(self, name: str, seed: int, options: tuple[str, ...]) -> list[Job]:
         train, val, test = map(str, self.videos)
         render = ["phantom", "--out", self._at(f"{name}/phantom"), "--train", train, "--val", val, "--test", test]
-        render += ["--seed", str(seed), "--workers", str(self.threads), *look]
+        render += ["--seed", str(seed), "--workers", str(self.threads), *options]
         convert = ["data", "convert", "phantom", self._at(f"{name}/phantom"), self._at(f"{name}/manifest")]
         return [Job(f"{name}/phantom", render), Job(f"{name}/manifest", convert, (f"{name}/phantom",))]
 
     def _skewed(self) -> list[Job]:
-        """A second phantom as an older scope would show it, few of its videos for pretraining beside many of the first.
+        """A second phantom, rendered as by an older laparoscope, with few pretraining videos next to many of the first.
 
-        Every label of the rare source may train its probes: what is rare is its share of the pretraining.
+        The probes may use all labels of the rare source: it is rare only in pretraining.
         """
         many = min(20, self.videos[0])
         join = ["data", "merge", "--manifests", self._at("main/manifest"), self._at("rare/manifest")]
@@ -209,9 +209,9 @@ class Plan:
         ]
 
     def _clusters(self) -> list[Job]:
-        """Clusters of the skewed corpus by the tokens of the encoder that was trained without balance.
+        """Clusters of the skewed corpus, from the encoder pretrained without balancing.
 
-        The step of `align` is there because `embed` takes its models only; the encoder stays as it is.
+        `embed` needs a video-text model, so one step of `align` wraps the encoder, which stays frozen.
         """
         encoder = self.job_name("pretrain", BALANCED_AGAINST, self.seeds[0])
         corpus = ["--manifest", self._at("skewed/manifest")]

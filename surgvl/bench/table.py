@@ -1,4 +1,4 @@
-"""The page of `surgvl bench recipes`: scores, differences with intervals, expected effects, and how all was made."""
+"""The report of `surgvl bench recipes`: scores, differences with intervals, expected effects, settings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,23 +12,23 @@ from surgvl.core.tables import markdown_table
 from surgvl.core.version import commit
 
 HEADS = {"phase": "phase accuracy", "verb": "verb mAP", "instrument": "instrument mAP", "target": "target mAP"}
-PHANTOM = "Phantom numbers: they say that the machinery works, and nothing about patients."
+PHANTOM = "Phantom numbers: they show that the software works, and say nothing about patients."
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a row took, and what was scored.
+    """Cost of a row, and facts of its scores.
 
     Attributes:
-        parameters: of the encoder.
-        clips_per_s: median rate of the pretraining; 0 where there was none.
+        parameters: number of parameters of the encoder.
+        clips_per_s: median rate of the pretraining; 0 without pretraining.
         device: of the pretraining.
-        packages: versions.
+        packages: versions by name.
         commit: of the checkout.
         num_videos: videos scored.
         num_clips: clips scored.
         protocol: of the probes.
-        baselines: scores without looking, by probe and name.
+        baselines: scores of the blind baselines by probe and name.
     """
 
     parameters: int
@@ -43,32 +43,32 @@ class Cost:
 
 
 def page(plan: Plan, tables: Tables, costs: Mapping[str, Cost], setting: str, failed: Mapping[str, str]) -> str:
-    """The whole page as Markdown.
+    """The whole report as Markdown.
 
     Args:
-        plan: what was asked for.
-        tables: what was measured.
-        costs: what it took, by row.
+        plan: the plan of the benchmark.
+        tables: the scores.
+        costs: cost by row.
         setting: how the jobs ran, in words.
-        failed: jobs that are not done, and why.
+        failed: reason of each failed job.
     """
     rows = [row for row in plan.rows if row.name in tables]
     parts = [
         "# Pretraining recipes side by side\n",
         f"{PHANTOM} Frozen probes on the test videos; all rows have the same encoder size, steps, batch and probes. "
         f"Scores are means over training seeds {', '.join(map(str, plan.seeds))} with the smallest and the largest; "
-        "the rendered videos are the same for all seeds. Settings are those of the recipes and the readout's; none is "
-        "chosen here: rate, batch, teachers and readout were chosen on the validation videos of a phantom of another "
-        "seed.\n",
+        "the rendered videos are the same for all seeds. All settings are those of the recipes and the readout; none "
+        "was tuned here: learning rate, batch size, teachers and readout were chosen on the validation videos of a "
+        "phantom of another seed.\n",
         "## Scores\n",
         score_table(plan, rows, tables, costs),
         "## Differences\n",
-        "Mean over seeds of the difference [95 % interval of a bootstrap over test videos, paired]; the seeds in which "
-        "it is above 0, of all. Intervals are not widened for the number of comparisons.\n",
+        "Mean difference over seeds [95 % interval of a paired bootstrap over test videos], and the number of seeds in "
+        "which it is above 0. Intervals are not corrected for multiple comparisons.\n",
         difference_table(rows, tables),
         "## Expected effects\n",
-        "Written down before the runs. `yes`: all intervals lie above 0; `no`: one has nothing above 0; `not clear`: "
-        "else.\n",
+        "Written down before the runs. `yes`: all intervals lie above 0; `no`: at least one interval has no part above "
+        "0; `not clear`: otherwise.\n",
         effect_table(tables),
         "## How\n",
         *_how(plan, costs, setting),
@@ -78,7 +78,7 @@ def page(plan: Plan, tables: Tables, costs: Mapping[str, Cost], setting: str, fa
 
 
 def score_table(plan: Plan, rows: Sequence[Row], tables: Tables, costs: Mapping[str, Cost]) -> str:
-    """Scores of each row, and what its encoder saw and took; below them what scores without looking."""
+    """Scores of each row with the clips seen, speed and size of its encoder, above the blind baselines."""
     lines = []
     for row in rows:
         cells = [_spread(scores(tables, row.name, probe)) for probe in PROBES]
@@ -92,12 +92,12 @@ def score_table(plan: Plan, rows: Sequence[Row], tables: Tables, costs: Mapping[
             values = [
                 (found or {}).get(probe, {}).get(name, math.nan) for probe, name in zip(PROBES, names, strict=True)
             ]
-            lines.append([f"without looking, {kind}{where}", *map(_number, values), "–", "–", "–"])
+            lines.append([f"blind baseline, {kind}{where}", *map(_number, values), "–", "–", "–"])
     return _table(["row", *(HEADS[probe] for probe in PROBES), "clips seen", "clips/s", "parameters"], lines)
 
 
 def difference_table(rows: Sequence[Row], tables: Tables) -> str:
-    """Every row against random weights, then the pairs of the expected effects."""
+    """Differences of every row to random weights, then those of the expected effects."""
     pairs = [(row.name, RARE_RANDOM if row.skewed else RANDOM) for row in rows if row.trained]
     pairs += [pair for effect in EFFECTS for pair in effect.pairs if pair[1] != RANDOM]
     known = {row.name for row in rows}
@@ -110,7 +110,7 @@ def difference_table(rows: Sequence[Row], tables: Tables) -> str:
 
 
 def effect_table(tables: Tables) -> str:
-    """Each expected effect with its verdict, and the comparisons that do not say yes."""
+    """Each expected effect with its verdict, and the comparisons that contradict it or are not clear."""
     lines = []
     for effect in EFFECTS:
         verdict, found = check(tables, effect)
@@ -126,7 +126,7 @@ def effect_table(tables: Tables) -> str:
 
 
 def raw(plan: Plan, tables: Tables, costs: Mapping[str, Cost], failed: Mapping[str, str]) -> dict[str, Any]:
-    """The same as JSON values."""
+    """The content of the report as JSON values."""
     rows = {}
     for row in plan.rows:
         if row.name in tables:
@@ -157,32 +157,31 @@ def _how(plan: Plan, costs: Mapping[str, Cost], setting: str) -> list[str]:
         versions = ", ".join(f"{name} {version}" for name, version in cost.packages.items())
         lines += [f"- packages: {versions}"]
     devices = " and ".join(dict.fromkeys(cost.device for cost in costs.values() if cost.clips_per_s))
-    lines.append(f"- device: {devices or plan.device}, {setting}; clips/s is a single job's rate beside the others")
+    lines.append(f"- device: {devices or plan.device}, {setting}; clips/s is the rate of one job while the others run")
     lines += [f"- probes: {text}" for text in dict.fromkeys(cost.protocol for cost in costs.values())]
     scored = dict.fromkeys(f"{cost.num_clips:,} clips of {cost.num_videos} videos" for cost in costs.values())
     lines.append(f"- scored: {'; '.join(scored)}")
     lines.append(
-        "- image_mae is trained on one frame where the others see a clip; its readout gets the tokens of the middle "
-        "frame of each tubelet, as many as those of the others, or those of all frames, and is told their order"
+        "- image_mae is trained on single frames; its readout gets the tokens of the middle frame of each tubelet, as "
+        "many as the other readouts get, or those of all frames, with their temporal positions"
     )
     if taught := [row for row in plan.rows if row.teachers]:
         lines.append(
-            "- teachers are shown single frames: "
+            "- teachers see single frames: "
             + "; ".join(f"{row.name} learns from {' and '.join(row.teachers)}" for row in taught)
         )
     if shape := next((row.name for row in plan.rows if row.recipe and not row.images and not row.skewed), ""):
-        lines.append(
-            f"- random weights are those that {shape}'s encoder could have started from, position table included"
-        )
+        lines.append(f"- random weights are those of an untrained encoder of {shape}, position embedding included")
     if {"videomae", "surgrec_mae"} <= {row.name for row in plan.rows}:
         lines.append(
-            "- surgrec_mae is videomae with balanced sampling, which changes nothing where there is one source: their "
-            "rows are equal, and the two rows on two sources show the balance"
+            "- surgrec_mae is videomae with balanced sampling, which has no effect with a single source: their rows "
+            "are equal, and the two rows on two sources show the effect of balancing"
         )
     if any(row.skewed for row in plan.rows):
         lines.append(
-            f"- frames alike, clusters alike: trained on {min(20, train)} videos of the first phantom and 1 of a "
-            "second one, which is rendered coarser; probed on the second, with all its training videos"
+            f"- frames alike, clusters alike: frames or clusters are sampled uniformly; trained on {min(20, train)} "
+            "videos of the first phantom and 1 of a second one of lower resolution; probed on the second, with all its "
+            "training videos"
         )
     return lines
 

@@ -81,7 +81,7 @@ def test_what_only_some_rows_need(tmp_path: Path) -> None:
     assert len(chosen(["surgrec_mae, clusters alike"])) == 3
     names = [job.name for job in Plan(tmp_path, chosen(["vjepa"]), (4,), 64, (2, 1, 1), 1).jobs()]
     assert names == ["main/phantom", "main/manifest", "probe/random-s4", "pretrain/vjepa-s4", "probe/vjepa-s4"]
-    with pytest.raises(ConfigError, match="--only 'mae' is no row; rows are random; image_mae"):
+    with pytest.raises(ConfigError, match="--only 'mae' is not a row; rows are random; image_mae"):
         chosen(["mae"])
 
 
@@ -125,8 +125,8 @@ def test_a_failed_job_is_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
     failed = run_jobs(jobs, tmp_path, done, nothing, told.append, program=PROGRAM)
     assert failed == {
         "a": "status 3: its last word",
-        "b": "left out: it needs a",
-        "d": "left out: it needs b",
+        "b": "skipped: it needs a",
+        "d": "skipped: it needs b",
     }
     assert set(done) == {"e"}
     assert "a failed, status 3: its last word" in told
@@ -164,7 +164,7 @@ run_jobs(jobs, Path({str(tmp_path)!r}), done, save, print, 1, 1, {PROGRAM!r})
     # The orphan ended before its job was begun again.
     words = (tmp_path / "b").read_text().split()
     assert words[::2] == ["begin", "end", "begin", "end"]
-    assert sum("b is still being run by a benchmark that was killed" in line for line in told) == 1
+    assert sum("b is still being run by a killed benchmark" in line for line in told) == 1
 
 
 def test_an_interrupt_stops_the_jobs(tmp_path: Path) -> None:

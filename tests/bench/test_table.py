@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import surgvl.commands.bench
-from surgvl.bench.compare import check, difference, scores, together
+from surgvl.bench.compare import check, combined, difference, scores
 from surgvl.bench.jobs import Job
 from surgvl.bench.plan import EFFECTS, PROBES, RANDOM, ROWS, Effect
 from surgvl.cli import main as cli
@@ -79,7 +79,7 @@ def test_verdicts_follow_from_intervals() -> None:
     ):
         verdict, found = check(tables, Effect("", tuple((row, "base") for row in rows), ("verb", "phase")))
         assert (verdict, len(found)) == (expected, 2 * len(rows))
-    assert together(["yes", "yes"]) == "yes"
+    assert combined(["yes", "yes"]) == "yes"
 
 
 def test_the_expected_effects_speak_of_rows() -> None:
@@ -159,8 +159,8 @@ def test_the_page_says_what_the_files_say(
     assert lines["image_mae"][4] == "8,000 single frames"
     assert lines["image_mae, all frames read out"][4:6] == ["8,000 single frames", "100"]
     assert lines["surgvista, no distillation"][4] == "8,000"
-    assert lines["without looking, constant"][:4] == ["0.133", "0.111", "0.111", "0.111"]
-    assert lines["without looking, random"][0] == "0.144"
+    assert lines["blind baseline, constant"][:4] == ["0.133", "0.111", "0.111", "0.111"]
+    assert lines["blind baseline, random"][0] == "0.144"
     assert lines["videomae − random"][0] == "+0.100 [+0.100, +0.100] 3/3"
     assert lines["surgrec_mae, clusters alike − random, rare source"][0] == "+0.100 [+0.100, +0.100] 3/3"
     assert lines["unisurg − unisurg, no motion"][1] == "+0.000 [+0.000, +0.000] 0/3"
@@ -179,7 +179,7 @@ def table_lines(page: str) -> list[str]:
 
 
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing = {"pretrain/vjepa-s0": "status 1: out of luck", "probe/vjepa-s0": "left out: it needs pretrain/vjepa-s0"}
+    failing = {"pretrain/vjepa-s0": "status 1: out of luck", "probe/vjepa-s0": "skipped: it needs pretrain/vjepa-s0"}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(surgvl.commands.bench, "run_jobs", pretend(-0.1, failing))
     words = ["bench", "recipes", "--out", "b", "--seeds", "0", "--only", "vjepa", "videomae"]
