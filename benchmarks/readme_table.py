@@ -1,12 +1,13 @@
-"""Write what a quickstart run scored: all of it into a page, the rows that matter into the README.
+"""Write the scores of a quickstart run: all of them to a page, the most important ones to the README.
 
-    python benchmarks/readme_table.py [runs/quickstart [runs/phantom]]
+    python benchmarks/readme_table.py [--run runs/quickstart] [--phantom runs/phantom]
 
 The page is `benchmarks/results/quickstart.md`, the run's own `result.md`. In the README, what stands between the marks
-`<!-- NAME:begin -->` and `<!-- NAME:end -->` is replaced, and the rest is left alone; what its Python prints comes from
-the run of the page (`make demo`).
+`<!-- NAME:begin -->` and `<!-- NAME:end -->` is replaced, and the rest is left alone; the output of its Python comes
+from `--phantom`, the run of `make demo`.
 """
 
+import argparse
 import contextlib
 import io
 import os
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 
 from surgvl.core.files import write_text
-from surgvl.core.tables import table
+from surgvl.core.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 README, PAGE = ROOT / "README.md", ROOT / "benchmarks" / "results" / "quickstart.md"
@@ -53,7 +54,7 @@ def python_block(text: str) -> str:
 
 
 def output(code: str, run: Path) -> str:
-    """What code prints where `runs/phantom` is the run."""
+    """What code prints if `runs/phantom` is the run."""
     code = code.replace("runs/phantom", os.path.relpath(run))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -62,12 +63,12 @@ def output(code: str, run: Path) -> str:
 
 
 def cells(line: str) -> list[str]:
-    """Cells of a row of a table."""
+    """Cells of a table row."""
     return [cell.strip() for cell in line.strip("|").split(" | ")]
 
 
 def short(page: str) -> str:
-    """The rows that matter of a page of results, with the counts and the commit that belong to them."""
+    """The most important rows of a page of results, with their counts and commit."""
     rows = [cells(line) for line in page.splitlines() if line.startswith("| ")]
     head = rows[0]
     by_name = {(row[0], row[1]): row for row in rows[1:]}
@@ -77,21 +78,23 @@ def short(page: str) -> str:
     videos, clips = ({row[0]: row[head.index(column)] for row in chosen} for column in ("videos", "clips"))
     commits = ", ".join(re.findall(r"^- commit: (\w+)$", page, re.M))
     counts = f"{videos['phase']} test videos, {clips['phase']} clips, {clips['vqa']} questions; commit {commits}."
-    return "\n".join([*table(head[:NUM_COLUMNS], [row[:NUM_COLUMNS] for row in chosen]), "", counts])
+    return "\n".join([*markdown_table(head[:NUM_COLUMNS], [row[:NUM_COLUMNS] for row in chosen]), "", counts])
 
 
 def main() -> None:
-    run = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/quickstart")
-    page = Path(sys.argv[2] if len(sys.argv) > 2 else "runs/phantom")
-    result = run / "result.md"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=Path("runs/quickstart"), help="run folder of `make quickstart`")
+    parser.add_argument("--phantom", type=Path, default=Path("runs/phantom"), help="run folder of `make demo`")
+    args = parser.parse_args()
+    result = args.run / "result.md"
     if not result.is_file():
-        sys.exit(f"{result} is not there: make it with `make quickstart`")
+        sys.exit(f"{result} does not exist: make it with `make quickstart`")
     results = result.read_text(encoding="utf-8")
     text = README.read_text(encoding="utf-8")
-    text = put(text, "output", f"```text\n{output(python_block(text), page)}```")
+    text = put(text, "output", f"```text\n{output(python_block(text), args.phantom)}```")
     write_text(README, put(text, "results", short(results)))
     write_text(PAGE, f"{HEAD}\n{results}")
-    print(f"{README} and {PAGE} hold the results of {run}")
+    print(f"{README} and {PAGE} hold the results of {args.run}")
 
 
 if __name__ == "__main__":

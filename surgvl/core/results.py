@@ -187,7 +187,7 @@ def compare(results: Sequence[Result], control: Sequence[Result], control_name: 
 
     Args:
         results: to show.
-        control: scores of the control; joined by task, metric and protocol, so that unlike is never put beside unlike.
+        control: scores of the control; joined by task, metric and protocol, so that only like is compared with like.
         control_name: head of its column.
         title: above the table.
     """
@@ -201,7 +201,7 @@ def _page(
         raise DataError("no results to show: run a task first")
     head = ["task", "metric", "value [95 % over videos]"]
     head += [control_name] if control is not None else []
-    head += ["without looking", "videos", "clips", "encoder"]
+    head += ["blind baselines", "videos", "clips", "encoder"]
     rows = []
     for result in results:
         cells = [

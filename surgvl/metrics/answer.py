@@ -1,4 +1,4 @@
-"""Answers as text: when two count as the same, and what one gets without looking at the video.
+"""Answers as text: when two count as the same, and the blind baselines, which do not see the video.
 
 Accuracy and F1 of closed answers come from `classify`, with the different answer strings as classes. The blind
 baseline (the most frequent training answer of the same question) is what surgical VQA tables should be read against: on

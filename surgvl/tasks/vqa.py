@@ -1,4 +1,4 @@
-"""Visual question answering with closed or free answers, beside what one gets without looking at the video.
+"""Visual question answering with closed or free answers, next to blind baselines.
 
 Two conventions of macro-F1 circulate: ours counts classes of the truth and 0 for what is undefined; public PitVQA and
 EndoVis18 scores were made with scikit-learn 1.3 and `zero_division=1`, which gives 1 to a class that was predicted but
@@ -48,7 +48,7 @@ _BY_WORDS = {
     f"(nltk), {_WORDS}; an answer of m words that equals its truth scores 1 - 0.5 / m^3",
 }
 _GAIN = (
-    "accuracy minus that without looking, on the same draws of videos, so about 0 where the picture is ignored; "
+    "accuracy minus that of a blind baseline, on the same draws of videos, so about 0 where the picture is ignored; "
     "blind: the most frequent training answer of the question; black video: the same model, every frame black; "
     "other video: the same model, a clip asked about in another video of the split"
 )

@@ -143,7 +143,7 @@ def test_markdown_says_everything() -> None:
         page
         == """### Phantom
 
-| task  | metric      | value [95 % over videos] | without looking               | videos | clips | encoder                |
+| task  | metric      | value [95 % over videos] | blind baselines               | videos | clips | encoder                |
 | ----- | ----------- | ------------------------ | ----------------------------- | -----: | ----: | ---------------------- |
 | phase | accuracy    | 0.500 [0.400, 0.600]     | majority 0.390 · random 0.143 |      8 |   720 | frozen, 12,345 trained |
 | phase | median_rank | 12.0 [one video]         | –                             |      1 |   720 | frozen, 12,345 trained |
