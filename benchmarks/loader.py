@@ -263,7 +263,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/loader.md"))
     arguments = parser.parse_args()
     _, _, config = cli.parse(PRETRAIN)
-    shapes = config.encoder.init_args
+    shapes = config.encoder
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.phantom or Path(name) / "phantom"
         if not arguments.phantom:

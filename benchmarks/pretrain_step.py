@@ -34,7 +34,7 @@ from surgvl import __version__
 from surgvl.commands.common import device_name
 from surgvl.core.files import write_text
 from surgvl.core.tables import markdown_table
-from surgvl.models.vit import SIZES
+from surgvl.models.vit_config import SIZES
 from surgvl.pretrain.base import gather
 from surgvl.pretrain.estimate import matmul_rate
 from surgvl.pretrain.surgrec_jepa import SurgRecJEPA

@@ -18,7 +18,8 @@ from surgvl.chat.template import answer_ids, user, words
 from surgvl.data.formats.pitvis_qa import ANSWERS, STEPS
 from surgvl.models.chat import Chat, tiny_language_config
 from surgvl.models.tokenizer import SentencePieceTokenizer
-from surgvl.models.vit import SIZES, VideoViT
+from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import SIZES, ViTConfig
 
 # Encoder (size, frames, side), language model: small as in the quickstart, or ViT-S and SmolLM2-135M's shape.
 SMALL = {
@@ -52,7 +53,7 @@ def built(name: str) -> Chat:
     torch.manual_seed(0)
     (size, frames, side), language = MODELS[name]
     dim, depth, heads, ratio = SIZES[size]
-    encoder = VideoViT(size_px=side, num_frames=frames, dim=dim, depth=depth, heads=heads, mlp_ratio=ratio)
+    encoder = VideoViT(ViTConfig(size_px=side, num_frames=frames, dim=dim, depth=depth, heads=heads, mlp_ratio=ratio))
     tokenizer = SentencePieceTokenizer()
     config = {**tiny_language_config(tokenizer), **language}
     model: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))  # type: ignore[no-untyped-call]

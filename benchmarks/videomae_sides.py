@@ -15,7 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import DeviceType
 from torch.utils.flop_counter import FlopCounterMode
 
-from surgvl.models.vit import IMAGENET_MEAN, IMAGENET_STD, SIZES, VideoViT
+from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import IMAGENET_MEAN, IMAGENET_STD, SIZES, ViTConfig
 from surgvl.pretrain.masks import tube
 from surgvl.pretrain.surgrec_mae import SurgRecMAE
 from surgvl.train.objective import Objective
@@ -65,15 +66,17 @@ class Side:
 
 def encoder(shape: Shape) -> VideoViT:
     return VideoViT(
-        size_px=shape.size_px,
-        num_frames=shape.num_frames,
-        patch_px=shape.patch_px,
-        tubelet=shape.tubelet,
-        dim=shape.dim,
-        depth=shape.depth,
-        heads=shape.heads,
-        mlp_ratio=shape.mlp_ratio,
-        qkv_bias="no_key",
+        ViTConfig(
+            size_px=shape.size_px,
+            num_frames=shape.num_frames,
+            patch_px=shape.patch_px,
+            tubelet=shape.tubelet,
+            dim=shape.dim,
+            depth=shape.depth,
+            heads=shape.heads,
+            mlp_ratio=shape.mlp_ratio,
+            qkv_bias="no_key",
+        )
     )
 
 

@@ -23,7 +23,7 @@ from surgvl.core.files import read_json
 from surgvl.data.manifest import Manifest
 from surgvl.demo import run_info
 from surgvl.demo.model_loader import Parts
-from surgvl.demo.schemas import AnswerCard, Found, ModelCard, Timeline
+from surgvl.demo.schemas import AnswerCard, ModelCard, SearchResults, Timeline
 from surgvl.demo.timeline import zero_shot_timeline
 from surgvl.demo.video_catalog import NUM_UPLOADS, UPLOAD, VideoCatalog
 from surgvl.video.clip import clip_start
@@ -168,7 +168,7 @@ class Engine:
             name: [value for value in library.counts(name) if value] for name in ("video_id", "procedure", "source")
         }
 
-    def search(self, text: str, k: int, video_id: str = "", procedure: str = "", source: str = "") -> Found:
+    def search(self, text: str, k: int, video_id: str = "", procedure: str = "", source: str = "") -> SearchResults:
         """Moments of the run's videos that match a sentence, best first.
 
         Raises:
@@ -187,7 +187,7 @@ class Engine:
 
     def alike(
         self, like_id: str, time_s: float, k: int, video_id: str = "", procedure: str = "", source: str = ""
-    ) -> Found:
+    ) -> SearchResults:
         """Moments of the run's videos similar to a moment of a video, without that moment and its neighbours.
 
         Raises:

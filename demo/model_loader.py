@@ -14,14 +14,14 @@ from surgvl.embed.vectors import Texts, Vectors
 if TYPE_CHECKING:
     # Torch and FAISS take seconds to import: the thread does that.
     from surgvl.api import ChatModel, DualModel
-    from surgvl.retrieval.clip_index import Library
+    from surgvl.retrieval.clip_index import ClipIndex
     from surgvl.serve.client import Server
     from surgvl.serve.remote import RemoteChat, RemoteDual
 
 
 class _Futures(NamedTuple):
     vectors: "Future[Vectors]"
-    library: "Future[Library]"
+    library: "Future[ClipIndex]"
     dual: "Future[DualModel | RemoteDual]"
     chat: "Future[ChatModel | RemoteChat]"
 
@@ -80,7 +80,7 @@ class Parts:
         return found
 
     @property
-    def library(self) -> "Library":
+    def library(self) -> "ClipIndex":
         """The index."""
         return self.start().library.result()
 
@@ -106,10 +106,10 @@ class Parts:
             raise DataError(f"{found.folder} holds no prompts: run `surgvl embed` again, with prompt sets")
         return found
 
-    def _load_library(self) -> "Library":
-        from surgvl.retrieval.clip_index import Library
+    def _load_library(self) -> "ClipIndex":
+        from surgvl.retrieval.clip_index import ClipIndex
 
-        return Library.open(self.run / "index")
+        return ClipIndex.open(self.run / "index")
 
     def _server(self) -> "Server":
         from surgvl.serve.client import Server

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.core.results import Result
-from surgvl.retrieval.moments import Found, Moment
+from surgvl.retrieval.moments import Moment, SearchResults
 
-__all__ = ["AnswerCard", "Found", "ModelCard", "Moment", "Timeline", "TrainingStage", "TripletRow", "Video"]
+__all__ = ["AnswerCard", "SearchResults", "ModelCard", "Moment", "Timeline", "TrainingStage", "TripletRow", "Video"]
 
 
 @dataclass(frozen=True)

@@ -83,27 +83,6 @@ class PromptSet(_Head):
         """All prompts as (class id, class name, prompt), in class order."""
         return [(row.id, row.name, prompt) for row in self.classes for prompt in row.prompts]
 
-    def align(self, labels: list[str] | tuple[str, ...]) -> "PromptSet":
-        """The same set with its classes in the order (and spelling) of a data set's label list.
-
-        Raises:
-            DataError: the names differ; the message lists those that only one side has.
-        """
-        spelt = {name: row for row in self.classes for name in (row.name, *row.aliases)}
-        rows = [spelt[label] for label in labels if label in spelt]
-        extra = [label for label in labels if label not in spelt]
-        missing = [row.name for row in self.classes if row not in rows]
-        if extra or missing or len(rows) != len(self.classes):
-            raise DataError(
-                f"prompt set {self.name!r} ({len(self.classes)} classes) does not fit the {len(labels)} labels: "
-                f"only the labels have {extra}, only the prompts have {missing}: take another set or correct the names"
-            )
-        moved = (
-            PromptClass(id=at, name=label, prompts=row.prompts)
-            for at, (label, row) in enumerate(zip(labels, rows, strict=True))
-        )
-        return self.model_copy(update={"classes": tuple(moved)})
-
 
 class _Verb(_Strict):
     base: Text

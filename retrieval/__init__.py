@@ -1,1 +1,1 @@
-"""Find moments: an index of clip vectors with a table of the stretches of video that they stand for."""
+"""Moment retrieval: an index of clip vectors with a table of their moments."""

@@ -1,7 +1,7 @@
-"""A library of moments: an index folder that can be searched, added to, and cleared of a video.
+"""The clip index: an index folder that can be searched, extended, and rid of a video.
 
-Writers take turns, in one process or in several, and each goes on from what the last one left. An open library keeps
-the version that it opened, or last wrote, whatever others write meanwhile (see `folder`).
+Writers, in one process or several, take turns, and each continues from the last version. An open index keeps the
+version that it opened or last wrote, whatever others write meanwhile (see `folder`).
 """
 
 import threading
@@ -17,29 +17,29 @@ from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Vectors, unit
-from surgvl.retrieval.exact import SAMPLE, Reference
 from surgvl.retrieval.faiss_flat import FaissFlat
-from surgvl.retrieval.folder import Head, create_files, next_version, open_files
-from surgvl.retrieval.moments import Found, Moment, merge_high
-from surgvl.retrieval.store import Row, Store, moment_id
+from surgvl.retrieval.folder import IndexHeader, create_files, next_version, open_files
+from surgvl.retrieval.moment_table import MomentRow, MomentTable, moment_id
+from surgvl.retrieval.moments import Moment, SearchResults, merge_high
+from surgvl.retrieval.reference import SAMPLE, Reference
 
-Stretch = tuple[str, float, float]
+Segment = tuple[str, float, float]
 Ids = NDArray[np.int64]
-# Vectors that are added between two reports of progress.
+# Vectors added between two progress reports.
 AT_ONCE = 20_000
 
 
-class Library:
-    """An open index folder; methods may be called from several threads. Make one with `create` or `open`.
+class ClipIndex:
+    """An open index folder; its methods are thread-safe. Obtain one with `create` or `open`.
 
     Attributes:
         folder: the index folder.
-        model: model folder that made the vectors.
-        model_hash: its hash; vectors of another encoder are refused.
+        model: folder of the model that made the vectors.
+        model_hash: its hash; vectors of other encoders are refused.
         dim: width E of the vectors.
     """
 
-    def __init__(self, folder: Path, head: Head, index: FaissFlat, store: Store) -> None:
+    def __init__(self, folder: Path, head: IndexHeader, index: FaissFlat, store: MomentTable) -> None:
         self.folder, self._index, self._store = folder, index, store
         self.model, self.model_hash, self.dim = head.model, head.model_hash, head.dim
         self._lock = threading.RLock()
@@ -48,19 +48,19 @@ class Library:
 
     @classmethod
     def create(cls, folder: Path | str, model: str, model_hash: str, dim: int, exist_ok: bool = False) -> Self:
-        """Make an empty library.
+        """Create an empty index.
 
         Args:
-            folder: made where it is absent.
-            model: model folder that makes the vectors.
+            folder: created if missing.
+            model: folder of the model that makes the vectors.
             model_hash: its hash.
             dim: width E of the vectors.
-            exist_ok: open a library that is there.
+            exist_ok: open an existing index.
 
         Raises:
-            ConfigError: there is one already.
+            ConfigError: the folder already holds an index.
         """
-        create_files(Path(folder), Head(model=model, model_hash=model_hash, dim=dim, count=0), exist_ok)
+        create_files(Path(folder), IndexHeader(model=model, model_hash=model_hash, dim=dim, count=0), exist_ok)
         return cls.open(folder)
 
     @classmethod
@@ -68,17 +68,17 @@ class Library:
         """Open an index folder.
 
         Args:
-            folder: what `create` made.
-            model_hash: hash of the encoder that queries will come from; None where it is not known.
+            folder: an index folder.
+            model_hash: hash of the encoder of the queries; None: unknown.
 
         Raises:
-            DataError: not an index folder, files that do not belong together, or an index of another encoder.
+            DataError: not an index folder, inconsistent files, or an index of another encoder.
         """
-        library = cls(Path(folder), *open_files(Path(folder)))
-        if model_hash is not None and model_hash != library.model_hash:
-            library.close()
-            library.check_model(model_hash, "the query's model")
-        return library
+        opened = cls(Path(folder), *open_files(Path(folder)))
+        if model_hash is not None and model_hash != opened.model_hash:
+            opened.close()
+            opened.check_model(model_hash, "the query's model")
+        return opened
 
     def close(self) -> None:
         """Close the table."""
@@ -104,11 +104,11 @@ class Library:
         if model_hash != self.model_hash:
             raise DataError(
                 f"{self.folder} was made with model {self.model} ({self.model_hash}), {whose} is {model_hash}: "
-                "vectors of two models cannot be compared; use that model or make another index"
+                "vectors of two models cannot be compared; use that model or another index"
             )
 
     def counts(self, column: str) -> dict[str, int]:
-        """Number of vectors for each value of `video_id`, `procedure` or `source`."""
+        """Number of vectors per value of `video_id`, `procedure` or `source`."""
         return self._store.counts(column)
 
     # ---- writing
@@ -116,24 +116,24 @@ class Library:
     def add_vectors(
         self, vectors: Vectors, manifest: Manifest, progress: Callable[[int], object] = lambda added: None
     ) -> int:
-        """Add the clips of a vectors folder; all clips of a video that is already there are replaced.
+        """Add the clips of a vectors folder; clips of videos already in the index are replaced.
 
-        Windows that the ends of a video pushed onto the same stretch are one moment: the first of them is kept.
+        Of windows that were shifted to the same span at the ends of a video, the first is kept.
 
         Args:
-            vectors: from the encoder of this library.
-            manifest: gives path, procedure and source of each video.
-            progress: called with the number of vectors that were added since it was called before.
+            vectors: from the encoder of this index.
+            manifest: has path, procedure and source of each video.
+            progress: called with the number of vectors added since the last call.
 
         Returns:
             Number of vectors added.
 
         Raises:
-            DataError: another encoder or width, a video without a row in the manifest, a vector of zeros.
+            DataError: another encoder or width, a video missing in the manifest, or a zero vector.
         """
         self.check_model(vectors.meta.model_hash, f"that of {vectors.folder}")
         if vectors.vectors.shape[1:] != (self.dim,):
-            raise DataError(f"{vectors.folder} has vectors of shape {vectors.vectors.shape}, not [N, {self.dim}]")
+            raise DataError(f"vectors of {vectors.folder} must be [N, {self.dim}], got {vectors.vectors.shape}")
         if (flat := ~np.any(vectors.vectors, axis=1)).any():
             raise DataError(f"{vectors.folder}, row {int(flat.argmax())}: the vector is zero: check the model")
         every = self._rows(vectors, manifest)
@@ -150,10 +150,10 @@ class Library:
         return len(rows)
 
     def delete_video(self, video_id: str) -> int:
-        """Take a video out. Returns the number of its vectors.
+        """Remove a video. Returns the number of its vectors.
 
         Raises:
-            DataError: it is not in the library.
+            DataError: it is not in the index.
         """
         with next_version(self.folder) as (index, store):
             if not store.counts("video_id").get(video_id):
@@ -162,20 +162,20 @@ class Library:
         self._renew()
         return count
 
-    def _rows(self, vectors: Vectors, manifest: Manifest) -> list[Row]:
+    def _rows(self, vectors: Vectors, manifest: Manifest) -> list[MomentRow]:
         facts = {}
         for name in dict.fromkeys(vectors.video_ids):
             row = manifest.video(name)
             facts[name] = (str(manifest.root / row.path) if row.path else "", row.procedure, row.source)
         return [
-            Row(moment_id(name, start, end, self.model_hash), name, facts[name][0], start, end, *facts[name][1:])
+            MomentRow(moment_id(name, start, end, self.model_hash), name, facts[name][0], start, end, *facts[name][1:])
             for name, start, end in zip(
                 vectors.video_ids, vectors.start_s.tolist(), vectors.end_s.tolist(), strict=True
             )
         ]
 
     def _renew(self) -> None:
-        """Go over to the newest version; searches that run in other threads end on the old one."""
+        """Switch to the newest version; running searches in other threads finish on the old one."""
         _, index, store = open_files(self.folder)
         with self._lock:
             self._store.close()
@@ -192,31 +192,31 @@ class Library:
         video: str | None = None,
         procedure: str | None = None,
         source: str | None = None,
-        exclude: Stretch | None = None,
+        exclude: Segment | None = None,
         is_foreign_clip: bool = False,
-    ) -> Found:
-        """The k moments most like a vector, best first; fewer where there are no more.
+    ) -> SearchResults:
+        """The k moments most similar to a vector, best first; fewer if there are no more.
 
-        Where a moment begins and ends follows from all scores of its recording, so it is the same for any k.
+        The extent of a moment depends on all scores of its recording, so it is the same for any k.
 
         Args:
-            vector: [E] of this library's encoder; any length above 0.
+            vector: [E], from this index's encoder; any norm above 0.
             k: number of distinct moments (see moments.merge).
             video: only in this video.
             procedure: only in videos of this procedure.
             source: only in videos of this data set.
-            exclude: (video_id, start_s, end_s): nothing that overlaps this stretch, such as the query itself.
-            is_foreign_clip: the vector is of a clip that is not in the index: the remark tells where it is unlike all.
+            exclude: (video_id, start_s, end_s): skip clips that overlap this span, such as the query itself.
+            is_foreign_clip: the vector is of a clip outside the index: the remark says if it is unlike all of them.
 
         Raises:
-            DataError: wrong shape, NaN, a vector of zeros.
-            ConfigError: k below 1, or a filter that nothing fits.
+            DataError: wrong shape, NaN, or a zero vector.
+            ConfigError: k below 1, or a filter without matches.
         """
         query = np.asarray(vector, np.float32).reshape(1, -1)
         if not query.any():
             raise DataError("the query's vector is zero: check the model")
         if k < 1:
-            raise ConfigError(f"{k} moments cannot be found: ask for 1 or more")
+            raise ConfigError(f"k must be >= 1, got {k}")
         query = query / np.linalg.norm(query)
         with self._lock:
             where = self._where(video, procedure, source)
@@ -227,14 +227,14 @@ class Library:
                 fetch = min(fetch, available)
                 moments = self._moments(query, self._index.search(query, max(fetch, 1), where)[1][0], hidden, exclude)
                 if len(moments) >= k or fetch >= available:
-                    return Found(moments[:k], self._known_reference().remark(query[0], is_foreign_clip))
+                    return SearchResults(moments[:k], self._known_reference().remark(query[0], is_foreign_clip))
                 fetch *= 4
 
     def vector_at(self, video_id: str, time_s: float) -> tuple[NDArray[np.float32], float, float]:
-        """The stored vector of a moment: unit vector float32 [E], start and end of its clip in seconds.
+        """The stored vector at a time: unit vector float32 [E], start and end of its clip in seconds.
 
         Raises:
-            DataError: the video is not in the library, or none of its clips covers the time.
+            DataError: the video is not in the index, or no clip covers the time.
         """
         with self._lock:
             rows = self._store.of_video(video_id)
@@ -255,24 +255,24 @@ class Library:
             if not len(ids):
                 names = zip(("video", "procedure", "source"), given, strict=True)
                 fits = " and ".join(f"{name} {value!r}" for name, value in names if value is not None)
-                raise ConfigError(f"nothing in {self.folder} fits {fits}: {self._known(given)}")
+                raise ConfigError(f"nothing in {self.folder} matches {fits}: {self._known(given)}")
             self._filters[given] = ids
         return self._filters[given]
 
     def _known(self, given: Sequence[str | None]) -> str:
-        """What the first filter could have been."""
+        """The allowed values of the first filter."""
         columns = zip(("video_id", "procedure", "source"), given, strict=True)
         column = next(name for name, value in columns if value is not None)
         values = list(self._store.counts(column))
         more = f" and {len(values) - 8} more" if len(values) > 8 else ""
         return f"{column} is one of {', '.join(values[:8]) or 'none'}{more}"
 
-    def _overlapping(self, exclude: Stretch | None) -> set[int]:
+    def _overlapping(self, exclude: Segment | None) -> set[int]:
         video_id, start_s, end_s = exclude or ("", 0.0, 0.0)
         return {row.id for row in self._store.of_video(video_id) if row.start_s < end_s and row.end_s > start_s}
 
-    def _moments(self, query: Float32Array, best: Ids, hidden: set[int], exclude: Stretch | None) -> list[Moment]:
-        """Moments that the best clips of the index begin, from all clips of their recordings."""
+    def _moments(self, query: Float32Array, best: Ids, hidden: set[int], exclude: Segment | None) -> list[Moment]:
+        """Moments started by the best clips, from all clips of their recordings."""
         begin = set(best[best >= 0].tolist()) - hidden
         videos = dict.fromkeys(row.video_id for row in self._store.rows(sorted(begin)).values())
         rows = {row.id: row for name in videos for row in self._store.of_video(name) if row.id not in hidden}
@@ -280,11 +280,11 @@ class Library:
             return []
         scores, ids = self._index.search(query, len(rows), np.array(list(rows), np.int64))
         hits = [rows[name] for name in ids[0].tolist()]
-        # What lies before an excluded stretch and what lies after it are two places: no moment reaches across.
+        # No moment extends across an excluded span.
         video_id, _, after_s = exclude or ("", 0.0, 0.0)
-        places = [f"{row.video_id}\0{row.video_id == video_id and row.start_s >= after_s}" for row in hits]
+        sections = [f"{row.video_id}\0{row.video_id == video_id and row.start_s >= after_s}" for row in hits]
         starts, ends = [row.start_s for row in hits], [row.end_s for row in hits]
-        merged = merge_high(places, starts, ends, scores[0], [row.id in begin for row in hits])
+        merged = merge_high(sections, starts, ends, scores[0], [row.id in begin for row in hits])
         spans = zip(merged.best.tolist(), merged.start_s.tolist(), merged.end_s.tolist(), strict=True)
         found = [(hits[at], float(scores[0, at]), start, end) for at, start, end in spans]
         return [Moment(row.video_id, row.path, a, b, score, row.procedure, row.source) for row, score, a, b in found]

@@ -1,81 +1,64 @@
-"""What the clips of an index score with one another, which is what a query's scores are judged by.
+"""Exact search in NumPy: the oracle that every backend must equal up to its stated recall."""
 
-A sample of the clips stands for the index, so that this costs the same for any size; a query is held against the same
-sample. Shapes: S clips of the sample, E width.
-"""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Self
+from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from surgvl.core.arrays import Float32Array
-
-# Clips of the sample: 2,000 give a twentieth and a standard deviation to some percent.
-SAMPLE = 2000
-# Fewer say nothing about a spread.
-_LEAST = 20
-# A query's scores spread at least this share of what random pairs do. On phantom videos sentences about what is on
-# screen reach 0.54 to 0.87, and one about something else 0.40.
-_SHARE = 0.5
-# Scores that spread less are the same in the third decimal, whatever random pairs do.
-_SAME = 0.0005
-# Clips nearer to another recording than the lowest of these shares count as of the index's kind. With a twentieth, 0
-# to 16 % of the clips of a held-out phantom video lie outside, and 44 to 100 % of those of nine of eleven real ones.
-_OUTSIDE = 0.05
+from surgvl.core.errors import DataError
+from surgvl.core.files import atomic
+from surgvl.retrieval.base import Ids, Index, top_k
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A sample of an index.
+class Exact(Index):
+    """Brute force in float64."""
 
-    Attributes:
-        vectors: float32 [S, E], unit vectors.
-        spread: standard deviation of the cosines of random pairs; 0 where there are too few clips to tell.
-        near: cosine with the nearest clip of another recording that all but a twentieth of the clips have; -1 where
-            there are too few to tell.
-    """
+    name: ClassVar[str] = "exact"
 
-    vectors: Float32Array
-    spread: float
-    near: float
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self._vectors = np.zeros((0, dim), np.float32)
+        self._ids = np.zeros(0, np.int64)
+
+    @property
+    def ids(self) -> Ids:
+        """All ids, int64 [N], in insertion order."""
+        return self._ids
+
+    def _add(self, vectors: NDArray[np.float32], ids: Ids) -> None:
+        self._vectors, self._ids = np.concatenate([self._vectors, vectors]), np.concatenate([self._ids, ids])
+
+    def _remove(self, ids: Ids) -> None:
+        kept = ~np.isin(self._ids, ids)
+        self._vectors, self._ids = self._vectors[kept], self._ids[kept]
+
+    def _search(self, queries: NDArray[np.float32], k: int, where: Ids | None) -> tuple[Float32Array, Ids]:
+        kept = slice(None) if where is None else np.isin(self._ids, where)
+        return top_k(queries.astype(np.float64) @ self._vectors[kept].astype(np.float64).T, self._ids[kept], k)
+
+    def vectors_of(self, ids: ArrayLike) -> NDArray[np.float32]:
+        """See Index."""
+        place = {name: at for at, name in enumerate(self._ids.tolist())}
+        keys = self._keys(ids).tolist()
+        if absent := [name for name in keys if name not in place]:
+            raise DataError(f"id {absent[0]} is not in the index: add it first")
+        return self._vectors[[place[name] for name in keys]]
+
+    def save(self, path: Path | str) -> None:
+        """See Index."""
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, vectors=self._vectors, ids=self._ids)
 
     @classmethod
-    def of(cls, vectors: Float32Array, videos: Sequence[str]) -> Self:
-        """Measure a sample.
-
-        Args:
-            vectors: unit vectors [S, E].
-            videos: [S], the recording of each.
-        """
-        if len(vectors) < _LEAST:
-            return cls(vectors, 0.0, -1.0)
-        cosines = vectors @ vectors.T
-        spread = float(cosines[~np.eye(len(vectors), dtype=bool)].std())
-        names = np.unique(np.asarray(videos, np.str_), return_inverse=True)[1]
-        cosines[names[:, None] == names[None]] = -1
-        nearest = cosines.max(1)
-        return cls(vectors, spread, float(np.quantile(nearest, _OUTSIDE)) if names.any() else -1.0)
-
-    def remark(self, query: Float32Array, is_foreign_clip: bool = False) -> str:
-        """One line where the scores of a query say little; empty where they can be relied on.
-
-        Args:
-            query: unit vector [E].
-            is_foreign_clip: it is a clip of a recording that is not in the index.
-        """
-        if len(self.vectors) < _LEAST:
-            return ""
-        scores = self.vectors @ query
-        if scores.std() < max(_SHARE * self.spread, _SAME):
-            return (
-                f"the query hardly separates the clips of this index: its scores spread {scores.std():.4f} (standard "
-                f"deviation), those of random pairs of clips {self.spread:.4f}; nothing here may be what it asks for"
-            )
-        if is_foreign_clip and scores.max() < self.near:
-            return (
-                f"the clip is unlike the recordings of this index: its nearest clip in a sample of them scores "
-                f"{scores.max():.3f}, and 19 of 20 clips have one of another recording at {self.near:.3f} or above"
-            )
-        return ""
+    def load(cls, path: Path | str) -> Self:
+        """See Index."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                vectors, ids = arrays["vectors"], arrays["ids"]
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{path} is not an exact index ({error}): rebuild it") from error
+        index = cls(vectors.shape[1])
+        index.add(vectors, ids)
+        return index

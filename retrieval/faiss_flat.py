@@ -1,7 +1,7 @@
 """FAISS' flat inner-product index with ids (`IDMap2,Flat`): exact, 1 KiB for a vector of 256, good to a million.
 
-FAISS accepts duplicate ids, answers NaN with -1 and orders ties as its threads come to them; `Index` refuses the first
-two, and here candidates are scored again in float64 and fetched until the last place's ties are all among them.
+FAISS accepts duplicate ids, answers NaN with -1 and orders ties by thread timing; `Index` refuses the first two, and
+here candidates are rescored in float64, and more are fetched until all ties of the last result are among them.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
-from surgvl.retrieval.base import DECIMALS, Ids, Index, best
+from surgvl.retrieval.base import DECIMALS, Ids, Index, top_k
 
 _MARGIN = 16
-# Below this many queries the scan is bound by memory: a second thread gains nothing and, on a busy machine, waits at
-# OpenMP's barrier (measured: 3.5 ms become 30 for one query of 100,000 vectors).
+# Below this many queries the scan is memory-bound: more threads gain nothing and, on a busy machine, wait at OpenMP's
+# barrier (measured: 30 ms instead of 3.5 for one query of 100,000 vectors).
 _FEW = 20
-# FAISS sums in float32: scores this close may stand in either order.
+# FAISS sums in float32: scores this close may be in either order.
 _NEAR = 2 * 10.0**-DECIMALS
 
 
@@ -37,7 +37,7 @@ class FaissFlat(Index):
 
     @property
     def ids(self) -> Ids:
-        """All ids, int64 [N], in the order FAISS keeps them."""
+        """All ids, int64 [N], in FAISS' order."""
         return np.asarray(faiss.vector_to_array(self._index.id_map), np.int64)
 
     def __len__(self) -> int:
@@ -51,7 +51,7 @@ class FaissFlat(Index):
 
     def _search(self, queries: NDArray[np.float32], k: int, where: Ids | None) -> tuple[Float32Array, Ids]:
         total = len(self) if where is None else len(where)
-        # The selector must outlive the search: FAISS keeps a bare pointer.
+        # The selector must outlive the search: FAISS keeps a raw pointer.
         selector = None if where is None else faiss.IDSelectorBatch(where)
         parameters: Any = None
         if selector is not None:
@@ -67,7 +67,7 @@ class FaissFlat(Index):
             scores = np.einsum("qe,qme->qm", queries[open_rows], self._gather(ids), dtype=np.float64)
             done = np.full(len(open_rows), fetch == total)
             done |= rough[:, -1] < rough[:, k - 1] - _NEAR * np.maximum(1, np.abs(rough[:, k - 1]))
-            found_scores[open_rows[done]], found_ids[open_rows[done]] = best(scores[done], ids[done], k)
+            found_scores[open_rows[done]], found_ids[open_rows[done]] = top_k(scores[done], ids[done], k)
             open_rows, fetch = open_rows[~done], min(total, fetch * 4)
         return found_scores, found_ids
 
@@ -88,7 +88,9 @@ class FaissFlat(Index):
             try:
                 faiss.write_index(self._index, str(temporary))
             except RuntimeError as error:
-                raise DataError(f"{path} cannot be written ({_first_line(error)}): check space and rights") from error
+                raise DataError(
+                    f"{path} cannot be written ({_first_line(error)}): check disk space and permissions"
+                ) from error
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -96,9 +98,9 @@ class FaissFlat(Index):
         try:
             stored = faiss.read_index(str(path))
         except RuntimeError as error:
-            raise DataError(f"{path} is not a FAISS index ({_first_line(error)}): make it again") from error
+            raise DataError(f"{path} is not a FAISS index ({_first_line(error)}): rebuild it") from error
         if not isinstance(stored, faiss.IndexIDMap2) or stored.metric_type != faiss.METRIC_INNER_PRODUCT:
-            raise DataError(f"{path} holds a {type(stored).__name__}, not IDMap2,Flat by inner product: make it again")
+            raise DataError(f"{path} holds a {type(stored).__name__}, not IDMap2,Flat with inner products: rebuild it")
         index = cls(stored.d)
         index._index = stored
         return index
@@ -106,7 +108,7 @@ class FaissFlat(Index):
 
 @contextlib.contextmanager
 def _threads(number: int | None) -> Iterator[None]:
-    """FAISS with this many threads, or as it is for None; the setting belongs to the calling thread."""
+    """Set the number of FAISS threads, None: unchanged; the setting belongs to the calling thread."""
     before = faiss.omp_get_max_threads()
     try:
         faiss.omp_set_num_threads(number or before)

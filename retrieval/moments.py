@@ -1,10 +1,10 @@
-"""Neighbouring hits become one moment: clips overlap, so the best ten clips are often one place.
+"""Merge neighbouring hits into moments: clips overlap, so the top ten clips are often one moment.
 
-Hits are taken from the best down. One that touches no moment of its video begins a moment; one that touches moments
-joins them, as long as it is high enough and the whole stays within `max_s`; otherwise it is passed over. So moments of
-a video never touch, each has the score of its best hit, and the first moment always holds the first hit.
+Hits are processed from the best down. A hit that touches no moment of its video starts one; a hit that touches moments
+joins them if its score is high enough and the result is at most `max_s` long, and is ignored otherwise. So moments of a
+video never touch, each has the score of its best hit, and the first moment always contains the first hit.
 
-What is high enough follows from the scores of the whole recording (`merge_high`), not from how many are asked for.
+Which scores are high enough depends on all scores of the recording (`merge_high`), not on the number of results.
 """
 
 import re
@@ -20,7 +20,7 @@ from surgvl.retrieval.base import DECIMALS
 
 @dataclass(frozen=True)
 class Moment:
-    """A place in a video, in seconds of the source file, with the best score of the clips in it."""
+    """A span of a video, in seconds of the source file, with the best score of its clips."""
 
     video_id: str
     path: str
@@ -31,11 +31,11 @@ class Moment:
     source: str
 
 
-class Found(list[Moment]):
+class SearchResults(list[Moment]):
     """Moments, best first.
 
     Attributes:
-        remark: one line where the scores say little (see `reference`); empty where they can be relied on.
+        remark: one line if the scores mean little (see `reference`); empty otherwise.
     """
 
     def __init__(self, moments: Iterable[Moment] = (), remark: str = "") -> None:
@@ -44,7 +44,7 @@ class Found(list[Moment]):
 
 
 def score_texts(scores: Sequence[float], least: int = 3) -> list[str]:
-    """Scores with as many decimals, `least` to six, as tell different ones apart; they are stored with six."""
+    """Scores with just enough decimals, `least` to six, to tell different ones apart."""
     different = len({round(score, DECIMALS) for score in scores})
     texts = [""] * len(scores)
     for decimals in range(least, DECIMALS + 1):
@@ -55,7 +55,7 @@ def score_texts(scores: Sequence[float], least: int = 3) -> list[str]:
 
 
 def looks_like_a_file(query: str) -> bool:
-    """Whether a query names a file, there or not, rather than being a sentence: `clip9.mp4`, `/films/one`, `./one`."""
+    """Whether a query looks like a file name rather than a sentence: `clip9.mp4`, `/films/one`, `./one`."""
     return (
         re.fullmatch(r"(\.{0,2}|~)/.*|.*\S\.[a-z]\w{1,3}", query.strip(), re.IGNORECASE | re.ASCII | re.DOTALL)
         is not None
@@ -64,10 +64,10 @@ def looks_like_a_file(query: str) -> bool:
 
 @dataclass(frozen=True)
 class Merged:
-    """Moments by falling score.
+    """Moments by descending score.
 
     Attributes:
-        best: int64 [M], position of the best hit among those given.
+        best: int64 [M], index of the best hit among the input.
         start_s: float64 [M], seconds.
         end_s: float64 [M], seconds.
     """
@@ -88,15 +88,15 @@ def merge(
     max_s: float = 30.0,
     joins: ArrayLike | None = None,
 ) -> Merged:
-    """Merge hits, given from the best to the worst.
+    """Merge hits that are sorted from best to worst.
 
     Args:
-        videos: [H] what tells videos apart, such as ids.
+        videos: [H], video ids.
         start_s: [H] seconds.
         end_s: [H] seconds.
-        gap_s: hits whose distance is at most this touch.
-        max_s: a moment does not grow beyond this; a single hit may be longer.
-        joins: [H] whether a hit is high enough to join; all are where it is left out.
+        gap_s: hits at most this far apart touch.
+        max_s: longest merged moment; a single hit may be longer.
+        joins: [H], whether a hit may join a moment; None: all may.
 
     Raises:
         DataError: lengths differ.
@@ -104,7 +104,7 @@ def merge(
     names = np.asarray(videos).tolist()
     spans = list(zip(np.asarray(start_s, float).tolist(), np.asarray(end_s, float).tolist(), strict=True))
     if len(names) != len(spans):
-        raise DataError(f"{len(names)} videos and {len(spans)} stretches: give one for each hit")
+        raise DataError(f"{len(names)} videos and {len(spans)} spans: give one of each per hit")
     joining = [True] * len(names) if joins is None else np.asarray(joins, bool).tolist()
     extent: dict[int, tuple[float, float]] = {}
     of_video: dict[object, list[int]] = {}
@@ -130,23 +130,23 @@ def merge(
 
 
 def merge_high(videos: ArrayLike, start_s: ArrayLike, end_s: ArrayLike, scores: ArrayLike, begins: ArrayLike) -> Merged:
-    """Moments of whole recordings, whose extents follow from all scores of the recording.
+    """Moments of whole recordings, whose extents depend on all scores of the recording.
 
-    A hit joins a moment where its score is at least halfway from the median of its recording to the best.
+    A hit joins a moment if its score is at least halfway between the median and the best of its recording.
 
     Args:
-        videos: [H] what tells videos apart, such as ids.
+        videos: [H], video ids.
         start_s: [H] seconds.
         end_s: [H] seconds.
-        scores: [H] falling; all hits of each recording.
-        begins: bool [H], from which hits on a moment is wanted: if one begins it, so do all better ones.
+        scores: [H], descending; all hits of each recording.
+        begins: bool [H], whether a hit may start a moment: if one may, so may all better ones.
     """
     names, values, wanted = np.asarray(videos), np.asarray(scores, np.float64), np.asarray(begins, bool)
     high = np.zeros(len(names), bool)
     for name in np.unique(names):
         mine = names == name
         high[mine] = values[mine] >= (np.median(values[mine]) + values[mine].max()) / 2
-    # A hit that is neither begins no moment that is wanted, nor changes one.
+    # Other hits neither start a requested moment nor extend one.
     kept = np.flatnonzero(high | wanted)
     merged = merge(names[kept], np.asarray(start_s)[kept], np.asarray(end_s)[kept], joins=high[kept])
     best = kept[merged.best]

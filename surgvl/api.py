@@ -25,8 +25,8 @@ from surgvl.core.texts import short, words
 from surgvl.embed.vectors import unit
 from surgvl.embed.windows import encode_windows, read_windows
 from surgvl.models.chat import Chat
-from surgvl.models.checkpoint import Model, find_model, load_model, local, model_hash
-from surgvl.models.dual import Dual
+from surgvl.models.checkpoint import Model, find_model, load_model, model_hash, resolve_model
+from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.model_info import load_answers
 from surgvl.models.vit import VideoViT
 from surgvl.video.clip import Preprocess, clip_start, extract_clip
@@ -87,7 +87,7 @@ class Encoder(Loaded):
 class DualModel(Loaded):
     """A video tower and a text tower in one space."""
 
-    model: Dual
+    model: DualEncoder
 
     def encode_video(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.float32]:
         """Unit vectors float32 [N, E].
@@ -117,7 +117,9 @@ class DualModel(Loaded):
         """
         if not 0 < stride_s < float("inf"):
             raise DataError(f"stride_s {stride_s} is not above 0: give seconds above 0, such as 1.0")
-        return encode_windows(self.model, read_windows(Path(path), self.preprocess, stride_s), 32, self.device)
+        return encode_windows(
+            self.model.encode_video, read_windows(Path(path), self.preprocess, stride_s), 32, self.device
+        )
 
     def encode_text(self, sentences: str | Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors float32 [number of sentences, E]; a single sentence is one row, and none are no rows.
@@ -195,7 +197,7 @@ class DualModel(Loaded):
             DataError: a file that is not there, an empty query, or not an index folder of this model.
             ConfigError: k below 1.
         """
-        from surgvl.retrieval.clip_index import Library
+        from surgvl.retrieval.clip_index import ClipIndex
         from surgvl.retrieval.moments import looks_like_a_file
 
         if isinstance(query, str) and not query.strip():
@@ -204,10 +206,10 @@ class DualModel(Loaded):
         is_absent = isinstance(query, str | Path) and not os.path.exists(query)
         if is_absent and (isinstance(query, Path) or looks_like_a_file(str(query))):
             raise DataError(f"{query} is not there: give a file that is, or a sentence")
-        with Library.open(index, model_hash=self.hash) as library:
+        with ClipIndex.open(index, model_hash=self.hash) as clip_index:
             if is_absent:
-                return library.search(self.encode_text([str(query)])[0], k)
-            return library.search(self.encode_video(query, at_s).mean(0), k, is_foreign_clip=True)
+                return clip_index.search(self.encode_text([str(query)])[0], k)
+            return clip_index.search(self.encode_video(query, at_s).mean(0), k, is_foreign_clip=True)
 
 
 class ChatModel(Loaded):
@@ -293,9 +295,9 @@ def load(folder: str | Path, device: str = "cpu") -> Encoder | DualModel | ChatM
     Raises:
         CheckpointError: not a model of ours, or weights that do not fit.
     """
-    path = local(folder)
+    path = resolve_model(folder)
     model, preprocess = load_model(path, device)
-    if isinstance(model, Dual):
+    if isinstance(model, DualEncoder):
         return DualModel(model, preprocess, path, device)
     if isinstance(model, Chat):
         return ChatModel(model, preprocess, path, device)

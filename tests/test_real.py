@@ -14,7 +14,7 @@ from surgvl.api import ChatModel, DualModel, load
 from surgvl.cli import main as cli
 from surgvl.core.errors import DataError
 from surgvl.embed.vectors import Vectors
-from surgvl.retrieval.clip_index import Library
+from surgvl.retrieval.clip_index import ClipIndex
 
 REAL = os.environ.get("SURGVL_REAL_DATA", "")
 pytestmark = [
@@ -53,8 +53,10 @@ def test_the_nearest_moment_outside_a_video_is_in_its_near_duplicate(
     cli.run(["index", "--vectors", str(out), "--manifest", str(out / "manifest"), "--out", str(tmp_path / "index")])
     vectors = Vectors.load(out)
     rows = [at for at, video_id in enumerate(vectors.video_ids) if video_id == "VID43_299"]
-    with Library.open(tmp_path / "index") as library:
-        found = [library.search(vectors.vectors[row], 1, exclude=("VID43_299", 0.0, 1e6))[0].video_id for row in rows]
+    with ClipIndex.open(tmp_path / "index") as clip_index:
+        found = [
+            clip_index.search(vectors.vectors[row], 1, exclude=("VID43_299", 0.0, 1e6))[0].video_id for row in rows
+        ]
     share = np.mean([video_id == "VID43_303" for video_id in found])
     # The first four seconds of VID43_299 are not in VID43_303.
     assert share >= 0.75, found

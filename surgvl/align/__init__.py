@@ -1,1 +1,1 @@
-"""Alignment: video and sentences in one space."""
+"""Alignment: video and text in one space."""

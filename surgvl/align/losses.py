@@ -1,6 +1,6 @@
 """Contrastive losses between clips and sentences.
 
-Shapes: B clips, U different sentences of a batch, E width of the shared space; vectors are unit vectors.
+Shapes: B clips, U unique sentences of a batch, E width of the shared space; vectors have unit norm.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def pairs(texts: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]:
-    """The different sentences of a batch and which clip they are spoken over.
+def unique_sentences(texts: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]:
+    """The unique sentences of a batch and the clips they belong to.
 
     Args:
-        texts: for each of B clips, its sentences, at least one; case and outer blanks do not count.
+        texts: the sentences of each of B clips, at least one; case and surrounding blanks are ignored.
 
     Returns:
-        U sentences in order of appearance, and bool [B, U]: true where a clip carries a sentence.
+        U sentences in order of appearance, and bool [B, U]: true where a sentence belongs to a clip.
     """
     numbers: dict[str, int] = {}
     own = [[numbers.setdefault(text.strip().lower(), len(numbers)) for text in each] for each in texts]
@@ -27,18 +27,18 @@ def pairs(texts: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]:
     return list(numbers), positive
 
 
-def contrastive(video: Tensor, text: Tensor, scale: Tensor, positive: Tensor) -> Tensor:
-    """Symmetric InfoNCE (CLIP, arXiv 2103.00020) in which what belongs together is never a negative.
+def contrastive_loss(video: Tensor, text: Tensor, scale: Tensor, positive: Tensor) -> Tensor:
+    """Symmetric InfoNCE (CLIP, arXiv 2103.00020) with several positives per row and column and no false negatives.
 
-    A sentence that several clips carry is one column; a clip that carries several sentences has several positives. The
-    target of a row (and of a column) is spread evenly over its positives, as in supervised contrastive learning (arXiv
-    2004.11362). With one sentence a clip and no repeats the loss is CLIP's.
+    A sentence of several clips is one column; a clip with several sentences has several positives. The target of a row
+    (and of a column) is uniform over its positives, as in supervised contrastive learning (arXiv 2004.11362). With one
+    sentence per clip and no repeats the loss is CLIP's.
 
     Args:
         video: unit vectors [B, E].
         text: unit vectors [U, E].
-        scale: scalar that multiplies the cosines.
-        positive: bool [B, U], from `pairs`; at least one true in each row and column.
+        scale: scalar factor of the cosines.
+        positive: bool [B, U], from `unique_sentences`; at least one true in each row and column.
 
     Returns:
         Scalar.

@@ -15,7 +15,7 @@ import numpy as np
 from surgvl.bench.plan import Effect
 from surgvl.core.arrays import Float64Array
 from surgvl.core.results import bootstrap_interval
-from surgvl.metrics.precision import videos_then_classes
+from surgvl.metrics.average_precision import videos_then_classes
 
 # Row -> training seed -> probe -> score of each video and class [V, C], NaN if undefined.
 Tables = Mapping[str, Mapping[int, Mapping[str, Float64Array]]]

@@ -209,20 +209,13 @@ class Plan:
         ]
 
     def _clusters(self) -> list[Job]:
-        """Clusters of the skewed corpus, from the encoder pretrained without balancing.
-
-        `embed` needs a video-text model, so one step of `align` wraps the encoder, which stays frozen.
-        """
+        """Clusters of the skewed corpus, from mean tokens of the encoder pretrained without balancing."""
         encoder = self.job_name("pretrain", BALANCED_AGAINST, self.seeds[0])
-        corpus = ["--manifest", self._at("skewed/manifest")]
-        align = ["align", "--recipe", "align_phantom", *corpus, "--frame_cache", self._at("frames"), "--run.steps", "1"]
-        align += ["--encoder", self._at(encoder), "--frozen_encoder", "true", "--out", self._at("skewed/dual")]
-        embed = ["embed", "--model", self._at("skewed/dual"), *corpus, "--split", "train", "--device", self.device]
-        embed += ["--prompt_sets", "phantom_phase", "--out", self._at("skewed/vectors")]
+        embed = ["embed", "--model", self._at(encoder), "--manifest", self._at("skewed/manifest")]
+        embed += ["--split", "train", "--device", self.device, "--out", self._at("skewed/vectors")]
         cluster = ["data", "cluster", "--vectors", self._at("skewed/vectors"), "--out", self._clusters_file]
         return [
-            Job("skewed/dual", align, (encoder,)),
-            Job("skewed/vectors", embed, ("skewed/dual",)),
+            Job("skewed/vectors", embed, (encoder, "skewed/manifest")),
             Job("skewed/clusters", cluster, ("skewed/vectors",), resumes=False),
         ]
 

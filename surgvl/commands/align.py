@@ -1,4 +1,4 @@
-"""The `align` command: an encoder and narrated video in, a run folder with a `Dual` out."""
+"""The `align` command: an encoder and narrated video in, a run folder with a `DualEncoder` out."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from surgvl.core.invocation import recorded
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
-from surgvl.models.model_info import seen
+from surgvl.models.model_info import pretraining_video_ids
 from surgvl.train.config import Optim, Run
 
 # What brings torch is imported where it is used: help and typing errors do without.
@@ -65,7 +65,7 @@ def align(
     from surgvl.data.augment import Augment
     from surgvl.data.clips import NarratedClips, collate
     from surgvl.models.checkpoint import load_model, save_model
-    from surgvl.models.dual import Dual
+    from surgvl.models.dual_encoder import DualEncoder
     from surgvl.models.text import build_text
     from surgvl.models.vit import VideoViT
     from surgvl.train.distributed import main_process
@@ -80,12 +80,12 @@ def align(
             )
         torch.manual_seed(run.seed)
         if random_encoder:
-            model = VideoViT(**model.config)  # type: ignore[arg-type]
+            model = VideoViT(model.config)
         source, good = split_source(folder, table, split, preprocess, frame_cache)
         data = NarratedClips(source, table, good, preprocess.num_frames, run.seed, seconds=not augment)
-        objective = ClipAlign(Dual(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
+        objective = ClipAlign(DualEncoder(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
         trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
-        seen_ids = [*seen(encoder), *good]
+        seen_ids = [*pretraining_video_ids(encoder), *good]
         folder.record(table.hash, seen_ids, frozen=frozen_encoder, num_trainable=trainable)
         if frozen_encoder:
             data.tokens = _tokens(model, source, data, (frame_cache or out) / "features", augment, token_keep)

@@ -17,7 +17,7 @@ from surgvl.core.times import clock, seconds
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
 from surgvl.metrics.answer import exact_match
-from surgvl.models.model_info import find_model, load_answers, trained
+from surgvl.models.model_info import find_model, load_answers, training_record
 from surgvl.video import probe
 from surgvl.video.clip import Preprocess, clip_start
 from surgvl.video.marks import counted
@@ -202,7 +202,7 @@ def answer_manifest(
         write_answers(answered, out)
         if frame_cache is None:
             shutil.rmtree(features, ignore_errors=True)
-        facts = trained(path) if path else remote.trained if remote else {}
+        facts = training_record(path) if path else remote.trained if remote else {}
         about = {name: value for name, value in facts.items() if name != "pretraining_video_ids"}
         folder.record(table.hash, facts.get("pretraining_video_ids", []), **about)
         if not facts:

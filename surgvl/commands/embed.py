@@ -25,7 +25,7 @@ from surgvl.embed import recordings, vectors
 from surgvl.video.marks import counted
 
 if TYPE_CHECKING:
-    from surgvl.embed.encoders import Encoder
+    from surgvl.embed.embedder import Embedder
 
 BAR = "{l_bar}{bar}| {n:.2f}/{total:.2f} h of video [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
@@ -54,7 +54,8 @@ def embed(
 
     Args:
         out: vectors folder to write.
-        model: run folder or model folder of a video-text model; or give --server, or both to have them compared.
+        model: run folder or model folder of a video-text model, or of a video encoder, whose vectors are its mean
+            tokens and which takes no prompts; or give --server, or both to have them compared.
         manifest: manifest folder; or give --videos.
         videos: video files, or folders that hold them at any depth.
         split: only this split of the manifest; all videos where it is empty.
@@ -72,7 +73,7 @@ def embed(
     if not stride_s > 0 or batch < 1:
         raise ConfigError(f"--stride_s {stride_s}, --batch {batch}: give a stride above 0 s and a batch of 1 or more")
     # Here, because it brings torch, which help and typing errors do without.
-    from surgvl.embed import encoders
+    from surgvl.embed.embedder import local_embedder
 
     if manifest is None:
         table, problems = recordings.manifest_of(videos or [], out / "manifest" if resume else None)
@@ -82,19 +83,24 @@ def embed(
     if server:
         from surgvl.serve.remote_encoder import remote_encoder
 
-        encoder = remote_encoder(model, stride_s, server, api_key, in_flight)
+        embedder = remote_encoder(model, stride_s, server, api_key, in_flight)
     elif model is not None:
-        encoder = encoders.local(model, stride_s, batch, device)
+        embedder = local_embedder(model, stride_s, batch, device)
     else:
         raise ConfigError("give --model, a run folder of `surgvl align`, or --server, the address of `surgvl serve`")
+    if embedder.texts is None:
+        if prompt_sets:
+            raise ConfigError(f"--prompt_sets needs a text tower, and {model} is a video encoder: leave it out")
+        print(f"{model} is a video encoder without a text tower: prompts are not embedded")
+        sets = []
     with locked(out), RunFolder(out, resume, device=server or device) as folder:
-        _write(folder, encoder, table, ids, sets, stride_s, manifest, problems)
+        _write(folder, embedder, table, ids, sets, stride_s, manifest, problems)
     return out
 
 
 def _write(
     folder: RunFolder,
-    encoder: "Encoder",
+    embedder: "Embedder",
     table: Manifest,
     ids: list[str],
     sets: list[prompts.PromptSet],
@@ -103,13 +109,14 @@ def _write(
     problems: list[str],
 ) -> None:
     out = folder.path
-    made_of = {"model_hash": encoder.hash, "stride_s": stride_s}
+    made_of = {"model_hash": embedder.hash, "stride_s": stride_s}
     new = not (out / "run.json").is_file()
     _check_begun(out, made_of)
-    if not encoder.trained:
+    if not embedder.trained:
         print("what the model was trained on is not recorded: a video of a test split may have been among it")
-    folder.record(table.hash, encoder.trained.get("pretraining_video_ids", []), problems=[], **made_of)
-    write_texts(encoder.texts, sets, out)
+    folder.record(table.hash, embedder.trained.get("pretraining_video_ids", []), problems=[], **made_of)
+    if embedder.texts is not None:
+        write_texts(embedder.texts, sets, out)
     shards, aside = recordings.Shards(out), list(problems)
     with tqdm(total=0.0, desc="embed", unit="h", disable=None, leave=False, bar_format=BAR) as bar:
         bar.total = sum(row.duration_s for row in table.videos if row.video_id in set(ids)) / 3600
@@ -122,7 +129,7 @@ def _write(
                 if not shards.has(video_id, content):
                     shards.drop(video_id)
                     with counted() as marks:
-                        found = encoder.seconds(path, lambda read_s: bar.update(read_s / 3600))
+                        found = embedder.seconds(path, lambda read_s: bar.update(read_s / 3600))
                     shards.write(video_id, content, *found, marks.line(path))
             except DataError as error:
                 aside.append(str(error))
@@ -138,21 +145,21 @@ def _write(
         table = recordings.with_earlier(table, out / "manifest", shards.ids)
         table.save(out / "manifest")
     meta = vectors.Meta(
-        model=encoder.name,
-        model_hash=encoder.hash,
-        dim=encoder.dim,
-        clip_s=encoder.preprocess.clip_s,
+        model=embedder.name,
+        model_hash=embedder.hash,
+        dim=embedder.dim,
+        clip_s=embedder.preprocess.clip_s,
         stride_s=stride_s,
         num_vectors=shards.count,
-        frozen=encoder.trained.get("frozen"),
-        num_trainable=int(encoder.trained.get("num_trainable", 0)),
-        pretraining_video_ids=encoder.trained.get("pretraining_video_ids", []),
+        frozen=embedder.trained.get("frozen"),
+        num_trainable=int(embedder.trained.get("num_trainable", 0)),
+        pretraining_video_ids=embedder.trained.get("pretraining_video_ids", []),
         damaged_frames=shards.damaged,
         prompt_sets={each.name: facts_of(each) for each in sets},
     )
     vectors.write_meta(out, meta)
     folder.watch(aside, len(ids) + len(problems), lambda: list(shards.damaged.values()))
-    folder.record(table.hash, encoder.trained.get("pretraining_video_ids", []), **made_of)
+    folder.record(table.hash, embedder.trained.get("pretraining_video_ids", []), **made_of)
     where = manifest if manifest is not None else out / "manifest"
     made = f"{plural(shards.count, 'vector')} of {plural(len(shards.ids), 'video')} in {out}"
     folder.next(made, command("index", vectors=out, manifest=where, out="index"))

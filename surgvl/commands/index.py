@@ -12,7 +12,7 @@ from surgvl.core.plurals import plural
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Vectors
-from surgvl.retrieval.clip_index import Library
+from surgvl.retrieval.clip_index import ClipIndex
 
 
 @recorded
@@ -41,10 +41,10 @@ def index(
     if delete is not None:
         if vectors is not None:
             raise ConfigError("--delete and --vectors are given: delete first, then add")
-        with Library.open(out) as library:
-            count = library.delete_video(delete)
-            print(f"{plural(count, 'vector')} of {delete} taken out, {len(library):,} left in {out}")
-            print(f"next: {_example(out, library.model)}")
+        with ClipIndex.open(out) as clip_index:
+            count = clip_index.delete_video(delete)
+            print(f"{plural(count, 'vector')} of {delete} taken out, {len(clip_index):,} left in {out}")
+            print(f"next: {_example(out, clip_index.model)}")
         return
     if vectors is None or manifest is None:
         raise ConfigError("--vectors and --manifest are needed to add: give both, or --delete VIDEO")
@@ -52,16 +52,16 @@ def index(
     meta = found.meta
     with (
         RunFolder(out, resume) as folder,
-        Library.create(out, meta.model, meta.model_hash, meta.dim, exist_ok=True) as library,
+        ClipIndex.create(out, meta.model, meta.model_hash, meta.dim, exist_ok=True) as clip_index,
     ):
         with tqdm(total=len(found.video_ids), desc="index", unit="vector", disable=None, leave=False) as bar:
-            count = library.add_vectors(found, videos, bar.update)
+            count = clip_index.add_vectors(found, videos, bar.update)
         folder.record(videos.hash, meta.pretraining_video_ids)
         for line in meta.damaged_frames.values():
             print(line)
-        videos_there = plural(len(library.counts("video_id")), "video")
-        made = f"{plural(count, 'vector')} added, {len(library):,} of {videos_there} in {out}"
-        folder.next(made, _example(out, library.model))
+        videos_there = plural(len(clip_index.counts("video_id")), "video")
+        made = f"{plural(count, 'vector')} added, {len(clip_index):,} of {videos_there} in {out}"
+        folder.next(made, _example(out, clip_index.model))
 
 
 def _example(out: Path, model: str) -> str:

@@ -12,12 +12,13 @@ from surgvl.core.invocation import Named, recorded
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.clip_config import ClipConfig
 from surgvl.data.manifest import Manifest
-from surgvl.models.model_info import seen
+from surgvl.models.model_info import pretraining_video_ids
+from surgvl.models.vit_config import ViTConfig
 from surgvl.train.config import Optim, Run
 from surgvl.video.clip import Crop, Preprocess
 
-# What brings torch is imported where it is used: help and typing errors do without. The command line resolves the types
-# of `encoder` and `objective` by this block, once everything else that was typed fits.
+# Modules that import torch are imported where they are used, so that help and typing errors need none. The command line
+# resolves the type of `objective` by this block, once everything else that was typed fits.
 if TYPE_CHECKING:
     from surgvl.models.vit import VideoViT
     from surgvl.pretrain.known import Recipe
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @recorded
 def pretrain(
-    encoder: "VideoViT",
+    encoder: ViTConfig = ViTConfig(),  # noqa: B008 (frozen)
     manifest: Path | None = None,
     out: Path | None = None,
     objective: "Callable[[VideoViT], Recipe]" = Named("surgvl.pretrain.surgrec_mae.SurgRecMAE"),  # type: ignore  # noqa: B008
@@ -44,7 +45,7 @@ def pretrain(
     """Train a video encoder from video alone.
 
     Args:
-        encoder: the encoder to train; its weights are drawn from run.seed, whatever they were (see init).
+        encoder: the encoder to train; its weights are drawn from run.seed (see init).
         manifest: manifest folder (surgvl data convert); only a dry run does without.
         out: run folder to write; only a dry run does without.
         objective: the recipe: a class of surgvl.pretrain, or a dotted path to your own.
@@ -66,15 +67,16 @@ def pretrain(
     from surgvl.data.augment import Augment
     from surgvl.data.clips import PretrainClips, collate
     from surgvl.models.checkpoint import save_model
+    from surgvl.models.vit import VideoViT
     from surgvl.pretrain.base import Recipe
     from surgvl.pretrain.estimate import estimate
     from surgvl.train.distributed import main_process
     from surgvl.train.loop import fit
 
     torch.manual_seed(run.seed)
-    encoder = type(encoder)(**encoder.config)  # type: ignore[arg-type]
+    model = VideoViT(encoder)
     torch.manual_seed(run.seed)
-    recipe = (choose(surgvl.pretrain, Recipe, objective) if isinstance(objective, Named) else objective)(encoder)
+    recipe = (choose(surgvl.pretrain, Recipe, objective) if isinstance(objective, Named) else objective)(model)
     if dry_run:
         print(estimate(recipe, run, dry_clips, optim).to_text())
         return None
@@ -86,7 +88,7 @@ def pretrain(
         table = Manifest.load(manifest)
         preprocess = Preprocess(num_frames=encoder.num_frames, fps=fps, size_px=encoder.size_px, crop=crop)
         source, good = split_source(folder, table, split, preprocess, frame_cache)
-        folder.record(table.hash, [*seen(Path(init)), *good] if init else good)
+        folder.record(table.hash, [*pretraining_video_ids(Path(init)), *good] if init else good)
         data = PretrainClips(source, good, encoder.num_frames, run.seed, table, clip)
         source.problems.update(fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain"))
         if main_process():
@@ -105,9 +107,10 @@ def start(recipe: "Recipe", init: str) -> None:
     from surgvl.train.ema import Average
 
     encoder = recipe.encoder
-    given = load_encoder(init, size_px=encoder.size_px, num_frames=encoder.num_frames, heads=encoder.heads)
+    config = encoder.config
+    given = load_encoder(init, size_px=config.size_px, num_frames=config.num_frames, heads=config.heads)
     for what in ("patch_px", "tubelet", "dim", "depth", "heads", "mlp_ratio", "position", "qkv_bias"):
-        have, want = given.config[what], encoder.config[what]
+        have, want = vars(given.config)[what], vars(config)[what]
         if have != want and not (isinstance(have, float) and abs(have - float(str(want))) < 1e-3):
             raise CheckpointError(f"{init} has {what}={have}, the recipe's encoder {want}: change --encoder to fit")
     encoder.load_state_dict(given.state_dict())

@@ -25,7 +25,7 @@ from surgvl.core.run_folder import RunFolder
 from surgvl.core.version import commit
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
-from surgvl.models.model_info import seen
+from surgvl.models.model_info import pretraining_video_ids
 from surgvl.probe.labels import HEADS, PARTS, Truth
 from surgvl.probe.score import Asked, score
 from surgvl.tasks.overlap import seen_before
@@ -98,7 +98,7 @@ def probe(
         raise ConfigError(f"--every_s {every_s}, --batch {batch}: give a time above 0 s and a batch of 1 or more")
     with RunFolder(out, resume, seed=seed, device=device) as folder:
         table = Manifest.load(manifest)
-        before = [] if random_encoder else seen(encoder)
+        before = [] if random_encoder else pretraining_video_ids(encoder)
         warning = _overlap(table, split, before, allow_overlap)
         model, preprocess = _encoder(encoder, random_encoder, clip_frames, fps, frame_step, device, seed)
         phases = sorted({row.label for row in table.segments if row.task == "phase"})
@@ -206,7 +206,7 @@ def _encoder(
         )
     if random:
         torch.manual_seed(seed)
-        model = VideoViT(**model.config).to(device)  # type: ignore[arg-type]
+        model = VideoViT(model.config).to(device)
     cut = dataclasses.replace(preprocess, num_frames=clip_frames or preprocess.num_frames, fps=fps or preprocess.fps)
     if frame_step < 1 or cut.num_frames % frame_step:
         raise ConfigError(

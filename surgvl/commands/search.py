@@ -12,8 +12,8 @@ from surgvl.core.files import command
 from surgvl.core.plurals import plural
 from surgvl.core.tables import plain_table
 from surgvl.core.times import clock, seconds
-from surgvl.retrieval.clip_index import Library
-from surgvl.retrieval.moments import Found, Moment, looks_like_a_file, score_texts
+from surgvl.retrieval.clip_index import ClipIndex
+from surgvl.retrieval.moments import Moment, SearchResults, looks_like_a_file, score_texts
 
 
 def search(
@@ -29,7 +29,7 @@ def search(
     device: str = "cpu",
     server: str = "",
     api_key: str = "",
-) -> Found:
+) -> SearchResults:
     """Find moments that look as a sentence says, or like another moment.
 
     Args:
@@ -54,25 +54,25 @@ def search(
         raise ConfigError("give a sentence or --like VIDEO@TIME, one of them")
     if looks_like_a_file(query):
         raise ConfigError(f"{query!r} is the name of a file, no sentence: search by a clip with --like {query}@TIME")
-    with Library.open(index) as library:
+    with ClipIndex.open(index) as clip_index:
         exclude = None
         name, time_s = _moment(like) if like else ("", 0.0)
-        if like and name in library.counts("video_id"):
-            vector, start_s, end_s = library.vector_at(name, time_s)
+        if like and name in clip_index.counts("video_id"):
+            vector, start_s, end_s = clip_index.vector_at(name, time_s)
             exclude = (name, start_s, end_s)
         else:
-            vector = _encode(library, query, name, time_s, model, device, server, api_key)
+            vector = _encode(clip_index, query, name, time_s, model, device, server, api_key)
         is_foreign_clip = bool(like) and exclude is None
         given = (video or None, procedure or None, source or None)
-        found = library.search(vector, k, *given, exclude, is_foreign_clip)
+        found = clip_index.search(vector, k, *given, exclude, is_foreign_clip)
         rows: list[list[object]] = [["", "score", "video", "from", "to", "procedure", "source"]]
         scores = score_texts([moment.score for moment in found])
         for place, (moment, score) in enumerate(zip(found, scores, strict=True), 1):
             times = (clock(moment.start_s), clock(moment.end_s))
             rows.append([place, score, moment.video_id, *times, moment.procedure, moment.source])
         print(plain_table(rows, indent=""))
-        videos = plural(len(library.counts("video_id")), "video")
-        print(f"\n{plural(len(found), 'moment')} among {plural(len(library), 'clip')} of {videos}")
+        videos = plural(len(clip_index.counts("video_id")), "video")
+        print(f"\n{plural(len(found), 'moment')} among {plural(len(clip_index), 'clip')} of {videos}")
         if found.remark:
             print(found.remark)
         if found:
@@ -81,7 +81,7 @@ def search(
 
 
 def _encode(
-    library: Library,
+    clip_index: ClipIndex,
     query: str,
     name: str,
     time_s: float,
@@ -92,7 +92,7 @@ def _encode(
 ) -> NDArray[np.float32]:
     """Vector [E] of a sentence, or of a moment of a file."""
     if not query and not os.path.exists(name):
-        raise DataError(f"{name!r} is neither a video of {library.folder} nor a file: check the id or the path")
+        raise DataError(f"{name!r} is neither a video of {clip_index.folder} nor a file: check the id or the path")
     if server:
         if model is not None:
             raise ConfigError(f"--server {server} and --model {model} are given: choose where the model runs")
@@ -100,23 +100,25 @@ def _encode(
         from surgvl.serve.remote import RemoteDual
 
         remote = RemoteDual(Server(server, api_key))
-        library.check_model(remote.hash, f"the model of {server}")
+        clip_index.check_model(remote.hash, f"the model of {server}")
         there: NDArray[np.float32] = (remote.encode_text([query]) if query else remote.encode_video(name, time_s))[0]
         return there
-    if model is None and is_server(library.model):
+    if model is None and is_server(clip_index.model):
         raise DataError(
-            f"{library.folder} was made with the model behind {library.model}: give that as --server, or the model's "
+            f"{clip_index.folder} was made with the model behind {clip_index.model}: give it as --server, or its "
             "folder as --model"
         )
-    if model is None and not Path(library.model).exists():
-        raise DataError(f"{library.folder} was made with model {library.model}, which is not there: give it as --model")
+    if model is None and not Path(clip_index.model).exists():
+        raise DataError(
+            f"{clip_index.folder} was made with model {clip_index.model}, which is not there: give it as --model"
+        )
     # Torch and the model are wanted only here: a moment of the index needs neither.
     from surgvl.api import DualModel, load
 
-    loaded = load(model or library.model, device)
+    loaded = load(model or clip_index.model, device)
     if not isinstance(loaded, DualModel):
         raise DataError(f"{loaded.folder} is not a video-text model: give the one that made the vectors as --model")
-    library.check_model(loaded.hash, f"the model in {loaded.folder}")
+    clip_index.check_model(loaded.hash, f"the model in {loaded.folder}")
     vector: NDArray[np.float32] = (loaded.encode_text([query]) if query else loaded.encode_video(name, at_s=time_s))[0]
     return vector
 

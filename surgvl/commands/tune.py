@@ -12,7 +12,7 @@ from surgvl.core.invocation import recorded
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
-from surgvl.models.model_info import seen
+from surgvl.models.model_info import pretraining_video_ids
 from surgvl.models.schema import bounded
 from surgvl.train.config import Optim, Run
 from surgvl.video.clip import Preprocess
@@ -115,7 +115,7 @@ def tune(
     from surgvl.chat.tune import Tune, merge_lora
     from surgvl.models.chat import Chat
     from surgvl.models.checkpoint import load_model, save_model
-    from surgvl.models.dual import Dual
+    from surgvl.models.dual_encoder import DualEncoder
     from surgvl.models.vit import VideoViT
     from surgvl.train.distributed import main_process
     from surgvl.train.loop import fit
@@ -123,10 +123,10 @@ def tune(
     with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
         table = Manifest.load(manifest)
         model, preprocess = load_model(encoder)
-        tower = model.encoder if isinstance(model, Dual | Chat) else model
+        tower = model.encoder if isinstance(model, DualEncoder | Chat) else model
         torch.manual_seed(run.seed)
         if random_encoder:
-            tower = VideoViT(**tower.config)  # type: ignore[arg-type]
+            tower = VideoViT(tower.config)
         lm, tokenizer = language_model(language)
         tokens = {"kind": projector, "grid": list(grid), "num_queries": queries}
         chat = Chat.of(tower, lm, tokenizer, tokens, preprocess.fps, preprocess.crop)
@@ -138,7 +138,7 @@ def tune(
         trained: list[nn.Module] = [lm, chat.projector, *([tower] if encoder_steps else []), *([head] if head else [])]
         folder.record(
             table.hash,
-            [*seen(encoder), *good],
+            [*pretraining_video_ids(encoder), *good],
             second=finetune,
             frozen=not encoder_steps,
             num_trainable=sum(p.numel() for module in trained for p in module.parameters()),

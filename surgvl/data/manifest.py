@@ -239,10 +239,6 @@ class Manifest:
 
     # ---- labels over time
 
-    def labels_at(self, task: str, video_id: str, seconds: float) -> list[str]:
-        """Labels of a task that cover a time of a video, sorted and unique; empty if there is none."""
-        return self.second_labels(task, [self.video(video_id).video_id], [seconds])[0]
-
     def second_labels(self, task: str, video_ids: Sequence[str], times_s: Any) -> list[list[str]]:
         """Labels of a task at many (video, time) pairs; one search per video, so it is fast for millions of pairs.
 

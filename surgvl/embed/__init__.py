@@ -1,1 +1,1 @@
-"""Vectors of videos and sentences, and how they are written."""
+"""Embedding vectors of videos and sentences, and the vectors folder."""

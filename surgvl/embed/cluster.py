@@ -1,8 +1,8 @@
-"""Vectors in nested clusters: hierarchical k-means (FAISS).
+"""Hierarchical k-means of vectors (FAISS).
 
-After Vo et al. (arXiv 2405.15613): k-means on the vectors gives the finest clusters, k-means on their centres, one each
-whatever its size, the coarser ones. SurgRec (arXiv 2603.29966) says that it balances by clusters; features, levels and
-numbers are unknown, those here are ours.
+After Vo et al. (arXiv 2405.15613): k-means on the vectors gives the finest clusters, k-means on their centres the
+coarser ones. SurgRec (arXiv 2603.29966) balances by clusters, but does not state features, levels and numbers; those
+here are ours.
 Shapes: N vectors, E their width, K clusters, L levels.
 """
 
@@ -21,20 +21,20 @@ from surgvl.embed.vectors import Vectors, unit
 
 ROUNDS = 25
 TRIES = 3
-# Centres are first looked for among so many points at most, at random.
+# Initial centres are chosen from a random sample of at most this many points.
 SEED_POINTS = 50_000
 
 
-def seeds(points: Float32Array, num_clusters: int, rng: np.random.Generator) -> Float32Array:
-    """First centres by greedy k-means++ (Arthur and Vassilvitskii 2007): far points are likely, the best of some taken.
+def initial_centres(points: Float32Array, num_clusters: int, rng: np.random.Generator) -> Float32Array:
+    """Initial centres by greedy k-means++ (Arthur and Vassilvitskii, 2007): the best of a few distance-weighted draws.
 
     Args:
         points: float32 [N, E].
         num_clusters: K.
-        rng: draws the candidates.
+        rng: random generator.
 
     Returns:
-        float32 [K, E]; fewer where there are fewer different points.
+        float32 [K, E]; fewer if there are fewer distinct points.
     """
     trials = 2 + int(np.log(num_clusters))
     chosen = [int(rng.integers(len(points)))]
@@ -49,15 +49,15 @@ def seeds(points: Float32Array, num_clusters: int, rng: np.random.Generator) -> 
 
 
 def k_means(points: Float32Array, num_clusters: int, seed: int) -> tuple[Int64Array, Float32Array]:
-    """Lloyd's k-means by FAISS, the best of `TRIES` starts.
+    """Lloyd's k-means by FAISS, the best of `TRIES` initialisations.
 
     Args:
         points: float32 [N, E].
-        num_clusters: K; fewer come back where there are fewer different points or a cell stays empty.
-        seed: of the starts.
+        num_clusters: K; fewer are returned if there are fewer distinct points or a cluster stays empty.
+        seed: of the initialisations.
 
     Returns:
-        Cluster of each point, int64 [N], numbered from 0 without gaps, and centres float32 [K, E].
+        Cluster index of each point, int64 [N], without gaps, and centres float32 [K, E].
     """
     import faiss
 
@@ -66,8 +66,8 @@ def k_means(points: Float32Array, num_clusters: int, seed: int) -> tuple[Int64Ar
     for attempt in range(TRIES):
         rng = np.random.default_rng([seed, attempt])
         few = points if len(points) <= SEED_POINTS else points[rng.choice(len(points), SEED_POINTS, replace=False)]
-        first = seeds(few, num_clusters, rng)
-        # All points count, and few of them are no reason for FAISS to warn.
+        first = initial_centres(few, num_clusters, rng)
+        # Use all points, and no warning where there are few.
         engine = faiss.Kmeans(
             points.shape[1], len(first), niter=ROUNDS, seed=seed, min_points_per_centroid=1,
             max_points_per_centroid=len(points),
@@ -83,27 +83,27 @@ def k_means(points: Float32Array, num_clusters: int, seed: int) -> tuple[Int64Ar
 
 
 def hierarchy(vectors: ArrayLike, levels: Sequence[int], seed: int = 0) -> Int64Array:
-    """Nested clusters of unit vectors: int64 [N, L], from coarse to fine.
+    """Nested cluster indices of unit vectors: int64 [N, L], from coarse to fine.
 
     Args:
-        vectors: [N, E]; brought to unit length.
-        levels: how many clusters lie in one of the level above, from coarse to fine, on average: (8, 4) makes up to 32
-            fine ones in up to 8. How many there are in each follows from the data.
+        vectors: [N, E]; normalised to unit length.
+        levels: average number of clusters within one of the level above, from coarse to fine: (8, 4) makes up to 32
+            fine clusters in up to 8 coarse ones.
         seed: the same seed gives the same clusters.
 
     Raises:
-        ConfigError: a level below 1, or none.
-        DataError: there is no vector.
+        ConfigError: a level below 1, or no levels.
+        DataError: no vectors.
     """
     if not levels or min(levels) < 1:
-        raise ConfigError(f"levels {list(levels)} are no numbers of clusters: give 1 or more for each, such as 8 4")
+        raise ConfigError(f"levels must be >= 1, such as 8 4, got {list(levels)}")
     points = unit(vectors)
     if not len(points):
-        raise DataError("there is no vector to cluster: embed some videos first")
+        raise DataError("no vectors to cluster: embed some videos first")
     found: list[Int64Array] = []
     for level in reversed(range(len(levels))):
         cells, points = k_means(points, int(np.prod(levels[: level + 1])), seed)
-        # Points of a coarser level are the clusters of the one below it.
+        # The points of a coarser level are the centres of the one below.
         found.insert(0, cells[found[0]] if found else cells)
     return np.stack(found, axis=1)
 
@@ -118,11 +118,11 @@ def cluster(vectors: Path, out: Path, levels: tuple[int, ...] = (8, 4), seed: in
         seed: of the clustering.
 
     Raises:
-        ConfigError: `out` is there or has another ending, or a level is below 1.
+        ConfigError: `out` exists or does not end in .parquet, or a level is below 1.
         DataError: the vectors cannot be read.
     """
     if out.suffix != ".parquet" or out.exists():
-        fact = "is there already" if out.exists() else "does not end in .parquet"
+        fact = "already exists" if out.exists() else "does not end in .parquet"
         raise ConfigError(f"--out {out} {fact}: give the name of a new file, such as clusters.parquet")
     given = Vectors.load(vectors)
     found = Clusters(given.video_ids, given.start_s, given.end_s, hierarchy(given.vectors, levels, seed))

@@ -1,8 +1,8 @@
-"""What a frozen encoder gives of clips: computed at first use, and stored for every stage that asks for the same again.
+"""Feature cache: tokens of a frozen encoder, computed once and shared by all stages.
 
-Below the folder of decoded frames lies one folder for each encoder (a hash of its shape and weights) and length of its
-clips, with files of float32 tokens for each video: align, tune, probe and ask of one frozen encoder share them. Without
-such a folder they lie in the run folder that needs them.
+The cache has one folder per encoder (a hash of its configuration and weights) and clip length, with files of float32
+tokens per video: align, tune, probe and ask share them. It lies in the folder of decoded frames, or else in the run
+folder.
 
 Shapes: B clips, T frames, S pixels, N tokens of a clip, V of them stored, D encoder width.
 """
@@ -31,13 +31,13 @@ from surgvl.models.vit import VideoViT
 
 # Video id and start of the clip in milliseconds.
 Clip = tuple[str, int]
-# A file of tokens is written from memory.
+# Size of a file of tokens, which is assembled in memory.
 FILE_BYTES = 1 << 28
 
 
 def encoder_hash(encoder: VideoViT) -> str:
-    """SHA-256 of an encoder's shape and weights, 16 hex digits."""
-    digest = hashlib.sha256(repr(sorted(encoder.config.items())).encode())
+    """SHA-256 of an encoder's configuration and weights, 16 hex digits."""
+    digest = hashlib.sha256(repr(sorted(encoder.config.to_dict().items())).encode())
     for name, value in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().to("cpu", torch.float32).contiguous().numpy().data)
@@ -45,15 +45,15 @@ def encoder_hash(encoder: VideoViT) -> str:
 
 
 class Features:
-    """Tokens of clips, float32 [V, D] each.
+    """Cached tokens of clips, float32 [V, D] each.
 
     Args:
         encoder: frozen, on its device.
         source: prepared source of clips.
         num_frames: T.
-        folder: where they are stored; made if need be.
-        pool: what is kept of the tokens, [B, N, D] -> [B, V, D]; all where it is left out.
-        kept: names that way, such as `2x4x4`; tokens that are stored whole are pooled without looking again.
+        folder: of the cache; created if missing.
+        pool: reduces the tokens [B, N, D] -> [B, V, D]; None: keep all.
+        kept: a name for this pooling, such as `2x4x4`; cached unpooled tokens are pooled without encoding again.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Features:
         self._listed: set[str] = set()
 
     def __contains__(self, clip: Clip) -> bool:
-        """Whether its tokens are stored."""
+        """Whether its tokens are cached."""
         if clip[0] not in self._listed:
             self._listed.add(clip[0])
             start = self.folder / f"{self.source.name(clip[0])}.{self.kept}."
@@ -86,7 +86,7 @@ class Features:
         self._rows.update({(video_id, start): (path, row) for row, start in enumerate(starts)})
 
     def __getitem__(self, clip: Clip) -> Tensor:
-        """Tokens float32 [V, D] of a clip that was added."""
+        """Tokens float32 [V, D] of a cached clip."""
         path, row = self._rows[clip]
         found: Tensor = torch.from_numpy(_opened(path).get_slice("tokens")[row : row + 1])[0]
         return found
@@ -96,7 +96,7 @@ class Features:
         return torch.stack([self[clip] for clip in clips])
 
     def missing(self, clips: Iterable[Clip]) -> dict[str, list[Clip]]:
-        """Those that are not stored, each once, by video."""
+        """The clips that are not cached, each once, by video."""
         found: dict[str, list[Clip]] = {}
         for clip in dict.fromkeys(clips):
             if clip not in self:
@@ -104,20 +104,20 @@ class Features:
         return found
 
     def num_bytes(self, clips: Iterable[Clip]) -> int:
-        """Disk that the missing ones of some clips take."""
+        """Disk space in bytes for those of the clips that are not cached."""
         num_stored = self.encoder.num_tokens if self.pool is None else _num_pooled(self.encoder, self.pool)
         return 4 * num_stored * self.encoder.dim * sum(map(len, self.missing(clips).values()))
 
     def fits(self, clips: Iterable[Clip]) -> bool:
-        """Whether the missing ones take at most half of the disk that is free."""
+        """Whether they need at most half of the free disk space."""
         there = next(path for path in (self.folder, *self.folder.parents) if path.is_dir())
         return self.num_bytes(clips) <= shutil.disk_usage(there).free / 2
 
     def add(self, clips: Iterable[Clip], batch: int = 32) -> None:
-        """Encode what is missing; a clip that cannot be read is left out, and its video named in `problems`.
+        """Encode clips that are not cached; a clip that cannot be read is skipped, and its video listed in `problems`.
 
         Raises:
-            ConfigError: there is not enough room on the disk.
+            ConfigError: not enough disk space.
         """
         todo = self.missing(clips)
         if not todo:
@@ -125,14 +125,14 @@ class Features:
         flat = [clip for each in todo.values() for clip in each]
         if not self.fits(flat):
             raise ConfigError(
-                f"what the encoder gives of {len(flat):,} clips takes {self.num_bytes(flat) / 1e9:.1f} GB in "
-                f"{self.folder}, more than half of what is free there: give a --frame_cache on a larger disk"
+                f"the tokens of {len(flat):,} clips need {self.num_bytes(flat) / 1e9:.1f} GB in {self.folder}, more "
+                "than half of the free space: give a --frame_cache on a larger disk"
             )
         clear_temporary(self.folder)
         size = FILE_BYTES // max(1, self.num_bytes(flat) // len(flat))
         training = self.encoder.training
         self.encoder.eval()
-        what = f"looking, for {self.num_bytes(flat) / 1e9:.1f} GB of tokens"
+        what = f"encode clips ({self.num_bytes(flat) / 1e9:.1f} GB of tokens)"
         with tqdm(total=len(flat), desc=what, unit="clip", disable=None, leave=False) as bar:
             for video_id, wanted in todo.items():
                 for at in range(0, len(wanted), max(1, size)):
@@ -153,7 +153,7 @@ class Features:
             bar.update(len(part))
         if done:
             starts = [start for _, start in done]
-            # safetensors writes the memory of an array as it lies.
+            # safetensors writes memory order, so arrays must be contiguous.
             name = f"{self.source.name(video_id)}.{self.kept}.{text_hash(repr(starts))}.safetensors"
             arrays = {"starts_ms": np.array(starts, np.int64), "tokens": np.ascontiguousarray(np.concatenate(tokens))}
             with atomic(self.folder / name) as path:
@@ -170,7 +170,7 @@ class Features:
         return found
 
     def _tokens(self, stored: list[Clip] | None, frames: list[UInt8Array]) -> Tensor:
-        """Tokens [B, V, D] of clips that are stored whole, or of frames."""
+        """Tokens [B, V, D] of clips cached unpooled, or of frames."""
         device = next(self.encoder.parameters()).device
         if stored is not None:
             assert self.whole is not None

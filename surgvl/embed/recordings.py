@@ -1,4 +1,4 @@
-"""Recordings as they lie in folders, and which of them have vectors already."""
+"""One's own recordings: a manifest of video files and folders, and the shards already embedded."""
 
 import hashlib
 import os
@@ -22,20 +22,19 @@ NUM_BLOCKS = 64
 
 
 def manifest_of(paths: list[Path], earlier: Path | None = None) -> tuple[Manifest, list[str]]:
-    """A manifest of bare video files, and of those in folders at any depth; and what was left out.
+    """A manifest of video files and of those in folders at any depth, and the files left out.
 
-    Ids are file names without endings; where these repeat, paths from the folder that all files share, with their
-    endings where even these repeat.
+    Ids are file stems; where these repeat, paths relative to the common folder, with suffixes where even these repeat.
 
     Args:
         paths: files and folders.
-        earlier: manifest folder whose files keep their ids, if it is there.
+        earlier: manifest folder whose files keep their ids, if it exists.
 
     Returns:
-        The manifest, and a line for each file that cannot have a row.
+        The manifest, and one line per file that cannot have a row.
 
     Raises:
-        ConfigError: nothing is there.
+        ConfigError: no video was found.
     """
     files: dict[Path, None] = {}
     others: list[str] = []
@@ -45,12 +44,12 @@ def manifest_of(paths: list[Path], earlier: Path | None = None) -> tuple[Manifes
             if file is not path and (file.suffix.lower() not in video.VIDEO_SUFFIXES or file.name.startswith(".")):
                 others.append(_shown(file))
             elif not _is_utf8(file.absolute()):
-                problems.append(f"{_shown(file)}: its name or folder is not UTF-8: rename it")
+                problems.append(f"{_shown(file)}: the path is not UTF-8: rename it")
             else:
                 files[file.resolve()] = None
     if others:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-        print(f"{plural(len(others), 'file')} without the ending of a video left out: {', '.join(others[:5])}{more}")
+        print(f"skipped {plural(len(others), 'file')} without a video suffix: {', '.join(others[:5])}{more}")
     if not files:
         where = ", ".join(map(_shown, paths)) or "(nothing)"
         raise ConfigError("; ".join([f"no video below {where}: give files or a folder of them", *problems]))
@@ -64,7 +63,7 @@ def manifest_of(paths: list[Path], earlier: Path | None = None) -> tuple[Manifes
             info = video.probe(file)
             fps, duration_s = info.fps, info.duration_s
         except DataError:
-            # The embedding itself meets the error again, sets the file aside and lists it.
+            # Embedding raises the error again and lists the file.
             fps, duration_s = 1.0, 1.0
         rows.append(
             VideoRow(video_id=video_id, path=str(file), source=file.parent.name or "/", fps=fps, duration_s=duration_s)
@@ -73,7 +72,7 @@ def manifest_of(paths: list[Path], earlier: Path | None = None) -> tuple[Manifes
 
 
 def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
-    """Files below a folder in the order of their names; links are followed, once."""
+    """Files below a folder, sorted by name; links are followed, each target once."""
     if (real := os.path.realpath(folder)) in seen:
         return
     seen.add(real)
@@ -110,7 +109,7 @@ def _names(files: list[Path], known: dict[Path, str]) -> dict[Path, str]:
 
 
 def with_earlier(table: Manifest, earlier: Path, ids: set[str]) -> Manifest:
-    """The rows of an earlier manifest, if it is there, and of this one, as far as they are among the ids."""
+    """The rows of an earlier manifest, if it exists, and of this one, restricted to the ids."""
     rows = {}
     if (earlier / "manifest.json").is_file():
         rows = {row.video_id: row for row in Manifest.load(earlier).videos}
@@ -119,7 +118,7 @@ def with_earlier(table: Manifest, earlier: Path, ids: set[str]) -> Manifest:
 
 
 def identity(path: Path) -> str:
-    """Which content a file or a folder of files has: its size, and up to 64 blocks of 64 KiB spread over it, hashed.
+    """Content hash of a file or folder: its size and up to 64 blocks of 64 KiB spread over it, 16 hex digits.
 
     Raises:
         DataError: it cannot be read.
@@ -141,13 +140,13 @@ def identity(path: Path) -> str:
 
 
 class Shards:
-    """Shards of a vectors folder by video: `shards.json` says of which content each was made.
+    """Shards of a vectors folder by video; `shards.json` holds the content hash of each.
 
     Attributes:
-        damaged: video id -> line about frames that the decoder marks as damaged; kept in `damaged_frames.json`.
+        damaged: video id -> line about frames that the decoder marked as damaged; saved in `damaged_frames.json`.
 
     Args:
-        folder: the vectors folder; its only writer is this one.
+        folder: the vectors folder; this object is its only writer.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -160,7 +159,7 @@ class Shards:
         for path in sorted(folder.glob("shard-*")):
             if path.suffix != ".parquet" or not path.with_suffix(".safetensors").is_file():
                 if not path.with_suffix(".parquet").is_file() or path.suffix == ".parquet":
-                    path.unlink()  # half of a pair, which a killed process left
+                    path.unlink()  # one of a pair, left by a killed process
                 continue
             names = pq.read_table(path)["video_id"].to_pylist()
             self._of[names[0]] = (int(path.stem.rpartition("-")[2]), contents.get(names[0], ""))
@@ -177,11 +176,11 @@ class Shards:
         return sum(self._rows.values())
 
     def has(self, video_id: str, content: str) -> bool:
-        """Whether there are vectors of this content."""
+        """Whether the video has vectors of this content."""
         return video_id in self._of and self._of[video_id][1] == content
 
     def drop(self, video_id: str) -> None:
-        """Remove the vectors of a video, if there are any."""
+        """Remove the vectors of a video, if it has any."""
         if video_id in self._of:
             number, _ = self._of.pop(video_id)
             del self._rows[video_id]
@@ -199,7 +198,7 @@ class Shards:
         ends: list[float],
         damaged: str = "",
     ) -> None:
-        """Write the vectors [N, E] of a video, with starts and ends [N] in seconds, and a line about its damage."""
+        """Write the vectors [N, E] of a video, starts and ends [N] in seconds, and a line about damaged frames."""
         self._note(video_id, damaged)
         taken = {number for number, _ in self._of.values()}
         number = next(each for each in range(len(taken) + 1) if each not in taken)

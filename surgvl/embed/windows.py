@@ -4,16 +4,15 @@ Shapes: T frames, S pixels, E width of the space.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from surgvl import video
-from surgvl.core.arrays import UInt8Array
+from surgvl.core.arrays import Float32Array, UInt8Array
 from surgvl.core.errors import DataError
-from surgvl.models.dual import Dual
 from surgvl.video.clip import Preprocess
 
 
@@ -56,9 +55,25 @@ def windows(
 
 
 def encode_windows(
-    model: Dual, stream: Iterable[tuple[float, float, UInt8Array]], batch: int, device: str
-) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]], list[float], list[float]]:
-    """Encode windows in batches -> unit vectors float32 [N, E], starts and ends in seconds."""
+    encode: Callable[[torch.Tensor], torch.Tensor],
+    stream: Iterable[tuple[float, float, UInt8Array]],
+    batch: int,
+    device: str,
+) -> tuple[Float32Array, list[float], list[float]]:
+    """Encode windows in batches.
+
+    Args:
+        encode: maps clips uint8 [B, 3, T, S, S] to vectors [B, E].
+        stream: from `windows`.
+        batch: windows encoded at once.
+        device: torch device of the encoder.
+
+    Returns:
+        Vectors float32 [N, E], starts and ends in seconds.
+
+    Raises:
+        DataError: the stream is empty.
+    """
     out: list[torch.Tensor] = []
     starts: list[float] = []
     ends: list[float] = []
@@ -67,7 +82,7 @@ def encode_windows(
     def flush() -> None:
         if waiting:
             clips = torch.from_numpy(np.stack(waiting)).permute(0, 4, 1, 2, 3).to(device)
-            out.append(model.encode_video(clips).cpu())
+            out.append(encode(clips).cpu())
             waiting.clear()
 
     with torch.inference_mode():

@@ -1,1 +1,1 @@
-"""Metrics on arrays: no model, no file, no hidden rule for absent classes. scikit-learn and ivtmetrics are oracles."""
+"""Metrics on arrays: no models, no files, no hidden policy for absent classes. scikit-learn and others are oracles."""

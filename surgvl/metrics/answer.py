@@ -1,8 +1,8 @@
 """Answers as text: when two count as the same, and the blind baselines, which do not see the video.
 
-Accuracy and F1 of closed answers come from `classify`, with the different answer strings as classes. The blind
-baseline (the most frequent training answer of the same question) is what surgical VQA tables should be read against: on
-PitVQA it reaches 44 % accuracy.
+Accuracy and F1 of closed answers come from `classify`, with the distinct answer strings as classes. Surgical VQA tables
+should be read against the blind baseline, the most frequent training answer to the same question: on PitVQA it reaches
+44 % accuracy.
 """
 
 import re
@@ -18,7 +18,7 @@ from surgvl.core.errors import DataError
 
 
 class LabelledQuestion(NamedTuple):
-    """A question of the training split with its answer."""
+    """A training question with its answer."""
 
     question: str
     answer: str
@@ -35,7 +35,7 @@ class Encoded(NamedTuple):
 
 @lru_cache(maxsize=1 << 16)
 def normalise(text: str) -> str:
-    """Lower case, underscores as blanks, single blanks, no full stop at the end.
+    """Lower case, underscores as spaces, single spaces, no trailing full stop.
 
     >>> normalise(" Cystic_Duct. ")
     'cystic duct'
@@ -44,24 +44,24 @@ def normalise(text: str) -> str:
 
 
 def exact_match(truth: Sequence[str], predicted: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether each answer equals its truth after `normalise`: bool [N].
+    """Whether each answer equals the true one after `normalise`: bool [N].
 
     Raises:
         DataError: lengths differ.
     """
     if len(truth) != len(predicted):
-        raise DataError(f"{len(truth)} true and {len(predicted)} predicted answers: give one for each question")
+        raise DataError(f"{len(truth)} true and {len(predicted)} predicted answers: give one per question")
     return np.array([normalise(a) == normalise(b) for a, b in zip(truth, predicted, strict=True)], bool)
 
 
 def encode(truth: Sequence[str], predicted: Sequence[str]) -> Encoded:
-    """Number the different normalised answers of both sides, as scikit-learn does with strings.
+    """Class ids of the normalised answers of both sides, as scikit-learn does with strings.
 
     Raises:
-        DataError: lengths differ, or there is no answer.
+        DataError: lengths differ, or there are no answers.
     """
     if len(truth) != len(predicted) or not truth:
-        raise DataError(f"{len(truth)} true and {len(predicted)} predicted answers: give one for each question")
+        raise DataError(f"{len(truth)} true and {len(predicted)} predicted answers: give one per question")
     known = {text: normalise(text) for text in {*truth, *predicted}}
     classes = sorted(set(known.values()))
     ids = {name: at for at, name in enumerate(classes)}
@@ -70,19 +70,19 @@ def encode(truth: Sequence[str], predicted: Sequence[str]) -> Encoded:
 
 
 def most_frequent(answers: Iterable[str]) -> str:
-    """The most frequent answer; of equally frequent ones the first in the alphabet.
+    """The most frequent answer; ties go to the alphabetically first.
 
     Raises:
-        DataError: there is none.
+        DataError: there are no answers.
     """
     counts = Counter(answers)
     if not counts:
-        raise DataError("no answers to count: the training split holds no questions")
+        raise DataError("no answers to count: the training split has no questions")
     return min(counts, key=lambda answer: (-counts[answer], answer))
 
 
 def blind_answers(training: Iterable[LabelledQuestion], questions: Sequence[str], types: Sequence[str]) -> list[str]:
-    """Answer without the video: the most frequent training answer of the same question, else of its type, else of all.
+    """Blind answers: the most frequent training answer to the same question, else to its type, else overall.
 
     Args:
         training: questions of the training split.
@@ -90,10 +90,10 @@ def blind_answers(training: Iterable[LabelledQuestion], questions: Sequence[str]
         types: [N], question types.
 
     Raises:
-        DataError: no training question, or lengths differ.
+        DataError: no training questions, or lengths differ.
     """
     if len(questions) != len(types):
-        raise DataError(f"{len(questions)} questions and {len(types)} types: give one type for each question")
+        raise DataError(f"{len(questions)} questions and {len(types)} types: give one type per question")
     by_question: dict[str, list[str]] = defaultdict(list)
     by_type: dict[str, list[str]] = defaultdict(list)
     everything: list[str] = []

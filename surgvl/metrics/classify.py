@@ -1,10 +1,10 @@
-"""One label for each frame or question: accuracy, F1, balanced accuracy and Jaccard, from three counts for each class.
+"""Metrics of one label per frame or question: accuracy, F1, balanced accuracy and Jaccard, from three counts per class.
 
-Hits, truth and predictions of each class and video are all that these metrics need; so they are counted once, and a
-bootstrap over videos is a matrix product. Which classes enter a mean is a choice that moves published tables by many
+These metrics need only hits, truths and predictions per class and video, which are counted once, so that a bootstrap
+over videos is a matrix product. Which classes enter a mean is a choice that moves published tables by many
 points, hence an argument without default:
 
-    truth   classes that occur in the truth; what is undefined counts 0
+    truth   classes that occur in the truth; undefined values count 0
     union   classes that occur in truth or prediction (scikit-learn's default)
     all     every class of the list; absent ones count 0
 
@@ -19,47 +19,47 @@ from numpy.typing import ArrayLike, NDArray
 
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
-from surgvl.metrics.precision import nan_mean
+from surgvl.metrics.average_precision import nan_mean
 
 Absent = Literal["truth", "union", "all"]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows of each class: rightly predicted, in the truth, predicted; float64 [..., C] each."""
+    """Rows per class: correctly predicted, true, predicted; float64 [..., C] each."""
 
     hits: Float64Array
     truth: Float64Array
     predicted: Float64Array
 
     def pooled(self, weights: ArrayLike | None = None) -> "Counts":
-        """Sum over videos, each counted as often as `weights` [R, V] says (once when None): [V, C] -> [R, C]."""
+        """Sum over videos weighted by `weights` [R, V] (None: one each): [V, C] -> [R, C]."""
         counted = np.ones((1, len(self.hits))) if weights is None else np.asarray(weights, np.float64)
         return Counts(counted @ self.hits, counted @ self.truth, counted @ self.predicted)
 
 
 def count(truth: ArrayLike, predicted: ArrayLike, videos: ArrayLike, num_classes: int) -> Counts:
-    """Count hits, truth and predictions for each video and class.
+    """Count hits, truths and predictions per video and class.
 
     Args:
-        truth: int [N], class ids; rows with -1 are left out.
-        predicted: int [N], class ids; -1 is an answer that belongs to no class.
+        truth: int [N], class ids; rows with -1 are ignored.
+        predicted: int [N], class ids; -1 is a prediction of no class.
         videos: int [N], 0 ... V-1.
         num_classes: C.
 
     Returns:
-        Counts [V, C]; V counts the videos in `videos`, also those of which every row is left out.
+        Counts [V, C]; V includes videos whose rows are all ignored.
 
     Raises:
-        DataError: lengths differ, no labelled row, or an id outside -1 ... C-1.
+        DataError: lengths differ, no row is labelled, or an id is outside -1 ... C-1.
     """
     truth, predicted = _checked(truth, predicted, num_classes), _checked(predicted, truth, num_classes)
     codes = np.asarray(videos)
     if codes.shape != truth.shape or (len(codes) and codes.min() < 0):
-        raise DataError(f"videos of shape {codes.shape} for {len(truth)} rows: give a number from 0 for each row")
+        raise DataError(f"videos of shape {codes.shape} for {len(truth)} rows: give one number from 0 per row")
     kept = truth >= 0
     if not kept.any():
-        raise DataError(f"none of {len(truth)} rows has a label: check the split and the labels")
+        raise DataError(f"none of {len(truth)} rows is labelled: check the split and the labels")
     shape = (int(codes.max()) + 1, num_classes)
 
     def table(rows: NDArray[np.bool_], ids: NDArray[np.int64]) -> Float64Array:
@@ -71,21 +71,13 @@ def count(truth: ArrayLike, predicted: ArrayLike, videos: ArrayLike, num_classes
     )
 
 
-def confusion(truth: ArrayLike, predicted: ArrayLike, num_classes: int) -> NDArray[np.int64]:
-    """Confusion matrix int64 [C, C], rows truth, columns prediction; rows with a -1 on either side are left out."""
-    truth, predicted = _checked(truth, predicted, num_classes), _checked(predicted, truth, num_classes)
-    kept = (truth >= 0) & (predicted >= 0)
-    cells = np.bincount(truth[kept] * num_classes + predicted[kept], minlength=num_classes**2)
-    return cells.reshape(num_classes, num_classes)
-
-
 def accuracy(counts: Counts) -> Float64Array:
-    """Share of rows predicted rightly: [..., C] -> [...]; NaN where there is no row."""
+    """Fraction of rows predicted correctly: [..., C] -> [...]; NaN without rows."""
     return _divide(counts.hits.sum(-1), counts.truth.sum(-1), np.nan)
 
 
 def f1(counts: Counts) -> Float64Array:
-    """F1 of each class, 2 hits / (truth + predicted): [..., C]; NaN where a class is in neither."""
+    """F1 per class, 2 hits / (truth + predicted): [..., C]; NaN for classes in neither."""
     return _divide(2 * counts.hits, counts.truth + counts.predicted, np.nan)
 
 
@@ -95,8 +87,8 @@ def macro_f1(counts: Counts, absent: Absent, compat: Literal["", "sklearn13_zd1"
     Args:
         counts: of one video, of each, or pooled.
         absent: which classes enter the mean (see the top of this file).
-        compat: `sklearn13_zd1` repeats scikit-learn 1.3 with `zero_division=1`, with which public PitVQA and EndoVis18
-            scores were made: a class that was predicted, but never rightly, counts 1 instead of 0.
+        compat: `sklearn13_zd1` reproduces scikit-learn 1.3 with `zero_division=1`, with which published PitVQA and
+            EndoVis18 scores were computed: a class that is predicted, but never correctly, counts 1 instead of 0.
     """
     values = f1(counts)
     if compat:
@@ -105,7 +97,7 @@ def macro_f1(counts: Counts, absent: Absent, compat: Literal["", "sklearn13_zd1"
 
 
 def weighted_f1(counts: Counts) -> Float64Array:
-    """Mean F1, each class weighted by its rows in the truth: [..., C] -> [...]."""
+    """Mean F1, weighted by the true rows of each class: [..., C] -> [...]."""
     return _divide((np.nan_to_num(f1(counts)) * counts.truth).sum(-1), counts.truth.sum(-1), np.nan)
 
 
@@ -115,9 +107,9 @@ def balanced_accuracy(counts: Counts) -> Float64Array:
 
 
 def jaccard(counts: Counts) -> Float64Array:
-    """Strict Jaccard (intersection over union) of each class: [..., C]; NaN where the truth lacks the class.
+    """Strict Jaccard (intersection over union) per class: [..., C]; NaN for classes absent from the truth.
 
-    For phases: mean over the videos that hold the phase, then over phases (`precision.videos_then_classes`).
+    For phases: mean over the videos with the phase, then over phases (`average_precision.videos_then_classes`).
     """
     union = counts.truth + counts.predicted - counts.hits
     return np.where(counts.truth > 0, _divide(counts.hits, union, np.nan), np.nan)
@@ -125,7 +117,7 @@ def jaccard(counts: Counts) -> Float64Array:
 
 def _class_mean(values: Float64Array, counts: Counts, absent: Absent) -> Float64Array:
     if absent not in ("truth", "union", "all"):
-        raise DataError(f"absent-class policy {absent!r}; known are truth, union, all")
+        raise DataError(f"the absent-class policy must be truth, union or all, got {absent!r}")
     filled = np.nan_to_num(values)
     if absent == "all":
         return np.asarray(filled.mean(-1))
@@ -142,7 +134,7 @@ def _checked(ids: ArrayLike, other: ArrayLike, num_classes: int) -> NDArray[np.i
     array = np.asarray(ids)
     if array.ndim != 1 or array.shape != np.shape(other) or array.dtype.kind not in "iu":
         shapes = f"{array.shape} ({array.dtype}) and {np.shape(other)}"
-        raise DataError(f"truth and prediction of shape {shapes}: give two integer arrays of one length")
+        raise DataError(f"truth and prediction have shapes {shapes}: give two integer arrays of equal length")
     if len(array) and not (array.min() >= -1 and array.max() < num_classes):
-        raise DataError(f"class ids {array.min()} to {array.max()}; allowed are -1 to {num_classes - 1}")
+        raise DataError(f"class ids must be from -1 to {num_classes - 1}, got {array.min()} to {array.max()}")
     return array.astype(np.int64)

@@ -1,1 +1,1 @@
-"""Networks and their folders: torch in, torch out; no data sets, no training."""
+"""Networks and model folders; no data sets, no training."""

@@ -15,9 +15,11 @@ from surgvl.core.errors import CheckpointError, DataError
 from surgvl.models.config import SurgVLConfig
 from surgvl.models.processor import SurgVLProcessor, with_marks
 from surgvl.models.projector import Projector
+from surgvl.models.schema import checked
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
 from surgvl.models.tokenizer_files import fast_tokenizer
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 
 
 def tiny_language_config(tokenizer: Tokenizer, width: int = 192, layers: int = 4, heads: int = 3) -> dict[str, Any]:
@@ -61,7 +63,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         text: Any = config.text_config
         if language is None:
             language = AutoModelForCausalLM.from_config(text)  # type: ignore[no-untyped-call]
-        self.encoder = VideoViT(**(config.encoder or {})) if encoder is None else encoder
+        self.encoder = VideoViT(checked(config.encoder or {}, ViTConfig, "config.json")) if encoder is None else encoder
         self.language: Any = language
         width = int(text.get_text_config().hidden_size)
         self.projector = Projector(self.encoder.dim, width, self.encoder.grid, **(config.projector or {}))
@@ -109,7 +111,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
             language.resize_token_embeddings(len(inner), mean_resizing=False)
         image_id, video_id = inner.convert_tokens_to_ids(["<image>", "<video>"])
         config = SurgVLConfig(
-            encoder=encoder.config,
+            encoder=encoder.config.to_dict(),
             projector=projector,
             text_config=language.config.to_dict(),
             image_token_id=image_id,
@@ -125,7 +127,12 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         """Give the model its transformers tokenizer, and so its processor."""
         config, encoder, projector = self.config, self.encoder, self.projector
         self.processor = SurgVLProcessor(
-            tokenizer, encoder.num_frames, config.fps, encoder.size_px, projector.num_groups, projector.group_size
+            tokenizer,
+            encoder.config.num_frames,
+            config.fps,
+            encoder.config.size_px,
+            projector.num_groups,
+            projector.group_size,
         )
         found = (self.processor.image_id, self.processor.video_id)
         if found != (config.image_token_id, config.video_token_id):
@@ -161,9 +168,9 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         Raises:
             CheckpointError: not a folder of a chat model, or weights that do not fit to the letter.
         """
-        from surgvl.models.checkpoint import load_model, local
+        from surgvl.models.checkpoint import load_model, resolve_model
 
-        model, _preprocess = load_model(local(pretrained_model_name_or_path))
+        model, _preprocess = load_model(resolve_model(pretrained_model_name_or_path))
         if not isinstance(model, cls):
             raise CheckpointError(
                 f"{pretrained_model_name_or_path} holds a {type(model).__name__}, no chat model: give a tune run folder"
@@ -178,9 +185,9 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         from surgvl.video.clip import Preprocess
 
         clip = Preprocess(
-            num_frames=self.encoder.num_frames,
+            num_frames=self.encoder.config.num_frames,
             fps=self.config.fps,
-            size_px=self.encoder.size_px,
+            size_px=self.encoder.config.size_px,
             crop=self.config.crop,
         )
         save_model(self, save_directory, clip)

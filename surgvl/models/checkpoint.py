@@ -1,6 +1,6 @@
 """Model folders: `config.json`, `model.safetensors`, tokenizer files and `preprocessor_config.json`; never a pickle.
 
-The file names are those of the transformers convention. A partial load is an error that lists what is missing.
+File names follow the transformers convention. A partial load is an error that lists what is missing.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,14 +16,15 @@ from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import atomic, write_json
 from surgvl.models.chat import Chat
 from surgvl.models.config import SurgVLConfig
-from surgvl.models.dual import Dual
+from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.foreign import check_finite, foreign
-from surgvl.models.model_info import find_model, load_preprocess, local, model_hash
-from surgvl.models.schema import ChatFields, DualFields, EncoderFields, checked, read_checked
+from surgvl.models.model_info import find_model, load_preprocess, model_hash, resolve_model
+from surgvl.models.schema import ChatFields, DualFields, checked, read_checked
 from surgvl.models.servable import check_clips
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 from surgvl.models.tokenizer_files import sentence_tokenizer
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from surgvl.video.clip import Preprocess
 
 __all__ = [
@@ -32,28 +33,28 @@ __all__ = [
     "load_model",
     "load_preprocess",
     "load_weights",
-    "local",
     "model_hash",
+    "resolve_model",
     "save_model",
 ]
-Model = VideoViT | Dual | Chat
+Model = VideoViT | DualEncoder | Chat
 
 
 def save_model(model: Model, folder: Path | str, preprocess: Preprocess) -> None:
-    """Write a model folder; each file is renamed into place, the weights last."""
+    """Write a model folder; every file is renamed into place, the weights last."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    own = model.config.to_dict() if isinstance(model, Chat) else model.config
+    own = model.config if isinstance(model, DualEncoder) else model.config.to_dict()
     write_json(folder / "config.json", {**own, "model_type": model.model_type, "architectures": [model.architecture]})
     write_json(folder / "preprocessor_config.json", asdict(preprocess))
-    if isinstance(model, Dual):
+    if isinstance(model, DualEncoder):
         model.text.save_tokenizer(folder)
         if isinstance(model.text.tokenizer, SentencePieceTokenizer):
-            # The same for vLLM, which reads this format.
+            # The same tokenizer in the format that vLLM reads.
             sentence_tokenizer(folder / "tokenizer.spm").save_pretrained(folder)
     if isinstance(model, Chat):
         model.ready.save_pretrained(folder)
-    # Tied weights share memory, which safetensors refuses: keep the first name of each.
+    # safetensors refuses tied weights, which share memory: keep the first name of each.
     weights: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, value in model.state_dict().items():
@@ -65,15 +66,15 @@ def save_model(model: Model, folder: Path | str, preprocess: Preprocess) -> None
 
 
 def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preprocess]:
-    """Build the model that a folder holds, in evaluation mode.
+    """Load the model of a folder, in evaluation mode.
 
     Args:
         folder: a model folder, or a run folder that has one in `model/`.
         device: torch device.
 
     Raises:
-        CheckpointError: not a model folder, an unknown `model_type`, or weights that do not fit to the letter.
-        ConfigError: the device is not here.
+        CheckpointError: not a model folder, an unknown `model_type`, or weights that do not fit exactly.
+        ConfigError: the device is not available.
     """
     folder = find_model(folder)
     preprocess = load_preprocess(folder)
@@ -81,7 +82,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preproce
     kind = config.pop("model_type", None)
     build = _builder(kind, config, folder, preprocess)
     weights = folder / "model.safetensors"
-    # On no device: a skeleton without numbers, so that weights of another shape are refused before memory is taken.
+    # Built on the meta device first, so that weights of other shapes are refused before memory is allocated.
     with torch.device("meta"):
         check_fit(build(), header(weights), weights)
     model = build()
@@ -90,39 +91,40 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preproce
         torch.nn.Module.to(model, device)
     except (RuntimeError, AssertionError) as error:
         first = str(error).splitlines()[0]
-        raise ConfigError(f"device {device!r} cannot be used ({first}): give cpu, or a device that is here") from error
+        raise ConfigError(
+            f"device {device!r} cannot be used ({first}): give cpu, or a device of this machine"
+        ) from error
     return model.eval(), preprocess
 
 
 def _builder(kind: Any, config: dict[str, Any], folder: Path, preprocess: Preprocess) -> Callable[[], Model]:
-    """What builds the untrained model that a checked `config.json` describes.
+    """A function that builds the untrained model of a validated `config.json`.
 
     Raises:
-        CheckpointError: an unknown `model_type`, a field that is not what it should be, or clips of another size than
-            the preprocessor's.
+        CheckpointError: an unknown `model_type`, an invalid field, or clips of another size than the preprocessor's.
     """
     path = folder / "config.json"
     if kind == Chat.model_type and "projector" not in config:
-        raise CheckpointError(f"{folder} was written before chat models had a processor: tune the model again")
-    if kind not in (VideoViT.model_type, Dual.model_type, Chat.model_type):
-        known = ", ".join(cls.model_type for cls in (VideoViT, Dual, Chat))
-        raise CheckpointError(f"{path} has model_type {str(kind)[:40]!r}; known are {known}: give one of ours")
+        raise CheckpointError(f"{folder} predates the processor of chat models: tune the model again")
+    if kind not in (VideoViT.model_type, DualEncoder.model_type, Chat.model_type):
+        known = ", ".join(cls.model_type for cls in (VideoViT, DualEncoder, Chat))
+        raise CheckpointError(f"{path}: model_type must be one of {known}, got {str(kind)[:40]!r}: give a surgvl model")
     if kind == Chat.model_type:
         encoder = checked(config, ChatFields, path).encoder
     else:
         config.pop("architectures", None)
-        if kind == Dual.model_type:
+        if kind == DualEncoder.model_type:
             encoder = checked(config, DualFields, path).encoder
         else:
-            encoder = checked(config, EncoderFields, path)
+            encoder = checked(config, ViTConfig, path)
     check_clips(encoder, preprocess, folder)
 
     def build() -> Model:
         if kind == VideoViT.model_type:
-            return VideoViT(**config)
-        with foreign(f"{path} describes no model that can be built"):
-            if kind == Dual.model_type:
-                return Dual.from_config(config, folder)
+            return VideoViT(encoder)
+        with foreign(f"{path} describes a model that cannot be built"):
+            if kind == DualEncoder.model_type:
+                return DualEncoder.from_config(config, folder)
             chat = Chat(SurgVLConfig(**config))
             chat.attach(HuggingFaceTokenizer(str(folder)).inner)
             return chat
@@ -131,7 +133,7 @@ def _builder(kind: Any, config: dict[str, Any], folder: Path, preprocess: Prepro
 
 
 def header(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes in a safetensors file, without its numbers.
+    """Names and shapes in a safetensors file, without reading its tensors.
 
     Raises:
         CheckpointError: it cannot be read.
@@ -144,12 +146,12 @@ def header(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def check_fit(model: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    """Compare names and shapes strictly; names tied to one that is there may be absent.
+    """Compare names and shapes strictly; a name tied to one in the file may be absent.
 
     Raises:
         CheckpointError: a name is missing or unknown, or a shape differs.
     """
-    # The parameters themselves: tied ones are one object, on a device without memory too.
+    # keep_vars: tied parameters are one object, on the meta device as well.
     own = model.state_dict(keep_vars=True)
     held = {id(own[name]) for name in shapes if name in own}
     missing = sorted(name for name, value in own.items() if name not in shapes and id(value) not in held)
@@ -158,7 +160,7 @@ def check_fit(model: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]], pat
     if missing or extra or odd:
         raise CheckpointError(
             f"{path} does not fit: missing {missing[:3]}, unknown {extra[:3]}, shapes {odd[:3]} "
-            f"({len(missing)}, {len(extra)}, {len(odd)} in all): give the weights of this config.json"
+            f"({len(missing)}, {len(extra)} and {len(odd)} in all): give the weights of this config.json"
         )
 
 
@@ -166,7 +168,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     """Copy a safetensors file into a model, strictly; see `check_fit`.
 
     Raises:
-        CheckpointError: it cannot be read, does not fit, or holds numbers that are not finite.
+        CheckpointError: it cannot be read, does not fit, or holds NaN or infinity.
     """
     shapes = header(path)
     check_fit(model, shapes, path)

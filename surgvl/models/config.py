@@ -1,4 +1,4 @@
-"""The configuration of a chat model's folder, as transformers and vLLM read it."""
+"""`config.json` of a chat model, as transformers and vLLM read it."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ class SurgVLConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """A video encoder, a projector and a causal language model.
 
     Args:
-        encoder: arguments of `VideoViT`.
-        projector: arguments of `Projector` beside the two widths and the encoder's grid.
+        encoder: fields of `ViTConfig`.
+        projector: arguments of `Projector`, without the two widths and the encoder's grid.
         text_config: configuration of the language model, with its `model_type`.
-        image_token_id: stands in a text for each visual token of an image.
-        video_token_id: stands in a text for each visual token of a video.
+        image_token_id: placeholder of one visual token of an image.
+        video_token_id: placeholder of one visual token of a video.
         fps: frames per second of a clip.
-        crop: how frames are cut, see `folder.Preprocess`.
+        crop: how frames are cropped, see `video.clip.Preprocess`.
     """
 
     model_type = "surgvl_chat"
@@ -31,7 +31,7 @@ class SurgVLConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """Build the language model's configuration, by whose word embeddings are tied or not."""
+        """Build the language model's configuration, which decides whether word embeddings are tied."""
         if isinstance(self.text_config, dict):
             self.text_config = AutoConfig.for_model(**self.text_config)
         self.tie_word_embeddings = bool(self.text_config is not None and self.text_config.tie_word_embeddings)

@@ -1,4 +1,4 @@
-"""What is built or read by libraries from files of others: no code of the files is run, and refusals are one line."""
+"""Third-party files read by third-party libraries: no code in them is run, and errors become one line."""
 
 import pickle
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from surgvl.core.errors import CheckpointError
 
-# What torch, transformers, open_clip and their parsers raise on files that are damaged or of another kind.
+# Raised by torch, transformers, open_clip and their parsers on damaged files or files of another kind.
 ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -32,37 +32,37 @@ ERRORS = (
 
 
 class foreign:  # noqa: N801 (used as a statement)
-    """A block in which what a library says of a file becomes one line.
+    """A context in which an error of a library about a file becomes one line.
 
     Args:
         problem: what is wrong with which file.
         remedy: what to do.
 
     Raises:
-        CheckpointError: the library gave up.
+        CheckpointError: the library raised one of `ERRORS`.
     """
 
     def __init__(self, problem: str, remedy: str = "give a whole folder of such a model, without code or pickles"):
         self.problem, self.remedy = problem, remedy
 
     def __enter__(self) -> None:
-        """Nothing to set up."""
+        """Nothing to do."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Raise the line in place of what came; other errors pass."""
-        # The tokenizers library raises the bare class.
+        """Replace a library's error; let others pass."""
+        # The tokenizers library raises bare Exceptions.
         if kind is Exception or isinstance(error, ERRORS):
             raise CheckpointError(f"{self.problem} ({first_line(error)}): {self.remedy}") from error
 
 
 def first_line(error: BaseException | None) -> str:
-    """The first sentence of what went wrong, at most 200 letters."""
+    """The first sentence of an error, at most 200 characters."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0].split(". ")[0].rstrip(".: ")[:200]
 
 
 def check_finite(weights: Mapping[str, object], path: Path | str) -> None:
-    """Refuse weights that are not numbers.
+    """Refuse weights with NaN or infinity.
 
     Raises:
         CheckpointError: NaN or infinity in one of them.
@@ -74,6 +74,6 @@ def check_finite(weights: Mapping[str, object], path: Path | str) -> None:
     ]
     if bad:
         raise CheckpointError(
-            f"{path} holds NaN or infinity in {len(bad)} of {len(weights)} tensors, the first {bad[0]}: its training "
-            "went wrong or the file is damaged; give other weights"
+            f"{path} holds NaN or infinity in {len(bad)} of {len(weights)} tensors, the first {bad[0]}: training "
+            "diverged or the file is damaged; give other weights"
         )

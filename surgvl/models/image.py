@@ -1,9 +1,9 @@
-"""Image models of others as towers of tokens: timm's, transformers', and EndoSSL's vision transformer.
+"""Third-party image encoders as towers: timm's, transformers', and EndoSSL's vision transformer.
 
-A tower turns normalised pixels into one summary and a grid of patches, and says which pixels it wants. What is read off
-them: the summary is the class token or what the model itself pools, patches are the tokens after the last norm, and
+A tower maps normalised pixels to one summary and a grid of patch features, and states its input size, mean and
+deviation. The summary is the class token or the model's own pooling; patch features are the tokens after the last norm;
 register tokens are dropped. EndoSSL (Hirsch et al., MICCAI 2023; PyTorch weights by the authors of SurgVISTA, arXiv
-2506.02692) differs: its patches are taken before the last norm.
+2506.02692) differs: its patch features are taken before the last norm.
 Shapes: B images, S side in pixels, p patch side, h = w = S/p, D width.
 """
 
@@ -18,37 +18,37 @@ from torch import Tensor, nn
 
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import read_json
-from surgvl.models.blocks import Stack
+from surgvl.models.blocks import Transformer
 from surgvl.models.checkpoints.convert import exact_ratio, usual_heads
 from surgvl.models.checkpoints.io import download, read_weights
-from surgvl.models.checkpoints.key_maps import pick, translate
+from surgvl.models.checkpoints.key_maps import convert_keys, find_state_dict
 from surgvl.models.foreign import foreign
-from surgvl.models.vit import IMAGENET_MEAN, IMAGENET_STD
+from surgvl.models.vit_config import IMAGENET_MEAN, IMAGENET_STD
 
 RGB = tuple[float, float, float]
 HALF: RGB = (0.5, 0.5, 0.5)
-# Pixels as they are, in 0..255.
+# Unnormalised pixels in 0..255.
 RAW: tuple[RGB, RGB] = ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255))
 
 
 class ImageTower(nn.Module):
-    """Normalised pixels [B, 3, S, S] -> summary [B, D] and patches [B, h, w, D].
+    """Normalised pixels [B, 3, S, S] -> summary [B, D] and patch features [B, h, w, D].
 
     Args:
-        size_px: side S that it is given.
+        size_px: input side S.
         patch_px: side p of a patch.
         dim: width D.
-        mean: channel means of the pixels in [0, 1].
-        std: channel deviations of the pixels in [0, 1].
+        mean: channel means of the input in [0, 1].
+        std: channel standard deviations of the input in [0, 1].
 
     Raises:
-        ConfigError: the patches do not divide the side.
+        ConfigError: `size_px` is not a multiple of `patch_px`.
     """
 
     def __init__(self, size_px: int, patch_px: int, dim: int, mean: RGB, std: RGB):
         super().__init__()
         if size_px % patch_px:
-            raise ConfigError(f"size_px={size_px} is not a multiple of the teacher's patches of {patch_px}: change it")
+            raise ConfigError(f"size_px must be a multiple of the teacher's patch side {patch_px}, got {size_px}")
         self.size_px, self.patch_px, self.dim, self.mean, self.std = size_px, patch_px, dim, mean, std
         self.grid = (size_px // patch_px, size_px // patch_px)
 
@@ -57,13 +57,13 @@ class TimmTower(ImageTower):
     """A vision transformer of timm, such as DINOv2, DINOv3 or SigLIP.
 
     Args:
-        name: timm's name of the model.
-        file: weights; None: timm's own, downloaded.
+        name: timm's model name.
+        file: weights; None: download timm's own.
         size_px: side S; None: the model's own.
 
     Raises:
-        ConfigError: timm is missing, has no such model, or the model has no patches.
-        CheckpointError: the weights cannot be had or do not fit.
+        ConfigError: timm is not installed or has no such model, or the model has no patches.
+        CheckpointError: the weights cannot be loaded or do not fit.
     """
 
     def __init__(self, name: str, file: str | None = None, size_px: int | None = None):
@@ -75,13 +75,13 @@ class TimmTower(ImageTower):
         if not timm.is_model(name):
             raise ConfigError(f"timm has no model {name!r}: choose one of timm.list_models('vit*')")
         if file is not None and not Path(file).is_file():
-            raise CheckpointError(f"{file} is not there: give the weights of {name}, or none for timm's own")
+            raise CheckpointError(f"{file} does not exist: give the weights of {name}, or none for timm's own")
         overlay = None if file is None else {"file": file}
         try:
             inner: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, img_size=size_px)
         except (OSError, RuntimeError, ValueError, TypeError) as error:
             first = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"timm cannot make {name} of {file or 'its own weights'} ({first})") from error
+            raise CheckpointError(f"timm cannot load {name} from {file or 'its own weights'} ({first})") from error
         if not hasattr(inner, "num_prefix_tokens"):
             raise ConfigError(f"timm's {name} has no patch tokens: choose a vision transformer")
         data = resolve_model_data_config(inner)  # type: ignore[no-untyped-call]
@@ -100,9 +100,9 @@ class TimmTower(ImageTower):
 
 
 class TransformersTower(ImageTower):
-    """A vision transformer of transformers: DINOv2, with registers or not, DINOv3, SigLIP, CLIP's kin.
+    """A vision transformer of transformers: DINOv2 with or without registers, DINOv3, SigLIP, CLIP.
 
-    Mean, deviation and side come from the preprocessor's file; without one: one half for SigLIP, else ImageNet's.
+    Mean, deviation and side come from the preprocessor's file; without one, 0.5 for SigLIP and ImageNet's otherwise.
 
     Args:
         name: folder or hub id.
@@ -137,12 +137,12 @@ class TransformersTower(ImageTower):
             tuple(found.get("image_std") or (HALF if half else IMAGENET_STD)),
         )
         self.inner = inner
-        # Some interpolate their positions unasked, some when told, and some have none.
+        # Some models interpolate their positions by default, some on request, and some have none.
         told = "interpolate_pos_encoding" in inspect.signature(inner.forward).parameters
         self.extra = {"interpolate_pos_encoding": True} if told and self.size_px != config["image_size"] else {}
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """See `ImageTower`; the summary is the model's own, or the mean of patches where it has none."""
+        """See `ImageTower`; the summary is the model's own pooling, or else the mean of the patch features."""
         out = self.inner(pixel_values=pixels, **self.extra)
         patches = out.last_hidden_state[:, -math.prod(self.grid) :]
         summary = patches.mean(1) if out.pooler_output is None else out.pooler_output
@@ -150,7 +150,7 @@ class TransformersTower(ImageTower):
 
 
 def _preprocessor(name: str) -> dict[str, Any]:
-    """The preprocessor's file of a folder or hub id; empty where there is none."""
+    """The preprocessor's file of a folder or hub id; empty if there is none."""
     if Path(name).is_dir():
         path = Path(name) / "preprocessor_config.json"
         return dict(read_json(path)) if path.is_file() else {}
@@ -161,15 +161,15 @@ def _preprocessor(name: str) -> dict[str, Any]:
 
 
 class EndoSSLTower(ImageTower):
-    """EndoSSL's vision transformer as SurgVISTA's code runs it: the teacher of that method.
+    """EndoSSL's vision transformer as in SurgVISTA's code, where it is the teacher.
 
-    Positions are added before the class token is put in front, which has none; the norms inside blocks have PyTorch's
-    epsilon 1e-5; the last norm is never applied. Its pixels: SurgVISTA normalises them with ImageNet's moments; others
-    report that the original model wants 0..255 as they are. Neither is verified against the original.
+    Positions are added before the class token is prepended, which has none; the norms inside blocks have PyTorch's
+    epsilon 1e-5; the last norm is never applied. SurgVISTA normalises its input with ImageNet's statistics; others
+    report that the original model expects 0..255. Neither is verified against the original.
 
     Args:
         file: weights with separate queries, keys and values, or joint ones.
-        size_px: side S; None: that of the stored positions. Another one interpolates them (bicubic; not in that code).
+        size_px: side S; None: that of the stored positions. Other sides interpolate them (bicubic; not in that code).
         raw: leave pixels in 0..255 instead of normalising them.
 
     Raises:
@@ -177,20 +177,20 @@ class EndoSSLTower(ImageTower):
     """
 
     def __init__(self, file: str, size_px: int | None = None, raw: bool = False):
-        found = translate(pick(read_weights(Path(file)), file), file)
+        found = convert_keys(find_state_dict(read_weights(Path(file)), file), file)
         table = found.image_parts.get("pos_embed")
         if not found.image or table is None or "cls_token" not in found.image_parts:
-            raise CheckpointError(f"{file} is no image transformer with a class token and positions: give EndoSSL's")
+            raise CheckpointError(f"{file} is not an image transformer with class token and positions: give EndoSSL's")
         dim, _, patch_px, _ = found.weights["embed.weight"].shape
         side = math.isqrt(table.numel() // dim)
         if table.shape != (1, side * side, dim):
             raise CheckpointError(
-                f"{file} has positions of {tuple(table.shape)}: give those of a square of patches, without class token"
+                f"{file}: positions {tuple(table.shape)} must be those of a square grid without class token"
             )
         ratio, heads = exact_ratio(found.hidden(file), dim), usual_heads(found, file)
         super().__init__(size_px or side * patch_px, patch_px, dim, *(RAW if raw else (IMAGENET_MEAN, IMAGENET_STD)))
         self.embed = nn.Conv2d(3, dim, patch_px, stride=patch_px)
-        self.blocks = Stack(dim, found.depth, heads, ratio, found.qkv_bias, eps=1e-5)
+        self.blocks = Transformer(dim, found.depth, heads, ratio, found.qkv_bias, eps=1e-5)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, math.prod(self.grid), dim))
         planes = table.float().reshape(1, side, side, dim).permute(0, 3, 1, 2)
@@ -204,11 +204,13 @@ class EndoSSLTower(ImageTower):
         wrong = [
             name for name, value in self.state_dict().items() if name not in stored or stored[name].shape != value.shape
         ]
-        extra = [name for name in stored if name not in self.state_dict() and not name.startswith("norm.")] + found.left
+        extra = [
+            name for name in stored if name not in self.state_dict() and not name.startswith("norm.")
+        ] + found.unexpected
         if wrong or extra:
             raise CheckpointError(
-                f"{file} does not fit an image transformer: {len(wrong)} missing or of another shape {wrong[:3]}, "
-                f"{len(extra)} left over {extra[:3]}: give the whole checkpoint"
+                f"{file} does not fit: {len(wrong)} missing or of another shape {wrong[:3]}, "
+                f"{len(extra)} unexpected {extra[:3]}: give the whole checkpoint"
             )
         self.load_state_dict({name: stored[name] for name in self.state_dict()})
 

@@ -1,6 +1,6 @@
-"""What a model folder says without its weights being loaded: how it takes clips, what it was trained on, its hash.
+"""Facts about a model folder without loading its weights: preprocessing, training data, hash.
 
-Nothing here imports torch, so that a command that only hands folders on starts at once.
+It imports no torch, so commands that only pass folders on start at once.
 """
 
 import hashlib
@@ -18,30 +18,30 @@ def load_preprocess(folder: Path | str) -> Preprocess:
     """Read `preprocessor_config.json`.
 
     Raises:
-        CheckpointError: absent, or a field that is not what it should be.
+        CheckpointError: it is missing, or a field is invalid.
     """
     return read_checked(Path(folder) / "preprocessor_config.json", Preprocess)
 
 
 def load_answers(folder: Path | str) -> AnswersFile:
-    """Read `answers.json` of a model folder or run folder; nothing is known where there is none.
+    """Read `answers.json` of a model folder or run folder; no answers where there is none.
 
     Raises:
-        CheckpointError: a field that is not what it should be.
+        CheckpointError: a field is invalid.
     """
     path = find_model(folder) / "answers.json"
     return read_checked(path, AnswersFile) if path.is_file() else AnswersFile(answers=[])
 
 
-def local(name: str | Path) -> Path:
-    """A folder as it is; the id of a model on the Hugging Face hub as the folder that it was downloaded to.
+def resolve_model(name: str | Path) -> Path:
+    """The path of a model: a folder as given, or the download folder of a Hugging Face hub id.
 
     Raises:
-        CheckpointError: neither is there.
+        CheckpointError: neither exists.
     """
     path = Path(name)
     if "\0" in str(name):
-        raise CheckpointError(f"{str(name)!r} holds a NUL character, which no path has: correct it")
+        raise CheckpointError(f"{str(name)!r} holds a NUL character, which no path can: correct it")
     if path.exists() or str(name).count("/") != 1:
         return path
     from huggingface_hub import snapshot_download
@@ -51,17 +51,17 @@ def local(name: str | Path) -> Path:
         return Path(snapshot_download(str(name)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         first = str(error).splitlines()[0]
-        raise CheckpointError(f"{name} is neither a folder nor to be had from the hub ({first}): check it") from error
+        raise CheckpointError(f"{name} is neither a folder nor a model on the hub ({first}): check the name") from error
 
 
 def find_model(folder: Path | str) -> Path:
-    """The model folder itself, `model/` inside a run folder, or that of a model that ships (see `models.shipped`).
+    """The model folder: the folder itself, `model/` in a run folder, or a shipped model's (see `models.shipped`).
 
     Raises:
         CheckpointError: neither holds a `config.json`.
     """
     if "\0" in str(folder):
-        raise CheckpointError(f"{str(folder)!r} holds a NUL character, which no path has: correct it")
+        raise CheckpointError(f"{str(folder)!r} holds a NUL character, which no path can: correct it")
     folder = Path(folder)
     for candidate in (folder, folder / "model"):
         if (candidate / "config.json").is_file():
@@ -72,15 +72,21 @@ def find_model(folder: Path | str) -> Path:
 
 
 def model_hash(folder: Path | str) -> str:
-    """Hash of a model folder's configuration and weights, 16 hex digits."""
+    """SHA-256 of a model folder's configuration and weights, 16 hex digits."""
     folder = find_model(folder)
     parts = (file_hash(folder / name) for name in ("config.json", "preprocessor_config.json", "model.safetensors"))
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 
-def trained(folder: Path) -> dict[str, Any]:
-    """Of a run folder's or model folder's model: ids of the videos it was trained on, whether its encoder was frozen,
-    and how many parameters were trained; empty where no run is recorded.
+def training_record(folder: Path) -> dict[str, Any]:
+    """How the model of a run folder or model folder was trained, from `run.json`; empty where that is missing.
+
+    Returns:
+        `pretraining_video_ids`: ids of all videos it was trained on, `frozen`: whether its encoder was frozen, and
+        `num_trainable`: the number of trained parameters.
+
+    Raises:
+        CheckpointError: a field is invalid.
     """
     folder = (unpack(str(folder)) or folder).resolve()
     for record in (folder / "run.json", folder.parent / "run.json"):
@@ -89,6 +95,6 @@ def trained(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def seen(folder: Path) -> list[str]:
-    """Ids of the videos that a folder's model was trained on; none where no run is recorded."""
-    return list(trained(folder).get("pretraining_video_ids", []))
+def pretraining_video_ids(folder: Path) -> list[str]:
+    """Ids of the videos that a folder's model was trained on; none where no `run.json` is found."""
+    return list(training_record(folder).get("pretraining_video_ids", []))

@@ -1,6 +1,6 @@
-"""Attentive pooling: a learned query reads all tokens and returns one vector a clip.
+"""Attentive pooling: a learned query attends to all tokens and returns one vector per clip.
 
-Follows the attentive probe of V-JEPA (Bardes et al., arXiv 2404.08471): cross-attention, then a residual perceptron.
+Follows the attentive probe of V-JEPA (Bardes et al., arXiv 2404.08471): cross-attention, then a residual MLP.
 Shapes: B clips, N tokens, D width.
 """
 
@@ -12,7 +12,7 @@ from surgvl.models.blocks import init_weights
 
 
 class AttentivePool(nn.Module):
-    """Tokens [B, N, D] -> one vector [B, D] a clip.
+    """Pools tokens [B, N, D] to one vector per clip [B, D].
 
     Args:
         dim: width D.

@@ -1,8 +1,8 @@
-"""Messages with images and videos to what a chat model takes: token ids with a place for each visual token, and pixels.
+"""Processor of a chat model: messages with images and videos to token ids and pixels.
 
-A visual stands in the templated text as one mark, `<video>` or `<image>`, which becomes, for each time group, its time
-as text (`0.5s`, from the start of the clip) and a place for each of its visual tokens. An image is a clip that stands
-still, and has no time.
+The templated text has one mark per visual, `<video>` or `<image>`. Each is expanded, time group by time group, to its
+time as text (`0.5s`, from the start of the clip) and one placeholder per visual token. An image is a clip of one
+repeated frame without times.
 Shapes: B texts, L tokens of the longest, N visuals in the order of their marks, T frames, S side in pixels.
 """
 
@@ -19,8 +19,8 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.video.clip import resample_frames
 
 VIDEO, IMAGE = "<video>", "<image>"
-# A tokenizer without a template of its own gets this one. Its text is what the model was taught before it was shown
-# messages: `question: ... answer: ...`.
+# Template for tokenizers without one, in the format of models trained before messages were supported:
+# `question: ... answer: ...`.
 TEMPLATE = (
     "{{- bos_token -}}"
     "{%- for message in messages -%}"
@@ -36,7 +36,7 @@ TEMPLATE = (
     "{%- else -%}{{- marks + text + ' ' -}}{%- endif -%}"
     "{%- endfor -%}"
 )
-# Around a template that knows text only: the parts of a message become text first, marks in front of words.
+# Wraps a text-only template: message parts are flattened to text first, marks before words.
 _FLATTEN = (
     "{%- set flat = namespace(messages=[]) -%}"
     "{%- for message in messages -%}"
@@ -54,7 +54,7 @@ _FLATTEN = (
 
 
 def with_marks(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """Give a tokenizer the two marks and a chat template that knows them; in place where they are missing.
+    """Add the two marks, and a chat template that handles them, to a tokenizer in place, where missing.
 
     Raises:
         ConfigError: its chat template has several variants, none of which is the default.
@@ -65,7 +65,7 @@ def with_marks(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     template: Any = tokenizer.chat_template
     if isinstance(template, dict):
         if "default" not in template:
-            raise ConfigError(f"chat templates {', '.join(template)} and no default: set tokenizer.chat_template")
+            raise ConfigError(f"no default among the chat templates {', '.join(template)}: set tokenizer.chat_template")
         template = template["default"]
     if not template:
         tokenizer.chat_template = TEMPLATE
@@ -75,7 +75,7 @@ def with_marks(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
 
 
 class SurgVLProcessor(ProcessorMixin):
-    """Tokenizer and pixels of a chat model.
+    """Tokenizes messages and resamples frames for a chat model.
 
     Args:
         tokenizer: with the marks, see `with_marks`.
@@ -84,7 +84,7 @@ class SurgVLProcessor(ProcessorMixin):
         size_px: S.
         num_groups: time groups of a visual.
         group_size: visual tokens of a group.
-        chat_template: the tokenizer's where it is left out.
+        chat_template: None: the tokenizer's.
     """
 
     tokenizer: Any
@@ -114,7 +114,7 @@ class SurgVLProcessor(ProcessorMixin):
     # ---- text
 
     def render(self, messages: Sequence[dict[str, Any]], add_generation_prompt: bool = True) -> str:
-        """Messages as text, with one mark for each visual; see transformers' chat templates."""
+        """Messages as text, with one mark per visual; see transformers' chat templates."""
         text: str = self.tokenizer.apply_chat_template(
             list(messages),
             tokenize=False,
@@ -124,18 +124,18 @@ class SurgVLProcessor(ProcessorMixin):
         return text
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a templated text; nothing is added, marks stay single."""
+        """Token ids of a templated text; nothing is added, marks are not expanded."""
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
     def times_s(self, frames_s: Sequence[float] | None = None) -> list[float]:
-        """Middle of each time group, seconds; of frames at these times, or of a clip from its start."""
+        """Centre of each time group, seconds, for frames at these times or for a clip from its start."""
         at = [(frame + 0.5) / self.fps for frame in range(self.num_frames)] if frames_s is None else list(frames_s)
         edges = np.linspace(0, len(at), self.num_groups + 1)
         return [float(np.mean(at[int(a) : max(int(a) + 1, int(b))])) for a, b in zip(edges, edges[1:], strict=False)]
 
     def places(self, mark: int, times_s: Sequence[float] | None = None) -> list[int]:
-        """What stands in a text for one visual: token ids, of which `num_tokens` are `mark`."""
+        """Token ids of one expanded visual, of which `num_tokens` are `mark`."""
         if mark == self.image_id:
             return [mark] * self.num_tokens
         ids = []
@@ -144,7 +144,7 @@ class SurgVLProcessor(ProcessorMixin):
         return ids
 
     def expand(self, ids: Sequence[int], times_s: Iterator[Sequence[float] | None] | None = None) -> list[int]:
-        """Replace each mark by its places."""
+        """Expand each mark."""
         out: list[int] = []
         for token in ids:
             if token == self.image_id:
@@ -158,7 +158,7 @@ class SurgVLProcessor(ProcessorMixin):
     # ---- pixels
 
     def pixels(self, frames: UInt8Array) -> torch.Tensor:
-        """Frames uint8 [F, H, W, 3] of any number and size, or one image [H, W, 3] -> a clip uint8 [3, T, S, S].
+        """Resample frames uint8 [F, H, W, 3], or one image [H, W, 3], to a clip uint8 [3, T, S, S].
 
         Raises:
             DataError: not such an array.
@@ -181,14 +181,14 @@ class SurgVLProcessor(ProcessorMixin):
             text: one or B texts with marks, as `render` gives them.
             videos: frames uint8 [F, H, W, 3] of each `<video>`, in order over all texts.
             images: uint8 [H, W, 3] of each `<image>`, in order over all texts.
-            times_s: times of the frames of each video, [F] seconds; from the start of the clip where left out.
+            times_s: times of each video's frames, [F] seconds; None: from the start of the clip.
 
         Returns:
-            `input_ids` and `attention_mask` int64 [B, L], padded on the left as generation needs it, and `visuals`
+            `input_ids` and `attention_mask` int64 [B, L], left-padded for generation, and `visuals`
             uint8 [N, 3, T, S, S].
 
         Raises:
-            DataError: marks and visuals differ in number, or frames that are none.
+            DataError: marks and visuals differ in number, or an array does not hold frames.
         """
         texts = [text] if isinstance(text, str) else list(text)
         bare = [self.encode(each) for each in texts]
@@ -196,8 +196,7 @@ class SurgVLProcessor(ProcessorMixin):
         for mark, name, given in ((self.video_id, VIDEO, videos), (self.image_id, IMAGE, images)):
             if order.count(mark) != len(given):
                 raise DataError(
-                    f"the text has {order.count(mark)} marks {name} and {len(given)} visuals are given for them: "
-                    "give one for each mark"
+                    f"the text has {order.count(mark)} marks {name}, got {len(given)} visuals: give one per mark"
                 )
         left = {self.video_id: iter(videos), self.image_id: iter(images)}
         clips = [self.pixels(np.asarray(next(left[mark]))) for mark in order]

@@ -1,10 +1,10 @@
-"""From encoder tokens to the language model's embeddings, group by group in time.
+"""Projector: encoder tokens to the language model's embeddings, one time group after another.
 
-- `grid`: means over a grid in time and space, then two linear layers, the GELU projector of LLaVA-1.5 (Liu et al.,
-  arXiv 2310.03744);
-- `mlp`: the same two layers on every token of the encoder;
-- `perceiver`: a few learned queries read the tokens of each time group (Alayrac et al., arXiv 2204.14198), then the
-  layers.
+- `grid`: average pooling over a grid in time and space, then the two-layer GELU MLP of LLaVA-1.5 (Liu et al., arXiv
+  2310.03744);
+- `mlp`: the same MLP on every encoder token;
+- `perceiver`: learned queries attend to the tokens of each time group (Perceiver Resampler of Flamingo, Alayrac et al.,
+  arXiv 2204.14198), then the MLP.
 
 Shapes: B clips, (T', H', W') the encoder's grid, t time groups, n visual tokens a group, V = t*n, D encoder width, M
 language width, G = T'*H'*W' / t tokens a group.
@@ -21,8 +21,8 @@ from surgvl.core.errors import ConfigError
 KINDS = ("grid", "mlp", "perceiver")
 
 
-class Reader(nn.Module):
-    """Queries [B, n, D] read tokens [B, G, D] and themselves, then a perceptron; both with a residual.
+class PerceiverLayer(nn.Module):
+    """Queries [B, n, D] attend to tokens [B, G, D] and to themselves, then an MLP; both with a residual.
 
     Args:
         dim: width D.
@@ -38,12 +38,12 @@ class Reader(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
-        """Read once: [B, n, D]."""
+        """One layer: [B, n, D]."""
         B, n, D = queries.shape
-        asked = self.norm_q(queries)
-        read = torch.cat([self.norm_kv(tokens), asked], 1)
-        k, v = self.kv(read).view(B, -1, 2, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
-        q = self.q(asked).view(B, n, self.heads, D // self.heads).transpose(1, 2)
+        normed = self.norm_q(queries)
+        context = torch.cat([self.norm_kv(tokens), normed], 1)
+        k, v = self.kv(context).view(B, -1, 2, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        q = self.q(normed).view(B, n, self.heads, D // self.heads).transpose(1, 2)
         x = queries + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, n, D))
         out: Tensor = x + self.mlp(self.norm_mlp(x))
         return out
@@ -57,12 +57,12 @@ class Projector(nn.Module):
         width: language width M.
         encoder_grid: (T', H', W') of the encoder.
         kind: grid, mlp or perceiver.
-        grid: (t, h, w) of the visual tokens for `grid`, none larger than the encoder's; for `perceiver` only t counts.
+        grid: (t, h, w) of the visual tokens for `grid`, at most the encoder's; `perceiver` uses t alone.
         num_queries: n, for `perceiver`.
-        depth: readings, for `perceiver`.
+        depth: layers, for `perceiver`.
 
     Raises:
-        ConfigError: an unknown kind, or a grid that asks for more tokens than the encoder gives.
+        ConfigError: an unknown kind, or a grid finer than the encoder's.
     """
 
     def __init__(
@@ -78,13 +78,11 @@ class Projector(nn.Module):
         super().__init__()
         grid = (grid[0], grid[1], grid[2])
         if kind not in KINDS:
-            raise ConfigError(f"projector {kind!r} is unknown; allowed are {', '.join(KINDS)}: choose one")
+            raise ConfigError(f"projector must be one of {', '.join(KINDS)}, got {kind!r}")
         if any(a > b for a, b in zip(grid, encoder_grid, strict=True)):
-            raise ConfigError(f"visual grid {grid} is finer than the encoder's {encoder_grid}: choose a coarser one")
+            raise ConfigError(f"the visual grid must be at most the encoder's {encoder_grid}, got {grid}")
         if kind == "perceiver" and encoder_grid[0] % grid[0]:
-            raise ConfigError(
-                f"{grid[0]} time groups do not divide the encoder's {encoder_grid[0]} time slots: choose a divisor"
-            )
+            raise ConfigError(f"time groups must divide the encoder's {encoder_grid[0]} time slots, got {grid[0]}")
         self.config: dict[str, Any] = {"kind": kind, "grid": list(grid), "num_queries": num_queries, "depth": depth}
         self.kind, self.encoder_grid = kind, encoder_grid
         self.grid = encoder_grid if kind == "mlp" else grid
@@ -95,16 +93,16 @@ class Projector(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, width), nn.GELU(), nn.Linear(width, width))
         if kind == "perceiver":
             self.queries = nn.Parameter(torch.randn(num_queries, dim) * 0.02)
-            self.readers = nn.ModuleList(Reader(dim, max(1, dim // 64)) for _ in range(depth))
+            self.readers = nn.ModuleList(PerceiverLayer(dim, max(1, dim // 64)) for _ in range(depth))
 
     @property
     def num_stored(self) -> int:
-        """Tokens that `pool` gives a clip."""
+        """Tokens per clip that `pool` returns."""
         T, H, W = self.encoder_grid
         return self.num_tokens if self.kind == "grid" else T * H * W
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """What does not depend on parameters, so that it can be stored: [B, T'*H'*W', D] -> [B, stored, D]."""
+        """The parameter-free part, whose result can be cached: [B, T'*H'*W', D] -> [B, stored, D]."""
         if self.kind != "grid":
             return tokens
         B, _, D = tokens.shape
@@ -112,7 +110,7 @@ class Projector(nn.Module):
         return F.adaptive_avg_pool3d(volume, self.grid).flatten(2).transpose(1, 2)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Project what `pool` gave [B, stored, D] -> [B, V, M]."""
+        """Project pooled tokens [B, stored, D] -> [B, V, M]."""
         B, _, D = pooled.shape
         x = pooled
         if self.kind == "perceiver":

@@ -1,6 +1,6 @@
-"""Whether a folder of ours can be served, looked at without torch: what the launcher knows before an engine starts.
+"""Checks a model folder without torch before a server starts an engine on it.
 
-Whether the weights have the shapes of the configuration is the engine's to say, which builds the model.
+The engine, which builds the model, checks that the weights have the shapes of the configuration.
 """
 
 import json
@@ -11,12 +11,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from surgvl.core.errors import CheckpointError
-from surgvl.models.model_info import load_answers, load_preprocess, trained
-from surgvl.models.schema import ChatFields, DualFields, EncoderFields, checked, read_checked
+from surgvl.models.model_info import load_answers, load_preprocess, training_record
+from surgvl.models.schema import ChatFields, DualFields, checked, read_checked
+from surgvl.models.vit_config import ViTConfig
 from surgvl.video.clip import Preprocess
 
 SCHEMAS: dict[str, type[ChatFields] | type[DualFields]] = {"surgvl_chat": ChatFields, "surgvl_dual": DualFields}
-# Of each type of number, its bits as an integer, and those of the exponent: all of them are set in infinity and NaN.
+# Per dtype: the integer type of its width and the mask of its exponent, whose bits are all set in infinity and NaN.
 EXPONENTS = {
     "F64": ("<u8", 0x7FF << 52),
     "F32": ("<u4", 0xFF << 23),
@@ -30,7 +31,7 @@ def check_servable(folder: Path) -> None:
     """Refuse a folder of a chat model or a video-text model that cannot be loaded.
 
     Raises:
-        CheckpointError: a file is absent or damaged, a field is not what it should be, or a weight is not finite.
+        CheckpointError: a file is missing or damaged, a field is invalid, or a weight is not finite.
     """
     preprocess = load_preprocess(folder)
     config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
@@ -40,19 +41,19 @@ def check_servable(folder: Path) -> None:
     encoder = checked(config, schema, folder / "config.json").encoder
     check_clips(encoder, preprocess, folder)
     load_answers(folder)
-    trained(folder)
+    training_record(folder)
     if bad := _not_finite(folder / "model.safetensors"):
         raise CheckpointError(
-            f"{folder / 'model.safetensors'} holds NaN or infinity in {bad}: its training went wrong or the file is "
-            "damaged; give other weights"
+            f"{folder / 'model.safetensors'} holds NaN or infinity in {bad}: training diverged or the file is damaged; "
+            "give other weights"
         )
 
 
-def check_clips(encoder: EncoderFields, preprocess: Preprocess, folder: Path) -> None:
-    """Refuse a folder whose two files differ on the size of a clip.
+def check_clips(encoder: ViTConfig, preprocess: Preprocess, folder: Path) -> None:
+    """Compare the clip size of a folder's two configuration files.
 
     Raises:
-        CheckpointError: they do.
+        CheckpointError: they differ.
     """
     if (encoder.num_frames, encoder.size_px) != (preprocess.num_frames, preprocess.size_px):
         raise CheckpointError(
@@ -62,10 +63,10 @@ def check_clips(encoder: EncoderFields, preprocess: Preprocess, folder: Path) ->
 
 
 def _not_finite(path: Path) -> str:
-    """Name of the first tensor with a number that is not finite; empty where there is none.
+    """Name of the first tensor with NaN or infinity; empty if there is none.
 
     Raises:
-        CheckpointError: it is no whole file of safetensors.
+        CheckpointError: it is not an intact safetensors file.
     """
     try:
         with safe_open(path, "np"), path.open("rb") as file:

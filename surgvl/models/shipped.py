@@ -1,7 +1,7 @@
-"""Models that come with the package: `phantom`, a video-text model, and `phantom-chat`, one that answers.
+"""Models in the package: `phantom`, a video-text model, and `phantom-chat`, a chat model.
 
-Both were trained on rendered operations (`benchmarks/ship_phantom.py`) and share an encoder, so the package holds it
-once, and all weights in float16. At first use they are unpacked to ordinary model folders in the user's cache:
+Both were trained on rendered operations (`benchmarks/ship_phantom.py`) and share an encoder, which is stored once; all
+weights are float16. On first use they are unpacked to ordinary model folders in the user's cache:
 `$SURGVL_CACHE`, else `$XDG_CACHE_HOME/surgvl`, else `~/.cache/surgvl`.
 """
 
@@ -17,19 +17,19 @@ from safetensors.numpy import load_file, save_file
 from surgvl.core.files import file_hash
 
 PACKED = Path(__file__).parent / "phantom"
-# Name -> its folder in PACKED.
+# Name -> folder in PACKED.
 MODELS = {"phantom": "dual", "phantom-chat": "chat"}
 ENCODER = "encoder.safetensors"
 
 
 def cache() -> Path:
-    """Where unpacked models lie."""
+    """The folder of unpacked models."""
     chosen, home = os.environ.get("SURGVL_CACHE"), os.environ.get("XDG_CACHE_HOME")
     return Path(chosen) if chosen else (Path(home) if home else Path.home() / ".cache") / "surgvl"
 
 
 def unpack(name: str) -> Path | None:
-    """Model folder of a shipped model, float32, unpacked where that has not been done; None for any other name."""
+    """Model folder of a shipped model, float32, unpacked on first use; None for any other name."""
     if name not in MODELS:
         return None
     packed = PACKED / MODELS[name]
@@ -51,19 +51,19 @@ def unpack(name: str) -> Path | None:
         try:
             whole.rename(folder)
         except OSError:
-            # Another process was first, and its folder is the same.
+            # Another process was faster; its folder is identical.
             if not folder.is_dir():
                 raise
     return folder
 
 
 def pack(dual: Path, chat: Path, facts: dict[str, dict[str, object]]) -> None:
-    """Replace what the package holds by two model folders with the same encoder.
+    """Replace the packaged models by two model folders that share an encoder.
 
     Args:
         dual: folder of the video-text model.
         chat: folder of the chat model.
-        facts: `run.json` of each, by its folder in PACKED.
+        facts: `run.json` of each, by folder in PACKED.
 
     Raises:
         ValueError: their encoders differ.
@@ -74,7 +74,7 @@ def pack(dual: Path, chat: Path, facts: dict[str, dict[str, object]]) -> None:
     names = [name for name in parts["dual"] if name.startswith("encoder.")]
     for name in names:
         if not np.array_equal(parts["dual"][name], parts["chat"][name]):
-            raise ValueError(f"{chat} has another encoder than {dual} ({name}): tune the chat model on it")
+            raise ValueError(f"the encoders of {chat} and {dual} differ ({name}): tune the chat model on that encoder")
     shutil.rmtree(PACKED, ignore_errors=True)
     PACKED.mkdir()
     small = {name: value.astype(np.float16) for name, value in parts["dual"].items() if name in names}

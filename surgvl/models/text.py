@@ -1,7 +1,7 @@
-"""Text towers: sentences to vectors, by name.
+"""Text towers, by name: sentences to vectors.
 
-- `tiny`: open_clip's text transformer at a small size with the shipped SentencePiece vocabulary;
-- `open_clip:NAME[@PRETRAINED]`: the text side of any open_clip model (Ilharco et al., 2021; Radford et al., arXiv
+- `tiny`: a small text transformer of open_clip with the shipped SentencePiece vocabulary;
+- `open_clip:NAME[@PRETRAINED]`: the text tower of any open_clip model (Ilharco et al., 2021; Radford et al., arXiv
   2103.00020);
 - `hf:FOLDER_OR_ID`: any transformers encoder, mean-pooled, through open_clip's adapter.
 
@@ -21,12 +21,12 @@ from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 
 
 class TextTower(nn.Module):
-    """Sentences -> [B, E], not normalised.
+    """Encodes sentences, [B, E], not normalised.
 
     Args:
-        config: what `build_text` or a model folder's `config.json` gives: `kind` ("tiny", "open_clip" or "hf"), `dim`
-            (E), and the kind's own entries.
-        folder: where tokenizer files lie; None for the shipped vocabulary.
+        config: from `build_text` or a model folder's `config.json`: `kind` ("tiny", "open_clip" or "hf"), `dim` (E) and
+            the kind's own entries.
+        folder: folder of the tokenizer files; None: the shipped vocabulary.
     """
 
     def __init__(self, config: dict[str, Any], folder: Path | None = None):
@@ -67,19 +67,19 @@ class TextTower(nn.Module):
             )
             self.tokenizer = HuggingFaceTokenizer(str(folder if folder is not None else config["model"]))
         else:
-            raise ConfigError(f"unknown text tower kind {kind!r}; known are tiny, open_clip, hf: choose one of them")
+            raise ConfigError(f"text tower kind must be tiny, open_clip or hf, got {kind!r}")
         width = config["model_cfg"]["embed_dim"] if kind == "open_clip" else config["dim"]
         self.project = nn.Identity() if width == config["dim"] else nn.Linear(width, config["dim"], bias=False)
 
     def tokenize(self, sentences: list[str]) -> Tensor:
-        """Token ids int64 [B, L], padded; a sentence longer than the context is cut, and its end token kept."""
+        """Token ids int64 [B, L], padded; sentences longer than the context are truncated and keep their end token."""
         if self.tokenizer is None:
             ids: Tensor = self.clip_tokenizer(sentences)
             return ids
         return self.frame(self.tokenizer, [self.tokenizer.encode(sentence) for sentence in sentences])
 
     def left_out(self, sentences: list[str]) -> str:
-        """A line that says how many tokens are beyond the context, which nothing is computed from; empty for none."""
+        """A line that says how many tokens are truncated; empty for none."""
         if self.tokenizer is None:
             ids = [self.clip_tokenizer.encode(sentence) for sentence in sentences]
         else:
@@ -87,24 +87,24 @@ class TextTower(nn.Module):
         over = [len(row) - (self.context_length - 2) for row in ids if len(row) > self.context_length - 2]
         if not over:
             return ""
-        reads = f"the {self.context_length - 2} tokens that the text tower reads"
+        limit = f"the text tower's {self.context_length - 2} tokens"
         if len(sentences) == 1:
-            return f"the sentence is longer than {reads}: {over[0]} tokens were left out at the end; shorten it"
+            return f"the sentence is longer than {limit}: {over[0]} tokens were left out at the end; shorten it"
         return (
-            f"{len(over)} of {len(sentences)} sentences are longer than {reads}: {sum(over)} tokens were left out at "
+            f"{len(over)} of {len(sentences)} sentences are longer than {limit}: {sum(over)} tokens were left out at "
             "their ends; shorten them"
         )
 
     def frame(self, tokenizer: Tokenizer, texts: list[list[int]]) -> Tensor:
-        """Ids of texts -> int64 [B, L]: cut, between a begin and an end token, padded."""
+        """Ids of texts -> int64 [B, L]: truncated, between a begin and an end token, padded."""
         length = self.context_length
         rows = [[tokenizer.bos_id, *text[: length - 2], tokenizer.eos_id] for text in texts]
-        # The open_clip transformer adds its whole position table, so its rows are always full length.
+        # open_clip's transformer adds its whole position table, so rows are padded to the full length.
         longest = length if self.config["kind"] == "tiny" else max(len(row) for row in rows)
         return torch.tensor([row + [tokenizer.pad_id] * (longest - len(row)) for row in rows])
 
     def encode_ids(self, ids: Tensor) -> Tensor:
-        """Encode what `tokenize` gives, int64 [B, L] -> [B, E]."""
+        """Encode token ids from `tokenize`, int64 [B, L] -> [B, E]."""
         device = next(self.inner.parameters()).device
         out: Tensor = self.project(self.inner(ids.to(device)))
         return out
@@ -114,7 +114,7 @@ class TextTower(nn.Module):
         return self.encode_ids(self.tokenize(sentences))
 
     def save_tokenizer(self, folder: Path) -> None:
-        """Write the tokenizer's files where the tower has its own."""
+        """Write the tokenizer's files, if the tower has its own."""
         if self.tokenizer is not None:
             self.tokenizer.save(folder)
 
@@ -122,7 +122,7 @@ class TextTower(nn.Module):
 def build_text(
     name: str, dim: int, context_length: int = 32, width: int = 128, heads: int = 4, layers: int = 2
 ) -> TextTower:
-    """Build a text tower, with pretrained weights where the name says so.
+    """Build a text tower, with pretrained weights if the name asks for them.
 
     Args:
         name: `tiny`, `open_clip:NAME`, `open_clip:NAME@PRETRAINED` (a tag or a file) or `hf:FOLDER_OR_ID`.
@@ -133,8 +133,8 @@ def build_text(
         layers: layers of `tiny`.
 
     Raises:
-        ConfigError: the name is none of these, or open_clip does not know the model.
-        CheckpointError: weights cannot be found.
+        ConfigError: an unknown name or open_clip model.
+        CheckpointError: weights cannot be loaded.
     """
     kind, _, rest = name.partition(":")
     if name == "tiny":
@@ -153,8 +153,8 @@ def build_text(
         if pretrained:
             if not open_clip.get_pretrained_cfg(model, pretrained) and not Path(pretrained).is_file():
                 tags = ", ".join(["a file", *open_clip.list_pretrained_tags_by_model(model)])
-                raise CheckpointError(f"{pretrained} is no file and no tag of {model}: give one of {tags}")
-            with foreign(f"open_clip cannot make {model} of {pretrained}", "give one of its tags or a file"):
+                raise CheckpointError(f"{pretrained} is neither a file nor a tag of {model}: give one of {tags}")
+            with foreign(f"open_clip cannot load {model} from {pretrained}", "give one of its tags or a file"):
                 full = open_clip.create_model(model, pretrained=pretrained, force_custom_text=True, weights_only=True)
                 tower.inner.load_state_dict(full.text.state_dict())
             check_finite(tower.state_dict(), pretrained)
@@ -168,13 +168,13 @@ def build_text(
             pretrained_model = AutoModel.from_pretrained(rest, trust_remote_code=False)
         check_finite(pretrained_model.state_dict(), rest)
         config = {"kind": "hf", "model": rest, "hf_config": hf_config, "dim": dim, "context_length": context_length}
-        with foreign(f"text tower {rest!r} is no encoder of texts", "give a transformers encoder of texts"):
+        with foreign(f"text tower {rest!r} is not a text encoder", "give a transformers text encoder"):
             tower = TextTower(config, Path(rest) if Path(rest).is_dir() else None)
-        with foreign(f"text tower {rest!r} is no encoder of texts", "give a transformers encoder of texts"):
+        with foreign(f"text tower {rest!r} is not a text encoder", "give a transformers text encoder"):
             missing, _ = tower.inner.get_submodule("transformer").load_state_dict(
                 pretrained_model.state_dict(), strict=False
             )
         if missing:
             raise CheckpointError(f"text tower {rest!r} lacks {missing[:3]}: give a complete checkpoint")
         return tower
-    raise ConfigError(f"unknown text tower {name!r}; known are tiny, open_clip:NAME[@PRETRAINED], hf:FOLDER_OR_ID")
+    raise ConfigError(f"text tower must be tiny, open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID, got {name!r}")

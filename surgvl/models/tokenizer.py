@@ -1,7 +1,7 @@
-"""Text to token ids: the small SentencePiece vocabulary that ships with surgvl, or any Hugging Face tokenizer.
+"""Tokenizers: the small SentencePiece vocabulary that ships with surgvl, or any Hugging Face tokenizer.
 
-The shipped vocabulary (`vocabulary.spm`) was trained on the prompt sets and the phantom's narration and questions by
-`train`. A tokenizer is a plain object: `encode`, `decode`, `save`, and the ids of the special tokens.
+The shipped vocabulary (`vocabulary.spm`) was trained by `train_tokenizer` on the prompt sets and on the phantom's
+narration and questions.
 """
 
 import io
@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).with_name("vocabulary.spm")
 
 
 class Tokenizer(Protocol):
-    """What a text tower and a chat model need of a tokenizer."""
+    """The interface that text towers and chat models use."""
 
     pad_id: int
     bos_id: int
@@ -30,25 +30,25 @@ class Tokenizer(Protocol):
         """Token ids of a text, without special tokens."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids; special tokens are left out."""
+        """Text of token ids, without special tokens."""
 
     def save(self, folder: Path) -> None:
         """Write the files that `load_tokenizer` reads."""
 
 
 class SentencePieceTokenizer:
-    """A SentencePiece model file; lower-cases, because speech recognisers and narrators disagree about case.
+    """A SentencePiece model; lower-cases, because speech recognisers and narrators disagree about case.
 
     Args:
         path: the `.spm` file.
 
     Raises:
-        CheckpointError: the file is absent or not a SentencePiece model.
+        CheckpointError: the file is missing or not a SentencePiece model.
     """
 
     def __init__(self, path: Path = SHIPPED):
         if not path.is_file():
-            raise CheckpointError(f"{path} is not there: a model folder with a SentencePiece tokenizer must hold it")
+            raise CheckpointError(f"{path} is missing: a model folder with a SentencePiece tokenizer must hold it")
         self.path = path
         self.model = path.read_bytes()
         self.processor = sentencepiece.SentencePieceProcessor()
@@ -67,7 +67,7 @@ class SentencePieceTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids; special tokens are left out."""
+        """Text of token ids, without special tokens."""
         text: str = self.processor.DecodeIds([int(i) for i in ids if i > self.eos_id])
         return text
 
@@ -111,7 +111,7 @@ class HuggingFaceTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids; special tokens are left out."""
+        """Text of token ids, without special tokens."""
         return str(self.inner.decode(list(ids), skip_special_tokens=True)).strip()
 
     def save(self, folder: Path) -> None:
@@ -120,7 +120,7 @@ class HuggingFaceTokenizer:
 
 
 def load_tokenizer(folder: Path | str | None = None) -> SentencePieceTokenizer | HuggingFaceTokenizer:
-    """The tokenizer of a model folder; the shipped vocabulary for None; otherwise a transformers tokenizer by name."""
+    """The tokenizer of a model folder, the shipped vocabulary for None, or a transformers tokenizer by name."""
     if folder is None:
         return SentencePieceTokenizer()
     if (Path(folder) / "tokenizer.spm").is_file():
@@ -128,7 +128,7 @@ def load_tokenizer(folder: Path | str | None = None) -> SentencePieceTokenizer |
     return HuggingFaceTokenizer(str(folder))
 
 
-def train(sentences: Iterable[str], vocab_size: int = 768) -> bytes:
+def train_tokenizer(sentences: Iterable[str], vocab_size: int = 768) -> bytes:
     """Train a unigram SentencePiece model with pad 0, unknown 1, begin 2, end 3; returns the model file's bytes."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.Train(
@@ -143,7 +143,7 @@ def train(sentences: Iterable[str], vocab_size: int = 768) -> bytes:
         bos_id=2,
         eos_id=3,
         num_threads=1,
-        # The text is lower-cased already; without Unicode tables the file stays small.
+        # The text is already lower-cased; without Unicode tables the file stays small.
         normalization_rule_name="identity",
         minloglevel=2,
     )

@@ -1,9 +1,9 @@
-"""A SentencePiece vocabulary as `tokenizer.json`, which transformers and vLLM read, with the same ids and text.
+"""Convert a SentencePiece vocabulary to `tokenizer.json`, which transformers and vLLM read, with the same ids and text.
 
-Source: the unigram model (Kudo, arXiv 1804.10959) and the normaliser of google/sentencepiece. What has to be said anew
-in the other format: lower case as Python has it, blanks, bytes for unknown characters, and that the name of a piece
-which stands for no text (`<s>`, `<0x41>`) is plain text when somebody types it. A letter that is younger than the
-interpreter's Unicode tables is lower-cased by one side only, and bytes that are no UTF-8 are read back differently.
+Source: the unigram model (Kudo, arXiv 1804.10959) and the normaliser of google/sentencepiece. The other format needs
+rules for Python's lower case, blanks, bytes for unknown characters, and for the names of control pieces (`<s>`,
+`<0x41>`), which are plain text when typed. Known differences: letters newer than the interpreter's Unicode tables are
+lower-cased on one side only, and invalid UTF-8 decodes differently.
 """
 
 import re
@@ -18,40 +18,40 @@ from surgvl.models.tokenizer import SHIPPED, SentencePieceTokenizer
 
 BLANK = "▁"
 LETTER = r"[\p{Cased}&&\P{Case_Ignorable}]"
-# Greek has a letter of its own for an s that ends a word (the Unicode Standard, 3.13, Final_Sigma).
+# Greek writes a word-final sigma with another letter (the Unicode Standard, 3.13, Final_Sigma).
 FINAL_SIGMA = rf"(?<={LETTER}\p{{Case_Ignorable}}*)Σ(?!\p{{Case_Ignorable}}*{LETTER})"
-# What is embedded is the text of the messages.
+# Embeds the text of the messages alone.
 SENTENCE_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 PROBES = ("the hook cuts", "  Two  blanks ", "naïve 手術 Å", "<s> </s> <0x41><pad>", "a\tb\n c", "ΑΣ 5", "")
 
 
 def fast_tokenizer(spm_path: Path = SHIPPED, special: Sequence[str] = ()) -> PreTrainedTokenizerFast:
-    """The transformers tokenizer with the ids and the text of `SentencePieceTokenizer`; it adds no token by itself.
+    """A transformers tokenizer with the ids and text of `SentencePieceTokenizer`; it adds no tokens of its own.
 
-    The names of special tokens (`<s>`, `</s>`, `<pad>`, `<unk>` and those given) are their ids wherever they stand, as
-    a chat template needs it; text between two of them is encoded as if it stood alone.
+    Special tokens (`<s>`, `</s>`, `<pad>`, `<unk>` and those given) are recognised anywhere in a text, which chat
+    templates require; text between two of them is encoded on its own.
 
     Args:
-        spm_path: a model file that `surgvl.models.tokenizer.train` made.
-        special: further special tokens, with ids after the vocabulary in this order.
+        spm_path: a model file from `surgvl.models.tokenizer.train_tokenizer`.
+        special: more special tokens; their ids follow the vocabulary in this order.
 
     Raises:
-        CheckpointError: not a SentencePiece model, or one that was trained in another way.
-        ConfigError: a special token is in the vocabulary already.
+        CheckpointError: not a SentencePiece model, or one trained with other options.
+        ConfigError: a special token is already in the vocabulary.
     """
     return _build(SentencePieceTokenizer(spm_path), spm_path, special, sentence=False)
 
 
 def sentence_tokenizer(spm_path: Path = SHIPPED) -> PreTrainedTokenizerFast:
-    """The transformers tokenizer of a text tower: a begin token, the ids of `SentencePieceTokenizer`, an end token.
+    """A transformers tokenizer of a text tower: a begin token, the ids of `SentencePieceTokenizer`, an end token.
 
-    All that is typed is text here, `</s>` too, as in the tower.
+    Typed names of special tokens, such as `</s>`, are plain text, as in the tower.
 
     Args:
-        spm_path: a model file that `surgvl.models.tokenizer.train` made.
+        spm_path: a model file from `surgvl.models.tokenizer.train_tokenizer`.
 
     Raises:
-        CheckpointError: not a SentencePiece model, or one that was trained in another way.
+        CheckpointError: not a SentencePiece model, or one trained with other options.
     """
     fast = _build(SentencePieceTokenizer(spm_path), spm_path, (), sentence=True)
     fast.chat_template = SENTENCE_TEMPLATE
@@ -61,11 +61,11 @@ def sentence_tokenizer(spm_path: Path = SHIPPED) -> PreTrainedTokenizerFast:
 def _build(
     known: SentencePieceTokenizer, path: Path, special: Sequence[str], sentence: bool
 ) -> PreTrainedTokenizerFast:
-    """Build a tokenizer and compare it with the known one on a few texts."""
+    """Build a tokenizer and check it against the known one on a few texts."""
     processor = known.processor
     pieces = [(processor.IdToPiece(i), processor.GetScore(i)) for i in range(known.vocab_size)]
     if taken := sorted({piece for piece, _ in pieces} & set(special)):
-        raise ConfigError(f"special tokens {taken} are in the vocabulary of {path} already: choose other names")
+        raise ConfigError(f"special tokens {taken} are already in the vocabulary of {path}: choose other names")
     inner = Tokenizer(models.Unigram(pieces, unk_id=processor.unk_id(), byte_fallback=True))
     inner.normalizer = normalizers.Sequence(
         [
@@ -77,8 +77,8 @@ def _build(
             normalizers.Prepend(BLANK),
         ]
     )
-    inner.pre_tokenizer = pre_tokenizers.Split(Regex(_silent(known)), "merged_with_previous")
-    # SentencePiece drops every blank before the first letter.
+    inner.pre_tokenizer = pre_tokenizers.Split(Regex(_control_names(known)), "merged_with_previous")
+    # SentencePiece drops all leading blanks.
     steps = [decoders.Replace(BLANK, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1 << 30, 0)]
     inner.decoder = decoders.Sequence(steps)
     bos, eos = processor.IdToPiece(known.bos_id), processor.IdToPiece(known.eos_id)
@@ -96,24 +96,24 @@ def _build(
         clean_up_tokenization_spaces=False,
         split_special_tokens=sentence,
     )
-    # Neither the kind of the model nor its normaliser can be asked for, but both can be seen.
+    # The model file does not expose its type or normaliser, so compare encodings instead.
     probes = [*PROBES, *("".join(piece for piece, _ in pieces[i : i + 3]) for i in range(0, min(2000, len(pieces)), 3))]
     for probe in probes:
         want = known.encode(probe.replace(BLANK, " "))
         if fast.encode(probe.replace(BLANK, " "), add_special_tokens=False, split_special_tokens=True) != want:
             raise CheckpointError(
-                f"{path} cannot be written as tokenizer.json: {probe!r} gets other ids there; give a unigram model "
-                "with bytes and no normalisation, as surgvl.models.tokenizer.train makes it"
+                f"{path} cannot be converted to tokenizer.json: {probe!r} would get other ids; give a unigram model "
+                "with byte fallback and no normalisation, as from surgvl.models.tokenizer.train_tokenizer"
             )
     return fast
 
 
-def _silent(known: SentencePieceTokenizer) -> str:
-    """A pattern for the first character of a name that stands for no text; the text is parted after it.
+def _control_names(known: SentencePieceTokenizer) -> str:
+    """A pattern for the first character of a control or byte piece's name; text is split after it.
 
-    The other format would take a typed `<0x41>` for the byte's piece. Parted, it can only be read letter by letter.
+    The other format would otherwise read a typed `<0x41>` as the byte piece; split, it is read letter by letter.
     """
     processor = known.processor
-    silent = [i for i in range(known.vocab_size) if processor.IsControl(i) or processor.IsByte(i)]
-    names = [processor.IdToPiece(i) for i in [*silent, processor.unk_id()]]
+    control = [i for i in range(known.vocab_size) if processor.IsControl(i) or processor.IsByte(i)]
+    names = [processor.IdToPiece(i) for i in [*control, processor.unk_id()]]
     return "|".join(rf"{re.escape(name[0])}(?={re.escape(name[1:])})" for name in sorted(names))

@@ -10,8 +10,8 @@ from surgvl.train.objective import Objective
 class Recipe(Objective):
     """A self-supervised objective over clips alone.
 
-    A subclass lives in a file of its own in this folder and carries that file's name in `name`. `forward(batch)` takes
-    `video` [B, 3, T, H, W] (uint8 or float in 0..255) and returns {"loss": scalar, ...}.
+    A subclass lives in its own file in this folder; `name` is the file's name. `forward(batch)` takes `video`
+    [B, 3, T, H, W] (uint8 or float in 0..255) and returns {"loss": scalar, ...}.
     """
 
     name = ""
@@ -23,13 +23,13 @@ class Recipe(Objective):
 
 
 def gather(tokens: Tensor, ids: Tensor) -> Tensor:
-    """Tokens [B, N, D] at int64 [B, K] -> [B, K, D]."""
+    """Select tokens [B, N, D] by index int64 [B, K] -> [B, K, D]."""
     return tokens.gather(1, ids[:, :, None].expand(-1, -1, tokens.shape[2]))
 
 
-def fit_grid(patches: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of features on a grid, [F, h, w, D] -> [F, size[0], size[1], D]; as they are where it fits."""
+def resize_grid(patches: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinearly resize features on a grid, [F, h, w, D] -> [F, size[0], size[1], D]; a no-op at the same size."""
     if patches.shape[1:3] == size:
         return patches
-    moved = F.interpolate(patches.permute(0, 3, 1, 2), size, mode="bilinear", antialias=False)
-    return moved.permute(0, 2, 3, 1)
+    resized = F.interpolate(patches.permute(0, 3, 1, 2), size, mode="bilinear", antialias=False)
+    return resized.permute(0, 2, 3, 1)

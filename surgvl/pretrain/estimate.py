@@ -1,9 +1,9 @@
-"""What a step of a recipe holds and costs, told before it is run: tokens, parameters, FLOPs, memory, hours.
+"""Estimate the cost of a recipe's step without running it: tokens, parameters, FLOPs, memory, hours.
 
-The recipe is run forward and back on tensors without memory (torch's `meta` device), so that ViT-g takes no more room
-than ViT-Ti. FLOPs are those of matrix products, by torch's own counter; attention counts as two products forward and
-four back, as in a fused kernel, which keeps queries, keys, values and result alone. What activation checkpointing
-computes again is counted again. Shapes: B clips, N tokens.
+Forward and backward run on the `meta` device, so ViT-g needs no more memory than ViT-Ti. FLOPs are those of matrix
+products, by torch's own counter; attention counts as two products forward and four backward, as in a fused kernel,
+which keeps only queries, keys, values and output. Recomputation by activation checkpointing is counted.
+Shapes: B clips, N tokens.
 """
 
 import copy
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from surgvl.models.blocks import Stack
+from surgvl.models.blocks import Transformer
 from surgvl.pretrain.base import Recipe
 from surgvl.train.config import Optim, Run, precision
 from surgvl.train.optimizer import build_optimiser
@@ -29,21 +29,21 @@ GIB = 2.0**30
 
 @dataclass(frozen=True)
 class Estimate:
-    """What `estimate` found.
+    """The cost of a step.
 
     Args:
         name: of the recipe.
-        batch: clips a step, over all devices.
-        devices: devices of all nodes together.
-        tokens: N, tokens of a clip.
-        visible: tokens of a clip that the encoder sees, for each of its passes in a step.
-        num_parameters: of the recipe, teachers included.
-        num_trained: of these, those with gradient.
+        batch: clips per step, over all devices.
+        devices: number of devices over all nodes.
+        tokens: N, tokens per clip.
+        visible: tokens per clip that the encoder sees, for each of its passes in a step.
+        num_parameters: of the recipe, including teachers.
+        num_trained: trainable ones among them.
         flops: of a step, forward and backward, over all devices.
-        memory: bytes on a device, by what they are for.
-        num_clips: clips whose hours are told.
-        rate: FLOP/s of one device.
-        reached: share of the rate that a step reaches.
+        memory: bytes per device, by purpose.
+        num_clips: clips that `hours` is for.
+        rate: peak FLOP/s of one device.
+        utilisation: fraction of the peak that a step reaches.
     """
 
     name: str
@@ -57,15 +57,15 @@ class Estimate:
     memory: dict[str, float]
     num_clips: int
     rate: float
-    reached: float
+    utilisation: float
 
     @property
     def hours(self) -> float:
-        """Hours for all clips on all devices."""
-        return self.flops / self.batch * self.num_clips / (self.rate * self.reached * self.devices) / 3600
+        """Hours for `num_clips` clips on all devices."""
+        return self.flops / self.batch * self.num_clips / (self.rate * self.utilisation * self.devices) / 3600
 
     def to_text(self) -> str:
-        """A few lines for people."""
+        """The estimate as aligned lines."""
         seen = ", ".join(f"{num:,}" for num in self.visible)
         parts = ", ".join(f"{name} {size / GIB:.2f}" for name, size in self.memory.items())
         rows = {
@@ -74,18 +74,18 @@ class Estimate:
             "parameters": f"{self.num_parameters:,}, of which {self.num_trained:,} are trained",
             "FLOPs a step": f"{self.flops:.3g} forward and backward, {self.flops / self.batch:.3g} a clip",
             "memory a device": f"{sum(self.memory.values()) / GIB:.2f} GiB ({parts})",
-            f"{self.num_clips:,} clips": f"{self.hours:,.2f} hours at {self.reached:.0%} of {self.rate:.3g} FLOP/s",
+            f"{self.num_clips:,} clips": f"{self.hours:,.2f} hours at {self.utilisation:.0%} of {self.rate:.3g} FLOP/s",
         }
         wide = max(map(len, rows))
         return "\n".join([f"{self.name}, estimated", *(f"  {name:{wide}}  {text}" for name, text in rows.items())])
 
 
 class _Attention(torch.autograd.Function):
-    """Attention on tensors without values: keeps what a fused kernel keeps, counts what it multiplies."""
+    """Attention on the meta device: keeps the tensors that a fused kernel keeps, and counts its FLOPs."""
 
     @staticmethod
     def forward(ctx: Any, counts: list[float], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        # Kernels write tokens in front of heads, so that what follows needs no copy.
+        # Kernels lay out tokens before heads, so the following reshape needs no copy.
         B, heads, N, _ = q.shape
         out = q.new_empty(B, N, heads, v.shape[-1]).transpose(1, 2)
         ctx.save_for_backward(q, k, v, out)
@@ -101,7 +101,7 @@ class _Attention(torch.autograd.Function):
 
 
 class _Fused(TorchFunctionMode):
-    """Puts `_Attention` in the place of torch's, which has no fused kernel for tensors without values."""
+    """Replaces torch's attention, which has no fused kernel on the meta device, by `_Attention`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,29 +114,29 @@ class _Fused(TorchFunctionMode):
 
 
 def on_meta(recipe: Recipe) -> Recipe:
-    """A copy whose parameters and buffers have shapes and no values."""
+    """A copy on the meta device."""
     held: dict[int, Any] = {id(b): torch.empty_like(b, device="meta") for b in recipe.buffers()}
     for p in recipe.parameters():
         held[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad)
-    # What deepcopy finds in its memory it does not copy.
+    # deepcopy does not copy what its memo holds.
     return copy.deepcopy(recipe, held)
 
 
 def clips_on_meta(recipe: Recipe, num_clips: int) -> dict[str, Tensor]:
-    """A batch of clips without values, as augmentation leaves them."""
+    """A batch of augmented clips on the meta device."""
     encoder = recipe.encoder
-    shape = (num_clips, 3, encoder.num_frames, encoder.size_px, encoder.size_px)
+    shape = (num_clips, 3, encoder.config.num_frames, encoder.config.size_px, encoder.config.size_px)
     return {"video": torch.empty(shape, device="meta")}
 
 
 @dataclass
-class Step:
-    """What one pass forward and back showed.
+class DryStep:
+    """The cost of one forward and backward pass.
 
     Args:
-        flops: of both directions.
-        kept: bytes kept from the one for the other.
-        visible: tokens of a clip that each pass of the encoder sees.
+        flops: of both.
+        kept: bytes of activations kept for the backward pass.
+        visible: tokens per clip that each pass of the encoder sees.
     """
 
     flops: float
@@ -144,13 +144,13 @@ class Step:
     visible: tuple[int, ...]
 
 
-def dry_step(recipe: Recipe, num_clips: int, mixed: bool = False) -> Step:
-    """Run B clips without values forward and back.
+def dry_step(recipe: Recipe, num_clips: int, mixed: bool = False) -> DryStep:
+    """Run B clips forward and backward on the meta device.
 
     Args:
-        recipe: not changed.
+        recipe: left unchanged.
         num_clips: B.
-        mixed: what is kept has half precision, but for the inputs of layer norms, which autocast leaves in float32.
+        mixed: activations have half precision, except the inputs of layer norms, which autocast keeps in float32.
     """
     recipe = on_meta(recipe).train()
     meter = _Meter(recipe, num_clips)
@@ -159,52 +159,52 @@ def dry_step(recipe: Recipe, num_clips: int, mixed: bool = False) -> Step:
         with hooks:
             loss = recipe(clips_on_meta(recipe, num_clips))["loss"]
         loss.backward()
-    return Step(meter.flops() + meter.again, meter.bytes(mixed), tuple(meter.visible))
+    return DryStep(meter.flops() + meter.recomputed, meter.bytes(mixed), tuple(meter.visible))
 
 
 class _Meter:
-    """Watches a pass: its FLOPs, and the tensors that it keeps outside and inside checkpointed blocks.
+    """Measures a pass: its FLOPs, and the tensors kept outside and inside checkpointed blocks.
 
-    Checkpointing is turned off, so that the inside is seen; what it would compute again is summed up in `again`.
+    Checkpointing is turned off to see inside blocks; the FLOPs it would repeat are summed up in `recomputed`.
     """
 
     def __init__(self, recipe: Recipe, num_clips: int):
         self.num_clips = num_clips
         self.fused, self.counter = _Fused(), FlopCounterMode(display=False)
-        self.again, self.inputs, self.before, self.block = 0.0, 0.0, 0.0, 0
+        self.recomputed, self.inputs, self.before, self.block = 0.0, 0.0, 0.0, 0
         self.visible: list[int] = []
-        # Storage -> a tensor in it, held so that no later storage takes its number, and the block that keeps it.
+        # Storage -> a tensor in it, held so that no later storage gets its id, and the block that keeps it.
         self.kept: dict[int, tuple[Tensor, int]] = {}
         self.own = {p.untyped_storage()._cdata for p in recipe.parameters()}
         self.norm_inputs: set[int] = set()
-        recipe.encoder.register_forward_hook(self.see)
+        recipe.encoder.register_forward_hook(self.count_visible)
         for module in recipe.modules():
             if isinstance(module, nn.LayerNorm):
-                module.register_forward_pre_hook(self.enter_norm)
-            if isinstance(module, Stack) and module.checkpoint:
+                module.register_forward_pre_hook(self.note_norm_input)
+            if isinstance(module, Transformer) and module.checkpoint:
                 module.checkpoint = False
                 for block in module:
-                    block.register_forward_pre_hook(self.enter)
-                    block.register_forward_hook(self.leave)
+                    block.register_forward_pre_hook(self.enter_block)
+                    block.register_forward_hook(self.leave_block)
 
     def flops(self) -> float:
         return self.counter.get_total_flops() + sum(self.fused.counts)
 
-    def see(self, module: nn.Module, args: Any, out: Tensor) -> None:
+    def count_visible(self, module: nn.Module, args: Any, out: Tensor) -> None:
         self.visible.append(out.shape[:-1].numel() // self.num_clips)
 
-    def enter_norm(self, module: nn.Module, args: Any) -> None:
+    def note_norm_input(self, module: nn.Module, args: Any) -> None:
         self.norm_inputs.add(args[0].untyped_storage()._cdata)
 
-    def enter(self, module: nn.Module, args: Any) -> None:
+    def enter_block(self, module: nn.Module, args: Any) -> None:
         self.before, self.block = self.flops(), id(module)
         if torch.is_grad_enabled():
             self.inputs += args[0].numel() * args[0].element_size()
 
-    def leave(self, module: nn.Module, args: Any, out: Any) -> None:
+    def leave_block(self, module: nn.Module, args: Any, out: Any) -> None:
         self.block = 0
         if torch.is_grad_enabled():
-            self.again += self.flops() - self.before
+            self.recomputed += self.flops() - self.before
 
     def pack(self, x: Tensor) -> Tensor:
         storage = x.untyped_storage()._cdata
@@ -213,7 +213,7 @@ class _Meter:
         return x
 
     def bytes(self, mixed: bool) -> float:
-        """All that is kept outside checkpointed blocks, their inputs, and the inside of the largest of them."""
+        """Bytes kept outside checkpointed blocks, plus their inputs and the inside of the largest block."""
         sums = {0: 0.0}
         for storage, (x, block) in self.kept.items():
             half = mixed and x.is_floating_point() and storage not in self.norm_inputs
@@ -223,7 +223,7 @@ class _Meter:
 
 
 def matmul_rate(dtype: torch.dtype = torch.float32, seconds: float = 0.2) -> float:
-    """FLOP/s of square matrix products on this machine's device, the best of some; takes about `seconds`."""
+    """Peak FLOP/s of square matrix products on this machine's device; takes about `seconds`."""
     cuda = torch.cuda.is_available()
     size = 8192 if cuda else 1024
     a = torch.randn(size, size, device="cuda" if cuda else "cpu").to(dtype)
@@ -244,17 +244,17 @@ def estimate(
     num_clips: int = 1_000_000,
     optim: Optim = Optim(),  # noqa: B008 (frozen)
     rate: float | None = None,
-    reached: float = 0.5,
+    utilisation: float = 0.5,
 ) -> Estimate:
-    """Tokens, parameters, FLOPs, memory and hours of a recipe; one draw of its masks stands for all.
+    """Tokens, parameters, FLOPs, memory and hours of a recipe, from one draw of its masks.
 
     Args:
-        recipe: not changed.
-        run: batch, devices, strategy and precision count.
-        num_clips: clips whose hours are told.
+        recipe: left unchanged.
+        run: batch, devices, strategy and precision matter.
+        num_clips: clips that `hours` is for.
         optim: the optimiser; Muon keeps one moment where AdamW keeps two.
-        rate: FLOP/s of one device; None: measured here by a short matrix product.
-        reached: share of the rate that a step is taken to reach; on two CPU cores a ViT-B's reached 0.56 as an
+        rate: peak FLOP/s of one device; None: measured here by matrix products.
+        utilisation: fraction of the peak that a step is assumed to reach; on two CPU cores a ViT-B reached 0.56 as an
             autoencoder (benchmarks/results/pretrain_step.md).
     """
     word = precision(run.precision)
@@ -269,9 +269,9 @@ def estimate(
     moments = sum((2 if "betas" in group else 1) * p.numel() for group in groups for p in group["params"])
     shards = devices if run.strategy == "fsdp" else 1
     encoder = recipe.encoder
-    # A clip is there as it came, uint8, and as augmentation leaves it, float32.
-    clip = 5 * 3 * encoder.num_frames * encoder.size_px**2
-    # Under autocast the matrices are kept once more in half precision.
+    # A clip is held twice: decoded, uint8, and augmented, float32.
+    clip = 5 * 3 * encoder.config.num_frames * encoder.config.size_px**2
+    # Autocast keeps another copy of the matrices in half precision.
     kept = step.kept * (width / 4) + (2 * trained if mixed else 0)
     return Estimate(
         name=recipe.name,
@@ -291,5 +291,5 @@ def estimate(
         },
         num_clips=num_clips,
         rate=matmul_rate(DTYPES.get(word, torch.bfloat16)) if rate is None else rate,
-        reached=reached,
+        utilisation=utilisation,
     )

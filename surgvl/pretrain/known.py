@@ -1,4 +1,4 @@
-"""All recipes: with this module their files are imported, so that they go by class names on the command line."""
+"""Imports all recipes, so that the command line can find them by class name."""
 
 import surgvl.pretrain
 from surgvl.core.registry import discover

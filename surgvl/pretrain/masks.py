@@ -1,7 +1,8 @@
-"""Which tokens a masked objective hides, as index tensors of equal length in a batch.
+"""Masks of masked objectives, as index tensors of equal length within a batch.
 
-Masks are drawn on the host from torch's generator, so that lengths are known without waiting for a device, and then
-sent over. Shapes: B clips, grid (T', H', W'), N = T'*H'*W' tokens in the order time, row, column; K kept, M hidden.
+Masks are drawn on the host with torch's generator, so that their lengths are known without synchronising with the
+device, and then copied. Shapes: B clips, grid (T', H', W'), N = T'*H'*W' tokens in the order time, row, column; K kept,
+M masked.
 """
 
 import math
@@ -11,63 +12,65 @@ import torch
 from torch import Tensor
 
 from surgvl.core.errors import ConfigError
+from surgvl.models.vit_config import Grid
 
-Grid = tuple[int, int, int]
 Device = torch.device | str
 TRIMS = ("random", "prefix")
 
 
-def send(ids: Tensor, device: Device) -> Tensor:
-    """To the device without waiting for it."""
+def to_device(ids: Tensor, device: Device) -> Tensor:
+    """Copy to the device without synchronising."""
     return ids.to(device, non_blocking=True)
 
 
 def tube(num_clips: int, grid: Grid, ratio: float, device: Device = "cpu") -> tuple[Tensor, Tensor]:
-    """Tube masking of VideoMAE (arXiv 2203.12602): the same patches are hidden in all time slots.
+    """Tube masking of VideoMAE (arXiv 2203.12602): the same patches are masked in all time slots.
 
     Args:
         num_clips: B.
         grid: (T', H', W').
-        ratio: hidden share of the patches of a frame; int(ratio * H'W') are hidden.
+        ratio: masked fraction of a frame's patches; int(ratio * H'W') are masked.
         device: of the result.
 
     Returns:
         keep int64 [B, K] and hide int64 [B, M], each ascending.
 
     Raises:
-        ConfigError: the ratio hides nothing or everything.
+        ConfigError: the ratio masks nothing or everything.
     """
     slots, space = grid[0], grid[1] * grid[2]
-    keep, hide = scattered(num_clips, space, ratio)
+    keep, hide = random_split(num_clips, space, ratio)
     offsets = torch.arange(slots)[None, :, None] * space
 
     def spread(patches: Tensor) -> Tensor:
-        return send((patches[:, None, :] + offsets).flatten(1), device)
+        return to_device((patches[:, None, :] + offsets).flatten(1), device)
 
     return spread(keep), spread(hide)
 
 
 def random(num_clips: int, grid: Grid, ratio: float, device: Device = "cpu") -> tuple[Tensor, Tensor]:
-    """Tokens hidden anywhere in space and time (MAE, arXiv 2111.06377); arguments and result as in `tube`."""
-    keep, hide = scattered(num_clips, math.prod(grid), ratio)
-    return send(keep, device), send(hide, device)
+    """Random masking in space and time (MAE, arXiv 2111.06377); arguments and result as in `tube`."""
+    keep, hide = random_split(num_clips, math.prod(grid), ratio)
+    return to_device(keep, device), to_device(hide, device)
 
 
-def scattered(num_clips: int, num: int, ratio: float) -> tuple[Tensor, Tensor]:
-    """Of `num` things hide int(ratio * num) at random: kept and hidden numbers, int64, ascending, on the host.
+def random_split(num_clips: int, num: int, ratio: float) -> tuple[Tensor, Tensor]:
+    """Mask int(ratio * num) of `num` indices at random: kept and masked ones, int64, ascending, on the host.
 
     Raises:
-        ConfigError: the ratio hides nothing or everything.
+        ConfigError: the ratio masks nothing or everything.
     """
-    num_hidden = int(ratio * num)
-    if not 0 < num_hidden < num:
-        raise ConfigError(f"mask ratio {ratio} hides {num_hidden} of {num} patches: give a ratio that leaves both some")
+    num_masked = int(ratio * num)
+    if not 0 < num_masked < num:
+        raise ConfigError(
+            f"the mask ratio must mask some patches and leave others, got {ratio}: {num_masked} of {num} masked"
+        )
     order = torch.rand(num_clips, num).argsort(1)
-    return order[:, num_hidden:].sort(1).values, order[:, :num_hidden].sort(1).values
+    return order[:, num_masked:].sort(1).values, order[:, :num_masked].sort(1).values
 
 
-def drawn(ratio: float | Sequence[float]) -> float:
-    """A ratio, or one drawn evenly between the two that are given."""
+def sample_ratio(ratio: float | Sequence[float]) -> float:
+    """A fixed ratio, or one drawn uniformly between two."""
     if isinstance(ratio, float | int):
         return float(ratio)
     low, high = ratio
@@ -84,30 +87,30 @@ def multi_block(
     trim: str = "random",
     device: Device = "cpu",
 ) -> tuple[Tensor, Tensor]:
-    """Multi-block masking of V-JEPA (arXiv 2404.08471): hide the union of blocks, keep what is around them.
+    """Multi-block masking of V-JEPA (arXiv 2404.08471): mask the union of blocks, keep the rest.
 
-    The size of a block is drawn once a batch and its place for each clip (again where nothing is left), so unions
-    differ in size and are trimmed to the smallest of the batch. The released code keeps the first ones in raster order
-    (`prefix`), which leaves the last time slots almost without context or targets; `random` trims evenly.
+    The block size is drawn once per batch and the block positions per clip (again if nothing is left), so unions differ
+    in size and are trimmed to the smallest in the batch. The released code keeps the first tokens in raster order
+    (`prefix`), which starves the last time slots of context and targets; `random` trims uniformly.
 
     Args:
         num_clips: B.
         grid: (T', H', W').
-        num_blocks: blocks a clip.
-        scale: area of a block over that of a frame.
-        aspect: range of height over width.
-        span: length of a block over that of the clip.
+        num_blocks: blocks per clip.
+        scale: area of a block relative to the frame.
+        aspect: range of height / width.
+        span: length of a block relative to the clip.
         trim: random or prefix.
         device: of the result.
 
     Returns:
-        keep int64 [B, K] and hide int64 [B, M], each ascending; K + M is below N where something was trimmed.
+        keep int64 [B, K] and hide int64 [B, M], each ascending; K + M is less than N where tokens were trimmed.
 
     Raises:
-        ConfigError: an unknown trim, or blocks that leave no clip a context.
+        ConfigError: an unknown trim, or blocks that leave a clip no context.
     """
     if trim not in TRIMS:
-        raise ConfigError(f"trim={trim!r} is unknown; allowed are {', '.join(TRIMS)}: choose one of them")
+        raise ConfigError(f"trim must be one of {', '.join(TRIMS)}, got {trim!r}")
     T, H, W = grid
     log_low, log_high = math.log(aspect[0]), math.log(aspect[1])
     ratio = math.exp(log_low + (log_high - log_low) * float(torch.rand(())))
@@ -118,15 +121,15 @@ def multi_block(
     for _ in range(200):
         full = hidden.all(1)
         if not full.any():
-            return send(trimmed(~hidden, trim), device), send(trimmed(hidden, trim), device)
+            return to_device(trim_to_shortest(~hidden, trim), device), to_device(trim_to_shortest(hidden, trim), device)
         hidden[full] = _union(int(full.sum()), grid, num_blocks, (t, h, w))
     raise ConfigError(
-        f"{num_blocks} blocks of {t} x {h} x {w} leave nothing of a grid {grid}: give smaller ones, or a finer grid"
+        f"{num_blocks} blocks of {t} x {h} x {w} mask the whole grid {grid}: give smaller blocks or a finer grid"
     )
 
 
 def _union(num_clips: int, grid: Grid, num_blocks: int, size: Grid) -> Tensor:
-    """Bool [B, N]: true inside any of the blocks, each at a random place."""
+    """Bool [B, N]: true inside any of the blocks, each at a random position."""
     inside = []
     for whole, part in zip(grid, size, strict=True):
         start = torch.randint(0, whole - part + 1, (num_clips, num_blocks, 1))
@@ -137,8 +140,8 @@ def _union(num_clips: int, grid: Grid, num_blocks: int, size: Grid) -> Tensor:
     return blocks.any(1).flatten(1)
 
 
-def trimmed(chosen: Tensor, trim: str = "random") -> Tensor:
-    """Numbers of the true entries of bool [B, N], as many for each clip as the poorest has: int64 [B, K], ascending."""
+def trim_to_shortest(chosen: Tensor, trim: str = "random") -> Tensor:
+    """Indices of the true entries of bool [B, N], as many as the poorest clip has: int64 [B, K], ascending."""
     B, N = chosen.shape
     num = int(chosen.sum(1).min())
     rank = torch.rand(B, N) if trim == "random" else torch.arange(N).expand(B, N) / N
@@ -148,26 +151,26 @@ def trimmed(chosen: Tensor, trim: str = "random") -> Tensor:
 
 
 def running_cell(num_clips: int, grid: Grid, ratio: float = 0.5, device: Device = "cpu") -> Tensor:
-    """Which tokens the decoder of VideoMAE V2 (arXiv 2303.16727) rebuilds: in cells of 2 x 2, running on over time.
+    """Running cell masking of VideoMAE V2's decoder (arXiv 2303.16727): 2 x 2 cells whose choice rotates over time.
 
     Args:
         num_clips: B.
         grid: (T', H', W'); H' and W' even.
-        ratio: share that is chosen; a multiple of a quarter.
+        ratio: reconstructed fraction; a multiple of 0.25.
         device: of the result.
 
     Returns:
-        Bool [B, N], true where the decoder rebuilds; the same count for each clip.
+        Bool [B, N], true for tokens to reconstruct; the same count in each clip.
 
     Raises:
-        ConfigError: a ratio or grid that has no such cells.
+        ConfigError: a ratio or grid without such cells.
     """
     T, H, W = grid
     num = round(ratio * 4)
     if not 0 < num < 4 or abs(num - ratio * 4) > 1e-6 or H % 2 or W % 2:
-        raise ConfigError(f"running cells need a ratio of 0.25, 0.5 or 0.75 and even sides, not {ratio} of {grid}")
-    # The four places of a cell in a circle, so that what is chosen moves by one place a time slot.
+        raise ConfigError(f"running cells need a ratio of 0.25, 0.5 or 0.75 and even sides, got {ratio} and {grid}")
+    # The four positions of a cell in a circle: the chosen ones move on by one per time slot.
     circle = torch.tensor([[0, 1], [3, 2]]).repeat(H // 2, W // 2)
     start = torch.randint(0, 4, (num_clips, 1, 1, 1))
     turn = torch.arange(T)[None, :, None, None]
-    return send(((circle + start + turn) % 4 < num).flatten(1), device)
+    return to_device(((circle + start + turn) % 4 < num).flatten(1), device)

@@ -1,8 +1,8 @@
-"""How much a patch moves: scores that say which tubes are hard to predict.
+"""Motion scores of patches, which select the tubes that are hard to predict.
 
-`pixels` is the score told of UniSurg (arXiv 2602.05638; from a secondary source): change over time plus difference to
-the neighbouring patches. `flow` is the length of Farneback's optical flow, as the repository's words suggest; it is
-computed by OpenCV on the host, so it waits for the device.
+`pixels` is the score of UniSurg (arXiv 2602.05638; from a secondary source): temporal change plus difference to the
+neighbouring patches. `flow` is the magnitude of Farneback's optical flow, as its repository suggests; OpenCV computes
+it on the host, so it synchronises with the device.
 Shapes: B clips, T frames, H = W pixels, p patch side, h = w = H/p.
 """
 
@@ -18,12 +18,12 @@ SCORES = ("pixels", "flow")
 
 
 def by_patch(values: Tensor, patch_px: int) -> Tensor:
-    """Means over patches: [B, H, W] -> [B, h, w]."""
+    """Average over patches: [B, H, W] -> [B, h, w]."""
     return F.avg_pool2d(values[:, None], patch_px)[:, 0]
 
 
 def pixel_motion(video: Tensor, patch_px: int) -> Tensor:
-    """Mean absolute change over time, plus mean absolute difference to the patches beside, above and below.
+    """Mean absolute temporal change plus mean absolute difference to the four neighbouring patches.
 
     Args:
         video: float [B, 3, T, H, W] in 0..255.
@@ -50,7 +50,7 @@ def pixel_motion(video: Tensor, patch_px: int) -> Tensor:
 
 
 def flow_motion(video: Tensor, patch_px: int) -> Tensor:
-    """Mean length of the optical flow from frame to frame, in patch sides; shapes as in `pixel_motion`."""
+    """Mean magnitude of the optical flow between frames, in patch sides; shapes as in `pixel_motion`."""
     grey = video.float().mean(1).clamp(0, 255).byte().cpu().numpy()
     lengths = np.zeros((grey.shape[0], *grey.shape[2:]), np.float32)
     for clip, length in zip(grey, lengths, strict=True):
@@ -62,12 +62,12 @@ def flow_motion(video: Tensor, patch_px: int) -> Tensor:
 
 
 def motion(video: Tensor, patch_px: int, score: str = "pixels") -> Tensor:
-    """A score of each patch, float [B, h, w], without gradient.
+    """A motion score per patch, float [B, h, w], without gradient.
 
     Raises:
         ConfigError: an unknown score.
     """
     if score not in SCORES:
-        raise ConfigError(f"motion score {score!r} is unknown; allowed are {', '.join(SCORES)}: choose one of them")
+        raise ConfigError(f"the motion score must be one of {', '.join(SCORES)}, got {score!r}")
     with torch.no_grad():
         return (pixel_motion if score == "pixels" else flow_motion)(video, patch_px)

@@ -1,12 +1,12 @@
-"""Teachers brought to one scale, so that no teacher outweighs another by the size of its features.
+"""Normalisation of teacher features, so that no teacher dominates by the scale of its features.
 
-- `running`: zero mean and unit deviation of each channel, from running moments, as in UNIC (arXiv 2408.05088);
-- `phi_s`: the features turned so that every channel has the same variance, and divided by one number, as in PHI-S
+- `running`: zero mean and unit deviation per channel, from running moments, as in UNIC (arXiv 2408.05088);
+- `phi_s`: features rotated so that all channels have the same variance, divided by one scalar, as in PHI-S
   (arXiv 2410.01680): y = H U^T (x - mean) / sqrt(mean eigenvalue), U the eigenvectors of the covariance, H a normalised
   Hadamard matrix;
 - `none`.
 
-Moments are kept in buffers, pooled over devices, and lie in the checkpoint. Shapes: R rows of features, E channels.
+Moments are buffers, averaged over devices and saved in checkpoints. Shapes: E channels.
 """
 
 import contextlib
@@ -22,20 +22,20 @@ EPS = 1e-3
 
 
 def hadamard(num: int) -> Tensor:
-    """Normalised Hadamard matrix, float64 [num, num]: orthogonal, all entries of one size.
+    """Normalised Hadamard matrix, float64 [num, num]: orthogonal, all entries of equal magnitude.
 
     Sylvester's doubling of Paley's first construction, which covers the usual widths (384, 768, 1024, 1152, 1280, 1408,
-    1536): num = 2^k (q + 1) with q a prime that leaves 3 when divided by 4, or num = 2^k.
+    1536): num = 2^k (q + 1) with a prime q = 3 mod 4, or num = 2^k.
 
     Raises:
-        ConfigError: no such matrix is known to this function.
+        ConfigError: this construction has no such matrix.
     """
     doublings, core = 0, num
     while core > 1:
         if _paley(core - 1):
             break
         if core % 2:
-            raise ConfigError(f"no Hadamard matrix for {num} channels here: give the normaliser `running`")
+            raise ConfigError(f"no Hadamard matrix is known for {num} channels: choose the normaliser `running`")
         doublings, core = doublings + 1, core // 2
     matrix = torch.ones(1, 1, dtype=torch.float64) if core == 1 else _core(core - 1)
     for _ in range(doublings):
@@ -60,21 +60,21 @@ def _core(q: int) -> Tensor:
 
 
 class Normaliser(nn.Module):
-    """Features [..., E] -> the same shape on a common scale; moments are learned in training mode only.
+    """Normalises features [..., E]; moments are updated in training mode only.
 
     Args:
         dim: channels E.
         kind: phi_s, running or none.
-        momentum: weight of old moments once enough rows were seen; before, all batches count alike.
+        momentum: weight of the old moments; until the average has warmed up, all batches count equally.
 
     Raises:
-        ConfigError: an unknown kind, or channels for which no Hadamard matrix is known.
+        ConfigError: an unknown kind, or a channel count without a known Hadamard matrix.
     """
 
     def __init__(self, dim: int, kind: str = "phi_s", momentum: float = 0.999):
         super().__init__()
         if kind not in KINDS:
-            raise ConfigError(f"normaliser {kind!r} is unknown; allowed are {', '.join(KINDS)}: choose one of them")
+            raise ConfigError(f"the normaliser must be one of {', '.join(KINDS)}, got {kind!r}")
         self.kind, self.momentum = kind, momentum
         self.num_updates = 0
         self.register_buffer("mean", torch.zeros(dim))
@@ -85,16 +85,16 @@ class Normaliser(nn.Module):
             self.register_buffer("hadamard", hadamard(dim).float(), persistent=False)
 
     def get_extra_state(self) -> int:
-        """Updates so far, for the checkpoint."""
+        """The number of updates, for the checkpoint."""
         return self.num_updates
 
     def set_extra_state(self, state: int) -> None:
-        """Updates so far, from the checkpoint."""
+        """The number of updates, from the checkpoint."""
         self.num_updates = state
 
     @torch.no_grad()
-    def learn(self, features: Tensor) -> None:
-        """Take up the moments of a batch, float32 [..., E]."""
+    def update(self, features: Tensor) -> None:
+        """Update the moments with a batch, float32 [..., E]."""
         if self.kind == "none":
             return
         rows = features.flatten(0, -2).float()
@@ -107,31 +107,31 @@ class Normaliser(nn.Module):
         self.num_updates += 1
         rate = max(1 / self.num_updates, 1 - self.momentum)
         mean, spread = self.get_buffer("mean"), self.get_buffer("spread")
-        # Raw second moments of the past, so that batches of different means pool exactly.
+        # Average raw second moments, so that batches with different means pool exactly.
         past = spread + (mean[:, None] * mean if self.kind == "phi_s" else mean.square())
         past.lerp_(second, rate) if self.num_updates > 1 else past.copy_(second)
         mean.lerp_(first, rate) if self.num_updates > 1 else mean.copy_(first)
         spread.copy_(past - (mean[:, None] * mean if self.kind == "phi_s" else mean.square()))
-        # Eigenvectors are dear and moments settle: turn anew after 1, 2, 4, 8 ... updates.
+        # eigh is expensive and the moments converge: refresh at powers of two.
         if self.kind == "phi_s" and self.num_updates & (self.num_updates - 1) == 0:
-            self._turn(spread)
+            self._refresh_rotation(spread)
 
-    def _turn(self, covariance: Tensor) -> None:
+    def _refresh_rotation(self, covariance: Tensor) -> None:
         values, vectors = torch.linalg.eigh(covariance.double())
         scale = values.clamp(min=0).mean().sqrt().clamp(min=EPS)
         self.get_buffer("turn").copy_(self.get_buffer("hadamard").double() @ vectors.T / scale)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Bring features to the common scale, in float32: moments and targets in bfloat16 would be too coarse."""
-        # The meta device, on which steps are estimated, has no autocast.
+        """Normalise in float32: bfloat16 is too coarse for moments and targets."""
+        # The meta device, which `estimate` uses, has no autocast.
         with contextlib.nullcontext() if features.is_meta else torch.autocast(features.device.type, enabled=False):
-            return self._scaled(features.float())
+            return self._normalise(features.float())
 
-    def _scaled(self, features: Tensor) -> Tensor:
+    def _normalise(self, features: Tensor) -> Tensor:
         if self.kind == "none":
             return features
         if self.training:
-            self.learn(features)
+            self.update(features)
         centred = features - self.get_buffer("mean")
         if self.kind == "running":
             return centred / self.get_buffer("spread").clamp(min=EPS**2).sqrt()

@@ -1,8 +1,8 @@
-"""Frozen image models that a student learns from: each with its own pixels, one summary and a grid of patches.
+"""Frozen image models as teachers: each with its own preprocessing, one summary and a grid of patch features.
 
 Teachers by name: `timm:MODEL[@FILE]`, `hf:FOLDER_OR_ID`, `endossl:FILE[@raw]`, `surgvl:SOURCE`. The last is a video
-encoder, ours or any that `models.weights.load_encoder` reads, which is shown a frame as often as a tubelet is long.
-Shapes: B frames, S side in pixels that the teacher wants, (h, w) its grid, D its width.
+encoder, ours or any that `models.checkpoints.convert.load_encoder` reads, on frames repeated to fill a tubelet.
+Shapes: B frames, S input side of the teacher in pixels, (h, w) its grid, D its width.
 """
 
 import torch
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from surgvl.core.errors import ConfigError
-from surgvl.models.checkpoints.convert import load_encoder, regrid
+from surgvl.models.checkpoints.convert import load_encoder, resize_encoder
 from surgvl.models.image import RAW, EndoSSLTower, ImageTower, TimmTower, TransformersTower
 from surgvl.models.vit import VideoViT
 
@@ -20,24 +20,24 @@ class VideoTower(ImageTower):
 
     Args:
         encoder: the encoder; it normalises pixels itself.
-        size_px: side S; None: the encoder's own.
+        size_px: input side S; None: the encoder's own.
     """
 
     def __init__(self, encoder: VideoViT, size_px: int | None = None):
-        super().__init__(size_px or encoder.size_px, encoder.patch_px, encoder.dim, *RAW)
-        self.encoder = regrid(encoder, size_px, encoder.tubelet)
+        super().__init__(size_px or encoder.config.size_px, encoder.config.patch_px, encoder.dim, *RAW)
+        self.encoder = resize_encoder(encoder, size_px, encoder.config.tubelet)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """See `ImageTower`."""
-        tokens = self.encoder(pixels[:, :, None].repeat(1, 1, self.encoder.tubelet, 1, 1))
+        tokens = self.encoder(pixels[:, :, None].repeat(1, 1, self.encoder.config.tubelet, 1, 1))
         return tokens.mean(1), tokens.unflatten(1, self.grid)
 
 
 class Teacher(nn.Module):
-    """A frozen image model with its own preprocessing; always in evaluation mode, never with a gradient.
+    """A frozen image model with its own preprocessing; always in evaluation mode and without gradients.
 
     Args:
-        name: what it was loaded by.
+        name: see `load_teacher`.
         tower: the model.
     """
 
@@ -51,12 +51,12 @@ class Teacher(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Stay in evaluation mode, whatever the recipe around it is told."""
+        """Stay in evaluation mode when the recipe is set to training mode."""
         super().train(False)
         return self
 
     def pixels(self, frames: Tensor) -> Tensor:
-        """Frames [B, 3, H, W] in 0..255 -> what the model was trained on, [B, 3, S, S]."""
+        """Resize and normalise frames [B, 3, H, W] in 0..255 -> [B, 3, S, S]."""
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         x = frames.to(mean.dtype)
         if tuple(x.shape[2:]) != (self.size_px, self.size_px):
@@ -65,13 +65,13 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Look at frames.
+        """Encode frames.
 
         Args:
             frames: [B, 3, H, W], uint8 or float in 0..255, of any size.
 
         Returns:
-            Summary float32 [B, D] and patches float32 [B, h, w, D].
+            Summary float32 [B, D] and patch features float32 [B, h, w, D].
         """
         summary, patches = self.tower(self.pixels(frames))
         return summary.float(), patches.float()
@@ -83,11 +83,11 @@ def load_teacher(name: str, size_px: int | None = None) -> Teacher:
     Args:
         name: `timm:MODEL` (weights by timm), `timm:MODEL@FILE`, `hf:FOLDER_OR_ID`, `surgvl:SOURCE`, `endossl:FILE`
             (pixels normalised as SurgVISTA does) or `endossl:FILE@raw` (pixels in 0..255; see `models.image`).
-        size_px: side of the frames that it is shown; None: its own.
+        size_px: input side; None: the model's own.
 
     Raises:
-        ConfigError: no such kind, no such model, or a side that its patches do not divide.
-        CheckpointError: weights that cannot be had or do not fit.
+        ConfigError: an unknown kind or model, or a side that is not a multiple of its patch side.
+        CheckpointError: weights that cannot be loaded or do not fit.
     """
     kind, _, rest = name.partition(":")
     if kind == "timm" and rest:
@@ -100,5 +100,5 @@ def load_teacher(name: str, size_px: int | None = None) -> Teacher:
     if kind == "surgvl" and rest:
         return Teacher(name, VideoTower(load_encoder(rest), size_px))
     raise ConfigError(
-        f"unknown teacher {name!r}; known are timm:MODEL[@FILE], hf:FOLDER_OR_ID, endossl:FILE[@raw], surgvl:FOLDER"
+        f"the teacher must be timm:MODEL[@FILE], hf:FOLDER_OR_ID, endossl:FILE[@raw] or surgvl:FOLDER, got {name!r}"
     )

@@ -1,12 +1,12 @@
 """UniSurg, later named SurgMotion (arXiv 2602.05638): V-JEPA 2 with three more terms for surgical motion.
 
-What is known of the pretraining comes from secondary sources, its code is not public. Told there: tubes hidden at 0.75
-to 0.95, motion-guided term on the K = 3 tubes that move most (gamma = 2), affinity term (weight 0.1, tau = 0.1),
-variance hinge (weight 0.3), average 0.99925, two stages of 16 and 64 frames. Inferred here: the plain prediction term
-is kept beside the motion term (three tubes alone would leave the rest untaught), distances are means over channels and
-slots, so that terms compare, the hinge stands at 1 (targets are layer-normed), neighbours are the four patches around.
-Unknown and left as arguments: rate, decay, initialisation.
-Shapes: B clips, N tokens, K kept, M hidden, D width, S tubes (places of a frame) hidden, T' slots.
+Its pretraining code is not public; what is known comes from secondary sources: tube masking at 0.75 to 0.95, a
+motion-guided term on the K = 3 tubes with most motion (gamma = 2), an affinity term (weight 0.1, tau = 0.1), a variance
+hinge (weight 0.3), EMA momentum 0.99925, two stages of 16 and 64 frames. Inferred here: the plain prediction term is
+kept next to the motion term (three tubes alone would leave the rest untrained), distances are means over channels and
+slots to make terms comparable, the hinge is at 1 (targets are layer-normed), neighbours are the four adjacent patches.
+Unknown, hence arguments: learning rate, weight decay, initialisation.
+Shapes: B clips, N tokens, K kept, M masked, D width, S masked tubes (positions in a frame), T' slots.
 """
 
 from typing import Any
@@ -18,23 +18,23 @@ from torch.utils.checkpoint import checkpoint
 
 from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import gather
-from surgvl.pretrain.masks import drawn, tube
+from surgvl.pretrain.masks import sample_ratio, tube
 from surgvl.pretrain.motion import motion
 from surgvl.pretrain.vjepa import VJEPA, latent_loss
 
 
 def motion_loss(prediction: Tensor, target: Tensor, scores: Tensor, top: int, gamma: float) -> Tensor:
-    """Prediction error on the tubes that move most, each weighted by one plus its share of the motion.
+    """Prediction error on the tubes with most motion, each weighted by one plus its share of the motion.
 
     Args:
         prediction: [B, T', S, D].
         target: [B, T', S, D].
-        scores: [B, S], motion of the hidden tubes.
-        top: number of tubes; all where fewer are hidden.
+        scores: [B, S], motion of the masked tubes.
+        top: number of tubes; all if fewer are masked.
         gamma: sharpness of the shares, softmax(gamma * score) over the chosen tubes.
 
     Returns:
-        Scalar: sum over the chosen tubes of (1 + share) * mean absolute error, over their number, mean over clips.
+        Scalar: mean over clips and chosen tubes of (1 + share) * mean absolute error.
     """
     best, chosen = scores.topk(min(top, scores.shape[1]), 1)
     weights = 1 + (gamma * best).softmax(1)
@@ -43,17 +43,16 @@ def motion_loss(prediction: Tensor, target: Tensor, scores: Tensor, top: int, ga
 
 
 def _rows(prediction: Tensor, target: Tensor, rows: Tensor, target_rows: Tensor, tau: float) -> Tensor:
-    """Sum over rows of KL(target affinities || predicted ones); all unit vectors, [B, C, D] against [B, M, D]."""
+    """Sum over rows of KL(target affinities || predicted affinities) of unit vectors, [B, C, D] with [B, M, D]."""
     expected = (target_rows @ target.transpose(1, 2) / tau).log_softmax(-1)
     found = (rows @ prediction.transpose(1, 2) / tau).log_softmax(-1)
     return F.kl_div(found, expected, log_target=True, reduction="sum")
 
 
 def affinity_loss(prediction: Tensor, target: Tensor, tau: float = 0.1, chunk: int = 512) -> Tensor:
-    """KL divergence of cosine affinities among hidden tokens, from the targets' to the predictions', mean over rows.
+    """KL divergence between cosine affinities among masked tokens, KL(targets || predictions), mean over rows.
 
-    Only `chunk` rows of the M x M affinities exist at a time, on the way back too, so memory grows with M and not with
-    its square.
+    Only `chunk` rows of the M x M affinities exist at a time, in the backward pass too, so memory is linear in M.
 
     Args:
         prediction: [B, M, D].
@@ -71,33 +70,33 @@ def affinity_loss(prediction: Tensor, target: Tensor, tau: float = 0.1, chunk: i
 
 
 def variance_loss(prediction: Tensor, floor: float = 1.0) -> Tensor:
-    """Mean over channels of what the deviation over all tokens [B, M, D] lacks to `floor` (as in VICReg and V-JEPA)."""
+    """Mean of relu(floor - std), std that of each channel over all tokens [B, M, D], as in VICReg."""
     std = (prediction.flatten(0, -2).var(0) + 1e-4).sqrt()
     return F.relu(floor - std).mean()
 
 
 class UniSurg(VJEPA):
-    """Latent prediction guided by motion. Arguments of the predictor and the average are those of `VJEPA`.
+    """Motion-guided latent prediction. The arguments of predictor and EMA are those of `VJEPA`.
 
     Args:
         encoder: the encoder to train.
-        ratio_min: least hidden share of the patches; drawn anew at each step.
-        ratio_max: largest hidden share.
-        latent_weight: of the plain prediction term over all hidden tokens.
+        ratio_min: smallest masked fraction of the patches; one is drawn per step.
+        ratio_max: largest masked fraction.
+        latent_weight: of the plain prediction term over all masked tokens.
         motion_weight: of the motion-guided term.
         affinity_weight: of the affinity term.
         variance_weight: of the variance hinge.
-        top_tubes: K, tubes of the motion term.
+        top_tubes: K, number of tubes in the motion term.
         gamma: sharpness of their weights.
         motion_score: pixels or flow; see `motion`.
         tau: temperature of the affinities.
-        affinity_chunk: rows of the affinities at a time.
-        std_floor: where the hinge stands.
+        affinity_chunk: rows of the affinities computed at a time.
+        std_floor: position of the variance hinge.
         predictor_dim: width of the predictor.
         predictor_depth: its blocks.
         predictor_heads: its attention heads.
-        momentum: of the average at the start.
-        final_momentum: of the average at the end.
+        momentum: of the EMA at the start.
+        final_momentum: of the EMA at the end.
     """
 
     name = "unisurg"
@@ -142,8 +141,8 @@ class UniSurg(VJEPA):
         self.tau, self.affinity_chunk, self.std_floor = tau, affinity_chunk, std_floor
 
     def masks(self, num_clips: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-        """One tube mask, its ratio drawn for the step."""
-        return [tube(num_clips, self.encoder.grid, drawn(self.ratios), device)]
+        """One tube mask with a ratio drawn per step."""
+        return [tube(num_clips, self.encoder.grid, sample_ratio(self.ratios), device)]
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Losses of a batch with `video` [B, 3, T, H, W]; a term of weight 0 is not computed."""
@@ -158,7 +157,7 @@ class UniSurg(VJEPA):
             slots, space = self.encoder.grid[0], self.encoder.grid[1] * self.encoder.grid[2]
             shape = (len(video), slots, -1, self.encoder.dim)
             tubes = hide[:, : hide.shape[1] // slots]
-            scores = motion(video, self.encoder.patch_px, self.motion_score).flatten(1).gather(1, tubes % space)
+            scores = motion(video, self.encoder.config.patch_px, self.motion_score).flatten(1).gather(1, tubes % space)
             apart = (prediction.view(shape), target.view(shape))
             losses["motion"] = motion_loss(*apart, scores, self.top_tubes, self.gamma)
         if self.weights["affinity"]:

@@ -1,9 +1,9 @@
-"""VideoMAE (arXiv 2203.12602): a small decoder rebuilds the pixels of hidden tubes from the few that are seen.
+"""VideoMAE (arXiv 2203.12602): a small decoder reconstructs the pixels of masked tubes from the visible ones.
 
-Tube masking 0.9, encoder on visible tokens only, mean squared error on pixels normalised for each tubelet and channel,
-on hidden tokens only. With `decoder_ratio` the decoder rebuilds only a running cell of them, as in VideoMAE V2 (arXiv
-2303.16727). With an encoder of one frame and a tubelet of one this is the image MAE (arXiv 2111.06377).
-Shapes: B clips, N tokens, K kept, M hidden, P = t*p*p pixels of a tubelet and channel.
+Tube masking 0.9, encoder on visible tokens only, mean squared error on masked tokens only, pixels normalised per
+tubelet and channel. With `decoder_ratio` the decoder reconstructs a running cell of them, as in VideoMAE V2 (arXiv
+2303.16727). With one frame and a tubelet of one this is the image MAE (arXiv 2111.06377).
+Shapes: B clips, N tokens, K kept, M masked, P = t*p*p pixels of a tubelet and channel.
 """
 
 from typing import Any
@@ -15,11 +15,11 @@ from torch import Tensor
 from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe, gather
 from surgvl.pretrain.decoder import Decoder
-from surgvl.pretrain.masks import running_cell, send, trimmed, tube
+from surgvl.pretrain.masks import running_cell, to_device, trim_to_shortest, tube
 
 
 def normalised_pixels(patches: Tensor, pixels: int) -> Tensor:
-    """Targets of VideoMAE: flat tubelets [B, M, 3*P] -> the same, zero mean and unit deviation for each channel.
+    """Targets of VideoMAE: flat tubelets [B, M, 3*P] to zero mean and unit deviation per channel.
 
     Args:
         patches: flat tubelets, channels first.
@@ -29,7 +29,7 @@ def normalised_pixels(patches: Tensor, pixels: int) -> Tensor:
     channels = patches.view(B, M, 3, pixels)
     mean = channels.mean(-1, keepdim=True)
     centred = channels - mean
-    # Written out, because `var` is several times slower on a CPU.
+    # Not `var`, which is several times slower on a CPU.
     std = (centred.square().sum(-1, keepdim=True) / (pixels - 1)).sqrt()
     out: Tensor = centred / (std + 1e-6)
     return out.flatten(2)
@@ -40,11 +40,11 @@ class VideoMAE(Recipe):
 
     Args:
         encoder: the encoder to train.
-        mask_ratio: hidden share of the patches.
+        mask_ratio: masked fraction of the patches.
         decoder_dim: width of the decoder.
         decoder_depth: blocks.
         decoder_heads: attention heads.
-        decoder_ratio: share of the tokens that the decoder rebuilds, a multiple of a quarter; 1: all hidden ones.
+        decoder_ratio: fraction of the tokens that the decoder reconstructs, a multiple of 0.25; 1: all masked ones.
     """
 
     name = "videomae"
@@ -60,26 +60,26 @@ class VideoMAE(Recipe):
     ):
         super().__init__(encoder)
         self.mask_ratio, self.decoder_ratio = mask_ratio, decoder_ratio
-        position = "sinusoid" if encoder.position_kind == "rope" else encoder.position_kind
-        self.decoder = Decoder(encoder, encoder.patch_dim, decoder_dim, decoder_depth, decoder_heads, position)
+        position = "sinusoid" if encoder.config.position == "rope" else encoder.config.position
+        self.decoder = Decoder(encoder, encoder.config.patch_dim, decoder_dim, decoder_depth, decoder_heads, position)
 
     def masks(self, num_clips: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """What the encoder sees and what the decoder rebuilds: int64 [B, K] and [B, M]."""
+        """Tokens for the encoder and for the decoder to reconstruct: int64 [B, K] and [B, M]."""
         grid = self.encoder.grid
         keep, hide = tube(num_clips, grid, self.mask_ratio)
         if self.decoder_ratio < 1:
             hidden = torch.zeros(num_clips, self.encoder.num_tokens, dtype=torch.bool).scatter_(1, hide, True)
-            hide = trimmed(hidden & running_cell(num_clips, grid, self.decoder_ratio))
-        return send(keep, device), send(hide, device)
+            hide = trim_to_shortest(hidden & running_cell(num_clips, grid, self.decoder_ratio))
+        return to_device(keep, device), to_device(hide, device)
 
     def target(self, video: Tensor, hide: Tensor) -> Tensor:
-        """Normalised pixels of hidden tokens [B, M, 3*P]."""
+        """Normalised pixels of masked tokens [B, M, 3*P]."""
         with torch.no_grad():
             hidden = gather(self.encoder.patches(video), hide)
-            return normalised_pixels(hidden / 255, self.encoder.patch_dim // 3)
+            return normalised_pixels(hidden / 255, self.encoder.config.patch_dim // 3)
 
     def predict(self, video: Tensor, keep: Tensor, hide: Tensor) -> Tensor:
-        """Predicted pixels of hidden tokens [B, M, 3*P] from the kept ones."""
+        """Predicted pixels of masked tokens [B, M, 3*P]."""
         out: Tensor = self.decoder(self.encoder(video, keep), keep, hide)
         return out
 

@@ -1,10 +1,10 @@
-"""V-JEPA (arXiv 2404.08471) and V-JEPA 2 (arXiv 2506.09985): predict features of what is hidden from what is seen.
+"""V-JEPA (arXiv 2404.08471) and V-JEPA 2 (arXiv 2506.09985): predict features of masked blocks from the context.
 
-The encoder sees the context alone; a predictor says what an exponential average of the encoder, which sees the whole
-clip, has at the hidden places. Targets are layer-normed; the loss is the mean absolute error. Two masks a clip, many
-small blocks and two large ones, are predicted in the same step. Weights start as in VideoMAE, not as released
-(truncated normal, scaled by depth). With a clip of one frame this is I-JEPA (arXiv 2301.08243) with V-JEPA's masks.
-Shapes: B clips, N tokens, K kept, M hidden, D width.
+The encoder sees the context alone; a predictor regresses the features of an EMA of the encoder, which sees the whole
+clip, at the masked positions. Targets are layer-normed; the loss is the mean absolute error. Two masks per clip, many
+small blocks and two large ones, are predicted in the same step. Weights are initialised as in VideoMAE, not as released
+(truncated normal, scaled by depth). With clips of one frame this is I-JEPA (arXiv 2301.08243) with V-JEPA's masks.
+Shapes: B clips, N tokens, K kept, M masked, D width.
 """
 
 from typing import Any
@@ -22,27 +22,27 @@ from surgvl.train.ema import Average
 
 
 def latent_loss(prediction: Tensor, target: Tensor, power: float = 1.0) -> Tensor:
-    """Mean of |prediction - target|^power / power over [B, M, D]: V-JEPA's, with its power of 1."""
+    """Mean of |prediction - target|^power / power over [B, M, D]; V-JEPA uses a power of 1."""
     return (prediction - target).abs().pow(power).mean() / power
 
 
 class VJEPA(Recipe):
-    """Latent prediction of hidden blocks.
+    """Latent prediction of masked blocks.
 
     Args:
         encoder: the encoder to train.
-        short_blocks: number of small blocks a clip.
-        short_scale: area of a small block over that of a frame.
-        long_blocks: number of large blocks a clip.
-        long_scale: area of a large block over that of a frame.
-        aspect_min: least height over width of a block.
-        aspect_max: largest height over width of a block.
+        short_blocks: number of small blocks per clip.
+        short_scale: area of a small block relative to the frame.
+        long_blocks: number of large blocks per clip.
+        long_scale: area of a large block relative to the frame.
+        aspect_min: smallest height / width of a block.
+        aspect_max: largest height / width of a block.
         trim: random, or prefix as released; see `masks.multi_block`.
         predictor_dim: width of the predictor.
         predictor_depth: its blocks.
         predictor_heads: its attention heads.
-        momentum: of the average at the start; V-JEPA 2 keeps 0.99925.
-        final_momentum: of the average at the end; V-JEPA 1 goes from 0.998 to 1.
+        momentum: of the EMA at the start; V-JEPA 2 keeps 0.99925.
+        final_momentum: of the EMA at the end; V-JEPA 1 goes from 0.998 to 1.
     """
 
     name = "vjepa"
@@ -71,7 +71,7 @@ class VJEPA(Recipe):
         self.predictor = Predictor(
             encoder.dim,
             encoder.grid,
-            encoder.position_kind,
+            encoder.config.position,
             predictor_dim,
             predictor_depth,
             predictor_heads,
@@ -79,7 +79,7 @@ class VJEPA(Recipe):
         )
 
     def masks(self, num_clips: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-        """For each kind of mask: kept int64 [B, K] and hidden int64 [B, M]."""
+        """For each kind of mask: kept int64 [B, K] and masked int64 [B, M]."""
         grid = self.encoder.grid
         return [
             multi_block(num_clips, grid, number, scale, self.aspect, trim=self.trim, device=device)
@@ -87,13 +87,13 @@ class VJEPA(Recipe):
         ]
 
     def targets(self, video: Tensor) -> Tensor:
-        """Layer-normed features of the average over whole clips, [B, N, D], without gradient."""
+        """Layer-normed EMA features of whole clips, [B, N, D], without gradient."""
         with torch.no_grad():
             features = self.average(video)
             return F.layer_norm(features.float(), features.shape[-1:])
 
     def predict(self, video: Tensor, keep: Tensor, hide: Tensor, kind: int = 0) -> Tensor:
-        """Predicted features at hidden places, float32 [B, M, D]."""
+        """Predicted features of masked tokens, float32 [B, M, D]."""
         out: Tensor = self.predictor(self.encoder(video, keep), keep, hide, kind)
         return out.float()
 
@@ -108,12 +108,12 @@ class VJEPA(Recipe):
         return {"loss": torch.stack(losses).mean()}
 
     def after_step(self, progress: float) -> None:
-        """Move the average towards the encoder."""
+        """Update the EMA of the encoder."""
         momentum = self.momentum + (self.final_momentum - self.momentum) * progress
         self.average.update(self.encoder, momentum)
 
     def monitor(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Signs of a collapse: spread and effective rank of the targets, and how well they are predicted."""
+        """Collapse indicators: deviation and effective rank of the targets, and how well they are predicted."""
         video = batch["video"]
         target = self.targets(video)
         keep, hide = self.masks(video.shape[0], video.device)[0]

@@ -1,10 +1,10 @@
 """ZEN-style (arXiv 2602.13633) distillation from several frozen teachers: a reconstruction from the abstract.
 
-Of ZEN little is public. The abstract states multi-teacher distillation on frames of many procedures. Student, teachers,
-heads, losses, normalisation and schedule are not stated; what stands here is inferred from its predecessors: a head a
-teacher for the summary and one for patches (AM-RADIO, arXiv 2312.06709), half cosine and half SmoothL1, the hardest
-teacher always kept and the others dropped image by image (UNIC, arXiv 2408.05088), PHI-S or running normalisation. All
-are arguments. The student sees frames (an encoder of one frame) or short clips; teachers see one frame a tubelet.
+Little of ZEN is public: the abstract states multi-teacher distillation on frames of many procedures, not the student,
+teachers, heads, losses, normalisation or schedule. These are inferred from its predecessors: one head per teacher for
+the summary and one for patches (AM-RADIO, arXiv 2312.06709), half cosine and half SmoothL1, random dropping of all but
+the hardest teacher per image (UNIC, arXiv 2408.05088), PHI-S or running normalisation. All are arguments. The student
+sees frames (an encoder of one frame) or short clips; teachers see one frame per tubelet.
 Shapes: B clips, F = B*T' frames, student grid (T', h, w), D student width, E teacher width, K teachers.
 """
 
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from surgvl.core.errors import ConfigError
 from surgvl.models.blocks import init_weights
 from surgvl.models.vit import VideoViT
-from surgvl.pretrain.base import Recipe, fit_grid
+from surgvl.pretrain.base import Recipe, resize_grid
 from surgvl.pretrain.normaliser import Normaliser
 from surgvl.pretrain.teachers import load_teacher
 
 
 def match_loss(prediction: Tensor, target: Tensor, cosine: float = 0.5) -> Tensor:
-    """Distance of vectors [F, ..., E], one number a frame [F]: cosine * (1 - cos) + (1 - cosine) * SmoothL1."""
+    """Distance of vectors [F, ..., E], per frame [F]: cosine * (1 - cos) + (1 - cosine) * SmoothL1."""
     apart = 1 - F.cosine_similarity(prediction, target, dim=-1)
     smooth = F.smooth_l1_loss(prediction, target, reduction="none").mean(-1)
     both = cosine * apart + (1 - cosine) * smooth
@@ -31,10 +31,9 @@ def match_loss(prediction: Tensor, target: Tensor, cosine: float = 0.5) -> Tenso
 
 
 def drop_teachers(losses: Tensor, drop: float) -> Tensor:
-    """Mean over frames of the losses [F, K] of the teachers that are kept, without looking at the host.
+    """Mean of the losses [F, K] of the kept teachers, without synchronising with the host.
 
-    The teacher with the highest loss of a frame is always kept, each other with probability 1 - drop; the sum of what
-    is kept is divided by its number over the batch.
+    Per frame, the teacher with the highest loss is always kept, and every other with probability 1 - drop.
 
     Args:
         losses: [F, K].
@@ -45,8 +44,8 @@ def drop_teachers(losses: Tensor, drop: float) -> Tensor:
     return (losses * keep).sum() / keep.sum()
 
 
-class Head(nn.Sequential):
-    """Student features [..., D] -> a teacher's features [..., E]."""
+class AdaptorHead(nn.Sequential):
+    """Student features [..., D] -> a teacher's features [..., E], after AM-RADIO."""
 
     def __init__(self, dim: int, hidden: int, out_dim: int):
         super().__init__(nn.Linear(dim, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, out_dim))
@@ -60,12 +59,12 @@ class Zen(Recipe):
         encoder: the student.
         teachers: names as in `teachers.load_teacher`, at least one.
         hidden_dim: hidden width of the heads; 0: the student's width.
-        cosine: share of the cosine distance; the rest is SmoothL1.
+        cosine: weight of the cosine distance; the rest is SmoothL1.
         summary_weight: of the summaries.
         patch_weight: of the patches.
         normaliser: phi_s, running or none.
         momentum: of the normaliser's moments.
-        drop: probability that a teacher other than the hardest is left out for a frame.
+        drop: probability that a teacher other than the hardest is dropped for a frame.
 
     Raises:
         ConfigError: no teacher.
@@ -88,14 +87,14 @@ class Zen(Recipe):
         super().__init__(encoder)
         if not teachers:
             raise ConfigError(
-                "zen has no teacher: give --objective.init_args.teachers, such as [timm:NAME, surgvl:FOLDER]"
+                "zen needs a teacher: give --objective.init_args.teachers, such as [timm:NAME, surgvl:FOLDER]"
             )
         loaded = [load_teacher(name) for name in teachers]
         self.teachers = nn.ModuleList(loaded)
         widths = [each.dim for each in loaded]
         hidden = hidden_dim or encoder.dim
-        self.summary_heads = nn.ModuleList(Head(encoder.dim, hidden, width) for width in widths)
-        self.patch_heads = nn.ModuleList(Head(encoder.dim, hidden, width) for width in widths)
+        self.summary_heads = nn.ModuleList(AdaptorHead(encoder.dim, hidden, width) for width in widths)
+        self.patch_heads = nn.ModuleList(AdaptorHead(encoder.dim, hidden, width) for width in widths)
         self.summary_scales = nn.ModuleList(Normaliser(width, normaliser, momentum) for width in widths)
         self.patch_scales = nn.ModuleList(Normaliser(width, normaliser, momentum) for width in widths)
         self.cosine, self.summary_weight, self.patch_weight, self.drop = cosine, summary_weight, patch_weight, drop
@@ -104,7 +103,7 @@ class Zen(Recipe):
         """Losses of a batch with `video` [B, 3, T, H, W]."""
         video = batch["video"]
         slots, h, w = self.encoder.grid
-        frames = video[:, :, :: self.encoder.tubelet].transpose(1, 2).flatten(0, 1)
+        frames = video[:, :, :: self.encoder.config.tubelet].transpose(1, 2).flatten(0, 1)
         student = self.encoder(video).view(len(video) * slots, h, w, self.encoder.dim)
         summary = student.mean((1, 2))
         summaries, patches = [], []
@@ -113,11 +112,11 @@ class Zen(Recipe):
         )
         for teacher, to_summary, to_patches, summary_scale, patch_scale in parts:
             with torch.no_grad():
-                whole, places = teacher(frames)
-                whole, places = summary_scale(whole), patch_scale(places)
-            found = fit_grid(student, places.shape[1:3])
-            summaries.append(match_loss(to_summary(summary).float(), whole, self.cosine))
-            patches.append(match_loss(to_patches(found).float(), places, self.cosine))
+                pooled, spatial = teacher(frames)
+                pooled, spatial = summary_scale(pooled), patch_scale(spatial)
+            resized = resize_grid(student, spatial.shape[1:3])
+            summaries.append(match_loss(to_summary(summary).float(), pooled, self.cosine))
+            patches.append(match_loss(to_patches(resized).float(), spatial, self.cosine))
         losses = {
             "summary": drop_teachers(torch.stack(summaries, 1), self.drop),
             "patches": drop_teachers(torch.stack(patches, 1), self.drop),

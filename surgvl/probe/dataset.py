@@ -100,7 +100,7 @@ def gather(
     def read() -> Iterator[NDArray[np.uint8] | Tensor]:
         parts = _groups(source, encoder, ids, middles, cut) if stored is not None and cut.frame_step == 1 else []
         flat = [clip for part in parts for clip in part]
-        features = Features(encoder, source, encoder.num_frames, stored or file.parent)
+        features = Features(encoder, source, encoder.config.num_frames, stored or file.parent)
         if flat and features.num_bytes(flat) <= 1e9 * cut.largest_gb and features.fits(flat):
             features.add(flat)
             for problem in features.problems.values():
@@ -130,7 +130,7 @@ def _groups(
     source: FrameStore, encoder: VideoViT, ids: list[str], middles: list[float], cut: Cut
 ) -> list[list[tuple[str, int]]]:
     """Of each clip the clips that the encoder sees one after the other: video and start in milliseconds."""
-    step_ms = 1000 * encoder.num_frames / source.fps
+    step_ms = 1000 * encoder.config.num_frames / source.fps
     starts = [
         source.clip_around(video_id, middle_s, cut.num_frames) for video_id, middle_s in zip(ids, middles, strict=True)
     ]

@@ -17,7 +17,7 @@ from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result, bootstrap_interval
 from surgvl.metrics import classify
-from surgvl.metrics.precision import classes_over_videos, video_average_precision, videos_then_classes
+from surgvl.metrics.average_precision import classes_over_videos, video_average_precision, videos_then_classes
 from surgvl.probe.labels import PARTS, Truth
 from surgvl.tasks.base import NUM_RANDOM, Scores
 from surgvl.tasks.phase import Phase

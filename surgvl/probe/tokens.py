@@ -28,12 +28,10 @@ def num_groups(encoder: VideoViT, clip_frames: int) -> int:
     Raises:
         ConfigError: T is no multiple of the encoder's frames.
     """
-    if clip_frames < 1 or clip_frames % encoder.num_frames:
-        raise ConfigError(
-            f"--clip_frames {clip_frames} is not a multiple of the {encoder.num_frames} frames that the encoder sees: "
-            f"give {encoder.num_frames} or a multiple of it"
-        )
-    return clip_frames // encoder.num_frames
+    num_frames = encoder.config.num_frames
+    if clip_frames < 1 or clip_frames % num_frames:
+        raise ConfigError(f"--clip_frames must be a multiple of the encoder's {num_frames} frames, got {clip_frames}")
+    return clip_frames // num_frames
 
 
 def encode(
@@ -78,7 +76,7 @@ def encode(
             if isinstance(batch, Tensor):
                 found = batch.to(device)
             else:
-                video = torch.from_numpy(batch).to(device).view(B * groups, encoder.num_frames, *batch.shape[2:])
+                video = torch.from_numpy(batch).to(device).view(B * groups, encoder.config.num_frames, *batch.shape[2:])
                 found = encoder(video.permute(0, 4, 1, 2, 3)).float()
             found = found.reshape(B, groups * encoder.num_tokens, encoder.dim)
             found = found + when if groups > 1 else found

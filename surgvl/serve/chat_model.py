@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from surgvl.models.config import SurgVLConfig
 from surgvl.models.projector import Projector
+from surgvl.models.schema import checked
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from surgvl.serve.chat_input import ChatDummyInputs, ChatMultiModalProcessor, ChatProcessingInfo
 from surgvl.serve.plugin import vllm_names
 
@@ -55,7 +57,7 @@ class SurgVLForConditionalGeneration(nn.Module, SupportsMultiModal, SupportsPP, 
         assert config.projector is not None
         self.config = config
         with self._mark_tower_model(vllm_config, {"image", "video"}):
-            self.encoder = VideoViT(**config.encoder)
+            self.encoder = VideoViT(checked(config.encoder, ViTConfig, "config.json"))
             width = vllm_config.model_config.get_inputs_embeds_size()
             self.projector = Projector(self.encoder.dim, width, self.encoder.grid, **config.projector)
         with self._mark_language_model(vllm_config):

@@ -13,7 +13,7 @@ class DualConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
 
     Args:
         dim: width E of the space.
-        encoder: arguments of `VideoViT`.
+        encoder: fields of `ViTConfig`.
         text: configuration of `TextTower`.
         text_ids: what the folder's `tokenizer.json` produces: `tokens` of the text tower, or UTF-8 `bytes` if the
             tower's tokenizer cannot be written as such a file.

@@ -1,4 +1,4 @@
-"""`Dual` as a pooling model of vLLM: a text or a clip in, a unit vector out, equal to those of `Dual` itself.
+"""`DualEncoder` as a pooling model of vLLM: a text or a clip in, a unit vector out, equal to its own.
 
 vLLM does the serving: batching, limits, decoding of media, a cache of repeated clips. The networks are ours and run
 unchanged, so that there is one implementation. A clip is one position of vLLM's sequence, and its vector is the
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import BatchFeature
 
 from surgvl.core.errors import CheckpointError, DataError
-from surgvl.models.dual import Dual
+from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.model_info import load_preprocess
 from surgvl.models.tokenizer import Tokenizer
 from surgvl.serve.byte_tokenizer import decode_bytes
@@ -173,7 +173,7 @@ class DualPooler(Pooler):
 @attn_type("encoder_only")
 @MULTIMODAL_REGISTRY.register_processor(DualMultiModalProcessor, info=DualProcessingInfo, dummy_inputs=DualDummyInputs)
 class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
-    """`Dual` as vLLM runs it.
+    """`DualEncoder` as vLLM runs it.
 
     Args:
         vllm_config: vLLM's configuration; its model is a folder from `prepare_model`.
@@ -204,7 +204,7 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
                 "serve the folder by `surgvl serve embed`, which prepares it"
             )
         tower = folder / TOWER if self.as_bytes else folder
-        self.dual = Dual.from_config({"dim": config.dim, "encoder": config.encoder, "text": config.text}, tower)
+        self.dual = DualEncoder.from_config({"dim": config.dim, "encoder": config.encoder, "text": config.text}, tower)
         self.pooler = DualPooler(self.encode_texts)
         # vLLM sets its own dtype as the default while it builds a model.
         self.dtype = torch.get_default_dtype()

@@ -4,22 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from surgvl.core.arrays import Float32Array
-from surgvl.embed.encoders import Encoder
-from surgvl.models.model_info import find_model, trained
+from surgvl.embed.embedder import Embedder
+from surgvl.models.model_info import find_model, training_record
 from surgvl.serve.client import Server
 from surgvl.serve.remote import RemoteDual
 
 
-def remote_encoder(model: Path | None, stride_s: float, server: str, api_key: str, in_flight: int) -> Encoder:
+def remote_encoder(model: Path | None, stride_s: float, server: str, api_key: str, in_flight: int) -> Embedder:
     """A server's model; it must equal the one in the folder if a folder is given."""
     dual = RemoteDual(Server(server, api_key, in_flight=in_flight))
     if model is not None:
         dual.check(model)
-    facts = dual.trained if model is None else trained(model)
+    facts = dual.trained if model is None else training_record(model)
     dim = dual.encode_text(["a"]).shape[1]
 
     def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Float32Array, list[float], list[float]]:
         return dual.encode_seconds(path, stride_s)
 
     name = server if model is None else str(find_model(model).resolve())
-    return Encoder(name, dual.hash, dim, dual.preprocess, facts, seconds, dual.encode_text)
+    return Embedder(name, dual.hash, dim, dual.preprocess, facts, seconds, dual.encode_text)

@@ -7,7 +7,14 @@ from typing import Any
 
 from surgvl.core.errors import CheckpointError
 from surgvl.core.version import __version__
-from surgvl.models.model_info import find_model, load_answers, load_preprocess, local, model_hash, trained
+from surgvl.models.model_info import (
+    find_model,
+    load_answers,
+    load_preprocess,
+    model_hash,
+    resolve_model,
+    training_record,
+)
 from surgvl.models.schema import read_checked
 from surgvl.models.servable import check_servable
 from surgvl.serve.engine_process import Role
@@ -31,7 +38,7 @@ def find_served_model(role: Role, path: Path) -> Path:
     Raises:
         CheckpointError: it holds another kind of model, or a damaged one.
     """
-    folder = find_model(local(path))
+    folder = find_model(resolve_model(path))
     config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
     kind = config.get("model_type")
     wanted, name, command = KINDS[role]
@@ -51,7 +58,7 @@ def describe_models(folders: Mapping[Role, Path]) -> dict[str, Any]:
     out: dict[str, Any] = {"version": __version__}
     for role, folder in folders.items():
         out[role] = {"preprocess": asdict(load_preprocess(folder)), "hash": model_hash(folder)}
-        out[role]["trained"] = trained(folder)
+        out[role]["trained"] = training_record(folder)
         if role == "chat":
             known = load_answers(folder)
             out[role] |= {"answers": known.answers, "questions": known.questions}

@@ -15,7 +15,7 @@ from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result, Statistic, video_mean
 from surgvl.metrics import classify, temporal
-from surgvl.metrics.precision import classes_over_videos, videos_then_classes
+from surgvl.metrics.average_precision import classes_over_videos, videos_then_classes
 from surgvl.tasks.base import NUM_RANDOM, Inputs, Labelled, Scores, Task, means, point_estimate
 
 _PROTOCOLS = {

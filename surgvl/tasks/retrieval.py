@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result, Statistic
-from surgvl.metrics import retrieve
+from surgvl.metrics import retrieval
 from surgvl.metrics.triplet import NUM_NULL
 from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, means, point_estimate
 from surgvl.tasks.triplet import multi_hot, ordered
@@ -105,15 +105,15 @@ def _statistics(
     gap_s: float,
 ) -> dict[str, Statistic]:
     """A statistic of draws of videos for each metric; [Q, M] scores and truth, M in order of video and time."""
-    order = retrieve.ranking(scores)
-    apart = retrieve.first_hits(order, right, videos, retrieve.suppress(scores, times_s, videos, gap_s))
-    raw = retrieve.first_hits(order, right, videos)
+    order = retrieval.ranking(scores)
+    apart = retrieval.first_hits(order, right, videos, retrieval.temporal_nms(scores, times_s, videos, gap_s))
+    raw = retrieval.first_hits(order, right, videos)
 
-    def recall(hits: retrieve.FirstHits, k: int) -> Statistic:
-        return lambda weights: retrieve.recall_at(hits.ranks(weights), k)
+    def recall(hits: retrieval.FirstHits, k: int) -> Statistic:
+        return lambda weights: retrieval.recall_at(hits.ranks(weights), k)
 
     found = {f"recall@{k}": recall(apart, k) for k in KS}
-    found["median_rank"] = lambda weights: retrieve.median_rank(apart.ranks(weights))
+    found["median_rank"] = lambda weights: retrieval.median_rank(apart.ranks(weights))
     found |= {f"recall@{k}_raw": recall(raw, k) for k in KS}
-    found["mAP_raw"] = partial(retrieve.mean_average_precision, order, right, videos)
+    found["mAP_raw"] = partial(retrieval.mean_average_precision, order, right, videos)
     return found

@@ -15,7 +15,7 @@ from surgvl.core.errors import DataError
 from surgvl.core.ontology import TRIPLET_NAMES
 from surgvl.core.results import Result
 from surgvl.metrics import triplet
-from surgvl.metrics.precision import (
+from surgvl.metrics.average_precision import (
     average_precision,
     classes_over_videos,
     nan_mean,

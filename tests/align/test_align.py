@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from surgvl.align.clip import ClipAlign
-from surgvl.align.losses import contrastive, pairs
+from surgvl.align.losses import contrastive_loss, unique_sentences
 from surgvl.core.errors import ConfigError
-from surgvl.models.dual import Dual
+from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.text import build_text
 from tests.models.test_models import clips, small_encoder
 
@@ -21,16 +21,16 @@ def test_equals_open_clip_when_no_sentence_repeats() -> None:
     from open_clip.loss import ClipLoss
 
     video, text, scale = unit(9, 16, seed=0), unit(9, 16, seed=1), torch.tensor(13.0)
-    sentences, positive = pairs([[f"sentence {n}"] for n in range(9)])
+    sentences, positive = unique_sentences([[f"sentence {n}"] for n in range(9)])
     assert len(sentences) == 9
-    assert contrastive(video, text, scale, positive).item() == pytest.approx(
+    assert contrastive_loss(video, text, scale, positive).item() == pytest.approx(
         ClipLoss()(video, text, scale).item(), abs=1e-6
     )
 
 
 def test_repeats_and_several_sentences_follow_the_definition() -> None:
     texts = [["a", "b"], ["b"], [" A "], ["c"], ["b", "c"]]
-    sentences, positive = pairs(texts)
+    sentences, positive = unique_sentences(texts)
     assert sentences == ["a", "b", "c"]
     video, text, scale = unit(5, 8, seed=2), unit(3, 8, seed=3), torch.tensor(7.0)
     logits = (scale * video @ text.T).tolist()
@@ -45,14 +45,14 @@ def test_repeats_and_several_sentences_follow_the_definition() -> None:
         cross_entropy([logits[i][u] for i in range(5)], [i for i in range(5) if u in carries[i]]) for u in range(3)
     ]
     want = 0.5 * (sum(to_text) / 5 + sum(to_video) / 3)
-    assert contrastive(video, text, scale, positive).item() == pytest.approx(want, abs=1e-5)
+    assert contrastive_loss(video, text, scale, positive).item() == pytest.approx(want, abs=1e-5)
 
 
 def test_a_repeat_is_not_punished() -> None:
     """Two clips with one sentence: CLIP's loss pushes them from each other's copy, ours is at its minimum."""
     video = torch.tensor([[1.0, 0.0], [1.0, 0.0]], requires_grad=True)
-    sentences, positive = pairs([["x"], ["x"]])
-    loss = contrastive(video, torch.tensor([[1.0, 0.0]]), torch.tensor(10.0), positive)
+    sentences, positive = unique_sentences([["x"], ["x"]])
+    loss = contrastive_loss(video, torch.tensor([[1.0, 0.0]]), torch.tensor(10.0), positive)
     loss.backward()  # type: ignore[no-untyped-call]
     assert sentences == ["x"]
     assert video.grad is not None
@@ -60,7 +60,7 @@ def test_a_repeat_is_not_punished() -> None:
 
 
 def test_objective_freezes_what_it_says() -> None:
-    dual = Dual(small_encoder(), build_text("tiny", 16), 16)
+    dual = DualEncoder(small_encoder(), build_text("tiny", 16), 16)
     batch = {"video": clips(), "text": [["the hook cuts"], ["we clip the duct", "clipping"]]}
     ClipAlign(dual, frozen_encoder=True)(batch)["loss"].backward()
     assert all(p.grad is None for p in dual.encoder.parameters())
@@ -70,7 +70,7 @@ def test_objective_freezes_what_it_says() -> None:
 
 
 def test_a_share_of_the_tokens_is_drawn_anew_for_each_clip_and_step() -> None:
-    dual = Dual(small_encoder(), build_text("tiny", 16), 16)
+    dual = DualEncoder(small_encoder(), build_text("tiny", 16), 16)
     objective, video = ClipAlign(dual, token_keep=0.25), clips()
     batch = {"video": video, "text": [["the hook cuts"], ["clipping"]]}
     total, sizes = dual.encoder.num_tokens, []
@@ -78,7 +78,7 @@ def test_a_share_of_the_tokens_is_drawn_anew_for_each_clip_and_step() -> None:
     torch.manual_seed(0)
     objective(batch)
     assert sizes == [total // 4]
-    draws = [keep for _ in range(60) if (keep := objective.draw(video)) is not None]
+    draws = [keep for _ in range(60) if (keep := objective.sample_tokens(video)) is not None]
     assert all(len(set(row)) == len(row) == total // 4 for keep in draws for row in keep.tolist())
     assert {number for keep in draws for number in keep[0].tolist()} == set(range(total))
     assert draws[0][0].tolist() != draws[0][1].tolist()
@@ -93,4 +93,4 @@ def test_a_share_of_the_tokens_is_drawn_anew_for_each_clip_and_step() -> None:
 @pytest.mark.parametrize("share", [0.0, -1.0, 1.5, float("nan")])
 def test_what_is_no_share_of_the_tokens_is_refused(share: float) -> None:
     with pytest.raises(ConfigError, match="--token_keep must be above 0 and at most 1"):
-        ClipAlign(Dual(small_encoder(), build_text("tiny", 16), 16), token_keep=share)
+        ClipAlign(DualEncoder(small_encoder(), build_text("tiny", 16), 16), token_keep=share)

@@ -65,6 +65,11 @@ def test_the_plan_holds_what_the_table_needs(tmp_path: Path) -> None:
         assert (named if student == "surgvista" else f"[{named}]") in jobs[f"pretrain/{student}-s1"].argv
     balanced = jobs["pretrain/surgrec_mae-clusters_alike-s2"]
     assert {"skewed/manifest", "skewed/clusters"} == set(balanced.needs)
+    # Clusters come from the tokens of a bare encoder, without a stage in between.
+    vectors = jobs["skewed/vectors"]
+    unbalanced = next(need for need in vectors.needs if need.startswith("pretrain/"))
+    assert vectors.argv[vectors.argv.index("--model") + 1] == f"{tmp_path}/{unbalanced}"
+    assert not any(job.argv[0] == "align" for job in jobs.values())
     for job in jobs.values():
         if job.argv[0] == "pretrain":
             words = dict(zip(job.argv[1::2], job.argv[2::2], strict=True))

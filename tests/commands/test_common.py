@@ -13,7 +13,7 @@ from surgvl.commands.common import split_ids
 from surgvl.commands.pretrain import pretrain
 from surgvl.core.errors import ConfigError
 from surgvl.data.manifest import Manifest
-from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from surgvl.train.config import Optim, Run
 from tests.train.test_loop import manifest  # noqa: F401 (fixture)
 
@@ -34,7 +34,7 @@ def test_python_and_the_command_start_from_the_same_weights_and_say_the_same(
     words += [f"--encoder.{name}={value}" for name, value in SHAPE.items()]
     cli.run([*words, *(f"--run.{name}={value}" for name, value in RUN.items()), "--optim.lr=0.0015"])
     torch.manual_seed(99)
-    encoder = VideoViT(**SHAPE)  # type: ignore[arg-type]
+    encoder = ViTConfig(**SHAPE)  # type: ignore[arg-type]
     out = tmp_path / "called"
     pretrain(encoder, manifest, out, optim=Optim(lr=1.5e-3), run=Run(**RUN))  # type: ignore[arg-type]
     one, two = (load_file(folder / "model/model.safetensors") for folder in (tmp_path / "typed", out))
@@ -46,7 +46,7 @@ def test_python_and_the_command_start_from_the_same_weights_and_say_the_same(
     assert called["run"] == typed["run"]
     assert {**typed["optim"], "final_weight_decay": None} == called["optim"]  # type: ignore[dict-item]
     assert called["manifest"] == str(manifest)
-    assert called["encoder"]["init_args"].items() >= SHAPE.items()  # type: ignore[index]
+    assert called["encoder"].items() >= SHAPE.items()  # type: ignore[index]
     assert called["objective"]["class_path"] == "surgvl.pretrain.surgrec_mae.SurgRecMAE"  # type: ignore[index]
     command = json.loads((out / "run.json").read_text())["command"]
     assert "surgvl.commands.pretrain.pretrain(" in command

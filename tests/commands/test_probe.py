@@ -16,9 +16,10 @@ from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.core.files import write_json
 from surgvl.core.results import Result, read_results
 from surgvl.data.manifest import Manifest
-from surgvl.metrics.precision import videos_then_classes
+from surgvl.metrics.average_precision import videos_then_classes
 from surgvl.models.checkpoint import save_model
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from surgvl.video.clip import Preprocess
 
 
@@ -30,7 +31,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data_convert("phantom", root / "phantom", root / "manifest")
     for name, num_frames, tubelet in (("video", 4, 2), ("image", 1, 1)):
         torch.manual_seed(0)
-        model = VideoViT(size_px=16, num_frames=num_frames, patch_px=8, tubelet=tubelet, dim=32, depth=1, heads=2)
+        model = VideoViT(
+            ViTConfig(size_px=16, num_frames=num_frames, patch_px=8, tubelet=tubelet, dim=32, depth=1, heads=2)
+        )
         save_model(model, root / name / "model", Preprocess(num_frames=num_frames, fps=4.0, size_px=16))
         write_json(root / name / "run.json", {"pretraining_video_ids": ["video01", "video02"]})
     return root

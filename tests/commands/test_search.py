@@ -83,7 +83,7 @@ def test_an_index_of_a_servers_vectors_names_the_server(tmp_path: Path, capsys: 
     meta.write_text(meta.read_text().replace('"dual"', '"http://there:8000"'))
     index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
     assert capsys.readouterr().out.strip().endswith(" --server http://there:8000")
-    with pytest.raises(DataError, match="behind http://there:8000: give that as --server"):
+    with pytest.raises(DataError, match="behind http://there:8000: give it as --server"):
         search("the eleventh second", index=tmp_path / "index")
 
 
@@ -128,7 +128,7 @@ def test_progress_counts_each_vector_once(tmp_path: Path, monkeypatch: pytest.Mo
     vectors, manifest = clips(tmp_path / "vectors", {"a": 30, "b": 31})
     monkeypatch.setattr(clip_index, "AT_ONCE", 10)
     added: list[int] = []
-    with clip_index.Library.create(tmp_path / "index", "dual", "hash-a", vectors.meta.dim) as made:
+    with clip_index.ClipIndex.create(tmp_path / "index", "dual", "hash-a", vectors.meta.dim) as made:
         assert made.add_vectors(vectors, manifest, added.append) == len(made) == 57
         assert made.counts("video_id") == {"a": 28, "b": 29}
     assert added == [10, 10, 10, 10, 10, 7]

@@ -17,7 +17,7 @@ from surgvl.data.clip_config import ClipConfig
 from surgvl.data.clips import PretrainClips
 from surgvl.data.clusters import Clusters
 from surgvl.data.frame_store import FrameStore
-from surgvl.embed.cluster import cluster, hierarchy, k_means, seeds
+from surgvl.embed.cluster import cluster, hierarchy, initial_centres, k_means
 from surgvl.embed.vectors import Meta, write_meta, write_shard
 from tests.helpers.made_vectors import clips as made_clips
 from tests.helpers.made_vectors import unit
@@ -91,12 +91,12 @@ def test_fewer_points_than_clusters_leave_no_empty_cell() -> None:
     assert same_parts(found[:, 1], np.arange(30) // 10)
     assert found.max() == 2
     assert hierarchy(three[:1], (8, 4), 0).tolist() == [[0, 0]]
-    assert len(seeds(np.repeat(three, 10, 0), 20, np.random.default_rng(0))) == 3
+    assert len(initial_centres(np.repeat(three, 10, 0), 20, np.random.default_rng(0))) == 3
 
 
 @pytest.mark.parametrize("levels", [(), (0,), (3, -1)])
 def test_levels_are_numbers_of_clusters(levels: tuple[int, ...]) -> None:
-    with pytest.raises(ConfigError, match="are no numbers of clusters: give 1 or more"):
+    with pytest.raises(ConfigError, match="levels must be >= 1"):
         hierarchy(np.eye(4), levels)
 
 

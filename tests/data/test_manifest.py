@@ -203,7 +203,6 @@ def test_second_labels_equal_a_plain_loop() -> None:
             for v, t in zip(video_ids, times, strict=True)
         ]
         assert manifest.second_labels(task, video_ids, times) == want
-    assert manifest.labels_at("tool", "v", 3.5) == manifest.second_labels("tool", ["v"], [3.5])[0]
     assert manifest.second_labels("tool", [], []) == []
 
 

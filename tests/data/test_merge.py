@@ -40,7 +40,7 @@ def test_two_become_one(pair: list[Path], tmp_path: Path, capsys: pytest.Capture
     assert {(row.source, row.specialty) for row in merged.videos} == {("lap", "belly"), ("eye", "head")}
     for name in ("lap", "eye"):
         assert merged.path_of(f"{name}/video05") == tmp_path / name / "files" / "video05.mp4"
-        assert merged.labels_at("phase", f"{name}/video05", 4.0) == [f"{name} video05"]
+        assert merged.second_labels("phase", [f"{name}/video05"], [4.0])[0] == [f"{name} video05"]
     assert {(row.video_id, row.answer) for row in merged.qa} == {("lap/video01", "lap"), ("eye/video01", "eye")}
     # The rule that finds test videos in pretraining looks through the new names.
     assert seen_before(["VID01"], merged.video_ids("train")) == ["VID01"]

@@ -32,7 +32,7 @@ def labels(dataset: VideoDataset, task: str) -> list[list[str]]:
     """Labels of the seconds at which the pictures are shown, one each."""
     manifest = dataset.to_manifest()
     (row,) = manifest.videos
-    return [manifest.labels_at(task, row.video_id, at + 0.5) for at in range(round(row.duration_s))]
+    return [manifest.second_labels(task, [row.video_id], [at + 0.5])[0] for at in range(round(row.duration_s))]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_a_known_question_is_answered_from_the_known_answers(ready: engine.Engin
     assert shares == sorted(shares, reverse=True)
     assert 0 < sum(shares) <= 1
     assert found.ground_truth in known["answers"] or found.ground_truth
-    rows = ready.manifest.labels_at("phase", name, 7.3)
+    rows = ready.manifest.second_labels("phase", [name], [7.3])[0]
     assert formatting.phase(found.ground_truth) == formatting.phase(rows[0])
 
 
@@ -147,7 +147,7 @@ def test_the_timeline_is_the_nearest_sentence_of_each_second(ready: engine.Engin
     assert (np.diff(found.edges_s) > 0).all()
     assert found.ground_truth is not None
     for second, number in enumerate(found.ground_truth.tolist()):
-        assert ready.manifest.labels_at("phase", name, second + 0.5) == [names[number]]
+        assert ready.manifest.second_labels("phase", [name], [second + 0.5])[0] == [names[number]]
     assert len(found.triplets) == 8
     means = [row.probabilities.mean() for row in found.triplets]
     assert means == sorted(means, reverse=True)

@@ -18,9 +18,10 @@ from surgvl.core.errors import ConfigError
 from surgvl.data.clips import NarratedClips
 from surgvl.data.frame_store import FrameStore
 from surgvl.embed.features import Features
-from surgvl.models.dual import Dual
+from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.text import build_text
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from tests.models.test_models import small_encoder
 
 FPS, SIZE, FRAMES = 2.0, 16, 4
@@ -120,8 +121,8 @@ def test_another_encoder_or_another_state_of_a_video_is_looked_at(
 
 def test_a_frozen_encoder_drops_no_paths(source: FrameStore, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    encoder = VideoViT(SIZE, FRAMES, 4, 2, 32, 2, 2, drop_path=0.9)
-    objective = ClipAlign(Dual(encoder, build_text("tiny", 16), 16), frozen_encoder=True).train()
+    encoder = VideoViT(ViTConfig(size_px=SIZE, num_frames=FRAMES, patch_px=4, dim=32, depth=2, heads=2, drop_path=0.9))
+    objective = ClipAlign(DualEncoder(encoder, build_text("tiny", 16), 16), frozen_encoder=True).train()
     assert not encoder.training
     assert objective.dual.pool.training
     features = Features(encoder.train(), source, FRAMES, tmp_path / "features")
@@ -137,9 +138,7 @@ def test_a_disk_without_room_is_told(source: FrameStore, tmp_path: Path, monkeyp
     features = Features(small_encoder(), source, FRAMES, tmp_path / "features")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(2 * features.num_bytes(CLIPS) - 1))
     assert not features.fits(CLIPS)
-    with pytest.raises(
-        ConfigError, match="of 5 clips takes .* more than half of what is free there: give a --frame_cache"
-    ):
+    with pytest.raises(ConfigError, match="of 5 clips need .* more than half of the free space: give a --frame_cache"):
         features.add(CLIPS)
     assert not list(tmp_path.rglob("*.safetensors"))
 

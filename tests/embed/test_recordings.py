@@ -49,7 +49,7 @@ def test_names_that_repeat_are_told_apart_by_their_folders_and_endings(
     table, problems = manifest_of([top, top / "clip.mov"])
     wanted = {"case1/video", "case2/video", "clip.mov", "clip.AVI", "once"}
     assert ({row.video_id for row in table.videos}, problems) == (wanted, [])
-    assert "1 file without the ending of a video left out" in capsys.readouterr().out
+    assert "skipped 1 file without a video suffix" in capsys.readouterr().out
     table, _ = manifest_of([top / "case1", top / "case2"])
     assert {row.video_id for row in table.videos} == {"case1/video", "case2/video"}
     with pytest.raises(ConfigError, match="no video below"):
@@ -59,7 +59,7 @@ def test_names_that_repeat_are_told_apart_by_their_folders_and_endings(
 def test_a_name_that_is_not_utf8_is_set_aside_and_named(tmp_path: Path, model: Path) -> None:
     film(tmp_path / "v/good.mp4")
     os.link(tmp_path / "v/good.mp4", os.fsencode(tmp_path / "v") + b"/op\xe9.mp4")
-    with pytest.raises(DataError, match=r"1 of 2 videos were set aside[^$]*op\\xe9.mp4: its name"):
+    with pytest.raises(DataError, match=r"1 of 2 videos were set aside[^$]*op\\xe9.mp4: the path is not UTF-8"):
         embed(tmp_path / "o", model, videos=[tmp_path / "v"], prompt_sets=[])
     assert ids(tmp_path / "o") == ["good"]
 

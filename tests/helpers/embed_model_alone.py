@@ -40,14 +40,14 @@ def build(folder: Path) -> Any:
 
 
 def difference(folder: Path, prepared: Path) -> float:
-    """Largest difference between texts through vLLM's tokenizer and model, and `Dual` itself."""
+    """Largest difference between texts through vLLM's tokenizer and model, and `DualEncoder` itself."""
     from surgvl.models.checkpoint import load_model
-    from surgvl.models.dual import Dual
+    from surgvl.models.dual_encoder import DualEncoder
 
     model = build(prepared)
     model.load_weights(load_file(prepared / "model.safetensors").items())
     dual, _ = load_model(folder)
-    assert isinstance(dual, Dual)
+    assert isinstance(dual, DualEncoder)
     with torch.inference_mode():
         got = model.encode_texts(AutoTokenizer.from_pretrained(prepared)(TEXTS)["input_ids"])
         want = dual.encode_text(TEXTS)

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from surgvl.chat.template import conversation
-from surgvl.models.model_info import trained
+from surgvl.models.model_info import training_record
 from tests.helpers.fake_engine import served
 
 Frames = NDArray[np.uint8]
@@ -130,7 +130,11 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
     about: dict[str, Any] = {"version": "1"}
     for role, model in (("chat", chat), ("embed", dual)):
         if model is not None:
-            about[role] = {"preprocess": vars(model.preprocess), "hash": model.hash, "trained": trained(model.folder)}
+            about[role] = {
+                "preprocess": vars(model.preprocess),
+                "hash": model.hash,
+                "trained": training_record(model.folder),
+            }
     gate = FakeGateway(about)
     lock = threading.Lock()
 

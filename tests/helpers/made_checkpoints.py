@@ -98,7 +98,7 @@ def original_vjepa2(model: Any) -> Weights:
 
 def clips(encoder: VideoViT, num: int = 2) -> Tensor:
     """Random clips uint8 [num, 3, T, H, W] that fit an encoder."""
-    shape = (num, 3, encoder.num_frames, encoder.size_px, encoder.size_px)
+    shape = (num, 3, encoder.config.num_frames, encoder.config.size_px, encoder.config.size_px)
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
 

@@ -7,7 +7,7 @@ import torch
 
 from surgvl.core.files import read_json, write_json
 from surgvl.models.checkpoint import save_model
-from surgvl.models.dual import Dual
+from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.text import TextTower, build_text
 from tests.models.test_models import PREPROCESS, small_encoder
 
@@ -17,22 +17,22 @@ SENTENCES = [
 ]  # fmt: skip
 
 
-def tiny_dual() -> Dual:
+def tiny_dual() -> DualEncoder:
     torch.manual_seed(0)
-    return Dual(small_encoder(), build_text("tiny", 24, width=32, heads=2, layers=1), 24).eval()
+    return DualEncoder(small_encoder(), build_text("tiny", 24, width=32, heads=2, layers=1), 24).eval()
 
 
-def old_folder(dual: Dual, folder: Path) -> Path:
+def old_folder(dual: DualEncoder, folder: Path) -> Path:
     """A folder as it was written before there was a server."""
     save_model(dual, folder, PREPROCESS)
-    write_json(folder / "config.json", {**read_json(folder / "config.json"), "architectures": ["Dual"]})
+    write_json(folder / "config.json", {**read_json(folder / "config.json"), "architectures": ["DualEncoder"]})
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         if dual.text.config["kind"] == "tiny":
             (folder / name).unlink(missing_ok=True)
     return folder
 
 
-def other_towers(place: Path) -> Iterator[Dual]:
+def other_towers(place: Path) -> Iterator[DualEncoder]:
     """Text towers whose tokenizer vLLM cannot run: a transformers encoder, and open_clip."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -46,7 +46,7 @@ def other_towers(place: Path) -> Iterator[Dual]:
     torch.manual_seed(0)
     config = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     BertModel(config).save_pretrained(place / "bert")  # type: ignore[no-untyped-call]
-    yield Dual(small_encoder(), build_text(f"hf:{place / 'bert'}", 24), 24).eval()
+    yield DualEncoder(small_encoder(), build_text(f"hf:{place / 'bert'}", 24), 24).eval()
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
     shape = {"model": "ViT-B-32", "model_cfg": {"embed_dim": 16, "text_cfg": text}, "context_length": 77}
-    yield Dual(small_encoder(), TextTower({"kind": "open_clip", "dim": 24, **shape}), 24).eval()
+    yield DualEncoder(small_encoder(), TextTower({"kind": "open_clip", "dim": 24, **shape}), 24).eval()

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 
 from surgvl.core.errors import DataError
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from surgvl.pretrain.videomae import VideoMAE
 from surgvl.pretrain.vjepa import VJEPA
 from surgvl.train.config import Optim, Run
@@ -87,7 +88,9 @@ class Breaks(Plain):
 
 
 def small_encoder(position: str = "sinusoid") -> VideoViT:
-    return VideoViT(size_px=16, num_frames=4, patch_px=4, tubelet=2, dim=16, depth=2, heads=2, position=position)
+    return VideoViT(
+        ViTConfig(size_px=16, num_frames=4, patch_px=4, tubelet=2, dim=16, depth=2, heads=2, position=position)
+    )
 
 
 def mae() -> Objective:

@@ -73,7 +73,7 @@ def test_bleu_of_short_answers() -> None:
     # Nothing is four words long: there is no BLEU-4 to give.
     assert math.isnan(bleu(one("cystic duct", "cystic duct"), 4)[0])
     assert bleu(one("cystic duct", ""), 1)[0] == 0
-    with pytest.raises(DataError, match="BLEU-5; orders are 1 to 4"):
+    with pytest.raises(DataError, match="BLEU must be 1 to 4, got 5"):
         bleu(found, 5)
 
 

@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from surgvl.core.errors import CheckpointError
 from surgvl.models.checkpoint import save_model
 from surgvl.models.checkpoints.convert import load_encoder
-from surgvl.models.dual import Dual
+from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.text import build_text
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from surgvl.video.clip import Preprocess
 from tests.helpers.made_checkpoints import Weights, clips, original_videomae, videomae
 
@@ -92,18 +93,18 @@ def with_shape(name: str, *shape: int) -> Callable[[Weights], Weights]:
     ("change", "message"),
     [
         (rename("patch_embed", "stem"), "no patch embedding among its 30 names, such as ['blocks.0.attn.proj.bias'"),
-        (without("blocks.1.mlp.fc2.bias", "norm.bias"), "2 missing ['blocks.1.mlp.2.bias', 'norm.bias'], 0 left over"),
-        (with_shape("blocks.0.ls1.gamma", 64), "0 missing [], 1 left over ['blocks.0.ls1.gamma']"),
-        (with_shape("cls_token", 1, 1, 64), "1 left over ['cls_token']"),
-        (with_shape("modality.weight", 3), "1 left over ['modality.weight']"),
+        (without("blocks.1.mlp.fc2.bias", "norm.bias"), "2 missing ['blocks.1.mlp.2.bias', 'norm.bias'], 0 unexpected"),
+        (with_shape("blocks.0.ls1.gamma", 64), "0 missing [], 1 unexpected ['blocks.0.ls1.gamma']"),
+        (with_shape("cls_token", 1, 1, 64), "1 unexpected ['cls_token']"),
+        (with_shape("modality.weight", 3), "1 unexpected ['modality.weight']"),
         (
             with_shape("blocks.1.attn.proj.weight", 64, 32),
             "1 of another shape ['blocks.1.attn.proj.weight (64, 32) for",
         ),
-        (with_shape("patch_embed.proj.weight", 64, 1, 2, 4, 4), "patch embedding of (64, 1, 2, 4, 4)"),
-        (with_shape("patch_embed.proj.weight", 64, 3, 2, 4, 8), "patch embedding of (64, 3, 2, 4, 8)"),
-        (with_shape("pos_embed", 1, 75, 32), "positions of (1, 75, 32) for tokens of width 64"),
-        (rename("mlp.fc1", "mlp.w1"), "no blocks.0 with a perceptron"),
+        (with_shape("patch_embed.proj.weight", 64, 1, 2, 4, 4), "got (64, 1, 2, 4, 4)"),
+        (with_shape("patch_embed.proj.weight", 64, 3, 2, 4, 8), "got (64, 3, 2, 4, 8)"),
+        (with_shape("pos_embed", 1, 75, 32), "positions (1, 75, 32) do not fit tokens of width 64"),
+        (rename("mlp.fc1", "mlp.w1"), "no MLP in blocks.0"),
         (rename("blocks.1", "blocks.2"), "13 missing ['blocks.1."),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
@@ -122,7 +123,7 @@ def test_partial_takes_what_fits_and_says_what_does_not(
     torch.save(changed, tmp_path / "a.pth")
     ours = load_encoder(str(tmp_path / "a.pth"), heads=2, size_px=20, num_frames=6, partial=True)
     said = capsys.readouterr().out
-    assert "1 missing ['norm.bias'], 1 left over ['x'], 1 of another shape ['blocks.1.attn.proj.weight" in said
+    assert "1 missing ['norm.bias'], 1 unexpected ['x'], 1 of another shape ['blocks.1.attn.proj.weight" in said
     state = ours.state_dict()
     assert torch.equal(state["blocks.1.mlp.0.weight"], weights["blocks.1.mlp.fc1.weight"])
     assert torch.equal(state["norm.bias"], torch.zeros(64))
@@ -130,7 +131,7 @@ def test_partial_takes_what_fits_and_says_what_does_not(
 
 def test_folders_of_other_models(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    assert "model_type 'bert'; known are videomae, vjepa2" in refusal(tmp_path)
+    assert "model_type must be videomae or vjepa2, got 'bert'" in refusal(tmp_path)
     videomae(depth=1).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
@@ -139,7 +140,7 @@ def test_folders_of_other_models(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("position", ["sinusoid", "vjepa", "rope"])
 def test_our_own_folders(position: str, tmp_path: Path) -> None:
-    encoder = VideoViT(**SMALL, position=position).eval()
+    encoder = VideoViT(ViTConfig(**SMALL, position=position)).eval()
     save_model(encoder, tmp_path / "run" / "model", PREPROCESS)
     again = load_encoder(str(tmp_path / "run"))
     video = clips(encoder)
@@ -147,9 +148,11 @@ def test_our_own_folders(position: str, tmp_path: Path) -> None:
         assert torch.equal(again(video), encoder(video))
     moved = load_encoder(str(tmp_path / "run" / "model"), size_px=20, num_frames=8)
     want = VideoViT(
-        **{**SMALL, "size_px": 20, "num_frames": 8},
-        position=position,
-        table_grid=(2, 3, 3) if position == "vjepa" else None,
+        ViTConfig(
+            **{**SMALL, "size_px": 20, "num_frames": 8},
+            position=position,
+            table_grid=(2, 3, 3) if position == "vjepa" else None,
+        )
     ).eval()
     want.load_state_dict(encoder.state_dict())
     with torch.no_grad():
@@ -158,8 +161,8 @@ def test_our_own_folders(position: str, tmp_path: Path) -> None:
 
 
 def test_the_encoder_of_a_dual_model(tmp_path: Path) -> None:
-    encoder = VideoViT(**SMALL).eval()
-    save_model(Dual(encoder, build_text("tiny", 16), 16), tmp_path, PREPROCESS)
+    encoder = VideoViT(ViTConfig(**SMALL)).eval()
+    save_model(DualEncoder(encoder, build_text("tiny", 16), 16), tmp_path, PREPROCESS)
     again = load_encoder(str(tmp_path))
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in encoder.state_dict().items())
 

@@ -10,8 +10,9 @@ import torch
 
 from surgvl.core.errors import ConfigError
 from surgvl.models.checkpoints.convert import load_encoder
-from surgvl.models.position import POSITIONS, stretch, table
+from surgvl.models.position import POSITIONS, interpolate, table
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from tests.helpers.made_checkpoints import Floats, clips, theirs_on, videomae, vjepa2, written_table
 
 # Odd grids, one frame a tubelet, one slot; heads of 64, 32 and 20 channels, which thirds or sixths do not fill.
@@ -110,24 +111,24 @@ def test_tables_are_stretched_as_the_released_code_does(new: tuple[int, int, int
     cells = written_table("vjepa", old, dim).reshape(*old, dim)
     axes = [reading(a, b, cubic=False) for a, b in zip(old, new, strict=True)]
     want = np.einsum("at,by,cx,tyxd->abcd", *axes, cells).reshape(-1, dim)
-    assert np.abs(stretch("vjepa", old, new, dim).double().numpy() - want).max() < 1e-5
+    assert np.abs(interpolate("vjepa", old, new, dim).double().numpy() - want).max() < 1e-5
 
     cells = written_table("sincos_3d", (new[0], *old[1:]), dim).reshape(new[0], *old[1:], dim)
     axes = [reading(a, b, cubic=True) for a, b in zip(old[1:], new[1:], strict=True)]
     want = np.einsum("by,cx,tyxd->tbcd", *axes, cells).reshape(-1, dim)
-    assert np.abs(stretch("sincos_3d", old, new, dim).double().numpy() - want).max() < 1e-5
+    assert np.abs(interpolate("sincos_3d", old, new, dim).double().numpy() - want).max() < 1e-5
 
 
 def test_a_stretched_table_is_for_two_kinds_and_survives_the_configuration() -> None:
     small: dict[str, Any] = {"size_px": 12, "num_frames": 4, "patch_px": 4, "dim": 48, "depth": 1, "heads": 2}
     for kind in ("sinusoid", "rope"):
-        with pytest.raises(ConfigError, match=f"vjepa and sincos_3d, not for '{kind}'"):
-            VideoViT(**small, position=kind, table_grid=(2, 5, 5))
-        assert VideoViT(**small, position=kind, table_grid=(2, 3, 3)).places.turns == (kind == "rope")
-    encoder = VideoViT(**small, position="vjepa", table_grid=(3, 5, 5))
-    assert torch.equal(encoder.places.get_buffer("added"), stretch("vjepa", (3, 5, 5), (2, 3, 3), 48))
-    again = VideoViT(**encoder.config)  # type: ignore[arg-type]
-    assert torch.equal(again.places.get_buffer("added"), encoder.places.get_buffer("added"))
+        with pytest.raises(ConfigError, match=f"vjepa and sincos_3d, not to '{kind}'"):
+            VideoViT(ViTConfig(**small, position=kind, table_grid=(2, 5, 5)))
+        assert VideoViT(ViTConfig(**small, position=kind, table_grid=(2, 3, 3))).position.is_rotary == (kind == "rope")
+    encoder = VideoViT(ViTConfig(**small, position="vjepa", table_grid=(3, 5, 5)))
+    assert torch.equal(encoder.position.get_buffer("added"), interpolate("vjepa", (3, 5, 5), (2, 3, 3), 48))
+    again = VideoViT(encoder.config)
+    assert torch.equal(again.position.get_buffer("added"), encoder.position.get_buffer("added"))
 
 
 @pytest.mark.parametrize("kind", POSITIONS)
@@ -135,7 +136,7 @@ def test_compiles_as_one_graph_and_repeats_to_the_bit(kind: str) -> None:
     qkv_bias = {"sinusoid": "no_key", "sincos_3d": "none"}.get(kind, "full")
     torch.manual_seed(0)
     encoder = VideoViT(
-        size_px=12, num_frames=4, patch_px=4, dim=48, depth=1, heads=2, position=kind, qkv_bias=qkv_bias
+        ViTConfig(size_px=12, num_frames=4, patch_px=4, dim=48, depth=1, heads=2, position=kind, qkv_bias=qkv_bias)
     ).eval()
     video = clips(encoder)
     keep = torch.rand(2, encoder.num_tokens).argsort(1)[:, :7]
@@ -156,6 +157,8 @@ def test_compiles_as_one_graph_and_repeats_to_the_bit(kind: str) -> None:
 
 
 def test_the_compiler_finds_no_break() -> None:
-    encoder = VideoViT(size_px=12, num_frames=4, patch_px=4, dim=48, depth=1, heads=2, position="rope").eval()
+    encoder = VideoViT(
+        ViTConfig(size_px=12, num_frames=4, patch_px=4, dim=48, depth=1, heads=2, position="rope")
+    ).eval()
     found = torch._dynamo.explain(encoder)(clips(encoder), torch.tensor([[0, 5], [3, 1]]))
     assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons

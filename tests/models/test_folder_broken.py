@@ -20,9 +20,8 @@ from surgvl.core.files import read_json
 from surgvl.models.chat import Chat
 from surgvl.models.checkpoint import load_model, save_model
 from surgvl.models.checkpoints.convert import load_encoder
-from surgvl.models.model_info import load_answers, trained
+from surgvl.models.model_info import load_answers, training_record
 from surgvl.models.text import build_text
-from surgvl.models.vit import VideoViT
 from surgvl.video.clip import Preprocess
 from tests.helpers.made_duals import tiny_dual
 from tests.models.test_models import PREPROCESS, small_encoder
@@ -157,7 +156,7 @@ def test_what_stands_beside_a_model(name: str, folder: Callable[[str], Path]) ->
     (path / "answers.json").write_bytes(FILES[name])
     (path / "run.json").write_bytes(FILES[name])
     refused(lambda: load_answers(path), "answers.json")
-    refused(lambda: trained(path), "run.json")
+    refused(lambda: training_record(path), "run.json")
 
 
 @pytest.mark.parametrize("value", [None, 3, "a", [1], {"a": 1}, [None]])
@@ -166,7 +165,7 @@ def test_answers_and_ids_are_texts(value: Any, folder: Callable[[str], Path]) ->
     put(path / "answers.json", ("answers",), value)
     refused(lambda: load_answers(path), "answers")
     (path / "run.json").write_text(json.dumps({"pretraining_video_ids": value}))
-    refused(lambda: trained(path), "pretraining_video_ids")
+    refused(lambda: training_record(path), "pretraining_video_ids")
 
 
 def test_another_geometry_is_refused_before_it_is_built(
@@ -243,22 +242,10 @@ def test_code_and_pickles_of_others_are_refused_and_not_run(tmp_path: Path) -> N
         refused(functools.partial(language_model, str(path)), str(path))
     file = code / "pytorch_model.bin"
     refused(lambda: build_text(f"open_clip:RN50@{file}", 8), str(file))
-    refused(lambda: build_text(f"open_clip:RN50@{code}/absent.pt", 8), "absent.pt is no file and no tag of RN50")
+    refused(lambda: build_text(f"open_clip:RN50@{code}/absent.pt", 8), "absent.pt is neither a file nor a tag of RN50")
     refused(lambda: load_encoder(str(file)), str(file))
     assert not sprung.exists()
 
 
 def test_a_nul_is_in_no_path() -> None:
     refused(lambda: surgvl.load("a\0b"), "NUL")
-
-
-def test_an_encoder_of_the_bounds_is_built_as_before() -> None:
-    """The bounds know every argument of the encoder, with its default."""
-    import inspect
-
-    from surgvl.models.schema import EncoderFields
-
-    given = {name: each.default for name, each in inspect.signature(VideoViT).parameters.items()}
-    assert set(given) == set(EncoderFields.model_fields)
-    for name in set(given) - {"mean", "std"}:
-        assert EncoderFields().model_dump()[name] == given[name]

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.checkpoint import load_model, model_hash, save_model
-from surgvl.models.dual import Dual
+from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.position import sinusoid
 from surgvl.models.text import TextTower, build_text
-from surgvl.models.tokenizer import SentencePieceTokenizer, train
+from surgvl.models.tokenizer import SentencePieceTokenizer, train_tokenizer
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from surgvl.video.clip import Preprocess
 
 SMALL = {"size_px": 16, "num_frames": 4, "patch_px": 8, "tubelet": 2, "dim": 32, "depth": 2, "heads": 2}
@@ -23,7 +24,7 @@ PREPROCESS = Preprocess(num_frames=4, fps=2.0, size_px=16)
 
 def small_encoder() -> VideoViT:
     torch.manual_seed(0)
-    return VideoViT(**SMALL).eval()  # type: ignore[arg-type]
+    return VideoViT(ViTConfig(**SMALL)).eval()  # type: ignore[arg-type]
 
 
 def clips(num: int = 2) -> Tensor:
@@ -108,8 +109,8 @@ def test_normalise_is_by_channel() -> None:
 
 
 def test_sizes_that_do_not_fit_name_both_numbers() -> None:
-    with pytest.raises(ConfigError, match="size_px=20 is not a multiple of 8"):
-        VideoViT(**{**SMALL, "size_px": 20})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="encoder.size_px must be a multiple of patch_px = 8, got 20"):
+        ViTConfig(**{**SMALL, "size_px": 20})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"\(3, 2, 16, 16\) does not fit an encoder of \(3, 4, 16, 16\)"):
         small_encoder()(clips()[:, :, :2])
 
@@ -133,17 +134,17 @@ def test_folder_round_trip_and_strictness(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"missing \['norm.weight'\]"):
         load_model(tmp_path / "a")
     (tmp_path / "a" / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(CheckpointError, match="model_type 'bert'"):
+    with pytest.raises(CheckpointError, match="model_type must be one of .*, got 'bert'"):
         load_model(tmp_path / "a")
     with pytest.raises(CheckpointError, match=r"holds no config\.json"):
         load_model(tmp_path)
 
 
 def test_dual_round_trip_has_unit_vectors_in_float32(tmp_path: Path) -> None:
-    dual = Dual(small_encoder(), build_text("tiny", 24), 24).eval()
+    dual = DualEncoder(small_encoder(), build_text("tiny", 24), 24).eval()
     save_model(dual, tmp_path, PREPROCESS)
     loaded, _ = load_model(tmp_path)
-    assert isinstance(loaded, Dual)
+    assert isinstance(loaded, DualEncoder)
     with torch.no_grad():
         video, text = loaded.encode_video(clips()), loaded.encode_text(["the hook dissects the cystic duct", "a"])
         assert torch.equal(video, dual.encode_video(clips()))
@@ -181,7 +182,7 @@ def test_shipped_vocabulary_is_small_and_reads_back_any_text() -> None:
 
 def test_a_vocabulary_can_be_trained(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.spm"
-    path.write_bytes(train([f"the hook cuts tissue number {n}" for n in range(200)], 300))
+    path.write_bytes(train_tokenizer([f"the hook cuts tissue number {n}" for n in range(200)], 300))
     tokenizer = SentencePieceTokenizer(path)
     assert (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id) == (0, 2, 3)
     assert tokenizer.decode(tokenizer.encode("The hook cuts")) == "the hook cuts"
@@ -209,10 +210,10 @@ def test_any_transformers_text_tower_by_folder(tmp_path: Path) -> None:
         want = tower.inner.get_submodule("proj")(hidden)
     assert torch.allclose(got[:1], want, atol=1e-5)
 
-    dual = Dual(small_encoder(), tower, 24).eval()
+    dual = DualEncoder(small_encoder(), tower, 24).eval()
     save_model(dual, tmp_path / "dual", PREPROCESS)
     loaded, _ = load_model(tmp_path / "dual")
-    assert isinstance(loaded, Dual)
+    assert isinstance(loaded, DualEncoder)
     with torch.no_grad():
         assert torch.allclose(loaded.text(["the hook cuts", "duct"]), got, atol=1e-6)
 
@@ -239,6 +240,6 @@ def test_an_open_clip_text_tower_by_name(tmp_path: Path) -> None:
         assert tower(sentences).shape == (2, 24)
     with pytest.raises(ConfigError, match="no model 'no-such-model'"):
         build_text("open_clip:no-such-model", 24)
-    with pytest.raises(ConfigError, match="unknown text tower 'word2vec'"):
+    with pytest.raises(ConfigError, match="text tower must be tiny, .* got 'word2vec'"):
         build_text("word2vec", 24)
     assert isinstance(tower, TextTower)

@@ -16,7 +16,7 @@ from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.data.phantom.script import script
 from surgvl.data.phantom.text import narration, pitvqa_questions
 from surgvl.models.text import build_text
-from surgvl.models.tokenizer import SHIPPED, SentencePieceTokenizer, train
+from surgvl.models.tokenizer import SHIPPED, SentencePieceTokenizer, train_tokenizer
 from surgvl.models.tokenizer_files import fast_tokenizer, sentence_tokenizer
 
 NAMES = ("<s>", "</s>", "<pad>", "<unk>", "<0x41>", "<0x", "41>", "<", ">")
@@ -101,7 +101,7 @@ def test_special_tokens_come_after_the_vocabulary_and_part_the_text(
 
 def test_another_vocabulary_of_ours_is_taken_as_well(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.spm"
-    path.write_bytes(train([f"below < {n} mm <tool> (p{n})" for n in range(200)], 320))
+    path.write_bytes(train_tokenizer([f"below < {n} mm <tool> (p{n})" for n in range(200)], 320))
     known, fast = SentencePieceTokenizer(path), sentence_tokenizer(path)
     for text in ("below < 12 mm", "<tool>", "<0x41> < <s> <", "(P7)", "never seen: Ω"):
         assert fast.encode(text, add_special_tokens=False) == known.encode(text)
@@ -117,11 +117,11 @@ def test_a_vocabulary_made_in_another_way_is_refused(tmp_path: Path, change: dic
     )  # fmt: skip
     path = tmp_path / "other.spm"
     path.write_bytes(model.getvalue())
-    with pytest.raises(CheckpointError, match="gets other ids there"):
+    with pytest.raises(CheckpointError, match="would get other ids"):
         fast_tokenizer(path)
 
 
 def test_no_vocabulary_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is not there"):
+    with pytest.raises(CheckpointError, match="is missing"):
         fast_tokenizer(tmp_path / "tokenizer.spm")
     assert SHIPPED.is_file()

@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from surgvl.pretrain.base import Recipe
 from surgvl.pretrain.estimate import DTYPES, dry_step, estimate, matmul_rate
 from surgvl.pretrain.unisurg import UniSurg
@@ -22,7 +23,7 @@ __all__ = ["teacher"]  # a fixture
 
 def encoder(**changes: Any) -> VideoViT:
     shape = {"size_px": 32, "num_frames": 8, "patch_px": 4, "tubelet": 2, "dim": 48, "depth": 3, "heads": 3}
-    return VideoViT(**{**shape, **changes})
+    return VideoViT(ViTConfig(**{**shape, **changes}))
 
 
 def mae(**changes: Any) -> VideoMAE:
@@ -30,7 +31,7 @@ def mae(**changes: Any) -> VideoMAE:
 
 
 def clips(recipe: Recipe, num: int) -> dict[str, Tensor]:
-    shape = (num, 3, recipe.encoder.num_frames, recipe.encoder.size_px, recipe.encoder.size_px)
+    shape = (num, 3, recipe.encoder.config.num_frames, recipe.encoder.config.size_px, recipe.encoder.config.size_px)
     return {"video": torch.randint(0, 255, shape).float()}
 
 
@@ -121,7 +122,7 @@ def test_sums_of_the_whole_run() -> None:
     before = {name: value.clone() for name, value in recipe.state_dict().items()}
     state = torch.get_rng_state()
     run = Run(batch=64, devices=4, nodes=2, accumulate=2, precision="32-true")
-    found = estimate(recipe, run, num_clips=7200, rate=1e9, reached=0.5)
+    found = estimate(recipe, run, num_clips=7200, rate=1e9, utilisation=0.5)
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in recipe.state_dict().items())
     assert recipe.encoder.embed.weight.device.type == "cpu"

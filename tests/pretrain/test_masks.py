@@ -39,12 +39,12 @@ def test_random_masks_differ_between_slots_and_hide_evenly() -> None:
 
 def test_a_ratio_range_is_drawn_within_it_and_follows_the_seed() -> None:
     torch.manual_seed(1)
-    ratios = [masks.drawn((0.75, 0.95)) for _ in range(200)]
+    ratios = [masks.sample_ratio((0.75, 0.95)) for _ in range(200)]
     torch.manual_seed(1)
-    assert ratios[:5] == [masks.drawn((0.75, 0.95)) for _ in range(5)]
+    assert ratios[:5] == [masks.sample_ratio((0.75, 0.95)) for _ in range(5)]
     assert 0.75 <= min(ratios) < 0.77
     assert 0.93 < max(ratios) <= 0.95
-    assert masks.drawn(0.9) == 0.9
+    assert masks.sample_ratio(0.9) == 0.9
 
 
 def test_one_block_is_a_box_of_the_stated_area_over_the_whole_time() -> None:
@@ -97,14 +97,14 @@ def test_trimming_at_random_treats_all_time_slots_alike_and_by_prefix_starves_th
     assert float(slots["prefix"][-1]) < 0.06
 
 
-def test_trimmed_keeps_what_was_chosen_and_equal_counts() -> None:
+def test_trimming_keeps_what_was_chosen_and_equal_counts() -> None:
     torch.manual_seed(5)
     chosen = torch.rand(50, 40) < 0.5
     for trim in masks.TRIMS:
-        ids = masks.trimmed(chosen, trim)
+        ids = masks.trim_to_shortest(chosen, trim)
         assert ids.shape == (50, int(chosen.sum(1).min()))
         assert chosen.gather(1, ids).all()
-    first = masks.trimmed(chosen, "prefix")
+    first = masks.trim_to_shortest(chosen, "prefix")
     assert torch.equal(first[0], chosen[0].nonzero()[: first.shape[1], 0])
 
 
@@ -119,11 +119,11 @@ def test_running_cells_choose_half_of_each_cell_and_every_place_once_in_four_slo
 
 
 def test_what_no_mask_can_be_is_refused_in_one_line() -> None:
-    with pytest.raises(ConfigError, match="hides 4 of 4 patches"):
+    with pytest.raises(ConfigError, match="4 of 4 masked"):
         masks.tube(1, (2, 2, 2), 1.0)
-    with pytest.raises(ConfigError, match="trim='first' is unknown; allowed are random, prefix"):
+    with pytest.raises(ConfigError, match="trim must be one of random, prefix, got 'first'"):
         masks.multi_block(1, GRID, 1, 0.5, trim="first")
-    with pytest.raises(ConfigError, match="leave nothing of a grid"):
+    with pytest.raises(ConfigError, match="mask the whole grid"):
         masks.multi_block(1, (2, 4, 4), 1, 1.0, (1.0, 1.0))
     with pytest.raises(ConfigError, match="even sides"):
         masks.running_cell(1, (2, 3, 4), 0.5)

@@ -102,7 +102,7 @@ def test_hadamard_matrices_of_the_usual_widths() -> None:
         matrix = hadamard(num)
         assert torch.allclose(matrix @ matrix.T, torch.eye(num, dtype=torch.float64), atol=1e-10)
         assert torch.allclose(matrix.abs(), torch.full_like(matrix, num**-0.5))
-    with pytest.raises(ConfigError, match="no Hadamard matrix for 100 channels"):
+    with pytest.raises(ConfigError, match="no Hadamard matrix is known for 100 channels"):
         hadamard(100)
 
 
@@ -182,5 +182,5 @@ def test_the_patch_that_moves_scores_highest(score: str) -> None:
     scores = motion(video, 16, score)
     assert scores.shape == (1, 4, 4)
     assert int(scores.argmax()) == 2 * 4 + 2
-    with pytest.raises(ConfigError, match="allowed are pixels, flow"):
+    with pytest.raises(ConfigError, match="must be one of pixels, flow"):
         motion(video, 16, "sound")

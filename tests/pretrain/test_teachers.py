@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.checkpoint import save_model
-from surgvl.models.vit import IMAGENET_MEAN, IMAGENET_STD, VideoViT
+from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import IMAGENET_MEAN, IMAGENET_STD, ViTConfig
 from surgvl.pretrain.teachers import Teacher, load_teacher
 from surgvl.video.clip import Preprocess
 from tests.helpers.made_checkpoints import Floats, randomise
@@ -162,12 +163,12 @@ def test_endossl_is_read_before_the_last_norm(raw: bool, tmp_path: Path) -> None
 @pytest.mark.parametrize("position", ["sinusoid", "rope"])
 def test_a_video_encoder_sees_each_frame_for_a_tubelet(position: str, tmp_path: Path) -> None:
     encoder = VideoViT(
-        size_px=16, num_frames=6, patch_px=4, tubelet=3, dim=48, depth=2, heads=2, position=position
+        ViTConfig(size_px=16, num_frames=6, patch_px=4, tubelet=3, dim=48, depth=2, heads=2, position=position)
     ).eval()
     save_model(encoder, tmp_path, Preprocess(num_frames=6, fps=1.0, size_px=16))
     teacher = load_teacher(f"surgvl:{tmp_path}")
     still = VideoViT(
-        size_px=16, num_frames=3, patch_px=4, tubelet=3, dim=48, depth=2, heads=2, position=position
+        ViTConfig(size_px=16, num_frames=3, patch_px=4, tubelet=3, dim=48, depth=2, heads=2, position=position)
     ).eval()
     still.load_state_dict(encoder.state_dict())
     video = frames()
@@ -192,14 +193,14 @@ def test_nothing_moves_a_teacher(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("resnet50", ConfigError, "unknown teacher 'resnet50'; known are timm:"),
-        ("timm:", ConfigError, "unknown teacher 'timm:'"),
+        ("resnet50", ConfigError, "or surgvl:FOLDER, got 'resnet50'"),
+        ("timm:", ConfigError, "or surgvl:FOLDER, got 'timm:'"),
         ("timm:no_such_vit", ConfigError, "timm has no model 'no_such_vit'"),
-        ("timm:test_vit@no.pth", CheckpointError, "no.pth is not there"),
-        ("timm:test_vit.r160_in1k", CheckpointError, "timm cannot make test_vit.r160_in1k of its own weights"),
+        ("timm:test_vit@no.pth", CheckpointError, "no.pth does not exist"),
+        ("timm:test_vit.r160_in1k", CheckpointError, "timm cannot load test_vit.r160_in1k from its own weights"),
         ("hf:no/such", CheckpointError, "the teacher hf:no/such cannot be read"),
-        ("endossl:no.pth", CheckpointError, "no.pth is not there"),
-        ("surgvl:no", CheckpointError, "no is not there"),
+        ("endossl:no.pth", CheckpointError, "no.pth does not exist"),
+        ("surgvl:no", CheckpointError, "no does not exist"),
     ],
 )
 def test_names_that_lead_nowhere(name: str, error: type[Exception], message: str) -> None:
@@ -211,7 +212,7 @@ def test_names_that_lead_nowhere(name: str, error: type[Exception], message: str
 
 def test_models_and_weights_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save(timm.create_model("test_vit2").state_dict(), tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match="timm cannot make test_vit of"):
+    with pytest.raises(CheckpointError, match="timm cannot load test_vit from"):
         load_teacher(f"timm:test_vit@{tmp_path / 'other.pth'}")
     torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "resnet.pth")
     with pytest.raises(ConfigError, match="test_resnet has no patch tokens"):
@@ -222,9 +223,9 @@ def test_models_and_weights_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(CheckpointError, match=r"1 missing or of another shape \['blocks.1.norm2.bias'\]"):
         load_teacher(f"endossl:{tmp_path / 'cut.pth'}")
     torch.save(whole | {"model.pos_embed": torch.zeros(1, 17, 64)}, tmp_path / "slot.pth")
-    with pytest.raises(CheckpointError, match=r"positions of \(1, 17, 64\)"):
+    with pytest.raises(CheckpointError, match=r"positions \(1, 17, 64\)"):
         load_teacher(f"endossl:{tmp_path / 'slot.pth'}")
-    with pytest.raises(ConfigError, match="size_px=30 is not a multiple of the teacher's patches of 8"):
+    with pytest.raises(ConfigError, match="multiple of the teacher's patch side 8, got 30"):
         load_teacher(f"endossl:{tmp_path / 'vit.pth'}", 30)
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ConfigError, match="needs timm: pip install timm"):

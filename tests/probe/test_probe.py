@@ -17,6 +17,7 @@ from surgvl.core.registry import discover
 from surgvl.core.results import Result
 from surgvl.models.pool import AttentivePool
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from surgvl.probe.attentive import Attentive, FoldedPool
 from surgvl.probe.base import Readout
 from surgvl.probe.dataset import centres
@@ -32,7 +33,9 @@ CLASSES = {"phase": 7, **{part: len(names) for part, names in PARTS.items()}}
 def small(num_frames: int, tubelet: int) -> VideoViT:
     """An untrained encoder, frozen."""
     torch.manual_seed(0)
-    model = VideoViT(size_px=16, num_frames=num_frames, patch_px=8, tubelet=tubelet, dim=32, depth=1, heads=2)
+    model = VideoViT(
+        ViTConfig(size_px=16, num_frames=num_frames, patch_px=8, tubelet=tubelet, dim=32, depth=1, heads=2)
+    )
     return model.eval().requires_grad_(False)
 
 
@@ -256,7 +259,7 @@ def test_a_video_encoder_sees_whole_clips(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = model(torch.from_numpy(clips).permute(0, 4, 1, 2, 3)).numpy()
     np.testing.assert_allclose(tokens.astype(np.float32), expected, atol=0.06)
-    with pytest.raises(ConfigError, match="--clip_frames 6 is not a multiple of the 4 frames"):
+    with pytest.raises(ConfigError, match="--clip_frames must be a multiple of the encoder's 4 frames, got 6"):
         num_groups(model, 6)
     model.load_state_dict({**model.state_dict(), "norm.bias": torch.full((32,), 1e6)})
     with pytest.raises(CheckpointError, match="not finite"):

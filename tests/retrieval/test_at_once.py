@@ -10,7 +10,7 @@ from surgvl.commands.index import index
 from surgvl.core.errors import ConfigError
 from surgvl.core.locks import locked
 from surgvl.retrieval import folder
-from surgvl.retrieval.clip_index import Library
+from surgvl.retrieval.clip_index import ClipIndex
 from tests.helpers.made_vectors import clips
 
 # Adds a video and takes it out again, time after time, and ends with it in the index.
@@ -28,10 +28,10 @@ for turn in range(turns):
 READ = """
 import sys
 from pathlib import Path
-from surgvl.retrieval.clip_index import Library
+from surgvl.retrieval.clip_index import ClipIndex
 opened, stop, length = 0, Path(sys.argv[2]), int(sys.argv[3])
 while not stop.exists() or not opened:
-    with Library.open(sys.argv[1]) as library:
+    with ClipIndex.open(sys.argv[1]) as library:
         counts = library.counts("video_id")
         assert set(counts.values()) <= {length}, counts
         assert len(library) == sum(counts.values()), counts
@@ -62,7 +62,7 @@ def test_writers_lose_nothing_and_readers_see_whole_versions(tmp_path: Path) -> 
         finish(writer)
     (tmp_path / "stop").touch()
     assert int(finish(reader)) > 0
-    with Library.open(tmp_path / "index") as library:
+    with ClipIndex.open(tmp_path / "index") as library:
         assert library.counts("video_id") == {"a": 40, "b": 40, "c": 40}
         assert len(library) == 120
     assert len(list((tmp_path / "index").glob("*.faiss"))) == len(list((tmp_path / "index").glob("*.sqlite"))) == 1
@@ -75,5 +75,5 @@ def test_a_writer_that_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(folder, "WAIT_S", 0.1)
     with locked(tmp_path / "index"), pytest.raises(ConfigError, match=r"is being written by .* \(process \d+ on "):
         index(tmp_path / "index", delete="a")
-    with Library.open(tmp_path / "index") as library:
+    with ClipIndex.open(tmp_path / "index") as library:
         assert library.counts("video_id") == {"a": 18}

@@ -13,22 +13,22 @@ import pytest
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Vectors
-from surgvl.retrieval.base import Exact
-from surgvl.retrieval.clip_index import Library
+from surgvl.retrieval.clip_index import ClipIndex
+from surgvl.retrieval.exact import Exact
 from surgvl.retrieval.faiss_flat import FaissFlat
-from surgvl.retrieval.store import Store
+from surgvl.retrieval.moment_table import MomentTable
 from tests.helpers.made_vectors import DIM, clips, unit
 
 
 @pytest.fixture
-def filled(tmp_path: Path) -> tuple[Library, Vectors]:
+def filled(tmp_path: Path) -> tuple[ClipIndex, Vectors]:
     vectors, manifest = clips(tmp_path / "vectors", {"a": 60, "b": 41, "c": 50})
-    library = Library.create(tmp_path / "index", "dual", "hash-a", DIM)
+    library = ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM)
     assert library.add_vectors(vectors, manifest) == 58 + 39 + 48
     return library, vectors
 
 
-def test_every_clip_finds_itself(filled: tuple[Library, Vectors], tmp_path: Path) -> None:
+def test_every_clip_finds_itself(filled: tuple[ClipIndex, Vectors], tmp_path: Path) -> None:
     library, vectors = filled
     for row in (0, 30, 59, 60, 150):
         best = library.search(vectors.vectors[row] * 3, 1)[0]
@@ -38,7 +38,7 @@ def test_every_clip_finds_itself(filled: tuple[Library, Vectors], tmp_path: Path
         assert (best.path, best.source) == (str(tmp_path / "vectors" / f"{best.video_id}.mp4"), "made")
 
 
-def test_moments_are_distinct_and_k_of_them(filled: tuple[Library, Vectors]) -> None:
+def test_moments_are_distinct_and_k_of_them(filled: tuple[ClipIndex, Vectors]) -> None:
     library, vectors = filled
     for k in (1, 3, 8):
         found = library.search(vectors.vectors[5], k)
@@ -51,7 +51,7 @@ def test_moments_are_distinct_and_k_of_them(filled: tuple[Library, Vectors]) -> 
     assert 3 <= len(library.search(vectors.vectors[5], 1000)) < 145
 
 
-def test_filters_and_exclusion(filled: tuple[Library, Vectors]) -> None:
+def test_filters_and_exclusion(filled: tuple[ClipIndex, Vectors]) -> None:
     library, vectors = filled
     query = vectors.vectors[20]
     assert {moment.video_id for moment in library.search(query, 4, video="b")} == {"b"}
@@ -60,13 +60,13 @@ def test_filters_and_exclusion(filled: tuple[Library, Vectors]) -> None:
     own = (vectors.video_ids[20], float(vectors.start_s[20]), float(vectors.end_s[20]))
     for moment in library.search(query, 20, exclude=own):
         assert moment.video_id != own[0] or moment.end_s <= own[1] or moment.start_s >= own[2]
-    with pytest.raises(ConfigError, match="nothing in .* fits video 'z'.*one of a, b, c"):
+    with pytest.raises(ConfigError, match="nothing in .* matches video 'z'.*one of a, b, c"):
         library.search(query, 1, video="z")
     with pytest.raises(ConfigError, match="procedure is one of even, odd"):
         library.search(query, 1, procedure="hip", source="made")
 
 
-def test_best_hit_equals_exact_search(filled: tuple[Library, Vectors]) -> None:
+def test_best_hit_equals_exact_search(filled: tuple[ClipIndex, Vectors]) -> None:
     library, vectors = filled
     exact = Exact(DIM)
     exact.add(vectors.vectors, np.arange(len(vectors.vectors)))
@@ -77,7 +77,7 @@ def test_best_hit_equals_exact_search(filled: tuple[Library, Vectors]) -> None:
         assert best.start_s <= vectors.start_s[row] <= best.end_s
 
 
-def test_stored_vector_of_a_time(filled: tuple[Library, Vectors]) -> None:
+def test_stored_vector_of_a_time(filled: tuple[ClipIndex, Vectors]) -> None:
     library, vectors = filled
     vector, start_s, end_s = library.vector_at("b", 20.5)
     assert np.allclose(vector, vectors.vectors[60 + 20], atol=1e-3)
@@ -87,26 +87,26 @@ def test_stored_vector_of_a_time(filled: tuple[Library, Vectors]) -> None:
             library.vector_at(name, time_s)
 
 
-def test_refused_queries(filled: tuple[Library, Vectors]) -> None:
+def test_refused_queries(filled: tuple[ClipIndex, Vectors]) -> None:
     library = filled[0]
-    for vector, message in ((np.zeros(DIM), "zero"), (np.full(DIM, np.nan), "NaN"), (np.ones(3), "shape")):
+    for vector, message in ((np.zeros(DIM), "zero"), (np.full(DIM, np.nan), "NaN"), (np.ones(3), "must be")):
         with pytest.raises(DataError, match=message):
             library.search(vector, 1)
-    with pytest.raises(ConfigError, match="0 moments cannot be found"):
+    with pytest.raises(ConfigError, match="k must be >= 1, got 0"):
         library.search(np.ones(DIM), 0)
 
 
-def test_vectors_of_another_encoder_are_refused(filled: tuple[Library, Vectors], tmp_path: Path) -> None:
+def test_vectors_of_another_encoder_are_refused(filled: tuple[ClipIndex, Vectors], tmp_path: Path) -> None:
     library = filled[0]
     with pytest.raises(DataError, match=r"hash-a.*is hash-b.*cannot be compared"):
         library.add_vectors(*clips(tmp_path / "other", {"d": 5}, model_hash="hash-b"))
     with pytest.raises(DataError, match="the query's model is hash-b"):
-        Library.open(library.folder, model_hash="hash-b")
-    with Library.open(library.folder, model_hash="hash-a") as again:
+        ClipIndex.open(library.folder, model_hash="hash-b")
+    with ClipIndex.open(library.folder, model_hash="hash-a") as again:
         assert len(again) == 145
 
 
-def test_add_again_replaces_and_delete_removes(filled: tuple[Library, Vectors], tmp_path: Path) -> None:
+def test_add_again_replaces_and_delete_removes(filled: tuple[ClipIndex, Vectors], tmp_path: Path) -> None:
     library, vectors = filled
     library.add_vectors(*clips(tmp_path / "vectors", {"a": 60, "b": 41, "c": 50}))
     assert len(library) == 145
@@ -121,12 +121,12 @@ def test_add_again_replaces_and_delete_removes(filled: tuple[Library, Vectors], 
     with pytest.raises(DataError, match="'b' is not in"):
         library.delete_video("b")
     library.close()
-    with Library.open(library.folder) as opened:
+    with ClipIndex.open(library.folder) as opened:
         assert len(opened) == 74
     assert json.loads((library.folder / "index.json").read_text())["count"] == 74
 
 
-def test_refused_additions_change_nothing(filled: tuple[Library, Vectors], tmp_path: Path) -> None:
+def test_refused_additions_change_nothing(filled: tuple[ClipIndex, Vectors], tmp_path: Path) -> None:
     library, vectors = filled
     with pytest.raises(DataError, match="no video 'd'"):
         library.add_vectors(clips(tmp_path / "more", {"d": 5})[0], Manifest([]))
@@ -139,11 +139,11 @@ def test_refused_additions_change_nothing(filled: tuple[Library, Vectors], tmp_p
 
 
 @pytest.mark.parametrize(
-    "where", ["FaissFlat.save", "Store.put", "folder._copy", "folder._write_head", "folder._clear"]
+    "where", ["FaissFlat.save", "MomentTable.put", "folder._copy", "folder._write_head", "folder._clear"]
 )
 @pytest.mark.parametrize("act", ["add", "delete"])
 def test_killed_write_leaves_a_whole_version(
-    filled: tuple[Library, Vectors], tmp_path: Path, where: str, act: str
+    filled: tuple[ClipIndex, Vectors], tmp_path: Path, where: str, act: str
 ) -> None:
     """A process that is killed within a write, at several places; afterwards the old or the new version is there."""
     library = filled[0]
@@ -157,7 +157,7 @@ import os, signal
 from surgvl.retrieval import folder
 from surgvl.retrieval.faiss_flat import FaissFlat
 from surgvl.commands.index import index
-from surgvl.retrieval.store import Store
+from surgvl.retrieval.moment_table import MomentTable
 calls = 0
 def kill(*args, **more):
     global calls
@@ -168,13 +168,13 @@ def kill(*args, **more):
 {write}
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    if (act, where) == ("delete", "Store.put"):
+    if (act, where) == ("delete", "MomentTable.put"):
         assert done.returncode == 0
     else:
         assert done.returncode == -signal.SIGKILL, done.stderr
     old = {"a": 58, "b": 39, "c": 48}
     new = {"a": 28, "b": 39, "c": 48, "d": 10} if act == "add" else {"a": 58, "c": 48}
-    with Library.open(library.folder) as again:
+    with ClipIndex.open(library.folder) as again:
         assert again.counts("video_id") == (new if done.returncode == 0 or where == "folder._clear" else old)
         assert len(again) == sum(again.counts("video_id").values())
         assert {moment.video_id for moment in again.search(np.ones(DIM), 200)} == set(again.counts("video_id"))
@@ -186,7 +186,7 @@ def kill(*args, **more):
 
 
 def test_failed_write_leaves_the_open_library_as_it_was(
-    filled: tuple[Library, Vectors], monkeypatch: pytest.MonkeyPatch
+    filled: tuple[ClipIndex, Vectors], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library, vectors = filled
 
@@ -201,36 +201,40 @@ def test_failed_write_leaves_the_open_library_as_it_was(
     assert library.delete_video("b") == 39
 
 
-def test_folder_that_does_not_belong_together_is_refused(filled: tuple[Library, Vectors], tmp_path: Path) -> None:
+def test_folder_that_does_not_belong_together_is_refused(filled: tuple[ClipIndex, Vectors], tmp_path: Path) -> None:
     library = filled[0]
     library.close()
     folder = library.folder
-    with pytest.raises(ConfigError, match="holds an index already"):
-        Library.create(folder, "dual", "hash-a", DIM)
+    with pytest.raises(ConfigError, match="already holds an index"):
+        ClipIndex.create(folder, "dual", "hash-a", DIM)
     with pytest.raises(DataError, match="not an index folder"):
-        Library.open(tmp_path)
-    store = Store(folder / "moments-1.sqlite")
+        ClipIndex.open(tmp_path)
+    store = MomentTable(folder / "moments-1.sqlite")
     store.delete_video("b")
     store.close()
     with pytest.raises(DataError, match="39 vectors of index-1.faiss have no row"):
-        Library.open(folder)
+        ClipIndex.open(folder)
     head = json.loads((folder / "index.json").read_text())
-    for change, message in (({"dim": 8}, "16 dimensions"), ({"version": 2}, "version 2"), ({"extra": 1}, "extra")):
+    for change, message in (
+        ({"dim": 8}, "16 dimensions"),
+        ({"version": 2}, "version 2, expected 1"),
+        ({"extra": 1}, "extra"),
+    ):
         (folder / "index.json").write_text(json.dumps({**head, **change}))
         with pytest.raises(DataError, match=message):
-            Library.open(folder)
+            ClipIndex.open(folder)
     (folder / "index.json").write_text(json.dumps(head))
     (folder / "index-1.faiss").write_bytes((folder / "index-1.faiss").read_bytes()[:100])
     with pytest.raises(DataError, match="not a FAISS index"):
-        Library.open(folder)
+        ClipIndex.open(folder)
     (folder / "moments-1.sqlite").unlink()
-    with pytest.raises(DataError, match=r"moments-1\.sqlite is not there"):
-        Library.open(folder)
+    with pytest.raises(DataError, match=r"moments-1\.sqlite is missing"):
+        ClipIndex.open(folder)
 
 
-def test_two_open_libraries_write_in_turn(filled: tuple[Library, Vectors], tmp_path: Path) -> None:
+def test_two_open_libraries_write_in_turn(filled: tuple[ClipIndex, Vectors], tmp_path: Path) -> None:
     library, vectors = filled
-    with Library.open(library.folder) as other:
+    with ClipIndex.open(library.folder) as other:
         other.delete_video("b")
         # What was open before goes on with the version that it knows, whole.
         assert "b" in {moment.video_id for moment in library.search(vectors.vectors[70], 50)}
@@ -243,7 +247,7 @@ def test_two_open_libraries_write_in_turn(filled: tuple[Library, Vectors], tmp_p
         assert len(other) == 0
 
 
-def test_an_index_of_before_versions_had_numbers_is_read_and_written(filled: tuple[Library, Vectors]) -> None:
+def test_an_index_of_before_versions_had_numbers_is_read_and_written(filled: tuple[ClipIndex, Vectors]) -> None:
     folder = filled[0].folder
     filled[0].close()
     head = json.loads((folder / "index.json").read_text())
@@ -251,13 +255,13 @@ def test_an_index_of_before_versions_had_numbers_is_read_and_written(filled: tup
     (folder / "index.json").write_text(json.dumps(head))
     (folder / "index-1.faiss").rename(folder / "index.faiss")
     (folder / "moments-1.sqlite").rename(folder / "moments.sqlite")
-    with Library.open(folder) as again:
+    with ClipIndex.open(folder) as again:
         assert again.delete_video("a") == 58
         assert again.counts("video_id") == {"b": 39, "c": 48}
     assert {path.name for path in folder.iterdir()} == {"index.json", "index-1.faiss", "moments-1.sqlite"}
 
 
-def test_many_threads_read_while_one_writes(filled: tuple[Library, Vectors], tmp_path: Path) -> None:
+def test_many_threads_read_while_one_writes(filled: tuple[ClipIndex, Vectors], tmp_path: Path) -> None:
     library, vectors = filled
     more, manifest = clips(tmp_path / "more", {"d": 30}, seed=5)
     wrong: list[object] = []
@@ -284,14 +288,14 @@ def test_many_threads_read_while_one_writes(filled: tuple[Library, Vectors], tmp
 
 
 def test_empty_library_finds_nothing(tmp_path: Path) -> None:
-    library = Library.create(tmp_path / "index", "dual", "hash-a", DIM)
+    library = ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM)
     assert library.search(np.ones(DIM), 3) == []
 
 
 def test_no_moment_reaches_across_what_is_excluded(tmp_path: Path) -> None:
     vectors, manifest = clips(tmp_path / "vectors", {"a": 21}, clip_s=1.0)
     vectors.vectors[:] = vectors.vectors[0]
-    library = Library.create(tmp_path / "index", "dual", "hash-a", DIM)
+    library = ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM)
     library.add_vectors(vectors, manifest)
     found = library.search(vectors.vectors[10], 50, exclude=("a", 10.0, 11.0))
     assert sorted((moment.start_s, moment.end_s) for moment in found) == [(0.0, 10.0), (11.0, 21.0)]

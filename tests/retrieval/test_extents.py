@@ -8,9 +8,9 @@ import pytest
 from surgvl.commands.index import index
 from surgvl.commands.search import search
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.retrieval.clip_index import Library
-from surgvl.retrieval.exact import Reference
+from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.moments import looks_like_a_file, merge_high, score_texts
+from surgvl.retrieval.reference import Reference
 from tests.helpers.made_vectors import DIM, clips, unit
 
 
@@ -20,7 +20,7 @@ def test_extents_are_the_same_at_any_number(tmp_path: Path) -> None:
     for name in "abc":
         rows = np.flatnonzero(np.array(vectors.video_ids) == name)
         vectors.vectors[rows] = np.cumsum(vectors.vectors[rows], axis=0) / np.arange(1, len(rows) + 1)[:, None] ** 0.5
-    with Library.create(tmp_path / "index", "dual", "hash-a", DIM) as library:
+    with ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM) as library:
         library.add_vectors(vectors, manifest)
         for query in unit(np.random.default_rng(1), 10, DIM):
             every = library.search(query, 1000)
@@ -118,7 +118,7 @@ def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "hardly separates" not in text
     for row in range(len(vectors.vectors)):
         vectors.vectors[row] = np.eye(DIM)[0] + 1e-4 * vectors.vectors[row]
-    with Library.open(out) as library:
+    with ClipIndex.open(out) as library:
         library.add_vectors(vectors, manifest)
     found = search(index=out, like="a@0:00:12.5", k=3)
     text = capsys.readouterr().out

@@ -10,7 +10,8 @@ import pytest
 import surgvl.retrieval
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.registry import discover
-from surgvl.retrieval.base import Exact, Index
+from surgvl.retrieval.base import Index
+from surgvl.retrieval.exact import Exact
 from surgvl.retrieval.faiss_flat import FaissFlat
 from tests.helpers.made_vectors import unit
 
@@ -84,24 +85,24 @@ def test_index_refuses_what_does_not_fit(backend: type[Index]) -> None:
     nan = eye.copy()
     nan[2, 1] = np.nan
     cases: list[tuple[Callable[[], Any], str]] = [
-        (lambda: index.add(eye[:2], [5, 5]), "twice"),
+        (lambda: index.add(eye[:2], [5, 5]), "duplicate ids"),
         (lambda: index.add(eye[:2], [9, 3]), "the first 3"),
         (lambda: index.add(nan, [5, 6, 7, 8]), "vector 2 holds NaN"),
-        (lambda: index.add(eye[:, :3], [5, 6, 7, 8]), r"shape \(4, 3\)"),
-        (lambda: index.add(eye[0], [5]), "shape"),
+        (lambda: index.add(eye[:, :3], [5, 6, 7, 8]), r"must be \[N, 4\], got \(4, 3\)"),
+        (lambda: index.add(eye[0], [5]), "must be"),
         (lambda: index.add(eye[:1], [5, 6]), "1 vectors and 2 ids"),
-        (lambda: index.add(eye[:1], [-1]), "whole numbers from 0"),
-        (lambda: index.add(eye[:1], [1.5]), "whole numbers from 0"),
+        (lambda: index.add(eye[:1], [-1]), "non-negative integers"),
+        (lambda: index.add(eye[:1], [1.5]), "non-negative integers"),
         (lambda: index.search(nan, 1), "NaN"),
-        (lambda: index.search(eye[:, :2], 1), "shape"),
+        (lambda: index.search(eye[:, :2], 1), "must be"),
         (lambda: index.vectors_of([2]), "id 2 is not"),
     ]
     for call, message in cases:
         with pytest.raises(DataError, match=message):
             call()
-    with pytest.raises(ConfigError, match="k 0"):
+    with pytest.raises(ConfigError, match="k must be >= 1, got 0"):
         index.search(eye, 0)
-    with pytest.raises(ConfigError, match="dim 0"):
+    with pytest.raises(ConfigError, match="dim must be >= 1, got 0"):
         backend(0)
     assert sorted(index.ids.tolist()) == [1, 3]
 
@@ -132,5 +133,5 @@ def test_index_file_gives_back_the_index(backend: type[Index], tmp_path: Path) -
     assert len(again) == 22
     (tmp_path / "file").write_bytes(b"not an index at all")
     for path in (tmp_path / "file", tmp_path / "absent"):
-        with pytest.raises(DataError, match="make it again"):
+        with pytest.raises(DataError, match="rebuild it"):
             backend.load(path)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from surgvl.core.errors import DataError
+from surgvl.retrieval.moment_table import MomentRow, MomentTable, moment_id
 from surgvl.retrieval.moments import merge
-from surgvl.retrieval.store import Row, Store, moment_id
 
 
 def test_neighbours_become_one_moment() -> None:
@@ -47,7 +47,7 @@ def test_moments_are_apart_bounded_and_keep_the_best(seed: int) -> None:
 
 def test_merging_nothing_and_unequal_lengths() -> None:
     assert len(merge([], [], [])) == 0
-    with pytest.raises(DataError, match="one for each hit"):
+    with pytest.raises(DataError, match="one of each per hit"):
         merge(["a"], [0, 1], [1, 2])
 
 
@@ -70,15 +70,15 @@ def test_moment_ids_never_change_and_tell_everything_apart() -> None:
 
 def test_table_refuses_a_foreign_file(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("this is text, and long enough to be looked at as a database header, is it not?")
-    with pytest.raises(DataError, match="not a table of moments"):
-        Store(tmp_path / "t")
-    with pytest.raises(DataError, match="not counted"):
-        Store(tmp_path / "new").counts("path; DROP TABLE moments")
+    with pytest.raises(DataError, match="not a moment table"):
+        MomentTable(tmp_path / "t")
+    with pytest.raises(DataError, match="must be video_id, procedure or source"):
+        MomentTable(tmp_path / "new").counts("path; DROP TABLE moments")
 
 
 def test_table_takes_many_ids_and_odd_names(tmp_path: Path) -> None:
-    store = Store(tmp_path / "t")
-    rows = [Row(at, "o'neil; --", "p", at, at + 1, "ä", "s") for at in range(1200)]
+    store = MomentTable(tmp_path / "t")
+    rows = [MomentRow(at, "o'neil; --", "p", at, at + 1, "ä", "s") for at in range(1200)]
     store.put(rows)
     assert store.rows(range(2000)) == {row.id: row for row in rows}
     assert len(store.ids(video="o'neil; --", procedure="ä")) == 1200

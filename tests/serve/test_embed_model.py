@@ -1,4 +1,4 @@
-"""Vectors of a real vLLM server against `Dual` itself: sentences, clips, both at once, and what has no vector."""
+"""Vectors of a real vLLM server against `DualEncoder`: sentences, clips, both at once, and what has no vector."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from surgvl.models.checkpoint import load_model
-from surgvl.models.dual import Dual
+from surgvl.models.dual_encoder import DualEncoder
 from surgvl.serve.dual_config import MAX_TEXT_IDS
 from surgvl.video.clip import resample_frames
 from tests.helpers.made_duals import SENTENCES
@@ -39,7 +39,7 @@ class Server:
     """The running server and the model that it serves."""
 
     live: Live
-    dual: Dual
+    dual: DualEncoder
 
     @property
     def client(self) -> Any:
@@ -89,7 +89,7 @@ def made_clips(num: int, *shape: int) -> list[Frames]:
 def server(live: Live) -> Server:
     assert metadata.entry_points(group="vllm.general_plugins", name="surgvl"), "install surgvl again: no entry point"
     dual, _ = load_model(live.dual_run)
-    assert isinstance(dual, Dual)
+    assert isinstance(dual, DualEncoder)
     return Server(live, dual)
 
 

@@ -62,10 +62,10 @@ def weigh(folder: Path, value: float, dtype: str) -> None:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "negative": (lambda folder: put(folder, "dim", -3), "encoder.dim is '-3'"),
+    "negative": (lambda folder: put(folder, "dim", -3), "encoder.dim must be from 1 to 16384, got -3"),
     "text": (lambda folder: put(folder, "depth", "many"), "encoder.depth is 'many'"),
     "null": (lambda folder: put(folder, "heads", None), "encoder.heads is 'None'"),
-    "huge": (lambda folder: put(folder, "depth", 10**12), "encoder.depth is '1000000000000'"),
+    "huge": (lambda folder: put(folder, "depth", 10**12), "encoder.depth must be from 1 to 256, got 1000000000000"),
     "clips": (lambda folder: put(folder, "num_frames", 16), "config.json takes 16 of 64"),
     "deep": (lambda folder: (folder / "config.json").write_text('{"a":' * 200_000), "config.json nests too deep"),
     "fps": (

@@ -9,6 +9,7 @@ from torch import nn
 
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from surgvl.train.collapse import effective_rank, feature_std, mean_cosine
 from surgvl.train.config import Optim
 from surgvl.train.ema import Average
@@ -128,7 +129,7 @@ def test_the_average_follows_its_formula() -> None:
 
 
 def test_the_average_is_deterministic_and_is_not_trained() -> None:
-    encoder = VideoViT(size_px=8, num_frames=4, patch_px=4, dim=16, depth=2, heads=2, drop_path=0.5)
+    encoder = VideoViT(ViTConfig(size_px=8, num_frames=4, patch_px=4, dim=16, depth=2, heads=2, drop_path=0.5))
     whole = nn.ModuleDict({"encoder": encoder, "average": Average(encoder)}).train()
     video = torch.randint(0, 255, (6, 3, 4, 8, 8), dtype=torch.uint8)
     first, again = whole["average"](video), whole["average"](video)

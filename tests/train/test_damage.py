@@ -147,7 +147,7 @@ def test_nothing_but_damage_is_one_line(workers: int, tmp_path: Path, capsys: py
     Manifest([row], root=tmp_path).save(tmp_path / "manifest")
     argv = arguments("pretrain", tmp_path / "manifest", tmp_path, tmp_path / "out", f"--run.workers={workers}")
     # Every clip is as long as the video, so every one meets the damage.
-    assert cli.main([*argv, "--encoder.init_args.num_frames=40"]) == 1
+    assert cli.main([*argv, "--encoder.num_frames=40"]) == 1
     message = capsys.readouterr().err.strip()
     assert f"{MOST_TRIES} clips drawn one after another cannot be read; the first: " in message
     assert "v.mp4" in message

@@ -19,6 +19,7 @@ from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.models.checkpoint import load_model, save_model
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from surgvl.train.config import Optim, Run
 from surgvl.train.loop import fit
 from surgvl.train.objective import Objective
@@ -26,13 +27,12 @@ from surgvl.train.sampler import StepSampler, part_seed
 from surgvl.video.clip import Preprocess
 
 TINY = [
-    "--encoder.class_path=surgvl.models.vit.VideoViT",
-    "--encoder.init_args.size_px=16",
-    "--encoder.init_args.num_frames=4",
-    "--encoder.init_args.patch_px=4",
-    "--encoder.init_args.dim=32",
-    "--encoder.init_args.depth=2",
-    "--encoder.init_args.heads=2",
+    "--encoder.size_px=16",
+    "--encoder.num_frames=4",
+    "--encoder.patch_px=4",
+    "--encoder.dim=32",
+    "--encoder.depth=2",
+    "--encoder.heads=2",
     "--optim.muon=2.0",
     "--run.batch=8",
     "--run.save_every=5",
@@ -86,7 +86,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     Manifest(rows, root=root).save(root / "manifest")
     torch.manual_seed(7)
-    teacher = VideoViT(size_px=16, num_frames=4, patch_px=4, dim=24, depth=1, heads=2)
+    teacher = VideoViT(ViTConfig(size_px=16, num_frames=4, patch_px=4, dim=24, depth=1, heads=2))
     save_model(teacher, root / "teacher", Preprocess(num_frames=4, fps=4.0, size_px=16))
     return root / "manifest"
 

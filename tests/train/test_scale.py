@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 from surgvl.train.config import Optim, Run
 from surgvl.train.loop import fit
 from surgvl.train.objective import Objective
@@ -215,7 +216,8 @@ def test_checkpointed_activations_give_the_same_gradients_from_less_memory() -> 
     gradients, sizes = [], []
     for on in (False, True):
         torch.manual_seed(5)
-        encoder = VideoViT(16, 4, 4, 2, 32, 4, 2, drop_path=0.4, checkpoint=on)
+        shape = {"size_px": 16, "num_frames": 4, "patch_px": 4, "dim": 32, "depth": 4, "heads": 2}
+        encoder = VideoViT(ViTConfig(**shape, drop_path=0.4, checkpoint=on))
         kept: dict[int, int] = {}
 
         def pack(x: Tensor, kept: dict[int, int] = kept) -> Tensor:

@@ -98,16 +98,6 @@ def box_text(text: str, first_px: int = 0) -> str:
     return ",".join(f"{value:g}" for value in (x1, y1, x2, y2))
 
 
-def parse_box(box: str) -> tuple[float, float, float, float]:
-    """The numbers x1, y1, x2, y2 of a box in a manifest, in pixels from 0.
-
-    Raises:
-        ValueError: it holds none.
-    """
-    x1, y1, x2, y2 = (float(number) for number in box.split(","))
-    return x1, y1, x2, y2
-
-
 def read_question_lines(path: Path, parse: Parse = parse_pair, header: int = 0) -> list[tuple[int, QuestionLine]]:
     """Questions of one file with their line numbers from 1; an empty file holds none.
 

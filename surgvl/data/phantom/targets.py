@@ -214,7 +214,6 @@ _DRAW: dict[str, Callable[[Random], Layer]] = {
     "gut": _gut,
     "specimen_bag": _specimen_bag,
 }
-DRAWN_TARGETS = tuple(_DRAW)
 
 
 def target_sprite(target: str, rng: Random, side_px: int) -> UInt8Array:

@@ -1,1 +1,1 @@
-"""Weights of others: reading, naming and converting them."""
+"""Third-party checkpoints: reading, key maps and conversion."""

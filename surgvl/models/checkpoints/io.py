@@ -1,7 +1,7 @@
-"""Files of weights: fetched from the hub or read from disk, with what lies beside them; nothing in them is run.
+"""Weights files: downloaded from the hub or read from disk, with their configuration; no code in them is run.
 
-Pickles are read with `weights_only=True`, so that a file can hold tensors and plain values but no code; safetensors are
-mapped, not copied.
+Pickles are read with `weights_only=True`, which admits tensors and plain values but no code; safetensors are
+memory-mapped.
 """
 
 import argparse
@@ -30,7 +30,7 @@ RGB = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Hints:
-    """What a file's neighbours say of an encoder beyond its weights; None where they do not.
+    """What the configuration next to a weights file says of an encoder; None where it does not say.
 
     Args:
         heads: attention heads.
@@ -38,7 +38,7 @@ class Hints:
         size_px: side of the frames.
         num_frames: frames of a clip.
         mean: channel means of the input in [0, 1].
-        std: channel deviations of the input in [0, 1].
+        std: channel standard deviations of the input in [0, 1].
     """
 
     heads: int | None = None
@@ -50,10 +50,10 @@ class Hints:
 
 
 def download(name: str) -> Path:
-    """Fetch `OWNER/NAME[/FILE][@REVISION]` through huggingface_hub's cache; a local folder is itself.
+    """Download `OWNER/NAME[/FILE][@REVISION]` into huggingface_hub's cache; a local path is returned as it is.
 
     Raises:
-        CheckpointError: the hub does not give it.
+        CheckpointError: the hub does not have it or cannot be reached.
     """
     if Path(name).exists():
         return Path(name)
@@ -69,15 +69,15 @@ def download(name: str) -> Path:
         return Path(snapshot_download(f"{owner}/{repo}", revision=revision or None, allow_patterns=names))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"hf:{name} cannot be fetched ({first_line(error)}): check the id, or give a local file"
+            f"hf:{name} cannot be downloaded ({first_line(error)}): check the id, or give a local file"
         ) from error
 
 
 def read_weights(path: Path) -> Mapping[str, Any]:
-    """What a file, or a transformers folder, holds; tensors on the CPU.
+    """The contents of a weights file or transformers folder, tensors on the CPU.
 
     Raises:
-        CheckpointError: it is not there, it is damaged, or it is a pickle of more than tensors.
+        CheckpointError: it is missing or damaged, or a pickle that holds more than tensors.
     """
     if path.is_dir():
         file = next((path / name for name in FILES if (path / name).is_file()), None)
@@ -85,7 +85,7 @@ def read_weights(path: Path) -> Mapping[str, Any]:
             raise CheckpointError(f"{path} holds none of {', '.join(FILES)}: give a model folder or a weights file")
         path = file
     if not path.is_file():
-        raise CheckpointError(f"{path} is not there: give a file, a folder, or hf:OWNER/NAME for the hub")
+        raise CheckpointError(f"{path} does not exist: give a file, a folder, or hf:OWNER/NAME for the hub")
     try:
         if path.name.endswith(".index.json"):
             files = sorted({Path(str(name)).name for name in read_json(path)["weight_map"].values()})
@@ -94,9 +94,9 @@ def read_weights(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         if path.suffix not in PICKLES:
             raise CheckpointError(
-                f"{path} is no weights file: give one that ends in .safetensors, {', '.join(PICKLES)}"
+                f"{path} is not a weights file: give one that ends in .safetensors, {', '.join(PICKLES)}"
             )
-        # The authors' training scripts keep their arguments beside the weights.
+        # The authors' training scripts store their arguments next to the weights.
         with torch.serialization.safe_globals([argparse.Namespace]):
             raw = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
@@ -113,10 +113,10 @@ def read_weights(path: Path) -> Mapping[str, Any]:
 
 
 def hints_of(folder: Path) -> Hints:
-    """What `config.json` and the preprocessor's file of a transformers folder say.
+    """Read `config.json` and the preprocessor's file of a transformers folder.
 
     Raises:
-        CheckpointError: the configuration is of another kind of model, or its perceptrons are not those of ours.
+        CheckpointError: the configuration is of another kind of model, or its activation is not GELU.
     """
     if not (folder / "config.json").is_file():
         return Hints()
@@ -125,13 +125,13 @@ def hints_of(folder: Path) -> Hints:
     kind = read_checked(folder / "config.json", dict[str, Any]).get("model_type")
     if kind not in ("videomae", "vjepa2"):
         raise CheckpointError(
-            f"{folder}/config.json has model_type {kind!r}; known are videomae, vjepa2: give the file"
+            f"{folder}/config.json: model_type must be videomae or vjepa2, got {kind!r}: give the weights file"
         )
-    with foreign(f"{folder}/config.json cannot be read", "correct it, or fetch the model again"):
+    with foreign(f"{folder}/config.json cannot be read", "correct it, or download the model again"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         bounded(config.to_dict())
     if config.hidden_act != "gelu":
-        raise CheckpointError(f"{folder} has the activation {config.hidden_act!r}: only gelu can be loaded")
+        raise CheckpointError(f"{folder}: the activation must be gelu, got {config.hidden_act!r}")
     size_px = config.image_size if kind == "videomae" else config.crop_size
     if not isinstance(size_px, int):
         size_px = size_px[0]

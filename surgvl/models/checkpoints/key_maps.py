@@ -1,6 +1,6 @@
-"""The names that public checkpoints give to the parts of a video transformer, and their translation into ours.
+"""Key maps: the parameter names of public checkpoints, translated into ours.
 
-Three families of names, told apart by that of the patch embedding:
+Three naming schemes, told apart by the name of the patch embedding:
 
 - original code: V-JEPA 2 and V-JEPA (arXiv 2506.09985, 2404.08471), VideoMAE and VideoMAE V2 (2203.12602, 2303.16727),
   SurgVISTA and MVD (2506.02692, 2212.04500), SurgRec (2603.29966), SurgMotion (2602.05638), and image transformers
@@ -8,7 +8,7 @@ Three families of names, told apart by that of the patch embedding:
 - transformers' VJEPA2Model, and the classifier around it;
 - transformers' VideoMAEModel with the names of its versions 4 and 5, and the models around it.
 
-What a file does not say in words is read from shapes: which biases there are, and which table its positions are.
+Biases and the kind of position table are inferred from names and shapes.
 Shapes: D width, t tubelet length, p patch side, N tokens in the grid (T', H', W').
 """
 
@@ -22,20 +22,21 @@ import torch
 from torch import Tensor
 
 from surgvl.core.errors import CheckpointError
-from surgvl.models.position import Grid, sincos_3d, vjepa_table
+from surgvl.models.position import sincos_3d, vjepa_table
+from surgvl.models.vit_config import Grid
 
 Weights = dict[str, Tensor]
 
-# Entries of a training checkpoint that hold an encoder, the better first: a moving average before what it follows.
-BOXES = ("target_encoder", "encoder", "model", "module", "model_state", "state_dict")
+# Keys of a training checkpoint that hold an encoder, in order of preference: the EMA before the model it averages.
+STATE_DICT_KEYS = ("target_encoder", "encoder", "model", "module", "model_state", "state_dict")
 WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod|backbone)\.)+")
-# What belongs to decoders, predictors, heads and optimisers: never part of an encoder, so it may be left over.
-PARTS = (
+# Prefixes of decoders, predictors, heads and optimisers: never part of an encoder, so they are skipped.
+SKIPPED_PREFIXES = (
     "predictor.", "predictor_", "mask_token", "decoder.", "decoder_", "encoder_to_decoder.", "down_img.", "down_vid.",
     "pos_embed_img", "pos_embed_vid", "head.", "fc_norm.", "classifier.", "pooler.", "optimizer", "opt.", "scaler",
 )  # fmt: skip
-# What an image model adds to its patches; our tables stand in for the one, and there is no token of the other kind.
-IMAGE_PARTS = ("cls_token", "reg_token", "pos_embed")
+# Class and register tokens and positions of image models, for which a video encoder has no place.
+IMAGE_PREFIXES = ("cls_token", "reg_token", "pos_embed")
 
 Renames = tuple[tuple[str, str], ...]
 ORIGINAL: Renames = (
@@ -69,24 +70,24 @@ FAMILIES = (
     ("transformers V-JEPA 2", "encoder.embeddings.patch_embeddings.proj.weight", VJEPA2),
     ("original", "patch_embed.proj.weight", ORIGINAL),
 )
-# The original code's names are shared by models with several kinds; transformers' are not.
+# transformers' names imply the position embedding; the original code's names do not.
 POSITIONS = {"transformers VideoMAE": "sinusoid", "transformers V-JEPA 2": "rope"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """An encoder found in a checkpoint.
+class EncoderCheckpoint:
+    """The encoder in a checkpoint, under our names.
 
     Args:
-        layout: whose names it had, for people.
-        weights: under our names; the patch embedding still has its own shape.
-        qkv_bias: as in `models.blocks`.
-        final_norm: False where the tokens are not layer-normed: a classifier of their mean norms that instead.
-        position: kind of the table or rotation, as in `models.position`.
-        table: stored positions, float32 [N, D]; None where there are none.
-        grid: (T', H', W') of `table`; None where it is none of ours.
-        image_parts: class token and positions of an image model, which a video encoder has no place for.
-        left: names that are neither an encoder's nor known to belong to something else.
+        layout: whose naming scheme it had, for messages.
+        weights: under our names; the patch embedding keeps its original shape.
+        qkv_bias: as in `ViTConfig`.
+        final_norm: False where output tokens are not layer-normed: classifiers norm their mean instead.
+        position: kind of position embedding, as in `models.position`.
+        table: stored position table, float32 [N, D]; None where there is none.
+        grid: (T', H', W') of `table`; None where it is not one of ours.
+        image_parts: class token and positions of an image model.
+        unexpected: names that belong neither to an encoder nor to a known other part.
     """
 
     layout: str
@@ -97,11 +98,11 @@ class Found:
     table: Tensor | None
     grid: Grid | None
     image_parts: Weights
-    left: list[str]
+    unexpected: list[str]
 
     @property
     def image(self) -> bool:
-        """Whether the patch embedding is that of single pictures."""
+        """Whether it is an image model: its patch embedding has no time axis."""
         return self.weights["embed.weight"].ndim == 4
 
     @property
@@ -110,44 +111,42 @@ class Found:
         return 1 + max((int(name.split(".")[1]) for name in self.weights if name.startswith("blocks.")), default=-1)
 
     def hidden(self, source: str) -> int:
-        """Hidden width of the perceptrons.
+        """Hidden width of the MLPs.
 
         Raises:
             CheckpointError: the first block has none.
         """
         weight = self.weights.get("blocks.0.mlp.0.weight")
         if weight is None:
-            raise CheckpointError(f"{source} has no blocks.0 with a perceptron: give a whole checkpoint")
+            raise CheckpointError(f"{source} has no MLP in blocks.0: give a whole checkpoint")
         return len(weight)
 
 
-def pick(raw: Mapping[str, Any], source: str) -> Weights:
-    """The state dict of the encoder in a checkpoint with several entries; see `BOXES`.
+def find_state_dict(raw: Mapping[str, Any], source: str) -> Weights:
+    """The encoder's state dict in a training checkpoint; see `STATE_DICT_KEYS`.
 
     Raises:
         CheckpointError: there is none.
     """
-    for name in BOXES:
+    for name in STATE_DICT_KEYS:
         inner = raw.get(name)
         if isinstance(inner, Mapping) and inner:
-            return pick(inner, source)
+            return find_state_dict(inner, source)
     weights = {str(name): value for name, value in raw.items() if isinstance(value, Tensor)}
     if not weights:
-        raise CheckpointError(
-            f"{source} holds no weights but {sorted(map(str, raw))[:5]}: give a checkpoint of a model"
-        )
+        raise CheckpointError(f"{source} holds no weights, only {sorted(map(str, raw))[:5]}: give a model checkpoint")
     return weights
 
 
-def translate(raw: Weights, source: str) -> Found:
-    """Give the parts of an encoder our names.
+def convert_keys(raw: Weights, source: str) -> EncoderCheckpoint:
+    """Rename an encoder's parameters to ours and infer its configuration.
 
     Args:
         raw: a state dict in any of the layouts.
         source: where it came from, for messages.
 
     Raises:
-        CheckpointError: no patch embedding is found, or it is not that of square patches of three channels.
+        CheckpointError: no patch embedding, or not one of square patches with three channels.
     """
     raw = {WRAPPERS.sub("", name): value for name, value in raw.items()}
     found = [
@@ -161,30 +160,30 @@ def translate(raw: Weights, source: str) -> Found:
             f"{source} has no patch embedding among its {len(raw)} names, such as {sorted(raw)[:3]}: "
             f"known layouts are V-JEPA, V-JEPA 2, VideoMAE, SurgVISTA, SurgRec, SurgMotion and image transformers"
         )
-    # A flat file with two encoders: the moving average is the one that features are taken from.
+    # Of two encoders in a flat file, features are taken from the EMA.
     found.sort(key=lambda each: ("target_encoder" not in each[0], len(each[0])))
     prefix, layout, _, renames = found[0]
     others = tuple(each[0] for each in found[1:] if each[0])
     weights: Weights = {}
-    left: list[str] = []
+    unexpected: list[str] = []
     for name, value in raw.items():
         short = name.removeprefix(prefix)
-        if short.startswith(PARTS) or (others and name.startswith(others)):
+        if short.startswith(SKIPPED_PREFIXES) or (others and name.startswith(others)):
             continue
         if not name.startswith(prefix):
-            left.append(name)
+            unexpected.append(name)
             continue
         for pattern, new in renames:
             short = re.sub(pattern, new, short)
         weights[short] = value
-    _merge(weights)
+    _merge_qkv(weights)
     decodes = any(name.startswith("decoder.") for name in raw)
     pooled = any(name.endswith("fc_norm.weight") for name in raw) or (renames is VIDEOMAE and not decodes)
-    return _judge(layout, weights, left, "norm.weight" in weights or not pooled, source)
+    return infer_config(layout, weights, unexpected, "norm.weight" in weights or not pooled, source)
 
 
-def _merge(weights: Weights) -> None:
-    """Join separate queries, keys and values into one matrix, and their biases where all three have one."""
+def _merge_qkv(weights: Weights) -> None:
+    """Concatenate separate query, key and value matrices, and their biases where all three have one."""
     for first in [name for name in weights if name.endswith(".attn.q.weight")]:
         start = first.removesuffix("q.weight")
         for kind in ("weight", "bias"):
@@ -199,18 +198,20 @@ def _merge(weights: Weights) -> None:
                         weights[f"{start}{part}_bias"] = bias
 
 
-def _judge(layout: str, weights: Weights, left: list[str], final_norm: bool, source: str) -> Found:
-    """Read from names and shapes what the checkpoint does not say."""
+def infer_config(
+    layout: str, weights: Weights, unexpected: list[str], final_norm: bool, source: str
+) -> EncoderCheckpoint:
+    """Infer biases, position embedding and norm from names and shapes."""
     kernel = weights["embed.weight"]
     if kernel.ndim not in (4, 5) or kernel.shape[1] != 3 or kernel.shape[-1] != kernel.shape[-2]:
         raise CheckpointError(
-            f"{source} has a patch embedding of {tuple(kernel.shape)}: give one of (D, 3, t, p, p) or (D, 3, p, p)"
+            f"{source}: the patch embedding must be (D, 3, t, p, p) or (D, 3, p, p), got {tuple(kernel.shape)}"
         )
     full = any(name.endswith(".attn.qkv.bias") for name in weights)
     partial = any(name.endswith(".attn.q_bias") for name in weights)
     extra: Weights = {}
     if kernel.ndim == 4:
-        extra = {name: weights.pop(name) for name in list(weights) if name.startswith(IMAGE_PARTS)}
+        extra = {name: weights.pop(name) for name in list(weights) if name.startswith(IMAGE_PREFIXES)}
     table, grid = weights.pop("pos_embed", None), None
     if kernel.ndim == 4:
         layout, position = "image transformer", "sincos_3d"
@@ -220,13 +221,13 @@ def _judge(layout: str, weights: Weights, left: list[str], final_norm: bool, sou
         layout, position = ("V-JEPA 2", "rope") if full else ("VideoMAE", "sinusoid")
     elif table.shape[-1] != kernel.shape[0]:
         raise CheckpointError(
-            f"{source} has positions of {tuple(table.shape)} for tokens of width {kernel.shape[0]}: give a whole file"
+            f"{source}: positions {tuple(table.shape)} do not fit tokens of width {kernel.shape[0]}: give a whole file"
         )
     else:
         layout, position = ("V-JEPA", "vjepa") if full else ("SurgVISTA", "sincos_3d")
         table = table.float().reshape(-1, kernel.shape[0])
         position, grid = recognise(table) or (position, None)
-    return Found(
+    return EncoderCheckpoint(
         layout=layout,
         weights=weights,
         qkv_bias="full" if full else "no_key" if partial else "none",
@@ -235,18 +236,18 @@ def _judge(layout: str, weights: Weights, left: list[str], final_norm: bool, sou
         table=table,
         grid=grid,
         image_parts=extra,
-        left=left,
+        unexpected=unexpected,
     )
 
 
 def recognise(table: Tensor, tolerance: float = 1e-4) -> tuple[str, Grid] | None:
-    """Which of our tables a stored one is, and for which grid of square frames; None where it is none.
+    """Which of our tables a stored one equals, and its grid of square frames; None where it equals none.
 
-    Both tables that are stored begin with time, so the rows before time first changes are those of one frame.
+    Both kinds start with the time channels, so the rows before time first changes are those of one frame.
 
     Args:
         table: float32 [N, D].
-        tolerance: largest difference that is taken for rounding.
+        tolerance: largest difference that counts as rounding.
     """
     num_tokens, dim = table.shape
     later = ((table[:, : dim // 4] - table[0, : dim // 4]).abs() > tolerance).any(1).nonzero()

@@ -45,8 +45,8 @@ def test_reencoded_video_keeps_its_labels_in_place(tmp_path: Path) -> None:
     root = cholec80(tmp_path, 100)
     film(root / "videos" / "video01.mp4", 4, 5)
     dataset = Cholec80(root)
-    assert dataset.to_manifest().labels_at("phase", "video01", 1.9) == ["Preparation"]
-    assert dataset.to_manifest().labels_at("phase", "video01", 2.1) == ["CalotTriangleDissection"]
+    assert dataset.to_manifest().second_labels("phase", ["video01"], [1.9])[0] == ["Preparation"]
+    assert dataset.to_manifest().second_labels("phase", ["video01"], [2.1])[0] == ["CalotTriangleDissection"]
     assert any("it was re-encoded" in line for line in dataset.problems())
 
 

@@ -140,7 +140,7 @@ def test_phantom_folder_through_the_same_readers(tmp_path: Path) -> None:
     manifest = dataset.to_manifest()
     assert manifest.video_ids("test") == ["video01"]
     assert manifest.path_of("video01") == tmp_path / "cholec80" / "videos" / "video01.mp4"
-    labels = [manifest.labels_at(task, "video01", 1.5) for task in ("phase", "tool", "triplet", "narration")]
+    labels = [manifest.second_labels(task, ["video01"], [1.5])[0] for task in ("phase", "tool", "triplet", "narration")]
     triplets = ["grasper,grasp,specimen_bag", "hook,dissect,gallbladder"]
     assert labels == [["Preparation"], ["Grasper"], triplets, ["hello"]]
     assert [(row.source, row.type, row.video_id) for row in manifest.qa] == [

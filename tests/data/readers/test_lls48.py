@@ -54,8 +54,11 @@ def test_questions_of_four_seconds(tmp_path: Path) -> None:
         (3, step, "parenchymal_transection", "step"),
     ]
     manifest = dataset.to_manifest()
-    assert manifest.labels_at("action", "video_07", 2.5) == ["grasper_retract_liver", "irrigator_aspirate_blood"]
-    assert manifest.labels_at("step", "video_07", 2.5) == ["parenchymal_transection"]
+    assert manifest.second_labels("action", ["video_07"], [2.5])[0] == [
+        "grasper_retract_liver",
+        "irrigator_aspirate_blood",
+    ]
+    assert manifest.second_labels("step", ["video_07"], [2.5])[0] == ["parenchymal_transection"]
     assert manifest.video("video_07").split == "train"
     assert dataset.problems() == ["1 of 2 videos of protocol own are missing: video_08"]
 

@@ -134,7 +134,7 @@ def test_questions_of_five_seconds(tmp_path: Path) -> None:
         (1, 4, "sellotomy"),
         (4, 5, "debris_clearance"),
     ]
-    assert manifest.labels_at("instrument", "video_01", 3.5) == ["kerrisons", "suction"]
+    assert manifest.second_labels("instrument", ["video_01"], [3.5])[0] == ["kerrisons", "suction"]
 
 
 @pytest.mark.parametrize(

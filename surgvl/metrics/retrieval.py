@@ -1,11 +1,11 @@
-"""Text to moment: rank of the first right moment, recall at k, median rank and mean AP; several moments may be right.
+"""Text-to-moment retrieval: rank of the first correct moment, recall at k, median rank and mean AP.
 
-Moments are ranked by falling score and, where scores tie, by rising id (their column), so negative scores are like any
-other. Search results should be different moments, not five clips of one second apart; `suppress` therefore drops a
-moment that lies close to a better one of the same video, before ranks are counted.
+Several moments may be correct. Moments are ranked by descending score, ties by ascending id (their column). Results
+should be distinct moments, not neighbouring clips, so `temporal_nms` suppresses a moment close to a better one of the
+same video before ranks are counted.
 
-A bootstrap over videos needs no new ranking: the rank of a hit is one plus what each video puts before it, and these
-counts are kept for each query.
+A bootstrap over videos needs no new ranking: the rank of a hit is one plus the number of moments of each video ahead of
+it, and these counts are kept per query.
 
 Shape letters: Q queries, M moments, V videos, R resamples.
 """
@@ -17,37 +17,37 @@ from numpy.typing import ArrayLike, NDArray
 
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
-from surgvl.metrics.precision import nan_mean, rows_of, weighted_average_precision
+from surgvl.metrics.average_precision import nan_mean, rows_of, weighted_average_precision
 
 
 def ranking(scores: ArrayLike) -> NDArray[np.int64]:
-    """Moments in order: [Q, M] scores -> int64 [Q, M] ids, best first, ties by id.
+    """Rank moments: [Q, M] scores -> int64 [Q, M] ids, best first, ties by id.
 
     Raises:
         DataError: not two-dimensional, or a score that is not finite.
     """
     values = np.asarray(scores)
     if values.ndim != 2 or not np.isfinite(values).all():
-        raise DataError(f"scores of shape {values.shape}: give finite numbers, one row for each query")
+        raise DataError(f"scores of shape {values.shape}: give finite numbers, one row per query")
     return np.argsort(-values, axis=1, kind="stable")
 
 
-def suppress(scores: ArrayLike, times_s: ArrayLike, videos: ArrayLike, gap_s: float) -> NDArray[np.bool_]:
-    """Moments that stay when, going down the ranking, each drops those closer than `gap_s` to it in its own video.
+def temporal_nms(scores: ArrayLike, times_s: ArrayLike, videos: ArrayLike, gap_s: float) -> NDArray[np.bool_]:
+    """Temporal non-maximum suppression: down the ranking, each moment suppresses those within `gap_s` in its video.
 
     Args:
         scores: [Q, M].
         times_s: [M], seconds.
         videos: int [M], 0 ... V-1.
-        gap_s: moments at least this far apart both stay.
+        gap_s: moments at least this far apart are both kept.
 
     Returns:
-        bool [Q, M].
+        bool [Q, M], true for kept moments.
     """
     values, times = np.asarray(scores), np.asarray(times_s, np.float64)
     groups = [rows[np.argsort(times[rows], kind="stable")] for rows in rows_of(videos, len(times))]
     longest = max(map(len, groups))
-    # All videos of all queries step down their own rankings together; short videos are padded with taken places.
+    # All videos of all queries go down their rankings in step; shorter videos are padded with suppressed entries.
     place = np.full((len(groups), longest), -1)
     low, high = np.zeros_like(place), np.zeros_like(place)
     for v, rows in enumerate(groups):
@@ -77,13 +77,13 @@ def suppress(scores: ArrayLike, times_s: ArrayLike, videos: ArrayLike, gap_s: fl
 
 @dataclass(frozen=True)
 class FirstHits:
-    """What is needed to rank the first right moment of each query, whichever videos are searched.
+    """Counts from which the rank of the first correct moment follows, whichever videos are searched.
 
     Attributes:
-        before: [Q, V, V]; before[q, u, v] counts moments of video v ahead of the first right moment of video u.
-        place: [Q, V]; place of that moment in the full ranking, infinite where video u has none among those kept.
-        right: bool [Q, V]; video v has a right moment for q, kept or not.
-        size: [Q, V]; moments of video v that were kept.
+        before: [Q, V, V]; before[q, u, v] counts moments of video v ahead of the first correct moment of video u.
+        place: [Q, V]; position of that moment in the full ranking, infinite if video u has none among the kept.
+        right: bool [Q, V]; video v has a correct moment for q, kept or not.
+        size: [Q, V]; kept moments of video v.
     """
 
     before: Float64Array
@@ -92,11 +92,11 @@ class FirstHits:
     size: Float64Array
 
     def ranks(self, weights: ArrayLike | None = None) -> Float64Array:
-        """Rank of the first right moment, from 1, when each video is searched as often as `weights` [R, V] says.
+        """Rank of the first correct moment, from 1, with videos weighted by `weights` [R, V].
 
         Returns:
-            float64 [R, Q] (R = 1 without weights); NaN for a query without a right moment in the searched videos; the
-            rank after the last where all its right moments were suppressed.
+            float64 [R, Q] (R = 1 without weights); NaN for a query without a correct moment in the searched videos; one
+            past the last rank if all its correct moments were suppressed.
         """
         counted = np.ones((1, self.place.shape[1])) if weights is None else np.asarray(weights, np.float64)
         found = np.empty((len(counted), len(self.place)))
@@ -113,13 +113,13 @@ class FirstHits:
 def first_hits(
     order: NDArray[np.int64], right: ArrayLike, videos: ArrayLike, kept: ArrayLike | None = None
 ) -> FirstHits:
-    """Find the first right moment of each query in each video.
+    """Find the first correct moment of each query in each video.
 
     Args:
         order: int [Q, M] of `ranking`.
-        right: bool [Q, M]; moments that answer the query.
+        right: bool [Q, M]; moments that are correct for the query.
         videos: int [M], 0 ... V-1.
-        kept: bool [Q, M] of `suppress`; all moments when None.
+        kept: bool [Q, M] of `temporal_nms`; all moments when None.
 
     Raises:
         DataError: shapes differ.
@@ -127,7 +127,9 @@ def first_hits(
     correct = np.asarray(right, bool)
     stay = np.ones(order.shape, bool) if kept is None else np.asarray(kept, bool)
     if correct.shape != order.shape or stay.shape != order.shape:
-        raise DataError(f"order {order.shape}, right {correct.shape}, kept {stay.shape}: give three of one shape")
+        raise DataError(
+            f"order {order.shape}, right {correct.shape}, kept {stay.shape}: give three arrays of equal shape"
+        )
     codes, groups = np.asarray(videos), rows_of(videos, order.shape[1])
     shape = (len(order), len(groups))
     before, place, size = np.zeros((*shape, shape[1])), np.full(shape, np.inf), np.zeros(shape)
@@ -145,13 +147,13 @@ def first_hits(
 
 
 def recall_at(ranks: ArrayLike, k: int) -> Float64Array:
-    """Share of queries with a right moment among the first k: ranks [..., Q] (NaN: no right moment) -> [...]."""
+    """Fraction of queries with a correct moment in the top k: ranks [..., Q] (NaN: no correct moment) -> [...]."""
     values = np.asarray(ranks, np.float64)
     return nan_mean(np.where(np.isnan(values), np.nan, values <= k))
 
 
 def median_rank(ranks: ArrayLike) -> Float64Array:
-    """Median over queries of the rank of the first right moment: [..., Q] -> [...]; NaN where no query has one."""
+    """Median over queries of the rank of the first correct moment: [..., Q] -> [...]; NaN if no query has one."""
     values = np.asarray(ranks, np.float64)
     empty = np.asarray(np.isnan(values).all(axis=-1))
     return np.where(empty, np.nan, np.nanmedian(np.where(empty[..., None], 0.0, values), axis=-1))
@@ -160,13 +162,13 @@ def median_rank(ranks: ArrayLike) -> Float64Array:
 def mean_average_precision(
     order: NDArray[np.int64], right: ArrayLike, videos: ArrayLike, weights: ArrayLike | None = None
 ) -> Float64Array:
-    """Mean over queries of the AP of the whole ranking, ties by id; queries without a right moment are left out.
+    """Mean over queries of the AP of the whole ranking, ties by id; queries without a correct moment are skipped.
 
     Args:
         order: int [Q, M] of `ranking`.
         right: bool [Q, M].
         videos: int [M], 0 ... V-1.
-        weights: [R, V], how often each video is searched; once when None.
+        weights: [R, V], weight of each video; None: one each.
 
     Returns:
         float64 [R].

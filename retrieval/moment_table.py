@@ -1,4 +1,4 @@
-"""The table of moments beside the vectors: SQLite, `moments(id, video_id, path, start_s, end_s, procedure, source)`."""
+"""The moment table of an index: SQLite, `moments(id, video_id, path, start_s, end_s, procedure, source)`."""
 
 import hashlib
 import sqlite3
@@ -24,8 +24,8 @@ CREATE INDEX IF NOT EXISTS by_source ON moments (source);
 """
 
 
-class Row(NamedTuple):
-    """A stretch of video that has a vector; times in seconds of the source file."""
+class MomentRow(NamedTuple):
+    """A clip with a vector; times in seconds of the source file."""
 
     id: int
     video_id: str
@@ -37,20 +37,20 @@ class Row(NamedTuple):
 
 
 def moment_id(video_id: str, start_s: float, end_s: float, model_hash: str) -> int:
-    """Stable id of a stretch under an encoder: 63 bits of a hash of video, milliseconds and the model's hash."""
+    """Stable id of a clip and encoder: 63 bits of a hash of video, milliseconds and model hash."""
     text = f"{video_id}\x1f{round(start_s * 1000)}\x1f{round(end_s * 1000)}\x1f{model_hash}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-class Store:
+class MomentTable:
     """One connection behind a lock, so that any thread may read and write.
 
     Args:
-        path: the file; made where it is absent.
-        for_reading: the file is there, and nobody changes it: it is opened without locks.
+        path: the file; created if missing.
+        for_reading: open an existing, immutable file read-only and without locks.
 
     Raises:
-        DataError: it is not such a table.
+        DataError: it is not a moment table.
     """
 
     def __init__(self, path: Path | str, for_reading: bool = False) -> None:
@@ -65,7 +65,7 @@ class Store:
                 self._connection.executescript(_CREATE)
             self._connection.execute(f"SELECT {_COLUMNS} FROM moments LIMIT 1")
         except sqlite3.Error as error:
-            raise DataError(f"{path} is not a table of moments ({error}): make the index again") from error
+            raise DataError(f"{path} is not a moment table ({error}): rebuild the index") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -75,7 +75,7 @@ class Store:
     def __len__(self) -> int:
         return int(self._all("SELECT count(*) FROM moments", ())[0][0])
 
-    def put(self, rows: Iterable[Row]) -> None:
+    def put(self, rows: Iterable[MomentRow]) -> None:
         """Insert rows, or replace those of the same id, in one transaction."""
         self._write("INSERT OR REPLACE INTO moments VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
@@ -92,37 +92,37 @@ class Store:
     def ids(
         self, video: str | None = None, procedure: str | None = None, source: str | None = None
     ) -> NDArray[np.int64]:
-        """Ids of the rows that fit all filters given, rising; all rows without one."""
+        """Ids of the rows that match all given filters, ascending; all rows without filters."""
         wanted = {"video_id": video, "procedure": procedure, "source": source}
         given = {name: value for name, value in wanted.items() if value is not None}
         where = " AND ".join(f"{name} = ?" for name in given)
         query = "SELECT id FROM moments" + (f" WHERE {where}" if where else "") + " ORDER BY id"
         return np.array([name for (name,) in self._all(query, tuple(given.values()))], np.int64)
 
-    def rows(self, ids: Sequence[int] | NDArray[np.int64]) -> dict[int, Row]:
+    def rows(self, ids: Sequence[int] | NDArray[np.int64]) -> dict[int, MomentRow]:
         """Rows by id; unknown ids are not in the result."""
-        found: dict[int, Row] = {}
+        found: dict[int, MomentRow] = {}
         keys = [int(name) for name in ids]
         for at in range(0, len(keys), 500):
             part = keys[at : at + 500]
             marks = ",".join("?" * len(part))
             for row in self._all(f"SELECT {_COLUMNS} FROM moments WHERE id IN ({marks})", tuple(part)):
-                found[row[0]] = Row(*row)
+                found[row[0]] = MomentRow(*row)
         return found
 
-    def of_video(self, video_id: str) -> list[Row]:
+    def of_video(self, video_id: str) -> list[MomentRow]:
         """Rows of a video, by start."""
         query = f"SELECT {_COLUMNS} FROM moments WHERE video_id = ? ORDER BY start_s, end_s"
-        return [Row(*row) for row in self._all(query, (video_id,))]
+        return [MomentRow(*row) for row in self._all(query, (video_id,))]
 
     def counts(self, column: str) -> dict[str, int]:
-        """Number of rows for each value of `video_id`, `procedure` or `source`.
+        """Number of rows per value of `video_id`, `procedure` or `source`.
 
         Raises:
             DataError: another column.
         """
         if column not in ("video_id", "procedure", "source"):
-            raise DataError(f"column {column!r} is not counted; allowed are video_id, procedure and source: choose one")
+            raise DataError(f"the column must be video_id, procedure or source, got {column!r}")
         query = f"SELECT {column}, count(*) FROM moments GROUP BY {column} ORDER BY {column}"
         return {str(name): int(number) for name, number in self._all(query, ())}
 
@@ -131,7 +131,7 @@ class Store:
             try:
                 return list(self._connection.execute(query, values).fetchall())
             except sqlite3.Error as error:
-                raise DataError(f"{self.path} cannot be read ({error}): try again, or make the index again") from error
+                raise DataError(f"{self.path} cannot be read ({error}): try again, or rebuild the index") from error
 
     def _write(self, query: str, rows: Iterable[tuple[object, ...]]) -> None:
         with self._lock:
@@ -139,4 +139,4 @@ class Store:
                 with self._connection:
                     self._connection.executemany(query, rows)
             except sqlite3.Error as error:
-                raise DataError(f"{self.path} cannot be written ({error}): check space and rights") from error
+                raise DataError(f"{self.path} cannot be written ({error}): check disk space and permissions") from error

@@ -1,4 +1,4 @@
-"""Video tower and text tower in one space of unit vectors (Radford et al., arXiv 2103.00020, with clips for images).
+"""Dual encoder: a video and a text tower in one space of unit vectors, as in CLIP (Radford et al., arXiv 2103.00020).
 
 Shapes: B clips or sentences, E width of the shared space.
 """
@@ -12,12 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from surgvl.models.pool import AttentivePool
+from surgvl.models.schema import checked
 from surgvl.models.text import TextTower
 from surgvl.models.vit import VideoViT
+from surgvl.models.vit_config import ViTConfig
 
 
-class Dual(nn.Module):
-    """Clips and sentences -> unit vectors whose inner product is their similarity.
+class DualEncoder(nn.Module):
+    """Maps clips and sentences to unit vectors whose inner product is their similarity.
 
     Args:
         encoder: video encoder.
@@ -26,13 +28,13 @@ class Dual(nn.Module):
     """
 
     model_type = "surgvl_dual"
-    # The name under which vLLM knows it, see surgvl.serve.
+    # Its name in vLLM, see surgvl.serve.
     architecture = "SurgVLEmbeddingModel"
 
     def __init__(self, encoder: VideoViT, text: TextTower, dim: int):
         super().__init__()
         self.encoder = encoder
-        # Many narrow heads: two instruments and their targets have to be read out of one clip at once.
+        # Many narrow heads: several instruments and their targets must be read from one clip.
         self.pool = AttentivePool(encoder.dim, heads=max(1, encoder.dim // 16))
         self.project = nn.Linear(encoder.dim, dim, bias=False)
         self.text = text
@@ -41,13 +43,17 @@ class Dual(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `from_config` takes."""
-        return {"dim": self.dim, "encoder": self.encoder.config, "text": self.text.config}
+        """The argument of `from_config`."""
+        return {"dim": self.dim, "encoder": self.encoder.config.to_dict(), "text": self.text.config}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> "Dual":
+    def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> "DualEncoder":
         """Build an untrained model from a model folder's `config.json`."""
-        return cls(VideoViT(**config["encoder"]), TextTower(config["text"], folder), config["dim"])
+        return cls(
+            VideoViT(checked(config["encoder"], ViTConfig, "config.json")),
+            TextTower(config["text"], folder),
+            config["dim"],
+        )
 
     def encode_tokens(self, tokens: Tensor) -> Tensor:
         """Encoder tokens [B, N, D] -> unit vectors, float32 [B, E]."""

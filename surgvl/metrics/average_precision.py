@@ -1,9 +1,9 @@
-"""Average precision with equal scores grouped, over all frames, per video, or over resampled videos.
+"""Average precision with tied scores grouped: over all frames, per video, or over resampled videos.
 
 AP is the mean over positive frames of the precision among all frames that score at least as high, which equals
-scikit-learn's sum over distinct thresholds of (recall step) x precision. So one plain sort for each column is enough,
-and only the positives are looked up in it. A class without positives has no AP: it is NaN, told from the truth and
-never from the value.
+scikit-learn's sum over distinct thresholds of (recall step) x precision. So one sort per column suffices, in which
+only the positives are looked up. A class without positives has no AP: it is NaN, as decided by the truth, never by the
+value.
 
 Shape letters: N frames, K classes, V videos, R resamples.
 """
@@ -16,17 +16,17 @@ from surgvl.core.errors import DataError
 
 
 def average_precision(truth: ArrayLike, scores: ArrayLike) -> Float64Array:
-    """AP of each class over all frames.
+    """AP per class over all frames.
 
     Args:
         truth: [N, K], 0 or 1.
         scores: [N, K], any real; only their order within a class matters.
 
     Returns:
-        float64 [K]; NaN where a class has no positive.
+        float64 [K]; NaN for classes without positives.
 
     Raises:
-        DataError: shapes differ, no frame, or a value is not finite.
+        DataError: shapes differ, there are no frames, or a value is not finite.
     """
     labels, values = _checked(truth, scores)
     ordered = np.sort(np.ascontiguousarray(values.T), axis=1)
@@ -38,18 +38,18 @@ def average_precision(truth: ArrayLike, scores: ArrayLike) -> Float64Array:
 
 
 def video_average_precision(truth: ArrayLike, scores: ArrayLike, videos: ArrayLike) -> Float64Array:
-    """AP of each class within each video.
+    """AP per class and video.
 
     Args:
         truth: [N, K], 0 or 1.
         scores: [N, K].
-        videos: int [N], 0 ... V-1; frames of a video need not be neighbours.
+        videos: int [N], 0 ... V-1; the frames of a video need not be contiguous.
 
     Returns:
-        float64 [V, K]; NaN where a class has no positive in that video.
+        float64 [V, K]; NaN for classes without positives in that video.
 
     Raises:
-        DataError: shapes differ, no frame, a video number without frames, or a value is not finite.
+        DataError: shapes differ, there are no frames, a video number has no frames, or a value is not finite.
     """
     labels, values = _checked(truth, scores)
     return np.stack([average_precision(labels[rows], values[rows]) for rows in rows_of(videos, len(labels))])
@@ -58,16 +58,16 @@ def video_average_precision(truth: ArrayLike, scores: ArrayLike, videos: ArrayLi
 def weighted_average_precision(
     truth: ArrayLike, scores: ArrayLike, videos: ArrayLike, weights: ArrayLike
 ) -> Float64Array:
-    """AP of each class over all frames, with every video counted a given number of times (for the bootstrap).
+    """AP per class over all frames, with a weight per video (for the bootstrap).
 
     Args:
         truth: [N, K], 0 or 1.
         scores: [N, K].
         videos: int [N], 0 ... V-1.
-        weights: [R, V], how often each video is counted; a row of ones gives `average_precision`.
+        weights: [R, V], weight of each video; a row of ones gives `average_precision`.
 
     Returns:
-        float64 [R, K]; NaN where the counted videos hold no positive.
+        float64 [R, K]; NaN where the weighted videos have no positives.
 
     Raises:
         DataError: as `video_average_precision`.
@@ -79,7 +79,7 @@ def weighted_average_precision(
     found = np.full((len(counted), labels.shape[1]), np.nan)
     for k in np.flatnonzero(labels.any(axis=0)):
         own = [np.sort(values[rows[labels[rows, k]], k]) for rows in groups]
-        # Equal positives of a video share their precision: one threshold, with the number of positives that sit on it.
+        # Tied positives of a video share their precision: one threshold with their count.
         unique = [np.unique(part, return_counts=True) for part in own]
         threshold = np.concatenate([part for part, _ in unique])
         mass = np.concatenate([count for _, count in unique])
@@ -110,7 +110,7 @@ def videos_then_classes(table: ArrayLike, weights: ArrayLike | None = None) -> F
 
 
 def classes_over_videos(table: ArrayLike, weights: ArrayLike | None = None) -> Float64Array:
-    """Mean over the videos in which a class is defined: [V, K] -> float64 [R, K], NaN where it is in none of them."""
+    """Mean over the videos in which a class is defined: [V, K] -> float64 [R, K]; NaN where it is in none."""
     values = np.asarray(table, np.float64)
     counted = np.ones((1, len(values))) if weights is None else np.asarray(weights, np.float64)
     defined = np.isfinite(values)
@@ -120,7 +120,7 @@ def classes_over_videos(table: ArrayLike, weights: ArrayLike | None = None) -> F
 
 
 def nan_mean(values: ArrayLike) -> Float64Array:
-    """Mean over the last axis of what is finite; NaN (and no warning) where nothing is."""
+    """Mean of the finite values along the last axis; NaN, without a warning, where there are none."""
     array = np.asarray(values, np.float64)
     defined = np.isfinite(array)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -129,16 +129,14 @@ def nan_mean(values: ArrayLike) -> Float64Array:
 
 
 def rows_of(videos: ArrayLike, num_rows: int) -> list[NDArray[np.int64]]:
-    """Row numbers of each video 0 ... V-1, ascending.
+    """Row indices of each video 0 ... V-1, ascending.
 
     Raises:
-        DataError: not one whole number for each row, or a number without rows.
+        DataError: not one integer per row, or a video number without rows.
     """
     codes = np.asarray(videos)
     if codes.shape != (num_rows,) or codes.dtype.kind not in "iu":
-        raise DataError(
-            f"videos of shape {codes.shape} ({codes.dtype}) for {num_rows} rows: give an integer for each row"
-        )
+        raise DataError(f"videos of shape {codes.shape} ({codes.dtype}) for {num_rows} rows: give one integer per row")
     counts = np.bincount(codes)
     if (counts == 0).any():
         raise DataError(f"video number {int((counts == 0).argmax())} has no rows: number the videos 0 ... V-1")
@@ -152,14 +150,14 @@ def _at_least(ordered: NDArray[np.generic], thresholds: NDArray[np.generic]) -> 
 def _checked(truth: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.floating]]:
     labels, values = np.asarray(truth), np.asarray(scores)
     if labels.ndim != 2 or labels.shape != values.shape or not len(labels):
-        raise DataError(f"truth {labels.shape} and scores {values.shape}: give two [N, K] arrays of one shape, N > 0")
+        raise DataError(f"truth {labels.shape} and scores {values.shape}: give two [N, K] arrays of equal shape, N > 0")
     if values.dtype.kind != "f":
         values = values.astype(np.float64)
     if not np.isfinite(values).all():
         row, column = np.argwhere(~np.isfinite(values))[0]
-        raise DataError(f"score {values[row, column]} in row {row}, class {column}: scores must be finite")
+        raise DataError(f"scores must be finite, got {values[row, column]} in row {row}, class {column}")
     if labels.dtype != bool:
         if not np.isin(labels, (0, 1)).all():
-            raise DataError("truth holds values besides 0 and 1: give one column for each class")
+            raise DataError("truth must be 0 or 1: give one column per class")
         labels = labels.astype(bool)
     return labels, values

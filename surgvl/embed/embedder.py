@@ -1,0 +1,85 @@
+"""Models that `embed` works with, in this process or behind a server: a dual encoder, or a video encoder alone."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from surgvl.core.arrays import Float32Array, UInt8Array
+from surgvl.core.errors import CheckpointError
+from surgvl.embed.windows import encode_windows, read_windows
+from surgvl.models.checkpoint import find_model, load_model, model_hash
+from surgvl.models.dual_encoder import DualEncoder
+from surgvl.models.model_info import training_record
+from surgvl.models.vit import VideoViT
+from surgvl.video.clip import Preprocess
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A model that maps video, and sentences where it has a text tower, to vectors.
+
+    Attributes:
+        name: folder or address.
+        hash: of the model.
+        dim: width E of the vectors.
+        preprocess: how its clips are cut.
+        trained: how it was trained, see `models.model_info.training_record`; empty where that is unknown.
+        seconds: maps a video file, and a callback for the number of seconds read, to unit vectors float32 [N, E] and
+            their starts and ends in seconds.
+        texts: maps sentences to unit vectors float32 [M, E]; None for a video encoder without a text tower.
+    """
+
+    name: str
+    hash: str
+    dim: int
+    preprocess: Preprocess
+    trained: dict[str, Any]
+    seconds: Callable[[Path, Callable[[float], object]], tuple[Float32Array, list[float], list[float]]]
+    texts: Callable[[list[str]], Float32Array] | None
+
+
+def local_embedder(model: Path, stride_s: float, batch: int, device: str) -> Embedder:
+    """The model of a run folder, in this process; vectors of a video encoder are its mean token, normalised.
+
+    Raises:
+        CheckpointError: it is a chat model.
+    """
+    network, preprocess = load_model(model, device)
+    if isinstance(network, DualEncoder):
+        encode, texts = network.encode_video, _text_encoder(network)
+    elif isinstance(network, VideoViT):
+        encode, texts = _mean_token_encoder(network), None
+    else:
+        raise CheckpointError(f"{model} holds a chat model, which has no vectors: give an align or pretrain run folder")
+
+    def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Float32Array, list[float], list[float]]:
+        def counted() -> Iterator[tuple[float, float, UInt8Array]]:
+            for window in read_windows(path, preprocess, stride_s):
+                yield window
+                tick(stride_s)
+
+        return encode_windows(encode, counted(), batch, device)
+
+    name = str(find_model(model).resolve())
+    return Embedder(name, model_hash(model), network.dim, preprocess, training_record(model), seconds, texts)
+
+
+def _mean_token_encoder(encoder: VideoViT) -> Callable[[Tensor], Tensor]:
+    """Clips [B, 3, T, H, W] -> mean tokens of unit norm, float32 [B, D]."""
+    return lambda video: F.normalize(encoder(video).mean(1).float(), dim=-1)
+
+
+def _text_encoder(dual: DualEncoder) -> Callable[[list[str]], Float32Array]:
+    def texts(sentences: list[str]) -> Float32Array:
+        if line := dual.text.left_out(sentences):
+            print(line)
+        parts = [sentences[at : at + 128] for at in range(0, len(sentences), 128)]
+        with torch.inference_mode():
+            return torch.cat([dual.encode_text(part).cpu() for part in parts]).numpy()
+
+    return texts
