@@ -117,9 +117,8 @@ class DualModel(Loaded):
         """
         if not 0 < stride_s < float("inf"):
             raise DataError(f"stride_s {stride_s} is not above 0: give seconds above 0, such as 1.0")
-        return encode_windows(
-            self.model.encode_video, read_windows(Path(path), self.preprocess, stride_s), 32, self.device
-        )
+        windows = read_windows(Path(path), self.preprocess, stride_s)
+        return encode_windows(self.model.encode_video, windows, 32, self.device)
 
     def encode_text(self, sentences: str | Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors float32 [number of sentences, E]; a single sentence is one row, and none are no rows.

@@ -25,6 +25,12 @@ RENAMED: Mapping[str, str] = {
     "run.spike": "run.skip_loss_std",
 }
 
+# Groups of arguments that were a class with arguments of its own, and the names that it had: `--encoder VideoViT`,
+# `--encoder.init_args.dim 96`, and `class_path` in files. They go with the next release, too.
+CLASSES: Mapping[str, tuple[str, ...]] = {
+    "encoder": ("VideoViT", "surgvl.models.vit.VideoViT", "surgvl.models.video_vit.VideoViT"),
+}
+
 
 def arguments(function: Callable[..., Any]) -> dict[str, Any]:
     """Arguments of a command by their full names, those inside groups included (`run.steps`), and their annotations."""
@@ -56,12 +62,39 @@ def rename_words(argv: Sequence[str], known: Mapping[str, str]) -> list[str]:
         known: from `names`.
     """
     out = []
-    for word in argv:
+    for word in without_classes(argv, known):
         flag, equals, value = word.removeprefix("--").partition("=")
         given = flag if flag in known else flag.replace("-", "_")
         if word.startswith("--") and given in known:
             word = f"--{_now(given, known, '--')}{equals}{value}"
         out.append(word)
+    return out
+
+
+def without_classes(argv: Sequence[str], known: Mapping[str, str]) -> list[str]:
+    """Words of a command without the class that a group of arguments was before; see `CLASSES`.
+
+    Args:
+        argv: words after the command.
+        known: from `names`.
+    """
+    out: list[str] = []
+    words = iter(argv)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        group, _, rest = flag.removeprefix("--").partition(".")
+        if not flag.startswith("--") or group not in CLASSES or not _is_group(group, known):
+            out.append(word)
+        elif rest.startswith("init_args."):
+            out.append(f"--{group}.{rest.removeprefix('init_args.')}{equals}{value}")
+        elif rest in ("", "class_path"):
+            given = [] if equals else [next(words, "")]
+            if (value if equals else given[0]) not in CLASSES[group]:
+                out += [word, *filter(None, given)]
+            else:
+                _tell_class(f"--{group}", group)
+        else:
+            out.append(word)
     return out
 
 
@@ -75,6 +108,9 @@ def rename_config(config: Mapping[Any, Any], known: Mapping[str, str]) -> dict[A
     groups = {name.partition(".")[0] for name in known.values() if "." in name}
     out: dict[Any, Any] = {}
     for key, value in config.items():
+        if key in groups and isinstance(value, Mapping) and value.get("class_path") in CLASSES.get(key, ()):
+            _tell_class(key, key)
+            value = value.get("init_args") or {}
         if key in groups and isinstance(value, Mapping):
             pairs = [(f"{key}.{field}", each) for field, each in value.items()]
         else:
@@ -94,6 +130,16 @@ def config_text(text: str, known: Mapping[str, str]) -> str:
     config = yaml.safe_load(text)
     renamed = rename_config(config, known)
     return text if renamed == config else yaml.safe_dump(renamed, sort_keys=False)
+
+
+def _is_group(name: str, known: Mapping[str, str]) -> bool:
+    """Whether a command has arguments below this name."""
+    return any(full.startswith(f"{name}.") for full in known.values())
+
+
+def _tell_class(name: str, group: str) -> None:
+    told = f"{name} needs no class any more: give {name}.NAME alone; {CLASSES[group][0]} goes with the next release"
+    warnings.warn(told, SurgVLWarning, stacklevel=3)
 
 
 def _own(name: str) -> str:

@@ -87,7 +87,7 @@ def recorded(stage: Callable[P, R]) -> Callable[P, R]:
 
 
 def plain(value: Any) -> Any:
-    """A value as YAML has it: paths as text, settings as mappings, models and classes as `--config` takes them.
+    """A value as YAML has it: paths as text, settings as mappings, classes as `--config` takes them.
 
     Keys (`api_key`) are left empty.
     """
@@ -109,6 +109,4 @@ def plain(value: Any) -> Any:
         return {"class_path": f"{value.__module__}.{value.__qualname__}"}
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
-    made = {"class_path": f"{type(value).__module__}.{type(value).__qualname__}"}
-    config = vars(value).get("config")
-    return {**made, "init_args": plain(config)} if isinstance(config, Mapping) else made
+    return {"class_path": f"{type(value).__module__}.{type(value).__qualname__}"}

@@ -120,3 +120,34 @@ def test_a_command_a_recipe_and_a_stored_configuration_take_the_old_name(
     (tmp_path / "config.yaml").write_text(stored.replace("lr:", "speed:"))
     with pytest.warns(SurgVLWarning, match="optim.speed is called optim.lr"):
         assert cli.parse(["align", "--config", str(tmp_path / "config.yaml")])[2] == config
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "--encoder VideoViT --encoder.dim 96 --encoder.heads=3",
+        "--encoder=surgvl.models.vit.VideoViT --encoder.init_args.dim=96 --encoder.init_args.heads 3",
+        "--encoder.class_path surgvl.models.video_vit.VideoViT --encoder.dim 96 --encoder.heads 3",
+    ],
+)
+def test_an_encoder_may_still_be_typed_as_the_class_it_was(typed: str) -> None:
+    words = shlex.split("pretrain --manifest m --out o")
+    with pytest.warns(SurgVLWarning, match="^--encoder needs no class any more"):
+        found = cli.parse([*words, *shlex.split(typed)])[2]
+    assert found == cli.parse([*words, "--encoder.dim=96", "--encoder.heads=3"])[2]
+
+
+def test_a_stored_configuration_may_still_hold_the_encoder_as_the_class_it_was(tmp_path: Path) -> None:
+    """As surgvl 0.1 wrote it into the run folder."""
+    (tmp_path / "config.yaml").write_text(
+        "encoder:\n  class_path: surgvl.models.video_vit.VideoViT\n  init_args:\n    size_px: 64\n    mean:\n"
+        "    - 0.5\n    - 0.5\n    - 0.5\n    table_grid: null\nmanifest: m\nout: o\n"
+    )
+    with pytest.warns(SurgVLWarning, match="^encoder needs no class any more"):
+        found = cli.parse(["pretrain", "--config", str(tmp_path / "config.yaml")])[2]
+    assert (found.encoder.size_px, found.encoder.mean, found.encoder.table_grid) == (64, (0.5, 0.5, 0.5), None)
+    assert found.encoder.depth == 12
+
+
+def test_a_folder_called_like_the_class_is_a_folder() -> None:
+    assert cli.parse(shlex.split("align --manifest m --out o --encoder VideoViT"))[2].encoder == Path("VideoViT")
