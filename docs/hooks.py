@@ -14,7 +14,7 @@ from surgvl import prompts
 from surgvl.cli.main import RECIPES
 from surgvl.commands.data import datasets
 from surgvl.core.registry import discover
-from surgvl.core.tables import table
+from surgvl.core.tables import markdown_table
 from surgvl.tasks.base import Task
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,7 +56,7 @@ def dataset_rows() -> list[str]:
         [f"`{name}`", ", ".join(f"`{each}`" for each in kind.SPLITS) or "–", kind.LICENCE, kind.SOURCE]
         for name, kind in datasets().items()
     ]
-    return table(["name", "split protocols", "licence", "source"], rows)
+    return markdown_table(["name", "split protocols", "licence", "source"], rows)
 
 
 def recipe_rows() -> list[str]:
@@ -66,7 +66,7 @@ def recipe_rows() -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
         told = " ".join(line.removeprefix("# ") for line in lines[1:4] if line.startswith("# "))
         rows.append([f"`{path.stem}`", f"`{lines[0].split()[2]}`", told.partition(". ")[0].rstrip(".")])
-    return table(["recipe", "command", "what it is"], rows)
+    return markdown_table(["recipe", "command", "what it is"], rows)
 
 
 def prompt_rows() -> list[str]:
@@ -76,14 +76,14 @@ def prompt_rows() -> list[str]:
         [f"`{each.name}`", str(each.version), each.task, each.dataset, str(len(each.classes)), str(len(each.texts()))]
         for each in sets
     ]
-    return table(["prompt set", "version", "task", "data set", "classes", "sentences"], rows)
+    return markdown_table(["prompt set", "version", "task", "data set", "classes", "sentences"], rows)
 
 
 def task_rows() -> list[str]:
     """Every benchmark task, with the first line of its file."""
     kinds: dict[str, Any] = discover(surgvl.tasks, Task)  # type: ignore[type-abstract]
     rows = [[f"`{name}`", str(kind.version), first_line(kind.__module__)] for name, kind in kinds.items()]
-    return table(["task", "version", "what it scores"], rows)
+    return markdown_table(["task", "version", "what it scores"], rows)
 
 
 def first_line(module: str) -> str:

@@ -15,7 +15,7 @@ from surgvl.core.ontology import CHOLEC80_PHASES, TRIPLET_NAMES
 from surgvl.core.registry import discover
 from surgvl.core.results import Result
 from surgvl.metrics.answer import LabelledQuestion, blind_answers
-from surgvl.tasks.base import Answers, Scores, Task
+from surgvl.tasks.base import Answers, Inputs, Labelled, Scores, Task, Unavailable
 from surgvl.tasks.overlap import operation, seen_before
 from surgvl.tasks.phase import Phase
 from surgvl.tasks.retrieval import Retrieval
@@ -73,6 +73,33 @@ def test_every_task_is_found_by_its_file_name() -> None:
     for name, kind in found.items():
         assert kind.__module__ == f"surgvl.tasks.{name}"
         assert kind.version >= 1
+
+
+class KindsAsked(Inputs):
+    """Inputs that hold nothing and remember what was asked for."""
+
+    def __init__(self) -> None:
+        self.window_s, self.causal, self.seed, self.rate_fps = 0.0, False, 0, 1.0
+        self.kinds: set[str] = set()
+
+    def clips(self, kind: str) -> list[Labelled]:
+        self.kinds.add(kind)
+        raise Unavailable("nothing here")
+
+    def answers(self) -> list[tuple[Answers, str]]:
+        self.kinds.add("")
+        raise Unavailable("nothing here")
+
+    def training_questions(self) -> list[LabelledQuestion]:
+        return []
+
+
+def test_a_task_asks_for_the_kind_that_it_states() -> None:
+    for task in discover(surgvl.tasks, Task).values():  # type: ignore[type-abstract]
+        inputs = KindsAsked()
+        with pytest.raises(Unavailable):
+            task.prepare(inputs)
+        assert inputs.kinds == {task.kind}, task.name
 
 
 # ---- phase
