@@ -8,6 +8,7 @@ import ipaddress
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -141,6 +142,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
         folder, done = shared / name, shared / f"{name}.done"
         with FileLock(shared / f"{name}.lock"):
             if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
                 make(folder)
                 done.touch()

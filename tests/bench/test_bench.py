@@ -176,10 +176,10 @@ def test_an_interrupt_stops_the_jobs(tmp_path: Path) -> None:
     def tell(line: str) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    jobs = [job(tmp_path, "long", 60), job(tmp_path, "short")]
+    jobs = [job(tmp_path, "long", 600), job(tmp_path, "short")]
     begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run_jobs(jobs, tmp_path, {}, nothing, tell, program=PROGRAM)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 300
     with open(tmp_path / "logs" / "long.log") as log:
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -54,7 +54,7 @@ def test_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     (tmp_path / "number").write_text("0")
     processes = [start(COUNT, tmp_path) for _ in range(3)]
     for process in processes:
-        process.communicate(timeout=120)
+        process.communicate()
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert (tmp_path / "number").read_text() == "60"
     assert [path.name for path in tmp_path.iterdir()] == ["number"]

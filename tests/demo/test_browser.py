@@ -25,6 +25,7 @@ import pytest
 from surgvl import video
 from surgvl.demo import timeline_view, views
 from surgvl.demo.schemas import Moment, Timeline
+from tests.helpers.patience import patience
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -41,8 +42,6 @@ pytestmark = [
 ]
 TABS = ("ask", "search", "timeline", "about")
 PHASE = "What is the surgical phase shown in the image?"
-# Of what is promised (the page within 3 s, a query within 1 s), so that a busy machine does not fail the test.
-SLACK = 3.0
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +58,7 @@ def url(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     try:
         while "surgvl is running at" not in log.read_text():
             assert server.poll() is None, log.read_text()
-            assert time.monotonic() - begun < 90, "the page does not start: " + log.read_text()
+            assert time.monotonic() - begun < 600, "the page does not start: " + log.read_text()
             time.sleep(0.1)
         print(f"\nserver is up after {time.monotonic() - begun:.1f} s")
         assert "stop it with Ctrl-C" in log.read_text()
@@ -89,6 +88,7 @@ def chromium() -> Iterator["Browser"]:
 def opened(chromium: "Browser", url: str, width: int = 1280, height: int = 900) -> Iterator["Page"]:
     """A fresh page; at the end there must be no console error, no failed answer and no request to elsewhere."""
     context = chromium.new_context(viewport={"width": width, "height": height})
+    context.set_default_timeout(300_000)
     page = context.new_page()
     faults: list[str] = []
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
@@ -107,7 +107,7 @@ def opened(chromium: "Browser", url: str, width: int = 1280, height: int = 900) 
 def page(chromium: "Browser", url: str) -> Iterator["Page"]:
     """The page with its models loaded."""
     with opened(chromium, url) as found:
-        found.wait_for_selector(".status.ready", timeout=60_000)
+        found.wait_for_selector(".status.ready")
         yield found
 
 
@@ -135,7 +135,7 @@ def timed(page: "Page", what: str, click: str, wait: str) -> None:
     page.wait_for_selector(wait)
     took = time.monotonic() - begun
     print(f"\n{what}: {took:.2f} s")
-    assert took < 1.0 * SLACK
+    assert took < patience(1.0)
 
 
 def shoot(page: "Page", name: str) -> None:
@@ -168,10 +168,10 @@ def test_the_first_useful_paint_does_not_wait_for_models(chromium: "Browser", ur
         took = time.monotonic() - begun
         print(f"\nfirst useful paint: {took:.2f} s")
         # Models load meanwhile, on the same cores.
-        assert took < 3.0 * SLACK
+        assert took < patience(3.0)
         assert page.input_value("#video input").startswith("video04 · test")
         assert page.title() == "surgvl"
-        page.wait_for_selector(".status.ready", timeout=60_000)
+        page.wait_for_selector(".status.ready")
         page.wait_for_function("document.querySelector('.stage video').readyState >= 1")
 
 
@@ -304,7 +304,7 @@ def test_a_bad_upload_is_refused_and_a_good_one_is_read(page: "Page", tiny_run: 
     page.wait_for_selector(".timeline")
     page.set_input_files("#left input[type=file]", good)
     page.wait_for_selector(".stage[data-video^=upload-]")
-    page.wait_for_selector(".timeline .eyebrow:has-text('mine.mp4')", timeout=30_000)
+    page.wait_for_selector(".timeline .eyebrow:has-text('mine.mp4')")
     assert page.locator(".ribbon.truth").count() == 0
     go(page, "ask")
     page.fill("#question textarea", PHASE)
@@ -317,7 +317,7 @@ def test_a_bad_upload_is_refused_and_a_good_one_is_read(page: "Page", tiny_run: 
 
 def test_a_small_screen_needs_no_sideways_scrolling(chromium: "Browser", url: str) -> None:
     with opened(chromium, url, 390, 844) as page:
-        page.wait_for_selector(".status.ready", timeout=60_000)
+        page.wait_for_selector(".status.ready")
         for tab in TABS:
             go(page, tab)
             if tab == "ask":
@@ -388,7 +388,7 @@ def test_long_names_leave_room_for_time_and_score(chromium: "Browser", url: str,
     names = ("VID05_196_and_VID18_166_b", "x" * 200, "a name of many words " * 6)
     found = [Moment(name, "a.mp4", 3600.0, 3725.0, 0.5, "p", "s") for name in names]
     with opened(chromium, url, width) as page:
-        page.wait_for_selector(".status.ready", timeout=60_000)
+        page.wait_for_selector(".status.ready")
         go(page, "search")
         # The pictures are none of this server's.
         text = re.sub(r' (?:src|poster)="[^"]*"', "", views.moments(found, "x", 0.1))
@@ -451,7 +451,7 @@ def test_filters_act_at_once(page: "Page") -> None:
 @pytest.mark.parametrize(("width", "top"), [(1280, 20), (390, 0)])
 def test_the_player_stays_in_sight(chromium: "Browser", url: str, width: int, top: float) -> None:
     with opened(chromium, url, width, 800) as page:
-        page.wait_for_selector(".status.ready", timeout=60_000)
+        page.wait_for_selector(".status.ready")
         go(page, "search")
         page.click("#go-like")
         page.wait_for_selector(".hit")
@@ -527,13 +527,14 @@ def test_the_ribbon_keeps_its_colours_where_a_reader_sets_all_others(page: "Page
 
 def test_a_server_that_is_gone_is_said_until_it_is_back(chromium: "Browser", url: str) -> None:
     context = chromium.new_context()
+    context.set_default_timeout(300_000)
     page = context.new_page()
     page.goto(url)
-    page.wait_for_selector(".status.ready", timeout=60_000)
+    page.wait_for_selector(".status.ready")
     context.set_offline(True)
-    page.wait_for_selector(".status.failed:has-text('not responding')", timeout=20_000)
+    page.wait_for_selector(".status.failed:has-text('not responding')")
     context.set_offline(False)
-    page.wait_for_selector(".status.ready", timeout=20_000)
+    page.wait_for_selector(".status.ready")
     context.close()
 
 
@@ -550,7 +551,7 @@ def test_nothing_jumps(page: "Page", chromium: "Browser", url: str, tmp_path: Pa
         early.wait_for_selector("#questions .chip")
         assert early.locator("#question textarea").get_attribute("placeholder") == PHASE
         first = early.locator("#answer").bounding_box()
-        early.wait_for_selector(".status.ready", timeout=60_000)
+        early.wait_for_selector(".status.ready")
         assert early.locator("#answer").bounding_box() == first
 
 

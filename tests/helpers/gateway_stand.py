@@ -68,7 +68,7 @@ def refusal(answer: Any, status: int) -> str:
     return str(error["message"])
 
 
-def until(condition: Any, limit_s: float = 5.0) -> bool:
+def until(condition: Any, limit_s: float = 120.0) -> bool:
     """Whether something comes true in time."""
     end = time.monotonic() + limit_s
     while not condition() and time.monotonic() < end:

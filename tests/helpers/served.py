@@ -51,7 +51,7 @@ class Served:
     def end(self, number: int = signal.SIGINT) -> int:
         """Its exit status after a signal."""
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(300)
 
     def drop(self) -> None:
         """End it whatever it does."""
@@ -67,7 +67,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pids: list[int], limit_s: float = 20.0) -> bool:
+def gone(pids: list[int], limit_s: float = 120.0) -> bool:
     """Whether processes end in time."""
     until = time.monotonic() + limit_s
     while any(map(alive, pids)) and time.monotonic() < until:

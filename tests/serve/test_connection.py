@@ -109,7 +109,7 @@ def test_a_body_that_trickles_is_given_up(stand: Stand, monkeypatch: pytest.Monk
         thread.start()
         assert client.recv(12) == b"HTTP/1.1 408"
         # A byte in a tenth of a second would take hours.
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 100
         stop.set()
         thread.join()
     assert until(lambda: stand.gateway.disk.free == stand.gateway.disk.size)
@@ -172,7 +172,7 @@ def test_a_body_that_nobody_reads_ends_a_connection(stand: Stand, monkeypatch: p
                 return True
             return False
 
-        assert until(ended, 20)
+        assert until(ended)
 
 
 def test_idle_connections_give_way(caplog: pytest.LogCaptureFixture) -> None:

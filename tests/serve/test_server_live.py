@@ -27,11 +27,11 @@ from tests.helpers.fake_engine import event  # noqa: E402
 from tests.helpers.gateway_stand import CHAT, refusal, until  # noqa: E402
 from tests.helpers.live import KEY, Live  # noqa: E402
 from tests.helpers.made_media import data, frames, picture, shows  # noqa: E402
+from tests.helpers.patience import patience  # noqa: E402
 from tests.helpers.served import below, gone  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
     pytest.mark.skipif(
         importlib.util.find_spec("vllm") is None, reason="vllm is not installed: pip install 'surgvl[serve]'"
     ),
@@ -67,7 +67,7 @@ def test_it_says_what_it_serves(live: Live) -> None:
     line = next(line for line in live.served.said.splitlines() if "curl" in line)
     assert KEY not in line
     env = {**os.environ, "SURGVL_API_KEY": KEY}
-    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=60, env=env)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, env=env)
     assert json.loads(done.stdout)["object"] == "chat.completion"
 
 
@@ -120,7 +120,8 @@ def test_media_that_are_refused(live: Live, video: bytes, tmp_path: Path) -> Non
             message = refusal(answer, status)
             assert "passwd" not in message
             assert str(tmp_path) not in message
-    assert time.monotonic() - begun < 10
+    # The pipe would wait for ever.
+    assert time.monotonic() - begun < patience(10)
 
 
 def test_media_that_break_off_are_refused_and_the_engines_live(live: Live, video: bytes) -> None:
@@ -158,7 +159,7 @@ def test_a_client_that_goes_ends_its_request(live: Live) -> None:
             words = {**asked, "stream": stream}
             with contextlib.suppress(httpx.ReadTimeout), live.client.stream("POST", CHAT, json=words, timeout=wait):
                 seen.set()
-                left.wait(20)
+                left.wait(300)
 
         for stream in (False, True):
             seen, left = threading.Event(), threading.Event()
@@ -166,9 +167,9 @@ def test_a_client_that_goes_ends_its_request(live: Live) -> None:
             client.start()
             assert until(lambda: running() > 0)
             left.set()
-            client.join(30)
+            client.join(300)
             assert seen.is_set() == stream
-            assert until(lambda: running() == 0, 1.5)
+            assert until(lambda: running() == 0, patience(1.5))
 
 
 def test_a_hundred_uploads_at_a_time(live: Live, video: bytes) -> None:
@@ -218,22 +219,22 @@ def test_an_engine_that_is_killed_comes_back_once_and_is_then_given_up(live: Liv
     threads = [threading.Thread(target=ask, args=(number % 2 == 0,)) for number in range(4)]
     for thread in threads:
         thread.start()
-    assert until(lambda: seen[200] >= 4, 60)
+    assert until(lambda: seen[200] >= 4)
     family = below(live.engine("chat", "supervisor"))
     os.kill(live.engine("chat", "server"), signal.SIGKILL)
     assert gone(family)
-    assert until(lambda: live.client.get("/health").status_code == 503, 20)
+    assert until(lambda: live.client.get("/health").status_code == 503)
     assert live.client.get("/health").json()["engines"] == {"chat": "restarting", "embed": "ready"}
     answer = live.chat(text("hello"))
     assert "restarting" in refusal(answer, 503)
     assert int(answer.headers["Retry-After"]) >= 1
     assert live.embed({"input": "still here"}).status_code == 200
     before = seen[200]
-    assert until(lambda: live.client.get("/health").status_code == 200, 240)
-    assert until(lambda: seen[200] >= before + 4, 60)
+    assert until(lambda: live.client.get("/health").status_code == 200, 600)
+    assert until(lambda: seen[200] >= before + 4)
     stop.set()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     assert not strange
     assert set(seen) <= {200, 502, 503}
     assert seen[502] + len(events) > 0
@@ -244,12 +245,12 @@ def test_an_engine_that_is_killed_comes_back_once_and_is_then_given_up(live: Liv
     assert len(family) >= 4
     memory = set(os.listdir("/dev/shm"))
     os.kill(live.engine("chat", "core"), signal.SIGKILL)
-    assert live.served.process.wait(60) == 1
+    assert live.served.process.wait(300) == 1
     said = live.served.errors().splitlines()
     assert "the chat engine was killed by signal 9" in said[0]
     assert "restarting it once" in said[0]
     assert "again" in said[-1]
     assert "giving up: see " in said[-1]
-    assert gone(family, 1.0)
+    assert gone(family, 0)
     assert set(os.listdir("/dev/shm")) <= memory
     assert Path(said[-1].rpartition("see ")[2]).is_file()

@@ -57,7 +57,7 @@ def test_both_at_one_address_until_ctrl_c(tmp_path: Path) -> None:
         pids = [served.pid(role, name) for role in KINDS for name in ("pid", "child")]
         assert all(map(alive, pids))
         assert served.end(signal.SIGINT) == 0
-        assert gone(pids, 0.5)
+        assert gone(pids, 0)
         assert served.errors() == ""
         assert not list(served.temporary.iterdir())
 
@@ -91,7 +91,7 @@ def test_a_dead_engine_is_started_once_more_and_then_given_up(tmp_path: Path) ->
         # What the engine left is gone before the next one starts.
         assert gone([child])
         seen = set()
-        until = time.monotonic() + 30
+        until = time.monotonic() + 300
         while (answer := httpx.post(f"{url}/v1/chat/completions", json={"messages": []})).status_code != 200:
             assert answer.status_code in (502, 503), answer.text
             assert "engine" in answer.json()["error"]["message"]
@@ -104,7 +104,7 @@ def test_a_dead_engine_is_started_once_more_and_then_given_up(tmp_path: Path) ->
         second = served.pid("chat")
         assert second != first
         os.kill(second, signal.SIGKILL)
-        assert served.process.wait(30) == 1
+        assert served.process.wait(300) == 1
         said = served.errors()
         assert "the chat engine was killed by signal 9" in said
         assert "restarting it once" in said
@@ -117,7 +117,7 @@ def test_a_dead_engine_is_started_once_more_and_then_given_up(tmp_path: Path) ->
 def test_an_engine_that_does_not_start_says_why(tmp_path: Path) -> None:
     model_folder(tmp_path / "chat", "surgvl_chat").joinpath("broken").touch()
     with serving("chat", tmp_path) as served:
-        assert served.process.wait(30) == 1
+        assert served.process.wait(300) == 1
         line = served.errors()
         assert line.startswith("surgvl: the chat engine did not start (ValueError: no such layer): see ")
         assert line.count("\n") == 1
@@ -127,7 +127,7 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
     with serving("chat", tmp_path) as served:
         port = served.url.rpartition(":")[2]
         with serving("chat", tmp_path, "--port", port) as other:
-            assert other.process.wait(30) == 1
+            assert other.process.wait(300) == 1
             assert f"--port {port} (Address already in use)" in other.errors()
 
 
