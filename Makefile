@@ -3,9 +3,12 @@
 PYTHON ?= python3
 PORT   ?= 7860
 RUN    ?= runs/quickstart
+# Processes that run tests: one for each core of a small machine.
+WORKERS ?= 2
 
 VENV    := .venv
 BIN     := $(VENV)/bin
+PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
@@ -20,11 +23,11 @@ demo: $(VENV)/.all ## from nothing to the page on 127.0.0.1 (PORT=7860), with th
 quickstart: $(VENV)/.all ## the whole path on rendered videos, and the table of results (RUN=runs/quickstart)
 	$(BIN)/surgvl quickstart --out $(RUN)
 
-test: $(VENV)/.dev ## the whole suite, browser included
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev ## the whole suite, browser included (WORKERS=2)
+	$(PYTEST)
 
 test-fast: $(VENV)/.dev ## what is neither slow nor in a browser
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	$(PYTEST) -m "not slow and not browser"
 
 lint: $(VENV)/.dev docs ## style, types, who imports whom, and a strict build of the documentation
 	$(BIN)/ruff check .

@@ -24,9 +24,9 @@ KEPT = ("commit", "seed", "device", "packages", "written", "pretraining_video_id
 # What the card shows; the file has all.
 SHOWN = ("phase accuracy", "phase macro_f1", "triplet mAP_IVT", "retrieval recall@5", "vqa accuracy")
 FIRST, NUM = 61, 8
-# Commands that make and score the operations, with {at} for the folder: the test runs the same.
+# Commands that make and score {num} operations in a folder {at}; a test runs the same on the first of them.
 SCORE = (
-    f"phantom --train 0 --val 0 --test {NUM} --first {FIRST} --out {{at}}/phantom",
+    f"phantom --train 0 --val 0 --test {{num}} --first {FIRST} --out {{at}}/phantom",
     "data convert phantom {at}/phantom {at}/manifest",
     "embed --model phantom --manifest {at}/manifest --out {at}/vectors",
     "eval --vectors {at}/vectors --manifest {at}/manifest --smooth_s 5 --out {at}/zero-shot",
@@ -54,10 +54,10 @@ over videos. They say that the machinery works, and nothing about patients.
 """
 
 
-def score(at: Path) -> list[dict[str, object]]:
-    """Make and score the operations below `at`; one row a metric."""
+def score(at: Path, num: int = NUM) -> list[dict[str, object]]:
+    """Make and score the first `num` operations below `at`; one row a metric."""
     for command in SCORE:
-        cli.run(command.format(at=at).split())
+        cli.run(command.format(at=at, num=num).split())
     found = [row for name in ("zero-shot", "vqa") for row in read_results(at / name / "result.json")]
     return [{"name": f"{row.task} {row.metric}", "value": row.value, "low": row.low, "high": row.high} for row in found]
 

@@ -1,1 +1,1 @@
-"""Serving: vLLM's engines for the chat model and the video-text model, the gate before them, and the client."""
+"""Serving: vLLM engines for the chat and the video-text model, the gateway in front of them, and the client."""

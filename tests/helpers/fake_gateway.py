@@ -119,14 +119,14 @@ def frames_of(part: dict[str, Any]) -> Frames:
 
 
 def refusal(status: int, line: str, retry_s: float | None = None) -> Response:
-    """An error as the gate gives it."""
+    """An error as the gateway gives it."""
     headers = {} if retry_s is None else {"Retry-After": str(retry_s)}
     return JSONResponse({"error": {"message": line, "type": "x", "code": status}}, status, headers)
 
 
 @contextlib.contextmanager
 def before(chat: Any, dual: Any) -> Iterator[str]:
-    """Address of a gate before loaded models (`surgvl.api`) in this process; None: it serves no such model."""
+    """Address of a gateway before loaded models (`surgvl.api`) in this process; None: it serves no such model."""
     about: dict[str, Any] = {"version": "1"}
     for role, model in (("chat", chat), ("embed", dual)):
         if model is not None:
@@ -135,7 +135,7 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
                 "hash": model.hash,
                 "trained": training_record(model.folder),
             }
-    gate = FakeGateway(about)
+    gateway = FakeGateway(about)
     lock = threading.Lock()
 
     def answer(frames: Frames, question: str, choices: list[str] | None) -> str:
@@ -162,6 +162,6 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
     if chat is not None:
         end_id = chat.model.tokenizer.eos_id
         about["chat"] |= {"answers": chat.known_answers(), "questions": chat.known_questions(), "end_id": end_id}
-    gate.answer, gate.likelihood, gate.vector = answer, likelihood, vector
-    with served(gate.app) as url:
+    gateway.answer, gateway.likelihood, gateway.vector = answer, likelihood, vector
+    with served(gateway.app) as url:
         yield url

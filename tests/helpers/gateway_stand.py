@@ -1,4 +1,4 @@
-"""The gate before two stand-ins for engines, and a client, for tests."""
+"""The gateway before two stand-ins for engines, and a client, for tests."""
 
 import contextlib
 import time
@@ -18,7 +18,7 @@ LIMIT_MB = 3.0
 
 
 class Stand:
-    """A gate before two stand-ins, and a client."""
+    """A gateway before two stand-ins, and a client."""
 
     def __init__(self, place: Path) -> None:
         self.chat, self.embed = FakeEngine(), FakeEngine("surgvl-embed")
@@ -36,7 +36,7 @@ class Stand:
 
     @contextlib.contextmanager
     def running(self, **settings: Any) -> Iterator[Self]:
-        """Serve all three, the gate with settings of uvicorn."""
+        """Serve all three, the gateway with settings of uvicorn."""
         with (
             served(self.chat.app, self.place / "chat.sock"),
             served(self.embed.app, self.place / "embed.sock"),

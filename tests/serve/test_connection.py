@@ -1,4 +1,4 @@
-"""Connections to the gate: large heads, slow bodies, silence, and more of them than there are file descriptors."""
+"""Connections to the gateway: large heads, slow bodies, silence, and more of them than there are file descriptors."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ from tests.helpers.gateway_stand import CHAT, Stand, refusal, until  # noqa: E40
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with Stand(tmp_path_factory.mktemp("gate")).running(**uvicorn_options(1024)) as running:
+    with Stand(tmp_path_factory.mktemp("gateway")).running(**uvicorn_options(1024)) as running:
         yield running
 
 

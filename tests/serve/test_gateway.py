@@ -1,4 +1,4 @@
-"""The gate before the engines: who is let in, what is let through, and what happens when an engine or a client goes."""
+"""The gateway before the engines: who is let in, what is let through, and what happens when an engine or a client goes."""
 
 import base64
 import contextlib
@@ -24,7 +24,7 @@ from tests.helpers.gateway_stand import CHAT, Stand, refusal, until  # noqa: E40
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with Stand(tmp_path_factory.mktemp("gate")).running() as running:
+    with Stand(tmp_path_factory.mktemp("gateway")).running() as running:
         yield running
 
 
@@ -123,7 +123,7 @@ def test_an_engine_that_starts_asks_for_patience(stand: Stand) -> None:
 
 @pytest.fixture
 def dying(tmp_path: Path) -> Iterator[tuple[Any, list[bytes]]]:
-    """A gate before an engine that says some bytes and ends, and those bytes."""
+    """A gateway before an engine that says some bytes and ends, and those bytes."""
     says: list[bytes] = [b""]
     place = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as listening:

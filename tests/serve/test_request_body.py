@@ -1,4 +1,4 @@
-"""Bodies of requests at the gate: what is no request, what is too much, and what waits for budget."""
+"""Bodies of requests at the gateway: what is no request, what is too much, and what waits for budget."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from tests.helpers.gateway_stand import CHAT, LIMIT_MB, Stand, refusal  # noqa: 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with Stand(tmp_path_factory.mktemp("gate")).running() as running:
+    with Stand(tmp_path_factory.mktemp("gateway")).running() as running:
         yield running
 
 

@@ -36,7 +36,7 @@ pytestmark = [
         importlib.util.find_spec("vllm") is None, reason="vllm is not installed: pip install 'surgvl[serve]'"
     ),
 ]
-# The gate has 85 MB at rest, and holds 67 MB of bodies at a time, each in up to four forms.
+# The gateway has 85 MB at rest, and holds 67 MB of bodies at a time, each in up to four forms.
 MOST_GATE_MB = 500
 
 
@@ -184,7 +184,7 @@ def test_a_hundred_uploads_at_a_time(live: Live, video: bytes) -> None:
         answers = list(pool.map(lambda each: client.post(CHAT, json={"max_tokens": 2, **each}).status_code, asked))
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{live.served.process.pid}/status").read_text())
     assert peak
-    print(f"\n100 uploads in {time.monotonic() - begun:.1f} s; the gate had {int(peak[1]) // 1024} MB at most")
+    print(f"\n100 uploads in {time.monotonic() - begun:.1f} s; the gateway had {int(peak[1]) // 1024} MB at most")
     assert answers == [200] * 100
     assert int(peak[1]) / 1024 < MOST_GATE_MB
 

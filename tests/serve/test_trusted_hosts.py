@@ -51,7 +51,7 @@ def test_hosts(host: str, extra: list[str], allowed: list[str], refused: list[st
 
 
 @pytest.mark.parametrize("path", ["/health", "/surgvl/about", "/v1/models", "/nowhere"])
-def test_the_gate_answers_to_its_own_names_alone(path: str) -> None:
+def test_the_gateway_answers_to_its_own_names_alone(path: str) -> None:
     with served(Gateway({}, MediaRules(), about={"version": "2"}).app) as url:
         answer = httpx.get(url + path, headers={"Host": "evil.example"})
         assert "--allowed_hosts" in refusal(answer, 400)
