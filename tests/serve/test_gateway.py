@@ -1,4 +1,4 @@
-"""The gateway before the engines: who is let in, what is let through, and what happens when an engine or a client goes."""
+"""The gateway in front of the engines: who gets in, what is passed on, and what happens when one of them goes."""
 
 import base64
 import contextlib
