@@ -30,6 +30,11 @@ if WORKER:
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False")
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    # Dozens of processes import the same thousands of files: compiled each time, these take most of the suite.
+    sys.pycache_prefix = str(Path(tempfile.gettempdir(), f"surgvl-tests-{os.getuid()}-bytecode"))
+    sys.dont_write_bytecode = False
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 # torch's compiler takes kernels out of this folder without asking what they were compiled for.
 os.environ.setdefault(
     "TORCHINDUCTOR_CACHE_DIR",

@@ -193,7 +193,8 @@ def test_words_after_engine_args_are_vllms() -> None:
 def test_the_environment_of_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SURGVL_API_KEY", "secret")
     monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"):
+        monkeypatch.delenv(name, raising=False)
     engine = EngineProcess("chat", tmp_path, "m", 8001, tmp_path / "log")
     found = engine.environment
     assert "secret" not in found.values()
