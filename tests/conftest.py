@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -35,6 +36,8 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     sys.pycache_prefix = str(Path(tempfile.gettempdir(), f"surgvl-tests-{os.getuid()}-bytecode"))
     sys.dont_write_bytecode = False
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+# Jobs that a shell runs in the background ignore it, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # torch's compiler takes kernels out of this folder without asking what they were compiled for.
 os.environ.setdefault(
     "TORCHINDUCTOR_CACHE_DIR",
