@@ -1,8 +1,8 @@
-"""The vectors folder: what `embed` writes once and every task, metric and index then reads.
+"""The vectors folder, which `embed` writes once and every task, metric and index reads.
 
     shard-00000.safetensors  vectors float16 [N, E]      shard-00000.parquet  video_id, start_s, end_s (same order)
     texts.safetensors        vectors float32 [M, E]      texts.parquet        prompt_set, class_id, class_name, prompt
-    vectors.json             where the vectors come from; written last, so that a folder without it is unfinished
+    vectors.json             origin of the vectors; written last, so a folder without it is unfinished
 
 Shape letters: N clips, M prompts, E width of the shared space. Times are seconds of the source video.
 """
@@ -30,7 +30,7 @@ _TEXTS = pa.schema(
 
 
 class PromptSetFacts(BaseModel):
-    """What goes with the vectors of a prompt set, so that its file is not needed again."""
+    """Facts about an embedded prompt set, so that its file is not needed again."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,12 +41,12 @@ class PromptSetFacts(BaseModel):
     hash: str = Field(default="", description="of classes, spellings and sentences")
 
     def fits(self, task: str, dataset: str) -> bool:
-        """Whether the set is for a data set's labels of a task; names are compared without case."""
+        """Whether the set fits a task and data set; names are compared case-insensitively."""
         return self.task == task and dataset.casefold() in {name.casefold() for name in self.datasets}
 
 
 class Meta(BaseModel):
-    """`vectors.json`: where the vectors come from."""
+    """`vectors.json`: the origin of the vectors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -67,7 +67,7 @@ class Meta(BaseModel):
     @field_validator("prompt_sets", mode="before")
     @classmethod
     def _versions(cls, value: Any) -> Any:
-        """Folders written before had nothing but the version of each set."""
+        """Older folders hold only the version of each set."""
         if not isinstance(value, dict):
             return value
         return {name: {"version": facts} if isinstance(facts, int) else facts for name, facts in value.items()}
@@ -75,7 +75,7 @@ class Meta(BaseModel):
 
 @dataclass(frozen=True)
 class Texts:
-    """Prompts with their vectors: M rows; vectors float32 [M, E]."""
+    """M prompts with their vectors, float32 [M, E]."""
 
     vectors: NDArray[np.float32]
     prompt_sets: list[str]
@@ -95,12 +95,14 @@ class Texts:
         rows = [at for at, name in enumerate(self.prompt_sets) if name == prompt_set]
         if not rows:
             there = ", ".join(sorted(set(self.prompt_sets))) or "none"
-            raise DataError(f"prompt set {prompt_set!r} is not among the embedded ones ({there}): name it to `embed`")
+            raise DataError(
+                f"prompt set {prompt_set!r} is not among the embedded ones ({there}): give it to --prompt_sets"
+            )
         names: dict[int, str] = {}
         for at in rows:
             if names.setdefault(self.class_ids[at], self.class_names[at]) != self.class_names[at]:
                 both = f"{names[self.class_ids[at]]!r} and {self.class_names[at]!r}"
-                raise DataError(f"texts of {prompt_set!r}: class {self.class_ids[at]} is called {both}: embed again")
+                raise DataError(f"texts of {prompt_set!r}: class {self.class_ids[at]} is named {both}: embed again")
         if sorted(names) != list(range(len(names))):
             raise DataError(f"texts of {prompt_set!r}: class ids {sorted(names)} have gaps: embed again")
         sums = np.zeros((len(names), self.vectors.shape[1]), np.float32)
@@ -110,7 +112,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Vectors:
-    """A vectors folder in memory: vectors float32 [N, E], one row for each clip, in the order they were written."""
+    """A vectors folder in memory: vectors float32 [N, E], one row per clip, in the order of the shards."""
 
     vectors: NDArray[np.float32]
     video_ids: list[str]
@@ -125,12 +127,12 @@ class Vectors:
         """Read a finished vectors folder.
 
         Raises:
-            DataError: unfinished, a shard without its other half, shapes that do not fit, a value that is not finite.
+            DataError: it is unfinished, a shard lacks one of its files, shapes do not fit, or a value is not finite.
         """
         folder = Path(folder)
         if not (folder / "vectors.json").is_file():
             raise DataError(
-                f"{folder} has no vectors.json: run `surgvl embed` into it, with --resume if it was stopped"
+                f"{folder} has no vectors.json: run `surgvl embed` on it, with --resume if it was interrupted"
             )
         try:
             meta = Meta.model_validate(read_json(folder / "vectors.json"))
@@ -156,19 +158,19 @@ class Vectors:
         bad = ~(np.isfinite(start_s) & (start_s >= 0) & (end_s > start_s))
         if bad.any():
             at = int(bad.argmax())
-            raise DataError(f"{folder}, row {at}: window {start_s[at]} to {end_s[at]} s is none: embed again")
+            raise DataError(f"{folder}, row {at}: window {start_s[at]}-{end_s[at]} s is empty: embed again")
         return cls(vectors, rows["video_id"].to_pylist(), start_s, end_s, meta, texts, folder)
 
     @property
     def times_s(self) -> NDArray[np.float64]:
-        """Centre of the stretch that each clip stands for, seconds, float64 [N].
+        """Centre of the segment that each clip represents, seconds, float64 [N].
 
-        Windows tile a video every `stride_s`, the k-th around (k + 0.5) stride_s. Near both ends a window longer than
-        the stride is pushed or cut to fit into the video, and its own middle is no longer that centre; the place of
-        the row within its video still is. Where the rows of a video do not tile it, the middle of the window stands.
+        The k-th window of a video lies around (k + 0.5) stride_s. A window longer than the stride is shifted into the
+        video at its ends, so its middle differs from that centre, which still follows from the row's index within the
+        video. If the rows of a video do not tile it, the middle of the window is returned.
         """
         middle = (self.start_s + self.end_s) / 2
-        centre = (places(self.video_ids) + 0.5) * self.meta.stride_s
+        centre = (index_in_video(self.video_ids) + 0.5) * self.meta.stride_s
         _, video = np.unique(np.asarray(self.video_ids, np.str_), return_inverse=True)
         last_s = np.zeros(video.max(initial=-1) + 1)
         np.maximum.at(last_s, video, self.end_s)
@@ -179,8 +181,8 @@ class Vectors:
         return np.where(off[video], middle, centre)
 
 
-def places(video_ids: Sequence[str]) -> NDArray[np.int64]:
-    """Place of each row among the rows of its video, from 0, int64 [N]."""
+def index_in_video(video_ids: Sequence[str]) -> NDArray[np.int64]:
+    """Index of each row among the rows of its video, from 0, int64 [N]."""
     _, video = np.unique(np.asarray(video_ids, np.str_), return_inverse=True)
     order = np.argsort(video, kind="stable")
     counts = np.bincount(video[order]) if len(order) else np.zeros(0, np.int64)
@@ -190,7 +192,7 @@ def places(video_ids: Sequence[str]) -> NDArray[np.int64]:
 
 
 def unit(vectors: ArrayLike) -> NDArray[np.float32]:
-    """Rows divided by their length, float32; a row of zeros stays zero."""
+    """Rows scaled to unit norm, float32; zero rows stay zero."""
     rows = np.asarray(vectors, np.float32)
     length = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
@@ -199,11 +201,11 @@ def unit(vectors: ArrayLike) -> NDArray[np.float32]:
 def write_shard(
     folder: Path | str, index: int, vectors: ArrayLike, video_ids: Sequence[str], start_s: ArrayLike, end_s: ArrayLike
 ) -> None:
-    """Write one shard atomically: its rows first, then its vectors, so that vectors without rows never exist.
+    """Write one shard atomically: its rows, then its vectors, so that vectors never lack rows.
 
     Args:
         folder: the vectors folder.
-        index: number of the shard, from 0; an existing shard of that number is replaced.
+        index: index of the shard; an existing shard is replaced.
         vectors: [N, E]; stored as float16.
         video_ids: [N].
         start_s: [N], seconds.
@@ -228,13 +230,13 @@ def write_texts(folder: Path | str, texts: Texts) -> None:
 
 
 def write_meta(folder: Path | str, meta: Meta) -> None:
-    """Write `vectors.json`; do it last, because the folder counts as finished from then on."""
+    """Write `vectors.json`, which marks the folder as finished; call it last."""
     write_json(Path(folder) / "vectors.json", meta.model_dump())
 
 
 def _write_pair(stem: Path, vectors: NDArray[Any], table: Any) -> None:
     if vectors.ndim != 2 or len(vectors) != len(table):
-        raise DataError(f"{stem}: vectors of shape {vectors.shape} for {len(table)} rows: give one row for each vector")
+        raise DataError(f"{stem}: vectors of shape {vectors.shape} for {len(table)} rows: give one row per vector")
     if not np.isfinite(vectors).all():
         at = int((~np.isfinite(vectors).all(1)).argmax())
         raise DataError(f"{stem}: vector {at} is not finite in {vectors.dtype}: check the model's output")
@@ -251,11 +253,11 @@ def _read_pair(stem: Path, schema: Any, dim: int) -> tuple[NDArray[np.float32], 
     except (OSError, pa.ArrowInvalid, SafetensorError, KeyError) as error:
         raise DataError(f"{stem}.parquet and {stem.name}.safetensors: {error}: embed again with --resume") from error
     if table.column_names != schema.names or table.schema.types != schema.types:
-        raise DataError(f"{stem}.parquet has columns {table.column_names}; it must be {schema.names}: embed again")
+        raise DataError(f"{stem}.parquet must have the columns {schema.names}, got {table.column_names}: embed again")
     if any(table[name].null_count for name in schema.names):
         raise DataError(f"{stem}.parquet has empty cells: embed again")
     if vectors.shape != (len(table), dim):
-        raise DataError(f"{stem}.safetensors has shape {vectors.shape}, not {(len(table), dim)}: embed again")
+        raise DataError(f"{stem}.safetensors must have shape {(len(table), dim)}, got {vectors.shape}: embed again")
     if not np.isfinite(vectors).all():
         at = int((~np.isfinite(vectors).all(1)).argmax())
         raise DataError(f"{stem}.safetensors, row {at}: not finite: check the model and embed again")

@@ -1,4 +1,4 @@
-"""Windows of a video's stream of frames, around every so many seconds, and their vectors. Memory is flat in its length.
+"""Sliding windows over a video's stream of frames, and their vectors, in memory that does not grow with its length.
 
 Shapes: T frames, S pixels, E width of the space.
 """
@@ -19,39 +19,39 @@ from surgvl.video.clip import Preprocess
 def windows(
     frames: Iterable[UInt8Array], num_frames: int, fps: float, duration_s: float, stride_s: float = 1.0
 ) -> Iterator[tuple[float, float, UInt8Array]]:
-    """Windows of T frames around the middle of each stretch of `stride_s`, shifted into the video at its ends.
+    """Windows of T frames around the middle of each segment of `stride_s`, shifted into the video at its ends.
 
     Args:
-        frames: uint8 [S, S, 3] in order, `fps` of them a second.
+        frames: uint8 [S, S, 3] in order, at `fps`.
         num_frames: T.
         fps: rate of `frames`.
         duration_s: length of the video.
-        stride_s: length of a stretch.
+        stride_s: length of a segment.
 
     Yields:
-        start_s and end_s of the stretch, and its window uint8 [T, S, S, 3]; a video shorter than a window repeats its
+        start_s and end_s of the segment, and its window uint8 [T, S, S, 3]; a video shorter than a window repeats its
         last frame.
     """
     total = max(1, round(duration_s * fps))
     count = max(1, int(duration_s / stride_s + 1e-6))
     held: deque[UInt8Array] = deque(maxlen=num_frames)
-    stretch, number = 0, -1
+    segment, number = 0, -1
 
-    def last_frame_of(stretch: int) -> int:
-        first = round((stretch + 0.5) * stride_s * fps - num_frames / 2)
+    def last_frame_of(segment: int) -> int:
+        first = round((segment + 0.5) * stride_s * fps - num_frames / 2)
         return int(np.clip(first, 0, max(0, total - num_frames))) + num_frames - 1
 
     for number, frame in enumerate(frames):
         held.append(frame)
-        while stretch < count and last_frame_of(stretch) <= number:
-            yield stretch * stride_s, (stretch + 1) * stride_s, np.stack(held)
-            stretch += 1
-    # Containers promise more frames than they hold, or the video is shorter than a window: hold the last frame.
+        while segment < count and last_frame_of(segment) <= number:
+            yield segment * stride_s, (segment + 1) * stride_s, np.stack(held)
+            segment += 1
+    # Repeat the last frame where a container announces more than it holds, or a video is shorter than a window.
     if number >= 0:
         tail = list(held) + [held[-1]] * (num_frames - len(held))
-        while stretch < count and stretch * stride_s * fps <= number:
-            yield stretch * stride_s, (stretch + 1) * stride_s, np.stack(tail)
-            stretch += 1
+        while segment < count and segment * stride_s * fps <= number:
+            yield segment * stride_s, (segment + 1) * stride_s, np.stack(tail)
+            segment += 1
 
 
 def encode_windows(
@@ -94,12 +94,12 @@ def encode_windows(
                 flush()
         flush()
     if not out:
-        raise DataError("no window could be cut: the video has no frames; check it with a player")
+        raise DataError("the video has no frames: check it with a player")
     return torch.cat(out).numpy(), starts, ends
 
 
 def read_windows(path: Path, preprocess: Preprocess, stride_s: float) -> Iterator[tuple[float, float, UInt8Array]]:
-    """Windows of a video file, streamed."""
+    """Stream the windows of a video file."""
     box = video.content_box(path) if preprocess.crop == "content" else None
     frames = (frame for _, frame in video.stream(path, preprocess.fps, preprocess.size_px, box))
     return windows(frames, preprocess.num_frames, preprocess.fps, video.probe(path).duration_s, stride_s)

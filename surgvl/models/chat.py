@@ -1,7 +1,7 @@
-"""Video encoder, projector and a causal language model: clips, images and questions in, an answer out.
+"""Chat model: a video encoder, a projector and a causal language model, as in LLaVA (Liu et al., arXiv 2304.08485).
 
-Visual tokens take the places that a text keeps for them (see `processor`), as in LLaVA (Liu et al., arXiv 2304.08485).
-Shapes: B texts, L tokens of a text, N visuals in the order of their places, V visual tokens of each, M language width.
+Visual tokens replace their placeholders in the text (see `processor`).
+Shapes: B texts, L tokens per text, N visuals in the order of their placeholders, V tokens each, M language width.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ from surgvl.models.vit_config import ViTConfig
 
 
 def tiny_language_config(tokenizer: Tokenizer, width: int = 192, layers: int = 4, heads: int = 3) -> dict[str, Any]:
-    """Configuration of the embedded language model: a small Qwen2 over the shipped vocabulary and the two marks."""
+    """Configuration of the built-in language model: a small Qwen2 over the shipped vocabulary and the two marks."""
     return {
         "model_type": "qwen2",
         "vocab_size": tokenizer.vocab_size + 2,
@@ -45,8 +45,8 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
 
     Args:
         config: of encoder, projector and language model.
-        encoder: takes the place of the one that the configuration describes.
-        language: takes the place of the one that the configuration describes.
+        encoder: used instead of building the configured one.
+        language: used instead of building the configured one.
     """
 
     model_type = SurgVLConfig.model_type
@@ -55,7 +55,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
     main_input_name = "input_ids"
     input_modalities = ["text", "image", "video"]
     _supports_sdpa = True
-    # The name under which vLLM knows it, see surgvl.serve.
+    # Its name in vLLM, see surgvl.serve.
     architecture = "SurgVLForConditionalGeneration"
 
     def __init__(self, config: SurgVLConfig, encoder: VideoViT | None = None, language: Any = None):
@@ -71,7 +71,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         self.post_init()  # type: ignore[no-untyped-call]
 
     def init_weights(self) -> None:
-        """Nothing: each part has drawn its own weights, or brings trained ones."""
+        """Does nothing: each part initialises itself or is already trained."""
 
     @classmethod
     def of(
@@ -83,15 +83,15 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         fps: float = 1.0,
         crop: str = "none",
     ) -> "Chat":
-        """A chat model of trained parts and a fresh projector.
+        """Assemble a chat model from trained parts and a new projector.
 
         Args:
             encoder: video encoder.
-            language: a transformers causal language model; its word table grows where the marks need it.
+            language: a transformers causal language model; its embeddings are extended for the marks if needed.
             tokenizer: its tokenizer, or the shipped one.
             projector: arguments of `Projector`.
             fps: frames per second of a clip.
-            crop: how frames are cut, see `folder.Preprocess`.
+            crop: how frames are cropped, see `video.clip.Preprocess`.
 
         Raises:
             CheckpointError: the tokenizer has more tokens than the language model.
@@ -104,7 +104,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         if len(inner) > text.vocab_size:
             raise CheckpointError(
                 f"the tokenizer has {len(inner)} tokens and the language model {text.vocab_size}: "
-                "give the tokenizer that belongs to it"
+                "give the model's own tokenizer"
             )
         inner = with_marks(inner)
         if len(inner) > text.vocab_size:
@@ -124,7 +124,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         return chat
 
     def attach(self, tokenizer: Any) -> None:
-        """Give the model its transformers tokenizer, and so its processor."""
+        """Set the transformers tokenizer, and with it the processor."""
         config, encoder, projector = self.config, self.encoder, self.projector
         self.processor = SurgVLProcessor(
             tokenizer,
@@ -137,22 +137,24 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         found = (self.processor.image_id, self.processor.video_id)
         if found != (config.image_token_id, config.video_token_id):
             want = (config.image_token_id, config.video_token_id)
-            raise CheckpointError(f"the tokenizer's marks are {found}, the configuration's {want}: give its own")
+            raise CheckpointError(
+                f"the tokenizer's marks are {found}, the configuration's {want}: give the model's own tokenizer"
+            )
 
     @property
     def ready(self) -> SurgVLProcessor:
         """The processor.
 
         Raises:
-            CheckpointError: no tokenizer was attached.
+            CheckpointError: no tokenizer is attached.
         """
         if self.processor is None:
-            raise CheckpointError("this chat model has no tokenizer: load it from its folder, or `attach` one")
+            raise CheckpointError("the chat model has no tokenizer: load it from its folder, or `attach` one")
         return self.processor
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer as plain encoder and decoder of text."""
+        """The tokenizer as a plain encoder and decoder of text."""
         return HuggingFaceTokenizer(self.ready.tokenizer)
 
     # ---- folders
@@ -161,12 +163,12 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | Path, *_: Any, dtype: torch.dtype | None = None, **__: Any
     ) -> "Chat":
-        """A model folder or hub id, with its tokenizer.
+        """Load a model folder or hub id, with its tokenizer.
 
-        Other arguments of transformers' loaders are not looked at: the folder says all there is to say.
+        Other arguments of transformers' loaders are ignored: the folder determines everything.
 
         Raises:
-            CheckpointError: not a folder of a chat model, or weights that do not fit to the letter.
+            CheckpointError: not a chat model's folder, or weights that do not fit exactly.
         """
         from surgvl.models.checkpoint import load_model, resolve_model
 
@@ -180,7 +182,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         return model
 
     def save_pretrained(self, save_directory: str | Path, *_: Any, **__: Any) -> None:  # type: ignore[override]
-        """Write a model folder; see `folder.save_model`."""
+        """Write a model folder; see `checkpoint.save_model`."""
         from surgvl.models.checkpoint import save_model
         from surgvl.video.clip import Preprocess
 
@@ -199,14 +201,14 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         return self.projector.pool(self.encoder(visuals))
 
     def embed(self, input_ids: Tensor, pooled: Tensor | None = None) -> Tensor:
-        """Embeddings [B, L, M] of texts, visual tokens in their places.
+        """Embeddings [B, L, M] of texts with their visual tokens.
 
         Args:
             input_ids: int64 [B, L].
             pooled: what `see` gave of the N visuals, in the order of their places.
 
         Raises:
-            DataError: the texts have more or fewer places than there are visual tokens.
+            DataError: the numbers of placeholders and of visual tokens differ.
         """
         embeddings: Tensor = self.language.get_input_embeddings()(input_ids)
         places = (input_ids == self.config.video_token_id) | (input_ids == self.config.image_token_id)
@@ -230,15 +232,15 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         position_ids: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> Any:
-        """Next-token scores.
+        """Next-token logits.
 
         Args:
             input_ids: int64 [B, L].
             visuals: clips uint8 [N, 3, T, H, W]; or
             pooled: what `see` gave of them.
-            attention_mask: [B, L], or a mask to be added [B, 1, L, L].
+            attention_mask: [B, L], or an additive mask [B, 1, L, L].
             position_ids: int64 [B, L].
-            labels: int64 [B, L], -100 where nothing is learnt.
+            labels: int64 [B, L], -100 for tokens without loss.
 
         Returns:
             transformers' output with `logits` [B, L, vocabulary] and, with labels, `loss`.
@@ -263,7 +265,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         do_sample: bool = False,
         **generation: Any,
     ) -> Tensor:
-        """New token ids int64 [B, new]; greedy by default. Further arguments are those of transformers' `generate`."""
+        """New token ids int64 [B, new]; greedy by default. Other arguments are those of transformers' `generate`."""
         pooled = self.see(visuals) if visuals is not None else pooled
         tokenizer = self.ready.tokenizer
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id

@@ -13,7 +13,7 @@ from surgvl.embed.vectors import (
     PromptSetFacts,
     Texts,
     Vectors,
-    places,
+    index_in_video,
     unit,
     write_meta,
     write_shard,
@@ -110,8 +110,8 @@ def test_clips_that_do_not_tile_stand_for_their_middle() -> None:
 
 
 def test_places_count_within_videos() -> None:
-    assert places(["b", "a", "b", "b", "a"]).tolist() == [0, 0, 1, 2, 1]
-    assert places([]).tolist() == []
+    assert index_in_video(["b", "a", "b", "b", "a"]).tolist() == [0, 0, 1, 2, 1]
+    assert index_in_video([]).tolist() == []
 
 
 def test_unit_keeps_zero_rows() -> None:
@@ -136,7 +136,7 @@ def test_unfinished_or_damaged_folders_are_refused(tmp_path: Path) -> None:
         Vectors.load(tmp_path)
     record = read_json(tmp_path / "vectors.json")
     write_json(tmp_path / "vectors.json", {**record, "num_vectors": 2, "dim": 3})
-    with pytest.raises(DataError, match=r"has shape \(2, 4\), not \(2, 3\)"):
+    with pytest.raises(DataError, match=r"must have shape \(2, 3\), got \(2, 4\)"):
         Vectors.load(tmp_path)
     write_json(tmp_path / "vectors.json", {**record, "colour": 1})
     with pytest.raises(DataError, match="colour: Extra"):
@@ -144,7 +144,7 @@ def test_unfinished_or_damaged_folders_are_refused(tmp_path: Path) -> None:
 
 
 def test_rows_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="one row for each vector"):
+    with pytest.raises(DataError, match="one row per vector"):
         write_shard(tmp_path, 0, np.zeros((3, 4)), ["a", "b"], [0, 1], [1, 2])
     with pytest.raises(DataError, match="vector 1 is not finite in float16"):
         write_shard(tmp_path, 0, np.array([[1.0], [np.nan]]), ["a", "b"], [0, 1], [1, 2])
@@ -154,7 +154,7 @@ def test_rows_that_cannot_be_written(tmp_path: Path) -> None:
 def test_windows_that_are_none(tmp_path: Path) -> None:
     write_shard(tmp_path, 0, np.ones((2, 4)), ["a", "a"], [0, 3], [1, 2])
     write_meta(tmp_path, meta(2))
-    with pytest.raises(DataError, match=r"row 1: window 3\.0 to 2\.0"):
+    with pytest.raises(DataError, match=r"row 1: window 3\.0-2\.0 s is empty"):
         Vectors.load(tmp_path)
 
 
