@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 import surgvl, surgvl.prompts, surgvl.commands.search, surgvl.demo.app
 from surgvl.cli import main as cli
-from surgvl.models.tokenizer import load_tokenizer
+from surgvl.models.tokenizer import SentencePieceTokenizer
 home = Path(sys.argv[1])
 for module in (surgvl, surgvl.prompts, surgvl.commands.search, surgvl.demo.app):
     assert home in Path(module.__file__).parents, module.__file__
@@ -24,7 +24,7 @@ assert not [p for p in (home / "surgvl").rglob("*") if p.is_symlink()]
 assert [surgvl.prompts.load(name).classes for name in surgvl.prompts.names()]
 from surgvl.models.model_info import find_model
 assert (find_model("phantom-chat") / "model.safetensors").stat().st_size > 10e6
-assert cli.recipes("pretrain") and load_tokenizer().vocab_size > 100
+assert cli.recipes("pretrain") and SentencePieceTokenizer().vocab_size > 100
 assert cli.main([]) == 0
 """
 

@@ -33,7 +33,7 @@ class Tokenizer(Protocol):
         """Text of token ids, without special tokens."""
 
     def save(self, folder: Path) -> None:
-        """Write the files that `load_tokenizer` reads."""
+        """Write the tokenizer's files."""
 
 
 class SentencePieceTokenizer:
@@ -117,15 +117,6 @@ class HuggingFaceTokenizer:
     def save(self, folder: Path) -> None:
         """Write the tokenizer's own files."""
         self.inner.save_pretrained(folder)
-
-
-def load_tokenizer(folder: Path | str | None = None) -> SentencePieceTokenizer | HuggingFaceTokenizer:
-    """The tokenizer of a model folder, the shipped vocabulary for None, or a transformers tokenizer by name."""
-    if folder is None:
-        return SentencePieceTokenizer()
-    if (Path(folder) / "tokenizer.spm").is_file():
-        return SentencePieceTokenizer(Path(folder) / "tokenizer.spm")
-    return HuggingFaceTokenizer(str(folder))
 
 
 def train_tokenizer(sentences: Iterable[str], vocab_size: int = 768) -> bytes:
