@@ -1,8 +1,8 @@
-"""Prompt sets: what is asked of the shared space of video and text, as YAML that a surgeon can read and correct.
+"""Prompt sets for zero-shot classification, as YAML that a surgeon can read and correct.
 
-A set lists classes by id and name, each with one sentence or several; a class's vector is the mean over its sentences
-(Radford et al., arXiv 2103.00020, section 3.1.4). Triplet sets are composed: words for instruments, verbs and targets,
-and templates that join them. Prompts meet a data set's labels by name, never by their line in a file.
+A set lists classes by id and name, each with one sentence or more; the vector of a class is the mean over its sentences
+(Radford et al., arXiv 2103.00020, section 3.1.4). Triplet sets consist of words for instruments, verbs and targets, and
+of templates that combine them. Prompts are matched to the labels of a data set by name, never by position in a file.
 """
 
 import difflib
@@ -27,7 +27,7 @@ class _Strict(BaseModel):
 
 
 class PromptClass(_Strict):
-    """One class: its id, its official name, other spellings of the name, and the sentences that stand for it."""
+    """One class: its id, its official name, other spellings of the name, and its sentences."""
 
     id: Annotated[int, Field(strict=True, ge=0)]
     name: Text
@@ -52,15 +52,15 @@ class PromptSet(_Head):
 
     Attributes:
         name: file name without `.yaml`; lower case, digits and underscores.
-        version: raised when a sentence changes, because scores change with it.
-        task: `phase`, `triplet`, ...
-        dataset: whose classes they are.
-        also_for: other data sets that have the same classes, by these names or by aliases.
-        source: where the sentences come from.
+        version: incremented when a sentence changes, because scores change with it.
+        task: kind of label, such as `phase` or `triplet`.
+        dataset: the data set whose classes these are.
+        also_for: other data sets with the same classes, under the same names or aliases.
+        source: origin of the sentences.
         licence: of the sentences.
         language: of the sentences, such as `en`.
-        notes: anything a reader should know.
-        classes: in id order, ids 0 ... C-1.
+        notes: further information for users.
+        classes: ordered by id, ids 0 ... C-1.
     """
 
     classes: Annotated[tuple[PromptClass, ...], Field(min_length=1)]
@@ -68,14 +68,14 @@ class PromptSet(_Head):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (ids := [row.id for row in self.classes]) != list(range(len(ids))):
-            raise ValueError(f"class ids are {ids[:12]}: they must count up from 0 without gaps, in order")
+            raise ValueError(f"class ids must be 0, 1, 2, ... in order, got {ids[:12]}")
         _unique("class name", [name for row in self.classes for name in (row.name, *row.aliases)])
         _unique("prompt", [prompt.casefold() for row in self.classes for prompt in row.prompts])
         return self
 
     @property
     def hash(self) -> str:
-        """SHA-256 of classes, spellings and sentences, 16 hex digits: tells sets of one name and version apart."""
+        """SHA-256 of classes, spellings and sentences, 16 hex digits: tells sets of the same name and version apart."""
         rows = [(row.id, row.name, row.aliases, row.prompts) for row in self.classes]
         return text_hash(repr((self.task, self.dataset, self.also_for, rows)))
 
@@ -104,9 +104,9 @@ class _Words(_Strict):
             ("target", self.target, TARGETS[:-1]),
         ):
             if difference := sorted(set(given) ^ set(needed)):
-                raise ValueError(f"words for {kind}: {difference} are missing or unknown; needed are {list(needed)}")
+                raise ValueError(f"words for {kind}: {difference} are missing or unknown; wanted are {list(needed)}")
         if unknown := sorted(set(self.plural) - set(INSTRUMENTS)):
-            raise ValueError(f"plural: {unknown} are no instruments; allowed are {list(INSTRUMENTS)}")
+            raise ValueError(f"plural: {unknown} are not instruments; allowed are {list(INSTRUMENTS)}")
         return self
 
 
@@ -116,7 +116,7 @@ class _Composed(_Head):
     null_templates: Annotated[tuple[Text, ...], Field(min_length=1)]
 
     def compose(self) -> dict[str, Any]:
-        """The head with `classes` instead of words and templates."""
+        """The fields of a `PromptSet`, with `classes` in place of words and templates."""
         classes = []
         for at, (instrument, verb, target) in enumerate(TRIPLETS):
             plural = instrument in self.words.plural
@@ -137,23 +137,23 @@ class _Composed(_Head):
 
 
 def names() -> list[str]:
-    """Prompt sets that come with surgvl."""
+    """Names of the prompt sets that ship with surgvl."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
 def load(name_or_path: str | Path) -> PromptSet:
-    """Read a prompt set by its name, or a file of one's own by its path (ending in .yaml).
+    """Read a shipped prompt set by its name, or your own file by its path (ending in .yaml).
 
     Raises:
-        ConfigError: no set of that name and no such file.
-        DataError: the file is not a prompt set; the message names file and line.
+        ConfigError: there is no set of that name.
+        DataError: the file is absent or not a prompt set; the message names file and line.
     """
     path = Path(name_or_path)
     if path.suffix not in {".yaml", ".yml"}:
         if str(name_or_path) not in names():
             near = difflib.get_close_matches(str(name_or_path), names(), n=1)
             hint = f"did you mean {near[0]!r}?" if near else "choose one, or give the path of a .yaml file"
-            raise ConfigError(f"unknown prompt set {str(name_or_path)!r}; there are {', '.join(names())}: {hint}")
+            raise ConfigError(f"unknown prompt set {str(name_or_path)!r}; known are {', '.join(names())}: {hint}")
         path = _FOLDER / f"{name_or_path}.yaml"
     file = Located(path)
     composed = "templates" in file.value
@@ -163,10 +163,10 @@ def load(name_or_path: str | Path) -> PromptSet:
         return PromptSet.model_validate(file.value)
     except ValidationError as error:
         first = error.errors()[0]
-        place = first["loc"]
-        what = ": ".join(filter(None, (".".join(map(str, place)), first["msg"].removeprefix("Value error, "))))
+        location = first["loc"]
+        what = ": ".join(filter(None, (".".join(map(str, location)), first["msg"].removeprefix("Value error, "))))
         given = f" (given {first['input']!r})" if isinstance(first["input"], str | int) else ""
-        raise DataError(f"{path}, line {file.line(place)}: {what}{given}: correct the file") from error
+        raise DataError(f"{path}, line {file.line(location)}: {what}{given}: correct the file") from error
     except ValueError as error:
         raise DataError(f"{path}, line {file.line(('templates',))}: {error}: correct the file") from error
 
@@ -175,5 +175,5 @@ def _unique(what: str, given: list[str]) -> None:
     seen: set[str] = set()
     for text in given:
         if text in seen:
-            raise ValueError(f"{what} {text!r} is there twice: each stands for one class")
+            raise ValueError(f"{what} {text!r} occurs twice: each must belong to one class")
         seen.add(text)

@@ -1,7 +1,7 @@
-"""YAML in which what you read is what you get: text, whole numbers, lists and mappings, and nothing guessed.
+"""A strict subset of YAML: text, decimal integers, lists and mappings, without implicit conversions.
 
-YAML 1.1 (yaml.org/spec/1.1) turns a bare `no` into False, `010` into 8, `1:30` into 90 and keeps the last of two equal
-keys. In a prompt file each of these is a slip of the pen, so each is refused with its line and column.
+YAML 1.1 (yaml.org/spec/1.1) reads a bare `no` as False, `010` as 8 and `1:30` as 90, and keeps the last of two equal
+keys. In a prompt file, each of these is a mistake, and is refused with its line and column.
 """
 
 import re
@@ -19,7 +19,7 @@ _SCALARS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:int"}
 
 
 class Located:
-    """A parsed file that still knows on which line a value stands.
+    """A parsed file that knows the line of each value.
 
     Args:
         path: the YAML file.
@@ -28,7 +28,7 @@ class Located:
         value: plain dicts, lists, strings and integers.
 
     Raises:
-        DataError: absent, not YAML, not a mapping, or a value that YAML would turn into something else.
+        DataError: the file is absent, not YAML, not a mapping, or has a value that YAML would convert.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,14 +38,14 @@ class Located:
         except yaml.YAMLError as error:
             raise DataError(f"{path} is not YAML ({' '.join(str(error).split())}): correct the line") from error
         if not isinstance(node, yaml.MappingNode):
-            raise DataError(f"{path} is not a mapping: start it with `name: ...`")
+            raise DataError(f"{path} must be a mapping: start it with `name: ...`")
         self._root = node
         self.value: dict[str, Any] = self._plain(node)
 
-    def line(self, place: Sequence[str | int]) -> int:
-        """Line (from 1) of the value at a place such as ("classes", 3, "name"), or of the nearest thing around it."""
+    def line(self, path: Sequence[str | int]) -> int:
+        """Line (from 1) of the value at a path such as ("classes", 3, "name"), or of the innermost node that exists."""
         node: yaml.Node = self._root
-        for step in place:
+        for step in path:
             inner: yaml.Node | None = None
             if isinstance(node, yaml.MappingNode):
                 inner = next((value for key, value in node.value if key.value == str(step)), None)
@@ -66,7 +66,7 @@ class Located:
                 if not isinstance(name, str):
                     raise self._refuse(key, "is not a text key")
                 if name in found:
-                    raise self._refuse(key, "stands there twice, and YAML would keep the last")
+                    raise self._refuse(key, "occurs twice, and YAML would keep only the last")
                 found[name] = self._plain(value)
             return found
         if node.tag not in _SCALARS:
@@ -81,4 +81,4 @@ class Located:
     def _refuse(self, node: yaml.Node, fact: str) -> DataError:
         mark = node.start_mark
         where = f"{self.path}, line {mark.line + 1}, column {mark.column + 1}"
-        return DataError(f"{where}: {str(node.value)!r} {fact}: put it in quotes or correct it")
+        return DataError(f"{where}: {str(node.value)!r} {fact}: quote it or correct it")

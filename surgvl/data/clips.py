@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from surgvl.core.arrays import Float64Array
+from surgvl.core.arrays import Float64Array, Int64Array, UInt8Array
 from surgvl.core.errors import ConfigError, DataError, Unreadable
 from surgvl.data.clip import Clip
 from surgvl.data.clip_config import ClipConfig
@@ -43,7 +43,7 @@ class EndlessDataset(Dataset[Any]):
             raise DataError("nothing to train on: the split has no rows of this kind; check the manifest")
         self.num_rows, self.seed = num_rows, seed
         self.expected = np.ones(num_rows) if expected is None else expected
-        self._order: tuple[int, np.ndarray[Any, np.dtype[np.int64]]] = (-1, np.empty(0, np.int64))
+        self._order: tuple[int, Int64Array] = (-1, np.empty(0, np.int64))
 
     def draw(self, index: int) -> tuple[int, np.random.Generator]:
         """Row and generator of sample `index`."""
@@ -53,7 +53,7 @@ class EndlessDataset(Dataset[Any]):
         return int(self._order[1][at]), np.random.default_rng([self.seed, index, 1])
 
 
-def to_tensor(frames: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
+def to_tensor(frames: UInt8Array) -> Tensor:
     """Frames uint8 [T, S, S, 3] -> uint8 [3, T, S, S], contiguous."""
     return torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)))
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from surgvl.core.arrays import Int64Array
+from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
 
@@ -33,8 +33,8 @@ class Clusters:
     """
 
     video_ids: list[str]
-    start_s: NDArray[np.float64]
-    end_s: NDArray[np.float64]
+    start_s: Float64Array
+    end_s: Float64Array
     groups: Int64Array
 
     @classmethod

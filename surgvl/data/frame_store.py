@@ -15,18 +15,16 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from surgvl import video
-from surgvl.core.arrays import UInt8Array
+from surgvl.core.arrays import Float64Array, UInt8Array
 from surgvl.core.errors import DataError, Unreadable
 from surgvl.core.files import atomic, text_hash
 from surgvl.core.temporary import clear_temporary
 from surgvl.video.clip import clip_start
 from surgvl.video.marks import Marks, counted
-
-Times = NDArray[np.float64]
 
 # Recordings have a keyframe every few seconds: beyond this gap, seeking is cheaper than decoding on.
 MAX_GAP_S = 5.0
@@ -173,7 +171,7 @@ class FrameStore:
             raise Unreadable(video_id, str(error)) from error
         return np.concatenate(found)[place]
 
-    def _run(self, reader: video.VideoReader, video_id: str, times: Times) -> UInt8Array:
+    def _run(self, reader: video.VideoReader, video_id: str, times: Float64Array) -> UInt8Array:
         """Decode one of the `decode_runs` on the coarsest grid that contains all its times."""
         numbers = np.rint((times - times[0]) * self.fps).astype(np.int64)
         stride = int(np.gcd.reduce(numbers)) or 1
@@ -186,7 +184,7 @@ class FrameStore:
         return clip
 
 
-def decode_runs(times: Times, fps: float) -> list[Times]:
+def decode_runs(times: Float64Array, fps: float) -> list[Float64Array]:
     """Split ascending times [T] where the gap exceeds `MAX_GAP_S` or is not a whole number of 1 / fps."""
     gap_s = np.diff(times)
     whole = np.rint(gap_s * fps)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json
@@ -9,7 +10,7 @@ from surgvl.core.files import read_json
 Splits = Mapping[str, Mapping[str, Sequence[str]]]
 
 
-def split_of_each(splits: Mapping[str, Sequence[str]], where: str) -> dict[str, str]:
+def split_of_each(splits: Mapping[str, Sequence[str]], where: str) -> dict[str, Any]:
     """Video id -> split.
 
     Raises:

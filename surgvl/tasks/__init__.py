@@ -1,1 +1,1 @@
-"""Benchmark tasks: predictions in, results out, no model inside."""
+"""Benchmark tasks: predictions in, results out, no model involved."""

@@ -1,7 +1,7 @@
-"""Files of answers that `ask` wrote: read, checked against a manifest, and joined with those of controls.
+"""Answer files of `surgvl ask`: read them, check them against a manifest, and join them with those of controls.
 
-A row whose `ablated` is not empty was answered with another video in place of its own, and stands beside the row of the
-same mode, stretch and question that was answered with the right one.
+A row whose `ablated` is not empty was answered with another video in place of its own; it belongs to the row
+of the same mode, segment and question that was answered with the right video.
 """
 
 import json
@@ -35,7 +35,7 @@ _COLUMNS: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class AnswerFile:
-    """Rows of one answers.jsonl, and `run.json` beside it, where there is one."""
+    """The rows of an answers.jsonl, and the facts in the `run.json` next to it, if there is one."""
 
     path: Path
     rows: list[AnswerRow]
@@ -46,7 +46,7 @@ def read_answers(folder: Path) -> AnswerFile:
     """Read a folder that holds answers.jsonl, or that file.
 
     Raises:
-        DataError: absent, a line that is not JSON, or fields that do not fit.
+        DataError: the file is absent, a line is not JSON, or fields are missing, unknown or of a wrong type.
     """
     path = folder / "answers.jsonl" if folder.is_dir() else folder
     try:
@@ -58,28 +58,30 @@ def read_answers(folder: Path) -> AnswerFile:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error}): run `surgvl ask` again") from error
+            raise DataError(f"{path}, line {number} is not JSON ({error}): run `surgvl ask` again") from error
         given = {"ablated": "", **row} if isinstance(row, dict) else {}
         names = [name for name, kind in _COLUMNS.items() if not isinstance(given.get(name), kind)]
         if names := names or sorted(set(given) - set(_COLUMNS)):
-            raise DataError(f"{path}, line {number}: {names} do not fit; fields are {list(_COLUMNS)}: ask again")
+            raise DataError(
+                f"{path}, line {number}: {names} do not fit; fields are {list(_COLUMNS)}: run `surgvl ask` again"
+            )
         if given["mode"] not in MODES:
-            raise DataError(f"{path}, line {number}: mode {given['mode']!r}; known are {', '.join(MODES)}: ask again")
+            raise DataError(f"{path}, line {number}: mode must be one of {', '.join(MODES)}, got {given['mode']!r}")
         rows.append(given)
     record = path.parent / "run.json"
     return AnswerFile(path, rows, dict(read_json(record)) if record.is_file() else {})
 
 
 def of_split(file: AnswerFile, video_ids: Sequence[str], truth: Mapping[Key, set[str]]) -> AnswerFile:
-    """The rows of some videos, each found again in a manifest.
+    """The rows about some videos, checked against a manifest.
 
     Args:
-        file: what was read.
-        video_ids: of the split.
-        truth: the manifest's answers to each question about a stretch.
+        file: the answers.
+        video_ids: the videos to keep.
+        truth: the manifest's answers to each question about a segment.
 
     Raises:
-        DataError: a row that the manifest does not have, or no row at all.
+        DataError: a row is not in the manifest.
     """
     wanted, rows = set(video_ids), []
     for number, row in enumerate(file.rows, 1):
@@ -87,29 +89,31 @@ def of_split(file: AnswerFile, video_ids: Sequence[str], truth: Mapping[Key, set
             continue
         if row["answer"] not in truth.get(_key(row), ()):
             what = f"{row['question']!r} with answer {row['answer']!r} about {row['video_id']} at {row['start_s']} s"
-            raise DataError(f"{file.path}, line {number}: {what} is not in the manifest: ask again with it")
+            raise DataError(
+                f"{file.path}, line {number}: {what} is not in the manifest: run `surgvl ask` with this manifest"
+            )
         rows.append(row)
     return AnswerFile(file.path, rows, file.facts)
 
 
 def join(files: Sequence[AnswerFile]) -> list[Answers]:
-    """Answers of each mode with those of its controls.
+    """The answers of each mode, with those of its controls.
 
     Raises:
-        DataError: two files hold answers of one kind, controls stand alone, or a control lacks a question.
+        DataError: two files hold the same kind of answers, or a control stands alone or lacks a question.
     """
     kinds: dict[tuple[str, str], AnswerFile] = {}
     for file in files:
         for kind in sorted({(row["mode"], row["ablated"]) for row in file.rows}):
             if kind in kinds:
-                raise DataError(f"{kinds[kind].path} and {file.path} both hold {_named(*kind)}: give one of them")
+                raise DataError(f"{kinds[kind].path} and {file.path} both hold {_named(*kind)}: pass one of them")
             rows = [row for row in file.rows if (row["mode"], row["ablated"]) == kind]
             kinds[kind] = AnswerFile(file.path, rows, file.facts)
     found = []
     for (mode, ablated), file in sorted(kinds.items()):
         if ablated:
             if (mode, "") not in kinds:
-                raise DataError(f"{file.path} holds {_named(mode, ablated)}, and no file those with the right video")
+                raise DataError(f"{file.path} holds {_named(mode, ablated)}, but no file those with the right video")
             continue
         rows = file.rows
         found.append(
@@ -122,7 +126,7 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
                 matched=np.array([row["matched"] for row in rows], bool),
                 mode=mode,
                 controls={
-                    f"{name} video": _beside(rows, control)
+                    f"{name} video": _control_predictions(rows, control)
                     for (of_mode, name), control in sorted(kinds.items())
                     if name and of_mode == mode
                 },
@@ -133,15 +137,15 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
     return found
 
 
-def _beside(rows: Sequence[AnswerRow], control: AnswerFile) -> list[str]:
-    """What a control said to each question."""
+def _control_predictions(rows: Sequence[AnswerRow], control: AnswerFile) -> list[str]:
+    """The predictions of a control for the same questions."""
     said = {_key(row): row["prediction"] for row in control.rows}
     if lacks := [row for row in rows if _key(row) not in said]:
         first = f"{lacks[0]['question']!r} about {lacks[0]['video_id']} at {lacks[0]['start_s']} s"
         name = _named(control.rows[0]["mode"], control.rows[0]["ablated"])
         raise DataError(
             f"{control.path}: {name} lack {len(lacks)} of {len(rows)} questions, the first {first}: "
-            "ask with the same --split and --every_s"
+            "run `surgvl ask` with the same --split and --every_s"
         )
     return [said[_key(row)] for row in rows]
 

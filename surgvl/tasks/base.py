@@ -1,7 +1,7 @@
-"""What a benchmark task is: predictions in, results out; no model inside, so equal predictions get equal scores.
+"""The contract of a benchmark task: predictions in, results out. No model is involved: same predictions, same score.
 
-A task is built with the truth, row for row, and scores `Scores` (a number for each clip and class) or `Answers` (a
-string for each question). Shape letters: N rows, C classes, V videos, R draws of videos.
+A task holds the truth, row by row, and scores `Scores` (a number for each clip and class) or `Answers` (a string for
+each question). Shape letters: N rows, C classes, V videos, R draws of videos.
 """
 
 from abc import ABC, abstractmethod
@@ -13,12 +13,13 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result, Statistic, bootstrap_interval
 from surgvl.metrics.answer import LabelledQuestion
 
 NUM_RANDOM = 5
-# How answers come about, see `Answers`.
+# See `Answers`.
 MODES = ("closed", "head", "open")
 
 
@@ -28,72 +29,72 @@ class Scores:
 
     Attributes:
         video_ids: [N].
-        times_s: float [N], seconds that the clips stand for.
-        scores: float [N, C]; any real, higher is likelier.
+        times_s: float [N], the seconds that the clips stand for.
+        scores: float [N, C]; any real numbers, higher is more likely.
         class_names: [C].
 
     Raises:
-        DataError: no rows, lengths that differ, a class named twice, a value that is not finite, or one (video, time)
-            twice.
+        DataError: no rows, different lengths, a repeated class name, a value that is not finite, or a repeated (video,
+            time).
     """
 
     video_ids: Sequence[str]
-    times_s: NDArray[np.float64]
+    times_s: Float64Array
     scores: NDArray[np.floating]
     class_names: Sequence[str]
 
     def __post_init__(self) -> None:
         shape = (len(self.video_ids), len(self.class_names))
         if not len(self.video_ids):
-            raise DataError("no predictions to score: check the split, and that the vectors are of this manifest")
+            raise DataError("no predictions to score: check the split, and that the vectors belong to this manifest")
         if self.scores.shape != shape or self.times_s.shape != shape[:1]:
             raise DataError(
-                f"scores {self.scores.shape} and times {self.times_s.shape} for {shape[0]} clips and {shape[1]} "
-                "classes: give one row for each clip and one column for each class"
+                f"scores must be [{shape[0]} clips, {shape[1]} classes] and times [{shape[0]}], got "
+                f"{list(self.scores.shape)} and {list(self.times_s.shape)}"
             )
         if len(set(self.class_names)) != shape[1]:
-            raise DataError(f"class names {list(self.class_names)} repeat: give each class one column")
+            raise DataError(f"class names must be unique, got {list(self.class_names)}")
         if not (np.isfinite(self.scores).all() and np.isfinite(self.times_s).all()):
-            raise DataError("scores or times are not finite: check the model that made them")
+            raise DataError("scores and times must be finite: check the model behind them")
         order = self.order
         again = (np.diff(self.videos[order]) == 0) & (np.diff(self.times_s[order]) == 0)
         if again.any():
             row = order[int(again.argmax())]
             where = f"{self.video_ids[row]} at {self.times_s[row]} s"
-            raise DataError(f"two predictions for {where}: embed again, each second once")
+            raise DataError(f"two predictions for {where}: embed the video again")
 
     @cached_property
-    def _codes(self) -> tuple[list[str], NDArray[np.int64]]:
+    def _codes(self) -> tuple[list[str], Int64Array]:
         names, codes = np.unique(np.asarray(self.video_ids, np.str_), return_inverse=True)
         return names.tolist(), codes.astype(np.int64)
 
     @property
     def video_names(self) -> list[str]:
-        """Different video ids [V], sorted."""
+        """Unique video ids [V], sorted."""
         return self._codes[0]
 
     @property
-    def videos(self) -> NDArray[np.int64]:
-        """Number of each row's video among `video_names`, int64 [N]."""
+    def videos(self) -> Int64Array:
+        """Index of each row's video in `video_names`, int64 [N]."""
         return self._codes[1]
 
     @cached_property
-    def order(self) -> NDArray[np.int64]:
-        """Rows by video, then time: what a task works in, so that the order of rows changes nothing."""
-        found: NDArray[np.int64] = np.lexsort((self.times_s, self.videos))
+    def order(self) -> Int64Array:
+        """Order of rows by video, then time; tasks work in it, so that the given order does not matter."""
+        found: Int64Array = np.lexsort((self.times_s, self.videos))
         return found
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Clips of videos whose labels one prompt set stands for.
+    """Zero-shot scores and labels of the clips of those videos that share a prompt set.
 
     Attributes:
-        scores: zero-shot, of N clips.
-        labels: [N] lists of class names.
-        training_seconds: seconds of each class in these data sets' training split; empty where there is none.
-        protocol: what the labels and their scores are.
-        data: the videos' sources, where those of others are scored beside them; else empty.
+        scores: of N clips.
+        labels: class names of each clip, [N] lists.
+        training_seconds: seconds of each class in the training split of the same data sets; empty if there is none.
+        protocol: description of labels and scores.
+        data: sources of the videos, if those of other sources are scored separately; otherwise empty.
     """
 
     scores: Scores
@@ -105,7 +106,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Answers:
-    """An answer for each question; all of one mode.
+    """An answer for each question, all of one mode.
 
     Attributes:
         video_ids: [N].
@@ -113,16 +114,16 @@ class Answers:
         answers: [N], the truth.
         types: [N], question types.
         predictions: [N].
-        matched: bool [N]; whether the prediction is one of the allowed answers (always so when mode is `open`).
-        mode: `closed` (one of a list, by its likelihood), `head` (one of a list, by a classification head) or `open`
-            (free text).
-        controls: what the same model said to the same questions without their video, [N] each, by name, such as
-            `black video`.
+        matched: bool [N]; whether the prediction is one of the allowed answers (always true if mode is `open`).
+        mode: `closed` (one of a list, by likelihood), `head` (one of a list, by a classification head) or `open` (free
+            text).
+        controls: by name, such as `black video`, the same model's answers to the same questions without their video,
+            [N] each.
         encoder: `frozen` or `fine-tuned`.
         num_trainable: parameters trained on labels.
 
     Raises:
-        DataError: no rows, lengths that differ, or an unknown mode.
+        DataError: no rows, different lengths, or an unknown mode.
     """
 
     video_ids: Sequence[str]
@@ -140,21 +141,21 @@ class Answers:
         texts = (self.video_ids, self.questions, self.answers, self.types, self.predictions)
         lengths = [*map(len, texts), len(self.matched), *map(len, self.controls.values())]
         if not len(self.video_ids):
-            raise DataError("no answers to score: check the split, and that the answers are of this manifest")
+            raise DataError("no answers to score: check the split, and that the answers belong to this manifest")
         if len(set(lengths)) != 1:
-            raise DataError(f"answer columns of lengths {lengths}: give one row a question")
+            raise DataError(f"all answer columns must have the same length, got {lengths}")
         if self.mode not in MODES:
-            raise DataError(f"answers of mode {self.mode!r}; known are {', '.join(MODES)}: ask again")
+            raise DataError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
 
 
 class Inputs(ABC):
-    """What the `eval` command has at hand; a task takes from it what it needs.
+    """What `surgvl eval` has at hand; a task takes what it needs.
 
     Attributes:
-        window_s: smoothing of scores over time that was asked for, seconds.
-        causal: smoothing over the past only.
-        seed: of draws.
-        rate_fps: clips for each second of video.
+        window_s: window for smoothing scores over time, seconds.
+        causal: whether to smooth over the past only.
+        seed: of random draws.
+        rate_fps: clips per second of video.
     """
 
     window_s: float
@@ -164,16 +165,16 @@ class Inputs(ABC):
 
     @abstractmethod
     def clips(self, kind: str) -> list[Labelled]:
-        """Zero-shot scores of a kind of label (`phase`, `triplet`, ...) and the labels, for each prompt set of its own.
+        """Zero-shot scores and labels of a kind (`phase`, `triplet`, ...), one entry for each prompt set.
 
         Raises:
-            Unavailable: nothing at hand for this kind.
-            DataError: there are labels, and no prompt set for them.
+            Unavailable: nothing is at hand for this kind.
+            DataError: there are labels but no prompt set for them.
         """
 
     @abstractmethod
     def answers(self) -> list[tuple[Answers, str]]:
-        """Answers, one of each mode, with what they are, for the protocol.
+        """Answers of each mode, with their description for the protocol.
 
         Raises:
             Unavailable: there are none.
@@ -181,11 +182,11 @@ class Inputs(ABC):
 
     @abstractmethod
     def training_questions(self) -> list[LabelledQuestion]:
-        """Questions and answers of the training split."""
+        """Questions of the training split, with their answers."""
 
 
 class Unavailable(DataError):
-    """The inputs do not hold what a task needs."""
+    """The inputs lack what a task needs."""
 
 
 P = TypeVar("P", Scores, Answers)
@@ -196,7 +197,7 @@ class Task(ABC, Generic[P]):
 
     Attributes:
         name: public name, equal to the file's.
-        version: raised when the same predictions would get other scores.
+        version: incremented when the same predictions would score differently.
         kind: which of the manifest's labels are the truth (`phase`, `triplet`, ...); empty where its questions are.
         data: sources of the videos, where those of other sources are scored separately.
     """
@@ -209,10 +210,10 @@ class Task(ABC, Generic[P]):
     @classmethod
     @abstractmethod
     def prepare(cls, inputs: Inputs) -> list[tuple["Task[P]", P]]:
-        """Build the task from what the `eval` command has, with the predictions to score.
+        """Build the task from what `surgvl eval` has at hand, with the predictions to score.
 
         Raises:
-            Unavailable: the inputs do not hold what the task needs.
+            Unavailable: the inputs lack what the task needs.
         """
 
     @abstractmethod
@@ -220,7 +221,7 @@ class Task(ABC, Generic[P]):
         """Score predictions.
 
         Raises:
-            DataError: they do not fit the truth.
+            DataError: they do not match the truth.
         """
 
     def result(
@@ -236,7 +237,7 @@ class Task(ABC, Generic[P]):
         per_class: dict[str, float] | None = None,
         bounds: tuple[float, float] = (0.0, 1.0),
     ) -> Result:
-        """A result with its interval from a bootstrap over videos."""
+        """A result with its confidence interval, by a bootstrap over videos."""
         value, low, high = bootstrap_interval(statistic, num_videos, seed, bounds)
         return Result(
             task=self.name,
@@ -254,10 +255,10 @@ class Task(ABC, Generic[P]):
 
 
 def point_estimate(statistic: Statistic, num_videos: int) -> float:
-    """A statistic over all videos, each once: what a baseline needs."""
+    """A statistic over all videos, each counted once."""
     return float(statistic(np.ones((1, num_videos)))[0])
 
 
 def means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean of each entry over several random draws."""
+    """Mean of each entry over several tables."""
     return {name: float(np.mean([table[name] for table in tables])) for name in tables[0]}

@@ -1,6 +1,6 @@
-"""What `eval` reads: a manifest's labels, a vectors folder, an answers file, joined by video id and time.
+"""The inputs of `surgvl eval`: labels of a manifest, a vectors folder and answer files, joined by video id and time.
 
-A clip stands for the second around its centre and has the labels that cover this centre.
+A clip stands for the second around its centre, and has the labels that cover the centre.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _SEEN = "pretraining_video_ids"
 
 
 class Labels(Protocol):
-    """What is asked of a manifest (`surgvl.data.manifest.Manifest`)."""
+    """The part of `surgvl.data.manifest.Manifest` that is used here."""
 
     segment_table: Any
     qa_table: Any
@@ -43,22 +43,22 @@ class Labels(Protocol):
 
 
 class EvalInputs(Inputs):
-    """Inputs of the `eval` command.
+    """Inputs from files.
 
     Attributes:
-        used: prompt sets that stood for each kind of label that was scored.
+        used: the prompt sets behind each kind of label that was scored.
 
     Args:
         manifest: labels.
         split: of the manifest.
         vectors: vectors folder.
         answers: folder that holds answers.jsonl, or that file.
-        ablated: further such folders, whose answers stand beside these.
+        ablated: further such folders, with answers of controls.
         prompt_sets: embedded prompt sets to score with, at most one for each kind of label; other kinds are scored with
             those of the videos' data sets.
-        window_s: smoothing, seconds.
-        causal: smoothing over the past only.
-        seed: of draws.
+        window_s: window for smoothing scores over time, seconds.
+        causal: whether to smooth over the past only.
+        seed: of random draws.
 
     Raises:
         DataError: a folder or file cannot be read.
@@ -92,9 +92,9 @@ class EvalInputs(Inputs):
     # ---- clips
 
     def clips(self, kind: str) -> list[Labelled]:
-        """Cosines of each labelled video's clips with the classes of a kind, and the labels of each clip.
+        """Cosine similarities of the clips of labelled videos with the classes of a kind, and the labels of each clip.
 
-        Videos of one prompt set are scored together, those of another for themselves.
+        Videos that share a prompt set are scored together.
         """
         if self.vectors is None:
             raise Unavailable(f"{kind} needs --vectors")
@@ -126,21 +126,27 @@ class EvalInputs(Inputs):
                     f"prompt set {name!r} was not embedded into {self.vectors.folder}; embedded are {self._embedded()}"
                 )
             facts = self.vectors.meta.prompt_sets.get(name)
-            # Folders written before kinds were kept: the names of the sets that shipped then end with the kind.
+            # Older folders lack kinds; the names of the prompt sets shipped then end with the kind.
             kind = facts.task if facts and facts.task else name.rsplit("_", 1)[-1]
             if chosen.setdefault(kind, name) != name:
                 raise ConfigError(f"prompt sets {chosen[kind]!r} and {name!r} are both for {kind} labels: choose one")
         return chosen
 
     def _set_for(self, kind: str, dataset: str) -> str:
-        """Name of the embedded prompt set for a data set's labels.
+        """The embedded prompt set for the labels of a data set.
 
         Raises:
-            DataError: none fits, or several do.
+            Unavailable: none is embedded for this kind of label.
+            DataError: none of them fits the data set, or several do.
         """
         assert self.vectors is not None
         facts = self.vectors.meta.prompt_sets
-        # Folders written before data sets were kept are known by the names of the sets that shipped then.
+        if all(each.task not in (kind, "") for each in facts.values()):
+            raise Unavailable(
+                f"no embedded prompt set is for {kind} labels; embedded are {self._embedded()}: give the file of one to"
+                " `surgvl embed --prompt_sets`"
+            )
+        # Older folders lack data sets; the prompt sets shipped then had names of this form.
         old = f"{dataset}_{kind}".casefold()
         fitting = [name for name, each in facts.items() if each.fits(kind, dataset) or (not each.task and name == old)]
         if len(fitting) == 1:
@@ -152,13 +158,13 @@ class EvalInputs(Inputs):
         )
 
     def _embedded(self) -> str:
-        """The embedded prompt sets with their data sets, in words."""
+        """The embedded prompt sets and their data sets, for messages."""
         facts = self.vectors.meta.prompt_sets if self.vectors else {}
         of = {name: " and ".join(each.datasets) or "data set not recorded" for name, each in facts.items()}
         return ", ".join(f"{name} ({text})" for name, text in of.items()) or "none"
 
     def _group(self, kind: str, prompt_set: str, labelled: set[str], several: bool) -> Labelled:
-        """Scores of the videos whose labels a set stands for."""
+        """Scores of the videos that share a prompt set."""
         assert self.vectors is not None
         assert self.vectors.texts is not None
         names, class_vectors = self.vectors.texts.classes(prompt_set)
@@ -212,7 +218,7 @@ class EvalInputs(Inputs):
         return set(table.filter(pc.equal(table["task"], kind))["video_id"].to_pylist())
 
     def prompts_note(self) -> str:
-        """Which prompt sets stood for the labels of each task, as lines of a list."""
+        """The prompt sets behind each kind of label, as list items."""
         facts = self.vectors.meta.prompt_sets if self.vectors else {}
         lines = []
         for kind, names in self.used.items():
@@ -237,7 +243,9 @@ class EvalInputs(Inputs):
         for file in self.answer_files:
             files.append(of_split(file, self.test.video_ids(), truth))
             if not files[-1].rows:
-                raise DataError(f"{file.path} answers no question of split {self.split!r}: ask again with this split")
+                raise DataError(
+                    f"{file.path} answers no question of split {self.split!r}: run `surgvl ask` with this split"
+                )
         return [
             (answers, f"{self._videos}, {len(answers.answers):,} of its {len(table):,} questions")
             for answers in join(files)
@@ -256,7 +264,7 @@ class EvalInputs(Inputs):
 
     @property
     def pretraining_ids(self) -> list[str]:
-        """Ids that the models behind the vectors and the answers have seen."""
+        """Ids of the videos that the models behind the vectors and answers were trained on."""
         own = self.vectors.meta.pretraining_video_ids if self.vectors else []
         return sorted({*own, *(name for file in self.answer_files for name in file.facts.get(_SEEN, []))})
 

@@ -1,7 +1,7 @@
-"""Test videos that were seen before: the same id, or the same operation under another data set's name.
+"""Find test videos that were seen in training: the same id, or the same operation under another data set's id.
 
 Cholec80's `video41`, CholecT50's `VID41` and CholecSeg8k's `video41` are one operation (Nwoye and Padoy, arXiv
-2204.05235), so a model pretrained on one is tested on the other only by mistake.
+2204.05235), so a model pretrained on one must not be tested on the other.
 """
 
 import re

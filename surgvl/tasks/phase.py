@@ -1,17 +1,17 @@
-"""Phase recognition: the class with the highest score at each second against the surgeon's label.
+"""Phase recognition: the highest-scoring class at each second against the surgeon's label.
 
-Published tables average in different ways and call all of them F1; each way has its own name here. Strict throughout:
-no frame near a transition is forgiven. Cholec80: Twinanda et al., arXiv 1602.03012; zero-shot protocol of SurgVLP: Yuan
-et al., arXiv 2307.15220.
+Published tables average in different ways and call all of them F1; each way has its own name here. Scoring is strict:
+errors near transitions count. Cholec80: Twinanda et al., arXiv 1602.03012; zero-shot protocol of SurgVLP: Yuan et al.,
+arXiv 2307.15220.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from surgvl.core.arrays import Float64Array
+from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result, Statistic, video_mean
 from surgvl.metrics import classify, temporal
@@ -35,14 +35,14 @@ class Phase(Task[Scores]):
     """One phase for each second of a video.
 
     Args:
-        truth: int [N], the class of each row of the scores to come; -1 leaves a row out.
-        majority: class that the constant baseline says, chosen on training videos; the most frequent of the truth when
-            None, which favours the baseline.
-        window_s: moving average of the scores over this time before the choice; 0 for none.
-        causal: average over the past only.
-        labels: what the classes are and where their scores come from, for the protocol.
-        rate_fps: rows for each second.
-        seed: of the draws of videos and of random predictions.
+        truth: int [N], the class of each row of the scores; -1 excludes a row.
+        majority: class of the constant baseline, chosen on training videos; None for the most frequent class of the
+            truth, which favours the baseline.
+        window_s: window of the moving average over the scores; 0 for none.
+        causal: whether to average over the past only.
+        labels: description of classes and scores, for the protocol.
+        rate_fps: rows per second.
+        seed: of the bootstrap and of random predictions.
     """
 
     name = "phase"
@@ -69,7 +69,7 @@ class Phase(Task[Scores]):
 
     @classmethod
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
-        """Take the phases of each second; the constant baseline says the longest phase of the training split."""
+        """Take the phase of each second; the constant baseline predicts the longest phase of the training split."""
         return [cls._of(group, inputs) for group in inputs.clips(cls.kind)]
 
     @classmethod
@@ -93,10 +93,12 @@ class Phase(Task[Scores]):
         """Score phase predictions.
 
         Raises:
-            DataError: not one score row for each truth row, an unknown class id, or no labelled row.
+            DataError: scores and truth differ in length, a class id is unknown, or no row has a label.
         """
         if self.truth.shape != (len(predictions.video_ids),):
-            raise DataError(f"{len(predictions.video_ids)} score rows for truth of shape {self.truth.shape}")
+            raise DataError(
+                f"{len(predictions.video_ids)} score rows for truth of shape {self.truth.shape}: lengths must be equal"
+            )
         order = predictions.order
         scores = temporal.smooth(
             predictions.scores[order],
@@ -107,7 +109,7 @@ class Phase(Task[Scores]):
         )
         kept = self.truth[order] >= 0
         if not kept.any():
-            raise DataError(f"none of {len(kept)} rows has a phase: check the split and the task of the segments")
+            raise DataError(f"none of the {len(kept)} rows has a phase: check the split and the task of the segments")
         truth, predicted = self.truth[order][kept], scores.argmax(axis=1)[kept]
         names, videos = np.unique(predictions.videos[order][kept], return_inverse=True)
         num_classes, num_videos = len(predictions.class_names), len(names)
@@ -135,9 +137,9 @@ class Phase(Task[Scores]):
         ]
 
     def _baselines(
-        self, truth: NDArray[np.int64], measure: Callable[..., dict[str, Statistic]], num_classes: int, num_videos: int
+        self, truth: Int64Array, measure: Callable[..., dict[str, Statistic]], num_classes: int, num_videos: int
     ) -> dict[str, dict[str, float]]:
-        def values(predicted: NDArray[np.int64]) -> dict[str, float]:
+        def values(predicted: Int64Array) -> dict[str, float]:
             return {name: point_estimate(statistic, num_videos) for name, statistic in measure(predicted).items()}
 
         constant = int(np.bincount(truth).argmax()) if self.majority is None else self.majority
@@ -153,10 +155,8 @@ class Phase(Task[Scores]):
         return f"{self.labels}, {self.rate_fps:g} fps, strict, {smoothing}"
 
 
-def _statistics(
-    truth: NDArray[np.int64], predicted: NDArray[np.int64], videos: NDArray[np.int64], num_classes: int
-) -> dict[str, Statistic]:
-    """A statistic of draws of videos for each metric; rows lie in order of video and time."""
+def _statistics(truth: Int64Array, predicted: Int64Array, videos: Int64Array, num_classes: int) -> dict[str, Statistic]:
+    """For each metric, a statistic over draws of videos; rows are ordered by video and time."""
     counts = classify.count(truth, predicted, videos, num_classes)
     edges = np.flatnonzero(np.diff(videos)) + 1
     pairs = list(zip(np.split(truth, edges), np.split(predicted, edges), strict=True))

@@ -1,8 +1,8 @@
-"""Text to moment: ask for a triplet in words and find a second of the test videos in which it happens.
+"""Text-to-moment retrieval: describe a triplet in words, and find a second of the test videos in which it happens.
 
-Queries are the triplets that occur in the test videos, without the null ones, which nobody would ask for. A search page
-shows different moments, so the main figures drop a moment that lies within 2 s of a better one of the same video; the
-figures over raw clips stand beside them.
+Queries are the triplets that occur in the test videos, except null triplets, which nobody would search for. A results
+page shows distinct moments, so the main metrics drop results within 2 s of a better one in the same video; metrics over
+raw clips are given as well.
 """
 
 import math
@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics import retrieval
@@ -22,13 +23,13 @@ KS = (1, 5, 10)
 
 
 class Retrieval(Task[Scores]):
-    """Find moments of triplets by their words; the score of a class is the match of its text with a clip.
+    """Retrieve moments of triplets by text; the score of a class is the similarity of its text with a clip.
 
     Args:
-        truth: [N, 100], 0 or 1, for each row of the scores to come.
-        gap_s: results of one video lie at least this far apart.
-        labels: where the words come from, for the protocol.
-        seed: of the draws of videos and of random scores.
+        truth: [N, 100], 0 or 1, for each row of the scores.
+        gap_s: minimum distance between results in the same video.
+        labels: description of the texts, for the protocol.
+        seed: of the bootstrap and of random scores.
     """
 
     name = "retrieval"
@@ -43,7 +44,7 @@ class Retrieval(Task[Scores]):
 
     @classmethod
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
-        """Take the triplets of each second; the score of a triplet's words with a clip ranks the clip."""
+        """Take the triplets of each second; clips are ranked by their similarity with the text of a triplet."""
         found: list[tuple[Task[Scores], Scores]] = []
         for group in inputs.clips(cls.kind):
             task = cls(multi_hot(group.labels), labels=group.protocol, seed=inputs.seed)
@@ -55,7 +56,7 @@ class Retrieval(Task[Scores]):
         """Score the ranking of all clips for each triplet.
 
         Raises:
-            DataError: not one score row for each truth row, classes that are not CholecT50's, or no triplet occurs.
+            DataError: scores and truth differ in length, classes are not CholecT50's, or no triplet occurs.
         """
         truth, scores, videos = ordered(self.truth, predictions)
         times_s = predictions.times_s[predictions.order]
@@ -100,11 +101,11 @@ class Retrieval(Task[Scores]):
 def _statistics(
     scores: NDArray[np.floating],
     right: NDArray[np.bool_],
-    videos: NDArray[np.int64],
-    times_s: NDArray[np.float64],
+    videos: Int64Array,
+    times_s: Float64Array,
     gap_s: float,
 ) -> dict[str, Statistic]:
-    """A statistic of draws of videos for each metric; [Q, M] scores and truth, M in order of video and time."""
+    """For each metric, a statistic over draws of videos; scores and truth [Q, M], M ordered by video and time."""
     order = retrieval.ranking(scores)
     apart = retrieval.first_hits(order, right, videos, retrieval.temporal_nms(scores, times_s, videos, gap_s))
     raw = retrieval.first_hits(order, right, videos)

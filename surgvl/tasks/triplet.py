@@ -1,8 +1,8 @@
 """Action triplet recognition: average precision of instruments, verbs, targets, their pairs and the whole triplet.
 
-Protocol of CholecT50 (Nwoye and Padoy, arXiv 2204.05235). The video-wise figure and the one over all frames differ by
-points and circulate under one name; so do those with and without null triplets. All are given, each by its name. Beside
-them stand constant and random scores, because many published zero-shot figures are no higher.
+Protocol of CholecT50 (Nwoye and Padoy, arXiv 2204.05235). Video-wise AP and AP over all frames differ by points but are
+published under one name; so are those with and without null triplets. All are given here, each under its own name, next
+to those of constant and random scores, because many published zero-shot figures are no higher.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from surgvl.core.arrays import Float64Array, Int64Array, UInt8Array
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import TRIPLET_NAMES
 from surgvl.core.results import Result
@@ -32,10 +33,10 @@ class Triplet(Task[Scores]):
     """The hundred triplets of CholecT50 at each second.
 
     Args:
-        truth: [N, 100], 0 or 1, for each row of the scores to come.
-        labels: what the classes are and where their scores come from, for the protocol.
-        rate_fps: rows for each second.
-        seed: of the draws of videos and of random scores.
+        truth: [N, 100], 0 or 1, for each row of the scores.
+        labels: description of classes and scores, for the protocol.
+        rate_fps: rows per second.
+        seed: of the bootstrap and of random scores.
     """
 
     name = "triplet"
@@ -62,11 +63,13 @@ class Triplet(Task[Scores]):
         """Score triplet predictions.
 
         Raises:
-            DataError: not one score row for each truth row, or classes that are not CholecT50's in their order.
+            DataError: scores and truth differ in length, or classes are not CholecT50's in their order.
         """
         truth, scores, videos = ordered(self.truth, predictions)
         if not truth.any():
-            raise DataError(f"none of {len(truth)} rows has a triplet: check the split and the task of the segments")
+            raise DataError(
+                f"none of the {len(truth)} rows has a triplet: check the split and the task of the segments"
+            )
         num_videos = len(predictions.video_names)
         generator = np.random.default_rng(self.seed)
         constant = _values(truth, np.zeros_like(scores), videos)
@@ -109,7 +112,7 @@ def _metric(component: str, ignore_null: bool) -> str:
     return f"mAP_{component.upper()}{'_no_null' if ignore_null else ''}"
 
 
-def _values(truth: NDArray[np.bool_], scores: NDArray[np.floating], videos: NDArray[np.int64]) -> dict[str, float]:
+def _values(truth: NDArray[np.bool_], scores: NDArray[np.floating], videos: Int64Array) -> dict[str, float]:
     found = {
         _metric(component, null): triplet.video_map(truth, scores, videos, component, ignore_null=null)
         for component, null in _FIGURES
@@ -117,8 +120,8 @@ def _values(truth: NDArray[np.bool_], scores: NDArray[np.floating], videos: NDAr
     return found | {"mAP_IVT_global": triplet.global_map(truth, scores, "ivt", ignore_null=False)}
 
 
-def multi_hot(labels: Sequence[Sequence[str]]) -> NDArray[np.uint8]:
-    """Triplet names of each row -> uint8 [N, 100]."""
+def multi_hot(labels: Sequence[Sequence[str]]) -> UInt8Array:
+    """Multi-hot encoding of the triplet names of each row: uint8 [N, 100]."""
     index = {name: at for at, name in enumerate(TRIPLET_NAMES)}
     truth = np.zeros((len(labels), len(TRIPLET_NAMES)), np.uint8)
     for row, names in enumerate(labels):
@@ -128,27 +131,27 @@ def multi_hot(labels: Sequence[Sequence[str]]) -> NDArray[np.uint8]:
 
 def ordered(
     truth: NDArray[np.generic], predictions: Scores
-) -> tuple[NDArray[np.bool_], NDArray[np.floating], NDArray[np.int64]]:
-    """Truth, scores and video numbers in order of video and time.
+) -> tuple[NDArray[np.bool_], NDArray[np.floating], Int64Array]:
+    """Truth, scores and video indices, ordered by video and time.
 
     Raises:
-        DataError: the classes are not CholecT50's in their order, or the truth is not [N, 100] of 0 and 1.
+        DataError: classes are not CholecT50's in their order, or the truth is not [N, 100] of 0 and 1.
     """
     if list(predictions.class_names) != list(TRIPLET_NAMES):
         pairs = zip(predictions.class_names, TRIPLET_NAMES, strict=False)
         wrong = next((f"{a!r} for {b!r}" for a, b in pairs if a != b), f"{len(predictions.class_names)} classes")
         raise DataError(
-            f"score columns are not the {len(TRIPLET_NAMES)} triplets in order ({wrong}): align the prompts"
+            f"score columns must be the {len(TRIPLET_NAMES)} triplets in order ({wrong}): use a triplet prompt set"
         )
     shape = (len(predictions.video_ids), len(TRIPLET_NAMES))
     if truth.shape != shape or not np.isin(truth, (0, 1)).all():
         raise DataError(
-            f"triplet truth of shape {truth.shape}; it must be {shape} of 0 and 1, a row for each score row"
+            f"triplet truth must be 0 or 1 of shape {shape}, one row per score row; got shape {truth.shape}"
         )
     order = predictions.order
     return truth[order].astype(bool), predictions.scores[order], predictions.videos[order]
 
 
-def _named(values: NDArray[np.float64], names: Sequence[str]) -> dict[str, float]:
-    """Scores by class name, without classes that do not occur (null classes left out come last)."""
+def _named(values: Float64Array, names: Sequence[str]) -> dict[str, float]:
+    """Scores by class name, without classes that do not occur (excluded null classes come last)."""
     return {name: float(value) for name, value in zip(names, values, strict=False) if np.isfinite(value)}

@@ -1,11 +1,11 @@
-"""Visual question answering with closed or free answers, next to blind baselines.
+"""Visual question answering with closed or free-text answers, compared with blind baselines and controls.
 
-Two conventions of macro-F1 circulate: ours counts classes of the truth and 0 for what is undefined; public PitVQA and
-EndoVis18 scores were made with scikit-learn 1.3 and `zero_division=1`, which gives 1 to a class that was predicted but
-never rightly. Both are given. PitVQA: He et al., arXiv 2405.13949. Free answers are also scored word by word.
+There are two conventions of macro-F1: ours averages over the classes of the truth and counts undefined values as 0;
+published PitVQA and EndoVis18 scores used scikit-learn 1.3 with `zero_division=1`, which gives 1 to a class that was
+predicted but never correctly. Both are given. PitVQA: He et al., arXiv 2405.13949. Free text is also scored by words.
 
-Two kinds of answers show whether the picture matters: those of a predictor that never sees one (blind), and those of
-the same model with another video in place of the right one (controls). A model that ignores the picture scores alike.
+Two comparisons show whether the video matters: a predictor that sees no video (the blind baseline), and the same model
+with another video in place of the right one (controls). A model that ignores the video scores the same as its controls.
 
 Shape letters: N rows, V videos, R draws, K question types.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.core.arrays import Float64Array
+from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics import classify, text
 from surgvl.metrics.answer import LabelledQuestion, blind_answers, encode, most_frequent
@@ -40,7 +40,7 @@ _PROTOCOLS = {
 _WORDS = "words in lower case without punctuation"
 _BLEU = f"all answers together, without smoothing, {_WORDS} (nltk's n-grams)"
 _ROUGE = f"mean F1 over answers, no stemming, {_WORDS} (rouge-score)"
-# What scores words has no counterpart among closed answers, and so needs no mode in its name.
+# Word metrics exist only for free text, so their names need no mode.
 _BY_WORDS = {
     **dict.fromkeys([f"bleu_{order}" for order in range(1, text.ORDERS + 1)], _BLEU),
     **dict.fromkeys(["rouge_1", "rouge_l"], _ROUGE),
@@ -57,13 +57,13 @@ _BY_TYPE = ("accuracy", "rouge_l")
 
 
 class Vqa(Task[Answers]):
-    """Answers to questions about stretches of video.
+    """Answers to questions about segments of video.
 
     Args:
-        training: questions and answers of the training split, for the blind and majority baselines, of which the types
-            count that are asked; without them the test answers themselves are counted, which favours the baselines.
-        labels: whose questions they are, for the protocol.
-        seed: of the draws of videos and of random answers.
+        training: questions and answers of the training split, for the blind and majority baselines, restricted to the
+            types that are asked; without them the test answers themselves are used, which favours the baselines.
+        labels: description of the questions, for the protocol.
+        seed: of the bootstrap and of random answers.
     """
 
     name = "vqa"
@@ -84,13 +84,13 @@ class Vqa(Task[Answers]):
         """Score answers of one mode."""
         measure = _Measure(predictions)
         blind, others = self._others(predictions)
-        # Of many random answers words are not compared: that takes minutes, and says nothing.
+        # No word metrics for the many random draws: they take minutes and tell nothing.
         baselines = {
             name: means([measure.level(said, measure.words and len(draws) == 1) for said in draws])
             for name, draws in others.items()
         }
-        # A baseline of many draws would say for each question type what it says for all.
-        beside = {name: measure.by_type(others[name][0]) for name in (blind, *predictions.controls)}
+        # Not the random baseline, which would be alike for every question type.
+        comparisons = {name: measure.by_type(others[name][0]) for name in (blind, *predictions.controls)}
         parts: dict[str, dict[str, float]] = measure.by_type(predictions.predictions)
         parts["macro_f1"] = _f1_of_answers(predictions)
         base = f"{self.labels}, {_MODES[predictions.mode]}, equal after case, underscores and full stop are dropped"
@@ -107,7 +107,7 @@ class Vqa(Task[Answers]):
                 per_class=parts.get(metric) if metric in (*_BY_TYPE, *_BY_WORDS, "macro_f1") else None,
             )
             if metric in _BY_TYPE:
-                table = {name: each[metric] for name, each in beside.items()}
+                table = {name: each[metric] for name, each in comparisons.items()}
                 found = dataclasses.replace(found, per_class_baselines=table, per_class_clips=measure.clips)
             results.append(found)
         for name in (blind, *predictions.controls) if predictions.controls else ():
@@ -120,7 +120,7 @@ class Vqa(Task[Answers]):
         return [dataclasses.replace(result, **made) for result in results]
 
     def _others(self, rows: Answers) -> tuple[str, dict[str, list[Sequence[str]]]]:
-        """Name of the blind baseline, and what each other predictor said: one list of answers, several where random."""
+        """Name of the blind baseline, and the answers of the others: a list each, several for the random one."""
         asked = set(rows.types)
         training: Sequence[LabelledQuestion] = [row for row in self.training if row.type in asked] or self.training
         mark = "" if training else " (of test)"
@@ -128,7 +128,7 @@ class Vqa(Task[Answers]):
             LabelledQuestion(*row) for row in zip(rows.questions, rows.answers, rows.types, strict=True)
         ]
         choices = sorted({row.answer for row in training})
-        # Drawn in an order of their own, so that the order of rows changes nothing.
+        # Drawn in a sorted order, so that the order of rows does not matter.
         keys = list(zip(rows.video_ids, rows.questions, rows.answers, rows.predictions, strict=True))
         order = sorted(range(len(keys)), key=keys.__getitem__)
         generator = np.random.default_rng(self.seed)
@@ -146,7 +146,7 @@ class Vqa(Task[Answers]):
 
 
 class _Measure:
-    """Scores of any answers to the same questions, over draws of videos and for each question type."""
+    """Scores of any answers to the same questions, over draws of videos and by question type."""
 
     def __init__(self, rows: Answers) -> None:
         self.truth, self.words = rows.answers, rows.mode == "open"
@@ -156,7 +156,7 @@ class _Measure:
         self.clips = dict(zip(self.names, np.bincount(self.types).tolist(), strict=True))
 
     def over_videos(self, said: Sequence[str]) -> dict[str, Statistic]:
-        """A statistic of draws of videos for each metric."""
+        """For each metric, a statistic over draws of videos."""
         return _statistics(self.truth, said, self.videos, self.words)
 
     def level(self, said: Sequence[str], words: bool) -> dict[str, float]:
@@ -165,21 +165,21 @@ class _Measure:
         return {metric: point_estimate(statistic, self.num_videos) for metric, statistic in found}
 
     def by_type(self, said: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Each metric for each question type."""
+        """Each metric by question type."""
         each = np.eye(len(self.names))
         found = _statistics(self.truth, said, self.types, self.words).items()
         return {metric: dict(zip(self.names, statistic(each).tolist(), strict=True)) for metric, statistic in found}
 
     def share(self, rows: NDArray[np.bool_]) -> Statistic:
-        """A statistic of draws of videos: the share of answers that are such."""
+        """A statistic over draws of videos: the fraction of answers in `rows`."""
         such, asked = np.bincount(self.videos, weights=rows), np.bincount(self.videos)
         return lambda weights: (weights @ such) / (weights @ asked)
 
 
 def _statistics(
-    truth: Sequence[str], predicted: Sequence[str], groups: NDArray[np.int64], words: bool
+    truth: Sequence[str], predicted: Sequence[str], groups: Int64Array, words: bool
 ) -> dict[str, Statistic]:
-    """A statistic of draws of groups of rows, such as videos, for each metric."""
+    """For each metric, a statistic over draws of groups of rows, such as videos."""
     coded = encode(truth, predicted)
     counts = classify.count(coded.truth, coded.predicted, groups, len(coded.classes))
 
@@ -196,7 +196,7 @@ def _statistics(
     return found | _of_words(truth, predicted, groups) if words else found
 
 
-def _of_words(truth: Sequence[str], predicted: Sequence[str], groups: NDArray[np.int64]) -> dict[str, Statistic]:
+def _of_words(truth: Sequence[str], predicted: Sequence[str], groups: Int64Array) -> dict[str, Statistic]:
     sums = text.count(truth, predicted, groups)
 
     def pooled(metric: Callable[[text.TextCounts], Float64Array]) -> Statistic:
@@ -211,7 +211,7 @@ def _minus(mine: Statistic, theirs: Statistic) -> Statistic:
 
 
 def _f1_of_answers(rows: Answers) -> dict[str, float]:
-    """F1 of each answer of the truth."""
+    """F1 of each answer that occurs in the truth."""
     coded = encode(rows.answers, rows.predictions)
     counts = classify.count(coded.truth, coded.predicted, np.zeros(len(coded.truth), np.int64), len(coded.classes))
     pairs = zip(coded.classes, classify.f1(counts)[0], counts.truth[0], strict=True)

@@ -9,11 +9,15 @@ frame is scaled to a square, so nothing is cropped; pass `crop=content_box(path)
 Whatever is wrong with a file or an argument is reported as a DataError of one line.
 """
 
-from surgvl.video.content_area import Box, Image
-from surgvl.video.decoder import VIDEO_SUFFIXES
-from surgvl.video.file import VideoInfo
-from surgvl.video.reader import VideoReader, content_box, probe, read, stream
-from surgvl.video.writer import write
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from surgvl.video.content_area import Box, Image
+    from surgvl.video.decoder import VIDEO_SUFFIXES
+    from surgvl.video.file import VideoInfo
+    from surgvl.video.reader import VideoReader, content_box, probe, read, stream
+    from surgvl.video.writer import write
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -27,3 +31,11 @@ __all__ = [
     "stream",
     "write",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name on first use (PEP 562): the gateway needs `decoder` alone, without NumPy and OpenCV."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = {"Box": "content_area", "Image": "content_area", "VIDEO_SUFFIXES": "decoder", "write": "writer"}
+    return getattr(import_module(f"{__name__}.{home.get(name, 'reader')}"), name)

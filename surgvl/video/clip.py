@@ -9,10 +9,11 @@ from typing import Annotated, ClassVar, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import ConfigDict, Field
 
 from surgvl import video
+from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import ConfigError, DataError
 
 Side = Annotated[int, Field(strict=True, ge=1, le=4096)]
@@ -63,7 +64,7 @@ def clip_start(centre_s: float, clip_s: float, duration_s: float) -> float:
     return min(max(0.0, centre_s - clip_s / 2), max(0.0, duration_s - clip_s))
 
 
-def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float | None = None) -> NDArray[np.uint8]:
+def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float | None = None) -> UInt8Array:
     """Cut one clip, uint8 [N, S, S, 3].
 
     Args:
@@ -85,7 +86,7 @@ def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float |
     return video.read(source, start_s, start_s + want.clip_s, want.fps, want.size_px, box)
 
 
-def resample_frames(frames: NDArray[np.uint8], num_frames: int, size_px: int) -> NDArray[np.uint8]:
+def resample_frames(frames: UInt8Array, num_frames: int, size_px: int) -> UInt8Array:
     """Resample frames in time (nearest frame, evenly spaced) and in size (area averaging).
 
     Args:
@@ -103,7 +104,7 @@ def resample_frames(frames: NDArray[np.uint8], num_frames: int, size_px: int) ->
         raise DataError(f"frames must be uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
     kept = np.linspace(0, len(frames) - 1, num_frames).round().astype(int)
     if frames.shape[1:3] == (size_px, size_px):
-        same: NDArray[np.uint8] = frames[kept]
+        same: UInt8Array = frames[kept]
         return same
     size = (size_px, size_px)
     small = {i: cv2.resize(frames[i], size, interpolation=cv2.INTER_AREA) for i in dict.fromkeys(kept.tolist())}

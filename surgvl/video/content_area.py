@@ -13,9 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import DataError
 
-Image = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+Image = UInt8Array
 """uint8 [H, W, 3], RGB."""
 
 DARK = 28

@@ -172,17 +172,17 @@ def test_files_that_do_not_stand_beside_one_another(tmp_path: Path) -> None:
     both = join([read_answers(own), read_answers(black)])[0]
     assert list(both.controls) == ["black video"]
     assert both.controls["black video"] == [BLACK[0]] * len(STRETCHES)
-    with pytest.raises(DataError, match="both hold closed answers with the black video: give one of them"):
+    with pytest.raises(DataError, match="both hold closed answers with the black video: pass one of them"):
         join([read_answers(own), read_answers(black), read_answers(black)])
-    with pytest.raises(DataError, match="holds closed answers with the black video, and no file those with the right"):
+    with pytest.raises(DataError, match="holds closed answers with the black video, but no file those with the right"):
         join([read_answers(black)])
     few = write_rows(tmp_path / "few", [row for row in rows if row["ablated"] == "black"][7:])
     with pytest.raises(DataError, match=r"lack 7 of 120 questions, the first 'a\?' about v0 at 0\.0 s"):
         join([read_answers(own), read_answers(few)])
     odd = write_rows(tmp_path / "odd", [{**rows[0], "mode": "closed, black"}])
-    with pytest.raises(DataError, match="line 1: mode 'closed, black'; known are closed, head, open"):
+    with pytest.raises(DataError, match="line 1: mode must be one of closed, head, open, got 'closed, black'"):
         read_answers(odd)
-    with pytest.raises(DataError, match="answers of mode 'shut'; known are closed, head, open"):
+    with pytest.raises(DataError, match="mode must be one of closed, head, open, got 'shut'"):
         Answers(["v"], ["q"], ["a"], ["t"], ["p"], np.ones(1, bool), "shut")
 
 

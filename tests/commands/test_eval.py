@@ -234,7 +234,7 @@ def test_what_cannot_be_scored_is_said(folders: Path, capsys: pytest.CaptureFixt
 def test_usage_errors(folders: Path) -> None:
     for named in ({"prompts": ["cholect50_triplet"]}, {"triplet_prompts": "cholect50_triplet"}):
         with pytest.raises(ConfigError, match="prompt set 'cholect50_triplet' was not embedded into .*; embedded are"):
-            evaluate(folders / "manifest", folders / "out0", folders / "vectors", **named)  # type: ignore[arg-type]
+            evaluate(folders / "manifest", folders / "out0", folders / "vectors", **named)
     with pytest.raises(ConfigError, match="--prompts phantom_triplet: its labels are of kind 'triplet', which no task"):
         evaluate(
             folders / "manifest", folders / "out1", folders / "vectors", tasks=["phase"], prompts=["phantom_triplet"]
@@ -283,7 +283,7 @@ def test_a_broken_line_of_answers_is_named(folders: Path) -> None:
     answers = make_answers(folders / "answers")
     with open(answers / "answers.jsonl", "a") as file:
         file.write('{"video_id": "vid')
-    with pytest.raises(DataError, match="line 15: not JSON"):
+    with pytest.raises(DataError, match="line 15 is not JSON"):
         evaluate(folders / "manifest", folders / "out", answers=answers)
     with pytest.raises(DataError, match="run `surgvl ask --manifest` first"):
         evaluate(folders / "manifest", folders / "out", answers=folders / "nothing", resume=True)

@@ -14,6 +14,7 @@ from surgvl.core import files
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.embed.vectors import Meta, Texts, write_meta, write_shard, write_texts
+from surgvl.tasks.base import Unavailable
 from surgvl.tasks.phase import Phase
 
 MINE = """name: mine
@@ -162,6 +163,15 @@ def test_a_new_kind_of_label_needs_a_task_and_a_prompt_set_and_nothing_else(tmp_
         )
         assert {(row.task, row.metric): row.value for row in found}["step", "accuracy"] == 1
         assert found[0].protocol.startswith("test split of mine, zero-shot with mine v3")
+
+
+def test_a_kind_of_label_without_any_sentences_is_unavailable(tmp_path: Path) -> None:
+    table = a_manifest({"cholec80": CHOLEC80}, tmp_path)
+    steps = [row.model_copy(update={"task": "step"}) for row in table.segments]
+    Manifest(table.videos, [*table.segments, *steps], root=tmp_path).save(tmp_path / "manifest")
+    vectors = a_vectors_folder(tmp_path / "v", shipped(), table.video_ids())
+    with pytest.raises(Unavailable, match="no embedded prompt set is for step labels; embedded are cholec80_phase"):
+        evaluate(tmp_path / "manifest", tmp_path / "out", vectors, tasks=[f"{__name__}.Step"])
 
 
 def test_two_prompt_sets_for_one_kind_are_refused(tmp_path: Path) -> None:

@@ -74,11 +74,11 @@ def cholec80_rows(root: Path, num: int) -> Path:
         (range(20), range(20), ""),
         (range(1, 21), range(20), ""),
         (range(0, 500, 25), range(20), ""),
-        (range(500), [at / 25 for at in range(500)], "25 pictures a second"),
-        (range(1, 501), [at / 25 for at in range(500)], "25 pictures a second"),
-        (range(100), [at / 5 for at in range(100)], "5 pictures a second"),
+        (range(500), [at / 25 for at in range(500)], "25 pictures per second"),
+        (range(1, 501), [at / 25 for at in range(500)], "25 pictures per second"),
+        (range(100), [at / 5 for at in range(100)], "5 pictures per second"),
         ([*range(5), *range(9, 20)], [*range(5), *range(9, 20)], "4 frame files are missing"),
-        (range(3, 20), range(3, 20), "pictures begin at number 3"),
+        (range(3, 20), range(3, 20), "the first picture has number 3"),
     ],
     ids=["1fps", "from1", "renamed", "25fps", "25fps_from1", "5fps", "gap", "late"],
 )
@@ -130,8 +130,8 @@ def test_what_has_no_picture_or_no_label_is_counted(tmp_path: Path) -> None:
     track = at_pictures(Track([(0, 2, "a"), (3, 5, "lost"), (6, 6.5, "b")], 6.5), times_s)
     assert track.spans == [(0, 2, "a"), (3, 4, "b")]
     assert track.notes == [
-        "1 of 3 stretches of labels have no picture, left out",
-        "1 of 5 pictures come after the end of the labels at 6.5 s",
+        "1 of 3 label segments have no picture, left out",
+        "1 of 5 pictures are after the end of the labels at 6.5 s",
     ]
     beyond = at_pictures(Track([(0, 30, "a")], 30.0), times_s)
-    assert beyond.notes == ["labels go on for 22.0 s after the last picture"]
+    assert beyond.notes == ["labels continue for 22.0 s after the last picture"]

@@ -55,15 +55,15 @@ def test_phase_file_in_every_dress(text: str, tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "is empty"),
-        ("Frame\tPhase\n", "no row"),
-        ("Frame\tPhase\n0\n", "line 2: '0' has one value"),
+        ("Frame\tPhase\n", "no rows"),
+        ("Frame\tPhase\n0\n", "line 2 must have two values, got '0'"),
         ("Frame\tPhase\n0\tLunch\n", "line 2: unknown phase 'Lunch'"),
         ("Frame\tPhase\nx\tPreparation\n", "line 2: frame is 'x'"),
         ("Frame\tPhase\nnan\tPreparation\n", "line 2: frame is 'nan'"),
         ("Frame\tPhase\n5\tPreparation\n5\tPreparation\n", "line 3: frame 5 comes after frame 5"),
-        (b"\x89PNG\r\n\x1a\n", "line 1: byte 0x89 is not UTF-8"),
+        (b"\x89PNG\r\n\x1a\n", "line 1: byte 0x89 is not valid UTF-8"),
         (b"Frame\tPhase\n0\tPrep\x00", "line 2 has a NUL"),
-        (b"\xff\xfe\x00\xd8", "is not UTF-16"),
+        (b"\xff\xfe\x00\xd8", "is not valid UTF-16"),
         (
             "Frame\tPhase\n" + "9" * 5000 + "\tPreparation\n",
             r"line 2: frame is .9+\.\.\.9+.; it must be a whole number",
@@ -93,7 +93,7 @@ def test_tools_are_taken_by_name(tmp_path: Path) -> None:
         (tool_text(2, header=TOOL_HEADER.replace("Hook", "Spoon")), "header is"),
         (tool_text(2).replace("\t1", "\t2"), "values 0 or 1"),
         (tool_text(2).replace("10\t", "0\t"), "comes after frame 0"),
-        (TOOL_HEADER, "no row"),
+        (TOOL_HEADER, "no rows"),
     ):
         with pytest.raises(DataError, match=message):
             read_tool_file(put(path, text), 10.0)
@@ -110,14 +110,14 @@ def test_csv_reader_is_tolerant_of_form_and_strict_on_columns(tmp_path: Path) ->
         ("a,b,b\n1,2,3\n", "columns are a, b, b"),
         ("a,b,c\n1,2,3\n", "wanted a, b"),
         ("  \n", "is empty"),
-        ('a,b\n1,"x\n2,y\n3,z\n', "not a csv row"),
-        ("a,b\n1,one, two\n", "line 2: 3 values for 2 columns: correct the row, and put values that hold a comma in"),
+        ('a,b\n1,"x\n2,y\n3,z\n', "is not a CSV row"),
+        ("a,b\n1,one, two\n", "line 2: 3 values for 2 columns: correct the row, and quote values that contain a comma"),
         (f"{'a' * 9000},b\n1,2\n", r"columns are a+\.\.\.a+, b; wanted a, b"),
     ):
         with pytest.raises(DataError, match=message):
             read_csv(put(path, text), ("a", "b"))
     put(path, "id,name,note\n1,größer,\n".encode("cp1252"))
-    with pytest.raises(DataError, match="t.csv, line 2: name is not UTF-8"):
+    with pytest.raises(DataError, match="t.csv, line 2: name is not valid UTF-8"):
         read_csv(path, ("id", "name"), ignore_others=True)
     with pytest.raises(DataError, match="cannot be read"):
         read_fields(tmp_path)
@@ -134,7 +134,9 @@ def test_stated_encodings_are_read(encoding: str, tmp_path: Path) -> None:
     assert read_csv(path, ("a", "b"))["b"] == [WORDS]
 
 
-@pytest.mark.parametrize(("encoding", "cause"), [("cp1252", "line 2: byte 0x92 is not UTF-8"), ("utf-16-le", "NUL")])
+@pytest.mark.parametrize(
+    ("encoding", "cause"), [("cp1252", "line 2: byte 0x92 is not valid UTF-8"), ("utf-16-le", "NUL")]
+)
 def test_encodings_that_are_not_stated_are_refused(encoding: str, cause: str, tmp_path: Path) -> None:
     path = put(tmp_path / "t.csv", f'a,b\r\n1,"{WORDS if cause != "NUL" else "x"}"\r\n'.encode(encoding))
     with pytest.raises(DataError, match=cause):
@@ -195,7 +197,7 @@ def test_second_csv_refuses_what_does_not_fit(tmp_path: Path) -> None:
         ("video01_0.png,", "label is ''"),
         ("video02_0.png,1", "not a frame of video01"),
         ("video01_3.png,1\nvideo01_3.png,1", "line 3: .*sort the rows"),
-        ("", "no row"),
+        ("", "no rows"),
     ):
         with pytest.raises(DataError, match=message):
             read_second_csv(put(path, f"path,label\n{rows}\n"), "video01", CHOLEC80_PHASES, 0)
@@ -234,6 +236,11 @@ def test_autolaparo_text_layout(tmp_path: Path) -> None:
     film(tmp_path / "t1" / "videos" / "02.mp4", 3)
     manifest = AutoLaparo(tmp_path).to_manifest()
     assert [(s.start_s, s.end_s, s.label) for s in manifest.segments] == [(0, 2, "Preparation"), (2, 3, "Washing")]
-    for text, message in (("1\t8\n", "phase 8"), ("0\t1\n", "second 0"), ("1 2 3\n", "3 values"), ("1\tx\n", "'x'")):
+    for text, message in (
+        ("1\t8\n", "phase must be 1 to 7, got 8"),
+        ("0\t1\n", "second 0"),
+        ("1 2 3\n", "3 values"),
+        ("1\tx\n", "'x'"),
+    ):
         with pytest.raises(DataError, match=message):
             read_label_file(put(tmp_path / "x.txt", text))

@@ -121,18 +121,18 @@ def test_own_file_and_texts(tmp_path: Path) -> None:
         ("name: Open", "name: 2024-01-01", "line 10.*timestamp"),
         ("name: Open", "name:", "line 10.*as null"),
         ("name: Open", "name: 7", "line 10: classes.0.name: .*string"),
-        ("name: Open", "name: Close", "'Close' is there twice"),
-        ("name: Open", "name: closing", "'closing' is there twice"),
-        ("id: 1", "id: 2", r"class ids are \[0, 2\]"),
-        ("id: 1", "id: 0", r"class ids are \[0, 0\]"),
+        ("name: Open", "name: Close", "'Close' occurs twice"),
+        ("name: Open", "name: closing", "'closing' occurs twice"),
+        ("id: 1", "id: 2", r"class ids must be .*, got \[0, 2\]"),
+        ("id: 1", "id: 0", r"class ids must be .*, got \[0, 0\]"),
         ("[closing]", "closing", "line 14: classes.1.aliases"),
-        ('"the skin is stapled"', '"The abdomen is CLOSED"', "is there twice"),
-        ('"the skin is stapled"', '"the abdomen is opened"', "is there twice"),
+        ('"the skin is stapled"', '"The abdomen is CLOSED"', "occurs twice"),
+        ('"the skin is stapled"', '"the abdomen is opened"', "occurs twice"),
         ('"the skin is stapled"', '""', "line 15: classes.1.prompts.1: .*at least 1 character"),
         ('"the skin is stapled"', '" "', "line 15: classes.1.prompts.1"),
         ('["the abdomen is opened"]', "[]", "line 11: classes.0.prompts"),
         ("    aliases", "    colour: red\n    aliases", "line 14: classes.1.colour: Extra"),
-        ("language: en", "language: en\nname: other", "line 8, column 1: 'name' stands there twice"),
+        ("language: en", "language: en\nname: other", "line 8, column 1: 'name' occurs twice"),
         ("version: 1", "version: 0", "line 2: version"),
         ("language: en\n", "", "language: Field required"),
         ("language: en", "language: [", "is not YAML"),
@@ -172,5 +172,5 @@ def test_unknown_names_get_a_hint(tmp_path: Path) -> None:
         prompts.load("cholec80_phases")
     with pytest.raises(DataError, match="cannot be read"):
         prompts.load(tmp_path / "absent.yaml")
-    with pytest.raises(DataError, match="not a mapping"):
+    with pytest.raises(DataError, match="must be a mapping"):
         prompts.load(write(tmp_path, "- 1\n"))

@@ -120,7 +120,7 @@ def test_training_names_them_once(
     Manifest([row]).save(tmp_path / "manifest")
     words = ["pretrain", "--manifest", str(tmp_path / "manifest"), "--out", str(tmp_path / "out"), *TINY]
     words += ["--frame_cache", str(tmp_path / "store")] if with_store else []
-    assert cli.main([*words, "--run.steps=8", "--fps=25"]) == 0
+    assert cli.main([*words, "--run.steps=3", "--fps=25"]) == 0
     assert capsys.readouterr().out.count(" decoded frames are marked damaged by the decoder") == 1
     (line,) = read_json(tmp_path / "out" / "run.json")["damaged_frames"]
     assert line.startswith(f"{bad.name}: ")

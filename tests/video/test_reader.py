@@ -177,7 +177,11 @@ def test_crop_is_the_same_part_scaled(tmp_path: Path) -> None:
         video.read(path, 0.4, 0.4, 1, 40, crop=Box(0, 0, 97, 128))
 
 
-def test_importing_video_needs_no_torch() -> None:
-    code = "import json, sys, surgvl.video; print(json.dumps('torch' in sys.modules))"
+def test_what_importing_video_takes() -> None:
+    """The gateway takes the decoder's list of containers alone; whoever reads pictures needs no torch."""
+    code = (
+        "import json, sys, surgvl.video.decoder as d; light = [m in sys.modules for m in ('numpy', 'cv2')];"
+        "from surgvl import video; video.read; print(json.dumps([light, 'torch' in sys.modules]))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) is False
+    assert json.loads(done.stdout) == [[False, False], False]

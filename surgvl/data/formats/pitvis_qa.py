@@ -1,10 +1,10 @@
-"""Make PitVQA's text from PitVis' public step and instrument tables (He et al., arXiv 2405.13949).
+"""Generate PitVQA's questions from PitVis' public step and instrument tables (He et al., arXiv 2405.13949).
 
-Row i of the instrument table is second i. Both tables together answer nine kinds of question for each second inside
-the patient; all 25 videos give 109,173 seconds and 884,242 questions, the published counts. Two quirks of the
-published text are kept: the step of second t is the row before the first row whose time lies after t, whether or not
-the rows are sorted (video 16's are not), and seconds after the last change count as the first row (mostly
-`operation_not_started`, so they fall away).
+Row i of the instrument table is second i. The two tables answer nine types of question for each second inside the
+patient; all 25 videos give 109,173 seconds and 884,242 questions, the published counts. Two quirks of the published
+text are reproduced: the step at second t is the row before the first row with a later time, whether or not the rows are
+sorted (those of video 16 are not), and seconds after the last change take the first row (mostly
+`operation_not_started`, so they are dropped).
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from surgvl.core.errors import DataError
 from surgvl.data.formats.text_files import parse_int, read_csv
 from surgvl.data.tables import QA, add_empty_columns
 
-# (step, phase, what is done in it), in the order in which steps follow one another. The spelling is the data set's own.
+# (step, phase, operation), in the order of the procedure. The spelling is that of the data set.
 STEP_TABLE = (
     ("nasal_corridor_creation", "nasal_sphenoid", "The middle and superior turbinates are laterally displaced"),
     ("anterior_sphenoidotomy", "nasal_sphenoid", "The sphenoid ostium is identified and opened"),
@@ -57,7 +57,7 @@ NO_INSTRUMENT = ("out_of_patient", "no_visible_instrument", "no_secondary_instru
 COUNTS = ("zero", "one", "two")
 POSITIONS = ("top-left", "top-right", "centre", "bottom-left", "bottom-right")
 
-# The place of an answer in the published list is its class id; steps and operations have orders of their own there.
+# An answer's position in the published list is its class id; steps and operations have their own order there.
 _STEP_ORDER = (0, 1, 2, 3, 4, 7, 8, 5, 6, 9, 10, 11, 12, 13)
 _OPERATION_ORDER = (0, 1, 2, 3, 7, 4, 5, 6, 8, 9, 11, 13, 10, 12)
 ANSWERS: tuple[str, ...] = (
@@ -77,7 +77,7 @@ DROPPED_ANSWERS = frozenset({"no_visible_instrument", "no_secondary_instrument"}
 class StepTable:
     """Step changes of a video: from `times_s[i]` on, step `steps[i]` (index into STEPS, -1 for none); int64 [C] each.
 
-    The rows are in the order of the file; `notes` has a line where that is not the order of time.
+    Rows are in file order; `notes` has a line for each row that is not in temporal order.
     """
 
     times_s: Any
@@ -87,14 +87,14 @@ class StepTable:
 
 @dataclass(frozen=True)
 class InstrumentTable:
-    """Two instruments for each second: index into INSTRUMENTS + NO_INSTRUMENT, position 1 to 5 or 0; int64 [S, 2]."""
+    """Two instruments per second: index into INSTRUMENTS + NO_INSTRUMENT, and position 1 to 5 or 0; int64 [S, 2]."""
 
     names: Any
     positions: Any
 
 
 def read_steps(path: Path) -> StepTable:
-    """Read `steps_01.csv`: one row for each change of step.
+    """Read `steps_01.csv`, a row for each change of step.
 
     Raises:
         DataError: wrong columns, an unknown step, a negative time.
@@ -114,21 +114,21 @@ def read_steps(path: Path) -> StepTable:
         if times[-1] < 0:
             raise DataError(f"{path}, line {line}: time {time} is negative: correct the row")
         if len(times) > 1 and times[-1] < times[-2]:
-            notes.append(f"{path.name}, line {line}: second {time} stands below second {times[-2]}")
+            notes.append(f"{path.name}, line {line}: second {time} comes after second {times[-2]}")
     if not times:
-        raise DataError(f"{path} has a header and no row: copy it again, or delete it")
+        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
     return StepTable(np.array(times), np.array(steps), tuple(notes))
 
 
 def read_instruments(path: Path) -> InstrumentTable:
-    """Read `instruments_01.csv`: one row for each second from 0.
+    """Read `instruments_01.csv`, a row for each second from 0.
 
     Raises:
-        DataError: wrong columns, an unknown instrument, a position out of 1 to 5, a second left out.
+        DataError: wrong columns, an unknown instrument, a position outside 1 to 5, or a missing second.
     """
     names = ("str_instrument1", "str_instrument2")
-    places = ("pos_instrument1", "pos_instrument2")
-    columns = read_csv(path, ("int_time", *names, *places), ignore_others=True)
+    position_columns = ("pos_instrument1", "pos_instrument2")
+    columns = read_csv(path, ("int_time", *names, *position_columns), ignore_others=True)
     code = {name: at for at, name in enumerate((*INSTRUMENTS, *NO_INSTRUMENT))}
     num_rows = len(columns["line"])
     found = np.zeros((2, num_rows, 2), np.int64)
@@ -136,15 +136,17 @@ def read_instruments(path: Path) -> InstrumentTable:
         if parse_int(time, path, line, "int_time") != at:
             raise DataError(f"{path}, line {line}: second {time}, wanted {at}: one row for each second from 0")
         for slot in range(2):
-            name, place = columns[names[slot]][at], columns[places[slot]][at]
+            name, position = columns[names[slot]][at], columns[position_columns[slot]][at]
             if name not in code:
                 raise DataError(f"{path}, line {line}: unknown instrument {name!r}; allowed are {', '.join(code)}")
-            number = parse_int(place, path, line, places[slot]) if place else 0
-            if place and not 1 <= number <= len(POSITIONS):
-                raise DataError(f"{path}, line {line}: {places[slot]} is {place}; it must be 1 to 5 or empty")
+            number = parse_int(position, path, line, position_columns[slot]) if position else 0
+            if position and not 1 <= number <= len(POSITIONS):
+                raise DataError(
+                    f"{path}, line {line}: {position_columns[slot]} is {position}; it must be 1 to 5 or empty"
+                )
             found[:, at, slot] = code[name], number
     if not num_rows:
-        raise DataError(f"{path} has a header and no row: copy it again, or delete it")
+        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
     return InstrumentTable(found[0], found[1])
 
 
@@ -155,17 +157,17 @@ def make_questions(
     source: str,
     drop: frozenset[str] = DROPPED_ANSWERS,
 ) -> Any:
-    """All questions of these videos, vectorised over seconds.
+    """All questions about some videos, vectorised over seconds.
 
     Args:
         video_ids: [V].
         steps: [V], see `read_steps`.
         instruments: [V], see `read_instruments`.
         source: value of the source column.
-        drop: answers whose questions are left out.
+        drop: answers whose questions are dropped.
 
     Returns:
-        Arrow table with the columns of `QA`, ordered by video, second and the order of the published files.
+        Arrow table with the columns of `QA`, ordered by video and second, then as in the published files.
     """
     parts = [_inside(at, *tables) for at, tables in enumerate(zip(steps, instruments, strict=True))]
     video, second, step, names, positions = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -207,11 +209,11 @@ def make_questions(
 
 
 def _inside(video: int, steps: StepTable, instruments: InstrumentTable) -> tuple[Any, Any, Any, Any, Any]:
-    """Seconds of a video that have questions: video, second, step [S], instrument names and positions [S, 2]."""
+    """The seconds of a video with questions: video, second, step [S], instrument names and positions [S, 2]."""
     seconds = np.arange(len(instruments.names))
-    # The running maximum makes "first row with a later time" a binary search, in whatever order the rows stand.
+    # With the running maximum, "first row with a later time" is a binary search even for unsorted rows.
     later = np.searchsorted(np.maximum.accumulate(steps.times_s), seconds, "right")
-    # Beyond the last change the published text takes row 0; before the first, Python's row -1.
+    # After the last change the published text takes row 0; before the first, Python's row -1.
     step = steps.steps[np.where(later == len(steps.times_s), 0, later - 1)]
     outside = (instruments.names == len(INSTRUMENTS) + NO_INSTRUMENT.index("out_of_patient")).any(1)
     kept = np.flatnonzero(~outside & (step >= 0))
@@ -219,7 +221,7 @@ def _inside(video: int, steps: StepTable, instruments: InstrumentTable) -> tuple
 
 
 class _Book:
-    """Collects questions as codes into one list of texts."""
+    """Questions as codes into one list of texts."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -236,7 +238,7 @@ class _Book:
     def add(
         self, kind: str, mask: Any, asked: str | Sequence[str], answers: Sequence[str], answer: Any, which: Any = None
     ) -> None:
-        """Ask a question of the seconds in `mask`; `which` chooses among several wordings."""
+        """Add a question for the seconds in `mask`; `which` selects one of several wordings."""
         rows = np.flatnonzero(mask)
         wordings = self._codes([asked] if isinstance(asked, str) else asked)
         question = wordings[which[rows] if which is not None else np.zeros(len(rows), np.int64)]
@@ -244,7 +246,7 @@ class _Book:
         self._parts.append((rows, question, self._codes(answers)[answer[rows]], kinds))
 
     def rows(self, drop: frozenset[str]) -> tuple[Any, Any, Any, Any]:
-        """Second, question, answer and kind codes of all questions, ordered by second and by when they were added."""
+        """Second, question, answer and type codes of all questions, ordered by second, then by insertion."""
         row, question, answer, kind = (np.concatenate(column) for column in zip(*self._parts, strict=True))
         order = np.argsort(row, kind="stable")
         order = order[~np.isin(answer[order], [self._code[text] for text in drop if text in self._code])]

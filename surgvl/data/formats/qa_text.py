@@ -1,4 +1,4 @@
-"""Question files: lines `question|answer`, with a box perhaps, and what kind of question each is.
+"""Question files: lines `question|answer`, optionally with a box, and the type of each question.
 
 The layouts are those of PitVQA (arXiv 2405.13949), Surgical-VQA (2206.11053) and Surgical-VQLA (2305.11692).
 """
@@ -15,7 +15,7 @@ from surgvl.core.errors import DataError
 from surgvl.data.formats.text_files import decode_text, short_repr
 from surgvl.data.tables import QA, add_empty_columns
 
-# PitVQA's nine templates first, then words that tell the kind of a question in sets without published templates.
+# PitVQA's nine templates first, then keywords for data sets without published templates.
 _TYPES = (
     ("next_phase", r"next (surgical )?phase"),
     ("next_step", r"next (surgical )?step"),
@@ -36,7 +36,7 @@ _TYPES = (
 
 
 class QuestionLine(NamedTuple):
-    """One line of a question file; type and box are empty where the line has none."""
+    """One line of a question file; `type` and `box` are empty if the line has none."""
 
     question: str
     answer: str
@@ -45,16 +45,16 @@ class QuestionLine(NamedTuple):
 
 
 Parse = Callable[[str], QuestionLine]
-"""Makes a question of a line; ValueError says what the line is not."""
+"""Parses a line; raises ValueError with the expected form."""
 
 
 @lru_cache(maxsize=1 << 16)
 def question_type(question: str, free: bool = False) -> str:
-    """Kind of a question, by its words; `other` where none is known.
+    """Type of a question, by keywords; `other` if none matches.
 
     Args:
-        question: the words.
-        free: its answer is a sentence: the kind is then `open_phase` and so on, or `open`.
+        question: the text.
+        free: whether the answer is free text: the type is then `open_phase`, ..., or `open`.
 
     >>> question_type("What is the next surgical step?"), question_type("Why?", free=True)
     ('next_step', 'open')
@@ -68,11 +68,11 @@ def parse_pair(line: str, first_px: int = 0) -> QuestionLine:
     """Read `question|answer` or `question|answer|x1,y1,x2,y2`.
 
     Args:
-        line: without its end.
-        first_px: what the left and upper edge of the picture are called: 0 or 1; boxes count from 0 then.
+        line: without its line break.
+        first_px: coordinate of the left and upper edge in the file, 0 or 1; the result counts from 0.
 
     Raises:
-        ValueError: the line is neither.
+        ValueError: the line has another form.
 
     >>> parse_pair("where is suction located?|left-top|1, 11,101,201", first_px=1).box
     '0,10,100,200'
@@ -84,10 +84,10 @@ def parse_pair(line: str, first_px: int = 0) -> QuestionLine:
 
 
 def box_text(text: str, first_px: int = 0) -> str:
-    """A box as the manifest has it: x1,y1,x2,y2 in pixels from 0.
+    """A box in the manifest's form: x1,y1,x2,y2 in pixels from 0.
 
     Raises:
-        ValueError: it is not four numbers in this order.
+        ValueError: the text is not four numbers in increasing order.
     """
     try:
         x1, y1, x2, y2 = (float(number) - first_px for number in text.split(","))
@@ -99,15 +99,15 @@ def box_text(text: str, first_px: int = 0) -> str:
 
 
 def read_question_lines(path: Path, parse: Parse = parse_pair, header: int = 0) -> list[tuple[int, QuestionLine]]:
-    """Questions of one file with their line numbers from 1; an empty file holds none.
+    """The questions of a file with their line numbers, from 1; an empty file has none.
 
     Args:
         path: the file.
-        parse: makes a question of a line.
-        header: lines at the top, empty ones not counted, that are no questions.
+        parse: parses a line.
+        header: number of non-empty lines at the top that are not questions.
 
     Raises:
-        DataError: a line that is none, or a file that cannot be opened or decoded.
+        DataError: a line of another form, or a file that cannot be opened or decoded.
     """
     lines = [(number, line) for number, line in enumerate(decode_text(path).splitlines(), 1) if line.strip()]
     found = []
@@ -120,7 +120,7 @@ def read_question_lines(path: Path, parse: Parse = parse_pair, header: int = 0) 
 
 
 def question_table(video_id: str, starts_s: list[float], asked: list[QuestionLine], source: str) -> Any:
-    """Arrow table with the columns of `QA`: each question about the second from its start on."""
+    """Arrow table with the columns of `QA`; each question is about the second that begins at its start."""
     times = {"start_s": starts_s, "end_s": [start_s + 1 for start_s in starts_s]}
     texts = {
         "question": [row.question for row in asked],

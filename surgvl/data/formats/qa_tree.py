@@ -1,7 +1,7 @@
-"""Data sets of question files: for each video a folder of text, one file for each picture, named by its number.
+"""Data sets of question files: a folder for each video, a text file for each picture, named by the picture's number.
 
-A picture stands for one second. Where pictures are at hand, a question is about the second at which its picture is
-shown: picture folders are shown one picture a second, in the order of their numbers, and gaps are not waited for.
+A picture stands for one second. If the pictures are at hand, a question is about the second at which its picture is
+shown: folders are shown at one picture per second, in the order of the numbers and without gaps.
 """
 
 import re
@@ -31,16 +31,16 @@ _NAME = re.compile(r"(?:frame)?_?(\d+)(?:_QA)?\.txt", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class TextFiles:
-    """How a data set writes its question files.
+    """The format of a data set's question files.
 
     Attributes:
-        rate_fps: how many of the numbers in their names make a second of video.
-        every: only files whose number is a multiple are read, where the published loader does so.
-        header: lines at the top that are no questions.
-        parse: makes a question of a line.
-        free: answers are sentences.
-        drop: answers whose questions are left out, where the published loader does so.
-        answers: the published list of answers, to remark on others; empty where there is none.
+        rate_fps: numbers in the file names per second of video.
+        every: read only files whose number is a multiple of this, as the published loader does.
+        header: number of lines at the top that are not questions.
+        parse: parses a line.
+        free: whether answers are free text.
+        drop: answers whose questions are dropped, as the published loader does.
+        answers: the published list of answers, so that others are reported; empty if there is none.
     """
 
     rate_fps: float = 1.0
@@ -54,7 +54,7 @@ class TextFiles:
 
 @dataclass
 class Tally:
-    """What is counted over all files of a data set, to be remarked on once."""
+    """Counts over all files of a data set, reported once at the end."""
 
     dropped: int = 0
     bare: list[str] = field(default_factory=list)
@@ -63,17 +63,17 @@ class Tally:
     first_unlisted: str = ""
 
     def report(self, contents: Contents, source: str, files: TextFiles) -> None:
-        """Add the remarks."""
+        """Add the counts to `contents.problems`."""
         if self.dropped:
             names = ", ".join(sorted(files.drop))
-            contents.problems.append(f"{self.dropped} questions of {source} are left out, as its loader does: {names}")
+            contents.problems.append(f"{self.dropped} questions of {source} are left out, as in its loader: {names}")
         if self.bare:
             contents.problems.append(f"{len(self.bare)} question files have no picture, left out: {shorten(self.bare)}")
         if self.misnamed:
             contents.problems.append(f"{len(self.misnamed)} files have no number, left out: {shorten(self.misnamed)}")
         if self.unlisted:
             names = shorten(sorted(self.unlisted))
-            fact = f"{self.unlisted.total()} answers are none of the {len(files.answers)} published ones"
+            fact = f"{self.unlisted.total()} answers are not among the {len(files.answers)} published ones"
             contents.problems.append(f"{fact}, kept: {names}; the first in {self.first_unlisted}")
 
 
@@ -84,21 +84,21 @@ def read_questions(
     contents: Contents,
     files: TextFiles,
     tally: Tally,
-    starts_s_of: Mapping[int, float] | None = None,
+    shown_s: Mapping[int, float] | None = None,
 ) -> Any:
     """Read the question files of one video.
 
     Args:
-        folder: holds `00000.txt`, `frame000_QA.txt` or `14400_QA.txt` and so on.
-        video_id: of the rows.
-        source: name of the question set, of the rows.
-        contents: a file that cannot be read is set aside.
-        files: how they are written.
-        tally: takes what is left out.
-        starts_s_of: start of each picture's second, by its number; None: the number says it.
+        folder: with files such as `00000.txt`, `frame000_QA.txt` or `14400_QA.txt`.
+        video_id: for the rows.
+        source: name of the question set, for the rows.
+        contents: takes files that cannot be read.
+        files: their format.
+        tally: counts what is left out.
+        shown_s: start of the second at which each picture is shown, by its number; None to derive it from the number.
 
     Returns:
-        Arrow table with the columns of `QA`, by number and line.
+        Arrow table with the columns of `QA`, ordered by number and line.
     """
     starts_s: list[float] = []
     rows: list[QuestionLine] = []
@@ -111,10 +111,10 @@ def read_questions(
     for number, path in sorted(by_number):
         if number % files.every:
             continue
-        if starts_s_of is not None and number not in starts_s_of:
+        if shown_s is not None and number not in shown_s:
             tally.bare.append(f"{video_id}/{path.name}")
             continue
-        start_s = number / files.rate_fps if starts_s_of is None else starts_s_of[number]
+        start_s = number / files.rate_fps if shown_s is None else shown_s[number]
         try:
             lines = read_question_lines(path, files.parse, files.header)
         except DataError as error:
@@ -133,16 +133,16 @@ def read_questions(
 
 
 def read_qa_tree(folder: Path, source: str, contents: Contents, pattern: str) -> dict[str, Any]:
-    """Read a tree of question files whose pictures are not looked at: a file's number is its second.
+    """Read a tree of question files without pictures: the number of a file is its second.
 
     Args:
-        folder: holds one folder for each video.
-        source: name of the question set, for the source column.
-        contents: takes remarks; a file that cannot be read is set aside.
-        pattern: what a video's folder is called.
+        folder: with one folder for each video.
+        source: name of the question set, for the rows.
+        contents: takes problems and files that cannot be read.
+        pattern: regular expression for the name of a video's folder.
 
     Returns:
-        Video id (its folder's name) -> arrow table with the columns of `QA`, by second and line.
+        Video id (the folder's name) -> arrow table with the columns of `QA`, ordered by second and line.
     """
     tally, files = Tally(), TextFiles()
     folders = text_folders(folder, f"({pattern})", contents)
@@ -152,17 +152,17 @@ def read_qa_tree(folder: Path, source: str, contents: Contents, pattern: str) ->
 
 
 def text_folders(folder: Path, pattern: str, contents: Contents) -> dict[str, Path]:
-    """Folders whose whole name fits a pattern, by its first group."""
+    """Folders whose full name matches a pattern, by its first group."""
     return {name: path for name, path in find_files(folder, pattern, contents).items() if path.is_dir()}
 
 
 def first_folder(*folders: Path) -> Path | None:
-    """The first of some folders that is there."""
+    """The first of the folders that exists; None if none does."""
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def picture_starts(path: Path) -> dict[int, float]:
-    """Start of the second at which each picture of a folder is shown, by the last number in its name."""
+    """Start of the second at which each picture of a folder is shown, by the picture's number."""
     return {image_number(image): float(at) for at, image in enumerate(sorted_images(path))}
 
 
@@ -170,17 +170,17 @@ class QuestionTree(VideoDataset):
     """A data set of question files.
 
     Attributes:
-        FILES: how the files are written.
+        FILES: format of the files.
     """
 
     FILES: ClassVar[TextFiles] = TextFiles()
 
     @abstractmethod
     def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:
-        """Video id -> its film or picture folder, and its folder of question files; None where there is none."""
+        """Video id -> video file or picture folder, and folder of question files; None for what is missing."""
 
     def read(self, contents: Contents) -> None:
-        """Read films or pictures, and the questions about them."""
+        """Read videos or pictures, and the questions about them."""
         tally = Tally()
         for video_id, (path, text) in sorted(self.folders(contents).items()):
             info = self.open_video(contents, video_id, path)
@@ -188,8 +188,8 @@ class QuestionTree(VideoDataset):
                 continue
             end_s, qa = 0.0, None
             if text is not None:
-                starts_s_of = picture_starts(path) if path is not None and path.is_dir() else None
-                qa = read_questions(text, video_id, self.name, contents, self.FILES, tally, starts_s_of)
+                shown_s = picture_starts(path) if path is not None and path.is_dir() else None
+                qa = read_questions(text, video_id, self.name, contents, self.FILES, tally, shown_s)
                 end_s = max(qa["end_s"].to_pylist(), default=0.0)
             if qa is None and path is not None:
                 contents.problems.append(f"{video_id}: images but no questions")

@@ -1,4 +1,4 @@
-"""The csv layout `path,label` in which several groups share phase labels: one row per second, labels counted from 1."""
+"""The CSV format `path,label` in which several groups share phase labels: a row per second, labels from 1."""
 
 import re
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int)
     """Read one video's file.
 
     Args:
-        path: csv with columns path (`video01_0.png`: video id and second) and label.
+        path: CSV file with columns path (`video01_0.png`: video id and second) and label.
         video_id: the video that every row must name.
         names: class names; label 1 is the first.
-        first: the number of the first second, 0 or 1.
+        first: number of the first second, 0 or 1.
 
     Raises:
-        DataError: another video's row, a label out of range, or seconds that do not rise.
+        DataError: a row of another video, a label out of range, or seconds that do not increase.
     """
     columns = read_csv(path, ("path", "label"))
     seconds: list[int] = []
@@ -39,7 +39,7 @@ def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int)
         seconds.append(second)
         labels.append(names[number - 1])
     if not seconds:
-        raise DataError(f"{path} has a header and no row: copy it again, or delete it")
+        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
     gaps = seconds[-1] + 1 - len(seconds)
     notes = [f"{gaps} seconds have no row in {path.name}"] if gaps else []
     return Track(join_runs(seconds, labels), float(seconds[-1] + 1), notes)

@@ -1,7 +1,7 @@
-"""Label files as they are in the wild: CRLF, byte order marks, tabs, blanks, commas or semicolons between values.
+"""Read label files as found in practice: CRLF, byte order marks, values separated by tabs, blanks, commas, semicolons.
 
-Reading is tolerant, values are checked strictly: a wrong value is one DataError with file and line. Text in an encoding
-that is not stated is refused, because no letter of it is certain.
+The format is read leniently, the values are checked strictly: a wrong value is a DataError with file and line. Text in
+an unknown encoding is refused.
 """
 
 import codecs
@@ -15,10 +15,10 @@ from pathlib import Path
 from surgvl.core import times
 from surgvl.core.errors import ConfigError, DataError
 
-# Nothing that is counted in a recording reaches these: frames of a week at 150 frames/s, and a week.
-MOST = 10**8
-LONGEST_S = 7 * 24 * 3600.0
-# The mark of UTF-32 begins as that of UTF-16 does.
+# Upper bounds for any recording: the frames of a week at 150 frames/s, and a week.
+MAX_COUNT = 10**8
+MAX_S = 7 * 24 * 3600.0
+# UTF-32 first, because its mark begins like that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -33,19 +33,19 @@ _SHOW.maxstring = _SHOW.maxlong = _SHOW.maxother = 80
 
 
 def short_repr(value: object) -> str:
-    """A value as messages show it: a line, however long or deep it is."""
+    """A value for an error message: one line, however long or deep the value is."""
     return _SHOW.repr(value)
 
 
 def decode_text(path: Path, errors: str = "strict") -> str:
-    """Text of a file: UTF-8 with or without a byte order mark, or UTF-16 or UTF-32 with one.
+    """Decode a file: UTF-8 with or without a byte order mark, or UTF-16 or UTF-32 with one.
 
     Args:
         path: the file.
-        errors: as Python's `bytes.decode` has it.
+        errors: as for Python's `bytes.decode`.
 
     Raises:
-        DataError: the file is absent or a folder, is in another encoding, or is binary.
+        DataError: the file is absent, a folder, binary, or in another encoding.
     """
     try:
         raw = path.read_bytes()
@@ -58,20 +58,20 @@ def decode_text(path: Path, errors: str = "strict") -> str:
         text = raw.decode(encoding, errors)
     except UnicodeDecodeError as error:
         line, bad = raw.count(b"\n", 0, error.start) + 1, raw[error.start]
-        fact = f"line {line}: byte 0x{bad:02x} is not {encoding.removesuffix('-sig').upper()}"
-        raise DataError(f"{path}, {fact}, the encoding is another: save the file as UTF-8") from None
+        fact = f"line {line}: byte 0x{bad:02x} is not valid {encoding.removesuffix('-sig').upper()}"
+        raise DataError(f"{path}, {fact}: save the file as UTF-8") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        fact = f"line {line} has a NUL: it is binary, or UTF-16 without a byte order mark"
-        raise DataError(f"{path}, {fact}: save it as text in UTF-8")
+        fact = f"line {line} has a NUL byte: the file is binary, or UTF-16 without a byte order mark"
+        raise DataError(f"{path}, {fact}: save it as UTF-8 text")
     return text
 
 
 def read_text(path: Path, errors: str = "strict") -> str:
-    """Text of a file that must hold some; see `decode_text`.
+    """Decode a file that must not be empty; see `decode_text`.
 
     Raises:
-        DataError: the file cannot be decoded, or holds nothing.
+        DataError: the file cannot be decoded, or is empty.
     """
     text = decode_text(path, errors)
     if not text.strip():
@@ -80,7 +80,7 @@ def read_text(path: Path, errors: str = "strict") -> str:
 
 
 def read_fields(path: Path) -> list[tuple[int, list[str]]]:
-    """Rows of a text file as (line number from 1, fields), split at tabs, commas, semicolons or blanks as in its first.
+    """Rows of a text file as (line number from 1, fields), split at tabs, commas, semicolons or blanks.
 
     Raises:
         DataError: the file is absent or empty.
@@ -88,36 +88,36 @@ def read_fields(path: Path) -> list[tuple[int, list[str]]]:
     lines = [(number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), 1)]
     lines = [(number, line) for number, line in lines if line]
     separator = next((mark for mark in _SEPARATORS if mark in lines[0][1]), None)
-    # split() with no separator also swallows runs of blanks, which is what blank-separated files need.
+    # split(None) also collapses runs of blanks.
     return [(number, [field.strip() for field in line.split(separator)]) for number, line in lines]
 
 
 def read_csv(
     path: Path, required: Sequence[str], optional: Sequence[str] = (), ignore_others: bool = False
 ) -> dict[str, list[str]]:
-    """Columns of a csv file with a header, values stripped of blanks; quoted separators and line breaks are kept.
+    """Columns of a CSV file with a header, values stripped of blanks; quoted separators and line breaks are kept.
 
-    Values are separated by commas; by semicolons or tabs where the header is, as spreadsheets write them. Beside
-    semicolons a comma is the decimal point.
+    The separator is that of the header: comma, semicolon or tab. With semicolons, a comma is the decimal point, as
+    spreadsheets write it.
 
     Args:
         path: the file.
-        required: columns that must be there.
-        optional: columns that may be; absent ones are not in the result.
-        ignore_others: let further columns pass, unread.
+        required: columns that must be present.
+        optional: columns that may be present; absent ones are not in the result.
+        ignore_others: whether to skip further columns.
 
     Returns:
         Column name -> values, and `line` -> line numbers as text.
 
     Raises:
-        DataError: absent or empty file, missing, unknown or repeated columns, or a row of another length than the
-            header.
+        DataError: the file is absent or empty, columns are missing, unknown or repeated, or a row has another length
+            than the header.
     """
-    # What nobody reads may be in any encoding: its bytes are kept as lone surrogates, which no wanted value may have.
+    # Skipped columns may be in any encoding: undecodable bytes become lone surrogates, which used columns may not have.
     text = read_text(path, "surrogateescape" if ignore_others else "strict")
     head = text.lstrip().partition("\n")[0]
     separator = max(",;\t", key=head.count)
-    # Strict: a quote that is not closed would swallow the rest of the file.
+    # Strict: otherwise an unclosed quote swallows the rest of the file.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     header: list[str] = []
     rows: list[list[str]] = []
@@ -133,20 +133,20 @@ def read_csv(
             if len(fields) != len(header):
                 raise DataError(
                     f"{path}, line {reader.line_num}: {len(fields)} values for {len(header)} columns: correct the row, "
-                    f"and put values that hold a {_NAMES[separator]} in quotes"
+                    f"and quote values that contain a {_NAMES[separator]}"
                 )
             if separator == ";":
                 fields = [field.replace(",", ".") if _DECIMAL.fullmatch(field) else field for field in fields]
             rows.append(fields)
             lines.append(str(reader.line_num))
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not a csv row ({error}): correct it") from error
+        raise DataError(f"{path}, line {reader.line_num} is not a CSV row ({error}): correct it") from error
     missing = [name for name in required if name not in header]
-    # Spreadsheets leave nameless columns behind.
+    # Spreadsheets may leave nameless columns.
     named = [name for name in header if name]
     unknown = [] if ignore_others else [name for name in named if name not in (*required, *optional)]
     if missing or unknown or len(set(named)) != len(named):
-        want = ", ".join(required) + (f" and perhaps {', '.join(optional)}" if optional else "")
+        want = ", ".join(required) + (f" and optionally {', '.join(optional)}" if optional else "")
         raise DataError(
             f"{path}: columns are {short_repr(', '.join(header))[1:-1]}; wanted {want}: rename or drop them"
         )
@@ -154,33 +154,33 @@ def read_csv(
     for name, values in columns.items():
         for value, line in zip(values, lines, strict=True):
             if re.search("[\ud800-\udfff]", value):
-                raise DataError(f"{path}, line {line}: {name} is not UTF-8: save the file as UTF-8")
+                raise DataError(f"{path}, line {line}: {name} is not valid UTF-8: save the file as UTF-8")
     return {**columns, "line": lines}
 
 
-def parse_int(text: str, path: Path, line: int | str, what: str, least: int = -MOST) -> int:
-    """A whole number of a label file, `least` to `MOST`; `12.0` counts as one.
+def parse_int(text: str, path: Path, line: int | str, what: str, least: int = -MAX_COUNT) -> int:
+    """Parse an integer of a label file, from `least` to `MAX_COUNT`; `12.0` is accepted.
 
     Raises:
-        DataError: it is not.
+        DataError: the text is not such a number.
     """
     try:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if least <= value <= MOST and value == int(value):
+    if least <= value <= MAX_COUNT and value == int(value):
         return int(value)
     allowed = "a whole number" if least < 0 else f"a whole number from {least}"
-    if abs(value) > MOST:
-        allowed += f" and at most {MOST:,}"
+    if abs(value) > MAX_COUNT:
+        allowed += f" and at most {MAX_COUNT:,}"
     raise DataError(f"{path}, line {line}: {what} is {short_repr(text)}; it must be {allowed}: correct the row")
 
 
-def parse_seconds(text: str, path: Path, line: int | str, what: str, most: float = LONGEST_S) -> float:
-    """A time of a label file: seconds, m:ss or h:mm:ss, with a comma before its fraction where subtitles have one.
+def parse_seconds(text: str, path: Path, line: int | str, what: str, most: float = MAX_S) -> float:
+    """Parse a time of a label file: seconds, m:ss or h:mm:ss, also with a decimal comma as in subtitles.
 
     Raises:
-        DataError: it is not a time from 0 to `most`.
+        DataError: the text is not a time from 0 to `most` seconds.
     """
     word = text.replace(",", ".") if ":" in text else text
     try:
@@ -193,5 +193,5 @@ def parse_seconds(text: str, path: Path, line: int | str, what: str, most: float
         )
     if value > most:
         fact = f"{what} is {short_repr(text)} s, more than {most / 86400:g} days"
-        raise DataError(f"{path}, line {line}: {fact}: times are seconds from the start of the video, correct the row")
+        raise DataError(f"{path}, line {line}: {fact}: give seconds from the start of the video")
     return value

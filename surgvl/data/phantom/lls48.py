@@ -1,7 +1,7 @@
-"""A phantom video told as LLS48's steps, tasks and actions: our reconstruction from arXiv 2601.12312, unverified.
+"""A phantom video in LLS48's terms: steps, tasks and actions, reconstructed from arXiv 2601.12312 and unverified.
 
-A phase is a step, the verbs under way name a task, a triplet is an action. Both the tables and the questions are
-written, each from the scene; `surgvl.data.readers.lls48` makes the same questions of the tables.
+A phase is a step, the current verbs determine the task, a triplet is an action. Tables and questions are written
+independently from the scene; `surgvl.data.readers.lls48` generates the same questions from the tables.
 """
 
 import csv
@@ -9,11 +9,12 @@ import io as stdio
 from collections.abc import Sequence
 from itertools import pairwise
 
+from surgvl.data.formats.qa_text import QuestionLine
 from surgvl.data.phantom.scene import Action, Scene
-from surgvl.data.phantom.text import PHASE_ANSWERS, Question
+from surgvl.data.phantom.text import PHASE_ANSWERS
 from surgvl.data.readers.lls48 import ACTION_FROM, COLUMNS, STEP, TASK
 
-# Tasks from the verbs under way; where two tools work, the first of these that is going on names the task.
+# Tasks by current verb; with two tools at work, the first task in this order counts.
 _TASKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("removal", ("pack",)),
     ("haemostasis", ("coagulate", "clip")),
@@ -25,30 +26,30 @@ _TASKS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def _task(active: tuple[Action, ...]) -> str:
-    """The task of what is going on; empty where nothing is."""
+    """The task of the current actions; empty if there is none."""
     doing = {action.verb for action in active}
     return next((name for name, verbs in _TASKS if doing & set(verbs)), "")
 
 
-def lls48_questions(scene: Scene) -> list[list[Question]]:
-    """Step, task and action questions for each whole second; second k is asked at k + 0.5."""
+def lls48_questions(scene: Scene) -> list[list[QuestionLine]]:
+    """Step, task and action questions for each second; second k is asked about at k + 0.5."""
     seconds = []
     for second in range(int(scene.duration_s)):
         time = second + 0.5
         active = scene.active(time)
-        asked = [Question(STEP, PHASE_ANSWERS[scene.phase_at(time).name])]
+        asked = [QuestionLine(STEP, PHASE_ANSWERS[scene.phase_at(time).name])]
         if task := _task(active):
-            asked.append(Question(TASK, task))
+            asked.append(QuestionLine(TASK, task))
         for action in active:
             if sum(other.side == action.side for other in active) == 1:
                 answer = action.triplet.replace(",", "_")
-                asked.append(Question(ACTION_FROM.format(side=action.side), answer))
+                asked.append(QuestionLine(ACTION_FROM.format(side=action.side), answer))
         seconds.append(asked)
     return seconds
 
 
 def lls48_tables(scene: Scene) -> dict[str, str]:
-    """The csv text of each level, exact in time; tasks and actions pause while the scope is out of the body."""
+    """The CSV text of each level, exact in time; tasks and actions pause while the scope is out of the body."""
     edges = {0.0, scene.duration_s}
     edges |= {time for action in scene.actions for time in (action.start_s, action.end_s)}
     edges |= {time for event in scene.events for time in (event.start_s, event.end_s)}

@@ -1,10 +1,10 @@
-"""What is done in which phase of the phantom: phase order, lengths and the weighted triplets of each phase.
+"""The plan of the phantom's operations: order and length of phases, and the weighted triplets of each phase.
 
-A phase is known by which instruments do what to which targets and by nothing else. Many (instrument, target) pairs come
-with two or three verbs in the same phase, so that appearance gives the phase and only motion gives the verb.
+Only its triplets identify a phase. Many (instrument, target) pairs occur with two or three verbs in the same phase, so
+that appearance reveals the phase, but only motion reveals the verb.
 """
 
-# Share of the operation, and the probability that the phase is left out.
+# Fraction of the operation, and probability that the phase is skipped.
 PHASE_SHARES: dict[str, tuple[float, float]] = {
     "Preparation": (0.12, 0.08),
     "CalotTriangleDissection": (0.20, 0.0),

@@ -1,7 +1,7 @@
-"""Scene graph to frames: a drifting background, the targets, the tools, smoke, light, and the sensor's noise.
+"""Render a scene graph to frames: a drifting background, targets, tools, smoke, light and sensor noise.
 
-A frame is a pure function of scene, size and time, so any stretch of a video can be rendered alone. Everything drawn is
-a precomputed sprite placed by one affine warp of its bounding box: a 128 px frame takes well under 2 ms on one core.
+A frame is a pure function of scene, size and time, so any part of a video can be rendered on its own. Everything drawn
+is a precomputed sprite, placed by one affine warp of its bounding box: a 128 px frame takes under 2 ms on one core.
 """
 
 import math
@@ -20,7 +20,7 @@ from surgvl.data.phantom.tools import NUM_STATES, TIP, tool_sprite
 
 _BLOOD_SIDE = 0.5
 _FADE_S = 0.8
-_LIGHT_ONE = 170  # this byte of the light map stands for 1.0, so that the centre of a bright video can be above 1
+_LIGHT_ONE = 170  # this value of the light map means 1.0, so that the centre of a bright video can exceed 1
 
 
 def _u8(image: npt.ArrayLike) -> UInt8Array:
@@ -28,7 +28,7 @@ def _u8(image: npt.ArrayLike) -> UInt8Array:
 
 
 def _place(frame: UInt8Array, sprite: UInt8Array, matrix: Float64Array, opacity: float = 1.0) -> None:
-    """Lay a premultiplied RGBA sprite onto the frame, in place; `matrix` maps sprite pixels to frame pixels."""
+    """Composite a premultiplied RGBA sprite onto the frame, in place; `matrix` maps sprite pixels to frame pixels."""
     height, width = sprite.shape[:2]
     corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], dtype=np.float64)
     size = frame.shape[0]
@@ -51,7 +51,7 @@ def _place(frame: UInt8Array, sprite: UInt8Array, matrix: Float64Array, opacity:
 def _about(
     x: float, y: float, angle: float, scale: float, anchor_x: float, anchor_y: float, flip: bool
 ) -> Float64Array:
-    """The affine map that puts a sprite's anchor at (x, y), turned and scaled, mirrored first where asked."""
+    """The affine map that puts a sprite's anchor at (x, y), rotated and scaled, after an optional flip."""
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     turn = np.array([[-cos if flip else cos, -sin], [-sin if flip else sin, cos]])
     shift = np.array([x, y]) - turn @ np.array([anchor_x, anchor_y])
@@ -59,12 +59,12 @@ def _about(
 
 
 def _then(first: Float64Array, second: Float64Array) -> Float64Array:
-    """The map `second` after `first`."""
+    """The composition: `second` after `first`."""
     return np.concatenate([second[:, :2] @ first[:, :2], (second[:, :2] @ first[:, 2] + second[:, 2])[:, None]], axis=1)
 
 
 class Renderer:
-    """Renders one scene at one size; holds its background, sprites and light."""
+    """Renders one scene at one size, with its background, sprites and light precomputed."""
 
     def __init__(self, scene: Scene, size_px: int) -> None:
         self.scene = scene
@@ -73,7 +73,7 @@ class Renderer:
         self._canvas = self._graded(tissue.background(rng, round(tissue.CANVAS_SPAN * size_px)))
         self._veil = self._smoke(rng)
         grain = rng.normal(0, 1, (2 * size_px, 2 * size_px, 3)) * scene.style.noise
-        # Grain is added with an offset that is taken away again, because pixels are unsigned.
+        # Grain is added with an offset that is subtracted again, because pixels are unsigned.
         self._grain = np.clip(np.round(grain + 24), 0, 255).astype(np.uint8)
         self._grain_mean = np.full((size_px, size_px, 3), 24, np.uint8)
         self._light = self._lamp()
@@ -85,7 +85,7 @@ class Renderer:
         }
 
     def _graded(self, image: UInt8Array) -> UInt8Array:
-        """Apply the video's hue and saturation to RGB, or to the colours of a premultiplied RGBA sprite."""
+        """Apply the video's hue and saturation to an RGB image or a premultiplied RGBA sprite."""
         style = self.scene.style
         angle = math.radians(style.hue_shift_deg)
         cos, sin, third = math.cos(angle), math.sin(angle), math.sqrt(1 / 3)
@@ -96,11 +96,11 @@ class Renderer:
         colour = np.clip(np.round(image[..., :3].astype(np.float64) @ matrix.T), 0, 255)
         if image.shape[2] == 4:
             colour = np.minimum(colour, image[..., 3:])
-        graded: npt.NDArray[np.float64] = np.concatenate([colour, image[..., 3:]], axis=2)
+        graded: Float64Array = np.concatenate([colour, image[..., 3:]], axis=2)
         return graded.astype(np.uint8)
 
     def _lamp(self) -> UInt8Array:
-        """Light falling off from the scope, times the round content area where the video has one."""
+        """Light that falls off from the scope, times the round content area if the video has one."""
         style, size = self.scene.style, self.size_px
         axis = (np.arange(size) + 0.5) / size
         x, y = np.meshgrid(axis, axis)
@@ -123,7 +123,7 @@ class Renderer:
         return self._targets[target]
 
     def frame(self, time_s: float) -> UInt8Array:
-        """The picture at `time_s`: uint8 [size_px, size_px, 3] RGB."""
+        """The frame at `time_s`: uint8 [size_px, size_px, 3] RGB."""
         scene, size = self.scene, self.size_px
         outside = [
             event for event in scene.events if event.kind == "out_of_body" and event.start_s <= time_s < event.end_s
@@ -133,7 +133,7 @@ class Renderer:
         if outside:
             return self._outside(outside[0], time_s)
         span = tissue.CANVAS_SPAN
-        # The camera works in image sides; the canvas reaches (span - 1) / 2 beyond each edge of the resting image.
+        # The camera works in image sides; the canvas extends (span - 1) / 2 beyond each edge of the resting image.
         view_px = view.copy()
         canvas_to_scene = np.array([[1.0, 0, -(span - 1) / 2 * size], [0, 1.0, -(span - 1) / 2 * size]])
         frame = _u8(
@@ -176,7 +176,7 @@ class Renderer:
         return self._sensor(self._air(frame, time_s), time_s)
 
     def _ramp(self, event: Event, time_s: float) -> float:
-        """Strength of an event, faded in and out."""
+        """Strength of an event, with fade-in and fade-out."""
         inside = min(1.0, (time_s - event.start_s) / _FADE_S, (event.end_s - time_s) / _FADE_S)
         return event.strength * max(0.0, inside)
 
@@ -195,7 +195,7 @@ class Renderer:
     def _sensor(self, frame: UInt8Array, time_s: float) -> UInt8Array:
         size = self.size_px
         lit = cv2.multiply(frame, self._light, scale=1 / _LIGHT_ONE)
-        # A mixed hash of the time, so that the grain's place has no period that labels could share.
+        # A hash of the time, so that the position of the grain has no period that labels could share.
         mixed = round(time_s * 1000) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
         mixed = (mixed ^ mixed >> 29) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
         left, top = (mixed >> 40) % size, (mixed >> 16 & 0xFFFFFF) % size
@@ -203,7 +203,7 @@ class Renderer:
         return _u8(cv2.subtract(cv2.add(lit, grain), self._grain_mean))
 
     def _outside(self, event: Event, time_s: float) -> UInt8Array:
-        """The scope outside the body: a bright, blurred, greenish room."""
+        """The view outside of the body: a bright, blurred, greenish room."""
         size = self.size_px
         rng = np.random.default_rng(event.seed)
         room = np.asarray(
@@ -221,26 +221,27 @@ class Renderer:
 def render(
     scene: Scene, size_px: int = 128, fps: float | None = None, start_s: float = 0.0, end_s: float | None = None
 ) -> Iterator[UInt8Array]:
-    """Render a stretch of a scene; frame i stands at start_s + i / fps.
+    """Render part of a scene; frame i is at start_s + i / fps.
 
     Args:
         scene: from `script` or `Scene.from_json`.
         size_px: side of the square frames, at least 32.
-        fps: frames per second; the scene's own when None.
-        start_s: first time.
-        end_s: end time, exclusive; the scene's end when None.
+        fps: frames per second; None for the scene's own rate.
+        start_s: time of the first frame.
+        end_s: end time, exclusive; None for the end of the scene.
 
     Yields:
         uint8 [size_px, size_px, 3] RGB.
 
     Raises:
-        ConfigError: a size under 32 px, a rate that is not positive or an empty stretch.
+        ConfigError: a size under 32 px, a rate that is not positive, or an empty time span.
     """
     rate = scene.fps if fps is None else fps
     end = scene.duration_s if end_s is None else end_s
     if size_px < 32 or rate <= 0 or not 0 <= start_s < end:
         raise ConfigError(
-            f"render size_px {size_px}, fps {rate}, {start_s}..{end} s: at least 32 px, fps > 0, start < end"
+            "render needs size_px >= 32, fps > 0 and 0 <= start_s < end_s, got "
+            f"size_px {size_px}, fps {rate}, start_s {start_s}, end_s {end}"
         )
     renderer = Renderer(scene, size_px)
     for index in range(max(1, round((end - start_s) * rate))):

@@ -1,12 +1,12 @@
-"""The scene graph of one phantom video, and where everything stands at a time: numbers only, no pixels.
+"""The scene graph of a phantom video, and the position of everything at a given time: numbers only, no pixels.
 
-Coordinates are scene units: the image is the unit square (x right, y down) as long as the camera rests.
+Coordinates are in scene units: the image is the unit square (x right, y down) while the camera rests.
 
-Verbs live in motion alone. A tool leaves its rest pose along three degrees of freedom (axial: along the shaft,
-lateral: across it, jaw: opening, roll or bend), each `sin(2 pi f_j(verb) t + phi_j)` with phi_j uniform on the circle
-and independent of everything else. At any single time the three values are therefore independent arcsine variables
-whatever the verb, `null_verb` (f = 0) included: one frame carries no evidence about the verb, while two seconds of
-frames give its frequencies.
+Verbs show only in motion. A tool leaves its rest pose along three degrees of freedom (axial: along the shaft, lateral:
+across it, jaw: opening, roll or bend), each `sin(2 pi f_j(verb) t + phi_j)`, with phi_j uniform on the circle and
+independent of everything else. At any single time, the three values are therefore independent arcsine variables for
+every verb, including `null_verb` (f = 0): one frame carries no evidence about the verb, while two seconds of frames
+reveal its frequencies.
 """
 
 import json
@@ -21,8 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 
-# Four frequencies (Hz) for each degree of freedom; the verbs are words of a code in which any two differ in at least
-# two of the three letters (jaw = axial + lateral mod 4). 1.6 Hz is below Nyquist at 4 frames a second.
+# Four frequencies (Hz) for each degree of freedom. Verbs are words of a code in which any two differ in at least two of
+# three letters (jaw = axial + lateral mod 4). 1.6 Hz is below the Nyquist frequency at 4 frames/s.
 _LEVELS = (0.0, 0.55, 1.05, 1.6)
 _WORDS = {
     "grasp": (0, 3, 3),
@@ -60,7 +60,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class Style:
-    """What makes a video itself; drawn once per video, independent of phases and actions."""
+    """The look of a video; drawn once per video, independent of phases and actions."""
 
     hue_shift_deg: float
     saturation: float
@@ -119,7 +119,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Event:
-    """Smoke in the air, blood on the tissue or the scope outside; random, it says nothing of phase or action."""
+    """Smoke, blood on the tissue, or the scope out of the body; random, independent of phases and actions."""
 
     kind: Literal["smoke", "blood", "out_of_body"]
     start_s: float
@@ -132,7 +132,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything there is in one video; labels, boxes, masks and pixels are functions of it."""
+    """The complete content of a video; labels, boxes, masks and pixels are functions of it."""
 
     version: int
     seed: int
@@ -145,12 +145,12 @@ class Scene:
     events: tuple[Event, ...]
 
     def to_json(self) -> str:
-        """The scene as one JSON text; `from_json` gives back an equal scene."""
+        """The scene as JSON; `from_json` restores an equal scene."""
         return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
 
     @staticmethod
     def from_json(text: str) -> "Scene":
-        """Read what `to_json` wrote.
+        """Restore a scene from `to_json`.
 
         Raises:
             DataError: the text is not a scene.
@@ -163,18 +163,18 @@ class Scene:
             raise DataError(f"not a phantom scene: {place}: {first['msg']}: write it with `surgvl phantom`") from error
 
     def phase_at(self, time_s: float) -> Phase:
-        """The phase that covers `time_s`; times outside the video take the nearest phase."""
+        """The phase at `time_s`; the nearest one for times outside of the video."""
         for phase in self.phases:
             if time_s < phase.end_s:
                 return phase
         return self.phases[-1]
 
     def out_of_body(self, time_s: float) -> bool:
-        """Whether the scope is outside, where neither tool nor tissue is seen."""
+        """Whether the scope is out of the body, where neither tools nor tissue are visible."""
         return any(e.kind == "out_of_body" and e.start_s <= time_s < e.end_s for e in self.events)
 
     def active(self, time_s: float) -> tuple[Action, ...]:
-        """The actions under way at `time_s`, the main one first; none when out of the body."""
+        """The actions at `time_s`, the main one first; none while the scope is out of the body."""
         if self.out_of_body(time_s):
             return ()
         return tuple(action for action in self.actions if action.start_s <= time_s < action.end_s)
@@ -184,7 +184,7 @@ _SCENE = TypeAdapter(Scene)
 
 
 class ToolPose(NamedTuple):
-    """Where a tool and its target are, in scene units; `jaw` in [-1, 1], `opacity` of the target in [0, 1]."""
+    """Pose of a tool and its target, in scene units; `jaw` in [-1, 1], `opacity` of the target in [0, 1]."""
 
     tip_x: float
     tip_y: float
@@ -196,7 +196,7 @@ class ToolPose(NamedTuple):
 
 
 def deviation(action: Action, times_s: npt.ArrayLike) -> Float64Array:
-    """The three degrees of freedom at some times.
+    """The three degrees of freedom at given times.
 
     Args:
         action: the action.
@@ -212,7 +212,7 @@ def deviation(action: Action, times_s: npt.ArrayLike) -> Float64Array:
 
 
 def pose(action: Action, time_s: float) -> ToolPose:
-    """Tool and target of an action at one time."""
+    """Pose of tool and target of an action at a given time."""
     since = time_s - action.start_s
     swing = [
         math.sin(2 * math.pi * action.tempo * hz * since + phi)
@@ -242,7 +242,7 @@ def _sum(waves: tuple[Wave, ...], time_s: float) -> float:
 
 
 def camera(style: Style, time_s: float) -> Float64Array:
-    """Scene units to image units (both the unit square at rest).
+    """The camera: the map from scene units to image units (both the unit square at rest).
 
     Returns:
         float64 [2, 3], an affine map: image = A[:, :2] @ scene + A[:, 2].
@@ -255,14 +255,14 @@ def camera(style: Style, time_s: float) -> Float64Array:
 
 
 def tip_in_image(style: Style, action: Action, time_s: float) -> tuple[float, float]:
-    """The tip's place in the image, in image sides from the top-left corner (outside [0, 1] when out of view)."""
+    """Position of the tip in the image, in image sides from the top left corner (outside [0, 1] if out of view)."""
     where = pose(action, time_s)
     x, y = camera(style, time_s) @ np.array([where.tip_x, where.tip_y, 1.0])
     return float(x), float(y)
 
 
 def tip_box(style: Style, action: Action, time_s: float) -> tuple[float, float, float, float] | None:
-    """Box of the working end (x, y, width, height in image sides, clipped to the image), or None when out of view."""
+    """Box of the working end (x, y, width, height in image sides, clipped to the image); None if out of view."""
     where = pose(action, time_s)
     back = 0.3 * TIP_BOX_SIDE
     centre = np.array([where.tip_x - back * math.cos(where.angle_rad), where.tip_y - back * math.sin(where.angle_rad)])

@@ -1,7 +1,7 @@
-"""Writes the script of a phantom video: style, phases, actions and events, drawn from the seed of that video alone.
+"""The script of a phantom video: style, phases, actions and events, drawn from the seed of that video alone.
 
-The random state of video k is `SeedSequence([seed, k, stream])`, one stream for each kind of choice, so that videos
-depend neither on each other nor on the number of workers, and a new kind of event does not change the old labels.
+The random state of video k is `SeedSequence([seed, k, stream])`, with a stream for each kind of choice: videos are
+independent of each other and of the number of workers, and a new kind of event does not change existing labels.
 """
 
 import math
@@ -28,7 +28,7 @@ def _rng(seed: int, index: int, stream: int) -> np.random.Generator:
 
 
 def _draw(rng: np.random.Generator, low: float, high: float, digits: int = 4) -> float:
-    """A uniform number, rounded so that JSON holds it exactly."""
+    """A uniform number, rounded so that JSON stores it exactly."""
     return round(float(rng.uniform(low, high)), digits)
 
 
@@ -59,7 +59,7 @@ def _style(rng: np.random.Generator) -> Style:
 
 
 def _phases(rng: np.random.Generator, duration_s: float) -> tuple[Phase, ...]:
-    """Cholec80's order with its freedoms: cleaning before or after packaging or retraction, some phases left out."""
+    """Cholec80's order with its variations: cleaning before or after packaging or retraction, some phases skipped."""
     names = [name for name, (_, absent) in PHASE_SHARES.items() if rng.random() >= absent]
     if "CleaningCoagulation" in names:
         names.remove("CleaningCoagulation")
@@ -73,7 +73,7 @@ def _phases(rng: np.random.Generator, duration_s: float) -> tuple[Phase, ...]:
 
 
 def _lane(rng: np.random.Generator, phase: Phase, pace: float, mean_gap_s: float) -> list[tuple[float, float]]:
-    """Stretches of 3 to 7 s in one lane of a phase, with pauses; the last one ends with the phase."""
+    """Time spans of 3 to 7 s in one lane of a phase, with pauses; the last one ends with the phase."""
     spans = []
     time = phase.start_s + min(float(rng.exponential(mean_gap_s)), 0.5 * (phase.end_s - phase.start_s))
     while phase.end_s - time > 1.5:
@@ -85,10 +85,10 @@ def _lane(rng: np.random.Generator, phase: Phase, pace: float, mean_gap_s: float
     return spans
 
 
-def _triplet(rng: np.random.Generator, phase: str, beside: Sequence[Action]) -> str | None:
-    """A triplet that can go on beside the given actions: other target, other tool (two graspers may meet)."""
-    targets = {action.target for action in beside}
-    tools = {action.instrument for action in beside} - {"grasper"}
+def _triplet(rng: np.random.Generator, phase: str, concurrent: Sequence[Action]) -> str | None:
+    """A triplet compatible with concurrent actions: another target and another tool (two graspers are allowed)."""
+    targets = {action.target for action in concurrent}
+    tools = {action.instrument for action in concurrent} - {"grasper"}
     weights = {}
     for triplet, weight in PHASE_TRIPLETS[phase].items():
         instrument, _, target = triplet.split(",")
@@ -100,12 +100,12 @@ def _triplet(rng: np.random.Generator, phase: str, beside: Sequence[Action]) -> 
     return str(rng.choice(list(weights), p=share / share.sum()))
 
 
-def _place(rng: np.random.Generator, beside: Sequence[Action]) -> tuple[float, float]:
-    """A place of work away from the others: the first of 40 draws that is far enough, else the farthest."""
+def _place(rng: np.random.Generator, concurrent: Sequence[Action]) -> tuple[float, float]:
+    """A work site away from concurrent ones: the first of 40 draws that is far enough, else the farthest."""
     best, best_distance = (0.5, 0.5), -1.0
     for _ in range(40):
         x, y = _draw(rng, 0.24, 0.76), _draw(rng, 0.28, 0.76)
-        distance = min((math.hypot(x - a.x, y - a.y) for a in beside), default=1.0)
+        distance = min((math.hypot(x - a.x, y - a.y) for a in concurrent), default=1.0)
         if distance >= _APART:
             return x, y
         if distance > best_distance:
@@ -114,29 +114,34 @@ def _place(rng: np.random.Generator, beside: Sequence[Action]) -> tuple[float, f
 
 
 def _shaft_distance(port: tuple[float, float], tip: tuple[float, float], point: tuple[float, float]) -> float:
-    """Distance of a point from the stretch between port and tip."""
+    """Distance of a point from the line segment between port and tip."""
     along = np.subtract(tip, port)
     share = float(np.clip(np.dot(np.subtract(point, port), along) / np.dot(along, along), 0.0, 1.0))
     return float(np.hypot(*(np.subtract(point, port) - share * along)))
 
 
 def _action(
-    rng: np.random.Generator, triplet: str, span: tuple[float, float], role: str, pace: float, beside: Sequence[Action]
+    rng: np.random.Generator,
+    triplet: str,
+    span: tuple[float, float],
+    role: str,
+    pace: float,
+    concurrent: Sequence[Action],
 ) -> Action:
-    """Stage a triplet: its place, the port it comes from and the phases of its motion."""
-    x, y = _place(rng, beside)
+    """Stage a triplet: its site, the port it enters from and the phase angles of its motion."""
+    x, y = _place(rng, concurrent)
     ports = {
         "left": (-0.45, y + _draw(rng, -0.25, 0.45)),
         "right": (1.45, y + _draw(rng, -0.25, 0.45)),
         "top": (x + _draw(rng, -0.45, 0.45), -0.5),
     }
-    taken = {action.side for action in beside}
+    taken = {action.side for action in concurrent}
     order = ["left", "top", "right"] if x < 0.5 else ["right", "top", "left"]
     if rng.random() < 0.25:
         order[:2] = order[1::-1]
-    # A free port from which the shaft passes clear of the other work; else the one that passes it at most distance.
+    # The first free port whose shaft stays clear of the other sites; else the one with the largest distance.
     free = [side for side in order if side not in taken] or order
-    clear = [min((_shaft_distance(ports[side], (x, y), (a.x, a.y)) for a in beside), default=1.0) for side in free]
+    clear = [min((_shaft_distance(ports[side], (x, y), (a.x, a.y)) for a in concurrent), default=1.0) for side in free]
     side = next((s for s, away in zip(free, clear, strict=True) if away > 0.2), free[int(np.argmax(clear))])
     port_x, port_y = ports[side]
     instrument, verb, target = triplet.split(",")
@@ -155,7 +160,7 @@ def _action(
         rotation_rad=_draw(rng, 0, 2 * math.pi),
         scale=_draw(rng, 0.88, 1.12),
         mirrored=bool(rng.random() < 0.5),
-        # The tempo of the hand varies by a few percent only, so that a verb keeps its frequencies.
+        # Tempo varies by only a few percent, so that a verb keeps its frequencies.
         tempo=round(1.0 + 0.1 * (pace - 1.0) + _draw(rng, -0.02, 0.02), 4),
         phi_axial=_draw(rng, 0, 2 * math.pi, 6),
         phi_lateral=_draw(rng, 0, 2 * math.pi, 6),
@@ -168,7 +173,7 @@ def _actions(rng: np.random.Generator, phases: Sequence[Phase], pace: float) -> 
     for phase in phases:
         main: list[Action] = []
         for span in _lane(rng, phase, pace, 0.35):
-            # Never the same triplet twice running, where the phase allows.
+            # Draw once more to avoid the same triplet twice in a row.
             triplet = _triplet(rng, phase.name, ())
             if main and triplet == main[-1].triplet:
                 triplet = _triplet(rng, phase.name, ())
@@ -176,16 +181,16 @@ def _actions(rng: np.random.Generator, phases: Sequence[Phase], pace: float) -> 
                 main.append(_action(rng, triplet, span, "main", pace, ()))
         assist: list[Action] = []
         for span in _lane(rng, phase, pace, 4.2):
-            beside = [a for a in main if a.start_s < span[1] and span[0] < a.end_s]
-            triplet = _triplet(rng, phase.name, beside)
+            concurrent = [a for a in main if a.start_s < span[1] and span[0] < a.end_s]
+            triplet = _triplet(rng, phase.name, concurrent)
             if triplet is not None:
-                assist.append(_action(rng, triplet, span, "assist", pace, beside))
+                assist.append(_action(rng, triplet, span, "assist", pace, concurrent))
         actions += main + assist
     return tuple(actions)
 
 
 def _events(rng: np.random.Generator, duration_s: float) -> tuple[Event, ...]:
-    """Smoke, blood and out-of-body stretches: Poisson counts over the video, uniform times."""
+    """Smoke, blood and out-of-body periods: Poisson counts over the video, uniform times."""
     events = []
     plan = (
         ("smoke", 1.6, 3.0, 9.0, 0.2, 0.55),
@@ -217,20 +222,20 @@ def script(seed: int, index: int, duration_s: float = 90.0, fps: float = 10.0) -
 
     Args:
         seed: seed of the phantom.
-        index: number of the video, from 0.
-        duration_s: length in seconds, at least 10.
-        fps: frames per second the video will be written at; it changes no action.
+        index: index of the video, from 0.
+        duration_s: duration in seconds, at least 10.
+        fps: frames per second at which the video will be written; actions do not depend on it.
 
     Returns:
-        the scene; the same arguments give an equal scene on every machine.
+        The scene; the same arguments give an equal scene on every machine.
 
     Raises:
         ConfigError: a negative seed or index, a video under 10 s, or a rate that is not positive.
     """
     if seed < 0 or index < 0:
-        raise ConfigError(f"phantom seed {seed}, video index {index}: both must be 0 or more")
+        raise ConfigError(f"phantom seed and video index must be >= 0, got {seed} and {index}")
     if duration_s < 10.0 or fps <= 0:
-        raise ConfigError(f"phantom duration_s {duration_s}, fps {fps}: give at least 10 s and a positive rate")
+        raise ConfigError(f"phantom duration_s must be >= 10 and fps > 0, got {duration_s:g} and {fps:g}")
     style = _style(_rng(seed, index, _STYLE))
     phases = _phases(_rng(seed, index, _PHASES), duration_s)
     return Scene(
@@ -248,7 +253,7 @@ def script(seed: int, index: int, duration_s: float = 90.0, fps: float = 10.0) -
 
 @dataclass(frozen=True)
 class SecondLabels:
-    """What is true of second k, that is at k + 0.5: its phase, triplet names (one per instance) and Cholec80 tools."""
+    """Labels of second k, taken at k + 0.5: phase, triplet names (one per instance) and Cholec80 tools."""
 
     second: int
     phase: str
@@ -258,7 +263,7 @@ class SecondLabels:
 
 
 def labels_per_second(scene: Scene) -> list[SecondLabels]:
-    """Labels of every whole second of a scene; no triplet and no tool while the scope is out of the body."""
+    """Labels of each second of a scene; no triplets and tools while the scope is out of the body."""
     rows = []
     for second in range(int(scene.duration_s)):
         time = second + 0.5

@@ -1,6 +1,6 @@
-"""The fourteen target structures of CholecT50 as sprites: shape (alpha), colour and height, lit by one wet shading.
+"""The fourteen targets of CholecT50 as sprites: shape (alpha), colour and height, with a common wet shading.
 
-Each is meant to be told from the others at 64 px by colour and shape; rng gives every video its own shapes.
+Targets differ in colour and shape enough to be distinguished at 64 px; rng gives each video its own shapes.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def _cystic_plate(rng: Random) -> Layer:
 
 
 def _ends() -> Float32Array:
-    """Fades both ends of a tube, where it dives into the tissue."""
+    """Fade both ends of a tube, where it enters the tissue."""
     x, _ = grid(S)
     return 1 - smoothstep(np.abs(x), 0.62, 0.92)
 
@@ -102,7 +102,7 @@ def _cystic_pedicle(rng: Random) -> Layer:
     rgb = over(paint(S, 226, 170, 100), smoothstep(lobes, 0.3, 1.2) * 0.6, 246, 214, 150)
     duct = blur(strokes(S, [(curve(rng, (0.0, 0.38), (1.0, 0.36), 0.12), 0.14)]), 1.0)
     artery = blur(strokes(S, [(curve(rng, (0.0, 0.63), (1.0, 0.65), 0.14), 0.1)]), 1.0)
-    # Lobules of fat lie over parts of both.
+    # Lobules of fat cover parts of both.
     cover = 1 - 0.6 * smoothstep(noise(rng, S, 4, 2), 0.7, 1.3)
     rgb = over(over(rgb, duct * cover, 140, 160, 90), artery * cover, 212, 34, 40)
     height = 0.25 * lobes + 0.35 * dome(duct) * cover + 0.3 * dome(artery) * cover + 0.2 * dome(alpha)
@@ -221,15 +221,15 @@ def target_sprite(target: str, rng: Random, side_px: int) -> UInt8Array:
 
     Args:
         target: a CholecT50 target other than `null_target`.
-        rng: the video's generator; shape, texture and a modest tint vary with it.
+        rng: the video's generator; shape, texture and a slight tint vary with it.
         side_px: side of the sprite.
 
     Returns:
-        uint8 [side_px, side_px, 4], RGB times alpha and alpha.
+        uint8 [side_px, side_px, 4], premultiplied RGBA.
     """
     layer = _DRAW[target](rng)
     tint = rng.uniform(0.93, 1.06, 3).astype(np.float32) * float(rng.uniform(0.93, 1.05))
-    # A dark contact shadow below the edge ties the structure to its bed.
+    # A dark contact shadow below the edge connects the structure with its surroundings.
     lit = np.clip(shade(layer.rgb * tint, layer.height.astype(np.float32), layer.gloss), 0, 255)
     shadow = blur(layer.alpha, 5.0) * 0.45 * (1 - layer.alpha)
     alpha = np.clip(layer.alpha + shadow, 0, 1)

@@ -1,6 +1,6 @@
-"""What is said and asked about a phantom video: narration with times and PitVQA-style questions by second.
+"""Text about a phantom video: timed narration, and PitVQA-style questions for each second.
 
-The questions follow PitVQA's published templates (arXiv 2405.13949) with cholecystectomy's answers.
+The questions follow PitVQA's published templates (arXiv 2405.13949), with answers for cholecystectomy.
 """
 
 from collections.abc import Sequence
@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from surgvl.data.formats.qa_text import QuestionLine
 from surgvl.data.phantom.scene import Action, Scene, tip_in_image
 
-_NARRATION, _QUESTIONS = 10, 11  # random streams of a video's seed, beside those of phantom_script
+_NARRATION, _QUESTIONS = 10, 11  # random streams of a video's seed, in addition to those of `script`
 
 
 class Words(NamedTuple):
-    """A verb as it is said."""
+    """The forms of a verb."""
 
     base: str
     third: str
@@ -33,7 +34,7 @@ VERB_WORDS: dict[str, Words] = {
     "pack": Words("pack", "packs", "packing"),
     "null_verb": Words("rest idle", "rests idle", "resting idle"),
 }
-# The first word is the plain one, said three times in four.
+# The first word is the default, used three times out of four.
 INSTRUMENT_WORDS: dict[str, tuple[str, ...]] = {
     "grasper": ("grasper", "grasping forceps"),
     "bipolar": ("bipolar", "bipolar forceps"),
@@ -59,7 +60,7 @@ TARGET_WORDS: dict[str, str] = {
     "specimen_bag": "specimen bag",
     "null_target": "nothing",
 }
-# The first wording is the plain one, said three times in four.
+# The first wording is the default, used three times out of four.
 PHASE_WORDS: dict[str, tuple[str, ...]] = {
     "Preparation": ("the preparation phase", "preparation", "the preparation of the field"),
     "CalotTriangleDissection": (
@@ -128,18 +129,11 @@ _STILL_SENTENCES = (
 
 
 class Sentence(NamedTuple):
-    """What is said from `start_s` to `end_s`."""
+    """A sentence spoken from `start_s` to `end_s`."""
 
     start_s: float
     end_s: float
     text: str
-
-
-class Question(NamedTuple):
-    """A closed question; the answer is one of a fixed list."""
-
-    question: str
-    answer: str
 
 
 def _rng(scene: Scene, stream: int) -> np.random.Generator:
@@ -151,22 +145,22 @@ def _choose(rng: np.random.Generator, texts: Sequence[str]) -> str:
 
 
 def _word(rng: np.random.Generator, words: Sequence[str]) -> str:
-    """The plain word three times in four, else one of the others."""
+    """The default word three times out of four, else one of the others."""
     return words[0] if len(words) == 1 or rng.random() < 0.75 else _choose(rng, words[1:])
 
 
 def say(action: Action, template: str = "", tool: str = "") -> str:
-    """An action as a sentence.
+    """Describe an action in a sentence.
 
     Args:
-        action: what is done.
-        template: a sentence with fields; the plain one when empty. Idle tools have templates of their own.
-        tool: the word for the instrument; the plain one when empty.
+        action: the action.
+        template: a sentence with fields; the default one if empty. Idle tools have their own templates.
+        tool: word for the instrument; the default one if empty.
     """
     tool = tool or INSTRUMENT_WORDS[action.instrument][0]
     words = VERB_WORDS[action.verb]
     template = template or (_IDLE_SENTENCES if action.verb == "null_verb" else _ACTION_SENTENCES)[0]
-    # Scissors are many.
+    # Scissors are plural.
     third = words.base if tool == "scissors" else words.third
     text = template.format(
         tool=tool, target=TARGET_WORDS[action.target], base=words.base, third=third, gerund=words.gerund
@@ -175,7 +169,7 @@ def say(action: Action, template: str = "", tool: str = "") -> str:
 
 
 def narration(scene: Scene) -> list[Sentence]:
-    """Everything that is said, by start: a sentence for each action, each phase's start, and reminders of the phase."""
+    """The narration, by start: a sentence for each action and each start of a phase, and reminders of the phase."""
     rng = _rng(scene, _NARRATION)
     sentences = []
     for action in scene.actions:
@@ -200,7 +194,7 @@ def narration(scene: Scene) -> list[Sentence]:
 
 
 def position(x: float, y: float) -> str:
-    """PitVQA's five places from image coordinates in image sides: a middle square, else the quadrant."""
+    """One of PitVQA's five positions, from coordinates in image sides: the central square, else the quadrant."""
     if abs(x - 0.5) < 0.15 and abs(y - 0.5) < 0.15:
         return "centre"
     return f"{'top' if y < 0.5 else 'bottom'}-{'left' if x < 0.5 else 'right'}"
@@ -210,10 +204,10 @@ def _where(place: str) -> str:
     return "at the centre" if place == "centre" else f"in the {place}"
 
 
-def pitvqa_questions(scene: Scene) -> list[list[Question]]:
-    """PitVQA-style questions for each whole second; second k is asked at k + 0.5.
+def pitvqa_questions(scene: Scene) -> list[list[QuestionLine]]:
+    """PitVQA-style questions for each second; second k is asked about at k + 0.5.
 
-    Questions whose answer would not be single (two tools in one place, two graspers) are left out.
+    Questions without a unique answer (two tools at one position, two graspers) are left out.
     """
     rng = _rng(scene, _QUESTIONS)
     seconds = []
@@ -224,26 +218,26 @@ def pitvqa_questions(scene: Scene) -> list[list[Question]]:
         following = PHASE_ANSWERS[scene.phases[at + 1].name] if at + 1 < len(scene.phases) else "end_of_phase"
         active = scene.active(time)
         asked = [
-            Question("What is the surgical phase shown in the image?", PHASE_ANSWERS[phase.name]),
-            Question("What is the next surgical phase?", following),
-            Question("How many instruments are present in the image?", COUNT_ANSWERS[len(active)]),
+            QuestionLine("What is the surgical phase shown in the image?", PHASE_ANSWERS[phase.name]),
+            QuestionLine("What is the next surgical phase?", following),
+            QuestionLine("How many instruments are present in the image?", COUNT_ANSWERS[len(active)]),
         ]
         places = [position(*tip_in_image(scene.style, action, time)) for action in active]
         empty = [place for place in POSITIONS if place not in places]
         if rng.random() < 0.25:
             place = _choose(rng, empty)
-            asked.append(Question(f"What instrument is used {_where(place)} of the image?", "no_instrument"))
+            asked.append(QuestionLine(f"What instrument is used {_where(place)} of the image?", "no_instrument"))
         for action, place in zip(active, places, strict=True):
             tool = action.instrument
             if places.count(place) == 1:
-                asked.append(Question(f"What instrument is used {_where(place)} of the image?", tool))
+                asked.append(QuestionLine(f"What instrument is used {_where(place)} of the image?", tool))
             if sum(other.instrument == tool for other in active) == 1:
                 verb = "idle" if action.verb == "null_verb" else action.verb
                 target = "nothing" if action.target == "null_target" else action.target
                 asked += [
-                    Question(f"Where is the surgical instrument {tool} tip located in the image?", place),
-                    Question(f"What surgical activity is performing by the instrument {tool}?", verb),
-                    Question(f"What tissue is the instrument {tool} acting on?", target),
+                    QuestionLine(f"Where is the surgical instrument {tool} tip located in the image?", place),
+                    QuestionLine(f"What surgical activity is performing by the instrument {tool}?", verb),
+                    QuestionLine(f"What tissue is the instrument {tool} acting on?", target),
                 ]
         seconds.append(asked)
     return seconds

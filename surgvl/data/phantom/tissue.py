@@ -1,7 +1,7 @@
-"""How tissue looks: fractal noise, wet shading, vessels, and the background of a video.
+"""The look of tissue: fractal noise, wet shading, vessels, and the background of a video.
 
-Everything is float32, S is the side of a drawing in pixels; coordinates inside a drawing are 0..1 unless `grid` says
--1..1. Drawn once per video, so speed is of no concern here.
+All arrays are float32, S is the side of a drawing in pixels; coordinates in a drawing are 0..1, those of `grid` -1..1.
+Everything here is drawn once per video, so speed does not matter.
 """
 
 import math
@@ -10,19 +10,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from surgvl.core.arrays import Float32Array, UInt8Array
+from surgvl.core.arrays import Float32Array, Float64Array, UInt8Array
 
-Line = tuple[npt.NDArray[np.float64], float]  # points [N, 2] and a width, in sides of the drawing
+Line = tuple[Float64Array, float]  # points [N, 2] and a width, in sides of the drawing
 CANVAS_SPAN = 1.7  # the background covers this many image sides, so that the camera may drift
 
 
 def f32(image: npt.ArrayLike) -> Float32Array:
-    """The same numbers as float32."""
+    """Convert to float32."""
     return np.asarray(image, dtype=np.float32)
 
 
 def noise(rng: np.random.Generator, size: int, cells: float, octaves: int = 4, stretch: float = 1.0) -> Float32Array:
-    """Fractal noise [S, S] of mean 0 and deviation 1; `cells` per side in the first octave, `stretch` more across."""
+    """Fractal noise [S, S], mean 0 and deviation 1, `cells` per side in the first octave, times `stretch` across."""
     total = np.zeros((size, size), np.float32)
     for octave in range(octaves):
         rows, columns = max(2, round(cells * 2**octave)), max(2, round(cells * 2**octave * stretch))
@@ -45,7 +45,7 @@ def smoothstep(value: Float32Array, low: float, high: float) -> Float32Array:
 def shade(
     rgb: Float32Array, height: Float32Array, gloss: float, relief: float = 1.0, sharp: float = 42.0
 ) -> Float32Array:
-    """Light a height map by a lamp beside the eye; wet surfaces glint where they face it.
+    """Light a height map by a lamp next to the camera; wet surfaces glint where they face it.
 
     Args:
         rgb: [S, S, 3], 0..255.
@@ -63,7 +63,7 @@ def shade(
 
 
 def strokes(size: int, lines: list[Line]) -> Float32Array:
-    """Polylines as an antialiased mask."""
+    """Draw polylines as an antialiased mask."""
     mask = np.zeros((size, size), np.uint8)
     for points, width in lines:
         fixed = np.round(points * size * 16).astype(np.int32).reshape(-1, 1, 2)
@@ -71,9 +71,7 @@ def strokes(size: int, lines: list[Line]) -> Float32Array:
     return f32(mask) / np.float32(255)
 
 
-def curve(
-    rng: np.random.Generator, start: tuple[float, float], end: tuple[float, float], bend: float
-) -> npt.NDArray[np.float64]:
+def curve(rng: np.random.Generator, start: tuple[float, float], end: tuple[float, float], bend: float) -> Float64Array:
     """A smooth wavy path of 24 points."""
     t = np.linspace(0, 1, 24)
     first, last = np.array(start), np.array(end)
@@ -104,12 +102,12 @@ def blob(rng: np.random.Generator, size: int, radius: float, ragged: float, aspe
 
 
 def paint(size: int, *rgb: float) -> Float32Array:
-    """One colour everywhere."""
+    """A uniform colour."""
     return np.broadcast_to(np.array(rgb, np.float32), (size, size, 3)).copy()
 
 
 def over(under: Float32Array, mask: Float32Array, *rgb: float) -> Float32Array:
-    """A colour laid over a picture through a mask."""
+    """Blend a colour over a picture through a mask."""
     return f32(under + (np.array(rgb, np.float32) - under) * mask[..., None])
 
 
@@ -125,7 +123,7 @@ def tree(rng: np.random.Generator, x: float, y: float, angle: float, width: floa
 
 
 def vessels(rng: np.random.Generator, size: int, count: int, width: float) -> Float32Array:
-    """Fine vessels anywhere, as a mask."""
+    """Fine vessels at random positions, as a mask."""
     lines = []
     for _ in range(count):
         x, y = rng.uniform(0, 1, 2)
@@ -134,11 +132,11 @@ def vessels(rng: np.random.Generator, size: int, count: int, width: float) -> Fl
 
 
 def background(rng: np.random.Generator, size_px: int) -> UInt8Array:
-    """The bed of every video: a dark liver edge above, fat and mesentery below, belly wall at the top.
+    """The background of a video: a dark liver edge above, fat and mesentery below, abdominal wall at the top.
 
     Args:
         rng: the video's texture generator.
-        size_px: side of the canvas, `CANVAS_SPAN` image sides.
+        size_px: side of the canvas, which is `CANVAS_SPAN` image sides.
 
     Returns:
         uint8 [size_px, size_px, 3] RGB.
@@ -167,7 +165,7 @@ def background(rng: np.random.Generator, size_px: int) -> UInt8Array:
     wall = 1 - smoothstep(f32(y + 0.6 + 0.1 * broad), -0.1, 0.14)
     rgb = over(rgb, wall * 0.85, 132, 66, 62)
     rgb = rgb * (1 + 0.06 * rough + 0.03 * fine)[..., None]
-    # Broad light on the relief, and crisp wet glints that a finer relief breaks up.
+    # Diffuse light on the relief, and sharp wet glints, broken up by a finer relief.
     image = shade(blur(rgb, 0.8), blur(f32(height), 1.5), 0.3, 0.75, 30.0)
     glints = shade(np.zeros_like(rgb), blur(f32(height + 0.016 * noise(rng, size, 18, 3)), 1.2), 1.0, 0.9, 110.0)
     wet = smoothstep(noise(rng, size, 5, 2), -0.1, 1.0)[..., None]

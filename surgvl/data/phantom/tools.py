@@ -1,7 +1,8 @@
 """The six instruments of CholecT50 as sprites, each in 17 states of its third degree of freedom.
 
-A tool lies along +x with its tip at `TIP`: the shaft comes from the left (towards the port), tapers with distance from
-the scope, and is shaded as a cylinder. The state is the opening of jaws, the roll of the hook or the irrigator's bend.
+A tool points along +x with its tip at `TIP`: the shaft comes from the left (from the port), tapers with distance from
+the scope, and is shaded as a cylinder. The state is the opening of the jaws, the roll of the hook or the bend of the
+irrigator.
 """
 
 import math
@@ -21,7 +22,7 @@ _FINE_PX = 440  # pixels per image side while drawing
 
 
 class _Sheet:
-    """A drawing surface in tool units: x towards the tip, y across, (0, 0) at the tip, image sides."""
+    """A drawing surface in tool units: x towards the tip, y across, (0, 0) at the tip, in image sides."""
 
     def __init__(self) -> None:
         shape = (round(WIDTH * _FINE_PX), round(LENGTH * _FINE_PX))
@@ -29,14 +30,14 @@ class _Sheet:
         self.alpha: Float32Array = np.zeros(shape, np.float32)
 
     def polygon(self, points: list[tuple[float, float]], *rgb: float, round_by: float = 0.0) -> None:
-        """Fill a polygon; `round_by` > 0 shades it as a cylinder along x of that half width."""
+        """Fill a polygon; `round_by` > 0 shades it as a cylinder along x with this half width."""
         mask = np.zeros(self.alpha.shape, np.uint8)
         fixed = np.array([((x + TIP[0]) * _FINE_PX * 16, (y + TIP[1]) * _FINE_PX * 16) for x, y in points])
         cv2.fillPoly(mask, [np.round(fixed).astype(np.int32)], 255, cv2.LINE_AA, 4)
         self._lay(f32(mask) / np.float32(255), f32(rgb), round_by)
 
     def line(self, points: list[tuple[float, float]], width: float, *rgb: float) -> None:
-        """Draw a polyline of a width with a light upper edge."""
+        """Draw a polyline with a bright upper edge."""
         mask = np.zeros(self.alpha.shape, np.uint8)
         fixed = np.array([((x + TIP[0]) * _FINE_PX * 16, (y + TIP[1]) * _FINE_PX * 16) for x, y in points])
         cv2.polylines(
@@ -73,7 +74,7 @@ def _turned(points: list[tuple[float, float]], pivot: tuple[float, float], angle
 
 
 def _grasper(sheet: _Sheet, state: float) -> None:
-    """Grey shaft, two long toothed grey jaws opening from 4 to 40 degrees."""
+    """Grey shaft; two long toothed grey jaws that open from 4 to 40 degrees."""
     sheet.shaft(-0.13, 0.034, 74, 76, 82)
     sheet.polygon([(-0.16, -0.03), (-0.115, -0.026), (-0.115, 0.026), (-0.16, 0.03)], 150, 152, 158, round_by=0.03)
     half = math.radians(11 + 9 * state)
@@ -89,7 +90,7 @@ def _grasper(sheet: _Sheet, state: float) -> None:
 
 
 def _bipolar(sheet: _Sheet, state: float) -> None:
-    """Blue shaft, two thin bowed forceps blades."""
+    """Blue shaft; two thin bowed forceps blades."""
     sheet.shaft(-0.12, 0.03, 34, 84, 196)
     half = math.radians(10 + 9 * state)
     for turn in (-1.0, 1.0):
@@ -98,7 +99,7 @@ def _bipolar(sheet: _Sheet, state: float) -> None:
 
 
 def _hook(sheet: _Sheet, state: float) -> None:
-    """Black shaft with a golden L; the roll turns the L from one side over the end to the other."""
+    """Black shaft with a golden L, which the roll turns from one side to the other."""
     sheet.shaft(-0.085, 0.036, 24, 23, 26)
     sheet.polygon([(-0.11, -0.03), (-0.08, -0.022), (-0.08, 0.022), (-0.11, 0.03)], 222, 216, 200, round_by=0.03)
     reach = 0.078 * state
@@ -106,7 +107,7 @@ def _hook(sheet: _Sheet, state: float) -> None:
 
 
 def _scissors(sheet: _Sheet, state: float) -> None:
-    """Steel shaft with an orange ring, two curved bright blades."""
+    """Steel shaft with an orange ring; two curved bright blades."""
     sheet.shaft(-0.135, 0.03, 176, 182, 188)
     sheet.polygon([(-0.2, -0.033), (-0.165, -0.033), (-0.165, 0.033), (-0.2, 0.033)], 240, 104, 30, round_by=0.036)
     half = math.radians(12 + 10 * state)
@@ -117,7 +118,7 @@ def _scissors(sheet: _Sheet, state: float) -> None:
 
 
 def _clipper(sheet: _Sheet, state: float) -> None:
-    """Broad white shaft, violet parallel jaws that hold a metal clip."""
+    """Broad white shaft; violet parallel jaws that hold a metal clip."""
     sheet.shaft(-0.12, 0.046, 236, 236, 240)
     sheet.polygon([(-0.13, -0.04), (-0.095, -0.036), (-0.095, 0.036), (-0.13, 0.04)], 110, 50, 168, round_by=0.045)
     gap = 0.024 + 0.018 * state
@@ -161,7 +162,7 @@ def tool_sprite(instrument: str, state: int, size_px: int) -> UInt8Array:
     Args:
         instrument: a CholecT50 instrument.
         state: 0 .. NUM_STATES - 1, its third degree of freedom from -1 to 1.
-        size_px: side of the image it is meant for.
+        size_px: side of the image that it is drawn for.
 
     Returns:
         uint8 [WIDTH * size_px, LENGTH * size_px, 4] (rounded), RGB times alpha and alpha, with a soft contact shadow.

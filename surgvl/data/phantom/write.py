@@ -1,7 +1,7 @@
-"""Writes a phantom video in the public datasets' own layouts, so that the loaders of the real sets read it.
+"""Write a phantom video in the layouts of public data sets, so that their readers can read it.
 
-Below the root: Cholec80 (`cholec80/`), CholecT50 (`cholect50/`), PitVQA (`pitvqa/`), LLS48 as we lay it out (`lls48/`),
-narration (`narration/`) and the scene graph (`scene/`). Labels and picture of second k are those of the time k + 0.5.
+Below the root: Cholec80 (`cholec80/`), CholecT50 (`cholect50/`), PitVQA (`pitvqa/`), LLS48 in our layout (`lls48/`),
+narration (`narration/`) and the scene graph (`scene/`). Labels and picture of second k are those at k + 0.5.
 """
 
 import contextlib
@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 
 from surgvl import video
+from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic, write_json, write_text
 from surgvl.core.ontology import (
@@ -29,11 +28,12 @@ from surgvl.core.ontology import (
     TRIPLET_NAMES,
     VERBS,
 )
+from surgvl.data.formats.qa_text import QuestionLine
 from surgvl.data.phantom.lls48 import lls48_questions, lls48_tables
 from surgvl.data.phantom.render import Renderer, render
 from surgvl.data.phantom.scene import Scene, tip_box
 from surgvl.data.phantom.script import SecondLabels, labels_per_second
-from surgvl.data.phantom.text import Question, narration, pitvqa_questions
+from surgvl.data.phantom.text import narration, pitvqa_questions
 
 
 def video_path(root: Path, scene: Scene) -> Path:
@@ -42,7 +42,7 @@ def video_path(root: Path, scene: Scene) -> Path:
 
 
 def picture_paths(root: Path, scene: Scene, second: int) -> tuple[Path, Path]:
-    """The picture of a second, in PitVQA's and in CholecT50's layout."""
+    """Paths of the picture of a second, in PitVQA's and in CholecT50's layout."""
     number = scene.index + 1
     return (
         root / "pitvqa" / "images" / f"video_{number:02d}" / f"{second:05d}.png",
@@ -51,7 +51,7 @@ def picture_paths(root: Path, scene: Scene, second: int) -> tuple[Path, Path]:
 
 
 def write_labels(root: Path, scene: Scene) -> None:
-    """Write every label file of one video; the same scene gives the same bytes.
+    """Write all label files of a video; the same scene gives the same bytes.
 
     Args:
         root: the phantom's folder.
@@ -72,7 +72,7 @@ def write_labels(root: Path, scene: Scene) -> None:
 
 
 def write_splits(root: Path, splits: dict[str, list[int]]) -> None:
-    """Write the splits beside the question trees, so that the loaders of the real sets take them for these videos.
+    """Write the splits next to the question files, so that the readers of the public data sets use them.
 
     Args:
         root: the phantom's folder.
@@ -84,7 +84,7 @@ def write_splits(root: Path, splits: dict[str, list[int]]) -> None:
 
 
 def link(first: Path, second: Path) -> None:
-    """Make `second` the same file as `first`, or a copy where the disk has no hard links."""
+    """Make `second` a hard link to `first`, or a copy if the file system has no hard links."""
     second.parent.mkdir(parents=True, exist_ok=True)
     with atomic(second) as temporary:
         try:
@@ -94,18 +94,18 @@ def link(first: Path, second: Path) -> None:
 
 
 def link_film(root: Path, scene: Scene) -> None:
-    """Put the film into LLS48's layout too, if it is not there."""
+    """Put the video into LLS48's layout as well, unless it is there."""
     film = root / "lls48" / "videos" / f"video_{scene.index + 1:02d}.mp4"
     if not film.exists() or not film.samefile(video_path(root, scene)):
         link(video_path(root, scene), film)
 
 
-def write_film(path: Path, frames: Iterable[npt.NDArray[np.uint8]], fps: float) -> None:
-    """Write frames as a film in which each frame is coded by itself.
+def write_film(path: Path, frames: Iterable[UInt8Array], fps: float) -> None:
+    """Write frames as a video of keyframes only.
 
-    Predicted frames would tell a verb: what moves is coded coarser than what rests, and one decoded frame then gives
-    `cut` away from `null_verb` (79 % of the time, by a linear classifier). Coded alone, frames are back at chance, the
-    files a third larger and random reads the cheapest there are.
+    Predicted frames would reveal the verb: moving parts are coded more coarsely than static ones, so that a linear
+    classifier tells `cut` from `null_verb` by one decoded frame (79 % accuracy). With keyframes only, accuracy is at
+    chance, files are a third larger, and random reads are as cheap as possible.
 
     Args:
         path: the .mp4 file.
@@ -116,9 +116,9 @@ def write_film(path: Path, frames: Iterable[npt.NDArray[np.uint8]], fps: float) 
 
 
 def write_pixels(root: Path, scene: Scene, size_px: int) -> None:
-    """Write the pictures of one video (hard-linked between layouts where the disk can), then its film.
+    """Write the pictures of a video (hard-linked between layouts if possible), then the video itself.
 
-    The film comes last and atomically, so its presence means that the pixels of this video are whole.
+    The video comes last and atomically, so its presence means that all pixels are complete.
 
     Args:
         root: the phantom's folder.
@@ -130,7 +130,7 @@ def write_pixels(root: Path, scene: Scene, size_px: int) -> None:
         first, second_path = picture_paths(root, scene, second)
         with atomic(first) as temporary:
             if not cv2.imwrite(str(temporary), cv2.cvtColor(renderer.frame(second + 0.5), cv2.COLOR_RGB2BGR)):
-                raise DataError(f"{first} cannot be written: check free space and rights of the folder")
+                raise DataError(f"{first} cannot be written: check free disk space and permissions")
         link(first, second_path)
     write_film(video_path(root, scene), render(scene, size_px), scene.fps)
 
@@ -186,13 +186,13 @@ def _narration_text(scene: Scene) -> str:
     return buffer.getvalue()
 
 
-def _write_questions(folder: Path, seconds: list[list[Question]]) -> None:
+def _write_questions(folder: Path, seconds: list[list[QuestionLine]]) -> None:
     for second, asked in enumerate(seconds):
         write_text(folder / f"{second:05d}.txt", "".join(f"{q.question}|{q.answer}\n" for q in asked))
 
 
 def is_whole(root: Path, scene: Scene) -> bool:
-    """Whether the pixels of a video are all there, so that a resumed run can leave them."""
+    """Whether the pixels of a video are complete, so that a resumed run can skip them."""
     pictures = (path for second in range(int(scene.duration_s)) for path in picture_paths(root, scene, second))
     with contextlib.suppress(OSError):
         return video_path(root, scene).stat().st_size > 0 and all(path.stat().st_size > 0 for path in pictures)

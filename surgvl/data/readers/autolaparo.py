@@ -1,7 +1,7 @@
-"""AutoLaparo task 1: 21 laparoscopic hysterectomies with seven phases per second (Wang et al., arXiv 2208.02049).
+"""AutoLaparo task 1: 21 laparoscopic hysterectomies, one of seven phases per second (Wang et al., arXiv 2208.02049).
 
-Layouts: `videos/01.mp4` and `labels/label_01.txt` (header, rows `second phase`, both counted from 1), also below
-`t1/`; or csv files `01.csv` (see second_csv).
+Layouts: `videos/01.mp4` and `labels/label_01.txt` (header, then rows `second phase`, both from 1), also below `t1/`; or
+CSV files `01.csv` (see `surgvl.data.formats.second_csv`).
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ def read_label_file(path: Path) -> Track:
     """Read `label_01.txt`.
 
     Raises:
-        DataError: rows without two fields, phases out of 1 to 7, seconds that do not rise.
+        DataError: rows without two fields, phases outside 1 to 7, or seconds that do not increase.
     """
     seconds: list[int] = []
     labels: list[str] = []
@@ -37,18 +37,20 @@ def read_label_file(path: Path) -> Track:
         if line == 1 and not fields[0].isdigit():
             continue
         if len(fields) != 2:
-            raise DataError(f"{path}, line {line}: {len(fields)} values, wanted second and phase: correct the row")
+            raise DataError(
+                f"{path}, line {line} has {len(fields)} values; wanted are second and phase: correct the row"
+            )
         second, number = (
             parse_int(text, path, line, what) for text, what in zip(fields, ("frame", "phase"), strict=True)
         )
         if not 1 <= number <= len(PHASES):
-            raise DataError(f"{path}, line {line}: phase {number} is not one of 1 to {len(PHASES)}: correct the row")
+            raise DataError(f"{path}, line {line}: phase must be 1 to {len(PHASES)}, got {number}: correct the row")
         if second < 1 or (seconds and second - 1 <= seconds[-1]):
-            raise DataError(f"{path}, line {line}: second {second} does not come after the row before: sort the rows")
+            raise DataError(f"{path}, line {line}: second {second} is not after that of the row before: sort the rows")
         seconds.append(second - 1)
         labels.append(PHASES[number - 1])
     if not seconds:
-        raise DataError(f"{path} has a header and no row: copy it again, or delete it")
+        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
     gaps = seconds[-1] + 1 - len(seconds)
     return Track(
         join_runs(seconds, labels), seconds[-1] + 1.0, [f"{gaps} seconds have no row in {path.name}"] if gaps else []
@@ -56,7 +58,7 @@ def read_label_file(path: Path) -> Track:
 
 
 class AutoLaparo(VideoDataset):
-    """AutoLaparo's workflow videos in their own layout or as csv."""
+    """AutoLaparo's workflow videos in the original layout or as CSV."""
 
     name = "autolaparo"
     LICENCE = "CC BY-NC-SA 4.0"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
+from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.formats.layout import remarks_on_rest, shorten
 from surgvl.data.formats.pictures import at_pictures, questions_within, times_of
@@ -21,7 +22,6 @@ from surgvl.video import VideoInfo, probe
 from surgvl.video.clip import Preprocess
 
 if TYPE_CHECKING:
-    from surgvl.core.arrays import Float64Array
     from surgvl.data.labelled_clips import LabelledClips
 
 TOLERANCE_S = 2.0
@@ -205,7 +205,7 @@ class VideoDataset(ABC):
         path: Path | None,
         tracks: Mapping[str, Track],
         first: Sequence[int] = (0,),
-    ) -> "tuple[dict[str, Track], Float64Array | None]":
+    ) -> tuple[dict[str, Track], Float64Array | None]:
         """Labels at the times at which the video shows them: unchanged for a file, moved for a frame folder.
 
         Args:

@@ -1,7 +1,8 @@
-"""Cholec80: 80 cholecystectomies, phases for each frame and tools for each second (Twinanda et al., arXiv 1602.03012).
+"""Cholec80: 80 cholecystectomies with phases per frame and tools per second (Twinanda et al., arXiv 1602.03012).
 
-Layouts: `videos/video01.mp4`, `phase_annotations/video01-phase.txt`, `tool_annotations/video01-tool.txt`, whose frame
-numbers count at the video's own rate; or csv files `video01.csv` (see second_csv) in the folder or in `labels/`.
+Layouts: `videos/video01.mp4`, `phase_annotations/video01-phase.txt` and `tool_annotations/video01-tool.txt`, with frame
+numbers at the rate of the video; or CSV files `video01.csv` (see `surgvl.data.formats.second_csv`) in the folder or in
+`labels/`.
 """
 
 from collections.abc import Sequence
@@ -21,24 +22,24 @@ LABEL_FPS = 25.0
 
 
 def read_phase_file(path: Path, fps: float) -> Track:
-    """Read `videoNN-phase.txt`: a header and a row `frame phase` for each frame; phases are taken by name.
+    """Read `videoNN-phase.txt`: a header and a row `frame phase` for each frame; phases are matched by name.
 
     Args:
         path: the file.
-        fps: rate at which its frames count.
+        fps: rate of its frame numbers.
 
     Raises:
-        DataError: an unknown phase, negative frames or ones that do not rise, rows without two fields.
+        DataError: an unknown phase, frames that are negative or do not increase, or rows without two fields.
     """
     known = {_plain(name): name for name in CHOLEC80_PHASES}
     frames: list[int] = []
     labels: list[str] = []
     for line, fields in _body(path, "Frame"):
-        # A phase written in words is split where blanks separate the columns.
+        # If blanks separate the columns, a phase of several words was split.
         frame, name = parse_int(fields[0], path, line, "frame", least=0), "".join(fields[1:])
         if _plain(name) not in known:
             allowed = ", ".join(CHOLEC80_PHASES)
-            raise DataError(f"{path}, line {line}: unknown phase {name!r}; allowed are {allowed}: correct the row")
+            raise DataError(f"{path}, line {line}: unknown phase {name!r}; allowed are {allowed}")
         if frames and frame <= frames[-1]:
             raise DataError(f"{path}, line {line}: frame {frame} comes after frame {frames[-1]}: sort the rows")
         frames.append(frame)
@@ -49,16 +50,16 @@ def read_phase_file(path: Path, fps: float) -> Track:
 
 
 def read_tool_file(path: Path, fps: float) -> Track:
-    """Read `videoNN-tool.txt`: a header with tool names and, for one frame in each second, 0 or 1 for each tool.
+    """Read `videoNN-tool.txt`: a header of tool names and, for one frame per second, 0 or 1 for each tool.
 
-    Columns are taken by name. A row stands until the next one would come.
+    Columns are matched by name. A row applies until the next one is due.
 
     Args:
         path: the file.
-        fps: rate at which its frames count.
+        fps: rate of its frame numbers.
 
     Raises:
-        DataError: unknown tools, values other than 0 and 1, negative frames or ones that do not rise.
+        DataError: unknown tools, values other than 0 and 1, or frames that are negative or do not increase.
     """
     rows = read_fields(path)
     header = rows[0][1]
@@ -70,14 +71,16 @@ def read_tool_file(path: Path, fps: float) -> Track:
     values: list[Sequence[str]] = []
     for line, fields in rows[1:]:
         if len(fields) != len(header) or not set(fields[1:]) <= {"0", "1"}:
-            raise DataError(f"{path}, line {line}: wanted a frame and {len(names)} values 0 or 1: correct the row")
+            raise DataError(
+                f"{path}, line {line} must be a frame number and {len(names)} values 0 or 1: correct the row"
+            )
         frame = parse_int(fields[0], path, line, "frame", least=0)
         if frames and frame <= frames[-1]:
             raise DataError(f"{path}, line {line}: frame {frame} comes after frame {frames[-1]}: sort the rows")
         frames.append(frame)
         values.append(fields[1:])
     if not frames:
-        raise DataError(f"{path} has a header and no row: copy it again, or delete it")
+        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
     steps = sorted(later - sooner for sooner, later in zip(frames, frames[1:], strict=False))
     stride = steps[len(steps) // 2] if steps else round(fps)
     notes = [f"rows of {path.name} are not evenly spaced"] if steps and steps[0] != steps[-1] else []
@@ -88,21 +91,21 @@ def read_tool_file(path: Path, fps: float) -> Track:
 
 
 def label_rate(path: Path, info: VideoInfo | None) -> tuple[float, str]:
-    """The rate at which a phase file counts, and a remark where it is not the video's.
+    """Rate of the frame numbers in a phase file, and a note if it differs from the video's.
 
-    Files count at the video's rate; a video that was re-encoded (to 1 or 5 fps, say) kept its labels at 25.
+    Frame numbers are at the rate of the video; if the video was re-encoded (to 1 or 5 fps, say), they are still at 25.
     """
     if info is None:
         return LABEL_FPS, ""
     num_frames = int(parse_int(_body(path, "Frame")[-1][1][0], path, "last", "frame")) + 1
     own, original = (abs(num_frames / fps - info.duration_s) for fps in (info.fps, LABEL_FPS))
     if own > TOLERANCE_S and original < min(own, max(0.5, 0.01 * info.duration_s)):
-        return LABEL_FPS, f"the video has {info.fps:g} fps and its labels count at {LABEL_FPS:g}; it was re-encoded"
+        return LABEL_FPS, f"the video has {info.fps:g} fps and its labels {LABEL_FPS:g} fps: it was re-encoded"
     return info.fps, ""
 
 
 class Cholec80(VideoDataset):
-    """Cholec80 in its own layout or as csv."""
+    """Cholec80 in the original layout or as CSV."""
 
     name = "cholec80"
     LICENCE = "CC BY-NC-SA 4.0"
@@ -138,19 +141,19 @@ class Cholec80(VideoDataset):
             if "phase" not in tracks:
                 contents.problems.append(f"{video_id}: no phase labels")
             if info is not None:
-                # Whoever extracts pictures by ffmpeg counts them from 1; the names in the csv are the pictures' own.
+                # ffmpeg numbers extracted pictures from 1; the CSV files name the pictures themselves.
                 first = (0,) if video_id in tables and video_id not in phases else (0, 1)
                 tracks, _ = self.as_shown(contents, video_id, path, tracks, first)
             self.add_video(contents, video_id, path, info, tracks, LABEL_FPS if video_id in phases else 1.0)
 
 
 def read_tracks(contents: Contents, info: VideoInfo | None, phase: Path | None, tool: Path | None) -> dict[str, Track]:
-    """Phase and tool tracks of one video; a file that cannot be read is set aside.
+    """Phase and tool tracks of one video; files that cannot be read go to `contents.unreadable`.
 
-    The tool file may be a row shorter or longer than the phases; it is cut to them.
+    The tool file may be a row shorter or longer than the phases; it is clipped to them.
     """
     tracks: dict[str, Track] = {}
-    # The labels of a frame folder count at the rate of the video that it was extracted from.
+    # Labels of a frame folder are at the rate of the video that it was extracted from.
     film = info if info and not info.path.is_dir() else None
     fps = film.fps if film else LABEL_FPS
     if phase is not None:
@@ -177,17 +180,17 @@ def _plain(name: str) -> str:
 
 
 def _body(path: Path, first: str) -> list[tuple[int, list[str]]]:
-    """Rows of a two-column file below its optional header.
+    """Rows of a two-column file, without its optional header.
 
     Raises:
-        DataError: no row, or a row with one field.
+        DataError: there is no row, or a row has one field.
     """
     rows = read_fields(path)
     if rows[0][1][0].lower() == first.lower():
         rows = rows[1:]
     if not rows:
-        raise DataError(f"{path} has a header and no row: copy it again, or delete it")
+        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
     for line, fields in rows:
         if len(fields) < 2:
-            raise DataError(f"{path}, line {line}: {' '.join(fields)!r} has one value, wanted two: correct the row")
+            raise DataError(f"{path}, line {line} must have two values, got {' '.join(fields)!r}: correct the row")
     return rows

@@ -1,8 +1,8 @@
-"""Cholec80-VQA: phase, tools and their number asked about 40 videos of Cholec80 (Seenivasan et al., arXiv 2206.11053).
+"""Cholec80-VQA: questions on phase, tools and tool count in 40 of its videos (Seenivasan et al., arXiv 2206.11053).
 
-Layout: `Classification/5/14400_QA.txt`, named by the frame at 25 fps, with `cropped_image/5/14400.png` or Cholec80's
-own `videos/video05.mp4`, which is preferred. Only frames whose number is a multiple of 100 count, as in the published
-loader. 13 answers.
+Layout: `Classification/5/14400_QA.txt`, named by the frame at 25 fps, with Cholec80's own `videos/video05.mp4`
+(preferred) or `cropped_image/5/14400.png`. As in the published loader, only frames whose number is a multiple of 100
+are read. 13 answers.
 """
 
 from pathlib import Path
@@ -20,10 +20,10 @@ ANSWERS = (
 
 
 class Cholec80VQA(QuestionTree):
-    """Cholec80-VQA with answers of a closed list; its videos have Cholec80's ids.
+    """Cholec80-VQA with closed answers; its videos have Cholec80's ids.
 
     Attributes:
-        TEXT: where the question files lie.
+        TEXT: folder of the question files.
     """
 
     name = "cholec80_vqa"
@@ -31,7 +31,7 @@ class Cholec80VQA(QuestionTree):
     SOURCE = "arXiv 2206.11053; github.com/lalithjets/Surgical_VQA; videos as for cholec80"
     PROCEDURE = Cholec80.PROCEDURE
     SPECIALTY = Cholec80.SPECIALTY
-    # The papers report on these eight as validation; there is no further test set, so they are the test split here.
+    # The papers report these eight as validation; there is no other test set, so they are the test split here.
     SPLITS = {
         "standard": {
             "train": tuple(f"video{number:02d}" for number in range(1, 41) if number not in VAL),
@@ -42,12 +42,12 @@ class Cholec80VQA(QuestionTree):
     TEXT = "Classification"
 
     def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:
-        """Film or pictures, and text, by number."""
+        """Video or pictures, and question files, by number."""
         films = find_videos(self.root / "videos", r"video\d+", contents)
         pictures, texts = (
             {f"video{int(number):02d}": path for number, path in text_folders(folder, r"(\d+)", contents).items()}
             for folder in (self.root / "cropped_image", self.root / self.TEXT)
         )
         seen = pictures | films
-        # Cholec80's other 40 videos were not asked about.
+        # There are no questions about Cholec80's other 40 videos.
         return {name: (seen.get(name), texts.get(name)) for name in pictures.keys() | texts.keys()}

@@ -6,7 +6,7 @@ from surgvl.data.readers.cholec80_vqa import Cholec80VQA
 
 
 class Cholec80VQASentence(Cholec80VQA):
-    """The same videos and split; the types of its questions say that answers are free (`open_count`)."""
+    """The same videos and split; question types mark the answers as free text (`open_count`)."""
 
     name = "cholec80_vqa_sentence"
     FILES = TextFiles(rate_fps=LABEL_FPS, every=100, free=True)

@@ -1,8 +1,8 @@
 """CholecT50: action triplets per second in 50 cholecystectomies (Nwoye et al., arXiv 2109.03223; splits 2204.05235).
 
-Layouts: `videos/VID01/000000.png` (1 fps) with `labels/VID01.json`, and the older CholecT45: `data/VID01/000000.png`
-with `triplet|instrument|verb|target/VID01.txt`. Frame k is the second k <= t < k+1. A triplet's segments are its runs
-of seconds.
+Layouts: `videos/VID01/000000.png` (1 fps) with `labels/VID01.json`; or the older CholecT45, `data/VID01/000000.png`
+with `triplet|instrument|verb|target/VID01.txt`. Frame k covers the second k <= t < k + 1. A segment of a triplet is a
+run of consecutive seconds.
 """
 
 import re
@@ -16,15 +16,15 @@ from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.core.ontology import CHOLECT50_PHASES, INSTRUMENTS, TARGETS, TRIPLET_NAMES, TRIPLETS, VERBS
 from surgvl.data.formats.layout import find_files, find_videos
-from surgvl.data.formats.text_files import MOST, read_text, short_repr
+from surgvl.data.formats.text_files import MAX_COUNT, read_text, short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Span, Track, join_runs
 from surgvl.data.splits import Splits
 
 VECTOR_LENGTH = 15
-MOST_FPS = 1000
+MAX_FPS = 1000
 COMPONENTS = {"instrument": INSTRUMENTS, "verb": VERBS, "target": TARGETS}
-# For each component, the class of each of the 100 triplets.
+# For each component, its class in each of the 100 triplets.
 COMPONENT_OF = {
     name: np.array([classes.index(triplet[at]) for triplet in TRIPLETS])
     for at, (name, classes) in enumerate(COMPONENTS.items())
@@ -61,46 +61,46 @@ def _splits() -> Splits:
         },
     }
     for fold, test in _FOLDS.items():
-        # The published loader validates on the last five of the remaining folds, in order.
+        # The published loader validates on the last five videos of the remaining folds, in order.
         rest = [number for other in sorted(_FOLDS) if other != fold for number in _FOLDS[other]]
         splits[f"cv{fold}"] = {"train": _ids(rest[:-5]), "val": _ids(rest[-5:]), "test": _ids(test)}
     return splits
 
 
 def read_json_labels(path: Path) -> dict[str, Track]:
-    """Read `VIDxx.json`: frame number -> one vector of 15 for each instrument seen.
+    """Read `VIDxx.json`: frame number -> a vector of 15 numbers for each visible instrument.
 
-    Of a vector, [0] is the triplet, [1] the instrument, [7] the verb, [8] the target and [14] the phase; -1 is none.
-    Triplets are taken by name where the file lists its categories.
+    In a vector, [0] is the triplet, [1] the instrument, [7] the verb, [8] the target and [14] the phase; -1 is none.
+    Triplets are matched by name if the file lists its categories.
 
     Returns:
-        Tracks `triplet` and, where the file has phases, `phase`.
+        Tracks `triplet` and, if the file has phases, `phase`.
 
     Raises:
-        DataError: not the layout, ids out of range, vectors of another length.
+        DataError: another layout, ids out of range, or vectors of another length.
     """
     record = read_json(path)
     if not isinstance(record, dict) or not isinstance(record.get("annotations"), dict):
-        raise DataError(f"{path} has no 'annotations' by frame: this is not a CholecT50 label file")
+        raise DataError(f"{path} has no 'annotations' by frame, so it is not a CholecT50 label file")
     triplet_of = _categories(record, "triplet", TRIPLET_NAMES, path)
     phase_of = _categories(record, "phase", CHOLECT50_PHASES, path)
     frames: dict[int, Any] = {}
     for key, instances in record["annotations"].items():
-        if not re.fullmatch(r"\d{1,9}", key, re.ASCII) or int(key) > MOST:
-            fact = f"frame numbers of 'annotations' are whole numbers from 0, at most {MOST:,}"
+        if not re.fullmatch(r"\d{1,9}", key, re.ASCII) or int(key) > MAX_COUNT:
+            fact = f"frame numbers of 'annotations' are whole numbers from 0, at most {MAX_COUNT:,}"
             raise DataError(f"{path}: {fact}, not {short_repr(key)}: correct the file")
         if int(key) in frames or not isinstance(instances, list):
-            fact = "there twice" if int(key) in frames else f"{short_repr(instances)} and no list of instances"
-            raise DataError(f"{path}: frame {key} of 'annotations' is {fact}: correct the file")
+            fact = "occurs twice" if int(key) in frames else f"must be a list of instances, got {short_repr(instances)}"
+            raise DataError(f"{path}: frame {key} of 'annotations' {fact}: correct the file")
         frames[int(key)] = instances
     if not frames:
         raise DataError(f"{path}: 'annotations' holds no frame: correct the file")
     stated, fps = record.get("num_frames", 0), record.get("fps", 1)
-    if not isinstance(stated, int) or not 0 <= stated <= MOST:
-        raise DataError(f"{path}: num_frames is {short_repr(stated)}; it must be a whole number, at most {MOST:,}")
-    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= MOST_FPS:
-        raise DataError(f"{path}: fps is {short_repr(fps)}; it must be above 0, at most {MOST_FPS}: correct the file")
-    # Numbers may be far apart: frames of the challenge's clips are a sample.
+    if not isinstance(stated, int) or not 0 <= stated <= MAX_COUNT:
+        raise DataError(f"{path}: num_frames is {short_repr(stated)}; it must be a whole number, at most {MAX_COUNT:,}")
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= MAX_FPS:
+        raise DataError(f"{path}: fps is {short_repr(fps)}; it must be above 0, at most {MAX_FPS}: correct the file")
+    # Numbers may be far apart: the clips of the challenge are sampled frames.
     numbers = sorted(frames)
     present = np.zeros((len(numbers), len(TRIPLETS)), bool)
     phases = [""] * len(numbers)
@@ -115,7 +115,7 @@ def read_json_labels(path: Path) -> dict[str, Track]:
                 odd += any(own >= 0 and own != part for own, part in zip(ids[1:4], parts, strict=True))
             if ids[4] >= 0:
                 phases[at] = _lookup(phase_of, ids[4], path, number, "phase")
-    notes = [f"{odd} instances of {path.name} name components other than their triplet's"] if odd else []
+    notes = [f"{odd} instances in {path.name} have components that differ from those of their triplet"] if odd else []
     num_frames = max(stated, numbers[-1] + 1)
     notes += [f"{num_frames - len(numbers)} frames have no entry in {path.name}"] if num_frames > len(numbers) else []
     tracks = {"triplet": Track(_triplet_runs(present, numbers, 1 / fps), num_frames / fps, notes)}
@@ -125,19 +125,19 @@ def read_json_labels(path: Path) -> dict[str, Track]:
 
 
 def read_binary_file(path: Path, num_classes: int) -> Any:
-    """Read one of the older txt files: rows `frame,b0,b1,...`, frames from 0 without a gap, values 0 or 1.
+    """Read a txt file of the older layout: rows `frame,b0,b1,...`, frames from 0 without gaps, values 0 or 1.
 
     Returns:
         bool [num_frames, num_classes].
 
     Raises:
-        DataError: any other content.
+        DataError: other content.
     """
     lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     for number, line in enumerate(lines):
         if line.count(",") != num_classes:
             raise DataError(
-                f"{path}, row {number}: {line.count(',') + 1} values, wanted {num_classes + 1}: correct the row"
+                f"{path}, row {number} must have {num_classes + 1} values, got {line.count(',') + 1}: correct the row"
             )
     try:
         values = np.array([line.split(",") for line in lines]).astype(np.int64)
@@ -146,7 +146,7 @@ def read_binary_file(path: Path, num_classes: int) -> Any:
     wrong = np.flatnonzero(values[:, 0] != np.arange(len(values)))
     if len(wrong):
         raise DataError(
-            f"{path}, row {wrong[0]}: frame {values[wrong[0], 0]}, wanted {wrong[0]}: frames rise by one from 0"
+            f"{path}, row {wrong[0]}: frame must be {wrong[0]} (from 0, in steps of 1), got {values[wrong[0], 0]}"
         )
     wrong = np.flatnonzero((values[:, 1:] < 0).any(1) | (values[:, 1:] > 1).any(1))
     if len(wrong):
@@ -155,32 +155,32 @@ def read_binary_file(path: Path, num_classes: int) -> Any:
 
 
 def read_binary_labels(root: Path, video_id: str) -> dict[str, Track]:
-    """Read one video of the older layout and compare its components with its triplets.
+    """Read a video of the older layout and compare its component labels with its triplets.
 
     Returns:
-        Track `triplet`; its notes count the seconds whose components differ from the maximum over their triplets.
+        Track `triplet`; its notes count the seconds whose component labels differ from those implied by the triplets.
 
     Raises:
-        DataError: a file cannot be read, or two differ in length.
+        DataError: a file cannot be read, or files differ in length.
     """
     present = read_binary_file(root / "triplet" / f"{video_id}.txt", len(TRIPLETS))
     notes = []
     for name, classes in COMPONENTS.items():
         path = root / name / f"{video_id}.txt"
         if not path.is_file():
-            notes.append(f"no {name} file beside its triplets")
+            notes.append(f"no {name} file next to the triplets")
             continue
         stated = read_binary_file(path, len(classes))
         if len(stated) != len(present):
-            raise DataError(f"{path} has {len(stated)} rows, its triplet file {len(present)}: copy both again")
+            raise DataError(f"{path} has {len(stated)} rows and its triplet file {len(present)}: copy both again")
         derived = present.astype(np.int64) @ np.eye(len(classes), dtype=np.int64)[COMPONENT_OF[name]] > 0
         if differ := int((derived != stated).any(1).sum()):
-            notes.append(f"{name} labels differ from the triplets' in {differ} of {len(present)} seconds")
+            notes.append(f"{name} labels differ from those of the triplets in {differ} of {len(present)} seconds")
     return {"triplet": Track(_triplet_runs(present, range(len(present))), float(len(present)), notes)}
 
 
 class CholecT50(VideoDataset):
-    """CholecT50 in its json layout, or CholecT45 in the older txt layout."""
+    """CholecT50 in its JSON layout, or CholecT45 in the older txt layout."""
 
     name = "cholect50"
     LICENCE = "CC BY-NC-SA 4.0"
@@ -190,7 +190,7 @@ class CholecT50(VideoDataset):
     SPLITS = _splits()
 
     def read(self, contents: Contents) -> None:
-        """Read frame folders or videos, and either layout of labels; json is preferred."""
+        """Read frame folders or videos, and either layout of labels; JSON takes precedence."""
         videos = find_videos(self.root / "data", r"VID\d+", contents) | find_videos(
             self.root / "videos", r"VID\d+", contents
         )
@@ -223,7 +223,7 @@ def _triplet_runs(present: Any, numbers: Sequence[int], step_s: float = 1.0) -> 
 
 
 def _categories(record: dict[str, Any], kind: str, official: tuple[str, ...], path: Path) -> dict[int, str]:
-    """Id -> official name, by the file's own list where it has one."""
+    """Id -> official name, by the file's own list if it has one."""
     listed = record.get("categories", {})
     listed = listed.get(kind) if isinstance(listed, dict) else None
     if not listed:
@@ -239,7 +239,7 @@ def _categories(record: dict[str, Any], kind: str, official: tuple[str, ...], pa
 
 
 def _plain(name: str) -> str:
-    """A name without what files differ in: case, blanks, the misspelling of Calot."""
+    """A name without the differences between files: case, blanks, the misspelling of Calot."""
     return name.lower().replace(" ", "").replace("carlot", "calot")
 
 
@@ -250,7 +250,7 @@ def _vector(vector: Any, path: Path, frame: int) -> tuple[int, int, int, int, in
             f"{path}, frame {frame}: an instance must be a list of {VECTOR_LENGTH} numbers: correct the file"
         )
     ids = (vector[0], vector[1], vector[7], vector[8], vector[14])
-    if not all(type(value) in (int, float) and -1 <= value <= MOST and value == int(value) for value in ids):
+    if not all(type(value) in (int, float) and -1 <= value <= MAX_COUNT and value == int(value) for value in ids):
         raise DataError(f"{path}, frame {frame}: ids {short_repr(ids)} must be whole numbers from -1: correct the file")
     return int(ids[0]), int(ids[1]), int(ids[2]), int(ids[3]), int(ids[4])
 

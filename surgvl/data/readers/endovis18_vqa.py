@@ -1,7 +1,7 @@
 """EndoVis18-VQA: questions on 14 sequences of robotic nephrectomy (Seenivasan et al., arXiv 2206.11053).
 
 Layout: `seq_1/left_frames/frame000.png` (`left_fr` in some copies) and `seq_1/vqa/Classification/frame000_QA.txt`.
-18 answers; the published loader finds 447 files and 2,769 questions in the sequences that it reports on.
+18 answers. The published loader reads 447 files and 2,769 questions in the sequences that papers report.
 """
 
 from pathlib import Path
@@ -18,10 +18,10 @@ ANSWERS = (
 
 
 class EndoVis18VQA(QuestionTree):
-    """EndoVis18-VQA with answers of a closed list.
+    """EndoVis18-VQA with closed answers.
 
     Attributes:
-        TEXT: where the question files of a sequence lie.
+        TEXT: folder of the question files, below a sequence.
     """
 
     name = "endovis18_vqa"
@@ -29,7 +29,7 @@ class EndoVis18VQA(QuestionTree):
     SOURCE = "arXiv 2206.11053; github.com/lalithjets/Surgical_VQA; images from the EndoVis challenge"
     PROCEDURE = "robotic partial nephrectomy (porcine)"
     SPECIALTY = "urology"
-    # The papers report on these three as validation; there is no further test set, so they are the test split here.
+    # The papers report these three as validation; there is no other test set, so they are the test split here.
     SPLITS = {
         "standard": {
             "train": id_range("seq_{}", (2, 4), (6, 7), (9, 12), (14, 15)),
@@ -40,7 +40,7 @@ class EndoVis18VQA(QuestionTree):
     TEXT = "vqa/Classification"
 
     def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:
-        """Pictures and text of each sequence."""
+        """Pictures and question files of each sequence."""
         sequences = text_folders(self.root, r"(seq_\d+)", contents)
         return {
             name: (first_folder(path / "left_frames", path / "left_fr"), first_folder(path / self.TEXT))

@@ -5,7 +5,7 @@ from surgvl.data.readers.endovis18_vqa import EndoVis18VQA
 
 
 class EndoVis18VQASentence(EndoVis18VQA):
-    """The same sequences and split; the types of its questions say that answers are free (`open_state`)."""
+    """The same sequences and split; question types mark the answers as free text (`open_state`)."""
 
     name = "endovis18_vqa_sentence"
     FILES = TextFiles(free=True)

@@ -1,8 +1,8 @@
-"""EndoVis18-VQLA: EndoVis18-VQA's questions with a box around what the answer speaks of (Bai et al., arXiv 2305.11692).
+"""EndoVis18-VQLA: EndoVis18-VQA's questions with a box around what the answer refers to (Bai et al., arXiv 2305.11692).
 
 Layout: `seq_1/left_frames/frame000.png` and `seq_1/vqla/label/frame000_QA.txt`, lines `question|answer|x1,y1,x2,y2` in
-pixels of the 1280x1024 picture, counted from 1; the manifest's boxes count from 0, as in the published loader. The 97
-frames of EndoVis17 that the authors test on besides are not read: their file names could not be looked up.
+pixels of the 1280x1024 picture, from 1; boxes in the manifest count from 0, as in the published loader. The 97 frames
+of EndoVis17 that the authors also test on are not read: their file names could not be verified.
 """
 
 from functools import partial

@@ -1,17 +1,17 @@
 """LLS48-VQA: 48 laparoscopic left lateral sectionectomies with steps, tasks and actions (arXiv 2601.12312, 2602.13633).
 
-Neither the labels nor the questions are public. The layout below is ours, not verified on real data; the phantom
-writes it.
+Neither labels nor questions are public. The layout below is our own and not verified on real data; the phantom is
+written in it.
 
     splits.json                        {"train": [ids], "val": [ids], "test": [ids]}; there is no published split
-    videos/video_01.mp4                or images/video_01/00000.png, one a second
-    steps/video_01.csv                 start,end,step: seconds, a step lasts to `end`, which is not part of it
+    videos/video_01.mp4                or images/video_01/00000.png, one per second
+    steps/video_01.csv                 start,end,step: seconds, [start, end)
     tasks/video_01.csv                 start,end,task
-    actions/video_01.csv               start,end,instrument,verb,target and perhaps side, whence the instrument comes
-    QA/video_01/00000.txt              question|answer, if there are questions; else they are made from the tables
+    actions/video_01.csv               start,end,instrument,verb,target and optionally side, where the instrument enters
+    QA/video_01/00000.txt              question|answer; optional, by default questions are generated from the tables
 
-Each whole second is asked about by what its middle shows: its step, its task and its action, or its action from each
-side where the table knows sides. A question that would have two answers is left out.
+Questions about each second refer to its middle: its step, its task and its action, or its action from each side if the
+table has sides. A question with two answers is dropped.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ ACTION_FROM = "Which action is performed by the instrument from the {side}?"
 
 @dataclass(frozen=True)
 class LabelTable:
-    """One table: spans in order of the file, and for actions the side of each, all empty where the file has none."""
+    """One table: spans in file order and, for actions, the side of each (all empty if the file has none)."""
 
     spans: list[Span]
     sides: list[str]
@@ -53,7 +53,7 @@ def read_label_table(path: Path, level: str) -> LabelTable:
         level: step, task or action.
 
     Raises:
-        DataError: other columns, a time that is none, a row without length or with an empty label.
+        DataError: other columns, an invalid time, an end not after its start, or an empty label.
     """
     names = COLUMNS[level]
     columns = read_csv(path, ("start", "end", *names), ("side",) if level == "action" else ())
@@ -63,19 +63,21 @@ def read_label_table(path: Path, level: str) -> LabelTable:
         words = [columns[name][at] for name in names]
         if end_s <= start_s or not all(words):
             fact = f"{level} {'_'.join(words)!r} from {start_s:g} s to {end_s:g} s"
-            raise DataError(f"{path}, line {line}: {fact}: give all names, and an end after the start")
+            raise DataError(
+                f"{path}, line {line}: {fact}: names must not be empty, and the end must be after the start"
+            )
         spans.append((start_s, end_s, "_".join(words)))
     return LabelTable(spans, columns.get("side", [""] * len(spans)))
 
 
 def make_questions(levels: Mapping[str, LabelTable]) -> tuple[list[int], list[QuestionLine]]:
-    """Questions that the tables answer, by second.
+    """Generate the questions that the tables answer.
 
     Args:
-        levels: tables of one video by level; those that are not there are not asked about.
+        levels: tables of one video by level; missing levels give no questions.
 
     Returns:
-        Seconds and questions, of equal length.
+        The second of each question, and the questions.
     """
     end_s = max((span[1] for level in levels.values() for span in level.spans), default=0.0)
     num_seconds = int(end_s + 1e-6)
@@ -112,8 +114,8 @@ class LLS48(VideoDataset):
     PROCEDURE = "laparoscopic left lateral sectionectomy"
     SPECIALTY = "general surgery"
     ABSENT = (
-        "LLS48-VQA is not public, ask its authors (arXiv 2601.12312) and bring labels into the schema at the top of "
-        "surgvl/data/readers/lls48.py; `surgvl phantom --out phantom` writes it in phantom/lls48"
+        "LLS48-VQA is not public: ask its authors (arXiv 2601.12312) and convert them to the schema at the top of "
+        "surgvl/data/readers/lls48.py; `surgvl phantom --out phantom` writes an example in phantom/lls48"
     )
 
     def read(self, contents: Contents) -> None:
@@ -139,8 +141,8 @@ class LLS48(VideoDataset):
                     contents.unreadable.append(str(error))
             qa: Any = None
             if video_id in texts:
-                starts_s_of = picture_starts(path) if path is not None and path.is_dir() else None
-                qa = read_questions(texts[video_id], video_id, self.name, contents, TextFiles(), tally, starts_s_of)
+                shown_s = picture_starts(path) if path is not None and path.is_dir() else None
+                qa = read_questions(texts[video_id], video_id, self.name, contents, TextFiles(), tally, shown_s)
             elif levels:
                 seconds, asked = make_questions(levels)
                 qa = question_table(video_id, [float(second) for second in seconds], asked, self.name)
@@ -160,4 +162,4 @@ class LLS48(VideoDataset):
                 contents.qa.append(qa)
         tally.report(contents, self.name, TextFiles())
         if contents.videos and not self.protocol:
-            contents.problems.append("no splits.json: there is no published split, and every video stays without one")
+            contents.problems.append("no splits.json: there is no published split, so no video has one")

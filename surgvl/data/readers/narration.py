@@ -1,8 +1,8 @@
-"""Narrated lectures: sentences with times, one csv for each video (the layout of PeskaVLP, arXiv 2410.00263).
+"""Narrated lectures: sentences with times, a CSV file for each video (the layout of PeskaVLP, arXiv 2410.00263).
 
-Layouts: `video01.csv` with columns start, end, text and perhaps step; or the same files called
-`<kind>_texts_<video>.csv` or lying in folders `<kind>_texts/`, kind being aws_narration, whisper_narration, keystep or
-abstract. Lists `splits*_train*.csv` (column video_path) put videos into a split. Videos lie beside them or in
+Layouts: `video01.csv` with columns start, end, text and optionally step; or the same files named
+`<kind>_texts_<video>.csv` or in folders `<kind>_texts/`, kind being aws_narration, whisper_narration, keystep or
+abstract. Lists `splits*_train*.csv` (column video_path) assign videos to a split. Videos are in the same folder or in
 `videos/`.
 """
 
@@ -13,14 +13,14 @@ from statistics import median
 
 from surgvl.core.errors import DataError
 from surgvl.data.formats.layout import find_files, shorten
-from surgvl.data.formats.text_files import LONGEST_S, parse_seconds, read_csv
+from surgvl.data.formats.text_files import MAX_S, parse_seconds, read_csv
 from surgvl.data.readers.base import TOLERANCE_S, Contents, VideoDataset
 from surgvl.data.spans import Span, Track
 from surgvl.video import VIDEO_SUFFIXES
 
 _LONGEST_SENTENCE_S = 500
 _OTHER_TEXTS = (".srt", ".vtt", ".txt", ".tsv", ".json")
-# Both recognisers hear the same speech: their sentences are two wordings of one narration.
+# Two speech recognisers for the same speech: their sentences are two transcripts of one narration.
 TASKS = {
     "aws_narration": "narration",
     "whisper_narration": "narration",
@@ -31,32 +31,32 @@ TASKS = {
 
 
 def read_narration(path: Path, task: str = "narration", duration_s: float = 0.0) -> dict[str, Track]:
-    """Read one csv of sentences.
+    """Read a CSV file of sentences.
 
     Args:
-        path: columns start, end (seconds), text and perhaps step. Whole numbers are milliseconds, as whisper writes
-            them, if the video says so or, where there is none, sentences last over eight minutes in the median.
+        path: columns start, end (seconds), text and optionally step. Integers are milliseconds, as whisper writes them,
+            if the duration of the video implies it or, without a video, if the median sentence is over eight minutes.
         task: task of the sentences; a step column becomes task `step`.
-        duration_s: length of the video; 0 where it is not known.
+        duration_s: duration of the video; 0 if unknown.
 
     Returns:
-        Task -> spans; rows without length or text are left out and remarked on, those that end before they start are
-        set aside.
+        Task -> track. Rows without duration or text are left out with a note, rows that end before they start are
+        listed as unreadable.
 
     Raises:
-        DataError: wrong columns, or a time that is none.
+        DataError: wrong columns, or an invalid time.
     """
     columns = read_csv(path, ("start", "end", "text"), ("step",))
     tracks = {task: Track([], 0.0, whole=False)}
     steps: list[Span] = []
-    # An abstract without its video may last for minutes.
+    # Without its video, an abstract may span minutes.
     told = duration_s or task == "narration"
     unit_s = _unit(columns["start"], columns["end"], duration_s) if told else 1.0
     if unit_s != 1:
-        tracks[task].notes.append(f"times of {path.name} are milliseconds, read as such")
+        tracks[task].notes.append(f"times in {path.name} are in milliseconds and read as such")
     for at, line in enumerate(columns["line"]):
         start, end = (
-            parse_seconds(columns[name][at], path, line, name, LONGEST_S / unit_s) * unit_s for name in ("start", "end")
+            parse_seconds(columns[name][at], path, line, name, MAX_S / unit_s) * unit_s for name in ("start", "end")
         )
         text = columns["text"][at]
         if end < start:
@@ -65,7 +65,7 @@ def read_narration(path: Path, task: str = "narration", duration_s: float = 0.0)
             continue
         if end <= start or not text:
             fact = f"ends at {end:g} s and starts at {start:g} s" if text else "has no text"
-            tracks[task].notes.append(f"{path.name}, line {line} {fact}; left out")
+            tracks[task].notes.append(f"{path.name}, line {line} {fact}, left out")
             continue
         tracks[task].spans.append((start, end, text))
         tracks[task].end_s = max(tracks[task].end_s, end)
@@ -77,7 +77,7 @@ def read_narration(path: Path, task: str = "narration", duration_s: float = 0.0)
 
 
 def _unit(starts: Sequence[str], ends: Sequence[str], duration_s: float) -> float:
-    """Seconds of a unit of the times: 1, or 0.001 where they can only be milliseconds."""
+    """Seconds per unit of the times: 1, or 0.001 if they can only be milliseconds."""
     if not ends or not all(re.fullmatch(r"\d{1,12}", text, re.ASCII) for text in (*starts, *ends)):
         return 1.0
     end = max(map(int, ends))
@@ -88,7 +88,7 @@ def _unit(starts: Sequence[str], ends: Sequence[str], duration_s: float) -> floa
 
 
 def read_split_list(path: Path) -> list[str]:
-    """Video ids of a list with the one column video_path.
+    """Video ids from a list with the single column video_path.
 
     Raises:
         DataError: other columns.
@@ -97,7 +97,7 @@ def read_split_list(path: Path) -> list[str]:
 
 
 class Narration(VideoDataset):
-    """Narrated videos of any source."""
+    """Narrated videos from any source."""
 
     name = "narration"
     LICENCE = "that of the videos' publisher"
@@ -128,7 +128,7 @@ class Narration(VideoDataset):
             video_id = path.stem if inside or not prefix else prefix[2]
             if kind not in TASKS:
                 contents.problems.append(
-                    f"{path.name}: {kind!r} is not one of {', '.join(TASKS)}; the file is left out"
+                    f"{path.name}: kind must be one of {', '.join(TASKS)}, got {kind!r}: the file is left out"
                 )
                 continue
             files.setdefault(video_id, []).append((TASKS[kind], path))
@@ -152,16 +152,16 @@ class Narration(VideoDataset):
             self.add_video(contents, video_id, video, info, tracks)
 
     def _left_out(self) -> list[str]:
-        """Remarks on sentences in other formats, and on subfolders that hold videos or sentences."""
+        """Problems with sentences in other formats, and with subfolders that hold videos or sentences."""
         remarks = []
         folders = (self.root, self.root / "videos", *self.root.glob("*_texts"))
         there = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
-        # What the conversion itself or a person writes about the set is no narration.
+        # Files about the data set, by people or by the conversion, are not narration.
         names = sorted(path.name for path in there if path.suffix.lower() in _OTHER_TEXTS and path.is_file())
         names = [name for name in names if not re.match(r"splits|readme|licen[cs]e", name, re.IGNORECASE)]
         if names:
-            fact = f"{len(names)} files of text are not csv, left out: {shorten(names)}"
-            remarks.append(f"{fact}; write them as csv with columns start, end, text")
+            fact = f"{len(names)} text files are not CSV, left out: {shorten(names)}"
+            remarks.append(f"{fact}; convert them to CSV with columns start, end, text")
         wanted = {*VIDEO_SUFFIXES, ".csv"}
         known = {*folders, self.root / "splits"}
         inside = sorted(
@@ -173,6 +173,6 @@ class Narration(VideoDataset):
         )
         if inside:
             remarks.append(
-                f"{len(inside)} files lie in subfolders, left out: {shorten(inside)}; move them beside the others"
+                f"{len(inside)} files are in subfolders, left out: {shorten(inside)}; move them next to the others"
             )
         return remarks

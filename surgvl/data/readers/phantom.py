@@ -1,7 +1,7 @@
-"""The phantom read back: through the readers of the public data sets whose layouts it is written in.
+"""The phantom, read through the readers of the public data sets in whose layouts it is written.
 
-One video, `cholec80/videos/video01.mp4`, carries all labels: phases and tools (Cholec80), triplets (CholecT50),
-sentences (narration) and questions (PitVQA and LLS48 trees). `phantom.json` states the splits.
+Each video, such as `cholec80/videos/video01.mp4`, has all labels: phases and tools (Cholec80), triplets (CholecT50),
+sentences (narration) and questions (PitVQA and LLS48 trees). `phantom.json` holds the splits.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ from surgvl.data.tables import RENDERED_PROCEDURE
 
 
 class PhantomDataset(VideoDataset):
-    """Rendered cholecystectomies; its numbers say that the machinery works and nothing about patients."""
+    """Rendered cholecystectomies; scores on them show that the machinery works, and say nothing about patients."""
 
     name = "phantom"
     LICENCE = "free (rendered, no patient)"
@@ -35,7 +35,7 @@ class PhantomDataset(VideoDataset):
         """The splits in `phantom.json`: lists of video numbers.
 
         Raises:
-            DataError: it is absent or holds none.
+            DataError: the file is absent or has no splits.
         """
         path = self.root / "phantom.json"
         record = read_json(path)
@@ -74,7 +74,7 @@ class PhantomDataset(VideoDataset):
             contents.qa += [tree[number] for tree in trees.values() if number in tree]
 
     def _questions(self, folder: Path, source: str, contents: Contents) -> dict[str, Any]:
-        """Question tables by video number, renamed to the phantom's video ids."""
+        """Question tables by video number, with the phantom's video ids."""
         tables = {}
         for name, table in read_qa_tree(folder, source, contents, pattern=r"(?i:video_?|vid)\d+").items():
             number = "".join(letter for letter in name if letter.isdigit())

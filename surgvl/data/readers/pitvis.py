@@ -34,7 +34,7 @@ _TOOLS = dict(enumerate(sorted(INSTRUMENTS), 1))
 
 
 def step_tracks(table: StepTable, end_s: float) -> dict[str, Track]:
-    """Steps and phases as spans, changes sorted by time; the last step lasts to `end_s`."""
+    """Steps and phases as spans, with changes sorted by time; the last step lasts until `end_s`."""
     order = np.argsort(table.times_s, kind="stable")
     edges = [*table.times_s[order].tolist(), max(end_s, float(table.times_s.max()) + 1)]
     spans: dict[str, list[Span]] = {"step": [], "phase": []}
@@ -51,7 +51,7 @@ def step_tracks(table: StepTable, end_s: float) -> dict[str, Track]:
 
 
 def instrument_track(table: InstrumentTable) -> Track:
-    """Instruments as runs of seconds; up to two at a time."""
+    """Instruments as runs of seconds, up to two at a time."""
     num_seconds = len(table.names)
     spans: list[Span] = []
     for code, name in enumerate(INSTRUMENTS):
@@ -78,12 +78,16 @@ def read_annotations(path: Path) -> dict[str, Track]:
         seconds.append(second)
         steps.append(parse_int(step, path, line, "int_step"))
         if steps[-1] != -1 and not 1 <= steps[-1] <= len(STEPS):
-            raise DataError(f"{path}, line {line}: int_step {step} is not -1 or 1 to {len(STEPS)}: correct the row")
+            raise DataError(
+                f"{path}, line {line}: int_step must be -1 or 1 to {len(STEPS)}, got {step}: correct the row"
+            )
         tools.append({parse_int(text, path, line, "instrument") for text in (one, two)})
         if wrong := tools[-1] - _TOOLS.keys() - {-2, -1, 0}:
-            raise DataError(f"{path}, line {line}: instrument {min(wrong)} is not -2 to {len(_TOOLS)}: correct the row")
+            raise DataError(
+                f"{path}, line {line}: instrument must be -2 to {len(_TOOLS)}, got {min(wrong)}: correct the row"
+            )
     if not seconds:
-        raise DataError(f"{path} has a header and no row: copy it again, or delete it")
+        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
     end_s = seconds[-1] + 1.0
     gaps = seconds[-1] + 1 - len(seconds)
     notes = [f"{gaps} seconds have no row in {path.name}"] if gaps else []
@@ -100,7 +104,7 @@ def read_annotations(path: Path) -> dict[str, Track]:
 
 
 class PitVis(VideoDataset):
-    """PitVis' tables, with videos where they are at hand."""
+    """PitVis' tables, and its videos if they are at hand."""
 
     name = "pitvis"
     LICENCE = "CC BY-NC-ND 4.0"
@@ -110,7 +114,7 @@ class PitVis(VideoDataset):
     SPLITS = PITVQA_SPLITS
 
     def read(self, contents: Contents) -> None:
-        """Read tables and videos, and make the questions."""
+        """Read tables and videos, and generate the questions."""
         videos = find_videos(self.root / "images", r"video_\d+", contents)
         videos |= find_videos(self.root / "videos", r"video_\d+", contents)
         videos |= find_videos(self.root, r"video_\d+", contents)

@@ -1,7 +1,7 @@
-"""PitVQA: questions on pituitary surgery, one text file and one image for each second (He et al., arXiv 2405.13949).
+"""PitVQA: questions on pituitary surgery, a text file and an image for each second (He et al., arXiv 2405.13949).
 
-Layout: `images/video_01/00000.png`, `QA/video_01/00000.txt`. The text can also be made from PitVis' public csv files:
-see pitvis.
+Layout: `images/video_01/00000.png`, `QA/video_01/00000.txt`. The text can also be generated from PitVis' public CSV
+files: see `surgvl.data.readers.pitvis`.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from surgvl.data.splits import Splits
 __all__ = ["ANSWERS", "PITVQA_SPLITS", "VAL", "PitVQA"]
 
 VAL = (2, 6, 12, 13, 24)
-# The paper reports on these five as validation; there is no further test set, so they are the test split here.
+# The paper reports these five as validation; there is no other test set, so they are the test split here.
 PITVQA_SPLITS: Splits = {
     "standard": {
         "train": tuple(f"video_{number:02d}" for number in range(1, 26) if number not in VAL),
@@ -25,7 +25,7 @@ PITVQA_SPLITS: Splits = {
 
 
 class PitVQA(QuestionTree):
-    """PitVQA's images and text tree; answers of the dropped kinds go, as in the published loader."""
+    """PitVQA's images and question files; the answers that the published loader drops are dropped."""
 
     name = "pitvqa"
     LICENCE = "CC BY-NC-ND 4.0 (that of PitVis; check at the source)"
@@ -36,11 +36,11 @@ class PitVQA(QuestionTree):
     FILES = TextFiles(drop=DROPPED_ANSWERS, answers=ANSWERS)
 
     def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:
-        """`images/video_01` and the text of the same name."""
+        """`images/video_01`, and the question files of the same name."""
         pictures = find_videos(self.root / "images", r"video_\d+", contents)
         texts = text_folders(self.text_root(contents), r"(video_\d+)", contents)
         return {name: (pictures.get(name), texts.get(name)) for name in pictures.keys() | texts.keys()}
 
     def text_root(self, contents: Contents) -> Path:
-        """Where the folders of question files lie."""
+        """The folder with the folders of question files."""
         return self.root / "QA"

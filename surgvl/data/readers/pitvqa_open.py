@@ -1,7 +1,7 @@
-"""Open-ended PitVQA: the same videos, images and split as PitVQA, answers in sentences (arXiv 2502.14149).
+"""Open-ended PitVQA: the videos, images and split of PitVQA with answers in sentences (arXiv 2502.14149).
 
-Layout, that of the published loader: `images/video_01/00000.png`, `QA/<set of sentences>/video_01/00000.txt`; the
-text may also lie in `QA/video_01`. The published set has 745,972 questions about 101,803 images.
+Layout, as in the published loader: `images/video_01/00000.png`, `QA/<set of sentences>/video_01/00000.txt`; the text
+can also be in `QA/video_01`. The published set has 745,972 questions about 101,803 images.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from surgvl.data.readers.pitvqa import PitVQA
 
 
 class PitVQAOpen(PitVQA):
-    """PitVQA with answers in sentences; the types of its questions say so (`open_step`)."""
+    """PitVQA with answers in sentences; question types mark them as free text (`open_step`)."""
 
     name = "pitvqa_open"
     LICENCE = "not stated for the text; the images are CC BY-NC-ND 4.0"
@@ -20,7 +20,7 @@ class PitVQAOpen(PitVQA):
     FILES = TextFiles(free=True)
 
     def text_root(self, contents: Contents) -> Path:
-        """The one set of sentences below `QA`, or `QA` itself; of several the first is read, with a remark."""
+        """The set of sentences below `QA`, or `QA` itself; of several, the first is read and the rest reported."""
         sets = sorted({path.parent for path in (self.root / "QA").glob("*/video_*") if path.is_dir()})
         if len(sets) > 1:
             names = ", ".join(path.name for path in sets[1:])

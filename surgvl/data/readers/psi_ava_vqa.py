@@ -1,8 +1,8 @@
-"""PSI-AVA-VQA: questions on 8 robotic prostatectomies, sorted into files by kind (Seenivasan et al., arXiv 2304.09974).
+"""PSI-AVA-VQA: questions on 8 robotic prostatectomies, in a file for each type (Seenivasan et al., arXiv 2304.09974).
 
-Layout, that of the published loader: `Train/C1_location.txt`, `Val/C3_phase.txt` and so on, lines
-`CASE001/00012.jpg|question|answer`, and `keyframes/CASE001/00012.jpg`. The kind in a file's name is the type. Steps and
-phases have Spanish names; answers of `C2_action` are lists of verbs.
+Layout, as in the published loader: `Train/C1_location.txt`, `Val/C3_phase.txt`, ... with lines
+`CASE001/00012.jpg|question|answer`, and `keyframes/CASE001/00012.jpg`. The type is part of the file name. Steps and
+phases have Spanish names; answers in `C2_action` are lists of verbs.
 """
 
 import re
@@ -16,15 +16,15 @@ from surgvl.data.formats.qa_tree import Tally, TextFiles, first_folder, picture_
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
 
-# The paper reports on Val; there is no further test set, so it is the test split here.
+# The paper reports Val; there is no other test set, so it is the test split here.
 _SPLITS = {"Train": "train", "Val": "test"}
 
 
 def parse_line(line: str) -> QuestionLine:
-    """Read `image|question|answer`; the image stands in `box` until its video is known.
+    """Read `image|question|answer`; the image is kept in `box` until its video is known.
 
     Raises:
-        ValueError: the line is not of that form, or the image has no folder or no number.
+        ValueError: the line has another form, or the image has no folder or no number.
     """
     fields = [field.strip() for field in line.split("|")]
     if len(fields) != 3 or not all(fields) or not re.fullmatch(r"(?:[^/]+/)*[^/.]+/[^/]*\d[^/]*", fields[0]):
@@ -33,7 +33,7 @@ def parse_line(line: str) -> QuestionLine:
 
 
 class PSIAVAVQA(VideoDataset):
-    """PSI-AVA-VQA's files by kind; a video is a case."""
+    """PSI-AVA-VQA's files; a video is a case."""
 
     name = "psi_ava_vqa"
     LICENCE = "not stated; keyframes as for PSI-AVA"
@@ -42,7 +42,7 @@ class PSIAVAVQA(VideoDataset):
     SPECIALTY = "urology"
 
     def read(self, contents: Contents) -> None:
-        """Read the files of both splits; a case that is in both keeps the questions of the first."""
+        """Read the files of both splits; a case in both keeps the questions of the first."""
         cases: dict[str, list[tuple[int, QuestionLine]]] = {}
         twice: Counter[str] = Counter()
         for folder, split in _SPLITS.items():
@@ -62,7 +62,7 @@ class PSIAVAVQA(VideoDataset):
                     number = int(re.findall(r"\d+", image.stem)[-1])
                     cases.setdefault(case, []).append((number, row._replace(type=kind, box="")))
         if twice:
-            fact = f"{twice.total()} questions of Val are about cases of Train, left out, for a video has one split"
+            fact = f"{twice.total()} questions of Val are about cases of Train, left out because a video has one split"
             contents.problems.append(f"{fact}: {shorten(sorted(twice))}")
         tally = Tally()
         for case, rows in sorted(cases.items()):
@@ -70,14 +70,14 @@ class PSIAVAVQA(VideoDataset):
         tally.report(contents, self.name, TextFiles())
 
     def _add(self, contents: Contents, case: str, rows: list[tuple[int, QuestionLine]], tally: Tally) -> None:
-        """Add a case with its questions, at the second at which a keyframe is shown."""
+        """Add a case with its questions, at the seconds at which its keyframes are shown."""
         folder = first_folder(self.root / "keyframes" / case)
         info = self.open_video(contents, case, folder)
         if folder is not None and info is None:
             return
-        starts_s_of = picture_starts(folder) if folder else {number: float(number) for number, _ in rows}
-        tally.bare += [f"{case}/{number}" for number, _ in rows if number not in starts_s_of]
-        kept = [(starts_s_of[number], row) for number, row in rows if number in starts_s_of]
+        shown_s = picture_starts(folder) if folder else {number: float(number) for number, _ in rows}
+        tally.bare += [f"{case}/{number}" for number, _ in rows if number not in shown_s]
+        kept = [(shown_s[number], row) for number, row in rows if number in shown_s]
         track = Track([], max((start_s + 1 for start_s, _ in kept), default=0.0), whole=False)
         self.add_video(contents, case, folder, info, {"question": track})
         contents.qa.append(question_table(case, [start_s for start_s, _ in kept], [row for _, row in kept], self.name))

@@ -1,9 +1,9 @@
-"""SSG-VQA: questions made of scene graphs of CholecT45's frames (Yuan et al., arXiv 2312.10251).
+"""SSG-VQA: questions generated from scene graphs of CholecT45's frames (Yuan et al., arXiv 2312.10251).
 
 Layout: `qa_txt/VID01/262.txt` (or `ssg-qa/VID01/262.txt`, as the archive unpacks) with CholecT45's
-`data/VID01/000262.png` or CholecT50's `videos/VID01/`. The first two lines of a file list what is seen and are no
-questions; the others are `question|answer`, `question|answer|centre` or
-`question|answer|one_hop.json|query_color|relation`, whose fourth field is the type.
+`data/VID01/000262.png` or CholecT50's `videos/VID01/`. The first two lines of a file list the visible objects; the
+others are `question|answer`, `question|answer|centre` or `question|answer|one_hop.json|query_color|relation`, whose
+fourth field is the type.
 """
 
 from pathlib import Path
@@ -30,10 +30,10 @@ _TEST = (22, 74, 60, 2, 43)
 
 
 def parse_line(line: str) -> QuestionLine:
-    """Read one line; without the fourth field the type is left to the question's words.
+    """Read a line; without a fourth field, the type follows from the keywords of the question.
 
     Raises:
-        ValueError: it has no question or no answer.
+        ValueError: the line has no question or no answer.
     """
     fields = [field.strip() for field in line.split("|")]
     if len(fields) < 2 or not fields[0] or not fields[1]:
@@ -58,11 +58,11 @@ class SSGVQA(QuestionTree):
     FILES = TextFiles(header=2, parse=parse_line, answers=ANSWERS)
 
     def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:
-        """Frames and text of each video."""
+        """Frames and question files of each video."""
         pictures = find_videos(self.root / "data", r"VID\d+", contents)
         pictures |= find_videos(self.root / "videos", r"VID\d+", contents)
         texts: dict[str, Path] = {}
-        for place in ("qa_txt", "qa_txt/ssg-qa", "ssg-qa"):
-            texts = texts or text_folders(self.root / place, r"(VID\d+)", contents)
-        # CholecT50's five further videos were not asked about.
+        for name in ("qa_txt", "qa_txt/ssg-qa", "ssg-qa"):
+            texts = texts or text_folders(self.root / name, r"(VID\d+)", contents)
+        # There are no questions about CholecT50's five other videos.
         return {name: (pictures.get(name), texts[name]) for name in texts}

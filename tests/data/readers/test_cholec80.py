@@ -61,7 +61,7 @@ def test_broken_files_are_set_aside_and_the_rest_goes_on(tmp_path: Path, capsys:
     assert [row.video_id for row in dataset.videos] == ["video01", "video03"]
     assert len(dataset.contents.unreadable) == 2
     text = "\n".join(dataset.problems())
-    for part in ("unreadable: video02:", "unknown phase 'Lunch'", "video01 is there twice", "video03: no phase labels"):
+    for part in ("unreadable: video02:", "unknown phase 'Lunch'", "video01 occurs twice", "video03: no phase labels"):
         assert part in text
     with pytest.raises(DataError, match="2 unreadable, set aside and listed above, the first: video02"):
         data.data_convert("cholec80", root, tmp_path / "out")

@@ -27,7 +27,7 @@ def test_json_triplets_are_taken_by_name(tmp_path: Path) -> None:
     track = read_json_labels(path)["triplet"]
     assert {label for _, _, label in track.spans} == {TRIPLET_NAMES[99 - 12], TRIPLET_NAMES[99 - 60]}
     # The stated components are now those of other triplets: each instance is counted.
-    assert track.notes == ["5 instances of VID01.json name components other than their triplet's"]
+    assert track.notes == ["5 instances in VID01.json have components that differ from those of their triplet"]
 
 
 @pytest.mark.parametrize(
@@ -77,19 +77,19 @@ def test_components_that_disagree_are_counted(tmp_path: Path) -> None:
         put(tmp_path / name / "VID06.txt", rows(values.tolist()))
     track = read_binary_labels(tmp_path, "VID06")["triplet"]
     assert track.spans == [(1, 2, "hook,dissect,gallbladder")]
-    assert track.notes == ["verb labels differ from the triplets' in 1 of 3 seconds"]
+    assert track.notes == ["verb labels differ from those of the triplets in 1 of 3 seconds"]
     good = rows(triplet.tolist())
     for text, message in (
-        (good.replace("2,", "5,", 1), "frame 5, wanted 2"),
+        (good.replace("2,", "5,", 1), "frame must be 2 .*, got 5"),
         (good.replace("1,0", "1,2", 1), "must be 0 or 1"),
-        (good.replace("0,0", "0", 1), "values, wanted 101"),
+        (good.replace("0,0", "0", 1), "must have 101 values, got"),
         (good.replace("0,0", "0,x", 1), "must be whole numbers"),
     ):
         put(tmp_path / "triplet" / "VID06.txt", text)
         with pytest.raises(DataError, match=message):
             read_binary_labels(tmp_path, "VID06")
     put(tmp_path / "triplet" / "VID06.txt", rows(triplet[:2].tolist()))
-    with pytest.raises(DataError, match="has 3 rows, its triplet file 2"):
+    with pytest.raises(DataError, match="has 3 rows and its triplet file 2"):
         read_binary_labels(tmp_path, "VID06")
 
 

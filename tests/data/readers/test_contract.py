@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -16,7 +16,7 @@ from surgvl.data.readers.cholect50 import CholecT50
 from surgvl.data.readers.phantom import PhantomDataset
 from surgvl.data.readers.pitvis import PitVis
 from surgvl.data.readers.pitvqa import PitVQA
-from surgvl.data.splits import Splits, split_of_each
+from surgvl.data.splits import split_of_each
 from surgvl.embed.recordings import manifest_of
 from surgvl.video import VIDEO_SUFFIXES
 from surgvl.video.clip import Preprocess
@@ -52,7 +52,7 @@ def test_data_sets_are_found() -> None:
 
 def test_val_among_test_is_refused(tmp_path: Path) -> None:
     class Mixed(Cholec80):
-        SPLITS: ClassVar[Splits] = {"bad": {"val": ("video01", "video02"), "test": ("video02",)}}
+        SPLITS = {"bad": {"val": ("video01", "video02"), "test": ("video02",)}}
 
     with pytest.raises(ConfigError, match="video02 is in val and in test"):
         Mixed(tmp_path)

@@ -38,8 +38,8 @@ def test_pitvis_as_deposited(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("1,0,15,0,-2", "int_step 15 is not -1 or 1 to 14"),
-        ("1,0,1,19,-2", "instrument 19 is not -2 to 18"),
+        ("1,0,15,0,-2", "int_step must be -1 or 1 to 14, got 15"),
+        ("1,0,1,19,-2", "instrument must be -2 to 18, got 19"),
         ("1,-1,1,0,-2", "int_time is '-1'"),
         ("1,0,1,null,-2", "instrument is 'null'"),
         (f"1,{'9' * 5000},1,0,-2", "int_time is '9+"),
@@ -66,7 +66,7 @@ def test_milliseconds_of_whisper(mark: str, tmp_path: Path) -> None:
     film(tmp_path / "talk.mp4", 12)
     dataset = Narration(tmp_path)
     assert [(s.start_s, s.end_s, s.label) for s in dataset.to_manifest().segments] == want
-    assert any("times of talk.csv are milliseconds" in line for line in dataset.problems())
+    assert any("times in talk.csv are in milliseconds" in line for line in dataset.problems())
 
 
 def test_whole_seconds_stay_seconds(tmp_path: Path) -> None:
@@ -98,9 +98,9 @@ def test_paths_of_windows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        ("pictures/0.jpg", "1 files are not there: pictures/0.jpg"),
-        ("a" * 5000, "1 files are not there"),
-        (None, "1 conversations are about no image or video"),
+        ("pictures/0.jpg", "1 files are missing: pictures/0.jpg"),
+        ("a" * 5000, "1 files are missing"),
+        (None, "1 conversations have no image or video"),
     ],
 )
 def test_the_reason_is_told_where_nothing_is_left(image: object, reason: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Conversations in LLaVA's JSON: images and videos, one turn or several, and what is set aside by entry."""
+"""Conversations in LLaVA's JSON: images and videos, one turn or several, and unreadable entries."""
 
 import json
 from pathlib import Path
@@ -66,8 +66,8 @@ def test_rows_of_turns_about_images_and_videos(tmp_path: Path) -> None:
         "images/a/2.jpg": ("test", "images/a/2.jpg"),
     }
     text = "\n".join(dataset.problems())
-    assert "1 conversations are about no image or video" in text
-    assert "1 questions left out, 1 files are not there: gone.png" in text
+    assert "1 conversations have no image or video" in text
+    assert "1 questions left out, because 1 files are missing: gone.png" in text
     assert "notes.json is not a list of conversations" in text
     assert dataset.contents.unreadable == []
 
@@ -104,7 +104,7 @@ def test_own_splits_come_before_the_names_of_files(tmp_path: Path) -> None:
 BAD = [
     ("text", "has no list of conversations"),
     ({"image": "a/1.png", "conversations": []}, "has no list of conversations"),
-    (talk("Q?", image="a/1.png"), "does not go human, gpt"),
+    (talk("Q?", image="a/1.png"), "must alternate human, gpt"),
     (
         {"image": "a/1.png", "conversations": [{"from": "gpt", "value": "A."}, {"from": "human", "value": "Q?"}]},
         "human",
@@ -112,10 +112,10 @@ BAD = [
     ({"image": "a/1.png", "conversations": [{"from": "human", "value": 3}, {"from": "gpt", "value": "A."}]}, "human"),
     (talk("Q?", "A.", image="a/1.png", video="c.mp4"), "several images or videos"),
     (talk("Q?", "A.", image=["a/1.png"]), "several images or videos"),
-    (talk("<image><image> Q?", "A.", image="a/1.png"), "has marks"),
-    (talk("<video> Q?", "A.", image="a/1.png"), "has marks"),
-    (talk("Q?", "A. <image>", image="a/1.png"), "has marks"),
-    (talk("<image>", "A.", image="a/1.png"), "a turn without words"),
+    (talk("<image><image> Q?", "A.", image="a/1.png"), "has placeholders"),
+    (talk("<video> Q?", "A.", image="a/1.png"), "has placeholders"),
+    (talk("Q?", "A. <image>", image="a/1.png"), "has placeholders"),
+    (talk("<image>", "A.", image="a/1.png"), "a turn without text"),
     (talk("Q?", "A.", image="../a/1.png"), "not a path inside the folder"),
     (talk("Q?", "A.", image="/etc/passwd"), "not a path inside the folder"),
     (talk("Q?", "A.", image="a/1.png"), "which is also in train"),

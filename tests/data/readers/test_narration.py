@@ -19,12 +19,12 @@ def test_narration_of_one_video(tmp_path: Path) -> None:
     text = 'start,end,step,text\r\n0,2.5,Opening,"First, we cut"\r\n3,3,,nothing\r\n4,9,,"we ""clip"""\r\n'
     tracks = read_narration(put(tmp_path / "v.csv", text))
     assert tracks["narration"].spans == [(0, 2.5, "First, we cut"), (4, 9, 'we "clip"')]
-    assert tracks["narration"].notes == ["v.csv, line 3 ends at 3 s and starts at 3 s; left out"]
+    assert tracks["narration"].notes == ["v.csv, line 3 ends at 3 s and starts at 3 s, left out"]
     assert tracks["step"].spans == [(0, 2.5, "Opening")]
     for row, message in (("nan,2,x", "start is 'nan'"), ("-1,2,x", "start is '-1'"), ("0,inf,x", "end is 'inf'")):
         with pytest.raises(DataError, match=f"line 2: {message}"):
             read_narration(put(tmp_path / "v.csv", f"start,end,text\n{row}\n"))
-    with pytest.raises(DataError, match="wanted start, end, text and perhaps step"):
+    with pytest.raises(DataError, match="wanted start, end, text and optionally step"):
         read_narration(put(tmp_path / "v.csv", "start,stop,text\n0,1,x\n"))
 
 
@@ -43,7 +43,12 @@ def test_narration_folder_with_videos(tmp_path: Path) -> None:
     ]
     assert manifest.video("talk").split == "test"
     text = "\n".join(dataset.problems())
-    for part in ("narration labels are longer", "'mood' is not one of", "talk is also in", "bad.csv: columns are"):
+    for part in (
+        "narration labels are longer",
+        "narration, keystep, abstract, got 'mood'",
+        "talk is also in",
+        "bad.csv: columns are",
+    ):
         assert part in text
 
 

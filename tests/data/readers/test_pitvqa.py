@@ -157,7 +157,7 @@ def test_unsorted_steps_are_noted_and_sorted_for_segments(tmp_path: Path) -> Non
     dataset = PitVis(pitvis(tmp_path, steps, [f"suction,{NONE},1,1,3,"] * 4))
     spans = [(s.start_s, s.end_s, s.label) for s in dataset.to_manifest().segments if s.task == "step"]
     assert spans == [(0, 2, "sellotomy"), (2, 3, "haemostasis"), (3, 4, "durotomy")]
-    assert any("second 2 stands below second 3" in line for line in dataset.problems())
+    assert any("second 2 comes after second 3" in line for line in dataset.problems())
 
 
 def test_pitvqa_tree(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_endovis18_vqa(tmp_path: Path) -> None:
     assert "frame001_QA.txt, line 2: 'no bar' is not question|answer" in dataset.contents.unreadable[0]
     text = "\n".join(dataset.problems())
     assert "1 question files have no picture, left out: seq_1/frame002_QA.txt" in text
-    assert "1 answers are none of the 18 published ones, kept: Kidneys; the first in" in text
+    assert "1 answers are not among the 18 published ones, kept: Kidneys; the first in" in text
     assert "too early" not in text
     assert sorted(len(ids) for ids in EndoVis18VQA.SPLITS["standard"].values()) == [3, 11]
 
@@ -156,7 +156,7 @@ def test_ssg_vqa(place: str, tmp_path: Path) -> None:
     assert grey(dataset.to_manifest(), "VID02", 10) == 11
     assert dataset.videos[0].split == "test"
     assert "VID18/0.txt, line 5: 'How many' is not question|answer|template|type" in dataset.contents.unreadable[0]
-    assert any("1 answers are none of the 51 published ones, kept: 11" in line for line in dataset.problems())
+    assert any("1 answers are not among the 51 published ones, kept: 11" in line for line in dataset.problems())
     splits = SSGVQA.SPLITS["standard"]
     assert [len(splits[name]) for name in ("train", "val", "test")] == [35, 5, 5]
 
