@@ -137,14 +137,14 @@ class Row:
         self.train = row["task"] == "train"
         self.shape = SHAPES[row["size"]]
         self.sides = {name: BUILD[row["task"], name](self.shape, self.device) for name in row["sides"]}
-        self.optimisers = {name: adamw(side) for name, side in self.sides.items() if self.train}
+        self.optimizers = {name: adamw(side) for name, side in self.sides.items() if self.train}
         self.found: dict[str, dict[str, Any]] = {name: {} for name in self.sides}
 
     def step(self, name: str, video: Tensor) -> None:
         """One step of a side."""
         side = self.sides[name]
         if self.train:
-            train_step(side, self.optimisers[name], video, mixed=True)
+            train_step(side, self.optimizers[name], video, mixed=True)
         else:
             with torch.inference_mode():
                 side.run(video)

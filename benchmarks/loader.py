@@ -4,7 +4,7 @@
 
 All contestants cut the same clips at the same times out of the same files and stack them by the same code. Every number
 is the median of the repeats, in which the contestants come in shuffled order. The training step is that of the recipe
-`surgrec_mae_phantom`: augmentation, loss, backward pass and optimiser, fed as `surgvl pretrain` feeds it.
+`surgrec_mae_phantom`: augmentation, loss, backward pass and optimizer, fed as `surgvl pretrain` feeds it.
 Shapes: B clips, T frames, S pixels.
 """
 
@@ -39,7 +39,7 @@ from surgvl.data.clip_config import ClipConfig
 from surgvl.data.clips import PretrainClips, collate, to_tensor
 from surgvl.data.frame_store import FrameStore
 from surgvl.train.config import precision
-from surgvl.train.optimizer import build_optimiser
+from surgvl.train.optimizer import build_optimizer
 from surgvl.video.content_area import Image
 
 RECIPE = "surgrec_mae_phantom"
@@ -183,9 +183,9 @@ def waiting(data: PretrainClips, batch: int, steps: int, workers: int) -> tuple[
     given = parser.instantiate(config)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     recipe = given.objective(given.encoder).to(device)
-    optimiser = build_optimiser(recipe.named_parameters(), recipe.rates(), given.optim)
-    for group in optimiser.param_groups:
-        group["lr"] = group["rate"] * given.optim.lr
+    optimizer = build_optimizer(recipe.named_parameters(), recipe.lr_scales(), given.optim)
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr_scale"] * given.optim.lr
     augment = Augment(flip=True)
     order = [list(range(step * batch, (step + 1) * batch)) for step in range(WARM_UP + steps)]
     loader: DataLoader[Any] = DataLoader(data, batch_sampler=order, collate_fn=collate, num_workers=workers)
@@ -196,12 +196,12 @@ def waiting(data: PretrainClips, batch: int, steps: int, workers: int) -> tuple[
         begin = time.perf_counter()
         clips = next(batches)
         ready = time.perf_counter()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device, torch.bfloat16, enabled=half):
             loss = recipe({**clips, "video": augment(clips["video"].to(device))})["loss"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(recipe.parameters(), given.optim.clip_norm, foreach=True)
-        optimiser.step()
+        optimizer.step()
         recipe.after_step(0.0)
         if device == "cuda":
             torch.cuda.synchronize()
@@ -291,7 +291,7 @@ def main() -> None:
         f"- filling the store, once: {fill_s:.1f} s, that is {video_s / fill_s:.0f} s of video a second, all cores",
     ]
     step = (
-        f"A training step of `{RECIPE}` (augmentation, loss, backward pass, optimiser), {arguments.steps} steps a run, "
+        f"A training step of `{RECIPE}` (augmentation, loss, backward pass, optimizer), {arguments.steps} steps a run, "
         f"the first {WARM_UP} not counted:"
     )
     note = "Phantom numbers: the files are short. In hour-long ones a decode from the start costs more in proportion."

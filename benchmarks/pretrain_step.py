@@ -9,7 +9,7 @@
   VJEPA2Model of transformers does.
 
 The two sides take turns, a step each, in one process, and the medians over all steps are compared: a machine that slows
-down for some seconds slows both. A step is: forward, backward, gradient clipping, optimiser. Peak memory comes from
+down for some seconds slows both. A step is: forward, backward, gradient clipping, optimizer. Peak memory comes from
 processes of one side alone, which also count the matrix products of a step and take a profile. The floor of a step is
 these products at the rate of one large product. Writes benchmarks/results/pretrain_step.md.
 """
@@ -69,13 +69,13 @@ def prepare(which: str, ours: bool, size: str, batch: int, device: str) -> tuple
     torch.manual_seed(0)
     side = build(which, ours, size, device)
     side.model.train()
-    optimiser = adamw(side)
+    optimizer = adamw(side)
     video = SHAPES[size].clips(batch, device)
 
     def step(seed: int) -> float:
         torch.manual_seed(seed)
         begun = time.perf_counter()
-        train_step(side, optimiser, video, mixed=device != "cpu")
+        train_step(side, optimizer, video, mixed=device != "cpu")
         if device != "cpu":
             torch.cuda.synchronize()
         return time.perf_counter() - begun

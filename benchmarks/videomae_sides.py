@@ -82,7 +82,7 @@ def encoder(shape: Shape) -> VideoViT:
 
 def trained(model: Objective) -> Side:
     """An objective of ours; compiled as `--run.compile` does it."""
-    return Side(model, lambda video: model({"video": video})["loss"], model.compiled())
+    return Side(model, lambda video: model({"video": video})["loss"], model.modules_to_compile())
 
 
 def our_trainer(shape: Shape, device: str, decoder_ratio: float = 1.0) -> Side:
@@ -155,14 +155,14 @@ def adamw(side: Side) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=1e-4, betas=(0.9, 0.95), fused=True)
 
 
-def train_step(side: Side, optimiser: torch.optim.Optimizer, video: Tensor, mixed: bool) -> None:
-    """Forward, backward, gradient clipping, optimiser; with `mixed`, products in bfloat16."""
+def train_step(side: Side, optimizer: torch.optim.Optimizer, video: Tensor, mixed: bool) -> None:
+    """Forward, backward, gradient clipping, optimizer; with `mixed`, products in bfloat16."""
     with torch.autocast(video.device.type, torch.bfloat16, enabled=mixed):
         value = side.run(video)
     torch.autograd.backward(value)
     torch.nn.utils.clip_grad_norm_(side.model.parameters(), 1.0)
-    optimiser.step()
-    optimiser.zero_grad()
+    optimizer.step()
+    optimizer.zero_grad()
     if isinstance(side.model, Objective):
         side.model.after_step(0.5)
 

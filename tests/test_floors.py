@@ -70,8 +70,7 @@ def complaint(importer: str, imported: str) -> str:
 
 def modules() -> list[Path]:
     """All modules of the package, those behind its links included."""
-    found: list[Path] = []
-    folders = [ROOT]
+    found, folders = [], [ROOT]
     while folders:
         folder = folders.pop()
         found += folder.glob("*.py")

@@ -47,11 +47,11 @@ class ClipAlign(Objective):
             self.dual.encoder.eval()
         return self
 
-    def rates(self) -> dict[str, float]:
-        """The encoder's share of the learning rate."""
+    def lr_scales(self) -> dict[str, float]:
+        """The encoder's factor on the learning rate."""
         return {"dual.encoder.": self.encoder_rate}
 
-    def compiled(self) -> list[nn.Module]:
+    def modules_to_compile(self) -> list[nn.Module]:
         """The video encoder; the text tower is not compiled, as the number of sentences varies between batches."""
         return [self.dual.encoder]
 

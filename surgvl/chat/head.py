@@ -136,7 +136,7 @@ class HeadTune(Objective):
             chat.projector.requires_grad_(True)
             chat.language.get_decoder().requires_grad_(True)
 
-    def compiled(self) -> list[nn.Module]:
+    def modules_to_compile(self) -> list[nn.Module]:
         """Nothing: the length of a text differs from batch to batch."""
         return []
 

@@ -66,7 +66,7 @@ class Tune(Objective):
         if train == "lora":
             chat.language = with_lora(chat.language, lora_rank)
 
-    def compiled(self) -> list[nn.Module]:
+    def modules_to_compile(self) -> list[nn.Module]:
         """Nothing: the length of a text differs from batch to batch."""
         return []
 

@@ -67,10 +67,10 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
 
 
 # Cut to what two quiet cores without AVX-512 do in ten minutes from a clone to the trained models, with installation;
-# answers, scores and the control come after them. Optimiser, smoothing, tokens that alignment keeps and its steps were
+# answers, scores and the control come after them. Optimizer, smoothing, tokens that alignment keeps and its steps were
 # chosen on the validation videos of a phantom of another seed; the number of videos with earlier test scores in view.
 PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 120, 420, 210, 30
-PRETRAIN_OPTIM = ["--run.batch", "32", "--optim.lr", "3e-4", "--optim.muon", "4"]
+PRETRAIN_OPTIM = ["--run.batch", "32", "--optim.lr", "3e-4", "--optim.muon_lr_ratio", "4"]
 EVERY_S, SMOOTH_S = "8", "5"
 
 

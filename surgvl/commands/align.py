@@ -55,7 +55,7 @@ def align(
         random_encoder: take the encoder's shape but random weights: the control that shows what pretraining gives.
         split: the split to train on.
         frame_cache: folder for decoded frames and the tokens of a frozen encoder; none: decode at each use.
-        optim: optimiser.
+        optim: optimizer.
         run: length and place of the run.
         resume: continue in an --out folder that already holds results.
     """

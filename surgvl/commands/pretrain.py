@@ -55,7 +55,7 @@ def pretrain(
         split: the split to train on; all videos where it is empty.
         frame_cache: folder for decoded frames, so that a video is decoded once; none: decode at each use.
         clip: which clips are drawn, and which of their frames are shown.
-        optim: optimiser.
+        optim: optimizer.
         run: length and place of the run.
         dry_run: print what a step holds and costs, and train nothing.
         dry_clips: clips whose hours a dry run tells.
@@ -104,7 +104,7 @@ def start(recipe: "Recipe", init: str) -> None:
         CheckpointError: the weights are of another geometry; the message names the first difference.
     """
     from surgvl.models.checkpoints.convert import load_encoder
-    from surgvl.train.ema import Average
+    from surgvl.train.ema import EMA
 
     encoder = recipe.encoder
     config = encoder.config
@@ -115,5 +115,5 @@ def start(recipe: "Recipe", init: str) -> None:
             raise CheckpointError(f"{init} has {what}={have}, the recipe's encoder {want}: change --encoder to fit")
     encoder.load_state_dict(given.state_dict())
     for part in recipe.children():
-        if isinstance(part, Average):
+        if isinstance(part, EMA):
             part.update(encoder, 0.0)

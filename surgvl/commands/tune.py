@@ -98,7 +98,7 @@ def tune(
         split: the split to train on.
         held_out: the split whose questions are looked at while training, where it has any.
         frame_cache: folder for decoded frames and the encoder's tokens of clips; none: decode at each use.
-        optim: optimiser of all stages.
+        optim: optimizer of all stages.
         run: length and place of stage 2.
         resume: continue in an --out folder that already holds results.
     """

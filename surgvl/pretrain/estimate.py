@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from surgvl.models.blocks import Transformer
 from surgvl.pretrain.base import Recipe
 from surgvl.train.config import Optim, Run, precision
-from surgvl.train.optimizer import build_optimiser
+from surgvl.train.optimizer import build_optimizer
 
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "16-mixed": torch.float16}
 GIB = 2.0**30
@@ -252,7 +252,7 @@ def estimate(
         recipe: left unchanged.
         run: batch, devices, strategy and precision matter.
         num_clips: clips that `hours` is for.
-        optim: the optimiser; Muon keeps one moment where AdamW keeps two.
+        optim: the optimizer; Muon keeps one moment where AdamW keeps two.
         rate: peak FLOP/s of one device; None: measured here by matrix products.
         utilisation: fraction of the peak that a step is assumed to reach; on two CPU cores a ViT-B reached 0.56 as an
             autoencoder (benchmarks/results/pretrain_step.md).
@@ -264,7 +264,7 @@ def estimate(
     part = run.batch // (devices * run.accumulate)
     step = dry_step(recipe, part, mixed)
     weights = sum(p.numel() for p in recipe.parameters())
-    groups = build_optimiser(recipe.named_parameters(), recipe.rates(), optim).param_groups
+    groups = build_optimizer(recipe.named_parameters(), recipe.lr_scales(), optim).param_groups
     trained = sum(p.numel() for group in groups for p in group["params"])
     moments = sum((2 if "betas" in group else 1) * p.numel() for group in groups for p in group["params"])
     shards = devices if run.strategy == "fsdp" else 1
@@ -285,7 +285,7 @@ def estimate(
         memory={
             "weights": width * weights / shards,
             "gradients": width * trained / shards,
-            "optimiser": width * moments / shards,
+            "optimizer": width * moments / shards,
             "activations": kept,
             "clips": float(clip * part),
         },

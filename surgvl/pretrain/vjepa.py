@@ -18,7 +18,7 @@ from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe, gather
 from surgvl.pretrain.masks import multi_block
 from surgvl.train.collapse import effective_rank, feature_std, mean_cosine
-from surgvl.train.ema import Average
+from surgvl.train.ema import EMA
 
 
 def latent_loss(prediction: Tensor, target: Tensor, power: float = 1.0) -> Tensor:
@@ -67,7 +67,7 @@ class VJEPA(Recipe):
         self.blocks = [(short_blocks, short_scale), (long_blocks, long_scale)]
         self.aspect, self.trim = (aspect_min, aspect_max), trim
         self.momentum, self.final_momentum = momentum, final_momentum
-        self.average = Average(encoder)
+        self.average = EMA(encoder)
         self.predictor = Predictor(
             encoder.dim,
             encoder.grid,

@@ -17,7 +17,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.probe.base import Readout
 from surgvl.probe.labels import Truth
 from surgvl.train.config import Optim
-from surgvl.train.optimizer import build_optimiser
+from surgvl.train.optimizer import build_optimizer
 
 WARMUP = 0.05
 
@@ -71,7 +71,7 @@ def train(
         readout: what is trained.
         tokens: float16 [N, K, D], in memory or memory-mapped.
         truth: labels of the N clips by head.
-        steps: optimiser steps.
+        steps: optimizer steps.
         batch: clips of a step.
         lr: peak learning rate.
         weight_decay: of matrices.
@@ -91,19 +91,19 @@ def train(
         )
     device = next(readout.parameters()).device
     answers = {head: torch.from_numpy(truth[head]).to(device) for head in readout.classes}
-    optimiser = build_optimiser(readout.named_parameters(), {}, Optim(lr=lr, weight_decay=weight_decay))
+    optimizer = build_optimizer(readout.named_parameters(), {}, Optim(lr=lr, weight_decay=weight_decay))
     readout.prepare(tokens)
     readout.train()
     losses = []
     for step, rows in enumerate(batches(len(tokens), steps, batch, seed)):
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = lr * _share(step, steps)
         picked = torch.from_numpy(rows).to(device)
         scores = readout(torch.from_numpy(tokens[rows]).to(device))
         loss = loss_of(scores, {head: values[picked] for head, values in answers.items()})
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.detach())
     found: list[float] = torch.stack(losses).tolist()
     if not math.isfinite(found[-1]):

@@ -1,7 +1,7 @@
-"""The checkpoint that a run goes on from: read whole and compared with the model before anything is trained.
+"""The checkpoint of a run: replaced by renaming, and read whole and compared with the model before training resumes.
 
-It is an archive of torch with checksums, which torch does not look at. No code in it is run: whatever is no such
-archive is not unpickled at all, and the archive is read by torch's reader of tensors and plain values alone.
+It is a torch archive, whose checksums torch itself ignores. No code in it is run: nothing but such an archive is
+unpickled, and it is read with `weights_only=True`.
 """
 
 import pickle
@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgvl.core.errors import CheckpointError
+from surgvl.core.errors import CheckpointError, DataError
 
-# Of what Lightning writes, the parts that it reads again.
+# What `surgvl.train.loop.fit` writes.
 PARTS: dict[str, type] = {
-    "state_dict": Mapping,
-    "optimizer_states": list,
-    "loops": Mapping,
-    "global_step": int,
-    "epoch": int,
-    "pytorch-lightning_version": str,
+    "objective": Mapping,
+    "optimizer": Mapping,
+    "precision": Mapping,
+    "problems": Mapping,
+    "guard": Mapping,
+    "step": int,
 }
 ERRORS = (
     AttributeError,
@@ -39,33 +39,58 @@ ERRORS = (
 )
 
 
-def check_checkpoint(path: Path, weights: Mapping[str, Tensor], optimiser: torch.optim.Optimizer) -> bool:
-    """Whether there is a checkpoint to go on from.
+def save_checkpoint(fabric: Any, path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint next to the last one and rename it; all ranks together.
+
+    Args:
+        fabric: of the run.
+        path: its file.
+        state: what is saved, by the names of `PARTS`.
+
+    Raises:
+        DataError: it cannot be written; the last one is kept.
+    """
+    temporary = path.with_name(".last.ckpt.tmp")
+    try:
+        fabric.save(temporary, state)
+        if fabric.is_global_zero:
+            temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(f"{path} cannot be written ({error.strerror}): free some space, then --resume") from error
+
+
+def check_checkpoint(path: Path, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> bool:
+    """Whether there is a checkpoint to resume from.
 
     Args:
         path: its file.
-        weights: what the run trains, by name.
-        optimiser: how.
+        weights: the objective's state dict.
+        optimizer: the run's optimizer.
 
     Raises:
-        CheckpointError: it is damaged, another program's, or of another model or optimiser.
+        CheckpointError: it is damaged, of another program, or of another model or optimizer.
     """
     if not path.exists() and not path.is_symlink():
         return False
-    remedy = "nothing of it was run or changed; move it away to begin anew, or give another --out"
+    remedy = "nothing in it was run or changed; move it away to start over, or give another --out"
     try:
         kept = _read(path)
-        odd = [name for name, kind in PARTS.items() if not isinstance(kept.get(name), kind)]
-        if odd:
+        if "pytorch-lightning_version" in kept:
+            raise CheckpointError(
+                f"{path} is of an earlier version of surgvl, whose checkpoints cannot be resumed: finish the run with "
+                f"the version in its run.json; {remedy}"
+            )
+        if odd := [name for name, kind in PARTS.items() if not isinstance(kept.get(name), kind)]:
             raise ValueError(f"without {', '.join(odd)}")
-        given = kept["state_dict"]
-        groups = [_groups(state) for state in kept["optimizer_states"]]
+        given = kept["objective"]
+        groups = _group_sizes(kept["optimizer"])
     except ERRORS as error:
         fact = next(iter(str(error).splitlines()), "").split(". ")[0].rstrip(".: ")[:200] or type(error).__name__
-        raise CheckpointError(f"{path} is damaged, or no checkpoint of this program ({fact}): {remedy}") from error
+        raise CheckpointError(f"{path} is damaged, or not a checkpoint of surgvl ({fact}): {remedy}") from error
     for name in sorted(given.keys() ^ weights.keys()):
         raise CheckpointError(
-            f"{path} does not fit this model: {name} is in {'it' if name in given else 'the model'} alone; {remedy}"
+            f"{path} does not fit this model: {name} is only in {'it' if name in given else 'the model'}; {remedy}"
         )
     for name, value in weights.items():
         shape = tuple(given[name].shape) if isinstance(given[name], Tensor) else type(given[name]).__name__
@@ -73,8 +98,8 @@ def check_checkpoint(path: Path, weights: Mapping[str, Tensor], optimiser: torch
             raise CheckpointError(
                 f"{path} does not fit this model: {name} is {shape} in it and {tuple(value.shape)} here; {remedy}"
             )
-    if groups != [_groups(optimiser.state_dict())]:
-        raise CheckpointError(f"{path} is of other settings of --optim, or of what is trained: give those, or {remedy}")
+    if groups != _group_sizes(optimizer.state_dict()):
+        raise CheckpointError(f"{path} is of other --optim settings, or of another trained part: give those; {remedy}")
     return True
 
 
@@ -84,16 +109,16 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not path.stat().st_size:
         raise ValueError("0 bytes")
     if not zipfile.is_zipfile(path):
-        raise ValueError("no archive of tensors, or cut short")
+        raise ValueError("not an archive of tensors, or truncated")
     with zipfile.ZipFile(path) as archive:
         if (name := archive.testzip()) is not None:
-            raise ValueError(f"the checksum of {name} is another")
+            raise ValueError(f"the checksum of {name} does not match")
     kept = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     if not isinstance(kept, Mapping):
         raise ValueError(f"it holds a {type(kept).__name__}")
     return kept
 
 
-def _groups(state: Mapping[str, Any]) -> list[list[int]]:
-    """Number of tensors in each group of each part of an optimiser."""
+def _group_sizes(state: Mapping[str, Any]) -> list[list[int]]:
+    """Number of tensors in each parameter group of each part of an optimizer's state."""
     return [[len(group["params"]) for group in part["param_groups"]] for part in state.get("parts", [state])]

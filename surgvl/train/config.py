@@ -1,4 +1,4 @@
-"""How a run is optimised, and how long and where it runs: what every training command takes."""
+"""Settings of every training command: the optimizer with its schedule, and the length and place of a run."""
 
 import math
 from dataclasses import dataclass
@@ -12,42 +12,40 @@ LOGGERS = ("none", "csv", "tensorboard", "wandb")
 
 
 def _within(flag: str, value: float, low: float, high: float = math.inf) -> None:
-    if not math.isfinite(value):
-        raise ConfigError(f"--{flag} {value} is not finite: give a number")
-    if not low <= value <= high:
-        allowed = f"outside {low:g} to {high:g}" if high < math.inf else f"below {low:g}"
-        raise ConfigError(f"--{flag} {value} is {allowed}: give a number that is not")
+    allowed = f"between {low:g} and {high:g}" if high < math.inf else f">= {low:g}"
+    if not math.isfinite(value) or not low <= value <= high:
+        raise ConfigError(f"--{flag} must be {allowed}, got {value}")
 
 
 def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ConfigError(f"--{flag} {value!r} is unknown; allowed are {', '.join(allowed)}: choose one of them")
+        raise ConfigError(f"--{flag} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optim:
-    """The optimiser and its schedule.
+    """The optimizer and its schedule.
 
     Args:
         lr: peak learning rate.
-        muon: rate of Muon's steps on the hidden matrices over `lr`; 0: AdamW for everything.
-        weight_decay: for matrices; vectors (biases, norms) have none.
-        final_weight_decay: weight decay goes there along a half cosine, as in V-JEPA 1; none: it stays.
-        layer_decay: rate of an encoder block over that of the block above it; 1: the same for all.
+        muon_lr_ratio: learning rate of Muon, for the hidden matrices, over lr; 0: AdamW for everything.
+        weight_decay: of matrices; vectors (biases, norms) have none.
+        final_weight_decay: end of a half cosine that weight decay follows, as in V-JEPA 1; none: it is constant.
+        layer_decay: learning rate of an encoder block over that of the block above it; 1: the same for all.
         beta1: first-moment decay.
         beta2: second-moment decay.
         eps: added to the root of the second moment.
-        schedule: cosine; constant; or wsd: warm-up, stable, and a linear decay in the last `decay` of the steps.
+        schedule: cosine; constant; or wsd: warm-up, stable, and linear decay in the last share `decay` of the steps.
         warmup: share of the steps with linear warm-up.
-        start: learning rate before the warm-up over the peak.
-        decay: share of the steps that wsd decays in.
-        floor: final learning rate over the peak.
+        warmup_start: learning rate before the warm-up over lr.
+        decay: share of the steps in which wsd decays.
+        min_lr_ratio: final learning rate over lr.
         stretch: cosines are laid out over this many times the steps and cut off at the end (V-JEPA 1: 1.25).
-        clip_norm: gradient norm is clipped to this; 0: it is not.
+        clip_norm: gradients are clipped to this norm; 0: they are not.
     """
 
     lr: float = 1e-3
-    muon: float = 0.0
+    muon_lr_ratio: float = 0.0
     weight_decay: float = 0.05
     final_weight_decay: float | None = None
     layer_decay: float = 1.0
@@ -56,21 +54,21 @@ class Optim:
     eps: float = 1e-8
     schedule: str = "cosine"
     warmup: float = 0.05
-    start: float = 0.0
+    warmup_start: float = 0.0
     decay: float = 0.2
-    floor: float = 0.01
+    min_lr_ratio: float = 0.01
     stretch: float = 1.0
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no optimiser can have.
+        """Refuse values that no optimizer can have.
 
         Raises:
-            ConfigError: a number out of range, or an unknown schedule.
+            ConfigError: a number is out of range, or the schedule unknown.
         """
-        for name in ("lr", "muon", "weight_decay", "eps", "clip_norm"):
+        for name in ("lr", "muon_lr_ratio", "weight_decay", "eps", "clip_norm"):
             _within(f"optim.{name}", getattr(self, name), 0)
-        for name in ("warmup", "start", "decay", "floor"):
+        for name in ("warmup", "warmup_start", "decay", "min_lr_ratio"):
             _within(f"optim.{name}", getattr(self, name), 0, 1)
         for name in ("beta1", "beta2"):
             _within(f"optim.{name}", getattr(self, name), 0, 0.999999)
@@ -81,8 +79,7 @@ class Optim:
         _one_of("optim.schedule", self.schedule, SCHEDULES)
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise ConfigError(
-                f"--optim.warmup {self.warmup} and --optim.decay {self.decay} are more than the whole run together: "
-                f"lower one of them"
+                f"--optim.warmup and --optim.decay must add up to 1 at most, got {self.warmup} and {self.decay}"
             )
 
 
@@ -91,21 +88,22 @@ class Run:
     """Length and place of a run.
 
     Args:
-        steps: optimiser steps.
-        batch: clips a step, over all devices and all parts of `accumulate`.
+        steps: optimizer steps.
+        batch: clips a step, over all devices and micro-batches.
         seed: of everything.
-        precision: Lightning's word, such as 32-true or bf16-mixed; auto takes bf16-mixed where the hardware has it.
+        precision: Lightning's term, such as 32-true or bf16-mixed; auto: bf16-mixed if the hardware supports it.
         devices: number of devices on each node.
         nodes: number of nodes.
-        strategy: ddp copies the model to each device, fsdp splits it over them; auto takes ddp where there are several.
-        accumulate: parts that a step's batch is worked through in, one after another, to save memory.
-        compile: let torch.compile fuse the objective's large parts.
+        strategy: ddp copies the model to each device, fsdp shards it over them; auto: ddp if there are several.
+        accumulate: micro-batches of a step on each device, one after another, to save memory.
+        compile: compile the objective's large modules with torch.compile.
         workers: data loading processes a device; 0 loads in the training process.
         save_every: steps between checkpoints.
         log_every: steps between lines of metrics.jsonl.
-        logger: csv, tensorboard or wandb, beside metrics.jsonl; or none.
-        spike: leave out a step whose loss is more than this many standard deviations above the mean of the last 300; 0:
-            leave none out.
+        logger: csv, tensorboard or wandb, in addition to metrics.jsonl; or none.
+        skip_loss_std: skip a step whose loss is more than this many standard deviations above the mean of the last
+            skip_window losses; 0: skip none.
+        skip_window: number of losses that a loss is compared with.
     """
 
     steps: int = 1000
@@ -121,39 +119,42 @@ class Run:
     save_every: int = 100
     log_every: int = 20
     logger: str = "none"
-    spike: float = 0.0
+    skip_loss_std: float = 0.0
+    skip_window: int = 300
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no run can have.
+        """Refuse values that no run can have.
 
         Raises:
-            ConfigError: a count below 1, an unknown word, a batch that cannot be shared out, or settings that exclude
-                one another.
+            ConfigError: a count below 1, an unknown word, a batch that cannot be divided, or settings that exclude one
+                another.
         """
-        for name in ("steps", "batch", "devices", "nodes", "accumulate", "save_every", "log_every"):
+        for name in ("steps", "batch", "devices", "nodes", "accumulate", "save_every", "log_every", "skip_window"):
             _within(f"run.{name}", getattr(self, name), 1)
         _within("run.workers", self.workers, 0)
-        _within("run.spike", self.spike, 0)
+        _within("run.skip_loss_std", self.skip_loss_std, 0)
         _one_of("run.precision", self.precision, PRECISIONS)
         _one_of("run.strategy", self.strategy, STRATEGIES)
         _one_of("run.logger", self.logger, LOGGERS)
         parts = self.devices * self.nodes * self.accumulate
         if self.batch % parts:
             raise ConfigError(
-                f"--run.batch {self.batch} cannot be shared out over {self.devices} devices x {self.nodes} nodes x "
-                f"{self.accumulate} parts: give a multiple of {parts}"
+                f"--run.batch must be a multiple of {parts} ({self.devices} devices x {self.nodes} nodes x "
+                f"{self.accumulate} micro-batches), got {self.batch}"
             )
-        if self.precision == "16-mixed" and (self.spike or self.strategy == "fsdp"):
-            raise ConfigError("--run.precision 16-mixed has no --run.spike and no fsdp: take bf16-mixed")
+        if self.precision == "16-mixed" and (self.skip_loss_std or self.strategy == "fsdp"):
+            raise ConfigError(
+                "--run.precision 16-mixed works neither with --run.skip_loss_std nor with fsdp: use bf16-mixed"
+            )
 
 
 def multiplies_bfloat16(device: str) -> bool:
-    """Whether a device (cpu or cuda) multiplies bfloat16 by instructions of its own, which torch uses.
+    """Whether a device (cpu or cuda) has bfloat16 instructions and torch uses them.
 
-    Elsewhere bfloat16 is emulated and slower than float32: on a CPU without them products run on one core by a scalar
+    Elsewhere bfloat16 is emulated and slower than float32: on a CPU without them, products run on one core in a scalar
     loop. A torch that was told to stay with AVX2 (`ATEN_CPU_CAPABILITY`) does not use those of AVX-512.
     """
-    # Here, because help and typing errors of the commands do without torch.
+    # Imported here, because help and typing errors of the commands do without torch.
     import torch
 
     if device == "cuda":
@@ -162,7 +163,7 @@ def multiplies_bfloat16(device: str) -> bool:
 
 
 def precision(asked: str) -> str:
-    """The precision to train in: what was asked, or for `auto` bf16-mixed on hardware that multiplies bfloat16."""
+    """The precision to train in: what was asked for; for `auto`, bf16-mixed on hardware with bfloat16 instructions."""
     if asked != "auto":
         return asked
     import torch

@@ -1,8 +1,8 @@
-"""Damaged recordings in training: clips that cannot be read are replaced, named, and remembered over a stop.
+"""Damaged recordings in training: unreadable clips are replaced, reported, and remembered when a run resumes.
 
-What stands in for a sample follows from the sample's number alone, so that a run resumes to the same weights, whichever
-process loads it and whatever was found before. What was found travels with the batch, because it may come from a data
-loading process.
+What replaces a sample follows from the sample's number alone, so that a run resumes to the same weights, whichever
+process loads the sample and whatever was found before. Findings travel with the batch, because they may come from a
+data loading process.
 """
 
 import math
@@ -14,10 +14,10 @@ from torch.utils.data import Dataset
 from surgvl.core.errors import DataError, Unreadable
 from surgvl.train.distributed import gather_objects
 
-# Samples in place of number i are i + k * FAR: far beyond any run, and in the same place of a group of samples that
-# share a clip (`repeats`), as long as these are at most 16.
+# Sample i is replaced by samples i + k * FAR: far beyond any run, and at the same place in a group of samples that
+# share a clip (`repeats`), as long as such a group has 16 samples at most.
 FAR = math.lcm(*range(1, 17)) << 20
-MOST_TRIES = 100
+MAX_TRIES = 100
 KEY = "problems"
 Found = tuple[dict[str, Any] | None, dict[str, str]]
 
@@ -33,16 +33,16 @@ class Replacing(Dataset[Found]):
         self.data = data
 
     def __getitem__(self, index: int) -> Found:
-        """Sample `index` or what stands in for it (None where nothing can be read), and a line for each damaged video.
+        """Sample `index` or its replacement (None if nothing can be read), and a line for each damaged video.
 
-        An exception is no way to tell of it: one from a data loading process arrives as a page of text.
+        The line is returned rather than raised: an exception in a data loading process arrives as a page of text.
         """
         problems: dict[str, str] = {}
-        for number in range(MOST_TRIES):
+        for number in range(MAX_TRIES):
             try:
                 return self.data[index + number * FAR], problems
             except Unreadable as error:
-                problems.setdefault(error.video_id, f"{error} (other clips stood in for those that meet it)")
+                problems.setdefault(error.video_id, f"{error} (clips there were replaced by others)")
         return None, problems
 
 
@@ -57,7 +57,7 @@ class Collate:
         self.collate = collate
 
     def __call__(self, found: Sequence[Found]) -> dict[str, Any]:
-        """The batch; it is empty but for the problems where a sample has nothing that could stand in for it."""
+        """The batch; it holds problems alone if a sample could not be replaced."""
         samples = [sample for sample, _ in found if sample is not None]
         problems = _merged([each for _, each in found])
         return {**(self.collate(samples) if len(samples) == len(found) else {}), KEY: problems}
@@ -73,18 +73,18 @@ class Problems:
         """The batch without its problems, which are kept here.
 
         Raises:
-            DataError: nothing could stand in for one of its samples.
+            DataError: one of its samples could not be replaced.
         """
         new = batch[KEY]
         self.found = _merged([self.found, new])
         if len(batch) == 1:
             raise DataError(
-                f"{MOST_TRIES} clips drawn one after another cannot be read; the first: {next(iter(new.values()))}"
+                f"{MAX_TRIES} clips drawn one after another cannot be read; the first: {next(iter(new.values()))}"
             )
         return {key: value for key, value in batch.items() if key != KEY}
 
     def state_dict(self) -> dict[str, str]:
-        """For the checkpoint: of all processes, which all call this."""
+        """For the checkpoint: of all ranks, which all call this."""
         self.found = _merged(gather_objects(self.found))
         return dict(self.found)
 

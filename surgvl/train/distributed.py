@@ -1,18 +1,20 @@
-"""Several processes that train one model: which of them speaks, what they agree on, and how a model is split over them.
+"""Several processes that train one model: who reports, what they agree on, and how a model is split over them.
 
-Fully sharded data parallelism is torch's second one (`fully_shard`; ZeRO-3, arXiv 1910.02054).
+Fully sharded data parallelism is torch's FSDP2 (`fully_shard`; ZeRO-3, arXiv 1910.02054).
 """
 
 import atexit
 import gc
 import os
-from collections.abc import Callable
-from typing import Any
+import signal
+import threading
+from types import FrameType
+from typing import Any, Self
 
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 
@@ -28,72 +30,85 @@ def main_process() -> bool:
     return os.environ.get("SLURM_PROCID", "0") == "0"
 
 
-def _several() -> bool:
+def _is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def mean_over_ranks(value: Tensor) -> Tensor:
-    """Mean of a float tensor over all processes, on each of them; the tensor itself where there is one."""
-    if _several():
+def all_reduce_mean(value: Tensor) -> Tensor:
+    """Mean of a float tensor over all ranks, on each of them; the tensor itself if there is only one."""
+    if _is_distributed():
         value = value.clone()
         dist.all_reduce(value)
         value /= dist.get_world_size()
     return value
 
 
-def least_over_ranks(value: Tensor) -> Tensor:
-    """Smallest of an int tensor over all processes, element by element, on each of them."""
-    if _several():
+def all_reduce_min(value: Tensor) -> Tensor:
+    """Elementwise minimum of an int tensor over all ranks, on each of them."""
+    if _is_distributed():
         value = value.clone()
         dist.all_reduce(value, dist.ReduceOp.MIN)
     return value
 
 
 def gather_objects(value: Any) -> list[Any]:
-    """A small Python value of every process, in the order of ranks, on each of them."""
-    if not _several():
+    """A small Python value of every rank, in the order of ranks, on each of them."""
+    if not _is_distributed():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
 
 
+class SigtermFlag:
+    """Notes SIGTERM, as a scheduler sends it, until the loop has finished its step; a context manager."""
+
+    def __enter__(self) -> Self:
+        self.received = False
+        # Only the main thread may set handlers; elsewhere SIGTERM does what it did before.
+        self._main_thread = threading.current_thread() is threading.main_thread()
+        if self._main_thread:
+            self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
+
+    def __exit__(self, *exception: object) -> None:
+        if self._main_thread:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def exit_if_received(self, fabric: Any) -> None:
+        """End the run on all ranks together if any of them has received SIGTERM; the last checkpoint is kept.
+
+        Raises:
+            SystemExit: it has.
+        """
+        if fabric.strategy.reduce_boolean_decision(self.received, all=False):
+            raise SystemExit
+
+
 @atexit.register
 def leave_group() -> None:
-    """Leave the processes' group, where there is one.
+    """Destroy the process group, if there is one.
 
-    Its threads may wait for Python's lock. An interpreter that ends stops whoever does, and a thread of C++ that is
-    stopped there ends the process by `terminate`, though all was done. Lightning leaves none but groups of NCCL.
+    Its threads may wait for Python's lock. An interpreter that exits stops such threads, and a C++ thread that is
+    stopped there ends the process by `terminate`, although all work was done. Lightning destroys NCCL groups only.
     """
     if dist.is_available() and dist.is_initialized():
-        # What still holds the group, such as a wrapped model in a cycle of references, keeps its threads alive.
+        # What still refers to the group, such as a wrapped model in a reference cycle, keeps its threads alive.
         gc.collect()
         dist.destroy_process_group()
 
 
-def local(value: Tensor) -> Tensor:
-    """This process's part of a tensor that is split over several, or the tensor itself."""
+def local_tensor(value: Tensor) -> Tensor:
+    """This rank's part of a sharded tensor, or the tensor itself."""
     return value.to_local() if isinstance(value, DTensor) else value
 
 
-def whole(value: Tensor) -> Tensor:
-    """All of a tensor that is split over several processes, on each of them, or the tensor itself."""
+def full_tensor(value: Tensor) -> Tensor:
+    """All of a sharded tensor, on each rank, or the tensor itself."""
     return value.full_tensor() if isinstance(value, DTensor) else value
-
-
-def agree_on_stops(trainer: Any, when: Callable[[int], bool]) -> None:
-    """Let the processes of a Lightning trainer agree at some steps only whether one was told to stop.
-
-    Lightning does at every step, which waits for the device.
-
-    Args:
-        trainer: before it trains.
-        when: whether they agree at this step.
-    """
-    loop: Any = trainer.fit_loop.epoch_loop
-    if hasattr(loop, "_broadcast_sigterm_tensor"):
-        ask = loop._broadcast_sigterm_tensor
-        loop._broadcast_sigterm_tensor = lambda: ask() if when(trainer.global_step) else None
 
 
 def blocks(module: nn.Module) -> list[nn.Module]:
@@ -101,13 +116,12 @@ def blocks(module: nn.Module) -> list[nn.Module]:
     return [block for stack in module.modules() if isinstance(stack, nn.ModuleList) for block in stack]
 
 
-def shard(module: nn.Module, mesh: DeviceMesh, methods: tuple[str, ...] = ()) -> None:
-    """Split a module's parameters over the processes of a mesh, block by block of its stacks, in place.
+def shard(module: nn.Module, mesh: DeviceMesh) -> None:
+    """Shard a module's parameters over the ranks of a mesh, block by block of its stacks, in place.
 
     Args:
-        module: its `nn.ModuleList`s are gathered one member at a time, all else together.
+        module: members of its `nn.ModuleList`s are gathered one at a time, all other parameters together.
         mesh: one-dimensional.
-        methods: those beside `forward` that use parameters.
     """
     stacks = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
     # Inner stacks first, so that an outer one takes only what they left.
@@ -116,13 +130,13 @@ def shard(module: nn.Module, mesh: DeviceMesh, methods: tuple[str, ...] = ()) ->
             if any(True for _ in block.parameters()):
                 fully_shard(block, mesh=mesh)
     fully_shard(module, mesh=mesh)
-    for method in methods:
-        register_fsdp_forward_method(module, method)
 
 
 def unshard(module: nn.Module) -> None:
-    """Give a module whole parameters again, on every process, in place; it is not for training any more."""
+    """Give a module full parameters again, on every rank and on the CPU, in place; it cannot be trained any more."""
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
-            if isinstance(parameter, DTensor):
-                part.register_parameter(name, nn.Parameter(parameter.full_tensor(), parameter.requires_grad))
+            full = full_tensor(parameter.detach()).cpu()
+            part.register_parameter(name, nn.Parameter(full, parameter.requires_grad))
+        for name, buffer in part.named_buffers(recurse=False):
+            setattr(part, name, buffer.cpu())

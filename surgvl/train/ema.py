@@ -1,4 +1,4 @@
-"""A module's exponential moving average: the teacher of V-JEPA (arXiv 2404.08471), and a smoother model to export."""
+"""Exponential moving average of a module's weights: the teacher of V-JEPA (arXiv 2404.08471), or a model to export."""
 
 import copy
 from typing import Any, Self
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from surgvl.core.errors import ConfigError
 
 
-class Average(nn.Module):
-    """A copy of a module that follows it at a distance; called as the module is.
+class EMA(nn.Module):
+    """A copy of a module that holds the exponential moving average of its weights; called like the module.
 
     The copy has no gradients and stays in evaluation mode, so it is deterministic (no stochastic depth). Its parameters
-    are part of the state dict, as `module.*`, and of no optimiser. In bfloat16 weights, small steps would be lost to
-    rounding: train with 32-true or bf16-mixed, whose weights are float32.
+    are in the state dict, as `module.*`, and in no optimizer. In bfloat16, small updates would be lost to rounding:
+    train with 32-true or bf16-mixed, whose weights are float32.
 
     Args:
-        module: what is copied, as it is now.
+        module: copied as it is now.
     """
 
     def __init__(self, module: nn.Module):
@@ -26,7 +26,7 @@ class Average(nn.Module):
         self.train(False)
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode whatever is asked."""
+        """Stay in evaluation mode whatever `mode` is."""
         super().train(False)
         return self
 
@@ -37,7 +37,7 @@ class Average(nn.Module):
 
     @torch.no_grad()
     def update(self, module: nn.Module, momentum: float) -> None:
-        """Go a step towards a module: copy = momentum * copy + (1 - momentum) * module; buffers are taken over.
+        """Update: copy = momentum * copy + (1 - momentum) * module; buffers are copied.
 
         Args:
             module: of the same shapes as the copy.
@@ -47,7 +47,7 @@ class Average(nn.Module):
             ConfigError: the momentum is outside [0, 1].
         """
         if not 0 <= momentum <= 1:
-            raise ConfigError(f"momentum {momentum} of an average is outside 0 to 1: give a number that is not")
+            raise ConfigError(f"EMA momentum must be between 0 and 1, got {momentum}")
         mine: list[Tensor] = list(self.module.parameters())
         if mine:
             torch._foreach_lerp_(mine, list[Tensor](module.parameters()), 1 - momentum)

@@ -1,10 +1,12 @@
-"""Where the numbers of a run go: `metrics.jsonl` always, and beside it a table, TensorBoard or Weights & Biases."""
+"""Loggers of a run: `metrics.jsonl` always, and with it a CSV table, TensorBoard or Weights & Biases."""
 
 import csv
 import importlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import append_jsonl, atomic, text_hash, trim_jsonl
@@ -13,16 +15,16 @@ Row = dict[str, float]
 
 
 class Log:
-    """`metrics.jsonl` of a run folder; subclasses write elsewhere too.
+    """`metrics.jsonl` of a run folder, as a context manager; subclasses write elsewhere too.
 
     Args:
         out: the run folder.
-        step: where the run starts or goes on.
+        step: where the run starts or resumes.
     """
 
     def __init__(self, out: Path, step: int = 0):
         self.out = out
-        # What a killed run wrote after its last checkpoint is done once more.
+        # A resumed run repeats the steps after the last checkpoint.
         trim_jsonl(out / "metrics.jsonl", lambda row: row["step"] < step)
 
     def write(self, row: Row) -> None:
@@ -30,11 +32,17 @@ class Log:
         append_jsonl(self.out / "metrics.jsonl", row)
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Nothing to close by default."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
 class CsvLog(Log):
-    """`metrics.csv` beside it, the same numbers; a column that comes later is added to the whole table."""
+    """Also `metrics.csv`, with the same numbers; a column that appears later is added to the whole table."""
 
     def __init__(self, out: Path, step: int = 0):
         super().__init__(out, step)
@@ -59,13 +67,13 @@ class CsvLog(Log):
 
 
 class TensorBoardLog(Log):
-    """Event files in `tensorboard/` beside it."""
+    """Also event files, in `tensorboard/`."""
 
     def __init__(self, out: Path, step: int = 0):
         super().__init__(out, step)
         from torch.utils.tensorboard import SummaryWriter
 
-        # What a killed run wrote after its last checkpoint is hidden.
+        # Hides what a killed run wrote after its last checkpoint.
         self.writer: Any = SummaryWriter(str(out / "tensorboard"), purge_step=step)
 
     def write(self, row: Row) -> None:
@@ -81,12 +89,12 @@ class TensorBoardLog(Log):
 
 
 class WandbLog(Log):
-    """A run of the project `surgvl` at Weights & Biases; that package's own settings say whether it is sent."""
+    """Also a run of the project `surgvl` at Weights & Biases, whose own settings say whether it is uploaded."""
 
     def __init__(self, out: Path, step: int = 0):
         super().__init__(out, step)
         wandb: Any = importlib.import_module("wandb")
-        # A run folder has one name there, so that a resumed run goes on in its own curves.
+        # One id for each run folder, so that a resumed run continues its own curves.
         name = text_hash(str(out.resolve()))
         self.run: Any = wandb.init(project="surgvl", name=out.name, id=name, dir=str(out), resume="allow")
 
@@ -96,7 +104,7 @@ class WandbLog(Log):
         self.run.log({name: value for name, value in row.items() if name != "step"}, step=int(row["step"]))
 
     def close(self) -> None:
-        """Say that the run is over."""
+        """Finish the run."""
         self.run.finish()
 
 
@@ -105,41 +113,43 @@ MODULES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
 
 
 def check_logger(kind: str) -> None:
-    """Look for the package that a logger needs.
+    """Check that the package of a logger is installed.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: it is not.
     """
     try:
         importlib.import_module(MODULES.get(kind, "csv"))
     except ImportError as error:
         raise ConfigError(
-            f"--run.logger {kind} needs {kind}, which is not installed: pip install 'surgvl[{kind}]', or take csv"
+            f"--run.logger {kind} needs {kind}, which is not installed: pip install 'surgvl[{kind}]', or use csv"
         ) from error
 
 
-class Pace:
-    """How fast a run goes, and which share of its time it waits for data; by the clock of the host."""
+class Throughput:
+    """How fast a run is, and which share of its time it waits for data; by the host's clock.
 
-    def __init__(self) -> None:
-        self.start(0)
+    Args:
+        step: where the run starts or resumes.
+    """
 
-    def start(self, step: int) -> None:
-        """The run starts, or goes on, at this step."""
-        self.step, self.since, self.ended, self.waited = step, time.perf_counter(), time.perf_counter(), 0.0
+    def __init__(self, step: int) -> None:
+        self.step, self.since, self.waited_s = step, time.perf_counter(), 0.0
 
-    def end_part(self) -> None:
-        """A part of a step is done; the next batch is asked for."""
-        self.ended = time.perf_counter()
-
-    def begin_part(self) -> None:
-        """The next batch is there."""
-        self.waited += time.perf_counter() - self.ended
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time of a block as waiting for data."""
+        begun = time.perf_counter()
+        yield
+        self.waited_s += time.perf_counter() - begun
 
     def read(self, step: int, batch: int) -> Row:
-        """Clips a second and share of waiting since the last read."""
+        """Clips per second and share of waiting since the last read."""
         now = time.perf_counter()
-        took = max(1e-9, now - self.since)
-        row = {"clips_per_s": round((step - self.step) * batch / took, 2), "wait": round(self.waited / took, 4)}
-        self.step, self.since, self.waited = step, now, 0.0
+        elapsed_s = max(1e-9, now - self.since)
+        row = {
+            "clips_per_s": round((step - self.step) * batch / elapsed_s, 2),
+            "wait": round(self.waited_s / elapsed_s, 4),
+        }
+        self.step, self.since, self.waited_s = step, now, 0.0
         return row

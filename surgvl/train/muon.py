@@ -1,6 +1,6 @@
 """Muon (Jordan et al., 2024): the orthogonal factor of each matrix's momentum as its step.
 
-torch's own optimiser multiplies in bfloat16 whatever the device, which a CPU without such instructions emulates some
+torch's own optimizer multiplies in bfloat16 whatever the device, which a CPU without such instructions emulates some
 ten times slower than float32. The iteration and its coefficients are those of
 https://kellerjordan.github.io/posts/muon/; steps are scaled to the root mean square of AdamW's (arXiv 2502.16982).
 """

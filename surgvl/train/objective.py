@@ -2,36 +2,63 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+Batch = dict[str, Any]
 
 
 class Objective(nn.Module):
     """A plain module whose forward turns a batch into losses.
 
-    `forward(batch)` returns {"loss": scalar, name: scalar, ...}; deterministic under torch's seed; trained by
-    `surgvl.train.loop.fit` unchanged.
+    `forward(batch)` returns {"loss": scalar, name: scalar, ...}; it is deterministic under torch's seed, and
+    `surgvl.train.loop.fit` trains it unchanged.
     """
 
-    def rates(self) -> dict[str, float]:
-        """Learning rates of parameters over that of the run, by the start of their names; 1 where none fits."""
+    def lr_scales(self) -> dict[str, float]:
+        """Prefix of parameter names -> factor on the run's learning rate; 1 for names without a prefix here."""
         return {}
 
     def begin(self, progress: float) -> None:
-        """Training starts, or goes on, at `progress` in [0, 1]. Nothing by default."""
+        """Called before the first step of a new or resumed run, at `progress` in [0, 1]; does nothing by default."""
 
     def after_step(self, progress: float) -> None:
-        """Update what gradients do not (a teacher by moving average, say); `progress` in [0, 1]. Nothing by default."""
+        """Update what gradients do not, such as an EMA teacher; `progress` in [0, 1]. Does nothing by default."""
 
-    def monitor(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Scalars for the log alone, of the batch that `forward` gets, under the same random numbers.
+    def monitor(self, batch: Batch) -> dict[str, Tensor]:
+        """Scalars for the log alone, of the batch that `forward` gets and under the same random numbers.
 
-        Asked for at logging steps, without gradient. None by default.
+        Called at logging steps, without gradients. None by default.
         """
         return {}
 
-    def compiled(self) -> list[nn.Module]:
-        """Parts that torch.compile may take, each as one graph; those that forward calls and that have parts."""
+    def modules_to_compile(self) -> list[nn.Module]:
+        """Modules for torch.compile, one graph each; by default those that forward calls and that have children."""
         parts: list[nn.Module] = []
         for child in self.children():
             parts += child.children() if isinstance(child, nn.ModuleList) else [child]
         return [part for part in parts if any(True for _ in part.children())]
+
+
+class MicroStep(nn.Module):
+    """What runs on the device for one micro-batch: augmentation, monitor and losses, under one precision.
+
+    Args:
+        objective: what is trained.
+        augment: clips uint8 [B, 3, T, H, W] -> float of the same shape, or None.
+    """
+
+    def __init__(self, objective: Objective, augment: nn.Module | None):
+        super().__init__()
+        self.objective, self.augment = objective, augment
+
+    def forward(self, batch: Batch, monitor: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses of the batch and, if `monitor`, what the objective's monitor reports."""
+        if self.augment is not None and "video" in batch:
+            batch = {**batch, "video": self.augment(batch["video"])}
+        monitored: dict[str, Tensor] = {}
+        if monitor:
+            device = next(self.parameters()).device
+            with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
+                monitored = self.objective.monitor(batch)
+        return self.objective(batch), monitored

@@ -1,7 +1,7 @@
-"""AdamW (arXiv 1711.05101), or Muon for the hidden matrices and AdamW for all else, as one torch optimiser.
+"""AdamW (arXiv 1711.05101), or Muon for the hidden matrices and AdamW for the rest, as one torch optimizer.
 
 Muon's steps are scaled to the root mean square of AdamW's (`surgvl.train.muon`), so that one learning rate and one
-schedule serve both. Layer-wise rates are those of BEiT (arXiv 2106.08254).
+schedule serve both. Layer-wise learning rate decay is that of BEiT (arXiv 2106.08254).
 """
 
 import re
@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from surgvl.core.errors import ConfigError
-from surgvl.train.config import Optim
+from surgvl.train.config import Optim, Run
+from surgvl.train.distributed import full_tensor
 from surgvl.train.muon import Muon
+from surgvl.train.objective import Objective
 
 Group = dict[str, Any]
 
@@ -24,13 +26,13 @@ IN_ENCODER = re.compile(r"((?:^|.*\.)encoder)\.(?:embed|blocks\.(\d+))\.")
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """Muon for some parameter groups and AdamW for the others.
+    """Muon for some parameter groups and another optimizer for the rest.
 
-    `found_inf`, a float32 scalar on the device, leaves out a step where it is 1, as in torch's fused optimisers.
+    `found_inf`, a float32 scalar on the device, skips the step if it is 1, as in torch's fused optimizers.
 
     Args:
         hidden: groups of matrices, for Muon.
-        rest: the optimiser of all else.
+        rest: optimizer of everything else.
         lr: learning rate of both.
     """
 
@@ -43,7 +45,7 @@ class MuonAdamW(torch.optim.Optimizer):
         self._link()
 
     def _link(self) -> None:
-        """Show the groups of both, the very ones, so that a schedule that sets their rates reaches the steps."""
+        """Share the groups of both, so that a learning rate set here reaches them."""
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     @torch.no_grad()
@@ -57,7 +59,7 @@ class MuonAdamW(torch.optim.Optimizer):
         if self.found_inf is None:
             muon.step()
         else:
-            # Muon has no way to leave out a step on the device, so it is taken, and taken back where it must be.
+            # Muon cannot skip a step on the device, so the step is taken and, if it is to be skipped, undone.
             matrices = [parameter for group in muon.param_groups for parameter in group["params"]]
             held = [*matrices, *(state["momentum_buffer"] for state in muon.state.values())]
             before = torch._foreach_clone(held)
@@ -73,20 +75,20 @@ class MuonAdamW(torch.optim.Optimizer):
         return {"parts": [part.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the states of both."""
+        """Load the states of both."""
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self._link()
 
 
-def layer_rates(names: Sequence[str], layer_decay: float) -> dict[str, float]:
-    """Share of the learning rate of each parameter of an encoder: less from block to block downwards.
+def layer_lr_scales(names: Sequence[str], layer_decay: float) -> dict[str, float]:
+    """Factor on the learning rate of each encoder parameter, which falls from block to block towards the input.
 
     Of `depth` blocks, block i has layer_decay^(depth - i) and the patch embedding layer_decay^(depth + 1).
 
     Args:
         names: of all parameters; an encoder's are `...encoder.blocks.N....` and `...encoder.embed....`.
-        layer_decay: rate of a layer over that of the one above it.
+        layer_decay: factor of a layer over that of the one above it.
 
     Raises:
         ConfigError: there is no such encoder.
@@ -98,38 +100,38 @@ def layer_rates(names: Sequence[str], layer_decay: float) -> dict[str, float]:
     for encoder, number in found.values():
         depths[encoder] = max(depths.get(encoder, 0), 0 if number is None else int(number) + 1)
     if not any(depths.values()):
-        raise ConfigError(f"--optim.layer_decay {layer_decay} finds no encoder with numbered blocks: leave it at 1")
+        raise ConfigError(f"--optim.layer_decay {layer_decay} needs an encoder with numbered blocks: leave it at 1")
     return {
         name: layer_decay ** (depths[encoder] - (-1 if number is None else int(number)))
         for name, (encoder, number) in found.items()
     }
 
 
-def build_optimiser(
-    named: Iterable[tuple[str, nn.Parameter]], rates: dict[str, float], optim: Optim, fused: bool = True
+def build_optimizer(
+    named: Iterable[tuple[str, nn.Parameter]], lr_scales: dict[str, float], optim: Optim, fused: bool = True
 ) -> torch.optim.Optimizer:
-    """Groups of what is trained: matrices decay, vectors do not; parts may have their own share of the rate.
+    """Optimizer of all trainable parameters: matrices have weight decay, vectors have none.
 
     Args:
         named: parameters with their names; those without gradient are left out.
-        rates: start of a name -> share of the learning rate, kept in a group's `rate`; the first that fits counts.
-        optim: settings; with `muon` above 0, hidden matrices take Muon's steps at that share of the learning rate.
-        fused: torch's fused AdamW; a gradient scaler does not let its gradients be clipped.
+        lr_scales: prefix of names -> factor on the learning rate, kept as a group's `lr_scale`; the first match counts.
+        optim: settings; with `muon_lr_ratio` above 0, hidden matrices take Muon's steps at that share of the rate.
+        fused: torch's fused AdamW, whose gradients a gradient scaler cannot unscale before the step.
 
     Raises:
         ConfigError: nothing is trained, or `layer_decay` finds no encoder.
     """
     named = list(named)
-    layers = layer_rates([name for name, _ in named], optim.layer_decay)
+    layers = layer_lr_scales([name for name, _ in named], optim.layer_decay)
     sorted_out: dict[tuple[bool, float, bool], list[Tensor]] = {}
     for name, parameter in named:
         if parameter.requires_grad:
-            rate = next((value for start, value in rates.items() if name.startswith(start)), 1.0)
-            rate *= layers.get(name, 1.0)
-            hidden = optim.muon > 0 and parameter.ndim == 2 and IN_STACK.search(name) is not None
-            sorted_out.setdefault((hidden, rate, parameter.ndim > 1), []).append(parameter)
+            scale = next((value for prefix, value in lr_scales.items() if name.startswith(prefix)), 1.0)
+            scale *= layers.get(name, 1.0)
+            hidden = optim.muon_lr_ratio > 0 and parameter.ndim == 2 and IN_STACK.search(name) is not None
+            sorted_out.setdefault((hidden, scale, parameter.ndim > 1), []).append(parameter)
     if not sorted_out:
-        raise ConfigError("no parameter is trained: every one is frozen; set one free")
+        raise ConfigError("no parameter is trained: all are frozen; unfreeze some")
 
     def groups(muon: bool) -> list[Group]:
         return [
@@ -137,12 +139,46 @@ def build_optimiser(
                 "params": parameters,
                 "weight_decay": optim.weight_decay if decays else 0.0,
                 "decays": decays,
-                "rate": rate * optim.muon if muon else rate,
+                "lr_scale": scale * optim.muon_lr_ratio if muon else scale,
             }
-            for (hidden, rate, decays), parameters in sorted_out.items()
+            for (hidden, scale, decays), parameters in sorted_out.items()
             if hidden == muon
         ]
 
     matrices = groups(True)
     adamw = torch.optim.AdamW(groups(False), lr=optim.lr, betas=(optim.beta1, optim.beta2), eps=optim.eps, fused=fused)
     return MuonAdamW(matrices, adamw, optim.lr) if matrices else adamw
+
+
+def optimizer_of(objective: Objective, optim: Optim, run: Run) -> torch.optim.Optimizer:
+    """The optimizer of an objective, as its run allows it.
+
+    Raises:
+        ConfigError: see `build_optimizer`; or Muon is asked for with fsdp.
+    """
+    fused = run.precision != "16-mixed"
+    optimizer = build_optimizer(objective.named_parameters(), objective.lr_scales(), optim, fused)
+    if isinstance(optimizer, MuonAdamW) and run.strategy == "fsdp":
+        raise ConfigError(
+            "--optim.muon_lr_ratio needs whole matrices, which fsdp shards: use --run.strategy ddp, or "
+            "--optim.muon_lr_ratio 0"
+        )
+    return optimizer
+
+
+def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
+    """Scale gradients down to a total norm, without reading from the device.
+
+    Args:
+        parameters: those with gradients count.
+        max_norm: largest norm; 0: leave the gradients as they are.
+
+    Returns:
+        Norm before clipping, scalar.
+    """
+    trained = [each for each in parameters if each.grad is not None]
+    gradients = [each.grad for each in trained if each.grad is not None]
+    norm = full_tensor(torch.nn.utils.get_total_norm(gradients, foreach=True))
+    if max_norm:
+        torch.nn.utils.clip_grads_with_norm_(trained, max_norm, norm, foreach=True)
+    return norm

@@ -1,7 +1,7 @@
 """Which samples and random numbers a step takes: functions of its number alone, so that a run resumes at any step.
 
-A batch is cut into equal parts, over devices and, on a device, one after another in time: the same parts with the same
-random numbers, whichever of the two does it.
+A batch is cut into equal micro-batches, over devices and, on each device, in time: the same micro-batches with the same
+random numbers either way.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 
 
 class StepSampler(Sampler[list[int]]):
-    """Sample numbers of a rank's parts, from a step on. As long as the whole run.
+    """Sample numbers of a rank's micro-batches, from a step on. Its length is that of the whole run.
 
     Args:
         steps: of the run.
@@ -18,7 +18,7 @@ class StepSampler(Sampler[list[int]]):
         start: first step.
         rank: of this process.
         world: number of processes.
-        accumulate: parts of a batch on each process; part m of rank r is part r * accumulate + m of all.
+        accumulate: micro-batches of a step on each rank; number m of rank r is number r * accumulate + m of all.
     """
 
     def __init__(self, steps: int, batch: int, start: int, rank: int, world: int, accumulate: int = 1):
@@ -36,6 +36,6 @@ class StepSampler(Sampler[list[int]]):
                 yield [step * self.batch + slot for slot in part]
 
 
-def part_seed(seed: int, step: int, part: int) -> int:
-    """Seed of a part of a step's batch; parts are below 4096."""
-    return (seed * 1_000_003 + step) * 4096 + part
+def micro_batch_seed(seed: int, step: int, number: int) -> int:
+    """Seed of a micro-batch of a step; `number` is below 4096."""
+    return (seed * 1_000_003 + step) * 4096 + number

@@ -5,21 +5,21 @@ linear decay of V-JEPA 2 (arXiv 2506.09985). Weight decay may follow a half cosi
 """
 
 import math
-from collections.abc import Iterable
-from typing import Any
+
+import torch
 
 from surgvl.train.config import Optim
 
 
-def _half_cosine(along: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * along))
+def _half_cosine(progress: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def learning_rate(step: int, steps: int, optim: Optim) -> float:
     """Learning rate of step 0 <= `step` < `steps`."""
     warm = max(1, round(optim.warmup * steps))
     if step < warm:
-        return optim.lr * (optim.start + (1 - optim.start) * (step + 1) / warm)
+        return optim.lr * (optim.warmup_start + (1 - optim.warmup_start) * (step + 1) / warm)
     if optim.schedule == "cosine":
         high = _half_cosine((step - warm) / max(1, optim.stretch * steps - warm))
     elif optim.schedule == "wsd":
@@ -27,7 +27,7 @@ def learning_rate(step: int, steps: int, optim: Optim) -> float:
         high = min(1.0, (steps - step) / max(1, tail))
     else:
         return optim.lr
-    return optim.lr * (optim.floor + (1 - optim.floor) * high)
+    return optim.lr * (optim.min_lr_ratio + (1 - optim.min_lr_ratio) * high)
 
 
 def weight_decay(step: int, steps: int, optim: Optim) -> float:
@@ -38,10 +38,10 @@ def weight_decay(step: int, steps: int, optim: Optim) -> float:
     return last + (first - last) * _half_cosine(step / (optim.stretch * steps))
 
 
-def set_rates(groups: Iterable[dict[str, Any]], step: int, steps: int, optim: Optim) -> None:
-    """Write the rates of a step into groups made by `build_optimiser`."""
-    rate, decay = learning_rate(step, steps, optim), weight_decay(step, steps, optim)
-    for group in groups:
-        group["lr"] = group["rate"] * rate
+def apply_schedule(optimizer: torch.optim.Optimizer, step: int, steps: int, optim: Optim) -> None:
+    """Set learning rate and weight decay of a step in the groups of an optimizer made by `build_optimizer`."""
+    lr, decay = learning_rate(step, steps, optim), weight_decay(step, steps, optim)
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr_scale"] * lr
         if group["decays"]:
             group["weight_decay"] = decay

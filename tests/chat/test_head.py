@@ -100,13 +100,13 @@ def taught_head(chat: Chat) -> Head:
     chat.language.apply(chat.language._init_weights)
     objective = HeadTune(chat, Head.of(chat, list(ORGANS.values())))
     batch = {"video": colour_clips(), "question": [QUESTION] * 2, "answer": list(ORGANS.values())}
-    optimiser = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=3e-3)
+    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=3e-3)
     losses = []
     for _ in range(40):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         out = objective(batch)
         out["loss"].backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(out["loss"].item())
     assert losses[-1] < 0.1 * losses[0]
     assert out["accuracy"] == 1

@@ -57,11 +57,11 @@ def taught(width: int = 32) -> Chat:
     chat.language.apply(chat.language._init_weights)
     objective = Tune(chat, "full")
     batch = {"video": colour_clips(), "question": [QUESTION] * 2, "answer": list(ORGANS.values())}
-    optimiser = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=3e-3)
+    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=3e-3)
     for _ in range(60):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         objective(batch)["loss"].backward()
-        optimiser.step()
+        optimizer.step()
     chat.train(False)
     return chat
 

@@ -300,10 +300,10 @@ def test_tiny_fit_learns_answers_that_need_the_picture() -> None:
     objective = Tune(chat, "full")
     video = torch.stack([torch.zeros(3, 4, 16, 16), torch.full((3, 4, 16, 16), 255.0)])
     batch = {"video": video, "question": ["what?", "what?"], "answer": ["gut", "liver"]}
-    optimiser = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=3e-3)
+    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=3e-3)
     for _ in range(60):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         objective(batch)["loss"].backward()
-        optimiser.step()
+        optimizer.step()
     with torch.no_grad():
         assert choose(chat, chat.see(video), "what?", ["gut", "liver"]) == ["gut", "liver"]

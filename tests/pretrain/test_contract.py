@@ -66,14 +66,14 @@ def clips(num: int = 8) -> torch.Tensor:
 
 def losses(kind: type[Recipe], teacher: str, steps: int) -> list[float]:
     recipe = build(kind, teacher)
-    optimiser = torch.optim.AdamW(recipe.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(recipe.parameters(), lr=3e-3)
     out = []
     for step in range(steps):
         torch.manual_seed(step)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = recipe({"video": clips()})["loss"]
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         recipe.after_step((step + 1) / steps)
         out.append(float(loss.detach()))
     return out

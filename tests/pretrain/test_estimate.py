@@ -130,7 +130,7 @@ def test_sums_of_the_whole_run() -> None:
     part = dry_step(recipe, 4)
     assert found.flops == pytest.approx(16 * part.flops)
     assert found.memory["weights"] == found.memory["gradients"] == 4 * num
-    assert found.memory["optimiser"] == 8 * num
+    assert found.memory["optimizer"] == 8 * num
     assert found.memory["activations"] == part.kept
     assert found.memory["clips"] == 4 * 3 * 8 * 32 * 32 * 5
     # 7200 clips, 64 a step, eight devices at half of 1e9 FLOP/s.
@@ -141,10 +141,10 @@ def test_sums_of_the_whole_run() -> None:
     assert "64 clips on 8 devices" in text
 
     split = estimate(recipe, Run(batch=64, devices=4, nodes=2, strategy="fsdp"), rate=1e9)
-    assert split.memory["optimiser"] == num
+    assert split.memory["optimizer"] == num
     matrices = sum(p.numel() for name, p in recipe.named_parameters() if p.ndim == 2 and ".blocks." in f".{name}")
-    muon = estimate(recipe, Run(precision="32-true"), optim=Optim(muon=1.0), rate=1e9)
-    assert muon.memory["optimiser"] == 8 * num - 4 * matrices
+    muon = estimate(recipe, Run(precision="32-true"), optim=Optim(muon_lr_ratio=1.0), rate=1e9)
+    assert muon.memory["optimizer"] == 8 * num - 4 * matrices
 
 
 def test_a_long_clip_with_checkpointing_needs_no_memory_to_be_told() -> None:

@@ -71,7 +71,7 @@ def flipped(place: float) -> Callable[[Path], object]:
 def weight_flipped(path: Path) -> None:
     """A damaged disk: one bit of a stored tensor."""
     content = bytearray(path.read_bytes())
-    value = torch.load(path, weights_only=True)["state_dict"]["objective.line.weight"]
+    value = torch.load(path, weights_only=True)["objective"]["line.weight"]
     at = content.index(value.numpy().tobytes())
     content[at + 2] ^= 64
     path.write_bytes(content)
@@ -113,17 +113,17 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "bit of a weight": weight_flipped,
     "bit of the header": flipped(0.0001),
-    "plain pickle": lambda path: path.write_bytes(pickle.dumps({"state_dict": {}, "global_step": 3})),
+    "plain pickle": lambda path: path.write_bytes(pickle.dumps({"objective": {}, "step": 3})),
     "pickle with code": lambda path: path.write_bytes(pickle.dumps({"a": Trap(path.parent / "sprung")}, protocol=2)),
-    "old torch": lambda path: torch.save({"state_dict": {}}, path, _use_new_zipfile_serialization=False),
+    "old torch": lambda path: torch.save({"objective": {}}, path, _use_new_zipfile_serialization=False),
     "archive with code": with_code,
     "arguments of others": lambda path: torch.save({"args": argparse.Namespace(lr=1)}, path),
     "zip": zip_of_texts,
     "a list": lambda path: torch.save([torch.ones(2)], path),
     "a tensor": lambda path: torch.save(torch.ones(2), path),
-    "weights alone": lambda path: torch.save(torch.load(path, weights_only=True)["state_dict"], path),
-    "no optimiser": without("optimizer_states"),
-    "no step": without("global_step"),
+    "weights alone": lambda path: torch.save(torch.load(path, weights_only=True)["objective"], path),
+    "no optimizer": without("optimizer"),
+    "no step": without("step"),
     "folder": folder,
     "dangling": dangling,
 }
@@ -148,14 +148,14 @@ def refusal(out: Path, call: Callable[[], object]) -> str:
 def test_what_is_no_checkpoint_is_one_line(kind: str, trained: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(trained, tmp_path / "out"))
     BROKEN[kind](out / "checkpoints" / "last.ckpt")
-    assert "damaged, or no checkpoint" in refusal(out, lambda: go(out, 8))
+    assert "damaged, or not a checkpoint" in refusal(out, lambda: go(out, 8))
 
 
 @pytest.mark.parametrize(
     ("other", "said"),
     [
         ({"width": 4}, r"line.weight is (1, 3) in it and (1, 4) here"),
-        ({"name": "curve"}, "does not fit this model: objective.curve.bias is in the model alone"),
+        ({"name": "curve"}, "does not fit this model: curve.bias is only in the model"),
     ],
 )
 def test_a_checkpoint_of_another_model_is_told(other: dict[str, Any], said: str, trained: Path, tmp_path: Path) -> None:
@@ -163,14 +163,22 @@ def test_a_checkpoint_of_another_model_is_told(other: dict[str, Any], said: str,
     assert said in refusal(out, lambda: go(out, 8, **other))
 
 
-def test_an_optimiser_of_another_kind_is_told(manifest: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_an_earlier_version_is_told(trained: Path, tmp_path: Path) -> None:
+    """One as lightning's Trainer wrote them."""
+    out = Path(shutil.copytree(trained, tmp_path / "out"))
+    earlier = {"state_dict": {}, "optimizer_states": [], "global_step": 4, "pytorch-lightning_version": "2.6.6"}
+    torch.save(earlier, out / "checkpoints" / "last.ckpt")
+    assert "of an earlier version of surgvl" in refusal(out, lambda: go(out, 8))
+
+
+def test_an_optimizer_of_another_kind_is_told(manifest: Path, tmp_path: Path) -> None:
     def words(muon: float) -> list[str]:
         own = [word for word in TINY if "optim.muon" not in word]
         given = ["--manifest", str(manifest), "--out", str(tmp_path / "out"), "--run.steps=2", "--resume=true"]
-        return ["pretrain", *given, *own, f"--optim.muon={muon}"]
+        return ["pretrain", *given, *own, f"--optim.muon_lr_ratio={muon}"]
 
     cli.run(words(2.0))
-    with pytest.raises(CheckpointError, match="is of other settings of --optim") as caught:
+    with pytest.raises(CheckpointError, match="is of other --optim settings") as caught:
         cli.run(words(0.0))
     assert "\n" not in str(caught.value)
 
@@ -184,8 +192,8 @@ def test_a_full_disk_keeps_the_last_checkpoint(trained: Path, tmp_path: Path, mo
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device", "elsewhere")
 
-    monkeypatch.setattr("lightning.pytorch.Trainer.save_checkpoint", full)
-    with pytest.raises(DataError, match=r"last\.ckpt cannot be written \(No space left on device\): make space"):
+    monkeypatch.setattr("lightning.fabric.Fabric.save", full)
+    with pytest.raises(DataError, match=r"last\.ckpt cannot be written \(No space left on device\): free some space"):
         go(out, 8)
     assert last.read_bytes() == before
     assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]

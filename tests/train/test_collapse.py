@@ -12,9 +12,9 @@ from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
 from surgvl.train.collapse import effective_rank, feature_std, mean_cosine
 from surgvl.train.config import Optim
-from surgvl.train.ema import Average
-from surgvl.train.guard import SpikeGuard, Watch, check_weights
-from surgvl.train.optimizer import build_optimiser
+from surgvl.train.ema import EMA
+from surgvl.train.guard import NonFiniteCheck, SpikeGuard, check_weights
+from surgvl.train.optimizer import build_optimizer
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -93,15 +93,15 @@ def test_the_guard_gives_up_after_ten_in_a_row_and_remembers_over_a_stop() -> No
     later.load_state_dict(guard.state_dict())
     assert later.judge(torch.tensor(5.0)) == 1
     assert later.judge(torch.tensor(1.0)) == 0
-    with pytest.raises(DataError, match="10 steps one after another were left out up to step 20"):
+    with pytest.raises(DataError, match="10 steps in a row were skipped up to step 20"):
         later.check(20)
 
 
 def test_what_is_not_finite_is_named_by_its_own_step() -> None:
-    watch = Watch()
+    watch = NonFiniteCheck()
     for step in range(6):
         watch.note("loss", step, [f"v{step}", "w"], torch.tensor(float("inf") if step == 3 else 1.0))
-    with pytest.raises(DataError, match="loss is inf at step 3, in a batch of v3, w: look at these videos"):
+    with pytest.raises(DataError, match="loss is inf at step 3, in a batch of v3, w: inspect these videos"):
         watch.check()
     watch.check()
     check_weights([torch.ones(3), torch.zeros(2, 2)], 4)
@@ -111,7 +111,7 @@ def test_what_is_not_finite_is_named_by_its_own_step() -> None:
 
 def test_the_average_follows_its_formula() -> None:
     module = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4))
-    average = Average(module)
+    average = EMA(module)
     want = {name: value.clone() for name, value in module.state_dict().items()}
     for momentum in (0.9, 0.99925, 0.0, 1.0):
         for parameter in module.parameters():
@@ -124,19 +124,19 @@ def test_the_average_follows_its_formula() -> None:
         for name, value in average.module.state_dict().items():
             assert torch.allclose(value, want[name], atol=1e-6), name
     assert list(average.state_dict()) == [f"module.{name}" for name in module.state_dict()]
-    with pytest.raises(ConfigError, match="momentum 1.5"):
+    with pytest.raises(ConfigError, match="EMA momentum must be between 0 and 1, got 1.5"):
         average.update(module, 1.5)
 
 
 def test_the_average_is_deterministic_and_is_not_trained() -> None:
     encoder = VideoViT(ViTConfig(size_px=8, num_frames=4, patch_px=4, dim=16, depth=2, heads=2, drop_path=0.5))
-    whole = nn.ModuleDict({"encoder": encoder, "average": Average(encoder)}).train()
+    whole = nn.ModuleDict({"encoder": encoder, "average": EMA(encoder)}).train()
     video = torch.randint(0, 255, (6, 3, 4, 8, 8), dtype=torch.uint8)
     first, again = whole["average"](video), whole["average"](video)
     assert torch.equal(first, again)
     assert not first.requires_grad
     assert not torch.equal(encoder(video), encoder(video))
     assert torch.equal(first, encoder.eval()(video))
-    optimiser = build_optimiser(whole.named_parameters(), {}, Optim())
-    trained = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
+    optimizer = build_optimizer(whole.named_parameters(), {}, Optim())
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     assert trained == {id(parameter) for parameter in encoder.parameters()}

@@ -16,7 +16,7 @@ from surgvl.cli import main as cli
 from surgvl.core.errors import DataError, Unreadable
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
-from surgvl.train.damage import MOST_TRIES, Collate, Problems, Replacing
+from surgvl.train.damage import MAX_TRIES, Collate, Problems, Replacing
 from tests.models.test_chat_model import small_chat
 from tests.train.test_loop import PROCESSES, TINY, killed_at, moving_blobs, weights
 
@@ -111,7 +111,7 @@ def test_a_damaged_recording_is_named_and_a_killed_run_ends_alike(
     process.start()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
-    assert torch.load(broken / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 10
+    assert torch.load(broken / "checkpoints/last.ckpt", weights_only=True)["step"] == 10
     assert cli.main(arguments(stage, damaged, encoder, broken)) == 1
     assert capsys.readouterr().err == message.replace(str(whole), str(broken))
 
@@ -149,7 +149,7 @@ def test_nothing_but_damage_is_one_line(workers: int, tmp_path: Path, capsys: py
     # Every clip is as long as the video, so every one meets the damage.
     assert cli.main([*argv, "--encoder.num_frames=40"]) == 1
     message = capsys.readouterr().err.strip()
-    assert f"{MOST_TRIES} clips drawn one after another cannot be read; the first: " in message
+    assert f"{MAX_TRIES} clips drawn one after another cannot be read; the first: " in message
     assert "v.mp4" in message
     assert "\n" not in message.removeprefix("surgvl: ")
 

@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from surgvl.train.distributed import main_process
 from tests.helpers.two_processes import CASES, train
@@ -33,19 +36,33 @@ def losses(folder: Path) -> dict[int, float]:
     return {row["step"]: row["loss"] for row in rows}
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[dict[int, float], dict[str, Tensor]]]:
+    """Losses and weights of a case on one process, each trained once."""
+
+    @cache
+    def trained(case: str) -> tuple[dict[int, float], dict[str, Tensor]]:
+        out = tmp_path_factory.mktemp("alone")
+        # Each process draws its own masks, so the one process draws them for each half of a batch.
+        objective = train(case, out, {"accumulate": 2 if case in ("mae", "jepa") else 1})
+        return losses(out / case), objective.state_dict()
+
+    return trained
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_are_one_with_the_double_batch(strategy: str, case: str, shared: Path, tmp_path: Path) -> None:
-    # Masks are drawn for each process by itself, so the one process draws them for each half by itself.
-    alone = train(case, tmp_path, {"accumulate": 2 if case in ("mae", "jepa") else 1})
+def test_two_processes_are_one_with_the_double_batch(
+    strategy: str, case: str, shared: Path, alone: Callable[[str], tuple[dict[int, float], dict[str, Tensor]]]
+) -> None:
     folder = shared / strategy / case
-    one, two = losses(tmp_path / case), losses(folder)
+    (one, expected), two = alone(case), losses(folder)
     assert one.keys() == two.keys()
     assert all(abs(one[step] - two[step]) < 1e-5 for step in one)
     assert one[0] > 1.01 * one[max(one)]
     weights = torch.load(folder / "weights.pt", weights_only=True)
-    assert weights.keys() == alone.state_dict().keys()
-    for name, value in alone.state_dict().items():
+    assert weights.keys() == expected.keys()
+    for name, value in expected.items():
         # A key's bias has no gradient but what rounding leaves, which AdamW brings to its own size.
         if not name.endswith("qkv.bias"):
             assert torch.allclose(value, weights[name], atol=1e-5), name
@@ -53,7 +70,7 @@ def test_two_processes_are_one_with_the_double_batch(strategy: str, case: str, s
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_processes_wait_for_the_device_at_logging_steps_alone(strategy: str, shared: Path) -> None:
-    # Steps 0, 4 and 8 are logged. Before a logged step begins, processes ask one another whether to stop.
+    # Steps 0, 4 and 8 are logged; what was noted before is checked before a logged step asks for its batch.
     assert json.loads((shared / strategy / "guarded/reads.json").read_text()) == [0, 3, 4, 7]
 
 
@@ -63,16 +80,16 @@ def test_a_run_of_two_goes_on_from_its_checkpoint(shared: Path) -> None:
         rows = (shared / strategy / "mae/metrics.jsonl").read_text().splitlines()
         assert [json.loads(row)["step"] for row in rows] == list(range(8))
         kept = torch.load(shared / strategy / "mae/checkpoints/last.ckpt", weights_only=True)
-        assert kept["global_step"] == 8
-        assert kept["state_dict"]["objective.encoder.embed.weight"].shape == (16, 96)
+        assert kept["step"] == 8
+        assert kept["objective"]["encoder.embed.weight"].shape == (16, 96)
 
 
 def test_both_name_the_clips_of_the_one_whose_loss_is_not_a_number(shared: Path) -> None:
     # Clip 45 is in the second half of step 5.
     said = [(shared / f"said_{which}").read_text() for which in ("first", "second")]
     assert said[0] == said[1]
-    assert said[0].startswith("loss is nan at step 5, in a batch of v44, v45, v46, v47: look at these videos")
-    assert torch.load(shared / "breaks/checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
+    assert said[0].startswith("loss is nan at step 5, in a batch of v44, v45, v46, v47: inspect these videos")
+    assert torch.load(shared / "breaks/checkpoints/last.ckpt", weights_only=True)["step"] == 4
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from surgvl.core.errors import ConfigError
 from surgvl.train.config import LOGGERS
-from surgvl.train.loggers import LOGS, Pace, check_logger
+from surgvl.train.loggers import LOGS, Throughput, check_logger
 
 ROWS = [{"step": 0, "loss": 1.5, "lr": 0.1}, {"step": 5, "loss": 1.25, "lr": 0.2}]
 
@@ -101,14 +101,14 @@ def test_a_missing_package_is_one_line(kind: str, module: str, monkeypatch: pyte
     check_logger("none")
 
 
-def test_pace_tells_work_from_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throughput_tells_work_from_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 0.0, 3.0, 4.0, 7.0, 8.0])
     monkeypatch.setattr("surgvl.train.loggers.time.perf_counter", lambda: next(clock))
-    pace = Pace()  # starts at 0
-    pace.begin_part()  # waited 3
-    pace.end_part()  # at 4
-    pace.begin_part()  # waited 3 more
-    assert pace.read(4, 10) == {"clips_per_s": 5.0, "wait": 0.75}
+    throughput = Throughput(0)
+    for _ in range(2):
+        with throughput.waiting():
+            pass  # 3 s
+    assert throughput.read(4, 10) == {"clips_per_s": 5.0, "wait": 0.75}
 
 
 def test_lines_after_the_last_checkpoint_are_written_once(tmp_path: Path) -> None:

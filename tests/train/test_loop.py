@@ -23,7 +23,7 @@ from surgvl.models.vit_config import ViTConfig
 from surgvl.train.config import Optim, Run
 from surgvl.train.loop import fit
 from surgvl.train.objective import Objective
-from surgvl.train.sampler import StepSampler, part_seed
+from surgvl.train.sampler import StepSampler, micro_batch_seed
 from surgvl.video.clip import Preprocess
 
 TINY = [
@@ -33,7 +33,7 @@ TINY = [
     "--encoder.dim=32",
     "--encoder.depth=2",
     "--encoder.heads=2",
-    "--optim.muon=2.0",
+    "--optim.muon_lr_ratio=2.0",
     "--run.batch=8",
     "--run.save_every=5",
     "--run.log_every=5",
@@ -146,7 +146,7 @@ def test_killed_and_resumed_ends_with_the_weights_of_a_run_that_was_not(
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
     last = broken / "checkpoints" / "last.ckpt"
-    step = torch.load(last, weights_only=True)["global_step"]
+    step = torch.load(last, weights_only=True)["step"]
     assert 0 < step < 40
     assert not (broken / "model").exists()
 
@@ -154,7 +154,7 @@ def test_killed_and_resumed_ends_with_the_weights_of_a_run_that_was_not(
     whole, resumed = weights(tmp_path / "whole"), weights(broken)
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     ends = [torch.load(out / "checkpoints/last.ckpt", weights_only=True) for out in (tmp_path / "whole", broken)]
-    one, two = (end["state_dict"] for end in ends)
+    one, two = (end["objective"] for end in ends)
     assert one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one if isinstance(one[key], torch.Tensor))
 
@@ -172,7 +172,7 @@ def test_sampler_cuts_batches_over_ranks_and_time_and_resumes() -> None:
     alone = list(StepSampler(5, 8, 0, 0, 1, accumulate=2))
     beside = zip(StepSampler(5, 8, 0, 0, 2), StepSampler(5, 8, 0, 1, 2), strict=True)
     assert alone == [part for step in beside for part in step][:10]
-    seeds = {part_seed(seed, step, part) for seed in range(3) for step in range(50) for part in range(64)}
+    seeds = {micro_batch_seed(seed, step, part) for seed in range(3) for step in range(50) for part in range(64)}
     assert len(seeds) == 3 * 50 * 64
 
 

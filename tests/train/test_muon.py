@@ -52,8 +52,8 @@ def test_ten_steps_end_where_torchs_do() -> None:
         for one, other in zip(mine, theirs, strict=True):
             one.grad = torch.randn(one.shape)
             other.grad = one.grad.clone()
-        for optimiser in (ours, torchs):
-            optimiser.step()
+        for optimizer in (ours, torchs):
+            optimizer.step()
     for one, other, start in zip(mine, theirs, begun, strict=True):
         moved = float((other.detach() - start).norm())
         # bfloat16 has eight bits, and ten roundings of one part in 256 do not add up to more than one in 50.

@@ -9,8 +9,8 @@ from torch import nn
 
 from surgvl.core.errors import ConfigError
 from surgvl.train.config import Optim, Run
-from surgvl.train.optimizer import build_optimiser, layer_rates
-from surgvl.train.schedule import learning_rate, set_rates, weight_decay
+from surgvl.train.optimizer import build_optimizer, layer_lr_scales
+from surgvl.train.schedule import apply_schedule, learning_rate, weight_decay
 
 
 def rates(optim: Optim, steps: int) -> list[float]:
@@ -18,7 +18,7 @@ def rates(optim: Optim, steps: int) -> list[float]:
 
 
 def test_cosine_warms_up_and_ends_at_the_floor() -> None:
-    found = rates(Optim(lr=2.0, warmup=0.1, floor=0.01), 100)
+    found = rates(Optim(lr=2.0, warmup=0.1, min_lr_ratio=0.01), 100)
     assert found[0] == pytest.approx(0.2)
     assert max(found) == pytest.approx(2.0)
     assert found.index(max(found)) in (9, 10)
@@ -28,20 +28,20 @@ def test_cosine_warms_up_and_ends_at_the_floor() -> None:
 
 def test_a_warm_up_may_start_above_zero() -> None:
     # V-JEPA 2: 1e-4 to 5.25e-4 in 40 of its "epochs".
-    found = rates(Optim(lr=5.25e-4, start=1e-4 / 5.25e-4, warmup=0.5, schedule="constant"), 80)
+    found = rates(Optim(lr=5.25e-4, warmup_start=1e-4 / 5.25e-4, warmup=0.5, schedule="constant"), 80)
     assert np.allclose(found[:40], 1e-4 + (5.25e-4 - 1e-4) * np.arange(1, 41) / 40)
     assert np.allclose(found[40:], 5.25e-4)
 
 
 def test_wsd_is_flat_and_then_falls_in_a_line() -> None:
-    found = rates(Optim(lr=1.0, schedule="wsd", warmup=0.1, decay=0.25, floor=0.2), 40)
+    found = rates(Optim(lr=1.0, schedule="wsd", warmup=0.1, decay=0.25, min_lr_ratio=0.2), 40)
     assert np.allclose(found[:4], [0.25, 0.5, 0.75, 1.0])
     assert np.allclose(found[4:31], 1.0)
     assert np.allclose(found[30:], 0.2 + 0.8 * np.arange(10, 0, -1) / 10)
 
 
 def test_a_stretched_cosine_is_cut_off() -> None:
-    whole, cut = Optim(lr=1.0, warmup=0.0, floor=0.0), Optim(lr=1.0, warmup=0.0, floor=0.0, stretch=1.25)
+    whole, cut = Optim(lr=1.0, warmup=0.0, min_lr_ratio=0.0), Optim(lr=1.0, warmup=0.0, min_lr_ratio=0.0, stretch=1.25)
     longer = rates(whole, 1250)
     assert np.allclose(rates(cut, 1000)[1:], longer[1:1000], atol=2e-3)
     assert rates(cut, 1000)[-1] > 0.09
@@ -74,23 +74,25 @@ def test_layers_have_the_rates_of_beit() -> None:
     # BEiT numbers the embedding 0 and block i by i + 1, and gives layer n decay^(depth + 1 - n).
     number = {"encoder.embed.": 0, "encoder.blocks.0.": 1, "encoder.blocks.1.": 2, "encoder.blocks.2.": 3}
     want = {name: 0.75 ** (4 - layer) for name in names for start, layer in number.items() if name.startswith(start)}
-    assert layer_rates(names, 0.75) == pytest.approx(want)
+    assert layer_lr_scales(names, 0.75) == pytest.approx(want)
     assert len(want) == 8
-    assert layer_rates(names, 1.0) == {}
-    assert layer_rates(["dual.encoder.blocks.1.mlp.0.weight"], 0.5) == {"dual.encoder.blocks.1.mlp.0.weight": 0.5}
-    with pytest.raises(ConfigError, match="layer_decay 0.5 finds no encoder"):
-        layer_rates(["decoder.blocks.0.weight", "target_encoder.blocks.0.weight"], 0.5)
+    assert layer_lr_scales(names, 1.0) == {}
+    assert layer_lr_scales(["dual.encoder.blocks.1.mlp.0.weight"], 0.5) == {"dual.encoder.blocks.1.mlp.0.weight": 0.5}
+    with pytest.raises(ConfigError, match="layer_decay 0.5 needs an encoder"):
+        layer_lr_scales(["decoder.blocks.0.weight", "target_encoder.blocks.0.weight"], 0.5)
 
 
 @pytest.mark.parametrize("muon", [0.0, 2.0])
 def test_a_step_sets_rate_and_decay_of_every_group(muon: float) -> None:
     model = Small()
-    optim = Optim(lr=1.0, muon=muon, layer_decay=0.5, weight_decay=0.0, final_weight_decay=0.2, schedule="constant")
-    optimiser = build_optimiser(model.named_parameters(), {"decoder.": 0.1}, optim)
-    set_rates(optimiser.param_groups, 50, 100, optim)
+    optim = Optim(
+        lr=1.0, muon_lr_ratio=muon, layer_decay=0.5, weight_decay=0.0, final_weight_decay=0.2, schedule="constant"
+    )
+    optimizer = build_optimizer(model.named_parameters(), {"decoder.": 0.1}, optim)
+    apply_schedule(optimizer, 50, 100, optim)
     found = {
         id(parameter): (group["lr"], group["weight_decay"])
-        for group in optimiser.param_groups
+        for group in optimizer.param_groups
         for parameter in group["params"]
     }
     named = {name: found[id(p)] for name, p in model.named_parameters() if p.requires_grad}
@@ -105,27 +107,30 @@ def test_a_step_sets_rate_and_decay_of_every_group(muon: float) -> None:
 
 
 def test_betas_and_eps_are_adamws() -> None:
-    optimiser = build_optimiser(nn.Linear(2, 2).named_parameters(), {}, Optim(beta1=0.8, beta2=0.999, eps=1e-6))
-    assert all(group["betas"] == (0.8, 0.999) and group["eps"] == 1e-6 for group in optimiser.param_groups)
+    optimizer = build_optimizer(nn.Linear(2, 2).named_parameters(), {}, Optim(beta1=0.8, beta2=0.999, eps=1e-6))
+    assert all(group["betas"] == (0.8, 0.999) and group["eps"] == 1e-6 for group in optimizer.param_groups)
     with pytest.raises(ConfigError, match="no parameter is trained"):
-        build_optimiser(nn.Linear(2, 2).requires_grad_(False).named_parameters(), {}, Optim())
+        build_optimizer(nn.Linear(2, 2).requires_grad_(False).named_parameters(), {}, Optim())
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"schedule": "linear"}, "--optim.schedule 'linear' is unknown; allowed are cosine, constant, wsd"),
-        ({"warmup": 1.5}, "--optim.warmup 1.5 is outside 0 to 1"),
-        ({"layer_decay": 0.0}, "--optim.layer_decay 0.0 is outside 0.01 to 1"),
-        ({"weight_decay": -1.0}, "--optim.weight_decay -1.0 is below 0"),
-        ({"final_weight_decay": -1.0}, "--optim.final_weight_decay -1.0 is below 0"),
-        ({"lr": math.nan}, "--optim.lr nan is not finite"),
-        ({"beta2": 1.0}, "--optim.beta2 1.0 is outside"),
-        ({"stretch": 0.5}, "--optim.stretch 0.5 is below 1"),
-        ({"schedule": "wsd", "warmup": 0.5, "decay": 0.6}, "more than the whole run"),
+        ({"schedule": "linear"}, "--optim.schedule must be one of cosine, constant, wsd, got 'linear'"),
+        ({"warmup": 1.5}, "--optim.warmup must be between 0 and 1, got 1.5"),
+        ({"layer_decay": 0.0}, "--optim.layer_decay must be between 0.01 and 1, got 0.0"),
+        ({"weight_decay": -1.0}, "--optim.weight_decay must be >= 0, got -1.0"),
+        ({"final_weight_decay": -1.0}, "--optim.final_weight_decay must be >= 0, got -1.0"),
+        ({"lr": math.nan}, "--optim.lr must be >= 0, got nan"),
+        ({"beta2": 1.0}, "--optim.beta2 must be between 0 and 0.999999, got 1.0"),
+        ({"stretch": 0.5}, "--optim.stretch must be >= 1, got 0.5"),
+        (
+            {"schedule": "wsd", "warmup": 0.5, "decay": 0.6},
+            "must add up to 1 at most, got 0.5 and 0.6",
+        ),
     ],
 )
-def test_optimisers_that_cannot_be(values: dict[str, float], message: str) -> None:
+def test_optimizers_that_cannot_be(values: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Optim(**values)  # type: ignore[arg-type]
 
@@ -133,14 +138,17 @@ def test_optimisers_that_cannot_be(values: dict[str, float], message: str) -> No
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"steps": 0}, "--run.steps 0 is below 1"),
-        ({"workers": -1}, "--run.workers -1 is below 0"),
-        ({"precision": "float"}, "--run.precision 'float' is unknown"),
-        ({"strategy": "zero"}, "--run.strategy 'zero' is unknown; allowed are auto, ddp, fsdp"),
-        ({"logger": "mlflow"}, "--run.logger 'mlflow' is unknown; allowed are none, csv, tensorboard, wandb"),
-        ({"spike": -1.0}, "--run.spike -1.0 is below 0"),
-        ({"batch": 12, "devices": 4, "accumulate": 2}, "--run.batch 12 .*4 devices x 1 nodes x 2 parts.*multiple of 8"),
-        ({"precision": "16-mixed", "spike": 6.0}, "take bf16-mixed"),
+        ({"steps": 0}, "--run.steps must be >= 1, got 0"),
+        ({"workers": -1}, "--run.workers must be >= 0, got -1"),
+        ({"precision": "float"}, "--run.precision must be one of auto, .*, got 'float'"),
+        ({"strategy": "zero"}, "--run.strategy must be one of auto, ddp, fsdp, got 'zero'"),
+        ({"logger": "mlflow"}, "--run.logger must be one of none, csv, tensorboard, wandb, got 'mlflow'"),
+        ({"skip_loss_std": -1.0}, "--run.skip_loss_std must be >= 0, got -1.0"),
+        (
+            {"batch": 12, "devices": 4, "accumulate": 2},
+            r"a multiple of 8 \(4 devices x 1 nodes x 2 micro-batches\), got 12",
+        ),
+        ({"precision": "16-mixed", "skip_loss_std": 6.0}, "use bf16-mixed"),
     ],
 )
 def test_runs_that_cannot_be(values: dict[str, int], message: str) -> None:
@@ -152,11 +160,11 @@ def test_the_sum_of_the_settings_is_what_a_step_takes() -> None:
     """One step of AdamW with the rates of step 3, against its formula (arXiv 1711.05101, algorithm 2)."""
     weight = nn.Linear(2, 1, bias=False)
     optim = Optim(lr=0.1, weight_decay=0.5, warmup=0.0, beta1=0.9, beta2=0.95)
-    optimiser = build_optimiser(weight.named_parameters(), {}, optim)
+    optimizer = build_optimizer(weight.named_parameters(), {}, optim)
     before = weight.weight.detach().numpy().copy()
     weight(torch.ones(1, 2)).sum().backward()
-    set_rates(optimiser.param_groups, 3, 10, optim)
-    optimiser.step()
+    apply_schedule(optimizer, 3, 10, optim)
+    optimizer.step()
     rate = learning_rate(3, 10, optim)
     want = before * (1 - rate * 0.5) - rate * 1.0 / (1.0 + 1e-8)
     assert np.allclose(weight.weight.detach().numpy(), want, atol=1e-6)

@@ -30,7 +30,7 @@ Weights = dict[str, Tensor]
 # Keys of a training checkpoint that hold an encoder, in order of preference: the EMA before the model it averages.
 STATE_DICT_KEYS = ("target_encoder", "encoder", "model", "module", "model_state", "state_dict")
 WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod|backbone)\.)+")
-# Prefixes of decoders, predictors, heads and optimisers: never part of an encoder, so they are skipped.
+# Prefixes of decoders, predictors, heads and optimizers: never part of an encoder, so they are skipped.
 SKIPPED_PREFIXES = (
     "predictor.", "predictor_", "mask_token", "decoder.", "decoder_", "encoder_to_decoder.", "down_img.", "down_vid.",
     "pos_embed_img", "pos_embed_vid", "head.", "fc_norm.", "classifier.", "pooler.", "optimizer", "opt.", "scaler",
