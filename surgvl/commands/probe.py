@@ -120,7 +120,8 @@ def probe(
             work.tick("encode")
             torch.manual_seed(seed)
             head = kind(model.dim, _classes(lesson.truth, phases)).to(device)
-            losses = train(head, lesson.tokens, lesson.truth, steps, batch, lr, weight_decay, seed)
+            place = work.folder / "readout"
+            losses = train(head, lesson.tokens, lesson.truth, place, steps, batch, lr, weight_decay, seed)
             scores = predict(head, exam.tokens)
             work.tick("train")
 

@@ -1,25 +1,27 @@
-"""Trains a readout on tokens: AdamW, warm-up and cosine to zero, every step a function of the seed.
+"""Trains a readout on tokens, by the training loop of every other stage: AdamW, warm-up and a cosine to zero.
 
-Softmax cross-entropy where one class is right, binary cross-entropy where several may be; what is not known is left
-out. Shapes: N clips, B clips of a step, K tokens, D width, C classes of a head.
+Softmax cross-entropy if one class is right, binary cross-entropy if several may be; unknown labels are left out.
+Shapes: N clips, B clips of a step, K tokens, D width, C classes of a head.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.errors import ConfigError
 from surgvl.probe.base import Readout
 from surgvl.probe.labels import Truth
-from surgvl.train.config import Optim
-from surgvl.train.optimizer import build_optimizer
-
-WARMUP = 0.05
+from surgvl.train.config import Optim, Run
+from surgvl.train.loop import fit
+from surgvl.train.objective import Objective
 
 
 def loss_of(scores: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
@@ -44,33 +46,59 @@ def loss_of(scores: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor
     return total
 
 
-def batches(num_clips: int, steps: int, batch: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Row numbers of each step: one permutation of the N clips after another, ascending within a step."""
-    generator = np.random.default_rng(seed)
-    order = np.empty(0, np.int64)
-    for _ in range(steps):
-        while len(order) < batch:
-            order = np.concatenate([order, generator.permutation(num_clips)])
-        yield np.sort(order[:batch])
-        order = order[batch:]
+class Probe(Objective):
+    """Loss of a readout on the tokens of a frozen encoder.
+
+    Args:
+        readout: trained in place.
+    """
+
+    def __init__(self, readout: Readout):
+        super().__init__()
+        self.readout = readout
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Loss of a batch with `tokens` float16 [B, K, D] and `truth`, as `loss_of` takes it."""
+        return {"loss": loss_of(self.readout(batch["tokens"]), batch["truth"])}
+
+
+class Rows(Dataset[dict[str, int]]):
+    """Endless row numbers of N clips: one permutation after another.
+
+    Args:
+        num_clips: N.
+        seed: of the permutations.
+    """
+
+    def __init__(self, num_clips: int, seed: int):
+        self.num_clips, self.generator = num_clips, np.random.default_rng(seed)
+        self.order = np.empty(0, np.int64)
+
+    def __getitem__(self, index: int) -> dict[str, int]:
+        """`row` of sample `index`."""
+        while index >= len(self.order):
+            self.order = np.concatenate([self.order, self.generator.permutation(self.num_clips)])
+        return {"row": int(self.order[index])}
 
 
 def train(
     readout: Readout,
     tokens: NDArray[np.float16],
     truth: Truth,
+    out: Path,
     steps: int,
     batch: int,
     lr: float,
     weight_decay: float,
     seed: int,
 ) -> list[float]:
-    """Train a readout in place, on its device.
+    """Train a readout in place, on the kind of device that it is on.
 
     Args:
         readout: what is trained.
         tokens: float16 [N, K, D], in memory or memory-mapped.
         truth: labels of the N clips by head.
+        out: run folder of the training.
         steps: optimizer steps.
         batch: clips of a step.
         lr: peak learning rate.
@@ -78,7 +106,7 @@ def train(
         seed: of the order of the clips.
 
     Returns:
-        Loss of each step.
+        Loss of the first step, of about 20 others, and of the last one.
 
     Raises:
         ConfigError: a number that no training can have.
@@ -86,29 +114,25 @@ def train(
     """
     if steps < 1 or batch < 1 or not lr > 0 or not weight_decay >= 0:
         raise ConfigError(
-            f"--steps {steps}, --batch {batch}, --lr {lr}, --weight_decay {weight_decay}: give a step and a clip or "
-            "more, a learning rate above 0 and a decay of 0 or more"
+            f"--steps and --batch must be >= 1, --lr > 0 and --weight_decay >= 0, got {steps}, {batch}, {lr} and "
+            f"{weight_decay}"
         )
+
+    def collate(samples: Sequence[dict[str, int]]) -> dict[str, Any]:
+        rows = np.sort([sample["row"] for sample in samples])  # in the order of the file that tokens may be mapped from
+        answers = {head: torch.from_numpy(truth[head][rows]) for head in readout.classes}
+        return {"tokens": torch.from_numpy(tokens[rows]), "truth": answers}
+
     device = next(readout.parameters()).device
-    answers = {head: torch.from_numpy(truth[head]).to(device) for head in readout.classes}
-    optimizer = build_optimizer(readout.named_parameters(), {}, Optim(lr=lr, weight_decay=weight_decay))
     readout.prepare(tokens)
     readout.train()
-    losses = []
-    for step, rows in enumerate(batches(len(tokens), steps, batch, seed)):
-        for group in optimizer.param_groups:
-            group["lr"] = lr * _share(step, steps)
-        picked = torch.from_numpy(rows).to(device)
-        scores = readout(torch.from_numpy(tokens[rows]).to(device))
-        loss = loss_of(scores, {head: values[picked] for head, values in answers.items()})
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        losses.append(loss.detach())
-    found: list[float] = torch.stack(losses).tolist()
-    if not math.isfinite(found[-1]):
-        raise DataError(f"the readout's loss is {found[-1]} after {steps} steps: give a smaller --lr than {lr}")
-    return found
+    optim = Optim(lr=lr, weight_decay=weight_decay, min_lr_ratio=0.0, clip_norm=0.0)
+    often = max(1, steps // 20)
+    place: dict[str, Any] = {"accelerator": device.type, "precision": "32-true"}
+    run = Run(steps=steps, batch=batch, seed=seed, log_every=often, save_every=steps, **place)
+    fit(Probe(readout), Rows(len(tokens), seed), collate, out, optim, run, name="readout")
+    readout.to(device)
+    return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 def predict(readout: Readout, tokens: NDArray[np.float16], batch: int = 256) -> dict[str, NDArray[np.float32]]:
@@ -122,11 +146,3 @@ def predict(readout: Readout, tokens: NDArray[np.float16], batch: int = 256) -> 
             for head, values in scores.items():
                 found[head].append(values.float().cpu().numpy())
     return {head: np.concatenate(parts) for head, parts in found.items()}
-
-
-def _share(step: int, steps: int) -> float:
-    """Share of the peak learning rate: linear warm-up, then half a cosine to zero."""
-    warm = max(1, round(WARMUP * steps))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))

@@ -8,6 +8,7 @@ from surgvl.core.errors import ConfigError
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true")
 SCHEDULES = ("cosine", "constant", "wsd")
 STRATEGIES = ("auto", "ddp", "fsdp")
+ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 LOGGERS = ("none", "csv", "tensorboard", "wandb")
 
 
@@ -92,6 +93,7 @@ class Run:
         batch: clips a step, over all devices and micro-batches.
         seed: of everything.
         precision: Lightning's term, such as 32-true or bf16-mixed; auto: bf16-mixed if the hardware supports it.
+        accelerator: kind of device: cpu, cuda or mps; auto: the fastest there is.
         devices: number of devices on each node.
         nodes: number of nodes.
         strategy: ddp copies the model to each device, fsdp shards it over them; auto: ddp if there are several.
@@ -110,6 +112,7 @@ class Run:
     batch: int = 32
     seed: int = 0
     precision: str = "auto"
+    accelerator: str = "auto"
     devices: int = 1
     nodes: int = 1
     strategy: str = "auto"
@@ -134,6 +137,7 @@ class Run:
         _within("run.workers", self.workers, 0)
         _within("run.skip_loss_std", self.skip_loss_std, 0)
         _one_of("run.precision", self.precision, PRECISIONS)
+        _one_of("run.accelerator", self.accelerator, ACCELERATORS)
         _one_of("run.strategy", self.strategy, STRATEGIES)
         _one_of("run.logger", self.logger, LOGGERS)
         parts = self.devices * self.nodes * self.accumulate
@@ -162,10 +166,16 @@ def multiplies_bfloat16(device: str) -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX512" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def precision(asked: str) -> str:
-    """The precision to train in: what was asked for; for `auto`, bf16-mixed on hardware with bfloat16 instructions."""
+def precision(asked: str, device: str = "") -> str:
+    """The precision to train in: what was asked for; for `auto`, bf16-mixed on hardware with bfloat16 instructions.
+
+    Args:
+        asked: one of `PRECISIONS`.
+        device: cpu, cuda or mps; left out: cuda if there is one, else cpu.
+    """
     if asked != "auto":
         return asked
     import torch
 
-    return "bf16-mixed" if multiplies_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "32-true"
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return "bf16-mixed" if multiplies_bfloat16(device) else "32-true"

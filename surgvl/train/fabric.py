@@ -41,6 +41,9 @@ def launch(run: Run) -> Fabric:
 
     Args:
         run: run settings.
+
+    Raises:
+        ConfigError: its kind of device is not there.
     """
     for name in ("lightning.fabric", "lightning.pytorch"):  # Fabric logs under both names
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -54,10 +57,14 @@ def launch(run: Run) -> Fabric:
         strategy = ModelParallelStrategy(parallelize, run.devices * run.nodes, 1, save_distributed_checkpoint=False)
     elif run.strategy == "ddp" or run.devices * run.nodes > 1:
         strategy = DDPStrategy(gradient_as_bucket_view=True)
-    word = precision(run.precision)
-    device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = run.accelerator
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if not {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}[device]:
+        raise ConfigError(f"--run.accelerator {device}: torch finds no such device here; use auto")
+    word = precision(run.precision, device)
     numbers: dict[str, Any] = {"plugins": Autocast(word, device)} if "mixed" in word else {"precision": word}
-    fabric = Fabric(devices=run.devices, num_nodes=run.nodes, strategy=strategy, **numbers)
+    fabric = Fabric(accelerator=device, strategy=strategy, devices=run.devices, num_nodes=run.nodes, **numbers)
     fabric.launch()
     return fabric
 

@@ -109,7 +109,7 @@ class NonFiniteCheck:
         more = f" and {len(named) - 4} more" if len(named) > 4 else ""
         raise DataError(
             f"{name} is {bad[0][0]} at step {step}, in a batch of {', '.join(named[:4]) or 'unnamed clips'}{more}: "
-            "inspect these videos, or lower --optim.lr; the last checkpoint is kept"
+            "inspect these videos, or lower the learning rate (--optim.lr or --lr); the last checkpoint is kept"
         )
 
 

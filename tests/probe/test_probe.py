@@ -21,7 +21,7 @@ from surgvl.models.vit_config import ViTConfig
 from surgvl.probe.attentive import Attentive, FoldedPool
 from surgvl.probe.base import Readout
 from surgvl.probe.dataset import centres
-from surgvl.probe.fit import batches, loss_of, predict, train
+from surgvl.probe.fit import Rows, loss_of, predict, train
 from surgvl.probe.labels import PARTS, Truth, truth_of
 from surgvl.probe.linear import Linear
 from surgvl.probe.score import Asked, score
@@ -89,46 +89,53 @@ def tokens_of(truth: Truth, dim: int = 48) -> NDArray[np.float16]:
 
 
 def scored(
-    kind: type[Readout], learn: NDArray[np.float16], exam: NDArray[np.float16], steps: int
+    kind: type[Readout], learn: NDArray[np.float16], exam: NDArray[np.float16], steps: int, out: Path
 ) -> dict[tuple[str, str], Result]:
     """Train on one set of labels and score another."""
     torch.manual_seed(0)
     readout = kind(learn.shape[2], CLASSES)
-    train(readout, learn, material(len(learn), 1)[0], steps, 64, 1e-2, 0.0, 0)
+    train(readout, learn, material(len(learn), 1)[0], out, steps, 64, 1e-2, 0.0, 0)
     truth, videos = material(len(exam), 2)
     asked = Asked([f"v{video}" for video in videos], seconds(len(exam)), truth, list("abcdefg"), 0, "made up", 1.0, 0)
     return {(result.task, result.metric): result for result in score(asked, predict(readout, exam))[0]}
 
 
 @pytest.mark.parametrize(("kind", "steps"), [(Linear, 300), (Attentive, 150)])
-def test_label_made_tokens_score_one_and_random_ones_chance(kind: type[Readout], steps: int) -> None:
+def test_label_made_tokens_score_one_and_random_ones_chance(kind: type[Readout], steps: int, tmp_path: Path) -> None:
     learn, exam = tokens_of(material(640, 1)[0]), tokens_of(material(320, 2)[0])
-    for result in scored(kind, learn, exam, steps).values():
+    for result in scored(kind, learn, exam, steps, tmp_path / "made").values():
         assert result.value > 0.999, result
         assert result.num_videos == 8
         assert result.num_clips == 320
     noise = np.random.default_rng(0).normal(size=(960, 3, 48)).astype(np.float16)
-    for result in scored(kind, noise[:640], noise[640:], 60).values():
+    for result in scored(kind, noise[:640], noise[640:], 60, tmp_path / "noise").values():
         assert abs(result.value - result.baselines["random"]) < 0.08, result
 
 
-def test_training_is_a_function_of_the_seed() -> None:
+def test_training_is_a_function_of_the_seed(tmp_path: Path) -> None:
     truth, tokens = material(96, 1)[0], tokens_of(material(96, 1)[0])
 
-    def weights(seed: int) -> list[float]:
+    def losses(name: str, seed: int) -> list[float]:
         torch.manual_seed(0)
         readout = Attentive(48, CLASSES)
-        return train(readout, tokens, truth, 4, 16, 1e-2, 0.05, seed)
+        return train(readout, tokens, truth, tmp_path / name, 4, 16, 1e-2, 0.05, seed)
 
-    assert weights(0) == weights(0)
-    assert weights(0) != weights(1)
-    # Every clip once before any comes again, whether or not the batch divides the clips.
-    assert np.bincount(np.concatenate(list(batches(10, 5, 4, 0)))).tolist() == [2] * 10
-    assert np.bincount(np.concatenate(list(batches(10, 2, 4, 0)))).max() == 1
-    with pytest.raises(ConfigError, match="--lr 0"):
-        train(Linear(48, CLASSES), tokens, truth, 4, 16, 0.0, 0.05, 0)
+    first = losses("a", 0)
+    assert len(first) == 4
+    assert first == losses("b", 0)
+    assert first != losses("c", 1)
+    with pytest.raises(ConfigError, match="--lr > 0 .* got 4, 16, 0.0 and 0.05"):
+        train(Linear(48, CLASSES), tokens, truth, tmp_path, 4, 16, 0.0, 0.05, 0)
     with pytest.raises(DataError, match="loss is nan"):
-        train(Linear(48, CLASSES), np.full_like(tokens, np.nan), truth, 4, 16, 1e-3, 0.05, 0)
+        train(Linear(48, CLASSES), np.full_like(tokens, np.nan), truth, tmp_path / "nan", 4, 16, 1e-3, 0.05, 0)
+
+
+def test_every_clip_comes_once_before_any_comes_again() -> None:
+    rows = Rows(10, 0)
+    drawn = [rows[index]["row"] for index in range(30)]
+    assert [sorted(drawn[at : at + 10]) for at in (0, 10, 20)] == [list(range(10))] * 3
+    assert drawn[:10] != drawn[10:20]
+    assert [Rows(10, 0)[index]["row"] for index in (25, 3)] == [drawn[25], drawn[3]]
 
 
 def test_the_loss_leaves_out_what_is_not_known() -> None:
