@@ -16,11 +16,11 @@ class ClipConfig:
         balance: how sources share the draws: frames, dataset_weight, specialty or cluster.
         weights: share of the draws of each source, for dataset_weight.
         clusters: file written by surgvl data cluster, for cluster.
-        temperature: 0: balance as it is; 1: no balance; between them a part of it.
+        temperature: from 0 (fully balanced) to 1 (not balanced).
         max_repeats: upper bound of the expected draws of a clip per epoch; none: no bound.
         stride: distances between the frames of a clip: fixed, random, exponential or incremental.
         step_s: seconds per step of the stride; left out: one frame at fps.
-        anchor: where a clip lies around its time: causal (it ends there), centred or random.
+        anchor: position of a clip relative to its time: causal (it ends there), centred or random.
         repeats: consecutive samples that share a decoded clip and differ by augmentation (repeated augmentation, arXiv
             2303.16727).
     """
@@ -39,7 +39,7 @@ class ClipConfig:
         """Check the values that do not depend on the data.
 
         Raises:
-            ConfigError: a word is unknown or a number out of range.
+            ConfigError: an option is unknown or a number out of range.
         """
         check_choice("--clip.balance", self.balance, PRESETS)
         check_choice("--clip.stride", self.stride, STRIDES)

@@ -222,10 +222,10 @@ class EvalInputs(Inputs):
         facts = self.vectors.meta.prompt_sets if self.vectors else {}
         lines = []
         for kind, names in self.used.items():
-            told = [
+            named = [
                 f"{name} v{facts[name].version} {facts[name].hash}".strip() if name in facts else name for name in names
             ]
-            lines.append(f"- sentences of {kind}: {', '.join(told)}\n")
+            lines.append(f"- sentences of {kind}: {', '.join(named)}\n")
         return "".join(lines)
 
     # ---- answers

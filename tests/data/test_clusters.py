@@ -185,7 +185,10 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
         ),
         (f"--vectors {tmp_path}/vectors --out {tmp_path}/folder", "does not end in .parquet"),
         (f"--vectors {tmp_path}/none --out {tmp_path}/new.parquet", "has no vectors.json"),
-        (f"--vectors {tmp_path}/vectors --out {tmp_path}/new.parquet --levels 0", "levels must be >= 1, such as 8 4, got [0]"),
+        (
+            f"--vectors {tmp_path}/vectors --out {tmp_path}/new.parquet --levels 0",
+            "levels must be >= 1, such as 8 4, got [0]",
+        ),
     ):
         assert cli.main(shlex.split(f"data cluster {words}")) == 1
         line = capsys.readouterr().err

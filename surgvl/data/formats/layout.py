@@ -55,7 +55,7 @@ def find_videos(folder: Path, pattern: str, contents: "Contents") -> dict[str, P
     return files
 
 
-def remarks_on_rest(root: Path, contents: "Contents") -> list[str]:
+def unmatched_entries(root: Path, contents: "Contents") -> list[str]:
     """One line for each folder below `root` with entries that no pattern matched; `root` itself may hold anything."""
     return [
         f"{len(names)} entries of {folder.relative_to(root)} are not in the layout, left out: {shorten(sorted(names))}"

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.data.formats.layout import remarks_on_rest, shorten
+from surgvl.data.formats.layout import shorten, unmatched_entries
 from surgvl.data.formats.pictures import at_pictures, questions_within, times_of
 from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.data.spans import Track, clip_spans
@@ -116,7 +116,7 @@ class VideoDataset(ABC):
         """
         contents = Contents()
         self.read(contents)
-        contents.problems += remarks_on_rest(self.root, contents)
+        contents.problems += unmatched_entries(self.root, contents)
         ends_s = {row.video_id: row.duration_s for row in contents.videos}
         num_questions = sum(map(len, contents.qa))
         contents.qa = [questions_within(table, ends_s) for table in contents.qa]

@@ -50,8 +50,8 @@ def read_narration(path: Path, task: str = "narration", duration_s: float = 0.0)
     tracks = {task: Track([], 0.0, whole=False)}
     steps: list[Span] = []
     # Without its video, an abstract may span minutes.
-    told = duration_s or task == "narration"
-    unit_s = _unit(columns["start"], columns["end"], duration_s) if told else 1.0
+    can_tell = duration_s or task == "narration"
+    unit_s = _unit(columns["start"], columns["end"], duration_s) if can_tell else 1.0
     if unit_s != 1:
         tracks[task].notes.append(f"times in {path.name} are in milliseconds and read as such")
     for at, line in enumerate(columns["line"]):
@@ -153,7 +153,7 @@ class Narration(VideoDataset):
 
     def _left_out(self) -> list[str]:
         """Problems with sentences in other formats, and with subfolders that hold videos or sentences."""
-        remarks = []
+        problems = []
         folders = (self.root, self.root / "videos", *self.root.glob("*_texts"))
         there = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
         # Files about the data set, by people or by the conversion, are not narration.
@@ -161,7 +161,7 @@ class Narration(VideoDataset):
         names = [name for name in names if not re.match(r"splits|readme|licen[cs]e", name, re.IGNORECASE)]
         if names:
             fact = f"{len(names)} text files are not CSV, left out: {shorten(names)}"
-            remarks.append(f"{fact}; convert them to CSV with columns start, end, text")
+            problems.append(f"{fact}; convert them to CSV with columns start, end, text")
         wanted = {*VIDEO_SUFFIXES, ".csv"}
         known = {*folders, self.root / "splits"}
         inside = sorted(
@@ -172,7 +172,7 @@ class Narration(VideoDataset):
             if path.suffix.lower() in wanted
         )
         if inside:
-            remarks.append(
+            problems.append(
                 f"{len(inside)} files are in subfolders, left out: {shorten(inside)}; move them next to the others"
             )
-        return remarks
+        return problems
