@@ -43,7 +43,7 @@ from serving_peers import (
 )
 
 from surgvl import __version__
-from surgvl.chat.template import words
+from surgvl.chat.question import to_text
 from surgvl.core.files import write_text
 from surgvl.core.tables import markdown_table
 from surgvl.core.version import commit
@@ -86,7 +86,7 @@ def body(one: Asked, closed: bool) -> dict[str, Any]:
     parts = [video_part(clip), {"type": "text", "text": question}]
     out: dict[str, Any] = {"model": "surgvl-chat", "messages": [{"role": "user", "content": parts}], "temperature": 0}
     if closed:
-        choices = [blank + words(each) for each in ANSWERS for blank in ("", " ")]
+        choices = [blank + to_text(each) for each in ANSWERS for blank in ("", " ")]
         return {**out, "max_tokens": 160, "structured_outputs": {"choice": choices}}
     return {**out, "max_tokens": NEW_TOKENS, "min_tokens": NEW_TOKENS, "return_token_ids": True}
 

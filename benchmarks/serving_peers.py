@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from surgvl.chat.answer import choose
-from surgvl.chat.template import answer_ids, user, words
+from surgvl.chat.answer import candidate_scores
+from surgvl.chat.question import to_text
+from surgvl.chat.template import answer_ids, user
 from surgvl.data.formats.pitvis_qa import ANSWERS, STEPS
 from surgvl.models.chat import Chat, tiny_language_config
 from surgvl.models.tokenizer import SentencePieceTokenizer
@@ -120,8 +121,8 @@ def by_likelihood(chat: Chat, todo: Sequence[Asked]) -> Timed:
     for clip, question in todo:
         begun = time.perf_counter()
         with torch.inference_mode():
-            pooled = chat.see(chat.ready.pixels(clip)[None])
-            said += [words(each) for each in choose(chat, pooled, question, ANSWERS)]
+            pooled = chat.encode_visual(chat.ready.pixels(clip)[None])
+            said.append(to_text(ANSWERS[int(candidate_scores(chat, pooled, question, ANSWERS).argmax())]))
         took.append(time.perf_counter() - begun)
     return sum(took), took, said
 
@@ -141,7 +142,7 @@ def parts(chat: Chat, one: Asked) -> dict[str, float]:
         return statistics.median(took)
 
     with torch.inference_mode():
-        pooled = chat.see(pixels)
+        pooled = chat.encode_visual(pixels)
         embedded = chat.embed(given["input_ids"], pooled)
 
         def step(size: int) -> Callable[[], Any]:
@@ -150,7 +151,7 @@ def parts(chat: Chat, one: Asked) -> dict[str, float]:
             return lambda: chat.language(input_ids=token, past_key_values=cache)
 
         return {
-            "clip": ms(lambda: chat.see(pixels)),
+            "clip": ms(lambda: chat.encode_visual(pixels)),
             "prompt": ms(lambda: chat.language(inputs_embeds=embedded, use_cache=True)),
             "token": ms(step(1)),
             f"token of {BATCH}": ms(step(BATCH)) / BATCH,

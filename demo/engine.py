@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from surgvl import prompts
-from surgvl.chat.known import find_known
+from surgvl.chat.question import DESCRIBE, Question
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json
 from surgvl.data.manifest import Manifest
@@ -34,7 +34,6 @@ NUM_SHARES = 4
 # Clips this close share frames with the query clip.
 NEAR_S = 3.0
 NUM_EXAMPLES = 6
-DESCRIBE = "What is happening in this clip?"
 NEEDED = ("manifest", "align", "tune", "vectors", "index")
 
 
@@ -97,9 +96,7 @@ class Engine:
         return [*list(first.values())[: NUM_EXAMPLES - 1], DESCRIBE]
 
     def ask(self, video_id: str, time_s: float, question: str) -> AnswerCard:
-        """Answer a question about the clip around a moment.
-
-        A question the model was tuned on as a closed one is answered from its own answer set, see `chat.known`.
+        """Answer a question about the clip around a moment; see `surgvl.chat.answerers.Answerer`.
 
         Raises:
             DataError: unknown video, or it cannot be read there.
@@ -107,23 +104,20 @@ class Engine:
         """
         begun = time.monotonic()
         question = _sentence(question, "question")
-        source, chat = self.catalog.get(video_id), self.parts.chat
-        known = find_known(question, chat.known_questions())
-        question = known or question
-        answers = chat.known_answers() if known else []
+        source, answerer = self.catalog.get(video_id), self.parts.answerer
         at_s = _clamp(time_s, source.duration_s)
         with counted() as marks:
-            frames, want = chat.frames(source.path, at_s), chat.preprocess
-        ranked = chat.shares(frames, question, answers)[:NUM_SHARES] if answers else []
-        text = ranked[0][0] if ranked else chat.ask(frames, question, answers=answers)
+            frames, want = answerer.frames(source.path, at_s), answerer.preprocess
+        answer = answerer.answer([Question(frames, question)])[0]
+        asked, answers = answer.question.text, answer.question.answers or ()
         start_s = clip_start(at_s, want.clip_s, source.duration_s)
         return AnswerCard(
-            question=question,
-            text=text,
+            question=asked,
+            text=answer.text,
             closed=bool(answers),
             num_known=len(answers),
-            probabilities=ranked,
-            ground_truth=self._true_answer(video_id, at_s, question),
+            probabilities=list(answer.probabilities[:NUM_SHARES]),
+            ground_truth=self._true_answer(video_id, at_s, asked),
             video_id=video_id,
             title=source.title,
             at_s=at_s,

@@ -13,17 +13,18 @@ from surgvl.embed.vectors import Texts, Vectors
 
 if TYPE_CHECKING:
     # Torch and FAISS take seconds to import: the thread does that.
-    from surgvl.api import ChatModel, DualModel
+    from surgvl.api import DualModel
+    from surgvl.chat.answerers import Answerer
     from surgvl.retrieval.clip_index import ClipIndex
     from surgvl.serve.client import Server
-    from surgvl.serve.remote import RemoteChat, RemoteDual
+    from surgvl.serve.remote import RemoteDual
 
 
 class _Futures(NamedTuple):
     vectors: "Future[Vectors]"
     library: "Future[ClipIndex]"
     dual: "Future[DualModel | RemoteDual]"
-    chat: "Future[ChatModel | RemoteChat]"
+    answerer: "Future[Answerer]"
 
 
 class Parts:
@@ -46,7 +47,7 @@ class Parts:
         """Begin to load, if that has not begun; returns at once."""
         with self._lock:
             if self._futures is None:
-                loads = (self._load_vectors, self._load_library, self._load_dual, self._load_chat)
+                loads = (self._load_vectors, self._load_library, self._load_dual, self._load_answerer)
                 self._futures = _Futures(*(self._pool.submit(load) for load in loads))  # type: ignore[arg-type]
             return self._futures
 
@@ -60,12 +61,12 @@ class Parts:
         futures.vectors.result()
         futures.library.result()
         futures.dual.result()
-        futures.chat.result()
+        futures.answerer.result()
 
     @property
     def are_done(self) -> bool:
         """Whether everything is loaded, or has failed to."""
-        return self.start().chat.done()
+        return self.start().answerer.done()
 
     @property
     def vectors(self) -> Vectors:
@@ -90,9 +91,9 @@ class Parts:
         return self.start().dual.result()
 
     @property
-    def chat(self) -> "ChatModel | RemoteChat":
-        """The model that answers."""
-        return self.start().chat.result()
+    def answerer(self) -> "Answerer":
+        """What answers questions."""
+        return self.start().answerer.result()
 
     def close(self) -> None:
         """Give up what is not loaded yet and close the index."""
@@ -132,16 +133,7 @@ class Parts:
         self.library.check_model(model.hash, f"that of {self.run / 'align'}")
         return model
 
-    def _load_chat(self) -> "ChatModel | RemoteChat":
-        if self.server:
-            from surgvl.serve.remote import RemoteChat
+    def _load_answerer(self) -> "Answerer":
+        from surgvl.api import load_answerer
 
-            remote = RemoteChat(self._server())
-            remote.check(self.run / "tune")
-            return remote
-        from surgvl.api import ChatModel, load
-
-        model = load(self.run / "tune", self.device)
-        if not isinstance(model, ChatModel):
-            raise CheckpointError(f"{self.run / 'tune'} is not a chat model: run `surgvl tune` into it")
-        return model
+        return load_answerer(self.run / "tune", self.device, self.server, self.api_key)

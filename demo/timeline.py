@@ -11,6 +11,7 @@ from surgvl import prompts
 from surgvl.data.manifest import Manifest
 from surgvl.demo.schemas import Timeline, TripletRow, Video
 from surgvl.embed.vectors import Texts
+from surgvl.metrics.softmax import softmax
 from surgvl.metrics.temporal import smooth
 
 NUM_TRIPLETS = 8
@@ -48,8 +49,7 @@ def zero_shot_timeline(
     def probabilities(prompt_set: str) -> tuple[list[str], NDArray[np.float64]]:
         names, classes = texts.classes(prompt_set)
         cosines = smooth(np.asarray(vectors, np.float64) @ classes.T, times_s, one_video, smooth_s, causal=False)
-        powers = np.exp(logit_scale * (cosines - cosines.max(1, keepdims=True)))
-        return names, powers / powers.sum(1, keepdims=True)
+        return names, softmax(cosines, logit_scale)
 
     phases, phase = probabilities(phase_set)
     triplets, triplet = probabilities(triplet_set)

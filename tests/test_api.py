@@ -9,7 +9,8 @@ import torch
 
 import surgvl
 from surgvl import video
-from surgvl.api import ChatModel, DualModel, Encoder
+from surgvl.api import DualModel, Encoder
+from surgvl.chat.answerers import Answerer
 from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.embed.vectors import Vectors
@@ -51,7 +52,7 @@ def a_video(run: Path) -> Path:
 def test_load_by_what_the_folder_says(tiny_run: Path) -> None:
     assert isinstance(surgvl.load(tiny_run / "pretrain"), Encoder)
     assert isinstance(surgvl.load(tiny_run / "align"), DualModel)
-    assert isinstance(surgvl.load(tiny_run / "tune" / "model"), ChatModel)
+    assert isinstance(surgvl.load(tiny_run / "tune" / "model"), Answerer)
     with pytest.raises(CheckpointError, match=r"holds no config\.json"):
         surgvl.load(tiny_run / "manifest")
 
@@ -77,14 +78,14 @@ def test_python_and_the_command_give_the_same_vectors(tiny_run: Path) -> None:
 def test_classify_search_and_ask_take_paths_and_arrays(tiny_run: Path) -> None:
     dual, chat = surgvl.load(tiny_run / "align"), surgvl.load(tiny_run / "tune")
     assert isinstance(dual, DualModel)
-    assert isinstance(chat, ChatModel)
+    assert isinstance(chat, Answerer)
     path = a_video(tiny_run)
     labels = dual.classify(path, "phantom_phase")
     assert [label.start_s for label in labels] == list(range(20))
     names, classes = dual.class_vectors("phantom_phase")
     best = (dual.encode_video(path) @ classes.T).argmax(1)
     assert [label.name for label in labels] == [names[k] for k in best]
-    assert all(1 / 7 <= label.share <= 1 for label in labels)
+    assert all(1 / 7 <= label.probability <= 1 for label in labels)
     clip = video.read(path, 3.0, 5.0, 4.0, 64)
     with pytest.warns(UserWarning, match="tokens were left out"):
         assert len(dual.classify(clip, "cholec80_phase")) == 1

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from surgvl import prompts
-from surgvl.api import ChatModel, DualModel, load
+from surgvl.api import DualModel, load
+from surgvl.chat.answerers import Answerer
 from surgvl.cli import main as cli
 from surgvl.core.errors import DataError
 from surgvl.embed.vectors import Vectors
@@ -72,7 +73,7 @@ def test_timeline_and_questions_run_through(tiny_run: Path) -> None:
     assert len(labels) in (31, 32)
     assert {label.name for label in labels} <= {row.name for row in prompts.load("cholec80_phase").classes}
     chat = load(tiny_run / "tune")
-    assert isinstance(chat, ChatModel)
+    assert isinstance(chat, Answerer)
     question = next(iter(chat.known_questions()))
     assert chat.ask(clip, question, at_s=10.0) in chat.known_answers()
     assert isinstance(chat.ask(clip, "What is happening in this clip?"), str)

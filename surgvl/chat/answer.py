@@ -1,9 +1,9 @@
-"""Answer questions: closed ones by the likelihood of each candidate, open ones by greedy generation.
+"""Answers of a language model: closed ones by the likelihood of each candidate, free ones by greedy decoding.
 
-A closed question is one sequence: clip, question, then all candidates as a tree of their tokens, in which each token
-sees the clip, the question and what comes before it in its own candidates, at the position that it would have alone. So
-what is shared is computed once, and the score of a candidate is log p(candidate, end | clip, question), whatever the
-other candidates are.
+A closed question is one sequence: clip, question, then all candidates as a prefix tree of their tokens (tree attention,
+arXiv 2305.09781). Each token attends to the clip, the question and its ancestors, at the position it would have alone.
+Shared prefixes are computed once, and the score of a candidate is log p(candidate, end | clip, question), independent
+of the other candidates.
 Shapes: B questions, A candidates, V stored tokens of a clip.
 """
 
@@ -23,22 +23,23 @@ def candidate_scores(chat: Chat, pooled: Tensor, question: str, candidates: Sequ
 
     Args:
         chat: the model.
-        pooled: what `chat.see` gave, [B, V, D].
+        pooled: from `chat.encode_visual`, [B, V, D].
         question: asked of every clip.
-        candidates: A answers, no two alike.
+        candidates: A different answers.
 
     Returns:
         float32 [B, A], natural logarithms summed over the candidate's tokens and the end token.
 
     Raises:
-        DataError: no candidates, or two are the same.
+        DataError: no candidates, or two of them are equal.
     """
     if not candidates or len(set(candidates)) != len(candidates):
-        raise DataError(f"{len(candidates)} candidates, {len(set(candidates))} different: give each answer once")
+        different = len(set(candidates))
+        raise DataError(f"answers to choose from must be different, got {len(candidates)}, {different} different")
     processor, device = chat.ready, pooled.device
     prompt = prompt_ids(processor, question)
-    # A candidate's last token predicts nothing that counts, so it is not an input: only what predicts is laid out, and
-    # what several candidates begin with once.
+    # The last token of a candidate predicts nothing that is scored, so it is not an input. Nodes of the tree are the
+    # prefixes of all candidates, each once.
     tails = [answer_ids(processor, candidate) for candidate in candidates]
     nodes: dict[tuple[int, ...], int] = {}
     for tail in tails:
@@ -65,7 +66,7 @@ def candidate_scores(chat: Chat, pooled: Tensor, question: str, candidates: Sequ
         position_ids=positions.expand(B, -1),
         use_cache=False,
     )
-    # Row prefix-1 predicts every first token; the rows of the body predict the others.
+    # Row prefix-1 predicts each candidate's first token, and each node's row the token after it.
     logp = out.logits[:, prefix - 1 :].float().log_softmax(-1)
     source, target, candidate = [], [], []
     for number, tail in enumerate(tails):
@@ -75,16 +76,6 @@ def candidate_scores(chat: Chat, pooled: Tensor, question: str, candidates: Sequ
     picked = logp[:, torch.tensor(source, device=device), torch.tensor(target, device=device)]
     scores = torch.zeros(B, len(tails), device=device)
     return scores.index_add_(1, torch.tensor(candidate, device=device), picked)
-
-
-def choose(chat: Chat, pooled: Tensor, question: str, candidates: Sequence[str], batch: int = 32) -> list[str]:
-    """The most likely candidate for each of B clips; the earlier candidate wins a tie."""
-    best: list[str] = []
-    for at in range(0, len(pooled), batch):
-        part = pooled[at : at + batch]
-        scores = candidate_scores(chat, part, question, candidates)
-        best += [candidates[number] for number in scores.argmax(1).tolist()]
-    return best
 
 
 def generate(chat: Chat, pooled: Tensor, question: str, max_new_tokens: int = 32) -> list[str]:

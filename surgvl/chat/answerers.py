@@ -1,134 +1,255 @@
-"""Who answers the questions of a manifest: what an engine is, the model in this process, the loop over questions.
+"""Who answers questions about clips: the contract, and the two answerers that run in this process.
 
-Shape letters: N rows, B stretches of a batch.
+A server is the third (`surgvl.serve.remote.ServerAnswerer`). The same question gets the same answer from Python, the
+command line, the page and a server, because all of them call `Answerer.answer`.
+Shapes: B questions, A allowed answers, V stored tokens of a clip, D encoder width, T frames, S their side in pixels.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Container, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
 
-from tqdm import tqdm
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from surgvl.chat.answer import choose, generate
-from surgvl.chat.controls import replaced
-from surgvl.chat.feature_cache import Seen, Stretch
-from surgvl.chat.head import Head, predict
+from surgvl.chat.answer import candidate_scores, generate
+from surgvl.chat.feature_cache import FeatureCache
+from surgvl.chat.head import has_head, head_states, load_head
+from surgvl.chat.question import Answer, Question, Window, match_question, most_probable
 from surgvl.core.errors import ConfigError
-from surgvl.data.tables import is_open
+from surgvl.core.texts import check_question, text_list
+from surgvl.data.frame_store import FrameStore
 from surgvl.models.chat import Chat
+from surgvl.models.loaded import LoadedModel, VideoLike
+from surgvl.models.model_info import find_model, load_answers, training_record
+from surgvl.models.schema import AnswersFile
+from surgvl.video.clip import Preprocess
 
-Row = dict[str, Any]
-# What a row of answers.jsonl holds.
-FIELDS = ("video_id", "start_s", "end_s", "question", "answer", "type", "prediction", "matched", "mode", "ablated")
+BATCH = 32
 
 
-class Engine(Protocol):
-    """Answers a question about stretches of video, wherever the model may be."""
+class Answerer(ABC):
+    """Answers questions about clips.
 
-    def answer(self, stretches: Sequence[Stretch], question: str, candidates: Sequence[str] | None) -> list[str]:
-        """An answer about each of B stretches: one of the candidates as it is spelt there, or free text without them.
+    A question whose allowed answers are left open (None) is matched with the closed questions that the model was tuned
+    on, ignoring case, whitespace and final punctuation. If it is one of them, it is put as the model learnt it and
+    answered from the model's own answer set; otherwise it is answered freely.
 
-        `ablate.BLACK` is a stretch of a black video.
+    Attributes:
+        preprocess: how the model takes clips.
+        known: closed answers and questions that the model was tuned on.
+        training: what is recorded about the model's training, such as its video ids; empty if nothing is.
+        device: torch device, or the address of the server.
+        mode: how closed answers come about, `closed` (likelihood) or `head`; a field of answers.jsonl.
+        can_write: whether it can answer freely.
+    """
+
+    preprocess: Preprocess
+    known: AnswersFile
+    training: dict[str, Any]
+    device: str
+    mode: ClassVar[str] = "closed"
+    can_write: ClassVar[bool] = True
+
+    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answer B questions; those with equal text and allowed answers share a batch.
+
+        Raises:
+            ConfigError: a classification head is asked to write.
+            DataError: an impossible question, or a clip that cannot be read.
+            ServerError: the server fails.
+        """
+        decided = [self._decide(question) for question in questions]
+        groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+        for number, question in enumerate(decided):
+            groups.setdefault((question.text, question.answers or ()), []).append(number)
+        found: dict[int, Answer] = {}
+        for (_, answers), numbers in groups.items():
+            group = [decided[number] for number in numbers]
+            found |= zip(numbers, self.choose(group) if answers else self.write(group), strict=True)
+        return [found[number] for number in range(len(questions))]
+
+    def _decide(self, question: Question) -> Question:
+        if question.answers is not None:
+            return question
+        known = match_question(question.text, self.known.questions)
+        return replace(question, text=known or question.text, answers=tuple(self.known.answers if known else ()))
+
+    @abstractmethod
+    def choose(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answers to questions of one text and the same allowed answers."""
+
+    @abstractmethod
+    def write(self, questions: Sequence[Question]) -> list[Answer]:
+        """Free answers to questions of one text."""
+
+    @abstractmethod
+    def frames(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.uint8]:
+        """One clip as the model takes it, uint8 [T, S, S, 3]; see `surgvl.models.loaded.LoadedModel.frames`."""
+
+    @abstractmethod
+    def prepare(self, source: FrameStore, windows: Sequence[Window], folder: Path) -> Container[Window]:
+        """Allow questions about windows of a manifest's videos.
+
+        Args:
+            source: prepared source of their clips. Its `problems` name the videos that turn out to be unreadable.
+            windows: that will be asked about.
+            folder: where the encoder's features may be stored.
+
+        Returns:
+            The windows that can be read.
         """
 
+    # ---- one question
 
-class LocalEngine:
+    def ask(
+        self, source: VideoLike, question: str, at_s: float | None = None, answers: str | Sequence[str] | None = None
+    ) -> str:
+        """Answer a question about one clip.
+
+        Args:
+            source: a path; or frames uint8 [T, H, W, 3].
+            question: in plain language.
+            at_s: centre of the clip in a file, seconds; the middle of the file by default.
+            answers: allowed answers; an empty list for a free answer. By default a question that the model was tuned on
+                as a closed one is answered from its own answer set, and any other freely.
+
+        Raises:
+            ConfigError: a classification head is asked to write.
+            DataError: no question or one that is too long, an answer that a head lacks, or a clip that cannot be read.
+        """
+        return self._answer_one(source, question, at_s, answers).text
+
+    def probabilities(
+        self, source: VideoLike, question: str, answers: str | Sequence[str], at_s: float | None = None
+    ) -> list[tuple[str, float]]:
+        """Allowed answers with their probability, most probable first; the first is what `ask` returns.
+
+        Probabilities are the softmax of each answer's log-likelihood, or of a classification head's scores. None come
+        from a server whose model has a chat template that writes answers otherwise than they were taught.
+        """
+        return list(self._answer_one(source, question, at_s, answers).probabilities)
+
+    def _answer_one(
+        self, source: VideoLike, text: str, at_s: float | None, answers: str | Sequence[str] | None
+    ) -> Answer:
+        # Check before the video is opened.
+        text, allowed = check_question(text), None if answers is None else tuple(text_list(answers, "answers"))
+        return self.answer([Question(self.frames(source, at_s), text, allowed)])[0]
+
+    def known_answers(self) -> list[str]:
+        """The closed answer set the model was tuned on; empty if it has none."""
+        return list(self.known.answers)
+
+    def known_questions(self) -> dict[str, str]:
+        """Closed questions the model was tuned on, with their types."""
+        return dict(self.known.questions)
+
+
+class LocalAnswerer(LoadedModel, Answerer):
     """A chat model in this process.
 
     Args:
-        chat: the model.
-        look: its visual tokens of every stretch that is asked about.
-        device: torch device of the model.
+        model: in evaluation mode.
+        preprocess: how clips are cut.
+        folder: where it came from.
+        device: torch device.
     """
 
-    def __init__(self, chat: Chat, look: Seen, device: str = "cpu"):
-        self.chat, self.look, self.device = chat, look, device
+    model: Chat
 
-    def answer(self, stretches: Sequence[Stretch], question: str, candidates: Sequence[str] | None) -> list[str]:
-        """The most likely candidate, or greedy text."""
-        pooled = self.look.stack(stretches).to(self.device)
-        if candidates is None:
-            return generate(self.chat, pooled, question)
-        return choose(self.chat, pooled, question, candidates)
+    def __init__(self, model: Chat, preprocess: Preprocess, folder: Path, device: str = "cpu"):
+        super().__init__(model, preprocess, folder, device)
+        self.known = load_answers(folder)
+        self.training = training_record(find_model(folder))
+        self._features: FeatureCache | None = None
+
+    def prepare(self, source: FrameStore, windows: Sequence[Window], folder: Path) -> FeatureCache:
+        """Encode the windows, or find their features in the folder."""
+        self._features = FeatureCache(self.model, source, windows, self.preprocess.num_frames, folder)
+        source.problems |= self._features.problems
+        return self._features
+
+    @torch.inference_mode()
+    def choose(self, questions: Sequence[Question]) -> list[Answer]:
+        """The allowed answer with the highest score."""
+        scores = [self.scores(self._encode(part), part[0]).cpu().numpy() for part in _batches(questions)]
+        return [most_probable(*pair) for pair in zip(questions, np.concatenate(scores), strict=True)]
+
+    @abstractmethod
+    def scores(self, pooled: Tensor, question: Question) -> Tensor:
+        """Scores float32 [B, A] of a question's allowed answers about B encoded clips [B, V, D]."""
+
+    def _encode(self, questions: Sequence[Question]) -> Tensor:
+        """Pooled tokens [B, V, D] of the questions' clips, on the model's device."""
+        clips = [question.clip for question in questions if not isinstance(question.clip, Window)]
+        encoded = iter(self.model.encode_visual(self.batch(clips)) if clips else ())
+        stored = self._features
+        return torch.stack(
+            [
+                stored[question.clip].to(self.device) if stored and isinstance(question.clip, Window) else next(encoded)
+                for question in questions
+            ]
+        )
 
 
-class HeadEngine:
-    """The classification head of a chat model in this process; it answers closed questions only.
+class LanguageAnswerer(LocalAnswerer):
+    """A language model: closed answers by their likelihood, free ones by greedy decoding."""
 
-    Args:
-        chat: the trunk.
-        head: the head.
-        look: visual tokens of every stretch that is asked about.
-        device: torch device of the model.
-    """
+    def scores(self, pooled: Tensor, question: Question) -> Tensor:
+        """Log-likelihoods of the allowed answers."""
+        return candidate_scores(self.model, pooled, question.text, question.answers or ())
 
-    def __init__(self, chat: Chat, head: Head, look: Seen, device: str = "cpu"):
-        self.chat, self.head, self.look, self.device = chat, head, look, device
+    @torch.inference_mode()
+    def write(self, questions: Sequence[Question]) -> list[Answer]:
+        """Greedy text."""
+        texts = [
+            text for part in _batches(questions) for text in generate(self.model, self._encode(part), part[0].text)
+        ]
+        return [Answer(*pair) for pair in zip(questions, texts, strict=True)]
 
-    def answer(self, stretches: Sequence[Stretch], question: str, candidates: Sequence[str] | None) -> list[str]:
-        """The candidate that scores highest.
+
+class HeadAnswerer(LocalAnswerer):
+    """A classification head on a chat model (`surgvl tune --finetune head`); it answers closed questions only."""
+
+    mode: ClassVar[str] = "head"
+    can_write: ClassVar[bool] = False
+
+    def __init__(self, model: Chat, preprocess: Preprocess, folder: Path, device: str = "cpu"):
+        super().__init__(model, preprocess, folder, device)
+        self.head = load_head(model, find_model(folder), device)
+
+    def scores(self, pooled: Tensor, question: Question) -> Tensor:
+        """The head's scores of the allowed answers.
 
         Raises:
-            ConfigError: there are no candidates: a head cannot write.
+            DataError: an answer that the head does not have.
         """
-        if candidates is None:
-            raise ConfigError(
-                f"{question!r} is to be answered freely, which a classification head cannot: leave it out"
-            )
-        return predict(self.chat, self.head, self.look.stack(stretches).to(self.device), question, candidates)
+        columns = self.head.numbers(question.answers or ()).to(pooled.device)
+        scores: Tensor = self.head(head_states(self.model, pooled, [question.text] * len(pooled)))
+        return scores[:, columns]
+
+    def write(self, questions: Sequence[Question]) -> list[Answer]:
+        """Refuse.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(
+            f"{questions[0].text!r} needs a free answer, which a classification head cannot write: ask one of "
+            f"{', '.join(map(repr, self.known.questions))}, or give answers to choose from"
+        )
 
 
-def answer_rows(
-    engine: Engine,
-    rows: Sequence[Row],
-    candidates: Sequence[str],
-    kinds: Sequence[str] = ("",),
-    open_ended: bool = False,
-    mode: str = "closed",
-    seed: int = 0,
-    batch: int = 64,
-) -> list[Row]:
-    """Answer the questions of a manifest with their own video, with others in its place, or with both.
+def local_answerer(model: Chat, preprocess: Preprocess, folder: Path, device: str = "cpu") -> LocalAnswerer:
+    """A loaded chat model as an answerer: by its classification head if its folder has one."""
+    kind = HeadAnswerer if has_head(find_model(folder)) else LanguageAnswerer
+    return kind(model, preprocess, folder, device)
 
-    What is asked twice, such as one question about the black video, is answered once.
 
-    Args:
-        engine: who answers.
-        rows: N rows of a manifest's question table.
-        candidates: allowed answers to closed questions.
-        kinds: empty for the own video, and `ablate.KINDS`.
-        open_ended: answer closed questions freely, too; questions of an open type always are.
-        mode: how closed answers come about: `closed` or `head`.
-        seed: of the draws of other videos.
-        batch: most stretches in one call of the engine.
-
-    Returns:
-        Rows of answers.jsonl, kind by kind, in the order of the questions.
-    """
-    known = {text for answer in candidates for text in (answer, answer.replace("_", " "))}
-    stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
-    free = [open_ended or is_open(row["type"]) for row in rows]
-    found = []
-    with tqdm(total=len(rows) * len(kinds), desc="answering", unit="question", disable=None, leave=False) as bar:
-        for kind in kinds:
-            asked: dict[tuple[str, bool], dict[Stretch, list[int]]] = {}
-            for number, stretch in enumerate(replaced(stretches, kind, seed)):
-                asked.setdefault((rows[number]["question"], free[number]), {}).setdefault(stretch, []).append(number)
-            replies: dict[int, str] = {}
-            for (question, freely), numbers in asked.items():
-                shown = list(numbers)
-                for at in range(0, len(shown), batch):
-                    part = shown[at : at + batch]
-                    said = engine.answer(part, question, None if freely else candidates)
-                    for stretch, reply in zip(part, said, strict=True):
-                        replies |= dict.fromkeys(numbers[stretch], reply)
-                    bar.update(sum(len(numbers[stretch]) for stretch in part))
-            for number, row in enumerate(rows):
-                reply, freely = replies[number], free[number]
-                facts = {
-                    "prediction": reply,
-                    "matched": not freely or is_open(row["type"]) or reply in known,
-                    "mode": "open" if freely else mode,
-                    "ablated": kind,
-                }
-                found.append({name: facts[name] if name in facts else row[name] for name in FIELDS})
-    return found
+def _batches(questions: Sequence[Question]) -> list[Sequence[Question]]:
+    return [questions[at : at + BATCH] for at in range(0, len(questions), BATCH)]

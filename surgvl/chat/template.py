@@ -1,7 +1,7 @@
 """Conversations as token ids with a label mask, by construction and never by searching tokenised text.
 
-The text comes from the chat template of the model's processor. Every answer is tokenised by itself, so its first and
-its last token are known; labels are the answers and the end tokens behind them.
+The text comes from the chat template of the model's processor. Every answer is tokenised on its own, so its first and
+last tokens are known; labels are the answers and their end tokens.
 Shapes: B samples, R rows, L tokens of the longest.
 """
 
@@ -12,16 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from surgvl.chat.question import to_text
 from surgvl.core.errors import DataError
 from surgvl.models.processor import SurgVLProcessor
 
 IGNORE = -100
 VIDEO = ({"type": "video"},)
-
-
-def words(answer: str) -> str:
-    """An answer as words: PitVQA and its kin join them by underscores."""
-    return answer.replace("_", " ").strip()
 
 
 def user(question: str, visuals: Sequence[dict[str, Any]] = VIDEO) -> dict[str, Any]:
@@ -30,10 +26,10 @@ def user(question: str, visuals: Sequence[dict[str, Any]] = VIDEO) -> dict[str, 
 
 
 def prompt_ids(processor: SurgVLProcessor, question: str, visuals: Sequence[dict[str, Any]] = VIDEO) -> list[int]:
-    """Token ids of the text up to the answer to one question, with places for its visuals.
+    """Token ids of the prompt of one question, with placeholders for its visuals.
 
     Raises:
-        DataError: the question holds a mark such as `<video>`, which would be taken for a visual.
+        DataError: the question contains a placeholder such as `<video>`, which would count as a visual.
     """
     return _ids(processor, processor.render([user(question, visuals)]), len(visuals))
 
@@ -44,17 +40,17 @@ def answer_ids(processor: SurgVLProcessor, answer: str) -> list[int]:
     Raises:
         DataError: the answer is empty.
     """
-    ids = processor.encode(words(answer))
+    ids = processor.encode(to_text(answer))
     if not ids:
-        raise DataError(f"answer {answer!r} has no tokens: give a text")
+        raise DataError(f"answer {answer!r} has no tokens: give a non-empty text")
     return [*ids, int(processor.tokenizer.eos_token_id)]
 
 
 def end_of_turn(processor: SurgVLProcessor) -> int | None:
-    """The token that ends an answer, where the template writes an answered question as `conversation` teaches it.
+    """The token that ends an answer, if the template writes an answered question as `conversation` trains it.
 
-    None where it writes something else between or behind them, such as the empty thoughts of Qwen3: such text was never
-    taught, and says nothing about how likely an answer is.
+    None if it writes anything else between or after them, such as the empty thoughts of Qwen3: the model was never
+    trained on such text, which therefore says nothing about the likelihood of an answer.
     """
     asked = user("a?")
     whole = processor.render([asked, {"role": "assistant", "content": "b"}], add_generation_prompt=False)
@@ -67,8 +63,8 @@ def _ids(processor: SurgVLProcessor, text: str, num_visuals: int) -> list[int]:
     marks = sum(token in (processor.video_id, processor.image_id) for token in ids)
     if marks != num_visuals:
         raise DataError(
-            f"the text {text[:80]!r} has {marks} marks for {num_visuals} visuals: "
-            "a question cannot hold <video> or <image>"
+            f"the text {text[:80]!r} has {marks} placeholders for {num_visuals} visuals: "
+            "remove <video> and <image> from the question"
         )
     return processor.expand(ids)
 
@@ -76,7 +72,7 @@ def _ids(processor: SurgVLProcessor, text: str, num_visuals: int) -> list[int]:
 def conversation(
     processor: SurgVLProcessor, turns: Sequence[tuple[str, str]], visuals: Sequence[dict[str, Any]] = VIDEO
 ) -> tuple[list[int], list[int]]:
-    """Ids and labels of questions and answers that follow one another; visuals stand before the first question.
+    """Ids and labels of a conversation; the visuals come before the first question.
 
     Args:
         processor: of the model.
@@ -84,10 +80,10 @@ def conversation(
         visuals: parts of the first message.
 
     Returns:
-        ids and labels of equal length; label i is token i where it is learnt, else IGNORE.
+        ids and labels of equal length; label i is token i where it is trained on, else IGNORE.
 
     Raises:
-        DataError: an empty answer, a mark within a question, or a chat template that rewrites earlier turns.
+        DataError: an empty answer, a placeholder in a question, or a chat template that rewrites earlier turns.
     """
     ids: list[int] = []
     labels: list[int] = []
@@ -102,10 +98,10 @@ def conversation(
         tail = answer_ids(processor, answer)
         ids += prompt + tail
         labels += [IGNORE] * len(prompt) + tail
-        messages.append({"role": "assistant", "content": words(answer)})
+        messages.append({"role": "assistant", "content": to_text(answer)})
         done = processor.render(messages, add_generation_prompt=False)
         end = processor.tokenizer.eos_token
-        # What a template puts behind the end token belongs to the next turn.
+        # What a template writes after the end token belongs to the next turn.
         done = done[: done.rfind(end) + len(end)] if end in done[len(text) :] else done
     return ids, labels
 
@@ -116,28 +112,28 @@ class Batch:
 
     Attributes:
         ids: int64 [R, L], padded on the right.
-        labels: int64 [R, L], IGNORE where nothing is learnt.
+        labels: int64 [R, L], IGNORE where nothing is trained on.
         positions: int64 [R, L], from 0 in each conversation.
-        owner: int64 [R, L], number of the conversation within its row, -1 for padding.
+        segment_ids: int64 [R, L], index of the conversation within its row, -1 for padding.
     """
 
     ids: Tensor
     labels: Tensor
     positions: Tensor
-    owner: Tensor
+    segment_ids: Tensor
 
     def mask(self, dtype: torch.dtype) -> Tensor:
-        """What is added to attention scores [R, 1, L, L]: each token sees the earlier ones of its conversation."""
+        """Additive attention mask [R, 1, L, L]: each token attends to the earlier ones of its own conversation."""
         L = self.ids.shape[1]
-        same = self.owner[:, :, None] == self.owner[:, None, :]
-        seen = same & torch.ones(L, L, dtype=torch.bool, device=same.device).tril()
-        return torch.zeros(seen.shape, dtype=dtype, device=same.device).masked_fill_(~seen, torch.finfo(dtype).min)[
-            :, None
-        ]
+        same = self.segment_ids[:, :, None] == self.segment_ids[:, None, :]
+        allowed = same & torch.ones(L, L, dtype=torch.bool, device=same.device).tril()
+        return torch.zeros(allowed.shape, dtype=dtype, device=same.device).masked_fill_(
+            ~allowed, torch.finfo(dtype).min
+        )[:, None]
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device."""
-        return Batch(*(part.to(device) for part in (self.ids, self.labels, self.positions, self.owner)))
+        """The same batch on a device."""
+        return Batch(*(part.to(device) for part in (self.ids, self.labels, self.positions, self.segment_ids)))
 
 
 def training_batch(
@@ -155,14 +151,14 @@ def training_batch(
         questions: B questions.
         answers: B answers.
         max_tokens: longest row, visual tokens included.
-        pack: put several short conversations into a row, longest first.
-        earlier: (question, answer) of the turns before each question.
+        pack: put several short conversations into one row (first-fit decreasing).
+        earlier: (question, answer) pairs of the turns before each question.
 
     Returns:
-        The rows, and the order in which the conversations, and so their visuals, stand in them.
+        The rows, and the order of the conversations, and so of their visuals, in them.
 
     Raises:
-        DataError: a conversation is longer than `max_tokens`; nothing is cut silently.
+        DataError: a conversation is longer than `max_tokens`; nothing is truncated silently.
     """
     before = [()] * len(questions) if earlier is None else earlier
     turns = zip(before, questions, answers, strict=True)
@@ -173,25 +169,26 @@ def training_batch(
                 f"question {question[:60]!r} with its answer has {len(ids)} tokens, more than "
                 f"{max_tokens}: raise --max_tokens or shorten it"
             )
-    rows = _packed([len(ids) for ids, _ in pairs], max_tokens) if pack else [[number] for number in range(len(pairs))]
-    longest = max(sum(len(pairs[number][0]) for number in row) for row in rows)
+    lengths = [len(ids) for ids, _ in pairs]
+    rows = pack_first_fit(lengths, max_tokens) if pack else [[number] for number in range(len(pairs))]
+    longest = max(sum(lengths[number] for number in row) for row in rows)
     shape = (len(rows), longest)
     pad = processor.tokenizer.pad_token_id
     filled = torch.full(shape, processor.tokenizer.eos_token_id if pad is None else pad)
-    labels, positions, owner = torch.full(shape, IGNORE), torch.zeros(shape, dtype=torch.long), torch.full(shape, -1)
+    labels, segment_ids = torch.full(shape, IGNORE), torch.full(shape, -1)
+    positions = torch.zeros(shape, dtype=torch.long)
     for at, row in enumerate(rows):
         begin = 0
         for place, number in enumerate(row):
-            own, learnt = pairs[number]
-            end = begin + len(own)
-            filled[at, begin:end], labels[at, begin:end] = torch.tensor(own), torch.tensor(learnt)
-            positions[at, begin:end], owner[at, begin:end] = torch.arange(len(own)), place
+            end = begin + lengths[number]
+            filled[at, begin:end], labels[at, begin:end] = (torch.tensor(part) for part in pairs[number])
+            positions[at, begin:end], segment_ids[at, begin:end] = torch.arange(lengths[number]), place
             begin = end
-    return Batch(filled, labels, positions, owner), [number for row in rows for number in row]
+    return Batch(filled, labels, positions, segment_ids), [number for row in rows for number in row]
 
 
-def _packed(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Numbers of conversations by row: longest first, each into the first row where it fits."""
+def pack_first_fit(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """First-fit decreasing bin packing: indices of the conversations in each row of at most `most` tokens."""
     rows: list[list[int]] = []
     free: list[int] = []
     for number in sorted(range(len(lengths)), key=lambda each: -lengths[each]):

@@ -1,8 +1,8 @@
 """Instruction tuning: the language model learns to answer from the visual tokens of an encoder.
 
-Stages, as in LLaVA (arXiv 2304.08485): the projector alone; then the projector with the language model, whole or
-through LoRA (arXiv 2106.09685); then, where it is asked for, the encoder too. While the encoder is frozen, clips are
-seen once and what they gave is stored.
+Stages, as in LLaVA (arXiv 2304.08485): the projector alone; then the projector with the language model, fully or
+through LoRA (arXiv 2106.09685); then, optionally, the encoder too. While the encoder is frozen, the features of each
+clip are computed once and stored.
 """
 
 from typing import Any, Protocol
@@ -18,11 +18,11 @@ from surgvl.train.objective import Objective
 TRAIN = ("projector", "full", "lora", "encoder")
 
 
-class Look(Protocol):
-    """What looks at held-out questions while a model learns."""
+class Monitor(Protocol):
+    """Evaluates held-out questions during training."""
 
     def begin(self, progress: float) -> None:
-        """Training starts, or goes on, at `progress` in [0, 1]."""
+        """Training starts or resumes at `progress` in [0, 1]."""
 
     def __call__(self, chat: Chat, progress: float) -> dict[str, Tensor]:
         """Scalars for the log."""
@@ -36,11 +36,11 @@ class Tune(Objective):
         train: `projector`, `full` (projector and language model), `lora` (projector and adapters) or `encoder` (all).
         lora_rank: rank of the adapters.
         max_tokens: longest question with its visual tokens and its answer.
-        pack: several short conversations in a row, each of which sees itself only.
-        look: called at logging steps with the model and the progress in [0, 1]: scalars of held-out questions.
+        pack: several short conversations in one row, masked from one another.
+        held_out: called at logging steps with the model and the progress in [0, 1]; returns scalars to log.
 
     Raises:
-        ConfigError: `train` is none of these.
+        ConfigError: another value of `train`.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Tune(Objective):
         lora_rank: int = 8,
         max_tokens: int = 256,
         pack: bool = False,
-        look: Look | None = None,
+        held_out: Monitor | None = None,
     ):
         super().__init__()
         if train not in TRAIN:
-            raise ConfigError(f"train={train!r} is unknown; allowed are {', '.join(TRAIN)}: choose one")
-        self.chat, self.max_tokens, self.pack, self.look = chat, max_tokens, pack, look
+            raise ConfigError(f"train must be one of {', '.join(TRAIN)}, got {train!r}")
+        self.chat, self.max_tokens, self.pack, self.held_out = chat, max_tokens, pack, held_out
         self.progress = 0.0
         chat.requires_grad_(False)
         chat.projector.requires_grad_(True)
@@ -67,35 +67,35 @@ class Tune(Objective):
             chat.language = with_lora(chat.language, lora_rank)
 
     def modules_to_compile(self) -> list[nn.Module]:
-        """Nothing: the length of a text differs from batch to batch."""
+        """Nothing: text lengths differ from batch to batch."""
         return []
 
     def begin(self, progress: float) -> None:
-        """Remember where training starts, or goes on."""
+        """Note where training starts or resumes."""
         self.progress = progress
-        if self.look is not None:
-            self.look.begin(progress)
+        if self.held_out is not None:
+            self.held_out.begin(progress)
 
     def after_step(self, progress: float) -> None:
-        """Remember how far training is."""
+        """Note the progress of training."""
         self.progress = progress
 
     def monitor(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Scalars of held-out questions."""
-        return {} if self.look is None else self.look(self.chat, self.progress)
+        return {} if self.held_out is None else self.held_out(self.chat, self.progress)
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Loss and token accuracy of a batch.
 
-        The batch holds `pooled` [B, V, D] (or `video` [B, 3, T, H, W]), lists `question` and `answer`, and where there
-        are conversations `earlier`, the turns before.
+        The batch holds `pooled` [B, V, D] (or `video` [B, 3, T, H, W]), lists `question` and `answer`, and for
+        conversations `earlier`, the turns before.
         """
         chat = self.chat
         texts = batch["question"], batch["answer"]
         rows, order = training_batch(chat.ready, *texts, self.max_tokens, self.pack, batch.get("earlier"))
-        pooled = batch["pooled"] if "pooled" in batch else chat.see(batch["video"])
+        pooled = batch["pooled"] if "pooled" in batch else chat.encode_visual(batch["video"])
         rows = rows.to(pooled.device)
-        # Padding stands behind all else, where a causal model does not look: only rows of several need a mask.
+        # Right padding needs no mask, because attention is causal; packed rows do.
         mask = rows.mask(chat.dtype) if self.pack else None
         logits = chat(
             rows.ids, pooled=pooled[order], attention_mask=mask, position_ids=rows.positions if self.pack else None

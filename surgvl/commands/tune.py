@@ -21,7 +21,7 @@ from surgvl.video.clip import Preprocess
 if TYPE_CHECKING:
     from torch import nn
 
-    from surgvl.chat.questions import HeldOut
+    from surgvl.chat.dataset import HeldOutQuestions
     from surgvl.models.chat import Chat
     from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 
@@ -108,9 +108,9 @@ def tune(
         )
     import torch
 
-    from surgvl.chat.feature_cache import Seen
-    from surgvl.chat.head import Head, HeadTune, save_head
-    from surgvl.chat.questions import Questions, collate, training_rows
+    from surgvl.chat.dataset import QuestionDataset, collate, training_rows
+    from surgvl.chat.feature_cache import FeatureCache, readable_rows, window_of
+    from surgvl.chat.head import AnswerHead, HeadTune, save_head
     from surgvl.chat.template import end_of_turn
     from surgvl.chat.tune import Tune, merge_lora
     from surgvl.models.chat import Chat
@@ -134,7 +134,7 @@ def tune(
         source, good = split_source(folder, table, split, preprocess, frame_cache)
         rows = training_rows(table, good, narration)
         closed = [row for row in rows if not is_open(row["type"])]
-        head = Head.of(chat, sorted({row["answer"] for row in closed})) if finetune == "head" else None
+        head = AnswerHead.of(chat, sorted({row["answer"] for row in closed})) if finetune == "head" else None
         trained: list[nn.Module] = [lm, chat.projector, *([tower] if encoder_steps else []), *([head] if head else [])]
         folder.record(
             table.hash,
@@ -143,30 +143,34 @@ def tune(
             frozen=not encoder_steps,
             num_trainable=sum(p.numel() for module in trained for p in module.parameters()),
         )
-        stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
-        stored = Seen(chat, source, stretches, preprocess.num_frames, (frame_cache or out) / "features")
-        source.problems |= stored.problems
-        asked = stored.readable(rows)
-        data = Questions(stored, source, preprocess.num_frames, asked, run.seed, weights)
-        look = _held_out(chat, table, held_out, narration, preprocess, frame_cache, out) if held_out != split else None
+        windows = [window_of(row) for row in rows]
+        features = FeatureCache(chat, source, windows, preprocess.num_frames, (frame_cache or out) / "features")
+        source.problems |= features.problems
+        readable = readable_rows(rows, features, features.problems)
+        data = QuestionDataset(features, source, preprocess.num_frames, readable, run.seed, weights)
+        monitor = (
+            _held_out(chat, table, held_out, narration, preprocess, frame_cache, out) if held_out != split else None
+        )
 
-        def train(what: str, at: Path, steps: int, name: str, of: Questions, look: "HeldOut | None") -> None:
+        def train(
+            what: str, at: Path, steps: int, name: str, of: QuestionDataset, monitor: "HeldOutQuestions | None"
+        ) -> None:
             settings = replace(run, steps=steps) if steps != run.steps else run
-            tuned = Tune(chat, what, lora_rank, max_tokens, pack, look)
+            tuned = Tune(chat, what, lora_rank, max_tokens, pack, monitor)
             source.problems.update(fit(tuned, of, collate, at, optim, settings, name=name))
 
         num_stages = 3 if encoder_steps else 2
         if projector_steps:
             train("projector", out / "projector", projector_steps, f"tune 1/{num_stages}", data, None)
         if head is not None:
-            known = [row for row in asked if not is_open(row["type"])]
-            choices = Questions(stored, source, preprocess.num_frames, known, run.seed, weights)
+            known = [row for row in readable if not is_open(row["type"])]
+            choices = QuestionDataset(features, source, preprocess.num_frames, known, run.seed, weights)
             fit(HeadTune(chat, head), choices, collate, out, optim, run, name=f"tune 2/{num_stages}")
         else:
-            train(finetune, out, run.steps, f"tune 2/{num_stages}", data, look)
+            train(finetune, out, run.steps, f"tune 2/{num_stages}", data, monitor)
         chat.language = merge_lora(chat.language)
         if encoder_steps:
-            clips = Questions(None, source, preprocess.num_frames, asked, run.seed, weights)
+            clips = QuestionDataset(None, source, preprocess.num_frames, readable, run.seed, weights)
             train("encoder", out / "encoder", encoder_steps, "tune 3/3", clips, None)
         if main_process():
             chat.train(False)
@@ -191,10 +195,10 @@ def _held_out(
     preprocess: Preprocess,
     frame_cache: Path | None,
     out: Path,
-) -> "HeldOut | None":
+) -> "HeldOutQuestions | None":
     """A look at the questions of a split; None where it has none or its videos cannot be read."""
-    from surgvl.chat.feature_cache import Seen
-    from surgvl.chat.questions import HeldOut, held_out_rows, training_rows
+    from surgvl.chat.dataset import HeldOutQuestions, held_out_rows, training_rows
+    from surgvl.chat.feature_cache import FeatureCache, readable_rows, window_of
     from surgvl.train.distributed import main_process
 
     ids = table.video_ids(split) if split else []
@@ -203,11 +207,11 @@ def _held_out(
     try:
         source, good = frame_store(table, ids, preprocess, frame_cache)
         rows = held_out_rows(training_rows(table, good, narration))
-        stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in rows]
-        held = Seen(chat, source, stretches, preprocess.num_frames, (frame_cache or out) / "features")
-        rows = held.readable(rows)
+        windows = [window_of(row) for row in rows]
+        features = FeatureCache(chat, source, windows, preprocess.num_frames, (frame_cache or out) / "features")
+        rows = readable_rows(rows, features, features.problems)
     except DataError:
         return None
-    for fact in [*source.problems.values(), *held.problems.values()]:
+    for fact in [*source.problems.values(), *features.problems.values()]:
         print(f"not looked at while training: {fact}")
-    return HeldOut(held, rows, out / "answers_while_training.jsonl")
+    return HeldOutQuestions(features, rows, out / "answers_while_training.jsonl")

@@ -1,14 +1,22 @@
-"""What a model says a stretch of a video is."""
+"""What a model says about a window of a video."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Label:
-    """A class over a stretch of a video, with the model's cosine and its softmax share among the classes."""
+    """A zero-shot class of a window of a video.
+
+    Attributes:
+        start_s: start of the window.
+        end_s: its end.
+        name: of the class.
+        cosine: between the window's vector and the class vector.
+        probability: softmax over all classes of the cosines times the model's logit scale.
+    """
 
     start_s: float
     end_s: float
     name: str
     cosine: float
-    share: float
+    probability: float

@@ -1,33 +1,33 @@
-"""Texts as people give them from Python and on the command line."""
+"""Checks of texts that people pass from Python and on the command line."""
 
 from collections.abc import Sequence
 
 from surgvl.core.errors import DataError
 
-# Of a question; the page reads no more either.
 MAX_CHARACTERS = 300
+"""Longest question; the page has the same limit."""
 
 
-def words(given: str | Sequence[str], what: str) -> list[str]:
-    """Texts as a list; a single one is a list of one, never its letters.
+def text_list(given: str | Sequence[str], what: str) -> list[str]:
+    """Texts as a list; a single text is a list of one, not of its letters.
 
     Raises:
-        DataError: something among them is no text.
+        DataError: one of them is not a string.
     """
     texts = [given] if isinstance(given, str) else list(given)
     if odd := [each for each in texts if not isinstance(each, str)]:
-        raise DataError(f"{what} hold {str(odd[0])[:40]!r}, which is no text: give a list of texts")
+        raise DataError(f"{what} must be strings, got {str(odd[0])[:40]!r}: give a list of strings")
     return texts
 
 
-def short(question: str) -> str:
-    """A question as it came.
+def check_question(question: str) -> str:
+    """The question, unchanged.
 
     Raises:
-        DataError: no text, or one that is too long to be a question.
+        DataError: not a string, empty, or too long.
     """
     if not isinstance(question, str) or not question.strip():
-        raise DataError(f"the question {str(question)[:40]!r} is no text: ask in plain language")
+        raise DataError(f"the question must be a text, got {str(question)[:40]!r}: ask in plain language")
     if len(question) > MAX_CHARACTERS:
-        raise DataError(f"the question has {len(question)} characters; up to {MAX_CHARACTERS} are read: shorten it")
+        raise DataError(f"the question must have at most {MAX_CHARACTERS} characters, got {len(question)}: shorten it")
     return question

@@ -7,6 +7,7 @@ Shapes: T frames.
 import numpy as np
 
 from surgvl.core.arrays import Float64Array
+from surgvl.video.clip import clip_start
 
 STRIDES = ("fixed", "random", "exponential", "incremental")
 ANCHORS = ("causal", "centred", "random")
@@ -54,7 +55,7 @@ def clip_times(
     if anchor != "causal":
         length_s = float(back_s.sum()) + step_s
         share = 0.5 if anchor == "centred" else rng.uniform()
-        start_s = float(np.clip(at_s - share * length_s, 0, max(0.0, duration_s - length_s)))
+        start_s = clip_start(at_s, length_s, duration_s, share)
         last_s = max(0.0, min(start_s + length_s, duration_s) - step_s)
     times = [last_s]
     for gap_s in back_s.tolist():

@@ -84,7 +84,7 @@ class Texts:
     prompts: list[str]
 
     def classes(self, prompt_set: str) -> tuple[list[str], NDArray[np.float32]]:
-        """One vector for each class of a set: the mean of its unit prompt vectors, brought to unit length again.
+        """Zero-shot class vectors of a prompt set.
 
         Returns:
             Class names in id order [C] and their vectors float32 [C, E].
@@ -105,9 +105,8 @@ class Texts:
                 raise DataError(f"texts of {prompt_set!r}: class {self.class_ids[at]} is named {both}: embed again")
         if sorted(names) != list(range(len(names))):
             raise DataError(f"texts of {prompt_set!r}: class ids {sorted(names)} have gaps: embed again")
-        sums = np.zeros((len(names), self.vectors.shape[1]), np.float32)
-        np.add.at(sums, [self.class_ids[at] for at in rows], unit(self.vectors[rows]))
-        return [names[at] for at in range(len(names))], unit(sums)
+        ids = [self.class_ids[at] for at in rows]
+        return [names[at] for at in range(len(names))], class_vectors(unit(self.vectors[rows]), ids)
 
 
 @dataclass(frozen=True)
@@ -196,6 +195,21 @@ def unit(vectors: ArrayLike) -> NDArray[np.float32]:
     rows = np.asarray(vectors, np.float32)
     length = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
+
+
+def class_vectors(vectors: NDArray[np.float32], class_ids: Sequence[int]) -> NDArray[np.float32]:
+    """Zero-shot class vectors: the mean of each class's unit prompt vectors, normalised again (arXiv 2103.00020).
+
+    Args:
+        vectors: unit vectors of M prompts, float32 [M, E].
+        class_ids: class of each prompt [M]; all of 0 ... C - 1 occur.
+
+    Returns:
+        float32 [C, E].
+    """
+    sums = np.zeros((max(class_ids) + 1, vectors.shape[1]), np.float32)
+    np.add.at(sums, list(class_ids), vectors)
+    return unit(sums)
 
 
 def write_shard(

@@ -13,7 +13,7 @@ import torch
 from surgvl import video
 from surgvl.core.arrays import Float32Array, UInt8Array
 from surgvl.core.errors import DataError
-from surgvl.video.clip import Preprocess
+from surgvl.video.clip import Preprocess, clip_start
 
 
 def windows(
@@ -38,8 +38,7 @@ def windows(
     segment, number = 0, -1
 
     def last_frame_of(segment: int) -> int:
-        first = round((segment + 0.5) * stride_s * fps - num_frames / 2)
-        return int(np.clip(first, 0, max(0, total - num_frames))) + num_frames - 1
+        return round(clip_start((segment + 0.5) * stride_s * fps, num_frames, total)) + num_frames - 1
 
     for number, frame in enumerate(frames):
         held.append(frame)

@@ -194,10 +194,10 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         )
         save_model(self, save_directory, clip)
 
-    # ---- looking and answering
+    # ---- encoding and answering
 
-    def see(self, visuals: Tensor) -> Tensor:
-        """Clips [N, 3, T, H, W] -> what does not depend on the projector's parameters, [N, stored, D]."""
+    def encode_visual(self, visuals: Tensor) -> Tensor:
+        """Clips [N, 3, T, H, W] -> pooled encoder tokens, before all parameters of the projector, [N, stored, D]."""
         return self.projector.pool(self.encoder(visuals))
 
     def embed(self, input_ids: Tensor, pooled: Tensor | None = None) -> Tensor:
@@ -205,7 +205,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
 
         Args:
             input_ids: int64 [B, L].
-            pooled: what `see` gave of the N visuals, in the order of their places.
+            pooled: from `encode_visual`, N visuals in the order of their placeholders.
 
         Raises:
             DataError: the numbers of placeholders and of visual tokens differ.
@@ -237,7 +237,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         Args:
             input_ids: int64 [B, L].
             visuals: clips uint8 [N, 3, T, H, W]; or
-            pooled: what `see` gave of them.
+            pooled: from `encode_visual`.
             attention_mask: [B, L], or an additive mask [B, 1, L, L].
             position_ids: int64 [B, L].
             labels: int64 [B, L], -100 for tokens without loss.
@@ -245,7 +245,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         Returns:
             transformers' output with `logits` [B, L, vocabulary] and, with labels, `loss`.
         """
-        pooled = self.see(visuals) if visuals is not None else pooled
+        pooled = self.encode_visual(visuals) if visuals is not None else pooled
         return self.language(
             inputs_embeds=self.embed(input_ids, pooled),
             attention_mask=attention_mask,
@@ -266,7 +266,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         **generation: Any,
     ) -> Tensor:
         """New token ids int64 [B, new]; greedy by default. Other arguments are those of transformers' `generate`."""
-        pooled = self.see(visuals) if visuals is not None else pooled
+        pooled = self.encode_visual(visuals) if visuals is not None else pooled
         tokenizer = self.ready.tokenizer
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         out: Tensor = self.language.generate(

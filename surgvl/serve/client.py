@@ -1,12 +1,12 @@
-"""A client of `surgvl serve`: frames and words in, answers and vectors out; OpenAI's python client under it.
+"""A client of `surgvl serve`: frames and text in, answers and vectors out; built on OpenAI's Python client.
 
     server = Server("http://127.0.0.1:8000")
     server.ask(frames, "Which instrument is seen?", ["grasper", "hook"])
     server.encode_text(["the hook dissects the gallbladder"])
 
-Frames go as PNG, so a model sees the bytes that it would see in this process. What may pass (status 408, 429 and 5xx,
-time-outs, dropped connections) is asked again, after the server's Retry-After or 0.5 s, 1 s, 2 s ... (openai's own).
-Shapes: T frames, N sentences or clips, E width of the vectors.
+Frames are sent as PNG, so a model gets the bytes that it would get in this process. Transient failures (status 408, 429
+and 5xx, time-outs, dropped connections) are retried after the server's Retry-After, or OpenAI's own 0.5 s, 1 s, 2 s ...
+Shapes: T frames, A answers, N sentences or clips, E width of the vectors.
 """
 
 import weakref
@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -22,6 +22,7 @@ import openai
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from surgvl.chat.question import Question, Window, to_text
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.credentials import mask, read_key
 from surgvl.core.errors import ConfigError, DataError, ServerError
@@ -31,16 +32,8 @@ CHAT, EMBED = "surgvl-chat", "surgvl-embed"
 MAX_TOKENS = 32
 # Sentences in a request.
 SENTENCES = 64
-Given = TypeVar("Given")
-Got = TypeVar("Got")
-
-
-class Asked(NamedTuple):
-    """A question about a clip: frames uint8 [T, H, W, 3], and the allowed answers; none: the answer is free."""
-
-    frames: UInt8Array
-    question: str
-    answers: Sequence[str] | None = None
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 
 class Server:
@@ -48,16 +41,16 @@ class Server:
 
     Args:
         url: its address, such as http://127.0.0.1:8000, with or without /v1 at the end.
-        api_key: its key, or @FILE that holds it; SURGVL_API_KEY where it is left out.
-        timeout_s: longest wait for one answer.
-        retries: how often a request that failed is sent again.
+        api_key: its key, or @FILE that contains it; SURGVL_API_KEY by default.
+        timeout_s: longest wait for one response.
+        retries: how often a failed request is repeated.
         in_flight: most requests at a time.
 
     Attributes:
         url: its address for messages, without a password.
 
     Raises:
-        ConfigError: not an address, a number that is not above 0, or no key.
+        ConfigError: not an address, a number out of range, or a file without a key.
     """
 
     def __init__(
@@ -71,24 +64,24 @@ class Server:
         except ValueError:
             usable = False
         if not usable:
-            raise ConfigError(f"--server {mask(url)!r} is not an address: give one such as http://127.0.0.1:8000")
+            raise ConfigError(f"--server must be an address such as http://127.0.0.1:8000, got {mask(url)!r}")
         if not timeout_s > 0 or retries < 0 or in_flight < 1:
             given = f"timeout_s {timeout_s}, retries {retries}, in_flight {in_flight}"
-            raise ConfigError(f"{given}: give a time above 0, 0 or more retries, and 1 or more in flight")
+            raise ConfigError(f"timeout_s must be above 0, retries at least 0 and in_flight at least 1, got {given}")
         self.timeout_s, self.retries, self.in_flight = timeout_s, retries, in_flight
         self._client = openai.OpenAI(
             base_url=f"{self._address}/v1",
-            # OpenAI's client insists on a key; a server without one does not look.
+            # OpenAI's client requires a key; a server without one ignores it.
             api_key=read_key(api_key) or "none",
             timeout=timeout_s,
             max_retries=retries,
-            # A proxy cannot reach this machine's own addresses.
+            # A proxy cannot reach this machine's loopback addresses.
             http_client=openai.DefaultHttpxClient(trust_env=not is_loopback(str(parts.hostname))),
         )
         self._close = weakref.finalize(self, self._client.close)
 
     def close(self) -> None:
-        """Close the connections; they are closed, too, when nobody holds this any more."""
+        """Close the connections, which happens on garbage collection too."""
         self._close()
 
     def __enter__(self) -> Self:
@@ -100,9 +93,9 @@ class Server:
         self.close()
 
     def about(self) -> dict[str, Any]:
-        """What is served: `version`; for `chat` and `embed` their `preprocess`, `hash` and what they were `trained` on.
+        """What is served: `version`; for `chat` and `embed` their `preprocess`, `hash` and training record `trained`.
 
-        For `chat` its known `answers` and `questions`, too, and `end_id`, the token that ends an answer (or null).
+        `chat` also has its known `answers` and `questions`, and `end_id`, the token that ends an answer (or null).
 
         Raises:
             ServerError: it cannot be reached, refuses, or is not `surgvl serve`.
@@ -116,61 +109,59 @@ class Server:
         """Answer a question about a clip.
 
         Args:
-            frames: uint8 [T, H, W, 3], as many as the model takes (`remote.RemoteChat.frames` cuts them): a server may
-                leave out what is more.
+            frames: uint8 [T, H, W, 3], as many as the model takes (`remote.ServerAnswerer.frames` cuts them): a server
+                may drop any beyond that.
             question: in plain language.
-            answers: allowed answers: the server chooses one, token by token; without them it writes freely.
+            answers: allowed answers, one of which the server chooses token by token; by default it writes freely.
 
         Returns:
-            One of `answers` as it is spelt there, or free text.
+            One of `answers`, letter for letter, or free text.
 
         Raises:
-            DataError: these are not frames, or an answer is given twice.
+            DataError: these are not frames, or two answers are equal.
             ServerError: the server cannot be reached, refuses, or does not answer in time.
         """
         parts = [video_part(frames), {"type": "text", "text": question}]
         body: dict[str, Any] = {"messages": [{"role": "user", "content": parts}]}
         body |= {"model": CHAT, "temperature": 0, "max_tokens": MAX_TOKENS}
-        spelt = {} if answers is None else answers_by_text(answers)
-        if spelt:
-            # Tokenizers differ in where they put the blank before a first word.
-            choices = [blank + words for words in spelt for blank in ("", " ")]
-            # A token holds a byte or more.
+        by_reply = {} if answers is None else answers_by_text(answers)
+        if by_reply:
+            # Tokenizers differ in whether a first word begins with a space.
+            choices = [space + text for text in by_reply for space in ("", " ")]
+            # A token has at least one byte.
             body["max_tokens"] = max(len(choice.encode()) for choice in choices) + 2
             body["structured_outputs"] = {"choice": choices}
-        said = str(self._post("/chat/completions", body, lambda got: got["choices"][0]["message"]["content"] or ""))
-        said = said.strip()
-        if spelt and said not in spelt:
+        reply = str(self._post("/chat/completions", body, lambda got: got["choices"][0]["message"]["content"] or ""))
+        reply = reply.strip()
+        if by_reply and reply not in by_reply:
             raise ServerError(
-                f"{self.url} answered {said[:60]!r}, which is none of {len(spelt)} allowed answers: "
+                f"{self.url} answered {reply[:60]!r}, which is none of {len(by_reply)} allowed answers: "
                 "serve the model by `surgvl serve`"
             )
-        return spelt[said] if spelt else said
+        return by_reply[reply] if by_reply else reply
 
     def likelihoods(self, frames: UInt8Array, question: str, answers: Sequence[str], end_id: int) -> list[float]:
-        """How likely each answer is as a whole, as `surgvl.chat.answer.candidate_scores` has it but for a constant.
+        """Log-likelihood of each answer as a whole: `surgvl.chat.answer.candidate_scores` up to a constant.
 
-        A request for each answer, which the server reads as already given and does not go on from.
+        One request an answer, which the server scores as part of the prompt and does not continue.
 
         Args:
             frames: as for `ask`.
             question: in plain language.
-            answers: A answers, no two alike; those that are alike in words get the same.
+            answers: A different answers; those that are written alike get the same value.
             end_id: the token that ends an answer, from `about`.
 
         Returns:
-            A sums of log-probabilities over question, answer and its end; they differ by the answers alone.
+            A sums of log-probabilities over question, answer and end token; only the answers make them differ.
 
         Raises:
             DataError, ServerError: as `ask`.
         """
-        from surgvl.chat.template import words
-
         asking = {"role": "user", "content": [video_part(frames), {"type": "text", "text": question}]}
 
-        def one(said: str) -> float:
+        def score(text: str) -> float:
             body = {
-                "messages": [asking, {"role": "assistant", "content": said}],
+                "messages": [asking, {"role": "assistant", "content": text}],
                 **{"model": CHAT, "temperature": 0, "max_tokens": 1},
                 **{"add_generation_prompt": False, "prompt_logprobs": 0},
             }
@@ -178,21 +169,26 @@ class Server:
                 self._post("/chat/completions", body, lambda got: answer_logprob(got["prompt_logprobs"], end_id))
             )
 
-        spelt = answers_by_text(answers)
-        scores = dict(zip(spelt, self._many(one, spelt), strict=True))
-        return [scores[words(answer)] for answer in answers]
+        texts = answers_by_text(answers)
+        scores = dict(zip(texts, self._many(score, texts), strict=True))
+        return [scores[to_text(answer)] for answer in answers]
 
-    def ask_many(self, asked: Iterable[Asked], total: int | None = None, bar: bool | None = None) -> list[str]:
-        """Answer many questions, up to `in_flight` at a time, in their order; at the first error the rest is left.
+    def ask_many(self, questions: Iterable[Question], total: int | None = None, bar: bool | None = None) -> list[str]:
+        """`ask` many questions, up to `in_flight` at a time, in order; the first error ends it.
 
         Args:
-            asked: questions; taken as they are needed, so clips may be cut on the way.
-            total: their number, for the bar; it need not be given for a list.
-            bar: show a progress bar; None: where there is a terminal.
+            questions: with frames as clips; consumed as needed, so that an iterator may cut them on the way.
+            total: their number, for the bar; not needed for a sequence.
+            bar: show a progress bar; None: if there is a terminal.
         """
-        total = len(asked) if total is None and isinstance(asked, Sequence) else total
-        found = self._many(lambda each: self.ask(*each), asked)
+
+        def ask(question: Question) -> str:
+            assert not isinstance(question.clip, Window)
+            return self.ask(question.clip, question.text, question.answers or None)
+
+        total = len(questions) if total is None and isinstance(questions, Sequence) else total
         hidden = None if bar is None else not bar
+        found = self._many(ask, questions)
         return list(tqdm(found, desc="asking", unit="question", total=total, disable=hidden, leave=False))
 
     def encode_text(self, sentences: Sequence[str]) -> NDArray[np.float32]:
@@ -237,21 +233,20 @@ class Server:
         return found
 
     def _post(self, path: str, body: dict[str, Any], read: Callable[[Any], Any]) -> Any:
-        """Send a request and take from its answer what is wanted."""
+        """Send a request and read what is wanted from the response."""
         got = self._call(lambda: self._client.post(path, body=body, cast_to=object))
         try:
             return read(got)
         except (LookupError, TypeError, ValueError) as error:
             raise ServerError(
-                f"{self.url}/v1{path} gives something that is not OpenAI's form of an answer "
-                f"({one_line(str(got))[:60]!r}): check --server"
+                f"{self.url}/v1{path} does not respond in OpenAI's format ({one_line(str(got))[:60]!r}): check --server"
             ) from error
 
     def _call(self, call: Callable[[], Any]) -> Any:
-        """Do a request; what goes wrong is one line.
+        """Make a request; a failure is one line.
 
         Raises:
-            ServerError: it failed, after all retries where these make sense.
+            ServerError: it failed, after all retries if it may be transient.
         """
         times = f"{self.retries + 1} times" if self.retries else "once"
         try:
@@ -259,7 +254,7 @@ class Server:
         except openai.APITimeoutError as error:
             raise ServerError(
                 f"{self.url} did not answer within {self.timeout_s:g} s (asked {times}): "
-                "see whether it is overloaded, or ask for less at a time"
+                "check its load, or lower in_flight"
             ) from error
         except openai.APIConnectionError as error:
             why = mask(one_line(str(error.__cause__ or error))).rstrip(".")
@@ -275,17 +270,17 @@ class Server:
             raise ServerError(f"{self.url} says {error.status_code}: {one_line(str(said))[:300]}{remedy}") from error
         except (openai.OpenAIError, ValueError) as error:
             raise ServerError(
-                f"{self.url} does not speak as `surgvl serve` does ({mask(one_line(str(error)))[:100]}): check --server"
+                f"{self.url} does not respond like `surgvl serve` ({mask(one_line(str(error)))[:100]}): check --server"
             ) from error
 
-    def _many(self, do: Callable[[Given], Got], items: Iterable[Given]) -> Iterator[Got]:
-        """Results in the order of the items, which are taken as they are needed."""
-        waiting: deque[Future[Got]] = deque()
+    def _many(self, do: Callable[[Item], Outcome], items: Iterable[Item]) -> Iterator[Outcome]:
+        """Results in the order of the items, which are consumed as needed."""
+        waiting: deque[Future[Outcome]] = deque()
         pool = ThreadPoolExecutor(self.in_flight, "surgvl-ask")
         try:
             for item in items:
                 waiting.append(pool.submit(do, item))
-                # As many again wait ready, so that a slow one holds none of the others up.
+                # Twice as many are queued, so that a slow request does not hold up the others.
                 if len(waiting) >= 2 * self.in_flight:
                     yield waiting.popleft().result()
             while waiting:

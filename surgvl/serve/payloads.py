@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from surgvl.chat.question import to_text
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import DataError
 
@@ -19,15 +20,17 @@ PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 def answers_by_text(answers: Sequence[str]) -> dict[str, str]:
-    """Answers by the text that a chat model says for them; the first wins where two have the same text."""
-    from surgvl.chat.template import words
+    """Answers by the text that a chat model writes for them; the first wins where two have the same text.
 
-    if not answers or len(set(answers)) != len(answers) or not all(map(words, answers)):
+    Raises:
+        DataError: no answers, an empty one, or two that are equal.
+    """
+    if not answers or len(set(answers)) != len(answers) or not all(map(to_text, answers)):
         different = len(set(answers))
         raise DataError(f"{len(answers)} answers, {different} distinct: give at least one, none twice, none empty")
     found: dict[str, str] = {}
     for answer in answers:
-        found.setdefault(words(answer), answer)
+        found.setdefault(to_text(answer), answer)
     return found
 
 

@@ -1,68 +1,71 @@
-"""Models behind a server, with the methods of `surgvl.api.ChatModel` and `surgvl.api.DualModel`.
+"""Models behind a server, with the interface of those in this process.
 
-    chat = RemoteChat(Server("http://127.0.0.1:8000"))
-    chat.ask("operation.mp4", "Which phase is it?", at_s=61.0)
+    answerer = ServerAnswerer(Server("http://127.0.0.1:8000"))
+    answerer.ask("operation.mp4", "Which phase is it?", at_s=61.0)
 
-Clips are cut here as they are in process, so a model sees the same bytes. One question is answered as in process: by
-the likelihood of each answer as a whole, which is a request for each, where the model's chat template writes answers as
-they were taught. The many questions of a manifest are answered by one request each, in which the server chooses among
-the answers token by token (a greedy search): the same unless the model hesitates.
-Shapes: T frames, S side in pixels, B clips, N seconds, E width of the vectors.
+Clips are cut here as they are in process, so a model gets the same bytes.
+Shapes: T frames, S side in pixels, B clips, N windows, E width of the vectors.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from surgvl.chat.feature_cache import Stretch, clip_at
-from surgvl.chat.known import find_known
+from surgvl.chat.answerers import Answerer
+from surgvl.chat.feature_cache import window_frames
+from surgvl.chat.question import Answer, Question, Window, most_probable
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import CheckpointError, DataError, ServerError
-from surgvl.core.texts import short, words
 from surgvl.data.frame_store import FrameStore
 from surgvl.embed.windows import read_windows
+from surgvl.models.loaded import VideoLike, cut_frames
 from surgvl.models.model_info import model_hash
-from surgvl.serve.client import Asked, Server
-from surgvl.video.clip import Preprocess, extract_clip
+from surgvl.models.schema import AnswersFile
+from surgvl.serve.client import Server
+from surgvl.video.clip import Preprocess
 
-Source = str | Path | ArrayLike
 
-
-class Remote:
+class RemoteModel:
     """One model of a server.
 
     Args:
         server: where it runs.
         role: `chat` or `embed`.
 
+    Attributes:
+        preprocess: how the model takes clips.
+        hash: of its configuration and weights.
+        training: what is recorded about its training; empty if nothing is.
+
     Raises:
         ServerError: the server cannot be reached, or serves no such model.
     """
 
     def __init__(self, server: Server, role: str) -> None:
-        self.server = server
-        facts = server.about()
-        if role not in facts:
-            there = " and ".join(name for name in ("chat", "embed") if name in facts) or "nothing yet"
+        self.server, self.device = server, server.url
+        about = server.about()
+        if role not in about:
+            there = " and ".join(name for name in ("chat", "embed") if name in about) or "nothing yet"
             raise ServerError(f"{server.url} serves {there}, no {role} model: start it by `surgvl serve {role}` or all")
-        self.facts: dict[str, Any] = facts[role]
-        self.preprocess = Preprocess(**self.facts["preprocess"])
-        self.hash = str(self.facts["hash"])
-        self.trained: dict[str, Any] = self.facts.get("trained") or {}
+        self.about: dict[str, Any] = about[role]
+        self.preprocess = Preprocess(**self.about["preprocess"])
+        self.hash = str(self.about["hash"])
+        self.training: dict[str, Any] = self.about.get("trained") or {}
 
-    def frames(self, source: Source, at_s: float | None = None) -> UInt8Array:
-        """One clip as the model takes it, uint8 [T, S, S, 3]."""
-        return extract_clip(source, self.preprocess, at_s)
+    def frames(self, source: VideoLike, at_s: float | None = None) -> UInt8Array:
+        """One clip as the model takes it, uint8 [T, S, S, 3]; see `surgvl.models.loaded.LoadedModel.frames`."""
+        return cut_frames(source, self.preprocess, at_s)
 
     def check(self, folder: Path | str) -> None:
-        """Refuse a server of another model than a folder's.
+        """Refuse a server whose model is not that of a folder.
 
         Raises:
-            CheckpointError: it is another, or the folder is not a model folder.
+            CheckpointError: it serves another model, or the folder is not a model folder.
         """
         if (wanted := model_hash(folder)) != self.hash:
             raise CheckpointError(
@@ -71,62 +74,57 @@ class Remote:
             )
 
 
-class RemoteChat(Remote):
-    """A chat model of a server.
+class ServerAnswerer(RemoteModel, Answerer):
+    """The chat model of a server.
 
     Args:
         server: where it runs.
+        by_likelihood: choose closed answers by the likelihood of each answer as a whole, which is what models in this
+            process do and takes one request an answer. If false, the server chooses token by token (greedily) in one
+            request, which may differ if the model is unsure. It always does so if the model's chat template writes
+            answers otherwise than they were taught.
 
     Raises:
         ServerError: the server cannot be reached, or serves no chat model.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, by_likelihood: bool = True) -> None:
         super().__init__(server, "chat")
+        self.known = AnswersFile(answers=self.about["answers"], questions=self.about["questions"])
+        end_id = self.about.get("end_id")
+        self.end_id = int(end_id) if by_likelihood and end_id is not None else None
+        self._source: FrameStore | None = None
 
-    def known_answers(self) -> list[str]:
-        """The closed answer set the model was tuned on; empty where it has none."""
-        return list(self.facts["answers"])
+    def prepare(self, source: FrameStore, windows: Sequence[Window], folder: Path) -> Sequence[Window]:
+        """Cut clips from a source; nothing is read or stored before it is asked about."""
+        self._source = source
+        return windows
 
-    def known_questions(self) -> dict[str, str]:
-        """Closed questions that the model was tuned on, with their types."""
-        return dict(self.facts["questions"])
+    def choose(self, questions: Sequence[Question]) -> list[Answer]:
+        """The most probable allowed answer, or the one that the server chooses."""
+        if self.end_id is None:
+            return self.write(questions)
+        found = []
+        for question in questions:
+            frames, answers = self._frames_of(question), question.answers or ()
+            scores = self.server.likelihoods(frames, question.text, answers, self.end_id)
+            found.append(most_probable(question, np.array(scores)))
+        return found
 
-    def ask(
-        self, source: Source, question: str, at_s: float | None = None, answers: str | Sequence[str] | None = None
-    ) -> str:
-        """Answer a question about one clip; see `surgvl.api.ChatModel.ask`."""
-        question = short(question)
-        answers = None if answers is None else words(answers, "answers")
-        if answers is None and (known := find_known(question, self.known_questions())):
-            question, answers = known, self.known_answers()
-        frames = self.frames(source, at_s)
-        ranked = self.shares(frames, question, answers) if answers else []
-        return ranked[0][0] if ranked else self.server.ask(frames, question, answers or None)
+    def write(self, questions: Sequence[Question]) -> list[Answer]:
+        """What the server answers: free text, or one of the allowed answers."""
+        asked = (replace(question, clip=self._frames_of(question)) for question in questions)
+        texts = self.server.ask_many(asked, bar=False)
+        return [Answer(*pair) for pair in zip(questions, texts, strict=True)]
 
-    def engine(self, source: FrameStore) -> "ServerEngine":
-        """Who answers the questions of a manifest, from a prepared source of its clips."""
-        return ServerEngine(self.server, source, self.preprocess.num_frames)
-
-    def shares(
-        self, source: Source, question: str, answers: str | Sequence[str], at_s: float | None = None
-    ) -> list[tuple[str, float]]:
-        """Answers with their share of the probability, best first; see `surgvl.api.ChatModel.shares`.
-
-        None where the model's chat template writes answers otherwise than they were taught.
-        """
-        question, answers = short(question), words(answers, "answers")
-        end_id = self.facts.get("end_id")
-        if end_id is None:
-            return []
-        scores = np.array(self.server.likelihoods(self.frames(source, at_s), question, answers, int(end_id)))
-        found = np.exp(scores - scores.max())
-        found /= found.sum()
-        # Of equal ones the earlier answer wins, as in process.
-        return [(answers[at], float(found[at])) for at in np.argsort(-found, kind="stable")]
+    def _frames_of(self, question: Question) -> UInt8Array:
+        if not isinstance(question.clip, Window):
+            return question.clip
+        assert self._source is not None
+        return window_frames(self._source, question.clip, self.preprocess.num_frames)
 
 
-class RemoteDual(Remote):
+class RemoteDual(RemoteModel):
     """A video-text model of a server.
 
     Args:
@@ -147,7 +145,7 @@ class RemoteDual(Remote):
         """Unit vectors float32 [B, E] of clips uint8 [T, S, S, 3] as `frames` cuts them."""
         return self.server.encode_clips(clips)
 
-    def encode_video(self, source: Source, at_s: float | None = None) -> NDArray[np.float32]:
+    def encode_video(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.float32]:
         """Unit vectors float32 [N, E]; see `surgvl.api.DualModel.encode_video`."""
         if isinstance(source, str | Path) and at_s is None:
             return self.encode_seconds(source)[0]
@@ -156,7 +154,7 @@ class RemoteDual(Remote):
     def encode_seconds(
         self, path: str | Path, stride_s: float = 1.0
     ) -> tuple[NDArray[np.float32], list[float], list[float]]:
-        """One unit vector for each stretch of a video: [N, E], starts and ends in seconds. Streams the file."""
+        """One unit vector for each window of a video: [N, E], starts and ends in seconds. Streams the file."""
         stream = read_windows(Path(path), self.preprocess, stride_s)
         first = next(stream, None)
         if first is None:
@@ -170,21 +168,3 @@ class RemoteDual(Remote):
                 yield clip
 
         return self.server.encode_clips(clips()), starts, ends
-
-
-class ServerEngine:
-    """A server that answers the questions of a manifest (`surgvl.chat.answerers.Engine`).
-
-    Args:
-        server: where the model runs.
-        source: prepared source of clips.
-        num_frames: frames of a clip.
-    """
-
-    def __init__(self, server: Server, source: FrameStore, num_frames: int) -> None:
-        self.server, self.source, self.num_frames = server, source, num_frames
-
-    def answer(self, stretches: Sequence[Stretch], question: str, candidates: Sequence[str] | None) -> list[str]:
-        """An answer about each of B stretches: one of the candidates, or free text without them."""
-        asked = (Asked(clip_at(self.source, each, self.num_frames), question, candidates) for each in stretches)
-        return self.server.ask_many(asked, bar=False)

@@ -59,9 +59,16 @@ class Preprocess:
         return self.num_frames / self.fps
 
 
-def clip_start(centre_s: float, clip_s: float, duration_s: float) -> float:
-    """Start of the clip centred on a moment, seconds, shifted to lie within the video."""
-    return min(max(0.0, centre_s - clip_s / 2), max(0.0, duration_s - clip_s))
+def clip_start(moment: float, length: float, duration: float, before: float = 0.5) -> float:
+    """Where a clip around a moment starts: the one rule by which a clip is shifted into its video at both ends.
+
+    Args:
+        moment: what the clip shows, in seconds or in frames, as all that follows.
+        length: of the clip.
+        duration: of the video; a longer clip starts at 0.
+        before: share of the clip that lies before the moment; 0.5 centres it.
+    """
+    return min(max(0.0, moment - before * length), max(0.0, duration - length))
 
 
 def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float | None = None) -> UInt8Array:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from surgvl.chat.answerers import answer_rows
+from surgvl.chat.answer_rows import answer_rows
+from surgvl.chat.answerers import Answerer
 from surgvl.chat.controls import BLACK, WithBlack, replaced
-from surgvl.chat.feature_cache import Stretch
+from surgvl.chat.question import Answer, Question, Window
 from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json
@@ -18,60 +19,67 @@ from surgvl.core.results import Result, read_results, to_markdown
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 from surgvl.metrics.answer import LabelledQuestion
+from surgvl.models.schema import AnswersFile
 from surgvl.tasks.answer_files import join, read_answers
 from surgvl.tasks.base import Answers
 from surgvl.tasks.vqa import Vqa
 from tests.helpers.made_organs import made_manifest, save_run, taught
 
-STRETCHES: list[Stretch] = [(f"v{video}", float(second), second + 1.0) for video in range(4) for second in range(30)]
+WINDOWS = [Window(f"v{video}", float(second), second + 1.0) for video in range(4) for second in range(30)]
 
 
 def test_another_video_is_always_another_one() -> None:
-    twice = [*STRETCHES, *STRETCHES[::-1]]
+    twice = [*WINDOWS, *WINDOWS[::-1]]
     shown = replaced(twice, "other", seed=3)
     assert all(a[0] != b[0] for a, b in zip(twice, shown, strict=True))
-    assert set(shown) <= set(STRETCHES)
-    # Equal stretches get equal ones, in any order; another seed draws others.
-    assert shown[: len(STRETCHES)] == shown[len(STRETCHES) :][::-1]
-    assert replaced(STRETCHES, "other", 3) == shown[: len(STRETCHES)] != replaced(STRETCHES, "other", 4)
+    assert set(shown) <= set(WINDOWS)
+    # Equal windows get equal ones, in any order; another seed draws others.
+    assert shown[: len(WINDOWS)] == shown[len(WINDOWS) :][::-1]
+    assert replaced(WINDOWS, "other", 3) == shown[: len(WINDOWS)] != replaced(WINDOWS, "other", 4)
     # All moments of all other videos are drawn alike, whatever the moment that is asked about.
-    many = [replaced(STRETCHES, "other", seed)[0] for seed in range(600)]
+    many = [replaced(WINDOWS, "other", seed)[0] for seed in range(600)]
     for video in ("v1", "v2", "v3"):
         assert sum(each[0] == video for each in many) == pytest.approx(200, abs=50)
     assert np.mean([start_s for _, start_s, _ in many]) == pytest.approx(14.5, abs=1.5)
-    assert replaced(STRETCHES, "", 3) == STRETCHES
-    assert replaced(STRETCHES, "black") == [BLACK] * len(STRETCHES)
+    assert replaced(WINDOWS, "", 3) == WINDOWS
+    assert replaced(WINDOWS, "black") == [BLACK] * len(WINDOWS)
 
 
 def test_what_cannot_be_replaced() -> None:
     with pytest.raises(ConfigError, match="about v0: the control with another video needs a second one"):
-        replaced(STRETCHES[:3], "other")
-    with pytest.raises(ConfigError, match="control 'white' is unknown; known are black, other"):
-        replaced(STRETCHES, "white")
+        replaced(WINDOWS[:3], "other")
+    with pytest.raises(ConfigError, match="control must be one of black, other, got 'white'"):
+        replaced(WINDOWS, "white")
 
 
-class Clerk:
-    """An engine that says which video it was shown, and notes what it was asked."""
+class Clerk(Answerer):
+    """Says which video it was shown, and notes what it was asked: (windows, question, whether freely)."""
 
-    def __init__(self) -> None:
-        self.asked: list[tuple[tuple[Stretch, ...], str, bool]] = []
+    def __init__(self, answers: Sequence[str] = ("v0",), mode: str = "closed") -> None:
+        self.known = AnswersFile(answers=list(answers))
+        self.mode = mode  # type: ignore[misc]
+        self.asked: list[tuple[list[Any], str, bool]] = []
 
-    def answer(self, stretches: Sequence[Stretch], question: str, candidates: Sequence[str] | None) -> list[str]:
-        self.asked.append((tuple(stretches), question, candidates is None))
-        return [video_id for video_id, _, _ in stretches]
+    def choose(self, questions: Sequence[Question]) -> list[Answer]:
+        self.asked.append(([each.clip for each in questions], questions[0].text, not questions[0].answers))
+        return [Answer(each, each.clip.video_id) for each in questions if isinstance(each.clip, Window)]
+
+    write = choose
+
+    def frames(self, source: Any, at_s: float | None = None) -> Any:
+        raise NotImplementedError
+
+    prepare = frames  # type: ignore[assignment]
 
 
-def rows_about(stretches: Sequence[Stretch], question: str, kind: str = "phase") -> list[dict[str, Any]]:
-    names = ("video_id", "start_s", "end_s")
-    return [
-        dict(zip(names, each, strict=True)) | {"question": question, "answer": "v0", "type": kind} for each in stretches
-    ]
+def rows_about(windows: Sequence[Window], question: str, kind: str = "phase") -> list[dict[str, Any]]:
+    return [each._asdict() | {"question": question, "answer": "v0", "type": kind} for each in windows]
 
 
 def test_each_question_is_asked_once_and_answered_everywhere() -> None:
-    rows = [*rows_about(STRETCHES, "a?"), *rows_about(STRETCHES[:5], "b?"), *rows_about(STRETCHES[:5], "a?")]
-    clerk = Clerk()
-    found = answer_rows(clerk, rows, ["v0", "v1"], ("", "black", "other"), batch=50)
+    rows = [*rows_about(WINDOWS, "a?"), *rows_about(WINDOWS[:5], "b?"), *rows_about(WINDOWS[:5], "a?")]
+    clerk = Clerk(["v0", "v1"])
+    found = answer_rows(clerk, rows, ("", "black", "other"), batch=50)
     assert [row["ablated"] for row in found] == [*[""] * 130, *["black"] * 130, *["other"] * 130]
     for at, row in enumerate(rows):
         own, black, other = (found[at + 130 * kind] for kind in range(3))
@@ -82,19 +90,21 @@ def test_each_question_is_asked_once_and_answered_everywhere() -> None:
             assert {key: each[key] for key in row} == row
             assert (each["mode"], each["matched"]) == ("closed", True)
     # 120 different moments of "a?" in batches of 50, 5 of "b?"; then one black video for each question.
-    assert [len(stretches) for stretches, _, _ in clerk.asked[:6]] == [50, 50, 20, 5, 1, 1]
+    assert [len(windows) for windows, _, _ in clerk.asked[:6]] == [50, 50, 20, 5, 1, 1]
     assert not any(freely for _, _, freely in clerk.asked)
 
 
 def test_questions_with_free_answers_are_answered_freely() -> None:
-    rows = [*rows_about(STRETCHES[:2], "a?"), *rows_about(STRETCHES[:1], "what happens?", "open_step")]
-    clerk = Clerk()
-    assert [row["mode"] for row in answer_rows(clerk, rows, ["v0"], mode="head")] == ["head", "head", "open"]
+    rows = [*rows_about(WINDOWS[:2], "a?"), *rows_about(WINDOWS[:1], "what happens?", "open_step")]
+    clerk = Clerk(mode="head")
+    assert [row["mode"] for row in answer_rows(clerk, rows)] == ["head", "head", "open"]
     assert [freely for _, _, freely in clerk.asked] == [False, True]
     # A closed question that is answered freely may miss every known answer.
-    found = answer_rows(clerk, [*rows, *rows_about([STRETCHES[40]], "a?")], ["v0"], open_ended=True)
+    found = answer_rows(clerk, [*rows, *rows_about([WINDOWS[40]], "a?")], open_ended=True)
     assert [row["mode"] for row in found] == ["open"] * 4
     assert [row["matched"] for row in found] == [True, True, True, False]
+    with pytest.raises(ConfigError, match="tuned on no closed answers to choose from: add --open_ended"):
+        answer_rows(Clerk([]), rows)
 
 
 # ---- tables
@@ -165,13 +175,13 @@ def write_rows(folder: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def test_files_that_do_not_stand_beside_one_another(tmp_path: Path) -> None:
-    rows = answer_rows(Clerk(), rows_about(STRETCHES, "a?"), ["v0"], ("", "black"))
+    rows = answer_rows(Clerk(), rows_about(WINDOWS, "a?"), ("", "black"))
     own, black = (
         write_rows(tmp_path / f"of {kind}", [r for r in rows if r["ablated"] == kind]) for kind in ("", "black")
     )
     both = join([read_answers(own), read_answers(black)])[0]
     assert list(both.controls) == ["black video"]
-    assert both.controls["black video"] == [BLACK[0]] * len(STRETCHES)
+    assert both.controls["black video"] == [BLACK[0]] * len(WINDOWS)
     with pytest.raises(DataError, match="both hold closed answers with the black video: pass one of them"):
         join([read_answers(own), read_answers(black), read_answers(black)])
     with pytest.raises(DataError, match="holds closed answers with the black video, but no file those with the right"):

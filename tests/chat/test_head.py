@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from surgvl.chat.answerers import HeadEngine
-from surgvl.chat.head import Head, HeadTune, has_head, load_head, predict, save_head, states
+from surgvl.chat.answerers import HeadAnswerer
+from surgvl.chat.head import AnswerHead, HeadTune, has_head, head_states, load_head, save_head
+from surgvl.chat.question import Question, Window
 from surgvl.chat.template import prompt_ids
 from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
@@ -18,7 +19,7 @@ from surgvl.models.chat import Chat
 from surgvl.models.tokenizer import SentencePieceTokenizer
 from tests.helpers.made_organs import ORGANS, QUESTION, colour_clips, made_manifest, save_run, taught
 from tests.models.test_chat_model import CANDIDATES, small_chat
-from tests.models.test_models import clips, small_encoder
+from tests.models.test_models import PREPROCESS, clips, small_encoder
 
 QUESTIONS = ["what is the surgical phase shown in the image?", "how many?", "which tool is at the centre?"]
 
@@ -31,7 +32,7 @@ def chat() -> Chat:
 @pytest.fixture(scope="module")
 def pooled(chat: Chat) -> Tensor:
     with torch.no_grad():
-        return chat.see(clips(3))
+        return chat.encode_visual(clips(3))
 
 
 def other_language(kind: str) -> Any:
@@ -51,8 +52,8 @@ def test_states_are_those_from_which_the_answer_would_be_written(kind: str) -> N
     chat = Chat.of(small_encoder(), other_language(kind), SentencePieceTokenizer(), {"grid": [2, 2, 1]}, fps=2.0)
     chat.train(False)
     with torch.no_grad():
-        pooled = chat.see(clips(3))
-        got = states(chat, pooled, QUESTIONS)
+        pooled = chat.encode_visual(clips(3))
+        got = head_states(chat, pooled, QUESTIONS)
         for row, question in enumerate(QUESTIONS):
             ids = torch.tensor([prompt_ids(chat.ready, question)])
             out = chat.language(inputs_embeds=chat.embed(ids, pooled[row : row + 1]), output_hidden_states=True)
@@ -62,43 +63,51 @@ def test_states_are_those_from_which_the_answer_would_be_written(kind: str) -> N
     assert (got[0] - got[1]).abs().max() > 1e-2
 
 
-def test_the_best_of_the_allowed_answers(chat: Chat, pooled: Tensor) -> None:
+def test_the_best_of_the_allowed_answers(chat: Chat, pooled: Tensor, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    head = Head.of(chat, CANDIDATES)
-    scores = head(states(chat, pooled, [QUESTION] * 3)).detach()
+    head = AnswerHead.of(chat, CANDIDATES)
+    scores = head(head_states(chat, pooled, [QUESTION] * 3)).detach()
     assert scores.shape == (3, 4)
-    assert predict(chat, head, pooled, QUESTION, batch=2) == [CANDIDATES[at] for at in scores.argmax(1)]
+    run = save_run(chat, tmp_path)
+    save_head(head, run / "model")
+    answerer = HeadAnswerer(chat, PREPROCESS, run)
+
+    def ask(answers: list[str]) -> list[str]:
+        frames = [clip.permute(1, 2, 3, 0).numpy() for clip in clips(3)]
+        return [each.text for each in answerer.answer([Question(clip, QUESTION, tuple(answers)) for clip in frames])]
+
+    assert ask(CANDIDATES) == [CANDIDATES[at] for at in scores.argmax(1)]
     best = CANDIDATES[int(scores[0].argmax())]
     others = [each for each in CANDIDATES if each != best]
     left = [CANDIDATES.index(each) for each in others]
-    assert predict(chat, head, pooled[:1], QUESTION, others) == [others[int(scores[0, left].argmax())]]
-    with pytest.raises(DataError, match="answer 'spleen' is none of the head's 4: train on closed questions"):
-        predict(chat, head, pooled, QUESTION, ["spleen"])
-    with pytest.raises(DataError, match="2 answers, 1 different"):
-        Head(8, ["two", "two"])
+    assert ask(others) == [others[at] for at in scores[:, left].argmax(1)]
+    with pytest.raises(DataError, match="answer 'spleen' is not one of the 4 that the head was tuned on"):
+        ask(["spleen"])
+    with pytest.raises(DataError, match="different answers, got 2, 1 different"):
+        AnswerHead(8, ["two", "two"])
 
 
 def test_loss_is_cross_entropy_and_moves_what_it_should(pooled: Tensor) -> None:
     for train in ("full", "head"):
         chat = small_chat()
-        objective = HeadTune(chat, Head.of(chat, CANDIDATES), train)
+        objective = HeadTune(chat, AnswerHead.of(chat, CANDIDATES), train)
         answers = [CANDIDATES[2], CANDIDATES[0], CANDIDATES[2]]
         out = objective({"pooled": pooled, "question": QUESTIONS, "answer": answers})
-        scores = objective.head(states(chat, pooled, QUESTIONS)).detach()
+        scores = objective.head(head_states(chat, pooled, QUESTIONS)).detach()
         wanted = [scores[row].softmax(0)[CANDIDATES.index(each)].log() for row, each in enumerate(answers)]
         assert out["loss"].item() == pytest.approx(-float(torch.stack(wanted).mean()), abs=1e-5)
         out["loss"].backward()
         moved = {name.split(".")[0] for name, p in chat.named_parameters() if p.grad is not None and p.grad.any()}
         assert moved == ({"projector", "language"} if train == "full" else set())
         assert objective.head.linear.weight.grad is not None
-    with pytest.raises(ConfigError, match="allowed are full, head"):
+    with pytest.raises(ConfigError, match="one of full, head"):
         HeadTune(chat, objective.head, "projector")
 
 
-def taught_head(chat: Chat) -> Head:
+def taught_head(chat: Chat) -> AnswerHead:
     """A head that tells red from blue; the trunk learns with it."""
     chat.language.apply(chat.language._init_weights)
-    objective = HeadTune(chat, Head.of(chat, list(ORGANS.values())))
+    objective = HeadTune(chat, AnswerHead.of(chat, list(ORGANS.values())))
     batch = {"video": colour_clips(), "question": [QUESTION] * 2, "answer": list(ORGANS.values())}
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=3e-3)
     losses = []
@@ -114,7 +123,7 @@ def taught_head(chat: Chat) -> Head:
 
 
 def test_folder_round_trip(chat: Chat, pooled: Tensor, tmp_path: Path) -> None:
-    head = Head.of(chat, CANDIDATES)
+    head = AnswerHead.of(chat, CANDIDATES)
     run = save_run(chat, tmp_path)
     assert not has_head(run / "model")
     with pytest.raises(CheckpointError, match="has no classification head: .*--finetune head"):
@@ -123,11 +132,11 @@ def test_folder_round_trip(chat: Chat, pooled: Tensor, tmp_path: Path) -> None:
     loaded = load_head(chat, run / "model")
     assert loaded.answers == CANDIDATES
     with torch.no_grad():
-        one, two = (each(states(chat, pooled, QUESTIONS)) for each in (head, loaded))
+        one, two = (each(head_states(chat, pooled, QUESTIONS)) for each in (head, loaded))
     assert torch.equal(one, two)
     # vLLM reads every weight file that lies in the model folder itself.
     assert [path.name for path in (run / "model").glob("*.safetensors")] == ["model.safetensors"]
-    save_head(Head(16, CANDIDATES), run / "model")
+    save_head(AnswerHead(16, CANDIDATES), run / "model")
     with pytest.raises(
         CheckpointError, match=r"head\.safetensors does not fit: .*linear\.weight \(4, 16\) for \(4, 32\)"
     ):
@@ -164,14 +173,14 @@ def test_the_head_is_a_row_of_the_table(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_head_does_not_write(tmp_path: Path, chat: Chat, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ConfigError, match="'why\\?' is to be answered freely"):
-        HeadEngine(chat, Head.of(chat, CANDIDATES), None).answer([], "why?", None)  # type: ignore[arg-type]
     folder = made_manifest(tmp_path)
     table = Manifest.load(folder)
     free = table.qa[-1].model_copy(update={"type": "open", "question": "What is there?"})
     Manifest(table.videos, (), [*table.qa, free]).save(tmp_path / "mixed")
     run = save_run(chat, tmp_path / "run")
-    save_head(Head.of(chat, list(ORGANS.values())), run / "model")
+    save_head(AnswerHead.of(chat, list(ORGANS.values())), run / "model")
+    with pytest.raises(ConfigError, match="'why\\?' needs a free answer, which a classification head cannot write"):
+        HeadAnswerer(chat, PREPROCESS, run).answer([Question(Window("v", 0.0, 1.0), "why?")])
     cli.run(["ask", "--model", str(run), "--manifest", str(tmp_path / "mixed"), "--out", str(tmp_path / "answers")])
     printed = capsys.readouterr().out
     assert "1 question with free answers left out" in printed

@@ -213,15 +213,15 @@ def test_the_page_says_the_same(tiny_run: Path, url: str, video: str) -> None:
         for question in here.examples():
             for time_s in (0.0, 7.3):
                 one, two = here.ask(name, time_s, question), there.ask(name, time_s, question)
-                assert (two.text, two.closed, two.num_known, two.truth) == (
+                assert (two.text, two.closed, two.num_known, two.ground_truth) == (
                     one.text,
                     one.closed,
                     one.num_known,
-                    one.truth,
+                    one.ground_truth,
                 )
                 assert two.times_s == one.times_s
-                assert dict(two.shares) == pytest.approx(dict(one.shares), abs=1e-5)
-                assert [name for name, _ in two.shares] == [name for name, _ in one.shares]
+                assert dict(two.probabilities) == pytest.approx(dict(one.probabilities), abs=1e-5)
+                assert [name for name, _ in two.probabilities] == [name for name, _ in one.probabilities]
                 np.testing.assert_array_equal(two.frames, one.frames)
         found = [[(each.video_id, each.start_s) for each in each.search(SENTENCE, 4)] for each in (here, there)]
         assert found[0] == found[1]
@@ -247,5 +247,5 @@ def test_the_page_refuses_a_server_of_other_models(tiny_run: Path, tmp_path: Pat
         with pytest.raises(CheckpointError, match="align holds"):
             engine.wait()
         with pytest.raises(ServerError, match="no chat model"):
-            engine.parts.chat.known_questions()
+            engine.parts.answerer.known_questions()
         engine.close()

@@ -11,7 +11,7 @@ from surgvl.cli.arguments import UsageError, read_configs
 from surgvl.cli.renamed import names
 from surgvl.core.errors import ConfigError, DataError, SurgVLWarning
 from surgvl.core.files import plain_yaml, read_json
-from surgvl.core.texts import MAX_CHARACTERS, short, words
+from surgvl.core.texts import MAX_CHARACTERS, check_question, text_list
 from surgvl.prompts import load
 from surgvl.train.config import Optim, Run
 from surgvl.video.clip import Preprocess
@@ -29,8 +29,8 @@ def test_one_sentence_is_one_row_and_none_are_none(dual: DualModel) -> None:
     assert dual.encode_text("the hook").shape == (1, 24)
     assert dual.encode_text([]).shape == (0, 24)
     for bad in ([None], [3], [b"a"]):
-        with pytest.raises(DataError, match="no text"):
-            words(bad, "sentences")  # type: ignore[arg-type]
+        with pytest.raises(DataError, match="sentences must be strings, got"):
+            text_list(bad, "sentences")  # type: ignore[arg-type]
 
 
 def test_what_is_cut_off_a_sentence_is_said(dual: DualModel) -> None:
@@ -118,9 +118,9 @@ def test_json_that_cannot_be_read_is_one_line(content: bytes, tmp_path: Path) ->
 @pytest.mark.parametrize("question", ["", "  ", None, 3, "a" * 1_000_000])
 def test_a_question_is_a_short_text(question: str | None) -> None:
     with pytest.raises(DataError, match="question") as caught:
-        short(question)  # type: ignore[arg-type]
+        check_question(question)  # type: ignore[arg-type]
     assert len(str(caught.value)) < 200
-    assert short("a" * MAX_CHARACTERS)
+    assert check_question("a" * MAX_CHARACTERS)
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), -1.0])

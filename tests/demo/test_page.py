@@ -75,11 +75,10 @@ def test_the_evidence_is_the_clip_around_the_moment(ready: engine.Engine) -> Non
 
 
 def test_the_api_says_the_same(ready: engine.Engine, tiny_run: Path) -> None:
-    from surgvl.api import ChatModel, load
+    from surgvl.api import load_answerer
 
     place = ready.catalog.videos[0]
-    chat = load(tiny_run / "tune")
-    assert isinstance(chat, ChatModel)
+    chat = load_answerer(tiny_run / "tune")
     for question in ready.examples():
         assert ready.ask(place.video_id, 5.0, question).text == chat.ask(place.path, question, at_s=5.0)
 

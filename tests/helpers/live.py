@@ -10,7 +10,8 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.api import ChatModel, DualModel, load
+from surgvl.api import DualModel, load
+from surgvl.chat.answerers import LocalAnswerer
 from surgvl.models.checkpoint import save_model
 from tests.helpers.gateway_stand import CHAT
 from tests.helpers.made_duals import tiny_dual
@@ -61,10 +62,10 @@ class Live:
         self.client = httpx.Client(base_url=self.url, timeout=120, headers={"Authorization": f"Bearer {KEY}"})
         print(f"\nboth engines are ready after {time.monotonic() - begun:.0f} s: {self.served.said}")
 
-    def chat_model(self) -> ChatModel:
+    def chat_model(self) -> LocalAnswerer:
         """The chat model in this process."""
         model = load(self.chat_run)
-        assert isinstance(model, ChatModel)
+        assert isinstance(model, LocalAnswerer)
         return model
 
     def dual_model(self) -> DualModel:

@@ -12,7 +12,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import surgvl
-from surgvl.api import ChatModel, DualModel
+from surgvl.api import DualModel
+from surgvl.chat.answerers import Answerer
 from surgvl.cli import demo
 from surgvl.demo.engine import Engine
 from surgvl.models import shipped
@@ -50,7 +51,7 @@ def test_both_are_at_most_12_megabytes_in_float16_and_described() -> None:
 def test_a_name_is_an_ordinary_model_folder_unpacked_once(own_cache: Path) -> None:
     dual, chat = surgvl.load("phantom"), surgvl.load("phantom-chat")
     assert isinstance(dual, DualModel)
-    assert isinstance(chat, ChatModel)
+    assert isinstance(chat, Answerer)
     folder = find_model("phantom")
     assert folder.parent == own_cache
     before = {path: path.stat().st_mtime_ns for path in own_cache.rglob("*")}

@@ -16,10 +16,11 @@ pytest.importorskip("openai", reason="openai is not installed: pip install 'surg
 
 from starlette.responses import HTMLResponse, JSONResponse, Response  # noqa: E402
 
+from surgvl.chat.question import Question  # noqa: E402
 from surgvl.core.errors import ConfigError, DataError, ServerError, SurgVLError  # noqa: E402
-from surgvl.core.texts import short  # noqa: E402
-from surgvl.serve.client import Asked, Server  # noqa: E402
-from surgvl.serve.remote import RemoteChat  # noqa: E402
+from surgvl.core.texts import check_question  # noqa: E402
+from surgvl.serve.client import Server  # noqa: E402
+from surgvl.serve.remote import ServerAnswerer  # noqa: E402
 from tests.helpers.fake_engine import served  # noqa: E402
 from tests.helpers.fake_gateway import Dropped, FakeGateway, Frames, refusal  # noqa: E402
 
@@ -141,24 +142,24 @@ def test_a_known_question_is_a_closed_one(gate: FakeGateway, url: str) -> None:
         None,
         *({token: {"logprob": value}} for token, value in (("5", -1.0), ("7", -len(said)), ("2", -0.5), ("9", 50.0))),
     ]
-    chat = RemoteChat(Server(url))
+    chat = ServerAnswerer(Server(url))
     assert (chat.known_answers(), chat.known_questions()) == (["b_c", "d"], {"Which?": "x"})
     assert chat.ask(made_frames(), "Which?") == "d"
-    shares = dict(chat.shares(made_frames(), "Which?", ["b_c", "d"]))
+    shares = dict(chat.probabilities(made_frames(), "Which?", ["b_c", "d"]))
     assert shares == pytest.approx({"d": 1 / (1 + math.exp(-2)), "b_c": 1 / (1 + math.exp(2))})
     assert chat.ask(made_frames(), "Which one?") == "free"
     assert chat.ask(made_frames(), "Which one?", answers=["yes"]) == "yes"
     assert chat.frames(made_frames(0, 5, 20, 30)).shape == (2, 8, 8, 3)
     # Two spellings of the same words are equally likely, and asked for once.
     asked = len(gate.bodies)
-    same = dict(chat.shares(made_frames(), "Which?", ["b_c", "b c", "d"]))
+    same = dict(chat.probabilities(made_frames(), "Which?", ["b_c", "b c", "d"]))
     assert same["b_c"] == same["b c"] == pytest.approx(math.exp(-2) * same["d"])
     assert len(gate.bodies) == asked + 2
     # Where an answer's likelihood cannot be had, the server chooses.
     known.pop("end_id")
     gate.answer = lambda frames, question, choices: choices[-1] if choices else "free"
-    chat = RemoteChat(Server(url))
-    assert chat.shares(made_frames(), "Which?", ["b_c", "d"]) == []
+    chat = ServerAnswerer(Server(url))
+    assert chat.probabilities(made_frames(), "Which?", ["b_c", "d"]) == []
     assert chat.ask(made_frames(), "Which?", answers=["b_c", "d"]) == "d"
 
 
@@ -166,13 +167,13 @@ def test_a_known_question_is_a_closed_one(gate: FakeGateway, url: str) -> None:
 def test_a_question_is_as_short_as_one_to_a_model_here(question: str, gate: FakeGateway, url: str) -> None:
     known = {"preprocess": PREPROCESS, "hash": "h", "answers": [], "questions": {}, "end_id": 2}
     gate.about = {"version": "1", "chat": known}
-    chat = RemoteChat(Server(url))
+    chat = ServerAnswerer(Server(url))
     with pytest.raises(DataError) as here:
-        short(question)
+        check_question(question)
     for call in (
         lambda: chat.ask("absent.mp4", question),
         lambda: chat.ask(made_frames(), question, answers=["yes"]),
-        lambda: chat.shares(made_frames(), question, ["yes", "no"]),
+        lambda: chat.probabilities(made_frames(), question, ["yes", "no"]),
     ):
         with pytest.raises(DataError) as there:
             call()
@@ -197,10 +198,10 @@ def test_answers_keep_their_order_and_no_more_are_in_flight(
 
     gate.answer = late
 
-    def asked() -> Iterator[Asked]:
+    def asked() -> Iterator[Question]:
         for at in range(40):
             taken.append(at)
-            yield Asked(made_frames(at), str(at))
+            yield Question(made_frames(at), str(at))
 
     assert Server(url, in_flight=4).ask_many(asked(), total=40, bar=True) == [str(at) for at in range(40)]
     assert gate.most == 4
@@ -209,13 +210,13 @@ def test_answers_keep_their_order_and_no_more_are_in_flight(
     said = capsys.readouterr().err
     assert "0/40" in said
     assert "question/s" in said
-    assert Server(url).ask_many([Asked(made_frames(), "1")], bar=False) == ["1"]
+    assert Server(url).ask_many([Question(made_frames(), "1")], bar=False) == ["1"]
     assert capsys.readouterr().err == ""
 
 
 def test_the_first_error_ends_it(gate: FakeGateway, url: str) -> None:
     gate.answer = lambda frames, question, choices: "no" if question == "0" else "yes"
-    asked = [Asked(made_frames(), str(at), ["yes"]) for at in range(200)]
+    asked = [Question(made_frames(), str(at), ("yes",)) for at in range(200)]
     with pytest.raises(ServerError, match="'no'"):
         Server(url, in_flight=2).ask_many(asked)
     assert len(gate.bodies) < 10
@@ -289,7 +290,7 @@ def test_another_model_is_said(gate: FakeGateway, url: str) -> None:
     failure(error, "404", "`surgvl-chat` does not exist", "--server")
     gate.about = {"version": "1", "embed": {"preprocess": PREPROCESS, "hash": "h"}}
     with pytest.raises(ServerError) as error:
-        RemoteChat(Server(url))
+        ServerAnswerer(Server(url))
     failure(error, "serves embed, no chat model", "surgvl serve chat")
 
 
@@ -325,8 +326,8 @@ def test_no_server_is_said() -> None:
 @pytest.mark.parametrize(
     ("given", "part"),
     [
-        ({"url": "localhost:8000"}, "'localhost:8000' is not an address"),
-        ({"url": "file:///tmp"}, "is not an address"),
+        ({"url": "localhost:8000"}, "must be an address such as http://127.0.0.1:8000, got 'localhost:8000'"),
+        ({"url": "file:///tmp"}, "must be an address"),
         ({"url": "http://a", "timeout_s": 0}, "timeout_s 0"),
         ({"url": "http://a", "in_flight": 0, "retries": -1}, "retries -1, in_flight 0"),
     ],

@@ -14,11 +14,12 @@ from PIL import Image
 pytest.importorskip("vllm", reason="vllm is not installed: pip install 'surgvl[serve]'")
 openai = pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
 
+from surgvl.chat.question import Question  # noqa: E402
 from surgvl.cli import main as cli  # noqa: E402
 from surgvl.core.errors import ServerError  # noqa: E402
 from surgvl.core.files import read_json  # noqa: E402
-from surgvl.serve.client import Asked, Server  # noqa: E402
-from surgvl.serve.remote import RemoteChat, RemoteDual  # noqa: E402
+from surgvl.serve.client import Server  # noqa: E402
+from surgvl.serve.remote import RemoteDual, ServerAnswerer  # noqa: E402
 from tests.helpers.live import Live  # noqa: E402
 from tests.helpers.made_duals import SENTENCES  # noqa: E402
 from tests.helpers.made_organs import COLOURS, ORGANS, QUESTION, made_manifest  # noqa: E402
@@ -41,7 +42,7 @@ def server(live: Live) -> Server:
 
 
 def test_closed_and_free_answers_are_those_of_the_model(live: Live, server: Server) -> None:
-    here, there = live.chat_model(), RemoteChat(server)
+    here, there = live.chat_model(), ServerAnswerer(server)
     assert there.hash == here.hash
     assert there.preprocess == here.preprocess
     assert there.known_questions() == here.known_questions()
@@ -51,7 +52,7 @@ def test_closed_and_free_answers_are_those_of_the_model(live: Live, server: Serv
     assert said == ["gut", "gut", "liver", "liver"]
     # Neither organ: what the model makes of it is its likelihoods, here and there.
     for clip in (colour("red") // 2, np.zeros((4, 16, 16, 3), np.uint8)):
-        mine, theirs = here.shares(clip, QUESTION, ORGANS_KNOWN), there.shares(clip, QUESTION, ORGANS_KNOWN)
+        mine, theirs = (each.probabilities(clip, QUESTION, ORGANS_KNOWN) for each in (here, there))
         assert dict(theirs) == pytest.approx(dict(mine), abs=1e-4)
         assert there.ask(clip, QUESTION) == here.ask(clip, QUESTION) == mine[0][0]
     for question in (QUESTION, "What is happening in this clip?"):
@@ -61,7 +62,7 @@ def test_closed_and_free_answers_are_those_of_the_model(live: Live, server: Serv
 
 def test_many_answers_at_a_time(server: Server) -> None:
     names = [*COLOURS] * 12
-    asked = (Asked(colour(name), QUESTION, sorted(ORGANS.values())) for name in names)
+    asked = (Question(colour(name), QUESTION, tuple(ORGANS_KNOWN)) for name in names)
     assert server.ask_many(asked, total=len(names), bar=False) == [ORGANS[name] for name in names]
 
 

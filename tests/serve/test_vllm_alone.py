@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from surgvl.chat.feature_cache import clip_at
+from surgvl.chat.feature_cache import window_frames, window_of
 from surgvl.chat.template import prompt_ids, user
 from surgvl.commands.common import frame_store
 from surgvl.data.manifest import Manifest
@@ -55,7 +55,7 @@ def own_tokens(chat: Chat, case: dict[str, Any]) -> tuple[list[int], list[float]
     tokens: list[int] = []
     logprobs: list[float] = []
     with torch.inference_mode():
-        pooled = chat.see(given["visuals"]) if "visuals" in given else None
+        pooled = chat.encode_visual(given["visuals"]) if "visuals" in given else None
         for _ in range(case["num"]):
             logp = chat(torch.tensor([ids + tokens]), pooled=pooled).logits[0, -1].log_softmax(-1)
             tokens.append(int(logp.argmax()))
@@ -71,7 +71,7 @@ def phantom_cases(chat: Chat, run: Path) -> list[dict[str, Any]]:
     rows = table.qa_table.to_pylist()
     found = []
     for row in rows[:: max(1, len(rows) // QUESTIONS)][:QUESTIONS]:
-        clip = clip_at(source, (row["video_id"], row["start_s"], row["end_s"]), preprocess.num_frames)
+        clip = window_frames(source, window_of(row), preprocess.num_frames)
         text = chat.ready.render([user(row["question"])])
         found.append(case(text, [torch.from_numpy(np.ascontiguousarray(clip))], question=row["question"]))
     return found
@@ -122,7 +122,7 @@ def served(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
         {"role": "user", "content": "how many instruments are there?"},
     ]
     with torch.inference_mode():
-        embeds = chat.projector(chat.see(third.permute(3, 0, 1, 2)[None]))[0]
+        embeds = chat.projector(chat.encode_visual(third.permute(3, 0, 1, 2)[None]))[0]
     cases = {
         "phantom": phantom_cases(chat, tiny_run),
         "mixed": [case(render([user("compare them", many)]), [one, two], [image]), case(render(turns), [two])],

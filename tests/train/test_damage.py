@@ -11,7 +11,8 @@ import torch
 from torch.utils.data import Dataset
 
 from surgvl import video
-from surgvl.chat.feature_cache import Seen
+from surgvl.chat.feature_cache import FeatureCache, readable_rows
+from surgvl.chat.question import Window
 from surgvl.cli import main as cli
 from surgvl.core.errors import DataError, Unreadable
 from surgvl.data.frame_store import FrameStore
@@ -207,28 +208,28 @@ def test_other_errors_of_data_stop_a_run() -> None:
         Replacing(Wrong())[0]
 
 
-def test_stretches_that_cannot_be_read_have_no_tokens(damaged: Path, tmp_path: Path) -> None:
+def test_windows_that_cannot_be_read_have_no_tokens(damaged: Path, tmp_path: Path) -> None:
     table = Manifest.load(damaged)
     source = FrameStore({name: table.path_of(name) for name in ("v0", "zz_damaged")}, 4.0, 16)
     source.prepare()
     chat = small_chat()
-    stretches = [(name, float(second), second + 1.0) for name in ("v0", "zz_damaged") for second in range(10)]
+    windows = [Window(name, float(second), second + 1.0) for name in ("v0", "zz_damaged") for second in range(10)]
     bad = set()
-    for stretch in stretches[10:]:
+    for window in windows[10:]:
         try:
-            source.clip(stretch[0], stretch[1], 4)
+            source.clip(window[0], window[1], 4)
         except DataError:
-            bad.add(stretch)
+            bad.add(window)
     assert bad
     for _ in range(2):  # made, and found there
-        seen = Seen(chat, source, stretches, 4, tmp_path / "features")
-        assert {each for each in stretches if each not in seen} == bad
-        assert list(seen.problems) == ["zz_damaged"]
-        rows = [{"video_id": name, "start_s": start, "end_s": end} for name, start, end in stretches]
-        assert len(seen.readable(rows)) == 20 - len(bad)
-        assert all(bool(seen[each].isfinite().all()) for each in stretches if each in seen)
-    rows = [dict(zip(("video_id", "start_s", "end_s"), stretch, strict=True)) for stretch in sorted(bad)[:1] * 2]
+        cache = FeatureCache(chat, source, windows, 4, tmp_path / "features")
+        assert {each for each in windows if each not in cache} == bad
+        assert list(cache.problems) == ["zz_damaged"]
+        rows = [window._asdict() for window in windows]
+        assert len(readable_rows(rows, cache, cache.problems)) == 20 - len(bad)
+        assert all(bool(cache[each].isfinite().all()) for each in windows if each in cache)
+    rows = [window._asdict() for window in sorted(bad)[:1] * 2]
     with pytest.raises(DataError, match="none of 2 questions is about video that can be read; the first: "):
-        seen.readable(rows)
+        readable_rows(rows, cache, cache.problems)
     with pytest.raises(DataError, match=r"^\S+zz_damaged.mp4 cannot be read"):
-        seen.readable(rows[:1])
+        readable_rows(rows[:1], cache, cache.problems)

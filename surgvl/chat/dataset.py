@@ -1,4 +1,4 @@
-"""Questions to learn from, and questions to look at meanwhile.
+"""The training set of `surgvl tune`: questions with answers and clips, and held-out questions to monitor training.
 
 Shapes: V stored tokens of a clip, D encoder width, T frames, S side in pixels.
 """
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from surgvl.chat.answer import generate
-from surgvl.chat.feature_cache import Seen, looked_at
+from surgvl.chat.feature_cache import FeatureCache, QuestionRow, window_frames, window_of
+from surgvl.chat.question import DESCRIBE
 from surgvl.chat.template import IGNORE, training_batch
 from surgvl.core.errors import DataError
 from surgvl.core.files import trim_jsonl
@@ -22,35 +23,34 @@ from surgvl.data.mixing import draw_probabilities, earlier_turns
 from surgvl.models.chat import Chat
 
 COLUMNS = ("video_id", "start_s", "end_s", "question", "answer", "type", "source", "conversation")
-DESCRIBE = "What is happening in this clip?"
 
 
-class Questions(EndlessDataset):
-    """Questions with their answers and what was seen of their stretch; sample i is a function of (seed, i).
+class QuestionDataset(EndlessDataset):
+    """Questions with their answers and the clips they are about; sample i is a function of (seed, i).
 
-    Each type of question is drawn equally often, so that a type with many rows does not crowd out the others.
+    Each type of question is drawn equally often, so that a type with many rows does not dominate the others.
 
     Args:
-        seen: of the frozen encoder; or None, and samples hold clips instead.
+        features: of a frozen encoder; None for samples with clips.
         source: of clips.
         num_frames: of a clip.
         rows: questions.
         seed: of the draws.
-        weights: share of the draws of each source, see `data.mixing`.
+        weights: share of the draws by source, see `data.mixing`.
     """
 
     def __init__(
         self,
-        seen: Seen | None,
+        features: FeatureCache | None,
         source: FrameStore,
         num_frames: int,
-        rows: list[dict[str, Any]],
+        rows: list[QuestionRow],
         seed: int,
         weights: dict[str, float] | None = None,
     ):
         chances = draw_probabilities([row["source"] for row in rows], [row["type"] for row in rows], weights)
         super().__init__(len(rows), seed, len(rows) * chances)
-        self.seen, self.source, self.num_frames = seen, source, num_frames
+        self.features, self.source, self.num_frames = features, source, num_frames
         said = earlier_turns([row["video_id"] for row in rows], [row["conversation"] for row in rows])
         self.rows = [
             {**row, "earlier": [(rows[at]["question"], rows[at]["answer"]) for at in before]}
@@ -60,11 +60,10 @@ class Questions(EndlessDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Sample `index`: `pooled` [V, D] or `video` [3, T, S, S], `question`, `answer` and where they come from."""
         row = self.rows[self.draw(index)[0]]
-        stretch = (row["video_id"], row["start_s"], row["end_s"])
-        if self.seen is not None:
-            return {**row, "pooled": self.seen[stretch]}
-        video_id, start_ms = looked_at(self.source, stretch, self.num_frames)
-        clip = self.source.clip(video_id, start_ms / 1000, self.num_frames)
+        window = window_of(row)
+        if self.features is not None:
+            return {**row, "pooled": self.features[window]}
+        clip = window_frames(self.source, window, self.num_frames)
         return {**row, "video": torch.from_numpy(np.ascontiguousarray(clip)).permute(3, 0, 1, 2)}
 
 
@@ -74,65 +73,64 @@ def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: torch.stack(each) if isinstance(each[0], torch.Tensor) else each for key, each in batch.items()}
 
 
-class HeldOut:
-    """Looks at questions of videos that are not trained on: token accuracy, and a few answers written out.
+class HeldOutQuestions:
+    """Evaluates questions of videos that are not trained on: token accuracy, and a few written answers.
 
-    It looks at each tenth of the training, at the first logging step in it; `begin` comes before.
+    Runs once in each tenth of the training, at its first logging step; `begin` comes first.
 
     Args:
-        seen: what the encoder gave of their stretches.
+        features: of the windows of all rows.
         rows: the questions, a few of each type.
-        path: file that takes the answers, one JSON object a line.
-        num_written: answers that are written at each look.
+        path: file for the answers, one JSON object a line.
+        num_written: answers written at each evaluation.
     """
 
-    def __init__(self, seen: Seen, rows: list[dict[str, Any]], path: Path, num_written: int = 8):
-        self.seen, self.rows, self.path = seen, rows, path
+    def __init__(self, features: FeatureCache, rows: list[QuestionRow], path: Path, num_written: int = 8):
+        self.features, self.rows, self.path = features, rows, path
         self.written = rows[:: max(1, len(rows) // num_written)][:num_written]
         self.due = 0.0
 
     def begin(self, progress: float) -> None:
-        """Training starts, or goes on, here: what a killed run wrote after it is looked at once more."""
+        """Training starts or resumes here; rows that a killed run wrote beyond this point are dropped."""
         rows = trim_jsonl(self.path, lambda row: row["progress"] < progress)
-        self.due = _next_look(rows[-1]["progress"]) if rows else 0.0
+        self.due = _next_tenth(rows[-1]["progress"]) if rows else 0.0
 
     def __call__(self, chat: Chat, progress: float) -> dict[str, torch.Tensor]:
-        """Token accuracy on all rows, when it is due; answers are written with the progress."""
+        """Token accuracy on all rows, if an evaluation is due; a few answers go to the file with the progress."""
         if progress < self.due:
             return {}
-        self.due = _next_look(progress)
-        stretches = [(row["video_id"], row["start_s"], row["end_s"]) for row in self.rows]
+        self.due = _next_tenth(progress)
         batch, order = training_batch(
             chat.ready, [row["question"] for row in self.rows], [row["answer"] for row in self.rows], 1 << 20
         )
         batch = batch.to(chat.device)
-        pooled = self.seen.stack([stretches[number] for number in order]).to(chat.device)
+        pooled = self.features.stack([window_of(self.rows[number]) for number in order]).to(chat.device)
         logits = chat(batch.ids, pooled=pooled).logits[:, :-1]
         expected = batch.labels[:, 1:]
         right = (logits.argmax(-1) == expected) & (expected != IGNORE)
         with open(self.path, "a", encoding="utf-8") as file:
             for row in self.written:
-                stretch = (row["video_id"], row["start_s"], row["end_s"])
-                reply = generate(chat, self.seen.stack([stretch]).to(chat.device), row["question"])[0]
+                pooled = self.features.stack([window_of(row)]).to(chat.device)
+                reply = generate(chat, pooled, row["question"])[0]
                 told = {key: row[key] for key in ("video_id", "start_s", "question", "answer")}
                 file.write(json.dumps({"progress": progress, **told, "reply": reply}) + "\n")
         return {"held_out_token_accuracy": right.sum() / (expected != IGNORE).sum()}
 
 
-def _next_look(progress: float) -> float:
+def _next_tenth(progress: float) -> float:
     return int(progress * 10 + 1) / 10
 
 
-def held_out_rows(rows: list[dict[str, Any]], each: int = 16) -> list[dict[str, Any]]:
-    """At most so many rows of each type of question, spread evenly over the rows."""
-    types: dict[str, list[dict[str, Any]]] = {}
+def held_out_rows(rows: list[QuestionRow], each: int = 16) -> list[QuestionRow]:
+    """At most `each` rows of each type of question, spread evenly."""
+    types: dict[str, list[QuestionRow]] = {}
     for row in rows:
         types.setdefault(row["type"], []).append(row)
     return [row for found in types.values() for row in found[:: max(1, len(found) // each)][:each]]
 
 
-def training_rows(table: Manifest, ids: list[str], narration: bool) -> list[dict[str, Any]]:
-    """Questions of some videos as rows; narrated sentences become answers to one open question.
+def training_rows(table: Manifest, ids: list[str], narration: bool) -> list[QuestionRow]:
+    """Question rows of some videos; with `narration`, narrated sentences are answers to one open question.
 
     Raises:
         DataError: there are none.
@@ -142,7 +140,7 @@ def training_rows(table: Manifest, ids: list[str], narration: bool) -> list[dict
         rows += [
             {
                 "video_id": row.video_id,
-                # The second in its middle: closed questions look there too, and a second is looked at once.
+                # Its middle second, which closed questions are about too: its features are computed once.
                 "start_s": float(int((row.start_s + row.end_s) / 2)),
                 "end_s": float(int((row.start_s + row.end_s) / 2) + 1),
                 "question": DESCRIBE,

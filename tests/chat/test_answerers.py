@@ -1,4 +1,4 @@
-"""Known questions: recognised however they are typed, in Python, by a server and by a classification head."""
+"""Answerers: known questions are recognised however they are typed, by a language model, a head and a server alike."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 
 import surgvl
-from surgvl import api
-from surgvl.chat.head import load_head, save_head, states
-from surgvl.chat.known import find_known
+from surgvl.chat.answerers import BATCH, HeadAnswerer, LanguageAnswerer, LocalAnswerer
+from surgvl.chat.head import head_states, load_head, save_head
+from surgvl.chat.question import Question, match_question
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.serve.client import Server
-from surgvl.serve.remote import RemoteChat
+from surgvl.serve.remote import ServerAnswerer
 from tests.chat.test_head import taught_head
 from tests.helpers.fake_gateway import FakeGateway
 from tests.helpers.made_organs import COLOURS, ORGANS, QUESTION, save_run, taught
@@ -31,17 +31,17 @@ SPELT = [
 
 @pytest.mark.parametrize("text", SPELT)
 def test_spelling_does_not_count(text: str) -> None:
-    assert find_known(text, ["How many?", QUESTION]) == QUESTION
+    assert match_question(text, ["How many?", QUESTION]) == QUESTION
 
 
 @pytest.mark.parametrize("text", ["", "?", "Which organs are this?", "Which organ is this? And why?", "organ"])
 def test_other_questions_are_other_questions(text: str) -> None:
-    assert find_known(text, ["How many?", QUESTION]) is None
+    assert match_question(text, ["How many?", QUESTION]) is None
 
 
 def test_of_two_that_are_nearly_alike_the_one_as_spelt() -> None:
     known = ["Is it shut?", "Is it shut"]
-    assert [find_known(text, known) for text in known] == known
+    assert [match_question(text, known) for text in known] == known
 
 
 @pytest.mark.parametrize("text", SPELT)
@@ -58,7 +58,7 @@ def test_a_server_is_asked_the_question_that_was_learnt(text: str, gate: FakeGat
         return choices[0] if choices else "free"
 
     gate.answer = answer
-    assert RemoteChat(Server(url)).ask(made_frames(), text) in ORGANS.values()
+    assert ServerAnswerer(Server(url)).ask(made_frames(), text) in ORGANS.values()
     assert asked == [(QUESTION, True)]
 
 
@@ -66,16 +66,35 @@ def clip(colour: str) -> torch.Tensor:
     return torch.tensor(COLOURS[colour], dtype=torch.uint8).expand(4, 16, 16, 3)
 
 
-def loaded(run: Path) -> api.ChatModel:
+def loaded(run: Path) -> LocalAnswerer:
     found = surgvl.load(run)
-    assert isinstance(found, api.ChatModel)
+    assert isinstance(found, LocalAnswerer)
     return found
 
 
-def test_any_spelling_gets_the_same_shares_of_known_answers(tmp_path: Path) -> None:
+def test_any_spelling_gets_the_same_known_answer(tmp_path: Path) -> None:
     chat = loaded(save_run(taught(), tmp_path))
+    assert isinstance(chat, LanguageAnswerer)
     for colour, organ in ORGANS.items():
         assert {chat.ask(clip(colour), text) for text in SPELT} == {organ}
+
+
+def test_many_questions_are_answered_like_each_of_them_alone_and_in_their_order(tmp_path: Path) -> None:
+    """Texts, allowed answers and clips mixed, and more of one kind than a batch holds."""
+    chat = loaded(save_run(taught(), tmp_path))
+    clips = {colour: chat.frames(clip(colour)) for colour in COLOURS}
+    texts = [(QUESTION, None), ("Why?", ()), (QUESTION, ("liver", "gut")), ("which ORGAN is this", None)]
+    questions = [Question(each, *text) for text in texts for each in clips.values()]
+    questions += [Question(clips[("red", "blue")[at % 2]], QUESTION) for at in range(BATCH + 3)]
+    found = chat.answer(questions)
+    alone = [chat.answer([question])[0] for question in questions]
+    assert [each.text for each in found] == [each.text for each in alone]
+    assert [each.question.text for each in found[6:]] == [QUESTION] * (BATCH + 5)
+    for many, one in zip(found, alone, strict=True):
+        assert dict(many.probabilities) == pytest.approx(dict(one.probabilities), abs=1e-5)
+        assert [name for name, _ in many.probabilities[:1]] == ([many.text] if many.question.answers else [])
+        assert sum(share for _, share in many.probabilities) == pytest.approx(1 if many.question.answers else 0)
+    assert [each.text for each in found[-3:]] == ["gut", "liver", "gut"]
 
 
 def test_a_single_question_is_answered_by_the_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,16 +106,21 @@ def test_a_single_question_is_answered_by_the_head(tmp_path: Path, capsys: pytes
     save_head(head, run / "model")
     swapped = dict(zip(ORGANS, list(ORGANS.values())[::-1], strict=True))
     chat = loaded(run)
+    assert isinstance(chat, HeadAnswerer)
     for colour, organ in swapped.items():
         assert {chat.ask(clip(colour), text) for text in SPELT} == {organ}
-        shares = chat.shares(clip(colour), QUESTION, ["gut", "liver"])
+        shares = chat.probabilities(clip(colour), QUESTION, ["gut", "liver"])
         with torch.no_grad():
-            scores = load_head(trunk, run / "model")(states(trunk, trunk.see(chat.clip(clip(colour))), [QUESTION]))[0]
+            scores = load_head(trunk, run / "model")(
+                head_states(trunk, trunk.encode_visual(chat.clip(clip(colour))), [QUESTION])
+            )[0]
         wanted = dict(zip(head.answers, scores.softmax(0).tolist(), strict=True))
         assert dict(shares) == pytest.approx(wanted, abs=1e-5)
         assert shares[0][0] == organ
         assert chat.ask(clip(colour), "How come?", answers=["liver", "gut"]) in ORGANS.values()
-    with pytest.raises(DataError, match="answer 'spleen' is none of the head's 2"):
+    with pytest.raises(DataError, match="answer 'spleen' is not one of the 2 that the head was tuned on"):
         chat.ask(clip("red"), QUESTION, answers=["spleen"])
-    with pytest.raises(ConfigError, match="'Why\\?' is to be answered freely, which a classification head cannot: ask"):
+    with pytest.raises(
+        ConfigError, match="'Why\\?' needs a free answer, which a classification head cannot write: ask"
+    ):
         chat.ask(clip("red"), "Why?")

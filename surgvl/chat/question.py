@@ -1,0 +1,92 @@
+"""A question about a clip, its answer, and how a question that a model was tuned on is recognised.
+
+Nothing here imports torch: a client of a server does without. Shapes: T frames, S side in pixels, A answers.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surgvl.metrics.softmax import softmax
+
+DESCRIBE = "What is happening in this clip?"
+"""The open question that narrated sentences answer in training."""
+
+
+class Window(NamedTuple):
+    """A span of a manifest's video; the clip that stands for it is centred on it and shifted into the video."""
+
+    video_id: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A question about one clip.
+
+    Attributes:
+        clip: frames uint8 [T, S, S, 3] as the model takes them (`Answerer.frames` cuts them), or a window of a prepared
+            video (`Answerer.prepare`).
+        text: the question in plain language.
+        answers: allowed answers. Empty: the answer is written freely. None: the answerer decides, see `Answerer`.
+    """
+
+    clip: NDArray[np.uint8] | Window
+    text: str
+    answers: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """An answer to a question.
+
+    Attributes:
+        question: as it was put to the model: spelt as the model learnt it, its allowed answers decided.
+        text: the answer; of a closed question one of the allowed answers, letter for letter.
+        probabilities: allowed answers with their probability, most probable first; empty where the answer was written
+            freely, or chosen by a server token by token.
+    """
+
+    question: Question
+    text: str
+    probabilities: tuple[tuple[str, float], ...] = ()
+
+
+def most_probable(question: Question, scores: NDArray[np.floating]) -> Answer:
+    """The allowed answer with the highest score [A]; of equal ones the first. Probabilities are their softmax."""
+    assert question.answers
+    probabilities = softmax(scores)
+    ranked = [(question.answers[at], float(probabilities[at])) for at in np.argsort(-scores, kind="stable")]
+    return Answer(question, ranked[0][0], tuple(ranked))
+
+
+def to_text(answer: str) -> str:
+    """An answer as text: PitVQA and other data sets write underscores for spaces."""
+    return answer.replace("_", " ").strip()
+
+
+def normalise(text: str) -> str:
+    """A question without case, character width, repeated whitespace and final punctuation."""
+    text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    while text and (text[-1] == " " or unicodedata.category(text[-1]).startswith("P")):
+        text = text[:-1]
+    return text
+
+
+def match_question(text: str, known: Iterable[str]) -> str | None:
+    """The known question that a text asks, spelt as the model learnt it; None if there is no such question.
+
+    Args:
+        text: as a person typed it.
+        known: questions; an exact match takes precedence over one after `normalise`.
+    """
+    known = list(known)
+    if text in known:
+        return text
+    wanted = normalise(text)
+    return next((each for each in known if normalise(each) == wanted), None) if wanted else None
