@@ -63,7 +63,7 @@ def split_source(
     """
     ids = split_ids(manifest, split)
     source, good = frame_store(manifest, ids, preprocess, frame_cache)
-    folder.watch(source.problems, len(ids), source.marks.lines)
+    folder.watch(source.problems, len(ids), source.marks.lines, printed=source.marks.lines())
     return source, good
 
 

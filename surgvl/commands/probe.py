@@ -108,7 +108,7 @@ def probe(
             source, good = frame_store(
                 table, list(dict.fromkeys(ids)), preprocess, frame_cache or work.folder / "frames"
             )
-            folder.watch(source.problems, len(ids), source.marks.lines)
+            folder.watch(source.problems, len(ids), source.marks.lines, printed=source.marks.lines())
             tokens = None if frame_cache is None else frame_cache / "features"
             work.tick("decode")
             lesson, exam = (

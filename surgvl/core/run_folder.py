@@ -58,7 +58,7 @@ class RunFolder:
         self._problems: Mapping[str, str] | Sequence[str] | None = None
         self._num_videos = 0
         self._damaged: Callable[[], Sequence[str]] = list
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
         self._next = ""
 
     @property
@@ -81,16 +81,18 @@ class RunFolder:
         problems: Mapping[str, str] | Sequence[str],
         num_videos: int,
         damaged: Callable[[], Sequence[str]] = list,
+        printed: Sequence[str] = (),
     ) -> None:
-        """Keep an eye on what goes wrong with videos; all of it is read again when the stage ends.
+        """Report problems with videos when the stage ends, as they are then.
 
         Args:
-            problems: what is wrong with those that were set aside, by video id or one after another.
-            num_videos: videos that were to be used.
-            damaged: gives a line for each video with damaged frames; the lines of now were told already.
+            problems: why videos were set aside, by video id or as a list.
+            num_videos: number of videos that were to be used.
+            damaged: gives a line for each video with damaged frames.
+            printed: those of these lines that were printed already.
         """
         self._problems, self._num_videos, self._damaged = problems, num_videos, damaged
-        self._told = set(damaged())
+        self._printed = set(printed)
 
     def record(self, data_hash: str = "", seen_ids: Sequence[str] = (), **facts: Any) -> None:
         """Write `config.yaml` and `run.json`; a second time replaces the first.
@@ -139,7 +141,7 @@ class RunFolder:
         if self._facts and (self._problems or self._damaged()):
             self._write()
         for line in self._damaged():
-            if line not in self._told:
+            if line not in self._printed:
                 print(line)
         if self._next:
             print(self._next)

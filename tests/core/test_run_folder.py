@@ -136,7 +136,7 @@ def test_at_the_end_videos_that_were_set_aside_are_recorded_and_told(
 
     def work() -> None:
         with RunFolder(tmp_path) as folder:
-            folder.watch(problems, 5, lambda: damaged)
+            folder.watch(problems, 5, lambda: damaged, printed=list(damaged))
             folder.record()
             assert read_json(tmp_path / "run.json")["problems"] == kind()
             # What is found while the stage works.
