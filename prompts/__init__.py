@@ -5,12 +5,12 @@ A set lists classes by id and name, each with one sentence or more; the vector o
 of templates that combine them. Prompts are matched to the labels of a data set by name, never by position in a file.
 """
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import text_hash
 from surgvl.core.ontology import INSTRUMENTS, TARGETS, TRIPLETS, VERBS
@@ -151,8 +151,7 @@ def load(name_or_path: str | Path) -> PromptSet:
     path = Path(name_or_path)
     if path.suffix not in {".yaml", ".yml"}:
         if str(name_or_path) not in names():
-            near = difflib.get_close_matches(str(name_or_path), names(), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "choose one, or give the path of a .yaml file"
+            hint = did_you_mean(str(name_or_path), names(), "choose one, or give the path of a .yaml file")
             raise ConfigError(f"unknown prompt set {str(name_or_path)!r}; known are {', '.join(names())}: {hint}")
         path = _FOLDER / f"{name_or_path}.yaml"
     file = Located(path)

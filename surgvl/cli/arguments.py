@@ -4,20 +4,20 @@ The line names the flag, what was given, what is allowed and what to do.
 """
 
 import dataclasses
-import difflib
 import inspect
 import json
 import os
 import re
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import yaml
 
 from surgvl.cli.renamed import arguments, config_text
+from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import DataError
 from surgvl.core.files import plain_yaml
 
@@ -34,12 +34,6 @@ WORDS = {
 
 class UsageError(Exception):
     """Wrong words on the command line; exit status 2."""
-
-
-def nearest(word: str, known: Iterable[str], otherwise: str) -> str:
-    """`did you mean ...?` where a known word is near, else `otherwise`."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else otherwise
 
 
 def name_words(argv: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -240,7 +234,7 @@ def explain(text: str, name: str, example: str, flags: Sequence[str], bare: Sequ
     if found := re.match(r"unrecognized arguments: (\S+)", line):
         word = found[1].partition("=")[0]
         if word.startswith("-"):
-            return f"unknown flag {word}: {nearest(word, flags, f'{look} lists what there is')}"
+            return f"unknown flag {word}: {did_you_mean(word, flags, f'{look} lists what there is')}"
         where = f"{' '.join(bare).upper()} comes before all flags" if bare else "it needs a flag before it"
         return f"{word!r} was not expected here: {where}; {look}"
     if found := re.match(r"the following arguments are required: (.+)", line):
@@ -255,7 +249,7 @@ def explain(text: str, name: str, example: str, flags: Sequence[str], bare: Sequ
         path = f"{key}.{found[1]}".strip(".")
         of_class = "class" in line
         where = f"surgvl {name} --{key}.help" if of_class else look
-        hint = nearest(f"--{path}", () if of_class else flags, f"{where} lists what there is")
+        hint = did_you_mean(f"--{path}", () if of_class else flags, f"{where} lists what there is")
         return f"unknown argument {path}: {hint}"
     if found := re.search(r"Expected a dot import path string: (\S+)|(No module named '.+?')", line):
         given = found[1] or f"{_given(line)} ({found[2]})"

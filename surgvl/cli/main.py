@@ -13,7 +13,6 @@ from surgvl.cli.arguments import (
     UsageError,
     explain,
     name_words,
-    nearest,
     outline,
     read_configs,
     spell_out,
@@ -22,6 +21,7 @@ from surgvl.cli.arguments import (
 )
 from surgvl.cli.renamed import names, rename_words
 from surgvl.cli.table import COMMANDS, examples, group, group_help, overview
+from surgvl.core.checks import did_you_mean
 from surgvl.core.credentials import VARIABLE, in_words, mask, wipe, without_keys
 from surgvl.core.errors import ConfigError, SurgVLError, SurgVLWarning
 from surgvl.core.invocation import Invocation, running
@@ -51,7 +51,7 @@ def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
             return name, list(argv[words:])
     if known := group(argv[0]):
         raise UsageError(f"{argv[0]!r} is followed by one of {', '.join(n.split()[1] for n in known)}: add it")
-    hint = nearest(argv[0], COMMANDS, f"commands are {', '.join(COMMANDS)}")
+    hint = did_you_mean(argv[0], COMMANDS, f"commands are {', '.join(COMMANDS)}")
     raise UsageError(f"there is no command {argv[0]!r}: {hint}")
 
 
@@ -73,7 +73,7 @@ def _recipe(argv: list[str], name: str) -> list[str]:
         wanted, known = word.partition("=")[2] or next(words, ""), recipes(name)
         if wanted not in known:
             there = ", ".join(known) or "none"
-            hint = nearest(wanted, known, "choose one of them" if known else "leave --recipe out")
+            hint = did_you_mean(wanted, known, "choose one of them" if known else "leave --recipe out")
             raise UsageError(f"`surgvl {name}` has no recipe {wanted!r}; there is {there}: {hint}")
         configs.append(f"--config={RECIPES / wanted}.yaml")
     return configs + others

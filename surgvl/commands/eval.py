@@ -1,11 +1,12 @@
 """The `eval` command: joins vectors and answers with a manifest's labels, scores every task, writes one table."""
 
-import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import surgvl.tasks
 from surgvl.commands.common import write_scores
+from surgvl.core.checks import check_range
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command
 from surgvl.core.invocation import command_line, recorded
@@ -21,6 +22,41 @@ from surgvl.tasks.inputs import EvalInputs
 from surgvl.tasks.overlap import seen_before
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """How vectors become predictions, and what may be scored.
+
+    Args:
+        prompts: embedded prompt sets to score with, at most one for each kind of label (phase, triplet, ...); for other
+            kinds, those of the videos' data sets.
+        phase_prompts: old name of --prompts, for one set.
+        triplet_prompts: old name of --prompts, for one set.
+        smooth_s: average phase scores over this many seconds; 0: no smoothing.
+        causal: average over the past only, as an online system would.
+        allow_overlap: score test videos that were seen in pretraining, too, and mark every result.
+    """
+
+    prompts: list[str] | None = None
+    phase_prompts: str = ""
+    triplet_prompts: str = ""
+    smooth_s: float = 0.0
+    causal: bool = False
+    allow_overlap: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ConfigError: one is out of range.
+        """
+        check_range("--protocol.smooth_s", self.smooth_s, 0)
+
+    @property
+    def prompt_sets(self) -> list[str]:
+        """Names of the prompt sets that were asked for."""
+        return [name for name in (*(self.prompts or ()), self.phase_prompts, self.triplet_prompts) if name]
+
+
 @recorded
 def evaluate(
     manifest: Path,
@@ -30,12 +66,7 @@ def evaluate(
     ablated: list[Path] | None = None,
     tasks: list[str] | None = None,
     split: str = "test",
-    prompts: list[str] | None = None,
-    phase_prompts: str = "",
-    triplet_prompts: str = "",
-    smooth_s: float = 0.0,
-    causal: bool = False,
-    allow_overlap: bool = False,
+    protocol: EvalConfig = EvalConfig(),  # noqa: B008 (frozen)
     seed: int = 0,
     resume: bool = False,
     server: str = "",
@@ -54,13 +85,7 @@ def evaluate(
             classification head.
         tasks: names of tasks; all that the inputs allow where it is left out.
         split: the manifest's split to score.
-        prompts: embedded prompt sets to score with, at most one for each kind of label (phase, triplet, ...); for other
-            kinds, those of the videos' data sets.
-        phase_prompts: old name of --prompts, for one set.
-        triplet_prompts: old name of --prompts, for one set.
-        smooth_s: average phase scores over this many seconds; 0 = none.
-        causal: average over the past only, as an online system would.
-        allow_overlap: continue although test videos were seen in pretraining, and mark every result.
+        protocol: how vectors become predictions, and what may be scored.
         seed: of the draws of videos and of the random baselines.
         resume: write into a folder that is not empty.
         server: address of `surgvl serve`, whose models encode the split's videos where there is no --vectors and answer
@@ -72,8 +97,6 @@ def evaluate(
         raise ConfigError("nothing to score: give --vectors, --answers or both, or --server")
     if ablated and answers is None:
         raise ConfigError("--ablated stands beside --answers: give --answers, the answers with the right video")
-    if not smooth_s >= 0 or math.isinf(smooth_s):
-        raise ConfigError(f"--smooth_s {smooth_s}: give seconds, 0 or more")
     known: dict[str, type[Task]] = discover(surgvl.tasks, Task)  # type: ignore[type-arg, type-abstract]
     chosen = {name: choose(surgvl.tasks, Task, name) for name in tasks} if tasks else known  # type: ignore[type-abstract]
     with RunFolder(out, resume, seed=seed) as folder:
@@ -81,16 +104,16 @@ def evaluate(
         if server:
             kinds = [task.kind for task in chosen.values()]
             wanted = vectors is None and any(kinds), answers is None and "" in kinds
-            made = _served(table, manifest, out, wanted, split, (server, api_key, in_flight), allow_overlap)
+            made = _served(table, manifest, out, wanted, split, (server, api_key, in_flight), protocol.allow_overlap)
             vectors, answers = made[0] or vectors, made[1] or answers
-        prompt_sets = [name for name in (*(prompts or ()), phase_prompts, triplet_prompts) if name]
+        prompt_sets, smooth_s, causal = protocol.prompt_sets, protocol.smooth_s, protocol.causal
         inputs = EvalInputs(table, split, vectors, answers, ablated or [], prompt_sets, smooth_s, causal, seed)
         for kind, name in inputs.chosen.items():
             if kind not in {task.kind for task in chosen.values()}:
                 raise ConfigError(
                     f"--prompts {name}: its labels are of kind {kind!r}, which no task scores: leave it out"
                 )
-        warning = _overlap(table, split, inputs.pretraining_ids, allow_overlap)
+        warning = _overlap(table, split, inputs.pretraining_ids, protocol.allow_overlap)
 
         results: list[Result] = []
         left_out: list[str] = []

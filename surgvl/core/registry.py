@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
+from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import ConfigError
 
 T = TypeVar("T")
@@ -59,8 +60,6 @@ def choose(package: ModuleType, base: type[T], name: str) -> type[T]:
     Raises:
         ConfigError: there is no such name; the message lists the choices and the nearest one.
     """
-    import difflib
-
     if "." in name:
         module_name, _, attribute = name.rpartition(".")
         try:
@@ -72,7 +71,6 @@ def choose(package: ModuleType, base: type[T], name: str) -> type[T]:
         return value
     choices = discover(package, base)
     if name not in choices:
-        near = difflib.get_close_matches(name, choices, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "choose one of them"
+        hint = did_you_mean(name, choices, "choose one of them")
         raise ConfigError(f"unknown {base.__name__} {name!r}; known are {', '.join(choices)}: {hint}")
     return choices[name]

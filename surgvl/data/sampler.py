@@ -23,12 +23,12 @@ Shapes: N clips.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from surgvl.core.arrays import Float64Array, Int64Array
+from surgvl.core.checks import check_choice
 from surgvl.core.errors import ConfigError
 
 PRESETS = ("frames", "dataset_weight", "specialty", "cluster")
@@ -159,10 +159,7 @@ def level_names(preset: str, columns: Mapping[str, ArrayLike] | None = None) -> 
     if preset == "cluster":
         return [f"cluster_{at}" for at in range(max(1, sum(name.startswith("cluster_") for name in columns or ())))]
     fixed = {"frames": [], "dataset_weight": ["source"], "specialty": ["specialty", "source"]}
-    if preset not in fixed:
-        near = get_close_matches(preset, PRESETS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"balance must be one of {', '.join(PRESETS)}; got {preset!r}{hint}")
+    check_choice("balance", preset, PRESETS)
     return fixed[preset]
 
 

@@ -9,7 +9,7 @@ import pytest
 from surgvl import prompts
 from surgvl.commands.data_merge import data_merge
 from surgvl.commands.embed import facts_of, load_sets
-from surgvl.commands.eval import evaluate
+from surgvl.commands.eval import EvalConfig, evaluate
 from surgvl.core import files
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest, Segment, VideoRow
@@ -108,7 +108,9 @@ def test_a_data_set_without_sentences_is_an_error_that_lists_what_there_is(tmp_p
     vectors = a_vectors_folder(tmp_path / "v", shipped(), table.video_ids())
     with pytest.raises(DataError, match=r"'other'; embedded are cholec80_phase \(Cholec80 and CholecT50\), phantom_ph"):
         evaluate(tmp_path / "manifest", tmp_path / "out", vectors)
-    found = evaluate(tmp_path / "manifest", tmp_path / "named", vectors, phase_prompts="cholec80_phase")
+    found = evaluate(
+        tmp_path / "manifest", tmp_path / "named", vectors, protocol=EvalConfig(phase_prompts="cholec80_phase")
+    )
     assert "with cholec80_phase v1" in found[0].protocol
 
 
@@ -147,7 +149,9 @@ def test_a_file_of_ones_own_keeps_its_aliases_without_the_file(tmp_path: Path) -
     vectors = a_vectors_folder(tmp_path / "v", [prompts.load(file)], table.video_ids())
     file.unlink()
     for number, chosen in enumerate(("", "mine")):
-        found = evaluate(tmp_path / "manifest", tmp_path / f"out{number}", vectors, phase_prompts=chosen)
+        found = evaluate(
+            tmp_path / "manifest", tmp_path / f"out{number}", vectors, protocol=EvalConfig(phase_prompts=chosen)
+        )
         assert {row.metric: row.value for row in found}["accuracy"] == 1
 
 
@@ -159,7 +163,11 @@ def test_a_new_kind_of_label_needs_a_task_and_a_prompt_set_and_nothing_else(tmp_
     vectors = a_vectors_folder(tmp_path / "v", [prompts.load(tmp_path / "mine.yaml")], table.video_ids())
     for number, chosen in enumerate(([], ["mine"])):
         found = evaluate(
-            tmp_path / "manifest", tmp_path / f"{number}", vectors, tasks=[f"{__name__}.Step"], prompts=chosen
+            tmp_path / "manifest",
+            tmp_path / f"{number}",
+            vectors,
+            tasks=[f"{__name__}.Step"],
+            protocol=EvalConfig(prompts=chosen),
         )
         assert {(row.task, row.metric): row.value for row in found}["step", "accuracy"] == 1
         assert found[0].protocol.startswith("test split of mine, zero-shot with mine v3")
@@ -180,7 +188,7 @@ def test_two_prompt_sets_for_one_kind_are_refused(tmp_path: Path) -> None:
     vectors = a_vectors_folder(tmp_path / "v", shipped(), table.video_ids())
     both = [each.name for each in shipped()]
     with pytest.raises(ConfigError, match="'cholec80_phase' and 'phantom_phase' are both for phase labels: choose one"):
-        evaluate(tmp_path / "manifest", tmp_path / "out", vectors, prompts=both)
+        evaluate(tmp_path / "manifest", tmp_path / "out", vectors, protocol=EvalConfig(prompts=both))
 
 
 def test_eval_opens_no_prompt_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,7 @@ def test_what_was_seen_is_not_scored(made: Path, tmp_path: Path) -> None:
         ({"frame_step": 3}, ConfigError, "--frame_step 3 does not divide the 4"),
         ({"every_s": 0.0}, ConfigError, "--every_s 0"),
         ({"split": "exam"}, ConfigError, "no video is in split 'exam'"),
-        ({"readout": "atentive"}, ConfigError, "did you mean 'attentive'"),
+        ({"readout": "atentive"}, ConfigError, "did you mean attentive"),
         ({"encoder": "phantom"}, CheckpointError, "holds no config.json"),
     ],
 )

@@ -71,7 +71,7 @@ def test_choose_by_name_and_by_path(shapes: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("sqare", ["unknown Shape 'sqare'", "circle, square", "did you mean 'square'?"]),
+        ("sqare", ["unknown Shape 'sqare'", "circle, square", "did you mean square?"]),
         ("zzz", ["unknown Shape 'zzz'", "circle, square", "choose one of them"]),
         ("no_such.module.Thing", ["'no_such.module.Thing' cannot be imported", "importable path"]),
         ("made_shapes.square.Nothing", ["is not a subclass of Shape", "give a class that is"]),

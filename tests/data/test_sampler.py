@@ -163,7 +163,7 @@ def test_counts_of_many_epochs_keep_close_too() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"preset": "speciality"}, r"balance must be one of .*; got 'speciality'; did you mean specialty\?"),
+        ({"preset": "speciality"}, r"balance must be one of .*, got 'speciality': did you mean specialty\?"),
         ({"preset": "dataset_weight"}, r"no weight for source chole, cysts, lens; given are none: add"),
         ({"preset": "dataset_weight", "weights": {"chole": 1.0, "lens": 2.0}}, r"no weight for source cysts; .* lens:"),
         (

@@ -168,7 +168,7 @@ def test_slips_in_composed_sets(tmp_path: Path, old: str, new: str, message: str
 
 
 def test_unknown_names_get_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="did you mean 'cholec80_phase'"):
+    with pytest.raises(ConfigError, match="did you mean cholec80_phase"):
         prompts.load("cholec80_phases")
     with pytest.raises(DataError, match="cannot be read"):
         prompts.load(tmp_path / "absent.yaml")
