@@ -49,7 +49,7 @@ class Row:
 
 _TEACHER = "--objective.init_args.teacher"
 # The clips of the video recipes.
-_CLIP = ("--clip_frames", "8", "--fps", "4")
+_CLIP = ("--clip.num_frames", "8", "--fps", "4")
 ROWS: tuple[Row, ...] = (
     Row(RANDOM),
     # First the middle frame of each tubelet, which gives the readout as many tokens as the others; then all frames.

@@ -19,6 +19,7 @@ from surgvl.core.errors import SurgVLWarning
 RENAMED: Mapping[str, str] = {
     "store": "frame_cache",
     "second": "finetune",
+    "clip_frames": "clip.num_frames",
     "optim.floor": "optim.min_lr_ratio",
     "optim.start": "optim.warmup_start",
     "optim.muon": "optim.muon_lr_ratio",

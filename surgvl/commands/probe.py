@@ -26,6 +26,7 @@ from surgvl.core.version import commit
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
 from surgvl.models.model_info import pretraining_video_ids
+from surgvl.probe.config import ProbeClips, ReadoutTraining
 from surgvl.probe.labels import HEADS, PARTS, Truth
 from surgvl.probe.score import Asked, score
 from surgvl.tasks.overlap import seen_before
@@ -45,14 +46,8 @@ def probe(
     readout: str = "attentive",
     split: str = "test",
     frame_cache: Path | None = None,
-    every_s: float = 1.0,
-    clip_frames: int = 0,
-    fps: float = 0.0,
-    frame_step: int = 1,
-    steps: int = 0,
-    batch: int = 64,
-    lr: float = 0.0,
-    weight_decay: float = -1.0,
+    clip: ProbeClips = ProbeClips(),  # noqa: B008 (frozen)
+    fit: ReadoutTraining = ReadoutTraining(),  # noqa: B008 (frozen)
     random_encoder: bool = False,
     allow_overlap: bool = False,
     tokens_gb: float = 16.0,
@@ -69,14 +64,8 @@ def probe(
         readout: attentive (a learned query for each question), linear (mean of the tokens), or a dotted path.
         split: the split to score.
         frame_cache: folder of decoded frames and the encoder's tokens of clips; none: they are thrown away at the end.
-        every_s: seconds between clips, for training and scoring.
-        clip_frames: frames of a clip, a multiple of the encoder's; 0: as the encoder was trained.
-        fps: frames per second of a clip; 0: as the encoder was trained.
-        frame_step: of so many frames of a clip in a row, encode the middle one only, for image encoders.
-        steps: training steps of the readout; 0: the readout's own.
-        batch: clips of a training step, and clips encoded at once.
-        lr: peak learning rate of the readout; 0: the readout's own.
-        weight_decay: of the readout's matrices; below 0: the readout's own.
+        clip: which clips are encoded.
+        fit: training of the readout.
         random_encoder: take the encoder's shape but random weights: the control that shows what pretraining gives.
         allow_overlap: continue although scored videos were seen before, and mark every result.
         tokens_gb: largest size of a split's tokens, which lie on disk while this runs, GB.
@@ -92,17 +81,14 @@ def probe(
     from surgvl.probe.fit import predict, train
 
     kind = choose(surgvl.probe, Readout, readout)
-    steps, lr = steps or kind.steps, lr or kind.lr
-    weight_decay = kind.weight_decay if weight_decay < 0 else weight_decay
-    if not every_s > 0 or batch < 1:
-        raise ConfigError(f"--every_s {every_s}, --batch {batch}: give a time above 0 s and a batch of 1 or more")
+    fit = fit.of(kind)
     with RunFolder(out, resume, seed=seed, device=device) as folder:
         table = Manifest.load(manifest)
         before = [] if random_encoder else pretraining_video_ids(encoder)
         warning = _overlap(table, split, before, allow_overlap)
-        model, preprocess = _encoder(encoder, random_encoder, clip_frames, fps, frame_step, device, seed)
+        model, preprocess = _encoder(encoder, random_encoder, clip, device, seed)
         phases = sorted({row.label for row in table.segments if row.task == "phase"})
-        cut = Cut(preprocess.num_frames, frame_step, every_s, batch, kind.averages, tokens_gb, phases)
+        cut = Cut(preprocess.num_frames, clip.frame_step, clip.every_s, fit.batch, kind.averages, tokens_gb, phases)
         ids = [*split_ids(table, "train"), *split_ids(table, split)]
         with _Work(out / "work") as work:
             source, good = frame_store(
@@ -120,17 +106,17 @@ def probe(
             work.tick("encode")
             torch.manual_seed(seed)
             head = kind(model.dim, _classes(lesson.truth, phases)).to(device)
-            place = work.folder / "readout"
-            losses = train(head, lesson.tokens, lesson.truth, place, steps, batch, lr, weight_decay, seed)
+            place, given = work.folder / "readout", (fit.steps, fit.batch, fit.lr, fit.weight_decay)
+            losses = train(head, lesson.tokens, lesson.truth, place, *given, seed)
             scores = predict(head, exam.tokens)
             work.tick("train")
 
         frames = f"{cut.num_frames} frames at {preprocess.fps:g} fps" + (
-            f", 1 in {frame_step}" if frame_step > 1 else ""
+            f", 1 in {clip.frame_step}" if clip.frame_step > 1 else ""
         )
-        how = f"{readout} readout of {frames}, {steps} steps of {batch} clips"
+        how = f"{readout} readout of {frames}, {fit.steps} steps of {fit.batch} clips"
         asked = _asked(
-            lesson, exam, table.split(split), phases, f"{how}, rate {lr:g}, decay {weight_decay:g}", cut, seed
+            lesson, exam, table.split(split), phases, f"{how}, rate {fit.lr:g}, decay {fit.weight_decay:g}", cut, seed
         )
         found, by_video = score(asked, scores)
         num_trainable = sum(parameter.numel() for parameter in head.parameters())
@@ -185,9 +171,7 @@ class _Work:
         self.seconds[name], self._then = round(now - self._then, 2), now
 
 
-def _encoder(
-    folder: Path, random: bool, clip_frames: int, fps: float, frame_step: int, device: str, seed: int
-) -> "tuple[VideoViT, Preprocess]":
+def _encoder(folder: Path, random: bool, clip: ProbeClips, device: str, seed: int) -> "tuple[VideoViT, Preprocess]":
     """The frozen encoder on its device, and how its clips are cut.
 
     Raises:
@@ -208,12 +192,11 @@ def _encoder(
     if random:
         torch.manual_seed(seed)
         model = VideoViT(model.config).to(device)
-    cut = dataclasses.replace(preprocess, num_frames=clip_frames or preprocess.num_frames, fps=fps or preprocess.fps)
-    if frame_step < 1 or cut.num_frames % frame_step:
-        raise ConfigError(
-            f"--frame_step {frame_step} does not divide the {cut.num_frames} frames of a clip: give 1, or a divisor"
-        )
-    num_groups(model, cut.num_frames // frame_step)
+    num_frames, step = clip.num_frames or preprocess.num_frames, clip.frame_step
+    cut = dataclasses.replace(preprocess, num_frames=num_frames, fps=clip.fps or preprocess.fps)
+    if num_frames % step:
+        raise ConfigError(f"--clip.frame_step must divide the {num_frames} frames of a clip, got {step}")
+    num_groups(model, num_frames // step)
     return model.eval().requires_grad_(False), cut
 
 

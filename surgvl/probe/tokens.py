@@ -30,7 +30,9 @@ def num_groups(encoder: VideoViT, clip_frames: int) -> int:
     """
     num_frames = encoder.config.num_frames
     if clip_frames < 1 or clip_frames % num_frames:
-        raise ConfigError(f"--clip_frames must be a multiple of the encoder's {num_frames} frames, got {clip_frames}")
+        raise ConfigError(
+            f"--clip.num_frames must be a multiple of the encoder's {num_frames} frames, got {clip_frames}"
+        )
     return clip_frames // num_frames
 
 

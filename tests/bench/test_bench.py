@@ -56,7 +56,7 @@ def test_the_plan_holds_what_the_table_needs(tmp_path: Path) -> None:
     # Two readouts of one encoder: trained once, for as many tokens as the others' and for all frames.
     both = [jobs[f"probe/{name}-s0"] for name in ("image_mae", "image_mae-all_frames_read_out")]
     assert {job.needs for job in both} == {("pretrain/image_mae-s0", "main/manifest")}
-    assert [job.argv[job.argv.index("--clip_frames") + 1] for job in both] == ["8", "8"]
+    assert [job.argv[job.argv.index("--clip.num_frames") + 1] for job in both] == ["8", "8"]
     assert ["--frame_step" in job.argv for job in both] == [True, False]
     for student, teachers in (("surgvista", ["vjepa"]), ("zen", ["vjepa", "surgrec_mae"])):
         names = [f"pretrain/{teacher}-s1" for teacher in teachers]

@@ -1,7 +1,7 @@
 """The `probe` command on a small phantom: what it writes, what it refuses, and that a seed gives one result."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from surgvl.metrics.average_precision import videos_then_classes
 from surgvl.models.checkpoint import save_model
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
+from surgvl.probe.config import ProbeClips, ReadoutTraining
 from surgvl.video.clip import Preprocess
 
 
@@ -43,7 +44,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(made: Path, out: Path, encoder: str = "video", **given: Any) -> dict[tuple[str, str], Result]:
     """A short probe; its results by task and metric, as they lie on disk."""
     given = {"steps": 4, "batch": 8, "frame_cache": made / "frames", **given}
-    probe(made / encoder, made / "manifest", out, **given)
+    groups = {
+        name: kind(**{field.name: given.pop(field.name) for field in fields(kind) if field.name in given})
+        for name, kind in {"clip": ProbeClips, "fit": ReadoutTraining}.items()
+    }
+    probe(made / encoder, made / "manifest", out, **groups, **given)
     found = read_results(out / "result.json")
     assert {(result.task, result.metric) for result in found} == {
         *(("phase", metric) for metric in ("accuracy", "macro_f1")),
@@ -106,13 +111,13 @@ def test_the_readouts_and_the_random_control(made: Path, tmp_path: Path) -> None
 
 
 def test_an_image_encoder_is_read_out_over_the_frames_of_a_clip(made: Path, tmp_path: Path) -> None:
-    still, moving = run(made, tmp_path / "s", "image"), run(made, tmp_path / "m", "image", clip_frames=4, fps=4.0)
+    still, moving = run(made, tmp_path / "s", "image"), run(made, tmp_path / "m", "image", num_frames=4, fps=4.0)
     assert "of 4 frames at 4 fps" in moving["verb", "mAP"].protocol
     assert "of 1 frames at 4 fps" in still["verb", "mAP"].protocol
     assert facts(tmp_path / "m")["num_trainable"] == facts(tmp_path / "s")["num_trainable"]
     assert values(still) != values(moving)
     # The middle one of four frames is the frame at the middle of the clip, so it is what a clip of one frame shows.
-    middle = run(made, tmp_path / "t", "image", clip_frames=4, fps=4.0, frame_step=4)
+    middle = run(made, tmp_path / "t", "image", num_frames=4, fps=4.0, frame_step=4)
     assert "of 4 frames at 4 fps, 1 in 4" in middle["verb", "mAP"].protocol
     shown, expected = (load_file(tmp_path / name / "readout.safetensors") for name in "ts")
     assert all(np.array_equal(shown[name], expected[name]) for name in expected)
@@ -136,9 +141,10 @@ def test_what_was_seen_is_not_scored(made: Path, tmp_path: Path) -> None:
     ("given", "problem", "words"),
     [
         ({"tokens_gb": 1e-6}, ConfigError, "more than --tokens_gb 1e-06: give a larger"),
-        ({"clip_frames": 6}, ConfigError, "--clip_frames 6 is not a multiple of the 4"),
-        ({"frame_step": 3}, ConfigError, "--frame_step 3 does not divide the 4"),
-        ({"every_s": 0.0}, ConfigError, "--every_s 0"),
+        ({"num_frames": 6}, ConfigError, "--clip.num_frames must be a multiple of the encoder's 4 frames, got 6"),
+        ({"frame_step": 3}, ConfigError, "--clip.frame_step must divide the 4 frames of a clip, got 3"),
+        ({"every_s": 0.0}, ConfigError, "--clip.every_s must be > 0, got 0"),
+        ({"batch": 0}, ConfigError, "--fit.batch must be >= 1, got 0"),
         ({"split": "exam"}, ConfigError, "no video is in split 'exam'"),
         ({"readout": "atentive"}, ConfigError, "did you mean attentive"),
         ({"encoder": "phantom"}, CheckpointError, "holds no config.json"),
@@ -161,6 +167,6 @@ def test_a_video_that_cannot_be_read_is_set_aside(made: Path, tmp_path: Path) ->
     ]
     Manifest(rows, table.segment_table, root=table.root).save(tmp_path / "manifest")
     with pytest.raises(DataError, match="1 of 4 videos were set aside"):
-        probe(made / "video", tmp_path / "manifest", tmp_path / "o", steps=2, batch=8)
+        probe(made / "video", tmp_path / "manifest", tmp_path / "o", fit=ReadoutTraining(steps=2, batch=8))
     found = read_results(tmp_path / "o" / "result.json")
     assert all(result.num_videos == 1 and "broken.mp4" in result.warning for result in found)

@@ -233,11 +233,11 @@ def test_readouts_share_tokens_and_score_the_same(tiny_run: Path, tmp_path: Path
         ("plain", "linear", []),
         ("stored", "linear", ["--frame_cache", str(tmp_path / "frames")]),
         ("attentive", "attentive", ["--frame_cache", str(tmp_path / "frames")]),
-        ("twice", "linear", ["--frame_cache", str(tmp_path / "frames"), "--clip_frames", "16"]),
+        ("twice", "linear", ["--frame_cache", str(tmp_path / "frames"), "--clip.num_frames", "16"]),
         (
             "too large",
             "linear",
-            ["--frame_cache", str(tmp_path / "other"), "--clip_frames", "16", "--tokens_gb", "1e-3"],
+            ["--frame_cache", str(tmp_path / "other"), "--clip.num_frames", "16", "--tokens_gb", "1e-3"],
         ),
     ):
         looked.clear()

@@ -266,7 +266,7 @@ def test_a_video_encoder_sees_whole_clips(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = model(torch.from_numpy(clips).permute(0, 4, 1, 2, 3)).numpy()
     np.testing.assert_allclose(tokens.astype(np.float32), expected, atol=0.06)
-    with pytest.raises(ConfigError, match="--clip_frames must be a multiple of the encoder's 4 frames, got 6"):
+    with pytest.raises(ConfigError, match="--clip.num_frames must be a multiple of the encoder's 4 frames, got 6"):
         num_groups(model, 6)
     model.load_state_dict({**model.state_dict(), "norm.bias": torch.full((32,), 1e6)})
     with pytest.raises(CheckpointError, match="not finite"):

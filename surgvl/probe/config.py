@@ -1,0 +1,71 @@
+"""How a probe cuts its clips and trains its readout; zeros are filled in from the encoder and the readout."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from surgvl.core.checks import check_above, check_range
+
+# Help and usage errors do without torch.
+if TYPE_CHECKING:
+    from surgvl.probe.base import Readout
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeClips:
+    """Which clips are encoded.
+
+    Args:
+        every_s: seconds between clips, for training and scoring.
+        num_frames: frames of a clip, a multiple of the encoder's; 0: as the encoder was trained.
+        fps: frames per second of a clip; 0: as the encoder was trained.
+        frame_step: encode only the middle one of this many consecutive frames, for image encoders.
+    """
+
+    every_s: float = 1.0
+    num_frames: int = 0
+    fps: float = 0.0
+    frame_step: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ConfigError: one is out of range.
+        """
+        check_above("--clip.every_s", self.every_s)
+        check_range("--clip.num_frames", self.num_frames, 0)
+        check_range("--clip.fps", self.fps, 0)
+        check_range("--clip.frame_step", self.frame_step, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadoutTraining:
+    """Training of the readout.
+
+    Args:
+        steps: training steps; 0: the readout's own.
+        batch: clips per training step, and clips encoded at once.
+        lr: peak learning rate; 0: the readout's own.
+        weight_decay: of the readout's matrices; below 0: the readout's own.
+    """
+
+    steps: int = 0
+    batch: int = 64
+    lr: float = 0.0
+    weight_decay: float = -1.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ConfigError: one is out of range.
+        """
+        check_range("--fit.steps", self.steps, 0)
+        check_range("--fit.batch", self.batch, 1)
+        check_range("--fit.lr", self.lr, 0)
+        check_range("--fit.weight_decay", self.weight_decay, -1)
+
+    def of(self, readout: "type[Readout]") -> "ReadoutTraining":
+        """The same with a readout's own values where none were given."""
+        own = readout.weight_decay if self.weight_decay < 0 else self.weight_decay
+        return replace(self, steps=self.steps or readout.steps, lr=self.lr or readout.lr, weight_decay=own)
