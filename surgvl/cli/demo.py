@@ -1,6 +1,6 @@
-"""The `demo` command: the page over a run folder, or over one for a first look.
+"""The `demo` command: the web page for a run folder, or for a small sample one.
 
-That one has eight rendered operations under the models that ship, and is made in about a minute.
+The sample has eight synthetic operations, analysed by the models that ship; making it takes about a minute.
 """
 
 import importlib.util
@@ -11,7 +11,7 @@ from surgvl.cli.stages import run_stages
 from surgvl.core.errors import ConfigError
 from surgvl.models.model_info import find_model
 
-# Operations that the shipped models were not trained on, see surgvl/models/phantom/README.md.
+# Operations that the shipped models were not trained on; see surgvl/models/phantom/README.md.
 FIRST, NUM = 61, 8
 PHANTOM = Path("runs/phantom")
 MODELS = {"align": "phantom", "tune": "phantom-chat"}
@@ -26,34 +26,34 @@ def demo(
     api_key: str = "",
     allowed_hosts: list[str] | None = None,
 ) -> None:
-    """Open the page: ask a recording, find moments, read its timeline.
+    """Open the web page: ask questions about recordings, find moments, see the timeline.
 
     Args:
-        run: run folder, as `surgvl quickstart` leaves it; left out: eight rendered operations under the models that
-            ship, which are made in runs/phantom at the first start.
-        port: where to listen.
-        host: address to listen on; others can reach the page only if this is not a loopback address.
-        open_browser: open the page in a browser of this machine.
-        server: address of `surgvl serve all` with the run's models; empty: they run in this process.
-        api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
-        allowed_hosts: names by which browsers reach the page, beside this machine's own addresses; '*': any.
+        run: run folder, as `surgvl quickstart` writes it; by default, eight synthetic operations analysed by the models
+            that ship, which the first start writes to runs/phantom.
+        port: port to listen on.
+        host: address to listen on; other machines can reach the page only if this is not a loopback address.
+        open_browser: open the page in this machine's browser.
+        server: address of `surgvl serve all` with the run's models; by default, they run in this process.
+        api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
+        allowed_hosts: host names by which browsers may reach the page, besides this machine's own addresses; '*': any.
     """
     if importlib.util.find_spec("gradio") is None:
-        raise ConfigError("the page needs gradio, which is not installed: pip install 'surgvl[demo]'")
+        raise ConfigError("the page needs gradio, which is not installed: run pip install 'surgvl[demo]'")
     from surgvl.demo.app import check_port, serve_page
 
     check_port(host, port)
     if run is None:
         run = prepare(PHANTOM)
-        print("Rendered operations under the models that ship; `make quickstart` trains the whole path from nothing")
+        print("Synthetic operations, analysed by the models that ship; `make quickstart` trains models from scratch")
     serve_page(run, port, host, open_browser, server, api_key, allowed_hosts or [])
 
 
 def prepare(out: Path) -> Path:
-    """Render the operations, embed and index them; a folder that was begun is continued, a whole one is left.
+    """Render the operations, embed and index them; an interrupted folder is completed, a complete one is left alone.
 
     Args:
-        out: run folder, as the page takes it.
+        out: run folder for the page.
     """
     out.mkdir(parents=True, exist_ok=True)
     for stage, name in MODELS.items():

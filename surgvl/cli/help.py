@@ -1,4 +1,4 @@
-"""How the help of a command looks: bare words as bare words, kinds of values in words, examples that can be typed."""
+"""The help of a command: positional words, kinds of values in plain words, examples that can be typed."""
 
 import inspect
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonargparse
 
-# What stands after a flag, by the name of its type.
+# Placeholder of a value, by the name of its type.
 VALUES = {
     "int": "INTEGER",
     "float": "NUMBER",
@@ -23,14 +23,14 @@ VALUES = {
     "tuple[int, ...]": "INTEGER ...",
 }
 FIXED = {
-    "--help": "show this help and stop",
-    "--config": "a YAML file with arguments; what is typed after it wins",
-    "--print_config": "print all arguments as YAML, which --config takes, and stop",
+    "--help": "show this help and exit",
+    "--config": "a YAML file of arguments; arguments typed after it override it",
+    "--print_config": "print all arguments as a YAML file for --config, and exit",
 }
 
 
 class Formatter(jsonargparse.DefaultHelpFormatter):
-    """Flags with the kind of their value, and defaults where there are any."""
+    """Shows each flag with the kind of its value and its default."""
 
     words: tuple[str, ...] = ()
 
@@ -49,7 +49,7 @@ class Formatter(jsonargparse.DefaultHelpFormatter):
             return "FILE"
         kind = re.sub(r"^(?:Optional\[|<class ')(.*)(?:\]|'>)$|, null(?=\]$)| \| null$", r"\1", kind)
         if kind == "bool":
-            # The flag alone says yes.
+            # The flag alone means true.
             return "{true,false}" if action.default else ""
         if choices := re.match(r"Literal\[(.*)\]$", kind):
             return "{" + choices[1].replace("'", "").replace(" ", "") + "}"
@@ -62,9 +62,9 @@ class Formatter(jsonargparse.DefaultHelpFormatter):
         if flag in FIXED:
             return FIXED[flag]
         if flag.endswith(".help"):
-            return f"show the arguments of a class for {flag.removesuffix('.help')} and stop"
+            return f"show the arguments of a class for {flag.removesuffix('.help')}, and exit"
         if self._get_type_str(action) is None:
-            return f"a YAML file with the values of {flag}.NAME"
+            return f"a YAML file of values {flag}.NAME"
         text, default = action.help or "", action.default
         if action.required:
             return f"{text} (required)"
@@ -74,11 +74,11 @@ class Formatter(jsonargparse.DefaultHelpFormatter):
         return f"{text} (default: {'true' if default is True else shown})"
 
     def _expand_help(self, action: Any) -> str:
-        # Percent signs of our texts stand for themselves.
+        # Without percent formatting.
         return self._get_help_string(action)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Paragraphs; lines below a heading are to be typed, so they are not broken."""
+        """Wraps paragraphs, except indented lines, which are commands to type."""
         parts = text.split("\n\n")
         return "\n\n".join(part if "\n  " in part else textwrap.fill(part, width) for part in parts)
 
@@ -86,14 +86,14 @@ class Formatter(jsonargparse.DefaultHelpFormatter):
 def parser(
     name: str, function: Callable[..., Any], words: Sequence[str], examples: Sequence[str], notes: Sequence[str]
 ) -> Any:
-    """A parser of a command's arguments.
+    """The parser of a command.
 
     Args:
         name: the command.
-        function: its function; the docstring is the help.
-        words: arguments that may be given as bare words.
-        examples: lines that can be typed.
-        notes: what stands below them.
+        function: its function; the docstring is the help text.
+        words: arguments that may be positional.
+        examples: command lines.
+        notes: paragraphs below the examples.
     """
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=False)
     parameters = inspect.signature(function).parameters.values()

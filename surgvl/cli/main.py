@@ -1,4 +1,4 @@
-"""The command line: a table of commands, each a typed function that is imported only when it is called."""
+"""The command line: finds a command in the table, imports its function, parses the words and calls it."""
 
 import importlib
 import inspect
@@ -29,7 +29,7 @@ from surgvl.core.registry import class_names
 from surgvl.core.version import __version__
 
 RECIPES = Path(__file__).parent.parent / "recipes"
-# Packages that only an extra brings, and the extra.
+# Packages that only an extra installs, and the extra.
 EXTRAS = {
     "lightning": "train",
     "peft": "train",
@@ -44,25 +44,25 @@ EXTRAS = {
 
 
 def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
-    """Command name (of one or two words) and the rest."""
+    """The command's name, of one or two words, and the rest."""
     for words in (2, 1):
         name = " ".join(argv[:words])
         if name in COMMANDS:
             return name, list(argv[words:])
     if known := group(argv[0]):
-        raise UsageError(f"{argv[0]!r} is followed by one of {', '.join(n.split()[1] for n in known)}: add it")
+        raise UsageError(f"surgvl {argv[0]} needs one of {', '.join(n.split()[1] for n in known)} after it")
     hint = did_you_mean(argv[0], COMMANDS, f"commands are {', '.join(COMMANDS)}")
-    raise UsageError(f"there is no command {argv[0]!r}: {hint}")
+    raise UsageError(f"unknown command {argv[0]!r}: {hint}")
 
 
 def recipes(name: str) -> list[str]:
-    """Names of a command's shipped recipes: each file starts with a comment that holds the command."""
+    """Names of the recipes that ship for a command: the first line of each file is a comment with its command."""
     start = f"# surgvl {name} "
     return sorted(file.stem for file in RECIPES.glob("*.yaml") if file.read_text(encoding="utf-8").startswith(start))
 
 
 def _recipe(argv: list[str], name: str) -> list[str]:
-    """Replace `--recipe NAME` by `--config FILE` of the shipped recipe, in front: what is typed wins over it."""
+    """Replace `--recipe NAME` by `--config FILE` of the recipe, in front, so that typed arguments override it."""
     configs: list[str] = []
     others: list[str] = []
     words = iter(argv)
@@ -74,17 +74,20 @@ def _recipe(argv: list[str], name: str) -> list[str]:
         if wanted not in known:
             there = ", ".join(known) or "none"
             hint = did_you_mean(wanted, known, "choose one of them" if known else "leave --recipe out")
-            raise UsageError(f"`surgvl {name}` has no recipe {wanted!r}; there is {there}: {hint}")
+            raise UsageError(f"`surgvl {name}` has no recipe {wanted!r}; recipes: {there}: {hint}")
         configs.append(f"--config={RECIPES / wanted}.yaml")
     return configs + others
 
 
 def parse(argv: Sequence[str]) -> tuple[Any, Any, Any]:
-    """Read the words of a command without running it: its function, its parser and its configuration.
+    """Parse the words of a command without running it.
+
+    Returns:
+        Its function, its parser and its configuration.
 
     Raises:
         UsageError: the words do not fit the command.
-        SystemExit: they ask for help or for the configuration, which was printed.
+        SystemExit: the help or the configuration was asked for, and printed.
     """
     name, rest = _split(argv)
     command = COMMANDS[name]
@@ -95,20 +98,20 @@ def parse(argv: Sequence[str]) -> tuple[Any, Any, Any]:
     words = read_configs(rename_words(words, known), function, known)
     sketch, others = outline(function, words)
     if sketch is not function:
-        # What is wrong with the rest is said, and help is shown, before torch is imported for the types of classes.
+        # Reports errors in the other words, and prints help, before torch is imported for the types of classes.
         _read(name, sketch, others)
     parser, config = _read(name, function, words)
     return function, parser, config
 
 
 def _read(name: str, function: Any, words: list[str]) -> tuple[Any, Any]:
-    """A command's parser and what it makes of the words."""
+    """A command's parser and its parse of the words."""
     import jsonargparse
 
     from surgvl.cli.help import parser as parser_of
 
     command, shipped = COMMANDS[name], recipes(name)
-    notes = [f"--recipe NAME is --config with a file that ships: {', '.join(shipped)}"] if shipped else []
+    notes = [f"--recipe NAME is short for --config with a recipe that ships: {', '.join(shipped)}"] if shipped else []
     flag, package = command.classes
     if package:
         known = ", ".join(class_names(importlib.import_module(package)))
@@ -119,7 +122,7 @@ def _read(name: str, function: Any, words: list[str]) -> tuple[Any, Any]:
     try:
         config = parser.parse_args(spell_out(words, function))
     except (AttributeError, TypeError, ValueError, KeyError, OverflowError) as error:
-        # jsonargparse takes the shape of a file's values for granted.
+        # jsonargparse does not check the shape of a file's values.
         raise UsageError(f"a value has the wrong type ({error}): see surgvl {name} --help") from error
     except jsonargparse.ArgumentError as error:
         flags = [f"--{each}" for each in (*parser.get_defaults(skip_validation=True).keys(), "recipe")]
@@ -133,7 +136,7 @@ def run(argv: Sequence[str]) -> Any:
 
     Raises:
         UsageError: the words do not fit the command.
-        SurgVLError: the command cannot do what was asked, or a package that it needs is not installed.
+        SurgVLError: the command failed, or a package that it needs is not installed.
     """
     try:
         function, parser, config = parse(argv)
@@ -160,7 +163,7 @@ def _tell(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A warning of ours as one line, like an error; those of packages as Python shows them."""
+    """Print our own warnings as one line, like errors, and those of packages as Python does."""
     ours = issubclass(category, SurgVLWarning)
     text = f"surgvl: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno, line)
     print(text, end="", file=file or sys.stderr)
@@ -170,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point.
 
     Returns:
-        The exit status: 0, 1 for what went wrong, 2 for usage, 130 for Ctrl-C, 141 where nobody reads what is printed.
+        Exit status: 0; 1: the command failed; 2: usage error; 130: Ctrl-C; 141: standard output was closed.
     """
     try:
         try:
@@ -182,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if sys.stdout is not None:
                 sys.stdout.flush()
     except BrokenPipeError:
-        # As `head` does it, which has what it wanted; what is left must not be written when the interpreter ends.
+        # The reader, such as `head`, has closed the pipe: the interpreter must not flush the rest when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
@@ -190,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: list[str]) -> int:
     keys = in_words(argv)
     if keys and not wipe(keys):
-        print(f"surgvl: the key shows in the list of processes: set {VARIABLE} or give @FILE", file=sys.stderr)
+        print(f"surgvl: the key is visible in the process list: set {VARIABLE} or pass @FILE", file=sys.stderr)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(overview())
         return 0

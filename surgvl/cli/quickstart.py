@@ -1,15 +1,15 @@
-"""The `quickstart` command: every stage on rendered operations, from nothing to a page that answers, in minutes.
+"""The `quickstart` command: every stage on synthetic operations, from rendering to the web page, in minutes.
 
-It is a list of commands, run in this process in order; a stage that was finished is skipped and one that was killed
-goes on. Beside the trained encoder runs the control: the same stages with the same steps on random, frozen weights.
+It is a list of commands, run in this process in order; finished stages are skipped and an interrupted one is resumed.
+The control repeats the same stages, with the same numbers of steps, on an encoder with random, frozen weights.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
 from surgvl.cli.stages import Stage, run_stages
 from surgvl.core import files
+from surgvl.core.checks import check_above, check_range
 from surgvl.core.errors import ConfigError
 from surgvl.core.results import Result, compare, read_results
 
@@ -28,10 +28,10 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
     seeded = ["--run.seed", str(seed)]
 
     def learn(to: str, control: bool) -> list[Stage]:
-        """Align, embed, evaluate, tune, answer, evaluate; the control has a random, frozen encoder."""
+        """Align, embed, evaluate, tune, answer, evaluate; the control's encoder is random and frozen."""
         align = ["align", "--recipe", "align_phantom", *common, "--encoder", at("pretrain"), "--out", at(f"{to}align")]
         align += ["--run.steps", steps(ALIGN_STEPS), *seeded]
-        # Without augmentation and on all tokens, so that the frozen encoder sees each second once.
+        # Without augmentation and with all tokens, so that the frozen encoder encodes each second only once.
         frozen = ["--frozen_encoder=true", "--random_encoder=true", "--augment=false", "--token_keep=1"]
         align += frozen if control else []
         tune = ["tune", "--recipe", "tune_phantom", *common, "--encoder", at(f"{to}align"), "--out", at(f"{to}tune")]
@@ -81,31 +81,31 @@ def quickstart(
     effort: float = 1.0,
     seed: int = 0,
 ) -> Path:
-    """Run the whole path on rendered operations: render, pretrain, align, embed, tune, ask, evaluate, index.
+    """Run every stage on synthetic operations: render, pretrain, align, embed, tune, ask, evaluate, index.
 
-    A folder that was begun with the same arguments is continued.
+    Resumes an interrupted run if the arguments match.
 
     Args:
         out: run folder.
-        videos: rendered videos for training, validation and test.
-        duration_s: length of a video, seconds.
-        effort: factor on all training steps; with 1 the models are trained after about nine minutes on two cores.
-        seed: of everything.
+        videos: number of training, validation and test videos.
+        duration_s: length of each video, seconds.
+        effort: factor on all numbers of training steps; with 1, training takes about nine minutes on two cores.
+        seed: random seed of all stages.
     """
     _check(videos, duration_s, effort, seed)
     plan = stages(out, videos, duration_s, effort, seed)
     asked = {"videos": list(videos), "duration_s": duration_s, "effort": effort, "seed": seed}
     ready = (
         f"The trained models are ready: {files.command('demo', run=out)}\n"
-        "What follows are their answers to the questions of the test videos, their scores, and the control beside them."
+        "Next: their answers to the questions about the test videos, their scores, and the same for the control."
     )
     seconds = sum(run_stages(out, plan, asked, {"tune": ready}).values())
     trained, control = results(out), results(out / "control")
     table = compare(trained, control, "random frozen encoder")
     note = (
-        "Phantom numbers: they say that the machinery works, and nothing about patients. Both columns see the same "
-        "videos, sentences, questions and steps; the control's encoder has random weights and is not trained, so it "
-        "sees each second once, not augmented."
+        "Phantom numbers: they say that the machinery works, and nothing about patients. Both columns share videos, "
+        "sentences, questions and numbers of steps; the control's encoder is random and not trained, so it sees each "
+        "second once, without augmentation."
     )
     files.write_text(out / "result.md", f"{table}\n{note}\n")
     rows = {name: raw_results(folder) for name, folder in (("trained", out), ("control", out / "control"))}
@@ -115,30 +115,27 @@ def quickstart(
 
 
 def _check(videos: tuple[int, int, int], duration_s: float, effort: float, seed: int) -> None:
-    """Refuse what a later stage would refuse, before the first one works for minutes.
+    """Check at once what a later stage would refuse only after minutes.
 
     Raises:
-        ConfigError: a number that some stage cannot do with.
+        ConfigError: a number is out of range.
     """
     train, val, test = videos
     if train < 1 or val < 0 or test < 2:
         raise ConfigError(
-            f"--videos {train} {val} {test}: give 1 or more for training, 0 or more for validation and 2 or more for "
-            "test, where a question about one video is asked about another as a control"
+            f"--videos must be >= 1 for training, >= 0 for validation and >= 2 for test (a control asks each question "
+            f"about another test video), got {train} {val} {test}"
         )
-    if not 10 <= duration_s < math.inf:
-        raise ConfigError(f"--duration_s {duration_s:g}: give 10 seconds or more, which is a short operation")
-    if not 0 < effort < math.inf:
-        raise ConfigError(f"--effort {effort:g}: give a factor above 0, such as 0.1")
-    if seed < 0:
-        raise ConfigError(f"--seed {seed}: give 0 or more")
+    check_range("--duration_s", duration_s, 10)
+    check_above("--effort", effort)
+    check_range("--seed", seed, 0)
 
 
 def results(folder: Path) -> list[Result]:
-    """Zero-shot results, then those of the questions."""
+    """Zero-shot results, then those of question answering."""
     return [*read_results(folder / "zero-shot" / "result.json"), *read_results(folder / "vqa" / "result.json")]
 
 
 def raw_results(folder: Path) -> list[Any]:
-    """The same as they lie on disk."""
+    """The same rows as they are stored."""
     return [row for name in ("zero-shot", "vqa") for row in files.read_json(folder / name / "result.json")]

@@ -1,4 +1,4 @@
-"""Command lines, run in this process in order: what was finished is skipped, and what was killed goes on."""
+"""Runs a list of command lines in this process; finished stages are skipped and an interrupted one is resumed."""
 
 import json
 import shlex
@@ -18,26 +18,26 @@ Stage = tuple[str, list[str]]
 def run_stages(
     out: Path, plan: list[Stage], asked: dict[str, Any], after: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, float]:
-    """Run the commands of stages in this process, in order; one that was finished is skipped, see `quickstart.json`.
+    """Run the commands of stages in this process, in order, except those that `quickstart.json` lists as finished.
 
     Args:
         out: run folder.
         plan: names and commands.
-        asked: what the folder is begun with.
-        after: name of a stage -> what is said once it is done.
+        asked: the arguments of the whole run, recorded in the folder.
+        after: name of a stage -> text to print once it is done.
 
     Returns:
-        Seconds that each stage took when it was run.
+        Seconds that each stage took.
 
     Raises:
-        ConfigError: the folder was begun with something else.
+        ConfigError: the folder was started with other arguments.
     """
     out.mkdir(parents=True, exist_ok=True)
     record = out / "quickstart.json"
     state = files.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
     if state["asked"] != asked:
         raise ConfigError(
-            f"{out} was begun with {json.dumps(state['asked'])}: give the same arguments, or another --out"
+            f"{out} was started with {json.dumps(state['asked'])}: pass the same arguments, or another --out"
         )
     for number, (name, argv) in enumerate(plan, 1):
         if name in state["seconds"]:

@@ -44,7 +44,7 @@ def bench_recipes(
 ) -> Path:
     """Compare all pretraining recipes at one size: same clips, same seeds, frozen probes on rendered operations.
 
-    A folder that was begun with the same arguments is continued; seeds and rows may be added.
+    A folder that was started with the same arguments is continued; seeds and rows may be added.
 
     Args:
         out: folder for all runs, result.json and result.md.
@@ -70,7 +70,7 @@ def bench_recipes(
     asked = {"clips": clips, "videos": list(videos), "readout": readout}
     state: dict[str, Any] = files.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
     if state["asked"] != asked:
-        raise ConfigError(f"{out} was begun with {state['asked']}: give the same arguments, or another --out")
+        raise ConfigError(f"{out} was started with {state['asked']}: give the same arguments, or another --out")
     with RunFolder(out, resume=True, seed=seeds[0], device=device) as folder:
         jobs = plan.jobs()
 

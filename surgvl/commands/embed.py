@@ -175,7 +175,7 @@ def _check_begun(out: Path, made_of: dict[str, Any]) -> None:
     for name, value in made_of.items():
         if before.get(name, value) != value:
             raise DataError(
-                f"{out} was begun with {name} {before[name]}, not {value}: go on with what it was begun with, or "
+                f"{out} was started with {name} {before[name]}, not {value}: go on with what it was started with, or "
                 "give another --out"
             )
 

@@ -51,7 +51,7 @@ def phantom(
         first: number of the first video; operations of one seed differ by their number.
         workers: processes that render; 0 = one for each core. The result does not depend on it.
         preview: also write preview.png, a sheet of 8 moments of up to 6 videos with captions.
-        resume: continue in a folder that was begun with the same arguments.
+        resume: continue in a folder that was started with the same arguments.
     """
     _check(train, val, test, size_px, fps, workers, first)
     counts = {"train": train, "val": val, "test": test}
@@ -107,7 +107,7 @@ def _cores() -> int:
 
 
 def _write_head(out: Path, arguments: dict[str, Any], scenes: list[Scene]) -> None:
-    """Write phantom.json, or refuse a folder that was begun with other arguments."""
+    """Write phantom.json, or refuse a folder that was started with other arguments."""
     ids = [scene.index + 1 for scene in scenes]
     train, val = arguments["train"], arguments["val"]
     head = {
@@ -123,7 +123,7 @@ def _write_head(out: Path, arguments: dict[str, Any], scenes: list[Scene]) -> No
     path = out / "phantom.json"
     if path.exists() and (old := read_json(path)) != head:
         raise ConfigError(
-            f"{path} was begun with {old.get('arguments')}, asked is {arguments}: give those, or another --out"
+            f"{path} was started with {old.get('arguments')}, asked is {arguments}: give those, or another --out"
         )
     write_json(path, head)
     write_splits(out, head["splits"])

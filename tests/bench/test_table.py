@@ -200,7 +200,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     cli.run([*words, "--report", str(tmp_path / "r.md")])
     assert "| vjepa " in (tmp_path / "r.md").read_text()
     assert (tmp_path / "b" / "probe" / "videomae-s0" / "videos.json").stat().st_mtime_ns == before
-    with pytest.raises(ConfigError, match="was begun with"):
+    with pytest.raises(ConfigError, match="was started with"):
         bench_recipes(Path("b"), clips=64)
     with pytest.raises(ConfigError, match="--workers 0"):
         bench_recipes(Path("b"), workers=0)

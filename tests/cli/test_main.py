@@ -116,10 +116,10 @@ def wrong(name):
     if any(each.default is each.empty for each in parameters):
         wanted.append(("must be given", outcome(name, [])))
     wanted.append(("unknown flag --no_such_flag", outcome(name, [*example, "--no_such_flag", "3"])))
-    wanted.append(("was not expected", outcome(name, ["stray"] * 5)))
+    wanted.append(("unexpected", outcome(name, ["stray"] * 5)))
     for each in parameters:
         if each.annotation in (int, float, bool):
-            wanted.append((f"--{each.name} 'many'", outcome(name, [*example, f"--{each.name}=many"])))
+            wanted.append((f"--{each.name} must be ", outcome(name, [*example, f"--{each.name}=many"])))
     loaded = [each for each in ("torch", "transformers", "lightning", "gradio") if each in sys.modules]
     return [*(f"{part!r} is not in {said!r}" for part, said in wanted if part not in said), *loaded]
 
@@ -283,39 +283,43 @@ def test_short_forms(words: str, key: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ("pretrian", ["there is no command 'pretrian'", "did you mean pretrain?"]),
-        ("xyzzy", ["there is no command 'xyzzy'", "commands are quickstart"]),
-        ("data", ["'data' is followed by one of list, check, convert"]),
-        ("data chek", ["'data' is followed by one of list, check, convert"]),
+        ("pretrian", ["unknown command 'pretrian'", "did you mean pretrain?"]),
+        ("xyzzy", ["unknown command 'xyzzy'", "commands are quickstart"]),
+        ("data", ["surgvl data needs one of list, check, convert"]),
+        ("data chek", ["surgvl data needs one of list, check, convert"]),
         ("phantom --trian 3", ["unknown flag --trian", "did you mean --train?"]),
         ("phantom --tra 3 --out o", ["unknown flag --tra", "did you mean --train?"]),
         ("phantom --zzz", ["unknown flag --zzz", "surgvl phantom --help"]),
         (f"{PRETRAIN} --run.stps 3", ["unknown flag --run.stps", "did you mean --run.steps?"]),
         (f"{PRETRAIN} --encoder.dimm 3", ["unknown flag --encoder.dimm", "did you mean --encoder.dim?"]),
         (f"{PRETRAIN} --objective.mask 3", ["unknown argument objective.mask", "--objective.help"]),
-        ("phantom --train x --out o", ["--train 'x'", "a whole number"]),
-        ("phantom --fps fast --out o", ["--fps 'fast'", "a number"]),
-        ("phantom --preview maybe --out o", ["--preview 'maybe'", "true or false"]),
-        ("tune --manifest m --encoder e --out o --grid 1 2", ["--grid [1, 2]", "give 3 words"]),
-        ("tune --manifest m --encoder e --out o --grid 1 2 x", ["--grid 'x'", "a whole number"]),
-        (f"{PRETRAIN} --run.steps 1.5", ["--run.steps '1.5'", "a whole number"]),
-        (f"{PRETRAIN} --objective.decoder_dim x", ["--objective.decoder_dim 'x'", "a whole number"]),
-        (f"{PRETRAIN} --encoder.dim x", ["--encoder.dim 'x'", "a whole number"]),
+        ("phantom --train x --out o", ["--train must be an integer, got 'x'"]),
+        ("phantom --fps fast --out o", ["--fps must be a number, got 'fast'"]),
+        ("phantom --preview maybe --out o", ["--preview must be true or false, got 'maybe'"]),
+        ("tune --manifest m --encoder e --out o --grid 1 2", ["--grid must be 3 words, got [1, 2]"]),
+        ("tune --manifest m --encoder e --out o --grid 1 2 x", ["--grid must be an integer, got 'x'"]),
+        (
+            "tune --manifest m --encoder e --out o --projector x",
+            ["must be one of grid, mlp, perceiver"],
+        ),
+        (f"{PRETRAIN} --run.steps 1.5", ["--run.steps must be an integer, got '1.5'"]),
+        (f"{PRETRAIN} --objective.decoder_dim x", ["--objective.decoder_dim must be an integer, got 'x'"]),
+        (f"{PRETRAIN} --encoder.dim x", ["--encoder.dim must be an integer, got 'x'"]),
         (f"{PRETRAIN} --objective Foo", ["--objective Foo is not a known class", "dotted path"]),
         (f"{PRETRAIN} --objective no.such.Foo", ["--objective no.such.Foo (No module named 'no')", "dotted path"]),
-        (f"{PRETRAIN} --optim 3", ["--optim '3' is not a YAML file", "--optim.NAME"]),
-        ("phantom --out", ["--out has no value", "write one after it"]),
+        (f"{PRETRAIN} --optim 3", ["--optim must be a YAML file, got '3'", "--optim.NAME"]),
+        ("phantom --out", ["--out needs a value"]),
         ("phantom", ["--out must be given", "surgvl phantom --out phantom"]),
         ("align --out o --manifest m", ["--encoder must be given", "--encoder mae --out dual"]),
         ("data check", ["NAME, ROOT must be given", "surgvl data check cholec80 downloads/cholec80"]),
-        ("phantom here", ["'here' was not expected", "a flag"]),
-        ("search a b --index i", ["'b' was not expected", "QUERY"]),
-        ("search --index i hook", ["'hook' was not expected here", "QUERY comes before all flags"]),
+        ("phantom here", ["unexpected 'here'", "put its flag before it"]),
+        ("search a b --index i", ["unexpected 'b'", "QUERY"]),
+        ("search --index i hook", ["unexpected 'hook'", "QUERY must come before all flags"]),
         ("search hook -k 3", ["unknown flag -k", "did you mean --k?"]),
-        ("phantom --config nowhere.yaml", ["--config", "nowhere.yaml is not there", "check the path"]),
+        ("phantom --config nowhere.yaml", ["--config", "nowhere.yaml does not exist", "check the path"]),
         ("align --recipe algin_phantom", ["no recipe 'algin_phantom'", "did you mean align_phantom?"]),
         ("align --recipe surgrec_mae_phantom", ["no recipe 'surgrec_mae_phantom'", "align_phantom"]),
-        ("embed --recipe fast", ["no recipe 'fast'", "there is none", "leave --recipe out"]),
+        ("embed --recipe fast", ["no recipe 'fast'", "recipes: none", "leave --recipe out"]),
     ],
 )
 def test_wrong_words_give_one_line(capsys: pytest.CaptureFixture[str], words: str, parts: list[str]) -> None:
@@ -327,9 +331,9 @@ def test_wrong_words_give_one_line(capsys: pytest.CaptureFixture[str], words: st
     ("content", "parts"),
     [
         ("trian: 3\n", ["unknown argument trian", "did you mean --train?"]),
-        ("train: some\n", ["--train 'some'", "a whole number"]),
+        ("train: some\n", ["--train must be an integer, got 'some'"]),
         ('train: "3\n', ["while scanning", "line 1"]),
-        ("- 3\n", ["wrong.yaml is not a mapping of arguments"]),
+        ("- 3\n", ["wrong.yaml must be a mapping of arguments"]),
     ],
 )
 def test_a_wrong_configuration_gives_one_line(
@@ -364,7 +368,7 @@ def test_debugging_shows_the_traceback() -> None:
     assert (plain.returncode, debug.returncode) == (2, 1)
     assert "Traceback" not in plain.stderr
     assert "Traceback" in debug.stderr
-    assert "there is no command 'pretrian'" in debug.stderr
+    assert "unknown command 'pretrian'" in debug.stderr
 
 
 def test_debugging_lets_refusals_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,8 +450,8 @@ def test_a_recipe_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pyte
     ("words", "said"),
     [
         ("search hook --index i", "surgvl: stopped\n"),
-        ("phantom --out o", "surgvl: stopped; the same command with --resume goes on\n"),
-        ("quickstart", "surgvl: stopped; the same command goes on\n"),
+        ("phantom --out o", "surgvl: stopped; run the same command with --resume to continue\n"),
+        ("quickstart", "surgvl: stopped; run the same command to continue\n"),
     ],
 )
 def test_a_stopped_command_names_only_a_way_on_that_it_has(
@@ -473,11 +477,11 @@ def test_a_nul_is_in_no_word(name: str, capsys: pytest.CaptureFixture[str]) -> N
     assert cli.main([*name.split(), "--out", "a\0b"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "holds a NUL character" in said
+    assert "contains a NUL character" in said
 
 
 def test_a_name_that_is_not_utf8_is_shown_and_the_way_on_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["embed", "--videos", os.fsdecode(b"b\xff.avi"), "--model", "m", "--out", "o"]
     assert cli.main(words) == 2
     said = capsys.readouterr().err
-    assert said == ("surgvl: --videos b\\xff.avi: the name is not UTF-8: rename it, or give a folder that holds it\n")
+    assert said == ("surgvl: --videos b\\xff.avi: the name is not UTF-8: rename the file, or pass its folder\n")

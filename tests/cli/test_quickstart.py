@@ -55,7 +55,7 @@ def test_a_killed_quickstart_goes_on_where_it_was(tmp_path: Path) -> None:
     assert facts["frozen"]
     assert not json.loads((out / "align" / "run.json").read_text())["frozen"]
 
-    with pytest.raises(ConfigError, match="was begun with"):
+    with pytest.raises(ConfigError, match="was started with"):
         quickstart(out, (3, 0, 2), 10.0, 0.004)
 
 

@@ -101,10 +101,10 @@ def test_vectors_of_another_model_are_not_gone_on_with(tiny_run: Path, url: str,
     data = ["--manifest", str(tiny_run / "manifest"), "--split", "test", "--out", str(tmp_path / "vectors")]
     cli.run(["embed", *data, "--server", url])
     save_model(tiny_dual(), tmp_path / "other", PREPROCESS)
-    begun = pytest.raises(DataError, match="was begun with model_hash .* or give another --out")
+    begun = pytest.raises(DataError, match="was started with model_hash .* or give another --out")
     with before(None, load(tmp_path / "other")) as other, begun:
         cli.run(["embed", *data, "--server", other, "--resume", "true"])
-    with pytest.raises(DataError, match="was begun with stride_s 1.0, not 0.5"):
+    with pytest.raises(DataError, match="was started with stride_s 1.0, not 0.5"):
         cli.run(["embed", *data, "--server", url, "--resume", "true", "--stride_s", "0.5"])
     cli.run(["embed", *data, "--model", str(tiny_run / "align"), "--resume", "true"])
     assert Vectors.load(tmp_path / "vectors").meta.model == str((tiny_run / "align" / "model").resolve())

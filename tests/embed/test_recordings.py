@@ -112,7 +112,7 @@ def test_an_archive_grows_and_what_was_replaced_is_embedded_again(tmp_path: Path
     np.testing.assert_array_equal(mine, Vectors.load(tmp_path / "fresh").vectors)
     embed(out, model, videos=[archive / "case2"], prompt_sets=[], resume=True)
     assert ids(out) == ["case2/video", "video"]
-    with pytest.raises(DataError, match="was begun with stride_s"):
+    with pytest.raises(DataError, match="was started with stride_s"):
         embed(out, model, videos=[archive], prompt_sets=[], resume=True, stride_s=0.5)
 
 

@@ -284,7 +284,7 @@ def test_resume_writes_the_same_bytes(small_phantom: Path, tmp_path: Path) -> No
     assert kept.stat().st_mtime_ns == stamp
     with pytest.raises(ConfigError, match="not empty"):
         phantom(root, **SMALL)
-    with pytest.raises(ConfigError, match="was begun with"):
+    with pytest.raises(ConfigError, match="was started with"):
         phantom(root, **{**SMALL, "seed": 9}, resume=True)
 
 
