@@ -146,5 +146,5 @@ def test_a_single_question_says_where_it_looked(tiny_run: Path, capsys: pytest.C
     assert "the middle of the video" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="--out answers is for the answers to a manifest"):
         cli.run([*argv, "--out", "answers"])
-    with pytest.raises(ConfigError, match="--at_s 'noon' is no moment"):
+    with pytest.raises(ConfigError, match="--at_s 'noon' is not a time"):
         cli.run([*argv, "--at_s", "noon"])

@@ -175,7 +175,7 @@ def _check_begun(out: Path, made_of: dict[str, Any]) -> None:
     for name, value in made_of.items():
         if before.get(name, value) != value:
             raise DataError(
-                f"{out} was started with {name} {before[name]}, not {value}: go on with what it was started with, or "
+                f"{out} was started with {name} {before[name]}, not {value}: continue with the same, or "
                 "give another --out"
             )
 

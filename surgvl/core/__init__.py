@@ -1,1 +1,1 @@
-"""What every room stands on: files, errors, results, names; no mathematics and no torch."""
+"""The base of every other package: files, errors, results, names; imports no torch."""

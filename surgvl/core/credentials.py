@@ -1,4 +1,4 @@
-"""Keys and passwords: where they come from, and that they show neither in messages nor in the list of processes."""
+"""API keys and passwords: read from arguments, files or the environment, and hidden in messages and process lists."""
 
 import os
 import re
@@ -8,20 +8,20 @@ from pathlib import Path
 from surgvl.core.errors import ConfigError
 
 VARIABLE = "SURGVL_API_KEY"
-# The part of an address before the host: user and password, or a token alone.
+# The part of a URL before the host: user and password, or a token.
 _IN_ADDRESS = re.compile(r"(?<=://)[^/?#\s'\"]*(?=@)")
 _FLAG = re.compile(r"--([\w.]+\.)?api([-_]key)?(=|$)")
 _SHOWN = "***"
 
 
 def read_key(given: str | None) -> str:
-    """A key as it is meant: itself, the first line of a file (@FILE), or SURGVL_API_KEY where nothing is given.
+    """Resolve a key: the value itself, the first line of a file (@FILE), or SURGVL_API_KEY by default.
 
     Returns:
-        The key; empty: there is none.
+        The key; empty if there is none.
 
     Raises:
-        ConfigError: the file cannot be read, or this can be no key; the message does not hold it.
+        ConfigError: the file cannot be read, or the value cannot be a key; the message does not contain it.
     """
     given = given or os.environ.get(VARIABLE, "")
     what = "the key"
@@ -32,18 +32,18 @@ def read_key(given: str | None) -> str:
         except OSError as error:
             raise ConfigError(f"{what} cannot be read ({error.strerror}): check the path after @") from error
         except ValueError:
-            raise ConfigError(f"{what} is not text: write the key into its first line") from None
+            raise ConfigError(f"{what} is not text: write the key to its first line") from None
         given = lines[0].strip()
         if not given:
-            raise ConfigError(f"{what} is empty: write the key into its first line")
-    # What a header can hold.
+            raise ConfigError(f"{what} is empty: write the key to its first line")
+    # Only these characters are valid in an HTTP header.
     if not given.isascii() or not all("!" <= letter <= "~" for letter in given):
-        raise ConfigError(f"{what} has blanks, line breaks or letters beyond ASCII: take one without")
+        raise ConfigError(f"{what} must be printable ASCII without blanks or line breaks")
     return given
 
 
 def in_words(words: Sequence[str]) -> set[str]:
-    """Keys and passwords that stand in the words of a command."""
+    """Keys and passwords among the words of a command."""
     found = {each for word in words for each in _IN_ADDRESS.findall(word)}
     for word, after in zip(words, [*words, ""][1:], strict=True):
         if flag := _FLAG.match(word):
@@ -52,7 +52,7 @@ def in_words(words: Sequence[str]) -> set[str]:
 
 
 def without_keys(words: Sequence[str], keys: Collection[str]) -> list[str]:
-    """The words of a command, with KEY for what was given as --api_key: they stand in run folders and tables."""
+    """The words of a command with KEY in place of the values of --api_key, for run folders and tables."""
     shown = list(words)
     for at, word in enumerate(words):
         option, _, given = word.partition("=")
@@ -64,7 +64,7 @@ def without_keys(words: Sequence[str], keys: Collection[str]) -> list[str]:
 
 
 def mask(text: str, keys: Collection[str] = ()) -> str:
-    """A text with stars for passwords in addresses and for keys."""
+    """A text with *** in place of passwords in URLs, and of keys."""
     text = _IN_ADDRESS.sub(_SHOWN, text)
     for key in sorted(keys, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(key)}(?!\w)", _SHOWN, text)

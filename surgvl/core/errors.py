@@ -1,34 +1,34 @@
-"""What can go wrong, for people: every message says what is wrong, what was given, what is allowed and what to do.
+"""Errors for users: a message says what is wrong with which value, what is allowed and what to do, in one line.
 
 SurgVLError
-  ConfigError       an argument, a YAML file or a folder that cannot be used as asked
-  DataError         a video, a label file or a table that does not hold what it should
-    Unreadable      a video that cannot be read where a clip was to be cut
-  CheckpointError   weights that do not fit, or a model folder that is not one
-  ServerError       a server that does not answer as it should
+  ConfigError       an argument, a YAML file or a folder that cannot be used
+  DataError         a video, a label file or a table with the wrong content
+    Unreadable      a video that cannot be read where a clip is cut
+  CheckpointError   weights that do not fit the model, or an invalid model folder
+  ServerError       a server that fails or gives an invalid answer
 
-What goes on with less than was given is told by a `SurgVLWarning`.
+A `SurgVLWarning` says that work continues with less than was given.
 """
 
 
 class SurgVLError(Exception):
-    """Base class; the command line prints it as one line."""
+    """Base class; the command line prints the message as one line."""
 
 
 class ConfigError(SurgVLError):
-    """An argument, a YAML file or a folder cannot be used as asked."""
+    """An argument, a YAML file or a folder cannot be used."""
 
 
 class DataError(SurgVLError):
-    """A video, a label file or a table does not hold what it should."""
+    """A video, a label file or a table has the wrong content."""
 
 
 class Unreadable(DataError):
-    """A video that cannot be read where a clip was to be cut.
+    """A video cannot be read where a clip is cut.
 
     Args:
         video_id: the video.
-        message: what is wrong.
+        message: the problem.
     """
 
     def __init__(self, video_id: str, message: str):
@@ -37,12 +37,12 @@ class Unreadable(DataError):
 
 
 class CheckpointError(SurgVLError):
-    """Weights do not fit, or a folder is not a model folder."""
+    """Weights do not fit the model, or a model folder is invalid."""
 
 
 class ServerError(SurgVLError):
-    """A server does not answer as it should."""
+    """A server fails or gives an invalid answer."""
 
 
 class SurgVLWarning(UserWarning):
-    """Something goes on with less than was given; the command line prints it as one line."""
+    """Work continues with less than was given; the command line prints the message as one line."""

@@ -1,6 +1,6 @@
-"""Files that stages leave to each other: atomic writes, JSON, JSON lines, YAML that people write, hashes.
+"""Files that stages hand to each other: atomic writes, JSON, JSON lines, plain YAML, hashes.
 
-A file is written under a temporary name and renamed, so that a killed process leaves the old one whole.
+A file is written under a temporary name and renamed, so that a killed process leaves the old one intact.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ from surgvl.core.temporary import temporary_path
 
 @contextlib.contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block ends well, delete it otherwise.
+    """Yield a temporary path next to `path`; rename it to `path` if the block succeeds, delete it otherwise.
 
-    What goes wrong in the block names `path`. The file's mode is that of the user's umask, whichever library wrote it:
-    some make theirs for the user alone.
+    Errors in the block name `path`. The file's mode follows the user's umask, although some libraries create files that
+    only the user may read.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
-    # Nothing but a file that is made tells the umask without changing it for other threads.
+    # Creating a file is the only way to read the umask without changing it for other threads.
     temporary.touch()
     mode = temporary.stat().st_mode & 0o777
     temporary.unlink()
@@ -41,7 +41,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     except SafetensorError as error:
         raise DataError(f"{path} cannot be written ({error}): check its permissions and the free space") from error
     except OSError as error:
-        # A write to an open file does not say which, and a library's own temporary file helps nobody.
+        # An error of a write names no file, and the name of a temporary file helps nobody.
         if error.filename is None or error.errno in (errno.ENOSPC, errno.EDQUOT):
             error.filename = str(path)
         raise
@@ -50,12 +50,12 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 def take_space(path: Path, num_bytes: int) -> None:
-    """Make a file of so many bytes whose place on the disk is taken.
+    """Create a file of a given size with its disk space allocated.
 
-    A mapped file without it gets its place page by page, and where the disk is full the process ends by SIGBUS.
+    Without allocation, a memory-mapped file is allocated page by page, and a full disk kills the process with SIGBUS.
 
     Raises:
-        DataError: there is not so much space.
+        DataError: the disk has too little space.
     """
     with open(path, "wb") as file:
         try:
@@ -63,7 +63,7 @@ def take_space(path: Path, num_bytes: int) -> None:
                 os.posix_fallocate(file.fileno(), 0, num_bytes)
         except OSError as error:
             raise DataError(
-                f"{path.parent} has no place for {num_bytes:,} bytes ({error.strerror}): free some, or change --out"
+                f"{path.parent} has no room for {num_bytes:,} bytes ({error.strerror}): free some, or change --out"
             ) from error
 
 
@@ -74,7 +74,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write indented JSON atomically; NaN is refused, because JSON has none."""
+    """Write indented JSON atomically; NaN raises ValueError, because JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -82,45 +82,45 @@ def read_json(path: Path | str) -> Any:
     """Read a JSON file: UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
     Raises:
-        DataError: the file is absent or cannot be opened, is not JSON, nests too deep, or has a number of thousands of
-            digits.
+        DataError: the file does not exist or cannot be opened, is not JSON, is nested too deeply, or has a number of
+            thousands of digits.
     """
     try:
         return json.loads(Path(path).read_bytes())
     except FileNotFoundError:
-        raise DataError(f"{path} is not there: check the path, or run the stage that writes it") from None
+        raise DataError(f"{path} does not exist: check the path, or run the stage that writes it") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): check the path") from error
     except RecursionError:
-        raise DataError(f"{path} nests too deep for JSON that this writes or reads: write it again") from None
+        raise DataError(f"{path} is not JSON (nested too deeply): write it again") from None
     except ValueError as error:
         fact = str(error).partition(";")[0]
         raise DataError(f"{path!s} is not JSON ({fact}): write it again") from error
 
 
 def plain_yaml(path: Path | str) -> str:
-    """The text of a YAML file that people write: at most 1 MB, 32 levels, and no aliases, which grow when they expand.
+    """The text of a YAML file written by hand: at most 1 MB, 32 levels, and no aliases, which grow when expanded.
 
-    Events are counted as they come, so that nothing is built of what is refused.
+    Events are checked as they are parsed, so that nothing is built from a file that is refused.
 
     Raises:
-        DataError: the file is absent, is not UTF-8 or YAML, or goes beyond these bounds.
+        DataError: the file does not exist, is not UTF-8 or YAML, or exceeds these limits.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
         if len(text) > 1_000_000:
-            raise DataError(f"{path} has {len(text):,} characters; up to 1,000,000 are read: shorten it")
+            raise DataError(f"{path} must have at most 1,000,000 characters, got {len(text):,}")
         depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             where = f"{path}, line {event.start_mark.line + 1 if event.start_mark else '?'}"
             if isinstance(event, yaml.AliasEvent):
                 name = (event.anchor or "")[:40]
-                raise DataError(f"{where}: *{name} is an alias, which is not read: write the value out")
+                raise DataError(f"{where}: alias *{name} is not supported: write the value out")
             if isinstance(event, yaml.ScalarEvent) and event.value.isdigit() and len(event.value) > 20:
-                raise DataError(f"{where}: a number of {len(event.value)} digits: give one of at most 20")
+                raise DataError(f"{where}: a number must have at most 20 digits, got {len(event.value)}")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > 32:
-                raise DataError(f"{where}: nested more than 32 levels deep: flatten it")
+                raise DataError(f"{where}: at most 32 levels of nesting are allowed: flatten it")
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): check the path") from error
     except yaml.YAMLError as error:
@@ -131,24 +131,24 @@ def plain_yaml(path: Path | str) -> str:
 
 
 def append_jsonl(path: Path | str, row: Mapping[str, Any]) -> None:
-    """Append one JSON line; a line is one write, so that a killed process leaves at most one broken last line."""
+    """Append one JSON line in a single write, so that a killed process leaves at most one incomplete last line."""
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def trim_jsonl(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> list[Any]:
-    """Delete lines of a file of JSON lines, if it is there, and a broken last one.
+    """Delete rows of a JSON lines file, if it exists, and an incomplete last line.
 
     Args:
         path: the file.
-        keep: whether a row stays.
+        keep: tells whether a row is kept.
 
     Returns:
-        The rows that are left.
+        The rows that were kept.
     """
     if not path.is_file():
         return []
-    # As bytes, because text has more ends of lines than JSON escapes.
+    # As bytes: str.splitlines also splits at characters that JSON does not escape.
     lines = path.read_bytes().splitlines(keepends=True)
     rows = [(line, json.loads(line)) for line in lines if line.endswith(b"}\n")]
     kept = [(line, row) for line, row in rows if keep(row)]
@@ -158,12 +158,12 @@ def trim_jsonl(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> list[An
 
 
 def command(name: str, *words: object, **flags: object) -> str:
-    """A command of ours as a shell takes it: every word quoted where it must be, no value taken for a flag.
+    """A surgvl command line for a shell, quoted where necessary; a value that starts with a dash is joined by `=`.
 
     Args:
         name: the command, of one or two words.
-        words: its bare words.
-        flags: its flags and their values.
+        words: positional words.
+        flags: flags and their values.
     """
     line = ["surgvl", *name.split(), *map(str, words)]
     for flag, value in flags.items():

@@ -1,7 +1,7 @@
-"""One writer of a folder at a time, by a lock that says who holds it.
+"""One writer per folder at a time, by a lock that tells who holds it.
 
-The lock is the kernel's (`flock`) on a file in the folder. It ends with its process, however that ends, so a file that
-a killed process left holds nobody up; threads of one process exclude each other too. Readers take no lock.
+The lock is the kernel's (`flock`), on a file in the folder. It is released when its process ends, however that ends, so
+the lock file of a killed process blocks nobody; threads of one process exclude each other, too. Readers take no lock.
 """
 
 import contextlib
@@ -15,21 +15,22 @@ from pathlib import Path
 from surgvl.core.errors import ConfigError
 from surgvl.core.invocation import command_line
 
-# The file of the lock: a folder that holds nothing else counts as empty.
+# The lock file; a folder that contains nothing else counts as empty.
 LOCK = ".lock"
 _POLL_S = 0.05
 
 
 @contextlib.contextmanager
 def locked(folder: Path | str, wait_s: float = 0.0) -> Iterator[None]:
-    """Be the only writer of a folder while the block runs; the folder is made where it is absent.
+    """Be the only writer of a folder while the block runs; the folder is created if necessary.
 
     Args:
-        folder: what is written.
-        wait_s: seconds to wait for another writer to end; 0 refuses at once.
+        folder: the folder.
+        wait_s: seconds to wait for another writer; 0 fails at once.
 
     Raises:
-        ConfigError: another process or thread still writes there (the line names it), or no file can be made there.
+        ConfigError: another process or thread is still writing (the message names it), or the lock file cannot be
+            created.
     """
     folder = Path(folder)
     path, deadline = folder / LOCK, time.monotonic() + wait_s
@@ -38,23 +39,23 @@ def locked(folder: Path | str, wait_s: float = 0.0) -> Iterator[None]:
         while (file := _take(path)) is None:
             if time.monotonic() >= deadline:
                 raise ConfigError(
-                    f"{folder} is being written by {_holder(path)}: wait until that ends, or give another folder"
+                    f"{folder} is being written by {_holder(path)}: wait until that ends, or use another folder"
                 )
             time.sleep(_POLL_S)
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be locked ({error.strerror}): check the path and its rights") from error
+        raise ConfigError(f"{folder} cannot be locked ({error.strerror}): check its permissions") from error
     try:
         yield
     finally:
-        # Removed while it is still held: whoever waits on this file finds that it is no longer the folder's.
+        # Removed while it is held: a waiting writer sees that this file is no longer the folder's lock.
         path.unlink(missing_ok=True)
-        # Said outright, because a forked worker shares the descriptor: closing it here alone would end nothing.
+        # Unlocked explicitly: a forked worker shares the descriptor, so closing it here would not release the lock.
         fcntl.flock(file, fcntl.LOCK_UN)
         os.close(file)
 
 
 def _take(path: Path) -> int | None:
-    """Descriptor of the locked file, with the holder's name in it; None where another holds it."""
+    """Descriptor of the locked file, which contains the holder's name; None if another holds it."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -71,7 +72,7 @@ def _take(path: Path) -> int | None:
         except BaseException:
             os.close(file)
             raise
-        # The earlier holder removed this file between the two calls: it guards nothing any more.
+        # The previous holder removed this file between the two calls, so its lock protects nothing.
         os.close(file)
 
 
@@ -83,7 +84,7 @@ def _is_at(file: int, path: Path) -> bool:
 
 
 def _holder(path: Path) -> str:
-    """Who holds a lock, as its file says."""
+    """The holder of a lock, as named in its file."""
     with contextlib.suppress(FileNotFoundError):
         if name := path.read_text(encoding="utf-8", errors="replace"):
             return name

@@ -1,4 +1,4 @@
-"""Numbers of things in sentences."""
+"""Counts in sentences."""
 
 
 def plural(count: int, one: str) -> str:
@@ -7,5 +7,5 @@ def plural(count: int, one: str) -> str:
 
 
 def none_of(count: int, one: str, lacks: str, first: str) -> str:
-    """That none of several things can be used, and why not the first; of a single one, why not."""
+    """Why none of several things can be used, by the first of them; of a single one, just its own reason."""
     return first if count == 1 else f"none of {count:,} {one}s {lacks}; the first: {first}"

@@ -1,4 +1,4 @@
-"""Find subclasses in sibling files, so that a new file is a new choice: the file is the registration."""
+"""Discovers subclasses in the files of a package: adding a file adds a choice."""
 
 import ast
 import importlib
@@ -19,13 +19,13 @@ def discover(package: ModuleType, base: type[T]) -> dict[str, type[T]]:
 
     Args:
         package: an imported package, such as `surgvl.tasks`.
-        base: the contract; classes whose `name` attribute is a non-empty string are choices.
+        base: the contract; its subclasses with a non-empty `name` attribute are the choices.
 
     Returns:
         Public name (the class attribute `name`, equal to the file name) -> class, sorted by name.
 
     Raises:
-        ConfigError: two classes claim the same name.
+        ConfigError: two classes have the same name.
     """
     found: dict[str, type[T]] = {}
     for info in pkgutil.iter_modules(package.__path__, prefix=package.__name__ + "."):
@@ -44,7 +44,7 @@ def discover(package: ModuleType, base: type[T]) -> dict[str, type[T]]:
 
 
 def class_names(package: ModuleType) -> list[str]:
-    """Names of the classes that `discover` finds, from the files' text: what they import, such as torch, is not."""
+    """Names of the classes that `discover` finds, read from source, so that nothing (such as torch) is imported."""
     return [
         node.name
         for path in sorted(Path(package.__path__[0]).glob("*.py"))
@@ -55,19 +55,21 @@ def class_names(package: ModuleType) -> list[str]:
 
 
 def choose(package: ModuleType, base: type[T], name: str) -> type[T]:
-    """Return the subclass called `name`, or one found by dotted path (`my.module.Mine`).
+    """The subclass called `name`, or the one at a dotted path (`my.module.Mine`).
 
     Raises:
-        ConfigError: there is no such name; the message lists the choices and the nearest one.
+        ConfigError: there is none; the message lists the choices and the most similar one.
     """
     if "." in name:
         module_name, _, attribute = name.rpartition(".")
         try:
             value = vars(importlib.import_module(module_name)).get(attribute)
         except ImportError as error:
-            raise ConfigError(f"{name!r} cannot be imported ({error}): give a name or an importable path") from error
+            raise ConfigError(
+                f"{name!r} cannot be imported ({error}): use a known name or an importable path"
+            ) from error
         if not (isinstance(value, type) and issubclass(value, base)):
-            raise ConfigError(f"{name!r} is not a subclass of {base.__name__}: give a class that is")
+            raise ConfigError(f"{name!r} must be a subclass of {base.__name__}")
         return value
     choices = discover(package, base)
     if name not in choices:

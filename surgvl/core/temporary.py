@@ -1,4 +1,4 @@
-"""Names of files that are being written, and what killed processes left of them."""
+"""Temporary names of files that are being written, and cleaning up after killed processes."""
 
 import hashlib
 import os
@@ -10,16 +10,16 @@ _NAME = re.compile(r"\.(?P<process>[0-9]+)-(?P<host>[0-9a-f]{8})\.tmp(\.[^.]*)?$
 
 
 def temporary_path(path: Path) -> Path:
-    """A path beside `path`, of the same ending, that tells which process of which machine writes there."""
-    # Most file systems take names of 255 bytes, which the temporary one would pass first.
+    """A path next to `path`, with the same suffix, that names the process and machine that write it."""
+    # Most file systems limit names to 255 bytes, and the temporary one is longer.
     name = path.name if len(os.fsencode(path.name)) <= 200 else hashlib.sha256(os.fsencode(path.name)).hexdigest()
     return path.with_name(f".{name}.{os.getpid()}-{_host()}.tmp{path.suffix}")
 
 
 def clear_temporary(folder: Path) -> None:
-    """Delete what was left half-written at any depth of a folder when its process was killed.
+    """Delete the half-written files of killed processes, at any depth of a folder.
 
-    Only of processes of this machine that are gone: others may be at work in the same folder.
+    Only those of this machine's processes that no longer run: others may be writing to the same folder.
     """
     for path in list(folder.rglob(".*.tmp*")):
         made = _NAME.search(path.name)
@@ -38,5 +38,5 @@ def _runs(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # another user's
+        return True  # it is another user's
     return True

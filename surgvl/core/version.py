@@ -1,4 +1,4 @@
-"""The version of surgvl, and the commit of the checkout that it runs from."""
+"""The version of surgvl and the commit of the checkout that it runs from."""
 
 import contextlib
 import subprocess

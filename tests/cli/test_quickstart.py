@@ -68,14 +68,14 @@ def test_every_stage_is_a_command_that_parses(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ({"videos": (2, 1, 1)}, "--videos 2 1 1: .*2 or more for test"),
-        ({"videos": (0, 1, 2)}, "--videos 0 1 2: .*1 or more for training"),
-        ({"videos": (2, -1, 2)}, "--videos 2 -1 2"),
-        ({"duration_s": 9.0}, "--duration_s 9: give 10"),
-        ({"duration_s": float("nan")}, "--duration_s nan"),
-        ({"effort": 0.0}, "--effort 0: give a factor above 0"),
-        ({"effort": float("inf")}, "--effort inf"),
-        ({"seed": -1}, "--seed -1"),
+        ({"videos": (2, 1, 1)}, "--videos must be .* >= 2 for test .*, got 2 1 1"),
+        ({"videos": (0, 1, 2)}, "--videos must be >= 1 for training, .*, got 0 1 2"),
+        ({"videos": (2, -1, 2)}, "--videos must be .* >= 0 for validation .*, got 2 -1 2"),
+        ({"duration_s": 9.0}, "--duration_s must be >= 10, got 9"),
+        ({"duration_s": float("nan")}, "--duration_s must be >= 10, got nan"),
+        ({"effort": 0.0}, "--effort must be > 0, got 0"),
+        ({"effort": float("inf")}, "--effort must be > 0, got inf"),
+        ({"seed": -1}, "--seed must be >= 0, got -1"),
     ],
 )
 def test_what_a_later_stage_refuses_is_refused_at_once(words: dict[str, Any], named: str, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_space_is_taken_first_or_refused_in_a_line(tmp_path: Path, monkeypatch: 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(DataError, match="has no place for 7 bytes \\(No space left on device\\): free some"):
+    with pytest.raises(DataError, match="has no room for 7 bytes \\(No space left on device\\): free some"):
         files.take_space(path, 7)
 
 

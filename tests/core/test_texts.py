@@ -69,8 +69,8 @@ BOMB = "a: &a [x, x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1 or ''}, *a{n - 1 or
     ("content", "said"),
     [
         (BOMB.encode(), "is an alias"),
-        (b"[" * 100_000, "nested more than 32 levels"),
-        (b'{"a":' * 100_000, "nested more than 32 levels"),
+        (b"[" * 100_000, "at most 32 levels of nesting"),
+        (b'{"a":' * 100_000, "at most 32 levels of nesting"),
         ("run: {}".encode("utf-16"), "UTF-8"),
         (bytes(range(256)), "UTF-8"),
         (b"steps: " + b"9" * 5000, "5000 digits"),

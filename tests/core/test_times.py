@@ -41,7 +41,7 @@ def test_what_is_read(text: str | float, want: float) -> None:
 def test_what_is_not(text: str | float) -> None:
     with pytest.raises(ConfigError, match=re.escape("--at_s")) as refused:
         seconds(text, "--at_s")
-    assert "give seconds (75.5), m:ss (1:15.5) or h:mm:ss (0:01:15.5)" in str(refused.value)
+    assert "write seconds (75.5), m:ss (1:15.5) or h:mm:ss (0:01:15.5)" in str(refused.value)
 
 
 @pytest.mark.parametrize("time_s", [0.0, 9.96, 59.96, 75.5, 3599.9, 3600.0, 86399.9])

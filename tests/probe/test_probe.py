@@ -253,7 +253,7 @@ def test_tokens_take_their_space_before_the_first_clip(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     model, clips = small(4, 2), iter([np.zeros((2, 4, 16, 16, 3), np.uint8)])
-    with pytest.raises(DataError, match=r"has no place for [\d,]+ bytes \(No space left"):
+    with pytest.raises(DataError, match=r"has no room for [\d,]+ bytes \(No space left"):
         encode(model, clips, 2, 4, tmp_path / "t.f16")
     assert asked == [2 * 2 * model.num_tokens * model.dim]
     assert len(list(clips)) == 1
