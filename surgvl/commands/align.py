@@ -1,4 +1,4 @@
-"""The `align` command: an encoder and narrated video in, a run folder with a `DualEncoder` out."""
+"""The `align` command: from an encoder and narrated video to a run folder with a video-text model."""
 
 import shutil
 from pathlib import Path
@@ -39,25 +39,25 @@ def align(
     run: Run = Run(batch=48),  # noqa: B008 (frozen)
     resume: bool = False,
 ) -> Path:
-    """Give video and sentences one space.
+    """Align video with sentences in one embedding space, by contrastive learning.
 
     Args:
-        manifest: manifest folder whose segments hold narration.
+        manifest: manifest folder with narration.
         encoder: run folder or model folder of a video encoder.
         out: run folder to write.
         text: text tower: tiny, open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID.
         dim: width of the shared space.
-        frozen_encoder: train pool, projection and text tower only.
+        frozen_encoder: train only the pooling, the projection and the text tower.
         encoder_rate: learning rate of the video encoder over that of the rest.
-        token_keep: share of a clip's tokens that training encodes, drawn anew at each step (arXiv 2212.00794).
-        augment: vary light, colour, place and time of the clips; without it they lie around whole seconds, and a frozen
-            encoder sees each once.
-        random_encoder: take the encoder's shape but random weights: the control that shows what pretraining gives.
-        split: the split to train on.
-        frame_cache: folder for decoded frames and the tokens of a frozen encoder; none: decode at each use.
+        token_keep: share of a clip's tokens to encode in training, redrawn at each step (arXiv 2212.00794).
+        augment: vary brightness, color, position and time of the clips; without it, clips are centred on whole seconds,
+            and a frozen encoder encodes each only once.
+        random_encoder: use the encoder's shape with random weights: the control that shows the gain of pretraining.
+        split: split to train on.
+        frame_cache: folder to cache decoded frames and the tokens of a frozen encoder in; by default, no cache.
         optim: optimizer.
-        run: length and place of the run.
-        resume: continue in an --out folder that already holds results.
+        run: length and devices of the run.
+        resume: continue in an --out folder that is not empty.
     """
     import torch
 
@@ -102,17 +102,18 @@ def align(
 def _tokens(
     encoder: "VideoViT", source: FrameStore, data: "NarratedClips", folder: Path, augment: bool, token_keep: float
 ) -> "Features | None":
-    """What a frozen encoder gives of all clips; None, with the reason told, where it has to see them at each step."""
+    """Tokens of all clips from a frozen encoder; None, with the reason printed, if each step must encode its clips."""
     from surgvl.embed.features import Features
 
     features = Features(encoder, source, data.num_frames, folder)
     if augment or token_keep < 1:
         fact = "the clips are augmented (--augment false)" if augment else f"--token_keep is {token_keep:g}"
-        print(f"the frozen encoder sees every clip anew, because {fact}")
+        print(f"the frozen encoder encodes each clip again at each step, because {fact}")
         return None
     if not features.fits(data.clips()):
         size_gb = features.num_bytes(data.clips()) / 1e9
-        print(f"the frozen encoder sees every clip anew: its tokens take {size_gb:.1f} GB, over half of the free disk")
+        fact = f"its tokens would take {size_gb:.1f} GB, over half of the free disk space"
+        print(f"the frozen encoder encodes each clip again at each step, because {fact}")
         return None
     features.add(data.clips())
     return features

@@ -1,4 +1,4 @@
-"""What the stages' commands share: the clips of a manifest's split, the device, the page of scores."""
+"""What the commands share: the frames of a manifest's split, the device name, the page of scores."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,28 +17,30 @@ if TYPE_CHECKING:
 
 
 def split_ids(manifest: Manifest, split: str) -> list[str]:
-    """Video ids of a split, or of all where it is empty; where no video has a split, all are there to train on.
+    """Video ids of a split, or all if `split` is empty; if no video has a split, `train` is all of them.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: the split has no videos.
     """
     unsplit = not any(row.split for row in manifest.videos)
     ids = manifest.video_ids(None if unsplit and split == "train" else split or None)
     if not ids and unsplit and manifest.videos:
-        raise ConfigError(f"no video of the manifest has a split, so none is in {split!r}: --split '' takes them all")
+        raise ConfigError(
+            f"no video of the manifest has a split, so none is in {split!r}: use --split '' for all videos"
+        )
     if not ids:
         there = ", ".join(sorted({row.split or "(none)" for row in manifest.videos})) or "(no videos)"
-        raise ConfigError(f"no video is in split {split!r}; the manifest has {there}: choose another --split")
+        raise ConfigError(f"no video is in split {split!r}; the manifest has splits {there}: choose another --split")
     return ids
 
 
 def frame_store(
     manifest: Manifest, ids: Sequence[str], preprocess: "Preprocess", frame_cache: Path | None
 ) -> tuple[FrameStore, list[str]]:
-    """Prepared source of clips, and the ids that can be read.
+    """A prepared frame store, and the ids of the videos that can be read.
 
     Raises:
-        DataError: no video can be read; the message holds the first problem.
+        DataError: no video can be read; the message gives the first problem.
     """
     paths = {video_id: manifest.path_of(video_id) for video_id in ids}
     source = FrameStore(paths, preprocess.fps, preprocess.size_px, preprocess.crop, frame_cache)
@@ -55,11 +57,11 @@ def frame_store(
 def split_source(
     folder: RunFolder, manifest: Manifest, split: str, preprocess: "Preprocess", frame_cache: Path | None
 ) -> tuple[FrameStore, list[str]]:
-    """Prepared source of the clips of a split, and the ids that can be read; the folder tells of the others.
+    """A prepared frame store of a split, and the ids of the videos that can be read; the folder reports the others.
 
     Raises:
         ConfigError: the split has no videos.
-        DataError: no video can be read; the message holds the first problem.
+        DataError: no video can be read; the message gives the first problem.
     """
     ids = split_ids(manifest, split)
     source, good = frame_store(manifest, ids, preprocess, frame_cache)
@@ -68,7 +70,7 @@ def split_source(
 
 
 def device_name() -> str:
-    """What training runs on, for run.json: the name of the GPU, or `cpu`."""
+    """The training device, for run.json: the name of the GPU, or `cpu`."""
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
@@ -78,9 +80,9 @@ def write_scores(folder: RunFolder, results: list[Result], notes: str) -> None:
     """Write scores as result.md and result.json, and print the page.
 
     Args:
-        folder: what the stage writes.
-        results: the scores, stamped.
-        notes: what is said below them.
+        folder: the stage's run folder.
+        results: the scores.
+        notes: text below the scores.
     """
     page = to_markdown(results) + notes
     write_text(folder.path / "result.md", page)
@@ -89,5 +91,5 @@ def write_scores(folder: RunFolder, results: list[Result], notes: str) -> None:
 
 
 def is_server(model: str) -> bool:
-    """Whether an index was made with a model behind a server, whose address stands for its folder."""
+    """Whether the model of an index is a server's, given by its address."""
     return model.startswith(("http://", "https://"))

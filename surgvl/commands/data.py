@@ -1,4 +1,4 @@
-"""The commands `surgvl data list | check | convert | cluster`."""
+"""The commands `data list`, `data check`, `data convert` and `data cluster`."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def dataset_class(name: str) -> type[VideoDataset]:
 
 
 def data_list() -> None:
-    """List the data sets that can be read, with their split protocols, licence and source."""
+    """List the supported data sets, with their split protocols, licences and sources."""
     rows: list[list[object]] = [["name", "split protocols (train/val/test)", "licence", "source"]]
     for name, kind in datasets().items():
         protocols = [
@@ -42,12 +42,12 @@ def data_list() -> None:
 
 
 def data_check(name: str, root: Path, split_protocol: str = "") -> None:
-    """Look through a data set on disk: videos, hours, labels per class, what is missing or does not fit.
+    """Inspect a data set on disk: videos, hours, labels per class, missing and inconsistent files.
 
     Args:
-        name: data set, as `surgvl data list` shows it.
+        name: name of the data set; `surgvl data list` lists them.
         root: folder that it was unpacked to.
-        split_protocol: named split; empty for the first one.
+        split_protocol: name of the split protocol; empty for the first one.
     """
     dataset = dataset_class(name)(root, split_protocol)
     _show(dataset)
@@ -57,14 +57,14 @@ def data_check(name: str, root: Path, split_protocol: str = "") -> None:
 
 @recorded
 def data_convert(name: str, root: Path, out: Path, split_protocol: str = "", resume: bool = False) -> None:
-    """Turn a data set into a manifest folder, which every later stage reads.
+    """Convert a data set to a manifest folder, which every later stage reads.
 
     Args:
-        name: data set, as `surgvl data list` shows it.
+        name: name of the data set; `surgvl data list` lists them.
         root: folder that it was unpacked to; videos stay there.
-        out: new folder for the manifest.
-        split_protocol: named split; empty for the first one.
-        resume: write into a folder that is not empty.
+        out: manifest folder to write.
+        split_protocol: name of the split protocol; empty for the first one.
+        resume: write to an --out folder that is not empty.
     """
     dataset = dataset_class(name)(root, split_protocol)
     with RunFolder(out, resume) as folder:
@@ -80,15 +80,15 @@ def data_convert(name: str, root: Path, out: Path, split_protocol: str = "", res
 
 @recorded
 def data_cluster(vectors: Path, out: Path, levels: tuple[int, ...] = (8, 4), seed: int = 0) -> None:
-    """Put clips into nested clusters of their vectors, for pretraining that draws from all clusters alike.
+    """Cluster clips hierarchically by their vectors, for balanced sampling in pretraining.
 
     Args:
         vectors: vectors folder (surgvl embed).
-        out: file to write, ending in .parquet.
-        levels: clusters in each cluster of the level above, from coarse to fine, on average.
-        seed: the same seed gives the same clusters.
+        out: .parquet file to write.
+        levels: average number of clusters in each cluster of the level above, from coarse to fine.
+        seed: random seed; the same seed gives the same clusters.
     """
-    # Here, because it needs FAISS, which the other commands of this file do without.
+    # Imported here because it needs FAISS, which the other commands of this file do not.
     from surgvl.embed.cluster import cluster
 
     groups = cluster(vectors, out, levels, seed).groups
@@ -99,7 +99,7 @@ def data_cluster(vectors: Path, out: Path, levels: tuple[int, ...] = (8, 4), see
 
 
 def _show(dataset: VideoDataset, brief: bool = False) -> None:
-    """Print what was found; problems and set-aside files come last, so that they are not scrolled away."""
+    """Print the contents; problems come last, so that they do not scroll away."""
     print(f"{dataset.name}: {dataset.SOURCE}\nlicence: {dataset.LICENCE}\nsplits: {dataset.protocol or 'none'}\n")
     if dataset.videos:
         print(describe(dataset.to_manifest(), brief))
@@ -108,10 +108,10 @@ def _show(dataset: VideoDataset, brief: bool = False) -> None:
 
 
 def _stop_if_set_aside(dataset: VideoDataset) -> None:
-    """Let the exit status tell of files that could not be read.
+    """Let the exit status report files that could not be read.
 
     Raises:
-        DataError: there are some.
+        DataError: there are such files.
     """
     if lines := dataset.contents.unreadable:
         raise DataError(

@@ -1,4 +1,4 @@
-"""The command `surgvl data merge`: several manifests become one, each a source of its own."""
+"""The `data merge` command: merges manifests into one, each as a source of its own."""
 
 from pathlib import Path
 
@@ -21,24 +21,24 @@ def data_merge(
     train: tuple[int, ...] = (),
     resume: bool = False,
 ) -> None:
-    """Join manifests into one; videos stay where they are.
+    """Merge manifests into one; videos stay where they are.
 
     Args:
-        manifests: manifest folders, one or more.
-        out: new folder for the manifest.
-        names: a name for each, which becomes its source and stands before its video ids, as in `lap/video01`; needed
-            where ids are the same.
-        specialties: a specialty for each; as they are where it is left out.
-        train: how many training videos of each to keep, the first ones; all where it is left out.
-        resume: write into a folder that is not empty.
+        manifests: manifest folders.
+        out: manifest folder to write.
+        names: a name for each manifest, which becomes its source and the prefix of its video ids, as in `lap/video01`;
+            required if manifests share ids.
+        specialties: a specialty for each manifest; by default, unchanged.
+        train: number of training videos to keep of each manifest, the first ones; by default, all.
+        resume: write to an --out folder that is not empty.
     """
     for flag, given in (("names", names), ("specialties", specialties), ("train", train)):
         if given and len(given) != len(manifests):
-            raise ConfigError(f"--{flag} has {len(given)} values for {len(manifests)} manifests: give one for each")
+            raise ConfigError(f"--{flag} must have one value per manifest, {len(manifests)}, got {len(given)}")
     if names and (len(set(names)) != len(names) or "" in names):
-        raise ConfigError(f"--names {' '.join(names)}: give each manifest a name of its own")
+        raise ConfigError(f"--names must be distinct and not empty, got {' '.join(names)}")
     if min(train, default=1) < 1:
-        raise ConfigError(f"--train {' '.join(map(str, train))}: give 1 or more for each manifest")
+        raise ConfigError(f"--train must be >= 1 for each manifest, got {' '.join(map(str, train))}")
     with RunFolder(out, resume) as folder:
         parts = [Manifest.load(folder) for folder in manifests]
         parts = [first_train(part, count) for part, count in zip(parts, train, strict=True)] if train else parts
@@ -63,15 +63,15 @@ def first_train(manifest: Manifest, count: int) -> Manifest:
     """
     ids = manifest.video_ids("train")
     if len(ids) < count:
-        raise ConfigError(f"--train {count}: the manifest has {len(ids)} training videos: give as many or fewer")
+        raise ConfigError(f"--train must be at most the {len(ids)} training videos of the manifest, got {count}")
     left_out = set(ids[count:])
     return manifest.select(video_id for video_id in manifest.video_ids() if video_id not in left_out)
 
 
 def renamed(manifest: Manifest, name: str) -> Manifest:
-    """The same manifest as source `name`, video ids with `name/` in front; its data set is known as before.
+    """The same manifest as source `name`, with `name/` before its video ids; its data set stays the same.
 
-    The rule of `tasks.overlap` looks behind the last slash, so a renamed operation is still known as the same one.
+    `tasks.overlap` ignores everything up to the last slash, so a renamed operation is still recognised.
     """
     videos = [
         row.model_copy(update={"video_id": f"{name}/{row.video_id}", "source": name, "dataset": row.data_set})

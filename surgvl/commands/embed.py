@@ -1,7 +1,7 @@
-"""The `embed` command: videos to vectors, one a second, and every prompt set to vectors beside them.
+"""The `embed` command: one vector per second of video, and the vectors of prompt sets.
 
-A reader cuts windows from a stream of frames, a mapper encodes batches, a writer leaves one shard a video; a run that
-was stopped goes on at the next video. Memory is flat in the length of a video.
+A reader cuts windows from a stream of frames, a mapper encodes batches, and a writer writes one shard per video; an
+interrupted run continues with the next video. Memory does not grow with the length of a video.
 Shapes: M sentences, E width of the space.
 """
 
@@ -46,33 +46,33 @@ def embed(
     api_key: str = "",
     in_flight: int = 8,
 ) -> Path:
-    """Turn videos into vectors, one a second, and prompts into vectors beside them.
+    """Embed videos, one vector per second, and prompts.
 
-    Videos that cannot be read are set aside: they are named at the end and in run.json, have no vectors and, with
-    --videos, no row in the manifest that is written, and the exit status is 1. What the others gave is whole: use it,
-    or repair the files and give --resume.
+    Videos that cannot be read are set aside: they are listed at the end and in run.json, have no vectors and, with
+    --videos, no row in the manifest that is written, and the exit status is 1. The vectors of the other videos are
+    complete: use them, or repair the files and run again with --resume.
 
     Args:
         out: vectors folder to write.
         model: run folder or model folder of a video-text model, or of a video encoder, whose vectors are its mean
             tokens and which takes no prompts; or give --server, or both to have them compared.
         manifest: manifest folder; or give --videos.
-        videos: video files, or folders that hold them at any depth.
-        split: only this split of the manifest; all videos where it is empty.
-        prompt_sets: names or files of prompt sets; all that ship with surgvl where it is left out.
+        videos: video files, or folders that are searched for them at any depth.
+        split: embed only this split of the manifest; empty for all videos.
+        prompt_sets: names or files of prompt sets; by default, all that ship with surgvl.
         stride_s: seconds between vectors.
-        batch: windows encoded at once.
+        batch: number of windows encoded at once.
         device: torch device, such as cpu or cuda.
-        resume: continue in an --out folder that already holds results, with what is new or changed; other vectors stay.
-        server: address of `surgvl serve` with a video-text model, which encodes in place of this process.
-        api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
-        in_flight: most requests to the server at a time.
+        resume: continue in an --out folder that is not empty: embed only new and changed videos.
+        server: address of `surgvl serve` with a video-text model, which then encodes instead of this process.
+        api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
+        in_flight: maximum number of concurrent requests to the server.
     """
     if (manifest is None) == (not videos):
-        raise ConfigError("give either --manifest or --videos, one of the two")
+        raise ConfigError("give either --manifest or --videos")
     if not stride_s > 0 or batch < 1:
-        raise ConfigError(f"--stride_s {stride_s}, --batch {batch}: give a stride above 0 s and a batch of 1 or more")
-    # Here, because it brings torch, which help and typing errors do without.
+        raise ConfigError(f"--stride_s must be > 0 and --batch >= 1, got {stride_s} and {batch}")
+    # Imported here because it imports torch, which help and usage errors must not wait for.
     from surgvl.embed.embedder import local_embedder
 
     if manifest is None:
@@ -113,7 +113,7 @@ def _write(
     new = not (out / "run.json").is_file()
     _check_begun(out, made_of)
     if not embedder.trained:
-        print("what the model was trained on is not recorded: a video of a test split may have been among it")
+        print("what the model was trained on is not recorded: test videos may be among it")
     folder.record(table.hash, embedder.trained.get("pretraining_video_ids", []), problems=[], **made_of)
     if embedder.texts is not None:
         write_texts(embedder.texts, sets, out)
@@ -141,7 +141,7 @@ def _write(
                 (out / name).unlink(missing_ok=True)
         raise DataError(none_of(len(ids) + len(problems), "video", "can be embedded", aside[0]))
     if manifest is None:
-        # What was set aside has no vectors, so it is no part of what later commands read.
+        # Videos that were set aside have no vectors, so later commands must not read them.
         table = recordings.with_earlier(table, out / "manifest", shards.ids)
         table.save(out / "manifest")
     meta = vectors.Meta(
@@ -166,10 +166,10 @@ def _write(
 
 
 def _check_begun(out: Path, made_of: dict[str, Any]) -> None:
-    """Check that vectors of an earlier run in this folder are made of the same.
+    """Check that an earlier run in this folder had the same model and stride.
 
     Raises:
-        DataError: they are not.
+        DataError: it had not.
     """
     before = read_json(out / "run.json") if (out / "run.json").is_file() else {}
     for name, value in made_of.items():
@@ -181,20 +181,20 @@ def _check_begun(out: Path, made_of: dict[str, Any]) -> None:
 
 
 def load_sets(names: list[str] | None) -> list[prompts.PromptSet]:
-    """Prompt sets by name or path; all that ship with surgvl where nothing is named.
+    """Prompt sets by name or path; by default, all that ship with surgvl.
 
     Raises:
-        ConfigError: two of them have one name.
+        ConfigError: two have the same name.
     """
     sets = [prompts.load(name) for name in (prompts.names() if names is None else names)]
     for at, each in enumerate(sets):
         if each.name in {other.name for other in sets[:at]}:
-            raise ConfigError(f"--prompt_sets: two are called {each.name!r}: give one of them another name in its file")
+            raise ConfigError(f"--prompt_sets: two sets are called {each.name!r}: rename one of them in its file")
     return sets
 
 
 def facts_of(each: prompts.PromptSet) -> vectors.PromptSetFacts:
-    """What goes with the vectors of a set."""
+    """The facts that are stored with the vectors of a set."""
     return vectors.PromptSetFacts(
         version=each.version,
         task=each.task,

@@ -1,4 +1,4 @@
-"""The `eval` command: joins vectors and answers with a manifest's labels, scores every task, writes one table."""
+"""The `eval` command: joins vectors and answers with a manifest's labels, scores every task and writes one table."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +27,13 @@ class EvalConfig:
     """How vectors become predictions, and what may be scored.
 
     Args:
-        prompts: embedded prompt sets to score with, at most one for each kind of label (phase, triplet, ...); for other
-            kinds, those of the videos' data sets.
+        prompts: embedded prompt sets to score with, at most one per kind of label (phase, triplet, ...); by default,
+            those of the videos' data sets.
         phase_prompts: old name of --prompts, for one set.
         triplet_prompts: old name of --prompts, for one set.
         smooth_s: average phase scores over this many seconds; 0: no smoothing.
         causal: average over the past only, as an online system would.
-        allow_overlap: score test videos that were seen in pretraining, too, and mark every result.
+        allow_overlap: also score test videos that were seen in training, and mark every result.
     """
 
     prompts: list[str] | None = None
@@ -78,25 +78,24 @@ def evaluate(
     Args:
         manifest: manifest folder with the labels.
         out: folder for result.json and result.md.
-        vectors: vectors folder of `surgvl embed`: phases, triplets and text-to-moment search without training.
-        answers: folder of `surgvl ask --manifest`, or its answers.jsonl; whether a server answered (`surgvl ask
-            --server`) or this process makes no difference here.
-        ablated: folders with answers to the same questions by less: with another video (`surgvl ask --ablate`), or by a
-            classification head.
-        tasks: names of tasks; all that the inputs allow where it is left out.
-        split: the manifest's split to score.
+        vectors: vectors folder of `surgvl embed`, for zero-shot phases, triplets and text-to-moment retrieval.
+        answers: folder of `surgvl ask --manifest`, or its answers.jsonl.
+        ablated: folders with control answers to the same questions: about another video (`surgvl ask --ablate`), or by
+            a classification head.
+        tasks: names of tasks; by default, all that the inputs allow.
+        split: split to score.
         protocol: how vectors become predictions, and what may be scored.
-        seed: of the draws of videos and of the random baselines.
-        resume: write into a folder that is not empty.
-        server: address of `surgvl serve`, whose models encode the split's videos where there is no --vectors and answer
-            its questions where there is no --answers; both are left in the folder `out`.
-        api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
-        in_flight: most requests to the server at a time.
+        seed: random seed of the bootstrap and the random baselines.
+        resume: write to an --out folder that is not empty.
+        server: address of `surgvl serve`, whose models embed the split's videos if --vectors is not given and answer
+            its questions if --answers is not given; both are written to --out.
+        api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
+        in_flight: maximum number of concurrent requests to the server.
     """
     if vectors is None and answers is None and not server:
         raise ConfigError("nothing to score: give --vectors, --answers or both, or --server")
     if ablated and answers is None:
-        raise ConfigError("--ablated stands beside --answers: give --answers, the answers with the right video")
+        raise ConfigError("--ablated needs --answers: the answers about the right video")
     known: dict[str, type[Task]] = discover(surgvl.tasks, Task)  # type: ignore[type-arg, type-abstract]
     chosen = {name: choose(surgvl.tasks, Task, name) for name in tasks} if tasks else known  # type: ignore[type-abstract]
     with RunFolder(out, resume, seed=seed) as folder:
@@ -131,7 +130,7 @@ def evaluate(
                 "warning": "; ".join(filter(None, (warning, inputs.gaps(task.kind)))),
             }
             for result in found:
-                # Answers of several models stand in one table, so they say for themselves how these were made.
+                # Answers of several models share a table, so they tell how their own model was trained.
                 own = result.encoder, result.num_trainable
                 encoder, num_trainable = inputs.encoder(task.kind) if own[0] == "not stated" else own
                 results += add_provenance([result], encoder=encoder, num_trainable=num_trainable, **facts)
@@ -157,7 +156,7 @@ def _versions(chosen: dict[str, type[Task]]) -> dict[str, int]:  # type: ignore[
 
 
 def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allow_overlap: bool) -> str:
-    """A warning for the results, or a stop, where test videos were seen before.
+    """A warning for the results if test videos were seen in training or validation.
 
     Raises:
         DataError: they were, and that is not allowed.
@@ -169,7 +168,7 @@ def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allow_over
     if split == "test" and (both := seen_before(test, table.video_ids("val"))):
         facts.append(f"{len(both)} test videos are validation videos: {', '.join(both)}")
     if facts and not allow_overlap:
-        raise DataError(f"{'; '.join(facts)}: embed with a model that has not seen them, or give --allow_overlap true")
+        raise DataError(f"{'; '.join(facts)}: use a model that has not seen them, or --allow_overlap")
     return "; ".join(facts)
 
 
@@ -182,14 +181,14 @@ def _served(
     address: tuple[str, str, int],
     allow_overlap: bool,
 ) -> tuple[Path | None, Path | None]:
-    """Have a server's models make the folders of vectors and of answers that are wanted and that they can make."""
+    """Let a server's models write the wanted folders of vectors and answers, as far as they can."""
     from surgvl.commands.ask import ask
     from surgvl.commands.embed import embed
     from surgvl.serve.client import Server
 
     url, api_key, in_flight = address
     serves = Server(url, api_key).about()
-    # What was seen before is known before anything is made.
+    # Overlap is checked before anything is computed.
     trained = [(serves.get(role) or {}).get("trained") or {} for role in ("chat", "embed")]
     seen = [name for facts in trained for name in facts.get("pretraining_video_ids", [])]
     _overlap(table, split, seen, allow_overlap)

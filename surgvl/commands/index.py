@@ -1,4 +1,4 @@
-"""The `index` command: a vectors folder becomes searchable, or a video is taken out."""
+"""The `index` command: adds a vectors folder to a search index, or deletes a video from one."""
 
 from pathlib import Path
 
@@ -23,31 +23,31 @@ def index(
     delete: str | None = None,
     resume: bool = False,
 ) -> None:
-    """Make vectors searchable: add a vectors folder to an index folder, or take a video out of one.
+    """Make vectors searchable: add a vectors folder to an index, or delete a video from one.
 
-    To let an index grow, `surgvl embed` the new videos into a folder of their own and add that with --resume.
+    To extend an index, embed the new videos into a vectors folder of their own, and add that with --resume.
 
     Args:
-        out: index folder; a new one is made.
+        out: index folder; it is created if necessary.
         vectors: vectors folder (surgvl embed).
-        manifest: manifest folder of its videos; gives paths, procedures and sources.
-        delete: id of a video to take out of the index.
-        resume: add to an index that is there; of its own videos, those that come again are replaced, the others stay.
+        manifest: manifest folder of its videos, with their paths, procedures and sources.
+        delete: id of a video to delete from the index.
+        resume: add to an existing index; videos that are added again are replaced.
 
     Raises:
-        ConfigError: neither something to add nor to delete, or both; or another process keeps writing there.
-        DataError: vectors of another encoder, or videos that the manifest does not know.
+        ConfigError: nothing to add or delete, or both; or another process is writing to the index.
+        DataError: the vectors are another encoder's, or the manifest lacks some of their videos.
     """
     if delete is not None:
         if vectors is not None:
-            raise ConfigError("--delete and --vectors are given: delete first, then add")
+            raise ConfigError("--delete and --vectors must not be given together: delete first, then add")
         with ClipIndex.open(out) as clip_index:
             count = clip_index.delete_video(delete)
-            print(f"{plural(count, 'vector')} of {delete} taken out, {len(clip_index):,} left in {out}")
+            print(f"{plural(count, 'vector')} of {delete} deleted, {len(clip_index):,} left in {out}")
             print(f"next: {_example(out, clip_index.model)}")
         return
     if vectors is None or manifest is None:
-        raise ConfigError("--vectors and --manifest are needed to add: give both, or --delete VIDEO")
+        raise ConfigError("give --vectors and --manifest, or --delete VIDEO")
     found, videos = Vectors.load(vectors), Manifest.load(manifest)
     meta = found.meta
     with (

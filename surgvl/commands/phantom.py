@@ -1,4 +1,4 @@
-"""The command `surgvl phantom`: renders synthetic cholecystectomies with exact labels in public layouts."""
+"""The `phantom` command: renders synthetic cholecystectomies with exact labels, in the layouts of public data sets."""
 
 import multiprocessing
 import os
@@ -37,20 +37,20 @@ def phantom(
     preview: bool = False,
     resume: bool = False,
 ) -> None:
-    """Render synthetic laparoscopic cholecystectomies with exact labels, for trying every command without patient data.
+    """Render synthetic laparoscopic cholecystectomies with exact labels, to try every command without patient data.
 
     Args:
-        out: folder to write; it gets cholec80, cholect50, pitvqa, lls48, narration, scene and phantom.json.
+        out: folder to write: cholec80, cholect50, pitvqa, lls48, narration, scene and phantom.json.
         train: number of training videos.
         val: number of validation videos.
         test: number of test videos.
         duration_s: length of each video in seconds, at least 10.
-        size_px: side of the square picture, even, at least 32.
-        fps: frames per second of the videos, whole.
-        seed: the same seed gives the same labels to the byte.
-        first: number of the first video; operations of one seed differ by their number.
-        workers: processes that render; 0 = one for each core. The result does not depend on it.
-        preview: also write preview.png, a sheet of 8 moments of up to 6 videos with captions.
+        size_px: side of the square frames, even, at least 32.
+        fps: frames per second of the videos, an integer.
+        seed: random seed; the same seed gives the same labels, byte for byte.
+        first: number of the first video; an operation depends on the seed and its number.
+        workers: rendering processes; 0: one per core. The result does not depend on it.
+        preview: also write preview.png, a sheet of 8 captioned frames of up to 6 videos.
         resume: continue in a folder that was started with the same arguments.
     """
     _check(train, val, test, size_px, fps, workers, first)
@@ -93,21 +93,22 @@ def _check(train: int, val: int, test: int, size_px: int, fps: float, workers: i
         raise ConfigError(f"--first must be 1 or more, got {first}: videos are numbered from 1")
     if min(train, val, test, workers) < 0 or train + val + test < 1:
         raise ConfigError(
-            f"--train {train} --val {val} --test {test} --workers {workers}: give 0 or more, and one video at least"
+            "--train, --val, --test and --workers must be >= 0, with at least one video, got "
+            f"{train}, {val}, {test} and {workers}"
         )
     if size_px < 32 or size_px % 2:
-        raise ConfigError(f"--size_px {size_px}: video needs an even side of at least 32, such as 128")
+        raise ConfigError(f"--size_px must be even and >= 32, got {size_px}")
     if fps < 1 or fps != int(fps):
-        raise ConfigError(f"--fps {fps:g}: label files count whole frames per second; give 5, 10 or 25")
+        raise ConfigError(f"--fps must be an integer >= 1, because label files count frames, got {fps:g}")
 
 
 def _cores() -> int:
-    """Cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _write_head(out: Path, arguments: dict[str, Any], scenes: list[Scene]) -> None:
-    """Write phantom.json, or refuse a folder that was started with other arguments."""
+    """Write phantom.json; fails if the folder was started with other arguments."""
     ids = [scene.index + 1 for scene in scenes]
     train, val = arguments["train"], arguments["val"]
     head = {
@@ -123,14 +124,14 @@ def _write_head(out: Path, arguments: dict[str, Any], scenes: list[Scene]) -> No
     path = out / "phantom.json"
     if path.exists() and (old := read_json(path)) != head:
         raise ConfigError(
-            f"{path} was started with {old.get('arguments')}, asked is {arguments}: give those, or another --out"
+            f"{path} was started with {old.get('arguments')}, not {arguments}: pass the same, or another --out"
         )
     write_json(path, head)
     write_splits(out, head["splits"])
 
 
 def _render(out: Path, scene: Scene, size_px: int) -> None:
-    """One video in this process, on one thread: processes are what runs in parallel."""
+    """Render one video on one thread, because several processes render in parallel."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     write_pixels(out, scene, size_px)
@@ -138,20 +139,20 @@ def _render(out: Path, scene: Scene, size_px: int) -> None:
 
 
 def write_preview(path: Path, scenes: list[Scene], moments: int = 8, size_px: int = 224) -> None:
-    """Write a sheet of pictures: one row for each video, moments spread over it, with phase and actions as captions.
+    """Write a contact sheet: a row of frames per video, with phase and actions as captions.
 
     Args:
         path: PNG file.
         scenes: the videos.
-        moments: pictures in a row.
-        size_px: side of a picture.
+        moments: number of frames per row.
+        size_px: side of a frame.
     """
     rows = []
     for scene in scenes:
         renderer = Renderer(scene, size_px)
         tiles = []
         for moment in range(moments):
-            # The moment nearest to an even spread at which something is done.
+            # The middle of an action near the evenly spaced time, if there is one.
             wanted = (moment + 0.5) * scene.duration_s / moments
             middle = min((0.5 * (a.start_s + a.end_s) for a in scene.actions), key=lambda time: abs(time - wanted))
             time = middle if abs(middle - wanted) < 0.5 * scene.duration_s / moments else wanted

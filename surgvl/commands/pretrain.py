@@ -1,4 +1,4 @@
-"""The `pretrain` command: a manifest in, a run folder with a video encoder out."""
+"""The `pretrain` command: from a manifest to a run folder with a video encoder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -42,24 +42,24 @@ def pretrain(
     dry_clips: int = 1_000_000,
     resume: bool = False,
 ) -> Path | None:
-    """Train a video encoder from video alone.
+    """Train a video encoder without labels.
 
     Args:
         encoder: the encoder to train; its weights are drawn from run.seed (see init).
-        manifest: manifest folder (surgvl data convert); only a dry run does without.
-        out: run folder to write; only a dry run does without.
-        objective: the recipe: a class of surgvl.pretrain, or a dotted path to your own.
-        init: weights to start from: a run folder, a file, or hf:ID of a public checkpoint that fits the encoder.
+        manifest: manifest folder (surgvl data convert); required except for a dry run.
+        out: run folder to write; required except for a dry run.
+        objective: pretraining objective: a class of surgvl.pretrain, or a dotted path to your own.
+        init: initial weights: a run folder, a file, or hf:ID of a public checkpoint that fits the encoder.
         fps: frames per second of a clip.
-        crop: none, or content to cut black borders and bound a round content area.
-        split: the split to train on; all videos where it is empty.
-        frame_cache: folder for decoded frames, so that a video is decoded once; none: decode at each use.
+        crop: none, or content to crop black borders and the surroundings of a round field of view.
+        split: split to train on; empty for all videos.
+        frame_cache: folder to cache decoded frames in, so that each video is decoded once; by default, no cache.
         clip: which clips are drawn, and which of their frames are shown.
         optim: optimizer.
-        run: length and place of the run.
-        dry_run: print what a step holds and costs, and train nothing.
-        dry_clips: clips whose hours a dry run tells.
-        resume: continue in an --out folder that already holds results.
+        run: length and devices of the run.
+        dry_run: print memory and time per step, without training.
+        dry_clips: number of clips for which a dry run estimates the hours.
+        resume: continue in an --out folder that is not empty.
     """
     import torch
 
@@ -81,7 +81,7 @@ def pretrain(
         print(estimate(recipe, run, dry_clips, optim).to_text())
         return None
     if manifest is None or out is None:
-        raise ConfigError("--manifest and --out must be given, or --dry-run: surgvl pretrain --help")
+        raise ConfigError("--manifest and --out must be given, or --dry_run")
     if init:
         start(recipe, init)
     with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
@@ -98,10 +98,10 @@ def pretrain(
 
 
 def start(recipe: "Recipe", init: str) -> None:
-    """Copy weights into a recipe's encoder, and into its average where it has one.
+    """Load weights into a recipe's encoder, and into its EMA if it has one.
 
     Raises:
-        CheckpointError: the weights are of another geometry; the message names the first difference.
+        CheckpointError: the encoders differ in shape; the message names the first difference.
     """
     from surgvl.models.checkpoints.convert import load_encoder
     from surgvl.train.ema import EMA

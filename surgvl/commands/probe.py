@@ -1,8 +1,8 @@
-"""The `probe` command: a frozen encoder's tokens, a small readout trained on the training split, scores on another.
+"""The `probe` command: trains a small readout of a frozen encoder's tokens on one split and scores it on another.
 
-Every encoder gets the same clips, readout, steps and seed, so differences are the encoder's. Nothing is chosen on the
-videos that are scored: steps, rate and decay stand in the readouts' files, chosen on the validation videos of a phantom
-of another seed.
+Every encoder gets the same clips, readout, steps and seed, so differences are the encoder's. Nothing is tuned on the
+videos that are scored: steps, learning rate and weight decay are set in the readouts' files, tuned on the validation
+videos of a phantom of another seed.
 """
 
 import dataclasses
@@ -55,23 +55,23 @@ def probe(
     seed: int = 0,
     resume: bool = False,
 ) -> list[Result]:
-    """Measure what a frozen encoder knows: phase, instrument, verb and target, read out by a small trained head.
+    """Measure what a frozen encoder represents: phase, instrument, verb and target, read out by a small trained head.
 
     Args:
         encoder: run folder or model folder of a video encoder.
         manifest: manifest folder with phases or triplets; the readout is trained on its split `train`.
-        out: folder to write: result.json, result.md, videos.json (scores by video), the readout.
-        readout: attentive (a learned query for each question), linear (mean of the tokens), or a dotted path.
-        split: the split to score.
-        frame_cache: folder of decoded frames and the encoder's tokens of clips; none: they are thrown away at the end.
+        out: folder to write: result.json, result.md, videos.json (scores by video) and the readout.
+        readout: attentive (a learned query per head), linear (of the mean token), or a dotted path.
+        split: split to score.
+        frame_cache: folder to cache decoded frames and the encoder's tokens in; by default, no cache.
         clip: which clips are encoded.
         fit: training of the readout.
-        random_encoder: take the encoder's shape but random weights: the control that shows what pretraining gives.
-        allow_overlap: continue although scored videos were seen before, and mark every result.
-        tokens_gb: largest size of a split's tokens, which lie on disk while this runs, GB.
+        random_encoder: use the encoder's shape with random weights: the control that shows the gain of pretraining.
+        allow_overlap: also score videos that were seen in training, and mark every result.
+        tokens_gb: maximum size of a split's tokens on disk, GB.
         device: torch device, such as cpu or cuda.
-        seed: of the readout, the order of clips, random weights and draws.
-        resume: write into a folder that is not empty.
+        seed: random seed of the readout, the order of clips, random weights and the bootstrap.
+        resume: write to an --out folder that is not empty.
     """
     import torch
     from safetensors.torch import save_file
@@ -149,7 +149,7 @@ def probe(
 
 
 class _Work:
-    """A folder for tokens and frames that goes when the block ends, and a clock; what a killed run left goes first."""
+    """A temporary folder for tokens and frames, and a stopwatch; the folder of a killed run is deleted first."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -172,10 +172,10 @@ class _Work:
 
 
 def _encoder(folder: Path, random: bool, clip: ProbeClips, device: str, seed: int) -> "tuple[VideoViT, Preprocess]":
-    """The frozen encoder on its device, and how its clips are cut.
+    """The frozen encoder on its device, and the preprocessing of its clips.
 
     Raises:
-        CheckpointError: the folder holds no video encoder.
+        CheckpointError: the folder contains no video encoder.
         ConfigError: the clips do not fit the encoder.
     """
     import torch
@@ -201,7 +201,7 @@ def _encoder(folder: Path, random: bool, clip: ProbeClips, device: str, seed: in
 
 
 def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allowed: bool) -> str:
-    """A warning for the results, or a stop, where scored videos were seen in pretraining or train the readout.
+    """A warning for the results if scored videos were seen in pretraining or train the readout.
 
     Raises:
         DataError: they were, and that is not allowed.
@@ -216,27 +216,27 @@ def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allowed: b
         if (found := seen_before(scored, ids))
     ]
     if facts and not allowed:
-        raise DataError(f"{'; '.join(facts)}: give an encoder that has not seen them, or --allow_overlap true")
+        raise DataError(f"{'; '.join(facts)}: use an encoder that has not seen them, or --allow_overlap")
     return "; ".join(facts)
 
 
 def _classes(truth: Truth, phases: list[str]) -> dict[str, int]:
-    """Number of classes of each head that has something to learn from.
+    """Number of classes of each head that has training labels.
 
     Raises:
-        DataError: none has.
+        DataError: no head has any.
     """
     sizes = {"phase": len(phases), **{part: len(names) for part, names in PARTS.items()}}
     classes = {head: sizes[head] for head in HEADS if (truth[head] >= 0).any()}
     if not classes:
-        raise DataError("no training video has phases or triplets, so there is nothing to learn: check the manifest")
+        raise DataError("no training video has phases or triplets: check the manifest")
     return classes
 
 
 def _asked(
     lesson: "Material", exam: "Material", table: Manifest, phases: list[str], how: str, cut: "Cut", seed: int
 ) -> Asked:
-    """What is scored; the constant baseline says the most frequent phase of the training clips."""
+    """What is scored; the constant baseline predicts the most frequent phase of the training clips."""
     known = lesson.truth["phase"][lesson.truth["phase"] >= 0]
     split = table.videos[0].split
     sources = " and ".join(sorted({row.source for row in table.videos}))

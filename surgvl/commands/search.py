@@ -1,4 +1,4 @@
-"""The `search` command: moments that look as a sentence says, or like another moment."""
+"""The `search` command: finds moments that match a sentence, or that look like another moment."""
 
 import os
 from pathlib import Path
@@ -30,30 +30,30 @@ def search(
     server: str = "",
     api_key: str = "",
 ) -> SearchResults:
-    """Find moments that look as a sentence says, or like another moment.
+    """Find moments that match a sentence, or that look like another moment.
 
     Args:
         query: a sentence; or give --like.
         index: index folder (surgvl index).
-        like: a moment, as VIDEO@TIME: a video of the index by its id (video01@12.5), or any file (clip.mp4@0:12.5); the
-            time in seconds, m:ss or h:mm:ss.
+        like: a moment, as VIDEO@TIME, of a video in the index (video01@12.5) or of any file (clip.mp4@0:12.5); the time
+            is in seconds, m:ss or h:mm:ss.
         k: number of moments.
         video: only in this video.
         procedure: only in videos of this procedure.
         source: only in videos of this data set.
-        model: the model that made the vectors, where it is no longer in the folder that the index names.
-        device: where the model runs.
-        server: address of `surgvl serve` with that model, which then need not be here.
-        api_key: the server's key, or @FILE that holds it; SURGVL_API_KEY, which is better, where it is left out.
+        model: the model that made the vectors; needed only if its folder was moved.
+        device: torch device, such as cpu or cuda.
+        server: address of `surgvl serve` with that model, which is then not needed here.
+        api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
 
     Raises:
-        ConfigError: not exactly one of a sentence and --like, a file name for a sentence, or no VIDEO@TIME.
-        DataError: not an index folder, or a model other than the one it was made with.
+        ConfigError: not exactly one of a sentence and --like, a file name as a sentence, or an invalid VIDEO@TIME.
+        DataError: not an index folder, or not the model that made its vectors.
     """
     if bool(query.strip()) == bool(like):
-        raise ConfigError("give a sentence or --like VIDEO@TIME, one of them")
+        raise ConfigError("give either a sentence or --like VIDEO@TIME")
     if looks_like_a_file(query):
-        raise ConfigError(f"{query!r} is the name of a file, no sentence: search by a clip with --like {query}@TIME")
+        raise ConfigError(f"{query!r} is a file, not a sentence: search by a clip with --like {query}@TIME")
     with ClipIndex.open(index) as clip_index:
         exclude = None
         name, time_s = _moment(like) if like else ("", 0.0)

@@ -252,5 +252,5 @@ def test_flags_that_exclude_one_another(tmp_path: Path) -> None:
     common = ["ask", "--model", str(tmp_path), "--manifest", str(tmp_path), "--out", str(tmp_path / "out")]
     with pytest.raises(ConfigError, match="leave out --ablate black"):
         cli.run([*common, "--controls", "--ablate", "black"])
-    with pytest.raises(ConfigError, match="--ablated stands beside --answers"):
+    with pytest.raises(ConfigError, match="--ablated needs --answers"):
         cli.run(["eval", "--manifest", "m", "--out", "o", "--vectors", "v", "--ablated", "a"])

@@ -359,7 +359,7 @@ def test_a_folder_that_cannot_be_made_gives_one_line(tmp_path: Path, capsys: pyt
 
 
 def test_what_the_command_refuses_gives_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "--size_px 3" in one_line(capsys, "phantom --out o --size_px 3", status=1)
+    assert "--size_px must be even and >= 32, got 3" in one_line(capsys, "phantom --out o --size_px 3", status=1)
 
 
 def test_debugging_shows_the_traceback() -> None:
@@ -373,7 +373,7 @@ def test_debugging_shows_the_traceback() -> None:
 
 def test_debugging_lets_refusals_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SURGVL_DEBUG", "1")
-    with pytest.raises(ConfigError, match="--size_px 3"):
+    with pytest.raises(ConfigError, match="--size_px must be even and >= 32, got 3"):
         cli.main(["phantom", "--out", "o", "--size_px", "3"])
 
 

@@ -218,7 +218,7 @@ def test_the_hash_tells_sets_of_one_name_and_version_apart(tmp_path: Path) -> No
 
 def test_two_sets_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(MINE)
-    with pytest.raises(ConfigError, match="two are called 'mine'"):
+    with pytest.raises(ConfigError, match="two sets are called 'mine'"):
         load_sets([str(tmp_path / "a.yaml"), str(tmp_path / "a.yaml")])
 
 

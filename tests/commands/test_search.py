@@ -36,7 +36,7 @@ def test_index_and_search_commands(tmp_path: Path, capsys: pytest.CaptureFixture
         index(out, tmp_path / "vectors", tmp_path / "manifest")
     index(out, tmp_path / "vectors", tmp_path / "manifest", resume=True)
     index(out, delete="a")
-    assert "28 vectors of a taken out, 29 left" in capsys.readouterr().out
+    assert "28 vectors of a deleted, 29 left" in capsys.readouterr().out
 
 
 def test_search_by_sentence_and_by_foreign_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,12 +93,12 @@ def test_commands_refuse(tmp_path: Path) -> None:
     out = tmp_path / "index"
     index(out, tmp_path / "vectors", tmp_path / "manifest")
     cases: list[tuple[Callable[[], Any], str]] = [
-        (lambda: index(out), "are needed to add"),
+        (lambda: index(out), "give --vectors and --manifest, or --delete"),
         (lambda: index(out, tmp_path, delete="a"), "delete first"),
-        (lambda: search(index=out), "one of them"),
-        (lambda: search("a", index=out, like="a@1"), "one of them"),
+        (lambda: search(index=out), "give either a sentence or --like"),
+        (lambda: search("a", index=out, like="a@1"), "give either a sentence or --like"),
         (lambda: search(index=out, like="a"), "write for example"),
-        (lambda: search(index=out, like="a@-3"), "no moment of a video"),
+        (lambda: search(index=out, like="a@-3"), "not a time in a video"),
     ]
     for call, message in cases:
         with pytest.raises(ConfigError, match=message):

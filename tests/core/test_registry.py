@@ -25,7 +25,6 @@ FILES = {
     "class Circle(Round):\n    name = 'circle'\n",
     "again.py": "from made_shapes.square import Square\nfrom tests.core.test_registry import Shape\n",
     "_hidden.py": "raise RuntimeError('a hidden file was imported')\n",
-    "run.py": "raise RuntimeError('a command was imported')\n",
     "notes.txt": "not Python\n",
 }
 

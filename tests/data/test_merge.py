@@ -55,11 +55,11 @@ def test_what_does_not_fit_is_refused(pair: list[Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'video01' occurs twice"):
         data_merge(pair, tmp_path / "a")
     for names, train, words in (
-        (["lap"], (), "--names has 1 values for 2"),
-        (["lap", "lap"], (), "a name of its own"),
-        (["lap", "eye"], (3,), "--train has 1 values for 2"),
-        (["lap", "eye"], (3, 0), "give 1 or more"),
-        (["lap", "eye"], (3, 4), "has 3 training videos"),
+        (["lap"], (), "--names must have one value per manifest, 2, got 1"),
+        (["lap", "lap"], (), "--names must be distinct and not empty, got lap lap"),
+        (["lap", "eye"], (3,), "--train must have one value per manifest, 2, got 1"),
+        (["lap", "eye"], (3, 0), "--train must be >= 1 for each manifest, got 3 0"),
+        (["lap", "eye"], (3, 4), "--train must be at most the 3 training videos of the manifest, got 4"),
     ):
         with pytest.raises(ConfigError, match=words):
             data_merge(pair, tmp_path / "b", names, None, train)

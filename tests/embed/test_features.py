@@ -213,7 +213,10 @@ def test_align_learns_the_same_from_stored_tokens_and_tune_of_its_encoder_takes_
     looked.clear()
     cli.run(stages(tiny_run, tmp_path / "augmented", frames))
     assert sum(looked) == 48
-    assert "the frozen encoder sees every clip anew, because the clips are augmented" in capsys.readouterr().out
+    assert (
+        "the frozen encoder encodes each clip again at each step, because the clips are augmented"
+        in capsys.readouterr().out
+    )
     assert json.loads((tmp_path / "augmented" / "run.json").read_text())["frozen"]
 
 

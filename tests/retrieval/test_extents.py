@@ -134,7 +134,7 @@ def test_times_of_like_as_they_are_printed(tmp_path: Path) -> None:
     for time in ("0:12.5", "00:12.5", "0:00:12.5"):
         assert search(index=tmp_path / "index", like=f"a@{time}") == want
     for time in ("1:2", "-3", "", "x", "0:75"):
-        with pytest.raises(ConfigError, match=r"--like 'a@.*no moment of a video: give seconds"):
+        with pytest.raises(ConfigError, match=r"--like 'a@.*not a time in a video: write seconds"):
             search(index=tmp_path / "index", like=f"a@{time}")
 
 
@@ -152,9 +152,9 @@ def test_file_names_are_no_sentences(query: str, want: bool) -> None:
 
 
 def test_a_file_name_for_a_sentence_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'clip9\.mp4' is the name of a file.*--like clip9\.mp4@TIME"):
+    with pytest.raises(ConfigError, match=r"'clip9\.mp4' is a file, not a sentence.*--like clip9\.mp4@TIME"):
         search("clip9.mp4", index=tmp_path)
-    with pytest.raises(ConfigError, match="one of them"):
+    with pytest.raises(ConfigError, match="give either a sentence or --like"):
         search("  ", index=tmp_path)
     _, manifest = clips(tmp_path / "vectors", {"a": 30})
     manifest.save(tmp_path / "manifest")
