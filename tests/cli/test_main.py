@@ -46,7 +46,7 @@ def one_line(capsys: pytest.CaptureFixture[str], words: str, status: int) -> str
 
 def test_the_bare_command_starts_at_once() -> None:
     report = f"print(time.process_time(), [name for name in sys.modules if name in {HEAVY}])"
-    code = f"import sys, time\nfrom surgvl import cli\nstatus = cli.main([])\n{report}\nsys.exit(status)"
+    code = f"import sys, time\nfrom surgvl.cli import main as cli\nstatus = cli.main([])\n{report}\nsys.exit(status)"
 
     def measure(code: str) -> float:
         done = python(code)
@@ -363,7 +363,7 @@ def test_what_the_command_refuses_gives_one_line(capsys: pytest.CaptureFixture[s
 
 
 def test_debugging_shows_the_traceback() -> None:
-    code = "import sys; from surgvl import cli; sys.exit(cli.main(['pretrian']))"
+    code = "import sys; from surgvl.cli import main as cli; sys.exit(cli.main(['pretrian']))"
     plain, debug = python(code), python(code, SURGVL_DEBUG="1")
     assert (plain.returncode, debug.returncode) == (2, 1)
     assert "Traceback" not in plain.stderr
