@@ -1,10 +1,10 @@
-"""Decoding surgical video: surgvl beside plain PyAV, OpenCV and (where installed) decord, in one run.
+"""Decoding surgical video: surgvl next to plain PyAV, OpenCV and decord (if installed), in one run.
 
     python benchmarks/decode.py [--video FILE] [--repeats 5]
 
-Prints Markdown tables: the median of the repeats, and how many times as long as surgvl each peer takes, in wall and in
-processor time (of all threads together; surgvl uses one, the others what they take by default). The order of the
-contestants is shuffled in every repeat.
+Prints Markdown tables: the median of the repeats, and the time of each peer relative to surgvl, in wall-clock and in
+processor time (summed over threads; surgvl uses one thread, the others their default). The order of the contestants is
+shuffled in every repeat.
 """
 
 import argparse
@@ -32,8 +32,8 @@ CLIP_S = 2.0
 CLIP_FPS = 4.0
 
 
-def picture(index: int, height: int, width: int, base: Image) -> Image:
-    """A textured scene that drifts, with an instrument that crosses it."""
+def image_at(index: int, height: int, width: int, base: Image) -> Image:
+    """A drifting textured scene, crossed by an instrument."""
     image = np.ascontiguousarray(base[index % 64 : index % 64 + height, index % 96 : index % 96 + width])
     x = (index * 3) % width
     cv2.line(image, (x, 0), (width // 2, height * 2 // 3), (200, 200, 210), max(2, height // 20))
@@ -43,7 +43,7 @@ def picture(index: int, height: int, width: int, base: Image) -> Image:
 def make(path: Path, height: int, width: int, num_frames: int, fps: float) -> None:
     coarse = np.random.default_rng(0).integers(40, 220, (height // 6, width // 6, 3), dtype=np.uint8)
     base = np.asarray(cv2.resize(coarse, (width + 96, height + 64), interpolation=cv2.INTER_CUBIC), np.uint8)
-    video.write(path, (picture(index, height, width, base) for index in range(num_frames)), fps, gop=250)
+    video.write(path, (image_at(index, height, width, base) for index in range(num_frames)), fps, gop=250)
 
 
 def small(image: Image) -> Image:
@@ -67,7 +67,7 @@ def opencv_all(path: Path, every: int) -> Iterator[Image]:
 
 
 def in_order(path: Path, info: video.VideoInfo, fps: float) -> dict[str, Callable[[], int]]:
-    """Every sample at a rate, to 224 px RGB; each contestant returns how many it gave."""
+    """All frames at a sampling rate, as 224 px RGB; each contestant returns their number."""
     every = round(info.fps / fps)
 
     def pyav() -> int:
@@ -91,7 +91,7 @@ def in_order(path: Path, info: video.VideoInfo, fps: float) -> dict[str, Callabl
 
 
 def at_random(path: Path, info: video.VideoInfo, starts: list[float]) -> dict[str, Callable[[], int]]:
-    """Clips of 2 s at 4 samples a second from random places."""
+    """Clips of 2 s at 4 frames per second, from random positions."""
 
     def reader() -> int:
         with video.VideoReader(path) as opened:
@@ -164,7 +164,7 @@ def race(title: str, unit: str, contestants: dict[str, Callable[[], int]], repea
             processors[name].append(time.process_time() - processor)
     first = next(iter(contestants))
     wall, processor = statistics.median(walls[first]), statistics.median(processors[first])
-    head = ["", unit, "wall s", f"{unit} / wall s", "times ours, wall", "times ours, processor"]
+    head = ["", unit, "wall s", f"{unit} / wall s", "time over ours, wall", "time over ours, processor"]
     rows = []
     for name in contestants:
         median = statistics.median(walls[name])
@@ -181,14 +181,14 @@ def measure(path: Path, repeats: int) -> None:
         race(title, "samples", in_order(path, info, fps), repeats)
     dice = random.Random(0)
     starts = [dice.uniform(0, max(0.0, info.duration_s - CLIP_S - 0.5)) for _ in range(20)]
-    race("20 clips of 2 s from random places:", "frames", at_random(path, info, starts), repeats)
+    race("20 clips of 2 s from random positions:", "frames", at_random(path, info, starts), repeats)
 
 
 def late_and_early(folder: Path, repeats: int) -> None:
-    """Two and a half hours at 10 frames per second: what a clip at the end costs beside one at the start."""
+    """Two and a half hours at 10 frames per second: the cost of a clip at the end relative to one at the start."""
     path = folder / "long.mp4"
     base = np.random.default_rng(0).integers(0, 255, (64 + 64, 96 + 64, 3), dtype=np.uint8)
-    frames = (picture(index, 64, 64, base) for index in range(90_000))
+    frames = (image_at(index, 64, 64, base) for index in range(90_000))
     video.write(path, frames, 10, gop=100, preset="ultrafast")
 
     def clip(start_s: float) -> int:
@@ -201,8 +201,8 @@ def late_and_early(folder: Path, repeats: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time surgvl's decoding beside its peers.")
-    parser.add_argument("--video", type=Path, help="a video file; without it, two are made")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video", type=Path, help="a video file; by default, two are generated")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     versions = {name: importlib.metadata.version(name) for name in ("av", "opencv-python-headless")}

@@ -1,14 +1,14 @@
-"""What a GPU makes of our models, beside transformers', in at most eight minutes.
+"""Speed of our models on a GPU, next to those of transformers, in at most eight minutes.
 
     python benchmarks/gpu.py [--minutes 8] [--sizes B L] [--batches 128 64 32 16 8] [--rehearse] [--out PAGE.md]
 
-Clips a second and share of the GPU's peak (MFU) of pretraining steps and of embedding, eager and compiled, at the
-largest of the batches that both sides can take, and what takes the time of a step. Needs torch and transformers and
-nothing else; in a checkout that is not installed, `PYTHONPATH=.` before the command. `--rehearse` runs the same code on
-a tiny model, on a CPU where there is no GPU: its numbers mean nothing.
+Clips per second and model FLOPs utilisation (MFU) of pretraining steps and of embedding, eager and compiled, at the
+largest batch size that fits both sides, and a profile of a step. Needs only torch and transformers; in a checkout that
+is not installed, put `PYTHONPATH=.` before the command. `--rehearse` runs the same code on a tiny model, on a CPU if
+there is no GPU: its numbers mean nothing.
 
-Another process, `gpu_rows.py`, measures. What it tells is written at once, to the page and to JSON beside it; when time
-is up it is ended, and the page names what was left out. A row that fails is tried again without the peer.
+A separate process, `gpu_rows.py`, measures. Its output is written at once to the page and to JSON next to it; when time
+is up it is killed, and the page lists what is missing. A row that fails is tried again without the peer.
 """
 
 import argparse
@@ -41,16 +41,16 @@ NAMES = {
 }
 HEAD = ["step", "batch", "of", "clips/s", "range", "over peer", "MFU", "GFLOP a clip", "first step, s", "GiB a step"]
 ABOUT = """\
-- Compared: the same geometry, batch, clips of random bytes that lie on the device and are normalised there, and turns.
-  A pretraining step is forward, backward, clipping of the gradients and fused AdamW, products in bfloat16 and weights
-  in float32; tube mask 0.9, decoder of the same width, depth and heads. Embedding is the encoder on all tokens and
-  their mean, weights in bfloat16.
-- Not compared: reading and augmenting clips; several GPUs. Compiled, our parts are one graph each, as with
-  `--run.compile`; the peer is compiled whole and breaks its graph where torch has to.
-- Clips/s: of the median turn, and of the slowest and fastest. MFU: the matrix products of a step, as each side computes
-  them, over the time of the median turn at the peak. The peer embeds hidden patches too before it drops them, so it
-  counts more for a clip. First step: with compilation, from an empty cache. GiB a step: what it takes beside weights
-  and moments."""
+- Compared: the same geometry and batch, alternating turns, and clips of random bytes that are normalised on the
+  device. A pretraining step is forward, backward, gradient clipping and fused AdamW, with products in bfloat16 and
+  weights in float32; tube mask 0.9, decoder of the same width, depth and heads. Embedding is the encoder on all tokens
+  and their mean, with weights in bfloat16.
+- Not compared: reading and augmenting clips; several GPUs. Compiled, each of our parts is one graph, as
+  with `--run.compile`; the peer is compiled as a whole, with graph breaks where torch needs them.
+- Clips/s: of the median turn, and of the slowest and fastest. MFU: the matrix products that each side computes in a
+  step, divided by the time of the median turn and by the peak. The peer also embeds hidden patches before it drops
+  them, so its count per clip is higher. First step: including compilation, from an empty cache. GiB a step: memory
+  beyond weights and optimizer state."""
 
 
 def title(row: dict[str, Any]) -> str:
@@ -59,7 +59,7 @@ def title(row: dict[str, Any]) -> str:
 
 
 def plan_rows(sizes: list[str]) -> list[dict[str, Any]]:
-    """All rows, quick ones first: compiling takes most of the time."""
+    """All rows, fast ones first: compilation takes most of the time."""
     return [
         {"task": task, "size": size, "compiled": compiled, "sides": ["ours", "peer"]}
         for compiled in (False, True)
@@ -83,7 +83,7 @@ def cells(row: dict[str, Any], side: str, peak: float) -> list[str]:
 
 
 def profile_lines(row: dict[str, Any]) -> list[str]:
-    """What takes the time of one step of ours."""
+    """Profile of one of our steps."""
     profile = row["profile"]
     seconds = statistics.median(row["found"]["ours"]["seconds"])
 
@@ -105,26 +105,26 @@ def page(found: dict[str, Any]) -> str:
     profiles = [line for row in rows if "profile" in row for line in profile_lines(row)]
     left_out = [f"- {text}" for text in found["left_out"]]
     peak = f"{device['peak'] / 1e12:,.4g} TFLOP/s"
-    source = "dense bfloat16 by data sheet" if device["by_sheet"] else "one large product, measured: no data sheet here"
+    source = "dense bfloat16 by data sheet" if device["by_sheet"] else "one large product, measured"
     rehearsal = ["**A rehearsal on a tiny model: the numbers mean nothing.**", ""] if found["rehearsal"] else []
     return "\n".join(
         [
             f"# Steps on {device['name']}",
             "",
             *rehearsal,
-            f"16 x 224 x 224 in patches of 2 x 16 x 16, medians of up to {turns} turns, sides in turn."
+            f"16 x 224 x 224 in patches of 2 x 16 x 16, medians of up to {turns} alternating turns."
             if not found["rehearsal"]
-            else f"Medians of up to {turns} turns, sides in turn.",
+            else f"Medians of up to {turns} alternating turns.",
             "",
             *lines,
             "",
             ABOUT,
             "",
-            "What takes the time of one of our steps (torch.profiler, own time of operators, and of kernels on a GPU):",
+            "Profile of one of our steps (torch.profiler, self time of operators, and of kernels on a GPU):",
             "",
             *(profiles or ["- nothing was profiled"]),
             "",
-            *(["Left out:", "", *left_out, ""] if left_out else []),
+            *(["Missing:", "", *left_out, ""] if left_out else []),
             f"- peak: {peak} ({source}); one large product reached {device['product'] / 1e12:,.4g} TFLOP/s",
             f"- driver {device['driver']}; clocks (SM, its highest, memory) and power limit: {device['clocks']}",
             f"- torch {device['torch']}, transformers {device['transformers']}",
@@ -135,14 +135,14 @@ def page(found: dict[str, Any]) -> str:
     )
 
 
-def end(process: "subprocess.Popen[str]") -> None:
-    """End a process and what it started, such as the compiler's."""
+def kill(process: "subprocess.Popen[str]") -> None:
+    """Kill a process and its children, such as the compiler's."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def drive(plan: dict[str, Any], left_s: float, take: Callable[[dict[str, Any]], None]) -> str:
-    """Run `gpu_rows.py` for so many seconds at most, and say why it ended: nothing where it was done."""
+    """Run `gpu_rows.py` for at most `left_s` seconds; returns why it failed, empty if it finished."""
     argv = [sys.executable, str(HERE / "gpu_rows.py"), json.dumps(plan)]
     with tempfile.TemporaryFile("w+") as errors, tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache}
@@ -150,17 +150,17 @@ def drive(plan: dict[str, Any], left_s: float, take: Callable[[dict[str, Any]], 
             argv, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, start_new_session=True
         )
         assert process.stdout is not None
-        timer = threading.Timer(left_s, end, [process])
+        timer = threading.Timer(left_s, kill, [process])
         timer.start()
         try:
             for line in process.stdout:
-                # A line without an end was cut off with the process.
+                # An incomplete line was cut off when the process was killed.
                 if line.endswith("\n"):
                     take(json.loads(line))
             process.wait()
         finally:
             timer.cancel()
-            end(process)
+            kill(process)
             process.wait()
             process.stdout.close()
         errors.seek(0)
@@ -169,7 +169,7 @@ def drive(plan: dict[str, Any], left_s: float, take: Callable[[dict[str, Any]], 
 
 
 class Board:
-    """What is known so far, on disk at any time."""
+    """All measurements so far, always up to date on disk."""
 
     def __init__(self, out: Path, rows: list[dict[str, Any]], rehearsal: bool, begun: float):
         self.out, self.todo, self.begun = out, rows, begun
@@ -180,7 +180,7 @@ class Board:
         self.facts = {"rehearsal": rehearsal, "command": words, "commit": commit()}
 
     def take(self, told: dict[str, Any]) -> None:
-        """A line of `gpu_rows.py`."""
+        """Handle a line of `gpu_rows.py`."""
         if "refused" in told:
             print(told["refused"], file=sys.stderr)
             sys.exit(2)
@@ -194,7 +194,7 @@ class Board:
         self.write()
 
     def fail(self, reason: str) -> None:
-        """The row that was being measured failed: again without the peer, or never."""
+        """The current row failed: try it again without the peer, or give it up."""
         row = self.todo[0]
         sides = " and ".join(row["sides"])
         self.left_out.append(f"{title(row)}, {sides}: {reason}")
@@ -204,7 +204,7 @@ class Board:
             self.todo.pop(0)
 
     def out_of_time(self) -> None:
-        """What is still to do is not done any more."""
+        """List the rows that were not finished."""
         for row in self.todo:
             begun = any(each.get("seconds") for each in self.rows.get(title(row), {"found": {}})["found"].values())
             self.left_out.append(f"{title(row)}: {'cut off when ' if begun else ''}time was up")
@@ -221,10 +221,10 @@ class Board:
 def main() -> None:
     begun = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=8.0, help="after which what runs is ended")
+    parser.add_argument("--minutes", type=float, default=8.0, help="time limit")
     parser.add_argument("--sizes", nargs="+", default=["B", "L"], choices=["S", "B", "L", "H"])
-    parser.add_argument("--batches", nargs="+", type=int, default=[128, 64, 32, 16, 8], help="tried in this order")
-    parser.add_argument("--rehearse", action="store_true", help="a tiny model, on a CPU where there is no GPU")
+    parser.add_argument("--batches", nargs="+", type=int, default=[128, 64, 32, 16, 8], help="tried in order")
+    parser.add_argument("--rehearse", action="store_true", help="a tiny model, on a CPU if there is no GPU")
     parser.add_argument("--out", type=Path, help="the page; results/gpu.md, or runs/gpu_rehearsal.md")
     args = parser.parse_args()
     rows = plan_rows(["tiny"] if args.rehearse else args.sizes)

@@ -1,9 +1,9 @@
-"""The part of `gpu.py` that touches the device: measures rows and prints what it knows of them as lines of JSON.
+"""The part of `gpu.py` that uses the device: measures rows and prints them as lines of JSON.
 
     python benchmarks/gpu_rows.py PLAN
 
-PLAN is JSON as `gpu.py` writes it. The first line tells of the device; then comes a line whenever more of a row is
-known, so that whoever ends this process keeps all of it.
+PLAN is JSON as `gpu.py` writes it. The first line describes the device, and each further line is a row as far as it
+has been measured, so nothing is lost when the process is killed.
 """
 
 import gc
@@ -41,8 +41,8 @@ BUILD: dict[tuple[str, str], Callable[..., Side]] = {
     ("embed", "ours"): our_embedder,
     ("embed", "peer"): peer_embedder,
 }
-# Dense bfloat16 products with float32 sums, FLOP/s, of NVIDIA's data sheets, by the whole name that the driver tells:
-# parts of a chip and laptop versions carry longer names and other rates.
+# Dense bfloat16 products with float32 accumulation, FLOP/s, from NVIDIA's data sheets, by the full name in the driver:
+# partitions and laptop versions have longer names and other rates.
 PEAKS = {
     "A10": 125e12,
     "A30": 165e12,
@@ -68,12 +68,12 @@ PEAKS = {
 
 
 def sheet_peak(name: str) -> float | None:
-    """FLOP/s by data sheet of a device of this name, where it is known."""
+    """FLOP/s of a device by data sheet; None if it is not listed."""
     return PEAKS.get(name.removeprefix("NVIDIA ").removeprefix("GeForce "))
 
 
 def smi(what: str) -> str:
-    """A value that nvidia-smi tells of the first device, or that it cannot be read."""
+    """A value of the first device from nvidia-smi, or `not readable`."""
     if shutil.which("nvidia-smi") is None:
         return "not readable"
     argv = ["nvidia-smi", "--id=0", f"--query-gpu={what}", "--format=csv,noheader"]
@@ -82,13 +82,13 @@ def smi(what: str) -> str:
 
 
 def facts(device: str) -> dict[str, Any]:
-    """What the numbers hold for: the device, its rates, and versions."""
+    """The device, its rates, and versions."""
     import transformers
 
     cuda = device == "cuda"
     name = torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads"
     rate = matmul_rate(torch.bfloat16 if cuda else torch.float32, seconds=1.0 if cuda else 0.1)
-    # Right after the product, while the clocks are still up.
+    # Right after the product, while the clocks are still high.
     clocks = smi("clocks.sm,clocks.max.sm,clocks.mem,power.limit") if cuda else "not readable"
     return {
         "name": name,
@@ -103,14 +103,14 @@ def facts(device: str) -> dict[str, Any]:
 
 
 def largest(batches: Sequence[int], attempt: Callable[[int], None]) -> int:
-    """The first batch that is done without running out of the GPU's memory; of the last one the error is raised."""
+    """The first batch size that fits into GPU memory; if even the last does not, its error is raised."""
     for batch in batches[:-1]:
         try:
             attempt(batch)
             return batch
         except torch.cuda.OutOfMemoryError:
             print(f"batch {batch} does not fit", file=sys.stderr)
-        # Here the error and what its frames held are gone.
+        # Outside the handler the error, and the tensors its frames hold, are gone.
         release()
     attempt(batches[-1])
     return batches[-1]
@@ -123,13 +123,13 @@ def release() -> None:
 
 
 class Row:
-    """One row: a task of a size, compiled or not, with its sides in turn.
+    """One row: a task at a model size, compiled or not, with its sides in turn.
 
     Args:
         row: `task`, `size`, `compiled` and `sides`.
-        plan: `batches`, `turns`, and `seconds` that a turn takes at least.
+        plan: `batches`, `turns`, and minimum `seconds` of a turn.
         device: cuda or cpu.
-        emit: takes what is known.
+        emit: called with each result.
     """
 
     def __init__(self, row: dict[str, Any], plan: dict[str, Any], device: str, emit: Callable[[dict[str, Any]], None]):
@@ -189,11 +189,11 @@ class Row:
         found["seconds"] = [self.seconds(name, video, found["steps"])]
 
     def tell(self, done: bool = False) -> None:
-        """What is known of the row."""
+        """Emit the row as far as it is measured."""
         self.emit({"row": {**self.row, "found": self.found, "done": done}})
 
     def measure(self, batches: Sequence[int]) -> int:
-        """Measure the row at the largest batch that all its sides can take, which is returned."""
+        """Measure the row at the largest batch size that fits all sides; returns that size."""
         for name, side in self.sides.items():
             self.found[name]["flops"] = flops(side, self.shape.clips(1, self.device), self.train)
         batch = self.row["batch"] = largest(batches, self.attempt)
@@ -217,7 +217,7 @@ class Row:
 
 def main() -> None:
     plan = json.loads(sys.argv[1])
-    # Whatever else writes to the standard output, libraries in C included, must not come between the lines.
+    # Other output to stdout, also from C libraries, must not get between the lines.
     lines = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 
@@ -226,11 +226,11 @@ def main() -> None:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and not plan["rehearse"]:
-        emit({"refused": "there is no GPU: give --rehearse to run the same code on a tiny model on the CPU"})
+        emit({"refused": "there is no GPU: use --rehearse to run the same code on a tiny model on the CPU"})
         return
     if device == "cuda" and not multiplies_bfloat16(device):
         name = torch.cuda.get_device_name()
-        emit({"refused": f"{name} does not multiply bfloat16, which is measured here: take a newer GPU"})
+        emit({"refused": f"{name} does not support bfloat16, which this benchmark measures: use a newer GPU"})
         return
     torch.manual_seed(0)
     emit({"device": facts(device)})

@@ -1,9 +1,9 @@
-"""From video files to a batch: surgvl beside PyAV and (where installed) decord, and how long a training step waits.
+"""From video files to a batch: surgvl next to PyAV and decord (if installed), and the wait of a training step.
 
     python benchmarks/loader.py [--phantom FOLDER] [--repeats 5] [--batch 32] [--steps 30] [--out FILE]
 
-All contestants cut the same clips at the same times out of the same files and stack them by the same code. Every number
-is the median of the repeats, in which the contestants come in shuffled order. The training step is that of the recipe
+All contestants read the same clips from the same files and stack them with the same code. Every number is the median of
+the repeats, each in shuffled order. The training step is that of the recipe
 `surgrec_mae_phantom`: augmentation, loss, backward pass and optimizer, fed as `surgvl pretrain` feeds it.
 Shapes: B clips, T frames, S pixels.
 """
@@ -50,7 +50,7 @@ Read = Callable[[str, float], Image]
 
 
 class Peers:
-    """Ways to read T frames at a rate from a time on, uint8 [T, S, S, 3]."""
+    """Ways to read T frames from a start time, uint8 [T, S, S, 3]."""
 
     def __init__(self, paths: dict[str, Path], num_frames: int, fps: float, size_px: int):
         self.paths, self.fps, self.size_px = paths, fps, size_px
@@ -59,7 +59,7 @@ class Peers:
     def shown(
         self, frames: Iterator[av.VideoFrame], start_s: float, convert: Callable[[av.VideoFrame], Image]
     ) -> Image:
-        """The frames shown at the times of a clip, of frames in order; decodes one more than it needs."""
+        """The frames of a clip from frames in temporal order; decodes one more than it needs."""
         times_s = start_s + self.offsets_s
         found: list[Image] = []
         held: av.VideoFrame | None = None
@@ -73,18 +73,18 @@ class Peers:
         return np.stack(found + [convert(held)] * (len(times_s) - len(found)))
 
     def by_opencv(self, frame: av.VideoFrame) -> Image:
-        """To RGB at full size, then smaller."""
+        """RGB at full size, then downscaled."""
         image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
         return np.asarray(cv2.resize(image, (self.size_px, self.size_px), interpolation=cv2.INTER_AREA), np.uint8)
 
     def naive(self, video_id: str, start_s: float) -> Image:
-        """Everything before the clip is decoded."""
+        """Decodes from the start of the file."""
         with av.open(str(self.paths[video_id])) as container:
             container.seek(0)
             return self.shown(container.decode(video=0), start_s, self.by_opencv)
 
     def seeking(self, video_id: str, start_s: float) -> Image:
-        """From the keyframe before the clip, converted and scaled in one pass, and only what is shown."""
+        """Seeks to the keyframe before the clip, and converts and scales only the frames of the clip."""
         scale = VideoReformatter()
 
         def convert(frame: av.VideoFrame) -> Image:
@@ -98,7 +98,7 @@ class Peers:
             return self.shown(container.decode(stream), start_s, convert)
 
     def decord(self, video_id: str, start_s: float) -> Image:
-        """By frame numbers, as its interface has it."""
+        """By frame numbers, which is its interface."""
         import decord
 
         reader = decord.VideoReader(str(self.paths[video_id]), width=self.size_px, height=self.size_px)
@@ -115,7 +115,7 @@ def batch_of(read: Read, plan: Plan) -> torch.Tensor:
 
 
 def race(contestants: dict[str, Callable[[], torch.Tensor]], repeats: int) -> dict[str, tuple[float, float]]:
-    """Median wall and processor seconds of each."""
+    """Median wall-clock and processor seconds of each."""
     walls, processors = ({name: list[float]() for name in contestants} for _ in range(2))
     names = list(contestants)
     for name in names:
@@ -131,18 +131,18 @@ def race(contestants: dict[str, Callable[[], torch.Tensor]], repeats: int) -> di
 
 
 def from_source(source: FrameStore, num_frames: int) -> Read:
-    """Our way to read."""
+    """Our reader."""
     return lambda video_id, start_s: source.clip(video_id, start_s, num_frames)
 
 
 def decoding(stored: FrameStore, direct: FrameStore, data: PretrainClips, batch: int, repeats: int) -> list[str]:
-    """Table of clips a second from file to batch."""
+    """Table of clips per second from file to batch."""
     peers = Peers(direct.paths, data.num_frames, direct.fps, direct.size_px)
-    # At times that the store has, so that all give the same frames.
+    # At times of the frame cache, so that all give the same frames.
     drawn = (data.times(index) for index in range(batch))
     plan = [(video_id, round(float(times_s[0]) * direct.fps) / direct.fps) for video_id, times_s in drawn]
     readers = {
-        "surgvl, store of decoded frames": from_source(stored, data.num_frames),
+        "surgvl, cache of decoded frames": from_source(stored, data.num_frames),
         "surgvl, from the file": from_source(direct, data.num_frames),
     }
     readers["PyAV, decode from the start"] = peers.naive
@@ -166,8 +166,8 @@ def decoding(stored: FrameStore, direct: FrameStore, data: PretrainClips, batch:
     contestants["surgvl, from the file, each clip 4 times"] = repeated
     seconds = race(contestants, repeats)
     first, naive = (seconds[name][0] for name in ("surgvl, from the file", "PyAV, decode from the start"))
-    head = ["", "clips/s", "ms/clip", "times ours from the file", "speed over PyAV from the start"]
-    head += ["processor ms/clip", "differs by, of 255"]
+    head = ["", "clips/s", "ms/clip", "time over ours from the file", "speed over PyAV from the start"]
+    head += ["processor ms/clip", "difference, of 255"]
     rows = []
     for name, (wall, processor) in seconds.items():
         off = f"{grey[name]:.2f}" if name in grey else "other clips"
@@ -177,7 +177,7 @@ def decoding(stored: FrameStore, direct: FrameStore, data: PretrainClips, batch:
 
 
 def waiting(data: PretrainClips, batch: int, steps: int, workers: int) -> tuple[float, float]:
-    """Median seconds of a step without its wait, and the share of all time spent waiting for the next batch."""
+    """Median seconds of a step without its wait, and the fraction of time spent waiting for the next batch."""
     _, parser, config = cli.parse(PRETRAIN)
     torch.manual_seed(0)
     given = parser.instantiate(config)
@@ -212,10 +212,10 @@ def waiting(data: PretrainClips, batch: int, steps: int, workers: int) -> tuple[
 
 
 def feeding(stored: FrameStore, direct: FrameStore, num_frames: int, batch: int, steps: int, repeats: int) -> list[str]:
-    """Table of the wait share of a training step."""
+    """Table of the waiting time of a training step."""
     ids = list(direct.durations_s)
     feeds = {
-        "store, loaded in the training process": (PretrainClips(stored, ids, num_frames, 0), 0),
+        "frame cache, loaded in the training process": (PretrainClips(stored, ids, num_frames, 0), 0),
         "from the file, loaded in the training process": (PretrainClips(direct, ids, num_frames, 0), 0),
         "from the file, each clip 4 times": (
             PretrainClips(direct, ids, num_frames, 0, config=ClipConfig(repeats=4)),
@@ -229,7 +229,7 @@ def feeding(stored: FrameStore, direct: FrameStore, num_frames: int, batch: int,
         for name in names:
             data, workers = feeds[name]
             found[name].append(waiting(data, batch, steps, workers))
-    head = ["clips come from", "step without wait, ms", "waiting, share of the time"]
+    head = ["clips come from", "step without wait, ms", "waiting, fraction of the time"]
     rows = []
     for name, runs in found.items():
         work, share = (statistics.median(run[part] for run in runs) for part in (0, 1))
@@ -255,8 +255,8 @@ def machine() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the way from file to batch, and a training step's wait for it.")
-    parser.add_argument("--phantom", type=Path, help="folder of `surgvl phantom`; without it, eight videos are made")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--phantom", type=Path, help="folder of `surgvl phantom`; by default, eight are rendered")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=30)
@@ -286,15 +286,15 @@ def main() -> None:
         machine(),
         f"- videos: {len(paths)} of the phantom, {video_s:.0f} s in all",
         f"- batch: {arguments.batch} clips of {shapes.num_frames} frames, {config.fps:g} a second, {shapes.size_px} px",
-        f"- medians of {arguments.repeats} repeats in one run, in shuffled order, by one process; "
-        "surgvl decodes with one thread, PyAV and decord with as many as they take",
-        f"- filling the store, once: {fill_s:.1f} s, that is {video_s / fill_s:.0f} s of video a second, all cores",
+        f"- medians of {arguments.repeats} repeats in one run, in shuffled order, in one process; "
+        "surgvl decodes with one thread, PyAV and decord with their default number",
+        f"- filling the frame cache, once: {fill_s:.1f} s, or {video_s / fill_s:.0f} s of video per second, all cores",
     ]
     step = (
         f"A training step of `{RECIPE}` (augmentation, loss, backward pass, optimizer), {arguments.steps} steps a run, "
-        f"the first {WARM_UP} not counted:"
+        f"not counting the first {WARM_UP}:"
     )
-    note = "Phantom numbers: the files are short. In hour-long ones a decode from the start costs more in proportion."
+    note = "Phantom numbers: the files are short. In hour-long files, decoding from the start costs far more."
     text = "\n".join([*head, "", *table, "", step, "", *wait, "", note, ""])
     write_text(arguments.out, text)
     print(text)

@@ -1,17 +1,17 @@
-"""A training step against its peers, in one run on this machine: time and peak memory.
+"""Time and peak memory of a training step next to peers, in one run on this machine.
 
     python benchmarks/pretrain_step.py [--steps 12] [--batch 2] [--device cpu] [--size B] [--only mae]
 
 - `surgrec_mae` against transformers' `VideoMAEForPreTraining`: the same geometry (ViT-B/16, 16 x 224 x 224, tube mask
   0.9, decoder 4 x 384), batch and fused AdamW, float32 on a CPU and bfloat16 on a GPU. In a second row our decoder
-  rebuilds half of the tokens only, a running cell of them as in VideoMAE V2: less work than the peer's, not the same.
+  reconstructs only half of the tokens (running cell masking of VideoMAE V2), which is less work than the peer's.
 - `surgrec_jepa` against the same objective whose context encoder runs on the whole clip and gathers afterwards, as the
   VJEPA2Model of transformers does.
 
-The two sides take turns, a step each, in one process, and the medians over all steps are compared: a machine that slows
-down for some seconds slows both. A step is: forward, backward, gradient clipping, optimizer. Peak memory comes from
-processes of one side alone, which also count the matrix products of a step and take a profile. The floor of a step is
-these products at the rate of one large product. Writes benchmarks/results/pretrain_step.md.
+The two sides alternate step by step in one process, and the medians over all steps are compared, so a machine that
+slows down for some seconds slows both. A step is forward, backward, gradient clipping and optimizer. Peak memory comes
+from separate processes for each side, which also count the matrix products of a step and profile it. The floor of a
+step is the time of these products at the rate of one large product. Writes benchmarks/results/pretrain_step.md.
 """
 
 import argparse
@@ -47,10 +47,10 @@ SIDES = {
 
 
 class WholeClip(SurgRecJEPA):
-    """The plain way: encode everything, then gather the context. Its context has seen what is hidden."""
+    """The simple implementation: encode all tokens, then gather the context, which has thus seen the hidden tokens."""
 
     def predict(self, video: Tensor, keep: Tensor, hide: Tensor, kind: int = 0) -> Tensor:
-        """Predicted features at hidden places, float32 [B, M, D]."""
+        """Predicted features of the hidden tokens, float32 [B, M, D]."""
         out: Tensor = self.predictor(gather(self.encoder(video), keep), keep, hide, kind)
         return out.float()
 
@@ -65,7 +65,7 @@ def build(which: str, ours: bool, size: str, device: str) -> Side:
 
 
 def prepare(which: str, ours: bool, size: str, batch: int, device: str) -> tuple[Side, Callable[[int], float]]:
-    """A side, and what takes one step under a seed and returns its seconds."""
+    """A side, and a function that takes one step with a seed and returns its seconds."""
     torch.manual_seed(0)
     side = build(which, ours, size, device)
     side.model.train()
@@ -84,18 +84,18 @@ def prepare(which: str, ours: bool, size: str, batch: int, device: str) -> tuple
 
 
 def run_pair(which: str, size: str, batch: int, steps: int, device: str) -> dict[str, list[float]]:
-    """Seconds of the steps of both sides, after two for warming up."""
+    """Seconds of the steps of both sides, after two warm-up steps."""
     sides = {name: prepare(which, name == "ours", size, batch, device)[1] for name in ("ours", "peer")}
     times: dict[str, list[float]] = {name: [] for name in sides}
     for seed in range(steps + 2):
-        # Each is first every other time.
+        # The sides alternate in going first.
         for name in sorted(sides, reverse=seed % 2 == 1):
             times[name].append(sides[name](seed))
     return {name: each[2:] for name, each in times.items()}
 
 
 def run_side(which: str, ours: bool, size: str, batch: int, device: str) -> dict[str, Any]:
-    """Peak memory in bytes, FLOPs of a step, FLOP/s of one product, and the three operators that take most time."""
+    """Peak memory in bytes, FLOPs of a step, FLOP/s of one product, and the three slowest operators."""
     side, step = prepare(which, ours, size, batch, device)
     for seed in range(3):
         step(seed)
@@ -106,7 +106,7 @@ def run_side(which: str, ours: bool, size: str, batch: int, device: str) -> dict
         step(0)
     spent, _ = terms(profile, device)
     whole = sum(seconds for _, seconds in spent)
-    # After the memory was read, for attention is counted by its products, which need more.
+    # After peak memory is read, because attention is counted as plain products, which need more memory.
     num = flops(side, SHAPES[size].clips(batch, device), train=True) * batch
     rate = matmul_rate(torch.float32 if device == "cpu" else torch.bfloat16, seconds=2)
     most = [[name, seconds / whole] for name, seconds in spent[:3]]
@@ -132,7 +132,7 @@ def main() -> None:
         return
 
     def measured(side: str) -> dict[str, Any]:
-        """What a process of its own says."""
+        """Measurements of a separate process."""
         argv = [sys.executable, __file__, "--side", side, "--size", args.size, "--device", args.device]
         argv += ["--batch", str(args.batch), "--steps", str(args.steps)]
         done = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True)
@@ -160,12 +160,12 @@ def main() -> None:
     text = f"""# Training steps against peers
 
 ViT-{args.size}/16, 16 x 224 x 224, batch {args.batch}, {dtype}, AdamW; medians (and range) of {args.steps} steps
-of each side, in turn in one process.
+of each side, alternating in one process.
 
 {chr(10).join(lines)}
 
-A floor is the matrix products of a step, those of attention included, at the rate of one large product.
-What takes most of our step (self time, one profiled step):
+A floor is the time of the matrix products of a step, including attention, at the rate of one large product.
+Slowest operators of our step (self time, one profiled step):
 
 {chr(10).join(profiles)}
 

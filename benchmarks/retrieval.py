@@ -1,10 +1,10 @@
-"""Query time and recall of the flat index beside NumPy and HNSW, on clustered vectors as clips of few scenes give them.
+"""Query time and recall of the flat index next to NumPy and HNSW, on clustered vectors like those of few scenes.
 
-python benchmarks/retrieval.py [number of vectors ...]
+python benchmarks/retrieval.py [--sizes 10000 100000 200000]
 """
 
+import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,14 +19,14 @@ DIM, K, NUM_QUERIES = 256, 10, 100
 
 
 def clustered(num: int, rng: np.random.Generator) -> Any:
-    """Unit vectors around a center for each 50, as seconds of one scene are near one another."""
+    """Unit vectors [N, DIM] in clusters of 50, like the seconds of one scene."""
     centers = rng.normal(size=(max(1, num // 50), DIM)).astype(np.float32)
     vectors = centers[rng.integers(0, len(centers), num)] + 0.5 * rng.normal(size=(num, DIM)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def one_by_one(search: Callable[[Any], Any], queries: Any) -> tuple[float, Any]:
-    """Milliseconds a query, the median of single queries, and their ids [Q, K]."""
+    """Median milliseconds of single queries, and their ids [Q, K]."""
     search(queries[:1])
     times, found = [], []
     for query in queries:
@@ -69,9 +69,16 @@ def measure(num: int, seed: int = 0) -> list[list[object]]:
     return rows
 
 
-if __name__ == "__main__":
-    head: list[list[object]] = [["vectors", "index", "ms/query", "times NumPy", "recall@10"]]
-    body = [row for num in map(int, sys.argv[1:] or ("10000", "100000", "200000")) for row in measure(num)]
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000, 200_000], help="numbers of vectors")
+    args = parser.parse_args()
+    head: list[list[object]] = [["vectors", "index", "ms/query", "speed over NumPy", "recall@10"]]
+    body = [row for num in args.sizes for row in measure(num)]
     machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, faiss {faiss.__version__}"
     print(f"{DIM} dimensions, k {K}, median of {NUM_QUERIES} single queries; {machine}")
     print(plain_table(head + body, indent=""))
+
+
+if __name__ == "__main__":
+    main()

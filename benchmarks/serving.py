@@ -1,14 +1,13 @@
-"""Questions about video through `surgvl serve` against transformers' `generate`: the same weights, the same prompts.
+"""Video question answering by `surgvl serve` next to transformers' `generate`, with the same weights and prompts.
 
     python benchmarks/serving.py [--models phantom small] [--seed 0]
 
-Closed questions have PitVQA's 59 answers (the server's constrained choice; peers: `generate` over a trie of the same
-tokens), open ones get 32 tokens. Every question has a clip of its own, except in the part on a shared clip: PitVQA's
-kinds of question, 12 for each clip, with vLLM's caches of prefixes and of clips and without any.
-Peers get pixels, the server gets PNGs over HTTP and gives JSON; both sides run alone, one after the other, in one run.
-Weights are random, so that the work is real and the answers mean nothing. Open answers are compared token by token; a
-closed one may be spelt by other tokens through the server, as random weights often do. Writes
-benchmarks/results/serving.md.
+Closed questions have PitVQA's 59 answers (constrained choice in the server; `generate` over a trie of the same tokens
+in the peer), open ones get 32 tokens. Every question has its own clip, except in the part on shared clips: 12 of
+PitVQA's question types per clip, with and without vLLM's prefix and clip caches.
+Peers get pixels, the server gets PNGs over HTTP and returns JSON; the sides run one after the other in one run. Weights
+are random: the work is real, and the answers mean nothing. Open answers are compared token by token; a closed answer
+may be tokenised differently by the server, which random weights often do. Writes benchmarks/results/serving.md.
 """
 
 import argparse
@@ -60,7 +59,7 @@ NO_CACHE = ("--no-enable-prefix-caching", "--mm-processor-cache-gb", "0")
 
 @contextmanager
 def serving(folder: Path, extra: Sequence[str]) -> Iterator[str]:
-    """`surgvl serve chat`; gives its address."""
+    """Run `surgvl serve chat` and yield its address."""
     argv = [sys.executable, "-m", "surgvl", "serve", "chat", "--model", str(folder), "--port", "0"]
     argv += ["--engine_args", "--max-model-len", "1024", "--max-num-seqs", "32", *extra]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
@@ -81,7 +80,7 @@ def serving(folder: Path, extra: Sequence[str]) -> Iterator[str]:
 
 
 def body(one: Asked, closed: bool) -> dict[str, Any]:
-    """A request."""
+    """The JSON body of a request."""
     clip, question = one
     parts = [video_part(clip), {"type": "text", "text": question}]
     out: dict[str, Any] = {"model": "surgvl-chat", "messages": [{"role": "user", "content": parts}], "temperature": 0}
@@ -92,7 +91,7 @@ def body(one: Asked, closed: bool) -> dict[str, Any]:
 
 
 def served(url: str, todo: Sequence[Asked], closed: bool, in_flight: int) -> Timed:
-    """The same through the server; requests are written beforehand."""
+    """Answers of the server; request bodies are built beforehand."""
     bodies = [body(one, closed) for one in todo]
     limits = httpx.Limits(max_connections=in_flight)
     with httpx.Client(base_url=url, timeout=600, limits=limits) as client, ThreadPoolExecutor(in_flight) as pool:
@@ -114,7 +113,7 @@ def equal(mine: Sequence[str], theirs: Sequence[str]) -> str:
     return f"{sum(a == b for a, b in zip(mine, theirs, strict=False))} of {count}"
 
 
-HEAD = ("way", "requests/s", "p50 ms", "p95 ms", "times one by one", "same answers")
+HEAD = ("way", "requests/s", "p50 ms", "p95 ms", "speed over one by one", "same answers")
 
 
 def row(what: str, timed: Timed, base: float, same: str) -> list[str]:
@@ -125,7 +124,7 @@ def row(what: str, timed: Timed, base: float, same: str) -> list[str]:
 
 
 def beside(chat: Chat, todo: Sequence[Asked], few: int, closed: bool) -> tuple[list[list[str]], float, list[str]]:
-    """Rows of the ways without a server, requests/s one by one, and the answers of batches."""
+    """Rows without a server, requests/s one by one, and the answers of batches."""
     one = in_process(chat, todo[:few], closed, 1)
     together = in_process(chat, todo, closed, BATCH)
     base = few / one[0]
@@ -142,12 +141,12 @@ def beside(chat: Chat, todo: Sequence[Asked], few: int, closed: bool) -> tuple[l
 def through(
     chat: Chat, url: str, todo: Sequence[Asked], few: int, closed: bool, seed: int, base: float, told: Sequence[str]
 ) -> tuple[list[list[str]], float]:
-    """Rows of the server, and how many times the rate one by one it has at its busiest."""
-    # Other clips than are timed; what is compiled or filled at the first request is there then.
+    """Rows of the server, and its rate at the highest load relative to one by one."""
+    # Warm up with other clips than those that are timed.
     served(url, asked(chat, 4, seed + 100 + closed), closed, 2)
     rows, times = [], 0.0
     for number, in_flight in enumerate(IN_FLIGHT):
-        # Each level has clips of its own, so that no cache knows them; those of the last are the peers'.
+        # Each level has its own clips, which no cache holds; those of the last level are the peers'.
         last = in_flight == IN_FLIGHT[-1]
         count = few if number == 0 else len(todo) // 2
         timed = served(url, todo if last else asked(chat, count, seed + 10 + 20 * closed + number), closed, in_flight)
@@ -158,7 +157,7 @@ def through(
 
 
 def measured(name: str, counts: tuple[int, int], place: Path, seed: int) -> str:
-    """What is said of one model."""
+    """The section of one model."""
     folder = place / name
     made = built(name)
     clip = Preprocess(num_frames=made.ready.num_frames, fps=2.0, size_px=made.ready.size_px)
@@ -195,11 +194,10 @@ def measured(name: str, counts: tuple[int, int], place: Path, seed: int) -> str:
         f"{clip.num_frames} x {clip.size_px} x {clip.size_px}.\n\n"
         f"Closed, {len(ANSWERS)} answers:\n\n{tables[True]}\n\n"
         f"Open, {NEW_TOKENS} tokens:\n\n{tables[False]}\n\n"
-        f"What an answer is made of, in transformers in this process: {listed}. Were clip, prompt and tokens all that "
-        f"a server of distinct clips had to do, at that speed and with {BATCH} answers a step, it would be "
-        f"{best[True]:.1f} times as fast as one by one for closed and {best[False]:.1f} times for open questions "
-        f"(closed: no more than clip and prompt counted); measured with {IN_FLIGHT[-1]} in flight: "
-        f"{times[True]:.1f} and {times[False]:.1f}.\n\n"
+        f"Parts of an answer, in transformers in this process: {listed}. A server that computed only clip, prompt and "
+        f"tokens, at that speed and with {BATCH} answers per step, would be {best[True]:.1f} times as fast as one by "
+        f"one for closed questions (counting only clip and prompt) and {best[False]:.1f} times for open ones; "
+        f"measured with {IN_FLIGHT[-1]} in flight: {times[True]:.1f} and {times[False]:.1f}.\n\n"
         f"One clip, {PER_CLIP} closed questions each, 8 in flight: {len(shared) / with_cache[0]:.2f} requests/s with "
         f"caches, {len(shared) / without[0]:.2f} without (`{' '.join(NO_CACHE)}`): **{gain:.1f} times**; "
         f"same answers {equal(with_cache[2], without[2])}.\n"
@@ -209,8 +207,8 @@ def measured(name: str, counts: tuple[int, int], place: Path, seed: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--few", type=int, default=12, help="requests that are asked one by one")
-    parser.add_argument("--many", type=int, default=96, help="requests of the largest level")
+    parser.add_argument("--few", type=int, default=12, help="number of requests sent one by one")
+    parser.add_argument("--many", type=int, default=96, help="number of requests at the highest load")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
@@ -220,8 +218,8 @@ def main() -> None:
         found = [measured(name, (args.few, args.many), Path(place), args.seed) for name in args.models]
     text = (
         "# Serving\n\nWritten by `python benchmarks/serving.py`. Random weights, float32; the rates are real, the "
-        "answers mean nothing. Open answers are compared token by token with those of batches; closed ones by their "
-        "words, which the server may spell by other tokens, as random weights often do: there they need not be the "
+        "answers mean nothing. Open answers are compared token by token with those of batches, closed ones by their "
+        "words: the server may tokenise them differently, which random weights often do, so they need not be the "
         "same.\n\n"
         f"`{shlex.join(['python', 'benchmarks/serving.py', *sys.argv[1:]])}` at {commit()}: "
         f"surgvl {__version__}, vLLM {vllm.__version__}, torch {torch.__version__}, {os.cpu_count()} CPU cores, "

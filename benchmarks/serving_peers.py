@@ -1,7 +1,7 @@
-"""The models and questions of `serving.py`, and the ways to answer them without a server.
+"""Models and questions of `serving.py`, and ways to answer them without a server.
 
-Peers are transformers' `generate`, one by one or in batches, with a trie of the 59 answers for closed questions; and
-our own likelihoods of all candidates behind one prefix.
+Peers are transformers' `generate`, one by one or in batches, with a trie of the 59 answers for closed questions, and
+our likelihoods of all candidates after one shared prefix.
 """
 
 import statistics
@@ -22,7 +22,7 @@ from surgvl.models.tokenizer import SentencePieceTokenizer
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import SIZES, ViTConfig
 
-# Encoder (size, frames, side), language model: small as in the quickstart, or ViT-S and SmolLM2-135M's shape.
+# Encoder (size, frames, pixels) and language model: small as in the quickstart, or ViT-S and the size of SmolLM2-135M.
 SMALL = {
     "hidden_size": 576,
     "intermediate_size": 1536,
@@ -50,7 +50,7 @@ Timed = tuple[float, list[float], list[str]]
 
 
 def built(name: str) -> Chat:
-    """A chat model of random weights, whose greedy answers are far from ties."""
+    """A chat model with random weights whose greedy answers are far from ties."""
     torch.manual_seed(0)
     (size, frames, side), language = MODELS[name]
     dim, depth, heads, ratio = SIZES[size]
@@ -79,7 +79,7 @@ def asked(chat: Chat, count: int, seed: int, per_clip: int = 1) -> list[Asked]:
 
 
 def trie(chat: Chat) -> Callable[[int, torch.Tensor], list[int]]:
-    """Which tokens may follow what was generated, for `generate`."""
+    """The tokens allowed after a generated prefix, for `generate`."""
     allowed: dict[tuple[int, ...], set[int]] = {}
     for answer in ANSWERS:
         ids = tuple(answer_ids(chat.ready, answer))
@@ -90,7 +90,7 @@ def trie(chat: Chat) -> Callable[[int, torch.Tensor], list[int]]:
 
 
 def generated(chat: Chat, batch: Sequence[Asked], closed: bool) -> list[str]:
-    """Answers of one call of `generate`."""
+    """Answers from one call of `generate`."""
     texts = [chat.ready.render([user(question)]) for _, question in batch]
     given = chat.ready(texts, videos=[clip for clip, _ in batch])
     if closed:
@@ -100,12 +100,12 @@ def generated(chat: Chat, batch: Sequence[Asked], closed: bool) -> list[str]:
     with torch.inference_mode():
         out = chat.generate(**given, max_new_tokens=NEW_TOKENS, **more)
     tokenizer = chat.ready.tokenizer
-    # Random weights write bytes that are no text, so open answers are compared by their tokens.
+    # Random weights generate bytes that are not valid text, so open answers are compared by their tokens.
     return [tokenizer.decode(row, skip_special_tokens=True).strip() if closed else str(row.tolist()) for row in out]
 
 
 def in_process(chat: Chat, todo: Sequence[Asked], closed: bool, batch: int) -> Timed:
-    """Seconds in all, of each call, and the answers."""
+    """Total seconds, seconds of each call, and the answers."""
     generated(chat, todo[:1], closed)
     took, said = [], []
     for at in range(0, len(todo), batch):

@@ -1,10 +1,10 @@
-"""Put the two models of a quickstart run into the package, with what they score on operations they have not seen.
+"""Pack the two models of a quickstart run into the package, with their scores on unseen operations.
 
     surgvl quickstart --out runs/quickstart
     python benchmarks/ship_phantom.py runs/quickstart
 
-Eight operations of the same phantom that no run renders (numbers 61 to 68) are made, embedded, asked and scored with
-the packed weights, that is after rounding to float16, and the scores go into `surgvl/models/phantom/scores.json` and
+Eight operations of the same phantom that no run renders (numbers 61 to 68) are rendered, embedded, asked about and
+scored with the packed weights, which are rounded to float16. The scores go to `surgvl/models/phantom/scores.json` and
 the model card `README.md` beside it.
 """
 
@@ -21,10 +21,10 @@ from surgvl.models.model_info import find_model
 from surgvl.models.shipped import MODELS, PACKED, pack
 
 KEPT = ("commit", "seed", "device", "packages", "written", "pretraining_video_ids", "frozen", "num_trainable")
-# What the card shows; the file has all.
+# Scores shown on the card; the file has all.
 SHOWN = ("phase accuracy", "phase macro_f1", "triplet mAP_IVT", "retrieval recall@5", "vqa accuracy")
 FIRST, NUM = 61, 8
-# Commands that make and score {num} operations in a folder {at}; a test runs the same on the first of them.
+# Commands that render and score {num} operations in the folder {at}; a test runs the same on the first of them.
 SCORE = (
     f"phantom --train 0 --val 0 --test {{num}} --first {FIRST} --out {{at}}/phantom",
     "data convert phantom {at}/phantom {at}/manifest",
@@ -40,7 +40,7 @@ CARD = """# The models that ship: `phantom` and `phantom-chat`
   `phantom-chat` answers questions about a clip. Both stand on one encoder of {parameters:.1f} million parameters,
   pretrained without labels (SurgRec-MAE), of clips of 8 frames at 4 frames a second and 64 x 64 pixels.
 - **What they were trained on.** {videos} operations rendered by `surgvl phantom --seed {seed}`: no patient, no
-  published data, no published weights. They have seen nothing else, so on real footage what they say means nothing.
+  published data, no published weights. They have seen nothing else, so their output on real footage is meaningless.
 - **Licence.** Apache-2.0, as the package.
 - **Not for clinical use.**
 - **How they were made.** `surgvl quickstart`, then `python benchmarks/ship_phantom.py RUN`; commit {commit}, seed
@@ -48,14 +48,14 @@ CARD = """# The models that ship: `phantom` and `phantom-chat`
 - **sha256** (first 16 digits): {hashes}.
 
 Scores on {num} operations of the same phantom that were not trained on (numbers {first} to {last}), with 95 % intervals
-over videos. They say that the machinery works, and nothing about patients.
+over videos. They show that the software works, and say nothing about patients.
 
 {table}
 """
 
 
 def score(at: Path, num: int = NUM) -> list[dict[str, object]]:
-    """Make and score the first `num` operations below `at`; one row a metric."""
+    """Render and score the first `num` operations in a folder; one row per metric."""
     for command in SCORE:
         cli.run(command.format(at=at, num=num).split())
     found = [row for name in ("zero-shot", "vqa") for row in read_results(at / name / "result.json")]
@@ -70,7 +70,7 @@ def main() -> None:
     facts = {kind: {key: record[key] for key in KEPT if key in record} for kind, record in records.items()}
     drawn = {row.video_id for row in Manifest.load(run / "manifest").videos if row.rendered}
     for record in facts.values():
-        # The manifest does not ship, so its word on these videos goes with their ids.
+        # The manifest does not ship, so the record says how many of these videos are rendered.
         record["num_rendered"] = len(drawn.intersection(record["pretraining_video_ids"]))
     pack(find_model(run / "align"), find_model(run / "tune"), facts)
     size = sum(path.stat().st_size for path in PACKED.rglob("*") if path.is_file())

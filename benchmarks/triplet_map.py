@@ -1,9 +1,9 @@
-"""Mean AP of all six triplet components: surgvl beside ivtmetrics, same data, same run.
+"""Mean AP of all six triplet components: surgvl next to ivtmetrics, on the same data in the same run.
 
     python benchmarks/triplet_map.py --videos 10 --frames 2000 --repeats 5
 
-Every class occurs in every video, because ivtmetrics 0.1.5 with scikit-learn from 1.6.1 counts an absent class as AP 0.
-ivtmetrics computes each component once in each repeat, as a script that prints the usual table does.
+Every class occurs in every video, because ivtmetrics 0.1.5 with scikit-learn >= 1.6.1 counts an absent class as AP 0.
+Each repeat computes every component once, as for the usual table.
 """
 
 import argparse

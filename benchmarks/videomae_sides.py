@@ -1,7 +1,7 @@
-"""VideoMAE of surgvl and of transformers in one geometry, both fed with clips of bytes: what step benchmarks compare.
+"""VideoMAE of surgvl and of transformers with the same geometry and input, for the benchmarks of steps.
 
-Imports nothing but torch, transformers and the parts of surgvl that need no more than these.
-Shapes: B clips, T frames, H = W pixels, D width.
+Imports only torch, transformers and the parts of surgvl that need no more than these.
+Shapes: B clips, T frames, H = W pixels, D embedding width.
 """
 
 import math
@@ -57,7 +57,7 @@ SHAPES["tiny"] = Shape(48, 2, 3, 4.0, 32, 4, 8, 2, 32, 1, 2)
 
 @dataclass(frozen=True)
 class Side:
-    """A model, what it makes of clips of bytes, and the parts of it that torch.compile takes."""
+    """A model, its function of clips uint8 [B, 3, T, H, W], and the modules to compile."""
 
     model: nn.Module
     run: Callable[[Tensor], Tensor]
@@ -81,7 +81,7 @@ def encoder(shape: Shape) -> VideoViT:
 
 
 def trained(model: Objective) -> Side:
-    """An objective of ours; compiled as `--run.compile` does it."""
+    """One of our objectives, compiled as with `--run.compile`."""
     return Side(model, lambda video: model({"video": video})["loss"], model.modules_to_compile())
 
 
@@ -119,7 +119,7 @@ def peer_config(shape: Shape) -> Any:
 
 
 def normaliser(device: str) -> Callable[[Tensor], Tensor]:
-    """Clips of bytes to what the peer takes, float32 [B, T, 3, H, W]; its image processor would do it outside."""
+    """Converts clips to the peer's input, float32 [B, T, 3, H, W], which its image processor would do on the host."""
     mean, std = (torch.tensor(x, device=device).view(3, 1, 1) for x in (IMAGENET_MEAN, IMAGENET_STD))
     return lambda video: (video.transpose(1, 2).float() / 255 - mean) / std
 
@@ -156,7 +156,7 @@ def adamw(side: Side) -> torch.optim.Optimizer:
 
 
 def train_step(side: Side, optimizer: torch.optim.Optimizer, video: Tensor, mixed: bool) -> None:
-    """Forward, backward, gradient clipping, optimizer; with `mixed`, products in bfloat16."""
+    """Forward, backward, gradient clipping, optimizer; products in bfloat16 if `mixed`."""
     with torch.autocast(video.device.type, torch.bfloat16, enabled=mixed):
         value = side.run(video)
     torch.autograd.backward(value)
@@ -168,9 +168,9 @@ def train_step(side: Side, optimizer: torch.optim.Optimizer, video: Tensor, mixe
 
 
 def flops(side: Side, video: Tensor, train: bool) -> float:
-    """FLOPs of the matrix products of one clip, two a product and sum; with `train` of both directions.
+    """FLOPs of the matrix products of one clip, two per multiply-add, including the backward pass if `train`.
 
-    Attention counts by its products; what a fused kernel computes again on its way back is not counted.
+    Attention is counted by its products, without what a fused kernel recomputes in the backward pass.
     """
     with torch.set_grad_enabled(train), FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         value = side.run(video[:1])
@@ -181,9 +181,9 @@ def flops(side: Side, video: Tensor, train: bool) -> float:
 
 
 def terms(profile: torch.profiler.profile, device: str) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-    """Seconds of operators and, on a GPU, of kernels, each apart from what it calls; the longest come first.
+    """Self time in seconds of operators and, on a GPU, of kernels, in descending order.
 
-    The kernels of a GPU stand beside the operators that start them: only one of the two may be summed up.
+    A kernel's time is also that of the operator that launches it, so only one of the two lists may be summed.
     """
     rows = [each for each in profile.key_averages() if not each.is_user_annotation]
     host = [each for each in rows if each.device_type == DeviceType.CPU]

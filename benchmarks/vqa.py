@@ -1,12 +1,12 @@
-"""Questions and answers end to end on rendered videos in the layouts of PitVQA and LLS48-VQA, with their controls.
+"""Visual question answering end to end on rendered videos in the layouts of PitVQA and LLS48-VQA, with controls.
 
     make quickstart
     python benchmarks/vqa.py [--run runs/quickstart]
 
-For each layout: convert its folder, tune the language model (projector, then all of it, then with the encoder), tune a
-classification head on the same encoder, and answer every third second of the test videos: with the video, with a black
-one, with another one of the split, and by the head. `surgvl eval` makes the tables, in benchmarks/results/vqa.md.
-Finished stages are not done again.
+For each layout: convert its folder, tune the language model (projector, then the whole model, then with the encoder),
+tune a classification head on the same encoder, and answer the questions of every third second of the test videos: with
+the video, with a black one, with another one of the split, and with the head. `surgvl eval` writes the tables, which go
+to benchmarks/results/vqa.md. Finished stages are skipped.
 """
 
 import argparse
@@ -22,15 +22,15 @@ from surgvl.cli import main as cli
 from surgvl.commands.common import device_name
 from surgvl.core.files import read_json, write_text
 
-# Name; steps of projector and language model, then steps with the encoder. PitVQA has one picture a second, and the
-# encoder comes from video at four a second: what it sees is new to it.
+# Name; steps of projector and language model, then steps with the encoder. PitVQA has one frame per second while the
+# encoder was pretrained at four, so it has to adapt.
 LAYOUTS = {"pitvqa": ("PitVQA", 400, 1500), "lls48": ("LLS48-VQA", 500, 250)}
 EVERY_S = "3"
 BATCH = "48"
 
 
 def done(folder: Path, argv: list[str]) -> float:
-    """Run a command unless just that was finished; its seconds."""
+    """Seconds of a command, which is run unless the same command has finished before."""
     record, command = folder / "seconds.txt", folder / "command.txt"
     if not record.is_file() or not command.is_file() or command.read_text() != shlex.join(argv):
         if folder.exists():
@@ -77,16 +77,16 @@ def main() -> None:
     found = [layout(args.run, name) for name in args.layouts]
     videos = " + ".join(map(str, asked["videos"]))
     seen = (
-        "The steps on PitVQA's layout were raised once, after test scores of a shorter run (500 steps, 250 with the "
-        "encoder) had been seen: accuracy was 0.187 above blind."
+        "The number of steps on PitVQA's layout was raised once, after test scores of a shorter run (500 steps, 250 "
+        "with the encoder) had been seen: accuracy was 0.187 above blind."
     )
     text = (
         "# Visual question answering on rendered videos\n\n"
         f"Written by `python benchmarks/vqa.py`: {videos} videos of {asked['duration_s']:g} s (train, validation, "
         f"test), seed {asked['seed']}; the encoder is the quickstart's, pretrained and aligned on the training videos; "
-        "the language model is the embedded one, from random weights. Every third second of the test videos is asked "
-        "about. The videos are synthetic: this says that the machinery works, and nothing about patients or about the "
-        f"data sets whose layouts are used. Nothing here is for clinical use. {seen}\n\n"
+        "the language model is the embedded one, from random weights. Questions are asked about every third second "
+        "of the test videos. The videos are rendered: the numbers show that the software works, and say nothing about "
+        f"patients or the data sets whose layouts are used. Nothing here is for clinical use. {seen}\n\n"
         f"surgvl {__version__}, {device_name()}.\n\n" + "\n".join(found)
     )
     write_text(args.out, text)
