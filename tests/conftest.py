@@ -59,13 +59,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     files: dict[str, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.location[0], []).append(item)
+        if _fixtures(item) & {"tiny_run", "live"}:
+            item.add_marker("slow")
     order = list(files)
     if (seed := config.getoption("shuffle")) is not None:
         generator = random.Random(seed)
         generator.shuffle(order)
         for tests in files.values():
             generator.shuffle(tests)
-    groups = {name: "server" if any(map(_needs_server, tests)) else name for name, tests in files.items()}
+    groups = {
+        name: "server" if any("live" in _fixtures(item) for item in tests) else name for name, tests in files.items()
+    }
     # The real server first, then long files: one that came last would leave the other worker idle.
     order.sort(key=lambda name: (groups[name] != "server", not any(map(_is_long, files[name]))))
     items[:] = [item for name in order for item in files[name]]
@@ -75,8 +79,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.xdist_group(groups[item.location[0]]))
 
 
-def _needs_server(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and "live" in item.fixturenames
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(item.fixturenames) if isinstance(item, pytest.Function) else set()
 
 
 def _is_long(item: pytest.Item) -> bool:

@@ -46,7 +46,7 @@ def text(words: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _picture(live: Live) -> None:
-    (live.media / "deep").mkdir()
+    (live.media / "deep").mkdir(exist_ok=True)
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(live.media / "deep" / "a b.png")
 
