@@ -19,7 +19,7 @@ from surgvl.data.phantom.render import Renderer
 from surgvl.data.phantom.scene import Scene
 from surgvl.data.phantom.script import VERSION, script
 from surgvl.data.phantom.text import PHASE_WORDS, say
-from surgvl.data.phantom.write import is_whole, link_film, write_labels, write_pixels, write_splits
+from surgvl.data.phantom.write import is_whole, link_video, write_labels, write_pixels, write_splits
 
 
 @recorded
@@ -82,7 +82,7 @@ def phantom(
                         done.result()
                         bar.update(num_frames)
         for scene in scenes:
-            link_film(out, scene)
+            link_video(out, scene)
         folder.record()
         made = f"{plural(len(scenes), 'video')} of {duration_s:g} s ({train} train, {val} val, {test} test) in {out}"
         folder.next(made, command("data convert", "phantom", out, f"{out}-manifest"))

@@ -93,14 +93,14 @@ def link(first: Path, second: Path) -> None:
             shutil.copyfile(first, temporary)
 
 
-def link_film(root: Path, scene: Scene) -> None:
+def link_video(root: Path, scene: Scene) -> None:
     """Put the video into LLS48's layout as well, unless it is there."""
-    film = root / "lls48" / "videos" / f"video_{scene.index + 1:02d}.mp4"
-    if not film.exists() or not film.samefile(video_path(root, scene)):
-        link(video_path(root, scene), film)
+    target = root / "lls48" / "videos" / f"video_{scene.index + 1:02d}.mp4"
+    if not target.exists() or not target.samefile(video_path(root, scene)):
+        link(video_path(root, scene), target)
 
 
-def write_film(path: Path, frames: Iterable[UInt8Array], fps: float) -> None:
+def write_video(path: Path, frames: Iterable[UInt8Array], fps: float) -> None:
     """Write frames as a video of keyframes only.
 
     Predicted frames would reveal the verb: moving parts are coded more coarsely than static ones, so that a linear
@@ -132,7 +132,7 @@ def write_pixels(root: Path, scene: Scene, size_px: int) -> None:
             if not cv2.imwrite(str(temporary), cv2.cvtColor(renderer.frame(second + 0.5), cv2.COLOR_RGB2BGR)):
                 raise DataError(f"{first} cannot be written: check free disk space and permissions")
         link(first, second_path)
-    write_film(video_path(root, scene), render(scene, size_px), scene.fps)
+    write_video(video_path(root, scene), render(scene, size_px), scene.fps)
 
 
 def _phase_text(scene: Scene) -> str:

@@ -154,11 +154,11 @@ def read_tracks(contents: Contents, info: VideoInfo | None, phase: Path | None, 
     """
     tracks: dict[str, Track] = {}
     # Labels of a frame folder are at the rate of the video that it was extracted from.
-    film = info if info and not info.path.is_dir() else None
-    fps = film.fps if film else LABEL_FPS
+    file_info = info if info and not info.path.is_dir() else None
+    fps = file_info.fps if file_info else LABEL_FPS
     if phase is not None:
         try:
-            fps, note = label_rate(phase, film)
+            fps, note = label_rate(phase, file_info)
             tracks["phase"] = read_phase_file(phase, fps)
             tracks["phase"].notes += [note] if note else []
         except DataError as error:

@@ -43,11 +43,11 @@ class Cholec80VQA(QuestionTree):
 
     def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:
         """Video or pictures, and question files, by number."""
-        films = find_videos(self.root / "videos", r"video\d+", contents)
+        videos = find_videos(self.root / "videos", r"video\d+", contents)
         pictures, texts = (
             {f"video{int(number):02d}": path for number, path in text_folders(folder, r"(\d+)", contents).items()}
             for folder in (self.root / "cropped_image", self.root / self.TEXT)
         )
-        seen = pictures | films
+        seen = pictures | videos
         # There are no questions about Cholec80's other 40 videos.
         return {name: (seen.get(name), texts.get(name)) for name in pictures.keys() | texts.keys()}

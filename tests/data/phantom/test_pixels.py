@@ -21,7 +21,7 @@ from surgvl.core.ontology import INSTRUMENTS, VERBS
 from surgvl.data.phantom.render import Renderer, render
 from surgvl.data.phantom.scene import VERB_HZ, deviation, pose, tip_box, tip_in_image
 from surgvl.data.phantom.script import script
-from surgvl.data.phantom.write import write_film
+from surgvl.data.phantom.write import write_video
 
 
 def _accuracy(
@@ -135,7 +135,7 @@ def test_verb_does_not_show_in_a_decoded_frame(tmp_path: Path) -> None:
             for k in range(10):
                 yield renderer.frame(number + k / 10)
 
-    write_film(tmp_path / "film.mp4", frames(), 10)
+    write_video(tmp_path / "film.mp4", frames(), 10)
     shown = [frame for _, frame in video.stream(tmp_path / "film.mp4", 10, 48)][7::10]
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in shown]
     sharpness = [cv2.resize(np.abs(cv2.Laplacian(g, cv2.CV_32F)), (8, 8), interpolation=cv2.INTER_AREA) for g in grey]
