@@ -30,7 +30,7 @@ from surgvl.core.ontology import (
 )
 from surgvl.data.formats.qa_text import QuestionLine
 from surgvl.data.phantom.lls48 import lls48_questions, lls48_tables
-from surgvl.data.phantom.render import Renderer, render
+from surgvl.data.phantom.render import Renderer
 from surgvl.data.phantom.scene import Scene, tip_box
 from surgvl.data.phantom.script import SecondLabels, labels_per_second
 from surgvl.data.phantom.text import narration, pitvqa_questions
@@ -132,7 +132,8 @@ def write_pixels(root: Path, scene: Scene, size_px: int) -> None:
             if not cv2.imwrite(str(temporary), cv2.cvtColor(renderer.frame(second + 0.5), cv2.COLOR_RGB2BGR)):
                 raise DataError(f"{first} cannot be written: check free disk space and permissions")
         link(first, second_path)
-    write_video(video_path(root, scene), render(scene, size_px), scene.fps)
+    frames = (renderer.frame(index / scene.fps) for index in range(round(scene.duration_s * scene.fps)))
+    write_video(video_path(root, scene), frames, scene.fps)
 
 
 def _phase_text(scene: Scene) -> str:
