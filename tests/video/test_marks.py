@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -15,7 +16,7 @@ from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.models.checkpoint import save_model
 from surgvl.video.marks import counted
 from tests.helpers.made_duals import tiny_dual
-from tests.helpers.numbered_videos import FILES, colourful, encode
+from tests.helpers.numbered_videos import FILES, colourful
 from tests.models.test_models import PREPROCESS
 from tests.train.test_loop import TINY
 
@@ -73,9 +74,8 @@ def test_nothing_is_counted_outside_of_a_block(copies: dict[Path, tuple[int, int
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_no_good_file_is_called_damaged_wherever_it_is_entered(name: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    encode(path, **FILES[name])
+def test_no_good_file_is_called_damaged_wherever_it_is_entered(name: str, numbered_file: Callable[[str], Path]) -> None:
+    path = numbered_file(name)
     with counted() as marks, video.VideoReader(path) as reader:
         for start_s in np.arange(0, min(reader.info.duration_s, 10.0) - 0.2, 0.37):
             reader.read(float(start_s), float(start_s) + 0.2, 10, 16)

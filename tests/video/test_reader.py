@@ -2,7 +2,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,9 +30,8 @@ from tests.helpers.numbered_videos import (
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_read_is_the_frame_shown_whatever_the_container(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    encode(path, **FILES[name])
+def test_read_is_the_frame_shown_whatever_the_container(numbered_file: Callable[[str], Path], name: str) -> None:
+    path = numbered_file(name)
     # AVI has no presentation times to compare with; there the times are those it was made with.
     truth = [(index / 25, index) for index in EVEN] if name.endswith(".avi") else brute_force(path)
     assert [number for _, number in truth] == EVEN
