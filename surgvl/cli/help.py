@@ -53,8 +53,8 @@ class Formatter(jsonargparse.DefaultHelpFormatter):
             return "{true,false}" if action.default else ""
         if choices := re.match(r"Literal\[(.*)\]$", kind):
             return "{" + choices[1].replace("'", "").replace(" ", "") + "}"
-        if several := re.match(r"tuple\[(int(?:, int)*)\]$", kind):
-            return several[1].replace("int", "INTEGER").replace(",", "")
+        if several := re.match(r"tuple\[((?:int|float)(?:, (?:int|float))*)\]$", kind):
+            return several[1].replace("int", "INTEGER").replace("float", "NUMBER").replace(",", "")
         return VALUES.get(kind, kind)
 
     def _get_help_string(self, action: Any) -> str:

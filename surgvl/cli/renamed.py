@@ -18,7 +18,7 @@ from surgvl.core.errors import SurgVLWarning
 # none: they still go by their own name.
 RENAMED: Mapping[str, str] = {
     "store": "frame_cache",
-    "second": "finetune",
+    "second": "stages.finetune",
     "clip_frames": "clip.num_frames",
     "optim.floor": "optim.min_lr_ratio",
     "optim.start": "optim.warmup_start",

@@ -1,12 +1,13 @@
-"""The `tune` command: an encoder and questions in, a run folder with a `Chat` out."""
+"""The `tune` command: from an encoder and questions to a run folder with a chat model."""
 
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from surgvl.chat.config import TuningStages, VisualTokens
 from surgvl.commands.common import device_name, frame_store, split_source
-from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.errors import DataError
 from surgvl.core.files import command, write_json
 from surgvl.core.invocation import recorded
 from surgvl.core.run_folder import RunFolder
@@ -56,16 +57,9 @@ def tune(
     encoder: Path,
     out: Path,
     language: str = "tiny",
-    projector: Literal["grid", "mlp", "perceiver"] = "grid",
-    grid: tuple[int, int, int] = (2, 4, 4),
-    queries: int = 16,
+    tokens: VisualTokens = VisualTokens(),  # noqa: B008 (frozen)
+    stages: TuningStages = TuningStages(),  # noqa: B008 (frozen)
     random_encoder: bool = False,
-    projector_steps: int = 100,
-    finetune: Literal["full", "lora", "head"] = "full",
-    encoder_steps: int = 0,
-    lora_rank: int = 8,
-    pack: bool = False,
-    max_tokens: int = 512,
     narration: bool = True,
     weights: dict[str, float] | None = None,
     split: str = "train",
@@ -79,33 +73,21 @@ def tune(
 
     Args:
         manifest: manifest folder with questions.
-        encoder: run folder of an aligned model or of a bare encoder; it stays frozen but for stage 3.
+        encoder: run folder of a video-text model or of a video encoder; the encoder is frozen except in stage 3.
         out: run folder to write.
-        language: tiny, or folder or hub id of a transformers causal language model.
-        projector: how the encoder's tokens become visual ones: means over a grid, all of them, or read by queries.
-        grid: visual tokens in time, height and width; for mlp all there are, for perceiver the first number counts.
-        queries: visual tokens of each time group, for perceiver.
-        random_encoder: random weights in the encoder's shape: the control.
-        projector_steps: steps of stage 1, which trains the projector alone; run.steps counts stage 2.
-        finetune: what stage 2 trains: full or lora (both with the projector), or head: a classifier over the known
-            answers on the same trunk, as a baseline that cannot write.
-        encoder_steps: steps of stage 3, which trains everything, the encoder too, on clips.
-        lora_rank: rank of the adapters.
-        pack: several short conversations in a row of the batch.
-        max_tokens: longest question with its visual tokens and its answer, and longest packed row.
-        narration: narrated sentences teach the open question "What is happening in this clip?".
-        weights: share of the draws of each source of questions; without them each type of question is drawn alike.
-        split: the split to train on.
-        held_out: the split whose questions are looked at while training, where it has any.
-        frame_cache: folder for decoded frames and the encoder's tokens of clips; none: decode at each use.
+        language: tiny, or the folder or hub id of a causal language model of transformers.
+        tokens: how the encoder's tokens become visual tokens of the language model.
+        stages: stages of tuning: the projector, then the language model (run.steps), then all.
+        random_encoder: use the encoder's shape with random weights: the control that shows the gain of pretraining.
+        narration: use narrated sentences as answers to the open question "What is happening in this clip?".
+        weights: share of the draws of each source of questions; by default, all types of questions are drawn equally.
+        split: split to train on.
+        held_out: split whose questions are answered during training, to monitor it; empty for none.
+        frame_cache: folder to cache decoded frames and the encoder's tokens in; by default, no cache.
         optim: optimizer of all stages.
-        run: length and place of stage 2.
-        resume: continue in an --out folder that already holds results.
+        run: length of stage 2, and devices.
+        resume: continue in an --out folder that is not empty.
     """
-    if finetune == "head" and encoder_steps:
-        raise ConfigError(
-            f"--finetune head has no stage 3, and --encoder_steps is {encoder_steps}: leave one of them out"
-        )
     import torch
 
     from surgvl.chat.dataset import QuestionDataset, collate, training_rows
@@ -128,19 +110,23 @@ def tune(
         if random_encoder:
             tower = VideoViT(tower.config)
         lm, tokenizer = language_model(language)
-        tokens = {"kind": projector, "grid": list(grid), "num_queries": queries}
-        chat = Chat.of(tower, lm, tokenizer, tokens, preprocess.fps, preprocess.crop)
+        chat = Chat.of(tower, lm, tokenizer, tokens.projector_config(), preprocess.fps, preprocess.crop)
         chat.train(False)
         source, good = split_source(folder, table, split, preprocess, frame_cache)
         rows = training_rows(table, good, narration)
         closed = [row for row in rows if not is_open(row["type"])]
-        head = AnswerHead.of(chat, sorted({row["answer"] for row in closed})) if finetune == "head" else None
-        trained: list[nn.Module] = [lm, chat.projector, *([tower] if encoder_steps else []), *([head] if head else [])]
+        head = AnswerHead.of(chat, sorted({row["answer"] for row in closed})) if stages.finetune == "head" else None
+        trained: list[nn.Module] = [
+            lm,
+            chat.projector,
+            *([tower] if stages.encoder_steps else []),
+            *([head] if head else []),
+        ]
         folder.record(
             table.hash,
             [*pretraining_video_ids(encoder), *good],
-            second=finetune,
-            frozen=not encoder_steps,
+            second=stages.finetune,
+            frozen=not stages.encoder_steps,
             num_trainable=sum(p.numel() for module in trained for p in module.parameters()),
         )
         windows = [window_of(row) for row in rows]
@@ -156,22 +142,22 @@ def tune(
             what: str, at: Path, steps: int, name: str, of: QuestionDataset, monitor: "HeldOutQuestions | None"
         ) -> None:
             settings = replace(run, steps=steps) if steps != run.steps else run
-            tuned = Tune(chat, what, lora_rank, max_tokens, pack, monitor)
+            tuned = Tune(chat, what, stages.lora_rank, stages.max_tokens, stages.pack, monitor)
             source.problems.update(fit(tuned, of, collate, at, optim, settings, name=name))
 
-        num_stages = 3 if encoder_steps else 2
-        if projector_steps:
-            train("projector", out / "projector", projector_steps, f"tune 1/{num_stages}", data, None)
+        num_stages = 3 if stages.encoder_steps else 2
+        if stages.projector_steps:
+            train("projector", out / "projector", stages.projector_steps, f"tune 1/{num_stages}", data, None)
         if head is not None:
             known = [row for row in readable if not is_open(row["type"])]
             choices = QuestionDataset(features, source, preprocess.num_frames, known, run.seed, weights)
             fit(HeadTune(chat, head), choices, collate, out, optim, run, name=f"tune 2/{num_stages}")
         else:
-            train(finetune, out, run.steps, f"tune 2/{num_stages}", data, monitor)
+            train(stages.finetune, out, run.steps, f"tune 2/{num_stages}", data, monitor)
         chat.language = merge_lora(chat.language)
-        if encoder_steps:
+        if stages.encoder_steps:
             clips = QuestionDataset(None, source, preprocess.num_frames, readable, run.seed, weights)
-            train("encoder", out / "encoder", encoder_steps, "tune 3/3", clips, None)
+            train("encoder", out / "encoder", stages.encoder_steps, "tune 3/3", clips, None)
         if main_process():
             chat.train(False)
             save_model(chat, folder.model, preprocess)
@@ -196,7 +182,7 @@ def _held_out(
     frame_cache: Path | None,
     out: Path,
 ) -> "HeldOutQuestions | None":
-    """A look at the questions of a split; None where it has none or its videos cannot be read."""
+    """Questions of a split to monitor training with; None if there are none or the videos cannot be read."""
     from surgvl.chat.dataset import HeldOutQuestions, held_out_rows, training_rows
     from surgvl.chat.feature_cache import FeatureCache, readable_rows, window_of
     from surgvl.train.distributed import main_process
@@ -213,5 +199,5 @@ def _held_out(
     except DataError:
         return None
     for fact in [*source.problems.values(), *features.problems.values()]:
-        print(f"not looked at while training: {fact}")
+        print(f"not used to monitor training: {fact}")
     return HeldOutQuestions(features, rows, out / "answers_while_training.jsonl")

@@ -90,8 +90,8 @@ class Run:
 
     Args:
         steps: optimizer steps.
-        batch: clips a step, over all devices and micro-batches.
-        seed: of everything.
+        batch: clips per step, over all devices and micro-batches.
+        seed: random seed.
         precision: Lightning's term, such as 32-true or bf16-mixed; auto: bf16-mixed if the hardware supports it.
         accelerator: kind of device: cpu, cuda or mps; auto: the fastest there is.
         devices: number of devices on each node.
@@ -99,7 +99,7 @@ class Run:
         strategy: ddp copies the model to each device, fsdp shards it over them; auto: ddp if there are several.
         accumulate: micro-batches of a step on each device, one after another, to save memory.
         compile: compile the objective's large modules with torch.compile.
-        workers: data loading processes a device; 0 loads in the training process.
+        workers: data loading processes per device; 0 loads in the training process.
         save_every: steps between checkpoints.
         log_every: steps between lines of metrics.jsonl.
         logger: csv, tensorboard or wandb, in addition to metrics.jsonl; or none.
