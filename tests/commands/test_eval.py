@@ -1,4 +1,4 @@
-"""The eval command from folders on disk to a table: joins, stops, marks, and what it says it left out."""
+"""The eval command, from folders on disk to a table: joins, refusals, warnings, and what is left out."""
 
 import bisect
 import dataclasses

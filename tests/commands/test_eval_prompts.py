@@ -1,4 +1,4 @@
-"""Which sentences `eval` scores with: those of the videos' data set, as they were embedded, and no file beside."""
+"""The prompt sets that `eval` scores with: those of the videos' data set, as embedded, without the YAML files."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""When the frames of a clip are shown, by hand; and that those frames are the ones that come, from file and store."""
+"""Times of the frames of a clip, computed by hand, and that these frames are read, from file and from cache."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Nested clusters: blobs found as they were made, as good as scikit-learn's k-means, their file, and even draws."""
+"""Nested clusters: made blobs are recovered, k-means is as good as scikit-learn's, the file, and balanced draws."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Nothing of a data set's folder is left out without a word: strange names, other formats, what comes after the end."""
+"""Nothing in a data set's folder is dropped silently: odd names, other formats, labels after the end of a video."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Manifest: what it refuses, what survives the disk, and the join of labels with times against a plain loop."""
+"""Manifest: what it refuses, what survives saving and loading, and labels at times against a plain loop."""
 
 import shutil
 from pathlib import Path

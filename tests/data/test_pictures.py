@@ -1,4 +1,4 @@
-"""Picture folders: a picture has the labels of its own number, wherever it stands, and other rates are said."""
+"""Picture folders: labels follow the number of a picture, and other rates are reported."""
 
 import json
 from collections.abc import Iterable

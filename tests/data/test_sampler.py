@@ -1,4 +1,4 @@
-"""How often clips are drawn: the formula by loops and by hand, the cap by filling drop by drop, epochs by counting."""
+"""Balanced sampling: the formula by loops and by hand, the cap by stepwise filling, epochs by counting."""
 
 import math
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Label files in every dress they wear in the wild: tolerant of form, strict on values."""
+"""Label files as found in practice: lenient about format, strict about values."""
 
 import csv
 from pathlib import Path

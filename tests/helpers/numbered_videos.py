@@ -1,4 +1,4 @@
-"""Small videos whose pictures say their own number, made by PyAV alone, for the tests of `surgvl.video`."""
+"""Small videos whose frames show their own number, made by PyAV alone, for the tests of `surgvl.video`."""
 
 import random
 from bisect import bisect_right

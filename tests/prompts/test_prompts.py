@@ -1,4 +1,4 @@
-"""Prompt sets: what ships, what is refused and where, and that the phantom's prompts are its narrator's words."""
+"""Prompt sets: what ships, what is refused and on which line, and that the phantom's prompts match its narrator."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""AVI files as XviD and capture programs write them: placeholders, packed pictures and dropped ones are no damage."""
+"""AVI files as XviD and capture programs write them: placeholders, packed and dropped frames are not damage."""
 
 import struct
 from collections.abc import Sequence

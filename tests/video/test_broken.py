@@ -1,3 +1,5 @@
+"""Files that are not videos, arguments out of range, truncated files, and what cannot be written."""
+
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path

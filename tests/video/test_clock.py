@@ -1,4 +1,4 @@
-"""Recordings joined byte by byte are told as such; single ones, also with a pause, are read as before."""
+"""Recordings joined byte by byte are refused; single ones, also with a pause, are read."""
 
 from pathlib import Path
 

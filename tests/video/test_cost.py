@@ -1,3 +1,5 @@
+"""The cost of reading: frames decoded and converted, and memory that does not grow with the length."""
+
 import random
 import tracemalloc
 import weakref

@@ -1,3 +1,5 @@
+"""Folders of numbered images, single images, and the content area of a frame."""
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Frames that the decoder marks as damaged: counted as libav counts them, named, and kept beside the vectors."""
+"""Frames that the decoder marks as damaged: counted as libav counts them, reported, and recorded with the vectors."""
 
 import random
 import shutil

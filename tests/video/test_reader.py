@@ -1,3 +1,5 @@
+"""Reading and writing: the frame shown at each time in every container, against plain decoding by PyAV and OpenCV."""
+
 import json
 import random
 import subprocess

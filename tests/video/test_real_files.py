@@ -1,3 +1,5 @@
+"""Real recordings, where they are at hand."""
+
 import os
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The phantom's pictures: verbs show only in motion, phases only in what is done to what, boxes where tools are."""
+"""The phantom's pictures: verbs show only in motion, phases only in actions, and boxes lie on the tools."""
 
 import math
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Cholec80: labels at the video's rate, lengths that differ, broken files set aside; the data commands."""
+"""Cholec80: labels at the video's rate, different lengths, unreadable files; the data commands."""
 
 import json
 from pathlib import Path

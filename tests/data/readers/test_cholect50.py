@@ -1,4 +1,4 @@
-"""CholecT50: both layouts, on made files and on every real one."""
+"""CholecT50: both layouts, on made files and on all real ones."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Layouts and units of files as they are handed out, and why a folder holds nothing."""
+"""Layouts and units of files as deposited, and the reason why a folder holds nothing."""
 
 import json
 from pathlib import Path

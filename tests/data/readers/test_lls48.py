@@ -1,4 +1,4 @@
-"""LLS48's layout, which is ours: tables by hand, the questions made of them, and the phantom's against its own tree."""
+"""LLS48 in our own layout: tables by hand, the questions generated from them, and those of the phantom."""
 
 import shutil
 from pathlib import Path

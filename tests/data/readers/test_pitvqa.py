@@ -1,4 +1,4 @@
-"""PitVis' tables, the questions made of them to the published counts, and PitVQA's text tree."""
+"""PitVis' tables, the questions generated from them up to the published counts, and PitVQA's question files."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Data sets of question files, each in a tree written here by hand: ids, times, splits, answers, what is set aside."""
+"""Data sets of question files, each written here by hand: ids, times, splits, answers, unreadable files."""
 
 from collections.abc import Callable
 from functools import partial
