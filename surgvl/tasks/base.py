@@ -86,7 +86,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledScores:
     """Zero-shot scores and labels of the clips of those videos that share a prompt set.
 
     Attributes:
@@ -164,7 +164,7 @@ class Inputs(ABC):
     rate_fps: float
 
     @abstractmethod
-    def clips(self, kind: str) -> list[Labelled]:
+    def clips(self, kind: str) -> list[LabelledScores]:
         """Zero-shot scores and labels of a kind (`phase`, `triplet`, ...), one entry for each prompt set.
 
         Raises:

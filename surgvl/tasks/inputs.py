@@ -15,7 +15,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.embed.vectors import PromptSetFacts, Vectors, unit
 from surgvl.metrics.answer import LabelledQuestion
 from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split, read_answers
-from surgvl.tasks.base import Answers, Inputs, Labelled, Scores, Unavailable
+from surgvl.tasks.base import Answers, Inputs, LabelledScores, Scores, Unavailable
 
 _SEEN = "pretraining_video_ids"
 
@@ -91,7 +91,7 @@ class EvalInputs(Inputs):
 
     # ---- clips
 
-    def clips(self, kind: str) -> list[Labelled]:
+    def clips(self, kind: str) -> list[LabelledScores]:
         """Cosine similarities of the clips of labelled videos with the classes of a kind, and the labels of each clip.
 
         Videos that share a prompt set are scored together.
@@ -163,7 +163,7 @@ class EvalInputs(Inputs):
         of = {name: " and ".join(each.datasets) or "data set not recorded" for name, each in facts.items()}
         return ", ".join(f"{name} ({text})" for name, text in of.items()) or "none"
 
-    def _group(self, kind: str, prompt_set: str, labelled: set[str], several: bool) -> Labelled:
+    def _group(self, kind: str, prompt_set: str, labelled: set[str], several: bool) -> LabelledScores:
         """Scores of the videos that share a prompt set."""
         assert self.vectors is not None
         assert self.vectors.texts is not None
@@ -187,7 +187,7 @@ class EvalInputs(Inputs):
                 f"({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}): choose another set"
             )
         version = f" v{facts.version}" if facts.version else ""
-        return Labelled(
+        return LabelledScores(
             Scores(ids, times_s, scores, names),
             [[spelt[label] for label in row] for row in labels],
             self._training_seconds(kind, spelt, {row.data_set for row in videos}),

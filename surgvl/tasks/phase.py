@@ -16,7 +16,7 @@ from surgvl.core.errors import DataError
 from surgvl.core.results import Result, Statistic, video_mean
 from surgvl.metrics import classify, temporal
 from surgvl.metrics.average_precision import classes_over_videos, videos_then_classes
-from surgvl.tasks.base import NUM_RANDOM, Inputs, Labelled, Scores, Task, means, point_estimate
+from surgvl.tasks.base import NUM_RANDOM, Inputs, LabelledScores, Scores, Task, means, point_estimate
 
 _PROTOCOLS = {
     "accuracy": "mean over videos",
@@ -73,7 +73,7 @@ class Phase(Task[Scores]):
         return [cls._of(group, inputs) for group in inputs.clips(cls.kind)]
 
     @classmethod
-    def _of(cls, group: Labelled, inputs: Inputs) -> tuple[Task[Scores], Scores]:
+    def _of(cls, group: LabelledScores, inputs: Inputs) -> tuple[Task[Scores], Scores]:
         scores, labels = group.scores, group.labels
         index = {name: at for at, name in enumerate(scores.class_names)}
         truth = np.full(len(labels), -1)

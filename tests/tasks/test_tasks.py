@@ -15,7 +15,7 @@ from surgvl.core.ontology import CHOLEC80_PHASES, TRIPLET_NAMES
 from surgvl.core.registry import discover
 from surgvl.core.results import Result
 from surgvl.metrics.answer import LabelledQuestion, blind_answers
-from surgvl.tasks.base import Answers, Inputs, Labelled, Scores, Task, Unavailable
+from surgvl.tasks.base import Answers, Inputs, LabelledScores, Scores, Task, Unavailable
 from surgvl.tasks.overlap import operation, seen_before
 from surgvl.tasks.phase import Phase
 from surgvl.tasks.retrieval import Retrieval
@@ -82,7 +82,7 @@ class KindsAsked(Inputs):
         self.window_s, self.causal, self.seed, self.rate_fps = 0.0, False, 0, 1.0
         self.kinds: set[str] = set()
 
-    def clips(self, kind: str) -> list[Labelled]:
+    def clips(self, kind: str) -> list[LabelledScores]:
         self.kinds.add(kind)
         raise Unavailable("nothing here")
 
