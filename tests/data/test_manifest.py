@@ -101,7 +101,7 @@ def test_edited_or_half_written_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m" / "manifest.json").write_text('{"root": ".", "hash": "x", "version": 99}')
     with pytest.raises(DataError, match="version 99"):
         Manifest.load(tmp_path / "m")
-    with pytest.raises(DataError, match="not there"):
+    with pytest.raises(DataError, match="does not exist"):
         Manifest.load(tmp_path / "absent")
 
 
