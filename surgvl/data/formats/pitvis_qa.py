@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from surgvl.core.errors import DataError
-from surgvl.data.formats.text_files import parse_int, read_csv
+from surgvl.data.formats.text_files import no_rows, parse_int, read_csv
 from surgvl.data.tables import QA, add_empty_columns
 
 # (step, phase, operation), in the order of the procedure. The spelling is that of the data set.
@@ -116,7 +116,7 @@ def read_steps(path: Path) -> StepTable:
         if len(times) > 1 and times[-1] < times[-2]:
             notes.append(f"{path.name}, line {line}: second {time} comes after second {times[-2]}")
     if not times:
-        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
+        raise no_rows(path)
     return StepTable(np.array(times), np.array(steps), tuple(notes))
 
 
@@ -146,7 +146,7 @@ def read_instruments(path: Path) -> InstrumentTable:
                 )
             found[:, at, slot] = code[name], number
     if not num_rows:
-        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
+        raise no_rows(path)
     return InstrumentTable(found[0], found[1])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from surgvl.core.errors import DataError
-from surgvl.data.formats.text_files import parse_int, read_csv, short_repr
+from surgvl.data.formats.text_files import no_rows, parse_int, read_csv, short_repr
 from surgvl.data.spans import Track, join_runs
 
 
@@ -39,7 +39,7 @@ def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int)
         seconds.append(second)
         labels.append(names[number - 1])
     if not seconds:
-        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
+        raise no_rows(path)
     gaps = seconds[-1] + 1 - len(seconds)
     notes = [f"{gaps} seconds have no row in {path.name}"] if gaps else []
     return Track(join_runs(seconds, labels), float(seconds[-1] + 1), notes)

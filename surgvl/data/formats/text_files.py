@@ -37,6 +37,11 @@ def short_repr(value: object) -> str:
     return _SHOW.repr(value)
 
 
+def no_rows(path: Path) -> DataError:
+    """The error for a table that has a header only."""
+    return DataError(f"{path} has a header but no rows: copy it again, or delete it")
+
+
 def decode_text(path: Path, errors: str = "strict") -> str:
     """Decode a file: UTF-8 with or without a byte order mark, or UTF-16 or UTF-32 with one.
 

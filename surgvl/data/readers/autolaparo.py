@@ -9,7 +9,7 @@ from pathlib import Path
 from surgvl.core.errors import DataError
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.second_csv import read_second_csv
-from surgvl.data.formats.text_files import parse_int, read_fields
+from surgvl.data.formats.text_files import no_rows, parse_int, read_fields
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track, join_runs
 from surgvl.data.splits import id_range
@@ -50,7 +50,7 @@ def read_label_file(path: Path) -> Track:
         seconds.append(second - 1)
         labels.append(PHASES[number - 1])
     if not seconds:
-        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
+        raise no_rows(path)
     gaps = seconds[-1] + 1 - len(seconds)
     return Track(
         join_runs(seconds, labels), seconds[-1] + 1.0, [f"{gaps} seconds have no row in {path.name}"] if gaps else []

@@ -12,7 +12,7 @@ from surgvl.core.errors import DataError
 from surgvl.core.ontology import CHOLEC80_PHASES, CHOLEC80_TOOLS
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.second_csv import read_second_csv
-from surgvl.data.formats.text_files import parse_int, read_fields
+from surgvl.data.formats.text_files import no_rows, parse_int, read_fields
 from surgvl.data.readers.base import TOLERANCE_S, Contents, VideoDataset
 from surgvl.data.spans import Track, join_runs
 from surgvl.data.splits import id_range
@@ -80,7 +80,7 @@ def read_tool_file(path: Path, fps: float) -> Track:
         frames.append(frame)
         values.append(fields[1:])
     if not frames:
-        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
+        raise no_rows(path)
     steps = sorted(later - sooner for sooner, later in zip(frames, frames[1:], strict=False))
     stride = steps[len(steps) // 2] if steps else round(fps)
     notes = [f"rows of {path.name} are not evenly spaced"] if steps and steps[0] != steps[-1] else []
@@ -189,7 +189,7 @@ def _body(path: Path, first: str) -> list[tuple[int, list[str]]]:
     if rows[0][1][0].lower() == first.lower():
         rows = rows[1:]
     if not rows:
-        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
+        raise no_rows(path)
     for line, fields in rows:
         if len(fields) < 2:
             raise DataError(f"{path}, line {line} must have two values, got {' '.join(fields)!r}: correct the row")

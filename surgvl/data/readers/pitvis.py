@@ -23,7 +23,7 @@ from surgvl.data.formats.pitvis_qa import (
     read_instruments,
     read_steps,
 )
-from surgvl.data.formats.text_files import parse_int, read_csv
+from surgvl.data.formats.text_files import no_rows, parse_int, read_csv
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.readers.pitvqa import PITVQA_SPLITS
 from surgvl.data.spans import Span, Track, join_runs
@@ -87,7 +87,7 @@ def read_annotations(path: Path) -> dict[str, Track]:
                 f"{path}, line {line}: instrument must be -2 to {len(_TOOLS)}, got {min(wrong)}: correct the row"
             )
     if not seconds:
-        raise DataError(f"{path} has a header but no rows: copy it again, or delete it")
+        raise no_rows(path)
     end_s = seconds[-1] + 1.0
     gaps = seconds[-1] + 1 - len(seconds)
     notes = [f"{gaps} seconds have no row in {path.name}"] if gaps else []
