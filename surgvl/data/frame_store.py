@@ -87,7 +87,7 @@ class FrameStore:
                     file.write(frame.tobytes())
         return min(duration_s, path.stat().st_size / (3 * self.size_px**2 * self.fps))
 
-    def _box(self, video_id: str) -> "video.Box | None":
+    def _box(self, video_id: str) -> video.Box | None:
         if self.crop == "none":
             return None
         if video_id not in self._boxes:

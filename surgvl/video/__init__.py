@@ -12,13 +12,6 @@ Whatever is wrong with a file or an argument is reported as a DataError of one l
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from surgvl.video.content_area import Box, Image
-    from surgvl.video.decoder import VIDEO_SUFFIXES
-    from surgvl.video.file import VideoInfo
-    from surgvl.video.reader import VideoReader, content_box, probe, read, stream
-    from surgvl.video.writer import write
-
 __all__ = [
     "VIDEO_SUFFIXES",
     "Box",
@@ -32,10 +25,17 @@ __all__ = [
     "write",
 ]
 
+if TYPE_CHECKING:
+    from surgvl.video.content_area import Box, Image
+    from surgvl.video.decoder import VIDEO_SUFFIXES
+    from surgvl.video.file import VideoInfo
+    from surgvl.video.reader import VideoReader, content_box, probe, read, stream
+    from surgvl.video.writer import write
+else:
 
-def __getattr__(name: str) -> Any:
-    """Import a name on first use (PEP 562): the gateway needs `decoder` alone, without NumPy and OpenCV."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = {"Box": "content_area", "Image": "content_area", "VIDEO_SUFFIXES": "decoder", "write": "writer"}
-    return getattr(import_module(f"{__name__}.{home.get(name, 'reader')}"), name)
+    def __getattr__(name: str) -> Any:
+        """Import a name on first use (PEP 562): the gateway needs `decoder` alone, without NumPy and OpenCV."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = {"Box": "content_area", "Image": "content_area", "VIDEO_SUFFIXES": "decoder", "write": "writer"}
+        return getattr(import_module(f"{__name__}.{home.get(name, 'reader')}"), name)
