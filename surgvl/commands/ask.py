@@ -4,10 +4,12 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from surgvl.commands.common import split_source
+from surgvl.core.checks import check_range
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import atomic, command
 from surgvl.core.invocation import recorded
@@ -27,6 +29,36 @@ if TYPE_CHECKING:
     from surgvl.chat.feature_cache import QuestionRow
 
 
+@dataclass(frozen=True, kw_only=True)
+class AskConfig:
+    """Which questions of a manifest are answered, and how.
+
+    Args:
+        split: split of the manifest.
+        every_s: answer only the questions about every n-th second.
+        open_ended: generate instead of choosing among the known answers.
+        controls: answer each question twice more, about a black video and about another video of the split; eval prints
+            these scores next to the others, which exposes a model that ignores the video.
+        ablate: answer about that control video only.
+    """
+
+    split: str = "test"
+    every_s: int = 1
+    open_ended: bool = False
+    controls: bool = False
+    ablate: Literal["none", "black", "other"] = "none"
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: a number is out of range, or two options exclude each other.
+        """
+        check_range("--questions.every_s", self.every_s, 1)
+        if self.controls and self.ablate != "none":
+            raise ConfigError(f"--questions.ablate must be none with --controls, got {self.ablate!r}")
+
+
 @recorded
 def ask(
     model: Path | None = None,
@@ -36,11 +68,7 @@ def ask(
     answers: list[str] | None = None,
     manifest: Path | None = None,
     out: Path | None = None,
-    split: str = "test",
-    every_s: int = 1,
-    open_ended: bool = False,
-    controls: bool = False,
-    ablate: Literal["none", "black", "other"] = "none",
+    questions: AskConfig = AskConfig(),  # noqa: B008 (frozen)
     frame_cache: Path | None = None,
     device: str = "cpu",
     seed: int = 0,
@@ -60,21 +88,16 @@ def ask(
             own answer set, and any other freely.
         manifest: manifest folder whose questions to answer; needs --out.
         out: folder for answers.jsonl.
-        split: the manifest's split.
-        every_s: answer only the questions about every n-th second.
-        open_ended: generate instead of choosing among the known answers.
-        controls: answer each question twice more, about a black video and about another video of the split; eval prints
-            these scores next to the others, which exposes a model that ignores the video.
-        ablate: answer about that control video only.
-        frame_cache: folder for decoded frames and the encoder's tokens of clips; none: decode at each use.
-        device: torch device.
-        seed: of the draws of other videos.
-        resume: continue in an --out folder that already holds results.
+        questions: which questions of a manifest are answered, and how.
+        frame_cache: folder to cache decoded frames and the encoder's tokens in; by default, no cache.
+        device: torch device, such as cpu or cuda.
+        seed: random seed of the choice of other videos.
+        resume: continue in an --out folder that is not empty.
         server: address of `surgvl serve` with a chat model, which answers instead of this process. A manifest's closed
             questions take one request each, in which the server chooses token by token; a single question is answered
             by the likelihood of each answer, as in this process.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
-        in_flight: most requests to the server at a time.
+        in_flight: maximum number of concurrent requests to the server.
     """
     if manifest is None:
         if not (video and question):
@@ -83,23 +106,15 @@ def ask(
             raise ConfigError(f"--out {out} is for the answers to a manifest's questions: leave it out, or --manifest")
     elif out is None:
         raise ConfigError("--manifest needs --out: the folder for answers.jsonl")
-    if controls and ablate != "none":
-        raise ConfigError(
-            f"--controls true answers with every other video, and with its own: leave out --ablate {ablate}"
-        )
-    if every_s < 1:
-        raise ConfigError(f"--every_s must be at least 1, got {every_s}")
     moment_s = None if at_s is None else seconds(at_s, "--at_s")
     from surgvl.api import load_answerer
-    from surgvl.chat.controls import KINDS
 
     if manifest is None or out is None:
         answerer = load_answerer(model, device, server, api_key, in_flight)
         return _answer_one(answerer, video, question, moment_s, answers)
-    kinds = ("", *KINDS) if controls else ("" if ablate == "none" else ablate,)
     with RunFolder(out, resume, seed=seed) as folder:
         answerer = load_answerer(model, device, server, api_key, in_flight, by_likelihood=False)
-        return answer_manifest(answerer, folder, manifest, split, every_s, open_ended, kinds, frame_cache, seed)
+        return answer_manifest(answerer, folder, manifest, questions, frame_cache, seed)
 
 
 def _answer_one(
@@ -129,10 +144,7 @@ def answer_manifest(
     answerer: "Answerer",
     folder: RunFolder,
     manifest: Path,
-    split: str,
-    every_s: int,
-    open_ended: bool,
-    kinds: Sequence[str],
+    config: AskConfig,
     frame_cache: Path | None,
     seed: int,
 ) -> Path:
@@ -143,22 +155,23 @@ def answer_manifest(
     import torch
 
     from surgvl.chat.answer_rows import answer_rows
-    from surgvl.chat.controls import BLACK, WithBlack
+    from surgvl.chat.controls import BLACK, KINDS, WithBlack
     from surgvl.chat.feature_cache import readable_rows, window_of
 
-    if open_ended and not answerer.can_write:
+    kinds = ("", *KINDS) if config.controls else ("" if config.ablate == "none" else config.ablate,)
+    if config.open_ended and not answerer.can_write:
         raise ConfigError("the model was tuned with a classification head, which cannot write: leave out --open_ended")
     out, folder.device = folder.path, answerer.device
     table = Manifest.load(manifest)
-    source, good = split_source(folder, table, split, answerer.preprocess, frame_cache)
-    rows = questions(table, good, every_s, closed_only=not answerer.can_write)
+    source, good = split_source(folder, table, config.split, answerer.preprocess, frame_cache)
+    rows = select_questions(table, good, config.every_s, closed_only=not answerer.can_write)
     if not rows:
-        raise ConfigError(f"split {split!r} of {manifest} has no questions: choose another --split")
+        raise ConfigError(f"split {config.split!r} of {manifest} has no questions: choose another --split")
     features = (frame_cache or out) / "features"
     windows = [*map(window_of, rows), *([BLACK] if "black" in kinds else [])]
     rows = readable_rows(rows, answerer.prepare(WithBlack(source), windows, features), source.problems)
     torch.manual_seed(seed)
-    answered = answer_rows(answerer, rows, kinds, open_ended, seed)
+    answered = answer_rows(answerer, rows, kinds, config.open_ended, seed)
     write_answers(answered, out)
     if frame_cache is None:
         shutil.rmtree(features, ignore_errors=True)
@@ -171,7 +184,7 @@ def answer_manifest(
     return out
 
 
-def questions(
+def select_questions(
     table: Manifest, video_ids: Sequence[str], every_s: int, closed_only: bool = False
 ) -> "list[QuestionRow]":
     """Questions about every n-th second of some videos; `closed_only` leaves out, and counts, free answers."""

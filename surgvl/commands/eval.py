@@ -182,7 +182,7 @@ def _served(
     allow_overlap: bool,
 ) -> tuple[Path | None, Path | None]:
     """Let a server's models write the wanted folders of vectors and answers, as far as they can."""
-    from surgvl.commands.ask import ask
+    from surgvl.commands.ask import AskConfig, ask
     from surgvl.commands.embed import embed
     from surgvl.serve.client import Server
 
@@ -192,13 +192,13 @@ def _served(
     trained = [(serves.get(role) or {}).get("trained") or {} for role in ("chat", "embed")]
     seen = [name for facts in trained for name in facts.get("pretraining_video_ids", [])]
     _overlap(table, split, seen, allow_overlap)
-    more: dict[str, Any] = {"manifest": manifest, "split": split, "resume": True, "server": url, "api_key": api_key}
+    more: dict[str, Any] = {"manifest": manifest, "resume": True, "server": url, "api_key": api_key}
     vectors, answers = None, None
     if wanted[0] and "embed" in serves:
-        vectors = embed(out / "vectors", in_flight=in_flight, **more)
+        vectors = embed(out / "vectors", split=split, in_flight=in_flight, **more)
     if wanted[1] and "chat" in serves and table.split(split).qa_table.num_rows:
         answers = out / "answers"
-        ask(out=answers, in_flight=in_flight, **more)
+        ask(out=answers, questions=AskConfig(split=split), in_flight=in_flight, **more)
     if any(wanted) and vectors is None and answers is None:
         raise DataError(f"{url} serves no model that could be scored on {manifest}: see {url}/surgvl/about")
     return vectors, answers
