@@ -89,6 +89,22 @@ def test_files_of_the_repository_that_are_named_exist(name: str) -> None:
         assert "NAME" in path or (ROOT / path).exists(), path
 
 
+@pytest.mark.slow
+def test_flags_that_the_prose_names_are_flags() -> None:
+    known = {"help", "print_config", "recipe", "dry-run", "objective.smoothing"}
+    for name, command in COMMANDS.items():
+        _, parser, _ = cli.parse(shlex.split(f"{name} {command.example}"))
+        for key in [*parser.get_defaults(skip_validation=True).keys()]:
+            # `--optim.lr`, its group `--optim`, and the short form.
+            known |= {key, key.rpartition(".")[0], key.rpartition(".")[2]}
+    for page, text in TEXTS.items():
+        prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+        for span in re.findall(r"`([^`]+)`", prose):
+            for flag in re.findall(r"--([a-z][\w.-]*)", span):
+                alike = any(key.startswith(flag) for key in known)
+                assert flag.rstrip(".") in known or (alike and flag.endswith("_")), f"{page}: --{flag}"
+
+
 def test_names_of_the_reference_exist() -> None:
     names = [name for text in TEXTS.values() for name in re.findall(r"^::: ([\w.]+)$", text, re.M)]
     assert names
