@@ -1,5 +1,6 @@
 """The examples of docs/extending.md are whole: each of its files does what the page says, without any other edit."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,14 @@ def test_every_kind_of_file_has_an_example() -> None:
     folders = {title.rpartition("/")[0] for title in FILES}
     assert folders == {*PACKAGES, "surgvl/recipes", "prompts", "tests/data/readers", "tests/tasks"}
     assert not [title for title in FILES if (ROOT / title).exists()]
+
+
+@pytest.mark.parametrize("title", [title for title in FILES if title.endswith(".py")])
+def test_examples_are_as_lint_wants_them(title: str) -> None:
+    # What is not there yet counts as a package of others, so the order of imports is not looked at.
+    argv = [sys.executable, "-m", "ruff", "check", "--quiet", "--extend-ignore", "I001", "--stdin-filename", title, "-"]
+    done = subprocess.run(argv, input=FILES[title], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_data_set_keeps_the_contract(added: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
