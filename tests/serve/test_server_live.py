@@ -22,7 +22,7 @@ from PIL import Image
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
-from tests import made_media  # noqa: E402
+from tests.helpers import made_media  # noqa: E402
 from tests.helpers.fake_engine import event  # noqa: E402
 from tests.helpers.gateway_stand import CHAT, refusal, until  # noqa: E402
 from tests.helpers.live import KEY, Live  # noqa: E402
