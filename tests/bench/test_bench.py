@@ -41,6 +41,7 @@ def whole_plan(out: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> Plan:
     return Plan(out, chosen(None), seeds, 8000, (24, 4, 8), 1)
 
 
+@pytest.mark.slow
 def test_every_job_is_a_command_that_parses(tmp_path: Path) -> None:
     for job in whole_plan(tmp_path, (0,)).jobs():
         cli.parse([*job.argv, *(["--resume=true"] if job.resumes else [])])

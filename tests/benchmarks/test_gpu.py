@@ -140,6 +140,7 @@ def test_a_rehearsal_counts_as_one_does_by_hand_and_needs_torch_and_transformers
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.slow
 def test_without_a_gpu_it_says_so_in_a_line(tmp_path: Path) -> None:
     argv = [sys.executable, str(SCRIPT), "--out", str(tmp_path / "page.md")]
     done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -149,6 +150,7 @@ def test_without_a_gpu_it_says_so_in_a_line(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_smaller_batch_where_memory_ends(gpu_rows: Any) -> None:
     tried = []
 

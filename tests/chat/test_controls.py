@@ -199,6 +199,7 @@ def test_files_that_do_not_stand_beside_one_another(tmp_path: Path) -> None:
 # ---- the whole way
 
 
+@pytest.mark.slow
 def test_a_model_that_looks_falls_when_it_is_shown_something_else(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -143,6 +143,7 @@ def test_folder_round_trip(chat: Chat, pooled: Tensor, tmp_path: Path) -> None:
         load_head(chat, run / "model")
 
 
+@pytest.mark.slow
 def test_the_head_is_a_row_of_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = made_manifest(tmp_path)
     written = save_run(taught(), tmp_path / "written")

@@ -229,6 +229,7 @@ def test_help_names_every_flag_with_its_line(
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
 @pytest.mark.parametrize("words", ["", "--version", "data", "data --help", "data list", "embed --help", "bench"])
+@pytest.mark.slow
 def test_whoever_reads_may_stop_reading(words: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)

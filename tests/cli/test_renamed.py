@@ -130,6 +130,7 @@ def test_a_command_a_recipe_and_a_stored_configuration_take_the_old_name(
         "--encoder.class_path surgvl.models.video_vit.VideoViT --encoder.dim 96 --encoder.heads 3",
     ],
 )
+@pytest.mark.slow
 def test_an_encoder_may_still_be_typed_as_the_class_it_was(typed: str) -> None:
     words = shlex.split("pretrain --manifest m --out o")
     with pytest.warns(SurgVLWarning, match="^--encoder needs no class any more"):

@@ -26,6 +26,7 @@ def written(out: Path) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_python_and_the_command_start_from_the_same_weights_and_say_the_same(
     manifest: Path,  # noqa: F811
     tmp_path: Path,

@@ -65,6 +65,7 @@ def facts(out: Path) -> Any:
     return json.loads((out / "run.json").read_text())
 
 
+@pytest.mark.slow
 def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
     first = run(made, tmp_path / "a")
     for (task, metric), result in first.items():

@@ -143,6 +143,7 @@ def test_ask_needs_a_model_or_a_server(video: str) -> None:
         cli.run(["ask", video, "Which?"])
 
 
+@pytest.mark.slow
 def test_all_questions_of_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest, run = made_manifest(tmp_path), save_run(taught(), tmp_path / "run")
     words = ["ask", "--manifest", str(manifest), "--controls", "true"]

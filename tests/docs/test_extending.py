@@ -85,6 +85,7 @@ def test_the_data_set_keeps_the_contract(added: Path, tmp_path: Path, capsys: py
     assert "theatre" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_recipe_keeps_the_contract(added: Path) -> None:
     kind = discover(surgvl.pretrain, Recipe)["clip_order"]
     losses = recipe_contract.losses(kind, "", 60)

@@ -141,6 +141,7 @@ def oracle(truth: NDArray[Any], scores: NDArray[Any]) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("levels", [0, 1, 4])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.slow
 def test_average_precision_equals_sklearn(levels: int, dtype: type) -> None:
     truth, scores, videos = multi_label(levels, levels=levels)
     truth[:, 7] = 0
@@ -221,6 +222,7 @@ def test_components_are_maxima_over_their_triplets(component: str) -> None:
 
 @pytest.mark.parametrize("component", triplet.COMPONENTS)
 @pytest.mark.parametrize("levels", [0, 3])
+@pytest.mark.slow
 def test_equals_ivtmetrics_where_every_class_is_in_every_video(component: str, levels: int) -> None:
     # ivtmetrics 0.1.5 with scikit-learn from 1.6.1 takes absent classes for AP 0: so none is absent here.
     import ivtmetrics

@@ -118,6 +118,7 @@ def test_nothing_is_cut_silently(chat: Chat) -> None:
         prompt_ids(chat.ready, "what is in <video>?")
 
 
+@pytest.mark.slow
 def test_packed_conversations_do_not_see_one_another(chat: Chat, pooled: Tensor) -> None:
     questions, answers = [QUESTION, "how many?", "which verb?"], ["preparation", "two", "clipping_cutting"]
     plain = Tune(small_chat(), "full")
@@ -236,6 +237,7 @@ def test_other_projectors(kind: str) -> None:
 
 
 @pytest.mark.parametrize("train", ["projector", "full", "lora", "encoder"])
+@pytest.mark.slow
 def test_stages_train_what_they_say(train: str) -> None:
     chat = small_chat()
     objective = Tune(chat, train, lora_rank=2)
@@ -291,6 +293,7 @@ def test_transformers_reads_the_folder(chat: Chat, pooled: Tensor, tmp_path: Pat
         load_model(tmp_path)
 
 
+@pytest.mark.slow
 def test_tiny_fit_learns_answers_that_need_the_picture() -> None:
     """Black clips and white clips: the same question has two answers, so only the clip can tell."""
     chat = small_chat()

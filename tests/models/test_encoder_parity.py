@@ -132,6 +132,7 @@ def test_a_stretched_table_is_for_two_kinds_and_survives_the_configuration() -> 
 
 
 @pytest.mark.parametrize("kind", POSITIONS)
+@pytest.mark.slow
 def test_compiles_as_one_graph_and_repeats_to_the_bit(kind: str) -> None:
     qkv_bias = {"sinusoid": "no_key", "sincos_3d": "none"}.get(kind, "full")
     torch.manual_seed(0)

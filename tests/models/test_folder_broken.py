@@ -113,6 +113,7 @@ def places() -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 
 @pytest.mark.parametrize(("kind", "file", "place"), list(places()), ids=lambda v: v if isinstance(v, str) else v[-1])
+@pytest.mark.slow
 def test_no_field_takes_what_it_cannot_be(
     kind: str, file: str, place: tuple[str, ...], folder: Callable[[str], Path]
 ) -> None:
@@ -129,6 +130,7 @@ def test_no_field_takes_what_it_cannot_be(
 
 @pytest.mark.parametrize("kind", ["encoder", "dual", "chat"])
 @pytest.mark.parametrize("name", FILES)
+@pytest.mark.slow
 def test_no_file_is_another(kind: str, name: str, folder: Callable[[str], Path]) -> None:
     path = folder(kind)
     for file in sorted(each.name for each in path.iterdir()):
@@ -168,6 +170,7 @@ def test_answers_and_ids_are_texts(value: Any, folder: Callable[[str], Path]) ->
     refused(lambda: training_record(path), "pretraining_video_ids")
 
 
+@pytest.mark.slow
 def test_another_geometry_is_refused_before_it_is_built(
     folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,6 +231,7 @@ def traps(root: Path, sprung: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_code_and_pickles_of_others_are_refused_and_not_run(tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     code = traps(tmp_path / "code", sprung)

@@ -48,6 +48,7 @@ def test_both_are_at_most_12_megabytes_in_float16_and_described() -> None:
         assert f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" in CARD
 
 
+@pytest.mark.slow
 def test_a_name_is_an_ordinary_model_folder_unpacked_once(own_cache: Path) -> None:
     dual, chat = surgvl.load("phantom"), surgvl.load("phantom-chat")
     assert isinstance(dual, DualModel)

@@ -112,6 +112,7 @@ def test_the_loss_is_a_finite_scalar_that_reaches_every_part_of_the_encoder(name
 
 
 @pytest.mark.parametrize("name", METHODS)
+@pytest.mark.slow
 def test_the_loss_falls_by_a_fifth_and_repeats_to_the_bit(name: str, teacher: str) -> None:
     first, second = (losses(RECIPES[name], teacher, 60) for _ in range(2))
     assert first == second

@@ -111,12 +111,14 @@ def test_a_jepa_counts_its_teacher_and_both_its_masks() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.slow
 def test_every_recipe_reads_nothing_from_its_clips_and_costs_what_torch_counts(name: str, teacher: str) -> None:
     # Tensors without values refuse to be read, so a recipe that waits for its device in a step fails here.
     recipe = build(RECIPES[name], teacher)
     assert dry_step(recipe, 4).flops == pytest.approx(counted(recipe, 4), rel=0.25)
 
 
+@pytest.mark.slow
 def test_sums_of_the_whole_run() -> None:
     recipe = mae()
     before = {name: value.clone() for name, value in recipe.state_dict().items()}

@@ -307,6 +307,7 @@ def test_a_random_model_finds_by_chance() -> None:
     assert found["mAP_raw"].baselines["constant"] == pytest.approx(share, abs=0.06)
 
 
+@pytest.mark.slow
 def test_neighbours_of_a_wrong_moment_do_not_fill_the_page() -> None:
     truth, ids, times_s = triplets()
     scores = truth.astype(float)

@@ -73,6 +73,7 @@ def interrupt(objective: Objective, progress: float) -> None:
 
 @pytest.mark.parametrize("case", ["plain", "mae"])
 @pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.slow
 def test_average_and_parts_go_on_to_the_same_weights(case: str, accumulate: int, tmp_path: Path) -> None:
     whole = alone(case, tmp_path / "whole", accumulate=accumulate)
     make, _ = CASES[case]
@@ -171,6 +172,7 @@ def test_a_spike_is_skipped_counted_and_remembered(tmp_path: Path) -> None:
     assert kept["counts"].tolist() == [29, 1, 0, 0]
 
 
+@pytest.mark.slow
 def test_ten_spikes_in_a_row_end_the_run(tmp_path: Path) -> None:
     loud = tuple(range(2 * 22, 2 * 60))
     run = Run(steps=60, batch=2, precision="32-true", log_every=5, save_every=20, skip_loss_std=6.0, skip_window=10)

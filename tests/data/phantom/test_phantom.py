@@ -241,6 +241,7 @@ def film_bytes(root: Path, number: int) -> bytes:
     return (root / f"cholec80/videos/video{number:02d}.mp4").read_bytes()
 
 
+@pytest.mark.slow
 def test_command_writes_whole_layouts(small_phantom: Path) -> None:
     head = json.loads((small_phantom / "phantom.json").read_text())
     assert head["splits"] == {"train": [1], "val": [2], "test": [3]}

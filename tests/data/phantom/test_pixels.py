@@ -45,6 +45,7 @@ def test_verbs_differ_in_two_frequencies() -> None:
             assert sum(abs(a - b) > 0.45 for a, b in zip(one, other, strict=True)) >= 2
 
 
+@pytest.mark.slow
 def test_one_frame_pose_follows_one_law() -> None:
     """Kolmogorov-Smirnov against the arcsine law, one time per action, for every verb and degree of freedom."""
     rng = np.random.default_rng(0)
@@ -108,6 +109,7 @@ def test_verb_shows_in_motion_and_not_in_a_frame() -> None:
     assert moving > 0.8
 
 
+@pytest.mark.slow
 def test_verb_does_not_show_in_a_decoded_frame(tmp_path: Path) -> None:
     """Video coding must not undo it: the fastest verb against the idle one, single frames of the written film."""
     rng = np.random.default_rng(6)
@@ -145,6 +147,7 @@ def test_verb_does_not_show_in_a_decoded_frame(tmp_path: Path) -> None:
     assert abs(decoded - 0.5) < 0.1
 
 
+@pytest.mark.slow
 def test_phase_does_not_show_in_global_cues() -> None:
     """Colour statistics of whole frames, leave-video-out: without the actions they must be at the majority's level."""
     phases, bare, full, groups = [], [], [], []
