@@ -22,7 +22,7 @@ def test_names_that_differ_by_case_are_told_and_others_counted(tmp_path: Path) -
     text = "\n".join(Cholec80(root).problems())
     assert "VIDEO01.mp4 differs from the layout's names only in case" in text
     assert "Video02-Phase.txt differs from" in text
-    assert "2 entries of videos are not in the layout, left out: a.txt, b.txt" in text
+    assert "2 names in videos outside of the layout: a.txt, b.txt" in text
     assert text.count("VIDEO01.mp4") == 1
     assert ".hidden" not in text
 
@@ -41,8 +41,8 @@ def test_narration_tells_other_formats_subfolders_and_silent_videos(tmp_path: Pa
     for name in ("b.srt", "b.VTT", "b.txt", "README.txt", "deeper/c.csv"):
         put(tmp_path / name, "x")
     assert Narration(tmp_path).problems() == [
-        "3 text files are not CSV, left out: b.VTT, b.srt, b.txt; convert them to CSV with columns start, end, text",
-        "2 files are in subfolders, left out: deeper/c.csv, deeper/c.mp4; move them next to the others",
+        "3 text files that are not CSV left out: b.VTT, b.srt, b.txt; convert them to columns start, end, text",
+        "2 files in subfolders left out: deeper/c.csv, deeper/c.mp4; move them next to the others",
         "1 of 2 videos have no sentences: b",
     ]
 
@@ -52,7 +52,7 @@ def test_json_lines_are_counted(tmp_path: Path) -> None:
     turns = [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}]
     put(tmp_path / "train.json", json.dumps([{"video": "a.mp4", "conversations": turns}]))
     put(tmp_path / "more.jsonl", "{}\n")
-    assert Llava(tmp_path).problems() == ["1 files are JSON Lines, left out: more.jsonl; convert each to one JSON list"]
+    assert Llava(tmp_path).problems() == ["1 JSON Lines file left out: more.jsonl; convert each to one JSON list"]
 
 
 def test_labels_after_the_end_are_counted(tmp_path: Path) -> None:

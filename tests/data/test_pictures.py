@@ -77,7 +77,7 @@ def cholec80_rows(root: Path, num: int) -> Path:
         (range(500), [at / 25 for at in range(500)], "25 pictures per second"),
         (range(1, 501), [at / 25 for at in range(500)], "25 pictures per second"),
         (range(100), [at / 5 for at in range(100)], "5 pictures per second"),
-        ([*range(5), *range(9, 20)], [*range(5), *range(9, 20)], "4 frame files are missing"),
+        ([*range(5), *range(9, 20)], [*range(5), *range(9, 20)], "4 frame files missing"),
         (range(3, 20), range(3, 20), "the first picture has number 3"),
     ],
     ids=["1fps", "from1", "renamed", "25fps", "25fps_from1", "5fps", "gap", "late"],

@@ -81,7 +81,7 @@ def test_gap_in_frames_ends_a_span_and_is_noted(tmp_path: Path) -> None:
     text = "Frame\tPhase\n" + "".join(f"{frame}\tPreparation\n" for frame in (0, 1, 5, 6))
     track = read_phase_file(put(tmp_path / "v.txt", text), 1.0)
     assert track.spans == [(0.0, 2.0, "Preparation"), (5.0, 7.0, "Preparation")]
-    assert track.notes == ["3 frames have no row in v.txt"]
+    assert track.notes == ["3 frames without a row in v.txt"]
 
 
 def test_tools_are_taken_by_name(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_second_csv_refuses_what_does_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "video01.csv"
     track = read_second_csv(put(path, "path,label\nvideo01_0.png,1\nvideo01_2.png,7\n"), "video01", CHOLEC80_PHASES, 0)
     assert track.spans == [(0, 1, "Preparation"), (2, 3, "GallbladderRetraction")]
-    assert track.notes == ["1 seconds have no row in video01.csv"]
+    assert track.notes == ["1 second without a row in video01.csv"]
     for rows, message in (
         ("video01_0.png,0", "label 0 is not one of 1 to 7"),
         ("video01_0.png,8", "label 8 is not one of 1 to 7"),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from surgvl.core.plurals import plural
 from surgvl.video import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def find_videos(folder: Path, pattern: str, contents: "Contents") -> dict[str, P
 def unmatched_entries(root: Path, contents: "Contents") -> list[str]:
     """One line for each folder below `root` with entries that no pattern matched; `root` itself may hold anything."""
     return [
-        f"{len(names)} entries of {folder.relative_to(root)} are not in the layout, left out: {shorten(sorted(names))}"
+        f"{plural(len(names), 'name')} in {folder.relative_to(root)} outside of the layout: {shorten(sorted(names))}"
         for folder, names in sorted(contents.unmatched.items())
         if names and folder != root
     ]

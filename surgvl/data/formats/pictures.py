@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from surgvl.core.arrays import Float64Array
+from surgvl.core.plurals import plural
 from surgvl.data.spans import Span, Track
 from surgvl.video.frame_folder import image_number, sorted_images
 
@@ -53,7 +54,7 @@ def times_of(folder: Path, end_s: float, first: Sequence[int] = (0,)) -> tuple[F
         notes.append(f"{facts} {len(numbers)} s; extract one per second, or use the video, for true times")
     if num_missing := (int(numbers[-1]) - int(numbers[0])) // step + 1 - len(numbers):
         notes.append(
-            f"{num_missing} frame files are missing from {folder}: labels follow the numbers, later times are too early"
+            f"{plural(num_missing, 'frame file')} missing in {folder}: labels follow the numbers, later times are early"
         )
     if numbers[0] >= base + max(step, rate):
         notes.append(f"the first picture has number {numbers[0]}; it is shown at 0 s with the labels of its number")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from surgvl.core.errors import DataError
+from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_files, shorten
 from surgvl.data.formats.qa_text import (
     Parse,
@@ -66,15 +67,19 @@ class Tally:
         """Add the counts to `contents.problems`."""
         if self.dropped:
             names = ", ".join(sorted(files.drop))
-            contents.problems.append(f"{self.dropped} questions of {source} are left out, as in its loader: {names}")
+            contents.problems.append(
+                f"{plural(self.dropped, 'question')} of {source} left out, as in its loader: {names}"
+            )
         if self.bare:
-            contents.problems.append(f"{len(self.bare)} question files have no picture, left out: {shorten(self.bare)}")
+            what = plural(len(self.bare), "question file")
+            contents.problems.append(f"{what} without a picture left out: {shorten(self.bare)}")
         if self.misnamed:
-            contents.problems.append(f"{len(self.misnamed)} files have no number, left out: {shorten(self.misnamed)}")
+            what = plural(len(self.misnamed), "file")
+            contents.problems.append(f"{what} without a number left out: {shorten(self.misnamed)}")
         if self.unlisted:
             names = shorten(sorted(self.unlisted))
-            fact = f"{self.unlisted.total()} answers are not among the {len(files.answers)} published ones"
-            contents.problems.append(f"{fact}, kept: {names}; the first in {self.first_unlisted}")
+            fact = f"{plural(self.unlisted.total(), 'answer')} not among the {len(files.answers)} published ones kept"
+            contents.problems.append(f"{fact}: {names}; the first in {self.first_unlisted}")
 
 
 def read_questions(

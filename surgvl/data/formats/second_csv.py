@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from surgvl.core.errors import DataError
+from surgvl.core.plurals import plural
 from surgvl.data.formats.text_files import no_rows, parse_int, read_csv, short_repr
 from surgvl.data.spans import Track, join_runs
 
@@ -41,5 +42,5 @@ def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int)
     if not seconds:
         raise no_rows(path)
     gaps = seconds[-1] + 1 - len(seconds)
-    notes = [f"{gaps} seconds have no row in {path.name}"] if gaps else []
+    notes = [f"{plural(gaps, 'second')} without a row in {path.name}"] if gaps else []
     return Track(join_runs(seconds, labels), float(seconds[-1] + 1), notes)

@@ -7,6 +7,7 @@ CSV files `01.csv` (see `surgvl.data.formats.second_csv`).
 from pathlib import Path
 
 from surgvl.core.errors import DataError
+from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.second_csv import read_second_csv
 from surgvl.data.formats.text_files import no_rows, parse_int, read_fields
@@ -53,7 +54,9 @@ def read_label_file(path: Path) -> Track:
         raise no_rows(path)
     gaps = seconds[-1] + 1 - len(seconds)
     return Track(
-        join_runs(seconds, labels), seconds[-1] + 1.0, [f"{gaps} seconds have no row in {path.name}"] if gaps else []
+        join_runs(seconds, labels),
+        seconds[-1] + 1.0,
+        [f"{plural(gaps, 'second')} without a row in {path.name}"] if gaps else [],
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import CHOLEC80_PHASES, CHOLEC80_TOOLS
+from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.second_csv import read_second_csv
 from surgvl.data.formats.text_files import no_rows, parse_int, read_fields
@@ -45,7 +46,7 @@ def read_phase_file(path: Path, fps: float) -> Track:
         frames.append(frame)
         labels.append(known[_plain(name)])
     gaps = frames[-1] - frames[0] + 1 - len(frames)
-    notes = [f"{gaps} frames have no row in {path.name}"] if gaps else []
+    notes = [f"{plural(gaps, 'frame')} without a row in {path.name}"] if gaps else []
     return Track(join_runs(frames, labels, 1 / fps), (frames[-1] + 1) / fps, notes)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.core.ontology import CHOLECT50_PHASES, INSTRUMENTS, TARGETS, TRIPLET_NAMES, TRIPLETS, VERBS
+from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.text_files import MAX_COUNT, read_text, short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
@@ -115,9 +116,11 @@ def read_json_labels(path: Path) -> dict[str, Track]:
                 odd += any(own >= 0 and own != part for own, part in zip(ids[1:4], parts, strict=True))
             if ids[4] >= 0:
                 phases[at] = _lookup(phase_of, ids[4], path, number, "phase")
-    notes = [f"{odd} instances in {path.name} have components that differ from those of their triplet"] if odd else []
+    what = "with components that differ from those of the triplet"
+    notes = [f"{plural(odd, 'instance')} in {path.name} {what}"] if odd else []
     num_frames = max(stated, numbers[-1] + 1)
-    notes += [f"{num_frames - len(numbers)} frames have no entry in {path.name}"] if num_frames > len(numbers) else []
+    if num_frames > len(numbers):
+        notes.append(f"{plural(num_frames - len(numbers), 'frame')} without an entry in {path.name}")
     tracks = {"triplet": Track(_triplet_runs(present, numbers, 1 / fps), num_frames / fps, notes)}
     if any(phases):
         tracks["phase"] = Track(join_runs(numbers, phases, 1 / fps), num_frames / fps)

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
+from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import shorten
 from surgvl.data.formats.text_files import short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
@@ -97,14 +98,14 @@ class Llava(VideoDataset):
                 talk = f"{file.stem}/{number}" if len(turns) > 1 else ""
                 rows.setdefault(path, []).extend((question, answer, talk) for question, answer in turns)
         if lines := sorted(path.name for path in self.root.glob("*.jsonl")):
-            fact = f"{len(lines)} files are JSON Lines, left out: {shorten(lines)}"
+            fact = f"{plural(len(lines), 'JSON Lines file')} left out: {shorten(lines)}"
             contents.problems.append(f"{fact}; convert each to one JSON list")
         if silent:
-            contents.problems.append(f"{silent} conversations have no image or video, left out")
+            contents.problems.append(f"{plural(silent, 'conversation')} without an image or video left out")
         if absent := [path for path in rows if self._find(path) is None]:
             lost = sum(len(rows[path]) for path in absent)
             contents.problems.append(
-                f"{lost} questions left out, because {len(absent)} files are missing: {shorten(absent)}"
+                f"{plural(lost, 'question')} left out, {plural(len(absent), 'missing file')}: {shorten(absent)}"
             )
         for path in sorted(rows.keys() - set(absent)):
             medium = self._find(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from surgvl.core.errors import DataError
+from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_files, shorten
 from surgvl.data.formats.text_files import MAX_S, parse_seconds, read_csv
 from surgvl.data.readers.base import TOLERANCE_S, Contents, VideoDataset
@@ -160,8 +161,8 @@ class Narration(VideoDataset):
         names = sorted(path.name for path in there if path.suffix.lower() in _OTHER_TEXTS and path.is_file())
         names = [name for name in names if not re.match(r"splits|readme|licen[cs]e", name, re.IGNORECASE)]
         if names:
-            fact = f"{len(names)} text files are not CSV, left out: {shorten(names)}"
-            problems.append(f"{fact}; convert them to CSV with columns start, end, text")
+            fact = f"{plural(len(names), 'text file')} that are not CSV left out: {shorten(names)}"
+            problems.append(f"{fact}; convert them to columns start, end, text")
         wanted = {*VIDEO_SUFFIXES, ".csv"}
         known = {*folders, self.root / "splits"}
         inside = sorted(
@@ -173,6 +174,6 @@ class Narration(VideoDataset):
         )
         if inside:
             problems.append(
-                f"{len(inside)} files are in subfolders, left out: {shorten(inside)}; move them next to the others"
+                f"{plural(len(inside), 'file')} in subfolders left out: {shorten(inside)}; move them next to the others"
             )
         return problems

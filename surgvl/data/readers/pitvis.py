@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from surgvl.core.errors import DataError
+from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.pictures import questions_at_pictures
 from surgvl.data.formats.pitvis_qa import (
@@ -90,7 +91,7 @@ def read_annotations(path: Path) -> dict[str, Track]:
         raise no_rows(path)
     end_s = seconds[-1] + 1.0
     gaps = seconds[-1] + 1 - len(seconds)
-    notes = [f"{gaps} seconds have no row in {path.name}"] if gaps else []
+    notes = [f"{plural(gaps, 'second')} without a row in {path.name}"] if gaps else []
     names = [STEPS[step - 1] if step > 0 else "" for step in steps]
     phases = [STEP_TABLE[step - 1][1] if step > 0 else "" for step in steps]
     instruments: list[Span] = []

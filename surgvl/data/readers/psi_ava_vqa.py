@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import PurePosixPath
 
 from surgvl.core.errors import DataError
+from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import shorten
 from surgvl.data.formats.qa_text import QuestionLine, question_table, read_question_lines
 from surgvl.data.formats.qa_tree import Tally, TextFiles, first_folder, picture_starts
@@ -62,7 +63,7 @@ class PSIAVAVQA(VideoDataset):
                     number = int(re.findall(r"\d+", image.stem)[-1])
                     cases.setdefault(case, []).append((number, row._replace(type=kind, box="")))
         if twice:
-            fact = f"{twice.total()} questions of Val are about cases of Train, left out because a video has one split"
+            fact = f"{plural(twice.total(), 'question')} of Val about cases of Train left out (one split a video)"
             contents.problems.append(f"{fact}: {shorten(sorted(twice))}")
         tally = Tally()
         for case, rows in sorted(cases.items()):

@@ -27,7 +27,7 @@ def test_json_triplets_are_taken_by_name(tmp_path: Path) -> None:
     track = read_json_labels(path)["triplet"]
     assert {label for _, _, label in track.spans} == {TRIPLET_NAMES[99 - 12], TRIPLET_NAMES[99 - 60]}
     # The stated components are now those of other triplets: each instance is counted.
-    assert track.notes == ["5 instances in VID01.json have components that differ from those of their triplet"]
+    assert track.notes == ["5 instances in VID01.json with components that differ from those of the triplet"]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_cholect50_frames_folder_with_labels(tmp_path: Path) -> None:
     dataset = CholecT50(tmp_path, "challenge")
     row = dataset.to_manifest().video("VID01")
     assert (row.path, row.fps, row.split) == ("videos/VID01", 1.0, "train")
-    assert any("1 frame files are missing" in line for line in dataset.problems())
+    assert any("1 frame file missing" in line for line in dataset.problems())
 
 
 def test_components_that_disagree_are_counted(tmp_path: Path) -> None:

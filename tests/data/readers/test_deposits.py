@@ -98,9 +98,9 @@ def test_paths_of_windows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        ("pictures/0.jpg", "1 files are missing: pictures/0.jpg"),
-        ("a" * 5000, "1 files are missing"),
-        (None, "1 conversations have no image or video"),
+        ("pictures/0.jpg", "1 missing file: pictures/0.jpg"),
+        ("a" * 5000, "1 missing file"),
+        (None, "1 conversation without an image or video"),
     ],
 )
 def test_the_reason_is_told_where_nothing_is_left(image: object, reason: str, tmp_path: Path) -> None:

@@ -66,8 +66,8 @@ def test_rows_of_turns_about_images_and_videos(tmp_path: Path) -> None:
         "images/a/2.jpg": ("test", "images/a/2.jpg"),
     }
     text = "\n".join(dataset.problems())
-    assert "1 conversations have no image or video" in text
-    assert "1 questions left out, because 1 files are missing: gone.png" in text
+    assert "1 conversation without an image or video left out" in text
+    assert "1 question left out, 1 missing file: gone.png" in text
     assert "notes.json is not a list of conversations" in text
     assert dataset.contents.unreadable == []
 

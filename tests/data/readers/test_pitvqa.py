@@ -186,7 +186,7 @@ def test_pitvqa_tree(tmp_path: Path) -> None:
     assert manifest.video("video_02").path == "images/video_02"
     assert manifest.video("video_01").path == ""
     text = "\n".join(dataset.problems())
-    assert "1 questions of pitvqa are left out" in text
+    assert "1 question of pitvqa left out" in text
     assert "'no bar here' is not question|answer" in text
 
 

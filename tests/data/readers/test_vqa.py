@@ -79,8 +79,8 @@ def test_endovis18_vqa(tmp_path: Path) -> None:
     ]
     assert "frame001_QA.txt, line 2: 'no bar' is not question|answer" in dataset.contents.unreadable[0]
     text = "\n".join(dataset.problems())
-    assert "1 question files have no picture, left out: seq_1/frame002_QA.txt" in text
-    assert "1 answers are not among the 18 published ones, kept: Kidneys; the first in" in text
+    assert "1 question file without a picture left out: seq_1/frame002_QA.txt" in text
+    assert "1 answer not among the 18 published ones kept: Kidneys; the first in" in text
     assert "too early" not in text
     assert sorted(len(ids) for ids in EndoVis18VQA.SPLITS["standard"].values()) == [3, 11]
 
@@ -156,7 +156,7 @@ def test_ssg_vqa(place: str, tmp_path: Path) -> None:
     assert grey(dataset.to_manifest(), "VID02", 10) == 11
     assert dataset.videos[0].split == "test"
     assert "VID18/0.txt, line 5: 'How many' is not question|answer|template|type" in dataset.contents.unreadable[0]
-    assert any("1 answers are not among the 51 published ones, kept: 11" in line for line in dataset.problems())
+    assert any("1 answer not among the 51 published ones kept: 11" in line for line in dataset.problems())
     splits = SSGVQA.SPLITS["standard"]
     assert [len(splits[name]) for name in ("train", "val", "test")] == [35, 5, 5]
 
@@ -208,7 +208,7 @@ def test_psi_ava_vqa(tmp_path: Path) -> None:
         ("CASE003", 1, "Corte", "step", ""),
     ]
     assert [row.split for row in dataset.videos] == ["train", "train", "test"]
-    assert any("1 questions of Val are about cases of Train" in line for line in dataset.problems())
+    assert any("1 question of Val about cases of Train" in line for line in dataset.problems())
     assert "C2_action.txt, line 1:" in dataset.contents.unreadable[0]
 
 
@@ -222,7 +222,7 @@ def test_own_trees_with_and_without_boxes(tmp_path: Path) -> None:
     assert rows(dataset) == [("or-7", 1, "hook", "other", "4,5,6.5,7"), ("or-7", 1, "no", "other", "")]
     assert dataset.to_manifest().video("or-7").split == "test"
     assert "has '4,5,6' where a box x1,y1,x2,y2 should be" in dataset.contents.unreadable[0]
-    assert "1 files have no number, left out: or-7/note.txt" in dataset.problems()
+    assert "1 file without a number left out: or-7/note.txt" in dataset.problems()
     for text in ('{"test": "or-7"}', '{"later": ["or-7"]}', '[["or-7"]]', '{"test": [7]}'):
         put(tmp_path / "splits.json", text)
         with pytest.raises(DataError, match="splits.json is not"):
