@@ -89,7 +89,6 @@ def test_files_of_the_repository_that_are_named_exist(name: str) -> None:
         assert "NAME" in path or (ROOT / path).exists(), path
 
 
-@pytest.mark.slow
 def test_flags_that_the_prose_names_are_flags() -> None:
     known = {"help", "print_config", "recipe", "dry-run", "objective.smoothing"}
     for name, command in COMMANDS.items():
@@ -98,6 +97,9 @@ def test_flags_that_the_prose_names_are_flags() -> None:
             # `--optim.lr`, its group `--optim`, and the short form.
             known |= {key, key.rpartition(".")[0], key.rpartition(".")[2]}
     for page, text in TEXTS.items():
+        # Its flags are those of pytest.
+        if page == "contributing.md":
+            continue
         prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
         for span in re.findall(r"`([^`]+)`", prose):
             for flag in re.findall(r"--([a-z][\w.-]*)", span):
