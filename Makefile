@@ -46,7 +46,7 @@ bench: $(VENV)/.bench ## decoding, metrics, retrieval, loading, training steps a
 	$(BIN)/python benchmarks/pretrain_step.py
 	$(BIN)/python benchmarks/serving.py
 
-bench-gpu: $(VENV)/.dev ## training steps and embedding on a GPU, beside transformers', in eight minutes
+bench-gpu: $(VENV)/.dev ## training steps and embedding on a GPU, next to transformers', in eight minutes
 	$(BIN)/python benchmarks/gpu.py
 
 clean: ## remove the environment, caches, dist/ and site/; runs/ stays
