@@ -106,7 +106,7 @@ def test_classify_search_and_ask_take_paths_and_arrays(tiny_run: Path) -> None:
 def test_wrong_input_is_one_line(tiny_run: Path) -> None:
     dual = surgvl.load(tiny_run / "align")
     assert isinstance(dual, DualModel)
-    with pytest.raises(DataError, match=r"give uint8 \[T, H, W, 3\]"):
+    with pytest.raises(DataError, match=r"frames must be uint8 \[T, H, W, 3\]"):
         dual.encode_video(np.zeros((4, 3, 16, 16), np.float32))
     with pytest.raises(DataError, match="30.0 s is outside"):
         dual.encode_video(a_video(tiny_run), at_s=30.0)

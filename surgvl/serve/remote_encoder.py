@@ -15,7 +15,7 @@ def remote_encoder(model: Path | None, stride_s: float, server: str, api_key: st
     dual = RemoteDual(Server(server, api_key, in_flight=in_flight))
     if model is not None:
         dual.check(model)
-    facts = dual.trained if model is None else training_record(model)
+    facts = dual.training if model is None else training_record(model)
     dim = dual.encode_text(["a"]).shape[1]
 
     def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Float32Array, list[float], list[float]]:
