@@ -22,7 +22,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json
 from surgvl.data.manifest import Manifest
 from surgvl.demo import run_info
-from surgvl.demo.model_loader import Parts
+from surgvl.demo.model_loader import ModelLoader
 from surgvl.demo.schemas import AnswerCard, ModelCard, SearchResults, Timeline
 from surgvl.demo.timeline import zero_shot_timeline
 from surgvl.demo.video_catalog import NUM_UPLOADS, UPLOAD, VideoCatalog
@@ -30,7 +30,7 @@ from surgvl.video.clip import clip_start
 from surgvl.video.marks import counted
 
 MAX_CHARACTERS = 300
-NUM_SHARES = 4
+NUM_ANSWERS = 4
 # Clips this close share frames with the query clip.
 NEAR_S = 3.0
 NUM_EXAMPLES = 6
@@ -61,13 +61,13 @@ class Engine:
         self.run = run
         self.manifest = Manifest.load(run / "manifest")
         self.catalog = VideoCatalog(self.manifest)
-        self.parts = Parts(run, device, server, api_key)
+        self.models = ModelLoader(run, device, server, api_key)
         # Vectors and times of uploads; the earliest are dropped first.
         self._embedded: dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]] = {}
 
     def start(self) -> None:
         """Start to load the models in the background; a call that needs one starts it, too."""
-        self.parts.start()
+        self.models.start()
 
     def wait(self) -> None:
         """Wait until everything is loaded.
@@ -75,16 +75,16 @@ class Engine:
         Raises:
             SurgVLError: a part could not be loaded.
         """
-        self.parts.wait()
+        self.models.wait()
 
     @property
     def is_ready(self) -> bool:
         """Whether loading has finished, successfully or not."""
-        return self.parts.are_done
+        return self.models.are_done
 
     def close(self) -> None:
         """Cancel what is not loaded yet and close the index."""
-        self.parts.close()
+        self.models.close()
 
     # ---- ask
 
@@ -99,36 +99,36 @@ class Engine:
         """Answer a question about the clip around a moment; see `surgvl.chat.answerers.Answerer`.
 
         Raises:
-            DataError: unknown video, or it cannot be read there.
-            ConfigError: no question, or one that is too long.
+            DataError: the video is unknown, or cannot be read at that time.
+            ConfigError: the question is empty or too long.
         """
         begun = time.monotonic()
         question = _sentence(question, "question")
-        source, answerer = self.catalog.get(video_id), self.parts.answerer
-        at_s = _clamp(time_s, source.duration_s)
+        video, answerer = self.catalog.get(video_id), self.models.answerer
+        at_s = _clamp(time_s, video.duration_s)
         with counted() as marks:
-            frames, want = answerer.frames(source.path, at_s), answerer.preprocess
+            frames, preprocess = answerer.frames(video.path, at_s), answerer.preprocess
         answer = answerer.answer([Question(frames, question)])[0]
         asked, answers = answer.question.text, answer.question.answers or ()
-        start_s = clip_start(at_s, want.clip_s, source.duration_s)
+        start_s = clip_start(at_s, preprocess.clip_s, video.duration_s)
         return AnswerCard(
             question=asked,
             text=answer.text,
             closed=bool(answers),
             num_known=len(answers),
-            probabilities=list(answer.probabilities[:NUM_SHARES]),
-            ground_truth=self._true_answer(video_id, at_s, asked),
+            probabilities=list(answer.probabilities[:NUM_ANSWERS]),
+            ground_truth=self._labelled_answer(video_id, at_s, asked),
             video_id=video_id,
-            title=source.title,
+            title=video.title,
             at_s=at_s,
             frames=frames,
-            times_s=[start_s + number / want.fps for number in range(want.num_frames)],
+            times_s=[start_s + number / preprocess.fps for number in range(preprocess.num_frames)],
             elapsed_s=time.monotonic() - begun,
-            is_upload=source.split == UPLOAD,
-            damage=marks.fact(Path(source.path)),
+            is_upload=video.split == UPLOAD,
+            damage=marks.fact(Path(video.path)),
         )
 
-    def _true_answer(self, video_id: str, at_s: float, question: str) -> str:
+    def _labelled_answer(self, video_id: str, at_s: float, question: str) -> str:
         table = self.manifest.qa_table
         fits = pc.and_(pc.equal(table["video_id"], video_id), pc.equal(table["question"], question))
         fits = pc.and_(fits, pc.and_(pc.less_equal(table["start_s"], at_s), pc.greater(table["end_s"], at_s)))
@@ -157,10 +157,8 @@ class Engine:
 
     def filters(self) -> dict[str, list[str]]:
         """Filters of a search: values of `video_id`, `procedure` and `source` in the index."""
-        library = self.parts.library
-        return {
-            name: [value for value in library.counts(name) if value] for name in ("video_id", "procedure", "source")
-        }
+        index = self.models.index
+        return {name: [value for value in index.counts(name) if value] for name in ("video_id", "procedure", "source")}
 
     def search(self, text: str, k: int, video_id: str = "", procedure: str = "", source: str = "") -> SearchResults:
         """Moments of the run's videos that match a sentence, best first.
@@ -171,12 +169,12 @@ class Engine:
         text = _sentence(text, "sentence")
         from surgvl.api import DualModel
 
-        dual = self.parts.dual
-        vector = dual.encode_text([text])[0]
-        found = self.parts.library.search(vector, k, video_id or None, procedure or None, source or None)
-        # A server does not say what it left out.
-        if isinstance(dual, DualModel):
-            found.remark = " ".join(filter(None, (dual.left_out([text]), found.remark)))
+        model = self.models.video_text
+        vector = model.encode_text([text])[0]
+        found = self.models.index.search(vector, k, video_id or None, procedure or None, source or None)
+        # A server does not say what it truncated.
+        if isinstance(model, DualModel):
+            found.remark = " ".join(filter(None, (model.left_out([text]), found.remark)))
         return found
 
     def alike(
@@ -185,21 +183,21 @@ class Engine:
         """Moments of the run's videos similar to a moment of a video, without that moment and its neighbours.
 
         Raises:
-            DataError: unknown video.
+            DataError: the video is unknown.
             ConfigError: no clip matches the filters.
         """
-        place, library = self.catalog.get(like_id), self.parts.library
+        video, index = self.catalog.get(like_id), self.models.index
         exclude = None
-        if place.split == UPLOAD:
-            vector = self.parts.dual.encode_video(place.path, at_s=_clamp(time_s, place.duration_s))[0]
+        if video.split == UPLOAD:
+            vector = self.models.video_text.encode_video(video.path, at_s=_clamp(time_s, video.duration_s))[0]
         else:
-            found = self.parts.vectors
+            found = self.models.vectors
             ends = found.end_s[np.asarray(found.video_ids) == like_id]
             at_s = _clamp(time_s, float(ends.max(initial=0.0)))
-            vector, start_s, end_s = library.vector_at(like_id, at_s)
+            vector, start_s, end_s = index.vector_at(like_id, at_s)
             exclude = (like_id, start_s - NEAR_S, end_s + NEAR_S)
         given = (video_id or None, procedure or None, source or None)
-        return library.search(vector, k, *given, exclude, is_foreign_clip=place.split == UPLOAD)
+        return index.search(vector, k, *given, exclude, is_foreign_clip=video.split == UPLOAD)
 
     # ---- timeline
 
@@ -215,20 +213,20 @@ class Engine:
 
     def prepare(self, video_id: str) -> Iterator[float]:
         """Embed an upload unless that is done, and yield the fraction done; videos of the run are embedded already."""
-        place = self.catalog.get(video_id)
-        if place.split != UPLOAD or video_id in self._embedded:
+        video = self.catalog.get(video_id)
+        if video.split != UPLOAD or video_id in self._embedded:
             return
-        model = self.parts.dual
+        model = self.models.video_text
         from surgvl.embed.windows import read_windows
 
-        stream = read_windows(place.path, model.preprocess, 1.0)
+        stream = read_windows(video.path, model.preprocess, 1.0)
         parts, middles = [], []
         while chunk := list(islice(stream, 16)):
             parts.append(model.encode_clips([clip for _, _, clip in chunk]))
             middles.append(np.array([(start_s + end_s) / 2 for start_s, end_s, _ in chunk]))
-            yield min(1.0, chunk[-1][1] / place.duration_s)
+            yield min(1.0, chunk[-1][1] / video.duration_s)
         if not parts:
-            raise DataError(f"{place.title} has no frames: check it with a player")
+            raise DataError(f"{video.title} has no frames: check it with a player")
         while len(self._embedded) >= NUM_UPLOADS:
             self._embedded.pop(next(iter(self._embedded)), None)
         self._embedded[video_id] = np.concatenate(parts), np.concatenate(middles)
@@ -244,17 +242,17 @@ class Engine:
         """
         for _ in self.prepare(video_id):
             pass
-        place = self.catalog.get(video_id)
-        if place.split == UPLOAD:
+        video = self.catalog.get(video_id)
+        if video.split == UPLOAD:
             vectors, times_s = self._embedded[video_id]
         else:
-            found = self.parts.vectors
+            found = self.models.vectors
             rows = np.flatnonzero(np.asarray(found.video_ids) == video_id)
             if not len(rows):
                 raise DataError(f"{video_id} is not in {found.folder}: run `surgvl embed` with --resume")
             vectors, times_s = found.vectors[rows], found.times_s[rows]
         scale = run_info.logit_scale(self.run / "align")
-        given = (place, vectors, times_s, self.parts.texts, self.manifest)
+        given = (video, vectors, times_s, self.models.texts, self.manifest)
         return zero_shot_timeline(*given, phase_set, triplet_set, smooth_s, scale)
 
     # ---- model card

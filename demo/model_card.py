@@ -10,6 +10,7 @@ from surgvl.demo.schemas import ModelCard
 
 # The most telling metrics of a task; the others are folded away.
 MAIN_METRICS = ("accuracy", "macro_f1", "recall@1", "recall@5", "mAP_IVT", "mAP_I", "mAP_V", "mAP_T")
+TITLES = {"vqa": "Visual question answering"}
 SPLITS = {"train": "training", "val": "validation", "test": "test (held out)", "": "no split"}
 
 
@@ -28,7 +29,7 @@ def _tasks(card: ModelCard) -> list[dict[str, Any]]:
         more = [row for row in rows if row not in main]
         tasks.append(
             {
-                "name": name,
+                "title": TITLES.get(name, formatting.phase(name)),
                 "num_videos": rows[0].num_videos,
                 "num_clips": rows[0].num_clips,
                 "encoder": rows[0].encoder,

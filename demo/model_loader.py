@@ -1,6 +1,6 @@
-"""The parts of a run folder that take time to load: one thread loads them in the order in which a page wants them.
+"""Loads the models, vectors and index of a run folder in one background thread.
 
-Whoever asks for a part waits for it, and gets what went wrong with it as an error; a broken part spoils no other.
+Access to a part waits until it is loaded and raises its error if that failed; the other parts are not affected.
 """
 
 import threading
@@ -12,7 +12,7 @@ from surgvl.core.errors import CheckpointError, DataError
 from surgvl.embed.vectors import Texts, Vectors
 
 if TYPE_CHECKING:
-    # Torch and FAISS take seconds to import: the thread does that.
+    # Torch and FAISS take seconds to import, which the thread does.
     from surgvl.api import DualModel
     from surgvl.chat.answerers import Answerer
     from surgvl.retrieval.clip_index import ClipIndex
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 class _Futures(NamedTuple):
     vectors: "Future[Vectors]"
-    library: "Future[ClipIndex]"
-    dual: "Future[DualModel | RemoteDual]"
+    index: "Future[ClipIndex]"
+    video_text: "Future[DualModel | RemoteDual]"
     answerer: "Future[Answerer]"
 
 
-class Parts:
-    """Vectors, index and models of a run folder.
+class ModelLoader:
+    """Vectors, index and models of a run folder, loaded in the order in which the page needs them.
 
     Args:
         run: the folder.
         device: torch device of the models.
-        server: address of a server that runs the models; empty: this process does.
-        api_key: its key.
+        server: address of a server that runs the models; if empty, this process does.
+        api_key: key of the server.
     """
 
     def __init__(self, run: Path, device: str = "cpu", server: str = "", api_key: str = "") -> None:
@@ -44,10 +44,10 @@ class Parts:
         self._futures: _Futures | None = None
 
     def start(self) -> _Futures:
-        """Begin to load, if that has not begun; returns at once."""
+        """Start to load unless that has started; returns at once."""
         with self._lock:
             if self._futures is None:
-                loads = (self._load_vectors, self._load_library, self._load_dual, self._load_answerer)
+                loads = (self._load_vectors, self._load_index, self._load_video_text, self._load_answerer)
                 self._futures = _Futures(*(self._pool.submit(load) for load in loads))  # type: ignore[arg-type]
             return self._futures
 
@@ -55,17 +55,17 @@ class Parts:
         """Wait until everything is loaded.
 
         Raises:
-            SurgVLError: something could not be loaded.
+            SurgVLError: a part could not be loaded.
         """
         futures = self.start()
         futures.vectors.result()
-        futures.library.result()
-        futures.dual.result()
+        futures.index.result()
+        futures.video_text.result()
         futures.answerer.result()
 
     @property
     def are_done(self) -> bool:
-        """Whether everything is loaded, or has failed to."""
+        """Whether loading has finished, successfully or not."""
         return self.start().answerer.done()
 
     @property
@@ -81,33 +81,33 @@ class Parts:
         return found
 
     @property
-    def library(self) -> "ClipIndex":
-        """The index."""
-        return self.start().library.result()
+    def index(self) -> "ClipIndex":
+        """The search index."""
+        return self.start().index.result()
 
     @property
-    def dual(self) -> "DualModel | RemoteDual":
-        """The video-text model that made vectors and index."""
-        return self.start().dual.result()
+    def video_text(self) -> "DualModel | RemoteDual":
+        """The video-text model behind the vectors and the index."""
+        return self.start().video_text.result()
 
     @property
     def answerer(self) -> "Answerer":
-        """What answers questions."""
+        """The language model or classification head that answers questions."""
         return self.start().answerer.result()
 
     def close(self) -> None:
-        """Give up what is not loaded yet and close the index."""
+        """Cancel what is not loaded yet and close the index."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        if self._futures and not self._futures.library.cancelled() and not self._futures.library.exception():
-            self._futures.library.result().close()
+        if self._futures and not self._futures.index.cancelled() and not self._futures.index.exception():
+            self._futures.index.result().close()
 
     def _load_vectors(self) -> Vectors:
         found = Vectors.load(self.run / "vectors")
         if found.texts is None:
-            raise DataError(f"{found.folder} holds no prompts: run `surgvl embed` again, with prompt sets")
+            raise DataError(f"{found.folder} has no prompts: run `surgvl embed` again with --prompt_sets")
         return found
 
-    def _load_library(self) -> "ClipIndex":
+    def _load_index(self) -> "ClipIndex":
         from surgvl.retrieval.clip_index import ClipIndex
 
         return ClipIndex.open(self.run / "index")
@@ -117,20 +117,20 @@ class Parts:
 
         return Server(self.server, self.api_key)
 
-    def _load_dual(self) -> "DualModel | RemoteDual":
+    def _load_video_text(self) -> "DualModel | RemoteDual":
         if self.server:
             from surgvl.serve.remote import RemoteDual
 
             remote = RemoteDual(self._server())
             remote.check(self.run / "align")
-            self.library.check_model(remote.hash, f"that of {self.server}")
+            self.index.check_model(remote.hash, f"that of {self.server}")
             return remote
         from surgvl.api import DualModel, load
 
         model = load(self.run / "align", self.device)
         if not isinstance(model, DualModel):
             raise CheckpointError(f"{self.run / 'align'} is not a video-text model: run `surgvl align` into it")
-        self.library.check_model(model.hash, f"that of {self.run / 'align'}")
+        self.index.check_model(model.hash, f"that of {self.run / 'align'}")
         return model
 
     def _load_answerer(self) -> "Answerer":

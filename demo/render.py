@@ -21,7 +21,6 @@ _TEMPLATES.filters |= {
     "elapsed": formatting.elapsed,
     "fmt": format,
     "hours": formatting.hours,
-    "phase": formatting.phase,
     "plural": formatting.plural,
     "url_part": partial(quote, safe=""),
 }

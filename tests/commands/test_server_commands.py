@@ -248,5 +248,5 @@ def test_the_page_refuses_a_server_of_other_models(tiny_run: Path, tmp_path: Pat
         with pytest.raises(CheckpointError, match="align holds"):
             engine.wait()
         with pytest.raises(ServerError, match="no chat model"):
-            engine.parts.answerer.known_questions()
+            engine.models.answerer.known_questions()
         engine.close()

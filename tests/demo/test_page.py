@@ -188,7 +188,7 @@ def test_examples_are_questions_the_model_knows_and_sentences_of_the_data(ready:
 def test_examples_need_no_model(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They stand on the page from the beginning: chips that come later would push an answer down."""
     cold = engine.Engine(tiny_run)
-    monkeypatch.setattr(cold.parts, "start", lambda: pytest.fail("a model is loaded"))
+    monkeypatch.setattr(cold.models, "start", lambda: pytest.fail("a model is loaded"))
     examples = cold.examples()
     cold.close()
     known = json.loads((tiny_run / "tune" / "model" / "answers.json").read_text())["questions"]

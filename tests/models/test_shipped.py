@@ -103,7 +103,7 @@ def test_the_page_has_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
     with contextlib.closing(Engine(run)) as engine:
         engine.wait()
         assert [video.video_id for video in engine.catalog.videos] == ["video61"]
-        assert engine.parts.dual.hash == model_hash("phantom")
+        assert engine.models.video_text.hash == model_hash("phantom")
     written = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     demo.prepare(run)
     assert written == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
