@@ -5,8 +5,9 @@ Access to a part waits until it is loaded and raises its error if that failed; t
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from surgvl.core.errors import CheckpointError, DataError
 from surgvl.embed.vectors import Texts, Vectors
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from surgvl.serve.remote import RemoteDual
 
 
-class _Futures(NamedTuple):
+@dataclass(frozen=True)
+class _Futures:
     vectors: "Future[Vectors]"
     index: "Future[ClipIndex]"
     video_text: "Future[DualModel | RemoteDual]"

@@ -18,7 +18,7 @@ from surgvl.core.results import bootstrap_interval
 from surgvl.metrics.average_precision import videos_then_classes
 
 # Row -> training seed -> probe -> score of each video and class [V, C], NaN if undefined.
-Tables = Mapping[str, Mapping[int, Mapping[str, Float64Array]]]
+ScoreTables = Mapping[str, Mapping[int, Mapping[str, Float64Array]]]
 VERDICTS = ("yes", "not clear", "no", "not measured")
 
 
@@ -52,13 +52,13 @@ class Difference:
         return "yes" if self.low > 0 else "no" if self.high <= 0 else "not clear"
 
 
-def scores(tables: Tables, row: str, probe: str) -> list[float]:
+def scores(tables: ScoreTables, row: str, probe: str) -> list[float]:
     """Score of a row for each seed."""
     found = [table[probe] for table in tables.get(row, {}).values() if probe in table]
     return [float(videos_then_classes(table)[0]) for table in found]
 
 
-def difference(tables: Tables, row: str, other: str, probe: str) -> Difference:
+def difference(tables: ScoreTables, row: str, other: str, probe: str) -> Difference:
     """Difference of two rows over their common seeds; NaN if there are none."""
     mine, theirs = tables.get(row, {}), tables.get(other, {})
     seeds = [seed for seed in mine if seed in theirs and probe in mine[seed] and probe in theirs[seed]]
@@ -76,7 +76,7 @@ def difference(tables: Tables, row: str, other: str, probe: str) -> Difference:
     return Difference(row, other, probe, value, low, high, (higher, len(seeds)))
 
 
-def check(tables: Tables, effect: Effect) -> tuple[str, list[Difference]]:
+def verdict_of(tables: ScoreTables, effect: Effect) -> tuple[str, list[Difference]]:
     """Whether an expected effect was found, and the differences behind the verdict.
 
     `yes` if all differences say yes, `no` if one says no, else `not clear`; `not measured` if rows are missing.

@@ -138,6 +138,6 @@ def _locked(log: IO[bytes]) -> bool:
 
 
 def _environment(threads: int) -> Mapping[str, str]:
-    # By default glibc returns freed memory at once; faulting it in again costs a small model a tenth of a step.
+    # By default glibc returns freed memory at once; faulting it in again facts a small model a tenth of a step.
     keep = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
     return {**keep, **os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}

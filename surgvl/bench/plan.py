@@ -113,7 +113,7 @@ EFFECTS: tuple[Effect, ...] = (
 )
 
 
-def chosen(only: Sequence[str] | None) -> list[Row]:
+def select_rows(only: Sequence[str] | None) -> list[Row]:
     """The rows with these names (all if None) and the rows they depend on: random weights, teachers, clusters.
 
     Raises:

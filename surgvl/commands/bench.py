@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from surgvl.bench.compare import Tables
+from surgvl.bench.compare import ScoreTables
 from surgvl.bench.jobs import run_jobs
-from surgvl.bench.plan import PROBES, ROWS, Plan, Row, chosen
-from surgvl.bench.table import Cost, page, raw
+from surgvl.bench.plan import PROBES, ROWS, Plan, Row, select_rows
+from surgvl.bench.report import RowFacts, to_json, to_markdown
 from surgvl.core import files
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.invocation import recorded
@@ -65,7 +65,7 @@ def bench_recipes(
             "more, and each seed once"
         )
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    plan = Plan(out, chosen(only), seeds, clips, videos, threads, device, readout)
+    plan = Plan(out, select_rows(only), seeds, clips, videos, threads, device, readout)
     record = out / "bench.json"
     asked = {"clips": clips, "videos": list(videos), "readout": readout}
     state: dict[str, Any] = files.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
@@ -81,12 +81,12 @@ def bench_recipes(
             print(line, flush=True)
 
         failed = run_jobs(jobs, out, state["seconds"], save, tell, workers, threads)
-        tables, costs = measured(plan, state["seconds"]), spent(plan, state["seconds"])
+        tables, facts = read_scores(plan, state["seconds"]), row_facts(plan, state["seconds"])
         minutes = sum(state["seconds"].get(job.name, 0.0) for job in jobs) / 60
         setting = f"{workers} jobs at a time on {threads} {'core' if threads == 1 else 'cores'} each"
-        text = page(plan, tables, costs, f"{setting}, {minutes:.0f} minutes of jobs in all", failed)
+        text = to_markdown(plan, tables, facts, f"{setting}, {minutes:.0f} minutes of jobs in all", failed)
         files.write_text(out / "result.md", text)
-        files.write_json(out / "result.json", raw(plan, tables, costs, failed))
+        files.write_json(out / "result.json", to_json(plan, tables, facts, failed))
         folder.record()
         if report is None and only is None and REPORT.parent.parent.is_dir() and Path("pyproject.toml").is_file():
             report = REPORT
@@ -101,7 +101,7 @@ def bench_recipes(
     return out
 
 
-def measured(plan: Plan, done: dict[str, float]) -> Tables:
+def read_scores(plan: Plan, done: dict[str, float]) -> ScoreTables:
     """Scores by row, seed and probe of all probes that are done."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for row in plan.rows:
@@ -113,17 +113,17 @@ def measured(plan: Plan, done: dict[str, float]) -> Tables:
     return found
 
 
-def spent(plan: Plan, done: dict[str, float]) -> dict[str, Cost]:
-    """What each row saw and took, and what its probes score without looking; of its first seed that is done."""
+def row_facts(plan: Plan, done: dict[str, float]) -> dict[str, RowFacts]:
+    """Facts of each row, from its first seed that is done."""
     found = {}
     for row in plan.rows:
         seed = next((seed for seed in plan.seeds if plan.job_name("probe", row.name, seed) in done), None)
         if seed is not None:
-            found[row.name] = _cost(plan, row, seed)
+            found[row.name] = _row_facts(plan, row, seed)
     return found
 
 
-def _cost(plan: Plan, row: Row, seed: int) -> Cost:
+def _row_facts(plan: Plan, row: Row, seed: int) -> RowFacts:
     folder = plan.folder("probe", row.name, seed)
     facts = files.read_json(folder / "run.json")
     results = read_results(folder / "result.json")
@@ -134,7 +134,7 @@ def _cost(plan: Plan, row: Row, seed: int) -> Cost:
         rates = [value for line in lines if (value := json.loads(line).get("clips_per_s", 0.0)) > 0]
         rate = float(np.median(rates)) if rates else 0.0
         device = str(files.read_json(run / "run.json")["device"])
-    return Cost(
+    return RowFacts(
         parameters=int(facts["num_parameters"]),
         clips_per_s=rate,
         device=device,

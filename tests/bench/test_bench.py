@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from surgvl.bench.jobs import Job, run_jobs
-from surgvl.bench.plan import ALL_FRAMES, RANDOM, ROWS, Plan, chosen
+from surgvl.bench.plan import ALL_FRAMES, RANDOM, ROWS, Plan, select_rows
 from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError
 
@@ -38,7 +38,7 @@ sys.exit(int(status))
 
 
 def whole_plan(out: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> Plan:
-    return Plan(out, chosen(None), seeds, 8000, (24, 4, 8), 1)
+    return Plan(out, select_rows(None), seeds, 8000, (24, 4, 8), 1)
 
 
 @pytest.mark.slow
@@ -81,14 +81,14 @@ def test_the_plan_holds_what_the_table_needs(tmp_path: Path) -> None:
 
 
 def test_what_only_some_rows_need(tmp_path: Path) -> None:
-    assert [row.name for row in chosen(["zen"])] == [RANDOM, "vjepa", "surgrec_mae", "zen"]
-    assert {row.name for row in chosen(["image_mae"])} == {RANDOM, "image_mae", "videomae"}
-    assert "image_mae" in {row.name for row in chosen([ALL_FRAMES])}
-    assert len(chosen(["surgrec_mae, clusters alike"])) == 3
-    names = [job.name for job in Plan(tmp_path, chosen(["vjepa"]), (4,), 64, (2, 1, 1), 1).jobs()]
+    assert [row.name for row in select_rows(["zen"])] == [RANDOM, "vjepa", "surgrec_mae", "zen"]
+    assert {row.name for row in select_rows(["image_mae"])} == {RANDOM, "image_mae", "videomae"}
+    assert "image_mae" in {row.name for row in select_rows([ALL_FRAMES])}
+    assert len(select_rows(["surgrec_mae, clusters alike"])) == 3
+    names = [job.name for job in Plan(tmp_path, select_rows(["vjepa"]), (4,), 64, (2, 1, 1), 1).jobs()]
     assert names == ["main/phantom", "main/manifest", "probe/random-s4", "pretrain/vjepa-s4", "probe/vjepa-s4"]
     with pytest.raises(ConfigError, match="--only 'mae' is not a row; rows are random; image_mae"):
-        chosen(["mae"])
+        select_rows(["mae"])
 
 
 # ---- jobs

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import surgvl.commands.bench
-from surgvl.bench.compare import check, combined, difference, scores
+from surgvl.bench.compare import combined, difference, scores, verdict_of
 from surgvl.bench.jobs import Job
 from surgvl.bench.plan import EFFECTS, PROBES, RANDOM, ROWS, Effect
 from surgvl.cli import main as cli
@@ -77,7 +77,7 @@ def test_verdicts_follow_from_intervals() -> None:
         (("better", "mixed", "worse"), "no"),
         (("better", "absent"), "not measured"),
     ):
-        verdict, found = check(tables, Effect("", tuple((row, "base") for row in rows), ("verb", "phase")))
+        verdict, found = verdict_of(tables, Effect("", tuple((row, "base") for row in rows), ("verb", "phase")))
         assert (verdict, len(found)) == (expected, 2 * len(rows))
     assert combined(["yes", "yes"]) == "yes"
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from surgvl.bench.compare import VERDICTS, Difference, Tables, check, difference, scores
+from surgvl.bench.compare import VERDICTS, Difference, ScoreTables, difference, scores, verdict_of
 from surgvl.bench.plan import BATCH, EFFECTS, PROBES, RANDOM, RARE_RANDOM, ROWS, Plan, Row
 from surgvl.core.invocation import command_line
 from surgvl.core.tables import markdown_table
@@ -16,8 +16,8 @@ PHANTOM = "Phantom numbers: they show that the software works, and say nothing a
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Cost of a row, and facts of its scores.
+class RowFacts:
+    """RowFacts of a row, and facts of its scores.
 
     Attributes:
         parameters: number of parameters of the encoder.
@@ -42,13 +42,15 @@ class Cost:
     baselines: Mapping[str, Mapping[str, float]]
 
 
-def page(plan: Plan, tables: Tables, costs: Mapping[str, Cost], setting: str, failed: Mapping[str, str]) -> str:
+def to_markdown(
+    plan: Plan, tables: ScoreTables, facts: Mapping[str, RowFacts], setting: str, failed: Mapping[str, str]
+) -> str:
     """The whole report as Markdown.
 
     Args:
         plan: the plan of the benchmark.
         tables: the scores.
-        costs: cost by row.
+        facts: facts by row.
         setting: how the jobs ran, in words.
         failed: reason of each failed job.
     """
@@ -61,7 +63,7 @@ def page(plan: Plan, tables: Tables, costs: Mapping[str, Cost], setting: str, fa
         "was tuned here: learning rate, batch size, teachers and readout were chosen on the validation videos of a "
         "phantom of another seed.\n",
         "## Scores\n",
-        score_table(plan, rows, tables, costs),
+        score_table(plan, rows, tables, facts),
         "## Differences\n",
         "Mean difference over seeds [95 % interval of a paired bootstrap over test videos], and the number of seeds in "
         "which it is above 0. Intervals are not corrected for multiple comparisons.\n",
@@ -71,22 +73,22 @@ def page(plan: Plan, tables: Tables, costs: Mapping[str, Cost], setting: str, fa
         "0; `not clear`: otherwise.\n",
         effect_table(tables),
         "## How\n",
-        *_how(plan, costs, setting),
+        *_settings(plan, facts, setting),
         *(f"- failed: {name}: {why}" for name, why in failed.items()),
     ]
     return "\n".join(parts) + "\n"
 
 
-def score_table(plan: Plan, rows: Sequence[Row], tables: Tables, costs: Mapping[str, Cost]) -> str:
+def score_table(plan: Plan, rows: Sequence[Row], tables: ScoreTables, facts: Mapping[str, RowFacts]) -> str:
     """Scores of each row with the clips seen, speed and size of its encoder, above the blind baselines."""
     lines = []
     for row in rows:
         cells = [_spread(scores(tables, row.name, probe)) for probe in PROBES]
-        cost = costs[row.name]
-        rate = f"{cost.clips_per_s:,.0f}" if cost.clips_per_s else "–"
-        lines.append([row.name, *cells, _clips(plan, row), rate, f"{cost.parameters:,}"])
+        row_facts = facts[row.name]
+        rate = f"{row_facts.clips_per_s:,.0f}" if row_facts.clips_per_s else "–"
+        lines.append([row.name, *cells, _clips(plan, row), rate, f"{row_facts.parameters:,}"])
     for where, skewed in (("", False), (", rare source", True)):
-        found = next((costs[row.name].baselines for row in rows if row.skewed == skewed), None)
+        found = next((facts[row.name].baselines for row in rows if row.skewed == skewed), None)
         for kind in ("constant", "random") if found else ():
             names = ["majority" if kind == "constant" and probe == "phase" else kind for probe in PROBES]
             values = [
@@ -96,7 +98,7 @@ def score_table(plan: Plan, rows: Sequence[Row], tables: Tables, costs: Mapping[
     return _table(["row", *(HEADS[probe] for probe in PROBES), "clips seen", "clips/s", "parameters"], lines)
 
 
-def difference_table(rows: Sequence[Row], tables: Tables) -> str:
+def difference_table(rows: Sequence[Row], tables: ScoreTables) -> str:
     """Differences of every row to random weights, then those of the expected effects."""
     pairs = [(row.name, RARE_RANDOM if row.skewed else RANDOM) for row in rows if row.trained]
     pairs += [pair for effect in EFFECTS for pair in effect.pairs if pair[1] != RANDOM]
@@ -109,11 +111,11 @@ def difference_table(rows: Sequence[Row], tables: Tables) -> str:
     return _table(["difference", *(HEADS[probe] for probe in PROBES)], lines)
 
 
-def effect_table(tables: Tables) -> str:
+def effect_table(tables: ScoreTables) -> str:
     """Each expected effect with its verdict, and the comparisons that contradict it or are not clear."""
     lines = []
     for effect in EFFECTS:
-        verdict, found = check(tables, effect)
+        verdict, found = verdict_of(tables, effect)
         counts = {word: sum(each.verdict == word for each in found) for word in VERDICTS}
         how = ", ".join(f"{word} {count}" for word, count in counts.items() if count)
         rest = "; ".join(
@@ -125,7 +127,9 @@ def effect_table(tables: Tables) -> str:
     return _table(["expected", "found", "comparisons", "which"], lines)
 
 
-def raw(plan: Plan, tables: Tables, costs: Mapping[str, Cost], failed: Mapping[str, str]) -> dict[str, Any]:
+def to_json(
+    plan: Plan, tables: ScoreTables, facts: Mapping[str, RowFacts], failed: Mapping[str, str]
+) -> dict[str, Any]:
     """The content of the report as JSON values."""
     rows = {}
     for row in plan.rows:
@@ -138,28 +142,28 @@ def raw(plan: Plan, tables: Tables, costs: Mapping[str, Cost], failed: Mapping[s
                 },
                 "over_random": {probe: _plain(difference(tables, row.name, random, probe)) for probe in PROBES},
                 "clips": _clips(plan, row),
-                "clips_per_s": costs[row.name].clips_per_s,
-                "parameters": costs[row.name].parameters,
+                "clips_per_s": facts[row.name].clips_per_s,
+                "parameters": facts[row.name].parameters,
             }
     effects = []
     for effect in EFFECTS:
-        verdict, found = check(tables, effect)
+        verdict, found = verdict_of(tables, effect)
         effects.append({"expected": effect.text, "found": verdict, "differences": [_plain(each) for each in found]})
     return {"note": PHANTOM, "command": command_line(), "rows": rows, "effects": effects, "failed": dict(failed)}
 
 
-def _how(plan: Plan, costs: Mapping[str, Cost], setting: str) -> list[str]:
+def _settings(plan: Plan, facts: Mapping[str, RowFacts], setting: str) -> list[str]:
     lines = [f"- command: `{command_line()}`", f"- commit: {commit()}"]
-    lines += [f"- commit of the runs: {commit}" for commit in dict.fromkeys(cost.commit for cost in costs.values())]
+    lines += [f"- commit of the runs: {commit}" for commit in dict.fromkeys(each.commit for each in facts.values())]
     train, val, test = plan.videos
     lines.append(f"- videos: {train} for training, {val} for validation (not used), {test} for testing")
-    for cost in list(costs.values())[:1]:
-        versions = ", ".join(f"{name} {version}" for name, version in cost.packages.items())
+    for row_facts in list(facts.values())[:1]:
+        versions = ", ".join(f"{name} {version}" for name, version in row_facts.packages.items())
         lines += [f"- packages: {versions}"]
-    devices = " and ".join(dict.fromkeys(cost.device for cost in costs.values() if cost.clips_per_s))
+    devices = " and ".join(dict.fromkeys(each.device for each in facts.values() if each.clips_per_s))
     lines.append(f"- device: {devices or plan.device}, {setting}; clips/s is the rate of one job while the others run")
-    lines += [f"- probes: {text}" for text in dict.fromkeys(cost.protocol for cost in costs.values())]
-    scored = dict.fromkeys(f"{cost.num_clips:,} clips of {cost.num_videos} videos" for cost in costs.values())
+    lines += [f"- probes: {text}" for text in dict.fromkeys(each.protocol for each in facts.values())]
+    scored = dict.fromkeys(f"{each.num_clips:,} clips of {each.num_videos} videos" for each in facts.values())
     lines.append(f"- scored: {'; '.join(scored)}")
     lines.append(
         "- image_mae is trained on single frames; its readout gets the tokens of the middle frame of each tubelet, as "
