@@ -57,7 +57,7 @@ class Engine:
             fact = f"lacks {', '.join(missing)}" if run.is_dir() else "does not exist"
             raise ConfigError(f"--run {run} {fact}: make it with `surgvl quickstart --out {run}`")
         if importlib.util.find_spec("faiss") is None:
-            raise ConfigError("the page needs faiss, which is not installed: pip install 'surgvl[demo]'")
+            raise ConfigError("the page needs faiss, which is not installed: run pip install 'surgvl[demo]'")
         self.run = run
         self.manifest = Manifest.load(run / "manifest")
         self.catalog = VideoCatalog(self.manifest)

@@ -226,7 +226,7 @@ def test_a_missing_run_says_how_to_make_one(tmp_path: Path) -> None:
 
 def test_a_missing_extra_says_what_to_install(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"gradio, which is not installed: pip install 'surgvl\[demo\]'"):
+    with pytest.raises(ConfigError, match=r"gradio, which is not installed: run pip install 'surgvl\[demo\]'"):
         demo.demo(tiny_run)
     with pytest.raises(ConfigError, match=r"faiss, which is not installed"):
         engine.Engine(tiny_run)
