@@ -57,9 +57,7 @@ def load_encoder(
     path = download(source.removeprefix("hf:")) if source.startswith("hf:") else Path(source)
     if path.is_dir() and (own := _own(path)) is not None:
         if heads not in (None, own.config.heads):
-            raise CheckpointError(
-                f"{source} has {own.config.heads} heads and heads={heads} was asked for: leave heads out"
-            )
+            raise CheckpointError(f"heads must be {own.config.heads} for {source}, got {heads}: leave it out")
         return resize_encoder(own, size_px, num_frames).eval()
     hints = hints_of(path) if path.is_dir() else Hints()
     found = convert_keys(find_state_dict(read_weights(path), source), source)
