@@ -139,7 +139,7 @@ def test_refused_additions_change_nothing(filled: tuple[ClipIndex, Vectors], tmp
 
 
 @pytest.mark.parametrize(
-    "where", ["FaissFlat.save", "MomentTable.put", "folder._copy", "folder._write_head", "folder._clear"]
+    "where", ["FaissFlat.save", "MomentTable.put", "folder._copy", "folder._write_header", "folder._clear"]
 )
 @pytest.mark.parametrize("act", ["add", "delete"])
 def test_killed_write_leaves_a_whole_version(
