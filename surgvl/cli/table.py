@@ -148,6 +148,7 @@ def overview() -> str:
         *_rows([name for name in COMMANDS if name not in first]),
         "",
         "surgvl COMMAND --help shows all arguments; --print_config prints them as a file for --config.",
+        "--run.steps may be typed as --steps, and so on, wherever only one group has a flag of that name.",
         "Exit status: 0 done; 1 failed, or some files of many could not be read (they are listed); 2 usage error;",
         "130 stopped by Ctrl-C.",
     ]

@@ -14,7 +14,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.models.model_info import pretraining_video_ids
 from surgvl.train.config import Optim, Run
 
-# What brings torch is imported where it is used: help and typing errors do without.
+# Modules that import torch are imported where they are used, so that help and usage errors need none.
 if TYPE_CHECKING:
     from surgvl.data.clips import NarratedClips
     from surgvl.embed.features import Features

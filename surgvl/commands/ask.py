@@ -23,7 +23,7 @@ from surgvl.video import probe
 from surgvl.video.clip import Preprocess, clip_start
 from surgvl.video.marks import counted
 
-# What brings torch is imported where it is used: help and typing errors do without.
+# Modules that import torch are imported where they are used, so that help and usage errors need none.
 if TYPE_CHECKING:
     from surgvl.chat.answerers import Answerer
     from surgvl.chat.feature_cache import QuestionRow

@@ -1,6 +1,6 @@
-"""The commands `surgvl bench` and `surgvl bench recipes`.
+"""The commands `bench` and `bench recipes`.
 
-Every number of the tables comes from files that the commands of the plan wrote; the verdicts follow from intervals.
+Every number in the tables comes from files that the planned commands wrote; the verdicts follow from the intervals.
 """
 
 import json
@@ -24,8 +24,8 @@ REPORT = Path("benchmarks/results/recipes.md")
 
 
 def bench() -> None:
-    """List the benchmarks of many runs."""
-    print("surgvl bench recipes   all pretraining recipes side by side, by frozen probes on rendered videos")
+    """List the benchmark suites."""
+    print("surgvl bench recipes   compare all pretraining recipes by frozen probes on synthetic videos")
     print(f"  rows: {'; '.join(row.name for row in ROWS)}")
     print("\nnext: surgvl bench recipes --out runs/bench")
 
@@ -42,27 +42,27 @@ def bench_recipes(
     device: str = "cpu",
     readout: str = "linear",
 ) -> Path:
-    """Compare all pretraining recipes at one size: same clips, same seeds, frozen probes on rendered operations.
+    """Compare all pretraining recipes at one size: same clips, same seeds, frozen probes on synthetic operations.
 
-    A folder that was started with the same arguments is continued; seeds and rows may be added.
+    Resumes an interrupted run if the arguments match; seeds and rows may be added.
 
     Args:
         out: folder for all runs, result.json and result.md.
-        clips: clips that each pretraining sees.
+        clips: number of clips that each encoder is pretrained on.
         seeds: training seeds; the videos are the same for all.
-        videos: rendered videos for training, validation and test.
-        workers: jobs at a time; each gets its share of the cores.
-        only: rows to measure, by their names; all where it is left out.
-        report: Markdown file of the table; left out, it is benchmarks/results/recipes.md where all rows are asked for
-            in the root of a checkout.
-        device: torch device of the probes, such as cpu or cuda; pretraining takes the GPU where there is one.
-        readout: of the probes, linear or attentive. Linear is the one that says more of the encoder: an attentive one
-            learns much from random weights, too.
+        videos: number of training, validation and test videos.
+        workers: number of concurrent jobs; they share the cores equally.
+        only: names of the rows to measure; by default, all.
+        report: Markdown file for the table; by default, benchmarks/results/recipes.md if all rows are measured in the
+            root of a checkout.
+        device: torch device of the probes, such as cpu or cuda; pretraining uses the GPU if there is one.
+        readout: readout of the probes, linear or attentive. Linear tells more about the encoder: an attentive readout
+            learns much even from random weights.
     """
     if clips < 1 or workers < 1 or not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(
-            f"--clips {clips} --workers {workers} --seeds {' '.join(map(str, seeds))}: give a clip and a worker or "
-            "more, and each seed once"
+            "--clips and --workers must be >= 1, and --seeds distinct, got "
+            f"{clips}, {workers} and {' '.join(map(str, seeds))}"
         )
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
     plan = Plan(out, select_rows(only), seeds, clips, videos, threads, device, readout)
@@ -70,7 +70,7 @@ def bench_recipes(
     asked = {"clips": clips, "videos": list(videos), "readout": readout}
     state: dict[str, Any] = files.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
     if state["asked"] != asked:
-        raise ConfigError(f"{out} was started with {state['asked']}: give the same arguments, or another --out")
+        raise ConfigError(f"{out} was started with {state['asked']}: pass the same arguments, or another --out")
     with RunFolder(out, resume=True, seed=seeds[0], device=device) as folder:
         jobs = plan.jobs()
 

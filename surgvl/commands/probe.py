@@ -32,7 +32,7 @@ from surgvl.probe.score import Asked, score
 from surgvl.tasks.overlap import seen_before
 from surgvl.video.clip import Preprocess
 
-# What brings torch is imported where it is used: help and typing errors do without.
+# Modules that import torch are imported where they are used, so that help and usage errors need none.
 if TYPE_CHECKING:
     from surgvl.models.vit import VideoViT
     from surgvl.probe.dataset import Cut, Material

@@ -18,7 +18,7 @@ from surgvl.models.schema import bounded
 from surgvl.train.config import Optim, Run
 from surgvl.video.clip import Preprocess
 
-# What brings torch is imported where it is used: help and typing errors do without.
+# Modules that import torch are imported where they are used, so that help and usage errors need none.
 if TYPE_CHECKING:
     from torch import nn
 
