@@ -70,7 +70,8 @@ def complaint(importer: str, imported: str) -> str:
 
 def modules() -> list[Path]:
     """All modules of the package, those behind its links included."""
-    found, folders = [], [ROOT]
+    found: list[Path] = []
+    folders = [ROOT]
     while folders:
         folder = folders.pop()
         found += folder.glob("*.py")
