@@ -4,6 +4,8 @@ Lightning starts the second process by the same command. OUT/STRATEGY/CASE holds
 """
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -85,6 +87,15 @@ class Breaks(Plain):
             return {"loss": loss * float("nan") if bad else loss}
         # The root of 0 is 0 and its slope is not a number.
         return {"loss": loss + (0 * next(self.encoder.parameters()).sum()).sqrt() if bad else loss}
+
+
+class Told(Plain):
+    """One of two processes gets SIGTERM in the middle of step 2."""
+
+    def after_step(self, progress: float) -> None:
+        super().after_step(progress)
+        if progress == 3 / 20 and not main_process():
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def small_encoder(position: str = "sinusoid") -> VideoViT:
@@ -187,10 +198,22 @@ def main() -> None:
             if main_process():
                 torch.save(objective.state_dict(), folder / case / "weights.pt")
                 (folder / case / "reads.json").write_text(json.dumps(count.batches()))
+    which = "first" if main_process() else "second"
+    try:
+        fit(
+            Told(),
+            Clips(),
+            collate,
+            out / "told",
+            OPTIM,
+            replace(SMALL, steps=20, devices=2, log_every=4, save_every=2),
+        )
+    except SystemExit:
+        (out / f"stopped_{which}").touch()
     try:
         fit(Breaks(), Clips(), collate, out / "breaks", OPTIM, replace(SMALL, steps=20, devices=2, save_every=4))
     except DataError as error:
-        (out / f"said_{'first' if main_process() else 'second'}").write_text(str(error))
+        (out / f"said_{which}").write_text(str(error))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from tests.models.test_chat_model import small_chat
 from tests.train.test_loop import PROCESSES, TINY, killed_at, moving_blobs, weights
 
 TUNE = ["--projector_steps=1", "--max_tokens=200", "--narration=true"]
-RUN = ["--run.steps=20", "--run.save_every=5", "--run.log_every=2", "--run.precision=32-true", "--run.logger=csv"]
+RUN = ["--run.steps=12", "--run.save_every=3", "--run.log_every=2", "--run.precision=32-true", "--run.logger=csv"]
 STAGES = {
     "pretrain": ["--objective.class_path=surgvl.pretrain.surgrec_mae.SurgRecMAE", *TINY, *RUN,
                  "--objective.init_args.decoder_dim=32", "--objective.init_args.decoder_heads=2"],
@@ -108,16 +108,16 @@ def test_a_damaged_recording_is_named_and_a_killed_run_ends_alike(
     assert message.count("zz_damaged.mp4") == 1
     assert "Traceback" not in message
 
-    process = PROCESSES.Process(target=killed_at, args=(arguments(stage, damaged, encoder, broken), 13))
+    process = PROCESSES.Process(target=killed_at, args=(arguments(stage, damaged, encoder, broken), 8))
     process.start()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL
-    assert torch.load(broken / "checkpoints/last.ckpt", weights_only=True)["step"] == 10
+    assert torch.load(broken / "checkpoints/last.ckpt", weights_only=True)["step"] == 6
     assert cli.main(arguments(stage, damaged, encoder, broken)) == 1
     assert capsys.readouterr().err == message.replace(str(whole), str(broken))
 
     one, two = told(whole), told(broken)
-    assert [row["step"] for row in one["rows"]] == [*range(0, 20, 2), 19]
+    assert [row["step"] for row in one["rows"]] == [*range(0, 12, 2), 11]
     assert one == two
     assert list(one["problems"]) == ["zz_damaged"]
     assert [row["loss"] for row in one["table"]] == [str(row["loss"]) for row in one["rows"]]
@@ -125,7 +125,7 @@ def test_a_damaged_recording_is_named_and_a_killed_run_ends_alike(
     assert all(torch.equal(first[key], second[key]) for key in first)
     if stage == "tune":
         looks = [json.loads(line) for line in one["looks"].splitlines()]
-        assert sorted({row["progress"] for row in looks}) == [step / 20 for step in range(0, 20, 2)]
+        assert sorted({row["progress"] for row in looks}) == [step / 12 for step in range(0, 12, 2)]
         assert len(looks) == len({(row["progress"], row["start_s"], row["question"]) for row in looks})
 
 

@@ -1,6 +1,9 @@
 """The loop at scale: parts of a batch, the average over a stop, host reads, NaN, spikes, compiled parts."""
 
 import json
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +90,40 @@ def test_average_and_parts_go_on_to_the_same_weights(case: str, accumulate: int,
     resumed = make()
     fit(resumed, Clips(), collate, tmp_path / "broken", OPTIM, run)
     assert same(whole, resumed)
+
+
+class Told(Plain):
+    """Sends its own process SIGTERM in the middle of step 4, as a scheduler may."""
+
+    def after_step(self, progress: float) -> None:
+        super().after_step(progress)
+        if progress == 5 / 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_sigterm_ends_a_run_after_its_step_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    run = Run(steps=8, batch=4, precision="32-true", log_every=1, save_every=2)
+    with pytest.raises(SystemExit):
+        fit(Told(), Clips(4), collate, tmp_path, OPTIM, run)
+    assert [row["step"] for row in log(tmp_path)] == [0, 1, 2, 3, 4]
+    assert torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["step"] == 4
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_half_precision_clips_gradients_without_their_scale(tmp_path: Path) -> None:
+    """Moments are sums of clipped gradients: those of float32, but for float16's ten bits."""
+    moments = []
+    for precision in ("32-true", "16-mixed"):
+        torch.manual_seed(0)
+        run = Run(steps=3, batch=4, precision=precision, accelerator="cpu", accumulate=2)
+        fit(Plain(), Clips(4), collate, tmp_path / precision, replace(OPTIM, clip_norm=1e-3), run)
+        kept = torch.load(tmp_path / precision / "checkpoints/last.ckpt", weights_only=True)
+        moments.append(torch.cat([each["exp_avg"].flatten() for each in kept["optimizer"]["state"].values()]))
+        assert kept["precision"].get("scale", 0) == (65536 if precision == "16-mixed" else 0)
+    exact, half = moments
+    assert 0 < float(exact.norm()) < 1e-3
+    assert float((half - exact).norm()) < 0.02 * float(exact.norm())
 
 
 class Reads(Plain):
