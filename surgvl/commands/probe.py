@@ -35,7 +35,7 @@ from surgvl.video.clip import Preprocess
 # Modules that import torch are imported where they are used, so that help and usage errors need none.
 if TYPE_CHECKING:
     from surgvl.models.vit import VideoViT
-    from surgvl.probe.dataset import Cut, Material
+    from surgvl.probe.dataset import ClipSpec, ProbeData
 
 
 @recorded
@@ -77,7 +77,7 @@ def probe(
     from safetensors.torch import save_file
 
     from surgvl.probe.base import Readout
-    from surgvl.probe.dataset import Cut, gather
+    from surgvl.probe.dataset import ClipSpec, gather
     from surgvl.probe.fit import predict, train
 
     kind = choose(surgvl.probe, Readout, readout)
@@ -88,7 +88,9 @@ def probe(
         warning = _overlap(table, split, before, allow_overlap)
         model, preprocess = _encoder(encoder, random_encoder, clip, device, seed)
         phases = sorted({row.label for row in table.segments if row.task == "phase"})
-        cut = Cut(preprocess.num_frames, clip.frame_step, clip.every_s, fit.batch, kind.averages, tokens_gb, phases)
+        spec = ClipSpec(
+            preprocess.num_frames, clip.frame_step, clip.every_s, fit.batch, kind.averages, tokens_gb, phases
+        )
         ids = [*split_ids(table, "train"), *split_ids(table, split)]
         with _Work(out / "work") as work:
             source, good = frame_store(
@@ -97,26 +99,37 @@ def probe(
             folder.watch(source.problems, len(ids), source.marks.lines, printed=source.marks.lines())
             tokens = None if frame_cache is None else frame_cache / "features"
             work.tick("decode")
-            lesson, exam = (
+            train_set, eval_set = (
                 gather(
-                    source, table.select(set(good) & set(table.video_ids(name))), model, cut, work.folder / name, tokens
+                    source,
+                    table.select(set(good) & set(table.video_ids(name))),
+                    model,
+                    spec,
+                    work.folder / name,
+                    tokens,
                 )
                 for name in ("train", split)
             )
             work.tick("encode")
             torch.manual_seed(seed)
-            head = kind(model.dim, _classes(lesson.truth, phases)).to(device)
+            head = kind(model.dim, _classes(train_set.truth, phases)).to(device)
             place, given = work.folder / "readout", (fit.steps, fit.batch, fit.lr, fit.weight_decay)
-            losses = train(head, lesson.tokens, lesson.truth, place, *given, seed)
-            scores = predict(head, exam.tokens)
+            losses = train(head, train_set.tokens, train_set.truth, place, *given, seed)
+            scores = predict(head, eval_set.tokens)
             work.tick("train")
 
-        frames = f"{cut.num_frames} frames at {preprocess.fps:g} fps" + (
+        frames = f"{spec.num_frames} frames at {preprocess.fps:g} fps" + (
             f", 1 in {clip.frame_step}" if clip.frame_step > 1 else ""
         )
         how = f"{readout} readout of {frames}, {fit.steps} steps of {fit.batch} clips"
         asked = _asked(
-            lesson, exam, table.split(split), phases, f"{how}, rate {fit.lr:g}, decay {fit.weight_decay:g}", cut, seed
+            train_set,
+            eval_set,
+            table.split(split),
+            phases,
+            f"{how}, rate {fit.lr:g}, decay {fit.weight_decay:g}",
+            spec,
+            seed,
         )
         found, by_video = score(asked, scores)
         num_trainable = sum(parameter.numel() for parameter in head.parameters())
@@ -135,7 +148,7 @@ def probe(
             random_encoder=random_encoder,
             num_parameters=sum(parameter.numel() for parameter in model.parameters()),
             num_trainable=num_trainable,
-            num_clips=[len(lesson.video_ids), len(exam.video_ids)],
+            num_clips=[len(train_set.video_ids), len(eval_set.video_ids)],
             readout_loss=losses[-1],
             seconds=work.seconds,
         )
@@ -193,11 +206,11 @@ def _encoder(folder: Path, random: bool, clip: ProbeClips, device: str, seed: in
         torch.manual_seed(seed)
         model = VideoViT(model.config).to(device)
     num_frames, step = clip.num_frames or preprocess.num_frames, clip.frame_step
-    cut = dataclasses.replace(preprocess, num_frames=num_frames, fps=clip.fps or preprocess.fps)
+    preprocess = dataclasses.replace(preprocess, num_frames=num_frames, fps=clip.fps or preprocess.fps)
     if num_frames % step:
         raise ConfigError(f"--clip.frame_step must divide the {num_frames} frames of a clip, got {step}")
     num_groups(model, num_frames // step)
-    return model.eval().requires_grad_(False), cut
+    return model.eval().requires_grad_(False), preprocess
 
 
 def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allowed: bool) -> str:
@@ -234,19 +247,25 @@ def _classes(truth: Truth, phases: list[str]) -> dict[str, int]:
 
 
 def _asked(
-    lesson: "Material", exam: "Material", table: Manifest, phases: list[str], how: str, cut: "Cut", seed: int
+    train_set: "ProbeData",
+    eval_set: "ProbeData",
+    table: Manifest,
+    phases: list[str],
+    how: str,
+    spec: "ClipSpec",
+    seed: int,
 ) -> Asked:
     """What is scored; the constant baseline predicts the most frequent phase of the training clips."""
-    known = lesson.truth["phase"][lesson.truth["phase"] >= 0]
+    known = train_set.truth["phase"][train_set.truth["phase"] >= 0]
     split = table.videos[0].split
     sources = " and ".join(sorted({row.source for row in table.videos}))
     return Asked(
-        video_ids=exam.video_ids,
-        times_s=exam.times_s,
-        truth=exam.truth,
+        video_ids=eval_set.video_ids,
+        times_s=eval_set.times_s,
+        truth=eval_set.truth,
         phase_names=phases,
         majority=int(np.bincount(known).argmax()) if len(known) else 0,
         protocol=f"{split} split of {sources}, {how}",
-        rate_fps=1 / cut.every_s,
+        rate_fps=1 / spec.every_s,
         seed=seed,
     )

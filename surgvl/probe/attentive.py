@@ -1,9 +1,9 @@
 """Attentive readout: for each head a learned query reads all tokens, then a linear layer.
 
-V-JEPA's protocol for frozen encoders (Bardes et al., arXiv 2404.08471): one cross-attention block a task, trained
+V-JEPA's protocol for frozen encoders (Bardes et al., arXiv 2404.08471): one cross-attention block per task, trained
 alone. The tasks share the tokens, so all are trained in one pass.
 
-A pool with one query needs no key and no value of every token: the query is taken back through the key matrix once,
+A pool with one query does not need the key and value of every token: the query is multiplied by the key matrix once,
 and the value matrix is applied to the weighted mean. That is the same function with K times fewer products.
 
 Shapes: B clips, K tokens, D width, H attention heads, d = D / H.
@@ -29,7 +29,7 @@ class FoldedPool(AttentivePool):
         B, _, D = tokens.shape
         H, d = self.heads, D // self.heads
         key, value = self.kv.weight.view(2, H, d, D).unbind(0)
-        # What is equal for all tokens, the key's bias and the norm's, does not change a softmax over tokens.
+        # Terms that are equal for all tokens (biases of key and norm) cancel in a softmax over tokens.
         asked = torch.einsum("hi,hij->hj", self.q(self.query).view(H, d), key) * self.norm.weight / math.sqrt(d)
         means = (tokens @ asked.T).softmax(1).transpose(1, 2) @ tokens
         x = torch.einsum("bhj,hij->bhi", means * self.norm.weight + self.norm.bias, value)

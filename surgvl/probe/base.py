@@ -1,4 +1,4 @@
-"""What a readout is: tokens of a frozen encoder in, the scores of every head out; a file of its own makes it a choice.
+"""The contract of a readout: tokens of a frozen encoder in, scores of every head out; each file is one choice.
 
 Shapes: B clips, K tokens of a clip, D width, C classes of a head.
 """
@@ -20,10 +20,10 @@ class Readout(nn.Module):
 
     Attributes:
         name: public name, equal to the file's.
-        averages: the readout sees only the mean of a clip's tokens, so only that is kept (K = 1).
-        steps: training steps where none are asked for.
-        lr: peak learning rate where none is asked for.
-        weight_decay: of matrices, where none is asked for.
+        averages: the readout takes only the mean of a clip's tokens, so only that is kept (K = 1).
+        steps: default number of training steps.
+        lr: default peak learning rate.
+        weight_decay: default weight decay of matrices.
     """
 
     name: ClassVar[str] = ""
@@ -37,7 +37,7 @@ class Readout(nn.Module):
         self.dim, self.classes = dim, dict(classes)
 
     def prepare(self, tokens: NDArray[np.float16]) -> None:
-        """Look at the training tokens, float16 [N, K, D], once before training starts."""
+        """Take statistics of the training tokens, float16 [N, K, D], before training; does nothing by default."""
 
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
         """Tokens [B, K, D], float16 or float32 -> float32 [B, C] by head."""
@@ -45,7 +45,7 @@ class Readout(nn.Module):
 
 
 def linear_heads(dim: int, classes: Mapping[str, int]) -> nn.ModuleDict:
-    """A linear layer [B, D] -> [B, C] for each head, all zero at first: no class is likelier than another."""
+    """A linear layer [B, D] -> [B, C] for each head, initialised to zero, so that all classes start equally likely."""
     heads = nn.ModuleDict()
     for head, number in classes.items():
         linear = nn.Linear(dim, number)

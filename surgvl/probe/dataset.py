@@ -1,4 +1,4 @@
-"""What a readout learns from and is asked: clips of a split around each second, their tokens and their labels.
+"""Data of a probe: clips of a split around each second, their tokens and their labels.
 
 Shapes: N clips, T frames, S pixels, K tokens of a clip, D width.
 """
@@ -22,12 +22,12 @@ from surgvl.video.clip import clip_start
 
 
 @dataclass(frozen=True)
-class Cut:
+class ClipSpec:
     """How clips are cut and kept.
 
     Attributes:
         num_frames: frames of a clip.
-        frame_step: of so many in a row the middle one is encoded, so T = num_frames / frame_step.
+        frame_step: the middle one of so many in a row is encoded, so T = num_frames / frame_step.
         every_s: seconds between clips.
         batch: clips encoded at once.
         average: keep the mean of each clip's tokens only.
@@ -45,7 +45,7 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Material:
+class ProbeData:
     """Clips of a split: video ids [N], centres float64 [N] in seconds, tokens float16 [N, K, D], labels by head."""
 
     video_ids: list[str]
@@ -55,7 +55,7 @@ class Material:
 
 
 def centres(duration_s: float, every_s: float) -> NDArray[np.float64]:
-    """Middles of the stretches of `every_s` that a video holds; the middle of a video that is shorter than one."""
+    """Centres of the windows of `every_s` in a video; the middle of a video that is shorter than one."""
     count = int(duration_s / every_s + 1e-6)
     if count == 0:
         return np.array([duration_s / 2])
@@ -63,18 +63,18 @@ def centres(duration_s: float, every_s: float) -> NDArray[np.float64]:
 
 
 def gather(
-    source: FrameStore, table: Manifest, encoder: VideoViT, cut: Cut, file: Path, stored: Path | None = None
-) -> Material:
-    """Cut one clip around each centre, shifted into the video at its ends, and encode it.
+    source: FrameStore, table: Manifest, encoder: VideoViT, spec: ClipSpec, file: Path, stored: Path | None = None
+) -> ProbeData:
+    """ClipSpec one clip around each centre, shifted into the video at its ends, and encode it.
 
     Args:
         source: where clips come from; prepared.
         table: the videos, all of them readable, and their labels.
         encoder: frozen.
-        cut: how clips are cut and kept.
-        file: where the tokens lie.
-        stored: folder of what frozen encoders gave, to be shared with other stages, see `surgvl.embed.features`; it
-            takes tokens of whole clips up to `largest_gb`.
+        spec: how clips are cut and kept.
+        file: file of the tokens.
+        stored: folder of the features of frozen encoders, shared with other stages (`surgvl.embed.features`), for
+            tokens of whole clips up to `largest_gb`.
 
     Raises:
         ConfigError: the tokens are too large.
@@ -83,58 +83,58 @@ def gather(
     ids: list[str] = []
     middles: list[float] = []
     for video_id in table.video_ids():
-        found = centres(source.durations_s[video_id], cut.every_s).tolist()
+        found = centres(source.durations_s[video_id], spec.every_s).tolist()
         ids += [video_id] * len(found)
         middles += found
     if not ids:
-        raise DataError("a split has no video that can be read: look at the problems that are listed, and at --split")
-    num_kept = cut.num_frames // cut.frame_step
-    length = 1 if cut.average else num_groups(encoder, num_kept) * encoder.num_tokens
-    if (size_gb := 2e-9 * len(ids) * length * encoder.dim) > cut.largest_gb:
+        raise DataError("a split has no readable video: see the problems listed, and --split")
+    num_kept = spec.num_frames // spec.frame_step
+    length = 1 if spec.average else num_groups(encoder, num_kept) * encoder.num_tokens
+    if (size_gb := 2e-9 * len(ids) * length * encoder.dim) > spec.largest_gb:
         raise ConfigError(
-            f"the tokens of {len(ids)} clips take {size_gb:.2g} GB, more than --tokens_gb {cut.largest_gb:g}: give a "
-            f"larger --every_s than {cut.every_s:g}, --readout linear, or more room"
+            f"the tokens of {len(ids)} clips take {size_gb:.2g} GB, more than --tokens_gb {spec.largest_gb:g}: give a "
+            f"larger --every_s than {spec.every_s:g}, --readout linear, or more room"
         )
-    clip_s = cut.num_frames / source.fps
+    clip_s = spec.num_frames / source.fps
 
     def read() -> Iterator[NDArray[np.uint8] | Tensor]:
-        parts = _groups(source, encoder, ids, middles, cut) if stored is not None and cut.frame_step == 1 else []
+        parts = _groups(source, encoder, ids, middles, spec) if stored is not None and spec.frame_step == 1 else []
         flat = [clip for part in parts for clip in part]
         features = Features(encoder, source, encoder.config.num_frames, stored or file.parent)
-        if flat and features.num_bytes(flat) <= 1e9 * cut.largest_gb and features.fits(flat):
+        if flat and features.num_bytes(flat) <= 1e9 * spec.largest_gb and features.fits(flat):
             features.add(flat)
             for problem in features.problems.values():
                 raise DataError(problem)
-            for at in range(0, len(parts), cut.batch):
-                batch = parts[at : at + cut.batch]
+            for at in range(0, len(parts), spec.batch):
+                batch = parts[at : at + spec.batch]
                 tokens = features.stack([clip for part in batch for clip in part])
                 yield tokens.view(len(batch), -1, encoder.dim)
             return
-        for at in range(0, len(ids), cut.batch):
-            pairs = zip(ids[at : at + cut.batch], middles[at : at + cut.batch], strict=True)
-            clips = np.stack([_clip(source, video_id, middle, clip_s, cut.num_frames) for video_id, middle in pairs])
-            yield np.ascontiguousarray(clips[:, cut.frame_step // 2 :: cut.frame_step])
+        for at in range(0, len(ids), spec.batch):
+            pairs = zip(ids[at : at + spec.batch], middles[at : at + spec.batch], strict=True)
+            clips = np.stack([_clip(source, video_id, middle, clip_s, spec.num_frames) for video_id, middle in pairs])
+            yield np.ascontiguousarray(clips[:, spec.frame_step // 2 :: spec.frame_step])
 
-    tokens = encode(encoder, read(), len(ids), num_kept, file, cut.average)
+    tokens = encode(encoder, read(), len(ids), num_kept, file, spec.average)
     annotated = {row.video_id for row in table.segments if row.task == "triplet"}
     truth = truth_of(
         table.second_labels("phase", ids, middles),
         table.second_labels("triplet", ids, middles),
         [video_id in annotated for video_id in ids],
-        cut.phases,
+        spec.phases,
     )
-    return Material(ids, np.asarray(middles), tokens, truth)
+    return ProbeData(ids, np.asarray(middles), tokens, truth)
 
 
 def _groups(
-    source: FrameStore, encoder: VideoViT, ids: list[str], middles: list[float], cut: Cut
+    source: FrameStore, encoder: VideoViT, ids: list[str], middles: list[float], spec: ClipSpec
 ) -> list[list[tuple[str, int]]]:
-    """Of each clip the clips that the encoder sees one after the other: video and start in milliseconds."""
+    """For each clip, the shorter ones that the encoder takes one after another: video and start in milliseconds."""
     step_ms = 1000 * encoder.config.num_frames / source.fps
     starts = [
-        source.clip_around(video_id, middle_s, cut.num_frames) for video_id, middle_s in zip(ids, middles, strict=True)
+        source.clip_around(video_id, middle_s, spec.num_frames) for video_id, middle_s in zip(ids, middles, strict=True)
     ]
-    count = num_groups(encoder, cut.num_frames)
+    count = num_groups(encoder, spec.num_frames)
     return [[(video_id, start + round(step_ms * group)) for group in range(count)] for video_id, start in starts]
 
 

@@ -1,4 +1,4 @@
-"""What the heads of a probe are asked at the centre of a clip: the phase, and which instruments, verbs and targets.
+"""Labels of a probe at the centre of a clip: the phase, and which instruments, verbs and targets.
 
 Instruments, verbs and targets are the parts of the triplets (CholecT50, Nwoye et al., arXiv 2109.03223), each a
 question of its own with several right answers. Shapes: N clips, C classes.
@@ -26,9 +26,9 @@ def truth_of(
     """Labels as numbers.
 
     Args:
-        phases: [N], the phases at each clip: one, or none where it is not known.
+        phases: [N], the phases at each clip: one, or none if it is unknown.
         triplets: [N], the triplets at each clip, `instrument,verb,target`.
-        annotated: [N], whether the clip's video has triplets at all; no triplet then says that nothing is done.
+        annotated: [N], whether the clip's video has triplets at all; no triplet then means that nothing is done.
         phase_names: class names of the phases.
 
     Returns:

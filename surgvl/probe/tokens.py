@@ -1,8 +1,8 @@
 """Tokens of clips from a frozen encoder, computed once and kept in a memory-mapped file of float16.
 
 An encoder that sees fewer frames than a clip has, such as an image encoder, is applied to one group of frames after
-the other, and the tokens of all groups are kept (V-JEPA's protocol for image models, arXiv 2404.08471). Such tokens do
-not know their time: a sinusoid of the group's number is added, so that motion can be read out of them.
+the other, and the tokens of all groups are kept (V-JEPA's protocol for image models, arXiv 2404.08471). Such tokens
+carry no time: a sinusoid of the group's number is added, so that motion can be read out of them.
 
 Shapes: N clips, B of them in a batch, T frames, S pixels, G groups of n frames, K = G * tokens of a group, D width.
 """

@@ -1,1 +1,1 @@
-"""One training loop, and its parts."""
+"""The training loop and its parts."""

@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 def feature_std(features: Tensor) -> Tensor:
-    """Spread of directions: the standard deviation of unit vectors by channel, times sqrt(D), mean over channels.
+    """Spread of directions: standard deviation of each channel of unit vectors, mean over channels, times sqrt(D).
 
-    Near 1 where directions are spread evenly, 0 where all rows point the same way (SimSiam, arXiv 2011.10566).
+    Near 1 if directions are spread evenly, 0 if all rows point the same way (SimSiam, arXiv 2011.10566).
 
     Args:
         features: [N, D], of any float type.
@@ -25,22 +25,23 @@ def feature_std(features: Tensor) -> Tensor:
 
 
 def effective_rank(features: Tensor, max_rows: int = 2048) -> Tensor:
-    """Exponential of the entropy of the singular values, each over their sum (Roy and Vetterli, EUSIPCO 2007).
+    """Exponential of the entropy of the normalised singular values (Roy and Vetterli, EUSIPCO 2007).
 
-    Between 1 (all rows on one line) and min(N, D). RankMe (arXiv 2210.02885) takes it for the quality of an encoder.
+    Between 1 (all rows on one line) and min(N, D). RankMe (arXiv 2210.02885) uses it as a measure of the quality of an
+    encoder.
 
     Args:
         features: [N, D], of any float type; not centred.
-        max_rows: of more rows, about as many are taken at even distances, because the cost grows with their cube.
+        max_rows: of more rows, about this many are taken at even distances, as the cost grows with their cube.
 
     Returns:
-        float32 scalar; 0 where all features are 0, NaN where one is not finite.
+        float32 scalar; 0 if all features are 0, NaN if one is not finite.
     """
     rows = features.detach()[:: max(1, -(-len(features) // max_rows))].double()
     good = rows.isfinite().all()
-    # The decomposition gives up on what is not finite, and the loss is what should tell of it.
+    # The decomposition raises on what is not finite, but that is for the check of the loss to report.
     rows = torch.where(good, rows, 0.0)
-    # Singular values by the smaller of the two products, which is cheaper than the decomposition itself.
+    # Singular values from the smaller Gram matrix, which is cheaper than a singular value decomposition.
     product = rows.T @ rows if rows.shape[0] > rows.shape[1] else rows @ rows.T
     singular = torch.linalg.eigvalsh(product).clamp(min=0).sqrt()
     share = singular / singular.sum().clamp(min=1e-300)

@@ -1,7 +1,7 @@
-"""Muon (Jordan et al., 2024): the orthogonal factor of each matrix's momentum as its step.
+"""Muon (Jordan et al., 2024): the step of a matrix is the orthogonal factor of its momentum.
 
-torch's own optimizer multiplies in bfloat16 whatever the device, which a CPU without such instructions emulates some
-ten times slower than float32. The iteration and its coefficients are those of
+torch's own Muon multiplies in bfloat16 on any device, which a CPU without such instructions emulates about ten times
+slower than float32. The iteration and its coefficients are those of
 https://kellerjordan.github.io/posts/muon/; steps are scaled to the root mean square of AdamW's (arXiv 2502.16982).
 """
 
@@ -19,7 +19,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonal(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Roughly U V^T of each matrix U S V^T: its singular values are brought near 1 by Newton-Schulz iterations.
+    """Approximately U V^T of each matrix U S V^T: Newton-Schulz iterations bring its singular values near 1.
 
     Args:
         matrices: of one shape, [n, M, N].
@@ -31,7 +31,7 @@ def orthogonal(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).to(dtype, copy=True)
-    # The largest singular value is at most the norm; the iteration wants it at most 1.
+    # The largest singular value is at most the norm, and must be at most 1 for the iteration to converge.
     x /= x.norm(dim=(1, 2), keepdim=True).clamp(min=EPS)
     for _ in range(ITERATIONS):
         gram = x @ x.mT
@@ -45,7 +45,7 @@ class Muon(torch.optim.Optimizer):
     Args:
         params: groups of matrices [M, N]; each may have its own `lr` and `weight_decay`.
         lr: learning rate, on AdamW's scale.
-        weight_decay: share of the weights that a step takes away, over the learning rate.
+        weight_decay: decoupled; a step multiplies weights by 1 - lr * weight_decay.
     """
 
     def __init__(self, params: Any, lr: float = 1e-3, weight_decay: float = 0.1):
@@ -59,7 +59,7 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            # Layers repeat: the matrices of one shape are multiplied together.
+            # Layers repeat, so matrices of one shape are multiplied in one batch.
             alike: dict[tuple[torch.Size, torch.device], list[Tensor]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -69,7 +69,7 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _move(self, parameters: list[Tensor], lr: float, weight_decay: float) -> None:
-        """Move parameters [M, N] of one shape, all with gradients."""
+        """Update parameters [M, N] of one shape, all with gradients."""
         grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
         for parameter, grad in zip(parameters, grads, strict=True):
             if "momentum_buffer" not in self.state[parameter]:

@@ -89,21 +89,23 @@ def tokens_of(truth: Truth, dim: int = 48) -> NDArray[np.float16]:
 
 
 def scored(
-    kind: type[Readout], learn: NDArray[np.float16], exam: NDArray[np.float16], steps: int, out: Path
+    kind: type[Readout], learn: NDArray[np.float16], held_out: NDArray[np.float16], steps: int, out: Path
 ) -> dict[tuple[str, str], Result]:
     """Train on one set of labels and score another."""
     torch.manual_seed(0)
     readout = kind(learn.shape[2], CLASSES)
     train(readout, learn, material(len(learn), 1)[0], out, steps, 64, 1e-2, 0.0, 0)
-    truth, videos = material(len(exam), 2)
-    asked = Asked([f"v{video}" for video in videos], seconds(len(exam)), truth, list("abcdefg"), 0, "made up", 1.0, 0)
-    return {(result.task, result.metric): result for result in score(asked, predict(readout, exam))[0]}
+    truth, videos = material(len(held_out), 2)
+    asked = Asked(
+        [f"v{video}" for video in videos], seconds(len(held_out)), truth, list("abcdefg"), 0, "made up", 1.0, 0
+    )
+    return {(result.task, result.metric): result for result in score(asked, predict(readout, held_out))[0]}
 
 
 @pytest.mark.parametrize(("kind", "steps"), [(Linear, 300), (Attentive, 150)])
 def test_label_made_tokens_score_one_and_random_ones_chance(kind: type[Readout], steps: int, tmp_path: Path) -> None:
-    learn, exam = tokens_of(material(640, 1)[0]), tokens_of(material(320, 2)[0])
-    for result in scored(kind, learn, exam, steps, tmp_path / "made").values():
+    learn, held_out = tokens_of(material(640, 1)[0]), tokens_of(material(320, 2)[0])
+    for result in scored(kind, learn, held_out, steps, tmp_path / "made").values():
         assert result.value > 0.999, result
         assert result.num_videos == 8
         assert result.num_clips == 320
