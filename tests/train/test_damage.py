@@ -110,7 +110,7 @@ def test_a_damaged_recording_is_named_and_a_killed_run_ends_alike(
 
     process = PROCESSES.Process(target=killed_at, args=(arguments(stage, damaged, encoder, broken), 8))
     process.start()
-    process.join(120)
+    process.join()
     assert process.exitcode == -signal.SIGKILL
     assert torch.load(broken / "checkpoints/last.ckpt", weights_only=True)["step"] == 6
     assert cli.main(arguments(stage, damaged, encoder, broken)) == 1

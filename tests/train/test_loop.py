@@ -145,7 +145,7 @@ def test_killed_and_resumed_ends_with_the_weights_of_a_run_that_was_not(
     broken = tmp_path / "broken"
     process = PROCESSES.Process(target=killed_at, args=(arguments(manifest, broken, 12, recipe), 8))
     process.start()
-    process.join(120)
+    process.join()
     assert process.exitcode == -signal.SIGKILL
     last = broken / "checkpoints" / "last.ckpt"
     step = torch.load(last, weights_only=True)["step"]
