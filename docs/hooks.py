@@ -81,7 +81,7 @@ def prompt_rows() -> list[str]:
 
 def task_rows() -> list[str]:
     """Every benchmark task, with the first line of its file."""
-    kinds: dict[str, Any] = discover(surgvl.tasks, Task)  # type: ignore[type-abstract]
+    kinds: dict[str, Any] = discover(surgvl.tasks, Task)
     rows = [[f"`{name}`", str(kind.version), first_line(kind.__module__)] for name, kind in kinds.items()]
     return markdown_table(["task", "version", "what it scores"], rows)
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -38,8 +38,8 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for title, code in FILES.items():
         (root / title).parent.mkdir(parents=True, exist_ok=True)
         (root / title).write_text(code, encoding="utf-8")
-    for folder, package in PACKAGES.items():
-        monkeypatch.setattr(package, "__path__", [*package.__path__, str(root / folder)])
+    for place, module in PACKAGES.items():
+        monkeypatch.setattr(module, "__path__", [*module.__path__, str(root / place)])
     before = set(sys.modules)
     yield root
     for name in set(sys.modules) - before:
@@ -53,7 +53,7 @@ def run_tests(file: Path, tmp_path: Path) -> int:
     """Run the tests of a file in this process; how many there were."""
     variables: dict[str, object] = {}
     exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), variables)
-    found = [value for name, value in variables.items() if name.startswith("test_") and callable(value)]
+    found = [value for name, value in variables.items() if name.startswith("test_") and isinstance(value, FunctionType)]
     for number, function in enumerate(found):
         place = tmp_path / str(number)
         place.mkdir(parents=True)
