@@ -47,7 +47,7 @@ def test_python_and_the_command_start_from_the_same_weights_and_say_the_same(
     assert called["run"] == typed["run"]
     assert {**typed["optim"], "final_weight_decay": None} == called["optim"]  # type: ignore[dict-item]
     assert called["manifest"] == str(manifest)
-    assert called["encoder"].items() >= SHAPE.items()  # type: ignore[index]
+    assert called["encoder"].items() >= SHAPE.items()  # type: ignore[attr-defined]
     assert called["objective"]["class_path"] == "surgvl.pretrain.surgrec_mae.SurgRecMAE"  # type: ignore[index]
     command = json.loads((out / "run.json").read_text())["command"]
     assert "surgvl.commands.pretrain.pretrain(" in command

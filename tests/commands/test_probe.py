@@ -44,9 +44,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(made: Path, out: Path, encoder: str = "video", **given: Any) -> dict[tuple[str, str], Result]:
     """A short probe; its results by task and metric, as they lie on disk."""
     given = {"steps": 4, "batch": 8, "frame_cache": made / "frames", **given}
-    groups = {
+    kinds: dict[str, Any] = {"clip": ProbeClips, "fit": ReadoutTraining}
+    groups: dict[str, Any] = {
         name: kind(**{field.name: given.pop(field.name) for field in fields(kind) if field.name in given})
-        for name, kind in {"clip": ProbeClips, "fit": ReadoutTraining}.items()
+        for name, kind in kinds.items()
     }
     probe(made / encoder, made / "manifest", out, **groups, **given)
     found = read_results(out / "result.json")
