@@ -8,7 +8,7 @@ WORKERS ?= 2
 
 VENV    := .venv
 BIN     := $(VENV)/bin
-PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help

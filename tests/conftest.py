@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order files and tests, and say to pytest-xdist which of them belong together."""
+    """Order files and tests; what uses the small run or the real server is slow."""
     files: dict[str, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.location[0], []).append(item)
@@ -67,16 +68,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         generator.shuffle(order)
         for tests in files.values():
             generator.shuffle(tests)
-    groups = {
-        name: "server" if any("live" in _fixtures(item) for item in tests) else name for name, tests in files.items()
-    }
+    servers = {name for name in order if _uses_server(name)}
     # The real server first, then long files: one that came last would leave the other worker idle.
-    order.sort(key=lambda name: (groups[name] != "server", not any(map(_is_long, files[name]))))
+    order.sort(key=lambda name: (name not in servers, not any(map(_is_long, files[name]))))
     items[:] = [item for name in order for item in files[name]]
     # What ends the real server comes after all that use it, in any order.
-    items.sort(key=lambda item: (groups[item.location[0]] != "server", bool(item.get_closest_marker("ends_server"))))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item.location[0]]))
+    items.sort(key=lambda item: (item.location[0] not in servers, bool(item.get_closest_marker("ends_server"))))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each file to one worker, and all files that use the real server to the same one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "server" if _uses_server(file) else file
+
+    return ByFile(config, log)
+
+
+@cache
+def _uses_server(file: str) -> bool:
+    """Whether a test in a file, named from the root, takes the fixture `live`."""
+    return "live: Live" in (Path(__file__).parent.parent / file).read_text(encoding="utf-8")
 
 
 def _fixtures(item: pytest.Item) -> set[str]:
