@@ -50,10 +50,12 @@ def local_embedder(model: Path, stride_s: float, batch: int, device: str) -> Emb
         CheckpointError: it is a chat model.
     """
     network, preprocess = load_model(model, device)
+    encode: Callable[[Tensor], Tensor]
+    texts: Callable[[list[str]], Float32Array] | None = None
     if isinstance(network, DualEncoder):
         encode, texts = network.encode_video, _text_encoder(network)
     elif isinstance(network, VideoViT):
-        encode, texts = _mean_token_encoder(network), None
+        encode = _mean_token_encoder(network)
     else:
         raise CheckpointError(f"{model} holds a chat model, which has no vectors: give an align or pretrain run folder")
 

@@ -15,7 +15,8 @@ from surgvl.train.objective import Objective
 try:
     from lightning.fabric import Fabric
     from lightning.fabric.plugins import MixedPrecision
-    from lightning.fabric.strategies import DDPStrategy, ModelParallelStrategy
+    from lightning.fabric.strategies.ddp import DDPStrategy
+    from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
 except ImportError as error:
     raise ConfigError("training needs lightning, which is not installed: pip install 'surgvl[train]'") from error
 
@@ -62,7 +63,7 @@ def launch(run: Run) -> Fabric:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if not {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}[device]:
         raise ConfigError(f"--run.accelerator {device}: torch finds no such device here; use auto")
-    word = precision(run.precision, device)
+    word: Any = precision(run.precision, device)
     numbers: dict[str, Any] = {"plugins": Autocast(word, device)} if "mixed" in word else {"precision": word}
     fabric = Fabric(accelerator=device, strategy=strategy, devices=run.devices, num_nodes=run.nodes, **numbers)
     fabric.launch()

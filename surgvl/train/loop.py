@@ -71,10 +71,10 @@ def fit(
         compile_modules(objective, by_block=run.strategy == "fsdp")
     model = fabric.setup_module(MicroStep(objective, augment))
     optimizer = optimizer_of(objective, optim, run)  # after setup, because fsdp replaces the parameters
-    stepper = fabric.setup_optimizers(optimizer)
+    stepper: Any = fabric.setup_optimizers(optimizer)
     precision, rank, world = fabric.strategy.precision, fabric.global_rank, fabric.world_size
     problems, nonfinite, guard = Problems(), NonFiniteCheck(), SpikeGuard(run.skip_loss_std, run.skip_window)
-    state = {"objective": objective, "optimizer": optimizer, "precision": precision, "step": 0}
+    state: dict[str, Any] = {"objective": objective, "optimizer": optimizer, "precision": precision, "step": 0}
     state |= {"problems": problems, "guard": guard}
     if resume:
         fabric.load(last, state, weights_only=True)

@@ -18,7 +18,7 @@ from surgvl.chat.head import AnswerHead, save_head  # noqa: E402
 from surgvl.chat.question import DESCRIBE  # noqa: E402
 from surgvl.cli import main as cli  # noqa: E402
 from surgvl.data.manifest import Manifest  # noqa: E402
-from surgvl.demo.engine import NUM_SHARES, Engine  # noqa: E402
+from surgvl.demo.engine import NUM_ANSWERS, Engine  # noqa: E402
 from tests.helpers.fake_gateway import before  # noqa: E402
 
 EVERY_S = 10
@@ -71,7 +71,7 @@ def test_the_same_question_gets_the_same_answer_everywhere(by: str, tiny_run: Pa
             for page in pages:
                 answer = page.ask(video_id, 7.5, as_typed)
                 assert (answer.text, answer.question) == (found, text)
-                assert answer.probabilities == (wanted[:NUM_SHARES] if text == known else [])
+                assert answer.probabilities == (wanted[:NUM_ANSWERS] if text == known else [])
         for number, each in enumerate(flags):
             rows = [row for row in manifest_rows(f"answers {number}", *each) if row["video_id"] == video_id]
             assert rows

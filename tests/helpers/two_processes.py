@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from surgvl.core.errors import DataError
 from surgvl.models.vit import VideoViT
-from surgvl.models.vit_config import ViTConfig
+from surgvl.models.vit_config import Position, ViTConfig
 from surgvl.pretrain.videomae import VideoMAE
 from surgvl.pretrain.vjepa import VJEPA
 from surgvl.train.config import Optim, Run
@@ -98,7 +98,7 @@ class Told(Plain):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def small_encoder(position: str = "sinusoid") -> VideoViT:
+def small_encoder(position: Position = "sinusoid") -> VideoViT:
     return VideoViT(
         ViTConfig(size_px=16, num_frames=4, patch_px=4, tubelet=2, dim=16, depth=2, heads=2, position=position)
     )

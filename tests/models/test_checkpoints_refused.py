@@ -17,7 +17,7 @@ from surgvl.models.checkpoints.convert import load_encoder
 from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.text import build_text
 from surgvl.models.vit import VideoViT
-from surgvl.models.vit_config import ViTConfig
+from surgvl.models.vit_config import Position, ViTConfig
 from surgvl.video.clip import Preprocess
 from tests.helpers.made_checkpoints import Weights, clips, original_videomae, videomae
 
@@ -139,7 +139,7 @@ def test_folders_of_other_models(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("position", ["sinusoid", "vjepa", "rope"])
-def test_our_own_folders(position: str, tmp_path: Path) -> None:
+def test_our_own_folders(position: Position, tmp_path: Path) -> None:
     encoder = VideoViT(ViTConfig(**SMALL, position=position)).eval()
     save_model(encoder, tmp_path / "run" / "model", PREPROCESS)
     again = load_encoder(str(tmp_path / "run"))

@@ -12,7 +12,7 @@ from surgvl.core.errors import ConfigError
 from surgvl.models.checkpoints.convert import load_encoder
 from surgvl.models.position import POSITIONS, interpolate, table
 from surgvl.models.vit import VideoViT
-from surgvl.models.vit_config import ViTConfig
+from surgvl.models.vit_config import Position, QKVBias, ViTConfig
 from tests.helpers.made_checkpoints import Floats, clips, theirs_on, videomae, vjepa2, written_table
 
 # Odd grids, one frame a tubelet, one slot; heads of 64, 32 and 20 channels, which thirds or sixths do not fill.
@@ -133,8 +133,9 @@ def test_a_stretched_table_is_for_two_kinds_and_survives_the_configuration() -> 
 
 @pytest.mark.parametrize("kind", POSITIONS)
 @pytest.mark.slow
-def test_compiles_as_one_graph_and_repeats_to_the_bit(kind: str) -> None:
-    qkv_bias = {"sinusoid": "no_key", "sincos_3d": "none"}.get(kind, "full")
+def test_compiles_as_one_graph_and_repeats_to_the_bit(kind: Position) -> None:
+    biases: dict[str, QKVBias] = {"sinusoid": "no_key", "sincos_3d": "none"}
+    qkv_bias = biases.get(kind, "full")
     torch.manual_seed(0)
     encoder = VideoViT(
         ViTConfig(size_px=12, num_frames=4, patch_px=4, dim=48, depth=1, heads=2, position=kind, qkv_bias=qkv_bias)

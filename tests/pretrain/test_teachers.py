@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.checkpoint import save_model
 from surgvl.models.vit import VideoViT
-from surgvl.models.vit_config import IMAGENET_MEAN, IMAGENET_STD, ViTConfig
+from surgvl.models.vit_config import IMAGENET_MEAN, IMAGENET_STD, Position, ViTConfig
 from surgvl.pretrain.teachers import Teacher, load_teacher
 from surgvl.video.clip import Preprocess
 from tests.helpers.made_checkpoints import Floats, randomise
@@ -161,7 +161,7 @@ def test_endossl_is_read_before_the_last_norm(raw: bool, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("position", ["sinusoid", "rope"])
-def test_a_video_encoder_sees_each_frame_for_a_tubelet(position: str, tmp_path: Path) -> None:
+def test_a_video_encoder_sees_each_frame_for_a_tubelet(position: Position, tmp_path: Path) -> None:
     encoder = VideoViT(
         ViTConfig(size_px=16, num_frames=6, patch_px=4, tubelet=3, dim=48, depth=2, heads=2, position=position)
     ).eval()

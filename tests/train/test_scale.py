@@ -71,7 +71,7 @@ def interrupt(objective: Objective, progress: float) -> None:
         if now >= progress:
             raise KeyboardInterrupt
 
-    objective.after_step = stop  # type: ignore[method-assign]
+    objective.after_step = stop  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize("case", ["plain", "mae"])
@@ -267,8 +267,8 @@ def test_checkpointed_activations_give_the_same_gradients_from_less_memory() -> 
     gradients, sizes = [], []
     for on in (False, True):
         torch.manual_seed(5)
-        shape = {"size_px": 16, "num_frames": 4, "patch_px": 4, "dim": 32, "depth": 4, "heads": 2}
-        encoder = VideoViT(ViTConfig(**shape, drop_path=0.4, checkpoint=on))
+        shape = ViTConfig(size_px=16, num_frames=4, patch_px=4, dim=32, depth=4, heads=2, drop_path=0.4, checkpoint=on)
+        encoder = VideoViT(shape)
         kept: dict[int, int] = {}
 
         def pack(x: Tensor, kept: dict[int, int] = kept) -> Tensor:

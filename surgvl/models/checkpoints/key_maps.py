@@ -14,7 +14,7 @@ Shapes: D width, t tubelet length, p patch side, N tokens in the grid (T', H', W
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from surgvl.core.errors import CheckpointError
 from surgvl.models.position import sincos_3d, vjepa_table
-from surgvl.models.vit_config import Grid
+from surgvl.models.vit_config import Grid, Position, QKVBias
 
 Weights = dict[str, Tensor]
 
@@ -71,7 +71,7 @@ FAMILIES = (
     ("original", "patch_embed.proj.weight", ORIGINAL),
 )
 # transformers' names imply the position embedding; the original code's names do not.
-POSITIONS = {"transformers VideoMAE": "sinusoid", "transformers V-JEPA 2": "rope"}
+POSITIONS: dict[str, Position] = {"transformers VideoMAE": "sinusoid", "transformers V-JEPA 2": "rope"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +92,9 @@ class EncoderCheckpoint:
 
     layout: str
     weights: Weights
-    qkv_bias: str
+    qkv_bias: QKVBias
     final_norm: bool
-    position: str
+    position: Position
     table: Tensor | None
     grid: Grid | None
     image_parts: Weights
@@ -213,6 +213,7 @@ def infer_config(
     if kernel.ndim == 4:
         extra = {name: weights.pop(name) for name in list(weights) if name.startswith(IMAGE_PREFIXES)}
     table, grid = weights.pop("pos_embed", None), None
+    position: Position
     if kernel.ndim == 4:
         layout, position = "image transformer", "sincos_3d"
     elif layout in POSITIONS:
@@ -240,7 +241,7 @@ def infer_config(
     )
 
 
-def recognise(table: Tensor, tolerance: float = 1e-4) -> tuple[str, Grid] | None:
+def recognise(table: Tensor, tolerance: float = 1e-4) -> tuple[Position, Grid] | None:
     """Which of our tables a stored one equals, and its grid of square frames; None where it equals none.
 
     Both kinds start with the time channels, so the rows before time first changes are those of one frame.
@@ -256,7 +257,8 @@ def recognise(table: Tensor, tolerance: float = 1e-4) -> tuple[str, Grid] | None
     grid = (num_tokens // plane, side, side)
     if side * side != plane or math.prod(grid) != num_tokens:
         return None
-    for kind, make in (("sincos_3d", sincos_3d), ("vjepa", vjepa_table)):
+    tables: dict[Position, Callable[[Grid, int], Tensor]] = {"sincos_3d": sincos_3d, "vjepa": vjepa_table}
+    for kind, make in tables.items():
         if (kind == "vjepa" or dim % 16 == 0) and (make(grid, dim) - table).abs().max() <= tolerance:
             return kind, grid
     return None
