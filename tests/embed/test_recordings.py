@@ -87,7 +87,7 @@ def test_a_file_of_many_that_is_set_aside_shows_by_the_exit_status_and_stops_not
     shown = " ".join(capsys.readouterr().out.split())
     assert "the exit status is 1" in shown
     assert cli.main(["--help"]) == 0
-    assert "1 it cannot be done, or some files of many were set aside" in capsys.readouterr().out
+    assert "1 failed, or some files of many could not be read" in capsys.readouterr().out
 
 
 def test_an_archive_grows_and_what_was_replaced_is_embedded_again(tmp_path: Path, model: Path) -> None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,12 +77,17 @@ class FakeServed(Served):
         (package / "entry.py").write_text(FAKE)
         for place in (package, *list(package.parents)[:3]):
             (place / "__init__.py").touch()
-        self.temporary = tmp_path / "t"
-        self.temporary.mkdir(exist_ok=True)
+        # Sockets lie in it, whose paths may have a hundred characters.
+        self.temporary = Path(tempfile.mkdtemp(prefix="surgvl-"))
         argv = [role, "--port", "0", "--model", str(self.folders["embed" if role == "embed" else "chat"])]
         argv += ["--embed_model", str(self.folders["embed"])] if role == "all" else []
         paths = {"PYTHONPATH": str(tmp_path / "fake"), "TESTS": str(Path(__file__).resolve().parents[2])}
         super().__init__(*argv, *words, **{**paths, "TMPDIR": str(self.temporary), **env})
+
+    def drop(self) -> None:
+        """End it, and clear its temporary files away."""
+        super().drop()
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
     def pid(self, role: str, name: str = "pid") -> int:
         """Process of a stand-in, or of its child."""

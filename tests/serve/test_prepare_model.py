@@ -63,7 +63,7 @@ def test_frames_are_fitted_as_in_python(shape: tuple[int, ...]) -> None:
     frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     clip = DualModel(tiny_dual(), PREPROCESS, Path(), "cpu").clip(frames)
     assert np.array_equal(resample_frames(frames, 4, 16), clip[0].permute(1, 2, 3, 0).numpy())
-    with pytest.raises(DataError, match="give uint8"):
+    with pytest.raises(DataError, match="frames must be uint8"):
         resample_frames(frames[..., :2], 4, 16)
 
 

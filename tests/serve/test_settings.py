@@ -121,8 +121,8 @@ def test_large_and_small_weights_are_numbers(dtype: str, tmp_path: Path) -> None
     [
         ("a: &a [1, 1]\nb: [*a, *a]\n", "is not supported"),
         ("[" * 100_000, "at most 32 levels of nesting"),
-        ("server: {port: null}\n", "server.port is null"),
-        ("- model\n", "is not a mapping of arguments"),
+        ("server: {port: null}\n", "server.port must not be null"),
+        ("- model\n", "must be a mapping of arguments"),
         ("model: " + "9" * 5000, "a number must have at most 20 digits, got 5000"),
     ],
 )
