@@ -86,7 +86,7 @@ def test_a_share_of_the_tokens_is_drawn_anew_for_each_clip_and_step() -> None:
     every = torch.stack([torch.randperm(total), torch.randperm(total)])
     with torch.no_grad():
         whole = ClipAlign(dual)(batch)["loss"]
-        objective.sample_tokens = lambda video: every  # type: ignore[assignment]
+        objective.sample_tokens = lambda video: every  # type: ignore[method-assign]
         assert objective(batch)["loss"].item() == pytest.approx(whole.item(), abs=1e-5)
 
 
