@@ -10,7 +10,7 @@ ARG EXTRAS=all
 RUN case ",$EXTRAS," in *,gpu,*) apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/* ;; esac
 
-RUN useradd --create-home --uid 1000 surgvl && mkdir /work && chown surgvl:surgvl /work
+RUN useradd --create-home --uid 1000 surgvl && mkdir /data && chown surgvl:surgvl /data
 WORKDIR /opt/surgvl
 
 # Dependencies in a layer of their own, which a change of the code leaves alone.
@@ -27,7 +27,7 @@ COPY surgvl surgvl
 RUN uv pip install --system --no-cache --no-deps .
 
 USER surgvl
-WORKDIR /work
+WORKDIR /data
 EXPOSE 7860
 ENTRYPOINT ["surgvl"]
 CMD ["demo", "--host", "0.0.0.0"]

@@ -54,10 +54,10 @@ over videos. They show that the software works, and say nothing about patients.
 """
 
 
-def score(at: Path, num: int = NUM) -> list[dict[str, object]]:
-    """Render and score the first `num` operations in a folder; one row per metric."""
+def score(at: Path) -> list[dict[str, object]]:
+    """Render and score the operations in a folder; one row per metric."""
     for command in SCORE:
-        cli.run(command.format(at=at, num=num).split())
+        cli.run(command.format(at=at, num=NUM).split())
     found = [row for name in ("zero-shot", "vqa") for row in read_results(at / name / "result.json")]
     return [{"name": f"{row.task} {row.metric}", "value": row.value, "low": row.low, "high": row.high} for row in found]
 
