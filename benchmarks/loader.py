@@ -35,7 +35,7 @@ from surgvl.core.files import write_text
 from surgvl.core.tables import markdown_table
 from surgvl.core.version import commit
 from surgvl.data.augment import Augment
-from surgvl.data.clip_config import ClipConfig
+from surgvl.data.clip_times import ClipConfig
 from surgvl.data.clips import PretrainClips, collate, to_tensor
 from surgvl.data.frame_store import FrameStore
 from surgvl.train.config import precision

@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from surgvl import prompts
+from surgvl.core.arrays import softmax
 from surgvl.data.manifest import Manifest
 from surgvl.demo.schemas import Timeline, TripletRow, Video
 from surgvl.embed.vectors import Texts
-from surgvl.metrics.softmax import softmax
 from surgvl.metrics.temporal import smooth
 
 NUM_TRIPLETS = 8

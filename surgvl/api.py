@@ -7,6 +7,7 @@ Shapes: B clips, T frames, S their side in pixels, E width of the vectors, C cla
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,35 @@ from numpy.typing import NDArray
 
 from surgvl import prompts, video
 from surgvl.chat.answerers import Answerer, LocalAnswerer, local_answerer
+from surgvl.core.arrays import softmax
+from surgvl.core.checks import text_list
 from surgvl.core.errors import CheckpointError, ConfigError, DataError, SurgVLWarning
-from surgvl.core.labels import Label
-from surgvl.core.texts import text_list
 from surgvl.embed.vectors import class_vectors
 from surgvl.embed.windows import encode_windows, read_windows
-from surgvl.metrics.softmax import softmax
 from surgvl.models.chat import Chat
-from surgvl.models.checkpoint import load_model, resolve_model
+from surgvl.models.checkpoint import LoadedModel, VideoLike, load_model, resolve_model
 from surgvl.models.dual_encoder import DualEncoder
-from surgvl.models.loaded import LoadedModel, VideoLike
 from surgvl.models.vit import VideoViT
 from surgvl.video.clip import clip_start
+
+
+@dataclass(frozen=True)
+class Label:
+    """A zero-shot class of a window of a video.
+
+    Attributes:
+        start_s: start of the window.
+        end_s: its end.
+        name: of the class.
+        cosine: between the window's vector and the class vector.
+        probability: softmax over all classes of the cosines times the model's logit scale.
+    """
+
+    start_s: float
+    end_s: float
+    name: str
+    cosine: float
+    probability: float
 
 
 class Encoder(LoadedModel):

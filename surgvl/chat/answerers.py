@@ -20,11 +20,11 @@ from surgvl.chat.answer import candidate_scores, generate
 from surgvl.chat.feature_cache import FeatureCache
 from surgvl.chat.head import has_head, head_states, load_head
 from surgvl.chat.question import Answer, Question, Window, match_question, most_probable
+from surgvl.core.checks import check_question, text_list
 from surgvl.core.errors import ConfigError
-from surgvl.core.texts import check_question, text_list
 from surgvl.data.frame_store import FrameStore
 from surgvl.models.chat import Chat
-from surgvl.models.loaded import LoadedModel, VideoLike
+from surgvl.models.checkpoint import LoadedModel, VideoLike
 from surgvl.models.model_info import find_model, load_answers, training_record
 from surgvl.models.schema import AnswersFile
 from surgvl.video.clip import Preprocess
@@ -89,7 +89,7 @@ class Answerer(ABC):
 
     @abstractmethod
     def frames(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.uint8]:
-        """One clip as the model takes it, uint8 [T, S, S, 3]; see `surgvl.models.loaded.LoadedModel.frames`."""
+        """One clip as the model takes it, uint8 [T, S, S, 3]; see `surgvl.models.checkpoint.LoadedModel.frames`."""
 
     @abstractmethod
     def prepare(self, source: FrameStore, windows: Sequence[Window], folder: Path) -> Container[Window]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.metrics.softmax import softmax
+from surgvl.core.arrays import softmax
 
 DESCRIBE = "What is happening in this clip?"
 """The open question that narrated sentences answer in training."""

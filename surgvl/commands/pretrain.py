@@ -10,7 +10,7 @@ from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import command
 from surgvl.core.invocation import Named, recorded
 from surgvl.core.run_folder import RunFolder
-from surgvl.data.clip_config import ClipConfig
+from surgvl.data.clip_times import ClipConfig
 from surgvl.data.manifest import Manifest
 from surgvl.models.model_info import pretraining_video_ids
 from surgvl.models.vit_config import ViTConfig

@@ -4,7 +4,10 @@ import difflib
 import math
 from collections.abc import Iterable, Sequence
 
-from surgvl.core.errors import ConfigError
+from surgvl.core.errors import ConfigError, DataError
+
+MAX_CHARACTERS = 300
+"""Longest question; the page has the same limit."""
 
 
 def check_range(name: str, value: float, low: float, high: float = math.inf) -> None:
@@ -43,3 +46,28 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """`did you mean ...?` if there is a similar word, else `otherwise`."""
     similar = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {similar[0]}?" if similar else otherwise
+
+
+def text_list(given: str | Sequence[str], what: str) -> list[str]:
+    """Texts as a list; a single text is a list of one, not of its letters.
+
+    Raises:
+        DataError: one of them is not a string.
+    """
+    texts = [given] if isinstance(given, str) else list(given)
+    if odd := [each for each in texts if not isinstance(each, str)]:
+        raise DataError(f"{what} must be strings, got {str(odd[0])[:40]!r}: give a list of strings")
+    return texts
+
+
+def check_question(question: str) -> str:
+    """The question, unchanged.
+
+    Raises:
+        DataError: not a string, empty, or too long.
+    """
+    if not isinstance(question, str) or not question.strip():
+        raise DataError(f"the question must be a text, got {str(question)[:40]!r}: ask in plain language")
+    if len(question) > MAX_CHARACTERS:
+        raise DataError(f"the question must have at most {MAX_CHARACTERS} characters, got {len(question)}: shorten it")
+    return question

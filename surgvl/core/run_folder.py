@@ -18,10 +18,9 @@ from types import TracebackType
 from typing import Any
 
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.files import write_json, write_text
+from surgvl.core.files import clear_temporary, write_json, write_text
 from surgvl.core.invocation import command_line, current
 from surgvl.core.locks import LOCK
-from surgvl.core.temporary import clear_temporary
 from surgvl.core.version import commit
 
 PACKAGES = ("surgvl", "torch", "transformers", "open_clip_torch", "lightning", "faiss-cpu", "av", "numpy")

@@ -1,12 +1,17 @@
-"""Times of a clip's frames: strides and anchors in seconds, never in frame numbers.
+"""Which clips pretraining draws, and the times of their frames: in seconds, never in frame numbers.
 
 Strides, causal clips and their padding follow the released code of SurgVISTA (arXiv 2506.02692).
 Shapes: T frames.
 """
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 
 from surgvl.core.arrays import Float64Array
+from surgvl.core.checks import check_above, check_choice, check_range
+from surgvl.data.sampler import PRESETS
 from surgvl.video.clip import clip_start
 
 STRIDES = ("fixed", "random", "exponential", "incremental")
@@ -62,3 +67,45 @@ def clip_times(
         # The tolerance is for sums that should equal 0.
         times.append(max(0.0, times[-1] - gap_s) if times[-1] > gap_s - 1e-9 else times[-1])
     return np.array(times[::-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipConfig:
+    """Which clips are drawn, and which of their frames are shown.
+
+    Args:
+        balance: how sources share the draws: frames, dataset_weight, specialty or cluster.
+        weights: share of the draws of each source, for dataset_weight.
+        clusters: file written by surgvl data cluster, for cluster.
+        temperature: from 0 (fully balanced) to 1 (not balanced).
+        max_repeats: upper bound of the expected draws of a clip per epoch; none: no bound.
+        stride: distances between the frames of a clip: fixed, random, exponential or incremental.
+        step_s: seconds per step of the stride; left out: one frame at fps.
+        anchor: position of a clip relative to its time: causal (it ends there), centred or random.
+        repeats: consecutive samples that share a decoded clip and differ by augmentation (repeated augmentation, arXiv
+            2303.16727).
+    """
+
+    balance: str = "frames"
+    weights: dict[str, float] | None = None
+    clusters: Path | None = None
+    temperature: float = 0.0
+    max_repeats: float | None = None
+    stride: str = "fixed"
+    step_s: float | None = None
+    anchor: str = "centred"
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the values that do not depend on the data.
+
+        Raises:
+            ConfigError: an option is unknown or a number out of range.
+        """
+        check_choice("--clip.balance", self.balance, PRESETS)
+        check_choice("--clip.stride", self.stride, STRIDES)
+        check_choice("--clip.anchor", self.anchor, ANCHORS)
+        check_range("--clip.temperature", self.temperature, 0, 1)
+        check_range("--clip.repeats", self.repeats, 1)
+        if self.step_s is not None:
+            check_above("--clip.step_s", self.step_s)

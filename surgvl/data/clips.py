@@ -18,8 +18,7 @@ from torch.utils.data import Dataset
 from surgvl.core.arrays import Float64Array, Int64Array, UInt8Array
 from surgvl.core.errors import ConfigError, DataError, Unreadable
 from surgvl.data.clip import Clip
-from surgvl.data.clip_config import ClipConfig
-from surgvl.data.clip_times import clip_times
+from surgvl.data.clip_times import ClipConfig, clip_times
 from surgvl.data.clusters import Clusters
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest, Segment

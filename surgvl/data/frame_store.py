@@ -21,8 +21,7 @@ from tqdm import tqdm
 from surgvl import video
 from surgvl.core.arrays import Float64Array, UInt8Array
 from surgvl.core.errors import DataError, Unreadable
-from surgvl.core.files import atomic, text_hash
-from surgvl.core.temporary import clear_temporary
+from surgvl.core.files import atomic, clear_temporary, text_hash
 from surgvl.video.clip import clip_start
 from surgvl.video.marks import Marks, counted
 

@@ -24,8 +24,7 @@ from tqdm import tqdm
 
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import ConfigError, Unreadable
-from surgvl.core.files import atomic, text_hash
-from surgvl.core.temporary import clear_temporary
+from surgvl.core.files import atomic, clear_temporary, text_hash
 from surgvl.data.frame_store import FrameStore
 from surgvl.models.vit import VideoViT
 

@@ -1,6 +1,7 @@
 """Model folders: `config.json`, `model.safetensors`, tokenizer files and `preprocessor_config.json`; never a pickle.
 
 File names follow the transformers convention. A partial load is an error that lists what is missing.
+Shapes: T frames that a model takes, S their side in pixels.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,7 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -18,14 +21,13 @@ from surgvl.models.chat import Chat
 from surgvl.models.config import SurgVLConfig
 from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.foreign import check_finite, foreign
-from surgvl.models.model_info import find_model, load_preprocess, model_hash, resolve_model
+from surgvl.models.model_info import check_clips, find_model, load_preprocess, model_hash, resolve_model
 from surgvl.models.schema import ChatFields, DualFields, checked, read_checked
-from surgvl.models.servable import check_clips
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 from surgvl.models.tokenizer_files import sentence_tokenizer
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
-from surgvl.video.clip import Preprocess
+from surgvl.video.clip import Preprocess, extract_clip
 
 __all__ = [
     "Model",
@@ -38,6 +40,10 @@ __all__ = [
     "save_model",
 ]
 Model = VideoViT | DualEncoder | Chat
+
+
+VideoLike = str | Path | NDArray[np.uint8] | torch.Tensor
+"""A file, or frames uint8 [T, H, W, 3] that are taken as one clip."""
 
 
 def save_model(model: Model, folder: Path | str, preprocess: Preprocess) -> None:
@@ -175,3 +181,47 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     weights = load_file(path)
     check_finite(weights, path)
     model.load_state_dict(weights, strict=False)
+
+
+def cut_frames(source: VideoLike, preprocess: Preprocess, at_s: float | None = None) -> NDArray[np.uint8]:
+    """One clip as a model takes it, uint8 [T, S, S, 3]; see `surgvl.video.clip.extract_clip`."""
+    return extract_clip(source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else source, preprocess, at_s)
+
+
+class LoadedModel:
+    """A model with its preprocessing.
+
+    Args:
+        model: in evaluation mode.
+        preprocess: how clips are cut.
+        folder: where it came from.
+        device: torch device.
+    """
+
+    def __init__(self, model: Model, preprocess: Preprocess, folder: Path, device: str):
+        self.model, self.preprocess, self.folder, self.device = model, preprocess, folder, device
+
+    @property
+    def hash(self) -> str:
+        """Hash of the folder's configuration and weights."""
+        return model_hash(self.folder)
+
+    def frames(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.uint8]:
+        """One clip as the model takes it, uint8 [T, S, S, 3].
+
+        Args:
+            source: a path; or frames uint8 [T, H, W, 3], resampled in time and size.
+            at_s: centre of the clip in a file, seconds; the middle of the file by default.
+
+        Raises:
+            DataError: the array is not frames, or the file cannot be read there.
+        """
+        return cut_frames(source, self.preprocess, at_s)
+
+    def clip(self, source: VideoLike, at_s: float | None = None) -> torch.Tensor:
+        """The same clip as a batch of one on the model's device, uint8 [1, 3, T, S, S]."""
+        return self.batch([self.frames(source, at_s)])
+
+    def batch(self, clips: list[NDArray[np.uint8]]) -> torch.Tensor:
+        """B clips as `frames` cuts them, on the model's device, uint8 [B, 3, T, S, S]."""
+        return torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).to(self.device)

@@ -23,7 +23,7 @@ from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import CheckpointError, DataError, ServerError
 from surgvl.data.frame_store import FrameStore
 from surgvl.embed.windows import read_windows
-from surgvl.models.loaded import VideoLike, cut_frames
+from surgvl.models.checkpoint import VideoLike, cut_frames
 from surgvl.models.model_info import model_hash
 from surgvl.models.schema import AnswersFile
 from surgvl.serve.client import Server
@@ -58,7 +58,7 @@ class RemoteModel:
         self.training: dict[str, Any] = self.about.get("trained") or {}
 
     def frames(self, source: VideoLike, at_s: float | None = None) -> UInt8Array:
-        """One clip as the model takes it, uint8 [T, S, S, 3]; see `surgvl.models.loaded.LoadedModel.frames`."""
+        """One clip as the model takes it, uint8 [T, S, S, 3]; see `surgvl.models.checkpoint.LoadedModel.frames`."""
         return cut_frames(source, self.preprocess, at_s)
 
     def check(self, folder: Path | str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from surgvl.core.errors import CheckpointError
 from surgvl.core.version import __version__
 from surgvl.models.model_info import (
+    check_servable,
     find_model,
     load_answers,
     load_preprocess,
@@ -16,7 +17,6 @@ from surgvl.models.model_info import (
     training_record,
 )
 from surgvl.models.schema import read_checked
-from surgvl.models.servable import check_servable
 from surgvl.serve.engine_process import Role
 
 MODEL_NAMES: Mapping[Role, str] = {"chat": "surgvl-chat", "embed": "surgvl-embed"}

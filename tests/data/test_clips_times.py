@@ -10,8 +10,7 @@ import torch
 from surgvl import video
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import DataError
-from surgvl.data.clip_config import ClipConfig
-from surgvl.data.clip_times import clip_times, gaps
+from surgvl.data.clip_times import ClipConfig, clip_times, gaps
 from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.frame_store import FrameStore, decode_runs
 from tests.helpers.numbered_videos import IRREGULAR, brute_force, encode, number_in, shown

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 
 from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.data.clip_config import ClipConfig
+from surgvl.data.clip_times import ClipConfig
 from surgvl.data.clips import PretrainClips
 from surgvl.data.clusters import Clusters
 from surgvl.data.frame_store import FrameStore

@@ -20,7 +20,7 @@ pytest.importorskip("starlette", reason="starlette is not installed: pip install
 from surgvl.cli import main as cli  # noqa: E402
 from surgvl.cli.arguments import take_rest  # noqa: E402
 from surgvl.core.errors import ConfigError  # noqa: E402
-from surgvl.models.servable import check_servable  # noqa: E402
+from surgvl.models.model_info import check_servable  # noqa: E402
 from surgvl.serve.engine_process import EngineProcess  # noqa: E402
 from surgvl.serve.settings import ServerSettings  # noqa: E402
 from tests.helpers.fake_vllm import KINDS, model_folder  # noqa: E402

@@ -9,9 +9,9 @@ from surgvl import video
 from surgvl.api import DualModel
 from surgvl.cli.arguments import UsageError, read_configs
 from surgvl.cli.renamed import names
+from surgvl.core.checks import MAX_CHARACTERS, check_question, text_list
 from surgvl.core.errors import ConfigError, DataError, SurgVLWarning
 from surgvl.core.files import plain_yaml, read_json
-from surgvl.core.texts import MAX_CHARACTERS, check_question, text_list
 from surgvl.prompts import load
 from surgvl.train.config import Optim, Run
 from surgvl.video.clip import Preprocess
