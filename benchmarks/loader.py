@@ -130,9 +130,9 @@ def race(contestants: dict[str, Callable[[], torch.Tensor]], repeats: int) -> di
     return {name: (statistics.median(walls[name]), statistics.median(processors[name])) for name in contestants}
 
 
-def from_source(source: FrameStore, num_frames: int) -> Read:
+def from_store(store: FrameStore, num_frames: int) -> Read:
     """Our reader."""
-    return lambda video_id, start_s: source.clip(video_id, start_s, num_frames)
+    return lambda video_id, start_s: store.clip(video_id, start_s, num_frames)
 
 
 def decoding(stored: FrameStore, direct: FrameStore, data: PretrainClips, batch: int, repeats: int) -> list[str]:
@@ -142,8 +142,8 @@ def decoding(stored: FrameStore, direct: FrameStore, data: PretrainClips, batch:
     drawn = (data.times(index) for index in range(batch))
     plan = [(video_id, round(float(times_s[0]) * direct.fps) / direct.fps) for video_id, times_s in drawn]
     readers = {
-        "surgvl, cache of decoded frames": from_source(stored, data.num_frames),
-        "surgvl, from the file": from_source(direct, data.num_frames),
+        "surgvl, cache of decoded frames": from_store(stored, data.num_frames),
+        "surgvl, from the file": from_store(direct, data.num_frames),
     }
     readers["PyAV, decode from the start"] = peers.naive
     readers["PyAV, seek to the keyframe"] = peers.seeking

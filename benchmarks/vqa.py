@@ -57,7 +57,7 @@ def layout(run: Path, name: str) -> str:
         (head, [*tune, "--encoder", str(chat), "--finetune", "head", "--out", str(head)]),
         (place / "answers", [*ask, "--model", str(chat), "--controls=true", "--out", str(place / "answers")]),
         (place / "by_head", [*ask, "--model", str(head), "--out", str(place / "by_head")]),
-        (place / "scores", [*score, "--ablated", str(place / "by_head"), "--out", str(place / "scores")]),
+        (place / "scores", [*score, "--controls", str(place / "by_head"), "--out", str(place / "scores")]),
     ]
     seconds = {folder.name: done(folder, argv) for folder, argv in plan}
     spent = ", ".join(f"{what} {took:.0f} s" for what, took in seconds.items())

@@ -92,11 +92,11 @@ class Answerer(ABC):
         """One clip as the model takes it, uint8 [T, S, S, 3]; see `surgvl.models.checkpoint.LoadedModel.frames`."""
 
     @abstractmethod
-    def prepare(self, source: FrameStore, windows: Sequence[Window], folder: Path) -> Container[Window]:
+    def prepare(self, store: FrameStore, windows: Sequence[Window], folder: Path) -> Container[Window]:
         """Allow questions about windows of a manifest's videos.
 
         Args:
-            source: prepared source of their clips. Its `problems` name the videos that turn out to be unreadable.
+            store: frames of their videos; prepared. Its `problems` name the videos that turn out to be unreadable.
             windows: that will be asked about.
             folder: where the encoder's features may be stored.
 
@@ -168,10 +168,10 @@ class LocalAnswerer(LoadedModel, Answerer):
         self.training = training_record(find_model(folder))
         self._features: FeatureCache | None = None
 
-    def prepare(self, source: FrameStore, windows: Sequence[Window], folder: Path) -> FeatureCache:
+    def prepare(self, store: FrameStore, windows: Sequence[Window], folder: Path) -> FeatureCache:
         """Encode the windows, or find their features in the folder."""
-        self._features = FeatureCache(self.model, source, windows, self.preprocess.num_frames, folder)
-        source.problems |= self._features.problems
+        self._features = FeatureCache(self.model, store, windows, self.preprocess.num_frames, folder)
+        store.problems |= self._features.problems
         return self._features
 
     @torch.inference_mode()

@@ -12,7 +12,7 @@ class VisualTokens:
     """How the encoder's tokens become visual tokens of the language model.
 
     Args:
-        projector: grid: means over a grid; mlp: every token; perceiver: read out by learned queries.
+        projector: grid (average-pooled to a grid), mlp (every token) or perceiver (learned queries).
         grid: number of visual tokens in time, height and width, for grid; perceiver uses the first number only.
         queries: number of visual tokens per time step of the grid, for perceiver.
     """
@@ -32,11 +32,11 @@ class TuningStages:
 
     Args:
         projector_steps: steps of stage 1, which trains the projector alone.
-        finetune: what stage 2 trains: full or lora (both with the projector); or head: a classifier over the known
-            answers on the same backbone, a baseline that cannot write.
+        finetune: what stage 2 trains: full (all weights) or lora (adapters), both with the projector; or head, a
+            classifier over the known answers on the same backbone: a baseline that cannot generate text.
         encoder_steps: steps of stage 3, which trains everything, the encoder included, on clips.
-        lora_rank: rank of the adapters.
-        pack: pack several short conversations into a row of the batch.
+        lora_rank: rank of the LoRA adapters.
+        pack: pack several short conversations into one row of a batch.
         max_tokens: maximum length of a conversation with its visual tokens, and of a packed row.
     """
 

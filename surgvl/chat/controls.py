@@ -21,16 +21,16 @@ BLACK = Window("(black)", 0.0, 1.0)
 
 
 class WithBlack(FrameStore):
-    """A prepared source of clips that also has one black video, `BLACK`.
+    """A prepared store with one more video, which is black: `BLACK`.
 
     Args:
-        source: of all other videos; `problems` is shared with it.
+        store: all other videos; `problems` is shared with it.
     """
 
-    def __init__(self, source: FrameStore):
-        super().__init__(source.paths, source.fps, source.size_px, source.crop, source.cache)
-        self.problems = source.problems
-        self.durations_s = {**source.durations_s, BLACK.video_id: BLACK.end_s}
+    def __init__(self, store: FrameStore):
+        super().__init__(store.paths, store.fps, store.size_px, store.crop, store.cache)
+        self.problems = store.problems
+        self.durations_s = {**store.durations_s, BLACK.video_id: BLACK.end_s}
 
     def name(self, video_id: str) -> str:
         """What stored files about a video are named after."""

@@ -32,7 +32,7 @@ class QuestionDataset(EndlessDataset):
 
     Args:
         features: of a frozen encoder; None for samples with clips.
-        source: of clips.
+        store: provides the clips; prepared.
         num_frames: of a clip.
         rows: questions.
         seed: of the draws.
@@ -42,7 +42,7 @@ class QuestionDataset(EndlessDataset):
     def __init__(
         self,
         features: FeatureCache | None,
-        source: FrameStore,
+        store: FrameStore,
         num_frames: int,
         rows: list[QuestionRow],
         seed: int,
@@ -50,7 +50,7 @@ class QuestionDataset(EndlessDataset):
     ):
         chances = draw_probabilities([row["source"] for row in rows], [row["type"] for row in rows], weights)
         super().__init__(len(rows), seed, len(rows) * chances)
-        self.features, self.source, self.num_frames = features, source, num_frames
+        self.features, self.store, self.num_frames = features, store, num_frames
         said = earlier_turns([row["video_id"] for row in rows], [row["conversation"] for row in rows])
         self.rows = [
             {**row, "earlier": [(rows[at]["question"], rows[at]["answer"]) for at in before]}
@@ -63,7 +63,7 @@ class QuestionDataset(EndlessDataset):
         window = window_of(row)
         if self.features is not None:
             return {**row, "pooled": self.features[window]}
-        clip = window_frames(self.source, window, self.num_frames)
+        clip = window_frames(self.store, window, self.num_frames)
         return {**row, "video": torch.from_numpy(np.ascontiguousarray(clip)).permute(3, 0, 1, 2)}
 
 

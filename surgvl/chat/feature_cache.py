@@ -26,19 +26,19 @@ def window_of(row: Mapping[str, Any]) -> Window:
     return Window(row["video_id"], row["start_s"], row["end_s"])
 
 
-def window_frames(source: FrameStore, window: Window, num_frames: int) -> UInt8Array:
+def window_frames(store: FrameStore, window: Window, num_frames: int) -> UInt8Array:
     """Frames uint8 [T, S, S, 3] of the clip that stands for a window.
 
     Raises:
         Unreadable: the video cannot be read there.
     """
-    video_id, start_ms = _clip_of(source, window, num_frames)
-    return source.clip(video_id, start_ms / 1000, num_frames)
+    video_id, start_ms = _clip_of(store, window, num_frames)
+    return store.clip(video_id, start_ms / 1000, num_frames)
 
 
-def _clip_of(source: FrameStore, window: Window, num_frames: int) -> Clip:
+def _clip_of(store: FrameStore, window: Window, num_frames: int) -> Clip:
     video_id, start_s, end_s = window
-    return source.clip_around(video_id, (start_s + end_s) / 2, num_frames)
+    return store.clip_around(video_id, (start_s + end_s) / 2, num_frames)
 
 
 class FeatureCache:
@@ -48,22 +48,22 @@ class FeatureCache:
 
     Args:
         chat: whose frozen encoder is used, on its device.
-        source: prepared source of clips.
+        store: provides the clips; prepared.
         windows: to encode; a clip of T frames is centred on each.
         num_frames: T.
         folder: where tokens are stored, see `surgvl.embed.features`.
     """
 
-    def __init__(self, chat: Chat, source: FrameStore, windows: Sequence[Window], num_frames: int, folder: Path):
-        self.clips = {each: _clip_of(source, each, num_frames) for each in dict.fromkeys(windows)}
+    def __init__(self, chat: Chat, store: FrameStore, windows: Sequence[Window], num_frames: int, folder: Path):
+        self.clips = {each: _clip_of(store, each, num_frames) for each in dict.fromkeys(windows)}
         kept = "x".join(map(str, chat.projector.grid)) if chat.projector.kind == "grid" else ""
         pool = {"pool": chat.projector.pool, "kept": kept} if kept else {}
-        self.features = Features(chat.encoder, source, num_frames, folder, **pool)  # type: ignore[arg-type]
+        self.features = Features(chat.encoder, store, num_frames, folder, **pool)  # type: ignore[arg-type]
         self.features.add(self.clips.values())
         self.problems: dict[str, str] = {}
         for video_id, start_s, end_s in (each for each in self.clips if each not in self):
             fact = f"cannot be read at {start_s:g} to {end_s:g} s (questions about such windows are left out)"
-            self.problems.setdefault(video_id, f"{source.paths[video_id]} {fact}: copy it again")
+            self.problems.setdefault(video_id, f"{store.paths[video_id]} {fact}: copy it again")
 
     def __contains__(self, window: object) -> bool:
         """Whether there are tokens of a window."""

@@ -23,7 +23,10 @@ RENAMED: Mapping[str, str] = {
     "optim.floor": "optim.min_lr_ratio",
     "optim.start": "optim.warmup_start",
     "optim.muon": "optim.muon_lr_ratio",
+    "optim.stretch": "optim.schedule_scale",
     "run.spike": "run.skip_loss_std",
+    "questions.ablate": "questions.only_control",
+    "ablated": "controls",
 }
 
 # Groups of arguments that were a class with arguments of its own, and the names that it had: `--encoder VideoViT`,

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from surgvl.commands.common import device_name, split_source
+from surgvl.commands.common import device_name, split_store
 from surgvl.core.errors import CheckpointError
 from surgvl.core.files import command
 from surgvl.core.invocation import recorded
@@ -48,8 +48,8 @@ def align(
         text: text tower: tiny, open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID.
         dim: width of the shared space.
         frozen_encoder: train only the pooling, the projection and the text tower.
-        encoder_rate: learning rate of the video encoder over that of the rest.
-        token_keep: share of a clip's tokens to encode in training, redrawn at each step (arXiv 2212.00794).
+        encoder_rate: learning rate of the video encoder as a multiple of that of the rest.
+        token_keep: fraction of a clip's tokens to encode in training, redrawn at each step (arXiv 2212.00794).
         augment: vary brightness, color, position and time of the clips; without it, clips are centred on whole seconds,
             and a frozen encoder encodes each only once.
         random_encoder: use the encoder's shape with random weights: the control that shows the gain of pretraining.
@@ -81,16 +81,16 @@ def align(
         torch.manual_seed(run.seed)
         if random_encoder:
             model = VideoViT(model.config)
-        source, good = split_source(folder, table, split, preprocess, frame_cache)
-        data = NarratedClips(source, table, good, preprocess.num_frames, run.seed, seconds=not augment)
+        store, good = split_store(folder, table, split, preprocess, frame_cache)
+        data = NarratedClips(store, table, good, preprocess.num_frames, run.seed, seconds=not augment)
         objective = ClipAlign(DualEncoder(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
         trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
         seen_ids = [*pretraining_video_ids(encoder), *good]
         folder.record(table.hash, seen_ids, frozen=frozen_encoder, num_trainable=trainable)
         if frozen_encoder:
-            data.tokens = _tokens(model, source, data, (frame_cache or out) / "features", augment, token_keep)
+            data.tokens = _tokens(model, store, data, (frame_cache or out) / "features", augment, token_keep)
         changed = Augment() if augment else None
-        source.problems.update(fit(objective, data, collate, out, optim, run, changed, name="align"))
+        store.problems.update(fit(objective, data, collate, out, optim, run, changed, name="align"))
         if main_process():
             if frame_cache is None:
                 shutil.rmtree(out / "features", ignore_errors=True)
@@ -100,12 +100,12 @@ def align(
 
 
 def _tokens(
-    encoder: "VideoViT", source: FrameStore, data: "NarratedClips", folder: Path, augment: bool, token_keep: float
+    encoder: "VideoViT", store: FrameStore, data: "NarratedClips", folder: Path, augment: bool, token_keep: float
 ) -> "Features | None":
     """Tokens of all clips from a frozen encoder; None, with the reason printed, if each step must encode its clips."""
     from surgvl.embed.features import Features
 
-    features = Features(encoder, source, data.num_frames, folder)
+    features = Features(encoder, store, data.num_frames, folder)
     if augment or token_keep < 1:
         fact = "the clips are augmented (--augment false)" if augment else f"--token_keep is {token_keep:g}"
         print(f"the frozen encoder encodes each clip again at each step, because {fact}")

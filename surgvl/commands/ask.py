@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from surgvl.commands.common import split_source
+from surgvl.commands.common import split_store
 from surgvl.core.checks import check_range
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import atomic, command
@@ -39,14 +39,14 @@ class AskConfig:
         open_ended: generate instead of choosing among the known answers.
         controls: answer each question twice more, about a black video and about another video of the split; eval prints
             these scores next to the others, which exposes a model that ignores the video.
-        ablate: answer about that control video only.
+        only_control: answer about this control video only.
     """
 
     split: str = "test"
     every_s: int = 1
     open_ended: bool = False
     controls: bool = False
-    ablate: Literal["none", "black", "other"] = "none"
+    only_control: Literal["none", "black", "other"] = "none"
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -55,8 +55,8 @@ class AskConfig:
             ConfigError: a number is out of range, or two options exclude each other.
         """
         check_range("--questions.every_s", self.every_s, 1)
-        if self.controls and self.ablate != "none":
-            raise ConfigError(f"--questions.ablate must be none with --controls, got {self.ablate!r}")
+        if self.controls and self.only_control != "none":
+            raise ConfigError(f"--questions.only_control must be none with --controls, got {self.only_control!r}")
 
 
 @recorded
@@ -81,17 +81,17 @@ def ask(
 
     Args:
         model: run folder or model folder of a chat model; with --server, the model that the server must have.
-        video: a video file; give a question with it.
-        question: in plain language.
+        video: a video file; needs a question.
+        question: the question, in plain language.
         at_s: the moment in the video, as seconds, m:ss or h:mm:ss; the middle of the video by default.
-        answers: allowed answers. By default a question that the model was tuned on as a closed one is answered from its
-            own answer set, and any other freely.
+        answers: allowed answers. By default, the model chooses from its known answers to a closed question that it was
+            tuned on, and answers any other question in free text.
         manifest: manifest folder whose questions to answer; needs --out.
         out: folder for answers.jsonl.
         questions: which questions of a manifest are answered, and how.
         frame_cache: folder to cache decoded frames and the encoder's tokens in; by default, no cache.
         device: torch device, such as cpu or cuda.
-        seed: random seed of the choice of other videos.
+        seed: random seed of the choice of other videos as controls.
         resume: continue in an --out folder that is not empty.
         server: address of `surgvl serve` with a chat model, which answers instead of this process. A manifest's closed
             questions take one request each, in which the server chooses token by token; a single question is answered
@@ -158,18 +158,18 @@ def answer_manifest(
     from surgvl.chat.controls import BLACK, KINDS, WithBlack
     from surgvl.chat.feature_cache import readable_rows, window_of
 
-    kinds = ("", *KINDS) if config.controls else ("" if config.ablate == "none" else config.ablate,)
+    kinds = ("", *KINDS) if config.controls else ("" if config.only_control == "none" else config.only_control,)
     if config.open_ended and not answerer.can_write:
         raise ConfigError("the model was tuned with a classification head, which cannot write: leave out --open_ended")
     out, folder.device = folder.path, answerer.device
     table = Manifest.load(manifest)
-    source, good = split_source(folder, table, config.split, answerer.preprocess, frame_cache)
+    store, good = split_store(folder, table, config.split, answerer.preprocess, frame_cache)
     rows = select_questions(table, good, config.every_s, closed_only=not answerer.can_write)
     if not rows:
         raise ConfigError(f"split {config.split!r} of {manifest} has no questions: choose another --split")
     features = (frame_cache or out) / "features"
     windows = [*map(window_of, rows), *([BLACK] if "black" in kinds else [])]
-    rows = readable_rows(rows, answerer.prepare(WithBlack(source), windows, features), source.problems)
+    rows = readable_rows(rows, answerer.prepare(WithBlack(store), windows, features), store.problems)
     torch.manual_seed(seed)
     answered = answer_rows(answerer, rows, kinds, config.open_ended, seed)
     write_answers(answered, out)
@@ -219,4 +219,4 @@ def next_command(out: Path, manifest: Path, kinds: Sequence[str]) -> str:
     """What to type after these answers."""
     if "" in kinds:
         return command("eval", answers=out, manifest=manifest, out="eval")
-    return command("eval", answers="ANSWERS", ablated=out, manifest=manifest, out="eval")
+    return command("eval", answers="ANSWERS", controls=out, manifest=manifest, out="eval")

@@ -43,18 +43,18 @@ def frame_store(
         DataError: no video can be read; the message gives the first problem.
     """
     paths = {video_id: manifest.path_of(video_id) for video_id in ids}
-    source = FrameStore(paths, preprocess.fps, preprocess.size_px, preprocess.crop, frame_cache)
-    ready = set(source.prepare())
+    store = FrameStore(paths, preprocess.fps, preprocess.size_px, preprocess.crop, frame_cache)
+    ready = set(store.prepare())
     good = [video_id for video_id in ids if video_id in ready]
-    for line in source.marks.lines():
+    for line in store.marks.lines():
         print(line)
     if not good:
-        first = next(iter(source.problems.values()), "there is no video")
+        first = next(iter(store.problems.values()), "there is no video")
         raise DataError(none_of(len(paths), "video", "can be read", first))
-    return source, good
+    return store, good
 
 
-def split_source(
+def split_store(
     folder: RunFolder, manifest: Manifest, split: str, preprocess: "Preprocess", frame_cache: Path | None
 ) -> tuple[FrameStore, list[str]]:
     """A prepared frame store of a split, and the ids of the videos that can be read; the folder reports the others.
@@ -64,9 +64,9 @@ def split_source(
         DataError: no video can be read; the message gives the first problem.
     """
     ids = split_ids(manifest, split)
-    source, good = frame_store(manifest, ids, preprocess, frame_cache)
-    folder.watch(source.problems, len(ids), source.marks.lines, printed=source.marks.lines())
-    return source, good
+    store, good = frame_store(manifest, ids, preprocess, frame_cache)
+    folder.watch(store.problems, len(ids), store.marks.lines, printed=store.marks.lines())
+    return store, good
 
 
 def device_name() -> str:

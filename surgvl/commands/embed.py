@@ -55,16 +55,16 @@ def embed(
     Args:
         out: vectors folder to write.
         model: run folder or model folder of a video-text model, or of a video encoder, whose vectors are its mean
-            tokens and which takes no prompts; or give --server, or both to have them compared.
+            tokens and which takes no prompts; or give --server, or both to check that they have the same model.
         manifest: manifest folder; or give --videos.
         videos: video files, or folders that are searched for them at any depth.
-        split: embed only this split of the manifest; empty for all videos.
+        split: embed only this split of the manifest; by default, all videos.
         prompt_sets: names or files of prompt sets; by default, all that ship with surgvl.
         stride_s: seconds between vectors.
         batch: number of windows encoded at once.
         device: torch device, such as cpu or cuda.
         resume: continue in an --out folder that is not empty: embed only new and changed videos.
-        server: address of `surgvl serve` with a video-text model, which then encodes instead of this process.
+        server: address of `surgvl serve` with a video-text model, which encodes instead of this process.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
         in_flight: maximum number of concurrent requests to the server.
     """

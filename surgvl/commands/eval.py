@@ -63,7 +63,7 @@ def evaluate(
     out: Path,
     vectors: Path | None = None,
     answers: Path | None = None,
-    ablated: list[Path] | None = None,
+    controls: list[Path] | None = None,
     tasks: list[str] | None = None,
     split: str = "test",
     protocol: EvalConfig = EvalConfig(),  # noqa: B008 (frozen)
@@ -80,8 +80,8 @@ def evaluate(
         out: folder for result.json and result.md.
         vectors: vectors folder of `surgvl embed`, for zero-shot phases, triplets and text-to-moment retrieval.
         answers: folder of `surgvl ask --manifest`, or its answers.jsonl.
-        ablated: folders with control answers to the same questions: about another video (`surgvl ask --ablate`), or by
-            a classification head.
+        controls: folders with answers to the same questions under a control: about another video (`surgvl ask
+            --only_control`), or by a classification head.
         tasks: names of tasks; by default, all that the inputs allow.
         split: split to score.
         protocol: how vectors become predictions, and what may be scored.
@@ -94,8 +94,8 @@ def evaluate(
     """
     if vectors is None and answers is None and not server:
         raise ConfigError("nothing to score: give --vectors, --answers or both, or --server")
-    if ablated and answers is None:
-        raise ConfigError("--ablated needs --answers: the answers about the right video")
+    if controls and answers is None:
+        raise ConfigError("--controls needs --answers: the answers about the right video")
     known: dict[str, type[Task]] = discover(surgvl.tasks, Task)  # type: ignore[type-arg, type-abstract]
     chosen = {name: choose(surgvl.tasks, Task, name) for name in tasks} if tasks else known  # type: ignore[type-abstract]
     with RunFolder(out, resume, seed=seed) as folder:
@@ -106,7 +106,7 @@ def evaluate(
             made = _served(table, manifest, out, wanted, split, (server, api_key, in_flight), protocol.allow_overlap)
             vectors, answers = made[0] or vectors, made[1] or answers
         prompt_sets, smooth_s, causal = protocol.prompt_sets, protocol.smooth_s, protocol.causal
-        inputs = EvalInputs(table, split, vectors, answers, ablated or [], prompt_sets, smooth_s, causal, seed)
+        inputs = EvalInputs(table, split, vectors, answers, controls or [], prompt_sets, smooth_s, causal, seed)
         for kind, name in inputs.chosen.items():
             if kind not in {task.kind for task in chosen.values()}:
                 raise ConfigError(

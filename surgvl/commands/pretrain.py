@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import surgvl.pretrain
-from surgvl.commands.common import device_name, split_source
+from surgvl.commands.common import device_name, split_store
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import command
 from surgvl.core.invocation import Named, recorded
@@ -87,10 +87,10 @@ def pretrain(
     with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
         table = Manifest.load(manifest)
         preprocess = Preprocess(num_frames=encoder.num_frames, fps=fps, size_px=encoder.size_px, crop=crop)
-        source, good = split_source(folder, table, split, preprocess, frame_cache)
+        store, good = split_store(folder, table, split, preprocess, frame_cache)
         folder.record(table.hash, [*pretraining_video_ids(Path(init)), *good] if init else good)
-        data = PretrainClips(source, good, encoder.num_frames, run.seed, table, clip)
-        source.problems.update(fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain"))
+        data = PretrainClips(store, good, encoder.num_frames, run.seed, table, clip)
+        store.problems.update(fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain"))
         if main_process():
             save_model(recipe.encoder, folder.model, preprocess)
             folder.next(f"encoder in {folder.model}", command("align", manifest=manifest, encoder=out, out="dual"))

@@ -28,7 +28,7 @@ from surgvl.data.tables import rendered_note
 from surgvl.models.model_info import pretraining_video_ids
 from surgvl.probe.config import ProbeClips, ReadoutTraining
 from surgvl.probe.labels import HEADS, PARTS, Truth
-from surgvl.probe.score import Asked, score
+from surgvl.probe.score import ProbedClips, score
 from surgvl.tasks.overlap import seen_before
 from surgvl.video.clip import Preprocess
 
@@ -93,15 +93,15 @@ def probe(
         )
         ids = [*split_ids(table, "train"), *split_ids(table, split)]
         with _Work(out / "work") as work:
-            source, good = frame_store(
+            store, good = frame_store(
                 table, list(dict.fromkeys(ids)), preprocess, frame_cache or work.folder / "frames"
             )
-            folder.watch(source.problems, len(ids), source.marks.lines, printed=source.marks.lines())
+            folder.watch(store.problems, len(ids), store.marks.lines, printed=store.marks.lines())
             tokens = None if frame_cache is None else frame_cache / "features"
             work.tick("decode")
             train_set, eval_set = (
                 gather(
-                    source,
+                    store,
                     table.select(set(good) & set(table.video_ids(name))),
                     model,
                     spec,
@@ -122,7 +122,7 @@ def probe(
             f", 1 in {clip.frame_step}" if clip.frame_step > 1 else ""
         )
         how = f"{readout} readout of {frames}, {fit.steps} steps of {fit.batch} clips"
-        asked = _asked(
+        clips = _probed_clips(
             train_set,
             eval_set,
             table.split(split),
@@ -131,7 +131,7 @@ def probe(
             spec,
             seed,
         )
-        found, by_video = score(asked, scores)
+        found, by_video = score(clips, scores)
         num_trainable = sum(parameter.numel() for parameter in head.parameters())
         results = add_provenance(
             found,
@@ -139,7 +139,7 @@ def probe(
             num_trainable=num_trainable,
             command=command_line(),
             commit=commit(),
-            warning="; ".join(filter(None, (warning, *source.problems.values()))),
+            warning="; ".join(filter(None, (warning, *store.problems.values()))),
         )
         folder.record(
             table.hash,
@@ -246,7 +246,7 @@ def _classes(truth: Truth, phases: list[str]) -> dict[str, int]:
     return classes
 
 
-def _asked(
+def _probed_clips(
     train_set: "ProbeData",
     eval_set: "ProbeData",
     table: Manifest,
@@ -254,12 +254,12 @@ def _asked(
     how: str,
     spec: "ClipSpec",
     seed: int,
-) -> Asked:
+) -> ProbedClips:
     """What is scored; the constant baseline predicts the most frequent phase of the training clips."""
     known = train_set.truth["phase"][train_set.truth["phase"] >= 0]
     split = table.videos[0].split
     sources = " and ".join(sorted({row.source for row in table.videos}))
-    return Asked(
+    return ProbedClips(
         video_ids=eval_set.video_ids,
         times_s=eval_set.times_s,
         truth=eval_set.truth,

@@ -43,7 +43,7 @@ def search(
         source: only in videos of this data set.
         model: the model that made the vectors; needed only if its folder was moved.
         device: torch device, such as cpu or cuda.
-        server: address of `surgvl serve` with that model, which is then not needed here.
+        server: address of `surgvl serve` with that model, which encodes instead of this process.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
 
     Raises:

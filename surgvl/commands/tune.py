@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surgvl.chat.config import TuningStages, VisualTokens
-from surgvl.commands.common import device_name, frame_store, split_source
+from surgvl.commands.common import device_name, frame_store, split_store
 from surgvl.core.errors import DataError
 from surgvl.core.files import command, write_json
 from surgvl.core.invocation import recorded
@@ -40,7 +40,7 @@ def language_model(name: str) -> "tuple[nn.Module, SentencePieceTokenizer | Hugg
         tokenizer = SentencePieceTokenizer()
         config = tiny_language_config(tokenizer)
         empty: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))  # type: ignore[no-untyped-call]
-        # The fused kernel's backward pass is the slower one for short texts on a CPU (see models.video_vit.attend).
+        # The fused kernel's backward pass is the slower one for short texts on a CPU (see `models.blocks.attend`).
         if not torch.cuda.is_available():
             empty.set_attn_implementation("eager")
         return empty, tokenizer
@@ -112,7 +112,7 @@ def tune(
         lm, tokenizer = language_model(language)
         chat = Chat.of(tower, lm, tokenizer, tokens.projector_config(), preprocess.fps, preprocess.crop)
         chat.train(False)
-        source, good = split_source(folder, table, split, preprocess, frame_cache)
+        store, good = split_store(folder, table, split, preprocess, frame_cache)
         rows = training_rows(table, good, narration)
         closed = [row for row in rows if not is_open(row["type"])]
         head = AnswerHead.of(chat, sorted({row["answer"] for row in closed})) if stages.finetune == "head" else None
@@ -130,10 +130,10 @@ def tune(
             num_trainable=sum(p.numel() for module in trained for p in module.parameters()),
         )
         windows = [window_of(row) for row in rows]
-        features = FeatureCache(chat, source, windows, preprocess.num_frames, (frame_cache or out) / "features")
-        source.problems |= features.problems
+        features = FeatureCache(chat, store, windows, preprocess.num_frames, (frame_cache or out) / "features")
+        store.problems |= features.problems
         readable = readable_rows(rows, features, features.problems)
-        data = QuestionDataset(features, source, preprocess.num_frames, readable, run.seed, weights)
+        data = QuestionDataset(features, store, preprocess.num_frames, readable, run.seed, weights)
         monitor = (
             _held_out(chat, table, held_out, narration, preprocess, frame_cache, out) if held_out != split else None
         )
@@ -143,20 +143,20 @@ def tune(
         ) -> None:
             settings = replace(run, steps=steps) if steps != run.steps else run
             tuned = Tune(chat, what, stages.lora_rank, stages.max_tokens, stages.pack, monitor)
-            source.problems.update(fit(tuned, of, collate, at, optim, settings, name=name))
+            store.problems.update(fit(tuned, of, collate, at, optim, settings, name=name))
 
         num_stages = 3 if stages.encoder_steps else 2
         if stages.projector_steps:
             train("projector", out / "projector", stages.projector_steps, f"tune 1/{num_stages}", data, None)
         if head is not None:
             known = [row for row in readable if not is_open(row["type"])]
-            choices = QuestionDataset(features, source, preprocess.num_frames, known, run.seed, weights)
+            choices = QuestionDataset(features, store, preprocess.num_frames, known, run.seed, weights)
             fit(HeadTune(chat, head), choices, collate, out, optim, run, name=f"tune 2/{num_stages}")
         else:
             train(stages.finetune, out, run.steps, f"tune 2/{num_stages}", data, monitor)
         chat.language = merge_lora(chat.language)
         if stages.encoder_steps:
-            clips = QuestionDataset(None, source, preprocess.num_frames, readable, run.seed, weights)
+            clips = QuestionDataset(None, store, preprocess.num_frames, readable, run.seed, weights)
             train("encoder", out / "encoder", stages.encoder_steps, "tune 3/3", clips, None)
         if main_process():
             chat.train(False)
@@ -191,13 +191,13 @@ def _held_out(
     if not ids or not main_process():
         return None
     try:
-        source, good = frame_store(table, ids, preprocess, frame_cache)
+        store, good = frame_store(table, ids, preprocess, frame_cache)
         rows = held_out_rows(training_rows(table, good, narration))
         windows = [window_of(row) for row in rows]
-        features = FeatureCache(chat, source, windows, preprocess.num_frames, (frame_cache or out) / "features")
+        features = FeatureCache(chat, store, windows, preprocess.num_frames, (frame_cache or out) / "features")
         rows = readable_rows(rows, features, features.problems)
     except DataError:
         return None
-    for fact in [*source.problems.values(), *features.problems.values()]:
+    for fact in [*store.problems.values(), *features.problems.values()]:
         print(f"not used to monitor training: {fact}")
     return HeldOutQuestions(features, rows, out / "answers_while_training.jsonl")

@@ -74,13 +74,13 @@ class ClipConfig:
     """Which clips are drawn, and which of their frames are shown.
 
     Args:
-        balance: how sources share the draws: frames, dataset_weight, specialty or cluster.
-        weights: share of the draws of each source, for dataset_weight.
-        clusters: file written by surgvl data cluster, for cluster.
+        balance: how clips are sampled: frames (uniformly), dataset_weight, specialty or cluster.
+        weights: fraction of the samples drawn from each source, for dataset_weight.
+        clusters: file written by `surgvl data cluster`, for cluster.
         temperature: from 0 (fully balanced) to 1 (not balanced).
-        max_repeats: upper bound of the expected draws of a clip per epoch; none: no bound.
+        max_repeats: maximum of the expected draws of a clip per epoch; by default, no maximum.
         stride: distances between the frames of a clip: fixed, random, exponential or incremental.
-        step_s: seconds per step of the stride; left out: one frame at fps.
+        step_s: seconds per step of the stride; by default, one frame at fps.
         anchor: position of a clip relative to its time: causal (it ends there), centred or random.
         repeats: consecutive samples that share a decoded clip and differ by augmentation (repeated augmentation, arXiv
             2303.16727).

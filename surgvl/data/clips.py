@@ -61,7 +61,7 @@ class PretrainClips(EndlessDataset):
     """Clips at random times; a video has one row per clip length, so each moment is drawn equally often.
 
     Args:
-        source: provides the clips; prepared.
+        store: provides the clips; prepared.
         video_ids: videos to draw from.
         num_frames: T.
         seed: for the order and the times.
@@ -76,7 +76,7 @@ class PretrainClips(EndlessDataset):
 
     def __init__(
         self,
-        source: FrameStore,
+        store: FrameStore,
         video_ids: Sequence[str],
         num_frames: int,
         seed: int,
@@ -84,11 +84,11 @@ class PretrainClips(EndlessDataset):
         config: ClipConfig = ClipConfig(),  # noqa: B008 (frozen)
     ):
         self.config = config
-        self.step_s = 1 / source.fps if config.step_s is None else config.step_s
+        self.step_s = 1 / store.fps if config.step_s is None else config.step_s
         self.clip_s = num_frames * self.step_s
         self.rows: list[tuple[str, float, float]] = []
         for video_id in video_ids:
-            duration_s = source.durations_s[video_id]
+            duration_s = store.durations_s[video_id]
             edges = np.linspace(0, duration_s, max(1, int(duration_s / self.clip_s)) + 1).tolist()
             self.rows += [(video_id, *pair) for pair in zip(edges[:-1], edges[1:], strict=True)]
         columns = _columns(self.rows, config, manifest)
@@ -97,7 +97,7 @@ class PretrainClips(EndlessDataset):
             weights, most, temperature = config.weights, config.max_repeats, config.temperature
             expected = balanced(config.balance, columns, len(self.rows), weights, most, temperature)
         super().__init__(len(self.rows), seed, expected)
-        self.source, self.num_frames = source, num_frames
+        self.store, self.num_frames = store, num_frames
         self._last: tuple[int, Clip] | None = None
 
     def times(self, index: int) -> tuple[str, Float64Array]:
@@ -105,7 +105,7 @@ class PretrainClips(EndlessDataset):
         row, rng = self.draw(index // self.config.repeats)
         video_id, begin_s, end_s = self.rows[row]
         at_s = begin_s + (0.5 + rng.uniform(-0.5, 0.5)) * (end_s - begin_s)
-        duration_s = self.source.durations_s[video_id]
+        duration_s = self.store.durations_s[video_id]
         how = self.config.stride, self.config.anchor
         return video_id, clip_times(at_s, duration_s, self.num_frames, self.step_s, *how, rng)
 
@@ -115,11 +115,11 @@ class PretrainClips(EndlessDataset):
         if self._last is not None and repeats > 1 and self._last[0] == index // repeats:
             return self._last[1].copy()
         video_id, times_s = self.times(index)
-        even = stride == "fixed" and abs(self.step_s * self.source.fps - 1) < 1e-9 and anchor != "causal"
-        if even and self.clip_s <= self.source.durations_s[video_id]:
-            frames = self.source.clip(video_id, float(times_s[0]), self.num_frames)
+        even = stride == "fixed" and abs(self.step_s * self.store.fps - 1) < 1e-9 and anchor != "causal"
+        if even and self.clip_s <= self.store.durations_s[video_id]:
+            frames = self.store.clip(video_id, float(times_s[0]), self.num_frames)
         else:
-            frames = self.source.frames_at(video_id, times_s)
+            frames = self.store.frames_at(video_id, times_s)
         clip: Clip = {
             "video": to_tensor(frames),
             "video_id": video_id,
@@ -168,7 +168,7 @@ class NarratedClips(EndlessDataset):
     """Clips with all sentences spoken over their centre; one row for each sentence of the manifest.
 
     Args:
-        source: provides the clips; prepared.
+        store: provides the clips; prepared.
         manifest: its segments of task `narration` are the sentences.
         video_ids: videos to draw from.
         num_frames: T.
@@ -180,7 +180,7 @@ class NarratedClips(EndlessDataset):
 
     def __init__(
         self,
-        source: FrameStore,
+        store: FrameStore,
         manifest: Manifest,
         video_ids: Sequence[str],
         num_frames: int,
@@ -191,7 +191,7 @@ class NarratedClips(EndlessDataset):
         keep = set(video_ids)
         self.rows = [row for row in manifest.segments if row.task == "narration" and row.video_id in keep]
         super().__init__(len(self.rows), seed)
-        self.source, self.num_frames, self.seconds, self.tokens = source, num_frames, seconds, tokens
+        self.store, self.num_frames, self.seconds, self.tokens = store, num_frames, seconds, tokens
         self.spoken: dict[str, list[Segment]] = {}
         for row in self.rows:
             self.spoken.setdefault(row.video_id, []).append(row)
@@ -204,7 +204,7 @@ class NarratedClips(EndlessDataset):
     def clips(self) -> list[tuple[str, int]]:
         """All clips that can be drawn if `seconds` is set: video and start in milliseconds, each once."""
         found = ((row.video_id, centre_s) for row in self.rows for centre_s in self.centres(row))
-        return list(dict.fromkeys(self.source.clip_around(*each, self.num_frames) for each in found))
+        return list(dict.fromkeys(self.store.clip_around(*each, self.num_frames) for each in found))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Sample `index`: `video` uint8 [3, T, S, S] or `tokens` [N, D], sentences over its centre as `text`, times.
@@ -217,20 +217,20 @@ class NarratedClips(EndlessDataset):
         at = self.centres(row) if self.seconds else []
         centre_s = at[rng.integers(len(at))] if at else rng.uniform(row.start_s, row.end_s)
         others = [each.label for each in self.spoken[row.video_id] if each.start_s <= centre_s < each.end_s]
-        clip = self.source.clip_around(row.video_id, centre_s, self.num_frames)
+        clip = self.store.clip_around(row.video_id, centre_s, self.num_frames)
         start_s = clip[1] / 1000
         seen: dict[str, Any]
         if self.tokens is None:
-            seen = {"video": to_tensor(self.source.clip(row.video_id, start_s, self.num_frames))}
+            seen = {"video": to_tensor(self.store.clip(row.video_id, start_s, self.num_frames))}
         elif clip in self.tokens:
             seen = {"tokens": self.tokens[clip]}
         else:
-            raise Unreadable(row.video_id, f"{self.source.paths[row.video_id]} cannot be read at {start_s:g} s")
+            raise Unreadable(row.video_id, f"{self.store.paths[row.video_id]} cannot be read at {start_s:g} s")
         return {
             **seen,
             "video_id": row.video_id,
             "start_s": start_s,
-            "end_s": start_s + self.num_frames / self.source.fps,
+            "end_s": start_s + self.num_frames / self.store.fps,
             "text": list(dict.fromkeys([row.label, *others])),
         }
 

@@ -48,7 +48,7 @@ class Features:
 
     Args:
         encoder: frozen, on its device.
-        source: prepared source of clips.
+        store: provides the clips; prepared.
         num_frames: T.
         folder: of the cache; created if missing.
         pool: reduces the tokens [B, N, D] -> [B, V, D]; None: keep all.
@@ -58,15 +58,15 @@ class Features:
     def __init__(
         self,
         encoder: VideoViT,
-        source: FrameStore,
+        store: FrameStore,
         num_frames: int,
         folder: Path,
         pool: Callable[[Tensor], Tensor] | None = None,
         kept: str = "all",
     ):
-        self.encoder, self.source, self.num_frames, self.pool, self.kept = encoder, source, num_frames, pool, kept
+        self.encoder, self.store, self.num_frames, self.pool, self.kept = encoder, store, num_frames, pool, kept
         self.folder = folder / f"{encoder_hash(encoder)}-{num_frames}"
-        self.whole = None if pool is None else Features(encoder, source, num_frames, folder)
+        self.whole = None if pool is None else Features(encoder, store, num_frames, folder)
         self.problems: dict[str, str] = {}
         self._rows: dict[Clip, tuple[Path, int]] = {}
         self._listed: set[str] = set()
@@ -75,7 +75,7 @@ class Features:
         """Whether its tokens are cached."""
         if clip[0] not in self._listed:
             self._listed.add(clip[0])
-            start = self.folder / f"{self.source.name(clip[0])}.{self.kept}."
+            start = self.folder / f"{self.store.name(clip[0])}.{self.kept}."
             for path in sorted(glob.glob(f"{glob.escape(str(start))}*.safetensors")):
                 self._note(clip[0], Path(path))
         return clip in self._rows
@@ -153,7 +153,7 @@ class Features:
         if done:
             starts = [start for _, start in done]
             # safetensors writes memory order, so arrays must be contiguous.
-            name = f"{self.source.name(video_id)}.{self.kept}.{text_hash(repr(starts))}.safetensors"
+            name = f"{self.store.name(video_id)}.{self.kept}.{text_hash(repr(starts))}.safetensors"
             arrays = {"starts_ms": np.array(starts, np.int64), "tokens": np.ascontiguousarray(np.concatenate(tokens))}
             with atomic(self.folder / name) as path:
                 path.write_bytes(save(arrays))
@@ -163,7 +163,7 @@ class Features:
         found = {}
         for clip in clips:
             try:
-                found[clip] = self.source.clip(clip[0], clip[1] / 1000, self.num_frames)
+                found[clip] = self.store.clip(clip[0], clip[1] / 1000, self.num_frames)
             except Unreadable as error:
                 self.problems.setdefault(clip[0], str(error))
         return found

@@ -50,10 +50,10 @@ class ViTConfig:
         dim: width; a multiple of twice the number of heads.
         depth: number of blocks.
         heads: attention heads.
-        mlp_ratio: hidden width of the MLP over dim.
+        mlp_ratio: hidden width of the MLP as a multiple of dim.
         position: sinusoid (VideoMAE), sincos_3d (SurgVISTA), vjepa (V-JEPA) or rope (V-JEPA 2).
         qkv_bias: full, no_key (VideoMAE: queries and values only) or none.
-        eps: of the layer norms.
+        eps: epsilon of the layer norms.
         drop_path: stochastic depth of the last block; it rises linearly from 0.
         checkpoint: recompute activations in the backward pass instead of keeping them.
         mean: channel means of the input in [0, 1].

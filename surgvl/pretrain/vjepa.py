@@ -67,7 +67,7 @@ class VJEPA(Recipe):
         self.blocks = [(short_blocks, short_scale), (long_blocks, long_scale)]
         self.aspect, self.trim = (aspect_min, aspect_max), trim
         self.momentum, self.final_momentum = momentum, final_momentum
-        self.average = EMA(encoder)
+        self.target_encoder = EMA(encoder)
         self.predictor = Predictor(
             encoder.dim,
             encoder.grid,
@@ -89,7 +89,7 @@ class VJEPA(Recipe):
     def targets(self, video: Tensor) -> Tensor:
         """Layer-normed EMA features of whole clips, [B, N, D], without gradient."""
         with torch.no_grad():
-            features = self.average(video)
+            features = self.target_encoder(video)
             return F.layer_norm(features.float(), features.shape[-1:])
 
     def predict(self, video: Tensor, keep: Tensor, hide: Tensor, kind: int = 0) -> Tensor:
@@ -110,7 +110,7 @@ class VJEPA(Recipe):
     def after_step(self, progress: float) -> None:
         """Update the EMA of the encoder."""
         momentum = self.momentum + (self.final_momentum - self.momentum) * progress
-        self.average.update(self.encoder, momentum)
+        self.target_encoder.update(self.encoder, momentum)
 
     def monitor(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Collapse indicators: deviation and effective rank of the targets, and how well they are predicted."""

@@ -43,10 +43,10 @@ class ReadoutTraining:
     """Training of the readout.
 
     Args:
-        steps: training steps; 0: the readout's own.
+        steps: training steps; 0: the readout's default.
         batch: clips per training step, and clips encoded at once.
-        lr: peak learning rate; 0: the readout's own.
-        weight_decay: of the readout's matrices; below 0: the readout's own.
+        lr: peak learning rate; 0: the readout's default.
+        weight_decay: weight decay of the readout's matrices; below 0: the readout's own.
     """
 
     steps: int = 0

@@ -63,12 +63,12 @@ def centres(duration_s: float, every_s: float) -> NDArray[np.float64]:
 
 
 def gather(
-    source: FrameStore, table: Manifest, encoder: VideoViT, spec: ClipSpec, file: Path, stored: Path | None = None
+    store: FrameStore, table: Manifest, encoder: VideoViT, spec: ClipSpec, file: Path, stored: Path | None = None
 ) -> ProbeData:
     """ClipSpec one clip around each centre, shifted into the video at its ends, and encode it.
 
     Args:
-        source: where clips come from; prepared.
+        store: provides the clips; prepared.
         table: the videos, all of them readable, and their labels.
         encoder: frozen.
         spec: how clips are cut and kept.
@@ -83,7 +83,7 @@ def gather(
     ids: list[str] = []
     middles: list[float] = []
     for video_id in table.video_ids():
-        found = centres(source.durations_s[video_id], spec.every_s).tolist()
+        found = centres(store.durations_s[video_id], spec.every_s).tolist()
         ids += [video_id] * len(found)
         middles += found
     if not ids:
@@ -95,12 +95,12 @@ def gather(
             f"the tokens of {len(ids)} clips take {size_gb:.2g} GB, more than --tokens_gb {spec.largest_gb:g}: give a "
             f"larger --every_s than {spec.every_s:g}, --readout linear, or more room"
         )
-    clip_s = spec.num_frames / source.fps
+    clip_s = spec.num_frames / store.fps
 
     def read() -> Iterator[NDArray[np.uint8] | Tensor]:
-        parts = _groups(source, encoder, ids, middles, spec) if stored is not None and spec.frame_step == 1 else []
+        parts = _groups(store, encoder, ids, middles, spec) if stored is not None and spec.frame_step == 1 else []
         flat = [clip for part in parts for clip in part]
-        features = Features(encoder, source, encoder.config.num_frames, stored or file.parent)
+        features = Features(encoder, store, encoder.config.num_frames, stored or file.parent)
         if flat and features.num_bytes(flat) <= 1e9 * spec.largest_gb and features.fits(flat):
             features.add(flat)
             for problem in features.problems.values():
@@ -112,7 +112,7 @@ def gather(
             return
         for at in range(0, len(ids), spec.batch):
             pairs = zip(ids[at : at + spec.batch], middles[at : at + spec.batch], strict=True)
-            clips = np.stack([_clip(source, video_id, middle, clip_s, spec.num_frames) for video_id, middle in pairs])
+            clips = np.stack([_clip(store, video_id, middle, clip_s, spec.num_frames) for video_id, middle in pairs])
             yield np.ascontiguousarray(clips[:, spec.frame_step // 2 :: spec.frame_step])
 
     tokens = encode(encoder, read(), len(ids), num_kept, file, spec.average)
@@ -127,16 +127,16 @@ def gather(
 
 
 def _groups(
-    source: FrameStore, encoder: VideoViT, ids: list[str], middles: list[float], spec: ClipSpec
+    store: FrameStore, encoder: VideoViT, ids: list[str], middles: list[float], spec: ClipSpec
 ) -> list[list[tuple[str, int]]]:
     """For each clip, the shorter ones that the encoder takes one after another: video and start in milliseconds."""
-    step_ms = 1000 * encoder.config.num_frames / source.fps
+    step_ms = 1000 * encoder.config.num_frames / store.fps
     starts = [
-        source.clip_around(video_id, middle_s, spec.num_frames) for video_id, middle_s in zip(ids, middles, strict=True)
+        store.clip_around(video_id, middle_s, spec.num_frames) for video_id, middle_s in zip(ids, middles, strict=True)
     ]
     count = num_groups(encoder, spec.num_frames)
     return [[(video_id, start + round(step_ms * group)) for group in range(count)] for video_id, start in starts]
 
 
-def _clip(source: FrameStore, video_id: str, middle_s: float, clip_s: float, num_frames: int) -> NDArray[np.uint8]:
-    return source.clip(video_id, clip_start(middle_s, clip_s, source.durations_s[video_id]), num_frames)
+def _clip(store: FrameStore, video_id: str, middle_s: float, clip_s: float, num_frames: int) -> NDArray[np.uint8]:
+    return store.clip(video_id, clip_start(middle_s, clip_s, store.durations_s[video_id]), num_frames)

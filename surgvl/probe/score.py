@@ -26,8 +26,8 @@ _PHASE_METRICS = ("accuracy", "macro_f1")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which clips were asked, and how.
+class ProbedClips:
+    """The clips that a probe is scored on, and how.
 
     Attributes:
         video_ids: [N].
@@ -50,11 +50,11 @@ class Asked:
     seed: int
 
 
-def score(asked: Asked, scores: Mapping[str, NDArray[np.floating]]) -> tuple[list[Result], dict[str, Any]]:
+def score(clips: ProbedClips, scores: Mapping[str, NDArray[np.floating]]) -> tuple[list[Result], dict[str, Any]]:
     """Score the heads of a probe.
 
     Args:
-        asked: the clips and their labels.
+        clips: the clips and their labels.
         scores: [N, C] by head; a head without any label among the clips is left out.
 
     Returns:
@@ -64,22 +64,22 @@ def score(asked: Asked, scores: Mapping[str, NDArray[np.floating]]) -> tuple[lis
     Raises:
         DataError: no head has a label among the clips.
     """
-    ids = np.asarray(asked.video_ids, np.str_)
+    ids = np.asarray(clips.video_ids, np.str_)
     names, videos = np.unique(ids, return_inverse=True)
     results: list[Result] = []
     tables: dict[str, Any] = {"videos": names.tolist()}
     for head, values in scores.items():
-        truth = asked.truth[head]
+        truth = clips.truth[head]
         known = (truth >= 0) if truth.ndim == 1 else (truth >= 0).all(1)
         if not known.any():
             continue
         if head == "phase":
-            results += _phase(asked, values)
+            results += _phase(clips, values)
             counts = classify.count(truth, values.argmax(1), videos, values.shape[1])
             table = classify.accuracy(counts)[:, None]
         else:
             own, numbers = np.unique(videos[known], return_inverse=True)
-            results.append(_part(asked, head, truth[known], values[known], numbers))
+            results.append(_part(clips, head, truth[known], values[known], numbers))
             table = np.full((len(names), values.shape[1]), np.nan)
             table[own] = video_average_precision(truth[known], values[known], numbers)
         tables[head] = [[None if np.isnan(value) else float(value) for value in row] for row in table]
@@ -88,14 +88,14 @@ def score(asked: Asked, scores: Mapping[str, NDArray[np.floating]]) -> tuple[lis
     return results, tables
 
 
-def _phase(asked: Asked, values: NDArray[np.floating]) -> list[Result]:
-    task = Phase(asked.truth["phase"], asked.majority, 0.0, False, asked.protocol, asked.rate_fps, asked.seed)
-    found = task.score(Scores(asked.video_ids, asked.times_s, values, asked.phase_names))
+def _phase(clips: ProbedClips, values: NDArray[np.floating]) -> list[Result]:
+    task = Phase(clips.truth["phase"], clips.majority, 0.0, False, clips.protocol, clips.rate_fps, clips.seed)
+    found = task.score(Scores(clips.video_ids, clips.times_s, values, clips.phase_names))
     return [result for result in found if result.metric in _PHASE_METRICS]
 
 
 def _part(
-    asked: Asked, head: str, truth: NDArray[np.int64], values: NDArray[np.floating], videos: NDArray[np.int64]
+    clips: ProbedClips, head: str, truth: NDArray[np.int64], values: NDArray[np.floating], videos: NDArray[np.int64]
 ) -> Result:
     def table(scores: NDArray[np.floating]) -> Float64Array:
         return video_average_precision(truth, scores, videos)
@@ -106,9 +106,9 @@ def _part(
     if not truth.any():
         raise DataError(f"no clip has a {head} among its labels: check the split and the triplets of the segments")
     mine = table(values)
-    generator = np.random.default_rng(asked.seed)
+    generator = np.random.default_rng(clips.seed)
     draws = [mean(generator.random(values.shape, np.float32)) for _ in range(NUM_RANDOM)]
-    value, low, high = bootstrap_interval(partial(videos_then_classes, mine), len(mine), asked.seed)
+    value, low, high = bootstrap_interval(partial(videos_then_classes, mine), len(mine), clips.seed)
     by_class = zip(PARTS[head], classes_over_videos(mine)[0], strict=True)
     return Result(
         task=head,
@@ -119,7 +119,7 @@ def _part(
         num_videos=len(mine),
         num_clips=len(truth),
         baselines={"constant": mean(np.zeros_like(values)), "random": float(np.mean(draws))},
-        protocol=f"{asked.protocol}, {asked.rate_fps:g} fps; AP of classes present in a video, mean over videos, then "
+        protocol=f"{clips.protocol}, {clips.rate_fps:g} fps; AP of classes present in a video, mean over videos, then "
         "over classes",
         per_class={name: float(each) for name, each in by_class if np.isfinite(each)},
     )

@@ -93,11 +93,11 @@ class ServerAnswerer(RemoteModel, Answerer):
         self.known = AnswersFile(answers=self.about["answers"], questions=self.about["questions"])
         end_id = self.about.get("end_id")
         self.end_id = int(end_id) if by_likelihood and end_id is not None else None
-        self._source: FrameStore | None = None
+        self._store: FrameStore | None = None
 
-    def prepare(self, source: FrameStore, windows: Sequence[Window], folder: Path) -> Sequence[Window]:
-        """Cut clips from a source; nothing is read or stored before it is asked about."""
-        self._source = source
+    def prepare(self, store: FrameStore, windows: Sequence[Window], folder: Path) -> Sequence[Window]:
+        """Cut clips from a store; a clip is read when a question about it is answered, and nothing is stored."""
+        self._store = store
         return windows
 
     def choose(self, questions: Sequence[Question]) -> list[Answer]:
@@ -120,8 +120,8 @@ class ServerAnswerer(RemoteModel, Answerer):
     def _frames_of(self, question: Question) -> UInt8Array:
         if not isinstance(question.clip, Window):
             return question.clip
-        assert self._source is not None
-        return window_frames(self._source, question.clip, self.preprocess.num_frames)
+        assert self._store is not None
+        return window_frames(self._store, question.clip, self.preprocess.num_frames)
 
 
 class RemoteDual(RemoteModel):

@@ -23,13 +23,13 @@ class RequestLimits:
     """Upper limits for one request, each a flag of `surgvl serve`.
 
     Args:
-        max_answers: answers (`n`).
-        max_tokens: tokens of an answer.
-        max_forced_tokens: tokens of an answer that may not end early (`ignore_eos`, `min_tokens`).
-        max_sentences: inputs of an embedding request.
-        max_choices: strings of a guided choice.
-        max_schema_kb: schema, grammar, choices and tools, 10^3 bytes of JSON.
-        max_text_kb: text of messages and inputs, 10^3 characters.
+        max_answers: maximum number of answers to a request (`n`).
+        max_tokens: maximum number of tokens of an answer.
+        max_forced_tokens: maximum number of tokens that a request may force (`ignore_eos`, `min_tokens`).
+        max_sentences: maximum number of inputs of an embedding request.
+        max_choices: maximum number of strings of a guided choice.
+        max_schema_kb: maximum size of schema, grammar, choices and tools, in 10^3 bytes of JSON.
+        max_text_kb: maximum length of the text of messages and inputs, in 10^3 characters.
     """
 
     max_answers: int = 8

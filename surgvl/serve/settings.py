@@ -24,22 +24,23 @@ EXAMPLES: Mapping[Role, tuple[str, dict[str, object]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings(RequestLimits):
-    """Address and bounds of a server; the bounds of a single request are those of `RequestLimits`.
+    """Address and limits of a server; the limits of a single request are those of `RequestLimits`.
 
     Args:
         host: address to listen on; other machines can reach it only if it is not a loopback address.
         port: port to listen on; 0: any free port.
-        api_key: clients must send it as a bearer token; empty: no key is needed. Better set it in the environment, as
-            SURGVL_API_KEY, or in a file, as @FILE: arguments of a command show in the list of processes until they
-            are wiped.
-        allowed_hosts: names under which clients reach the server, besides its own addresses; '*': any.
-        max_video_s: longest accepted video, seconds.
-        max_upload_mb: largest request body, 10^6 bytes.
-        max_connections: concurrent connections; the limit of open files may allow fewer. Idle ones are closed first.
-        media_folder: folder whose files requests may name as file:// addresses; none: no file is read.
-        trust_embeds: accept embeddings as input; a wrong shape can crash an engine, so only from trusted clients.
-        tensor_parallel: GPUs that share each layer.
-        data_parallel: copies of each model.
+        api_key: key that clients must send as a bearer token; empty: no key is needed. It is safer to set the
+            environment variable SURGVL_API_KEY or to give @FILE, because the list of processes shows the arguments of
+            a command until they are wiped.
+        allowed_hosts: host names by which clients may reach the server, in addition to its own addresses; '*': any.
+        max_video_s: maximum length of a video, in seconds.
+        max_upload_mb: maximum size of a request body, in 10^6 bytes.
+        max_connections: maximum number of concurrent connections; the limit on open files may allow fewer. Idle ones
+            are closed first.
+        media_folder: folder whose files requests may refer to by file:// URLs; by default, no file is read.
+        trust_embeds: accept embeddings as input, from trusted clients only: a wrong shape can crash an engine.
+        tensor_parallel: number of GPUs that each layer is split over.
+        data_parallel: number of copies of each model.
     """
 
     host: str = "127.0.0.1"
@@ -58,7 +59,7 @@ class ServerSettings(RequestLimits):
         """Check the values.
 
         Raises:
-            ConfigError: a number is out of range, or the media folder is not a folder.
+            ConfigError: a number is out of range, or `media_folder` is not a folder.
         """
         for name in (*(each for each in vars(self) if each.startswith("max_")), "tensor_parallel", "data_parallel"):
             if not vars(self)[name] > 0:
@@ -70,16 +71,16 @@ class ServerSettings(RequestLimits):
 
     @property
     def key(self) -> str:
-        """The key that clients must send; empty: no key is needed."""
+        """The key that clients must send; empty if no key is needed."""
         return read_key(self.api_key)
 
     def warning(self) -> str:
-        """What is unsafe about these settings; empty: nothing."""
+        """What is unsafe about these settings; empty if nothing is."""
         if is_loopback(self.host) or self.key:
             return ""
         return (
-            f"--host {self.host} is open to other machines without a key: anyone who can reach it can use it; "
-            "set SURGVL_API_KEY"
+            f"--host {self.host} lets other machines connect, and no key is set: anyone who can reach the server can "
+            "use it; set SURGVL_API_KEY"
         )
 
     def welcome(self, engines: Mapping[Role, EngineProcess], port: int) -> str:
@@ -91,7 +92,7 @@ class ServerSettings(RequestLimits):
         argv = ["curl", "-s", base + path, "-H", "Content-Type: application/json"]
         line = shlex.join([*argv, "-d", json.dumps({"model": engines[role].model, **body})])
         if self.key:
-            # The key itself must not show on the screen.
+            # The key itself must not appear on the screen.
             line += ' -H "Authorization: Bearer $SURGVL_API_KEY"'
         names = ", ".join(engine.model for engine in engines.values())
         return (

@@ -53,7 +53,7 @@ class EvalInputs(Inputs):
         split: of the manifest.
         vectors: vectors folder.
         answers: folder that holds answers.jsonl, or that file.
-        ablated: further such folders, with answers of controls.
+        controls: further such folders, with the answers of controls.
         prompt_sets: embedded prompt sets to score with, at most one for each kind of label; other kinds are scored with
             those of the videos' data sets.
         window_s: window for smoothing scores over time, seconds.
@@ -70,7 +70,7 @@ class EvalInputs(Inputs):
         split: str,
         vectors: Path | None,
         answers: Path | None,
-        ablated: Sequence[Path],
+        controls: Sequence[Path],
         prompt_sets: Sequence[str],
         window_s: float,
         causal: bool,
@@ -80,7 +80,7 @@ class EvalInputs(Inputs):
         self.train = manifest.split("train") if split != "train" and manifest.video_ids("train") else None
         self.split = split
         self.vectors = Vectors.load(vectors) if vectors else None
-        self.answer_files = [read_answers(folder) for folder in (*([answers] if answers else []), *ablated)]
+        self.answer_files = [read_answers(folder) for folder in (*([answers] if answers else []), *controls)]
         self.chosen = self._by_kind(prompt_sets) if self.vectors else {}
         self.window_s = window_s
         self.causal = causal

@@ -1,4 +1,4 @@
-"""Settings of every training command: the optimizer with its schedule, and the length and place of a run."""
+"""Settings of every training command: the optimizer with its schedule, and the length and devices of a run."""
 
 import math
 from dataclasses import dataclass
@@ -29,20 +29,22 @@ class Optim:
 
     Args:
         lr: peak learning rate.
-        muon_lr_ratio: learning rate of Muon, for the hidden matrices, over lr; 0: AdamW for everything.
-        weight_decay: of matrices; vectors (biases, norms) have none.
-        final_weight_decay: end of a half cosine that weight decay follows, as in V-JEPA 1; none: it is constant.
-        layer_decay: learning rate of an encoder block over that of the block above it; 1: the same for all.
+        muon_lr_ratio: learning rate of Muon, for the hidden matrices, as a multiple of lr; 0: AdamW for everything.
+        weight_decay: weight decay of matrices; vectors (biases, norms) have none.
+        final_weight_decay: weight decay at the end, reached along a half cosine, as in V-JEPA 1; by default, weight
+            decay is constant.
+        layer_decay: learning rate of an encoder block as a fraction of that of the block above it; 1: all equal.
         beta1: first-moment decay.
         beta2: second-moment decay.
-        eps: added to the root of the second moment.
-        schedule: cosine; constant; or wsd: warm-up, stable, and linear decay in the last share `decay` of the steps.
-        warmup: share of the steps with linear warm-up.
-        warmup_start: learning rate before the warm-up over lr.
-        decay: share of the steps in which wsd decays.
-        min_lr_ratio: final learning rate over lr.
-        stretch: cosines are laid out over this many times the steps and cut off at the end (V-JEPA 1: 1.25).
-        clip_norm: gradients are clipped to this norm; 0: they are not.
+        eps: added to the square root of the second moment.
+        schedule: cosine, constant or wsd (warm-up, stable, linear decay).
+        warmup: fraction of the steps with linear warm-up.
+        warmup_start: learning rate at the start of the warm-up, as a fraction of lr.
+        decay: fraction of the steps in which wsd decays the learning rate.
+        min_lr_ratio: final learning rate as a fraction of lr.
+        schedule_scale: length of cosine schedules as a multiple of the steps; above 1, training ends before the cosine
+            does (V-JEPA 1: 1.25).
+        clip_norm: maximum norm of the gradients; 0: no clipping.
     """
 
     lr: float = 1e-3
@@ -58,7 +60,7 @@ class Optim:
     warmup_start: float = 0.0
     decay: float = 0.2
     min_lr_ratio: float = 0.01
-    stretch: float = 1.0
+    schedule_scale: float = 1.0
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
@@ -74,38 +76,38 @@ class Optim:
         for name in ("beta1", "beta2"):
             _within(f"optim.{name}", getattr(self, name), 0, 0.999999)
         _within("optim.layer_decay", self.layer_decay, 0.01, 1)
-        _within("optim.stretch", self.stretch, 1)
+        _within("optim.schedule_scale", self.schedule_scale, 1)
         if self.final_weight_decay is not None:
             _within("optim.final_weight_decay", self.final_weight_decay, 0)
         _one_of("optim.schedule", self.schedule, SCHEDULES)
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise ConfigError(
-                f"--optim.warmup and --optim.decay must add up to 1 at most, got {self.warmup} and {self.decay}"
+                f"--optim.warmup and --optim.decay must add up to at most 1, got {self.warmup} and {self.decay}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Length and place of a run.
+    """Length and devices of a run.
 
     Args:
         steps: optimizer steps.
         batch: clips per step, over all devices and micro-batches.
         seed: random seed.
-        precision: Lightning's term, such as 32-true or bf16-mixed; auto: bf16-mixed if the hardware supports it.
-        accelerator: kind of device: cpu, cuda or mps; auto: the fastest there is.
+        precision: Lightning precision, such as 32-true or bf16-mixed; auto: bf16-mixed if the hardware supports it.
+        accelerator: cpu, cuda or mps; auto: the fastest one available.
         devices: number of devices on each node.
         nodes: number of nodes.
-        strategy: ddp copies the model to each device, fsdp shards it over them; auto: ddp if there are several.
-        accumulate: micro-batches of a step on each device, one after another, to save memory.
+        strategy: ddp copies the model to each device, fsdp shards it over them; auto: ddp for several devices.
+        accumulate: micro-batches whose gradients each device accumulates per step, to save memory.
         compile: compile the objective's large modules with torch.compile.
         workers: data loading processes per device; 0 loads in the training process.
         save_every: steps between checkpoints.
         log_every: steps between lines of metrics.jsonl.
         logger: csv, tensorboard or wandb, in addition to metrics.jsonl; or none.
         skip_loss_std: skip a step whose loss is more than this many standard deviations above the mean of the last
-            skip_window losses; 0: skip none.
-        skip_window: number of losses that a loss is compared with.
+            skip_window losses; 0: never skip.
+        skip_window: number of previous losses to compare a loss with.
     """
 
     steps: int = 1000
@@ -129,8 +131,8 @@ class Run:
         """Refuse values that no run can have.
 
         Raises:
-            ConfigError: a count below 1, an unknown word, a batch that cannot be divided, or settings that exclude one
-                another.
+            ConfigError: a count below 1, an unknown option, a batch that cannot be divided evenly, or settings that
+                exclude each other.
         """
         for name in ("steps", "batch", "devices", "nodes", "accumulate", "save_every", "log_every", "skip_window"):
             _within(f"run.{name}", getattr(self, name), 1)
@@ -148,17 +150,17 @@ class Run:
             )
         if self.precision == "16-mixed" and (self.skip_loss_std or self.strategy == "fsdp"):
             raise ConfigError(
-                "--run.precision 16-mixed works neither with --run.skip_loss_std nor with fsdp: use bf16-mixed"
+                "--run.precision must not be 16-mixed with --run.skip_loss_std or --run.strategy fsdp: use bf16-mixed"
             )
 
 
 def multiplies_bfloat16(device: str) -> bool:
     """Whether a device (cpu or cuda) has bfloat16 instructions and torch uses them.
 
-    Elsewhere bfloat16 is emulated and slower than float32: on a CPU without them, products run on one core in a scalar
-    loop. A torch that was told to stay with AVX2 (`ATEN_CPU_CAPABILITY`) does not use those of AVX-512.
+    Elsewhere bfloat16 is emulated and slower than float32: on a CPU without them, matrix products run on one core in a
+    scalar loop. A torch that is restricted to AVX2 (`ATEN_CPU_CAPABILITY`) does not use the AVX-512 ones.
     """
-    # Imported here, because help and typing errors of the commands do without torch.
+    # Imported here, because help and usage errors must not wait for torch.
     import torch
 
     if device == "cuda":
@@ -166,15 +168,15 @@ def multiplies_bfloat16(device: str) -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX512" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def precision(asked: str, device: str = "") -> str:
-    """The precision to train in: what was asked for; for `auto`, bf16-mixed on hardware with bfloat16 instructions.
+def precision(given: str, device: str = "") -> str:
+    """The precision to train in: as given; for `auto`, bf16-mixed on hardware with bfloat16 instructions.
 
     Args:
-        asked: one of `PRECISIONS`.
-        device: cpu, cuda or mps; left out: cuda if there is one, else cpu.
+        given: one of `PRECISIONS`.
+        device: cpu, cuda or mps; by default, cuda if available, else cpu.
     """
-    if asked != "auto":
-        return asked
+    if given != "auto":
+        return given
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -19,10 +19,10 @@ from surgvl.train.distributed import gather_objects
 FAR = math.lcm(*range(1, 17)) << 20
 MAX_TRIES = 100
 KEY = "problems"
-Found = tuple[dict[str, Any] | None, dict[str, str]]
+LoadedSample = tuple[dict[str, Any] | None, dict[str, str]]
 
 
-class Replacing(Dataset[Found]):
+class Replacing(Dataset[LoadedSample]):
     """A data set whose unreadable samples are replaced by others of it.
 
     Args:
@@ -32,7 +32,7 @@ class Replacing(Dataset[Found]):
     def __init__(self, data: Dataset[Any]):
         self.data = data
 
-    def __getitem__(self, index: int) -> Found:
+    def __getitem__(self, index: int) -> LoadedSample:
         """Sample `index` or its replacement (None if nothing can be read), and a line for each damaged video.
 
         The line is returned rather than raised: an exception in a data loading process arrives as a page of text.
@@ -56,7 +56,7 @@ class Collate:
     def __init__(self, collate: Callable[[list[Any]], dict[str, Any]]):
         self.collate = collate
 
-    def __call__(self, found: Sequence[Found]) -> dict[str, Any]:
+    def __call__(self, found: Sequence[LoadedSample]) -> dict[str, Any]:
         """The batch; it holds problems alone if a sample could not be replaced."""
         samples = [sample for sample, _ in found if sample is not None]
         problems = _merged([each for _, each in found])

@@ -21,7 +21,7 @@ def learning_rate(step: int, steps: int, optim: Optim) -> float:
     if step < warm:
         return optim.lr * (optim.warmup_start + (1 - optim.warmup_start) * (step + 1) / warm)
     if optim.schedule == "cosine":
-        high = _half_cosine((step - warm) / max(1, optim.stretch * steps - warm))
+        high = _half_cosine((step - warm) / max(1, optim.schedule_scale * steps - warm))
     elif optim.schedule == "wsd":
         tail = round(optim.decay * steps)
         high = min(1.0, (steps - step) / max(1, tail))
@@ -35,7 +35,7 @@ def weight_decay(step: int, steps: int, optim: Optim) -> float:
     first, last = optim.weight_decay, optim.final_weight_decay
     if last is None:
         return first
-    return last + (first - last) * _half_cosine(step / (optim.stretch * steps))
+    return last + (first - last) * _half_cosine(step / (optim.schedule_scale * steps))
 
 
 def apply_schedule(optimizer: torch.optim.Optimizer, step: int, steps: int, optim: Optim) -> None:

@@ -221,15 +221,15 @@ def test_a_model_that_looks_falls_when_it_is_shown_something_else(
 
     # The same in folders of their own.
     for kind in ("black", "other"):
-        cli.run([*ask, str(tmp_path / kind), "--ablate", kind])
-    assert f"eval --answers ANSWERS --ablated {tmp_path / 'other'} " in capsys.readouterr().out
+        cli.run([*ask, str(tmp_path / kind), "--only_control", kind])
+    assert f"eval --answers ANSWERS --controls {tmp_path / 'other'} " in capsys.readouterr().out
     own = [
         line for line in (tmp_path / "answers" / "answers.jsonl").read_text().splitlines() if '"ablated": ""' in line
     ]
     write_rows(tmp_path / "own", [json.loads(line) for line in own])
     evaluate[-1] = str(tmp_path / "own")
     cli.run(
-        [*evaluate, "--out", str(tmp_path / "eval2"), "--ablated", str(tmp_path / "black"), str(tmp_path / "other")]
+        [*evaluate, "--out", str(tmp_path / "eval2"), "--controls", str(tmp_path / "black"), str(tmp_path / "other")]
     )
     again = by_metric(read_results(tmp_path / "eval2" / "result.json"))
     assert {name: row.baselines for name, row in again.items()} == {
@@ -242,16 +242,16 @@ def test_the_black_video_is_black_and_the_others_are_themselves(tmp_path: Path) 
     manifest = Manifest.load(made_manifest(tmp_path))
     plain = FrameStore({name: manifest.path_of(name) for name in manifest.video_ids("test")}, 2.0, 16)
     plain.prepare()
-    source = WithBlack(plain)
-    black = source.clip(BLACK[0], 0.0, 4)
+    store = WithBlack(plain)
+    black = store.clip(BLACK[0], 0.0, 4)
     assert (black.shape, str(black.dtype), int(black.max())) == ((4, 16, 16, 3), "uint8", 0)
-    np.testing.assert_array_equal(source.clip("test_red", 1.0, 4), plain.clip("test_red", 1.0, 4))
-    assert int(source.clip("test_red", 1.0, 4)[..., 0].min()) > 150
+    np.testing.assert_array_equal(store.clip("test_red", 1.0, 4), plain.clip("test_red", 1.0, 4))
+    assert int(store.clip("test_red", 1.0, 4)[..., 0].min()) > 150
 
 
 def test_flags_that_exclude_one_another(tmp_path: Path) -> None:
     common = ["ask", "--model", str(tmp_path), "--manifest", str(tmp_path), "--out", str(tmp_path / "out")]
-    with pytest.raises(ConfigError, match="--questions.ablate must be none with --controls, got .black."):
-        cli.run([*common, "--controls", "--ablate", "black"])
-    with pytest.raises(ConfigError, match="--ablated needs --answers"):
-        cli.run(["eval", "--manifest", "m", "--out", "o", "--vectors", "v", "--ablated", "a"])
+    with pytest.raises(ConfigError, match="--questions.only_control must be none with --controls, got .black."):
+        cli.run([*common, "--controls", "--only_control", "black"])
+    with pytest.raises(ConfigError, match="--controls needs --answers"):
+        cli.run(["eval", "--manifest", "m", "--out", "o", "--vectors", "v", "--controls", "a"])

@@ -161,7 +161,7 @@ def test_the_head_is_a_row_of_the_table(tmp_path: Path, capsys: pytest.CaptureFi
         cli.run([*words[:-1], str(tmp_path / "open"), "--open_ended"])
 
     evaluate = ["eval", "--manifest", str(manifest), "--answers", str(written / "answers")]
-    cli.run([*evaluate, "--ablated", str(headed / "answers"), "--out", str(tmp_path / "eval")])
+    cli.run([*evaluate, "--controls", str(headed / "answers"), "--out", str(tmp_path / "eval")])
     found = {result.metric: result for result in read_results(tmp_path / "eval" / "result.json")}
     assert found["accuracy_head"].value == found["accuracy"].value == 1
     assert found["accuracy_head"].baselines["other video"] == 0

@@ -123,16 +123,16 @@ def numbers(clip: UInt8Array) -> list[int]:
 @pytest.mark.parametrize("name", ["even", "odd"])
 def test_frames_at_any_times_are_those_shown_then(numbered: dict[str, Path], name: str) -> None:
     truth = brute_force(numbered[name])
-    source = FrameStore(numbered, 5.0, 48)
-    source.prepare()
-    end_s = source.durations_s[name]
+    store = FrameStore(numbered, 5.0, 48)
+    store.prepare()
+    end_s = store.durations_s[name]
     rng = np.random.default_rng(1)
     grid = np.arange(int(end_s * 5)) / 5
     asked = [rng.choice(grid, 8), rng.uniform(0, end_s, 8), rng.choice(grid, 5) + 0.003, np.array([end_s - 0.01])]
     asked += [clip_times(at_s, end_s, 8, 0.2, stride, "causal", rng) for at_s in (0.3, 5.0, end_s - 1e-3)
               for stride in ("fixed", "random", "exponential", "incremental")]  # fmt: skip
     for times_s in asked:
-        clip = source.frames_at(name, times_s)
+        clip = store.frames_at(name, times_s)
         assert clip.shape == (len(times_s), 48, 48, 3)
         assert clip.dtype == np.uint8
         # Pictures stamped within half a millisecond after a time may count as shown.
@@ -141,16 +141,16 @@ def test_frames_at_any_times_are_those_shown_then(numbered: dict[str, Path], nam
 
 
 def test_the_last_frame_is_held_and_what_is_no_time_refused(numbered: dict[str, Path], tmp_path: Path) -> None:
-    for store in (None, tmp_path):
-        source = FrameStore({"even": numbered["even"]}, 5.0, 48, cache=store)
-        source.prepare()
-        last = 249 if store is None else 245
-        assert numbers(source.frames_at("even", [9.0, 9.99, 10.3, 12.0])) == [225, last, last, last]
+    for cache in (None, tmp_path):
+        store = FrameStore({"even": numbered["even"]}, 5.0, 48, cache=cache)
+        store.prepare()
+        last = 249 if cache is None else 245
+        assert numbers(store.frames_at("even", [9.0, 9.99, 10.3, 12.0])) == [225, last, last, last]
         # As where a header promises a little more than there is.
-        assert numbers(source.frames_at("even", [10.2])) == [last]
+        assert numbers(store.frames_at("even", [10.2])) == [last]
         for times_s in ([], [-0.1], [np.nan], [[0.0]]):
             with pytest.raises(DataError, match="times must be finite seconds >= 0, got"):
-                source.frames_at("even", times_s)
+                store.frames_at("even", times_s)
 
 
 def test_a_store_gives_the_latest_frame_that_it_has(numbered: dict[str, Path], tmp_path: Path) -> None:
@@ -163,8 +163,8 @@ def test_a_store_gives_the_latest_frame_that_it_has(numbered: dict[str, Path], t
 
 
 def test_times_on_one_grid_are_decoded_in_one_go(numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    source = FrameStore(numbered, 5.0, 48)
-    source.prepare()
+    store = FrameStore(numbered, 5.0, 48)
+    store.prepare()
     asked: list[tuple[float, float, float]] = []
     read = video.VideoReader.read
 
@@ -175,7 +175,7 @@ def test_times_on_one_grid_are_decoded_in_one_go(numbered: dict[str, Path], monk
         return read(self, start_s, end_s, fps, size_px, crop)
 
     monkeypatch.setattr(video.VideoReader, "read", listening)
-    assert numbers(source.frames_at("even", [1.0, 1.8, 2.2, 3.4])) == [25, 45, 55, 85]
+    assert numbers(store.frames_at("even", [1.0, 1.8, 2.2, 3.4])) == [25, 45, 55, 85]
     # Gaps of 4, 2 and 6 fifths: all of them lie on 2.5 samples a second.
     assert asked == [(2.5, 1.0, 3.8)]
     split = decode_runs(np.array([0.0, 0.2, 6.0, 6.2, 6.3, 6.5]), 5.0)
@@ -186,10 +186,10 @@ def test_times_on_one_grid_are_decoded_in_one_go(numbered: dict[str, Path], monk
 
 
 def test_a_causal_clip_shows_nothing_later_than_its_anchor(numbered: dict[str, Path], tmp_path: Path) -> None:
-    for store in (None, tmp_path):
-        source = FrameStore({"even": numbered["even"]}, 5.0, 48, cache=store)
-        source.prepare()
-        data = PretrainClips(source, ["even"], 6, 0, config=ClipConfig(stride="random", anchor="causal"))
+    for cache in (None, tmp_path):
+        store = FrameStore({"even": numbered["even"]}, 5.0, 48, cache=cache)
+        store.prepare()
+        data = PretrainClips(store, ["even"], 6, 0, config=ClipConfig(stride="random", anchor="causal"))
         for index in range(10):
             _, times_s = data.times(index)
             clip = data[index]
@@ -203,9 +203,9 @@ def test_a_causal_clip_shows_nothing_later_than_its_anchor(numbered: dict[str, P
 
 
 def test_a_step_of_seconds_is_apart_from_the_rate_of_the_source(numbered: dict[str, Path]) -> None:
-    source = FrameStore({"even": numbered["even"]}, 5.0, 48)
-    source.prepare()
-    data = PretrainClips(source, ["even"], 3, 0, config=ClipConfig(step_s=0.8))
+    store = FrameStore({"even": numbered["even"]}, 5.0, 48)
+    store.prepare()
+    data = PretrainClips(store, ["even"], 3, 0, config=ClipConfig(step_s=0.8))
     assert data.clip_s == pytest.approx(2.4)
     seen = numbers(data[0]["video"].permute(1, 2, 3, 0).numpy())
     assert np.diff(seen).tolist() == [20, 20]
@@ -214,8 +214,8 @@ def test_a_step_of_seconds_is_apart_from_the_rate_of_the_source(numbered: dict[s
 def test_repeated_samples_share_one_decode_and_are_alike_to_the_bit(
     numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = FrameStore({"even": numbered["even"]}, 5.0, 48)
-    source.prepare()
+    store = FrameStore({"even": numbered["even"]}, 5.0, 48)
+    store.prepare()
     decoded: list[float] = []
     clip = FrameStore.clip
 
@@ -225,22 +225,22 @@ def test_repeated_samples_share_one_decode_and_are_alike_to_the_bit(
 
     monkeypatch.setattr(FrameStore, "clip", counting)
     config = ClipConfig(repeats=4)
-    four = PretrainClips(source, ["even"], 2, 0, config=config)
+    four = PretrainClips(store, ["even"], 2, 0, config=config)
     batch = collate([four[index] for index in range(8, 16)])
     assert len(decoded) == 2
     video_batch = batch["video"].view(2, 4, *batch["video"].shape[1:])
     assert torch.equal(video_batch, video_batch[:, :1].expand_as(video_batch))
     assert not torch.equal(video_batch[0, 0], video_batch[1, 0])
-    again = collate([PretrainClips(source, ["even"], 2, 0, config=config)[index] for index in range(8, 16)])
+    again = collate([PretrainClips(store, ["even"], 2, 0, config=config)[index] for index in range(8, 16)])
     assert torch.equal(again["video"], batch["video"])
     assert again["start_s"] == batch["start_s"]
 
 
 def test_the_whole_length_of_a_video_is_seen() -> None:
     # 9.9 s hold two clips of 4 s: what is left over belongs to them.
-    source = FrameStore({}, 1.0, 8)
-    source.durations_s = {"v": 9.9}
-    data = PretrainClips(source, ["v"], 4, 0, config=ClipConfig(anchor="causal"))
+    store = FrameStore({}, 1.0, 8)
+    store.durations_s = {"v": 9.9}
+    data = PretrainClips(store, ["v"], 4, 0, config=ClipConfig(anchor="causal"))
     last = np.sort([data.times(index)[1][-1] for index in range(4000)])
     assert len(data.rows) == 2
     assert np.abs(last / 9.9 - (np.arange(4000) + 0.5) / 4000).max() < 0.04
@@ -253,7 +253,7 @@ def test_a_store_takes_names_as_long_as_a_folder_takes_them(tmp_path: Path) -> N
         paths[name] = tmp_path / f"{name}.mp4"
         paths[name].parent.mkdir(exist_ok=True)
         video.write(paths[name], np.full((10, 32, 32, 3), grey, np.uint8), 5.0)
-    source = FrameStore(paths, 5.0, 32, cache=tmp_path / "store")
-    assert (source.prepare(), source.problems) == (list(colours), {})
+    store = FrameStore(paths, 5.0, 32, cache=tmp_path / "store")
+    assert (store.prepare(), store.problems) == (list(colours), {})
     for name, grey in colours.items():
-        assert abs(float(source.clip(name, 0.5, 2).mean()) - grey) < 8
+        assert abs(float(store.clip(name, 0.5, 2).mean()) - grey) < 8

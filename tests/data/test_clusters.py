@@ -145,13 +145,13 @@ def write_blobs(folder: Path) -> tuple[FrameStore, dict[str, int]]:
     )  # fmt: skip
     write_meta(folder, meta)
     counts = {name: ids.count(name) for name in dict.fromkeys(ids)}
-    source = FrameStore({}, 4.0, 8)
-    source.durations_s = {name: float(count) for name, count in counts.items()}
-    return source, counts
+    store = FrameStore({}, 4.0, 8)
+    store.durations_s = {name: float(count) for name, count in counts.items()}
+    return store, counts
 
 
 def test_draws_are_even_over_blobs_whatever_their_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source, counts = write_blobs(tmp_path / "vectors")
+    store, counts = write_blobs(tmp_path / "vectors")
     out = tmp_path / "clusters.parquet"
     words = f"data cluster --vectors {tmp_path}/vectors --out {out} --levels 3 3 --seed 1"
     assert cli.main(shlex.split(words)) == 0
@@ -159,7 +159,7 @@ def test_draws_are_even_over_blobs_whatever_their_sizes(tmp_path: Path, capsys: 
     assert first == f"470 vectors in 3, then 9 clusters in {out}"
     assert f"--clusters {out}" in after
 
-    data = PretrainClips(source, list(counts), 4, 0, config=ClipConfig(balance="cluster", clusters=out))
+    data = PretrainClips(store, list(counts), 4, 0, config=ClipConfig(balance="cluster", clusters=out))
     assert len(data.rows) == 470
     # A third for each group of groups, in it an equal part for each blob: 470 / 9, 470 / 6 or 470 / 12.
     parts = [470 / 3 / len(sizes) for sizes in SIZES for _ in sizes]
@@ -168,10 +168,10 @@ def test_draws_are_even_over_blobs_whatever_their_sizes(tmp_path: Path, capsys: 
     # One level alone: all blobs alike, although one has 20 times the clips of another.
     cluster(tmp_path / "vectors", tmp_path / "flat.parquet", (9,))
     config = ClipConfig(balance="cluster", clusters=tmp_path / "flat.parquet")
-    flat = PretrainClips(source, list(counts), 4, 0, config=config)
+    flat = PretrainClips(store, list(counts), 4, 0, config=config)
     drawn = [flat.times(index)[0] for index in range(470)]
     assert np.abs(np.array([drawn.count(name) for name in counts]) - 470 / 9).max() < 1
-    plain = PretrainClips(source, list(counts), 4, 0)
+    plain = PretrainClips(store, list(counts), 4, 0)
     assert [plain.times(index)[0] for index in range(470)].count("video00") == 200
 
 

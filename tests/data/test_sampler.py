@@ -188,23 +188,23 @@ def test_what_does_not_fit_gives_one_line(words: dict[str, object], message: str
 
 def made(counts: dict[str, tuple[str, str, int]]) -> tuple[FrameStore, Manifest]:
     """Videos as {id: (source, specialty, seconds)}, with no files behind them."""
-    source = FrameStore({}, fps=2.0, size_px=8)
-    source.durations_s = {name: float(seconds) for name, (_, _, seconds) in counts.items()}
+    store = FrameStore({}, fps=2.0, size_px=8)
+    store.durations_s = {name: float(seconds) for name, (_, _, seconds) in counts.items()}
     rows = [
         VideoRow(video_id=name, path="", source=kind, specialty=field, fps=25, duration_s=seconds)
         for name, (kind, field, seconds) in counts.items()
     ]
-    return source, Manifest(rows)
+    return store, Manifest(rows)
 
 
 VIDEOS = {"a0": ("lap", "abdomen", 1200), "a1": ("lap", "abdomen", 800), "b": ("eye", "eyes", 100)}
 
 
 def test_skewed_sources_are_seen_as_the_balance_says() -> None:
-    source, manifest = made(VIDEOS)
+    store, manifest = made(VIDEOS)
     seen = {}
     for balance, weights in (("frames", None), ("specialty", None), ("dataset_weight", {"lap": 1.0, "eye": 3.0})):
-        data = PretrainClips(source, list(VIDEOS), 4, 0, manifest, ClipConfig(balance=balance, weights=weights))
+        data = PretrainClips(store, list(VIDEOS), 4, 0, manifest, ClipConfig(balance=balance, weights=weights))
         assert len(data.rows) == 1050
         drawn = [data.times(index)[0] for index in range(1050)]
         seen[balance] = {name: drawn.count(name) for name in VIDEOS}
@@ -215,11 +215,11 @@ def test_skewed_sources_are_seen_as_the_balance_says() -> None:
 
 
 def test_samples_follow_from_seed_and_index_alone() -> None:
-    source, manifest = made(VIDEOS)
+    store, manifest = made(VIDEOS)
 
     def clips(seed: int) -> PretrainClips:
         config = ClipConfig(balance="specialty", stride="random", anchor="random", max_repeats=8)
-        return PretrainClips(source, list(VIDEOS), 4, seed, manifest, config)
+        return PretrainClips(store, list(VIDEOS), 4, seed, manifest, config)
 
     straight = clips(3)
     samples = [straight.times(index) for index in range(2500)]
@@ -232,10 +232,10 @@ def test_samples_follow_from_seed_and_index_alone() -> None:
 
 
 def test_samples_that_repeat_share_a_clip() -> None:
-    source, manifest = made(VIDEOS)
+    store, manifest = made(VIDEOS)
     plain, four = (
         PretrainClips(
-            source,
+            store,
             list(VIDEOS),
             4,
             0,
@@ -254,20 +254,20 @@ def test_samples_that_repeat_share_a_clip() -> None:
 
 def test_what_a_balance_lacks_is_said(tmp_path: Path) -> None:
     videos = {**VIDEOS, "c": ("lap", "", 50)}
-    source, manifest = made(videos)
+    store, manifest = made(videos)
     specialty = ClipConfig(balance="specialty")
     no_file = ClipConfig(balance="cluster", clusters=tmp_path / "none.parquet")
     with pytest.raises(DataError, match="'c' has no specialty in the manifest"):
-        PretrainClips(source, list(videos), 4, 0, manifest, specialty)
-    PretrainClips(source, list(VIDEOS), 4, 0, manifest, specialty)
+        PretrainClips(store, list(videos), 4, 0, manifest, specialty)
+    PretrainClips(store, list(VIDEOS), 4, 0, manifest, specialty)
     with pytest.raises(ConfigError, match="balance specialty needs the specialty and source of each video"):
-        PretrainClips(source, list(VIDEOS), 4, 0, config=specialty)
+        PretrainClips(store, list(VIDEOS), 4, 0, config=specialty)
     with pytest.raises(ConfigError, match="--clip.balance cluster needs --clip.clusters"):
-        PretrainClips(source, list(VIDEOS), 4, 0, manifest, ClipConfig(balance="cluster"))
+        PretrainClips(store, list(VIDEOS), 4, 0, manifest, ClipConfig(balance="cluster"))
     with pytest.raises(DataError, match=r"none\.parquet is not a file of clusters"):
-        PretrainClips(source, list(VIDEOS), 4, 0, manifest, no_file)
+        PretrainClips(store, list(VIDEOS), 4, 0, manifest, no_file)
     with pytest.raises(DataError, match="nothing to train on"):
-        PretrainClips(source, [], 4, 0, manifest, specialty)
+        PretrainClips(store, [], 4, 0, manifest, specialty)
 
 
 @pytest.mark.parametrize(

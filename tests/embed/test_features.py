@@ -28,15 +28,15 @@ FPS, SIZE, FRAMES = 2.0, 16, 4
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> FrameStore:
+def store(tmp_path: Path) -> FrameStore:
     from surgvl.video import write
 
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         write(tmp_path / f"{name}.mp4", rng.integers(0, 255, (20, 32, 32, 3), dtype=np.uint8), fps=FPS)
-    source = FrameStore({name: tmp_path / f"{name}.mp4" for name in "ab"}, FPS, SIZE, cache=tmp_path / "frames")
-    assert source.prepare() == ["a", "b"]
-    return source
+    store = FrameStore({name: tmp_path / f"{name}.mp4" for name in "ab"}, FPS, SIZE, cache=tmp_path / "frames")
+    assert store.prepare() == ["a", "b"]
+    return store
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def direct(encoder: VideoViT, source: FrameStore, clip: tuple[str, int]) -> Tensor:
-    frames = source.clip(clip[0], clip[1] / 1000, FRAMES)
+def direct(encoder: VideoViT, store: FrameStore, clip: tuple[str, int]) -> Tensor:
+    frames = store.clip(clip[0], clip[1] / 1000, FRAMES)
     with torch.no_grad():
         tokens: Tensor = encoder(torch.from_numpy(frames).permute(3, 0, 1, 2)[None])
     return tokens[0]
@@ -69,48 +69,48 @@ def halves(tokens: Tensor) -> Tensor:
 CLIPS = [("b", 3000), ("a", 0), ("a", 2500), ("b", 0), ("a", 0), ("a", 8000)]
 
 
-def test_tokens_are_the_encoders_and_are_computed_once(source: FrameStore, tmp_path: Path, looked: list[int]) -> None:
+def test_tokens_are_the_encoders_and_are_computed_once(store: FrameStore, tmp_path: Path, looked: list[int]) -> None:
     encoder = small_encoder()
     for again in (False, True):
         looked.clear()
-        features = Features(encoder, source, FRAMES, tmp_path / "features")
+        features = Features(encoder, store, FRAMES, tmp_path / "features")
         features.add(CLIPS)
         assert sum(looked) == (0 if again else 5)
         assert ("a", 500) not in features
-        wanted = torch.stack([direct(encoder, source, clip) for clip in CLIPS])
+        wanted = torch.stack([direct(encoder, store, clip) for clip in CLIPS])
         assert torch.allclose(features.stack(CLIPS), wanted, atol=1e-6)
     looked.clear()
     features.add([*CLIPS, ("a", 500)])
     assert sum(looked) == 1
-    assert torch.allclose(features["a", 500], direct(encoder, source, ("a", 500)), atol=1e-6)
-    assert torch.allclose(features["a", 2500], direct(encoder, source, ("a", 2500)), atol=1e-6)
+    assert torch.allclose(features["a", 500], direct(encoder, store, ("a", 500)), atol=1e-6)
+    assert torch.allclose(features["a", 2500], direct(encoder, store, ("a", 2500)), atol=1e-6)
 
 
-def test_what_is_stored_whole_is_pooled_without_looking(source: FrameStore, tmp_path: Path, looked: list[int]) -> None:
+def test_what_is_stored_whole_is_pooled_without_looking(store: FrameStore, tmp_path: Path, looked: list[int]) -> None:
     encoder = small_encoder()
-    Features(encoder, source, FRAMES, tmp_path / "features").add(CLIPS[:3])
+    Features(encoder, store, FRAMES, tmp_path / "features").add(CLIPS[:3])
     looked.clear()
-    pooled = Features(encoder, source, FRAMES, tmp_path / "features", halves, "halves")
+    pooled = Features(encoder, store, FRAMES, tmp_path / "features", halves, "halves")
     pooled.add(CLIPS[:3])
     assert not looked
     pooled.add(CLIPS)
     assert sum(looked) == 2
-    wanted = torch.stack([halves(direct(encoder, source, clip)[None])[0] for clip in CLIPS])
+    wanted = torch.stack([halves(direct(encoder, store, clip)[None])[0] for clip in CLIPS])
     assert torch.allclose(pooled.stack(CLIPS), wanted, atol=1e-6)
 
 
 def test_another_encoder_or_another_state_of_a_video_is_looked_at(
-    source: FrameStore, tmp_path: Path, looked: list[int]
+    store: FrameStore, tmp_path: Path, looked: list[int]
 ) -> None:
     encoder = small_encoder()
-    Features(encoder, source, FRAMES, tmp_path / "features").add(CLIPS)
+    Features(encoder, store, FRAMES, tmp_path / "features").add(CLIPS)
     with torch.no_grad():
         encoder.blocks[0].mlp[0].weight[0, 0] += 1  # type: ignore[index, union-attr]
-    changed = Features(encoder, source, FRAMES, tmp_path / "features")
+    changed = Features(encoder, store, FRAMES, tmp_path / "features")
     assert ("a", 0) not in changed
     changed.add(CLIPS)
     shutil.copyfile(tmp_path / "b.mp4", tmp_path / "a.mp4")
-    fresh = FrameStore(source.paths, FPS, SIZE, cache=tmp_path / "frames")
+    fresh = FrameStore(store.paths, FPS, SIZE, cache=tmp_path / "frames")
     fresh.prepare()
     features = Features(encoder, fresh, FRAMES, tmp_path / "features")
     assert ("a", 0) not in features
@@ -119,23 +119,23 @@ def test_another_encoder_or_another_state_of_a_video_is_looked_at(
     assert torch.allclose(features["a", 0], features["b", 0], atol=1e-6)
 
 
-def test_a_frozen_encoder_drops_no_paths(source: FrameStore, tmp_path: Path) -> None:
+def test_a_frozen_encoder_drops_no_paths(store: FrameStore, tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = VideoViT(ViTConfig(size_px=SIZE, num_frames=FRAMES, patch_px=4, dim=32, depth=2, heads=2, drop_path=0.9))
     objective = ClipAlign(DualEncoder(encoder, build_text("tiny", 16), 16), frozen_encoder=True).train()
     assert not encoder.training
     assert objective.dual.pool.training
-    features = Features(encoder.train(), source, FRAMES, tmp_path / "features")
+    features = Features(encoder.train(), store, FRAMES, tmp_path / "features")
     features.add(CLIPS)
     assert features.encoder.training
-    assert torch.allclose(features["a", 0], direct(encoder.eval(), source, ("a", 0)), atol=1e-6)
+    assert torch.allclose(features["a", 0], direct(encoder.eval(), store, ("a", 0)), atol=1e-6)
 
 
-def test_a_disk_without_room_is_told(source: FrameStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_room_is_told(store: FrameStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage(NamedTuple):
         free: int
 
-    features = Features(small_encoder(), source, FRAMES, tmp_path / "features")
+    features = Features(small_encoder(), store, FRAMES, tmp_path / "features")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(2 * features.num_bytes(CLIPS) - 1))
     assert not features.fits(CLIPS)
     with pytest.raises(ConfigError, match="of 5 clips need .* more than half of the free space: give a --frame_cache"):
@@ -143,7 +143,7 @@ def test_a_disk_without_room_is_told(source: FrameStore, tmp_path: Path, monkeyp
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_centres_are_middles_of_seconds_or_of_the_sentence(source: FrameStore) -> None:
+def test_centres_are_middles_of_seconds_or_of_the_sentence(store: FrameStore) -> None:
     class Row(NamedTuple):
         video_id: str
         start_s: float
@@ -156,7 +156,7 @@ def test_centres_are_middles_of_seconds_or_of_the_sentence(source: FrameStore) -
 
     rows = [Row("a", 0.6, 3.5), Row("a", 5.55, 6.4), Row("b", 2.0, 3.0)]
     table: Any = Table(rows)
-    data = NarratedClips(source, table, ["a", "b"], FRAMES, 0, seconds=True)
+    data = NarratedClips(store, table, ["a", "b"], FRAMES, 0, seconds=True)
     assert [data.centres(row) for row in table.segments] == [[1.5, 2.5], [(5.55 + 6.4) / 2], [2.5]]
     # A clip lasts two seconds, and none begins before its video.
     assert data.clips() == [("a", 500), ("a", 1500), ("a", 4975), ("b", 1500)]

@@ -59,15 +59,15 @@ class Plain(Objective):
     def __init__(self) -> None:
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(48, 12), nn.GELU(), nn.Linear(12, 48))
-        self.average = EMA(self.encoder)
+        self.target_encoder = EMA(self.encoder)
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         x = batch["video"].float().flatten(1).unflatten(1, (-1, 48)) / 255 - 0.4
         found = self.encoder(x)
-        return {"loss": (found - x).square().mean() + 0.1 * (found - self.average(x)).abs().mean()}
+        return {"loss": (found - x).square().mean() + 0.1 * (found - self.target_encoder(x)).abs().mean()}
 
     def after_step(self, progress: float) -> None:
-        self.average.update(self.encoder, 0.9)
+        self.target_encoder.update(self.encoder, 0.9)
 
     def monitor(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         return {"brightness": batch["video"].float().mean()}

@@ -24,7 +24,7 @@ from surgvl.probe.dataset import centres
 from surgvl.probe.fit import Rows, loss_of, predict, train
 from surgvl.probe.labels import PARTS, Truth, truth_of
 from surgvl.probe.linear import Linear
-from surgvl.probe.score import Asked, score
+from surgvl.probe.score import ProbedClips, score
 from surgvl.probe.tokens import encode, num_groups
 
 CLASSES = {"phase": 7, **{part: len(names) for part, names in PARTS.items()}}
@@ -96,10 +96,10 @@ def scored(
     readout = kind(learn.shape[2], CLASSES)
     train(readout, learn, material(len(learn), 1)[0], out, steps, 64, 1e-2, 0.0, 0)
     truth, videos = material(len(held_out), 2)
-    asked = Asked(
+    clips = ProbedClips(
         [f"v{video}" for video in videos], seconds(len(held_out)), truth, list("abcdefg"), 0, "made up", 1.0, 0
     )
-    return {(result.task, result.metric): result for result in score(asked, predict(readout, held_out))[0]}
+    return {(result.task, result.metric): result for result in score(clips, predict(readout, held_out))[0]}
 
 
 @pytest.mark.parametrize(("kind", "steps"), [(Linear, 300), (Attentive, 150)])
@@ -184,7 +184,7 @@ def test_scores_are_video_wise() -> None:
     truth["verb"][videos == 2] = -1
     scores = {head: rng.normal(size=(120, size)).astype(np.float32) for head, size in CLASSES.items()}
     ids, times = [f"v{video}" for video in videos], seconds(120)
-    results, tables = score(Asked(ids, times, truth, list("abcdefg"), 3, "made up", 1.0, 0), scores)
+    results, tables = score(ProbedClips(ids, times, truth, list("abcdefg"), 3, "made up", 1.0, 0), scores)
     found = {(result.task, result.metric): result for result in results}
 
     known = truth["phase"] >= 0
@@ -214,7 +214,9 @@ def test_scores_are_video_wise() -> None:
     assert result.low < result.value < result.high
     assert tables["verb"][2] == [None] * CLASSES["verb"]
     with pytest.raises(DataError, match="no clip has a phase"):
-        score(Asked(ids, times, {head: np.full_like(truth[head], -1) for head in CLASSES}, [], 0, "", 1, 0), scores)
+        score(
+            ProbedClips(ids, times, {head: np.full_like(truth[head], -1) for head in CLASSES}, [], 0, "", 1, 0), scores
+        )
 
 
 def test_clips_lie_around_the_middle_of_each_second() -> None:

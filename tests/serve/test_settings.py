@@ -177,7 +177,7 @@ def test_an_open_address_without_a_key_is_warned_about(monkeypatch: pytest.Monke
     for host in ("127.0.0.1", "localhost", "::1", "127.0.0.53"):
         assert not ServerSettings(host=host).warning()
     for host in ("0.0.0.0", "::", "10.0.0.1", "example.org"):
-        assert f"--host {host} is open to other machines" in ServerSettings(host=host).warning()
+        assert f"--host {host} lets other machines connect" in ServerSettings(host=host).warning()
         assert not ServerSettings(host=host, api_key="k").warning()
 
 

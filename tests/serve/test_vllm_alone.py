@@ -67,11 +67,11 @@ def phantom_cases(chat: Chat, run: Path) -> list[dict[str, Any]]:
     """Questions of the rendered videos, each about its second."""
     table = Manifest.load(run / "manifest")
     _, preprocess = load_model(run / "tune")
-    source, _ = frame_store(table, table.video_ids(), preprocess, None)
+    store, _ = frame_store(table, table.video_ids(), preprocess, None)
     rows = table.qa_table.to_pylist()
     found = []
     for row in rows[:: max(1, len(rows) // QUESTIONS)][:QUESTIONS]:
-        clip = window_frames(source, window_of(row), preprocess.num_frames)
+        clip = window_frames(store, window_of(row), preprocess.num_frames)
         text = chat.ready.render([user(row["question"])])
         found.append(case(text, [torch.from_numpy(np.ascontiguousarray(clip))], question=row["question"]))
     return found

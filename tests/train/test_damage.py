@@ -210,19 +210,19 @@ def test_other_errors_of_data_stop_a_run() -> None:
 
 def test_windows_that_cannot_be_read_have_no_tokens(damaged: Path, tmp_path: Path) -> None:
     table = Manifest.load(damaged)
-    source = FrameStore({name: table.path_of(name) for name in ("v0", "zz_damaged")}, 4.0, 16)
-    source.prepare()
+    store = FrameStore({name: table.path_of(name) for name in ("v0", "zz_damaged")}, 4.0, 16)
+    store.prepare()
     chat = small_chat()
     windows = [Window(name, float(second), second + 1.0) for name in ("v0", "zz_damaged") for second in range(10)]
     bad = set()
     for window in windows[10:]:
         try:
-            source.clip(window[0], window[1], 4)
+            store.clip(window[0], window[1], 4)
         except DataError:
             bad.add(window)
     assert bad
     for _ in range(2):  # made, and found there
-        cache = FeatureCache(chat, source, windows, 4, tmp_path / "features")
+        cache = FeatureCache(chat, store, windows, 4, tmp_path / "features")
         assert {each for each in windows if each not in cache} == bad
         assert list(cache.problems) == ["zz_damaged"]
         rows = [window._asdict() for window in windows]

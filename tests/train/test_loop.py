@@ -186,9 +186,9 @@ def test_sampler_cuts_batches_over_ranks_and_time_and_resumes() -> None:
 
 def test_samples_are_functions_of_seed_and_index(manifest: Path) -> None:
     table = Manifest.load(manifest)
-    source = FrameStore({row.video_id: table.path_of(row.video_id) for row in table.videos}, 4.0, 16)
-    good = source.prepare()
-    first, second = (PretrainClips(source, good, 4, seed=3) for _ in range(2))
+    store = FrameStore({row.video_id: table.path_of(row.video_id) for row in table.videos}, 4.0, 16)
+    good = store.prepare()
+    first, second = (PretrainClips(store, good, 4, seed=3) for _ in range(2))
     order = [17, 2, 40]
     for index in order:
         a, b = first[index], second[index]
@@ -242,7 +242,7 @@ class Diverges(Objective):
 
 def test_nan_stops_the_run_and_names_the_videos(manifest: Path, tmp_path: Path) -> None:
     table = Manifest.load(manifest)
-    source = FrameStore({"v1": table.path_of("v1")}, 4.0, 16)
-    data = PretrainClips(source, source.prepare(), 4, 0)
+    store = FrameStore({"v1": table.path_of("v1")}, 4.0, 16)
+    data = PretrainClips(store, store.prepare(), 4, 0)
     with pytest.raises(DataError, match="loss is nan at step 0, in a batch of v1"):
         fit(Diverges(), data, collate, tmp_path, Optim(), Run(steps=3, batch=4, precision="32-true"))

@@ -41,7 +41,10 @@ def test_wsd_is_flat_and_then_falls_in_a_line() -> None:
 
 
 def test_a_stretched_cosine_is_cut_off() -> None:
-    whole, cut = Optim(lr=1.0, warmup=0.0, min_lr_ratio=0.0), Optim(lr=1.0, warmup=0.0, min_lr_ratio=0.0, stretch=1.25)
+    whole, cut = (
+        Optim(lr=1.0, warmup=0.0, min_lr_ratio=0.0),
+        Optim(lr=1.0, warmup=0.0, min_lr_ratio=0.0, schedule_scale=1.25),
+    )
     longer = rates(whole, 1250)
     assert np.allclose(rates(cut, 1000)[1:], longer[1:1000], atol=2e-3)
     assert rates(cut, 1000)[-1] > 0.09
@@ -123,10 +126,10 @@ def test_betas_and_eps_are_adamws() -> None:
         ({"final_weight_decay": -1.0}, "--optim.final_weight_decay must be >= 0, got -1.0"),
         ({"lr": math.nan}, "--optim.lr must be >= 0, got nan"),
         ({"beta2": 1.0}, "--optim.beta2 must be between 0 and 0.999999, got 1.0"),
-        ({"stretch": 0.5}, "--optim.stretch must be >= 1, got 0.5"),
+        ({"schedule_scale": 0.5}, "--optim.schedule_scale must be >= 1, got 0.5"),
         (
             {"schedule": "wsd", "warmup": 0.5, "decay": 0.6},
-            "must add up to 1 at most, got 0.5 and 0.6",
+            "must add up to at most 1, got 0.5 and 0.6",
         ),
     ],
 )
