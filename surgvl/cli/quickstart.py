@@ -11,7 +11,8 @@ from surgvl.cli.stages import Stage, run_stages
 from surgvl.core import files
 from surgvl.core.checks import check_above, check_range
 from surgvl.core.errors import ConfigError
-from surgvl.core.results import Result, compare, read_results
+from surgvl.core.result_page import compare
+from surgvl.core.results import Result, read_results
 
 
 def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: float, seed: int) -> list[Stage]:

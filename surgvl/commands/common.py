@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import write_text
 from surgvl.core.plurals import none_of
-from surgvl.core.results import Result, to_markdown, write_results
+from surgvl.core.result_page import to_markdown
+from surgvl.core.results import Result, write_results
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest

@@ -15,7 +15,8 @@ from surgvl.chat.question import Answer, Question, Window
 from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json
-from surgvl.core.results import Result, read_results, to_markdown
+from surgvl.core.result_page import to_markdown
+from surgvl.core.results import Result, read_results
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 from surgvl.metrics.answer import LabelledQuestion

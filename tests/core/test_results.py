@@ -11,14 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from surgvl.core.errors import DataError
+from surgvl.core.result_page import compare, to_markdown
 from surgvl.core.results import (
     Result,
     add_provenance,
     bootstrap_interval,
-    compare,
     draws,
     read_results,
-    to_markdown,
     video_mean,
     write_results,
 )

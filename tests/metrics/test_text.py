@@ -13,7 +13,8 @@ from nltk.translate.meteor_score import single_meteor_score
 from rouge_score.rouge_scorer import RougeScorer
 
 from surgvl.core.errors import DataError
-from surgvl.core.results import bootstrap_interval, draws, to_markdown
+from surgvl.core.result_page import to_markdown
+from surgvl.core.results import bootstrap_interval, draws
 from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.text import TextCounts, bleu, count, mean, words
 from surgvl.tasks.base import Answers

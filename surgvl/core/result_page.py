@@ -1,0 +1,127 @@
+"""Results as a Markdown page: tables of scores beside their baselines, then everything one must know to read them."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from surgvl.core.errors import DataError
+from surgvl.core.results import Result
+from surgvl.core.tables import markdown_table
+
+
+def to_markdown(results: Sequence[Result], title: str = "") -> str:
+    """Aligned Markdown table, with protocols, command, commit and warnings below it."""
+    return _page(results, title, None, "")
+
+
+def compare(results: Sequence[Result], control: Sequence[Result], control_name: str, title: str = "") -> str:
+    """The same table with a column for a control's score, such as that of a randomly initialised, frozen encoder.
+
+    Args:
+        results: to show.
+        control: scores of the control; joined by task, metric and protocol, so that only like is compared with like.
+        control_name: head of its column.
+        title: above the table.
+    """
+    return _page(results, title, {(row.task, row.metric, row.protocol): row for row in control}, control_name)
+
+
+def _page(
+    results: Sequence[Result], title: str, control: Mapping[tuple[str, str, str], Result] | None, control_name: str
+) -> str:
+    if not results:
+        raise DataError("no results to show: run a task first")
+    head = ["task", "metric", "value [95 % over videos]"]
+    head += [control_name] if control is not None else []
+    head += ["blind baselines", "videos", "clips", "encoder"]
+    rows = []
+    for result in results:
+        cells = [
+            " · ".join(filter(None, (result.task, result.data))),
+            result.metric + (" (!)" if result.warning else ""),
+            _span(result),
+        ]
+        if control is not None:
+            other = control.get((result.task, result.metric, result.protocol))
+            cells.append(_span(other) if other else "–")
+        cells.append(" · ".join(f"{name} {_number(result, value)}" for name, value in result.baselines.items()) or "–")
+        cells += [
+            f"{result.num_videos:,}",
+            f"{result.num_clips:,}",
+            f"{result.encoder}, {result.num_trainable:,} trained" if result.encoder != "not stated" else "not stated",
+        ]
+        rows.append(cells)
+    right = {name for name in head if name in {"videos", "clips"}}
+    lines = [f"### {title}\n"] if title else []
+    lines += markdown_table(head, rows, right)
+    lines += ["", *_parts(results), *_notes(results)]
+    return "\n".join(lines) + "\n"
+
+
+def _parts(results: Sequence[Result]) -> list[str]:
+    """A table of parts, such as question types, for each metric that has baselines for them.
+
+    What other predictors of the same task reach on the same rows by the same metric (`accuracy_head` beside `accuracy`)
+    stands in the same table.
+    """
+    groups: list[list[Result]] = []
+    for result in results:
+        if not (result.per_class and result.per_class_baselines):
+            continue
+        for group in groups:
+            first = group[0]
+            alike = result.metric.startswith(f"{first.metric}_") and result.per_class_clips == first.per_class_clips
+            if result.task == first.task and alike:
+                group.append(result)
+                break
+        else:
+            groups.append([result])
+    lines = []
+    for group in groups:
+        first, others = group[0], list(group[0].per_class_baselines)
+        parts = [(name, first.per_class_clips.get(name, 0)) for name in first.per_class or {}]
+        columns = [each.per_class or {} for each in group] + [first.per_class_baselines[name] for name in others]
+        whole = [each.value for each in group] + [first.baselines.get(name, math.nan) for name in others]
+        values = [[each.get(name, math.nan) for each in columns] for name, _ in parts] + [whole]
+        rows = [
+            [name, f"{clips:,}", *(_number(first, value) for value in row)]
+            for (name, clips), row in zip([*parts, ("all", first.num_clips)], values, strict=True)
+        ]
+        head = [f"{first.task} by part", "clips", *(each.metric for each in group), *others]
+        lines += [*markdown_table(head, rows, head[1:]), ""]
+    return lines
+
+
+def _notes(results: Sequence[Result]) -> list[str]:
+    """Protocols (what metrics of a task share is said once), accuracy by part, commands, commits and warnings."""
+    shared: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for result in results:
+        base, _, own = result.protocol.partition("; ")
+        shared.setdefault((result.task, base), {}).setdefault(own, []).append(result.metric)
+    notes = []
+    for (task, base), parts in shared.items():
+        notes.append(f"- {task}: {base}")
+        notes += [f"  - {', '.join(metrics)}: {own}" for own, metrics in parts.items() if own]
+    for result in results:
+        if result.metric == "accuracy" and result.per_class and not result.per_class_baselines:
+            by_part = " · ".join(f"{name} {_number(result, value)}" for name, value in result.per_class.items())
+            notes.append(f"- {result.task} accuracy by part: {by_part}")
+    for word, texts in (
+        ("command", [f"`{result.command}`" for result in results if result.command]),
+        ("commit", [result.commit for result in results if result.commit]),
+        ("(!)", [result.warning for result in results if result.warning]),
+    ):
+        notes += [f"- {word}: {text}" for text in dict.fromkeys(texts)]
+    return notes
+
+
+def _span(result: Result) -> str:
+    value = _number(result, result.value)
+    if not math.isfinite(result.low):
+        return f"{value} [{'one video' if result.num_videos == 1 else 'no interval'}]"
+    return f"{value} [{_number(result, result.low)}, {_number(result, result.high)}]"
+
+
+def _number(result: Result, value: float) -> str:
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.1f}" if result.metric.endswith("rank") else f"{value:.3f}"
