@@ -261,6 +261,7 @@ for row in plan["rows"]:
     assert "`aten::mm` 50.0%" in page
 
 
+@pytest.mark.slow
 def test_when_time_is_up_what_was_measured_stays_and_nothing_runs_on(
     gpu: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

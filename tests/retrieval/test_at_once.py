@@ -51,6 +51,7 @@ def finish(process: "subprocess.Popen[str]") -> str:
     return out
 
 
+@pytest.mark.slow
 def test_writers_lose_nothing_and_readers_see_whole_versions(tmp_path: Path) -> None:
     for at, name in enumerate("abc"):
         clips(tmp_path / name, {name: 42}, seed=at)[1].save(tmp_path / name / "manifest")

@@ -1,6 +1,7 @@
 """An index folder: search, filters, replacement, other encoders, kills, writers and readers at once."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,49 +139,72 @@ def test_refused_additions_change_nothing(filled: tuple[ClipIndex, Vectors], tmp
     assert len(library) == 145
 
 
-@pytest.mark.parametrize(
-    "where", ["FaissFlat.save", "MomentTable.put", "folder._copy", "folder._write_header", "folder._clear"]
-)
-@pytest.mark.parametrize("act", ["add", "delete"])
-def test_killed_write_leaves_a_whole_version(
-    filled: tuple[ClipIndex, Vectors], tmp_path: Path, where: str, act: str
-) -> None:
-    """A process that is killed within a write, at several places; afterwards the old or the new version is there."""
-    library = filled[0]
-    library.close()
-    more = tmp_path / "more"
-    clips(more, {"a": 30, "d": 12}, seed=5)[1].save(more / "manifest")
-    given = f"{str(more)!r}, {str(more / 'manifest')!r}, resume=True" if act == "add" else "delete='b'"
-    write = f"index({str(library.folder)!r}, {given})"
-    script = f"""
-import os, signal
+# Of every write and every place in it: a fork of one process, which imports once, is killed there.
+KILL = """
+import json, os, signal, sys
+from pathlib import Path
+from surgvl.commands.index import index
 from surgvl.retrieval import folder
 from surgvl.retrieval.faiss_flat import FaissFlat
-from surgvl.commands.index import index
 from surgvl.retrieval.moment_table import MomentTable
-calls = 0
-def kill(*args, **more):
-    global calls
-    calls += 1
-    if calls == {2 if where == "folder._clear" else 1}:
-        os.kill(os.getpid(), signal.SIGKILL)
-{where} = kill
-{write}
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    if (act, where) == ("delete", "MomentTable.put"):
-        assert done.returncode == 0
+
+def killed(where, act, root):
+    calls = []
+    def kill(*args, **more):
+        calls.append(where)
+        if len(calls) == (2 if where == "folder._clear" else 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+    owner, _, name = where.partition(".")
+    setattr(globals()[owner], name, kill)
+    if act == "add":
+        index(root / "index", root / "more", root / "more" / "manifest", resume=True)
     else:
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        index(root / "index", delete="b")
+
+statuses = {}
+for act, where, root in json.loads(sys.argv[1]):
+    if not (child := os.fork()):
+        killed(where, act, Path(root))
+        os._exit(0)
+    statuses[f"{act} {where}"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(json.dumps(statuses))
+"""
+PLACES = ["FaissFlat.save", "MomentTable.put", "folder._copy", "folder._write_header", "folder._clear"]
+
+
+@pytest.fixture(scope="module")
+def killed_writes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+    """Index folders below `ACT PLACE`, and with what status the process ended that wrote into each."""
+    root = tmp_path_factory.mktemp("killed")
+    vectors, manifest = clips(root / "vectors", {"a": 60, "b": 41, "c": 50})
+    with ClipIndex.create(root / "index", "dual", "hash-a", DIM) as library:
+        library.add_vectors(vectors, manifest)
+    clips(root / "more", {"a": 30, "d": 12}, seed=5)[1].save(root / "more" / "manifest")
+    jobs = [(act, where, root / f"{act} {where}") for act in ("add", "delete") for where in PLACES]
+    for _, _, place in jobs:
+        shutil.copytree(root / "index", place / "index")
+        shutil.copytree(root / "more", place / "more")
+    done = subprocess.run([sys.executable, "-c", KILL, json.dumps(jobs, default=str)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return root, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize("act", ["add", "delete"])
+def test_killed_write_leaves_a_whole_version(killed_writes: tuple[Path, dict[str, int]], where: str, act: str) -> None:
+    """A process that is killed within a write, at several places; afterwards the old or the new version is there."""
+    root, statuses = killed_writes
+    place, status = root / f"{act} {where}" / "index", statuses[f"{act} {where}"]
+    assert status == (0 if (act, where) == ("delete", "MomentTable.put") else -signal.SIGKILL)
     old = {"a": 58, "b": 39, "c": 48}
     new = {"a": 28, "b": 39, "c": 48, "d": 10} if act == "add" else {"a": 58, "c": 48}
-    with ClipIndex.open(library.folder) as again:
-        assert again.counts("video_id") == (new if done.returncode == 0 or where == "folder._clear" else old)
+    with ClipIndex.open(place) as again:
+        assert again.counts("video_id") == (new if status == 0 or where == "folder._clear" else old)
         assert len(again) == sum(again.counts("video_id").values())
         assert {moment.video_id for moment in again.search(np.ones(DIM), 200)} == set(again.counts("video_id"))
         # The next write clears what the killed one left.
         again.delete_video("c")
-    names = {path.name for path in library.folder.iterdir()} - {"run.json", "config.yaml"}
+    names = {path.name for path in place.iterdir()} - {"run.json", "config.yaml"}
     assert len(names) == 3
     assert "index.json" in names
 

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-pytest.importorskip("vllm", reason="vllm is not installed: pip install 'surgvl[serve]'")
 openai = pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
 
 from surgvl.chat.question import Question  # noqa: E402

@@ -1,10 +1,6 @@
 """The training loop: two runs alike to the bit, and a run killed by SIGKILL and resumed alike to one that was not."""
 
 import json
-import multiprocessing
-import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +25,7 @@ from surgvl.train.loop import fit
 from surgvl.train.objective import Objective
 from surgvl.train.sampler import StepSampler, micro_batch_seed
 from surgvl.video.clip import Preprocess
+from tests.helpers.killed import run_killed
 
 TINY = [
     "--encoder.size_px=16",
@@ -55,9 +52,6 @@ RECIPES: dict[str, dict[str, object]] = {
     "unisurg.UniSurg": {**PREDICTOR},
     "zen.Zen": {"teachers": f"[{TEACHER},{TEACHER}]"},
 }
-# Imports of a training run take longer than the run, so they are done once and each process is a fork.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["surgvl.commands.pretrain"])
 
 
 def moving_blobs(path: Path, seed: int) -> None:
@@ -123,30 +117,13 @@ def test_two_runs_are_alike_to_the_bit_and_the_loss_falls(manifest: Path, tmp_pa
     assert history[29] < 0.9 * history[0]
 
 
-def killed_at(argv: list[str], step: int) -> None:
-    """Run a command until the samples of a step are asked for, where SIGKILL ends the process."""
-    samples = StepSampler.__iter__
-
-    def until(self: StepSampler) -> Iterator[list[int]]:
-        for number, batch in enumerate(samples(self)):
-            if number == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield batch
-
-    StepSampler.__iter__ = until  # type: ignore[method-assign]
-    cli.run(argv)
-
-
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_killed_and_resumed_ends_with_the_weights_of_a_run_that_was_not(
     recipe: str, manifest: Path, tmp_path: Path
 ) -> None:
     cli.run(arguments(manifest, tmp_path / "whole", 12, recipe))
     broken = tmp_path / "broken"
-    process = PROCESSES.Process(target=killed_at, args=(arguments(manifest, broken, 12, recipe), 8))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    run_killed(arguments(manifest, broken, 12, recipe), 8)
     last = broken / "checkpoints" / "last.ckpt"
     step = torch.load(last, weights_only=True)["step"]
     assert step == 5

@@ -270,6 +270,7 @@ def test_command_writes_whole_layouts(small_phantom: Path) -> None:
     assert (small_phantom / "run.json").is_file()
 
 
+@pytest.mark.slow
 def test_resume_writes_the_same_bytes(small_phantom: Path, tmp_path: Path) -> None:
     before = _bytes(small_phantom)
     root = tmp_path / "copy"

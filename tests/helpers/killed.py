@@ -1,0 +1,41 @@
+"""A command that is killed in the middle of its training.
+
+Imports of a training run take longer than the run, so that one process does them (this module's) and each killed one
+is a fork of it.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+
+import lightning.fabric  # noqa: F401 (as the loop does when it begins)
+
+from surgvl.cli import main as cli
+from surgvl.models.checkpoint import load_model  # noqa: F401 (with all kinds of models)
+from surgvl.train.loop import fit  # noqa: F401
+from surgvl.train.sampler import StepSampler
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__])
+
+
+def run_killed(argv: list[str], step: int) -> None:
+    """Run a command until the samples of a step are asked for, where SIGKILL ends its process."""
+    process = PROCESSES.Process(target=_run, args=(argv, step))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def _run(argv: list[str], step: int) -> None:
+    samples = StepSampler.__iter__
+
+    def until(self: StepSampler) -> Iterator[list[int]]:
+        for number, batch in enumerate(samples(self)):
+            if number == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield batch
+
+    StepSampler.__iter__ = until  # type: ignore[method-assign]
+    cli.run(argv)
