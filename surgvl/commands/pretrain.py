@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import surgvl.pretrain
 from surgvl.commands.common import device_name, split_store
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from surgvl.models.vit import VideoViT
     from surgvl.pretrain.known import Recipe
 
+Export = Literal["auto", "ema", "online"]
+
 
 @recorded
 def pretrain(
@@ -38,6 +40,7 @@ def pretrain(
     clip: ClipConfig = ClipConfig(),  # noqa: B008 (frozen)
     optim: Optim = Optim(lr=1.5e-3),  # noqa: B008 (frozen)
     run: Run = Run(),  # noqa: B008 (frozen)
+    export: Export = "auto",
     dry_run: bool = False,
     dry_clips: int = 1_000_000,
     resume: bool = False,
@@ -57,6 +60,8 @@ def pretrain(
         clip: which clips are drawn, and which of their frames are shown.
         optim: optimizer.
         run: length and devices of the run.
+        export: encoder to write: ema, the moving average of its weights (V-JEPA and its relatives); online, the one
+            that gradients train; auto: ema if the recipe has one.
         dry_run: print memory and time per step, without training.
         dry_clips: number of clips for which a dry run estimates the hours.
         resume: continue in an --out folder that is not empty.
@@ -82,19 +87,35 @@ def pretrain(
         return None
     if manifest is None or out is None:
         raise ConfigError("--manifest and --out must be given, or --dry_run")
+    exported = choose_export(recipe, export)
     if init:
         start(recipe, init)
     with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
         table = Manifest.load(manifest)
         preprocess = Preprocess(num_frames=encoder.num_frames, fps=fps, size_px=encoder.size_px, crop=crop)
         store, good = split_store(folder, table, split, preprocess, frame_cache)
-        folder.record(table.hash, [*pretraining_video_ids(Path(init)), *good] if init else good)
+        seen = [*pretraining_video_ids(Path(init)), *good] if init else good
+        folder.record(table.hash, seen, exported=exported)
         data = PretrainClips(store, good, encoder.num_frames, run.seed, table, clip)
         store.problems.update(fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain"))
         if main_process():
-            save_model(recipe.encoder, folder.model, preprocess)
+            save_model(recipe.exports()[exported], folder.model, preprocess)
             folder.next(f"encoder in {folder.model}", command("align", manifest=manifest, encoder=out, out="dual"))
     return out
+
+
+def choose_export(recipe: "Recipe", export: Export) -> str:
+    """The name in `recipe.exports()` of the encoder to write.
+
+    Raises:
+        ConfigError: the recipe has no such encoder.
+    """
+    known = recipe.exports()
+    if export == "auto":
+        return next(iter(known))
+    if export not in known:
+        raise ConfigError(f"--export {export}: {recipe.name} has no EMA of its encoder; use {', '.join(known)}")
+    return export
 
 
 def start(recipe: "Recipe", init: str) -> None:

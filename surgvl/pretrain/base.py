@@ -21,6 +21,10 @@ class Recipe(Objective):
         super().__init__()
         self.encoder = encoder
 
+    def exports(self) -> dict[str, VideoViT]:
+        """Encoders that a run can write, as `surgvl pretrain --export` calls them; the first is the default."""
+        return {"online": self.encoder}
+
 
 def gather(tokens: Tensor, ids: Tensor) -> Tensor:
     """Select tokens [B, N, D] by index int64 [B, K] -> [B, K, D]."""

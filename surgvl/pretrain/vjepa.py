@@ -2,12 +2,13 @@
 
 The encoder sees the context alone; a predictor regresses the features of an EMA of the encoder, which sees the whole
 clip, at the masked positions. Targets are layer-normed; the loss is the mean absolute error. Two masks per clip, many
-small blocks and two large ones, are predicted in the same step. Weights are initialised as in VideoMAE, not as released
-(truncated normal, scaled by depth). With clips of one frame this is I-JEPA (arXiv 2301.08243) with V-JEPA's masks.
+small blocks and two large ones, are predicted in the same step. The EMA is exported, as the released code evaluates it.
+Weights are initialised as in VideoMAE, not as released (truncated normal, scaled by depth). With clips of one frame
+this is I-JEPA (arXiv 2301.08243) with V-JEPA's masks.
 Shapes: B clips, N tokens, K kept, M masked, D width.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -77,6 +78,10 @@ class VJEPA(Recipe):
             predictor_heads,
             num_mask_tokens=len(self.blocks),
         )
+
+    def exports(self) -> dict[str, VideoViT]:
+        """The EMA, which the released code evaluates, and the encoder that gradients train."""
+        return {"ema": cast(VideoViT, self.target_encoder.module), **super().exports()}
 
     def masks(self, num_clips: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
         """For each kind of mask: kept int64 [B, K] and masked int64 [B, M]."""
