@@ -81,8 +81,12 @@ def test_messages_have_stars() -> None:
         ["serve", "chat", "--model", "m", "--api_key", SECRET, SECRET],
     ],
 )
-def test_no_error_shows_a_credential(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_error_shows_a_credential(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[serve]'")
+    # Between the attempts to reach a server.
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     assert cli.main(words) != 0
     said = capsys.readouterr()
     assert SECRET not in said.out + said.err

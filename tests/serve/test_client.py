@@ -227,11 +227,19 @@ def test_the_first_error_ends_it(gate: FakeGateway, url: str) -> None:
 
 @pytest.mark.parametrize("status", [429, 502, 503])
 def test_what_may_pass_is_asked_again_when_the_server_says_so(gate: FakeGateway, url: str, status: int) -> None:
-    gate.first = [refusal(status, "later: send it again", 0.3), Dropped()]
-    begun = time.monotonic()
-    assert Server(url, retries=2).ask(made_frames(), "Which?") == "Which?"
     # Openai's first wait without a word of the server is 0.375 s to 0.5 s.
-    assert time.monotonic() - begun > 0.3 + 0.3
+    gate.first = [refusal(status, "later: send it again", 0.6)]
+    begun = time.monotonic()
+    assert Server(url, retries=1).ask(made_frames(), "Which?") == "Which?"
+    assert time.monotonic() - begun > 0.6
+    assert not gate.first
+
+
+def test_a_dropped_connection_is_tried_again_after_a_while(gate: FakeGateway, url: str) -> None:
+    gate.first = [Dropped()]
+    begun = time.monotonic()
+    assert Server(url, retries=1).ask(made_frames(), "Which?") == "Which?"
+    assert time.monotonic() - begun > 0.3
     assert not gate.first
 
 

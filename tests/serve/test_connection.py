@@ -121,7 +121,7 @@ def test_a_body_that_comes_fast_enough_may_take_its_time(stand: Stand, monkeypat
 
     def parts() -> Iterator[bytes]:
         yield b'{"messages": [], "pad": "'
-        for _ in range(15):
+        for _ in range(6):
             time.sleep(0.2)
             yield b"x" * 10_000
         yield b'"}'
