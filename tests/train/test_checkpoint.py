@@ -20,7 +20,7 @@ from surgvl.train.config import Optim, Run
 from surgvl.train.loop import fit
 from surgvl.train.objective import Objective
 from tests.models.test_folder_broken import Trap
-from tests.train.test_loop import TINY, manifest
+from tests.train.test_loop import TINY_MAE, manifest
 
 __all__ = ["manifest"]
 
@@ -173,7 +173,7 @@ def test_a_checkpoint_of_an_earlier_version_is_told(trained: Path, tmp_path: Pat
 
 def test_an_optimizer_of_another_kind_is_told(manifest: Path, tmp_path: Path) -> None:
     def words(muon: float) -> list[str]:
-        own = [word for word in TINY if "optim.muon" not in word]
+        own = [word for word in TINY_MAE if "optim.muon" not in word]
         given = ["--manifest", str(manifest), "--out", str(tmp_path / "out"), "--run.steps=2", "--resume=true"]
         return ["pretrain", *given, *own, f"--optim.muon_lr_ratio={muon}"]
 
@@ -203,7 +203,7 @@ def test_the_command_ends_in_one_line(manifest: Path, tmp_path: Path, capsys: py
     last = tmp_path / "out" / "checkpoints" / "last.ckpt"
     last.parent.mkdir(parents=True)
     last.write_bytes(pickle.dumps({"a": Trap(tmp_path / "sprung")}))
-    words = ["pretrain", "--manifest", str(manifest), "--out", str(tmp_path / "out"), "--resume=true", *TINY]
+    words = ["pretrain", "--manifest", str(manifest), "--out", str(tmp_path / "out"), "--resume=true", *TINY_MAE]
     assert cli.main(words) == 1
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1

@@ -19,17 +19,16 @@ from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
 from surgvl.train.damage import MAX_TRIES, Collate, Problems, Replacing
 from tests.helpers.killed import run_killed
 from tests.models.test_chat_model import small_chat
-from tests.train.test_loop import TINY, moving_blobs, weights
+from tests.train.test_loop import TINY_MAE, moving_blobs, weights
 
 TUNE = ["--projector_steps=1", "--max_tokens=200", "--narration=true"]
 RUN = ["--run.steps=10", "--run.save_every=2", "--run.log_every=4", "--run.precision=32-true", "--run.logger=csv"]
 STAGES = {
-    "pretrain": ["--objective.class_path=surgvl.pretrain.surgrec_mae.SurgRecMAE", *TINY, *RUN,
-                 "--objective.init_args.decoder_dim=32", "--objective.init_args.decoder_heads=2"],
+    "pretrain": [*TINY_MAE, *RUN],
     "align": [*RUN, "--run.batch=4", "--dim=16"],
     "tune": [*RUN, "--run.batch=4", *TUNE, "--encoder_steps=3"],
     "tune-head": [*RUN, "--run.batch=4", *TUNE, "--finetune=head"],
-}  # fmt: skip
+}
 CLOCK = ("clips_per_s", "wait")
 
 

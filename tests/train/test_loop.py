@@ -40,6 +40,12 @@ TINY = [
     "--run.log_every=5",
     "--run.precision=32-true",
 ]
+TINY_MAE = [
+    "--objective.class_path=surgvl.pretrain.surgrec_mae.SurgRecMAE",
+    "--objective.init_args.decoder_dim=32",
+    "--objective.init_args.decoder_heads=2",
+    *TINY,
+]
 DECODER = {"decoder_dim": 32, "decoder_heads": 2}
 PREDICTOR = {"predictor_dim": 32, "predictor_depth": 1, "predictor_heads": 2, "momentum": 0.9}
 TEACHER = "surgvl:TEACHER"  # a tiny encoder beside the manifest

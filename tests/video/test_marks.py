@@ -18,7 +18,7 @@ from surgvl.video.marks import counted
 from tests.helpers.made_duals import tiny_dual
 from tests.helpers.numbered_videos import FILES, colourful
 from tests.models.test_models import PREPROCESS
-from tests.train.test_loop import TINY
+from tests.train.test_loop import TINY_MAE
 
 
 def flipped(path: Path, seed: int) -> Path:
@@ -118,7 +118,7 @@ def test_training_names_them_once(
     bad = list(copies)[-1]
     row = VideoRow(video_id="bad", path=str(bad), source="x", fps=25.0, duration_s=10.0, split="train")
     Manifest([row]).save(tmp_path / "manifest")
-    words = ["pretrain", "--manifest", str(tmp_path / "manifest"), "--out", str(tmp_path / "out"), *TINY]
+    words = ["pretrain", "--manifest", str(tmp_path / "manifest"), "--out", str(tmp_path / "out"), *TINY_MAE]
     words += ["--frame_cache", str(tmp_path / "store")] if with_store else []
     assert cli.main([*words, "--run.steps=3", "--fps=25"]) == 0
     assert capsys.readouterr().out.count(" decoded frames are marked damaged by the decoder") == 1
