@@ -211,7 +211,7 @@ class Board:
         self.write()
 
     def write(self) -> None:
-        """The page, and all numbers as JSON beside it."""
+        """The page, and all numbers as JSON next to it."""
         took = {"took_s": time.monotonic() - self.begun}
         found = {**self.facts, **took, "device": self.device, "rows": [*self.rows.values()], "left_out": self.left_out}
         write_json(self.out.with_suffix(".json"), found)

@@ -32,11 +32,11 @@ from serving_peers import (
     BATCH,
     MODELS,
     NEW_TOKENS,
-    Asked,
+    ClipQuestion,
     Timed,
-    asked,
     built,
     by_likelihood,
+    draw_questions,
     in_process,
     parts,
 )
@@ -79,7 +79,7 @@ def serving(folder: Path, extra: Sequence[str]) -> Iterator[str]:
         process.wait(60)
 
 
-def body(one: Asked, closed: bool) -> dict[str, Any]:
+def body(one: ClipQuestion, closed: bool) -> dict[str, Any]:
     """The JSON body of a request."""
     clip, question = one
     parts = [video_part(clip), {"type": "text", "text": question}]
@@ -90,7 +90,7 @@ def body(one: Asked, closed: bool) -> dict[str, Any]:
     return {**out, "max_tokens": NEW_TOKENS, "min_tokens": NEW_TOKENS, "return_token_ids": True}
 
 
-def served(url: str, todo: Sequence[Asked], closed: bool, in_flight: int) -> Timed:
+def served(url: str, todo: Sequence[ClipQuestion], closed: bool, in_flight: int) -> Timed:
     """Answers of the server; request bodies are built beforehand."""
     bodies = [body(one, closed) for one in todo]
     limits = httpx.Limits(max_connections=in_flight)
@@ -123,7 +123,9 @@ def row(what: str, timed: Timed, base: float, same: str) -> list[str]:
     return [what, f"{rate:.2f}", f"{1000 * middle:.0f}", f"{1000 * late:.0f}", f"{rate / base:.2f}", same]
 
 
-def beside(chat: Chat, todo: Sequence[Asked], few: int, closed: bool) -> tuple[list[list[str]], float, list[str]]:
+def without_server(
+    chat: Chat, todo: Sequence[ClipQuestion], few: int, closed: bool
+) -> tuple[list[list[str]], float, list[str]]:
     """Rows without a server, requests/s one by one, and the answers of batches."""
     one = in_process(chat, todo[:few], closed, 1)
     together = in_process(chat, todo, closed, BATCH)
@@ -139,17 +141,26 @@ def beside(chat: Chat, todo: Sequence[Asked], few: int, closed: bool) -> tuple[l
 
 
 def through(
-    chat: Chat, url: str, todo: Sequence[Asked], few: int, closed: bool, seed: int, base: float, told: Sequence[str]
+    chat: Chat,
+    url: str,
+    todo: Sequence[ClipQuestion],
+    few: int,
+    closed: bool,
+    seed: int,
+    base: float,
+    told: Sequence[str],
 ) -> tuple[list[list[str]], float]:
     """Rows of the server, and its rate at the highest load relative to one by one."""
     # Warm up with other clips than those that are timed.
-    served(url, asked(chat, 4, seed + 100 + closed), closed, 2)
+    served(url, draw_questions(chat, 4, seed + 100 + closed), closed, 2)
     rows, times = [], 0.0
     for number, in_flight in enumerate(IN_FLIGHT):
         # Each level has its own clips, which no cache holds; those of the last level are the peers'.
         last = in_flight == IN_FLIGHT[-1]
         count = few if number == 0 else len(todo) // 2
-        timed = served(url, todo if last else asked(chat, count, seed + 10 + 20 * closed + number), closed, in_flight)
+        timed = served(
+            url, todo if last else draw_questions(chat, count, seed + 10 + 20 * closed + number), closed, in_flight
+        )
         same = equal(timed[2], told) if last else "-"
         rows.append(row(f"surgvl serve, {in_flight} in flight", timed, base, same))
         times = len(timed[2]) / timed[0] / base
@@ -166,10 +177,10 @@ def measured(name: str, counts: tuple[int, int], place: Path, seed: int) -> str:
     assert isinstance(chat, Chat)
     millions = [sum(p.numel() for p in part.parameters()) / 1e6 for part in (chat.encoder, chat.language)]
     few, many = counts
-    todo = {closed: asked(chat, many, seed + closed) for closed in (True, False)}
+    todo = {closed: draw_questions(chat, many, seed + closed) for closed in (True, False)}
     made_of = parts(chat, todo[False][0])
-    alone = {closed: beside(chat, each, few, closed) for closed, each in todo.items()}
-    shared = asked(chat, 8 * PER_CLIP, seed + 7, PER_CLIP)
+    alone = {closed: without_server(chat, each, few, closed) for closed, each in todo.items()}
+    shared = draw_questions(chat, 8 * PER_CLIP, seed + 7, PER_CLIP)
     tables: dict[bool, str] = {}
     times: dict[bool, float] = {}
     with serving(folder, ()) as url:
@@ -179,7 +190,7 @@ def measured(name: str, counts: tuple[int, int], place: Path, seed: int) -> str:
             tables[closed] = "\n".join(markdown_table(HEAD, rows + more, right=HEAD[1:]))
         with_cache = served(url, shared, True, 8)
     with serving(folder, NO_CACHE) as url:
-        served(url, asked(chat, 4, seed + 200), True, 2)
+        served(url, draw_questions(chat, 4, seed + 200), True, 2)
         without = served(url, shared, True, 8)
     gain = without[0] / with_cache[0]
     floor = {

@@ -45,7 +45,7 @@ QUESTIONS = (
     "What surgical instruments are seen in the image?",
     *(f"Is the next step after this image {step.replace('_', ' ')}?" for step in STEPS[:7]),
 )
-Asked = tuple[Any, str]
+ClipQuestion = tuple[Any, str]
 Timed = tuple[float, list[float], list[str]]
 
 
@@ -66,11 +66,11 @@ def built(name: str) -> Chat:
     return chat
 
 
-def asked(chat: Chat, count: int, seed: int, per_clip: int = 1) -> list[Asked]:
+def draw_questions(chat: Chat, count: int, seed: int, per_clip: int = 1) -> list[ClipQuestion]:
     """Clips uint8 [T, S, S, 3] of coarse noise, each with `per_clip` questions."""
     rng = np.random.default_rng(seed)
     frames, side = chat.ready.num_frames, chat.ready.size_px
-    out: list[Asked] = []
+    out: list[ClipQuestion] = []
     for number in range(count // per_clip):
         coarse = rng.integers(0, 256, (frames, side // 8, side // 8, 3), dtype=np.uint8)
         clip = coarse.repeat(8, 1).repeat(8, 2)
@@ -89,7 +89,7 @@ def trie(chat: Chat) -> Callable[[int, torch.Tensor], list[int]]:
     return lambda _, ids: sorted(allowed.get(tuple(ids.tolist()), {end}))
 
 
-def generated(chat: Chat, batch: Sequence[Asked], closed: bool) -> list[str]:
+def generated(chat: Chat, batch: Sequence[ClipQuestion], closed: bool) -> list[str]:
     """Answers from one call of `generate`."""
     texts = [chat.ready.render([user(question)]) for _, question in batch]
     given = chat.ready(texts, videos=[clip for clip, _ in batch])
@@ -104,7 +104,7 @@ def generated(chat: Chat, batch: Sequence[Asked], closed: bool) -> list[str]:
     return [tokenizer.decode(row, skip_special_tokens=True).strip() if closed else str(row.tolist()) for row in out]
 
 
-def in_process(chat: Chat, todo: Sequence[Asked], closed: bool, batch: int) -> Timed:
+def in_process(chat: Chat, todo: Sequence[ClipQuestion], closed: bool, batch: int) -> Timed:
     """Total seconds, seconds of each call, and the answers."""
     generated(chat, todo[:1], closed)
     took, said = [], []
@@ -115,7 +115,7 @@ def in_process(chat: Chat, todo: Sequence[Asked], closed: bool, batch: int) -> T
     return sum(took), took, said
 
 
-def by_likelihood(chat: Chat, todo: Sequence[Asked]) -> Timed:
+def by_likelihood(chat: Chat, todo: Sequence[ClipQuestion]) -> Timed:
     """Our own way with closed questions: all candidates side by side behind one prefix."""
     took, said = [], []
     for clip, question in todo:
@@ -127,7 +127,7 @@ def by_likelihood(chat: Chat, todo: Sequence[Asked]) -> Timed:
     return sum(took), took, said
 
 
-def parts(chat: Chat, one: Asked) -> dict[str, float]:
+def parts(chat: Chat, one: ClipQuestion) -> dict[str, float]:
     """Milliseconds of what an answer is made of, medians of five, as transformers computes it."""
     given = chat.ready(chat.ready.render([user(one[1])]), videos=[one[0]])
     pixels = given["visuals"]

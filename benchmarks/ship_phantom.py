@@ -5,7 +5,7 @@
 
 Eight operations of the same phantom that no run renders (numbers 61 to 68) are rendered, embedded, asked about and
 scored with the packed weights, which are rounded to float16. The scores go to `surgvl/models/phantom/scores.json` and
-the model card `README.md` beside it.
+the model card `README.md` next to it.
 """
 
 import argparse

@@ -66,7 +66,7 @@ class Engine:
         self._embedded: dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]] = {}
 
     def start(self) -> None:
-        """Start to load the models in the background; a call that needs one starts it, too."""
+        """Start loading the models in the background; a call that needs one also starts it."""
         self.models.start()
 
     def wait(self) -> None:

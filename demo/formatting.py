@@ -8,7 +8,7 @@ from surgvl.core import plurals
 plural = plurals.plural
 
 
-# Two official phase names leave out the "and" with which they are spoken.
+# Two official phase names omit the "and" with which they are spoken.
 _AND = {"clipping cutting": "clipping and cutting", "cleaning coagulation": "cleaning and coagulation"}
 
 
@@ -61,5 +61,5 @@ def elapsed(seconds: float) -> str:
 
 
 def without_folders(text: str) -> str:
-    """A message with file names in place of paths, because a browser need not know where files lie."""
+    """A message with file names in place of paths, because a browser need not know where files are."""
     return re.sub(r"(?<![\w.])/(?:[^\s/:]+/)+", "", text)

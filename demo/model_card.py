@@ -15,7 +15,7 @@ SPLITS = {"train": "training", "val": "validation", "test": "test (held out)", "
 
 
 def model_card(card: ModelCard) -> str:
-    """The whole tab about the model."""
+    """HTML of the tab about the model."""
     num_videos = sum(count for count, _ in card.splits.values())
     return render("model_card", card=card, num_videos=num_videos, splits=SPLITS, tasks=_tasks(card))
 

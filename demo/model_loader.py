@@ -46,7 +46,7 @@ class ModelLoader:
         self._futures: _Futures | None = None
 
     def start(self) -> _Futures:
-        """Start to load unless that has started; returns at once."""
+        """Start loading, unless it has started; returns at once."""
         with self._lock:
             if self._futures is None:
                 loads = (self._load_vectors, self._load_index, self._load_video_text, self._load_answerer)

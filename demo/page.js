@@ -1,12 +1,12 @@
-// The page's own behaviour: what time the player shows, jumps, playheads, clips that stop at their end.
-// Everything is delegated from the document, because Gradio replaces parts of the page.
+// Behaviour of the page: the player's time and position, seeking, playheads, and clips that stop at their end.
+// All events are delegated from the document, because Gradio replaces parts of the page.
 (() => {
   const stage = () => document.querySelector(".stage");
   const player = () => document.querySelector(".stage video");
   const stills = () => document.querySelector(".stage .stills");
   const showsStills = () => stills() && !stills().hidden;
   const duration = () => Number(stage()?.dataset.duration ?? 0);
-  // A card tells of one recording; while the stage shows another, its places are not those of the player.
+  // A card belongs to one recording; while the player shows another, its positions are not the player's.
   const isOfStage = (card) => card.dataset.of === stage()?.dataset.video;
   let pending = null;
 
@@ -58,7 +58,7 @@
     stage().scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
   };
 
-  // Show a moment of another video: Python changes the player, then the time is set.
+  // Show a moment of another video: Python switches the player's video, then `arrive` sets the time.
   const open = (video, seconds) => {
     if (stage()?.dataset.video === video) {
       seek(seconds);
@@ -74,7 +74,7 @@
     image.src = image.dataset.frame + scrub().value;
   };
 
-  // Media events do not bubble, so they are caught on the way down.
+  // Media events do not bubble, so these listeners use the capture phase.
   const arrive = () => {
     if (pending && stage()?.dataset.video === pending.video) {
       const { seconds } = pending;
@@ -99,7 +99,7 @@
     },
     true,
   );
-  // One video plays at a time; a clip starts at its start and stops at its end.
+  // Only one video plays at a time; a clip plays from its start and stops at its end.
   const follow = () => {
     if (!player() || player().paused) return;
     paint();
@@ -163,7 +163,7 @@
     event.preventDefault();
   });
 
-  // A new stage, answer or timeline has been put in: bring it up to date.
+  // Update a player, answer or timeline that has just been inserted.
   const cards = ".stage, [data-of]";
   new MutationObserver((changes) => {
     const fresh = changes.some(

@@ -1,4 +1,4 @@
-"""Layout and events of the page. What it looks like is in `views`, what it says comes from an engine."""
+"""Layout and events of the page. Its HTML is in `views`, its content comes from an engine."""
 
 import time
 from collections.abc import Iterator
@@ -42,12 +42,12 @@ class PlayerState(NamedTuple):
 
 
 def _html(value: str, elem_id: str | None = None, script: str | None = None) -> gr.HTML:
-    """A component with HTML of our own, free of Gradio's styles for prose."""
+    """An HTML component without Gradio's prose styles."""
     return gr.HTML(value, elem_id=elem_id, js_on_load=script, apply_default_css=False)
 
 
 def theme() -> gr.themes.Base:
-    """System fonts, so that nothing is fetched, and the colours shown before style.css is read."""
+    """System fonts, so that nothing is fetched, and the colours shown before style.css is loaded."""
     return gr.themes.Base(font=SANS, font_mono=MONO).set(
         body_background_fill="#f4f7f7",
         body_background_fill_dark="#0d1518",

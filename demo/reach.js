@@ -1,11 +1,11 @@
-// For whoever uses keys or listens, and for whoever waits on a server that has gone.
+// Accessibility: keyboard navigation, announcements for screen readers, and a notice when the server is gone.
 (() => {
-  // ---- lists: typing replaces what is picked; an open list is no stop of its own for the Tab key
+  // ---- lists: typing replaces the selection; an open list is not a tab stop of its own
   document.addEventListener("focusin", (event) => {
     if (event.target.matches?.("input[role=combobox]")) event.target.select();
   });
 
-  // ---- tabs: one stop for the Tab key, arrows go on from there (ARIA authoring practices, tabs)
+  // ---- tabs: a single tab stop, and arrow keys between tabs (ARIA Authoring Practices, tabs pattern)
   const tabs = () => [...document.querySelectorAll("#tabs [role=tab]")];
   document.addEventListener("keydown", (event) => {
     const all = tabs();
@@ -19,7 +19,7 @@
     next.focus();
   });
 
-  // ---- what has arrived is said once, shortly, in a place that a screen reader follows
+  // ---- results are announced once, briefly, in a live region
   const voice = document.createElement("p");
   voice.id = "voice";
   voice.setAttribute("role", "status");
@@ -41,7 +41,7 @@
   };
   const watch = new MutationObserver((changes) => {
     settle();
-    // Gradio changes what it can and adds the rest: an added node may lie anywhere in its place.
+    // Gradio patches the HTML: an added node may be anywhere within its component.
     const places = changes.map(({ target }) => target.closest("#answer, #hits, #timeline"));
     new Set(places).forEach((place) => place && say(place));
   });
@@ -53,7 +53,7 @@
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
   else begin();
 
-  // ---- the server: asked now and then, so that a page without one does not call itself ready
+  // ---- server: polled, so that a page whose server has stopped does not show "ready"
   const PAUSE_MS = 3000;
   let before = "";
   const check = async () => {

@@ -1,4 +1,4 @@
-"""What the browser fetches besides the page itself: videos and single frames, only by the ids of the catalog.
+"""Routes that the page fetches: videos and single frames, by the ids of the catalog only.
 
 media/ID            the file, with byte ranges, so that a player can seek
 frame/ID?t=12&h=240 one frame as JPEG
@@ -19,7 +19,7 @@ from surgvl.core.errors import DataError
 from surgvl.demo.thumbnails import frame_jpeg
 from surgvl.demo.video_catalog import VideoCatalog
 
-# The content types a browser is sent, whatever a file is called: never one that it would execute or render as a page.
+# The only content types sent to a browser, whatever a file is called: none that it would execute or render as a page.
 TYPES = {".webm": "video/webm", ".ogv": "video/ogg", ".mkv": "video/x-matroska", ".mov": "video/quicktime"}
 HEIGHTS_PX = (32, 480)
 _HEADERS = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
@@ -69,7 +69,7 @@ def _errors_as_404(endpoint: Callable[[Request], Response]) -> Callable[[Request
         try:
             return endpoint(request)
         except DataError as error:
-            # The line may name a path of this machine, which a browser must not learn.
+            # The message may contain a path of this machine, which a browser must not see.
             line = str(error) if "/" not in str(error) else "this recording cannot be read at this time"
             return PlainTextResponse(line, status_code=404)
 

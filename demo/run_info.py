@@ -69,11 +69,11 @@ def read_model_card(run: Path, manifest: Manifest) -> ModelCard:
 
 
 def readable_videos(vectors: Path, rows: Sequence[VideoRow]) -> tuple[list[VideoRow], int]:
-    """The videos without those that could not be embedded, and the number of the latter.
+    """The videos that could be embedded, and the number of those that could not.
 
     Args:
         vectors: vectors folder; if it is missing, all videos count as readable.
-        rows: videos of the manifest. A split without any embedded video was not to be embedded and is kept.
+        rows: videos of the manifest. A split without any embedded video was not meant to be embedded, and is kept.
     """
     embedded: set[str] = set()
     for path in vectors.glob("shard-*.parquet"):
@@ -104,7 +104,7 @@ def are_rendered(folder: Path, seen: Sequence[VideoRow | None]) -> list[bool | N
 
 
 def kind_of(rendered: Sequence[bool | None]) -> str:
-    """The kind of videos, in words; empty if there are none or the kind of one is unknown."""
+    """Kind of the videos, in words; empty if there are none or the kind of one is unknown."""
     kinds = set(rendered)
     if not kinds or None in kinds:
         return ""
@@ -146,7 +146,7 @@ def stage_facts(folder: Path, seen: Sequence[VideoRow | None]) -> dict[str, str]
 
 
 def num_steps(folder: Path) -> int:
-    """Optimiser steps of a run from its log, or else from its configuration; 0 if unknown."""
+    """Optimizer steps of a run from its log, or else from its configuration; 0 if unknown."""
     with contextlib.suppress(OSError, ValueError, IndexError, KeyError, TypeError):
         last = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
         return int(json.loads(last)["step"]) + 1

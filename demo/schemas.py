@@ -40,7 +40,7 @@ class Video:
 
 @dataclass(frozen=True)
 class AnswerCard:
-    """An answer about one clip, with all that is shown beside it.
+    """An answer about one clip, with everything shown next to it.
 
     Attributes:
         question: as the model received it.

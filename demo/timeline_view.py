@@ -13,7 +13,7 @@ from surgvl.demo import formatting
 from surgvl.demo.render import render
 from surgvl.demo.schemas import Timeline, TripletRow
 
-# More cells than pixels cannot be seen.
+# About one cell per pixel; more would not be visible.
 MAX_CELLS = 240
 NUM_COLOURS = 7
 TICKS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)

@@ -1,6 +1,6 @@
-"""What mkdocs adds while it builds: pages that lie outside of `docs/`, and tables of what the code finds by its files.
+"""Hooks of mkdocs: add pages from outside `docs/`, and tables of the classes and files that the code discovers.
 
-A link such as `../benchmarks/results/recipes.md` works where the repository is browsed; on the site it leads to a copy.
+A link such as `../benchmarks/results/recipes.md` works in the repository; on the site it leads to a copy.
 """
 
 import importlib
@@ -33,14 +33,14 @@ def on_files(files: Files, config: Any) -> Files:
         for file in sorted(path.glob("*.md")) if path.is_dir() else [path]:
             uri = f"{target}/{file.name}" if path.is_dir() else target
             added = File.generated(config, uri, abs_src_path=str(file))
-            # Reached by links, not by the menu.
+            # Linked to, but not in the menu.
             added.inclusion = added.inclusion.NOT_IN_NAV
             files.append(added)
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Fill in the tables, and turn links to the outside to the copies."""
+    """Fill in the tables, and point links to outside pages to the copies."""
     for name, rows in TABLES.items():
         mark = f"<!-- table: {name} -->"
         if mark in markdown:
@@ -60,7 +60,7 @@ def dataset_rows() -> list[str]:
 
 
 def recipe_rows() -> list[str]:
-    """Every recipe file, with the command it is for and what its second line says."""
+    """Every recipe file, with its command and the first sentence of its comment."""
     rows = []
     for path in sorted(RECIPES.glob("*.yaml")):
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -104,7 +104,7 @@ class _Words(_Strict):
             ("target", self.target, TARGETS[:-1]),
         ):
             if difference := sorted(set(given) ^ set(needed)):
-                raise ValueError(f"words for {kind}: {difference} are missing or unknown; wanted are {list(needed)}")
+                raise ValueError(f"words for {kind}: {difference} are missing or unknown; expected are {list(needed)}")
         if unknown := sorted(set(self.plural) - set(INSTRUMENTS)):
             raise ValueError(f"plural: {unknown} are not instruments; allowed are {list(INSTRUMENTS)}")
         return self

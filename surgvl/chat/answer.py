@@ -34,8 +34,8 @@ def candidate_scores(chat: Chat, pooled: Tensor, question: str, candidates: Sequ
         DataError: no candidates, or two of them are equal.
     """
     if not candidates or len(set(candidates)) != len(candidates):
-        different = len(set(candidates))
-        raise DataError(f"answers to choose from must be different, got {len(candidates)}, {different} different")
+        distinct = len(set(candidates))
+        raise DataError(f"answers to choose from must be distinct, got {len(candidates)}, of which {distinct} distinct")
     processor, device = chat.ready, pooled.device
     prompt = prompt_ids(processor, question)
     # The last token of a candidate predicts nothing that is scored, so it is not an input. Nodes of the tree are the

@@ -26,15 +26,15 @@ def answer_rows(
     seed: int = 0,
     batch: int = 64,
 ) -> list[QuestionRow]:
-    """Answer a manifest's questions with their own video, with controls in its place, or with both.
+    """Answer a manifest's questions about their own video, about controls in its place, or about both.
 
     Equal questions about equal windows, such as one question about the black video, are answered once.
 
     Args:
         answerer: prepared for the windows of the rows.
         rows: N rows of a manifest's question table.
-        controls: empty for the question's own video, and `controls.KINDS`.
-        open_ended: answer closed questions freely too; questions of an open type always are.
+        controls: what to show: the empty string for the question's own video, or one of `controls.KINDS`.
+        open_ended: also answer closed questions in free text; questions of an open type always are.
         seed: of the draws of other videos.
         batch: most questions in one call of the answerer.
 
@@ -42,7 +42,7 @@ def answer_rows(
         Rows of answers.jsonl, control by control, in the order of the questions.
 
     Raises:
-        ConfigError: a closed question for a model that was tuned on no closed answers, or an impossible control.
+        ConfigError: a closed question for a model that was tuned on no closed answers, or an invalid control.
     """
     closed = tuple(answerer.known.answers)
     known = {text for answer in closed for text in (answer, answer.replace("_", " "))}

@@ -1,4 +1,4 @@
-"""Who answers questions about clips: the contract, and the two answerers that run in this process.
+"""Answerers of questions about clips: the contract, and the two that run in this process.
 
 A server is the third (`surgvl.serve.remote.ServerAnswerer`). The same question gets the same answer from Python, the
 command line, the page and a server, because all of them call `Answerer.answer`.
@@ -35,17 +35,17 @@ BATCH = 32
 class Answerer(ABC):
     """Answers questions about clips.
 
-    A question whose allowed answers are left open (None) is matched with the closed questions that the model was tuned
-    on, ignoring case, whitespace and final punctuation. If it is one of them, it is put as the model learnt it and
-    answered from the model's own answer set; otherwise it is answered freely.
+    A question without allowed answers (None) is matched with the closed questions that the model was tuned on, ignoring
+    case, whitespace and final punctuation. If it is one of them, it is asked in the wording of the training data and
+    answered from the model's known answers; otherwise it is answered in free text.
 
     Attributes:
         preprocess: how the model takes clips.
         known: closed answers and questions that the model was tuned on.
         training: what is recorded about the model's training, such as its video ids; empty if nothing is.
         device: torch device, or the address of the server.
-        mode: how closed answers come about, `closed` (likelihood) or `head`; a field of answers.jsonl.
-        can_write: whether it can answer freely.
+        mode: how closed questions are answered, `closed` (by likelihood) or `head`; a field of answers.jsonl.
+        can_write: whether it can generate free text.
     """
 
     preprocess: Preprocess
@@ -59,8 +59,8 @@ class Answerer(ABC):
         """Answer B questions; those with equal text and allowed answers share a batch.
 
         Raises:
-            ConfigError: a classification head is asked to write.
-            DataError: an impossible question, or a clip that cannot be read.
+            ConfigError: free text from a classification head.
+            DataError: an invalid question, or a clip that cannot be read.
             ServerError: the server fails.
         """
         decided = [self._decide(question) for question in questions]
@@ -115,11 +115,11 @@ class Answerer(ABC):
             source: a path; or frames uint8 [T, H, W, 3].
             question: in plain language.
             at_s: centre of the clip in a file, seconds; the middle of the file by default.
-            answers: allowed answers; an empty list for a free answer. By default a question that the model was tuned on
-                as a closed one is answered from its own answer set, and any other freely.
+            answers: allowed answers; an empty list for free text. By default, the model chooses from its known answers
+                to a closed question that it was tuned on, and answers any other question in free text.
 
         Raises:
-            ConfigError: a classification head is asked to write.
+            ConfigError: free text from a classification head.
             DataError: no question or one that is too long, an answer that a head lacks, or a clip that cannot be read.
         """
         return self._answer_one(source, question, at_s, answers).text
@@ -129,8 +129,8 @@ class Answerer(ABC):
     ) -> list[tuple[str, float]]:
         """Allowed answers with their probability, most probable first; the first is what `ask` returns.
 
-        Probabilities are the softmax of each answer's log-likelihood, or of a classification head's scores. None come
-        from a server whose model has a chat template that writes answers otherwise than they were taught.
+        Probabilities are the softmax of each answer's log-likelihood, or of a classification head's scores. There are
+        none from a server whose chat template formats answers differently than the training data did.
         """
         return list(self._answer_one(source, question, at_s, answers).probabilities)
 
@@ -156,7 +156,7 @@ class LocalAnswerer(LoadedModel, Answerer):
     Args:
         model: in evaluation mode.
         preprocess: how clips are cut.
-        folder: where it came from.
+        folder: folder that it was loaded from.
         device: torch device.
     """
 
@@ -169,7 +169,7 @@ class LocalAnswerer(LoadedModel, Answerer):
         self._features: FeatureCache | None = None
 
     def prepare(self, store: FrameStore, windows: Sequence[Window], folder: Path) -> FeatureCache:
-        """Encode the windows, or find their features in the folder."""
+        """Encode the windows whose features are not in the folder yet."""
         self._features = FeatureCache(self.model, store, windows, self.preprocess.num_frames, folder)
         store.problems |= self._features.problems
         return self._features
@@ -234,19 +234,19 @@ class HeadAnswerer(LocalAnswerer):
         return scores[:, columns]
 
     def write(self, questions: Sequence[Question]) -> list[Answer]:
-        """Refuse.
+        """A classification head cannot generate text.
 
         Raises:
             ConfigError: always.
         """
         raise ConfigError(
-            f"{questions[0].text!r} needs a free answer, which a classification head cannot write: ask one of "
-            f"{', '.join(map(repr, self.known.questions))}, or give answers to choose from"
+            f"{questions[0].text!r} needs a free-text answer, and a classification head cannot generate text: ask one "
+            f"of {', '.join(map(repr, self.known.questions))}, or give answers to choose from"
         )
 
 
 def local_answerer(model: Chat, preprocess: Preprocess, folder: Path, device: str = "cpu") -> LocalAnswerer:
-    """A loaded chat model as an answerer: by its classification head if its folder has one."""
+    """An answerer for a loaded chat model; it uses the classification head if the folder has one."""
     kind = HeadAnswerer if has_head(find_model(folder)) else LanguageAnswerer
     return kind(model, preprocess, folder, device)
 

@@ -22,7 +22,7 @@ class VisualTokens:
     queries: int = 16
 
     def projector_config(self) -> dict[str, object]:
-        """The same as a model's config.json has it."""
+        """These settings in the form of a model's config.json."""
         return {"kind": self.projector, "grid": list(self.grid), "num_queries": self.queries}
 
 

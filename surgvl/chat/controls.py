@@ -1,8 +1,8 @@
 """Controls of visual question answering: the same question about another clip, so that a model that ignores the clip
 shows up.
 
-`black`: every frame is black. `other`: a clip that was asked about in another video of the same split, at a random
-moment, because operations follow the same course: the same moment of another operation would often be right.
+`black`: every frame is black. `other`: a clip of another question, about another video of the same split. It is drawn
+from any moment, because operations follow the same course: the same moment of another one would often be right.
 Shapes: M windows, T frames, S side in pixels.
 """
 
@@ -33,7 +33,7 @@ class WithBlack(FrameStore):
         self.durations_s = {**store.durations_s, BLACK.video_id: BLACK.end_s}
 
     def name(self, video_id: str) -> str:
-        """What stored files about a video are named after."""
+        """Name of stored files about a video."""
         return video_id if video_id == BLACK.video_id else super().name(video_id)
 
     def clip(self, video_id: str, start_s: float, num_frames: int) -> UInt8Array:

@@ -33,10 +33,10 @@ class QuestionDataset(EndlessDataset):
     Args:
         features: of a frozen encoder; None for samples with clips.
         store: provides the clips; prepared.
-        num_frames: of a clip.
+        num_frames: frames of a clip.
         rows: questions.
         seed: of the draws.
-        weights: share of the draws by source, see `data.mixing`.
+        weights: fraction of the samples drawn from each source, see `data.mixing`.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class HeldOutQuestions:
         self.due = 0.0
 
     def begin(self, progress: float) -> None:
-        """Training starts or resumes here; rows that a killed run wrote beyond this point are dropped."""
+        """Called where training starts or resumes; drops rows that a killed run wrote beyond this point."""
         rows = trim_jsonl(self.path, lambda row: row["progress"] < progress)
         self.due = _next_tenth(rows[-1]["progress"]) if rows else 0.0
 

@@ -27,7 +27,7 @@ def window_of(row: Mapping[str, Any]) -> Window:
 
 
 def window_frames(store: FrameStore, window: Window, num_frames: int) -> UInt8Array:
-    """Frames uint8 [T, S, S, 3] of the clip that stands for a window.
+    """Frames uint8 [T, S, S, 3] of the clip that represents a window.
 
     Raises:
         Unreadable: the video cannot be read there.
@@ -42,7 +42,7 @@ def _clip_of(store: FrameStore, window: Window, num_frames: int) -> Clip:
 
 
 class FeatureCache:
-    """Pooled tokens float32 [V, D] by window, encoded now unless they are stored.
+    """Pooled tokens float32 [V, D] by window, encoded on creation unless they are stored.
 
     A window that cannot be read has none (`window in cache`), and its video is named in `problems`.
 
@@ -66,7 +66,7 @@ class FeatureCache:
             self.problems.setdefault(video_id, f"{store.paths[video_id]} {fact}: copy it again")
 
     def __contains__(self, window: object) -> bool:
-        """Whether there are tokens of a window."""
+        """Whether the cache has the tokens of a window."""
         clip = self.clips.get(window)  # type: ignore[call-overload]
         return clip is not None and clip in self.features
 

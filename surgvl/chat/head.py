@@ -1,4 +1,4 @@
-"""A classification head on the trunk of a chat model: the baseline that chooses among known answers and cannot write.
+"""A classification head on the backbone of a chat model: a baseline that chooses among known answers.
 
 As in PitVQA-Net (He et al., arXiv 2405.13949), visual tokens and question pass the language model once, and a linear
 layer over the last token's state scores every closed answer; projector and language model learn with it.
@@ -40,7 +40,8 @@ class AnswerHead(nn.Module):
     def __init__(self, width: int, answers: Sequence[str]):
         super().__init__()
         if not answers or len(set(answers)) != len(answers):
-            raise DataError(f"a head needs different answers, got {len(answers)}, {len(set(answers))} different")
+            distinct = len(set(answers))
+            raise DataError(f"answers of a head must be distinct, got {len(answers)}, of which {distinct} distinct")
         self.answers = list(answers)
         self.number = {answer: at for at, answer in enumerate(self.answers)}
         self.linear = nn.Linear(width, len(self.answers))
@@ -89,7 +90,7 @@ class HeadTune(Objective):
     """Cross-entropy of the head over all its answers.
 
     Args:
-        chat: trained in place, but for the encoder.
+        chat: trained in place, except for its encoder.
         head: trained in place.
         train: `full` (projector, language model and head) or `head` (the head alone).
 

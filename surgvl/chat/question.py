@@ -1,6 +1,6 @@
 """A question about a clip, its answer, and how a question that a model was tuned on is recognised.
 
-Nothing here imports torch: a client of a server does without. Shapes: T frames, S side in pixels, A answers.
+Nothing here imports torch, which a client of a server does not need. Shapes: T frames, S side in pixels, A answers.
 """
 
 import unicodedata
@@ -33,7 +33,7 @@ class Question:
         clip: frames uint8 [T, S, S, 3] as the model takes them (`Answerer.frames` cuts them), or a window of a prepared
             video (`Answerer.prepare`).
         text: the question in plain language.
-        answers: allowed answers. Empty: the answer is written freely. None: the answerer decides, see `Answerer`.
+        answers: allowed answers. Empty: the answer is free text. None: the answerer decides, see `Answerer`.
     """
 
     clip: NDArray[np.uint8] | Window
@@ -46,10 +46,10 @@ class Answer:
     """An answer to a question.
 
     Attributes:
-        question: as it was put to the model: spelt as the model learnt it, its allowed answers decided.
-        text: the answer; of a closed question one of the allowed answers, letter for letter.
-        probabilities: allowed answers with their probability, most probable first; empty where the answer was written
-            freely, or chosen by a server token by token.
+        question: as the model received it: in the wording of the training data, with its allowed answers.
+        text: the answer; for a closed question one of the allowed answers, letter for letter.
+        probabilities: allowed answers with their probability, most probable first; empty if the answer is free text or
+            was chosen by a server token by token.
     """
 
     question: Question
@@ -79,7 +79,7 @@ def normalise(text: str) -> str:
 
 
 def match_question(text: str, known: Iterable[str]) -> str | None:
-    """The known question that a text asks, spelt as the model learnt it; None if there is no such question.
+    """The known question that a text asks, in the wording of the training data; None if there is no such question.
 
     Args:
         text: as a person typed it.

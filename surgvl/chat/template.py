@@ -49,8 +49,8 @@ def answer_ids(processor: SurgVLProcessor, answer: str) -> list[int]:
 def end_of_turn(processor: SurgVLProcessor) -> int | None:
     """The token that ends an answer, if the template writes an answered question as `conversation` trains it.
 
-    None if it writes anything else between or after them, such as the empty thoughts of Qwen3: the model was never
-    trained on such text, which therefore says nothing about the likelihood of an answer.
+    None if the template inserts anything else between or after them, such as Qwen3's empty thinking block: the model
+    was never trained on such text, so the likelihood of an answer with it means nothing.
     """
     asked = user("a?")
     whole = processor.render([asked, {"role": "assistant", "content": "b"}], add_generation_prompt=False)
@@ -101,7 +101,7 @@ def conversation(
         messages.append({"role": "assistant", "content": to_text(answer)})
         done = processor.render(messages, add_generation_prompt=False)
         end = processor.tokenizer.eos_token
-        # What a template writes after the end token belongs to the next turn.
+        # Text of a template after the end token belongs to the next turn.
         done = done[: done.rfind(end) + len(end)] if end in done[len(text) :] else done
     return ids, labels
 

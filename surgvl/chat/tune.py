@@ -22,7 +22,7 @@ class Monitor(Protocol):
     """Evaluates held-out questions during training."""
 
     def begin(self, progress: float) -> None:
-        """Training starts or resumes at `progress` in [0, 1]."""
+        """Called where training starts or resumes, at `progress` in [0, 1]."""
 
     def __call__(self, chat: Chat, progress: float) -> dict[str, Tensor]:
         """Scalars for the log."""
@@ -71,13 +71,13 @@ class Tune(Objective):
         return []
 
     def begin(self, progress: float) -> None:
-        """Note where training starts or resumes."""
+        """Record where training starts or resumes."""
         self.progress = progress
         if self.held_out is not None:
             self.held_out.begin(progress)
 
     def after_step(self, progress: float) -> None:
-        """Note the progress of training."""
+        """Record the progress of training."""
         self.progress = progress
 
     def monitor(self, batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -103,7 +103,7 @@ def ask(
         if not (video and question):
             raise ConfigError("give a video and a question, or --manifest and --out")
         if out is not None:
-            raise ConfigError(f"--out {out} is for the answers to a manifest's questions: leave it out, or --manifest")
+            raise ConfigError(f"--out {out} needs --manifest, whose answers it is for: leave it out, or give both")
     elif out is None:
         raise ConfigError("--manifest needs --out: the folder for answers.jsonl")
     moment_s = None if at_s is None else seconds(at_s, "--at_s")
@@ -126,7 +126,7 @@ def _answer_one(
     # Scripts read standard output, which is the answer alone.
     print(_clip_shown(video, moment_s, answerer.preprocess), *marks.lines(), sep="\n", file=sys.stderr)
     if not reply.strip():
-        print("the model answered with an empty text: give allowed answers with --answers", file=sys.stderr)
+        print("the model's answer is empty: give allowed answers with --answers", file=sys.stderr)
     return reply
 
 
@@ -137,7 +137,7 @@ def _clip_shown(video: str, moment_s: float | None, preprocess: Preprocess) -> s
     start_s = clip_start(centre_s, preprocess.clip_s, duration_s)
     end_s = min(start_s + preprocess.clip_s, duration_s)
     middle = ", the middle of the video; --at_s chooses another moment" if moment_s is None else ""
-    return f"looked at {clock(start_s)} to {clock(end_s)}{middle}"
+    return f"clip: {clock(start_s)} to {clock(end_s)}{middle}"
 
 
 def answer_manifest(
@@ -160,7 +160,9 @@ def answer_manifest(
 
     kinds = ("", *KINDS) if config.controls else ("" if config.only_control == "none" else config.only_control,)
     if config.open_ended and not answerer.can_write:
-        raise ConfigError("the model was tuned with a classification head, which cannot write: leave out --open_ended")
+        raise ConfigError(
+            "--open_ended needs a model that generates text, and this one has a classification head: leave it out"
+        )
     out, folder.device = folder.path, answerer.device
     table = Manifest.load(manifest)
     store, good = split_store(folder, table, config.split, answerer.preprocess, frame_cache)
@@ -179,7 +181,7 @@ def answer_manifest(
     about = {name: value for name, value in facts.items() if name != "pretraining_video_ids"}
     folder.record(table.hash, facts.get("pretraining_video_ids", []), **about)
     if not facts:
-        print("what the model was trained on is not recorded: videos of this split may be among it")
+        print("the model does not record its training videos: videos of this split may be among them")
     folder.next(f"{summary(answered)} in {out}", next_command(out, manifest, kinds))
     return out
 
@@ -193,7 +195,7 @@ def select_questions(
     kept = [row for row in rows if not (closed_only and is_open(row["type"]))]
     if len(kept) < len(rows):
         free = plural(len(rows) - len(kept), "question")
-        print(f"{free} with free answers left out: a classification head cannot write")
+        print(f"{free} with free-text answers left out: a classification head cannot generate text")
     return kept
 
 

@@ -84,7 +84,7 @@ def bench_recipes(
         tables, facts = read_scores(plan, state["seconds"]), row_facts(plan, state["seconds"])
         minutes = sum(state["seconds"].get(job.name, 0.0) for job in jobs) / 60
         setting = f"{workers} jobs at a time on {threads} {'core' if threads == 1 else 'cores'} each"
-        text = to_markdown(plan, tables, facts, f"{setting}, {minutes:.0f} minutes of jobs in all", failed)
+        text = to_markdown(plan, tables, facts, f"{setting}, {minutes:.0f} minutes of jobs in total", failed)
         files.write_text(out / "result.md", text)
         files.write_json(out / "result.json", to_json(plan, tables, facts, failed))
         folder.record()

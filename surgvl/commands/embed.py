@@ -113,7 +113,7 @@ def _write(
     new = not (out / "run.json").is_file()
     _check_begun(out, made_of)
     if not embedder.trained:
-        print("what the model was trained on is not recorded: test videos may be among it")
+        print("the model does not record its training videos: test videos may be among them")
     folder.record(table.hash, embedder.trained.get("pretraining_video_ids", []), problems=[], **made_of)
     if embedder.texts is not None:
         write_texts(embedder.texts, sets, out)
@@ -175,7 +175,7 @@ def _check_begun(out: Path, made_of: dict[str, Any]) -> None:
     for name, value in made_of.items():
         if before.get(name, value) != value:
             raise DataError(
-                f"{out} was started with {name} {before[name]}, not {value}: continue with the same, or "
+                f"{out} was started with {name} {before[name]}, not {value}: continue with the same one, or "
                 "give another --out"
             )
 

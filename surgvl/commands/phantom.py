@@ -90,7 +90,7 @@ def phantom(
 
 def _check(train: int, val: int, test: int, size_px: int, fps: float, workers: int, first: int) -> None:
     if first < 1:
-        raise ConfigError(f"--first must be 1 or more, got {first}: videos are numbered from 1")
+        raise ConfigError(f"--first must be >= 1, got {first}: videos are numbered from 1")
     if min(train, val, test, workers) < 0 or train + val + test < 1:
         raise ConfigError(
             "--train, --val, --test and --workers must be >= 0, with at least one video, got "
@@ -124,7 +124,7 @@ def _write_head(out: Path, arguments: dict[str, Any], scenes: list[Scene]) -> No
     path = out / "phantom.json"
     if path.exists() and (old := read_json(path)) != head:
         raise ConfigError(
-            f"{path} was started with {old.get('arguments')}, not {arguments}: pass the same, or another --out"
+            f"{path} was started with {old.get('arguments')}, not {arguments}: pass the same ones, or another --out"
         )
     write_json(path, head)
     write_splits(out, head["splits"])

@@ -133,7 +133,9 @@ def start(recipe: "Recipe", init: str) -> None:
     for what in ("patch_px", "tubelet", "dim", "depth", "heads", "mlp_ratio", "position", "qkv_bias"):
         have, want = vars(given.config)[what], vars(config)[what]
         if have != want and not (isinstance(have, float) and abs(have - float(str(want))) < 1e-3):
-            raise CheckpointError(f"{init} has {what}={have}, the recipe's encoder {want}: change --encoder to fit")
+            raise CheckpointError(
+                f"--encoder.{what} must be {have}, as in {init}, got {want}: change it, or give other weights"
+            )
     encoder.load_state_dict(given.state_dict())
     for part in recipe.children():
         if isinstance(part, EMA):

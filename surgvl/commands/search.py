@@ -95,7 +95,7 @@ def _encode(
         raise DataError(f"{name!r} is neither a video of {clip_index.folder} nor a file: check the id or the path")
     if server:
         if model is not None:
-            raise ConfigError(f"--server {server} and --model {model} are given: choose where the model runs")
+            raise ConfigError("--server and --model must not be given together: choose where the model runs")
         from surgvl.serve.client import Server
         from surgvl.serve.remote import RemoteDual
 
@@ -110,7 +110,8 @@ def _encode(
         )
     if model is None and not Path(clip_index.model).exists():
         raise DataError(
-            f"{clip_index.folder} was made with model {clip_index.model}, which is not there: give it as --model"
+            f"{clip_index.folder} was made with model {clip_index.model}, which does not exist: give its new folder "
+            "as --model"
         )
     # Torch and the model are wanted only here: a moment of the index needs neither.
     from surgvl.api import DualModel, load
@@ -126,7 +127,7 @@ def _encode(
 def _moment(text: str) -> tuple[str, float]:
     name, _, time = text.rpartition("@")
     if not name:
-        raise ConfigError(f"--like {text!r} is not VIDEO@TIME: write for example video01@12.5 or video01@0:12.5")
+        raise ConfigError(f"--like must be VIDEO@TIME, such as video01@12.5 or video01@0:12.5, got {text!r}")
     return name, seconds(time, f"--like {text!r}:")
 
 

@@ -56,7 +56,7 @@ class Clusters:
         nulls = any(column.null_count for column in table.columns)
         if not levels or names != ["video_id", "start_s", "end_s", *levels] or not len(table) or nulls:
             raise DataError(
-                f"{path} has {len(table)} rows of {', '.join(names)}; wanted are rows of video_id, start_s, end_s, "
+                f"{path} has {len(table)} rows of {', '.join(names)}; expected are rows of video_id, start_s, end_s, "
                 "cluster_0, ...: write it with `surgvl data cluster`"
             )
         groups = np.stack([table[name].to_numpy() for name in levels], axis=1).astype(np.int64)

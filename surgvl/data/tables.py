@@ -188,10 +188,10 @@ def rendered_note(videos: Sequence[VideoRow]) -> str:
     if not count:
         return ""
     if count == len(videos):
-        return "- phantom: these numbers say that the machinery works, nothing about patients\n"
+        return "- phantom: these numbers show that the software works, and say nothing about patients\n"
     return (
-        f"- phantom: {count} of {len(videos)} videos are rendered; numbers with them say that the machinery works, "
-        "nothing about patients\n"
+        f"- phantom: {count} of {len(videos)} videos are rendered; numbers with them show that the software works, "
+        "and say nothing about patients\n"
     )
 
 

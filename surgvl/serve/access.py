@@ -24,7 +24,7 @@ class AccessControl:
         """Respond with 431 or 401, or pass the request on."""
         # h11 limits headers that arrive in several parts, but not those that arrive in one.
         if scope["type"] == "http" and _header_size(scope) > MAX_HEADER_BYTES:
-            error = RequestError(431, f"the headers have over {MAX_HEADER_BYTES} bytes: send less")
+            error = RequestError(431, f"headers must have at most {MAX_HEADER_BYTES} bytes: send less")
             await RequestBody(receive).reject(error, send)
             return
         if scope["type"] == "http" and self.required and scope["path"] != "/health":

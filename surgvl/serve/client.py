@@ -136,7 +136,7 @@ class Server:
         if by_reply and reply not in by_reply:
             raise ServerError(
                 f"{self.url} answered {reply[:60]!r}, which is none of {len(by_reply)} allowed answers: "
-                "serve the model by `surgvl serve`"
+                "serve the model with `surgvl serve`"
             )
         return by_reply[reply] if by_reply else reply
 
@@ -259,7 +259,7 @@ class Server:
         except openai.APIConnectionError as error:
             why = mask(one_line(str(error.__cause__ or error))).rstrip(".")
             raise ServerError(
-                f"{self.url} cannot be reached ({why}; tried {times}): start it by `surgvl serve`, or check --server"
+                f"{self.url} cannot be reached ({why}; tried {times}): start it with `surgvl serve`, or check --server"
             ) from error
         except openai.APIStatusError as error:
             said = error.body.get("message") if isinstance(error.body, dict) else error.body

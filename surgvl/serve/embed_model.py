@@ -201,7 +201,7 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
         if config.text["kind"] != "tiny" and not self.as_bytes:
             raise CheckpointError(
                 f"the text tower {config.text['kind']!r} of {folder} has a tokenizer that vLLM cannot run: "
-                "serve the folder by `surgvl serve embed`, which prepares it"
+                "serve the folder with `surgvl serve embed`, which prepares it"
             )
         tower = folder / TOWER if self.as_bytes else folder
         self.dual = DualEncoder.from_config({"dim": config.dim, "encoder": config.encoder, "text": config.text}, tower)
@@ -277,5 +277,7 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
             loaded.add(name)
         held = {own[name].data_ptr() for name in loaded}
         if missing := sorted(name for name in own if own[name].data_ptr() not in held):
-            raise CheckpointError(f"weights {missing[:3]} are missing ({len(missing)} in all): export the model again")
+            raise CheckpointError(
+                f"weights {missing[:3]} are missing ({len(missing)} in total): export the model again"
+            )
         return {f"dual.{name}" for name in own}

@@ -264,14 +264,14 @@ async def _send_whole(answer: Response, send: Send) -> None:
 def _not_ready(engine: EngineProcess) -> RequestError:
     if engine.state in ("starting", "restarting"):
         return RequestError(503, f"the {engine.role} engine is {engine.state}: retry later", engine.retry_s)
-    return RequestError(503, f"the {engine.role} engine has {engine.state}: the server must be started again")
+    return RequestError(503, f"the {engine.role} engine has {engine.state}: restart the server")
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         known = ", ".join(("/health", "/surgvl/about", "/v1/models", *PATHS))
-        return RequestError(404, f"there is no {request.url.path[:80]} here; there are {known}").response()
+        return RequestError(404, f"{request.url.path[:80]} is not served; the paths are {known}").response()
     return RequestError(error.status_code, f"{error.detail}: see the documentation of `surgvl serve`").response()
 
 

@@ -106,7 +106,9 @@ def check_media(request: dict[str, Any], rules: MediaRules) -> tuple[int, list[s
     pixels = found.pixels
     pixels += sum(area * _num_decoded(options, count, duration_s) for area, count, duration_s in found.videos)
     if pixels > MAX_PIXELS:
-        raise RequestError(413, f"all pictures together have over {MAX_PIXELS} pixels: send fewer or smaller ones")
+        raise RequestError(
+            413, f"all images together must have at most {MAX_PIXELS} pixels: send fewer or smaller ones"
+        )
     return pixels, file_urls
 
 
@@ -213,12 +215,12 @@ def _image_size(file: BinaryIO, what: str) -> tuple[int, int]:
         with Image.open(file, formats=IMAGES) as image:
             width, height = image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise RequestError(413, f"{what} is larger than {MAX_SIDE_PX} px on a side: send it smaller") from None
+        raise RequestError(413, f"{what} is larger than {MAX_SIDE_PX} px on a side: send a smaller one") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
         raise RequestError(400, f"{what} is not an image in a known format: send {', '.join(IMAGES)}") from None
     if max(width, height) > MAX_SIDE_PX:
         raise RequestError(
-            413, f"{what} must be at most {MAX_SIDE_PX} px on a side, got {width}x{height}: send it smaller"
+            413, f"{what} must be at most {MAX_SIDE_PX} px on a side, got {width}x{height}: send a smaller one"
         )
     return width, height
 
@@ -252,7 +254,7 @@ def _probe_container(container: InputContainer, max_s: float) -> tuple[int, int,
             span = max(span, abs(packet.pts - first) + (packet.duration or 0))
         total += packet.duration or 0
         if max(span, total) * tick_s > max_s:
-            raise RequestError(413, f"the video is longer than {max_s:g} s (--max_video_s): cut it")
+            raise RequestError(413, f"the video is longer than {max_s:g} s (--max_video_s): trim it")
         if size is None and (pictures := packet.decode()):
             size = pictures[0].width, pictures[0].height
             if max(size) > MAX_SIDE_PX:
@@ -271,7 +273,7 @@ def _resolve_file(address: str, rules: MediaRules) -> Path:
             400, "file: addresses are not accepted: send the media as a data: address (or start with --media_folder)"
         )
     parts = urlsplit(address)
-    outside = RequestError(400, "this file: address does not name a file inside the server's media folder: check it")
+    outside = RequestError(400, "this file: URL does not name a file inside the server's media folder: check the path")
     if parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
         raise outside
     try:

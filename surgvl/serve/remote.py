@@ -51,7 +51,9 @@ class RemoteModel:
         about = server.about()
         if role not in about:
             there = " and ".join(name for name in ("chat", "embed") if name in about) or "nothing yet"
-            raise ServerError(f"{server.url} serves {there}, no {role} model: start it by `surgvl serve {role}` or all")
+            raise ServerError(
+                f"{server.url} serves {there} but no {role} model: start it with `surgvl serve {role}` or all"
+            )
         self.about: dict[str, Any] = about[role]
         self.preprocess = Preprocess(**self.about["preprocess"])
         self.hash = str(self.about["hash"])

@@ -162,7 +162,9 @@ class _Server:
         if warning := settings.warning():
             self.warn(warning)
         if (limit := connection_limit(settings.max_connections)[0]) < settings.max_connections:
-            self.warn(f"this shell's limit of open files allows {limit} connections at a time: raise it by `ulimit -n`")
+            self.warn(
+                f"this shell's limit on open files allows {limit} concurrent connections: raise it with `ulimit -n`"
+            )
         gateway = Gateway(
             self.engines,
             MediaRules(
@@ -186,8 +188,8 @@ class _Server:
             self.inform(self.settings.welcome(self.engines, self.listening.getsockname()[1]))
 
     def _out_of_descriptors(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Report in one line that no connection can be accepted at present: those that wait are accepted later."""
+        """Report in one line that no connection can be accepted at present; waiting ones are accepted later."""
         if isinstance(error := context.get("exception"), OSError) and "accept" in context["message"]:
-            self.warn(f"no connection is accepted for a second ({error.strerror}): raise the limit by `ulimit -n`")
+            self.warn(f"no connection is accepted for a second ({error.strerror}): raise the limit with `ulimit -n`")
         else:
             loop.default_exception_handler(context)

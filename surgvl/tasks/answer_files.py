@@ -1,7 +1,7 @@
 """Answer files of `surgvl ask`: read them, check them against a manifest, and join them with those of controls.
 
-A row whose `ablated` is not empty was answered with another video in place of its own; it belongs to the row
-of the same mode, segment and question that was answered with the right video.
+A row whose `ablated` is not empty is the answer under a control, with another video in place of its own; it belongs to
+the row of the same mode, segment and question that was answered with the right video.
 """
 
 import json

@@ -149,7 +149,7 @@ class Answers:
 
 
 class Inputs(ABC):
-    """What `surgvl eval` has at hand; a task takes what it needs.
+    """The inputs of `surgvl eval`, from which a task takes what it needs.
 
     Attributes:
         window_s: window for smoothing scores over time, seconds.
@@ -168,7 +168,7 @@ class Inputs(ABC):
         """Zero-shot scores and labels of a kind (`phase`, `triplet`, ...), one entry for each prompt set.
 
         Raises:
-            Unavailable: nothing is at hand for this kind.
+            Unavailable: there are no inputs for this kind.
             DataError: there are labels but no prompt set for them.
         """
 
@@ -210,7 +210,7 @@ class Task(ABC, Generic[P]):
     @classmethod
     @abstractmethod
     def prepare(cls, inputs: Inputs) -> list[tuple["Task[P]", P]]:
-        """Build the task from what `surgvl eval` has at hand, with the predictions to score.
+        """Build the task from the inputs of `surgvl eval`, with the predictions to score.
 
         Raises:
             Unavailable: the inputs lack what the task needs.

@@ -153,8 +153,8 @@ class EvalInputs(Inputs):
             return fitting[0]
         what = f"prompt sets {', '.join(fitting)} are" if fitting else "no embedded prompt set is"
         raise DataError(
-            f"{what} for the {kind} labels of data set {dataset!r}; embedded are {self._embedded()}: name one by "
-            "--prompts, or give its file to `surgvl embed --prompt_sets`, or leave the task out by --tasks"
+            f"{what} for the {kind} labels of data set {dataset!r}; embedded are {self._embedded()}: name one with "
+            "--prompts, or give its file to `surgvl embed --prompt_sets`, or leave the task out with --tasks"
         )
 
     def _embedded(self) -> str:
@@ -218,7 +218,7 @@ class EvalInputs(Inputs):
         return set(table.filter(pc.equal(table["task"], kind))["video_id"].to_pylist())
 
     def prompts_note(self) -> str:
-        """The prompt sets behind each kind of label, as list items."""
+        """The prompt sets used for each kind of label, as list items."""
         facts = self.vectors.meta.prompt_sets if self.vectors else {}
         lines = []
         for kind, names in self.used.items():

@@ -84,7 +84,7 @@ class Vqa(Task[Answers]):
         """Score answers of one mode."""
         measure = _Measure(predictions)
         blind, others = self._others(predictions)
-        # No word metrics for the many random draws: they take minutes and tell nothing.
+        # No word metrics for the many random draws: they would take minutes and show nothing.
         baselines = {
             name: means([measure.level(said, measure.words and len(draws) == 1) for said in draws])
             for name, draws in others.items()

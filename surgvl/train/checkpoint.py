@@ -40,15 +40,15 @@ ERRORS = (
 
 
 def save_checkpoint(fabric: Any, path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint next to the last one and rename it; all ranks together.
+    """Write a checkpoint next to the last one and rename it; all ranks must call this.
 
     Args:
-        fabric: of the run.
-        path: its file.
-        state: what is saved, by the names of `PARTS`.
+        fabric: Fabric of the run.
+        path: file to write.
+        state: what to save, under the names of `PARTS`.
 
     Raises:
-        DataError: it cannot be written; the last one is kept.
+        DataError: the file cannot be written; the last checkpoint is kept.
     """
     temporary = path.with_name(".last.ckpt.tmp")
     try:
@@ -61,15 +61,15 @@ def save_checkpoint(fabric: Any, path: Path, state: dict[str, Any]) -> None:
 
 
 def check_checkpoint(path: Path, weights: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> bool:
-    """Whether there is a checkpoint to resume from.
+    """Whether there is a checkpoint to resume from; it is read whole and compared with the model first.
 
     Args:
-        path: its file.
-        weights: the objective's state dict.
-        optimizer: the run's optimizer.
+        path: file of the checkpoint.
+        weights: state dict of the objective.
+        optimizer: optimizer of the run.
 
     Raises:
-        CheckpointError: it is damaged, of another program, or of another model or optimizer.
+        CheckpointError: the checkpoint is damaged, another program's, or another model's or optimizer's.
     """
     if not path.exists() and not path.is_symlink():
         return False
@@ -82,7 +82,7 @@ def check_checkpoint(path: Path, weights: Mapping[str, Tensor], optimizer: torch
                 f"the version in its run.json; {remedy}"
             )
         if odd := [name for name, kind in PARTS.items() if not isinstance(kept.get(name), kind)]:
-            raise ValueError(f"without {', '.join(odd)}")
+            raise ValueError(f"it lacks {', '.join(odd)}")
         given = kept["objective"]
         groups = _group_sizes(kept["optimizer"])
     except ERRORS as error:
@@ -90,16 +90,18 @@ def check_checkpoint(path: Path, weights: Mapping[str, Tensor], optimizer: torch
         raise CheckpointError(f"{path} is damaged, or not a checkpoint of surgvl ({fact}): {remedy}") from error
     for name in sorted(given.keys() ^ weights.keys()):
         raise CheckpointError(
-            f"{path} does not fit this model: {name} is only in {'it' if name in given else 'the model'}; {remedy}"
+            f"{path} does not fit this model: {name} is only in the {'file' if name in given else 'model'}; {remedy}"
         )
     for name, value in weights.items():
         shape = tuple(given[name].shape) if isinstance(given[name], Tensor) else type(given[name]).__name__
         if isinstance(value, Tensor) and shape != tuple(value.shape):
             raise CheckpointError(
-                f"{path} does not fit this model: {name} is {shape} in it and {tuple(value.shape)} here; {remedy}"
+                f"{path} does not fit this model: {name} must be {tuple(value.shape)}, got {shape}; {remedy}"
             )
     if groups != _group_sizes(optimizer.state_dict()):
-        raise CheckpointError(f"{path} is of other --optim settings, or of another trained part: give those; {remedy}")
+        raise CheckpointError(
+            f"{path} was written with other --optim settings or trained parts: use the same; {remedy}"
+        )
     return True
 
 

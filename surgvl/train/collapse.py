@@ -1,4 +1,4 @@
-"""Signs of a collapse of features, which the loss of a latent objective does not show.
+"""Measures of feature collapse, which the loss of a latent objective does not show.
 
 Shapes: N rows of features, D channels.
 """
@@ -32,14 +32,14 @@ def effective_rank(features: Tensor, max_rows: int = 2048) -> Tensor:
 
     Args:
         features: [N, D], of any float type; not centred.
-        max_rows: of more rows, about this many are taken at even distances, as the cost grows with their cube.
+        max_rows: of more rows, about this many, evenly spaced, are used, because the cost grows with their cube.
 
     Returns:
         float32 scalar; 0 if all features are 0, NaN if one is not finite.
     """
     rows = features.detach()[:: max(1, -(-len(features) // max_rows))].double()
     good = rows.isfinite().all()
-    # The decomposition raises on what is not finite, but that is for the check of the loss to report.
+    # The decomposition raises on non-finite values, which the check of the loss should report instead.
     rows = torch.where(good, rows, 0.0)
     # Singular values from the smaller Gram matrix, which is cheaper than a singular value decomposition.
     product = rows.T @ rows if rows.shape[0] > rows.shape[1] else rows @ rows.T

@@ -1,8 +1,8 @@
-"""Damaged recordings in training: unreadable clips are replaced, reported, and remembered when a run resumes.
+"""Damaged recordings in training: unreadable clips are replaced and reported, also after a run resumes.
 
-What replaces a sample follows from the sample's number alone, so that a run resumes to the same weights, whichever
-process loads the sample and whatever was found before. Findings travel with the batch, because they may come from a
-data loading process.
+The replacement of a sample depends on the sample's number alone, so a run resumes to the same weights, whichever
+process loads the sample and whatever was found before. Problems travel with the batch, because a data loading process
+may find them.
 """
 
 import math
@@ -23,7 +23,7 @@ LoadedSample = tuple[dict[str, Any] | None, dict[str, str]]
 
 
 class Replacing(Dataset[LoadedSample]):
-    """A data set whose unreadable samples are replaced by others of it.
+    """A data set whose unreadable samples are replaced by other samples.
 
     Args:
         data: map-style, endless; sample i, a mapping, is a pure function of i.
@@ -35,7 +35,7 @@ class Replacing(Dataset[LoadedSample]):
     def __getitem__(self, index: int) -> LoadedSample:
         """Sample `index` or its replacement (None if nothing can be read), and a line for each damaged video.
 
-        The line is returned rather than raised: an exception in a data loading process arrives as a page of text.
+        The line is returned, because an exception in a data loading process arrives as a page of traceback.
         """
         problems: dict[str, str] = {}
         for number in range(MAX_TRIES):
@@ -47,7 +47,7 @@ class Replacing(Dataset[LoadedSample]):
 
 
 class Collate:
-    """Batches of `Replacing`: those of another collate function, with the problems of all samples.
+    """Collates the samples of `Replacing` by another collate function, and adds the problems of all samples.
 
     Args:
         collate: list of samples -> batch.
@@ -57,39 +57,37 @@ class Collate:
         self.collate = collate
 
     def __call__(self, found: Sequence[LoadedSample]) -> dict[str, Any]:
-        """The batch; it holds problems alone if a sample could not be replaced."""
+        """The batch; only the problems if a sample could not be replaced."""
         samples = [sample for sample, _ in found if sample is not None]
         problems = _merged([each for _, each in found])
         return {**(self.collate(samples) if len(samples) == len(found) else {}), KEY: problems}
 
 
 class Problems:
-    """What a run found damaged: video id -> the first line about it."""
+    """The damaged videos that a run found: video id -> the first line about it."""
 
     def __init__(self) -> None:
         self.found: dict[str, str] = {}
 
     def take(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The batch without its problems, which are kept here.
+        """Return the batch without its problems, and keep the problems here.
 
         Raises:
-            DataError: one of its samples could not be replaced.
+            DataError: a sample of the batch could not be replaced.
         """
         new = batch[KEY]
         self.found = _merged([self.found, new])
         if len(batch) == 1:
-            raise DataError(
-                f"{MAX_TRIES} clips drawn one after another cannot be read; the first: {next(iter(new.values()))}"
-            )
+            raise DataError(f"{MAX_TRIES} clips in a row cannot be read; the first: {next(iter(new.values()))}")
         return {key: value for key, value in batch.items() if key != KEY}
 
     def state_dict(self) -> dict[str, str]:
-        """For the checkpoint: of all ranks, which all call this."""
+        """The problems of all ranks, for the checkpoint; all ranks must call this."""
         self.found = _merged(gather_objects(self.found))
         return dict(self.found)
 
     def load_state_dict(self, state: dict[str, str]) -> None:
-        """From the checkpoint."""
+        """Restore the problems from a checkpoint."""
         self.found = dict(state)
 
 

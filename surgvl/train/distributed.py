@@ -1,4 +1,4 @@
-"""Several processes that train one model: who reports, what they agree on, and how a model is split over them.
+"""Distributed training: the reporting process, collective operations, SIGTERM, and sharding of a model.
 
 Fully sharded data parallelism is torch's FSDP2 (`fully_shard`; ZeRO-3, arXiv 1910.02054).
 """
@@ -19,7 +19,7 @@ from torch.distributed.tensor import DTensor
 
 
 def main_process() -> bool:
-    """Whether this process is the first of a run, which alone reports; from the environment, before a group exists.
+    """Whether this is the run's first process, the only one that reports; known before a process group exists.
 
     torchrun sets RANK, Slurm SLURM_PROCID, Lightning's own launcher LOCAL_RANK and NODE_RANK.
     """
@@ -35,7 +35,7 @@ def _is_distributed() -> bool:
 
 
 def all_reduce_mean(value: Tensor) -> Tensor:
-    """Mean of a float tensor over all ranks, on each of them; the tensor itself if there is only one."""
+    """Mean of a float tensor over all ranks, on each rank; the tensor itself if there is only one."""
     if _is_distributed():
         value = value.clone()
         dist.all_reduce(value)
@@ -44,7 +44,7 @@ def all_reduce_mean(value: Tensor) -> Tensor:
 
 
 def all_reduce_min(value: Tensor) -> Tensor:
-    """Elementwise minimum of an int tensor over all ranks, on each of them."""
+    """Elementwise minimum of an int tensor over all ranks, on each rank."""
     if _is_distributed():
         value = value.clone()
         dist.all_reduce(value, dist.ReduceOp.MIN)
@@ -52,7 +52,7 @@ def all_reduce_min(value: Tensor) -> Tensor:
 
 
 def gather_objects(value: Any) -> list[Any]:
-    """A small Python value of every rank, in the order of ranks, on each of them."""
+    """A small Python value of every rank, in the order of ranks, on each rank."""
     if not _is_distributed():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
@@ -61,11 +61,11 @@ def gather_objects(value: Any) -> list[Any]:
 
 
 class SigtermFlag:
-    """Notes SIGTERM, as a scheduler sends it, until the loop has finished its step; a context manager."""
+    """Context manager that records SIGTERM, which schedulers send, until the loop has finished its step."""
 
     def __enter__(self) -> Self:
         self.received = False
-        # Only the main thread may set handlers; elsewhere SIGTERM does what it did before.
+        # Only the main thread may set handlers; in other threads SIGTERM keeps its handler.
         self._main_thread = threading.current_thread() is threading.main_thread()
         if self._main_thread:
             self._before = signal.signal(signal.SIGTERM, self._note)
@@ -92,22 +92,22 @@ class SigtermFlag:
 def leave_group() -> None:
     """Destroy the process group, if there is one.
 
-    Its threads may wait for Python's lock. An interpreter that exits stops such threads, and a C++ thread that is
-    stopped there ends the process by `terminate`, although all work was done. Lightning destroys NCCL groups only.
+    Its threads may wait for Python's global lock. An exiting interpreter stops such threads, and a C++ thread that is
+    stopped there calls `terminate`, although all work is done. Lightning destroys NCCL groups only.
     """
     if dist.is_available() and dist.is_initialized():
-        # What still refers to the group, such as a wrapped model in a reference cycle, keeps its threads alive.
+        # Any reference to the group, such as from a wrapped model in a reference cycle, keeps its threads alive.
         gc.collect()
         dist.destroy_process_group()
 
 
 def local_tensor(value: Tensor) -> Tensor:
-    """This rank's part of a sharded tensor, or the tensor itself."""
+    """This rank's shard of a sharded tensor; any other tensor unchanged."""
     return value.to_local() if isinstance(value, DTensor) else value
 
 
 def full_tensor(value: Tensor) -> Tensor:
-    """All of a sharded tensor, on each rank, or the tensor itself."""
+    """The whole of a sharded tensor, on each rank; any other tensor unchanged."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
@@ -124,7 +124,7 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> None:
         mesh: one-dimensional.
     """
     stacks = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
-    # Inner stacks first, so that an outer one takes only what they left.
+    # Inner stacks first, so that an outer one takes only the rest.
     for stack in reversed(stacks):
         for block in stack:
             if any(True for _ in block.parameters()):
@@ -133,7 +133,7 @@ def shard(module: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def unshard(module: nn.Module) -> None:
-    """Give a module full parameters again, on every rank and on the CPU, in place; it cannot be trained any more."""
+    """Replace sharded parameters by whole ones on the CPU, on every rank and in place; training cannot continue."""
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
             full = full_tensor(parameter.detach()).cpu()

@@ -1,4 +1,4 @@
-"""Lightning's Fabric as a run asks for it: devices, nodes, strategy and precision; and torch.compile."""
+"""Lightning Fabric from a run's settings: devices, nodes, strategy and precision; and torch.compile."""
 
 import logging
 from typing import Any
@@ -22,29 +22,29 @@ except ImportError as error:
 
 
 class Autocast(MixedPrecision):
-    """Mixed precision by autocast alone: what a batch holds stays float32, as the targets of a loss should.
+    """Mixed precision by autocast alone: batches stay float32, because the targets of a loss should.
 
-    Autocast's cache of cast weights is off: weights cast first in a monitor, without gradients, would get none.
+    Autocast's cache of cast weights is off: weights that a monitor casts first, without gradients, would get none.
     """
 
     def convert_input(self, data: Any) -> Any:
-        """The batch as it is."""
+        """Return the batch unchanged."""
         return data
 
     def forward_context(self) -> torch.autocast:
-        """Autocast to the run's type."""
+        """Autocast to the run's dtype."""
         dtype = torch.bfloat16 if self.precision == "bf16-mixed" else torch.float16
         return torch.autocast(self.device, dtype=dtype, cache_enabled=False)
 
 
 def launch(run: Run) -> Fabric:
-    """Fabric for a run, with all its processes started.
+    """Create Fabric for a run and start all its processes.
 
     Args:
         run: run settings.
 
     Raises:
-        ConfigError: its kind of device is not there.
+        ConfigError: the machine has no such device.
     """
     for name in ("lightning.fabric", "lightning.pytorch"):  # Fabric logs under both names
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -62,7 +62,9 @@ def launch(run: Run) -> Fabric:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if not {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}[device]:
-        raise ConfigError(f"--run.accelerator {device}: torch finds no such device here; use auto")
+        raise ConfigError(
+            f"--run.accelerator must be a device that torch finds on this machine, got {device}: use auto"
+        )
     word: Any = precision(run.precision, device)
     numbers: dict[str, Any] = {"plugins": Autocast(word, device)} if "mixed" in word else {"precision": word}
     fabric = Fabric(accelerator=device, strategy=strategy, devices=run.devices, num_nodes=run.nodes, **numbers)
@@ -71,7 +73,7 @@ def launch(run: Run) -> Fabric:
 
 
 def compile_modules(objective: Objective, by_block: bool) -> None:
-    """Compile what an objective names, in place, which leaves all names in its state dict as they are.
+    """Compile the modules that an objective names, in place, so that all names in its state dict stay the same.
 
     Args:
         objective: before it is set up for a strategy.

@@ -1,4 +1,4 @@
-"""What keeps a long run from ruining its weights, without reading from the device at every step.
+"""Guards against loss spikes and non-finite values in long runs, without reading from the device at every step.
 
 Shapes: all values are scalars on the device; W losses are remembered.
 """
@@ -11,15 +11,15 @@ from torch import Tensor
 from surgvl.core.errors import DataError
 from surgvl.train.distributed import all_reduce_min, gather_objects, local_tensor
 
-# V-JEPA 2.1 gives up after as many skipped steps in a row.
+# V-JEPA 2.1 gives up after this many skipped steps in a row.
 MAX_SKIPPED_IN_A_ROW = 10
 
 
 class SpikeGuard:
     """Finds loss spikes, as in V-JEPA 2.1: losses more than k standard deviations above the mean of the last W.
 
-    Judged on the device. There are no spikes until W losses have been seen. A spike is not remembered, so a loss that
-    stays high is noticed; V-JEPA 2.1 does not say whether its spikes are.
+    Computed on the device. No step is skipped until W losses have been seen. A spike does not enter the window, so a
+    loss that stays high is noticed; V-JEPA 2.1 does not say whether spikes enter its window.
 
     Args:
         num_std: k.
@@ -29,11 +29,11 @@ class SpikeGuard:
     def __init__(self, num_std: float, window: int = 300):
         self.num_std = num_std
         self.losses = torch.zeros(window)
-        # Losses remembered so far; skipped steps: in all, in a row until now, in the longest row since the last check.
+        # Losses seen so far; skipped steps: in total, in a row until now, in the longest row since the last check.
         self.counts = torch.zeros(4, dtype=torch.int64)
 
     def judge(self, loss: Tensor) -> Tensor:
-        """Take in the loss of a step.
+        """Record the loss of a step.
 
         Args:
             loss: scalar, the same on all ranks.
@@ -55,7 +55,7 @@ class SpikeGuard:
         return spike.float()
 
     def check(self, step: int) -> int:
-        """Number of steps skipped in all. Waits for the device.
+        """Total number of skipped steps. Waits for the device.
 
         Raises:
             DataError: since the last check, too many were skipped in a row.
@@ -90,7 +90,7 @@ class NonFiniteCheck:
         self.noted.append((name, step, video_ids, value.detach().float()))
 
     def check(self) -> None:
-        """Check what was noted since the last time; all ranks together. Waits for the device.
+        """Check all values noted since the last check; all ranks must call this. Waits for the device.
 
         Raises:
             DataError: a number is not finite; the message names the videos of the ranks where it is not.
@@ -114,7 +114,7 @@ class NonFiniteCheck:
 
 
 def check_weights(weights: Iterable[Tensor], step: int) -> None:
-    """Refuse weights that are not finite; all ranks together. Waits for the device.
+    """Refuse weights that are not finite; all ranks must call this. Waits for the device.
 
     Raises:
         DataError: some are not.

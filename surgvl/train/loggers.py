@@ -15,7 +15,7 @@ Row = dict[str, float]
 
 
 class Log:
-    """`metrics.jsonl` of a run folder, as a context manager; subclasses write elsewhere too.
+    """Context manager that writes `metrics.jsonl` of a run folder; subclasses also write elsewhere.
 
     Args:
         out: the run folder.
@@ -42,7 +42,7 @@ class Log:
 
 
 class CsvLog(Log):
-    """Also `metrics.csv`, with the same numbers; a column that appears later is added to the whole table."""
+    """Also writes the numbers to `metrics.csv`; a column that appears later is added to all rows."""
 
     def __init__(self, out: Path, step: int = 0):
         super().__init__(out, step)
@@ -67,7 +67,7 @@ class CsvLog(Log):
 
 
 class TensorBoardLog(Log):
-    """Also event files, in `tensorboard/`."""
+    """Also writes event files to `tensorboard/`."""
 
     def __init__(self, out: Path, step: int = 0):
         super().__init__(out, step)
@@ -89,7 +89,7 @@ class TensorBoardLog(Log):
 
 
 class WandbLog(Log):
-    """Also a run of the project `surgvl` at Weights & Biases, whose own settings say whether it is uploaded."""
+    """Also logs to the project `surgvl` of Weights & Biases, whose own settings decide whether it is uploaded."""
 
     def __init__(self, out: Path, step: int = 0):
         super().__init__(out, step)
@@ -127,7 +127,7 @@ def check_logger(kind: str) -> None:
 
 
 class Throughput:
-    """How fast a run is, and which share of its time it waits for data; by the host's clock.
+    """Speed of a run, and the fraction of time that it waits for data, by the host's clock.
 
     Args:
         step: where the run starts or resumes.
@@ -144,7 +144,7 @@ class Throughput:
         self.waited_s += time.perf_counter() - begun
 
     def read(self, step: int, batch: int) -> Row:
-        """Clips per second and share of waiting since the last read."""
+        """Clips per second and fraction of time spent waiting, since the last read."""
         now = time.perf_counter()
         elapsed_s = max(1e-9, now - self.since)
         row = {

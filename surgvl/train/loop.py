@@ -1,8 +1,8 @@
 """The training loop: any `Objective`, on any number of devices, resumed to the same weights.
 
 A step depends on (seed, step) alone: samples are drawn by index, and random numbers are reseeded at each micro-batch,
-so a run that was killed and resumed ends with the weights of one that was not. Nothing is read from the device except
-at logging and saving steps.
+so a run that was killed and resumed ends with the same weights as one that was not. Nothing is read from the device
+except at logging and saving steps.
 """
 
 from contextlib import nullcontext
@@ -39,8 +39,8 @@ def fit(
 ) -> dict[str, str]:
     """Train an objective; resumes from `out/checkpoints/last.ckpt` if that exists.
 
-    With several processes, each returns with the trained weights on the CPU; `surgvl.train.distributed.main_process`
-    tells which one is to report.
+    With several processes, each returns with the trained weights on the CPU; only the process for which
+    `surgvl.train.distributed.main_process` is true should report.
 
     Args:
         objective: trained in place.
@@ -53,12 +53,12 @@ def fit(
         name: label of the progress bar.
 
     Returns:
-        Video id -> what is wrong with it, for videos with unreadable clips; other clips took their place.
+        Video id -> its first problem, for videos with unreadable clips, which were replaced by other clips.
 
     Raises:
         CheckpointError: the checkpoint is damaged, of another program, or does not fit the objective.
-        ConfigError: settings that exclude one another, or a logger whose package is missing.
-        DataError: a loss is not finite, too many losses stand out, or hardly a clip can be read.
+        ConfigError: settings that exclude each other, or a logger whose package is missing.
+        DataError: a loss is not finite, too many steps are skipped as spikes, or too many clips cannot be read.
     """
     check_logger(run.logger)
     last = out / "checkpoints" / "last.ckpt"

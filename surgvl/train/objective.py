@@ -1,4 +1,4 @@
-"""The contract between what is trained and the loop that trains it."""
+"""The contract between an objective and the loop that trains it."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class Objective(nn.Module):
         """Called before the first step of a new or resumed run, at `progress` in [0, 1]; does nothing by default."""
 
     def after_step(self, progress: float) -> None:
-        """Update what gradients do not, such as an EMA teacher; `progress` in [0, 1]. Does nothing by default."""
+        """Called after each step, for updates without gradients, such as of an EMA teacher; `progress` in [0, 1]."""
 
     def monitor(self, batch: Batch) -> dict[str, Tensor]:
         """Scalars for the log alone, of the batch that `forward` gets and under the same random numbers.
@@ -41,7 +41,7 @@ class Objective(nn.Module):
 
 
 class MicroStep(nn.Module):
-    """What runs on the device for one micro-batch: augmentation, monitor and losses, under one precision.
+    """The computation on one micro-batch: augmentation, monitor and losses, under one precision.
 
     Args:
         objective: what is trained.
@@ -53,7 +53,7 @@ class MicroStep(nn.Module):
         self.objective, self.augment = objective, augment
 
     def forward(self, batch: Batch, monitor: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Losses of the batch and, if `monitor`, what the objective's monitor reports."""
+        """Losses of the batch and, if `monitor` is set, the scalars of the objective's monitor."""
         if self.augment is not None and "video" in batch:
             batch = {**batch, "video": self.augment(batch["video"])}
         monitored: dict[str, Tensor] = {}

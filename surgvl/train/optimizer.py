@@ -19,7 +19,7 @@ from surgvl.train.objective import Objective
 
 Group = dict[str, Any]
 
-# A numbered part of a model is a layer of a stack: its matrices are hidden, tables and heads lie outside.
+# A numbered part of a model is a layer of a stack: its matrices are hidden ones, while tables and heads lie outside.
 IN_STACK = re.compile(r"(^|\.)\d+\.")
 # The first layer of an encoder, or a numbered block of it.
 IN_ENCODER = re.compile(r"((?:^|.*\.)encoder)\.(?:embed|blocks\.(\d+))\.")
@@ -28,7 +28,7 @@ IN_ENCODER = re.compile(r"((?:^|.*\.)encoder)\.(?:embed|blocks\.(\d+))\.")
 class MuonAdamW(torch.optim.Optimizer):
     """Muon for some parameter groups and another optimizer for the rest.
 
-    `found_inf`, a float32 scalar on the device, skips the step if it is 1, as in torch's fused optimizers.
+    If `found_inf`, a float32 scalar on the device, is 1, the step is skipped, as in torch's fused optimizers.
 
     Args:
         hidden: groups of matrices, for Muon.
@@ -115,7 +115,7 @@ def build_optimizer(
     Args:
         named: parameters with their names; those without gradient are left out.
         lr_scales: prefix of names -> factor on the learning rate, kept as a group's `lr_scale`; the first match counts.
-        optim: settings; with `muon_lr_ratio` above 0, hidden matrices take Muon's steps at that share of the rate.
+        optim: settings; with `muon_lr_ratio` above 0, Muon trains hidden matrices at that multiple of the rate.
         fused: torch's fused AdamW, whose gradients a gradient scaler cannot unscale before the step.
 
     Raises:
@@ -131,7 +131,7 @@ def build_optimizer(
             hidden = optim.muon_lr_ratio > 0 and parameter.ndim == 2 and IN_STACK.search(name) is not None
             sorted_out.setdefault((hidden, scale, parameter.ndim > 1), []).append(parameter)
     if not sorted_out:
-        raise ConfigError("no parameter is trained: all are frozen; unfreeze some")
+        raise ConfigError("all parameters are frozen: unfreeze some")
 
     def groups(muon: bool) -> list[Group]:
         return [
@@ -151,10 +151,10 @@ def build_optimizer(
 
 
 def optimizer_of(objective: Objective, optim: Optim, run: Run) -> torch.optim.Optimizer:
-    """The optimizer of an objective, as its run allows it.
+    """The optimizer of an objective under a run's settings.
 
     Raises:
-        ConfigError: see `build_optimizer`; or Muon is asked for with fsdp.
+        ConfigError: see `build_optimizer`; or Muon with fsdp.
     """
     fused = run.precision != "16-mixed"
     optimizer = build_optimizer(objective.named_parameters(), objective.lr_scales(), optim, fused)

@@ -1,7 +1,7 @@
-"""Which samples and random numbers a step takes: functions of its number alone, so that a run resumes at any step.
+"""Samples and random seeds of a step: functions of its number alone, so that a run resumes at any step.
 
-A batch is cut into equal micro-batches, over devices and, on each device, in time: the same micro-batches with the same
-random numbers either way.
+A batch is split into equal micro-batches over devices and, on each device, over time: the micro-batches and their
+random numbers are the same either way.
 """
 
 from collections.abc import Iterator

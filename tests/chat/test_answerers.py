@@ -121,6 +121,6 @@ def test_a_single_question_is_answered_by_the_head(tmp_path: Path, capsys: pytes
     with pytest.raises(DataError, match="answer 'spleen' is not one of the 2 that the head was tuned on"):
         chat.ask(clip("red"), QUESTION, answers=["spleen"])
     with pytest.raises(
-        ConfigError, match="'Why\\?' needs a free answer, which a classification head cannot write: ask"
+        ConfigError, match="'Why\\?' needs a free-text answer, and a classification head cannot generate text: ask"
     ):
         chat.ask(clip("red"), "Why?")

@@ -83,7 +83,7 @@ def test_the_best_of_the_allowed_answers(chat: Chat, pooled: Tensor, tmp_path: P
     assert ask(others) == [others[at] for at in scores[:, left].argmax(1)]
     with pytest.raises(DataError, match="answer 'spleen' is not one of the 4 that the head was tuned on"):
         ask(["spleen"])
-    with pytest.raises(DataError, match="different answers, got 2, 1 different"):
+    with pytest.raises(DataError, match="must be distinct, got 2, of which 1 distinct"):
         AnswerHead(8, ["two", "two"])
 
 
@@ -157,7 +157,7 @@ def test_the_head_is_a_row_of_the_table(tmp_path: Path, capsys: pytest.CaptureFi
     assert (
         "24 answers (100.0% right, 50.0% right with a black video, 0.0% right with another" in capsys.readouterr().out
     )
-    with pytest.raises(ConfigError, match="which cannot write: leave out --open_ended"):
+    with pytest.raises(ConfigError, match="--open_ended needs a model that generates text"):
         cli.run([*words[:-1], str(tmp_path / "open"), "--open_ended"])
 
     evaluate = ["eval", "--manifest", str(manifest), "--answers", str(written / "answers")]
@@ -180,9 +180,11 @@ def test_a_head_does_not_write(tmp_path: Path, chat: Chat, capsys: pytest.Captur
     Manifest(table.videos, (), [*table.qa, free]).save(tmp_path / "mixed")
     run = save_run(chat, tmp_path / "run")
     save_head(AnswerHead.of(chat, list(ORGANS.values())), run / "model")
-    with pytest.raises(ConfigError, match="'why\\?' needs a free answer, which a classification head cannot write"):
+    with pytest.raises(
+        ConfigError, match="'why\\?' needs a free-text answer, and a classification head cannot generate text"
+    ):
         HeadAnswerer(chat, PREPROCESS, run).answer([Question(Window("v", 0.0, 1.0), "why?")])
     cli.run(["ask", "--model", str(run), "--manifest", str(tmp_path / "mixed"), "--out", str(tmp_path / "answers")])
     printed = capsys.readouterr().out
-    assert "1 question with free answers left out" in printed
+    assert "1 question with free-text answers left out" in printed
     assert "8 answers (" in printed

@@ -62,7 +62,7 @@ def test_search_by_sentence_and_by_foreign_clip(tmp_path: Path, monkeypatch: pyt
         def encode_video(self, source: Any, at_s: float | None = None) -> Any:
             return vectors.vectors[[int(at_s or 0)]]
 
-    with pytest.raises(DataError, match="made with model dual, which is not there: give it as --model"):
+    with pytest.raises(DataError, match="made with model dual, which does not exist: give its new folder as --model"):
         search("the eleventh second", index=tmp_path / "index")
     monkeypatch.setattr(api, "load", lambda folder, device: Told("hash-a"))
     found = search("the eleventh second", index=tmp_path / "index", k=1, model=tmp_path)[0]
@@ -97,7 +97,7 @@ def test_commands_refuse(tmp_path: Path) -> None:
         (lambda: index(out, tmp_path, delete="a"), "delete first"),
         (lambda: search(index=out), "give either a sentence or --like"),
         (lambda: search("a", index=out, like="a@1"), "give either a sentence or --like"),
-        (lambda: search(index=out, like="a"), "write for example"),
+        (lambda: search(index=out, like="a"), "must be VIDEO@TIME, such as"),
         (lambda: search(index=out, like="a@-3"), "not a time in a video"),
     ]
     for call, message in cases:

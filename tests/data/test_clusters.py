@@ -126,7 +126,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"video_id": ["a"], "start_s": [0.0], "end_s": [1.0]}), tmp_path / "bare.parquet")
     with pytest.raises(DataError, match=r"text\.parquet is not a file of clusters"):
         Clusters.load(tmp_path / "text.parquet")
-    with pytest.raises(DataError, match=r"has 1 rows of video_id, start_s, end_s; wanted are rows of video_id"):
+    with pytest.raises(DataError, match=r"has 1 rows of video_id, start_s, end_s; expected are rows of video_id"):
         Clusters.load(tmp_path / "bare.parquet")
 
 

@@ -106,13 +106,13 @@ def test_csv_reader_is_tolerant_of_form_and_strict_on_columns(tmp_path: Path) ->
     assert read_csv(path, ("id", "name"), ignore_others=True)["name"] == ["suction"]
     for text, message in (
         ("a,b\n1\n", "line 2: 1 values for 2 columns"),
-        ("a,c\n1,2\n", "columns are a, c; wanted a, b"),
+        ("a,c\n1,2\n", "columns are a, c; expected a, b"),
         ("a,b,b\n1,2,3\n", "columns are a, b, b"),
-        ("a,b,c\n1,2,3\n", "wanted a, b"),
+        ("a,b,c\n1,2,3\n", "expected a, b"),
         ("  \n", "is empty"),
         ('a,b\n1,"x\n2,y\n3,z\n', "is not a CSV row"),
         ("a,b\n1,one, two\n", "line 2: 3 values for 2 columns: correct the row, and quote values that contain a comma"),
-        (f"{'a' * 9000},b\n1,2\n", r"columns are a+\.\.\.a+, b; wanted a, b"),
+        (f"{'a' * 9000},b\n1,2\n", r"columns are a+\.\.\.a+, b; expected a, b"),
     ):
         with pytest.raises(DataError, match=message):
             read_csv(put(path, text), ("a", "b"))

@@ -70,7 +70,7 @@ def test_every_kind_of_file_has_an_example() -> None:
 
 @pytest.mark.parametrize("title", [title for title in FILES if title.endswith(".py")])
 def test_examples_are_as_lint_wants_them(title: str) -> None:
-    # What is not there yet counts as a package of others, so the order of imports is not looked at.
+    # What is not there yet counts as a package of others, so the order of imports is not checked.
     argv = [sys.executable, "-m", "ruff", "check", "--quiet", "--extend-ignore", "I001", "--stdin-filename", title, "-"]
     done = subprocess.run(argv, input=FILES[title], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr

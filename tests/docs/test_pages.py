@@ -129,7 +129,7 @@ def test_contracts_lie_where_the_architecture_says() -> None:
 def test_every_page_is_in_the_menu_and_every_command_in_its_table() -> None:
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2].partition("\nplugins:")[0]
     assert set(re.findall(r"[\w-]+\.md", menu)) == set(TEXTS)
-    rows = re.findall(r"^\| (`.*?) \|", TEXTS["commands.md"].partition("## What holds")[0], re.M)
+    rows = re.findall(r"^\| (`.*?) \|", TEXTS["commands.md"].partition("## Common to all")[0], re.M)
     assert {name for row in rows for name in re.findall(r"`(.+?)`", row)} == set(COMMANDS)
 
 

@@ -18,7 +18,7 @@ NOTES = {
     "metrics": "pure functions on arrays",
     "models": "encoder, towers, projector, chat; checkpoints",
     "data": "readers, manifest, sampling; the phantom",
-    "train": "one loop, optimiser, schedule, logs",
+    "train": "one loop, optimizer, schedule, logs",
     "embed": "vectors of videos and sentences",
     "pretrain": "one file a recipe",
     "align": "contrastive losses",

@@ -14,7 +14,7 @@ class Served:
 
     Args:
         words: after `surgvl serve`.
-        env: beside this process's own.
+        env: environment variables, in addition to those of this process.
     """
 
     def __init__(self, *words: str, **env: str) -> None:

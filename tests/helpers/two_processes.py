@@ -54,7 +54,7 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class Plain(Objective):
-    """No random number: an autoencoder of frames with a table of its own average beside it."""
+    """No random number: an autoencoder of frames and a table of its average."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -57,7 +57,7 @@ TRAINING = {"optimizer": {"state": {}}, "epoch": 149, "args": argparse.Namespace
 
 
 def v4(model: Any) -> Weights:
-    """transformers 4 kept the biases of queries and values beside the layers."""
+    """transformers 4 kept the biases of queries and values next to the layers."""
     names = ((".query.bias", ".q_bias"), (".value.bias", ".v_bias"))
     state = model.state_dict()
     for new, old in names:

@@ -69,7 +69,7 @@ def test_moment_ids_never_change_and_tell_everything_apart() -> None:
 
 
 def test_table_refuses_a_foreign_file(tmp_path: Path) -> None:
-    (tmp_path / "t").write_text("this is text, and long enough to be looked at as a database header, is it not?")
+    (tmp_path / "t").write_text("this is text, and long enough to be taken for a database header, is it not?")
     with pytest.raises(DataError, match="not a moment table"):
         MomentTable(tmp_path / "t")
     with pytest.raises(DataError, match="must be video_id, procedure or source"):

@@ -299,7 +299,7 @@ def test_another_model_is_said(gate: FakeGateway, url: str) -> None:
     gate.about = {"version": "1", "embed": {"preprocess": PREPROCESS, "hash": "h"}}
     with pytest.raises(ServerError) as error:
         ServerAnswerer(Server(url))
-    failure(error, "serves embed, no chat model", "surgvl serve chat")
+    failure(error, "serves embed but no chat model", "surgvl serve chat")
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_a_manifest_is_answered_as_in_process(
     told = [[row for row in map(json.loads, text.splitlines()) if row["ablated"] != "black"] for text in rows]
     assert told[0] == told[1]
     # The server tells what its model was trained on.
-    assert "is not recorded" not in capsys.readouterr().out
+    assert "does not record its training" not in capsys.readouterr().out
     assert read_json(tmp_path / "there" / "run.json")["pretraining_video_ids"] == ["train_red"]
 
 

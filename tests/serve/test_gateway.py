@@ -115,7 +115,7 @@ def test_an_engine_that_starts_asks_for_patience(stand: Stand) -> None:
         assert health.json()["status"] == state
     stand.engines["chat"].state = "failed"
     answer = stand.ask("hello")
-    assert "started again" in refusal(answer, 503)
+    assert "restart the server" in refusal(answer, 503)
     assert "Retry-After" not in answer.headers
     assert stand.client.post("/v1/embeddings", json={"input": "still here"}).status_code == 200
     assert [each["id"] for each in stand.client.get("/v1/models").json()["data"]] == ["surgvl-embed"]

@@ -1,4 +1,4 @@
-"""What a request may show: every address is looked at, by its content, and no file is read that was not offered."""
+"""What a request may show: every address is checked by its content, and only offered files are read."""
 
 from pathlib import Path
 from typing import Any

@@ -220,6 +220,6 @@ def test_the_plug_in_is_light_and_other_towers_are_themselves(served: Served) ->
     assert set(served.embed["differences"]) == {"hf", "open_clip"}
     assert max(served.embed["differences"].values()) < 1e-5
     unprepared, missing, shape = served.embed["refusals"]
-    assert "serve the folder by `surgvl serve embed`" in unprepared
-    assert "'project.weight'] are missing (1 in all)" in missing
+    assert "serve the folder with `surgvl serve embed`" in unprepared
+    assert "'project.weight'] are missing (1 in total)" in missing
     assert "'project.weight' (23, 32) does not match" in shape

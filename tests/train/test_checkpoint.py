@@ -154,7 +154,7 @@ def test_what_is_no_checkpoint_is_one_line(kind: str, trained: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"width": 4}, r"line.weight is (1, 3) in it and (1, 4) here"),
+        ({"width": 4}, r"line.weight must be (1, 4), got (1, 3)"),
         ({"name": "curve"}, "does not fit this model: curve.bias is only in the model"),
     ],
 )
@@ -178,7 +178,7 @@ def test_an_optimizer_of_another_kind_is_told(manifest: Path, tmp_path: Path) ->
         return ["pretrain", *given, *own, f"--optim.muon_lr_ratio={muon}"]
 
     cli.run(words(2.0))
-    with pytest.raises(CheckpointError, match="is of other --optim settings") as caught:
+    with pytest.raises(CheckpointError, match="was written with other --optim settings") as caught:
         cli.run(words(0.0))
     assert "\n" not in str(caught.value)
 

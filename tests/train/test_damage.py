@@ -148,7 +148,7 @@ def test_nothing_but_damage_is_one_line(workers: int, tmp_path: Path, capsys: py
     # Every clip is as long as the video, so every one meets the damage.
     assert cli.main([*argv, "--encoder.num_frames=40", "--run.batch=2"]) == 1
     message = capsys.readouterr().err.strip()
-    assert f"{MAX_TRIES} clips drawn one after another cannot be read; the first: " in message
+    assert f"{MAX_TRIES} clips in a row cannot be read; the first: " in message
     assert "v.mp4" in message
     assert "\n" not in message.removeprefix("surgvl: ")
 

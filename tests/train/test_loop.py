@@ -48,7 +48,7 @@ TINY_MAE = [
 ]
 DECODER = {"decoder_dim": 32, "decoder_heads": 2}
 PREDICTOR = {"predictor_dim": 32, "predictor_depth": 1, "predictor_heads": 2, "momentum": 0.9}
-TEACHER = "surgvl:TEACHER"  # a tiny encoder beside the manifest
+TEACHER = "surgvl:TEACHER"  # a tiny encoder next to the manifest
 BLOCKS = {"short_blocks": 2, "short_scale": 0.2, "long_blocks": 1, "long_scale": 0.5}
 # Class of a recipe -> its arguments at this size. Every recipe with code of its own resumes to the same weights.
 RECIPES: dict[str, dict[str, object]] = {
@@ -161,8 +161,8 @@ def test_sampler_cuts_batches_over_ranks_and_time_and_resumes() -> None:
         assert sum(parts, []) == batch
     # The parts of one process in time are those of two processes side by side.
     alone = list(StepSampler(5, 8, 0, 0, 1, accumulate=2))
-    beside = zip(StepSampler(5, 8, 0, 0, 2), StepSampler(5, 8, 0, 1, 2), strict=True)
-    assert alone == [part for step in beside for part in step][:10]
+    parts = zip(StepSampler(5, 8, 0, 0, 2), StepSampler(5, 8, 0, 1, 2), strict=True)
+    assert alone == [part for step in parts for part in step][:10]
     seeds = {micro_batch_seed(seed, step, part) for seed in range(3) for step in range(50) for part in range(64)}
     assert len(seeds) == 3 * 50 * 64
 

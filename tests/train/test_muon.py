@@ -1,4 +1,4 @@
-"""Muon beside torch's own, which multiplies in bfloat16, and beside the iteration written out in numpy."""
+"""Muon against torch's own, which multiplies in bfloat16, and against the iteration written in NumPy."""
 
 import copy
 

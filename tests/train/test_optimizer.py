@@ -1,4 +1,4 @@
-"""Muon beside AdamW: who steps what, how far, and that a saved state goes on to the same weights."""
+"""Muon with AdamW: which steps what, how far, and that a saved state resumes to the same weights."""
 
 import copy
 from collections.abc import Iterator
@@ -84,7 +84,7 @@ def test_a_first_step_is_orthogonal_and_as_long_as_adamws(model: Small) -> None:
     train(model, optimizer, list(gradients(1)))
     step = (before - hidden_matrix(model)) / 1e-2
     # 0.2 sqrt(max(rows, columns)) times a nearly orthogonal matrix (arXiv 2502.16982, section 2.2). A batch of five
-    # different rows through eight columns leaves the smallest directions empty, so the largest five are looked at.
+    # different rows through eight columns leaves the smallest directions empty, so only the largest five are compared.
     values = torch.linalg.svdvals(step) / (0.2 * 8**0.5)
     assert 0.6 < float(values[4]) <= float(values[0]) < 1.3
 

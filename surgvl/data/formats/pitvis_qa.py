@@ -134,7 +134,7 @@ def read_instruments(path: Path) -> InstrumentTable:
     found = np.zeros((2, num_rows, 2), np.int64)
     for at, (time, line) in enumerate(zip(columns["int_time"], columns["line"], strict=True)):
         if parse_int(time, path, line, "int_time") != at:
-            raise DataError(f"{path}, line {line}: second {time}, wanted {at}: one row for each second from 0")
+            raise DataError(f"{path}, line {line}: second {time}, expected {at}: one row for each second from 0")
         for slot in range(2):
             name, position = columns[names[slot]][at], columns[position_columns[slot]][at]
             if name not in code:

@@ -153,7 +153,7 @@ def read_csv(
     if missing or unknown or len(set(named)) != len(named):
         want = ", ".join(required) + (f" and optionally {', '.join(optional)}" if optional else "")
         raise DataError(
-            f"{path}: columns are {short_repr(', '.join(header))[1:-1]}; wanted {want}: rename or drop them"
+            f"{path}: columns are {short_repr(', '.join(header))[1:-1]}; expected {want}: rename or drop them"
         )
     columns = {name: [row[at] for row in rows] for at, name in enumerate(header) if name in (*required, *optional)}
     for name, values in columns.items():

@@ -39,7 +39,7 @@ def read_label_file(path: Path) -> Track:
             continue
         if len(fields) != 2:
             raise DataError(
-                f"{path}, line {line} has {len(fields)} values; wanted are second and phase: correct the row"
+                f"{path}, line {line} has {len(fields)} values; expected are second and phase: correct the row"
             )
         second, number = (
             parse_int(text, path, line, what) for text, what in zip(fields, ("frame", "phase"), strict=True)

@@ -67,7 +67,7 @@ def read_tool_file(path: Path, fps: float) -> Track:
     known = {_plain(name): name for name in CHOLEC80_TOOLS}
     names = [known.get(_plain(name), "") for name in header[1:]]
     if _plain(header[0]) != "frame" or "" in names or len(set(names)) != len(CHOLEC80_TOOLS):
-        raise DataError(f"{path}, line 1: header is {' '.join(header)!r}; wanted Frame {' '.join(CHOLEC80_TOOLS)}")
+        raise DataError(f"{path}, line 1: header is {' '.join(header)!r}; expected Frame {' '.join(CHOLEC80_TOOLS)}")
     frames: list[int] = []
     values: list[Sequence[str]] = []
     for line, fields in rows[1:]:

@@ -22,7 +22,7 @@ from surgvl.data.tables import RENDERED_PROCEDURE
 
 
 class PhantomDataset(VideoDataset):
-    """Rendered cholecystectomies; scores on them show that the machinery works, and say nothing about patients."""
+    """Rendered cholecystectomies; scores on them show that the software works, and say nothing about patients."""
 
     name = "phantom"
     LICENCE = "free (rendered, no patient)"

@@ -84,7 +84,7 @@ def test_published_questions_would_come_before_those_of_the_tables(tmp_path: Pat
         ("start,end,step\n0,2,a\n3,3,b\n", "video_07.csv, line 3: step 'b' from 3 s to 3 s"),
         ("start,end,step\n0,2,\n", "line 2: step '' from 0 s to 2 s"),
         ("start,end,step\n0,soon,a\n", "line 2: end is 'soon'"),
-        ("start,end,phase\n0,2,a\n", "columns are start, end, phase; wanted start, end, step"),
+        ("start,end,phase\n0,2,a\n", "columns are start, end, phase; expected start, end, step"),
     ],
 )
 def test_tables_that_are_set_aside(text: str, message: str, tmp_path: Path) -> None:

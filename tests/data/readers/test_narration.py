@@ -24,7 +24,7 @@ def test_narration_of_one_video(tmp_path: Path) -> None:
     for row, message in (("nan,2,x", "start is 'nan'"), ("-1,2,x", "start is '-1'"), ("0,inf,x", "end is 'inf'")):
         with pytest.raises(DataError, match=f"line 2: {message}"):
             read_narration(put(tmp_path / "v.csv", f"start,end,text\n{row}\n"))
-    with pytest.raises(DataError, match="wanted start, end, text and optionally step"):
+    with pytest.raises(DataError, match="expected start, end, text and optionally step"):
         read_narration(put(tmp_path / "v.csv", "start,stop,text\n0,1,x\n"))
 
 
