@@ -1,6 +1,6 @@
 """Real footage: every clip decodes, embeds and is indexed; near duplicates find each other; broken files are reported.
 
-The models are those of the tiny run, which have learnt next to nothing: the tests check that the software works on real files.
+The models are those of the tiny run, which have learnt next to nothing: only the software is tested.
 """
 
 import os
