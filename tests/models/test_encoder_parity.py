@@ -158,6 +158,7 @@ def test_compiles_as_one_graph_and_repeats_to_the_bit(kind: Position) -> None:
     assert len(graphs) == 2, "one whole graph for a clip, one for a part of its tokens"
 
 
+@pytest.mark.slow
 def test_the_compiler_finds_no_break() -> None:
     encoder = VideoViT(
         ViTConfig(size_px=12, num_frames=4, patch_px=4, dim=48, depth=1, heads=2, position="rope")

@@ -96,9 +96,8 @@ def told(out: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    "stage", [pytest.param(stage, marks=[pytest.mark.slow] if stage.startswith("tune") else []) for stage in STAGES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_damaged_recording_is_named_and_a_killed_run_ends_alike(
     stage: str, damaged: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +126,7 @@ def test_a_damaged_recording_is_named_and_a_killed_run_ends_alike(
         assert len(looks) == len({(row["progress"], row["start_s"], row["question"]) for row in looks})
 
 
+@pytest.mark.slow
 def test_processes_that_load_change_nothing(
     damaged: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,7 +138,7 @@ def test_processes_that_load_change_nothing(
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_nothing_but_damage_is_one_line(workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     moving_blobs(tmp_path / "v.mp4", 0)
     damage(tmp_path / "v.mp4")

@@ -123,6 +123,7 @@ def test_two_runs_are_alike_to_the_bit_and_the_loss_falls(manifest: Path, tmp_pa
     assert history[29] < 0.9 * history[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_killed_and_resumed_ends_with_the_weights_of_a_run_that_was_not(
     recipe: str, manifest: Path, tmp_path: Path

@@ -122,6 +122,7 @@ def test_phantom_tables_make_the_questions_of_its_tree(tmp_path: Path) -> None:
     assert num_questions > 12 * 90 * 2
 
 
+@pytest.mark.slow
 def test_real_loaders_read_the_phantom(small_phantom: Path, tmp_path: Path) -> None:
     shutil.copytree(small_phantom, tmp_path / "ph")
     data_check("lls48", tmp_path / "ph" / "lls48")
