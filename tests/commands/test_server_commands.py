@@ -211,8 +211,8 @@ def test_the_page_says_the_same(tiny_run: Path, url: str, video: str) -> None:
         there.wait()
         name = here.catalog.videos[0].video_id
         assert there.examples() == here.examples()
-        for question in here.examples():
-            for time_s in (0.0, 7.3):
+        for number, question in enumerate(here.examples()):
+            for time_s in (0.0, 7.3) if number == 0 else (7.3,):
                 one, two = here.ask(name, time_s, question), there.ask(name, time_s, question)
                 assert (two.text, two.closed, two.num_known, two.ground_truth) == (
                     one.text,
