@@ -37,7 +37,8 @@ def one_line(capsys: pytest.CaptureFixture[str], words: str, status: int) -> str
     assert out == ""
     assert err.count("\n") == 1
     assert err.startswith("surgvl: ")
-    assert len(err) < 300
+    # Folders of temporary files have paths of any length.
+    assert len(re.sub(r"/\S+/", "", err)) < 300
     return err.removeprefix("surgvl: ").strip()
 
 

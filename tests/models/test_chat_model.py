@@ -175,7 +175,7 @@ def test_a_candidate_does_not_depend_on_its_neighbours(chat: Chat, pooled: Tenso
     every = candidate_scores(chat, pooled, QUESTION, CANDIDATES)
     alone = candidate_scores(chat, pooled, QUESTION, CANDIDATES[2:3])
     assert torch.allclose(every[:, 2], alone[:, 0], atol=1e-4)
-    with pytest.raises(DataError, match="must be different, got 2, 1 different"):
+    with pytest.raises(DataError, match="must be distinct, got 2, of which 1 distinct"):
         candidate_scores(chat, pooled, QUESTION, ["two", "two"])
 
 
