@@ -3,7 +3,8 @@
 - `running`: zero mean and unit deviation per channel, from running moments, as in UNIC (arXiv 2408.05088);
 - `phi_s`: features rotated so that all channels have the same variance, divided by one scalar, as in PHI-S
   (arXiv 2410.01680): y = H U^T (x - mean) / sqrt(mean eigenvalue), U the eigenvectors of the covariance, H a normalised
-  Hadamard matrix;
+  Hadamard matrix. Eigenvectors have no sign and hardly an order, so another estimate is another target: as in
+  AM-RADIO, all is estimated from a sample, here the features of the first updates, and frozen;
 - `none`.
 
 Moments are buffers, averaged over devices and saved in checkpoints. Shapes: E channels.
@@ -65,17 +66,21 @@ class Normaliser(nn.Module):
     Args:
         dim: channels E.
         kind: phi_s, running or none.
-        momentum: weight of the old moments; until the average has warmed up, all batches count equally.
+        momentum: of the moments of `running`; until the average has warmed up, all batches count equally.
+        sample_updates: updates that are the sample of `phi_s`, 1 or more; until it is complete, features are centred
+            and divided by the scalar, but not rotated.
 
     Raises:
-        ConfigError: an unknown kind, or a channel count without a known Hadamard matrix.
+        ConfigError: an unknown kind, an empty sample, or a channel count without a known Hadamard matrix.
     """
 
-    def __init__(self, dim: int, kind: str = "phi_s", momentum: float = 0.999):
+    def __init__(self, dim: int, kind: str = "phi_s", momentum: float = 0.999, sample_updates: int = 32):
         super().__init__()
         if kind not in KINDS:
             raise ConfigError(f"the normaliser must be one of {', '.join(KINDS)}, got {kind!r}")
-        self.kind, self.momentum = kind, momentum
+        if sample_updates < 1:
+            raise ConfigError(f"the normaliser's sample_updates must be >= 1, got {sample_updates}")
+        self.kind, self.momentum, self.sample_updates = kind, momentum, sample_updates
         self.num_updates = 0
         self.register_buffer("mean", torch.zeros(dim))
         spread = torch.eye(dim) if kind == "phi_s" else torch.ones(dim)
@@ -94,32 +99,37 @@ class Normaliser(nn.Module):
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
-        """Update the moments with a batch, float32 [..., E]."""
-        if self.kind == "none":
+        """Update the moments with a batch, float32 [..., E]; does nothing once the sample of `phi_s` is complete."""
+        rotates = self.kind == "phi_s"
+        if self.kind == "none" or (rotates and self.num_updates >= self.sample_updates):
             return
         rows = features.flatten(0, -2).float()
         first = rows.mean(0)
-        second = rows.T @ rows / len(rows) if self.kind == "phi_s" else rows.square().mean(0)
+        second = rows.T @ rows / len(rows) if rotates else rows.square().mean(0)
         if dist.is_available() and dist.is_initialized():
             for each in (first, second):
                 dist.all_reduce(each)
                 each /= dist.get_world_size()
         self.num_updates += 1
-        rate = max(1 / self.num_updates, 1 - self.momentum)
+        rate = 1 / self.num_updates if rotates else max(1 / self.num_updates, 1 - self.momentum)
         mean, spread = self.get_buffer("mean"), self.get_buffer("spread")
         # Average raw second moments, so that batches with different means pool exactly.
-        past = spread + (mean[:, None] * mean if self.kind == "phi_s" else mean.square())
+        past = spread + (mean[:, None] * mean if rotates else mean.square())
         past.lerp_(second, rate) if self.num_updates > 1 else past.copy_(second)
         mean.lerp_(first, rate) if self.num_updates > 1 else mean.copy_(first)
-        spread.copy_(past - (mean[:, None] * mean if self.kind == "phi_s" else mean.square()))
-        # eigh is expensive and the moments converge: refresh at powers of two.
-        if self.kind == "phi_s" and self.num_updates & (self.num_updates - 1) == 0:
-            self._refresh_rotation(spread)
+        spread.copy_(past - (mean[:, None] * mean if rotates else mean.square()))
+        if rotates:
+            self._set_rotation(spread.double())
 
-    def _refresh_rotation(self, covariance: Tensor) -> None:
-        values, vectors = torch.linalg.eigh(covariance.double())
-        scale = values.clamp(min=0).mean().sqrt().clamp(min=EPS)
-        self.get_buffer("turn").copy_(self.get_buffer("hadamard").double() @ vectors.T / scale)
+    def _set_rotation(self, covariance: Tensor) -> None:
+        turn, scale = self.get_buffer("turn"), covariance.diagonal().mean().clamp(min=EPS**2).sqrt()
+        if self.num_updates < self.sample_updates:
+            turn.copy_(torch.eye(len(turn), device=turn.device) / scale)
+            return
+        turn.copy_(self.get_buffer("hadamard").double() @ torch.linalg.eigh(covariance).eigenvectors.T / scale)
+        # Devices of different kinds may choose different signs.
+        if dist.is_available() and dist.is_initialized():
+            dist.broadcast(turn, 0)
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise in float32: bfloat16 is too coarse for moments and targets."""
