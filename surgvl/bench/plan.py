@@ -69,6 +69,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("surgvista, no distillation", "surgvista_phantom", ("--objective.init_args.distil_weight", "0")),
     Row("unisurg, no motion", "unisurg_phantom", ("--objective.init_args.motion_weight", "0")),
+    Row("unisurg, equal tubes", "unisurg_phantom", ("--objective.init_args.gamma", "0")),
     Row("unisurg, no affinity", "unisurg_phantom", ("--objective.init_args.affinity_weight", "0")),
     Row("unisurg, no variance", "unisurg_phantom", ("--objective.init_args.variance_weight", "0")),
     Row(RARE_RANDOM, skewed=True),
@@ -104,6 +105,7 @@ EFFECTS: tuple[Effect, ...] = (
     ),
     Effect("SurgVISTA gains by its teacher", (("surgvista", "surgvista, no distillation"),)),
     Effect("UniSurg gains by its motion term", (("unisurg", "unisurg, no motion"),)),
+    Effect("UniSurg gains by weighting tubes by their motion", (("unisurg", "unisurg, equal tubes"),)),
     Effect("UniSurg gains by its affinity term", (("unisurg", "unisurg, no affinity"),)),
     Effect("UniSurg gains by its variance term", (("unisurg", "unisurg, no variance"),)),
     Effect(

@@ -15,6 +15,7 @@ from torch import Tensor
 from surgvl.core.errors import ConfigError
 
 SCORES = ("pixels", "flow")
+SCALES = ("standard", "raw")
 
 
 def by_patch(values: Tensor, patch_px: int) -> Tensor:
@@ -61,13 +62,24 @@ def flow_motion(video: Tensor, patch_px: int) -> Tensor:
     return by_patch(torch.from_numpy(lengths), patch_px).to(video.device) / patch_px
 
 
-def motion(video: Tensor, patch_px: int, score: str = "pixels") -> Tensor:
+def motion(video: Tensor, patch_px: int, score: str = "pixels", scale: str = "standard") -> Tensor:
     """A motion score per patch, float [B, h, w], without gradient.
 
+    Args:
+        video: float [B, 3, T, H, W] in 0..255.
+        patch_px: p.
+        score: pixels or flow.
+        scale: raw, in the score's own unit; or standard, with zero mean and unit deviation over the patches of a clip,
+            so that a clip's light and pace do not matter. A still clip scores 0.
+
     Raises:
-        ConfigError: an unknown score.
+        ConfigError: an unknown score or scale.
     """
-    if score not in SCORES:
-        raise ConfigError(f"the motion score must be one of {', '.join(SCORES)}, got {score!r}")
+    for what, value, allowed in (("score", score, SCORES), ("scale", scale, SCALES)):
+        if value not in allowed:
+            raise ConfigError(f"the motion {what} must be one of {', '.join(allowed)}, got {value!r}")
     with torch.no_grad():
-        return (pixel_motion if score == "pixels" else flow_motion)(video, patch_px)
+        scores = (pixel_motion if score == "pixels" else flow_motion)(video, patch_px)
+        if scale == "raw":
+            return scores
+        return (scores - scores.mean((1, 2), keepdim=True)) / (scores.std((1, 2), keepdim=True, correction=0) + 1e-6)

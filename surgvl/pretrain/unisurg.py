@@ -4,7 +4,9 @@ Its pretraining code is not public; what is known comes from secondary sources: 
 motion-guided term on the K = 3 tubes with most motion (gamma = 2), an affinity term (weight 0.1, tau = 0.1), a variance
 hinge (weight 0.3), EMA momentum 0.99925, two stages of 16 and 64 frames. Inferred here: the plain prediction term is
 kept next to the motion term (three tubes alone would leave the rest untrained), distances are means over channels and
-slots to make terms comparable, the hinge is at 1 (targets are layer-normed), neighbours are the four adjacent patches.
+slots to make terms comparable, the hinge is at 1 (targets are layer-normed), neighbours are the four adjacent patches,
+and motion scores are standardised per clip: raw mean differences of pixels in [0, 1] are so close together that gamma
+leaves three nearly equal weights.
 Unknown, hence arguments: learning rate, weight decay, initialisation.
 Shapes: B clips, N tokens, K kept, M masked, D width, S masked tubes (positions in a frame), T' slots.
 """
@@ -23,23 +25,37 @@ from surgvl.pretrain.motion import motion
 from surgvl.pretrain.vjepa import VJEPA, latent_loss
 
 
+def motion_shares(scores: Tensor, top: int, gamma: float) -> tuple[Tensor, Tensor]:
+    """The tubes with most motion, and the share of each in it.
+
+    Args:
+        scores: [B, S], motion of the masked tubes.
+        top: K, number of tubes; all if fewer are masked.
+        gamma: sharpness of the shares; 0: they are equal.
+
+    Returns:
+        Indices int64 [B, K] among the masked tubes, and shares float [B, K], softmax(gamma * score) over these.
+    """
+    best, chosen = scores.topk(min(top, scores.shape[1]), 1)
+    return chosen, (gamma * best).softmax(1)
+
+
 def motion_loss(prediction: Tensor, target: Tensor, scores: Tensor, top: int, gamma: float) -> Tensor:
     """Prediction error on the tubes with most motion, each weighted by one plus its share of the motion.
 
     Args:
         prediction: [B, T', S, D].
         target: [B, T', S, D].
-        scores: [B, S], motion of the masked tubes.
-        top: number of tubes; all if fewer are masked.
-        gamma: sharpness of the shares, softmax(gamma * score) over the chosen tubes.
+        scores: [B, S]; see `motion_shares`, as for `top` and `gamma`.
+        top: number of tubes.
+        gamma: sharpness of the shares.
 
     Returns:
         Scalar: mean over clips and chosen tubes of (1 + share) * mean absolute error.
     """
-    best, chosen = scores.topk(min(top, scores.shape[1]), 1)
-    weights = 1 + (gamma * best).softmax(1)
+    chosen, shares = motion_shares(scores, top, gamma)
     errors = (prediction - target).abs().mean((1, 3)).gather(1, chosen)
-    return (weights * errors).mean()
+    return ((1 + shares) * errors).mean()
 
 
 def _rows(prediction: Tensor, target: Tensor, rows: Tensor, target_rows: Tensor, tau: float) -> Tensor:
@@ -89,6 +105,8 @@ class UniSurg(VJEPA):
         top_tubes: K, number of tubes in the motion term.
         gamma: sharpness of their weights.
         motion_score: pixels or flow; see `motion`.
+        motion_scale: standard, or raw as told of the paper, whose L1 norms over a patch are 3 * patch_px^2 times ours,
+            which gamma can absorb.
         tau: temperature of the affinities.
         affinity_chunk: rows of the affinities computed at a time.
         std_floor: position of the variance hinge.
@@ -96,7 +114,7 @@ class UniSurg(VJEPA):
         predictor_depth: its blocks.
         predictor_heads: its attention heads.
         momentum: of the EMA at the start.
-        final_momentum: of the EMA at the end.
+        final_momentum: of the EMA at the end of the schedules.
     """
 
     name = "unisurg"
@@ -113,6 +131,7 @@ class UniSurg(VJEPA):
         top_tubes: int = 3,
         gamma: float = 2.0,
         motion_score: str = "pixels",
+        motion_scale: str = "standard",
         tau: float = 0.1,
         affinity_chunk: int = 512,
         std_floor: float = 1.0,
@@ -137,12 +156,19 @@ class UniSurg(VJEPA):
             "affinity": affinity_weight,
             "variance": variance_weight,
         }
-        self.top_tubes, self.gamma, self.motion_score = top_tubes, gamma, motion_score
+        self.top_tubes, self.gamma = top_tubes, gamma
+        self.motion_score, self.motion_scale = motion_score, motion_scale
         self.tau, self.affinity_chunk, self.std_floor = tau, affinity_chunk, std_floor
 
     def masks(self, num_clips: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
         """One tube mask with a ratio drawn per step."""
         return [tube(num_clips, self.encoder.grid, sample_ratio(self.ratios), device)]
+
+    def tube_scores(self, video: Tensor, hide: Tensor) -> Tensor:
+        """Motion of the masked tubes [B, S]; `hide` int64 [B, M], the same tubes in all slots."""
+        slots, h, w = self.encoder.grid
+        scores = motion(video, self.encoder.config.patch_px, self.motion_score, self.motion_scale).flatten(1)
+        return scores.gather(1, hide[:, : hide.shape[1] // slots] % (h * w))
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Losses of a batch with `video` [B, 3, T, H, W]; a term of weight 0 is not computed."""
@@ -154,15 +180,22 @@ class UniSurg(VJEPA):
         if self.weights["latent"]:
             losses["latent"] = latent_loss(prediction, target)
         if self.weights["motion"]:
-            slots, space = self.encoder.grid[0], self.encoder.grid[1] * self.encoder.grid[2]
-            shape = (len(video), slots, -1, self.encoder.dim)
-            tubes = hide[:, : hide.shape[1] // slots]
-            scores = motion(video, self.encoder.config.patch_px, self.motion_score).flatten(1).gather(1, tubes % space)
+            shape = (len(video), self.encoder.grid[0], -1, self.encoder.dim)
             apart = (prediction.view(shape), target.view(shape))
-            losses["motion"] = motion_loss(*apart, scores, self.top_tubes, self.gamma)
+            losses["motion"] = motion_loss(*apart, self.tube_scores(video, hide), self.top_tubes, self.gamma)
         if self.weights["affinity"]:
             losses["affinity"] = affinity_loss(prediction, target, self.tau, self.affinity_chunk)
         if self.weights["variance"]:
             losses["variance"] = variance_loss(prediction, self.std_floor)
         total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
         return {"loss": total, **losses}
+
+    def monitor(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Collapse indicators, and the entropy of the tubes' shares in nats: log(top_tubes) where they are equal."""
+        found = super().monitor(batch)
+        if self.weights["motion"]:
+            video = batch["video"]
+            _, hide = self.masks(video.shape[0], video.device)[0]
+            _, shares = motion_shares(self.tube_scores(video, hide), self.top_tubes, self.gamma)
+            found["motion_entropy"] = torch.special.entr(shares).sum(1).mean()
+        return found

@@ -43,7 +43,7 @@ class VJEPA(Recipe):
         predictor_depth: its blocks.
         predictor_heads: its attention heads.
         momentum: of the EMA at the start; V-JEPA 2 keeps 0.99925.
-        final_momentum: of the EMA at the end; V-JEPA 1 goes from 0.998 to 1.
+        final_momentum: of the EMA at the end of the schedules; V-JEPA 1 goes from 0.998 towards 1.
     """
 
     name = "vjepa"
@@ -112,8 +112,8 @@ class VJEPA(Recipe):
         ]
         return {"loss": torch.stack(losses).mean()}
 
-    def after_step(self, progress: float) -> None:
-        """Update the EMA of the encoder."""
+    def update_ema(self, progress: float) -> None:
+        """Update the EMA of the encoder; its momentum changes linearly over the run's schedules."""
         momentum = self.momentum + (self.final_momentum - self.momentum) * progress
         self.target_encoder.update(self.encoder, momentum)
 

@@ -3,8 +3,10 @@
 Little of ZEN is public: the abstract states multi-teacher distillation on frames of many procedures, not the student,
 teachers, heads, losses, normalisation or schedule. These are inferred from its predecessors: one head per teacher for
 the summary and one for patches (AM-RADIO, arXiv 2312.06709), half cosine and half SmoothL1, random dropping of all but
-the hardest teacher per image (UNIC, arXiv 2408.05088), PHI-S or running normalisation. All are arguments. The student
-sees frames (an encoder of one frame) or short clips; teachers see one frame per tubelet.
+the hardest teacher per image (UNIC, arXiv 2408.05088), PHI-S or running normalisation. All are arguments. UNIC draws
+once for a teacher's summary and patches together (`drop_rule` joint); by default each has a draw of its own, which is
+this project's rule. The student sees frames (an encoder of one frame) or short clips; teachers see one frame per
+tubelet.
 Shapes: B clips, F = B*T' frames, student grid (T', h, w), D student width, E teacher width, K teachers.
 """
 
@@ -20,6 +22,8 @@ from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe, resize_grid
 from surgvl.pretrain.normaliser import Normaliser
 from surgvl.pretrain.teachers import load_teacher
+
+DROP_RULES = ("separate", "joint")
 
 
 def match_loss(prediction: Tensor, target: Tensor, cosine: float = 0.5) -> Tensor:
@@ -44,6 +48,22 @@ def drop_teachers(losses: Tensor, drop: float) -> Tensor:
     return (losses * keep).sum() / keep.sum()
 
 
+def total_loss(losses: dict[str, Tensor], weights: dict[str, float], drop: float, drop_rule: str) -> dict[str, Tensor]:
+    """The loss over the kept teachers, and its terms.
+
+    Args:
+        losses: term -> [F, K], by frame and teacher.
+        weights: of the terms.
+        drop: see `drop_teachers`.
+        drop_rule: see `Zen`; with joint, the terms that are returned are means over all teachers.
+    """
+    if drop_rule == "joint":
+        together = torch.stack([weights[name] * each for name, each in losses.items()]).sum(0)
+        return {"loss": drop_teachers(together, drop), **{name: each.mean() for name, each in losses.items()}}
+    terms = {name: drop_teachers(each, drop) for name, each in losses.items()}
+    return {"loss": torch.stack([weights[name] * term for name, term in terms.items()]).sum(), **terms}
+
+
 class AdaptorHead(nn.Sequential):
     """Student features [..., D] -> a teacher's features [..., E], after AM-RADIO."""
 
@@ -63,11 +83,14 @@ class Zen(Recipe):
         summary_weight: of the summaries.
         patch_weight: of the patches.
         normaliser: phi_s, running or none.
-        momentum: of the normaliser's moments.
+        momentum: of the moments of `running`; see `Normaliser`.
+        sample_updates: updates from which phi_s is estimated.
         drop: probability that a teacher other than the hardest is dropped for a frame.
+        drop_rule: separate: hardest teacher and draws for summaries and for patches apart (ours); joint: one hardest
+            teacher and one draw per frame, by the weighted sum of both (UNIC's, with weights of 0.5).
 
     Raises:
-        ConfigError: no teacher.
+        ConfigError: no teacher, or an unknown rule.
     """
 
     name = "zen"
@@ -82,9 +105,13 @@ class Zen(Recipe):
         patch_weight: float = 1.0,
         normaliser: str = "phi_s",
         momentum: float = 0.999,
+        sample_updates: int = 32,
         drop: float = 0.5,
+        drop_rule: str = "separate",
     ):
         super().__init__(encoder)
+        if drop_rule not in DROP_RULES:
+            raise ConfigError(f"drop_rule must be one of {', '.join(DROP_RULES)}, got {drop_rule!r}")
         if not teachers:
             raise ConfigError(
                 "zen needs a teacher: give --objective.init_args.teachers, such as [timm:NAME, surgvl:FOLDER]"
@@ -95,9 +122,11 @@ class Zen(Recipe):
         hidden = hidden_dim or encoder.dim
         self.summary_heads = nn.ModuleList(AdaptorHead(encoder.dim, hidden, width) for width in widths)
         self.patch_heads = nn.ModuleList(AdaptorHead(encoder.dim, hidden, width) for width in widths)
-        self.summary_scales = nn.ModuleList(Normaliser(width, normaliser, momentum) for width in widths)
-        self.patch_scales = nn.ModuleList(Normaliser(width, normaliser, momentum) for width in widths)
-        self.cosine, self.summary_weight, self.patch_weight, self.drop = cosine, summary_weight, patch_weight, drop
+        shape = (normaliser, momentum, sample_updates)
+        self.summary_scales = nn.ModuleList(Normaliser(width, *shape) for width in widths)
+        self.patch_scales = nn.ModuleList(Normaliser(width, *shape) for width in widths)
+        self.cosine, self.drop, self.drop_rule = cosine, drop, drop_rule
+        self.weights = {"summary": summary_weight, "patches": patch_weight}
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Losses of a batch with `video` [B, 3, T, H, W]."""
@@ -117,8 +146,5 @@ class Zen(Recipe):
             resized = resize_grid(student, spatial.shape[1:3])
             summaries.append(match_loss(to_summary(summary).float(), pooled, self.cosine))
             patches.append(match_loss(to_patches(resized).float(), spatial, self.cosine))
-        losses = {
-            "summary": drop_teachers(torch.stack(summaries, 1), self.drop),
-            "patches": drop_teachers(torch.stack(patches, 1), self.drop),
-        }
-        return {"loss": self.summary_weight * losses["summary"] + self.patch_weight * losses["patches"], **losses}
+        losses = {"summary": torch.stack(summaries, 1), "patches": torch.stack(patches, 1)}
+        return total_loss(losses, self.weights, self.drop, self.drop_rule)

@@ -42,8 +42,8 @@ class Optim:
         warmup_start: learning rate at the start of the warm-up, as a fraction of lr.
         decay: fraction of the steps in which wsd decays the learning rate.
         min_lr_ratio: final learning rate as a fraction of lr.
-        schedule_scale: length of cosine schedules as a multiple of the steps; above 1, training ends before the cosine
-            does (V-JEPA 1: 1.25).
+        schedule_scale: length of the schedules of cosines and of an EMA's momentum as a multiple of the steps; above 1,
+            training ends before they do (V-JEPA 1: 1.25).
         clip_norm: maximum norm of the gradients; 0: no clipping.
     """
 

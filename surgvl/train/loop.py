@@ -24,7 +24,7 @@ from surgvl.train.loggers import LOGS, Throughput, check_logger
 from surgvl.train.objective import MicroStep, Objective
 from surgvl.train.optimizer import clip_gradients, optimizer_of
 from surgvl.train.sampler import StepSampler, micro_batch_seed
-from surgvl.train.schedule import apply_schedule, learning_rate
+from surgvl.train.schedule import apply_schedule, learning_rate, schedule_progress
 
 
 def fit(
@@ -124,6 +124,7 @@ def fit(
             stepper.step()
             stepper.zero_grad()
             state["step"] = step + 1
+            objective.update_ema(schedule_progress(step, run.steps, optim))
             objective.after_step((step + 1) / run.steps)
 
             if logged:

@@ -22,8 +22,15 @@ class Objective(nn.Module):
     def begin(self, progress: float) -> None:
         """Called before the first step of a new or resumed run, at `progress` in [0, 1]; does nothing by default."""
 
+    def update_ema(self, progress: float) -> None:
+        """Update an EMA teacher after the optimizer's step; does nothing by default.
+
+        Args:
+            progress: share of the run's schedules before this step, in [0, 1): step / (schedule_scale * steps).
+        """
+
     def after_step(self, progress: float) -> None:
-        """Called after each step, for updates without gradients, such as of an EMA teacher; `progress` in [0, 1]."""
+        """Called after each step, with `progress` in (0, 1] of the steps; does nothing by default."""
 
     def monitor(self, batch: Batch) -> dict[str, Tensor]:
         """Scalars for the log alone, of the batch that `forward` gets and under the same random numbers.

@@ -15,6 +15,11 @@ def _half_cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def schedule_progress(step: int, steps: int, optim: Optim) -> float:
+    """Share of the schedules that lies before step 0 <= `step` < `steps`, in [0, 1)."""
+    return step / (optim.schedule_scale * steps)
+
+
 def learning_rate(step: int, steps: int, optim: Optim) -> float:
     """Learning rate of step 0 <= `step` < `steps`."""
     warm = max(1, round(optim.warmup * steps))
@@ -35,7 +40,7 @@ def weight_decay(step: int, steps: int, optim: Optim) -> float:
     first, last = optim.weight_decay, optim.final_weight_decay
     if last is None:
         return first
-    return last + (first - last) * _half_cosine(step / (optim.schedule_scale * steps))
+    return last + (first - last) * _half_cosine(schedule_progress(step, steps, optim))
 
 
 def apply_schedule(optimizer: torch.optim.Optimizer, step: int, steps: int, optim: Optim) -> None:

@@ -85,7 +85,7 @@ def test_verdicts_follow_from_intervals() -> None:
 def test_the_expected_effects_speak_of_rows() -> None:
     names = {row.name for row in ROWS}
     assert {name for effect in EFFECTS for pair in effect.pairs for name in pair} <= names
-    assert len(EFFECTS) == 8
+    assert len(EFFECTS) == 9
     assert len(EFFECTS[0].pairs) == 7
 
 
@@ -171,7 +171,7 @@ def test_the_page_says_what_the_files_say(
         assert words in page
     both = json.loads((tmp_path / "b" / "result.json").read_text())
     assert both["rows"]["videomae"]["scores"]["phase"]["2"] == pytest.approx(0.4867, abs=1e-4)
-    assert [effect["found"] for effect in both["effects"]] == ["yes", *["no"] * 7]
+    assert [effect["found"] for effect in both["effects"]] == ["yes", *["no"] * 8]
 
 
 def table_lines(page: str) -> list[str]:

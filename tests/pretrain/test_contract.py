@@ -1,8 +1,10 @@
 """Every pretraining recipe, found by its file: its loss falls, reaches the encoder, and repeats under a seed."""
 
 import inspect
+import math
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,9 @@ from surgvl.models.checkpoint import save_model
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
 from surgvl.pretrain.base import Recipe
+from surgvl.train.config import Optim, Run
+from surgvl.train.ema import EMA
+from surgvl.train.loop import fit
 from surgvl.video.clip import Preprocess
 
 RECIPES = discover(surgvl.pretrain, Recipe)
@@ -74,7 +79,7 @@ def losses(kind: type[Recipe], teacher: str, steps: int) -> list[float]:
         loss = recipe({"video": clips()})["loss"]
         loss.backward()
         optimizer.step()
-        recipe.after_step((step + 1) / steps)
+        recipe.update_ema(step / steps)
         out.append(float(loss.detach()))
     return out
 
@@ -117,3 +122,26 @@ def test_the_loss_falls_by_a_fifth_and_repeats_to_the_bit(name: str, teacher: st
     first, second = (losses(RECIPES[name], teacher, 60) for _ in range(2))
     assert first == second
     assert sum(first[-5:]) < 0.8 * sum(first[:5])
+
+
+def test_unisurg_logs_the_entropy_of_its_motion_weights(teacher: str) -> None:
+    recipe = build(RECIPES["unisurg"], teacher)
+    torch.manual_seed(0)
+    sharp = float(recipe.monitor({"video": clips()})["motion_entropy"])
+    assert 0 < sharp < 0.95 * math.log(3)
+    recipe.gamma = 0.0
+    torch.manual_seed(0)
+    assert float(recipe.monitor({"video": clips()})["motion_entropy"]) == pytest.approx(math.log(3))
+
+
+def test_momentum_of_the_ema_follows_the_schedules_of_the_run(
+    teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V-JEPA: momentum of step i is first + i * (last - first) / (steps * scale), so it does not reach 1."""
+    found: list[float] = []
+    monkeypatch.setattr(EMA, "update", lambda self, module, momentum: found.append(momentum))
+    data = [{"video": clip} for clip in clips(8)] * 5
+    run = Run(steps=20, batch=2, precision="32-true", accelerator="cpu")
+    collate = torch.utils.data.default_collate
+    fit(build(RECIPES["vjepa"], teacher), data, collate, tmp_path, Optim(schedule_scale=1.25), run)  # type: ignore
+    assert found == pytest.approx([0.95 + i * 0.05 / 25 for i in range(20)])

@@ -1,4 +1,4 @@
-"""PHI-S: the target of a fixed feature stands still once the basis is estimated, on several devices and after a resume."""
+"""PHI-S: the target of a fixed feature stands still once its basis is known, on several devices and after a resume."""
 
 import multiprocessing
 from pathlib import Path

@@ -7,9 +7,9 @@ import torch
 from surgvl.core.errors import ConfigError
 from surgvl.pretrain.motion import motion, pixel_motion
 from surgvl.pretrain.normaliser import Normaliser, hadamard
-from surgvl.pretrain.unisurg import affinity_loss, motion_loss, variance_loss
+from surgvl.pretrain.unisurg import affinity_loss, motion_loss, motion_shares, variance_loss
 from surgvl.pretrain.vjepa import latent_loss
-from surgvl.pretrain.zen import drop_teachers, match_loss
+from surgvl.pretrain.zen import drop_teachers, match_loss, total_loss
 
 
 @pytest.fixture
@@ -97,6 +97,19 @@ def test_the_hardest_teacher_is_always_kept_and_others_as_often_as_asked() -> No
     assert float(drop_teachers(losses, 0.5)) == pytest.approx(6.5 / 2, rel=0.02)
 
 
+def test_teachers_are_dropped_jointly_for_summary_and_patches_or_separately() -> None:
+    # Nearly always only the hardest teacher is kept: the first for the summary, the second for patches and for both.
+    losses = {"summary": torch.tensor([[3.0, 1.0]]), "patches": torch.tensor([[1.0, 4.0]])}
+    weights = {"summary": 1.0, "patches": 2.0}
+    joint, separate = (total_loss(losses, weights, 0.999999, rule) for rule in ("joint", "separate"))
+    assert float(joint["loss"]) == 1 + 2 * 4
+    assert float(separate["loss"]) == 3 + 2 * 4
+    # Halves of a coin: a frame's teachers are the same for both terms, so its loss is one of two sums or their mean.
+    torch.manual_seed(1)
+    found = {float(total_loss(losses, weights, 0.5, "joint")["loss"]) for _ in range(50)}
+    assert found == {9.0, (5.0 + 9.0) / 2}
+
+
 def test_hadamard_matrices_of_the_usual_widths() -> None:
     for num in (1, 2, 12, 20, 24, 44, 96, 192, 384, 768, 1024, 1152, 1280, 1408):
         matrix = hadamard(num)
@@ -179,8 +192,38 @@ def test_the_patch_that_moves_scores_highest(score: str) -> None:
     texture = 60 + 120 * torch.rand(10, 10)
     for frame in range(6):
         video[0, :, frame, 35:45, 34 + frame : 44 + frame] = texture
-    scores = motion(video, 16, score)
-    assert scores.shape == (1, 4, 4)
-    assert int(scores.argmax()) == 2 * 4 + 2
+    for scale in ("standard", "raw"):
+        scores = motion(video, 16, score, scale)
+        assert scores.shape == (1, 4, 4)
+        assert int(scores.argmax()) == 2 * 4 + 2
     with pytest.raises(ConfigError, match="must be one of pixels, flow"):
         motion(video, 16, "sound")
+    with pytest.raises(ConfigError, match="must be one of standard, raw, got 'loud'"):
+        motion(video, 16, score, "loud")
+
+
+def test_standard_motion_has_unit_deviation_per_clip_whatever_the_light_and_none_where_nothing_differs() -> None:
+    torch.manual_seed(0)
+    video = torch.rand(2, 3, 4, 32, 32) * torch.rand(2, 1, 1, 32, 1) * 255
+    scores = motion(video, 8)
+    assert scores.mean((1, 2)).abs().max() < 1e-5
+    assert torch.allclose(scores.std((1, 2), correction=0), torch.ones(2), atol=1e-3)
+    assert torch.allclose(motion(video / 20, 8), scores, atol=1e-2)
+    raw = motion(video, 8, scale="raw")
+    assert torch.equal(raw.flatten(1).argsort(1), scores.flatten(1).argsort(1))
+    assert float(motion(torch.full((1, 3, 4, 32, 32), 7.0), 8).abs().max()) == 0
+
+
+def test_motion_shares_are_sharp_at_the_default_gamma_and_equal_at_none() -> None:
+    """Patches that change by a few levels of 255, some several times as much as others."""
+    generator = torch.Generator().manual_seed(5)
+    strength = 4 * torch.randn(4, 1, 1, 8, 8, generator=generator).exp()
+    video = 120 + strength.repeat_interleave(8, 3).repeat_interleave(8, 4) * torch.randn(
+        4, 3, 8, 64, 64, generator=generator
+    )
+    scores = motion(video.clamp(0, 255), 8).flatten(1)
+    sharp, equal = (torch.special.entr(motion_shares(scores, 3, gamma)[1]).sum(1).mean() for gamma in (2.0, 0.0))
+    assert float(equal) == pytest.approx(np.log(3), rel=1e-6)
+    assert float(sharp) < 0.8 * np.log(3)
+    raw = motion(video.clamp(0, 255), 8, scale="raw").flatten(1)
+    assert float(torch.special.entr(motion_shares(raw, 3, 2.0)[1]).sum(1).mean()) > 0.95 * np.log(3)
