@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import surgvl.tasks
 from surgvl.commands.common import write_scores
-from surgvl.core.checks import check_range
+from surgvl.core.checks import check_choice, check_range
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command
 from surgvl.core.invocation import command_line, recorded
@@ -17,6 +17,7 @@ from surgvl.core.run_folder import RunFolder
 from surgvl.core.version import commit
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
+from surgvl.metrics.relaxed import MODES
 from surgvl.tasks.base import Inputs, Task, Unavailable
 from surgvl.tasks.inputs import EvalInputs
 from surgvl.tasks.overlap import seen_before
@@ -33,6 +34,9 @@ class EvalConfig:
         triplet_prompts: old name of --prompts, for one set.
         smooth_s: average phase scores over this many seconds; 0: no smoothing.
         causal: average over the past only, as an online system would.
+        relaxed: also score phases with relaxed boundaries, which forgive errors within 10 s of a transition: by the
+            rule of the M2CAI16 challenge (`symmetric`), or by its script, which contains an error (`m2cai_matlab`);
+            published tables used the script.
         allow_overlap: also score test videos that were seen in training, and mark every result.
     """
 
@@ -41,15 +45,18 @@ class EvalConfig:
     triplet_prompts: str = ""
     smooth_s: float = 0.0
     causal: bool = False
+    relaxed: Literal["", "symmetric", "m2cai_matlab"] = ""
     allow_overlap: bool = False
 
     def __post_init__(self) -> None:
-        """Check the numbers.
+        """Check the values.
 
         Raises:
             ConfigError: one is out of range.
         """
         check_range("--protocol.smooth_s", self.smooth_s, 0)
+        if self.relaxed:
+            check_choice("--protocol.relaxed", self.relaxed, MODES)
 
     @property
     def prompt_sets(self) -> list[str]:
@@ -105,8 +112,18 @@ def evaluate(
             wanted = vectors is None and any(kinds), answers is None and "" in kinds
             made = _served(table, manifest, out, wanted, split, (server, api_key, in_flight), protocol.allow_overlap)
             vectors, answers = made[0] or vectors, made[1] or answers
-        prompt_sets, smooth_s, causal = protocol.prompt_sets, protocol.smooth_s, protocol.causal
-        inputs = EvalInputs(table, split, vectors, answers, controls or [], prompt_sets, smooth_s, causal, seed)
+        inputs = EvalInputs(
+            table,
+            split,
+            vectors,
+            answers,
+            controls or [],
+            protocol.prompt_sets,
+            protocol.smooth_s,
+            protocol.causal,
+            protocol.relaxed,
+            seed,
+        )
         for kind, name in inputs.chosen.items():
             if kind not in {task.kind for task in chosen.values()}:
                 raise ConfigError(

@@ -7,6 +7,9 @@ from surgvl.core.errors import DataError
 from surgvl.core.results import Result
 from surgvl.core.tables import markdown_table
 
+# Scores of another predictor by task, metric and protocol.
+_Control = Mapping[tuple[str, str, str], Result] | None
+
 
 def to_markdown(results: Sequence[Result], title: str = "") -> str:
     """Aligned Markdown table, with protocols, command, commit and warnings below it."""
@@ -25,36 +28,65 @@ def compare(results: Sequence[Result], control: Sequence[Result], control_name: 
     return _page(results, title, {(row.task, row.metric, row.protocol): row for row in control}, control_name)
 
 
-def _page(
-    results: Sequence[Result], title: str, control: Mapping[tuple[str, str, str], Result] | None, control_name: str
-) -> str:
+def _page(results: Sequence[Result], title: str, control: _Control, control_name: str) -> str:
     if not results:
         raise DataError("no results to show: run a task first")
+    lines = [f"### {title}\n"] if title else []
+    if main := [result for result in results if not result.detail]:
+        lines += [*_scores(main, control, control_name), ""]
+    lines += [*_parts(results), *_details(results, control, control_name), *_notes(results)]
+    return "\n".join(lines) + "\n"
+
+
+def _scores(results: Sequence[Result], control: _Control, control_name: str) -> list[str]:
+    """The table of main scores."""
     head = ["task", "metric", "value [95 % over videos]"]
     head += [control_name] if control is not None else []
     head += ["blind baselines", "videos", "clips", "encoder"]
     rows = []
     for result in results:
+        encoder = "not stated"
+        if result.encoder != "not stated":
+            encoder = f"{result.encoder}, {result.num_trainable:,} trained"
+        own = [_task(result), *_beside(result, control), f"{result.num_videos:,}", f"{result.num_clips:,}", encoder]
+        rows.append(own)
+    return markdown_table(head, rows, {"videos", "clips"})
+
+
+def _details(results: Sequence[Result], control: _Control, control_name: str) -> list[str]:
+    """A table for each task with details: these, and all of its scores that have a standard deviation."""
+    lines = []
+    for task in dict.fromkeys(_task(result) for result in results if result.detail):
+        rows = [each for each in results if _task(each) == task and (each.detail or _deviations(each) != ["–", "–"])]
+        deviations = [_deviations(each) for each in rows]
+        shown = [at for at in (0, 1) if any(each[at] != "–" for each in deviations)]
+        head = [f"{task} in detail", "value [95 % over videos]"]
+        head += [control_name] if control is not None else []
+        head += ["blind baselines", *(("SD over videos", "SD over classes")[at] for at in shown)]
         cells = [
-            " · ".join(filter(None, (result.task, result.data))),
-            result.metric + (" (!)" if result.warning else ""),
-            _span(result),
+            [*_beside(each, control), *(deviation[at] for at in shown)]
+            for each, deviation in zip(rows, deviations, strict=True)
         ]
-        if control is not None:
-            other = control.get((result.task, result.metric, result.protocol))
-            cells.append(_span(other) if other else "–")
-        cells.append(" · ".join(f"{name} {_number(result, value)}" for name, value in result.baselines.items()) or "–")
-        cells += [
-            f"{result.num_videos:,}",
-            f"{result.num_clips:,}",
-            f"{result.encoder}, {result.num_trainable:,} trained" if result.encoder != "not stated" else "not stated",
-        ]
-        rows.append(cells)
-    right = {name for name in head if name in {"videos", "clips"}}
-    lines = [f"### {title}\n"] if title else []
-    lines += markdown_table(head, rows, right)
-    lines += ["", *_parts(results), *_notes(results)]
-    return "\n".join(lines) + "\n"
+        lines += [*markdown_table(head, cells, head[-len(shown) :] if shown else ()), ""]
+    return lines
+
+
+def _task(result: Result) -> str:
+    return " · ".join(filter(None, (result.task, result.data)))
+
+
+def _beside(result: Result, control: _Control) -> list[str]:
+    """Cells of a score: metric, value, the control's and the baselines'."""
+    cells = [result.metric + (" (!)" if result.warning else ""), _span(result)]
+    if control is not None:
+        other = control.get((result.task, result.metric, result.protocol))
+        cells.append(_span(other) if other else "–")
+    baselines = " · ".join(f"{name} {_number(result, value)}" for name, value in result.baselines.items())
+    return [*cells, baselines or "–"]
+
+
+def _deviations(result: Result) -> list[str]:
+    return [_number(result, value) for value in (result.sd_videos, result.sd_classes)]
 
 
 def _parts(results: Sequence[Result]) -> list[str]:

@@ -47,6 +47,9 @@ class Result:
         per_class_clips: frames, clips or questions behind each of these.
         warning: what makes the score doubtful, such as test videos seen in pretraining.
         data: sources of the videos, where several are scored each for itself.
+        sd_videos: standard deviation over videos of what the score is a mean of; NaN where that is not a mean.
+        sd_classes: standard deviation over classes, likewise.
+        detail: whether the score stands in the second table of the page, not among the main ones.
     """
 
     task: str
@@ -67,6 +70,9 @@ class Result:
     per_class_clips: dict[str, int] = dataclasses.field(default_factory=dict)
     warning: str = ""
     data: str = ""
+    sd_videos: float = math.nan
+    sd_classes: float = math.nan
+    detail: bool = False
 
 
 def draws(num_videos: int, seed: int = 0, num_draws: int = NUM_DRAWS) -> Float64Array:
@@ -150,6 +156,7 @@ def read_results(path: Path | str) -> list[Result]:
         try:
             fields: dict[str, Any] = dict(row)
             fields |= {name: _from_json(row[name]) for name in ("value", "low", "high")}
+            fields |= {name: _from_json(row.get(name)) for name in ("sd_videos", "sd_classes")}
             fields["baselines"] = {name: _from_json(value) for name, value in row["baselines"].items()}
             if row["per_class"] is not None:
                 fields["per_class"] = {name: _from_json(value) for name, value in row["per_class"].items()}

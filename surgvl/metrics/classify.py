@@ -1,12 +1,15 @@
-"""Metrics of one label per frame or question: accuracy, F1, balanced accuracy and Jaccard, from three counts per class.
+"""Metrics of one label per frame or question: accuracy, precision, recall, F1 and Jaccard, from three counts per class.
 
 These metrics need only hits, truths and predictions per class and video, which are counted once, so that a bootstrap
 over videos is a matrix product. Which classes enter a mean is a choice that moves published tables by many
 points, hence an argument without default:
 
-    truth   classes that occur in the truth; undefined values count 0
+    truth   classes that occur in the truth
     union   classes that occur in truth or prediction (scikit-learn's default)
-    all     every class of the list; absent ones count 0
+    all     every class of the list
+
+So is what an undefined value counts, such as the precision of a class that is never predicted (scikit-learn's
+`zero_division`): 0 here, unless 1 is asked for.
 
 Shape letters: N rows, C classes, V videos, R resamples; "..." is any leading shape, such as [V] or [R].
 """
@@ -76,6 +79,16 @@ def accuracy(counts: Counts) -> Float64Array:
     return _divide(counts.hits.sum(-1), counts.truth.sum(-1), np.nan)
 
 
+def precision(counts: Counts) -> Float64Array:
+    """Hits over predictions of each class: [..., C]; NaN for classes that are never predicted."""
+    return _divide(counts.hits, counts.predicted, np.nan)
+
+
+def recall(counts: Counts) -> Float64Array:
+    """Hits over true rows of each class: [..., C]; NaN for classes absent from the truth."""
+    return _divide(counts.hits, counts.truth, np.nan)
+
+
 def f1(counts: Counts) -> Float64Array:
     """F1 per class, 2 hits / (truth + predicted): [..., C]; NaN for classes in neither."""
     return _divide(2 * counts.hits, counts.truth + counts.predicted, np.nan)
@@ -93,7 +106,28 @@ def macro_f1(counts: Counts, absent: Absent, compat: Literal["", "sklearn13_zd1"
     values = f1(counts)
     if compat:
         values = np.where((counts.hits == 0) & (counts.truth > 0) & (counts.predicted > 0), 1.0, values)
-    return _class_mean(values, counts, absent)
+    return class_mean(values, counts, absent)
+
+
+def class_mean(values: Float64Array, counts: Counts, absent: Absent, zero_division: float = 0.0) -> Float64Array:
+    """Mean over classes of a score per class: [..., C] -> [...].
+
+    Args:
+        values: of `precision`, `recall`, `f1` or `jaccard`.
+        counts: that they are of.
+        absent: which classes enter the mean (see the top of this file).
+        zero_division: what an undefined value counts.
+
+    Raises:
+        DataError: `absent` is none of the three.
+    """
+    if absent not in ("truth", "union", "all"):
+        raise DataError(f"the absent-class policy must be truth, union or all, got {absent!r}")
+    filled = np.nan_to_num(values, nan=zero_division)
+    if absent == "all":
+        return np.asarray(filled.mean(-1))
+    present = (counts.truth > 0) | ((counts.predicted > 0) & (absent == "union"))
+    return nan_mean(np.where(present, filled, np.nan))
 
 
 def weighted_f1(counts: Counts) -> Float64Array:
@@ -103,7 +137,7 @@ def weighted_f1(counts: Counts) -> Float64Array:
 
 def balanced_accuracy(counts: Counts) -> Float64Array:
     """Mean recall over the classes in the truth: [..., C] -> [...]."""
-    return nan_mean(_divide(counts.hits, counts.truth, np.nan))
+    return nan_mean(recall(counts))
 
 
 def jaccard(counts: Counts) -> Float64Array:
@@ -113,16 +147,6 @@ def jaccard(counts: Counts) -> Float64Array:
     """
     union = counts.truth + counts.predicted - counts.hits
     return np.where(counts.truth > 0, _divide(counts.hits, union, np.nan), np.nan)
-
-
-def _class_mean(values: Float64Array, counts: Counts, absent: Absent) -> Float64Array:
-    if absent not in ("truth", "union", "all"):
-        raise DataError(f"the absent-class policy must be truth, union or all, got {absent!r}")
-    filled = np.nan_to_num(values)
-    if absent == "all":
-        return np.asarray(filled.mean(-1))
-    present = (counts.truth > 0) | ((counts.predicted > 0) & (absent == "union"))
-    return nan_mean(np.where(present, filled, np.nan))
 
 
 def _divide(above: Float64Array, below: Float64Array, otherwise: float) -> Float64Array:

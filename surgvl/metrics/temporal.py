@@ -96,16 +96,17 @@ def edit_score(truth: ArrayLike, predicted: ArrayLike) -> float:
     return 1 - float(before[-1]) / max(len(a), len(b))
 
 
-def segment_counts(truth: ArrayLike, predicted: ArrayLike, overlap: float) -> NDArray[np.int64]:
-    """True positive, false positive and missed segments of one video: int64 [3].
+def segment_counts(truth: ArrayLike, predicted: ArrayLike, overlap: ArrayLike) -> NDArray[np.int64]:
+    """True positive, false positive and missed segments of one video: int64 [..., 3].
 
     A predicted segment is correct if its largest intersection over union with a true segment of its class, one not
-    matched by an earlier prediction, is at least `overlap`.
+    matched by an earlier prediction, is at least `overlap`. MS-TCN (Abu Farha and Gall, arXiv 1903.01945) counts so,
+    and sums the counts over videos before `segment_f1`.
 
     Args:
         truth: int [T]; frames with -1 are ignored in both.
         predicted: int [T].
-        overlap: in (0, 1], usually 0.10, 0.25 and 0.50.
+        overlap: one or several [...] in (0, 1], usually 0.10, 0.25 and 0.50.
 
     Raises:
         DataError: lengths differ, or no frame is labelled.
@@ -114,9 +115,11 @@ def segment_counts(truth: ArrayLike, predicted: ArrayLike, overlap: float) -> ND
     both = np.minimum(guess.end[:, None], true.end) - np.maximum(guess.start[:, None], true.start)
     union = np.maximum(guess.end[:, None], true.end) - np.minimum(guess.start[:, None], true.start)
     ratio = np.where(guess.labels[:, None] == true.labels, both / union, -1.0)
+    best, highest = ratio.argmax(axis=1), ratio.max(axis=1)
     # Of several predictions that match one true segment the first counts, so count the matched true segments.
-    right = len(np.unique(ratio.argmax(axis=1)[ratio.max(axis=1) >= overlap]))
-    return np.array([right, len(guess.labels) - right, len(true.labels) - right])
+    matched = [len(np.unique(best[highest >= each])) for each in np.ravel(overlap)]
+    right = np.reshape(np.array(matched, np.int64), np.shape(overlap))
+    return np.stack([right, len(guess.labels) - right, len(true.labels) - right], axis=-1)
 
 
 def segment_f1(counts: ArrayLike) -> NDArray[np.float64]:

@@ -154,12 +154,14 @@ class Inputs(ABC):
     Attributes:
         window_s: window for smoothing scores over time, seconds.
         causal: whether to smooth over the past only.
+        relaxed: rule of relaxed boundaries to score phases with as well; empty for none.
         seed: of random draws.
         rate_fps: clips per second of video.
     """
 
     window_s: float
     causal: bool
+    relaxed: str
     seed: int
     rate_fps: float
 

@@ -58,6 +58,7 @@ class EvalInputs(Inputs):
             those of the videos' data sets.
         window_s: window for smoothing scores over time, seconds.
         causal: whether to smooth over the past only.
+        relaxed: rule of relaxed boundaries to score phases with as well; empty for none.
         seed: of random draws.
 
     Raises:
@@ -74,6 +75,7 @@ class EvalInputs(Inputs):
         prompt_sets: Sequence[str],
         window_s: float,
         causal: bool,
+        relaxed: str,
         seed: int,
     ) -> None:
         self.test = manifest.split(split)
@@ -84,6 +86,7 @@ class EvalInputs(Inputs):
         self.chosen = self._by_kind(prompt_sets) if self.vectors else {}
         self.window_s = window_s
         self.causal = causal
+        self.relaxed = relaxed
         self.seed = seed
         self.rate_fps = 1 / self.vectors.meta.stride_s if self.vectors else 1.0
         self._gaps: dict[str, str] = {}

@@ -1,34 +1,60 @@
 """Phase recognition: the highest-scoring class at each second against the surgeon's label.
 
 Published tables average in different ways and call all of them F1; each way has its own name here. Scoring is strict:
-errors near transitions count. Cholec80: Twinanda et al., arXiv 1602.03012; zero-shot protocol of SurgVLP: Yuan et al.,
-arXiv 2307.15220.
+errors near transitions count. Scores with relaxed boundaries, which forgive them, are added on request. Cholec80:
+Twinanda et al., arXiv 1602.03012; zero-shot protocol of SurgVLP: Yuan et al., arXiv 2307.15220.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
-from surgvl.core.results import Result, Statistic, video_mean
+from surgvl.core.results import Result
 from surgvl.metrics import classify, temporal
-from surgvl.metrics.average_precision import classes_over_videos, videos_then_classes
+from surgvl.metrics.averages import Average, over_pooled_rows, over_videos, over_videos_then_classes
+from surgvl.metrics.relaxed import BOUNDARY_S, Mode, relaxed_scores
 from surgvl.tasks.base import NUM_RANDOM, Inputs, LabelledScores, Scores, Task, means, point_estimate
 
+_BY_PHASE = "for each video with the phase, then mean over videos, then over phases"
+_BY_VIDEO = "for each video over classes in truth or prediction, undefined counts as 0, then mean over videos"
+_POOLED = "frames pooled; mean over classes in the truth, undefined counts as 0"
+_SEGMENTS = "segments with at least this overlap in per cent are hits, counts pooled over videos (MS-TCN)"
 _PROTOCOLS = {
     "accuracy": "mean over videos",
-    "macro_f1": "frames pooled; classes in the truth, undefined counts 0",
-    "macro_f1_video": "for each video over classes in truth or prediction, then mean over videos (SurgVLP)",
-    "jaccard": "for each video with the phase, then mean over videos, then over phases",
-    "balanced_accuracy": "frames pooled; mean recall of classes in the truth",
-    "weighted_f1": "frames pooled; classes weighted by their frames",
     "accuracy_pooled": "frames pooled",
+    "precision": f"{_BY_PHASE}; 0 where it is never predicted",
+    "recall": _BY_PHASE,
+    "f1": f"{_BY_PHASE}; 0 where it is never predicted",
+    "jaccard": _BY_PHASE,
+    "precision_m2cai": f"{_BY_PHASE}; videos in which it is never predicted are left out (M2CAI16's script)",
+    "f1_m2cai": f"{_BY_PHASE}; videos in which it is never right are left out (M2CAI16's script)",
+    "precision_video": _BY_VIDEO,
+    "recall_video": _BY_VIDEO,
+    "macro_f1_video": f"{_BY_VIDEO} (SurgVLP)",
+    "jaccard_video": _BY_VIDEO,
+    "precision_pooled": _POOLED,
+    "balanced_accuracy": "frames pooled; mean recall of classes in the truth",
+    "macro_f1": _POOLED,
+    "jaccard_pooled": _POOLED,
+    "weighted_f1": "frames pooled; classes weighted by their frames",
     "edit": "order of segments, mean over videos",
-    "segment_f1_50": "segments with overlap 0.50, counts pooled over videos",
+    **dict.fromkeys(("segment_f1_10", "segment_f1_25", "segment_f1_50"), _SEGMENTS),
 }
+_MAIN = ("accuracy", "macro_f1", "macro_f1_video", "jaccard", "edit", "segment_f1_10", "segment_f1_25", "segment_f1_50")
+_RELAXED = {
+    "accuracy": "mean over videos",
+    **dict.fromkeys(("precision", "recall", "f1", "jaccard"), f"{_BY_PHASE}, each cut to 1"),
+}
+_UNDEFINED = {
+    "symmetric": "; undefined counts as 0",
+    "m2cai_matlab": "; videos in which it is undefined are left out",
+}
+_OVERLAPS = (0.10, 0.25, 0.50)
 
 
 class Phase(Task[Scores]):
@@ -43,6 +69,7 @@ class Phase(Task[Scores]):
         labels: description of classes and scores, for the protocol.
         rate_fps: rows per second.
         seed: of the bootstrap and of random predictions.
+        relaxed: rule of relaxed boundaries (see `metrics.relaxed`), whose scores are added; empty for none.
     """
 
     name = "phase"
@@ -58,6 +85,7 @@ class Phase(Task[Scores]):
         labels: str = "phases",
         rate_fps: float = 1.0,
         seed: int = 0,
+        relaxed: Mode | Literal[""] = "",
     ) -> None:
         self.truth = np.asarray(truth)
         self.majority = majority
@@ -66,6 +94,7 @@ class Phase(Task[Scores]):
         self.labels = labels
         self.rate_fps = rate_fps
         self.seed = seed
+        self.relaxed = relaxed
 
     @classmethod
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
@@ -85,7 +114,8 @@ class Phase(Task[Scores]):
                 truth[row] = index[names[0]]
         seconds = group.training_seconds
         majority = index[max(seconds, key=lambda name: (seconds[name], name))] if seconds else None
-        task = cls(truth, majority, inputs.window_s, inputs.causal, group.protocol, inputs.rate_fps, inputs.seed)
+        how = inputs.window_s, inputs.causal, group.protocol, inputs.rate_fps, inputs.seed, inputs.relaxed
+        task = cls(truth, majority, *how)
         task.data = group.data
         return task, scores
 
@@ -114,70 +144,105 @@ class Phase(Task[Scores]):
         names, videos = np.unique(predictions.videos[order][kept], return_inverse=True)
         num_classes, num_videos = len(predictions.class_names), len(names)
 
-        measure = partial(_statistics, truth, videos=videos, num_classes=num_classes)
-        mine = measure(predicted)
-        baselines = self._baselines(truth, measure, num_classes, num_videos)
-        counts = classify.count(truth, predicted, videos, num_classes)
-        per_class = {
-            "macro_f1": classify.f1(counts.pooled())[0],
-            "jaccard": classes_over_videos(classify.jaccard(counts))[0],
-        }
-        return [
-            self.result(
-                metric,
-                statistic,
-                {name: table[metric] for name, table in baselines.items()},
-                f"{self._protocol()}; {_PROTOCOLS[metric]}",
-                num_videos=num_videos,
-                num_clips=len(truth),
-                seed=self.seed,
-                per_class=_named(per_class[metric], predictions.class_names) if metric in per_class else None,
-            )
-            for metric, statistic in mine.items()
-        ]
-
-    def _baselines(
-        self, truth: Int64Array, measure: Callable[..., dict[str, Statistic]], num_classes: int, num_videos: int
-    ) -> dict[str, dict[str, float]]:
-        def values(predicted: Int64Array) -> dict[str, float]:
-            return {name: point_estimate(statistic, num_videos) for name, statistic in measure(predicted).items()}
+        def measure(guess: Int64Array) -> dict[str, Average]:
+            strict = _strict(truth, guess, videos, num_classes)
+            if not self.relaxed:
+                return strict
+            return strict | _relaxed(truth, guess, videos, num_classes, self.rate_fps, self.relaxed)
 
         constant = int(np.bincount(truth).argmax()) if self.majority is None else self.majority
         generator = np.random.default_rng(self.seed)
-        random = [values(generator.integers(0, num_classes, len(truth))) for _ in range(NUM_RANDOM)]
-        name = "majority (of test)" if self.majority is None else "majority"
-        return {name: values(np.full(len(truth), constant)), "random": means(random)}
+        random = [generator.integers(0, num_classes, len(truth)) for _ in range(NUM_RANDOM)]
+        blind = {
+            "majority (of test)" if self.majority is None else "majority": [np.full(len(truth), constant)],
+            "random": random,
+        }
+        baselines = {name: means([_levels(measure(each), num_videos) for each in said]) for name, said in blind.items()}
+        results = []
+        for metric, average in measure(predicted).items():
+            found = self.result(
+                metric,
+                average.statistic,
+                {name: table[metric] for name, table in baselines.items()},
+                self._protocol(metric),
+                num_videos=num_videos,
+                num_clips=len(truth),
+                seed=self.seed,
+                per_class=_named(average.per_class, predictions.class_names),
+            )
+            deviations = {"sd_videos": average.sd_videos, "sd_classes": average.sd_classes}
+            results.append(dataclasses.replace(found, **deviations, detail=metric not in _MAIN))
+        return results
 
-    def _protocol(self) -> str:
+    def _protocol(self, metric: str) -> str:
         smoothing = "no smoothing"
         if self.window_s:
             smoothing = f"{'causal' if self.causal else 'centred'} mean over {self.window_s:g} s"
-        return f"{self.labels}, {self.rate_fps:g} fps, strict, {smoothing}"
+        name, relaxed, _ = metric.partition("_relaxed_")
+        rule, own = "strict", _PROTOCOLS[name]
+        if relaxed:
+            rule = f"boundaries relaxed by {BOUNDARY_S:g} s ({self.relaxed})"
+            own = _RELAXED[name] + (_UNDEFINED[self.relaxed] if name in ("precision", "f1") else "")
+        return f"{self.labels}, {self.rate_fps:g} fps, {rule}, {smoothing}; {own}"
 
 
-def _statistics(truth: Int64Array, predicted: Int64Array, videos: Int64Array, num_classes: int) -> dict[str, Statistic]:
-    """For each metric, a statistic over draws of videos; rows are ordered by video and time."""
+def _strict(truth: Int64Array, predicted: Int64Array, videos: Int64Array, num_classes: int) -> dict[str, Average]:
+    """Each metric; rows are ordered by video and time."""
     counts = classify.count(truth, predicted, videos, num_classes)
     edges = np.flatnonzero(np.diff(videos)) + 1
     pairs = list(zip(np.split(truth, edges), np.split(predicted, edges), strict=True))
-    overlaps = np.stack([temporal.segment_counts(a, b, 0.5) for a, b in pairs])
+    overlaps = np.stack([temporal.segment_counts(a, b, _OVERLAPS) for a, b in pairs])
+    precision, recall, f1 = classify.precision(counts), classify.recall(counts), classify.f1(counts)
     jaccard = classify.jaccard(counts)
 
-    def pooled(metric: Callable[[classify.Counts], Float64Array]) -> Statistic:
-        return lambda weights: metric(counts.pooled(weights))
+    def by_phase(table: Float64Array, undefined: float = 0.0) -> Average:
+        filled = np.nan_to_num(table, nan=undefined)
+        return over_videos_then_classes(np.where(counts.truth > 0, filled, np.nan))
+
+    def by_video(table: Float64Array) -> Average:
+        return over_videos(classify.class_mean(table, counts, "union"))
+
+    def segment_f1(at: int) -> Average:
+        return Average(lambda weights: temporal.segment_f1(np.tensordot(weights, overlaps[:, at], 1)))
 
     return {
-        "accuracy": video_mean(classify.accuracy(counts)),
-        "macro_f1": pooled(partial(classify.macro_f1, absent="truth")),
-        "macro_f1_video": video_mean(classify.macro_f1(counts, "union")),
-        "jaccard": lambda weights: videos_then_classes(jaccard, weights),
-        "balanced_accuracy": pooled(classify.balanced_accuracy),
-        "weighted_f1": pooled(classify.weighted_f1),
-        "accuracy_pooled": pooled(classify.accuracy),
-        "edit": video_mean([temporal.edit_score(a, b) for a, b in pairs]),
-        "segment_f1_50": lambda weights: temporal.segment_f1(weights @ overlaps),
+        "accuracy": over_videos(classify.accuracy(counts)),
+        "accuracy_pooled": Average(lambda weights: classify.accuracy(counts.pooled(weights))),
+        "precision": by_phase(precision),
+        "recall": by_phase(recall),
+        "f1": by_phase(f1),
+        "jaccard": by_phase(jaccard),
+        "precision_m2cai": by_phase(precision, np.nan),
+        "f1_m2cai": by_phase(np.where(counts.hits > 0, f1, np.nan), np.nan),
+        "precision_video": by_video(precision),
+        "recall_video": by_video(recall),
+        "macro_f1_video": by_video(f1),
+        "jaccard_video": by_video(jaccard),
+        "precision_pooled": over_pooled_rows(classify.precision, counts, "truth"),
+        "balanced_accuracy": over_pooled_rows(classify.recall, counts, "truth"),
+        "macro_f1": over_pooled_rows(classify.f1, counts, "truth"),
+        "jaccard_pooled": over_pooled_rows(classify.jaccard, counts, "truth"),
+        "weighted_f1": Average(lambda weights: classify.weighted_f1(counts.pooled(weights))),
+        "edit": over_videos(np.array([temporal.edit_score(a, b) for a, b in pairs])),
+        **{f"segment_f1_{100 * overlap:.0f}": segment_f1(at) for at, overlap in enumerate(_OVERLAPS)},
     }
 
 
-def _named(values: Float64Array, names: Sequence[str]) -> dict[str, float]:
+def _relaxed(
+    truth: Int64Array, predicted: Int64Array, videos: Int64Array, num_classes: int, rate_fps: float, mode: Mode
+) -> dict[str, Average]:
+    """Each metric with relaxed boundaries; rows are ordered by video and time."""
+    found = relaxed_scores(truth, predicted, videos, num_classes, rate_fps, mode)._asdict()
+    averages = {"accuracy": over_videos(found.pop("accuracy"))}
+    averages |= {metric: over_videos_then_classes(np.minimum(table, 1)) for metric, table in found.items()}
+    return {f"{metric}_relaxed_{mode}": average for metric, average in averages.items()}
+
+
+def _levels(averages: Mapping[str, Average], num_videos: int) -> dict[str, float]:
+    return {metric: point_estimate(average.statistic, num_videos) for metric, average in averages.items()}
+
+
+def _named(values: Float64Array | None, names: Sequence[str]) -> dict[str, float] | None:
+    if values is None:
+        return None
     return {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}

@@ -1,8 +1,10 @@
 """Visual question answering with closed or free-text answers, compared with blind baselines and controls.
 
-There are two conventions of macro-F1: ours averages over the classes of the truth and counts undefined values as 0;
-published PitVQA and EndoVis18 scores used scikit-learn 1.3 with `zero_division=1`, which gives 1 to a class that was
-predicted but never correctly. Both are given. PitVQA: He et al., arXiv 2405.13949. Free text is also scored by words.
+Our macro-F1 averages over the classes of the truth and counts undefined values as 0. The code behind published PitVQA
+and EndoVis18 scores averages over classes in truth or prediction with scikit-learn's `zero_division=1`: a class that is
+never predicted gets precision 1, one that is only predicted recall 1, and in scikit-learn 1.3 one that is predicted but
+never correctly F1 1. So precision and recall are given with undefined values as 0 (`zd0`) and as 1 (`zd1`), and F1 in
+each way. PitVQA: He et al., arXiv 2405.13949. Free text is also scored by words.
 
 Two comparisons show whether the video matters: a predictor that sees no video (the blind baseline), and the same model
 with another video in place of the right one (controls). A model that ignores the video scores the same as its controls.
@@ -22,6 +24,7 @@ from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics import classify, text
 from surgvl.metrics.answer import LabelledQuestion, blind_answers, encode, most_frequent
+from surgvl.metrics.averages import over_pooled_rows
 from surgvl.tasks.base import NUM_RANDOM, Answers, Inputs, Task, means, point_estimate
 
 _MODES = {
@@ -29,10 +32,16 @@ _MODES = {
     "head": "closed answers of a classification head",
     "open": "open answers",
 }
+_UNION = "answers pooled; classes in truth or prediction"
 _PROTOCOLS = {
     "accuracy": "answers pooled",
-    "macro_f1": "classes in the truth, undefined counts 0",
-    "macro_f1_sklearn13_zd1": "classes in truth or prediction; predicted but never rightly counts 1 (scikit-learn 1.3)",
+    "macro_precision_zd0": f"{_UNION}; never predicted counts as 0",
+    "macro_precision_zd1": f"{_UNION}; never predicted counts as 1",
+    "macro_recall_zd0": f"{_UNION}; absent from the truth counts as 0",
+    "macro_recall_zd1": f"{_UNION}; absent from the truth counts as 1",
+    "macro_f1_zd0": f"{_UNION}; never right counts as 0, by either zero-division rule of scikit-learn other than 1.3",
+    "macro_f1": "classes in the truth, undefined counts as 0",
+    "macro_f1_sklearn13_zd1": "classes in truth or prediction; predicted but never rightly counts as 1 (scikit-learn 1.3)",
     "balanced_accuracy": "mean recall of classes in the truth",
     "weighted_f1": "classes weighted by their rows",
     "unmatched_rate": "share of predictions that are none of the allowed answers; they count as wrong",
@@ -52,6 +61,8 @@ _GAIN = (
     "blind: the most frequent training answer of the question; black video: the same model, every frame black; "
     "other video: the same model, a clip asked about in another video of the split"
 )
+# In the second table of the page.
+_DETAIL = ("macro_precision_zd0", "macro_precision_zd1", "macro_recall_zd0", "macro_recall_zd1", "macro_f1_zd0")
 # Shown for each question type.
 _BY_TYPE = ("accuracy", "rouge_l")
 
@@ -106,6 +117,7 @@ class Vqa(Task[Answers]):
                 f"{base}; {_PROTOCOLS.get(metric) or _BY_WORDS[metric]}",
                 per_class=parts.get(metric) if metric in (*_BY_TYPE, *_BY_WORDS, "macro_f1") else None,
             )
+            found = dataclasses.replace(found, detail=metric in _DETAIL)
             if metric in _BY_TYPE:
                 table = {name: each[metric] for name, each in comparisons.items()}
                 found = dataclasses.replace(found, per_class_baselines=table, per_class_clips=measure.clips)
@@ -186,12 +198,20 @@ def _statistics(
     def pooled(metric: Callable[[classify.Counts], Float64Array]) -> Statistic:
         return lambda weights: metric(counts.pooled(weights))
 
+    def macro(metric: Callable[[classify.Counts], Float64Array], zero_division: float) -> Statistic:
+        return over_pooled_rows(metric, counts, "union", zero_division).statistic
+
     found: dict[str, Statistic] = {
         "accuracy": pooled(classify.accuracy),
         "macro_f1": pooled(partial(classify.macro_f1, absent="truth")),
         "macro_f1_sklearn13_zd1": pooled(partial(classify.macro_f1, absent="union", compat="sklearn13_zd1")),
         "balanced_accuracy": pooled(classify.balanced_accuracy),
         "weighted_f1": pooled(classify.weighted_f1),
+        "macro_precision_zd0": macro(classify.precision, 0.0),
+        "macro_precision_zd1": macro(classify.precision, 1.0),
+        "macro_recall_zd0": macro(classify.recall, 0.0),
+        "macro_recall_zd1": macro(classify.recall, 1.0),
+        "macro_f1_zd0": macro(classify.f1, 0.0),
     }
     return found | _of_words(truth, predicted, groups) if words else found
 

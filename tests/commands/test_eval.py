@@ -153,6 +153,19 @@ def test_numbers_from_the_phantom_say_so(tmp_path: Path) -> None:
     assert "nothing about patients" in (tmp_path / "out" / "result.md").read_text()
 
 
+def test_relaxed_scores_are_added_on_request(folders: Path) -> None:
+    arguments = ["eval", "--manifest", str(folders / "manifest"), "--vectors", str(folders / "vectors")]
+    cli.run([*arguments, "--out", str(folders / "strict"), "--tasks", "[phase]"])
+    cli.run([*arguments, "--out", str(folders / "both"), "--tasks", "[phase]", "--relaxed", "m2cai_matlab"])
+    strict, both = (read_results(folders / name / "result.json") for name in ("strict", "both"))
+    assert [result.metric for result in both[: len(strict)]] == [result.metric for result in strict]
+    added = [result.metric for result in both[len(strict) :]]
+    metrics = ("accuracy", "precision", "recall", "f1", "jaccard")
+    assert added == [f"{metric}_relaxed_m2cai_matlab" for metric in metrics]
+    assert "boundaries relaxed by 10 s (m2cai_matlab)" in (folders / "both" / "result.md").read_text()
+    assert "boundaries relaxed" not in (folders / "strict" / "result.md").read_text()
+
+
 def test_the_majority_is_chosen_on_training_videos(folders: Path) -> None:
     results = evaluate(folders / "manifest", folders / "out", folders / "vectors", tasks=["phase"])
     assert by_name(results)["phase", "accuracy"].baselines["majority"] == pytest.approx(9 / SECONDS)
@@ -249,6 +262,8 @@ def test_usage_errors(folders: Path) -> None:
         evaluate(folders / "manifest", folders / "out")
     with pytest.raises(ConfigError, match="--protocol.smooth_s must be >= 0, got nan"):
         EvalConfig(smooth_s=float("nan"))
+    with pytest.raises(ConfigError, match=r"--protocol.relaxed must be one of symmetric, m2cai_matlab, got 'symetric'"):
+        EvalConfig(relaxed="symetric")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no video is in split"):
         evaluate(folders / "manifest", folders / "out", folders / "vectors", split="holdout")
 

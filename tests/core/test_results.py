@@ -173,6 +173,28 @@ def test_compare_puts_the_control_beside_and_only_where_the_protocol_is_the_same
     assert second.count("–") == 1
 
 
+def test_details_stand_in_a_second_table_beside_what_has_a_deviation() -> None:
+    main = dataclasses.replace(result(), sd_videos=0.0625)
+    detail = dataclasses.replace(result("recall", 0.25), detail=True, sd_videos=0.125, sd_classes=0.1875)
+    control = [dataclasses.replace(result("recall", 0.125), detail=True)]
+    page = compare([main, detail, result("edit")], control, "random encoder")
+    first, second, *_ = page.split("\n\n")
+    assert [line.split("|")[2].strip() for line in first.splitlines()[2:]] == ["accuracy", "edit"]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in second.splitlines()]
+    blind = "majority 0.390 · random 0.143"
+    assert cells[0] == [
+        *("phase in detail", "value [95 % over videos]", "random encoder", "blind baselines"),
+        *("SD over videos", "SD over classes"),
+    ]
+    assert cells[2:] == [
+        ["accuracy", "0.500 [0.400, 0.600]", "–", blind, "0.062", "–"],
+        ["recall", "0.250 [0.150, 0.350]", "0.125 [0.025, 0.225]", blind, "0.125", "0.188"],
+    ]
+    # Without a detail there is no second table.
+    assert "in detail" not in to_markdown([main])
+    assert to_markdown([detail]).startswith("| phase in detail ")
+
+
 def test_warnings_are_marked_and_explained() -> None:
     stamped = add_provenance(
         [result()], encoder="fine-tuned", num_trainable=7, command="c", commit="d", warning="2 seen"

@@ -2,10 +2,12 @@
 
 import csv
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn.metrics as sk
 from numpy.typing import NDArray
 
 import surgvl.tasks
@@ -15,6 +17,8 @@ from surgvl.core.ontology import CHOLEC80_PHASES, TRIPLET_NAMES
 from surgvl.core.registry import discover
 from surgvl.core.results import Result
 from surgvl.metrics.answer import LabelledQuestion, blind_answers
+from surgvl.metrics.relaxed import MODES, relaxed_scores
+from surgvl.metrics.temporal import segment_counts
 from surgvl.tasks.base import Answers, Inputs, LabelledScores, Scores, Task, Unavailable
 from surgvl.tasks.overlap import operation, seen_before
 from surgvl.tasks.phase import Phase
@@ -24,6 +28,9 @@ from surgvl.tasks.vqa import Vqa
 
 REAL = os.environ.get("SURGVL_REAL_DATA", "")
 needs_labels = pytest.mark.skipif(not REAL, reason="SURGVL_REAL_DATA is not set: real labels are not at hand")
+
+
+RULES = ("", *(f"_relaxed_{mode}" for mode in ("m2cai_matlab", "symmetric")))
 
 
 def by_metric(results: list[Result]) -> dict[str, Result]:
@@ -79,7 +86,7 @@ class KindsAsked(Inputs):
     """Inputs that hold nothing and remember what was asked for."""
 
     def __init__(self) -> None:
-        self.window_s, self.causal, self.seed, self.rate_fps = 0.0, False, 0, 1.0
+        self.window_s, self.causal, self.relaxed, self.seed, self.rate_fps = 0.0, False, "", 0, 1.0
         self.kinds: set[str] = set()
 
     def clips(self, kind: str) -> list[LabelledScores]:
@@ -161,25 +168,90 @@ def test_smoothing_helps_a_noisy_model_and_is_written_down() -> None:
     assert "causal mean over 9 s" in causal["edit"].protocol
 
 
+def test_relaxed_scores_are_added_to_strict_ones_and_named() -> None:
+    truth, ids, times_s = phases()
+    late = np.concatenate([np.roll(truth[np.array(ids) == name], 3) for name in sorted(set(ids))])
+    predictions = Scores(ids, times_s, ideal(np.maximum(late, 0), 7), CHOLEC80_PHASES)
+    strict = by_metric(Phase(truth).score(predictions))
+    assert all(", strict, " in result.protocol for result in strict.values())
+    for mode in MODES:
+        found = by_metric(Phase(truth, relaxed=mode).score(predictions))  # type: ignore[arg-type]
+        assert [name for name in found if "relaxed" not in name] == list(strict)
+        for metric in ("accuracy", "precision", "recall", "f1", "jaccard"):
+            relaxed = found[f"{metric}_relaxed_{mode}"]
+            assert strict[metric].value < relaxed.value <= 1
+            assert f"boundaries relaxed by 10 s ({mode})" in relaxed.protocol
+            assert "strict" not in relaxed.protocol
+        # Rows without a label are dropped before boundaries are sought.
+        kept = truth >= 0
+        videos = np.unique(np.array(ids)[kept], return_inverse=True)[1]
+        own = relaxed_scores(truth[kept], np.maximum(late, 0)[kept], videos, 7, 1.0, mode)  # type: ignore[arg-type]
+        assert found[f"accuracy_relaxed_{mode}"].value == pytest.approx(own.accuracy.mean())
+        expected = np.nanmean(np.nanmean(np.minimum(own.jaccard, 1), axis=0))
+        assert found[f"jaccard_relaxed_{mode}"].value == pytest.approx(expected)
+
+
+def test_f1_at_overlaps_is_of_counts_summed_over_videos() -> None:
+    truth, ids, times_s = phases()
+    rng = np.random.default_rng(4)
+    noisy = np.where(rng.random(len(truth)) < 0.1, rng.integers(0, 7, len(truth)), np.maximum(truth, 0))
+    found = by_metric(Phase(truth).score(Scores(ids, times_s, ideal(noisy, 7), CHOLEC80_PHASES)))
+    names = np.array(ids)
+    for overlap in (0.1, 0.25, 0.5):
+        parts = [segment_counts(truth[names == name], noisy[names == name], overlap) for name in sorted(set(ids))]
+        right, wrong, missed = np.sum(parts, axis=0)
+        precision, recall = right / (right + wrong), right / (right + missed)
+        expected = 2 * precision * recall / (precision + recall)
+        assert found[f"segment_f1_{100 * overlap:.0f}"].value == pytest.approx(expected)
+
+
+def cholec80_labels(numbers: Iterable[int]) -> list[NDArray[np.int64]]:
+    found = []
+    for number in numbers:
+        with open(Path(REAL) / f"labels/cholec80_csv/video{number:02d}.csv", newline="") as file:
+            found.append(np.array([int(row["label"]) - 1 for row in csv.DictReader(file)]))
+    return found
+
+
+@needs_labels
+def test_how_much_relaxed_boundaries_add_on_cholec80() -> None:
+    """Transitions up to 20 s off: the script forgives late ones alone, which lifts Jaccard more than accuracy."""
+    rng = np.random.default_rng(0)
+    parts = cholec80_labels(range(41, 81))
+    guesses = []
+    for labels in parts:
+        guess = labels.copy()
+        for at in np.flatnonzero(np.diff(labels)) + 1:
+            late = int(rng.integers(-20, 21))
+            guess[at : at + late] = labels[at - 1]
+            guess[at + late : at] = labels[at]
+        guesses.append(guess)
+    truth, predicted = np.concatenate(parts), np.concatenate(guesses)
+    ids = [f"video{number}" for number, labels in zip(range(41, 81), parts, strict=True) for _ in labels]
+    times_s = np.concatenate([np.arange(len(labels)) + 0.5 for labels in parts])
+    found: dict[str, Result] = {}
+    for mode in MODES:
+        task = Phase(truth, relaxed=mode)  # type: ignore[arg-type]
+        found |= by_metric(task.score(Scores(ids, times_s, np.eye(7)[predicted], CHOLEC80_PHASES)))
+    levels = [[found[f"{metric}{suffix}"].value for metric in ("accuracy", "jaccard")] for suffix in RULES]
+    strict, script, symmetric = np.array(levels)
+    assert (strict < script).all()
+    assert (script < symmetric).all()
+    assert script[1] - strict[1] > 3 * (script[0] - strict[0])
+    assert 0.005 < script[0] - strict[0] < 0.02
+
+
 @needs_labels
 def test_cholec80_chance_levels() -> None:
-    truth: list[int] = []
-    ids: list[str] = []
-    times_s: list[float] = []
-    training: list[int] = []
-    for number in range(1, 81):
-        with open(Path(REAL) / f"labels/cholec80_csv/video{number:02d}.csv", newline="") as file:
-            own = [int(row["label"]) - 1 for row in csv.DictReader(file)]
-        if number <= 40:
-            training += own
-            continue
-        truth += own
-        ids += [f"video{number}"] * len(own)
-        times_s += [at + 0.5 for at in range(len(own))]
+    training = np.concatenate(cholec80_labels(range(1, 41)))
+    parts = cholec80_labels(range(41, 81))
+    truth = np.concatenate(parts)
+    ids = [f"video{number}" for number, labels in zip(range(41, 81), parts, strict=True) for _ in labels]
+    times_s = np.concatenate([np.arange(len(labels)) + 0.5 for labels in parts])
     majority = int(np.bincount(training).argmax())
     assert CHOLEC80_PHASES[majority] == "CalotTriangleDissection"
     scores = np.random.default_rng(0).random((len(truth), 7), np.float32)
-    found = by_metric(Phase(truth, majority).score(Scores(ids, np.array(times_s), scores, CHOLEC80_PHASES)))
+    found = by_metric(Phase(truth, majority).score(Scores(ids, times_s, scores, CHOLEC80_PHASES)))
     assert found["accuracy"].num_videos == 40
     assert found["accuracy"].baselines["majority"] == pytest.approx(0.3902, abs=5e-5)
     assert found["macro_f1_video"].baselines["majority"] == pytest.approx(0.0805, abs=5e-5)
@@ -368,6 +440,22 @@ def test_a_model_that_does_not_look_equals_the_blind_baseline() -> None:
     assert "blind (of test)" in by_metric(Vqa().score(rows))["accuracy"].baselines
 
 
+@pytest.mark.parametrize("zero_division", [0, 1])
+def test_precision_recall_and_f1_of_answers_equal_sklearn(zero_division: int) -> None:
+    rows = answers(right=0.6)
+    # One answer is never true, one never given.
+    said = ["no idea" if guess == rows.answers[0] else guess for guess in rows.predictions]
+    matched = np.array([guess != "no idea" for guess in said])
+    asked = Answers(rows.video_ids, rows.questions, rows.answers, rows.types, said, matched, "closed")
+    found = by_metric(Vqa(TRAINING).score(asked))
+    expected = sk.precision_recall_fscore_support(rows.answers, said, average="macro", zero_division=zero_division)
+    for metric, value in zip(("precision", "recall"), expected[:2], strict=True):
+        result = found[f"macro_{metric}_zd{zero_division}"]
+        assert result.value == pytest.approx(value, abs=1e-12)
+        assert f"counts as {zero_division}" in result.protocol
+    assert found["macro_f1_zd0"].value == pytest.approx(expected[2], abs=1e-12)
+
+
 def test_answers_do_not_depend_on_row_order() -> None:
     rows = answers()
     order = np.random.default_rng(0).permutation(len(rows.answers))
@@ -410,6 +498,8 @@ def test_pitvqa_blind_level() -> None:
     rows = Answers(ids, questions, truths, types, blind, np.ones(len(ids), bool), "closed")
     found = by_metric(Vqa(training).score(rows))
     levels = {"accuracy": 44.43, "macro_f1": 11.90, "balanced_accuracy": 14.56, "weighted_f1": 32.35}
+    # Three quarters of the answers are never given, and each of them has precision 1.
+    levels |= {"macro_precision_zd0": 16.77, "macro_precision_zd1": 85.19}
     for metric, percent in levels.items():
         assert 100 * found[metric].value == pytest.approx(percent, abs=0.005)
         assert found[metric].baselines["blind"] == found[metric].value
