@@ -41,7 +41,7 @@ _PROTOCOLS = {
     "macro_recall_zd1": f"{_UNION}; absent from the truth counts as 1",
     "macro_f1_zd0": f"{_UNION}; never right counts as 0, by either zero-division rule of scikit-learn other than 1.3",
     "macro_f1": "classes in the truth, undefined counts as 0",
-    "macro_f1_sklearn13_zd1": "classes in truth or prediction; predicted but never rightly counts as 1 (scikit-learn 1.3)",
+    "macro_f1_sklearn13_zd1": f"{_UNION}; predicted but never right counts as 1 (scikit-learn 1.3)",
     "balanced_accuracy": "mean recall of classes in the truth",
     "weighted_f1": "classes weighted by their rows",
     "unmatched_rate": "share of predictions that are none of the allowed answers; they count as wrong",
