@@ -143,6 +143,7 @@ def test_a_failed_job_is_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
     span(tmp_path / "e")
 
 
+@pytest.mark.slow
 def test_a_killed_benchmark_goes_on_and_waits_for_what_still_runs(tmp_path: Path) -> None:
     code = f"""
 import json

@@ -275,7 +275,7 @@ time.sleep(60)
 """
     begun = time.monotonic()
     found, page = main_of(gpu, monkeypatch, tmp_path, script, "--minutes", "0.1")
-    assert 5 < time.monotonic() - begun < 30
+    assert 5 < time.monotonic() - begun < 50
     assert len(found["rows"]) == 2
     assert found["left_out"] == [
         "embedding, ViT-B, eager: cut off when time was up",

@@ -102,7 +102,7 @@ def scored(
     return {(result.task, result.metric): result for result in score(clips, predict(readout, held_out))[0]}
 
 
-@pytest.mark.parametrize(("kind", "steps"), [(Linear, 300), (Attentive, 150)])
+@pytest.mark.parametrize(("kind", "steps"), [(Linear, 300), pytest.param(Attentive, 150, marks=pytest.mark.slow)])
 def test_label_made_tokens_score_one_and_random_ones_chance(kind: type[Readout], steps: int, tmp_path: Path) -> None:
     learn, held_out = tokens_of(material(640, 1)[0]), tokens_of(material(320, 2)[0])
     for result in scored(kind, learn, held_out, steps, tmp_path / "made").values():

@@ -189,6 +189,7 @@ def killed_writes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[
     return root, json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("act", ["add", "delete"])
 def test_killed_write_leaves_a_whole_version(killed_writes: tuple[Path, dict[str, int]], where: str, act: str) -> None:

@@ -85,7 +85,7 @@ def test_a_dead_engine_is_started_once_more_and_then_given_up(tmp_path: Path) ->
         ask: dict[str, Any] = {"messages": [{"role": "user", "content": "slow"}]}
         first, child = served.pid("chat"), served.pid("chat", "child")
         other = served.pid("embed")
-        with contextlib.suppress(httpx.ReadTimeout):
+        with contextlib.suppress(httpx.TimeoutException):
             httpx.post(f"{url}/v1/chat/completions", json=ask, timeout=0.5)
         os.kill(first, signal.SIGKILL)
         # What the engine left is gone before the next one starts.
@@ -145,8 +145,8 @@ def test_it_answers_when_idle_connections_use_up_the_descriptors(tmp_path: Path)
         for _ in range(400):
             stack.enter_context(socket.create_connection((url.host, url.port)))
         for _ in range(5):
-            assert httpx.get(url.join("/health"), timeout=10).status_code == 200
-        assert httpx.post(url.join("/v1/chat/completions"), json={"messages": []}, timeout=10).status_code == 200
+            assert httpx.get(url.join("/health"), timeout=120).status_code == 200
+        assert httpx.post(url.join("/v1/chat/completions"), json={"messages": []}, timeout=120).status_code == 200
         assert served.end() == 0
         said = served.errors()
     assert "ulimit -n" in said
