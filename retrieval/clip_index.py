@@ -1,7 +1,7 @@
-"""The clip index: an index folder that can be searched, extended, and rid of a video.
+"""The clip index: an index folder that can be searched and extended, and from which videos can be deleted.
 
 Writers, in one process or several, take turns, and each continues from the last version. An open index keeps the
-version that it opened or last wrote, whatever others write meanwhile (see `folder`).
+version that it opened or last wrote, regardless of other writers (see `folder`).
 """
 
 import threading

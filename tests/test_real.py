@@ -38,7 +38,7 @@ def embedded(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def test_all_clips_are_embedded_and_the_broken_file_is_one_line(embedded: tuple[Path, str]) -> None:
     out, message = embedded
     first, *problems = message.splitlines()
-    assert "1 of 12 videos were set aside, the others are done" in first
+    assert "1 of 12 videos was set aside, the others are done" in first
     assert len(problems) == 1
     assert "header_only.mp4" in problems[0]
     vectors = Vectors.load(out)

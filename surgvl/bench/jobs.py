@@ -1,4 +1,4 @@
-"""Runs commands in separate processes, several at a time; a killed run can be continued.
+"""Run commands in separate processes, several at a time; a killed run can be resumed.
 
 A job is done when its command exits with status 0, which is recorded at once. A failed job is reported with the last
 line of its log, the jobs that need it are skipped, and the others still run.
@@ -138,6 +138,6 @@ def _locked(log: IO[bytes]) -> bool:
 
 
 def _environment(threads: int) -> Mapping[str, str]:
-    # By default glibc returns freed memory at once; faulting it in again facts a small model a tenth of a step.
+    # By default glibc returns freed memory at once; faulting it in again takes a small model a tenth of a step.
     keep = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
     return {**keep, **os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}

@@ -17,7 +17,7 @@ PHANTOM = "Phantom numbers: they show that the software works, and say nothing a
 
 @dataclass(frozen=True)
 class RowFacts:
-    """RowFacts of a row, and facts of its scores.
+    """Facts about a row and its scores.
 
     Attributes:
         parameters: number of parameters of the encoder.

@@ -1,6 +1,6 @@
 """The `demo` command: the web page for a run folder, or for a small sample one.
 
-The sample has eight synthetic operations, analysed by the models that ship; making it takes about a minute.
+The sample has eight synthetic operations, analysed by the shipped models; making it takes about a minute.
 """
 
 import importlib.util
@@ -29,14 +29,15 @@ def demo(
     """Open the web page: ask questions about recordings, find moments, see the timeline.
 
     Args:
-        run: run folder, as `surgvl quickstart` writes it; by default, eight synthetic operations analysed by the models
-            that ship, which the first start writes to runs/phantom.
+        run: run folder of `surgvl quickstart`; by default, eight synthetic operations analysed by the shipped models,
+            which are written to runs/phantom on the first start.
         port: port to listen on.
         host: address to listen on; other machines can reach the page only if this is not a loopback address.
         open_browser: open the page in this machine's browser.
         server: address of `surgvl serve all` with the run's models; by default, they run in this process.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
-        allowed_hosts: host names by which browsers may reach the page, besides this machine's own addresses; '*': any.
+        allowed_hosts: host names by which browsers may reach the page, in addition to this machine's own addresses;
+            '*': any.
     """
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError("the page needs gradio, which is not installed: run pip install 'surgvl[demo]'")

@@ -66,6 +66,9 @@ class Formatter(jsonargparse.DefaultHelpFormatter):
         if self._get_type_str(action) is None:
             return f"a YAML file of values {flag}.NAME"
         text, default = action.help or "", action.default
+        if ". " not in text:
+            # A phrase, not sentences.
+            text = text.removesuffix(".")
         if action.required:
             return f"{text} (required)"
         if default is None or default is False or default in ("", [], ()) or isinstance(default, dict):

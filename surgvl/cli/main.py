@@ -50,7 +50,7 @@ def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
         if name in COMMANDS:
             return name, list(argv[words:])
     if known := group(argv[0]):
-        raise UsageError(f"surgvl {argv[0]} needs one of {', '.join(n.split()[1] for n in known)} after it")
+        raise UsageError(f"surgvl {argv[0]} must be followed by one of {', '.join(n.split()[1] for n in known)}")
     hint = did_you_mean(argv[0], COMMANDS, f"commands are {', '.join(COMMANDS)}")
     raise UsageError(f"unknown command {argv[0]!r}: {hint}")
 

@@ -67,9 +67,9 @@ def stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: f
     ]
 
 
-# Cut to what two quiet cores without AVX-512 do in ten minutes from a clone to the trained models, with installation;
-# answers, scores and the control come after them. Optimizer, smoothing, tokens that alignment keeps and its steps were
-# chosen on the validation videos of a phantom of another seed; the number of videos with earlier test scores in view.
+# Sized so that two idle cores without AVX-512 get from a clone to the trained models in ten minutes, with installation;
+# answers, scores and the control follow. Optimizer, smoothing, alignment's token_keep and its steps were chosen on the
+# validation videos of a phantom of another seed; the number of videos was chosen with earlier test scores in view.
 PRETRAIN_STEPS, ALIGN_STEPS, TUNE_STEPS, PROJECTOR_STEPS = 120, 420, 210, 30
 PRETRAIN_OPTIM = ["--run.batch", "32", "--optim.lr", "3e-4", "--optim.muon_lr_ratio", "4"]
 EVERY_S, SMOOTH_S = "8", "5"
@@ -104,9 +104,9 @@ def quickstart(
     trained, control = results(out), results(out / "control")
     table = compare(trained, control, "random frozen encoder")
     note = (
-        "Phantom numbers: they say that the machinery works, and nothing about patients. Both columns share videos, "
-        "sentences, questions and numbers of steps; the control's encoder is random and not trained, so it sees each "
-        "second once, without augmentation."
+        "Phantom numbers: they show that the software works, and say nothing about patients. Both columns share "
+        "videos, sentences, questions and numbers of steps; the control's encoder is random and not trained, so it sees "
+        "each second once, without augmentation."
     )
     files.write_text(out / "result.md", f"{table}\n{note}\n")
     rows = {name: raw_results(folder) for name, folder in (("trained", out), ("control", out / "control"))}
@@ -116,7 +116,7 @@ def quickstart(
 
 
 def _check(videos: tuple[int, int, int], duration_s: float, effort: float, seed: int) -> None:
-    """Check at once what a later stage would refuse only after minutes.
+    """Check the values that a later stage would refuse only after minutes.
 
     Raises:
         ConfigError: a number is out of range.

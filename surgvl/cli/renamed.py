@@ -1,4 +1,4 @@
-"""The names that arguments go by: in full, without their group, and for one release as they were called before.
+"""Names of arguments: in full, without their group, and, for one release, their old names.
 
 They are the same on the command line, in recipes and in the `config.yaml` of a run folder.
 """
@@ -14,8 +14,8 @@ import yaml
 
 from surgvl.core.errors import SurgVLWarning
 
-# Old name -> new name, both in full. A line goes with the next release. Arguments that only moved into a group need
-# none: they still go by their own name.
+# Old name -> new name, both in full. A line is removed with the next release. Arguments that only moved into a group
+# need none, because their own name still works.
 RENAMED: Mapping[str, str] = {
     "store": "frame_cache",
     "second": "stages.finetune",
@@ -29,8 +29,8 @@ RENAMED: Mapping[str, str] = {
     "ablated": "controls",
 }
 
-# Groups of arguments that were a class with arguments of its own, and the names that it had: `--encoder VideoViT`,
-# `--encoder.init_args.dim 96`, and `class_path` in files. They go with the next release, too.
+# Groups of arguments that used to be a class with arguments of its own, and its names: `--encoder VideoViT`,
+# `--encoder.init_args.dim 96`, and `class_path` in files. They are removed with the next release, too.
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "encoder": ("VideoViT", "surgvl.models.vit.VideoViT", "surgvl.models.video_vit.VideoViT"),
 }
@@ -47,9 +47,9 @@ def arguments(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def names(function: Callable[..., Any]) -> dict[str, str]:
-    """Every name that an argument of a command goes by -> its full name today.
+    """Every accepted name of an argument of a command -> its current full name.
 
-    A name without its group is one only where a single argument has it.
+    A name without its group is accepted if only one argument has it.
     """
     known = arguments(function)
     before = {old: new for old, new in RENAMED.items() if new in known and old not in known}
@@ -76,7 +76,7 @@ def rename_words(argv: Sequence[str], known: Mapping[str, str]) -> list[str]:
 
 
 def without_classes(argv: Sequence[str], known: Mapping[str, str]) -> list[str]:
-    """Words of a command without the class that a group of arguments was before; see `CLASSES`.
+    """Words of a command without the class that a group of arguments used to be; see `CLASSES`.
 
     Args:
         argv: words after the command.
@@ -130,7 +130,7 @@ def rename_config(config: Mapping[Any, Any], known: Mapping[str, str]) -> dict[A
 
 
 def config_text(text: str, known: Mapping[str, str]) -> str:
-    """The text of a YAML mapping of arguments with today's names; the text itself where it has them."""
+    """The text of a YAML mapping of arguments with current names; unchanged if it already has them."""
     config = yaml.safe_load(text)
     renamed = rename_config(config, known)
     return text if renamed == config else yaml.safe_dump(renamed, sort_keys=False)
@@ -142,7 +142,7 @@ def _is_group(name: str, known: Mapping[str, str]) -> bool:
 
 
 def _tell_class(name: str, group: str) -> None:
-    told = f"{name} needs no class any more: give {name}.NAME alone; {CLASSES[group][0]} goes with the next release"
+    told = f"{name} no longer takes a class: give {name}.NAME only; {CLASSES[group][0]} will go with the next release"
     warnings.warn(told, SurgVLWarning, stacklevel=3)
 
 
@@ -152,8 +152,8 @@ def _own(name: str) -> str:
 
 
 def _now(name: str, known: Mapping[str, str], dashes: str) -> str:
-    """The full name of a known one; a name of before is told."""
+    """The full name of a known argument; an old name causes a warning."""
     if _own(known[name]) != _own(name):
-        told = f"{dashes}{name} is called {dashes}{known[name]} now; the old name goes with the next release"
+        told = f"{dashes}{name} is now {dashes}{known[name]}; the old name will go with the next release"
         warnings.warn(told, SurgVLWarning, stacklevel=2)
     return known[name]

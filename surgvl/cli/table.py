@@ -8,7 +8,7 @@ from surgvl.core.version import __version__
 
 @dataclass(frozen=True)
 class Command:
-    """A command: its function, its purpose and how it is typed.
+    """A command: its function, its purpose and its examples.
 
     Args:
         target: module:function.
@@ -32,7 +32,7 @@ class Command:
 COMMANDS = {
     "quickstart": Command(
         "surgvl.cli.quickstart:quickstart",
-        "all steps below on synthetic videos, in minutes",
+        "run all steps below on synthetic videos, in minutes",
         "--out runs/quickstart",
     ),
     "phantom": Command("surgvl.commands.phantom:phantom", "render synthetic operations with labels", "--out phantom"),
@@ -83,7 +83,7 @@ COMMANDS = {
     ),
     "tune": Command(
         "surgvl.commands.tune:tune",
-        "teach a language model to answer",
+        "tune a language model to answer questions",
         "--manifest manifest --encoder dual --out chat",
     ),
     "ask": Command(
@@ -127,7 +127,7 @@ COMMANDS = {
     ),
     "serve all": Command(
         "surgvl.commands.serve:serve_all",
-        "both at one address",
+        "serve both models at one address",
         "--model chat --embed_model dual",
         rest="engine_args",
     ),
@@ -148,7 +148,7 @@ def overview() -> str:
         *_rows([name for name in COMMANDS if name not in first]),
         "",
         "surgvl COMMAND --help shows all arguments; --print_config prints them as a file for --config.",
-        "--run.steps may be typed as --steps, and so on, wherever only one group has a flag of that name.",
+        "A flag of a group may be typed without the group if that is unambiguous: --steps for --run.steps.",
         "Exit status: 0 done; 1 failed, or some files of many could not be read (they are listed); 2 usage error;",
         "130 stopped by Ctrl-C.",
     ]

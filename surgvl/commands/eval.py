@@ -10,7 +10,7 @@ from surgvl.core.checks import check_choice, check_range
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command
 from surgvl.core.invocation import command_line, recorded
-from surgvl.core.plurals import plural
+from surgvl.core.plurals import part_of, plural
 from surgvl.core.registry import choose, discover
 from surgvl.core.results import Result, add_provenance
 from surgvl.core.run_folder import RunFolder
@@ -181,9 +181,10 @@ def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allow_over
     test = table.video_ids(split)
     facts = []
     if seen := seen_before(test, pretraining_ids):
-        facts.append(f"{len(seen)} of {len(test)} {split} videos were seen in pretraining: {', '.join(seen)}")
+        part = part_of(len(seen), len(test), f"{split} video", "was")
+        facts.append(f"{part} seen in pretraining: {', '.join(seen)}")
     if split == "test" and (both := seen_before(test, table.video_ids("val"))):
-        facts.append(f"{len(both)} test videos are validation videos: {', '.join(both)}")
+        facts.append(f"{part_of(len(both), len(test), 'test video', 'is')} also in validation: {', '.join(both)}")
     if facts and not allow_overlap:
         raise DataError(f"{'; '.join(facts)}: use a model that has not seen them, or --allow_overlap")
     return "; ".join(facts)

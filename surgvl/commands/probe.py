@@ -18,7 +18,7 @@ from surgvl.commands.common import frame_store, split_ids, write_scores
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.core.files import atomic, command, write_json
 from surgvl.core.invocation import command_line, recorded
-from surgvl.core.plurals import plural
+from surgvl.core.plurals import part_of, plural
 from surgvl.core.registry import choose
 from surgvl.core.results import Result, add_provenance
 from surgvl.core.run_folder import RunFolder
@@ -221,11 +221,8 @@ def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allowed: b
     """
     scored = split_ids(table, split)
     facts = [
-        f"{len(found)} of {len(scored)} {split} videos {what}: {', '.join(found[:8])}"
-        for ids, what in (
-            (pretraining_ids, "were seen in pretraining"),
-            (table.video_ids("train"), "train the readout"),
-        )
+        f"{part_of(len(found), len(scored), f'{split} video', 'was')} seen in {what}: {', '.join(found[:8])}"
+        for ids, what in ((pretraining_ids, "pretraining"), (table.video_ids("train"), "training the readout"))
         if (found := seen_before(scored, ids))
     ]
     if facts and not allowed:

@@ -1,4 +1,4 @@
-"""Names of array types, and softmax; shapes stand in the docstrings of what takes and returns them."""
+"""Array types, and softmax; shapes are in the docstrings of the functions that use them."""
 
 from typing import Any
 

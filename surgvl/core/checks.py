@@ -1,4 +1,4 @@
-"""Checks of arguments: one line says which must be what, and what was given."""
+"""Checks of arguments, with one-line errors: the argument, what is allowed, and the given value."""
 
 import difflib
 import math

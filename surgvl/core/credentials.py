@@ -72,17 +72,17 @@ def mask(text: str, keys: Collection[str] = ()) -> str:
 
 
 def wipe(keys: Collection[str]) -> bool:
-    """Write stars over keys among the words that this process was started with, as `ps` shows them.
+    """Overwrite keys in the command line of this process, which `ps` shows, with stars.
 
     Returns:
-        Whether none of them shows any more; only Linux lets a process do this.
+        Whether all keys are hidden; only Linux lets a process do this.
     """
     hidden = b"|".join(re.escape(os.fsencode(key)) for key in sorted(keys, key=len, reverse=True))
     places = re.compile(rb"(?<=[\0=/])(" + hidden + rb")(?=[\0@])")
     words, memory = Path("/proc/self/cmdline"), Path("/proc/self/mem")
     try:
         shown = words.read_bytes()
-        # After the name in brackets, the 46th field is where the words stand in memory (arg_start of proc(5)).
+        # After the name in brackets, the 46th field is the address of the arguments (arg_start of proc(5)).
         start = int(Path("/proc/self/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[45])
         with memory.open("r+b", buffering=0) as file:
             for found in places.finditer(shown):

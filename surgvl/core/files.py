@@ -44,7 +44,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     except SafetensorError as error:
         raise DataError(f"{path} cannot be written ({error}): check its permissions and the free space") from error
     except OSError as error:
-        # An error of a write names no file, and the name of a temporary file helps nobody.
+        # Errors of writes name no file, and the name of a temporary file is of no use.
         if error.filename is None or error.errno in (errno.ENOSPC, errno.EDQUOT):
             error.filename = str(path)
         raise

@@ -60,11 +60,11 @@ def running(invocation: Invocation) -> Iterator[None]:
 
 
 class Named(str):
-    """A class by its dotted path: a default that brings no torch with it."""
+    """A class given by its dotted path, so that a default does not import torch."""
 
 
 def recorded(stage: Callable[P, R]) -> Callable[P, R]:
-    """Let the run folder of a stage hold the arguments of this very call, defaults included.
+    """Record the arguments of a call, including defaults, for the run folder of a stage.
 
     The command line calls the stage itself (`inspect.unwrap`), because it knows the arguments as they were typed.
 
@@ -87,7 +87,7 @@ def recorded(stage: Callable[P, R]) -> Callable[P, R]:
 
 
 def plain(value: Any) -> Any:
-    """A value as YAML has it: paths as text, settings as mappings, classes as `--config` takes them.
+    """A value for YAML: paths as text, settings as mappings, classes in the form that `--config` takes.
 
     Keys (`api_key`) are left empty.
     """

@@ -1,4 +1,4 @@
-"""Results as a Markdown page: tables of scores beside their baselines, then everything one must know to read them."""
+"""Results as a Markdown page: tables of scores next to their baselines, then the facts needed to interpret them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ def compare(results: Sequence[Result], control: Sequence[Result], control_name: 
 
     Args:
         results: to show.
-        control: scores of the control; joined by task, metric and protocol, so that only like is compared with like.
-        control_name: head of its column.
+        control: scores of the control; joined by task, metric and protocol, so that only comparable scores share a row.
+        control_name: heading of its column.
         title: above the table.
     """
     return _page(results, title, {(row.task, row.metric, row.protocol): row for row in control}, control_name)
@@ -92,8 +92,8 @@ def _deviations(result: Result) -> list[str]:
 def _parts(results: Sequence[Result]) -> list[str]:
     """A table of parts, such as question types, for each metric that has baselines for them.
 
-    What other predictors of the same task reach on the same rows by the same metric (`accuracy_head` beside `accuracy`)
-    stands in the same table.
+    Scores of other predictors on the same rows by the same metric (`accuracy_head` next to `accuracy`) are in the same
+    table.
     """
     groups: list[list[Result]] = []
     for result in results:
@@ -124,7 +124,7 @@ def _parts(results: Sequence[Result]) -> list[str]:
 
 
 def _notes(results: Sequence[Result]) -> list[str]:
-    """Protocols (what metrics of a task share is said once), accuracy by part, commands, commits and warnings."""
+    """Protocols (shared parts are printed once for a task), accuracy by part, commands, commits and warnings."""
     shared: dict[tuple[str, str], dict[str, list[str]]] = {}
     for result in results:
         base, _, own = result.protocol.partition("; ")

@@ -1,8 +1,8 @@
-"""A score with everything one must know to read it: interval, baselines, counts, protocol, encoder, command, commit.
+"""A score with the facts needed to interpret it: interval, baselines, counts, protocol, encoder, command, commit.
 
 Intervals are 95 % percentile intervals of a bootstrap over videos (Efron and Tibshirani 1993, chapter 13), centred on
 the score: frames of one operation are not independent, so whole videos are drawn. A statistic takes how often each
-video was drawn, [R, V], and gives [R] values; so no frame is looked at again, and a thousand draws take milliseconds.
+video was drawn, [R, V], and gives [R] values; so frames are not scored again, and a thousand draws take milliseconds.
 
 Shape letters: V videos, R draws.
 """
@@ -31,8 +31,8 @@ class Result:
     Attributes:
         task: name of the task.
         metric: name of the metric.
-        value: the score; shares are in 0 ... 1.
-        low: lower end of the 95 % interval over videos; NaN where one video gives none.
+        value: the score; fractions are in 0 ... 1.
+        low: lower end of the 95 % interval over videos; NaN with a single video.
         high: upper end.
         num_videos: videos behind the score.
         num_clips: frames, clips or questions behind the score.
@@ -46,10 +46,10 @@ class Result:
         per_class_baselines: scores of the baselines for each of these, by name of the baseline; shown as a table.
         per_class_clips: frames, clips or questions behind each of these.
         warning: what makes the score doubtful, such as test videos seen in pretraining.
-        data: sources of the videos, where several are scored each for itself.
-        sd_videos: standard deviation over videos of what the score is a mean of; NaN where that is not a mean.
+        data: sources of the videos, if several are scored separately.
+        sd_videos: standard deviation over videos, if the score is a mean over them; NaN otherwise.
         sd_classes: standard deviation over classes, likewise.
-        detail: whether the score stands in the second table of the page, not among the main ones.
+        detail: whether the score is in the second table of the page, not among the main ones.
     """
 
     task: str
@@ -86,14 +86,14 @@ def bootstrap_interval(
 ) -> tuple[float, float, float]:
     """Value over all videos, and its 95 % interval over draws of videos.
 
-    A draw misses the classes of the videos it leaves out. Where rare classes score low, that lifts every mean over
-    classes, and plain percentiles can leave out the very score they belong to; so the draws are centred on the score.
+    A draw lacks the classes of the videos that it leaves out. If rare classes score low, that raises every mean over
+    classes, and plain percentiles may not even contain the score itself, so the draws are centred on the score.
 
     Args:
         statistic: [R, V] counts of videos -> [R] values.
         num_videos: V; with one video the interval is (NaN, NaN), because one video says nothing about others.
         seed: of the draws; results with equal seed and V share their draws.
-        bounds: between which the metric lies, and the interval stays.
+        bounds: range of the metric, to which the interval is clipped.
 
     Raises:
         DataError: there is no video.
@@ -126,7 +126,7 @@ def video_mean(values: Sequence[float] | Float64Array) -> Statistic:
 def add_provenance(
     results: Sequence[Result], *, encoder: str, num_trainable: int, command: str, commit: str, warning: str = ""
 ) -> list[Result]:
-    """The same results with what only the command knows."""
+    """The same results with the facts that only the command knows."""
     facts: dict[str, Any] = {"encoder": encoder, "num_trainable": num_trainable, "command": command, "commit": commit}
     return [
         dataclasses.replace(result, **facts, warning="; ".join(filter(None, (result.warning, warning))))

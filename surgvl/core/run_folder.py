@@ -2,10 +2,10 @@
 
     RUN/config.yaml    every argument; `--config RUN/config.yaml` repeats the run
     RUN/run.json       command, commit, seed, device, packages, data, the ids of all videos that the model has seen
-    RUN/model          what the stage made, where that is a model
-    RUN/result.json    its scores, where it scores; RUN/result.md is the same for people
+    RUN/model          the model, if the stage makes one
+    RUN/result.json    the scores, if the stage has any; RUN/result.md is the same as a page
 
-Everything is written under a temporary name and renamed, so that a killed process leaves the old file whole.
+Everything is written under a temporary name and renamed, so that a killed process leaves the old file intact.
 """
 
 import os
@@ -21,6 +21,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import clear_temporary, write_json, write_text
 from surgvl.core.invocation import command_line, current
 from surgvl.core.locks import LOCK
+from surgvl.core.plurals import part_of
 from surgvl.core.version import commit
 
 PACKAGES = ("surgvl", "torch", "transformers", "open_clip_torch", "lightning", "faiss-cpu", "av", "numpy")
@@ -30,23 +31,23 @@ class RunFolder:
     """A context around the work of a stage, the same whether the stage was typed or called from Python.
 
         with RunFolder(out, resume, seed=seed) as folder:
-            folder.watch(source.problems, len(ids))
+            folder.watch(store.problems, len(ids))
             folder.record(data_hash=manifest.hash, seen_ids=ids)
             save_model(model, folder.model, preprocess)
             folder.next(f"model in {folder.model}", command("embed", model=out, out="vectors"))
 
-    When the block ends well, what went wrong with single videos is recorded and the next command is printed.
+    When the block succeeds, problems with single videos are recorded and the next command is printed.
 
     Args:
-        out: the folder; it is made.
-        resume: go on in a folder that holds something.
-        seed: of the run.
-        device: where it runs, such as `cpu`, or the address of a server.
-        writes: whether this process writes and speaks: of several that train one model the first.
+        out: the folder; created if missing.
+        resume: continue in a folder that is not empty.
+        seed: seed of the run.
+        device: device of the run, such as `cpu`, or the address of a server.
+        writes: whether this process writes files and prints; of several training processes, only the first does.
 
     Raises:
         ConfigError: on entering: the folder is not empty and `resume` is false, or it is a file.
-        DataError: on leaving: some videos were set aside; what was made from the others stays.
+        DataError: on leaving: some videos were set aside; the output for the others is kept.
     """
 
     def __init__(
@@ -82,19 +83,19 @@ class RunFolder:
         damaged: Callable[[], Sequence[str]] = list,
         printed: Sequence[str] = (),
     ) -> None:
-        """Report problems with videos when the stage ends, as they are then.
+        """Report the problems with videos, as they are when the stage ends.
 
         Args:
             problems: why videos were set aside, by video id or as a list.
             num_videos: number of videos that were to be used.
-            damaged: gives a line for each video with damaged frames.
-            printed: those of these lines that were printed already.
+            damaged: returns a line for each video with damaged frames.
+            printed: those of these lines that have already been printed.
         """
         self._problems, self._num_videos, self._damaged = problems, num_videos, damaged
         self._printed = set(printed)
 
     def record(self, data_hash: str = "", seen_ids: Sequence[str] = (), **facts: Any) -> None:
-        """Write `config.yaml` and `run.json`; a second time replaces the first.
+        """Write `config.yaml` and `run.json`; a second call replaces them.
 
         Args:
             data_hash: hash of the manifest that was read.
@@ -107,7 +108,7 @@ class RunFolder:
             self._write()
 
     def next(self, made: str, command: str) -> None:
-        """Say what was made and where, and what to type next, once everything is done."""
+        """Set what is printed when the block succeeds: what was made, and the next command."""
         self._next = f"{made}; next: {command}"
 
     def _write(self) -> None:
@@ -132,7 +133,7 @@ class RunFolder:
         write_json(self.path / "run.json", record)
 
     def _finish(self) -> None:
-        """Tell what is to be told at the end.
+        """Print the warnings and the next command at the end.
 
         Raises:
             DataError: some videos were set aside.
@@ -147,15 +148,14 @@ class RunFolder:
         if self._problems:
             problems = self._problems.values() if isinstance(self._problems, Mapping) else self._problems
             lines = "".join(f"{os.linesep}  {problem}" for problem in problems)
-            raise DataError(
-                f"{len(self._problems)} of {self._num_videos} videos were set aside, the others are done:{lines}"
-            )
+            part = part_of(len(self._problems), self._num_videos, "video", "was")
+            raise DataError(f"{part} set aside, the others are done:{lines}")
 
 
 def prepare_out(out: Path, resume: bool = False) -> None:
-    """Make an output folder; refuse one that already holds files unless the stage is to go on in it.
+    """Create an output folder; refuse one that already has files unless the stage resumes.
 
-    What killed processes left half-written in it is deleted.
+    Half-written files of killed processes are deleted from it.
 
     Raises:
         ConfigError: the folder is not empty and `resume` is false, or it is a file.

@@ -1,4 +1,4 @@
-"""Tables as text, with columns that stand under one another: Markdown for files, plain columns for a terminal."""
+"""Tables as aligned text: Markdown for files, plain columns for a terminal."""
 
 import re
 from collections.abc import Collection, Sequence

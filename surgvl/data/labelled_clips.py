@@ -1,4 +1,4 @@
-"""The clips of a manifest in order, each with the labels of its middle: for a look at the data, and to evaluate on."""
+"""The clips of a manifest in order, each with the labels at its middle: to inspect the data and to evaluate on it."""
 
 from torch.utils.data import Dataset
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from surgvl.core.errors import DataError
+from surgvl.core.plurals import part_of
 
 SPLITS = ("train", "val", "test", "")
 # Columns that were added after the first manifests had been written. A missing one is read as empty, and one that is
@@ -190,8 +191,8 @@ def rendered_note(videos: Sequence[VideoRow]) -> str:
     if count == len(videos):
         return "- phantom: these numbers show that the software works, and say nothing about patients\n"
     return (
-        f"- phantom: {count} of {len(videos)} videos are rendered; numbers with them show that the software works, "
-        "and say nothing about patients\n"
+        f"- phantom: {part_of(count, len(videos), 'video', 'is')} rendered; numbers with them show that the software "
+        "works, and say nothing about patients\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Models that `embed` works with, in this process or behind a server: a dual encoder, or a video encoder alone."""
+"""Models that `embed` can use, in this process or on a server: a dual encoder, or a video encoder."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One's own recordings: a manifest of video files and folders, and the shards already embedded."""
+"""Your own recordings: a manifest of video files and folders, and the shards that are already embedded."""
 
 import hashlib
 import os

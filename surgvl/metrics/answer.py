@@ -1,4 +1,4 @@
-"""Answers as text: when two count as the same, and the blind baselines, which do not see the video.
+"""Answers as text: equality of answers, and the blind baselines, which never see the video.
 
 Accuracy and F1 of closed answers come from `classify`, with the distinct answer strings as classes. Surgical VQA tables
 should be read against the blind baseline, the most frequent training answer to the same question: on PitVQA it reaches

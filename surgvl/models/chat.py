@@ -44,7 +44,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
     """Answers questions about clips and images.
 
     Args:
-        config: of encoder, projector and language model.
+        config: configuration of encoder, projector and language model.
         encoder: used instead of building the configured one.
         language: used instead of building the configured one.
     """
@@ -175,7 +175,8 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         model, _preprocess = load_model(resolve_model(pretrained_model_name_or_path))
         if not isinstance(model, cls):
             raise CheckpointError(
-                f"{pretrained_model_name_or_path} holds a {type(model).__name__}, no chat model: give a tune run folder"
+                f"{pretrained_model_name_or_path} holds a {type(model).__name__}, not a chat model: give a run folder "
+                "of `surgvl tune`"
             )
         if dtype is not None:
             torch.nn.Module.to(model, dtype)

@@ -1,7 +1,7 @@
 """Schemas of a model folder's JSON files: types and bounds, validated before anything is built from them.
 
-Bounds are far above every published model and far below what a machine can hold, so a damaged or hostile folder costs
-one line and no memory. It imports no torch.
+Bounds are far above every published model and far below what a machine can hold, so a damaged or hostile folder leads
+to a one-line error before memory is allocated. It imports no torch.
 """
 
 import json
@@ -32,7 +32,7 @@ class _Strict(BaseModel):
 
 
 class _Open(BaseModel):
-    """Validates the fields we read and ignores those of other libraries."""
+    """Validates the fields that surgvl reads, and ignores those of other libraries."""
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 

@@ -51,7 +51,7 @@ def unpack(name: str) -> Path | None:
         try:
             whole.rename(folder)
         except OSError:
-            # Another process was faster; its folder is identical.
+            # Another process finished first; its folder is identical.
             if not folder.is_dir():
                 raise
     return folder

@@ -98,7 +98,7 @@ class HuggingFaceTokenizer:
         bos = self.inner.bos_token_id if self.inner.bos_token_id is not None else self.inner.cls_token_id
         if eos is None:
             raise CheckpointError(
-                f"the tokenizer {self.inner.name_or_path!r} has no end token: choose one that has, or set eos_token"
+                f"the tokenizer {self.inner.name_or_path!r} has no end token: choose another, or set eos_token"
             )
         self.eos_id = int(eos)
         self.bos_id = int(bos if bos is not None else eos)

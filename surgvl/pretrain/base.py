@@ -22,7 +22,7 @@ class Recipe(Objective):
         self.encoder = encoder
 
     def exports(self) -> dict[str, VideoViT]:
-        """Encoders that a run can write, as `surgvl pretrain --export` calls them; the first is the default."""
+        """Encoders that a run can export, by their name in `surgvl pretrain --export`; the first is the default."""
         return {"online": self.encoder}
 
 

@@ -32,7 +32,7 @@ class Estimate:
     """The cost of a step.
 
     Args:
-        name: of the recipe.
+        name: name of the recipe.
         batch: clips per step, over all devices.
         devices: number of devices over all nodes.
         tokens: N, tokens per clip.

@@ -141,7 +141,7 @@ def _union(num_clips: int, grid: Grid, num_blocks: int, size: Grid) -> Tensor:
 
 
 def trim_to_shortest(chosen: Tensor, trim: str = "random") -> Tensor:
-    """Indices of the true entries of bool [B, N], as many as the poorest clip has: int64 [B, K], ascending."""
+    """Indices of true entries of bool [B, N], as many as the clip with the fewest has: int64 [B, K], ascending."""
     B, N = chosen.shape
     num = int(chosen.sum(1).min())
     rank = torch.rand(B, N) if trim == "random" else torch.arange(N).expand(B, N) / N

@@ -1,4 +1,4 @@
-"""Motion scores of patches, which select the tubes that are hard to predict.
+"""Motion scores of patches, which select tubes that are hard to predict.
 
 `pixels` is the score of UniSurg (arXiv 2602.05638; from a secondary source): temporal change plus difference to the
 neighbouring patches. `flow` is the magnitude of Farneback's optical flow, as its repository suggests; OpenCV computes

@@ -1,8 +1,8 @@
 """SurgRec-MAE (arXiv 2603.29966): VideoMAE on surgical video with balanced sampling.
 
 Stated by its authors: tube mask 0.9, ViT-B/16, a decoder of depth 4, sampling balanced over the corpus. Not stated:
-width of the decoder (VideoMAE's 384 and 6 heads stand in), rate, batch and initialisation. Balancing belongs to the
-data: `surgvl pretrain --balance cluster`, whose form is inferred (see `data.sampler`).
+width of the decoder (VideoMAE's 384 and 6 heads are used), learning rate, batch and initialisation. Balancing is in the
+data sampler: `surgvl pretrain --balance cluster`, whose form is inferred (see `data.sampler`).
 """
 
 from surgvl.pretrain.videomae import VideoMAE

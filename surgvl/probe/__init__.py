@@ -1,1 +1,1 @@
-"""How a frozen encoder is read out: tokens once, one small readout for all questions, scores by video."""
+"""Probes of frozen encoders: tokens computed once, a small readout for all labels, scores by video."""

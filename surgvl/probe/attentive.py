@@ -1,4 +1,4 @@
-"""Attentive readout: for each head a learned query reads all tokens, then a linear layer.
+"""Attentive readout: for each head, a learned query attends to all tokens, then a linear layer.
 
 V-JEPA's protocol for frozen encoders (Bardes et al., arXiv 2404.08471): one cross-attention block per task, trained
 alone. The tasks share the tokens, so all are trained in one pass.
@@ -53,7 +53,7 @@ class Attentive(Readout):
 
     def __init__(self, dim: int, classes: Mapping[str, int]):
         super().__init__(dim, classes)
-        # Many narrow attention heads: two instruments and their targets have to be read out of one clip at once.
+        # Many narrow attention heads, because two instruments and their targets must be read from one clip.
         heads = next(number for number in range(max(1, dim // 16), 0, -1) if dim % number == 0)
         self.pools = nn.ModuleList(FoldedPool(dim, heads) for _ in classes)
         self.heads = linear_heads(dim, classes)

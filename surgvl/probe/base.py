@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Readout(nn.Module):
-    """A readout with one head for each question.
+    """A readout with one head for each kind of label.
 
     Args:
         dim: width D of the tokens.
@@ -20,7 +20,7 @@ class Readout(nn.Module):
 
     Attributes:
         name: public name, equal to the file's.
-        averages: the readout takes only the mean of a clip's tokens, so only that is kept (K = 1).
+        averages: whether the readout uses only the mean of a clip's tokens, so that only that is stored (K = 1).
         steps: default number of training steps.
         lr: default peak learning rate.
         weight_decay: default weight decay of matrices.
@@ -37,7 +37,7 @@ class Readout(nn.Module):
         self.dim, self.classes = dim, dict(classes)
 
     def prepare(self, tokens: NDArray[np.float16]) -> None:
-        """Take statistics of the training tokens, float16 [N, K, D], before training; does nothing by default."""
+        """Compute statistics of the training tokens, float16 [N, K, D], before training; does nothing by default."""
 
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
         """Tokens [B, K, D], float16 or float32 -> float32 [B, C] by head."""

@@ -1,11 +1,11 @@
-"""How a probe cuts its clips and trains its readout; zeros are filled in from the encoder and the readout."""
+"""Settings of a probe: its clips and the training of its readout; 0 means the encoder's or readout's default."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from surgvl.core.checks import check_above, check_range
 
-# Help and usage errors do without torch.
+# Imported for types only: help and usage errors must not wait for torch.
 if TYPE_CHECKING:
     from surgvl.probe.base import Readout
 
@@ -46,7 +46,7 @@ class ReadoutTraining:
         steps: training steps; 0: the readout's default.
         batch: clips per training step, and clips encoded at once.
         lr: peak learning rate; 0: the readout's default.
-        weight_decay: weight decay of the readout's matrices; below 0: the readout's own.
+        weight_decay: weight decay of the readout's matrices; below 0: the readout's default.
     """
 
     steps: int = 0
@@ -66,6 +66,6 @@ class ReadoutTraining:
         check_range("--fit.weight_decay", self.weight_decay, -1)
 
     def of(self, readout: "type[Readout]") -> "ReadoutTraining":
-        """The same with a readout's own values where none were given."""
+        """These settings, with a readout's defaults where none were given."""
         own = readout.weight_decay if self.weight_decay < 0 else self.weight_decay
         return replace(self, steps=self.steps or readout.steps, lr=self.lr or readout.lr, weight_decay=own)

@@ -27,11 +27,11 @@ class ClipSpec:
 
     Attributes:
         num_frames: frames of a clip.
-        frame_step: the middle one of so many in a row is encoded, so T = num_frames / frame_step.
+        frame_step: only the middle one of this many consecutive frames is encoded: T = num_frames / frame_step.
         every_s: seconds between clips.
         batch: clips encoded at once.
-        average: keep the mean of each clip's tokens only.
-        largest_gb: largest size of the tokens, GB.
+        average: keep only the mean of each clip's tokens.
+        largest_gb: maximum size of the tokens, GB.
         phases: class names of the phases.
     """
 
@@ -65,7 +65,7 @@ def centres(duration_s: float, every_s: float) -> NDArray[np.float64]:
 def gather(
     store: FrameStore, table: Manifest, encoder: VideoViT, spec: ClipSpec, file: Path, stored: Path | None = None
 ) -> ProbeData:
-    """ClipSpec one clip around each centre, shifted into the video at its ends, and encode it.
+    """Cut one clip around each centre, shifted into the video at its ends, and encode it.
 
     Args:
         store: provides the clips; prepared.
@@ -129,7 +129,7 @@ def gather(
 def _groups(
     store: FrameStore, encoder: VideoViT, ids: list[str], middles: list[float], spec: ClipSpec
 ) -> list[list[tuple[str, int]]]:
-    """For each clip, the shorter ones that the encoder takes one after another: video and start in milliseconds."""
+    """For each clip, the shorter clips that the encoder takes in sequence: video and start in milliseconds."""
     step_ms = 1000 * encoder.config.num_frames / store.fps
     starts = [
         store.clip_around(video_id, middle_s, spec.num_frames) for video_id, middle_s in zip(ids, middles, strict=True)

@@ -1,6 +1,6 @@
-"""Trains a readout on tokens, by the training loop of every other stage: AdamW, warm-up and a cosine to zero.
+"""Train a readout on tokens, with the training loop of all stages: AdamW, warm-up and a cosine schedule to zero.
 
-Softmax cross-entropy if one class is right, binary cross-entropy if several may be; unknown labels are left out.
+Softmax cross-entropy if exactly one class is right, binary cross-entropy if several may be; unknown labels are ignored.
 Shapes: N clips, B clips of a step, K tokens, D width, C classes of a head.
 """
 
@@ -25,7 +25,7 @@ from surgvl.train.objective import Objective
 
 
 def loss_of(scores: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
-    """Sum over the heads of their mean loss over what is known.
+    """Sum over the heads of the mean loss over known labels.
 
     Args:
         scores: float32 [B, C] by head.
@@ -102,7 +102,7 @@ def train(
         steps: optimizer steps.
         batch: clips of a step.
         lr: peak learning rate.
-        weight_decay: of matrices.
+        weight_decay: weight decay of matrices.
         seed: of the order of the clips.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Labels of a probe at the centre of a clip: the phase, and which instruments, verbs and targets.
+"""Labels of a probe at the centre of a clip: its phase, instruments, verbs and targets.
 
-Instruments, verbs and targets are the parts of the triplets (CholecT50, Nwoye et al., arXiv 2109.03223), each a
-question of its own with several right answers. Shapes: N clips, C classes.
+Instruments, verbs and targets are the parts of the triplets (CholecT50, Nwoye et al., arXiv 2109.03223); each of them
+is a multi-label problem. Shapes: N clips, C classes.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def truth_of(
     Args:
         phases: [N], the phases at each clip: one, or none if it is unknown.
         triplets: [N], the triplets at each clip, `instrument,verb,target`.
-        annotated: [N], whether the clip's video has triplets at all; no triplet then means that nothing is done.
+        annotated: [N], whether the clip's video has triplets; if so, a clip without a triplet shows no action.
         phase_names: class names of the phases.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Linear readout: the mean of a clip's tokens, standardised over the training clips, then one linear layer a head.
+"""Linear readout: the mean of a clip's tokens, standardised over the training clips, then one linear layer per head.
 
-The protocol of linear probing (Alain and Bengio, arXiv 1610.01644); standardisation takes the place of the
-batch norm without parameters with which masked autoencoders are probed (He et al., arXiv 2111.06377).
+The protocol of linear probing (Alain and Bengio, arXiv 1610.01644); standardisation replaces the batch norm without
+affine parameters with which masked autoencoders are probed (He et al., arXiv 2111.06377).
 
 Shapes: B clips, D width.
 """
@@ -34,7 +34,7 @@ class Linear(Readout):
         self.register_buffer("std", torch.ones(dim))
 
     def prepare(self, tokens: NDArray[np.float16]) -> None:
-        """Take mean and standard deviation of each column; a constant column is only centred."""
+        """Compute mean and standard deviation of each column; a constant column is only centred."""
         columns = tokens.mean(1, dtype=np.float64)
         std = columns.std(0)
         self.get_buffer("mean").copy_(torch.from_numpy(columns.mean(0)))

@@ -1,6 +1,6 @@
 """Scores of a probe: phase accuracy and F1, average precision of instruments, verbs and targets; all by video.
 
-Phase as in `tasks.phase` (Twinanda et al., arXiv 1602.03012); the parts of triplets video-wise as CholecT50 has it
+Phase as in `tasks.phase` (Twinanda et al., arXiv 1602.03012); the parts of triplets video-wise as in CholecT50
 (Nwoye and Padoy, arXiv 2204.05235): AP of the classes present in a video, mean over videos, then over classes.
 Shapes: N clips, C classes of a head, V videos.
 """
@@ -34,10 +34,10 @@ class ProbedClips:
         times_s: float64 [N], centres of the clips.
         truth: labels by head.
         phase_names: class names of the phases.
-        majority: most frequent phase of the training clips, what the constant baseline says.
+        majority: most frequent phase of the training clips, which the constant baseline predicts.
         protocol: videos, readout and training, in words.
-        rate_fps: clips for each second.
-        seed: of the draws of videos and of the random baselines.
+        rate_fps: clips per second.
+        seed: seed of the bootstrap and of the random baselines.
     """
 
     video_ids: Sequence[str]
@@ -58,8 +58,8 @@ def score(clips: ProbedClips, scores: Mapping[str, NDArray[np.floating]]) -> tup
         scores: [N, C] by head; a head without any label among the clips is left out.
 
     Returns:
-        Results, and what they are means of, for paired comparisons: `videos` [V], and for each head a table [V, C] (or
-        [V, 1], the accuracy of phases) with None where a video does not define it.
+        Results, and the values by video behind them, for paired comparisons: `videos` [V], and for each head a table
+        [V, C] (or [V, 1], the accuracy of phases) with None where undefined.
 
     Raises:
         DataError: no head has a label among the clips.

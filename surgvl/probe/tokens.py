@@ -1,8 +1,8 @@
 """Tokens of clips from a frozen encoder, computed once and kept in a memory-mapped file of float16.
 
-An encoder that sees fewer frames than a clip has, such as an image encoder, is applied to one group of frames after
-the other, and the tokens of all groups are kept (V-JEPA's protocol for image models, arXiv 2404.08471). Such tokens
-carry no time: a sinusoid of the group's number is added, so that motion can be read out of them.
+An encoder that takes fewer frames than a clip has, such as an image encoder, is applied to one group of frames after
+another, and the tokens of all groups are kept (V-JEPA's protocol for image models, arXiv 2404.08471). Such tokens
+contain no time, so a sinusoid of the group's number is added, which lets the readout use motion.
 
 Shapes: N clips, B of them in a batch, T frames, S pixels, G groups of n frames, K = G * tokens of a group, D width.
 """
@@ -48,12 +48,12 @@ def encode(
 
     Args:
         encoder: frozen encoder, on its device; bfloat16 where the hardware multiplies it.
-        clips: batches uint8 [B, T, S, S, 3], N clips in all; or what the encoder gave of their groups, float32
+        clips: batches uint8 [B, T, S, S, 3], N clips in total; or the encoder's output for their groups, float32
             [B, G * tokens, D].
         num_clips: N.
         clip_frames: T.
-        file: where the tokens lie; memory does not grow with N.
-        average: keep the mean of each clip's tokens only, K = 1.
+        file: file of the tokens; memory does not grow with N.
+        average: keep only the mean of each clip's tokens, K = 1.
 
     Returns:
         Memory-mapped float16 [N, K, D].

@@ -1,4 +1,4 @@
-"""Access control: what is checked before anything of a request is read, the size of its headers and its key."""
+"""Access control: the size of a request's headers and its API key are checked before its body is read."""
 
 import hmac
 

@@ -1,4 +1,4 @@
-"""A budget shared by all requests: amounts of it are leased, in the order in which they were asked for."""
+"""A budget shared by all requests, which lease amounts of it, first come, first served."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ class Budget:
     """A bounded amount of something, such as bytes of memory, handed out first come, first served.
 
     Args:
-        size: what may be leased at a time.
+        size: total amount that may be leased at a time.
     """
 
     def __init__(self, size: int) -> None:

@@ -42,9 +42,9 @@ class Server:
     Args:
         url: its address, such as http://127.0.0.1:8000, with or without /v1 at the end.
         api_key: its key, or @FILE that contains it; SURGVL_API_KEY by default.
-        timeout_s: longest wait for one response.
-        retries: how often a failed request is repeated.
-        in_flight: most requests at a time.
+        timeout_s: maximum wait for a response.
+        retries: maximum number of retries of a failed request.
+        in_flight: maximum number of concurrent requests.
 
     Attributes:
         url: its address for messages, without a password.
@@ -112,7 +112,8 @@ class Server:
             frames: uint8 [T, H, W, 3], as many as the model takes (`remote.ServerAnswerer.frames` cuts them): a server
                 may drop any beyond that.
             question: in plain language.
-            answers: allowed answers, one of which the server chooses token by token; by default it writes freely.
+            answers: allowed answers, one of which the server chooses token by token; by default, it generates free
+                text.
 
         Returns:
             One of `answers`, letter for letter, or free text.
@@ -143,7 +144,7 @@ class Server:
     def likelihoods(self, frames: UInt8Array, question: str, answers: Sequence[str], end_id: int) -> list[float]:
         """Log-likelihood of each answer as a whole: `surgvl.chat.answer.candidate_scores` up to a constant.
 
-        One request an answer, which the server scores as part of the prompt and does not continue.
+        One request per answer, which the server scores as part of the prompt and does not continue.
 
         Args:
             frames: as for `ask`.
@@ -233,7 +234,7 @@ class Server:
         return found
 
     def _post(self, path: str, body: dict[str, Any], read: Callable[[Any], Any]) -> Any:
-        """Send a request and read what is wanted from the response."""
+        """Send a request and extract a value from the response."""
         got = self._call(lambda: self._client.post(path, body=body, cast_to=object))
         try:
             return read(got)

@@ -1,7 +1,7 @@
 """Client connections: uvicorn's, with a bound on their number and on idle time.
 
 uvicorn closes a connection that is idle after a response. One that never completes its headers, or keeps sending a body
-that nobody reads, would stay open for ever and hold a file descriptor.
+that is not read, would stay open for ever and hold a file descriptor.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ def uvicorn_options(max_connections: int) -> dict[str, Any]:
         "h11_max_incomplete_event_size": MAX_HEADER_BYTES,
         "timeout_keep_alive": int(IDLE_S),
         "backlog": backlog,
-        # Invalid HTTP and upgrades that nobody offers are no news for whoever started the server.
+        # Invalid HTTP and unsupported upgrades need not be reported to the operator.
         "log_level": "error",
         "ws": "none",
         "log_config": None,

@@ -76,7 +76,7 @@ class EngineProcess:
         trust_embeds: accept embeddings as input; those of a wrong shape can crash the engine.
         extra_args: further arguments of vLLM's command line.
         num_frames: frames of a clip.
-        max_tokens: tokens of an answer if a request does not say; None: as many as fit into the model's context.
+        max_tokens: default maximum number of tokens of an answer; None: as many as fit into the model's context.
 
     Attributes:
         state: starting, ready, restarting, failed or stopped.
@@ -196,7 +196,7 @@ class EngineProcess:
         if isinstance(self.address, Path):
             self.address.unlink(missing_ok=True)
         self._started_s = time.monotonic()
-        # It holds what users ask, so it is readable by this user only, wherever it lies.
+        # It contains users' questions, so only this user may read it, wherever it is.
         with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(

@@ -53,7 +53,7 @@ class Gateway:
     """The ASGI application in front of the engines.
 
     Args:
-        engines: by role; whoever starts them keeps their `state` up to date.
+        engines: by role; the caller keeps their `state` up to date.
         rules: which media are accepted.
         max_upload_mb: largest request body, 10^6 bytes.
         api_key: clients must send it as `Authorization: Bearer KEY`; empty: no key is needed.
@@ -222,7 +222,7 @@ class _Forward:
 
     def _engine_error(self, engine: EngineProcess, status: int, body: bytes, file_urls: list[str]) -> RequestError:
         """An engine's error response as one of ours."""
-        # What vLLM's web server still answers when the process behind it is gone.
+        # Errors of vLLM's web server after its engine process has ended.
         if status >= 500 and b"EngineCore" in body:
             return self._died(engine)
         if status >= 500 and status != 503:

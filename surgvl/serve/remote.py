@@ -40,7 +40,7 @@ class RemoteModel:
     Attributes:
         preprocess: how the model takes clips.
         hash: of its configuration and weights.
-        training: what is recorded about its training; empty if nothing is.
+        training: record of its training; empty if there is none.
 
     Raises:
         ServerError: the server cannot be reached, or serves no such model.
@@ -81,10 +81,10 @@ class ServerAnswerer(RemoteModel, Answerer):
 
     Args:
         server: where it runs.
-        by_likelihood: choose closed answers by the likelihood of each answer as a whole, which is what models in this
-            process do and takes one request an answer. If false, the server chooses token by token (greedily) in one
-            request, which may differ if the model is unsure. It always does so if the model's chat template writes
-            answers otherwise than they were taught.
+        by_likelihood: choose closed answers by the likelihood of each answer as a whole, as models in this process do,
+            with one request per answer. If false, the server chooses token by token (greedily) in one request, which
+            may differ if the model is unsure. It also does so if the chat template formats answers differently than
+            the training data did.
 
     Raises:
         ServerError: the server cannot be reached, or serves no chat model.
@@ -103,7 +103,7 @@ class ServerAnswerer(RemoteModel, Answerer):
         return windows
 
     def choose(self, questions: Sequence[Question]) -> list[Answer]:
-        """The most probable allowed answer, or the one that the server chooses."""
+        """The most probable allowed answer, or the server's choice."""
         if self.end_id is None:
             return self.write(questions)
         found = []
@@ -114,7 +114,7 @@ class ServerAnswerer(RemoteModel, Answerer):
         return found
 
     def write(self, questions: Sequence[Question]) -> list[Answer]:
-        """What the server answers: free text, or one of the allowed answers."""
+        """The server's answer: free text, or one of the allowed answers."""
         asked = (replace(question, clip=self._frames_of(question)) for question in questions)
         texts = self.server.ask_many(asked, bar=False)
         return [Answer(*pair) for pair in zip(questions, texts, strict=True)]

@@ -1,8 +1,7 @@
 """Request bodies: read within size and time limits, then parsed within bounds.
 
-A body is collected on disk. Only once it is complete does it lease memory, which it holds until the engine has all of
-it; later bodies wait in order. So memory stays bounded however many clients upload at a time, and a slow upload delays
-nobody else.
+A body is collected on disk. When it is complete, it leases memory until the engine has received all of it; later bodies
+wait in order. So memory stays bounded however many clients upload at a time, and a slow upload does not delay others.
 """
 
 import asyncio
@@ -163,10 +162,10 @@ class CheckedRequest:
 
 
 def check_request(body: bytes, rules: MediaRules, limits: RequestLimits) -> CheckedRequest:
-    """Parse a body and check its media and how much it asks for.
+    """Parse a body, and check its media and its limits.
 
     Raises:
-        RequestError: it is not a JSON object within the bounds, asks for too much, or holds media not accepted here.
+        RequestError: it is not a JSON object within the bounds, exceeds a limit, or has media that is not accepted.
     """
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise RequestError(400, f"the request has more than {MAX_VALUES} values: split it")

@@ -1,4 +1,4 @@
-"""The model that a role serves: which folders fit it, and what clients are told about it."""
+"""The model of a role: the folders that it accepts, and the description that clients get."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

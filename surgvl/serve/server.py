@@ -1,4 +1,4 @@
-"""A running server: one engine for each model, and the gateway in front of them, until a signal or a failure."""
+"""A running server: one engine per model and the gateway in front of them, until a signal or a failure."""
 
 import asyncio
 import contextlib

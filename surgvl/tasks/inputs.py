@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.plurals import part_of
 from surgvl.embed.vectors import PromptSetFacts, Vectors, unit
 from surgvl.metrics.answer import LabelledQuestion
 from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split, read_answers
@@ -112,7 +113,8 @@ class EvalInputs(Inputs):
         found = [self._group(kind, each, ids, len(groups) > 1) for each, ids in groups.items()]
         self.used[kind] = list(groups)
         if missing := sorted(labelled - {name for group in found for name in group.scores.video_names}):
-            self._gaps[kind] = f"{len(missing)} of {len(labelled)} videos have no vectors: {', '.join(missing)}"
+            part = part_of(len(missing), len(labelled), "video", "has")
+            self._gaps[kind] = f"{part} no vectors: {', '.join(missing)}"
         return found
 
     def _by_kind(self, prompt_sets: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@
 
 Sample i is the frame shown at start_s + i / fps: the one with the latest time stamp that is not after it. The whole
 frame is scaled to a square, so nothing is cropped; pass `crop=content_box(path)` to remove black borders first.
-Whatever is wrong with a file or an argument is reported as a DataError of one line.
+Any problem with a file or an argument is reported as a one-line DataError.
 """
 
 from importlib import import_module

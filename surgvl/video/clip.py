@@ -17,7 +17,7 @@ from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import ConfigError, DataError
 
 Side = Annotated[int, Field(strict=True, ge=1, le=4096)]
-# From a clip that lasts a day to the fastest camera.
+# Limits that admit a clip of a day and the fastest camera.
 Rate = Annotated[float, Field(strict=True, ge=1e-5, le=1000, allow_inf_nan=False)]
 Crop = Literal["none", "content"]
 CROPS = ("none", "content")
@@ -31,7 +31,7 @@ class Preprocess:
         num_frames: frames of a clip, T.
         fps: frames per second of video time.
         size_px: side of the square frames.
-        crop: `none`, or `content` to cut black borders and to bound a round content area before resizing.
+        crop: `none`, or `content` to crop to the content area (see `content_area`) before resizing.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -60,13 +60,13 @@ class Preprocess:
 
 
 def clip_start(moment: float, length: float, duration: float, before: float = 0.5) -> float:
-    """Where a clip around a moment starts: the one rule by which a clip is shifted into its video at both ends.
+    """Start of a clip around a moment, shifted so that the clip lies within its video.
 
     Args:
-        moment: what the clip shows, in seconds or in frames, as all that follows.
-        length: of the clip.
-        duration: of the video; a longer clip starts at 0.
-        before: share of the clip that lies before the moment; 0.5 centres it.
+        moment: position of the clip, in seconds or in frames, like all other arguments.
+        length: length of the clip.
+        duration: length of the video; a clip that is longer starts at 0.
+        before: fraction of the clip that lies before the moment; 0.5 centres it.
     """
     return min(max(0.0, moment - before * length), max(0.0, duration - length))
 

@@ -1,4 +1,4 @@
-"""Detect jumps in the clock of an MPEG stream: recordings concatenated byte by byte each bring their own clock.
+"""Detect jumps in the clock of an MPEG stream: recordings that are concatenated byte by byte each have their own clock.
 
 A transport or program stream (ISO/IEC 13818-1) has no index, so libav estimates its duration from the first and the
 last time stamp. Where a recorder was paused, or files were joined with `cat` or `copy /b`, the clock restarts or jumps:

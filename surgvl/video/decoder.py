@@ -3,7 +3,7 @@
 Times are seconds since the first displayed frame of the stream. A frame is shown from its own time stamp to the next
 one's, regardless of the nominal rate, so variable frame rates need no special treatment.
 
-How work is saved:
+To save work:
 - decoding starts at the last keyframe before the first sample, wherever in the file that is;
 - a frame that no sample shows and no other frame refers to (most B-frames) is not decoded;
 - nothing after the last sample is decoded, and at most `LOOKAHEAD` compressed frames are held.
@@ -114,7 +114,7 @@ class FrameDecoder:
             kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "a header"
             self._container.close()
             raise DataError(f"{self.path} holds {kinds} but no video: give a video, or copy it again")
-        # Of several tracks, the one that players show.
+        # Of several tracks, the default one, which players show.
         self.stream: VideoStream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
         self.stream.codec_context.thread_count = 1
         self._tick_s = float(self.stream.time_base or 1)

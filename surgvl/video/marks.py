@@ -1,4 +1,4 @@
-"""Count the frames that the decoder marks as damaged while videos are read; they are used like all others.
+"""Count the frames that the decoder marks as damaged while videos are read; such frames are still used.
 
     with counted() as marks:
         clip = video.read("clip.mp4", ...)

@@ -69,7 +69,7 @@ def write(
 
 
 def _check_settings(path: Path, fps: float, crf: int, gop: int, preset: str) -> None:
-    # x264 would print its own complaints.
+    # x264 would print its own messages.
     if path.suffix != ".mp4":
         raise DataError(f"{path} must end in .mp4, the only container that is written: rename it")
     if not 0 < fps < math.inf:

@@ -91,9 +91,9 @@ def test_only_a_renamed_argument_is_told(known: dict[str, str], recwarn: pytest.
     renamed.rename_words(["--size_px", "3", "--out", "b"], known)
     renamed.config_text("size_px: 3\n", known)
     assert not recwarn.list
-    with pytest.warns(SurgVLWarning, match="^--side is called --group.size_px now; the old name goes"):
+    with pytest.warns(SurgVLWarning, match="^--side is now --group.size_px; the old name will go"):
         renamed.rename_words(["--side=3"], known)
-    with pytest.warns(SurgVLWarning, match="^group.side is called group.size_px now"):
+    with pytest.warns(SurgVLWarning, match="^group.side is now group.size_px"):
         renamed.config_text("group: {side: 3}", known)
 
 
@@ -111,7 +111,7 @@ def test_a_command_a_recipe_and_a_stored_configuration_take_the_old_name(
     ):
         _, parser, config = cli.parse(shlex.split("align --recipe mine --encoder e --out o --run.batch 4"))
     assert (config.optim.lr, config.manifest, config.run.steps, config.run.batch) == (3e-4, Path("m"), 3, 4)
-    with pytest.warns(SurgVLWarning, match="--speed is called --optim.lr"):
+    with pytest.warns(SurgVLWarning, match="--speed is now --optim.lr"):
         typed = cli.parse(shlex.split("align --manifest m --encoder e --out o --speed 3e-4 --steps 3 --batch 4"))[2]
     assert typed == config
     stored = parser.dump(config, skip_validation=True)
@@ -133,7 +133,7 @@ def test_a_command_a_recipe_and_a_stored_configuration_take_the_old_name(
 @pytest.mark.slow
 def test_an_encoder_may_still_be_typed_as_the_class_it_was(typed: str) -> None:
     words = shlex.split("pretrain --manifest m --out o")
-    with pytest.warns(SurgVLWarning, match="^--encoder needs no class any more"):
+    with pytest.warns(SurgVLWarning, match="^--encoder no longer takes a class"):
         found = cli.parse([*words, *shlex.split(typed)])[2]
     assert found == cli.parse([*words, "--encoder.dim=96", "--encoder.heads=3"])[2]
 
@@ -144,7 +144,7 @@ def test_a_stored_configuration_may_still_hold_the_encoder_as_the_class_it_was(t
         "encoder:\n  class_path: surgvl.models.video_vit.VideoViT\n  init_args:\n    size_px: 64\n    mean:\n"
         "    - 0.5\n    - 0.5\n    - 0.5\n    table_grid: null\nmanifest: m\nout: o\n"
     )
-    with pytest.warns(SurgVLWarning, match="^encoder needs no class any more"):
+    with pytest.warns(SurgVLWarning, match="^encoder no longer takes a class"):
         found = cli.parse(["pretrain", "--config", str(tmp_path / "config.yaml")])[2]
     assert (found.encoder.size_px, found.encoder.mean, found.encoder.table_grid) == (64, (0.5, 0.5, 0.5), None)
     assert found.encoder.depth == 12

@@ -185,7 +185,7 @@ def test_other_spellings_of_the_phases_are_known(tmp_path: Path) -> None:
 def test_seen_test_videos_stop_the_evaluation_or_mark_it(tmp_path: Path, seen: str) -> None:
     make_manifest().save(tmp_path / "manifest")
     make_vectors(tmp_path / "vectors", seen=("video02", seen))
-    with pytest.raises(DataError, match="1 of 2 test videos were seen in pretraining: video04: .*--allow_overlap"):
+    with pytest.raises(DataError, match="1 of 2 test videos was seen in pretraining: video04: .*--allow_overlap"):
         evaluate(tmp_path / "manifest", tmp_path / "out", tmp_path / "vectors")
     results = evaluate(
         tmp_path / "manifest", tmp_path / "out2", tmp_path / "vectors", protocol=EvalConfig(allow_overlap=True)
@@ -207,7 +207,7 @@ def test_one_operation_in_val_and_test_stops(tmp_path: Path) -> None:
     splits = {**SPLITS, "VID04": "val"}
     make_manifest(splits=splits).save(tmp_path / "manifest")
     make_vectors(tmp_path / "vectors")
-    with pytest.raises(DataError, match="1 test videos are validation videos: video04"):
+    with pytest.raises(DataError, match="1 of 2 test videos is also in validation: video04"):
         evaluate(tmp_path / "manifest", tmp_path / "out", tmp_path / "vectors")
 
 
@@ -229,7 +229,7 @@ def test_videos_without_vectors_are_named(tmp_path: Path) -> None:
     make_vectors(tmp_path / "vectors", skip=("video05",))
     results = evaluate(tmp_path / "manifest", tmp_path / "out", tmp_path / "vectors")
     for result in results:
-        assert result.warning == "1 of 2 videos have no vectors: video05"
+        assert result.warning == "1 of 2 videos has no vectors: video05"
         assert np.isnan(result.low)
     make_vectors(tmp_path / "none", skip=("video04", "video05"))
     with pytest.raises(DataError, match="holds no test video of made with phase labels"):

@@ -226,7 +226,7 @@ def test_a_merged_phantom_is_still_one(tmp_path: Path) -> None:
     """Under another name of its source: its sentences are found, and its numbers are called a phantom's."""
     a_manifest({"phantom": CHOLEC80}, tmp_path, rendered=True).save(tmp_path / "p")
     a_manifest({"cholec80": CHOLEC80}, tmp_path).save(tmp_path / "c")
-    for names, says in ((["lap"], "nothing about patients"), (["lap", "real"], "1 of 2 videos are rendered")):
+    for names, says in ((["lap"], "nothing about patients"), (["lap", "real"], "1 of 2 videos is rendered")):
         out = tmp_path / f"{len(names)}"
         data_merge([tmp_path / name for name in "pc"[: len(names)]], out / "m", names)
         table = Manifest.load(out / "m")

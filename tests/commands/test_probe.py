@@ -126,11 +126,13 @@ def test_an_image_encoder_is_read_out_over_the_frames_of_a_clip(made: Path, tmp_
 
 
 def test_what_was_seen_is_not_scored(made: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"2 of 2 train videos were seen in pretraining: .* train the readout"):
+    with pytest.raises(
+        DataError, match=r"2 of 2 train videos were seen in pretraining: .* seen in training the readout"
+    ):
         run(made, tmp_path / "a", split="train")
     write_json(made / "video" / "run.json", {"pretraining_video_ids": ["VID04"]})
     try:
-        with pytest.raises(DataError, match="1 of 2 test videos were seen in pretraining: video04"):
+        with pytest.raises(DataError, match="1 of 2 test videos was seen in pretraining: video04"):
             run(made, tmp_path / "b")
         marked = run(made, tmp_path / "b", allow_overlap=True, resume=True)
         run(made, tmp_path / "c", random_encoder=True)
@@ -168,7 +170,7 @@ def test_a_video_that_cannot_be_read_is_set_aside(made: Path, tmp_path: Path) ->
         for row in table.videos
     ]
     Manifest(rows, table.segment_table, root=table.root).save(tmp_path / "manifest")
-    with pytest.raises(DataError, match="1 of 4 videos were set aside"):
+    with pytest.raises(DataError, match="1 of 4 videos was set aside"):
         probe(made / "video", tmp_path / "manifest", tmp_path / "o", fit=ReadoutTraining(steps=2, batch=8))
     found = read_results(tmp_path / "o" / "result.json")
     assert all(result.num_videos == 1 and "broken.mp4" in result.warning for result in found)

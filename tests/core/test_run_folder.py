@@ -147,7 +147,7 @@ def test_at_the_end_videos_that_were_set_aside_are_recorded_and_told(
                 problems.append("c.mp4 is empty")
             folder.next("done", "rest")
 
-    with pytest.raises(DataError, match="^1 of 5 videos were set aside, the others are done:\n  c.mp4 is empty$"):
+    with pytest.raises(DataError, match="^1 of 5 videos was set aside, the others are done:\n  c.mp4 is empty$"):
         work()
     record = read_json(tmp_path / "run.json")
     assert record["problems"] == problems

@@ -43,7 +43,7 @@ def test_narration_tells_other_formats_subfolders_and_silent_videos(tmp_path: Pa
     assert Narration(tmp_path).problems() == [
         "3 text files that are not CSV left out: b.VTT, b.srt, b.txt; convert them to columns start, end, text",
         "2 files in subfolders left out: deeper/c.csv, deeper/c.mp4; move them next to the others",
-        "1 of 2 videos have no sentences: b",
+        "1 of 2 videos has no sentences: b",
     ]
 
 
@@ -68,7 +68,7 @@ def test_questions_after_the_end_are_counted(tmp_path: Path) -> None:
     for second in (0, 3, 4, 9):
         put(tmp_path / f"QA/video_01/{second:05d}.txt", "Which step is it?|a\n")
     dataset = LLS48(tmp_path)
-    assert any(line.startswith("2 of 4 questions are about times after the end") for line in dataset.problems())
+    assert any(line.startswith("2 of 4 questions are about a time after the end") for line in dataset.problems())
     assert [row.start_s for row in dataset.to_manifest().qa] == [0, 3]
 
 

@@ -59,7 +59,7 @@ def test_names_that_repeat_are_told_apart_by_their_folders_and_endings(
 def test_a_name_that_is_not_utf8_is_set_aside_and_named(tmp_path: Path, model: Path) -> None:
     film(tmp_path / "v/good.mp4")
     os.link(tmp_path / "v/good.mp4", os.fsencode(tmp_path / "v") + b"/op\xe9.mp4")
-    with pytest.raises(DataError, match=r"1 of 2 videos were set aside[^$]*op\\xe9.mp4: the path is not UTF-8"):
+    with pytest.raises(DataError, match=r"1 of 2 videos was set aside[^$]*op\\xe9.mp4: the path is not UTF-8"):
         embed(tmp_path / "o", model, videos=[tmp_path / "v"], prompt_sets=[])
     assert ids(tmp_path / "o") == ["good"]
 
@@ -74,7 +74,7 @@ def test_a_file_of_many_that_is_set_aside_shows_by_the_exit_status_and_stops_not
     words = ["embed", "--model", str(model), "--videos", str(tmp_path / "v"), "--out", str(out), "--prompt_sets", "[]"]
     assert cli.main(words) == 1
     err = capsys.readouterr().err
-    assert "1 of 2 videos were set aside" in err
+    assert "1 of 2 videos was set aside" in err
     assert "broken.mp4" in err
     record = read_json(out / "run.json")
     assert len(record["problems"]) == 1
@@ -94,7 +94,7 @@ def test_an_archive_grows_and_what_was_replaced_is_embedded_again(tmp_path: Path
     archive, out = tmp_path / "v", tmp_path / "o"
     film(archive / "case1/video.mp4", 1)
     (archive / "broken.mp4").write_bytes(b"no video")
-    with pytest.raises(DataError, match="1 of 2 videos were set aside"):
+    with pytest.raises(DataError, match="1 of 2 videos was set aside"):
         embed(out, model, videos=[archive], prompt_sets=[])
     assert [row.video_id for row in Manifest.load(out / "manifest").videos] == ["video"]
     before = Vectors.load(out).vectors

@@ -73,7 +73,7 @@ class Trap:
 def test_pickles_run_nothing(weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"model": weights, "args": Trap()}, tmp_path / "trap.pt")
-    assert "holds more than tensors (posix.mkdir), and no code is run" in refusal(tmp_path / "trap.pt")
+    assert "holds more than tensors (posix.mkdir), and code in a file is never run" in refusal(tmp_path / "trap.pt")
     assert not (tmp_path / "sprung").exists()
 
 

@@ -104,7 +104,7 @@ def test_a_damaged_recording_is_named_and_a_killed_run_ends_alike(
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert cli.main(arguments(stage, damaged, encoder, whole)) == 1
     message = capsys.readouterr().err
-    assert "1 of 3 videos were set aside, the others are done" in message
+    assert "1 of 3 videos was set aside, the others are done" in message
     assert message.count("zz_damaged.mp4") == 1
     assert "Traceback" not in message
 

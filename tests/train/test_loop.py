@@ -205,7 +205,7 @@ def test_bad_videos_are_set_aside_listed_and_reported(
     argv = arguments(tmp_path / "manifest", tmp_path / "out", 2)
     assert cli.main(argv) == 1
     message = capsys.readouterr().err
-    assert "1 of 4 videos were set aside" in message
+    assert "1 of 4 videos was set aside" in message
     assert "bad.mp4" in message
     assert (tmp_path / "out" / "model" / "model.safetensors").is_file()
     record = json.loads((tmp_path / "out" / "run.json").read_text())

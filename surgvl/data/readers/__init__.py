@@ -1,1 +1,1 @@
-"""One file a data set."""
+"""Readers of data sets, one file each."""

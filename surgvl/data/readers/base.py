@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.plurals import part_of
 from surgvl.data.formats.layout import shorten, unmatched_entries
 from surgvl.data.formats.pictures import at_pictures, questions_within, times_of
 from surgvl.data.manifest import Manifest, Segment, VideoRow
@@ -105,7 +106,7 @@ class VideoDataset(ABC):
 
     @abstractmethod
     def read(self, contents: Contents) -> None:
-        """Read the folder into `contents`; list files that cannot be read in `contents.unreadable` and go on."""
+        """Read the folder into `contents`; list files that cannot be read in `contents.unreadable` and continue."""
 
     @cached_property
     def contents(self) -> Contents:
@@ -122,7 +123,7 @@ class VideoDataset(ABC):
         contents.qa = [questions_within(table, ends_s) for table in contents.qa]
         if lost := num_questions - sum(map(len, contents.qa)):
             contents.problems.append(
-                f"{lost} of {num_questions} questions are about times after the end of their video, left out"
+                f"{part_of(lost, num_questions, 'question', 'is')} about a time after the end of the video, left out"
             )
         ids = {row.video_id for row in contents.videos}
         if not ids and not contents.unreadable:
@@ -130,7 +131,7 @@ class VideoDataset(ABC):
         of = f" of protocol {self.protocol}" if self.protocol else ""
         if absent := sorted(set(self.split_of) - ids):
             total = len(self.split_of)
-            contents.problems.append(f"{len(absent)} of {total} videos{of} are missing: {shorten(absent)}")
+            contents.problems.append(f"{part_of(len(absent), total, 'video', 'is')} missing{of}: {shorten(absent)}")
         if self.split_of and (strange := sorted(ids - set(self.split_of))):
             contents.problems.append(f"not in any split{of}: {shorten(strange)}")
         if bare := [row.video_id for row in contents.videos if not row.path]:
@@ -166,11 +167,11 @@ class VideoDataset(ABC):
         return LabelledClips(self.to_manifest().split(split), preprocess)
 
     def problems(self) -> list[str]:
-        """What is missing, does not fit or cannot be read, one line each; none of it stops the reading."""
+        """Files that are missing, inconsistent or unreadable, one line each; none of them stops the reading."""
         return [*self.contents.problems, *(f"unreadable: {line}" for line in self.contents.unreadable)]
 
     def to_manifest(self) -> Manifest:
-        """Videos, segments and questions as a manifest with this folder as root.
+        """Convert videos, segments and questions to a manifest with this folder as root.
 
         Raises:
             DataError: no video can be read.

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from surgvl.core.errors import DataError
-from surgvl.core.plurals import plural
+from surgvl.core.plurals import part_of, plural
 from surgvl.data.formats.layout import find_files, shorten
 from surgvl.data.formats.text_files import MAX_S, parse_seconds, read_csv
 from surgvl.data.readers.base import TOLERANCE_S, Contents, VideoDataset
@@ -135,7 +135,8 @@ class Narration(VideoDataset):
             files.setdefault(video_id, []).append((TASKS[kind], path))
         contents.problems += self._left_out()
         if silent := sorted(videos.keys() - files.keys()):
-            contents.problems.append(f"{len(silent)} of {len(videos)} videos have no sentences: {shorten(silent)}")
+            part = part_of(len(silent), len(videos), "video", "has")
+            contents.problems.append(f"{part} no sentences: {shorten(silent)}")
         for video_id in sorted(videos.keys() | files.keys()):
             video = videos.get(video_id)
             info = self.open_video(contents, video_id, video)

@@ -1,8 +1,8 @@
 """Load public video encoders into `VideoViT`.
 
 Strict: every weight of the encoder is loaded and every name in the file is accounted for, or loading stops; parts that
-other models add (decoders, predictors, heads) are listed in `key_maps`. The geometry is read from shapes; what shapes
-do not tell (heads, epsilon, frame size) comes from a `config.json` next to the weights or from the authors' code. A
+other models add (decoders, predictors, heads) are listed in `key_maps`. The geometry is inferred from shapes; the rest
+(heads, epsilon, frame size) comes from a `config.json` next to the weights or from the authors' code. A
 learned or unknown position table is refused.
 Shapes: D width, t tubelet length, p patch side, grid (T', H', W').
 """
@@ -109,8 +109,8 @@ def _build(
     hidden = found.hidden(source)
     if found.table is not None and found.grid is None and not partial:
         raise CheckpointError(
-            f"{source}: its position table {tuple(found.table.shape)} is neither V-JEPA's nor SurgVISTA's, maybe "
-            "learned; ours are fixed: partial=True replaces it"
+            f"{source}: its position table {tuple(found.table.shape)} is neither V-JEPA's nor SurgVISTA's; it may "
+            "be learned, and surgvl's are fixed: partial=True replaces it"
         )
     slots, side, _ = found.grid or (None, None, None)
     size_px = size_px or (side and side * patch_px) or hints.size_px or (256 if found.position == "rope" else 224)
@@ -174,7 +174,7 @@ def _own(folder: Path) -> VideoViT | None:
 
 
 def resize_encoder(encoder: VideoViT, size_px: int | None = None, num_frames: int | None = None) -> VideoViT:
-    """An encoder with the same weights for frames of another size or number; itself where nothing changes.
+    """An encoder with the same weights for another frame size or count; the same encoder if neither changes.
 
     Position tables are interpolated as in the authors' code; see `models.position.interpolate`.
     """

@@ -30,7 +30,7 @@ RGB = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Hints:
-    """What the configuration next to a weights file says of an encoder; None where it does not say.
+    """Facts about an encoder from the configuration next to a weights file; None where it has none.
 
     Args:
         heads: attention heads.
@@ -102,11 +102,11 @@ def read_weights(path: Path) -> Mapping[str, Any]:
     except pickle.UnpicklingError as error:
         held = re.search(r"GLOBAL (\S+)", str(error))
         raise CheckpointError(
-            f"{path} is damaged or holds more than tensors ({held[1] if held else 'no state dict'}), and no code "
-            "is run: save its state dict alone"
+            f"{path} is damaged or holds more than tensors ({held[1] if held else 'no state dict'}), and code in a "
+            "file is never run: save only its state dict"
         ) from error
     except (SafetensorError, DataError, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({first_line(error)}): fetch it again") from error
+        raise CheckpointError(f"{path} cannot be read ({first_line(error)}): download it again") from error
     if not isinstance(raw, Mapping):
         raise CheckpointError(f"{path} holds a {type(raw).__name__}: give a checkpoint with a state dict")
     return raw

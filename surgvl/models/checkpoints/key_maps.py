@@ -35,7 +35,7 @@ SKIPPED_PREFIXES = (
     "predictor.", "predictor_", "mask_token", "decoder.", "decoder_", "encoder_to_decoder.", "down_img.", "down_vid.",
     "pos_embed_img", "pos_embed_vid", "head.", "fc_norm.", "classifier.", "pooler.", "optimizer", "opt.", "scaler",
 )  # fmt: skip
-# Class and register tokens and positions of image models, for which a video encoder has no place.
+# Class tokens, register tokens and positions of image models, which a video encoder does not have.
 IMAGE_PREFIXES = ("cls_token", "reg_token", "pos_embed")
 
 Renames = tuple[tuple[str, str], ...]
@@ -79,7 +79,7 @@ class EncoderCheckpoint:
     """The encoder in a checkpoint, under our names.
 
     Args:
-        layout: whose naming scheme it had, for messages.
+        layout: name of its original naming scheme, for messages.
         weights: under our names; the patch embedding keeps its original shape.
         qkv_bias: as in `ViTConfig`.
         final_norm: False where output tokens are not layer-normed: classifiers norm their mean instead.
