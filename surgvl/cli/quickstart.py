@@ -105,8 +105,8 @@ def quickstart(
     table = compare(trained, control, "random frozen encoder")
     note = (
         "Phantom numbers: they show that the software works, and say nothing about patients. Both columns share "
-        "videos, sentences, questions and numbers of steps; the control's encoder is random and not trained, so it sees "
-        "each second once, without augmentation."
+        "videos, sentences, questions and numbers of steps; the control's encoder is random and not trained, so it "
+        "sees each second once, without augmentation."
     )
     files.write_text(out / "result.md", f"{table}\n{note}\n")
     rows = {name: raw_results(folder) for name, folder in (("trained", out), ("control", out / "control"))}

@@ -106,8 +106,8 @@ def test_a_command_a_recipe_and_a_stored_configuration_take_the_old_name(
     )
     monkeypatch.setattr(cli, "RECIPES", tmp_path)
     with (
-        pytest.warns(SurgVLWarning, match="optim.speed is called optim.lr"),
-        pytest.warns(SurgVLWarning, match="duration is called manifest"),
+        pytest.warns(SurgVLWarning, match="optim.speed is now optim.lr"),
+        pytest.warns(SurgVLWarning, match="duration is now manifest"),
     ):
         _, parser, config = cli.parse(shlex.split("align --recipe mine --encoder e --out o --run.batch 4"))
     assert (config.optim.lr, config.manifest, config.run.steps, config.run.batch) == (3e-4, Path("m"), 3, 4)
@@ -118,7 +118,7 @@ def test_a_command_a_recipe_and_a_stored_configuration_take_the_old_name(
     (tmp_path / "config.yaml").write_text(stored)
     assert cli.parse(["align", "--config", str(tmp_path / "config.yaml")])[2] == config
     (tmp_path / "config.yaml").write_text(stored.replace("lr:", "speed:"))
-    with pytest.warns(SurgVLWarning, match="optim.speed is called optim.lr"):
+    with pytest.warns(SurgVLWarning, match="optim.speed is now optim.lr"):
         assert cli.parse(["align", "--config", str(tmp_path / "config.yaml")])[2] == config
 
 
