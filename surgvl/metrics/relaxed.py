@@ -132,4 +132,4 @@ def forgive(
         head, tail = own[:size], own[len(own) - size :]
         head[np.isin(head, late)] = 0
         (head if mode == "m2cai_matlab" else tail)[np.isin(tail, early)] = 0
-    return away == 0
+    return np.asarray(away == 0)

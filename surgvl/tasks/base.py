@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result, Statistic, bootstrap_interval
 from surgvl.metrics.answer import LabelledQuestion
+from surgvl.metrics.relaxed import Mode
 
 NUM_RANDOM = 5
 # See `Answers`.
@@ -161,7 +162,7 @@ class Inputs(ABC):
 
     window_s: float
     causal: bool
-    relaxed: str
+    relaxed: Mode | Literal[""]
     seed: int
     rate_fps: float
 

@@ -5,7 +5,7 @@ A clip stands for the second around its centre, and has the labels that cover th
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.plurals import part_of
 from surgvl.embed.vectors import PromptSetFacts, Vectors, unit
 from surgvl.metrics.answer import LabelledQuestion
+from surgvl.metrics.relaxed import Mode
 from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split, read_answers
 from surgvl.tasks.base import Answers, Inputs, LabelledScores, Scores, Unavailable
 
@@ -76,7 +77,7 @@ class EvalInputs(Inputs):
         prompt_sets: Sequence[str],
         window_s: float,
         causal: bool,
-        relaxed: str,
+        relaxed: Mode | Literal[""],
         seed: int,
     ) -> None:
         self.test = manifest.split(split)

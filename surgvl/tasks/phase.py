@@ -114,8 +114,8 @@ class Phase(Task[Scores]):
                 truth[row] = index[names[0]]
         seconds = group.training_seconds
         majority = index[max(seconds, key=lambda name: (seconds[name], name))] if seconds else None
-        how = inputs.window_s, inputs.causal, group.protocol, inputs.rate_fps, inputs.seed, inputs.relaxed
-        task = cls(truth, majority, *how)
+        how = inputs.window_s, inputs.causal, group.protocol, inputs.rate_fps, inputs.seed
+        task = cls(truth, majority, *how, relaxed=inputs.relaxed)
         task.data = group.data
         return task, scores
 
@@ -170,8 +170,8 @@ class Phase(Task[Scores]):
                 seed=self.seed,
                 per_class=_named(average.per_class, predictions.class_names),
             )
-            deviations = {"sd_videos": average.sd_videos, "sd_classes": average.sd_classes}
-            results.append(dataclasses.replace(found, **deviations, detail=metric not in _MAIN))
+            sd_videos, sd_classes, detail = average.sd_videos, average.sd_classes, metric not in _MAIN
+            results.append(dataclasses.replace(found, sd_videos=sd_videos, sd_classes=sd_classes, detail=detail))
         return results
 
     def _protocol(self, metric: str) -> str:

@@ -137,7 +137,7 @@ def slow_scores(truth: Any, predicted: Any, right: Sequence[bool], label: int) -
 def slow_dice(truth: Any, predicted: Any, right: Sequence[bool], label: int) -> float:
     """F1 as twice the hits over true and predicted frames."""
     hits = sum(each for at, each in enumerate(right) if label in (truth[at], predicted[at]))
-    return 2 * hits / (truth.count(label) + predicted.count(label))
+    return float(2 * hits / (truth.count(label) + predicted.count(label)))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -152,19 +152,19 @@ def test_relaxed_scores_equal_slow_ones(mode: Mode, num_classes: int, first: int
     found = relaxed_scores(truth, predicted, videos, num_classes, 1.0, mode)
     undefined = []
     for video in range(5):
-        rows = [(ids[videos == video] + 1).tolist() for ids in (truth, predicted)]
-        right = slow_forgiven(*rows, first, 10, mode == "m2cai_matlab")
+        true, guess = ((ids[videos == video] + 1).tolist() for ids in (truth, predicted))
+        right = slow_forgiven(true, guess, first, 10, mode == "m2cai_matlab")
         assert found.accuracy[video] == pytest.approx(np.mean(right), abs=1e-12)
         for label in range(1, num_classes + 1):
             mine = [table[video, label - 1] for table in found[1:]]
-            if label not in rows[0]:
+            if label not in true:
                 assert np.isnan(mine).all()
                 continue
-            expected = list(slow_scores(*rows, right, label))
+            expected = list(slow_scores(true, guess, right, label))
             undefined += np.flatnonzero(np.isnan(expected)).tolist()
             if mode == "symmetric":
                 expected = [0.0 if np.isnan(each) else each for each in expected]
-                expected[2] = slow_dice(*rows, right, label)
+                expected[2] = slow_dice(true, guess, right, label)
             assert mine == pytest.approx(expected, abs=1e-12, nan_ok=True)
     assert undefined, "no undefined value was tested"
 
@@ -183,7 +183,7 @@ def test_a_transition_five_seconds_off(mode: Mode, late_s: int, accuracy: float,
     truth = np.repeat([0, 1], 100)
     predicted = np.repeat([0, 1], [100 + late_s, 100 - late_s])
     for rate in (1, 25):
-        rows = [np.repeat(ids, rate) for ids in (truth, predicted)]
+        rows = np.repeat(truth, rate), np.repeat(predicted, rate)
         found = relaxed_scores(*rows, np.zeros(200 * rate, np.int64), 7, rate, mode)
         assert found.accuracy[0] == pytest.approx(accuracy, abs=1e-12)
         assert found.recall[0, 0] == pytest.approx(recall, abs=1e-12)
