@@ -190,7 +190,8 @@ def read_scores(path: Path) -> tuple[list[Result], list[Result]]:
 
 def _result(row: dict[str, Any]) -> Result:
     # JSON has no NaN: undefined scores are null.
-    numbers = {name: math.nan if row.get(name) is None else float(row[name]) for name in ("value", "low", "high")}
+    names = ("value", "low", "high", "sd_videos", "sd_classes")
+    numbers = {name: math.nan if row.get(name) is None else float(row[name]) for name in names}
     baselines = {name: math.nan if value is None else value for name, value in (row.get("baselines") or {}).items()}
     return Result(**{**row, **numbers, "baselines": baselines})
 

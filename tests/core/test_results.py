@@ -119,10 +119,12 @@ def test_json_round_trip(tmp_path: Path) -> None:
     odd = dataclasses.replace(
         result("edit"), low=math.nan, high=math.nan, baselines={"random": math.nan}, per_class=None, warning="seen"
     )
-    write_results(tmp_path / "result.json", [result(), odd])
+    spread = dataclasses.replace(result("recall"), sd_videos=0.25, detail=True)
+    write_results(tmp_path / "result.json", [result(), odd, spread])
     assert "NaN" not in (tmp_path / "result.json").read_text()
-    first, second = read_results(tmp_path / "result.json")
+    first, second, third = read_results(tmp_path / "result.json")
     assert first == result()
+    assert third == spread
     assert second.per_class is None
     assert second.warning == "seen"
     assert math.isnan(second.low)

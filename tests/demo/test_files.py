@@ -44,11 +44,12 @@ def test_undefined_scores_come_back_as_nan(tmp_path: Path) -> None:
         task="phase", metric="accuracy", value=0.5, low=0.4, high=0.6, num_videos=8, num_clips=9,
         baselines={}, protocol="",
     )  # fmt: skip
-    row = vars(whole) | {"low": None, "high": None, "baselines": {"random": None}}
+    row = vars(whole) | {"low": None, "high": None, "sd_videos": None, "baselines": {"random": None}}
     (tmp_path / "result.json").write_text(json.dumps({"trained": [row], "control": []}))
     (found,), _ = run_info.read_scores(tmp_path / "result.json")
     assert found.value == 0.5
     assert math.isnan(found.low)
+    assert math.isnan(found.sd_videos)
     assert math.isnan(found.baselines["random"])
 
 
