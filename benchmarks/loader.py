@@ -40,6 +40,7 @@ from surgvl.data.clips import PretrainClips, collate, to_tensor
 from surgvl.data.frame_store import FrameStore
 from surgvl.train.config import precision
 from surgvl.train.optimizer import build_optimizer
+from surgvl.video.clip import Preprocess
 from surgvl.video.content_area import Image
 
 RECIPE = "surgrec_mae_phantom"
@@ -130,20 +131,21 @@ def race(contestants: dict[str, Callable[[], torch.Tensor]], repeats: int) -> di
     return {name: (statistics.median(walls[name]), statistics.median(processors[name])) for name in contestants}
 
 
-def from_store(store: FrameStore, num_frames: int) -> Read:
-    """Our reader."""
-    return lambda video_id, start_s: store.clip(video_id, start_s, num_frames)
+def from_store(store: FrameStore) -> Read:
+    """Our reader of the clip that starts at a time."""
+    steps = np.arange(store.preprocess.num_frames) * store.preprocess.stride
+    return lambda video_id, start_s: store.frames(video_id, round(start_s * store.fps) + steps)
 
 
 def decoding(stored: FrameStore, direct: FrameStore, data: PretrainClips, batch: int, repeats: int) -> list[str]:
     """Table of clips per second from file to batch."""
-    peers = Peers(direct.paths, data.num_frames, direct.fps, direct.size_px)
+    peers = Peers(direct.paths, direct.preprocess.num_frames, direct.preprocess.fps, direct.size_px)
     # At times of the frame cache, so that all give the same frames.
-    drawn = (data.times(index) for index in range(batch))
-    plan = [(video_id, round(float(times_s[0]) * direct.fps) / direct.fps) for video_id, times_s in drawn]
+    drawn = (data.numbers(index) for index in range(batch))
+    plan = [(video_id, float(numbers[0]) / direct.fps) for video_id, numbers in drawn]
     readers = {
-        "surgvl, cache of decoded frames": from_store(stored, data.num_frames),
-        "surgvl, from the file": from_store(direct, data.num_frames),
+        "surgvl, cache of decoded frames": from_store(stored),
+        "surgvl, from the file": from_store(direct),
     }
     readers["PyAV, decode from the start"] = peers.naive
     readers["PyAV, seek to the keyframe"] = peers.seeking
@@ -156,7 +158,7 @@ def decoding(stored: FrameStore, direct: FrameStore, data: PretrainClips, batch:
     }
     truth = contestants["surgvl, from the file"]().float()
     grey = {name: float((call().float() - truth).abs().mean()) for name, call in contestants.items()}
-    four = PretrainClips(direct, list(direct.durations_s), data.num_frames, 0, config=ClipConfig(repeats=4))
+    four = PretrainClips(direct, list(direct.durations_s), 0, config=ClipConfig(repeats=4))
 
     def repeated() -> torch.Tensor:
         found = collate([four[index] for index in range(batch)])["video"]
@@ -211,17 +213,17 @@ def waiting(data: PretrainClips, batch: int, steps: int, workers: int) -> tuple[
     return statistics.median(works), sum(waits) / (sum(waits) + sum(works))
 
 
-def feeding(stored: FrameStore, direct: FrameStore, num_frames: int, batch: int, steps: int, repeats: int) -> list[str]:
+def feeding(stored: FrameStore, direct: FrameStore, batch: int, steps: int, repeats: int) -> list[str]:
     """Table of the waiting time of a training step."""
     ids = list(direct.durations_s)
     feeds = {
-        "frame cache, loaded in the training process": (PretrainClips(stored, ids, num_frames, 0), 0),
-        "from the file, loaded in the training process": (PretrainClips(direct, ids, num_frames, 0), 0),
+        "frame cache, loaded in the training process": (PretrainClips(stored, ids, 0), 0),
+        "from the file, loaded in the training process": (PretrainClips(direct, ids, 0), 0),
         "from the file, each clip 4 times": (
-            PretrainClips(direct, ids, num_frames, 0, config=ClipConfig(repeats=4)),
+            PretrainClips(direct, ids, 0, config=ClipConfig(repeats=4)),
             0,
         ),
-        "from the file, 1 worker": (PretrainClips(direct, ids, num_frames, 0), 1),
+        "from the file, 1 worker": (PretrainClips(direct, ids, 0), 1),
     }
     names, found = list(feeds), {name: list[tuple[float, float]]() for name in feeds}
     for repeat in range(repeats):
@@ -269,15 +271,16 @@ def main() -> None:
         if not arguments.phantom:
             cli.run(["phantom", "--out", str(folder), "--train", "8", "--val", "0", "--test", "0"])
         paths = {path.stem: path for path in sorted((folder / "cholec80" / "videos").glob("*.mp4"))}
-        stored = FrameStore(paths, config.fps, shapes.size_px, cache=Path(name) / "store")
-        direct = FrameStore(paths, config.fps, shapes.size_px)
+        clip = Preprocess(num_frames=shapes.num_frames, fps=config.fps, size_px=shapes.size_px)
+        stored = FrameStore(paths, clip, Path(name) / "store")
+        direct = FrameStore(paths, clip)
         direct.prepare()
         begin = time.perf_counter()
         stored.prepare()
         fill_s, video_s = time.perf_counter() - begin, sum(direct.durations_s.values())
-        data = PretrainClips(direct, list(paths), shapes.num_frames, 0)
+        data = PretrainClips(direct, list(paths), 0)
         table = decoding(stored, direct, data, arguments.batch, arguments.repeats)
-        wait = feeding(stored, direct, shapes.num_frames, arguments.batch, arguments.steps, arguments.repeats)
+        wait = feeding(stored, direct, arguments.batch, arguments.steps, arguments.repeats)
     head = [
         "# From file to batch",
         "",

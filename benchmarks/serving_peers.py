@@ -21,6 +21,7 @@ from surgvl.models.chat import Chat, tiny_language_config
 from surgvl.models.tokenizer import SentencePieceTokenizer
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import SIZES, ViTConfig
+from surgvl.video.clip import Preprocess
 
 # Encoder (size, frames, pixels) and language model: small as in the quickstart, or ViT-S and the size of SmolLM2-135M.
 SMALL = {
@@ -61,7 +62,7 @@ def built(name: str) -> Chat:
     for parameter in model.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.06)
-    chat = Chat.of(encoder, model, tokenizer, {"grid": [2, 4, 4]}, fps=2.0)
+    chat = Chat.of(encoder, model, tokenizer, {"grid": [2, 4, 4]}, Preprocess(num_frames=frames, fps=2.0, size_px=side))
     chat.train(False)
     return chat
 

@@ -26,7 +26,6 @@ from surgvl.demo.model_loader import ModelLoader
 from surgvl.demo.schemas import AnswerCard, ModelCard, SearchResults, Timeline
 from surgvl.demo.timeline import zero_shot_timeline
 from surgvl.demo.video_catalog import NUM_UPLOADS, UPLOAD, VideoCatalog
-from surgvl.video.clip import clip_start
 from surgvl.video.marks import counted
 
 MAX_CHARACTERS = 300
@@ -110,7 +109,6 @@ class Engine:
             frames, preprocess = answerer.frames(video.path, at_s), answerer.preprocess
         answer = answerer.answer([Question(frames, question)])[0]
         asked, answers = answer.question.text, answer.question.answers or ()
-        start_s = clip_start(at_s, preprocess.clip_s, video.duration_s)
         return AnswerCard(
             question=asked,
             text=answer.text,
@@ -122,7 +120,7 @@ class Engine:
             title=video.title,
             at_s=at_s,
             frames=frames,
-            times_s=[start_s + number / preprocess.fps for number in range(preprocess.num_frames)],
+            times_s=preprocess.times_s(at_s, video.duration_s),
             elapsed_s=time.monotonic() - begun,
             is_upload=video.split == UPLOAD,
             damage=marks.fact(Path(video.path)),
@@ -219,7 +217,7 @@ class Engine:
         model = self.models.video_text
         from surgvl.embed.windows import read_windows
 
-        stream = read_windows(video.path, model.preprocess, 1.0)
+        stream = read_windows(video.path, model.preprocess.every(1.0))
         parts, middles = [], []
         while chunk := list(islice(stream, 16)):
             parts.append(model.encode_clips([clip for _, _, clip in chunk]))

@@ -26,7 +26,6 @@ from surgvl.models.chat import Chat
 from surgvl.models.checkpoint import LoadedModel, VideoLike, load_model, resolve_model
 from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.vit import VideoViT
-from surgvl.video.clip import clip_start
 
 
 @dataclass(frozen=True)
@@ -83,16 +82,19 @@ class DualModel(LoadedModel):
         return found
 
     def encode_seconds(
-        self, path: str | Path, stride_s: float = 1.0
+        self, path: str | Path, stride_s: float | None = None
     ) -> tuple[NDArray[np.float32], list[float], list[float]]:
-        """One unit vector for each window of a video: [N, E], starts and ends in seconds. Streams the file.
+        """One unit vector for each segment of a video: [N, E], starts and ends in seconds. Streams the file.
+
+        Args:
+            path: the file.
+            stride_s: length of a segment, seconds; the model's `step_s` by default.
 
         Raises:
-            DataError: the stride is not above 0, or the file cannot be read.
+            ConfigError: the stride is out of range.
+            DataError: the file cannot be read.
         """
-        if not 0 < stride_s < float("inf"):
-            raise DataError(f"stride_s must be above 0, got {stride_s}")
-        windows = read_windows(Path(path), self.preprocess, stride_s)
+        windows = read_windows(Path(path), self.preprocess.every(stride_s))
         return encode_windows(self.model.encode_video, windows, 32, self.device)
 
     def encode_text(self, sentences: str | Sequence[str]) -> NDArray[np.float32]:
@@ -135,12 +137,10 @@ class DualModel(LoadedModel):
             found, starts, ends = self.encode_seconds(source)
         else:
             found = self.encode_video(source, at_s)
-            clip_s = self.preprocess.clip_s
-            starts, ends = [0.0], [clip_s]
+            span_s = 0.0, self.preprocess.clip_s
             if isinstance(source, str | Path) and at_s is not None:
-                duration_s = video.probe(source).duration_s
-                starts = [clip_start(at_s, self.preprocess.clip_s, duration_s)]
-                ends = [min(starts[0] + clip_s, duration_s)]
+                span_s = self.preprocess.span_s(at_s, video.probe(source).duration_s)
+            starts, ends = [span_s[0]], [span_s[1]]
         cosines = found @ classes.T
         probabilities = softmax(cosines, float(self.model.logit_scale.detach().exp()))
         best = cosines.argmax(1)

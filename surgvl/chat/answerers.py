@@ -114,7 +114,7 @@ class Answerer(ABC):
         Args:
             source: a path; or frames uint8 [T, H, W, 3].
             question: in plain language.
-            at_s: centre of the clip in a file, seconds; the middle of the file by default.
+            at_s: the moment that is asked about in a file, seconds; the middle of the file by default.
             answers: allowed answers; an empty list for free text. By default, the model chooses from its known answers
                 to a closed question that it was tuned on, and answers any other question in free text.
 
@@ -169,8 +169,8 @@ class LocalAnswerer(LoadedModel, Answerer):
         self._features: FeatureCache | None = None
 
     def prepare(self, store: FrameStore, windows: Sequence[Window], folder: Path) -> FeatureCache:
-        """Encode the windows whose features are not in the folder yet."""
-        self._features = FeatureCache(self.model, store, windows, self.preprocess.num_frames, folder)
+        """Encode the windows, or find their features in the folder."""
+        self._features = FeatureCache(self.model, store, windows, folder)
         store.problems |= self._features.problems
         return self._features
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from surgvl.chat.question import Window
-from surgvl.core.arrays import UInt8Array
+from surgvl.core.arrays import Int64Array, UInt8Array
 from surgvl.core.errors import ConfigError
 from surgvl.data.frame_store import FrameStore
 
@@ -28,7 +28,7 @@ class WithBlack(FrameStore):
     """
 
     def __init__(self, store: FrameStore):
-        super().__init__(store.paths, store.fps, store.size_px, store.crop, store.cache)
+        super().__init__(store.paths, store.preprocess, store.cache)
         self.problems = store.problems
         self.durations_s = {**store.durations_s, BLACK.video_id: BLACK.end_s}
 
@@ -36,11 +36,11 @@ class WithBlack(FrameStore):
         """Name of stored files about a video."""
         return video_id if video_id == BLACK.video_id else super().name(video_id)
 
-    def clip(self, video_id: str, start_s: float, num_frames: int) -> UInt8Array:
+    def frames(self, video_id: str, numbers: Int64Array) -> UInt8Array:
         """Frames uint8 [T, S, S, 3]; zeros for the black video."""
         if video_id == BLACK.video_id:
-            return np.zeros((num_frames, self.size_px, self.size_px, 3), np.uint8)
-        return super().clip(video_id, start_s, num_frames)
+            return np.zeros((len(numbers), self.size_px, self.size_px, 3), np.uint8)
+        return super().frames(video_id, numbers)
 
 
 def replaced(windows: Sequence[Window], control: str, seed: int = 0) -> list[Window]:

@@ -32,8 +32,7 @@ class QuestionDataset(EndlessDataset):
 
     Args:
         features: of a frozen encoder; None for samples with clips.
-        store: provides the clips; prepared.
-        num_frames: frames of a clip.
+        store: of clips.
         rows: questions.
         seed: of the draws.
         weights: fraction of the samples drawn from each source, see `data.mixing`.
@@ -43,14 +42,13 @@ class QuestionDataset(EndlessDataset):
         self,
         features: FeatureCache | None,
         store: FrameStore,
-        num_frames: int,
         rows: list[QuestionRow],
         seed: int,
         weights: dict[str, float] | None = None,
     ):
         chances = draw_probabilities([row["source"] for row in rows], [row["type"] for row in rows], weights)
         super().__init__(len(rows), seed, len(rows) * chances)
-        self.features, self.store, self.num_frames = features, store, num_frames
+        self.features, self.store = features, store
         said = earlier_turns([row["video_id"] for row in rows], [row["conversation"] for row in rows])
         self.rows = [
             {**row, "earlier": [(rows[at]["question"], rows[at]["answer"]) for at in before]}
@@ -63,7 +61,7 @@ class QuestionDataset(EndlessDataset):
         window = window_of(row)
         if self.features is not None:
             return {**row, "pooled": self.features[window]}
-        clip = window_frames(self.store, window, self.num_frames)
+        clip = window_frames(self.store, window)
         return {**row, "video": torch.from_numpy(np.ascontiguousarray(clip)).permute(3, 0, 1, 2)}
 
 

@@ -14,7 +14,7 @@ from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import DataError
 from surgvl.core.plurals import none_of
 from surgvl.data.frame_store import FrameStore
-from surgvl.embed.features import Clip, Features
+from surgvl.embed.features import Features
 from surgvl.models.chat import Chat
 
 QuestionRow = dict[str, Any]
@@ -26,19 +26,13 @@ def window_of(row: Mapping[str, Any]) -> Window:
     return Window(row["video_id"], row["start_s"], row["end_s"])
 
 
-def window_frames(store: FrameStore, window: Window, num_frames: int) -> UInt8Array:
-    """Frames uint8 [T, S, S, 3] of the clip that represents a window.
+def window_frames(store: FrameStore, window: Window) -> UInt8Array:
+    """Frames uint8 [T, S, S, 3] of the clip that stands for a window.
 
     Raises:
         Unreadable: the video cannot be read there.
     """
-    video_id, start_ms = _clip_of(store, window, num_frames)
-    return store.clip(video_id, start_ms / 1000, num_frames)
-
-
-def _clip_of(store: FrameStore, window: Window, num_frames: int) -> Clip:
-    video_id, start_s, end_s = window
-    return store.clip_around(video_id, (start_s + end_s) / 2, num_frames)
+    return store.clip(store.key_of(*window))
 
 
 class FeatureCache:
@@ -48,17 +42,16 @@ class FeatureCache:
 
     Args:
         chat: whose frozen encoder is used, on its device.
-        store: provides the clips; prepared.
-        windows: to encode; a clip of T frames is centred on each.
-        num_frames: T.
+        store: prepared store of clips.
+        windows: to encode; each stands for one clip.
         folder: where tokens are stored, see `surgvl.embed.features`.
     """
 
-    def __init__(self, chat: Chat, store: FrameStore, windows: Sequence[Window], num_frames: int, folder: Path):
-        self.clips = {each: _clip_of(store, each, num_frames) for each in dict.fromkeys(windows)}
+    def __init__(self, chat: Chat, store: FrameStore, windows: Sequence[Window], folder: Path):
+        self.clips = {each: store.key_of(*each) for each in dict.fromkeys(windows)}
         kept = "x".join(map(str, chat.projector.grid)) if chat.projector.kind == "grid" else ""
         pool = {"pool": chat.projector.pool, "kept": kept} if kept else {}
-        self.features = Features(chat.encoder, store, num_frames, folder, **pool)  # type: ignore[arg-type]
+        self.features = Features(chat.encoder, store, folder, **pool)  # type: ignore[arg-type]
         self.features.add(self.clips.values())
         self.problems: dict[str, str] = {}
         for video_id, start_s, end_s in (each for each in self.clips if each not in self):

@@ -82,7 +82,7 @@ def align(
         if random_encoder:
             model = VideoViT(model.config)
         store, good = split_store(folder, table, split, preprocess, frame_cache)
-        data = NarratedClips(store, table, good, preprocess.num_frames, run.seed, seconds=not augment)
+        data = NarratedClips(store, table, good, run.seed, seconds=not augment)
         objective = ClipAlign(DualEncoder(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
         trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
         seen_ids = [*pretraining_video_ids(encoder), *good]
@@ -105,7 +105,7 @@ def _tokens(
     """Tokens of all clips from a frozen encoder; None, with the reason printed, if each step must encode its clips."""
     from surgvl.embed.features import Features
 
-    features = Features(encoder, store, data.num_frames, folder)
+    features = Features(encoder, store, folder)
     if augment or token_keep < 1:
         fact = "the clips are augmented (--augment false)" if augment else f"--token_keep is {token_keep:g}"
         print(f"the frozen encoder encodes each clip again at each step, because {fact}")

@@ -20,7 +20,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
 from surgvl.metrics.answer import exact_match
 from surgvl.video import probe
-from surgvl.video.clip import Preprocess, clip_start
+from surgvl.video.clip import Preprocess
 from surgvl.video.marks import counted
 
 # Modules that import torch are imported where they are used, so that help and usage errors need none.
@@ -133,9 +133,7 @@ def _answer_one(
 def _clip_shown(video: str, moment_s: float | None, preprocess: Preprocess) -> str:
     """Which part of a video an answer is about."""
     duration_s = probe(video).duration_s
-    centre_s = duration_s / 2 if moment_s is None else moment_s
-    start_s = clip_start(centre_s, preprocess.clip_s, duration_s)
-    end_s = min(start_s + preprocess.clip_s, duration_s)
+    start_s, end_s = preprocess.span_s(duration_s / 2 if moment_s is None else moment_s, duration_s)
     middle = ", the middle of the video; --at_s chooses another moment" if moment_s is None else ""
     return f"clip: {clock(start_s)} to {clock(end_s)}{middle}"
 
@@ -179,6 +177,7 @@ def answer_manifest(
         shutil.rmtree(features, ignore_errors=True)
     facts = answerer.training
     about = {name: value for name, value in facts.items() if name != "pretraining_video_ids"}
+    about["protocol"] = answerer.preprocess.protocol
     folder.record(table.hash, facts.get("pretraining_video_ids", []), **about)
     if not facts:
         print("the model does not record its training videos: videos of this split may be among them")

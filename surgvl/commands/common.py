@@ -44,7 +44,7 @@ def frame_store(
         DataError: no video can be read; the message gives the first problem.
     """
     paths = {video_id: manifest.path_of(video_id) for video_id in ids}
-    store = FrameStore(paths, preprocess.fps, preprocess.size_px, preprocess.crop, frame_cache)
+    store = FrameStore(paths, preprocess, frame_cache)
     ready = set(store.prepare())
     good = [video_id for video_id in ids if video_id in ready]
     for line in store.marks.lines():

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from surgvl import prompts
 from surgvl.commands.common import split_ids
 from surgvl.core.arrays import Float32Array
+from surgvl.core.checks import check_above, check_range
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command, read_json
 from surgvl.core.invocation import recorded
@@ -38,7 +39,7 @@ def embed(
     videos: list[Path] | None = None,
     split: str = "",
     prompt_sets: list[str] | None = None,
-    stride_s: float = 1.0,
+    stride_s: float | None = None,
     batch: int = 32,
     device: str = "cpu",
     resume: bool = False,
@@ -60,7 +61,8 @@ def embed(
         videos: video files, or folders that are searched for them at any depth.
         split: embed only this split of the manifest; by default, all videos.
         prompt_sets: names or files of prompt sets; by default, all that ship with surgvl.
-        stride_s: seconds between vectors.
+        stride_s: seconds between vectors; by default, the model's step between clips, which is 1 s unless the model was
+            trained otherwise.
         batch: number of windows encoded at once.
         device: torch device, such as cpu or cuda.
         resume: continue in an --out folder that is not empty: embed only new and changed videos.
@@ -70,8 +72,9 @@ def embed(
     """
     if (manifest is None) == (not videos):
         raise ConfigError("give either --manifest or --videos")
-    if not stride_s > 0 or batch < 1:
-        raise ConfigError(f"--stride_s must be > 0 and --batch >= 1, got {stride_s} and {batch}")
+    if stride_s is not None:
+        check_above("--stride_s", stride_s)
+    check_range("--batch", batch, 1)
     # Imported here because it imports torch, which help and usage errors must not wait for.
     from surgvl.embed.embedder import local_embedder
 
@@ -94,7 +97,7 @@ def embed(
         print(f"{model} is a video encoder without a text tower: prompts are not embedded")
         sets = []
     with locked(out), RunFolder(out, resume, device=server or device) as folder:
-        _write(folder, embedder, table, ids, sets, stride_s, manifest, problems)
+        _write(folder, embedder, table, ids, sets, manifest, problems)
     return out
 
 
@@ -104,12 +107,11 @@ def _write(
     table: Manifest,
     ids: list[str],
     sets: list[prompts.PromptSet],
-    stride_s: float,
     manifest: Path | None,
     problems: list[str],
 ) -> None:
     out = folder.path
-    made_of = {"model_hash": embedder.hash, "stride_s": stride_s}
+    made_of = {"model_hash": embedder.hash, "stride_s": embedder.preprocess.step_s}
     new = not (out / "run.json").is_file()
     _check_begun(out, made_of)
     if not embedder.trained:
@@ -149,7 +151,8 @@ def _write(
         model_hash=embedder.hash,
         dim=embedder.dim,
         clip_s=embedder.preprocess.clip_s,
-        stride_s=stride_s,
+        stride_s=embedder.preprocess.step_s,
+        preprocess=embedder.preprocess,
         num_vectors=shards.count,
         frozen=embedder.trained.get("frozen"),
         num_trainable=int(embedder.trained.get("num_trainable", 0)),

@@ -15,7 +15,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.models.model_info import pretraining_video_ids
 from surgvl.models.vit_config import ViTConfig
 from surgvl.train.config import Optim, Run
-from surgvl.video.clip import Crop, Preprocess
+from surgvl.video.clip import Anchor, Crop, Preprocess
 
 # Modules that import torch are imported where they are used, so that help and typing errors need none. The command line
 # resolves the type of `objective` by this block, once everything else that was typed fits.
@@ -34,6 +34,8 @@ def pretrain(
     objective: "Callable[[VideoViT], Recipe]" = Named("surgvl.pretrain.surgrec_mae.SurgRecMAE"),  # type: ignore  # noqa: B008
     init: str = "",
     fps: float = 4.0,
+    step_s: float = 1.0,
+    anchor: Anchor = "centre",
     crop: Crop = "none",
     split: str = "train",
     frame_cache: Path | None = None,
@@ -54,6 +56,8 @@ def pretrain(
         objective: pretraining objective: a class of surgvl.pretrain, or a dotted path to your own.
         init: initial weights: a run folder, a file, or hf:ID of a public checkpoint that fits the encoder.
         fps: frames per second of a clip.
+        step_s: seconds between the moments that clips stand for, which may be shorter than 1 / fps.
+        anchor: frame of a clip that shows its moment: last (the clip shows the past only), centre or first.
         crop: none, or content to crop black borders and the surroundings of a round field of view.
         split: split to train on; empty for all videos.
         frame_cache: folder to cache decoded frames in, so that each video is decoded once; by default, no cache.
@@ -92,11 +96,12 @@ def pretrain(
         start(recipe, init)
     with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
         table = Manifest.load(manifest)
-        preprocess = Preprocess(num_frames=encoder.num_frames, fps=fps, size_px=encoder.size_px, crop=crop)
+        shape = {"num_frames": encoder.num_frames, "size_px": encoder.size_px}
+        preprocess = Preprocess(**shape, fps=fps, step_s=step_s, anchor=anchor, crop=crop)
         store, good = split_store(folder, table, split, preprocess, frame_cache)
         seen = [*pretraining_video_ids(Path(init)), *good] if init else good
         folder.record(table.hash, seen, exported=exported)
-        data = PretrainClips(store, good, encoder.num_frames, run.seed, table, clip)
+        data = PretrainClips(store, good, run.seed, table, clip)
         store.problems.update(fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain"))
         if main_process():
             save_model(recipe.exports()[exported], folder.model, preprocess)

@@ -35,7 +35,7 @@ from surgvl.video.clip import Preprocess
 # Modules that import torch are imported where they are used, so that help and usage errors need none.
 if TYPE_CHECKING:
     from surgvl.models.vit import VideoViT
-    from surgvl.probe.dataset import ClipSpec, ProbeData
+    from surgvl.probe.dataset import ProbeData
 
 
 @recorded
@@ -88,9 +88,7 @@ def probe(
         warning = _overlap(table, split, before, allow_overlap)
         model, preprocess = _encoder(encoder, random_encoder, clip, device, seed)
         phases = sorted({row.label for row in table.segments if row.task == "phase"})
-        spec = ClipSpec(
-            preprocess.num_frames, clip.frame_step, clip.every_s, fit.batch, kind.averages, tokens_gb, phases
-        )
+        spec = ClipSpec(clip.frame_step, fit.batch, kind.averages, tokens_gb, phases)
         ids = [*split_ids(table, "train"), *split_ids(table, split)]
         with _Work(out / "work") as work:
             store, good = frame_store(
@@ -118,17 +116,17 @@ def probe(
             scores = predict(head, eval_set.tokens)
             work.tick("train")
 
-        frames = f"{spec.num_frames} frames at {preprocess.fps:g} fps" + (
+        frames = f"{preprocess.num_frames} frames at {preprocess.fps:g} fps" + (
             f", 1 in {clip.frame_step}" if clip.frame_step > 1 else ""
         )
-        how = f"{readout} readout of {frames}, {fit.steps} steps of {fit.batch} clips"
+        how = f"{preprocess.protocol}, {readout} readout of {frames}, {fit.steps} steps of {fit.batch} clips"
         clips = _probed_clips(
             train_set,
             eval_set,
             table.split(split),
             phases,
             f"{how}, rate {fit.lr:g}, decay {fit.weight_decay:g}",
-            spec,
+            1 / preprocess.step_s,
             seed,
         )
         found, by_video = score(clips, scores)
@@ -206,7 +204,12 @@ def _encoder(folder: Path, random: bool, clip: ProbeClips, device: str, seed: in
         torch.manual_seed(seed)
         model = VideoViT(model.config).to(device)
     num_frames, step = clip.num_frames or preprocess.num_frames, clip.frame_step
-    preprocess = dataclasses.replace(preprocess, num_frames=num_frames, fps=clip.fps or preprocess.fps)
+    preprocess = dataclasses.replace(
+        preprocess,
+        num_frames=num_frames,
+        fps=clip.fps or preprocess.fps,
+        step_s=clip.every_s or preprocess.step_s,
+    )
     if num_frames % step:
         raise ConfigError(f"--clip.frame_step must divide the {num_frames} frames of a clip, got {step}")
     num_groups(model, num_frames // step)
@@ -249,7 +252,7 @@ def _probed_clips(
     table: Manifest,
     phases: list[str],
     how: str,
-    spec: "ClipSpec",
+    rate_fps: float,
     seed: int,
 ) -> ProbedClips:
     """What is scored; the constant baseline predicts the most frequent phase of the training clips."""
@@ -263,6 +266,6 @@ def _probed_clips(
         phase_names=phases,
         majority=int(np.bincount(known).argmax()) if len(known) else 0,
         protocol=f"{split} split of {sources}, {how}",
-        rate_fps=1 / spec.every_s,
+        rate_fps=rate_fps,
         seed=seed,
     )

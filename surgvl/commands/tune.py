@@ -110,7 +110,7 @@ def tune(
         if random_encoder:
             tower = VideoViT(tower.config)
         lm, tokenizer = language_model(language)
-        chat = Chat.of(tower, lm, tokenizer, tokens.projector_config(), preprocess.fps, preprocess.crop)
+        chat = Chat.of(tower, lm, tokenizer, tokens.projector_config(), preprocess)
         chat.train(False)
         store, good = split_store(folder, table, split, preprocess, frame_cache)
         rows = training_rows(table, good, narration)
@@ -130,10 +130,10 @@ def tune(
             num_trainable=sum(p.numel() for module in trained for p in module.parameters()),
         )
         windows = [window_of(row) for row in rows]
-        features = FeatureCache(chat, store, windows, preprocess.num_frames, (frame_cache or out) / "features")
+        features = FeatureCache(chat, store, windows, (frame_cache or out) / "features")
         store.problems |= features.problems
         readable = readable_rows(rows, features, features.problems)
-        data = QuestionDataset(features, store, preprocess.num_frames, readable, run.seed, weights)
+        data = QuestionDataset(features, store, readable, run.seed, weights)
         monitor = (
             _held_out(chat, table, held_out, narration, preprocess, frame_cache, out) if held_out != split else None
         )
@@ -150,13 +150,13 @@ def tune(
             train("projector", out / "projector", stages.projector_steps, f"tune 1/{num_stages}", data, None)
         if head is not None:
             known = [row for row in readable if not is_open(row["type"])]
-            choices = QuestionDataset(features, store, preprocess.num_frames, known, run.seed, weights)
+            choices = QuestionDataset(features, store, known, run.seed, weights)
             fit(HeadTune(chat, head), choices, collate, out, optim, run, name=f"tune 2/{num_stages}")
         else:
             train(stages.finetune, out, run.steps, f"tune 2/{num_stages}", data, monitor)
         chat.language = merge_lora(chat.language)
         if stages.encoder_steps:
-            clips = QuestionDataset(None, store, preprocess.num_frames, readable, run.seed, weights)
+            clips = QuestionDataset(None, store, readable, run.seed, weights)
             train("encoder", out / "encoder", stages.encoder_steps, "tune 3/3", clips, None)
         if main_process():
             chat.train(False)
@@ -194,7 +194,7 @@ def _held_out(
         store, good = frame_store(table, ids, preprocess, frame_cache)
         rows = held_out_rows(training_rows(table, good, narration))
         windows = [window_of(row) for row in rows]
-        features = FeatureCache(chat, store, windows, preprocess.num_frames, (frame_cache or out) / "features")
+        features = FeatureCache(chat, store, windows, (frame_cache or out) / "features")
         rows = readable_rows(rows, features, features.problems)
     except DataError:
         return None

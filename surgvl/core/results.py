@@ -24,6 +24,10 @@ Statistic = Callable[[Float64Array], Float64Array]
 NUM_DRAWS = 1000
 
 
+UNRECORDED = "online or offline: not recorded"
+"""Protocol of vectors and answers that do not tell whether their clips look ahead."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
     """One score of one task.

@@ -18,9 +18,9 @@ from torch.utils.data import Dataset
 from surgvl.core.arrays import Float64Array, Int64Array, UInt8Array
 from surgvl.core.errors import ConfigError, DataError, Unreadable
 from surgvl.data.clip import Clip
-from surgvl.data.clip_times import ClipConfig, clip_times
+from surgvl.data.clip_times import ClipConfig, clip_numbers
 from surgvl.data.clusters import Clusters
-from surgvl.data.frame_store import FrameStore
+from surgvl.data.frame_store import ClipKey, FrameStore
 from surgvl.data.manifest import Manifest, Segment
 from surgvl.data.sampler import balanced, epoch_order, level_names
 
@@ -63,7 +63,6 @@ class PretrainClips(EndlessDataset):
     Args:
         store: provides the clips; prepared.
         video_ids: videos to draw from.
-        num_frames: T.
         seed: for the order and the times.
         manifest: source and specialty of each video; needed by `dataset_weight` and `specialty`.
         config: which clips are drawn. With `repeats`, a batch of B holds B / repeats clips, told apart by the
@@ -78,18 +77,15 @@ class PretrainClips(EndlessDataset):
         self,
         store: FrameStore,
         video_ids: Sequence[str],
-        num_frames: int,
         seed: int,
         manifest: Manifest | None = None,
         config: ClipConfig = ClipConfig(),  # noqa: B008 (frozen)
     ):
-        self.config = config
-        self.step_s = 1 / store.fps if config.step_s is None else config.step_s
-        self.clip_s = num_frames * self.step_s
+        self.config, clip_s = config, store.preprocess.clip_s
         self.rows: list[tuple[str, float, float]] = []
         for video_id in video_ids:
             duration_s = store.durations_s[video_id]
-            edges = np.linspace(0, duration_s, max(1, int(duration_s / self.clip_s)) + 1).tolist()
+            edges = np.linspace(0, duration_s, max(1, int(duration_s / clip_s)) + 1).tolist()
             self.rows += [(video_id, *pair) for pair in zip(edges[:-1], edges[1:], strict=True)]
         columns = _columns(self.rows, config, manifest)
         expected = None
@@ -97,34 +93,28 @@ class PretrainClips(EndlessDataset):
             weights, most, temperature = config.weights, config.max_repeats, config.temperature
             expected = balanced(config.balance, columns, len(self.rows), weights, most, temperature)
         super().__init__(len(self.rows), seed, expected)
-        self.store, self.num_frames = store, num_frames
+        self.store = store
         self._last: tuple[int, Clip] | None = None
 
-    def times(self, index: int) -> tuple[str, Float64Array]:
-        """Video of sample `index` and the times of its frames, seconds, float64 [T], without decoding."""
+    def numbers(self, index: int) -> tuple[str, Int64Array]:
+        """Video of sample `index` and the grid numbers of its frames, int64 [T], without decoding."""
         row, rng = self.draw(index // self.config.repeats)
         video_id, begin_s, end_s = self.rows[row]
-        at_s = begin_s + (0.5 + rng.uniform(-0.5, 0.5)) * (end_s - begin_s)
+        moment_s = begin_s + (0.5 + rng.uniform(-0.5, 0.5)) * (end_s - begin_s)
         duration_s = self.store.durations_s[video_id]
-        how = self.config.stride, self.config.anchor
-        return video_id, clip_times(at_s, duration_s, self.num_frames, self.step_s, *how, rng)
+        return video_id, clip_numbers(self.store.preprocess, moment_s, duration_s, self.config.stride, rng)
 
     def __getitem__(self, index: int) -> Clip:
         """Sample `index`: `video` uint8 [3, T, S, S] and its times. Repeats of a clip share its memory."""
-        repeats, stride, anchor = self.config.repeats, self.config.stride, self.config.anchor
+        repeats = self.config.repeats
         if self._last is not None and repeats > 1 and self._last[0] == index // repeats:
             return self._last[1].copy()
-        video_id, times_s = self.times(index)
-        even = stride == "fixed" and abs(self.step_s * self.store.fps - 1) < 1e-9 and anchor != "causal"
-        if even and self.clip_s <= self.store.durations_s[video_id]:
-            frames = self.store.clip(video_id, float(times_s[0]), self.num_frames)
-        else:
-            frames = self.store.frames_at(video_id, times_s)
+        video_id, numbers = self.numbers(index)
         clip: Clip = {
-            "video": to_tensor(frames),
+            "video": to_tensor(self.store.frames(video_id, numbers)),
             "video_id": video_id,
-            "start_s": float(times_s[0]),
-            "end_s": float(times_s[-1]) + self.step_s,
+            "start_s": float(numbers[0]) / self.store.fps,
+            "end_s": float(numbers[-1]) / self.store.fps + 1 / self.store.preprocess.fps,
         }
         self._last = (index // repeats, clip)
         return clip.copy()
@@ -155,26 +145,25 @@ def _columns(
 
 
 class Tokens(Protocol):
-    """Stored encoder output by clip (video, start in milliseconds); see `surgvl.embed.features`."""
+    """Stored encoder output by clip; see `surgvl.embed.features`."""
 
-    def __contains__(self, clip: tuple[str, int]) -> bool:
+    def __contains__(self, clip: ClipKey) -> bool:
         """Whether the tokens of a clip are stored."""
 
-    def __getitem__(self, clip: tuple[str, int]) -> Tensor:
+    def __getitem__(self, clip: ClipKey) -> Tensor:
         """Tokens [N, D]."""
 
 
 class NarratedClips(EndlessDataset):
-    """Clips with all sentences spoken over their centre; one row for each sentence of the manifest.
+    """Clips with all sentences spoken over their moment; one row for each sentence of the manifest.
 
     Args:
         store: provides the clips; prepared.
         manifest: its segments of task `narration` are the sentences.
         video_ids: videos to draw from.
-        num_frames: T.
         seed: for the order and the times.
-        seconds: centre clips on the middles of seconds, so that a frozen encoder needs to encode each clip only once;
-            otherwise on any time of the sentence.
+        seconds: draw clips of whole seconds, so that a frozen encoder needs to encode each clip only once; otherwise of
+            any moment of the sentence.
         tokens: output of a frozen encoder for all readable `clips()`, used instead of the video.
     """
 
@@ -183,7 +172,6 @@ class NarratedClips(EndlessDataset):
         store: FrameStore,
         manifest: Manifest,
         video_ids: Sequence[str],
-        num_frames: int,
         seed: int,
         seconds: bool = False,
         tokens: "Tokens | None" = None,
@@ -191,37 +179,38 @@ class NarratedClips(EndlessDataset):
         keep = set(video_ids)
         self.rows = [row for row in manifest.segments if row.task == "narration" and row.video_id in keep]
         super().__init__(len(self.rows), seed)
-        self.store, self.num_frames, self.seconds, self.tokens = store, num_frames, seconds, tokens
+        self.store, self.seconds, self.tokens = store, seconds, tokens
         self.spoken: dict[str, list[Segment]] = {}
         for row in self.rows:
             self.spoken.setdefault(row.video_id, []).append(row)
 
-    def centres(self, row: Segment) -> list[float]:
-        """Middles of the seconds within a sentence, or its own middle if there is none; seconds."""
-        middles = [second + 0.5 for second in range(math.floor(row.start_s), math.ceil(row.end_s))]
-        return [each for each in middles if row.start_s <= each < row.end_s] or [(row.start_s + row.end_s) / 2]
+    def moments(self, row: Segment) -> list[float]:
+        """Moments of the seconds within a sentence, or its own if there is none; seconds."""
+        moment = self.store.preprocess.moment
+        found = [moment(second, second + 1) for second in range(math.floor(row.start_s), math.ceil(row.end_s))]
+        return [each for each in found if row.start_s <= each < row.end_s] or [moment(row.start_s, row.end_s)]
 
-    def clips(self) -> list[tuple[str, int]]:
-        """All clips that can be drawn if `seconds` is set: video and start in milliseconds, each once."""
-        found = ((row.video_id, centre_s) for row in self.rows for centre_s in self.centres(row))
-        return list(dict.fromkeys(self.store.clip_around(*each, self.num_frames) for each in found))
+    def clips(self) -> list[ClipKey]:
+        """All clips that can be drawn if `seconds` is set, each once."""
+        found = ((row.video_id, moment_s) for row in self.rows for moment_s in self.moments(row))
+        return list(dict.fromkeys(self.store.key(*each) for each in found))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Sample `index`: `video` uint8 [3, T, S, S] or `tokens` [N, D], sentences over its centre as `text`, times.
+        """Sample `index`: `video` uint8 [3, T, S, S] or `tokens` [N, D], sentences over its moment as `text`, times.
 
         Raises:
             Unreadable: the video cannot be read there.
         """
         number, rng = self.draw(index)
         row = self.rows[number]
-        at = self.centres(row) if self.seconds else []
-        centre_s = at[rng.integers(len(at))] if at else rng.uniform(row.start_s, row.end_s)
-        others = [each.label for each in self.spoken[row.video_id] if each.start_s <= centre_s < each.end_s]
-        clip = self.store.clip_around(row.video_id, centre_s, self.num_frames)
-        start_s = clip[1] / 1000
+        at = self.moments(row) if self.seconds else []
+        moment_s = at[rng.integers(len(at))] if at else rng.uniform(row.start_s, row.end_s)
+        others = [each.label for each in self.spoken[row.video_id] if each.start_s <= moment_s < each.end_s]
+        clip = self.store.key(row.video_id, moment_s)
+        start_s, end_s = self.store.preprocess.span_s(moment_s, self.store.durations_s[row.video_id])
         seen: dict[str, Any]
         if self.tokens is None:
-            seen = {"video": to_tensor(self.store.clip(row.video_id, start_s, self.num_frames))}
+            seen = {"video": to_tensor(self.store.clip(clip))}
         elif clip in self.tokens:
             seen = {"tokens": self.tokens[clip]}
         else:
@@ -230,7 +219,7 @@ class NarratedClips(EndlessDataset):
             **seen,
             "video_id": row.video_id,
             "start_s": start_s,
-            "end_s": start_s + self.num_frames / self.store.fps,
+            "end_s": end_s,
             "text": list(dict.fromkeys([row.label, *others])),
         }
 

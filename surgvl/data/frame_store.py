@@ -1,4 +1,4 @@
-"""Frames of many videos at one rate and size, decoded once and memory-mapped, for all clips of all epochs.
+"""Frames of many videos on a model's grid, decoded once and memory-mapped, for all clips of all epochs.
 
 A cache is a folder with one raw file per video (uint8 [N, S, S, 3], no header: N follows from the file size), named
 after the video, its file's size and time, and the rate, size and crop, so that a changed video is decoded again.
@@ -15,14 +15,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from surgvl import video
-from surgvl.core.arrays import Float64Array, UInt8Array
+from surgvl.core.arrays import Int64Array, UInt8Array
 from surgvl.core.errors import DataError, Unreadable
 from surgvl.core.files import atomic, clear_temporary, text_hash
-from surgvl.video.clip import clip_start
+from surgvl.video.clip import EPS, Preprocess
 from surgvl.video.marks import Marks, counted
 
 # Recordings have a keyframe every few seconds: beyond this gap, seeking is cheaper than decoding on.
@@ -31,26 +30,28 @@ MAX_GAP_S = 5.0
 GRACE_S = 1.5
 
 
+# A clip by its video and its place on the grid; see `surgvl.video.clip.Preprocess`.
+ClipKey = tuple[str, int]
+
+
 class FrameStore:
-    """Clips of videos, from a cache of decoded frames or from the files themselves.
+    """Clips of videos, from a cache of decoded frames or from the files themselves: the same frames.
 
     Args:
         paths: video id -> file.
-        fps: frames per second of video time.
-        size_px: side S of the square frames.
-        crop: `none`, or `content` to crop to the content area before resizing.
+        preprocess: of the model that takes the clips.
         cache: folder of decoded frames; None to decode at each use.
 
     Attributes:
+        fps: rate of the grid, frames per second of video time.
         problems: video id -> why it cannot be read, after `prepare`.
         durations_s: video id -> duration in seconds, after `prepare`.
         marks: counts of the frames that this process decoded and that are marked as damaged.
     """
 
-    def __init__(
-        self, paths: Mapping[str, Path], fps: float, size_px: int, crop: str = "none", cache: Path | None = None
-    ):
-        self.paths, self.fps, self.size_px, self.crop, self.cache = dict(paths), fps, size_px, crop, cache
+    def __init__(self, paths: Mapping[str, Path], preprocess: Preprocess, cache: Path | None = None):
+        self.paths, self.preprocess, self.cache = dict(paths), preprocess, cache
+        self.fps, self.size_px = preprocess.grid_fps, preprocess.size_px
         self.problems: dict[str, str] = {}
         self.marks = Marks()
         self.durations_s: dict[str, float] = {}
@@ -87,7 +88,7 @@ class FrameStore:
         return min(duration_s, path.stat().st_size / (3 * self.size_px**2 * self.fps))
 
     def _box(self, video_id: str) -> video.Box | None:
-        if self.crop == "none":
+        if self.preprocess.crop == "none":
             return None
         if video_id not in self._boxes:
             self._boxes[video_id] = video.content_box(self.paths[video_id])
@@ -104,7 +105,7 @@ class FrameStore:
     def _named(self, video_id: str) -> str:
         path = self.paths[video_id]
         state = path.stat()
-        key = f"{path.resolve()} {state.st_size} {state.st_mtime_ns} {self.fps} {self.size_px} {self.crop}"
+        key = f"{path.resolve()} {state.st_size} {state.st_mtime_ns} {self.fps} {self.size_px} {self.preprocess.crop}"
         parts = [part.encode(errors="surrogateescape")[:170].decode(errors="ignore") for part in video_id.split("/")]
         return f"{'/'.join(parts)}-{text_hash(key)}"
 
@@ -116,76 +117,67 @@ class FrameStore:
     def _map(self, video_id: str) -> UInt8Array:
         return np.memmap(self._file(video_id), np.uint8, "r").reshape(-1, self.size_px, self.size_px, 3)
 
-    def clip_around(self, video_id: str, middle_s: float, num_frames: int) -> tuple[str, int]:
-        """Video and start, in milliseconds, of the clip of T frames around a moment, shifted into the video."""
-        clip_s = num_frames / self.fps
-        return video_id, round(1000 * clip_start(middle_s, clip_s, self.durations_s[video_id]))
+    def key(self, video_id: str, moment_s: float) -> ClipKey:
+        """The clip for a moment of a video."""
+        return video_id, self.preprocess.place(moment_s, self.durations_s[video_id])
 
-    def clip(self, video_id: str, start_s: float, num_frames: int) -> UInt8Array:
-        """Frames from `start_s` on, uint8 [T, S, S, 3]; past the end the last frame is repeated.
+    def key_of(self, video_id: str, start_s: float, end_s: float) -> ClipKey:
+        """The clip for a segment of a video."""
+        return self.key(video_id, self.preprocess.moment(start_s, end_s))
+
+    def clip(self, key: ClipKey, num_frames: int | None = None) -> UInt8Array:
+        """Frames of a clip, uint8 [T, S, S, 3]; past the end of the video the last frame is repeated.
+
+        Args:
+            key: from `key`.
+            num_frames: T; the model's by default.
 
         Raises:
             Unreadable: the video cannot be read there.
         """
-        if self.cache is None:
-            end_s = start_s + num_frames / self.fps
-            try:
-                with counted(self.marks):
-                    return video.read(self.paths[video_id], start_s, end_s, self.fps, self.size_px, self._box(video_id))
-            except DataError as error:
-                raise Unreadable(video_id, str(error)) from error
-        frames = self._map(video_id)
-        first = round(start_s * self.fps)
-        index = np.minimum(np.arange(first, first + num_frames), len(frames) - 1)
-        found: UInt8Array = frames[index]
-        return found
+        return self.frames(key[0], self.preprocess.numbers(key[1], num_frames))
 
-    def frames_at(self, video_id: str, times_s: ArrayLike) -> UInt8Array:
-        """Frames shown at given times, in any order and spacing, uint8 [T, S, S, 3]; past the end the last is repeated.
+    def frames(self, video_id: str, numbers: Int64Array) -> UInt8Array:
+        """Frames by their numbers on the grid, in any order, uint8 [T, S, S, 3]; past the end the last is repeated.
 
-        A cache has one frame for each 1 / fps: the latest one not after a time is taken. A file is read to the frame.
-        Times that are whole steps of 1 / fps and at most `MAX_GAP_S` apart are decoded in one pass;
-        otherwise the decoder seeks.
+        Those at most `MAX_GAP_S` apart are decoded in one pass; otherwise the decoder seeks.
 
         Args:
             video_id: the video.
-            times_s: seconds, 0 or more, [T].
+            numbers: int64 [T], 0 or more.
 
         Raises:
-            DataError: a time is negative or not finite.
+            DataError: a number is negative.
             Unreadable: the video cannot be read there.
         """
-        times = np.asarray(times_s, np.float64)
-        if times.ndim != 1 or not len(times) or not (np.isfinite(times) & (times >= 0)).all():
-            raise DataError(f"{video_id}: times must be finite seconds >= 0, got {times.tolist()}")
+        if not len(numbers) or numbers.min() < 0:
+            raise DataError(f"{video_id}: numbers of frames must be >= 0, got {numbers.tolist()}")
         if self.cache is not None:
-            frames = self._map(video_id)
-            kept: UInt8Array = frames[np.minimum((times * self.fps + 1e-6).astype(np.int64), len(frames) - 1)]
+            cached = self._map(video_id)
+            kept: UInt8Array = cached[np.minimum(numbers, len(cached) - 1)]
             return kept
-        wanted, place = np.unique(np.minimum(times, self.durations_s.get(video_id, np.inf)), return_inverse=True)
+        last = math.ceil(self.durations_s[video_id] * self.fps - EPS) - 1
+        wanted, where = np.unique(np.minimum(numbers, max(0, last)), return_inverse=True)
         try:
             with counted(self.marks), video.VideoReader(self.paths[video_id]) as reader:
                 found = [self._run(reader, video_id, run) for run in decode_runs(wanted, self.fps)]
         except DataError as error:
             raise Unreadable(video_id, str(error)) from error
-        return np.concatenate(found)[place]
+        return np.concatenate(found)[where]
 
-    def _run(self, reader: video.VideoReader, video_id: str, times: Float64Array) -> UInt8Array:
-        """Decode one of the `decode_runs` on the coarsest grid that contains all its times."""
-        numbers = np.rint((times - times[0]) * self.fps).astype(np.int64)
-        stride = int(np.gcd.reduce(numbers)) or 1
-        fps, numbers = self.fps / stride, numbers // stride
-        if times[0] > self.durations_s.get(video_id, np.inf) - GRACE_S:
-            numbers += min(math.ceil(GRACE_S * fps), int(times[0] * fps + 1e-9))
-        start_s = max(0.0, float(times[-1] - numbers[-1] / fps))
+    def _run(self, reader: video.VideoReader, video_id: str, run: Int64Array) -> UInt8Array:
+        """Decode one of the `decode_runs` on the coarsest grid that contains all its frames."""
+        stride = int(np.gcd.reduce(run - run[0])) or 1
+        fps, numbers = self.fps / stride, (run - run[0]) // stride
+        start_s = float(run[0]) / self.fps
+        if start_s > self.durations_s[video_id] - GRACE_S:
+            before = min(math.ceil(GRACE_S * fps), int(run[0]) // stride)
+            start_s, numbers = float(run[0] - before * stride) / self.fps, numbers + before
         end_s = start_s + float(numbers[-1] + 1) / fps
         clip: UInt8Array = reader.read(start_s, end_s, fps, self.size_px, self._box(video_id))[numbers]
         return clip
 
 
-def decode_runs(times: Float64Array, fps: float) -> list[Float64Array]:
-    """Split ascending times [T] where the gap exceeds `MAX_GAP_S` or is not a whole number of 1 / fps."""
-    gap_s = np.diff(times)
-    whole = np.rint(gap_s * fps)
-    apart = (gap_s > MAX_GAP_S) | (whole == 0) | (np.abs(gap_s * fps - whole) > 1e-6)
-    return np.split(times, np.flatnonzero(apart) + 1)
+def decode_runs(numbers: Int64Array, fps: float) -> list[Int64Array]:
+    """Split ascending numbers of frames [T] where the gap exceeds `MAX_GAP_S`."""
+    return np.split(numbers, np.flatnonzero(np.diff(numbers) > MAX_GAP_S * fps) + 1)

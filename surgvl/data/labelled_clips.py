@@ -1,7 +1,9 @@
 """The clips of a manifest in order, each with the labels at its middle: to inspect the data and to evaluate on it."""
 
+import numpy as np
 from torch.utils.data import Dataset
 
+from surgvl.core.arrays import Int64Array
 from surgvl.data.clip import Clip
 from surgvl.data.clips import to_tensor
 from surgvl.data.frame_store import FrameStore
@@ -27,7 +29,7 @@ class LabelledClips(Dataset[Clip]):
     def __init__(self, manifest: Manifest, preprocess: Preprocess):
         self.preprocess = preprocess
         paths = {row.video_id: manifest.path_of(row.video_id) for row in manifest.videos if row.path}
-        self.store = FrameStore(paths, preprocess.fps, preprocess.size_px, preprocess.crop)
+        self.store = FrameStore(paths, preprocess)
         self.problems = self.store.problems
         clip_s, durations_s = preprocess.clip_s, self.store.durations_s
         self.starts = [
@@ -42,6 +44,11 @@ class LabelledClips(Dataset[Clip]):
             for task in sorted(set(manifest.segment_table["task"].to_pylist()))
         }
 
+    def _numbers(self, start_s: float) -> Int64Array:
+        """Grid numbers of the frames of the clip that starts at a time."""
+        first = round(start_s * self.preprocess.grid_fps)
+        return first + self.preprocess.stride * np.arange(self.preprocess.num_frames)
+
     def __len__(self) -> int:
         return len(self.starts)
 
@@ -54,7 +61,7 @@ class LabelledClips(Dataset[Clip]):
         video_id, start_s = self.starts[index]
         labels = {task: rows[index] for task, rows in self._labels.items()}
         return {
-            "video": to_tensor(self.store.clip(video_id, start_s, self.preprocess.num_frames)),
+            "video": to_tensor(self.store.frames(video_id, self._numbers(start_s))),
             "video_id": video_id,
             "start_s": start_s,
             "end_s": start_s + self.preprocess.clip_s,

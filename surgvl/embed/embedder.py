@@ -43,13 +43,14 @@ class Embedder:
     texts: Callable[[list[str]], Float32Array] | None
 
 
-def local_embedder(model: Path, stride_s: float, batch: int, device: str) -> Embedder:
+def local_embedder(model: Path, stride_s: float | None, batch: int, device: str) -> Embedder:
     """The model of a run folder, in this process; vectors of a video encoder are its mean token, normalised.
 
     Raises:
         CheckpointError: it is a chat model.
     """
     network, preprocess = load_model(model, device)
+    preprocess = preprocess.every(stride_s)
     encode: Callable[[Tensor], Tensor]
     texts: Callable[[list[str]], Float32Array] | None = None
     if isinstance(network, DualEncoder):
@@ -61,9 +62,9 @@ def local_embedder(model: Path, stride_s: float, batch: int, device: str) -> Emb
 
     def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Float32Array, list[float], list[float]]:
         def counted() -> Iterator[tuple[float, float, UInt8Array]]:
-            for window in read_windows(path, preprocess, stride_s):
+            for window in read_windows(path, preprocess):
                 yield window
-                tick(stride_s)
+                tick(preprocess.step_s)
 
         return encode_windows(encode, counted(), batch, device)
 

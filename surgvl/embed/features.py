@@ -1,6 +1,6 @@
 """Feature cache: tokens of a frozen encoder, computed once and shared by all stages.
 
-The cache has one folder per encoder (a hash of its configuration and weights) and clip length, with files of float32
+The cache has one folder per encoder (a hash of its configuration and weights) and kind of clip, with files of float32
 tokens per video: align, tune, probe and ask share them. It lies in the folder of decoded frames, or else in the run
 folder.
 
@@ -25,11 +25,9 @@ from tqdm import tqdm
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import ConfigError, Unreadable
 from surgvl.core.files import atomic, clear_temporary, text_hash
-from surgvl.data.frame_store import FrameStore
+from surgvl.data.frame_store import ClipKey, FrameStore
 from surgvl.models.vit import VideoViT
 
-# Video id and start of the clip in milliseconds.
-Clip = tuple[str, int]
 # Size of a file of tokens, which is assembled in memory.
 FILE_BYTES = 1 << 28
 
@@ -49,7 +47,6 @@ class Features:
     Args:
         encoder: frozen, on its device.
         store: provides the clips; prepared.
-        num_frames: T.
         folder: of the cache; created if missing.
         pool: reduces the tokens [B, N, D] -> [B, V, D]; None: keep all.
         kept: a name for this pooling, such as `2x4x4`; cached unpooled tokens are pooled without encoding again.
@@ -59,19 +56,20 @@ class Features:
         self,
         encoder: VideoViT,
         store: FrameStore,
-        num_frames: int,
         folder: Path,
         pool: Callable[[Tensor], Tensor] | None = None,
         kept: str = "all",
     ):
-        self.encoder, self.store, self.num_frames, self.pool, self.kept = encoder, store, num_frames, pool, kept
-        self.folder = folder / f"{encoder_hash(encoder)}-{num_frames}"
-        self.whole = None if pool is None else Features(encoder, store, num_frames, folder)
+        self.encoder, self.store, self.pool, self.kept = encoder, store, pool, kept
+        # A clip's place says which frames it shows only together with these.
+        how = f"{encoder.config.num_frames}-{store.preprocess.fps:g}-{store.fps:g}-{store.preprocess.anchor}"
+        self.folder = folder / f"{encoder_hash(encoder)}-{how}"
+        self.whole = None if pool is None else Features(encoder, store, folder)
         self.problems: dict[str, str] = {}
-        self._rows: dict[Clip, tuple[Path, int]] = {}
+        self._rows: dict[ClipKey, tuple[Path, int]] = {}
         self._listed: set[str] = set()
 
-    def __contains__(self, clip: Clip) -> bool:
+    def __contains__(self, clip: ClipKey) -> bool:
         """Whether its tokens are cached."""
         if clip[0] not in self._listed:
             self._listed.add(clip[0])
@@ -81,38 +79,38 @@ class Features:
         return clip in self._rows
 
     def _note(self, video_id: str, path: Path) -> None:
-        starts = _opened(path).get_tensor("starts_ms").tolist()
-        self._rows.update({(video_id, start): (path, row) for row, start in enumerate(starts)})
+        places = _opened(path).get_tensor("places").tolist()
+        self._rows.update({(video_id, place): (path, row) for row, place in enumerate(places)})
 
-    def __getitem__(self, clip: Clip) -> Tensor:
+    def __getitem__(self, clip: ClipKey) -> Tensor:
         """Tokens float32 [V, D] of a cached clip."""
         path, row = self._rows[clip]
         found: Tensor = torch.from_numpy(_opened(path).get_slice("tokens")[row : row + 1])[0]
         return found
 
-    def stack(self, clips: Sequence[Clip]) -> Tensor:
+    def stack(self, clips: Sequence[ClipKey]) -> Tensor:
         """Tokens float32 [B, V, D]."""
         return torch.stack([self[clip] for clip in clips])
 
-    def missing(self, clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+    def missing(self, clips: Iterable[ClipKey]) -> dict[str, list[ClipKey]]:
         """The clips that are not cached, each once, by video."""
-        found: dict[str, list[Clip]] = {}
+        found: dict[str, list[ClipKey]] = {}
         for clip in dict.fromkeys(clips):
             if clip not in self:
                 found.setdefault(clip[0], []).append(clip)
         return found
 
-    def num_bytes(self, clips: Iterable[Clip]) -> int:
+    def num_bytes(self, clips: Iterable[ClipKey]) -> int:
         """Disk space in bytes for those of the clips that are not cached."""
         num_stored = self.encoder.num_tokens if self.pool is None else _num_pooled(self.encoder, self.pool)
         return 4 * num_stored * self.encoder.dim * sum(map(len, self.missing(clips).values()))
 
-    def fits(self, clips: Iterable[Clip]) -> bool:
+    def fits(self, clips: Iterable[ClipKey]) -> bool:
         """Whether they need at most half of the free disk space."""
         there = next(path for path in (self.folder, *self.folder.parents) if path.is_dir())
         return self.num_bytes(clips) <= shutil.disk_usage(there).free / 2
 
-    def add(self, clips: Iterable[Clip], batch: int = 32) -> None:
+    def add(self, clips: Iterable[ClipKey], batch: int = 32) -> None:
         """Encode clips that are not cached; a clip that cannot be read is skipped, and its video listed in `problems`.
 
         Raises:
@@ -138,8 +136,8 @@ class Features:
                     self._add(video_id, wanted[at : at + max(1, size)], batch, bar)
         self.encoder.train(training)
 
-    def _add(self, video_id: str, wanted: list[Clip], batch: int, bar: Any) -> None:
-        done: list[Clip] = []
+    def _add(self, video_id: str, wanted: list[ClipKey], batch: int, bar: Any) -> None:
+        done: list[ClipKey] = []
         tokens: list[np.ndarray[Any, np.dtype[np.float32]]] = []
         for at in range(0, len(wanted), batch):
             part = wanted[at : at + batch]
@@ -151,24 +149,24 @@ class Features:
                     tokens.append(self._tokens(part if known else None, list(frames.values())).cpu().numpy())
             bar.update(len(part))
         if done:
-            starts = [start for _, start in done]
+            places = [place for _, place in done]
             # safetensors writes memory order, so arrays must be contiguous.
-            name = f"{self.store.name(video_id)}.{self.kept}.{text_hash(repr(starts))}.safetensors"
-            arrays = {"starts_ms": np.array(starts, np.int64), "tokens": np.ascontiguousarray(np.concatenate(tokens))}
+            name = f"{self.store.name(video_id)}.{self.kept}.{text_hash(repr(places))}.safetensors"
+            arrays = {"places": np.array(places, np.int64), "tokens": np.ascontiguousarray(np.concatenate(tokens))}
             with atomic(self.folder / name) as path:
                 path.write_bytes(save(arrays))
             self._note(video_id, self.folder / name)
 
-    def _read(self, clips: list[Clip]) -> dict[Clip, UInt8Array]:
+    def _read(self, clips: list[ClipKey]) -> dict[ClipKey, UInt8Array]:
         found = {}
         for clip in clips:
             try:
-                found[clip] = self.store.clip(clip[0], clip[1] / 1000, self.num_frames)
+                found[clip] = self.store.clip(clip, self.encoder.config.num_frames)
             except Unreadable as error:
                 self.problems.setdefault(clip[0], str(error))
         return found
 
-    def _tokens(self, stored: list[Clip] | None, frames: list[UInt8Array]) -> Tensor:
+    def _tokens(self, stored: list[ClipKey] | None, frames: list[UInt8Array]) -> Tensor:
         """Tokens [B, V, D] of clips cached unpooled, or of frames."""
         device = next(self.encoder.parameters()).device
         if stored is not None:

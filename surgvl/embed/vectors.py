@@ -22,6 +22,8 @@ from safetensors.numpy import load_file, save_file
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic, read_json, write_json
+from surgvl.core.results import UNRECORDED
+from surgvl.video.clip import Preprocess
 
 _ROWS = pa.schema([("video_id", pa.string()), ("start_s", pa.float64()), ("end_s", pa.float64())])
 _TEXTS = pa.schema(
@@ -55,6 +57,7 @@ class Meta(BaseModel):
     dim: int = Field(gt=0, description="E, width of the vectors")
     clip_s: float = Field(gt=0, description="length of a window, seconds")
     stride_s: float = Field(gt=0, description="distance between windows, seconds")
+    preprocess: Preprocess | None = Field(default=None, description="how clips were cut; unknown in older folders")
     num_vectors: int = Field(ge=0)
     frozen: bool | None = Field(description="whether the encoder was; null where that is not recorded")
     num_trainable: int = Field(ge=0, description="parameters that were trained on labels")
@@ -161,13 +164,21 @@ class Vectors:
         return cls(vectors, rows["video_id"].to_pylist(), start_s, end_s, meta, texts, folder)
 
     @property
-    def times_s(self) -> NDArray[np.float64]:
-        """Centre of the segment that each clip represents, seconds, float64 [N].
+    def protocol(self) -> str:
+        """Whether clips show the past only, in words."""
+        return UNRECORDED if self.meta.preprocess is None else self.meta.preprocess.protocol
 
-        The k-th window of a video lies around (k + 0.5) stride_s. A window longer than the stride is shifted into the
-        video at its ends, so its middle differs from that centre, which still follows from the row's index within the
-        video. If the rows of a video do not tile it, the middle of the window is returned.
+    @property
+    def times_s(self) -> NDArray[np.float64]:
+        """The moment that each clip stands for, seconds, float64 [N]; see `surgvl.video.clip.Preprocess.moment`.
+
+        Folders that do not tell how clips were cut hold windows, of which the centre of the segment is returned. The
+        k-th window of a video lies around (k + 0.5) stride_s. A window longer than the stride is shifted into the video
+        at its ends, so its middle differs from that centre, which still follows from the row's index within the video.
+        If the rows of a video do not tile it, the middle of the window is returned.
         """
+        if self.meta.preprocess is not None:
+            return self.meta.preprocess.moments(self.start_s, self.end_s)
         middle = (self.start_s + self.end_s) / 2
         centre = (index_in_video(self.video_ids) + 0.5) * self.meta.stride_s
         _, video = np.unique(np.asarray(self.video_ids, np.str_), return_inverse=True)

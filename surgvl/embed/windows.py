@@ -1,4 +1,4 @@
-"""Sliding windows over a video's stream of frames, and their vectors, in memory that does not grow with its length.
+"""The clips of a video from one pass over its frames, and their vectors, in memory that does not grow with its length.
 
 Shapes: T frames, S pixels, E width of the space.
 """
@@ -11,46 +11,50 @@ import numpy as np
 import torch
 
 from surgvl import video
-from surgvl.core.arrays import Float32Array, UInt8Array
+from surgvl.core.arrays import Float32Array, Int64Array, UInt8Array
 from surgvl.core.errors import DataError
-from surgvl.video.clip import Preprocess, clip_start
+from surgvl.video.clip import EPS, Preprocess
 
 
 def windows(
-    frames: Iterable[UInt8Array], num_frames: int, fps: float, duration_s: float, stride_s: float = 1.0
+    frames: Iterable[UInt8Array], preprocess: Preprocess, duration_s: float
 ) -> Iterator[tuple[float, float, UInt8Array]]:
-    """Windows of T frames around the middle of each segment of `stride_s`, shifted into the video at its ends.
+    """The clip of each segment of `step_s`.
 
     Args:
-        frames: uint8 [S, S, 3] in order, at `fps`.
-        num_frames: T.
-        fps: rate of `frames`.
+        frames: uint8 [S, S, 3] of the whole video, on the grid of `preprocess`.
+        preprocess: how clips are cut.
         duration_s: length of the video.
-        stride_s: length of a segment.
 
     Yields:
-        start_s and end_s of the segment, and its window uint8 [T, S, S, 3]; a video shorter than a window repeats its
-        last frame.
+        start_s and end_s of the segment, and its clip uint8 [T, S, S, 3]; past the end of the video the last frame is
+        repeated.
     """
-    total = max(1, round(duration_s * fps))
-    count = max(1, int(duration_s / stride_s + 1e-6))
-    held: deque[UInt8Array] = deque(maxlen=num_frames)
-    segment, number = 0, -1
+    step_s, held = preprocess.step_s, deque[UInt8Array](maxlen=preprocess.reach)
+    count = max(1, int(duration_s / step_s + EPS))
+    segment, last = 0, -1
 
-    def last_frame_of(segment: int) -> int:
-        return round(clip_start((segment + 0.5) * stride_s * fps, num_frames, total)) + num_frames - 1
+    def numbers(segment: int) -> Int64Array:
+        moment_s = preprocess.moment(segment * step_s, (segment + 1) * step_s)
+        return preprocess.numbers(preprocess.place(moment_s, duration_s))
 
-    for number, frame in enumerate(frames):
+    def cut() -> tuple[float, float, UInt8Array]:
+        first = last + 1 - len(held)
+        clip = np.stack([held[number - first] for number in np.minimum(wanted, last).tolist()])
+        return segment * step_s, (segment + 1) * step_s, clip
+
+    wanted = numbers(0)
+    for last, frame in enumerate(frames):
         held.append(frame)
-        while segment < count and last_frame_of(segment) <= number:
-            yield segment * stride_s, (segment + 1) * stride_s, np.stack(held)
+        while segment < count and wanted[-1] <= last:
+            yield cut()
             segment += 1
-    # Repeat the last frame where a container announces more than it holds, or a video is shorter than a window.
-    if number >= 0:
-        tail = list(held) + [held[-1]] * (num_frames - len(held))
-        while segment < count and segment * stride_s * fps <= number:
-            yield segment * stride_s, (segment + 1) * stride_s, np.stack(tail)
-            segment += 1
+            wanted = numbers(segment)
+    # A container may announce more than it holds, and a video may be shorter than a clip.
+    while last >= 0 and segment < count and segment * step_s * preprocess.grid_fps <= last:
+        yield cut()
+        segment += 1
+        wanted = numbers(segment)
 
 
 def encode_windows(
@@ -97,8 +101,8 @@ def encode_windows(
     return torch.cat(out).numpy(), starts, ends
 
 
-def read_windows(path: Path, preprocess: Preprocess, stride_s: float) -> Iterator[tuple[float, float, UInt8Array]]:
-    """Stream the windows of a video file."""
+def read_windows(path: Path, preprocess: Preprocess) -> Iterator[tuple[float, float, UInt8Array]]:
+    """Stream the clips of a video file, one for each segment of `step_s`."""
     box = video.content_box(path) if preprocess.crop == "content" else None
-    frames = (frame for _, frame in video.stream(path, preprocess.fps, preprocess.size_px, box))
-    return windows(frames, preprocess.num_frames, preprocess.fps, video.probe(path).duration_s, stride_s)
+    frames = (frame for _, frame in video.stream(path, preprocess.grid_fps, preprocess.size_px, box))
+    return windows(frames, preprocess, video.probe(path).duration_s)

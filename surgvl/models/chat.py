@@ -20,6 +20,7 @@ from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 from surgvl.models.tokenizer_files import fast_tokenizer
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
+from surgvl.video.clip import Preprocess
 
 
 def tiny_language_config(tokenizer: Tokenizer, width: int = 192, layers: int = 4, heads: int = 3) -> dict[str, Any]:
@@ -80,8 +81,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         language: Any,
         tokenizer: SentencePieceTokenizer | HuggingFaceTokenizer,
         projector: dict[str, Any],
-        fps: float = 1.0,
-        crop: str = "none",
+        preprocess: Preprocess,
     ) -> "Chat":
         """Assemble a chat model from trained parts and a new projector.
 
@@ -90,8 +90,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
             language: a transformers causal language model; its embeddings are extended for the marks if needed.
             tokenizer: its tokenizer, or the shipped one.
             projector: arguments of `Projector`.
-            fps: frames per second of a clip.
-            crop: how frames are cropped, see `video.clip.Preprocess`.
+            preprocess: how clips are cut.
 
         Raises:
             CheckpointError: the tokenizer has more tokens than the language model.
@@ -116,8 +115,10 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
             text_config=language.config.to_dict(),
             image_token_id=image_id,
             video_token_id=video_id,
-            fps=fps,
-            crop=crop,
+            fps=preprocess.fps,
+            crop=preprocess.crop,
+            anchor=preprocess.anchor,
+            step_s=preprocess.step_s,
         )
         chat = cls(config, encoder, language)
         chat.attach(inner)
@@ -185,13 +186,14 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
     def save_pretrained(self, save_directory: str | Path, *_: Any, **__: Any) -> None:  # type: ignore[override]
         """Write a model folder; see `checkpoint.save_model`."""
         from surgvl.models.checkpoint import save_model
-        from surgvl.video.clip import Preprocess
 
         clip = Preprocess(
             num_frames=self.encoder.config.num_frames,
             fps=self.config.fps,
             size_px=self.encoder.config.size_px,
             crop=self.config.crop,
+            anchor=self.config.anchor,
+            step_s=self.config.step_s,
         )
         save_model(self, save_directory, clip)
 

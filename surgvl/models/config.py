@@ -4,6 +4,8 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
+from surgvl.video.clip import Anchor, Crop
+
 
 class SurgVLConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """A video encoder, a projector and a causal language model.
@@ -16,6 +18,8 @@ class SurgVLConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         video_token_id: placeholder of one visual token of a video.
         fps: frames per second of a clip.
         crop: how frames are cropped, see `video.clip.Preprocess`.
+        anchor: which frame of a clip shows its moment.
+        step_s: seconds between the moments of clips.
     """
 
     model_type = "surgvl_chat"
@@ -27,7 +31,9 @@ class SurgVLConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     image_token_id: int = -1
     video_token_id: int = -1
     fps: float = 1.0
-    crop: str = "none"
+    crop: Crop = "none"
+    anchor: Anchor = "centre"
+    step_s: float = 1.0
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:

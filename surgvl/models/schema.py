@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.core.files import read_json
 from surgvl.models.vit_config import MAX_TABLE, ViTConfig
-from surgvl.video.clip import Crop, Rate, Side
+from surgvl.video.clip import Anchor, Crop, Rate, Side, Step
 
 Width = Annotated[int, Field(strict=True, ge=1, le=1 << 16)]
 Layers = Annotated[int, Field(strict=True, ge=1, le=256)]
@@ -92,6 +92,8 @@ class ChatFields(_Open):
     video_token_id: Annotated[int, Field(strict=True, ge=0, le=1 << 24)]
     fps: Rate = 1.0
     crop: Crop = "none"
+    anchor: Anchor = "centre"
+    step_s: Step = 1.0
 
     @model_validator(mode="after")
     def _check(self) -> Self:

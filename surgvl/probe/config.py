@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from surgvl.core.checks import check_above, check_range
+from surgvl.core.checks import check_range
 
 # Imported for types only: help and usage errors must not wait for torch.
 if TYPE_CHECKING:
@@ -15,13 +15,13 @@ class ProbeClips:
     """Which clips are encoded.
 
     Args:
-        every_s: seconds between clips, for training and scoring.
+        every_s: seconds between clips, for training and scoring; 0: the encoder's own step.
         num_frames: frames of a clip, a multiple of the encoder's; 0: as the encoder was trained.
         fps: frames per second of a clip; 0: as the encoder was trained.
         frame_step: encode only the middle one of this many consecutive frames, for image encoders.
     """
 
-    every_s: float = 1.0
+    every_s: float = 0.0
     num_frames: int = 0
     fps: float = 0.0
     frame_step: int = 1
@@ -32,7 +32,7 @@ class ProbeClips:
         Raises:
             ConfigError: one is out of range.
         """
-        check_above("--clip.every_s", self.every_s)
+        check_range("--clip.every_s", self.every_s, 0)
         check_range("--clip.num_frames", self.num_frames, 0)
         check_range("--clip.fps", self.fps, 0)
         check_range("--clip.frame_step", self.frame_step, 1)

@@ -122,8 +122,8 @@ class ServerAnswerer(RemoteModel, Answerer):
     def _frames_of(self, question: Question) -> UInt8Array:
         if not isinstance(question.clip, Window):
             return question.clip
-        assert self._store is not None
-        return window_frames(self._store, question.clip, self.preprocess.num_frames)
+        assert self._source is not None
+        return window_frames(self._source, question.clip)
 
 
 class RemoteDual(RemoteModel):
@@ -154,10 +154,10 @@ class RemoteDual(RemoteModel):
         return self.server.encode_clip(self.frames(source, at_s))[None]
 
     def encode_seconds(
-        self, path: str | Path, stride_s: float = 1.0
+        self, path: str | Path, stride_s: float | None = None
     ) -> tuple[NDArray[np.float32], list[float], list[float]]:
-        """One unit vector for each window of a video: [N, E], starts and ends in seconds. Streams the file."""
-        stream = read_windows(Path(path), self.preprocess, stride_s)
+        """One unit vector for each segment of a video; see `surgvl.api.DualModel.encode_seconds`."""
+        stream = read_windows(Path(path), self.preprocess.every(stride_s))
         first = next(stream, None)
         if first is None:
             raise DataError(f"{path} has no frames: check it with a player")

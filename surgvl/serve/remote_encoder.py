@@ -10,7 +10,7 @@ from surgvl.serve.client import Server
 from surgvl.serve.remote import RemoteDual
 
 
-def remote_encoder(model: Path | None, stride_s: float, server: str, api_key: str, in_flight: int) -> Embedder:
+def remote_encoder(model: Path | None, stride_s: float | None, server: str, api_key: str, in_flight: int) -> Embedder:
     """A server's model; it must equal the one in the folder if a folder is given."""
     dual = RemoteDual(Server(server, api_key, in_flight=in_flight))
     if model is not None:
@@ -22,4 +22,4 @@ def remote_encoder(model: Path | None, stride_s: float, server: str, api_key: st
         return dual.encode_seconds(path, stride_s)
 
     name = server if model is None else str(find_model(model).resolve())
-    return Embedder(name, dual.hash, dim, dual.preprocess, facts, seconds, dual.encode_text)
+    return Embedder(name, dual.hash, dim, dual.preprocess.every(stride_s), facts, seconds, dual.encode_text)

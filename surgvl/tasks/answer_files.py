@@ -14,6 +14,7 @@ import numpy as np
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
+from surgvl.core.results import UNRECORDED
 from surgvl.tasks.base import MODES, Answers
 
 AnswerRow = dict[str, Any]
@@ -132,6 +133,7 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
                 },
                 encoder={True: "frozen", False: "fine-tuned"}.get(file.facts.get("frozen", ""), "not stated"),
                 num_trainable=int(file.facts.get("num_trainable", 0)),
+                protocol=str(file.facts.get("protocol", UNRECORDED)),
             )
         )
     return found

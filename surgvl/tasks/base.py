@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
-from surgvl.core.results import Result, Statistic, bootstrap_interval
+from surgvl.core.results import UNRECORDED, Result, Statistic, bootstrap_interval
 from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.relaxed import Mode
 
@@ -122,6 +122,7 @@ class Answers:
             [N] each.
         encoder: `frozen` or `fine-tuned`.
         num_trainable: parameters trained on labels.
+        protocol: `online` if the clips show the past only, else `offline`.
 
     Raises:
         DataError: no rows, different lengths, or an unknown mode.
@@ -137,6 +138,7 @@ class Answers:
     controls: Mapping[str, Sequence[str]] = field(default_factory=dict)
     encoder: str = "not stated"
     num_trainable: int = 0
+    protocol: str = UNRECORDED
 
     def __post_init__(self) -> None:
         texts = (self.video_ids, self.questions, self.answers, self.types, self.predictions)

@@ -197,7 +197,7 @@ class EvalInputs(Inputs):
             Scores(ids, times_s, scores, names),
             [[spelt[label] for label in row] for row in labels],
             self._training_seconds(kind, spelt, {row.data_set for row in videos}),
-            f"{self.split} split of {sources}, zero-shot with {prompt_set}{version}",
+            f"{self.split} split of {sources}, zero-shot with {prompt_set}{version}, {self.vectors.protocol}",
             sources if several else "",
         )
 
@@ -253,7 +253,7 @@ class EvalInputs(Inputs):
                     f"{file.path} answers no question of split {self.split!r}: run `surgvl ask` with this split"
                 )
         return [
-            (answers, f"{self._videos}, {len(answers.answers):,} of its {len(table):,} questions")
+            (answers, f"{self._videos}, {len(answers.answers):,} of its {len(table):,} questions, {answers.protocol}")
             for answers in join(files)
         ]
 

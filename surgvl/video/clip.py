@@ -1,9 +1,13 @@
-"""A clip as a model takes it: its description, its start, and the one function that cuts it from a video.
+"""A clip as a model takes it: its description, which frames it shows, and the one function that cuts it from a video.
 
+Two rates describe a model's clips. The frames of a clip are 1 / fps apart, and one clip is `step_s` after the other. A
+video is therefore read on a grid of `grid_fps` frames per second that contains both: a clip takes every `stride`-th
+frame of it, whether the frames come from the file or from a cache, and clips one step apart never show the same frames.
 Shapes: T frames given, N frames that the model takes, S side in pixels.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -13,25 +17,35 @@ from numpy.typing import ArrayLike
 from pydantic import ConfigDict, Field
 
 from surgvl import video
-from surgvl.core.arrays import UInt8Array
+from surgvl.core.arrays import Float64Array, Int64Array, UInt8Array
+from surgvl.core.checks import check_choice
 from surgvl.core.errors import ConfigError, DataError
 
 Side = Annotated[int, Field(strict=True, ge=1, le=4096)]
 # Limits that admit a clip of a day and the fastest camera.
 Rate = Annotated[float, Field(strict=True, ge=1e-5, le=1000, allow_inf_nan=False)]
+Step = Annotated[float, Field(strict=True, ge=1e-3, le=86400, allow_inf_nan=False)]
 Crop = Literal["none", "content"]
 CROPS = ("none", "content")
+Anchor = Literal["last", "centre", "first"]
+ANCHORS = ("last", "centre", "first")
+# For times that are whole numbers of frames but for rounding.
+EPS = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
-    """How a clip is cut from a video for a model.
+    """How clips are cut from a video for a model.
 
     Args:
-        num_frames: frames of a clip, T.
-        fps: frames per second of video time.
+        num_frames: frames of a clip, N.
+        fps: frames per second of video time in a clip.
         size_px: side of the square frames.
         crop: `none`, or `content` to crop to the content area (see `content_area`) before resizing.
+        anchor: which frame of a clip shows the moment that it stands for. `last`: the clip shows the past only, as an
+            online system sees it, and repeats its earliest frame where the video begins. `centre` and `first` look
+            ahead; at the ends of a video, the clip is shifted into it.
+        step_s: seconds between the moments that clips stand for.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -40,23 +54,108 @@ class Preprocess:
     fps: Rate
     size_px: Side
     crop: Crop = "none"
+    anchor: Anchor = "centre"
+    step_s: Step = 1.0
 
     def __post_init__(self) -> None:
         """Check the values.
 
         Raises:
-            ConfigError: a count, rate or size out of range, or an unknown crop.
+            ConfigError: a count, rate or size out of range, or an unknown crop or anchor.
         """
-        for name, most in (("num_frames", 4096), ("fps", 1000), ("size_px", 4096)):
+        for name, most in (("num_frames", 4096), ("fps", 1000), ("size_px", 4096), ("step_s", 86400)):
             if not 0 < getattr(self, name) <= most:
                 raise ConfigError(f"{name} must be > 0 and <= {most}, got {getattr(self, name)}")
-        if self.crop not in CROPS:
-            raise ConfigError(f"crop must be one of {', '.join(CROPS)}; got {self.crop!r}")
+        check_choice("crop", self.crop, CROPS)
+        check_choice("anchor", self.anchor, ANCHORS)
 
     @property
     def clip_s(self) -> float:
         """Length of a clip, seconds."""
         return self.num_frames / self.fps
+
+    @property
+    def stride(self) -> int:
+        """Grid frames from one frame of a clip to the next."""
+        return max(1, math.ceil(1 / (self.fps * self.step_s) - EPS))
+
+    @property
+    def grid_fps(self) -> float:
+        """Rate of the frames that a video is read or cached at."""
+        return self.fps * self.stride
+
+    @property
+    def reach(self) -> int:
+        """Grid frames from the first frame of a clip to its last, both included."""
+        return (self.num_frames - 1) * self.stride + 1
+
+    @property
+    def protocol(self) -> str:
+        """What scores with these clips are called: online if no clip looks ahead."""
+        return "online" if self.anchor == "last" else "offline"
+
+    def every(self, step_s: float | None) -> "Preprocess":
+        """The same with another step; with its own where that is None.
+
+        Raises:
+            ConfigError: the step is out of range.
+        """
+        return self if step_s is None else replace(self, step_s=step_s)
+
+    def moment(self, start_s: float, end_s: float) -> float:
+        """The moment of a segment of video, seconds: when its last grid frame, its middle or its first one is shown."""
+        return float(self.moments(start_s, end_s))
+
+    def moments(self, start_s: ArrayLike, end_s: ArrayLike) -> Float64Array:
+        """The same for segments [N]."""
+        start, end = np.asarray(start_s, np.float64), np.asarray(end_s, np.float64)
+        if self.anchor == "last":
+            return np.asarray(np.maximum(0, np.ceil(end * self.grid_fps - EPS) - 1) / self.grid_fps)
+        if self.anchor == "first":
+            return np.asarray(np.floor(start * self.grid_fps + EPS) / self.grid_fps)
+        return (start + end) / 2
+
+    def place(self, moment_s: float, duration_s: float) -> int:
+        """Where on the grid the clip for a moment lies: the number of its last frame where that is the anchor, else of
+        its first one.
+        """
+        at = moment_s * self.grid_fps
+        if self.anchor == "last":
+            return max(0, min(math.floor(at + EPS), math.ceil(duration_s * self.grid_fps - EPS) - 1))
+        length, total = self.num_frames * self.stride, max(1.0, round(duration_s * self.grid_fps))
+        if self.anchor == "first":
+            return math.floor(clip_start(at, length, total, 0.0) + EPS)
+        # Ties must all be rounded the same way: two clips one step apart would otherwise be one.
+        return math.floor(clip_start(at, length, total) + 0.5 + EPS)
+
+    def numbers(self, place: int, num_frames: int | None = None) -> Int64Array:
+        """Grid numbers of the frames of the clip at a `place`, int64 [N], ascending; some may lie past the video's end.
+
+        A clip of the past that reaches beyond the start repeats the earliest frame that whole steps lead to, as
+        SurgVISTA's released code does (arXiv 2506.02692).
+
+        Args:
+            place: see `place`; below 0 where a part of such a clip repeats that frame alone.
+            num_frames: N; the clip's own by default.
+        """
+        steps = np.arange(num_frames or self.num_frames)
+        if self.anchor == "last":
+            return np.asarray(place - self.stride * np.minimum(steps[::-1], place // self.stride))
+        return place + self.stride * steps
+
+    def parts(self, place: int, num_frames: int) -> list[int]:
+        """Places of the parts of a clip of which each has `num_frames` frames, a divisor of its own."""
+        count, length = self.num_frames // num_frames, self.stride * num_frames
+        return [place - length * (count - 1 - k) if self.anchor == "last" else place + length * k for k in range(count)]
+
+    def times_s(self, moment_s: float, duration_s: float) -> list[float]:
+        """Times of the frames of the clip for a moment, seconds, [N]."""
+        return [number / self.grid_fps for number in self.numbers(self.place(moment_s, duration_s)).tolist()]
+
+    def span_s(self, moment_s: float, duration_s: float) -> tuple[float, float]:
+        """From when to when the clip for a moment shows the video, seconds."""
+        times_s = self.times_s(moment_s, duration_s)
+        return times_s[0], min(times_s[-1] + 1 / self.fps, duration_s)
 
 
 def clip_start(moment: float, length: float, duration: float, before: float = 0.5) -> float:
@@ -76,8 +175,8 @@ def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float |
 
     Args:
         source: a path, or frames uint8 [T, H, W, 3], which are resampled in time and size.
-        want: frames, rate, size and crop of the clip.
-        at_s: centre of the clip, seconds; None for the middle of the file.
+        want: frames, rates, size, crop and anchor of the clip.
+        at_s: the moment that the clip is for, seconds; None for the middle of the file.
 
     Raises:
         DataError: the array does not hold frames, the time is outside of the file, or the file cannot be read there.
@@ -85,12 +184,14 @@ def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float |
     if not isinstance(source, str | Path):
         return resample_frames(np.asarray(source), want.num_frames, want.size_px)
     info = video.probe(source)
-    centre_s = info.duration_s / 2 if at_s is None else at_s
-    if not 0 <= centre_s <= info.duration_s:
-        raise DataError(f"{source} lasts {info.duration_s:.1f} s; {centre_s} s is outside: give a time within it")
-    start_s = clip_start(centre_s, want.clip_s, info.duration_s)
+    moment_s = info.duration_s / 2 if at_s is None else at_s
+    if not 0 <= moment_s <= info.duration_s:
+        raise DataError(f"{source} lasts {info.duration_s:.1f} s; {moment_s} s is outside: give a time within it")
     box = video.content_box(source) if want.crop == "content" else None
-    return video.read(source, start_s, start_s + want.clip_s, want.fps, want.size_px, box)
+    kept, where = np.unique(want.numbers(want.place(moment_s, info.duration_s)), return_inverse=True)
+    start_s = float(kept[0]) / want.grid_fps
+    clip: UInt8Array = video.read(source, start_s, start_s + len(kept) / want.fps, want.fps, want.size_px, box)[where]
+    return clip
 
 
 def resample_frames(frames: UInt8Array, num_frames: int, size_px: int) -> UInt8Array:

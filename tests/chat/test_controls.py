@@ -24,6 +24,7 @@ from surgvl.models.schema import AnswersFile
 from surgvl.tasks.answer_files import join, read_answers
 from surgvl.tasks.base import Answers
 from surgvl.tasks.vqa import Vqa
+from surgvl.video.clip import Preprocess
 from tests.helpers.made_organs import made_manifest, save_run, taught
 
 WINDOWS = [Window(f"v{video}", float(second), second + 1.0) for video in range(4) for second in range(30)]
@@ -241,13 +242,14 @@ def test_a_model_that_looks_falls_when_it_is_shown_something_else(
 
 def test_the_black_video_is_black_and_the_others_are_themselves(tmp_path: Path) -> None:
     manifest = Manifest.load(made_manifest(tmp_path))
-    plain = FrameStore({name: manifest.path_of(name) for name in manifest.video_ids("test")}, 2.0, 16)
+    shape = Preprocess(num_frames=4, fps=2.0, size_px=16)
+    plain = FrameStore({name: manifest.path_of(name) for name in manifest.video_ids("test")}, shape)
     plain.prepare()
     store = WithBlack(plain)
-    black = store.clip(BLACK[0], 0.0, 4)
+    black = store.clip(store.key_of(*BLACK))
     assert (black.shape, str(black.dtype), int(black.max())) == ((4, 16, 16, 3), "uint8", 0)
-    np.testing.assert_array_equal(store.clip("test_red", 1.0, 4), plain.clip("test_red", 1.0, 4))
-    assert int(store.clip("test_red", 1.0, 4)[..., 0].min()) > 150
+    np.testing.assert_array_equal(store.clip(("test_red", 2)), plain.clip(("test_red", 2)))
+    assert int(store.clip(("test_red", 2))[..., 0].min()) > 150
 
 
 def test_flags_that_exclude_one_another(tmp_path: Path) -> None:

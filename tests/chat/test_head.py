@@ -17,11 +17,15 @@ from surgvl.core.results import read_results
 from surgvl.data.manifest import Manifest
 from surgvl.models.chat import Chat
 from surgvl.models.tokenizer import SentencePieceTokenizer
+from surgvl.video.clip import Preprocess
 from tests.helpers.made_organs import ORGANS, QUESTION, colour_clips, made_manifest, save_run, taught
 from tests.models.test_chat_model import CANDIDATES, small_chat
 from tests.models.test_models import PREPROCESS, clips, small_encoder
 
 QUESTIONS = ["what is the surgical phase shown in the image?", "how many?", "which tool is at the centre?"]
+
+
+CLIP = Preprocess(num_frames=4, fps=2.0, size_px=16)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +53,13 @@ def other_language(kind: str) -> Any:
 def test_states_are_those_from_which_the_answer_would_be_written(kind: str) -> None:
     """Prompts of unequal length in one batch, against transformers' own hidden states of each alone."""
     torch.manual_seed(0)
-    chat = Chat.of(small_encoder(), other_language(kind), SentencePieceTokenizer(), {"grid": [2, 2, 1]}, fps=2.0)
+    chat = Chat.of(
+        small_encoder(),
+        other_language(kind),
+        SentencePieceTokenizer(),
+        {"grid": [2, 2, 1]},
+        CLIP,
+    )
     chat.train(False)
     with torch.no_grad():
         pooled = chat.encode_visual(clips(3))

@@ -1,4 +1,4 @@
-"""Times of the frames of a clip, computed by hand, and that these frames are read, from file and from cache."""
+"""Frames of clips, computed by hand, and that these frames are read, from file and from cache."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from surgvl import video
-from surgvl.core.arrays import UInt8Array
+from surgvl.core.arrays import Int64Array, UInt8Array
 from surgvl.core.errors import DataError
-from surgvl.data.clip_times import ClipConfig, clip_times, gaps
+from surgvl.data.clip_times import ClipConfig, clip_numbers, gaps
 from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.frame_store import FrameStore, decode_runs
+from surgvl.video.clip import Anchor, Preprocess
 from tests.helpers.numbered_videos import IRREGULAR, brute_force, encode, number_in, shown
 
 
@@ -20,10 +21,16 @@ def dice() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
+def clips(num_frames: int = 5, fps: float = 1.0, anchor: Anchor = "centre", step_s: float = 1.0) -> Preprocess:
+    return Preprocess(num_frames=num_frames, fps=fps, size_px=48, anchor=anchor, step_s=step_s)
+
+
 def times(
-    at_s: float, duration_s: float, stride: str, anchor: str, num_frames: int = 5, step_s: float = 1.0
+    at_s: float, duration_s: float, stride: str, anchor: Anchor, num_frames: int = 5, gap_s: float = 1.0
 ) -> list[float]:
-    found: list[float] = clip_times(at_s, duration_s, num_frames, step_s, stride, anchor, dice()).tolist()
+    """Times of a clip's frames, `gap_s` apart where the stride is 1."""
+    preprocess = clips(num_frames, 1 / gap_s, anchor)
+    found: list[float] = (clip_numbers(preprocess, at_s, duration_s, stride, dice()) / preprocess.grid_fps).tolist()
     return found
 
 
@@ -40,67 +47,70 @@ def test_strides_are_those_of_the_paper() -> None:
     assert values.tolist() == [1, 2, 3, 4, 5]
     assert counts.min() > 850
     assert gaps("fixed", 1, dice()).tolist() == []
+    # No overflow in a clip of 64 frames.
+    assert gaps("exponential", 64, dice()).min() == 1
 
 
 def test_a_stride_is_counted_back_from_the_last_frame_in_seconds() -> None:
-    assert times(50, 100, "fixed", "causal", step_s=0.25) == [49, 49.25, 49.5, 49.75, 50]
-    assert times(50, 100, "exponential", "causal") == [35, 43, 47, 49, 50]
-    assert times(50, 100, "incremental", "causal") == [37, 43, 47, 49, 50]
-    assert times(50, 100, "exponential", "causal", step_s=0.5) == [42.5, 46.5, 48.5, 49.5, 50]
+    assert times(50, 100, "fixed", "last", gap_s=0.25) == [49, 49.25, 49.5, 49.75, 50]
+    assert times(50, 100, "fixed", "last", gap_s=4) == [34, 38, 42, 46, 50]
+    assert times(50, 100, "exponential", "last") == [35, 43, 47, 49, 50]
+    assert times(50, 100, "incremental", "last") == [37, 43, 47, 49, 50]
+    assert times(50, 100, "exponential", "last", gap_s=0.5) == [42.5, 46.5, 48.5, 49.5, 50]
 
 
 # ---- anchors
 
 
-def test_a_causal_clip_ends_at_its_anchor_and_the_first_reachable_frame_repeats() -> None:
-    assert times(3, 100, "fixed", "causal") == [0, 0, 1, 2, 3]
-    assert times(2.5, 100, "fixed", "causal") == [0.5, 0.5, 0.5, 1.5, 2.5]
-    assert times(0, 100, "fixed", "causal") == [0, 0, 0, 0, 0]
+def test_a_clip_of_the_past_ends_at_its_anchor_and_the_first_reachable_frame_repeats() -> None:
+    assert times(3, 100, "fixed", "last") == [0, 0, 1, 2, 3]
+    # Frames 4 s apart on a grid of seconds: from 10 s one comes to 2 s.
+    assert times(10, 100, "fixed", "last", gap_s=4) == [2, 2, 2, 6, 10]
+    assert times(0, 100, "fixed", "last") == [0, 0, 0, 0, 0]
     # Steps of 1, 2 and 4 end at 3; one of 8 would leave the video.
-    assert times(10, 100, "exponential", "causal") == [3, 3, 7, 9, 10]
-    # The last moment of a video is an anchor like others, and so is one of a video that is shorter than the clip.
-    assert times(99.9, 100, "fixed", "causal")[-1] == 99.9
-    assert times(1.5, 2, "fixed", "causal") == [0.5, 0.5, 0.5, 0.5, 1.5]
+    assert times(10, 100, "exponential", "last") == [3, 3, 7, 9, 10]
+    # The last frame of a video is an anchor like others, and so is one of a video that is shorter than the clip.
+    assert times(99.9, 100, "fixed", "last")[-1] == 99
+    assert times(100, 100, "fixed", "last")[-1] == 99
+    assert times(1.5, 2, "fixed", "last") == [0, 0, 0, 0, 1]
 
 
 def test_a_centred_clip_lies_around_its_anchor_and_within_the_video() -> None:
-    # Five frames of a second each last from 47.5 to 52.5.
-    assert times(50, 100, "fixed", "centred") == [47.5, 48.5, 49.5, 50.5, 51.5]
-    assert times(1, 100, "fixed", "centred") == [0, 1, 2, 3, 4]
-    assert times(99, 100, "fixed", "centred") == [95, 96, 97, 98, 99]
+    # Five frames of a second each last from 47.5 to 52.5: on the grid, from 48 on.
+    assert times(50, 100, "fixed", "centre") == [48, 49, 50, 51, 52]
+    assert times(1, 100, "fixed", "centre") == [0, 1, 2, 3, 4]
+    assert times(99, 100, "fixed", "centre") == [95, 96, 97, 98, 99]
     # 16 s: from 42 to 58.
-    assert times(50, 100, "exponential", "centred") == [42, 50, 54, 56, 57]
-    assert times(1, 3, "fixed", "centred") == [0, 0, 0, 1, 2]
-    assert times(0.1, 0.5, "fixed", "centred") == [0, 0, 0, 0, 0]
+    assert times(50, 100, "exponential", "centre") == [42, 50, 54, 56, 57]
+    assert times(1, 3, "exponential", "centre") == [1, 1, 1, 1, 2]
+    # A shorter video is shown from its start, and its last frame is held.
+    assert times(1, 3, "fixed", "centre") == [0, 1, 2, 3, 4]
 
 
-def test_a_random_clip_holds_its_anchor_at_any_place() -> None:
-    rng = np.random.default_rng(5)
-    places = []
-    for _ in range(500):
-        found = clip_times(50, 100, 4, 1.0, "fixed", "random", rng)
-        assert np.allclose(np.diff(found), 1)
-        places.append(50 - found[0])
-    assert 0 <= min(places) < 0.1
-    assert 3.9 < max(places) <= 4
-    assert np.mean(places) == pytest.approx(2, abs=0.15)
+def test_a_clip_of_the_future_starts_at_its_anchor_and_lies_within_the_video() -> None:
+    assert times(50.4, 100, "fixed", "first") == [50, 51, 52, 53, 54]
+    assert times(98, 100, "fixed", "first") == [95, 96, 97, 98, 99]
+    assert times(50, 100, "exponential", "first") == [50, 58, 62, 64, 65]
 
 
 @pytest.mark.parametrize("stride", ["fixed", "random", "exponential", "incremental"])
-@pytest.mark.parametrize("anchor", ["causal", "centred", "random"])
-def test_all_times_lie_in_the_video_and_never_go_back(stride: str, anchor: str) -> None:
+@pytest.mark.parametrize("anchor", ["last", "centre", "first"])
+def test_frames_never_go_back_and_a_clip_of_the_past_ends_at_its_moment(stride: str, anchor: Anchor) -> None:
     rng = np.random.default_rng(6)
     for _ in range(200):
-        duration_s, step_s = rng.uniform(0.2, 60), rng.choice([0.25, 1 / 3, 1.0, 4.0])
-        at_s, num_frames = rng.uniform(0, duration_s), int(rng.integers(1, 17))
-        found = clip_times(at_s, duration_s, num_frames, step_s, stride, anchor, rng)
-        assert found.shape == (num_frames,)
+        duration_s, fps = rng.uniform(0.2, 60), rng.choice([4.0, 3.0, 1.0, 0.25])
+        at_s, preprocess = rng.uniform(0, duration_s), clips(int(rng.integers(1, 17)), float(fps), anchor)
+        found = clip_numbers(preprocess, at_s, duration_s, stride, rng)
+        assert found.shape == (preprocess.num_frames,)
         assert found[0] >= 0
-        assert found[-1] < duration_s
         assert (np.diff(found) >= 0).all()
-        if anchor == "causal":
-            assert found[-1] == at_s
-        elif gaps(stride, num_frames, rng).sum() * step_s + step_s < duration_s and stride != "random":
+        step = preprocess.stride
+        if stride != "fixed" or anchor == "last":
+            assert found[-1] / preprocess.grid_fps < duration_s
+        if anchor == "last":
+            late_s = at_s - found[-1] / preprocess.grid_fps
+            assert -1e-6 <= late_s < 1 / preprocess.grid_fps
+        elif gaps(stride, preprocess.num_frames, rng).sum() * step + step < duration_s and stride != "random":
             assert (np.diff(found) > 0).all()
 
 
@@ -120,51 +130,59 @@ def numbers(clip: UInt8Array) -> list[int]:
     return [number_in(frame) for frame in clip]
 
 
+def store_of(
+    paths: dict[str, Path], fps: float = 5.0, cache: Path | None = None, anchor: Anchor = "centre", num_frames: int = 5
+) -> FrameStore:
+    found = FrameStore(paths, clips(num_frames, fps, anchor), cache)
+    found.prepare()
+    return found
+
+
 @pytest.mark.parametrize("name", ["even", "odd"])
-def test_frames_at_any_times_are_those_shown_then(numbered: dict[str, Path], name: str) -> None:
+def test_frames_of_the_grid_are_those_shown_then(numbered: dict[str, Path], name: str) -> None:
     truth = brute_force(numbered[name])
-    store = FrameStore(numbered, 5.0, 48)
-    store.prepare()
+    store = store_of(numbered)
     end_s = store.durations_s[name]
     rng = np.random.default_rng(1)
-    grid = np.arange(int(end_s * 5)) / 5
-    asked = [rng.choice(grid, 8), rng.uniform(0, end_s, 8), rng.choice(grid, 5) + 0.003, np.array([end_s - 0.01])]
-    asked += [clip_times(at_s, end_s, 8, 0.2, stride, "causal", rng) for at_s in (0.3, 5.0, end_s - 1e-3)
-              for stride in ("fixed", "random", "exponential", "incremental")]  # fmt: skip
-    for times_s in asked:
-        clip = store.frames_at(name, times_s)
-        assert clip.shape == (len(times_s), 48, 48, 3)
+    asked: list[Int64Array] = [rng.integers(0, int(end_s * 5), 8), np.array([int(end_s * 5) - 1])]
+    asked += [
+        clip_numbers(clips(8, 5.0, "last"), at_s, end_s, stride, rng)
+        for at_s in (0.3, 5.0, end_s - 1e-3)
+        for stride in ("fixed", "random", "exponential", "incremental")
+    ]
+    for grid in asked:
+        clip = store.frames(name, grid)
+        assert clip.shape == (len(grid), 48, 48, 3)
         assert clip.dtype == np.uint8
         # Pictures stamped within half a millisecond after a time may count as shown.
-        allowed = [{shown(truth, at_s, 1e-7), shown(truth, at_s, 5.1e-4)} for at_s in times_s]
-        assert all(number in right for number, right in zip(numbers(clip), allowed, strict=True)), times_s
+        allowed = [{shown(truth, at_s, 1e-7), shown(truth, at_s, 5.1e-4)} for at_s in grid / 5]
+        assert all(number in right for number, right in zip(numbers(clip), allowed, strict=True)), grid
 
 
-def test_the_last_frame_is_held_and_what_is_no_time_refused(numbered: dict[str, Path], tmp_path: Path) -> None:
+def test_the_last_frame_is_held_and_numbers_below_0_are_refused(numbered: dict[str, Path], tmp_path: Path) -> None:
     for cache in (None, tmp_path):
-        store = FrameStore({"even": numbered["even"]}, 5.0, 48, cache=cache)
-        store.prepare()
-        last = 249 if cache is None else 245
-        assert numbers(store.frames_at("even", [9.0, 9.99, 10.3, 12.0])) == [225, last, last, last]
-        # As where a header promises a little more than there is.
-        assert numbers(store.frames_at("even", [10.2])) == [last]
-        for times_s in ([], [-0.1], [np.nan], [[0.0]]):
-            with pytest.raises(DataError, match="times must be finite seconds >= 0, got"):
-                store.frames_at("even", times_s)
+        store = store_of({"even": numbered["even"]}, cache=cache)
+        assert numbers(store.frames("even", np.array([45, 49, 51, 60]))) == [225, 245, 245, 245]
+        for wrong in ([], [-1]):
+            with pytest.raises(DataError, match="numbers of frames must be >= 0, got"):
+                store.frames("even", np.array(wrong, np.int64))
 
 
-def test_a_store_gives_the_latest_frame_that_it_has(numbered: dict[str, Path], tmp_path: Path) -> None:
-    stored, direct = FrameStore(numbered, 5.0, 48, cache=tmp_path), FrameStore(numbered, 5.0, 48)
-    assert stored.prepare() == direct.prepare() == ["even", "odd"]
-    grid = np.array([7.4, 0.0, 0.2, 3.0, 3.0, 9.6])
+@pytest.mark.parametrize("fps", [5.0, 0.4, 2.3])
+@pytest.mark.parametrize("anchor", ["last", "centre", "first"])
+def test_file_and_cache_give_equal_clips(numbered: dict[str, Path], tmp_path: Path, fps: float, anchor: Anchor) -> None:
+    stored, direct = (store_of(numbered, fps, cache, anchor) for cache in (tmp_path, None))
     for name in numbered:
-        assert np.array_equal(stored.frames_at(name, grid), direct.frames_at(name, grid))
-    assert numbers(stored.frames_at("even", [0.19, 0.2, 0.39])) == [0, 5, 5]
+        for moment_s in np.arange(0.1, direct.durations_s[name], 0.7):
+            assert stored.key(name, moment_s) == direct.key(name, moment_s)
+            key = direct.key(name, moment_s)
+            assert np.array_equal(stored.clip(key), direct.clip(key)), moment_s
 
 
-def test_times_on_one_grid_are_decoded_in_one_go(numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    store = FrameStore(numbered, 5.0, 48)
-    store.prepare()
+def test_frames_that_share_a_coarser_grid_are_decoded_in_one_go(
+    numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(numbered)
     asked: list[tuple[float, float, float]] = []
     read = video.VideoReader.read
 
@@ -175,73 +193,70 @@ def test_times_on_one_grid_are_decoded_in_one_go(numbered: dict[str, Path], monk
         return read(self, start_s, end_s, fps, size_px, crop)
 
     monkeypatch.setattr(video.VideoReader, "read", listening)
-    assert numbers(store.frames_at("even", [1.0, 1.8, 2.2, 3.4])) == [25, 45, 55, 85]
+    assert numbers(store.frames("even", np.array([5, 9, 11, 17]))) == [25, 45, 55, 85]
     # Gaps of 4, 2 and 6 fifths: all of them lie on 2.5 samples a second.
     assert asked == [(2.5, 1.0, 3.8)]
-    split = decode_runs(np.array([0.0, 0.2, 6.0, 6.2, 6.3, 6.5]), 5.0)
-    assert [part.tolist() for part in split] == [[0.0, 0.2], [6.0, 6.2], [6.3, 6.5]]
+    split = decode_runs(np.array([0, 1, 30, 31, 32]), 5.0)
+    assert [part.tolist() for part in split] == [[0, 1], [30, 31, 32]]
 
 
 # ---- clips
 
 
-def test_a_causal_clip_shows_nothing_later_than_its_anchor(numbered: dict[str, Path], tmp_path: Path) -> None:
+def test_a_clip_of_the_past_shows_nothing_later_than_its_last_frame(numbered: dict[str, Path], tmp_path: Path) -> None:
     for cache in (None, tmp_path):
-        store = FrameStore({"even": numbered["even"]}, 5.0, 48, cache=cache)
-        store.prepare()
-        data = PretrainClips(store, ["even"], 6, 0, config=ClipConfig(stride="random", anchor="causal"))
+        store = store_of({"even": numbered["even"]}, cache=cache, anchor="last", num_frames=6)
+        data = PretrainClips(store, ["even"], 0, config=ClipConfig(stride="random"))
         for index in range(10):
-            _, times_s = data.times(index)
+            _, grid = data.numbers(index)
             clip = data[index]
-            assert (clip["start_s"], clip["end_s"]) == (times_s[0], times_s[-1] + 0.2)
+            assert (clip["start_s"], clip["end_s"]) == pytest.approx((grid[0] / 5, grid[-1] / 5 + 0.2))
             seen = numbers(clip["video"].permute(1, 2, 3, 0).numpy())
-            grid = 0.2 if store else 0.04
-            # A frame appears at its number / 25 s: before the time asked for, by less than what lies between two.
-            late_s = times_s - np.array(seen) / 25
-            assert late_s.min() > -6e-4
-            assert late_s.max() < grid
+            assert seen == [5 * number for number in grid]
 
 
-def test_a_step_of_seconds_is_apart_from_the_rate_of_the_source(numbered: dict[str, Path]) -> None:
-    store = FrameStore({"even": numbered["even"]}, 5.0, 48)
-    store.prepare()
-    data = PretrainClips(store, ["even"], 3, 0, config=ClipConfig(step_s=0.8))
-    assert data.clip_s == pytest.approx(2.4)
-    seen = numbers(data[0]["video"].permute(1, 2, 3, 0).numpy())
-    assert np.diff(seen).tolist() == [20, 20]
+def test_clips_are_drawn_at_every_step_however_far_apart_their_frames_are(numbered: dict[str, Path]) -> None:
+    """Frames 2.5 s apart, and clips that end at each of the seconds."""
+    store = store_of({"even": numbered["even"]}, 0.4, anchor="last", num_frames=3)
+    data = PretrainClips(store, ["even"], 0)
+    seen = [numbers(data[index]["video"].permute(1, 2, 3, 0).numpy()) for index in range(60)]
+    # The grid has 1.2 frames a second, the coarsest that contains both.
+    assert store.fps == pytest.approx(1.2)
+    assert len({clip[-1] for clip in seen}) == 12
+    for clip in seen:
+        assert all(gap == 0 or abs(gap - 62.5) <= 1 for gap in np.diff(clip)), clip
 
 
 def test_repeated_samples_share_one_decode_and_are_alike_to_the_bit(
     numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = FrameStore({"even": numbered["even"]}, 5.0, 48)
-    store.prepare()
-    decoded: list[float] = []
-    clip = FrameStore.clip
+    store = store_of({"even": numbered["even"]}, num_frames=2)
+    decoded: list[str] = []
+    frames = FrameStore.frames
 
-    def counting(self: FrameStore, video_id: str, start_s: float, num_frames: int) -> UInt8Array:
-        decoded.append(start_s)
-        return clip(self, video_id, start_s, num_frames)
+    def counting(self: FrameStore, video_id: str, grid: Int64Array) -> UInt8Array:
+        decoded.append(video_id)
+        return frames(self, video_id, grid)
 
-    monkeypatch.setattr(FrameStore, "clip", counting)
+    monkeypatch.setattr(FrameStore, "frames", counting)
     config = ClipConfig(repeats=4)
-    four = PretrainClips(store, ["even"], 2, 0, config=config)
+    four = PretrainClips(store, ["even"], 0, config=config)
     batch = collate([four[index] for index in range(8, 16)])
     assert len(decoded) == 2
     video_batch = batch["video"].view(2, 4, *batch["video"].shape[1:])
     assert torch.equal(video_batch, video_batch[:, :1].expand_as(video_batch))
     assert not torch.equal(video_batch[0, 0], video_batch[1, 0])
-    again = collate([PretrainClips(store, ["even"], 2, 0, config=config)[index] for index in range(8, 16)])
+    again = collate([PretrainClips(store, ["even"], 0, config=config)[index] for index in range(8, 16)])
     assert torch.equal(again["video"], batch["video"])
     assert again["start_s"] == batch["start_s"]
 
 
 def test_the_whole_length_of_a_video_is_seen() -> None:
     # 9.9 s hold two clips of 4 s: what is left over belongs to them.
-    store = FrameStore({}, 1.0, 8)
+    store = FrameStore({}, Preprocess(num_frames=400, fps=100.0, size_px=8, anchor="last"))
     store.durations_s = {"v": 9.9}
-    data = PretrainClips(store, ["v"], 4, 0, config=ClipConfig(anchor="causal"))
-    last = np.sort([data.times(index)[1][-1] for index in range(4000)])
+    data = PretrainClips(store, ["v"], 0)
+    last = np.sort([data.numbers(index)[1][-1] / 100 for index in range(4000)])
     assert len(data.rows) == 2
     assert np.abs(last / 9.9 - (np.arange(4000) + 0.5) / 4000).max() < 0.04
 
@@ -253,7 +268,7 @@ def test_a_store_takes_names_as_long_as_a_folder_takes_them(tmp_path: Path) -> N
         paths[name] = tmp_path / f"{name}.mp4"
         paths[name].parent.mkdir(exist_ok=True)
         video.write(paths[name], np.full((10, 32, 32, 3), grey, np.uint8), 5.0)
-    store = FrameStore(paths, 5.0, 32, cache=tmp_path / "store")
+    store = FrameStore(paths, clips(2, 5.0), tmp_path / "store")
     assert (store.prepare(), store.problems) == (list(colours), {})
     for name, grey in colours.items():
-        assert abs(float(store.clip(name, 0.5, 2).mean()) - grey) < 8
+        assert abs(float(store.clip(store.key(name, 0.5)).mean()) - grey) < 8

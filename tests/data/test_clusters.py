@@ -19,6 +19,7 @@ from surgvl.data.clusters import Clusters
 from surgvl.data.frame_store import FrameStore
 from surgvl.embed.cluster import cluster, hierarchy, initial_centres, k_means
 from surgvl.embed.vectors import Meta, write_meta, write_shard
+from surgvl.video.clip import Preprocess
 from tests.helpers.made_vectors import clips as made_clips
 from tests.helpers.made_vectors import unit
 
@@ -145,7 +146,7 @@ def write_blobs(folder: Path) -> tuple[FrameStore, dict[str, int]]:
     )  # fmt: skip
     write_meta(folder, meta)
     counts = {name: ids.count(name) for name in dict.fromkeys(ids)}
-    store = FrameStore({}, 4.0, 8)
+    store = FrameStore({}, Preprocess(num_frames=4, fps=4.0, size_px=8))
     store.durations_s = {name: float(count) for name, count in counts.items()}
     return store, counts
 
@@ -159,20 +160,20 @@ def test_draws_are_even_over_blobs_whatever_their_sizes(tmp_path: Path, capsys: 
     assert first == f"470 vectors in 3, then 9 clusters in {out}"
     assert f"--clusters {out}" in after
 
-    data = PretrainClips(store, list(counts), 4, 0, config=ClipConfig(balance="cluster", clusters=out))
+    data = PretrainClips(store, list(counts), 0, config=ClipConfig(balance="cluster", clusters=out))
     assert len(data.rows) == 470
     # A third for each group of groups, in it an equal part for each blob: 470 / 9, 470 / 6 or 470 / 12.
     parts = [470 / 3 / len(sizes) for sizes in SIZES for _ in sizes]
-    drawn = [data.times(index)[0] for index in range(470)]
+    drawn = [data.numbers(index)[0] for index in range(470)]
     assert np.abs(np.array([drawn.count(name) for name in counts]) - parts).max() < 1
     # One level alone: all blobs alike, although one has 20 times the clips of another.
     cluster(tmp_path / "vectors", tmp_path / "flat.parquet", (9,))
     config = ClipConfig(balance="cluster", clusters=tmp_path / "flat.parquet")
-    flat = PretrainClips(store, list(counts), 4, 0, config=config)
-    drawn = [flat.times(index)[0] for index in range(470)]
+    flat = PretrainClips(store, list(counts), 0, config=config)
+    drawn = [flat.numbers(index)[0] for index in range(470)]
     assert np.abs(np.array([drawn.count(name) for name in counts]) - 470 / 9).max() < 1
-    plain = PretrainClips(store, list(counts), 4, 0)
-    assert [plain.times(index)[0] for index in range(470)].count("video00") == 200
+    plain = PretrainClips(store, list(counts), 0)
+    assert [plain.numbers(index)[0] for index in range(470)].count("video00") == 200
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,5 @@
 """Balanced sampling: the formula by loops and by hand, the cap by stepwise filling, epochs by counting."""
 
-import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from surgvl.data.sampler import (
     expected_draws,
     group_sizes,
 )
+from surgvl.video.clip import Preprocess
 
 # ---- the formula
 
@@ -188,7 +188,7 @@ def test_what_does_not_fit_gives_one_line(words: dict[str, object], message: str
 
 def made(counts: dict[str, tuple[str, str, int]]) -> tuple[FrameStore, Manifest]:
     """Videos as {id: (source, specialty, seconds)}, with no files behind them."""
-    store = FrameStore({}, fps=2.0, size_px=8)
+    store = FrameStore({}, Preprocess(num_frames=4, fps=2.0, size_px=8))
     store.durations_s = {name: float(seconds) for name, (_, _, seconds) in counts.items()}
     rows = [
         VideoRow(video_id=name, path="", source=kind, specialty=field, fps=25, duration_s=seconds)
@@ -204,9 +204,9 @@ def test_skewed_sources_are_seen_as_the_balance_says() -> None:
     store, manifest = made(VIDEOS)
     seen = {}
     for balance, weights in (("frames", None), ("specialty", None), ("dataset_weight", {"lap": 1.0, "eye": 3.0})):
-        data = PretrainClips(store, list(VIDEOS), 4, 0, manifest, ClipConfig(balance=balance, weights=weights))
+        data = PretrainClips(store, list(VIDEOS), 0, manifest, ClipConfig(balance=balance, weights=weights))
         assert len(data.rows) == 1050
-        drawn = [data.times(index)[0] for index in range(1050)]
+        drawn = [data.numbers(index)[0] for index in range(1050)]
         seen[balance] = {name: drawn.count(name) for name in VIDEOS}
     assert seen["frames"] == {"a0": 600, "a1": 400, "b": 50}
     # 525 for each specialty and, within the first, time counts: 315 and 210.
@@ -218,17 +218,17 @@ def test_samples_follow_from_seed_and_index_alone() -> None:
     store, manifest = made(VIDEOS)
 
     def clips(seed: int) -> PretrainClips:
-        config = ClipConfig(balance="specialty", stride="random", anchor="random", max_repeats=8)
-        return PretrainClips(store, list(VIDEOS), 4, seed, manifest, config)
+        config = ClipConfig(balance="specialty", stride="random", max_repeats=8)
+        return PretrainClips(store, list(VIDEOS), seed, manifest, config)
 
     straight = clips(3)
-    samples = [straight.times(index) for index in range(2500)]
+    samples = [straight.numbers(index) for index in range(2500)]
     fresh = clips(3)
     for index in (2400, 17, 1300, 1050, 1049, 0):
-        video_id, times_s = fresh.times(index)
+        video_id, frames = fresh.numbers(index)
         assert video_id == samples[index][0]
-        assert np.array_equal(times_s, samples[index][1])
-    assert [sample[0] for sample in samples[:50]] != [clips(4).times(index)[0] for index in range(50)]
+        assert np.array_equal(frames, samples[index][1])
+    assert [sample[0] for sample in samples[:50]] != [clips(4).numbers(index)[0] for index in range(50)]
 
 
 def test_samples_that_repeat_share_a_clip() -> None:
@@ -237,19 +237,18 @@ def test_samples_that_repeat_share_a_clip() -> None:
         PretrainClips(
             store,
             list(VIDEOS),
-            4,
             0,
             manifest,
             ClipConfig(balance="specialty", stride="random", repeats=repeats),
         )
         for repeats in (1, 4)
     )
-    batch = [four.times(index) for index in range(64, 96)]
-    assert len({(video_id, *times_s.tolist()) for video_id, times_s in batch}) == 32 // 4
-    for index, (video_id, times_s) in enumerate(batch, start=64):
-        same_id, same_s = plain.times(index // 4)
+    batch = [four.numbers(index) for index in range(64, 96)]
+    assert len({(video_id, *frames.tolist()) for video_id, frames in batch}) == 32 // 4
+    for index, (video_id, frames) in enumerate(batch, start=64):
+        same_id, same = plain.numbers(index // 4)
         assert video_id == same_id
-        assert np.array_equal(times_s, same_s)
+        assert np.array_equal(frames, same)
 
 
 def test_what_a_balance_lacks_is_said(tmp_path: Path) -> None:
@@ -258,16 +257,16 @@ def test_what_a_balance_lacks_is_said(tmp_path: Path) -> None:
     specialty = ClipConfig(balance="specialty")
     no_file = ClipConfig(balance="cluster", clusters=tmp_path / "none.parquet")
     with pytest.raises(DataError, match="'c' has no specialty in the manifest"):
-        PretrainClips(store, list(videos), 4, 0, manifest, specialty)
-    PretrainClips(store, list(VIDEOS), 4, 0, manifest, specialty)
-    with pytest.raises(ConfigError, match="balance specialty needs the specialty and source of each video"):
-        PretrainClips(store, list(VIDEOS), 4, 0, config=specialty)
+        PretrainClips(store, list(videos), 0, manifest, specialty)
+    PretrainClips(store, list(VIDEOS), 0, manifest, specialty)
+    with pytest.raises(ConfigError, match="balance specialty needs the specialty and store of each video"):
+        PretrainClips(store, list(VIDEOS), 0, config=specialty)
     with pytest.raises(ConfigError, match="--clip.balance cluster needs --clip.clusters"):
-        PretrainClips(store, list(VIDEOS), 4, 0, manifest, ClipConfig(balance="cluster"))
+        PretrainClips(store, list(VIDEOS), 0, manifest, ClipConfig(balance="cluster"))
     with pytest.raises(DataError, match=r"none\.parquet is not a file of clusters"):
-        PretrainClips(store, list(VIDEOS), 4, 0, manifest, no_file)
+        PretrainClips(store, list(VIDEOS), 0, manifest, no_file)
     with pytest.raises(DataError, match="nothing to train on"):
-        PretrainClips(store, [], 4, 0, manifest, specialty)
+        PretrainClips(store, [], 0, manifest, specialty)
 
 
 @pytest.mark.parametrize(
@@ -275,10 +274,7 @@ def test_what_a_balance_lacks_is_said(tmp_path: Path) -> None:
     [
         ({"balance": "frame"}, "--clip.balance must be one of frames, .*, got 'frame': did you mean frames?"),
         ({"stride": "fast"}, "--clip.stride must be one of fixed, random, exponential, incremental, got 'fast'"),
-        ({"anchor": "last"}, "--clip.anchor must be one of causal, centred, random, got 'last'"),
         ({"repeats": 0}, "--clip.repeats must be >= 1, got 0"),
-        ({"step_s": 0.0}, "--clip.step_s must be > 0, got 0"),
-        ({"step_s": math.inf}, "--clip.step_s must be > 0, got inf"),
         ({"temperature": 1.5}, "--clip.temperature must be between 0 and 1, got 1.5"),
     ],
 )

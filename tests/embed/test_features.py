@@ -22,9 +22,11 @@ from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.text import build_text
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
+from surgvl.video.clip import Preprocess
 from tests.models.test_models import small_encoder
 
 FPS, SIZE, FRAMES = 2.0, 16, 4
+PREPROCESS = Preprocess(num_frames=FRAMES, fps=FPS, size_px=SIZE)
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def store(tmp_path: Path) -> FrameStore:
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         write(tmp_path / f"{name}.mp4", rng.integers(0, 255, (20, 32, 32, 3), dtype=np.uint8), fps=FPS)
-    store = FrameStore({name: tmp_path / f"{name}.mp4" for name in "ab"}, FPS, SIZE, cache=tmp_path / "frames")
+    store = FrameStore({name: tmp_path / f"{name}.mp4" for name in "ab"}, PREPROCESS, tmp_path / "frames")
     assert store.prepare() == ["a", "b"]
     return store
 
@@ -54,7 +56,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def direct(encoder: VideoViT, store: FrameStore, clip: tuple[str, int]) -> Tensor:
-    frames = store.clip(clip[0], clip[1] / 1000, FRAMES)
+    frames = store.clip(clip)
     with torch.no_grad():
         tokens: Tensor = encoder(torch.from_numpy(frames).permute(3, 0, 1, 2)[None])
     return tokens[0]
@@ -66,31 +68,31 @@ def halves(tokens: Tensor) -> Tensor:
     return tokens.view(B, 2, N // 2, D).mean(2).transpose(1, 2).contiguous().transpose(1, 2)
 
 
-CLIPS = [("b", 3000), ("a", 0), ("a", 2500), ("b", 0), ("a", 0), ("a", 8000)]
+CLIPS = [("b", 6), ("a", 0), ("a", 5), ("b", 0), ("a", 0), ("a", 16)]
 
 
 def test_tokens_are_the_encoders_and_are_computed_once(store: FrameStore, tmp_path: Path, looked: list[int]) -> None:
     encoder = small_encoder()
     for again in (False, True):
         looked.clear()
-        features = Features(encoder, store, FRAMES, tmp_path / "features")
+        features = Features(encoder, store, tmp_path / "features")
         features.add(CLIPS)
         assert sum(looked) == (0 if again else 5)
-        assert ("a", 500) not in features
+        assert ("a", 1) not in features
         wanted = torch.stack([direct(encoder, store, clip) for clip in CLIPS])
         assert torch.allclose(features.stack(CLIPS), wanted, atol=1e-6)
     looked.clear()
-    features.add([*CLIPS, ("a", 500)])
+    features.add([*CLIPS, ("a", 1)])
     assert sum(looked) == 1
-    assert torch.allclose(features["a", 500], direct(encoder, store, ("a", 500)), atol=1e-6)
-    assert torch.allclose(features["a", 2500], direct(encoder, store, ("a", 2500)), atol=1e-6)
+    assert torch.allclose(features["a", 1], direct(encoder, store, ("a", 1)), atol=1e-6)
+    assert torch.allclose(features["a", 5], direct(encoder, store, ("a", 5)), atol=1e-6)
 
 
 def test_what_is_stored_whole_is_pooled_without_looking(store: FrameStore, tmp_path: Path, looked: list[int]) -> None:
     encoder = small_encoder()
-    Features(encoder, store, FRAMES, tmp_path / "features").add(CLIPS[:3])
+    Features(encoder, store, tmp_path / "features").add(CLIPS[:3])
     looked.clear()
-    pooled = Features(encoder, store, FRAMES, tmp_path / "features", halves, "halves")
+    pooled = Features(encoder, store, tmp_path / "features", halves, "halves")
     pooled.add(CLIPS[:3])
     assert not looked
     pooled.add(CLIPS)
@@ -103,16 +105,16 @@ def test_another_encoder_or_another_state_of_a_video_is_looked_at(
     store: FrameStore, tmp_path: Path, looked: list[int]
 ) -> None:
     encoder = small_encoder()
-    Features(encoder, store, FRAMES, tmp_path / "features").add(CLIPS)
+    Features(encoder, store, tmp_path / "features").add(CLIPS)
     with torch.no_grad():
         encoder.blocks[0].mlp[0].weight[0, 0] += 1  # type: ignore[index, union-attr]
-    changed = Features(encoder, store, FRAMES, tmp_path / "features")
+    changed = Features(encoder, store, tmp_path / "features")
     assert ("a", 0) not in changed
     changed.add(CLIPS)
     shutil.copyfile(tmp_path / "b.mp4", tmp_path / "a.mp4")
-    fresh = FrameStore(store.paths, FPS, SIZE, cache=tmp_path / "frames")
+    fresh = FrameStore(store.paths, PREPROCESS, tmp_path / "frames")
     fresh.prepare()
-    features = Features(encoder, fresh, FRAMES, tmp_path / "features")
+    features = Features(encoder, fresh, tmp_path / "features")
     assert ("a", 0) not in features
     assert ("b", 0) in features
     features.add([("a", 0)])
@@ -125,7 +127,7 @@ def test_a_frozen_encoder_drops_no_paths(store: FrameStore, tmp_path: Path) -> N
     objective = ClipAlign(DualEncoder(encoder, build_text("tiny", 16), 16), frozen_encoder=True).train()
     assert not encoder.training
     assert objective.dual.pool.training
-    features = Features(encoder.train(), store, FRAMES, tmp_path / "features")
+    features = Features(encoder.train(), store, tmp_path / "features")
     features.add(CLIPS)
     assert features.encoder.training
     assert torch.allclose(features["a", 0], direct(encoder.eval(), store, ("a", 0)), atol=1e-6)
@@ -135,7 +137,7 @@ def test_a_disk_without_room_is_told(store: FrameStore, tmp_path: Path, monkeypa
     class Usage(NamedTuple):
         free: int
 
-    features = Features(small_encoder(), store, FRAMES, tmp_path / "features")
+    features = Features(small_encoder(), store, tmp_path / "features")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(2 * features.num_bytes(CLIPS) - 1))
     assert not features.fits(CLIPS)
     with pytest.raises(ConfigError, match="of 5 clips need .* more than half of the free space: give a --frame_cache"):
@@ -143,7 +145,7 @@ def test_a_disk_without_room_is_told(store: FrameStore, tmp_path: Path, monkeypa
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_centres_are_middles_of_seconds_or_of_the_sentence(store: FrameStore) -> None:
+def test_moments_are_middles_of_seconds_or_of_the_sentence(store: FrameStore) -> None:
     class Row(NamedTuple):
         video_id: str
         start_s: float
@@ -156,12 +158,12 @@ def test_centres_are_middles_of_seconds_or_of_the_sentence(store: FrameStore) ->
 
     rows = [Row("a", 0.6, 3.5), Row("a", 5.55, 6.4), Row("b", 2.0, 3.0)]
     table: Any = Table(rows)
-    data = NarratedClips(store, table, ["a", "b"], FRAMES, 0, seconds=True)
-    assert [data.centres(row) for row in table.segments] == [[1.5, 2.5], [(5.55 + 6.4) / 2], [2.5]]
+    data = NarratedClips(store, table, ["a", "b"], 0, seconds=True)
+    assert [data.moments(row) for row in table.segments] == [[1.5, 2.5], [(5.55 + 6.4) / 2], [2.5]]
     # A clip lasts two seconds, and none begins before its video.
-    assert data.clips() == [("a", 500), ("a", 1500), ("a", 4975), ("b", 1500)]
+    assert data.clips() == [("a", 1), ("a", 3), ("a", 10), ("b", 3)]
     drawn = [data[number] for number in range(60)]
-    assert {(each["video_id"], round(1000 * each["start_s"])) for each in drawn} == set(data.clips())
+    assert {(each["video_id"], round(FPS * each["start_s"])) for each in drawn} == set(data.clips())
 
 
 def losses(run: Path) -> list[float]:

@@ -23,10 +23,14 @@ from surgvl.models.chat import Chat, tiny_language_config
 from surgvl.models.checkpoint import load_model, save_model
 from surgvl.models.projector import Projector
 from surgvl.models.tokenizer import SentencePieceTokenizer
+from surgvl.video.clip import Preprocess
 from tests.models.test_models import PREPROCESS, clips, small_encoder
 
 QUESTION = "what is the surgical phase shown in the image?"
 CANDIDATES = ["preparation", "calot_triangle_dissection", "clipping_cutting", "two"]
+
+
+CLIP = Preprocess(num_frames=4, fps=2.0, size_px=16)
 
 
 def small_chat(projector: dict[str, Any] | None = None, width: int = 32) -> Chat:
@@ -39,7 +43,13 @@ def small_chat(projector: dict[str, Any] | None = None, width: int = 32) -> Chat
     # Larger weights than the initial ones, so that likelihoods differ.
     for parameter in language.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    chat = Chat.of(small_encoder(), language, tokenizer, projector or {"grid": [2, 2, 1]}, fps=2.0)
+    chat = Chat.of(
+        small_encoder(),
+        language,
+        tokenizer,
+        projector or {"grid": [2, 2, 1]},
+        CLIP,
+    )
     chat.train(False)
     return chat
 

@@ -62,7 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     language, tokenizer = language_model("tiny")
     encoder = small_encoder()
     shape = {"grid": [1, 1, 1]}
-    save_model(Chat.of(encoder, language, tokenizer, shape, fps=PREPROCESS.fps), root / "chat", PREPROCESS)
+    save_model(Chat.of(encoder, language, tokenizer, shape, PREPROCESS), root / "chat", PREPROCESS)
     (root / "chat" / "answers.json").write_text(json.dumps({"answers": ["yes"], "questions": {"Q?": "t"}, "end_id": 3}))
     for kind in ("encoder", "dual", "chat"):
         load_model(root / kind)

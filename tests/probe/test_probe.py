@@ -20,12 +20,13 @@ from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
 from surgvl.probe.attentive import Attentive, FoldedPool
 from surgvl.probe.base import Readout
-from surgvl.probe.dataset import centres
+from surgvl.probe.dataset import moments
 from surgvl.probe.fit import Rows, loss_of, predict, train
 from surgvl.probe.labels import PARTS, Truth, truth_of
 from surgvl.probe.linear import Linear
 from surgvl.probe.score import ProbedClips, score
 from surgvl.probe.tokens import encode, num_groups
+from surgvl.video.clip import Preprocess
 
 CLASSES = {"phase": 7, **{part: len(names) for part, names in PARTS.items()}}
 
@@ -220,9 +221,10 @@ def test_scores_are_video_wise() -> None:
 
 
 def test_clips_lie_around_the_middle_of_each_second() -> None:
-    assert centres(4.0, 1.0).tolist() == [0.5, 1.5, 2.5, 3.5]
-    assert centres(4.9, 2.0).tolist() == [1.0, 3.0]
-    assert centres(0.6, 1.0).tolist() == [0.3]
+    shape = Preprocess(num_frames=4, fps=2.0, size_px=16)
+    assert moments(shape, 4.0) == [0.5, 1.5, 2.5, 3.5]
+    assert moments(shape.every(2.0), 4.9) == [1.0, 3.0]
+    assert moments(shape, 0.6) == [0.3]
 
 
 # ---- tokens

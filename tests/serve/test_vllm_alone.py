@@ -71,7 +71,7 @@ def phantom_cases(chat: Chat, run: Path) -> list[dict[str, Any]]:
     rows = table.qa_table.to_pylist()
     found = []
     for row in rows[:: max(1, len(rows) // QUESTIONS)][:QUESTIONS]:
-        clip = window_frames(store, window_of(row), preprocess.num_frames)
+        clip = window_frames(store, window_of(row))
         text = chat.ready.render([user(row["question"])])
         found.append(case(text, [torch.from_numpy(np.ascontiguousarray(clip))], question=row["question"]))
     return found

@@ -17,6 +17,7 @@ from surgvl.core.errors import DataError, Unreadable
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
 from surgvl.train.damage import MAX_TRIES, Collate, Problems, Replacing
+from surgvl.video.clip import Preprocess
 from tests.helpers.killed import run_killed
 from tests.models.test_chat_model import small_chat
 from tests.train.test_loop import TINY_MAE, moving_blobs, weights
@@ -208,19 +209,20 @@ def test_other_errors_of_data_stop_a_run() -> None:
 
 def test_windows_that_cannot_be_read_have_no_tokens(damaged: Path, tmp_path: Path) -> None:
     table = Manifest.load(damaged)
-    store = FrameStore({name: table.path_of(name) for name in ("v0", "zz_damaged")}, 4.0, 16)
+    shape = Preprocess(num_frames=4, fps=4.0, size_px=16, anchor="first")
+    store = FrameStore({name: table.path_of(name) for name in ("v0", "zz_damaged")}, shape)
     store.prepare()
     chat = small_chat()
     windows = [Window(name, float(second), second + 1.0) for name in ("v0", "zz_damaged") for second in range(10)]
     bad = set()
     for window in windows[10:]:
         try:
-            store.clip(window[0], window[1], 4)
+            store.clip(store.key_of(*window))
         except DataError:
             bad.add(window)
     assert bad
     for _ in range(2):  # made, and found there
-        cache = FeatureCache(chat, store, windows, 4, tmp_path / "features")
+        cache = FeatureCache(chat, store, windows, tmp_path / "features")
         assert {each for each in windows if each not in cache} == bad
         assert list(cache.problems) == ["zz_damaged"]
         rows = [window._asdict() for window in windows]
