@@ -41,7 +41,7 @@ def test_what_is_cut_off_a_sentence_is_said(dual: DualModel) -> None:
 
 @pytest.mark.parametrize("stride_s", [0, -1, float("nan"), float("inf")])
 def test_a_stride_is_above_nothing(stride_s: float, dual: DualModel) -> None:
-    with pytest.raises(DataError, match="stride_s"):
+    with pytest.raises(ConfigError, match="step_s must be > 0"):
         dual.encode_seconds("none.mp4", stride_s)
 
 

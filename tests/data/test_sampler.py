@@ -259,7 +259,7 @@ def test_what_a_balance_lacks_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'c' has no specialty in the manifest"):
         PretrainClips(store, list(videos), 0, manifest, specialty)
     PretrainClips(store, list(VIDEOS), 0, manifest, specialty)
-    with pytest.raises(ConfigError, match="balance specialty needs the specialty and store of each video"):
+    with pytest.raises(ConfigError, match="balance specialty needs the specialty and source of each video"):
         PretrainClips(store, list(VIDEOS), 0, config=specialty)
     with pytest.raises(ConfigError, match="--clip.balance cluster needs --clip.clusters"):
         PretrainClips(store, list(VIDEOS), 0, manifest, ClipConfig(balance="cluster"))
