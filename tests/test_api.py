@@ -1,5 +1,6 @@
 """`surgvl.load` and its methods on the tiny run; windows of a stream against a plain definition."""
 
+import math
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.embed.vectors import Vectors
 from surgvl.embed.windows import windows
+from surgvl.video.clip import Preprocess
 
 
 def frames(count: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
@@ -29,19 +31,20 @@ def test_windows_are_centred_and_shifted_into_the_video(
     duration_s: float, num_frames: int, fps: float, stride_s: float
 ) -> None:
     total = round(duration_s * fps)
-    got = list(windows(frames(total), num_frames, fps, duration_s, stride_s))
+    preprocess = Preprocess(num_frames=num_frames, fps=fps, size_px=2, step_s=stride_s)
+    got = list(windows(frames(total), preprocess, duration_s))
     assert len(got) == max(1, int(duration_s / stride_s + 1e-6))
     for number, (start_s, end_s, clip) in enumerate(got):
         assert (start_s, end_s) == (number * stride_s, (number + 1) * stride_s)
         assert clip.shape == (num_frames, 2, 2, 3)
-        first = round((number + 0.5) * stride_s * fps - num_frames / 2)
+        first = math.floor((number + 0.5) * stride_s * fps - num_frames / 2 + 0.5)
         first = min(max(first, 0), max(0, total - num_frames))
         want = [min(first + step, total - 1) for step in range(num_frames)]
         assert clip[:, 0, 0, 0].tolist() == want
 
 
 def test_windows_survive_a_container_that_promises_too_much() -> None:
-    got = list(windows(frames(10), 4, 4.0, duration_s=20.0))
+    got = list(windows(frames(10), Preprocess(num_frames=4, fps=4.0, size_px=2), duration_s=20.0))
     assert [start_s for start_s, _, _ in got] == [0.0, 1.0, 2.0]
 
 

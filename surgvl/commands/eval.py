@@ -33,7 +33,7 @@ class EvalConfig:
         phase_prompts: old name of --prompts, for one set.
         triplet_prompts: old name of --prompts, for one set.
         smooth_s: average phase scores over this many seconds; 0: no smoothing.
-        causal: average over the past only, as an online system would.
+        causal: smooth over the past only; scores are online only if the clips, too, show nothing later than the label.
         relaxed: also score phases with relaxed boundaries, which forgive errors within 10 s of a transition: by the
             rule of the M2CAI16 challenge (`symmetric`), or by its script, which contains an error (`m2cai_matlab`);
             published tables used the script.

@@ -114,7 +114,7 @@ class PretrainClips(EndlessDataset):
             "video": to_tensor(self.store.frames(video_id, numbers)),
             "video_id": video_id,
             "start_s": float(numbers[0]) / self.store.fps,
-            "end_s": float(numbers[-1]) / self.store.fps + 1 / self.store.preprocess.fps,
+            "end_s": float(numbers[-1] + 1) / self.store.fps,
         }
         self._last = (index // repeats, clip)
         return clip.copy()

@@ -155,7 +155,7 @@ class Preprocess:
     def span_s(self, moment_s: float, duration_s: float) -> tuple[float, float]:
         """From when to when the clip for a moment shows the video, seconds."""
         times_s = self.times_s(moment_s, duration_s)
-        return times_s[0], min(times_s[-1] + 1 / self.fps, duration_s)
+        return times_s[0], min(times_s[-1] + 1 / self.grid_fps, duration_s)
 
 
 def clip_start(moment: float, length: float, duration: float, before: float = 0.5) -> float:

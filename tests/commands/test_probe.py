@@ -147,7 +147,7 @@ def test_what_was_seen_is_not_scored(made: Path, tmp_path: Path) -> None:
         ({"tokens_gb": 1e-6}, ConfigError, "more than --tokens_gb 1e-06: give a larger"),
         ({"num_frames": 6}, ConfigError, "--clip.num_frames must be a multiple of the encoder's 4 frames, got 6"),
         ({"frame_step": 3}, ConfigError, "--clip.frame_step must divide the 4 frames of a clip, got 3"),
-        ({"every_s": 0.0}, ConfigError, "--clip.every_s must be > 0, got 0"),
+        ({"every_s": -1.0}, ConfigError, "--clip.every_s must be >= 0, got -1"),
         ({"batch": 0}, ConfigError, "--fit.batch must be >= 1, got 0"),
         ({"split": "exam"}, ConfigError, "no video is in split 'exam'"),
         ({"readout": "atentive"}, ConfigError, "did you mean attentive"),
