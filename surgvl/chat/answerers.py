@@ -42,7 +42,7 @@ class Answerer(ABC):
     Attributes:
         preprocess: how the model takes clips.
         known: closed answers and questions that the model was tuned on.
-        training: what is recorded about the model's training, such as its video ids; empty if nothing is.
+        training: record of the model's training, such as its video ids; empty if there is none.
         device: torch device, or the address of the server.
         mode: how closed questions are answered, `closed` (by likelihood) or `head`; a field of answers.jsonl.
         can_write: whether it can generate free text.

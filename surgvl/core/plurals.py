@@ -21,5 +21,5 @@ def part_of(count: int, total: int, one: str, verb: str) -> str:
 
 
 def none_of(count: int, one: str, lacks: str, first: str) -> str:
-    """Why none of several things can be used, by the first of them; of a single one, just its own reason."""
+    """Why none of several things can be used, with the reason of the first; for a single one, its reason alone."""
     return first if count == 1 else f"none of {count:,} {one}s {lacks}; the first: {first}"

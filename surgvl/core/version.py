@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 
 
 def commit() -> str:
-    """The checkout's commit, `-dirty` where tracked files differ, or `unknown` outside a checkout."""
+    """The checkout's commit, with `-dirty` if tracked files differ; `unknown` outside a checkout."""
     root = Path(__file__).resolve().parent.parent.parent
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         call = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"]

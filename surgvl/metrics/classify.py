@@ -8,8 +8,8 @@ points, hence an argument without default:
     union   classes that occur in truth or prediction (scikit-learn's default)
     all     every class of the list
 
-So is what an undefined value counts, such as the precision of a class that is never predicted (scikit-learn's
-`zero_division`): 0 here, unless 1 is asked for.
+The value of an undefined score, such as the precision of a class that is never predicted (scikit-learn's
+`zero_division`), is also an argument; it is 0 by default.
 
 Shape letters: N rows, C classes, V videos, R resamples; "..." is any leading shape, such as [V] or [R].
 """
@@ -116,7 +116,7 @@ def class_mean(values: Float64Array, counts: Counts, absent: Absent, zero_divisi
         values: of `precision`, `recall`, `f1` or `jaccard`.
         counts: that they are of.
         absent: which classes enter the mean (see the top of this file).
-        zero_division: what an undefined value counts.
+        zero_division: value of an undefined score.
 
     Raises:
         DataError: `absent` is none of the three.

@@ -3,7 +3,7 @@
 - `running`: zero mean and unit deviation per channel, from running moments, as in UNIC (arXiv 2408.05088);
 - `phi_s`: features rotated so that all channels have the same variance, divided by one scalar, as in PHI-S
   (arXiv 2410.01680): y = H U^T (x - mean) / sqrt(mean eigenvalue), U the eigenvectors of the covariance, H a normalised
-  Hadamard matrix. Eigenvectors have no sign and hardly an order, so another estimate is another target: as in
+  Hadamard matrix. Sign and order of eigenvectors are arbitrary, so a new estimate would change the targets: as in
   AM-RADIO, all is estimated from a sample, here the features of the first updates, and frozen;
 - `none`.
 

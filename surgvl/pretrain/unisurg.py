@@ -26,7 +26,7 @@ from surgvl.pretrain.vjepa import VJEPA, latent_loss
 
 
 def motion_shares(scores: Tensor, top: int, gamma: float) -> tuple[Tensor, Tensor]:
-    """The tubes with most motion, and the share of each in it.
+    """The tubes with most motion, and their shares, which sum to 1.
 
     Args:
         scores: [B, S], motion of the masked tubes.
@@ -105,8 +105,8 @@ class UniSurg(VJEPA):
         top_tubes: K, number of tubes in the motion term.
         gamma: sharpness of their weights.
         motion_score: pixels or flow; see `motion`.
-        motion_scale: standard, or raw as told of the paper, whose L1 norms over a patch are 3 * patch_px^2 times ours,
-            which gamma can absorb.
+        motion_scale: standard, or raw as reported for the paper, whose L1 norms over a patch are 3 * patch_px^2 times
+            ours, which gamma can absorb.
         tau: temperature of the affinities.
         affinity_chunk: rows of the affinities computed at a time.
         std_floor: position of the variance hinge.

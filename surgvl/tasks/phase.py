@@ -1,7 +1,7 @@
 """Phase recognition: the highest-scoring class at each second against the surgeon's label.
 
 Published tables average in different ways and call all of them F1; each way has its own name here. Scoring is strict:
-errors near transitions count. Scores with relaxed boundaries, which forgive them, are added on request. Cholec80:
+errors near transitions count. Scores with relaxed boundaries, which ignore them, are added on request. Cholec80:
 Twinanda et al., arXiv 1602.03012; zero-shot protocol of SurgVLP: Yuan et al., arXiv 2307.15220.
 """
 
