@@ -26,9 +26,9 @@ def gaps(stride: str, num_frames: int, rng: np.random.Generator) -> Int64Array:
     """
     number = np.arange(num_frames - 1, dtype=np.int64)
     if stride == "random":
-        return rng.integers(1, 6, num_frames - 1, dtype=np.int64)
+        return np.asarray(rng.integers(1, 6, num_frames - 1), np.int64)
     if stride == "exponential":
-        return np.minimum(2.0**number, 1 << 31).astype(np.int64)
+        return np.asarray(np.minimum(2.0**number, 1 << 31), np.int64)
     return np.maximum(1, 2 * number) if stride == "incremental" else np.ones_like(number)
 
 

@@ -122,8 +122,8 @@ class ServerAnswerer(RemoteModel, Answerer):
     def _frames_of(self, question: Question) -> UInt8Array:
         if not isinstance(question.clip, Window):
             return question.clip
-        assert self._source is not None
-        return window_frames(self._source, question.clip)
+        assert self._store is not None
+        return window_frames(self._store, question.clip)
 
 
 class RemoteDual(RemoteModel):

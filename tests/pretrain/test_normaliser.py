@@ -16,7 +16,8 @@ def batch(number: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(number)
     deviations = torch.tensor([4.0, 4.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.1, 0.1])
     mix = torch.linalg.qr(torch.randn(DIM, DIM, generator=torch.Generator().manual_seed(-1)))[0]
-    return torch.randn(ROWS, DIM, generator=generator) * deviations @ mix + 3
+    found: torch.Tensor = torch.randn(ROWS, DIM, generator=generator) * deviations @ mix + 3
+    return found
 
 
 def targets(scale: Normaliser, start: int, stop: int, share: slice = slice(None)) -> torch.Tensor:

@@ -165,8 +165,8 @@ def test_sampler_cuts_batches_over_ranks_and_time_and_resumes() -> None:
         assert sum(parts, []) == batch
     # The parts of one process in time are those of two processes side by side.
     alone = list(StepSampler(5, 8, 0, 0, 1, accumulate=2))
-    parts = zip(StepSampler(5, 8, 0, 0, 2), StepSampler(5, 8, 0, 1, 2), strict=True)
-    assert alone == [part for step in parts for part in step][:10]
+    sides = zip(StepSampler(5, 8, 0, 0, 2), StepSampler(5, 8, 0, 1, 2), strict=True)
+    assert alone == [part for step in sides for part in step][:10]
     seeds = {micro_batch_seed(seed, step, part) for seed in range(3) for step in range(50) for part in range(64)}
     assert len(seeds) == 3 * 50 * 64
 

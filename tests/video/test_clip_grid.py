@@ -1,5 +1,6 @@
 """Where clips lie on their grid: for the recipes that ship, no two moments share a clip, and none shows the future."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -120,4 +121,4 @@ def test_eight_clips_of_a_frame_in_four_seconds_differ(recording: Path) -> None:
 @pytest.mark.parametrize(("name", "value"), [("anchor", "causal"), ("step_s", 0.0), ("step_s", 1e6), ("fps", 0.0)])
 def test_what_no_clip_has_is_refused(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=name):
-        Preprocess(**{"num_frames": 4, "fps": 1.0, "size_px": 8, name: value})
+        dataclasses.replace(Preprocess(num_frames=4, fps=1.0, size_px=8), **{name: value})  # type: ignore[arg-type]
