@@ -158,3 +158,24 @@ def init_weights(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def init_weights_vjepa(model: nn.Module) -> None:
+    """Initial weights of V-JEPA's released code: normal with a deviation of 0.02, and zero biases.
+
+    The matrices that end the residual branches of block l = 1, 2, ... are divided by sqrt(2 l), as in BEiT (arXiv
+    2106.08254). Norms and mask tokens keep theirs.
+
+    Args:
+        model: an encoder or predictor; changed in place.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for stack in [module for module in model.modules() if isinstance(module, Transformer)]:
+        for number, block in enumerate(stack, 1):
+            for last in (block.attn.proj, block.mlp[-1]):
+                with torch.no_grad():
+                    last.weight /= (2 * number) ** 0.5

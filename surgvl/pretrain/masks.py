@@ -16,6 +16,18 @@ from surgvl.models.vit_config import Grid
 
 Device = torch.device | str
 TRIMS = ("random", "prefix")
+ASPECTS = ("log_uniform", "uniform")
+ORDERS = ("circle", "raster")
+
+
+def one_of(what: str, value: str, allowed: Sequence[str]) -> None:
+    """Refuse an unknown word.
+
+    Raises:
+        ConfigError: the value is none of the allowed ones.
+    """
+    if value not in allowed:
+        raise ConfigError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 def to_device(ids: Tensor, device: Device) -> Tensor:
@@ -85,6 +97,7 @@ def multi_block(
     aspect: tuple[float, float] = (0.75, 1.5),
     span: float = 1.0,
     trim: str = "random",
+    aspect_draw: str = "log_uniform",
     device: Device = "cpu",
 ) -> tuple[Tensor, Tensor]:
     """Multi-block masking of V-JEPA (arXiv 2404.08471): mask the union of blocks, keep the rest.
@@ -101,22 +114,28 @@ def multi_block(
         aspect: range of height / width.
         span: length of a block relative to the clip.
         trim: random or prefix.
+        aspect_draw: log_uniform, where tall blocks are as likely as wide ones; or uniform as released, where the area
+            of a block is also rounded down to whole patches.
         device: of the result.
 
     Returns:
         keep int64 [B, K] and hide int64 [B, M], each ascending; K + M is less than N where tokens were trimmed.
 
     Raises:
-        ConfigError: an unknown trim, or blocks that leave a clip no context.
+        ConfigError: an unknown trim or draw, or blocks that leave a clip no context.
     """
-    if trim not in TRIMS:
-        raise ConfigError(f"trim must be one of {', '.join(TRIMS)}, got {trim!r}")
+    one_of("trim", trim, TRIMS)
+    one_of("aspect_draw", aspect_draw, ASPECTS)
     T, H, W = grid
-    log_low, log_high = math.log(aspect[0]), math.log(aspect[1])
-    ratio = math.exp(log_low + (log_high - log_low) * float(torch.rand(())))
+    share, area = float(torch.rand(())), scale * H * W
+    if aspect_draw == "uniform":
+        ratio, area = aspect[0] + (aspect[1] - aspect[0]) * share, math.floor(area)
+    else:
+        low, high = math.log(aspect[0]), math.log(aspect[1])
+        ratio = math.exp(low + (high - low) * share)
     t = min(T, max(1, round(span * T)))
-    h = min(H, max(1, round(math.sqrt(scale * H * W * ratio))))
-    w = min(W, max(1, round(math.sqrt(scale * H * W / ratio))))
+    h = min(H, max(1, round(math.sqrt(area * ratio))))
+    w = min(W, max(1, round(math.sqrt(area / ratio))))
     hidden = _union(num_clips, grid, num_blocks, (t, h, w))
     for _ in range(200):
         full = hidden.all(1)
@@ -140,6 +159,11 @@ def _union(num_clips: int, grid: Grid, num_blocks: int, size: Grid) -> Tensor:
     return blocks.any(1).flatten(1)
 
 
+def contains(ids: Tensor, num: int) -> Tensor:
+    """Bool [B, num], true at the indices int64 [B, K]."""
+    return torch.zeros(len(ids), num, dtype=torch.bool, device=ids.device).scatter_(1, ids, True)
+
+
 def trim_to_shortest(chosen: Tensor, trim: str = "random") -> Tensor:
     """Indices of true entries of bool [B, N], as many as the clip with the fewest has: int64 [B, K], ascending."""
     B, N = chosen.shape
@@ -150,27 +174,31 @@ def trim_to_shortest(chosen: Tensor, trim: str = "random") -> Tensor:
     return out
 
 
-def running_cell(num_clips: int, grid: Grid, ratio: float = 0.5, device: Device = "cpu") -> Tensor:
-    """Running cell masking of VideoMAE V2's decoder (arXiv 2303.16727): 2 x 2 cells whose choice rotates over time.
+def running_cell(
+    num_clips: int, grid: Grid, ratio: float = 0.5, order: str = "circle", device: Device = "cpu"
+) -> Tensor:
+    """Running cell masking of VideoMAE V2's decoder (arXiv 2303.16727): 2 x 2 cells whose choice moves on over time.
 
     Args:
         num_clips: B.
         grid: (T', H', W'); H' and W' even.
         ratio: reconstructed fraction; a multiple of 0.25.
+        order: how the choice moves: circle, around the cell; or raster as released, row by row.
         device: of the result.
 
     Returns:
         Bool [B, N], true for tokens to reconstruct; the same count in each clip.
 
     Raises:
-        ConfigError: a ratio or grid without such cells.
+        ConfigError: a ratio or grid without such cells, or an unknown order.
     """
+    one_of("the order of a running cell", order, ORDERS)
     T, H, W = grid
     num = round(ratio * 4)
     if not 0 < num < 4 or abs(num - ratio * 4) > 1e-6 or H % 2 or W % 2:
         raise ConfigError(f"running cells need a ratio of 0.25, 0.5 or 0.75 and even sides, got {ratio} and {grid}")
-    # The four positions of a cell in a circle: the chosen ones move on by one per time slot.
-    circle = torch.tensor([[0, 1], [3, 2]]).repeat(H // 2, W // 2)
+    # The places of a cell in order: the chosen ones move on by one per time slot.
+    places = torch.tensor([[0, 1], [3, 2]] if order == "circle" else [[0, 1], [2, 3]]).repeat(H // 2, W // 2)
     start = torch.randint(0, 4, (num_clips, 1, 1, 1))
     turn = torch.arange(T)[None, :, None, None]
-    return to_device(((circle + start + turn) % 4 < num).flatten(1), device)
+    return to_device(((places + start + turn) % 4 < num).flatten(1), device)

@@ -110,6 +110,7 @@ class UniSurg(VJEPA):
         tau: temperature of the affinities.
         affinity_chunk: rows of the affinities computed at a time.
         std_floor: position of the variance hinge.
+        init: xavier, or vjepa as in V-JEPA 2; see `VJEPA`.
         predictor_dim: width of the predictor.
         predictor_depth: its blocks.
         predictor_heads: its attention heads.
@@ -135,6 +136,7 @@ class UniSurg(VJEPA):
         tau: float = 0.1,
         affinity_chunk: int = 512,
         std_floor: float = 1.0,
+        init: str = "xavier",
         predictor_dim: int = 384,
         predictor_depth: int = 12,
         predictor_heads: int = 12,
@@ -143,6 +145,7 @@ class UniSurg(VJEPA):
     ):
         super().__init__(
             encoder,
+            init=init,
             predictor_dim=predictor_dim,
             predictor_depth=predictor_depth,
             predictor_heads=predictor_heads,

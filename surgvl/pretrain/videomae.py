@@ -15,7 +15,7 @@ from torch import Tensor
 from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe, gather
 from surgvl.pretrain.decoder import Decoder
-from surgvl.pretrain.masks import running_cell, to_device, trim_to_shortest, tube
+from surgvl.pretrain.masks import ORDERS, contains, one_of, running_cell, to_device, trim_to_shortest, tube
 
 
 def normalised_pixels(patches: Tensor, pixels: int) -> Tensor:
@@ -45,6 +45,8 @@ class VideoMAE(Recipe):
         decoder_depth: blocks.
         decoder_heads: attention heads.
         decoder_ratio: fraction of the tokens that the decoder reconstructs, a multiple of 0.25; 1: all masked ones.
+        cell_order: see `running_cell`. With circle the decoder gets the masked ones among these tokens, trimmed at
+            random to as many in each clip; with raster, as released, it gets all, and the loss is over the masked ones.
     """
 
     name = "videomae"
@@ -57,9 +59,11 @@ class VideoMAE(Recipe):
         decoder_depth: int = 4,
         decoder_heads: int = 6,
         decoder_ratio: float = 1.0,
+        cell_order: str = "circle",
     ):
         super().__init__(encoder)
-        self.mask_ratio, self.decoder_ratio = mask_ratio, decoder_ratio
+        one_of("cell_order", cell_order, ORDERS)
+        self.mask_ratio, self.decoder_ratio, self.cell_order = mask_ratio, decoder_ratio, cell_order
         position = "sinusoid" if encoder.config.position == "rope" else encoder.config.position
         self.decoder = Decoder(encoder, encoder.config.patch_dim, decoder_dim, decoder_depth, decoder_heads, position)
 
@@ -68,8 +72,10 @@ class VideoMAE(Recipe):
         grid = self.encoder.grid
         keep, hide = tube(num_clips, grid, self.mask_ratio)
         if self.decoder_ratio < 1:
-            hidden = torch.zeros(num_clips, self.encoder.num_tokens, dtype=torch.bool).scatter_(1, hide, True)
-            hide = trim_to_shortest(hidden & running_cell(num_clips, grid, self.decoder_ratio))
+            chosen = running_cell(num_clips, grid, self.decoder_ratio, self.cell_order)
+            if self.cell_order == "circle":
+                chosen &= contains(hide, self.encoder.num_tokens)
+            hide = trim_to_shortest(chosen)
         return to_device(keep, device), to_device(hide, device)
 
     def target(self, video: Tensor, hide: Tensor) -> Tensor:
@@ -87,4 +93,9 @@ class VideoMAE(Recipe):
         """Loss of a batch with `video` [B, 3, T, H, W]."""
         video = batch["video"]
         keep, hide = self.masks(video.shape[0], video.device)
-        return {"loss": F.mse_loss(self.predict(video, keep, hide), self.target(video, hide))}
+        prediction, target = self.predict(video, keep, hide), self.target(video, hide)
+        if self.decoder_ratio == 1 or self.cell_order == "circle":
+            return {"loss": F.mse_loss(prediction, target)}
+        errors = (prediction - target).square().mean(-1)
+        masked = ~contains(keep, self.encoder.num_tokens).gather(1, hide)
+        return {"loss": (errors * masked).sum() / masked.sum()}

@@ -3,8 +3,9 @@
 The encoder sees the context alone; a predictor regresses the features of an EMA of the encoder, which sees the whole
 clip, at the masked positions. Targets are layer-normed; the loss is the mean absolute error. Two masks per clip, many
 small blocks and two large ones, are predicted in the same step. The EMA is exported, as the released code evaluates it.
-Weights are initialised as in VideoMAE, not as released (truncated normal, scaled by depth). With clips of one frame
-this is I-JEPA (arXiv 2301.08243) with V-JEPA's masks.
+By default three things differ from the released code, each by an argument: masks are trimmed at random, blocks are as
+often tall as wide, and weights are initialised as in VideoMAE. With clips of one frame this is I-JEPA (arXiv
+2301.08243) with V-JEPA's masks.
 Shapes: B clips, N tokens, K kept, M masked, D width.
 """
 
@@ -14,12 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from surgvl.models.blocks import init_weights_vjepa
 from surgvl.models.predictor import Predictor
 from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe, gather
-from surgvl.pretrain.masks import multi_block
+from surgvl.pretrain.masks import ASPECTS, TRIMS, multi_block, one_of
 from surgvl.train.collapse import effective_rank, feature_std, mean_cosine
 from surgvl.train.ema import EMA
+
+INITS = ("xavier", "vjepa")
 
 
 def latent_loss(prediction: Tensor, target: Tensor, power: float = 1.0) -> Tensor:
@@ -39,6 +43,10 @@ class VJEPA(Recipe):
         aspect_min: smallest height / width of a block.
         aspect_max: largest height / width of a block.
         trim: random, or prefix as released; see `masks.multi_block`.
+        aspect_draw: log_uniform, or uniform as released; see `masks.multi_block`.
+        shared_mask_token: one learned mask token for both kinds of mask, as V-JEPA 2 has; V-JEPA 1 has one for each.
+        init: xavier, as in VideoMAE, which leaves the encoder as it is given; or vjepa as released, which draws its
+            weights anew: see `init_weights_vjepa`.
         predictor_dim: width of the predictor.
         predictor_depth: its blocks.
         predictor_heads: its attention heads.
@@ -58,6 +66,9 @@ class VJEPA(Recipe):
         aspect_min: float = 0.75,
         aspect_max: float = 1.5,
         trim: str = "random",
+        aspect_draw: str = "log_uniform",
+        shared_mask_token: bool = False,
+        init: str = "xavier",
         predictor_dim: int = 384,
         predictor_depth: int = 12,
         predictor_heads: int = 12,
@@ -65,10 +76,13 @@ class VJEPA(Recipe):
         final_momentum: float = 0.99925,
     ):
         super().__init__(encoder)
+        one_of("trim", trim, TRIMS)
+        one_of("aspect_draw", aspect_draw, ASPECTS)
+        one_of("init", init, INITS)
         self.blocks = [(short_blocks, short_scale), (long_blocks, long_scale)]
-        self.aspect, self.trim = (aspect_min, aspect_max), trim
+        self.aspect, self.trim, self.aspect_draw = (aspect_min, aspect_max), trim, aspect_draw
         self.momentum, self.final_momentum = momentum, final_momentum
-        self.target_encoder = EMA(encoder)
+        self.shared_mask_token = shared_mask_token
         self.predictor = Predictor(
             encoder.dim,
             encoder.grid,
@@ -76,8 +90,12 @@ class VJEPA(Recipe):
             predictor_dim,
             predictor_depth,
             predictor_heads,
-            num_mask_tokens=len(self.blocks),
+            num_mask_tokens=1 if shared_mask_token else len(self.blocks),
         )
+        if init == "vjepa":
+            init_weights_vjepa(encoder)
+            init_weights_vjepa(self.predictor)
+        self.target_encoder = EMA(encoder)
 
     def exports(self) -> dict[str, VideoViT]:
         """The EMA, which the released code evaluates, and the encoder that gradients train."""
@@ -87,7 +105,7 @@ class VJEPA(Recipe):
         """For each kind of mask: kept int64 [B, K] and masked int64 [B, M]."""
         grid = self.encoder.grid
         return [
-            multi_block(num_clips, grid, number, scale, self.aspect, trim=self.trim, device=device)
+            multi_block(num_clips, grid, number, scale, self.aspect, 1.0, self.trim, self.aspect_draw, device)
             for number, scale in self.blocks
         ]
 
@@ -99,7 +117,8 @@ class VJEPA(Recipe):
 
     def predict(self, video: Tensor, keep: Tensor, hide: Tensor, kind: int = 0) -> Tensor:
         """Predicted features of masked tokens, float32 [B, M, D]."""
-        out: Tensor = self.predictor(self.encoder(video, keep), keep, hide, kind)
+        token = 0 if self.shared_mask_token else kind
+        out: Tensor = self.predictor(self.encoder(video, keep), keep, hide, token)
         return out.float()
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:

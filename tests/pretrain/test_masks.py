@@ -1,6 +1,7 @@
 """Masks: equal counts, measured shares against closed forms and hand counts, and the time bias of the released trim."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,6 +119,32 @@ def test_running_cells_choose_half_of_each_cell_and_every_place_once_in_four_slo
     assert (quarter.sum(1) == 1).all()
 
 
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.75])
+def test_running_cells_in_raster_order_are_those_of_a_queue(ratio: float) -> None:
+    """Oracle: VideoMAE V2's queue of a cell, read row by row and turned by one per slot, in plain Python."""
+    torch.manual_seed(7)
+    queue, possible = [False] * (4 - int(4 * ratio)) + [True] * int(4 * ratio), []
+    for start in range(4):
+        slots = []
+        for slot in range(5):
+            cell = [queue[(place + start + slot) % 4] for place in range(4)]
+            slots.append([[cell[2 * (row % 2) + column % 2] for column in range(8)] for row in range(6)])
+        possible.append(torch.tensor(slots).flatten())
+    found = masks.running_cell(40, (5, 6, 8), ratio, "raster")
+    assert all(any(torch.equal(row, each) for each in possible) for row in found)
+    assert all(any(torch.equal(row, each) for row in found) for each in possible)
+
+
+@pytest.mark.parametrize(("draw", "size"), [("uniform", (26, 23)), ("log_uniform", (26, 24))])
+def test_the_aspect_of_blocks_is_drawn_as_asked(draw: str, size: tuple[int, int], monkeypatch: Any) -> None:
+    """The middle of a draw in 0.75 to 1.5 is 1.125, or 1.061 on a logarithmic scale; 614.4 patches are 614, or not."""
+    monkeypatch.setattr(torch, "rand", lambda *size: torch.full(size[0] if size[0] else (), 0.5))
+    _, hide = masks.multi_block(3, (1, 64, 64), 1, 0.15, trim="prefix", aspect_draw=draw)
+    for row in as_bool(hide, 4096).view(3, 64, 64).numpy():
+        rows, columns = np.nonzero(row)
+        assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == size
+
+
 def test_what_no_mask_can_be_is_refused_in_one_line() -> None:
     with pytest.raises(ConfigError, match="4 of 4 masked"):
         masks.tube(1, (2, 2, 2), 1.0)
@@ -127,3 +154,7 @@ def test_what_no_mask_can_be_is_refused_in_one_line() -> None:
         masks.multi_block(1, (2, 4, 4), 1, 1.0, (1.0, 1.0))
     with pytest.raises(ConfigError, match="even sides"):
         masks.running_cell(1, (2, 3, 4), 0.5)
+    with pytest.raises(ConfigError, match="running cell must be one of circle, raster, got 'spiral'"):
+        masks.running_cell(1, (2, 4, 4), 0.5, "spiral")
+    with pytest.raises(ConfigError, match="aspect_draw must be one of log_uniform, uniform, got 'normal'"):
+        masks.multi_block(1, GRID, 1, 0.5, aspect_draw="normal")
