@@ -172,7 +172,7 @@ def logit_scale(folder: Path) -> float:
     """Factor of a video-text model's cosines before the softmax; 1 / 0.07 if its weights have none."""
     path = folder / "model" / "model.safetensors"
     with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="numpy") as file:
-        return math.exp(float(file.get_tensor("logit_scale")))
+        return math.exp(file.get_tensor("logit_scale").item())
     return 1 / 0.07
 
 

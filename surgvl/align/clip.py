@@ -4,7 +4,7 @@ CLIP (arXiv 2103.00020) on clips, as SurgVLP on surgical lectures (arXiv 2307.15
 """
 
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from surgvl.align.losses import contrastive_loss, unique_sentences
 from surgvl.core.errors import ConfigError
 from surgvl.models.dual_encoder import DualEncoder
-from surgvl.train.objective import Objective
+from surgvl.train.contrastive import Contrastive
+from surgvl.train.distributed import local_tensor
+from surgvl.train.objective import Batch
 
 
-class ClipAlign(Objective):
+class ClipAlign(Contrastive):
     """Contrastive objective over a `DualEncoder`.
 
     Args:
@@ -63,10 +65,12 @@ class ClipAlign(Objective):
         order = torch.rand(len(video), num_tokens, device=video.device).argsort(1)
         return order[:, : max(1, round(num_tokens * self.token_keep))]
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Loss of a batch with `video` [B, 3, T, H, W] and `text`, a list of sentences per clip.
+    def embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Unit vectors of the clips, `video` [B, E], and of their different sentences, `text` [U, E].
 
-        With a frozen encoder the batch may hold its `tokens` [B, N, D] instead of the video.
+        Args:
+            batch: `video` [B, 3, T, H, W] and `text`, a list of sentences per clip. With a frozen encoder it may hold
+                its `tokens` [B, N, D] instead of the video.
         """
         dual = self.dual
         if "tokens" in batch:
@@ -74,9 +78,24 @@ class ClipAlign(Objective):
         else:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
                 tokens = dual.encoder(batch["video"], self.sample_tokens(batch["video"]))
-        video = dual.encode_tokens(tokens)
-        sentences, positive = unique_sentences(batch["text"])
-        text = dual.encode_text(sentences)
-        # CLIP clamps the scale to 100 for stable training.
-        scale = dual.logit_scale.clamp(max=math.log(100)).exp()
-        return {"loss": contrastive_loss(video, text, scale, positive.to(video.device))}
+        sentences, _ = unique_sentences(batch["text"])
+        return {"video": dual.encode_tokens(tokens), "text": dual.encode_text(sentences)}
+
+    def labels(self, batch: Batch) -> list[list[str]]:
+        """The sentences of each clip."""
+        texts: list[list[str]] = batch["text"]
+        return texts
+
+    def compare(self, embeddings: Mapping[str, Tensor], labels: Sequence[list[list[str]]]) -> dict[str, Tensor]:
+        """Contrastive loss of all clips of a step; a sentence of several micro-batches is taken from the first."""
+        rows = [sentence for texts in labels for sentence in unique_sentences(texts)[0]]
+        first = {sentence: row for row, sentence in reversed(list(enumerate(rows)))}
+        sentences, positive = unique_sentences([each for texts in labels for each in texts])
+        text = embeddings["text"][[first[sentence] for sentence in sentences]]
+        scale = self.dual.logit_scale.squeeze().exp()
+        return {"loss": contrastive_loss(embeddings["video"], text, scale, positive.to(text.device))}
+
+    def after_step(self, progress: float) -> None:
+        """Keep the scale of the cosines within 1 and 100, after each step as in open_clip."""
+        with torch.no_grad():
+            local_tensor(self.dual.logit_scale).clamp_(0, math.log(100))

@@ -20,10 +20,11 @@ def unique_sentences(texts: Sequence[Sequence[str]]) -> tuple[list[str], Tensor]
         U sentences in order of appearance, and bool [B, U]: true where a sentence belongs to a clip.
     """
     numbers: dict[str, int] = {}
-    own = [[numbers.setdefault(text.strip().lower(), len(numbers)) for text in each] for each in texts]
+    pairs = [
+        (row, numbers.setdefault(text.strip().lower(), len(numbers))) for row, each in enumerate(texts) for text in each
+    ]
     positive = torch.zeros(len(texts), len(numbers), dtype=torch.bool)
-    for row, columns in enumerate(own):
-        positive[row, columns] = True
+    positive[tuple(torch.tensor(pairs).T)] = True
     return list(numbers), positive
 
 

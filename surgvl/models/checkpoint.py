@@ -152,7 +152,9 @@ def header(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def check_fit(model: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
-    """Compare names and shapes strictly; a name tied to one in the file may be absent.
+    """Compare names and shapes strictly, but for scalars and vectors of one, which fit one another.
+
+    A name tied to one in the file may be absent.
 
     Raises:
         CheckpointError: a name is missing or unknown, or a shape differs.
@@ -162,7 +164,11 @@ def check_fit(model: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]], pat
     held = {id(own[name]) for name in shapes if name in own}
     missing = sorted(name for name, value in own.items() if name not in shapes and id(value) not in held)
     extra = sorted(set(shapes) - set(own))
-    odd = [f"{n} {s} for {tuple(own[n].shape)}" for n, s in shapes.items() if n in own and tuple(own[n].shape) != s]
+    odd = [
+        f"{n} {s} for {tuple(own[n].shape)}"
+        for n, s in shapes.items()
+        if n in own and (tuple(own[n].shape) or (1,)) != (s or (1,))
+    ]
     if missing or extra or odd:
         raise CheckpointError(
             f"{path} does not fit: missing {missing[:3]}, unknown {extra[:3]}, shapes {odd[:3]} "
@@ -180,7 +186,9 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     check_fit(model, shapes, path)
     weights = load_file(path)
     check_finite(weights, path)
-    model.load_state_dict(weights, strict=False)
+    # torch reads vectors of one into scalars, but no scalars into vectors of one.
+    vectors = {name: value[None] if value.ndim == 0 else value for name, value in weights.items()}
+    model.load_state_dict(vectors, strict=False)
 
 
 def cut_frames(source: VideoLike, preprocess: Preprocess, at_s: float | None = None) -> NDArray[np.uint8]:

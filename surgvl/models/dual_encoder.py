@@ -38,7 +38,8 @@ class DualEncoder(nn.Module):
         self.pool = AttentivePool(encoder.dim, heads=max(1, encoder.dim // 16))
         self.project = nn.Linear(encoder.dim, dim, bias=False)
         self.text = text
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        # A vector of one, because FSDP shards no scalar (open_clip: `nonscalar_logit_scale`).
+        self.logit_scale = nn.Parameter(torch.tensor([math.log(1 / 0.07)]))
         self.dim = dim
 
     @property

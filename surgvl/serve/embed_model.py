@@ -270,7 +270,8 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
             CheckpointError: names or shapes do not match.
         """
         own, loaded = self.dual.state_dict(), set()
-        for name, value in weights:
+        for name, given in weights:
+            value = given[None] if given.ndim == 0 else given  # as in surgvl.models.checkpoint.load_weights
             if name not in own or own[name].shape != value.shape:
                 raise CheckpointError(f"weight {name!r} {tuple(value.shape)} does not match: export the model again")
             own[name].copy_(value)

@@ -8,9 +8,12 @@ import gc
 import os
 import signal
 import threading
+from collections.abc import Sequence
+from functools import cache
 from types import FrameType
 from typing import Any, Self
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -34,6 +37,11 @@ def _is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def rank() -> int:
+    """Number of this process among all of a run."""
+    return dist.get_rank() if _is_distributed() else 0
+
+
 def all_reduce_mean(value: Tensor) -> Tensor:
     """Mean of a float tensor over all ranks, on each rank; the tensor itself if there is only one."""
     if _is_distributed():
@@ -51,13 +59,35 @@ def all_reduce_min(value: Tensor) -> Tensor:
     return value
 
 
+@cache
+def _host_group() -> dist.ProcessGroup | None:
+    """The ranks, connected by their hosts: over NCCL, a Python value would be read from the device."""
+    return None if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
+
+
 def gather_objects(value: Any) -> list[Any]:
     """A small Python value of every rank, in the order of ranks, on each rank."""
     if not _is_distributed():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
+    dist.all_gather_object(values, value, _host_group())
     return values
+
+
+def gather_rows(rows: Tensor, counts: Sequence[int]) -> list[Tensor]:
+    """Rows of every rank, in the order of ranks, on each of them; without gradients.
+
+    Args:
+        rows: this rank's, [n, E].
+        counts: n of every rank.
+    """
+    if not _is_distributed():
+        return [rows]
+    padded = rows.new_zeros(max(counts), *rows.shape[1:])
+    padded[: len(rows)] = rows
+    found = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(found, padded)
+    return [each[:count] for each, count in zip(found, counts, strict=True)]
 
 
 class SigtermFlag:
@@ -98,6 +128,7 @@ def leave_group() -> None:
     if dist.is_available() and dist.is_initialized():
         # Any reference to the group, such as from a wrapped model in a reference cycle, keeps its threads alive.
         gc.collect()
+        _host_group.cache_clear()
         dist.destroy_process_group()
 
 

@@ -3,15 +3,15 @@
 import csv
 import importlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import append_jsonl, atomic, text_hash, trim_jsonl
 
 Row = dict[str, float]
+T = TypeVar("T")
 
 
 class Log:
@@ -136,12 +136,13 @@ class Throughput:
     def __init__(self, step: int) -> None:
         self.step, self.since, self.waited_s = step, time.perf_counter(), 0.0
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Count the time of a block as waiting for data."""
+    def timed(self, batches: Iterable[T]) -> Iterator[T]:
+        """The same batches; the time until each comes counts as waiting for data."""
         begun = time.perf_counter()
-        yield
-        self.waited_s += time.perf_counter() - begun
+        for batch in batches:
+            self.waited_s += time.perf_counter() - begun
+            yield batch
+            begun = time.perf_counter()
 
     def read(self, step: int, batch: int) -> Row:
         """Clips per second and fraction of time spent waiting, since the last read."""

@@ -1,11 +1,14 @@
 """The training loop: any `Objective`, on any number of devices, resumed to the same weights.
 
 A step depends on (seed, step) alone: samples are drawn by index, and random numbers are reseeded at each micro-batch,
-so a run that was killed and resumed ends with the same weights as one that was not. Nothing is read from the device
-except at logging and saving steps.
+so a run that was killed and resumed ends with the same weights as one that was not. Gradients are averaged over
+the micro-batches of a step; an objective that compares them with each other is a `Contrastive`. Nothing is read from
+the device except at logging and saving steps.
 """
 
+from collections.abc import Iterable
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,14 @@ from tqdm import tqdm
 
 from surgvl.train.checkpoint import check_checkpoint, save_checkpoint
 from surgvl.train.config import Optim, Run
+from surgvl.train.contrastive import Contrastive, embedded
 from surgvl.train.damage import Collate, Problems, Replacing
 from surgvl.train.distributed import SigtermFlag, all_reduce_mean, unshard
 from surgvl.train.fabric import compile_modules, launch
 from surgvl.train.guard import NonFiniteCheck, SpikeGuard, check_weights
 from surgvl.train.loggers import LOGS, Throughput, check_logger
-from surgvl.train.objective import MicroStep, Objective
+from surgvl.train.micro_step import MicroStep
+from surgvl.train.objective import Batch, Objective
 from surgvl.train.optimizer import clip_gradients, optimizer_of
 from surgvl.train.sampler import StepSampler, micro_batch_seed
 from surgvl.train.schedule import apply_schedule, learning_rate, schedule_progress
@@ -99,10 +104,13 @@ def fit(
             losses: dict[str, Tensor] = {}
             monitored: dict[str, list[Tensor]] = {}  # a monitor may report in some micro-batches only
             video_ids: list[str] = []
-            for micro in range(run.accumulate):
-                with throughput.waiting():
-                    batch = fabric.to_device(problems.take(next(batches)))
-                torch.manual_seed(micro_batch_seed(run.seed, step, rank * run.accumulate + micro))
+            seeds = [micro_batch_seed(run.seed, step, rank * run.accumulate + micro) for micro in range(run.accumulate)]
+            taken: Iterable[Batch] = (problems.take(each) for each in throughput.timed(islice(batches, run.accumulate)))
+            if isinstance(objective, Contrastive) and run.accumulate > 1:
+                taken = embedded(fabric, model, objective, taken, seeds)
+            for micro, (batch, seed) in enumerate(zip(taken, seeds, strict=True)):
+                batch = fabric.to_device(batch)
+                torch.manual_seed(seed)
                 with fabric.no_backward_sync(model, enabled=micro < run.accumulate - 1):
                     found, seen = model(batch, logged)
                     fabric.backward(found["loss"] / run.accumulate)

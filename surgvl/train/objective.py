@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 Batch = dict[str, Any]
@@ -45,27 +44,3 @@ class Objective(nn.Module):
         for child in self.children():
             parts += child.children() if isinstance(child, nn.ModuleList) else [child]
         return [part for part in parts if any(True for _ in part.children())]
-
-
-class MicroStep(nn.Module):
-    """The computation on one micro-batch: augmentation, monitor and losses, under one precision.
-
-    Args:
-        objective: what is trained.
-        augment: clips uint8 [B, 3, T, H, W] -> float of the same shape, or None.
-    """
-
-    def __init__(self, objective: Objective, augment: nn.Module | None):
-        super().__init__()
-        self.objective, self.augment = objective, augment
-
-    def forward(self, batch: Batch, monitor: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Losses of the batch and, if `monitor` is set, the scalars of the objective's monitor."""
-        if self.augment is not None and "video" in batch:
-            batch = {**batch, "video": self.augment(batch["video"])}
-        monitored: dict[str, Tensor] = {}
-        if monitor:
-            device = next(self.parameters()).device
-            with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
-                monitored = self.objective.monitor(batch)
-        return self.objective(batch), monitored

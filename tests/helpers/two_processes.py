@@ -1,6 +1,7 @@
 """Runs that `test_distributed` compares; `python -m tests.helpers.two_processes OUT` trains each on two processes.
 
-Lightning starts the second process by the same command. OUT/STRATEGY/CASE holds a run's metrics and weights.
+Lightning starts the second process by the same command. OUT/STRATEGY/CASE holds a run's metrics and weights, OUT/align
+the steps of `align_steps`.
 """
 
 import json
@@ -29,6 +30,7 @@ from surgvl.train.distributed import main_process
 from surgvl.train.ema import EMA
 from surgvl.train.loop import fit
 from surgvl.train.objective import Objective
+from tests.helpers import align_steps
 
 
 class Clips(Dataset[Any]):
@@ -198,6 +200,7 @@ def main() -> None:
             if main_process():
                 torch.save(objective.state_dict(), folder / case / "weights.pt")
                 (folder / case / "reads.json").write_text(json.dumps(count.batches()))
+    align_steps.two_processes(out / "align")
     which = "first" if main_process() else "second"
     try:
         fit(

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from surgvl.core.errors import CheckpointError, ConfigError
@@ -243,3 +244,14 @@ def test_an_open_clip_text_tower_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="text tower must be tiny, .* got 'word2vec'"):
         build_text("word2vec", 24)
     assert isinstance(tower, TextTower)
+
+
+def test_a_scale_stored_as_a_scalar_is_read(tmp_path: Path) -> None:
+    """As in model folders of version 0.1."""
+    save_model(DualEncoder(small_encoder(), build_text("tiny", 16), 16), tmp_path, PREPROCESS)
+    weights = load_file(tmp_path / "model.safetensors")
+    assert weights["logit_scale"].shape == (1,)
+    save_file({**weights, "logit_scale": torch.tensor(1.25)}, tmp_path / "model.safetensors")
+    model, _ = load_model(tmp_path)
+    assert isinstance(model, DualEncoder)
+    assert model.logit_scale.tolist() == [1.25]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from surgvl.train.distributed import main_process
+from tests.helpers.align_steps import CUTS, SINGLE, assert_same, at_once, in_parts
 from tests.helpers.two_processes import CASES, train
 
 pytestmark = pytest.mark.slow
@@ -64,6 +65,21 @@ def test_two_processes_are_one_with_the_double_batch(
         # A key's bias has no gradient but what rounding leaves, which AdamW brings to its own size.
         if not name.endswith("qkv.bias"):
             assert torch.allclose(value, weights[name], atol=1e-5), name
+
+
+@pytest.mark.parametrize(("strategy", "case", "parts"), CUTS)
+def test_contrastive_loss_and_gradient_of_two_processes_are_those_of_the_whole_batch(
+    strategy: str, case: str, parts: int, shared: Path
+) -> None:
+    found = torch.load(shared / "align" / strategy / case / str(parts) / "step.pt", weights_only=True)
+    assert_same(found, at_once(case), SINGLE if strategy == "fsdp" else 1e-6)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_in_two_parts_draw_the_random_numbers_of_four_parts(strategy: str, shared: Path) -> None:
+    assert_same(
+        torch.load(shared / "align" / strategy / "random/step.pt", weights_only=True), in_parts("repeated", 4), SINGLE
+    )
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])

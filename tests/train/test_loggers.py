@@ -102,12 +102,11 @@ def test_a_missing_package_is_one_line(kind: str, module: str, monkeypatch: pyte
 
 
 def test_throughput_tells_work_from_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 0.0, 3.0, 4.0, 7.0, 8.0])
+    clock = iter([0.0, 0.0, 3.0, 4.0, 7.0, 8.0, 8.0])
     monkeypatch.setattr("surgvl.train.loggers.time.perf_counter", lambda: next(clock))
     throughput = Throughput(0)
-    for _ in range(2):
-        with throughput.waiting():
-            pass  # 3 s
+    for _ in throughput.timed("ab"):
+        pass  # 3 s of waiting before each, 1 s of work after it
     assert throughput.read(4, 10) == {"clips_per_s": 5.0, "wait": 0.75}
 
 
