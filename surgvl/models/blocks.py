@@ -3,7 +3,7 @@
 Shapes: B clips, N tokens, D width, d width of a head.
 """
 
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
@@ -175,6 +175,7 @@ def init_weights_vjepa(model: nn.Module) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     for stack in [module for module in model.modules() if isinstance(module, Transformer)]:
+        block: Any
         for number, block in enumerate(stack, 1):
             for last in (block.attn.proj, block.mlp[-1]):
                 with torch.no_grad():

@@ -1,9 +1,11 @@
 """Arguments that make a recipe what its released code does, where the defaults differ."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from surgvl.core.errors import ConfigError
 from surgvl.models.vit import VideoViT
@@ -50,7 +52,7 @@ def test_vjepa_2_has_one_mask_token_for_both_kinds_of_mask() -> None:
     tokens = recipe.predictor.mask_tokens
     assert tokens.shape == (1, 96)
     with torch.no_grad():
-        tokens += 1
+        tokens.add_(1)
     keep, hide = recipe.masks(3, torch.device("cpu"))[1]
     assert torch.equal(*(recipe.predict(video(), keep, hide, kind) for kind in (0, 1)))
     assert bool(torch.isfinite(recipe({"video": video()})["loss"]))
@@ -61,8 +63,9 @@ def test_initial_weights_of_vjepa_are_normal_and_fall_with_depth_in_what_ends_a_
     recipe = VJEPA(encoder(96, 4), init="vjepa", **PREDICTOR)  # type: ignore[arg-type]
     recipe.requires_grad_(False)
     for module in (recipe.encoder, recipe.predictor):
+        block: Any
         for number, block in enumerate(module.blocks, 1):
-            wanted = {block.attn.qkv: 0.02, block.mlp[0]: 0.02}
+            wanted: dict[nn.Linear, float] = {block.attn.qkv: 0.02, block.mlp[0]: 0.02}
             wanted |= dict.fromkeys((block.attn.proj, block.mlp[2]), 0.02 / math.sqrt(2 * number))
             for layer, deviation in wanted.items():
                 # Of 9216 normal values or more, the deviation is known to 0.8 % and a tenth lies beyond 1.645 of them.

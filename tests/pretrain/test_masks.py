@@ -142,7 +142,7 @@ def test_the_aspect_of_blocks_is_drawn_as_asked(draw: str, size: tuple[int, int]
     _, hide = masks.multi_block(3, (1, 64, 64), 1, 0.15, trim="prefix", aspect_draw=draw)
     for row in as_bool(hide, 4096).view(3, 64, 64).numpy():
         rows, columns = np.nonzero(row)
-        assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == size
+        assert (int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1) == size
 
 
 def test_what_no_mask_can_be_is_refused_in_one_line() -> None:
