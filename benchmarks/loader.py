@@ -188,7 +188,7 @@ def waiting(data: PretrainClips, batch: int, steps: int, workers: int) -> tuple[
     optimizer = build_optimizer(recipe.named_parameters(), recipe.lr_scales(), given.optim)
     for group in optimizer.param_groups:
         group["lr"] = group["lr_scale"] * given.optim.lr
-    augment = Augment(flip=True)
+    augment = Augment(given.augmentation, given.encoder.size_px)
     order = [list(range(step * batch, (step + 1) * batch)) for step in range(WARM_UP + steps)]
     loader: DataLoader[Any] = DataLoader(data, batch_sampler=order, collate_fn=collate, num_workers=workers)
     half = precision("auto") == "bf16-mixed"

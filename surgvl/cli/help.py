@@ -21,6 +21,7 @@ VALUES = {
     "Union[str, float]": "TIME",
     "dict[str, float]": "{NAME:NUMBER,...}",
     "tuple[int, ...]": "INTEGER ...",
+    "tuple[float, ...]": "NUMBER ...",
 }
 FIXED = {
     "--help": "show this help and exit",

@@ -63,6 +63,7 @@ def align(
 
     from surgvl.align.clip import ClipAlign
     from surgvl.data.augment import Augment
+    from surgvl.data.augment_config import AugmentConfig
     from surgvl.data.clips import NarratedClips, collate
     from surgvl.models.checkpoint import load_model, save_model
     from surgvl.models.dual_encoder import DualEncoder
@@ -89,7 +90,7 @@ def align(
         folder.record(table.hash, seen_ids, frozen=frozen_encoder, num_trainable=trainable)
         if frozen_encoder:
             data.tokens = _tokens(model, store, data, (frame_cache or out) / "features", augment, token_keep)
-        changed = Augment() if augment else None
+        changed = Augment(AugmentConfig(), preprocess.size_px) if augment else None
         store.problems.update(fit(objective, data, collate, out, optim, run, changed, name="align"))
         if main_process():
             if frame_cache is None:

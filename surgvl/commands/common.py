@@ -36,9 +36,9 @@ def split_ids(manifest: Manifest, split: str) -> list[str]:
 
 
 def frame_store(
-    manifest: Manifest, ids: Sequence[str], preprocess: "Preprocess", frame_cache: Path | None
+    manifest: Manifest, ids: Sequence[str], preprocess: "Preprocess", frame_cache: Path | None, aspects: bool = False
 ) -> tuple[FrameStore, list[str]]:
-    """A prepared frame store, and the ids of the videos that can be read.
+    """A prepared frame store, which knows the videos' `aspects` if asked to, and the ids of those that can be read.
 
     Raises:
         DataError: no video can be read; the message gives the first problem.
@@ -46,6 +46,7 @@ def frame_store(
     paths = {video_id: manifest.path_of(video_id) for video_id in ids}
     store = FrameStore(paths, preprocess, frame_cache)
     ready = set(store.prepare())
+    ready = set(store.measure_aspects(sorted(ready))) if aspects else ready
     good = [video_id for video_id in ids if video_id in ready]
     for line in store.marks.lines():
         print(line)
@@ -56,16 +57,21 @@ def frame_store(
 
 
 def split_store(
-    folder: RunFolder, manifest: Manifest, split: str, preprocess: "Preprocess", frame_cache: Path | None
+    folder: RunFolder,
+    manifest: Manifest,
+    split: str,
+    preprocess: "Preprocess",
+    frame_cache: Path | None,
+    aspects: bool = False,
 ) -> tuple[FrameStore, list[str]]:
-    """A prepared frame store of a split, and the ids of the videos that can be read; the folder reports the others.
+    """A `frame_store` of a split, and the ids of the videos that can be read; the folder reports the others.
 
     Raises:
         ConfigError: the split has no videos.
         DataError: no video can be read; the message gives the first problem.
     """
     ids = split_ids(manifest, split)
-    store, good = frame_store(manifest, ids, preprocess, frame_cache)
+    store, good = frame_store(manifest, ids, preprocess, frame_cache, aspects)
     folder.watch(store.problems, len(ids), store.marks.lines, printed=store.marks.lines())
     return store, good
 

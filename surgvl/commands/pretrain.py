@@ -1,6 +1,7 @@
 """The `pretrain` command: from a manifest to a run folder with a video encoder."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,7 @@ from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import command
 from surgvl.core.invocation import Named, recorded
 from surgvl.core.run_folder import RunFolder
+from surgvl.data.augment_config import AugmentConfig
 from surgvl.data.clip_times import ClipConfig
 from surgvl.data.manifest import Manifest
 from surgvl.models.model_info import pretraining_video_ids
@@ -40,6 +42,7 @@ def pretrain(
     split: str = "train",
     frame_cache: Path | None = None,
     clip: ClipConfig = ClipConfig(),  # noqa: B008 (frozen)
+    augmentation: AugmentConfig = AugmentConfig(flip=True),  # noqa: B008 (frozen)
     optim: Optim = Optim(lr=1.5e-3),  # noqa: B008 (frozen)
     run: Run = Run(),  # noqa: B008 (frozen)
     export: Export = "auto",
@@ -62,6 +65,7 @@ def pretrain(
         split: split to train on; empty for all videos.
         frame_cache: folder to cache decoded frames in, so that each video is decoded once; by default, no cache.
         clip: which clips are drawn, and which of their frames are shown.
+        augmentation: how clips vary from draw to draw: crops, flips, shifts and colours.
         optim: optimizer.
         run: length and devices of the run.
         export: encoder to write: ema, the moving average of its weights (V-JEPA and its relatives); online, the one
@@ -87,7 +91,7 @@ def pretrain(
     torch.manual_seed(run.seed)
     recipe = (choose(surgvl.pretrain, Recipe, objective) if isinstance(objective, Named) else objective)(model)
     if dry_run:
-        print(estimate(recipe, run, dry_clips, optim).to_text())
+        print(estimate(recipe, run, dry_clips, optim, read_px=augmentation.read_px).to_text())
         return None
     if manifest is None or out is None:
         raise ConfigError("--manifest and --out must be given, or --dry_run")
@@ -98,11 +102,13 @@ def pretrain(
         table = Manifest.load(manifest)
         shape = {"num_frames": encoder.num_frames, "size_px": encoder.size_px}
         preprocess = Preprocess(**shape, fps=fps, step_s=step_s, anchor=anchor, crop=crop)
-        store, good = split_store(folder, table, split, preprocess, frame_cache)
+        read = replace(preprocess, size_px=augmentation.read_px or encoder.size_px)
+        store, good = split_store(folder, table, split, read, frame_cache, augmentation.per_video)
         seen = [*pretraining_video_ids(Path(init)), *good] if init else good
         folder.record(table.hash, seen, exported=exported)
         data = PretrainClips(store, good, run.seed, table, clip)
-        store.problems.update(fit(recipe, data, collate, out, optim, run, Augment(flip=True), name="pretrain"))
+        augment = Augment(augmentation, encoder.size_px)
+        store.problems.update(fit(recipe, data, collate, out, optim, run, augment, name="pretrain"))
         if main_process():
             save_model(recipe.exports()[exported], folder.model, preprocess)
             folder.next(f"encoder in {folder.model}", command("align", manifest=manifest, encoder=out, out="dual"))

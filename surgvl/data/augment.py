@@ -1,42 +1,95 @@
 """Augmentation of batches on the device, uint8 in and float in 0..255 out; all frames of a clip change alike.
 
-Brightness and colour vary because they differ between scopes and hospitals. Horizontal flips are off by default,
-because sentences and answers name left and right.
-Shapes: B clips, T frames, S pixels.
+Crops follow each method's own code. Brightness and colour vary because they differ between scopes and hospitals.
+Frames are read as squares, whatever the shape of their picture. A crop is therefore drawn on a picture with the wanted
+aspect ratio, found on the square, and resized from there, which restores its shape.
+Random numbers come from the host's generator, so that nothing is read from the device, except those for colours.
+Shapes: B clips, T frames, R pixels read, S pixels given to the encoder.
 """
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from surgvl.core.errors import DataError
+from surgvl.data.augment_config import AugmentConfig
+from surgvl.data.crops import draw_crop
+from surgvl.video.content_area import Box
 
 
 class Augment(nn.Module):
-    """Random shift, gain and channel colour of clips.
+    """Random crop, shift, flip, gain and channel colour of clips.
 
     Args:
-        shift: maximum shift in either direction, as a fraction of the side; the border is replicated.
-        gain: maximum change of brightness, log scale.
-        colour: maximum change of a single channel, log scale.
-        flip: flip half of the clips horizontally.
+        config: what varies, and by how much.
+        size_px: S.
     """
 
-    def __init__(self, shift: float = 0.08, gain: float = 0.15, colour: float = 0.05, flip: bool = False):
+    def __init__(self, config: AugmentConfig, size_px: int):
         super().__init__()
-        self.shift, self.gain, self.colour, self.flip = shift, gain, colour, flip
+        self.config, self.size_px = config, size_px
 
-    def forward(self, video: Tensor) -> Tensor:
-        """Augment uint8 [B, 3, T, S, S] -> float32 [B, 3, T, S, S] in 0..255."""
-        B, _, _, S, _ = video.shape
-        device = video.device
-        reach = round(self.shift * S)
-        # Drawn on the host: slicing by device values would synchronise at every step.
+    def forward(self, video: Tensor, aspects: Sequence[float] | None = None) -> Tensor:
+        """Augment uint8 [B, 3, T, R, R] -> float32 [B, 3, T, S, S] in 0..255.
+
+        Args:
+            video: clips.
+            aspects: width / height of each clip's picture, [B]; needed where `config.per_video`.
+
+        Raises:
+            DataError: crops depend on the aspect ratios and there are none.
+        """
+        if self.config.crop != "none" or video.shape[-1] != self.size_px:
+            video = torch.stack(list(map(self._cropped, video, self._boxes(video, aspects))))
+        return self._coloured(self._moved(video))
+
+    def _boxes(self, video: Tensor, aspects: Sequence[float] | None) -> list[Box]:
+        """A crop for each clip, in pixels of its frames."""
+        B, R = len(video), video.shape[-1]
+        ratios: Sequence[float] = [self.config.picture_aspect or 1.0] * B
+        if self.config.per_video:
+            if aspects is None:
+                raise DataError("--augmentation.picture_aspect 0 needs the aspect ratio of each video: give a ratio")
+            ratios = aspects
+        boxes = []
+        for aspect in ratios:
+            height, width = max(R, round(R / aspect)), max(R, round(R * aspect))
+            boxes.append(_scaled(draw_crop(self.config, height, width), R / height, R / width))
+        return boxes
+
+    def _cropped(self, clip: Tensor, box: Box) -> Tensor:
+        """Resize a part of uint8 [3, T, R, R] -> float32 [3, T, S, S]."""
+        part = clip[:, :, box.top : box.bottom, box.left : box.right].float()
+        return F.interpolate(part, (self.size_px, self.size_px), mode="bilinear", antialias=True)
+
+    def _moved(self, video: Tensor) -> Tensor:
+        """Shift and flip [B, 3, T, S, S]."""
+        B, S = len(video), self.size_px
+        reach = round(self.config.shift * S)
+        if not reach and not self.config.flip:
+            return video
         offsets = torch.randint(0, 2 * reach + 1, (B, 2)) - reach if reach else torch.zeros(B, 2, dtype=torch.int64)
-        mirrored = torch.rand(B) < 0.5 if self.flip else torch.zeros(B, dtype=torch.bool)
-        # Gather rows and columns while the data are bytes: a quarter of the traffic of floats.
+        mirrored = torch.rand(B) < 0.5 if self.config.flip else torch.zeros(B, dtype=torch.bool)
+        # Gather rows and columns before colours: what was not resized is still bytes, a quarter of the traffic.
         rows = (torch.arange(S) + offsets[:, :1]).clamp(0, S - 1)
         columns = (torch.arange(S) + offsets[:, 1:]).clamp(0, S - 1)
         columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-        taken = zip(video, rows.to(device), columns.to(device), strict=True)
-        moved = torch.stack([clip.index_select(2, row).index_select(3, column) for clip, row, column in taken])
-        scale = torch.empty(B, 3, device=device).uniform_(-self.colour, self.colour)
-        scale += torch.empty(B, 1, device=device).uniform_(-self.gain, self.gain)
-        return (moved * scale.exp()[:, :, None, None, None]).clamp_(0.0, 255.0)
+        taken = zip(video, rows.to(video.device), columns.to(video.device), strict=True)
+        return torch.stack([clip.index_select(2, row).index_select(3, column) for clip, row, column in taken])
+
+    def _coloured(self, video: Tensor) -> Tensor:
+        """Change gain and colour of [B, 3, T, S, S] -> float32."""
+        gain, colour = self.config.gain, self.config.colour
+        if not gain and not colour:
+            return video.float()
+        scale = torch.empty(len(video), 3, device=video.device).uniform_(-colour, colour)
+        scale += torch.empty(len(video), 1, device=video.device).uniform_(-gain, gain)
+        return (video * scale.exp()[:, :, None, None, None]).clamp_(0.0, 255.0)
+
+
+def _scaled(box: Box, down: float, across: float) -> Box:
+    """A box in a picture that is scaled in both directions; at least a pixel remains."""
+    bottom, right = max(1, round(box.bottom * down)), max(1, round(box.right * across))
+    return Box(min(round(box.top * down), bottom - 1), min(round(box.left * across), right - 1), bottom, right)

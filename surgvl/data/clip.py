@@ -13,6 +13,7 @@ class Clip(TypedDict):
         video_id: its video.
         start_s: seconds of the source file.
         end_s: one frame after the last one shown.
+        aspect: width / height of the picture that its frames show as squares.
         text: sentences spoken over it.
         labels: task -> labels.
         question: about it.
@@ -23,6 +24,7 @@ class Clip(TypedDict):
     video_id: str
     start_s: float
     end_s: float
+    aspect: NotRequired[float]
     text: NotRequired[list[str]]
     labels: NotRequired[dict[str, list[str]]]
     question: NotRequired[str]

@@ -116,6 +116,8 @@ class PretrainClips(EndlessDataset):
             "start_s": float(numbers[0]) / self.store.fps,
             "end_s": float(numbers[-1] + 1) / self.store.fps,
         }
+        if video_id in self.store.aspects:
+            clip["aspect"] = self.store.aspects[video_id]
         self._last = (index // repeats, clip)
         return clip.copy()
 

@@ -9,7 +9,7 @@ from its video.
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -46,6 +46,7 @@ class FrameStore:
         fps: rate of the grid, frames per second of video time.
         problems: video id -> why it cannot be read, after `prepare`.
         durations_s: video id -> duration in seconds, after `prepare`.
+        aspects: video id -> width / height of the picture that its square frames show, after `measure_aspects`.
         marks: counts of the frames that this process decoded and that are marked as damaged.
     """
 
@@ -55,6 +56,7 @@ class FrameStore:
         self.problems: dict[str, str] = {}
         self.marks = Marks()
         self.durations_s: dict[str, float] = {}
+        self.aspects: dict[str, float] = {}
         self._boxes: dict[str, video.Box | None] = {}
 
     def prepare(self) -> list[str]:
@@ -65,15 +67,37 @@ class FrameStore:
         """
         if self.cache is not None:
             clear_temporary(self.cache)
+        self.durations_s = self._each(self._prepare_one, list(self.paths), "decoding", self.cache is None)
+        return list(self.durations_s)
+
+    def measure_aspects(self, video_ids: Sequence[str]) -> list[str]:
+        """Measure `aspects`; videos that cannot be read go to `problems`.
+
+        Returns:
+            Ids of the readable videos, in order.
+        """
+        self.aspects = self._each(self._aspect, video_ids, "measuring pictures", self.preprocess.crop == "none")
+        return list(self.aspects)
+
+    def _each(
+        self, measure: Callable[[str], float], video_ids: Sequence[str], name: str, quick: bool
+    ) -> dict[str, float]:
+        """Measure videos in parallel, with a progress bar unless `quick`; what cannot be read goes to `problems`."""
+        found: dict[str, float] = {}
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            jobs = {video_id: pool.submit(self._prepare_one, video_id) for video_id in self.paths}
-            show = tqdm(jobs.items(), desc="decoding", unit="video", disable=None if self.cache else True, leave=False)
-            for video_id, job in show:
+            jobs = {video_id: pool.submit(measure, video_id) for video_id in video_ids}
+            for video_id, job in tqdm(jobs.items(), desc=name, unit="video", disable=quick or None, leave=False):
                 try:
-                    self.durations_s[video_id] = job.result()
+                    found[video_id] = job.result()
                 except DataError as error:
                     self.problems[video_id] = str(error)
-        return list(self.durations_s)
+        return found
+
+    def _aspect(self, video_id: str) -> float:
+        if box := self._box(video_id):
+            return (box.right - box.left) / (box.bottom - box.top)
+        info = video.probe(self.paths[video_id])
+        return info.width_px / info.height_px
 
     def _prepare_one(self, video_id: str) -> float:
         duration_s = video.probe(self.paths[video_id]).duration_s

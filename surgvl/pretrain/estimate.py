@@ -245,6 +245,7 @@ def estimate(
     optim: Optim = Optim(),  # noqa: B008 (frozen)
     rate: float | None = None,
     utilisation: float = 0.5,
+    read_px: int | None = None,
 ) -> Estimate:
     """Tokens, parameters, FLOPs, memory and hours of a recipe, from one draw of its masks.
 
@@ -256,6 +257,7 @@ def estimate(
         rate: peak FLOP/s of one device; None: measured here by matrix products.
         utilisation: fraction of the peak that a step is assumed to reach; on two CPU cores a ViT-B reached 0.56 as an
             autoencoder (benchmarks/results/pretrain_step.md).
+        read_px: side of the frames that clips are cropped from; by default the encoder's.
     """
     word = precision(run.precision)
     mixed = word.endswith("-mixed")
@@ -270,7 +272,8 @@ def estimate(
     shards = devices if run.strategy == "fsdp" else 1
     encoder = recipe.encoder
     # A clip is held twice: decoded, uint8, and augmented, float32.
-    clip = 5 * 3 * encoder.config.num_frames * encoder.config.size_px**2
+    size_px = encoder.config.size_px
+    clip = 3 * encoder.config.num_frames * ((read_px or size_px) ** 2 + 4 * size_px**2)
     # Autocast keeps another copy of the matrices in half precision.
     kept = step.kept * (width / 4) + (2 * trained if mixed else 0)
     return Estimate(

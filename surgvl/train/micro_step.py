@@ -12,7 +12,7 @@ class MicroStep(nn.Module):
 
     Args:
         objective: what is trained.
-        augment: clips uint8 [B, 3, T, H, W] -> float of the same shape, or None.
+        augment: clips uint8 [B, 3, T, H, W], and their aspect ratios if the batch has them -> float clips; or None.
     """
 
     def __init__(self, objective: Objective, augment: nn.Module | None):
@@ -27,7 +27,7 @@ class MicroStep(nn.Module):
         With `embed`, the embeddings of a contrastive objective take the place of its losses.
         """
         if self.augment is not None and "video" in batch:
-            batch = {**batch, "video": self.augment(batch["video"])}
+            batch = {**batch, "video": self.augment(batch["video"], batch.get("aspect"))}
         if embed:
             assert isinstance(self.objective, Contrastive)
             return self.objective.embed(batch), {}
