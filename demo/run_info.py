@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 import yaml
 from safetensors import SafetensorError, safe_open
 
-from surgvl.core.errors import DataError
+from surgvl.core.errors import DataError, SurgVLError
 from surgvl.core.files import read_json
 from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.demo.formatting import hours
 from surgvl.demo.schemas import ModelCard, TrainingStage
+from surgvl.models.model_info import load_preprocess
 
 STAGES = (
     ("pretrain", "Video encoder", "learns from video alone, without labels"),
@@ -127,6 +128,8 @@ def stage_facts(folder: Path, seen: Sequence[VideoRow | None]) -> dict[str, str]
         length = hours(sum(durations_s) / 3600) if len(durations_s) == len(seen) else "of another manifest"
         kind = "rendered, " if all(are_rendered(folder, seen)) else ""
         facts["videos"] = f"{len(seen):,} ({kind}{length})"
+    if clips := clip_facts(folder / "model"):
+        facts["clips"] = clips
     if steps := num_steps(folder):
         facts["steps"] = f"{steps:,}"
     total = num_parameters(folder / "model" / "model.safetensors")
@@ -143,6 +146,16 @@ def stage_facts(folder: Path, seen: Sequence[VideoRow | None]) -> dict[str, str]
     if isinstance(record.get("seed"), int):
         facts["seed"] = str(record["seed"])
     return facts
+
+
+def clip_facts(model: Path) -> str:
+    """Frames of a model's clips, and whether they look ahead; empty if its folder does not say."""
+    with contextlib.suppress(SurgVLError):
+        clip = load_preprocess(model)
+        frames = "single frames" if clip.num_frames == 1 else f"{clip.num_frames} frames, {1 / clip.fps:g} s apart"
+        where = {"last": "up to the moment", "centre": "around the moment", "first": "from the moment on"}[clip.anchor]
+        return f"{frames}, {where} ({clip.protocol})"
+    return ""
 
 
 def num_steps(folder: Path) -> int:

@@ -56,11 +56,11 @@ def index(
     ):
         with tqdm(total=len(found.video_ids), desc="index", unit="vector", disable=None, leave=False) as bar:
             count = clip_index.add_vectors(found, videos, bar.update)
-        folder.record(videos.hash, meta.pretraining_video_ids)
+        folder.record(videos.hash, meta.pretraining_video_ids, protocol=found.protocol)
         for line in meta.damaged_frames.values():
             print(line)
         videos_there = plural(len(clip_index.counts("video_id")), "video")
-        made = f"{plural(count, 'vector')} added, {len(clip_index):,} of {videos_there} in {out}"
+        made = f"{plural(count, 'vector')} added ({found.protocol}), {len(clip_index):,} of {videos_there} in {out}"
         folder.next(made, _example(out, clip_index.model))
 
 

@@ -22,7 +22,7 @@ def test_index_and_search_commands(tmp_path: Path, capsys: pytest.CaptureFixture
     manifest.save(tmp_path / "manifest")
     out = tmp_path / "index"
     index(out, tmp_path / "vectors", tmp_path / "manifest")
-    assert "57 vectors added, 57 of 2 videos" in capsys.readouterr().out
+    assert "57 vectors added (online or offline: not recorded), 57 of 2 videos" in capsys.readouterr().out
     assert json.loads((out / "run.json").read_text())["pretraining_video_ids"] == ["seen"]
     found = search(index=out, like="a@12.5", k=3)
     text = capsys.readouterr().out

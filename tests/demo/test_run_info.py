@@ -1,5 +1,6 @@
 """What the page says about its videos and its models: from the manifest and the run records, in every mixture."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -101,3 +102,20 @@ def test_the_models_that_ship_say_that_they_saw_rendered_operations_alone(
     text = shown(found)
     assert "The models were trained on rendered videos" in text
     assert "say nothing about patients" in text
+
+
+def test_clips_are_told_with_what_they_see(tmp_path: Path) -> None:
+    own = {"num_frames": 16, "fps": 0.25, "size_px": 224}
+    for number, (more, said) in enumerate(
+        [
+            ({}, "16 frames, 4 s apart, around the moment (offline)"),
+            ({"anchor": "last"}, "16 frames, 4 s apart, up to the moment (online)"),
+            ({"num_frames": 1, "anchor": "first"}, "single frames, from the moment on (offline)"),
+            ({"anchor": "causal"}, ""),
+        ]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "preprocessor_config.json").write_text(json.dumps({**own, **more}))
+        assert run_info.clip_facts(folder) == said
+    assert run_info.clip_facts(tmp_path / "absent") == ""
