@@ -67,7 +67,7 @@ class FrameStore:
         """
         if self.cache is not None:
             clear_temporary(self.cache)
-        self.durations_s = self._each(self._prepare_one, list(self.paths), "decoding", self.cache is None)
+        self.durations_s.update(self._each(self._prepare_one, list(self.paths), "decoding", self.cache is None))
         return list(self.durations_s)
 
     def measure_aspects(self, video_ids: Sequence[str]) -> list[str]:
@@ -76,7 +76,8 @@ class FrameStore:
         Returns:
             Ids of the readable videos, in order.
         """
-        self.aspects = self._each(self._aspect, video_ids, "measuring pictures", self.preprocess.crop == "none")
+        quick = self.preprocess.crop == "none"
+        self.aspects.update(self._each(self._aspect, video_ids, "measuring pictures", quick))
         return list(self.aspects)
 
     def _each(
