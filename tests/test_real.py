@@ -8,14 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+import surgvl
 from surgvl import prompts
 from surgvl.api import DualModel, load
 from surgvl.chat.answerers import Answerer
 from surgvl.cli import main as cli
 from surgvl.core.errors import DataError
+from surgvl.data.frame_store import FrameStore
 from surgvl.embed.vectors import Vectors
+from surgvl.embed.windows import read_windows
 from surgvl.retrieval.clip_index import ClipIndex
+from surgvl.video.clip import Preprocess
 
 REAL = os.environ.get("SURGVL_REAL_DATA", "")
 pytestmark = [
@@ -77,3 +82,18 @@ def test_timeline_and_questions_run_through(tiny_run: Path) -> None:
     question = next(iter(chat.known_questions()))
     assert chat.ask(clip, question, at_s=10.0) in chat.known_answers()
     assert isinstance(chat.ask(clip, "What is happening in this clip?"), str)
+
+
+@pytest.mark.parametrize("recipe", ["surgvista", "unisurg_stage1", "unisurg_stage2"])
+def test_every_second_of_a_recording_has_its_own_clip(recipe: str, tmp_path: Path) -> None:
+    """Of the recipes whose clips show the past; from the file and from a cache, the same ones."""
+    config = yaml.safe_load((Path(surgvl.__file__).parent / "recipes" / f"{recipe}.yaml").read_text(encoding="utf-8"))
+    own = {name: config[name] for name in ("fps", "step_s", "anchor") if name in config}
+    preprocess = Preprocess(num_frames=config["encoder"]["num_frames"], size_px=16, **own)
+    path = Path(REAL) / "clips" / "VID05_1858.mp4"
+    streamed = [clip.tobytes() for _, _, clip in read_windows(path, preprocess)]
+    assert len(streamed) == len(set(streamed)) == 32
+    store = FrameStore({"v": path}, preprocess, tmp_path)
+    store.prepare()
+    kept = [store.clip(store.key_of("v", second, second + 1)).tobytes() for second in range(32)]
+    assert kept == streamed
