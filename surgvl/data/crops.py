@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch import Tensor
 
 from surgvl.data.augment_config import AugmentConfig
 from surgvl.video.content_area import Box
@@ -35,10 +36,10 @@ def random_resized_crop(height: int, width: int, area: tuple[float, float], aspe
     Draws are those of torchvision's `RandomResizedCrop`, in its order. If ten rectangles do not fit, it is the largest
     centred one of an allowed aspect ratio.
     """
-    logs = torch.log(torch.tensor(aspect))
+    low, high = torch.log(torch.tensor(aspect, dtype=torch.float32)).tolist()
     for _ in range(TRIES):
-        pixels = height * width * torch.empty(1).uniform_(*area).item()
-        ratio = torch.exp(torch.empty(1).uniform_(float(logs[0]), float(logs[1]))).item()
+        pixels = height * width * _uniform(*area).item()
+        ratio = torch.exp(_uniform(low, high)).item()
         across, down = round(math.sqrt(pixels * ratio)), round(math.sqrt(pixels / ratio))
         if 0 < across <= width and 0 < down <= height:
             return _box(_below(height - down + 1), _below(width - across + 1), down, across)
@@ -69,6 +70,11 @@ def multi_scale_positions(height: int, width: int, down: int, across: int) -> li
 
 def _box(top: int, left: int, down: int, across: int) -> Box:
     return Box(top, left, top + down, left + across)
+
+
+def _uniform(low: float, high: float) -> Tensor:
+    # In half precision, a model's default type while it trains, few sizes would be left.
+    return torch.empty(1, dtype=torch.float32).uniform_(low, high)
 
 
 def _below(count: int) -> int:

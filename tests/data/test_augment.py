@@ -73,6 +73,17 @@ def test_random_resized_crops_are_torchvisions(height: int, width: int) -> None:
         assert found == Box(top, left, top + down, left + across)
 
 
+def test_crops_are_as_fine_in_half_precision() -> None:
+    torch.manual_seed(0)
+    whole = [random_resized_crop(240, 320, (0.3, 1.0), (0.75, 1.35)) for _ in range(20)]
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        torch.manual_seed(0)
+        assert [random_resized_crop(240, 320, (0.3, 1.0), (0.75, 1.35)) for _ in range(20)] == whole
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_random_crops_are_torchvisions() -> None:
     for seed in range(50):
         torch.manual_seed(seed)
