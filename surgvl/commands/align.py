@@ -1,6 +1,7 @@
 """The `align` command: from an encoder and narrated video to a run folder with a video-text model."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from surgvl.core.errors import CheckpointError
 from surgvl.core.files import command
 from surgvl.core.invocation import recorded
 from surgvl.core.run_folder import RunFolder
+from surgvl.data.augment_config import AugmentConfig
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 from surgvl.models.model_info import pretraining_video_ids
@@ -32,6 +34,7 @@ def align(
     encoder_rate: float = 1.0,
     token_keep: float = 1.0,
     augment: bool = True,
+    augmentation: AugmentConfig = AugmentConfig(),  # noqa: B008 (frozen)
     random_encoder: bool = False,
     split: str = "train",
     frame_cache: Path | None = None,
@@ -52,6 +55,7 @@ def align(
         token_keep: fraction of a clip's tokens to encode in training, redrawn at each step (arXiv 2212.00794).
         augment: vary brightness, color, position and time of the clips; without it, clips are centred on whole seconds,
             and a frozen encoder encodes each only once.
+        augmentation: what augment varies, besides time: crops, flips, shifts and colours.
         random_encoder: use the encoder's shape with random weights: the control that shows the gain of pretraining.
         split: split to train on.
         frame_cache: folder to cache decoded frames and the tokens of a frozen encoder in; by default, no cache.
@@ -63,7 +67,6 @@ def align(
 
     from surgvl.align.clip import ClipAlign
     from surgvl.data.augment import Augment
-    from surgvl.data.augment_config import AugmentConfig
     from surgvl.data.clips import NarratedClips, collate
     from surgvl.models.checkpoint import load_model, save_model
     from surgvl.models.dual_encoder import DualEncoder
@@ -82,7 +85,10 @@ def align(
         torch.manual_seed(run.seed)
         if random_encoder:
             model = VideoViT(model.config)
-        store, good = split_store(folder, table, split, preprocess, frame_cache)
+        read = preprocess
+        if augment and augmentation.read_px:
+            read = replace(preprocess, size_px=augmentation.read_px)
+        store, good = split_store(folder, table, split, read, frame_cache, augment and augmentation.per_video)
         data = NarratedClips(store, table, good, run.seed, seconds=not augment)
         objective = ClipAlign(DualEncoder(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
         trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
@@ -90,7 +96,7 @@ def align(
         folder.record(table.hash, seen_ids, frozen=frozen_encoder, num_trainable=trainable)
         if frozen_encoder:
             data.tokens = _tokens(model, store, data, (frame_cache or out) / "features", augment, token_keep)
-        changed = Augment(AugmentConfig(), preprocess.size_px) if augment else None
+        changed = Augment(augmentation, preprocess.size_px) if augment else None
         store.problems.update(fit(objective, data, collate, out, optim, run, changed, name="align"))
         if main_process():
             if frame_cache is None:

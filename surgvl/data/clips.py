@@ -213,6 +213,8 @@ class NarratedClips(EndlessDataset):
         seen: dict[str, Any]
         if self.tokens is None:
             seen = {"video": to_tensor(self.store.clip(clip))}
+            if row.video_id in self.store.aspects:
+                seen["aspect"] = self.store.aspects[row.video_id]
         elif clip in self.tokens:
             seen = {"tokens": self.tokens[clip]}
         else:

@@ -14,10 +14,22 @@ from torch import Tensor
 from surgvl.align.clip import ClipAlign
 from surgvl.core.errors import DataError
 from surgvl.data.augment import Augment
+from surgvl.data.augment_config import AugmentConfig
 from surgvl.data.clips import collate
 from surgvl.train.config import Optim, Run
 from surgvl.train.loop import fit
-from tests.helpers.align_steps import BATCH, SINGLE, TEXTS, Narrated, assert_same, at_once, in_parts, objective, step
+from tests.helpers.align_steps import (
+    AUGMENT,
+    BATCH,
+    SINGLE,
+    TEXTS,
+    Narrated,
+    assert_same,
+    at_once,
+    in_parts,
+    objective,
+    step,
+)
 from tests.helpers.two_processes import HostReads
 
 
@@ -28,7 +40,7 @@ def test_parts_of_a_batch_are_the_batch(case: str, parts: int, tmp_path: Path) -
 
 
 def test_both_passes_over_a_part_draw_the_same_random_numbers(tmp_path: Path) -> None:
-    found = step(tmp_path, "repeated", objective(0.5), Augment(), accumulate=4, precision="32-true")
+    found = step(tmp_path, "repeated", objective(0.5), Augment(AUGMENT, 16), accumulate=4, precision="32-true")
     assert_same(found, in_parts("repeated", 4), SINGLE)
 
 
@@ -117,9 +129,9 @@ def test_a_run_in_parts_resumes_to_the_same_weights(tmp_path: Path) -> None:
 
             model.after_step = stop  # type: ignore[method-assign]
             with pytest.raises(KeyboardInterrupt):
-                fit(model, Narrated("repeated"), collate, tmp_path / name, Optim(), run, Augment())
+                fit(model, Narrated("repeated"), collate, tmp_path / name, Optim(), run, Augment(AUGMENT, 16))
             model = objective(0.5)
-        fit(model, Narrated("repeated"), collate, tmp_path / name, Optim(), run, Augment())
+        fit(model, Narrated("repeated"), collate, tmp_path / name, Optim(), run, Augment(AUGMENT, 16))
         found.append(model.state_dict())
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
 
@@ -133,7 +145,8 @@ def test_nothing_is_read_from_the_device_between_logging_steps(tmp_path: Path) -
             return collate(rows)
 
         run = Run(steps=8, batch=BATCH, precision="32-true", accelerator="cpu", accumulate=2, log_every=4)
-        fit(objective(0.5), Narrated("repeated"), counted, tmp_path, Optim(), run, Augment())
+        # Without crops, which are drawn on the host: on a CPU, that looks like reading the device.
+        fit(objective(0.5), Narrated("repeated"), counted, tmp_path, Optim(), run, Augment(AugmentConfig(), 16))
     # Two batches a step; steps 0, 4 and 7 are logged, and what was noted is checked before a logged step's batches.
     assert {number // 2 for number in range(15) if at[number + 1] > at[number]} == {0, 3, 4, 6}
 

@@ -18,6 +18,7 @@ from surgvl.core.errors import ConfigError
 from surgvl.data.clips import NarratedClips
 from surgvl.data.frame_store import FrameStore
 from surgvl.embed.features import Features
+from surgvl.models.checkpoint import load_model
 from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.text import build_text
 from surgvl.models.vit import VideoViT
@@ -220,6 +221,24 @@ def test_align_learns_the_same_from_stored_tokens_and_tune_of_its_encoder_takes_
         in capsys.readouterr().out
     )
     assert json.loads((tmp_path / "augmented" / "run.json").read_text())["frozen"]
+
+
+SIDE = 64  # of the encoder of the tiny run
+
+
+def test_crops_of_narrated_clips_are_taken_from_frames_read_larger(tiny_run: Path, tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    crops = ["--augmentation.crop", "multi_scale", "--augmentation.picture_aspect", "0", "--augmentation.read_px", "40"]
+    cli.run(stages(tiny_run, tmp_path / "cropped", frames, *crops))
+    cropped = {path.stat().st_size for path in frames.rglob("*.rgb")}
+    # Without augmentation, frames are read as the encoder takes them.
+    cli.run(stages(tiny_run, tmp_path / "plain", tmp_path / "small", *crops, "--augment", "false"))
+    plain = {path.stat().st_size for path in (tmp_path / "small").rglob("*.rgb")}
+    for name in ("cropped", "plain"):
+        _, preprocess = load_model(tmp_path / name)
+        assert preprocess.size_px == SIDE
+    assert cropped
+    assert {size * SIDE**2 for size in cropped} == {size * 40**2 for size in plain}
 
 
 def test_without_a_store_nothing_is_left_behind(tiny_run: Path, tmp_path: Path) -> None:

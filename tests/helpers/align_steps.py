@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from surgvl.align.clip import ClipAlign
 from surgvl.data.augment import Augment
+from surgvl.data.augment_config import AugmentConfig
 from surgvl.data.clips import collate
 from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.text import build_text
@@ -33,6 +34,7 @@ Step = tuple[float, dict[str, Tensor]]
 BATCH, SEED = 8, 5
 # What float32 leaves; with float64 only the vectors of the shared space are float32. Lightning's fsdp has no 64-true.
 SINGLE = 4e-6
+AUGMENT = AugmentConfig(crop="random_resized")
 # The sentences of eight clips. Where they repeat, it is within a half, over both halves and in another case; the halves
 # and quarters hold different numbers of them.
 TEXTS = {
@@ -123,7 +125,7 @@ def two_processes(out: Path) -> None:
         # Half of the tokens of augmented clips: each of four micro-batches has random numbers of its own.
         how: dict[str, Any] = {"devices": 2, "strategy": strategy, "accumulate": 2, "precision": "32-true"}
         folder = out / strategy / "random"
-        save(folder, step(folder, "repeated", objective(0.5), Augment(), **how))
+        save(folder, step(folder, "repeated", objective(0.5), Augment(AUGMENT, 16), **how))
 
 
 def by_definition(video: Tensor, text: Tensor, log_scale: Tensor, positive: np.ndarray) -> tuple[float, list[Tensor]]:
@@ -173,7 +175,7 @@ def at_once(case: str) -> Step:
 
 def in_parts(case: str, parts: int) -> Step:
     """Half of the tokens of augmented clips, with the random numbers of each micro-batch, in one graph."""
-    model, augment, vectors = objective(0.5), Augment(), []
+    model, augment, vectors = objective(0.5), Augment(AUGMENT, 16), []
     for part in range(parts):
         torch.manual_seed(micro_batch_seed(SEED, 0, part))
         video = augment(videos(BATCH * part // parts, BATCH * (part + 1) // parts))
