@@ -89,10 +89,14 @@ class SurgVISTA(Recipe):
             tokens = patches.float().reshape(B, self.encoder.num_tokens, -1)
             return F.layer_norm(tokens, tokens.shape[-1:]) if self.norm_teacher else tokens
 
+    def masks(self, num_clips: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Kept int64 [B, K] and masked int64 [B, M]."""
+        return tube(num_clips, self.encoder.grid, self.mask_ratio, device)
+
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Losses of a batch with `video` [B, 3, T, H, W]."""
         video = batch["video"]
-        keep, hide = tube(video.shape[0], self.encoder.grid, self.mask_ratio, video.device)
+        keep, hide = self.masks(video.shape[0], video.device)
         visible = self.encoder(video, keep)
         with torch.no_grad():
             patches = gather(self.encoder.patches(video), hide) / 255

@@ -67,6 +67,10 @@ class VideoMAE(Recipe):
         position = "sinusoid" if encoder.config.position == "rope" else encoder.config.position
         self.decoder = Decoder(encoder, encoder.config.patch_dim, decoder_dim, decoder_depth, decoder_heads, position)
 
+    def undecayed(self) -> tuple[str, ...]:
+        """The mask token, as in the released code."""
+        return ("decoder.mask_token",)
+
     def masks(self, num_clips: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Tokens for the encoder and for the decoder to reconstruct: int64 [B, K] and [B, M]."""
         grid = self.encoder.grid

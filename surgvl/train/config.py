@@ -7,6 +7,7 @@ from surgvl.core.errors import ConfigError
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "64-true")
 SCHEDULES = ("cosine", "constant", "wsd")
+COUNTINGS = ("mixed", "from_zero", "from_one")
 STRATEGIES = ("auto", "ddp", "fsdp")
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 LOGGERS = ("none", "csv", "tensorboard", "wandb")
@@ -44,6 +45,9 @@ class Optim:
         min_lr_ratio: final learning rate as a fraction of lr.
         schedule_scale: length of the schedules of cosines and of an EMA's momentum as a multiple of the steps; above 1,
             training ends before they do (V-JEPA 1: 1.25).
+        counting: number of the first step in the schedules. from_zero as in VideoMAE: it has the rate at which the
+            warm-up starts; from_one as in V-JEPA: rate and decay are a step ahead; mixed: the warm-up from one, the
+            rest from zero.
         clip_norm: maximum norm of the gradients; 0: no clipping.
     """
 
@@ -61,6 +65,7 @@ class Optim:
     decay: float = 0.2
     min_lr_ratio: float = 0.01
     schedule_scale: float = 1.0
+    counting: str = "mixed"
     clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
@@ -80,6 +85,7 @@ class Optim:
         if self.final_weight_decay is not None:
             _within("optim.final_weight_decay", self.final_weight_decay, 0)
         _one_of("optim.schedule", self.schedule, SCHEDULES)
+        _one_of("optim.counting", self.counting, COUNTINGS)
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
             raise ConfigError(
                 f"--optim.warmup and --optim.decay must add up to at most 1, got {self.warmup} and {self.decay}"

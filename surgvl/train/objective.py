@@ -18,6 +18,10 @@ class Objective(nn.Module):
         """Prefix of parameter names -> factor on the run's learning rate; 1 for names without a prefix here."""
         return {}
 
+    def undecayed(self) -> tuple[str, ...]:
+        """Names of parameters of more than one dimension that have no weight decay."""
+        return ()
+
     def begin(self, progress: float) -> None:
         """Called before the first step of a new or resumed run, at `progress` in [0, 1]; does nothing by default."""
 

@@ -108,7 +108,11 @@ def layer_lr_scales(names: Sequence[str], layer_decay: float) -> dict[str, float
 
 
 def build_optimizer(
-    named: Iterable[tuple[str, nn.Parameter]], lr_scales: dict[str, float], optim: Optim, fused: bool = True
+    named: Iterable[tuple[str, nn.Parameter]],
+    lr_scales: dict[str, float],
+    optim: Optim,
+    fused: bool = True,
+    undecayed: Sequence[str] = (),
 ) -> torch.optim.Optimizer:
     """Optimizer of all trainable parameters: matrices have weight decay, vectors have none.
 
@@ -117,6 +121,7 @@ def build_optimizer(
         lr_scales: prefix of names -> factor on the learning rate, kept as a group's `lr_scale`; the first match counts.
         optim: settings; with `muon_lr_ratio` above 0, Muon trains hidden matrices at that multiple of the rate.
         fused: torch's fused AdamW, whose gradients a gradient scaler cannot unscale before the step.
+        undecayed: names of matrices without weight decay.
 
     Raises:
         ConfigError: nothing is trained, or `layer_decay` finds no encoder.
@@ -129,7 +134,8 @@ def build_optimizer(
             scale = next((value for prefix, value in lr_scales.items() if name.startswith(prefix)), 1.0)
             scale *= layers.get(name, 1.0)
             hidden = optim.muon_lr_ratio > 0 and parameter.ndim == 2 and IN_STACK.search(name) is not None
-            sorted_out.setdefault((hidden, scale, parameter.ndim > 1), []).append(parameter)
+            decays = parameter.ndim > 1 and name not in undecayed
+            sorted_out.setdefault((hidden, scale, decays), []).append(parameter)
     if not sorted_out:
         raise ConfigError("all parameters are frozen: unfreeze some")
 
@@ -157,7 +163,8 @@ def optimizer_of(objective: Objective, optim: Optim, run: Run) -> torch.optim.Op
         ConfigError: see `build_optimizer`; or Muon with fsdp.
     """
     fused = run.precision != "16-mixed"
-    optimizer = build_optimizer(objective.named_parameters(), objective.lr_scales(), optim, fused)
+    named, spared = objective.named_parameters(), objective.undecayed()
+    optimizer = build_optimizer(named, objective.lr_scales(), optim, fused, spared)
     if isinstance(optimizer, MuonAdamW) and run.strategy == "fsdp":
         raise ConfigError(
             "--optim.muon_lr_ratio needs whole matrices, which fsdp shards: use --run.strategy ddp, or "

@@ -2,6 +2,7 @@
 
 Half cosine (arXiv 1608.03983) after a linear warm-up; constant; or warm-up, stable, decay (arXiv 2404.06395) with the
 linear decay of V-JEPA 2 (arXiv 2506.09985). Weight decay may follow a half cosine, as in V-JEPA 1 (arXiv 2404.08471).
+Released codes differ in the number that the first step has (`Optim.counting`).
 """
 
 import math
@@ -22,9 +23,14 @@ def schedule_progress(step: int, steps: int, optim: Optim) -> float:
 
 def learning_rate(step: int, steps: int, optim: Optim) -> float:
     """Learning rate of step 0 <= `step` < `steps`."""
-    warm = max(1, round(optim.warmup * steps))
+    warm = round(optim.warmup * steps)
+    if optim.counting == "mixed":
+        warm = max(1, warm)
     if step < warm:
-        return optim.lr * (optim.warmup_start + (1 - optim.warmup_start) * (step + 1) / warm)
+        # From zero, the line's first value is that of the first step and its last that of the last warm step.
+        done = step / max(1, warm - 1) if optim.counting == "from_zero" else (step + 1) / warm
+        return optim.lr * (optim.warmup_start + (1 - optim.warmup_start) * done)
+    step += optim.counting == "from_one"
     if optim.schedule == "cosine":
         high = _half_cosine((step - warm) / max(1, optim.schedule_scale * steps - warm))
     elif optim.schedule == "wsd":
@@ -40,6 +46,7 @@ def weight_decay(step: int, steps: int, optim: Optim) -> float:
     first, last = optim.weight_decay, optim.final_weight_decay
     if last is None:
         return first
+    step += optim.counting == "from_one"
     return last + (first - last) * _half_cosine(schedule_progress(step, steps, optim))
 
 

@@ -10,8 +10,11 @@ from torch import nn
 from surgvl.core.errors import ConfigError
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
+from surgvl.pretrain.surgvista import SurgVISTA
 from surgvl.pretrain.videomae import VideoMAE
 from surgvl.pretrain.vjepa import VJEPA
+from surgvl.train.config import Optim, Run
+from surgvl.train.optimizer import optimizer_of
 
 PREDICTOR = {"predictor_dim": 96, "predictor_depth": 3, "predictor_heads": 2}
 
@@ -45,6 +48,18 @@ def test_the_decoder_of_videomae_v2_gets_all_chosen_tokens_and_is_judged_on_the_
     assert float(loss.detach()) == pytest.approx(sum(errors) / len(errors), rel=1e-5)
     with pytest.raises(ConfigError, match="cell_order must be one of circle, raster, got 'random'"):
         VideoMAE(encoder(), cell_order="random")
+
+
+def test_mask_tokens_decay_where_the_released_code_lets_them() -> None:
+    # VideoMAE's code spares a parameter named mask_token; those of V-JEPA and SurgVISTA are named otherwise.
+    mae, jepa = VideoMAE(encoder(), 0.75, 32, 1, 2), VJEPA(encoder(), **PREDICTOR)  # type: ignore[arg-type]
+    vista = SurgVISTA(encoder(48), distil_weight=0, pixel_depth=1, decoder_dim=32, decoder_heads=2)
+    tokens = (mae.decoder.mask_token, jepa.predictor.mask_tokens, vista.pixels.mask_token)
+    decayed = []
+    for recipe, token in zip((mae, jepa, vista), tokens, strict=True):
+        groups = optimizer_of(recipe, Optim(weight_decay=0.1), Run()).param_groups
+        decayed += [group["decays"] for group in groups for parameter in group["params"] if parameter is token]
+    assert decayed == [False, True, True]
 
 
 def test_vjepa_2_has_one_mask_token_for_both_kinds_of_mask() -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from surgvl.core.errors import ConfigError
 from surgvl.train.config import Optim, Run
 from surgvl.train.optimizer import build_optimizer, layer_lr_scales
-from surgvl.train.schedule import apply_schedule, learning_rate, weight_decay
+from surgvl.train.schedule import apply_schedule, learning_rate, schedule_progress, weight_decay
 
 
 def rates(optim: Optim, steps: int) -> list[float]:
@@ -56,6 +56,35 @@ def test_weight_decay_of_vjepa_rises_along_a_half_cosine() -> None:
     want = 0.4 + (0.04 - 0.4) * 0.5 * (1 + np.cos(np.pi * steps / 200))
     assert np.allclose([weight_decay(int(step), 200, optim) for step in steps], want)
     assert weight_decay(150, 200, Optim(weight_decay=0.04)) == 0.04
+
+
+@pytest.mark.parametrize("warm", [0, 1, 12])
+def test_counted_from_zero_rates_are_those_of_beit_and_videomae(warm: int) -> None:
+    # A line whose ends both belong to the warm-up, then a cosine from its first value.
+    optim = Optim(lr=2.0, warmup=warm / 40, min_lr_ratio=0.1, counting="from_zero")
+    angle = np.pi * np.arange(40 - warm) / (40 - warm)
+    want = np.concatenate([np.linspace(0, 2.0, warm), 0.2 + 1.8 * 0.5 * (1 + np.cos(angle))])
+    assert np.allclose(rates(optim, 40), want, atol=1e-12)
+    decaying = Optim(weight_decay=0.1, final_weight_decay=0.5, counting="from_zero")
+    want = 0.5 - 0.4 * 0.5 * (1 + np.cos(np.pi * np.arange(40) / 40))
+    assert np.allclose([weight_decay(step, 40, decaying) for step in range(40)], want)
+
+
+@pytest.mark.parametrize("warm", [0, 1, 12])
+def test_counted_from_one_rates_are_those_of_vjepa(warm: int) -> None:
+    # Step n = 1 ... 40 of schedules of length 50, as its schedulers count before they set a rate.
+    n = np.arange(1, 41)
+    optim = Optim(lr=2.0, warmup=warm / 40, min_lr_ratio=0.1, schedule_scale=1.25, counting="from_one")
+    cosine = 0.2 + 1.8 * 0.5 * (1 + np.cos(np.pi * (n - warm) / (50 - warm)))
+    assert np.allclose(rates(optim, 40), np.where(n < warm, 2.0 * n / max(1, warm), cosine))
+    decaying = Optim(weight_decay=0.04, final_weight_decay=0.4, schedule_scale=1.25, counting="from_one")
+    want = 0.4 - 0.36 * 0.5 * (1 + np.cos(np.pi * n / 50))
+    assert np.allclose([weight_decay(step, 40, decaying) for step in range(40)], want)
+    # Its cooldown: a line to the last value, which the last step has.
+    line = Optim(lr=2.0, schedule="wsd", warmup=0.0, decay=1.0, min_lr_ratio=0.0, counting="from_one")
+    assert np.allclose(rates(line, 40), 2.0 * (1 - n / 40))
+    # The momentum of the average is counted from zero in both.
+    assert schedule_progress(0, 40, decaying) == 0
 
 
 class Small(nn.Module):
@@ -109,6 +138,16 @@ def test_a_step_sets_rate_and_decay_of_every_group(muon: float) -> None:
     assert len(found) == len(named)
 
 
+def test_parameters_are_spared_decay_by_name() -> None:
+    model = Small()
+    optimizer = build_optimizer(
+        model.named_parameters(), {}, Optim(weight_decay=0.1), undecayed=("encoder.embed.weight",)
+    )
+    spared = [id(p) for group in optimizer.param_groups if not group["decays"] for p in group["params"]]
+    assert id(model.encoder.embed.weight) in spared
+    assert id(model.encoder.blocks[0].weight) not in spared  # type: ignore[index]
+
+
 def test_betas_and_eps_are_adamws() -> None:
     optimizer = build_optimizer(nn.Linear(2, 2).named_parameters(), {}, Optim(beta1=0.8, beta2=0.999, eps=1e-6))
     assert all(group["betas"] == (0.8, 0.999) and group["eps"] == 1e-6 for group in optimizer.param_groups)
@@ -120,6 +159,7 @@ def test_betas_and_eps_are_adamws() -> None:
     ("values", "message"),
     [
         ({"schedule": "linear"}, "--optim.schedule must be one of cosine, constant, wsd, got 'linear'"),
+        ({"counting": "one"}, "--optim.counting must be one of mixed, from_zero, from_one, got 'one'"),
         ({"warmup": 1.5}, "--optim.warmup must be between 0 and 1, got 1.5"),
         ({"layer_decay": 0.0}, "--optim.layer_decay must be between 0.01 and 1, got 0.0"),
         ({"weight_decay": -1.0}, "--optim.weight_decay must be >= 0, got -1.0"),
