@@ -36,7 +36,8 @@ def test_both_at_one_address_until_ctrl_c(tmp_path: Path) -> None:
         assert httpx.get(f"{url}/health").json() == {"status": "ok", "engines": {"chat": "ready", "embed": "ready"}}
         with httpx.Client(base_url=url, headers={"Authorization": "Bearer k1"}) as client:
             about = client.get("/surgvl/about").json()
-            assert about["chat"]["preprocess"] == {"num_frames": 8, "fps": 4.0, "size_px": 64, "crop": "none"}
+            shape = {"num_frames": 8, "fps": 4.0, "size_px": 64, "crop": "none", "anchor": "centre", "step_s": 1.0}
+            assert about["chat"]["preprocess"] == shape
             assert (about["chat"]["answers"], about["chat"]["questions"]) == (["yes", "no"], {"Is it?": "x"})
             assert about["chat"]["end_id"] == 2
             assert re.fullmatch("[0-9a-f]{16}", about["embed"]["hash"])

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.plurals import part_of
+from surgvl.core.plurals import part_of, plural
 from surgvl.data.formats.layout import shorten, unmatched_entries
 from surgvl.data.formats.pictures import at_pictures, questions_within, times_of
 from surgvl.data.manifest import Manifest, Segment, VideoRow
@@ -130,8 +130,8 @@ class VideoDataset(ABC):
             raise DataError(f"{self.root} holds nothing in the layout of {self.name}: {self._why(contents)}")
         of = f" of protocol {self.protocol}" if self.protocol else ""
         if absent := sorted(set(self.split_of) - ids):
-            total = len(self.split_of)
-            contents.problems.append(f"{part_of(len(absent), total, 'video', 'is')} missing{of}: {shorten(absent)}")
+            videos, verb = plural(len(self.split_of), "video"), "is" if len(absent) == 1 else "are"
+            contents.problems.append(f"{len(absent)} of {videos}{of} {verb} missing: {shorten(absent)}")
         if self.split_of and (strange := sorted(ids - set(self.split_of))):
             contents.problems.append(f"not in any split{of}: {shorten(strange)}")
         if bare := [row.video_id for row in contents.videos if not row.path]:
