@@ -147,7 +147,7 @@ def test_phantom_folder_through_the_same_readers(tmp_path: Path) -> None:
         ("pitvqa", "next_phase", "video01"),
         ("lls48", "task", "video01"),
     ]
-    assert dataset.problems() == ["1 of 2 videos is missing of protocol phantom: video02"]
+    assert dataset.problems() == ["1 of 2 videos of protocol phantom is missing: video02"]
     for text, message in (("{}", "has no splits"), ('{"splits": {"train": ["x"]}}', "lists of video numbers")):
         put(tmp_path / "phantom.json", text)
         with pytest.raises(DataError, match=message):

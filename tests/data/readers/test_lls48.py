@@ -59,7 +59,7 @@ def test_questions_of_four_seconds(tmp_path: Path) -> None:
     ]
     assert manifest.second_labels("step", ["video_07"], [2.5])[0] == ["parenchymal_transection"]
     assert manifest.video("video_07").split == "train"
-    assert dataset.problems() == ["1 of 2 videos is missing of protocol own: video_08"]
+    assert dataset.problems() == ["1 of 2 videos of protocol own is missing: video_08"]
 
 
 def test_actions_without_sides_and_without_video(tmp_path: Path) -> None:
