@@ -106,14 +106,13 @@ def test_the_models_that_ship_say_that_they_saw_rendered_operations_alone(
 
 def test_clips_are_told_with_what_they_see(tmp_path: Path) -> None:
     own = {"num_frames": 16, "fps": 0.25, "size_px": 224}
-    for number, (more, said) in enumerate(
-        [
-            ({}, "16 frames, 4 s apart, around the moment (offline)"),
-            ({"anchor": "last"}, "16 frames, 4 s apart, up to the moment (online)"),
-            ({"num_frames": 1, "anchor": "first"}, "single frames, from the moment on (offline)"),
-            ({"anchor": "causal"}, ""),
-        ]
-    ):
+    cases: list[tuple[dict[str, object], str]] = [
+        ({}, "16 frames, 4 s apart, around the moment (offline)"),
+        ({"anchor": "last"}, "16 frames, 4 s apart, up to the moment (online)"),
+        ({"num_frames": 1, "anchor": "first"}, "single frames, from the moment on (offline)"),
+        ({"anchor": "causal"}, ""),
+    ]
+    for number, (more, said) in enumerate(cases):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "preprocessor_config.json").write_text(json.dumps({**own, **more}))
