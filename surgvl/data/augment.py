@@ -3,7 +3,7 @@
 Crops follow each method's own code. Brightness and colour vary because they differ between scopes and hospitals.
 Frames are read as squares, whatever the shape of their picture. A crop is therefore drawn on a picture with the wanted
 aspect ratio, found on the square, and resized from there, which restores its shape.
-Random numbers come from the host's generator, so that nothing is read from the device, except those for colours.
+Crops, shifts and flips are drawn on the host, so that nothing is read from the device; colours are drawn there.
 Shapes: B clips, T frames, R pixels read, S pixels given to the encoder.
 """
 

@@ -24,7 +24,7 @@ class AugmentConfig:
         picture_aspect: width / height of the picture that crops are taken from; 1 squashes it to a square, 0 keeps
             that of each video.
         read_px: side of the square that frames are read and cached at, which sets how sharp crops are, and the size of
-            the cache; by default encoder.size_px.
+            the cache; by default the encoder's.
         shift: maximum shift in either direction, as a fraction of the side; the border is replicated.
         gain: maximum change of brightness, log scale.
         colour: maximum change of a single channel, log scale.

@@ -54,9 +54,8 @@ def multi_scale_sizes(height: int, width: int, scales: tuple[float, ...]) -> lis
     As VideoMAE and SurgVISTA crop, after temporal segment networks (arXiv 1507.02159).
     """
     sides = [max(1, int(min(height, width) * scale)) for scale in scales]
-    return [
-        (down, across) for i, down in enumerate(sides) for j, across in enumerate(sides) if abs(i - j) <= 1
-    ]  # fmt: skip
+    near = ((i, j) for i in range(len(sides)) for j in range(len(sides)) if abs(i - j) <= 1)
+    return [(sides[i], sides[j]) for i, j in near]
 
 
 def multi_scale_positions(height: int, width: int, down: int, across: int) -> list[Box]:
