@@ -144,8 +144,8 @@ def test_parameters_are_spared_decay_by_name() -> None:
         model.named_parameters(), {}, Optim(weight_decay=0.1), undecayed=("encoder.embed.weight",)
     )
     spared = [id(p) for group in optimizer.param_groups if not group["decays"] for p in group["params"]]
-    assert id(model.encoder.embed.weight) in spared
-    assert id(model.encoder.blocks[0].weight) not in spared  # type: ignore[index]
+    assert id(model.get_parameter("encoder.embed.weight")) in spared
+    assert id(model.get_parameter("encoder.blocks.0.weight")) not in spared
 
 
 def test_betas_and_eps_are_adamws() -> None:
