@@ -53,6 +53,7 @@ def test_parts_with_a_frozen_encoder_are_the_batch(tokens: tuple[int, int] | Non
     assert not any(name.startswith("dual.encoder.") for name in parts[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "tolerance"), [("16-mixed", 0.01), ("bf16-mixed", 0.05)])
 def test_parts_in_half_precision_are_the_batch_as_it_rounds(precision: str, tolerance: float, tmp_path: Path) -> None:
     # A gradient scaler skips steps until it finds its scale.
@@ -114,6 +115,7 @@ def test_a_loss_that_is_not_a_number_names_the_part_where_the_fault_lies(tmp_pat
         step(tmp_path, "repeated", Failing(objective().dual), accumulate=4)
 
 
+@pytest.mark.slow
 def test_a_run_in_parts_resumes_to_the_same_weights(tmp_path: Path) -> None:
     run = Run(steps=4, batch=BATCH, precision="32-true", accelerator="cpu", accumulate=4, save_every=2)
     found = []

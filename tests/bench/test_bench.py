@@ -109,6 +109,7 @@ def nothing(*_: object) -> None:
     """Neither saves nor tells."""
 
 
+@pytest.mark.slow
 def test_jobs_run_side_by_side_and_after_what_they_need(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "c", needs=("a", "b")), job(tmp_path, "a", 0.4), job(tmp_path, "b", 0.4)]
     done: dict[str, float] = {}

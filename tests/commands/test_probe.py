@@ -99,6 +99,7 @@ def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
     assert values(other) != values(first)
 
 
+@pytest.mark.slow
 def test_the_readouts_and_the_random_control(made: Path, tmp_path: Path) -> None:
     found = {"pretrained": run(made, tmp_path / "p", readout="linear")}
     found["random"] = run(made, tmp_path / "r", readout="linear", random_encoder=True, seed=3)

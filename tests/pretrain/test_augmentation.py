@@ -130,6 +130,7 @@ def run(wide: Path, out: Path, *words: str) -> list[float]:
     return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_run_with_crops_repeats_and_its_model_reads_clips_at_its_own_size(wide: Path, tmp_path: Path) -> None:
     first = run(wide, tmp_path / "first")
     assert len(first) == 4

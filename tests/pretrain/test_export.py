@@ -48,6 +48,7 @@ def test_the_ema_is_exported(recipe: str, manifest: Path, tmp_path: Path) -> Non
     assert recorded(tmp_path / "run") == "ema"
 
 
+@pytest.mark.slow
 def test_the_online_encoder_is_exported_on_demand(manifest: Path, tmp_path: Path) -> None:  # noqa: F811
     found = pretrain(manifest, tmp_path / "run", "vjepa.VJEPA", "--export=online")
     assert alike(found["model"], found["online"])

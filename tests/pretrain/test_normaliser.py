@@ -3,6 +3,7 @@
 import multiprocessing
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 
@@ -61,6 +62,7 @@ def half_of_the_batches(rank: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_devices_with_half_of_each_batch_have_the_targets_of_one(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["surgvl.pretrain.normaliser"])

@@ -225,6 +225,7 @@ def test_the_first_error_ends_it(gate: FakeGateway, url: str) -> None:
 # ---- what goes wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 502, 503])
 def test_what_may_pass_is_asked_again_when_the_server_says_so(gate: FakeGateway, url: str, status: int) -> None:
     # Openai's first wait without a word of the server is 0.375 s to 0.5 s.
@@ -264,6 +265,7 @@ def test_what_would_fail_again_is_not_asked_again(gate: FakeGateway, url: str, s
     assert len(gate.first) == 1
 
 
+@pytest.mark.slow
 def test_a_slow_server_is_given_up(gate: FakeGateway, url: str) -> None:
     hold = threading.Event()
     gate.answer = lambda frames, question, choices: str(hold.wait(600))

@@ -48,6 +48,7 @@ def head(size: int) -> bytes:
     return start + b"x" * (size - len(start) - len(end)) + end
 
 
+@pytest.mark.slow
 def test_a_head_has_a_limit(stand: Stand) -> None:
     def status(*parts: bytes) -> bytes:
         with connected(stand.client.base_url) as client:
@@ -115,6 +116,7 @@ def test_a_body_that_trickles_is_given_up(stand: Stand, monkeypatch: pytest.Monk
     assert until(lambda: stand.gateway.disk.free == stand.gateway.disk.size)
 
 
+@pytest.mark.slow
 def test_a_body_that_comes_fast_enough_may_take_its_time(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_body, "UPLOAD_SLACK_S", 1.0)
     monkeypatch.setattr(request_body, "MIN_UPLOAD_RATE", 1000)
@@ -147,6 +149,7 @@ def test_a_disk_without_room_is_said(stand: Stand, monkeypatch: pytest.MonkeyPat
     assert "No space left" in refusal(stand.ask("hello"), 503)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [b"", b"GET /health HTTP/1.1\r\nHo", head(200).replace(b"Connection: close", b"A: b")])
 def test_silence_ends_a_connection(stand: Stand, monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
     monkeypatch.setattr(connection, "IDLE_S", 0.3)

@@ -66,6 +66,7 @@ def test_a_body_above_the_limit_is_refused_while_it_is_read(stand: Stand, chunke
     assert stand.client.post(CHAT, content=just, headers={"Content-Type": "application/json"}).status_code == 200
 
 
+@pytest.mark.slow
 def test_many_uploads_at_a_time_wait_for_room(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     least: list[int] = []
     budget = Budget(2_000_000)

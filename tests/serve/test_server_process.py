@@ -145,7 +145,7 @@ def test_it_answers_when_idle_connections_use_up_the_descriptors(tmp_path: Path)
         url = httpx.URL(served.url)
         for _ in range(400):
             stack.enter_context(socket.create_connection((url.host, url.port)))
-        for _ in range(5):
+        for _ in range(2):
             assert httpx.get(url.join("/health"), timeout=120).status_code == 200
         assert httpx.post(url.join("/v1/chat/completions"), json={"messages": []}, timeout=120).status_code == 200
         assert served.end() == 0

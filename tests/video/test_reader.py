@@ -31,6 +31,7 @@ from tests.helpers.numbered_videos import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_read_is_the_frame_shown_whatever_the_container(numbered_file: Callable[[str], Path], name: str) -> None:
     path = numbered_file(name)
