@@ -76,6 +76,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.strip() == __version__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_example_in_the_help_parses_and_its_configuration_repeats_it(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -136,6 +137,7 @@ def usage() -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_and_typing_errors_import_no_torch(name: str, usage: dict[str, list[str]]) -> None:
     assert usage[name] == []
@@ -438,6 +440,7 @@ def test_without_extras_what_needs_none_works_and_the_rest_says_what_to_install(
 # ---- recipes
 
 
+@pytest.mark.slow
 def test_every_recipe_parses_as_its_first_line_says() -> None:
     files = sorted(cli.RECIPES.glob("*.yaml"))
     assert files

@@ -62,6 +62,7 @@ def test_every_multi_scale_crop_is_drawn_about_equally_often() -> None:
     assert len(small) == 13
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(240, 320), (320, 240), (100, 400), (400, 100), (7, 9)])
 def test_random_resized_crops_are_torchvisions(height: int, width: int) -> None:
     picture = torch.empty(3, height, width)

@@ -68,6 +68,7 @@ def cholec80_rows(root: Path, num: int) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("numbers", "times_s", "remark"),
     [

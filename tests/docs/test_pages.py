@@ -25,6 +25,7 @@ FOLDERS = {"mae": "pretrain", "dual": "align", "chat": "tune"}
 SAME = ("phantom", "manifest", "vectors", "index")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", COMMAND_LINES)
 def test_every_command_is_one(line: str) -> None:
     check_command(line)

@@ -32,6 +32,7 @@ WINDOW = {"crop": "random", "side": 224 / 256, **STILL, "flip": False}
 TODAY = {"crop": "none", "shift": 0.08, "gain": 0.15, "colour": 0.05, "flip": True}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "expected"),
     [

@@ -40,6 +40,7 @@ def recorded(out: Path) -> str:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["vjepa.VJEPA", "surgrec_jepa.SurgRecJEPA", "unisurg.UniSurg"])
 def test_the_ema_is_exported(recipe: str, manifest: Path, tmp_path: Path) -> None:  # noqa: F811
     found = pretrain(manifest, tmp_path / "run", recipe)

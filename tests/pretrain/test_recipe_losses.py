@@ -110,6 +110,7 @@ def test_teachers_are_dropped_jointly_for_summary_and_patches_or_separately() ->
     assert found == {9.0, (5.0 + 9.0) / 2}
 
 
+@pytest.mark.slow
 def test_hadamard_matrices_of_the_usual_widths() -> None:
     for num in (1, 2, 12, 20, 24, 44, 96, 192, 384, 768, 1024, 1152, 1280, 1408):
         matrix = hadamard(num)

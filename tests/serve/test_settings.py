@@ -88,6 +88,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["chat", "embed"])
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_folder_is_one_line_before_anything_starts(

@@ -50,6 +50,7 @@ def test_hosts(host: str, extra: list[str], allowed: list[str], refused: list[st
     assert [each for each in refused if hosts.allows(each)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/health", "/surgvl/about", "/v1/models", "/nowhere"])
 def test_the_gateway_answers_to_its_own_names_alone(path: str) -> None:
     with served(Gateway({}, MediaRules(), about={"version": "2"}).app) as url:

@@ -111,6 +111,7 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
     return load_model(out)[0].state_dict()
 
 
+@pytest.mark.slow
 def losses(out: Path) -> dict[int, float]:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return {row["step"]: row["loss"] for row in rows}

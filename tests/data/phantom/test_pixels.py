@@ -78,6 +78,7 @@ def test_pose_is_the_deviation() -> None:
     np.testing.assert_allclose([pose(action, float(time)).jaw for time in times], expected[:, 2], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_verb_shows_in_motion_and_not_in_a_frame() -> None:
     """Matched scenes that differ in the verb alone, at random phases, read by a linear classifier from 40 px frames."""
     rng = np.random.default_rng(5)
