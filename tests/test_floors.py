@@ -26,7 +26,7 @@ ROOMS = {
     "video": Room(1),
     "prompts": Room(1),
     "metrics": Room(2, "nltk rouge_score sklearn scipy", "video prompts"),
-    "models": Room(2, "torch transformers open_clip", "prompts"),
+    "models": Room(2, "torch transformers open_clip httpx", "prompts"),
     "data": Room(2, "torch", "prompts"),
     "train": Room(3, "torch lightning", "models data prompts"),
     "embed": Room(3, "torch faiss"),

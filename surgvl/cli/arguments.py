@@ -60,7 +60,7 @@ def name_words(argv: Sequence[str], names: Sequence[str]) -> list[str]:
 def way_on(target: str) -> str:
     """How to continue a command that was stopped, given its module:function; empty if it cannot be continued."""
     module, _, name = target.partition(":")
-    if name == "quickstart":
+    if name in ("quickstart", "models_fetch"):
         return "; run the same command to continue"
     # A command that was not imported yet has written nothing.
     function = vars(sys.modules[module]).get(name) if module in sys.modules else None

@@ -59,6 +59,23 @@ COMMANDS = {
         "merge manifests, each as a source of its own",
         "--manifests manifest other --names lap other --out both",
     ),
+    "models list": Command("surgvl.commands.models:models_list", "list published models and their licences", ""),
+    "models info": Command(
+        "surgvl.commands.models:models_info", "show all that is known of a published model", "surgclip", words=("name",)
+    ),
+    "models fetch": Command(
+        "surgvl.commands.models:models_fetch",
+        "fetch a published model",
+        "surgclip",
+        "peskavlp --accept_licence",
+        words=("name",),
+    ),
+    "models add": Command(
+        "surgvl.commands.models:models_add",
+        "take the weights of a published model that you have",
+        "surgclip downloads/surgclip_beta.pth",
+        words=("name", "file"),
+    ),
     "pretrain": Command(
         "surgvl.commands.pretrain:pretrain",
         "train a video encoder without labels",

@@ -1,0 +1,128 @@
+"""The commands `models list`, `models info`, `models fetch` and `models add`; none of them needs torch to start."""
+
+from pathlib import Path
+
+from surgvl.core.files import command
+from surgvl.core.tables import plain_table
+from surgvl.models import install
+from surgvl.models.published import Published, published, registry
+from surgvl.models.schema import read_checked
+from surgvl.models.store import CARD, Card, hashes_file, not_here, recorded_hashes, store, stored
+
+
+def models_list() -> None:
+    """List the models that are known by name: what each is for, its size and licence, and whether it is here."""
+    rows: list[list[object]] = [["name", "here", "size", "licence", "commercial", "from", "for"]]
+    for name, entry in registry().items():
+        folder = stored(name)
+        where = (entry.source or "part of surgvl").removeprefix("https://")
+        rows.append(
+            [
+                name,
+                "yes" if folder else "no",
+                _size(entry, folder),
+                entry.licence,
+                entry.commercial,
+                where,
+                entry.purpose,
+            ]
+        )
+    print(plain_table(rows, indent=""))
+    print(f"\ncommercial: whether the licence allows commercial use; ask: its text is not plain about it\nin {store()}")
+    print("next: surgvl models info NAME, surgvl models fetch NAME")
+
+
+def models_info(name: str) -> None:
+    """Show all that is known of a published model: licence, files and hashes, what it sees, what it was trained on.
+
+    Args:
+        name: a name of `surgvl models list`.
+    """
+    entry, folder = published(name), stored(name)
+    lines = {
+        "model": f"{entry.title} ({entry.kind})",
+        "for": entry.purpose,
+        "note": entry.note,
+        "licence": f"{entry.licence}; commercial use: {entry.commercial}",
+        "gated": "yes: the hub asks for an account that has accepted its terms, and HF_TOKEN" if entry.gated else "",
+        "page": entry.source or "",
+        "paper": entry.paper or "",
+        "size": _size(entry, folder),
+        "sees": entry.sees or "",
+        "frames": ", ".join(f"{key} {value}" for key, value in (entry.preprocess or {}).items()),
+        "family": entry.family,
+        "arguments": ", ".join(f"{key} {value}" for key, value in entry.arguments.items()),
+        "trained on": ", ".join(entry.trained_on) or ("" if entry.shipped else "not published as a list of data sets"),
+        "here": str(folder or "no"),
+    }
+    if folder is not None and (folder / CARD).is_file():
+        lines["accepted"] = read_checked(folder / CARD, Card).accepted
+    wide = max(map(len, lines))
+    print("\n".join(f"{label:{wide}}  {value}" for label, value in lines.items() if value))
+    _show_files(entry)
+    if folder is None:
+        print(f"\n{not_here(entry)}")
+    else:
+        print(f"\nnext: {command('models check', name)}")
+
+
+def models_fetch(name: str, accept_licence: bool = False) -> None:
+    """Fetch a published model into the store; what was interrupted goes on where it stopped.
+
+    Args:
+        name: a name of `surgvl models list`, or hf:OWNER/NAME for any folder of the Hugging Face hub.
+        accept_licence: agree to the licence of the model, which is shown; free ones need no agreement.
+    """
+    if name.startswith("hf:"):
+        print(f"{name} is in {install.fetch_hub(name)}")
+        return
+    folder = install.fetch(published(name), accept_licence)
+    _ready(name, folder)
+
+
+def models_add(name: str, file: Path, accept_licence: bool = False) -> None:
+    """Take weights that you have for a published model, such as from a machine with a network.
+
+    Args:
+        name: a name of `surgvl models list`.
+        file: its weights file or archive, or a folder with all files that `surgvl models info` lists.
+        accept_licence: agree to the licence of the model, which is shown; free ones need no agreement.
+    """
+    _ready(name, install.add(published(name), file, accept_licence))
+
+
+def _ready(name: str, folder: Path) -> None:
+    kind = published(name).kind
+    print(f"{name} is in {folder}")
+    words = ("video.mp4", "What is the surgical phase shown in the image?") if kind == "chat" else ()
+    after = command("ask", *words, model=name) if words else command("models check", name)
+    print(f"next: {after}")
+
+
+def _show_files(entry: Published) -> None:
+    """The files with what is known of their hashes."""
+    known = recorded_hashes(entry.name)
+    for file in entry.files:
+        size = f", {file.size:,} bytes" if file.size else ""
+        print(f"\n{file.name} of {file.where}{size}")
+        if file.sha256:
+            print(f"  SHA-256 {file.sha256}")
+        elif found := {name: sha256 for name, sha256 in known.items() if Path(name).match(file.name)}:
+            print("\n".join(f"  SHA-256 {sha256} {name}, as first fetched" for name, sha256 in found.items()))
+        elif file.hub:
+            print("  SHA-256 not recorded yet: that which the hub states is checked, and kept")
+        else:
+            print(f"  SHA-256 not published: that of the first fetch is kept in {hashes_file(entry.name)}")
+
+
+def _size(entry: Published, folder: Path | None) -> str:
+    """Bytes on disk or to fetch, else the number of parameters."""
+    if folder is not None:
+        return _bytes(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+    if entry.size is not None:
+        return _bytes(entry.size)
+    return f"{entry.num_parameters / 1e6:.0f} M parameters" if entry.num_parameters else "not known"
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
