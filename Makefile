@@ -12,7 +12,7 @@ PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quickstart test test-fast lint docs bench bench-gpu clean
+.PHONY: help demo quickstart test test-fast lint docs links bench bench-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lint: $(VENV)/.dev docs ## style, types, who imports whom, and a strict build of
 
 docs: $(VENV)/.dev ## the documentation, built strictly into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+links: $(VENV)/.all ## which addresses of models and data sets are dead (asks all of them)
+	$(BIN)/python -m surgvl.commands.links
 
 bench: $(VENV)/.bench ## decoding, metrics, retrieval, loading, training steps and serving, side by side with named peers
 	$(BIN)/python benchmarks/decode.py

@@ -76,6 +76,9 @@ COMMANDS = {
         "surgclip downloads/surgclip_beta.pth",
         words=("name", "file"),
     ),
+    "models check": Command(
+        "surgvl.commands.models_check:models_check", "check a model of this machine", "phantom", words=("name",)
+    ),
     "pretrain": Command(
         "surgvl.commands.pretrain:pretrain",
         "train a video encoder without labels",

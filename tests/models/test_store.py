@@ -1,9 +1,11 @@
 """The store: models fetched from a local hub or brought by hand, whole or not at all, with their licence and hashes."""
 
+import errno
 import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,6 +17,7 @@ import pytest
 import yaml
 
 from surgvl.cli import main as cli
+from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models import install, published, store, transfer
 from surgvl.models.published import registry
 from tests.helpers.file_server import Page, Site, serving_files
@@ -173,10 +176,14 @@ def test_what_was_interrupted_goes_on(
     run("models fetch mine --accept_licence", capsys)
     assert place.site.ranges(weights)[-1].startswith("bytes=")
     assert left(place) == []
+
+    def full(*rest: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     # A folder that could not be finished, because the disk was full, needs its files only once.
     (place.models / "mine").rename(place.models / "other")
     with monkeypatch.context() as patch:
-        patch.setattr(install, "_install", lambda *rest: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        patch.setattr(install, "_install", full)
         run("models fetch mine --accept_licence", capsys, 1)
     asked = len(place.site.ranges(weights))
     run("models fetch mine --accept_licence", capsys)
@@ -186,9 +193,8 @@ def test_what_was_interrupted_goes_on(
 def test_a_full_disk_is_told_before_anything_is_fetched(
     place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = transfer.shutil.disk_usage("/")
-    little = usage._replace(free=transfer.SPARE + len(FILES["model.safetensors"]))
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: little)
+    little = shutil.disk_usage(place.registry)._replace(free=transfer.SPARE + len(FILES["model.safetensors"]))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: little)
     assert "SURGVL_MODELS" in run("models fetch mine --accept_licence", capsys, 1)
     assert [path for path, _ in place.site.requests] == ["/api/models/acme/vlm/revision/main"]
 
@@ -235,7 +241,7 @@ def test_files_that_one_has_make_the_same_folder(
 
 
 def test_a_missing_model_says_what_to_type_with_and_without_a_network(place: Place) -> None:
-    with pytest.raises(store.CheckpointError) as raised:
+    with pytest.raises(CheckpointError) as raised:
         store.require_stored("mine")
     said = str(raised.value)
     assert "\n" not in said
@@ -258,7 +264,7 @@ def test_a_hub_cannot_write_elsewhere(
 
 
 def test_any_folder_of_the_hub_is_fetched_by_its_id(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(store.CheckpointError, match="surgvl models fetch hf:acme/vlm"):
+    with pytest.raises(CheckpointError, match="surgvl models fetch hf:acme/vlm"):
         store.stored_hub("hf:acme/vlm")
     run("models fetch hf:acme/vlm", capsys)
     folder = store.stored_hub("hf:acme/vlm")
@@ -273,7 +279,7 @@ def test_any_folder_of_the_hub_is_fetched_by_its_id(place: Place, capsys: pytest
 
 @pytest.mark.parametrize("name", ["hf:vlm", "hf:a/../b", "hf:a/b/c\0", "hf:", "hf:a b/c"])
 def test_names_of_the_hub_have_a_form(place: Place, name: str) -> None:
-    with pytest.raises(store.ConfigError, match="is no name of the hub"):
+    with pytest.raises(ConfigError, match="is no name of the hub"):
         store.stored_hub(name)
 
 

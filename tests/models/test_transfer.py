@@ -3,6 +3,7 @@
 import hashlib
 import random
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -178,7 +179,7 @@ def test_answers_without_a_file_are_told_at_once(place: Place, page: Page, said:
 
 def test_a_busy_server_is_asked_again_as_late_as_it_says(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", waited.append)
+    monkeypatch.setattr(time, "sleep", waited.append)
     busy = Page(BODY, status=503, headers={"Retry-After": "7"})
 
     def recover() -> None:
@@ -199,7 +200,8 @@ def test_nobody_there_ends_with_what_to_do(place: Place, tmp_path: Path) -> None
 
 
 def test_the_space_is_checked_before_anything_is_asked_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1_000_000))
+    little = shutil.disk_usage(place.folder)._replace(free=1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: little)
     said = one_line(place, place.wanted(size=len(BODY)), ConfigError)
     assert "0.00 GB free" in said
     assert "SURGVL_MODELS" in said
