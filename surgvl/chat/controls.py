@@ -39,7 +39,7 @@ class WithBlack(FrameStore):
     def frames(self, video_id: str, numbers: Int64Array) -> UInt8Array:
         """Frames uint8 [T, S, S, 3]; zeros for the black video."""
         if video_id == BLACK.video_id:
-            return np.zeros((len(numbers), self.size_px, self.size_px, 3), np.uint8)
+            return np.zeros((len(numbers), self.picture.size_px, self.picture.size_px, 3), np.uint8)
         return super().frames(video_id, numbers)
 
 

@@ -1,7 +1,7 @@
 """Frames of many videos on a model's grid, decoded once and memory-mapped, for all clips of all epochs.
 
 A cache is a folder with one raw file per video (uint8 [N, S, S, 3], no header: N follows from the file size), named
-after the video, its file's size and time, and the rate, size and crop, so that a changed video is decoded again.
+after the video, its file's size and time, and the rate, geometry and crop, so that a changed video is decoded again.
 Decoding streams, so memory and the time to open a clip do not grow with the length of a video. Disk: N * S * S * 3
 bytes, 59 MB per hour at 4 frames/s and 64 px, 2.2 GB at 4 frames/s and 224 px. Without a cache, every clip is decoded
 from its video.
@@ -52,12 +52,13 @@ class FrameStore:
 
     def __init__(self, paths: Mapping[str, Path], preprocess: Preprocess, cache: Path | None = None):
         self.paths, self.preprocess, self.cache = dict(paths), preprocess, cache
-        self.fps, self.size_px = preprocess.grid_fps, preprocess.size_px
+        self.fps, self.picture = preprocess.grid_fps, preprocess.picture
         self.problems: dict[str, str] = {}
         self.marks = Marks()
         self.durations_s: dict[str, float] = {}
         self.aspects: dict[str, float] = {}
         self._boxes: dict[str, video.Box | None] = {}
+        self._shapes: dict[str, tuple[int, int]] = {}
 
     def prepare(self) -> list[str]:
         """Probe every video and fill the cache; videos that cannot be read go to `problems`.
@@ -95,10 +96,22 @@ class FrameStore:
         return found
 
     def _aspect(self, video_id: str) -> float:
+        return self.picture.aspect(*self._shown(video_id))
+
+    def _shown(self, video_id: str) -> tuple[int, int]:
+        """Height and width of the part of a video's picture that is shown."""
         if box := self._box(video_id):
-            return (box.right - box.left) / (box.bottom - box.top)
+            return box.bottom - box.top, box.right - box.left
         info = video.probe(self.paths[video_id])
-        return info.width_px / info.height_px
+        return info.height_px, info.width_px
+
+    def shape(self, video_id: str) -> tuple[int, int]:
+        """Height and width of a video's frames."""
+        if self.picture.kind != "fit":
+            return self.picture.size_px, self.picture.size_px
+        if video_id not in self._shapes:
+            self._shapes[video_id] = self.picture.shape(*self._shown(video_id))
+        return self._shapes[video_id]
 
     def _prepare_one(self, video_id: str) -> float:
         duration_s = video.probe(self.paths[video_id]).duration_s
@@ -108,9 +121,10 @@ class FrameStore:
         if not path.is_file():
             box = self._box(video_id)
             with counted(self.marks), atomic(path) as temporary, open(temporary, "wb") as file:
-                for _, frame in video.stream(self.paths[video_id], self.fps, self.size_px, box):
+                for _, frame in video.stream(self.paths[video_id], self.fps, self.picture, box):
                     file.write(frame.tobytes())
-        return min(duration_s, path.stat().st_size / (3 * self.size_px**2 * self.fps))
+        height, width = self.shape(video_id)
+        return min(duration_s, path.stat().st_size / (3 * height * width * self.fps))
 
     def _box(self, video_id: str) -> video.Box | None:
         if self.preprocess.crop == "none":
@@ -120,7 +134,7 @@ class FrameStore:
         return self._boxes[video_id]
 
     def name(self, video_id: str) -> str:
-        """Name of cached files for a video at this rate, size and crop; it changes with the video's file.
+        """Name of cached files for a video at this rate, geometry and crop; it changes with the video's file.
 
         Long ids are truncated, because most systems allow 255 bytes per path component; the hash keeps names distinct.
         """
@@ -130,7 +144,8 @@ class FrameStore:
     def _named(self, video_id: str) -> str:
         path = self.paths[video_id]
         state = path.stat()
-        key = f"{path.resolve()} {state.st_size} {state.st_mtime_ns} {self.fps} {self.size_px} {self.preprocess.crop}"
+        facts = [path.resolve(), state.st_size, state.st_mtime_ns, self.fps, self.picture.size_px, self.preprocess.crop]
+        key = " ".join(map(str, facts if self.picture.is_plain else [*facts, self.picture]))
         parts = [part.encode(errors="surrogateescape")[:170].decode(errors="ignore") for part in video_id.split("/")]
         return f"{'/'.join(parts)}-{text_hash(key)}"
 
@@ -140,7 +155,7 @@ class FrameStore:
 
     @lru_cache(maxsize=512)  # noqa: B019
     def _map(self, video_id: str) -> UInt8Array:
-        return np.memmap(self._file(video_id), np.uint8, "r").reshape(-1, self.size_px, self.size_px, 3)
+        return np.memmap(self._file(video_id), np.uint8, "r").reshape(-1, *self.shape(video_id), 3)
 
     def key(self, video_id: str, moment_s: float) -> ClipKey:
         """The clip for a moment of a video."""
@@ -199,7 +214,7 @@ class FrameStore:
             before = min(math.ceil(GRACE_S * fps), int(run[0]) // stride)
             start_s, numbers = float(run[0] - before * stride) / self.fps, numbers + before
         end_s = start_s + float(numbers[-1] + 1) / fps
-        clip: UInt8Array = reader.read(start_s, end_s, fps, self.size_px, self._box(video_id))[numbers]
+        clip: UInt8Array = reader.read(start_s, end_s, fps, self.picture, self._box(video_id))[numbers]
         return clip
 
 

@@ -104,5 +104,5 @@ def encode_windows(
 def read_windows(path: Path, preprocess: Preprocess) -> Iterator[tuple[float, float, UInt8Array]]:
     """Stream the clips of a video file, one for each segment of `step_s`."""
     box = video.content_box(path) if preprocess.crop == "content" else None
-    frames = (frame for _, frame in video.stream(path, preprocess.grid_fps, preprocess.size_px, box))
+    frames = (frame for _, frame in video.stream(path, preprocess.grid_fps, preprocess.picture, box))
     return windows(frames, preprocess, video.probe(path).duration_s)

@@ -121,7 +121,7 @@ class DualMultiModalProcessor(BaseMultiModalProcessor[DualProcessingInfo]):
         videos = hf_data["videos"]
         assert isinstance(videos, Sequence)
         try:
-            clips = [resample_frames(np.asarray(frames), want.num_frames, want.size_px) for frames in videos]
+            clips = [resample_frames(np.asarray(frames), want.num_frames, want.picture) for frames in videos]
         except DataError as error:
             raise VLLMValidationError(str(error)) from error
         return BatchFeature({"clips": torch.from_numpy(np.stack(clips)).permute(0, 4, 1, 2, 3).contiguous()})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "VIDEO_SUFFIXES",
     "Box",
+    "Geometry",
     "Image",
     "VideoInfo",
     "VideoReader",
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from surgvl.video.content_area import Box, Image
     from surgvl.video.decoder import VIDEO_SUFFIXES
     from surgvl.video.file import VideoInfo
+    from surgvl.video.geometry import Geometry
     from surgvl.video.reader import VideoReader, content_box, probe, read, stream
     from surgvl.video.writer import write
 else:
@@ -37,5 +39,5 @@ else:
         """Import a name on first use (PEP 562): the gateway needs `decoder` alone, without NumPy and OpenCV."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = {"Box": "content_area", "Image": "content_area", "VIDEO_SUFFIXES": "decoder", "write": "writer"}
+        home = {"Box": "content_area", "Image": "content_area", "Geometry": "geometry", "VIDEO_SUFFIXES": "decoder", "write": "writer"}
         return getattr(import_module(f"{__name__}.{home.get(name, 'reader')}"), name)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import ConfigDict, Field
@@ -20,8 +19,10 @@ from surgvl import video
 from surgvl.core.arrays import Float64Array, Int64Array, UInt8Array
 from surgvl.core.checks import check_choice
 from surgvl.core.errors import ConfigError, DataError
+from surgvl.video.geometry import INTERPOLATIONS, KINDS, Geometry, Interpolation, Kind, geometry_of
 
 Side = Annotated[int, Field(strict=True, ge=1, le=4096)]
+Length = Annotated[int, Field(strict=True, ge=0, le=16384)]
 # Limits that admit a clip of a day and the fastest camera.
 Rate = Annotated[float, Field(strict=True, ge=1e-5, le=1000, allow_inf_nan=False)]
 Step = Annotated[float, Field(strict=True, ge=1e-3, le=86400, allow_inf_nan=False)]
@@ -40,12 +41,15 @@ class Preprocess:
     Args:
         num_frames: frames of a clip, N.
         fps: frames per second of video time in a clip.
-        size_px: side of the square frames.
+        size_px: side of the square frames, or for `fit` the longer side at most.
         crop: `none`, or `content` to crop to the content area (see `content_area`) before resizing.
         anchor: which frame of a clip shows the moment that it stands for. `last`: the clip shows the past only, as an
             online system sees it, and repeats its earliest frame where the video begins. `centre` and `first` look
             ahead; at the ends of a video, the clip is shifted into it.
         step_s: seconds between the moments that clips stand for.
+        geometry: how a picture becomes a frame: `squash`, `crop`, `letterbox` or `fit`; see `surgvl.video.geometry`.
+        resize_px: height and width before the centre of `crop` is cut out; 0, 0 for a shorter side of `size_px`.
+        interpolation: of the scaling: `area`, `bilinear` or `bicubic`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -56,6 +60,9 @@ class Preprocess:
     crop: Crop = "none"
     anchor: Anchor = "centre"
     step_s: Step = 1.0
+    geometry: Kind = "squash"
+    resize_px: tuple[Length, Length] = (0, 0)
+    interpolation: Interpolation = "area"
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -68,6 +75,17 @@ class Preprocess:
                 raise ConfigError(f"{name} must be > 0 and <= {most}, got {getattr(self, name)}")
         check_choice("crop", self.crop, CROPS)
         check_choice("anchor", self.anchor, ANCHORS)
+        check_choice("geometry", self.geometry, KINDS)
+        check_choice("interpolation", self.interpolation, INTERPOLATIONS)
+        # From JSON it comes as a list.
+        object.__setattr__(self, "resize_px", tuple(self.resize_px))
+        if any(self.resize_px) and (self.geometry != "crop" or not all(self.resize_px)):
+            raise ConfigError(f"resize_px is height and width for geometry crop, got {self.resize_px}: leave it out")
+
+    @property
+    def picture(self) -> Geometry:
+        """How a picture becomes a frame."""
+        return Geometry(self.size_px, self.geometry, self.resize_px, self.interpolation)
 
     @property
     def clip_s(self) -> float:
@@ -182,7 +200,7 @@ def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float |
         DataError: the array does not hold frames, the time is outside of the file, or the file cannot be read there.
     """
     if not isinstance(source, str | Path):
-        return resample_frames(np.asarray(source), want.num_frames, want.size_px)
+        return resample_frames(np.asarray(source), want.num_frames, want.picture)
     info = video.probe(source)
     moment_s = info.duration_s / 2 if at_s is None else at_s
     if not 0 <= moment_s <= info.duration_s:
@@ -190,30 +208,31 @@ def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float |
     box = video.content_box(source) if want.crop == "content" else None
     kept, where = np.unique(want.numbers(want.place(moment_s, info.duration_s)), return_inverse=True)
     start_s = float(kept[0]) / want.grid_fps
-    clip: UInt8Array = video.read(source, start_s, start_s + len(kept) / want.fps, want.fps, want.size_px, box)[where]
+    clip: UInt8Array = video.read(source, start_s, start_s + len(kept) / want.fps, want.fps, want.picture, box)[where]
     return clip
 
 
-def resample_frames(frames: UInt8Array, num_frames: int, size_px: int) -> UInt8Array:
-    """Resample frames in time (nearest frame, evenly spaced) and in size (area averaging).
+def resample_frames(frames: UInt8Array, num_frames: int, size: int | Geometry) -> UInt8Array:
+    """Resample frames in time (nearest frame, evenly spaced) and in size.
 
     Args:
         frames: uint8 [T, H, W, 3].
         num_frames: N.
-        size_px: S.
+        size: side S of a square by area averaging, or another geometry. Frames of its shape are kept as they are.
 
     Returns:
-        uint8 [N, S, S, 3].
+        uint8 [N, S, S, 3], or [N, h, w, 3].
 
     Raises:
         DataError: the array does not hold frames.
     """
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
         raise DataError(f"frames must be uint8 [T, H, W, 3], got {frames.dtype} {list(frames.shape)}")
+    geometry = geometry_of(size)
+    height, width = frames.shape[1:3]
     kept = np.linspace(0, len(frames) - 1, num_frames).round().astype(int)
-    if frames.shape[1:3] == (size_px, size_px):
+    if (height, width) == geometry.shape(height, width):
         same: UInt8Array = frames[kept]
         return same
-    size = (size_px, size_px)
-    small = {i: cv2.resize(frames[i], size, interpolation=cv2.INTER_AREA) for i in dict.fromkeys(kept.tolist())}
+    small = {i: geometry.apply(frames[i]) for i in dict.fromkeys(kept.tolist())}
     return np.stack([small[i] for i in kept.tolist()]).astype(np.uint8, copy=False)

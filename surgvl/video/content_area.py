@@ -8,13 +8,11 @@ the sampled frames, and only the largest lit region counts.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from surgvl.core.arrays import UInt8Array
-from surgvl.core.errors import DataError
 
 Image = UInt8Array
 """uint8 [H, W, 3], RGB."""
@@ -69,25 +67,3 @@ def find(pictures: Iterable[Image]) -> Box | None:
     if box.top <= down and height - box.bottom <= down and box.left <= across and width - box.right <= across:
         return None
     return box
-
-
-def crop_and_resize(path: Path, picture: Image, box: Box, size_px: int) -> Image:
-    """Scale part of a picture to a square by area averaging.
-
-    Args:
-        path: source of the picture, for the message.
-        picture: uint8 [H, W, 3].
-        box: the part to take.
-        size_px: side of the square.
-
-    Returns:
-        uint8 [size_px, size_px, 3].
-
-    Raises:
-        DataError: the box is empty or not within the picture.
-    """
-    height, width = picture.shape[:2]
-    if not (0 <= box.top < box.bottom <= height and 0 <= box.left < box.right <= width):
-        raise DataError(f"{path}: {box} is not within its {width}x{height} px picture: take a box from content_box")
-    part = picture[box.top : box.bottom, box.left : box.right]
-    return np.asarray(cv2.resize(part, (size_px, size_px), interpolation=cv2.INTER_AREA), np.uint8)

@@ -17,8 +17,9 @@ from av.buffer import Buffer
 from av.video.reformatter import VideoReformatter
 
 from surgvl.core.errors import DataError
-from surgvl.video.content_area import Box, Image, crop_and_resize
+from surgvl.video.content_area import Box, Image
 from surgvl.video.decoder import FrameDecoder, SampleTimes
+from surgvl.video.geometry import Geometry
 from surgvl.video.marks import current
 
 
@@ -89,7 +90,7 @@ class VideoFile:
         )
 
     def samples(
-        self, start_s: float, fps: float, count: int | None, hold: bool, size_px: int, crop: Box | None
+        self, start_s: float, fps: float, count: int | None, hold: bool, geometry: Geometry, crop: Box | None
     ) -> Iterator[tuple[float, Image]]:
         """Yield the frames shown at start_s, start_s + 1 / fps, ..., until `count` or the end of the video.
 
@@ -98,11 +99,11 @@ class VideoFile:
             fps: samples per second.
             count: number of samples; None for all up to the end.
             hold: whether the last frame is repeated after the end, up to `count`.
-            size_px: side of the square that the picture, or the crop, is scaled to.
+            geometry: how the picture, or the crop, becomes a frame.
             crop: part of the displayed picture; None for all.
 
         Yields:
-            (time in seconds, uint8 [size_px, size_px, 3] RGB).
+            (time in seconds, uint8 [S, S, 3] RGB).
 
         Raises:
             DataError: start_s is past the end; or, after the good frames, the file is damaged or truncated.
@@ -111,7 +112,7 @@ class VideoFile:
         for frame, until_s in self._intervals(SampleTimes(start_s, fps, count), hold):
             image: Image | None = None
             while time_s + self._decoder.slack_s < until_s:
-                image = self._pixels(frame, size_px, crop) if image is None else image.copy()
+                image = self._pixels(frame, geometry, crop) if image is None else image.copy()
                 yield time_s, image
                 number += 1
                 if number == count:
@@ -150,11 +151,11 @@ class VideoFile:
         if failure:
             raise failure
 
-    def _pixels(self, frame: av.VideoFrame, size_px: int, crop: Box | None) -> Image:
-        if crop is None and size_px > max(frame.width, frame.height):
-            crop = Box(0, 0, *self._shape(frame))  # OpenCV upscales faster than swscale, equally bilinearly
-        if crop is not None:
-            return crop_and_resize(self.path, self._picture(frame), crop, size_px)
+    def _pixels(self, frame: av.VideoFrame, geometry: Geometry, crop: Box | None) -> Image:
+        size_px = geometry.size_px
+        # OpenCV upscales faster than swscale, equally bilinearly.
+        if crop is not None or not geometry.is_plain or size_px > max(frame.width, frame.height):
+            return geometry.apply(self._picture(frame), crop, self.path)
         # swscale's AREA averages the source pixels that a target pixel covers.
         scaled = self._reformatter.reformat(frame, size_px, size_px, "rgb24", interpolation="AREA", threads=1)
         return self._upright(frame, scaled)

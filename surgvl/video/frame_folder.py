@@ -12,8 +12,9 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from surgvl.core.errors import DataError
-from surgvl.video.content_area import Box, Image, crop_and_resize
+from surgvl.video.content_area import Box, Image
 from surgvl.video.file import VideoInfo
+from surgvl.video.geometry import Geometry
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
@@ -74,7 +75,7 @@ class ImageFolder:
             raise DataError(f"{path} cannot be read as an image ({error}): copy it again") from error
 
     def samples(
-        self, start_s: float, fps: float, count: int | None, hold: bool, size_px: int, crop: Box | None
+        self, start_s: float, fps: float, count: int | None, hold: bool, geometry: Geometry, crop: Box | None
     ) -> Iterator[tuple[float, Image]]:
         """See `surgvl.video.file.VideoFile.samples`."""
         last = -1
@@ -87,9 +88,7 @@ class ImageFolder:
                     break
                 index = len(self.images) - 1
             if index != last:
-                picture = self._load(index)
-                whole = Box(0, 0, picture.shape[0], picture.shape[1])
-                image, last = crop_and_resize(self.images[index], picture, crop or whole, size_px), index
+                image, last = geometry.apply(self._load(index), crop, self.images[index]), index
             yield time_s, image.copy()
         if last < 0:
             raise DataError(f"{self.path} ends at {self.info.duration_s:.2f} s: start_s {start_s:.2f} is past the end")

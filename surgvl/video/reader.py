@@ -13,6 +13,7 @@ from surgvl.video import content_area
 from surgvl.video.content_area import Box, Image
 from surgvl.video.file import VideoFile, VideoInfo
 from surgvl.video.frame_folder import IMAGE_SUFFIXES, ImageFolder
+from surgvl.video.geometry import Geometry, geometry_of
 
 
 class VideoReader:
@@ -36,24 +37,40 @@ class VideoReader:
         """See `surgvl.video.probe`."""
         return self._source.info
 
-    def read(self, start_s: float, end_s: float, fps: float, size_px: int, crop: Box | None = None) -> Image:
+    def read(
+        self, start_s: float, end_s: float, fps: float, size_px: int | Geometry, crop: Box | None = None
+    ) -> Image:
         """Read a clip; see `surgvl.video.read`."""
-        _check(self.path, start_s, end_s, fps, size_px)
+        geometry = _checked(self.path, start_s, end_s, fps, size_px)
         num_frames = max(1, round((end_s - start_s) * fps))
-        clip = np.empty((num_frames, size_px, size_px, 3), np.uint8)
+        clip = np.empty((num_frames, *self.shape(geometry, crop), 3), np.uint8)
         for number, (_, picture) in enumerate(
-            self._source.samples(start_s, fps, num_frames, hold=True, size_px=size_px, crop=crop)
+            self._source.samples(start_s, fps, num_frames, hold=True, geometry=geometry, crop=crop)
         ):
             clip[number] = picture
         return clip
 
+    def shape(self, size_px: int | Geometry, crop: Box | None = None) -> tuple[int, int]:
+        """Height and width of the frames that `read` gives."""
+        geometry = geometry_of(size_px)
+        if geometry.kind != "fit":
+            return geometry.size_px, geometry.size_px
+        if crop is not None:
+            return geometry.shape(crop.bottom - crop.top, crop.right - crop.left)
+        return geometry.shape(self.info.height_px, self.info.width_px)
+
     def stream(
-        self, fps: float, size_px: int, crop: Box | None = None, start_s: float = 0.0, end_s: float | None = None
+        self,
+        fps: float,
+        size_px: int | Geometry,
+        crop: Box | None = None,
+        start_s: float = 0.0,
+        end_s: float | None = None,
     ) -> Iterator[tuple[float, Image]]:
         """Stream samples in order; see `surgvl.video.stream`."""
-        _check(self.path, start_s, start_s if end_s is None else end_s, fps, size_px)
+        geometry = _checked(self.path, start_s, start_s if end_s is None else end_s, fps, size_px)
         num_frames = None if end_s is None else max(1, round((end_s - start_s) * fps))
-        return self._source.samples(start_s, fps, num_frames, hold=False, size_px=size_px, crop=crop)
+        return self._source.samples(start_s, fps, num_frames, hold=False, geometry=geometry, crop=crop)
 
     def content_box(self, num_frames: int = 8) -> Box | None:
         """Find the field of view; see `surgvl.video.content_box`."""
@@ -76,15 +93,17 @@ class VideoReader:
         self.close()
 
 
-def _check(path: Path, start_s: float, end_s: float, fps: float, size_px: int) -> None:
+def _checked(path: Path, start_s: float, end_s: float, fps: float, size_px: int | Geometry) -> Geometry:
     if not 0 <= start_s < math.inf:
         raise DataError(f"{path}: start_s must be a finite number of seconds >= 0, got {start_s}")
     if not start_s <= end_s < math.inf:
         raise DataError(f"{path}: end_s must be a finite number of seconds >= start_s {start_s}, got {end_s}")
     if not 0 < fps < math.inf:
         raise DataError(f"{path}: fps must be > 0 samples per second, got {fps}")
-    if size_px < 1:
-        raise DataError(f"{path}: size_px must be >= 1, got {size_px}")
+    geometry = geometry_of(size_px)
+    if geometry.size_px < 1:
+        raise DataError(f"{path}: size_px must be >= 1, got {geometry.size_px}")
+    return geometry
 
 
 def probe(path: Path | str, folder_fps: float = 1.0) -> VideoInfo:
@@ -106,7 +125,7 @@ def read(
     start_s: float,
     end_s: float,
     fps: float,
-    size_px: int,
+    size_px: int | Geometry,
     crop: Box | None = None,
     folder_fps: float = 1.0,
 ) -> Image:
@@ -117,12 +136,12 @@ def read(
         start_s: seconds from the first frame, 0 or more.
         end_s: seconds; past the end of the video the last frame is repeated.
         fps: samples per second of video.
-        size_px: side of the square that every frame is scaled to (area averaging).
+        size_px: side S of the square that every frame is scaled to (area averaging), or another geometry.
         crop: part of the displayed picture to scale, in its pixels; None for all.
         folder_fps: images per second of a folder.
 
     Returns:
-        uint8 [T, size_px, size_px, 3] RGB, T = max(1, round((end_s - start_s) * fps)).
+        uint8 [T, S, S, 3] RGB ([T, h, w, 3] for a geometry of kind `fit`), T = max(1, round((end_s - start_s) * fps)).
 
     Raises:
         DataError: an argument is out of range, start_s is past the end, or the file cannot be read there.
@@ -134,18 +153,18 @@ def read(
 def stream(
     path: Path | str,
     fps: float,
-    size_px: int,
+    size_px: int | Geometry,
     crop: Box | None = None,
     start_s: float = 0.0,
     end_s: float | None = None,
     folder_fps: float = 1.0,
 ) -> Iterator[tuple[float, Image]]:
-    """Yield (time in seconds, uint8 [size_px, size_px, 3] RGB) in order: one decoding pass, one frame in memory.
+    """Yield (time in seconds, uint8 [S, S, 3] RGB) in order: one decoding pass, one frame in memory.
 
     Args:
         path: a video file, or a folder of numbered images.
         fps: samples per second of video.
-        size_px: side of the square that every frame is scaled to (area averaging).
+        size_px: side S of the square that every frame is scaled to (area averaging), or another geometry.
         crop: part of the displayed picture to scale, in its pixels; None for all.
         start_s: time of the first sample.
         end_s: as in `read`; None, or a time past the end, for everything up to the end of the video.
