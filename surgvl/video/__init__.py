@@ -39,5 +39,8 @@ else:
         """Import a name on first use (PEP 562): the gateway needs `decoder` alone, without NumPy and OpenCV."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = {"Box": "content_area", "Image": "content_area", "Geometry": "geometry", "VIDEO_SUFFIXES": "decoder", "write": "writer"}
+        home = {
+            **{"Box": "content_area", "Image": "content_area", "Geometry": "geometry"},
+            **{"VIDEO_SUFFIXES": "decoder", "write": "writer"},
+        }
         return getattr(import_module(f"{__name__}.{home.get(name, 'reader')}"), name)

@@ -37,9 +37,7 @@ class VideoReader:
         """See `surgvl.video.probe`."""
         return self._source.info
 
-    def read(
-        self, start_s: float, end_s: float, fps: float, size_px: int | Geometry, crop: Box | None = None
-    ) -> Image:
+    def read(self, start_s: float, end_s: float, fps: float, size_px: int | Geometry, crop: Box | None = None) -> Image:
         """Read a clip; see `surgvl.video.read`."""
         geometry = _checked(self.path, start_s, end_s, fps, size_px)
         num_frames = max(1, round((end_s - start_s) * fps))
