@@ -20,11 +20,11 @@ from surgvl.chat.answerers import Answerer, LocalAnswerer, local_answerer
 from surgvl.core.arrays import softmax
 from surgvl.core.checks import text_list
 from surgvl.core.errors import CheckpointError, ConfigError, DataError, SurgVLWarning
+from surgvl.embed.encode_file import encode_file
 from surgvl.embed.vectors import class_vectors
-from surgvl.embed.windows import encode_windows, read_windows
 from surgvl.models.chat import Chat
 from surgvl.models.checkpoint import LoadedModel, VideoLike, load_model, resolve_model
-from surgvl.models.dual_encoder import DualEncoder
+from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 
 
@@ -62,7 +62,7 @@ class Encoder(LoadedModel):
 class DualModel(LoadedModel):
     """A video tower and a text tower in one space."""
 
-    model: DualEncoder
+    model: VideoText
 
     def encode_video(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.float32]:
         """Unit vectors float32 [N, E].
@@ -94,8 +94,7 @@ class DualModel(LoadedModel):
             ConfigError: the stride is out of range.
             DataError: the file cannot be read.
         """
-        windows = read_windows(Path(path), self.preprocess.every(stride_s))
-        return encode_windows(self.model.encode_video, windows, 32, self.device)
+        return encode_file(self.model, Path(path), self.preprocess.every(stride_s), 32, self.device)
 
     def encode_text(self, sentences: str | Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors float32 [number of sentences, E]; a single sentence is one row, an empty list no rows.
@@ -116,7 +115,7 @@ class DualModel(LoadedModel):
 
     def left_out(self, sentences: Sequence[str]) -> str:
         """A line that says how many tokens of the sentences exceed the text tower's context; empty if none do."""
-        return self.model.text.left_out(list(sentences))
+        return self.model.left_out(list(sentences))
 
     def class_vectors(self, prompt_set: str) -> tuple[list[str], NDArray[np.float32]]:
         """Class names [C] and zero-shot class vectors float32 [C, E] of a prompt set."""
@@ -196,7 +195,7 @@ def load(folder: str | Path, device: str = "cpu") -> Encoder | DualModel | Local
     """
     path = resolve_model(folder)
     model, preprocess = load_model(path, device)
-    if isinstance(model, DualEncoder):
+    if isinstance(model, VideoText):
         return DualModel(model, preprocess, path, device)
     if isinstance(model, Chat):
         return local_answerer(model, preprocess, path, device)

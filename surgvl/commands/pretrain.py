@@ -100,8 +100,14 @@ def pretrain(
         start(recipe, init)
     with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
         table = Manifest.load(manifest)
-        shape = {"num_frames": encoder.num_frames, "size_px": encoder.size_px}
-        preprocess = Preprocess(**shape, fps=fps, step_s=step_s, anchor=anchor, crop=crop)
+        preprocess = Preprocess(
+            num_frames=encoder.num_frames,
+            size_px=encoder.size_px,
+            fps=fps,
+            step_s=step_s,
+            anchor=anchor,
+            crop=crop,
+        )
         read = replace(preprocess, size_px=augmentation.read_px or encoder.size_px)
         store, good = split_store(folder, table, split, read, frame_cache, augmentation.per_video)
         seen = [*pretraining_video_ids(Path(init)), *good] if init else good

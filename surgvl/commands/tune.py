@@ -96,8 +96,7 @@ def tune(
     from surgvl.chat.template import end_of_turn
     from surgvl.chat.tune import Tune, merge_lora
     from surgvl.models.chat import Chat
-    from surgvl.models.checkpoint import load_model, save_model
-    from surgvl.models.dual_encoder import DualEncoder
+    from surgvl.models.checkpoint import load_model, save_model, video_encoder
     from surgvl.models.vit import VideoViT
     from surgvl.train.distributed import main_process
     from surgvl.train.loop import fit
@@ -105,7 +104,7 @@ def tune(
     with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
         table = Manifest.load(manifest)
         model, preprocess = load_model(encoder)
-        tower = model.encoder if isinstance(model, DualEncoder | Chat) else model
+        tower = video_encoder(model, encoder)
         torch.manual_seed(run.seed)
         if random_encoder:
             tower = VideoViT(tower.config)

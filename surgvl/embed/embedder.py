@@ -1,20 +1,18 @@
 """Models that `embed` can use, in this process or on a server: a dual encoder, or a video encoder."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from surgvl.core.arrays import Float32Array, UInt8Array
+from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import CheckpointError
-from surgvl.embed.windows import encode_windows, read_windows
+from surgvl.embed.encode_file import encode_file
 from surgvl.models.checkpoint import find_model, load_model, model_hash
-from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.model_info import training_record
+from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.video.clip import Preprocess
 
@@ -51,35 +49,22 @@ def local_embedder(model: Path, stride_s: float | None, batch: int, device: str)
     """
     network, preprocess = load_model(model, device)
     preprocess = preprocess.every(stride_s)
-    encode: Callable[[Tensor], Tensor]
     texts: Callable[[list[str]], Float32Array] | None = None
-    if isinstance(network, DualEncoder):
-        encode, texts = network.encode_video, _text_encoder(network)
-    elif isinstance(network, VideoViT):
-        encode = _mean_token_encoder(network)
-    else:
+    if isinstance(network, VideoText):
+        texts = _text_encoder(network)
+    elif not isinstance(network, VideoViT):
         raise CheckpointError(f"{model} holds a chat model, which has no vectors: give an align or pretrain run folder")
 
     def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Float32Array, list[float], list[float]]:
-        def counted() -> Iterator[tuple[float, float, UInt8Array]]:
-            for window in read_windows(path, preprocess):
-                yield window
-                tick(preprocess.step_s)
-
-        return encode_windows(encode, counted(), batch, device)
+        return encode_file(network, path, preprocess, batch, device, tick)
 
     name = str(find_model(model).resolve())
     return Embedder(name, model_hash(model), network.dim, preprocess, training_record(model), seconds, texts)
 
 
-def _mean_token_encoder(encoder: VideoViT) -> Callable[[Tensor], Tensor]:
-    """Clips [B, 3, T, H, W] -> mean tokens of unit norm, float32 [B, D]."""
-    return lambda video: F.normalize(encoder(video).mean(1).float(), dim=-1)
-
-
-def _text_encoder(dual: DualEncoder) -> Callable[[list[str]], Float32Array]:
+def _text_encoder(dual: VideoText) -> Callable[[list[str]], Float32Array]:
     def texts(sentences: list[str]) -> Float32Array:
-        if line := dual.text.left_out(sentences):
+        if line := dual.left_out(sentences):
             print(line)
         parts = [sentences[at : at + 128] for at in range(0, len(sentences), 128)]
         with torch.inference_mode():

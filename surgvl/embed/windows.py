@@ -6,31 +6,35 @@ Shapes: T frames, S pixels, E width of the space.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from surgvl import video
 from surgvl.core.arrays import Float32Array, Int64Array, UInt8Array
 from surgvl.core.errors import DataError
 from surgvl.video.clip import EPS, Preprocess
 
+Element = TypeVar("Element", bound=np.generic)
+
 
 def windows(
-    frames: Iterable[UInt8Array], preprocess: Preprocess, duration_s: float
-) -> Iterator[tuple[float, float, UInt8Array]]:
+    frames: Iterable[NDArray[Element]], preprocess: Preprocess, duration_s: float
+) -> Iterator[tuple[float, float, NDArray[Element]]]:
     """The clip of each segment of `step_s`.
 
     Args:
-        frames: uint8 [S, S, 3] of the whole video, on the grid of `preprocess`.
+        frames: uint8 [S, S, 3] of the whole video, on the grid of `preprocess`; or their vectors, float32 [E].
         preprocess: how clips are cut.
         duration_s: length of the video.
 
     Yields:
-        start_s and end_s of the segment, and its clip uint8 [T, S, S, 3]; past the end of the video the last frame is
+        start_s and end_s of the segment, and its clip [T, ...]; past the end of the video the last frame is
         repeated.
     """
-    step_s, held = preprocess.step_s, deque[UInt8Array](maxlen=preprocess.reach)
+    step_s, held = preprocess.step_s, deque[NDArray[Element]](maxlen=preprocess.reach)
     count = max(1, int(duration_s / step_s + EPS))
     segment, last = 0, -1
 
@@ -38,7 +42,7 @@ def windows(
         moment_s = preprocess.moment(segment * step_s, (segment + 1) * step_s)
         return preprocess.numbers(preprocess.place(moment_s, duration_s))
 
-    def cut() -> tuple[float, float, UInt8Array]:
+    def cut() -> tuple[float, float, NDArray[Element]]:
         first = last + 1 - len(held)
         clip = np.stack([held[number - first] for number in np.minimum(wanted, last).tolist()])
         return segment * step_s, (segment + 1) * step_s, clip
@@ -103,6 +107,10 @@ def encode_windows(
 
 def read_windows(path: Path, preprocess: Preprocess) -> Iterator[tuple[float, float, UInt8Array]]:
     """Stream the clips of a video file, one for each segment of `step_s`."""
+    return windows(read_frames(path, preprocess), preprocess, video.probe(path).duration_s)
+
+
+def read_frames(path: Path, preprocess: Preprocess) -> Iterator[UInt8Array]:
+    """Stream the frames of a video file on the grid of `preprocess`, uint8 [S, S, 3] each."""
     box = video.content_box(path) if preprocess.crop == "content" else None
-    frames = (frame for _, frame in video.stream(path, preprocess.grid_fps, preprocess.picture, box))
-    return windows(frames, preprocess, video.probe(path).duration_s)
+    return (frame for _, frame in video.stream(path, preprocess.grid_fps, preprocess.picture, box))

@@ -17,14 +17,15 @@ from safetensors.torch import load_file, save_file
 
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import atomic, write_json
+from surgvl.core.registry import discover
 from surgvl.models.chat import Chat
 from surgvl.models.config import SurgVLConfig
 from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.model_info import check_clips, find_model, load_preprocess, model_hash, resolve_model
 from surgvl.models.schema import ChatFields, DualFields, checked, read_checked
-from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
-from surgvl.models.tokenizer_files import sentence_tokenizer
+from surgvl.models.tokenizer import HuggingFaceTokenizer
+from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
 from surgvl.video.clip import Preprocess, extract_clip
@@ -39,7 +40,7 @@ __all__ = [
     "resolve_model",
     "save_model",
 ]
-Model = VideoViT | DualEncoder | Chat
+Model = VideoViT | VideoText | Chat
 
 
 VideoLike = str | Path | NDArray[np.uint8] | torch.Tensor
@@ -50,14 +51,12 @@ def save_model(model: Model, folder: Path | str, preprocess: Preprocess) -> None
     """Write a model folder; every file is renamed into place, the weights last."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    own = model.config if isinstance(model, DualEncoder) else model.config.to_dict()
+    own = model.config if isinstance(model, VideoText) else model.config.to_dict()
+    own |= {"family": model.name} if isinstance(model, VideoText) and model.name else {}
     write_json(folder / "config.json", {**own, "model_type": model.model_type, "architectures": [model.architecture]})
     write_json(folder / "preprocessor_config.json", asdict(preprocess))
-    if isinstance(model, DualEncoder):
-        model.text.save_tokenizer(folder)
-        if isinstance(model.text.tokenizer, SentencePieceTokenizer):
-            # The same tokenizer in the format that vLLM reads.
-            sentence_tokenizer(folder / "tokenizer.spm").save_pretrained(folder)
+    if isinstance(model, VideoText):
+        model.save_tokenizer(folder)
     if isinstance(model, Chat):
         model.ready.save_pretrained(folder)
     # safetensors refuses tied weights, which share memory: keep the first name of each.
@@ -86,12 +85,16 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preproce
     preprocess = load_preprocess(folder)
     config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
     kind = config.pop("model_type", None)
-    build = _builder(kind, config, folder, preprocess)
     weights = folder / "model.safetensors"
-    # Built on the meta device first, so that weights of other shapes are refused before memory is allocated.
-    with torch.device("meta"):
-        check_fit(build(), header(weights), weights)
-    model = build()
+    model: Model
+    if kind == VideoText.model_type:
+        model = published_family(config, folder / "config.json").from_config(config, folder)
+    else:
+        build = _builder(kind, config, folder, preprocess)
+        # Built on the meta device first, so that weights of other shapes are refused before memory is allocated.
+        with torch.device("meta"):
+            check_fit(build(), header(weights), weights)
+        model = build()
     load_weights(model, weights)
     try:
         torch.nn.Module.to(model, device)
@@ -101,6 +104,42 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preproce
             f"device {device!r} cannot be used ({first}): give cpu, or a device of this machine"
         ) from error
     return model.eval(), preprocess
+
+
+def video_encoder(model: Model, name: Path | str) -> VideoViT:
+    """The video encoder of a model.
+
+    Args:
+        model: of ours.
+        name: of the model, for the message.
+
+    Raises:
+        CheckpointError: it is a published model, which has none of ours.
+    """
+    if isinstance(model, VideoViT):
+        return model
+    if isinstance(model, DualEncoder | Chat):
+        encoder: VideoViT = model.encoder
+        return encoder
+    raise CheckpointError(
+        f"{name} is a published {model.name} model, without a video encoder of surgvl: give a run folder of "
+        "`surgvl pretrain`"
+    )
+
+
+def published_family(config: dict[str, Any], path: Path) -> type[VideoText]:
+    """The family of published models that a `config.json` names; what is left of the configuration is the family's.
+
+    Raises:
+        CheckpointError: there is no such family.
+    """
+    import surgvl.models.adapters
+
+    config.pop("architectures", None)
+    name, known = config.pop("family", None), discover(surgvl.models.adapters, VideoText)  # type: ignore[type-abstract]
+    if name not in known:
+        raise CheckpointError(f"{path}: family must be one of {', '.join(known)}, got {str(name)[:40]!r}: correct it")
+    return known[name]
 
 
 def _builder(kind: Any, config: dict[str, Any], folder: Path, preprocess: Preprocess) -> Callable[[], Model]:
@@ -113,7 +152,7 @@ def _builder(kind: Any, config: dict[str, Any], folder: Path, preprocess: Prepro
     if kind == Chat.model_type and "projector" not in config:
         raise CheckpointError(f"{folder} predates the processor of chat models: tune the model again")
     if kind not in (VideoViT.model_type, DualEncoder.model_type, Chat.model_type):
-        known = ", ".join(cls.model_type for cls in (VideoViT, DualEncoder, Chat))
+        known = ", ".join(cls.model_type for cls in (VideoViT, DualEncoder, VideoText, Chat))
         raise CheckpointError(f"{path}: model_type must be one of {known}, got {str(kind)[:40]!r}: give a surgvl model")
     if kind == Chat.model_type:
         encoder = checked(config, ChatFields, path).encoder

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from surgvl.models.pool import AttentivePool
 from surgvl.models.schema import checked
 from surgvl.models.text import TextTower
+from surgvl.models.tokenizer import SentencePieceTokenizer
+from surgvl.models.tokenizer_files import sentence_tokenizer
+from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
 
 
-class DualEncoder(nn.Module):
+class DualEncoder(VideoText):
     """Maps clips and sentences to unit vectors whose inner product is their similarity.
 
     Args:
@@ -28,8 +31,6 @@ class DualEncoder(nn.Module):
     """
 
     model_type = "surgvl_dual"
-    # Its name in vLLM, see surgvl.serve.
-    architecture = "SurgVLEmbeddingModel"
 
     def __init__(self, encoder: VideoViT, text: TextTower, dim: int):
         super().__init__()
@@ -67,3 +68,13 @@ class DualEncoder(nn.Module):
     def encode_text(self, sentences: list[str]) -> Tensor:
         """Sentences -> unit vectors, float32 [B, E]."""
         return F.normalize(self.text(sentences).float(), dim=-1)
+
+    def left_out(self, sentences: list[str]) -> str:
+        """A line that says how many tokens are truncated; empty for none."""
+        return self.text.left_out(sentences)
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write the text tower's tokenizer; SentencePiece's a second time, in the format that vLLM reads."""
+        self.text.save_tokenizer(folder)
+        if isinstance(self.text.tokenizer, SentencePieceTokenizer):
+            sentence_tokenizer(folder / "tokenizer.spm").save_pretrained(folder)

@@ -56,9 +56,10 @@ class foreign:  # noqa: N801 (used as a statement)
 
 
 def first_line(error: BaseException | None) -> str:
-    """The first sentence of an error, at most 200 characters."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].split(". ")[0].rstrip(".: ")[:200]
+    """The first sentence of an error, with the line that a colon announces, at most 200 characters."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    text = " ".join([lines[0], *(line.strip() for line in lines[1:2] if lines[0].endswith(":"))])
+    return text.split(". ")[0].rstrip(".: ")[:200]
 
 
 def check_finite(weights: Mapping[str, object], path: Path | str) -> None:

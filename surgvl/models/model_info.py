@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from surgvl.core.errors import CheckpointError
 from surgvl.core.files import file_hash
+from surgvl.models.named import find_named
 from surgvl.models.schema import AnswersFile, ChatFields, DualFields, RunFile, checked, read_checked
 from surgvl.models.shipped import unpack
 from surgvl.models.vit_config import ViTConfig
@@ -70,7 +71,7 @@ def resolve_model(name: str | Path) -> Path:
 
 
 def find_model(folder: Path | str) -> Path:
-    """The model folder: the folder itself, `model/` in a run folder, or a shipped model's (see `models.shipped`).
+    """The model folder: the folder itself, `model/` in a run folder, or that of a name (`models.shipped`, `named`).
 
     Raises:
         CheckpointError: neither holds a `config.json`.
@@ -81,8 +82,8 @@ def find_model(folder: Path | str) -> Path:
     for candidate in (folder, folder / "model"):
         if (candidate / "config.json").is_file():
             return candidate
-    if (shipped := unpack(str(folder))) is not None:
-        return shipped
+    if (known := unpack(str(folder)) or find_named(str(folder))) is not None:
+        return known
     raise CheckpointError(f"{folder} holds no config.json, nor does its model/: give a model folder or a run folder")
 
 
@@ -103,7 +104,7 @@ def training_record(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: a field is invalid.
     """
-    folder = (unpack(str(folder)) or folder).resolve()
+    folder = (unpack(str(folder)) or find_named(str(folder)) or folder).resolve()
     for record in (folder / "run.json", folder.parent / "run.json"):
         if record.is_file():
             return read_checked(record, RunFile).model_dump(include=set(RunFile.model_fields))

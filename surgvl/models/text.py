@@ -18,6 +18,7 @@ from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.schema import bounded
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
+from surgvl.models.video_text import truncation
 
 
 class TextTower(nn.Module):
@@ -84,16 +85,7 @@ class TextTower(nn.Module):
             ids = [self.clip_tokenizer.encode(sentence) for sentence in sentences]
         else:
             ids = [self.tokenizer.encode(sentence) for sentence in sentences]
-        over = [len(row) - (self.context_length - 2) for row in ids if len(row) > self.context_length - 2]
-        if not over:
-            return ""
-        limit = f"the text tower's {self.context_length - 2} tokens"
-        if len(sentences) == 1:
-            return f"the sentence is longer than {limit}: {over[0]} tokens were left out at the end; shorten it"
-        return (
-            f"{len(over)} of {len(sentences)} sentences are longer than {limit}: {sum(over)} tokens were left out at "
-            "their ends; shorten them"
-        )
+        return truncation([len(row) for row in ids], self.context_length - 2)
 
     def frame(self, tokenizer: Tokenizer, texts: list[list[int]]) -> Tensor:
         """Ids of texts -> int64 [B, L]: truncated, between a begin and an end token, padded."""

@@ -97,7 +97,7 @@ class Geometry:
             height, width = picture.shape[:2]
         down, across = self.scaled(height, width)
         if self.interpolation == "area":
-            frame: Image = cv2.resize(picture, (across, down), interpolation=cv2.INTER_AREA)
+            frame: Image = np.asarray(cv2.resize(picture, (across, down), interpolation=cv2.INTER_AREA), np.uint8)
         else:
             frame = np.asarray(Pillow.fromarray(picture).resize((across, down), FILTERS[self.interpolation]))
         return frame if self.kind in ("squash", "fit") else self._square(frame)

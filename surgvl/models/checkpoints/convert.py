@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from surgvl.core.errors import CheckpointError
-from surgvl.models.checkpoint import load_model
+from surgvl.models.checkpoint import load_model, video_encoder
 from surgvl.models.checkpoints.io import Hints, download, hints_of, read_weights
 from surgvl.models.checkpoints.key_maps import EncoderCheckpoint, convert_keys, find_state_dict
 from surgvl.models.foreign import check_finite
@@ -169,7 +169,7 @@ def _own(folder: Path) -> VideoViT | None:
             kind = read_checked(candidate / "config.json", dict[str, Any]).get("model_type", "")
             if str(kind).startswith("surgvl_"):
                 model, _ = load_model(candidate)
-                return model if isinstance(model, VideoViT) else model.encoder
+                return video_encoder(model, folder)
     return None
 
 

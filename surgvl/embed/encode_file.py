@@ -1,0 +1,87 @@
+"""The vectors of a video file, from one pass over its frames.
+
+A model that sees frames encodes each frame once, however many clips show it. Memory does not grow with the length of
+the video, but for the vectors.
+Shapes: N segments, T frames of a clip, S pixels, E width of the space, B frames of a batch.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from surgvl import video
+from surgvl.core.arrays import Float32Array, UInt8Array
+from surgvl.core.errors import DataError
+from surgvl.embed.windows import Element, encode_windows, read_frames, windows
+from surgvl.models.video_text import FrameText, VideoText, mean_vectors
+from surgvl.models.vit import VideoViT
+from surgvl.video.clip import Preprocess
+
+
+def encode_file(
+    model: VideoText | VideoViT,
+    path: Path,
+    preprocess: Preprocess,
+    batch: int,
+    device: str,
+    tick: Callable[[float], object] = lambda _: None,
+) -> tuple[Float32Array, list[float], list[float]]:
+    """One unit vector for each segment of `step_s`; that of a bare video encoder is its mean token.
+
+    Args:
+        model: on the device.
+        path: the file.
+        preprocess: how its clips are cut.
+        batch: clips, or frames of a model that sees these, encoded at once.
+        device: torch device.
+        tick: called with the number of seconds that have been read since the last call.
+
+    Returns:
+        Vectors float32 [N, E], starts and ends in seconds.
+
+    Raises:
+        DataError: the file cannot be read, or has no frames.
+    """
+    duration_s = video.probe(path).duration_s
+    frames = read_frames(path, preprocess)
+    if not isinstance(model, FrameText):
+        encode = model.encode_video if isinstance(model, VideoText) else _mean_token_encoder(model)
+        return encode_windows(encode, _told(windows(frames, preprocess, duration_s), tick), batch, device)
+    vectors = frame_vectors(model, frames, batch, device)
+    found, starts, ends = [], [], []
+    for start_s, end_s, clip in _told(windows(vectors, preprocess, duration_s), tick):
+        found.append(mean_vectors(torch.from_numpy(clip[None]))[0].numpy())
+        starts.append(start_s)
+        ends.append(end_s)
+    if not found:
+        raise DataError(f"{path} has no frames: check it with a player")
+    return np.stack(found), starts, ends
+
+
+def _mean_token_encoder(encoder: VideoViT) -> Callable[[Tensor], Tensor]:
+    """Clips [B, 3, T, H, W] -> mean tokens of unit norm, float32 [B, D]."""
+    return lambda video: F.normalize(encoder(video).mean(1).float(), dim=-1)
+
+
+def frame_vectors(model: FrameText, frames: Iterable[UInt8Array], batch: int, device: str) -> Iterator[Float32Array]:
+    """Frames uint8 [S, S, 3] -> their unit vectors, float32 [E] each, encoded B at a time."""
+    frames = iter(frames)
+    while part := list(islice(frames, batch)):
+        pixels = torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            found: Tensor = model.encode_frames(pixels.to(device)).cpu()
+        yield from found.numpy()
+
+
+def _told(
+    stream: Iterable[tuple[float, float, NDArray[Element]]], tick: Callable[[float], object]
+) -> Iterator[tuple[float, float, NDArray[Element]]]:
+    for start_s, end_s, clip in stream:
+        yield start_s, end_s, clip
+        tick(end_s - start_s)
