@@ -139,7 +139,7 @@ def from_store(store: FrameStore) -> Read:
 
 def decoding(stored: FrameStore, direct: FrameStore, data: PretrainClips, batch: int, repeats: int) -> list[str]:
     """Table of clips per second from file to batch."""
-    peers = Peers(direct.paths, direct.preprocess.num_frames, direct.preprocess.fps, direct.size_px)
+    peers = Peers(direct.paths, direct.preprocess.num_frames, direct.preprocess.fps, direct.picture.size_px)
     # At times of the frame cache, so that all give the same frames.
     drawn = (data.numbers(index) for index in range(batch))
     plan = [(video_id, float(numbers[0]) / direct.fps) for video_id, numbers in drawn]

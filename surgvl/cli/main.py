@@ -50,8 +50,8 @@ def _split(argv: Sequence[str]) -> tuple[str, list[str]]:
             return name, list(argv[words:])
     if known := group(argv[0]):
         raise UsageError(f"surgvl {argv[0]} must be followed by one of {', '.join(n.split()[1] for n in known)}")
-    words = dict.fromkeys(name.split()[0] for name in COMMANDS)
-    hint = did_you_mean(argv[0], COMMANDS, f"commands are {', '.join(words)}")
+    first = dict.fromkeys(name.split()[0] for name in COMMANDS)
+    hint = did_you_mean(argv[0], COMMANDS, f"commands are {', '.join(first)}")
     raise UsageError(f"unknown command {argv[0]!r}: {hint}")
 
 

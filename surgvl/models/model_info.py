@@ -15,7 +15,6 @@ from surgvl.core.errors import CheckpointError
 from surgvl.core.files import file_hash
 from surgvl.models.named import find_named
 from surgvl.models.schema import AnswersFile, ChatFields, DualFields, RunFile, checked, read_checked
-from surgvl.models.shipped import unpack
 from surgvl.models.vit_config import ViTConfig
 from surgvl.video.clip import Preprocess
 
@@ -71,7 +70,7 @@ def resolve_model(name: str | Path) -> Path:
 
 
 def find_model(folder: Path | str) -> Path:
-    """The model folder: the folder itself, `model/` in a run folder, or that of a name (`models.shipped`, `named`).
+    """The model folder: the folder itself, `model/` in a run folder, or that of a name (see `models.named`).
 
     Raises:
         CheckpointError: neither holds a `config.json`.
@@ -82,7 +81,7 @@ def find_model(folder: Path | str) -> Path:
     for candidate in (folder, folder / "model"):
         if (candidate / "config.json").is_file():
             return candidate
-    if (known := unpack(str(folder)) or find_named(str(folder))) is not None:
+    if (known := find_named(str(folder))) is not None:
         return known
     raise CheckpointError(f"{folder} holds no config.json, nor does its model/: give a model folder or a run folder")
 
@@ -104,7 +103,7 @@ def training_record(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: a field is invalid.
     """
-    folder = (unpack(str(folder)) or find_named(str(folder)) or folder).resolve()
+    folder = (find_named(str(folder)) or folder).resolve()
     for record in (folder / "run.json", folder.parent / "run.json"):
         if record.is_file():
             return read_checked(record, RunFile).model_dump(include=set(RunFile.model_fields))

@@ -225,7 +225,8 @@ def _receive(response: httpx.Response, part: Path, start: int, total: int | None
 def linked_hash(response: httpx.Response) -> str:
     """The SHA-256 that the Hugging Face hub states for a large file, before it redirects; empty elsewhere."""
     for answer in (*response.history, response):
-        if re.fullmatch(r"[0-9a-f]{64}", found := answer.headers.get("X-Linked-Etag", "").strip('"')):
+        found = str(answer.headers.get("X-Linked-Etag", "")).strip('"')
+        if re.fullmatch(r"[0-9a-f]{64}", found):
             return found
     return ""
 

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from surgvl.video.clip import Preprocess
+
 Sees = Literal["frames", "clips"]
 
 
@@ -44,6 +46,24 @@ class VideoText(nn.Module, ABC):
     @abstractmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
         """Build a model without weights from a model folder's `config.json` and its other files."""
+
+    @classmethod
+    def convert(cls, weights: Path, files: Path, arguments: dict[str, Any], folder: Path) -> tuple[Self, Preprocess]:
+        """Read a model of this family from its files as they are published.
+
+        Args:
+            weights: the weights file.
+            files: folder with the other files.
+            arguments: of the registry's entry.
+            folder: the new model folder, which gets all that `from_config` reads.
+
+        Returns:
+            The model with its weights, and its authors' preprocessing.
+
+        Raises:
+            CheckpointError: a weight is missing or unknown, or a file is missing.
+        """
+        raise NotImplementedError(f"{cls.__name__} is not published")
 
     @abstractmethod
     def encode_video(self, video: Tensor) -> Tensor:

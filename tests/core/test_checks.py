@@ -12,6 +12,7 @@ from surgvl.cli.renamed import names
 from surgvl.core.checks import MAX_CHARACTERS, check_question, text_list
 from surgvl.core.errors import ConfigError, DataError, SurgVLWarning
 from surgvl.core.files import plain_yaml, read_json
+from surgvl.models.dual_encoder import DualEncoder
 from surgvl.prompts import load
 from surgvl.train.config import Optim, Run
 from surgvl.video.clip import Preprocess
@@ -34,7 +35,9 @@ def test_one_sentence_is_one_row_and_none_are_none(dual: DualModel) -> None:
 
 
 def test_what_is_cut_off_a_sentence_is_said(dual: DualModel) -> None:
-    count = len(dual.model.text.tokenizer.encode("hook " * 40))  # type: ignore[union-attr]
+    assert isinstance(dual.model, DualEncoder)
+    assert dual.model.text.tokenizer is not None
+    count = len(dual.model.text.tokenizer.encode("hook " * 40))
     with pytest.warns(SurgVLWarning, match=f"1 of 2 sentences .* {count - 30} tokens were left out"):
         dual.encode_text(["hook", "hook " * 40])
 

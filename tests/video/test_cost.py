@@ -13,6 +13,7 @@ from surgvl import video
 from surgvl.video import decoder
 from surgvl.video.content_area import Box, Image
 from surgvl.video.file import VideoFile
+from surgvl.video.geometry import Geometry
 from tests.helpers.numbered_videos import EVEN, encode, number_in, picture
 
 
@@ -77,9 +78,9 @@ def test_frames_that_are_not_sampled_are_not_converted(long_video: Path, monkeyp
     converted = []
     plain = VideoFile._pixels
 
-    def counting(self: VideoFile, frame: av.VideoFrame, size_px: int, crop: Box | None) -> Image:
+    def counting(self: VideoFile, frame: av.VideoFrame, geometry: Geometry, crop: Box | None) -> Image:
         converted.append(1)
-        return plain(self, frame, size_px, crop)
+        return plain(self, frame, geometry, crop)
 
     monkeypatch.setattr(VideoFile, "_pixels", counting)
     assert len(list(video.stream(long_video, 0.04, 32, end_s=500.0))) == 20
