@@ -15,6 +15,7 @@ from surgvl.cli.main import RECIPES
 from surgvl.commands.data import datasets
 from surgvl.core.registry import discover
 from surgvl.core.tables import markdown_table
+from surgvl.models.published import registry
 from surgvl.tasks.base import Task
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +60,21 @@ def dataset_rows() -> list[str]:
     return markdown_table(["name", "split protocols", "licence", "source"], rows)
 
 
+def model_rows() -> list[str]:
+    """Every published model that is known by name."""
+    rows = [
+        [
+            f"`{name}`",
+            entry.purpose,
+            entry.licence,
+            entry.commercial,
+            f"[page]({entry.source})" if entry.source else "–",
+        ]
+        for name, entry in registry().items()
+    ]
+    return markdown_table(["name", "for", "licence", "commercial use", "from"], rows)
+
+
 def recipe_rows() -> list[str]:
     """Every recipe file, with its command and the first sentence of its comment."""
     rows = []
@@ -93,6 +109,7 @@ def first_line(module: str) -> str:
 
 TABLES = {
     "data sets": dataset_rows,
+    "published models": model_rows,
     "recipes": recipe_rows,
     "prompt sets": prompt_rows,
     "tasks": task_rows,

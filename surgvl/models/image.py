@@ -20,9 +20,10 @@ from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import read_json
 from surgvl.models.blocks import Transformer
 from surgvl.models.checkpoints.convert import exact_ratio, usual_heads
-from surgvl.models.checkpoints.io import download, read_weights
+from surgvl.models.checkpoints.io import read_weights
 from surgvl.models.checkpoints.key_maps import convert_keys, find_state_dict
 from surgvl.models.foreign import foreign
+from surgvl.models.store import stored_hub
 from surgvl.models.vit_config import IMAGENET_MEAN, IMAGENET_STD
 
 RGB = tuple[float, float, float]
@@ -116,8 +117,9 @@ class TransformersTower(ImageTower):
     def __init__(self, name: str, size_px: int | None = None):
         from transformers import AutoModel
 
+        folder = stored_hub(name)
         with foreign(f"the teacher hf:{name} cannot be read", "give a folder or a hub id"):
-            whole, report = AutoModel.from_pretrained(name, output_loading_info=True, trust_remote_code=False)
+            whole, report = AutoModel.from_pretrained(folder, output_loading_info=True, trust_remote_code=False)
         if lost := sorted(report["missing_keys"]):
             raise CheckpointError(f"hf:{name} lacks {len(lost)} weights {lost[:3]}: give a complete model")
         inner = dict(whole.named_children()).get("vision_model", whole)
@@ -126,7 +128,7 @@ class TransformersTower(ImageTower):
             raise ConfigError(
                 f"hf:{name} is a {config['model_type']}, which has no patches: choose an image transformer"
             )
-        found = _preprocessor(name)
+        found = _preprocessor(folder)
         frame = found.get("crop_size") or found.get("size") or {}
         half = "siglip" in config["model_type"]
         super().__init__(
@@ -149,15 +151,10 @@ class TransformersTower(ImageTower):
         return summary, patches.unflatten(1, self.grid)
 
 
-def _preprocessor(name: str) -> dict[str, Any]:
-    """The preprocessor's file of a folder or hub id; empty if there is none."""
-    if Path(name).is_dir():
-        path = Path(name) / "preprocessor_config.json"
-        return dict(read_json(path)) if path.is_file() else {}
-    try:
-        return dict(read_json(download(f"{name}/preprocessor_config.json")))
-    except CheckpointError:
-        return {}
+def _preprocessor(folder: Path) -> dict[str, Any]:
+    """The preprocessor's file of a folder; empty if there is none."""
+    path = folder / "preprocessor_config.json"
+    return dict(read_json(path)) if path.is_file() else {}
 
 
 class EndoSSLTower(ImageTower):

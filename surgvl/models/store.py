@@ -136,12 +136,14 @@ def hub_name(text: str) -> HubName:
 
 
 def stored_hub(text: str) -> Path:
-    """The folder or file of a name of the hub: in the store, or in the cache of huggingface_hub.
+    """The folder or file of a name of the hub, in the store or in the cache of huggingface_hub; a path as it is.
 
     Raises:
         ConfigError: it is no such name.
         CheckpointError: it is not on this machine; the message says how to get it.
     """
+    if (own := text.removeprefix("hf:")) and Path(own).exists():
+        return Path(own)
     wanted = hub_name(text)
     path = wanted.folder / wanted.file
     if path.is_file() if wanted.file else (path / WHOLE).is_file():

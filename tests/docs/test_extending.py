@@ -17,6 +17,7 @@ from surgvl.commands import data
 from surgvl.core.ontology import CHOLEC80_TOOLS
 from surgvl.core.registry import choose, discover
 from surgvl.core.results import read_results
+from surgvl.models import published
 from surgvl.pretrain.base import Recipe
 from tests.data.readers import test_contract as data_contract
 from tests.helpers.markdown_blocks import ROOT, blocks
@@ -64,7 +65,14 @@ def run_tests(file: Path, tmp_path: Path) -> int:
 
 def test_every_kind_of_file_has_an_example() -> None:
     folders = {title.rpartition("/")[0] for title in FILES}
-    assert folders == {*PACKAGES, "surgvl/recipes", "prompts", "tests/data/readers", "tests/tasks"}
+    assert folders == {
+        *PACKAGES,
+        "surgvl/recipes",
+        "surgvl/models/registry",
+        "prompts",
+        "tests/data/readers",
+        "tests/tasks",
+    }
     assert not [title for title in FILES if (ROOT / title).exists()]
 
 
@@ -102,6 +110,16 @@ def test_the_recipe_file_parses(added: Path) -> None:
     assert first.startswith("# surgvl pretrain --recipe clip_order_phantom ")
     _, _, config = cli.parse(["pretrain", "--config", str(file), "--manifest", "manifest", "--out", "out"])
     assert config.run.steps == 500
+
+
+def test_the_published_model_is_known_by_its_name(
+    added: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(published, "REGISTRY", added / "surgvl/models/registry")
+    assert cli.main(["models", "info", "theatre-clip"]) == 0
+    said = capsys.readouterr().out
+    assert "commercial use: no" in said
+    assert "`surgvl models fetch theatre-clip --accept_licence`" in said
 
 
 def test_the_prompt_set_and_the_task_score_the_phantom(added: Path, tiny_run: Path, tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ def test_the_tables_that_the_site_fills_in_list_everything() -> None:
     assert all(any(f"`{name}`" in row for row in hooks["prompt_rows"]()) for name in prompts.names())
     assert all(any(f"`{path.stem}`" in row for row in hooks["recipe_rows"]()) for path in cli.RECIPES.glob("*.yaml"))
     assert any("`cholec80`" in row for row in hooks["dataset_rows"]())
+    assert any("`peskavlp`" in row for row in hooks["model_rows"]())
     assert any("`phase`" in row for row in hooks["task_rows"]())
 
 

@@ -168,27 +168,20 @@ def test_the_encoder_of_a_dual_model(tmp_path: Path) -> None:
 
 
 def test_hub_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No hub here: that a refused download is one line, and what is asked for when there is one."""
-    assert "cannot be downloaded" in refusal("hf:nobody/nothing")
+    """No network: what is in the store or in huggingface_hub's cache is found, for the rest there is what to type."""
+    monkeypatch.setenv("SURGVL_MODELS", str(tmp_path / "store"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    assert "`surgvl models fetch hf:nobody/nothing` fetches it" in refusal("hf:nobody/nothing")
     theirs = videomae(size=12, frames=4)
-    theirs.save_pretrained(tmp_path)
-    asked: list[tuple[str, ...]] = []
-
-    def snapshot(repo: str, revision: str | None, allow_patterns: list[str]) -> str:
-        asked.append((repo, str(revision), *allow_patterns))
-        return str(tmp_path)
-
-    def one(repo: str, file: str, revision: str | None) -> str:
-        asked.append((repo, file, str(revision)))
-        return str(tmp_path / file)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", one)
+    theirs.save_pretrained(tmp_path / "store/hf/owner--name@abc")
+    assert "is not on this machine" in refusal("hf:owner/name@abc")
+    (tmp_path / "store/hf/owner--name@abc/hub.json").write_text("{}")
+    commit = "0123456789" * 4
+    theirs.save_pretrained(tmp_path / f"cache/models--owner--name/snapshots/{commit}")
+    (tmp_path / "cache/models--owner--name/refs").mkdir()
+    (tmp_path / "cache/models--owner--name/refs/main").write_text(commit)
     whole = load_encoder("hf:owner/name@abc")
     single = load_encoder("hf:owner/name/model.safetensors", heads=2, size_px=12, num_frames=4)
-    assert asked == [
-        ("owner/name", "abc", "*.json", "*.safetensors", "*.bin"),
-        ("owner/name", "model.safetensors", "None"),
-    ]
+    assert load_encoder("hf:owner/name").config == whole.config
     with torch.no_grad():
         assert torch.allclose(whole(clips(whole)), single(clips(single)), atol=1e-6)

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from surgvl.core.errors import CheckpointError
 from surgvl.models.checkpoint import load_model, video_encoder
-from surgvl.models.checkpoints.io import Hints, download, hints_of, read_weights
+from surgvl.models.checkpoints.io import Hints, hints_of, read_weights
 from surgvl.models.checkpoints.key_maps import EncoderCheckpoint, convert_keys, find_state_dict
 from surgvl.models.foreign import check_finite
 from surgvl.models.schema import read_checked
+from surgvl.models.store import stored_hub
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import IMAGENET_MEAN, IMAGENET_STD, ViTConfig
 
@@ -54,7 +55,7 @@ def load_encoder(
             position table, or a width from which the number of heads cannot be inferred.
         ConfigError: frames that patches or tubelets do not divide.
     """
-    path = download(source.removeprefix("hf:")) if source.startswith("hf:") else Path(source)
+    path = stored_hub(source) if source.startswith("hf:") else Path(source)
     if path.is_dir() and (own := _own(path)) is not None:
         if heads not in (None, own.config.heads):
             raise CheckpointError(f"heads must be {own.config.heads} for {source}, got {heads}: leave it out")

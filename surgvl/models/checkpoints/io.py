@@ -1,4 +1,4 @@
-"""Weights files: downloaded from the hub or read from disk, with their configuration; no code in them is run.
+"""Weights files and the configuration next to them; no code in them is run.
 
 Pickles are read with `weights_only=True`, which admits tensors and plain values but no code; safetensors are
 memory-mapped.
@@ -47,30 +47,6 @@ class Hints:
     num_frames: int | None = None
     mean: RGB | None = None
     std: RGB | None = None
-
-
-def download(name: str) -> Path:
-    """Download `OWNER/NAME[/FILE][@REVISION]` into huggingface_hub's cache; a local path is returned as it is.
-
-    Raises:
-        CheckpointError: the hub does not have it or cannot be reached.
-    """
-    if Path(name).exists():
-        return Path(name)
-    from huggingface_hub import hf_hub_download, snapshot_download
-
-    name, _, revision = name.partition("@")
-    owner, _, rest = name.partition("/")
-    repo, _, file = rest.partition("/")
-    try:
-        if file:
-            return Path(hf_hub_download(f"{owner}/{repo}", file, revision=revision or None))
-        names = ["*.json", "*.safetensors", "*.bin"]
-        return Path(snapshot_download(f"{owner}/{repo}", revision=revision or None, allow_patterns=names))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"hf:{name} cannot be downloaded ({first_line(error)}): check the id, or give a local file"
-        ) from error
 
 
 def read_weights(path: Path) -> Mapping[str, Any]:
