@@ -29,6 +29,8 @@ from surgvl.core.registry import class_names
 from surgvl.core.version import __version__
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+# With any command: what is asked for by name, and is not on this machine, is fetched.
+FETCH = "--fetch"
 # Packages that only an extra installs, and the extra.
 EXTRAS = {
     "lightning": "train",
@@ -138,6 +140,12 @@ def run(argv: Sequence[str]) -> Any:
         UsageError: the words do not fit the command.
         SurgVLError: the command failed, or a package that it needs is not installed.
     """
+    if FETCH in argv:
+        # Imported here because the bare command starts without pydantic.
+        from surgvl.models.store import with_network
+
+        with with_network():
+            return run([word for word in argv if word != FETCH])
     try:
         function, parser, config = parse(argv)
         shown = config.clone()

@@ -168,6 +168,7 @@ def overview() -> str:
         *_rows([name for name in COMMANDS if name not in first]),
         "",
         "surgvl COMMAND --help shows all arguments; --print_config prints them as a file for --config.",
+        "Models are fetched by surgvl models fetch, or where a command names them with --fetch, and at no other time.",
         "A flag of a group may be typed without the group if that is unambiguous: --steps for --run.steps.",
         "Exit status: 0 done; 1 failed, or some files of many could not be read (they are listed); 2 usage error;",
         "130 stopped by Ctrl-C.",

@@ -14,7 +14,7 @@ def models_list() -> None:
     """List the models that are known by name: what each is for, its size and licence, and whether it is here."""
     rows: list[list[object]] = [["name", "here", "size", "licence", "commercial", "from", "for"]]
     for name, entry in registry().items():
-        folder = stored(name)
+        folder = stored(entry)
         where = (entry.source or "part of surgvl").removeprefix("https://")
         rows.append(
             [
@@ -38,7 +38,8 @@ def models_info(name: str) -> None:
     Args:
         name: a name of `surgvl models list`.
     """
-    entry, folder = published(name), stored(name)
+    entry = published(name)
+    folder = stored(entry)
     lines = {
         "model": f"{entry.title} ({entry.kind})",
         "for": entry.purpose,
@@ -70,14 +71,11 @@ def models_fetch(name: str, accept_licence: bool = False) -> None:
     """Fetch a published model into the store; what was interrupted goes on where it stopped.
 
     Args:
-        name: a name of `surgvl models list`, or hf:OWNER/NAME for any folder of the Hugging Face hub.
+        name: a name of `surgvl models list`, open_clip:ARCH@TAG for any weights that open_clip knows, or hf:OWNER/NAME
+            for any folder of the Hugging Face hub.
         accept_licence: agree to the licence of the model, which is shown; free ones need no agreement.
     """
-    if name.startswith("hf:"):
-        print(f"{name} is in {install.fetch_hub(name)}")
-        return
-    folder = install.fetch(published(name), accept_licence)
-    _ready(name, folder)
+    _ready(name, install.fetch_named(name, accept_licence))
 
 
 def models_add(name: str, file: Path, accept_licence: bool = False) -> None:
@@ -88,15 +86,13 @@ def models_add(name: str, file: Path, accept_licence: bool = False) -> None:
         file: its weights file or archive, or a folder with all files that `surgvl models info` lists.
         accept_licence: agree to the licence of the model, which is shown; free ones need no agreement.
     """
-    _ready(name, install.add(published(name), file, accept_licence))
+    _ready(name, install.add(install.entry_of(name), file, accept_licence))
 
 
 def _ready(name: str, folder: Path) -> None:
-    kind = published(name).kind
     print(f"{name} is in {folder}")
-    words = ("video.mp4", "What is the surgical phase shown in the image?") if kind == "chat" else ()
-    after = command("ask", *words, model=name) if words else command("models check", name)
-    print(f"next: {after}")
+    if name in registry():
+        print(f"next: {command('models check', name)}")
 
 
 def _show_files(entry: Published) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from surgvl.core.errors import CheckpointError, ConfigError
-from surgvl.core.files import write_json
+from surgvl.core.files import command, write_json
 from surgvl.models.hub import listing
 from surgvl.models.originals import collect, get, missing_bytes, of_hub, readable, unpacked, wanted_files, weights_file
-from surgvl.models.published import Published
+from surgvl.models.published import Published, published, registry
 from surgvl.models.store import (
     CARD,
     WHOLE,
@@ -38,7 +38,10 @@ def check_licence(entry: Published, accepted: bool) -> None:
     allowed = {"yes": "allowed", "no": "not allowed", "ask": "not plain: ask its authors"}[entry.commercial]
     print(f"{entry.title}: licence {entry.licence}; commercial use {allowed}; {entry.source}")
     if not accepted:
-        raise ConfigError(f"{entry.name} has the licence {entry.licence}: read it, and add --accept_licence to agree")
+        raise ConfigError(
+            f"{entry.name} has the licence {entry.licence}: read it, and type `{command('models fetch', entry.name)} "
+            "--accept_licence` to agree"
+        )
 
 
 def fetch(entry: Published, accepted: bool = False) -> Path:
@@ -53,12 +56,12 @@ def fetch(entry: Published, accepted: bool = False) -> Path:
         DataError: a file cannot be fetched or is not the one that was published.
         CheckpointError: the weights are not those of its family.
     """
-    if (folder := stored(entry.name)) is not None:
+    if (folder := stored(entry)) is not None:
         return folder
     check_licence(entry, accepted)
     with alone(downloads(entry.name)):
         # Whoever fetched it in the meantime is done.
-        if (folder := stored(entry.name)) is not None:
+        if (folder := stored(entry)) is not None:
             return folder
         files = downloads(entry.name) / "files"
         hashes = {wanted.target.relative_to(files).as_posix(): get(wanted) for wanted in wanted_files(entry, files)}
@@ -67,6 +70,40 @@ def fetch(entry: Published, accepted: bool = False) -> Path:
         for spent in (files, unpacked(files)):
             shutil.rmtree(spent, ignore_errors=True)
     return folder
+
+
+def fetch_named(name: str, accepted: bool = False) -> Path:
+    """Fetch whatever a name stands for: a model of the registry, `hf:OWNER/NAME`, or `open_clip:ARCH@TAG`.
+
+    Args:
+        name: the name.
+        accepted: whether its licence is accepted.
+
+    Raises:
+        ConfigError: there is no such model, or its licence is not accepted.
+        DataError: it cannot be fetched.
+        CheckpointError: the weights are not those of its family.
+    """
+    if name.startswith("hf:"):
+        return fetch_hub(name)
+    return fetch(entry_of(name), accepted)
+
+
+def entry_of(name: str) -> Published:
+    """The entry of a name: of the registry, or of open_clip's table.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not name.startswith("open_clip:"):
+        return published(name)
+    arch, _, tag = name.removeprefix("open_clip:").partition("@")
+    for entry in registry().values():
+        if entry.arguments == {"arch": arch, "tag": tag}:
+            return entry
+    from surgvl.models.open_clip_tags import open_clip_entry
+
+    return open_clip_entry(arch, tag)
 
 
 def fetch_hub(text: str) -> Path:

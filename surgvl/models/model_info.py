@@ -15,6 +15,7 @@ from surgvl.core.errors import CheckpointError
 from surgvl.core.files import file_hash
 from surgvl.models.named import find_named
 from surgvl.models.schema import AnswersFile, ChatFields, DualFields, RunFile, checked, read_checked
+from surgvl.models.store import stored_hub
 from surgvl.models.vit_config import ViTConfig
 from surgvl.video.clip import Preprocess
 
@@ -49,24 +50,20 @@ def load_answers(folder: Path | str) -> AnswersFile:
 
 
 def resolve_model(name: str | Path) -> Path:
-    """The path of a model: a folder as given, or the download folder of a Hugging Face hub id.
+    """The path of a model: a folder or name as given, or the folder of an id of the Hugging Face hub.
 
     Raises:
-        CheckpointError: neither exists.
+        CheckpointError: neither exists; the message says how to fetch it.
     """
-    path = Path(name)
-    if "\0" in str(name):
-        raise CheckpointError(f"{str(name)!r} holds a NUL character, which no path can: correct it")
-    if path.exists() or str(name).count("/") != 1:
+    path, text = Path(name), str(name)
+    if "\0" in text:
+        raise CheckpointError(f"{text!r} holds a NUL character, which no path can: correct it")
+    if path.exists() or ":" in text or text.count("/") != 1:
         return path
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
-        return Path(snapshot_download(str(name)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(f"{name} is neither a folder nor a model on the hub ({first}): check the name") from error
+        return stored_hub(text)
+    except CheckpointError as error:
+        raise CheckpointError(f"{text} is no folder, and {error}") from error
 
 
 def find_model(folder: Path | str) -> Path:
@@ -103,7 +100,9 @@ def training_record(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: a field is invalid.
     """
-    folder = (find_named(str(folder)) or folder).resolve()
+    if not folder.exists():
+        folder = find_named(str(folder)) or folder
+    folder = folder.resolve()
     for record in (folder / "run.json", folder.parent / "run.json"):
         if record.is_file():
             return read_checked(record, RunFile).model_dump(include=set(RunFile.model_fields))

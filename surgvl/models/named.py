@@ -10,9 +10,9 @@ from surgvl.core.errors import CheckpointError
 from surgvl.core.files import command, file_hash, write_json
 from surgvl.models.published import registry
 from surgvl.models.shipped import unpack
-from surgvl.models.store import CARD, require_stored, store
+from surgvl.models.store import CARD, fetching, require_stored, store, stored_hub
 
-OPEN_CLIP = "open_clip:"
+OPEN_CLIP, HUB = "open_clip:", "hf:"
 
 
 def find_named(name: str) -> Path | None:
@@ -26,6 +26,8 @@ def find_named(name: str) -> Path | None:
         return shipped
     if name in registry():
         return require_stored(name)
+    if name.startswith(HUB):
+        return stored_hub(name)
     return _open_clip(name) if name.startswith(OPEN_CLIP) else None
 
 
@@ -40,6 +42,10 @@ def _open_clip(name: str) -> Path:
     path = Path(weights)
     folder = open_clip_folder(arch, file_hash(path) if path.is_file() else weights)
     if not folder.is_dir() and not path.is_file():
+        if fetching():
+            from surgvl.models.install import fetch_named
+
+            return fetch_named(name)
         raise CheckpointError(
             f"{name} is not on this machine: `{command('models fetch', name)}` fetches it; or give a file, as "
             f"open_clip:{arch}@FILE"

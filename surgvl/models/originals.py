@@ -38,7 +38,7 @@ def wanted_files(entry: Published, files: Path) -> list[Wanted]:
         if key not in listings:
             listings[key] = listing(*key, downloads(entry.name))
         there = listings[key]
-        names = fnmatch.filter(there.files, file.name)
+        names = fnmatch.filter(there.files, file.name) or fnmatch.filter(there.files, file.otherwise or "")
         if not names and (file == entry.files[0] or not file.several):
             raise CheckpointError(f"hf:{file.hub} has no {file.name} any more: its files are {', '.join(there.files)}")
         own = {file.name: file.sha256} if file.sha256 else {}
@@ -114,7 +114,9 @@ def collect(entry: Published, given: Path, files: Path) -> dict[str, str]:
             archive = file.name.endswith(ARCHIVE) and given.suffix != ARCHIVE
             names = {Path(file.name).with_suffix(given.suffix).name if archive else file.name: given}
         else:
-            names = {path.relative_to(home).as_posix(): path for path in home.glob(file.name) if path.is_file()}
+            found = [path for path in home.glob(file.name) if path.is_file()]
+            found += [path for path in (home / (file.otherwise or file.name),) if not found and path.is_file()]
+            names = {path.relative_to(home).as_posix(): path for path in found}
         if not names and (place == 0 or not file.several):
             raise CheckpointError(f"{home} lacks {file.name} of {file.where}, which {entry.name} needs: put it there")
         for name, path in names.items():
@@ -138,9 +140,9 @@ def weights_file(entry: Published, files: Path) -> Path:
         DataError: the archive cannot be unpacked.
         CheckpointError: it holds no weights file, or several.
     """
-    main = next(iter(sorted(files.glob(entry.files[0].name))), None) or next(
-        path for path in sorted(files.iterdir()) if path.stem == Path(entry.files[0].name).stem
-    )
+    first = entry.files[0]
+    names = (first.name, first.otherwise or first.name, f"{Path(first.name).stem}.*")
+    main = next(path for name in names for path in sorted(files.glob(name)))
     if main.suffix != ARCHIVE:
         return main
     shutil.rmtree(unpacked(files), ignore_errors=True)

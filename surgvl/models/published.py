@@ -33,16 +33,18 @@ class Original(_Strict):
 
     Attributes:
         name: its name; on the hub the path in the repository, or a pattern (`*.json`) for several.
+        otherwise: the name of a file that takes its place where it is missing.
         url: its address.
-        hub: OWNER/NAME of the repository on the hub.
+        hub: OWNER/NAME of the repository on the hub; the oldest have no owner.
         revision: branch, tag or commit of the repository.
         sha256: where it is known; otherwise that of the first fetch is kept.
         size: bytes, where they are known.
     """
 
     name: Text
+    otherwise: Text | None = None
     url: Address | None = None
-    hub: Annotated[str, Field(strict=True, pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    hub: Annotated[str, Field(strict=True, pattern=r"^[\w.-]+(/[\w.-]+)?$")] | None = None
     revision: Text = "main"
     sha256: Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")] | None = None
     size: Annotated[int, Field(strict=True, ge=1)] | None = None
@@ -93,7 +95,7 @@ class Published(_Strict):
         source: page of the model.
         paper: page of the paper.
         sees: single frames or clips.
-        preprocess: fields of `Preprocess`.
+        preprocess: fields of `Preprocess`; without them, the family's.
         files: its files; the first one has the weights.
         num_parameters: where they are known.
         trained_on: data sets that it has seen, as its authors say; empty where they do not.
@@ -127,8 +129,8 @@ class Published(_Strict):
     def _check(self) -> Self:
         if self.shipped == bool(self.files):
             raise ValueError("a model has files unless it is shipped")
-        if self.kind == "video-text" and not self.shipped and None in (self.family or None, self.sees, self.preprocess):
-            raise ValueError("a video-text model needs family, sees and preprocess")
+        if self.kind == "video-text" and not self.shipped and not (self.family and self.sees):
+            raise ValueError("a video-text model needs family and sees")
         return self
 
     @property

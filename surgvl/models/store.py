@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
@@ -22,11 +23,12 @@ from surgvl.core.files import command
 from surgvl.core.locks import locked
 from surgvl.models.published import Published, registry
 from surgvl.models.schema import read_checked
-from surgvl.models.shipped import MODELS, cache, unpack
+from surgvl.models.shipped import cache, unpack
 
 CARD = "model_card.json"
 WHOLE = "hub.json"
 LONG_S = 7 * 86400.0
+_FETCHING: ContextVar[bool] = ContextVar("fetching", default=False)
 
 
 class Card(BaseModel):
@@ -90,12 +92,27 @@ def recorded_hashes(name: str) -> dict[str, str]:
     return read_checked(path, dict[str, str]) if path.is_file() else {}
 
 
-def stored(name: str) -> Path | None:
-    """The model folder of a published name, if it is on this machine; None for a name that is not published, too."""
-    if name in MODELS:
-        return unpack(name)
-    folder = store() / name
-    return folder if name in registry() and (folder / CARD).is_file() else None
+@contextmanager
+def with_network() -> Iterator[None]:
+    """A block in which models that are not on this machine are fetched when they are asked for (`--fetch`)."""
+    token = _FETCHING.set(True)
+    try:
+        yield
+    finally:
+        _FETCHING.reset(token)
+
+
+def fetching() -> bool:
+    """Whether what is missing may be fetched."""
+    return _FETCHING.get()
+
+
+def stored(entry: Published) -> Path | None:
+    """The model folder of a published model, if it is on this machine."""
+    if entry.shipped:
+        return unpack(entry.name)
+    folder = store() / entry.name
+    return folder if (folder / CARD).is_file() else None
 
 
 def require_stored(name: str) -> Path:
@@ -104,9 +121,14 @@ def require_stored(name: str) -> Path:
     Raises:
         CheckpointError: it is not on this machine; the message says how to get it, with a network and without.
     """
-    if (folder := stored(name)) is not None:
+    entry = registry()[name]
+    if (folder := stored(entry)) is not None:
         return folder
-    raise CheckpointError(not_here(registry()[name]))
+    if fetching():
+        from surgvl.models.install import fetch
+
+        return fetch(entry)
+    raise CheckpointError(not_here(entry))
 
 
 def not_here(entry: Published) -> str:
@@ -159,6 +181,10 @@ def stored_hub(text: str) -> Path:
             return Path(snapshot_download(wanted.repo, revision=wanted.revision, local_files_only=True))
         except LocalEntryNotFoundError:
             pass
+    if fetching():
+        from surgvl.models.install import fetch_hub
+
+        return fetch_hub(text)
     raise CheckpointError(
         f"hf:{wanted.text} is not on this machine: `surgvl models fetch hf:{wanted.text}` fetches it; without a "
         "network, bring it here and give its folder or file"

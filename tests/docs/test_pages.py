@@ -91,7 +91,7 @@ def test_files_of_the_repository_that_are_named_exist(name: str) -> None:
 
 
 def test_flags_that_the_prose_names_are_flags() -> None:
-    known = {"help", "print_config", "recipe", "dry-run", "objective.smoothing"}
+    known = {"help", "print_config", "recipe", "dry-run", "objective.smoothing", "fetch"}
     for name, command in COMMANDS.items():
         _, parser, _ = cli.parse(shlex.split(f"{name} {command.example}"))
         for key in [*parser.get_defaults(skip_validation=True).keys()]:

@@ -19,6 +19,7 @@ import yaml
 from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models import install, published, store, transfer
+from surgvl.models.model_info import find_model, pretraining_video_ids
 from surgvl.models.published import registry
 from tests.helpers.file_server import Page, Site, serving_files
 
@@ -149,7 +150,7 @@ def test_a_file_that_is_not_the_published_one_is_refused(place: Place, capsys: p
     said = run("models fetch mine --accept_licence", capsys, 1)
     assert sha256(FILES["model.safetensors"])[:16] in said
     assert not (place.models / "mine").exists()
-    assert store.stored("mine") is None
+    assert store.stored(registry()["mine"]) is None
 
 
 def test_a_file_that_was_replaced_since_the_first_fetch_is_refused(
@@ -161,7 +162,7 @@ def test_a_file_that_was_replaced_since_the_first_fetch_is_refused(
     said = run("models fetch mine --accept_licence", capsys, 1)
     assert "config.json" in said
     assert "first fetch" in said
-    assert store.stored("mine") is None
+    assert store.stored(registry()["mine"]) is None
 
 
 def test_what_was_interrupted_goes_on(
@@ -237,7 +238,7 @@ def test_files_that_one_has_make_the_same_folder(
     # Hashes count for what is brought, too.
     (mine / "model.safetensors").write_bytes(b"other")
     assert "it is another file, or damaged" in run(f"models add mine {mine} --accept_licence", capsys, 1)
-    assert store.stored("mine") == folder
+    assert store.stored(registry()["mine"]) == folder
 
 
 def test_a_missing_model_says_what_to_type_with_and_without_a_network(place: Place) -> None:
@@ -281,6 +282,21 @@ def test_any_folder_of_the_hub_is_fetched_by_its_id(place: Place, capsys: pytest
 def test_names_of_the_hub_have_a_form(place: Place, name: str) -> None:
     with pytest.raises(ConfigError, match="is no name of the hub"):
         store.stored_hub(name)
+
+
+def test_a_command_fetches_only_if_it_is_told(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.write("free", licence="MIT", commercial="yes")
+    assert "`surgvl models fetch free` fetches it" in run("models check free", capsys, 1)
+    assert place.site.requests == []
+    with store.with_network():
+        assert find_model("free") == place.models / "free"
+        assert find_model("hf:acme/vlm") == place.models / "hf" / "acme--vlm"
+        with pytest.raises(ConfigError, match="`surgvl models fetch mine --accept_licence`"):
+            find_model("mine")
+    assert not store.fetching()
+    run("models info mine --fetch", capsys)
+    # What evaluation must not use is known by the name, too.
+    assert pretraining_video_ids(Path("free")) == ["video01", "video02"]
 
 
 def test_list_and_info_tell_what_is_known(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
