@@ -6,8 +6,8 @@ Shapes: B clips, T frames, S their side in pixels, E width of the vectors, C cla
 
 import os
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from surgvl.core.checks import text_list
 from surgvl.core.errors import CheckpointError, ConfigError, DataError, SurgVLWarning
 from surgvl.embed.encode_file import encode_file
 from surgvl.embed.vectors import class_vectors
+from surgvl.export.interval_table import IntervalTable
+from surgvl.export.zero_shot import SMOOTH_S, THRESHOLD, ClassSet, ClipVectors, TimelineConfig, interval_table
 from surgvl.models.chat import Chat
 from surgvl.models.checkpoint import LoadedModel, VideoLike, load_model, resolve_model
 from surgvl.models.video_text import VideoText
@@ -82,19 +84,20 @@ class DualModel(LoadedModel):
         return found
 
     def encode_seconds(
-        self, path: str | Path, stride_s: float | None = None
+        self, path: str | Path, stride_s: float | None = None, tick: Callable[[float], object] = lambda _: None
     ) -> tuple[NDArray[np.float32], list[float], list[float]]:
         """One unit vector for each segment of a video: [N, E], starts and ends in seconds. Streams the file.
 
         Args:
             path: the file.
             stride_s: length of a segment, seconds; the model's `step_s` by default.
+            tick: called with the number of seconds that have been read since the last call.
 
         Raises:
             ConfigError: the stride is out of range.
             DataError: the file cannot be read.
         """
-        return encode_file(self.model, Path(path), self.preprocess.every(stride_s), 32, self.device)
+        return encode_file(self.model, Path(path), self.preprocess.every(stride_s), 32, self.device, tick)
 
     def encode_text(self, sentences: str | Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors float32 [number of sentences, E]; a single sentence is one row, an empty list no rows.
@@ -119,9 +122,15 @@ class DualModel(LoadedModel):
 
     def class_vectors(self, prompt_set: str) -> tuple[list[str], NDArray[np.float32]]:
         """Class names [C] and zero-shot class vectors float32 [C, E] of a prompt set."""
-        rows = prompts.load(prompt_set).texts()
-        names = list(dict.fromkeys(row[1] for row in rows))
-        return names, class_vectors(self.encode_text([row[2] for row in rows]), [row[0] for row in rows])
+        found = self.class_set(prompt_set)
+        return found.names, found.vectors
+
+    def class_set(self, prompt_set: str) -> ClassSet:
+        """A prompt set with its class names and zero-shot class vectors."""
+        loaded = prompts.load(prompt_set)
+        rows = loaded.texts()
+        vectors = class_vectors(self.encode_text([row[2] for row in rows]), [row[0] for row in rows])
+        return ClassSet(loaded, list(dict.fromkeys(row[1] for row in rows)), vectors)
 
     def classify(self, source: VideoLike, prompt_set: str, at_s: float | None = None) -> list[Label]:
         """Zero-shot classification (CLIP, arXiv 2103.00020) of each second of a video, or of one clip.
@@ -147,6 +156,42 @@ class DualModel(LoadedModel):
             Label(starts[row], ends[row], names[k], float(cosines[row, k]), float(probabilities[row, k]))
             for row, k in enumerate(best)
         ]
+
+    def timeline(
+        self,
+        source: str | Path,
+        prompt_sets: str | Sequence[str | ClassSet] = "cholec80_phase",
+        *,
+        causal: bool = False,
+        smooth_s: float = SMOOTH_S,
+        threshold: float = THRESHOLD,
+        stride_s: float | None = None,
+        tick: Callable[[float], object] = lambda _: None,
+    ) -> IntervalTable:
+        """Intervals of phases, triplets and tools in a video, zero-shot; `surgvl.export.base.write_table` writes them.
+
+        Args:
+            source: a video file, or a folder of numbered images.
+            prompt_sets: a name or file of a prompt set, or several, or what `class_set` returns; those of task `phase`
+                or `step` give one class at a time, others those above the threshold, and triplets give tools as well.
+            causal: use only what an online system could know; see `surgvl.export.zero_shot.TimelineConfig`.
+            smooth_s: window of a moving average over the cosines, seconds; 0 for none.
+            threshold: least probability of a triplet or tool.
+            stride_s: seconds between clips; the model's `step_s` by default.
+            tick: see `encode_seconds`.
+
+        Raises:
+            ConfigError: a number is out of range, or there is no such prompt set.
+            DataError: the video cannot be read.
+        """
+        config = TimelineConfig(causal=causal, smooth_s=smooth_s, threshold=threshold)
+        given = [prompt_sets] if isinstance(prompt_sets, str) else prompt_sets
+        sets = [each if isinstance(each, ClassSet) else self.class_set(each) for each in given]
+        preprocess = (replace(self.preprocess, anchor="last") if causal else self.preprocess).every(stride_s)
+        seeing = DualModel(self.model, preprocess, self.folder, self.device)
+        clips = ClipVectors(*seeing.encode_seconds(source, None, tick), preprocess)
+        scale = float(self.model.logit_scale.detach().exp())
+        return interval_table(Path(source), clips, sets, scale, config, f"{self.folder.name} ({self.hash})")
 
     def search(self, query: VideoLike, index: str | Path, k: int = 5, at_s: float | None = None) -> Any:
         """Moments of an index folder that are similar to a sentence or a clip.

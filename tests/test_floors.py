@@ -36,6 +36,7 @@ ROOMS = {
     "probe": Room(5, "torch"),
     "tasks": Room(4, "", "models data train video"),
     "retrieval": Room(4, "faiss", "train"),
+    "export": Room(4, "", "models data train"),
     "serve": Room(5, "torch transformers vllm openai starlette httpx uvicorn"),
     "api": Room(6, "torch"),
     "bench": Room(7, ""),

@@ -44,12 +44,14 @@ def name_words(argv: Sequence[str], names: Sequence[str]) -> list[str]:
 
     Args:
         argv: words after the command.
-        names: arguments that may be positional, in order.
+        names: arguments that may be positional, in order; one that ends with `...` takes all words that follow.
 
     Raises:
         UsageError: there are more words than names.
     """
     bare = next((at for at, word in enumerate(argv) if word.startswith("-")), len(argv))
+    if bare and names and names[0].endswith("..."):
+        return [f"--{names[0].removesuffix('...')}", *argv]
     if bare > len(names):
         words = " ".join(names).upper()
         allowed = f"only {words} may be given without a flag" if words else "put its flag before it"

@@ -95,13 +95,14 @@ def parser(
     Args:
         name: the command.
         function: its function; the docstring is the help text.
-        words: arguments that may be positional.
+        words: arguments that may be positional; one that ends with `...` takes several words.
         examples: command lines.
         notes: paragraphs below the examples.
     """
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=False)
     parameters = inspect.signature(function).parameters.values()
-    needed = [each.name for each in parameters if each.default is each.empty and each.name not in words]
+    bare = [word.removesuffix("...") for word in words]
+    needed = [each.name for each in parameters if each.default is each.empty and each.name not in bare]
     usage = ["surgvl", name, *(word.upper() for word in words), *(f"--{each} {each.upper()}" for each in needed)]
     purpose = re.split(r"\n *(?:Args|Raises|Returns):\n", inspect.getdoc(function) or "")[0]
     made = jsonargparse.ArgumentParser(
@@ -109,7 +110,7 @@ def parser(
         usage=" ".join([*usage, "[options]"]),
         exit_on_error=False,
         allow_abbrev=False,
-        formatter_class=type("Formatter", (Formatter,), {"words": tuple(words)}),
+        formatter_class=type("Formatter", (Formatter,), {"words": tuple(bare)}),
         description=purpose,
         epilog="\n\n".join(["\n  ".join(["examples:" if len(examples) > 1 else "example:", *examples]), *notes]),
     )

@@ -128,7 +128,8 @@ def _read(name: str, function: Any, words: list[str]) -> tuple[Any, Any]:
         raise UsageError(f"a value has the wrong type ({error}): see surgvl {name} --help") from error
     except jsonargparse.ArgumentError as error:
         flags = [f"--{each}" for each in (*parser.get_defaults(skip_validation=True).keys(), "recipe")]
-        raise UsageError(explain(str(error), name, command.example, flags, command.words)) from error
+        bare = [word.removesuffix("...") for word in command.words]
+        raise UsageError(explain(str(error), name, command.example, flags, bare)) from error
     config.pop("config", None)
     return parser, config
 

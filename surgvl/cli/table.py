@@ -15,7 +15,7 @@ class Command:
         summary: purpose.
         example: arguments that work.
         also: arguments that work for the command's other use; empty if it has only one.
-        words: arguments that may be positional.
+        words: arguments that may be positional; one that ends with `...` takes all words before the flags.
         rest: the flag that takes all words after it, with or without dashes.
         classes: a flag that takes a class, and the package whose classes may be given by name.
     """
@@ -100,6 +100,13 @@ COMMANDS = {
         "embed videos: of a manifest, or your own recordings",
         "--model dual --manifest manifest --out vectors",
         "--model dual --videos recordings --out vectors",
+    ),
+    "timeline": Command(
+        "surgvl.commands.timeline:timeline",
+        "write phases, triplets and tools of videos as files",
+        "video.mp4 --model dual --out video.eaf",
+        "recordings --model dual --out timelines --format csv",
+        words=("videos...",),
     ),
     "tune": Command(
         "surgvl.commands.tune:tune",

@@ -74,6 +74,7 @@ class FrameDecoder:
 
     Attributes:
         fps: the stream's average rate.
+        has_stamps: whether the container stores presentation times; AVI does not.
         slack_s: a frame stamped this much later than a sample still counts as shown then: half a tick, at most 0.5 ms,
             for time stamps rounded to the container's clock (1 ms in Matroska).
         stream: PyAV's stream.
@@ -119,8 +120,8 @@ class FrameDecoder:
         self.stream.codec_context.thread_count = 1
         self._tick_s = float(self.stream.time_base or 1)
         self._start = self.stream.start_time or 0
-        # AVI stores only the coding order; the presentation times that libav derives from it are out of order.
-        self._has_stamps = self._container.format.name != "avi"
+        # The presentation times that libav derives from an AVI's coding order are out of order.
+        self.has_stamps = self._container.format.name != "avi"
         self.slack_s = min(self._tick_s / 2, 5e-4)
         rates = (float(rate) for rate in (self.stream.average_rate, self.stream.guessed_rate) if rate)
         # A raw DV stream declares its clock as its rate.
@@ -161,7 +162,7 @@ class FrameDecoder:
             self._seek(at_s)
             end_s = 0.0
             with contextlib.suppress(DataError):
-                for packet in self._packets():
+                for packet in self.packets():
                     timestamp = packet.dts if packet.pts is None else packet.pts
                     end_s = max(end_s, self.seconds(timestamp) + self.lasts_s(packet))
             if end_s:
@@ -220,14 +221,14 @@ class FrameDecoder:
                     frames = []
                 for frame in frames:
                     # Frames come out in display order, each after that many more packets have gone in.
-                    timestamp = frame.pts if self._has_stamps else fed[max(0, len(fed) - 1 - context.reorder_depth)]
+                    timestamp = frame.pts if self.has_stamps else fed[max(0, len(fed) - 1 - context.reorder_depth)]
                     yield self.seconds(timestamp), frame
             # Not after damage, where some of the last frames may be missing between others.
             rest = context.decode(None)
         except av.FFmpegError as error:
             raise self._damaged(error) from error
         for frame, coded in zip(rest, list(fed)[-len(rest) :], strict=False):
-            yield self.seconds(frame.pts if self._has_stamps else coded), frame
+            yield self.seconds(frame.pts if self.has_stamps else coded), frame
 
     def _planned(self, times: SampleTimes) -> Iterator[tuple["Packet[VideoStream]", bool]]:
         """Yield (packet, whether a sample may show its frame) in coding order."""
@@ -243,13 +244,13 @@ class FrameDecoder:
 
         failure: DataError | None = None
         try:
-            for packet in self._packets(times.start_s):
+            for packet in self.packets(times.start_s):
                 queue.append(packet)
                 if packet.pts is not None:
                     known.append(packet.pts)
                 if len(queue) > LOOKAHEAD:
                     packet = queue.popleft()
-                    yield packet, not self._has_stamps or may_show(packet.pts)
+                    yield packet, not self.has_stamps or may_show(packet.pts)
         except DataError as error:
             failure = error
         for packet in queue:
@@ -257,7 +258,7 @@ class FrameDecoder:
         if failure:
             raise failure
 
-    def _packets(self, start_s: float = math.inf) -> Iterator["Packet[VideoStream]"]:
+    def packets(self, start_s: float = math.inf) -> Iterator["Packet[VideoStream]"]:
         """Yield compressed frames.
 
         Raises:

@@ -26,6 +26,7 @@ NOTES = {
     "probe": "read-outs of frozen encoders",
     "tasks": "one file a benchmark task",
     "retrieval": "indexes and moments",
+    "export": "one file a format",
     "serve": "vLLM plug-in, gateway, client",
     "api": "the Python face",
     "bench": "many runs, one table",

@@ -1,0 +1,83 @@
+"""CVAT's XML for video tasks ("CVAT for video 1.1"), which an existing task of the same video imports.
+
+CVAT has no labels of intervals. As its users do, a class is a track of boxes as large as the picture, from an
+interval's first frame to its last; `confidence` is an attribute that changes with them. Frames are counted from 0, so
+the task must hold every frame of the file (frame step 1). The labels must exist in the task: a comment at the beginning
+of the file holds them as the task's raw editor takes them.
+"""
+
+import json
+from xml.etree.ElementTree import Comment, Element, SubElement
+
+from surgvl.export.base import Format
+from surgvl.export.interval_table import Interval, IntervalTable
+from surgvl.export.xml_file import document
+
+ATTRIBUTES = ("confidence", "track")
+
+
+class Cvat(Format):
+    """Tracks of boxes as large as the picture, one a class."""
+
+    name = "cvat"
+    title = "CVAT"
+    purpose = "“CVAT for video 1.1”, import into a task"
+    suffix = ".xml"
+    content_type = "application/xml"
+
+    def encode(self, table: IntervalTable) -> bytes:
+        """The whole file."""
+        labels = list(dict.fromkeys(name for classes in table.classes.values() for name in classes))
+        root = Element("annotations")
+        for line in table.origin.lines():
+            root.append(Comment(f" {line.replace('--', '- -')} "))
+        raw = json.dumps([{"name": name, "type": "any", "attributes": _raw_attributes()} for name in labels])
+        escaped = raw.replace("--", "-\\u002d")
+        root.append(Comment(f" Labels of the task, for its raw editor: {escaped} "))
+        SubElement(root, "version").text = "1.1"
+        _meta(SubElement(root, "meta"), table, labels)
+        rows: dict[tuple[str, str], list[Interval]] = {}
+        for row in table:
+            rows.setdefault((row.track, row.name), []).append(row)
+        for number, ((_, name), own) in enumerate(rows.items()):
+            track = SubElement(root, "track", id=str(number), label=name, source="auto")
+            for row in own:
+                _box(track, table, row, row.first_frame, is_outside=False)
+                if row.last_frame + 1 < len(table.frames):
+                    _box(track, table, row, row.last_frame + 1, is_outside=True)
+        return document(root)
+
+
+def _box(track: Element, table: IntervalTable, row: Interval, frame: int, is_outside: bool) -> None:
+    """A key frame; an outside one ends the interval."""
+    corners = {"xtl": "0.00", "ytl": "0.00", "xbr": f"{table.width_px:.2f}", "ybr": f"{table.height_px:.2f}"}
+    state = {"outside": str(int(is_outside)), "occluded": "0", "keyframe": "1", "z_order": "0"}
+    box = SubElement(track, "box", frame=str(frame), **corners, **state)
+    for name, value in zip(ATTRIBUTES, (f"{row.confidence:.4f}", row.track), strict=True):
+        SubElement(box, "attribute", name=name).text = value
+
+
+def _meta(meta: Element, table: IntervalTable, labels: list[str]) -> None:
+    task = SubElement(meta, "task")
+    facts = {"name": table.video_id, "size": str(len(table.frames)), "mode": "interpolation", "overlap": "0"}
+    for name, value in {**facts, "flipped": "False"}.items():
+        SubElement(task, name).text = value
+    kinds = SubElement(task, "labels")
+    for name in labels:
+        label = SubElement(kinds, "label")
+        SubElement(label, "name").text = name
+        SubElement(label, "type").text = "any"
+        attributes = SubElement(label, "attributes")
+        for each in _raw_attributes():
+            attribute = SubElement(attributes, "attribute")
+            for key, value in each.items():
+                SubElement(attribute, key).text = "" if key == "values" else str(value)
+    size = SubElement(task, "original_size")
+    SubElement(size, "width").text = str(table.width_px)
+    SubElement(size, "height").text = str(table.height_px)
+
+
+def _raw_attributes() -> list[dict[str, object]]:
+    """The attributes of a label as the raw editor takes them."""
+    kind: dict[str, object] = {"mutable": True, "input_type": "text", "default_value": "", "values": [""]}
+    return [{"name": name, **kind} for name in ATTRIBUTES]

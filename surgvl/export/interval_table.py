@@ -1,0 +1,139 @@
+"""A timeline of a video as a table: intervals in which a class of a track is seen, and how they were found.
+
+An interval begins when its first frame is shown and ends when the frame after its last one is. Its times are therefore
+presentation times of frames of the file, with a variable rate as well, and neighbours share theirs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+
+import pyarrow as pa
+
+from surgvl.core.version import __version__
+from surgvl.video.frame_times import FrameTimes
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A stretch of video in which a class is seen.
+
+    Attributes:
+        track: what is told apart, such as `phase`, `triplet` or `tool`.
+        name: the class.
+        start_s: when it begins, seconds since the first frame of the file.
+        end_s: when it ends.
+        first_frame: number of its first frame in the file, from 0.
+        last_frame: number of its last frame.
+        confidence: mean softmax probability of the class in the interval.
+    """
+
+    track: str
+    name: str
+    start_s: float
+    end_s: float
+    first_frame: int
+    last_frame: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a timeline was made.
+
+    Attributes:
+        model: name of the model, and the hash of its configuration and weights.
+        prompt_sets: prompt set of each track, with its version, such as `cholec80_phase 1`.
+        exclusive: tracks with one class at a time; the others have those above the threshold.
+        protocol: `online` if nothing was used before it could be known, else `offline`.
+        step_s: seconds from one clip to the next.
+        smooth_s: window of the moving average over the cosines.
+        threshold: least probability of a class of a track that is not exclusive.
+        version: of surgvl.
+    """
+
+    model: str
+    prompt_sets: dict[str, str]
+    exclusive: tuple[str, ...]
+    protocol: str
+    step_s: float
+    smooth_s: float
+    threshold: float
+    version: str = __version__
+
+    def lines(self) -> list[str]:
+        """The same in words."""
+        tracks = ", ".join(f"{track} by {name}" for track, name in self.prompt_sets.items())
+        several = [track for track in self.prompt_sets if track not in self.exclusive]
+        threshold = f"; {', '.join(several)} with probability >= {self.threshold:g}" if several else ""
+        seen = "past clips and causal smoothing only" if self.protocol == "online" else "clips may look ahead"
+        return [
+            f"Made by surgvl {self.version} with model {self.model}.",
+            f"Zero-shot, prompt sets: {tracks}{threshold}.",
+            f"One clip every {self.step_s:g} s, cosines averaged over {self.smooth_s:g} s.",
+            f"Protocol: {self.protocol} ({seen}).",
+            "Confidence: mean softmax probability over the interval. Not for clinical use.",
+        ]
+
+
+@dataclass(frozen=True)
+class IntervalTable:
+    """The intervals of one video, ordered by track and time.
+
+    Attributes:
+        video_id: name of the video.
+        media: where the file is, as other files refer to it: a path relative to them, or an address.
+        width_px: width as displayed.
+        height_px: height as displayed.
+        frames: times of its frames.
+        classes: class names of each track, in the order of its prompt set.
+        origin: how it was made.
+        intervals: the rows.
+    """
+
+    video_id: str
+    media: str
+    width_px: int
+    height_px: int
+    frames: FrameTimes
+    classes: dict[str, tuple[str, ...]]
+    origin: Origin
+    intervals: tuple[Interval, ...]
+
+    def __len__(self) -> int:
+        return len(self.intervals)
+
+    def __iter__(self) -> Iterator[Interval]:
+        return iter(self.intervals)
+
+    def __getitem__(self, at: int) -> Interval:
+        return self.intervals[at]
+
+    def at(self, media: str) -> "IntervalTable":
+        """The same, with another reference to the video."""
+        return replace(self, media=media)
+
+    def by_track(self) -> dict[str, list[Interval]]:
+        """The intervals of each track; a track without intervals has an empty list."""
+        found: dict[str, list[Interval]] = {track: [] for track in self.classes}
+        for row in self.intervals:
+            found[row.track].append(row)
+        return found
+
+    def to_arrow(self) -> pa.Table:
+        """One row an interval, with the video's id, the prompt set, the model and the protocol as further columns."""
+        kinds = {str: pa.string(), float: pa.float64(), int: pa.int64()}
+        columns = {each.name: kinds[each.type] for each in fields(Interval)}
+        added = {"video_id": pa.string(), "prompt_set": pa.string(), "model": pa.string(), "protocol": pa.string()}
+        origin = self.origin
+        rows = [
+            {
+                **asdict(row),
+                "video_id": self.video_id,
+                "prompt_set": origin.prompt_sets[row.track],
+                "model": origin.model,
+                "protocol": origin.protocol,
+            }
+            for row in self
+        ]
+        order = ["video_id", *columns, "prompt_set", "model", "protocol"]
+        return pa.Table.from_pylist(rows, pa.schema([(name, {**columns, **added}[name]) for name in order]))

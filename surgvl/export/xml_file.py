@@ -1,0 +1,14 @@
+"""XML documents as bytes."""
+
+import re
+from xml.etree import ElementTree
+
+# What XML 1.0 has no spelling for.
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def document(root: ElementTree.Element) -> bytes:
+    """An indented UTF-8 document; characters that XML cannot hold become question marks."""
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="unicode")
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + _FORBIDDEN.sub("?", text).encode() + b"\n"

@@ -1,0 +1,117 @@
+"""The `timeline` command: one file or a folder, what resumes, what is refused."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surgvl import video
+from surgvl.api import load
+from surgvl.cli import main as cli
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.export.base import formats
+from surgvl.models.checkpoint import save_model
+from tests.helpers.made_duals import tiny_dual
+from tests.models.test_models import PREPROCESS
+
+SETS = ["--prompt_sets", "phantom_phase"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of a small random video-text model."""
+    folder = tmp_path_factory.mktemp("models") / "small"
+    save_model(tiny_dual(), folder, PREPROCESS)
+    return str(folder)
+
+
+def film(path: Path, seed: int = 0, length_s: int = 4) -> Path:
+    """Noise, 5 frames a second."""
+    noise = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    video.write(path, (noise.integers(0, 255, (32, 32, 3), np.uint8) for _ in range(5 * length_s)), fps=5)
+    return path
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_video_gives_the_file_that_its_suffix_names(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = film(tmp_path / "case.mp4"), tmp_path / "out" / "case.csv"
+    argv = ["timeline", str(path), "--model", model, "--out", str(out), *SETS, "--causal", "--smooth_s", "2"]
+    cli.run(argv)
+    said = capsys.readouterr().out
+    rows = read(out)
+    assert f"{len(rows)} intervals in {out}" in said.replace("interval in", "intervals in")
+    assert f"next: surgvl embed --model {model} --videos {path}" in said
+    loaded = load(model)
+    want = loaded.timeline(path, "phantom_phase", causal=True, smooth_s=2.0)  # type: ignore[union-attr]
+    assert [(row["name"], float(row["start_s"]), float(row["confidence"])) for row in rows] == [
+        (row.name, row.start_s, row.confidence) for row in want
+    ]
+    with pytest.raises(ConfigError, match=r"case\.csv exists: give another file, or --resume to replace it"):
+        cli.run(argv)
+    cli.run([*argv, "--resume", "--format", "json"])
+    assert json.loads(out.read_text())["video"]["media"] == "../case.mp4"
+
+
+def test_a_folder_gives_a_file_each_and_resumes(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    films, out = tmp_path / "films", tmp_path / "out"
+    for at, name in enumerate(("a.mp4", "day 1/b.mp4", "day 2/b.mp4")):
+        film(films / name, at)
+    (films / "notes.mp4").write_text("These are notes, not a video.\n" * 100)
+    argv = ["timeline", str(films), "--model", model, "--out", str(out), *SETS]
+    with pytest.raises(DataError, match=r"1 of 4 videos was set aside, the others are done:\n.*notes\.mp4"):
+        cli.run(argv)
+    assert f"timelines of 3 videos in {out}; next: " in capsys.readouterr().out
+    names = ("a", "day 1/b", "day 2/b")
+    files = {name: out / f"{name}.csv" for name in names}
+    assert {name: {row["video_id"] for row in read(path)} for name, path in files.items()} == {
+        name: {name} for name in names
+    }
+    with pytest.raises(ConfigError, match="is not empty"):
+        cli.run(argv)
+    # By hand corrected files are kept; a changed video and a missing file are made again.
+    files["a"].write_text("corrected")
+    film(films / "day 1/b.mp4", 7)
+    files["day 2/b"].unlink()
+    (films / "notes.mp4").unlink()
+    before = files["day 1/b"].read_text()
+    cli.run([*argv, "--resume"])
+    assert files["a"].read_text() == "corrected"
+    assert files["day 1/b"].read_text() != before
+    assert files["day 2/b"].is_file()
+    # Other settings make all of them again.
+    cli.run([*argv, "--resume", "--smooth_s", "0"])
+    assert files["a"].read_text() != "corrected"
+
+
+def test_what_is_refused_is_one_line(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = film(tmp_path / "a.mp4", length_s=1)
+    common = ["--model", model, *SETS]
+    for words, said in (
+        ([path, path, "--out", tmp_path / "x.csv"], "must be a folder for several videos"),
+        ([tmp_path, "--out", tmp_path / "x.csv"], "must be a folder for several videos"),
+        ([path, "--out", tmp_path / "x.doc"], "has no suffix of a format"),
+        ([path, "--out", tmp_path / "x.csv", "--format", "elan"], "--format must be one of"),
+        ([path, "--out", tmp_path / "x.csv", "--stride_s", "0"], "--stride_s must be > 0"),
+        ([tmp_path / "b.mp4", "--out", tmp_path / "x.csv"], "b.mp4 does not exist"),
+    ):
+        assert cli.main(["timeline", *map(str, words), *common]) == 1
+        line = capsys.readouterr().err
+        assert said in line
+        assert line.count("\n") == 1
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_the_help_names_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["timeline", "--help"])
+    shown = capsys.readouterr().out.partition("--format")[2].partition("--prompt_sets")[0]
+    assert all(name in shown for name in formats())
