@@ -21,6 +21,9 @@ from surgvl.data.phantom.script import VERSION, script
 from surgvl.data.phantom.text import PHASE_WORDS, say
 from surgvl.data.phantom.write import is_whole, link_video, write_labels, write_pixels, write_splits
 
+# A process that renders fewer takes longer to start than it saves: 1,600 frames of 128 x 128.
+PIXELS_PER_PROCESS = 1600 * 128**2
+
 
 @recorded
 def phantom(
@@ -49,7 +52,7 @@ def phantom(
         fps: frames per second of the videos, an integer.
         seed: random seed; the same seed gives the same labels, byte for byte.
         first: number of the first video; an operation depends on the seed and its number.
-        workers: rendering processes; 0: one per core. The result does not depend on it.
+        workers: rendering processes; 0: one per core where there is enough to render. The result does not depend on it.
         preview: also write preview.png, a sheet of 8 captioned frames of up to 6 videos.
         resume: continue in a folder that was started with the same arguments.
     """
@@ -60,7 +63,6 @@ def phantom(
         arguments["first"] = first
     scenes = [script(seed, first - 1 + index, duration_s, fps) for index in range(train + val + test)]
     with RunFolder(out, resume, seed=seed) as folder:
-        cores = workers or _cores()
         _write_head(out, arguments, scenes)
         for scene in scenes:
             write_labels(out, scene)
@@ -71,13 +73,15 @@ def phantom(
         with tqdm(
             total=len(scenes) * num_frames, unit="frame", initial=(len(scenes) - len(waiting)) * num_frames
         ) as bar:
-            if cores == 1 or len(waiting) < 2:
+            worthwhile = len(waiting) * num_frames * size_px**2 // PIXELS_PER_PROCESS
+            processes = min(workers or min(_cores(), worthwhile), len(waiting))
+            if processes < 2:
                 for scene in waiting:
                     _render(out, scene, size_px)
                     bar.update(num_frames)
             else:
                 context = multiprocessing.get_context("spawn")
-                with ProcessPoolExecutor(min(cores, len(waiting)), mp_context=context) as pool:
+                with ProcessPoolExecutor(processes, mp_context=context) as pool:
                     for done in as_completed([pool.submit(_render, out, scene, size_px) for scene in waiting]):
                         done.result()
                         bar.update(num_frames)

@@ -34,7 +34,7 @@ class _Sheet:
         mask = np.zeros(self.alpha.shape, np.uint8)
         fixed = np.array([((x + TIP[0]) * _FINE_PX * 16, (y + TIP[1]) * _FINE_PX * 16) for x, y in points])
         cv2.fillPoly(mask, [np.round(fixed).astype(np.int32)], 255, cv2.LINE_AA, 4)
-        self._lay(f32(mask) / np.float32(255), f32(rgb), round_by)
+        self._lay(mask, f32(rgb), round_by)
 
     def line(self, points: list[tuple[float, float]], width: float, *rgb: float) -> None:
         """Draw a polyline with a bright upper edge."""
@@ -43,26 +43,34 @@ class _Sheet:
         cv2.polylines(
             mask, [np.round(fixed).astype(np.int32)], False, 255, max(1, round(width * _FINE_PX)), cv2.LINE_AA, 4
         )
-        layer = f32(mask) / np.float32(255)
-        self._lay(layer, f32(rgb), 0.0)
-        edge = np.clip(layer - np.roll(layer, round(width * _FINE_PX * 0.35), axis=0), 0, 1)
-        self.rgb = f32(self.rgb + (255 - self.rgb) * (0.4 * edge)[..., None])
+        self._lay(mask, f32(rgb), 0.0)
+        layer, place = f32(mask) / np.float32(255), _place(mask)
+        edge = np.clip(layer - np.roll(layer, round(width * _FINE_PX * 0.35), axis=0), 0, 1)[place]
+        self.rgb[place] += (255 - self.rgb[place]) * (0.4 * edge)[..., None]
 
-    def _lay(self, mask: Float32Array, rgb: Float32Array, round_by: float) -> None:
-        colour = f32(np.broadcast_to(rgb, self.rgb.shape))
+    def _lay(self, mask: UInt8Array, rgb: Float32Array, round_by: float) -> None:
+        place = rows, _ = _place(mask)
+        share = f32(mask[place]) / np.float32(255)
+        colour = f32(np.broadcast_to(rgb, (*share.shape, 3)))
         if round_by > 0:
-            across = ((np.arange(mask.shape[0]) + 0.5) / _FINE_PX - TIP[1]) / round_by
+            across = ((np.arange(rows.start, rows.stop) + 0.5) / _FINE_PX - TIP[1]) / round_by
             facing = np.sqrt(np.clip(1 - np.clip(across + 0.15, -1, 1) ** 2, 0, 1))
             glint = np.exp(-(((across + 0.38) / 0.16) ** 2))
             lit = colour * (0.3 + 0.75 * facing)[:, None, None]
             colour = f32(lit + (255 - lit) * (0.55 * glint)[:, None, None])
-        self.rgb = f32(self.rgb + (colour - self.rgb) * mask[..., None])
-        self.alpha = np.maximum(self.alpha, mask)
+        self.rgb[place] += (colour - self.rgb[place]) * share[..., None]
+        self.alpha[place] = np.maximum(self.alpha[place], share)
 
     def shaft(self, end_x: float, half: float, *rgb: float) -> None:
         """A shaft from the port to `end_x`, a third wider at the port."""
         wide = half * 1.3
         self.polygon([(-TIP[0], -wide), (end_x, -half), (end_x, half), (-TIP[0], wide)], *rgb, round_by=wide)
+
+
+def _place(mask: UInt8Array) -> tuple[slice, slice]:
+    """Rows and columns outside which a mask is 0; most parts of an instrument cover little of the sheet."""
+    left, top, width, height = cv2.boundingRect(mask)
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _turned(points: list[tuple[float, float]], pivot: tuple[float, float], angle: float) -> list[tuple[float, float]]:

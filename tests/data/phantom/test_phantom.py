@@ -298,3 +298,12 @@ def test_refusals_name_the_argument(tmp_path: Path, wrong: dict[str, Any]) -> No
     with pytest.raises(ConfigError, match=f"{name}.* {value:g}"):
         phantom(tmp_path / "out", **{**SMALL, **wrong})
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_little_is_rendered_without_another_process(
+    small_phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surgvl.commands.phantom.ProcessPoolExecutor", None)
+    phantom(tmp_path, **SMALL, preview=True)
+    assert _bytes(tmp_path) == _bytes(small_phantom)
