@@ -21,7 +21,7 @@ from surgvl.models.model_info import find_model, model_hash, pretraining_video_i
 
 # A script, and no module of the package.
 SCRIPT = runpy.run_path(str(Path(__file__).resolve().parents[2] / "benchmarks" / "ship_phantom.py"))
-SHOWN, score = SCRIPT["SHOWN"], SCRIPT["score"]
+SHOWN, FEW, score = SCRIPT["SHOWN"], SCRIPT["FEW"], SCRIPT["score"]
 CARD = (shipped.PACKED / "README.md").read_text(encoding="utf-8")
 
 
@@ -46,6 +46,7 @@ def test_both_are_at_most_12_megabytes_in_float16_and_described() -> None:
     for name in SHOWN:
         row = scores[name]
         assert f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" in CARD
+        assert row["low"] <= row["few"] <= row["high"]
 
 
 @pytest.mark.slow
@@ -89,11 +90,14 @@ def test_models_of_different_encoders_are_not_packed(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
-def test_scores_are_those_of_the_card(tmp_path: Path) -> None:
+def test_scores_of_the_first_operations_are_those_recorded(tmp_path: Path) -> None:
     recorded = {row["name"]: row for row in json.loads((shipped.PACKED / "scores.json").read_text(encoding="utf-8"))}
-    found = {str(row["name"]): row["value"] for row in score(tmp_path)}
+    found = score(tmp_path, FEW)
+    assert found.keys() >= recorded.keys()
     for name in SHOWN:
-        assert recorded[name]["low"] <= found[name] <= recorded[name]["high"], name
+        # On another processor one of 29 queries, or a few of 312 answers, may fall the other way.
+        limit = 0.04 if name.startswith("retrieval") else 0.02
+        assert found[name].value == pytest.approx(recorded[name]["few"], abs=limit), name
 
 
 @pytest.mark.slow
