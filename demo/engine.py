@@ -94,6 +94,10 @@ class Engine:
             first.setdefault(kind, question)
         return [*list(first.values())[: NUM_EXAMPLES - 1], DESCRIBE]
 
+    def seen(self) -> str:
+        """What the chat model sees of a moment, such as "the seconds around the moment"."""
+        return run_info.seen(self.run / "tune" / "model")
+
     def ask(self, video_id: str, time_s: float, question: str) -> AnswerCard:
         """Answer a question about the clip around a moment; see `surgvl.chat.answerers.Answerer`.
 

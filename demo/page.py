@@ -136,7 +136,7 @@ def _query(label: str, placeholder: str, elem_id: str) -> gr.Textbox:
 def _ask_tab(engine: Engine, player: PlayerState) -> None:
     """Question, examples, answer."""
     examples = engine.examples()
-    hint = "Pause the player anywhere: the model sees the seconds around that moment."
+    hint = f"Pause the player anywhere: the model sees {engine.seen()}."
     _html(views.tab_heading("Ask about this moment", hint))
     with gr.Row(elem_classes="query"):
         question = _query("Question", examples[0], "question")

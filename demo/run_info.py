@@ -29,6 +29,8 @@ STAGES = (
     ("align", "Shared space", "maps clips and narrated sentences into one space"),
     ("tune", "Question answering", "teaches a language model to answer questions about clips"),
 )
+# Where the frames of a clip lie, by its anchor.
+PLACES = {"last": "up to the moment", "centre": "around the moment", "first": "from the moment on"}
 
 
 def read_model_card(run: Path, manifest: Manifest) -> ModelCard:
@@ -153,9 +155,16 @@ def clip_facts(model: Path) -> str:
     with contextlib.suppress(SurgVLError):
         clip = load_preprocess(model)
         frames = "single frames" if clip.num_frames == 1 else f"{clip.num_frames} frames, {1 / clip.fps:g} s apart"
-        where = {"last": "up to the moment", "centre": "around the moment", "first": "from the moment on"}[clip.anchor]
-        return f"{frames}, {where} ({clip.protocol})"
+        return f"{frames}, {PLACES[clip.anchor]} ({clip.protocol})"
     return ""
+
+
+def seen(model: Path) -> str:
+    """What a model sees of a moment; "a clip of the moment" if its folder does not say which."""
+    with contextlib.suppress(SurgVLError):
+        clip = load_preprocess(model)
+        return "the frame of the moment" if clip.num_frames == 1 else f"the seconds {PLACES[clip.anchor]}"
+    return "a clip of the moment"
 
 
 def num_steps(folder: Path) -> int:

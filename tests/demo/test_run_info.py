@@ -106,15 +106,21 @@ def test_the_models_that_ship_say_that_they_saw_rendered_operations_alone(
 
 def test_clips_are_told_with_what_they_see(tmp_path: Path) -> None:
     own = {"num_frames": 16, "fps": 0.25, "size_px": 224}
-    cases: list[tuple[dict[str, object], str]] = [
-        ({}, "16 frames, 4 s apart, around the moment (offline)"),
-        ({"anchor": "last"}, "16 frames, 4 s apart, up to the moment (online)"),
-        ({"num_frames": 1, "anchor": "first"}, "single frames, from the moment on (offline)"),
-        ({"anchor": "causal"}, ""),
+    cases: list[tuple[dict[str, object], str, str]] = [
+        ({}, "16 frames, 4 s apart, around the moment (offline)", "the seconds around the moment"),
+        ({"anchor": "last"}, "16 frames, 4 s apart, up to the moment (online)", "the seconds up to the moment"),
+        ({"anchor": "first"}, "16 frames, 4 s apart, from the moment on (offline)", "the seconds from the moment on"),
+        (
+            {"num_frames": 1, "anchor": "first"},
+            "single frames, from the moment on (offline)",
+            "the frame of the moment",
+        ),
+        ({"anchor": "causal"}, "", "a clip of the moment"),
     ]
-    for number, (more, said) in enumerate(cases):
+    for number, (more, said, seen) in enumerate(cases):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "preprocessor_config.json").write_text(json.dumps({**own, **more}))
         assert run_info.clip_facts(folder) == said
+        assert run_info.seen(folder) == seen
     assert run_info.clip_facts(tmp_path / "absent") == ""
