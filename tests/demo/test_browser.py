@@ -29,7 +29,7 @@ from surgvl.demo.schemas import Moment, Timeline
 from tests.helpers.patience import patience
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
@@ -86,12 +86,20 @@ def chromium() -> Iterator["Browser"]:
         browser.close()
 
 
-@contextlib.contextmanager
-def opened(chromium: "Browser", url: str, width: int = 1280, height: int = 900) -> Iterator["Page"]:
-    """A fresh page; at the end there must be no console error, no failed answer and no request to elsewhere."""
-    context = chromium.new_context(viewport={"width": width, "height": height})
+@pytest.fixture(scope="module")
+def context(chromium: "Browser") -> Iterator["BrowserContext"]:
+    """What pages share: files and their compiled code, which else each would load and compile anew."""
+    context = chromium.new_context()
     context.set_default_timeout(300_000)
+    yield context
+    context.close()
+
+
+@contextlib.contextmanager
+def opened(context: "BrowserContext", url: str, width: int = 1280, height: int = 900) -> Iterator["Page"]:
+    """A fresh page; at the end there must be no console error, no failed answer and no request to elsewhere."""
     page = context.new_page()
+    page.set_viewport_size({"width": width, "height": height})
     faults: list[str] = []
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
@@ -101,14 +109,22 @@ def opened(chromium: "Browser", url: str, width: int = 1280, height: int = 900) 
     page.goto(url)
     yield page
     page.wait_for_timeout(200)
-    context.close()
+    page.close()
     assert not faults
 
 
 @pytest.fixture
-def page(chromium: "Browser", url: str) -> Iterator["Page"]:
+def page(context: "BrowserContext", url: str) -> Iterator["Page"]:
     """The page with its models loaded."""
-    with opened(chromium, url) as found:
+    with opened(context, url) as found:
+        found.wait_for_selector(".status.ready")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def same_page(context: "BrowserContext", url: str) -> Iterator["Page"]:
+    """One page with its models loaded, for all tests that only look at it, in any order."""
+    with opened(context, url) as found:
         found.wait_for_selector(".status.ready")
         yield found
 
@@ -161,9 +177,9 @@ def test_a_foreign_name_gets_nothing(url: str) -> None:
             assert found == status
 
 
-def test_the_first_useful_paint_does_not_wait_for_models(chromium: "Browser", url: str) -> None:
+def test_the_first_useful_paint_does_not_wait_for_models(context: "BrowserContext", url: str) -> None:
     begun = time.monotonic()
-    with opened(chromium, url) as page:
+    with opened(context, url) as page:
         page.wait_for_selector(".stage video")
         page.wait_for_selector("#video input")
         page.wait_for_selector("#question textarea")
@@ -177,15 +193,16 @@ def test_the_first_useful_paint_does_not_wait_for_models(chromium: "Browser", ur
         page.wait_for_function("document.querySelector('.stage video').readyState >= 1")
 
 
-def test_every_tab_says_that_it_is_not_for_clinical_use(page: "Page") -> None:
+def test_every_tab_says_that_it_is_not_for_clinical_use(same_page: "Page") -> None:
     for tab in TABS:
-        go(page, tab)
-        banner = page.locator(".banner")
+        go(same_page, tab)
+        banner = same_page.locator(".banner")
         assert banner.is_visible()
         assert banner.inner_text() == "Research prototype. Trained on rendered videos. Not for clinical use."
 
 
 def test_ask(page: "Page") -> None:
+    assert page.locator("text=the model sees the seconds around the moment").is_visible()
     seek(page, 7.3)
     page.fill("#question textarea", PHASE)
     timed(page, "ask", "#go-ask", ".answer .said")
@@ -274,9 +291,9 @@ def test_timeline_moves_the_player(page: "Page") -> None:
     shoot(page, "test_timeline")
 
 
-def test_about(page: "Page") -> None:
-    go(page, "about")
-    text = page.inner_text("#about")
+def test_about(same_page: "Page") -> None:
+    go(same_page, "about")
+    text = same_page.inner_text("#about")
     for words in (
         "say nothing about patients",
         "2 videos",
@@ -286,7 +303,7 @@ def test_about(page: "Page") -> None:
         "rendered, no patient",
     ):
         assert words in text, words
-    shoot(page, "test_about")
+    shoot(same_page, "test_about")
 
 
 def test_a_bad_upload_is_refused_and_a_good_one_is_read(page: "Page", tiny_run: Path, tmp_path: Path) -> None:
@@ -317,8 +334,8 @@ def test_a_bad_upload_is_refused_and_a_good_one_is_read(page: "Page", tiny_run: 
     page.wait_for_selector(".hit")
 
 
-def test_a_small_screen_needs_no_sideways_scrolling(chromium: "Browser", url: str) -> None:
-    with opened(chromium, url, 390, 844) as page:
+def test_a_small_screen_needs_no_sideways_scrolling(context: "BrowserContext", url: str) -> None:
+    with opened(context, url, 390, 844) as page:
         page.wait_for_selector(".status.ready")
         for tab in TABS:
             go(page, tab)
@@ -386,10 +403,10 @@ def test_a_ribbon_of_another_recording_takes_no_clicks(page: "Page") -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_long_names_leave_room_for_time_and_score(chromium: "Browser", url: str, width: int) -> None:
+def test_long_names_leave_room_for_time_and_score(context: "BrowserContext", url: str, width: int) -> None:
     names = ("VID05_196_and_VID18_166_b", "x" * 200, "a name of many words " * 6)
     found = [Moment(name, "a.mp4", 3600.0, 3725.0, 0.5, "p", "s") for name in names]
-    with opened(chromium, url, width) as page:
+    with opened(context, url, width) as page:
         page.wait_for_selector(".status.ready")
         go(page, "search")
         # The pictures are none of this server's.
@@ -451,8 +468,8 @@ def test_filters_act_at_once(page: "Page") -> None:
 
 
 @pytest.mark.parametrize(("width", "top"), [(1280, 20), (390, 0)])
-def test_the_player_stays_in_sight(chromium: "Browser", url: str, width: int, top: float) -> None:
-    with opened(chromium, url, width, 800) as page:
+def test_the_player_stays_in_sight(context: "BrowserContext", url: str, width: int, top: float) -> None:
+    with opened(context, url, width, 800) as page:
         page.wait_for_selector(".status.ready")
         go(page, "search")
         page.click("#go-like")
@@ -474,36 +491,36 @@ def test_the_player_stays_in_sight(chromium: "Browser", url: str, width: int, to
         assert page.locator(".hit").last.get_attribute("class") == "card hit opened"
 
 
-def test_typing_replaces_the_picked_recording_and_nothing_found_is_said(page: "Page") -> None:
-    page.click("#video input")
-    page.keyboard.type("no such film")
-    assert page.input_value("#video input") == "no such film"
+def test_typing_replaces_the_picked_recording_and_nothing_found_is_said(same_page: "Page") -> None:
+    same_page.click("#video input")
+    same_page.keyboard.type("no such film")
+    assert same_page.input_value("#video input") == "no such film"
     said = "getComputedStyle(document.querySelector('#video .options'), '::before').content"
-    assert page.evaluate(said) == '"No recording with this name"'
-    page.keyboard.press("Escape")
-    page.locator("h1").click()
-    assert page.input_value("#video input").startswith("video04 · test")
+    assert same_page.evaluate(said) == '"No recording with this name"'
+    same_page.keyboard.press("Escape")
+    same_page.locator("h1").click()
+    assert same_page.input_value("#video input").startswith("video04 · test")
 
 
-def test_tabs_are_one_stop_and_arrows_go_on(page: "Page") -> None:
-    stops = page.locator("#tabs [role=tab][tabindex='0']")
-    page.focus("[role=tab][data-tab-id=ask]")
+def test_tabs_are_one_stop_and_arrows_go_on(same_page: "Page") -> None:
+    stops = same_page.locator("#tabs [role=tab][tabindex='0']")
+    same_page.focus("[role=tab][data-tab-id=ask]")
     for key, tab in (("ArrowRight", "search"), ("End", "about"), ("ArrowRight", "ask"), ("ArrowLeft", "about")):
-        page.keyboard.press(key)
-        assert page.evaluate("document.activeElement.dataset.tabId") == tab
-        assert page.get_attribute(f"[role=tab][data-tab-id={tab}]", "aria-selected") == "true"
-        page.wait_for_function("document.querySelectorAll(\"#tabs [role=tab][tabindex='0']\").length === 1")
+        same_page.keyboard.press(key)
+        assert same_page.evaluate("document.activeElement.dataset.tabId") == tab
+        assert same_page.get_attribute(f"[role=tab][data-tab-id={tab}]", "aria-selected") == "true"
+        same_page.wait_for_function("document.querySelectorAll(\"#tabs [role=tab][tabindex='0']\").length === 1")
         assert stops.get_attribute("data-tab-id") == tab
-    page.keyboard.press("Tab")
-    assert not page.evaluate("document.activeElement.closest('[role=tablist]')")
+    same_page.keyboard.press("Tab")
+    assert not same_page.evaluate("document.activeElement.closest('[role=tablist]')")
 
 
-def test_the_tab_key_stops_at_nothing_empty(page: "Page") -> None:
-    page.focus(".stage [data-full]")
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Recording"
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.id") == "upload"
+def test_the_tab_key_stops_at_nothing_empty(same_page: "Page") -> None:
+    same_page.focus(".stage [data-full]")
+    same_page.keyboard.press("Tab")
+    assert same_page.evaluate("document.activeElement.getAttribute('aria-label')") == "Recording"
+    same_page.keyboard.press("Tab")
+    assert same_page.evaluate("document.activeElement.id") == "upload"
 
 
 def test_what_arrives_is_said_to_who_listens(page: "Page") -> None:
@@ -540,7 +557,7 @@ def test_a_server_that_is_gone_is_said_until_it_is_back(chromium: "Browser", url
     context.close()
 
 
-def test_nothing_jumps(page: "Page", chromium: "Browser", url: str, tmp_path: Path) -> None:
+def test_nothing_jumps(page: "Page", context: "BrowserContext", url: str, tmp_path: Path) -> None:
     """The stage is as high for every picture, and the answer's place stays when the models are loaded."""
     before = page.locator(".stage video").bounding_box()
     wide = tmp_path / "wide.mp4"
@@ -549,7 +566,7 @@ def test_nothing_jumps(page: "Page", chromium: "Browser", url: str, tmp_path: Pa
     page.wait_for_selector(".stage[data-video^=upload-]")
     page.wait_for_function("document.querySelector('.stage video').videoWidth === 128")
     assert page.locator(".stage video").bounding_box() == before
-    with opened(chromium, url) as early:
+    with opened(context, url) as early:
         early.wait_for_selector("#questions .chip")
         assert early.locator("#question textarea").get_attribute("placeholder") == PHASE
         first = early.locator("#answer").bounding_box()
