@@ -111,12 +111,12 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
     return load_model(out)[0].state_dict()
 
 
-@pytest.mark.slow
 def losses(out: Path) -> dict[int, float]:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return {row["step"]: row["loss"] for row in rows}
 
 
+@pytest.mark.slow
 def test_two_runs_are_alike_to_the_bit_and_the_loss_falls(manifest: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         cli.run(arguments(manifest, tmp_path / name, 30))
