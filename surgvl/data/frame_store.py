@@ -21,13 +21,11 @@ from surgvl import video
 from surgvl.core.arrays import Int64Array, UInt8Array
 from surgvl.core.errors import DataError, Unreadable
 from surgvl.core.files import atomic, clear_temporary, text_hash
-from surgvl.video.clip import EPS, Preprocess
+from surgvl.video.clip import EPS, GRACE_S, Preprocess
 from surgvl.video.marks import Marks, counted
 
 # Recordings have a keyframe every few seconds: beyond this gap, seeking is cheaper than decoding on.
 MAX_GAP_S = 5.0
-# A header may declare up to a second more than the file holds (see `surgvl.video.decoder`).
-GRACE_S = 1.5
 
 
 # A clip by its video and its place on the grid; see `surgvl.video.clip.Preprocess`.

@@ -18,7 +18,8 @@ from torch import Tensor
 from surgvl import video
 from surgvl.core.arrays import Float32Array, UInt8Array
 from surgvl.core.errors import DataError
-from surgvl.embed.windows import Element, encode_windows, read_frames, windows
+from surgvl.embed.prefetch import prefetch
+from surgvl.embed.windows import Element, encode_windows, read_frames, shown_frames, windows
 from surgvl.models.video_text import FrameText, VideoText, mean_vectors
 from surgvl.models.vit import VideoViT
 from surgvl.video.clip import Preprocess
@@ -53,7 +54,7 @@ def encode_file(
     if not isinstance(model, FrameText):
         encode = model.encode_video if isinstance(model, VideoText) else _mean_token_encoder(model)
         return encode_windows(encode, _told(windows(frames, preprocess, duration_s), tick), batch, device)
-    vectors = frame_vectors(model, frames, batch, device)
+    vectors = frame_vectors(model, frames, shown_frames(preprocess, duration_s), batch, device)
     found, starts, ends = [], [], []
     for start_s, end_s, clip in _told(windows(vectors, preprocess, duration_s), tick):
         found.append(mean_vectors(torch.from_numpy(clip[None]))[0].numpy())
@@ -69,14 +70,32 @@ def _mean_token_encoder(encoder: VideoViT) -> Callable[[Tensor], Tensor]:
     return lambda video: F.normalize(encoder(video).mean(1).float(), dim=-1)
 
 
-def frame_vectors(model: FrameText, frames: Iterable[UInt8Array], batch: int, device: str) -> Iterator[Float32Array]:
-    """Frames uint8 [S, S, 3] -> their unit vectors, float32 [E] each, encoded B at a time."""
-    frames = iter(frames)
-    while part := list(islice(frames, batch)):
-        pixels = torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2)
+def frame_vectors(
+    model: FrameText, frames: Iterable[UInt8Array], shown: NDArray[np.bool_], batch: int, device: str
+) -> Iterator[Float32Array]:
+    """Unit vectors of frames, float32 [E] each, encoded B at a time while the next are decoded.
+
+    Args:
+        model: on the device.
+        frames: uint8 [S, S, 3], by their numbers.
+        shown: whether a clip shows a frame, bool [number of frames]; the others, and those beyond, are not encoded, and
+            their vectors are zeros.
+        batch: B.
+        device: torch device.
+    """
+
+    def parts() -> Iterator[tuple[list[bool], Tensor]]:
+        numbered = enumerate(frames)
+        while part := list(islice(numbered, batch)):
+            kept = [number < len(shown) and bool(shown[number]) for number, _ in part]
+            pixels = [frame for keep, (_, frame) in zip(kept, part, strict=True) if keep]
+            yield kept, torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2) if pixels else torch.empty(0)
+
+    none = np.zeros(model.dim, np.float32)
+    for kept, pixels in prefetch(parts()):
         with torch.inference_mode():
-            found: Tensor = model.encode_frames(pixels.to(device)).cpu()
-        yield from found.numpy()
+            found = iter(model.encode_frames(pixels.to(device)).cpu().numpy() if len(pixels) else ())
+        yield from (next(found) if keep else none for keep in kept)
 
 
 def _told(

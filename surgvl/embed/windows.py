@@ -5,6 +5,7 @@ Shapes: T frames, S pixels, E width of the space.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from surgvl import video
 from surgvl.core.arrays import Float32Array, Int64Array, UInt8Array
 from surgvl.core.errors import DataError
-from surgvl.video.clip import EPS, Preprocess
+from surgvl.embed.prefetch import prefetch
+from surgvl.video.clip import EPS, GRACE_S, Preprocess
 
 Element = TypeVar("Element", bound=np.generic)
 
@@ -67,7 +69,7 @@ def encode_windows(
     batch: int,
     device: str,
 ) -> tuple[Float32Array, list[float], list[float]]:
-    """Encode windows in batches.
+    """Encode windows in batches, while the next are decoded.
 
     Args:
         encode: maps clips uint8 [B, 3, T, S, S] to vectors [B, E].
@@ -81,25 +83,18 @@ def encode_windows(
     Raises:
         DataError: the stream is empty.
     """
-    out: list[torch.Tensor] = []
     starts: list[float] = []
     ends: list[float] = []
-    waiting: list[UInt8Array] = []
 
-    def flush() -> None:
-        if waiting:
-            clips = torch.from_numpy(np.stack(waiting)).permute(0, 4, 1, 2, 3).to(device)
-            out.append(encode(clips).cpu())
-            waiting.clear()
+    def parts() -> Iterator[torch.Tensor]:
+        each = iter(stream)
+        while part := list(islice(each, batch)):
+            starts.extend(start_s for start_s, _, _ in part)
+            ends.extend(end_s for _, end_s, _ in part)
+            yield torch.from_numpy(np.stack([clip for _, _, clip in part])).permute(0, 4, 1, 2, 3)
 
     with torch.inference_mode():
-        for start_s, end_s, clip in stream:
-            starts.append(start_s)
-            ends.append(end_s)
-            waiting.append(clip)
-            if len(waiting) == batch:
-                flush()
-        flush()
+        out = [encode(clips.to(device)).cpu() for clips in prefetch(parts())]
     if not out:
         raise DataError("the video has no frames: check it with a player")
     return torch.cat(out).numpy(), starts, ends
@@ -114,3 +109,17 @@ def read_frames(path: Path, preprocess: Preprocess) -> Iterator[UInt8Array]:
     """Stream the frames of a video file on the grid of `preprocess`, uint8 [S, S, 3] each."""
     box = video.content_box(path) if preprocess.crop == "content" else None
     return (frame for _, frame in video.stream(path, preprocess.grid_fps, preprocess.picture, box))
+
+
+def shown_frames(preprocess: Preprocess, duration_s: float) -> NDArray[np.bool_]:
+    """Which frames of the grid the clips of a video show, bool [number of frames, and beyond its end]."""
+    step_s, place = preprocess.step_s, preprocess.place
+    count = max(1, int(duration_s / step_s + EPS))
+    at = preprocess.moments(np.arange(count) * step_s, np.arange(1, count + 1) * step_s)
+    numbers = np.concatenate([preprocess.numbers(place(moment_s, duration_s)) for moment_s in at.tolist()])
+    shown = np.zeros(int(numbers.max()) + 1, np.bool_)
+    shown[numbers] = True
+    # A file may hold less than its header says: its last frame stands for those that are missing.
+    last = max(0, round((duration_s - GRACE_S) * preprocess.grid_fps))
+    shown[last:] = True
+    return shown

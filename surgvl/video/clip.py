@@ -32,6 +32,8 @@ Anchor = Literal["last", "centre", "first"]
 ANCHORS = ("last", "centre", "first")
 # For times that are whole numbers of frames but for rounding.
 EPS = 1e-6
+# A header may declare up to a second more than the file holds (see `surgvl.video.decoder`).
+GRACE_S = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,3 +118,17 @@ def test_preprocessing_is_that_of_the_tag(
 def test_a_file_of_an_architecture_with_two_ways_needs_its_tag() -> None:
     with pytest.raises(ConfigError, match="differ in their preprocessing"):
         describe("ViT-L-14")
+
+
+def test_only_frames_that_a_clip_shows_are_encoded(model: DualModel, tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    video.write(path, np.random.default_rng(2).integers(0, 256, (40, 32, 32, 3), np.uint8), fps=2)
+    seen = []
+    assert isinstance(model.model, OpenClip)
+    model.model.inner.visual.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    found, starts, _ = model.encode_seconds(path, 10.0)
+    assert starts == [0.0, 10.0]
+    # Four of each clip, and those at the end that would stand for frames that a file lacks.
+    assert 8 <= sum(seen) <= 8 + 3
+    alone = np.concatenate([model.encode_video(path, at_s) for at_s in (5.0, 15.0)])
+    assert np.abs(found - alone).max() < 1e-6

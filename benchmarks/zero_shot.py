@@ -1,0 +1,178 @@
+"""A recording to one vector a second: surgvl beside the usual loop, in one run.
+
+    python benchmarks/zero_shot.py [--minutes 60] [--repeats 1] [--threads 2] [--out FILE.md]
+
+The recording is H.264 of 854 x 480 pixels at 25 frames per second, rendered by the phantom (a minute of it, repeated).
+The towers have random weights: open_clip's ViT-B/16 and its ResNet-50. Contestants:
+
+- `one by one`: ffmpeg writes a JPEG a second; PIL and the model's transform read them in a DataLoader with one worker;
+  one picture a forward pass, as SurgVLP's example does;
+- `batches`: the same with 32 pictures a forward pass;
+- `surgvl`: `surgvl.embed.encode_file` with its defaults.
+
+Two floors are printed beside them: the time to decode the recording (`surgvl.video.stream`, nothing else) and that of
+the forward passes alone, on pictures that are there already; and what surgvl spends on scaling them. Whoever overlaps
+the two perfectly on N cores needs at least their processor time divided by N.
+"""
+
+import argparse
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import open_clip
+import torch
+from PIL import Image as Pillow
+from torch.utils.data import DataLoader, Dataset
+
+from surgvl import video
+from surgvl.core.tables import markdown_table
+from surgvl.data.phantom.render import render
+from surgvl.data.phantom.script import script
+from surgvl.embed.encode_file import encode_file
+from surgvl.models.adapters.open_clip import OpenClip, describe, preprocess_of, quiet
+from surgvl.video.content_area import Image
+
+HEIGHT, WIDTH, FPS = 480, 854, 25.0
+BATCH = 32
+TOWERS = {"ViT-B/16": "ViT-B-16", "ResNet-50": "RN50"}
+
+
+def recording(path: Path, minutes: int) -> None:
+    """Write a minute of a phantom, and repeat its packets."""
+    scene = script(0, 0)
+    frames = render(scene, HEIGHT, FPS, 0.0, min(60.0, scene.duration_s))
+    minute = path.with_name("minute.mp4")
+    video.write(minute, (np.asarray(cv2.resize(frame, (WIDTH, HEIGHT)), np.uint8) for frame in frames), FPS)
+    with av.open(str(path), "w") as target:
+        stream, shift = None, 0
+        for _ in range(minutes):
+            with av.open(str(minute)) as source:
+                given = source.streams.video[0]
+                stream = stream or target.add_stream_from_template(given)
+                for packet in source.demux(given):
+                    if packet.dts is None:
+                        continue
+                    packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
+                    target.mux(packet)
+                shift += given.duration
+
+
+class Pictures(Dataset[torch.Tensor]):
+    """JPEG files, as a model takes them."""
+
+    def __init__(self, files: list[Path], transform: Callable[[Pillow.Image], torch.Tensor]):
+        self.files, self.transform = files, transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.transform(Pillow.open(self.files[index]).convert("RGB"))
+
+
+def usual(path: Path, model: OpenClip, transform: Callable[[Pillow.Image], torch.Tensor], batch: int) -> int:
+    """The usual loop; the number of its vectors."""
+    folder = Path(tempfile.mkdtemp(dir=path.parent))
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-vf", "fps=1", "-q:v", "2", str(folder / "%06d.jpg")]
+    subprocess.run(command, check=True)
+    found = []
+    with torch.no_grad():
+        for pictures in DataLoader(Pictures(sorted(folder.iterdir()), transform), batch, num_workers=1):
+            found.append(torch.nn.functional.normalize(model.inner.encode_image(pictures), dim=-1))
+    shutil.rmtree(folder)
+    return len(torch.cat(found))
+
+
+def timed(work: Callable[[], int]) -> tuple[float, float]:
+    """Seconds and processor seconds of a piece of work, those of its child processes included."""
+
+    def used_s() -> float:
+        uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return sum(use.ru_utime + use.ru_stime for use in uses)
+
+    begun, used = time.perf_counter(), used_s()
+    work()
+    return time.perf_counter() - begun, used_s() - used
+
+
+def forward(model: OpenClip, frames: list[Image]) -> int:
+    """The forward passes alone."""
+    pixels = torch.from_numpy(np.stack(frames[:BATCH])).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        for at in range(0, len(frames), BATCH):
+            model.encode_frames(pixels[: len(frames) - at])
+    return len(frames)
+
+
+def rows(path: Path, name: str, repeats: int) -> Iterator[list[str]]:
+    """The table of one tower."""
+    facts = describe(TOWERS[name], "openai")
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        torch.manual_seed(0)
+        model = OpenClip(open_clip.create_model(TOWERS[name]), facts, _written(facts, Path(folder))).eval()
+    preprocess = preprocess_of(facts)
+    transform = open_clip.image_transform(facts["preprocess_cfg"]["size"], is_train=False)
+    pictures = [frame for _, frame in video.stream(path, 1.0, preprocess.picture)]
+    plain = video.Geometry(max(HEIGHT, WIDTH), "fit")
+    contestants: dict[str, Callable[[], int]] = {
+        "one by one": lambda: usual(path, model, transform, 1),
+        "batches of 32": lambda: usual(path, model, transform, BATCH),
+        "surgvl": lambda: len(encode_file(model, path, preprocess, BATCH, "cpu")[0]),
+        "decoding only": lambda: sum(1 for _ in video.stream(path, 1.0, plain)),
+        "decoding and scaling only": lambda: sum(1 for _ in video.stream(path, 1.0, preprocess.picture)),
+        "forward passes only": lambda: forward(model, pictures),
+    }
+    taken: dict[str, list[tuple[float, float]]] = {each: [] for each in contestants}
+    for _ in range(repeats):
+        for each, work in contestants.items():
+            taken[each].append(timed(work))
+    medians = {each: statistics.median(wall_s for wall_s, _ in pairs) for each, pairs in taken.items()}
+    for each, pairs in taken.items():
+        wall_s, used_s = medians[each], statistics.median(used_s for _, used_s in pairs)
+        ratio = f"{wall_s / medians['surgvl']:.2f}"
+        yield [name, each, f"{wall_s:.1f}", f"{used_s:.1f}", f"{len(pictures) / wall_s:.1f}", ratio]
+
+
+def _written(facts: dict[str, object], folder: Path) -> Path:
+    from surgvl.core.files import write_json
+
+    write_json(folder / "open_clip_config.json", facts)
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--towers", nargs="+", default=list(TOWERS), choices=list(TOWERS))
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recording.mp4"
+        recording(path, given.minutes)
+        found = [row for name in given.towers for row in rows(path, name, given.repeats)]
+    head = ["tower", "way", "seconds", "processor seconds", "seconds of video per second", "times surgvl's"]
+    about = (
+        f"{given.minutes} minutes of video, median of {given.repeats}; {platform.processor() or platform.machine()}, "
+        f"{given.threads} threads, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
+    )
+    page = "\n".join([about, "", *markdown_table(head, found, head[2:]), ""])
+    print(page)
+    if given.out:
+        given.out.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
