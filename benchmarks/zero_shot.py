@@ -60,11 +60,11 @@ def recording(path: Path, minutes: int) -> None:
                 given = source.streams.video[0]
                 stream = stream or target.add_stream_from_template(given)
                 for packet in source.demux(given):
-                    if packet.dts is None:
+                    if packet.dts is None or packet.pts is None:
                         continue
                     packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
                     target.mux(packet)
-                shift += given.duration
+                shift += given.duration or 0
 
 
 class Pictures(Dataset[torch.Tensor]):
