@@ -34,6 +34,7 @@ def language_model(name: str) -> "tuple[nn.Module, SentencePieceTokenizer | Hugg
 
     from surgvl.models.chat import tiny_language_config
     from surgvl.models.foreign import check_finite, foreign
+    from surgvl.models.store import stored_hub
     from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer
 
     if name == "tiny":
@@ -44,11 +45,12 @@ def language_model(name: str) -> "tuple[nn.Module, SentencePieceTokenizer | Hugg
         if not torch.cuda.is_available():
             empty.set_attn_implementation("eager")
         return empty, tokenizer
+    place = stored_hub(name)
     with foreign(f"language model {name!r} cannot be read", "give a folder of safetensors, or a hub id"):
-        bounded(AutoConfig.from_pretrained(name, trust_remote_code=False).to_dict())
-        model: nn.Module = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, trust_remote_code=False)
+        bounded(AutoConfig.from_pretrained(place, trust_remote_code=False).to_dict())
+        model: nn.Module = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, trust_remote_code=False)
     check_finite(model.state_dict(), name)
-    return model, HuggingFaceTokenizer(name)
+    return model, HuggingFaceTokenizer(str(place))
 
 
 @recorded

@@ -26,6 +26,8 @@ from surgvl.models.store import (
 )
 from surgvl.models.transfer import check_space
 
+ADAPTERS = Path(__file__).parent / "adapters"
+
 
 def check_licence(entry: Published, accepted: bool) -> None:
     """Show the licence of a model that asks for something.
@@ -44,6 +46,18 @@ def check_licence(entry: Published, accepted: bool) -> None:
         )
 
 
+def check_family(entry: Published) -> None:
+    """Refuse a model before its weights are fetched.
+
+    Raises:
+        ConfigError: no adapter reads its family.
+    """
+    if entry.family and not (ADAPTERS / f"{entry.family}.py").is_file():
+        raise ConfigError(
+            f"{entry.name} is of the family {entry.family}, which this version cannot read: update surgvl"
+        )
+
+
 def fetch(entry: Published, accepted: bool = False) -> Path:
     """Fetch a model into the store; one that is there already is left as it is.
 
@@ -58,6 +72,7 @@ def fetch(entry: Published, accepted: bool = False) -> Path:
     """
     if (folder := stored(entry)) is not None:
         return folder
+    check_family(entry)
     check_licence(entry, accepted)
     with alone(downloads(entry.name)):
         # Whoever fetched it in the meantime is done.
@@ -151,6 +166,7 @@ def add(entry: Published, given: Path, accepted: bool = False) -> Path:
     """
     if entry.shipped:
         raise ConfigError(f"{entry.name} is part of surgvl: there is nothing to add")
+    check_family(entry)
     check_licence(entry, accepted)
     if not given.exists():
         raise CheckpointError(f"{given} does not exist: give a file or folder of {entry.name}")

@@ -45,7 +45,7 @@ class Card(BaseModel):
 
 
 class HubName(BaseModel):
-    """`OWNER/NAME[/FILE][@REVISION]`: a repository of the hub, or a file of it."""
+    """`OWNER/NAME[/FILE][@REVISION]`: a repository of the hub, or a file of it; the oldest have no owner."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -151,7 +151,7 @@ def hub_name(text: str) -> HubName:
     Raises:
         ConfigError: it is no such name.
     """
-    found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:/([\w./-]+))?(?:@([\w./-]+))?", text.removeprefix("hf:"))
+    found = re.fullmatch(r"((?:[\w.-]+/)?[\w.-]+)(?:/([\w./-]+))?(?:@([\w./-]+))?", text.removeprefix("hf:"))
     if not found or ".." in text:
         raise ConfigError(f"{text!r} is no name of the hub: give OWNER/NAME, OWNER/NAME/FILE or OWNER/NAME@REVISION")
     return HubName(repo=found[1], file=found[2] or "", revision=found[3] or "main")

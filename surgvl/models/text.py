@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.schema import bounded
+from surgvl.models.store import stored_hub
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
 from surgvl.models.video_text import truncation
 
@@ -154,14 +155,15 @@ def build_text(
     if kind == "hf" and rest:
         from transformers import AutoConfig, AutoModel
 
+        place = stored_hub(rest)
         with foreign(f"text tower {rest!r} cannot be read", "give a folder of safetensors, or a hub id"):
-            hf_config = AutoConfig.from_pretrained(rest, trust_remote_code=False).to_dict()
+            hf_config = AutoConfig.from_pretrained(place, trust_remote_code=False).to_dict()
             bounded(hf_config)
-            pretrained_model = AutoModel.from_pretrained(rest, trust_remote_code=False)
+            pretrained_model = AutoModel.from_pretrained(place, trust_remote_code=False)
         check_finite(pretrained_model.state_dict(), rest)
         config = {"kind": "hf", "model": rest, "hf_config": hf_config, "dim": dim, "context_length": context_length}
         with foreign(f"text tower {rest!r} is not a text encoder", "give a transformers text encoder"):
-            tower = TextTower(config, Path(rest) if Path(rest).is_dir() else None)
+            tower = TextTower(config, place)
         with foreign(f"text tower {rest!r} is not a text encoder", "give a transformers text encoder"):
             missing, _ = tower.inner.get_submodule("transformer").load_state_dict(
                 pretrained_model.state_dict(), strict=False

@@ -278,10 +278,18 @@ def test_any_folder_of_the_hub_is_fetched_by_its_id(place: Place, capsys: pytest
     assert len(place.site.requests) == before
 
 
-@pytest.mark.parametrize("name", ["hf:vlm", "hf:a/../b", "hf:a/b/c\0", "hf:", "hf:a b/c"])
+@pytest.mark.parametrize("name", ["hf:a/../b", "hf:a/b/c\0", "hf:", "hf:a b/c"])
 def test_names_of_the_hub_have_a_form(place: Place, name: str) -> None:
     with pytest.raises(ConfigError, match="is no name of the hub"):
         store.stored_hub(name)
+
+
+def test_a_family_that_this_version_cannot_read_is_not_fetched(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.write(kind="video-text", family="no_such_family", sees="clips")
+    assert "no_such_family" in run("models fetch mine --accept_licence", capsys, 1)
+    assert place.site.requests == []
 
 
 def test_a_command_fetches_only_if_it_is_told(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
