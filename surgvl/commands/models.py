@@ -12,23 +12,17 @@ from surgvl.models.store import CARD, Card, hashes_file, not_here, recorded_hash
 
 def models_list() -> None:
     """List the models that are known by name: what each is for, its size and licence, and whether it is here."""
-    rows: list[list[object]] = [["name", "here", "size", "licence", "commercial", "from", "for"]]
-    for name, entry in registry().items():
+    entries = registry()
+    rows: list[list[object]] = [["name", "here", "size", "commercial", "licence", "from"]]
+    for name, entry in entries.items():
         folder = stored(entry)
-        where = (entry.source or "part of surgvl").removeprefix("https://")
-        rows.append(
-            [
-                name,
-                "yes" if folder else "no",
-                _size(entry, folder),
-                entry.licence,
-                entry.commercial,
-                where,
-                entry.purpose,
-            ]
-        )
-    print(plain_table(rows, indent=""))
-    print(f"\ncommercial: whether the licence allows commercial use; ask: its text is not plain about it\nin {store()}")
+        where = (entry.source or "part of surgvl").removeprefix("https://").replace("huggingface.co/", "hf:")
+        rows.append([name, "yes" if folder else "no", _size(entry, folder), entry.commercial, entry.licence, where])
+    head, *lines = plain_table(rows, indent="").splitlines()
+    print(head)
+    for line, entry in zip(lines, entries.values(), strict=True):
+        print(f"{line}\n    {entry.purpose}")
+    print(f"\ncommercial: whether the licence allows commercial use; ask: that is not plain\nin {store()}")
     print("next: surgvl models info NAME, surgvl models fetch NAME")
 
 

@@ -36,7 +36,7 @@ def test_an_entry_says_whose_it_is_and_what_may_be_done(name: str) -> None:
     assert entry.shipped == (name in MODELS)
     assert entry.shipped or entry.source
     assert entry.asks == (entry.licence not in FREE)
-    if re.search(r"\bNC\b|[Rr]esearch", entry.licence):
+    if re.search(r"\bNC\b|research only", entry.licence):
         assert entry.commercial == "no"
     if entry.licence in ("MIT", "Apache-2.0") and not entry.trained_on:
         assert entry.commercial == "yes"

@@ -6,8 +6,10 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -198,6 +200,32 @@ def test_a_full_disk_is_told_before_anything_is_fetched(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: little)
     assert "SURGVL_MODELS" in run("models fetch mine --accept_licence", capsys, 1)
     assert [path for path, _ in place.site.requests] == ["/api/models/acme/vlm/revision/main"]
+
+
+def _killed_when_cut(argv: list[str], registry: Path) -> None:
+    published.REGISTRY = registry
+    # Asleep between two tries is as good a moment as any.
+    vars(time)["sleep"] = lambda seconds: os.kill(os.getpid(), signal.SIGKILL)
+    cli.main(argv)
+
+
+def test_a_killed_process_leaves_a_part_that_the_next_one_goes_on_with(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = f"/acme/vlm/resolve/{COMMIT}/model.safetensors"
+    place.site.pages[weights].cuts = [700_000]
+    words = "models fetch mine --accept_licence"
+    process = multiprocessing.get_context("fork").Process(target=_killed_when_cut, args=(words.split(), place.registry))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert "model.safetensors.part" in left(place)
+    assert "model.safetensors" not in left(place)
+    run(words, capsys)
+    first, second = place.site.ranges(weights)
+    assert first == ""
+    assert 600_000 < int(second[6:-1]) <= 700_000
+    assert (place.models / "mine" / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
 def _fetch(argv: list[str], registry: Path, barrier: Any) -> None:
