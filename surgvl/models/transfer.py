@@ -147,7 +147,7 @@ def _try(session: httpx.Client, wanted: Wanted, part: Path) -> str:
                     part.unlink()
                     raise _Retry("the server has less of it than before")
                 # It was whole, but the process was killed before it was renamed.
-                return _checked(_hash(part), wanted, part, "")
+                return _checked(_hash(part), wanted, part, "", resumed=True)
             _refuse(response, wanted)
             linked = linked_hash(response)
             if wanted.sha256 and linked and linked != wanted.sha256:
@@ -165,9 +165,9 @@ def _try(session: httpx.Client, wanted: Wanted, part: Path) -> str:
             start = start if resumed else 0
             left = int(response.headers.get("Content-Length") or 0)
             check_space(part.parent, left)
-            _note(part, wanted.url, response)
+            _note(part, wanted, response)
             digest = _receive(response, part, start, start + left if left else wanted.size)
-            return _checked(digest, wanted, part, linked)
+            return _checked(digest, wanted, part, linked, resumed)
     except httpx.TooManyRedirects:
         raise DataError(f"{wanted.url} redirects more than {MAX_REDIRECTS} times: check the address") from None
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as error:
@@ -180,11 +180,11 @@ def _try(session: httpx.Client, wanted: Wanted, part: Path) -> str:
         raise ConfigError(f"{part} cannot be written ({error.strerror}): {remedy}") from error
 
 
-def _checked(digest: str, wanted: Wanted, part: Path, linked: str) -> str:
+def _checked(digest: str, wanted: Wanted, part: Path, linked: str, resumed: bool) -> str:
     """The hash of a whole file, which is deleted if it is another one than is wanted.
 
     Raises:
-        DataError: it is another one.
+        DataError: it is another one; one of several parts is fetched again as a whole.
     """
     size, sha256 = _size(part), wanted.sha256 or linked
     if wanted.size not in (None, size):
@@ -197,6 +197,8 @@ def _checked(digest: str, wanted: Wanted, part: Path, linked: str) -> str:
         return digest
     part.unlink()
     _told(part).unlink(missing_ok=True)
+    if resumed:
+        raise _Retry("its parts do not fit together")
     raise DataError(f"{wanted.url} {problem}: it was damaged on the way or has been replaced, and was deleted")
 
 
@@ -234,18 +236,19 @@ def linked_hash(response: httpx.Response) -> str:
 def _validator(part: Path, wanted: Wanted) -> str:
     """What the rest of a partial file is asked for by; empty if it must be fetched from its beginning.
 
-    A known hash is enough, because the whole is compared with it.
+    A hash that was known then and now is enough, because the whole is compared with it.
     """
     told = read_json(_told(part)) if _told(part).is_file() else {}
     if told.get("url") == wanted.url and told.get("validator"):
         return str(told["validator"])
-    return wanted.sha256
+    return wanted.sha256 if told.get("sha256") == wanted.sha256 else ""
 
 
-def _note(part: Path, url: str, response: httpx.Response) -> None:
+def _note(part: Path, wanted: Wanted, response: httpx.Response) -> None:
     # A weak tag (W/) does not promise equal bytes, so it may not be used for ranges.
     tag, date = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
-    write_json(_told(part), {"url": url, "validator": tag if tag and not tag.startswith("W/") else date})
+    validator = tag if tag and not tag.startswith("W/") else date
+    write_json(_told(part), {"url": wanted.url, "validator": validator, "sha256": wanted.sha256})
 
 
 def _told(part: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from surgvl.core.errors import ConfigError, DataError, SurgVLError
+from surgvl.core.files import write_json
 from surgvl.models import transfer as module
 from surgvl.models.transfer import Wanted, transfer
 from tests.helpers.file_server import Page, Site, serving_files
@@ -121,6 +122,19 @@ def test_without_a_strong_tag_a_part_is_only_kept_if_the_hash_is_known(place: Pl
     page.cuts = [1_200_000]
     assert transfer(place.wanted(SHA256)) == SHA256
     assert place.site.ranges("/a.bin")[-1].startswith("bytes=1")
+
+
+def test_a_part_that_does_not_fit_is_fetched_again_as_a_whole(place: Place) -> None:
+    (place.folder / "a.bin.part").write_bytes(bytes(1000))
+    url = f"{place.site.url}/a.bin"
+    write_json(place.folder / "a.bin.part.json", {"url": url, "validator": "", "sha256": SHA256})
+    assert transfer(place.wanted(SHA256)) == SHA256
+    assert place.site.ranges("/a.bin") == ["bytes=1000-", ""]
+    # Of another file, such as that of a later commit, nothing is asked for by its length.
+    (place.folder / "a.bin").rename(place.folder / "a.bin.part")
+    write_json(place.folder / "a.bin.part.json", {"url": "elsewhere", "validator": '"1"', "sha256": "0" * 64})
+    assert transfer(place.wanted(SHA256)) == SHA256
+    assert place.site.ranges("/a.bin")[-1] == ""
 
 
 def test_a_wrong_hash_or_size_is_refused_and_deleted(place: Place) -> None:
