@@ -31,7 +31,7 @@ ROOMS = {
     "train": Room(3, "torch lightning", "models data prompts"),
     "embed": Room(3, "torch faiss"),
     "pretrain": Room(4, "torch", "prompts"),
-    "align": Room(4, "torch"),
+    "align": Room(4, "torch peft"),
     "chat": Room(4, "torch transformers peft"),
     "probe": Room(5, "torch"),
     "tasks": Room(4, "", "models data train video"),

@@ -12,12 +12,38 @@ from torch import Tensor, nn
 from surgvl.align.losses import contrastive_loss, unique_sentences
 from surgvl.core.errors import ConfigError
 from surgvl.models.dual_encoder import DualEncoder
+from surgvl.models.video_text import VideoText
 from surgvl.train.contrastive import Contrastive
 from surgvl.train.distributed import local_tensor
 from surgvl.train.objective import Batch
 
 
-class ClipAlign(Contrastive):
+class SentenceContrast(Contrastive):
+    """Contrastive loss of clips and their sentences in the space of a video-text model."""
+
+    dual: VideoText
+
+    def labels(self, batch: Batch) -> list[list[str]]:
+        """The sentences of each clip."""
+        texts: list[list[str]] = batch["text"]
+        return texts
+
+    def compare(self, embeddings: Mapping[str, Tensor], labels: Sequence[list[list[str]]]) -> dict[str, Tensor]:
+        """Contrastive loss of all clips of a step; a sentence of several micro-batches is taken from the first."""
+        rows = [sentence for texts in labels for sentence in unique_sentences(texts)[0]]
+        first = {sentence: row for row, sentence in reversed(list(enumerate(rows)))}
+        sentences, positive = unique_sentences([each for texts in labels for each in texts])
+        text = embeddings["text"][[first[sentence] for sentence in sentences]]
+        scale = self.dual.logit_scale.squeeze().exp()
+        return {"loss": contrastive_loss(embeddings["video"], text, scale, positive.to(text.device))}
+
+    def after_step(self, progress: float) -> None:
+        """Keep the scale of the cosines within 1 and 100, after each step as in open_clip."""
+        with torch.no_grad():
+            local_tensor(self.dual.logit_scale).clamp_(0, math.log(100))
+
+
+class ClipAlign(SentenceContrast):
     """Contrastive objective over a `DualEncoder`.
 
     Args:
@@ -38,7 +64,7 @@ class ClipAlign(Contrastive):
         if not 0 < token_keep <= 1:
             raise ConfigError(f"--token_keep must be above 0 and at most 1, got {token_keep:g}")
         self.encoder_rate, self.token_keep = encoder_rate, token_keep
-        self.dual = dual
+        self.dual: DualEncoder = dual
         self.frozen_encoder = frozen_encoder
         dual.encoder.requires_grad_(not frozen_encoder)
 
@@ -80,22 +106,3 @@ class ClipAlign(Contrastive):
                 tokens = dual.encoder(batch["video"], self.sample_tokens(batch["video"]))
         sentences, _ = unique_sentences(batch["text"])
         return {"video": dual.encode_tokens(tokens), "text": dual.encode_text(sentences)}
-
-    def labels(self, batch: Batch) -> list[list[str]]:
-        """The sentences of each clip."""
-        texts: list[list[str]] = batch["text"]
-        return texts
-
-    def compare(self, embeddings: Mapping[str, Tensor], labels: Sequence[list[list[str]]]) -> dict[str, Tensor]:
-        """Contrastive loss of all clips of a step; a sentence of several micro-batches is taken from the first."""
-        rows = [sentence for texts in labels for sentence in unique_sentences(texts)[0]]
-        first = {sentence: row for row, sentence in reversed(list(enumerate(rows)))}
-        sentences, positive = unique_sentences([each for texts in labels for each in texts])
-        text = embeddings["text"][[first[sentence] for sentence in sentences]]
-        scale = self.dual.logit_scale.squeeze().exp()
-        return {"loss": contrastive_loss(embeddings["video"], text, scale, positive.to(text.device))}
-
-    def after_step(self, progress: float) -> None:
-        """Keep the scale of the cosines within 1 and 100, after each step as in open_clip."""
-        with torch.no_grad():
-            local_tensor(self.dual.logit_scale).clamp_(0, math.log(100))

@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from surgvl.commands.common import device_name, split_store
 from surgvl.core.errors import CheckpointError
@@ -13,7 +13,7 @@ from surgvl.core.run_folder import RunFolder
 from surgvl.data.augment_config import AugmentConfig
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
-from surgvl.models.model_info import pretraining_video_ids
+from surgvl.models.model_info import find_model, pretraining_video_ids
 from surgvl.train.config import Optim, Run
 
 # Modules that import torch are imported where they are used, so that help and usage errors need none.
@@ -30,6 +30,7 @@ def align(
     out: Path,
     text: str = "tiny",
     dim: int = 128,
+    adapt: Literal["frozen", "lora", "full"] = "frozen",
     frozen_encoder: bool = False,
     encoder_rate: float = 1.0,
     token_keep: float = 1.0,
@@ -46,10 +47,13 @@ def align(
 
     Args:
         manifest: manifest folder with narration.
-        encoder: run folder or model folder of a video encoder.
+        encoder: run folder or model folder of a video encoder; or a published video-text model (surgvl models list),
+            which is trained further with its own text tower.
         out: run folder to write.
         text: text tower: tiny, open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID.
         dim: width of the shared space.
+        adapt: what of a published model is trained: frozen, a pooling over the vectors of a clip's frames; lora,
+            low-rank updates of both towers; full, all of it.
         frozen_encoder: train only the pooling, the projection and the text tower.
         encoder_rate: learning rate of the video encoder as a multiple of that of the rest.
         token_keep: fraction of a clip's tokens to encode in training, redrawn at each step (arXiv 2212.00794).
@@ -65,12 +69,16 @@ def align(
     """
     import torch
 
+    from surgvl.align.adapt import Adaptation, FrameVectors
+    from surgvl.align.adapt import adapt as adapted
     from surgvl.align.clip import ClipAlign
     from surgvl.data.augment import Augment
     from surgvl.data.clips import NarratedClips, collate
+    from surgvl.models.adapters.temporal import Temporal
     from surgvl.models.checkpoint import load_model, save_model
     from surgvl.models.dual_encoder import DualEncoder
     from surgvl.models.text import build_text
+    from surgvl.models.video_text import VideoText
     from surgvl.models.vit import VideoViT
     from surgvl.train.distributed import main_process
     from surgvl.train.loop import fit
@@ -78,30 +86,42 @@ def align(
     with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
         table = Manifest.load(manifest)
         model, preprocess = load_model(encoder)
-        if not isinstance(model, VideoViT):
-            raise CheckpointError(
-                f"{encoder} holds a {type(model).__name__}, not a video encoder: give a pretrain run folder"
-            )
         torch.manual_seed(run.seed)
-        if random_encoder:
-            model = VideoViT(model.config)
+        objective: ClipAlign | Adaptation
+        if isinstance(model, VideoText) and not isinstance(model, DualEncoder):
+            dual, tuned = adapted(model, adapt, find_model(encoder), preprocess.num_frames)
+            frozen_encoder, augment = adapt == "frozen", augment and adapt != "frozen"
+            objective = Adaptation(dual)
+        elif isinstance(model, VideoViT):
+            tower, tuned = VideoViT(model.config) if random_encoder else model, None
+            dual = DualEncoder(tower, build_text(text, dim), dim)
+            objective = ClipAlign(dual, frozen_encoder, encoder_rate, token_keep)
+        else:
+            raise CheckpointError(
+                f"{encoder} holds a {type(model).__name__}, not a video encoder: give a pretrain run folder, or the "
+                "name of a published model"
+            )
         read = preprocess
         if augment and augmentation.read_px:
             read = replace(preprocess, size_px=augmentation.read_px)
         store, good = split_store(folder, table, split, read, frame_cache, augment and augmentation.per_video)
         data = NarratedClips(store, table, good, run.seed, seconds=not augment)
-        objective = ClipAlign(DualEncoder(model, build_text(text, dim), dim), frozen_encoder, encoder_rate, token_keep)
         trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
         seen_ids = [*pretraining_video_ids(encoder), *good]
         folder.record(table.hash, seen_ids, frozen=frozen_encoder, num_trainable=trainable)
-        if frozen_encoder:
-            data.tokens = _tokens(model, store, data, (frame_cache or out) / "features", augment, token_keep)
+        if isinstance(dual, Temporal):
+            data.tokens = vectors = FrameVectors(dual, store, data.clips())
+            store.problems.update(vectors.problems)
+        elif frozen_encoder and isinstance(dual, DualEncoder):
+            data.tokens = _tokens(dual.encoder, store, data, (frame_cache or out) / "features", augment, token_keep)
         changed = Augment(augmentation, preprocess.size_px) if augment else None
         store.problems.update(fit(objective, data, collate, out, optim, run, changed, name="align"))
         if main_process():
             if frame_cache is None:
                 shutil.rmtree(out / "features", ignore_errors=True)
-            save_model(objective.dual, folder.model, preprocess)
+            if tuned is not None:
+                tuned.merge_and_unload()
+            save_model(dual, folder.model, preprocess)
             folder.next(f"model in {folder.model}", command("embed", model=out, manifest=manifest, out="vectors"))
     return out
 

@@ -20,9 +20,12 @@ from surgvl.core.arrays import Float32Array, UInt8Array
 from surgvl.core.errors import DataError
 from surgvl.embed.prefetch import prefetch
 from surgvl.embed.windows import Element, encode_windows, read_frames, shown_frames, windows
-from surgvl.models.video_text import FrameText, VideoText, mean_vectors
+from surgvl.models.video_text import FrameText, VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.video.clip import Preprocess
+
+# Clips of vectors that are pooled at once.
+CLIPS = 256
 
 
 def encode_file(
@@ -55,14 +58,17 @@ def encode_file(
         encode = model.encode_video if isinstance(model, VideoText) else _mean_token_encoder(model)
         return encode_windows(encode, _told(windows(frames, preprocess, duration_s), tick), batch, device)
     vectors = frame_vectors(model, frames, shown_frames(preprocess, duration_s), batch, device)
-    found, starts, ends = [], [], []
-    for start_s, end_s, clip in _told(windows(vectors, preprocess, duration_s), tick):
-        found.append(mean_vectors(torch.from_numpy(clip[None]))[0].numpy())
-        starts.append(start_s)
-        ends.append(end_s)
+    clips = _told(windows(vectors, preprocess, duration_s), tick)
+    found, starts, ends = [], list[float](), list[float]()
+    while part := list(islice(clips, CLIPS)):
+        starts += [start_s for start_s, _, _ in part]
+        ends += [end_s for _, end_s, _ in part]
+        with torch.inference_mode():
+            stacked = torch.from_numpy(np.stack([clip for _, _, clip in part]))
+            found.append(model.pool_frames(stacked.to(device)).cpu().numpy())
     if not found:
         raise DataError(f"{path} has no frames: check it with a player")
-    return np.stack(found), starts, ends
+    return np.concatenate(found), starts, ends
 
 
 def _mean_token_encoder(encoder: VideoViT) -> Callable[[Tensor], Tensor]:

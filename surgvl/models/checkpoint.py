@@ -62,7 +62,7 @@ def save_model(model: Model, folder: Path | str, preprocess: Preprocess) -> None
     # safetensors refuses tied weights, which share memory: keep the first name of each.
     weights: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
-    for name, value in model.state_dict().items():
+    for name, value in (model.saved if isinstance(model, VideoText) else model).state_dict().items():
         if value.data_ptr() not in seen:
             seen.add(value.data_ptr())
             weights[name] = value.detach().cpu().contiguous()
@@ -95,7 +95,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preproce
         with torch.device("meta"):
             check_fit(build(), header(weights), weights)
         model = build()
-    load_weights(model, weights)
+    load_weights(model.saved if isinstance(model, VideoText) else model, weights)
     try:
         torch.nn.Module.to(model, device)
     except (RuntimeError, AssertionError) as error:

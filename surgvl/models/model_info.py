@@ -28,6 +28,8 @@ EXPONENTS = {
     "BF16": ("<u2", 0xFF << 7),
 }
 PART = 1 << 22
+# Model folder of the model that a trained pooling is for, within that one's (`models.adapters.temporal`).
+BASE = "base"
 
 
 def load_preprocess(folder: Path | str) -> Preprocess:
@@ -86,7 +88,9 @@ def find_model(folder: Path | str) -> Path:
 def model_hash(folder: Path | str) -> str:
     """SHA-256 of a model folder's configuration and weights, 16 hex digits."""
     folder = find_model(folder)
-    parts = (file_hash(folder / name) for name in ("config.json", "preprocessor_config.json", "model.safetensors"))
+    parts = [file_hash(folder / name) for name in ("config.json", "preprocessor_config.json", "model.safetensors")]
+    if (folder / BASE).is_dir():
+        parts.append(model_hash(folder / BASE))
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 

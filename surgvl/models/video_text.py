@@ -38,6 +38,11 @@ class VideoText(nn.Module, ABC):
     logit_scale: nn.Parameter
 
     @property
+    def saved(self) -> nn.Module:
+        """The module whose weights `model.safetensors` holds."""
+        return self
+
+    @property
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """The argument of `from_config`, without tensors."""
@@ -98,12 +103,11 @@ class FrameText(VideoText):
         """Clips uint8 [B, 3, T, H, W] -> unit vectors, float32 [B, E]."""
         batch, _, count, height, width = video.shape
         frames = video.transpose(1, 2).reshape(batch * count, 3, height, width)
-        return mean_vectors(self.encode_frames(frames).view(batch, count, self.dim))
+        return self.pool_frames(self.encode_frames(frames).view(batch, count, self.dim))
 
-
-def mean_vectors(frames: Tensor) -> Tensor:
-    """Unit vectors of the frames of clips [B, T, E] -> unit vectors of the clips [B, E]."""
-    return F.normalize(frames.mean(1), dim=-1)
+    def pool_frames(self, frames: Tensor) -> Tensor:
+        """Unit vectors of the frames of clips [B, T, E] -> unit vectors of the clips [B, E]."""
+        return F.normalize(frames.mean(1), dim=-1)
 
 
 def normalised(frames: Tensor, mean: Tensor, std: Tensor) -> Tensor:
