@@ -8,14 +8,17 @@
 Shapes: B sentences, L tokens, E width of the shared space.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.foreign import check_finite, foreign
+from surgvl.models.named import find_named
 from surgvl.models.schema import bounded
 from surgvl.models.store import stored_hub
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
@@ -112,13 +115,22 @@ class TextTower(nn.Module):
             self.tokenizer.save(folder)
 
 
+def text_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The text side of a whole model of open_clip in a model folder (`surgvl.models.adapters.open_clip`)."""
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    found = convert_to_custom_text_state_dict({key.removeprefix("inner."): value for key, value in weights.items()})
+    return {key.removeprefix("text."): value for key, value in found.items() if key.startswith("text.")}
+
+
 def build_text(
     name: str, dim: int, context_length: int = 32, width: int = 128, heads: int = 4, layers: int = 2
 ) -> TextTower:
     """Build a text tower, with pretrained weights if the name asks for them.
 
     Args:
-        name: `tiny`, `open_clip:NAME`, `open_clip:NAME@PRETRAINED` (a tag or a file) or `hf:FOLDER_OR_ID`.
+        name: `tiny`, `open_clip:NAME`, `open_clip:NAME@PRETRAINED` (a file, or a tag that `surgvl models fetch` has
+            fetched) or `hf:FOLDER_OR_ID`.
         dim: width E of the shared space.
         context_length: tokens of the longest sentence (for `tiny` and `hf`).
         width: width of `tiny`.
@@ -147,9 +159,16 @@ def build_text(
             if not open_clip.get_pretrained_cfg(model, pretrained) and not Path(pretrained).is_file():
                 tags = ", ".join(["a file", *open_clip.list_pretrained_tags_by_model(model)])
                 raise CheckpointError(f"{pretrained} is neither a file nor a tag of {model}: give one of {tags}")
+            folder = None if Path(pretrained).is_file() else find_named(name)
             with foreign(f"open_clip cannot load {model} from {pretrained}", "give one of its tags or a file"):
-                full = open_clip.create_model(model, pretrained=pretrained, force_custom_text=True, weights_only=True)
-                tower.inner.load_state_dict(full.text.state_dict())
+                if folder is None:
+                    full = open_clip.create_model(
+                        model, pretrained=pretrained, force_custom_text=True, weights_only=True
+                    )
+                    weights = full.text.state_dict()
+                else:
+                    weights = text_weights(load_file(folder / "model.safetensors"))
+                tower.inner.load_state_dict(weights)
             check_finite(tower.state_dict(), pretrained)
         return tower
     if kind == "hf" and rest:

@@ -12,6 +12,7 @@ from torch import Tensor
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.checkpoint import load_model, model_hash, save_model
 from surgvl.models.dual_encoder import DualEncoder
+from surgvl.models.named import convert_open_clip, open_clip_folder
 from surgvl.models.position import sinusoid
 from surgvl.models.text import TextTower, build_text
 from surgvl.models.tokenizer import SentencePieceTokenizer, train_tokenizer
@@ -219,7 +220,7 @@ def test_any_transformers_text_tower_by_folder(tmp_path: Path) -> None:
         assert torch.allclose(loaded.text(["the hook cuts", "duct"]), got, atol=1e-6)
 
 
-def test_an_open_clip_text_tower_by_name(tmp_path: Path) -> None:
+def test_an_open_clip_text_tower_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import open_clip
 
     config = {
@@ -239,6 +240,17 @@ def test_an_open_clip_text_tower_by_name(tmp_path: Path) -> None:
         want = full.encode_text(open_clip.get_tokenizer("ViT-B-32")(sentences))
         assert torch.allclose(tower.inner(tower.tokenize(sentences)), want, atol=1e-5)
         assert tower(sentences).shape == (2, 24)
+    # A tag is that of a fetched model, in the store; nothing is downloaded.
+    monkeypatch.setenv("SURGVL_MODELS", str(tmp_path / "store"))
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda model, tag: {"url": "https://example.org"})
+    with pytest.raises(CheckpointError, match="`surgvl models fetch open_clip:surgvl-test-tiny@mine`"):
+        build_text("open_clip:surgvl-test-tiny@mine", 24)
+    folder = open_clip_folder("surgvl-test-tiny", "mine")
+    # Published files of such models name the text side without a prefix.
+    torch.save({key.removeprefix("text."): value for key, value in full.state_dict().items()}, tmp_path / "plain.pt")
+    convert_open_clip(folder, "surgvl-test-tiny", tmp_path / "plain.pt")
+    fetched = build_text("open_clip:surgvl-test-tiny@mine", 24).eval()
+    assert all(torch.equal(value, fetched.inner.state_dict()[key]) for key, value in tower.inner.state_dict().items())
     with pytest.raises(ConfigError, match="no model 'no-such-model'"):
         build_text("open_clip:no-such-model", 24)
     with pytest.raises(ConfigError, match="text tower must be tiny, .* got 'word2vec'"):
