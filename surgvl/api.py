@@ -9,14 +9,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from surgvl import prompts, video
-from surgvl.chat.answerers import Answerer, LocalAnswerer, local_answerer
 from surgvl.core.arrays import softmax
 from surgvl.core.checks import text_list
 from surgvl.core.errors import CheckpointError, ConfigError, DataError, SurgVLWarning
@@ -24,10 +23,12 @@ from surgvl.embed.encode_file import encode_file
 from surgvl.embed.vectors import class_vectors
 from surgvl.export.interval_table import IntervalTable
 from surgvl.export.zero_shot import SMOOTH_S, THRESHOLD, ClassSet, ClipVectors, TimelineConfig, interval_table
-from surgvl.models.chat import Chat
 from surgvl.models.checkpoint import LoadedModel, VideoLike, load_model, resolve_model
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
+
+if TYPE_CHECKING:
+    from surgvl.chat.answerers import Answerer, LocalAnswerer
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ class DualModel(LoadedModel):
             return clip_index.search(self.encode_video(query, at_s).mean(0), k, is_foreign_clip=True)
 
 
-def load(folder: str | Path, device: str = "cpu") -> Encoder | DualModel | LocalAnswerer:
+def load(folder: str | Path, device: str = "cpu") -> "Encoder | DualModel | LocalAnswerer":
     """Load a model by what its folder says.
 
     Args:
@@ -242,9 +243,12 @@ def load(folder: str | Path, device: str = "cpu") -> Encoder | DualModel | Local
     model, preprocess = load_model(path, device)
     if isinstance(model, VideoText):
         return DualModel(model, preprocess, path, device)
-    if isinstance(model, Chat):
-        return local_answerer(model, preprocess, path, device)
-    return Encoder(model, preprocess, path, device)
+    if isinstance(model, VideoViT):
+        return Encoder(model, preprocess, path, device)
+    # transformers, which chat models need, takes seconds to import.
+    from surgvl.chat.answerers import local_answerer
+
+    return local_answerer(model, preprocess, path, device)
 
 
 def load_answerer(
@@ -254,7 +258,7 @@ def load_answerer(
     api_key: str | None = None,
     in_flight: int = 8,
     by_likelihood: bool = True,
-) -> Answerer:
+) -> "Answerer":
     """Whatever answers questions: a chat model in this process, or the one behind a server.
 
     Args:
@@ -281,6 +285,8 @@ def load_answerer(
         return remote
     if model is None:
         raise ConfigError("give --model, a run folder of `surgvl tune`, or --server, the address of `surgvl serve`")
+    from surgvl.chat.answerers import Answerer
+
     found = load(model, device)
     if not isinstance(found, Answerer):
         kind = type(found.model).__name__

@@ -7,7 +7,7 @@ Shapes: T frames that a model takes, S their side in pixels.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,17 +18,17 @@ from safetensors.torch import load_file, save_file
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import atomic, write_json
 from surgvl.core.registry import discover
-from surgvl.models.chat import Chat
-from surgvl.models.config import SurgVLConfig
 from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.model_info import check_clips, find_model, load_preprocess, model_hash, resolve_model
 from surgvl.models.schema import ChatFields, DualFields, checked, read_checked
-from surgvl.models.tokenizer import HuggingFaceTokenizer
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
 from surgvl.video.clip import Preprocess, extract_clip
+
+if TYPE_CHECKING:
+    from surgvl.models.chat import Chat
 
 __all__ = [
     "Model",
@@ -40,7 +40,8 @@ __all__ = [
     "resolve_model",
     "save_model",
 ]
-Model = VideoViT | VideoText | Chat
+Model: TypeAlias = "VideoViT | VideoText | Chat"
+CHAT = "surgvl_chat"
 
 
 VideoLike = str | Path | NDArray[np.uint8] | torch.Tensor
@@ -57,7 +58,7 @@ def save_model(model: Model, folder: Path | str, preprocess: Preprocess) -> None
     write_json(folder / "preprocessor_config.json", asdict(preprocess))
     if isinstance(model, VideoText):
         model.save_tokenizer(folder)
-    if isinstance(model, Chat):
+    elif not isinstance(model, VideoViT):
         model.ready.save_pretrained(folder)
     # safetensors refuses tied weights, which share memory: keep the first name of each.
     weights: dict[str, torch.Tensor] = {}
@@ -118,13 +119,13 @@ def video_encoder(model: Model, name: Path | str) -> VideoViT:
     """
     if isinstance(model, VideoViT):
         return model
-    if isinstance(model, DualEncoder | Chat):
-        encoder: VideoViT = model.encoder
-        return encoder
-    raise CheckpointError(
-        f"{name} is a published {model.name} model, without a video encoder of surgvl: give a run folder of "
-        "`surgvl pretrain`"
-    )
+    if isinstance(model, VideoText) and not isinstance(model, DualEncoder):
+        raise CheckpointError(
+            f"{name} is a published {model.name} model, without a video encoder of surgvl: give a run folder of "
+            "`surgvl pretrain`"
+        )
+    encoder: VideoViT = model.encoder
+    return encoder
 
 
 def published_family(config: dict[str, Any], path: Path) -> type[VideoText]:
@@ -149,12 +150,12 @@ def _builder(kind: Any, config: dict[str, Any], folder: Path, preprocess: Prepro
         CheckpointError: an unknown `model_type`, an invalid field, or clips of another size than the preprocessor's.
     """
     path = folder / "config.json"
-    if kind == Chat.model_type and "projector" not in config:
+    if kind == CHAT and "projector" not in config:
         raise CheckpointError(f"{folder} predates the processor of chat models: tune the model again")
-    if kind not in (VideoViT.model_type, DualEncoder.model_type, Chat.model_type):
-        known = ", ".join(cls.model_type for cls in (VideoViT, DualEncoder, VideoText, Chat))
+    if kind not in (VideoViT.model_type, DualEncoder.model_type, CHAT):
+        known = ", ".join((VideoViT.model_type, DualEncoder.model_type, VideoText.model_type, CHAT))
         raise CheckpointError(f"{path}: model_type must be one of {known}, got {str(kind)[:40]!r}: give a surgvl model")
-    if kind == Chat.model_type:
+    if kind == CHAT:
         encoder = checked(config, ChatFields, path).encoder
     else:
         config.pop("architectures", None)
@@ -170,6 +171,11 @@ def _builder(kind: Any, config: dict[str, Any], folder: Path, preprocess: Prepro
         with foreign(f"{path} describes a model that cannot be built"):
             if kind == DualEncoder.model_type:
                 return DualEncoder.from_config(config, folder)
+            # transformers takes seconds to import.
+            from surgvl.models.chat import Chat
+            from surgvl.models.config import SurgVLConfig
+            from surgvl.models.tokenizer import HuggingFaceTokenizer
+
             chat = Chat(SurgVLConfig(**config))
             chat.attach(HuggingFaceTokenizer(str(folder)).inner)
             return chat

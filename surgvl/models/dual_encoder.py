@@ -15,7 +15,6 @@ from surgvl.models.pool import AttentivePool
 from surgvl.models.schema import checked
 from surgvl.models.text import TextTower
 from surgvl.models.tokenizer import SentencePieceTokenizer
-from surgvl.models.tokenizer_files import sentence_tokenizer
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
@@ -77,4 +76,7 @@ class DualEncoder(VideoText):
         """Write the text tower's tokenizer; SentencePiece's a second time, in the format that vLLM reads."""
         self.text.save_tokenizer(folder)
         if isinstance(self.text.tokenizer, SentencePieceTokenizer):
+            # transformers takes seconds to import.
+            from surgvl.models.tokenizer_files import sentence_tokenizer
+
             sentence_tokenizer(folder / "tokenizer.spm").save_pretrained(folder)
