@@ -13,7 +13,7 @@ from types import FrameType
 
 from surgvl.core.errors import ConfigError
 from surgvl.demo.engine import Engine
-from surgvl.demo.routes import routes
+from surgvl.demo.routes import export_route, routes
 from surgvl.demo.video_catalog import MAX_UPLOAD_BYTES
 
 HERE = Path(__file__).resolve().parent
@@ -45,7 +45,7 @@ def serve_page(
             head="".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in sorted(HERE.glob("*.js"))),
             favicon_path=HERE / "favicon.svg",
             app_kwargs={
-                "routes": routes(engine.catalog),
+                "routes": [*routes(engine.catalog), export_route(engine.timeline_file)],
                 "middleware": [Middleware(TrustedHosts, host=host, allowed=allowed_hosts)],
             },
             max_file_size=MAX_UPLOAD_BYTES,

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from surgvl import prompts
 from surgvl.chat.question import DESCRIBE, Question
+from surgvl.core.checks import check_choice
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json
 from surgvl.data.manifest import Manifest
 from surgvl.demo import run_info
 from surgvl.demo.model_loader import ModelLoader
-from surgvl.demo.schemas import AnswerCard, ModelCard, SearchResults, Timeline
-from surgvl.demo.timeline import zero_shot_timeline
+from surgvl.demo.schemas import AnswerCard, Download, ModelCard, SearchResults, Timeline
+from surgvl.demo.timeline import timeline_file, zero_shot_timeline
 from surgvl.demo.video_catalog import NUM_UPLOADS, UPLOAD, VideoCatalog
 from surgvl.video.marks import counted
 
@@ -242,20 +243,36 @@ class Engine:
             triplet_set: prompt set of the triplets.
             smooth_s: window of a centred moving average over the scores; 0 for none.
         """
+        scale = run_info.logit_scale(self.run / "align")
+        given = (self.catalog.get(video_id), *self._steps(video_id), self.models.texts, self.manifest)
+        return zero_shot_timeline(*given, phase_set, triplet_set, smooth_s, scale)
+
+    def timeline_file(self, video_id: str, phase_set: str, triplet_set: str, smooth_s: float, format: str) -> Download:
+        """The same timeline as a file of a format of `surgvl.export`, with all triplets and tools above its threshold.
+
+        Raises:
+            ConfigError: the prompt sets are none of the page's, or there is no such format.
+            DataError: the video is unknown, or cannot be read.
+        """
+        for task, name in (("phase", phase_set), ("triplet", triplet_set)):
+            # A name from a browser must not open a file.
+            check_choice(f"the {task} prompts", name, self.prompt_sets(task))
+        scale = run_info.logit_scale(self.run / "align")
+        given = (self.catalog.get(video_id), *self._steps(video_id), self.models.texts, (phase_set, triplet_set))
+        model = f"{self.run.resolve().name} ({self.models.vectors.meta.model_hash})"
+        return timeline_file(*given, smooth_s, scale, model, format)
+
+    def _steps(self, video_id: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Vectors [N, E] of a video and their times [N]; an upload is embedded first."""
         for _ in self.prepare(video_id):
             pass
-        video = self.catalog.get(video_id)
-        if video.split == UPLOAD:
-            vectors, times_s = self._embedded[video_id]
-        else:
-            found = self.models.vectors
-            rows = np.flatnonzero(np.asarray(found.video_ids) == video_id)
-            if not len(rows):
-                raise DataError(f"{video_id} is not in {found.folder}: run `surgvl embed` with --resume")
-            vectors, times_s = found.vectors[rows], found.times_s[rows]
-        scale = run_info.logit_scale(self.run / "align")
-        given = (video, vectors, times_s, self.models.texts, self.manifest)
-        return zero_shot_timeline(*given, phase_set, triplet_set, smooth_s, scale)
+        if self.catalog.get(video_id).split == UPLOAD:
+            return self._embedded[video_id]
+        found = self.models.vectors
+        rows = np.flatnonzero(np.asarray(found.video_ids) == video_id)
+        if not len(rows):
+            raise DataError(f"{video_id} is not in {found.folder}: run `surgvl embed` with --resume")
+        return found.vectors[rows], found.times_s[rows]
 
     # ---- model card
 

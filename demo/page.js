@@ -153,6 +153,18 @@
     const clip = event.target.closest("[data-clip]");
     if (clip) toggle(clip.parentElement.querySelector("video"));
   });
+  // A menu closes when something is chosen, outside of it is clicked, or Escape is pressed.
+  const openMenus = () => document.querySelectorAll("[data-menu][open]");
+  document.addEventListener("click", (event) => {
+    for (const menu of openMenus()) menu.open = menu.contains(event.target) && !event.target.closest("a");
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of openMenus()) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
   document.addEventListener("keydown", (event) => {
     if (!event.target.matches?.("[data-track]") || !isOfStage(event.target.closest("[data-of]"))) return;
     const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };

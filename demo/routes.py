@@ -2,6 +2,8 @@
 
 media/ID            the file, with byte ranges, so that a player can seek
 frame/ID?t=12&h=240 one frame as JPEG
+export/ID?format=eaf&phases=SET&triplets=SET&smooth=5
+                    the timeline as a file
 alive               whether the server still responds
 
 An id may contain slashes, as those of merged manifests do.
@@ -10,12 +12,14 @@ An id may contain slashes, as those of merged manifests do.
 import functools
 import math
 from collections.abc import Callable
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from surgvl.core.errors import DataError
+from surgvl.core.errors import DataError, SurgVLError
+from surgvl.demo.schemas import Download
 from surgvl.demo.thumbnails import frame_jpeg
 from surgvl.demo.video_catalog import VideoCatalog
 
@@ -53,6 +57,20 @@ def routes(catalog: VideoCatalog) -> list[BaseRoute]:
     ]
 
 
+def export_route(timeline_file: Callable[[str, str, str, float, str], Download]) -> BaseRoute:
+    """The route of timelines as files: (video id, phase set, triplet set, smoothing in seconds, format) -> file."""
+
+    def export(request: Request) -> Response:
+        sets = [request.query_params.get(name, "") for name in ("phases", "triplets")]
+        smooth_s, format = _number(request, "smooth", 0.0), request.query_params.get("format", "")
+        found = timeline_file(request.path_params["video_id"], *sets, smooth_s, format)
+        as_file = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(found.name)}"}
+        headers = {**as_file, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        return Response(found.content, media_type=found.content_type, headers=headers)
+
+    return Route("/export/{video_id:path}", _errors_as_404(export))
+
+
 def _number(request: Request, name: str, default: float) -> float:
     try:
         value = float(request.query_params.get(name, default))
@@ -68,7 +86,7 @@ def _errors_as_404(endpoint: Callable[[Request], Response]) -> Callable[[Request
     def wrapped(request: Request) -> Response:
         try:
             return endpoint(request)
-        except DataError as error:
+        except SurgVLError as error:
             # The message may contain a path of this machine, which a browser must not see.
             line = str(error) if "/" not in str(error) else "this recording cannot be read at this time"
             return PlainTextResponse(line, status_code=404)

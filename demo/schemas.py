@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from surgvl.core.results import Result
 from surgvl.retrieval.moments import Moment, SearchResults
 
-__all__ = ["AnswerCard", "SearchResults", "ModelCard", "Moment", "Timeline", "TrainingStage", "TripletRow", "Video"]
+__all__ = [
+    "AnswerCard",
+    "Download",
+    "ModelCard",
+    "Moment",
+    "SearchResults",
+    "Timeline",
+    "TrainingStage",
+    "TripletRow",
+    "Video",
+]
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,8 @@ class Timeline:
         ground_truth: int64 [N], -1 for unlabelled steps; None if the video has no phase labels.
         triplets: triplets with the highest mean probability.
         smooth_s: window of the moving average over the scores.
+        phase_set: prompt set of the phases; empty if the timeline cannot be exported.
+        triplet_set: prompt set of the triplets.
     """
 
     video_id: str
@@ -117,6 +129,8 @@ class Timeline:
     ground_truth: NDArray[np.int64] | None
     triplets: list[TripletRow]
     smooth_s: float
+    phase_set: str = ""
+    triplet_set: str = ""
 
     @property
     def agreement(self) -> float | None:
@@ -160,3 +174,12 @@ class ModelCard:
     num_rendered: int = 0
     num_unreadable: int = 0
     trained_on: str = ""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file for a browser to save: its name, its content type, its bytes."""
+
+    name: str
+    content_type: str
+    content: bytes

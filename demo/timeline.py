@@ -1,7 +1,11 @@
-"""Zero-shot timeline of a video from its stored vectors and prompts, one step a second; needs no model.
+"""Zero-shot timeline of a video from its stored vectors and prompts, one step a second, to show or to save.
 
 Shapes: N steps, C classes, E embedding width.
 """
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePath
 
 import numpy as np
 import pyarrow.compute as pc
@@ -10,8 +14,11 @@ from numpy.typing import NDArray
 from surgvl import prompts
 from surgvl.core.arrays import softmax
 from surgvl.data.manifest import Manifest
-from surgvl.demo.schemas import Timeline, TripletRow, Video
+from surgvl.demo.schemas import Download, Timeline, TripletRow, Video
+from surgvl.demo.video_catalog import UPLOAD
 from surgvl.embed.vectors import Texts
+from surgvl.export.base import choose_format
+from surgvl.export.zero_shot import ClassSet, ClipVectors, TimelineConfig, interval_table
 from surgvl.metrics.temporal import smooth
 
 NUM_TRIPLETS = 8
@@ -54,12 +61,11 @@ def zero_shot_timeline(
     phases, phase = probabilities(phase_set)
     triplets, triplet = probabilities(triplet_set)
     top = np.argsort(-triplet.mean(0), kind="stable")[:NUM_TRIPLETS]
-    middle = (times_s[1:] + times_s[:-1]) / 2
     return Timeline(
         video_id=video.video_id,
         title=video.title,
         duration_s=video.duration_s,
-        edges_s=np.concatenate([[0.0], middle, [video.duration_s]]),
+        edges_s=np.append(_begins(times_s), video.duration_s),
         phases=phases,
         predicted=phase.argmax(1),
         probabilities=phase.max(1),
@@ -70,7 +76,53 @@ def zero_shot_timeline(
             for name in [triplets[at]]
         ],
         smooth_s=smooth_s,
+        phase_set=phase_set,
+        triplet_set=triplet_set,
     )
+
+
+def timeline_file(
+    video: Video,
+    vectors: NDArray[np.float32],
+    times_s: NDArray[np.float64],
+    texts: Texts,
+    sets: Sequence[str],
+    smooth_s: float,
+    logit_scale: float,
+    model: str,
+    format: str,
+) -> Download:
+    """The timeline of a video as a file, in one of the formats of `surgvl.export`; it names no folder.
+
+    Args:
+        video: the video.
+        vectors: unit vectors float32 [N, E] in temporal order.
+        times_s: middle of each step, float64 [N].
+        texts: embedded prompts.
+        sets: prompt sets of the tracks.
+        smooth_s: window of a centred moving average over the cosines; 0 for none.
+        logit_scale: factor of the cosines before the softmax.
+        model: name of the model, as the file tells it.
+        format: name of the format.
+
+    Raises:
+        ConfigError: no such format, or a negative window.
+        DataError: a prompt set was not embedded, or the video cannot be read.
+    """
+    kind, config = choose_format(format), TimelineConfig(smooth_s=smooth_s)
+    step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
+    clips = ClipVectors(vectors, times_s, _begins(times_s), step_s)
+    classes = [ClassSet(prompts.load(name), *texts.classes(name)) for name in sets]
+    table = interval_table(video.path, clips, classes, logit_scale, config, model)
+    # An upload is called as its owner calls it.
+    name = PurePath(video.title if video.split == UPLOAD else video.path.name)
+    table = replace(table, video_id=name.stem, media=name.name)
+    return Download(f"{name.stem}{kind.suffix}", kind.content_type, kind.encode(table))
+
+
+def _begins(times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where steps begin: half way between their middles, the first at 0."""
+    return np.concatenate([[0.0], (times_s[1:] + times_s[:-1]) / 2])
 
 
 def labelled_phases(

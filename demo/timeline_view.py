@@ -5,6 +5,7 @@ Shapes: N steps, M cells.
 """
 
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from surgvl.demo import formatting
 from surgvl.demo.render import render
 from surgvl.demo.schemas import Timeline, TripletRow
+from surgvl.export.base import formats
 
 # About one cell per pixel; more would not be visible.
 MAX_CELLS = 240
@@ -37,7 +39,23 @@ def timeline(found: Timeline) -> str:
         rows=[_heat_row(found, row, highest) for row in found.triplets],
         ticks=_ticks(found.duration_s),
         legend=_legend(found),
+        exports=_exports(found) if found.phase_set else [],
     )
+
+
+def _exports(found: Timeline) -> list[dict[str, str]]:
+    """The formats that the timeline can be saved in, with their addresses."""
+    choices = {"phases": found.phase_set, "triplets": found.triplet_set, "smooth": f"{found.smooth_s:g}"}
+    address = f"export/{quote(found.video_id, safe='')}"
+    return [
+        {
+            "title": kind.title,
+            "purpose": kind.purpose,
+            "suffix": kind.suffix,
+            "address": f"{address}?{urlencode({'format': name, **choices})}",
+        }
+        for name, kind in formats().items()
+    ]
 
 
 def segments(classes: NDArray[np.int64], edges_s: NDArray[np.float64]) -> list[tuple[int, float, float]]:

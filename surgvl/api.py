@@ -190,7 +190,7 @@ class DualModel(LoadedModel):
         sets = [each if isinstance(each, ClassSet) else self.class_set(each) for each in given]
         preprocess = (replace(self.preprocess, anchor="last") if causal else self.preprocess).every(stride_s)
         seeing = DualModel(self.model, preprocess, self.folder, self.device)
-        clips = ClipVectors(*seeing.encode_seconds(source, None, tick), preprocess)
+        clips = ClipVectors.of_segments(*seeing.encode_seconds(source, None, tick), preprocess, causal)
         scale = float(self.model.logit_scale.detach().exp())
         return interval_table(Path(source), clips, sets, scale, config, f"{self.folder.name} ({self.hash})")
 

@@ -1,5 +1,6 @@
 """The contract of a file format, and the choice of one by name or suffix."""
 
+import functools
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -35,6 +36,7 @@ class Format(ABC):
         """The whole file."""
 
 
+@functools.cache
 def formats() -> dict[str, Format]:
     """All formats by name."""
     found = discover(surgvl.export, Format)  # type: ignore[type-abstract]

@@ -21,7 +21,7 @@ class Cvat(Format):
 
     name = "cvat"
     title = "CVAT"
-    purpose = "“CVAT for video 1.1”, import into a task"
+    purpose = "tracks for a video task"
     suffix = ".xml"
     content_type = "application/xml"
 

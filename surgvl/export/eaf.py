@@ -23,7 +23,7 @@ class Eaf(Format):
 
     name = "eaf"
     title = "ELAN"
-    purpose = "annotation tiers in ELAN"
+    purpose = "annotation tiers"
     suffix = ".eaf"
     content_type = "application/xml"
 

@@ -12,7 +12,7 @@ class Json(Format):
 
     name = "json"
     title = "JSON"
-    purpose = "programs"
+    purpose = "any program"
     suffix = ".json"
     content_type = "application/json"
 

@@ -17,7 +17,7 @@ class LabelStudio(Format):
 
     name = "label_studio"
     title = "Label Studio"
-    purpose = "predictions on its timeline"
+    purpose = "predictions to correct"
     suffix = ".label_studio.json"
     content_type = "application/json"
 

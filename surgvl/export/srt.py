@@ -10,7 +10,7 @@ class Srt(Format):
 
     name = "srt"
     title = "SubRip"
-    purpose = "subtitles in VLC and other players"
+    purpose = "subtitles in VLC"
     suffix = ".srt"
     content_type = "application/x-subrip"
 

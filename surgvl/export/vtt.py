@@ -12,7 +12,7 @@ class Vtt(Format):
 
     name = "vtt"
     title = "WebVTT"
-    purpose = "captions in browsers and players"
+    purpose = "captions in a browser"
     suffix = ".vtt"
     content_type = "text/vtt"
 

@@ -66,15 +66,23 @@ class ClipVectors:
 
     Attributes:
         vectors: unit vectors float32 [N, E].
-        starts_s: where the segments of video begin that they stand for, seconds, ascending [N].
-        ends_s: where they end [N].
-        preprocess: how they were cut.
+        times_s: the moments that they stand for, seconds, ascending [N].
+        begins_s: from when on the decision about each holds, up to the next one's [N].
+        step_s: seconds from one clip to the next.
     """
 
     vectors: Float32Array
-    starts_s: ArrayLike
-    ends_s: ArrayLike
-    preprocess: Preprocess
+    times_s: Float64Array
+    begins_s: Float64Array
+    step_s: float
+
+    @classmethod
+    def of_segments(
+        cls, vectors: Float32Array, starts_s: ArrayLike, ends_s: ArrayLike, preprocess: Preprocess, causal: bool
+    ) -> "ClipVectors":
+        """Clips that stand for segments of video; causal: a decision holds from the moment at which its clip ends."""
+        times_s = preprocess.moments(starts_s, ends_s)
+        return cls(vectors, times_s, times_s if causal else np.asarray(starts_s, np.float64), preprocess.step_s)
 
 
 @dataclass(frozen=True)
@@ -122,23 +130,20 @@ class Track:
             )
 
 
-def tracks(
-    vectors: Float32Array, times_s: ArrayLike, sets: Sequence[ClassSet], logit_scale: float, config: TimelineConfig
-) -> list[Track]:
+def tracks(clips: ClipVectors, sets: Sequence[ClassSet], logit_scale: float, config: TimelineConfig) -> list[Track]:
     """Tracks of prompt sets; a set of triplets has one of its instruments as well, whose probabilities are sums.
 
     Args:
-        vectors: unit vectors of the clips, float32 [N, E].
-        times_s: their moments, seconds [N].
+        clips: the clips of a video.
         sets: prompt sets with their class vectors.
         logit_scale: factor of the cosines before the softmax.
         config: smoothing.
     """
     tasks, found = [each.prompt_set.task for each in sets], []
     for each in sets:
-        cosines = np.asarray(vectors, np.float64) @ each.vectors.T
+        cosines = np.asarray(clips.vectors, np.float64) @ each.vectors.T
         one_video = np.zeros(len(cosines), np.int64)
-        chances = softmax(smooth(cosines, times_s, one_video, config.smooth_s, config.causal), logit_scale)
+        chances = softmax(smooth(cosines, clips.times_s, one_video, config.smooth_s, config.causal), logit_scale)
         task, is_alone = each.prompt_set.task, tasks.count(each.prompt_set.task) == 1
         name = task if is_alone else each.prompt_set.name
         found.append(Track(name, each.prompt_set, each.names, chances, task in EXCLUSIVE))
@@ -167,17 +172,14 @@ def interval_table(
         DataError: the video cannot be read.
     """
     frames, info = frame_times(source), video.probe(source)
-    moments_s = clips.preprocess.moments(clips.starts_s, clips.ends_s)
-    # A segment's clip ends with the segment: an online system knows nothing of it before.
-    begins_s = moments_s if config.causal else np.asarray(clips.starts_s, np.float64)
-    edges = np.array([*map(frames.first_from, begins_s.tolist()), len(frames)])
-    found = tracks(clips.vectors, moments_s, sets, logit_scale, config)
+    edges = np.array([*map(frames.first_from, clips.begins_s.tolist()), len(frames)])
+    found = tracks(clips, sets, logit_scale, config)
     origin = Origin(
         model=model,
         prompt_sets={each.name: f"{each.prompt_set.name} {each.prompt_set.version}" for each in found},
         exclusive=tuple(each.name for each in found if each.is_exclusive),
         protocol="online" if config.causal else "offline",
-        step_s=clips.preprocess.step_s,
+        step_s=clips.step_s,
         smooth_s=config.smooth_s,
         threshold=config.threshold,
     )

@@ -291,6 +291,23 @@ def test_timeline_moves_the_player(page: "Page") -> None:
     shoot(page, "test_timeline")
 
 
+def test_the_timeline_is_exported(same_page: "Page", tmp_path: Path) -> None:
+    go(same_page, "timeline")
+    same_page.click(".export summary")
+    links = same_page.locator(".export a")
+    assert links.count() == 9
+    shoot(same_page, "test_export")
+    same_page.keyboard.press("Escape")
+    assert not links.nth(0).is_visible()
+    same_page.click(".export summary")
+    with same_page.expect_download() as saving:
+        same_page.click(".export a:has-text('ELAN')")
+    assert saving.value.suggested_filename == "video04.eaf"
+    saving.value.save_as(tmp_path / "video04.eaf")
+    assert "<ANNOTATION_DOCUMENT" in (tmp_path / "video04.eaf").read_text()
+    assert not links.nth(0).is_visible()
+
+
 def test_about(same_page: "Page") -> None:
     go(same_page, "about")
     text = same_page.inner_text("#about")

@@ -19,6 +19,7 @@ from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.demo import routes, run_info, video_catalog, views
 from surgvl.demo.latest_request import LatestRequest
+from surgvl.demo.schemas import Download
 from surgvl.demo.video_catalog import VideoCatalog
 
 # ---- facts
@@ -192,6 +193,29 @@ def test_frames_are_pictures_of_the_right_moment_and_shape(client: TestClient) -
     huge = cv2.imdecode(np.frombuffer(client.get("/frame/one?h=99999").content, np.uint8), cv2.IMREAD_COLOR)
     assert huge is not None
     assert huge.shape[0] == routes.HEIGHTS_PX[1]
+
+
+def test_a_timeline_is_saved_as_a_file_and_a_refusal_is_one_line() -> None:
+    def timeline_file(video_id: str, phases: str, triplets: str, smooth_s: float, format: str) -> Download:
+        if format == "doc":
+            raise ConfigError("no such format")
+        if video_id == "lost":
+            raise DataError("/srv/run/lost.mp4 does not exist: check the path")
+        return Download("größe 1.csv", "text/csv", f"{video_id},{phases},{triplets},{smooth_s}".encode())
+
+    with TestClient(Starlette(routes=[routes.export_route(timeline_file)])) as client:
+        found = client.get("/export/lap/a%20b?format=csv&phases=p&triplets=t&smooth=5")
+        assert found.text == "lap/a b,p,t,5.0"
+        assert found.headers["content-disposition"] == "attachment; filename*=UTF-8''gr%C3%B6%C3%9Fe%201.csv"
+        assert found.headers["x-content-type-options"] == "nosniff"
+        assert found.headers["content-type"].startswith("text/csv")
+        for address, said in (
+            ("/export/a?format=doc", "no such format"),
+            ("/export/a?format=csv&smooth=soon", "smooth must be a number"),
+            ("/export/lost?format=csv", "this recording cannot be read at this time"),
+        ):
+            refused = client.get(address)
+            assert (refused.status_code, refused.text) == (404, said)
 
 
 # ---- requests

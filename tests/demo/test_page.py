@@ -162,6 +162,24 @@ def test_every_prompt_set_reads_the_truth(ready: engine.Engine, sets: tuple[str,
     assert found.agreement is not None
 
 
+def test_a_saved_timeline_is_the_one_that_is_shown(ready: engine.Engine) -> None:
+    video = ready.catalog.videos[0]
+    shown = ready.timeline(video.video_id, "phantom_phase", "phantom_triplet", 5.0)
+    saved = ready.timeline_file(video.video_id, "phantom_phase", "phantom_triplet", 5.0, "json")
+    assert (saved.name, saved.content_type) == (f"{video.path.stem}.json", "application/json")
+    assert str(ready.run) not in saved.content.decode()
+    whole = json.loads(saved.content)
+    assert whole["video"]["media"] == video.path.name
+    found = [(row["name"], row["start_s"], row["end_s"]) for row in whole["intervals"] if row["track"] == "phase"]
+    assert found == [
+        (shown.phases[number], pytest.approx(start_s), pytest.approx(end_s))
+        for number, start_s, end_s in timeline_view.segments(shown.predicted, shown.edges_s)
+    ]
+    for names in (("../secret.yaml", "phantom_triplet"), ("phantom_phase", "/etc/passwd.yaml")):
+        with pytest.raises(ConfigError, match=r"the \w+ prompts must be one of"):
+            ready.timeline_file(video.video_id, *names, 5.0, "csv")
+
+
 def test_an_upload_is_embedded_with_progress_and_read(ready: engine.Engine, tmp_path: Path) -> None:
     known = ready.catalog.videos[0]
     copy = tmp_path / "mine.mp4"
@@ -177,6 +195,7 @@ def test_an_upload_is_embedded_with_progress_and_read(ready: engine.Engine, tmp_
     assert found.ground_truth is None
     assert found.triplets[0].ground_truth == []
     assert ready.alike(mine.video_id, 7.3, 3)[0].score > 0.99
+    assert ready.timeline_file(mine.video_id, "phantom_phase", "phantom_triplet", 5.0, "vtt").name == "mine.vtt"
 
 
 def test_examples_are_questions_the_model_knows_and_sentences_of_the_data(ready: engine.Engine) -> None:

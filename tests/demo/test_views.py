@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from surgvl.core.results import Result
 from surgvl.demo import app, formatting, model_card, timeline_view, views
 from surgvl.demo.schemas import AnswerCard, ModelCard, Moment, Timeline, TrainingStage, TripletRow, Video
+from surgvl.export.base import formats
 from tests.helpers.parsed_html import NASTY, Parsed
 
 # ---- words
@@ -144,6 +146,8 @@ def nasty_pages() -> dict[str, str]:
         video_id=NASTY,
         title=NASTY,
         phases=[NASTY] * 3,
+        phase_set=NASTY,
+        triplet_set=NASTY,
         triplets=[TripletRow(f"{NASTY},{NASTY},{NASTY}", np.ones(6), [(1.0, 2.0)])],
     )
     return {
@@ -226,6 +230,18 @@ def test_stretches_are_runs_and_cover_what_is_known() -> None:
     assert timeline_view.segments(found.ground_truth, found.edges_s) == [(0, 0.0, 1.0), (1, 1.0, 4.0), (2, 5.0, 6.0)]
     assert timeline_view.segments(found.predicted[:0], found.edges_s[:1]) == []
     assert found.agreement == pytest.approx(4 / 5)
+
+
+def test_every_format_can_be_saved_with_the_choices_that_are_shown() -> None:
+    assert not Parsed(timeline_view.timeline(a_timeline())).all("details", kind="export")
+    found = dataclasses.replace(a_timeline(), video_id="lap/a b", phase_set="my phases", triplet_set="t&u")
+    addresses = [
+        urlsplit(link["href"]) for link in Parsed(timeline_view.timeline(found)).all("a") if "download" in link
+    ]
+    assert {address.path for address in addresses} == {"export/lap%2Fa%20b"}
+    queries = [parse_qs(address.query) for address in addresses]
+    assert [query.pop("format") for query in queries] == [[name] for name in formats()]
+    assert all(query == {"phases": ["my phases"], "triplets": ["t&u"], "smooth": ["5"]} for query in queries)
 
 
 def test_ribbons_fill_their_track_and_can_be_reached_by_keys() -> None:

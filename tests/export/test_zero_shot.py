@@ -54,7 +54,8 @@ def test_tools_are_the_triplets_of_an_instrument() -> None:
     vectors, classes = dice.normal(size=(7, 16)), dice.normal(size=(len(names), 16))
     config = TimelineConfig(smooth_s=3.0)
     given = [ClassSet(TRIPLETS, names, classes.astype(np.float32))]
-    triplet, tool = tracks(vectors.astype(np.float32), np.arange(7.0), given, 2.0, config)
+    clips = ClipVectors(vectors.astype(np.float32), np.arange(7.0), np.arange(7.0), 1.0)
+    triplet, tool = tracks(clips, given, 2.0, config)
     cosines = smooth(vectors @ classes.T, np.arange(7.0), np.zeros(7, int), 3.0, False)
     powers = np.exp(2.0 * cosines)
     want = powers / powers.sum(1, keepdims=True)
@@ -70,7 +71,8 @@ def test_two_sets_of_a_kind_are_two_tracks(variable: Path) -> None:
     other = PHASES.model_copy(update={"name": "mine", "version": 3})
     sets = [ClassSet(each, ["x", "y"], np.eye(2, dtype=np.float32)) for each in (PHASES, other)]
     eye = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
-    clips = ClipVectors(eye, [0, 1, 2, 3], [1, 2, 3, 4], Preprocess(num_frames=4, fps=4.0, size_px=16))
+    cut = Preprocess(num_frames=4, fps=4.0, size_px=16)
+    clips = ClipVectors.of_segments(eye, [0, 1, 2, 3], [1, 2, 3, 4], cut, causal=False)
     found = interval_table(variable, clips, sets, 10.0, TimelineConfig(smooth_s=0), "m")
     assert found.origin.prompt_sets == {"phantom_phase": "phantom_phase 1", "mine": "mine 3"}
     assert set(found.by_track()) == {"phantom_phase", "mine"}
