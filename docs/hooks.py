@@ -15,6 +15,7 @@ from surgvl.cli.main import RECIPES
 from surgvl.commands.data import datasets
 from surgvl.core.registry import discover
 from surgvl.core.tables import markdown_table
+from surgvl.export.base import formats
 from surgvl.models.published import registry
 from surgvl.tasks.base import Task
 
@@ -102,6 +103,12 @@ def task_rows() -> list[str]:
     return markdown_table(["task", "version", "what it scores"], rows)
 
 
+def format_rows() -> list[str]:
+    """Every format of timelines."""
+    rows = [[f"`{name}`", kind.title, f"`{kind.suffix}`", kind.purpose] for name, kind in formats().items()]
+    return markdown_table(["format", "called", "suffix", "for"], rows)
+
+
 def first_line(module: str) -> str:
     """The first line of a module's docstring."""
     return (importlib.import_module(module).__doc__ or "").strip().splitlines()[0]
@@ -113,4 +120,5 @@ TABLES = {
     "recipes": recipe_rows,
     "prompt sets": prompt_rows,
     "tasks": task_rows,
+    "formats": format_rows,
 }

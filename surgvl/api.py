@@ -169,7 +169,7 @@ class DualModel(LoadedModel):
         stride_s: float | None = None,
         tick: Callable[[float], object] = lambda _: None,
     ) -> IntervalTable:
-        """Intervals of phases, triplets and tools in a video, zero-shot; `surgvl.export.base.write_table` writes them.
+        """Intervals of phases, triplets and tools in a video, zero-shot; `save` of the table writes them.
 
         Args:
             source: a video file, or a folder of numbered images.

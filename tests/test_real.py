@@ -6,6 +6,7 @@ The models are those of the tiny run, which have learnt next to nothing: only th
 import os
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import yaml
@@ -82,6 +83,24 @@ def test_timeline_and_questions_run_through(tiny_run: Path) -> None:
     question = next(iter(chat.known_questions()))
     assert chat.ask(clip, question, at_s=10.0) in chat.known_answers()
     assert isinstance(chat.ask(clip, "What is happening in this clip?"), str)
+
+
+def test_a_timeline_begins_and_ends_with_frames_of_the_recording(tiny_run: Path, tmp_path: Path) -> None:
+    """Of an upright picture, and of a clip of 20 frames."""
+    dual = load(tiny_run / "align")
+    assert isinstance(dual, DualModel)
+    for name in ("hysterectomy_up", "robotic_suturing_20_frames"):
+        clip = Path(REAL) / "clips" / f"{name}.mp4"
+        with av.open(str(clip)) as container:
+            shown_s = [float((frame.pts or 0) * (frame.time_base or 0)) for frame in container.decode(video=0)]
+        table = dual.timeline(clip, ["phantom_phase", "phantom_triplet"], smooth_s=0, threshold=0.02)
+        assert {row.track for row in table} >= {"phase", "tool"}
+        for row in table:
+            assert row.start_s == pytest.approx(shown_s[row.first_frame] - shown_s[0], abs=1e-6)
+            after_s = [*shown_s[1:], table.frames.end_s + shown_s[0]][row.last_frame]
+            assert row.end_s == pytest.approx(after_s - shown_s[0], abs=1e-6)
+        table.save(tmp_path / f"{name}.eaf")
+        assert (tmp_path / f"{name}.eaf").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("recipe", ["surgvista", "unisurg_stage1", "unisurg_stage2"])

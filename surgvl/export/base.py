@@ -3,6 +3,7 @@
 import functools
 import os
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -75,6 +76,6 @@ def write_table(table: IntervalTable, path: Path | str, format: str = "") -> Non
     path = Path(path)
     kind = choose_format(format, path)
     if "://" not in table.media:
-        table = table.at(Path(os.path.relpath(table.media, path.parent)).as_posix())
+        table = replace(table, media=Path(os.path.relpath(table.media, path.parent)).as_posix())
     with atomic(path) as temporary:
         temporary.write_bytes(kind.encode(table))

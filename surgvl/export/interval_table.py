@@ -5,7 +5,8 @@ presentation times of frames of the file, with a variable rate as well, and neig
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -108,9 +109,12 @@ class IntervalTable:
     def __getitem__(self, at: int) -> Interval:
         return self.intervals[at]
 
-    def at(self, media: str) -> "IntervalTable":
-        """The same, with another reference to the video."""
-        return replace(self, media=media)
+    def save(self, path: Path | str, format: str = "") -> None:
+        """Write a file; see `surgvl.export.base.write_table`."""
+        # Formats import this module.
+        from surgvl.export.base import write_table
+
+        write_table(self, path, format)
 
     def by_track(self) -> dict[str, list[Interval]]:
         """The intervals of each track; a track without intervals has an empty list."""
