@@ -196,10 +196,21 @@ def header(path: Path) -> dict[str, tuple[int, ...]]:
         raise CheckpointError(f"{path} cannot be read ({error}): export the model again") from error
 
 
-def check_fit(model: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+def check_fit(
+    model: torch.nn.Module,
+    shapes: Mapping[str, tuple[int, ...]],
+    path: Path,
+    remedy: str = "give the weights of this config.json",
+) -> None:
     """Compare names and shapes strictly, but for scalars and vectors of one, which fit one another.
 
     A name tied to one in the file may be absent.
+
+    Args:
+        model: that is to have the weights.
+        shapes: of the weights in the file, by name.
+        path: the file, for the message.
+        remedy: for the message.
 
     Raises:
         CheckpointError: a name is missing or unknown, or a shape differs.
@@ -217,7 +228,7 @@ def check_fit(model: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]], pat
     if missing or extra or odd:
         raise CheckpointError(
             f"{path} does not fit: missing {missing[:3]}, unknown {extra[:3]}, shapes {odd[:3]} "
-            f"({len(missing)}, {len(extra)} and {len(odd)} in all): give the weights of this config.json"
+            f"({len(missing)}, {len(extra)} and {len(odd)} in all): {remedy}"
         )
 
 

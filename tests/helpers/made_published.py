@@ -6,6 +6,9 @@ from typing import Any
 
 import open_clip
 import torch
+from torch import Tensor, nn
+from torchvision.models import resnet50
+from transformers import BertConfig, BertModel
 
 TINY = "tiny-clip"
 TINY_CFG: dict[str, Any] = {
@@ -23,4 +26,48 @@ def tiny_clip(folder: Path, name: str = TINY) -> Path:
     model = open_clip.create_model(name, pretrained_text=False)
     weights = folder / "open_clip_pytorch_model.bin"
     torch.save(model.state_dict(), weights)
+    return weights
+
+
+# The pieces of sentences of a surgeon, as BERT's vocabularies write them.
+WORDS = [
+    "the", "hook", "grasp", "##er", "##s", "dissect", "cuts", "gall", "##bladder", "cystic", "duct", "bleeding", "is",
+    "naive", ".", ",", "a", "i", "x", "5",
+]  # fmt: skip
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def bert_vocabulary(folder: Path) -> int:
+    """`vocab.txt`; its number of words."""
+    (folder / "vocab.txt").write_text("\n".join(SPECIAL + WORDS) + "\n", encoding="utf-8")
+    return len(SPECIAL + WORDS)
+
+
+def randomised(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Biases, norms and running statistics away from the 0 and 1 that they start with."""
+    dice = torch.Generator().manual_seed(1)
+    return {
+        name: value + 0.1 * torch.rand(value.shape, generator=dice) if value.ndim == 1 else value
+        for name, value in state.items()
+    }
+
+
+def surgvlp_weights(folder: Path, layers: int = 5, width: int = 64) -> Path:
+    """SurgVLP's file with a narrow text tower, as transformers up to 4.30 wrote it, and `vocab.txt` next to it."""
+    torch.manual_seed(0)
+    image = resnet50().state_dict()
+    embed = nn.Linear(2048, width).state_dict()
+    words = bert_vocabulary(folder)
+    config = BertConfig(
+        vocab_size=words, hidden_size=width, num_hidden_layers=layers, num_attention_heads=1, intermediate_size=48
+    )
+    text = randomised(BertModel(config).state_dict())
+    state = {
+        **{f"backbone_img.model.{k}": v for k, v in randomised(image).items() if not k.startswith("fc.")},
+        **{f"backbone_img.global_embedder.{k}": v for k, v in embed.items()},
+        **{f"backbone_text.model.{k}": v for k, v in text.items()},
+        "backbone_text.model.embeddings.position_ids": torch.arange(512)[None],
+    }
+    weights = folder / "SurgVLP.pth"
+    torch.save(state, weights)
     return weights
