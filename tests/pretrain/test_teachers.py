@@ -197,7 +197,11 @@ def test_nothing_moves_a_teacher(tmp_path: Path) -> None:
         ("timm:", ConfigError, "or surgvl:FOLDER, got 'timm:'"),
         ("timm:no_such_vit", ConfigError, "timm has no model 'no_such_vit'"),
         ("timm:test_vit@no.pth", CheckpointError, "no.pth does not exist"),
-        ("timm:test_vit.r160_in1k", CheckpointError, "timm cannot load test_vit.r160_in1k from its own weights"),
+        (
+            "timm:test_vit.r160_in1k",
+            CheckpointError,
+            "`surgvl models fetch hf:timm/test_vit.r160_in1k/model.safetensors`",
+        ),
         ("hf:no/such", CheckpointError, "hf:no/such is not on this machine"),
         ("endossl:no.pth", CheckpointError, "no.pth does not exist"),
         ("surgvl:no", CheckpointError, "no does not exist"),
