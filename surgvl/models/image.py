@@ -77,8 +77,9 @@ class TimmTower(ImageTower):
             raise ConfigError(f"timm has no model {name!r}: choose one of timm.list_models('vit*')")
         if file is not None and not Path(file).is_file():
             raise CheckpointError(f"{file} does not exist: give the weights of {name}, or none for timm's own")
-        if file is None and (hub := timm.get_pretrained_cfg(name).hf_hub_id):
-            file = str(stored_hub(f"hf:{hub}/model.safetensors"))
+        own_cfg = timm.get_pretrained_cfg(name)
+        if file is None and own_cfg is not None and own_cfg.hf_hub_id:
+            file = str(stored_hub(f"hf:{own_cfg.hf_hub_id}/model.safetensors"))
         overlay = None if file is None else {"file": file}
         try:
             inner: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, img_size=size_px)
