@@ -8,7 +8,8 @@ The towers have random weights: open_clip's ViT-B/16 and its ResNet-50. Contesta
 - `one by one`: ffmpeg writes a JPEG a second; PIL and the model's transform read them in a DataLoader with one worker;
   one picture a forward pass, as SurgVLP's example does;
 - `batches`: the same with 32 pictures a forward pass;
-- `surgvl`: `surgvl.embed.encode_file` with its defaults.
+- `surgvl`: `surgvl.embed.encode_file` with its defaults;
+- `surgvl, bfloat16`: the same with `--precision bfloat16`, where the processor has it.
 
 Two floors are printed beside them: the time to decode the recording (`surgvl.video.stream`, nothing else) and that of
 the forward passes alone, on pictures that are there already; and what surgvl spends on scaling them. Whoever overlaps
@@ -16,6 +17,7 @@ the two perfectly on N cores needs at least their processor time divided by N.
 """
 
 import argparse
+import copy
 import platform
 import resource
 import shutil
@@ -38,8 +40,9 @@ from surgvl import video
 from surgvl.core.tables import markdown_table
 from surgvl.data.phantom.render import render
 from surgvl.data.phantom.script import script
-from surgvl.embed.encode_file import encode_file
+from surgvl.embed.encode_file import FRAMES, encode_file
 from surgvl.models.adapters.open_clip import OpenClip, describe, preprocess_of, quiet
+from surgvl.models.precision import has_bfloat16
 from surgvl.video.content_area import Image
 
 HEIGHT, WIDTH, FPS = 480, 854, 25.0
@@ -109,8 +112,8 @@ def forward(model: OpenClip, frames: list[Image]) -> int:
     """The forward passes alone."""
     pixels = torch.from_numpy(np.stack(frames[:BATCH])).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        for at in range(0, len(frames), BATCH):
-            model.encode_frames(pixels[: len(frames) - at])
+        for at in range(0, len(frames), FRAMES):
+            model.encode_frames(pixels[: min(FRAMES, len(frames) - at)])
     return len(frames)
 
 
@@ -120,6 +123,7 @@ def rows(path: Path, name: str, repeats: int) -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory() as folder, quiet():
         torch.manual_seed(0)
         model = OpenClip(open_clip.create_model(TOWERS[name]), facts, _written(facts, Path(folder))).eval()
+        half = copy.deepcopy(model).to(torch.bfloat16) if has_bfloat16() else None
     preprocess = preprocess_of(facts)
     transform = open_clip.image_transform(facts["preprocess_cfg"]["size"], is_train=False)
     pictures = [frame for _, frame in video.stream(path, 1.0, preprocess.picture)]
@@ -127,7 +131,8 @@ def rows(path: Path, name: str, repeats: int) -> Iterator[list[str]]:
     contestants: dict[str, Callable[[], int]] = {
         "one by one": lambda: usual(path, model, transform, 1),
         "batches of 32": lambda: usual(path, model, transform, BATCH),
-        "surgvl": lambda: len(encode_file(model, path, preprocess, BATCH, "cpu")[0]),
+        "surgvl": lambda: len(encode_file(model, path, preprocess, None, "cpu")[0]),
+        **({"surgvl, bfloat16": lambda: len(encode_file(half, path, preprocess, None, "cpu")[0])} if half else {}),
         "decoding only": lambda: sum(1 for _ in video.stream(path, 1.0, plain)),
         "decoding and scaling only": lambda: sum(1 for _ in video.stream(path, 1.0, preprocess.picture)),
         "forward passes only": lambda: forward(model, pictures),

@@ -98,7 +98,7 @@ class DualModel(LoadedModel):
             ConfigError: the stride is out of range.
             DataError: the file cannot be read.
         """
-        return encode_file(self.model, Path(path), self.preprocess.every(stride_s), 32, self.device, tick)
+        return encode_file(self.model, Path(path), self.preprocess.every(stride_s), None, self.device, tick)
 
     def encode_text(self, sentences: str | Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors float32 [number of sentences, E]; a single sentence is one row, an empty list no rows.

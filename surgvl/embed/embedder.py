@@ -12,6 +12,7 @@ from surgvl.core.errors import CheckpointError
 from surgvl.embed.encode_file import encode_file
 from surgvl.models.checkpoint import find_model, load_model, model_hash
 from surgvl.models.model_info import training_record
+from surgvl.models.precision import Precision, set_precision
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.video.clip import Preprocess
@@ -30,6 +31,7 @@ class Embedder:
         seconds: maps a video file, and a callback for the number of seconds read, to unit vectors float32 [N, E] and
             their starts and ends in seconds.
         texts: maps sentences to unit vectors float32 [M, E]; None for a video encoder without a text tower.
+        precision: in which they are computed.
     """
 
     name: str
@@ -39,15 +41,19 @@ class Embedder:
     trained: dict[str, Any]
     seconds: Callable[[Path, Callable[[float], object]], tuple[Float32Array, list[float], list[float]]]
     texts: Callable[[list[str]], Float32Array] | None
+    precision: Precision = "float32"
 
 
-def local_embedder(model: Path, stride_s: float | None, batch: int, device: str) -> Embedder:
+def local_embedder(
+    model: Path, stride_s: float | None, batch: int | None, device: str, precision: Precision = "float32"
+) -> Embedder:
     """The model of a run folder, in this process; vectors of a video encoder are its mean token, normalised.
 
     Raises:
         CheckpointError: it is a chat model.
     """
     network, preprocess = load_model(model, device)
+    set_precision(network, precision, device)
     preprocess = preprocess.every(stride_s)
     texts: Callable[[list[str]], Float32Array] | None = None
     if isinstance(network, VideoText):
@@ -59,7 +65,7 @@ def local_embedder(model: Path, stride_s: float | None, batch: int, device: str)
         return encode_file(network, path, preprocess, batch, device, tick)
 
     name = str(find_model(model).resolve())
-    return Embedder(name, model_hash(model), network.dim, preprocess, training_record(model), seconds, texts)
+    return Embedder(name, model_hash(model), network.dim, preprocess, training_record(model), seconds, texts, precision)
 
 
 def _text_encoder(dual: VideoText) -> Callable[[list[str]], Float32Array]:

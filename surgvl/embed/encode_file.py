@@ -25,14 +25,17 @@ from surgvl.models.vit import VideoViT
 from surgvl.video.clip import Preprocess
 
 # Clips of vectors that are pooled at once.
-CLIPS = 256
+POOLED = 256
+# Clips, or frames, encoded at once. On a CPU a ResNet-50 takes 1.3 times as long for 32 frames as for four times 8,
+# because what lies between two layers then no longer fits its cache (benchmarks/zero_shot.py).
+CLIPS, FRAMES = 32, 8
 
 
 def encode_file(
     model: VideoText | VideoViT,
     path: Path,
     preprocess: Preprocess,
-    batch: int,
+    batch: int | None,
     device: str,
     tick: Callable[[float], object] = lambda _: None,
 ) -> tuple[Float32Array, list[float], list[float]]:
@@ -42,7 +45,7 @@ def encode_file(
         model: on the device.
         path: the file.
         preprocess: how its clips are cut.
-        batch: clips, or frames of a model that sees these, encoded at once.
+        batch: clips, or frames of a model that sees these, encoded at once; None for `FRAMES` on a CPU, else `CLIPS`.
         device: torch device.
         tick: called with the number of seconds that have been read since the last call.
 
@@ -56,11 +59,13 @@ def encode_file(
     frames = read_frames(path, preprocess)
     if not isinstance(model, FrameText):
         encode = model.encode_video if isinstance(model, VideoText) else _mean_token_encoder(model)
-        return encode_windows(encode, _told(windows(frames, preprocess, duration_s), tick), batch, device)
-    vectors = frame_vectors(model, frames, shown_frames(preprocess, duration_s), batch, device)
+        stream = _told(windows(frames, preprocess, duration_s), tick)
+        return encode_windows(encode, stream, batch or CLIPS, device)
+    count = batch or (FRAMES if device.startswith("cpu") else CLIPS)
+    vectors = frame_vectors(model, frames, shown_frames(preprocess, duration_s), count, device)
     clips = _told(windows(vectors, preprocess, duration_s), tick)
     found, starts, ends = [], list[float](), list[float]()
-    while part := list(islice(clips, CLIPS)):
+    while part := list(islice(clips, POOLED)):
         starts += [start_s for start_s, _, _ in part]
         ends += [end_s for _, end_s, _ in part]
         with torch.inference_mode():

@@ -111,9 +111,9 @@ class FrameText(VideoText):
 
 
 def normalised(frames: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Frames uint8 [N, 3, ...] -> float32 with the means and deviations [3] of channels in 0..1."""
+    """Frames uint8 [N, 3, ...] -> the same by means and deviations [3] of channels in 0..1, in the dtype of these."""
     shape = (1, 3) + (1,) * (frames.ndim - 2)
-    return (frames.to(torch.float32) / 255 - mean.view(shape)) / std.view(shape)
+    return ((frames.to(torch.float32) / 255 - mean.view(shape)) / std.view(shape)).to(mean.dtype)
 
 
 def truncation(counts: list[int], context_length: int) -> str:
