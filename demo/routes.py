@@ -61,9 +61,9 @@ def export_route(timeline_file: Callable[[str, str, str, float, str], Download])
     """The route of timelines as files: (video id, phase set, triplet set, smoothing in seconds, format) -> file."""
 
     def export(request: Request) -> Response:
-        sets = [request.query_params.get(name, "") for name in ("phases", "triplets")]
+        phases, triplets = (request.query_params.get(name, "") for name in ("phases", "triplets"))
         smooth_s, format = _number(request, "smooth", 0.0), request.query_params.get("format", "")
-        found = timeline_file(request.path_params["video_id"], *sets, smooth_s, format)
+        found = timeline_file(request.path_params["video_id"], phases, triplets, smooth_s, format)
         as_file = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(found.name)}"}
         headers = {**as_file, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         return Response(found.content, media_type=found.content_type, headers=headers)

@@ -52,7 +52,7 @@ def _box(track: Element, table: IntervalTable, row: Interval, frame: int, is_out
     """A key frame; an outside one ends the interval."""
     corners = {"xtl": "0.00", "ytl": "0.00", "xbr": f"{table.width_px:.2f}", "ybr": f"{table.height_px:.2f}"}
     state = {"outside": str(int(is_outside)), "occluded": "0", "keyframe": "1", "z_order": "0"}
-    box = SubElement(track, "box", frame=str(frame), **corners, **state)
+    box = SubElement(track, "box", {"frame": str(frame), **corners, **state})
     for name, value in zip(ATTRIBUTES, (f"{row.confidence:.4f}", row.track), strict=True):
         SubElement(box, "attribute", name=name).text = value
 
@@ -60,8 +60,8 @@ def _box(track: Element, table: IntervalTable, row: Interval, frame: int, is_out
 def _meta(meta: Element, table: IntervalTable, labels: list[str]) -> None:
     task = SubElement(meta, "task")
     facts = {"name": table.video_id, "size": str(len(table.frames)), "mode": "interpolation", "overlap": "0"}
-    for name, value in {**facts, "flipped": "False"}.items():
-        SubElement(task, name).text = value
+    for fact, text in {**facts, "flipped": "False"}.items():
+        SubElement(task, fact).text = text
     kinds = SubElement(task, "labels")
     for name in labels:
         label = SubElement(kinds, "label")

@@ -59,8 +59,9 @@ class Eaf(Format):
             )
             for number, row in rows:
                 of, by, parent = SubElement(tier, "ANNOTATION"), SubElement(child, "ANNOTATION"), f"a{2 * number + 1}"
-                slot_names = {f"TIME_SLOT_REF{place + 1}": f"ts{2 * number + place}" for place in (0, 1)}
-                held = SubElement(of, "ALIGNABLE_ANNOTATION", ANNOTATION_ID=parent, **slot_names)
+                begin, end = (f"ts{2 * number + place}" for place in (0, 1))
+                names = {"ANNOTATION_ID": parent, "TIME_SLOT_REF1": begin, "TIME_SLOT_REF2": end}
+                held = SubElement(of, "ALIGNABLE_ANNOTATION", names)
                 SubElement(held, "ANNOTATION_VALUE").text = row.name
                 held = SubElement(by, "REF_ANNOTATION", ANNOTATION_ID=f"a{2 * number + 2}", ANNOTATION_REF=parent)
                 SubElement(held, "ANNOTATION_VALUE").text = f"{row.confidence:.4f}"

@@ -7,6 +7,7 @@ presentation times of frames of the file, with a variable rate as well, and neig
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -125,7 +126,7 @@ class IntervalTable:
 
     def to_arrow(self) -> pa.Table:
         """One row an interval, with the video's id, the prompt set, the model and the protocol as further columns."""
-        kinds = {str: pa.string(), float: pa.float64(), int: pa.int64()}
+        kinds: dict[Any, pa.DataType] = {str: pa.string(), float: pa.float64(), int: pa.int64()}
         columns = {each.name: kinds[each.type] for each in fields(Interval)}
         added = {"video_id": pa.string(), "prompt_set": pa.string(), "model": pa.string(), "protocol": pa.string()}
         origin = self.origin

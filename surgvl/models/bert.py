@@ -56,8 +56,8 @@ def build_bert(sizes: dict[str, Any], pooler: bool, path: Path) -> BertModel:
     """
     with foreign(f"{path} describes no BERT"):
         bounded(sizes)
-        model = BertModel(BertConfig(**sizes), add_pooling_layer=pooler)
-    if pooler:
+        model = BertModel(BertConfig(**sizes), add_pooling_layer=pooler)  # type: ignore[no-untyped-call]
+    if model.pooler is not None:
         # Never used: data-parallel training would wait for its gradients.
         model.pooler.requires_grad_(False)
     return model
@@ -105,13 +105,14 @@ def tokens(tokenizer: BertTokenizer, sentences: Sequence[str], pad: bool = False
         sentences: M texts.
         pad: to the whole context; vectors do not change by it.
     """
-    return tokenizer(
+    found: BatchEncoding = tokenizer(
         list(sentences),
         truncation=True,
         max_length=CONTEXT_LENGTH,
         padding="max_length" if pad else "longest",
         return_tensors="pt",
     )
+    return found
 
 
 def left_out(tokenizer: BertTokenizer, sentences: Sequence[str]) -> str:

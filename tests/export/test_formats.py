@@ -100,7 +100,7 @@ def seconds(text: str) -> float:
 @pytest.mark.parametrize("name", ["vtt", "srt"])
 def test_captions_open_in_webvtt_py(name: str, written: Written, frame_at: Callable[[float], int]) -> None:
     path = written(name)
-    cues = webvtt.read(path) if name == "vtt" else webvtt.from_srt(path)
+    cues = (webvtt.read(str(path)) if name == "vtt" else webvtt.from_srt(str(path))).captions
     for cue, (track, label, first, last) in zip(cues, in_time(ROWS), strict=True):
         text = re.sub("&lt;", "<", re.sub("&gt;", ">", re.sub("&amp;", "&", cue.raw_text)))
         assert text.startswith(f"{track}: {label} (0.5")

@@ -54,7 +54,7 @@ def test_tools_are_the_triplets_of_an_instrument() -> None:
     vectors, classes = dice.normal(size=(7, 16)), dice.normal(size=(len(names), 16))
     config = TimelineConfig(smooth_s=3.0)
     given = [ClassSet(TRIPLETS, names, classes.astype(np.float32))]
-    clips = ClipVectors(vectors.astype(np.float32), np.arange(7.0), np.arange(7.0), 1.0)
+    clips = ClipVectors(vectors.astype(np.float32), np.arange(7, dtype=np.float64), np.arange(7, dtype=np.float64), 1.0)
     triplet, tool = tracks(clips, given, 2.0, config)
     cosines = smooth(vectors @ classes.T, np.arange(7.0), np.zeros(7, int), 3.0, False)
     powers = np.exp(2.0 * cosines)

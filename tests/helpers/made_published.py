@@ -61,7 +61,7 @@ def surgvlp_weights(folder: Path, layers: int = 5, width: int = 64) -> Path:
     config = BertConfig(
         vocab_size=words, hidden_size=width, num_hidden_layers=layers, num_attention_heads=1, intermediate_size=48
     )
-    text = randomised(BertModel(config).state_dict())
+    text = randomised(BertModel(config).state_dict())  # type: ignore[no-untyped-call]
     state = {
         **{f"backbone_img.model.{k}": v for k, v in randomised(image).items() if not k.startswith("fc.")},
         **{f"backbone_img.global_embedder.{k}": v for k, v in embed.items()},

@@ -61,7 +61,7 @@ def pictures(height: int, width: int) -> NDArray[np.uint8]:
     """Four of noise, each in another colour."""
     dice = np.random.default_rng(0)
     noise = dice.integers(0, 64, (4, height, width, 3), np.uint8)
-    return noise + dice.integers(0, 192, (4, 1, 1, 3), np.uint8)
+    return np.asarray(noise + dice.integers(0, 192, (4, 1, 1, 3), np.uint8), np.uint8)
 
 
 def plain_resnet(state: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def plain_text(state: dict[str, Tensor], pieces: str) -> Tensor:
         intermediate_size=48,
         output_hidden_states=True,
     )
-    bert = BertModel(config).eval()
+    bert = BertModel(config).eval()  # type: ignore[no-untyped-call]
     bert.load_state_dict(own)
     vocabulary = SPECIAL + WORDS
     ids = [vocabulary.index(word) for word in ["[CLS]", *pieces.split(), "[SEP]"]]
@@ -147,7 +147,10 @@ def test_a_video_of_variable_rate_is_seen_at_its_times(model: DualModel, tmp_pat
     path, tick = tmp_path / "variable.mp4", 1 / 25
     encode(path, [0, 3, 5, 40, 45, 90, 100, 130], Fraction(1, 25))
     with av.open(str(path)) as container:
-        decoded = [(frame.time or 0.0, frame.to_image()) for frame in container.decode(video=0)]
+        decoded = [
+            (frame.time or 0.0, Image.fromarray(frame.to_ndarray(format="rgb24")))
+            for frame in container.decode(video=0)
+        ]
     found = model.frames(path, at_s=2.5)
     times_s = model.preprocess.times_s(2.5, video.probe(path).duration_s)
     assert len(times_s) == len(found) == 4
