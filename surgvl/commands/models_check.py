@@ -32,12 +32,13 @@ def models_check(name: str, device: str = "cpu") -> None:
 
     entry = published(name)
     model = load(require_stored(name), device=device)
+    frames = phantom_clip()
     if isinstance(model, Answerer):
-        print(f"{name} loads, and says of a rendered clip: {model.ask(phantom_clip(), QUESTION)}")
+        print(f"{name} loads, and says of a rendered clip: {model.ask(frames, QUESTION)}")
         return
     if not isinstance(model, DualModel):
         raise CheckpointError(f"{name} holds a {type(model).__name__}: remove its folder, and fetch it again")
-    clip, black = (model.encode_video(frames)[0] for frames in (phantom_clip(), np.zeros_like(phantom_clip())))
+    clip, black = (model.encode_video(each)[0] for each in (frames, np.zeros_like(frames)))
     text = model.encode_text([SENTENCE])[0]
     check_form(name, clip, black, text)
     for what, vector in (("clip", clip), ("sentence", text)):
