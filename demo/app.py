@@ -20,12 +20,19 @@ HERE = Path(__file__).resolve().parent
 
 
 def serve_page(
-    run: Path, port: int, host: str, open_browser: bool, server: str, api_key: str, allowed_hosts: list[str]
+    run: Path,
+    port: int,
+    host: str,
+    open_browser: bool,
+    server: str,
+    api_key: str,
+    allowed_hosts: list[str],
+    model: str = "",
 ) -> None:
     """Serve the page of a run folder until it is stopped; for the arguments see `surgvl.cli.demo.demo`."""
     with (
         _sigterm_as_interrupt(),
-        contextlib.closing(Engine(run, server=server, api_key=api_key)) as engine,
+        contextlib.closing(Engine(run, server=server, api_key=api_key, model=model)) as engine,
         tempfile.TemporaryDirectory(prefix="surgvl-demo-", ignore_cleanup_errors=True) as uploads,
     ):
         check_port(host, port)

@@ -45,13 +45,14 @@ class Engine:
         device: torch device of models in this process.
         server: address of a server that runs the models; if empty, this process does.
         api_key: key of the server.
+        model: what answers questions in place of the run's own model.
 
     Raises:
         ConfigError: the folder or a part of it is missing.
         DataError: the manifest cannot be read.
     """
 
-    def __init__(self, run: Path, device: str = "cpu", server: str = "", api_key: str = "") -> None:
+    def __init__(self, run: Path, device: str = "cpu", server: str = "", api_key: str = "", model: str = "") -> None:
         missing = [name for name in NEEDED if not (run / name).is_dir()]
         if missing:
             fact = f"lacks {', '.join(missing)}" if run.is_dir() else "does not exist"
@@ -61,7 +62,7 @@ class Engine:
         self.run = run
         self.manifest = Manifest.load(run / "manifest")
         self.catalog = VideoCatalog(self.manifest)
-        self.models = ModelLoader(run, device, server, api_key)
+        self.models = ModelLoader(run, device, server, api_key, model)
         # Vectors and times of uploads; the earliest are dropped first.
         self._embedded: dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]] = {}
 

@@ -6,8 +6,9 @@ Access to a part waits until it is loaded and raises its error if that failed; t
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from surgvl.core.errors import CheckpointError, DataError
 from surgvl.embed.vectors import Texts, Vectors
@@ -35,12 +36,14 @@ class ModelLoader:
     Args:
         run: the folder.
         device: torch device of the models.
-        server: address of a server that runs the models; if empty, this process does.
+        server: address of `surgvl serve`, which runs the models, or of any other server, which answers questions; if
+            empty, this process does.
         api_key: key of the server.
+        model: what answers questions in place of the run's own model, as `surgvl ask` takes it.
     """
 
-    def __init__(self, run: Path, device: str = "cpu", server: str = "", api_key: str = "") -> None:
-        self.run, self.device, self.server, self.api_key = run, device, server, api_key
+    def __init__(self, run: Path, device: str = "cpu", server: str = "", api_key: str = "", model: str = "") -> None:
+        self.run, self.device, self.server, self.api_key, self.model = run, device, server, api_key, model
         self._pool = ThreadPoolExecutor(1, "surgvl-load")
         self._lock = threading.Lock()
         self._futures: _Futures | None = None
@@ -119,8 +122,19 @@ class ModelLoader:
 
         return Server(self.server, self.api_key)
 
+    @cached_property
+    def _served(self) -> dict[str, Any] | None:
+        """What the server says that it serves; None without one, or if it is not `surgvl serve`."""
+        return self._server().surgvl_facts() if self.server else None
+
+    @property
+    def _is_general(self) -> bool:
+        """Whether a server answers questions by a model that is not of our kind."""
+        return bool(self.server) and (self._served is None or bool(self._served.get("chat", {}).get("general")))
+
     def _load_video_text(self) -> "DualModel | RemoteDual":
-        if self.server:
+        # Other servers, and ours with a general model alone, answer questions only.
+        if self._served is not None and ("embed" in self._served or not self._is_general):
             from surgvl.serve.remote import RemoteDual
 
             remote = RemoteDual(self._server())
@@ -138,4 +152,5 @@ class ModelLoader:
     def _load_answerer(self) -> "Answerer":
         from surgvl.api import load_answerer
 
-        return load_answerer(self.run / "tune", self.device, self.server, self.api_key)
+        own = None if self._is_general else self.run / "tune"
+        return load_answerer(self.model or own, self.device, self.server, self.api_key)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from surgvl import prompts, video
+from surgvl.chat.vision_language_config import ClipInput, ReplyConfig, is_vision_language
 from surgvl.core.arrays import softmax
 from surgvl.core.checks import text_list
 from surgvl.core.errors import CheckpointError, ConfigError, DataError, SurgVLWarning
@@ -258,31 +259,35 @@ def load_answerer(
     api_key: str | None = None,
     in_flight: int = 8,
     by_likelihood: bool = True,
+    clip: ClipInput = ClipInput(),  # noqa: B008 (frozen)
+    reply: ReplyConfig = ReplyConfig(),  # noqa: B008 (frozen)
+    seed: int = 0,
 ) -> "Answerer":
-    """Whatever answers questions: a chat model in this process, or the one behind a server.
+    """Whatever answers questions: a model in this process, or the one behind an address.
 
     Args:
-        model: folder of a chat model; with a server, the model that it must serve.
+        model: folder of a chat model or of an adapter (`surgvl tune`); `hf:` and the folder or hub id of any
+            image-text-to-text model; with `surgvl serve`, the model that it must serve; else a name of the server's.
         device: torch device of a model in this process.
-        server: address of `surgvl serve`.
+        server: address of `surgvl serve`, or any OpenAI-compatible address.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default.
         in_flight: most requests to the server at a time.
-        by_likelihood: see `surgvl.serve.remote.ServerAnswerer`.
+        by_likelihood: choose closed answers of a server by their likelihood, with one request for each, if it can.
+        clip: what a general vision-language model is shown; `reply`, how it replies; `seed`, of its sampling.
 
     Raises:
         CheckpointError: the folder has no chat model, or the server serves another model.
-        ConfigError: neither model nor server.
+        ConfigError: neither model nor server, or the server has no such model.
         ServerError: the server cannot be reached, or serves no chat model.
     """
     if server:
-        # The client of a server is an extra.
-        from surgvl.serve.client import Server
-        from surgvl.serve.remote import ServerAnswerer
+        from surgvl.serve.remote_answerer import remote_answerer
 
-        remote = ServerAnswerer(Server(server, api_key, in_flight=in_flight), by_likelihood)
-        if model is not None:
-            remote.check(model)
-        return remote
+        return remote_answerer(model, server, api_key, in_flight, by_likelihood, clip, reply, seed)
+    if model is not None and is_vision_language(str(model)):
+        from surgvl.chat.hf_answerer import HfAnswerer
+
+        return HfAnswerer(str(model), device, clip, reply, seed, by_likelihood)
     if model is None:
         raise ConfigError("give --model, a run folder of `surgvl tune`, or --server, the address of `surgvl serve`")
     from surgvl.chat.answerers import Answerer

@@ -3,19 +3,24 @@
 Shapes: N rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
 from surgvl.chat.answerers import Answerer
 from surgvl.chat.controls import replaced
 from surgvl.chat.feature_cache import QuestionRow, window_of
-from surgvl.chat.question import Question, Window
+from surgvl.chat.question import Answer, Question, Window
 from surgvl.core.errors import ConfigError
 from surgvl.data.tables import is_open
+from surgvl.metrics.answer import exact_match
+from surgvl.metrics.outcomes import outcome
 
-# Columns of answers.jsonl.
-FIELDS = ("video_id", "start_s", "end_s", "question", "answer", "type", "prediction", "matched", "mode", "ablated")
+# Columns of answers.jsonl; those of general models have `raw` and `reply`, too.
+FIELDS = (
+    *("video_id", "start_s", "end_s", "question", "answer", "type"),
+    *("prediction", "matched", "mode", "ablated", "outcome"),
+)
 
 
 def answer_rows(
@@ -24,7 +29,8 @@ def answer_rows(
     controls: Sequence[str] = ("",),
     open_ended: bool = False,
     seed: int = 0,
-    batch: int = 64,
+    options: Mapping[str, tuple[str, ...]] | None = None,
+    batch: int = 0,
 ) -> list[QuestionRow]:
     """Answer a manifest's questions about their own video, about controls in its place, or about both.
 
@@ -36,7 +42,9 @@ def answer_rows(
         controls: what to show: the empty string for the question's own video, or one of `controls.KINDS`.
         open_ended: also answer closed questions in free text; questions of an open type always are.
         seed: of the draws of other videos.
-        batch: most questions in one call of the answerer.
+        options: question -> its allowed answers, for a model that was tuned on none (`Answerer.takes_options`); a
+            question that is not there is answered in free text.
+        batch: most questions in one call of the answerer; 0: as many as it takes (`Answerer.num_at_once`).
 
     Returns:
         Rows of answers.jsonl, control by control, in the order of the questions.
@@ -44,34 +52,93 @@ def answer_rows(
     Raises:
         ConfigError: a closed question for a model that was tuned on no closed answers, or an invalid control.
     """
-    closed = tuple(answerer.known.answers)
-    known = {text for answer in closed for text in (answer, answer.replace("_", " "))}
+    known = tuple(answerer.known.answers)
     windows = [window_of(row) for row in rows]
     free = [open_ended or is_open(row["type"]) for row in rows]
-    if not closed and not all(free):
+    if not known and options is None and not all(free):
         raise ConfigError("the model was tuned on no closed answers to choose from: add --open_ended for free answers")
+    choices = [known if options is None else options.get(row["question"], ()) for row in rows]
+    allowed = [() if free[number] else choices[number] for number in range(len(rows))]
+    size = batch or answerer.num_at_once
     found = []
     with tqdm(total=len(rows) * len(controls), desc="answering", unit="question", disable=None, leave=False) as bar:
+
+        def done(count: int) -> None:
+            bar.update(count)
+
         for control in controls:
-            # Row numbers by (question, free), then by the window that is shown.
-            groups: dict[tuple[str, bool], dict[Window, list[int]]] = {}
+            # Row numbers by question and options, then by the window that is shown: neighbours may share a batch.
+            groups: dict[tuple[str, tuple[str, ...]], dict[Window, list[int]]] = {}
             for number, window in enumerate(replaced(windows, control, seed)):
-                groups.setdefault((rows[number]["question"], free[number]), {}).setdefault(window, []).append(number)
-            texts: dict[int, str] = {}
-            for (text, freely), numbers in groups.items():
-                shown = list(numbers)
-                for at in range(0, len(shown), batch):
-                    part = shown[at : at + batch]
-                    answers = answerer.answer([Question(window, text, () if freely else closed) for window in part])
-                    for window, answer in zip(part, answers, strict=True):
-                        texts |= dict.fromkeys(numbers[window], answer.text)
-                    bar.update(sum(len(numbers[window]) for window in part))
+                groups.setdefault((rows[number]["question"], allowed[number]), {}).setdefault(window, []).append(number)
+            asked = [
+                (Question(window, text, answers), numbers)
+                for (text, answers), shown in groups.items()
+                for window, numbers in shown.items()
+            ]
+            said: dict[int, Answer] = {}
+            for at in range(0, len(asked), size):
+                part = asked[at : at + size]
+                answers = answerer.answer([question for question, _ in part], done)
+                for (_, numbers), answer in zip(part, answers, strict=True):
+                    said |= dict.fromkeys(numbers, answer)
+                bar.update(sum(len(numbers) - 1 for _, numbers in part))
             for number, row in enumerate(rows):
-                facts = {
-                    "prediction": texts[number],
-                    "matched": not free[number] or is_open(row["type"]) or texts[number] in known,
-                    "mode": "open" if free[number] else answerer.mode,
-                    "ablated": control,
-                }
-                found.append({name: facts[name] if name in facts else row[name] for name in FIELDS})
+                mode, among = (answerer.mode, ()) if allowed[number] else ("open", choices[number])
+                found.append(answered_row(row, said[number], control, mode, among))
+    return found
+
+
+def answered_row(row: QuestionRow, answer: Answer, control: str, mode: str, among: Sequence[str]) -> QuestionRow:
+    """A row of answers.jsonl.
+
+    Args:
+        row: of a manifest's question table.
+        answer: what was answered.
+        control: the video that was shown, empty for the question's own.
+        mode: how it was answered, see `surgvl.tasks.base.MODES`.
+        among: what a free answer to a closed question must be one of.
+    """
+    texts = {text for each in among for text in (each, each.replace("_", " "))}
+    is_answer = not answer.problem and (mode != "open" or is_open(row["type"]) or answer.text in texts)
+    right = bool(exact_match([row["answer"]], [answer.text])[0])
+    facts = {
+        "prediction": answer.text,
+        "matched": is_answer,
+        "mode": mode,
+        "ablated": control,
+        "outcome": outcome(answer.problem or ("" if is_answer else "unparsed"), right),
+    }
+    found = {name: facts[name] if name in facts else row[name] for name in FIELDS}
+    return found | ({"raw": answer.raw, "reply": answer.reply} if answer.reply else {})
+
+
+def unread_row(row: QuestionRow, control: str, mode: str) -> QuestionRow:
+    """A row of answers.jsonl about video that cannot be read: its answer is missing."""
+    about = Question(window_of(row), row["question"])
+    return answered_row(row, Answer(about, "", problem="missing"), control, mode, ())
+
+
+def options_of(questions: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Options of each question of a manifest: all answers to it, or to questions of its type if there is but one.
+
+    Args:
+        questions: columns `question`, `answer` and `type` of a question table, N rows.
+
+    Returns:
+        Question -> its options in alphabetical order; questions with less than two, and those of open types, have none.
+    """
+    by_question: dict[str, set[str]] = {}
+    by_type: dict[str, set[str]] = {}
+    types: dict[str, str] = {}
+    for question, answer, kind in zip(questions["question"], questions["answer"], questions["type"], strict=True):
+        if not is_open(kind):
+            by_question.setdefault(question, set()).add(answer)
+            by_type.setdefault(kind, set()).add(answer)
+            types.setdefault(question, kind)
+    found = {}
+    for question, answers in by_question.items():
+        wide = answers if len(answers) > 1 else by_type[types[question]]
+        if len(wide) > 1:
+            found[question] = tuple(sorted(wide))
     return found

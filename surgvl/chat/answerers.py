@@ -6,7 +6,7 @@ Shapes: B questions, A allowed answers, V stored tokens of a clip, D encoder wid
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -46,6 +46,8 @@ class Answerer(ABC):
         device: torch device, or the address of the server.
         mode: how closed questions are answered, `closed` (by likelihood) or `head`; a field of answers.jsonl.
         can_write: whether it can generate free text.
+        takes_options: whether each closed question brings its own options, because the model was tuned on none.
+        num_at_once: most questions in one call.
     """
 
     preprocess: Preprocess
@@ -54,9 +56,20 @@ class Answerer(ABC):
     device: str
     mode: ClassVar[str] = "closed"
     can_write: ClassVar[bool] = True
+    takes_options: ClassVar[bool] = False
+    num_at_once: ClassVar[int] = 64
 
-    def answer(self, questions: Sequence[Question]) -> list[Answer]:
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Further facts for run.json, such as what is sent to a general model with every question."""
+        return {}
+
+    def answer(self, questions: Sequence[Question], done: Callable[[int], None] = lambda count: None) -> list[Answer]:
         """Answer B questions; those with equal text and allowed answers share a batch.
+
+        Args:
+            questions: B questions.
+            done: called with the number of questions that have just been answered.
 
         Raises:
             ConfigError: free text from a classification head.
@@ -71,6 +84,7 @@ class Answerer(ABC):
         for (_, answers), numbers in groups.items():
             group = [decided[number] for number in numbers]
             found |= zip(numbers, self.choose(group) if answers else self.write(group), strict=True)
+            done(len(group))
         return [found[number] for number in range(len(questions))]
 
     def _decide(self, question: Question) -> Question:
@@ -122,7 +136,7 @@ class Answerer(ABC):
             ConfigError: free text from a classification head.
             DataError: no question or one that is too long, an answer that a head lacks, or a clip that cannot be read.
         """
-        return self._answer_one(source, question, at_s, answers).text
+        return self.answer_one(source, question, at_s, answers).text
 
     def probabilities(
         self, source: VideoLike, question: str, answers: str | Sequence[str], at_s: float | None = None
@@ -132,11 +146,12 @@ class Answerer(ABC):
         Probabilities are the softmax of each answer's log-likelihood, or of a classification head's scores. There are
         none from a server whose chat template formats answers differently than the training data did.
         """
-        return list(self._answer_one(source, question, at_s, answers).probabilities)
+        return list(self.answer_one(source, question, at_s, answers).probabilities)
 
-    def _answer_one(
-        self, source: VideoLike, text: str, at_s: float | None, answers: str | Sequence[str] | None
+    def answer_one(
+        self, source: VideoLike, text: str, at_s: float | None = None, answers: str | Sequence[str] | None = None
     ) -> Answer:
+        """As `ask`, with all that is known about the answer, such as why there is none."""
         # Check before the video is opened.
         text, allowed = check_question(text), None if answers is None else tuple(text_list(answers, "answers"))
         return self.answer([Question(self.frames(source, at_s), text, allowed)])[0]

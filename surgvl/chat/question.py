@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.core.arrays import softmax
+from surgvl.metrics.outcomes import Problem
 
 DESCRIBE = "What is happening in this clip?"
 """The open question that narrated sentences answer in training."""
@@ -50,11 +51,17 @@ class Answer:
         text: the answer; for a closed question one of the allowed answers, letter for letter.
         probabilities: allowed answers with their probability, most probable first; empty if the answer is free text or
             was chosen by a server token by token.
+        problem: why there is no answer (`surgvl.metrics.outcomes`), and `text` is empty; empty if there is one.
+        raw: what a general model wrote, of which `text` is what it declares.
+        reply: key of the stored reply of a general model (`surgvl.chat.replies`).
     """
 
     question: Question
     text: str
     probabilities: tuple[tuple[str, float], ...] = ()
+    problem: Problem = ""
+    raw: str = ""
+    reply: str = ""
 
 
 def most_probable(question: Question, scores: NDArray[np.floating]) -> Answer:

@@ -25,6 +25,7 @@ def demo(
     server: str = "",
     api_key: str = "",
     allowed_hosts: list[str] | None = None,
+    model: str = "",
 ) -> None:
     """Open the web page: ask questions about recordings, find moments, see the timeline.
 
@@ -34,10 +35,13 @@ def demo(
         port: port to listen on.
         host: address to listen on; other machines can reach the page only if this is not a loopback address.
         open_browser: open the page in this machine's browser.
-        server: address of `surgvl serve all` with the run's models; by default, they run in this process.
+        server: address of `surgvl serve all` with the run's models, or any OpenAI-compatible address, which answers
+            questions; by default, the models run in this process.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
         allowed_hosts: host names by which browsers may reach the page, in addition to this machine's own addresses;
             '*': any.
+        model: what answers questions in place of the run's own model: the name of one of the models of an
+            OpenAI-compatible address.
     """
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError("the page needs gradio, which is not installed: run pip install 'surgvl[demo]'")
@@ -47,7 +51,7 @@ def demo(
     if run is None:
         run = prepare(PHANTOM)
         print("Synthetic operations, analysed by the models that ship; `make quickstart` trains models from scratch")
-    serve_page(run, port, host, open_browser, server, api_key, allowed_hosts or [])
+    serve_page(run, port, host, open_browser, server, api_key, allowed_hosts or [], model)
 
 
 def prepare(out: Path) -> Path:

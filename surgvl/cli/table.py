@@ -112,6 +112,7 @@ COMMANDS = {
         "surgvl.commands.tune:tune",
         "tune a language model to answer questions",
         "--manifest manifest --encoder dual --out chat",
+        "--manifest manifest --model hf:Qwen/Qwen3-VL-2B-Instruct --out adapter",
     ),
     "ask": Command(
         "surgvl.commands.ask:ask",

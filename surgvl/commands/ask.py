@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from surgvl.commands.common import split_store
+from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
+from surgvl.commands.common import split_ids, split_store
 from surgvl.core.checks import check_range
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import atomic, command
@@ -18,7 +19,8 @@ from surgvl.core.run_folder import RunFolder
 from surgvl.core.times import clock, seconds
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
-from surgvl.metrics.answer import exact_match
+from surgvl.metrics.outcomes import PROBLEMS, in_words
+from surgvl.metrics.outcomes import counted as counted_outcomes
 from surgvl.video import probe
 from surgvl.video.clip import Preprocess
 from surgvl.video.marks import counted
@@ -76,11 +78,15 @@ def ask(
     server: str = "",
     api_key: str = "",
     in_flight: int = 8,
+    clip: ClipInput = ClipInput(),  # noqa: B008 (frozen)
+    reply: ReplyConfig = ReplyConfig(),  # noqa: B008 (frozen)
+    replies: Path | None = None,
 ) -> Path | str:
     """Ask a question about a video, or all questions of a manifest.
 
     Args:
-        model: run folder or model folder of a chat model; with --server, the model that the server must have.
+        model: run folder or model folder of a chat model; with --server, the model that `surgvl serve` must have, or
+            the name of one of the models of any other server.
         video: a video file; needs a question.
         question: the question, in plain language.
         at_s: the moment in the video, as seconds, m:ss or h:mm:ss; the middle of the video by default.
@@ -91,13 +97,17 @@ def ask(
         questions: which questions of a manifest are answered, and how.
         frame_cache: folder to cache decoded frames and the encoder's tokens in; by default, no cache.
         device: torch device, such as cpu or cuda.
-        seed: random seed of the choice of other videos as controls.
+        seed: random seed of the choice of other videos as controls, of the order of options, and of sampling.
         resume: continue in an --out folder that is not empty.
-        server: address of `surgvl serve` with a chat model, which answers instead of this process. A manifest's closed
-            questions take one request each, in which the server chooses token by token; a single question is answered
-            by the likelihood of each answer, as in this process.
+        server: address of `surgvl serve` with a chat model, or any OpenAI-compatible address (vLLM, SGLang, llama.cpp,
+            a hosted model), which answers instead of this process. A manifest's closed questions take one request each,
+            in which the server chooses token by token; a single question is answered by the likelihood of each answer.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
         in_flight: maximum number of concurrent requests to the server.
+        clip: what a general vision-language model is shown.
+        reply: how a general vision-language model replies.
+        replies: file of replies of a general vision-language model, to which new ones are appended; what it holds is
+            not asked again. By default, replies.jsonl in --out.
     """
     if manifest is None:
         if not (video and question):
@@ -108,12 +118,15 @@ def ask(
         raise ConfigError("--manifest needs --out: the folder for answers.jsonl")
     moment_s = None if at_s is None else seconds(at_s, "--at_s")
     from surgvl.api import load_answerer
+    from surgvl.chat.vision_language import VisionLanguageAnswerer
 
     if manifest is None or out is None:
-        answerer = load_answerer(model, device, server, api_key, in_flight)
+        answerer = load_answerer(model, device, server, api_key, in_flight, True, clip, reply, seed)
         return _answer_one(answerer, video, question, moment_s, answers)
     with RunFolder(out, resume, seed=seed) as folder:
-        answerer = load_answerer(model, device, server, api_key, in_flight, by_likelihood=False)
+        answerer = load_answerer(model, device, server, api_key, in_flight, False, clip, reply, seed)
+        if isinstance(answerer, VisionLanguageAnswerer):
+            answerer.store_replies(replies or folder.path / "replies.jsonl")
         return answer_manifest(answerer, folder, manifest, questions, frame_cache, seed)
 
 
@@ -121,13 +134,15 @@ def _answer_one(
     answerer: "Answerer", video: str, question: str, moment_s: float | None, answers: list[str] | None
 ) -> str:
     with counted() as marks:
-        reply = answerer.ask(video, question, moment_s, answers)
-    print(reply)
+        answer = answerer.answer_one(video, question, moment_s, answers)
+    print(answer.text)
     # Scripts read standard output, which is the answer alone.
     print(_clip_shown(video, moment_s, answerer.preprocess), *marks.lines(), sep="\n", file=sys.stderr)
-    if not reply.strip():
+    if answer.problem:
+        print(f"no answer, {answer.problem}: the model's reply is {answer.raw[:300]!r}", file=sys.stderr)
+    elif not answer.text.strip():
         print("the model's answer is empty: give allowed answers with --answers", file=sys.stderr)
-    return reply
+    return answer.text
 
 
 def _clip_shown(video: str, moment_s: float | None, preprocess: Preprocess) -> str:
@@ -152,7 +167,7 @@ def answer_manifest(
     """
     import torch
 
-    from surgvl.chat.answer_rows import answer_rows
+    from surgvl.chat.answer_rows import answer_rows, options_of, unread_row
     from surgvl.chat.controls import BLACK, KINDS, WithBlack
     from surgvl.chat.feature_cache import readable_rows, window_of
 
@@ -164,21 +179,32 @@ def answer_manifest(
     out, folder.device = folder.path, answerer.device
     table = Manifest.load(manifest)
     store, good = split_store(folder, table, config.split, answerer.preprocess, frame_cache)
-    rows = select_questions(table, good, config.every_s, closed_only=not answerer.can_write)
+    everything = select_questions(
+        table, split_ids(table, config.split), config.every_s, closed_only=not answerer.can_write
+    )
+    ready = set(good)
+    rows = [row for row in everything if row["video_id"] in ready]
     if not rows:
         raise ConfigError(f"split {config.split!r} of {manifest} has no questions: choose another --split")
     features = (frame_cache or out) / "features"
     windows = [*map(window_of, rows), *([BLACK] if "black" in kinds else [])]
     rows = readable_rows(rows, answerer.prepare(WithBlack(store), windows, features), store.problems)
     torch.manual_seed(seed)
-    answered = answer_rows(answerer, rows, kinds, config.open_ended, seed)
+    options = options_of(table.qa_table.to_pydict()) if answerer.takes_options else None
+    answered = answer_rows(answerer, rows, kinds, config.open_ended, seed, options)
+    read = {id(row) for row in rows}
+    for row in everything:
+        if id(row) not in read:
+            mode = "open" if config.open_ended or is_open(row["type"]) else answerer.mode
+            answered += [unread_row(row, kind, mode) for kind in kinds]
     write_answers(answered, out)
     if frame_cache is None:
         shutil.rmtree(features, ignore_errors=True)
     facts = answerer.training
     about = {name: value for name, value in facts.items() if name != "pretraining_video_ids"}
     about["protocol"] = answerer.preprocess.protocol
-    folder.record(table.hash, facts.get("pretraining_video_ids", []), **about)
+    about["outcomes"] = counted_outcomes(row["outcome"] for row in answered if row["ablated"] == kinds[0])
+    folder.record(table.hash, facts.get("pretraining_video_ids", []), **about, **answerer.facts)
     if not facts:
         print("the model does not record its training videos: videos of this split may be among them")
     folder.next(f"{summary(answered)} in {out}", next_command(out, manifest, kinds))
@@ -209,10 +235,11 @@ def summary(answered: "Sequence[QuestionRow]") -> str:
     shares = []
     for kind in dict.fromkeys(row["ablated"] for row in answered):
         rows = [row for row in answered if row["ablated"] == kind]
-        right = exact_match([row["answer"] for row in rows], [row["prediction"] for row in rows]).mean()
-        shares.append(
-            f"{right:.1%} right" + (f" with {'a black' if kind == 'black' else 'another'} video" if kind else "")
-        )
+        outcomes = [row["outcome"] for row in rows]
+        named = f" with {'a black' if kind == 'black' else 'another'} video" if kind else ""
+        shares.append(f"{outcomes.count('correct') / len(rows):.1%} right{named}")
+        if any(each in PROBLEMS for each in outcomes):
+            shares[-1] += f": {in_words(outcomes)}"
     return f"{plural(len(answered), 'answer')} ({', '.join(shares)})"
 
 

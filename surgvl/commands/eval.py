@@ -18,6 +18,7 @@ from surgvl.core.version import commit
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
 from surgvl.metrics.relaxed import MODES
+from surgvl.tasks.answer_files import outcome_counts, outcome_table
 from surgvl.tasks.base import Inputs, Task, Unavailable
 from surgvl.tasks.inputs import EvalInputs
 from surgvl.tasks.overlap import seen_before
@@ -79,6 +80,7 @@ def evaluate(
     server: str = "",
     api_key: str = "",
     in_flight: int = 8,
+    model: str = "",
 ) -> list[Result]:
     """Score vectors and answers, with baselines and 95 % intervals.
 
@@ -95,9 +97,11 @@ def evaluate(
         seed: random seed of the bootstrap and the random baselines.
         resume: write to an --out folder that is not empty.
         server: address of `surgvl serve`, whose models embed the split's videos if --vectors is not given and answer
-            its questions if --answers is not given; both are written to --out.
+            its questions if --answers is not given; both are written to --out. Any other OpenAI-compatible address
+            answers the questions (`surgvl ask` has more arguments for it).
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
         in_flight: maximum number of concurrent requests to the server.
+        model: name of one of the models of such an address, if it has several.
     """
     if vectors is None and answers is None and not server:
         raise ConfigError("nothing to score: give --vectors, --answers or both, or --server")
@@ -110,8 +114,10 @@ def evaluate(
         if server:
             kinds = [task.kind for task in chosen.values()]
             wanted = vectors is None and any(kinds), answers is None and "" in kinds
-            made = _served(table, manifest, out, wanted, split, (server, api_key, in_flight), protocol.allow_overlap)
-            vectors, answers = made[0] or vectors, made[1] or answers
+            served = _served(
+                table, manifest, out, wanted, split, (server, api_key, in_flight, model), protocol.allow_overlap
+            )
+            vectors, answers = served[0] or vectors, served[1] or answers
         inputs = EvalInputs(
             table,
             split,
@@ -141,7 +147,7 @@ def evaluate(
                     raise
                 left_out.append(f"{name} is left out: {reason}")
                 continue
-            facts = {
+            made = {
                 "command": command_line(),
                 "commit": commit(),
                 "warning": "; ".join(filter(None, (warning, inputs.gaps(task.kind)))),
@@ -150,11 +156,14 @@ def evaluate(
                 # Answers of several models share a table, so they tell how their own model was trained.
                 own = result.encoder, result.num_trainable
                 encoder, num_trainable = inputs.encoder(task.kind) if own[0] == "not stated" else own
-                results += add_provenance([result], encoder=encoder, num_trainable=num_trainable, **facts)
+                results += add_provenance([result], encoder=encoder, num_trainable=num_trainable, **made)
         if not results:
             raise DataError(f"no task could be scored: {'; '.join(left_out)}")
-        folder.record(table.hash, inputs.pretraining_ids, versions=_versions(chosen), prompt_sets=inputs.used)
-        write_scores(folder, results, inputs.prompts_note() + rendered_note(inputs.test.videos))
+        counts = outcome_counts([rows for rows, _ in inputs.answers()]) if inputs.answer_files else {}
+        facts = {"versions": _versions(chosen), "prompt_sets": inputs.used, "outcomes": counts}
+        folder.record(table.hash, inputs.pretraining_ids, **facts)
+        notes = inputs.prompts_note() + outcome_table(counts) + rendered_note(inputs.test.videos)
+        write_scores(folder, results, notes)
         for line in left_out:
             print(line)
         after = command("index", vectors=vectors, manifest=manifest, out="index")
@@ -196,16 +205,22 @@ def _served(
     out: Path,
     wanted: tuple[bool, bool],
     split: str,
-    address: tuple[str, str, int],
+    address: tuple[str, str, int, str],
     allow_overlap: bool,
+    seed: int,
 ) -> tuple[Path | None, Path | None]:
     """Let a server's models write the wanted folders of vectors and answers, as far as they can."""
     from surgvl.commands.ask import AskConfig, ask
     from surgvl.commands.embed import embed
     from surgvl.serve.client import Server
 
-    url, api_key, in_flight = address
-    serves = Server(url, api_key).about()
+    url, api_key, in_flight, model = address
+    serves = Server(url, api_key).surgvl_facts()
+    if serves is None:
+        # Any other address answers questions only.
+        serves, wanted = {"chat": {}}, (False, wanted[1])
+    elif model:
+        raise ConfigError(f"--model {model}: {url} is `surgvl serve`, which has one model of a kind: leave it out")
     # Overlap is checked before anything is computed.
     trained = [(serves.get(role) or {}).get("trained") or {} for role in ("chat", "embed")]
     seen = [name for facts in trained for name in facts.get("pretraining_video_ids", [])]
@@ -216,7 +231,8 @@ def _served(
         vectors = embed(out / "vectors", split=split, in_flight=in_flight, **more)
     if wanted[1] and "chat" in serves and table.split(split).qa_table.num_rows:
         answers = out / "answers"
-        ask(out=answers, questions=AskConfig(split=split), in_flight=in_flight, **more)
+        named = Path(model) if model else None
+        ask(model=named, out=answers, questions=AskConfig(split=split), in_flight=in_flight, seed=seed, **more)
     if any(wanted) and vectors is None and answers is None:
         raise DataError(f"{url} serves no model that could be scored on {manifest}: see {url}/surgvl/about")
     return vectors, answers

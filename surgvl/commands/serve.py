@@ -19,7 +19,8 @@ def serve_chat(
     """Serve a chat model: answer questions about video over HTTP, for OpenAI's clients.
 
     Args:
-        model: run folder or model folder of a chat model.
+        model: run folder or model folder of a chat model; or hf: and the folder or hub id of any vision-language model
+            that vLLM knows, or a run folder with an adapter of one.
         server: where to listen, and what to accept.
         engine_args: all words after this flag are passed to `vllm serve` unchanged.
     """

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surgvl.chat.config import TuningStages, VisualTokens
+from surgvl.chat.vision_language_config import ClipInput
 from surgvl.commands.common import device_name, frame_store, split_store
-from surgvl.core.errors import DataError
+from surgvl.commands.tune_vision_language import tune_vision_language
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command, write_json
 from surgvl.core.invocation import recorded
 from surgvl.core.run_folder import RunFolder
@@ -56,8 +58,8 @@ def language_model(name: str) -> "tuple[nn.Module, SentencePieceTokenizer | Hugg
 @recorded
 def tune(
     manifest: Path,
-    encoder: Path,
     out: Path,
+    encoder: Path | None = None,
     language: str = "tiny",
     tokens: VisualTokens = VisualTokens(),  # noqa: B008 (frozen)
     stages: TuningStages = TuningStages(),  # noqa: B008 (frozen)
@@ -70,13 +72,15 @@ def tune(
     optim: Optim = Optim(lr=1e-3),  # noqa: B008 (frozen)
     run: Run = Run(batch=64),  # noqa: B008 (frozen)
     resume: bool = False,
+    model: str = "",
+    clip: ClipInput = ClipInput(),  # noqa: B008 (frozen)
 ) -> Path:
     """Teach a language model to answer questions about video.
 
     Args:
         manifest: manifest folder with questions.
-        encoder: run folder of a video-text model or of a video encoder; the encoder is frozen except in stage 3.
         out: run folder to write.
+        encoder: run folder of a video-text model or of a video encoder; the encoder is frozen except in stage 3.
         language: tiny, or the folder or hub id of a causal language model of transformers.
         tokens: how the encoder's tokens become visual tokens of the language model.
         stages: stages of tuning: the projector, then the language model (run.steps), then all.
@@ -89,7 +93,16 @@ def tune(
         optim: optimizer of all stages.
         run: length of stage 2, and devices.
         resume: continue in an --out folder that is not empty.
+        model: hf: and the folder or hub id of a vision-language model of transformers, in place of --encoder and
+            --language: LoRA adapters of its language model (--lora_rank) are trained for run.steps; its vision tower
+            and projector are frozen.
+        clip: what such a model is shown.
     """
+    if bool(model) == (encoder is not None):
+        raise ConfigError("give --encoder, a run folder of `surgvl align` or `pretrain`, or --model hf:ID: one of them")
+    if encoder is None:
+        given = manifest, model, out, clip, stages, narration, weights, split, frame_cache, optim, run, resume
+        return tune_vision_language(*given)
     import torch
 
     from surgvl.chat.dataset import QuestionDataset, collate, training_rows

@@ -10,11 +10,9 @@ Shapes: T frames, A answers, N sentences or clips, E width of the vectors.
 """
 
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -26,14 +24,13 @@ from surgvl.chat.question import Question, Window, to_text
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.credentials import mask, read_key
 from surgvl.core.errors import ConfigError, DataError, ServerError
+from surgvl.serve.in_flight import in_order
 from surgvl.serve.payloads import answer_logprob, answers_by_text, is_loopback, one_line, video_part
 
 CHAT, EMBED = "surgvl-chat", "surgvl-embed"
 MAX_TOKENS = 32
 # Sentences in a request.
 SENTENCES = 64
-Item = TypeVar("Item")
-Outcome = TypeVar("Outcome")
 
 
 class Server:
@@ -100,10 +97,25 @@ class Server:
         Raises:
             ServerError: it cannot be reached, refuses, or is not `surgvl serve`.
         """
-        facts: Any = self._call(lambda: self._client.get(f"{self._address}/surgvl/about", cast_to=object))
-        if not isinstance(facts, dict) or "version" not in facts:
+        if (facts := self.surgvl_facts()) is None:
             raise ServerError(f"{self.url} is not `surgvl serve`, or is still starting: check --server, or wait")
         return facts
+
+    def surgvl_facts(self) -> dict[str, Any] | None:
+        """As `about`; None if the address answers, but is not `surgvl serve`.
+
+        Raises:
+            ServerError: it cannot be reached, or refuses the key.
+        """
+
+        def get() -> Any:
+            try:
+                return self._client.get(f"{self._address}/surgvl/about", cast_to=object)
+            except (openai.NotFoundError, openai.BadRequestError, ValueError):
+                return None
+
+        facts: Any = self._call(get)
+        return facts if isinstance(facts, dict) and "version" in facts else None
 
     def ask(self, frames: UInt8Array, question: str, answers: Sequence[str] | None = None) -> str:
         """Answer a question about a clip.
@@ -171,7 +183,7 @@ class Server:
             )
 
         texts = answers_by_text(answers)
-        scores = dict(zip(texts, self._many(score, texts), strict=True))
+        scores = dict(zip(texts, in_order(score, texts, self.in_flight), strict=True))
         return [scores[to_text(answer)] for answer in answers]
 
     def ask_many(self, questions: Iterable[Question], total: int | None = None, bar: bool | None = None) -> list[str]:
@@ -189,7 +201,7 @@ class Server:
 
         total = len(questions) if total is None and isinstance(questions, Sequence) else total
         hidden = None if bar is None else not bar
-        found = self._many(ask, questions)
+        found = in_order(ask, questions, self.in_flight)
         return list(tqdm(found, desc="asking", unit="question", total=total, disable=hidden, leave=False))
 
     def encode_text(self, sentences: Sequence[str]) -> NDArray[np.float32]:
@@ -202,7 +214,9 @@ class Server:
         if not sentences:
             raise DataError("there is no sentence to encode: give at least one")
         parts = [list(sentences[at : at + SENTENCES]) for at in range(0, len(sentences), SENTENCES)]
-        return np.concatenate(list(self._many(lambda part: self._embed({"input": part}, len(part)), parts)))
+        return np.concatenate(
+            list(in_order(lambda part: self._embed({"input": part}, len(part)), parts, self.in_flight))
+        )
 
     def encode_clip(self, frames: UInt8Array) -> NDArray[np.float32]:
         """Unit vector float32 [E] of a clip uint8 [T, H, W, 3].
@@ -218,7 +232,7 @@ class Server:
 
     def encode_clips(self, clips: Iterable[UInt8Array]) -> NDArray[np.float32]:
         """Unit vectors float32 [N, E] of N clips, up to `in_flight` at a time."""
-        return np.stack(list(self._many(self.encode_clip, clips)))
+        return np.stack(list(in_order(self.encode_clip, clips, self.in_flight)))
 
     def _embed(self, body: dict[str, Any], count: int) -> NDArray[np.float32]:
         def vectors(got: Any) -> NDArray[np.float32]:
@@ -273,18 +287,3 @@ class Server:
             raise ServerError(
                 f"{self.url} does not respond like `surgvl serve` ({mask(one_line(str(error)))[:100]}): check --server"
             ) from error
-
-    def _many(self, do: Callable[[Item], Outcome], items: Iterable[Item]) -> Iterator[Outcome]:
-        """Results in the order of the items, which are consumed as needed."""
-        waiting: deque[Future[Outcome]] = deque()
-        pool = ThreadPoolExecutor(self.in_flight, "surgvl-ask")
-        try:
-            for item in items:
-                waiting.append(pool.submit(do, item))
-                # Twice as many are queued, so that a slow request does not hold up the others.
-                if len(waiting) >= 2 * self.in_flight:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)

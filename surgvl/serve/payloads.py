@@ -52,9 +52,16 @@ def video_part(frames: UInt8Array) -> dict[str, Any]:
     """Frames as a part of a message, in vLLM's form of a list of frames, whose loader reads any image format."""
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
         raise DataError(f"frames have shape {frames.shape} and type {frames.dtype}: give uint8 [T, H, W, 3]")
-    pictures = (cv2.imencode(".png", frame[..., ::-1], PNG)[1] for frame in frames)
-    listed = ",".join(base64.b64encode(picture.tobytes()).decode() for picture in pictures)
-    return {"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{listed}"}}
+    return {"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{','.join(map(_png, frames))}"}}
+
+
+def picture_part(frame: UInt8Array) -> dict[str, Any]:
+    """A frame uint8 [H, W, 3] as a part of a message."""
+    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{_png(frame)}"}}
+
+
+def _png(frame: UInt8Array) -> str:
+    return base64.b64encode(cv2.imencode(".png", frame[..., ::-1], PNG)[1].tobytes()).decode()
 
 
 def is_loopback(host: str) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from surgvl.chat.vision_language_config import is_vision_language
 from surgvl.core.errors import CheckpointError
 from surgvl.core.version import __version__
 from surgvl.models.model_info import (
@@ -18,6 +19,7 @@ from surgvl.models.model_info import (
 )
 from surgvl.models.schema import read_checked
 from surgvl.serve.engine_process import Role
+from surgvl.serve.general_model import describe_general, general_folder
 
 MODEL_NAMES: Mapping[Role, str] = {"chat": "surgvl-chat", "embed": "surgvl-embed"}
 # For each role its model type, what that is called, and the command that makes one.
@@ -33,11 +35,15 @@ def find_served_model(role: Role, path: Path) -> Path:
 
     Args:
         role: chat or embed.
-        path: run folder, model folder or name of a model.
+        path: run folder, model folder or name of a model; for chat also a general vision-language model, which is
+            returned as it is (`surgvl.serve.general_model`).
 
     Raises:
         CheckpointError: it holds another kind of model, or a damaged one.
     """
+    if role == "chat" and is_vision_language(str(path)):
+        general_folder(str(path))
+        return path
     folder = find_model(resolve_model(path))
     config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
     kind = config.get("model_type")
@@ -57,6 +63,9 @@ def describe_models(folders: Mapping[Role, Path]) -> dict[str, Any]:
     """Response of /surgvl/about: what clients need to send inputs like those that the models were trained on."""
     out: dict[str, Any] = {"version": __version__}
     for role, folder in folders.items():
+        if is_vision_language(str(folder)):
+            out[role] = describe_general(MODEL_NAMES[role])
+            continue
         out[role] = {"preprocess": asdict(load_preprocess(folder)), "hash": model_hash(folder)}
         out[role]["trained"] = training_record(folder)
         if role == "chat":

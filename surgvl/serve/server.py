@@ -13,11 +13,13 @@ from typing import Any
 
 import uvicorn
 
+from surgvl.chat.vision_language_config import is_vision_language
 from surgvl.core.errors import ConfigError
 from surgvl.models.model_info import load_preprocess
 from surgvl.serve.connection import connection_limit, uvicorn_options
 from surgvl.serve.engine_process import EngineProcess, Role, is_cpu_build
 from surgvl.serve.gateway import Gateway
+from surgvl.serve.general_model import general_flags, general_folder
 from surgvl.serve.media_check import MediaRules
 from surgvl.serve.prepare_model import embed_flags, prepare_model
 from surgvl.serve.served_model import MODEL_NAMES, describe_models
@@ -25,6 +27,8 @@ from surgvl.serve.settings import ServerSettings
 
 # Grace for requests that are being answered when the server stops, seconds.
 SHUTDOWN_S = 3
+# Frames that are decoded of a video file for a general model, unless a request says otherwise.
+GENERAL_FRAMES = 32
 
 Print = Callable[[str], None]
 
@@ -57,7 +61,12 @@ def run_server(
 def _engine(
     role: Role, folder: Path, settings: ServerSettings, engine_args: Sequence[str], place: Path
 ) -> EngineProcess:
-    ready, flags = folder, list(engine_args)
+    ready, flags, num_frames = folder, list(engine_args), GENERAL_FRAMES
+    if is_vision_language(str(folder)):
+        name = str(folder)
+        ready, flags = general_folder(name), [*general_flags(name, MODEL_NAMES[role]), *engine_args]
+    else:
+        num_frames = load_preprocess(folder).num_frames
     if role == "embed":
         ready, flags = prepare_model(folder, place / "model"), [*embed_flags(folder), *engine_args]
     return EngineProcess(
@@ -72,7 +81,7 @@ def _engine(
         media_folder=settings.media_folder and settings.media_folder.resolve(),
         trust_embeds=settings.trust_embeds,
         extra_args=flags,
-        num_frames=load_preprocess(folder).num_frames,
+        num_frames=num_frames,
         max_tokens=settings.max_tokens,
     )
 

@@ -12,9 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from surgvl.core.checks import check_choice
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.core.results import UNRECORDED
+from surgvl.core.tables import markdown_table
+from surgvl.metrics.answer import exact_match
+from surgvl.metrics.outcomes import OUTCOMES, PROBLEMS, counted, outcome
 from surgvl.tasks.base import MODES, Answers
 
 AnswerRow = dict[str, Any]
@@ -32,6 +36,8 @@ _COLUMNS: dict[str, type | tuple[type, ...]] = {
     "mode": str,
     "ablated": str,
 }
+# Of later versions, and of general models.
+_OPTIONAL: dict[str, type] = {"outcome": str, "raw": str, "reply": str}
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,16 @@ def read_answers(folder: Path) -> AnswerFile:
         except json.JSONDecodeError as error:
             raise DataError(f"{path}, line {number} is not JSON ({error}): run `surgvl ask` again") from error
         given = {"ablated": "", **row} if isinstance(row, dict) else {}
-        names = [name for name, kind in _COLUMNS.items() if not isinstance(given.get(name), kind)]
-        if names := names or sorted(set(given) - set(_COLUMNS)):
+        kinds = _COLUMNS | {name: kind for name, kind in _OPTIONAL.items() if name in given}
+        names = [name for name, kind in kinds.items() if not isinstance(given.get(name), kind)]
+        if names := names or sorted(set(given) - set(kinds)):
             raise DataError(
                 f"{path}, line {number}: {names} do not fit; fields are {list(_COLUMNS)}: run `surgvl ask` again"
             )
         if given["mode"] not in MODES:
             raise DataError(f"{path}, line {number}: mode must be one of {', '.join(MODES)}, got {given['mode']!r}")
+        if "outcome" in given:
+            check_choice(f"{path}, line {number}: outcome", given["outcome"], OUTCOMES)
         rows.append(given)
     record = path.parent / "run.json"
     return AnswerFile(path, rows, dict(read_json(record)) if record.is_file() else {})
@@ -125,9 +134,15 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
                 types=[row["type"] or "all" for row in rows],
                 predictions=[row["prediction"] for row in rows],
                 matched=np.array([row["matched"] for row in rows], bool),
+                outcomes=outcomes(rows),
                 mode=mode,
                 controls={
                     f"{name} video": _control_predictions(rows, control)
+                    for (of_mode, name), control in sorted(kinds.items())
+                    if name and of_mode == mode
+                },
+                control_outcomes={
+                    f"{name} video": outcomes(control.rows)
                     for (of_mode, name), control in sorted(kinds.items())
                     if name and of_mode == mode
                 },
@@ -137,6 +152,28 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
             )
         )
     return found
+
+
+def outcomes(rows: Sequence[AnswerRow]) -> list[str]:
+    """The outcome of each row, one of the six of `surgvl.metrics.outcomes`; whether it is right is found here."""
+    right = exact_match([row["answer"] for row in rows], [row["prediction"] for row in rows])
+    said = [row.get("outcome", "" if row["matched"] else "unparsed") for row in rows]
+    pairs = zip(said, right.tolist(), strict=True)
+    return [outcome(next((name for name in PROBLEMS if name == each), ""), is_right) for each, is_right in pairs]
+
+
+def outcome_counts(answers: Sequence[Answers]) -> dict[str, dict[str, int]]:
+    """How often each of the six outcomes occurs, by the name of the answers: their mode, and the control's video."""
+    found = {each.mode: counted(each.outcomes) for each in answers}
+    return found | {
+        f"{each.mode}, {name}": counted(said) for each in answers for name, said in each.control_outcomes.items()
+    }
+
+
+def outcome_table(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """The counts as a Markdown table."""
+    rows = [[name, *(f"{each[key]:,}" for key in OUTCOMES)] for name, each in counts.items()]
+    return "\n".join(["", *markdown_table(["answers", *OUTCOMES], rows, set(OUTCOMES)), ""]) if rows else ""
 
 
 def _control_predictions(rows: Sequence[AnswerRow], control: AnswerFile) -> list[str]:

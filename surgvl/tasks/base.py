@@ -120,6 +120,8 @@ class Answers:
             text).
         controls: by name, such as `black video`, the same model's answers to the same questions without their video,
             [N] each.
+        outcomes: [N], each one of the six of `surgvl.metrics.outcomes`; empty where they are not known.
+        control_outcomes: the same of the controls, by name.
         encoder: `frozen` or `fine-tuned`.
         num_trainable: parameters trained on labels.
         protocol: `online` if the clips show the past only, else `offline`.
@@ -136,6 +138,8 @@ class Answers:
     matched: NDArray[np.bool_]
     mode: str
     controls: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    outcomes: Sequence[str] = ()
+    control_outcomes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     encoder: str = "not stated"
     num_trainable: int = 0
     protocol: str = UNRECORDED
@@ -143,6 +147,7 @@ class Answers:
     def __post_init__(self) -> None:
         texts = (self.video_ids, self.questions, self.answers, self.types, self.predictions)
         lengths = [*map(len, texts), len(self.matched), *map(len, self.controls.values())]
+        lengths += [len(self.outcomes)] if self.outcomes else []
         if not len(self.video_ids):
             raise DataError("no answers to score: check the split, and that the answers belong to this manifest")
         if len(set(lengths)) != 1:

@@ -25,6 +25,7 @@ from surgvl.core.results import Result, Statistic
 from surgvl.metrics import classify, text
 from surgvl.metrics.answer import LabelledQuestion, blind_answers, encode, most_frequent
 from surgvl.metrics.averages import over_pooled_rows
+from surgvl.metrics.outcomes import PROBLEMS
 from surgvl.tasks.base import NUM_RANDOM, Answers, Inputs, Task, means, point_estimate
 
 _MODES = {
@@ -45,6 +46,10 @@ _PROTOCOLS = {
     "balanced_accuracy": "mean recall of classes in the truth",
     "weighted_f1": "classes weighted by their rows",
     "unmatched_rate": "share of predictions that are none of the allowed answers; they count as wrong",
+    "unparsed_rate": "share of replies that declare none of the options, or two; they count as wrong",
+    "refused_rate": "share of questions that the model declined to answer; they count as wrong",
+    "missing_rate": "share of questions without a reply; they count as wrong",
+    "late_rate": "share of questions without a reply in time; they count as wrong",
 }
 _WORDS = "words in lower case without punctuation"
 _BLEU = f"all answers together, without smoothing, {_WORDS} (nltk's n-grams)"
@@ -63,6 +68,7 @@ _GAIN = (
 )
 # In the second table of the page.
 _DETAIL = ("macro_precision_zd0", "macro_precision_zd1", "macro_recall_zd0", "macro_recall_zd1", "macro_f1_zd0")
+_RATES = tuple(f"{name}_rate" for name in PROBLEMS)
 # Shown for each question type.
 _BY_TYPE = ("accuracy", "rouge_l")
 
@@ -109,7 +115,12 @@ class Vqa(Task[Answers]):
         make = partial(self.result, num_videos=measure.num_videos, num_clips=len(predictions.answers), seed=self.seed)
         results = []
         mine = measure.over_videos(predictions.predictions)
-        for metric, statistic in {**mine, "unmatched_rate": measure.share(~predictions.matched)}.items():
+        shares = {"unmatched_rate": ~predictions.matched} | {
+            f"{name}_rate": np.array([each == name for each in predictions.outcomes])
+            for name in PROBLEMS
+            if name in predictions.outcomes
+        }
+        for metric, statistic in {**mine, **{name: measure.share(rows) for name, rows in shares.items()}}.items():
             found = make(
                 metric if metric in _BY_WORDS else metric + suffix,
                 statistic,
@@ -117,7 +128,7 @@ class Vqa(Task[Answers]):
                 f"{base}; {_PROTOCOLS.get(metric) or _BY_WORDS[metric]}",
                 per_class=parts.get(metric) if metric in (*_BY_TYPE, *_BY_WORDS, "macro_f1") else None,
             )
-            found = dataclasses.replace(found, detail=metric in _DETAIL)
+            found = dataclasses.replace(found, detail=metric in _DETAIL or metric in _RATES)
             if metric in _BY_TYPE:
                 table = {name: each[metric] for name, each in comparisons.items()}
                 found = dataclasses.replace(found, per_class_baselines=table, per_class_clips=measure.clips)

@@ -1,0 +1,240 @@
+"""Answerers that are general vision-language models, tuned on no question of ours: behind an address or here.
+
+Both get the same prompt: the clip, the question and, for a closed question, its lettered options. So the same model
+gives the same greedy answers, whoever runs it.
+Shapes: B questions, A options, T frames [T, H, W, 3].
+"""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from surgvl.chat.answerers import Answerer
+from surgvl.chat.feature_cache import window_frames
+from surgvl.chat.multiple_choice import Options, is_refusal, ordered, parse_choice, without_thought
+from surgvl.chat.question import Answer, Question, Window, most_probable
+from surgvl.chat.replies import Replies, Reply, reply_key
+from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
+from surgvl.core.arrays import UInt8Array
+from surgvl.core.errors import Unreadable
+from surgvl.core.files import file_hash, text_hash
+from surgvl.data.frame_store import FrameStore
+from surgvl.models.checkpoint import VideoLike, cut_frames
+from surgvl.models.schema import AnswersFile
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A question as it is sent.
+
+    Attributes:
+        question: with its clip.
+        options: of a closed question, in the order in which they are shown; None: the answer is free text.
+        text: question and options.
+        pixels: identifies the frames.
+        key: identifies the request, see `surgvl.chat.replies.reply_key`.
+    """
+
+    question: Question
+    options: Options | None
+    text: str
+    pixels: str
+    key: str
+
+
+Keep = Callable[[Request, Reply, Mapping[str, Any]], None]
+"""Called with a request, its reply and what was sent, by any thread, as soon as the reply is there."""
+
+
+class VisionLanguageAnswerer(Answerer):
+    """A general vision-language model.
+
+    Args:
+        model: its name, as it is recorded.
+        device: torch device, or the address of a server.
+        clip: what it is shown.
+        reply: how it replies.
+        seed: of sampling, and of the order of options.
+    """
+
+    takes_options: ClassVar[bool] = True
+    num_at_once: ClassVar[int] = 1024
+
+    def __init__(self, model: str, device: str, clip: ClipInput, reply: ReplyConfig, seed: int = 0) -> None:
+        self.model_name, self.device = model, device
+        self.clip_input, self.reply_config, self.seed = clip, reply, seed
+        self.preprocess = clip.preprocess
+        self.known, self.training = AnswersFile(answers=[]), {}
+        self.replies = Replies()
+        self._store: FrameStore | None = None
+
+    def store_replies(self, path: Path) -> None:
+        """Keep replies in a file, and use those that it has."""
+        self.replies = Replies(path)
+
+    def prepare(self, store: FrameStore, windows: Sequence[Window], folder: Path) -> Sequence[Window]:
+        """Cut clips from a store when they are sent; one that cannot be read is a missing answer."""
+        self._store = store
+        return windows
+
+    def frames(self, source: VideoLike, at_s: float | None = None) -> UInt8Array:
+        """One clip as it is sent, uint8 [T, H, W, 3]; see `surgvl.models.checkpoint.LoadedModel.frames`."""
+        return cut_frames(source, self.preprocess, at_s)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is sent with every question, for run.json."""
+        return {
+            "model": self.model_name,
+            "sent_as": self.sent_as,
+            "closed_by": self.closed_by,
+            "clip": vars(self.clip_input),
+            "sampling": self.reply_config.sampling(self.seed),
+            "shuffled_options": self.reply_config.shuffle_options,
+        }
+
+    @property
+    @abstractmethod
+    def sent_as(self) -> str:
+        """How clips are sent: `video` or `frames`."""
+
+    @property
+    @abstractmethod
+    def closed_by(self) -> str:
+        """How options are chosen, one of `vision_language_config.CLOSED` but `auto`."""
+
+    @abstractmethod
+    def complete(self, requests: Sequence[Request], keep: Keep) -> None:
+        """Let the model reply to requests, in any order; `keep` is called once for each."""
+
+    # ---- the contract
+
+    def answer(self, questions: Sequence[Question], done: Callable[[int], None] = lambda count: None) -> list[Answer]:
+        """Answer B questions; those that have a stored reply are not asked again."""
+        requests = [self.request(question) for question in questions]
+        waiting = {request.key: request for request in requests if request.key not in self.replies}
+        many = {key: 0 for key in waiting}
+        for request in requests:
+            if request.key in many:
+                many[request.key] += 1
+        done(len(requests) - sum(many.values()))
+
+        def keep(request: Request, reply: Reply, sent: Mapping[str, Any]) -> None:
+            self.replies.add(request.key, reply, {**self._described(request), **sent})
+            done(many[request.key])
+
+        self.complete(list(waiting.values()), keep)
+        return [read_reply(request, self.replies[request.key]) for request in requests]
+
+    def choose(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answers to closed questions."""
+        return self.answer(questions)
+
+    def write(self, questions: Sequence[Question]) -> list[Answer]:
+        """Free answers."""
+        return self.answer(questions)
+
+    # ---- what is sent
+
+    def request(self, question: Question) -> Request:
+        """A question as it is sent; without allowed answers it is answered in free text."""
+        pixels = self.pixels(question)
+        options, text = None, question.text
+        if question.answers:
+            order = self.reply_config.shuffle_options
+            options = ordered(question.answers, order, self.seed, f"{question.text} {pixels}")
+            text = options.prompt(question.text)
+        constraint = {"closed_by": self.closed_by} if options else {}
+        sampling = {**self.reply_config.sampling(self.seed), "sent_as": self.sent_as, **constraint}
+        return Request(question, options, text, pixels, reply_key(self.model_name, text, pixels, sampling))
+
+    def pixels(self, question: Question) -> str:
+        """Identifies the frames of a question's clip, 16 hex digits, without decoding a video.
+
+        It is a hash of the video's file, of the numbers of the frames and of how they are resized; or of the frames
+        themselves where the question has them.
+        """
+        if not isinstance(question.clip, Window):
+            shape, content = str(question.clip.shape), np.ascontiguousarray(question.clip)
+            return hashlib.sha256(shape.encode() + content.tobytes()).hexdigest()[:16]
+        assert self._store is not None
+        video_id = question.clip.video_id
+        path = self._store.paths.get(video_id)
+        numbers = self.preprocess.numbers(self._store.key_of(*question.clip)[1]).tolist()
+        return text_hash(f"{_content(path) if path else video_id} {numbers} {self.preprocess}")
+
+    def cut(self, question: Question) -> UInt8Array:
+        """The frames of a question's clip.
+
+        Raises:
+            Unreadable: the video cannot be read there.
+        """
+        if not isinstance(question.clip, Window):
+            return question.clip
+        assert self._store is not None
+        return window_frames(self._store, question.clip)
+
+    def unread(self, request: Request, error: Unreadable) -> Reply:
+        """The missing reply to a question about a clip that cannot be read; the video is reported at the end."""
+        if self._store is not None:
+            self._store.problems.setdefault(error.video_id, str(error))
+        return Reply(problem="missing", reason=str(error))
+
+    def _described(self, request: Request) -> dict[str, Any]:
+        where = request.question.clip
+        window = {"video_id": where.video_id, "start_s": where.start_s} if isinstance(where, Window) else {}
+        return {
+            "model": self.model_name,
+            **window,
+            "prompt": request.text,
+            "prompt_hash": text_hash(request.text),
+            "pixels_hash": request.pixels,
+            "fps": self.preprocess.fps,
+            "sent_as": self.sent_as,
+            "closed_by": self.closed_by if request.options else "",
+            "sampling": self.reply_config.sampling(self.seed),
+        }
+
+
+def caption(number: int, count: int, fps: float) -> str:
+    """The words before a frame that is sent as a picture: its number, and its time from the first frame."""
+    return f"Frame {number + 1} of {count}, at {number / fps:.1f} s:"
+
+
+def read_reply(request: Request, reply: Reply) -> Answer:
+    """The answer in a reply: one of the options, letter for letter, or free text; or a problem."""
+    question = replace(request.question, answers=request.options.answers if request.options else ())
+    found: dict[str, Any] = {"raw": reply.text, "reply": request.key}
+    if reply.problem:
+        return Answer(question, "", problem=reply.problem, **(found | {"raw": reply.text or reply.reason}))
+    if request.options and reply.scores:
+        return replace(most_probable(question, np.array(reply.scores)), **found)
+    text = without_thought(reply.text)
+    if not text:
+        return Answer(question, "", problem="missing", **found)
+    if request.options is None:
+        refused = is_refusal(text)
+        return Answer(question, "" if refused else text, problem="refused" if refused else "", **found)
+    if (chosen := parse_choice(reply.text, request.options)) is not None:
+        return Answer(question, chosen, **found)
+    return Answer(question, "", problem="refused" if is_refusal(text) else "unparsed", **found)
+
+
+@lru_cache(maxsize=4096)
+def _hashed(path: Path, size: int, changed_ns: int) -> str:
+    return file_hash(path)
+
+
+def _content(path: Path) -> str:
+    """Hash of a file, read once unless it changes; of a folder of pictures, their names, sizes and times."""
+    if path.is_dir():
+        files = sorted((each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in path.iterdir())
+        return text_hash(str(files))
+    state = path.stat()
+    return _hashed(path, state.st_size, state.st_mtime_ns)

@@ -1,0 +1,49 @@
+"""Serving a vision-language model of transformers as it is: its folder goes to vLLM, behind our gateway."""
+
+from pathlib import Path
+from typing import Any
+
+from surgvl.chat.vision_language_config import ADAPTER, adapter_folder
+from surgvl.core.errors import CheckpointError
+from surgvl.core.files import read_json
+from surgvl.models.store import stored_hub
+
+BASE = "surgvl-base"
+"""Name of the model below an adapter, which has the name that clients use."""
+
+
+def general_folder(name: str) -> Path:
+    """What vLLM is given for `hf:` and a folder or hub id, or for the folder of an adapter: the model without it.
+
+    Raises:
+        CheckpointError: a folder that holds no model, or a hub id that is not on this machine.
+    """
+    if (adapter := adapter_folder(name)) is not None:
+        name = str(read_json(adapter / ADAPTER).get("base_model_name_or_path"))
+    found = stored_hub(name)
+    if not (found / "config.json").is_file():
+        raise CheckpointError(f"{found} holds no config.json: give a folder of transformers, or a hub id")
+    return found
+
+
+def general_flags(name: str, served: str) -> list[str]:
+    """Flags of `vllm serve` for such a model, besides those of every model.
+
+    Args:
+        name: as for `general_folder`.
+        served: name that clients use.
+    """
+    if (adapter := adapter_folder(name)) is None:
+        return []
+    rank = int(read_json(adapter / ADAPTER)["r"])
+    # vLLM knows some ranks only.
+    most = next((each for each in (8, 16, 32, 64, 128, 256, 320, 512) if each >= rank), rank)
+    return [
+        *("--enable-lora", "--max-lora-rank", str(most), "--lora-modules", f"{served}={adapter.resolve()}"),
+        *("--served-model-name", BASE),
+    ]
+
+
+def describe_general(model: str) -> dict[str, Any]:
+    """What clients get in place of preprocessing and known answers, which such a model does not have."""
+    return {"general": True, "model": model}
