@@ -273,7 +273,9 @@ def load_answerer(
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default.
         in_flight: most requests to the server at a time.
         by_likelihood: choose closed answers of a server by their likelihood, with one request for each, if it can.
-        clip: what a general vision-language model is shown; `reply`, how it replies; `seed`, of its sampling.
+        clip: what a general vision-language model is shown.
+        reply: how it replies.
+        seed: of its sampling.
 
     Raises:
         CheckpointError: the folder has no chat model, or the server serves another model.
@@ -294,6 +296,5 @@ def load_answerer(
 
     found = load(model, device)
     if not isinstance(found, Answerer):
-        kind = type(found.model).__name__
-        raise CheckpointError(f"{model} contains a {kind}, not a chat model: give a run folder of `surgvl tune`")
+        raise CheckpointError(f"{model} is a {type(found.model).__name__}, no chat model: give one of `surgvl tune`")
     return found
