@@ -5,6 +5,7 @@ Shapes: B clips, T frames, S their side in pixels, E width of the vectors, C cla
 """
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -193,7 +194,9 @@ class DualModel(LoadedModel):
         seeing = DualModel(self.model, preprocess, self.folder, self.device)
         clips = ClipVectors.of_segments(*seeing.encode_seconds(source, None, tick), preprocess, causal)
         scale = float(self.model.logit_scale.detach().exp())
-        return interval_table(Path(source), clips, sets, scale, config, f"{self.folder.name} ({self.hash})")
+        # A file tells nothing of folders: `open_clip:ViT-B-16@mine.pt`, not where that is.
+        name = re.sub(r"[^:@]*/", "", str(self.folder))
+        return interval_table(Path(source), clips, sets, scale, config, f"{name} ({self.hash})")
 
     def search(self, query: VideoLike, index: str | Path, k: int = 5, at_s: float | None = None) -> Any:
         """Moments of an index folder that are similar to a sentence or a clip.

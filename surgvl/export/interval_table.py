@@ -5,14 +5,29 @@ presentation times of frames of the file, with a variable rate as well, and neig
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from surgvl.core.version import __version__
 from surgvl.video.frame_times import FrameTimes
+
+_SCHEMA = pa.schema(
+    [
+        ("video_id", pa.string()),
+        ("track", pa.string()),
+        ("name", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("first_frame", pa.int64()),
+        ("last_frame", pa.int64()),
+        ("confidence", pa.float64()),
+        ("prompt_set", pa.string()),
+        ("model", pa.string()),
+        ("protocol", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -126,19 +141,15 @@ class IntervalTable:
 
     def to_arrow(self) -> pa.Table:
         """One row an interval, with the video's id, the prompt set, the model and the protocol as further columns."""
-        kinds: dict[Any, pa.DataType] = {str: pa.string(), float: pa.float64(), int: pa.int64()}
-        columns = {each.name: kinds[each.type] for each in fields(Interval)}
-        added = {"video_id": pa.string(), "prompt_set": pa.string(), "model": pa.string(), "protocol": pa.string()}
         origin = self.origin
         rows = [
             {
-                **asdict(row),
                 "video_id": self.video_id,
+                **asdict(row),
                 "prompt_set": origin.prompt_sets[row.track],
                 "model": origin.model,
                 "protocol": origin.protocol,
             }
             for row in self
         ]
-        order = ["video_id", *columns, "prompt_set", "model", "protocol"]
-        return pa.Table.from_pylist(rows, pa.schema([(name, {**columns, **added}[name]) for name in order]))
+        return pa.Table.from_pylist(rows, _SCHEMA)

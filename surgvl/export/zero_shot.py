@@ -139,7 +139,7 @@ def tracks(clips: ClipVectors, sets: Sequence[ClassSet], logit_scale: float, con
         logit_scale: factor of the cosines before the softmax.
         config: smoothing.
     """
-    tasks, found = [each.prompt_set.task for each in sets], []
+    tasks, found = [each.prompt_set.task for each in sets], list[Track]()
     for each in sets:
         cosines = np.asarray(clips.vectors, np.float64) @ each.vectors.T
         one_video = np.zeros(len(cosines), np.int64)

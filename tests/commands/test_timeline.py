@@ -55,6 +55,7 @@ def test_a_video_gives_the_file_that_its_suffix_names(
     assert [(row["name"], float(row["start_s"]), float(row["confidence"])) for row in rows] == [
         (row.name, row.start_s, row.confidence) for row in want
     ]
+    assert {row["model"] for row in rows} == {f"small ({loaded.hash})"}  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match=r"case\.csv exists: give another file, or --resume to replace it"):
         cli.run(argv)
     cli.run([*argv, "--resume", "--format", "json"])
