@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from surgvl import video
-from surgvl.api import load
+from surgvl.api import DualModel, load
 from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.export.base import formats
@@ -51,11 +51,12 @@ def test_a_video_gives_the_file_that_its_suffix_names(
     assert f"{len(rows)} intervals in {out}" in said.replace("interval in", "intervals in")
     assert f"next: surgvl embed --model {model} --videos {path}" in said
     loaded = load(model)
-    want = loaded.timeline(path, "phantom_phase", causal=True, smooth_s=2.0)  # type: ignore[union-attr]
+    assert isinstance(loaded, DualModel)
+    want = loaded.timeline(path, "phantom_phase", causal=True, smooth_s=2.0)
     assert [(row["name"], float(row["start_s"]), float(row["confidence"])) for row in rows] == [
         (row.name, row.start_s, row.confidence) for row in want
     ]
-    assert {row["model"] for row in rows} == {f"small ({loaded.hash})"}  # type: ignore[union-attr]
+    assert {row["model"] for row in rows} == {f"small ({loaded.hash})"}
     with pytest.raises(ConfigError, match=r"case\.csv exists: give another file, or --resume to replace it"):
         cli.run(argv)
     cli.run([*argv, "--resume", "--format", "json"])

@@ -105,8 +105,9 @@ def test_an_online_timeline_does_not_depend_on_what_comes_later(tmp_path: Path) 
         spans = [(row, range(row.first_frame, min(frame, row.last_frame + 1))) for row in found]
         return {(row.track, row.name, at) for row, span in spans for at in span}
 
+    sets = [model.class_set(name) for name in ("phantom_phase", "phantom_triplet")]
+
     def timelines(causal: bool) -> list[IntervalTable]:
-        sets = ["phantom_phase", "phantom_triplet"]
         return [model.timeline(each, sets, causal=causal, smooth_s=6.0, threshold=0.012) for each in videos]
 
     first, second = timelines(causal=True)
