@@ -189,6 +189,11 @@ def _install(entry: Published, files: Path, hashes: Mapping[str, str], accepted:
             from surgvl.models.convert_published import convert
 
             convert(entry, weights_file(entry, files), files, folder)
+            for path in [each for each in folder.rglob("*") if each.is_symlink()]:
+                # A family may link to the files instead of copying them; fetched ones are about to be deleted.
+                if (fetched := path.resolve()).is_relative_to(files.resolve()):
+                    path.unlink()
+                    _link(fetched, path)
         else:
             for path in sorted(files.rglob("*")):
                 if path.is_file():
@@ -208,8 +213,12 @@ def _link(path: Path, place: Path) -> None:
     """Put a file into the model folder: a second name of what was fetched, a link to what somebody has."""
     if path.is_symlink():
         place.symlink_to(path.resolve())
-    else:
+        return
+    try:
         place.hardlink_to(path)
+    except OSError:
+        # Not all file systems have hard links.
+        path.rename(place)
 
 
 def card(entry: Published, hashes: Mapping[str, str], accepted: bool) -> dict[str, Any]:

@@ -20,9 +20,9 @@ import yaml
 
 from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, ConfigError
-from surgvl.models import install, published, store, transfer
+from surgvl.models import convert_published, install, published, store, transfer
 from surgvl.models.model_info import find_model, pretraining_video_ids
-from surgvl.models.published import registry
+from surgvl.models.published import Published, registry
 from tests.helpers.file_server import Page, Site, serving_files
 
 COMMIT = "c0ffee"
@@ -310,6 +310,31 @@ def test_any_folder_of_the_hub_is_fetched_by_its_id(place: Place, capsys: pytest
 def test_names_of_the_hub_have_a_form(place: Place, name: str) -> None:
     with pytest.raises(ConfigError, match="is no name of the hub"):
         store.stored_hub(name)
+
+
+def _links(entry: Published, weights: Path, files: Path, folder: Path) -> None:
+    """As families of large models do: nothing is copied."""
+    (folder / "tower").mkdir()
+    for path in files.iterdir():
+        (folder / "tower" / path.name).symlink_to(path.resolve())
+
+
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_links_to_fetched_files_outlive_the_download(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, hard_links: bool
+) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(convert_published, "convert", _links)
+    if not hard_links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    place.write(kind="video-text", family="open_clip", sees="clips")
+    run("models fetch mine --accept_licence", capsys)
+    tower = place.models / "mine" / "tower"
+    assert sorted(path.name for path in tower.iterdir()) == ["config.json", "model.safetensors"]
+    assert (tower / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert left(place) == []
 
 
 def test_a_family_that_this_version_cannot_read_is_not_fetched(
