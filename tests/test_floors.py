@@ -40,6 +40,7 @@ ROOMS = {
     "serve": Room(5, "torch transformers vllm openai starlette httpx uvicorn"),
     "api": Room(6, "torch"),
     "bench": Room(7, ""),
+    "compat": Room(7, "torch transformers"),
     "demo": Room(7, "torch gradio starlette uvicorn"),
     "commands": Room(8, "torch transformers starlette uvicorn httpx"),
     "cli": Room(9, "jsonargparse"),

@@ -1,14 +1,17 @@
 """Published models of tiny size with random weights, in the files in which their authors publish such models."""
 
 import json
+import sys
+import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import open_clip
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, BertTokenizer
 
 TINY = "tiny-clip"
 TINY_CFG: dict[str, Any] = {
@@ -71,3 +74,47 @@ def surgvlp_weights(folder: Path, layers: int = 5, width: int = 64) -> Path:
     weights = folder / "SurgVLP.pth"
     torch.save(state, weights)
     return weights
+
+
+def surgclip_weights(folder: Path) -> tuple[Path, nn.Module]:
+    """SurgCLIP's file at a reduced size, `vocab.txt` next to it, and the package's own model with the same weights."""
+    surgclip = surgclip_package()
+    words = bert_vocabulary(folder)
+    text = {"vocab_size": words, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1}
+    bert = BertModel(BertConfig(**text, intermediate_size=48), add_pooling_layer=False)  # type: ignore[no-untyped-call]
+    bert.save_pretrained(folder / "bert")
+    video = {"embed_dim": 64, "depth": 2, "num_heads": 1, "mlp_ratio": 2, "qkv_bias": "True", "drop_rate": 0.0}
+    video |= {"attn_drop_rate": 0.0, "drop_path_rate": 0.1, "img_size": 48, "patch_size": 16}
+    (folder / "video.json").write_text(json.dumps(video))
+    config = surgclip.config.get_config("SurgCLIP-B")
+    config.num_frames = 4
+    tower, sentences = config.model.vision_encoder, config.model.text_encoder
+    tower.config, tower.d_model = str(folder / "video.json"), 64
+    sentences.config, sentences.pretrained, sentences.d_model = (
+        str(folder / "bert" / "config.json"),
+        folder / "bert",
+        64,
+    )
+    config.model.embed_dim = 32
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        # It leaves a file open.
+        warnings.simplefilter("ignore", ResourceWarning)
+        model: nn.Module = surgclip.model.SurgCLIP(config, tokenizer=None)
+    state = {
+        name: value + 0.1 * torch.randn(value.shape) if value.ndim else value
+        for name, value in randomised(model.state_dict()).items()
+    }
+    model.load_state_dict(state)
+    torch.save({**state, "text_encoder.embeddings.position_ids": torch.arange(512)[None]}, folder / "surgclip_beta.pth")
+    return folder / "surgclip_beta.pth", model.eval()
+
+
+def surgclip_package() -> ModuleType:
+    """The package `surgclip` without its copy of an old tokenizer, which does not import with transformers 5."""
+    tokenizer = ModuleType("surgclip.bert_tokenizer")
+    tokenizer.__dict__["BertTokenizer"] = BertTokenizer
+    sys.modules.setdefault(tokenizer.__name__, tokenizer)
+    import surgclip
+
+    return surgclip

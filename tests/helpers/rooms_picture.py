@@ -30,6 +30,7 @@ NOTES = {
     "serve": "vLLM plug-in, gateway, client",
     "api": "the Python face",
     "bench": "many runs, one table",
+    "compat": "interfaces of other projects",
     "demo": "the page",
     "commands": "one file a verb",
     "cli": "the table of commands, arguments, help",
