@@ -44,7 +44,8 @@ def models_info(name: str) -> None:
         "paper": entry.paper or "",
         "size": _size(entry, folder),
         "sees": entry.sees or "",
-        "frames": ", ".join(f"{key} {value}" for key, value in (entry.preprocess or {}).items()),
+        "frames": ", ".join(f"{key} {value}" for key, value in (entry.preprocess or {}).items())
+        or ("" if entry.shipped or entry.kind == "chat" else "as its own files say"),
         "family": entry.family,
         "arguments": ", ".join(f"{key} {value}" for key, value in entry.arguments.items()),
         "trained on": ", ".join(entry.trained_on) or ("" if entry.shipped else "not published as a list of data sets"),
