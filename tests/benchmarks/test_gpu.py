@@ -95,7 +95,7 @@ def clip_flops(kept: int, embedded: int, train: bool) -> float:
 def test_a_rehearsal_counts_as_one_does_by_hand_and_needs_torch_and_transformers_alone(tmp_path: Path) -> None:
     out = tmp_path / "page.md"
     environment = bare(tmp_path)
-    hidden = subprocess.run([sys.executable, "-c", "import surgvl, torch, lightning"], env=environment, stderr=-1)
+    hidden = subprocess.run([sys.executable, "-c", "import surgvl, lightning"], env=environment, stderr=-1)
     assert b"No module named 'lightning'" in hidden.stderr
     argv = [sys.executable, str(SCRIPT), "--rehearse", "--out", str(out)]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True)
@@ -274,8 +274,8 @@ subprocess.Popen([sys.executable, "-c", {child!r}])
 time.sleep(60)
 """
     begun = time.monotonic()
-    found, page = main_of(gpu, monkeypatch, tmp_path, script, "--minutes", "0.1")
-    assert 5 < time.monotonic() - begun < 50
+    found, page = main_of(gpu, monkeypatch, tmp_path, script, "--minutes", "0.05")
+    assert 2 < time.monotonic() - begun < 50
     assert len(found["rows"]) == 2
     assert found["left_out"] == [
         "embedding, ViT-B, eager: cut off when time was up",
