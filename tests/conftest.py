@@ -45,8 +45,17 @@ os.environ.setdefault(
     str(Path(tempfile.gettempdir(), f"surgvl-tests-{os.getuid()}-{os.environ.get('ATEN_CPU_CAPABILITY', 'native')}")),
 )
 
-# One process for all commands: importing torch is most of the time.
-_RUN_ALL = "import json, sys; from surgvl.cli import main as cli; [cli.run(argv) for argv in json.loads(sys.argv[1])]"
+# One process for all commands, because importing torch is most of the time, and a built-in language model of a tenth.
+_RUN_ALL = """
+import json, sys
+from functools import partial
+from surgvl.cli import main as cli
+from surgvl.models import chat
+
+chat.tiny_language_config = partial(chat.tiny_language_config, width=64, layers=2, heads=2)
+for argv in json.loads(sys.argv[1]):
+    cli.run(argv)
+"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
