@@ -53,7 +53,9 @@ def load_hf(name: str, device: str = "cpu") -> tuple[Any, Any]:
     if "image_processor" not in vars(processor):
         raise CheckpointError(f"{name!r} takes no pictures: give an image-text-to-text model")
     try:
-        return model.to(device).eval(), processor
+        torch.nn.Module.to(model, device)
+        model.train(False)
+        return model, processor
     except (RuntimeError, AssertionError) as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"device {device!r} cannot be used ({first}): give cpu, or another device") from error

@@ -45,15 +45,16 @@ class TuneVisionLanguage(Objective):
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Loss and token accuracy of a batch: lists `video` (uint8 [3, T, H, W]), `question` and `answer`."""
-        losses, right, asked = [], 0, 0
+        losses, right, asked = list[Tensor](), torch.tensor(0), torch.tensor(0)
         for video, question, answer in zip(batch["video"], batch["question"], batch["answer"], strict=True):
             inputs, labels = self.conversation(video, question, answer)
             logits = self.language(**inputs).logits[0, :-1].float()
             expected = labels[1:]
             losses.append(F.cross_entropy(logits, expected, ignore_index=IGNORE))
             told = expected != IGNORE
-            right, asked = right + (logits.argmax(-1)[told] == expected[told]).sum(), asked + told.sum()
-        return {"loss": torch.stack(losses).mean(), "token_accuracy": torch.as_tensor(right / asked)}
+            right = right + (logits.argmax(-1)[told] == expected[told]).sum().cpu()
+            asked = asked + told.sum().cpu()
+        return {"loss": torch.stack(losses).mean(), "token_accuracy": right / asked}
 
     def conversation(self, video: Tensor, question: str, answer: str) -> tuple[dict[str, Any], Tensor]:
         """Inputs of the model, and labels int64 [L]: the answer and its end token, IGNORE elsewhere.

@@ -115,7 +115,7 @@ def evaluate(
             kinds = [task.kind for task in chosen.values()]
             wanted = vectors is None and any(kinds), answers is None and "" in kinds
             served = _served(
-                table, manifest, out, wanted, split, (server, api_key, in_flight, model), protocol.allow_overlap
+                table, manifest, out, wanted, split, (server, api_key, in_flight, model), protocol.allow_overlap, seed
             )
             vectors, answers = served[0] or vectors, served[1] or answers
         inputs = EvalInputs(

@@ -118,8 +118,8 @@ def tune(
 
     with RunFolder(out, resume, seed=run.seed, device=device_name(), writes=main_process()) as folder:
         table = Manifest.load(manifest)
-        model, preprocess = load_model(encoder)
-        tower = video_encoder(model, encoder)
+        given_model, preprocess = load_model(encoder)
+        tower = video_encoder(given_model, encoder)
         torch.manual_seed(run.seed)
         if random_encoder:
             tower = VideoViT(tower.config)

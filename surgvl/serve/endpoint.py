@@ -183,11 +183,11 @@ def retry_after(error: openai.APIConnectionError | openai.APIStatusError, number
         error: of the request.
         number: of the try, from 0.
     """
-    backed_off = min(MAX_WAIT_S, FIRST_WAIT_S * 2**number) * (1 - 0.25 * random.random())
+    backed_off: float = min(MAX_WAIT_S, FIRST_WAIT_S * 2**number) * (1 - 0.25 * random.random())
     if isinstance(error, openai.APIStatusError):
         if error.status_code not in (408, 409, 429) and error.status_code < 500:
             return None
-        given = error.response.headers.get("retry-after", "")
+        given = str(error.response.headers.get("retry-after", ""))
         return float(given) if given.isdigit() and int(given) <= 60 else backed_off
     return backed_off
 

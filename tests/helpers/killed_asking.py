@@ -3,9 +3,10 @@
 import os
 import signal
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
-from surgvl.chat.replies import Replies
+from surgvl.chat.replies import Replies, Reply
 from surgvl.cli import main as cli
 
 
@@ -26,9 +27,9 @@ def run_killed_after(argv: list[str], count: int) -> None:
 def _run(argv: list[str], count: int) -> None:
     add, kept = Replies.add, 0
 
-    def until(self: Replies, *given: Any) -> None:
+    def until(self: Replies, key: str, reply: Reply, sent: Mapping[str, Any]) -> None:
         nonlocal kept
-        add(self, *given)
+        add(self, key, reply, sent)
         kept += 1
         if kept == count:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -80,7 +80,7 @@ def surgclip_weights(folder: Path) -> tuple[Path, nn.Module]:
     """SurgCLIP's file at a reduced size, `vocab.txt` next to it, and the package's own model with the same weights."""
     surgclip = surgclip_package()
     words = bert_vocabulary(folder)
-    text = {"vocab_size": words, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1}
+    text: dict[str, Any] = {"vocab_size": words, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1}
     bert = BertModel(BertConfig(**text, intermediate_size=48), add_pooling_layer=False)  # type: ignore[no-untyped-call]
     bert.save_pretrained(folder / "bert")
     video = {"embed_dim": 64, "depth": 2, "num_heads": 1, "mlp_ratio": 2, "qkv_bias": "True", "drop_rate": 0.0}
@@ -107,7 +107,8 @@ def surgclip_weights(folder: Path) -> tuple[Path, nn.Module]:
     }
     model.load_state_dict(state)
     torch.save({**state, "text_encoder.embeddings.position_ids": torch.arange(512)[None]}, folder / "surgclip_beta.pth")
-    return folder / "surgclip_beta.pth", model.eval()
+    model.eval()
+    return folder / "surgclip_beta.pth", model
 
 
 def surgclip_package() -> ModuleType:
@@ -117,4 +118,5 @@ def surgclip_package() -> ModuleType:
     sys.modules.setdefault(tokenizer.__name__, tokenizer)
     import surgclip
 
-    return surgclip
+    package: ModuleType = surgclip
+    return package

@@ -1,6 +1,7 @@
 """Tiny vision-language models with random weights, in the layout of published ones, with their processors."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -39,7 +40,7 @@ def byte_pair_tokenizer() -> PreTrainedTokenizerFast:
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=inner,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
@@ -52,7 +53,7 @@ def byte_pair_tokenizer() -> PreTrainedTokenizerFast:
 def save_qwen3_vl(folder: Path, seed: int = 0) -> Path:
     """A Qwen3-VL of two layers."""
     tokenizer = byte_pair_tokenizer()
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
+    ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     text = {
         **{"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2},
         **{"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 32, "max_position_embeddings": 4096},
@@ -66,7 +67,7 @@ def save_qwen3_vl(folder: Path, seed: int = 0) -> Path:
         **{"spatial_merge_size": MERGE, "out_hidden_size": 64, "num_position_embeddings": 64},
         "deepstack_visual_indexes": [0],
     }
-    config = Qwen3VLConfig(
+    config = Qwen3VLConfig(  # type: ignore[call-arg]
         text_config=text,
         vision_config=vision,
         image_token_id=ids["<|image_pad|>"],
@@ -76,19 +77,20 @@ def save_qwen3_vl(folder: Path, seed: int = 0) -> Path:
         eos_token_id=ids["<|im_end|>"],
     )
     sizes = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": 2, "size": PIXELS}
-    processor = Qwen3VLProcessor(
+    processor = Qwen3VLProcessor(  # type: ignore[no-untyped-call]
         image_processor=Qwen2VLImageProcessor(**sizes),
         tokenizer=tokenizer,
         video_processor=Qwen3VLVideoProcessor(**sizes),
         chat_template=TEMPLATE,
     )
-    return _save(Qwen3VLForConditionalGeneration(config), processor, folder, ids["<|im_end|>"], seed)
+    model = Qwen3VLForConditionalGeneration(config)  # type: ignore[no-untyped-call]
+    return _save(model, processor, folder, ids["<|im_end|>"], seed)
 
 
 def save_qwen2_5_vl(folder: Path, seed: int = 0) -> Path:
     """A Qwen2.5-VL of two layers."""
     tokenizer = byte_pair_tokenizer()
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
+    ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     text = {
         **{"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2},
         **{"num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 4096},
@@ -98,7 +100,7 @@ def save_qwen2_5_vl(folder: Path, seed: int = 0) -> Path:
         **{"depth": 2, "hidden_size": 32, "intermediate_size": 32, "num_heads": 1, "patch_size": PATCH},
         **{"spatial_merge_size": MERGE, "out_hidden_size": 64, "window_size": 64, "fullatt_block_indexes": [1]},
     }
-    config = Qwen2_5_VLConfig(
+    config = Qwen2_5_VLConfig(  # type: ignore[call-arg]
         text_config=text,
         vision_config=vision,
         image_token_id=ids["<|image_pad|>"],
@@ -108,13 +110,14 @@ def save_qwen2_5_vl(folder: Path, seed: int = 0) -> Path:
         eos_token_id=ids["<|im_end|>"],
     )
     sizes = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": 2, "size": PIXELS}
-    processor = Qwen2_5_VLProcessor(
+    processor = Qwen2_5_VLProcessor(  # type: ignore[no-untyped-call]
         image_processor=Qwen2VLImageProcessor(**sizes),
         tokenizer=tokenizer,
         video_processor=Qwen2VLVideoProcessor(**sizes),
         chat_template=TEMPLATE,
     )
-    return _save(Qwen2_5_VLForConditionalGeneration(config), processor, folder, ids["<|im_end|>"], seed)
+    model = Qwen2_5_VLForConditionalGeneration(config)  # type: ignore[no-untyped-call]
+    return _save(model, processor, folder, ids["<|im_end|>"], seed)
 
 
 def _save(model: torch.nn.Module, processor: object, folder: Path, end_id: int, seed: int) -> Path:
