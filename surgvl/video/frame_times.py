@@ -84,16 +84,20 @@ def frame_times(path: Path | str, folder_fps: float = 1.0) -> FrameTimes:
     decoder = FrameDecoder(path)
     try:
         found: list[float] = []
+        key_s: float | None = None
         last_s, lasts_s = -math.inf, 0.0
         for packet in decoder.packets(0.0):
-            if packet.is_discard:
-                continue
             # An AVI has a time for each frame in coding order; in display order the frames take the same times.
             stamp = packet.pts if decoder.has_stamps and packet.pts is not None else packet.dts
             time_s = decoder.seconds(stamp)
-            found.append(time_s)
-            if time_s >= last_s:
-                last_s, lasts_s = time_s, decoder.lasts_s(packet)
+            if key_s is None and packet.is_keyframe and decoder.has_stamps:
+                # A recording that was cut begins with frames that refer to what is not there: they are not shown.
+                key_s = time_s
+                found.clear()
+            if not packet.is_discard and (key_s is None or time_s >= key_s):
+                found.append(time_s)
+                if time_s >= last_s:
+                    last_s, lasts_s = time_s, decoder.lasts_s(packet)
         end_s = max(last_s + lasts_s, decoder.held_to_s)
     finally:
         decoder.close()

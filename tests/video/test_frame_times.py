@@ -35,6 +35,20 @@ def test_times_are_those_of_the_decoded_frames(name: str, numbered_file: Callabl
     assert found.begin_s(250) == found.end_s
 
 
+@pytest.mark.parametrize("name", ["broadcast.ts", "mpeg2.ts"])
+def test_frames_that_a_cut_has_spoilt_are_not_counted(
+    name: str, tmp_path: Path, numbered_file: Callable[[str], Path]
+) -> None:
+    whole, cut = numbered_file(name).read_bytes(), tmp_path / name
+    # In the middle of a group of pictures, at a packet of the stream.
+    cut.write_bytes(whole[len(whole) // 3 // 188 * 188 :])
+    want, found = truth(cut), frame_times(cut)
+    assert len(want) < 170
+    assert (found.times_s - found.times_s[0]).tolist() == pytest.approx(want, abs=1e-6)
+    # Times count from the first stamp, as they do where frames are read.
+    assert found.end_s == pytest.approx(video.probe(cut).duration_s, abs=1e-3)
+
+
 def test_a_steady_rate_is_known_in_spite_of_rounded_stamps() -> None:
     times_s = np.round(np.arange(1000) / 29.97, 3)
     steady = FrameTimes(times_s, 33.4, 29.97)

@@ -16,6 +16,7 @@ import pytest
 from surgvl import video
 from surgvl.core.errors import DataError
 from surgvl.video.content_area import Box, Image
+from surgvl.video.frame_times import frame_times
 from tests.helpers.numbered_videos import (
     EVEN,
     FILES,
@@ -88,6 +89,9 @@ def test_a_trimmed_file_starts_where_its_edit_list_says(tmp_path: Path) -> None:
     assert number_in(video.read(trimmed, 0.0, 0.0, 1, 48)[0]) == 10
     assert [number_in(image) for image in video.read(trimmed, 4.0, 4.4, 25, 48)] == list(range(110, 120))
     assert video.probe(trimmed).duration_s == pytest.approx(9.6)
+    found = frame_times(trimmed)
+    assert found.times_s.tolist() == pytest.approx([time_s for time_s, _ in truth])
+    assert found.end_s == pytest.approx(9.6)
 
 
 def test_stream_equals_repeated_read_to_the_byte(tmp_path: Path) -> None:
