@@ -5,7 +5,6 @@ Shapes: B clips, T frames, S their side in pixels, E width of the vectors, C cla
 """
 
 import os
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -87,20 +86,19 @@ class DualModel(LoadedModel):
         return found
 
     def encode_seconds(
-        self, path: str | Path, stride_s: float | None = None, tick: Callable[[float], object] = lambda _: None
+        self, path: str | Path, stride_s: float | None = None
     ) -> tuple[NDArray[np.float32], list[float], list[float]]:
         """One unit vector for each segment of a video: [N, E], starts and ends in seconds. Streams the file.
 
         Args:
             path: the file.
             stride_s: length of a segment, seconds; the model's `step_s` by default.
-            tick: called with the number of seconds that have been read since the last call.
 
         Raises:
             ConfigError: the stride is out of range.
             DataError: the file cannot be read.
         """
-        return encode_file(self.model, Path(path), self.preprocess.every(stride_s), None, self.device, tick)
+        return encode_file(self.model, Path(path), self.preprocess.every(stride_s), None, self.device)
 
     def encode_text(self, sentences: str | Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors float32 [number of sentences, E]; a single sentence is one row, an empty list no rows.
@@ -181,7 +179,7 @@ class DualModel(LoadedModel):
             smooth_s: window of a moving average over the cosines, seconds; 0 for none.
             threshold: least probability of a triplet or tool.
             stride_s: seconds between clips; the model's `step_s` by default.
-            tick: see `encode_seconds`.
+            tick: called with the number of seconds that have been read since the last call.
 
         Raises:
             ConfigError: a number is out of range, or there is no such prompt set.
@@ -191,12 +189,10 @@ class DualModel(LoadedModel):
         given = [prompt_sets] if isinstance(prompt_sets, str) else prompt_sets
         sets = [each if isinstance(each, ClassSet) else self.class_set(each) for each in given]
         preprocess = (replace(self.preprocess, anchor="last") if causal else self.preprocess).every(stride_s)
-        seeing = DualModel(self.model, preprocess, self.folder, self.device)
-        clips = ClipVectors.of_segments(*seeing.encode_seconds(source, None, tick), preprocess, causal)
-        scale = float(self.model.logit_scale.detach().exp())
-        # A file tells nothing of folders: `open_clip:ViT-B-16@mine.pt`, not where that is.
-        name = re.sub(r"[^:@]*/", "", str(self.folder))
-        return interval_table(Path(source), clips, sets, scale, config, f"{name} ({self.hash})")
+        found = encode_file(self.model, Path(source), preprocess, None, self.device, tick)
+        clips = ClipVectors.of_segments(*found, preprocess, causal)
+        scale, model = float(self.model.logit_scale.detach().exp()), f"{self.folder} ({self.hash})"
+        return interval_table(Path(source), clips, sets, scale, config, model)
 
     def search(self, query: VideoLike, index: str | Path, k: int = 5, at_s: float | None = None) -> Any:
         """Moments of an index folder that are similar to a sentence or a clip.

@@ -3,6 +3,7 @@
 Shapes: N clips in temporal order, C classes, E width of the space, F frames.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +167,7 @@ def interval_table(
         sets: prompt sets with their class vectors.
         logit_scale: factor of the cosines before the softmax.
         config: smoothing and thresholds.
-        model: name of the model that made the vectors.
+        model: name or folder of the model that made the vectors; the file tells nothing of folders above.
 
     Raises:
         DataError: the video cannot be read.
@@ -175,7 +176,7 @@ def interval_table(
     edges = np.array([*map(frames.first_from, clips.begins_s.tolist()), len(frames)])
     found = tracks(clips, sets, logit_scale, config)
     origin = Origin(
-        model=model,
+        model=re.sub(r"[^:@]*/", "", model),
         prompt_sets={each.name: f"{each.prompt_set.name} {each.prompt_set.version}" for each in found},
         exclusive=tuple(each.name for each in found if each.is_exclusive),
         protocol="online" if config.causal else "offline",
