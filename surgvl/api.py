@@ -7,7 +7,7 @@ Shapes: B clips, T frames, S their side in pixels, E width of the vectors, C cla
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,34 +21,17 @@ from surgvl.core.arrays import softmax
 from surgvl.core.checks import text_list
 from surgvl.core.errors import CheckpointError, ConfigError, DataError, SurgVLWarning
 from surgvl.embed.encode_file import encode_file
+from surgvl.embed.label import Label
 from surgvl.embed.vectors import class_vectors
 from surgvl.export.interval_table import IntervalTable
 from surgvl.export.zero_shot import SMOOTH_S, THRESHOLD, ClassSet, ClipVectors, TimelineConfig, interval_table
 from surgvl.models.checkpoint import LoadedModel, VideoLike, load_model, resolve_model
+from surgvl.models.store import with_network
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 
 if TYPE_CHECKING:
     from surgvl.chat.answerers import Answerer, LocalAnswerer
-
-
-@dataclass(frozen=True)
-class Label:
-    """A zero-shot class of a window of a video.
-
-    Attributes:
-        start_s: start of the window.
-        end_s: its end.
-        name: of the class.
-        cosine: between the window's vector and the class vector.
-        probability: softmax over all classes of the cosines times the model's logit scale.
-    """
-
-    start_s: float
-    end_s: float
-    name: str
-    cosine: float
-    probability: float
 
 
 class Encoder(LoadedModel):
@@ -226,12 +209,16 @@ class DualModel(LoadedModel):
             return clip_index.search(self.encode_video(query, at_s).mean(0), k, is_foreign_clip=True)
 
 
-def load(folder: str | Path, device: str = "cpu") -> "Encoder | DualModel | LocalAnswerer":
+def load(
+    folder: str | Path, device: str = "cpu", fetch: bool = False, dim: int | None = None
+) -> "Encoder | DualModel | LocalAnswerer":
     """Load a model by what its folder says.
 
     Args:
-        folder: a model folder, a run folder, the name of a model that ships, or a model id on the Hugging Face hub.
+        folder: a model folder, a run folder, or a name, as of `surgvl models list`, `hf:ID` or `open_clip:ARCH@TAG`.
         device: torch device.
+        fetch: fetch a named model that is not on this machine; nothing else uses the network.
+        dim: width of the vectors of a model that has several (Matryoshka); NAME:512 says the same.
 
     Returns:
         An encoder, a video-text model, or the answerer of a chat model.
@@ -239,8 +226,9 @@ def load(folder: str | Path, device: str = "cpu") -> "Encoder | DualModel | Loca
     Raises:
         CheckpointError: not a model of ours, or weights that do not fit.
     """
-    path = resolve_model(folder)
-    model, preprocess = load_model(path, device)
+    with with_network(fetch):
+        path = resolve_model(folder if dim is None else f"{folder}:{dim}")
+        model, preprocess = load_model(path, device)
     if isinstance(model, VideoText):
         return DualModel(model, preprocess, path, device)
     if isinstance(model, VideoViT):

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import atomic, write_json
-from surgvl.core.registry import discover
+from surgvl.models.build_published import build_published
 from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.model_info import check_clips, find_model, load_preprocess, model_hash, resolve_model
@@ -48,18 +48,31 @@ VideoLike = str | Path | NDArray[np.uint8] | torch.Tensor
 """A file, or frames uint8 [T, H, W, 3] that are taken as one clip."""
 
 
-def save_model(model: Model, folder: Path | str, preprocess: Preprocess) -> None:
-    """Write a model folder; every file is renamed into place, the weights last."""
+def save_model(model: Model, folder: Path | str, preprocess: Preprocess, has_weights: bool = False) -> None:
+    """Write a model folder; every file is renamed into place, the weights last.
+
+    Args:
+        model: of ours, or of a published family.
+        folder: its folder.
+        preprocess: how its clips are cut.
+        has_weights: whether the folder has them already, as links to published files.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     own = model.config if isinstance(model, VideoText) else model.config.to_dict()
-    own |= {"family": model.name} if isinstance(model, VideoText) and model.name else {}
+    if isinstance(model, VideoText) and model.name:
+        own |= {"family": model.name, "hidden_size": model.dim}
     write_json(folder / "config.json", {**own, "model_type": model.model_type, "architectures": [model.architecture]})
     write_json(folder / "preprocessor_config.json", asdict(preprocess))
     if isinstance(model, VideoText):
         model.save_tokenizer(folder)
     elif not isinstance(model, VideoViT):
         model.ready.save_pretrained(folder)
+    if has_weights:
+        return
+    if isinstance(model, VideoText) and model.in_tower:
+        model.save_tower(folder)
+        return
     # safetensors refuses tied weights, which share memory: keep the first name of each.
     weights: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
@@ -89,14 +102,16 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preproce
     weights = folder / "model.safetensors"
     model: Model
     if kind == VideoText.model_type:
-        model = published_family(config, folder / "config.json").from_config(config, folder)
+        model = build_published(folder)
+        if not model.in_tower:
+            load_weights(model.saved, weights)
     else:
         build = _builder(kind, config, folder, preprocess)
         # Built on the meta device first, so that weights of other shapes are refused before memory is allocated.
         with torch.device("meta"):
             check_fit(build(), header(weights), weights)
         model = build()
-    load_weights(model.saved if isinstance(model, VideoText) else model, weights)
+        load_weights(model, weights)
     try:
         torch.nn.Module.to(model, device)
     except (RuntimeError, AssertionError) as error:
@@ -126,21 +141,6 @@ def video_encoder(model: Model, name: Path | str) -> VideoViT:
         )
     encoder: VideoViT = model.encoder
     return encoder
-
-
-def published_family(config: dict[str, Any], path: Path) -> type[VideoText]:
-    """The family of published models that a `config.json` names; what is left of the configuration is the family's.
-
-    Raises:
-        CheckpointError: there is no such family.
-    """
-    import surgvl.models.adapters
-
-    config.pop("architectures", None)
-    name, known = config.pop("family", None), discover(surgvl.models.adapters, VideoText)  # type: ignore[type-abstract]
-    if name not in known:
-        raise CheckpointError(f"{path}: family must be one of {', '.join(known)}, got {str(name)[:40]!r}: correct it")
-    return known[name]
 
 
 def _builder(kind: Any, config: dict[str, Any], folder: Path, preprocess: Preprocess) -> Callable[[], Model]:

@@ -25,4 +25,5 @@ def convert(entry: Published, weights: Path, files: Path, folder: Path) -> None:
     """
     family = choose(surgvl.models.adapters, VideoText, entry.family)  # type: ignore[type-abstract]
     model, preprocess = family.convert(weights, files, entry.arguments, folder)
-    save_model(model, folder, preprocess if entry.preprocess is None else Preprocess(**entry.preprocess))
+    own = preprocess if entry.preprocess is None else Preprocess(**entry.preprocess)
+    save_model(model, folder, own, has_weights=model.in_tower)

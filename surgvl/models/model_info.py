@@ -30,6 +30,8 @@ EXPONENTS = {
 PART = 1 << 22
 # Model folder of the model that a trained pooling is for, within that one's (`models.adapters.temporal`).
 BASE = "base"
+# Folder of a model of transformers within a model folder (`surgvl.models.tower`).
+TOWER = "tower"
 
 
 def load_preprocess(folder: Path | str) -> Preprocess:
@@ -88,10 +90,17 @@ def find_model(folder: Path | str) -> Path:
 def model_hash(folder: Path | str) -> str:
     """SHA-256 of a model folder's configuration and weights, 16 hex digits."""
     folder = find_model(folder)
-    parts = [file_hash(folder / name) for name in ("config.json", "preprocessor_config.json", "model.safetensors")]
+    own = [folder / name for name in ("config.json", "preprocessor_config.json")]
+    tower = sorted(path for path in (folder / TOWER).glob("*") if path.is_file())
+    parts = list(map(file_hash, own + (tower or [folder / "model.safetensors"])))
     if (folder / BASE).is_dir():
         parts.append(model_hash(folder / BASE))
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with a model folder's weights."""
+    return sorted((folder / TOWER).glob("*.safetensors")) or [folder / "model.safetensors"]
 
 
 def training_record(folder: Path) -> dict[str, Any]:
@@ -126,18 +135,18 @@ def check_servable(folder: Path) -> None:
     """
     preprocess = load_preprocess(folder)
     config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
-    schema = SCHEMAS[config.pop("model_type")]
-    if schema is DualFields:
-        config.pop("architectures", None)
-    encoder = checked(config, schema, folder / "config.json").encoder
-    check_clips(encoder, preprocess, folder)
+    # A published family reads its own fields.
+    if (schema := SCHEMAS.get(config.pop("model_type"))) is not None:
+        if schema is DualFields:
+            config.pop("architectures", None)
+        check_clips(checked(config, schema, folder / "config.json").encoder, preprocess, folder)
     load_answers(folder)
     training_record(folder)
-    if bad := _not_finite(folder / "model.safetensors"):
-        raise CheckpointError(
-            f"{folder / 'model.safetensors'} holds NaN or infinity in {bad}: training diverged or the file is damaged; "
-            "give other weights"
-        )
+    for path in weight_files(folder):
+        if bad := _not_finite(path):
+            raise CheckpointError(
+                f"{path} holds NaN or infinity in {bad}: training diverged or the file is damaged; give other weights"
+            )
 
 
 def check_clips(encoder: ViTConfig, preprocess: Preprocess, folder: Path) -> None:

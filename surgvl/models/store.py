@@ -93,9 +93,13 @@ def recorded_hashes(name: str) -> dict[str, str]:
 
 
 @contextmanager
-def with_network() -> Iterator[None]:
-    """A block in which models that are not on this machine are fetched when they are asked for (`--fetch`)."""
-    token = _FETCHING.set(True)
+def with_network(allowed: bool = True) -> Iterator[None]:
+    """A block in which models that are not on this machine are fetched when they are asked for (`--fetch`).
+
+    Args:
+        allowed: if false, the block changes nothing.
+    """
+    token = _FETCHING.set(allowed or _FETCHING.get())
     try:
         yield
     finally:

@@ -34,6 +34,8 @@ class VideoText(nn.Module, ABC):
     architecture: ClassVar[str] = "SurgVLEmbeddingModel"
     name: ClassVar[str] = ""
     sees: ClassVar[Sees] = "clips"
+    # Whether the weights lie in `tower/` (`surgvl.models.tower`), which `from_config` reads and `save_tower` writes.
+    in_tower: ClassVar[bool] = False
     dim: int
     logit_scale: nn.Parameter
 
@@ -85,6 +87,10 @@ class VideoText(nn.Module, ABC):
     @abstractmethod
     def save_tokenizer(self, folder: Path) -> None:
         """Write the tokenizer's files, where it has any, and others that `from_config` reads."""
+
+    def save_tower(self, folder: Path) -> None:
+        """Write `tower/` of a model folder, for a family whose weights lie there."""
+        raise NotImplementedError(f"{type(self).__name__} has its weights in model.safetensors")
 
 
 class FrameText(VideoText):

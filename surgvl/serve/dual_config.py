@@ -15,6 +15,7 @@ class DualConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
         dim: width E of the space.
         encoder: fields of `ViTConfig`.
         text: configuration of `TextTower`.
+        family: that of a published model, which has neither of the two.
         text_ids: what the folder's `tokenizer.json` produces: `tokens` of the text tower, or UTF-8 `bytes` if the
             tower's tokenizer cannot be written as such a file.
         hidden_size: E.
@@ -29,6 +30,7 @@ class DualConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     dim: int = 1
     encoder: dict[str, Any] | None = None
     text: dict[str, Any] | None = None
+    family: str = ""
     text_ids: Literal["tokens", "bytes"] = "tokens"
     hidden_size: int = 1
     max_position_embeddings: int = MAX_TEXT_IDS

@@ -1,9 +1,9 @@
-"""`DualEncoder` as a pooling model of vLLM: a text or a clip in, a unit vector out, equal to its own.
+"""A video-text model as a pooling model of vLLM: a text or a clip in, a unit vector out, equal to its own.
 
-vLLM does the serving: batching, limits, decoding of media, a cache of repeated clips. The networks are ours and run
-unchanged, so that there is one implementation. A clip is one position of vLLM's sequence, and its vector is the
-embedding there; a text goes through the text tower when vLLM asks for the pooled output, because only then the ids of
-each request are available. There is no attention between positions.
+vLLM does the serving: batching, limits, decoding of media, a cache of repeated clips. The networks are ours, or those
+of a published family, and run unchanged, so that there is one implementation. A clip is one position of vLLM's
+sequence, and its vector is the embedding there; a text goes through the text tower when vLLM asks for the pooled
+output, because only then the ids of each request are available. There is no attention between positions.
 
 Shapes: N requests, P positions (ids) of a batch, T frames, S side of a frame, E width of the space.
 """
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from transformers import BatchFeature
 
 from surgvl.core.errors import CheckpointError, DataError
+from surgvl.models.build_published import build_published
 from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.model_info import load_preprocess
-from surgvl.models.tokenizer import Tokenizer
+from surgvl.models.video_text import VideoText
 from surgvl.serve.byte_tokenizer import decode_bytes
 from surgvl.serve.dual_config import DualConfig
 from surgvl.serve.plugin import vllm_names
@@ -116,7 +117,7 @@ class DualMultiModalProcessor(BaseMultiModalProcessor[DualProcessingInfo]):
         return super().apply(inputs, timing_ctx)
 
     def _call_hf_processor(self, hf_data: Mapping[str, object], hf_kwargs: Mapping[str, object]) -> BatchFeature:
-        """Resample each clip -> `clips`, uint8 [N, 3, T, S, S]."""
+        """Resample each clip -> `clips`, uint8 [N, 3, T, S, S], or [N, 3, T, h, w] of a model that keeps the aspect."""
         want = self.info.preprocess
         videos = hf_data["videos"]
         assert isinstance(videos, Sequence)
@@ -173,7 +174,7 @@ class DualPooler(Pooler):
 @attn_type("encoder_only")
 @MULTIMODAL_REGISTRY.register_processor(DualMultiModalProcessor, info=DualProcessingInfo, dummy_inputs=DualDummyInputs)
 class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
-    """`DualEncoder` as vLLM runs it.
+    """A video-text model as vLLM runs it.
 
     Args:
         vllm_config: vLLM's configuration; its model is a folder from `prepare_model`.
@@ -195,31 +196,34 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
         folder = Path(vllm_config.model_config.model)
         config = vllm_config.model_config.hf_config
         assert isinstance(config, DualConfig)
-        if not folder.is_dir() or config.encoder is None or config.text is None:
+        if not folder.is_dir() or not (config.family or (config.encoder and config.text)):
             raise CheckpointError(f"{folder} is not a folder of a video-text model: give one that `surgvl align` made")
         self.as_bytes = config.text_ids == "bytes"
-        if config.text["kind"] != "tiny" and not self.as_bytes:
+        kind = config.family or config.text["kind"]
+        if kind != "tiny" and not self.as_bytes:
             raise CheckpointError(
-                f"the text tower {config.text['kind']!r} of {folder} has a tokenizer that vLLM cannot run: "
+                f"the text tower {kind!r} of {folder} has a tokenizer that vLLM cannot run: "
                 "serve the folder with `surgvl serve embed`, which prepares it"
             )
         tower = folder / TOWER if self.as_bytes else folder
-        self.dual = DualEncoder.from_config({"dim": config.dim, "encoder": config.encoder, "text": config.text}, tower)
+        self.dual: VideoText
+        if config.family:
+            self.dual = build_published(tower)
+        else:
+            own = {"dim": config.dim, "encoder": config.encoder, "text": config.text}
+            self.dual = DualEncoder.from_config(own, tower)
         self.pooler = DualPooler(self.encode_texts)
         # vLLM sets its own dtype as the default while it builds a model.
         self.dtype = torch.get_default_dtype()
-
-    @property
-    def _tokenizer(self) -> Tokenizer:
-        assert self.dual.text.tokenizer is not None
-        return self.dual.text.tokenizer
 
     def encode_texts(self, rows: list[list[int]]) -> Tensor:
         """Ids of N texts, with special tokens or without -> unit vectors, float32 [N, E]."""
         parts = [rows[at : at + TEXT_BATCH] for at in range(0, len(rows), TEXT_BATCH)]
         if self.as_bytes:
             return torch.cat([self.dual.encode_text([decode_bytes(row) for row in part]) for part in parts])
-        text, tokenizer = self.dual.text, self._tokenizer
+        assert isinstance(self.dual, DualEncoder)
+        text, tokenizer = self.dual.text, self.dual.text.tokenizer
+        assert tokenizer is not None
         special = {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
         found = []
         for part in parts:
@@ -228,12 +232,16 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
         return torch.cat(found)
 
     def embed_multimodal(self, **kwargs: object) -> MultiModalEmbeddings:
-        """Clips uint8 [N, 3, T, S, S] -> N unit vectors [1, E]."""
+        """Clips uint8 [N, 3, T, S, S], or N clips of several shapes -> N unit vectors [1, E]."""
         clips = kwargs.get("clips")
         if clips is None:
             return []
-        assert isinstance(clips, Tensor)
-        found = [self.dual.encode_video(clips[at : at + CLIP_BATCH]) for at in range(0, len(clips), CLIP_BATCH)]
+        if isinstance(clips, Tensor):
+            parts = clips.split(CLIP_BATCH)
+        else:
+            assert isinstance(clips, Sequence)
+            parts = tuple(clip[None] for clip in clips)
+        found = [self.dual.encode_video(part) for part in parts]
         return torch.cat(found).to(self.dtype)[:, None].unbind()
 
     def embed_input_ids(
@@ -269,16 +277,19 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
         Raises:
             CheckpointError: names or shapes do not match.
         """
-        own, loaded = self.dual.state_dict(), set()
+        own, loaded = self.dual.saved.state_dict(), set()
+        if self.dual.in_tower:
+            # They came with the model, and were compared there.
+            return {f"dual.{name}" for name in self.dual.state_dict()}
         for name, given in weights:
-            value = given[None] if given.ndim == 0 else given  # as in surgvl.models.checkpoint.load_weights
-            if name not in own or own[name].shape != value.shape:
-                raise CheckpointError(f"weight {name!r} {tuple(value.shape)} does not match: export the model again")
-            own[name].copy_(value)
+            # Scalars and vectors of one fit one another, as in surgvl.models.checkpoint.load_weights.
+            if name not in own or (own[name].shape or (1,)) != (given.shape or (1,)):
+                raise CheckpointError(f"weight {name!r} {tuple(given.shape)} does not match: export the model again")
+            own[name].copy_(given.reshape(own[name].shape))
             loaded.add(name)
         held = {own[name].data_ptr() for name in loaded}
         if missing := sorted(name for name in own if own[name].data_ptr() not in held):
             raise CheckpointError(
                 f"weights {missing[:3]} are missing ({len(missing)} in total): export the model again"
             )
-        return {f"dual.{name}" for name in own}
+        return {f"dual.{name}" for name in self.dual.state_dict()}

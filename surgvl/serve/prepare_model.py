@@ -13,10 +13,10 @@ from typing import Any
 
 from surgvl.core.errors import CheckpointError
 from surgvl.core.files import write_json
-from surgvl.models.model_info import find_model, load_preprocess
+from surgvl.models.model_info import find_model, load_preprocess, weight_files
 from surgvl.models.schema import read_checked
 
-KIND = "surgvl_dual"
+KIND, PUBLISHED = "surgvl_dual", "surgvl_video_text"
 ARCHITECTURE = "SurgVLEmbeddingModel"
 # Subfolder of a prepared folder: a link to the original.
 TOWER = "tower"
@@ -39,16 +39,17 @@ def prepare_model(folder: Path | str, scratch: Path | None = None) -> Path:
     """
     folder = find_model(folder).resolve()
     config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
-    if config.get("model_type") != KIND:
+    if config.get("model_type") not in (KIND, PUBLISHED):
         raise CheckpointError(
-            f"{folder} holds a model of type {config.get('model_type')!r}, and embeddings need a {KIND!r}: give a "
-            "folder that `surgvl align` made"
+            f"{folder} holds a model of type {config.get('model_type')!r}, and embeddings need a {KIND!r} or "
+            f"{PUBLISHED!r}: give a folder that `surgvl align` made, or the name of a published model"
         )
+    is_published = config["model_type"] == PUBLISHED
     text = config.get("text")
-    if not isinstance(text, dict) or text.get("kind") not in ("tiny", "open_clip", "hf"):
+    if not is_published and (not isinstance(text, dict) or text.get("kind") not in ("tiny", "open_clip", "hf")):
         raise CheckpointError(f"{folder}/config.json has no text tower of a known kind: export the model again")
     whole = all((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
-    tiny = text["kind"] == "tiny"
+    tiny = isinstance(text, dict) and text["kind"] == "tiny"
     if tiny and whole and config.get("architectures") == [ARCHITECTURE]:
         return folder
     # These imports take a second, and a complete folder does not need them.
@@ -59,9 +60,10 @@ def prepare_model(folder: Path | str, scratch: Path | None = None) -> Path:
         scratch = Path(tempfile.mkdtemp(prefix="surgvl-serve-"))
         atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     scratch.mkdir(parents=True, exist_ok=True)
-    for name in ("model.safetensors", "preprocessor_config.json", *(("tokenizer.spm",) if tiny else ())):
-        (scratch / name).unlink(missing_ok=True)
-        (scratch / name).symlink_to(folder / name)
+    given = [folder / name for name in ("preprocessor_config.json", *(("tokenizer.spm",) if tiny else ()))]
+    for path in (*given, *weight_files(folder)):
+        (scratch / path.name).unlink(missing_ok=True)
+        (scratch / path.name).symlink_to(path)
     if tiny:
         tokenizer = sentence_tokenizer(folder / "tokenizer.spm")
     else:
@@ -69,6 +71,9 @@ def prepare_model(folder: Path | str, scratch: Path | None = None) -> Path:
         (scratch / TOWER).unlink(missing_ok=True)
         (scratch / TOWER).symlink_to(folder)
     tokenizer.save_pretrained(scratch)
+    if is_published:
+        # The rest is its family's, which reads it in the original.
+        config = {"model_type": KIND, "dim": config["hidden_size"], "family": config["family"]}
     write_json(
         scratch / "config.json",
         {**config, "architectures": [ARCHITECTURE], "text_ids": "tokens" if tiny else "bytes"},

@@ -22,10 +22,10 @@ from surgvl.serve.engine_process import Role
 from surgvl.serve.general_model import describe_general, general_folder
 
 MODEL_NAMES: Mapping[Role, str] = {"chat": "surgvl-chat", "embed": "surgvl-embed"}
-# For each role its model type, what that is called, and the command that makes one.
-KINDS: Mapping[Role, tuple[str, str, str]] = {
-    "chat": ("surgvl_chat", "a chat model", "surgvl tune"),
-    "embed": ("surgvl_dual", "a video-text model", "surgvl align"),
+# For each role its model types, what that is called, and the command that makes one.
+KINDS: Mapping[Role, tuple[tuple[str, ...], str, str]] = {
+    "chat": (("surgvl_chat",), "a chat model", "surgvl tune"),
+    "embed": (("surgvl_dual", "surgvl_video_text"), "a video-text model", "surgvl align"),
 }
 OTHER_KINDS = {"surgvl_video_vit": "a video encoder"}
 
@@ -48,10 +48,10 @@ def find_served_model(role: Role, path: Path) -> Path:
     config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
     kind = config.get("model_type")
     wanted, name, command = KINDS[role]
-    if kind != wanted:
-        known = {each: what for each, what, _ in KINDS.values()} | OTHER_KINDS
+    if kind not in wanted:
+        known = {each: what for types, what, _ in KINDS.values() for each in types} | OTHER_KINDS
         found = known.get(str(kind), f"a model of type {kind!r}")
-        other = next((f" or use `surgvl serve {each}`" for each in KINDS if KINDS[each][0] == kind), "")
+        other = next((f" or use `surgvl serve {each}`" for each in KINDS if kind in KINDS[each][0]), "")
         raise CheckpointError(f"{path} holds {found}, not {name}: give a folder that `{command}` made{other}")
     if role == "chat" and "projector" not in config:
         raise CheckpointError(f"{path} was written by an early version that cannot be served: tune the model again")

@@ -40,19 +40,25 @@ def build(folder: Path) -> Any:
 
 
 def difference(folder: Path, prepared: Path) -> float:
-    """Largest difference between texts through vLLM's tokenizer and model, and `DualEncoder` itself."""
+    """Largest difference between texts and clips through vLLM's tokenizer and model, and the model itself."""
     from surgvl.models.checkpoint import load_model
-    from surgvl.models.dual_encoder import DualEncoder
+    from surgvl.models.video_text import VideoText
 
     model = build(prepared)
-    model.load_weights(load_file(prepared / "model.safetensors").items())
-    dual, _ = load_model(folder)
-    assert isinstance(dual, DualEncoder)
+    names = {name for name, _ in model.named_parameters()}
+    assert names <= model.load_weights(load_file(prepared / "model.safetensors").items())
+    dual, preprocess = load_model(folder)
+    assert isinstance(dual, VideoText)
+    shape = (2, 3, preprocess.num_frames, preprocess.size_px, preprocess.size_px)
+    clips = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        got = model.encode_texts(AutoTokenizer.from_pretrained(prepared)(TEXTS)["input_ids"])
-        want = dual.encode_text(TEXTS)
+        texts = model.encode_texts(AutoTokenizer.from_pretrained(prepared)(TEXTS)["input_ids"])
+        stacked = torch.cat(model.embed_multimodal(clips=clips))
+        listed = torch.cat(model.embed_multimodal(clips=list(clips)))
+        want, want_clips = dual.encode_text(TEXTS), dual.encode_video(clips)
     assert (want[0] - want[4]).abs().max() > 0.01
-    return float((got - want).abs().max())
+    pairs = ((texts, want), (stacked, want_clips), (listed, want_clips))
+    return max(float((got - wanted).abs().max()) for got, wanted in pairs)
 
 
 def refusals(tiny: Path, unprepared: Path) -> list[str]:

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 from transformers import BertConfig, BertModel, BertTokenizer
 
+from surgvl.models.adapters.open_clip import OpenClip
+from surgvl.models.checkpoint import save_model
+
 TINY = "tiny-clip"
 TINY_CFG: dict[str, Any] = {
     "embed_dim": 16,
@@ -120,3 +123,12 @@ def surgclip_package() -> ModuleType:
 
     package: ModuleType = surgclip
     return package
+
+
+def model_folder(place: Path) -> Path:
+    """The model folder of such a checkpoint of open_clip."""
+    folder = place / "model"
+    folder.mkdir(parents=True)
+    model, preprocess = OpenClip.convert(tiny_clip(place), place, {"arch": TINY}, folder)
+    save_model(model, folder, preprocess)
+    return folder

@@ -22,6 +22,7 @@ from surgvl.models.chat import Chat
 from surgvl.models.checkpoint import load_model, save_model
 from surgvl.serve import plugin
 from surgvl.serve.prepare_model import prepare_model
+from tests.helpers import made_published, made_transformers
 from tests.helpers.made_duals import old_folder, other_towers, tiny_dual
 
 QUESTIONS, TOKENS, BLOCK = 50, 8, 32
@@ -155,6 +156,10 @@ def embed_folders(place: Path) -> tuple[str, list[tuple[str, str, str]]]:
     for at, other in enumerate(other_towers(place)):
         kept = old_folder(other, place / f"other{at}")
         towers.append((str(other.text.config["kind"]), str(kept), str(prepare_model(kept, place / f"prepared{at}"))))
+    published = {"whole open_clip": made_published.model_folder(place / "open_clip")}
+    published |= {kind: made_transformers.model_folder(kind, place / kind) for kind in ("siglip", "qwen3_vl")}
+    for name, kept in published.items():
+        towers.append((name, str(kept), str(prepare_model(kept, place / f"prepared {name}"))))
     return str(tiny), towers
 
 
@@ -217,7 +222,7 @@ def test_the_plug_in_is_light_and_other_towers_are_themselves(served: Served) ->
     assert found["known"] == sorted(plugin.MODELS)
     assert found["width"] == 24
     assert not [name for name in found["imported"] if name.endswith(("_model", ".dual", ".chat", ".vit"))]
-    assert set(served.embed["differences"]) == {"hf", "open_clip"}
+    assert set(served.embed["differences"]) == {"hf", "open_clip", "whole open_clip", "siglip", "qwen3_vl"}
     assert max(served.embed["differences"].values()) < 1e-5
     unprepared, missing, shape = served.embed["refusals"]
     assert "serve the folder with `surgvl serve embed`" in unprepared
