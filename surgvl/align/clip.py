@@ -7,8 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from surgvl.align.frozen_text import FrozenText
 from surgvl.align.losses import contrastive_loss, unique_sentences
 from surgvl.core.errors import ConfigError
 from surgvl.models.dual_encoder import DualEncoder
@@ -52,27 +54,36 @@ class ClipAlign(SentenceContrast):
         encoder_rate: learning rate of the video encoder relative to the rest.
         token_keep: fraction of a clip's tokens encoded in training, drawn per clip and step (FLIP, arXiv 2212.00794);
             at inference the model sees all.
+        frozen_text: the text tower's output for all sentences, if only its projection is trained.
 
     Raises:
         ConfigError: `token_keep` is not in (0, 1].
     """
 
     def __init__(
-        self, dual: DualEncoder, frozen_encoder: bool = False, encoder_rate: float = 1.0, token_keep: float = 1.0
+        self,
+        dual: DualEncoder,
+        frozen_encoder: bool = False,
+        encoder_rate: float = 1.0,
+        token_keep: float = 1.0,
+        frozen_text: FrozenText | None = None,
     ):
         super().__init__()
         if not 0 < token_keep <= 1:
             raise ConfigError(f"--token_keep must be above 0 and at most 1, got {token_keep:g}")
         self.encoder_rate, self.token_keep = encoder_rate, token_keep
         self.dual: DualEncoder = dual
-        self.frozen_encoder = frozen_encoder
+        self.frozen_encoder, self.frozen_text = frozen_encoder, frozen_text
         dual.encoder.requires_grad_(not frozen_encoder)
+        dual.text.pretrained.requires_grad_(frozen_text is None)
 
     def train(self, mode: bool = True) -> "ClipAlign":
-        """Set the mode; a frozen encoder stays in evaluation mode, so its tokens of a clip never change."""
+        """Set the mode; what is frozen stays in evaluation mode, so its output for a clip or sentence never changes."""
         super().train(mode)
         if self.frozen_encoder:
             self.dual.encoder.eval()
+        if self.frozen_text is not None:
+            self.dual.text.pretrained.eval()
         return self
 
     def lr_scales(self) -> dict[str, float]:
@@ -105,4 +116,8 @@ class ClipAlign(SentenceContrast):
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen_encoder):
                 tokens = dual.encoder(batch["video"], self.sample_tokens(batch["video"]))
         sentences, _ = unique_sentences(batch["text"])
-        return {"video": dual.encode_tokens(tokens), "text": dual.encode_text(sentences)}
+        if self.frozen_text is None:
+            text = dual.encode_text(sentences)
+        else:
+            text = F.normalize(dual.text.project_pooled(self.frozen_text(sentences)).float(), dim=-1)
+        return {"video": dual.encode_tokens(tokens), "text": text}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from surgvl.commands.common import device_name, split_store
-from surgvl.core.errors import CheckpointError
+from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import command
 from surgvl.core.invocation import recorded
 from surgvl.core.run_folder import RunFolder
@@ -18,8 +18,10 @@ from surgvl.train.config import Optim, Run
 
 # Modules that import torch are imported where they are used, so that help and usage errors need none.
 if TYPE_CHECKING:
+    from surgvl.align.frozen_text import FrozenText
     from surgvl.data.clips import NarratedClips
     from surgvl.embed.features import Features
+    from surgvl.models.text import TextTower
     from surgvl.models.vit import VideoViT
 
 
@@ -29,6 +31,7 @@ def align(
     encoder: Path,
     out: Path,
     text: str = "tiny",
+    frozen_text: bool = False,
     dim: int = 128,
     adapt: Literal["frozen", "lora", "full"] = "frozen",
     frozen_encoder: bool = False,
@@ -50,7 +53,9 @@ def align(
         encoder: run folder or model folder of a video encoder; or a published video-text model (surgvl models list),
             which is trained further with its own text tower.
         out: run folder to write.
-        text: text tower: tiny, open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID.
+        text: text tower: tiny; minilm, which knows more words than the narration has (surgvl[text-model]);
+            open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID.
+        frozen_text: train only the projection of a pretrained text tower.
         dim: width of the shared space.
         adapt: what of a published model is trained: frozen, a pooling over the vectors of a clip's frames; lora,
             low-rank updates of both towers; full, all of it.
@@ -89,13 +94,18 @@ def align(
         torch.manual_seed(run.seed)
         objective: ClipAlign | Adaptation
         if isinstance(model, VideoText) and not isinstance(model, DualEncoder):
+            if frozen_text:
+                raise ConfigError(
+                    f"--frozen_text is for towers of --text, and {encoder} has its own: give --adapt frozen instead"
+                )
             dual, tuned = adapted(model, adapt, find_model(encoder), preprocess.num_frames)
             frozen_encoder, augment = adapt == "frozen", augment and adapt != "frozen"
             objective = Adaptation(dual)
         elif isinstance(model, VideoViT):
             tower, tuned = VideoViT(model.config) if random_encoder else model, None
             dual = DualEncoder(tower, build_text(text, dim), dim)
-            objective = ClipAlign(dual, frozen_encoder, encoder_rate, token_keep)
+            ready = _frozen_text(dual.text, text, table.split(split)) if frozen_text else None
+            objective = ClipAlign(dual, frozen_encoder, encoder_rate, token_keep, ready)
         else:
             raise CheckpointError(
                 f"{encoder} holds a {type(model).__name__}, not a video encoder: give a pretrain run folder, or the "
@@ -108,7 +118,9 @@ def align(
         data = NarratedClips(store, table, good, run.seed, seconds=not augment)
         trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
         seen_ids = [*pretraining_video_ids(encoder), *good]
-        folder.record(table.hash, seen_ids, frozen=frozen_encoder, num_trainable=trainable)
+        folder.record(
+            table.hash, seen_ids, frozen=frozen_encoder, num_trainable=trainable, text=text, frozen_text=frozen_text
+        )
         if isinstance(dual, Temporal):
             data.tokens = vectors = FrameVectors(dual, store, data.clips())
             store.problems.update(vectors.problems)
@@ -124,6 +136,22 @@ def align(
             save_model(dual, folder.model, preprocess)
             folder.next(f"model in {folder.model}", command("embed", model=out, manifest=manifest, out="vectors"))
     return out
+
+
+def _frozen_text(tower: "TextTower", name: str, table: Manifest) -> "FrozenText":
+    """The output of a pretrained text tower for the narration of a manifest.
+
+    Raises:
+        ConfigError: the tower has random weights.
+    """
+    from surgvl.align.frozen_text import FrozenText
+
+    if name == "tiny" or (name.startswith("open_clip:") and "@" not in name):
+        raise ConfigError(
+            f"--frozen_text needs a pretrained text tower, and --text {name} has random weights: give minilm, "
+            "hf:FOLDER_OR_ID or open_clip:NAME@PRETRAINED, or leave it out"
+        )
+    return FrozenText(tower, [row.label for row in table.segments if row.task == "narration"])
 
 
 def _tokens(

