@@ -53,7 +53,7 @@ def align(
         encoder: run folder or model folder of a video encoder; or a published video-text model (surgvl models list),
             which is trained further with its own text tower.
         out: run folder to write.
-        text: text tower: tiny; minilm, which knows more words than the narration has (surgvl[text-model]);
+        text: text tower: tiny; minilm, a pretrained one for --frozen_text (pip install 'surgvl[minilm]');
             open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID.
         frozen_text: train only the projection of a pretrained text tower.
         dim: width of the shared space.

