@@ -58,7 +58,7 @@ def built(name: str) -> Chat:
     encoder = VideoViT(ViTConfig(size_px=side, num_frames=frames, dim=dim, depth=depth, heads=heads, mlp_ratio=ratio))
     tokenizer = SentencePieceTokenizer()
     config = {**tiny_language_config(tokenizer), **language}
-    model: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))  # type: ignore[no-untyped-call]
+    model: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
     for parameter in model.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.06)

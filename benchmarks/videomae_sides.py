@@ -128,7 +128,7 @@ def peer_trainer(shape: Shape, device: str) -> Side:
     from transformers import VideoMAEForPreTraining
 
     with torch.device(device):
-        model = VideoMAEForPreTraining(peer_config(shape))  # type: ignore[no-untyped-call]
+        model = VideoMAEForPreTraining(peer_config(shape))
     pixels = normaliser(device)
 
     def loss(video: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ def peer_embedder(shape: Shape, device: str) -> Side:
     from transformers import VideoMAEModel
 
     with torch.device(device):
-        model = VideoMAEModel(peer_config(shape)).bfloat16().eval()  # type: ignore[no-untyped-call]
+        model = VideoMAEModel(peer_config(shape)).bfloat16().eval()
     pixels = normaliser(device)
     return Side(model, lambda video: model(pixels(video).bfloat16()).last_hidden_state.mean(1), [model])
 

@@ -48,7 +48,7 @@ def load_hf(name: str, device: str = "cpu") -> tuple[Any, Any]:
     dtype = torch.float32 if device == "cpu" else "auto"
     offline = {"trust_remote_code": False, "local_files_only": True}
     with foreign(f"vision-language model {name!r} cannot be read"):
-        processor = AutoProcessor.from_pretrained(where, **offline)  # type: ignore[no-untyped-call]
+        processor = AutoProcessor.from_pretrained(where, **offline)
         model = AutoModelForImageTextToText.from_pretrained(where, dtype=dtype, **offline)
     if "image_processor" not in vars(processor):
         raise CheckpointError(f"{name!r} takes no pictures: give an image-text-to-text model")

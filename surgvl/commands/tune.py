@@ -42,7 +42,7 @@ def language_model(name: str) -> "tuple[nn.Module, SentencePieceTokenizer | Hugg
     if name == "tiny":
         tokenizer = SentencePieceTokenizer()
         config = tiny_language_config(tokenizer)
-        empty: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))  # type: ignore[no-untyped-call]
+        empty: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
         # The fused kernel's backward pass is the slower one for short texts on a CPU (see `models.blocks.attend`).
         if not torch.cuda.is_available():
             empty.set_attn_implementation("eager")

@@ -56,7 +56,7 @@ def build_bert(sizes: dict[str, Any], pooler: bool, path: Path) -> BertModel:
     """
     with foreign(f"{path} describes no BERT"):
         bounded(sizes)
-        model = BertModel(BertConfig(**sizes), add_pooling_layer=pooler)  # type: ignore[no-untyped-call]
+        model = BertModel(BertConfig(**sizes), add_pooling_layer=pooler)
     if model.pooler is not None:
         # Never used: data-parallel training would wait for its gradients.
         model.pooler.requires_grad_(False)

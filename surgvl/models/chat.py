@@ -41,7 +41,7 @@ def tiny_language_config(tokenizer: Tokenizer, width: int = 192, layers: int = 4
     }
 
 
-class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
+class Chat(PreTrainedModel):
     """Answers questions about clips and images.
 
     Args:
@@ -63,7 +63,7 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
         super().__init__(config)
         text: Any = config.text_config
         if language is None:
-            language = AutoModelForCausalLM.from_config(text)  # type: ignore[no-untyped-call]
+            language = AutoModelForCausalLM.from_config(text)
         self.encoder = VideoViT(checked(config.encoder or {}, ViTConfig, "config.json")) if encoder is None else encoder
         self.language: Any = language
         width = int(text.get_text_config().hidden_size)
@@ -285,4 +285,4 @@ class Chat(PreTrainedModel):  # type: ignore[no-untyped-call]
 
 AutoModel.register(SurgVLConfig, Chat, exist_ok=True)
 AutoModelForImageTextToText.register(SurgVLConfig, Chat, exist_ok=True)
-AutoProcessor.register(SurgVLConfig, SurgVLProcessor, exist_ok=True)  # type: ignore[no-untyped-call]
+AutoProcessor.register(SurgVLConfig, SurgVLProcessor, exist_ok=True)

@@ -7,7 +7,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from surgvl.video.clip import Anchor, Crop
 
 
-class SurgVLConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
+class SurgVLConfig(PreTrainedConfig):
     """A video encoder, a projector and a causal language model.
 
     Args:

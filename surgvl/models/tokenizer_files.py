@@ -86,7 +86,7 @@ def _build(
         inner.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A {eos}", special_tokens=[(bos, known.bos_id), (eos, known.eos_id)]
         )
-    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    fast = PreTrainedTokenizerFast(
         tokenizer_object=inner,
         bos_token=bos,
         eos_token=eos,

@@ -75,7 +75,7 @@ def load_tower(
         CheckpointError: a weight is missing, unknown, of another shape, NaN or infinite; the message names it.
     """
     with foreign(f"{tower} holds no {kind.__name__} that transformers can load"), quiet():
-        model, info = kind.from_pretrained(
+        loaded: Any = kind.from_pretrained(
             tower,
             dtype=dtype,
             local_files_only=True,
@@ -84,6 +84,7 @@ def load_tower(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
+        model, info = loaded
     missing, extra = sorted(info["missing_keys"]), sorted(set(info["unexpected_keys"]) - set(spare))
     odd = sorted(str(each[0] if isinstance(each, tuple) else each) for each in info["mismatched_keys"])
     if missing or extra or odd:
@@ -92,7 +93,8 @@ def load_tower(
             f"{odd[:3]} ({len(missing)}, {len(extra)} and {len(odd)} in all): give the weights of a {kind.__name__}"
         )
     check_finite(model.state_dict(), tower)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def save_tower(model: nn.Module, before: Path, folder: Path) -> None:

@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig
 MAX_TEXT_IDS = 8192
 
 
-class DualConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
+class DualConfig(PreTrainedConfig):
     """A video tower and a text tower in one space.
 
     Args:

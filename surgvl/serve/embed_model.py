@@ -199,7 +199,7 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
         if not folder.is_dir() or not (config.family or (config.encoder and config.text)):
             raise CheckpointError(f"{folder} is not a folder of a video-text model: give one that `surgvl align` made")
         self.as_bytes = config.text_ids == "bytes"
-        kind = config.family or config.text["kind"]
+        kind = config.family or str((config.text or {})["kind"])
         if kind != "tiny" and not self.as_bytes:
             raise CheckpointError(
                 f"the text tower {kind!r} of {folder} has a tokenizer that vLLM cannot run: "
@@ -237,7 +237,7 @@ class SurgVLEmbeddingModel(nn.Module, IsAttentionFree, SupportsMultiModal):
         if clips is None:
             return []
         if isinstance(clips, Tensor):
-            parts = clips.split(CLIP_BATCH)
+            parts = torch.split(clips, CLIP_BATCH)
         else:
             assert isinstance(clips, Sequence)
             parts = tuple(clip[None] for clip in clips)

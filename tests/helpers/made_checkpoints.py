@@ -37,7 +37,7 @@ def videomae(
         use_mean_pooling=pooled, decoder_hidden_size=32, decoder_num_hidden_layers=1, decoder_num_attention_heads=2,
         decoder_intermediate_size=32,
     )  # fmt: skip
-    return randomise(VideoMAEModel(config))  # type: ignore[no-untyped-call]
+    return randomise(VideoMAEModel(config))
 
 
 def vjepa2(

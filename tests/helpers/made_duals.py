@@ -40,12 +40,12 @@ def other_towers(place: Path) -> Iterator[DualEncoder]:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "hook", "cuts", "duct"]
     inner = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    PreTrainedTokenizerFast(
         tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     ).save_pretrained(place / "bert")
     torch.manual_seed(0)
     config = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
-    BertModel(config).save_pretrained(place / "bert")  # type: ignore[no-untyped-call]
+    BertModel(config).save_pretrained(place / "bert")
     yield DualEncoder(small_encoder(), build_text(f"hf:{place / 'bert'}", 24), 24).eval()
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
     shape = {"model": "ViT-B-32", "model_cfg": {"embed_dim": 16, "text_cfg": text}, "context_length": 77}

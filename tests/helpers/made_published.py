@@ -67,7 +67,7 @@ def surgvlp_weights(folder: Path, layers: int = 5, width: int = 64) -> Path:
     config = BertConfig(
         vocab_size=words, hidden_size=width, num_hidden_layers=layers, num_attention_heads=1, intermediate_size=48
     )
-    text = randomised(BertModel(config).state_dict())  # type: ignore[no-untyped-call]
+    text = randomised(BertModel(config).state_dict())
     state = {
         **{f"backbone_img.model.{k}": v for k, v in randomised(image).items() if not k.startswith("fc.")},
         **{f"backbone_img.global_embedder.{k}": v for k, v in embed.items()},
@@ -84,7 +84,7 @@ def surgclip_weights(folder: Path) -> tuple[Path, nn.Module]:
     surgclip = surgclip_package()
     words = bert_vocabulary(folder)
     text: dict[str, Any] = {"vocab_size": words, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1}
-    bert = BertModel(BertConfig(**text, intermediate_size=48), add_pooling_layer=False)  # type: ignore[no-untyped-call]
+    bert = BertModel(BertConfig(**text, intermediate_size=48), add_pooling_layer=False)
     bert.save_pretrained(folder / "bert")
     video = {"embed_dim": 64, "depth": 2, "num_heads": 1, "mlp_ratio": 2, "qkv_bias": "True", "drop_rate": 0.0}
     video |= {"attn_drop_rate": 0.0, "drop_path_rate": 0.1, "img_size": 48, "patch_size": 16}

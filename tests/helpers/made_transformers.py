@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 import torch
@@ -87,7 +88,7 @@ def qwen3_vl(folder: Path) -> None:
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token=pads[0], eos_token=pads[2], additional_special_tokens=pads[1:]
     )
-    ids = dict(zip(pads, tokenizer.convert_tokens_to_ids(pads), strict=True))
+    ids: dict[str, Any] = {pad: tokenizer.convert_tokens_to_ids(pad) for pad in pads}
     text = {**WIDTH, "num_key_value_heads": 1, "head_dim": 16, "vocab_size": len(tokenizer), "num_hidden_layers": 2,
             "rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True},
             "pad_token_id": ids[pads[0]]}  # fmt: skip

@@ -40,7 +40,7 @@ def byte_pair_tokenizer() -> PreTrainedTokenizerFast:
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=inner,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
@@ -77,13 +77,13 @@ def save_qwen3_vl(folder: Path, seed: int = 0) -> Path:
         eos_token_id=ids["<|im_end|>"],
     )
     sizes = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": 2, "size": PIXELS}
-    processor = Qwen3VLProcessor(  # type: ignore[no-untyped-call]
+    processor = Qwen3VLProcessor(
         image_processor=Qwen2VLImageProcessor(**sizes),
         tokenizer=tokenizer,
         video_processor=Qwen3VLVideoProcessor(**sizes),
         chat_template=TEMPLATE,
     )
-    model = Qwen3VLForConditionalGeneration(config)  # type: ignore[no-untyped-call]
+    model = Qwen3VLForConditionalGeneration(config)
     return _save(model, processor, folder, ids["<|im_end|>"], seed)
 
 
@@ -110,13 +110,13 @@ def save_qwen2_5_vl(folder: Path, seed: int = 0) -> Path:
         eos_token_id=ids["<|im_end|>"],
     )
     sizes = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": 2, "size": PIXELS}
-    processor = Qwen2_5_VLProcessor(  # type: ignore[no-untyped-call]
+    processor = Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(**sizes),
         tokenizer=tokenizer,
         video_processor=Qwen2VLVideoProcessor(**sizes),
         chat_template=TEMPLATE,
     )
-    model = Qwen2_5_VLForConditionalGeneration(config)  # type: ignore[no-untyped-call]
+    model = Qwen2_5_VLForConditionalGeneration(config)
     return _save(model, processor, folder, ids["<|im_end|>"], seed)
 
 

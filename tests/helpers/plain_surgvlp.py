@@ -56,7 +56,7 @@ def plain_text(state: dict[str, Tensor], pieces: str) -> Tensor:
         intermediate_size=48,
         output_hidden_states=True,
     )
-    bert = BertModel(config).eval()  # type: ignore[no-untyped-call]
+    bert = BertModel(config).eval()
     bert.load_state_dict(own)
     vocabulary = SPECIAL + WORDS
     ids = [vocabulary.index(word) for word in ["[CLS]", *pieces.split(), "[SEP]"]]

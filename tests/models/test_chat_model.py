@@ -39,7 +39,7 @@ def small_chat(projector: dict[str, Any] | None = None, width: int = 32) -> Chat
     torch.manual_seed(0)
     tokenizer = SentencePieceTokenizer()
     config = tiny_language_config(tokenizer, width=width, layers=2, heads=2)
-    language = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))  # type: ignore[no-untyped-call]
+    language = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
     # Larger weights than the initial ones, so that likelihoods differ.
     for parameter in language.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
@@ -284,7 +284,7 @@ def test_transformers_reads_the_folder(chat: Chat, pooled: Tensor, tmp_path: Pat
     chat.save_pretrained(tmp_path)
     assert load_model(tmp_path)[1] == PREPROCESS
     model: Any = AutoModelForImageTextToText.from_pretrained(tmp_path)
-    processor = AutoProcessor.from_pretrained(tmp_path)  # type: ignore[no-untyped-call]
+    processor = AutoProcessor.from_pretrained(tmp_path)
     config = AutoConfig.from_pretrained(tmp_path)
     assert config.architectures == ["SurgVLForConditionalGeneration"]
     assert config.text_config.model_type == "qwen2"

@@ -58,7 +58,7 @@ def test_encoder_equals_transformers_videomae_with_copied_weights() -> None:
         use_mean_pooling=False,
         qkv_bias=True,
     )
-    theirs = VideoMAEModel(config).eval()  # type: ignore[no-untyped-call]
+    theirs = VideoMAEModel(config).eval()
     torch.manual_seed(3)
     for parameter in theirs.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
@@ -197,12 +197,12 @@ def test_any_transformers_text_tower_by_folder(tmp_path: Path) -> None:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "hook", "cuts", "duct"]
     inner = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    PreTrainedTokenizerFast(
         tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     ).save_pretrained(tmp_path / "bert")
     torch.manual_seed(0)
     config = BertConfig(vocab_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
-    bert = BertModel(config).eval()  # type: ignore[no-untyped-call]
+    bert = BertModel(config).eval()
     bert.save_pretrained(tmp_path / "bert")
 
     tower = build_text(f"hf:{tmp_path / 'bert'}", 24).eval()
