@@ -3,7 +3,9 @@
 The models are those of the tiny run, which have learnt next to nothing: only the software is tested.
 """
 
+import json
 import os
+import re
 from pathlib import Path
 
 import av
@@ -18,10 +20,15 @@ from surgvl.chat.answerers import Answerer
 from surgvl.cli import main as cli
 from surgvl.core.errors import DataError
 from surgvl.data.frame_store import FrameStore
+from surgvl.data.manifest import Manifest
+from surgvl.data.tables import Segment
 from surgvl.embed.vectors import Vectors
 from surgvl.embed.windows import read_windows
+from surgvl.models import install
+from surgvl.models.published import published
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.video.clip import Preprocess
+from tests.helpers.made_published import TINY, surgvlp_weights, tiny_clip
 
 REAL = os.environ.get("SURGVL_REAL_DATA", "")
 pytestmark = [
@@ -116,3 +123,40 @@ def test_every_second_of_a_recording_has_its_own_clip(recipe: str, tmp_path: Pat
     store.prepare()
     kept = [store.clip(store.key_of("v", second, second + 1)).tobytes() for second in range(32)]
     assert kept == streamed
+
+
+@pytest.fixture(params=["open_clip", "surgvlp"])
+def published_name(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a published model with random weights."""
+    monkeypatch.setenv("SURGVL_MODELS", str(tmp_path / "store"))
+    if request.param == "open_clip":
+        return f"open_clip:{TINY}@{tiny_clip(tmp_path)}"
+    install.add(published("surgvlp"), surgvlp_weights(tmp_path), accepted=True)
+    return "surgvlp"
+
+
+def test_published_models_are_embedded_searched_and_scored(
+    published_name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As `clips.csv` has them.
+    phases = {"VID05_1858": "GallbladderRetraction", "VID43_299": "CalotTriangleDissection"}
+    clips = [str(Path(REAL) / "clips" / f"{video_id}.mp4") for video_id in phases]
+    vectors, index = tmp_path / "vectors", tmp_path / "index"
+    cli.run(["embed", "--model", published_name, "--videos", json.dumps(clips), "--out", str(vectors)])
+    own = Manifest.load(vectors / "manifest")
+    segments = [
+        Segment(video_id=video_id, start_s=0.0, end_s=32.0, task="phase", label=phase)
+        for video_id, phase in phases.items()
+    ]
+    rows = [row.model_copy(update={"split": "test"}) for row in own.videos]
+    Manifest(rows, segments, root=own.root).save(tmp_path / "labelled")
+    cli.run(["index", "--vectors", str(vectors), "--manifest", str(vectors / "manifest"), "--out", str(index)])
+    capsys.readouterr()
+    cli.run(["search", "the hook dissects", "--index", str(index)])
+    assert "VID" in capsys.readouterr().out
+    cli.run(["search", "--like", "VID43_299@12.5", "--index", str(index)])
+    assert re.search(r"^1 +0\.9\d+ +VID43_299 ", capsys.readouterr().out, re.M)
+    argv = ["--vectors", str(vectors), "--manifest", str(tmp_path / "labelled"), "--out", str(tmp_path / "eval")]
+    cli.run(["eval", *argv, "--tasks", "phase", "--prompts", "cholec80_phase"])
+    assert (tmp_path / "eval" / "result.json").is_file()
+    assert "accuracy" in capsys.readouterr().out
