@@ -1,6 +1,6 @@
 """A general vision-language model of transformers in this process, as an answerer.
 
-It is shown what a server would be sent, so it gives the same greedy answers.
+It is shown what a server would be sent.
 Shapes: T frames [T, H, W, 3], A options.
 """
 

@@ -1,7 +1,6 @@
 """Answerers that are general vision-language models, tuned on no question of ours: behind an address or here.
 
-Both get the same prompt: the clip, the question and, for a closed question, its lettered options. So the same model
-gives the same greedy answers, whoever runs it.
+Both get the same prompt: the clip, the question and, for a closed question, its lettered options.
 Shapes: B questions, A options, T frames [T, H, W, 3].
 """
 

@@ -33,9 +33,10 @@ PATCH, MERGE = 8, 2
 PIXELS = {"shortest_edge": (PATCH * MERGE) ** 2, "longest_edge": (PATCH * MERGE) ** 2 * 16}
 
 
-def byte_pair_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of bytes, with Qwen's special tokens."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+def letter_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer of ASCII letters, with Qwen's special tokens; of all bytes, random weights would write no text."""
+    # The letters that stand for a line break and a blank in this format.
+    alphabet = ["\u010a", "\u0120", *map(chr, range(33, 127))]
     inner = Tokenizer(models.BPE({letter: at for at, letter in enumerate(alphabet)}, []))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
@@ -52,7 +53,7 @@ def byte_pair_tokenizer() -> PreTrainedTokenizerFast:
 
 def save_qwen3_vl(folder: Path, seed: int = 0) -> Path:
     """A Qwen3-VL of two layers."""
-    tokenizer = byte_pair_tokenizer()
+    tokenizer = letter_tokenizer()
     ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     text = {
         **{"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2},
@@ -89,7 +90,7 @@ def save_qwen3_vl(folder: Path, seed: int = 0) -> Path:
 
 def save_qwen2_5_vl(folder: Path, seed: int = 0) -> Path:
     """A Qwen2.5-VL of two layers."""
-    tokenizer = byte_pair_tokenizer()
+    tokenizer = letter_tokenizer()
     ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     text = {
         **{"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2},

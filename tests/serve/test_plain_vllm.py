@@ -1,4 +1,4 @@
-"""A tiny Qwen3-VL and an adapter of it, served by plain vLLM and loaded in this process: the same answers."""
+"""A tiny Qwen3-VL and an adapter of it, served by plain vLLM: all questions of a manifest, killed and resumed."""
 
 import importlib.util
 import json
@@ -49,13 +49,11 @@ class Plain:
 
     Attributes:
         url: its address.
-        model: folder of the model.
-        adapter: run folder of the adapter.
         manifest: of the questions.
     """
 
     def __init__(self, place: Path, manifest: Path, model: Path, adapter: Path) -> None:
-        self.manifest, self.model, self.adapter = manifest, model, adapter
+        self.manifest = manifest
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -122,11 +120,7 @@ def ask(manifest: Path, out: Path, *more: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
 
 
-def said(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(row["question"], row["raw"]) for row in rows]
-
-
-def test_a_killed_run_goes_on_and_the_model_here_says_the_same(plain: Plain, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_and_asks_nothing_twice(plain: Plain, tmp_path: Path) -> None:
     served = ["--server", plain.url, "--model", "tiny", "--in_flight", "1"]
     words = ["ask", "--manifest", str(plain.manifest), "--out", str(tmp_path / "there"), *CLIP, *served]
     run_killed_after(words, KILLED_AT)
@@ -140,34 +134,10 @@ def test_a_killed_run_goes_on_and_the_model_here_says_the_same(plain: Plain, tmp
     assert len({row["key"] for row in lines}) == len(lines) == len({row["reply"] for row in there})
     probes = first - KILLED_AT
     assert plain.num_done() == len(lines) + 2 * probes
-    assert {row["outcome"] for row in there} <= {"correct", "wrong"}
+    # Questions with a single known answer have no options.
+    assert {row["outcome"] for row in there if row["mode"] == "closed"} <= {"correct", "wrong"}
     record = read_json(tmp_path / "there" / "run.json")
     assert (record["closed_by"], record["sent_as"]) == ("choice", "video")
     assert re.match(r"\d+\.\d+", record["server"])
-    here = ask(plain.manifest, tmp_path / "here", "--model", f"hf:{plain.model}")
-    assert said(here) == said(there)
-    assert len({raw for _, raw in said(here)}) > 3
-
-
-def test_written_answers_and_likelihoods_are_the_same(plain: Plain, tiny_run: Path, tmp_path: Path) -> None:
-    free = ["--open_ended", "--every_s", "4"]
-    for name, local in (("tiny", f"hf:{plain.model}"), ("tuned", str(plain.adapter))):
-        there = ask(plain.manifest, tmp_path / f"{name} there", "--server", plain.url, "--model", name, *free)
-        here = ask(plain.manifest, tmp_path / f"{name} here", "--model", local, *free)
-        assert said(here) == said(there)
-    assert said(here) != said(ask(plain.manifest, tmp_path / "base", "--model", f"hf:{plain.model}", *free))
-    from surgvl.api import load_answerer
-    from surgvl.chat.vision_language_config import ClipInput
-
-    clip = ClipInput(num_frames=4, size_px=64)
-    video = str(Manifest.load(tiny_run / "manifest").path_of(here[0]["video_id"]))
-    answers = ["hook", "grasper", "bipolar"]
-    shares = [
-        dict(each.probabilities(video, "Which?", answers, at_s=5.0))
-        for each in (
-            load_answerer("tiny", server=plain.url, clip=clip),
-            load_answerer(f"hf:{plain.model}", clip=clip),
-        )
-    ]
-    assert shares[0] == pytest.approx(shares[1], abs=1e-4)
-    assert len(shares[0]) == 3
+    # It has loaded the adapter, too.
+    assert [each["id"] for each in httpx.get(f"{plain.url}/v1/models").json()["data"]] == ["tiny", "tuned"]
