@@ -34,14 +34,15 @@ NUM_ANSWERS = 4
 # Clips this close share frames with the query clip.
 NEAR_S = 3.0
 NUM_EXAMPLES = 6
-NEEDED = ("manifest", "align", "tune", "vectors", "index")
+NEEDED = ("vectors", "index")
 
 
 class Engine:
     """Models of a run folder.
 
     Args:
-        run: folder of `surgvl quickstart`.
+        run: folder of `surgvl quickstart`; without `align`, the model that made the vectors is used, and without `tune`
+            nothing answers questions.
         device: torch device of models in this process.
         server: address of a server that runs the models; if empty, this process does.
         api_key: key of the server.
@@ -53,14 +54,15 @@ class Engine:
     """
 
     def __init__(self, run: Path, device: str = "cpu", server: str = "", api_key: str = "", model: str = "") -> None:
-        missing = [name for name in NEEDED if not (run / name).is_dir()]
+        manifests = [each for each in (run / "manifest", run / "vectors" / "manifest") if each.is_dir()]
+        missing = [name for name in NEEDED if not (run / name).is_dir()] + ["manifest"] * (not manifests)
         if missing:
             fact = f"lacks {', '.join(missing)}" if run.is_dir() else "does not exist"
-            raise ConfigError(f"--run {run} {fact}: make it with `surgvl quickstart --out {run}`")
+            raise ConfigError(f"--run {run} {fact}: make it with `surgvl quickstart --out {run}`, or embed and index")
         if importlib.util.find_spec("faiss") is None:
             raise ConfigError("the page needs faiss, which is not installed: run pip install 'surgvl[demo]'")
         self.run = run
-        self.manifest = Manifest.load(run / "manifest")
+        self.manifest = Manifest.load(manifests[0])
         self.catalog = VideoCatalog(self.manifest)
         self.models = ModelLoader(run, device, server, api_key, model)
         # Vectors and times of uploads; the earliest are dropped first.
@@ -244,7 +246,7 @@ class Engine:
             triplet_set: prompt set of the triplets.
             smooth_s: window of a centred moving average over the scores; 0 for none.
         """
-        scale = run_info.logit_scale(self.run / "align")
+        scale = run_info.logit_scale(run_info.video_text_folder(self.run))
         given = (self.catalog.get(video_id), *self._steps(video_id), self.models.texts, self.manifest)
         return zero_shot_timeline(*given, phase_set, triplet_set, smooth_s, scale)
 
@@ -258,7 +260,7 @@ class Engine:
         for task, name in (("phase", phase_set), ("triplet", triplet_set)):
             # A name from a browser must not open a file.
             check_choice(f"the {task} prompts", name, self.prompt_sets(task))
-        scale = run_info.logit_scale(self.run / "align")
+        scale = run_info.logit_scale(run_info.video_text_folder(self.run))
         given = (self.catalog.get(video_id), *self._steps(video_id), self.models.texts, (phase_set, triplet_set))
         model = f"{self.run.resolve().name} ({self.models.vectors.meta.model_hash})"
         return timeline_file(*given, smooth_s, scale, model, format)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surgvl.core.errors import CheckpointError, DataError
+from surgvl.demo.run_info import video_text_folder
 from surgvl.embed.vectors import Texts, Vectors
 
 if TYPE_CHECKING:
@@ -66,7 +67,13 @@ class ModelLoader:
         futures.vectors.result()
         futures.index.result()
         futures.video_text.result()
-        futures.answerer.result()
+        if self.has_answerer:
+            futures.answerer.result()
+
+    @property
+    def has_answerer(self) -> bool:
+        """Whether anything answers questions: the run's own model, another one, or a server's."""
+        return bool(self.model) or (self.run / "tune").is_dir() or self._is_general
 
     @property
     def are_done(self) -> bool:
@@ -133,20 +140,21 @@ class ModelLoader:
         return bool(self.server) and (self._served is None or bool(self._served.get("chat", {}).get("general")))
 
     def _load_video_text(self) -> "DualModel | RemoteDual":
+        folder = video_text_folder(self.run)
         # Other servers, and ours with a general model alone, answer questions only.
         if self._served is not None and ("embed" in self._served or not self._is_general):
             from surgvl.serve.remote import RemoteDual
 
             remote = RemoteDual(self._server())
-            remote.check(self.run / "align")
+            remote.check(folder)
             self.index.check_model(remote.hash, f"that of {self.server}")
             return remote
         from surgvl.api import DualModel, load
 
-        model = load(self.run / "align", self.device)
+        model = load(folder, self.device)
         if not isinstance(model, DualModel):
-            raise CheckpointError(f"{self.run / 'align'} is not a video-text model: run `surgvl align` into it")
-        self.index.check_model(model.hash, f"that of {self.run / 'align'}")
+            raise CheckpointError(f"{folder} is not a video-text model: run `surgvl align` into {self.run / 'align'}")
+        self.index.check_model(model.hash, f"that of {folder}")
         return model
 
     def _load_answerer(self) -> "Answerer":

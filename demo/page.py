@@ -71,8 +71,9 @@ def build(engine: Engine, uploads: Path) -> Any:
                 player = _player(engine, uploads)
                 status = _html(views.status("Loading models", "loading"))
             with gr.Column(elem_id="right"), gr.Tabs(elem_id="tabs"):
-                with gr.Tab("Ask", id="ask"):
-                    _ask_tab(engine, player)
+                if engine.models.has_answerer:
+                    with gr.Tab("Ask", id="ask"):
+                        _ask_tab(engine, player)
                 with gr.Tab("Search", id="search"):
                     filters = _search_tab(engine, player)
                 with gr.Tab("Timeline", id="timeline") as tab:

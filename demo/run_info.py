@@ -22,7 +22,7 @@ from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.demo.formatting import hours
 from surgvl.demo.schemas import ModelCard, TrainingStage
-from surgvl.models.model_info import load_preprocess
+from surgvl.models.model_info import load_preprocess, weight_files
 
 STAGES = (
     ("pretrain", "Video encoder", "learns from video alone, without labels"),
@@ -58,6 +58,8 @@ def read_model_card(run: Path, manifest: Manifest) -> ModelCard:
             if isinstance(seconds, dict) and isinstance(seconds.get(name), int | float):
                 facts["time"] = f"{seconds[name]:.0f} s"
             stages.append(TrainingStage(title, purpose, facts))
+    if not (run / "align").is_dir():
+        stages.append(published_stage(video_text_folder(run)))
     return ModelCard(
         run.resolve().name,
         splits,
@@ -190,11 +192,27 @@ def known_questions(folder: Path) -> dict[str, str]:
     return {str(text): str(kind) for text, kind in found.items()} if isinstance(found, dict) else {}
 
 
+def video_text_folder(run: Path) -> Path:
+    """The video-text model of a run folder: `align`, or else the model that made the index."""
+    own = run / "align"
+    return own if own.is_dir() else Path(str(_json(run / "index" / "index.json").get("model", own)))
+
+
+def published_stage(folder: Path) -> TrainingStage:
+    """What a published model's folder says of it."""
+    card = _json(folder / "model_card.json")
+    facts = {key: str(card[key]) for key in ("name", "licence", "source") if card.get(key)}
+    return TrainingStage("Shared space", "a published model, as it is", facts)
+
+
 def logit_scale(folder: Path) -> float:
     """Factor of a video-text model's cosines before the softmax; 1 / 0.07 if its weights have none."""
-    path = folder / "model" / "model.safetensors"
-    with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="numpy") as file:
-        return math.exp(file.get_tensor("logit_scale").item())
+    for path in weight_files(folder / "model" if (folder / "model").is_dir() else folder):
+        with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="numpy") as file:
+            # Families of published models have it at different places.
+            for name in file.keys():  # noqa: SIM118 (no mapping)
+                if name.rpartition(".")[2] == "logit_scale":
+                    return math.exp(file.get_tensor(name).item())
     return 1 / 0.07
 
 

@@ -30,8 +30,8 @@ def demo(
     """Open the web page: ask questions about recordings, find moments, see the timeline.
 
     Args:
-        run: run folder of `surgvl quickstart`; by default, eight synthetic operations analysed by the shipped models,
-            which are written to runs/phantom on the first start.
+        run: run folder of `surgvl quickstart`, or a folder with `vectors` and `index`; by default, eight synthetic
+            operations analysed by the shipped models, which are written to runs/phantom on the first start.
         port: port to listen on.
         host: address to listen on; other machines can reach the page only if this is not a loopback address.
         open_browser: open the page in this machine's browser.

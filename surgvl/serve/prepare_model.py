@@ -71,6 +71,8 @@ def prepare_model(folder: Path | str, scratch: Path | None = None) -> Path:
         (scratch / TOWER).unlink(missing_ok=True)
         (scratch / TOWER).symlink_to(folder)
     tokenizer.save_pretrained(scratch)
+    if is_published and "hidden_size" not in config:
+        raise CheckpointError(f"{folder}/config.json has no hidden_size: fetch or add the model again")
     if is_published:
         # The rest is its family's, which reads it in the original.
         config = {"model_type": KIND, "dim": config["hidden_size"], "family": config["family"]}

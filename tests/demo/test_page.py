@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -240,7 +241,7 @@ def test_the_page_about_the_model_reads_the_run(ready: engine.Engine) -> None:
 def test_a_missing_run_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"does not exist: make it with `surgvl quickstart --out .*absent`"):
         demo.demo(tmp_path / "absent")
-    with pytest.raises(ConfigError, match="lacks manifest, align, tune, vectors, index"):
+    with pytest.raises(ConfigError, match="lacks vectors, index, manifest"):
         demo.demo(tmp_path)
 
 
@@ -279,6 +280,27 @@ def test_a_page_stopped_while_it_starts_leaves_no_folder(tiny_run: Path, tmp_pat
         server.kill()
         server.wait()
     assert not list(tmp_path.glob("surgvl-demo-*"))
+
+
+def test_vectors_of_a_published_model_need_no_training(tiny_run: Path, tmp_path: Path) -> None:
+    """Manifest, vectors and index of a model that lies elsewhere: moments and timelines, and nothing to ask."""
+    run, published = tmp_path / "run", tmp_path / "published"
+    shutil.copytree(tiny_run / "align" / "model", published)
+    (published / "model_card.json").write_text('{"name": "some-model", "licence": "MIT"}')
+    for part in ("vectors", "index"):
+        shutil.copytree(tiny_run / part, run / part)
+    (run / "vectors" / "manifest").symlink_to(tiny_run / "manifest")
+    head = json.loads((run / "index" / "index.json").read_text())
+    (run / "index" / "index.json").write_text(json.dumps({**head, "model": str(published)}))
+    found = engine.Engine(run)
+    try:
+        found.wait()
+        assert not found.models.has_answerer
+        assert found.search("the hook dissects", 2)
+        assert found.timeline(found.catalog.videos[0].video_id, "phantom_phase", "phantom_triplet").triplets
+        assert found.model_card().stages[-1].facts == {"name": "some-model", "licence": "MIT"}
+    finally:
+        found.close()
 
 
 def test_a_broken_model_is_said_and_the_rest_goes_on(tiny_run: Path, tmp_path: Path) -> None:
