@@ -49,7 +49,7 @@ def prepare_model(folder: Path | str, scratch: Path | None = None) -> Path:
     if not is_published and (not isinstance(text, dict) or text.get("kind") not in ("tiny", "open_clip", "hf")):
         raise CheckpointError(f"{folder}/config.json has no text tower of a known kind: export the model again")
     whole = all((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
-    tiny = isinstance(text, dict) and text["kind"] == "tiny"
+    tiny = not is_published and config["text"]["kind"] == "tiny"
     if tiny and whole and config.get("architectures") == [ARCHITECTURE]:
         return folder
     # These imports take a second, and a complete folder does not need them.
