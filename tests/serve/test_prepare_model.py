@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 
 from surgvl.api import DualModel
 from surgvl.core.errors import CheckpointError, DataError, ServerError
-from surgvl.core.files import file_hash, read_json
+from surgvl.core.files import file_hash, read_json, write_json
 from surgvl.models.checkpoint import save_model
 from surgvl.models.tokenizer import SentencePieceTokenizer
 from surgvl.serve import plugin
@@ -90,3 +90,21 @@ def test_words_for_the_engine(tmp_path: Path) -> None:
     words = embed_flags(tmp_path)
     assert words[:2] == ["--dtype", "float32"]
     assert json.loads(words[-1]) == {"video": {"num_frames": 300}}
+
+
+def test_a_published_model_is_served_from_its_own_folder(tmp_path: Path) -> None:
+    """Its own code reads its own fields there; vLLM gets the width, the weights, and bytes for any tokenizer."""
+    folder, config = tmp_path / "published", {"model_type": "surgvl_video_text", "family": "surgvlp", "text": {}}
+    (folder / "tower").mkdir(parents=True)
+    for name in ("preprocessor_config.json", "tower/part.safetensors"):
+        (folder / name).write_text("{}")
+    write_json(folder / "config.json", config)
+    with pytest.raises(CheckpointError, match=r"has no hidden_size: fetch or add the model again"):
+        prepare_model(folder, tmp_path / "copy")
+    write_json(folder / "config.json", {**config, "hidden_size": 24})
+    copy = prepare_model(folder, tmp_path / "copy")
+    found = DualConfig.from_pretrained(copy)
+    assert (found.hidden_size, found.family, found.text_ids) == (24, "surgvlp", "bytes")
+    assert (copy / "tower").resolve() == folder
+    assert (copy / "part.safetensors").samefile(folder / "tower" / "part.safetensors")
+    assert AutoTokenizer.from_pretrained(copy)("é")["input_ids"][1:-1] == [0xC3, 0xA9]
