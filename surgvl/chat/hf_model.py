@@ -22,6 +22,7 @@ from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import read_json
 from surgvl.models.foreign import foreign
+from surgvl.models.named import hub_family
 from surgvl.models.store import stored_hub
 
 
@@ -44,6 +45,11 @@ def load_hf(name: str, device: str = "cpu") -> tuple[Any, Any]:
         with foreign(f"adapter {adapter} does not fit {base}", "give the folder that `surgvl tune` made"):
             return PeftModel.from_pretrained(model, str(adapter)).eval(), processor
     where = str(stored_hub(name))
+    if (Path(where) / "config.json").is_file() and hub_family(Path(where)) is not None:
+        raise CheckpointError(
+            f"{name!r} gives vectors of clips and sentences, and answers no questions: search with it (surgvl embed, "
+            "index, search), or give an image-text-to-text model"
+        )
     # Published weights are in half precision, which is slow on most processors.
     dtype = torch.float32 if device == "cpu" else "auto"
     offline = {"trust_remote_code": False, "local_files_only": True}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import surgvl
 from surgvl import video
-from surgvl.api import DualModel
+from surgvl.api import DualModel, load_answerer
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.checkpoint import load_model, save_model
 from surgvl.models.model_info import check_servable, find_model, model_hash
@@ -207,6 +207,8 @@ def test_what_cannot_be_read_is_one_line(repositories: dict[str, Path], tmp_path
         dual(f"hf:{tmp_path}")
     with pytest.raises(CheckpointError, match=r"surgvl models fetch hf:nobody/nothing"):
         dual("hf:nobody/nothing")
+    with pytest.raises(CheckpointError, match="gives vectors of clips and sentences, and answers no questions"):
+        load_answerer(f"hf:{repositories['clip']}")
     folder = find_model(f"hf:{repositories['siglip']}")
     (folder / "tower" / "config.json").unlink()
     (folder / "tower" / "config.json").write_text('{"model_type": "bert"}')
