@@ -50,10 +50,11 @@ class Plain:
     Attributes:
         url: its address.
         manifest: of the questions.
+        model: folder of the model.
     """
 
     def __init__(self, place: Path, manifest: Path, model: Path, adapter: Path) -> None:
-        self.manifest = manifest
+        self.manifest, self.model = manifest, model
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -141,3 +142,9 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(plain: Plain, tmp_path: Pat
     assert re.match(r"\d+\.\d+", record["server"])
     # It has loaded the adapter, too.
     assert [each["id"] for each in httpx.get(f"{plain.url}/v1/models").json()["data"]] == ["tiny", "tuned"]
+    # Sent as frames with their times in words, the model here says the same.
+    frames = ["--clip.send", "frames"]
+    by_server = ask(plain.manifest, tmp_path / "frames", *served, *frames)
+    here = ask(plain.manifest, tmp_path / "here", "--model", f"hf:{plain.model}", *frames)
+    assert [row["raw"] for row in here] == [row["raw"] for row in by_server]
+    assert len({row["raw"] for row in here}) > 2
