@@ -12,6 +12,7 @@ benchmarks/results/paraphrases.md.
 """
 
 import argparse
+import shlex
 import statistics
 import sys
 from pathlib import Path
@@ -83,13 +84,15 @@ def align(run: Path, place: Path, tower: str, encoder: str, seed: int) -> Path:
 def recalls(run: Path, aligned: Path, place: Path, sets: list[Path]) -> tuple[Result, list[Result]]:
     """Recall of an aligned model with the narrator's sentences, and with each set of paraphrases."""
     vectors, manifest = place / "vectors", str(run / "manifest")
-    embed = ["embed", "--model", str(aligned), "--manifest", manifest, "--split", "test"]
-    cli.run([*embed, "--prompt_sets", NARRATOR, *map(str, sets), "--out", str(vectors), "--resume=true"])
+    if not (vectors / "vectors.json").is_file():
+        embed = ["embed", "--model", str(aligned), "--manifest", manifest, "--split", "test", "--resume=true"]
+        cli.run([*embed, "--prompt_sets", NARRATOR, *map(str, sets), "--out", str(vectors)])
     found = []
     for name in (NARRATOR, *(path.stem for path in sets)):
         out = place / "scores" / name
-        score = ["eval", "--manifest", manifest, "--vectors", str(vectors), "--out", str(out)]
-        cli.run([*score, "--prompts", name, "--tasks", "retrieval", "--resume=true"])
+        if not (out / "result.json").is_file():
+            score = ["eval", "--manifest", manifest, "--vectors", str(vectors), "--out", str(out), "--resume=true"]
+            cli.run([*score, "--prompts", name, "--tasks", "retrieval"])
         found += [row for row in read_results(out / "result.json") if row.metric == METRIC]
     return found[0], found[1:]
 
@@ -117,7 +120,7 @@ def main() -> None:
                 narrator, paraphrases = recalls(args.run, aligned, folder, sets)
                 own.append(narrator.value)
                 other.append(statistics.mean(row.value for row in paraphrases))
-                commits.add(read_json(aligned / "run.json")["commit"])
+                commits.add(narrator.commit)
             rows.append([encoder, tower, " ".join(map(str, args.seeds)), *map(of_seeds, (own, other))])
     assert narrator is not None
     head = ["encoder", "text tower", "seeds", "narrator's sentences", "paraphrases"]
@@ -127,12 +130,14 @@ def main() -> None:
         "videos, mean over seeds (and each seed). `tiny` is the quickstart's text tower, trained from scratch on the "
         "narration; `minilm` is all-MiniLM-L6-v2, frozen but for its projection. "
         f"{len(sets)} paraphrases of each triplet are {len(sets)} queries; their words and word orders are not the "
-        "narrator's (`benchmarks/paraphrases.yaml`). With a frozen encoder, pooling and projections alone are trained. "
-        "The videos are synthetic: this says that the machinery works, and nothing about patients.\n\n"
+        "narrator's (`benchmarks/paraphrases.yaml`). The tiny tower's vocabulary is that of the narration: it reads "
+        "other words in pieces, and no more than 30 of a sentence. With a frozen encoder, pooling, projections and the "
+        "tiny tower alone are trained. The videos are synthetic: this says that the machinery works, and nothing about "
+        "patients.\n\n"
         + "\n".join(markdown_table(head, rows))
         + f"\n\n- protocol: {narrator.protocol}\n"
         + f"- blind baselines: {', '.join(f'{name} {value:.3f}' for name, value in narrator.baselines.items())}\n"
-        + f"- command: `python benchmarks/paraphrases.py {' '.join(map(str, sys.argv[1:]))}`\n"
+        + f"- command: `python benchmarks/paraphrases.py {shlex.join(sys.argv[1:])}`\n"
         + f"- surgvl {__version__}, commit {', '.join(sorted(commits))}\n"
     )
     write_text(args.out, text)

@@ -109,6 +109,12 @@ def format_rows() -> list[str]:
     return markdown_table(["format", "called", "suffix", "for"], rows)
 
 
+def paraphrase_rows() -> list[str]:
+    """Recall with the narrator's sentences and with paraphrases, from the benchmark's page."""
+    page = ROOT / "benchmarks" / "results" / "paraphrases.md"
+    return [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+
+
 def first_line(module: str) -> str:
     """The first line of a module's docstring."""
     return (importlib.import_module(module).__doc__ or "").strip().splitlines()[0]
@@ -120,5 +126,6 @@ TABLES = {
     "recipes": recipe_rows,
     "prompt sets": prompt_rows,
     "tasks": task_rows,
+    "paraphrases": paraphrase_rows,
     "formats": format_rows,
 }

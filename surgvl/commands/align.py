@@ -55,7 +55,8 @@ def align(
         out: run folder to write.
         text: text tower: tiny; minilm, a pretrained one for --frozen_text (pip install 'surgvl[minilm]');
             open_clip:NAME[@PRETRAINED] or hf:FOLDER_OR_ID.
-        frozen_text: train only the projection of a pretrained text tower.
+        frozen_text: train only the projection of a pretrained text tower, so that search understands words that no
+            narrator used.
         dim: width of the shared space.
         adapt: what of a published model is trained: frozen, a pooling over the vectors of a clip's frames; lora,
             low-rank updates of both towers; full, all of it.

@@ -145,6 +145,7 @@ def test_the_tables_that_the_site_fills_in_list_everything() -> None:
     assert any("`peskavlp`" in row for row in hooks["model_rows"]())
     assert any("`phase`" in row for row in hooks["task_rows"]())
     assert any("`.eaf`" in row for row in hooks["format_rows"]())
+    assert any("minilm" in row for row in hooks["paraphrase_rows"]())
 
 
 def test_the_picture_of_the_rooms_is_that_of_the_floors() -> None:
