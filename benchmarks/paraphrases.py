@@ -29,9 +29,12 @@ from surgvl.core.results import Result, read_results
 from surgvl.core.tables import markdown_table
 
 HERE = Path(__file__).resolve().parent
-TOWERS = {"tiny": [], "minilm": ["--frozen_text=true"]}
+TOWERS: dict[str, list[str]] = {"tiny": [], "minilm": ["--frozen_text=true"]}
 # As in the control of the quickstart: each second is encoded once.
-ENCODERS = {"trained": [], "frozen": ["--frozen_encoder=true", "--augment=false", "--token_keep=1"]}
+ENCODERS: dict[str, list[str]] = {
+    "trained": [],
+    "frozen": ["--frozen_encoder=true", "--augment=false", "--token_keep=1"],
+}
 NARRATOR, METRIC = "phantom_triplet", "recall@5"
 
 
@@ -106,14 +109,18 @@ def main() -> None:
     args = parser.parse_args()
 
     words = yaml.safe_load((HERE / "paraphrases.yaml").read_text(encoding="utf-8"))
-    place, rows, commits, narrator = args.run / "paraphrases", [], set(), None
+    place = args.run / "paraphrases"
+    rows: list[list[str]] = []
+    commits: set[str] = set()
+    narrator: Result | None = None
     sets = [place / "sets" / f"paraphrase_{number}.yaml" for number in range(len(words["templates"]))]
     for number, path in enumerate(sets):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, yaml.safe_dump(prompt_set(words, number), sort_keys=False))
     for encoder in args.encoder:
         for tower in TOWERS:
-            own, other = [], []
+            own: list[float] = []
+            other: list[float] = []
             for seed in args.seeds:
                 folder = place / f"{tower}-{encoder}-{seed}"
                 aligned = align(args.run, folder, tower, encoder, seed)
