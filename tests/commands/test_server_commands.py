@@ -171,8 +171,8 @@ def test_all_questions_of_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_without_openai_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, video: str) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    for name in ("surgvl.serve.client", "surgvl.serve.remote"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in ("client", "endpoint", "endpoint_answerer", "remote", "remote_answerer"):
+        monkeypatch.delitem(sys.modules, f"surgvl.serve.{name}", raising=False)
     with pytest.raises(
         ConfigError, match=re.escape("needs openai, which is not installed: pip install 'surgvl[client]'")
     ):

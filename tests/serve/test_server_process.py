@@ -37,6 +37,7 @@ def test_both_at_one_address_until_ctrl_c(tmp_path: Path) -> None:
         with httpx.Client(base_url=url, headers={"Authorization": "Bearer k1"}) as client:
             about = client.get("/surgvl/about").json()
             shape = {"num_frames": 8, "fps": 4.0, "size_px": 64, "crop": "none", "anchor": "centre", "step_s": 1.0}
+            shape |= {"geometry": "squash", "resize_px": [0, 0], "interpolation": "area"}
             assert about["chat"]["preprocess"] == shape
             assert (about["chat"]["answers"], about["chat"]["questions"]) == (["yes", "no"], {"Is it?": "x"})
             assert about["chat"]["end_id"] == 2
