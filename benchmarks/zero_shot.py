@@ -41,7 +41,8 @@ from surgvl.core.tables import markdown_table
 from surgvl.data.phantom.render import render
 from surgvl.data.phantom.script import script
 from surgvl.embed.encode_file import FRAMES, encode_file
-from surgvl.models.adapters.open_clip import OpenClip, describe, preprocess_of, quiet
+from surgvl.models.adapters.open_clip import OpenClip, describe, preprocess_of
+from surgvl.models.foreign import quiet
 from surgvl.models.precision import has_bfloat16
 from surgvl.video.content_area import Image
 

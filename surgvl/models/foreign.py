@@ -1,7 +1,10 @@
 """Third-party files read by third-party libraries: no code in them is run, and errors become one line."""
 
+import logging
 import pickle
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -78,3 +81,16 @@ def check_finite(weights: Mapping[str, object], path: Path | str) -> None:
             f"{path} holds NaN or infinity in {len(bad)} of {len(weights)} tensors, the first {bad[0]}: training "
             "diverged or the file is damaged; give other weights"
         )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the notes and warnings of a library: what matters of them is an error here."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -3,9 +3,7 @@
 The files of a published model are large, so that its folder holds links to them; a trained model has files of its own.
 """
 
-import logging
 import shutil
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -19,6 +17,7 @@ from torch import nn
 from surgvl.core.errors import CheckpointError
 from surgvl.core.files import temporary_path
 from surgvl.models.foreign import check_finite, foreign
+from surgvl.models.foreign import quiet as without_notes
 from surgvl.models.model_info import TOWER
 from surgvl.models.schema import read_checked
 
@@ -120,16 +119,12 @@ def save_tower(model: nn.Module, before: Path, folder: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' notes and bars: what matters of them is an error here."""
+    """Without transformers' notes, warnings and bars."""
     bars = transformers.utils.logging.is_progress_bar_enabled()
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
     transformers.utils.logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with without_notes():
             yield
     finally:
-        logging.disable(level)
         if bars:
             transformers.utils.logging.enable_progress_bar()

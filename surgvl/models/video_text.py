@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from surgvl.core.errors import CheckpointError
 from surgvl.video.clip import Preprocess
 
 Sees = Literal["frames", "clips"]
@@ -70,7 +71,7 @@ class VideoText(nn.Module, ABC):
         Raises:
             CheckpointError: a weight is missing or unknown, or a file is missing.
         """
-        raise NotImplementedError(f"{cls.__name__} is not published")
+        raise CheckpointError(f"{cls.__name__} models are trained, not published: give their folder (surgvl align)")
 
     @abstractmethod
     def encode_video(self, video: Tensor) -> Tensor:

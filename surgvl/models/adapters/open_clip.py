@@ -6,11 +6,7 @@ Shapes: N frames, S side in pixels, M sentences, E width of the space.
 """
 
 import json
-import logging
 import shutil
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
@@ -20,7 +16,7 @@ from torch import Tensor, nn
 
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import write_json
-from surgvl.models.foreign import check_finite, foreign
+from surgvl.models.foreign import check_finite, foreign, quiet
 from surgvl.models.schema import bounded
 from surgvl.models.video_text import FrameText, normalised, truncation
 from surgvl.video.clip import Preprocess
@@ -214,16 +210,3 @@ def check_tokenizer(facts: dict[str, Any], files: Path, arch: str) -> None:
             f"{files} lacks the tokenizer of {arch}, which is that of {wanted} on the hub: put its files ("
             "tokenizer.json and tokenizer_config.json) next to the weights"
         )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without open_clip's notes about weights that we load ourselves."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
