@@ -39,13 +39,14 @@ ROOMS = {
     "export": Room(4, "", "models data train"),
     "serve": Room(5, "torch transformers vllm openai starlette httpx uvicorn"),
     "api": Room(6, "torch"),
-    "bench": Room(7, ""),
-    "compat": Room(7, "torch transformers"),
-    "demo": Room(7, "torch gradio starlette uvicorn"),
-    "commands": Room(8, "torch transformers starlette uvicorn httpx"),
-    "cli": Room(9, "jsonargparse"),
-    "__init__": Room(10),
-    "__main__": Room(10),
+    "archive": Room(7, "torch"),
+    "bench": Room(8, ""),
+    "compat": Room(8, "torch transformers"),
+    "demo": Room(8, "torch gradio starlette uvicorn"),
+    "commands": Room(9, "torch transformers starlette uvicorn httpx"),
+    "cli": Room(10, "jsonargparse"),
+    "__init__": Room(11),
+    "__main__": Room(11),
 }
 GUARDED = set(" ".join(room.packages for room in ROOMS.values()).split())
 
@@ -126,6 +127,7 @@ def test_every_room_is_there_and_has_its_line() -> None:
         ("surgvl.retrieval.clip_index", "surgvl.api.load"),
         ("surgvl.commands.embed", "surgvl.cli.main"),
         ("surgvl.api", "surgvl.demo.app"),
+        ("surgvl.api", "surgvl.archive.archive"),
         ("surgvl.core.files", "surgvl.load"),
     ],
 )

@@ -29,6 +29,7 @@ NOTES = {
     "export": "one file a format",
     "serve": "vLLM plug-in, gateway, client",
     "api": "the Python face",
+    "archive": "recordings of one's own: catalogue, labels, clips",
     "bench": "many runs, one table",
     "compat": "interfaces of other projects",
     "demo": "the page",
