@@ -41,6 +41,7 @@ class Change:
     value: str
     who: str
     made_s: float
+    is_undone: bool = False
 
 
 @dataclass(frozen=True)

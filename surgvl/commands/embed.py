@@ -2,10 +2,8 @@
 
 A reader cuts windows from a stream of frames, a mapper encodes batches, and a writer writes one shard per video; an
 interrupted run continues with the next video. Memory does not grow with the length of a video.
-Shapes: M sentences, E width of the space.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +11,6 @@ from tqdm import tqdm
 
 from surgvl import prompts
 from surgvl.commands.common import split_ids
-from surgvl.core.arrays import Float32Array
 from surgvl.core.checks import check_above, check_range
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command, read_json
@@ -23,7 +20,8 @@ from surgvl.core.plurals import none_of, plural
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.embed import recordings, vectors
-from surgvl.video.marks import counted
+from surgvl.embed.prompt_sets import load_sets, write_texts
+from surgvl.embed.writer import embed_file, meta_of
 
 if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
@@ -134,10 +132,7 @@ def _write(
                 path = table.path_of(video_id)
                 content = recordings.identity(path)
                 if not shards.has(video_id, content):
-                    shards.drop(video_id)
-                    with counted() as marks:
-                        found = embedder.seconds(path, lambda read_s: bar.update(read_s / 3600))
-                    shards.write(video_id, content, *found, marks.line(path))
+                    embed_file(embedder, shards, video_id, path, content, lambda read_s: bar.update(read_s / 3600))
             except DataError as error:
                 aside.append(str(error))
             done_h += table.video(video_id).duration_s / 3600
@@ -151,21 +146,7 @@ def _write(
         # Videos that were set aside have no vectors, so later commands must not read them.
         table = recordings.with_earlier(table, out / "manifest", shards.ids)
         table.save(out / "manifest")
-    meta = vectors.Meta(
-        model=embedder.name,
-        model_hash=embedder.hash,
-        dim=embedder.dim,
-        clip_s=embedder.preprocess.clip_s,
-        stride_s=embedder.preprocess.step_s,
-        preprocess=embedder.preprocess,
-        num_vectors=shards.count,
-        frozen=embedder.trained.get("frozen"),
-        num_trainable=int(embedder.trained.get("num_trainable", 0)),
-        pretraining_video_ids=embedder.trained.get("pretraining_video_ids", []),
-        damaged_frames=shards.damaged,
-        prompt_sets={each.name: facts_of(each) for each in sets},
-    )
-    vectors.write_meta(out, meta)
+    vectors.write_meta(out, meta_of(embedder, shards, sets))
     folder.watch(aside, len(ids) + len(problems), lambda: list(shards.damaged.values()))
     folder.record(table.hash, embedder.trained.get("pretraining_video_ids", []), **made_of)
     where = manifest if manifest is not None else out / "manifest"
@@ -186,37 +167,3 @@ def _check_begun(out: Path, made_of: dict[str, Any]) -> None:
                 f"{out} was started with {name} {before[name]}, not {value}: continue with the same one, or "
                 "give another --out"
             )
-
-
-def load_sets(names: list[str] | None) -> list[prompts.PromptSet]:
-    """Prompt sets by name or path; by default, all that ship with surgvl.
-
-    Raises:
-        ConfigError: two have the same name.
-    """
-    sets = [prompts.load(name) for name in (prompts.names() if names is None else names)]
-    for at, each in enumerate(sets):
-        if each.name in {other.name for other in sets[:at]}:
-            raise ConfigError(f"--prompt_sets: two sets are called {each.name!r}: rename one of them in its file")
-    return sets
-
-
-def facts_of(each: prompts.PromptSet) -> vectors.PromptSetFacts:
-    """The facts that are stored with the vectors of a set."""
-    return vectors.PromptSetFacts(
-        version=each.version,
-        task=each.task,
-        datasets=[each.dataset, *each.also_for],
-        aliases={alias: row.name for row in each.classes for alias in row.aliases},
-        hash=each.hash,
-    )
-
-
-def write_texts(encode: Callable[[list[str]], Float32Array], sets: list[prompts.PromptSet], out: Path) -> None:
-    """Encode every prompt of the sets and write the texts of a vectors folder."""
-    rows = [(each.name, number, name, text) for each in sets for number, name, text in each.texts()]
-    if not rows:
-        return
-    found = encode([row[3] for row in rows])
-    names, ids, classes, texts = (list(column) for column in zip(*rows, strict=True))
-    vectors.write_texts(out, vectors.Texts(found, names, ids, classes, texts))

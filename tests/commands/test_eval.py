@@ -12,7 +12,6 @@ import pytest
 
 from surgvl import prompts
 from surgvl.cli import main as cli
-from surgvl.commands.embed import facts_of
 from surgvl.commands.eval import EvalConfig, evaluate
 from surgvl.core import files
 from surgvl.core.errors import ConfigError, DataError
@@ -20,6 +19,7 @@ from surgvl.core.ontology import CHOLEC80_PHASES, CHOLECT50_PHASES, TRIPLET_NAME
 from surgvl.core.results import Result, read_results
 from surgvl.core.version import commit
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
+from surgvl.embed.prompt_sets import facts_of
 from surgvl.embed.vectors import Meta, Texts, Vectors, write_meta, write_shard, write_texts
 
 SECONDS = 70

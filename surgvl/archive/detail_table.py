@@ -1,0 +1,113 @@
+"""Case details with their history."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from datetime import date as Date
+
+from surgvl.archive.database import Journal
+from surgvl.archive.recording_table import RecordingTable
+from surgvl.archive.records import Change, Details
+from surgvl.core.errors import ConfigError
+
+FIELDS = tuple(field.name for field in fields(Details))
+# Longest values, characters; only notes may have several lines.
+LONGEST, LONGEST_NOTES = 200, 20_000
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?", re.ASCII)
+
+
+class DetailTable(Journal, RecordingTable):
+    """Details by recording; the last valid change of a field counts."""
+
+    def set_details(
+        self,
+        id: str,
+        *,
+        who: str,
+        title: str | None = None,
+        procedure: str | None = None,
+        date: str | None = None,
+        surgeon: str | None = None,
+        tags: Sequence[str] | None = None,
+        notes: str | None = None,
+    ) -> Details:
+        """Change details of a recording; what is None stays.
+
+        Args:
+            id: the recording.
+            who: the person.
+            title: what a page calls it.
+            procedure: the operation.
+            date: YYYY-MM-DD, YYYY-MM or YYYY.
+            surgeon: a code.
+            tags: words; they replace the present ones.
+            notes: free text.
+
+        Returns:
+            The details after it.
+
+        Raises:
+            DataError: there is no such recording.
+            ConfigError: a value is too long, or the date is none.
+        """
+        self.row(id)
+        before = self.details(id)
+        words = None if tags is None else tuple(dict.fromkeys(filter(None, map(str.strip, tags))))
+        given = {"title": title, "procedure": procedure, "date": date, "surgeon": surgeon, "notes": notes}
+        texts = {name: _checked(name, value) for name, value in given.items() if value is not None}
+        after = replace(before, **texts)
+        if words is not None:
+            after = replace(after, tags=tuple(_checked("tags", word) for word in words))
+        changed = [name for name in FIELDS if vars(after)[name] != vars(before)[name]]
+        if changed:
+            with self.change(who, f"{', '.join(changed)} of {id}") as change:
+                for name in changed:
+                    self.execute(
+                        "INSERT INTO details VALUES (?, ?, ?, ?)", change, id, name, json.dumps(vars(after)[name])
+                    )
+        return after
+
+    def details(self, id: str) -> Details:
+        """The details of a recording."""
+        return self.all_details(id).get(id, Details())
+
+    def all_details(self, id: str = "") -> dict[str, Details]:
+        """The details of each recording that has any, or of one."""
+        query = "SELECT recording, field, value FROM details WHERE change IN (SELECT id FROM valid)"
+        rows = self.select(f"{query} {'AND recording = ?' if id else ''} ORDER BY change", *([id] if id else []))
+        found: dict[str, dict[str, object]] = {}
+        for recording, name, value in rows:
+            known = json.loads(value)
+            found.setdefault(recording, {})[name] = tuple(known) if isinstance(known, list) else known
+        return {name: replace(Details(), **values) for name, values in found.items()}
+
+    def history(self, id: str) -> list[Change]:
+        """All changes of details of a recording, the first one first; undone ones too."""
+        self.row(id)
+        query = """SELECT d.field, d.value, c.who, c.made_s, c.id IN (SELECT change FROM undone)
+            FROM details d JOIN changes c ON c.id = d.change WHERE d.recording = ? ORDER BY c.id, d.rowid"""
+        found = []
+        for name, value, who, made_s, undone in self.select(query, id):
+            known = json.loads(value)
+            found.append(
+                Change(name, ", ".join(known) if isinstance(known, list) else known, who, made_s, bool(undone))
+            )
+        return found
+
+
+def _checked(name: str, value: str) -> str:
+    text = value.strip()
+    longest = LONGEST_NOTES if name == "notes" else LONGEST
+    if len(text) > longest:
+        raise ConfigError(f"{name} must have at most {longest:,} characters, got {len(text):,}: shorten it")
+    if name != "notes" and any(letter < " " for letter in text):
+        raise ConfigError(f"{name} must be one line, got {text[:40]!r}")
+    if name == "date" and text:
+        try:
+            if not _DATE.fullmatch(text):
+                raise ValueError
+            Date.fromisoformat(text + "-01" * (2 - text.count("-")))
+        except ValueError:
+            raise ConfigError(f"date must be YYYY-MM-DD, YYYY-MM or YYYY, got {text!r}") from None
+    return text
