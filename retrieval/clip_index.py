@@ -5,7 +5,7 @@ version that it opened or last wrote, regardless of other writers (see `folder`)
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,8 +22,8 @@ from surgvl.retrieval.folder import IndexHeader, create_files, next_version, ope
 from surgvl.retrieval.moment_table import MomentRow, MomentTable, moment_id
 from surgvl.retrieval.moments import Moment, SearchResults, merge_high
 from surgvl.retrieval.reference import SAMPLE, Reference
+from surgvl.retrieval.where import EVERYWHERE, Segment, Where
 
-Segment = tuple[str, float, float]
 Ids = NDArray[np.int64]
 # Vectors added between two progress reports.
 AT_ONCE = 20_000
@@ -43,7 +43,7 @@ class ClipIndex:
         self.folder, self._index, self._store = folder, index, store
         self.model, self.model_hash, self.dim = head.model, head.model_hash, head.dim
         self._lock = threading.RLock()
-        self._filters: dict[tuple[str | None, ...], Ids] = {}
+        self._filters: dict[Where, Ids] = {}
         self._reference: Reference | None = None
 
     @classmethod
@@ -189,9 +189,7 @@ class ClipIndex:
         self,
         vector: ArrayLike,
         k: int,
-        video: str | None = None,
-        procedure: str | None = None,
-        source: str | None = None,
+        where: Where = EVERYWHERE,
         exclude: Segment | None = None,
         is_foreign_clip: bool = False,
     ) -> SearchResults:
@@ -202,15 +200,13 @@ class ClipIndex:
         Args:
             vector: [E], from this index's encoder; any norm above 0.
             k: number of distinct moments (see moments.merge).
-            video: only in this video.
-            procedure: only in videos of this procedure.
-            source: only in videos of this data set.
+            where: search only these clips.
             exclude: (video_id, start_s, end_s): skip clips that overlap this span, such as the query itself.
             is_foreign_clip: the vector is of a clip outside the index: the remark says if it is unlike all of them.
 
         Raises:
             DataError: wrong shape, NaN, or a zero vector.
-            ConfigError: k below 1, or a filter without matches.
+            ConfigError: k below 1, conditions that no clip meets, or conditions that only an archive can answer.
         """
         query = np.asarray(vector, np.float32).reshape(1, -1)
         if not query.any():
@@ -219,13 +215,13 @@ class ClipIndex:
             raise ConfigError(f"k must be >= 1, got {k}")
         query = query / np.linalg.norm(query)
         with self._lock:
-            where = self._where(video, procedure, source)
+            among = self._among(where)
             hidden = self._overlapping(exclude)
-            available = len(self._index) if where is None else len(where)
+            available = len(self._index) if among is None else len(among)
             fetch = max(32, 4 * k) + len(hidden)
             while True:
                 fetch = min(fetch, available)
-                moments = self._moments(query, self._index.search(query, max(fetch, 1), where)[1][0], hidden, exclude)
+                moments = self._moments(query, self._index.search(query, max(fetch, 1), among)[1][0], hidden, exclude)
                 if len(moments) >= k or fetch >= available:
                     return SearchResults(moments[:k], self._known_reference().remark(query[0], is_foreign_clip))
                 fetch *= 4
@@ -246,26 +242,28 @@ class ClipIndex:
                 raise DataError(f"{video_id} is indexed from {span}; no clip covers {time_s} s: give a time in it")
             return self._index.vectors_of([near.id])[0], near.start_s, near.end_s
 
-    def _where(self, video: str | None, procedure: str | None, source: str | None) -> NDArray[np.int64] | None:
-        given = (video, procedure, source)
-        if given == (None, None, None):
+    def _among(self, where: Where) -> Ids | None:
+        """Ids of the clips to search; None: all."""
+        if where == EVERYWHERE:
             return None
-        if given not in self._filters:
-            ids = self._store.ids(video, procedure, source)
+        if where.of_archive:
+            raise ConfigError(f"{self.folder} is an index and has no {next(iter(where.of_archive))}: search an archive")
+        if where not in self._filters:
+            ids = self._store.ids(where)
             if not len(ids):
-                names = zip(("video", "procedure", "source"), given, strict=True)
-                fits = " and ".join(f"{name} {value!r}" for name, value in names if value is not None)
-                raise ConfigError(f"nothing in {self.folder} matches {fits}: {self._known(given)}")
-            self._filters[given] = ids
-        return self._filters[given]
+                raise ConfigError(f"nothing in {self.folder} matches {where}{self._known(where)}")
+            self._filters[where] = ids
+        return self._filters[where]
 
-    def _known(self, given: Sequence[str | None]) -> str:
-        """The allowed values of the first filter."""
-        columns = zip(("video_id", "procedure", "source"), given, strict=True)
-        column = next(name for name, value in columns if value is not None)
+    def _known(self, where: Where) -> str:
+        """The values of the first condition that has few."""
+        given = {"video_id": where.recordings, "procedure": where.procedure, "source": where.source}
+        column = next((name for name, value in given.items() if value), None)
+        if column is None:
+            return ""
         values = list(self._store.counts(column))
         more = f" and {len(values) - 8} more" if len(values) > 8 else ""
-        return f"{column} is one of {', '.join(values[:8]) or 'none'}{more}"
+        return f": {column} is one of {', '.join(values[:8]) or 'none'}{more}"
 
     def _overlapping(self, exclude: Segment | None) -> set[int]:
         video_id, start_s, end_s = exclude or ("", 0.0, 0.0)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.core.errors import DataError
+from surgvl.retrieval.where import EVERYWHERE, Where
 
 _COLUMNS = "id, video_id, path, start_s, end_s, procedure, source"
 _CREATE = """
@@ -85,19 +86,30 @@ class MomentTable:
 
     def delete_video(self, video_id: str) -> NDArray[np.int64]:
         """Delete the rows of a video. Returns their ids."""
-        ids = self.ids(video=video_id)
+        ids = self.ids(Where(recordings=(video_id,)))
         self.delete(ids.tolist())
         return ids
 
-    def ids(
-        self, video: str | None = None, procedure: str | None = None, source: str | None = None
-    ) -> NDArray[np.int64]:
-        """Ids of the rows that match all given filters, ascending; all rows without filters."""
-        wanted = {"video_id": video, "procedure": procedure, "source": source}
-        given = {name: value for name, value in wanted.items() if value is not None}
-        where = " AND ".join(f"{name} = ?" for name in given)
-        query = "SELECT id FROM moments" + (f" WHERE {where}" if where else "") + " ORDER BY id"
-        return np.array([name for (name,) in self._all(query, tuple(given.values()))], np.int64)
+    def ids(self, where: Where = EVERYWHERE) -> NDArray[np.int64]:
+        """Ids of the rows that match, ascending."""
+        clauses: list[str] = []
+        values: list[object] = []
+        if where.recordings is not None:
+            clauses.append(f"video_id IN ({','.join('?' * len(where.recordings))})")
+            values += where.recordings
+        for name, value in (("procedure", where.procedure), ("source", where.source)):
+            clauses += [f"{name} = ?"] * bool(value)
+            values += [value] * bool(value)
+        middle = "start_s + end_s >= ? AND start_s + end_s < ?"
+        if where.span_s is not None:
+            clauses.append(middle)
+            values += [2 * time_s for time_s in where.span_s]
+        if where.spans is not None:
+            clauses.append("(" + (" OR ".join([f"(video_id = ? AND {middle})"] * len(where.spans)) or "0") + ")")
+            for name, start_s, end_s in where.spans:
+                values += [name, 2 * start_s, 2 * end_s]
+        query = "SELECT id FROM moments" + (f" WHERE {' AND '.join(clauses)}" if clauses else "") + " ORDER BY id"
+        return np.array([name for (name,) in self._all(query, tuple(values))], np.int64)
 
     def rows(self, ids: Sequence[int] | NDArray[np.int64]) -> dict[int, MomentRow]:
         """Rows by id; unknown ids are not in the result."""

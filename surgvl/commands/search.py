@@ -14,6 +14,7 @@ from surgvl.core.tables import plain_table
 from surgvl.core.times import clock, seconds
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.moments import Moment, SearchResults, looks_like_a_file, score_texts
+from surgvl.retrieval.where import Where
 
 
 def search(
@@ -63,8 +64,8 @@ def search(
         else:
             vector = _encode(clip_index, query, name, time_s, model, device, server, api_key)
         is_foreign_clip = bool(like) and exclude is None
-        given = (video or None, procedure or None, source or None)
-        found = clip_index.search(vector, k, *given, exclude, is_foreign_clip)
+        where = Where(recordings=(video,) if video else None, procedure=procedure, source=source)
+        found = clip_index.search(vector, k, where, exclude, is_foreign_clip)
         rows: list[list[object]] = [["", "score", "video", "from", "to", "procedure", "source"]]
         scores = score_texts([moment.score for moment in found])
         for place, (moment, score) in enumerate(zip(found, scores, strict=True), 1):

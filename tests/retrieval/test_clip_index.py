@@ -18,6 +18,7 @@ from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.exact import Exact
 from surgvl.retrieval.faiss_flat import FaissFlat
 from surgvl.retrieval.moment_table import MomentTable
+from surgvl.retrieval.where import Where
 from tests.helpers.made_vectors import DIM, clips, unit
 
 
@@ -55,16 +56,16 @@ def test_moments_are_distinct_and_k_of_them(filled: tuple[ClipIndex, Vectors]) -
 def test_filters_and_exclusion(filled: tuple[ClipIndex, Vectors]) -> None:
     library, vectors = filled
     query = vectors.vectors[20]
-    assert {moment.video_id for moment in library.search(query, 4, video="b")} == {"b"}
-    assert {moment.video_id for moment in library.search(query, 9, procedure="even")} == {"a", "c"}
-    assert {moment.procedure for moment in library.search(query, 4, procedure="odd", source="made")} == {"odd"}
+    assert {moment.video_id for moment in library.search(query, 4, Where(recordings=("b",)))} == {"b"}
+    assert {moment.video_id for moment in library.search(query, 9, Where(procedure="even"))} == {"a", "c"}
+    assert {moment.procedure for moment in library.search(query, 4, Where(procedure="odd", source="made"))} == {"odd"}
     own = (vectors.video_ids[20], float(vectors.start_s[20]), float(vectors.end_s[20]))
     for moment in library.search(query, 20, exclude=own):
         assert moment.video_id != own[0] or moment.end_s <= own[1] or moment.start_s >= own[2]
     with pytest.raises(ConfigError, match="nothing in .* matches video 'z'.*one of a, b, c"):
-        library.search(query, 1, video="z")
+        library.search(query, 1, Where(recordings=("z",)))
     with pytest.raises(ConfigError, match="procedure is one of even, odd"):
-        library.search(query, 1, procedure="hip", source="made")
+        library.search(query, 1, Where(procedure="hip", source="made"))
 
 
 def test_best_hit_equals_exact_search(filled: tuple[ClipIndex, Vectors]) -> None:
@@ -147,6 +148,7 @@ from surgvl.commands.index import index
 from surgvl.retrieval import folder
 from surgvl.retrieval.faiss_flat import FaissFlat
 from surgvl.retrieval.moment_table import MomentTable
+from surgvl.retrieval.where import Where
 
 def killed(where, act, root):
     calls = []

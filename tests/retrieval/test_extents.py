@@ -11,6 +11,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.moments import looks_like_a_file, merge_high, score_texts
 from surgvl.retrieval.reference import Reference
+from surgvl.retrieval.where import Where
 from tests.helpers.made_vectors import DIM, clips, unit
 
 
@@ -30,7 +31,7 @@ def test_extents_are_the_same_at_any_number(tmp_path: Path) -> None:
                 assert library.search(query, k) == every[:k]
             # One recording's moments do not depend on what else is searched.
             mine = [moment for moment in every if moment.video_id == "b"]
-            assert library.search(query, len(mine), video="b") == mine
+            assert library.search(query, len(mine), Where(recordings=("b",))) == mine
 
 
 def test_a_moment_reaches_as_far_as_half_the_height_of_its_recording() -> None:

@@ -8,6 +8,7 @@ import pytest
 from surgvl.core.errors import DataError
 from surgvl.retrieval.moment_table import MomentRow, MomentTable, moment_id
 from surgvl.retrieval.moments import merge
+from surgvl.retrieval.where import Where
 
 
 def test_neighbours_become_one_moment() -> None:
@@ -81,6 +82,6 @@ def test_table_takes_many_ids_and_odd_names(tmp_path: Path) -> None:
     rows = [MomentRow(at, "o'neil; --", "p", at, at + 1, "ä", "s") for at in range(1200)]
     store.put(rows)
     assert store.rows(range(2000)) == {row.id: row for row in rows}
-    assert len(store.ids(video="o'neil; --", procedure="ä")) == 1200
+    assert len(store.ids(Where(recordings=("o'neil; --",), procedure="ä"))) == 1200
     assert store.counts("procedure") == {"ä": 1200}
     store.close()
