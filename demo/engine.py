@@ -178,7 +178,7 @@ class Engine:
 
         model = self.models.video_text
         vector = model.encode_text([text])[0]
-        found = self.models.index.search(vector, k, _where(video_id, procedure, source))
+        found = self.models.index.search(vector, k, Where.chosen(video_id, procedure, source))
         # A server does not say what it truncated.
         if isinstance(model, DualModel):
             found.remark = " ".join(filter(None, (model.left_out([text]), found.remark)))
@@ -203,7 +203,7 @@ class Engine:
             at_s = _clamp(time_s, float(ends.max(initial=0.0)))
             vector, start_s, end_s = index.vector_at(like_id, at_s)
             exclude = (like_id, start_s - NEAR_S, end_s + NEAR_S)
-        where = _where(video_id, procedure, source)
+        where = Where.chosen(video_id, procedure, source)
         return index.search(vector, k, where, exclude, is_foreign_clip=video.split == UPLOAD)
 
     # ---- timeline
@@ -283,10 +283,6 @@ class Engine:
     def model_card(self) -> ModelCard:
         """Data, training and scores of the models."""
         return run_info.read_model_card(self.run, self.manifest)
-
-
-def _where(video_id: str, procedure: str, source: str) -> Where:
-    return Where(recordings=(video_id,) if video_id else None, procedure=procedure, source=source)
 
 
 def _sentence(text: str, what: str) -> str:

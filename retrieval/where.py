@@ -53,6 +53,11 @@ class Where:
                     f"a span must begin at 0 s or later and end after it begins, got {start_s} to {end_s} s"
                 )
 
+    @classmethod
+    def chosen(cls, recording: str, procedure: str, source: str) -> "Where":
+        """These conditions of a form, in which empty means any."""
+        return cls(recordings=(recording,) if recording else None, procedure=procedure, source=source)
+
     @property
     def of_archive(self) -> dict[str, object]:
         """The conditions that only an archive can answer, by name."""

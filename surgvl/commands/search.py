@@ -64,7 +64,7 @@ def search(
         else:
             vector = _encode(clip_index, query, name, time_s, model, device, server, api_key)
         is_foreign_clip = bool(like) and exclude is None
-        where = Where(recordings=(video,) if video else None, procedure=procedure, source=source)
+        where = Where.chosen(video, procedure, source)
         found = clip_index.search(vector, k, where, exclude, is_foreign_clip)
         rows: list[list[object]] = [["", "score", "video", "from", "to", "procedure", "source"]]
         scores = score_texts([moment.score for moment in found])
