@@ -15,10 +15,11 @@ from surgvl.core.version import __version__
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-__all__ = ["__version__", "load"]
+__all__ = ["Archive", "__version__", "load"]
 
 if TYPE_CHECKING:
     from surgvl.api import load
+    from surgvl.archive.archive import Archive
 
 
 def __getattr__(name: str) -> Any:
@@ -27,4 +28,8 @@ def __getattr__(name: str) -> Any:
         from surgvl.api import load
 
         return load
+    if name == "Archive":
+        from surgvl.archive.archive import Archive
+
+        return Archive
     raise AttributeError(f"module 'surgvl' has no attribute {name!r}")

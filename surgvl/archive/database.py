@@ -28,8 +28,6 @@ CREATE TABLE IF NOT EXISTS recordings (
 );
 CREATE INDEX IF NOT EXISTS by_content ON recordings (content);
 CREATE INDEX IF NOT EXISTS by_path ON recordings (path);
-CREATE TABLE IF NOT EXISTS questions (recording TEXT NOT NULL, row TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS questions_of ON questions (recording);
 
 CREATE TABLE IF NOT EXISTS changes (
     id INTEGER PRIMARY KEY AUTOINCREMENT, who TEXT NOT NULL, made_s REAL NOT NULL, what TEXT NOT NULL

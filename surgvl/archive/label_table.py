@@ -16,8 +16,8 @@ EXCLUSIVE = ("phase", "step")
 LONGEST = 200
 # A recording's length is known to about a frame.
 _SLACK_S = 0.5
-_LIVE = """change IN (SELECT id FROM valid) AND id NOT IN (
-    SELECT {kind} FROM removed_{kind}s WHERE change IN (SELECT id FROM valid))"""
+_LIVE = """FROM {kind}s l JOIN valid c ON c.id = l.change WHERE NOT EXISTS (
+    SELECT 1 FROM removed_{kind}s r JOIN valid v ON v.id = r.change WHERE r.{kind} = l.id)"""
 
 
 class NewLabel(NamedTuple):
@@ -121,9 +121,7 @@ class LabelTable(Journal, RecordingTable):
     def clips(self, id: str | None = None) -> list[SavedClip]:
         """Saved clips, the newest first: of a recording, or all."""
         query = f"""SELECT l.id, l.recording, l.start_s, l.end_s, l.title, l.note, c.who, c.made_s
-            FROM clips l JOIN changes c ON c.id = l.change
-            WHERE l.id IN (SELECT id FROM clips WHERE {_LIVE.format(kind="clip")})
-            {"" if id is None else "AND l.recording = ?"} ORDER BY l.id DESC"""
+            {_LIVE.format(kind="clip")} {"" if id is None else "AND l.recording = ?"} ORDER BY l.id DESC"""
         return [SavedClip(*row) for row in self.select(query, *([] if id is None else [id]))]
 
     # ----
@@ -151,8 +149,7 @@ class LabelTable(Journal, RecordingTable):
 
     def _labels(self, where: str, *values: object) -> list[Label]:
         query = f"""SELECT l.id, l.recording, l.track, l.name, l.start_s, l.end_s, c.who, c.made_s
-            FROM labels l JOIN changes c ON c.id = l.change
-            WHERE l.id IN (SELECT id FROM labels WHERE {_LIVE.format(kind="label")}) {where}"""
+            {_LIVE.format(kind="label")} {where}"""
         return [Label(*row) for row in self.select(query, *values)]
 
 

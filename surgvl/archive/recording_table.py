@@ -1,7 +1,7 @@
 """The table of recordings: their files by content, and how far each is."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from surgvl.archive.database import Database
 from surgvl.archive.records import State
 from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import DataError
-from surgvl.data.manifest import QA
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,12 @@ class FileRow:
         return replace(self, state=state, problem=problem)
 
 
+# Where a recording comes from, as `data.manifest.VideoRow` has it; this stays when its file changes.
+ORIGIN = ("source", "specialty", "licence", "split", "dataset", "rendered")
 _COLUMNS = tuple(FileRow.__dataclass_fields__)
 # Tables with a column `recording`.
-_BELONGINGS = ("questions", "details", "labels", "clips")
+_BELONGINGS = ("details", "labels", "clips")
+_REMOVALS = ("removed_labels", "removed_clips")
 
 
 class RecordingTable(Database):
@@ -102,17 +104,10 @@ class RecordingTable(Database):
                 for table in _BELONGINGS:
                     self.execute(f"DELETE FROM {table} WHERE recording = ?", id)
                 self.execute("DELETE FROM recordings WHERE id = ?", id)
-
-    def put_questions(self, rows: Sequence[QA]) -> None:
-        """Keep questions that came with a data set."""
-        with self.transaction():
-            for row in rows:
-                self.execute("INSERT INTO questions VALUES (?, ?)", row.video_id, row.model_dump_json())
-
-    def questions(self) -> list[QA]:
-        """All questions."""
-        found = self.select("SELECT recording, row FROM questions ORDER BY rowid")
-        return [QA.model_validate_json(row).model_copy(update={"video_id": id}) for id, row in found]
+            # Changes name what was changed.
+            left = " UNION ".join(f"SELECT change FROM {table}" for table in (*_BELONGINGS, *_REMOVALS))
+            self.execute(f"DELETE FROM changes WHERE id NOT IN ({left})")
+        self.select("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _rows(self, where: str, *values: object) -> list[FileRow]:
         rows: list[Any] = self.select(f"SELECT {', '.join(_COLUMNS)} FROM recordings {where}", *values)

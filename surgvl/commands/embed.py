@@ -21,7 +21,7 @@ from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.embed import recordings, vectors
 from surgvl.embed.prompt_sets import load_sets, write_texts
-from surgvl.embed.writer import embed_file, meta_of
+from surgvl.embed.writer import encode_video, meta_of
 
 if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
@@ -132,7 +132,9 @@ def _write(
                 path = table.path_of(video_id)
                 content = recordings.identity(path)
                 if not shards.has(video_id, content):
-                    embed_file(embedder, shards, video_id, path, content, lambda read_s: bar.update(read_s / 3600))
+                    shards.drop(video_id)
+                    found = encode_video(embedder, path, lambda read_s: bar.update(read_s / 3600))
+                    shards.write(video_id, content, *found)
             except DataError as error:
                 aside.append(str(error))
             done_h += table.video(video_id).duration_s / 3600

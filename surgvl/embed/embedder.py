@@ -9,6 +9,7 @@ import torch
 
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import CheckpointError
+from surgvl.embed.coarse import encode_coarse
 from surgvl.embed.encode_file import encode_file
 from surgvl.models.checkpoint import find_model, load_model, model_hash
 from surgvl.models.model_info import training_record
@@ -32,6 +33,7 @@ class Embedder:
             their starts and ends in seconds.
         texts: maps sentences to unit vectors float32 [M, E]; None for a video encoder without a text tower.
         precision: in which they are computed.
+        few: maps a video file to a few such vectors, spread over it; None where it cannot, as on a server.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Embedder:
     seconds: Callable[[Path, Callable[[float], object]], tuple[Float32Array, list[float], list[float]]]
     texts: Callable[[list[str]], Float32Array] | None
     precision: Precision = "float32"
+    few: Callable[[Path], tuple[Float32Array, list[float], list[float]]] | None = None
 
 
 def local_embedder(
@@ -64,8 +67,11 @@ def local_embedder(
     def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Float32Array, list[float], list[float]]:
         return encode_file(network, path, preprocess, batch, device, tick)
 
-    name = str(find_model(model).resolve())
-    return Embedder(name, model_hash(model), network.dim, preprocess, training_record(model), seconds, texts, precision)
+    def few(path: Path) -> tuple[Float32Array, list[float], list[float]]:
+        return encode_coarse(network, path, preprocess, device)
+
+    name, trained = str(find_model(model).resolve()), training_record(model)
+    return Embedder(name, model_hash(model), network.dim, preprocess, trained, seconds, texts, precision, few)
 
 
 def _text_encoder(dual: VideoText) -> Callable[[list[str]], Float32Array]:

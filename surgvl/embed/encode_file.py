@@ -58,9 +58,8 @@ def encode_file(
     duration_s = video.probe(path).duration_s
     frames = read_frames(path, preprocess)
     if not isinstance(model, FrameText):
-        encode = model.encode_video if isinstance(model, VideoText) else _mean_token_encoder(model)
         stream = _told(windows(frames, preprocess, duration_s), tick)
-        return encode_windows(encode, stream, batch or CLIPS, device)
+        return encode_windows(clip_encoder(model), stream, batch or CLIPS, device)
     count = batch or (FRAMES if device.startswith("cpu") else CLIPS)
     vectors = frame_vectors(model, frames, shown_frames(preprocess, duration_s), count, device)
     clips = _told(windows(vectors, preprocess, duration_s), tick)
@@ -76,9 +75,11 @@ def encode_file(
     return np.concatenate(found), starts, ends
 
 
-def _mean_token_encoder(encoder: VideoViT) -> Callable[[Tensor], Tensor]:
-    """Clips [B, 3, T, H, W] -> mean tokens of unit norm, float32 [B, D]."""
-    return lambda video: F.normalize(encoder(video).mean(1).float(), dim=-1)
+def clip_encoder(model: VideoText | VideoViT) -> Callable[[Tensor], Tensor]:
+    """Clips [B, 3, T, H, W] -> unit vectors float32 [B, E]; of a bare video encoder, its mean tokens."""
+    if isinstance(model, VideoText):
+        return model.encode_video
+    return lambda video: F.normalize(model(video).mean(1).float(), dim=-1)
 
 
 def frame_vectors(

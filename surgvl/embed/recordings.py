@@ -36,17 +36,7 @@ def manifest_of(paths: list[Path], earlier: Path | None = None) -> tuple[Manifes
     Raises:
         ConfigError: no video was found.
     """
-    files: dict[Path, None] = {}
-    others: list[str] = []
-    problems: list[str] = []
-    for path in paths:
-        for file in _walk(path, set()) if path.is_dir() else [path]:
-            if file is not path and (file.suffix.lower() not in video.VIDEO_SUFFIXES or file.name.startswith(".")):
-                others.append(_shown(file))
-            elif not _is_utf8(file.absolute()):
-                problems.append(f"{_shown(file)}: the path is not UTF-8: rename it")
-            else:
-                files[file.resolve()] = None
+    files, others, problems = find_videos(paths)
     if others:
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         print(f"skipped {plural(len(others), 'file')} without a video suffix: {', '.join(others[:5])}{more}")
@@ -58,7 +48,7 @@ def manifest_of(paths: list[Path], earlier: Path | None = None) -> tuple[Manifes
         table = Manifest.load(earlier)
         known = {table.path_of(row.video_id): row.video_id for row in table.videos}
     rows = []
-    for file, video_id in _names(list(files), known).items():
+    for file, video_id in name_files(files, known).items():
         try:
             info = video.probe(file)
             fps, duration_s = info.fps, info.duration_s
@@ -69,6 +59,30 @@ def manifest_of(paths: list[Path], earlier: Path | None = None) -> tuple[Manifes
             VideoRow(video_id=video_id, path=str(file), source=file.parent.name or "/", fps=fps, duration_s=duration_s)
         )
     return Manifest(rows), problems
+
+
+def find_videos(paths: list[Path]) -> tuple[list[Path], list[str], list[str]]:
+    """Video files among paths and in folders at any depth.
+
+    Args:
+        paths: files, which are taken whatever their suffix, and folders.
+
+    Returns:
+        The files, resolved, each once; files of folders that are left out for their suffix, in words; and one line per
+        file whose path no manifest can hold.
+    """
+    files: dict[Path, None] = {}
+    others: list[str] = []
+    problems: list[str] = []
+    for path in paths:
+        for file in _walk(path, set()) if path.is_dir() else [path]:
+            if file is not path and (file.suffix.lower() not in video.VIDEO_SUFFIXES or file.name.startswith(".")):
+                others.append(_shown(file))
+            elif not _is_utf8(file.absolute()):
+                problems.append(f"{_shown(file)}: the path is not UTF-8: rename it")
+            else:
+                files[file.resolve()] = None
+    return list(files), others, problems
 
 
 def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
@@ -91,7 +105,13 @@ def _shown(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _names(files: list[Path], known: dict[Path, str]) -> dict[Path, str]:
+def name_files(files: list[Path], known: dict[Path, str]) -> dict[Path, str]:
+    """An id for each file: its stem, or where that is taken its path below the common folder.
+
+    Args:
+        files: absolute paths.
+        known: files that have an id, which no other file gets.
+    """
     top = os.path.commonpath([file.parent for file in files])
     stems = Counter(file.stem for file in files if file not in known)
     below = {file: file.relative_to(top).as_posix() for file in files}

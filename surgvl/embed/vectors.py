@@ -16,64 +16,34 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from surgvl.core.errors import DataError
-from surgvl.core.files import atomic, read_json, write_json
+from surgvl.core.files import atomic
 from surgvl.core.results import UNRECORDED
-from surgvl.video.clip import Preprocess
+from surgvl.embed.meta import Meta, PromptSetFacts, read_meta, write_meta
+
+__all__ = [
+    "Meta",
+    "PromptSetFacts",
+    "Texts",
+    "Vectors",
+    "class_vectors",
+    "index_in_video",
+    "read_meta",
+    "read_shard",
+    "read_texts",
+    "unit",
+    "write_meta",
+    "write_shard",
+    "write_texts",
+]
 
 _ROWS = pa.schema([("video_id", pa.string()), ("start_s", pa.float64()), ("end_s", pa.float64())])
 _TEXTS = pa.schema(
     [("prompt_set", pa.string()), ("class_id", pa.int64()), ("class_name", pa.string()), ("prompt", pa.string())]
 )
-
-
-class PromptSetFacts(BaseModel):
-    """Facts about an embedded prompt set, so that its file is not needed again."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    version: int
-    task: str = Field(default="", description="phase, triplet, ...; empty in folders written before this was kept")
-    datasets: list[str] = Field(default=[], description="data sets whose classes they are")
-    aliases: dict[str, str] = Field(default={}, description="other spelling of a class -> its name")
-    hash: str = Field(default="", description="of classes, spellings and sentences")
-
-    def fits(self, task: str, dataset: str) -> bool:
-        """Whether the set fits a task and data set; names are compared case-insensitively."""
-        return self.task == task and dataset.casefold() in {name.casefold() for name in self.datasets}
-
-
-class Meta(BaseModel):
-    """`vectors.json`: the origin of the vectors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-    model: str = Field(description="model folder")
-    model_hash: str
-    dim: int = Field(gt=0, description="E, width of the vectors")
-    clip_s: float = Field(gt=0, description="length of a window, seconds")
-    stride_s: float = Field(gt=0, description="distance between windows, seconds")
-    preprocess: Preprocess | None = Field(default=None, description="how clips were cut; unknown in older folders")
-    num_vectors: int = Field(ge=0)
-    frozen: bool | None = Field(description="whether the encoder was; null where that is not recorded")
-    num_trainable: int = Field(ge=0, description="parameters that were trained on labels")
-    pretraining_video_ids: list[str] = []
-    damaged_frames: dict[str, str] = Field(
-        default={}, description="video id -> how many of its decoded frames are marked damaged, where some are"
-    )
-    prompt_sets: dict[str, PromptSetFacts] = Field(default={}, description="embedded prompt sets by name")
-
-    @field_validator("prompt_sets", mode="before")
-    @classmethod
-    def _versions(cls, value: Any) -> Any:
-        """Older folders hold only the version of each set."""
-        if not isinstance(value, dict):
-            return value
-        return {name: {"version": facts} if isinstance(facts, int) else facts for name, facts in value.items()}
 
 
 @dataclass(frozen=True)
@@ -132,16 +102,7 @@ class Vectors:
             DataError: it is unfinished, a shard lacks one of its files, shapes do not fit, or a value is not finite.
         """
         folder = Path(folder)
-        if not (folder / "vectors.json").is_file():
-            raise DataError(
-                f"{folder} has no vectors.json: run `surgvl embed` on it, with --resume if it was interrupted"
-            )
-        try:
-            meta = Meta.model_validate(read_json(folder / "vectors.json"))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise DataError(f"{folder / 'vectors.json'}: {where}: {first['msg']}: embed again") from error
+        meta = read_meta(folder)
         parts, tables = [], []
         for name in sorted({path.stem for path in folder.glob("shard-*") if not path.name.startswith(".")}):
             part, table = _read_pair(folder / name, _ROWS, meta.dim)
@@ -152,10 +113,7 @@ class Vectors:
         if len(vectors) != meta.num_vectors:
             fact = f"{folder} holds {len(vectors)} vectors, its vectors.json says {meta.num_vectors}"
             raise DataError(f"{fact}: run `surgvl embed` again into an empty folder")
-        texts = None
-        if (folder / "texts.parquet").is_file():
-            text_vectors, table = _read_pair(folder / "texts", _TEXTS, meta.dim)
-            texts = Texts(text_vectors, *(table[name].to_pylist() for name in _TEXTS.names))
+        texts = read_texts(folder, meta.dim)
         start_s, end_s = rows["start_s"].to_numpy(), rows["end_s"].to_numpy()
         bad = ~(np.isfinite(start_s) & (start_s >= 0) & (end_s > start_s))
         if bad.any():
@@ -254,9 +212,29 @@ def write_texts(folder: Path | str, texts: Texts) -> None:
     _write_pair(Path(folder) / "texts", np.asarray(texts.vectors, np.float32), pa.table(columns, schema=_TEXTS))
 
 
-def write_meta(folder: Path | str, meta: Meta) -> None:
-    """Write `vectors.json`, which marks the folder as finished; call it last."""
-    write_json(Path(folder) / "vectors.json", meta.model_dump())
+def read_texts(folder: Path | str, dim: int) -> Texts | None:
+    """The prompts of a folder; None where none were embedded.
+
+    Raises:
+        DataError: a file is missing or broken, or the vectors are not [M, dim].
+    """
+    stem = Path(folder) / "texts"
+    if not stem.with_suffix(".parquet").is_file():
+        return None
+    vectors, table = _read_pair(stem, _TEXTS, dim)
+    return Texts(vectors, *(table[name].to_pylist() for name in _TEXTS.names))
+
+
+def read_shard(
+    folder: Path | str, index: int, dim: int
+) -> tuple[NDArray[np.float32], list[str], NDArray[np.float64], NDArray[np.float64]]:
+    """One shard: vectors float32 [N, dim], video ids [N], starts and ends in seconds [N].
+
+    Raises:
+        DataError: a file is missing or broken.
+    """
+    vectors, table = _read_pair(Path(folder) / f"shard-{index:05d}", _ROWS, dim)
+    return vectors, table["video_id"].to_pylist(), table["start_s"].to_numpy(), table["end_s"].to_numpy()
 
 
 def _write_pair(stem: Path, vectors: NDArray[Any], table: Any) -> None:

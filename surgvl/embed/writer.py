@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from surgvl.core.arrays import Float32Array
 from surgvl.embed.prompt_sets import facts_of
 from surgvl.embed.recordings import Shards
 from surgvl.embed.vectors import Meta
@@ -14,26 +15,22 @@ if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
 
 
-def embed_file(
-    embedder: "Embedder", shards: Shards, video_id: str, path: Path, content: str, tick: Callable[[float], object]
-) -> None:
-    """Replace the shard of a video.
+def encode_video(
+    embedder: "Embedder", path: Path, tick: Callable[[float], object]
+) -> tuple[Float32Array, list[float], list[float], str]:
+    """What a shard holds of a video: vectors [N, E], starts and ends in seconds, and a line about damaged frames.
 
     Args:
         embedder: the model.
-        shards: of its vectors folder.
-        video_id: the video.
-        path: its file.
-        content: content hash of the file.
+        path: the file.
         tick: called with the number of seconds that have been read since the last call; what it raises ends the work.
 
     Raises:
         DataError: the file cannot be read.
     """
-    shards.drop(video_id)
     with counted() as marks:
-        found = embedder.seconds(path, tick)
-    shards.write(video_id, content, *found, marks.line(path))
+        found, starts, ends = embedder.seconds(path, tick)
+    return found, starts, ends, marks.line(path)
 
 
 def meta_of(embedder: "Embedder", shards: Shards, sets: Sequence[PromptSet]) -> Meta:

@@ -207,10 +207,26 @@ def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float |
     moment_s = info.duration_s / 2 if at_s is None else at_s
     if not 0 <= moment_s <= info.duration_s:
         raise DataError(f"{source} lasts {info.duration_s:.1f} s; {moment_s} s is outside: give a time within it")
-    box = video.content_box(source) if want.crop == "content" else None
-    kept, where = np.unique(want.numbers(want.place(moment_s, info.duration_s)), return_inverse=True)
+    with video.VideoReader(source) as reader:
+        box = reader.content_box() if want.crop == "content" else None
+        return read_clip(reader, want, moment_s, info.duration_s, box)
+
+
+def read_clip(
+    reader: video.VideoReader, want: Preprocess, moment_s: float, duration_s: float, box: video.Box | None
+) -> UInt8Array:
+    """The clip of an open video for a moment, uint8 [N, S, S, 3].
+
+    Args:
+        reader: the video.
+        want: frames, rates, size and anchor of the clip.
+        moment_s: seconds, within the video.
+        duration_s: length of the video.
+        box: its content area, where the clip is to be cropped to it.
+    """
+    kept, where = np.unique(want.numbers(want.place(moment_s, duration_s)), return_inverse=True)
     start_s = float(kept[0]) / want.grid_fps
-    clip: UInt8Array = video.read(source, start_s, start_s + len(kept) / want.fps, want.fps, want.picture, box)[where]
+    clip: UInt8Array = reader.read(start_s, start_s + len(kept) / want.fps, want.fps, want.picture, box)[where]
     return clip
 
 

@@ -1,0 +1,247 @@
+"""Adding recordings to an archive, and embedding what is new or has changed.
+
+Every file is registered first, so that all of them are seen at once; then one after the other is embedded and indexed.
+A file is known by the hash of its content, wherever it lies and whatever it is called.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from surgvl import video
+from surgvl.archive.opened import OpenArchive
+from surgvl.archive.recording_table import ORIGIN, FileRow, stored_path
+from surgvl.archive.records import Progress, Report
+from surgvl.archive.space import SpaceWriter
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.embed.recordings import find_videos, identity, name_files
+
+Tick = Callable[[Progress], object]
+Stop = Callable[[], bool]
+
+
+class _Stopped(Exception):
+    """Adding was told to stop."""
+
+
+@dataclass
+class _Found:
+    """What `Report` says, while it is found out."""
+
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    aside: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
+
+    def report(self) -> Report:
+        lists = (tuple(self.added), tuple(self.updated), tuple(self.moved), tuple(self.unchanged))
+        return Report(*lists, dict(self.aside), self.stopped)
+
+
+def add(archive: OpenArchive, paths: list[Path], tick: Tick, should_stop: Stop, coarse: bool, wait_s: float) -> Report:
+    """Add video files and those in folders at any depth.
+
+    Args:
+        archive: the archive.
+        paths: files and folders.
+        tick: told how far it is.
+        should_stop: asked often; what is done by then stays, and the next `add` or `update` goes on.
+        coarse: first embed a few clips of each, so that all can be searched soon.
+        wait_s: seconds to wait for another writer.
+
+    Returns:
+        What was done. Files that cannot be read are set aside; they have a row in state `failed`.
+
+    Raises:
+        ConfigError: there is no video, or another process writes.
+    """
+    files, _, problems = find_videos(paths)
+    if not files:
+        where = ", ".join(map(str, paths)) or "(nothing)"
+        raise ConfigError("; ".join([f"no video below {where}: give files or a folder of them", *problems]))
+    found = _Found(aside={line.partition(": ")[0]: line for line in problems})
+    with archive.writing(wait_s) as writer:
+        ids = _register(archive, files, found)
+        _embed(archive, writer, ids, found, tick, should_stop, coarse)
+    return found.report()
+
+
+def update(archive: OpenArchive, tick: Tick, should_stop: Stop, coarse: bool, wait_s: float) -> Report:
+    """Embed the recordings that wait, that have changed or that could not be read before; arguments are those of `add`.
+
+    Files that are gone are left out; their vectors stay.
+    """
+    found = _Found()
+    with archive.writing(wait_s) as writer:
+        for row in archive.catalogue.rows():
+            path = archive.absolute(row.path)
+            if path.exists():
+                _check_again(archive, row, path, found)
+        ids = [row.id for row in archive.catalogue.rows() if archive.absolute(row.path).exists()]
+        _embed(archive, writer, ids, found, tick, should_stop, coarse)
+    return found.report()
+
+
+def _register(archive: OpenArchive, files: Sequence[Path], found: _Found) -> list[str]:
+    """Rows for files. Returns the ids of all that are readable, known or new."""
+    catalogue = archive.catalogue
+    ids = {archive.absolute(row.path): row.id for row in catalogue.rows()}
+    wanted: list[str] = []
+    new: list[tuple[Path, FileRow]] = []
+    for file in files:
+        if (known := catalogue.by_path(stored_path(file, archive.folder))) is not None:
+            _check_again(archive, known, file, found)
+            wanted.append(known.id)
+            continue
+        try:
+            row = _read(archive, file)
+        except DataError as error:
+            found.aside[str(file)] = str(error)
+            continue
+        same = catalogue.by_content(row.content)
+        if same is None:
+            new.append((file, row))
+        elif _is_at(archive, same):
+            # Another copy of what is there.
+            found.unchanged.append(same.id)
+        else:
+            catalogue.put(replace(same, path=row.path, size=row.size, mtime_ns=row.mtime_ns))
+            found.moved.append(same.id)
+            wanted.append(same.id)
+    if new:
+        names = name_files([file for file, _ in new], ids)
+        contents: set[str] = set()
+        with catalogue.transaction():
+            for file, row in new:
+                if row.content not in contents:
+                    catalogue.put(replace(row, id=names[file]))
+                    wanted.append(names[file])
+                    found.added.append(names[file])
+                    contents.add(row.content)
+    return wanted
+
+
+def _read(archive: OpenArchive, file: Path) -> FileRow:
+    """A new row, without an id, of a file; if its header cannot be read, it has no length.
+
+    Raises:
+        DataError: it does not exist or cannot be opened.
+    """
+    content, facts = identity(file), file.stat()
+    row = FileRow(
+        id="",
+        path=stored_path(file, archive.folder),
+        content=content,
+        size=facts.st_size,
+        mtime_ns=facts.st_mtime_ns,
+        fps=0.0,
+        duration_s=0.0,
+        width=0,
+        height=0,
+        added_s=time.time(),
+        state="waiting",
+        source=file.parent.name or "/",
+    )
+    try:
+        info = video.probe(file)
+    except DataError as error:
+        return row.now("failed", str(error))
+    return replace(row, fps=info.fps, duration_s=info.duration_s, width=info.width_px, height=info.height_px)
+
+
+def _check_again(archive: OpenArchive, row: FileRow, file: Path, found: _Found) -> None:
+    """Note whether a known file has changed; one of the same size and time is not read."""
+    facts = file.stat()
+    if (facts.st_size, facts.st_mtime_ns) == (row.size, row.mtime_ns) and row.state != "failed":
+        found.unchanged.append(row.id)
+        return
+    try:
+        now = _read(archive, file)
+    except DataError as error:
+        found.aside[str(file)] = str(error)
+        return
+    now = replace(now, **{name: vars(row)[name] for name in ("id", "added_s", *ORIGIN)})
+    if now.content == row.content:
+        state = now.state if "failed" in (now.state, row.state) else row.state
+        archive.catalogue.put(replace(now, state=state, problem=now.problem or row.problem))
+        found.unchanged.append(row.id)
+    else:
+        archive.catalogue.put(now)
+        found.updated.append(row.id)
+
+
+def _is_at(archive: OpenArchive, row: FileRow) -> bool:
+    """Whether the file of a row is still there, with the same content."""
+    path = archive.absolute(row.path)
+    return path.exists() and identity(path) == row.content
+
+
+def _embed(
+    archive: OpenArchive,
+    writer: SpaceWriter,
+    ids: Sequence[str],
+    found: _Found,
+    tick: Tick,
+    should_stop: Stop,
+    coarse: bool,
+) -> None:
+    """Embed those of the recordings that need it."""
+    rows = [archive.catalogue.row(id) for id in dict.fromkeys(ids)]
+    for row in rows:
+        if row.state == "failed":
+            found.aside[str(archive.absolute(row.path))] = row.problem
+    rows = [row for row in rows if row.state != "failed" and writer.state(row) != "embedded"]
+    if not rows:
+        return
+    embedder, videos = archive.embedder, archive.manifest()
+    total_s, before_s = sum(row.duration_s for row in rows), 0.0
+
+    def each(row: FileRow, work: Callable[[Path], str]) -> None:
+        path = archive.absolute(row.path)
+        try:
+            line = work(path)
+            archive.catalogue.set_state(row.id, writer.state(row), line)
+        except DataError as error:
+            archive.catalogue.set_state(row.id, "failed", str(error))
+            found.aside[str(path)] = str(error)
+
+    def coarsely(row: FileRow) -> Callable[[Path], str]:
+        def work(path: Path) -> str:
+            writer.embed_coarsely(embedder, row, path, videos)
+            return ""
+
+        return work
+
+    def fully(row: FileRow, number: int, start_s: float) -> Callable[[Path], str]:
+        done_s = 0.0
+
+        def read(read_s: float) -> None:
+            nonlocal done_s
+            if should_stop():
+                raise _Stopped
+            done_s = min(done_s + read_s, row.duration_s)
+            tick(Progress(row.id, start_s + done_s, total_s, number, len(rows)))
+
+        return lambda path: writer.embed(embedder, row, path, videos, read)
+
+    try:
+        for row in rows:
+            if coarse and writer.state(row) == "waiting":
+                if should_stop():
+                    raise _Stopped
+                each(row, coarsely(row))
+        for number, row in enumerate(rows):
+            if archive.catalogue.row(row.id).state == "failed":
+                before_s += row.duration_s
+                continue
+            if should_stop():
+                raise _Stopped
+            tick(Progress(row.id, before_s, total_s, number, len(rows)))
+            each(row, fully(row, number, before_s))
+            before_s += row.duration_s
+        tick(Progress(rows[-1].id, total_s, total_s, len(rows), len(rows)))
+    except _Stopped:
+        found.stopped = True

@@ -1,0 +1,97 @@
+"""Making an archive; `archive.json` is written last, so that what a killed process began may be made again."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from surgvl.archive import catalogue, header
+from surgvl.archive.derived import QUESTIONS
+from surgvl.archive.recording_table import stored_path
+from surgvl.archive.space import Space
+from surgvl.core.errors import ConfigError
+from surgvl.core.files import clear_temporary
+from surgvl.core.locks import locked
+from surgvl.embed.prompt_sets import load_sets
+
+if TYPE_CHECKING:
+    from surgvl.embed.embedder import Embedder
+
+SPACES, MANIFEST, THUMBNAILS = "spaces", "manifest", "thumbnails"
+
+
+def make_archive(
+    folder: Path,
+    model: str | Path,
+    name: str,
+    chat: str,
+    stride_s: float | None,
+    prompt_sets: Sequence[str] | None,
+    device: str,
+) -> "Embedder":
+    """Make an empty archive; see `Archive.create`. Returns its model, which had to be loaded.
+
+    Raises:
+        ConfigError: the folder is not empty, or is being written.
+        CheckpointError: there is no such model.
+    """
+    # Imports torch, which reading an archive must not wait for.
+    from surgvl.embed.embedder import local_embedder
+
+    sets = load_sets(prompt_sets)
+    with new_folder(folder) as home:
+        embedder = local_embedder(Path(model), stride_s, None, device)
+        space = embedder.hash[:12]
+        Space.create(home / SPACES / space, embedder, sets)
+        write_new(home, name, space, model, chat)
+    return embedder
+
+
+def write_new(home: Path, name: str, space: str, model: str | Path, chat: str | Path) -> None:
+    """Write the catalogue and the header of a new archive.
+
+    Args:
+        home: its folder.
+        name: what pages call it; the folder's name if empty.
+        space: folder below spaces/.
+        model: folder or name of its model.
+        chat: that of the model that answers questions; may be empty.
+    """
+    catalogue.Catalogue(home / catalogue.FILE).close()
+    head = header.Header(
+        name=name.strip() or home.name,
+        created_s=time.time(),
+        space=space,
+        model=stored_model(model, home),
+        chat=stored_model(chat, home) if chat else "",
+    )
+    header.write_header(home, head)
+
+
+def stored_model(model: str | Path, archive: Path) -> str:
+    """A model as `archive.json` has it: its folder if it is one, else its name."""
+    return stored_path(Path(model), archive) if Path(model).exists() else str(model)
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """The lock of a folder in which an archive is made.
+
+    Raises:
+        ConfigError: it holds an archive or files of something else, or another process writes.
+    """
+    home = folder.resolve()
+    if home.is_file():
+        raise ConfigError(f"{folder} is a file: give a folder")
+    with locked(home):
+        if (home / header.FILE).exists():
+            raise ConfigError(f"{folder} is an archive already: add to it with `surgvl archive add {folder} FILES`")
+        files = (QUESTIONS, *(f"{catalogue.FILE}{end}" for end in ("", "-wal", "-shm")))
+        ours = (SPACES, MANIFEST, THUMBNAILS, *files)
+        if others := [path.name for path in home.iterdir() if path.name not in ours and not path.name.startswith(".")]:
+            raise ConfigError(f"{folder} is not empty (it holds {others[0]}): give a new folder")
+        for name in files:
+            (home / name).unlink(missing_ok=True)
+        clear_temporary(home)
+        yield home

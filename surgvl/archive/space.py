@@ -1,0 +1,225 @@
+"""The vectors of an archive in the space of one model, and their index.
+
+    vectors/    a vectors folder as `surgvl embed` writes it, one shard a recording
+    index/      an index folder as `surgvl index` writes it
+
+Only the holder of the archive's lock writes, through a `SpaceWriter`; anybody reads.
+Shapes: N clips, E width of the space.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from surgvl.archive.recording_table import FileRow
+from surgvl.archive.records import State
+from surgvl.core.errors import DataError
+from surgvl.data.manifest import Manifest
+from surgvl.embed.prompt_sets import write_texts
+from surgvl.embed.recordings import Shards
+from surgvl.embed.vectors import Meta, Texts, Vectors, read_meta, read_shard, read_texts, write_meta
+from surgvl.embed.writer import encode_video, meta_of
+from surgvl.prompts import PromptSet
+from surgvl.retrieval.clip_index import ClipIndex
+from surgvl.retrieval.folder import HEADER_FILE
+
+if TYPE_CHECKING:
+    from surgvl.embed.embedder import Embedder
+
+# Content of a shard that holds a few clips of a recording only.
+COARSE = "coarse "
+Encoded = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
+
+
+class Space:
+    """A folder of `spaces/`.
+
+    Args:
+        folder: the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.vectors, self.index_folder = folder, folder / "vectors", folder / "index"
+        self._lock = threading.Lock()
+        self._index: tuple[object, ClipIndex] | None = None
+        self._numbers: dict[str, int] = {}
+
+    @classmethod
+    def create(cls, folder: Path, embedder: "Embedder", sets: Iterable[PromptSet]) -> "Space":
+        """An empty space of a model, with the sentences of prompt sets; what a killed process began is completed.
+
+        Args:
+            folder: created if missing.
+            embedder: the model.
+            sets: their vectors are written where the model has a text tower.
+        """
+        space, sets = cls(folder), list(sets) if embedder.texts is not None else []
+        if not (space.vectors / "vectors.json").is_file():
+            space.vectors.mkdir(parents=True, exist_ok=True)
+            if embedder.texts is not None:
+                write_texts(embedder.texts, sets, space.vectors)
+            write_meta(space.vectors, meta_of(embedder, Shards(space.vectors), sets))
+        space.create_index()
+        return space
+
+    def create_index(self) -> None:
+        """An empty index, if there is none."""
+        meta = self.meta
+        ClipIndex.create(self.index_folder, meta.model, meta.model_hash, meta.dim, exist_ok=True).close()
+
+    @cached_property
+    def meta(self) -> Meta:
+        """The origin of the vectors."""
+        return read_meta(self.vectors)
+
+    @cached_property
+    def texts(self) -> Texts | None:
+        """The embedded sentences; None for a model without a text tower."""
+        return read_texts(self.vectors, self.meta.dim)
+
+    def index(self) -> ClipIndex:
+        """The newest version of the index. An earlier one that was handed out stays usable."""
+        with self._lock:
+            try:
+                facts = (self.index_folder / HEADER_FILE).stat()
+                stamp: object = (facts.st_mtime_ns, facts.st_ino, facts.st_size)
+            except OSError:
+                stamp = None
+            if self._index is None or stamp is None or self._index[0] != stamp:
+                self._index = stamp, ClipIndex.open(self.index_folder)
+            return self._index[1]
+
+    def vectors_of(self, id: str) -> Encoded:
+        """Vectors float32 [N, E] of a recording by time, starts and ends [N] in seconds.
+
+        Raises:
+            DataError: it has none.
+        """
+        for _ in range(2):
+            if (number := self._numbers.get(id)) is not None:
+                try:
+                    found, ids, start_s, end_s = read_shard(self.vectors, number, self.meta.dim)
+                except DataError:
+                    ids = []
+                if ids and ids[0] == id:
+                    return found, start_s, end_s
+            # Numbers are given anew when shards are dropped.
+            self._numbers = shard_numbers(self.vectors)
+            if id not in self._numbers:
+                break
+        raise DataError(f"recording {id!r} has no vectors yet: run `surgvl archive update`")
+
+
+def shard_numbers(folder: Path) -> dict[str, int]:
+    """The shard of each video, of a vectors folder that another process may be writing."""
+    found = {}
+    for path in sorted(folder.glob("shard-*.parquet")):
+        try:
+            names = pq.ParquetFile(path).read(["video_id"])["video_id"]
+        except FileNotFoundError:
+            continue
+        if len(names):
+            found[names[0].as_py()] = int(path.stem.rpartition("-")[2])
+    return found
+
+
+class SpaceWriter:
+    """The only writer of a space, while it holds the archive's lock.
+
+    Args:
+        space: the space; an index that is not there is created.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.space, self.shards = space, Shards(space.vectors)
+        space.create_index()
+        self.index = ClipIndex.open(space.index_folder)
+
+    def __enter__(self) -> "SpaceWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.index.close()
+
+    def state(self, row: FileRow) -> State:
+        """How far a recording is, by its vectors."""
+        if row.state == "failed":
+            return "failed"
+        if self.shards.has(row.id, row.content):
+            return "embedded"
+        return "coarse" if self.shards.has(row.id, COARSE + row.content) else "waiting"
+
+    def settle(self, rows: Iterable[FileRow], videos: Manifest) -> None:
+        """Bring vectors and index in line with the catalogue: what removals, changes and killed processes have left.
+
+        Args:
+            rows: all rows of the catalogue.
+            videos: their manifest.
+        """
+        known = {row.id: row for row in rows}
+        for id in self.shards.ids:
+            if id not in known or self.state(known[id]) not in ("embedded", "coarse"):
+                self.shards.drop(id)
+        indexed = set(self.index.counts("video_id"))
+        for id in indexed - self.shards.ids:
+            self.index.delete_video(id)
+        for id in sorted(self.shards.ids - indexed):
+            self._index(id, videos)
+        self._write_meta()
+
+    def embed(
+        self, embedder: "Embedder", row: FileRow, path: Path, videos: Manifest, tick: Callable[[float], object]
+    ) -> str:
+        """Write and index the vectors of a recording. Returns a line about damaged frames, or an empty one.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        found, starts, ends, damaged = encode_video(embedder, path, tick)
+        self._put(row.id, row.content, found, starts, ends, damaged, videos)
+        return damaged
+
+    def embed_coarsely(self, embedder: "Embedder", row: FileRow, path: Path, videos: Manifest) -> None:
+        """Write and index a few vectors of a recording, until `embed` replaces them.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        if embedder.few is not None:
+            self._put(row.id, COARSE + row.content, *embedder.few(path), "", videos)
+
+    def _put(
+        self,
+        id: str,
+        content: str,
+        found: NDArray[np.float32],
+        starts: list[float],
+        ends: list[float],
+        damaged: str,
+        videos: Manifest,
+    ) -> None:
+        if id in self.shards.ids:
+            # First from the index: `settle` completes an index that lacks a recording.
+            if id in self.index.counts("video_id"):
+                self.index.delete_video(id)
+            self.shards.drop(id)
+        self.shards.write(id, content, found, starts, ends, damaged)
+        self._index(id, videos)
+        self._write_meta()
+
+    def _index(self, id: str, videos: Manifest) -> None:
+        found, start_s, end_s = self.space.vectors_of(id)
+        rows = Vectors(found, [id] * len(found), start_s, end_s, self.space.meta, None, self.space.vectors)
+        self.index.add_vectors(rows, videos)
+
+    def _write_meta(self) -> None:
+        now: Mapping[str, Any] = {"num_vectors": self.shards.count, "damaged_frames": self.shards.damaged}
+        meta = read_meta(self.space.vectors)
+        if any(vars(meta)[name] != value for name, value in now.items()):
+            write_meta(self.space.vectors, meta.model_copy(update=now))

@@ -1,0 +1,77 @@
+"""`vectors.json` of a vectors folder: the origin of its vectors."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from surgvl.core.errors import DataError
+from surgvl.core.files import read_json, write_json
+from surgvl.video.clip import Preprocess
+
+
+class PromptSetFacts(BaseModel):
+    """Facts about an embedded prompt set, so that its file is not needed again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int
+    task: str = Field(default="", description="phase, triplet, ...; empty in folders written before this was kept")
+    datasets: list[str] = Field(default=[], description="data sets whose classes they are")
+    aliases: dict[str, str] = Field(default={}, description="other spelling of a class -> its name")
+    hash: str = Field(default="", description="of classes, spellings and sentences")
+
+    def fits(self, task: str, dataset: str) -> bool:
+        """Whether the set fits a task and data set; names are compared case-insensitively."""
+        return self.task == task and dataset.casefold() in {name.casefold() for name in self.datasets}
+
+
+class Meta(BaseModel):
+    """`vectors.json`: the origin of the vectors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model: str = Field(description="model folder")
+    model_hash: str
+    dim: int = Field(gt=0, description="E, width of the vectors")
+    clip_s: float = Field(gt=0, description="length of a window, seconds")
+    stride_s: float = Field(gt=0, description="distance between windows, seconds")
+    preprocess: Preprocess | None = Field(default=None, description="how clips were cut; unknown in older folders")
+    num_vectors: int = Field(ge=0)
+    frozen: bool | None = Field(description="whether the encoder was; null where that is not recorded")
+    num_trainable: int = Field(ge=0, description="parameters that were trained on labels")
+    pretraining_video_ids: list[str] = []
+    damaged_frames: dict[str, str] = Field(
+        default={}, description="video id -> how many of its decoded frames are marked damaged, where some are"
+    )
+    prompt_sets: dict[str, PromptSetFacts] = Field(default={}, description="embedded prompt sets by name")
+
+    @field_validator("prompt_sets", mode="before")
+    @classmethod
+    def _versions(cls, value: Any) -> Any:
+        """Older folders hold only the version of each set."""
+        if not isinstance(value, dict):
+            return value
+        return {name: {"version": facts} if isinstance(facts, int) else facts for name, facts in value.items()}
+
+
+def read_meta(folder: Path | str) -> Meta:
+    """`vectors.json` of a finished folder.
+
+    Raises:
+        DataError: it is unfinished, or a field is invalid.
+    """
+    folder = Path(folder)
+    if not (folder / "vectors.json").is_file():
+        raise DataError(f"{folder} has no vectors.json: run `surgvl embed` on it, with --resume if it was interrupted")
+    try:
+        return Meta.model_validate(read_json(folder / "vectors.json"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(f"{folder / 'vectors.json'}: {where}: {first['msg']}: embed again") from error
+
+
+def write_meta(folder: Path | str, meta: Meta) -> None:
+    """Write `vectors.json`, which marks the folder as finished; call it last."""
+    write_json(Path(folder) / "vectors.json", meta.model_dump())

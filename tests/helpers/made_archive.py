@@ -1,0 +1,77 @@
+"""Small archives: short films, and an embedder without a network whose vectors are known."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from surgvl import video
+from surgvl.archive.archive import Archive
+from surgvl.archive.creating import new_folder, write_new
+from surgvl.archive.space import Space
+from surgvl.core.arrays import Float32Array
+from surgvl.core.errors import DataError
+from surgvl.embed.embedder import Embedder
+from surgvl.embed.prompt_sets import load_sets
+from surgvl.video.clip import Preprocess
+from tests.helpers.numbered_videos import colourful
+
+DIM = 8
+HASH = "0123456789abcdef"
+PREPROCESS = Preprocess(num_frames=2, fps=2.0, size_px=8)
+
+
+def film(path: Path, number: int = 1, seconds: int = 2) -> Path:
+    """A video of one colour and then another, 5 frames a second; other numbers are other videos."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = path.with_suffix(".mp4")
+    video.write(made, (frame for _, frame in zip(range(seconds * 5), colourful(number * 100), strict=False)), 5)
+    made.rename(path)
+    return path
+
+
+def vectors_of(path: Path, count: int) -> Float32Array:
+    """Unit vectors that depend on the bytes of a file."""
+    found = np.random.default_rng(list(path.read_bytes()[-64:])).normal(size=(count, DIM)).astype(np.float32)
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+
+
+def plain_embedder() -> Embedder:
+    """One vector a second; a file that ends with `bad` cannot be read beyond its header."""
+
+    def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Float32Array, list[float], list[float]]:
+        if path.read_bytes().endswith(b"bad"):
+            raise DataError(f"{path} is damaged at 1.0 s: copy it again")
+        count = round(video.probe(path).duration_s)
+        for _ in range(count):
+            tick(1.0)
+        return vectors_of(path, count), [float(at) for at in range(count)], [at + 1.0 for at in range(count)]
+
+    def few(path: Path) -> tuple[Float32Array, list[float], list[float]]:
+        return vectors_of(path, 1), [0.0], [video.probe(path).duration_s]
+
+    def texts(sentences: list[str]) -> Float32Array:
+        return np.eye(DIM, dtype=np.float32)[[len(each) % DIM for each in sentences]]
+
+    return Embedder("plain", HASH, DIM, PREPROCESS, {}, seconds, texts, few=few)
+
+
+def empty_archive(folder: Path) -> Archive:
+    """An archive of the plain embedder."""
+    with new_folder(folder) as home:
+        Space.create(home / "spaces" / HASH[:12], plain_embedder(), load_sets(["phantom_phase"]))
+        write_new(home, "", HASH[:12], "plain", "")
+    return opened(folder)
+
+
+def opened(folder: Path) -> Archive:
+    """The same, opened again."""
+    archive = Archive.open(folder)
+    archive.embedder = plain_embedder()
+    return archive
+
+
+def without_few(embedder: Embedder) -> Embedder:
+    """The same as of a server, which cannot embed a few clips."""
+    return replace(embedder, few=None)
