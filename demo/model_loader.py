@@ -1,50 +1,61 @@
-"""Loads the models, vectors and index of a run folder in one background thread.
+"""Loads the models of an archive in one background thread.
 
-Access to a part waits until it is loaded and raises its error if that failed; the other parts are not affected.
+Access to a model waits until it is loaded and raises its error if that failed; the other one is not affected. When the
+archive has switched to another model, `renew` loads that.
 """
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from surgvl.core.errors import CheckpointError, DataError
-from surgvl.demo.run_info import video_text_folder
-from surgvl.embed.vectors import Texts, Vectors
+from surgvl.archive.archive import Archive
+from surgvl.core.errors import CheckpointError, ConfigError, SurgVLError
 
 if TYPE_CHECKING:
-    # Torch and FAISS take seconds to import, which the thread does.
+    # Torch takes seconds to import, which the thread does.
     from surgvl.api import DualModel
     from surgvl.chat.answerers import Answerer
-    from surgvl.retrieval.clip_index import ClipIndex
     from surgvl.serve.client import Server
     from surgvl.serve.remote import RemoteDual
+
+ModelsState = Literal["loading", "ready", "failed"]
 
 
 @dataclass(frozen=True)
 class _Futures:
-    vectors: "Future[Vectors]"
-    index: "Future[ClipIndex]"
+    model_hash: str
     video_text: "Future[DualModel | RemoteDual]"
     answerer: "Future[Answerer]"
 
 
 class ModelLoader:
-    """Vectors, index and models of a run folder, loaded in the order in which the page needs them.
+    """The video-text model of an archive, and what answers questions.
 
     Args:
-        run: the folder.
+        archive: the archive.
         device: torch device of the models.
         server: address of `surgvl serve`, which runs the models, or of any other server, which answers questions; if
             empty, this process does.
         api_key: key of the server.
-        model: what answers questions in place of the run's own model, as `surgvl ask` takes it.
+        model: what answers questions in place of the archive's own model, as `surgvl ask` takes it.
+        changed: called whenever a model is loaded, or cannot be.
     """
 
-    def __init__(self, run: Path, device: str = "cpu", server: str = "", api_key: str = "", model: str = "") -> None:
-        self.run, self.device, self.server, self.api_key, self.model = run, device, server, api_key, model
+    def __init__(
+        self,
+        archive: Archive,
+        device: str = "cpu",
+        server: str = "",
+        api_key: str = "",
+        model: str = "",
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.archive, self.device, self.server, self.api_key, self.model = archive, device, server, api_key, model
+        self._changed = changed
         self._pool = ThreadPoolExecutor(1, "surgvl-load")
         self._lock = threading.Lock()
         self._futures: _Futures | None = None
@@ -53,49 +64,66 @@ class ModelLoader:
         """Start loading, unless it has started; returns at once."""
         with self._lock:
             if self._futures is None:
-                loads = (self._load_vectors, self._load_index, self._load_video_text, self._load_answerer)
-                self._futures = _Futures(*(self._pool.submit(load) for load in loads))  # type: ignore[arg-type]
+                video_text, answerer = self._pool.submit(self._load_video_text), self._pool.submit(self._load_answerer)
+                self._futures = _Futures(self.archive.model_hash, video_text, answerer)
+                for each in (video_text, answerer):
+                    each.add_done_callback(lambda _: self._changed())
             return self._futures
+
+    def renew(self) -> None:
+        """Load the archive's present model if it is another one."""
+        with self._lock:
+            if self._futures is None or self._futures.model_hash == self.archive.model_hash:
+                return
+            video_text = self._pool.submit(self._load_video_text)
+            self._futures = _Futures(self.archive.model_hash, video_text, self._futures.answerer)
+        video_text.add_done_callback(lambda _: self._changed())
 
     def wait(self) -> None:
         """Wait until everything is loaded.
 
         Raises:
-            SurgVLError: a part could not be loaded.
+            SurgVLError: a model could not be loaded.
         """
         futures = self.start()
-        futures.vectors.result()
-        futures.index.result()
         futures.video_text.result()
         if self.has_answerer:
             futures.answerer.result()
 
     @property
     def has_answerer(self) -> bool:
-        """Whether anything answers questions: the run's own model, another one, or a server's."""
-        return bool(self.model) or (self.run / "tune").is_dir() or self._is_general
+        """Whether anything answers questions: the archive's own model, another one, or a server's."""
+        return bool(self.model or self.archive.chat) or self._is_general
 
     @property
-    def are_done(self) -> bool:
-        """Whether loading has finished, successfully or not."""
-        return self.start().answerer.done()
+    def can_search(self) -> bool:
+        """Whether sentences can be embedded, or may be once the model is loaded."""
+        found = self.start().video_text
+        return not found.done() or found.exception() is None
 
     @property
-    def vectors(self) -> Vectors:
-        """Vectors of the run's videos."""
-        return self.start().vectors.result()
+    def state(self) -> ModelsState:
+        """How far the models are."""
+        return "failed" if self.notice else "ready" if self._are_done else "loading"
 
     @property
-    def texts(self) -> Texts:
-        """Embedded prompts."""
-        found = self.vectors.texts
-        assert found is not None
-        return found
+    def notice(self) -> str:
+        """Why a model could not be loaded, in a line; empty if none has failed."""
+        futures = self.start()
+        wanted: list[Future[Any]] = [futures.video_text, *[futures.answerer] * self.has_answerer]
+        found = [each.exception() for each in wanted if each.done()]
+        return next((str(error) for error in found if error is not None), "")
 
     @property
-    def index(self) -> "ClipIndex":
-        """The search index."""
-        return self.start().index.result()
+    def _are_done(self) -> bool:
+        futures = self.start()
+        return futures.video_text.done() and futures.answerer.done()
+
+    @property
+    def loaded(self) -> "DualModel | RemoteDual | None":
+        """The video-text model if it is loaded; does not wait."""
+        found = self.start().video_text
+        return found.result() if found.done() and found.exception() is None else None
 
     @property
     def video_text(self) -> "DualModel | RemoteDual":
@@ -108,21 +136,8 @@ class ModelLoader:
         return self.start().answerer.result()
 
     def close(self) -> None:
-        """Cancel what is not loaded yet and close the index."""
+        """Cancel what is not loaded yet."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        if self._futures and not self._futures.index.cancelled() and not self._futures.index.exception():
-            self._futures.index.result().close()
-
-    def _load_vectors(self) -> Vectors:
-        found = Vectors.load(self.run / "vectors")
-        if found.texts is None:
-            raise DataError(f"{found.folder} has no prompts: run `surgvl embed` again with --prompt_sets")
-        return found
-
-    def _load_index(self) -> "ClipIndex":
-        from surgvl.retrieval.clip_index import ClipIndex
-
-        return ClipIndex.open(self.run / "index")
 
     def _server(self) -> "Server":
         from surgvl.serve.client import Server
@@ -137,28 +152,44 @@ class ModelLoader:
     @property
     def _is_general(self) -> bool:
         """Whether a server answers questions by a model that is not of our kind."""
-        return bool(self.server) and (self._served is None or bool(self._served.get("chat", {}).get("general")))
+        if not self.server:
+            return False
+        try:
+            return self._served is None or bool(self._served.get("chat", {}).get("general"))
+        except SurgVLError:
+            # The error of the server is that of the models, which say it.
+            return False
 
     def _load_video_text(self) -> "DualModel | RemoteDual":
-        folder = video_text_folder(self.run)
+        name = self.archive.model
         # Other servers, and ours with a general model alone, answer questions only.
         if self._served is not None and ("embed" in self._served or not self._is_general):
+            from surgvl.models.checkpoint import resolve_model
             from surgvl.serve.remote import RemoteDual
 
             remote = RemoteDual(self._server())
-            remote.check(folder)
-            self.index.check_model(remote.hash, f"that of {self.server}")
+            remote.check(resolve_model(str(name)))
+            self._check(remote.hash, self.server)
             return remote
         from surgvl.api import DualModel, load
 
-        model = load(folder, self.device)
+        model = load(name, self.device)
         if not isinstance(model, DualModel):
-            raise CheckpointError(f"{folder} is not a video-text model: run `surgvl align` into {self.run / 'align'}")
-        self.index.check_model(model.hash, f"that of {folder}")
+            raise CheckpointError(f"{name} is not a video-text model: embed the archive with one that is")
+        self._check(model.hash, str(name))
         return model
 
+    def _check(self, model_hash: str, whose: str) -> None:
+        if model_hash != self.archive.model_hash:
+            raise ConfigError(
+                f"{whose} has changed ({model_hash}) since the archive was embedded ({self.archive.model_hash}): use "
+                "the model of the archive, or `surgvl archive reindex`"
+            )
+
     def _load_answerer(self) -> "Answerer":
+        if not self.has_answerer:
+            raise ConfigError("no model of this archive answers questions: start the page with --model or --server")
         from surgvl.api import load_answerer
 
-        own = None if self._is_general else self.run / "tune"
-        return load_answerer(self.model or own, self.device, self.server, self.api_key)
+        own = None if self._is_general else self.archive.chat or None
+        return load_answerer(self.model or (Path(own) if own and Path(own).exists() else own), self.device, self.server, self.api_key)

@@ -1,185 +1,205 @@
-"""What an engine gives to the page: plain data, no models, and no paths that a browser could ask for.
+"""What the page and its server say to each other, as JSON. Times are seconds of the recording.
 
-Times are seconds of the source video. Shapes: T frames of a clip, S their side in pixels, N steps of a timeline.
+Class names are those of the prompt sets; the page writes them for people.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
-from surgvl.core.results import Result
-from surgvl.retrieval.moments import Moment, SearchResults
-
-__all__ = [
-    "AnswerCard",
-    "Download",
-    "ModelCard",
-    "Moment",
-    "SearchResults",
-    "Timeline",
-    "TrainingStage",
-    "TripletRow",
-    "Video",
-]
+Seconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Line = Annotated[str, Field(max_length=300)]
 
 
-@dataclass(frozen=True)
-class Video:
-    """A video that can be picked: one of the run, or an upload of this session.
+class Given(BaseModel):
+    """Something that a browser sends: unknown fields are an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+# ---- recordings
+
+
+class DetailsChange(Given):
+    """Case details to change; what is absent stays."""
+
+    title: str | None = None
+    procedure: str | None = None
+    date: str | None = None
+    surgeon: str | None = None
+    tags: list[str] | None = None
+    notes: str | None = None
+
+
+class Paths(Given):
+    """Files and folders on the machine of the archive, to add."""
+
+    paths: Annotated[list[str], Field(min_length=1, max_length=10_000)]
+
+
+class Phase(BaseModel):
+    """A stretch in which the model sees a phase; `confidence` is the mean probability in it."""
+
+    name: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+class Action(Phase):
+    """A stretch in which the model sees a triplet; `name` is the whole triplet."""
+
+    instrument: str
+
+
+# ---- search
+
+
+class Span(Given):
+    """A range of a recording."""
+
+    recording: str
+    start_s: Seconds
+    end_s: Seconds
+
+
+class Conditions(Given):
+    """Which clips are searched; an empty list or text is no condition."""
+
+    recordings: list[str] = []
+    procedure: list[Line] = []
+    source: list[Line] = []
+    tags: list[Line] = []
+    surgeon: list[Line] = []
+    phase: list[Line] = []
+    date_from: str = ""
+    date_to: str = ""
+    start_s: Seconds | None = None
+    end_s: Seconds | None = None
+
+
+class SearchRequest(Given):
+    """A query; at least one of text, image, like and good is given.
 
     Attributes:
-        video_id: its name for a browser; a random one for an upload.
-        path: file or folder of images; never sent to a browser.
-        title: shown to people.
-        split: `train`, `val`, `test`; `upload` for an upload.
-        duration_s: its duration.
-        source: data set.
-        procedure: name of the operation.
+        text: a sentence.
+        image: id of a picture that was sent before.
+        like: a moment or range like which.
+        minus: a sentence that hits must not be like.
+        weight: of the sentence, where there is an image or moment as well.
+        good: hits that fit.
+        bad: hits that do not.
+        where: which clips are searched.
+        k: most hits.
     """
 
-    video_id: str
-    path: Path
+    text: str = ""
+    image: str = ""
+    like: Span | None = None
+    minus: str = ""
+    weight: Share = 0.5
+    good: Annotated[list[Span], Field(max_length=200)] = []
+    bad: Annotated[list[Span], Field(max_length=200)] = []
+    where: Conditions = Conditions()
+    k: Annotated[int, Field(ge=1, le=500)] = 12
+
+
+class Hit(BaseModel):
+    """A moment that was found; `word` is strong, maybe or weak, and one in `odds` random pairs scores as high."""
+
+    recording: str
     title: str
-    split: str
-    duration_s: float
-    source: str = ""
-    procedure: str = ""
+    start_s: float
+    end_s: float
+    score: float
+    word: str = ""
+    odds: float | None = None
 
 
-@dataclass(frozen=True)
-class AnswerCard:
-    """An answer about one clip, with everything shown next to it.
+class SearchReply(BaseModel):
+    """Hits, best first; `id` names this search for its score curve."""
+
+    id: str
+    hits: list[Hit]
+    remark: str
+    elapsed_s: float
+
+
+# ---- questions
+
+
+class AskRequest(Given):
+    """A question about a moment (`end_s` is absent), a range, or a whole recording (both are)."""
+
+    recording: str
+    start_s: Seconds | None = None
+    end_s: Seconds | None = None
+    question: str
+
+
+class Frame(BaseModel):
+    """What the model saw at a time: a JPEG in base64."""
+
+    time_s: float
+    jpeg: str
+
+
+class AskReply(BaseModel):
+    """An answer with everything shown next to it.
 
     Attributes:
         question: as the model received it.
-        text: the answer.
+        answer: the answer.
         closed: whether it was chosen from known answers; otherwise it is free text.
         num_known: number of known answers.
-        probabilities: most likely known answers with their probabilities, in descending order; empty for free text.
-        ground_truth: the manifest's answer at this moment; empty if it has none.
-        video_id: the video.
-        title: title of the video.
-        at_s: the moment asked about.
-        frames: what the model saw, uint8 [T, S, S, 3].
-        times_s: time of each frame.
+        probabilities: most likely known answers with their probability; empty for free text.
+        at_s: the moment, or the middle of the range.
+        moments: moments that were looked at; several for a range, whose probabilities are averaged.
+        frames: what the model saw.
+        without_video: what it says to black frames; empty if that cannot be asked.
+        truth: the label's answer at this moment; empty if there is none.
+        doubts: why the answer may be worth little, in lines.
         elapsed_s: from question to answer.
-        is_upload: whether the video is an upload.
-        damage: how many of the decoded frames are damaged, in words; empty if none are.
     """
 
     question: str
-    text: str
+    answer: str
     closed: bool
     num_known: int
     probabilities: list[tuple[str, float]]
-    ground_truth: str
-    video_id: str
-    title: str
     at_s: float
-    frames: NDArray[np.uint8]
-    times_s: list[float]
+    moments: list[float]
+    frames: list[Frame]
+    without_video: str
+    truth: str
+    doubts: list[str]
     elapsed_s: float
-    is_upload: bool = False
-    damage: str = ""
 
 
-@dataclass(frozen=True)
-class TripletRow:
-    """One triplet over time.
+# ---- labels and clips
 
-    Attributes:
-        name: class name.
-        probabilities: float64 [N], softmax over all triplets.
-        ground_truth: (start_s, end_s) of its labelled segments.
-    """
 
+class NewLabel(Given):
+    """A label for a range."""
+
+    track: str
     name: str
-    probabilities: NDArray[np.float64]
-    ground_truth: list[tuple[float, float]]
+    start_s: Seconds
+    end_s: Seconds
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """Zero-shot phases and triplets of a video.
+class NewClip(Span):
+    """A range to keep."""
 
-    Attributes:
-        video_id: the video.
-        title: title of the video.
-        duration_s: its duration.
-        edges_s: float64 [N + 1], where steps begin and end.
-        phases: class names.
-        predicted: int64 [N], phase of each step.
-        probabilities: float64 [N], softmax probability of that phase.
-        ground_truth: int64 [N], -1 for unlabelled steps; None if the video has no phase labels.
-        triplets: triplets with the highest mean probability.
-        smooth_s: window of the moving average over the scores.
-        phase_set: prompt set of the phases; empty if the timeline cannot be exported.
-        triplet_set: prompt set of the triplets.
-    """
-
-    video_id: str
-    title: str
-    duration_s: float
-    edges_s: NDArray[np.float64]
-    phases: list[str]
-    predicted: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-    ground_truth: NDArray[np.int64] | None
-    triplets: list[TripletRow]
-    smooth_s: float
-    phase_set: str = ""
-    triplet_set: str = ""
-
-    @property
-    def agreement(self) -> float | None:
-        """Fraction of labelled steps whose phase is right; None without labels."""
-        if self.ground_truth is None or not (labelled := self.ground_truth >= 0).any():
-            return None
-        return float((self.predicted == self.ground_truth)[labelled].mean())
+    title: str = ""
+    note: str = ""
 
 
-@dataclass(frozen=True)
-class TrainingStage:
-    """One training stage: its name, what it does, and facts in the order in which they are shown."""
+class UserName(Given):
+    """How a visitor wants to be called."""
 
-    name: str
-    purpose: str
-    facts: dict[str, str]
+    name: Annotated[str, Field(min_length=1, max_length=40)]
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """Data, training and scores of the models behind the page.
-
-    Attributes:
-        run: name of the run folder.
-        splits: number of videos and their hours by split, without unreadable ones.
-        sources: (data set, licence) of the videos.
-        stages: training stages in order.
-        results: scores of the model.
-        control: the same scores of the control.
-        num_rendered: number of rendered videos.
-        num_unreadable: number of videos that could not be read.
-        trained_on: kind of training data, such as `rendered videos`; empty if unknown.
-    """
-
-    run: str
-    splits: dict[str, tuple[int, float]]
-    sources: list[tuple[str, str]]
-    stages: list[TrainingStage]
-    results: list[Result]
-    control: list[Result]
-    num_rendered: int = 0
-    num_unreadable: int = 0
-    trained_on: str = ""
-
-
-@dataclass(frozen=True)
-class Download:
-    """A file for a browser to save: its name, its content type, its bytes."""
-
-    name: str
-    content_type: str
-    content: bytes
+Json = dict[str, Any]

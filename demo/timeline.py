@@ -1,145 +1,153 @@
-"""Zero-shot timeline of a video from its stored vectors and prompts, one step a second, to show or to save.
+"""Zero-shot timeline of a recording from its stored vectors and prompts, to show or to save.
 
-Shapes: N steps, C classes, E embedding width.
+What is shown has the times of clips; a file that is saved has the times of frames, for which the recording is read.
+Shapes: N clips, E embedding width.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 import numpy as np
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from surgvl import prompts
-from surgvl.core.arrays import softmax
-from surgvl.data.manifest import Manifest
-from surgvl.demo.schemas import Download, Timeline, TripletRow, Video
-from surgvl.demo.video_catalog import UPLOAD
-from surgvl.embed.vectors import Texts
+from surgvl.archive.archive import Archive
+from surgvl.archive.records import Recording
+from surgvl.core.arrays import Float32Array, Float64Array
+from surgvl.core.checks import check_choice
+from surgvl.core.errors import DataError
+from surgvl.demo.schemas import Action, Phase
 from surgvl.export.base import choose_format
-from surgvl.export.zero_shot import ClassSet, ClipVectors, TimelineConfig, interval_table
-from surgvl.metrics.temporal import smooth
+from surgvl.export.interval_table import Interval
+from surgvl.export.zero_shot import ClassSet, ClipVectors, TimelineConfig, Track, interval_table, tracks
+from surgvl.video.frame_times import FrameTimes
 
-NUM_TRIPLETS = 8
+TASKS = ("phase", "triplet")
 
 
-def zero_shot_timeline(
-    video: Video,
-    vectors: NDArray[np.float32],
-    times_s: NDArray[np.float64],
-    texts: Texts,
-    manifest: Manifest,
-    phase_set: str,
-    triplet_set: str,
-    smooth_s: float,
-    logit_scale: float,
-) -> Timeline:
-    """Phases and triplets of one video.
+@dataclass(frozen=True)
+class Download:
+    """A file for a browser to save: its name, its content type, its bytes."""
 
-    Args:
-        video: the video.
-        vectors: unit vectors float32 [N, E] in temporal order.
-        times_s: middle of each step, float64 [N].
-        texts: embedded prompts.
-        manifest: ground truth, if it has the video.
-        phase_set: prompt set of the phases.
-        triplet_set: prompt set of the triplets.
-        smooth_s: window of a centred moving average over the cosines; 0 for none.
-        logit_scale: factor of the cosines before the softmax.
+    name: str
+    content_type: str
+    content: bytes
+
+
+def clips_of(archive: Archive, recording: Recording) -> ClipVectors:
+    """The clips of a recording, one after the other.
 
     Raises:
-        DataError: a prompt set was not embedded.
+        DataError: it has no vectors yet.
     """
-    one_video = np.zeros(len(times_s), np.int64)
+    vectors, start_s, end_s = archive.vectors_of(recording.id)
+    if not len(vectors):
+        raise DataError(f"{recording.title} is not embedded yet: its timeline comes with the first clips")
+    if archive.preprocess is not None and recording.state == "embedded":
+        return ClipVectors.of_segments(vectors, start_s, end_s, archive.preprocess, causal=False)
+    return _spread(vectors, (start_s + end_s) / 2)
 
-    def probabilities(prompt_set: str) -> tuple[list[str], NDArray[np.float64]]:
-        names, classes = texts.classes(prompt_set)
-        cosines = smooth(np.asarray(vectors, np.float64) @ classes.T, times_s, one_video, smooth_s, causal=False)
-        return names, softmax(cosines, logit_scale)
 
-    phases, phase = probabilities(phase_set)
-    triplets, triplet = probabilities(triplet_set)
-    top = np.argsort(-triplet.mean(0), kind="stable")[:NUM_TRIPLETS]
-    return Timeline(
-        video_id=video.video_id,
-        title=video.title,
-        duration_s=video.duration_s,
-        edges_s=np.append(_begins(times_s), video.duration_s),
-        phases=phases,
-        predicted=phase.argmax(1),
-        probabilities=phase.max(1),
-        ground_truth=labelled_phases(manifest, video.video_id, phase_set, times_s),
-        triplets=[
-            TripletRow(name, triplet[:, at], labelled_spans(manifest, video.video_id, name))
-            for at in top
-            for name in [triplets[at]]
-        ],
-        smooth_s=smooth_s,
-        phase_set=phase_set,
-        triplet_set=triplet_set,
-    )
+def _spread(vectors: Float32Array, times_s: Float64Array) -> ClipVectors:
+    """A few clips of a recording: what each says holds half the way to its neighbours."""
+    begins_s = np.concatenate([[0.0], (times_s[1:] + times_s[:-1]) / 2])
+    step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
+    return ClipVectors(vectors, times_s, begins_s, step_s)
+
+
+def class_sets(archive: Archive, names: Sequence[str]) -> list[ClassSet]:
+    """Embedded prompt sets.
+
+    Raises:
+        ConfigError: a name that is none of the archive's; a name from a browser opens no file.
+        DataError: the archive has no prompts.
+    """
+    texts = archive.texts()
+    known = [each for task in TASKS for each in archive.prompt_sets(task)]
+    for name in names:
+        check_choice("the prompt set", name, known)
+    if texts is None:
+        raise DataError("this archive has no sentences of prompt sets: embed them (surgvl archive reindex)")
+    return [ClassSet(prompts.load(name), *texts.classes(name)) for name in names]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a page draws: intervals on the clock of the clips."""
+
+    classes: list[str]
+    phases: list[Phase]
+    actions: list[Action]
+
+
+def shown_timeline(
+    clips: ClipVectors, sets: Sequence[ClassSet], logit_scale: float, smooth_s: float, duration_s: float
+) -> Shown:
+    """Phases and actions of a recording, the same as in a saved file but for the rounding to frames.
+
+    Args:
+        clips: its clips.
+        sets: prompt sets, at most one a task.
+        logit_scale: factor of the cosines before the softmax.
+        smooth_s: window of a centred moving average over the cosines; 0 for none.
+        duration_s: of the recording.
+
+    Raises:
+        ConfigError: a negative window.
+    """
+    config = TimelineConfig(smooth_s=smooth_s)
+    frames = FrameTimes(clips.begins_s, max(duration_s, float(clips.begins_s[-1])), 1 / clips.step_s)
+    edges = np.arange(len(clips.begins_s) + 1)
+
+    def intervals(track: Track) -> list[Interval]:
+        return list(track.intervals(edges, frames, config.threshold))
+
+    found = {each.name: each for each in tracks(clips, sets, logit_scale, config)}
+    phases = [
+        Phase(name=each.name, start_s=each.start_s, end_s=each.end_s, confidence=each.confidence)
+        for each in (intervals(found["phase"]) if "phase" in found else [])
+    ]
+    actions = [
+        Action(
+            instrument=each.name.partition(",")[0],
+            **{"name": each.name, "start_s": each.start_s, "end_s": each.end_s, "confidence": each.confidence},
+        )
+        for each in (_alone(intervals(found["triplet"])) if "triplet" in found else [])
+    ]
+    return Shown(found["phase"].classes if "phase" in found else [], phases, actions)
+
+
+def _alone(rows: list[Interval]) -> list[Interval]:
+    """Intervals of triplets of which those of one instrument do not overlap: the more confident one is kept whole."""
+    kept: dict[str, list[Interval]] = {}
+    for row in sorted(rows, key=lambda each: (-each.confidence, each.start_s)):
+        lane = kept.setdefault(row.name.partition(",")[0], [])
+        if all(row.end_s <= each.start_s or row.start_s >= each.end_s for each in lane):
+            lane.append(row)
+    return sorted((row for lane in kept.values() for row in lane), key=lambda each: (each.start_s, each.name))
 
 
 def timeline_file(
-    video: Video,
-    vectors: NDArray[np.float32],
-    times_s: NDArray[np.float64],
-    texts: Texts,
-    sets: Sequence[str],
-    smooth_s: float,
-    logit_scale: float,
-    model: str,
-    format: str,
-) -> Download:
-    """The timeline of a video as a file, in one of the formats of `surgvl.export`; it names no folder.
+    recording: Recording, clips: ClipVectors, sets: Sequence[ClassSet], logit_scale: float, smooth_s: float,
+    model: str, format: str,
+) -> Download:  # fmt: skip
+    """The timeline of a recording as a file, in one of the formats of `surgvl.export`; it names no folder.
 
     Args:
-        video: the video.
-        vectors: unit vectors float32 [N, E] in temporal order.
-        times_s: middle of each step, float64 [N].
-        texts: embedded prompts.
+        recording: the recording.
+        clips: its clips.
         sets: prompt sets of the tracks.
-        smooth_s: window of a centred moving average over the cosines; 0 for none.
         logit_scale: factor of the cosines before the softmax.
+        smooth_s: window of a centred moving average over the cosines; 0 for none.
         model: name of the model, as the file tells it.
         format: name of the format.
 
     Raises:
         ConfigError: no such format, or a negative window.
-        DataError: a prompt set was not embedded, or the video cannot be read.
+        DataError: the recording cannot be read.
     """
     kind, config = choose_format(format), TimelineConfig(smooth_s=smooth_s)
-    step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
-    clips = ClipVectors(vectors, times_s, _begins(times_s), step_s)
-    classes = [ClassSet(prompts.load(name), *texts.classes(name)) for name in sets]
-    table = interval_table(video.path, clips, classes, logit_scale, config, model)
-    # An upload is called as its owner calls it.
-    name = PurePath(video.title if video.split == UPLOAD else video.path.name)
-    table = replace(table, video_id=name.stem, media=name.name)
+    table = interval_table(recording.path, clips, sets, logit_scale, config, model)
+    name = PurePath(recording.path.name)
+    table = replace(table, video_id=recording.id, media=name.name)
     return Download(f"{name.stem}{kind.suffix}", kind.content_type, kind.encode(table))
-
-
-def _begins(times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where steps begin: half way between their middles, the first at 0."""
-    return np.concatenate([[0.0], (times_s[1:] + times_s[:-1]) / 2])
-
-
-def labelled_phases(
-    manifest: Manifest, video_id: str, phase_set: str, times_s: NDArray[np.float64]
-) -> NDArray[np.int64] | None:
-    """Labelled phase of each step, int64 [N], -1 for unlabelled steps; None if no step is labelled."""
-    if video_id not in manifest:
-        return None
-    index = {name: row.id for row in prompts.load(phase_set).classes for name in (row.name, *row.aliases)}
-    labels = manifest.second_labels("phase", [video_id] * len(times_s), times_s)
-    phases = np.array([index.get(each[0], -1) if each else -1 for each in labels], np.int64)
-    return phases if (phases >= 0).any() else None
-
-
-def labelled_spans(manifest: Manifest, video_id: str, triplet: str) -> list[tuple[float, float]]:
-    """(start_s, end_s) of the labelled segments of a triplet."""
-    table = manifest.segment_table
-    fits = pc.and_(pc.equal(table["video_id"], video_id), pc.equal(table["task"], "triplet"))
-    found = table.filter(pc.and_(fits, pc.equal(table["label"], triplet)))
-    return list(zip(found["start_s"].to_pylist(), found["end_s"].to_pylist(), strict=True))

@@ -159,7 +159,7 @@ class FrameDecoder:
     def last_packet_s(self) -> float:
         """End of the last frame, from the compressed packets near the end of the file, without decoding."""
         for at_s in ((self._container.duration or 0) / av.time_base, 0.0):
-            self._seek(at_s)
+            self.seek(at_s)
             end_s = 0.0
             with contextlib.suppress(DataError):
                 for packet in self.packets():
@@ -177,7 +177,7 @@ class FrameDecoder:
         """
         # Containers search keyframes by decoding time or position, so the one found may lie after the wanted time.
         at_s, back_s = times.start_s, 1.0
-        self._seek(at_s)
+        self.seek(at_s)
         while True:
             frames = self._decoded(times)
             first = next(frames, None)
@@ -189,13 +189,14 @@ class FrameDecoder:
             else:
                 at_s = max(0.0, times.start_s - back_s)
                 back_s *= 4
-                self._seek(at_s)
+                self.seek(at_s)
         if first is None:
             raise DataError(f"{self.path} has a header but no frame that can be decoded: copy it again")
         yield first
         yield from frames
 
-    def _seek(self, at_s: float) -> None:
+    def seek(self, at_s: float) -> None:
+        """Go on at the last keyframe before a time, as far as the container knows; else at the beginning."""
         try:
             self._container.seek(self._start + math.floor(at_s / self._tick_s), stream=self.stream)
         except av.FFmpegError:

@@ -125,7 +125,7 @@ class VideoFile:
     def near(self, time_s: float) -> Image:
         """Decode the keyframe at or before a time, the cheapest frame there: uint8 [H, W, 3] as displayed."""
         _, frame = next(self._decoder.frames(SampleTimes(time_s, 1.0, 1)))
-        return self._picture(frame)
+        return self.picture(frame)
 
     def _intervals(self, times: SampleTimes, hold: bool) -> Iterator[tuple[av.VideoFrame, float]]:
         """Yield (frame, time at which the next one replaces it) from the first sample on."""
@@ -155,7 +155,7 @@ class VideoFile:
         size_px = geometry.size_px
         # OpenCV upscales faster than swscale, equally bilinearly.
         if crop is not None or not geometry.is_plain or size_px > max(frame.width, frame.height):
-            return geometry.apply(self._picture(frame), crop, self.path)
+            return geometry.apply(self.picture(frame), crop, self.path)
         # swscale's AREA averages the source pixels that a target pixel covers.
         scaled = self._reformatter.reformat(frame, size_px, size_px, "rgb24", interpolation="AREA", threads=1)
         return self._upright(frame, scaled)
@@ -164,7 +164,8 @@ class VideoFile:
         """Height and width as displayed."""
         return (frame.width, frame.height) if self._orient(frame)[0] else (frame.height, frame.width)
 
-    def _picture(self, frame: av.VideoFrame) -> Image:
+    def picture(self, frame: av.VideoFrame) -> Image:
+        """A decoded frame of this file as displayed, uint8 [H, W, 3]."""
         return self._upright(frame, self._reformatter.reformat(frame, format="rgb24", threads=1))
 
     def _upright(self, frame: av.VideoFrame, converted: av.VideoFrame) -> Image:

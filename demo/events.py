@@ -1,0 +1,69 @@
+"""Tell every open page what has changed, as server-sent events (the `text/event-stream` of the HTML standard).
+
+An event is a fact about the present ("this job is at 40 %"), so a page that misses one is put right by the next, and a
+page that reconnects asks for everything anew.
+"""
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import AsyncIterator
+
+# A page that does not read loses its oldest events.
+NUM_WAITING = 100
+# Proxies close connections on which nothing comes.
+BEAT_S = 15.0
+
+
+class Events:
+    """A channel to all open pages; `publish` may be called by any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._listeners: set[_Listener] = set()
+
+    def publish(self, kind: str, value: object = None) -> None:
+        """Tell all pages.
+
+        Args:
+            kind: name of the event: `jobs`, `recordings`, `labels`, `clips` or `models`.
+            value: a JSON value.
+        """
+        text = f"event: {kind}\ndata: {json.dumps(value)}\n\n"
+        with self._lock:
+            listeners = list(self._listeners)
+        for each in listeners:
+            # A server that ends closes its loop first.
+            with contextlib.suppress(RuntimeError):
+                each.loop.call_soon_threadsafe(each.put, text)
+
+    async def stream(self) -> AsyncIterator[str]:
+        """Events from now on, until the page goes away."""
+        mine = _Listener(asyncio.get_running_loop())
+        with self._lock:
+            self._listeners.add(mine)
+        try:
+            yield "retry: 2000\n\n"
+            while True:
+                try:
+                    yield await asyncio.wait_for(mine.waiting.get(), BEAT_S)
+                except TimeoutError:
+                    yield ": alive\n\n"
+        finally:
+            with self._lock:
+                self._listeners.discard(mine)
+
+
+class _Listener:
+    """One open page."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.waiting: asyncio.Queue[str] = asyncio.Queue(NUM_WAITING)
+
+    def put(self, text: str) -> None:
+        """Add an event; runs in the page's loop."""
+        if self.waiting.full():
+            self.waiting.get_nowait()
+        self.waiting.put_nowait(text)
