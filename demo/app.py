@@ -1,4 +1,8 @@
-"""Serves the page of a run folder until it is stopped."""
+"""Serves the page of an archive until it is stopped, on Gradio's server: FastAPI, with a queue for programs.
+
+The page asks by plain routes. `search` and `ask` are endpoints of Gradio's queue as well, one at a time, for programs
+that use `gradio_client` or an agent.
+"""
 
 import contextlib
 import os
@@ -8,54 +12,56 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from surgvl.core.errors import ConfigError
+from surgvl.demo.access import Access, Lock
 from surgvl.demo.engine import Engine
-from surgvl.demo.routes import export_route, routes
-from surgvl.demo.video_catalog import MAX_UPLOAD_BYTES
+from surgvl.demo.schemas import AskRequest, SearchRequest
+from surgvl.demo.uploads import MAX_BYTES
+
+if TYPE_CHECKING:
+    import gradio
 
 HERE = Path(__file__).resolve().parent
 
 
-def serve_page(
-    run: Path,
-    port: int,
-    host: str,
-    open_browser: bool,
-    server: str,
-    api_key: str,
-    allowed_hosts: list[str],
-    model: str = "",
-) -> None:
-    """Serve the page of a run folder until it is stopped; for the arguments see `surgvl.cli.demo.demo`."""
+@dataclass(frozen=True)
+class Address:
+    """Where a page is reached, and by whom; see `surgvl.cli.demo.demo`."""
+
+    port: int = 7860
+    host: str = "127.0.0.1"
+    open_browser: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    lock: Lock = Lock()  # noqa: RUF009 (nobody changes it)
+
+
+def serve_page(engine: Engine, address: Address) -> None:
+    """Serve the page of an archive until it is stopped.
+
+    Args:
+        engine: the archive; it is started here, and closed by the caller.
+        address: where.
+
+    Raises:
+        ConfigError: the port is in use.
+    """
+    check_port(address.host, address.port)
     with (
-        _sigterm_as_interrupt(),
-        contextlib.closing(Engine(run, server=server, api_key=api_key, model=model)) as engine,
-        tempfile.TemporaryDirectory(prefix="surgvl-demo-", ignore_cleanup_errors=True) as uploads,
+        sigterm_as_interrupt(),
+        tempfile.TemporaryDirectory(prefix="surgvl-demo-", ignore_cleanup_errors=True) as scratch,
     ):
-        check_port(host, port)
-        _prepare_gradio(Path(uploads))
-        from starlette.middleware import Middleware
-
-        from surgvl.demo import page
-        from surgvl.serve.trusted_hosts import TrustedHosts
-
-        blocks = page.build(engine, Path(uploads))
-        blocks.launch(
-            server_name=host,
-            server_port=port,
-            inbrowser=open_browser,
-            theme=page.theme(),
-            css_paths=sorted(HERE.glob("*.css")),
-            head="".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in sorted(HERE.glob("*.js"))),
+        _prepare_gradio(Path(scratch))
+        server = build(engine, Path(scratch), address)
+        _, local_url, _ = server.launch(
+            server_name=address.host,
+            server_port=address.port,
             favicon_path=HERE / "favicon.svg",
-            app_kwargs={
-                "routes": [*routes(engine.catalog), export_route(engine.timeline_file)],
-                "middleware": [Middleware(TrustedHosts, host=host, allowed=allowed_hosts)],
-            },
-            max_file_size=MAX_UPLOAD_BYTES,
+            max_file_size=MAX_BYTES,
             footer_links=[],
             allowed_paths=[],
             share=False,
@@ -67,19 +73,56 @@ def serve_page(
             run_history=False,
             quiet=True,
             prevent_thread_lock=True,
+            _frontend=False,
         )
-        # While torch is imported, its thread holds the interpreter for 5 ms at a time, and each of the page's sixty
-        # small files would wait for that long.
+        # While torch is imported, its thread holds the interpreter for 5 ms at a time, and each of the page's files
+        # would wait for that long.
         sys.setswitchinterval(0.0005)
         engine.start()
-        print(
-            f"surgvl is running at {blocks.local_url} (models load in the background); stop it with Ctrl-C", flush=True
-        )
+        link = f"{local_url}?token={address.lock.token}" if address.lock.token else local_url
+        print(f"surgvl is running at {link} (models load in the background); stop it with Ctrl-C", flush=True)
+        if address.open_browser:
+            import webbrowser
+
+            webbrowser.open(link)
         try:
             threading.Event().wait()
         finally:
             print("stopping", flush=True)
-            blocks.close(verbose=False)
+            server.get_blocks().close(verbose=False)
+
+
+def build(engine: Engine, scratch: Path, address: Address) -> "gradio.Server":
+    """The application of a page, not yet served.
+
+    Args:
+        engine: the archive.
+        scratch: folder for files that end with the page.
+        address: who may reach it.
+    """
+    import gradio
+
+    from surgvl.demo.routes import add_routes
+    from surgvl.serve.trusted_hosts import TrustedHosts
+
+    server = gradio.Server(title="surgvl", docs_url=None, redoc_url=None, openapi_url=None)
+    # What is added last is asked first.
+    server.add_middleware(Access, lock=address.lock)
+    server.add_middleware(TrustedHosts, host=address.host, allowed=address.allowed_hosts)
+    add_routes(server, engine, scratch)
+
+    @server.api(name="search", concurrency_limit=1)
+    def search(text: str, k: int = 12) -> list[dict[str, Any]]:
+        """Moments of the archive that match a sentence, best first."""
+        return [hit.model_dump() for hit in engine.search(SearchRequest(text=text, k=k)).hits]
+
+    @server.api(name="ask", concurrency_limit=1)
+    def ask(recording: str, start_s: float, end_s: float, question: str) -> dict[str, Any]:
+        """The answer to a question about a range of a recording."""
+        given = AskRequest(recording=recording, start_s=start_s, end_s=end_s, question=question)
+        return engine.ask(given).model_dump()
+
+    return server
 
 
 def _prepare_gradio(uploads: Path) -> None:
@@ -111,7 +154,7 @@ def check_port(host: str, port: int) -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
     """SIGTERM stops the page like Ctrl-C, even while it starts, so that no temporary folder is left behind."""
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -1,298 +1,201 @@
-"""Everything the page asks for, from a run folder: answers, moments, timelines, the model card.
+"""Everything the page asks for, from an archive: its recordings, moments, answers, timelines, and what it can do.
 
-Models run in this process, or behind a server (`surgvl serve`) with the same answers. The manifest is read at once, so
-that the page can list its videos; models load in a thread, and a call that needs one waits for it.
-A browser refers to videos by id (see `video_catalog`): no method takes a path from a browser.
-Shapes: N steps, C classes, E embedding width.
+A browser refers to recordings by id: no method takes a path from it, except files to add, which `routes` accepts from
+this machine alone.
 """
 
 import importlib.util
-import time
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import pyarrow.compute as pc
-from numpy.typing import NDArray
-
-from surgvl import prompts
-from surgvl.chat.question import DESCRIBE, Question
-from surgvl.core.checks import check_choice
+from surgvl.archive.archive import Archive
+from surgvl.archive.records import Label, Recording, SavedClip
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.files import read_json
-from surgvl.data.manifest import Manifest
-from surgvl.demo import run_info
+from surgvl.demo.answering import ask, place
+from surgvl.demo.archive_facts import ArchiveFacts
+from surgvl.demo.conditions import where
+from surgvl.demo.events import Events
+from surgvl.demo.finder import Finder
+from surgvl.demo.formatting import without_folders
+from surgvl.demo.insights import Insight, Insights, strip
+from surgvl.demo.jobs import JobWorker
 from surgvl.demo.model_loader import ModelLoader
-from surgvl.demo.schemas import AnswerCard, Download, ModelCard, SearchResults, Timeline
-from surgvl.demo.timeline import timeline_file, zero_shot_timeline
-from surgvl.demo.video_catalog import NUM_UPLOADS, UPLOAD, VideoCatalog
-from surgvl.retrieval.where import Where
-from surgvl.video.marks import counted
+from surgvl.demo.schemas import AskReply, AskRequest, Json, SearchReply, SearchRequest
+from surgvl.demo.timeline import Download, class_sets, clips_of, shown_timeline, timeline_file
 
-MAX_CHARACTERS = 300
-NUM_ANSWERS = 4
-# Clips this close share frames with the query clip.
-NEAR_S = 3.0
-NUM_EXAMPLES = 6
-NEEDED = ("vectors", "index")
+# What browsers play; of other containers, and folders of images, single frames are shown.
+PLAYED = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".ogv", ".ogg")
 
 
 class Engine:
-    """Models of a run folder.
+    """An archive behind a page.
 
     Args:
-        run: folder of `surgvl quickstart`; without `align`, the model that made the vectors is used, and without `tune`
-            nothing answers questions.
+        archive: the archive, which stays open until `close`.
         device: torch device of models in this process.
         server: address of a server that runs the models; if empty, this process does.
         api_key: key of the server.
-        model: what answers questions in place of the run's own model.
+        model: what answers questions in place of the archive's own model.
+        temporary: whether the archive ends with the page.
+        add: files and folders that are added as soon as the page is open.
 
     Raises:
-        ConfigError: the folder or a part of it is missing.
-        DataError: the manifest cannot be read.
+        ConfigError: FAISS is not installed.
     """
 
-    def __init__(self, run: Path, device: str = "cpu", server: str = "", api_key: str = "", model: str = "") -> None:
-        manifests = [each for each in (run / "manifest", run / "vectors" / "manifest") if each.is_dir()]
-        missing = [name for name in NEEDED if not (run / name).is_dir()] + ["manifest"] * (not manifests)
-        if missing:
-            fact = f"lacks {', '.join(missing)}" if run.is_dir() else "does not exist"
-            raise ConfigError(f"--run {run} {fact}: make it with `surgvl quickstart --out {run}`, or embed and index")
+    def __init__(
+        self,
+        archive: Archive,
+        device: str = "cpu",
+        server: str = "",
+        api_key: str = "",
+        model: str = "",
+        temporary: bool = False,
+        add: Sequence[Path] = (),
+    ) -> None:
         if importlib.util.find_spec("faiss") is None:
             raise ConfigError("the page needs faiss, which is not installed: run pip install 'surgvl[demo]'")
-        self.run = run
-        self.manifest = Manifest.load(manifests[0])
-        self.catalog = VideoCatalog(self.manifest)
-        self.models = ModelLoader(run, device, server, api_key, model)
-        # Vectors and times of uploads; the earliest are dropped first.
-        self._embedded: dict[str, tuple[NDArray[np.float32], NDArray[np.float64]]] = {}
+        self.archive, self._add = archive, [str(each) for each in add]
+        self.events = Events()
+        self.models = ModelLoader(archive, device, server, api_key, model, self._tell_models)
+        self.jobs = JobWorker(archive, self.events, self.models.renew)
+        self.finder = Finder(archive, self.models)
+        self.facts = ArchiveFacts(archive, self.models, temporary)
+        self._insights = Insights(archive)
 
     def start(self) -> None:
-        """Start loading the models in the background; a call that needs one also starts it."""
+        """Start loading the models, and the jobs that wait."""
         self.models.start()
-
-    def wait(self) -> None:
-        """Wait until everything is loaded.
-
-        Raises:
-            SurgVLError: a part could not be loaded.
-        """
-        self.models.wait()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether loading has finished, successfully or not."""
-        return self.models.are_done
+        self.jobs.start()
+        if self._add:
+            self.jobs.add("add", {"paths": self._add})
 
     def close(self) -> None:
-        """Cancel what is not loaded yet and close the index."""
+        """Stop the job that runs, which goes on at the next start, and close the archive."""
+        self.jobs.close()
         self.models.close()
+        self.archive.close()
 
-    # ---- ask
+    def _tell_models(self) -> None:
+        state, notice = self.models.state, without_folders(self.models.notice)
+        self.events.publish("models", {"models_state": state, "notice": notice})
 
-    def examples(self) -> list[str]:
-        """Example questions: the first of each type the chat model was tuned on, and an open one."""
-        first: dict[str, str] = {}
-        for question, kind in run_info.known_questions(self.run / "tune").items():
-            first.setdefault(kind, question)
-        return [*list(first.values())[: NUM_EXAMPLES - 1], DESCRIBE]
+    # ---- recordings
 
-    def seen(self) -> str:
-        """What the chat model sees of a moment, such as "the seconds around the moment"."""
-        return run_info.seen(self.run / "tune" / "model")
+    def recordings(self) -> list[Json]:
+        """All recordings as the page lists them; those of test splits of data sets come before training ones."""
+        order = {"test": 0, "val": 1, "": 2, "train": 3}
+        clips: dict[str, int] = {}
+        for clip in self.archive.catalogue.clips():
+            clips[clip.recording] = clips.get(clip.recording, 0) + 1
+        rows = sorted(self.archive.recordings(), key=lambda row: order.get(row.split, 2))
+        return [self.listed(row, clips.get(row.id, 0)) for row in rows]
 
-    def ask(self, video_id: str, time_s: float, question: str) -> AnswerCard:
-        """Answer a question about the clip around a moment; see `surgvl.chat.answerers.Answerer`.
+    def listed(self, row: Recording, num_clips: int) -> Json:
+        """One recording as the page lists it."""
+        insight = self.insight(row)
+        return {
+            "id": row.id,
+            "title": row.title,
+            "duration_s": row.duration_s,
+            "fps": row.fps,
+            "width": row.width,
+            "height": row.height,
+            "size": row.size,
+            "added_s": row.added_s,
+            "state": row.state,
+            "progress": None,
+            "problem": without_folders(row.problem),
+            "is_playable": row.path.suffix.lower() in PLAYED,
+            "details": {**vars(row.details), "tags": list(row.details.tags)},
+            "source": row.source,
+            "split": row.split,
+            "rendered": row.rendered,
+            "strip": strip(insight.phases, insight.classes),
+            "num_clips": num_clips,
+            "is_foreign": insight.foreign,
+        }
 
-        Raises:
-            DataError: the video is unknown, or cannot be read at that time.
-            ConfigError: the question is empty or too long.
-        """
-        begun = time.monotonic()
-        question = _sentence(question, "question")
-        video, answerer = self.catalog.get(video_id), self.models.answerer
-        at_s = _clamp(time_s, video.duration_s)
-        with counted() as marks:
-            frames, preprocess = answerer.frames(video.path, at_s), answerer.preprocess
-        answer = answerer.answer([Question(frames, question)])[0]
-        asked, answers = answer.question.text, answer.question.answers or ()
-        return AnswerCard(
-            question=asked,
-            text=answer.text,
-            closed=bool(answers),
-            num_known=len(answers),
-            probabilities=list(answer.probabilities[:NUM_ANSWERS]),
-            ground_truth=self._labelled_answer(video_id, at_s, asked),
-            video_id=video_id,
-            title=video.title,
-            at_s=at_s,
-            frames=frames,
-            times_s=preprocess.times_s(at_s, video.duration_s),
-            elapsed_s=time.monotonic() - begun,
-            is_upload=video.split == UPLOAD,
-            damage=marks.fact(Path(video.path)),
-        )
+    def insight(self, row: Recording) -> Insight:
+        """What the vectors say about a recording as a whole; nothing while it has none."""
+        if row.state not in ("coarse", "embedded"):
+            return Insight([], [], "")
+        try:
+            return self._insights.of(row, self.facts.logit_scale, self.facts.card.trained_on, row.rendered)
+        except DataError:
+            # Its vectors are being replaced, or a file of them is damaged: `archive verify` says which.
+            return Insight([], [], "")
 
-    def _labelled_answer(self, video_id: str, at_s: float, question: str) -> str:
-        table = self.manifest.qa_table
-        fits = pc.and_(pc.equal(table["video_id"], video_id), pc.equal(table["question"], question))
-        fits = pc.and_(fits, pc.and_(pc.less_equal(table["start_s"], at_s), pc.greater(table["end_s"], at_s)))
-        found = table.filter(fits)["answer"].to_pylist()
-        return str(found[0]) if found else ""
-
-    # ---- search
-
-    def sentences(self) -> list[str]:
-        """Example sentences: prompts of the most frequent actions, or phases, of the manifest.
-
-        Without labels, the first actions of an embedded prompt set.
-        """
-        for task in ("triplet", "phase"):
-            names = self.manifest.segment_table.filter(pc.equal(self.manifest.segment_table["task"], task))["label"]
-            counts = {row["values"]: row["counts"] for row in pc.value_counts(names).to_pylist()}
-            counts = {name: count for name, count in counts.items() if "null_verb" not in name}
-            for prompt_set in self.prompt_sets(task):
-                classes = prompts.load(prompt_set).classes
-                order = sorted(classes, key=lambda row: -counts.get(row.name, 0))
-                if counts.get(order[0].name):
-                    return [row.prompts[0] for row in order[:NUM_EXAMPLES] if counts.get(row.name)]
-        unlabelled = [each for task in ("triplet", "phase") for each in self.prompt_sets(task)]
-        known = prompts.load(unlabelled[0]).classes if unlabelled else ()
-        return [row.prompts[0] for row in known if "null_verb" not in row.name][:NUM_EXAMPLES]
-
-    def filters(self) -> dict[str, list[str]]:
-        """Filters of a search: values of `video_id`, `procedure` and `source` in the index."""
-        index = self.models.index
-        return {name: [value for value in index.counts(name) if value] for name in ("video_id", "procedure", "source")}
-
-    def search(self, text: str, k: int, video_id: str = "", procedure: str = "", source: str = "") -> SearchResults:
-        """Moments of the run's videos that match a sentence, best first.
+    def recording(self, id: str) -> Recording:
+        """A recording.
 
         Raises:
-            ConfigError: the sentence is empty, or no clip matches the filters.
+            DataError: there is none of this id.
         """
-        text = _sentence(text, "sentence")
-        from surgvl.api import DualModel
+        return self.archive.recording(id)
 
-        model = self.models.video_text
-        vector = model.encode_text([text])[0]
-        found = self.models.index.search(vector, k, Where.chosen(video_id, procedure, source))
-        # A server does not say what it truncated.
-        if isinstance(model, DualModel):
-            found.remark = " ".join(filter(None, (model.left_out([text]), found.remark)))
-        return found
+    # ---- search, ask, timeline
 
-    def alike(
-        self, like_id: str, time_s: float, k: int, video_id: str = "", procedure: str = "", source: str = ""
-    ) -> SearchResults:
-        """Moments of the run's videos similar to a moment of a video, without that moment and its neighbours.
+    def search(self, request: SearchRequest) -> SearchReply:
+        """See `Finder.search`."""
+        return self.finder.search(request, where(self.archive, request.where, self._phases_of))
+
+    def curve(self, row: Recording, search: str, text: str) -> Json:
+        """Scores of all clips of a recording; see `Finder.curve`."""
+        found = self.finder.curve(row, search, text)
+        return {"times": found.times_s, "scores": found.scores, "threshold": None}
+
+    def _phases_of(self, row: Recording) -> list[tuple[str, float, float]]:
+        return [(each.name, each.start_s, each.end_s) for each in self.insight(row).phases]
+
+    def ask(self, request: AskRequest) -> AskReply:
+        """See `surgvl.demo.answering.ask`."""
+        row = self.recording(request.recording)
+        start_s, end_s = place(request.start_s, request.end_s, row.duration_s)
+        foreign = self.insight(row).foreign
+        return ask(self.archive, self.models.answerer, row, start_s, end_s, request.question, foreign)
+
+    def timeline(self, row: Recording, names: list[str], smooth_s: float, user: str) -> Json:
+        """The timeline of a recording with its labels and clips.
 
         Raises:
-            DataError: the video is unknown.
-            ConfigError: no clip matches the filters.
+            ConfigError: prompt sets that are none of the archive's, or a negative window.
+            DataError: it has no vectors yet.
         """
-        video, index = self.catalog.get(like_id), self.models.index
-        exclude = None
-        if video.split == UPLOAD:
-            vector = self.models.video_text.encode_video(video.path, at_s=_clamp(time_s, video.duration_s))[0]
-        else:
-            found = self.models.vectors
-            ends = found.end_s[np.asarray(found.video_ids) == like_id]
-            at_s = _clamp(time_s, float(ends.max(initial=0.0)))
-            vector, start_s, end_s = index.vector_at(like_id, at_s)
-            exclude = (like_id, start_s - NEAR_S, end_s + NEAR_S)
-        where = Where.chosen(video_id, procedure, source)
-        return index.search(vector, k, where, exclude, is_foreign_clip=video.split == UPLOAD)
+        sets = class_sets(self.archive, names)
+        shown = shown_timeline(clips_of(self.archive, row), sets, self.facts.logit_scale, smooth_s, row.duration_s)
+        return {
+            "duration_s": row.duration_s,
+            "remark": self.insight(row).foreign,
+            "classes": shown.classes,
+            "phases": [each.model_dump() for each in shown.phases],
+            "actions": [each.model_dump() for each in shown.actions],
+            "labels": self.labels(row, user),
+            "clips": self.clips(row),
+        }
 
-    # ---- timeline
+    def timeline_file(self, row: Recording, names: list[str], smooth_s: float, format: str) -> Download:
+        """The same as a file; see `surgvl.demo.timeline.timeline_file`."""
+        sets = class_sets(self.archive, names)
+        model = f"{self.facts.card.name} ({self.archive.model_hash})"
+        return timeline_file(row, clips_of(self.archive, row), sets, self.facts.logit_scale, smooth_s, model, format)
 
-    def prompt_sets(self, task: str) -> list[str]:
-        """Embedded prompt sets of a task (`phase` or `triplet`), those made for the run's data sets first."""
-        embedded = read_json(self.run / "vectors" / "vectors.json")["prompt_sets"]
-        sets = [each for each in map(prompts.load, prompts.names()) if each.task == task and each.name in embedded]
-        own = {row.data_set.casefold() for row in self.manifest.videos}
-        return [
-            each.name
-            for each in sorted(sets, key=lambda each: not own & {n.casefold() for n in (each.dataset, *each.also_for)})
-        ]
+    def labels(self, row: Recording, user: str) -> list[Json]:
+        """Labels of a recording, as the page shows them."""
+        return [label_json(each, user) for each in self.archive.catalogue.labels(row.id)]
 
-    def prepare(self, video_id: str) -> Iterator[float]:
-        """Embed an upload unless that is done, and yield the fraction done; videos of the run are embedded already."""
-        video = self.catalog.get(video_id)
-        if video.split != UPLOAD or video_id in self._embedded:
-            return
-        model = self.models.video_text
-        from surgvl.embed.windows import read_windows
-
-        stream = read_windows(video.path, model.preprocess.every(1.0))
-        parts, middles = [], []
-        while chunk := list(islice(stream, 16)):
-            parts.append(model.encode_clips([clip for _, _, clip in chunk]))
-            middles.append(np.array([(start_s + end_s) / 2 for start_s, end_s, _ in chunk]))
-            yield min(1.0, chunk[-1][1] / video.duration_s)
-        if not parts:
-            raise DataError(f"{video.title} has no frames: check it with a player")
-        while len(self._embedded) >= NUM_UPLOADS:
-            self._embedded.pop(next(iter(self._embedded)), None)
-        self._embedded[video_id] = np.concatenate(parts), np.concatenate(middles)
-
-    def timeline(self, video_id: str, phase_set: str, triplet_set: str, smooth_s: float = 0.0) -> Timeline:
-        """Zero-shot phases and triplets of a video, one a second.
-
-        Args:
-            video_id: the video; an upload is embedded first (see `prepare`).
-            phase_set: prompt set of the phases.
-            triplet_set: prompt set of the triplets.
-            smooth_s: window of a centred moving average over the scores; 0 for none.
-        """
-        scale = run_info.logit_scale(run_info.video_text_folder(self.run))
-        given = (self.catalog.get(video_id), *self._steps(video_id), self.models.texts, self.manifest)
-        return zero_shot_timeline(*given, phase_set, triplet_set, smooth_s, scale)
-
-    def timeline_file(self, video_id: str, phase_set: str, triplet_set: str, smooth_s: float, format: str) -> Download:
-        """The same timeline as a file of a format of `surgvl.export`, with all triplets and tools above its threshold.
-
-        Raises:
-            ConfigError: the prompt sets are none of the page's, or there is no such format.
-            DataError: the video is unknown, or cannot be read.
-        """
-        for task, name in (("phase", phase_set), ("triplet", triplet_set)):
-            # A name from a browser must not open a file.
-            check_choice(f"the {task} prompts", name, self.prompt_sets(task))
-        scale = run_info.logit_scale(run_info.video_text_folder(self.run))
-        given = (self.catalog.get(video_id), *self._steps(video_id), self.models.texts, (phase_set, triplet_set))
-        model = f"{self.run.resolve().name} ({self.models.vectors.meta.model_hash})"
-        return timeline_file(*given, smooth_s, scale, model, format)
-
-    def _steps(self, video_id: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Vectors [N, E] of a video and their times [N]; an upload is embedded first."""
-        for _ in self.prepare(video_id):
-            pass
-        if self.catalog.get(video_id).split == UPLOAD:
-            return self._embedded[video_id]
-        found = self.models.vectors
-        rows = np.flatnonzero(np.asarray(found.video_ids) == video_id)
-        if not len(rows):
-            raise DataError(f"{video_id} is not in {found.folder}: run `surgvl embed` with --resume")
-        return found.vectors[rows], found.times_s[rows]
-
-    # ---- model card
-
-    def model_card(self) -> ModelCard:
-        """Data, training and scores of the models."""
-        return run_info.read_model_card(self.run, self.manifest)
+    def clips(self, row: Recording | None = None) -> list[Json]:
+        """Saved clips of a recording, or all."""
+        return [clip_json(each) for each in self.archive.catalogue.clips(row.id if row else None)]
 
 
-def _sentence(text: str, what: str) -> str:
-    text = " ".join(text.split())
-    if not text:
-        raise ConfigError(f"the {what} is empty: write one, or choose an example")
-    if len(text) > MAX_CHARACTERS:
-        raise ConfigError(f"the {what} has {len(text)} characters and the limit is {MAX_CHARACTERS}: shorten it")
-    return text
+def label_json(label: Label, user: str) -> Json:
+    """A label as the page shows it."""
+    return {**vars(label), "is_mine": label.who == user}
 
 
-def _clamp(time_s: float, duration_s: float) -> float:
-    return float(min(max(0.0, time_s), duration_s)) if np.isfinite(time_s) else 0.0
+def clip_json(clip: SavedClip) -> Json:
+    """A saved clip as the page shows it."""
+    return dict(vars(clip))
+
+

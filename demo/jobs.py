@@ -21,6 +21,8 @@ from surgvl.demo.formatting import without_folders
 KINDS = ("add", "update", "remove", "reindex")
 # Between two entries in the catalogue, and two events.
 PAUSE_S = 0.5
+# For a command that writes to the same archive.
+WAIT_S = 3600.0
 
 
 @dataclass
@@ -33,6 +35,7 @@ class _Running:
     is_cancelled: bool = False
     told: float = 0.0
     done_at_first: float = -1.0
+    recording: tuple[str, int] = ("", 0)
 
 
 class JobWorker:
@@ -176,20 +179,13 @@ class JobWorker:
             return running.stop
 
         if job.kind == "add":
-            paths = [Path(each) for each in what["paths"]]
-            report = Report()
-            if what.get("coarse"):
-                # A few clips of each at once, so that the first search need not wait for all.
-                self._archive.add(paths, tick=tick, should_stop=should_stop, coarse=True)
-                self._changed()
-                self._events.publish("recordings")
-            if not running.stop:
-                report = self._archive.add(paths, tick=tick, should_stop=should_stop)
-            return aside(report)
+            # A few clips of each at first, so that the first search need not wait for all.
+            paths, coarse = [Path(each) for each in what["paths"]], bool(what.get("coarse", True))
+            return aside(self._archive.add(paths, tick=tick, should_stop=should_stop, coarse=coarse, wait_s=WAIT_S))
         if job.kind == "update":
-            return aside(self._archive.update(tick=tick, should_stop=should_stop))
+            return aside(self._archive.update(tick=tick, should_stop=should_stop, wait_s=WAIT_S))
         if job.kind == "remove":
-            self._archive.remove(what["ids"])
+            self._archive.remove(what["ids"], wait_s=WAIT_S)
             return ""
         if job.kind == "reindex":
             self._archive.reindex(what["model"], tick=tick, should_stop=should_stop)
@@ -200,6 +196,11 @@ class JobWorker:
         now = time.monotonic()
         if running.done_at_first < 0:
             running.done_at_first, running.begun = progress.done_s, now
+        at = (progress.recording_id, progress.num_done)
+        if at != running.recording:
+            # The one before is embedded, or all are known.
+            running.recording = at
+            self._events.publish("recordings")
         if now - running.told < PAUSE_S and progress.done_s < progress.total_s:
             return
         running.told = now

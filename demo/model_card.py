@@ -1,74 +1,91 @@
-"""The model card as HTML: what the models were trained on, their scores next to the control, and their limits."""
+"""The card of the model behind an archive: what it was trained on, how, and on how many videos of which kind."""
 
-import math
-from typing import Any
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
 
-from surgvl.core.results import Result
-from surgvl.demo import formatting
-from surgvl.demo.render import render
-from surgvl.demo.schemas import ModelCard
-
-# The most telling metrics of a task; the others are folded away.
-MAIN_METRICS = ("accuracy", "macro_f1", "recall@1", "recall@5", "mAP_IVT", "mAP_I", "mAP_V", "mAP_T")
-TITLES = {"vqa": "Visual question answering"}
-SPLITS = {"train": "training", "val": "validation", "test": "test (held out)", "": "no split"}
-
-
-def model_card(card: ModelCard) -> str:
-    """HTML of the tab about the model."""
-    num_videos = sum(count for count, _ in card.splits.values())
-    return render("model_card", card=card, num_videos=num_videos, splits=SPLITS, tasks=_tasks(card))
-
-
-def _tasks(card: ModelCard) -> list[dict[str, Any]]:
-    control = {_key(row): row.value for row in card.control}
-    tasks = []
-    for name in dict.fromkeys(row.task for row in card.results):
-        rows = [row for row in card.results if row.task == name]
-        main = [row for row in rows if row.metric in MAIN_METRICS] or rows[:2]
-        more = [row for row in rows if row not in main]
-        tasks.append(
-            {
-                "title": TITLES.get(name, formatting.phase(name)),
-                "num_videos": rows[0].num_videos,
-                "num_clips": rows[0].num_clips,
-                "encoder": rows[0].encoder,
-                "main": [_row(row, control.get(_key(row), math.nan)) for row in main],
-                "more": [_row(row, control.get(_key(row), math.nan)) for row in more],
-            }
-        )
-    return tasks
+from surgvl.core.errors import SurgVLError
+from surgvl.core.files import read_json
+from surgvl.data.manifest import Manifest
+from surgvl.demo.run_info import (
+    STAGES,
+    TrainingStage,
+    are_rendered,
+    kind_of,
+    published_card,
+    stage_facts,
+    training_videos,
+)
+from surgvl.models.model_info import resolve_model
 
 
-def _key(row: Result) -> tuple[str, str, str]:
-    """What two scores must have in common to be compared."""
-    return row.task, row.metric, row.protocol
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of a model.
+
+    Attributes:
+        name: of the model, as the archive has it; without folders.
+        title: as people call it.
+        trained_on: kind of training data, such as `rendered videos`; empty if unknown.
+        licence: of its weights; empty if unknown.
+        source: where it was published; empty if it was not.
+        stages: training stages in order.
+    """
+
+    name: str
+    title: str
+    trained_on: str
+    licence: str
+    source: str
+    stages: list[TrainingStage]
 
 
-def _row(row: Result, control: float) -> dict[str, Any]:
-    # The best rank is the lowest.
-    best = min if row.metric.endswith("rank") else max
-    blind = best((value for value in row.baselines.values() if math.isfinite(value)), default=math.nan)
-    low, high = formatting.score(row.low, row.metric), formatting.score(row.high, row.metric)
-    return {
-        "name": " · ".join(filter(None, (row.metric.replace("_", " "), row.data))),
-        "warning": row.warning,
-        "value": formatting.score(row.value, row.metric),
-        "interval": f"{low} to {high}" if math.isfinite(row.low) else "",
-        "control": formatting.score(control, row.metric),
-        "blind": formatting.score(blind, row.metric),
-        "plot": _plot(row, control, blind),
-    }
+def read_card(model: Path | str, manifest: Manifest) -> ModelCard:
+    """The card of a model; what its files do not tell is left out, and a model that is gone has an empty card.
+
+    Args:
+        model: run folder, model folder or name.
+        manifest: of the archive, which may have the training videos.
+    """
+    name = Path(model).name if Path(model).exists() else str(model).rpartition("/")[2]
+    try:
+        folder = resolve_model(str(model))
+    except (SurgVLError, OSError):
+        return ModelCard(name, name, "", "", "", [])
+    run = _run_of(folder)
+    if run is None:
+        facts = published_card(folder)
+        stage = TrainingStage("Shared space", "a published model, as it is", facts)
+        trained = kind_of(are_rendered(folder, training_videos(folder, manifest)))
+        return ModelCard(
+            facts.get("name", name), facts.get("name", name), trained, facts.get("licence", ""),
+            facts.get("source", ""), [stage],
+        )  # fmt: skip
+    with contextlib.suppress(SurgVLError):
+        # Ids of training videos are those of the run's own manifest.
+        manifest = Manifest.load(run / "manifest")
+    stages: list[TrainingStage] = []
+    rendered: list[bool | None] = []
+    seconds = _seconds(run)
+    for stage_name, title, purpose in STAGES:
+        if (run / stage_name).is_dir():
+            seen = training_videos(run / stage_name, manifest)
+            rendered += are_rendered(run / stage_name, seen)
+            facts = stage_facts(run / stage_name, seen)
+            if stage_name in seconds:
+                facts["time"] = f"{seconds[stage_name]:.0f} s"
+            stages.append(TrainingStage(title, purpose, facts))
+    return ModelCard(run.resolve().name, run.resolve().name, kind_of(rendered), "", "", stages)
 
 
-def _plot(row: Result, control: float, blind: float) -> list[dict[str, Any]]:
-    """Marks on an axis from 0 to 1, in per cent; none for ranks, which have another scale."""
-    if row.metric.endswith("rank") or not math.isfinite(row.value):
-        return []
-    width = 100 * max(0.0, row.high - row.low) if math.isfinite(row.high) else math.nan
-    marks = (("whisker", row.low, width), ("blind", blind, None), ("control", control, None), ("dot", row.value, None))
-    return [
-        {"kind": kind, "left": 100 * min(max(at, 0.0), 1.0), "width": width}
-        for kind, at, width in marks
-        if math.isfinite(at) and (width is None or math.isfinite(width))
-    ]
+def _run_of(folder: Path) -> Path | None:
+    """The run of `surgvl quickstart` or `align` that a model folder belongs to; None for other models."""
+    stage = folder.parent if folder.name == "model" else folder
+    return stage.parent if stage.name == "align" and (stage / "run.json").is_file() else None
+
+
+def _seconds(run: Path) -> dict[str, float]:
+    path = run / "quickstart.json"
+    stored = read_json(path) if path.is_file() else {}
+    found = stored.get("seconds") if isinstance(stored, dict) else None
+    return {str(k): float(v) for k, v in found.items() if isinstance(v, int | float)} if isinstance(found, dict) else {}

@@ -164,11 +164,11 @@ class ModelLoader:
         name = self.archive.model
         # Other servers, and ours with a general model alone, answer questions only.
         if self._served is not None and ("embed" in self._served or not self._is_general):
-            from surgvl.models.checkpoint import resolve_model
+            from surgvl.models.model_info import resolve_model
             from surgvl.serve.remote import RemoteDual
 
             remote = RemoteDual(self._server())
-            remote.check(resolve_model(str(name)))
+            remote.check(resolve_model(name))
             self._check(remote.hash, self.server)
             return remote
         from surgvl.api import DualModel, load

@@ -1,4 +1,4 @@
-"""Facts of a run folder, read from the files of its stages without loading a model.
+"""Facts of run and model folders, read from the files of its stages without loading a model.
 
 If a file is missing or not one of ours, its facts are left out, and the page still works.
 """
@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from surgvl.core.files import read_json
 from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.demo.formatting import hours
-from surgvl.demo.schemas import ModelCard, TrainingStage
 from surgvl.models.model_info import load_preprocess, weight_files
 
 STAGES = (
@@ -29,65 +29,19 @@ STAGES = (
     ("align", "Shared space", "maps clips and narrated sentences into one space"),
     ("tune", "Question answering", "teaches a language model to answer questions about clips"),
 )
+# CLIP's first temperature, arXiv 2103.00020.
+DEFAULT_SCALE = 1 / 0.07
 # Where the frames of a clip lie, by its anchor.
 PLACES = {"last": "up to the moment", "centre": "around the moment", "first": "from the moment on"}
 
 
-def read_model_card(run: Path, manifest: Manifest) -> ModelCard:
-    """Data, training and scores of the models of a run folder.
+@dataclass(frozen=True)
+class TrainingStage:
+    """One training stage: its name, what it does, and facts in the order in which they are shown."""
 
-    Args:
-        run: folder of `surgvl quickstart`.
-        manifest: its manifest.
-    """
-    rows, num_unreadable = readable_videos(run / "vectors", manifest.videos)
-    splits: dict[str, tuple[int, float]] = {}
-    for row in rows:
-        count, hours = splits.get(row.split, (0, 0.0))
-        splits[row.split] = (count + 1, hours + row.duration_s / 3600)
-    sources = list(dict.fromkeys((row.source, row.licence) for row in rows))
-    trained, control = read_scores(run / "result.json")
-    seconds = _json(run / "quickstart.json").get("seconds", {})
-    stages = []
-    rendered: list[bool | None] = []
-    for name, title, purpose in STAGES:
-        if (run / name).is_dir():
-            seen = training_videos(run / name, manifest)
-            rendered += are_rendered(run / name, seen)
-            facts = stage_facts(run / name, seen)
-            if isinstance(seconds, dict) and isinstance(seconds.get(name), int | float):
-                facts["time"] = f"{seconds[name]:.0f} s"
-            stages.append(TrainingStage(title, purpose, facts))
-    if not (run / "align").is_dir():
-        stages.append(published_stage(video_text_folder(run)))
-    return ModelCard(
-        run.resolve().name,
-        splits,
-        sources,
-        stages,
-        trained,
-        control,
-        num_rendered=sum(row.rendered for row in rows),
-        num_unreadable=num_unreadable,
-        trained_on=kind_of(rendered),
-    )
-
-
-def readable_videos(vectors: Path, rows: Sequence[VideoRow]) -> tuple[list[VideoRow], int]:
-    """The videos that could be embedded, and the number of those that could not.
-
-    Args:
-        vectors: vectors folder; if it is missing, all videos count as readable.
-        rows: videos of the manifest. A split without any embedded video was not meant to be embedded, and is kept.
-    """
-    embedded: set[str] = set()
-    for path in vectors.glob("shard-*.parquet"):
-        with contextlib.suppress(OSError, pa.ArrowInvalid, KeyError):
-            embedded.update(pq.read_table(path, columns=["video_id"])["video_id"].unique().to_pylist())
-    embedded_splits = {row.split for row in rows if row.video_id in embedded}
-    kept = [row for row in rows if row.video_id in embedded or row.split not in embedded_splits]
-    problems = _json(vectors / "run.json").get("problems")
-    return kept, max(len(rows) - len(kept), len(problems) if isinstance(problems, list) else 0)
+    name: str
+    purpose: str
+    facts: dict[str, str]
 
 
 def training_videos(folder: Path, manifest: Manifest) -> list[VideoRow | None]:
@@ -192,17 +146,10 @@ def known_questions(folder: Path) -> dict[str, str]:
     return {str(text): str(kind) for text, kind in found.items()} if isinstance(found, dict) else {}
 
 
-def video_text_folder(run: Path) -> Path:
-    """The video-text model of a run folder: `align`, or else the model that made the index."""
-    own = run / "align"
-    return own if own.is_dir() else Path(str(_json(run / "index" / "index.json").get("model", own)))
-
-
-def published_stage(folder: Path) -> TrainingStage:
+def published_card(folder: Path) -> dict[str, str]:
     """What a published model's folder says of it."""
     card = _json(folder / "model_card.json")
-    facts = {key: str(card[key]) for key in ("name", "licence", "source") if card.get(key)}
-    return TrainingStage("Shared space", "a published model, as it is", facts)
+    return {key: str(card[key]) for key in ("name", "licence", "source") if card.get(key)}
 
 
 def logit_scale(folder: Path) -> float:
@@ -213,12 +160,14 @@ def logit_scale(folder: Path) -> float:
             for name in file.keys():  # noqa: SIM118 (no mapping)
                 if name.rpartition(".")[2] == "logit_scale":
                     return math.exp(file.get_tensor(name).item())
-    return 1 / 0.07
+    return DEFAULT_SCALE
 
 
 def read_scores(path: Path) -> tuple[list[Result], list[Result]]:
-    """Scores of the trained model and of the control in `result.json`; empty if there are none."""
-    stored = _json(path)
+    """Scores of a model and of its control in `result.json`; empty if there are none."""
+    stored = _stored(path)
+    stored = {"trained": stored} if isinstance(stored, list) else stored
+    stored = stored if isinstance(stored, dict) else {}
     fields = {field.name for field in dataclasses.fields(Result)}
     found = []
     for name in ("trained", "control"):
@@ -237,8 +186,12 @@ def _result(row: dict[str, Any]) -> Result:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except (DataError, OSError):
-        return {}
+    value = _stored(path)
     return value if isinstance(value, dict) else {}
+
+
+def _stored(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except (DataError, OSError):
+        return None

@@ -43,8 +43,9 @@ def clips_of(archive: Archive, recording: Recording) -> ClipVectors:
     vectors, start_s, end_s = archive.vectors_of(recording.id)
     if not len(vectors):
         raise DataError(f"{recording.title} is not embedded yet: its timeline comes with the first clips")
-    if archive.preprocess is not None and recording.state == "embedded":
-        return ClipVectors.of_segments(vectors, start_s, end_s, archive.preprocess, causal=False)
+    preprocess = archive.space.meta.preprocess
+    if preprocess is not None and recording.state == "embedded":
+        return ClipVectors.of_segments(vectors, start_s, end_s, preprocess, causal=False)
     return _spread(vectors, (start_s + end_s) / 2)
 
 

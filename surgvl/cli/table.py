@@ -159,7 +159,13 @@ COMMANDS = {
         "--model chat --embed_model dual",
         rest="engine_args",
     ),
-    "demo": Command("surgvl.cli.demo:demo", "open the web page: ask, search, timeline", "", "--run runs/quickstart"),
+    "demo": Command(
+        "surgvl.cli.demo:demo",
+        "open the web page: search, ask, timeline, labels, clips",
+        "recordings",
+        "--archive archive",
+        words=("videos...",),
+    ),
 }
 
 

@@ -1,0 +1,191 @@
+"""Answers about a moment, a range or a whole recording, with what the model saw, and what it says without the video.
+
+A closed question about a range is asked at several moments of it, and the probabilities are averaged; free text rests
+on its middle. The control is a black clip: an answer that is the same without the video says nothing about it.
+Shapes: T frames, S their side in pixels.
+"""
+
+import base64
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow.compute as pc
+
+from surgvl.archive.archive import Archive
+from surgvl.archive.records import Recording
+from surgvl.chat.question import DESCRIBE, Answer, Question, match_question
+from surgvl.core.arrays import UInt8Array
+from surgvl.core.errors import ConfigError
+from surgvl.core.times import clock
+from surgvl.demo.schemas import AskReply, Frame
+from surgvl.demo.thumbnails import encode_jpeg
+from surgvl.video.marks import counted
+
+if TYPE_CHECKING:
+    # Torch takes seconds to import.
+    from surgvl.chat.answerers import Answerer
+
+MAX_CHARACTERS = 300
+NUM_MOMENTS = 5
+NUM_ANSWERS = 4
+# Of five moments, each shows fewer frames.
+NUM_FRAMES = 24
+# A closed answer with less is little better than another one.
+UNSURE = 0.5
+# So close are probabilities that the video did not change.
+SAME = 0.1
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A moment and the clip that stands for it, frames uint8 [T, S, S, 3]."""
+
+    at_s: float
+    frames: UInt8Array
+    times_s: list[float]
+
+
+def moments(start_s: float, end_s: float, clip_s: float) -> list[float]:
+    """Up to five moments that cover a range; its middle where one clip does.
+
+    Args:
+        start_s: start of the range.
+        end_s: its end; equal to its start for a moment.
+        clip_s: length of a clip.
+    """
+    number = max(1, min(NUM_MOMENTS, math.ceil((end_s - start_s) / max(clip_s, 1e-3) - 1e-6)))
+    step_s = (end_s - start_s) / number
+    return [start_s + (at + 0.5) * step_s for at in range(number)]
+
+
+def ask(
+    archive: Archive, answerer: "Answerer", recording: Recording, start_s: float, end_s: float, question: str,
+    foreign: str,
+) -> AskReply:  # fmt: skip
+    """Answer a question about a range of a recording.
+
+    Args:
+        archive: the archive, whose labels may know the answer.
+        answerer: what answers.
+        recording: the recording.
+        start_s: start of the range, or the moment.
+        end_s: its end; equal to its start for a moment.
+        question: in plain language.
+        foreign: why labels of this recording may mean little; empty if they do not.
+
+    Raises:
+        ConfigError: the question is empty or too long.
+        DataError: the recording cannot be read there.
+        ServerError: the server that answers fails.
+    """
+    begun = time.monotonic()
+    question = sentence(question, "question")
+    preprocess = answerer.preprocess
+    with counted() as marks:
+        looked = [
+            Looked(at_s, answerer.frames(recording.path, at_s), preprocess.times_s(at_s, recording.duration_s))
+            for at_s in moments(start_s, end_s, preprocess.clip_s)
+        ]
+    middle = looked[len(looked) // 2]
+    black = np.zeros_like(middle.frames)
+    first, without = answerer.answer([Question(middle.frames, question), Question(black, question)])
+    is_closed = bool(first.question.answers)
+    used = looked if is_closed and first.probabilities else [middle]
+    others = [each for each in used if each is not middle]
+    found = [first, *(answerer.answer([Question(each.frames, question) for each in others]) if others else [])]
+    probabilities = _mean(found)
+    text = probabilities[0][0] if probabilities else first.text
+    doubts = [foreign, marks.fact(recording.path), *_doubts(text, probabilities, without, is_closed)]
+    return AskReply(
+        question=first.question.text,
+        answer=text,
+        closed=is_closed,
+        num_known=len(first.question.answers or ()),
+        probabilities=probabilities[:NUM_ANSWERS],
+        at_s=middle.at_s,
+        moments=[each.at_s for each in used],
+        frames=_frames(used),
+        without_video=without.text,
+        truth=labelled_answer(archive, recording.id, middle.at_s, first.question.text),
+        doubts=[line for line in doubts if line],
+        elapsed_s=time.monotonic() - begun,
+    )
+
+
+def _mean(answers: list[Answer]) -> list[tuple[str, float]]:
+    """Mean probability of each allowed answer, the most probable first; empty if there are none."""
+    if not all(each.probabilities for each in answers):
+        return []
+    sums: dict[str, float] = {}
+    for each in answers:
+        for text, share in each.probabilities:
+            sums[text] = sums.get(text, 0.0) + share / len(answers)
+    return sorted(sums.items(), key=lambda pair: -pair[1])
+
+
+def _doubts(text: str, probabilities: list[tuple[str, float]], without: Answer, is_closed: bool) -> list[str]:
+    """Why an answer may be worth little."""
+    found = []
+    same = without.text == text
+    blind = dict(without.probabilities).get(text)
+    if probabilities and probabilities[0][1] < UNSURE:
+        found.append(f"The model does not know: its best answer has a probability of {probabilities[0][1]:.0%}.")
+    if same and (blind is None or not probabilities or abs(probabilities[0][1] - blind) < SAME):
+        found.append("The model says the same without the video, so this answer says nothing about it.")
+    if not is_closed and match_question(without.question.text, [DESCRIBE]) is None:
+        found.append("Written freely, word by word: the model was not trained on this question with known answers.")
+    return found
+
+
+def _frames(looked: list[Looked]) -> list[Frame]:
+    each = max(1, NUM_FRAMES // len(looked))
+    found = []
+    for moment in looked:
+        kept = np.unique(np.linspace(0, len(moment.frames) - 1, min(each, len(moment.frames))).round().astype(int))
+        found += [
+            Frame(time_s=round(moment.times_s[at], 3), jpeg=base64.b64encode(encode_jpeg(moment.frames[at])).decode())
+            for at in kept.tolist()
+        ]
+    return found
+
+
+def labelled_answer(archive: Archive, recording: str, at_s: float, question: str) -> str:
+    """The answer to a question at a moment, as a data set of the archive has it; empty if there is none."""
+    table = archive.manifest().qa_table
+    fits = pc.and_(pc.equal(table["video_id"], recording), pc.equal(table["question"], question))
+    fits = pc.and_(fits, pc.and_(pc.less_equal(table["start_s"], at_s), pc.greater(table["end_s"], at_s)))
+    found = table.filter(fits)["answer"].to_pylist()
+    return str(found[0]) if found else ""
+
+
+def sentence(text: str, what: str) -> str:
+    """A sentence without needless blanks.
+
+    Raises:
+        ConfigError: it is empty or too long.
+    """
+    text = " ".join(text.split())
+    if not text:
+        raise ConfigError(f"the {what} is empty: write one, or choose an example")
+    if len(text) > MAX_CHARACTERS:
+        raise ConfigError(f"the {what} has {len(text)} characters and the limit is {MAX_CHARACTERS}: shorten it")
+    return text
+
+
+def place(start_s: float | None, end_s: float | None, duration_s: float) -> tuple[float, float]:
+    """The range that a question is about: a moment, a range, or the whole recording.
+
+    Raises:
+        ConfigError: it ends before it starts.
+    """
+    if start_s is None:
+        return 0.0, duration_s
+    start_s = min(start_s, duration_s)
+    if end_s is None:
+        return start_s, start_s
+    if end_s < start_s:
+        raise ConfigError(f"the range ends at {clock(end_s)}, before it starts at {clock(start_s)}")
+    return start_s, min(end_s, duration_s)

@@ -1,0 +1,138 @@
+"""Search of an archive for the page: a query becomes a vector, its best moments become hits, and their scores a curve."""
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from surgvl.archive.archive import Archive
+from surgvl.archive.records import Recording
+from surgvl.core.arrays import Float32Array
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.demo.answering import sentence
+from surgvl.demo.schemas import Hit, SearchReply, SearchRequest, Span
+from surgvl.retrieval.moments import Moment
+from surgvl.retrieval.where import Segment, Where
+
+if TYPE_CHECKING:
+    from surgvl.demo.model_loader import ModelLoader
+
+# Searches whose curves can still be asked for, and pictures that can still be searched by.
+NUM_KEPT = 256
+# Clips this close share frames with the query clip.
+NEAR_S = 3.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Scores of the clips of a recording."""
+
+    times_s: list[float]
+    scores: list[float]
+
+
+class Finder:
+    """Searches of an archive; thread-safe.
+
+    Args:
+        archive: the archive.
+        models: its models.
+    """
+
+    def __init__(self, archive: Archive, models: "ModelLoader") -> None:
+        self._archive, self._models = archive, models
+        self._lock = threading.Lock()
+        self._sentences: OrderedDict[tuple[str, str], Float32Array] = OrderedDict()
+        self._searches: OrderedDict[str, Float32Array] = OrderedDict()
+        self._pictures: OrderedDict[str, Path] = OrderedDict()
+
+    def search(self, request: SearchRequest, where: Where) -> SearchReply:
+        """The moments that fit a query, best first.
+
+        Raises:
+            ConfigError: an empty query, or conditions that no clip meets.
+            DataError: an unknown recording or picture.
+        """
+        begun = time.monotonic()
+        vector, exclude, remark = self._query(request)
+        found = self._archive.index().search(vector, request.k, where, exclude)
+        titles = {each.id: each.title for each in self._archive.recordings()}
+        hits = [self._hit(each, titles) for each in found]
+        id = secrets.token_urlsafe(9)
+        self._keep(self._searches, id, vector)
+        remark = " ".join(filter(None, (remark, found.remark)))
+        return SearchReply(id=id, hits=hits, remark=remark, elapsed_s=time.monotonic() - begun)
+
+    def curve(self, recording: Recording, search: str, text: str) -> Curve:
+        """Scores of all clips of a recording for a search, or for a sentence.
+
+        Raises:
+            DataError: the search is not known any more.
+        """
+        if search:
+            with self._lock:
+                vector = self._searches.get(search)
+            if vector is None:
+                raise DataError("this search is not known any more: search again")
+        else:
+            vector = self.encode(sentence(text, "sentence"))
+        vectors, start_s, end_s = self._archive.vectors_of(recording.id)
+        scores = vectors @ (vector / max(float(np.linalg.norm(vector)), 1e-12))
+        middles = (np.asarray(start_s) + np.asarray(end_s)) / 2
+        return Curve(np.round(middles, 3).tolist(), np.round(scores.astype(float), 5).tolist())
+
+    def encode(self, text: str) -> Float32Array:
+        """Unit vector [E] of a sentence; those of the last sentences are kept."""
+        key = (self._archive.model_hash, text)
+        with self._lock:
+            if key in self._sentences:
+                self._sentences.move_to_end(key)
+                return self._sentences[key]
+        vector = self._models.video_text.encode_text([text])[0]
+        self._keep(self._sentences, key, vector)
+        return vector
+
+    def add_picture(self, path: Path) -> str:
+        """Keep a picture to search by. Returns its id."""
+        id = secrets.token_urlsafe(9)
+        for old in self._keep(self._pictures, id, path):
+            old.unlink(missing_ok=True)
+        return id
+
+    def _keep(self, kept, key, value):  # type: ignore[no-untyped-def]
+        with self._lock:
+            kept[key] = value
+            return [kept.popitem(last=False)[1] for _ in range(len(kept) - NUM_KEPT)]
+
+    def _query(self, request: SearchRequest) -> tuple[Float32Array, Segment | None, str]:
+        """Vector of a query, the span that it is taken from, and a remark."""
+        from surgvl.api import DualModel
+
+        if request.like is not None:
+            like = request.like
+            vector, start_s, end_s = self._archive.index().vector_at(like.recording, _middle(like))
+            return vector, (like.recording, start_s - NEAR_S, end_s + NEAR_S), ""
+        text = sentence(request.text, "sentence")
+        model = self._models.video_text
+        # A server does not say what it truncated.
+        return self.encode(text), None, model.left_out([text]) if isinstance(model, DualModel) else ""
+
+    def _hit(self, moment: Moment, titles: dict[str, str]) -> Hit:
+        return Hit(
+            recording=moment.video_id,
+            title=titles.get(moment.video_id, moment.video_id),
+            start_s=moment.start_s,
+            end_s=moment.end_s,
+            score=moment.score,
+        )
+
+
+def _middle(span: Span) -> float:
+    if span.end_s < span.start_s:
+        raise ConfigError(f"a range must end after it starts, got {span.start_s:g} to {span.end_s:g} s")
+    return (span.start_s + span.end_s) / 2
