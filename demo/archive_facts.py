@@ -4,9 +4,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import pyarrow.compute as pc
+from surgvl.archive.archive import Archive
 
 from surgvl import prompts
-from surgvl.archive.archive import Archive
 from surgvl.archive.records import Recording
 from surgvl.chat.question import DESCRIBE
 from surgvl.core.errors import SurgVLError
@@ -18,7 +18,7 @@ from surgvl.demo.model_loader import ModelLoader
 from surgvl.demo.schemas import Json
 from surgvl.demo.uploads import MAX_BYTES, MAX_S
 from surgvl.export.base import formats
-from surgvl.models.model_info import resolve_model
+from surgvl.models.model_info import find_model
 
 NUM_EXAMPLES = 6
 TASKS = ("phase", "triplet")
@@ -155,7 +155,7 @@ class ArchiveFacts:
     def _chat_folder(self) -> Path | None:
         """Folder of the model that answers questions, if it is one of ours on this machine."""
         try:
-            return resolve_model(self.archive.chat) if self.archive.chat and not self.models.model else None
+            return find_model(self.archive.chat) if self.archive.chat and not self.models.model else None
         except (SurgVLError, OSError):
             return None
 
@@ -172,6 +172,6 @@ def _fits(data_sets: list[str], own: set[str]) -> bool:
 def _logit_scale(model: str, model_hash: str) -> float:
     """Of the weights with this hash; that of most published models if the weights are gone."""
     try:
-        return run_info.logit_scale(resolve_model(model))
+        return run_info.logit_scale(find_model(model))
     except (SurgVLError, OSError):
         return run_info.DEFAULT_SCALE

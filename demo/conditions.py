@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from surgvl.archive.archive import Archive
+
 from surgvl.archive.label_table import latest
 from surgvl.archive.records import Recording
 from surgvl.core.errors import ConfigError
@@ -32,7 +33,9 @@ def where(archive: Archive, given: Conditions, phases_of: PhasesOf) -> Where:
     spans: tuple[Segment, ...] | None = None
     if given.phase:
         spans = tuple(span for each in found for span in _in_phase(archive, each, set(given.phase), phases_of))
-    is_all = not any(vars(given)[name] for name in ("recordings", "procedure", "source", "tags", "surgeon", "date_from"))
+    is_all = not any(
+        vars(given)[name] for name in ("recordings", "procedure", "source", "tags", "surgeon", "date_from")
+    )
     ids = None if is_all and not given.date_to else tuple(each.id for each in found)
     return Where(recordings=ids, span_s=span_s, spans=spans)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from surgvl.archive.archive import Archive
+
 from surgvl.archive.records import Label, Recording, SavedClip
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.demo.answering import ask, place
@@ -197,5 +198,3 @@ def label_json(label: Label, user: str) -> Json:
 def clip_json(clip: SavedClip) -> Json:
     """A saved clip as the page shows it."""
     return dict(vars(clip))
-
-

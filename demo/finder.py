@@ -1,4 +1,4 @@
-"""Search of an archive for the page: a query becomes a vector, its best moments become hits, and their scores a curve."""
+"""Search of an archive: a query becomes a vector, its best moments become hits, and the scores of its clips a curve."""
 
 import secrets
 import threading
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from surgvl.archive.archive import Archive
+
 from surgvl.archive.records import Recording
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import ConfigError, DataError

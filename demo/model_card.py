@@ -16,7 +16,7 @@ from surgvl.demo.run_info import (
     stage_facts,
     training_videos,
 )
-from surgvl.models.model_info import resolve_model
+from surgvl.models.model_info import find_model
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def read_card(model: Path | str, manifest: Manifest) -> ModelCard:
     """
     name = Path(model).name if Path(model).exists() else str(model).rpartition("/")[2]
     try:
-        folder = resolve_model(str(model))
+        folder = find_model(str(model))
     except (SurgVLError, OSError):
         return ModelCard(name, name, "", "", "", [])
     run = _run_of(folder)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from surgvl.archive.archive import Archive
+
 from surgvl.core.errors import CheckpointError, ConfigError, SurgVLError
 
 if TYPE_CHECKING:
@@ -192,4 +193,6 @@ class ModelLoader:
         from surgvl.api import load_answerer
 
         own = None if self._is_general else self.archive.chat or None
-        return load_answerer(self.model or (Path(own) if own and Path(own).exists() else own), self.device, self.server, self.api_key)
+        return load_answerer(
+            self.model or (Path(own) if own and Path(own).exists() else own), self.device, self.server, self.api_key
+        )

@@ -77,5 +77,7 @@ def router(engine: Engine, scratch: Path) -> APIRouter:
 def _existing(path: str) -> Path:
     found = Path(path).expanduser()
     if not found.is_absolute() or not found.exists():
-        raise ConfigError(f"{path} does not exist on the machine of the archive: give the whole path of a file or folder")
+        raise ConfigError(
+            f"{path} does not exist on the machine of the archive: give the whole path of a file or folder"
+        )
     return found

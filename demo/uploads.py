@@ -115,7 +115,9 @@ class _Form:
         name = safe_name(options[b"filename"].decode("utf-8", "replace"))
         suffix = Path(name).suffix.lower()
         if suffix not in self.suffixes:
-            raise ConfigError(f"{name} is not of a type that can be read here: give {', '.join(self.suffixes[:8])}, ...")
+            raise ConfigError(
+                f"{name} is not of a type that can be read here: give {', '.join(self.suffixes[:8])}, ..."
+            )
         if len(self.paths) >= self.max_files:
             raise ConfigError(f"at most {self.max_files} files can be sent at once: send the others afterwards")
         # Two people may send two files of one name.

@@ -106,9 +106,7 @@ def demo(
 
 
 @contextlib.contextmanager
-def _opened(
-    videos: list[Path], archive: Path | None, run: Path | None, model: str, device: str
-) -> Iterator[Opened]:
+def _opened(videos: list[Path], archive: Path | None, run: Path | None, model: str, device: str) -> Iterator[Opened]:
     """The archive that the arguments of `demo` name; one that is made for recordings is deleted at the end."""
     from surgvl.archive.archive import Archive
 
@@ -118,14 +116,18 @@ def _opened(
         with tempfile.TemporaryDirectory(prefix="surgvl-archive-", ignore_cleanup_errors=True) as folder:
             name = videos[0].resolve().name if len(videos) == 1 else f"{len(videos)} recordings"
             chat = "" if model else MODELS["tune"]
-            Archive.create(Path(folder) / ARCHIVE, model or MODELS["align"], name=name, chat=chat, device=device).close()
+            Archive.create(
+                Path(folder) / ARCHIVE, model or MODELS["align"], name=name, chat=chat, device=device
+            ).close()
             yield Opened(Path(folder) / ARCHIVE, tuple(each.resolve() for each in videos), temporary=True)
     elif archive is not None:
         yield Opened(archive)
     else:
         if run is None:
             run = prepare(PHANTOM)
-            print("Synthetic operations, analysed by the models that ship; `make quickstart` trains models from scratch")
+            print(
+                "Synthetic operations, analysed by the models that ship; `make quickstart` trains models from scratch"
+            )
         yield Opened(archive_of(run))
 
 

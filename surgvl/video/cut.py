@@ -70,7 +70,9 @@ def cut_video(source: Path | str, start_s: float, end_s: float, out: Path | str)
         packets = _copied(decoder, start_s, end_s)
         return _copy(decoder, packets, out) if packets else _encode(decoder, start_s, end_s, out)
     except av.FFmpegError as error:
-        raise DataError(f"{out} cannot be written ({error.strerror}): check the free space, and the recording") from error
+        raise DataError(
+            f"{out} cannot be written ({error.strerror}): check the free space, and the recording"
+        ) from error
     finally:
         decoder.close()
 

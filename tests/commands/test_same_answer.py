@@ -18,8 +18,10 @@ from surgvl.chat.head import AnswerHead, save_head  # noqa: E402
 from surgvl.chat.question import DESCRIBE  # noqa: E402
 from surgvl.cli import main as cli  # noqa: E402
 from surgvl.data.manifest import Manifest  # noqa: E402
-from surgvl.demo.engine import NUM_ANSWERS, Engine  # noqa: E402
+from surgvl.demo.answering import NUM_ANSWERS  # noqa: E402
+from surgvl.demo.schemas import AskRequest  # noqa: E402
 from tests.helpers.fake_gateway import before  # noqa: E402
+from tests.helpers.opened_page import engine_of  # noqa: E402
 
 EVERY_S = 10
 """Of the manifest's questions, those about every tenth second are answered."""
@@ -51,7 +53,7 @@ def test_the_same_question_gets_the_same_answer_everywhere(by: str, tiny_run: Pa
         return [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
 
     with ExitStack() as stack:
-        flags, answerers, pages = [["--model", str(run / "tune")]], [here], [Engine(run)]
+        flags, answerers, pages = [["--model", str(run / "tune")]], [here], [engine_of(run, tmp_path / "archive")]
         if by != "head":
             url = stack.enter_context(before(here, None))
             flags.append(["--server", url])
@@ -74,9 +76,10 @@ def test_the_same_question_gets_the_same_answer_everywhere(by: str, tiny_run: Pa
             for each in flags:
                 assert cli.run(["ask", path, as_typed, "--at_s", "7.5", *each]) == found
             for page in pages:
-                answer = page.ask(video_id, 7.5, as_typed)
-                assert (answer.text, answer.question) == (found, text)
-                assert answer.probabilities == (wanted[:NUM_ANSWERS] if text == known else [])
+                answer = page.ask(AskRequest(recording=video_id, start_s=7.5, question=as_typed))
+                assert (answer.answer, answer.question) == (found, text)
+                shown = dict(wanted[:NUM_ANSWERS] if text == known else [])
+                assert dict(answer.probabilities) == pytest.approx(shown, abs=1e-5)
         for number, each in enumerate(flags):
             rows = [row for row in manifest_rows(f"answers {number}", *each) if row["video_id"] == video_id]
             assert rows

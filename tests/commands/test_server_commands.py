@@ -19,13 +19,13 @@ from surgvl.cli import main as cli  # noqa: E402
 from surgvl.core.errors import CheckpointError, ConfigError, DataError, ServerError  # noqa: E402
 from surgvl.core.files import read_json  # noqa: E402
 from surgvl.data.manifest import QA, Manifest  # noqa: E402
-from surgvl.demo.engine import Engine  # noqa: E402
-from surgvl.demo.video_catalog import UPLOAD  # noqa: E402
+from surgvl.demo.schemas import AskRequest, SearchRequest, Span  # noqa: E402
 from surgvl.embed.vectors import Vectors  # noqa: E402
 from surgvl.models.checkpoint import save_model  # noqa: E402
 from tests.helpers.fake_gateway import before  # noqa: E402
 from tests.helpers.made_duals import tiny_dual  # noqa: E402
 from tests.helpers.made_organs import QUESTION, made_manifest, save_run, taught  # noqa: E402
+from tests.helpers.opened_page import engine_of  # noqa: E402
 from tests.models.test_models import PREPROCESS  # noqa: E402
 
 SECRET = "sesame-7381"
@@ -205,37 +205,28 @@ def test_an_index_of_another_model_is_refused(tiny_run: Path, url: str, tmp_path
 # ---- the page
 
 
-def test_the_page_says_the_same(tiny_run: Path, url: str, video: str) -> None:
-    here, there = Engine(tiny_run), Engine(tiny_run, server=url)
+def test_the_page_says_the_same(tiny_run: Path, url: str, tmp_path: Path) -> None:
+    here, there = (engine_of(tiny_run, tmp_path / "archive", server=each) for each in ("", url))
     try:
-        there.wait()
-        name = here.catalog.videos[0].video_id
-        assert there.examples() == here.examples()
-        for number, question in enumerate(here.examples()):
+        there.models.wait()
+        name = here.archive.recordings()[0].id
+        questions = here.facts.questions()
+        assert there.facts.questions() == questions
+        for number, question in enumerate(questions):
             for time_s in (0.0, 7.3) if number == 0 else (7.3,):
-                one, two = here.ask(name, time_s, question), there.ask(name, time_s, question)
-                assert (two.text, two.closed, two.num_known, two.ground_truth) == (
-                    one.text,
-                    one.closed,
-                    one.num_known,
-                    one.ground_truth,
+                one, two = (
+                    each.ask(AskRequest(recording=name, start_s=time_s, question=question)) for each in (here, there)
                 )
-                assert two.times_s == one.times_s
+                said = ("answer", "closed", "num_known", "truth", "frames", "without_video", "doubts", "moments")
+                assert [vars(two)[each] for each in said] == [vars(one)[each] for each in said]
                 assert dict(two.probabilities) == pytest.approx(dict(one.probabilities), abs=1e-5)
                 assert [name for name, _ in two.probabilities] == [name for name, _ in one.probabilities]
-                np.testing.assert_array_equal(two.frames, one.frames)
-        found = [[(each.video_id, each.start_s) for each in each.search(SENTENCE, 4)] for each in (here, there)]
-        assert found[0] == found[1]
-        lines = []
-        for each in (here, there):
-            mine = each.catalog.add_upload(Path(video), "mine.mp4", Path(video).parent)
-            assert mine.split == UPLOAD
-            assert list(each.prepare(mine.video_id))[-1] == 1.0
-            near = each.alike(mine.video_id, 3.0, 3)
-            lines.append(([(row.video_id, row.start_s) for row in near], each._embedded[mine.video_id]))
-        assert lines[0][0] == lines[1][0]
-        assert np.abs(lines[0][1][0] - lines[1][1][0]).max() < 1e-4
-        np.testing.assert_array_equal(lines[0][1][1], lines[1][1][1])
+        like = Span(recording=name, start_s=3.0, end_s=3.0)
+        for request in (SearchRequest(text=SENTENCE, k=4), SearchRequest(like=like, k=3)):
+            one_hits, two_hits = (
+                [(hit.recording, hit.start_s) for hit in each.search(request).hits] for each in (here, there)
+            )
+            assert one_hits == two_hits
     finally:
         here.close()
         there.close()
@@ -244,9 +235,9 @@ def test_the_page_says_the_same(tiny_run: Path, url: str, video: str) -> None:
 def test_the_page_refuses_a_server_of_other_models(tiny_run: Path, tmp_path: Path) -> None:
     save_model(tiny_dual(), tmp_path / "dual", PREPROCESS)
     with before(None, load(tmp_path / "dual")) as url:
-        engine = Engine(tiny_run, server=url)
-        with pytest.raises(CheckpointError, match="align holds"):
-            engine.wait()
+        engine = engine_of(tiny_run, tmp_path / "archive", server=url)
+        with pytest.raises(CheckpointError, match="holds"):
+            engine.models.wait()
         with pytest.raises(ServerError, match="no chat model"):
             engine.models.answerer.known_questions()
         engine.close()

@@ -1,87 +1,73 @@
 """What the page says about its videos and its models: from the manifest and the run records, in every mixture."""
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from surgvl.core.files import write_json
+from surgvl.core.files import read_json, write_json
+from surgvl.core.results import Result, write_results
 from surgvl.data.manifest import Manifest, VideoRow
-from surgvl.demo import model_card, run_info
-from surgvl.demo.schemas import ModelCard
-from surgvl.embed.vectors import write_shard
+from surgvl.demo import run_info
+from surgvl.demo.evaluation_runs import evaluation_runs
+from surgvl.demo.model_card import read_card
 from surgvl.models.model_info import find_model
 from surgvl.models.shipped import PACKED
-from tests.helpers.parsed_html import Parsed
 
 
 def a_run(
-    folder: Path, videos: dict[str, bool], seen: list[str], hash_: str | None = None, licence: str = ""
+    folder: Path, videos: dict[str, bool], seen: list[str], hash_: str | None = None
 ) -> Manifest:
     """A run folder with one stage: videos with whether they are rendered, and the ids that the stage has seen."""
     rows = [
-        VideoRow(video_id=name, path=f"{name}.mp4", source="own", fps=25, duration_s=3600, rendered=drawn,
-                 licence=licence)
+        VideoRow(video_id=name, path=f"{name}.mp4", source="own", fps=25, duration_s=3600, rendered=drawn)
         for name, drawn in videos.items()
     ]  # fmt: skip
     manifest = Manifest(rows, root=folder)
     (folder / "align").mkdir(parents=True)
+    (folder / "align" / "config.json").write_text("{}")
     record = {"pretraining_video_ids": seen, "data_hash": manifest.hash if hash_ is None else hash_}
     write_json(folder / "align" / "run.json", record)
     return manifest
 
 
-def shown(card: ModelCard) -> str:
-    """The text of the page about the model."""
-    return Parsed(model_card.model_card(card)).text
-
-
 @pytest.mark.parametrize(
-    ("videos", "seen", "trained_on", "says", "says_not"),
+    ("videos", "seen", "trained_on"),
     [
-        ({"a": True, "b": True}, ["a"], "rendered videos", "The videos on this page are rendered", "recorded"),
-        ({"a": False, "b": False}, ["a"], "recorded videos", "trained on recorded videos", "rendered"),
-        ({"a": True, "b": False}, ["a", "b"], "rendered and recorded videos", "1 of the 2 videos on", "The videos"),
-        ({"a": False, "b": True}, ["a"], "recorded videos", "say nothing about patients", "trained on rendered"),
-        ({"a": False, "b": False}, ["a", "elsewhere"], "", "Nothing here has been tested", "trained on re"),
-        ({"a": False}, [], "", "nothing here is for clinical use", "rendered"),
+        ({"a": True, "b": True}, ["a"], "rendered videos"),
+        ({"a": False, "b": False}, ["a"], "recorded videos"),
+        ({"a": True, "b": False}, ["a", "b"], "rendered and recorded videos"),
+        ({"a": False, "b": True}, ["a"], "recorded videos"),
+        ({"a": False, "b": False}, ["a", "elsewhere"], ""),
+        ({"a": False}, [], ""),
     ],
 )
-def test_every_sentence_follows_from_the_videos(
-    tmp_path: Path, videos: dict[str, bool], seen: list[str], trained_on: str, says: str, says_not: str
+def test_what_a_model_was_trained_on_follows_from_the_videos(
+    tmp_path: Path, videos: dict[str, bool], seen: list[str], trained_on: str
 ) -> None:
-    found = run_info.read_model_card(tmp_path, a_run(tmp_path, videos, seen))
-    assert found.trained_on == trained_on
-    text = shown(found)
-    assert says in text
-    assert says_not not in text
+    manifest = a_run(tmp_path, videos, seen)
+    assert read_card(tmp_path / "align", manifest).trained_on == trained_on
+    # An archive has a manifest of its own: that of the run says what its ids are.
+    manifest.save(tmp_path / "manifest")
+    assert read_card(tmp_path / "align", Manifest([])).trained_on == trained_on
 
 
 def test_ids_of_another_manifest_are_not_taken_for_videos_of_this_one(tmp_path: Path) -> None:
-    found = run_info.read_model_card(tmp_path, a_run(tmp_path, {"video01": False}, ["video01"], hash_="other"))
+    found = read_card(tmp_path / "align", a_run(tmp_path, {"video01": False}, ["video01"], hash_="other"))
     assert found.trained_on == ""
     assert found.stages[0].facts["videos"] == "1 (of another manifest)"
 
 
-def test_videos_that_could_not_be_embedded_are_counted_separately(tmp_path: Path) -> None:
-    manifest = a_run(tmp_path, {"a": False, "b": False, "broken": False}, [])
-    for number, name in enumerate("ab"):
-        write_shard(tmp_path / "vectors", number, np.eye(2), [name] * 2, [0, 1], [1, 2])
-    write_json(tmp_path / "vectors" / "run.json", {"problems": ["broken.mp4 cannot be read"]})
-    found = run_info.read_model_card(tmp_path, manifest)
-    assert found.splits == {"": (2, 2.0)}
-    assert found.num_unreadable == 1
-    assert "Left out because they cannot be read: 1 video." in shown(found)
-
-
-def test_the_licence_is_said_where_there_is_one(tmp_path: Path) -> None:
-    manifest = a_run(tmp_path / "a", {"a": False}, [], licence="CC BY 4.0")
-    assert "own (licence: CC BY 4.0)" in shown(run_info.read_model_card(tmp_path / "a", manifest))
-    text = shown(run_info.read_model_card(tmp_path / "b", a_run(tmp_path / "b", {"a": False}, [])))
-    assert "Sources: own." in text
-    assert "licence" not in text
+def test_a_published_model_says_what_its_card_says(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    write_json(tmp_path / "model_card.json", {"name": "some-model", "licence": "MIT", "source": "its page"})
+    found = read_card(tmp_path, Manifest([]))
+    assert (found.name, found.licence, found.source, found.trained_on) == ("some-model", "MIT", "its page", "")
+    assert read_card(tmp_path / "gone", Manifest([])).stages == []
+    assert read_card("no-such-model", Manifest([])).stages == []
 
 
 @pytest.mark.parametrize("name", ["phantom", "phantom-chat"])
@@ -93,15 +79,13 @@ def test_the_models_that_ship_say_that_they_saw_rendered_operations_alone(
     assert "48 operations rendered" in (PACKED / "README.md").read_text(encoding="utf-8")
     manifest = a_run(tmp_path / "run", {"mine": False}, [])
     folder = find_model(name)
+    (tmp_path / "run" / "align" / "config.json").unlink()
     shutil.copytree(folder, tmp_path / "run" / "align" / "model")
     (tmp_path / "run" / "align" / "run.json").write_bytes((folder / "run.json").read_bytes())
-    found = run_info.read_model_card(tmp_path / "run", manifest)
+    found = read_card(tmp_path / "run" / "align", manifest)
     assert found.trained_on == "rendered videos"
     assert found.stages[0].facts["videos"] == "48 (rendered, of another manifest)"
     assert "trained here" not in found.stages[0].facts["parameters"]
-    text = shown(found)
-    assert "The models were trained on rendered videos" in text
-    assert "say nothing about patients" in text
 
 
 def test_clips_are_told_with_what_they_see(tmp_path: Path) -> None:
@@ -124,3 +108,53 @@ def test_clips_are_told_with_what_they_see(tmp_path: Path) -> None:
         assert run_info.clip_facts(folder) == said
         assert run_info.seen(folder) == seen
     assert run_info.clip_facts(tmp_path / "absent") == ""
+
+
+# ---- scores
+
+
+def test_facts_of_absent_or_foreign_files_are_left_out(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    assert run_info.read_scores(result) == ([], [])
+    for foreign in ("[1, 2]", "not json", json.dumps({"trained": [{"foreign": 1}], "control": "none"})):
+        result.write_text(foreign)
+        assert run_info.read_scores(result) == ([], [])
+    (tmp_path / "metrics.jsonl").write_text("not json\n")
+    (tmp_path / "config.yaml").write_text("run:\n  steps: 7\n")
+    assert run_info.num_steps(tmp_path) == 7
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n{"step": 19}\n')
+    assert run_info.num_steps(tmp_path) == 20
+    assert run_info.num_parameters(tmp_path / "model.safetensors") == 0
+    assert run_info.logit_scale(tmp_path) == pytest.approx(1 / 0.07)
+
+
+WHOLE = Result(
+    task="phase", metric="accuracy", value=0.5, low=0.4, high=0.6, num_videos=8, num_clips=9,
+    baselines={"majority": 0.3, "random": 0.1}, protocol="test",
+)  # fmt: skip
+
+
+def test_undefined_scores_come_back_as_nan(tmp_path: Path) -> None:
+    row = vars(WHOLE) | {"value": 0.5, "low": None, "high": None, "sd_videos": None, "sd_classes": None, "baselines": {"random": None}}
+    write_json(tmp_path / "result.json", {"trained": [row], "control": []})
+    (found,), _ = run_info.read_scores(tmp_path / "result.json")
+    assert found.value == 0.5
+    assert math.isnan(found.low)
+    assert math.isnan(found.sd_videos)
+    assert math.isnan(found.baselines["random"])
+
+
+def test_runs_beside_an_archive_are_found_with_their_controls(tmp_path: Path) -> None:
+    control = replace(WHOLE, value=0.2)
+    write_results(tmp_path / "zero-shot" / "result.json", [WHOLE])
+    write_results(tmp_path / "control" / "result.json", [control])
+    (tmp_path / "vectors").mkdir()
+    rows = [read_json(tmp_path / each / "result.json") for each in ("zero-shot", "control")]
+    write_json(tmp_path / "result.json", {"trained": rows[0], "control": rows[1]})
+    whole, alone = evaluation_runs(tmp_path)
+    assert (whole["name"], alone["name"]) == (tmp_path.name, "zero-shot")
+    (row,) = whole["tasks"][0]["main"]
+    assert (row["value"], row["interval"], row["control"], row["blind"]) == ("0.500", "0.400 to 0.600", "0.200", "0.300")
+    places = {mark["kind"]: mark["left"] for mark in row["plot"]}
+    assert places == pytest.approx({"whisker": 40, "blind": 30, "control": 20, "dot": 50})
+    assert alone["tasks"][0]["main"][0]["control"] == "–"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from surgvl.archive.archive import Archive
 
 import surgvl
 from surgvl.api import DualModel
@@ -104,10 +105,11 @@ def test_scores_of_the_first_operations_are_those_recorded(tmp_path: Path) -> No
 def test_the_page_has_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "NUM", 1)
     run = demo.prepare(tmp_path / "run")
-    with contextlib.closing(Engine(run)) as engine:
-        engine.wait()
-        assert [video.video_id for video in engine.catalog.videos] == ["video61"]
+    with contextlib.closing(Engine(Archive.open(demo.archive_of(run)))) as engine:
+        engine.models.wait()
+        assert [row["id"] for row in engine.recordings()] == ["video61"]
         assert engine.models.video_text.hash == model_hash("phantom")
     written = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     demo.prepare(run)
+    demo.archive_of(run)
     assert written == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
