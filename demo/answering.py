@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
-from surgvl.archive.archive import Archive
 
+from surgvl.archive.archive import Archive
 from surgvl.archive.records import Recording
 from surgvl.chat.question import DESCRIBE, Answer, Question, match_question
 from surgvl.core.arrays import UInt8Array

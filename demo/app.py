@@ -17,11 +17,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from fastapi import FastAPI
+
 from surgvl.core.errors import ConfigError
 from surgvl.demo.access import Access, Lock
 from surgvl.demo.engine import Engine
+from surgvl.demo.routes import add_routes
 from surgvl.demo.schemas import AskRequest, SearchRequest
 from surgvl.demo.uploads import MAX_BYTES
+from surgvl.serve.trusted_hosts import TrustedHosts
 
 if TYPE_CHECKING:
     import gradio
@@ -102,14 +106,8 @@ def build(engine: Engine, scratch: Path, address: Address) -> "gradio.Server":
     """
     import gradio
 
-    from surgvl.demo.routes import add_routes
-    from surgvl.serve.trusted_hosts import TrustedHosts
-
     server = gradio.Server(title="surgvl", docs_url=None, redoc_url=None, openapi_url=None)
-    # What is added last is asked first.
-    server.add_middleware(Access, lock=address.lock)
-    server.add_middleware(TrustedHosts, host=address.host, allowed=address.allowed_hosts)
-    add_routes(server, engine, scratch)
+    dress(server, engine, scratch, address)
 
     @server.api(name="search", concurrency_limit=1)
     def search(text: str, k: int = 12) -> list[dict[str, Any]]:
@@ -123,6 +121,14 @@ def build(engine: Engine, scratch: Path, address: Address) -> "gradio.Server":
         return engine.ask(given).model_dump()
 
     return server
+
+
+def dress(app: FastAPI, engine: Engine, scratch: Path, address: Address) -> None:
+    """Add the page's routes to an application, and what stands before them; for the arguments see `build`."""
+    # What is added last is asked first.
+    app.add_middleware(Access, lock=address.lock)
+    app.add_middleware(TrustedHosts, host=address.host, allowed=address.allowed_hosts)
+    add_routes(app, engine, scratch)
 
 
 def _prepare_gradio(uploads: Path) -> None:

@@ -4,9 +4,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import pyarrow.compute as pc
-from surgvl.archive.archive import Archive
 
 from surgvl import prompts
+from surgvl.archive.archive import Archive
 from surgvl.archive.records import Recording
 from surgvl.chat.question import DESCRIBE
 from surgvl.core.errors import SurgVLError

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 
 from surgvl.archive.archive import Archive
-
 from surgvl.archive.label_table import latest
 from surgvl.archive.records import Recording
 from surgvl.core.errors import ConfigError

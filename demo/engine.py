@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from surgvl.archive.archive import Archive
-
 from surgvl.archive.records import Label, Recording, SavedClip
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.demo.answering import ask, place

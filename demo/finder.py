@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from surgvl.archive.archive import Archive
 
+from surgvl.archive.archive import Archive
 from surgvl.archive.records import Recording
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import ConfigError, DataError

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from surgvl.archive.archive import Archive
 
+from surgvl.archive.archive import Archive
 from surgvl.archive.records import Recording
 from surgvl.core.arrays import Float32Array
 from surgvl.demo.schemas import Phase

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from surgvl.archive.archive import Archive
-
 from surgvl.archive.records import Job, Progress, Report
 from surgvl.core.errors import ConfigError, DataError, SurgVLError
 from surgvl.core.plurals import plural

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from surgvl.archive.archive import Archive
-
 from surgvl.core.errors import CheckpointError, ConfigError, SurgVLError
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 import numpy as np
-from surgvl.archive.archive import Archive
 
 from surgvl import prompts
+from surgvl.archive.archive import Archive
 from surgvl.archive.records import Recording
 from surgvl.core.arrays import Float32Array, Float64Array
 from surgvl.core.checks import check_choice

@@ -18,9 +18,7 @@ from surgvl.models.model_info import find_model
 from surgvl.models.shipped import PACKED
 
 
-def a_run(
-    folder: Path, videos: dict[str, bool], seen: list[str], hash_: str | None = None
-) -> Manifest:
+def a_run(folder: Path, videos: dict[str, bool], seen: list[str], hash_: str | None = None) -> Manifest:
     """A run folder with one stage: videos with whether they are rendered, and the ids that the stage has seen."""
     rows = [
         VideoRow(video_id=name, path=f"{name}.mp4", source="own", fps=25, duration_s=3600, rendered=drawn)
@@ -135,7 +133,14 @@ WHOLE = Result(
 
 
 def test_undefined_scores_come_back_as_nan(tmp_path: Path) -> None:
-    row = vars(WHOLE) | {"value": 0.5, "low": None, "high": None, "sd_videos": None, "sd_classes": None, "baselines": {"random": None}}
+    row = vars(WHOLE) | {
+        "value": 0.5,
+        "low": None,
+        "high": None,
+        "sd_videos": None,
+        "sd_classes": None,
+        "baselines": {"random": None},
+    }
     write_json(tmp_path / "result.json", {"trained": [row], "control": []})
     (found,), _ = run_info.read_scores(tmp_path / "result.json")
     assert found.value == 0.5
@@ -154,7 +159,12 @@ def test_runs_beside_an_archive_are_found_with_their_controls(tmp_path: Path) ->
     whole, alone = evaluation_runs(tmp_path)
     assert (whole["name"], alone["name"]) == (tmp_path.name, "zero-shot")
     (row,) = whole["tasks"][0]["main"]
-    assert (row["value"], row["interval"], row["control"], row["blind"]) == ("0.500", "0.400 to 0.600", "0.200", "0.300")
+    assert (row["value"], row["interval"], row["control"], row["blind"]) == (
+        "0.500",
+        "0.400 to 0.600",
+        "0.200",
+        "0.300",
+    )
     places = {mark["kind"]: mark["left"] for mark in row["plot"]}
     assert places == pytest.approx({"whisker": 40, "blind": 30, "control": 20, "dot": 50})
     assert alone["tasks"][0]["main"][0]["control"] == "–"

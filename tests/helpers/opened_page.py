@@ -4,11 +4,12 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from fastapi import FastAPI
 from starlette.testclient import TestClient
-from surgvl.archive.archive import Archive
 
+from surgvl.archive.archive import Archive
 from surgvl.demo.access import Lock
-from surgvl.demo.app import Address, build
+from surgvl.demo.app import Address, dress
 from surgvl.demo.engine import Engine
 
 
@@ -24,8 +25,9 @@ def engine_of(run: Path, folder: Path, server: str = "", model: str = "") -> Eng
 
 @contextlib.contextmanager
 def browsing(engine: Engine, scratch: Path, lock: Lock = Lock()) -> Iterator[TestClient]:  # noqa: B008 (unchanged)
-    """A client of the whole application, without a socket."""
+    """A client of the page's routes, without a socket and without Gradio's own."""
     scratch.mkdir(exist_ok=True)
-    app = build(engine, scratch, Address(lock=lock))
+    app = FastAPI()
+    dress(app, engine, scratch, Address(lock=lock))
     with TestClient(app, base_url="http://127.0.0.1:7860", raise_server_exceptions=True) as client:
         yield client

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from surgvl.archive.archive import Archive
 
 import surgvl
 from surgvl.api import DualModel
+from surgvl.archive.archive import Archive
 from surgvl.chat.answerers import Answerer
 from surgvl.cli import demo
 from surgvl.demo.engine import Engine
