@@ -133,7 +133,8 @@ WHOLE = Result(
 
 
 def test_undefined_scores_come_back_as_nan(tmp_path: Path) -> None:
-    row = vars(WHOLE) | {
+    undefined = {"low": None, "high": None, "sd_videos": None, "sd_classes": None, "baselines": {"random": None}}
+    row = vars(WHOLE) | undefined
         "value": 0.5,
         "low": None,
         "high": None,
