@@ -135,13 +135,6 @@ WHOLE = Result(
 def test_undefined_scores_come_back_as_nan(tmp_path: Path) -> None:
     undefined = {"low": None, "high": None, "sd_videos": None, "sd_classes": None, "baselines": {"random": None}}
     row = vars(WHOLE) | undefined
-        "value": 0.5,
-        "low": None,
-        "high": None,
-        "sd_videos": None,
-        "sd_classes": None,
-        "baselines": {"random": None},
-    }
     write_json(tmp_path / "result.json", {"trained": [row], "control": []})
     (found,), _ = run_info.read_scores(tmp_path / "result.json")
     assert found.value == 0.5
