@@ -1,0 +1,84 @@
+// Saved clips: ranges that a person keeps, of any recording, with a title; each can be taken away as mp4.
+
+import { address, frameOf, request } from "./api.js";
+import { $, fill, icon, iconButton, make } from "./dom.js";
+import { open } from "./open.js";
+import { on, recording, set, state } from "./state.js";
+import { attempt, note } from "./voice.js";
+import { clock, plural, span } from "./words.js";
+
+export const readClips = () => attempt(async () => set({ clips: await request(address(["clips"])) }));
+
+/** Keep a range of a recording. */
+export async function saveClip({ recording: id = state.current, start_s, end_s }) {
+  await attempt(async () => {
+    const title = `${recording(id)?.title ?? id} ${span(start_s, end_s)}`;
+    const clip = await request(address(["clips"]), {
+      method: "POST",
+      body: { recording: id, start_s, end_s, title, note: "" },
+    });
+    set({ clips: [...state.clips, clip] });
+    note(`Saved ${span(start_s, end_s)} as a clip`, { action: { text: "Undo", call: () => removeClip(clip) } });
+  });
+}
+
+/** Save the marked range; without one, say how to mark. */
+export function saveMarked() {
+  if (!state.range) return note("Mark a range first: drag on the timeline, or press I and O");
+  return saveClip({ recording: state.current, ...state.range });
+}
+
+async function removeClip(clip) {
+  await attempt(async () => {
+    await request(address(["clips", clip.id]), { method: "DELETE" });
+    set({ clips: state.clips.filter((each) => each.id !== clip.id) });
+  });
+}
+
+function element(clip) {
+  const title = recording(clip.recording)?.title ?? clip.recording;
+  return make(
+    "li.clip",
+    {},
+    make(
+      "button.opener",
+      {
+        type: "button",
+        "aria-label": `Show ${clip.title}`,
+        onclick: () => open(clip.recording, clip.start_s, { range: { start_s: clip.start_s, end_s: clip.end_s } }),
+      },
+      make("img", { src: frameOf(clip.recording, (clip.start_s + clip.end_s) / 2, 96), alt: "", loading: "lazy" }),
+      make("span", {}, make("b", { title }, title), make("time", {}, span(clip.start_s, clip.end_s))),
+    ),
+    make(
+      "a.icon-button",
+      {
+        href: `api/clips/${clip.id}.mp4`,
+        download: true,
+        title: "Save as mp4",
+        "aria-label": `Save ${clip.title} as mp4`,
+      },
+      icon("save"),
+    ),
+    iconButton("trash", `Remove ${clip.title}`, () => removeClip(clip)),
+  );
+}
+
+export function mountClips() {
+  on("clips recordings", () => {
+    const total_s = state.clips.reduce((sum, clip) => sum + clip.end_s - clip.start_s, 0);
+    const list = [...state.clips].reverse().map(element);
+    fill(
+      $("#clips"),
+      make(
+        "summary",
+        {},
+        "Saved clips",
+        make("span.soft", {}, state.clips.length ? `${state.clips.length} · ${clock(total_s)}` : ""),
+      ),
+      list.length
+        ? make("ul", { "aria-label": plural(list.length, "saved clip") }, list)
+        : make("p.soft", {}, "Mark a range and press S to keep it here."),
+    );
+  });
+}

@@ -1,0 +1,97 @@
+// Long work: its progress in the header, and the queue with cancel and resume.
+
+import { address, request } from "./api.js";
+import { $, fill, make } from "./dom.js";
+import { dialog } from "./sheet.js";
+import { on, set, state } from "./state.js";
+import { attempt } from "./voice.js";
+import { clock, remaining } from "./words.js";
+
+const UNFINISHED = new Set(["waiting", "running"]);
+
+export const readJobs = () => attempt(async () => set({ jobs: await request(address(["jobs"])) }));
+
+const share = (job) => (job.total ? Math.min(1, job.done / job.total) : 0);
+const amount = (job) =>
+  job.unit === "s" ? `${clock(job.done)} of ${clock(job.total)} of video` : `${job.done} of ${job.total}`;
+
+function words(job) {
+  if (job.state === "running")
+    return [job.total ? amount(job) : "beginning", job.remaining_s ? remaining(job.remaining_s) : ""]
+      .filter(Boolean)
+      .join(" · ");
+  return { waiting: "waiting for its turn", done: "done", cancelled: "cancelled", failed: job.problem }[job.state];
+}
+
+async function act(job, what) {
+  await attempt(async () => {
+    await request(address(["jobs", job.id, what]), { method: "POST" });
+    await readJobs();
+  });
+}
+
+function element(job) {
+  const button = UNFINISHED.has(job.state)
+    ? ["cancel", "Cancel"]
+    : ["cancelled", "failed"].includes(job.state)
+      ? ["resume", job.state === "failed" ? "Try again" : "Resume"]
+      : null;
+  return make(
+    `li.job.${job.state}`,
+    {},
+    make(
+      "div",
+      {},
+      make("b", {}, job.title),
+      make("span.soft", {}, words(job)),
+      job.state === "running" &&
+        make("progress", { max: 1, value: job.total ? share(job) : null, "aria-label": job.title }),
+    ),
+    button &&
+      make(
+        "button.outlined",
+        {
+          type: "button",
+          "aria-label": `${button[1]}: ${job.title}`,
+          data: { job: job.id, act: button[0] },
+          onclick: () => act(job, button[0]),
+        },
+        button[1],
+      ),
+  );
+}
+
+let list = null;
+
+function drawList() {
+  if (!list?.isConnected) return;
+  const focused = document.activeElement?.dataset?.job;
+  const jobs = [...state.jobs].sort(
+    (one, other) => UNFINISHED.has(other.state) - UNFINISHED.has(one.state) || other.id - one.id,
+  );
+  fill(list, jobs.length ? jobs.map(element) : make("li.soft", {}, "Nothing to do"));
+  if (focused) $(`[data-job="${focused}"]`, list)?.focus();
+}
+
+export function mountJobs() {
+  $("#work").addEventListener("click", () => {
+    list = make("ul.jobs");
+    dialog("Work", {}, list);
+    drawList();
+  });
+  on("jobs", () => {
+    const busy = state.jobs.filter((job) => UNFINISHED.has(job.state));
+    const failed = state.jobs.filter((job) => job.state === "failed");
+    const running = busy.find((job) => job.state === "running") ?? busy[0];
+    $("#work").hidden = !state.jobs.length;
+    $("#work").classList.toggle("failed", !running && failed.length > 0);
+    $("#work").textContent = running
+      ? `${running.title} · ${Math.round(100 * share(running))} %`
+      : failed.length
+        ? `${failed.length} failed`
+        : "All done";
+    $("#work").title = running ? words(running) : "";
+    $("#work").style.setProperty("--share", running ? share(running) : 1);
+    drawList();
+  });
+}

@@ -1,0 +1,119 @@
+// The library: all recordings as cards, with case details, the state of their embedding, and what is stored.
+
+import { address, request } from "./api.js";
+import { $, fill, iconButton, make } from "./dom.js";
+import { editDetails } from "./details.js";
+import { open } from "./open.js";
+import { picture, progressBar, readRecordings, stateWords, strip } from "./recordings.js";
+import { confirm } from "./sheet.js";
+import { on, recording, set, state } from "./state.js";
+import { openAdd } from "./upload.js";
+import { attempt, note } from "./voice.js";
+import { bytes, clock, hours, plural } from "./words.js";
+
+const STORED = { recordings: "recordings", vectors: "vectors", index: "search index", thumbnails: "pictures" };
+
+async function remove(row) {
+  const isSure = await confirm(
+    "Remove a recording",
+    `${row.title} leaves the archive, with its labels and saved clips. The file itself stays where it is.`,
+    "Remove",
+  );
+  if (!isSure) return;
+  await attempt(async () => {
+    await request(address(["recordings", row.id]), { method: "DELETE" });
+    await readRecordings();
+    if (!recording()) set({ current: state.recordings[0]?.id ?? "" });
+    note(`${row.title} is removed`);
+  });
+}
+
+function card(row) {
+  const { details } = row;
+  const facts = [
+    ["Procedure", details.procedure],
+    ["Date", details.date],
+    ["Surgeon", details.surgeon],
+    ["Tags", details.tags.join(", ")],
+    ["Notes", details.notes],
+  ].filter(([, value]) => value);
+  const said = stateWords(row);
+  const size = [
+    row.duration_s ? clock(row.duration_s) : "",
+    row.width ? `${row.width} × ${row.height}` : "",
+    row.fps ? `${Math.round(100 * row.fps) / 100} fps` : "",
+    row.size ? bytes(row.size) : "",
+  ]
+    .filter(Boolean)
+    .join(" · ");
+  return make(
+    `li.card.${row.state}`,
+    {},
+    make(
+      "button.opener",
+      { type: "button", "aria-label": `Watch ${row.title}`, onclick: () => open(row.id) },
+      picture(row, 240),
+      strip(row),
+    ),
+    make(
+      "div.card-text",
+      {},
+      make("h3", { title: row.title }, row.title),
+      make("p.soft", {}, size),
+      said && make("p.said", {}, said),
+      progressBar(row),
+      row.is_foreign && make("p.foreign", {}, row.is_foreign),
+      facts.length > 0 &&
+        make(
+          "dl",
+          {},
+          facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))),
+        ),
+    ),
+    state.archive.can.edit &&
+      make(
+        "div.acts",
+        {},
+        iconButton("pencil", `Case details of ${row.title}`, () => editDetails(row.id), {
+          text: "Details",
+          tag: "button.plain",
+        }),
+        iconButton("trash", `Remove ${row.title}`, () => remove(row)),
+      ),
+  );
+}
+
+function draw() {
+  if (!state.archive || state.page !== "library") return;
+  const { archive, recordings } = state;
+  const embedded = recordings.filter((row) => row.state === "embedded").length;
+  const stored = Object.entries(STORED).filter(([name]) => archive.storage?.[name] !== undefined);
+  const length_s = recordings.reduce((sum, row) => sum + row.duration_s, 0);
+  fill(
+    $("#library"),
+    make(
+      "div.sheet-head",
+      {},
+      make("h1", {}, archive.name || "Library"),
+      make(
+        "p.soft",
+        {},
+        `${plural(recordings.length, "recording")}, ${hours(length_s / 3600)}; ${embedded === recordings.length ? "all can be searched" : `${embedded} are read whole`}.${archive.temporary ? " This archive is temporary: it is deleted when surgvl stops." : ""}`,
+      ),
+      archive.can.edit && make("button.primary", { type: "button", onclick: () => openAdd() }, "Add recordings"),
+    ),
+    stored.length > 0 &&
+      make(
+        "dl.tiles",
+        {},
+        stored.map(([name, title]) =>
+          make("div", {}, make("dt", {}, title), make("dd", {}, bytes(archive.storage[name]))),
+        ),
+      ),
+    recordings.length ? make("ul.cards", {}, recordings.map(card)) : make("p.hint", {}, "Nothing here yet."),
+  );
+}
+
+export function mountLibrary() {
+  on("recordings archive page", draw);
+}

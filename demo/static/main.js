@@ -1,0 +1,214 @@
+// Begins the page: mounts its parts, reads the archive, follows the server's events.
+
+import { keepAddress, read, write } from "./address.js";
+import { address, request } from "./api.js";
+import { mountAnswers } from "./ask.js";
+import { bannerText, mountCard } from "./card.js";
+import { mountClips, readClips, saveMarked } from "./clips.js";
+import { $, $$, fill, make } from "./dom.js";
+import { mountField, search } from "./field.js";
+import { mountJobs, readJobs } from "./jobs.js";
+import { mountKeys } from "./keys.js";
+import { mountLibrary } from "./library.js";
+import { changeLabel, markBox, markIn, markOut, mountPalette } from "./marks.js";
+import { mountPlayer, now, seek } from "./player.js";
+import { mountRecordings, readRecordings } from "./recordings.js";
+import { mountResults } from "./results.js";
+import { followSearch, openHit } from "./search.js";
+import { mountScores } from "./scores.js";
+import { on, recording, set, state } from "./state.js";
+import { mountTakeaway } from "./takeaway.js";
+import { load, mountTimeline } from "./timeline.js";
+import { addForm, mountUpload } from "./upload.js";
+import { hours, plural } from "./words.js";
+
+const REACH_MS = 3000;
+const PAGES = ["watch", "library", "scores", "model"];
+
+/** What a click on a box of the timeline does; false if the click seeks. */
+function openBox(box) {
+  if (!box?.act) return false;
+  if (box.act.hit) openHit(box.act.hit);
+  else markBox(box);
+  return !box.act.label;
+}
+
+function mountTransport() {
+  const textButton = (text, label, key, onclick) =>
+    make(
+      "button.small",
+      { type: "button", title: `${label} (${key})`, "aria-label": label, "aria-keyshortcuts": key, onclick },
+      text,
+    );
+  const save = make(
+    "button.primary.small",
+    { type: "button", title: "Save the marked range (S)", "aria-keyshortcuts": "S", onclick: saveMarked },
+    "Save clip",
+  );
+  on("archive", () => (save.hidden = !state.archive.can.edit));
+  mountPlayer([textButton("[ In", "Mark in", "I", markIn), textButton("Out ]", "Mark out", "O", markOut), save]);
+}
+
+/** Which of the views is shown. */
+function drawPage() {
+  for (const name of PAGES) $(`#${name}`).hidden = state.page !== name;
+  for (const link of $$("#views a")) link.toggleAttribute("aria-current", link.dataset.view === state.page);
+  for (const link of $$("#views a[aria-current]")) link.setAttribute("aria-current", "page");
+  if (state.page !== "watch") window.scrollTo(0, 0);
+}
+
+function drawArchive() {
+  const { archive } = state;
+  $("#banner").lastElementChild.textContent = bannerText(archive.model);
+  $("#model-line").textContent = [
+    archive.name,
+    `${plural(archive.num_recordings, "recording")}, ${hours(archive.hours)}`,
+    archive.model.title || archive.model.name,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+  $("#add").hidden = !archive.can.edit;
+  drawModels();
+}
+
+function drawModels() {
+  const { models_state: found, notice } = state.archive;
+  $("#status").className = `status ${found}`;
+  $("#status").lastElementChild.textContent = {
+    loading: "Models are loading",
+    ready: "Models are ready",
+    failed: notice || "The models could not be loaded",
+  }[found];
+}
+
+/** The stage where there is no recording to show. */
+function drawEmpty() {
+  const isEmpty = Boolean(state.archive) && !state.recordings.length;
+  $("#watch").classList.toggle("empty", isEmpty);
+  if (!isEmpty) return;
+  fill(
+    $("#stage"),
+    make(
+      "div.welcome",
+      {},
+      make("h2", {}, "This archive is empty"),
+      make(
+        "p",
+        {},
+        "Add recordings: they are read one after the other, and what has been read can be searched at once.",
+      ),
+      state.archive.can.edit ? addForm(() => {}) : null,
+    ),
+  );
+}
+
+/** Show what an address asks for. */
+async function restore(asked) {
+  const id = recording(asked.current)
+    ? asked.current
+    : (state.recordings.find((row) => row.state === "embedded") ?? state.recordings[0])?.id;
+  set({ page: asked.page, current: id ?? "", time_s: asked.time_s, range: asked.range, marked_s: null });
+  seek(asked.time_s);
+  if (asked.text !== (state.search?.query.text ?? "")) await search(asked.text);
+}
+
+/** Say when the server does not answer, until it does. */
+function watchReach() {
+  let timer = 0;
+  const check = async () => {
+    const isThere = await fetch("alive", { cache: "no-store" })
+      .then((answer) => answer.ok)
+      .catch(() => false);
+    $("#reach").hidden = isThere;
+    $("#reach").textContent = isThere
+      ? ""
+      : "The server does not answer. What is shown stays; it goes on when the server is back.";
+    clearTimeout(timer);
+    if (!isThere) timer = setTimeout(check, REACH_MS);
+  };
+  document.addEventListener("surgvl:reach", check);
+  for (const name of ["online", "offline"]) window.addEventListener(name, check);
+  return check;
+}
+
+function followEvents(check) {
+  const events = new EventSource("api/events");
+  let isLost = false;
+  events.addEventListener("jobs", (event) => set({ jobs: JSON.parse(event.data) }));
+  events.addEventListener("models", (event) => {
+    set({ archive: { ...state.archive, ...JSON.parse(event.data) } });
+  });
+  events.addEventListener("recordings", async () => {
+    const before = recording()?.state;
+    set({ archive: await request(address(["archive"])) });
+    await readRecordings();
+    if (!state.current && state.recordings.length) await restore(read());
+    if (before && before !== recording()?.state) load();
+  });
+  events.addEventListener("error", () => ((isLost = true), check()));
+  events.addEventListener("open", () => {
+    if (isLost) readRecordings();
+    isLost = false;
+    check();
+  });
+}
+
+function mountViews() {
+  for (const link of $$("#views a, .mark")) {
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      set({ page: link.dataset.view ?? "watch" });
+    });
+  }
+  $("#theme").addEventListener("click", () => {
+    const isDark = document.documentElement.dataset.theme === "dark";
+    localStorage.setItem("surgvl.theme", isDark ? "light" : "dark");
+    document.dispatchEvent(new Event("surgvl:theme"));
+  });
+  on("page", drawPage);
+  on("archive", drawArchive);
+  on("recordings archive", drawEmpty);
+}
+
+async function begin() {
+  mountViews();
+  mountTransport();
+  mountTimeline({ openBox, changeLabel, markBox });
+  for (const mount of [
+    mountPalette,
+    mountRecordings,
+    mountField,
+    mountResults,
+    mountAnswers,
+    mountClips,
+    mountTakeaway,
+    mountJobs,
+    mountUpload,
+    mountLibrary,
+    mountScores,
+    mountCard,
+    mountKeys,
+    followSearch,
+  ])
+    mount();
+  drawPage();
+  const check = watchReach();
+  const [archive, recordings] = await Promise.all([request(address(["archive"])), request(address(["recordings"]))]);
+  set({ archive, recordings });
+  await restore(read());
+  window.history.replaceState(null, "", write());
+  keepAddress(restore);
+  followEvents(check);
+  readClips();
+  readJobs();
+}
+
+begin().catch((error) => {
+  $("#status").className = "status failed";
+  $("#status").lastElementChild.textContent = error.message;
+  throw error;
+});
+
+// For the browser's console, and for tests.
+window.surgvl = { now, seek, state };

@@ -1,0 +1,175 @@
+// Marking a range, and labels on it: phases by number keys, tags, the model's own segments, undo.
+
+import { address, request } from "./api.js";
+import { $, fill, iconButton, make } from "./dom.js";
+import { seek } from "./player.js";
+import { duration, frame_s, on, phaseAt, set, state } from "./state.js";
+import { attempt, note, say } from "./voice.js";
+import { clock, phaseName, span } from "./words.js";
+
+let selected = null; // one's own label whose edges the range stands for
+
+const whole = () => state.range ?? null;
+
+export function markIn() {
+  const at = state.time_s;
+  if (state.range && at < state.range.end_s) set({ range: { start_s: at, end_s: state.range.end_s } });
+  else set({ range: null, marked_s: at });
+  say(`In at ${clock(at, true)}`);
+}
+
+export function markOut() {
+  const at = state.time_s;
+  const from = state.marked_s ?? state.range?.start_s ?? Math.max(0, at - 5);
+  if (at === from) return;
+  set({ range: { start_s: Math.min(from, at), end_s: Math.max(from, at) }, marked_s: null });
+  say(`Marked ${span(state.range.start_s, state.range.end_s, true)}`);
+}
+
+export function unmark() {
+  selected = null;
+  set({ range: null, marked_s: null });
+}
+
+/** Mark what a box of the timeline covers. */
+export function markBox(box) {
+  selected = box.act?.label ?? null;
+  set({ range: { start_s: box.start_s, end_s: Math.min(box.end_s, duration()) }, marked_s: null });
+}
+
+/** Labels of the recording on the stage, read again after a change. */
+async function readLabels(id) {
+  const labels = await request(address(["recordings", id, "labels"]));
+  if (state.current === id && state.timeline) set({ timeline: { ...state.timeline, labels } });
+}
+
+/** Set a label on the marked range, or on a span that is given. */
+async function label(track, name, { start_s, end_s }) {
+  const id = state.current;
+  await attempt(async () => {
+    await request(address(["recordings", id, "labels"]), { method: "POST", body: { track, name, start_s, end_s } });
+    await readLabels(id);
+    say(`${track === "phase" ? phaseName(name) : name} set on ${span(start_s, end_s)}`);
+  });
+}
+
+/** Set the phase with this number on the marked range, or on the model's segment at the playhead. */
+export async function setPhase(number) {
+  const name = state.timeline?.classes[number - 1];
+  const where = whole() ?? phaseAt(state.time_s);
+  if (!name || !where) return;
+  await label("phase", name, where);
+  unmark();
+}
+
+/** Accept the model's phase at the playhead, and go on to its next one. */
+export async function accept() {
+  const phase = phaseAt(state.time_s);
+  if (!phase) return;
+  await label("phase", phase.name, phase);
+  if (!state.isPlaying) seek(phase.end_s + frame_s());
+}
+
+export async function setTag(name) {
+  const where = whole();
+  if (!where) return note("Mark a range first: drag on the timeline, or press I and O");
+  return label("tag", name, where);
+}
+
+/** After the edges of a range were dragged: one's own label that it stands for goes with them. */
+export async function changeLabel() {
+  if (!selected || !state.range) return;
+  const { id, track, name } = selected;
+  const recordingId = state.current;
+  const { start_s, end_s } = state.range;
+  await attempt(async () => {
+    await request(address(["labels", id]), { method: "DELETE" });
+    selected = await request(address(["recordings", recordingId, "labels"]), {
+      method: "POST",
+      body: { track, name, start_s, end_s },
+    });
+    await readLabels(recordingId);
+  });
+}
+
+export async function removeLabel() {
+  if (!selected) return;
+  await attempt(async () => {
+    await request(address(["labels", selected.id]), { method: "DELETE" });
+    await readLabels(state.current);
+    unmark();
+    note("The label is removed", { action: { text: "Undo", call: undo } });
+  });
+}
+
+export async function undo() {
+  await attempt(async () => {
+    const { said } = await request(address(["undo"]), { method: "POST" });
+    await readLabels(state.current);
+    note(said);
+  });
+}
+
+/** The row below the timeline: the marked range, the phases with their keys, tags. */
+export function mountPalette() {
+  const read = make("p.range-read");
+  $("#transport .timecode").after(read);
+  const phases = make("div.phases", { role: "group", "aria-label": "Set the phase" });
+  const tag = make("input", {
+    id: "tag",
+    type: "text",
+    placeholder: "Tag",
+    maxlength: 60,
+    "aria-label": "Tag of the marked range",
+    "aria-keyshortcuts": "T",
+  });
+  const form = make(
+    "form.tag",
+    {
+      onsubmit: (event) => {
+        event.preventDefault();
+        if (tag.value.trim()) setTag(tag.value.trim());
+        tag.value = "";
+        tag.blur();
+      },
+    },
+    tag,
+  );
+  const remove = iconButton("trash", "Remove this label", removeLabel, { key: "Delete" });
+  const clear = iconButton("close", "Clear the marked range", unmark, { key: "Escape" });
+  $("#palette").append(phases, form, remove, clear);
+  on("timeline archive", () => {
+    const classes = state.archive?.can.edit ? (state.timeline?.classes ?? []) : [];
+    form.hidden = !state.archive?.can.edit;
+    fill(
+      phases,
+      classes.map((name, place) => {
+        const key = place < 9 ? String(place + 1) : "";
+        return make(
+          `button.phase.c${place % 7}`,
+          {
+            type: "button",
+            "aria-keyshortcuts": key || null,
+            title: `Set ${phaseName(name)} on the marked range, or on the model's segment at the playhead`,
+            onclick: () => setPhase(place + 1),
+          },
+          make("i", { "aria-hidden": "true" }, key),
+          phaseName(name),
+        );
+      }),
+    );
+  });
+  on("range marked_s timeline current", () => {
+    const range = state.range;
+    read.classList.toggle("soft", !range);
+    read.textContent = range
+      ? `${span(range.start_s, range.end_s, true)} · ${(range.end_s - range.start_s).toFixed(1)} s`
+      : state.marked_s === null
+        ? "Drag, or I and O, to mark"
+        : `In at ${clock(state.marked_s, true)}`;
+    read.title = read.textContent;
+    clear.disabled = !range && state.marked_s === null;
+    remove.hidden = !selected;
+  });
+  on("current", () => (selected = null));
+}
