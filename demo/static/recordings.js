@@ -1,7 +1,7 @@
 // The list of recordings at the left, and the line above the stage that says what is shown.
 
 import { frameOf, request, address } from "./api.js";
-import { $, fill, icon, iconButton, make } from "./dom.js";
+import { $, fill, icon, make } from "./dom.js";
 import { open } from "./open.js";
 import { on, phaseAt, recording, set, state } from "./state.js";
 import { clock, confidenceWord, phaseName } from "./words.js";
