@@ -7,22 +7,17 @@ A file is known by the hash of its content, wherever it lies and whatever it is 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from surgvl import video
+from surgvl.archive.meter import Meter, Stop, Stopped, Tick
 from surgvl.archive.opened import OpenArchive
 from surgvl.archive.recording_table import ORIGIN, FileRow, stored_path
-from surgvl.archive.records import Progress, Report
+from surgvl.archive.records import Report
 from surgvl.archive.space import SpaceWriter
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.embed.recordings import find_videos, identity, name_files
-
-Tick = Callable[[Progress], object]
-Stop = Callable[[], bool]
-
-
-class _Stopped(Exception):
-    """Adding was told to stop."""
 
 
 @dataclass
@@ -34,11 +29,18 @@ class _Found:
     moved: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     aside: dict[str, str] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
     stopped: bool = False
 
+    def fail(self, id: str, path: Path, line: str) -> None:
+        """A registered file cannot be read."""
+        self.failed.add(id)
+        self.aside[str(path)] = line
+
     def report(self) -> Report:
-        lists = (tuple(self.added), tuple(self.updated), tuple(self.moved), tuple(self.unchanged))
-        return Report(*lists, dict(self.aside), self.stopped)
+        lists = (self.added, self.updated, self.moved, self.unchanged)
+        whole = [tuple(id for id in ids if id not in self.failed) for ids in lists]
+        return Report(*whole, dict(self.aside), self.stopped)
 
 
 def add(archive: OpenArchive, paths: list[Path], tick: Tick, should_stop: Stop, coarse: bool, wait_s: float) -> Report:
@@ -192,12 +194,11 @@ def _embed(
     rows = [archive.catalogue.row(id) for id in dict.fromkeys(ids)]
     for row in rows:
         if row.state == "failed":
-            found.aside[str(archive.absolute(row.path))] = row.problem
+            found.fail(row.id, archive.absolute(row.path), row.problem)
     rows = [row for row in rows if row.state != "failed" and writer.state(row) != "embedded"]
     if not rows:
         return
-    embedder, videos = archive.embedder, archive.manifest()
-    total_s, before_s = sum(row.duration_s for row in rows), 0.0
+    embedder, videos, meter = archive.embedder, archive.manifest(), Meter(rows, tick, should_stop)
 
     def each(row: FileRow, work: Callable[[Path], str]) -> None:
         path = archive.absolute(row.path)
@@ -206,42 +207,17 @@ def _embed(
             archive.catalogue.set_state(row.id, writer.state(row), line)
         except DataError as error:
             archive.catalogue.set_state(row.id, "failed", str(error))
-            found.aside[str(path)] = str(error)
-
-    def coarsely(row: FileRow) -> Callable[[Path], str]:
-        def work(path: Path) -> str:
-            writer.embed_coarsely(embedder, row, path, videos)
-            return ""
-
-        return work
-
-    def fully(row: FileRow, number: int, start_s: float) -> Callable[[Path], str]:
-        done_s = 0.0
-
-        def read(read_s: float) -> None:
-            nonlocal done_s
-            if should_stop():
-                raise _Stopped
-            done_s = min(done_s + read_s, row.duration_s)
-            tick(Progress(row.id, start_s + done_s, total_s, number, len(rows)))
-
-        return lambda path: writer.embed(embedder, row, path, videos, read)
+            found.fail(row.id, path, str(error))
 
     try:
+        for row in rows if coarse else []:
+            if writer.state(row) == "waiting":
+                meter.check()
+                each(row, partial(writer.embed_coarsely, embedder, row, videos))
         for row in rows:
-            if coarse and writer.state(row) == "waiting":
-                if should_stop():
-                    raise _Stopped
-                each(row, coarsely(row))
-        for number, row in enumerate(rows):
-            if archive.catalogue.row(row.id).state == "failed":
-                before_s += row.duration_s
-                continue
-            if should_stop():
-                raise _Stopped
-            tick(Progress(row.id, before_s, total_s, number, len(rows)))
-            each(row, fully(row, number, before_s))
-            before_s += row.duration_s
-        tick(Progress(rows[-1].id, total_s, total_s, len(rows), len(rows)))
-    except _Stopped:
+            meter.check()
+            if archive.catalogue.row(row.id).state != "failed":
+                each(row, partial(writer.embed, embedder, row, videos, meter.read))
+            meter.next()
+    except Stopped:
         found.stopped = True

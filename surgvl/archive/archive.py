@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING, Self
 
 from surgvl.archive import adding
 from surgvl.archive.creating import make_archive
+from surgvl.archive.exporting import export
 from surgvl.archive.from_run import make_from_run
+from surgvl.archive.merging import merge
+from surgvl.archive.meter import Stop, Tick
 from surgvl.archive.opened import OpenArchive
-from surgvl.archive.records import Progress, Report
+from surgvl.archive.records import Report
+from surgvl.archive.reindexing import reindex
+from surgvl.archive.verify import verify
+from surgvl.archive.watching import INTERVAL_S, watch
 
 if TYPE_CHECKING:
     pass
@@ -80,8 +86,8 @@ class Archive(OpenArchive):
         self,
         paths: Iterable[Path | str],
         *,
-        tick: Callable[[Progress], object] = lambda _: None,
-        should_stop: Callable[[], bool] = lambda: False,
+        tick: Tick = lambda _: None,
+        should_stop: Stop = lambda: False,
         coarse: bool = False,
         wait_s: float = 0.0,
     ) -> Report:
@@ -91,8 +97,8 @@ class Archive(OpenArchive):
     def update(
         self,
         *,
-        tick: Callable[[Progress], object] = lambda _: None,
-        should_stop: Callable[[], bool] = lambda: False,
+        tick: Tick = lambda _: None,
+        should_stop: Stop = lambda: False,
         coarse: bool = False,
         wait_s: float = 0.0,
     ) -> Report:
@@ -108,3 +114,61 @@ class Archive(OpenArchive):
         wanted = [self.catalogue.row(id).id for id in ids]
         with self.writing(wait_s):
             self.catalogue.forget(wanted)
+
+    def verify(self, mend: bool = True, *, wait_s: float = 0.0) -> list[str]:
+        """What is damaged or missing, one line each; see `surgvl.archive.verify.verify`."""
+        return verify(self, mend, wait_s)
+
+    def merge(self, other: "Archive | Path | str", *, wait_s: float = 0.0) -> Report:
+        """Take over the recordings of another archive of the same model; see `surgvl.archive.merging.merge`."""
+        if isinstance(other, Archive):
+            return merge(self, other, wait_s)
+        with Archive.open(other) as opened:
+            return merge(self, opened, wait_s)
+
+    def export(
+        self, out: Path | str, formats: Sequence[str] = ("csv", "manifest"), *, resume: bool = False
+    ) -> dict[str, str]:
+        """Write details, labels and clips as files of other tools; see `surgvl.archive.exporting.export`."""
+        return export(self, Path(out), formats, resume)
+
+    def reindex(
+        self,
+        model: str | Path = "",
+        *,
+        stride_s: float | None = None,
+        prompt_sets: Sequence[str] | None = None,
+        keep: bool = False,
+        tick: Tick = lambda _: None,
+        should_stop: Stop = lambda: False,
+        wait_s: float = 0.0,
+    ) -> Report:
+        """Embed all recordings with another model, beside the present vectors, and then use that one.
+
+        Args:
+            model: run folder, model folder or name; by default the present one, of which only the sentences are
+                embedded and the index is built again.
+            stride_s: seconds between vectors; by default, the model's step between clips.
+            prompt_sets: names or files of the prompt sets whose sentences are embedded; by default, all that ship.
+            keep: keep the vectors of the old model.
+            tick: told how far it is.
+            should_stop: asked often; the next call goes on.
+            wait_s: seconds to wait for another writer.
+
+        Returns:
+            The recordings that have vectors now, and those that were set aside.
+        """
+        return reindex(self, model or self.model, stride_s, prompt_sets, keep, tick, should_stop, wait_s)
+
+    def watch(
+        self,
+        folder: Path | str,
+        told: Callable[[Report], object],
+        *,
+        interval_s: float = INTERVAL_S,
+        tick: Tick = lambda _: None,
+        should_stop: Stop = lambda: False,
+        wait_s: float = 0.0,
+    ) -> None:
+        """Add what arrives in a folder, until told to stop; see `surgvl.archive.watching.watch`."""
+        watch(self, Path(folder), interval_s, tick, should_stop, told, wait_s)

@@ -141,12 +141,13 @@ class Journal(Database):
     """A database whose rows name the change that made them."""
 
     @contextlib.contextmanager
-    def change(self, who: str, what: str) -> Iterator[int]:
+    def change(self, who: str, what: str, made_s: float | None = None) -> Iterator[int]:
         """A transaction that is one change, which can be undone; yields its id.
 
         Args:
             who: the person.
             what: what is changed, in words.
+            made_s: when, for one that was made elsewhere; now by default.
 
         Raises:
             ConfigError: `who` is empty.
@@ -154,7 +155,8 @@ class Journal(Database):
         if not who.strip():
             raise ConfigError("every change needs a name of the person who makes it, got an empty one")
         with self.transaction():
-            yield self.execute("INSERT INTO changes (who, made_s, what) VALUES (?, ?, ?)", who, time.time(), what)
+            at_s = time.time() if made_s is None else made_s
+            yield self.execute("INSERT INTO changes (who, made_s, what) VALUES (?, ?, ?)", who, at_s, what)
 
     def undo(self, who: str) -> str:
         """Undo the last change of a person that is not undone.
@@ -163,7 +165,7 @@ class Journal(Database):
             What was undone, in words; empty if there was nothing.
         """
         with self.transaction():
-            last = self.select("SELECT id, what FROM valid WHERE who = ? ORDER BY id DESC LIMIT 1", who)
+            last = self.select("SELECT id, what FROM valid WHERE who = ? ORDER BY made_s DESC, id DESC LIMIT 1", who)
             if not last:
                 return ""
             self.execute("INSERT INTO undone VALUES (?, ?, ?)", last[0][0], who, time.time())

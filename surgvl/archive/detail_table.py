@@ -63,10 +63,12 @@ class DetailTable(Journal, RecordingTable):
         if changed:
             with self.change(who, f"{', '.join(changed)} of {id}") as change:
                 for name in changed:
-                    self.execute(
-                        "INSERT INTO details VALUES (?, ?, ?, ?)", change, id, name, json.dumps(vars(after)[name])
-                    )
+                    self.insert_detail(change, id, name, vars(after)[name])
         return after
+
+    def insert_detail(self, change: int, id: str, field: str, value: str | Sequence[str]) -> None:
+        """Set a field as a part of a change; see `Journal.change`."""
+        self.execute("INSERT INTO details VALUES (?, ?, ?, ?)", change, id, field, json.dumps(value))
 
     def details(self, id: str) -> Details:
         """The details of a recording."""
@@ -74,8 +76,9 @@ class DetailTable(Journal, RecordingTable):
 
     def all_details(self, id: str = "") -> dict[str, Details]:
         """The details of each recording that has any, or of one."""
-        query = "SELECT recording, field, value FROM details WHERE change IN (SELECT id FROM valid)"
-        rows = self.select(f"{query} {'AND recording = ?' if id else ''} ORDER BY change", *([id] if id else []))
+        query = "SELECT d.recording, d.field, d.value FROM details d JOIN valid c ON c.id = d.change"
+        of_one = "WHERE d.recording = ?" if id else ""
+        rows = self.select(f"{query} {of_one} ORDER BY c.made_s, c.id", *([id] if id else []))
         found: dict[str, dict[str, object]] = {}
         for recording, name, value in rows:
             known = json.loads(value)
@@ -86,7 +89,7 @@ class DetailTable(Journal, RecordingTable):
         """All changes of details of a recording, the first one first; undone ones too."""
         self.row(id)
         query = """SELECT d.field, d.value, c.who, c.made_s, c.id IN (SELECT change FROM undone)
-            FROM details d JOIN changes c ON c.id = d.change WHERE d.recording = ? ORDER BY c.id, d.rowid"""
+            FROM details d JOIN changes c ON c.id = d.change WHERE d.recording = ? ORDER BY c.made_s, c.id, d.rowid"""
         found = []
         for name, value, who, made_s, undone in self.select(query, id):
             known = json.loads(value)

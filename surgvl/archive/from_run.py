@@ -13,9 +13,8 @@ from surgvl.archive.label_table import NewLabel
 from surgvl.archive.recording_table import FileRow, stored_path
 from surgvl.archive.space import Space
 from surgvl.core.errors import CheckpointError, DataError
-from surgvl.core.files import read_json
 from surgvl.data.manifest import Manifest, VideoRow
-from surgvl.embed.recordings import identity
+from surgvl.embed.recordings import identity, read_contents
 from surgvl.embed.vectors import Meta, read_meta, write_meta
 from surgvl.models.model_info import find_model, model_hash
 
@@ -29,8 +28,8 @@ def make_from_run(run: Path, folder: Path, name: str) -> None:
     """Make an archive of a run of `surgvl quickstart`, or of a folder with the same parts.
 
     Args:
-        run: has manifest/ and vectors/, and where they are known align/ (the model), index/ and tune/ (the model that
-            answers questions).
+        run: has vectors/, manifest/ (or vectors/manifest/), and where they are known align/ (the model), index/ and
+            tune/ (the model that answers questions).
         folder: of the archive.
         name: what pages call it.
 
@@ -38,7 +37,9 @@ def make_from_run(run: Path, folder: Path, name: str) -> None:
         ConfigError: the folder is not empty.
         DataError: the run lacks manifest or vectors.
     """
-    manifest, meta = Manifest.load(run / "manifest"), read_meta(run / "vectors")
+    # `surgvl embed --videos` writes the manifest into the vectors folder.
+    table = next((run / name for name in ("manifest", "vectors/manifest") if (run / name).is_dir()), run / "manifest")
+    manifest, meta = Manifest.load(table), read_meta(run / "vectors")
     with new_folder(folder) as home:
         space = Space(home / SPACES / meta.model_hash[:12])
         _link(run / "vectors", space.vectors)
@@ -47,8 +48,7 @@ def make_from_run(run: Path, folder: Path, name: str) -> None:
         if (run / "index").is_dir() and not space.index_folder.exists():
             shutil.copytree(run / "index", space.index_folder, ignore=shutil.ignore_patterns(".*"))
         catalogue = Catalogue(home / FILE)
-        shards = run / "vectors" / "shards.json"
-        _fill(catalogue, manifest, home, read_json(shards) if shards.is_file() else {})
+        _fill(catalogue, manifest, home, read_contents(run / "vectors"))
         catalogue.close()
         write_questions(home, manifest.qa_table)
         chat = run / "tune"

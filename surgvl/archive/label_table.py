@@ -58,7 +58,7 @@ class LabelTable(Journal, RecordingTable):
         with self.change(who, f"{track} {name!r} of {id} from {clock(start_s)} to {clock(end_s)}") as change:
             if track in EXCLUSIVE:
                 self._cut(change, id, track, start_s, end_s, who)
-            return self._insert(change, NewLabel(id, track, name, start_s, end_s))
+            return self.insert_label(change, NewLabel(id, track, name, start_s, end_s))
 
     def add_labels(self, labels: Iterable[NewLabel], who: str, what: str) -> None:
         """Add many labels, such as a data set's, as one change; none is cut."""
@@ -66,7 +66,7 @@ class LabelTable(Journal, RecordingTable):
         if rows:
             with self.change(who, what) as change:
                 for each in rows:
-                    self._insert(change, each)
+                    self.insert_label(change, each)
 
     def remove_label(self, label_id: int, who: str) -> None:
         """Remove a label, whoever added it.
@@ -101,10 +101,12 @@ class LabelTable(Journal, RecordingTable):
             if len(text) > 10 * LONGEST:
                 raise ConfigError(f"{name} must have at most {10 * LONGEST:,} characters, got {len(text):,}")
         with self.change(who, f"clip of {id} from {clock(start_s)} to {clock(end_s)}") as change:
-            return self.execute(
-                "INSERT INTO clips (change, recording, start_s, end_s, title, note) VALUES (?, ?, ?, ?, ?, ?)",
-                *(change, id, start_s, end_s, title.strip(), note.strip()),
-            )
+            return self.insert_clip(change, id, start_s, end_s, title.strip(), note.strip())
+
+    def insert_clip(self, change: int, id: str, start_s: float, end_s: float, title: str, note: str) -> int:
+        """Add a clip as a part of a change."""
+        names, marks = "change, recording, start_s, end_s, title, note", "?, ?, ?, ?, ?, ?"
+        return self.execute(f"INSERT INTO clips ({names}) VALUES ({marks})", change, id, start_s, end_s, title, note)
 
     def remove_clip(self, clip_id: int, who: str) -> None:
         """Remove a saved clip.
@@ -134,7 +136,8 @@ class LabelTable(Journal, RecordingTable):
             raise ConfigError(f"{id} ends at {whole_s:.1f} s: a range must lie in it, got {start_s:g} to {end_s:g}")
         return start_s, min(end_s, whole_s) if whole_s else end_s
 
-    def _insert(self, change: int, label: NewLabel) -> int:
+    def insert_label(self, change: int, label: NewLabel) -> int:
+        """Add a label as a part of a change; see `Journal.change`."""
         names = "change, recording, track, name, start_s, end_s"
         return self.execute(f"INSERT INTO labels ({names}) VALUES (?, ?, ?, ?, ?, ?)", change, *label)
 
@@ -145,7 +148,7 @@ class LabelTable(Journal, RecordingTable):
             self.execute("INSERT INTO removed_labels VALUES (?, ?)", old.id, change)
             for piece_start_s, piece_end_s in ((old.start_s, start_s), (end_s, old.end_s)):
                 if piece_start_s < piece_end_s:
-                    self._insert(change, NewLabel(id, track, old.name, piece_start_s, piece_end_s))
+                    self.insert_label(change, NewLabel(id, track, old.name, piece_start_s, piece_end_s))
 
     def _labels(self, where: str, *values: object) -> list[Label]:
         query = f"""SELECT l.id, l.recording, l.track, l.name, l.start_s, l.end_s, c.who, c.made_s

@@ -26,6 +26,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Texts
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.where import EVERYWHERE, Where
+from surgvl.video.clip import Preprocess
 
 if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
@@ -101,6 +102,11 @@ class OpenArchive:
     def dim(self) -> int:
         """Width E of its vectors."""
         return self.space.meta.dim
+
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """How its clips are cut; None if its vectors do not tell."""
+        return self.space.meta.preprocess
 
     def space_of(self, name: str) -> Space:
         """A folder of `spaces/`."""

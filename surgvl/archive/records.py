@@ -35,10 +35,10 @@ class Details:
 
 @dataclass(frozen=True)
 class Change:
-    """An edit of a case detail, as the history has it; `value` is the text, and tags are separated by commas."""
+    """An edit of a case detail, as the history has it; the value of `tags` is a tuple."""
 
     field: str
-    value: str
+    value: str | tuple[str, ...]
     who: str
     made_s: float
     is_undone: bool = False

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ from surgvl.archive.records import State
 from surgvl.core.errors import DataError
 from surgvl.data.manifest import Manifest
 from surgvl.embed.prompt_sets import write_texts
-from surgvl.embed.recordings import Shards
+from surgvl.embed.recordings import Shards, read_contents
 from surgvl.embed.vectors import Meta, Texts, Vectors, read_meta, read_shard, read_texts, write_meta
 from surgvl.embed.writer import encode_video, meta_of
 from surgvl.prompts import PromptSet
@@ -83,6 +84,14 @@ class Space:
         """The embedded sentences; None for a model without a text tower."""
         return read_texts(self.vectors, self.meta.dim)
 
+    def forget(self) -> None:
+        """Read everything again; call it after the folder was made anew."""
+        with self._lock:
+            self._index = None
+            self._numbers = {}
+            for name in ("meta", "texts"):
+                vars(self).pop(name, None)
+
     def index(self) -> ClipIndex:
         """The newest version of the index. An earlier one that was handed out stays usable."""
         with self._lock:
@@ -110,23 +119,28 @@ class Space:
                 if ids and ids[0] == id:
                     return found, start_s, end_s
             # Numbers are given anew when shards are dropped.
-            self._numbers = shard_numbers(self.vectors)
+            self._numbers = self.shard_numbers()
             if id not in self._numbers:
                 break
         raise DataError(f"recording {id!r} has no vectors yet: run `surgvl archive update`")
 
+    def shard_numbers(self) -> dict[str, int]:
+        """The shard of each recording, while another process may be writing."""
+        found = {}
+        for path in sorted(self.vectors.glob("shard-*.parquet")):
+            try:
+                names = pq.ParquetFile(path).read(["video_id"])["video_id"]
+            except (OSError, pa.ArrowInvalid):
+                continue  # dropped just now, or damaged, which `verify` says
+            if len(names):
+                found[names[0].as_py()] = int(path.stem.rpartition("-")[2])
+        return found
 
-def shard_numbers(folder: Path) -> dict[str, int]:
-    """The shard of each video, of a vectors folder that another process may be writing."""
-    found = {}
-    for path in sorted(folder.glob("shard-*.parquet")):
-        try:
-            names = pq.ParquetFile(path).read(["video_id"])["video_id"]
-        except FileNotFoundError:
-            continue
-        if len(names):
-            found[names[0].as_py()] = int(path.stem.rpartition("-")[2])
-    return found
+
+def unique_spans(start_s: NDArray[np.float64], end_s: NDArray[np.float64]) -> list[int]:
+    """Rows that an index keeps: of clips that were shifted to the same span, the first."""
+    spans = list(zip((start_s * 1000).round().tolist(), (end_s * 1000).round().tolist(), strict=True))
+    return sorted({span: at for at, span in reversed(list(enumerate(spans)))}.values())
 
 
 class SpaceWriter:
@@ -174,7 +188,7 @@ class SpaceWriter:
         self._write_meta()
 
     def embed(
-        self, embedder: "Embedder", row: FileRow, path: Path, videos: Manifest, tick: Callable[[float], object]
+        self, embedder: "Embedder", row: FileRow, videos: Manifest, tick: Callable[[float], object], path: Path
     ) -> str:
         """Write and index the vectors of a recording. Returns a line about damaged frames, or an empty one.
 
@@ -185,14 +199,33 @@ class SpaceWriter:
         self._put(row.id, row.content, found, starts, ends, damaged, videos)
         return damaged
 
-    def embed_coarsely(self, embedder: "Embedder", row: FileRow, path: Path, videos: Manifest) -> None:
-        """Write and index a few vectors of a recording, until `embed` replaces them.
+    def embed_coarsely(self, embedder: "Embedder", row: FileRow, videos: Manifest, path: Path) -> str:
+        """Write and index a few vectors of a recording, until `embed` replaces them. Returns an empty line.
 
         Raises:
             DataError: the file cannot be read.
         """
         if embedder.few is not None:
             self._put(row.id, COARSE + row.content, *embedder.few(path), "", videos)
+        return ""
+
+    def copy(self, other: Space, id: str, row: FileRow, videos: Manifest) -> None:
+        """Take the vectors of a recording from another space of the same model, if it has any that are missing here.
+
+        Args:
+            other: the other space.
+            id: of the recording there.
+            row: the recording here.
+            videos: manifest of the recordings here.
+        """
+        state = self.state(row)
+        if state == "embedded":
+            return
+        there = read_contents(other.vectors).get(id, "")
+        if there == row.content or (state == "waiting" and there == COARSE + row.content):
+            found, start_s, end_s = other.vectors_of(id)
+            damaged = read_meta(other.vectors).damaged_frames.get(id, "")
+            self._put(row.id, there, found, start_s.tolist(), end_s.tolist(), damaged, videos)
 
     def _put(
         self,

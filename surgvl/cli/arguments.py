@@ -44,14 +44,17 @@ def name_words(argv: Sequence[str], names: Sequence[str]) -> list[str]:
 
     Args:
         argv: words after the command.
-        names: arguments that may be positional, in order; one that ends with `...` takes all words that follow.
+        names: arguments that may be positional, in order; the last one may end with `...`, to take all words that are
+            left.
 
     Raises:
         UsageError: there are more words than names.
     """
     bare = next((at for at, word in enumerate(argv) if word.startswith("-")), len(argv))
-    if bare and names and names[0].endswith("..."):
-        return [f"--{names[0].removesuffix('...')}", *argv]
+    several = len(names) - 1 if names and names[-1].endswith("...") else bare
+    if several < bare:
+        first = [f"--{flag}={word}" for flag, word in zip(names, argv[:several], strict=False)]
+        return [*first, f"--{names[-1].removesuffix('...')}", *argv[several:]]
     if bare > len(names):
         words = " ".join(names).upper()
         allowed = f"only {words} may be given without a flag" if words else "put its flag before it"

@@ -138,6 +138,73 @@ COMMANDS = {
         "--like video01@12.5 --index index",
         words=("query",),
     ),
+    "archive create": Command(
+        "surgvl.commands.archive:archive_create",
+        "make an archive of your own recordings",
+        "archive --model surgclip",
+        words=("folder",),
+    ),
+    "archive add": Command(
+        "surgvl.commands.archive:archive_add",
+        "add recordings: embed and index them",
+        "archive recordings",
+        words=("folder", "files..."),
+    ),
+    "archive update": Command(
+        "surgvl.commands.archive:archive_update", "embed what waits or has changed", "archive", words=("folder",)
+    ),
+    "archive watch": Command(
+        "surgvl.commands.archive:archive_watch",
+        "add what arrives in a folder",
+        "archive recordings",
+        words=("folder", "source"),
+    ),
+    "archive list": Command(
+        "surgvl.commands.archive_read:archive_list",
+        "list recordings with their case details",
+        "archive",
+        "archive --surgeon A --date_from 2024",
+        words=("folder",),
+    ),
+    "archive info": Command(
+        "surgvl.commands.archive_read:archive_info", "show what an archive holds", "archive", words=("folder",)
+    ),
+    "archive details": Command(
+        "surgvl.commands.archive_read:archive_details",
+        "show or change case details",
+        "archive video01 --procedure cholecystectomy --tags teaching",
+        words=("folder", "recording"),
+    ),
+    "archive remove": Command(
+        "surgvl.commands.archive:archive_remove",
+        "remove recordings from an archive",
+        "archive video01",
+        words=("folder", "recordings..."),
+    ),
+    "archive verify": Command(
+        "surgvl.commands.archive_read:archive_verify",
+        "name what is damaged, and mend the index",
+        "archive",
+        words=("folder",),
+    ),
+    "archive merge": Command(
+        "surgvl.commands.archive_read:archive_merge",
+        "take over another archive",
+        "archive other_archive",
+        words=("folder", "other"),
+    ),
+    "archive export": Command(
+        "surgvl.commands.archive_read:archive_export",
+        "write labels, details and clips as files",
+        "archive --out exported --formats csv eaf manifest",
+        words=("folder",),
+    ),
+    "archive reindex": Command(
+        "surgvl.commands.archive:archive_reindex",
+        "embed an archive with another model",
+        "archive --model other",
+        words=("folder",),
+    ),
     "bench": Command("surgvl.commands.bench:bench", "list the benchmark suites", ""),
     "bench recipes": Command(
         "surgvl.commands.bench:bench_recipes",

@@ -16,6 +16,9 @@ from surgvl.data.manifest import Manifest
 if TYPE_CHECKING:
     from surgvl.video.clip import Preprocess
 
+VIDEO_BAR = "{l_bar}{bar}| {n:.2f}/{total:.2f} h of video [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+"""How a progress bar counts hours of video, in the format of tqdm."""
+
 
 def split_ids(manifest: Manifest, split: str) -> list[str]:
     """Video ids of a split, or all if `split` is empty; if no video has a split, `train` is all of them.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tqdm import tqdm
 
 from surgvl import prompts
-from surgvl.commands.common import split_ids
+from surgvl.commands.common import VIDEO_BAR, split_ids
 from surgvl.core.checks import check_above, check_range
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command, read_json
@@ -25,8 +25,6 @@ from surgvl.embed.writer import encode_video, meta_of
 
 if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
-
-BAR = "{l_bar}{bar}| {n:.2f}/{total:.2f} h of video [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 
 
 @recorded
@@ -123,7 +121,7 @@ def _write(
     if embedder.texts is not None:
         write_texts(embedder.texts, sets, out)
     shards, aside = recordings.Shards(out), list(problems)
-    with tqdm(total=0.0, desc="embed", unit="h", disable=None, leave=False, bar_format=BAR) as bar:
+    with tqdm(total=0.0, desc="embed", unit="h", disable=None, leave=False, bar_format=VIDEO_BAR) as bar:
         bar.total = sum(row.duration_s for row in table.videos if row.video_id in set(ids)) / 3600
         done_h = 0.0
         for video_id in ids:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from surgvl.commands.common import VIDEO_BAR
 from surgvl.core.checks import check_above
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.core.files import command, read_json, text_hash, write_json
@@ -22,7 +23,6 @@ from surgvl.export.interval_table import IntervalTable
 from surgvl.export.zero_shot import SMOOTH_S, THRESHOLD, TimelineConfig
 from surgvl.video.marks import counted
 
-BAR = "{l_bar}{bar}| {n:.2f}/{total:.2f} h of video [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 PROMPT_SETS = ("cholec80_phase", "cholect50_triplet")
 # Of a folder: by video, the file and what it was made of.
 DONE = "timelines.json"
@@ -101,7 +101,7 @@ def timeline(
 
 def _progress(table: Manifest) -> Iterator[tuple[Path, Callable[[float], object]]]:
     """Each video, and a function that takes the seconds of it that were read, below a progress bar."""
-    with tqdm(total=0.0, desc="timeline", unit="h", disable=None, leave=False, bar_format=BAR) as bar:
+    with tqdm(total=0.0, desc="timeline", unit="h", disable=None, leave=False, bar_format=VIDEO_BAR) as bar:
         bar.total, done_h = sum(row.duration_s for row in table.videos) / 3600, 0.0
         for row in table.videos:
             bar.set_postfix_str(row.video_id, refresh=False)

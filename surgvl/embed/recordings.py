@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -19,6 +20,8 @@ from surgvl.embed import vectors
 
 BLOCK = 1 << 16
 NUM_BLOCKS = 64
+# Of a vectors folder: the content hash of each video.
+CONTENTS = "shards.json"
 
 
 def manifest_of(paths: list[Path], earlier: Path | None = None) -> tuple[Manifest, list[str]]:
@@ -159,6 +162,12 @@ def identity(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def read_contents(folder: Path) -> dict[str, str]:
+    """The content hash of each video that a vectors folder has; empty in old folders."""
+    contents: dict[str, str] = read_json(folder / CONTENTS) if (folder / CONTENTS).is_file() else {}
+    return contents
+
+
 class Shards:
     """Shards of a vectors folder by video; `shards.json` holds the content hash of each.
 
@@ -170,8 +179,8 @@ class Shards:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._file = folder, folder / "shards.json"
-        contents = read_json(self._file) if self._file.is_file() else {}
+        self.folder, self._file = folder, folder / CONTENTS
+        contents = read_contents(folder)
         self._of: dict[str, tuple[int, str]] = {}
         self._rows: dict[str, int] = {}
         self._damaged_file = folder / "damaged_frames.json"
@@ -181,7 +190,10 @@ class Shards:
                 if not path.with_suffix(".parquet").is_file() or path.suffix == ".parquet":
                     path.unlink()  # one of a pair, left by a killed process
                 continue
-            names = pq.read_table(path)["video_id"].to_pylist()
+            try:
+                names = pq.read_table(path)["video_id"].to_pylist()
+            except (OSError, pa.ArrowInvalid) as error:
+                raise DataError(f"{path} cannot be read ({error}): delete it, and embed again") from error
             self._of[names[0]] = (int(path.stem.rpartition("-")[2]), contents.get(names[0], ""))
             self._rows[names[0]] = len(names)
 

@@ -1,0 +1,100 @@
+"""Another model for an archive: its vectors are made side by side with the present ones, which are used until then."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from surgvl.archive import header
+from surgvl.archive.creating import SPACES, stored_model
+from surgvl.archive.meter import Meter, Stop, Stopped, Tick
+from surgvl.archive.opened import OpenArchive
+from surgvl.archive.records import Report
+from surgvl.archive.space import Space, SpaceWriter
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.locks import locked
+from surgvl.embed.prompt_sets import facts_of, load_sets, write_texts
+from surgvl.embed.vectors import read_meta, write_meta
+from surgvl.prompts import PromptSet
+
+if TYPE_CHECKING:
+    from surgvl.embed.embedder import Embedder
+
+
+def reindex(
+    archive: OpenArchive,
+    model: str | Path,
+    stride_s: float | None,
+    prompt_sets: Sequence[str] | None,
+    keep: bool,
+    tick: Tick,
+    should_stop: Stop,
+    wait_s: float,
+) -> Report:
+    """Embed all recordings with another model, then use it; see `Archive.reindex`.
+
+    What a killed or stopped run has embedded is kept for the next one.
+    """
+    # Imports torch, which reading an archive must not wait for.
+    from surgvl.embed.embedder import local_embedder
+
+    sets, embedder = load_sets(prompt_sets), local_embedder(Path(model), stride_s, None, archive.device)
+    done, aside = list[str](), dict[str, str]()
+    with locked(archive.folder, wait_s):
+        old = archive.space
+        if embedder.hash == old.meta.model_hash:
+            _renew(old, embedder, sets)
+        else:
+            space = _begin(archive.folder / SPACES / embedder.hash[:12], embedder, sets)
+            rows, videos = [row for row in archive.catalogue.rows() if row.state != "failed"], archive.manifest()
+            meter = Meter(rows, tick, should_stop)
+            with SpaceWriter(space) as writer:
+                writer.settle(rows, videos)
+                for row in rows:
+                    path = archive.absolute(row.path)
+                    try:
+                        meter.check()
+                        if writer.state(row) != "embedded":
+                            writer.embed(embedder, row, videos, meter.read, path)
+                        done.append(row.id)
+                        meter.next()
+                    except DataError as error:
+                        aside[str(path)] = str(error)
+                        meter.next()
+                    except Stopped:
+                        return Report(updated=tuple(done), aside=aside, stopped=True)
+            now = {"space": space.folder.name, "model": stored_model(model, archive.folder)}
+            header.write_header(archive.folder, archive.header.model_copy(update=now))
+            archive.embedder = embedder
+            archive.space.forget()
+            if not keep:
+                shutil.rmtree(old.folder)
+    with archive.writing(wait_s):
+        return Report(updated=tuple(done), aside=aside)
+
+
+def _begin(folder: Path, embedder: "Embedder", sets: Sequence[PromptSet]) -> Space:
+    """The space to fill; one that was begun with another step between clips is begun anew."""
+    begun = (folder / "vectors" / "vectors.json").is_file()
+    if begun and Space(folder).meta.stride_s != embedder.preprocess.step_s:
+        shutil.rmtree(folder)
+    return Space.create(folder, embedder, sets)
+
+
+def _renew(space: Space, embedder: "Embedder", sets: Sequence[PromptSet]) -> None:
+    """The same model: sentences and index are made again.
+
+    Raises:
+        ConfigError: another step between clips.
+    """
+    if space.meta.stride_s != embedder.preprocess.step_s:
+        raise ConfigError(
+            f"the vectors of this model are {space.meta.stride_s:g} s apart, --stride_s is "
+            f"{embedder.preprocess.step_s:g}: make another archive for that"
+        )
+    if embedder.texts is not None:
+        write_texts(embedder.texts, sets, space.vectors)
+    facts = {each.name: facts_of(each) for each in sets if embedder.texts is not None}
+    write_meta(space.vectors, read_meta(space.vectors).model_copy(update={"prompt_sets": facts}))
+    shutil.rmtree(space.index_folder)
+    space.forget()
