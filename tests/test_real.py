@@ -27,6 +27,7 @@ from surgvl.embed.windows import read_windows
 from surgvl.models import install
 from surgvl.models.published import published
 from surgvl.retrieval.clip_index import ClipIndex
+from surgvl.retrieval.duplicates import near_duplicates
 from surgvl.video.clip import Preprocess
 from tests.helpers.made_published import TINY, surgvlp_weights, tiny_clip
 
@@ -74,6 +75,19 @@ def test_the_nearest_moment_outside_a_video_is_in_its_near_duplicate(
     share = np.mean([video_id == "VID43_303" for video_id in found])
     # The first four seconds of VID43_299 are not in VID43_303.
     assert share >= 0.75, found
+
+
+def test_recordings_that_share_footage_are_named_with_their_offset(embedded: tuple[Path, str]) -> None:
+    vectors = Vectors.load(embedded[0])
+    recordings = {
+        name: vectors.vectors[np.array(vectors.video_ids) == name] for name in dict.fromkeys(vectors.video_ids)
+    }
+    found = near_duplicates(recordings, vectors.meta.stride_s)
+    assert {(each.recording, each.other, each.offset_s) for each in found} == {
+        ("VID43_299", "VID43_303", -4.0),
+        # The names are seconds of one recording, too.
+        ("VID47_1131", "VID47_1133", -2.0),
+    }
 
 
 def test_timeline_and_questions_run_through(tiny_run: Path) -> None:
