@@ -5,6 +5,7 @@ decimals so that vectors equal up to rounding tie; ties are ordered by id. Missi
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -20,15 +21,30 @@ DECIMALS = 6
 _BATCH = 256
 
 
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Some ids of an index as it was when they were selected, prepared once for many searches.
+
+    Attributes:
+        ids: int64 [M], in the index, unique, ascending.
+        prepared: what the back-end searches by.
+    """
+
+    ids: Ids
+    prepared: Any
+
+
 class Index(ABC):
     """Vectors by int64 id. Subclasses store and search; this class validates arguments.
 
     Attributes:
         name: public name of the backend.
+        is_exact: whether it equals `Exact`; others equal it up to their recall, and their vectors up to quantisation.
         dim: E.
     """
 
     name: ClassVar[str] = ""
+    is_exact: ClassVar[bool] = True
 
     def __init__(self, dim: int) -> None:
         if dim < 1:
@@ -48,7 +64,11 @@ class Index(ABC):
     def _remove(self, ids: Ids) -> None: ...
 
     @abstractmethod
-    def _search(self, queries: NDArray[np.float32], k: int, where: Ids | None) -> tuple[Float32Array, Ids]: ...
+    def _search(self, queries: NDArray[np.float32], k: int, where: Selection | None) -> tuple[Float32Array, Ids]: ...
+
+    def _prepare(self, ids: Ids) -> Any:
+        """What searches among these present ids [M] need."""
+        return None
 
     @abstractmethod
     def vectors_of(self, ids: ArrayLike) -> NDArray[np.float32]:
@@ -99,13 +119,20 @@ class Index(ABC):
             self._remove(keys)
         return len(keys)
 
-    def search(self, queries: ArrayLike, k: int, where: ArrayLike | None = None) -> tuple[Float32Array, Ids]:
+    def select(self, ids: ArrayLike) -> Selection:
+        """Prepare searches among these ids [M]; unknown ones are ignored. Void once the index changes."""
+        present = self._present(self._keys(ids))
+        return Selection(present, self._prepare(present))
+
+    def search(
+        self, queries: ArrayLike, k: int, where: ArrayLike | Selection | None = None
+    ) -> tuple[Float32Array, Ids]:
         """The k best vectors of each query.
 
         Args:
             queries: [Q, E].
             k: how many, 1 or more.
-            where: ids [M] to search among; None: all. Unknown ids are ignored.
+            where: ids [M] to search among, or a selection of them; None: all. Unknown ids are ignored.
 
         Returns:
             scores float32 [Q, k], descending, and ids int64 [Q, k]; -inf and -1 if there are fewer than k.
@@ -117,22 +144,37 @@ class Index(ABC):
         rows = self._rows(queries)
         if k < 1:
             raise ConfigError(f"k must be >= 1, got {k}")
-        among = None if where is None else self._present(self._keys(where))
+        among = where if where is None or isinstance(where, Selection) else self.select(where)
         scores, ids = np.full((len(rows), k), -np.inf, np.float32), np.full((len(rows), k), -1, np.int64)
-        available = min(k, len(self) if among is None else len(among))
+        available = min(k, len(self) if among is None else len(among.ids))
         for at in range(0, len(rows) if available else 0, _BATCH):
             batch = slice(at, at + _BATCH)
             scores[batch, :available], ids[batch, :available] = self._search(rows[batch], available, among)
         return scores, ids
 
-    def _present(self, keys: Ids) -> Ids:
-        """The keys that are in the index, unique, ascending."""
+    def scores(self, query: ArrayLike, ids: ArrayLike) -> Float32Array:
+        """Scores float32 [M] of a query [E] with the vectors of these ids [M], as `search` gives them.
+
+        Raises:
+            DataError: wrong shape, NaN or infinity, or an unknown id.
+        """
+        row = self._rows(np.asarray(query, np.float32)[None])[0]
+        return dots(row[None], self.vectors_of(ids))[0]
+
+    def has(self, ids: ArrayLike) -> NDArray[np.bool_]:
+        """Which of these ids [M] are in the index, bool [M]."""
+        keys = self._keys(ids)
         if self._sorted is None:
             self._sorted = np.sort(self.ids)
+        if not len(self._sorted):
+            return np.zeros(len(keys), bool)
+        at = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
+        return np.asarray(self._sorted[at] == keys, bool)
+
+    def _present(self, keys: Ids) -> Ids:
+        """The keys that are in the index, unique, ascending."""
         keys = np.unique(keys)
-        at = np.searchsorted(self._sorted, keys)
-        at[at == len(self._sorted)] = 0
-        return keys[self._sorted[at] == keys] if len(self._sorted) else keys[:0]
+        return keys[self.has(keys)]
 
     def _rows(self, vectors: ArrayLike) -> NDArray[np.float32]:
         rows = np.ascontiguousarray(vectors, np.float32)
@@ -151,6 +193,15 @@ class Index(ABC):
                 f"ids must be non-negative integers, one per vector, got shape {keys.shape} and type {keys.dtype}"
             )
         return keys.astype(np.int64)
+
+
+def dots(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> Float32Array:
+    """Inner products float32 [Q, M] of queries [Q, E] and vectors [M, E] or [Q, M, E], in float64, at six decimals."""
+    if vectors.ndim == 2:
+        products = queries.astype(np.float64) @ vectors.astype(np.float64).T
+    else:
+        products = np.einsum("qe,qme->qm", queries, vectors, dtype=np.float64)
+    return np.round(products, DECIMALS).astype(np.float32)
 
 
 def top_k(scores: NDArray[Any], ids: Ids, k: int) -> tuple[Float32Array, Ids]:

@@ -4,7 +4,6 @@ Writers, in one process or several, take turns, and each continues from the last
 version that it opened or last wrote, regardless of other writers (see `folder`).
 """
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -17,16 +16,14 @@ from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Vectors, unit
-from surgvl.retrieval.faiss_flat import FaissFlat
-from surgvl.retrieval.folder import IndexHeader, create_files, next_version, open_files
-from surgvl.retrieval.moment_table import MomentRow, MomentTable, moment_id
-from surgvl.retrieval.moments import Moment, SearchResults, merge_high
-from surgvl.retrieval.reference import SAMPLE, Reference
+from surgvl.retrieval.base import Selection
+from surgvl.retrieval.draft import next_version
+from surgvl.retrieval.folder import IndexHeader, create_files
+from surgvl.retrieval.index_config import DEFAULT, IndexConfig
+from surgvl.retrieval.moment_table import Facts, MomentTable
+from surgvl.retrieval.moments import SearchResults
+from surgvl.retrieval.version import Version
 from surgvl.retrieval.where import EVERYWHERE, Segment, Where
-
-Ids = NDArray[np.int64]
-# Vectors added between two progress reports.
-AT_ONCE = 20_000
 
 
 class ClipIndex:
@@ -39,15 +36,21 @@ class ClipIndex:
         dim: width E of the vectors.
     """
 
-    def __init__(self, folder: Path, head: IndexHeader, index: FaissFlat, store: MomentTable) -> None:
-        self.folder, self._index, self._store = folder, index, store
+    def __init__(self, folder: Path, version: Version) -> None:
+        head = version.head
+        self.folder, self._version = folder, version
         self.model, self.model_hash, self.dim = head.model, head.model_hash, head.dim
-        self._lock = threading.RLock()
-        self._filters: dict[Where, Ids] = {}
-        self._reference: Reference | None = None
 
     @classmethod
-    def create(cls, folder: Path | str, model: str, model_hash: str, dim: int, exist_ok: bool = False) -> Self:
+    def create(
+        cls,
+        folder: Path | str,
+        model: str,
+        model_hash: str,
+        dim: int,
+        exist_ok: bool = False,
+        config: IndexConfig = DEFAULT,
+    ) -> Self:
         """Create an empty index.
 
         Args:
@@ -56,11 +59,12 @@ class ClipIndex:
             model_hash: its hash.
             dim: width E of the vectors.
             exist_ok: open an existing index.
+            config: how vectors are stored; an existing index keeps its own.
 
         Raises:
             ConfigError: the folder already holds an index.
         """
-        create_files(Path(folder), IndexHeader(model=model, model_hash=model_hash, dim=dim, count=0), exist_ok)
+        create_files(Path(folder), IndexHeader(model=model, model_hash=model_hash, dim=dim, config=config), exist_ok)
         return cls.open(folder)
 
     @classmethod
@@ -74,15 +78,13 @@ class ClipIndex:
         Raises:
             DataError: not an index folder, inconsistent files, or an index of another encoder.
         """
-        opened = cls(Path(folder), *open_files(Path(folder)))
-        if model_hash is not None and model_hash != opened.model_hash:
-            opened.close()
+        opened = cls(Path(folder), Version.newest(Path(folder)))
+        if model_hash is not None:
             opened.check_model(model_hash, "the query's model")
         return opened
 
     def close(self) -> None:
-        """Close the table."""
-        self._store.close()
+        """Nothing is held open; the files of a version are unmapped when nobody uses it."""
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +95,12 @@ class ClipIndex:
         self.close()
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._version.table)
+
+    @property
+    def why(self) -> str:
+        """Of which kind the bulk of the vectors is, why, and its measured recall; empty in an empty index."""
+        return self._version.head.why
 
     def check_model(self, model_hash: str, whose: str) -> None:
         """Refuse another encoder.
@@ -109,7 +116,7 @@ class ClipIndex:
 
     def counts(self, column: str) -> dict[str, int]:
         """Number of vectors per value of `video_id`, `procedure` or `source`."""
-        return self._store.counts(column)
+        return self._version.table.counts(column)
 
     # ---- writing
 
@@ -136,18 +143,17 @@ class ClipIndex:
             raise DataError(f"vectors of {vectors.folder} must be [N, {self.dim}], got {vectors.vectors.shape}")
         if (flat := ~np.any(vectors.vectors, axis=1)).any():
             raise DataError(f"{vectors.folder}, row {int(flat.argmax())}: the vector is zero: check the model")
-        every = self._rows(vectors, manifest)
-        ids, first = np.unique(np.array([row.id for row in every], np.int64), return_index=True)
-        rows = [every[at] for at in first]
-        with next_version(self.folder) as (index, store):
-            for name in dict.fromkeys(vectors.video_ids):
-                index.remove(store.delete_video(name))
-            for at in range(0, len(rows), AT_ONCE):
-                index.add(unit(vectors.vectors[first[at : at + AT_ONCE]]), ids[at : at + AT_ONCE])
-                store.put(rows[at : at + AT_ONCE])
-                progress(len(rows[at : at + AT_ONCE]))
-        self._renew()
-        return len(rows)
+        facts = {}
+        for name in dict.fromkeys(vectors.video_ids):
+            row = manifest.video(name)
+            facts[name] = Facts(str(manifest.root / row.path) if row.path else "", row.procedure, row.source)
+        table, kept = MomentTable.of(vectors.video_ids, vectors.start_s, vectors.end_s, facts, self.model_hash)
+        texts = None if vectors.texts is None else unit(vectors.texts.vectors)
+        with next_version(self.folder, texts, progress) as draft:
+            draft.remove(table.names)
+            draft.add(unit(vectors.vectors[kept]), table)
+        self._version = Version.newest(self.folder)
+        return len(table)
 
     def delete_video(self, video_id: str) -> int:
         """Remove a video. Returns the number of its vectors.
@@ -155,33 +161,23 @@ class ClipIndex:
         Raises:
             DataError: it is not in the index.
         """
-        with next_version(self.folder) as (index, store):
-            if not store.counts("video_id").get(video_id):
+        with next_version(self.folder) as draft:
+            if not (count := draft.remove([video_id])):
                 raise DataError(f"video {video_id!r} is not in {self.folder}: `surgvl search` shows what is")
-            count = index.remove(store.delete_video(video_id))
-        self._renew()
+        self._version = Version.newest(self.folder)
         return count
 
-    def _rows(self, vectors: Vectors, manifest: Manifest) -> list[MomentRow]:
-        facts = {}
-        for name in dict.fromkeys(vectors.video_ids):
-            row = manifest.video(name)
-            facts[name] = (str(manifest.root / row.path) if row.path else "", row.procedure, row.source)
-        return [
-            MomentRow(moment_id(name, start, end, self.model_hash), name, facts[name][0], start, end, *facts[name][1:])
-            for name, start, end in zip(
-                vectors.video_ids, vectors.start_s.tolist(), vectors.end_s.tolist(), strict=True
-            )
-        ]
+    def rebuild(self, config: IndexConfig, progress: Callable[[int], object] = lambda added: None) -> None:
+        """Store all vectors in another way. What was quantised before stays so: from its vectors folder, an index
+        is built exactly.
 
-    def _renew(self) -> None:
-        """Switch to the newest version; running searches in other threads finish on the old one."""
-        _, index, store = open_files(self.folder)
-        with self._lock:
-            self._store.close()
-            self._index, self._store = index, store
-            self._filters.clear()
-            self._reference = None
+        Args:
+            config: how vectors are stored from now on.
+            progress: called with the number of vectors added since the last call.
+        """
+        with next_version(self.folder, None, progress) as draft:
+            draft.rebuild(config)
+        self._version = Version.newest(self.folder)
 
     # ---- searching
 
@@ -214,17 +210,18 @@ class ClipIndex:
         if k < 1:
             raise ConfigError(f"k must be >= 1, got {k}")
         query = query / np.linalg.norm(query)
-        with self._lock:
-            among = self._among(where)
-            hidden = self._overlapping(exclude)
-            available = len(self._index) if among is None else len(among)
-            fetch = max(32, 4 * k) + len(hidden)
-            while True:
-                fetch = min(fetch, available)
-                moments = self._moments(query, self._index.search(query, max(fetch, 1), among)[1][0], hidden, exclude)
-                if len(moments) >= k or fetch >= available:
-                    return SearchResults(moments[:k], self._known_reference().remark(query[0], is_foreign_clip))
-                fetch *= 4
+        version = self._version
+        among = self._among(version, where)
+        hidden = version.overlapping(exclude)
+        available = len(version.table) if among is None else sum(len(each.ids) for each in among)
+        fetch = max(32, 4 * k) + len(hidden)
+        while True:
+            fetch = min(fetch, available)
+            best = version.index.search(query, max(fetch, 1), among)[1][0]
+            moments = version.moments(query[0], np.setdiff1d(best[best >= 0], hidden), hidden, exclude)
+            if len(moments) >= k or fetch >= available:
+                return SearchResults(moments[:k], version.reference.remark(query[0], is_foreign_clip))
+            fetch *= 4
 
     def vector_at(self, video_id: str, time_s: float) -> tuple[NDArray[np.float32], float, float]:
         """The stored vector at a time: unit vector float32 [E], start and end of its clip in seconds.
@@ -232,66 +229,51 @@ class ClipIndex:
         Raises:
             DataError: the video is not in the index, or no clip covers the time.
         """
-        with self._lock:
-            rows = self._store.of_video(video_id)
-            if not rows:
-                raise DataError(f"video {video_id!r} is not in {self.folder}: give a file, or add the video")
-            near = min(rows, key=lambda row: (abs((row.start_s + row.end_s) / 2 - time_s), row.start_s))
-            if not near.start_s <= time_s <= near.end_s:
-                span = f"{rows[0].start_s:.1f} to {max(row.end_s for row in rows):.1f} s"
-                raise DataError(f"{video_id} is indexed from {span}; no clip covers {time_s} s: give a time in it")
-            return self._index.vectors_of([near.id])[0], near.start_s, near.end_s
+        version, table = self._version, self._version.table
+        rows = table.slice_of(video_id)
+        starts, ends = table.start_s[rows], table.end_s[rows]
+        if not len(starts):
+            raise DataError(f"video {video_id!r} is not in {self.folder}: give a file, or add the video")
+        near = int(np.argmin(np.abs((starts + ends) / 2 - time_s)))
+        if not starts[near] <= time_s <= ends[near]:
+            span = f"{starts[0]:.1f} to {ends.max():.1f} s"
+            raise DataError(f"{video_id} is indexed from {span}; no clip covers {time_s} s: give a time in it")
+        vector = unit(version.index.vectors_of(table.ids[rows][near : near + 1]))[0]
+        return vector, float(starts[near]), float(ends[near])
 
-    def _among(self, where: Where) -> Ids | None:
-        """Ids of the clips to search; None: all."""
+    def scores_of(self, video_id: str, vector: ArrayLike) -> tuple[NDArray[np.float64], Float32Array]:
+        """How alike every clip of a recording is to a vector: middles in seconds, ascending [N], and scores [N].
+
+        Args:
+            video_id: a recording of the index.
+            vector: [E], from this index's encoder; any norm above 0.
+
+        Raises:
+            DataError: the recording is not in the index.
+        """
+        table, rows = self._version.table, self._version.table.slice_of(video_id)
+        if rows.start == rows.stop:
+            raise DataError(f"video {video_id!r} is not in {self.folder}: add it first")
+        scores = self._version.index.scores(unit(np.asarray(vector, np.float32)), table.ids[rows])
+        return (table.start_s[rows] + table.end_s[rows]) / 2, scores
+
+    def _among(self, version: Version, where: Where) -> tuple[Selection, ...] | None:
+        """The clips to search; None: all."""
         if where == EVERYWHERE:
             return None
         if where.of_archive:
             raise ConfigError(f"{self.folder} is an index and has no {next(iter(where.of_archive))}: search an archive")
-        if where not in self._filters:
-            ids = self._store.ids(where)
-            if not len(ids):
-                raise ConfigError(f"nothing in {self.folder} matches {where}{self._known(where)}")
-            self._filters[where] = ids
-        return self._filters[where]
+        found = version.selected(where)
+        if not any(len(each.ids) for each in found):
+            raise ConfigError(f"nothing in {self.folder} matches {where}{self._known(version, where)}")
+        return found
 
-    def _known(self, where: Where) -> str:
+    def _known(self, version: Version, where: Where) -> str:
         """The values of the first condition that has few."""
         given = {"video_id": where.recordings, "procedure": where.procedure, "source": where.source}
         column = next((name for name, value in given.items() if value), None)
         if column is None:
             return ""
-        values = list(self._store.counts(column))
+        values = list(version.table.counts(column))
         more = f" and {len(values) - 8} more" if len(values) > 8 else ""
         return f": {column} is one of {', '.join(values[:8]) or 'none'}{more}"
-
-    def _overlapping(self, exclude: Segment | None) -> set[int]:
-        video_id, start_s, end_s = exclude or ("", 0.0, 0.0)
-        return {row.id for row in self._store.of_video(video_id) if row.start_s < end_s and row.end_s > start_s}
-
-    def _moments(self, query: Float32Array, best: Ids, hidden: set[int], exclude: Segment | None) -> list[Moment]:
-        """Moments started by the best clips, from all clips of their recordings."""
-        begin = set(best[best >= 0].tolist()) - hidden
-        videos = dict.fromkeys(row.video_id for row in self._store.rows(sorted(begin)).values())
-        rows = {row.id: row for name in videos for row in self._store.of_video(name) if row.id not in hidden}
-        if not rows:
-            return []
-        scores, ids = self._index.search(query, len(rows), np.array(list(rows), np.int64))
-        hits = [rows[name] for name in ids[0].tolist()]
-        # No moment extends across an excluded span.
-        video_id, _, after_s = exclude or ("", 0.0, 0.0)
-        sections = [f"{row.video_id}\0{row.video_id == video_id and row.start_s >= after_s}" for row in hits]
-        starts, ends = [row.start_s for row in hits], [row.end_s for row in hits]
-        merged = merge_high(sections, starts, ends, scores[0], [row.id in begin for row in hits])
-        spans = zip(merged.best.tolist(), merged.start_s.tolist(), merged.end_s.tolist(), strict=True)
-        found = [(hits[at], float(scores[0, at]), start, end) for at, start, end in spans]
-        return [Moment(row.video_id, row.path, a, b, score, row.procedure, row.source) for row, score, a, b in found]
-
-    def _known_reference(self) -> Reference:
-        if self._reference is None:
-            ids = np.sort(self._index.ids)
-            if len(ids) > SAMPLE:
-                ids = np.sort(np.random.default_rng(0).choice(ids, SAMPLE, replace=False))
-            rows = self._store.rows(ids)
-            self._reference = Reference.of(self._index.vectors_of(ids), [rows[name].video_id for name in ids.tolist()])
-        return self._reference

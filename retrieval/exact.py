@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
-from surgvl.retrieval.base import Ids, Index, top_k
+from surgvl.retrieval.base import Ids, Index, Selection, top_k
 
 
 class Exact(Index):
@@ -34,8 +34,8 @@ class Exact(Index):
         kept = ~np.isin(self._ids, ids)
         self._vectors, self._ids = self._vectors[kept], self._ids[kept]
 
-    def _search(self, queries: NDArray[np.float32], k: int, where: Ids | None) -> tuple[Float32Array, Ids]:
-        kept = slice(None) if where is None else np.isin(self._ids, where)
+    def _search(self, queries: NDArray[np.float32], k: int, where: Selection | None) -> tuple[Float32Array, Ids]:
+        kept = slice(None) if where is None else np.isin(self._ids, where.ids)
         return top_k(queries.astype(np.float64) @ self._vectors[kept].astype(np.float64).T, self._ids[kept], k)
 
     def vectors_of(self, ids: ArrayLike) -> NDArray[np.float32]:

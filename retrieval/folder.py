@@ -1,61 +1,76 @@
 """The files of an index folder and their consistency.
 
-index-N.faiss       unit vectors by id
-moments-N.sqlite    id -> video, path, start_s, end_s, procedure, source
-index.json          {model, model_hash, dim, count, version, number}: N is its number, count is informative
+base-N.faiss, base-N.parquet      the bulk of the vectors, and their moments in the same order; memory-mapped
+delta-N.faiss, delta-N.parquet    what was added since, exact; small, so that an addition writes little
+index.json                        the encoder, both parts, the recordings removed from the base, and its measured recall
 
 Files are immutable. A write creates those of the next number and then replaces `index.json`, so a reader sees one
-consistent version, and a killed write leaves the old one; its remains are removed by the next write.
+consistent version, and a killed write leaves the old one; its remains are removed by the next write. The parts of
+folders of version 1, index-N.faiss and moments-N.sqlite, are read as a base.
 """
 
-import contextlib
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.files import atomic, read_json, write_json
+from surgvl.core.files import read_json, write_json
 from surgvl.core.locks import locked
-from surgvl.retrieval.faiss_flat import FaissFlat
+from surgvl.retrieval.backends import BACKENDS
+from surgvl.retrieval.faiss_index import FaissIndex
+from surgvl.retrieval.index_config import IndexConfig
 from surgvl.retrieval.moment_table import MomentTable
 
-VERSION = 1
+VERSION = 2
 HEADER_FILE = "index.json"
 # Files of any version, finished or not.
-_OURS = re.compile(r"\.?(index|moments)(-\d+)?\.(faiss|sqlite).*")
+_OURS = re.compile(r"\.?(index|moments|base|delta)(-\d+)?\.(faiss|sqlite|parquet).*")
 # How long a write waits for one of another process, which takes seconds.
 WAIT_S = 120.0
 
 
+class Part(BaseModel):
+    """Two files of an index folder: vectors and their moments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    vectors: str
+    moments: str
+    backend: str = "flat"
+    count: int = Field(ge=0)
+    trained: int = Field(default=0, ge=0, description="how many vectors its quantisers were trained for")
+    num_bytes: int | None = Field(default=None, description="size of the vector file, known from version 2 on")
+
+
 class IndexHeader(BaseModel):
-    """`index.json`: the encoder of all vectors, their count, and the number of the version."""
+    """`index.json`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     model: str
     model_hash: str
     dim: int = Field(gt=0)
-    count: int = Field(ge=0)
+    count: int = Field(default=0, ge=0)
     version: int = VERSION
-    number: int = Field(default=0, ge=0)
+    number: int = Field(default=0, ge=0, description="of the version; counts writes")
+    config: IndexConfig = IndexConfig()
+    base: Part | None = None
+    delta: Part | None = None
+    removed: tuple[str, ...] = Field(default=(), description="recordings of the base that are no longer in it")
+    recall: dict[str, float] = Field(default={}, description="recall@10 of the base, measured when it was built")
+    why: str = Field(default="", description="why the base is of its kind")
 
     @property
-    def index_file(self) -> str:
-        """Name of the vector file; version 0 has no number."""
-        return f"index-{self.number}.faiss" if self.number else "index.faiss"
-
-    @property
-    def table_file(self) -> str:
-        """Name of the moment table."""
-        return f"moments-{self.number}.sqlite" if self.number else "moments.sqlite"
+    def files(self) -> set[str]:
+        """Names of all files but `index.json`."""
+        return {name for part in (self.base, self.delta) if part for name in (part.vectors, part.moments)}
 
 
 def create_files(folder: Path, head: IndexHeader, exist_ok: bool = False) -> None:
-    """Create an empty index folder; `index.json` is written last, so a folder without it can be created again.
+    """Create an empty index folder.
 
     Args:
         folder: created if missing.
@@ -70,60 +85,22 @@ def create_files(folder: Path, head: IndexHeader, exist_ok: bool = False) -> Non
             if exist_ok:
                 return
             raise ConfigError(f"{folder} already holds an index: open it, or give another folder")
-        with atomic(folder / head.table_file) as temporary:
-            MomentTable(temporary).close()
-        FaissFlat(head.dim).save(folder / head.index_file)
-        _write_header(folder, head)
+        write_header(folder, head)
 
 
-def open_files(folder: Path) -> tuple[IndexHeader, FaissFlat, MomentTable]:
-    """Open the newest version of an index folder during writes, too; the table is read-only.
+def read_header(folder: Path) -> IndexHeader:
+    """Read `index.json`, of version 1, too.
 
     Raises:
-        DataError: a file is missing or broken, or the files are inconsistent.
+        DataError: not an index folder.
     """
-    while True:
-        head = _read_header(folder)
-        try:
-            return head, *_open_version(folder, head)
-        except DataError:
-            # A writer may have replaced this version, and removed its files, since `index.json` was read.
-            if _read_header(folder) == head:
-                raise
-
-
-@contextlib.contextmanager
-def next_version(folder: Path) -> Iterator[tuple[FaissFlat, MomentTable]]:
-    """A mutable copy of the newest version, which becomes the newest if the block succeeds.
-
-    Raises:
-        DataError: not an index folder, or it cannot be written.
-        ConfigError: another process keeps writing to it.
-    """
-    with locked(folder, WAIT_S):
-        head, index, store = open_files(folder)
-        store.close()
-        _clear(folder, head)
-        after = head.model_copy(update={"number": head.number + 1})
-        try:
-            with atomic(folder / after.table_file) as temporary:
-                _copy(folder / head.table_file, temporary)
-                changed = MomentTable(temporary)
-                try:
-                    yield index, changed
-                finally:
-                    changed.close()
-            index.save(folder / after.index_file)
-            _write_header(folder, after.model_copy(update={"count": len(index)}))
-        finally:
-            _clear(folder, _read_header(folder))
-
-
-def _read_header(folder: Path) -> IndexHeader:
     if not (folder / HEADER_FILE).is_file():
         raise DataError(f"{folder} is not an index folder (no {HEADER_FILE}): create one with `surgvl index`")
+    found = read_json(folder / HEADER_FILE)
+    if isinstance(found, dict) and found.get("version") == 1:
+        found = _of_version_1(found)
     try:
-        head = IndexHeader.model_validate(read_json(folder / HEADER_FILE))
+        head = IndexHeader.model_validate(found)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -133,37 +110,63 @@ def _read_header(folder: Path) -> IndexHeader:
     return head
 
 
-def _open_version(folder: Path, head: IndexHeader) -> tuple[FaissFlat, MomentTable]:
-    for name in (head.table_file, head.index_file):
-        if not (folder / name).is_file():
-            raise DataError(f"{folder / name} is missing: rebuild the index")
-    index, store = FaissFlat.load(folder / head.index_file), MomentTable(folder / head.table_file, for_reading=True)
-    fault = ""
-    if index.dim != head.dim:
-        fault = f"{head.index_file} has {index.dim} dimensions and {HEADER_FILE} says {head.dim}"
-    elif lost := len(np.setdiff1d(index.ids, store.ids())):
-        fault = f"{lost} vectors of {head.index_file} have no row in {head.table_file}"
-    if fault:
-        store.close()
-        raise DataError(f"{folder}: {fault}: rebuild the index")
-    return index, store
-
-
-def _write_header(folder: Path, head: IndexHeader) -> None:
+def write_header(folder: Path, head: IndexHeader) -> None:
+    """Replace `index.json`: from now on, this is the newest version."""
     write_json(folder / HEADER_FILE, head.model_dump())
 
 
-def _copy(path: Path, to: Path) -> None:
-    try:
-        shutil.copyfile(path, to)
-    except OSError as error:
-        raise DataError(
-            f"{to.parent} cannot be written ({error.strerror}): check disk space and permissions"
-        ) from error
+def read_part(folder: Path, head: IndexHeader, part: Part, is_mapped: bool) -> tuple[FaissIndex, MomentTable]:
+    """Vectors and moments of a part.
+
+    Raises:
+        DataError: a file is missing or broken, or the files are inconsistent.
+    """
+    for name in (part.moments, part.vectors):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder / name} is missing: rebuild the index")
+    path = folder / part.vectors
+    if part.num_bytes is not None and (size := path.stat().st_size) != part.num_bytes:
+        raise DataError(f"{path} has {size:,} bytes, {HEADER_FILE} says {part.num_bytes:,}: rebuild the index")
+    # A mapped file is not checked by FAISS, so one of unknown length is read.
+    index = BACKENDS[part.backend].load(path, is_mapped and part.num_bytes is not None)
+    table = MomentTable.read(folder / part.moments)
+    if index.dim != head.dim:
+        fault = f"{part.vectors} has {index.dim} dimensions and {HEADER_FILE} says {head.dim}"
+    elif lost := _unlike(index, table):
+        fault = f"{lost} vectors of {part.vectors} have no row in {part.moments}, or the reverse"
+    else:
+        return index, table
+    raise DataError(f"{folder}: {fault}: rebuild the index")
 
 
-def _clear(folder: Path, head: IndexHeader) -> None:
+def write_part(folder: Path, stem: str, backend: str, index: FaissIndex, table: MomentTable) -> Part:
+    """Write the files of a part, whose vectors and moments are in the same order."""
+    vectors, moments = f"{stem}.faiss", f"{stem}.parquet"
+    table.write(folder / moments)
+    index.save(folder / vectors)
+    num_bytes = (folder / vectors).stat().st_size
+    count = len(index)
+    return Part(vectors=vectors, moments=moments, backend=backend, count=count, trained=count, num_bytes=num_bytes)
+
+
+def clear(folder: Path, head: IndexHeader) -> None:
     """Remove the files of other versions and of killed writes."""
     for path in folder.iterdir():
-        if _OURS.fullmatch(path.name) and path.name not in (head.index_file, head.table_file):
+        if _OURS.fullmatch(path.name) and path.name not in head.files:
             path.unlink(missing_ok=True)
+
+
+def _unlike(index: FaissIndex, table: MomentTable) -> int:
+    """How many ids only one of them has."""
+    if np.array_equal(index.ids, table.ids):
+        return 0
+    return len(np.setxor1d(index.ids, table.ids))
+
+
+def _of_version_1(found: dict[str, Any]) -> dict[str, Any]:
+    """The header of a version 1 folder, in which version 0 of the files has no number."""
+    number = found.get("number", 0)
+    suffix = f"-{number}" if number else ""
+    count = found.get("count", 0)
+    base = {"vectors": f"index{suffix}.faiss", "moments": f"moments{suffix}.sqlite", "count": count, "trained": count}
+    return {**found, "version": VERSION, "base": base}

@@ -13,7 +13,8 @@ import pytest
 from surgvl.commands.index import index
 from surgvl.commands.search import search
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.retrieval import clip_index
+from surgvl.retrieval import auto
+from surgvl.retrieval.clip_index import ClipIndex
 from tests.helpers.made_vectors import clips
 
 
@@ -126,9 +127,13 @@ def test_index_shows_how_far_it_is_on_a_terminal(tmp_path: Path, monkeypatch: py
 
 def test_progress_counts_each_vector_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, manifest = clips(tmp_path / "vectors", {"a": 30, "b": 31})
-    monkeypatch.setattr(clip_index, "AT_ONCE", 10)
+    monkeypatch.setattr(auto, "AT_ONCE", 10)
     added: list[int] = []
-    with clip_index.ClipIndex.create(tmp_path / "index", "dual", "hash-a", vectors.meta.dim) as made:
+    with ClipIndex.create(tmp_path / "index", "dual", "hash-a", vectors.meta.dim) as made:
         assert made.add_vectors(vectors, manifest, added.append) == len(made) == 57
         assert made.counts("video_id") == {"a": 28, "b": 29}
-    assert added == [10, 10, 10, 10, 10, 7]
+        assert added == [10, 10, 10, 10, 10, 7]
+        # What was there before does not count.
+        added.clear()
+        made.add_vectors(*clips(tmp_path / "more", {"c": 14}, seed=2), added.append)
+        assert sum(added) == 12

@@ -66,7 +66,7 @@ def test_writers_lose_nothing_and_readers_see_whole_versions(tmp_path: Path) -> 
     with ClipIndex.open(tmp_path / "index") as library:
         assert library.counts("video_id") == {"a": 40, "b": 40, "c": 40}
         assert len(library) == 120
-    assert len(list((tmp_path / "index").glob("*.faiss"))) == len(list((tmp_path / "index").glob("*.sqlite"))) == 1
+    assert len(list((tmp_path / "index").glob("*.faiss"))) == len(list((tmp_path / "index").glob("*.parquet"))) == 1
 
 
 def test_a_writer_that_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,6 @@
-"""An index folder: search, filters, replacement, other encoders, kills, writers and readers at once."""
+"""An index folder: search, filters, replacement, other encoders, writers and readers at once."""
 
 import json
-import shutil
-import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -140,78 +136,6 @@ def test_refused_additions_change_nothing(filled: tuple[ClipIndex, Vectors], tmp
     assert len(library) == 145
 
 
-# Of every write and every place in it: a fork of one process, which imports once, is killed there.
-KILL = """
-import json, os, signal, sys
-from pathlib import Path
-from surgvl.commands.index import index
-from surgvl.retrieval import folder
-from surgvl.retrieval.faiss_flat import FaissFlat
-from surgvl.retrieval.moment_table import MomentTable
-from surgvl.retrieval.where import Where
-
-def killed(where, act, root):
-    calls = []
-    def kill(*args, **more):
-        calls.append(where)
-        if len(calls) == (2 if where == "folder._clear" else 1):
-            os.kill(os.getpid(), signal.SIGKILL)
-    owner, _, name = where.partition(".")
-    setattr(globals()[owner], name, kill)
-    if act == "add":
-        index(root / "index", root / "more", root / "more" / "manifest", resume=True)
-    else:
-        index(root / "index", delete="b")
-
-statuses = {}
-for act, where, root in json.loads(sys.argv[1]):
-    if not (child := os.fork()):
-        killed(where, act, Path(root))
-        os._exit(0)
-    statuses[f"{act} {where}"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-print(json.dumps(statuses))
-"""
-PLACES = ["FaissFlat.save", "MomentTable.put", "folder._copy", "folder._write_header", "folder._clear"]
-
-
-@pytest.fixture(scope="module")
-def killed_writes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
-    """Index folders below `ACT PLACE`, and with what status the process ended that wrote into each."""
-    root = tmp_path_factory.mktemp("killed")
-    vectors, manifest = clips(root / "vectors", {"a": 60, "b": 41, "c": 50})
-    with ClipIndex.create(root / "index", "dual", "hash-a", DIM) as library:
-        library.add_vectors(vectors, manifest)
-    clips(root / "more", {"a": 30, "d": 12}, seed=5)[1].save(root / "more" / "manifest")
-    jobs = [(act, where, root / f"{act} {where}") for act in ("add", "delete") for where in PLACES]
-    for _, _, place in jobs:
-        shutil.copytree(root / "index", place / "index")
-        shutil.copytree(root / "more", place / "more")
-    done = subprocess.run([sys.executable, "-c", KILL, json.dumps(jobs, default=str)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return root, json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("where", PLACES)
-@pytest.mark.parametrize("act", ["add", "delete"])
-def test_killed_write_leaves_a_whole_version(killed_writes: tuple[Path, dict[str, int]], where: str, act: str) -> None:
-    """A process that is killed within a write, at several places; afterwards the old or the new version is there."""
-    root, statuses = killed_writes
-    place, status = root / f"{act} {where}" / "index", statuses[f"{act} {where}"]
-    assert status == (0 if (act, where) == ("delete", "MomentTable.put") else -signal.SIGKILL)
-    old = {"a": 58, "b": 39, "c": 48}
-    new = {"a": 28, "b": 39, "c": 48, "d": 10} if act == "add" else {"a": 58, "c": 48}
-    with ClipIndex.open(place) as again:
-        assert again.counts("video_id") == (new if status == 0 or where == "folder._clear" else old)
-        assert len(again) == sum(again.counts("video_id").values())
-        assert {moment.video_id for moment in again.search(np.ones(DIM), 200)} == set(again.counts("video_id"))
-        # The next write clears what the killed one left.
-        again.delete_video("c")
-    names = {path.name for path in place.iterdir()} - {"run.json", "config.yaml"}
-    assert len(names) == 3
-    assert "index.json" in names
-
-
 def test_failed_write_leaves_the_open_library_as_it_was(
     filled: tuple[ClipIndex, Vectors], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,26 +160,26 @@ def test_folder_that_does_not_belong_together_is_refused(filled: tuple[ClipIndex
         ClipIndex.create(folder, "dual", "hash-a", DIM)
     with pytest.raises(DataError, match="not an index folder"):
         ClipIndex.open(tmp_path)
-    store = MomentTable(folder / "moments-1.sqlite")
-    store.delete_video("b")
-    store.close()
-    with pytest.raises(DataError, match="39 vectors of index-1.faiss have no row"):
+    whole = MomentTable.read(folder / "base-1.parquet")
+    whole.without(["b"]).write(folder / "base-1.parquet")
+    with pytest.raises(DataError, match=r"39 vectors of base-1.faiss have no row in base-1\.parquet"):
         ClipIndex.open(folder)
+    whole.write(folder / "base-1.parquet")
     head = json.loads((folder / "index.json").read_text())
     for change, message in (
         ({"dim": 8}, "16 dimensions"),
-        ({"version": 2}, "version 2, expected 1"),
+        ({"version": 3}, "version 3, expected 2"),
         ({"extra": 1}, "extra"),
     ):
         (folder / "index.json").write_text(json.dumps({**head, **change}))
         with pytest.raises(DataError, match=message):
             ClipIndex.open(folder)
     (folder / "index.json").write_text(json.dumps(head))
-    (folder / "index-1.faiss").write_bytes((folder / "index-1.faiss").read_bytes()[:100])
-    with pytest.raises(DataError, match="not a FAISS index"):
+    (folder / "base-1.faiss").write_bytes((folder / "base-1.faiss").read_bytes()[:100])
+    with pytest.raises(DataError, match=r"base-1\.faiss has 100 bytes, index\.json says"):
         ClipIndex.open(folder)
-    (folder / "moments-1.sqlite").unlink()
-    with pytest.raises(DataError, match=r"moments-1\.sqlite is missing"):
+    (folder / "base-1.parquet").unlink()
+    with pytest.raises(DataError, match=r"base-1\.parquet is missing"):
         ClipIndex.open(folder)
 
 
@@ -272,20 +196,6 @@ def test_two_open_libraries_write_in_turn(filled: tuple[ClipIndex, Vectors], tmp
             library.delete_video("b")
         assert other.delete_video("c") == 48
         assert len(other) == 0
-
-
-def test_an_index_of_before_versions_had_numbers_is_read_and_written(filled: tuple[ClipIndex, Vectors]) -> None:
-    folder = filled[0].folder
-    filled[0].close()
-    head = json.loads((folder / "index.json").read_text())
-    del head["number"]
-    (folder / "index.json").write_text(json.dumps(head))
-    (folder / "index-1.faiss").rename(folder / "index.faiss")
-    (folder / "moments-1.sqlite").rename(folder / "moments.sqlite")
-    with ClipIndex.open(folder) as again:
-        assert again.delete_video("a") == 58
-        assert again.counts("video_id") == {"b": 39, "c": 48}
-    assert {path.name for path in folder.iterdir()} == {"index.json", "index-1.faiss", "moments-1.sqlite"}
 
 
 def test_many_threads_read_while_one_writes(filled: tuple[ClipIndex, Vectors], tmp_path: Path) -> None:

@@ -1,0 +1,177 @@
+"""Builds the bulk of an index: chooses a back-end, measures its recall against exact search, falls back if it misses.
+
+Recall@10 is measured on clips (each without itself, as in `search --like`) and, where there are any, on sentences:
+quantised indexes that serve clips well can serve sentences badly. Shape letters: N vectors, Q queries, E dimensions.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surgvl.retrieval.backends import BACKENDS
+from surgvl.retrieval.base import Ids
+from surgvl.retrieval.faiss_index import FaissIndex
+from surgvl.retrieval.index_config import IndexConfig
+
+# Up to here exact search takes a few milliseconds.
+_FLAT = 50_000
+# Building a graph takes minutes beyond this.
+_GRAPH = 200_000
+K = 10
+# Queries of each kind; more would give the same third decimal.
+_QUERIES = 100
+# Vectors added between two progress reports, and compared at once.
+AT_ONCE = 20_000
+# What comes after a back-end that misses the wanted recall.
+_FALLBACK = {"ivf": "hnsw", "hnsw": "flat"}
+
+
+@dataclass(frozen=True)
+class Built:
+    """A built index.
+
+    Attributes:
+        index: the index.
+        backend: its kind.
+        why: one line.
+        recall: measured recall@10 by kind of query, `clip` and `text`; empty for exact search.
+    """
+
+    index: FaissIndex
+    backend: str
+    why: str
+    recall: dict[str, float] = field(default_factory=dict)
+
+
+def bytes_of(backend: str, count: int, dim: int) -> int:
+    """About what an index takes in memory."""
+    return count * BACKENDS[backend].bytes_per_vector(dim)
+
+
+def choose(count: int, dim: int, config: IndexConfig) -> tuple[str, str]:
+    """A back-end for so many vectors, and why it is chosen."""
+    if config.backend != "auto":
+        return config.backend, f"{config.backend}: asked for"
+    if count <= _FLAT:
+        return "flat", f"flat: {count:,} vectors are searched exactly within milliseconds"
+    budget = config.memory_mb * 1_000_000 or _memory() // 2
+    needed = bytes_of("hnsw", count, dim)
+    if count <= _GRAPH and needed <= budget:
+        return "hnsw", f"hnsw: {count:,} vectors and their graph take {_mb(needed)} of the {_mb(budget)} allowed"
+    return "ivf", f"ivf: {count:,} vectors take {_mb(bytes_of('ivf', count, dim))}, mapped from the disk"
+
+
+def build(
+    vectors: NDArray[np.float32],
+    ids: Ids,
+    config: IndexConfig,
+    texts: NDArray[np.float32] | None = None,
+    progress: Callable[[int], object] = lambda added: None,
+    num_old: int = 0,
+) -> Built:
+    """Build an index of unit vectors [N, E] and measure it.
+
+    Args:
+        vectors: float32 [N, E].
+        ids: int64 [N].
+        config: what is wanted; a back-end that was asked for is kept even if it misses the wanted recall.
+        texts: vectors of sentences, unit [T, E].
+        progress: called with the number of vectors added since the last call.
+        num_old: how many of the first vectors progress leaves out.
+    """
+    backend, why = choose(len(ids), vectors.shape[1], config)
+    # Known from the first back-end on that is not exact.
+    truth: list[_Queries] = []
+    while True:
+        index = BACKENDS[backend](vectors.shape[1])
+        index.train(vectors)
+        for at in range(0, len(ids), AT_ONCE):
+            index.add(vectors[at : at + AT_ONCE], ids[at : at + AT_ONCE])
+            if not truth:
+                progress(len(ids[max(at, num_old) : at + AT_ONCE]))
+        if index.is_exact:
+            return Built(index, backend, why)
+        truth = truth or _queries(vectors, ids, texts)
+        recall = _tuned(index, truth, config.recall)
+        words = " and ".join(f"{value:.3f} for {kind} queries" for kind, value in recall.items())
+        if min(recall.values()) >= config.recall or config.backend != "auto":
+            missed = "" if min(recall.values()) >= config.recall else f", below the {config.recall:g} wanted"
+            return Built(index, backend, f"{why}; recall@{K} {words}{missed}", recall)
+        why = f"{_FALLBACK[backend]}: {backend} reaches recall@{K} {words}, below the {config.recall:g} wanted"
+        backend = _FALLBACK[backend]
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """Queries of one kind and what exact search finds.
+
+    Attributes:
+        kind: clip or text.
+        vectors: float32 [Q, E].
+        own: id that does not count as a hit, -1 without one [Q].
+        found: int64 [Q, K].
+    """
+
+    kind: str
+    vectors: NDArray[np.float32]
+    own: Ids
+    found: Ids
+
+
+def _queries(vectors: NDArray[np.float32], ids: Ids, texts: NDArray[np.float32] | None) -> list[_Queries]:
+    rng = np.random.default_rng(0)
+    rows = np.sort(rng.choice(len(ids), min(_QUERIES, len(ids)), replace=False))
+    asked = [("clip", vectors[rows], ids[rows])]
+    if texts is not None and len(texts):
+        some = np.sort(rng.choice(len(texts), min(_QUERIES, len(texts)), replace=False))
+        asked.append(("text", np.asarray(texts[some], np.float32), np.full(len(some), -1)))
+    return [_Queries(kind, each, own, _without(own, exact(each, vectors, ids, K + 1))) for kind, each, own in asked]
+
+
+def exact(queries: NDArray[np.float32], vectors: NDArray[np.float32], ids: Ids, k: int) -> Ids:
+    """Ids int64 [Q, k] of the k best of N vectors, compared one by one."""
+    scores = np.full((len(queries), 0), -np.inf, np.float32)
+    found = np.zeros((len(queries), 0), np.int64)
+    for at in range(0, len(ids), AT_ONCE):
+        scores = np.concatenate([scores, queries @ vectors[at : at + AT_ONCE].T], 1)
+        found = np.concatenate([found, np.tile(ids[at : at + AT_ONCE], (len(queries), 1))], 1)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        scores, found = np.take_along_axis(scores, best, 1), np.take_along_axis(found, best, 1)
+    return found
+
+
+def measure(index: FaissIndex, queries: "_Queries") -> float:
+    """Share of the K best that the index finds, mean over the queries."""
+    found = _without(queries.own, index.search(queries.vectors, K + 1)[1])
+    hits = [len(set(a) & set(b)) / len(b) for a, b in zip(found.tolist(), queries.found.tolist(), strict=True)]
+    return float(np.mean(hits))
+
+
+def _tuned(index: FaissIndex, truth: list["_Queries"], wanted: float) -> dict[str, float]:
+    """Recall by kind at the least effort that reaches what is wanted, or at the greatest."""
+    recall: dict[str, float] = {}
+    for effort in index.efforts():
+        index.effort = effort
+        recall = {queries.kind: measure(index, queries) for queries in truth}
+        if min(recall.values()) >= wanted:
+            break
+    return recall
+
+
+def _without(own: Ids, found: Ids) -> Ids:
+    """The first columns of [Q, K + 1] without each row's own id, [Q, K]."""
+    # Stable: the own id goes to the end of its row.
+    order = np.argsort(found == own[:, None], axis=1, kind="stable")
+    return np.take_along_axis(found, order, 1)[:, :-1]
+
+
+def _memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _mb(num_bytes: float) -> str:
+    return f"{num_bytes / 1e6:,.0f} MB"

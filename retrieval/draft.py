@@ -1,0 +1,150 @@
+"""The next version of an index folder: removals and additions, and then as little writing as they need.
+
+An addition becomes part of the delta, which is rewritten. When the delta has grown to a share of the base, it is
+folded into the base, whose quantisers stay; when the base has grown to a multiple of what its quantisers were trained
+on, or much of it is removed, it is built again. What fits into a small file is always written as one.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surgvl.core.locks import locked
+from surgvl.retrieval import auto
+from surgvl.retrieval import folder as files
+from surgvl.retrieval.faiss_flat import FaissFlat
+from surgvl.retrieval.faiss_index import FaissIndex
+from surgvl.retrieval.folder import IndexHeader, Part
+from surgvl.retrieval.index_config import IndexConfig
+from surgvl.retrieval.moment_table import MomentTable
+
+Rows = NDArray[np.float32]
+# Up to this many vectors (20 MB at 512 dimensions) a version is one file.
+SMALL = 10_000
+# Largest share of the base in the delta, which is scanned: 20,000 vectors of 512 take a few milliseconds.
+DELTA_SHARE = 0.02
+# Growth since training, and removed share, from which the base is built again.
+GROWTH, REMOVED = 4.0, 0.25
+
+
+class Draft:
+    """What will be the next version; obtained from `next_version`.
+
+    Attributes:
+        base: moments of the base that stay.
+        delta: moments of the delta, with those that were added.
+    """
+
+    def __init__(self, folder: Path, head: IndexHeader, texts: Rows | None) -> None:
+        self.folder, self.head, self._texts = folder, head, texts
+        self.base = self.delta = MomentTable.empty()
+        self._whole_base = self._num_added = 0
+        self._rows: Rows = np.zeros((0, head.dim), np.float32)
+        self._is_changed = self._is_rebuilt = False
+        if head.base:
+            table = MomentTable.read(folder / head.base.moments)
+            self._whole_base, self.base = len(table), table.without(head.removed)
+        if head.delta:
+            index, self.delta = files.read_part(folder, head, head.delta, is_mapped=False)
+            self._rows = index.vectors_of(self.delta.ids)
+        self._removed = set(head.removed)
+
+    def remove(self, names: Iterable[str]) -> int:
+        """Remove recordings; unknown ones are ignored. Returns the number of their vectors."""
+        gone = set(names)
+        before = len(self)
+        self._removed |= gone.intersection(self.base.names)
+        self.base = self.base.without(gone)
+        kept = np.repeat([name not in gone for name in self.delta.names], np.diff(self.delta.first)).astype(bool)
+        self._rows, self.delta = self._rows[kept], self.delta.without(gone)
+        self._is_changed |= before != len(self)
+        return before - len(self)
+
+    def add(self, rows: Rows, table: MomentTable) -> None:
+        """Add unit vectors [M, E] of recordings that are not there, in the order of their moments."""
+        self._rows = np.concatenate([self._rows, rows])
+        self.delta = MomentTable.join([self.delta, table])
+        self._is_changed |= len(rows) > 0
+        self._num_added += len(rows)
+
+    def __len__(self) -> int:
+        return len(self.base) + len(self.delta)
+
+    def rebuild(self, config: IndexConfig) -> None:
+        """Build the base again, whatever has changed, and store it in this way from now on."""
+        self.head = self.head.model_copy(update={"config": config})
+        self._is_changed = self._is_rebuilt = True
+
+    def write(self, progress: Callable[[int], object]) -> None:
+        """Write the version, if anything changed, and make it the newest."""
+        if not self._is_changed:
+            return
+        head, stem = self.head, f"-{self.head.number + 1}"
+        base, delta, removed = head.base, None, tuple(sorted(self._removed))
+        found: dict[str, object] = {}
+        # A build passes over all vectors; those of before count as done.
+        old = len(self) - self._num_added
+        kind, why = auto.choose(len(self), head.dim, head.config)
+        is_grown = base is None or len(self) > GROWTH * base.trained or kind != base.backend
+        if self._is_rebuilt or is_grown or len(self) <= SMALL or len(self.base) < (1 - REMOVED) * self._whole_base:
+            rows, table = self._every()
+            built = auto.build(rows, table.ids, head.config, self._texts, progress, old)
+            base, removed = files.write_part(self.folder, f"base{stem}", built.backend, built.index, table), ()
+            found = {"recall": built.recall, "why": built.why}
+        elif len(self.delta) > max(SMALL, DELTA_SHARE * len(self.base)):
+            index, table = self._folded(base)
+            progress(self._num_added)
+            part = files.write_part(self.folder, f"base{stem}", base.backend, index, table)
+            base, removed = part.model_copy(update={"trained": base.trained}), ()
+        elif len(self.delta):
+            index = FaissFlat(head.dim)
+            index.add(self._rows, self.delta.ids)
+            progress(self._num_added)
+            delta = files.write_part(self.folder, f"delta{stem}", "flat", index, self.delta)
+        change = {"number": head.number + 1, "count": len(self), "base": base, "delta": delta, "removed": removed}
+        files.write_header(self.folder, head.model_copy(update={**change, **found}))
+
+    def _every(self) -> tuple[Rows, MomentTable]:
+        """All vectors and their moments."""
+        table = MomentTable.join([self.base, self.delta])
+        if not len(self.base) or self.head.base is None:
+            return self._rows, table
+        index, _ = files.read_part(self.folder, self.head, self.head.base, is_mapped=True)
+        return np.concatenate([index.vectors_of(self.base.ids), self._rows]), table
+
+    def _folded(self, base: Part) -> tuple[FaissIndex, MomentTable]:
+        """The base with the vectors of the delta, and without those that were removed."""
+        index, table = files.read_part(self.folder, self.head, base, is_mapped=False)
+        for name in self._removed:
+            index.remove(table.ids[table.slice_of(name)])
+        index.add(self._rows, self.delta.ids)
+        return index, MomentTable.join([self.base, self.delta])
+
+
+@contextmanager
+def next_version(
+    folder: Path, texts: Rows | None = None, progress: Callable[[int], object] = lambda added: None
+) -> Iterator[Draft]:
+    """The next version, which is written and becomes the newest if the block succeeds.
+
+    Args:
+        folder: an index folder.
+        texts: vectors of sentences, unit [T, E], by which a build measures its recall.
+        progress: called with the number of vectors indexed since the last call.
+
+    Raises:
+        DataError: not an index folder, or it cannot be written.
+        ConfigError: another process keeps writing to it.
+    """
+    with locked(folder, files.WAIT_S):
+        head = files.read_header(folder)
+        files.clear(folder, head)
+        try:
+            draft = Draft(folder, head, texts)
+            yield draft
+            draft.write(progress)
+        finally:
+            files.clear(folder, files.read_header(folder))

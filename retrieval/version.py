@@ -1,0 +1,130 @@
+"""One version of an index folder, open for reading: vectors and moments that never change."""
+
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from surgvl.core.arrays import Float32Array
+from surgvl.core.errors import DataError
+from surgvl.retrieval.base import Ids, Selection
+from surgvl.retrieval.faiss_flat import FaissFlat
+from surgvl.retrieval.folder import IndexHeader, read_header, read_part
+from surgvl.retrieval.layers import Layers
+from surgvl.retrieval.moment_table import MomentTable
+from surgvl.retrieval.moments import Moment, merge_high
+from surgvl.retrieval.reference import SAMPLE, Reference
+from surgvl.retrieval.where import Segment, Where
+
+# Filters that are kept prepared.
+_FILTERS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Version:
+    """A version, as it was read.
+
+    Attributes:
+        head: `index.json`.
+        index: the vectors.
+        table: their moments.
+    """
+
+    head: IndexHeader
+    index: Layers
+    table: MomentTable
+    _filters: dict[Where, tuple[Selection, ...]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def newest(cls, folder: Path) -> Self:
+        """Open the newest version of an index folder, during writes, too.
+
+        Raises:
+            DataError: a file is missing or broken, or the files are inconsistent.
+        """
+        while True:
+            head = read_header(folder)
+            try:
+                return cls._read(folder, head)
+            except DataError:
+                # A writer may have replaced this version, and removed its files, since `index.json` was read.
+                if read_header(folder) == head:
+                    raise
+
+    @classmethod
+    def _read(cls, folder: Path, head: IndexHeader) -> Self:
+        layers, tables = [], []
+        for part in (head.base, head.delta):
+            if part is not None:
+                index, table = read_part(folder, head, part, is_mapped=part == head.base)
+                if part == head.base and head.removed:
+                    index.remove(np.concatenate([table.ids[table.slice_of(name)] for name in head.removed]))
+                    table = table.without(head.removed)
+                layers.append(index)
+                tables.append(table)
+        return cls(head, Layers(tuple(layers) or (FaissFlat(head.dim),)), MomentTable.join(tables))
+
+    def selected(self, where: Where) -> tuple[Selection, ...]:
+        """The clips that meet conditions, prepared once."""
+        with self._lock:
+            found = self._filters.get(where)
+        if found is None:
+            found = self.index.select(self.table.ids[self.table.matching(where)])
+            with self._lock:
+                if len(self._filters) >= _FILTERS:
+                    self._filters.clear()
+                self._filters[where] = found
+        return found
+
+    def overlapping(self, exclude: Segment | None) -> Ids:
+        """Ids of the clips that overlap a span."""
+        video_id, start_s, end_s = exclude or ("", 0.0, 0.0)
+        rows = self.table.slice_of(video_id)
+        mine = (self.table.start_s[rows] < end_s) & (self.table.end_s[rows] > start_s)
+        return self.table.ids[rows][mine]
+
+    def moments(self, query: Float32Array, best: Ids, hidden: Ids, exclude: Segment | None) -> list[Moment]:
+        """Moments that clips start, from all clips of their recordings.
+
+        Args:
+            query: unit vector [E].
+            best: ids of the clips.
+            hidden: ids of clips that are not considered.
+            exclude: a span that no moment crosses.
+        """
+        table = self.table
+        places = np.unique(table.recordings_of(table.rows_of(best)))
+        spans = [np.arange(table.first[at], table.first[at + 1]) for at in places.tolist()]
+        rows = np.concatenate([np.zeros(0, np.int64), *spans])
+        rows = rows[~np.isin(table.ids[rows], hidden)]
+        if not len(rows):
+            return []
+        scores = self.index.scores(query, table.ids[rows])
+        order = np.lexsort((table.ids[rows], -scores))
+        rows, scores = rows[order], scores[order]
+        videos = table.recordings_of(rows)
+        # No moment extends across an excluded span.
+        video_id, _, after_s = exclude or ("", 0.0, 0.0)
+        named = table.names.index(video_id) if video_id in table.names else -1
+        sections = 2 * videos + ((videos == named) & (table.start_s[rows] >= after_s))
+        begins = np.isin(table.ids[rows], best)
+        merged = merge_high(sections, table.start_s[rows], table.end_s[rows], scores, begins)
+        spans_s = zip(merged.best.tolist(), merged.start_s.tolist(), merged.end_s.tolist(), strict=True)
+        found = [(int(videos[at]), start_s, end_s, float(scores[at])) for at, start_s, end_s in spans_s]
+        return [
+            Moment(table.names[at], table.facts[at].path, start_s, end_s, score, *table.facts[at][1:])
+            for at, start_s, end_s, score in found
+        ]
+
+    @cached_property
+    def reference(self) -> Reference:
+        """A sample of the clips, by which scores are judged."""
+        rows = np.arange(len(self.table))
+        if len(rows) > SAMPLE:
+            rows = np.sort(np.random.default_rng(0).choice(len(rows), SAMPLE, replace=False))
+        names = [self.table.names[at] for at in self.table.recordings_of(rows).tolist()]
+        return Reference.of(self.index.vectors_of(self.table.ids[rows]), names)

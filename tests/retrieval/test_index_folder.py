@@ -1,0 +1,199 @@
+"""The files of an index folder: bases and deltas against a plain list of clips, kills, folders of version 1."""
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+
+from surgvl.core.errors import DataError
+from surgvl.retrieval import draft
+from surgvl.retrieval.clip_index import ClipIndex
+from surgvl.retrieval.folder import read_header
+from surgvl.retrieval.where import Where
+from tests.helpers.made_vectors import DIM, clips
+
+# Of every write and every place in it: a fork of one process, which imports once, is killed there.
+KILL = """
+import json, os, signal, sys
+from pathlib import Path
+from surgvl.commands.index import index
+from surgvl.retrieval import draft, folder
+from surgvl.retrieval.faiss_flat import FaissFlat
+from surgvl.retrieval.moment_table import MomentTable
+
+def killed(where, act, small, root):
+    calls, draft.SMALL, draft.REMOVED = [], small, 1.0
+    def kill(*args, **more):
+        calls.append(where)
+        if len(calls) == (2 if where == "folder.clear" else 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+    owner, _, name = where.partition(".")
+    setattr(globals()[owner], name, kill)
+    if act == "add":
+        index(root / "index", root / "more", root / "more" / "manifest", resume=True)
+    else:
+        index(root / "index", delete="b")
+
+statuses = {}
+for act, where, small, root in json.loads(sys.argv[1]):
+    if not (child := os.fork()):
+        killed(where, act, small, Path(root))
+        os._exit(0)
+    statuses[f"{act} {where} {small}"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(json.dumps(statuses))
+"""
+PLACES = ["FaissFlat.save", "MomentTable.write", "folder.write_header", "folder.clear"]
+# Written as one file, as a delta, and folded; a deletion from a large index replaces `index.json` alone.
+CASES = [("add", where, small) for where in PLACES for small in (10_000, 60, 0)]
+CASES += [("delete", where, 10_000) for where in PLACES] + [("delete", where, 60) for where in PLACES[2:]]
+
+
+@pytest.fixture(scope="module")
+def killed_writes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+    """Index folders below `ACT PLACE`, and with what status the process ended that wrote into each."""
+    root = tmp_path_factory.mktemp("killed")
+    vectors, manifest = clips(root / "vectors", {"a": 60, "b": 41, "c": 50})
+    with ClipIndex.create(root / "index", "dual", "hash-a", DIM) as library:
+        library.add_vectors(vectors, manifest)
+    clips(root / "more", {"a": 30, "d": 12}, seed=5)[1].save(root / "more" / "manifest")
+    jobs = [(*case, root / " ".join(map(str, case))) for case in CASES]
+    for *_, place in jobs:
+        shutil.copytree(root / "index", place / "index")
+        shutil.copytree(root / "more", place / "more")
+    done = subprocess.run([sys.executable, "-c", KILL, json.dumps(jobs, default=str)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return root, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("act", "where", "small"), CASES)
+def test_killed_write_leaves_a_whole_version(
+    killed_writes: tuple[Path, dict[str, int]], where: str, act: str, small: int
+) -> None:
+    """A process that is killed within a write, at several places; afterwards the old or the new version is there."""
+    root, statuses = killed_writes
+    place, status = root / f"{act} {where} {small}" / "index", statuses[f"{act} {where} {small}"]
+    assert status == -signal.SIGKILL
+    old = {"a": 58, "b": 39, "c": 48}
+    new = {"a": 28, "b": 39, "c": 48, "d": 10} if act == "add" else {"a": 58, "c": 48}
+    with ClipIndex.open(place) as again:
+        assert again.counts("video_id") == (new if where == "folder.clear" else old)
+        assert len(again) == sum(again.counts("video_id").values())
+        assert {moment.video_id for moment in again.search(np.ones(DIM), 200)} == set(again.counts("video_id"))
+        # The next write clears what the killed one left.
+        again.delete_video("c")
+    names = {path.name for path in place.iterdir()} - {"run.json", "config.yaml"}
+    assert len(names) == 3
+    assert "index.json" in names
+
+
+def test_any_order_of_writes_equals_a_plain_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Additions, replacements and removals, with limits at which all kinds of writing occur."""
+    monkeypatch.setattr(draft, "SMALL", 30)
+    monkeypatch.setattr(draft, "DELTA_SHARE", 0.5)
+    rng = np.random.default_rng(4)
+    there: dict[str, tuple[Any, Any]] = {}
+    kinds = set()
+    ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM)
+    for turn in range(25):
+        with ClipIndex.open(tmp_path / "index") as library:
+            before = read_header(library.folder)
+            if there and rng.random() < 0.3:
+                gone = str(rng.choice(list(there)))
+                assert library.delete_video(gone) == len(there.pop(gone)[0])
+            else:
+                lengths = {f"video{at}": int(rng.integers(4, 25)) for at in rng.choice(12, 2, replace=False)}
+                vectors, manifest = clips(tmp_path / f"vectors{turn}", lengths, seed=turn, clip_s=1.0)
+                library.add_vectors(vectors, manifest)
+                for name in lengths:
+                    mine = np.array(vectors.video_ids) == name
+                    there[name] = (vectors.vectors[mine], vectors.start_s[mine])
+        after = read_header(library.folder)
+        kinds.add((after.base != before.base, after.delta is not None, bool(after.removed)))
+        # Opened anew, as another process does.
+        with ClipIndex.open(tmp_path / "index") as again:
+            assert again.counts("video_id") == {name: len(there[name][0]) for name in sorted(there)}
+            query = rng.normal(size=DIM)
+            for name, (rows, starts) in there.items():
+                scores = rows @ (query / np.linalg.norm(query))
+                found = again.search(query, 1, Where(recordings=(name,)))[0]
+                assert found.score == pytest.approx(scores.max(), abs=2e-3)
+                assert found.start_s <= starts[scores.argmax()] < found.end_s
+                assert np.allclose(again.scores_of(name, query)[1], scores, atol=2e-3)
+            every = {name: float((rows @ query).max()) for name, (rows, _) in there.items()}
+            if every:
+                assert again.search(query, 1)[0].video_id == max(every, key=lambda name: every[name])
+    # A new base, with and without recordings removed from the old one; a delta; a removal alone.
+    assert {(True, False, False), (False, True, False), (False, True, True)} <= kinds
+
+
+def test_an_addition_to_a_large_index_leaves_its_base_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draft, "SMALL", 100)
+    with ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM) as library:
+        library.add_vectors(*clips(tmp_path / "one", {"a": 300}))
+        base = {path: path.stat().st_ino for path in library.folder.glob("base-*")}
+        library.add_vectors(*clips(tmp_path / "two", {"b": 60}))
+        assert {path: path.stat().st_ino for path in library.folder.glob("base-*")} == base
+        assert len(list(library.folder.glob("delta-*"))) == 2
+        # Beyond the limit the delta is folded.
+        library.add_vectors(*clips(tmp_path / "three", {"c": 60}))
+        assert len(list(library.folder.glob("delta-*"))) == 0
+        assert len(library) == 298 + 58 + 58
+
+
+def version_1(folder: Path, number: str) -> Any:
+    """A folder as version 1 wrote it, made with FAISS and SQLite; returns its vectors."""
+    folder.mkdir()
+    rows = np.eye(DIM, dtype=np.float32)[:5]
+    index = faiss.index_factory(DIM, "IDMap2,Flat", faiss.METRIC_INNER_PRODUCT)
+    index.add_with_ids(rows, np.array([50, 40, 30, 20, 10]))
+    faiss.write_index(index, str(folder / f"index{number}.faiss"))
+    with sqlite3.connect(folder / f"moments{number}.sqlite") as connection:
+        connection.execute(
+            "CREATE TABLE moments (id INTEGER PRIMARY KEY, video_id TEXT NOT NULL, path TEXT NOT NULL, start_s REAL "
+            "NOT NULL, end_s REAL NOT NULL, procedure TEXT NOT NULL, source TEXT NOT NULL)"
+        )
+        for at in range(5):
+            row = (50 - 10 * at, "ba"[at % 2], f"/films/{'ba'[at % 2]}.mp4", 4.0 * at, 4.0 * at + 4, "hip", "made")
+            connection.execute("INSERT INTO moments VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    connection.close()
+    head = {"model": "dual", "model_hash": "hash-a", "dim": DIM, "count": 5, "version": 1}
+    (folder / "index.json").write_text(json.dumps({**head, **({"number": int(number[1:])} if number else {})}))
+    return rows
+
+
+@pytest.mark.parametrize("number", ["", "-3"])
+def test_a_folder_of_version_1_is_read_and_written(tmp_path: Path, number: str) -> None:
+    rows = version_1(tmp_path / "index", number)
+    with ClipIndex.open(tmp_path / "index") as again:
+        assert again.counts("video_id") == {"a": 2, "b": 3}
+        for at, row in enumerate(rows):
+            best = again.search(row, 1)[0]
+            assert (best.video_id, best.path, best.procedure) == ("ba"[at % 2], f"/films/{'ba'[at % 2]}.mp4", "hip")
+            assert best.start_s <= 4 * at < best.end_s
+        again.add_vectors(*clips(tmp_path / "more", {"d": 12}))
+        assert again.delete_video("a") == 2
+        assert again.counts("video_id") == {"b": 3, "d": 10}
+        assert again.search(rows[4], 1)[0].score == pytest.approx(1)
+    files = {path.suffix for path in (tmp_path / "index").iterdir()}
+    assert files == {".json", ".faiss", ".parquet"}
+
+
+def test_a_folder_of_version_1_that_does_not_belong_together_is_refused(tmp_path: Path) -> None:
+    version_1(tmp_path / "index", "")
+    with sqlite3.connect(tmp_path / "index" / "moments.sqlite") as connection:
+        connection.execute("DELETE FROM moments WHERE id = 30")
+    connection.close()
+    with pytest.raises(DataError, match=r"1 vectors of index\.faiss have no row in moments\.sqlite"):
+        ClipIndex.open(tmp_path / "index")
+    (tmp_path / "index" / "moments.sqlite").write_bytes(b"this is text and no table" * 100)
+    with pytest.raises(DataError, match=r"moments\.sqlite is not a moment table"):
+        ClipIndex.open(tmp_path / "index")
