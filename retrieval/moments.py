@@ -16,11 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from surgvl.core.errors import DataError
 from surgvl.retrieval.base import DECIMALS
+from surgvl.retrieval.reference import word_for
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A span of a video, in seconds of the source file, with the best score of its clips."""
+    """A span of a video, in seconds of the source file, with the best score of its clips.
+
+    `odds`: one in how many random pairs of clips is as much alike (`reference.Reference.odds`); 0 where it is unknown.
+    """
 
     video_id: str
     path: str
@@ -29,6 +33,12 @@ class Moment:
     score: float
     procedure: str
     source: str
+    odds: int = 0
+
+    @property
+    def word(self) -> str:
+        """The odds in a word: `strong`, `maybe` or `weak`; empty where they are unknown."""
+        return word_for(self.odds)
 
 
 class SearchResults(list[Moment]):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from surgvl.core.arrays import Float32Array
 
@@ -26,6 +27,17 @@ _SAME = 0.0005
 _OUTSIDE = 0.05
 
 
+# Words for scores, from the rarest: as much alike as one in so many random pairs.
+STRONG, MAYBE = 100, 20
+
+
+def word_for(odds: int) -> str:
+    """`strong`, `maybe` or `weak`; empty where the odds are unknown."""
+    if odds <= 0:
+        return ""
+    return "strong" if odds >= STRONG else "maybe" if odds >= MAYBE else "weak"
+
+
 @dataclass(frozen=True)
 class Reference:
     """A sample of an index.
@@ -34,11 +46,14 @@ class Reference:
         vectors: float32 [S, E], unit vectors.
         spread: standard deviation of the cosines of random pairs; 0 with too few clips.
         near: 5 % quantile of the cosine with the nearest clip of another recording; -1 with too few clips.
+        deviations: float32 [P], ascending: by how many standard deviations of a clip's cosines with all others its
+            cosine with a random clip of another recording exceeds their mean; empty with too few clips.
     """
 
     vectors: Float32Array
     spread: float
     near: float
+    deviations: Float32Array
 
     @classmethod
     def of(cls, vectors: Float32Array, videos: Sequence[str]) -> Self:
@@ -48,14 +63,37 @@ class Reference:
             vectors: unit vectors [S, E].
             videos: [S], the recording of each.
         """
+        none = np.zeros(0, np.float32)
         if len(vectors) < _LEAST:
-            return cls(vectors, 0.0, -1.0)
+            return cls(vectors, 0.0, -1.0, none)
         cosines = vectors @ vectors.T
         spread = float(cosines[~np.eye(len(vectors), dtype=bool)].std())
         names = np.unique(np.asarray(videos, np.str_), return_inverse=True)[1]
-        cosines[names[:, None] == names[None]] = -1
-        nearest = cosines.max(1)
-        return cls(vectors, spread, float(np.quantile(nearest, _OUTSIDE)) if names.any() else -1.0)
+        if not names.any():
+            return cls(vectors, spread, -1.0, none)
+        foreign = names[:, None] != names[None]
+        deviations = (cosines - cosines.mean(1, keepdims=True)) / np.maximum(cosines.std(1, keepdims=True), _SAME)
+        nearest = np.where(foreign, cosines, -1).max(1)
+        return cls(vectors, spread, float(np.quantile(nearest, _OUTSIDE)), np.sort(deviations[foreign]))
+
+    def odds(self, query: Float32Array, scores: ArrayLike) -> list[int]:
+        """How rare scores are: 900 if one in 900 random pairs of clips of two recordings is as much alike.
+
+        A score counts by its distance from the mean of the query's scores in their standard deviations, because
+        sentences and clips score in different ranges; a query whose scores hardly differ counts by the deviation that
+        makes it suspect (see `remark`). 0 with too few clips.
+
+        Args:
+            query: unit vector [E].
+            scores: [H] of hits.
+        """
+        values = np.atleast_1d(np.asarray(scores, np.float64))
+        if not len(self.deviations):
+            return [0] * len(values)
+        found = self.vectors @ query
+        deviations = (values - found.mean()) / max(float(found.std()), _SHARE * self.spread, _SAME)
+        rarer = len(self.deviations) - np.searchsorted(self.deviations, deviations.astype(np.float32))
+        return np.round(len(self.deviations) / np.maximum(rarer, 1)).astype(int).tolist()
 
     def remark(self, query: Float32Array, is_foreign_clip: bool = False) -> str:
         """One line if the scores of a query mean little; empty otherwise.
