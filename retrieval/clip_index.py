@@ -4,7 +4,8 @@ Writers, in one process or several, take turns, and each continues from the last
 version that it opened or last wrote, regardless of other writers (see `folder`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -186,7 +187,7 @@ class ClipIndex:
         vector: ArrayLike,
         k: int,
         where: Where = EVERYWHERE,
-        exclude: Segment | None = None,
+        exclude: Sequence[Segment] = (),
         is_foreign_clip: bool = False,
     ) -> SearchResults:
         """The k moments most similar to a vector, best first; fewer if there are no more.
@@ -197,7 +198,7 @@ class ClipIndex:
             vector: [E], from this index's encoder; any norm above 0.
             k: number of distinct moments (see moments.merge).
             where: search only these clips.
-            exclude: (video_id, start_s, end_s): skip clips that overlap this span, such as the query itself.
+            exclude: skip clips that overlap one of these spans, such as the query itself.
             is_foreign_clip: the vector is of a clip outside the index: the remark says if it is unlike all of them.
 
         Raises:
@@ -220,8 +221,32 @@ class ClipIndex:
             best = version.index.search(query, max(fetch, 1), among)[1][0]
             moments = version.moments(query[0], np.setdiff1d(best[best >= 0], hidden), hidden, exclude)
             if len(moments) >= k or fetch >= available:
-                return SearchResults(moments[:k], version.reference.remark(query[0], is_foreign_clip))
+                odds = version.reference.odds(query[0], [each.score for each in moments[:k]])
+                kept = [replace(each, odds=number) for each, number in zip(moments, odds, strict=False)]
+                return SearchResults(kept, version.reference.remark(query[0], is_foreign_clip))
             fetch *= 4
+
+    @property
+    def sample(self) -> Float32Array:
+        """Unit vectors [S, E] of clips that stand for all."""
+        return self._version.reference.vectors
+
+    def vector_of(self, segment: Segment) -> Float32Array:
+        """What a stored moment looks like: the mean of the clips whose middle lies in it, a unit vector [E].
+
+        A moment shorter than the distance between clips is the clip at its middle.
+
+        Raises:
+            DataError: the video is not in the index, or no clip covers the moment.
+        """
+        video_id, start_s, end_s = segment
+        version, table = self._version, self._version.table
+        rows = table.slice_of(video_id)
+        middles = (table.start_s[rows] + table.end_s[rows]) / 2
+        mine = (middles >= start_s) & (middles < end_s)
+        if not mine.any():
+            return self.vector_at(video_id, (start_s + end_s) / 2)[0]
+        return unit(version.index.vectors_of(table.ids[rows][mine]).mean(0))
 
     def vector_at(self, video_id: str, time_s: float) -> tuple[NDArray[np.float32], float, float]:
         """The stored vector at a time: unit vector float32 [E], start and end of its clip in seconds.
@@ -265,15 +290,5 @@ class ClipIndex:
             raise ConfigError(f"{self.folder} is an index and has no {next(iter(where.of_archive))}: search an archive")
         found = version.selected(where)
         if not any(len(each.ids) for each in found):
-            raise ConfigError(f"nothing in {self.folder} matches {where}{self._known(version, where)}")
+            raise ConfigError(f"nothing in {self.folder} matches {where}{version.known(where)}")
         return found
-
-    def _known(self, version: Version, where: Where) -> str:
-        """The values of the first condition that has few."""
-        given = {"video_id": where.recordings, "procedure": where.procedure, "source": where.source}
-        column = next((name for name, value in given.items() if value), None)
-        if column is None:
-            return ""
-        values = list(version.table.counts(column))
-        more = f" and {len(values) - 8} more" if len(values) > 8 else ""
-        return f": {column} is one of {', '.join(values[:8]) or 'none'}{more}"

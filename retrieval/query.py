@@ -18,7 +18,9 @@ from surgvl.core.arrays import Float32Array
 from surgvl.core.checks import check_range
 from surgvl.core.errors import ConfigError
 from surgvl.embed.vectors import unit
-from surgvl.retrieval.where import Segment
+from surgvl.retrieval.clip_index import ClipIndex
+from surgvl.retrieval.moments import SearchResults
+from surgvl.retrieval.where import EVERYWHERE, Segment, Where
 
 # Rocchio's weights of the query, the good and the bad marks, as the book recommends them.
 ALPHA, BETA, GAMMA = 1.0, 0.75, 0.15
@@ -112,6 +114,32 @@ def query_vector(query: Query, encoders: Encoders, sample: Float32Array) -> Floa
     if not np.linalg.norm(asked) > _LEAST:
         raise ConfigError("the parts of the query cancel out: leave one out")
     return unit(asked)
+
+
+def find(
+    index: ClipIndex,
+    query: Query,
+    text: Callable[[str], Float32Array],
+    image: Callable[[Path], Float32Array],
+    k: int,
+    where: Where = EVERYWHERE,
+) -> tuple[SearchResults, Float32Array]:
+    """The k moments of an index that fit a query best, without those that it names, and the query's vector.
+
+    Args:
+        index: the index.
+        query: the query.
+        text: encodes a sentence.
+        image: encodes a picture.
+        k: number of moments.
+        where: search only these clips.
+
+    Raises:
+        ConfigError: parts that cancel out, k below 1, or conditions that no clip meets.
+        DataError: a moment that is not in the index.
+    """
+    vector = query_vector(query, Encoders(text, image, index.vector_of), index.sample)
+    return index.search(vector, k, where, query.moments), vector
 
 
 def feedback(

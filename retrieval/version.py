@@ -1,6 +1,7 @@
 """One version of an index folder, open for reading: vectors and moments that never change."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -80,21 +81,23 @@ class Version:
                 self._filters[where] = found
         return found
 
-    def overlapping(self, exclude: Segment | None) -> Ids:
-        """Ids of the clips that overlap a span."""
-        video_id, start_s, end_s = exclude or ("", 0.0, 0.0)
-        rows = self.table.slice_of(video_id)
-        mine = (self.table.start_s[rows] < end_s) & (self.table.end_s[rows] > start_s)
-        return self.table.ids[rows][mine]
+    def overlapping(self, spans: Sequence[Segment]) -> Ids:
+        """Ids of the clips that overlap one of the spans."""
+        found = [np.zeros(0, np.int64)]
+        for video_id, start_s, end_s in spans:
+            rows = self.table.slice_of(video_id)
+            mine = (self.table.start_s[rows] < end_s) & (self.table.end_s[rows] > start_s)
+            found.append(self.table.ids[rows][mine])
+        return np.unique(np.concatenate(found))
 
-    def moments(self, query: Float32Array, best: Ids, hidden: Ids, exclude: Segment | None) -> list[Moment]:
+    def moments(self, query: Float32Array, best: Ids, hidden: Ids, exclude: Sequence[Segment]) -> list[Moment]:
         """Moments that clips start, from all clips of their recordings.
 
         Args:
             query: unit vector [E].
             best: ids of the clips.
             hidden: ids of clips that are not considered.
-            exclude: a span that no moment crosses.
+            exclude: spans that no moment crosses.
         """
         table = self.table
         places = np.unique(table.recordings_of(table.rows_of(best)))
@@ -107,10 +110,11 @@ class Version:
         order = np.lexsort((table.ids[rows], -scores))
         rows, scores = rows[order], scores[order]
         videos = table.recordings_of(rows)
-        # No moment extends across an excluded span.
-        video_id, _, after_s = exclude or ("", 0.0, 0.0)
-        named = table.names.index(video_id) if video_id in table.names else -1
-        sections = 2 * videos + ((videos == named) & (table.start_s[rows] >= after_s))
+        # No moment extends across an excluded span: what lies behind it is another section of the recording.
+        sections = (len(exclude) + 1) * videos
+        for video_id, _, after_s in exclude:
+            named = table.names.index(video_id) if video_id in table.names else -1
+            sections += (videos == named) & (table.start_s[rows] >= after_s)
         begins = np.isin(table.ids[rows], best)
         merged = merge_high(sections, table.start_s[rows], table.end_s[rows], scores, begins)
         spans_s = zip(merged.best.tolist(), merged.start_s.tolist(), merged.end_s.tolist(), strict=True)
@@ -119,6 +123,16 @@ class Version:
             Moment(table.names[at], table.facts[at].path, start_s, end_s, score, *table.facts[at][1:])
             for at, start_s, end_s, score in found
         ]
+
+    def known(self, where: Where) -> str:
+        """The values of the first condition that has few."""
+        given = {"video_id": where.recordings, "procedure": where.procedure, "source": where.source}
+        column = next((name for name, value in given.items() if value), None)
+        if column is None:
+            return ""
+        values = list(self.table.counts(column))
+        more = f" and {len(values) - 8} more" if len(values) > 8 else ""
+        return f": {column} is one of {', '.join(values[:8]) or 'none'}{more}"
 
     @cached_property
     def reference(self) -> Reference:

@@ -70,7 +70,7 @@ def test_the_nearest_moment_outside_a_video_is_in_its_near_duplicate(
     rows = [at for at, video_id in enumerate(vectors.video_ids) if video_id == "VID43_299"]
     with ClipIndex.open(tmp_path / "index") as clip_index:
         found = [
-            clip_index.search(vectors.vectors[row], 1, exclude=("VID43_299", 0.0, 1e6))[0].video_id for row in rows
+            clip_index.search(vectors.vectors[row], 1, exclude=[("VID43_299", 0.0, 1e6)])[0].video_id for row in rows
         ]
     share = np.mean([video_id == "VID43_303" for video_id in found])
     # The first four seconds of VID43_299 are not in VID43_303.

@@ -14,7 +14,7 @@ from surgvl.core.tables import plain_table
 from surgvl.core.times import clock, seconds
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.moments import Moment, SearchResults, looks_like_a_file, score_texts
-from surgvl.retrieval.where import Where
+from surgvl.retrieval.where import Segment, Where
 
 
 def search(
@@ -56,14 +56,14 @@ def search(
     if looks_like_a_file(query):
         raise ConfigError(f"{query!r} is a file, not a sentence: search by a clip with --like {query}@TIME")
     with ClipIndex.open(index) as clip_index:
-        exclude = None
+        exclude: tuple[Segment, ...] = ()
         name, time_s = _moment(like) if like else ("", 0.0)
         if like and name in clip_index.counts("video_id"):
             vector, start_s, end_s = clip_index.vector_at(name, time_s)
-            exclude = (name, start_s, end_s)
+            exclude = ((name, start_s, end_s),)
         else:
             vector = _encode(clip_index, query, name, time_s, model, device, server, api_key)
-        is_foreign_clip = bool(like) and exclude is None
+        is_foreign_clip = bool(like) and not exclude
         where = Where.chosen(video, procedure, source)
         found = clip_index.search(vector, k, where, exclude, is_foreign_clip)
         rows: list[list[object]] = [["", "score", "video", "from", "to", "procedure", "source"]]

@@ -56,7 +56,7 @@ def test_filters_and_exclusion(filled: tuple[ClipIndex, Vectors]) -> None:
     assert {moment.video_id for moment in library.search(query, 9, Where(procedure="even"))} == {"a", "c"}
     assert {moment.procedure for moment in library.search(query, 4, Where(procedure="odd", source="made"))} == {"odd"}
     own = (vectors.video_ids[20], float(vectors.start_s[20]), float(vectors.end_s[20]))
-    for moment in library.search(query, 20, exclude=own):
+    for moment in library.search(query, 20, exclude=[own]):
         assert moment.video_id != own[0] or moment.end_s <= own[1] or moment.start_s >= own[2]
     with pytest.raises(ConfigError, match="nothing in .* matches video 'z'.*one of a, b, c"):
         library.search(query, 1, Where(recordings=("z",)))
@@ -234,5 +234,5 @@ def test_no_moment_reaches_across_what_is_excluded(tmp_path: Path) -> None:
     vectors.vectors[:] = vectors.vectors[0]
     library = ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM)
     library.add_vectors(vectors, manifest)
-    found = library.search(vectors.vectors[10], 50, exclude=("a", 10.0, 11.0))
+    found = library.search(vectors.vectors[10], 50, exclude=[("a", 10.0, 11.0)])
     assert sorted((moment.start_s, moment.end_s) for moment in found) == [(0.0, 10.0), (11.0, 21.0)]
