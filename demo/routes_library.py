@@ -4,6 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from surgvl.core.errors import ConfigError
@@ -27,7 +29,10 @@ def router(engine: Engine, scratch: Path) -> APIRouter:
     @found.post("/recordings")
     async def add(request: Request) -> Json:
         if request.headers.get("content-type", "").startswith("application/json"):
-            given = Paths.model_validate_json(await request.body())
+            try:
+                given = Paths.model_validate_json(await request.body())
+            except ValidationError as error:
+                raise RequestValidationError(error.errors()) from error
             if not is_near(request):
                 raise ConfigError("files of the archive's machine can be added there only: send them instead")
             return {"job": await run_in_threadpool(_add, [_existing(each) for each in given.paths])}

@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, Response
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.times import clock
 from surgvl.demo.engine import Engine
+from surgvl.demo.report import report
 from surgvl.demo.routes_page import user_of
 from surgvl.demo.schemas import Json
 from surgvl.demo.thumbnails import frame_jpeg
@@ -81,6 +82,13 @@ def router(engine: Engine, scratch: Path) -> APIRouter:
         with decoding:
             made = engine.timeline_file(engine.recording(id), names(phase, triplet), smooth_s, format)
         return Response(made.content, media_type=made.content_type, headers=as_file(made.name))
+
+    @found.get("/recordings/{id:path}/report.html")
+    def report_file(id: str) -> Response:
+        row = engine.recording(id)
+        with decoding:
+            made = report(engine, row)
+        return Response(made, media_type="text/html", headers=as_file(f"{row.title}.html"))
 
     def names(phase: str, triplet: str) -> list[str]:
         given = [each for each in (phase, triplet) if each]

@@ -93,8 +93,6 @@ def test_recordings_of_test_splits_come_first_and_have_strips(page: TestClient, 
     for row in rows:
         assert row["state"] == "embedded"
         assert row["is_playable"]
-        # Two steps of training do not.
-        assert "cannot tell the frames" in row["is_foreign"]
         starts, ends, classes = zip(*row["strip"], strict=True)
         assert starts[0] == 0
         assert ends[:-1] == starts[1:]

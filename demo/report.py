@@ -1,0 +1,97 @@
+"""The report of a recording of an archive; see `surgvl.export.html_report`."""
+
+from surgvl import prompts
+from surgvl.archive.label_table import EXCLUSIVE, latest
+from surgvl.archive.records import Recording
+from surgvl.core.errors import DataError
+from surgvl.core.times import clock
+from surgvl.demo import formatting
+from surgvl.demo.engine import Engine
+from surgvl.demo.schemas import Phase
+from surgvl.demo.thumbnails import frame_jpeg
+from surgvl.demo.timeline import class_sets, clips_of, shown_timeline
+from surgvl.export.html_report import RecordingReport, Stretch, html_report
+
+# More pictures would make a file that no mail takes.
+NUM_PICTURES = 40
+HEIGHT_PX = 180
+NUM_ACTIONS = 200
+SMOOTH_S = 5.0
+
+
+def report(engine: Engine, row: Recording) -> str:
+    """The report of a recording as HTML; one that has no vectors yet has no part of the model's."""
+    left = NUM_PICTURES
+
+    def picture(start_s: float, end_s: float) -> bytes:
+        nonlocal left
+        if not left:
+            return b""
+        left -= 1
+        try:
+            return frame_jpeg(
+                row.path, round(min((start_s + end_s) / 2, max(0.0, row.duration_s - 0.05)), 2), HEIGHT_PX
+            )
+        except DataError:
+            # The file is gone or damaged there; the rest of the report is not.
+            return b""
+
+    phases, actions, origin = _by_model(engine, row)
+    labels = [each for each in latest(engine.archive.catalogue.labels(row.id)) if each.track in EXCLUSIVE]
+    clips = engine.archive.catalogue.clips(row.id)
+    return html_report(
+        RecordingReport(
+            title=row.title,
+            facts=_facts(row),
+            notes=row.details.notes,
+            duration_s=row.duration_s,
+            phases=[
+                Stretch(formatting.phase(each.name), each.start_s, each.end_s, each.confidence,
+                        picture(each.start_s, each.end_s))
+                for each in phases
+            ],
+            labels=[
+                Stretch(formatting.phase(each.name), each.start_s, each.end_s, note=f"by {each.who}")
+                for each in labels
+            ],
+            actions=[
+                Stretch(formatting.triplet(each.name), each.start_s, each.end_s, each.confidence)
+                for each in actions[:NUM_ACTIONS]
+            ],
+            clips=[
+                Stretch(each.title or "Clip", each.start_s, each.end_s, None, picture(each.start_s, each.end_s),
+                        each.note)
+                for each in clips
+            ],
+            origin=origin,
+            warning=engine.insight(row).foreign,
+        )
+    )  # fmt: skip
+
+
+def _by_model(engine: Engine, row: Recording) -> tuple[list[Phase], list[Phase], list[str]]:
+    """Phases and actions, and how they were made."""
+    names = [sets[0] for task in ("phase", "triplet") if (sets := engine.facts.prompt_sets(task))]
+    if row.state not in ("coarse", "embedded") or not names:
+        return [], [], []
+    sets = class_sets(engine.archive, names)
+    shown = shown_timeline(clips_of(engine.archive, row), sets, engine.facts.logit_scale, SMOOTH_S, row.duration_s)
+    card = engine.facts.card
+    made = [f"Model: {card.name} ({engine.archive.model_hash})" + (f", licence {card.licence}" if card.licence else "")]
+    made += [f"Trained on {card.trained_on}."] if card.trained_on else []
+    made += [f"Zero-shot, prompt sets: {', '.join(f'{each} {prompts.load(each).version}' for each in names)}."]
+    made += [f"Licence of the recording: {row.licence}."] if row.licence else []
+    return shown.phases, list(shown.actions), made
+
+
+def _facts(row: Recording) -> dict[str, str]:
+    details = row.details
+    return {
+        "Recording": row.id,
+        "Procedure": details.procedure,
+        "Date": details.date,
+        "Surgeon": details.surgeon,
+        "Tags": ", ".join(details.tags),
+        "Length": clock(row.duration_s),
+        "Picture": f"{row.width} × {row.height} px, {row.fps:g} frames per second" if row.width else "",
+    }
