@@ -60,6 +60,9 @@ class Finder:
         """
         begun = time.monotonic()
         vector, exclude, remark = self._query(request)
+        if where.recordings == () or where.spans == ():
+            remark = "No part of the archive meets these conditions."
+            return SearchReply(id="", hits=[], remark=remark, elapsed_s=time.monotonic() - begun)
         found = self._archive.index().search(vector, request.k, where, exclude)
         titles = {each.id: each.title for each in self._archive.recordings()}
         hits = [self._hit(each, titles) for each in found]

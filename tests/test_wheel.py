@@ -63,7 +63,7 @@ def test_every_file_of_the_package_is_inside_and_nothing_else(wheels: dict[str, 
         if not name.endswith(".pyc")
     }
     assert wanted <= inside
-    for name in ("prompts/cholec80_phase.yaml", "recipes/align_phantom.yaml", "demo/templates/answer.html"):
+    for name in ("prompts/cholec80_phase.yaml", "recipes/align_phantom.yaml", "demo/templates/page.html"):
         assert f"surgvl/{name}" in inside
     assert any(name.endswith("licenses/LICENSE") for name in inside)
 

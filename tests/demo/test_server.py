@@ -180,7 +180,8 @@ def test_conditions_act_before_the_search(page: TestClient, engine: Engine, name
     for hit in among(recordings=[name], phase=[phase["name"]]):
         assert hit["start_s"] < phase["end_s"]
         assert hit["end_s"] > phase["start_s"]
-    assert "match" in refused(page, "/api/search", text="the hook dissects", where={"procedure": ["none such"]})
+    none = post(page, "/api/search", text="the hook dissects", where={"procedure": ["none such"]})
+    assert (none["hits"], none["remark"]) == ([], "No part of the archive meets these conditions.")
 
 
 def test_like_this_moment_leaves_the_moment_out(page: TestClient, name: str) -> None:
@@ -282,6 +283,15 @@ def test_the_timeline_of_the_page_is_that_of_the_file(page: TestClient, engine: 
     for bad in ("phase=/etc/passwd", "triplet=../../x", "smooth_s=-1", "smooth_s=nan"):
         assert page.get(f"/api/recordings/{name}/timeline?{bad}").status_code == 400
     assert page.get(f"/api/recordings/{name}/timeline.doc").status_code == 400
+
+
+def test_the_report_is_a_file_to_keep(page: TestClient, engine: Engine, name: str) -> None:
+    found = page.get(f"/api/recordings/{name}/report.html")
+    assert found.headers["content-type"].startswith("text/html")
+    assert found.headers["content-disposition"].startswith("attachment")
+    for said in ("Not for clinical use", engine.archive.model_hash, "phantom_phase", "Preparation", "data:image/jpeg"):
+        assert said in found.text
+    assert str(engine.recording(name).path.parent) not in found.text
 
 
 # ---- people
