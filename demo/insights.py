@@ -53,16 +53,15 @@ class Insights:
         self._known: dict[str, tuple[object, Insight]] = {}
         self._others: tuple[object, list[str], Float32Array] | None = None
 
-    def of(self, recording: Recording, logit_scale: float, trained_on: str, is_rendered: bool) -> Insight:
+    def of(self, recording: Recording, logit_scale: float, trained_on: str) -> Insight:
         """The insight of a recording that has vectors.
 
         Args:
             recording: the recording.
             logit_scale: factor of the model's cosines.
             trained_on: kind of the model's training videos, in words; empty if unknown.
-            is_rendered: whether the recording is rendered.
         """
-        key = (recording.content, recording.state, self._archive.model_hash, logit_scale, trained_on)
+        key = (recording.content, recording.state, self._archive.model_hash, logit_scale, trained_on, recording.rendered)
         with self._lock:
             known = self._known.get(recording.id)
         if known is not None and known[0] == key:
@@ -72,7 +71,7 @@ class Insights:
         sets = class_sets(self._archive, names) if names else []
         shown = shown_timeline(clips, sets, logit_scale, SMOOTH_S, recording.duration_s)
         foreign = self._foreign(recording, clips.vectors)
-        if trained_on == "rendered videos" and not is_rendered:
+        if trained_on == "rendered videos" and not recording.rendered:
             foreign = "The model was trained on rendered videos alone: treat every label here as a guess."
         found = Insight(shown.classes, shown.phases, foreign)
         with self._lock:

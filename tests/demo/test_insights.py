@@ -36,18 +36,18 @@ def insights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Insights:
 
 def test_recordings_unlike_the_others_are_told(insights: Insights) -> None:
     archive = insights._archive
-    said = {row.id: insights.of(row, 10.0, "", True).foreign for row in archive.recordings()}
+    said = {row.id: insights.of(row, 10.0, "").foreign for row in archive.recordings()}
     assert [said[name] for name in "abcd"] == [""] * 4
     assert said["other"].startswith("Unlike the other recordings of this archive (100% of its clips")
     assert "cannot tell the frames" in said["flat"]
     row = archive.recording("a")
-    assert "rendered videos alone" in insights.of(row, 10.0, "rendered videos", False).foreign
-    assert insights.of(row, 10.0, "rendered videos", True).foreign == ""
+    assert "rendered videos alone" in insights.of(row, 10.0, "rendered videos").foreign
+    assert insights.of(replace(row, rendered=True), 10.0, "rendered videos").foreign == ""
 
 
 def test_the_strip_tiles_the_recording(insights: Insights) -> None:
     row = replace(insights._archive.recording("a"), duration_s=60.0)
-    found = insights.of(row, 10.0, "", True)
+    found = insights.of(row, 10.0, "")
     parts = strip(found.phases, found.classes)
     assert (parts[0][0], parts[-1][1]) == (0, 60)
     assert [end for _, end, _ in parts[:-1]] == [start for start, _, _ in parts[1:]]

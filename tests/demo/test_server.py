@@ -289,7 +289,7 @@ def test_the_report_is_a_file_to_keep(page: TestClient, engine: Engine, name: st
     found = page.get(f"/api/recordings/{name}/report.html")
     assert found.headers["content-type"].startswith("text/html")
     assert found.headers["content-disposition"].startswith("attachment")
-    for said in ("Not for clinical use", engine.archive.model_hash, "phantom_phase", "Preparation", "data:image/jpeg"):
+    for said in ("Not for clinical use", engine.archive.model_hash, "phantom_phase", "Phases in order", "data:image/jpeg"):
         assert said in found.text
     assert str(engine.recording(name).path.parent) not in found.text
 
