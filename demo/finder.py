@@ -17,6 +17,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.demo.answering import sentence
 from surgvl.demo.schemas import Hit, SearchReply, SearchRequest, Span
 from surgvl.retrieval.moments import Moment
+from surgvl.retrieval.query import Query, find
 from surgvl.retrieval.where import Segment, Where
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 # Searches whose curves can still be asked for, and pictures that can still be searched by.
 NUM_KEPT = 256
-# Clips this close share frames with the query clip.
-NEAR_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -59,16 +58,16 @@ class Finder:
             DataError: an unknown recording or picture.
         """
         begun = time.monotonic()
-        vector, exclude, remark = self._query(request)
+        query = self._query(request)
         if where.recordings == () or where.spans == ():
             remark = "No part of the archive meets these conditions."
             return SearchReply(id="", hits=[], remark=remark, elapsed_s=time.monotonic() - begun)
-        found = self._archive.index().search(vector, request.k, where, exclude)
+        found, vector = find(self._archive.index(), query, self.encode, self._encode_picture, request.k, where)
         titles = {each.id: each.title for each in self._archive.recordings()}
         hits = [self._hit(each, titles) for each in found]
         id = secrets.token_urlsafe(9)
         self._keep(self._searches, id, vector)
-        remark = " ".join(filter(None, (remark, found.remark)))
+        remark = " ".join(filter(None, (self._left_out(query), found.remark)))
         return SearchReply(id=id, hits=hits, remark=remark, elapsed_s=time.monotonic() - begun)
 
     def curve(self, recording: Recording, search: str, text: str) -> Curve:
@@ -84,9 +83,7 @@ class Finder:
                 raise DataError("this search is not known any more: search again")
         else:
             vector = self.encode(sentence(text, "sentence"))
-        vectors, start_s, end_s = self._archive.vectors_of(recording.id)
-        scores = vectors @ (vector / max(float(np.linalg.norm(vector)), 1e-12))
-        middles = (np.asarray(start_s) + np.asarray(end_s)) / 2
+        middles, scores = self._archive.index().scores_of(recording.id, vector)
         return Curve(np.round(middles, 3).tolist(), np.round(scores.astype(float), 5).tolist())
 
     def encode(self, text: str) -> Float32Array:
@@ -112,18 +109,32 @@ class Finder:
             kept[key] = value
             return [kept.popitem(last=False)[1] for _ in range(len(kept) - NUM_KEPT)]
 
-    def _query(self, request: SearchRequest) -> tuple[Float32Array, Segment | None, str]:
-        """Vector of a query, the span that it is taken from, and a remark."""
+    def _query(self, request: SearchRequest) -> Query:
+        with self._lock:
+            picture = self._pictures.get(request.image)
+        if request.image and picture is None:
+            raise DataError("this picture is not known any more: send it again")
+        is_sentence = request.text.strip() or not (request.like or request.image or request.good)
+        return Query(
+            text=sentence(request.text, "sentence") if is_sentence else "",
+            like=(_segment(request.like),) if request.like else (),
+            image=picture,
+            minus=sentence(request.minus, "sentence") if request.minus.strip() else "",
+            weight=request.weight,
+            good=tuple(map(_segment, request.good)),
+            bad=tuple(map(_segment, request.bad)),
+        )
+
+    def _left_out(self, query: Query) -> str:
+        """What was cut off a long sentence; a server does not say it."""
         from surgvl.api import DualModel
 
-        if request.like is not None:
-            like = request.like
-            vector, start_s, end_s = self._archive.index().vector_at(like.recording, _middle(like))
-            return vector, (like.recording, start_s - NEAR_S, end_s + NEAR_S), ""
-        text = sentence(request.text, "sentence")
-        model = self._models.video_text
-        # A server does not say what it truncated.
-        return self.encode(text), None, model.left_out([text]) if isinstance(model, DualModel) else ""
+        texts = [text for text in (query.text, query.minus) if text]
+        model = self._models.video_text if texts else None
+        return model.left_out(texts) if isinstance(model, DualModel) else ""
+
+    def _encode_picture(self, path: Path) -> Float32Array:
+        return self._models.video_text.encode_video(path, 0.0)[0]
 
     def _hit(self, moment: Moment, titles: dict[str, str]) -> Hit:
         return Hit(
@@ -132,10 +143,12 @@ class Finder:
             start_s=moment.start_s,
             end_s=moment.end_s,
             score=moment.score,
+            word=moment.word,
+            odds=moment.odds or None,
         )
 
 
-def _middle(span: Span) -> float:
+def _segment(span: Span) -> Segment:
     if span.end_s < span.start_s:
         raise ConfigError(f"a range must end after it starts, got {span.start_s:g} to {span.end_s:g} s")
-    return (span.start_s + span.end_s) / 2
+    return (span.recording, span.start_s, span.end_s)

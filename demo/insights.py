@@ -61,7 +61,8 @@ class Insights:
             logit_scale: factor of the model's cosines.
             trained_on: kind of the model's training videos, in words; empty if unknown.
         """
-        key = (recording.content, recording.state, self._archive.model_hash, logit_scale, trained_on, recording.rendered)
+        shown = (recording.content, recording.state, recording.rendered)
+        key = (*shown, self._archive.model_hash, logit_scale, trained_on)
         with self._lock:
             known = self._known.get(recording.id)
         if known is not None and known[0] == key:
@@ -69,11 +70,11 @@ class Insights:
         clips = clips_of(self._archive, recording)
         names = self._archive.prompt_sets("phase")[:1]
         sets = class_sets(self._archive, names) if names else []
-        shown = shown_timeline(clips, sets, logit_scale, SMOOTH_S, recording.duration_s)
+        drawn = shown_timeline(clips, sets, logit_scale, SMOOTH_S, recording.duration_s)
         foreign = self._foreign(recording, clips.vectors)
         if trained_on == "rendered videos" and not recording.rendered:
             foreign = "The model was trained on rendered videos alone: treat every label here as a guess."
-        found = Insight(shown.classes, shown.phases, foreign)
+        found = Insight(drawn.classes, drawn.phases, foreign)
         with self._lock:
             self._known[recording.id] = (key, found)
         return found

@@ -18,7 +18,6 @@ from surgvl import prompts, video
 from surgvl.api import load, load_answerer
 from surgvl.data.manifest import Manifest
 from surgvl.demo.engine import Engine
-from surgvl.demo.finder import NEAR_S
 from surgvl.export.base import formats
 from tests.helpers.opened_page import browsing, engine_of
 
@@ -185,10 +184,37 @@ def test_conditions_act_before_the_search(page: TestClient, engine: Engine, name
 
 
 def test_like_this_moment_leaves_the_moment_out(page: TestClient, name: str) -> None:
-    hits = post(page, "/api/search", like={"recording": name, "start_s": 7, "end_s": 7.5}, k=20)["hits"]
+    hits = post(page, "/api/search", like={"recording": name, "start_s": 7, "end_s": 8}, k=20)["hits"]
+    assert hits
     for hit in hits:
-        assert hit["recording"] != name or hit["end_s"] <= 7 - NEAR_S + 1 or hit["start_s"] >= 7.5 + NEAR_S - 1
+        assert hit["recording"] != name or hit["end_s"] <= 7 or hit["start_s"] >= 8
+        assert hit["word"] in ("strong", "maybe", "weak")
+        assert hit["odds"] >= 1
     refused(page, "/api/search", 404, like={"recording": "nobody", "start_s": 7, "end_s": 8})
+    refused(page, "/api/search", like={"recording": name, "start_s": 8, "end_s": 7})
+
+
+def test_a_picture_finds_the_moment_that_it_shows(page: TestClient, engine: Engine, name: str) -> None:
+    frame = page.get(f"/api/recordings/{name}/frame?t=7.5&h=128").content
+    picture = page.post("/api/images", files={"file": ("x.jpg", frame)}).json()["id"]
+    found = post(page, "/api/search", image=picture, k=3)
+    wanted = engine.models.video_text.encode_video(engine.finder._pictures[picture], 0.0)[0]
+    curve = page.get(f"/api/recordings/{name}/curve?search={found['id']}").json()
+    vectors = engine.archive.vectors_of(name)[0]
+    np.testing.assert_allclose(curve["scores"], vectors @ wanted, atol=1e-3)
+    refused(page, "/api/search", 404, image="other")
+
+
+def test_marks_change_what_is_found(page: TestClient, name: str) -> None:
+    def span(hit: dict[str, Any]) -> dict[str, Any]:
+        return {each: hit[each] for each in ("recording", "start_s", "end_s")}
+
+    first = post(page, "/api/search", text="the hook dissects", k=4)["hits"]
+    marks = {"good": [span(first[0])], "bad": [span(first[1])]}
+    second = post(page, "/api/search", text="the hook dissects", k=4, **marks)["hits"]
+    assert not [hit for hit in second if span(hit) in (span(first[0]), span(first[1]))]
+    both = post(page, "/api/search", text="the hook dissects", minus="the grasper grasps", k=4)["hits"]
+    assert [hit["score"] for hit in both] != [hit["score"] for hit in first]
 
 
 def test_hits_are_a_table(page: TestClient, name: str) -> None:
@@ -289,7 +315,8 @@ def test_the_report_is_a_file_to_keep(page: TestClient, engine: Engine, name: st
     found = page.get(f"/api/recordings/{name}/report.html")
     assert found.headers["content-type"].startswith("text/html")
     assert found.headers["content-disposition"].startswith("attachment")
-    for said in ("Not for clinical use", engine.archive.model_hash, "phantom_phase", "Phases in order", "data:image/jpeg"):
+    words = ("Not for clinical use", "phantom_phase", "Phases in order", "data:image/jpeg")
+    for said in (engine.archive.model_hash, *words):
         assert said in found.text
     assert str(engine.recording(name).path.parent) not in found.text
 
