@@ -190,22 +190,20 @@ function draw() {
     make(
       "ul.chips",
       {},
-      examples.questions
-        .slice(0, 6)
-        .map((text) =>
+      examples.questions.slice(0, 6).map((text) =>
+        make(
+          "li",
+          {},
           make(
-            "li",
-            {},
-            make(
-              "button.chip",
-              {
-                type: "button",
-                onclick: () => attempt(() => ask(text, state.range ?? { start_s: state.time_s, end_s: state.time_s })),
-              },
-              text,
-            ),
+            "button.chip",
+            {
+              type: "button",
+              onclick: () => attempt(() => ask(text, state.range ?? { start_s: state.time_s, end_s: state.time_s })),
+            },
+            text,
           ),
         ),
+      ),
     ),
   );
   fill(

@@ -58,7 +58,7 @@ function card(row) {
     make(
       "div.card-text",
       {},
-      make("h3", { title: row.title }, row.title),
+      make("h2", { title: row.title }, row.title),
       make("p.soft", {}, size),
       said && make("p.said", {}, said),
       progressBar(row),

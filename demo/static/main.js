@@ -12,13 +12,14 @@ import { mountKeys } from "./keys.js";
 import { mountLibrary } from "./library.js";
 import { changeLabel, markBox, markIn, markOut, mountPalette } from "./marks.js";
 import { mountPlayer, now, seek } from "./player.js";
+import { load } from "./reading.js";
 import { mountRecordings, readRecordings } from "./recordings.js";
 import { mountResults } from "./results.js";
 import { followSearch, openHit } from "./search.js";
 import { mountScores } from "./scores.js";
 import { on, recording, set, state } from "./state.js";
 import { mountTakeaway } from "./takeaway.js";
-import { load, mountTimeline } from "./timeline.js";
+import { mountTimeline } from "./timeline.js";
 import { addForm, mountUpload } from "./upload.js";
 import { hours, plural } from "./words.js";
 
@@ -36,12 +37,12 @@ function openBox(box) {
 function mountTransport() {
   const textButton = (text, label, key, onclick) =>
     make(
-      "button.small",
+      "button.small.stepping",
       { type: "button", title: `${label} (${key})`, "aria-label": label, "aria-keyshortcuts": key, onclick },
       text,
     );
   const save = make(
-    "button.primary.small",
+    "button.primary.small.stepping",
     { type: "button", title: "Save the marked range (S)", "aria-keyshortcuts": "S", onclick: saveMarked },
     "Save clip",
   );

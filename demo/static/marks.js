@@ -126,6 +126,7 @@ export function mountPalette() {
   const form = make(
     "form.tag",
     {
+      hidden: true,
       onsubmit: (event) => {
         event.preventDefault();
         if (tag.value.trim()) setTag(tag.value.trim());

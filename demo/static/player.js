@@ -157,19 +157,20 @@ export function mountPlayer(extra) {
   speed.append(...SPEEDS.map((rate) => make("option", { value: rate, selected: rate === 1 }, `${rate}×`)));
   const seconds = (by, label, key) =>
     make(
-      "button.small",
+      "button.small.jump",
       { type: "button", title: `${label} (${key})`, "aria-keyshortcuts": key, onclick: () => seek(state.time_s + by) },
       by < 0 ? "−5 s" : "+5 s",
     );
-  const frame = (by, label, key) => iconButton(by < 0 ? "previous" : "next", label, () => step(by), { key });
+  const frame = (by, label, key) =>
+    iconButton(by < 0 ? "previous" : "next", label, () => step(by), { key, tag: "button.icon-button.stepping" });
   const time = make("b");
   const total = make("span.soft");
   $("#transport").append(
     playing,
     seconds(-5, "5 seconds back", "ArrowLeft"),
+    seconds(5, "5 seconds on", "ArrowRight"),
     frame(-1, "Previous frame", ","),
     frame(1, "Next frame", "."),
-    seconds(5, "5 seconds on", "ArrowRight"),
     make("p.timecode", {}, time, total),
     ...extra,
     speed,

@@ -96,7 +96,9 @@ function shown() {
 }
 
 function draw() {
+  if (!state.archive) return;
   const rows = shown();
+  $("#cases-list").removeAttribute("aria-busy");
   $("#cases-count").textContent =
     rows.length === state.recordings.length ? String(rows.length) : `${rows.length} of ${state.recordings.length}`;
   const empty = state.recordings.length ? "No recording with these words" : "No recordings yet";
@@ -116,6 +118,7 @@ function drawTitle() {
   const { procedure = "", date = "", surgeon = "" } = row?.details ?? {};
   $("#facts").textContent = [procedure, date, surgeon].filter(Boolean).join(" · ");
   $("#foreign").hidden = !row?.is_foreign;
+  $("#foreign").title = row?.is_foreign ?? "";
   fill($("#foreign"), icon("warning"), make("span", {}, row?.is_foreign ?? ""));
   document.title = row ? `${row.title} · surgvl` : "surgvl";
 }

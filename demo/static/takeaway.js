@@ -5,7 +5,7 @@ import { address } from "./api.js";
 import { $, icon, make } from "./dom.js";
 import { menu } from "./sheet.js";
 import { on, recording, state } from "./state.js";
-import { parameters } from "./timeline.js";
+import { parameters } from "./reading.js";
 import { note } from "./voice.js";
 import { clock, span } from "./words.js";
 

@@ -1,29 +1,17 @@
 // The timeline: the whole recording with a window, and below it the lanes of that window.
-// Positions are pixels of the part that is shown; boxes outside of it have no element.
 
-import { address, newest, request } from "./api.js";
-import { $, fill, icon, iconButton, make, oncePerFrame, shape } from "./dom.js";
+import { boxesInto, curveInto } from "./boxes.js";
+import { $, fill, icon, iconButton, make, oncePerFrame } from "./dom.js";
 import { dragLanes, dragOverview } from "./drag.js";
 import { lanes, modelPhases } from "./lanes.js";
+import { choices, load } from "./reading.js";
 import { menu } from "./sheet.js";
 import { duration, on, recording, set, state } from "./state.js";
 import { clock } from "./words.js";
 
-const MIN_BOX_PX = 3;
 const MIN_VIEW_S = 2;
 const TICKS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
-const CHARACTER_PX = 6.4;
-const SMOOTHINGS_S = [0, 5, 15, 30];
-const chosen = { phase: "", triplet: "", smooth_s: 5 };
 const elements = {};
-const signal = newest();
-
-/** Parameters of the shown timeline, for its downloads. */
-export const parameters = () => ({
-  phase: chosen.phase || state.archive?.sets.phase,
-  triplet: chosen.triplet || state.archive?.sets.triplet,
-  smooth_s: chosen.smooth_s,
-});
 
 /** Show a part of the recording; never less than MIN_VIEW_S, never beyond its ends. */
 export function show(start_s, end_s) {
@@ -41,65 +29,6 @@ export function zoom(factor, about_s = state.time_s) {
 }
 
 export const fit = () => show(0, duration());
-
-/** Read the timeline of the recording on the stage. */
-export async function load() {
-  const shown = recording();
-  set({ timeline: null, timelineProblem: "", view: { start_s: 0, end_s: duration() || 1 } });
-  if (!shown || !state.archive?.can.timeline) return;
-  const stop = signal();
-  try {
-    const found = await request(address(["recordings", shown.id, "timeline"], parameters()), { signal: stop });
-    if (state.current === shown.id) set({ timeline: found, view: { start_s: 0, end_s: found.duration_s } });
-  } catch (error) {
-    if (error.name !== "AbortError") set({ timelineProblem: error.message });
-  }
-}
-
-function boxesInto(track, boxes, { start_s, end_s }, width_px) {
-  const scale = width_px / (end_s - start_s);
-  const shown = boxes.filter((box) => box.end_s > start_s && box.start_s < end_s);
-  // The shortest come last and lie on top, so that none is covered.
-  shown.sort((one, other) => other.end_s - other.start_s - (one.end_s - one.start_s));
-  const old = [...track.children].filter((child) => child.matches("span.box"));
-  shown.forEach((box, place) => {
-    const element = old[place] ?? track.appendChild(make("span.box", {}, make("em"), make("i")));
-    const left = Math.max(0, (box.start_s - start_s) * scale);
-    const width = Math.max(MIN_BOX_PX, Math.min(width_px, (box.end_s - start_s) * scale) - left);
-    const label = box.label.length * CHARACTER_PX + 12 <= width ? box.label : "";
-    element.className = `box ${box.kind}${width < 6 ? " slim" : ""}`;
-    element.title = box.title;
-    element.style.left = `${Math.min(left, width_px - MIN_BOX_PX)}px`;
-    element.style.width = `${width}px`;
-    element.firstChild.textContent = label;
-    element.lastChild.style.height = box.share === undefined ? "" : `${Math.round(10 * box.share)}px`;
-    element.box = box;
-  });
-  old.slice(shown.length).forEach((element) => element.remove());
-}
-
-/** The score curve as a filled shape; of several points in a pixel, the highest. */
-function curveInto(track, curve, { start_s, end_s }, width_px) {
-  track.querySelector("svg")?.remove();
-  if (!curve?.times.length) return;
-  const high = Math.max(...curve.scores);
-  const low = Math.min(...curve.scores);
-  const columns = new Map();
-  curve.times.forEach((time_s, place) => {
-    if (time_s < start_s || time_s > end_s) return;
-    const x = Math.round(((time_s - start_s) / (end_s - start_s)) * width_px);
-    columns.set(x, Math.max(columns.get(x) ?? 0, (curve.scores[place] - low) / (high - low || 1)));
-  });
-  const points = [...columns].map(([x, y]) => `${x},${(1 - y).toFixed(3)}`);
-  const svg = shape("svg", {
-    viewBox: `0 0 ${width_px} 1`,
-    preserveAspectRatio: "none",
-    class: "curve",
-    "aria-hidden": "true",
-  });
-  svg.append(shape("polygon", { points: `0,1 ${points.join(" ")} ${width_px},1` }));
-  track.prepend(svg);
-}
 
 function laneElement(lane) {
   const name = make("span.name", { title: lane.name }, lane.name);
@@ -188,43 +117,6 @@ function drawState() {
   elements.rows.classList.toggle("waiting", waits);
   elements.remark.hidden = !(state.timelineProblem || state.timeline?.remark);
   elements.remark.textContent = state.timelineProblem || state.timeline?.remark || "";
-}
-
-/** Choices of the sentences that a recording is compared with, and of the smoothing. */
-function choices() {
-  const choice = (label, values, selected, onchange) =>
-    make(
-      "label",
-      {},
-      make("span", {}, label),
-      make(
-        "select",
-        { onchange },
-        values.map(([value, text]) => make("option", { value, selected: String(value) === String(selected) }, text)),
-      ),
-    );
-  const sets = (task, label) => {
-    const names = state.archive.prompt_sets[task] ?? [];
-    return (
-      names.length > 1 &&
-      choice(
-        label,
-        names.map((name) => [name, name.replaceAll("_", " ")]),
-        parameters()[task],
-        (event) => ((chosen[task] = event.target.value), load()),
-      )
-    );
-  };
-  return [
-    sets("phase", "Phases"),
-    sets("triplet", "Actions"),
-    choice(
-      "Smoothing",
-      SMOOTHINGS_S.map((each) => [each, each ? `${each} s` : "none"]),
-      chosen.smooth_s,
-      (event) => ((chosen.smooth_s = Number(event.target.value)), load()),
-    ),
-  ];
 }
 
 export function mountTimeline(actions) {
