@@ -58,17 +58,26 @@ class Engine:
         self.archive, self._add = archive, [str(each) for each in add]
         self.events = Events()
         self.models = ModelLoader(archive, device, server, api_key, model, self._tell_models)
-        self.jobs = JobWorker(archive, self.events, self.models.renew)
+        self.jobs = JobWorker(archive, self.events, self._renew_models)
         self.finder = Finder(archive, self.models)
         self.facts = ArchiveFacts(archive, self.models, temporary)
         self._insights = Insights(archive)
 
     def start(self) -> None:
-        """Start loading the models, and the jobs that wait."""
-        self.models.start()
+        """Start loading the models, and the jobs that wait.
+
+        Where recordings are added at once, the models come after a few clips of each: what people wait for first is to
+        see them.
+        """
         self.jobs.start()
         if self._add:
             self.jobs.add("add", {"paths": self._add})
+        else:
+            self.models.start()
+
+    def _renew_models(self) -> None:
+        self.models.start()
+        self.models.renew()
 
     def close(self) -> None:
         """Stop the job that runs, which goes on at the next start, and close the archive."""

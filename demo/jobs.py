@@ -44,7 +44,7 @@ class JobWorker:
     Args:
         archive: the archive.
         events: told of each change.
-        changed: called after a job that may have changed recordings.
+        changed: called whenever recordings may have changed.
     """
 
     def __init__(self, archive: Archive, events: Events, changed: Callable[[], None] = lambda: None) -> None:
@@ -200,6 +200,7 @@ class JobWorker:
         if at != running.recording:
             # The one before is embedded, or all are known.
             running.recording = at
+            self._changed()
             self._events.publish("recordings")
         if now - running.told < PAUSE_S and progress.done_s < progress.total_s:
             return

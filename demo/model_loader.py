@@ -98,8 +98,8 @@ class ModelLoader:
     @property
     def can_search(self) -> bool:
         """Whether sentences can be embedded, or may be once the model is loaded."""
-        found = self.start().video_text
-        return not found.done() or found.exception() is None
+        found = self._futures
+        return found is None or not found.video_text.done() or found.video_text.exception() is None
 
     @property
     def state(self) -> ModelsState:
@@ -109,21 +109,17 @@ class ModelLoader:
     @property
     def notice(self) -> str:
         """Why a model could not be loaded, in a line; empty if none has failed."""
-        futures = self.start()
+        futures = self._futures
+        if futures is None:
+            return ""
         wanted: list[Future[Any]] = [futures.video_text, *[futures.answerer] * self.has_answerer]
         found = [each.exception() for each in wanted if each.done()]
         return next((str(error) for error in found if error is not None), "")
 
     @property
     def _are_done(self) -> bool:
-        futures = self.start()
-        return futures.video_text.done() and futures.answerer.done()
-
-    @property
-    def loaded(self) -> "DualModel | RemoteDual | None":
-        """The video-text model if it is loaded; does not wait."""
-        found = self.start().video_text
-        return found.result() if found.done() and found.exception() is None else None
+        futures = self._futures
+        return futures is not None and futures.video_text.done() and futures.answerer.done()
 
     @property
     def video_text(self) -> "DualModel | RemoteDual":
@@ -171,19 +167,22 @@ class ModelLoader:
             remote.check(resolve_model(name))
             self._check(remote.hash, self.server)
             return remote
-        from surgvl.api import DualModel, load
+        from surgvl.api import DualModel
+        from surgvl.models.video_text import VideoText
 
-        model = load(name, self.device)
-        if not isinstance(model, DualModel):
-            raise CheckpointError(f"{name} is not a video-text model: embed the archive with one that is")
-        self._check(model.hash, str(name))
-        return model
+        # The same network embeds recordings that are added.
+        embedder = self.archive.embedder
+        if not isinstance(embedder.network, VideoText):
+            raise CheckpointError(
+                f"{name} has no text tower, so no sentence can be searched for: find moments like this"
+            )
+        return DualModel(embedder.network, embedder.preprocess, Path(embedder.name), self.device)
 
     def _check(self, model_hash: str, whose: str) -> None:
         if model_hash != self.archive.model_hash:
             raise ConfigError(
-                f"{whose} has changed ({model_hash}) since the archive was embedded ({self.archive.model_hash}): use "
-                "the model of the archive, or `surgvl archive reindex`"
+                f"{whose} serves another model ({model_hash}) than that of the archive ({self.archive.model_hash}): "
+                "serve the archive's model, or use `surgvl archive reindex`"
             )
 
     def _load_answerer(self) -> "Answerer":

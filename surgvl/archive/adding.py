@@ -214,6 +214,7 @@ def _embed(
             if writer.state(row) == "waiting":
                 meter.check()
                 each(row, partial(writer.embed_coarsely, embedder, row, videos))
+                meter.tell(row.id)
         for row in rows:
             meter.check()
             if archive.catalogue.row(row.id).state != "failed":

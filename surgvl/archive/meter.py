@@ -40,14 +40,15 @@ class Meter:
         """Some more seconds of the present recording are read."""
         self.check()
         self._read_s = min(self._read_s + read_s, self._rows[self._number].duration_s)
-        self._tell(self._rows[self._number].id)
+        self.tell(self._rows[self._number].id)
 
     def next(self) -> None:
         """The present recording is done."""
         row = self._rows[self._number]
         self._before_s, self._read_s, self._number = self._before_s + row.duration_s, 0.0, self._number + 1
-        self._tell(row.id)
+        self.tell(row.id)
 
-    def _tell(self, id: str) -> None:
+    def tell(self, id: str) -> None:
+        """Say how far all are; a recording has changed."""
         done_s = self._before_s + self._read_s
         self._tick(Progress(id, done_s, self._total_s, self._number, len(self._rows)))

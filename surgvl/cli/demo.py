@@ -11,12 +11,16 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from surgvl.cli.stages import run_stages
 from surgvl.core.credentials import read_key
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import read_json
 from surgvl.models.model_info import find_model
+
+if TYPE_CHECKING:
+    from surgvl.archive.archive import Archive
 
 # Operations that the shipped models were not trained on; see surgvl/models/phantom/README.md.
 FIRST, NUM = 61, 8
@@ -31,12 +35,12 @@ class Opened:
     """An archive for the page.
 
     Attributes:
-        folder: of the archive.
+        archive: the archive, open.
         add: recordings to add as the page opens.
         temporary: whether it ends with the page.
     """
 
-    folder: Path
+    archive: "Archive"
     add: tuple[Path, ...] = ()
     temporary: bool = False
 
@@ -87,7 +91,6 @@ def demo(
         raise ConfigError("the page needs gradio, which is not installed: run pip install 'surgvl[demo]'")
     if sum(map(bool, (videos, archive, run))) > 1:
         raise ConfigError("give videos, --archive or --run, not several of them")
-    from surgvl.archive.archive import Archive
     from surgvl.demo.access import Lock
     from surgvl.demo.app import Address, check_port, serve_page, sigterm_as_interrupt
     from surgvl.demo.engine import Engine
@@ -98,9 +101,7 @@ def demo(
     lock = Lock(read_key(password) if password else "", secrets.token_urlsafe(16) if token else "")
     address = Address(port, host, open_browser, tuple(allowed_hosts or ()), lock)
     with sigterm_as_interrupt(), _opened(videos, archive, run, model, device) as opened:
-        engine = Engine(
-            Archive.open(opened.folder, device), device, server, api_key, answerer, opened.temporary, opened.add
-        )
+        engine = Engine(opened.archive, device, server, api_key, answerer, opened.temporary, opened.add)
         with contextlib.closing(engine):
             serve_page(engine, address)
 
@@ -116,19 +117,18 @@ def _opened(videos: list[Path], archive: Path | None, run: Path | None, model: s
         with tempfile.TemporaryDirectory(prefix="surgvl-archive-", ignore_cleanup_errors=True) as folder:
             name = videos[0].resolve().name if len(videos) == 1 else f"{len(videos)} recordings"
             chat = "" if model else MODELS["tune"]
-            Archive.create(
-                Path(folder) / ARCHIVE, model or MODELS["align"], name=name, chat=chat, device=device
-            ).close()
-            yield Opened(Path(folder) / ARCHIVE, tuple(each.resolve() for each in videos), temporary=True)
+            home = Path(folder) / ARCHIVE
+            made = Archive.create(home, model or MODELS["align"], name=name, chat=chat, device=device)
+            yield Opened(made, tuple(each.resolve() for each in videos), temporary=True)
     elif archive is not None:
-        yield Opened(archive)
+        yield Opened(Archive.open(archive, device))
     else:
         if run is None:
             run = prepare(PHANTOM)
             print(
                 "Synthetic operations, analysed by the models that ship; `make quickstart` trains models from scratch"
             )
-        yield Opened(archive_of(run))
+        yield Opened(Archive.open(archive_of(run), device))
 
 
 def archive_of(run: Path) -> Path:

@@ -34,6 +34,7 @@ class Embedder:
         texts: maps sentences to unit vectors float32 [M, E]; None for a video encoder without a text tower.
         precision: in which they are computed.
         few: maps a video file to a few such vectors, spread over it; None where it cannot, as on a server.
+        network: the model itself; None where it runs elsewhere.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Embedder:
     texts: Callable[[list[str]], Float32Array] | None
     precision: Precision = "float32"
     few: Callable[[Path], tuple[Float32Array, list[float], list[float]]] | None = None
+    network: VideoText | VideoViT | None = None
 
 
 def local_embedder(
@@ -71,7 +73,7 @@ def local_embedder(
         return encode_coarse(network, path, preprocess, device)
 
     name, trained = str(find_model(model).resolve()), training_record(model)
-    return Embedder(name, model_hash(model), network.dim, preprocess, trained, seconds, texts, precision, few)
+    return Embedder(name, model_hash(model), network.dim, preprocess, trained, seconds, texts, precision, few, network)
 
 
 def _text_encoder(dual: VideoText) -> Callable[[list[str]], Float32Array]:

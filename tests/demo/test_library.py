@@ -27,6 +27,7 @@ from tests.helpers.patience import patience
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """An engine of an empty archive, whose embedder has no network and whose models are not loaded."""
     found = Engine(empty_archive(tmp_path / "archive"))
+    monkeypatch.setattr(found.models, "start", lambda: None)
     found.jobs.start()
     yield found
     found.close()
