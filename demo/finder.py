@@ -62,7 +62,7 @@ class Finder:
         if where.recordings == () or where.spans == ():
             remark = "No part of the archive meets these conditions."
             return SearchReply(id="", hits=[], remark=remark, elapsed_s=time.monotonic() - begun)
-        found, vector = find(self._archive.index(), query, self.encode, self._encode_picture, request.k, where)
+        found, vector = find(self._archive.index(), query, self, request.k, where)
         titles = {each.id: each.title for each in self._archive.recordings()}
         hits = [self._hit(each, titles) for each in found]
         id = secrets.token_urlsafe(9)
@@ -82,11 +82,11 @@ class Finder:
             if vector is None:
                 raise DataError("this search is not known any more: search again")
         else:
-            vector = self.encode(sentence(text, "sentence"))
+            vector = self.text(sentence(text, "sentence"))
         middles, scores = self._archive.index().scores_of(recording.id, vector)
         return Curve(np.round(middles, 3).tolist(), np.round(scores.astype(float), 5).tolist())
 
-    def encode(self, text: str) -> Float32Array:
+    def text(self, text: str) -> Float32Array:
         """Unit vector [E] of a sentence; those of the last sentences are kept."""
         key = (self._archive.model_hash, text)
         with self._lock:
@@ -133,8 +133,13 @@ class Finder:
         model = self._models.video_text if texts else None
         return model.left_out(texts) if isinstance(model, DualModel) else ""
 
-    def _encode_picture(self, path: Path) -> Float32Array:
+    def image(self, path: Path) -> Float32Array:
+        """Unit vector [E] of a picture, as a clip in which nothing moves."""
         return self._models.video_text.encode_video(path, 0.0)[0]
+
+    def moment(self, segment: Segment) -> Float32Array:
+        """Unit vector [E] of a moment of the archive."""
+        return self._archive.index().vector_of(segment)
 
     def _hit(self, moment: Moment, titles: dict[str, str]) -> Hit:
         return Hit(

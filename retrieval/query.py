@@ -8,9 +8,10 @@ six of both kinds on a linear probe in closed form (ridge regression).
 Shape letters: E width of the space, S clips of the sample, M marks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -75,40 +76,44 @@ class Query:
         return self.like + self.good + self.bad
 
 
-@dataclass(frozen=True)
-class Encoders:
+class Encoder(Protocol):
     """What turns the parts of a query into unit vectors [E]."""
 
-    text: Callable[[str], Float32Array]
-    image: Callable[[Path], Float32Array]
-    moment: Callable[[Segment], Float32Array]
+    def text(self, sentence: str, /) -> Float32Array:
+        """Of a sentence."""
+
+    def image(self, path: Path, /) -> Float32Array:
+        """Of a picture."""
+
+    def moment(self, segment: Segment, /) -> Float32Array:
+        """Of a moment."""
 
 
-def query_vector(query: Query, encoders: Encoders, sample: Float32Array) -> Float32Array:
+def query_vector(query: Query, encoder: Encoder, sample: Float32Array) -> Float32Array:
     """The unit vector [E] of a query.
 
     Args:
         query: the query.
-        encoders: of its parts.
+        encoder: of its parts.
         sample: unit vectors [S, E] of clips of the index; may be empty.
 
     Raises:
         ConfigError: its parts cancel out.
     """
-    examples = [encoders.moment(each) for each in query.like]
+    examples = [encoder.moment(each) for each in query.like]
     if query.image is not None:
-        examples.append(encoders.image(query.image))
+        examples.append(encoder.image(query.image))
     parts: list[tuple[float, Float32Array]] = []
     if query.text.strip():
-        parts.append((query.weight if examples else 1.0, encoders.text(query.text)))
+        parts.append((query.weight if examples else 1.0, encoder.text(query.text)))
     if examples:
         parts.append((1.0 - query.weight if query.text.strip() else 1.0, _mean(examples)))
     if query.minus.strip():
-        parts.append((-MINUS, encoders.text(query.minus)))
+        parts.append((-MINUS, encoder.text(query.minus)))
     if query.unlike:
-        parts.append((-MINUS, _mean([encoders.moment(each) for each in query.unlike])))
+        parts.append((-MINUS, _mean([encoder.moment(each) for each in query.unlike])))
     asked = _sum(parts, sample)
-    good, bad = ([encoders.moment(each) for each in marks] for marks in (query.good, query.bad))
+    good, bad = ([encoder.moment(each) for each in marks] for marks in (query.good, query.bad))
     if good or bad:
         asked = _sum([(ALPHA, asked)] * bool(parts) + feedback(good, bad, sample), sample)
     if not np.linalg.norm(asked) > _LEAST:
@@ -119,8 +124,7 @@ def query_vector(query: Query, encoders: Encoders, sample: Float32Array) -> Floa
 def find(
     index: ClipIndex,
     query: Query,
-    text: Callable[[str], Float32Array],
-    image: Callable[[Path], Float32Array],
+    encoder: Encoder,
     k: int,
     where: Where = EVERYWHERE,
 ) -> tuple[SearchResults, Float32Array]:
@@ -129,8 +133,7 @@ def find(
     Args:
         index: the index.
         query: the query.
-        text: encodes a sentence.
-        image: encodes a picture.
+        encoder: of its parts.
         k: number of moments.
         where: search only these clips.
 
@@ -138,8 +141,11 @@ def find(
         ConfigError: parts that cancel out, k below 1, or conditions that no clip meets.
         DataError: a moment that is not in the index.
     """
-    vector = query_vector(query, Encoders(text, image, index.vector_of), index.sample)
-    return index.search(vector, k, where, query.moments), vector
+    vector = query_vector(query, encoder, index.sample)
+    known = index.counts("video_id")
+    examples = [each[0] in known for each in query.like]
+    is_foreign_clip = not query.text and (query.image is not None or bool(examples)) and not any(examples)
+    return index.search(vector, k, where, query.moments, is_foreign_clip), vector
 
 
 def feedback(

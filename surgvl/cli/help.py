@@ -20,6 +20,8 @@ VALUES = {
     "list[Path]": "PATH ...",
     "Union[str, float]": "TIME",
     "dict[str, float]": "{NAME:NUMBER,...}",
+    "tuple[str, ...]": "TEXT ...",
+    "tuple[tuple[str, float, float], ...]": "VIDEO,START,END ...",
     "tuple[int, ...]": "INTEGER ...",
     "tuple[float, ...]": "NUMBER ...",
 }

@@ -1,135 +1,149 @@
-"""The `search` command: finds moments that match a sentence, or that look like another moment."""
+"""The `search` command: finds moments that match a sentence, or that look like other moments."""
 
-import os
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from surgvl.commands.common import is_server
-from surgvl.core.errors import ConfigError, DataError
+from surgvl.commands.query_parts import QueryEncoder, segments
+from surgvl.core.errors import ConfigError
 from surgvl.core.files import command
 from surgvl.core.plurals import plural
 from surgvl.core.tables import plain_table
-from surgvl.core.times import clock, seconds
+from surgvl.core.times import clock
 from surgvl.retrieval.clip_index import ClipIndex
+from surgvl.retrieval.hits_file import check_hits_file, write_hits
 from surgvl.retrieval.moments import Moment, SearchResults, looks_like_a_file, score_texts
-from surgvl.retrieval.where import Segment, Where
+from surgvl.retrieval.query import Query, find
+from surgvl.retrieval.where import EVERYWHERE, Where
+
+WORDS = ("weak", "maybe", "strong")
 
 
 def search(
     query: str = "",
     *,
-    index: Path,
-    like: str = "",
+    index: Path | None = None,
+    archive: Path | None = None,
+    like: list[str] | None = None,
+    image: Path | None = None,
+    minus: str = "",
+    unlike: list[str] | None = None,
+    weight: float = 0.5,
+    good: list[str] | None = None,
+    bad: list[str] | None = None,
     k: int = 5,
+    least: Literal["weak", "maybe", "strong"] = "weak",
+    out: Path | None = None,
     video: str = "",
     procedure: str = "",
     source: str = "",
+    where: Where = EVERYWHERE,
     model: Path | None = None,
     device: str = "cpu",
     server: str = "",
     api_key: str = "",
 ) -> SearchResults:
-    """Find moments that match a sentence, or that look like another moment.
+    """Find moments that match a sentence, or that look like other moments.
+
+    A moment is typed as VIDEO@TIME or VIDEO@START-END, of a video in the index (video01@12.5) or of any file
+    (clip.mp4@0:12.5); times are in seconds, m:ss or h:mm:ss.
 
     Args:
-        query: a sentence; or give --like.
-        index: index folder (surgvl index).
-        like: a moment, as VIDEO@TIME, of a video in the index (video01@12.5) or of any file (clip.mp4@0:12.5); the time
-            is in seconds, m:ss or h:mm:ss.
+        query: a sentence; or give --like, --image or --good.
+        index: index folder (surgvl index); or give --archive.
+        archive: archive folder (surgvl archive), whose case details and labels can be conditions, too.
+        like: moments that results resemble.
+        image: a picture that results resemble.
+        minus: a sentence about what results do not show.
+        unlike: moments that results do not resemble.
+        weight: share of the sentence where moments or a picture are given, too, 0 to 1.
+        good: results of an earlier search that were good; from six marks on, a probe is fitted to them.
+        bad: results of an earlier search that were bad.
         k: number of moments.
+        least: leave out results whose score is weaker than this word, which compares it with random pairs of clips.
+        out: also write the results to this .csv or .json file.
         video: only in this video.
         procedure: only in videos of this procedure.
         source: only in videos of this data set.
+        where: further conditions.
         model: the model that made the vectors; needed only if its folder was moved.
         device: torch device, such as cpu or cuda.
         server: address of `surgvl serve` with that model, which encodes instead of this process.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
 
     Raises:
-        ConfigError: not exactly one of a sentence and --like, a file name as a sentence, or an invalid VIDEO@TIME.
-        DataError: not an index folder, or not the model that made its vectors.
+        ConfigError: nothing to search for, not exactly one of --index and --archive, a file name as a sentence, or an
+            invalid moment.
+        DataError: not an index or archive folder, or not the model that made its vectors.
     """
-    if bool(query.strip()) == bool(like):
-        raise ConfigError("give either a sentence or --like VIDEO@TIME")
     if looks_like_a_file(query):
         raise ConfigError(f"{query!r} is a file, not a sentence: search by a clip with --like {query}@TIME")
-    with ClipIndex.open(index) as clip_index:
-        exclude: tuple[Segment, ...] = ()
-        name, time_s = _moment(like) if like else ("", 0.0)
-        if like and name in clip_index.counts("video_id"):
-            vector, start_s, end_s = clip_index.vector_at(name, time_s)
-            exclude = ((name, start_s, end_s),)
-        else:
-            vector = _encode(clip_index, query, name, time_s, model, device, server, api_key)
-        is_foreign_clip = bool(like) and not exclude
-        where = Where.chosen(video, procedure, source)
-        found = clip_index.search(vector, k, where, exclude, is_foreign_clip)
-        rows: list[list[object]] = [["", "score", "video", "from", "to", "procedure", "source"]]
-        scores = score_texts([moment.score for moment in found])
-        for place, (moment, score) in enumerate(zip(found, scores, strict=True), 1):
-            times = (clock(moment.start_s), clock(moment.end_s))
-            rows.append([place, score, moment.video_id, *times, moment.procedure, moment.source])
-        print(plain_table(rows, indent=""))
-        videos = plural(len(clip_index.counts("video_id")), "video")
-        print(f"\n{plural(len(found), 'moment')} among {plural(len(clip_index), 'clip')} of {videos}")
-        if found.remark:
-            print(found.remark)
-        if found:
-            print(f"next: {command('search', like=f'{found[0].video_id}@{_middle(found[0]):.1f}', index=index)}")
+    if (index is None) == (archive is None):
+        raise ConfigError("give either --index, an index folder, or --archive, an archive folder")
+    if out is not None:
+        check_hits_file(out)
+    if not (query.strip() or like or image or good):
+        raise ConfigError("give a sentence, --like VIDEO@TIME or --image FILE")
+    asked = Query(
+        text=query,
+        like=segments("--like", like),
+        image=image,
+        minus=minus,
+        unlike=segments("--unlike", unlike),
+        weight=weight,
+        good=segments("--good", good),
+        bad=segments("--bad", bad),
+    )
+    where = replace(
+        where,
+        recordings=(video,) if video else where.recordings,
+        procedure=procedure or where.procedure,
+        source=source or where.source,
+    )
+    with _opened(index, archive, where) as (clip_index, conditions):
+        found, _ = find(clip_index, asked, QueryEncoder(clip_index, model, device, server, api_key), k, conditions)
+        kept = [each for each in found if not each.word or WORDS.index(each.word) >= WORDS.index(least)]
+        found = SearchResults(kept, found.remark)
+        _print(found, clip_index, index, archive)
+    if out is not None:
+        write_hits(out, found)
+        print(f"written to {out}")
     return found
 
 
-def _encode(
-    clip_index: ClipIndex,
-    query: str,
-    name: str,
-    time_s: float,
-    model: Path | None,
-    device: str,
-    server: str,
-    api_key: str,
-) -> NDArray[np.float32]:
-    """Vector [E] of a sentence, or of a moment of a file."""
-    if not query and not os.path.exists(name):
-        raise DataError(f"{name!r} is neither a video of {clip_index.folder} nor a file: check the id or the path")
-    if server:
-        if model is not None:
-            raise ConfigError("--server and --model must not be given together: choose where the model runs")
-        from surgvl.serve.client import Server
-        from surgvl.serve.remote import RemoteDual
+@contextlib.contextmanager
+def _opened(index: Path | None, archive: Path | None, where: Where) -> Iterator[tuple[ClipIndex, Where]]:
+    """The index that is searched, and conditions as it understands them."""
+    if index is not None:
+        with ClipIndex.open(index) as opened:
+            yield opened, where
+        return
+    from surgvl.archive.archive import Archive
 
-        remote = RemoteDual(Server(server, api_key))
-        clip_index.check_model(remote.hash, f"the model of {server}")
-        there: NDArray[np.float32] = (remote.encode_text([query]) if query else remote.encode_video(name, time_s))[0]
-        return there
-    if model is None and is_server(clip_index.model):
-        raise DataError(
-            f"{clip_index.folder} was made with the model behind {clip_index.model}: give it as --server, or its "
-            "folder as --model"
-        )
-    if model is None and not Path(clip_index.model).exists():
-        raise DataError(
-            f"{clip_index.folder} was made with model {clip_index.model}, which does not exist: give its new folder "
-            "as --model"
-        )
-    # Torch and the model are wanted only here: a moment of the index needs neither.
-    from surgvl.api import DualModel, load
-
-    loaded = load(model or clip_index.model, device)
-    if not isinstance(loaded, DualModel):
-        raise DataError(f"{loaded.folder} is not a video-text model: give the one that made the vectors as --model")
-    clip_index.check_model(loaded.hash, f"the model in {loaded.folder}")
-    vector: NDArray[np.float32] = (loaded.encode_text([query]) if query else loaded.encode_video(name, at_s=time_s))[0]
-    return vector
+    assert archive is not None
+    with Archive.open(archive) as found:
+        yield found.index(), found.resolve(where)
 
 
-def _moment(text: str) -> tuple[str, float]:
-    name, _, time = text.rpartition("@")
-    if not name:
-        raise ConfigError(f"--like must be VIDEO@TIME, such as video01@12.5 or video01@0:12.5, got {text!r}")
-    return name, seconds(time, f"--like {text!r}:")
+def _print(found: SearchResults, clip_index: ClipIndex, index: Path | None, archive: Path | None) -> None:
+    """The results as a table, how many there were to search, and a command that goes on from the best one."""
+    rows: list[list[object]] = [["", "score", "", "video", "from", "to", "procedure", "source"]]
+    scores = score_texts([moment.score for moment in found])
+    for place, (moment, score) in enumerate(zip(found, scores, strict=True), 1):
+        times = (clock(moment.start_s), clock(moment.end_s))
+        rows.append([place, score, moment.word, moment.video_id, *times, moment.procedure, moment.source])
+    print(plain_table(rows, indent=""))
+    videos = plural(len(clip_index.counts("video_id")), "video")
+    print(f"\n{plural(len(found), 'moment')} among {plural(len(clip_index), 'clip')} of {videos}")
+    if found and found[0].odds:
+        print(f"the best score is as high as that of one in {found[0].odds:,} random pairs of clips")
+    if found.remark:
+        print(found.remark)
+    if found:
+        there = {"archive": archive} if index is None else {"index": index}
+        print(f"next: {command('search', like=f'{found[0].video_id}@{_middle(found[0]):.1f}', **there)}")
 
 
 def _middle(moment: Moment) -> float:

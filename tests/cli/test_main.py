@@ -159,7 +159,7 @@ def test_a_group_shows_its_commands(word: str, flag: str, capsys: pytest.Capture
     ("name", "usage"),
     [
         ("ask", "usage: surgvl ask VIDEO QUESTION [options]"),
-        ("search", "usage: surgvl search QUERY --index INDEX [options]"),
+        ("search", "usage: surgvl search QUERY [options]"),
         ("data check", "usage: surgvl data check NAME ROOT [options]"),
         ("data convert", "usage: surgvl data convert NAME ROOT OUT [options]"),
         ("embed", "usage: surgvl embed --out OUT [options]"),

@@ -113,7 +113,7 @@ def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     out = tmp_path / "an index"
     index(out, tmp_path / "vectors", tmp_path / "manifest")
     assert f"--index '{out}'" in capsys.readouterr().out
-    assert search(index=out, like="a@0:12.5", k=1).remark == ""
+    assert search(index=out, like=["a@0:12.5"], k=1).remark == ""
     text = capsys.readouterr().out
     assert "\n1 moment among 57 clips of 2 videos\n" in text
     assert "hardly separates" not in text
@@ -121,7 +121,7 @@ def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
         vectors.vectors[row] = np.eye(DIM)[0] + 1e-4 * vectors.vectors[row]
     with ClipIndex.open(out) as library:
         library.add_vectors(vectors, manifest)
-    found = search(index=out, like="a@0:00:12.5", k=3)
+    found = search(index=out, like=["a@0:00:12.5"], k=3)
     text = capsys.readouterr().out
     assert found.remark in text.splitlines()
     assert "hardly separates" in found.remark
@@ -131,12 +131,12 @@ def test_times_of_like_as_they_are_printed(tmp_path: Path) -> None:
     _, manifest = clips(tmp_path / "vectors", {"a": 30, "b": 31})
     manifest.save(tmp_path / "manifest")
     index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
-    want = search(index=tmp_path / "index", like="a@12.5")
+    want = search(index=tmp_path / "index", like=["a@12.5"])
     for time in ("0:12.5", "00:12.5", "0:00:12.5"):
-        assert search(index=tmp_path / "index", like=f"a@{time}") == want
+        assert search(index=tmp_path / "index", like=[f"a@{time}"]) == want
     for time in ("1:2", "-3", "", "x", "0:75"):
         with pytest.raises(ConfigError, match=r"--like 'a@.*not a time in a video: write seconds"):
-            search(index=tmp_path / "index", like=f"a@{time}")
+            search(index=tmp_path / "index", like=[f"a@{time}"])
 
 
 @pytest.mark.parametrize(
@@ -155,10 +155,10 @@ def test_file_names_are_no_sentences(query: str, want: bool) -> None:
 def test_a_file_name_for_a_sentence_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'clip9\.mp4' is a file, not a sentence.*--like clip9\.mp4@TIME"):
         search("clip9.mp4", index=tmp_path)
-    with pytest.raises(ConfigError, match="give either a sentence or --like"):
+    with pytest.raises(ConfigError, match="give a sentence, --like VIDEO@TIME or --image FILE"):
         search("  ", index=tmp_path)
     _, manifest = clips(tmp_path / "vectors", {"a": 30})
     manifest.save(tmp_path / "manifest")
     index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
     with pytest.raises(DataError, match="neither a video of .* nor a file"):
-        search(index=tmp_path / "index", like=f"{'long ' * 100}@3")
+        search(index=tmp_path / "index", like=[f"{'long ' * 100}@3"])

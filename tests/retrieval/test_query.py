@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import ConfigError
 from surgvl.embed.vectors import unit
-from surgvl.retrieval.query import Encoders, Query, feedback, linear_probe, query_vector
+from surgvl.retrieval.query import Query, feedback, linear_probe, query_vector
 from surgvl.retrieval.where import Segment
 
 WIDTH, NUM = 24, 40
@@ -37,7 +37,26 @@ def moment(segment: Segment) -> Float32Array:
 
 # Sentences lie far from all clips, so their cosines with them are small.
 SENTENCES = {"hook": unit(0.3 * HOOK + AXES[10]), "blood": unit(0.3 * BLOOD + AXES[10])}
-ENCODERS = Encoders(SENTENCES.__getitem__, lambda path: unit(BLOOD + OTHER), moment)
+
+
+class Told:
+    """Knows the vectors of all sentences, pictures and moments."""
+
+    text = staticmethod(SENTENCES.__getitem__)
+    moment = staticmethod(moment)
+
+    def image(self, path: Path) -> Float32Array:
+        return unit(BLOOD + OTHER)
+
+
+class Same(Told):
+    """Knows one vector only, and moments that are nothing."""
+
+    text = staticmethod(lambda sentence: AXES[0])
+    moment = staticmethod(lambda segment: AXES[0] * 0)
+
+
+ENCODERS = Told()
 
 
 def shares(query: Query) -> list[float]:
@@ -105,9 +124,8 @@ def test_a_query_that_asks_for_nothing_is_refused(query: dict[str, object]) -> N
 def test_a_weight_that_is_no_share_and_parts_that_cancel_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"weight must be between 0 and 1, got 1.5"):
         Query(text="hook", weight=1.5)
-    same = Encoders(lambda text: AXES[0], lambda path: AXES[0], lambda segment: AXES[0] * 0)
     with pytest.raises(ConfigError, match="cancel out"):
-        query_vector(Query(like=at(0, 0)), same, SAMPLE)
+        query_vector(Query(like=at(0, 0)), Same(), SAMPLE)
 
 
 def test_an_index_too_small_for_a_sample_can_be_searched() -> None:
