@@ -214,12 +214,14 @@ class ClipIndex:
         version = self._version
         among = self._among(version, where)
         hidden = version.overlapping(exclude)
+        # Conditions on times hold for the whole of a moment, others for its recording.
+        admitted = None if among is None or not where.of_times else np.concatenate([each.ids for each in among])
         available = len(version.table) if among is None else sum(len(each.ids) for each in among)
         fetch = max(32, 4 * k) + len(hidden)
         while True:
             fetch = min(fetch, available)
             best = version.index.search(query, max(fetch, 1), among)[1][0]
-            moments = version.moments(query[0], np.setdiff1d(best[best >= 0], hidden), hidden, exclude)
+            moments = version.moments(query[0], np.setdiff1d(best[best >= 0], hidden), hidden, exclude, admitted)
             if len(moments) >= k or fetch >= available:
                 odds = version.reference.odds(query[0], [each.score for each in moments[:k]])
                 kept = [replace(each, odds=number) for each, number in zip(moments, odds, strict=False)]

@@ -90,7 +90,9 @@ class Version:
             found.append(self.table.ids[rows][mine])
         return np.unique(np.concatenate(found))
 
-    def moments(self, query: Float32Array, best: Ids, hidden: Ids, exclude: Sequence[Segment]) -> list[Moment]:
+    def moments(
+        self, query: Float32Array, best: Ids, hidden: Ids, exclude: Sequence[Segment], admitted: Ids | None = None
+    ) -> list[Moment]:
         """Moments that clips start, from all clips of their recordings.
 
         Args:
@@ -98,12 +100,15 @@ class Version:
             best: ids of the clips.
             hidden: ids of clips that are not considered.
             exclude: spans that no moment crosses.
+            admitted: ids of the clips that moments are made of; None: all.
         """
         table = self.table
         places = np.unique(table.recordings_of(table.rows_of(best)))
         spans = [np.arange(table.first[at], table.first[at + 1]) for at in places.tolist()]
         rows = np.concatenate([np.zeros(0, np.int64), *spans])
         rows = rows[~np.isin(table.ids[rows], hidden)]
+        if admitted is not None:
+            rows = rows[np.isin(table.ids[rows], admitted)]
         if not len(rows):
             return []
         scores = self.index.scores(query, table.ids[rows])

@@ -64,6 +64,11 @@ class Where:
         names = ("tags", "phase", "surgeon", "date_from", "date_to")
         return {name: value for name in names if (value := vars(self)[name])}
 
+    @property
+    def of_times(self) -> bool:
+        """Whether a condition holds for parts of recordings."""
+        return self.span_s is not None or self.spans is not None
+
     def resolved(self, recordings: Iterable[str] | None = None, spans: Iterable[Segment] | None = None) -> "Where":
         """These conditions for an index: those of the archive are replaced by recordings and spans that meet them."""
         found, there = self.recordings, self.spans

@@ -120,7 +120,7 @@ def test_results_are_words_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_an_archive_is_searched_by_its_case_details(tmp_path: Path) -> None:
     with empty_archive(tmp_path / "archive") as archive:
-        report = archive.add([film(tmp_path / f"{name}.mp4", at, 4) for at, name in enumerate("abc", 1)])
+        report = archive.add([film(tmp_path / f"{name}.mp4", at, 2 + at) for at, name in enumerate("abc", 1)])
         assert report.added == ("a", "b", "c"), report
         archive.catalogue.set_details("b", who="me", tags=("teaching",))
         archive.catalogue.add_label("c", "phase", "clipping", 2.0, 4.0, "me")

@@ -87,3 +87,12 @@ def test_an_archive_replaces_its_conditions() -> None:
     assert Where(phase="clipping").resolved(spans=spans) == Where(spans=spans)
     assert EVERYWHERE.resolved() == EVERYWHERE
     assert EVERYWHERE.resolved(recordings=[]) != EVERYWHERE
+
+
+def test_a_better_clip_outside_of_a_condition_hides_none_inside(library: ClipIndex) -> None:
+    query = library.vector_of(("a", 12.0, 13.0))
+    found = library.search(query, 5, Where(spans=(("a", 13.0, 15.0), ("a", 20.0, 21.0))))
+    spans = sorted((each.start_s, each.end_s) for each in found)
+    assert (20.0, 21.0) in spans
+    assert {second for start_s, end_s in spans[:-1] for second in range(int(start_s), int(end_s))} <= {13, 14}
+    assert len(spans) > 1
