@@ -63,8 +63,14 @@ def letter_tokenizer(
     )
 
 
-def save_qwen3_vl(folder: Path, seed: int = 0) -> Path:
-    """A Qwen3-VL of two layers."""
+def save_qwen3_vl(folder: Path, seed: int = 0, picture_mean: float = 0.5) -> Path:
+    """A Qwen3-VL of two layers.
+
+    Args:
+        folder: where it is written.
+        seed: of its weights.
+        picture_mean: of the normalisation of pictures; that of videos is 0.5, as all of both are in published ones.
+    """
     tokenizer = letter_tokenizer()
     ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     text = {
@@ -90,8 +96,9 @@ def save_qwen3_vl(folder: Path, seed: int = 0) -> Path:
         eos_token_id=ids["<|im_end|>"],
     )
     sizes = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": 2, "size": PIXELS}
+    pictures = {"image_mean": [picture_mean] * 3, "image_std": [0.5] * 3}
     processor = Qwen3VLProcessor(
-        image_processor=Qwen2VLImageProcessor(**sizes),
+        image_processor=Qwen2VLImageProcessor(**sizes, **pictures),
         tokenizer=tokenizer,
         video_processor=Qwen3VLVideoProcessor(**sizes),
         chat_template=TEMPLATE,

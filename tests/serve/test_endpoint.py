@@ -343,6 +343,15 @@ def test_a_general_model_is_served_as_it_is_and_an_adapter_under_its_own_name(tm
     flags = general_flags(str(run), "surgvl-chat")
     assert flags[flags.index("--max-lora-rank") + 1] == "16"
     assert flags[flags.index("--lora-modules") + 1] == f"surgvl-chat={(run / 'model').resolve()}"
+    # vLLM takes the numbers of pictures for those of videos.
+    write_json(base / "preprocessor_config.json", {"image_mean": [0.5] * 3, "image_std": [0.5] * 3})
+    assert general_flags(str(named), "surgvl-chat") == []
+    write_json(base / "video_preprocessor_config.json", {"image_mean": [0.4] * 3, "image_std": [0.5] * 3})
+    assert general_flags(str(named), "surgvl-chat") == ["--no-mm-device-do-normalize"]
+    assert general_flags(str(run), "surgvl-chat") == ["--no-mm-device-do-normalize", *flags]
+    alike = {"image_mean": [0.4] * 3, "image_std": [0.5] * 3}
+    write_json(base / "processor_config.json", {"image_processor": alike, "video_processor": {**alike, "fps": 2}})
+    assert general_flags(str(named), "surgvl-chat") == []
     (base / "config.json").unlink()
     with pytest.raises(CheckpointError, match="holds no config.json"):
         find_served_model("chat", named)
