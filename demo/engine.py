@@ -27,6 +27,7 @@ from surgvl.demo.model_loader import ModelLoader
 from surgvl.demo.schemas import AnswerCard, Download, ModelCard, SearchResults, Timeline
 from surgvl.demo.timeline import timeline_file, zero_shot_timeline
 from surgvl.demo.video_catalog import NUM_UPLOADS, UPLOAD, VideoCatalog
+from surgvl.models.model_info import logit_scale
 from surgvl.video.marks import counted
 
 MAX_CHARACTERS = 300
@@ -246,7 +247,7 @@ class Engine:
             triplet_set: prompt set of the triplets.
             smooth_s: window of a centred moving average over the scores; 0 for none.
         """
-        scale = run_info.logit_scale(run_info.video_text_folder(self.run))
+        scale = logit_scale(run_info.video_text_folder(self.run))
         given = (self.catalog.get(video_id), *self._steps(video_id), self.models.texts, self.manifest)
         return zero_shot_timeline(*given, phase_set, triplet_set, smooth_s, scale)
 
@@ -260,7 +261,7 @@ class Engine:
         for task, name in (("phase", phase_set), ("triplet", triplet_set)):
             # A name from a browser must not open a file.
             check_choice(f"the {task} prompts", name, self.prompt_sets(task))
-        scale = run_info.logit_scale(run_info.video_text_folder(self.run))
+        scale = logit_scale(run_info.video_text_folder(self.run))
         given = (self.catalog.get(video_id), *self._steps(video_id), self.models.texts, (phase_set, triplet_set))
         model = f"{self.run.resolve().name} ({self.models.vectors.meta.model_hash})"
         return timeline_file(*given, smooth_s, scale, model, format)

@@ -22,7 +22,7 @@ from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.demo.formatting import hours
 from surgvl.demo.schemas import ModelCard, TrainingStage
-from surgvl.models.model_info import load_preprocess, weight_files
+from surgvl.models.model_info import load_preprocess
 
 STAGES = (
     ("pretrain", "Video encoder", "learns from video alone, without labels"),
@@ -203,17 +203,6 @@ def published_stage(folder: Path) -> TrainingStage:
     card = _json(folder / "model_card.json")
     facts = {key: str(card[key]) for key in ("name", "licence", "source") if card.get(key)}
     return TrainingStage("Shared space", "a published model, as it is", facts)
-
-
-def logit_scale(folder: Path) -> float:
-    """Factor of a video-text model's cosines before the softmax; 1 / 0.07 if its weights have none."""
-    for path in weight_files(folder / "model" if (folder / "model").is_dir() else folder):
-        with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="numpy") as file:
-            # Families of published models have it at different places.
-            for name in file.keys():  # noqa: SIM118 (no mapping)
-                if name.rpartition(".")[2] == "logit_scale":
-                    return math.exp(file.get_tensor(name).item())
-    return 1 / 0.07
 
 
 def read_scores(path: Path) -> tuple[list[Result], list[Result]]:

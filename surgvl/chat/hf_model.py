@@ -47,6 +47,11 @@ def load_hf(name: str, device: str = "cpu") -> tuple[Any, Any]:
         model, processor = load_hf(base, device)
         with foreign(f"adapter {adapter} does not fit {base}", "give the folder that `surgvl tune` made"):
             return PeftModel.from_pretrained(model, str(adapter)).eval(), processor
+    whole, _, width = name.rpartition(":")
+    if width.isdecimal() and whole not in ("", "hf"):
+        raise ConfigError(
+            f"{name}: a model that answers questions has no vectors whose width :{width} is: give {whole}"
+        )
     where = str(stored_hub(name))
     if (Path(where) / "config.json").is_file() and hub_family(Path(where)) is not None:
         raise CheckpointError(

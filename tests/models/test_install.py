@@ -14,6 +14,7 @@ import yaml
 import surgvl
 from surgvl.api import DualModel
 from surgvl.cli import main as cli
+from surgvl.core.errors import CheckpointError
 from surgvl.models import published
 from surgvl.models.model_info import find_model, load_preprocess, model_hash
 from surgvl.models.published import registry
@@ -129,3 +130,20 @@ def test_preprocessing_of_all_entries_is_valid() -> None:
     for entry in registry().values():
         if entry.preprocess is not None:
             assert Preprocess(**entry.preprocess).geometry in ("squash", "crop", "fit")
+
+
+def test_load_fetches_when_it_is_told_to(site: Site, weights: Path) -> None:
+    with pytest.raises(CheckpointError, match="mine is not on this machine: `surgvl models fetch mine` fetches it"):
+        surgvl.load("mine")
+    # No network unless it is asked for.
+    assert site.requests == []
+    fetched = surgvl.load("mine", fetch=True)
+    theirs = surgvl.load(f"open_clip:{TINY}@{weights}")
+    assert isinstance(fetched, DualModel)
+    assert isinstance(theirs, DualModel)
+    assert np.array_equal(fetched.encode_text(["a hook"]), theirs.encode_text(["a hook"]))
+    count = len(site.requests)
+    assert count > 0
+    # What is here is not asked for again.
+    surgvl.load("mine", fetch=True)
+    assert len(site.requests) == count
