@@ -73,7 +73,7 @@ def main() -> None:
         "second. Recordings of different length are the same minute, repeated. From the shortest to the longest, "
         f"{max(args.minutes) / min(args.minutes):g} times as long, it changes by {peaks[-1] / peaks[0] - 1:+.1%}.\n\n"
         + "\n".join(markdown_table(head, rows, head))
-        + f"\n\n- command: `{shlex.join(["python", "benchmarks/embed_memory.py", *sys.argv[1:]])}`\n"
+        + f"\n\n- command: `{shlex.join(['python', 'benchmarks/embed_memory.py', *sys.argv[1:]])}`\n"
         + f"- {platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}\n"
         + f"- surgvl {__version__}, commit {commit()}\n"
     )
