@@ -85,10 +85,15 @@ def test_a_file_that_one_has_makes_the_same_model(site: Site, weights: Path, tmp
     one = model_hash("mine")
     assert cli.main(["models", "add", "mine", str(tmp_path / "Mine.zip")]) == 0
     assert model_hash("mine") == one
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    (unpacked / "Mine.pth").write_bytes(weights.read_bytes())
+    assert cli.main(["models", "add", "mine", str(unpacked)]) == 0
+    assert model_hash("mine") == one
     assert renamed.exists()
     assert site.requests == []
     card = json.loads((tmp_path / "models" / "mine" / "model_card.json").read_text())
-    assert list(card["sha256"]) == ["Mine.zip"]
+    assert list(card["sha256"]) == ["Mine.pth"]
 
 
 class Evil:
