@@ -5,17 +5,15 @@ the real server (`live`); what both workers need is made by whichever comes firs
 """
 
 import ipaddress
-import json
 import os
 import random
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,18 +42,6 @@ os.environ.setdefault(
     "TORCHINDUCTOR_CACHE_DIR",
     str(Path(tempfile.gettempdir(), f"surgvl-tests-{os.getuid()}-{os.environ.get('ATEN_CPU_CAPABILITY', 'native')}")),
 )
-
-# One process for all commands, because importing torch is most of the time, and a built-in language model of a tenth.
-_RUN_ALL = """
-import json, sys
-from functools import partial
-from surgvl.cli import main as cli
-from surgvl.models import chat
-
-chat.tiny_language_config = partial(chat.tiny_language_config, width=64, layers=2, heads=2)
-for argv in json.loads(sys.argv[1]):
-    cli.run(argv)
-"""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -193,9 +179,15 @@ def tiny_run(made_once: MadeOnce) -> Path:
     """A run folder as `surgvl quickstart` leaves it, of four rendered videos of 20 s."""
 
     def make(folder: Path) -> None:
-        argv = [sys.executable, "-c", _RUN_ALL, json.dumps(tiny_commands(folder / "run"))]
-        done = subprocess.run(argv, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
+        from surgvl.cli import main as cli
+        from surgvl.models import chat
+
+        # A built-in language model of a tenth.
+        small = partial(chat.tiny_language_config, width=64, layers=2, heads=2)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(chat, "tiny_language_config", small)
+            for argv in tiny_commands(folder / "run"):
+                cli.run(argv)
 
     return made_once("tiny", make) / "run"
 
