@@ -1,13 +1,14 @@
-"""A command that is killed in the middle of its training.
+"""A command that is killed in the middle of its work.
 
-Imports of a training run take longer than the run, so that one process does them (this module's) and each killed one
-is a fork of it.
+Imports of a short training run take longer than the run, so that one process does them (this module's) and each killed
+one is a fork of it.
 """
 
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import lightning.fabric  # noqa: F401 (as the loop does when it begins)
 
@@ -26,6 +27,23 @@ def run_killed(argv: list[str], step: int) -> None:
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
+
+
+def run_killed_when(argv: list[str], reached: Callable[[], bool]) -> None:
+    """Run a command until something is reached, when SIGKILL ends its process and all that it started."""
+    process = PROCESSES.Process(target=_run_in_a_group, args=(argv,))
+    process.start()
+    while not reached() and process.is_alive():
+        time.sleep(0.01)
+    assert process.pid
+    os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def _run_in_a_group(argv: list[str]) -> None:
+    os.setsid()
+    cli.run(argv)
 
 
 def _run(argv: list[str], step: int) -> None:
