@@ -220,7 +220,8 @@ def load_answerer(
 
     Args:
         model: folder of a chat model or of an adapter (`surgvl tune`); `hf:` and the folder or hub id of any
-            image-text-to-text model; with `surgvl serve`, the model that it must serve; else a name of the server's.
+            image-text-to-text model; a video-text model, which only chooses; with `surgvl serve`, the model that it
+            must serve; else a name of the server's.
         device: torch device of a model in this process.
         server: address of `surgvl serve`, or any OpenAI-compatible address.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default.
@@ -231,7 +232,7 @@ def load_answerer(
         seed: of its sampling.
 
     Raises:
-        CheckpointError: the folder has no chat model, or the server serves another model.
+        CheckpointError: the folder's model answers nothing, or the server serves another model.
         ConfigError: neither model nor server, or the server has no such model.
         ServerError: the server cannot be reached, or serves no chat model.
     """
@@ -248,6 +249,10 @@ def load_answerer(
     from surgvl.chat.answerers import Answerer
 
     found = load(model, device)
+    if isinstance(found, DualModel):
+        from surgvl.chat.zero_shot_answerer import ZeroShotAnswerer
+
+        return ZeroShotAnswerer(found.model, found.preprocess, found.folder, device)
     if not isinstance(found, Answerer):
         raise CheckpointError(f"{model} is a {type(found.model).__name__}, no chat model: give one of `surgvl tune`")
     return found
