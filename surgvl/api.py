@@ -23,7 +23,9 @@ from surgvl.embed.encode_file import encode_file
 from surgvl.embed.label import Label
 from surgvl.export.zero_shot_model import ZeroShotModel
 from surgvl.models.checkpoint import LoadedModel, VideoLike, load_model, resolve_model
-from surgvl.models.store import with_network
+from surgvl.models.model_info import find_model
+from surgvl.models.schema import read_checked
+from surgvl.models.store import CARD, Card, with_network
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.video.clip import Preprocess
@@ -58,6 +60,16 @@ class DualModel(LoadedModel, ZeroShotModel):
     def described(self) -> str:
         """Its folder and hash."""
         return f"{self.folder} ({self.hash})"
+
+    @property
+    def card(self) -> Card | None:
+        """Whose a published model is: `licence`, `commercial`, `source`, `sha256` of its files; None without a card.
+
+        Raises:
+            CheckpointError: its `model_card.json` is damaged.
+        """
+        path = find_model(self.folder) / CARD
+        return read_checked(path, Card) if path.is_file() else None
 
     def encode_video(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.float32]:
         """Unit vectors float32 [N, E].

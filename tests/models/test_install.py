@@ -72,6 +72,9 @@ def test_a_fetched_archive_is_a_model_by_name(
     mine, theirs = surgvl.load("mine"), surgvl.load(f"open_clip:{TINY}@{weights}")
     assert isinstance(mine, DualModel)
     assert isinstance(theirs, DualModel)
+    assert mine.card is not None
+    assert (mine.card.licence, mine.card.source) == ("MIT", "https://example.org/mine")
+    assert list(mine.card.sha256) == ["Mine.zip"]
     assert np.array_equal(mine.encode_text(["a hook"]), theirs.encode_text(["a hook"]))
     assert cli.main(["models", "check", "mine"]) == 0
     assert "no vectors are recorded" in capsys.readouterr().out
