@@ -101,7 +101,9 @@ class Engine:
 
     def seen(self) -> str:
         """What the chat model sees of a moment, such as "the seconds around the moment"."""
-        return run_info.seen(self.run / "tune" / "model")
+        # Another model cuts clips in its own way.
+        is_own = not (self.models.model or self.models.server)
+        return run_info.seen(self.run / "tune" / "model" if is_own else None)
 
     def ask(self, video_id: str, time_s: float, question: str) -> AnswerCard:
         """Answer a question about the clip around a moment; see `surgvl.chat.answerers.Answerer`.
@@ -133,6 +135,7 @@ class Engine:
             elapsed_s=time.monotonic() - begun,
             is_upload=video.split == UPLOAD,
             damage=marks.fact(Path(video.path)),
+            problem=f"{answer.problem}, {answer.raw[:MAX_CHARACTERS]!r}" if answer.problem else "",
         )
 
     def _labelled_answer(self, video_id: str, at_s: float, question: str) -> str:
@@ -282,7 +285,7 @@ class Engine:
 
     def model_card(self) -> ModelCard:
         """Data, training and scores of the models."""
-        return run_info.read_model_card(self.run, self.manifest)
+        return run_info.read_model_card(self.run, self.manifest, self.models.model)
 
 
 def _sentence(text: str, what: str) -> str:

@@ -33,12 +33,13 @@ STAGES = (
 PLACES = {"last": "up to the moment", "centre": "around the moment", "first": "from the moment on"}
 
 
-def read_model_card(run: Path, manifest: Manifest) -> ModelCard:
+def read_model_card(run: Path, manifest: Manifest, answerer: str = "") -> ModelCard:
     """Data, training and scores of the models of a run folder.
 
     Args:
         run: folder of `surgvl quickstart`.
         manifest: its manifest.
+        answerer: name of the model that answers questions in place of the run's own; empty: the run's own does.
     """
     rows, num_unreadable = readable_videos(run / "vectors", manifest.videos)
     splits: dict[str, tuple[int, float]] = {}
@@ -51,7 +52,12 @@ def read_model_card(run: Path, manifest: Manifest) -> ModelCard:
     stages = []
     rendered: list[bool | None] = []
     for name, title, purpose in STAGES:
-        if (run / name).is_dir():
+        if name == "tune" and answerer:
+            stages.append(
+                TrainingStage(title, "another model, whose training is not recorded here", {"model": answerer})
+            )
+            rendered.append(None)
+        elif (run / name).is_dir():
             seen = training_videos(run / name, manifest)
             rendered += are_rendered(run / name, seen)
             facts = stage_facts(run / name, seen)
@@ -161,8 +167,10 @@ def clip_facts(model: Path) -> str:
     return ""
 
 
-def seen(model: Path) -> str:
-    """What a model sees of a moment; "a clip of the moment" if its folder does not say which."""
+def seen(model: Path | None) -> str:
+    """What a model sees of a moment; "a clip of the moment" if there is no folder that says which."""
+    if model is None:
+        return "a clip of the moment"
     with contextlib.suppress(SurgVLError):
         clip = load_preprocess(model)
         return "the frame of the moment" if clip.num_frames == 1 else f"the seconds {PLACES[clip.anchor]}"

@@ -1,6 +1,6 @@
 """What an engine gives to the page: plain data, no models, and no paths that a browser could ask for.
 
-Times are seconds of the source video. Shapes: T frames of a clip, S their side in pixels, N steps of a timeline.
+Times are seconds of the source video. Shapes: T frames of a clip [T, H, W, 3], N steps of a timeline.
 """
 
 from dataclasses import dataclass
@@ -62,11 +62,12 @@ class AnswerCard:
         video_id: the video.
         title: title of the video.
         at_s: the moment asked about.
-        frames: what the model saw, uint8 [T, S, S, 3].
+        frames: what the model saw, uint8 [T, H, W, 3].
         times_s: time of each frame.
         elapsed_s: from question to answer.
         is_upload: whether the video is an upload.
         damage: how many of the decoded frames are damaged, in words; empty if none are.
+        problem: why there is no answer, where a general model says so or its reply is none; empty if there is one.
     """
 
     question: str
@@ -83,6 +84,7 @@ class AnswerCard:
     elapsed_s: float
     is_upload: bool = False
     damage: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,11 @@ def answer(card: AnswerCard) -> str:
         {"time_s": time_s, "jpeg": base64.b64encode(encode_jpeg(frame)).decode(), "is_nearest": at == nearest}
         for at, (time_s, frame) in enumerate(zip(card.times_s, card.frames, strict=True))
     ]
-    return render("answer", answer=card, how=how, doubts=doubts, frames=frames, size_px=card.frames.shape[1])
+    height_px, width_px = card.frames.shape[1:3]
+    shown = {"frames": frames, "width_px": width_px, "height_px": height_px}
+    return render(
+        "answer", answer=card, how=how, doubts=doubts, problem=formatting.without_folders(card.problem), **shown
+    )
 
 
 def moments(found: Sequence[Moment], query: str, elapsed_s: float, remark: str = "") -> str:

@@ -73,6 +73,16 @@ def test_a_closed_answer_says_so_and_shows_what_the_model_saw() -> None:
     assert all(image["src"].startswith("data:image/jpeg;base64,") for image in page.all("img"))
 
 
+def test_frames_that_are_no_squares_are_told_by_width_and_height() -> None:
+    wide = dataclasses.replace(an_answer(), frames=np.zeros((3, 9, 16, 3), np.uint8))
+    assert "3 frames of 16 × 9 pixels" in Parsed(views.answer(wide)).text
+
+
+def test_why_there_is_no_answer_is_told_without_folders() -> None:
+    late = dataclasses.replace(an_answer(closed=False, text=""), problem="late, 'no reply of /srv/run/a.mp4 in time'")
+    assert "(the model gave no answer: late, 'no reply of a.mp4 in time')" in Parsed(views.answer(late)).text
+
+
 def test_damaged_frames_are_told() -> None:
     damaged = dataclasses.replace(an_answer(), damage="3 of 16 decoded frames are marked damaged by the decoder")
     assert "3 of 16 decoded frames are marked damaged" in Parsed(views.answer(damaged)).text

@@ -229,6 +229,17 @@ def test_all_questions_of_a_manifest(fake: FakeOpenAI, url: str, manifest: Path,
         assert len(fake.asked) == before + 8
 
 
+def test_its_answers_are_scored(fake: FakeOpenAI, url: str, manifest: Path, tmp_path: Path) -> None:
+    fake.choose, fake.models = sees, ("eye", "hand")
+    words = ["eval", "--manifest", str(manifest), "--server", url, "--out", str(tmp_path / "a")]
+    with pytest.raises(ConfigError, match="has several models, eye, hand: choose one with --model"):
+        cli.run(words)
+    found = {row.metric: row.value for row in cli.run([*words, "--resume", "--model", "hand"])}
+    assert found["accuracy"] == 1
+    assert {body["model"] for body in fake.asked} == {"hand"}
+    assert [row["outcome"] for row in rows_of(tmp_path / "a" / "answers")] == ["correct"] * 8
+
+
 def test_options_are_shuffled_by_the_seed(fake: FakeOpenAI, url: str, manifest: Path, tmp_path: Path) -> None:
     fake.choose = sees
 
