@@ -102,8 +102,7 @@ class Engine:
     def seen(self) -> str:
         """What the chat model sees of a moment, such as "the seconds around the moment"."""
         # Another model cuts clips in its own way.
-        is_own = not (self.models.model or self.models.server)
-        return run_info.seen(self.run / "tune" / "model" if is_own else None)
+        return run_info.seen(None if self.models.model or self.models.server else self.run / "tune" / "model")
 
     def ask(self, video_id: str, time_s: float, question: str) -> AnswerCard:
         """Answer a question about the clip around a moment; see `surgvl.chat.answerers.Answerer`.
