@@ -196,15 +196,16 @@ def test_an_adapter_and_its_model_say_the_same_here_and_there(plain: Plain, tmp_
 
 
 def test_our_gateway_before_it_says_the_same(plain: Plain, tmp_path: Path) -> None:
+    """By frames: it tells an engine how many frames a video has, which this one was not started to be told."""
     engine = EngineProcess("chat", plain.place, "tiny", plain.port, tmp_path / "log")
     engine.state = "ready"
     about = {"version": "1", "chat": describe_general("tuned")}
+    few, frames = plain.place / "few", ("--clip.send", "frames")
     with served(Gateway({"chat": engine}, MediaRules(), about=about).app) as url:
         for name in ("tiny", "tuned"):
-            behind = said(plain.place / "few", tmp_path / f"{name}-0", "--model", name, "--server", url)
-            assert behind == said(plain.place / "few", tmp_path / f"{name}-1", "--model", name, "--server", plain.url)
-            record = read_json(tmp_path / f"{name}-0" / "run.json")
-            assert (record["closed_by"], record["sent_as"]) == ("choice", "video")
+            behind = said(few, tmp_path / f"{name}-0", "--model", name, "--server", url, *frames)
+            assert behind == said(few, tmp_path / f"{name}-1", "--model", name, "--server", plain.url, *frames)
+            assert read_json(tmp_path / f"{name}-0" / "run.json")["closed_by"] == "choice"
         # Without a name, that which it was started for.
         assert load_answerer(server=url).facts["model"] == "tuned"
 
@@ -219,6 +220,7 @@ def test_surgvl_serve_hands_an_adapter_to_vllm(tiny_run: Path, tmp_path: Path) -
         for name, here in (("surgvl-base", f"hf:{tmp_path / 'model'}"), ("surgvl-chat", str(tmp_path / "tuned"))):
             there = said(tmp_path / "manifest", tmp_path / name, "--model", name, "--server", server.url)
             assert there == said(tmp_path / "manifest", tmp_path / f"{name}-here", "--model", here)
+            assert read_json(tmp_path / name / "run.json")["sent_as"] == "video"
         assert server.end() == 0
     finally:
         server.drop()
