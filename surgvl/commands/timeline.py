@@ -24,7 +24,8 @@ from surgvl.export.zero_shot import SMOOTH_S, THRESHOLD, TimelineConfig
 from surgvl.video.marks import counted
 
 if TYPE_CHECKING:
-    from surgvl.export.zero_shot_model import ZeroShotModel
+    from surgvl.api import DualModel
+    from surgvl.serve.remote import RemoteDual
 
 BAR = "{l_bar}{bar}| {n:.2f}/{total:.2f} h of video [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 PROMPT_SETS = ("cholec80_phase", "cholect50_triplet")
@@ -104,7 +105,7 @@ def timeline(
     return out
 
 
-def _load(model: Path | None, device: str, server: str, api_key: str, in_flight: int) -> "ZeroShotModel":
+def _load(model: Path | None, device: str, server: str, api_key: str, in_flight: int) -> "DualModel | RemoteDual":
     """The model in this process, or that of a server, which must equal the one in the folder if both are given."""
     # Imported here because they import torch, which help and usage errors must not wait for.
     if server:

@@ -46,7 +46,8 @@ def test_probabilities_are_those_of_open_clip(weights: Path) -> None:
     answer = dict(found.probabilities(frames, QUESTION, ANSWERS))
     assert [answer[each] for each in ANSWERS] == pytest.approx(wanted.tolist(), abs=1e-5)
     assert found.ask(frames, QUESTION, answers=ANSWERS) == ANSWERS[int(wanted.argmax())]
-    for answers in (None, []):
+    nothing: list[list[str] | None] = [None, []]
+    for answers in nothing:
         with pytest.raises(ConfigError, match="needs a free-text answer, and .* only chooses: give answers to choose"):
             found.ask(frames, QUESTION, answers=answers)
 

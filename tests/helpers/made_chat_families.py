@@ -69,7 +69,7 @@ def smolvlm(folder: Path) -> Path:
         chat_template=template(SMOLVLM, "<image>", "<video>"),
     )
     torch.manual_seed(0)
-    config = transformers.SmolVLMConfig(  # type: ignore[call-arg]
+    config = transformers.SmolVLMConfig(
         text_config={**TEXT, "model_type": "llama", "vocab_size": len(tokenizer)},
         vision_config=EYES,
         image_token_id=processor.image_token_id,
@@ -92,7 +92,7 @@ def internvl(folder: Path) -> Path:
         chat_template=template(CHATML, "<IMG_CONTEXT>\n", "<video>\n"),
     )
     torch.manual_seed(0)
-    config = transformers.InternVLConfig(  # type: ignore[call-arg]
+    config = transformers.InternVLConfig(
         text_config={**TEXT, "model_type": "qwen2", "vocab_size": len(tokenizer)},
         vision_config=EYES,
         image_token_id=processor.image_token_id,
@@ -120,7 +120,7 @@ def gemma3(folder: Path) -> Path:
         name.replace("_token", "_token_index"): tokenizer.convert_tokens_to_ids(token) for name, token in named.items()
     }
     torch.manual_seed(0)
-    config = transformers.Gemma3Config(  # type: ignore[call-arg]
+    config = transformers.Gemma3Config(
         text_config={**TEXT, "vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id},
         vision_config=EYES,
         mm_tokens_per_image=4,
@@ -142,7 +142,7 @@ def llava_onevision(folder: Path) -> Path:
         chat_template=LLAVA,
     )
     torch.manual_seed(0)
-    config = transformers.LlavaOnevisionConfig(  # type: ignore[call-arg]
+    config = transformers.LlavaOnevisionConfig(
         text_config={**TEXT, "model_type": "qwen2", "vocab_size": len(tokenizer)},
         vision_config={**EYES, "model_type": "siglip_vision_model", "vision_use_head": False},
         image_token_index=processor.image_token_id,
