@@ -52,11 +52,12 @@ TOWERS = {"ViT-B/16": "ViT-B-16", "ResNet-50": "RN50"}
 
 
 def recording(path: Path, minutes: int) -> None:
-    """Write a minute of a phantom, and repeat its packets."""
-    scene = script(0, 0)
-    frames = render(scene, HEIGHT, FPS, 0.0, min(60.0, scene.duration_s))
+    """Write a minute of a phantom unless `minute.mp4` lies beside the file, and repeat its packets."""
     minute = path.with_name("minute.mp4")
-    video.write(minute, (np.asarray(cv2.resize(frame, (WIDTH, HEIGHT)), np.uint8) for frame in frames), FPS)
+    if not minute.is_file():
+        scene = script(0, 0)
+        frames = render(scene, HEIGHT, FPS, 0.0, min(60.0, scene.duration_s))
+        video.write(minute, (np.asarray(cv2.resize(frame, (WIDTH, HEIGHT)), np.uint8) for frame in frames), FPS)
     with av.open(str(path), "w") as target:
         stream, shift = None, 0
         for _ in range(minutes):

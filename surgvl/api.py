@@ -7,7 +7,6 @@ Shapes: B clips, T frames, S their side in pixels, E width of the vectors, C cla
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +14,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from surgvl import prompts, video
+from surgvl import video
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig, is_vision_language
 from surgvl.core.arrays import softmax
 from surgvl.core.checks import text_list
 from surgvl.core.errors import CheckpointError, ConfigError, DataError, SurgVLWarning
 from surgvl.embed.encode_file import encode_file
 from surgvl.embed.label import Label
-from surgvl.embed.vectors import class_vectors
-from surgvl.export.interval_table import IntervalTable
-from surgvl.export.zero_shot import SMOOTH_S, THRESHOLD, ClassSet, ClipVectors, TimelineConfig, interval_table
+from surgvl.export.zero_shot_model import ZeroShotModel
 from surgvl.models.checkpoint import LoadedModel, VideoLike, load_model, resolve_model
-from surgvl.models.store import with_network
+from surgvl.models.model_info import find_model
+from surgvl.models.schema import read_checked
+from surgvl.models.store import CARD, Card, with_network
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
+from surgvl.video.clip import Preprocess
 
 if TYPE_CHECKING:
     from surgvl.chat.answerers import Answerer, LocalAnswerer
@@ -46,10 +46,30 @@ class Encoder(LoadedModel):
         return tokens
 
 
-class DualModel(LoadedModel):
+class DualModel(LoadedModel, ZeroShotModel):
     """A video tower and a text tower in one space."""
 
     model: VideoText
+
+    @property
+    def scale(self) -> float:
+        """Factor of the cosines before the softmax."""
+        return float(self.model.logit_scale.detach().exp())
+
+    @property
+    def described(self) -> str:
+        """Its folder and hash."""
+        return f"{self.folder} ({self.hash})"
+
+    @property
+    def card(self) -> Card | None:
+        """Whose a published model is: `licence`, `commercial`, `source`, `sha256` of its files; None without a card.
+
+        Raises:
+            CheckpointError: its `model_card.json` is damaged.
+        """
+        path = find_model(self.folder) / CARD
+        return read_checked(path, Card) if path.is_file() else None
 
     def encode_video(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.float32]:
         """Unit vectors float32 [N, E].
@@ -81,7 +101,13 @@ class DualModel(LoadedModel):
             ConfigError: the stride is out of range.
             DataError: the file cannot be read.
         """
-        return encode_file(self.model, Path(path), self.preprocess.every(stride_s), None, self.device)
+        return self.encode_segments(Path(path), self.preprocess.every(stride_s))
+
+    def encode_segments(
+        self, path: Path, preprocess: Preprocess, tick: Callable[[float], object] = lambda _: None
+    ) -> tuple[NDArray[np.float32], list[float], list[float]]:
+        """As `encode_seconds`, with clips cut in another way than the model's own."""
+        return encode_file(self.model, path, preprocess, None, self.device, tick)
 
     def encode_text(self, sentences: str | Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors float32 [number of sentences, E]; a single sentence is one row, an empty list no rows.
@@ -104,18 +130,6 @@ class DualModel(LoadedModel):
         """A line that says how many tokens of the sentences exceed the text tower's context; empty if none do."""
         return self.model.left_out(list(sentences))
 
-    def class_vectors(self, prompt_set: str) -> tuple[list[str], NDArray[np.float32]]:
-        """Class names [C] and zero-shot class vectors float32 [C, E] of a prompt set."""
-        found = self.class_set(prompt_set)
-        return found.names, found.vectors
-
-    def class_set(self, prompt_set: str) -> ClassSet:
-        """A prompt set with its class names and zero-shot class vectors."""
-        loaded = prompts.load(prompt_set)
-        rows = loaded.texts()
-        vectors = class_vectors(self.encode_text([row[2] for row in rows]), [row[0] for row in rows])
-        return ClassSet(loaded, list(dict.fromkeys(row[1] for row in rows)), vectors)
-
     def classify(self, source: VideoLike, prompt_set: str, at_s: float | None = None) -> list[Label]:
         """Zero-shot classification (CLIP, arXiv 2103.00020) of each second of a video, or of one clip.
 
@@ -134,48 +148,12 @@ class DualModel(LoadedModel):
                 span_s = self.preprocess.span_s(at_s, video.probe(source).duration_s)
             starts, ends = [span_s[0]], [span_s[1]]
         cosines = found @ classes.T
-        probabilities = softmax(cosines, float(self.model.logit_scale.detach().exp()))
+        probabilities = softmax(cosines, self.scale)
         best = cosines.argmax(1)
         return [
             Label(starts[row], ends[row], names[k], float(cosines[row, k]), float(probabilities[row, k]))
             for row, k in enumerate(best)
         ]
-
-    def timeline(
-        self,
-        source: str | Path,
-        prompt_sets: str | Sequence[str | ClassSet] = "cholec80_phase",
-        *,
-        causal: bool = False,
-        smooth_s: float = SMOOTH_S,
-        threshold: float = THRESHOLD,
-        stride_s: float | None = None,
-        tick: Callable[[float], object] = lambda _: None,
-    ) -> IntervalTable:
-        """Intervals of phases, triplets and tools in a video, zero-shot; `save` of the table writes them.
-
-        Args:
-            source: a video file, or a folder of numbered images.
-            prompt_sets: a name or file of a prompt set, or several, or what `class_set` returns; those of task `phase`
-                or `step` give one class at a time, others those above the threshold, and triplets give tools as well.
-            causal: use only what an online system could know; see `surgvl.export.zero_shot.TimelineConfig`.
-            smooth_s: window of a moving average over the cosines, seconds; 0 for none.
-            threshold: least probability of a triplet or tool.
-            stride_s: seconds between clips; the model's `step_s` by default.
-            tick: called with the number of seconds that have been read since the last call.
-
-        Raises:
-            ConfigError: a number is out of range, or there is no such prompt set.
-            DataError: the video cannot be read.
-        """
-        config = TimelineConfig(causal=causal, smooth_s=smooth_s, threshold=threshold)
-        given = [prompt_sets] if isinstance(prompt_sets, str) else prompt_sets
-        sets = [each if isinstance(each, ClassSet) else self.class_set(each) for each in given]
-        preprocess = (replace(self.preprocess, anchor="last") if causal else self.preprocess).every(stride_s)
-        found = encode_file(self.model, Path(source), preprocess, None, self.device, tick)
-        clips = ClipVectors.of_segments(*found, preprocess, causal)
-        scale, model = float(self.model.logit_scale.detach().exp()), f"{self.folder} ({self.hash})"
-        return interval_table(Path(source), clips, sets, scale, config, model)
 
     def search(self, query: VideoLike, index: str | Path, k: int = 5, at_s: float | None = None) -> Any:
         """Moments of an index folder that are similar to a sentence or a clip.
@@ -254,7 +232,8 @@ def load_answerer(
 
     Args:
         model: folder of a chat model or of an adapter (`surgvl tune`); `hf:` and the folder or hub id of any
-            image-text-to-text model; with `surgvl serve`, the model that it must serve; else a name of the server's.
+            image-text-to-text model; a video-text model, which only chooses; with `surgvl serve`, the model that it
+            must serve; else a name of the server's.
         device: torch device of a model in this process.
         server: address of `surgvl serve`, or any OpenAI-compatible address.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default.
@@ -265,7 +244,7 @@ def load_answerer(
         seed: of its sampling.
 
     Raises:
-        CheckpointError: the folder has no chat model, or the server serves another model.
+        CheckpointError: the folder's model answers nothing, or the server serves another model.
         ConfigError: neither model nor server, or the server has no such model.
         ServerError: the server cannot be reached, or serves no chat model.
     """
@@ -282,6 +261,10 @@ def load_answerer(
     from surgvl.chat.answerers import Answerer
 
     found = load(model, device)
+    if isinstance(found, DualModel):
+        from surgvl.chat.zero_shot_answerer import ZeroShotAnswerer
+
+        return ZeroShotAnswerer(found.model, found.preprocess, found.folder, device)
     if not isinstance(found, Answerer):
         raise CheckpointError(f"{model} is a {type(found.model).__name__}, no chat model: give one of `surgvl tune`")
     return found

@@ -1,17 +1,17 @@
 """What all tests share: no network, fixed seeds, few threads, an order of files, and what is made once for all.
 
 `make test` runs the suite in two workers of pytest-xdist. A file is one worker's work, and so are all files that use
-the real server (`live`); what both workers need is made by whichever comes first (`made_once`).
+the real server (`live`), and all whose processes are forks of one (`helpers/forks.py`); what both workers need is made
+by whichever comes first (`made_once`).
 """
 
 import ipaddress
-import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -45,18 +45,6 @@ os.environ.setdefault(
     str(Path(tempfile.gettempdir(), f"surgvl-tests-{os.getuid()}-{os.environ.get('ATEN_CPU_CAPABILITY', 'native')}")),
 )
 
-# One process for all commands, because importing torch is most of the time, and a built-in language model of a tenth.
-_RUN_ALL = """
-import json, sys
-from functools import partial
-from surgvl.cli import main as cli
-from surgvl.models import chat
-
-chat.tiny_language_config = partial(chat.tiny_language_config, width=64, layers=2, heads=2)
-for argv in json.loads(sys.argv[1]):
-    cli.run(argv)
-"""
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--shuffle SEED`."""
@@ -77,7 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         generator.shuffle(order)
         for tests in files.values():
             generator.shuffle(tests)
-    servers = {name for name in order if _uses_server(name)}
+    servers = {name for name in order if _group(name) == "server"}
     # The real server first, then long files: one that came last would leave the other worker idle.
     order.sort(key=lambda name: (name not in servers, not any(map(_is_long, files[name]))))
     items[:] = [item for name in order for item in files[name]]
@@ -87,21 +75,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each file to one worker, and all files that use the real server to the same one."""
+    """Give each file to one worker, and all files of a group to the same one."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return "server" if _uses_server(file) else file
+            return _group(nodeid.partition("::")[0])
 
     return ByFile(config, log)
 
 
 @cache
-def _uses_server(file: str) -> bool:
-    """Whether a test in a file, named from the root, takes the fixture `live`."""
-    return "live: Live" in (Path(__file__).parent.parent / file).read_text(encoding="utf-8")
+def _group(file: str) -> str:
+    """What a file, named from the root, shares with others: the real server, the process of forks, or nothing."""
+    text = (Path(__file__).parent.parent / file).read_text(encoding="utf-8")
+    if "live: Live" in text:
+        return "server"
+    return "forks" if re.search(r"^from tests\.helpers\.(forks|killed) import", text, re.M) else file
 
 
 def _fixtures(item: pytest.Item) -> set[str]:
@@ -193,9 +183,12 @@ def tiny_run(made_once: MadeOnce) -> Path:
     """A run folder as `surgvl quickstart` leaves it, of four rendered videos of 20 s."""
 
     def make(folder: Path) -> None:
-        argv = [sys.executable, "-c", _RUN_ALL, json.dumps(tiny_commands(folder / "run"))]
-        done = subprocess.run(argv, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
+        from surgvl.cli import main as cli
+        from tests.helpers.small_language import small_language
+
+        with small_language():
+            for argv in tiny_commands(folder / "run"):
+                cli.run(argv)
 
     return made_once("tiny", make) / "run"
 

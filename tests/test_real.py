@@ -18,10 +18,11 @@ from surgvl import prompts
 from surgvl.api import DualModel, load
 from surgvl.chat.answerers import Answerer
 from surgvl.cli import main as cli
-from surgvl.core.errors import DataError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import Segment
+from surgvl.demo.engine import Engine
 from surgvl.embed.vectors import Vectors
 from surgvl.embed.windows import read_windows
 from surgvl.models import install
@@ -174,3 +175,36 @@ def test_published_models_are_embedded_searched_and_scored(
     cli.run(["eval", *argv, "--tasks", "phase", "--prompts", "cholec80_phase"])
     assert (tmp_path / "eval" / "result.json").is_file()
     assert "accuracy" in capsys.readouterr().out
+
+
+# The tiny text tower reads 20 tokens.
+@pytest.mark.filterwarnings("ignore:.*tokens were left out")
+def test_published_models_answer_write_timelines_and_are_shown(
+    published_name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, run = Path(REAL) / "clips" / "robotic_suturing_20_frames.mp4", tmp_path / "run"
+    answers = ["hook", "grasper", "clip applier"]
+    asked = ["ask", str(clip), "Which instrument is seen?", "--model", published_name]
+    assert cli.run([*asked, "--answers", *answers]) in answers
+    with pytest.raises(ConfigError, match="needs a free-text answer, and .* only chooses"):
+        cli.run(asked)
+    cli.run(["timeline", str(clip), "--model", published_name, "--out", str(tmp_path / "case.eaf")])
+    assert (tmp_path / "case.eaf").stat().st_size > 1000
+    cli.run(["embed", "--model", published_name, "--videos", str(clip), "--out", str(run / "vectors")])
+    manifest = run / "vectors" / "manifest"
+    cli.run(["index", "--vectors", str(run / "vectors"), "--manifest", str(manifest), "--out", str(run / "index")])
+    capsys.readouterr()
+    page = Engine(run)
+    try:
+        page.start()
+        page.wait()
+        assert page.search("the hook dissects", 1)[0].video_id == "robotic_suturing_20_frames"
+        shown = page.timeline("robotic_suturing_20_frames", "cholec80_phase", "cholect50_triplet")
+        loaded = load(published_name)
+        assert isinstance(loaded, DualModel)
+        wanted = loaded.classify(clip, "cholec80_phase")
+        assert [shown.phases[number] for number in shown.predicted] == [label.name for label in wanted]
+        # Stored vectors are of half precision.
+        assert shown.probabilities == pytest.approx([label.probability for label in wanted], abs=1e-3)
+    finally:
+        page.close()

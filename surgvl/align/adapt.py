@@ -41,6 +41,14 @@ class Adaptation(SentenceContrast):
         self.dual = dual
         self._sentences: dict[str, Tensor] = {}
 
+    def train(self, mode: bool = True) -> "Adaptation":
+        """Set the mode; batch norms that are not trained keep the statistics that they were published with."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.weight.requires_grad:
+                module.eval()
+        return self
+
     def embed(self, batch: Batch) -> dict[str, Tensor]:
         """Unit vectors of the clips, `video` [B, E], and of their different sentences, `text` [U, E].
 

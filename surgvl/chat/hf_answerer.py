@@ -118,7 +118,7 @@ class HfAnswerer(VisionLanguageAnswerer):
     # ---- options, token by token
 
     def _label_ids(self, labels: Sequence[str]) -> list[list[int]]:
-        return [self.hf.processor.tokenizer.encode(label, add_special_tokens=False) for label in labels]
+        return [self.hf.answer_tokens(label) for label in labels]
 
     def _allowed(self, labels: Sequence[str], length: int) -> Any:
         """A function that lets the model write one of the labels only; a prompt of `length` tokens comes before."""

@@ -21,9 +21,11 @@ from surgvl.chat.vision_language_config import ADAPTER, ClipInput, adapter_folde
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import read_json
-from surgvl.models.foreign import foreign
+from surgvl.models.foreign import first_line, foreign, quiet
 from surgvl.models.named import hub_family
 from surgvl.models.store import stored_hub
+
+NO_FRAMES = np.zeros((0, 1, 1, 3), np.uint8)
 
 
 def load_hf(name: str, device: str = "cpu") -> tuple[Any, Any]:
@@ -36,6 +38,7 @@ def load_hf(name: str, device: str = "cpu") -> tuple[Any, Any]:
 
     Raises:
         CheckpointError: it is neither, or no image-text-to-text model.
+        ConfigError: a package or the device is missing.
     """
     if (adapter := adapter_folder(name)) is not None:
         from peft import PeftModel
@@ -44,6 +47,11 @@ def load_hf(name: str, device: str = "cpu") -> tuple[Any, Any]:
         model, processor = load_hf(base, device)
         with foreign(f"adapter {adapter} does not fit {base}", "give the folder that `surgvl tune` made"):
             return PeftModel.from_pretrained(model, str(adapter)).eval(), processor
+    whole, _, width = name.rpartition(":")
+    if width.isdecimal() and whole not in ("", "hf"):
+        raise ConfigError(
+            f"{name}: a model that answers questions has no vectors whose width :{width} is: give {whole}"
+        )
     where = str(stored_hub(name))
     if (Path(where) / "config.json").is_file() and hub_family(Path(where)) is not None:
         raise CheckpointError(
@@ -54,7 +62,13 @@ def load_hf(name: str, device: str = "cpu") -> tuple[Any, Any]:
     dtype = torch.float32 if device == "cpu" else "auto"
     offline = {"trust_remote_code": False, "local_files_only": True}
     with foreign(f"vision-language model {name!r} cannot be read"):
-        processor = AutoProcessor.from_pretrained(where, **offline)
+        try:
+            processor = AutoProcessor.from_pretrained(where, **offline)
+        except ImportError as error:
+            raise ConfigError(
+                f"{name} needs a package that is not installed ({first_line(error)}): pip install 'surgvl[smolvlm]' "
+                "for SmolVLM, or that package"
+            ) from error
         model = AutoModelForImageTextToText.from_pretrained(where, dtype=dtype, **offline)
     if "image_processor" not in vars(processor):
         raise CheckpointError(f"{name!r} takes no pictures: give an image-text-to-text model")
@@ -107,28 +121,33 @@ class HfModel:
         """Inputs of the model for a clip and a text, on its device.
 
         Args:
-            frames: uint8 [T, H, W, 3].
+            frames: uint8 [T, H, W, 3]; none: the text alone.
             text: question and options.
             said: the answer; None: the prompt of an answer.
         """
         parts: list[dict[str, Any]] = []
         media: dict[str, Any] = {}
-        if self.sends == "video":
+        count, fps = len(frames), self.fps
+        if count and self.sends == "video":
             parts.append({"type": "video"})
-            count, fps = len(frames), self.fps
             facts = {"fps": fps, "total_num_frames": count, "frames_indices": list(range(count))}
-            media = {"videos": [frames], "video_metadata": [{**facts, "duration": count / fps}]}
+            media = {"videos": [[frames]], "video_metadata": [{**facts, "duration": count / fps}]}
             media["do_sample_frames"] = False
-        else:
-            for number in range(len(frames)):
-                words = caption(number, len(frames), self.fps)
-                parts += [{"type": "text", "text": words}, {"type": "image"}]
-            media = {"images": [Image.fromarray(frame) for frame in frames]}
-        messages = [{"role": "user", "content": [*parts, {"type": "text", "text": text}]}]
-        if said is not None:
-            messages.append({"role": "assistant", "content": [{"type": "text", "text": said}]})
-        with foreign(f"the processor of {self.name} refuses a clip", "try --clip.send frames, or other frames"):
-            written = self.processor.apply_chat_template(messages, add_generation_prompt=said is None, tokenize=False)
+        elif count:
+            for number in range(count):
+                parts += [{"type": "text", "text": caption(number, count, fps)}, {"type": "image"}]
+            # The pictures of one conversation: some processors cut a picture that is alone in tiles.
+            media = {"images": [[Image.fromarray(frame) for frame in frames]]}
+        asked = {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
+        with (
+            foreign(f"the processor of {self.name} refuses a clip", "try --clip.send frames, or other frames"),
+            quiet(),
+        ):
+            written = self._written(asked, said)
+            # A template may write the token that the tokenizer puts before each text.
+            begin = self.processor.tokenizer.bos_token
+            if begin is not None and written.startswith(begin):
+                media["add_special_tokens"] = False
             found = self.processor(text=[written], return_tensors="pt", **media)
         device, dtype = self.model.device, self.model.dtype
         return {
@@ -137,8 +156,30 @@ class HfModel:
             if isinstance(value, torch.Tensor)
         }
 
+    def _written(self, asked: dict[str, Any], said: str | None) -> str:
+        """A question as the chat template writes it, with its answer or ready for it."""
+        prompt = str(self.processor.apply_chat_template([asked], add_generation_prompt=True, tokenize=False))
+        if said is None:
+            return prompt
+        answer = {"role": "assistant", "content": [{"type": "text", "text": said}]}
+        written = str(self.processor.apply_chat_template([asked, answer], tokenize=False))
+        if written.startswith(prompt):
+            return written
+        # LLaVA-OneVision's template writes a blank before an answer that it does not write at the end of a prompt.
+        at = written.find(said, len(prompt.rstrip()))
+        return prompt + written[at:] if written[:at].split() == prompt.split() else written
+
     @cached_property
     def tail(self) -> int:
         """Tokens that the chat template writes after an answer, the end token included."""
-        black = np.zeros((4, 64, 64, 3), np.uint8)
-        return tail_of(*(self.inputs(black, "Say A or B.", said)["input_ids"][0].tolist() for said in ("A", "B")))
+        return tail_of(self._said("A"), self._said("B"))
+
+    def answer_tokens(self, said: str) -> list[int]:
+        """Tokens of an answer in a conversation, without those that end it; a blank before it may be among them."""
+        prompt = self.inputs(NO_FRAMES, "Say A or B.")["input_ids"][0]
+        return self._said(said)[len(prompt) : -self.tail]
+
+    def _said(self, said: str) -> list[int]:
+        """Tokens of a conversation of words."""
+        found: list[int] = self.inputs(NO_FRAMES, "Say A or B.", said)["input_ids"][0].tolist()
+        return found

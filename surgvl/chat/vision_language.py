@@ -8,7 +8,6 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +21,7 @@ from surgvl.chat.replies import Replies, Reply, reply_key
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import Unreadable
-from surgvl.core.files import file_hash, text_hash
+from surgvl.core.files import known_hash, text_hash
 from surgvl.data.frame_store import FrameStore
 from surgvl.models.checkpoint import VideoLike, cut_frames
 from surgvl.models.schema import AnswersFile
@@ -225,15 +224,9 @@ def read_reply(request: Request, reply: Reply) -> Answer:
     return Answer(question, "", problem="refused" if is_refusal(text) else "unparsed", **found)
 
 
-@lru_cache(maxsize=4096)
-def _hashed(path: Path, size: int, changed_ns: int) -> str:
-    return file_hash(path)
-
-
 def _content(path: Path) -> str:
-    """Hash of a file, read once unless it changes; of a folder of pictures, their names, sizes and times."""
+    """Hash of a file; of a folder of pictures, their names, sizes and times."""
     if path.is_dir():
         files = sorted((each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in path.iterdir())
         return text_hash(str(files))
-    state = path.stat()
-    return _hashed(path, state.st_size, state.st_mtime_ns)
+    return known_hash(path)

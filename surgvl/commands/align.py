@@ -115,7 +115,14 @@ def align(
         read = preprocess
         if augment and augmentation.read_px:
             read = replace(preprocess, size_px=augmentation.read_px)
+        own_aspect = preprocess.geometry == "fit"
+        if own_aspect and augment and augmentation.crop != "none":
+            raise ConfigError(
+                f"--augmentation.crop must be none for {encoder}, which takes pictures in their own aspect, got "
+                f"{augmentation.crop!r}"
+            )
         store, good = split_store(folder, table, split, read, frame_cache, augment and augmentation.per_video)
+        _check_shapes({store.shape(video_id) for video_id in good}, run, encoder)
         data = NarratedClips(store, table, good, run.seed, seconds=not augment)
         trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
         seen_ids = [*pretraining_video_ids(encoder), *good]
@@ -127,7 +134,7 @@ def align(
             store.problems.update(vectors.problems)
         elif frozen_encoder and isinstance(dual, DualEncoder):
             data.tokens = _tokens(dual.encoder, store, data, (frame_cache or out) / "features", augment, token_keep)
-        changed = Augment(augmentation, preprocess.size_px) if augment else None
+        changed = Augment(augmentation, None if own_aspect else preprocess.size_px) if augment else None
         store.problems.update(fit(objective, data, collate, out, optim, run, changed, name="align"))
         if main_process():
             if frame_cache is None:
@@ -153,6 +160,21 @@ def _frozen_text(tower: "TextTower", name: str, table: Manifest) -> "FrozenText"
             "hf:FOLDER_OR_ID or open_clip:NAME@PRETRAINED, or leave it out"
         )
     return FrozenText(tower, [row.label for row in table.segments if row.task == "narration"])
+
+
+def _check_shapes(found: set[tuple[int, int]], run: Run, encoder: Path) -> None:
+    """Clips of a micro-batch are of one shape; given are the heights and widths of the videos' frames.
+
+    Raises:
+        ConfigError: the model takes pictures in their own aspect, and the videos have several.
+    """
+    if len(found) > 1 and run.batch > run.accumulate * run.devices * run.nodes:
+        (height, width), *_, (other_height, other_width) = sorted(found)
+        raise ConfigError(
+            f"{encoder} takes pictures in their own aspect, and the videos have several ({width}x{height} and "
+            f"{other_width}x{other_height} px): give --run.accumulate {run.batch // (run.devices * run.nodes)}, one "
+            "clip at a time, or videos of one aspect"
+        )
 
 
 def _tokens(

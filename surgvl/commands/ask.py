@@ -85,7 +85,8 @@ def ask(
     """Ask a question about a video, or all questions of a manifest.
 
     Args:
-        model: run folder or model folder of a chat model; with --server, the model that `surgvl serve` must have, or
+        model: run folder or model folder of a chat model, or a video-text model, which chooses among --answers by the
+            similarity of clip and sentence; with --server, the model that `surgvl serve` must have, or
             the name of one of the models of any other server.
         video: a video file; needs a question.
         question: the question, in plain language.
@@ -163,7 +164,7 @@ def answer_manifest(
 ) -> Path:
     """Answer the questions of a manifest's split and write `answers.jsonl`.
 
-    A classification head answers closed questions only.
+    A classification head and a video-text model answer closed questions only.
     """
     import torch
 
@@ -173,9 +174,7 @@ def answer_manifest(
 
     kinds = ("", *KINDS) if config.controls else ("" if config.only_control == "none" else config.only_control,)
     if config.open_ended and not answerer.can_write:
-        raise ConfigError(
-            "--open_ended needs a model that generates text, and this one has a classification head: leave it out"
-        )
+        raise ConfigError("--open_ended needs a model that generates text, and this one only chooses: leave it out")
     out, folder.device = folder.path, answerer.device
     table = Manifest.load(manifest)
     store, good = split_store(folder, table, config.split, answerer.preprocess, frame_cache)
@@ -220,7 +219,7 @@ def select_questions(
     kept = [row for row in rows if not (closed_only and is_open(row["type"]))]
     if len(kept) < len(rows):
         free = plural(len(rows) - len(kept), "question")
-        print(f"{free} with free-text answers left out: a classification head cannot generate text")
+        print(f"{free} with free-text answers left out: this model cannot generate text")
     return kept
 
 

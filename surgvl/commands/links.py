@@ -55,10 +55,16 @@ def answer(session: httpx.Client, url: str) -> str:
 
 
 def report(found: Mapping[str, list[str]]) -> int:
-    """Ask all addresses, and print those that do not answer; exit status 1 if there are any."""
+    """Ask all addresses, and print those that do not answer; exit status 1 if there are any.
+
+    Where none can be reached, the network is at fault, and one line says so.
+    """
     with client() as session, ThreadPoolExecutor(AT_ONCE) as pool:
         problems = dict(zip(found, pool.map(lambda url: answer(session, url), found), strict=True))
     dead = {url: problem for url, problem in problems.items() if problem}
+    if len(dead) == len(found) > 1 and all(problem.startswith("ConnectError") for problem in dead.values()):
+        print(f"none of {plural(len(found), 'link')} can be reached ({next(iter(dead.values()))}): check the network")
+        return 1
     for url, problem in dead.items():
         print(f"{url}\n  {problem}; {', '.join(found[url])}")
     print(f"{len(dead)} dead of {plural(len(found), 'link')}")

@@ -4,6 +4,8 @@ It encodes a rendered clip and a sentence. Where vectors are recorded in the reg
 and the arithmetic of processors leave differences of about 1e-4 in single numbers.
 """
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.data.phantom.render import render
 from surgvl.data.phantom.script import script
-from surgvl.models.published import Recorded, published
+from surgvl.models.published import Recorded, published, registry
 from surgvl.models.store import require_stored
 
 SENTENCE = "the hook dissects the gallbladder"
@@ -21,33 +23,34 @@ NUM_SHOWN = 8
 
 
 def models_check(name: str, device: str = "cpu") -> None:
-    """Load a published model, encode a built-in clip and sentence, and compare with what is recorded.
+    """Load a model, encode a built-in clip and sentence, and compare with what is recorded.
 
     Args:
-        name: a name of `surgvl models list`.
+        name: a name of `surgvl models list`, open_clip:ARCH@TAG, hf:OWNER/NAME, or a folder.
         device: torch device.
     """
     from surgvl.api import DualModel, load
     from surgvl.chat.answerers import Answerer
 
-    entry = published(name)
-    model = load(require_stored(name), device=device)
+    is_other = name not in registry() and (":" in name or Path(name).is_dir())
+    recorded = None if is_other else published(name).recorded
+    model = load(name if is_other else require_stored(name), device=device)
     frames = phantom_clip()
     if isinstance(model, Answerer):
         print(f"{name} loads, and says of a rendered clip: {model.ask(frames, QUESTION)}")
         return
     if not isinstance(model, DualModel):
-        raise CheckpointError(f"{name} holds a {type(model).__name__}: remove its folder, and fetch it again")
+        raise CheckpointError(f"{name} holds a {type(model).__name__}: give a video-text model or a chat model")
     clip, black = (model.encode_video(each)[0] for each in (frames, np.zeros_like(frames)))
     text = model.encode_text([SENTENCE])[0]
     check_form(name, clip, black, text)
     for what, vector in (("clip", clip), ("sentence", text)):
         print(f"{what:8}  {', '.join(f'{number:+.4f}' for number in vector[:NUM_SHOWN])}, ... ({len(vector)} numbers)")
     print(f"cosine    {clip @ text:+.4f}")
-    if entry.recorded is None:
+    if recorded is None:
         print(f"{name} loads and gives unit vectors; no vectors are recorded to compare them with")
     else:
-        print(f"{name} equals what is recorded to {compare(name, entry.recorded, clip, text):.0e}")
+        print(f"{name} equals what is recorded to {compare(name, recorded, clip, text):.0e}")
 
 
 def phantom_clip() -> UInt8Array:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -23,6 +24,14 @@ from surgvl.export.interval_table import IntervalTable
 from surgvl.export.zero_shot import SMOOTH_S, THRESHOLD, TimelineConfig
 from surgvl.video.marks import counted
 
+<<<<<<< HEAD
+=======
+if TYPE_CHECKING:
+    from surgvl.api import DualModel
+    from surgvl.serve.remote import RemoteDual
+
+BAR = "{l_bar}{bar}| {n:.2f}/{total:.2f} h of video [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+>>>>>>> main
 PROMPT_SETS = ("cholec80_phase", "cholect50_triplet")
 # Of a folder: by video, the file and what it was made of.
 DONE = "timelines.json"
@@ -32,8 +41,8 @@ Make = Callable[[Path, Callable[[float], object]], IntervalTable]
 @recorded
 def timeline(
     videos: list[Path],
-    model: Path,
     out: Path,
+    model: Path | None = None,
     format: str = "",
     prompt_sets: list[str] = list(PROMPT_SETS),  # noqa: B006, B008 (never changed)
     causal: bool = False,
@@ -42,6 +51,9 @@ def timeline(
     stride_s: float | None = None,
     device: str = "cpu",
     resume: bool = False,
+    server: str = "",
+    api_key: str = "",
+    in_flight: int = 8,
 ) -> Path:
     """Write phases, triplets and tools of videos as files, zero-shot.
 
@@ -51,8 +63,9 @@ def timeline(
 
     Args:
         videos: video files, or folders that are searched for them at any depth.
-        model: run folder or model folder of a video-text model, or a model's name.
         out: file to write, whose suffix names the format; of several videos, the folder.
+        model: run folder or model folder of a video-text model, or a model's name; or give --server, or both to check
+            that they have the same model.
         format: csv, json, parquet, vtt, srt, eaf (ELAN), cvat, label_studio or fiftyone; by default, that of the suffix
             of --out, and csv in a folder.
         prompt_sets: names or files of prompt sets. Of phases and steps, one class holds at a time; of other kinds, all
@@ -63,6 +76,9 @@ def timeline(
         stride_s: seconds between clips; by default, the model's step between clips.
         device: torch device, such as cpu or cuda.
         resume: in a folder that is not empty, make only timelines of new and changed videos; replace an existing file.
+        server: address of `surgvl serve` with a video-text model, which encodes instead of this process.
+        api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
+        in_flight: maximum number of concurrent requests to the server.
     """
     config = TimelineConfig(causal=causal, smooth_s=smooth_s, threshold=threshold)
     if stride_s is not None:
@@ -76,7 +92,36 @@ def timeline(
     if not is_file and out.suffix and not out.is_dir():
         raise ConfigError(f"--out {out} must be a folder for several videos: leave its suffix out, and give --format")
     table, problems = recordings.manifest_of(videos)
-    # Imported here because it imports torch, which help and usage errors must not wait for.
+    loaded = _load(model, device, server, api_key, in_flight)
+    sets = [loaded.class_set(name) for name in prompt_sets]
+
+    def make(path: Path, tick: Callable[[float], object]) -> IntervalTable:
+        return loaded.timeline(path, sets, **asdict(config), stride_s=stride_s, tick=tick)
+
+    which = {"server": server} if server else {"model": model}
+    following = command("embed", **which, videos=videos[0], out="vectors")
+    if is_file:
+        _write_one(out, make, kind, table, following)
+        return out
+    with locked(out), RunFolder(out, resume, device=server or device) as folder:
+        made_of = repr((loaded.hash, [each.prompt_set.hash for each in sets], config, stride_s, kind.name, __version__))
+        _write_all(folder, make, made_of, kind, table, problems, following)
+    return out
+
+
+def _load(model: Path | None, device: str, server: str, api_key: str, in_flight: int) -> "DualModel | RemoteDual":
+    """The model in this process, or that of a server, which must equal the one in the folder if both are given."""
+    # Imported here because they import torch, which help and usage errors must not wait for.
+    if server:
+        from surgvl.serve.client import Server
+        from surgvl.serve.remote import RemoteDual
+
+        remote = RemoteDual(Server(server, api_key, in_flight=in_flight))
+        if model is not None:
+            remote.check(model)
+        return remote
+    if model is None:
+        raise ConfigError("give --model, a run folder of `surgvl align`, or --server, the address of `surgvl serve`")
     from surgvl.api import DualModel, load
 
     loaded = load(model, device)
@@ -84,19 +129,7 @@ def timeline(
         raise CheckpointError(
             f"{model} is not a video-text model: give a run folder of `surgvl align`, or such a model"
         )
-    sets = [loaded.class_set(name) for name in prompt_sets]
-
-    def make(path: Path, tick: Callable[[float], object]) -> IntervalTable:
-        return loaded.timeline(path, sets, **asdict(config), stride_s=stride_s, tick=tick)
-
-    following = command("embed", model=model, videos=videos[0], out="vectors")
-    if is_file:
-        _write_one(out, make, kind, table, following)
-        return out
-    with locked(out), RunFolder(out, resume, device=device) as folder:
-        made_of = repr((loaded.hash, [each.prompt_set.hash for each in sets], config, stride_s, kind.name, __version__))
-        _write_all(folder, make, made_of, kind, table, problems, following)
-    return out
+    return loaded
 
 
 def _progress(table: Manifest) -> Iterator[tuple[Path, Callable[[float], object]]]:

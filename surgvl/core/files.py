@@ -12,6 +12,7 @@ import re
 import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,17 @@ def file_hash(path: Path | str) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()[:16]
+
+
+def known_hash(path: Path | str) -> str:
+    """`file_hash`, computed once in a process for a file that does not change."""
+    state = os.stat(path)
+    return _known_hash(str(path), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _known_hash(path: str, *state: int) -> str:
+    return file_hash(path)
 
 
 def text_hash(text: str) -> str:

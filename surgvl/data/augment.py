@@ -24,10 +24,10 @@ class Augment(nn.Module):
 
     Args:
         config: what varies, and by how much.
-        size_px: S.
+        size_px: S; None: pictures keep their own size and aspect, and nothing is cropped.
     """
 
-    def __init__(self, config: AugmentConfig, size_px: int):
+    def __init__(self, config: AugmentConfig, size_px: int | None):
         super().__init__()
         self.config, self.size_px = config, size_px
 
@@ -41,7 +41,7 @@ class Augment(nn.Module):
         Raises:
             DataError: crops depend on the aspect ratios and there are none.
         """
-        if self.config.crop != "none" or video.shape[-1] != self.size_px:
+        if self.size_px is not None and (self.config.crop != "none" or video.shape[-1] != self.size_px):
             video = torch.stack(list(map(self._cropped, video, self._boxes(video, aspects))))
         return self._coloured(self._moved(video))
 
@@ -61,20 +61,21 @@ class Augment(nn.Module):
 
     def _cropped(self, clip: Tensor, box: Box) -> Tensor:
         """Resize a part of uint8 [3, T, R, R] -> float32 [3, T, S, S]."""
+        assert self.size_px is not None
         part = clip[:, :, box.top : box.bottom, box.left : box.right].float()
         return F.interpolate(part, (self.size_px, self.size_px), mode="bilinear", antialias=True)
 
     def _moved(self, video: Tensor) -> Tensor:
-        """Shift and flip [B, 3, T, S, S]."""
-        B, S = len(video), self.size_px
-        reach = round(self.config.shift * S)
+        """Shift and flip [B, 3, T, H, W], squares but for a model that takes clips of their own aspect."""
+        B, (height, width) = len(video), video.shape[-2:]
+        reach = round(self.config.shift * max(height, width))
         if not reach and not self.config.flip:
             return video
         offsets = torch.randint(0, 2 * reach + 1, (B, 2)) - reach if reach else torch.zeros(B, 2, dtype=torch.int64)
         mirrored = torch.rand(B) < 0.5 if self.config.flip else torch.zeros(B, dtype=torch.bool)
         # Gather rows and columns before colours: what was not resized is still bytes, a quarter of the traffic.
-        rows = (torch.arange(S) + offsets[:, :1]).clamp(0, S - 1)
-        columns = (torch.arange(S) + offsets[:, 1:]).clamp(0, S - 1)
+        rows = (torch.arange(height) + offsets[:, :1]).clamp(0, height - 1)
+        columns = (torch.arange(width) + offsets[:, 1:]).clamp(0, width - 1)
         columns = torch.where(mirrored[:, None], columns.flip(1), columns)
         taken = zip(video, rows.to(video.device), columns.to(video.device), strict=True)
         return torch.stack([clip.index_select(2, row).index_select(3, column) for clip, row, column in taken])

@@ -5,6 +5,7 @@ It imports no torch, so commands that only pass folders on start at once.
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from surgvl.core.errors import CheckpointError
-from surgvl.core.files import file_hash
+from surgvl.core.files import known_hash
 from surgvl.models.named import find_named
 from surgvl.models.schema import AnswersFile, ChatFields, DualFields, RunFile, checked, read_checked
 from surgvl.models.store import stored_hub
@@ -92,7 +93,7 @@ def model_hash(folder: Path | str) -> str:
     folder = find_model(folder)
     own = [folder / name for name in ("config.json", "preprocessor_config.json")]
     tower = sorted(path for path in (folder / TOWER).glob("*") if path.is_file())
-    parts = list(map(file_hash, own + (tower or [folder / "model.safetensors"])))
+    parts = list(map(known_hash, own + (tower or [folder / "model.safetensors"])))
     if (folder / BASE).is_dir():
         parts.append(model_hash(folder / BASE))
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
@@ -101,6 +102,28 @@ def model_hash(folder: Path | str) -> str:
 def weight_files(folder: Path) -> list[Path]:
     """The files with a model folder's weights."""
     return sorted((folder / TOWER).glob("*.safetensors")) or [folder / "model.safetensors"]
+
+
+def logit_scale(folder: Path | str) -> float:
+    """Factor of a video-text model's cosines before the softmax, from its files.
+
+    Raises:
+        CheckpointError: it is no video-text model, or a file cannot be read.
+    """
+    folder = find_model(folder)
+    config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
+    # A family whose weights have none states it there.
+    if isinstance(log := config.get("logit_scale"), float | int):
+        return math.exp(log)
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, "np") as file:
+                for name in file.keys():  # noqa: SIM118 (no mapping)
+                    if name.rpartition(".")[2] == "logit_scale":
+                        return math.exp(file.get_tensor(name).item())
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path} cannot be read ({error}): export the model again") from error
+    raise CheckpointError(f"{folder} has no logit_scale: give a video-text model, or make its folder again")
 
 
 def training_record(folder: Path) -> dict[str, Any]:

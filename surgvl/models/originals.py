@@ -107,6 +107,10 @@ def collect(entry: Published, given: Path, files: Path) -> dict[str, str]:
         CheckpointError: one is missing, or differs from the published one.
     """
     home = given if given.is_dir() else given.parent
+    if given.is_dir() and entry.files[0].name.endswith(ARCHIVE) and not (home / entry.files[0].name).is_file():
+        # An archive that somebody has unpacked.
+        unzipped = [path for path in sorted(home.iterdir()) if path.suffix in WEIGHTS]
+        given = unzipped[0] if len(unzipped) == 1 else given
     known, hashes = recorded_hashes(entry.name), dict[str, str]()
     for place, file in enumerate(entry.files):
         if place == 0 and given.is_file():

@@ -131,11 +131,13 @@ def bounded(config: Any) -> None:
         if isinstance(value, dict):
             bounded(value)
         counted = name.startswith(("num_", "n_")) or name.endswith(("_size", "_dim", "_length", "width", "heads"))
-        whole = isinstance(value, int) and not isinstance(value, bool)
+        # The ResNets of open_clip have blocks in four stages.
+        counts = value if name == "layers" and isinstance(value, list) and len(value) == 4 else [value]
+        whole = all(isinstance(each, int) and not isinstance(each, bool) for each in counts)
         if isinstance(value, int | float) and not abs(value) <= 1 << 40:
             raise ValueError(f"{name} {str(value)[:40]} is not finite or too large")
         if most := BOUNDS.get(name):
-            if not whole or not 1 <= value <= most:
+            if not whole or not all(1 <= each <= most for each in counts):
                 raise ValueError(f"{name} {str(value)[:40]!r} is not a whole number from 1 to {most}")
         elif counted and (isinstance(value, str | list) or (whole and not -1 <= value <= 1 << 26)):
             raise ValueError(f"{name} {str(value)[:40]!r} is not a whole number up to {1 << 26}")

@@ -10,6 +10,12 @@ from surgvl.models.store import stored_hub
 
 BASE = "surgvl-base"
 """Name of the model below an adapter, which has the name that clients use."""
+# What decides how pixels become numbers, and what holds where a file does not say; mean and standard deviation have no
+# common default.
+NORMALISATION = {
+    **{"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True},
+    **{"image_mean": None, "image_std": None},
+}
 
 
 def general_folder(name: str) -> Path:
@@ -33,15 +39,34 @@ def general_flags(name: str, served: str) -> list[str]:
         name: as for `general_folder`.
         served: name that clients use.
     """
+    # By default, vLLM 0.32 normalises videos inside the model, by the numbers that are meant for pictures.
+    apart = ["--no-mm-device-do-normalize"] if normalises_apart(general_folder(name)) else []
     if (adapter := adapter_folder(name)) is None:
-        return []
+        return apart
     rank = int(read_json(adapter / ADAPTER)["r"])
     # vLLM knows some ranks only.
     most = next((each for each in (8, 16, 32, 64, 128, 256, 320, 512) if each >= rank), rank)
     return [
+        *apart,
         *("--enable-lora", "--max-lora-rank", str(most), "--lora-modules", f"{served}={adapter.resolve()}"),
         *("--served-model-name", BASE),
     ]
+
+
+def normalises_apart(folder: Path) -> bool:
+    """Whether the processor in a folder normalises videos by other numbers than pictures.
+
+    Args:
+        folder: of transformers, with the processor in one file or in one for each kind of media.
+    """
+
+    def read(name: str) -> dict[str, Any]:
+        return dict(read_json(folder / name)) if (folder / name).is_file() else {}
+
+    both = read("processor_config.json")
+    pictures = both.get("image_processor") or read("preprocessor_config.json")
+    videos = both.get("video_processor") or read("video_preprocessor_config.json") or pictures
+    return any(pictures.get(name, value) != videos.get(name, value) for name, value in NORMALISATION.items())
 
 
 def describe_general(model: str) -> dict[str, Any]:

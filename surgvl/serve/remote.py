@@ -7,7 +7,7 @@ Clips are cut here as they are in process, so a model gets the same bytes.
 Shapes: T frames, S side in pixels, B clips, N windows, E width of the vectors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -23,6 +23,7 @@ from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import CheckpointError, DataError, ServerError
 from surgvl.data.frame_store import FrameStore
 from surgvl.embed.windows import read_windows
+from surgvl.export.zero_shot_model import ZeroShotModel
 from surgvl.models.checkpoint import VideoLike, cut_frames
 from surgvl.models.model_info import model_hash
 from surgvl.models.schema import AnswersFile
@@ -126,7 +127,7 @@ class ServerAnswerer(RemoteModel, Answerer):
         return window_frames(self._store, question.clip)
 
 
-class RemoteDual(RemoteModel):
+class RemoteDual(RemoteModel, ZeroShotModel):
     """A video-text model of a server.
 
     Args:
@@ -139,9 +140,25 @@ class RemoteDual(RemoteModel):
     def __init__(self, server: Server) -> None:
         super().__init__(server, "embed")
 
-    def encode_text(self, sentences: Sequence[str]) -> NDArray[np.float32]:
+    @property
+    def scale(self) -> float:
+        """Factor of the cosines before the softmax.
+
+        Raises:
+            ServerError: the server is of an earlier version, which does not tell.
+        """
+        if "logit_scale" not in self.about:
+            raise ServerError(f"{self.server.url} does not tell the scale of its model's cosines: update surgvl there")
+        return float(self.about["logit_scale"])
+
+    @property
+    def described(self) -> str:
+        """The model's name at the server, and its hash."""
+        return f"surgvl-embed ({self.hash})"
+
+    def encode_text(self, sentences: str | Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors float32 [number of sentences, E]."""
-        return self.server.encode_text(sentences)
+        return self.server.encode_text([sentences] if isinstance(sentences, str) else sentences)
 
     def encode_clips(self, clips: Sequence[UInt8Array]) -> NDArray[np.float32]:
         """Unit vectors float32 [B, E] of clips uint8 [T, S, S, 3] as `frames` cuts them."""
@@ -157,7 +174,13 @@ class RemoteDual(RemoteModel):
         self, path: str | Path, stride_s: float | None = None
     ) -> tuple[NDArray[np.float32], list[float], list[float]]:
         """One unit vector for each segment of a video; see `surgvl.api.DualModel.encode_seconds`."""
-        stream = read_windows(Path(path), self.preprocess.every(stride_s))
+        return self.encode_segments(Path(path), self.preprocess.every(stride_s))
+
+    def encode_segments(
+        self, path: Path, preprocess: Preprocess, tick: Callable[[float], object] = lambda _: None
+    ) -> tuple[NDArray[np.float32], list[float], list[float]]:
+        """As `encode_seconds`, with clips cut in another way than the model's own."""
+        stream = read_windows(path, preprocess)
         first = next(stream, None)
         if first is None:
             raise DataError(f"{path} has no frames: check it with a player")
@@ -168,5 +191,6 @@ class RemoteDual(RemoteModel):
                 starts.append(start_s)
                 ends.append(end_s)
                 yield clip
+                tick(end_s - start_s)
 
         return self.server.encode_clips(clips()), starts, ends

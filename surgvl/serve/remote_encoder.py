@@ -19,7 +19,7 @@ def remote_encoder(model: Path | None, stride_s: float | None, server: str, api_
     dim = dual.encode_text(["a"]).shape[1]
 
     def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Float32Array, list[float], list[float]]:
-        return dual.encode_seconds(path, stride_s)
+        return dual.encode_segments(path, dual.preprocess.every(stride_s), tick)
 
     name = server if model is None else str(find_model(model).resolve())
     return Embedder(name, dual.hash, dim, dual.preprocess.every(stride_s), facts, seconds, dual.encode_text)

@@ -13,6 +13,7 @@ from surgvl.models.model_info import (
     find_model,
     load_answers,
     load_preprocess,
+    logit_scale,
     model_hash,
     resolve_model,
     training_record,
@@ -68,6 +69,8 @@ def describe_models(folders: Mapping[Role, Path]) -> dict[str, Any]:
             continue
         out[role] = {"preprocess": asdict(load_preprocess(folder)), "hash": model_hash(folder)}
         out[role]["trained"] = training_record(folder)
+        if role == "embed":
+            out[role]["logit_scale"] = logit_scale(folder)
         if role == "chat":
             known = load_answers(folder)
             out[role] |= {"answers": known.answers, "questions": known.questions}

@@ -12,11 +12,14 @@ from surgvl.align.adapt import adapt, linear_layers
 from surgvl.api import DualModel
 from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError
+from surgvl.data.manifest import Manifest
+from surgvl.data.tables import Segment
 from surgvl.models.adapters.open_clip import OpenClip
 from surgvl.models.adapters.temporal import Temporal, TemporalPool
 from surgvl.models.model_info import find_model, model_hash, training_record
 from tests.helpers.made_duals import tiny_dual
 from tests.helpers.made_published import TINY, tiny_clip
+from tests.helpers.made_transformers import made
 from tests.helpers.small_phantom import SMALL
 
 STEPS = ["--run.steps", "3", "--run.batch", "4", "--run.workers", "0", "--optim.lr", "0.01"]
@@ -121,3 +124,37 @@ def test_linear_layers_are_those_that_lora_can_replace(published: str) -> None:
 def test_whole_clips_have_no_frames_to_pool(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="sees clips: give lora or full"):
         adapt(tiny_dual(), "frozen", tmp_path, 4)
+
+
+@pytest.mark.slow
+def test_a_model_of_whole_pictures_is_trained_on_them(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Qwen3-VL-Embedding takes frames in their own aspect, which are augmented and batched as they are."""
+    monkeypatch.setenv("SURGVL_MODELS", str(tmp_path / "store"))
+    name = f"hf:{made('qwen3_vl', tmp_path / 'hub')}"
+    model = align(name, manifest, tmp_path / "out", "lora")
+    before = surgvl.load(name)
+    assert isinstance(before, DualModel)
+    assert model.preprocess == before.preprocess
+    assert model.preprocess.geometry == "fit"
+    assert np.abs(model.encode_text(SENTENCES) - before.encode_text(SENTENCES)).max() > 1e-4
+    assert np.abs(model.encode_video(clip()) - before.encode_video(clip())).max() > 1e-4
+    command = ["align", "--encoder", name, "--manifest", str(manifest), "--out", str(tmp_path / "other"), *STEPS]
+    with pytest.raises(
+        ConfigError, match="--augmentation.crop must be none for hf:.* in their own aspect, got 'random'"
+    ):
+        cli.run([*command, "--adapt", "lora", "--augmentation.crop", "random"])
+    # Another video of another shape.
+    table = Manifest.load(manifest)
+    wide = tmp_path / "wide.mp4"
+    video.write(wide, (np.zeros((32, 96, 3), np.uint8) for _ in range(20)), fps=5)
+    rows = [*table.videos, table.videos[0].model_copy(update={"video_id": "wide", "path": str(wide), "split": "train"})]
+    told = [Segment(video_id="wide", start_s=0.0, end_s=3.0, task="narration", label="a hook")]
+    Manifest(rows, [*table.segments, *told], root=table.root).save(tmp_path / "mixed")
+    command[command.index("--manifest") + 1] = str(tmp_path / "mixed")
+    with pytest.raises(
+        ConfigError, match=r"have several \(32x32 and 96x32 px\): give --run.accumulate 4, one clip at a time"
+    ):
+        cli.run([*command, "--adapt", "lora"])
+    cli.run([*command, "--adapt", "lora", "--run.accumulate", "4", "--run.steps", "1", "--resume"])

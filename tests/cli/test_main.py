@@ -163,7 +163,7 @@ def test_a_group_shows_its_commands(word: str, flag: str, capsys: pytest.Capture
         ("data check", "usage: surgvl data check NAME ROOT [options]"),
         ("data convert", "usage: surgvl data convert NAME ROOT OUT [options]"),
         ("embed", "usage: surgvl embed --out OUT [options]"),
-        ("timeline", "usage: surgvl timeline VIDEOS... --model MODEL --out OUT [options]"),
+        ("timeline", "usage: surgvl timeline VIDEOS... --out OUT [options]"),
     ],
 )
 def test_usage_has_bare_words_as_they_are_typed(

@@ -1,11 +1,6 @@
 """The whole path in one command, killed in the middle and gone on with."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +10,7 @@ from surgvl.cli import main as cli
 from surgvl.cli.quickstart import quickstart, stages
 from surgvl.core.errors import ConfigError
 from surgvl.core.results import read_results
+from tests.helpers.killed import run_killed_when
 
 TINY = ["--videos", "1", "0", "2", "--duration_s", "10", "--effort", "0.004"]
 
@@ -23,12 +19,7 @@ TINY = ["--videos", "1", "0", "2", "--duration_s", "10", "--effort", "0.004"]
 def test_a_killed_quickstart_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     words = ["quickstart", "--out", str(out), *TINY]
-    argv = [sys.executable, "-m", "surgvl", *words]
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    while not (out / "align").is_dir() and process.poll() is None:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    run_killed_when(words, (out / "align").is_dir)
     before = json.loads((out / "quickstart.json").read_text())["seconds"]
     assert "pretrain" in before
     assert "align" not in before

@@ -27,3 +27,8 @@ def test_dead_ones_are_named_with_who_names_them(capsys: pytest.CaptureFixture[s
     assert f"{site.url}/gone\n  404 Not Found; model b, data set c\n1 dead of 4 links\n" == said
     assert report({f"{site.url}/good": ["model a"]}) == 1
     assert "ConnectError" in capsys.readouterr().out
+    # Without a network, no address is dead.
+    assert report({f"{site.url}/{name}": ["model a"] for name in ("good", "gated")}) == 1
+    said = capsys.readouterr().out
+    assert "none of 2 links can be reached (ConnectError" in said
+    assert said.count("\n") == 1

@@ -10,6 +10,7 @@ from surgvl.cli import main as cli
 from surgvl.commands.models_check import check_form, compare, models_check, phantom_clip
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.published import Recorded, published
+from tests.helpers.made_published import TINY, tiny_clip
 
 UNIT = np.eye(4, dtype=np.float32)
 
@@ -19,6 +20,18 @@ def test_the_shipped_model_gives_what_is_recorded(capsys: pytest.CaptureFixture[
     said = capsys.readouterr().out
     assert "(128 numbers)" in said
     assert "phantom equals what is recorded to " in said
+
+
+def test_any_model_that_loads_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SURGVL_MODELS", str(tmp_path / "store"))
+    models_check(f"open_clip:{TINY}@{tiny_clip(tmp_path)}")
+    said = capsys.readouterr().out
+    assert "(16 numbers)" in said
+    assert "no vectors are recorded" in said
+    with pytest.raises(ConfigError, match="is no published model"):
+        models_check("nosuch")
 
 
 def test_the_clip_moves_and_is_the_same_each_time() -> None:

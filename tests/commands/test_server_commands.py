@@ -22,7 +22,9 @@ from surgvl.data.manifest import QA, Manifest  # noqa: E402
 from surgvl.demo.schemas import AskRequest, SearchRequest, Span  # noqa: E402
 from surgvl.embed.vectors import Vectors  # noqa: E402
 from surgvl.models.checkpoint import save_model  # noqa: E402
-from tests.helpers.fake_gateway import before  # noqa: E402
+from tests.helpers.fake_engine import served  # noqa: E402
+from tests.helpers.fake_gateway import before, refusal  # noqa: E402
+from tests.helpers.fake_openai import FakeOpenAI  # noqa: E402
 from tests.helpers.made_duals import tiny_dual  # noqa: E402
 from tests.helpers.made_organs import QUESTION, made_manifest, save_run, taught  # noqa: E402
 from tests.helpers.opened_page import engine_of  # noqa: E402
@@ -230,6 +232,32 @@ def test_the_page_says_the_same(tiny_run: Path, url: str, tmp_path: Path) -> Non
     finally:
         here.close()
         there.close()
+
+
+def test_the_page_asks_any_other_address(tiny_run: Path) -> None:
+    """Whose model it knows by name alone; search and timeline are those of the run."""
+    fake = FakeOpenAI(models=("eye", "hand"))
+    fake.answer = lambda frames, text: f"{len(frames)} frames" if frames is not None else ""
+    with served(fake.app) as url:
+        engine = Engine(tiny_run, server=url, model="hand")
+        try:
+            engine.wait()
+            name = engine.catalog.videos[0].video_id
+            found = engine.ask(name, 7.3, "What is seen?")
+            assert (found.text, found.closed, found.problem) == ("8 frames", False, "")
+            assert found.frames.shape[0] == len(found.times_s) == 8
+            assert fake.asked[-1]["model"] == "hand"
+            assert engine.search(SENTENCE, 2)
+            fake.answer = lambda frames, text: refusal(400, "this picture is too large")
+            found = engine.ask(name, 7.3, "And now?")
+            assert not found.text
+            assert "this picture is too large" in found.problem
+            assert engine.seen() == "a clip of the moment"
+            card = engine.model_card()
+            assert card.stages[-1].facts == {"model": "hand"}
+            assert card.trained_on == ""
+        finally:
+            engine.close()
 
 
 def test_the_page_refuses_a_server_of_other_models(tiny_run: Path, tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from surgvl import video
 from surgvl.api import DualModel, load
 from surgvl.cli import main as cli
-from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.export.base import formats
 from surgvl.models.checkpoint import save_model
 from tests.helpers.made_duals import tiny_dual
@@ -117,3 +118,36 @@ def test_the_help_names_every_format(capsys: pytest.CaptureFixture[str]) -> None
         cli.main(["timeline", "--help"])
     shown = capsys.readouterr().out.partition("--format")[2].partition("--prompt_sets")[0]
     assert all(name in shown for name in formats())
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_server_gives_the_same_file(
+    model: str, tmp_path: Path, causal: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
+    pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
+    from tests.helpers.fake_gateway import before
+
+    path = film(tmp_path / "case.mp4")
+    argv = ["timeline", str(path), *SETS, "--stride_s", "0.5", *(["--causal"] if causal else [])]
+    cli.run([*argv, "--model", model, "--out", str(tmp_path / "here.csv")])
+    with before(None, load(model)) as url:
+        cli.run([*argv, "--server", url, "--out", str(tmp_path / "there.csv")])
+        assert f"next: surgvl embed --server {url} --videos {path}" in capsys.readouterr().out
+        other = tmp_path / "other"
+        dual = tiny_dual()
+        torch.nn.init.zeros_(dual.logit_scale)
+        save_model(dual, other, PREPROCESS)
+        with pytest.raises(CheckpointError, match="serves model .* holds .*: start `surgvl serve` with that folder"):
+            cli.run([*argv, "--server", url, "--model", str(other), "--out", str(tmp_path / "no.csv")])
+    here, there = read(tmp_path / "here.csv"), read(tmp_path / "there.csv")
+    assert len(here) == len(there) > 0
+    for one, two in zip(here, there, strict=True):
+        assert float(one.pop("confidence")) == pytest.approx(float(two.pop("confidence")), abs=1e-5)
+        assert one.pop("model") != two.pop("model")
+        assert one == two
+
+
+def test_a_model_or_a_server_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give --model, a run folder of `surgvl align`, or --server"):
+        cli.run(["timeline", str(film(tmp_path / "case.mp4")), "--out", str(tmp_path / "case.csv")])

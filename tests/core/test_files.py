@@ -181,3 +181,20 @@ def test_lines_of_json_are_trimmed_to_whole_and_wanted_ones(tmp_path: Path) -> N
     assert path.read_bytes() == whole
     assert files.trim_jsonl(path, lambda row: row["step"] < 2) == rows[:2]
     assert [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] == rows[:2]
+
+
+def test_a_known_hash_is_computed_once_for_each_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read, real = tmp_path / "weights", list[str](), files.file_hash
+
+    def counting(path: Path | str) -> str:
+        read.append(str(path))
+        return real(path)
+
+    monkeypatch.setattr(files, "file_hash", counting)
+    for content in (b"one", b"two"):
+        # Of the same size, and renamed into place as stages write.
+        with files.atomic(path) as temporary:
+            temporary.write_bytes(content)
+        for _ in range(3):
+            assert files.known_hash(path) == hashlib.sha256(content).hexdigest()[:16]
+    assert read == [str(path)] * 2

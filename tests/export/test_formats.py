@@ -1,7 +1,9 @@
 """Every format, read back by the parser of the tool that it is for, or by what that tool publishes about it.
 
 FiftyOne, CVAT and Label Studio are too large to install here: their files are checked against models of the documented
-layouts, which forbid what these do not name. The oracle of times is the file decoded in order: at the time that a
+layouts, which forbid what these do not name. By hand, the timeline of these tests was opened by FiftyOne 1.22.1's
+importer of temporal detections, by Datumaro 1.13.12's importer of CVAT's XML, and by label-studio-sdk 2.1.2's check of
+predictions against their labelling interface. The oracle of times is the file decoded in order: at the time that a
 format gives, a player must show the frame that an interval begins with.
 """
 

@@ -135,6 +135,8 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
                 "hash": model.hash,
                 "trained": training_record(model.folder),
             }
+    if dual is not None:
+        about["embed"]["logit_scale"] = dual.scale
     gateway = FakeGateway(about)
     lock = threading.Lock()
 

@@ -1,23 +1,14 @@
-"""A command that is killed in the middle of its training.
+"""A command that is killed in the middle of its work, in a fork of a process that has imported everything."""
 
-Imports of a training run take longer than the run, so that one process does them (this module's) and each killed one
-is a fork of it.
-"""
-
-import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
-
-import lightning.fabric  # noqa: F401 (as the loop does when it begins)
+import time
+from collections.abc import Callable, Iterator
 
 from surgvl.cli import main as cli
-from surgvl.models.checkpoint import load_model  # noqa: F401 (with all kinds of models)
-from surgvl.train.loop import fit  # noqa: F401
 from surgvl.train.sampler import StepSampler
-
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload([__name__])
+from tests.helpers.forks import PROCESSES
+from tests.helpers.small_language import small_language
 
 
 def run_killed(argv: list[str], step: int) -> None:
@@ -26,6 +17,23 @@ def run_killed(argv: list[str], step: int) -> None:
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
+
+
+def run_killed_when(argv: list[str], reached: Callable[[], bool]) -> None:
+    """Run a command until something is reached, when SIGKILL ends its process and all that it started."""
+    process = PROCESSES.Process(target=_run_in_a_group, args=(argv,))
+    process.start()
+    while not reached() and process.is_alive():
+        time.sleep(0.01)
+    assert process.pid
+    os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
+def _run_in_a_group(argv: list[str]) -> None:
+    os.setsid()
+    cli.run(argv)
 
 
 def _run(argv: list[str], step: int) -> None:
@@ -38,4 +46,5 @@ def _run(argv: list[str], step: int) -> None:
             yield batch
 
     StepSampler.__iter__ = until  # type: ignore[method-assign]
-    cli.run(argv)
+    with small_language():
+        cli.run(argv)

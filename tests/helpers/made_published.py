@@ -24,9 +24,14 @@ TINY_CFG: dict[str, Any] = {
 }
 
 
-def tiny_clip(folder: Path, name: str = TINY) -> Path:
+# The same with a ResNet, whose blocks are counted stage by stage.
+TINY_RESNET = "tiny-resnet"
+RESNET_CFG = {**TINY_CFG, "vision_cfg": {"image_size": 32, "layers": [1, 1, 2, 1], "width": 8, "patch_size": None}}
+
+
+def tiny_clip(folder: Path, name: str = TINY, cfg: dict[str, Any] = TINY_CFG) -> Path:
     """A checkpoint of open_clip, and its architecture made known to open_clip under the name."""
-    (folder / f"{name}.json").write_text(json.dumps(TINY_CFG))
+    (folder / f"{name}.json").write_text(json.dumps(cfg))
     open_clip.add_model_config(folder / f"{name}.json")
     torch.manual_seed(0)
     model = open_clip.create_model(name, pretrained_text=False)

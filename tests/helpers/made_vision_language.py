@@ -1,5 +1,6 @@
 """Tiny vision-language models with random weights, in the layout of published ones, with their processors."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +34,43 @@ PATCH, MERGE = 8, 2
 PIXELS = {"shortest_edge": (PATCH * MERGE) ** 2, "longest_edge": (PATCH * MERGE) ** 2 * 16}
 
 
-def letter_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of ASCII letters, with Qwen's special tokens; of all bytes, random weights would write no text."""
+def letter_tokenizer(
+    special: Sequence[str] = SPECIAL,
+    named: Mapping[str, str] | None = None,
+    end: str = "<|im_end|>",
+    pad: str = "<|endoftext|>",
+    **more: str,
+) -> PreTrainedTokenizerFast:
+    """A tokenizer of ASCII letters and special tokens, Qwen's if not told; of all bytes, random weights write no text.
+
+    `named`: special tokens that are attributes; `more`: further fields of the class.
+    """
     # The letters that stand for a line break and a blank in this format.
     alphabet = ["\u010a", "\u0120", *map(chr, range(33, 127))]
     inner = Tokenizer(models.BPE({letter: at for at, letter in enumerate(alphabet)}, []))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
-    inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
+    inner.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        eos_token=end,
+        pad_token=pad,
         chat_template=TEMPLATE,
         clean_up_tokenization_spaces=False,
-        model_max_length=4096,
+        model_max_length=8192,
+        extra_special_tokens=dict(named or {}),
+        **more,
     )
 
 
-def save_qwen3_vl(folder: Path, seed: int = 0) -> Path:
-    """A Qwen3-VL of two layers."""
+def save_qwen3_vl(folder: Path, seed: int = 0, picture_mean: float = 0.5) -> Path:
+    """A Qwen3-VL of two layers.
+
+    Args:
+        folder: where it is written.
+        seed: of its weights.
+        picture_mean: of the normalisation of pictures; that of videos is 0.5, as all of both are in published ones.
+    """
     tokenizer = letter_tokenizer()
     ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     text = {
@@ -78,14 +96,15 @@ def save_qwen3_vl(folder: Path, seed: int = 0) -> Path:
         eos_token_id=ids["<|im_end|>"],
     )
     sizes = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": 2, "size": PIXELS}
+    pictures = {"image_mean": [picture_mean] * 3, "image_std": [0.5] * 3}
     processor = Qwen3VLProcessor(
-        image_processor=Qwen2VLImageProcessor(**sizes),
+        image_processor=Qwen2VLImageProcessor(**sizes, **pictures),
         tokenizer=tokenizer,
         video_processor=Qwen3VLVideoProcessor(**sizes),
         chat_template=TEMPLATE,
     )
     model = Qwen3VLForConditionalGeneration(config)
-    return _save(model, processor, folder, ids["<|im_end|>"], seed)
+    return save(model, processor, folder, ids["<|im_end|>"], seed)
 
 
 def save_qwen2_5_vl(folder: Path, seed: int = 0) -> Path:
@@ -118,10 +137,10 @@ def save_qwen2_5_vl(folder: Path, seed: int = 0) -> Path:
         chat_template=TEMPLATE,
     )
     model = Qwen2_5_VLForConditionalGeneration(config)
-    return _save(model, processor, folder, ids["<|im_end|>"], seed)
+    return save(model, processor, folder, ids["<|im_end|>"], seed)
 
 
-def _save(model: torch.nn.Module, processor: object, folder: Path, end_id: int, seed: int) -> Path:
+def save(model: torch.nn.Module, processor: object, folder: Path, end_id: int, seed: int = 0) -> Path:
     """Draw weights so large that what is seen and asked decides what is said, and write the folder."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

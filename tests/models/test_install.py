@@ -14,6 +14,7 @@ import yaml
 import surgvl
 from surgvl.api import DualModel
 from surgvl.cli import main as cli
+from surgvl.core.errors import CheckpointError
 from surgvl.models import published
 from surgvl.models.model_info import find_model, load_preprocess, model_hash
 from surgvl.models.published import registry
@@ -71,6 +72,9 @@ def test_a_fetched_archive_is_a_model_by_name(
     mine, theirs = surgvl.load("mine"), surgvl.load(f"open_clip:{TINY}@{weights}")
     assert isinstance(mine, DualModel)
     assert isinstance(theirs, DualModel)
+    assert mine.card is not None
+    assert (mine.card.licence, mine.card.source) == ("MIT", "https://example.org/mine")
+    assert list(mine.card.sha256) == ["Mine.zip"]
     assert np.array_equal(mine.encode_text(["a hook"]), theirs.encode_text(["a hook"]))
     assert cli.main(["models", "check", "mine"]) == 0
     assert "no vectors are recorded" in capsys.readouterr().out
@@ -84,10 +88,15 @@ def test_a_file_that_one_has_makes_the_same_model(site: Site, weights: Path, tmp
     one = model_hash("mine")
     assert cli.main(["models", "add", "mine", str(tmp_path / "Mine.zip")]) == 0
     assert model_hash("mine") == one
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    (unpacked / "Mine.pth").write_bytes(weights.read_bytes())
+    assert cli.main(["models", "add", "mine", str(unpacked)]) == 0
+    assert model_hash("mine") == one
     assert renamed.exists()
     assert site.requests == []
     card = json.loads((tmp_path / "models" / "mine" / "model_card.json").read_text())
-    assert list(card["sha256"]) == ["Mine.zip"]
+    assert list(card["sha256"]) == ["Mine.pth"]
 
 
 class Evil:
@@ -129,3 +138,20 @@ def test_preprocessing_of_all_entries_is_valid() -> None:
     for entry in registry().values():
         if entry.preprocess is not None:
             assert Preprocess(**entry.preprocess).geometry in ("squash", "crop", "fit")
+
+
+def test_load_fetches_when_it_is_told_to(site: Site, weights: Path) -> None:
+    with pytest.raises(CheckpointError, match="mine is not on this machine: `surgvl models fetch mine` fetches it"):
+        surgvl.load("mine")
+    # No network unless it is asked for.
+    assert site.requests == []
+    fetched = surgvl.load("mine", fetch=True)
+    theirs = surgvl.load(f"open_clip:{TINY}@{weights}")
+    assert isinstance(fetched, DualModel)
+    assert isinstance(theirs, DualModel)
+    assert np.array_equal(fetched.encode_text(["a hook"]), theirs.encode_text(["a hook"]))
+    count = len(site.requests)
+    assert count > 0
+    # What is here is not asked for again.
+    surgvl.load("mine", fetch=True)
+    assert len(site.requests) == count

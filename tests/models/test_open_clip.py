@@ -15,7 +15,8 @@ from surgvl.api import DualModel
 from surgvl.core.errors import CheckpointError, ConfigError, SurgVLWarning
 from surgvl.models.adapters.open_clip import OpenClip, describe, preprocess_of
 from surgvl.models.model_info import find_model, model_hash
-from tests.helpers.made_published import TINY, tiny_clip
+from surgvl.models.schema import bounded
+from tests.helpers.made_published import RESNET_CFG, TINY, TINY_RESNET, tiny_clip
 
 SENTENCES = ["the hook dissects the gallbladder", "a scissors"]
 
@@ -45,6 +46,28 @@ def test_vectors_are_open_clips(model: DualModel, weights: Path, tmp_path: Path)
     assert np.abs(model.encode_video(frames)[0] - clip).max() < 1e-5
     assert np.abs(model.encode_text(SENTENCES) - text).max() < 1e-5
     assert torch.equal(model.model.logit_scale, theirs.logit_scale)
+
+
+def test_a_resnet_is_open_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SURGVL_CACHE", str(tmp_path / "cache"))
+    weights = tiny_clip(tmp_path, TINY_RESNET, RESNET_CFG)
+    found = surgvl.load(f"open_clip:{TINY_RESNET}@{weights}")
+    assert isinstance(found, DualModel)
+    theirs, _, transform = open_clip.create_model_and_transforms(TINY_RESNET, str(weights))
+    frame = np.random.default_rng(0).integers(0, 256, (60, 91, 3), np.uint8)
+    with torch.no_grad():
+        one = F.normalize(theirs.eval().encode_image(transform(Image.fromarray(frame))[None]), dim=-1)[0].numpy()
+    assert np.abs(found.encode_video(np.stack([frame] * 4))[0] - one).max() < 1e-5
+
+
+def test_no_architecture_of_open_clip_is_refused_for_its_sizes() -> None:
+    known = open_clip.list_models()
+    assert {"RN50x64", "ViT-B-16", "PE-Core-B-16", "MobileCLIP2-S0"} <= set(known)
+    for arch in known:
+        bounded(open_clip.get_model_config(arch))
+    for layers in ([3, 4, 6], [3, 4, 6, 0], [3, 4, 6, True], [3, 4, 6, 1 << 20]):
+        with pytest.raises(ValueError, match="layers"):
+            bounded({"vision_cfg": {"layers": layers}})
 
 
 def test_a_video_is_encoded_like_its_clips(model: DualModel, tmp_path: Path) -> None:

@@ -114,3 +114,11 @@ def test_a_missing_or_unknown_weight_is_one_line(
     with pytest.raises(CheckpointError, match=next(iter(change))) as caught:
         install.add(published("surgclip"), tmp_path / "bad.pth")
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_other_clips_is_one_line(
+    made: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SURGVL_MODELS", str(tmp_path / "store"))
+    with pytest.raises(CheckpointError, match="takes clips of 4 frames of 48 px, and surgclip is one of 16 of 224 px"):
+        install.add(published("surgclip"), made[0])

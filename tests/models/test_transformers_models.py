@@ -17,7 +17,7 @@ from surgvl import video
 from surgvl.api import DualModel, load_answerer
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.checkpoint import load_model, save_model
-from surgvl.models.model_info import check_servable, find_model, model_hash
+from surgvl.models.model_info import check_servable, find_model, logit_scale, model_hash
 from surgvl.models.store import CARD
 from tests.helpers.made_transformers import KINDS, made
 
@@ -214,3 +214,24 @@ def test_what_cannot_be_read_is_one_line(repositories: dict[str, Path], tmp_path
     (folder / "tower" / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(CheckpointError, match=r"holds a model of type 'bert': give one of clip, siglip"):
         dual(folder)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_scale_of_cosines_is_the_models_own(kind: str, repositories: dict[str, Path]) -> None:
+    """That of the loaded model and of its files, which the page and servers read without loading it."""
+    folder = repositories[kind]
+    if kind == "qwen3_vl":
+        # Temperature 0.02, of its authors' evaluation; its weights have none.
+        wanted = 50.0
+    else:
+        (path,) = folder.glob("*.safetensors")
+        wanted = float(load_file(path)["logit_scale"].exp())
+    model = dual(f"hf:{folder}")
+    assert model.scale == pytest.approx(wanted, rel=1e-6)
+    assert logit_scale(find_model(f"hf:{folder}")) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_width_of_vectors_is_none_of_a_model_that_answers(repositories: dict[str, Path], tmp_path: Path) -> None:
+    for name in (f"hf:{tmp_path}:16", "hf:owner/name:16"):
+        with pytest.raises(ConfigError, match=f"{name}: a model that answers questions .* :16 is: give {name[:-3]}$"):
+            load_answerer(name)

@@ -1,6 +1,5 @@
 """PHI-S: the target of a fixed feature stands still once its basis is known, on several devices and after a resume."""
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import torch
 import torch.distributed as dist
 
 from surgvl.pretrain.normaliser import Normaliser
+from tests.helpers.forks import PROCESSES
 
 DIM, ROWS, SAMPLE = 12, 64, 32
 
@@ -64,9 +64,7 @@ def half_of_the_batches(rank: int, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_two_devices_with_half_of_each_batch_have_the_targets_of_one(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["surgvl.pretrain.normaliser"])
-    processes = [context.Process(target=half_of_the_batches, args=(rank, tmp_path)) for rank in range(2)]
+    processes = [PROCESSES.Process(target=half_of_the_batches, args=(rank, tmp_path)) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:

@@ -229,6 +229,17 @@ def test_all_questions_of_a_manifest(fake: FakeOpenAI, url: str, manifest: Path,
         assert len(fake.asked) == before + 8
 
 
+def test_its_answers_are_scored(fake: FakeOpenAI, url: str, manifest: Path, tmp_path: Path) -> None:
+    fake.choose, fake.models = sees, ("eye", "hand")
+    words = ["eval", "--manifest", str(manifest), "--server", url, "--out", str(tmp_path / "a")]
+    with pytest.raises(ConfigError, match="has several models, eye, hand: choose one with --model"):
+        cli.run(words)
+    found = {row.metric: row.value for row in cli.run([*words, "--resume", "--model", "hand"])}
+    assert found["accuracy"] == 1
+    assert {body["model"] for body in fake.asked} == {"hand"}
+    assert [row["outcome"] for row in rows_of(tmp_path / "a" / "answers")] == ["correct"] * 8
+
+
 def test_options_are_shuffled_by_the_seed(fake: FakeOpenAI, url: str, manifest: Path, tmp_path: Path) -> None:
     fake.choose = sees
 
@@ -343,6 +354,15 @@ def test_a_general_model_is_served_as_it_is_and_an_adapter_under_its_own_name(tm
     flags = general_flags(str(run), "surgvl-chat")
     assert flags[flags.index("--max-lora-rank") + 1] == "16"
     assert flags[flags.index("--lora-modules") + 1] == f"surgvl-chat={(run / 'model').resolve()}"
+    # vLLM takes the numbers of pictures for those of videos.
+    write_json(base / "preprocessor_config.json", {"image_mean": [0.5] * 3, "image_std": [0.5] * 3})
+    assert general_flags(str(named), "surgvl-chat") == []
+    write_json(base / "video_preprocessor_config.json", {"image_mean": [0.4] * 3, "image_std": [0.5] * 3})
+    assert general_flags(str(named), "surgvl-chat") == ["--no-mm-device-do-normalize"]
+    assert general_flags(str(run), "surgvl-chat") == ["--no-mm-device-do-normalize", *flags]
+    alike = {"image_mean": [0.4] * 3, "image_std": [0.5] * 3}
+    write_json(base / "processor_config.json", {"image_processor": alike, "video_processor": {**alike, "fps": 2}})
+    assert general_flags(str(named), "surgvl-chat") == []
     (base / "config.json").unlink()
     with pytest.raises(CheckpointError, match="holds no config.json"):
         find_served_model("chat", named)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
 from surgvl.train.damage import MAX_TRIES, Collate, Problems, Replacing
 from surgvl.video.clip import Preprocess
 from tests.helpers.killed import run_killed
+from tests.helpers.small_language import small_language
 from tests.models.test_chat_model import small_chat
 from tests.train.test_loop import TINY_MAE, moving_blobs, weights
 
@@ -39,6 +41,12 @@ def damage(path: Path, num_bytes: int = 200) -> None:
     at = (data.find(b"mdat") + len(data)) // 2
     data[at : at + num_bytes] = bytes(num_bytes)
     path.write_bytes(data)
+
+
+@pytest.fixture(autouse=True)
+def _small_language() -> Iterator[None]:
+    with small_language():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,7 @@ class Qwen3VLEmbedding(VideoText):
         fps: frames per second of clips, which the model is told as times.
         dim: width E; the model's own by default.
         instruction: of sentences.
+        logit_scale: logarithm of the factor on cosines.
 
     Raises:
         CheckpointError: the processor cannot be loaded, or the width is none of the model's.
@@ -55,7 +56,15 @@ class Qwen3VLEmbedding(VideoText):
     sees: ClassVar[Sees] = "clips"
     in_tower: ClassVar[bool] = True
 
-    def __init__(self, model: Any, tower: Path, fps: float, dim: int | None = None, instruction: str = SENTENCE):
+    def __init__(
+        self,
+        model: Any,
+        tower: Path,
+        fps: float,
+        dim: int | None = None,
+        instruction: str = SENTENCE,
+        logit_scale: float = math.log(1 / TEMPERATURE),
+    ):
         super().__init__()
         self.inner: Any = model
         self.tower, self.fps, self.instruction = tower, fps, instruction
@@ -66,7 +75,7 @@ class Qwen3VLEmbedding(VideoText):
                 f"the width of vectors must be >= 1 and <= {width} for {tower}, got {dim}: correct it"
             )
         self.context_length = CONTEXT_LENGTH
-        self.logit_scale = nn.Parameter(torch.tensor([math.log(1 / TEMPERATURE)]), requires_grad=False)
+        self.logit_scale = nn.Parameter(torch.tensor([logit_scale]), requires_grad=False)
         with foreign(f"{tower} has no processor of Qwen3-VL", "add the files of its processor and tokenizer"), quiet():
             self.processor: Any = transformers.Qwen3VLProcessor.from_pretrained(
                 tower, local_files_only=True, padding_side="right"
@@ -75,7 +84,7 @@ class Qwen3VLEmbedding(VideoText):
     @property
     def config(self) -> dict[str, Any]:
         """The argument of `from_config`."""
-        return {"dim": self.dim, "instruction": self.instruction}
+        return {"dim": self.dim, "instruction": self.instruction, "logit_scale": self.logit_scale.item()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
@@ -92,7 +101,7 @@ class Qwen3VLEmbedding(VideoText):
         tower = folder / TOWER
         if (kind := tower_type(tower)) != "qwen3_vl":
             raise CheckpointError(f"{tower} holds a model of type {kind!r}, not 'qwen3_vl': give a Qwen3-VL-Embedding")
-        if extra := sorted(set(config) - {"dim", "instruction"}):
+        if extra := sorted(set(config) - {"dim", "instruction", "logit_scale"}):
             raise CheckpointError(f"{folder / 'config.json'}: unknown field {extra[0]!r}: remove it")
         dtype = "auto" if torch.cuda.is_available() else torch.float32
         return cls(load_tower(transformers.Qwen3VLModel, tower, dtype, spare=HEAD), tower, fps, **config)
