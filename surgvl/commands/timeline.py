@@ -24,14 +24,10 @@ from surgvl.export.interval_table import IntervalTable
 from surgvl.export.zero_shot import SMOOTH_S, THRESHOLD, TimelineConfig
 from surgvl.video.marks import counted
 
-<<<<<<< HEAD
-=======
 if TYPE_CHECKING:
     from surgvl.api import DualModel
     from surgvl.serve.remote import RemoteDual
 
-BAR = "{l_bar}{bar}| {n:.2f}/{total:.2f} h of video [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
->>>>>>> main
 PROMPT_SETS = ("cholec80_phase", "cholect50_triplet")
 # Of a folder: by video, the file and what it was made of.
 DONE = "timelines.json"
