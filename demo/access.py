@@ -34,6 +34,7 @@ _HEADERS = {
 }
 # Of Gradio's own routes, those that its clients need to call functions. Others take files, open addresses, or watch.
 _GRADIO = re.compile(r"/(config|gradio_api/(info|startup-events|heartbeat/\w+|queue/(join|data)|call/\w+(/\w+)?))/?")
+_STARTUP = "/gradio_api/startup-events"
 _FOREIGN = re.compile(
     r"/(gradio_api|config|svelte|assets|monitoring|manifest\.json|theme\.css|pwa_icon|deep_link|docs|redoc"
     r"|openapi\.json|logout|robots\.txt|custom_component|theme)(/|$|\?).*"
@@ -115,8 +116,13 @@ class Access:
             return await self._by_token(request)
         if path == "/login":
             return await self._login(request)
-        # Scripts and styles are the same for everybody, and the form needs its own.
-        if self.lock.is_open(key) or path.startswith("/static/") or self.lock.opens(_bearer(request)):
+        # Scripts and styles are the same for everybody, and the form needs its own; Gradio asks itself whether it runs.
+        if (
+            self.lock.is_open(key)
+            or path.startswith("/static/")
+            or path == _STARTUP
+            or self.lock.opens(_bearer(request))
+        ):
             return None
         if request.method == "GET" and path == "/":
             return HTMLResponse(render("login", wrong=False, next_query=request.url.query), 401)
