@@ -95,7 +95,7 @@ def test_results_are_words_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixt
     _, manifest = clips(tmp_path / "vectors", {"a": 40, "b": 40, "c": 40})
     manifest.save(tmp_path / "manifest")
     index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
-    asked = {"index": tmp_path / "index", "like": ["a@10-14", "b@20"], "k": 8}
+    asked: Any = {"index": tmp_path / "index", "like": ["a@10-14", "b@20"], "k": 8}
     found = search(**asked, out=tmp_path / "hits.csv")
     assert "the best score is as high as that of one in" in capsys.readouterr().out
     with (tmp_path / "hits.csv").open(encoding="utf-8", newline="") as file:
@@ -124,7 +124,7 @@ def test_an_archive_is_searched_by_its_case_details(tmp_path: Path) -> None:
         assert report.added == ("a", "b", "c"), report
         archive.catalogue.set_details("b", who="me", tags=("teaching",))
         archive.catalogue.add_label("c", "phase", "clipping", 2.0, 4.0, "me")
-    asked = {"archive": tmp_path / "archive", "like": ["a@0.5"]}
+    asked: Any = {"archive": tmp_path / "archive", "like": ["a@0.5"]}
     assert {each.video_id for each in search(**asked)} == {"a", "b", "c"}
     assert {each.video_id for each in search(**asked, where=Where(tags=("teaching",)))} == {"b"}
     (found,) = search(**asked, where=Where(phase="clipping"))
