@@ -93,9 +93,7 @@ class DetailTable(Journal, RecordingTable):
         found = []
         for name, value, who, made_s, undone in self.select(query, id):
             known = json.loads(value)
-            found.append(
-                Change(name, ", ".join(known) if isinstance(known, list) else known, who, made_s, bool(undone))
-            )
+            found.append(Change(name, tuple(known) if isinstance(known, list) else known, who, made_s, bool(undone)))
         return found
 
 

@@ -1,0 +1,234 @@
+"""Verifying, merging, exporting, embedding with another model, and watching a folder."""
+
+import csv
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surgvl.archive import reindexing
+from surgvl.archive.archive import Archive
+from surgvl.archive.records import Report
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.data.manifest import Manifest
+from surgvl.embed import embedder as embedders
+from surgvl.embed.embedder import Embedder
+from tests.archive.test_adding import check_whole, states
+from tests.helpers.made_archive import DIM, empty_archive, film, opened, plain_embedder, vectors_of
+from tests.helpers.patience import patience
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    for number, name in enumerate(("a.mp4", "b.mp4"), 1):
+        film(tmp_path / "films" / name, number, number + 2)
+    found = empty_archive(tmp_path / "archive")
+    found.add([tmp_path / "films"])
+    yield found
+    found.close()
+
+
+def damage(path: Path) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize("what", ["index/*.faiss", "index/index.json", "index/moments*.sqlite", "index"])
+def test_a_damaged_index_is_made_again(archive: Archive, what: str) -> None:
+    assert archive.verify() == []
+    for path in archive.space.folder.glob(what):
+        shutil.rmtree(path) if path.is_dir() else damage(path)
+    lines = archive.verify(mend=False)
+    assert len(lines) == 1
+    assert lines[0].startswith("index: ")
+    assert lines[0].endswith("with --mend it is made again from the vectors")
+    assert archive.verify() == [lines[0].replace("with --mend it is made", "made")]
+    assert archive.verify() == []
+    check_whole(archive)
+
+
+def test_vectors_of_another_recording_do_not_fit_their_times(archive: Archive) -> None:
+    shard = archive.space.vectors / "shard-00000"
+    shutil.copy(archive.space.vectors / "shard-00001.safetensors", shard.with_suffix(".safetensors"))
+    lines = archive.verify()
+    assert "shard-00000" in lines[0]
+    assert "has no vectors any more" in lines[-1]
+    assert sorted(states(archive).values()) == ["embedded", "waiting"]
+    check_whole(archive)
+    archive.update()
+    assert archive.verify() == []
+    check_whole(archive)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".parquet"])
+def test_damaged_vectors_are_embedded_again(archive: Archive, suffix: str) -> None:
+    damage(archive.space.vectors / f"shard-00001{suffix}")
+    lines = archive.verify()
+    assert "shard-00001" in lines[0]
+    assert "dropped" in lines[0]
+    archive.update()
+    assert archive.verify() == []
+    assert set(states(archive).values()) == {"embedded"}
+    check_whole(archive)
+
+
+def test_files_that_are_gone_or_changed_are_named(archive: Archive, tmp_path: Path) -> None:
+    (tmp_path / "films/a.mp4").unlink()
+    film(tmp_path / "films/b.mp4", 9, 2)
+    damage(archive.folder / "manifest/manifest.parquet")
+    lines = archive.verify()
+    assert len(lines) == 3
+    assert lines[0].startswith("recording 'a': ")
+    assert "is gone: restore it" in lines[0]
+    assert "has changed: `surgvl archive update` embeds it again" in lines[1]
+    assert lines[2].startswith("manifest: ")
+    assert len(archive.verify()) == 2
+    assert archive.index().counts("video_id") == {"a": 3, "b": 4}
+
+
+def test_archives_are_merged_by_content(archive: Archive, tmp_path: Path) -> None:
+    film(tmp_path / "more/a.mp4", 8, 2)
+    shutil.copy(tmp_path / "films/b.mp4", tmp_path / "more/same.mp4")
+    other = empty_archive(tmp_path / "other")
+    other.add([tmp_path / "more"])
+    archive.catalogue.set_details("b", who="ada", title="old", surgeon="S")
+    other.catalogue.set_details("same", who="bob", title="new")
+    other.catalogue.add_label("same", "tag", "t", 0, 1, "bob")
+    other.catalogue.add_label("a", "phase", "p", 0, 1, "bob")
+    other.catalogue.add_clip("a", 0, 1, "c", "", "bob")
+    report = archive.merge(other)
+    assert (report.added, report.unchanged) == (("other/a",), ("b",))
+    check_whole(archive)
+    assert np.array_equal(archive.vectors_of("other/a")[0], other.vectors_of("a")[0])
+    details = archive.catalogue.details("b")
+    assert (details.title, details.surgeon) == ("new", "S")
+    labels = [(each.recording, each.name, each.who) for each in archive.catalogue.labels()]
+    assert labels == [("b", "t", "bob"), ("other/a", "p", "bob")]
+    # Once more: nothing is doubled.
+    before = (len(archive.catalogue.history("b")), labels, len(archive.catalogue.clips()))
+    assert archive.merge(tmp_path / "other").unchanged == ("other/a", "b")
+    labels = [(each.recording, each.name, each.who) for each in archive.catalogue.labels()]
+    assert (len(archive.catalogue.history("b")), labels, len(archive.catalogue.clips())) == before
+    with pytest.raises(ConfigError, match="cannot be merged with itself"):
+        archive.merge(archive)
+    other.close()
+
+
+def test_what_people_entered_is_exported(archive: Archive, tmp_path: Path) -> None:
+    archive.catalogue.set_details("a", who="ada", tags=["x", "y"], notes="first\nsecond")
+    archive.catalogue.add_label("a", "phase", "preparation", 0, 2, "ada")
+    archive.catalogue.add_label("a", "phase", "clipping", 1.5, 3, "bob")
+    archive.catalogue.add_clip("b", 1, 2, "clip", "note", "ada")
+    assert archive.export(tmp_path / "out", ["csv", "vtt", "eaf", "manifest"]) == {}
+
+    def table(name: str) -> list[dict[str, str]]:
+        with (tmp_path / "out" / name).open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    assert [(row["recording"], row["name"], row["end_s"], row["who"]) for row in table("labels.csv")] == [
+        ("a", "preparation", "2.0", "ada"),
+        ("a", "clipping", "3.0", "bob"),
+    ]
+    assert [(row["recording"], row["tags"], row["notes"]) for row in table("details.csv")] == [
+        ("a", "x, y", "first\nsecond"),
+        ("b", "", ""),
+    ]
+    assert [row["field"] for row in table("history.csv")] == ["tags", "notes"]
+    assert [(row["recording"], row["title"]) for row in table("clips.csv")] == [("b", "clip")]
+    # Films have 5 frames a second: frame 7 is the last before 1.5 s.
+    rows = [(row["name"], row["first_frame"], row["last_frame"]) for row in table("labels/a.csv")]
+    assert rows == [("preparation", "0", "7"), ("clipping", "8", "14")]
+    assert "preparation" in (tmp_path / "out/labels/a.eaf").read_text()
+    manifest = Manifest.load(tmp_path / "out/manifest")
+    assert manifest.second_labels("phase", ["a", "a", "b"], [1.0, 2.5, 1.0]) == [["preparation"], ["clipping"], []]
+    assert manifest.path_of("a").resolve() == (tmp_path / "films/a.mp4").resolve()
+    with pytest.raises(ConfigError, match="--formats must be one of"):
+        archive.export(tmp_path / "else", ["elan"])
+    (tmp_path / "films/a.mp4").unlink()
+    assert list(archive.export(tmp_path / "again", ["vtt"])) == ["a"]
+
+
+def other_embedder(*_: object) -> Embedder:
+    """The plain model's vectors, backwards."""
+    plain = plain_embedder()
+
+    def seconds(path: Path, tick: object) -> object:
+        found, starts, ends = plain.seconds(path, tick)  # type: ignore[arg-type]
+        return found[:, ::-1], starts, ends
+
+    return replace(plain, hash="fedcba9876543210", seconds=seconds)  # type: ignore[arg-type]
+
+
+def test_another_model_is_used_once_all_is_embedded(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(embedders, "local_embedder", other_embedder)
+    old, asked = archive.space.folder, [0]
+
+    def should_stop() -> bool:
+        asked[0] += 1
+        return asked[0] > 6
+
+    assert archive.reindex("other", should_stop=should_stop).stopped
+    assert archive.space.folder == old
+    check_whole(archive)
+    reader = opened(archive.folder)
+    report = archive.reindex("other")
+    assert report.updated == ("a", "b")
+    assert (archive.model, archive.model_hash) == ("other", "fedcba9876543210")
+    assert not old.exists()
+    expected = vectors_of(tmp_path / "films/b.mp4", 4)[:, ::-1]
+    for each in (archive, reader):
+        assert np.abs(each.vectors_of("b")[0] - expected).max() < 1e-3
+        assert each.index().model_hash == "fedcba9876543210"
+        check_whole(each)
+    # The same model again: its sentences are embedded anew, and its index is built again.
+    archive.reindex(prompt_sets=["cholec80_phase"])
+    assert archive.prompt_sets("phase") == ["cholec80_phase"]
+    texts = archive.texts()
+    assert texts is not None
+    assert set(texts.prompt_sets) == {"cholec80_phase"}
+    assert texts.vectors.shape[1] == DIM
+    check_whole(archive)
+    reader.close()
+
+
+def test_files_that_arrive_are_added_once_they_are_whole(archive: Archive, tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    whole = film(tmp_path / "made/c.mp4", 5, 2).read_bytes()
+    reports: list[Report] = []
+    stop, grown = threading.Event(), threading.Event()
+
+    def told(report: Report) -> None:
+        # The first look at which the file is found whole comes after its last bytes.
+        assert grown.is_set()
+        reports.append(report)
+        stop.set()
+
+    watcher = threading.Thread(
+        target=lambda: archive.watch(inbox, told, interval_s=0.05, should_stop=stop.is_set), daemon=True
+    )
+    watcher.start()
+    (inbox / "c.mp4").write_bytes(whole[: len(whole) // 2])
+    stop.wait(0.4)
+    grown.set()
+    (inbox / "c.mp4").write_bytes(whole)
+    watcher.join(patience(20))
+    assert [report.added for report in reports] == [("c",)]
+    assert states(archive)["c"] == "embedded"
+    with pytest.raises(DataError, match="is no folder"):
+        archive.watch(tmp_path / "none", told)
+
+
+def test_another_model_of_the_same_step_is_wanted(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = plain_embedder()
+    slower = replace(plain, preprocess=plain.preprocess.every(2.0))
+    monkeypatch.setattr(embedders, "local_embedder", lambda *_: slower)
+    with pytest.raises(ConfigError, match="the vectors of this model are 1 s apart, --stride_s is 2"):
+        archive.reindex(stride_s=2.0)
+    assert reindexing.Space(archive.space.folder).index().counts("video_id") == {"a": 3, "b": 4}
