@@ -12,7 +12,7 @@ and one file for each thing that is done with an archive.
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from surgvl.archive import adding
 from surgvl.archive.creating import make_archive
@@ -25,9 +25,8 @@ from surgvl.archive.records import Report
 from surgvl.archive.reindexing import reindex
 from surgvl.archive.verify import verify
 from surgvl.archive.watching import INTERVAL_S, watch
-
-if TYPE_CHECKING:
-    pass
+from surgvl.embed.vectors import unit
+from surgvl.retrieval.duplicates import Duplicate, near_duplicates
 
 
 class Archive(OpenArchive):
@@ -172,3 +171,14 @@ class Archive(OpenArchive):
     ) -> None:
         """Add what arrives in a folder, until told to stop; see `surgvl.archive.watching.watch`."""
         watch(self, Path(folder), interval_s, tick, should_stop, told, wait_s)
+
+    def duplicates(self, least_s: float = 10.0, tick: Callable[[int], object] = lambda _: None) -> list[Duplicate]:
+        """Pairs of recordings that share footage, the longest first; see `surgvl.retrieval.duplicates`.
+
+        Args:
+            least_s: shortest footage that counts, seconds.
+            tick: called with 1 for each pair that is compared.
+        """
+        whole = [row.id for row in self.catalogue.rows() if row.state == "embedded"]
+        vectors = {id: unit(self.vectors_of(id)[0]) for id in whole}
+        return near_duplicates(vectors, self.space.meta.stride_s, least_s, tick)

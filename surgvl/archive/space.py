@@ -248,7 +248,7 @@ class SpaceWriter:
 
     def _index(self, id: str, videos: Manifest) -> None:
         found, start_s, end_s = self.space.vectors_of(id)
-        rows = Vectors(found, [id] * len(found), start_s, end_s, self.space.meta, None, self.space.vectors)
+        rows = Vectors(found, [id] * len(found), start_s, end_s, self.space.meta, self.space.texts, self.space.vectors)
         self.index.add_vectors(rows, videos)
 
     def _write_meta(self) -> None:

@@ -105,7 +105,7 @@ COMMANDS = {
         "surgvl.commands.timeline:timeline",
         "write phases, triplets and tools of videos as files",
         "video.mp4 --model dual --out video.eaf",
-        "recordings --model dual --out timelines --format csv",
+        "--archive archive --out timelines --format csv",
         words=("videos...",),
     ),
     "tune": Command(
@@ -184,6 +184,12 @@ COMMANDS = {
     "archive verify": Command(
         "surgvl.commands.archive_read:archive_verify",
         "name what is damaged, and mend the index",
+        "archive",
+        words=("folder",),
+    ),
+    "archive duplicates": Command(
+        "surgvl.commands.archive_read:archive_duplicates",
+        "list recordings that share footage",
         "archive",
         words=("folder",),
     ),

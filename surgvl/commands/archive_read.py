@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tqdm import tqdm
+
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Details
 from surgvl.core.errors import DataError
@@ -14,6 +16,7 @@ from surgvl.core.files import command
 from surgvl.core.plurals import part_of, plural
 from surgvl.core.tables import plain_table
 from surgvl.core.times import clock
+from surgvl.retrieval.duplicates import Duplicate
 from surgvl.retrieval.where import Where
 
 
@@ -152,6 +155,29 @@ def archive_verify(folder: Path, mend: bool = True, wait_s: float = 0.0) -> None
         raise DataError(f"{plural(len(lines), 'problem')} in {folder}:" + "".join(f"\n  {line}" for line in lines))
     following = command("archive update" if "waiting" in states else "archive info", folder)
     print(f"{folder} is whole: {plural(len(states), 'recording')}; next: {following}")
+
+
+def archive_duplicates(folder: Path, least_s: float = 10.0) -> list[Duplicate]:
+    """List recordings that show the same footage: copies, cuts of one another, other encodings.
+
+    Args:
+        folder: the archive.
+        least_s: shortest footage that counts, seconds.
+    """
+    with Archive.open(folder) as archive, tqdm(desc="duplicates", unit="pair", disable=None, leave=False) as bar:
+        number = sum(row.state == "embedded" for row in archive.catalogue.rows())
+        bar.total = number * (number - 1) // 2
+        found = archive.duplicates(least_s, bar.update)
+    rows: list[list[object]] = [["recording", "from", "to", "other", "from", "to", "cosine"]]
+    for each in found:
+        there = (each.start_s + each.offset_s, each.end_s + each.offset_s)
+        spans = [clock(each.start_s), clock(each.end_s), each.other, *map(clock, there)]
+        rows.append([each.recording, *spans, f"{each.cosine:.3f}"])
+    if found:
+        print(plain_table(rows, indent=""))
+    pairs = plural(len({(each.recording, each.other) for each in found}), "pair")
+    print(f"{pairs} of {plural(number, 'recording')} share footage; next: {command('archive list', folder)}")
+    return found
 
 
 def archive_merge(folder: Path, other: Path, wait_s: float = 0.0) -> None:

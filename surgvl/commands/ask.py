@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from surgvl.archive.archive import Archive
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
 from surgvl.commands.common import split_ids, split_store
 from surgvl.core.checks import check_range
@@ -81,6 +82,7 @@ def ask(
     clip: ClipInput = ClipInput(),  # noqa: B008 (frozen)
     reply: ReplyConfig = ReplyConfig(),  # noqa: B008 (frozen)
     replies: Path | None = None,
+    archive: Path | None = None,
 ) -> Path | str:
     """Ask a question about a video, or all questions of a manifest.
 
@@ -109,7 +111,15 @@ def ask(
         reply: how a general vision-language model replies.
         replies: file of replies of a general vision-language model, to which new ones are appended; what it holds is
             not asked again. By default, replies.jsonl in --out.
+        archive: archive (surgvl archive create) of which the video is a recording, given by its id; its model answers
+            by default.
     """
+    if archive is not None:
+        with Archive.open(archive) as opened:
+            video = str(opened.path_of(video)) if video else video
+            model = Path(opened.chat) if model is None and opened.chat and not server else model
+        if model is None and not server:
+            raise ConfigError(f"{archive} names no model that answers questions: give it as --model")
     if manifest is None:
         if not (video and question):
             raise ConfigError("give a video and a question, or --manifest and --out")

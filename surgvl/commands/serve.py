@@ -4,6 +4,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from surgvl.archive.archive import Archive
+from surgvl.core.errors import ConfigError
 from surgvl.serve.engine_process import Role, is_cpu_build
 from surgvl.serve.plugin import require_vllm
 from surgvl.serve.served_model import find_served_model
@@ -12,9 +14,10 @@ from surgvl.serve.settings import ServerSettings
 
 
 def serve_chat(
-    model: Path,
+    model: Path | None = None,
     server: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
     engine_args: list[str] | None = None,
+    archive: Path | None = None,
 ) -> None:
     """Serve a chat model: answer questions about video over HTTP, for OpenAI's clients.
 
@@ -23,14 +26,16 @@ def serve_chat(
             that vLLM knows, or a run folder with an adapter of one.
         server: where to listen, and what to accept.
         engine_args: all words after this flag are passed to `vllm serve` unchanged.
+        archive: archive (surgvl archive create) whose model is served, where --model is not given.
     """
-    _serve({"chat": model}, server, engine_args)
+    _serve({"chat": _model(model, "--model", archive, "chat")}, server, engine_args)
 
 
 def serve_embed(
-    model: Path,
+    model: Path | None = None,
     server: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
     engine_args: list[str] | None = None,
+    archive: Path | None = None,
 ) -> None:
     """Serve a video-text model: embed sentences and clips over HTTP.
 
@@ -38,15 +43,17 @@ def serve_embed(
         model: run folder or model folder of a video-text model.
         server: where to listen, and what to accept.
         engine_args: all words after this flag are passed to `vllm serve` unchanged.
+        archive: archive (surgvl archive create) whose model is served, where --model is not given.
     """
-    _serve({"embed": model}, server, engine_args)
+    _serve({"embed": _model(model, "--model", archive, "embed")}, server, engine_args)
 
 
 def serve_all(
-    model: Path,
-    embed_model: Path,
+    model: Path | None = None,
+    embed_model: Path | None = None,
     server: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
     engine_args: list[str] | None = None,
+    archive: Path | None = None,
 ) -> None:
     """Serve a chat model and a video-text model at one address.
 
@@ -55,8 +62,27 @@ def serve_all(
         embed_model: run folder or model folder of a video-text model.
         server: where to listen, and what to accept.
         engine_args: all words after this flag are passed to `vllm serve` unchanged, for both models.
+        archive: archive (surgvl archive create) whose models are served, where they are not given.
     """
-    _serve({"chat": model, "embed": embed_model}, server, engine_args)
+    chat = _model(model, "--model", archive, "chat")
+    _serve({"chat": chat, "embed": _model(embed_model, "--embed_model", archive, "embed")}, server, engine_args)
+
+
+def _model(given: Path | None, flag: str, archive: Path | None, role: Role) -> Path:
+    """The model that is given, or the archive's.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if given is not None:
+        return given
+    if archive is None:
+        raise ConfigError(f"give {flag}, or --archive")
+    with Archive.open(archive) as opened:
+        name = opened.chat if role == "chat" else opened.model
+    if not name:
+        raise ConfigError(f"{archive} names no model that answers questions: give it as {flag}")
+    return Path(name)
 
 
 def _serve(models: Mapping[Role, Path], server: ServerSettings, engine_args: list[str] | None) -> None:

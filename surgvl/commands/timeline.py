@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from surgvl.archive.archive import Archive
 from surgvl.commands.common import VIDEO_BAR
 from surgvl.core.checks import check_above
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
@@ -21,7 +23,8 @@ from surgvl.data.manifest import Manifest
 from surgvl.embed import recordings
 from surgvl.export.base import Format, choose_format, write_table
 from surgvl.export.interval_table import IntervalTable
-from surgvl.export.zero_shot import SMOOTH_S, THRESHOLD, TimelineConfig
+from surgvl.export.zero_shot import SMOOTH_S, THRESHOLD, ClipVectors, TimelineConfig, interval_table
+from surgvl.video.clip import Preprocess
 from surgvl.video.marks import counted
 
 if TYPE_CHECKING:
@@ -31,12 +34,32 @@ if TYPE_CHECKING:
 PROMPT_SETS = ("cholec80_phase", "cholect50_triplet")
 # Of a folder: by video, the file and what it was made of.
 DONE = "timelines.json"
-Make = Callable[[Path, Callable[[float], object]], IntervalTable]
+Make = Callable[[str, Path, Callable[[float], object]], IntervalTable]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Timelines to make.
+
+    Attributes:
+        make: maps a video's id, its file and a callback for the seconds that were read to its timeline.
+        made_of: what the timelines follow from, apart from the files.
+        table: the videos.
+        problems: a line for each that is left out.
+        following: the next command.
+    """
+
+    make: Make
+    made_of: str
+    table: Manifest
+    problems: list[str]
+    following: str
 
 
 @recorded
 def timeline(
-    videos: list[Path],
+    videos: list[Path] = [],  # noqa: B006 (never changed)
+    *,
     out: Path,
     model: Path | None = None,
     format: str = "",
@@ -50,6 +73,7 @@ def timeline(
     server: str = "",
     api_key: str = "",
     in_flight: int = 8,
+    archive: Path | None = None,
 ) -> Path:
     """Write phases, triplets and tools of videos as files, zero-shot.
 
@@ -58,7 +82,7 @@ def timeline(
     the end, and the exit status is 1.
 
     Args:
-        videos: video files, or folders that are searched for them at any depth.
+        videos: video files, or folders that are searched for them at any depth; or, of an archive, ids of recordings.
         out: file to write, whose suffix names the format; of several videos, the folder.
         model: run folder or model folder of a video-text model, or a model's name; or give --server, or both to check
             that they have the same model.
@@ -75,34 +99,47 @@ def timeline(
         server: address of `surgvl serve` with a video-text model, which encodes instead of this process.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
         in_flight: maximum number of concurrent requests to the server.
+        archive: archive (surgvl archive create) whose vectors are used, of the given recordings or of all.
     """
     config = TimelineConfig(causal=causal, smooth_s=smooth_s, threshold=threshold)
     if stride_s is not None:
         check_above("--stride_s", stride_s)
-    if not videos or not prompt_sets:
-        raise ConfigError(f"--{'prompt_sets' if videos else 'videos'} must not be empty: give at least one")
-    is_file = len(videos) == 1 and not videos[0].is_dir() and bool(out.suffix) and not out.is_dir()
+    if not prompt_sets or not (videos or archive):
+        raise ConfigError(f"--{'videos' if prompt_sets else 'prompt_sets'} must not be empty: give at least one")
+    is_file = len(videos) == 1 and not (archive is None and videos[0].is_dir()) and bool(out.suffix)
+    is_file = is_file and not out.is_dir()
     kind = choose_format(format if is_file else format or "csv", out)
     if is_file and out.exists() and not resume:
         raise ConfigError(f"--out {out} exists: give another file, or --resume to replace it")
     if not is_file and out.suffix and not out.is_dir():
         raise ConfigError(f"--out {out} must be a folder for several videos: leave its suffix out, and give --format")
+    if archive is not None:
+        if model is not None or server or stride_s is not None:
+            raise ConfigError("--archive has vectors: leave --model, --server and --stride_s out")
+        with Archive.open(archive) as opened:
+            work = _of_archive(opened, [str(id) for id in videos], prompt_sets, config, device)
+            _write(out, is_file, kind, work, resume, device)
+        return out
     table, problems = recordings.manifest_of(videos)
     loaded = _load(model, device, server, api_key, in_flight)
     sets = [loaded.class_set(name) for name in prompt_sets]
 
-    def make(path: Path, tick: Callable[[float], object]) -> IntervalTable:
+    def make(video_id: str, path: Path, tick: Callable[[float], object]) -> IntervalTable:
         return loaded.timeline(path, sets, **asdict(config), stride_s=stride_s, tick=tick)
 
     which = {"server": server} if server else {"model": model}
+    made_of = repr((loaded.hash, [each.prompt_set.hash for each in sets], config, stride_s, __version__))
     following = command("embed", **which, videos=videos[0], out="vectors")
-    if is_file:
-        _write_one(out, make, kind, table, following)
-        return out
-    with locked(out), RunFolder(out, resume, device=server or device) as folder:
-        made_of = repr((loaded.hash, [each.prompt_set.hash for each in sets], config, stride_s, kind.name, __version__))
-        _write_all(folder, make, made_of, kind, table, problems, following)
+    _write(out, is_file, kind, Work(make, made_of, table, problems, following), resume, server or device)
     return out
+
+
+def _write(out: Path, is_file: bool, kind: Format, work: Work, resume: bool, device: str) -> None:
+    if is_file:
+        _write_one(out, kind, work)
+        return
+    with locked(out), RunFolder(out, resume, device=device) as folder:
+        _write_all(folder, kind, work)
 
 
 def _load(model: Path | None, device: str, server: str, api_key: str, in_flight: int) -> "DualModel | RemoteDual":
@@ -118,6 +155,10 @@ def _load(model: Path | None, device: str, server: str, api_key: str, in_flight:
         return remote
     if model is None:
         raise ConfigError("give --model, a run folder of `surgvl align`, or --server, the address of `surgvl serve`")
+    return _load_here(str(model), device)
+
+
+def _load_here(model: str, device: str) -> "DualModel":
     from surgvl.api import DualModel, load
 
     loaded = load(model, device)
@@ -128,52 +169,94 @@ def _load(model: Path | None, device: str, server: str, api_key: str, in_flight:
     return loaded
 
 
-def _progress(table: Manifest) -> Iterator[tuple[Path, Callable[[float], object]]]:
-    """Each video, and a function that takes the seconds of it that were read, below a progress bar."""
+def _of_archive(archive: Archive, ids: list[str], prompt_sets: list[str], config: TimelineConfig, device: str) -> Work:
+    """Timelines of an archive's recordings, from their vectors.
+
+    Raises:
+        ConfigError: the vectors are of clips that look ahead, but a causal timeline is wanted.
+    """
+    preprocess = archive.preprocess
+    if preprocess is None or (config.causal and preprocess.anchor != "last"):
+        raise ConfigError(f"the clips of {archive.folder} look ahead: for --causal, give the files and --model")
+    clips_of = partial(_clips, archive, preprocess, config.causal)
+    table, problems = _recordings(archive, ids)
+    loaded = _load_here(archive.model, device)
+    sets = [loaded.class_set(each) for each in prompt_sets]
+    scale, name = float(loaded.model.logit_scale.detach().exp()), f"{loaded.folder} ({loaded.hash})"
+
+    def make(video_id: str, path: Path, tick: Callable[[float], object]) -> IntervalTable:
+        return interval_table(path, clips_of(video_id), sets, scale, config, name)
+
+    made_of = repr((loaded.hash, [each.prompt_set.hash for each in sets], config, "archive", __version__))
+    return Work(make, made_of, table, problems, command("archive list", archive.folder))
+
+
+def _clips(archive: Archive, preprocess: Preprocess, causal: bool, id: str) -> ClipVectors:
+    return ClipVectors.of_segments(*archive.vectors_of(id), preprocess, causal)
+
+
+def _recordings(archive: Archive, ids: list[str]) -> tuple[Manifest, list[str]]:
+    """The embedded recordings of an archive; or those of the ids, and a line for each that has no vectors yet.
+
+    Raises:
+        DataError: there is no such recording, or none has vectors.
+    """
+    found = [archive.recording(id).id for id in ids] or [each.id for each in archive.recordings()]
+    there = set(archive.index().counts("video_id"))
+    kept = [id for id in found if id in there]
+    lines = [f"recording {id!r} has no vectors yet: run `surgvl archive update`" for id in found if id not in there]
+    if not kept:
+        raise DataError(lines[0] if lines else f"{archive.folder} has no recordings: add some")
+    if lines and not ids:
+        print(f"{plural(len(lines), 'recording')} without vectors left out")
+        lines = []
+    return archive.manifest().select(kept), lines
+
+
+def _progress(table: Manifest) -> Iterator[tuple[str, Path, Callable[[float], object]]]:
+    """Each video, its file, and a function that takes the seconds of it that were read, below a progress bar."""
     with tqdm(total=0.0, desc="timeline", unit="h", disable=None, leave=False, bar_format=VIDEO_BAR) as bar:
         bar.total, done_h = sum(row.duration_s for row in table.videos) / 3600, 0.0
         for row in table.videos:
             bar.set_postfix_str(row.video_id, refresh=False)
-            yield table.path_of(row.video_id), lambda read_s: bar.update(read_s / 3600)
+            yield row.video_id, table.path_of(row.video_id), lambda read_s: bar.update(read_s / 3600)
             done_h += row.duration_s / 3600
             bar.update(done_h - bar.n)
 
 
-def _write_one(out: Path, make: Make, kind: Format, table: Manifest, following: str) -> None:
-    for path, tick in _progress(table):
+def _write_one(out: Path, kind: Format, work: Work) -> None:
+    for video_id, path, tick in _progress(work.table):
         with counted() as marks:
-            found = make(path, tick)
+            found = work.make(video_id, path, tick)
         write_table(found, out, kind.name)
     for line in marks.lines():
         print(line)
     rows = Counter(row.track for row in found)
     counts = ", ".join(f"{rows[track]:,} of {track}" for track in found.classes)
-    print(f"{plural(len(found), 'interval')} in {out}: {counts}; next: {following}")
+    print(f"{plural(len(found), 'interval')} in {out}: {counts}; next: {work.following}")
 
 
-def _write_all(
-    folder: RunFolder, make: Make, made_of: str, kind: Format, table: Manifest, problems: list[str], following: str
-) -> None:
+def _write_all(folder: RunFolder, kind: Format, work: Work) -> None:
     """A file for each video of a table; those that are there and made of the same are left as they are."""
-    listed, aside, finished = folder.path / DONE, list(problems), list[str]()
+    listed, aside, finished = folder.path / DONE, list(work.problems), list[str]()
     done: dict[str, dict[str, str]] = read_json(listed) if listed.is_file() else {}
-    folder.record(table.hash, problems=[])
-    for row, (path, tick) in zip(table.videos, _progress(table), strict=True):
-        file = f"{row.video_id}{kind.suffix}"
+    folder.record(work.table.hash, problems=[])
+    for video_id, path, tick in _progress(work.table):
+        file = f"{video_id}{kind.suffix}"
         try:
-            key = text_hash(f"{recordings.identity(path)} {made_of}")
-            if done.get(row.video_id, {}).get("made_of") != key or not (folder.path / file).is_file():
+            key = text_hash(f"{recordings.identity(path)} {work.made_of} {kind.name}")
+            if done.get(video_id, {}).get("made_of") != key or not (folder.path / file).is_file():
                 with counted() as marks:
-                    found = replace(make(path, tick), video_id=row.video_id)
+                    found = replace(work.make(video_id, path, tick), video_id=video_id)
                 write_table(found, folder.path / file, kind.name)
-                done[row.video_id] = {"file": file, "made_of": key, "damaged_frames": marks.line(path)}
+                done[video_id] = {"file": file, "made_of": key, "damaged_frames": marks.line(path)}
                 write_json(listed, done)
-            finished.append(row.video_id)
+            finished.append(video_id)
         except DataError as error:
             aside.append(str(error))
-    num_videos = len(table.videos) + len(problems)
+    num_videos = len(work.table.videos) + len(work.problems)
     if not finished:
         raise DataError(none_of(num_videos, "video", "can be read", aside[0]))
     damaged = [line for video_id in finished if (line := done[video_id]["damaged_frames"])]
     folder.watch(aside, num_videos, lambda: damaged)
-    folder.next(f"timelines of {plural(len(finished), 'video')} in {folder.path}", following)
+    folder.next(f"timelines of {plural(len(finished), 'video')} in {folder.path}", work.following)

@@ -37,7 +37,7 @@ def damage(path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
 
 
-@pytest.mark.parametrize("what", ["index/*.faiss", "index/index.json", "index/moments*.sqlite", "index"])
+@pytest.mark.parametrize("what", ["index/*.faiss", "index/index.json", "index/*.parquet", "index"])
 def test_a_damaged_index_is_made_again(archive: Archive, what: str) -> None:
     assert archive.verify() == []
     for path in archive.space.folder.glob(what):
@@ -232,3 +232,13 @@ def test_another_model_of_the_same_step_is_wanted(archive: Archive, monkeypatch:
     with pytest.raises(ConfigError, match="the vectors of this model are 1 s apart, --stride_s is 2"):
         archive.reindex(stride_s=2.0)
     assert reindexing.Space(archive.space.folder).index().counts("video_id") == {"a": 3, "b": 4}
+
+
+def test_recordings_that_share_footage_are_named(archive: Archive, tmp_path: Path) -> None:
+    film(tmp_path / "films/c.mp4", 4, 9)
+    # The plain model's vectors follow from the first bytes of a file: a free box at its end makes another file of it.
+    (tmp_path / "films/d.mp4").write_bytes((tmp_path / "films/c.mp4").read_bytes() + b"\0\0\0\x08free")
+    archive.add([tmp_path / "films"])
+    assert len(archive.catalogue.rows()) == 4
+    found = archive.duplicates(least_s=5)
+    assert [(each.recording, each.other, each.offset_s) for each in found] == [("c", "d", 0)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +24,18 @@ PREPROCESS = Preprocess(num_frames=2, fps=2.0, size_px=8)
 
 
 def film(path: Path, number: int = 1, seconds: int = 2) -> Path:
-    """A video of one colour and then another, 5 frames a second; other numbers are other videos."""
+    """A video, 5 frames a second; other numbers are other videos."""
     path.parent.mkdir(parents=True, exist_ok=True)
     made = path.with_suffix(".mp4")
-    video.write(made, (frame for _, frame in zip(range(seconds * 5), colourful(number * 100), strict=False)), 5)
+    first = 7 * number
+    video.write(made, islice(colourful(first + seconds * 5), first, None), 5)
     made.rename(path)
     return path
 
 
 def vectors_of(path: Path, count: int) -> Float32Array:
-    """Unit vectors that depend on the bytes of a file."""
-    found = np.random.default_rng(list(path.read_bytes()[-64:])).normal(size=(count, DIM)).astype(np.float32)
+    """Unit vectors that depend on the first bytes of a file."""
+    found = np.random.default_rng(list(path.read_bytes()[:2048])).normal(size=(count, DIM)).astype(np.float32)
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
 
 

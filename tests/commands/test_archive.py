@@ -1,0 +1,115 @@
+"""The archive commands, and `--archive` of others, on a trained tiny run."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from surgvl.archive.archive import Archive
+from surgvl.cli import main as cli
+from surgvl.commands.serve import _model
+from surgvl.core.errors import ConfigError, DataError
+from tests.archive.test_adding import check_whole
+from tests.helpers.made_archive import film
+
+
+@pytest.fixture(scope="module")
+def made(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of two films and a file that is none."""
+    root = tmp_path_factory.mktemp("archives")
+    for number, name in ((1, "a.mp4"), (2, "week 1/b.mp4")):
+        film(root / "recordings" / name, number, 3)
+    (root / "recordings/text.mp4").write_text("x")
+    chat = ["--chat", str(tiny_run / "tune")]
+    cli.run(["archive", "create", str(root / "archive"), "--model", str(tiny_run / "align"), *chat])
+    with pytest.raises(DataError, match="1 of 3 files was set aside, the others are done:\n  .*text.mp4"):
+        cli.run(["archive", "add", str(root / "archive"), str(root / "recordings")])
+    return root
+
+
+def test_added_recordings_are_listed_and_counted(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = str(made / "archive")
+    cli.run(["archive", "details", archive, "a", "--tags", "x", "y", "--date", "2024-03", "--who", "ada"])
+    cli.run(["archive", "details", archive, "a", "--history", "true"])
+    assert "ada  tags: x, y" in capsys.readouterr().out
+    cli.run(["archive", "list", archive])
+    out = capsys.readouterr().out
+    assert "2024-03" in out
+    assert "text: " in out
+    assert "3 of 3 recordings" in out
+    cli.run(["archive", "list", archive, "--tags", "y", "--date_from", "2024"])
+    assert "1 of 3 recordings" in capsys.readouterr().out
+    cli.run(["archive", "info", archive])
+    out = capsys.readouterr().out
+    assert "3, 2 embedded, 1 failed" in out or "3, 1 failed, 2 embedded" in out
+    assert "6 of " in out
+    cli.run(["archive", "duplicates", archive])
+    assert "of 2 recordings share footage" in capsys.readouterr().out
+
+
+def test_an_archive_is_kept(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(made, tmp_path / "here")
+    root, archive = tmp_path / "here", str(tmp_path / "here/archive")
+    with pytest.raises(DataError, match="1 problem in .*\n  recording 'text': .*text.mp4"):
+        cli.run(["archive", "verify", archive])
+    (root / "recordings/text.mp4").unlink()
+    cli.run(["archive", "remove", archive, "text"])
+    assert "1 recording removed, 2 recordings left" in capsys.readouterr().out
+    cli.run(["archive", "verify", archive])
+    assert "is whole: 2 recordings" in capsys.readouterr().out
+    film(root / "recordings/a.mp4", 5, 4)
+    cli.run(["archive", "update", archive, "--coarse", "true"])
+    assert "1 updated, 1 unchanged" in capsys.readouterr().out
+    cli.run(["archive", "merge", archive, str(made / "archive")])
+    assert "2 recordings of" in capsys.readouterr().out
+    cli.run(["archive", "export", archive, "--out", str(root / "out"), "--formats", "manifest"])
+    assert (root / "out/manifest/manifest.json").is_file()
+    cli.run(["archive", "reindex", archive])
+    with Archive.open(archive) as opened:
+        check_whole(opened)
+
+
+def test_timelines_come_from_the_vectors(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surgvl.api.encode_file", None)
+    archive = ["--archive", str(made / "archive")]
+    cli.run(["timeline", *archive, "--out", str(tmp_path / "all"), "--prompt_sets", "phantom_phase"])
+    assert sorted(path.name for path in (tmp_path / "all").glob("*.csv")) == ["a.csv", "b.csv"]
+    cli.run(["timeline", "a", *archive, "--out", str(tmp_path / "a.csv"), "--prompt_sets", "phantom_phase"])
+    assert (tmp_path / "a.csv").read_text() == (tmp_path / "all/a.csv").read_text()
+    rows = (tmp_path / "a.csv").read_text().splitlines()[1:]
+    # Phases follow one another from the first frame to the last.
+    assert [row.split(",")[3] for row in rows][0] == "0.0"
+    assert [row.split(",")[4] for row in rows][-1] == "3.0"
+    with pytest.raises(DataError, match="no recording 'c'"):
+        cli.run(["timeline", "c", *archive, "--out", str(tmp_path / "c.csv")])
+    with pytest.raises(ConfigError, match="leave --model, --server and --stride_s out"):
+        cli.run(["timeline", "a", *archive, "--out", str(tmp_path / "c.csv"), "--stride_s", "2"])
+    with pytest.raises(ConfigError, match="give --model, a run folder"):
+        cli.run(["timeline", str(made / "recordings/a.mp4"), "--out", str(tmp_path / "c.csv")])
+
+
+def test_timelines_equal_those_of_the_files(made: Path, tmp_path: Path, tiny_run: Path) -> None:
+    out = ["--prompt_sets", "phantom_phase", "--out"]
+    cli.run(["timeline", "a", "--archive", str(made / "archive"), *out, str(tmp_path / "stored.csv")])
+    model = ["--model", str(tiny_run / "align")]
+    cli.run(["timeline", str(made / "recordings/a.mp4"), *model, *out, str(tmp_path / "read.csv")])
+    stored, read = ((tmp_path / f"{name}.csv").read_text().splitlines() for name in ("stored", "read"))
+    # Vectors are stored in float16: confidences differ in their last digits.
+    assert [row.split(",")[:7] for row in stored] == [row.split(",")[:7] for row in read]
+
+
+def test_a_recording_is_asked_about(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    question = "What is the surgical phase shown in the image?"
+    cli.run(["ask", "a", question, "--archive", str(made / "archive")])
+    assert capsys.readouterr().out.strip()
+    with pytest.raises(DataError, match="no recording 'z'"):
+        cli.run(["ask", "z", question, "--archive", str(made / "archive")])
+
+
+def test_the_models_of_an_archive_are_served(made: Path, tiny_run: Path, tmp_path: Path) -> None:
+    archive = made / "archive"
+    assert _model(None, "--model", archive, "chat") == (tiny_run / "tune").resolve()
+    assert _model(None, "--model", archive, "embed") == (tiny_run / "align").resolve()
+    assert _model(tmp_path, "--model", archive, "embed") == tmp_path
+    with pytest.raises(ConfigError, match="give --embed_model, or --archive"):
+        _model(None, "--embed_model", None, "embed")
