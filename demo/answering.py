@@ -15,11 +15,13 @@ import numpy as np
 import pyarrow.compute as pc
 
 from surgvl.archive.archive import Archive
+from surgvl.archive.derived import read_questions
 from surgvl.archive.records import Recording
 from surgvl.chat.question import DESCRIBE, Answer, Question, match_question
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import ConfigError
 from surgvl.core.times import clock
+from surgvl.demo.formatting import without_folders
 from surgvl.demo.schemas import AskReply, Frame
 from surgvl.demo.thumbnails import encode_jpeg
 from surgvl.video.marks import counted
@@ -108,6 +110,7 @@ def ask(
         at_s=middle.at_s,
         moments=[each.at_s for each in used],
         frames=_frames(used),
+        problem=without_folders(f"{first.problem}, {first.raw[:MAX_CHARACTERS]!r}") if first.problem else "",
         without_video=without.text,
         truth=labelled_answer(archive, recording.id, middle.at_s, first.question.text),
         doubts=[line for line in doubts if line],
@@ -128,7 +131,9 @@ def _mean(answers: list[Answer]) -> list[tuple[str, float]]:
 
 def _doubts(text: str, probabilities: list[tuple[str, float]], without: Answer, is_closed: bool) -> list[str]:
     """Why an answer may be worth little."""
-    found = []
+    found: list[str] = []
+    if not text:
+        return found
     same = without.text == text
     blind = dict(without.probabilities).get(text)
     if probabilities and probabilities[0][1] < UNSURE:
@@ -154,7 +159,7 @@ def _frames(looked: list[Looked]) -> list[Frame]:
 
 def labelled_answer(archive: Archive, recording: str, at_s: float, question: str) -> str:
     """The answer to a question at a moment, as a data set of the archive has it; empty if there is none."""
-    table = archive.manifest().qa_table
+    table = read_questions(archive.folder)
     fits = pc.and_(pc.equal(table["video_id"], recording), pc.equal(table["question"], question))
     fits = pc.and_(fits, pc.and_(pc.less_equal(table["start_s"], at_s), pc.greater(table["end_s"], at_s)))
     found = table.filter(fits)["answer"].to_pylist()

@@ -1,27 +1,29 @@
 """What an archive is and what its page can do: the first thing that a page asks."""
 
+from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import pyarrow.compute as pc
-
-from surgvl import prompts
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Recording
 from surgvl.chat.question import DESCRIBE
 from surgvl.core.errors import SurgVLError
 from surgvl.demo import run_info
 from surgvl.demo.conditions import occurring
+from surgvl.demo.embedded_sets import TASKS, embedded_sets
 from surgvl.demo.formatting import without_folders
 from surgvl.demo.model_card import ModelCard, read_card
 from surgvl.demo.model_loader import ModelLoader
 from surgvl.demo.schemas import Json
 from surgvl.demo.uploads import MAX_BYTES, MAX_S
 from surgvl.export.base import formats
-from surgvl.models.model_info import find_model
+from surgvl.models.model_info import find_model, logit_scale
+from surgvl.prompts import PromptClass
 
 NUM_EXAMPLES = 6
-TASKS = ("phase", "triplet")
+# CLIP's first temperature (arXiv 2103.00020), for timelines of a model that is gone.
+DEFAULT_SCALE = 1 / 0.07
 
 
 class ArchiveFacts:
@@ -42,7 +44,7 @@ class ArchiveFacts:
         """What is known of the model behind the vectors."""
         model_hash = self.archive.model_hash
         if self._read is None or self._read[0] != model_hash:
-            self._read = model_hash, read_card(self.archive.model, self.archive.manifest())
+            self._read = model_hash, read_card(self.archive.model, self.archive.manifest(), self.models.model)
         return self._read[1]
 
     @property
@@ -59,8 +61,8 @@ class ArchiveFacts:
         """
         rows = self.archive.recordings()
         sets = {task: self.prompt_sets(task) for task in TASKS}
-        classes = prompts.load(sets["phase"][0]).classes if sets["phase"] else ()
-        labelled = [each.name for each in self.archive.catalogue.labels() if each.track == "phase"]
+        classes = self._classes(sets["phase"][0]) if sets["phase"] else ()
+        counts = self._counts()
         return {
             "name": self.archive.name or self.archive.folder.resolve().name,
             "num_recordings": len(rows),
@@ -80,8 +82,8 @@ class ArchiveFacts:
                 {"name": name, "title": kind.title, "purpose": kind.purpose, "suffix": kind.suffix}
                 for name, kind in formats().items()
             ],
-            "filters": occurring(rows, [*(each.name for each in classes), *labelled]),
-            "examples": {"sentences": self.sentences(), "questions": self.questions()},
+            "filters": occurring(rows, [*(each.name for each in classes), *counts["phase"]]),
+            "examples": {"sentences": self.sentences(counts), "questions": self.questions()},
             "seen": self._seen(),
             "limits": {"upload_mb": MAX_BYTES >> 20, "upload_minutes": int(MAX_S / 60)},
             "storage": self._storage(rows),
@@ -127,20 +129,31 @@ class ArchiveFacts:
         facts = self.archive.space.meta.prompt_sets
         return sorted(self.archive.prompt_sets(task), key=lambda name: not _fits(facts[name].datasets, own))
 
-    def sentences(self) -> list[str]:
-        """Example sentences: prompts of the most frequent labelled actions or phases, else of the first actions."""
-        for task in ("triplet", "phase"):
-            segments = self.archive.manifest().segment_table
-            names = segments.filter(pc.equal(segments["task"], task))["label"]
-            counts = {row["values"]: row["counts"] for row in pc.value_counts(names).to_pylist()}
-            for prompt_set in self.prompt_sets(task):
-                rows = [each for each in prompts.load(prompt_set).classes if "null_verb" not in each.name]
-                found = sorted((each for each in rows if counts.get(each.name)), key=lambda each: -counts[each.name])
-                if found:
-                    return [each.prompts[0] for each in found[:NUM_EXAMPLES]]
-        unlabelled = [each for task in ("triplet", "phase") for each in self.prompt_sets(task)]
-        known = prompts.load(unlabelled[0]).classes if unlabelled else ()
-        return [row.prompts[0] for row in known if "null_verb" not in row.name][:NUM_EXAMPLES]
+    def _classes(self, prompt_set: str) -> tuple[PromptClass, ...]:
+        return embedded_sets(self.archive, [prompt_set])[0].prompt_set.classes
+
+    def _counts(self) -> dict[str, Counter[str]]:
+        """How often each label occurs, by track."""
+        found: dict[str, Counter[str]] = {task: Counter() for task in TASKS}
+        for label in self.archive.catalogue.labels():
+            if label.track in found:
+                found[label.track][label.name] += 1
+        return found
+
+    def sentences(self, counts: Mapping[str, Counter[str]]) -> list[str]:
+        """Example sentences: prompts of the most frequent labelled actions or phases, else of the first actions.
+
+        Args:
+            counts: how often each label occurs, by track.
+        """
+        sets = [(task, name) for task in ("triplet", "phase") for name in self.prompt_sets(task)]
+        known = {name: [row for row in self._classes(name) if "null_verb" not in row.name] for _, name in sets}
+        for task, name in sets:
+            found = [row for row in known[name] if counts[task][row.name]]
+            if found:
+                found.sort(key=lambda row: -counts[task][row.name])
+                return [row.prompts[0] for row in found[:NUM_EXAMPLES]]
+        return [row.prompts[0] for row in known[sets[0][1]][:NUM_EXAMPLES]] if sets else []
 
     def questions(self) -> list[str]:
         """Example questions: the first of each type the chat model was tuned on, and an open one."""
@@ -160,8 +173,8 @@ class ArchiveFacts:
             return None
 
     def _seen(self) -> str:
-        folder = self._chat_folder()
-        return run_info.seen(folder) if folder else ""
+        # Another model cuts clips in its own way.
+        return run_info.seen(None if self.models.server else self._chat_folder()) if self.models.has_answerer else ""
 
 
 def _fits(data_sets: list[str], own: set[str]) -> bool:
@@ -172,6 +185,6 @@ def _fits(data_sets: list[str], own: set[str]) -> bool:
 def _logit_scale(model: str, model_hash: str) -> float:
     """Of the weights with this hash; that of most published models if the weights are gone."""
     try:
-        return run_info.logit_scale(find_model(model))
+        return logit_scale(model)
     except (SurgVLError, OSError):
-        return run_info.DEFAULT_SCALE
+        return DEFAULT_SCALE

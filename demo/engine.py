@@ -14,6 +14,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.demo.answering import ask, place
 from surgvl.demo.archive_facts import ArchiveFacts
 from surgvl.demo.conditions import where
+from surgvl.demo.embedded_sets import embedded_sets
 from surgvl.demo.events import Events
 from surgvl.demo.finder import Finder
 from surgvl.demo.formatting import without_folders
@@ -21,7 +22,7 @@ from surgvl.demo.insights import Insight, Insights, strip
 from surgvl.demo.jobs import JobWorker
 from surgvl.demo.model_loader import ModelLoader
 from surgvl.demo.schemas import AskReply, AskRequest, Json, SearchReply, SearchRequest
-from surgvl.demo.timeline import Download, class_sets, clips_of, shown_timeline, timeline_file
+from surgvl.demo.timeline import Download, clips_of, shown_timeline, timeline_file
 
 # What browsers play; of other containers, and folders of images, single frames are shown.
 PLAYED = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".ogv", ".ogg")
@@ -130,7 +131,7 @@ class Engine:
         if row.state not in ("coarse", "embedded"):
             return Insight([], [], "")
         try:
-            return self._insights.of(row, self.facts.logit_scale, self.facts.card.trained_on)
+            return self._insights.of(row, self.facts.logit_scale, self.facts.card.labels_trained_on)
         except DataError:
             # Its vectors are being replaced, or a file of them is damaged: `archive verify` says which.
             return Insight([], [], "")
@@ -171,7 +172,7 @@ class Engine:
             ConfigError: prompt sets that are none of the archive's, or a negative window.
             DataError: it has no vectors yet.
         """
-        sets = class_sets(self.archive, names)
+        sets = embedded_sets(self.archive, names)
         shown = shown_timeline(clips_of(self.archive, row), sets, self.facts.logit_scale, smooth_s, row.duration_s)
         return {
             "duration_s": row.duration_s,
@@ -185,7 +186,7 @@ class Engine:
 
     def timeline_file(self, row: Recording, names: list[str], smooth_s: float, format: str) -> Download:
         """The same as a file; see `surgvl.demo.timeline.timeline_file`."""
-        sets = class_sets(self.archive, names)
+        sets = embedded_sets(self.archive, names)
         model = f"{self.facts.card.name} ({self.archive.model_hash})"
         return timeline_file(row, clips_of(self.archive, row), sets, self.facts.logit_scale, smooth_s, model, format)
 

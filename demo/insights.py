@@ -12,8 +12,9 @@ import numpy as np
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Recording
 from surgvl.core.arrays import Float32Array
+from surgvl.demo.embedded_sets import embedded_sets
 from surgvl.demo.schemas import Phase
-from surgvl.demo.timeline import class_sets, clips_of, shown_timeline
+from surgvl.demo.timeline import clips_of, shown_timeline
 from surgvl.embed.vectors import unit
 
 SMOOTH_S = 5.0
@@ -69,7 +70,7 @@ class Insights:
             return known[1]
         clips = clips_of(self._archive, recording)
         names = self._archive.prompt_sets("phase")[:1]
-        sets = class_sets(self._archive, names) if names else []
+        sets = embedded_sets(self._archive, names) if names else []
         drawn = shown_timeline(clips, sets, logit_scale, SMOOTH_S, recording.duration_s)
         foreign = self._foreign(recording, clips.vectors)
         if trained_on == "rendered videos" and not recording.rendered:

@@ -26,7 +26,8 @@ class ModelCard:
     Attributes:
         name: of the model, as the archive has it; without folders.
         title: as people call it.
-        trained_on: kind of training data, such as `rendered videos`; empty if unknown.
+        trained_on: kind of the training data of all its stages, such as `rendered videos`; empty if unknown.
+        labels_trained_on: the same of the stages behind labels and searches.
         licence: of its weights; empty if unknown.
         source: where it was published; empty if it was not.
         stages: training stages in order.
@@ -35,47 +36,57 @@ class ModelCard:
     name: str
     title: str
     trained_on: str
+    labels_trained_on: str
     licence: str
     source: str
     stages: list[TrainingStage]
 
 
-def read_card(model: Path | str, manifest: Manifest) -> ModelCard:
+def read_card(model: Path | str, manifest: Manifest, answerer: str = "") -> ModelCard:
     """The card of a model; what its files do not tell is left out, and a model that is gone has an empty card.
 
     Args:
         model: run folder, model folder or name.
         manifest: of the archive, which may have the training videos.
+        answerer: name of another model that answers questions; empty: the run's own does.
     """
     name = Path(model).name if Path(model).exists() else str(model).rpartition("/")[2]
     try:
         folder = find_model(str(model))
     except (SurgVLError, OSError):
-        return ModelCard(name, name, "", "", "", [])
+        return ModelCard(name, name, "", "", "", "", [])
     run = _run_of(folder)
     if run is None:
         facts = published_card(folder)
         stage = TrainingStage("Shared space", "a published model, as it is", facts)
         trained = kind_of(are_rendered(folder, training_videos(folder, manifest)))
         return ModelCard(
-            facts.get("name", name), facts.get("name", name), trained, facts.get("licence", ""),
+            facts.get("name", name), facts.get("name", name), trained, trained, facts.get("licence", ""),
             facts.get("source", ""), [stage],
         )  # fmt: skip
     with contextlib.suppress(SurgVLError):
         # Ids of training videos are those of the run's own manifest.
         manifest = Manifest.load(run / "manifest")
     stages: list[TrainingStage] = []
-    rendered: list[bool | None] = []
+    rendered: dict[str, list[bool | None]] = {}
     seconds = _seconds(run)
     for stage_name, title, purpose in STAGES:
-        if (run / stage_name).is_dir():
+        if stage_name == "tune" and answerer:
+            purpose = "another model, whose training is not recorded here"
+            stages.append(TrainingStage(title, purpose, {"model": answerer}))
+            rendered[stage_name] = [None]
+        elif (run / stage_name).is_dir():
             seen = training_videos(run / stage_name, manifest)
-            rendered += are_rendered(run / stage_name, seen)
+            rendered[stage_name] = are_rendered(run / stage_name, seen)
             facts = stage_facts(run / stage_name, seen)
             if stage_name in seconds:
                 facts["time"] = f"{seconds[stage_name]:.0f} s"
             stages.append(TrainingStage(title, purpose, facts))
-    return ModelCard(run.resolve().name, run.resolve().name, kind_of(rendered), "", "", stages)
+    all_of, labels_of = (
+        kind_of([each for name, rows in rendered.items() for each in rows if name in names])
+        for names in (rendered, ("pretrain", "align"))
+    )
+    return ModelCard(run.resolve().name, run.resolve().name, all_of, labels_of, "", "", stages)
 
 
 def _run_of(folder: Path) -> Path | None:

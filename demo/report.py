@@ -1,15 +1,15 @@
 """The report of a recording of an archive; see `surgvl.export.html_report`."""
 
-from surgvl import prompts
 from surgvl.archive.label_table import EXCLUSIVE, latest
 from surgvl.archive.records import Recording
 from surgvl.core.errors import DataError
 from surgvl.core.times import clock
 from surgvl.demo import formatting
+from surgvl.demo.embedded_sets import embedded_sets
 from surgvl.demo.engine import Engine
 from surgvl.demo.schemas import Phase
 from surgvl.demo.thumbnails import frame_jpeg
-from surgvl.demo.timeline import class_sets, clips_of, shown_timeline
+from surgvl.demo.timeline import clips_of, shown_timeline
 from surgvl.export.html_report import RecordingReport, Stretch, html_report
 
 # More pictures would make a file that no mail takes.
@@ -74,12 +74,14 @@ def _by_model(engine: Engine, row: Recording) -> tuple[list[Phase], list[Phase],
     names = [sets[0] for task in ("phase", "triplet") if (sets := engine.facts.prompt_sets(task))]
     if row.state not in ("coarse", "embedded") or not names:
         return [], [], []
-    sets = class_sets(engine.archive, names)
+    sets = embedded_sets(engine.archive, names)
     shown = shown_timeline(clips_of(engine.archive, row), sets, engine.facts.logit_scale, SMOOTH_S, row.duration_s)
     card = engine.facts.card
     made = [f"Model: {card.name} ({engine.archive.model_hash})" + (f", licence {card.licence}" if card.licence else "")]
     made += [f"Trained on {card.trained_on}."] if card.trained_on else []
-    made += [f"Zero-shot, prompt sets: {', '.join(f'{each} {prompts.load(each).version}' for each in names)}."]
+    made += [
+        f"Zero-shot, prompt sets: {', '.join(f'{each.prompt_set.name} {each.prompt_set.version}' for each in sets)}."
+    ]
     made += [f"Licence of the recording: {row.licence}."] if row.licence else []
     return shown.phases, list(shown.actions), made
 

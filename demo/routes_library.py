@@ -12,7 +12,7 @@ from surgvl.core.errors import ConfigError
 from surgvl.demo.engine import Engine
 from surgvl.demo.evaluation_runs import evaluation_runs
 from surgvl.demo.routes_page import is_near, user_of
-from surgvl.demo.schemas import DetailsChange, Json, Paths
+from surgvl.demo.schemas import DetailsChange, Json, NewJob, Paths
 from surgvl.demo.uploads import check_recordings, receive_recordings
 
 UPLOADS = "uploads"
@@ -61,6 +61,10 @@ def router(engine: Engine, scratch: Path) -> APIRouter:
     @found.get("/jobs")
     def jobs() -> list[Json]:
         return engine.jobs.list()
+
+    @found.post("/jobs")
+    def ask_for(given: NewJob) -> Json:
+        return {"job": engine.jobs.add(given.kind, {})}
 
     @found.post("/jobs/{id}/cancel")
     def cancel(id: int) -> list[Json]:

@@ -20,15 +20,13 @@ from surgvl.core.files import read_json
 from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.demo.formatting import hours
-from surgvl.models.model_info import load_preprocess, weight_files
+from surgvl.models.model_info import load_preprocess
 
 STAGES = (
     ("pretrain", "Video encoder", "learns from video alone, without labels"),
     ("align", "Shared space", "maps clips and narrated sentences into one space"),
     ("tune", "Question answering", "teaches a language model to answer questions about clips"),
 )
-# CLIP's first temperature, arXiv 2103.00020.
-DEFAULT_SCALE = 1 / 0.07
 # Where the frames of a clip lie, by its anchor.
 PLACES = {"last": "up to the moment", "centre": "around the moment", "first": "from the moment on"}
 
@@ -113,8 +111,10 @@ def clip_facts(model: Path) -> str:
     return ""
 
 
-def seen(model: Path) -> str:
-    """What a model sees of a moment; "a clip of the moment" if its folder does not say which."""
+def seen(model: Path | None) -> str:
+    """What a model sees of a moment; "a clip of the moment" if there is no folder that says which."""
+    if model is None:
+        return "a clip of the moment"
     with contextlib.suppress(SurgVLError):
         clip = load_preprocess(model)
         return "the frame of the moment" if clip.num_frames == 1 else f"the seconds {PLACES[clip.anchor]}"
@@ -148,17 +148,6 @@ def published_card(folder: Path) -> dict[str, str]:
     """What a published model's folder says of it."""
     card = _json(folder / "model_card.json")
     return {key: str(card[key]) for key in ("name", "licence", "source") if card.get(key)}
-
-
-def logit_scale(folder: Path) -> float:
-    """Factor of a video-text model's cosines before the softmax; 1 / 0.07 if its weights have none."""
-    for path in weight_files(folder / "model" if (folder / "model").is_dir() else folder):
-        with contextlib.suppress(OSError, SafetensorError), safe_open(path, framework="numpy") as file:
-            # Families of published models have it at different places.
-            for name in file.keys():  # noqa: SIM118 (no mapping)
-                if name.rpartition(".")[2] == "logit_scale":
-                    return math.exp(file.get_tensor(name).item())
-    return DEFAULT_SCALE
 
 
 def read_scores(path: Path) -> tuple[list[Result], list[Result]]:

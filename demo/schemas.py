@@ -3,7 +3,7 @@
 Class names are those of the prompt sets; the page writes them for people.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -51,6 +51,12 @@ class Action(Phase):
     """A stretch in which the model sees a triplet; `name` is the whole triplet."""
 
     instrument: str
+
+
+class NewJob(Given):
+    """Work without arguments: `update` embeds what waits and what has changed."""
+
+    kind: Literal["update"]
 
 
 # ---- search
@@ -157,6 +163,7 @@ class AskReply(BaseModel):
         at_s: the moment, or the middle of the range.
         moments: moments that were looked at; several for a range, whose probabilities are averaged.
         frames: what the model saw.
+        problem: why there is no answer, where a model says so; empty if there is one.
         without_video: what it says to black frames; empty if that cannot be asked.
         truth: the label's answer at this moment; empty if there is none.
         doubts: why the answer may be worth little, in lines.
@@ -171,6 +178,7 @@ class AskReply(BaseModel):
     at_s: float
     moments: list[float]
     frames: list[Frame]
+    problem: str
     without_video: str
     truth: str
     doubts: list[str]

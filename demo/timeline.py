@@ -10,19 +10,15 @@ from pathlib import PurePath
 
 import numpy as np
 
-from surgvl import prompts
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Recording
 from surgvl.core.arrays import Float32Array, Float64Array
-from surgvl.core.checks import check_choice
 from surgvl.core.errors import DataError
 from surgvl.demo.schemas import Action, Phase
 from surgvl.export.base import choose_format
 from surgvl.export.interval_table import Interval
 from surgvl.export.zero_shot import ClassSet, ClipVectors, TimelineConfig, Track, interval_table, tracks
 from surgvl.video.frame_times import FrameTimes
-
-TASKS = ("phase", "triplet")
 
 
 @dataclass(frozen=True)
@@ -54,22 +50,6 @@ def _spread(vectors: Float32Array, times_s: Float64Array) -> ClipVectors:
     begins_s = np.concatenate([[0.0], (times_s[1:] + times_s[:-1]) / 2])
     step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
     return ClipVectors(vectors, times_s, begins_s, step_s)
-
-
-def class_sets(archive: Archive, names: Sequence[str]) -> list[ClassSet]:
-    """Embedded prompt sets.
-
-    Raises:
-        ConfigError: a name that is none of the archive's; a name from a browser opens no file.
-        DataError: the archive has no prompts.
-    """
-    texts = archive.texts()
-    known = [each for task in TASKS for each in archive.prompt_sets(task)]
-    for name in names:
-        check_choice("the prompt set", name, known)
-    if texts is None:
-        raise DataError("this archive has no sentences of prompt sets: embed them (surgvl archive reindex)")
-    return [ClassSet(prompts.load(name), *texts.classes(name)) for name in names]
 
 
 @dataclass(frozen=True)

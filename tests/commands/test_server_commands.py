@@ -234,28 +234,31 @@ def test_the_page_says_the_same(tiny_run: Path, url: str, tmp_path: Path) -> Non
         there.close()
 
 
-def test_the_page_asks_any_other_address(tiny_run: Path) -> None:
-    """Whose model it knows by name alone; search and timeline are those of the run."""
+def test_the_page_asks_any_other_address(tiny_run: Path, tmp_path: Path) -> None:
+    """Whose model it knows by name alone; search and timeline are those of the archive."""
     fake = FakeOpenAI(models=("eye", "hand"))
     fake.answer = lambda frames, text: f"{len(frames)} frames" if frames is not None else ""
     with served(fake.app) as url:
-        engine = Engine(tiny_run, server=url, model="hand")
+        engine = engine_of(tiny_run, tmp_path / "archive", server=url, model="hand")
         try:
-            engine.wait()
-            name = engine.catalog.videos[0].video_id
-            found = engine.ask(name, 7.3, "What is seen?")
-            assert (found.text, found.closed, found.problem) == ("8 frames", False, "")
-            assert found.frames.shape[0] == len(found.times_s) == 8
+            engine.models.wait()
+            request = AskRequest(recording=engine.archive.recordings()[0].id, start_s=7.3, question="What is seen?")
+            found = engine.ask(request)
+            assert (found.answer, found.closed, found.problem) == ("8 frames", False, "")
+            assert len(found.frames) == 8
+            # A model that counts frames says the same of black ones.
+            assert found.without_video == "8 frames"
+            assert any("says nothing about it" in line for line in found.doubts)
             assert fake.asked[-1]["model"] == "hand"
-            assert engine.search(SENTENCE, 2)
+            assert engine.search(SearchRequest(text=SENTENCE, k=2)).hits
             fake.answer = lambda frames, text: refusal(400, "this picture is too large")
-            found = engine.ask(name, 7.3, "And now?")
-            assert not found.text
+            found = engine.ask(request.model_copy(update={"question": "And now?"}))
+            assert not found.answer
             assert "this picture is too large" in found.problem
-            assert engine.seen() == "a clip of the moment"
-            card = engine.model_card()
-            assert card.stages[-1].facts == {"model": "hand"}
-            assert card.trained_on == ""
+            facts = engine.facts.describe("", False)
+            assert facts["seen"] == "a clip of the moment"
+            assert facts["model"]["stages"][-1]["facts"] == {"model": "hand"}
+            assert facts["model"]["trained_on"] == ""
         finally:
             engine.close()
 

@@ -123,7 +123,6 @@ def test_facts_of_absent_or_foreign_files_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n{"step": 19}\n')
     assert run_info.num_steps(tmp_path) == 20
     assert run_info.num_parameters(tmp_path / "model.safetensors") == 0
-    assert run_info.logit_scale(tmp_path) == pytest.approx(1 / 0.07)
 
 
 WHOLE = Result(
