@@ -35,11 +35,12 @@ class ClipIndex:
         model: folder of the model that made the vectors.
         model_hash: its hash; vectors of other encoders are refused.
         dim: width E of the vectors.
+        version: vectors and moments as they were opened or last written here.
     """
 
     def __init__(self, folder: Path, version: Version) -> None:
         head = version.head
-        self.folder, self._version = folder, version
+        self.folder, self.version = folder, version
         self.model, self.model_hash, self.dim = head.model, head.model_hash, head.dim
 
     @classmethod
@@ -96,12 +97,17 @@ class ClipIndex:
         self.close()
 
     def __len__(self) -> int:
-        return len(self._version.table)
+        return len(self.version.table)
+
+    @property
+    def config(self) -> IndexConfig:
+        """How the index stores its vectors."""
+        return self.version.head.config
 
     @property
     def why(self) -> str:
         """Of which kind the bulk of the vectors is, why, and its measured recall; empty in an empty index."""
-        return self._version.head.why
+        return self.version.head.why
 
     def check_model(self, model_hash: str, whose: str) -> None:
         """Refuse another encoder.
@@ -117,7 +123,7 @@ class ClipIndex:
 
     def counts(self, column: str) -> dict[str, int]:
         """Number of vectors per value of `video_id`, `procedure` or `source`."""
-        return self._version.table.counts(column)
+        return self.version.table.counts(column)
 
     # ---- writing
 
@@ -153,7 +159,7 @@ class ClipIndex:
         with next_version(self.folder, texts, progress) as draft:
             draft.remove(table.names)
             draft.add(unit(vectors.vectors[kept]), table)
-        self._version = Version.newest(self.folder)
+        self.version = Version.newest(self.folder)
         return len(table)
 
     def delete_video(self, video_id: str) -> int:
@@ -165,7 +171,7 @@ class ClipIndex:
         with next_version(self.folder) as draft:
             if not (count := draft.remove([video_id])):
                 raise DataError(f"video {video_id!r} is not in {self.folder}: `surgvl search` shows what is")
-        self._version = Version.newest(self.folder)
+        self.version = Version.newest(self.folder)
         return count
 
     def rebuild(self, config: IndexConfig, progress: Callable[[int], object] = lambda added: None) -> None:
@@ -178,7 +184,7 @@ class ClipIndex:
         """
         with next_version(self.folder, None, progress) as draft:
             draft.rebuild(config)
-        self._version = Version.newest(self.folder)
+        self.version = Version.newest(self.folder)
 
     # ---- searching
 
@@ -211,7 +217,7 @@ class ClipIndex:
         if k < 1:
             raise ConfigError(f"k must be >= 1, got {k}")
         query = query / np.linalg.norm(query)
-        version = self._version
+        version = self.version
         among = self._among(version, where)
         hidden = version.overlapping(exclude)
         # Conditions on times hold for the whole of a moment, others for its recording.
@@ -256,7 +262,7 @@ class ClipIndex:
         Raises:
             DataError: the video is not in the index, or no clip covers the time.
         """
-        version, table = self._version, self._version.table
+        version, table = self.version, self.version.table
         rows = table.slice_of(video_id)
         starts, ends = table.start_s[rows], table.end_s[rows]
         if not len(starts):
@@ -278,10 +284,10 @@ class ClipIndex:
         Raises:
             DataError: the recording is not in the index.
         """
-        table, rows = self._version.table, self._version.table.slice_of(video_id)
+        table, rows = self.version.table, self.version.table.slice_of(video_id)
         if rows.start == rows.stop:
             raise DataError(f"video {video_id!r} is not in {self.folder}: add it first")
-        scores = self._version.index.scores(unit(np.asarray(vector, np.float32)), table.ids[rows])
+        scores = self.version.index.scores(unit(np.asarray(vector, np.float32)), table.ids[rows])
         return (table.start_s[rows] + table.end_s[rows]) / 2, scores
 
     def _among(self, version: Version, where: Where) -> tuple[Selection, ...] | None:

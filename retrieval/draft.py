@@ -65,7 +65,8 @@ class Draft:
 
     def add(self, rows: Rows, table: MomentTable) -> None:
         """Add unit vectors [M, E] of recordings that are not there, in the order of their moments."""
-        self._rows = np.concatenate([self._rows, rows])
+        # The first vectors of an index may take much of the memory.
+        self._rows = np.concatenate([self._rows, rows]) if len(self._rows) else rows
         self.delta = MomentTable.join([self.delta, table])
         self._is_changed |= len(rows) > 0
         self._num_added += len(rows)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from surgvl.core.arrays import Float32Array
 from surgvl.retrieval.base import Ids, Selection, top_k
-from surgvl.retrieval.faiss_index import FEW, NEAR, FaissIndex, Rows, threads
+from surgvl.retrieval.faiss_index import NEAR, FaissIndex
+from surgvl.retrieval.faiss_rows import FEW, Rows, threads
 
 _MARGIN = 16
 
@@ -31,9 +32,6 @@ class FaissFlat(FaissIndex):
 
     def _create(self, vectors: NDArray[np.float32]) -> Any:
         return faiss.IndexFlatIP(self.dim)
-
-    def _scan_limit(self, k: int) -> int:
-        return 4096
 
     def _search(self, queries: NDArray[np.float32], k: int, where: Selection | None) -> tuple[Float32Array, Ids]:
         among = self._considered(where)

@@ -1,7 +1,7 @@
 """A navigable small-world graph (HNSW, arXiv 1603.09320) over float16 vectors: the fastest search, by memory.
 
 FAISS visits no more than `efSearch` candidates, whether or not a filter lets them through, so filtered searches visit
-as many more as the filter is narrow, and few rows are compared one by one.
+as many more as the filter is narrow; below a fifth of the vectors, all that it lets through are compared.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,18 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.retrieval.faiss_index import FaissIndex, Rows
+from surgvl.core.arrays import Float32Array
+from surgvl.retrieval.base import DECIMALS
+from surgvl.retrieval.faiss_index import FaissIndex
+from surgvl.retrieval.faiss_rows import Rows, scores_of_rows
 
 # Links of a node; twice as many on the lowest level.
 _LINKS = 32
 # Candidates when a node is linked; FAISS' default of 40 loses a percent of recall on sentences.
 _EF_BUILD = 80
 _MARGIN = 16
+# Share of the vectors below which the graph is not used.
+_NARROW = 0.2
 
 
 class FaissHnsw(FaissIndex):
@@ -51,14 +56,24 @@ class FaissHnsw(FaissIndex):
         index.train(vectors[:1])
         return index
 
-    def _scan_limit(self, k: int) -> int:
-        return max(10_000, 20 * k)
-
     def _find(self, queries: NDArray[np.float32], k: int, among: Rows | None) -> NDArray[np.int64]:
         share = 1.0 if among is None else len(among.rows) / len(self._row_ids)
-        parameters = faiss.SearchParametersHNSW(efSearch=int(max(self.effort, k + _MARGIN) / share))
+        if share < _NARROW:
+            index, parameters = self._storage, faiss.SearchParameters()
+        else:
+            index = self._index
+            parameters = faiss.SearchParametersHNSW(efSearch=int(max(self.effort, k + _MARGIN) / share))
         if among is not None:
             # The selector must outlive the search: FAISS keeps a raw pointer.
             selector = among.selector
             parameters.sel = selector
-        return np.asarray(self._index.search(queries, k + _MARGIN, params=parameters)[1], np.int64)
+        return np.asarray(index.search(queries, k + _MARGIN, params=parameters)[1], np.int64)
+
+    def _row_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> Float32Array:
+        scores = scores_of_rows(self._storage, query, rows, faiss.SearchParameters())
+        return np.round(scores.astype(np.float64), DECIMALS).astype(np.float32)
+
+    @property
+    def _storage(self) -> Any:
+        """The vectors, which FAISS compares one by one."""
+        return faiss.downcast_index(self._index.storage)

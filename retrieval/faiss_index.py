@@ -7,10 +7,8 @@ stores and ordered by id, and what a search by approximation cannot fill is fill
 A removed row keeps its place, with id -1, until the index is built again. Filters become bitmaps over rows.
 """
 
-import contextlib
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -22,39 +20,12 @@ from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
 from surgvl.retrieval.base import DECIMALS, Ids, Index, Selection, dots, top_k
+from surgvl.retrieval.faiss_rows import FEW, Rows, threads
 
-# Below this many queries the scan is memory-bound: more threads gain nothing and, on a busy machine, wait at OpenMP's
-# barrier (measured: 30 ms instead of 3.5 for one query of 100,000 vectors).
-FEW = 20
-# Rows decoded at once, which bounds memory: 32 MB at 512 dimensions.
-_BLOCK = 16_384
+# Rows decoded at once, which bounds memory: 32 MB of float64 at 512 dimensions.
+BLOCK = 8192
 # FAISS sums in float32: scores this close may be in either order.
 NEAR = 2 * 10.0**-DECIMALS
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Rows that a search considers.
-
-    Attributes:
-        rows: int64 [M], ascending.
-        bitmap: uint8, bit r of it is row r, lowest bit first; FAISS reads it during the search.
-    """
-
-    rows: NDArray[np.int64]
-    bitmap: NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, rows: NDArray[np.int64], num_rows: int) -> Self:
-        """The bitmap of some rows."""
-        mask = np.zeros(num_rows, bool)
-        mask[rows] = True
-        return cls(np.sort(rows), np.packbits(mask, bitorder="little"))
-
-    @property
-    def selector(self) -> Any:
-        """FAISS' selector; it keeps a raw pointer to the bitmap, so this object must outlive the search."""
-        return faiss.IDSelectorBitmap(self.bitmap)
 
 
 class FaissIndex(Index):
@@ -86,9 +57,9 @@ class FaissIndex(Index):
     def _find(self, queries: NDArray[np.float32], k: int, among: Rows | None) -> NDArray[np.int64]:
         """Candidate rows int64 [Q, k or more], -1 where the index found no more."""
 
-    @abstractmethod
     def _scan_limit(self, k: int) -> int:
-        """Up to how many rows are compared one by one, because that is faster or `_find` is no good at it."""
+        """Up to how many rows are decoded and compared, because `_find` would return most of them anyway."""
+        return max(1000, 4 * k)
 
     @property
     def ids(self) -> Ids:
@@ -176,12 +147,22 @@ class FaissIndex(Index):
         """Scores [Q, M] of queries with the vectors of their own rows [Q, M]."""
         return dots(queries, self._decode(rows.ravel()).reshape(*rows.shape, self.dim))
 
+    def scores(self, query: ArrayLike, ids: ArrayLike) -> Float32Array:
+        """See Index."""
+        row, keys = self._rows(np.asarray(query, np.float32)[None])[0], self._known(ids)
+        return self._row_scores(row, self._rows_of(keys)) if len(keys) else np.zeros(0, np.float32)
+
+    def _row_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> Float32Array:
+        """Scores float32 [M] of a query [E] with rows [M]."""
+        blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
+        return np.concatenate([dots(query[None], self._decode(block))[0] for block in blocks])
+
     def _scan(self, queries: NDArray[np.float32], k: int, among: Rows | None) -> tuple[Float32Array, Ids]:
         """The k best of all rows that are considered, compared one by one."""
         rows = np.arange(len(self._row_ids)) if among is None else among.rows
         scores, ids = np.full((len(queries), 0), -np.inf, np.float32), np.full((len(queries), 0), -1, np.int64)
-        for at in range(0, len(rows), _BLOCK):
-            block = rows[at : at + _BLOCK]
+        for at in range(0, len(rows), BLOCK):
+            block = rows[at : at + BLOCK]
             vectors = self._decode(block)
             if len(block) > k:
                 rough = queries @ vectors.T
@@ -200,10 +181,19 @@ class FaissIndex(Index):
 
     def vectors_of(self, ids: ArrayLike) -> NDArray[np.float32]:
         """See Index."""
+        keys = self._known(ids)
+        return self._decode(self._rows_of(keys)) if len(keys) else np.zeros((0, self.dim), np.float32)
+
+    def _known(self, ids: ArrayLike) -> Ids:
+        """Ids [M], all in the index.
+
+        Raises:
+            DataError: one is not.
+        """
         keys = self._keys(ids)
         if not (there := self.has(keys)).all():
             raise DataError(f"id {keys[~there][0]} is not in the index: add it first")
-        return self._decode(self._rows_of(keys)) if len(keys) else np.zeros((0, self.dim), np.float32)
+        return keys
 
     def save(self, path: Path | str) -> None:
         """See Index."""
@@ -215,6 +205,7 @@ class FaissIndex(Index):
         with atomic(path) as temporary:
             try:
                 faiss.write_index(stored, str(temporary))
+                self._write_more(temporary)
             except RuntimeError as error:
                 raise DataError(
                     f"{path} cannot be written ({_first_line(error)}): check disk space and permissions"
@@ -244,22 +235,18 @@ class FaissIndex(Index):
                 raise DataError(f"{path} holds a {type(inner).__name__}, not a {cls.KIND.__name__}: rebuild it")
             # `stored` owns what is inside.
             index._index, index._file, index._mapped = inner, stored, Path(path) if is_mapped else None
-            index._opened()
+            index._read_more(Path(path), is_mapped)
         return index
 
-    def _opened(self) -> None:
-        """Prepare an index that was read."""
+    def _write_more(self, path: Path) -> None:
+        """Append to the file what FAISS does not store."""
 
+    def _read_more(self, path: Path, is_mapped: bool) -> None:
+        """Read what `_write_more` appended, and prepare the index.
 
-@contextlib.contextmanager
-def threads(number: int | None) -> Iterator[None]:
-    """Set the number of FAISS threads, None: unchanged; the setting belongs to the calling thread."""
-    before = faiss.omp_get_max_threads()
-    try:
-        faiss.omp_set_num_threads(number or before)
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
+        Raises:
+            DataError: it is not there.
+        """
 
 
 def _first_line(error: Exception) -> str:

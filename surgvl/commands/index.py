@@ -1,4 +1,4 @@
-"""The `index` command: adds a vectors folder to a search index, or deletes a video from one."""
+"""The `index` command: adds a vectors folder to a search index, deletes a video from one, or stores it otherwise."""
 
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Vectors
 from surgvl.retrieval.clip_index import ClipIndex
+from surgvl.retrieval.index_config import DEFAULT, Backend, IndexConfig
 
 
 @recorded
@@ -22,6 +23,10 @@ def index(
     manifest: Path | None = None,
     delete: str | None = None,
     resume: bool = False,
+    rebuild: bool = False,
+    backend: Backend = "auto",
+    recall: float = 0.95,
+    memory_mb: int = 0,
 ) -> None:
     """Make vectors searchable: add a vectors folder to an index, or delete a video from one.
 
@@ -33,30 +38,48 @@ def index(
         manifest: manifest folder of its videos, with their paths, procedures and sources.
         delete: id of a video to delete from the index.
         resume: add to an existing index; videos that are added again are replaced.
+        rebuild: store an existing index anew, as the next three arguments say. Vectors that were stored with few bits
+            stay so: to lose no precision, index the vectors folder again.
+        backend: how a new index stores its vectors. flat compares all of them, exactly; hnsw is a graph in memory; ivf
+            are lists mapped from the disk, in a quarter of the space; auto chooses by the number of vectors, memory and
+            measured recall.
+        recall: recall@10 that a build must reach on clips and sentences; auto falls back otherwise.
+        memory_mb: what the vectors may take in memory, in MB; 0: half of the machine's.
 
     Raises:
-        ConfigError: nothing to add or delete, or both; or another process is writing to the index.
+        ConfigError: not exactly one of --vectors, --delete and --rebuild; or another process is writing to the index;
+            or the existing index is stored otherwise than asked for.
         DataError: the vectors are another encoder's, or the manifest lacks some of their videos.
     """
+    config = IndexConfig(backend=backend, recall=recall, memory_mb=memory_mb)
+    if rebuild + (delete is not None) + (vectors is not None) > 1:
+        raise ConfigError("--delete, --vectors and --rebuild must not be given together: delete first, then add")
+    if rebuild:
+        with ClipIndex.open(out) as clip_index:
+            clip_index.rebuild(config)
+            print(clip_index.why)
+            print(f"next: {_example(out, clip_index.model)}")
+        return
     if delete is not None:
-        if vectors is not None:
-            raise ConfigError("--delete and --vectors must not be given together: delete first, then add")
         with ClipIndex.open(out) as clip_index:
             count = clip_index.delete_video(delete)
             print(f"{plural(count, 'vector')} of {delete} deleted, {len(clip_index):,} left in {out}")
             print(f"next: {_example(out, clip_index.model)}")
         return
     if vectors is None or manifest is None:
-        raise ConfigError("give --vectors and --manifest, or --delete VIDEO")
+        raise ConfigError("give --vectors and --manifest, or --delete VIDEO, or --rebuild")
     found, videos = Vectors.load(vectors), Manifest.load(manifest)
     meta = found.meta
     with (
         RunFolder(out, resume) as folder,
-        ClipIndex.create(out, meta.model, meta.model_hash, meta.dim, exist_ok=True) as clip_index,
+        ClipIndex.create(out, meta.model, meta.model_hash, meta.dim, exist_ok=True, config=config) as clip_index,
     ):
+        if config not in (DEFAULT, clip_index.config):
+            raise ConfigError(f"{out} is stored with {clip_index.config}: leave that out, or change it by --rebuild")
         with tqdm(total=len(found.video_ids), desc="index", unit="vector", disable=None, leave=False) as bar:
             count = clip_index.add_vectors(found, videos, bar.update)
         folder.record(videos.hash, meta.pretraining_video_ids, protocol=found.protocol)
+        print(clip_index.why)
         for line in meta.damaged_frames.values():
             print(line)
         videos_there = plural(len(clip_index.counts("video_id")), "video")

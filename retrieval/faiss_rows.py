@@ -1,0 +1,72 @@
+"""Some rows of a FAISS index: bitmaps for its searches, and their scores."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+# Below this many queries the scan is memory-bound: more threads gain nothing and, on a busy machine, wait at OpenMP's
+# barrier (measured: 30 ms instead of 3.5 for one query of 100,000 vectors).
+FEW = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows that a search considers.
+
+    Attributes:
+        rows: int64 [M], ascending.
+        bitmap: uint8, bit r of it is row r, lowest bit first; FAISS reads it during the search.
+    """
+
+    rows: NDArray[np.int64]
+    bitmap: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64], num_rows: int) -> Self:
+        """The bitmap of some rows."""
+        mask = np.zeros(num_rows, bool)
+        mask[rows] = True
+        return cls(np.sort(rows), np.packbits(mask, bitorder="little"))
+
+    @property
+    def selector(self) -> Any:
+        """FAISS' selector; it keeps a raw pointer to the bitmap, so this object must outlive the search."""
+        return faiss.IDSelectorBitmap(self.bitmap)
+
+
+def scores_of_rows(
+    index: Any, query: NDArray[np.float32], rows: NDArray[np.int64], parameters: Any
+) -> NDArray[np.float32]:
+    """FAISS' scores float32 [M] of a query [E] with rows [M] of an index that compares all that its selector lets in.
+
+    Args:
+        index: a FAISS index.
+        query: [E].
+        rows: [M], unique.
+        parameters: search parameters, without a selector.
+    """
+    among = Rows.of(rows, index.ntotal)
+    # The selector must outlive the search: FAISS keeps a raw pointer.
+    selector = among.selector
+    parameters.sel = selector
+    with threads(1):
+        scores, found = index.search(query[None], len(rows), params=parameters)
+    ordered = np.empty(len(rows), np.float32)
+    ordered[np.searchsorted(among.rows, found[0])] = scores[0]
+    return ordered[np.searchsorted(among.rows, rows)]
+
+
+@contextlib.contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Set the number of FAISS threads, None: unchanged; the setting belongs to the calling thread."""
+    before = faiss.omp_get_max_threads()
+    try:
+        faiss.omp_set_num_threads(number or before)
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)

@@ -1,0 +1,158 @@
+"""Approximate back-ends against exact search: recall for clips and sentences, under filters, and after changes."""
+
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+
+from surgvl.core.errors import DataError
+from surgvl.retrieval.backends import BACKENDS
+from surgvl.retrieval.exact import Exact
+from surgvl.retrieval.faiss_index import FaissIndex
+
+K, DIM, NUM, PER_RECORDING = 10, 64, 24_000, 200
+approximate = pytest.mark.parametrize("backend", ["hnsw", "ivf"])
+
+
+def embeddings(num: int, seed: int = 0) -> Any:
+    """Unit vectors of recordings of 200 clips in scenes of 20 that drift, all in one cone, as towers embed clips."""
+    rng = np.random.default_rng(seed)
+    scenes = rng.normal(size=(num // 20, DIM)) + np.repeat(0.5 * rng.normal(size=(num // PER_RECORDING, DIM)), 10, 0)
+    drift = np.cumsum(0.1 * rng.normal(size=(num // 20, 20, DIM)), axis=1)
+    rows = (scenes[:, None] + drift).reshape(num, DIM) + 0.15 * rng.normal(size=(num, DIM)) + 0.6
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+VECTORS = embeddings(NUM)
+IDS = np.random.default_rng(1).permutation(NUM * 3)[:NUM].astype(np.int64)
+
+
+def queries() -> Any:
+    """Clips of other recordings and, further from all clips than these from one another, sentences."""
+    rng = np.random.default_rng(2)
+    clips, texts = (
+        embeddings(1000, seed=3)[::25],
+        VECTORS[rng.integers(0, NUM, 40)] + 0.15 * rng.normal(size=(40, DIM)),
+    )
+    texts = texts - 0.9 * VECTORS.mean(0) + 0.3 * rng.normal(size=DIM)
+    return {"clip": clips, "text": (texts / np.linalg.norm(texts, axis=1, keepdims=True)).astype(np.float32)}
+
+
+QUERIES = queries()
+
+
+@pytest.fixture(scope="module")
+def built() -> dict[str, FaissIndex]:
+    """An index of each kind, at the effort that a build would choose."""
+    found = {}
+    for name, effort in (("hnsw", 512), ("ivf", 256)):
+        index = BACKENDS[name](DIM)
+        index.train(VECTORS)
+        index.add(VECTORS[:9000], IDS[:9000])
+        index.add(VECTORS[9000:], IDS[9000:])
+        index.effort = effort
+        found[name] = index
+    return found
+
+
+@pytest.fixture(scope="module")
+def truth() -> Exact:
+    index = Exact(DIM)
+    index.add(VECTORS, IDS)
+    return index
+
+
+def recall(index: FaissIndex, truth: Exact, kind: str, where: Any = None) -> float:
+    found, want = index.search(QUERIES[kind], K, where)[1], truth.search(QUERIES[kind], K, where)[1]
+    return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(found.tolist(), want.tolist(), strict=True)]))
+
+
+@approximate
+@pytest.mark.parametrize("kind", ["clip", "text"])
+def test_most_of_the_best_are_found(built: dict[str, FaissIndex], truth: Exact, backend: str, kind: str) -> None:
+    assert recall(built[backend], truth, kind) >= 0.94
+    # Scores are those of the stored vectors, which are quantised.
+    scores, ids = built[backend].search(QUERIES[kind], K)
+    exact = np.einsum("qe,qke->qk", QUERIES[kind], truth.vectors_of(ids.ravel()).reshape(*ids.shape, DIM))
+    assert np.abs(scores - exact).max() < 0.02
+    assert (np.diff(scores, axis=1) <= 0).all()
+    assert np.allclose(built[backend].scores(QUERIES[kind][0], ids[0]), scores[0], atol=2e-6)
+
+
+@approximate
+@pytest.mark.parametrize("kind", ["clip", "text"])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+@pytest.mark.parametrize("by_recording", [True, False])
+@pytest.mark.parametrize("is_scanned", [True, False])
+def test_filters_keep_the_recall(
+    built: dict[str, FaissIndex],
+    truth: Exact,
+    monkeypatch: pytest.MonkeyPatch,
+    backend: str,
+    kind: str,
+    share: float,
+    by_recording: bool,
+    is_scanned: bool,
+) -> None:
+    rng = np.random.default_rng(int(share * 100))
+    wanted = rng.random(NUM // PER_RECORDING if by_recording else NUM) < share
+    where = IDS[np.repeat(wanted, PER_RECORDING) if by_recording else wanted]
+    index = built[backend]
+    if not is_scanned:
+        # As in an index of a million, filters go into FAISS.
+        monkeypatch.setattr(type(index), "_scan_limit", lambda self, k: 500)
+    among = index.select(where)
+    assert recall(index, truth, kind, where) >= 0.94
+    assert np.isin(index.search(QUERIES[kind], K, among)[1], where).all()
+
+
+@approximate
+def test_what_is_removed_never_comes_back(
+    built: dict[str, FaissIndex], truth: Exact, tmp_path: Path, backend: str
+) -> None:
+    built[backend].save(tmp_path / "index")
+    index = type(built[backend]).load(tmp_path / "index", is_mapped=True)
+    gone = IDS[:12_000]
+    assert index.remove(gone) == 12_000
+    found = index.search(QUERIES["clip"], 200)[1]
+    assert not np.isin(found, gone).any()
+    assert (found >= 0).all()
+    with pytest.raises(DataError, match="is not in the index"):
+        index.vectors_of(gone[:1])
+    # A mapped index is read before it grows; the file stays as it is.
+    before = (tmp_path / "index").read_bytes()
+    index.add(VECTORS[:50], gone[:50])
+    assert index.search(VECTORS[7:8], 1)[1].tolist() == [[int(gone[7])]]
+    assert (tmp_path / "index").read_bytes() == before
+    index.save(tmp_path / "again")
+    again = type(index).load(tmp_path / "again")
+    assert len(again) == len(index) == NUM - 12_000 + 50
+    assert np.array_equal(again.search(QUERIES["text"], K)[1], index.search(QUERIES["text"], K)[1])
+
+
+@approximate
+def test_all_are_returned_when_all_are_asked_for(backend: str) -> None:
+    index = BACKENDS[backend](DIM)
+    index.add(VECTORS[:3000], IDS[:3000])
+    for k, where in ((3000, None), (40, IDS[:30]), (2990, IDS[5:3000])):
+        found = index.search(QUERIES["clip"][:3], k, where)[1]
+        num = min(k, 3000 if where is None else len(where))
+        assert [len(set(row) - {-1}) for row in found.tolist()] == [num] * 3
+        assert (found[:, num:] == -1).all()
+
+
+@approximate
+def test_a_file_of_another_kind_is_refused(backend: str, tmp_path: Path) -> None:
+    flat = BACKENDS["flat"](DIM)
+    flat.add(VECTORS[:10], IDS[:10])
+    flat.save(tmp_path / "flat")
+    with pytest.raises(DataError, match="holds a IndexFlatIP, not a IndexHNSW|not a IndexIVFScalarQuantizer"):
+        BACKENDS[backend].load(tmp_path / "flat")
+    plain: Any = faiss.IndexFlatIP(DIM)
+    faiss.write_index(plain, str(tmp_path / "plain"))
+    with pytest.raises(DataError, match="not inner products by id"):
+        BACKENDS[backend].load(tmp_path / "plain")
+    with pytest.raises(DataError, match="train before adding"):
+        flat.train(VECTORS[:10])
