@@ -140,9 +140,10 @@ def exact(queries: NDArray[np.float32], vectors: NDArray[np.float32], ids: Ids, 
     for at in range(0, len(ids), AT_ONCE):
         scores = np.concatenate([scores, queries @ vectors[at : at + AT_ONCE].T], 1)
         found = np.concatenate([found, np.tile(ids[at : at + AT_ONCE], (len(queries), 1))], 1)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        scores, found = np.take_along_axis(scores, best, 1), np.take_along_axis(found, best, 1)
-    return found
+        if scores.shape[1] > k:
+            best = np.argpartition(-scores, k, axis=1)[:, :k]
+            scores, found = np.take_along_axis(scores, best, 1), np.take_along_axis(found, best, 1)
+    return np.take_along_axis(found, np.argsort(-scores, axis=1), 1)
 
 
 def measure(index: FaissIndex, queries: "_Queries") -> float:
