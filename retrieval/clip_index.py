@@ -237,7 +237,7 @@ class ClipIndex:
     @property
     def sample(self) -> Float32Array:
         """Unit vectors [S, E] of clips that stand for all."""
-        return self._version.reference.vectors
+        return self.version.reference.vectors
 
     def vector_of(self, segment: Segment) -> Float32Array:
         """What a stored moment looks like: the mean of the clips whose middle lies in it, a unit vector [E].
@@ -248,7 +248,7 @@ class ClipIndex:
             DataError: the video is not in the index, or no clip covers the moment.
         """
         video_id, start_s, end_s = segment
-        version, table = self._version, self._version.table
+        version, table = self.version, self.version.table
         rows = table.slice_of(video_id)
         middles = (table.start_s[rows] + table.end_s[rows]) / 2
         mine = (middles >= start_s) & (middles < end_s)
