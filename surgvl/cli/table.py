@@ -59,6 +59,12 @@ COMMANDS = {
         "merge manifests, each as a source of its own",
         "--manifests manifest other --names lap other --out both",
     ),
+    "data gather": Command(
+        "surgvl.commands.gather:data_gather",
+        "make one vectors folder of the shards of a cluster's jobs",
+        "vectors-1 vectors-2 --out vectors",
+        words=("folders...",),
+    ),
     "models list": Command("surgvl.commands.models:models_list", "list published models and their licences", ""),
     "models info": Command(
         "surgvl.commands.models:models_info", "show all that is known of a published model", "surgclip", words=("name",)

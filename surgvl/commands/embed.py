@@ -1,9 +1,12 @@
 """The `embed` command: one vector per second of video, and the vectors of prompt sets.
 
 A reader cuts windows from a stream of frames, a mapper encodes batches, and a writer writes one shard per video; an
-interrupted run continues with the next video. Memory does not grow with the length of a video.
+interrupted run continues with the next video. Memory does not grow with the length of a video. On a cluster, either
+every job embeds a part of the videos, or this process gives them to the workers of Ray.
 """
 
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,11 +23,15 @@ from surgvl.core.plurals import none_of, plural
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.embed import recordings, vectors
+from surgvl.embed.encoded import Shard, VideoFile, encoded
+from surgvl.embed.part import Part
 from surgvl.embed.prompt_sets import load_sets, write_texts
-from surgvl.embed.writer import encode_video, meta_of
+from surgvl.embed.writer import meta_of
 
 if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
+
+Encode = Callable[[Iterable[VideoFile], Callable[[float], object]], Iterator[tuple[VideoFile, Shard | DataError]]]
 
 
 @recorded
@@ -43,6 +50,9 @@ def embed(
     server: str = "",
     api_key: str = "",
     in_flight: int = 8,
+    shard: str = "",
+    ray: str = "",
+    workers: int = 1,
 ) -> Path:
     """Embed videos, one vector per second, and prompts.
 
@@ -69,9 +79,18 @@ def embed(
         server: address of `surgvl serve` with a video-text model, which encodes instead of this process.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
         in_flight: maximum number of concurrent requests to the server.
+        shard: embed part i of n, such as 2/8, so that n jobs of a cluster share the work; each has an --out folder of
+            its own, and `surgvl data gather` makes one of them.
+        ray: address of a Ray cluster whose workers embed, such as auto, or local to start one on this machine; needs
+            the extra `scale`. Model and videos must have the same paths on all machines.
+        workers: number of Ray workers, each on a core, or on a GPU with --device cuda.
     """
     if (manifest is None) == (not videos):
         raise ConfigError("give either --manifest or --videos")
+    part = Part.parse(shard)
+    if ray and server:
+        raise ConfigError("--ray and --server must not be given together: choose who encodes")
+    check_range("--workers", workers, 1)
     if stride_s is not None:
         check_above("--stride_s", stride_s)
     if batch is not None:
@@ -97,22 +116,30 @@ def embed(
             raise ConfigError(f"--prompt_sets needs a text tower, and {model} is a video encoder: leave it out")
         print(f"{model} is a video encoder without a text tower: prompts are not embedded")
         sets = []
+    encode: Encode = partial(encoded, embedder)
+    if ray and model is not None:
+        from surgvl.embed.ray_data import RayWorkers
+
+        encode = RayWorkers(ray, workers, model, embedder.dim, stride_s, batch, device, precision).encoded
     with locked(out), RunFolder(out, resume, device=server or device) as folder:
-        _write(folder, embedder, table, ids, sets, manifest, problems)
+        _write(folder, embedder, encode, table, ids, part, sets, manifest, problems)
     return out
 
 
 def _write(
     folder: RunFolder,
     embedder: "Embedder",
+    encode: Encode,
     table: Manifest,
     ids: list[str],
+    part: Part,
     sets: list[prompts.PromptSet],
     manifest: Path | None,
     problems: list[str],
 ) -> None:
     out = folder.path
     made_of = {"model_hash": embedder.hash, "stride_s": embedder.preprocess.step_s, "precision": embedder.precision}
+    made_of["shard"] = str(part)
     new = not (out / "run.json").is_file()
     _check_begun(out, made_of)
     if not embedder.trained:
@@ -121,23 +148,41 @@ def _write(
     if embedder.texts is not None:
         write_texts(embedder.texts, sets, out)
     shards, aside = recordings.Shards(out), list(problems)
+    hours = [table.video(video_id).duration_s / 3600 for video_id in ids]
+    places = part.of(hours)
     with tqdm(total=0.0, desc="embed", unit="h", disable=None, leave=False, bar_format=VIDEO_BAR) as bar:
-        bar.total = sum(row.duration_s for row in table.videos if row.video_id in set(ids)) / 3600
+        bar.total = sum(hours[place] for place in places)
         done_h = 0.0
-        for video_id in ids:
-            bar.set_postfix_str(video_id, refresh=False)
-            try:
-                path = table.path_of(video_id)
-                content = recordings.identity(path)
-                if not shards.has(video_id, content):
-                    shards.drop(video_id)
-                    found = encode_video(embedder, path, lambda read_s: bar.update(read_s / 3600))
-                    shards.write(video_id, content, *found)
-            except DataError as error:
-                aside.append(str(error))
-            done_h += table.video(video_id).duration_s / 3600
+
+        def done(place: int) -> None:
+            nonlocal done_h
+            done_h += hours[place]
             bar.update(done_h - bar.n)
-    if not shards.count:
+
+        def waiting() -> Iterator[VideoFile]:
+            """The videos without vectors of their present content."""
+            for place in places:
+                bar.set_postfix_str(ids[place], refresh=False)
+                try:
+                    path = table.path_of(ids[place])
+                    content = recordings.identity(path)
+                except DataError as error:
+                    aside.append(str(error))
+                else:
+                    if not shards.has(ids[place], content):
+                        yield VideoFile(ids[place], path, content, place)
+                        continue
+                done(place)
+
+        for video, found in encode(waiting(), lambda read_s: bar.update(read_s / 3600)):
+            shards.drop(video.video_id)
+            if isinstance(found, DataError):
+                aside.append(str(found))
+            else:
+                # In the order of all videos, whoever is done first.
+                shards.write(video.video_id, video.content, *found, least=video.place)
+            done(video.place)
+    if not shards.count and part.is_all:
         if new:
             for name in ("run.json", "config.yaml", "texts.parquet", "texts.safetensors"):
                 (out / name).unlink(missing_ok=True)
@@ -147,11 +192,14 @@ def _write(
         table = recordings.with_earlier(table, out / "manifest", shards.ids)
         table.save(out / "manifest")
     vectors.write_meta(out, meta_of(embedder, shards, sets))
-    folder.watch(aside, len(ids) + len(problems), lambda: list(shards.damaged.values()))
+    folder.watch(aside, len(places) + len(problems), lambda: list(shards.damaged.values()))
     folder.record(table.hash, embedder.trained.get("pretraining_video_ids", []), **made_of)
     where = manifest if manifest is not None else out / "manifest"
     made = f"{plural(shards.count, 'vector')} of {plural(len(shards.ids), 'video')} in {out}"
-    folder.next(made, command("index", vectors=out, manifest=where, out="index"))
+    following = command("index", vectors=out, manifest=where, out="index")
+    if not part.is_all:
+        following = f"{command('data gather', out)} OTHER_SHARDS --out vectors"
+    folder.next(made, following)
 
 
 def _check_begun(out: Path, made_of: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ BLOCK = 1 << 16
 NUM_BLOCKS = 64
 # Of a vectors folder: the content hash of each video.
 CONTENTS = "shards.json"
+# Of a vectors folder: a line for each video with damaged frames.
+DAMAGED = "damaged_frames.json"
 
 
 def manifest_of(paths: list[Path], earlier: Path | None = None) -> tuple[Manifest, list[str]]:
@@ -183,7 +186,7 @@ class Shards:
         contents = read_contents(folder)
         self._of: dict[str, tuple[int, str]] = {}
         self._rows: dict[str, int] = {}
-        self._damaged_file = folder / "damaged_frames.json"
+        self._damaged_file = folder / DAMAGED
         self.damaged: dict[str, str] = read_json(self._damaged_file) if self._damaged_file.is_file() else {}
         for path in sorted(folder.glob("shard-*")):
             if path.suffix != ".parquet" or not path.with_suffix(".safetensors").is_file():
@@ -229,11 +232,15 @@ class Shards:
         starts: list[float],
         ends: list[float],
         damaged: str = "",
+        least: int = 0,
     ) -> None:
-        """Write the vectors [N, E] of a video, starts and ends [N] in seconds, and a line about damaged frames."""
+        """Write the vectors [N, E] of a video, starts and ends [N] in seconds, and a line about damaged frames.
+
+        The shard has the lowest free number from `least` on; the order of numbers is that of the vectors.
+        """
         self._note(video_id, damaged)
         taken = {number for number, _ in self._of.values()}
-        number = next(each for each in range(len(taken) + 1) if each not in taken)
+        number = next(each for each in count(least) if each not in taken)
         vectors.write_shard(self.folder, number, found, [video_id] * len(found), starts, ends)
         self._of[video_id], self._rows[video_id] = (number, content), len(found)
         self._list()
