@@ -123,7 +123,7 @@ class Size:
             if self.num > largest:
                 continue
             with tempfile.TemporaryDirectory() as name:
-                config = IndexConfig(backend=backend)
+                config = IndexConfig(backend=backend)  # type: ignore[arg-type]
                 index = ClipIndex.create(Path(name) / "index", "made", "made", DIM, config=config)
                 _, build_s = seconds(lambda: index.add_vectors(*whole))  # noqa: B023
                 opened, open_s = seconds(lambda: ClipIndex.open(Path(name) / "index"))  # noqa: B023

@@ -159,7 +159,8 @@ class Index(ABC):
             DataError: wrong shape, NaN or infinity, or an unknown id.
         """
         row = self._rows(np.asarray(query, np.float32)[None])[0]
-        return dots(row[None], self.vectors_of(ids))[0]
+        found: Float32Array = dots(row[None], self.vectors_of(ids))[0]
+        return found
 
     def has(self, ids: ArrayLike) -> NDArray[np.bool_]:
         """Which of these ids [M] are in the index, bool [M]."""

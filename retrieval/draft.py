@@ -95,7 +95,7 @@ class Draft:
             built = auto.build(rows, table.ids, head.config, self._texts, progress, old)
             base, removed = files.write_part(self.folder, f"base{stem}", built.backend, built.index, table), ()
             found = {"recall": built.recall, "why": built.why}
-        elif len(self.delta) > max(SMALL, DELTA_SHARE * len(self.base)):
+        elif base is not None and len(self.delta) > max(SMALL, DELTA_SHARE * len(self.base)):
             index, table = self._folded(base)
             progress(self._num_added)
             part = files.write_part(self.folder, f"base{stem}", base.backend, index, table)

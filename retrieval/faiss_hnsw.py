@@ -51,7 +51,7 @@ class FaissHnsw(FaissIndex):
         self._index.hnsw.efSearch = value
 
     def _create(self, vectors: NDArray[np.float32]) -> Any:
-        index = faiss.IndexHNSWSQ(self.dim, faiss.ScalarQuantizer.QT_fp16, _LINKS, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexHNSWSQ(self.dim, faiss.ScalarQuantizer.QT_fp16, _LINKS, faiss.METRIC_INNER_PRODUCT)  # type: ignore[arg-type]
         index.hnsw.efConstruction, index.hnsw.efSearch = _EF_BUILD, 64
         index.train(vectors[:1])
         return index
@@ -62,7 +62,9 @@ class FaissHnsw(FaissIndex):
             index, parameters = self._storage, faiss.SearchParameters()
         else:
             index = self._index
-            parameters = faiss.SearchParametersHNSW(efSearch=int(max(self.effort, k + _MARGIN) / share))
+            parameters = faiss.SearchParametersHNSW(  # type: ignore[attr-defined] # its stubs lack it
+                efSearch=int(max(self.effort, k + _MARGIN) / share)
+            )
         if among is not None:
             # The selector must outlive the search: FAISS keeps a raw pointer.
             selector = among.selector

@@ -97,7 +97,7 @@ class FaissIvf(FaissIndex):
 
     def _find(self, queries: NDArray[np.float32], k: int, among: Rows | None) -> NDArray[np.int64]:
         share = 1.0 if among is None else len(among.rows) / len(self._row_ids)
-        parameters = faiss.SearchParametersIVF(nprobe=min(self._index.nlist, int(self.effort / share)))
+        parameters = faiss.SearchParametersIVF(nprobe=min(self._index.nlist, int(self.effort / share)))  # type: ignore[call-arg]
         if among is not None:
             # The selector must outlive the search: FAISS keeps a raw pointer.
             selector = among.selector
@@ -106,7 +106,7 @@ class FaissIvf(FaissIndex):
         return np.asarray(self._index.search(queries, 2 * k + 32, params=parameters)[1], np.int64)
 
     def _row_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> Float32Array:
-        parameters = faiss.SearchParametersIVF(nprobe=self._index.nlist)
+        parameters = faiss.SearchParametersIVF(nprobe=self._index.nlist)  # type: ignore[call-arg]
         rough = scores_of_rows(self._index, query, rows, parameters).astype(np.float64)
         # What the seventh bits add is looked up by the byte: [bytes, 256].
         weights = np.zeros(8 * self._bits.shape[1])

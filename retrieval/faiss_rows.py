@@ -36,7 +36,7 @@ class Rows:
     @property
     def selector(self) -> Any:
         """FAISS' selector; it keeps a raw pointer to the bitmap, so this object must outlive the search."""
-        return faiss.IDSelectorBitmap(self.bitmap)
+        return faiss.IDSelectorBitmap(self.bitmap)  # type: ignore[call-arg, arg-type] # as in the C++ header
 
 
 def scores_of_rows(

@@ -103,7 +103,7 @@ class MomentTable:
     @classmethod
     def join(cls, tables: Iterable["MomentTable"]) -> Self:
         """One table after the other; they share no recording."""
-        some = [cls.empty(), *tables]
+        some: list[MomentTable] = [cls.empty(), *tables]
         counts = np.cumsum([0, *(len(table) for table in some)])
         first = [table.first[:-1] + at for table, at in zip(some, counts[:-1], strict=True)]
         return cls(
@@ -230,8 +230,8 @@ class MomentTable:
             raise DataError(f"{path}: the rows of a recording are not together: rebuild the index")
         heads = table.select(["path", "procedure", "source"]).take(pa.array(starts)).to_pylist()
         facts = {names[codes[at]]: Facts(**row) for at, row in zip(starts.tolist(), heads, strict=True)}
-        columns = (np.asarray(table[name]) for name in ("id", "start_s", "end_s"))
-        return cls._of_rows(*columns, codes, names, facts)
+        ids, start_s, end_s = (np.asarray(table[name]) for name in ("id", "start_s", "end_s"))
+        return cls._of_rows(ids, start_s, end_s, codes, names, facts)
 
 
 def _read_sqlite(path: Path) -> "pa.Table":

@@ -93,7 +93,7 @@ class Reference:
         found = self.vectors @ query
         deviations = (values - found.mean()) / max(float(found.std()), _SHARE * self.spread, _SAME)
         rarer = len(self.deviations) - np.searchsorted(self.deviations, deviations.astype(np.float32))
-        return np.round(len(self.deviations) / np.maximum(rarer, 1)).astype(int).tolist()
+        return [int(number) for number in np.round(len(self.deviations) / np.maximum(rarer, 1))]
 
     def remark(self, query: Float32Array, is_foreign_clip: bool = False) -> str:
         """One line if the scores of a query mean little; empty otherwise.

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import date as Date
+from typing import Any
 
 from surgvl.archive.database import Journal
 from surgvl.archive.recording_table import RecordingTable
@@ -55,7 +56,7 @@ class DetailTable(Journal, RecordingTable):
         before = self.details(id)
         words = None if tags is None else tuple(dict.fromkeys(filter(None, map(str.strip, tags))))
         given = {"title": title, "procedure": procedure, "date": date, "surgeon": surgeon, "notes": notes}
-        texts = {name: _checked(name, value) for name, value in given.items() if value is not None}
+        texts: dict[str, Any] = {name: _checked(name, value) for name, value in given.items() if value is not None}
         after = replace(before, **texts)
         if words is not None:
             after = replace(after, tags=tuple(_checked("tags", word) for word in words))
@@ -79,7 +80,7 @@ class DetailTable(Journal, RecordingTable):
         query = "SELECT d.recording, d.field, d.value FROM details d JOIN valid c ON c.id = d.change"
         of_one = "WHERE d.recording = ?" if id else ""
         rows = self.select(f"{query} {of_one} ORDER BY c.made_s, c.id", *([id] if id else []))
-        found: dict[str, dict[str, object]] = {}
+        found: dict[str, dict[str, Any]] = {}
         for recording, name, value in rows:
             known = json.loads(value)
             found.setdefault(recording, {})[name] = tuple(known) if isinstance(known, list) else known

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 
 from surgvl.archive.database import Database
 from surgvl.archive.records import Job, JobState
@@ -41,7 +42,7 @@ class JobTable:
             return found[0]
         raise DataError(f"the archive has no job {id}")
 
-    def list(self) -> list[Job]:
+    def list(self) -> Sequence[Job]:
         """All jobs, the newest first."""
         return self._jobs("ORDER BY id DESC")
 
@@ -70,6 +71,6 @@ class JobTable:
         """Let jobs wait again that a killed process ran; call it where no other process runs any."""
         self._database.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'running'")
 
-    def _jobs(self, where: str, *values: object) -> "list[Job]":
+    def _jobs(self, where: str, *values: object) -> Sequence[Job]:
         rows = self._database.select(f"SELECT {_COLUMNS} FROM jobs {where}", *values)
         return [Job(row[0], row[1], json.loads(row[2]), *row[3:]) for row in rows]

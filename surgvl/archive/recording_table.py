@@ -111,7 +111,7 @@ class RecordingTable(Database):
 
     def _rows(self, where: str, *values: object) -> list[FileRow]:
         rows: list[Any] = self.select(f"SELECT {', '.join(_COLUMNS)} FROM recordings {where}", *values)
-        return [FileRow(*row[:-1], rendered=bool(row[-1])) for row in rows]
+        return [replace(FileRow(*row), rendered=bool(row[-1])) for row in rows]
 
 
 def stored_path(path: Path, archive: Path) -> str:

@@ -44,7 +44,7 @@ def encode_coarse(
         middles = ((edges[:-1] + edges[1:]) / 2).tolist()
         clips = np.stack([read_clip(reader, preprocess, middle_s, duration_s, box) for middle_s in middles])
     encode = clip_encoder(model)
-    batches = torch.from_numpy(clips).permute(0, 4, 1, 2, 3).split(CLIPS)
+    batches = torch.split(torch.from_numpy(clips).permute(0, 4, 1, 2, 3), CLIPS)
     with torch.inference_mode():
         found = torch.cat([encode(batch.to(device)).cpu() for batch in batches]).numpy()
     return found, edges[:-1].tolist(), edges[1:].tolist()

@@ -62,7 +62,7 @@ def test_details_have_a_history_and_can_be_undone(catalogue: Catalogue) -> None:
 )
 def test_wrong_details_are_refused(catalogue: Catalogue, given: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        catalogue.set_details("a", who="ada", **given)  # type: ignore[arg-type]
+        catalogue.set_details("a", who="ada", **given)
     assert not catalogue.history("a")
 
 

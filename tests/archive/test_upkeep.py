@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from surgvl.archive import reindexing
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Report
+from surgvl.archive.space import Space
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
 from surgvl.embed import embedder as embedders
@@ -231,7 +231,7 @@ def test_another_model_of_the_same_step_is_wanted(archive: Archive, monkeypatch:
     monkeypatch.setattr(embedders, "local_embedder", lambda *_: slower)
     with pytest.raises(ConfigError, match="the vectors of this model are 1 s apart, --stride_s is 2"):
         archive.reindex(stride_s=2.0)
-    assert reindexing.Space(archive.space.folder).index().counts("video_id") == {"a": 3, "b": 4}
+    assert Space(archive.space.folder).index().counts("video_id") == {"a": 3, "b": 4}
 
 
 def test_recordings_that_share_footage_are_named(archive: Archive, tmp_path: Path) -> None:

@@ -129,4 +129,4 @@ def test_the_command_stores_an_index_as_it_is_told(tmp_path: Path, capsys: pytes
         index(folder, delete="a", rebuild=True)
     for wrong, message in (({"recall": 1.5}, "--recall must be between 0 and 1"), ({"memory_mb": -1}, "--memory_mb")):
         with pytest.raises(ConfigError, match=message):
-            index(folder, *given, **wrong)  # type: ignore[arg-type]
+            index(folder, *given, **wrong)

@@ -5,6 +5,7 @@ import pytest
 
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import ConfigError
+from surgvl.embed.vectors import unit
 from surgvl.retrieval.duplicates import near_duplicates
 
 WIDTH = 32
@@ -17,12 +18,12 @@ def footage(length: int, seed: int) -> Float32Array:
     walk = np.zeros_like(steps)
     for at in range(length):
         walk[at] = steps[at] + (0.95 * walk[at - 1] if at else 0)
-    return (walk / np.linalg.norm(walk, axis=1, keepdims=True)).astype(np.float32)
+    return unit(walk)
 
 
 def encoded_again(vectors: Float32Array, seed: int) -> Float32Array:
     noisy = vectors + np.random.default_rng(seed).normal(size=vectors.shape).astype(np.float32) * 0.01
-    return noisy / np.linalg.norm(noisy, axis=1, keepdims=True)
+    return unit(noisy)
 
 
 def test_a_cut_of_a_recording_is_found_with_its_times() -> None:

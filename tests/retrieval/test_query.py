@@ -32,7 +32,8 @@ CLUSTER = np.repeat(np.arange(4), NUM)
 
 def moment(segment: Segment) -> Float32Array:
     name, start_s, _ = segment
-    return CLIPS[int(name), int(start_s)]
+    found: Float32Array = CLIPS[int(name), int(start_s)]
+    return found
 
 
 # Sentences lie far from all clips, so their cosines with them are small.

@@ -1,7 +1,6 @@
 """Cuts hold exactly the frames of a range, with their distances, whether frames are copied or encoded again."""
 
 from pathlib import Path
-from typing import cast
 
 import av
 import cv2
@@ -102,7 +101,7 @@ def test_nothing_but_pictures_is_taken_along(tmp_path: Path) -> None:
     source, out = tmp_path / "source.mp4", tmp_path / "cut.mp4"
     with av.open(str(source), "w") as container:
         container.metadata["title"] = "Smith, John"
-        stream = cast("av.VideoStream", container.add_stream("libx264", rate=10))
+        stream = container.add_stream("libx264", rate=10)
         sound = container.add_stream("aac", rate=8000)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for index in range(20):
