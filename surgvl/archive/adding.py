@@ -28,6 +28,7 @@ class _Found:
     updated: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    copies: dict[str, str] = field(default_factory=dict)
     aside: dict[str, str] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
     stopped: bool = False
@@ -40,7 +41,7 @@ class _Found:
     def report(self) -> Report:
         lists = (self.added, self.updated, self.moved, self.unchanged)
         whole = [tuple(id for id in ids if id not in self.failed) for ids in lists]
-        return Report(*whole, dict(self.aside), self.stopped)
+        return Report(*whole, dict(self.copies), dict(self.aside), self.stopped)
 
 
 def add(archive: OpenArchive, paths: list[Path], tick: Tick, should_stop: Stop, coarse: bool, wait_s: float) -> Report:
@@ -107,22 +108,23 @@ def _register(archive: OpenArchive, files: Sequence[Path], found: _Found) -> lis
         if same is None:
             new.append((file, row))
         elif _is_at(archive, same):
-            # Another copy of what is there.
-            found.unchanged.append(same.id)
+            found.copies[str(file)] = same.id
         else:
             catalogue.put(replace(same, path=row.path, size=row.size, mtime_ns=row.mtime_ns))
             found.moved.append(same.id)
             wanted.append(same.id)
     if new:
         names = name_files([file for file, _ in new], ids)
-        contents: set[str] = set()
+        contents: dict[str, str] = {}
         with catalogue.transaction():
             for file, row in new:
-                if row.content not in contents:
-                    catalogue.put(replace(row, id=names[file]))
-                    wanted.append(names[file])
-                    found.added.append(names[file])
-                    contents.add(row.content)
+                if row.content in contents:
+                    found.copies[str(file)] = contents[row.content]
+                    continue
+                catalogue.put(replace(row, id=names[file]))
+                wanted.append(names[file])
+                found.added.append(names[file])
+                contents[row.content] = names[file]
     return wanted
 
 

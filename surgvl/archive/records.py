@@ -185,6 +185,7 @@ class Report:
         updated: ones whose content has changed.
         moved: known content at a new path.
         unchanged: known ones.
+        copies: further files with the content of a recording, which are left out: path -> the recording.
         aside: files that were set aside: path -> why, in one line.
         stopped: whether it was told to stop before the end.
     """
@@ -193,5 +194,6 @@ class Report:
     updated: tuple[str, ...] = ()
     moved: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
+    copies: dict[str, str] = field(default_factory=dict)
     aside: dict[str, str] = field(default_factory=dict)
     stopped: bool = False

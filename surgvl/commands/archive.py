@@ -101,6 +101,8 @@ def archive_watch(
         for word in ("added", "updated", "moved"):
             for id in vars(report)[word]:
                 print(f"{word} {id}", flush=True)
+        for path, id in report.copies.items():
+            print(f"{path} is a copy of recording {id!r}: left out", flush=True)
         for line in report.aside.values():
             print(f"set aside: {line}", flush=True)
 
@@ -171,6 +173,8 @@ def _bar(name: str) -> Iterator[Tick]:
 
 
 def _tell(report: Report, folder: Path) -> None:
+    for path, id in report.copies.items():
+        print(f"{path} is a copy of recording {id!r}: left out")
     words = ("added", "updated", "moved", "unchanged")
     counts = ", ".join(f"{len(vars(report)[word])} {word}" for word in words if vars(report)[word]) or "nothing to do"
     print(f"{counts}; next: {command('search', 'the hook dissects the gallbladder', archive=folder)}")

@@ -71,9 +71,18 @@ def test_known_files_are_not_embedded_again(
     assert states(archive)["a"] == "missing"
     shutil.copy(films / "case 1/video.mp4", films / "copy.mp4")
     report = archive.add([tmp_path / "renamed.mp4", films / "copy.mp4"])
-    assert (report.moved, report.unchanged, report.added) == (("a",), ("case 1/video",), ())
+    assert (report.moved, report.unchanged, report.added) == (("a",), (), ())
+    assert report.copies == {str((films / "copy.mp4").resolve()): "case 1/video"}
     assert archive.path_of("a") == (tmp_path / "renamed.mp4").resolve()
     assert archive.recording("a").title == "first"
+    check_whole(archive)
+
+
+def test_of_two_new_files_with_the_same_content_one_is_a_copy(archive: Archive, films: Path) -> None:
+    shutil.copy(films / "a.mp4", films / "b.mp4")
+    report = archive.add([films])
+    assert report.added == ("a", "case 1/video", "case 2/video")
+    assert report.copies == {str((films / "b.mp4").resolve()): "a"}
     check_whole(archive)
 
 
