@@ -2,23 +2,22 @@
 
     python benchmarks/page_load.py [--run runs/quickstart] [--users 20] [--seconds 120]
 
-The archive is made of the first 50 recordings of a run of `surgvl quickstart`, and the page is a process of its own
-(`surgvl demo --archive`). Each person is a thread with a cookie of its own that opens the page, then again and again
-searches, looks at the frames of the hits, plays a part of a recording, opens its timeline, asks a question, and at
-times sets a label and takes it back, with one to four seconds of thought in between, by a seeded generator. The load
-generator runs on the same machine. Writes benchmarks/results/page_load.md.
+The archive (`page_load` in the run folder, kept for the next time) has 50 recordings of a run of `surgvl quickstart`,
+all of them embedded, and the page is a process of its own (`surgvl demo --archive`). Each person is a thread with a
+cookie of its own that opens the page, then again and again searches, looks at the frames of the hits, plays a part of a
+recording, opens its timeline, and at times asks a question, or sets a label and takes it back, with one to four seconds
+of thought in between, by a seeded generator. The load generator runs on the same machine. Writes
+benchmarks/results/page_load.md.
 """
 
 import argparse
 import random
 import re
 import shlex
-import shutil
 import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -134,10 +133,14 @@ def resident_mb(process: int) -> float:
     return int(found[1]) / 1024
 
 
-def archive_of(run: Path, folder: Path) -> Path:
-    """An archive of the first recordings of a run."""
-    with Archive.from_run(run, folder) as archive:
+def archive_of(run: Path) -> Path:
+    """The archive of the first recordings of a run, made on first use."""
+    folder = run / "page_load"
+    if not (folder / "archive.json").is_file():
+        Archive.from_run(run, folder).close()
+    with Archive.open(folder) as archive:
         archive.remove([row.id for row in archive.recordings()][NUM_RECORDINGS:])
+        archive.update()
         if len(archive.recordings()) != NUM_RECORDINGS:
             sys.exit(f"{run} has {len(archive.recordings())} recordings, and {NUM_RECORDINGS} are needed")
     return folder
@@ -173,22 +176,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "page_load.md")
     args = parser.parse_args()
 
-    place = Path(tempfile.mkdtemp(prefix="surgvl-page-load-"))
-    try:
-        with served(archive_of(args.run, place / "archive")) as (url, process):
-            warmed(url)
-            memory = [resident_mb(process)]
-            until = time.monotonic() + args.seconds
-            people = [Person(url, seed, until) for seed in range(args.users)]
-            threads = [threading.Thread(target=person.visit) for person in people]
-            load = Path("/proc/loadavg").read_text(encoding="utf-8").split()[0]
-            for thread in threads:
-                thread.start()
-            while any(thread.is_alive() for thread in threads):
-                time.sleep(5)
-                memory.append(resident_mb(process))
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with served(archive_of(args.run)) as (url, process):
+        warmed(url)
+        memory = [resident_mb(process)]
+        until = time.monotonic() + args.seconds
+        people = [Person(url, seed, until) for seed in range(args.users)]
+        threads = [threading.Thread(target=person.visit) for person in people]
+        load = Path("/proc/loadavg").read_text(encoding="utf-8").split()[0]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(5)
+            memory.append(resident_mb(process))
     write_text(args.out, page(people, memory, args.users, args.seconds, load))
     print(args.out.read_text(encoding="utf-8"))
 
