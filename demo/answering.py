@@ -2,7 +2,7 @@
 
 A closed question about a range is asked at several moments of it, and the probabilities are averaged; free text rests
 on its middle. The control is a black clip: an answer that is the same without the video says nothing about it.
-Shapes: T frames, S their side in pixels.
+Shapes: T frames of H x W pixels.
 """
 
 import base64
@@ -43,7 +43,7 @@ SAME = 0.1
 
 @dataclass(frozen=True)
 class Looked:
-    """A moment and the clip that stands for it, frames uint8 [T, S, S, 3]."""
+    """A moment and the clip that stands for it, frames uint8 [T, H, W, 3]."""
 
     at_s: float
     frames: UInt8Array
@@ -110,6 +110,8 @@ def ask(
         at_s=middle.at_s,
         moments=[each.at_s for each in used],
         frames=_frames(used),
+        width_px=middle.frames.shape[2],
+        height_px=middle.frames.shape[1],
         problem=without_folders(f"{first.problem}, {first.raw[:MAX_CHARACTERS]!r}") if first.problem else "",
         without_video=without.text,
         truth=labelled_answer(archive, recording.id, middle.at_s, first.question.text),

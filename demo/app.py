@@ -93,6 +93,7 @@ def serve_page(engine: Engine, address: Address) -> None:
             threading.Event().wait()
         finally:
             print("stopping", flush=True)
+            engine.events.close()
             server.get_blocks().close(verbose=False)
 
 
@@ -109,12 +110,12 @@ def build(engine: Engine, scratch: Path, address: Address) -> "gradio.Server":
     server = gradio.Server(title="surgvl", docs_url=None, redoc_url=None, openapi_url=None)
     dress(server, engine, scratch, address)
 
-    @server.api(name="search", concurrency_limit=1)
+    @server.api(name="search", concurrency_limit=1)  # type: ignore[untyped-decorator]
     def search(text: str, k: int = 12) -> list[dict[str, Any]]:
         """Moments of the archive that match a sentence, best first."""
         return [hit.model_dump() for hit in engine.search(SearchRequest(text=text, k=k)).hits]
 
-    @server.api(name="ask", concurrency_limit=1)
+    @server.api(name="ask", concurrency_limit=1)  # type: ignore[untyped-decorator]
     def ask(recording: str, start_s: float, end_s: float, question: str) -> dict[str, Any]:
         """The answer to a question about a range of a recording."""
         given = AskRequest(recording=recording, start_s=start_s, end_s=end_s, question=question)

@@ -114,7 +114,7 @@ class Engine:
             "size": row.size,
             "added_s": row.added_s,
             "state": row.state,
-            "progress": None,
+            "progress": self.jobs.progress_of(row.id, row.duration_s) if row.state != "embedded" else None,
             "problem": without_folders(row.problem),
             "is_playable": row.path.suffix.lower() in PLAYED,
             "details": {**vars(row.details), "tags": list(row.details.tags)},

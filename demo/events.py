@@ -30,7 +30,13 @@ class Events:
             kind: name of the event: `jobs`, `recordings`, `labels`, `clips` or `models`.
             value: a JSON value.
         """
-        text = f"event: {kind}\ndata: {json.dumps(value)}\n\n"
+        self._send(f"event: {kind}\ndata: {json.dumps(value)}\n\n")
+
+    def close(self) -> None:
+        """End all streams: a server that stops would wait for them."""
+        self._send(None)
+
+    def _send(self, text: str | None) -> None:
         with self._lock:
             listeners = list(self._listeners)
         for each in listeners:
@@ -47,9 +53,12 @@ class Events:
             yield "retry: 2000\n\n"
             while True:
                 try:
-                    yield await asyncio.wait_for(mine.waiting.get(), BEAT_S)
+                    text = await asyncio.wait_for(mine.waiting.get(), BEAT_S)
                 except TimeoutError:
-                    yield ": alive\n\n"
+                    text = ": alive\n\n"
+                if text is None:
+                    return
+                yield text
         finally:
             with self._lock:
                 self._listeners.discard(mine)
@@ -60,10 +69,10 @@ class _Listener:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.waiting: asyncio.Queue[str] = asyncio.Queue(NUM_WAITING)
+        self.waiting: asyncio.Queue[str | None] = asyncio.Queue(NUM_WAITING)
 
-    def put(self, text: str) -> None:
-        """Add an event; runs in the page's loop."""
+    def put(self, text: str | None) -> None:
+        """Add an event, or the end; runs in the page's loop."""
         if self.waiting.full():
             self.waiting.get_nowait()
         self.waiting.put_nowait(text)

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from surgvl.retrieval.where import Segment, Where
 if TYPE_CHECKING:
     from surgvl.demo.model_loader import ModelLoader
 
+_K, _V = TypeVar("_K"), TypeVar("_V")
 # Searches whose curves can still be asked for, and pictures that can still be searched by.
 NUM_KEPT = 256
 
@@ -104,7 +105,7 @@ class Finder:
             old.unlink(missing_ok=True)
         return id
 
-    def _keep(self, kept, key, value):  # type: ignore[no-untyped-def]
+    def _keep(self, kept: OrderedDict[_K, _V], key: _K, value: _V) -> list[_V]:
         with self._lock:
             kept[key] = value
             return [kept.popitem(last=False)[1] for _ in range(len(kept) - NUM_KEPT)]

@@ -36,6 +36,8 @@ class _Running:
     told: float = 0.0
     done_at_first: float = -1.0
     recording: tuple[str, int] = ("", 0)
+    before_s: float = 0.0
+    done_s: float = 0.0
 
 
 class JobWorker:
@@ -118,6 +120,14 @@ class JobWorker:
         """The newest jobs, as the page shows them."""
         return [self._shown(job) for job in self._table.list()[:most]]
 
+    def progress_of(self, recording: str, duration_s: float) -> float | None:
+        """Which share of a recording is embedded, 0 to 1; None while it is not worked on."""
+        with self._wake:
+            running = self._running
+        if running is None or running.recording[0] != recording or duration_s <= 0:
+            return None
+        return min(1.0, max(0.0, (running.done_s - running.before_s) / duration_s))
+
     def _shown(self, job: Job) -> dict[str, Any]:
         rate = self._rates.get(job.id, 0.0)
         is_timed = job.state == "running" and rate > 0 and job.total > job.done
@@ -194,12 +204,13 @@ class JobWorker:
 
     def _progress(self, running: _Running, progress: Progress) -> None:
         now = time.monotonic()
+        running.done_s = progress.done_s
         if running.done_at_first < 0:
             running.done_at_first, running.begun = progress.done_s, now
         at = (progress.recording_id, progress.num_done)
         if at != running.recording:
             # The one before is embedded, or all are known.
-            running.recording = at
+            running.recording, running.before_s = at, progress.done_s
             self._changed()
             self._events.publish("recordings")
         if now - running.told < PAUSE_S and progress.done_s < progress.total_s:

@@ -71,7 +71,7 @@ def report(engine: Engine, row: Recording) -> str:
 
 def _by_model(engine: Engine, row: Recording) -> tuple[list[Phase], list[Phase], list[str]]:
     """Phases and actions, and how they were made."""
-    names = [sets[0] for task in ("phase", "triplet") if (sets := engine.facts.prompt_sets(task))]
+    names = [known[0] for task in ("phase", "triplet") if (known := engine.facts.prompt_sets(task))]
     if row.state not in ("coarse", "embedded") or not names:
         return [], [], []
     sets = embedded_sets(engine.archive, names)

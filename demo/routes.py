@@ -35,7 +35,8 @@ def add_routes(app: FastAPI, engine: Engine, scratch: Path) -> None:
 
 def _said(request: Request, error: Exception) -> Response:
     # A browser need not know where files are.
-    status = {ConfigError: 400, ServerError: 502}.get(type(error), 404 if isinstance(error, DataError) else 500)
+    kinds = ((ConfigError, 400), (DataError, 404), (ServerError, 502), (SurgVLError, 500))
+    status = next(number for kind, number in kinds if isinstance(error, kind))
     return JSONResponse({"error": without_folders(str(error))}, status)
 
 

@@ -163,6 +163,8 @@ class AskReply(BaseModel):
         at_s: the moment, or the middle of the range.
         moments: moments that were looked at; several for a range, whose probabilities are averaged.
         frames: what the model saw.
+        width_px: of these frames, as the model saw them.
+        height_px: likewise.
         problem: why there is no answer, where a model says so; empty if there is one.
         without_video: what it says to black frames; empty if that cannot be asked.
         truth: the label's answer at this moment; empty if there is none.
@@ -178,6 +180,8 @@ class AskReply(BaseModel):
     at_s: float
     moments: list[float]
     frames: list[Frame]
+    width_px: int
+    height_px: int
     problem: str
     without_video: str
     truth: str

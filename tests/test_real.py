@@ -22,7 +22,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import Segment
-from surgvl.demo.engine import Engine
+from surgvl.demo.schemas import SearchRequest
 from surgvl.embed.vectors import Vectors
 from surgvl.embed.windows import read_windows
 from surgvl.models import install
@@ -31,6 +31,7 @@ from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.duplicates import near_duplicates
 from surgvl.video.clip import Preprocess
 from tests.helpers.made_published import TINY, surgvlp_weights, tiny_clip
+from tests.helpers.opened_page import engine_of
 
 REAL = os.environ.get("SURGVL_REAL_DATA", "")
 pytestmark = [
@@ -194,17 +195,20 @@ def test_published_models_answer_write_timelines_and_are_shown(
     manifest = run / "vectors" / "manifest"
     cli.run(["index", "--vectors", str(run / "vectors"), "--manifest", str(manifest), "--out", str(run / "index")])
     capsys.readouterr()
-    page = Engine(run)
+    page = engine_of(run, tmp_path / "archive")
     try:
-        page.start()
-        page.wait()
-        assert page.search("the hook dissects", 1)[0].video_id == "robotic_suturing_20_frames"
-        shown = page.timeline("robotic_suturing_20_frames", "cholec80_phase", "cholect50_triplet")
+        page.models.wait()
+        assert page.search(SearchRequest(text="the hook dissects", k=1)).hits[0].recording == clip.stem
+        row = page.archive.recording(clip.stem)
+        shown = page.timeline(row, ["cholec80_phase", "cholect50_triplet"], 0.0, "")["phases"]
         loaded = load(published_name)
         assert isinstance(loaded, DualModel)
-        wanted = loaded.classify(clip, "cholec80_phase")
-        assert [shown.phases[number] for number in shown.predicted] == [label.name for label in wanted]
-        # Stored vectors are of half precision.
-        assert shown.probabilities == pytest.approx([label.probability for label in wanted], abs=1e-3)
+        for label in loaded.classify(clip, "cholec80_phase"):
+            middle_s = (label.start_s + label.end_s) / 2
+            there = next(each for each in shown if each["start_s"] <= middle_s < each["end_s"])
+            assert there["name"] == label.name
+            if (there["start_s"], there["end_s"]) == (label.start_s, label.end_s):
+                # Stored vectors are of half precision.
+                assert there["confidence"] == pytest.approx(label.probability, abs=1e-3)
     finally:
         page.close()

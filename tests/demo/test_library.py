@@ -256,8 +256,10 @@ def test_every_page_hears_of_changes_and_a_deaf_one_loses_the_oldest() -> None:
             events.publish("recordings", number)
         await asyncio.sleep(0)
         heard.append(await anext(streams[0]))
+        events.close()
+        await asyncio.sleep(0)
         for stream in streams:
-            await stream.aclose()  # type: ignore[attr-defined]
+            heard += [text async for text in stream][-1:]
         events.publish("jobs")
         return heard
 
@@ -266,7 +268,9 @@ def test_every_page_hears_of_changes_and_a_deaf_one_loses_the_oldest() -> None:
     kind, data = heard[2].strip().split("\n")
     assert (kind, json.loads(data.removeprefix("data: "))) == ("event: jobs", [{"id": 1}])
     assert heard[3] == heard[2]
+    # The end takes a place, too.
     assert heard[4] == "event: recordings\ndata: 5\n\n"
+    assert heard[5:] == [f"event: recordings\ndata: {NUM_WAITING + 4}\n\n"] * 2
 
 
 def test_recordings_of_every_suffix_are_taken() -> None:
