@@ -3,7 +3,8 @@
     python benchmarks/retrieval.py [--sizes 10000 50000 100000 1000000] [--peers FOLDER]
 
 Vectors are made (`made_embeddings.py`); queries are 100 clips of another recording and 100 sentences, one at a time on
-one thread. FOLDER has the packages of `retrieval_peers.py`. A size is run in a process of its own.
+one thread. FOLDER has the packages of `retrieval_peers.py`. A size is run in a process of its own; rows of other sizes
+stay on the page.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from made_embeddings import PER_RECORDING, World
@@ -39,24 +41,25 @@ DIM, K, NUM_QUERIES = 512, 10, 100
 SLOW_S = 0.1
 OURS = {"flat": 100_000, "hnsw": 100_000, "ivf": 1_000_000}
 HEAD = [
-    "vectors", "index", "build s", "open s", "MB", "share of float32", "sentence ms", "p95", "recall@10", "clip ms",
-    "p95", "recall@10", "5 moments ms", "+1 hour s",
+    "vectors", "index", "build s", "processor s", "open s", "MB", "share of float32", "sentence ms", "p95",
+    "processor ms", "recall@10", "clip ms", "p95", "processor ms", "recall@10", "5 moments ms", "+1 hour s",
 ]  # fmt: skip
 Search = Callable[[Any], Any]
 
 
-def timed(search: Search, queries: Any) -> tuple[Any, float, float]:
-    """Ids of each query, median and 95th percentile of the milliseconds."""
+def timed(search: Search, queries: Any) -> tuple[Any, list[str]]:
+    """Ids of each query; median and 95th percentile of the milliseconds, and the median of the processors'."""
     begin = time.perf_counter()
     search(queries[0])
     if time.perf_counter() - begin > SLOW_S:
         queries = queries[:: NUM_QUERIES // 10]
-    times, found = [], []
+    times, spent, found = [], [], []
     for query in queries:
-        begin = time.perf_counter()
+        begin, begin_spent = time.perf_counter(), time.process_time()
         found.append(search(query))
         times.append(1000 * (time.perf_counter() - begin))
-    return np.array(found), float(np.median(times)), float(np.quantile(times, 0.95))
+        spent.append(1000 * (time.process_time() - begin_spent))
+    return np.array(found), [f"{value:.2f}" for value in (*np.quantile(times, [0.5, 0.95]), np.median(spent))]
 
 
 def recall(found: Any, truth: Any) -> float:
@@ -65,10 +68,18 @@ def recall(found: Any, truth: Any) -> float:
     return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(found.tolist(), truth.tolist(), strict=True)]))
 
 
-def seconds(act: Callable[[], Any]) -> tuple[Any, float]:
+class Took(NamedTuple):
+    """Seconds that passed, and seconds of all processors."""
+
+    wall_s: float
+    processor_s: float
+
+
+def seconds(act: Callable[[], Any]) -> tuple[Any, Took]:
     """What it returns, and how long it took."""
-    begin = time.perf_counter()
-    return act(), time.perf_counter() - begin
+    begin, spent = time.perf_counter(), time.process_time()
+    found = act()
+    return found, Took(time.perf_counter() - begin, time.process_time() - spent)
 
 
 def size_mb(folder: Path) -> float:
@@ -92,14 +103,14 @@ class Size:
         ids = np.arange(num)
         self.truth = {kind: auto.exact(each, self.vectors, ids, K) for kind, each in self.queries.items()}
 
-    def row(self, name: str, build_s: float, open_s: float, megabytes: float, search: Search, more: list[str]) -> None:
+    def row(self, name: str, build: Took, opened: Took, megabytes: float, search: Search, more: list[str]) -> None:
         """Print a row as JSON."""
         share = megabytes / (4e-6 * DIM * self.num)
-        cells: list[object] = [f"{self.num:,}", name, f"{build_s:.1f}", f"{open_s:.2f}", f"{megabytes:.0f}"]
-        cells.append(f"{100 * share:.0f} %")
+        cells: list[object] = [f"{self.num:,}", name, f"{build.wall_s:.1f}", f"{build.processor_s:.1f}"]
+        cells += [f"{opened.wall_s:.2f}", f"{megabytes:.0f}", f"{100 * share:.0f} %"]
         for kind, queries in self.queries.items():
-            found, median, high = timed(search, queries)
-            cells += [f"{median:.2f}", f"{high:.2f}", f"{recall(found, self.truth[kind]):.3f}"]
+            found, spent = timed(search, queries)
+            cells += [*spent, f"{recall(found, self.truth[kind]):.3f}"]
         print(json.dumps(cells + more), flush=True)
 
     def peers(self) -> None:
@@ -108,11 +119,11 @@ class Size:
             if self.num <= kind.largest and kind.is_there():
                 peer = kind()
                 with tempfile.TemporaryDirectory() as name:
-                    _, build_s = seconds(lambda: peer.build(self.vectors, Path(name)))  # noqa: B023
-                    _, open_s = seconds(lambda: peer.open(Path(name), DIM))  # noqa: B023
+                    _, build = seconds(lambda: peer.build(self.vectors, Path(name)))  # noqa: B023
+                    _, opening = seconds(lambda: peer.open(Path(name), DIM))  # noqa: B023
                     with threadpool_limits(1):
                         search: Search = lambda query: peer.search(query, K)  # noqa: B023, E731
-                        self.row(kind.name, build_s, open_s, size_mb(Path(name)), search, ["", ""])
+                        self.row(kind.name, build, opening, size_mb(Path(name)), search, ["", ""])
                 del peer
 
     def ours(self) -> None:
@@ -125,8 +136,8 @@ class Size:
             with tempfile.TemporaryDirectory() as name:
                 config = IndexConfig(backend=backend)  # type: ignore[arg-type]
                 index = ClipIndex.create(Path(name) / "index", "made", "made", DIM, config=config)
-                _, build_s = seconds(lambda: index.add_vectors(*whole))  # noqa: B023
-                opened, open_s = seconds(lambda: ClipIndex.open(Path(name) / "index"))  # noqa: B023
+                _, build = seconds(lambda: index.add_vectors(*whole))  # noqa: B023
+                opened, opening = seconds(lambda: ClipIndex.open(Path(name) / "index"))  # noqa: B023
                 megabytes = size_mb(Path(name))
                 print(f"{self.num:,}: {opened.why}", file=sys.stderr, flush=True)
                 more = self.folder_of(["one more"] * PER_RECORDING, self.hour)
@@ -136,10 +147,15 @@ class Size:
                     return table.rows_of(layers.search(query[None], K, where)[1][0])  # noqa: B023
 
                 with threadpool_limits(1):
-                    moments_ms = timed(lambda query: opened.search(query, 5)[0].score, self.queries["sentence"])[1]  # noqa: B023
-                    _, hour_s = seconds(lambda: index.add_vectors(*more))  # noqa: B023
+                    moments_ms = timed(lambda query: opened.search(query, 5)[0].score, self.queries["sentence"])[1][0]  # noqa: B023
+                    _, hour = seconds(lambda: index.add_vectors(*more))  # noqa: B023
                     self.row(
-                        f"surgvl, {backend}", build_s, open_s, megabytes, search, [f"{moments_ms:.1f}", f"{hour_s:.1f}"]
+                        f"surgvl, {backend}",
+                        build,
+                        opening,
+                        megabytes,
+                        search,
+                        [moments_ms, f"{hour.wall_s:.1f}"],
                     )
                     if backend == "ivf":
                         self.filtered(search, layers, table)
@@ -151,11 +167,11 @@ class Size:
             wanted[0] = True
             rows = np.flatnonzero(wanted[table.recordings_of(np.arange(len(table)))])
             among = layers.select(table.ids[rows])
-            cells: list[object] = [f"{self.num:,}", f"surgvl, ivf, {len(rows):,} by a filter", "", "", "", ""]
+            cells: list[object] = [f"{self.num:,}", f"surgvl, ivf, {len(rows):,} by a filter", "", "", "", "", ""]
             for queries in self.queries.values():
                 truth = auto.exact(queries, self.vectors[rows], rows, K)
-                found, median, high = timed(lambda query: search(query, among), queries)  # noqa: B023
-                cells += [f"{median:.2f}", f"{high:.2f}", f"{recall(found, truth):.3f}"]
+                found, spent = timed(lambda query: search(query, among), queries)  # noqa: B023
+                cells += [*spent, f"{recall(found, truth):.3f}"]
             print(json.dumps([*cells, "", ""]), flush=True)
 
     def folder_of(self, names: list[str], vectors: Any) -> tuple[Vectors, Manifest]:
@@ -190,6 +206,18 @@ def machine() -> str:
     return f"- device: {cpu}; {load}\n- versions: Python {platform.python_version()}, {', '.join(versions)}"
 
 
+def number(row: list[Any]) -> int:
+    """How many vectors a row is about."""
+    return int(row[0].replace(",", ""))
+
+
+def kept(page: Path, sizes: list[int]) -> list[list[Any]]:
+    """Rows of a page that an earlier run wrote about other sizes."""
+    lines = page.read_text().splitlines() if page.is_file() else []
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if re.match(r"\| +\d", line)]
+    return [row for row in rows if len(row) == len(HEAD) and number(row) not in sizes]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 50_000, 100_000, 1_000_000])
@@ -201,25 +229,30 @@ def main() -> None:
         sys.path.append(str(arguments.peers))
     if arguments.one:
         size = Size(arguments.sizes[0])
-        size.peers()
         size.ours()
+        size.peers()
         return
-    before, rows = machine(), []
+    before, rows = machine(), kept(arguments.out, arguments.sizes)
     for num in arguments.sizes:
         # Threads that wait must not spin where others want the processor.
         command = [sys.executable, __file__, "--one", "--sizes", str(num)]
         command += ["--peers", str(arguments.peers)] if arguments.peers else []
         environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-        rows += [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-        print(done.stdout, end="", flush=True)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                rows.append(json.loads(line))
+        if process.returncode:
+            sys.exit(process.returncode)
     text = "\n".join(
         [
             "# Indexes of clip vectors", "", f"- command: `python {shlex.join(sys.argv)}`", f"- commit: {commit()}",
             before, f"- vectors: {DIM} dimensions, made; {NUM_QUERIES} sentences and {NUM_QUERIES} clips of another "
             f"recording, one at a time, one thread; a row's first numbers are medians; recall@{K} against float32",
-            "- build: all threads, with training, measuring recall and writing; open: files in the page cache", "",
-            *markdown_table(HEAD, rows, right=HEAD[:1] + HEAD[2:]), "",
+            "- build: all threads, with training, measuring recall and writing; open: files in the page cache",
+            "- columns named processor: time of the processor, which others that use it do not change", "",
+            *markdown_table(HEAD, sorted(rows, key=number), right=HEAD[:1] + HEAD[2:]), "",
             "Made vectors: the numbers compare indexes on one machine, and say nothing about the quality of a model.",
             "",
         ]

@@ -175,13 +175,7 @@ class ClipIndex:
         return count
 
     def rebuild(self, config: IndexConfig, progress: Callable[[int], object] = lambda added: None) -> None:
-        """Store all vectors in another way. What was quantised before stays so: from its vectors folder, an index
-        is built exactly.
-
-        Args:
-            config: how vectors are stored from now on.
-            progress: called with the number of vectors added since the last call.
-        """
+        """Store all vectors as `config` says from now on; what was quantised before stays so."""
         with next_version(self.folder, None, progress) as draft:
             draft.rebuild(config)
         self.version = Version.newest(self.folder)
@@ -226,8 +220,9 @@ class ClipIndex:
         fetch = max(32, 4 * k) + len(hidden)
         while True:
             fetch = min(fetch, available)
-            best = version.index.search(query, max(fetch, 1), among)[1][0]
-            moments = version.moments(query[0], np.setdiff1d(best[best >= 0], hidden), hidden, exclude, admitted)
+            scores, ids = version.index.search(query, max(fetch, 1), among)
+            seen = (ids[0] >= 0) & ~np.isin(ids[0], hidden)
+            moments = version.moments(query[0], (scores[0][seen], ids[0][seen]), k, hidden, exclude, admitted)
             if len(moments) >= k or fetch >= available:
                 odds = version.reference.odds(query[0], [each.score for each in moments[:k]])
                 kept = [replace(each, odds=number) for each, number in zip(moments, odds, strict=False)]

@@ -92,7 +92,9 @@ class Draft:
         is_grown = base is None or len(self) > GROWTH * base.trained or kind != base.backend
         if self._is_rebuilt or is_grown or len(self) <= SMALL or len(self.base) < (1 - REMOVED) * self._whole_base:
             rows, table = self._every()
-            built = auto.build(rows, table.ids, head.config, self._texts, progress, old)
+            built = auto.build(
+                rows, table.ids, head.config, self._texts, progress, old, table.recordings_of(np.arange(len(table)))
+            )
             base, removed = files.write_part(self.folder, f"base{stem}", built.backend, built.index, table), ()
             found = {"recall": built.recall, "why": built.why}
         elif base is not None and len(self.delta) > max(SMALL, DELTA_SHARE * len(self.base)):

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import DataError
 from surgvl.retrieval.base import Ids, Selection
 from surgvl.retrieval.faiss_flat import FaissFlat
+from surgvl.retrieval.faiss_index import NEAR
 from surgvl.retrieval.folder import IndexHeader, read_header, read_part
 from surgvl.retrieval.layers import Layers
 from surgvl.retrieval.moment_table import MomentTable
@@ -20,6 +22,8 @@ from surgvl.retrieval.moments import Moment, merge_high
 from surgvl.retrieval.reference import SAMPLE, Reference
 from surgvl.retrieval.where import Segment, Where
 
+# Recordings whose clips are scored at once.
+_TOGETHER = 4
 # Filters that are kept prepared.
 _FILTERS = 64
 
@@ -91,21 +95,49 @@ class Version:
         return np.unique(np.concatenate(found))
 
     def moments(
-        self, query: Float32Array, best: Ids, hidden: Ids, exclude: Sequence[Segment], admitted: Ids | None = None
+        self,
+        query: Float32Array,
+        best: tuple[Float32Array, Ids],
+        k: int,
+        hidden: Ids,
+        exclude: Sequence[Segment],
+        admitted: Ids | None = None,
     ) -> list[Moment]:
-        """Moments that clips start, from all clips of their recordings.
+        """Moments that clips start, from all clips of their recordings: at least the first k, or all.
+
+        Recordings are looked at from the one with the best clip down, until none that is left can be among the first.
 
         Args:
             query: unit vector [E].
-            best: ids of the clips.
+            best: scores, falling, and ids of the clips.
+            k: how many are wanted.
             hidden: ids of clips that are not considered.
             exclude: spans that no moment crosses.
             admitted: ids of the clips that moments are made of; None: all.
         """
+        places = self.table.recordings_of(self.table.rows_of(best[1]))
+        order, first = np.unique(places, return_index=True)
+        order, tops = order[np.argsort(first)], best[0][np.sort(first)]
+        found: list[tuple[float, int, Moment]] = []
+        for at in range(0, len(order), _TOGETHER):
+            found += self._moments_of(query, order[at : at + _TOGETHER], best[1], hidden, exclude, admitted)
+            below = tops[at + _TOGETHER] + NEAR if at + _TOGETHER < len(order) else -np.inf
+            if sum(-falling > below for falling, *_ in found) >= k:
+                break
+        return [moment for *_, moment in sorted(found, key=lambda each: each[:2])]
+
+    def _moments_of(
+        self,
+        query: Float32Array,
+        places: NDArray[np.int64],
+        best: Ids,
+        hidden: Ids,
+        exclude: Sequence[Segment],
+        admitted: Ids | None,
+    ) -> list[tuple[float, int, Moment]]:
+        """Moments of a few recordings, each with its negative score and the id of its best clip."""
         table = self.table
-        places = np.unique(table.recordings_of(table.rows_of(best)))
-        spans = [np.arange(table.first[at], table.first[at + 1]) for at in places.tolist()]
-        rows = np.concatenate([np.zeros(0, np.int64), *spans])
+        rows = np.concatenate([np.arange(table.first[at], table.first[at + 1]) for at in places.tolist()])
         rows = rows[~np.isin(table.ids[rows], hidden)]
         if admitted is not None:
             rows = rows[np.isin(table.ids[rows], admitted)]
@@ -122,12 +154,12 @@ class Version:
             sections += (videos == named) & (table.start_s[rows] >= after_s)
         begins = np.isin(table.ids[rows], best)
         merged = merge_high(sections, table.start_s[rows], table.end_s[rows], scores, begins)
-        spans_s = zip(merged.best.tolist(), merged.start_s.tolist(), merged.end_s.tolist(), strict=True)
-        found = [(int(videos[at]), start_s, end_s, float(scores[at])) for at, start_s, end_s in spans_s]
-        return [
-            Moment(table.names[at], table.facts[at].path, start_s, end_s, score, *table.facts[at][1:])
-            for at, start_s, end_s, score in found
-        ]
+        found = []
+        for at, start_s, end_s in zip(merged.best.tolist(), merged.start_s, merged.end_s, strict=True):
+            name, facts, score = table.names[videos[at]], table.facts[videos[at]], float(scores[at])
+            moment = Moment(name, facts.path, float(start_s), float(end_s), score, facts.procedure, facts.source)
+            found.append((-score, int(table.ids[rows[at]]), moment))
+        return found
 
     def known(self, where: Where) -> str:
         """The values of the first condition that has few."""

@@ -47,6 +47,21 @@ def test_exact_truth_is_exact() -> None:
     assert auto.exact(queries, vectors, ids, 7).tolist() == want
 
 
+def test_clips_of_held_out_recordings_are_the_queries() -> None:
+    vectors, ids = made(3000)
+    # Five of a hundred recordings, or a hundred clips where a recording is more than a tenth of all.
+    recordings = np.arange(3000) // 30
+    for given, num in ((recordings, 150), (None, 100), (np.zeros(3000, np.int64), 100)):
+        clip = auto._queries(vectors, ids, given, None)[0]
+        left = np.isin(ids, clip.among)
+        assert (~left).sum() == num
+        if given is recordings:
+            assert not set(recordings[~left]) & set(recordings[left])
+        for query, found in zip(clip.vectors, clip.found, strict=True):
+            best = ids[left][np.argsort(-(vectors[left] @ query))[:10]]
+            assert found.tolist() == best.tolist()
+
+
 def test_a_build_tells_its_recall_for_both_kinds_of_queries() -> None:
     vectors, ids = made(3000)
     texts = unit(np.random.default_rng(1), 40, DIM)
