@@ -173,7 +173,8 @@ def latest(labels: Sequence[Label]) -> list[Label]:
         for start_s, end_s in spans:
             sides = [((a, min(b, start_s)), (max(a, end_s), b)) for a, b in rest]
             rest = [(low, high) for pair in sides for low, high in pair if low < high]
-        kept += [replace(label, start_s=start_s, end_s=end_s) for start_s, end_s in rest]
+        is_whole = rest == [(label.start_s, label.end_s)]
+        kept += [label] if is_whole else [replace(label, start_s=start_s, end_s=end_s) for start_s, end_s in rest]
         spans.append((label.start_s, label.end_s))
     return sorted(kept, key=lambda each: (each.recording, each.track, each.start_s, each.end_s, each.name))
 

@@ -6,6 +6,7 @@ what a killed process left is completed by the next one.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -145,7 +146,8 @@ class OpenArchive:
 
     def absolute(self, path: str) -> Path:
         """A path of the catalogue as an absolute one."""
-        return (self.folder / path).resolve()
+        # Links were followed when the path was stored; following them again would cost more than all else.
+        return Path(os.path.normpath(self.folder / path))
 
     def manifest(self) -> Manifest:
         """All readable recordings with the labels of everybody as segments, the latest where phases overlap."""

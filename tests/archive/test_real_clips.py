@@ -1,0 +1,29 @@
+"""Real clips in an archive: two recordings of the same minute find each other, and are named as sharing footage."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from surgvl.archive.archive import Archive
+
+REAL = os.environ.get("SURGVL_REAL_DATA", "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL, reason="SURGVL_REAL_DATA is not set: no real footage here")
+def test_recordings_of_the_same_minute_are_named(tmp_path: Path) -> None:
+    names = ("VID05_1858", "VID25_324", "VID43_299", "VID43_303")
+    with Archive.create(tmp_path / "archive", "phantom", prompt_sets=["phantom_phase"]) as archive:
+        report = archive.add([Path(REAL) / "clips" / f"{name}.mp4" for name in names], coarse=True)
+        assert report.added == names
+        found = archive.duplicates()
+        assert [(each.recording, each.other) for each in found] == [("VID43_299", "VID43_303")]
+        # The second begins four seconds after the first.
+        assert found[0].offset_s == pytest.approx(-4, abs=1)
+        vectors, start_s, end_s = archive.vectors_of("VID43_299")
+        for at in (8, 16, 24):
+            own = (("VID43_299", 0.0, float(end_s[-1])),)
+            best = archive.index().search(vectors[at], 1, exclude=own)[0]
+            assert best.video_id == "VID43_303"
+            assert best.start_s <= start_s[at] - 4 <= best.end_s
