@@ -156,3 +156,13 @@ def test_a_file_of_another_kind_is_refused(backend: str, tmp_path: Path) -> None
         BACKENDS[backend].load(tmp_path / "plain")
     with pytest.raises(DataError, match="train before adding"):
         flat.train(VECTORS[:10])
+
+
+def test_lists_without_their_seventh_bits_are_refused(tmp_path: Path) -> None:
+    index = BACKENDS["ivf"](DIM)
+    index.add(VECTORS[:100], IDS[:100])
+    index.save(tmp_path / "ivf")
+    (tmp_path / "ivf").write_bytes((tmp_path / "ivf").read_bytes()[:-3])
+    for is_mapped in (True, False):
+        with pytest.raises(DataError, match="does not end as an index of inverted lists"):
+            BACKENDS["ivf"].load(tmp_path / "ivf", is_mapped)

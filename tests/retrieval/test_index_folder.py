@@ -17,6 +17,7 @@ from surgvl.core.errors import DataError
 from surgvl.retrieval import draft
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.folder import read_header
+from surgvl.retrieval.index_config import IndexConfig
 from surgvl.retrieval.where import Where
 from tests.helpers.made_vectors import DIM, clips
 
@@ -135,18 +136,36 @@ def test_any_order_of_writes_equals_a_plain_list(tmp_path: Path, monkeypatch: py
     assert {(True, False, False), (False, True, False), (False, True, True)} <= kinds
 
 
-def test_an_addition_to_a_large_index_leaves_its_base_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", ["flat", "hnsw", "ivf"])
+def test_an_addition_to_a_large_index_leaves_its_base_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: Any
+) -> None:
     monkeypatch.setattr(draft, "SMALL", 100)
-    with ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM) as library:
-        library.add_vectors(*clips(tmp_path / "one", {"a": 300}))
+    config = IndexConfig(backend=backend)
+    vectors, manifest = clips(tmp_path / "one", {"a": 300, "z": 60})
+    with ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM, config=config) as library:
+        library.add_vectors(vectors, manifest)
         base = {path: path.stat().st_ino for path in library.folder.glob("base-*")}
-        library.add_vectors(*clips(tmp_path / "two", {"b": 60}))
+        library.add_vectors(*clips(tmp_path / "two", {"b": 60}, seed=1))
+        assert library.delete_video("z") == 58
         assert {path: path.stat().st_ino for path in library.folder.glob("base-*")} == base
         assert len(list(library.folder.glob("delta-*"))) == 2
-        # Beyond the limit the delta is folded.
-        library.add_vectors(*clips(tmp_path / "three", {"c": 60}))
+        # Beyond the limit the delta is folded, by the quantisers that are there.
+        more = clips(tmp_path / "three", {"c": 60}, seed=2)
+        library.add_vectors(*more)
         assert len(list(library.folder.glob("delta-*"))) == 0
-        assert len(library) == 298 + 58 + 58
+        head = read_header(library.folder)
+        assert head.base is not None
+        assert (head.base.backend, head.base.count, head.base.trained) == (backend, 298 + 58 + 58, 298 + 58)
+    with ClipIndex.open(tmp_path / "index") as again:
+        assert again.counts("video_id") == {"a": 298, "b": 58, "c": 58}
+        for at, found in ((30, vectors), (20, more[0])):
+            best = again.search(found.vectors[at], 1)[0]
+            assert best.video_id == found.video_ids[at]
+            assert best.start_s <= found.start_s[at] < best.end_s
+            assert best.score == pytest.approx(1, abs=0.02)
+        # The vector of what was removed finds nothing of its recording.
+        assert "z" not in {moment.video_id for moment in again.search(vectors.vectors[330], 20)}
 
 
 def version_1(folder: Path, number: str) -> Any:
