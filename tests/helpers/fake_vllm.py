@@ -49,7 +49,11 @@ def model_folder(place: Path, kind: str) -> Path:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (place / name).write_text("{}")
     (place / "preprocessor_config.json").write_text(json.dumps({"num_frames": 8, "fps": 4.0, "size_px": 64}))
-    save_file({"weight": np.ones(3, np.float32), "half": np.ones(3, np.float16)}, place / "model.safetensors")
+    log_scale = np.array([2.0], np.float32)
+    save_file(
+        {"weight": np.ones(3, np.float32), "half": np.ones(3, np.float16), "logit_scale": log_scale},
+        place / "model.safetensors",
+    )
     if kind == "surgvl_chat":
         (place / "answers.json").write_text(
             json.dumps({"answers": ["yes", "no"], "questions": {"Is it?": "x"}, "end_id": 2})

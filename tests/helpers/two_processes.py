@@ -6,6 +6,7 @@ the steps of `align_steps`.
 
 import json
 import os
+import runpy
 import signal
 import sys
 from collections.abc import Callable
@@ -183,6 +184,14 @@ def train(case: str, out: Path, changes: dict[str, Any], collate: Callable[..., 
     objective = make()
     fit(objective, Clips(), collate, out / case, OPTIM, replace(run, **changes))
     return objective
+
+
+def as_command(out: Path) -> None:
+    """`python -m tests.helpers.two_processes OUT`, in a process that has imported everything."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    sys.argv = [__file__, str(out)]
+    runpy.run_module(__name__, run_name="__main__", alter_sys=True)
 
 
 def main() -> None:

@@ -8,9 +8,8 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +36,8 @@ from tests.helpers.fake_engine import served  # noqa: E402
 from tests.helpers.killed_asking import run_killed_after  # noqa: E402
 from tests.helpers.made_vision_language import save_qwen3_vl  # noqa: E402
 from tests.helpers.patience import patience  # noqa: E402
-from tests.helpers.served import Served  # noqa: E402
+from tests.helpers.served import Served, alive, gone  # noqa: E402
+from tests.helpers.vllm_forks import VllmForks  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
@@ -47,15 +47,6 @@ pytestmark = [
 ]
 NUM_QUESTIONS, KILLED_AT, EVERY = 50, 20, 4
 CLIP = ["--clip.num_frames", "4", "--clip.size_px", "64", "--reply.max_tokens", "8"]
-ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    # One process, and threads that share the cores with the tests.
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "OMP_NUM_THREADS": "1",
-}
 
 
 class Plain:
@@ -67,8 +58,8 @@ class Plain:
         place: with `manifest` (all questions), `few` (every fourth), `model` and the adapter `tuned`.
     """
 
-    def __init__(self, place: Path) -> None:
-        self.place, self.manifest = place, place / "manifest"
+    def __init__(self, place: Path, forks: VllmForks) -> None:
+        self.place, self.manifest, self.forks = place, place / "manifest", forks
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = port = free.getsockname()[1]
@@ -77,25 +68,26 @@ class Plain:
         flags += ["--dtype", "float32", "--enforce-eager", "--block-size", "32", "--skip-mm-profiling"]
         flags += ["--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"tuned={place / 'tuned' / 'model'}"]
         self.log = place / "vllm.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *CPU_SERVER, str(place / "model"), *flags],
-                stdout=log,
-                stderr=log,
-                env={**ENVIRONMENT, **os.environ, "OMP_NUM_THREADS": "1"},
-            )
+        self.pid = forks.start(self.log, *CPU_SERVER, str(place / "model"), *flags)
 
     def wait(self) -> None:
         """Wait until it answers."""
         until = time.monotonic() + patience(120)
         while time.monotonic() < until:
-            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            assert alive(self.pid), self.log.read_text()[-3000:]
             try:
                 if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
                     return
             except httpx.TransportError:
                 time.sleep(0.2)
         raise AssertionError(self.log.read_text()[-3000:])
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        os.kill(self.pid, signal.SIGTERM)
+        if not gone([self.pid], 20):
+            os.kill(self.pid, signal.SIGKILL)
+        self.forks.wait(self.pid)
 
     def num_done(self) -> int:
         """Requests that it has finished, but for those that were aborted."""
@@ -120,21 +112,16 @@ def make_models(place: Path, run: Path, picture_mean: float = 0.5) -> None:
 
 
 @pytest.fixture(scope="module")
-def plain(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
+def plain(tiny_run: Path, vllm_forks: VllmForks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
     """The server."""
     place = tmp_path_factory.mktemp("plain")
     make_models(place, tiny_run)
-    server = Plain(place)
+    server = Plain(place, vllm_forks)
     try:
         server.wait()
         yield server
     finally:
-        server.process.terminate()
-        try:
-            server.process.wait(20)
-        except subprocess.TimeoutExpired:
-            server.process.kill()
-            server.process.wait()
+        server.end()
 
 
 def noise() -> UInt8Array:

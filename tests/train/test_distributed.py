@@ -1,9 +1,6 @@
 """Two processes that share a batch, with copies of the model or with its halves, do what one process does."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,19 +11,20 @@ from torch import Tensor
 
 from surgvl.train.distributed import main_process
 from tests.helpers.align_steps import CUTS, SINGLE, assert_same, at_once, in_parts
-from tests.helpers.two_processes import CASES, train
+from tests.helpers.forks import PROCESSES
+from tests.helpers.two_processes import CASES, as_command, train
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All cases on two processes with gloo, with both strategies."""
     out = tmp_path_factory.mktemp("shared")
-    argv = [sys.executable, "-m", "tests.helpers.two_processes", str(out)]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr[-3000:]
+    process = PROCESSES.Process(target=as_command, args=(out,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
     return out
 
 
