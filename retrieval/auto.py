@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from surgvl.retrieval.backends import BACKENDS
 from surgvl.retrieval.base import Ids
-from surgvl.retrieval.faiss_index import FaissIndex
+from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.index_config import IndexConfig
 
 # Up to here exact search takes a few milliseconds.
@@ -46,7 +46,7 @@ class Built:
         recall: measured recall@10 by kind of query, `clip` and `text`; empty for exact search.
     """
 
-    index: FaissIndex
+    index: BulkIndex
     backend: str
     why: str
     recall: dict[str, float] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def build(
     # Known from the first back-end on that is not exact.
     truth: list[_Queries] = []
     while True:
-        index = BACKENDS[backend](vectors.shape[1])
+        index = BACKENDS[backend].create(vectors.shape[1], config)
         index.train(vectors)
         for at in range(0, len(ids), AT_ONCE):
             index.add(vectors[at : at + AT_ONCE], ids[at : at + AT_ONCE])
@@ -176,14 +176,14 @@ def exact(
     return np.take_along_axis(found, np.argsort(-scores, axis=1), 1)
 
 
-def measure(index: FaissIndex, queries: _Queries) -> float:
+def measure(index: BulkIndex, queries: _Queries) -> float:
     """Share of the K best that the index finds, mean over the queries."""
     found = index.search(queries.vectors, K, queries.among)[1]
     hits = [len(set(a) & set(b)) / len(b) for a, b in zip(found.tolist(), queries.found.tolist(), strict=True)]
     return float(np.mean(hits))
 
 
-def _tuned(index: FaissIndex, truth: list[_Queries], wanted: float) -> dict[str, float]:
+def _tuned(index: BulkIndex, truth: list[_Queries], wanted: float) -> dict[str, float]:
     """Recall by kind at the least effort that reaches what is wanted, or at the greatest."""
     recall: dict[str, float] = {}
     for effort in index.efforts():

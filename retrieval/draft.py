@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from surgvl.core.locks import locked
 from surgvl.retrieval import auto
 from surgvl.retrieval import folder as files
+from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.faiss_flat import FaissFlat
-from surgvl.retrieval.faiss_index import FaissIndex
 from surgvl.retrieval.folder import IndexHeader, Part
 from surgvl.retrieval.index_config import IndexConfig
 from surgvl.retrieval.moment_table import MomentTable
@@ -118,7 +118,7 @@ class Draft:
         index, _ = files.read_part(self.folder, self.head, self.head.base, is_mapped=True)
         return np.concatenate([index.vectors_of(self.base.ids), self._rows]), table
 
-    def _folded(self, base: Part) -> tuple[FaissIndex, MomentTable]:
+    def _folded(self, base: Part) -> tuple[BulkIndex, MomentTable]:
         """The base with the vectors of the delta, and without those that were removed."""
         index, table = files.read_part(self.folder, self.head, base, is_mapped=False)
         for name in self._removed:

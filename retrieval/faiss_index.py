@@ -8,7 +8,6 @@ A removed row keeps its place, with id -1, until the index is built again. Filte
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,7 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
-from surgvl.retrieval.base import DECIMALS, Ids, Index, Selection, dots, top_k
+from surgvl.retrieval.base import DECIMALS, Ids, Selection, dots, top_k
+from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.faiss_rows import FEW, Rows, threads
 
 # Rows decoded at once, which bounds memory: 32 MB of float64 at 512 dimensions.
@@ -28,15 +28,14 @@ BLOCK = 8192
 NEAR = 2 * 10.0**-DECIMALS
 
 
-class FaissIndex(Index):
+class FaissIndex(BulkIndex):
     """What all FAISS back-ends share: ids, removal, filters, files. A subclass creates, trains and searches."""
 
     KIND: ClassVar[Any]
     """FAISS' class."""
     MAPPED: ClassVar[int] = faiss.IO_FLAG_MMAP_IFC
     """How FAISS maps a file of it."""
-    effort: int = 0
-    """How thoroughly an approximate index searches; stored in its file."""
+    SUFFIX: ClassVar[str] = "faiss"
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
@@ -73,15 +72,6 @@ class FaissIndex(Index):
     def num_removed(self) -> int:
         """Removed vectors that still take space."""
         return len(self._row_ids) - self._num_alive
-
-    @classmethod
-    @abstractmethod
-    def bytes_per_vector(cls, dim: int) -> int:
-        """About what a vector takes in memory and on disk."""
-
-    def efforts(self) -> Sequence[int]:
-        """Ascending values of `effort` worth trying; none for exact search."""
-        return ()
 
     def train(self, vectors: NDArray[np.float32]) -> None:
         """Learn lists and quantisers from vectors [N, E]; the first `add` does so if nobody did before.

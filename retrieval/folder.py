@@ -1,6 +1,7 @@
 """The files of an index folder and their consistency.
 
 base-N.faiss, base-N.parquet      the bulk of the vectors, and their moments in the same order; memory-mapped
+base-N.milvus                     instead of base-N.faiss: their ids, and the collection of a server that has them
 delta-N.faiss, delta-N.parquet    what was added since, exact; small, so that an addition writes little
 index.json                        the encoder, both parts, the recordings removed from the base, and its measured recall
 
@@ -20,14 +21,14 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json, write_json
 from surgvl.core.locks import locked
 from surgvl.retrieval.backends import BACKENDS
-from surgvl.retrieval.faiss_index import FaissIndex
+from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.index_config import IndexConfig
 from surgvl.retrieval.moment_table import MomentTable
 
 VERSION = 2
 HEADER_FILE = "index.json"
 # Files of any version, finished or not.
-_OURS = re.compile(r"\.?(index|moments|base|delta)(-\d+)?\.(faiss|sqlite|parquet).*")
+_OURS = re.compile(r"\.?(index|moments|base|delta)(-\d+)?\.(faiss|milvus|sqlite|parquet).*")
 # How long a write waits for one of another process, which takes seconds.
 WAIT_S = 120.0
 
@@ -115,7 +116,7 @@ def write_header(folder: Path, head: IndexHeader) -> None:
     write_json(folder / HEADER_FILE, head.model_dump())
 
 
-def read_part(folder: Path, head: IndexHeader, part: Part, is_mapped: bool) -> tuple[FaissIndex, MomentTable]:
+def read_part(folder: Path, head: IndexHeader, part: Part, is_mapped: bool) -> tuple[BulkIndex, MomentTable]:
     """Vectors and moments of a part.
 
     Raises:
@@ -139,9 +140,9 @@ def read_part(folder: Path, head: IndexHeader, part: Part, is_mapped: bool) -> t
     raise DataError(f"{folder}: {fault}: rebuild the index")
 
 
-def write_part(folder: Path, stem: str, backend: str, index: FaissIndex, table: MomentTable) -> Part:
+def write_part(folder: Path, stem: str, backend: str, index: BulkIndex, table: MomentTable) -> Part:
     """Write the files of a part, whose vectors and moments are in the same order."""
-    vectors, moments = f"{stem}.faiss", f"{stem}.parquet"
+    vectors, moments = f"{stem}.{index.SUFFIX}", f"{stem}.parquet"
     table.write(folder / moments)
     index.save(folder / vectors)
     num_bytes = (folder / vectors).stat().st_size
@@ -151,12 +152,17 @@ def write_part(folder: Path, stem: str, backend: str, index: FaissIndex, table: 
 
 def clear(folder: Path, head: IndexHeader) -> None:
     """Remove the files of other versions and of killed writes."""
-    for path in folder.iterdir():
-        if _OURS.fullmatch(path.name) and path.name not in head.files:
+    backends = {f".{kind.SUFFIX}": kind for kind in BACKENDS.values()}
+    for path in list(folder.iterdir()):
+        if not _OURS.fullmatch(path.name) or path.name in head.files:
+            continue
+        if path.suffix in backends:
+            backends[path.suffix].clear(path, [folder / name for name in head.files if name.endswith(path.suffix)])
+        else:
             path.unlink(missing_ok=True)
 
 
-def _unlike(index: FaissIndex, table: MomentTable) -> int:
+def _unlike(index: BulkIndex, table: MomentTable) -> int:
     """How many ids only one of them has."""
     if np.array_equal(index.ids, table.ids):
         return 0

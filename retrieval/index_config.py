@@ -1,11 +1,14 @@
 """How an index folder stores its vectors: chosen when it is created, kept in `index.json`."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from surgvl.core.checks import check_range
+from surgvl.core.credentials import mask
+from surgvl.core.errors import ConfigError
 
-Backend = Literal["auto", "flat", "hnsw", "ivf"]
+Backend = Literal["auto", "flat", "hnsw", "ivf", "milvus"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,14 +17,17 @@ class IndexConfig:
 
     Args:
         backend: flat compares all vectors (exact); hnsw is a graph in memory, ivf are lists mapped from the disk, in a
-            quarter of the space; auto chooses by the number of vectors, memory and measured recall.
+            quarter of the space; milvus is a server; auto chooses by the number of vectors, memory and measured recall,
+            and never a server.
         recall: recall@10 that a build must reach on clips and sentences, or auto falls back.
         memory_mb: what the vectors may take in memory, in MB; 0: half of the machine's.
+        address: of the Milvus server, http://HOST:PORT.
     """
 
     backend: Backend = "auto"
     recall: float = 0.95
     memory_mb: int = 0
+    address: str = ""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -31,10 +37,17 @@ class IndexConfig:
         """
         check_range("--recall", self.recall, 0, 1)
         check_range("--memory_mb", self.memory_mb, 0)
+        if (self.backend == "milvus") != bool(self.address):
+            raise ConfigError("--backend milvus and --address must be given together, such as http://localhost:19530")
+        # pymilvus would take a path as a database in this process; and a password does not belong in a file.
+        if self.address and not re.fullmatch(r"https?://[^/@\s]+/?", self.address):
+            raise ConfigError(f"--address must be http://HOST:PORT or https://HOST:PORT, got {mask(self.address)}")
 
     def __str__(self) -> str:
         """The flags that say the same."""
-        return f"--backend {self.backend} --recall {self.recall:g} --memory_mb {self.memory_mb}"
+        return f"--backend {self.backend} --recall {self.recall:g} --memory_mb {self.memory_mb}" + (
+            f" --address {self.address}" if self.address else ""
+        )
 
 
 DEFAULT = IndexConfig()

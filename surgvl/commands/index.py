@@ -27,6 +27,7 @@ def index(
     backend: Backend = "auto",
     recall: float = 0.95,
     memory_mb: int = 0,
+    address: str = "",
 ) -> None:
     """Make vectors searchable: add a vectors folder to an index, or delete a video from one.
 
@@ -41,17 +42,19 @@ def index(
         rebuild: store an existing index anew, as the next three arguments say. Vectors that were stored with few bits
             stay so: to lose no precision, index the vectors folder again.
         backend: how a new index stores its vectors. flat compares all of them, exactly; hnsw is a graph in memory; ivf
-            are lists mapped from the disk, in a quarter of the space; auto chooses by the number of vectors, memory and
-            measured recall.
+            are lists mapped from the disk, in a quarter of the space; milvus is a server at --address; auto chooses by
+            the number of vectors, memory and measured recall.
         recall: recall@10 that a build must reach on clips and sentences; auto falls back otherwise.
         memory_mb: what the vectors may take in memory, in MB; 0: half of the machine's.
+        address: of the Milvus server, such as http://localhost:19530; its token is read from SURGVL_API_KEY. Needs the
+            extra `milvus`.
 
     Raises:
         ConfigError: not exactly one of --vectors, --delete and --rebuild; or another process is writing to the index;
             or the existing index is stored otherwise than asked for.
         DataError: the vectors are another encoder's, or the manifest lacks some of their videos.
     """
-    config = IndexConfig(backend=backend, recall=recall, memory_mb=memory_mb)
+    config = IndexConfig(backend=backend, recall=recall, memory_mb=memory_mb, address=address)
     if rebuild + (delete is not None) + (vectors is not None) > 1:
         raise ConfigError("--delete, --vectors and --rebuild must not be given together: delete first, then add")
     if rebuild:
