@@ -90,6 +90,8 @@ function bars(probabilities) {
 
 function blind(reply) {
   if (!reply.without_video) return null;
+  // The server has said so among its doubts.
+  if (reply.doubts?.some((line) => line.includes("without the video"))) return null;
   const text = answerText(reply.without_video);
   const isSame = reply.without_video === reply.answer;
   return make(

@@ -1,7 +1,7 @@
 // Saved clips: ranges that a person keeps, of any recording, with a title; each can be taken away as mp4.
 
 import { address, frameOf, request } from "./api.js";
-import { $, fill, icon, iconButton, make } from "./dom.js";
+import { $, fill, icon, iconButton, keyed, make } from "./dom.js";
 import { open } from "./open.js";
 import { on, recording, set, state } from "./state.js";
 import { attempt, note } from "./voice.js";
@@ -64,10 +64,12 @@ function element(clip) {
   );
 }
 
+const elements = keyed(element);
+
 export function mountClips() {
   on("clips recordings", () => {
     const total_s = state.clips.reduce((sum, clip) => sum + clip.end_s - clip.start_s, 0);
-    const list = [...state.clips].reverse().map(element);
+    const list = elements([...state.clips].reverse());
     fill(
       $("#clips"),
       make(

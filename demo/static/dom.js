@@ -65,6 +65,22 @@ export function fill(element, ...children) {
   return element;
 }
 
+/** Elements of rows, each made again only when its row has changed, so that focus and pictures stay. */
+export function keyed(element) {
+  let kept = new Map();
+  return (rows) => {
+    const before = kept;
+    kept = new Map(
+      rows.map((row) => {
+        const text = JSON.stringify(row);
+        const old = before.get(row.id);
+        return [row.id, old?.text === text ? old : { text, element: element(row) }];
+      }),
+    );
+    return [...kept.values()].map((each) => each.element);
+  };
+}
+
 /** Whether animations are unwanted. */
 export const isCalm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 

@@ -83,7 +83,7 @@ function tracks() {
       ...label,
       label: label.name,
       title: `${label.name}, ${span(label.start_s, label.end_s)}, by ${label.is_mine ? "you" : label.who}`,
-      kind: label.is_mine ? "note mine" : "note",
+      kind: label.is_mine ? "note mine" : "note theirs",
       act: label.is_mine ? { label } : null,
     };
     const name = label.track === "tag" ? "Tags" : label.track;

@@ -1,12 +1,13 @@
 // The library: all recordings as cards, with case details, the state of their embedding, and what is stored.
 
 import { address, request } from "./api.js";
-import { $, fill, iconButton, make } from "./dom.js";
+import { $, fill, iconButton, keyed, make } from "./dom.js";
 import { editDetails } from "./details.js";
 import { open } from "./open.js";
-import { picture, progressBar, readRecordings, stateWords, strip } from "./recordings.js";
+import { readJobs } from "./jobs.js";
+import { picture, progressBar, stateWords, strip } from "./recordings.js";
 import { confirm } from "./sheet.js";
-import { on, recording, set, state } from "./state.js";
+import { on, state } from "./state.js";
 import { openAdd } from "./upload.js";
 import { attempt, note } from "./voice.js";
 import { bytes, clock, hours, plural } from "./words.js";
@@ -22,9 +23,8 @@ async function remove(row) {
   if (!isSure) return;
   await attempt(async () => {
     await request(address(["recordings", row.id]), { method: "DELETE" });
-    await readRecordings();
-    if (!recording()) set({ current: state.recordings[0]?.id ?? "" });
-    note(`${row.title} is removed`);
+    await readJobs();
+    note(`${row.title} is being removed`);
   });
 }
 
@@ -83,6 +83,8 @@ function card(row) {
   );
 }
 
+const cards = keyed(card);
+
 function draw() {
   if (!state.archive || state.page !== "library") return;
   const { archive, recordings } = state;
@@ -110,7 +112,7 @@ function draw() {
           make("div", {}, make("dt", {}, title), make("dd", {}, bytes(archive.storage[name]))),
         ),
       ),
-    recordings.length ? make("ul.cards", {}, recordings.map(card)) : make("p.hint", {}, "Nothing here yet."),
+    recordings.length ? make("ul.cards", {}, cards(recordings)) : make("p.hint", {}, "Nothing here yet."),
   );
 }
 

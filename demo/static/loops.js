@@ -1,10 +1,11 @@
 // Small clips that play in a loop: those in sight, a few at a time; a picture stands for each that does not play.
 
 import { frameOf, videoOf } from "./api.js";
-import { isCalm, make } from "./dom.js";
+import { isCalm, make, oncePerFrame } from "./dom.js";
 import { recording } from "./state.js";
 
-const NUM_AT_ONCE = 3; // a browser has six connections to a server
+// A browser has six connections to a server: the player and the events of this page take one each.
+const NUM_AT_ONCE = 2;
 const MIN_LOOP_S = 2;
 const inSight = new Set();
 let pointed = null;
@@ -37,18 +38,21 @@ const sight = new IntersectionObserver((changes) => {
   choose();
 });
 
-function choose() {
+const isCovered = () => document.hidden || Boolean(document.querySelector("dialog[open]"));
+
+// Later, because a clip may be left while it is taken off the page.
+const choose = oncePerFrame(() => {
   for (const place of inSight) if (!place.isConnected) inSight.delete(place);
   const inOrder = [...inSight].sort((one, other) =>
     one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1,
   );
-  const wanted = new Set(isCalm() || document.hidden ? [] : inOrder.slice(0, NUM_AT_ONCE));
-  if (pointed?.isConnected) wanted.add(pointed);
+  const wanted = new Set(isCalm() || isCovered() ? [] : inOrder.slice(0, NUM_AT_ONCE));
+  if (pointed?.isConnected && !isCovered()) wanted.add(pointed);
   for (const place of document.querySelectorAll("[data-loop]")) {
     if (wanted.has(place)) begin(place);
     else end(place);
   }
-}
+});
 
 function begin(place) {
   if (place.querySelector("video") || !recording(place.clip.id)?.is_playable) return;
@@ -80,3 +84,4 @@ function end(place) {
 }
 
 document.addEventListener("visibilitychange", choose);
+document.addEventListener("surgvl:dialog", choose);

@@ -5,12 +5,12 @@ import { address, request } from "./api.js";
 import { mountAnswers } from "./ask.js";
 import { bannerText, mountCard } from "./card.js";
 import { mountClips, readClips, saveMarked } from "./clips.js";
-import { $, $$, fill, make } from "./dom.js";
+import { $, $$, afterPause, fill, make } from "./dom.js";
 import { mountField, search } from "./field.js";
 import { mountJobs, readJobs } from "./jobs.js";
 import { mountKeys } from "./keys.js";
 import { mountLibrary } from "./library.js";
-import { changeLabel, markBox, markIn, markOut, mountPalette } from "./marks.js";
+import { changeLabel, markBox, markIn, markOut, mountPalette, readLabels } from "./marks.js";
 import { mountPlayer, now, seek } from "./player.js";
 import { load } from "./reading.js";
 import { mountRecordings, readRecordings } from "./recordings.js";
@@ -21,9 +21,12 @@ import { on, recording, set, state } from "./state.js";
 import { mountTakeaway } from "./takeaway.js";
 import { mountTimeline } from "./timeline.js";
 import { addForm, mountUpload } from "./upload.js";
+import { mountUser } from "./user.js";
+import { attempt } from "./voice.js";
 import { hours, plural } from "./words.js";
 
 const REACH_MS = 3000;
+const REFRESH_MS = 300;
 const PAGES = ["watch", "library", "scores", "model"];
 
 /** What a click on a box of the timeline does; false if the click seeks. */
@@ -139,12 +142,19 @@ function followEvents(check) {
   events.addEventListener("models", (event) => {
     set({ archive: { ...state.archive, ...JSON.parse(event.data) } });
   });
-  events.addEventListener("recordings", async () => {
+  const refresh = afterPause(async () => {
     const before = recording()?.state;
     set({ archive: await request(address(["archive"])) });
     await readRecordings();
-    if (!state.current && state.recordings.length) await restore(read());
-    if (before && before !== recording()?.state) load();
+    if (!recording()) await restore(read());
+    else if (before !== recording().state) load();
+  }, REFRESH_MS);
+  events.addEventListener("recordings", refresh);
+  events.addEventListener("clips", readClips);
+  events.addEventListener("labels", (event) => {
+    // Without a recording, any may have changed.
+    const id = JSON.parse(event.data)?.recording ?? state.current;
+    if (id && id === state.current && state.timeline) attempt(() => readLabels(id));
   });
   events.addEventListener("error", () => ((isLost = true), check()));
   events.addEventListener("open", () => {
@@ -189,6 +199,7 @@ async function begin() {
     mountLibrary,
     mountScores,
     mountCard,
+    mountUser,
     mountKeys,
     followSearch,
   ])
@@ -212,4 +223,4 @@ begin().catch((error) => {
 });
 
 // For the browser's console, and for tests.
-window.surgvl = { now, seek, state };
+window.surgvl = { now, seek, set, state };

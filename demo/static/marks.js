@@ -38,7 +38,7 @@ export function markBox(box) {
 }
 
 /** Labels of the recording on the stage, read again after a change. */
-async function readLabels(id) {
+export async function readLabels(id) {
   const labels = await request(address(["recordings", id, "labels"]));
   if (state.current === id && state.timeline) set({ timeline: { ...state.timeline, labels } });
 }
@@ -49,7 +49,8 @@ async function label(track, name, { start_s, end_s }) {
   await attempt(async () => {
     await request(address(["recordings", id, "labels"]), { method: "POST", body: { track, name, start_s, end_s } });
     await readLabels(id);
-    say(`${track === "phase" ? phaseName(name) : name} set on ${span(start_s, end_s)}`);
+    const shown = track === "phase" ? phaseName(name) : name;
+    note(`${shown} set on ${span(start_s, end_s)}`, { action: { text: "Undo", call: undo } });
   });
 }
 

@@ -1,7 +1,7 @@
 // The list of recordings at the left, and the line above the stage that says what is shown.
 
 import { frameOf, request, address } from "./api.js";
-import { $, fill, icon, make } from "./dom.js";
+import { $, $$, fill, icon, keyed, make } from "./dom.js";
 import { open } from "./open.js";
 import { on, phaseAt, recording, set, state } from "./state.js";
 import { clock, confidenceWord, phaseName } from "./words.js";
@@ -72,6 +72,8 @@ function element(row) {
   );
 }
 
+const elements = keyed(element);
+
 function shown() {
   const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean);
   const text = (row) =>
@@ -102,7 +104,7 @@ function draw() {
   $("#cases-count").textContent =
     rows.length === state.recordings.length ? String(rows.length) : `${rows.length} of ${state.recordings.length}`;
   const empty = state.recordings.length ? "No recording with these words" : "No recordings yet";
-  fill($("#cases-list"), rows.length ? rows.map(element) : make("li.soft.none", {}, state.archive ? empty : ""));
+  fill($("#cases-list"), rows.length ? elements(rows) : make("li.soft.none", {}, state.archive ? empty : ""));
 }
 
 function closeCases() {
@@ -149,14 +151,13 @@ export function mountRecordings() {
     (event) => event.key === "Escape" && (closeCases(), $("#open-cases").focus()),
   );
   on("recordings archive", draw);
-  on("current", () => {
-    for (const item of $("#cases-list").children) {
-      const isCurrent = item.dataset.id === state.current;
-      item.firstChild.toggleAttribute?.("aria-current", isCurrent);
-      if (isCurrent) item.firstChild.setAttribute("aria-current", "true");
-      if (isCurrent) item.scrollIntoView({ block: "nearest" });
+  on("current recordings", () => {
+    for (const item of $$("#cases-list > [data-id]")) {
+      if (item.dataset.id === state.current) item.firstChild.setAttribute("aria-current", "true");
+      else item.firstChild.removeAttribute("aria-current");
     }
   });
+  on("current", () => $("#cases-list [aria-current]")?.scrollIntoView({ block: "nearest" }));
   on("current recordings archive", drawTitle);
   on("time_s timeline", drawSays);
 }

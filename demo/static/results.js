@@ -196,7 +196,8 @@ function markOpen() {
 }
 
 export function mountResults() {
-  on("search archive recordings showsWeak", draw);
+  on("search showsWeak", draw);
+  on("archive recordings", () => state.search || draw());
   on("hit", markOpen);
   on("isSearching", () => {
     $("#results").setAttribute("aria-busy", String(state.isSearching));

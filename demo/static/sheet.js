@@ -2,11 +2,13 @@
 
 import { iconButton, make } from "./dom.js";
 
+const tell = () => document.dispatchEvent(new Event("surgvl:dialog"));
+
 /** A modal dialog with a title; it is removed when it closes. */
 export function dialog(title, { kind = "", onclose = () => {} } = {}, ...content) {
   const element = make(`dialog${kind ? `.${kind}` : ""}`, {
     "aria-label": title,
-    onclose: () => (onclose(), element.remove()),
+    onclose: () => (onclose(), element.remove(), tell()),
   });
   element.append(
     make(
@@ -21,6 +23,7 @@ export function dialog(title, { kind = "", onclose = () => {} } = {}, ...content
   element.addEventListener("pointerdown", (event) => event.target === element && element.close());
   document.body.append(element);
   element.showModal();
+  tell();
   return element;
 }
 

@@ -1,0 +1,122 @@
+"""A headless browser for tests of the page, and the page in it."""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, Locator, Page
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
+)
+# Long, because a machine may be busy; a page that hangs fails all the same.
+WAIT_S = 300.0
+NEEDS_BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine: apt-get install chromium"),
+    pytest.mark.skipif(find_spec("playwright") is None, reason="playwright is not installed: pip install -e '.[dev]'"),
+    pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed: pip install -e '.[demo]'"),
+]
+
+
+@contextlib.contextmanager
+def opened(
+    context: "BrowserContext",
+    url: str,
+    width: int = 1280,
+    height: int = 900,
+    scheme: str = "light",
+    refused: str = "",
+    prepare: Callable[["Page"], None] | None = None,
+) -> Iterator["Page"]:
+    """A fresh page; at the end there must be no console error, no failed answer and no request to elsewhere.
+
+    Args:
+        context: of the browser.
+        url: address of the page, perhaps with what it shows.
+        width: of the window, pixels.
+        height: of the window, pixels.
+        scheme: `light` or `dark`.
+        refused: part of the addresses that the server is expected to refuse.
+        prepare: what is done to the page before it opens the address.
+    """
+    page = context.new_page()
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.set_viewport_size({"width": width, "height": height})
+    faults: list[str] = []
+
+    def hear(message: Any) -> None:
+        if message.type == "error" and not (refused and refused in message.location["url"]):
+            faults.append(message.text)
+
+    def check(found: Any) -> None:
+        if found.status >= 400 and not (refused and refused in found.url):
+            faults.append(f"{found.status} {found.url}")
+
+    top = url.partition("?")[0]
+    inside = (top, "data:", "blob:" + top)
+    page.on("console", hear)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("response", check)
+    page.on("request", lambda asked: None if asked.url.startswith(inside) else faults.append(f"outside: {asked.url}"))
+    try:
+        if prepare:
+            prepare(page)
+        page.goto(url)
+        yield page
+        page.wait_for_timeout(100)
+    finally:
+        page.close()
+    assert not faults, faults
+
+
+def shown(page: "Page", part: str) -> Any:
+    """A part of what the page knows, such as `current` or `range`."""
+    return page.evaluate(f"window.surgvl.state.{part}")
+
+
+def until(page: "Page", expression: str) -> None:
+    """Wait until an expression is true in the page; Playwright's own way would need `eval`, which the page forbids."""
+    begun = time.monotonic()
+    while not page.evaluate(expression):
+        assert time.monotonic() - begun < WAIT_S, expression
+        page.wait_for_timeout(30)
+
+
+def wait_for(page: "Page", condition: str) -> None:
+    """Wait until something is true of what the page knows, `state`."""
+    until(page, f"(() => {{ const {{ state }} = window.surgvl; return {condition}; }})()")
+
+
+def now(page: "Page") -> float:
+    """The player's time, as the picture has it."""
+    return float(page.evaluate("document.querySelector('#stage video').currentTime"))
+
+
+def seek(page: "Page", seconds: float) -> None:
+    """Move the player and wait for the picture."""
+    until(page, "document.querySelector('#stage video')?.readyState >= 1")
+    page.evaluate(f"window.surgvl.seek({seconds})")
+    until(page, "!document.querySelector('#stage video').seeking")
+
+
+def middle_of(part: "Locator", across: float = 0.5) -> tuple[float, float]:
+    """A place in an element, in pixels of the window."""
+    box = part.bounding_box()
+    assert box
+    return box["x"] + across * box["width"], box["y"] + box["height"] / 2
+
+
+def shoot(page: "Page", name: str) -> None:
+    """Take a screenshot, where a folder for them is given in SURGVL_SHOTS."""
+    if folder := os.environ.get("SURGVL_SHOTS"):
+        page.wait_for_timeout(400)
+        page.screenshot(path=Path(folder) / f"{name}.png")
