@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -206,7 +206,7 @@ def machine() -> str:
     return f"- device: {cpu}; {load}\n- versions: Python {platform.python_version()}, {', '.join(versions)}"
 
 
-def number(row: list[Any]) -> int:
+def number(row: Sequence[str]) -> int:
     """How many vectors a row is about."""
     return int(row[0].replace(",", ""))
 

@@ -47,8 +47,8 @@ def _set(model_hash: str, name: str, held: _Held) -> ClassSet:
     names, vectors = held.texts.classes(name)
     found: dict[int, list[str]] = {at: [] for at in range(len(names))}
     rows = zip(held.texts.prompt_sets, held.texts.class_ids, held.texts.prompts, strict=True)
-    for prompt_set, class_id, prompt in rows:
-        if prompt_set == name:
+    for of, class_id, prompt in rows:
+        if of == name:
             found[class_id].append(prompt)
     spellings: dict[str, list[str]] = {}
     for alias, known in held.facts.aliases.items():

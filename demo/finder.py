@@ -23,7 +23,8 @@ from surgvl.retrieval.where import Segment, Where
 if TYPE_CHECKING:
     from surgvl.demo.model_loader import ModelLoader
 
-_K, _V = TypeVar("_K"), TypeVar("_V")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 # Searches whose curves can still be asked for, and pictures that can still be searched by.
 NUM_KEPT = 256
 
@@ -94,7 +95,7 @@ class Finder:
             if key in self._sentences:
                 self._sentences.move_to_end(key)
                 return self._sentences[key]
-        vector = self._models.video_text.encode_text([text])[0]
+        vector: Float32Array = self._models.video_text.encode_text([text])[0]
         self._keep(self._sentences, key, vector)
         return vector
 
@@ -136,7 +137,8 @@ class Finder:
 
     def image(self, path: Path) -> Float32Array:
         """Unit vector [E] of a picture, as a clip in which nothing moves."""
-        return self._models.video_text.encode_video(path, 0.0)[0]
+        found: Float32Array = self._models.video_text.encode_video(path, 0.0)[0]
+        return found
 
     def moment(self, segment: Segment) -> Float32Array:
         """Unit vector [E] of a moment of the archive."""

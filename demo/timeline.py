@@ -91,7 +91,10 @@ def shown_timeline(
     actions = [
         Action(
             instrument=each.name.partition(",")[0],
-            **{"name": each.name, "start_s": each.start_s, "end_s": each.end_s, "confidence": each.confidence},
+            name=each.name,
+            start_s=each.start_s,
+            end_s=each.end_s,
+            confidence=each.confidence,
         )
         for each in (_alone(intervals(found["triplet"])) if "triplet" in found else [])
     ]

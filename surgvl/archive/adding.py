@@ -40,8 +40,8 @@ class _Found:
 
     def report(self) -> Report:
         lists = (self.added, self.updated, self.moved, self.unchanged)
-        whole = [tuple(id for id in ids if id not in self.failed) for ids in lists]
-        return Report(*whole, dict(self.copies), dict(self.aside), self.stopped)
+        added, updated, moved, unchanged = (tuple(id for id in ids if id not in self.failed) for ids in lists)
+        return Report(added, updated, moved, unchanged, dict(self.copies), dict(self.aside), self.stopped)
 
 
 def add(archive: OpenArchive, paths: list[Path], tick: Tick, should_stop: Stop, coarse: bool, wait_s: float) -> Report:

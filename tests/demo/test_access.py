@@ -1,7 +1,6 @@
 """The lock of the page, the names of its visitors, and what browsers are told to forbid."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,9 +26,8 @@ def client(lock: Lock) -> TestClient:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "WRONG_S", 0.0)
-    return
 
 
 def test_without_a_lock_everybody_may_come_in_and_keeps_a_name() -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import ConfigError
 from surgvl.demo.answering import moments, place
 from surgvl.demo.insights import Insights, strip
 from surgvl.demo.schemas import Phase
 from surgvl.demo.timeline import _alone
+from surgvl.embed.vectors import unit
 from surgvl.export.interval_table import Interval
 from tests.helpers.made_archive import empty_archive, film
 
@@ -23,10 +25,10 @@ def insights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Insights:
     archive.add([film(tmp_path / f"{name}.mp4", number, number) for number, name in enumerate(names, 1)])
     dice = np.random.default_rng(0)
 
-    def kind(first: int) -> np.ndarray:  # type: ignore[type-arg]
+    def kind(first: int) -> Float32Array:
         rows = np.zeros((60, 8), np.float32)
         rows[:, first : first + 4] = dice.normal(size=(60, 4))
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return unit(rows)
 
     known = {name: kind(0) for name in "abcd"} | {"other": kind(4), "flat": np.tile(kind(0)[:1], (60, 1))}
     times = np.arange(60.0)

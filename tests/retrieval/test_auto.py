@@ -53,6 +53,7 @@ def test_clips_of_held_out_recordings_are_the_queries() -> None:
     recordings = np.arange(3000) // 30
     for given, num in ((recordings, 150), (None, 100), (np.zeros(3000, np.int64), 100)):
         clip = auto._queries(vectors, ids, given, None)[0]
+        assert clip.among is not None
         left = np.isin(ids, clip.among)
         assert (~left).sum() == num
         if given is recordings:
