@@ -7,7 +7,9 @@ Shapes: T frames of H x W pixels.
 
 import base64
 import math
+import threading
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 300
 NUM_MOMENTS = 5
 NUM_ANSWERS = 4
+# Questions whose answer without the video is kept.
+NUM_BLIND = 256
 # Of five moments, each shows fewer frames.
 NUM_FRAMES = 24
 # A closed answer with less is little better than another one.
@@ -63,10 +67,40 @@ def moments(start_s: float, end_s: float, clip_s: float) -> list[float]:
     return [start_s + (at + 0.5) * step_s for at in range(number)]
 
 
+class Blind:
+    """What the model says about black clips, kept by question: it does not depend on the recording."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[int, str], Answer] = OrderedDict()
+
+    def answers(self, answerer: "Answerer", frames: UInt8Array, question: str) -> tuple[Answer, Answer]:
+        """The answer about a clip, and that about a black one of its shape."""
+        key = (id(answerer), question)
+        with self._lock:
+            known = self._known.get(key)
+        if known is not None:
+            return answerer.answer([Question(frames, question)])[0], known
+        seen, blind = answerer.answer([Question(frames, question), Question(np.zeros_like(frames), question)])
+        if blind.problem:
+            return seen, blind
+        with self._lock:
+            self._known[key] = blind
+            while len(self._known) > NUM_BLIND:
+                self._known.popitem(last=False)
+        return seen, blind
+
+
 def ask(
-    archive: Archive, answerer: "Answerer", recording: Recording, start_s: float, end_s: float, question: str,
+    archive: Archive,
+    answerer: "Answerer",
+    recording: Recording,
+    start_s: float,
+    end_s: float,
+    question: str,
     foreign: str,
-) -> AskReply:  # fmt: skip
+    blind: Blind,
+) -> AskReply:
     """Answer a question about a range of a recording.
 
     Args:
@@ -77,6 +111,7 @@ def ask(
         end_s: its end; equal to its start for a moment.
         question: in plain language.
         foreign: why labels of this recording may mean little; empty if they do not.
+        blind: answers without the video.
 
     Raises:
         ConfigError: the question is empty or too long.
@@ -92,8 +127,7 @@ def ask(
             for at_s in moments(start_s, end_s, preprocess.clip_s)
         ]
     middle = looked[len(looked) // 2]
-    black = np.zeros_like(middle.frames)
-    first, without = answerer.answer([Question(middle.frames, question), Question(black, question)])
+    first, without = blind.answers(answerer, middle.frames, question)
     is_closed = bool(first.question.answers)
     used = looked if is_closed and first.probabilities else [middle]
     others = [each for each in used if each is not middle]

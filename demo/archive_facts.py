@@ -1,5 +1,6 @@
 """What an archive is and what its page can do: the first thing that a page asks."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
@@ -22,6 +23,7 @@ from surgvl.models.model_info import find_model, logit_scale
 from surgvl.prompts import PromptClass
 
 NUM_EXAMPLES = 6
+COUNTED_S = 10.0
 # CLIP's first temperature (arXiv 2103.00020), for timelines of a model that is gone.
 DEFAULT_SCALE = 1 / 0.07
 
@@ -38,6 +40,7 @@ class ArchiveFacts:
     def __init__(self, archive: Archive, models: ModelLoader, temporary: bool) -> None:
         self.archive, self.models, self.temporary = archive, models, temporary
         self._read: tuple[str, ModelCard] | None = None
+        self._counted: tuple[float, dict[str, Counter[str]]] | None = None
 
     @property
     def card(self) -> ModelCard:
@@ -133,11 +136,14 @@ class ArchiveFacts:
         return embedded_sets(self.archive, [prompt_set])[0].prompt_set.classes
 
     def _counts(self) -> dict[str, Counter[str]]:
-        """How often each label occurs, by track."""
+        """How often each label occurs, by track; kept for a while, because many people may arrive at once."""
+        if self._counted is not None and time.monotonic() - self._counted[0] < COUNTED_S:
+            return self._counted[1]
         found: dict[str, Counter[str]] = {task: Counter() for task in TASKS}
         for label in self.archive.catalogue.labels():
             if label.track in found:
                 found[label.track][label.name] += 1
+        self._counted = time.monotonic(), found
         return found
 
     def sentences(self, counts: Mapping[str, Counter[str]]) -> list[str]:

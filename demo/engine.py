@@ -11,7 +11,7 @@ from pathlib import Path
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Label, Recording, SavedClip
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.demo.answering import ask, place
+from surgvl.demo.answering import Blind, ask, place
 from surgvl.demo.archive_facts import ArchiveFacts
 from surgvl.demo.conditions import where
 from surgvl.demo.embedded_sets import embedded_sets
@@ -62,7 +62,7 @@ class Engine:
         self.jobs = JobWorker(archive, self.events, self._renew_models)
         self.finder = Finder(archive, self.models)
         self.facts = ArchiveFacts(archive, self.models, temporary)
-        self._insights = Insights(archive)
+        self._insights, self._blind = Insights(archive), Blind()
 
     def start(self) -> None:
         """Start loading the models, and the jobs that wait.
@@ -163,7 +163,7 @@ class Engine:
         row = self.recording(request.recording)
         start_s, end_s = place(request.start_s, request.end_s, row.duration_s)
         foreign = self.insight(row).foreign
-        return ask(self.archive, self.models.answerer, row, start_s, end_s, request.question, foreign)
+        return ask(self.archive, self.models.answerer, row, start_s, end_s, request.question, foreign, self._blind)
 
     def timeline(self, row: Recording, names: list[str], smooth_s: float, user: str) -> Json:
         """The timeline of a recording with its labels and clips.

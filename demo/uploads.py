@@ -120,10 +120,17 @@ class _Form:
             )
         if len(self.paths) >= self.max_files:
             raise ConfigError(f"at most {self.max_files} files can be sent at once: send the others afterwards")
-        # Two people may send two files of one name.
-        path = self.folder / f"{Path(name).stem}-{secrets.token_hex(3)}{suffix}"
-        self._file, self._num_bytes = path.open("xb"), 0
-        self.paths.append(path)
+        self._file, self._num_bytes = self._create(name), 0
+        self.paths.append(Path(self._file.name))
+
+    def _create(self, name: str) -> IO[bytes]:
+        """A new file of this name, or of one like it where another person has sent one of this name."""
+        path = self.folder / name
+        while True:
+            try:
+                return path.open("xb")
+            except FileExistsError:
+                path = self.folder / f"{Path(name).stem}-{secrets.token_hex(3)}{path.suffix}"
 
     def _write(self, data: bytes, start: int, end: int) -> None:
         if self._file is None:
