@@ -8,7 +8,7 @@ Shapes: N clips, E width of the space.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # Content of a shard that holds a few clips of a recording only.
 COARSE = "coarse "
+# Recordings indexed by one write where many are missing: a write costs more than they do.
+AT_ONCE = 200
 Encoded = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -183,8 +185,9 @@ class SpaceWriter:
         indexed = set(self.index.counts("video_id"))
         for id in indexed - self.shards.ids:
             self.index.delete_video(id)
-        for id in sorted(self.shards.ids - indexed):
-            self._index(id, videos)
+        missing = sorted(self.shards.ids - indexed)
+        for at in range(0, len(missing), AT_ONCE):
+            self._index(missing[at : at + AT_ONCE], videos)
         self._write_meta()
 
     def embed(
@@ -243,12 +246,15 @@ class SpaceWriter:
                 self.index.delete_video(id)
             self.shards.drop(id)
         self.shards.write(id, content, found, starts, ends, damaged)
-        self._index(id, videos)
+        self._index([id], videos)
         self._write_meta()
 
-    def _index(self, id: str, videos: Manifest) -> None:
-        found, start_s, end_s = self.space.vectors_of(id)
-        rows = Vectors(found, [id] * len(found), start_s, end_s, self.space.meta, self.space.texts, self.space.vectors)
+    def _index(self, ids: Sequence[str], videos: Manifest) -> None:
+        """Add recordings to the index, in one write."""
+        parts = [self.space.vectors_of(id) for id in ids]
+        found, start_s, end_s = (np.concatenate(column) for column in zip(*parts, strict=True))
+        names = [id for id, part in zip(ids, parts, strict=True) for _ in range(len(part[0]))]
+        rows = Vectors(found, names, start_s, end_s, self.space.meta, self.space.texts, self.space.vectors)
         self.index.add_vectors(rows, videos)
 
     def _write_meta(self) -> None:
