@@ -3,11 +3,6 @@
 import math
 import re
 
-from surgvl.core import plurals
-
-plural = plurals.plural
-
-
 # Two official phase names omit the "and" with which they are spoken.
 _AND = {"clipping cutting": "clipping and cutting", "cleaning coagulation": "cleaning and coagulation"}
 
@@ -27,22 +22,6 @@ def triplet(name: str) -> str:
     return " · ".join(parts)
 
 
-def answer(text: str) -> str:
-    """`cystic_duct` -> cystic duct; a free-text answer stays as it is."""
-    if " " not in text:
-        text = text.replace("_null_verb_null_target", " idle").replace("_", " ")
-    return _AND.get(text, text)
-
-
-def clock(time_s: float, tenths: bool = False) -> str:
-    """Seconds as mm:ss or h:mm:ss, with tenths on request; truncated, not rounded, as in a video player."""
-    whole = int(time_s + 1e-6)
-    text = f"{whole // 60 % 60:02d}:{whole % 60:02d}"
-    if whole >= 3600:
-        text = f"{whole // 3600}:{text}"
-    return f"{text}.{int(time_s * 10 + 1e-6) % 10}" if tenths else text
-
-
 def score(value: float, metric: str = "") -> str:
     """A score with three decimals, a rank with one; a dash if it is undefined."""
     if not math.isfinite(value):
@@ -53,11 +32,6 @@ def score(value: float, metric: str = "") -> str:
 def hours(value: float) -> str:
     """Hours as hours, or as minutes below two hours."""
     return f"{value:.1f} h" if value >= 2 else f"{value * 60:.0f} min"
-
-
-def elapsed(seconds: float) -> str:
-    """The time a reply took: `47 ms`, `2.1 s`."""
-    return f"{seconds:.1f} s" if seconds >= 0.95 else f"{1000 * seconds:.0f} ms"
 
 
 def without_folders(text: str) -> str:

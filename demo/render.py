@@ -1,12 +1,8 @@
 """HTML from Jinja2 templates with autoescape: what people, files and models write is text on the page, never markup."""
 
-from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from surgvl.demo import formatting
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"),
@@ -15,15 +11,6 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters |= {
-    "answer": formatting.answer,
-    "clock": formatting.clock,
-    "elapsed": formatting.elapsed,
-    "fmt": format,
-    "hours": formatting.hours,
-    "plural": formatting.plural,
-    "url_part": partial(quote, safe=""),
-}
 
 
 def render(template: str, **values: object) -> str:

@@ -6,9 +6,8 @@ its suffix and its title.
 
 import re
 import secrets
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from python_multipart import multipart
 from python_multipart.exceptions import FormParserError
@@ -18,6 +17,9 @@ from surgvl import video
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.video.decoder import VIDEO_SUFFIXES
 from surgvl.video.frame_folder import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 MAX_BYTES = 200 << 20
 MAX_S = 30 * 60.0
@@ -80,7 +82,7 @@ class _Form:
         self._file: IO[bytes] | None = None
         self._num_bytes = 0
 
-    def callbacks(self) -> dict[str, Callable[..., None]]:
+    def callbacks(self) -> "MultipartCallbacks":
         """What the parser calls."""
         return {
             "on_header_field": self._on_field,

@@ -11,7 +11,7 @@ import pytest
 from surgvl.core.files import read_json, write_json
 from surgvl.core.results import Result, write_results
 from surgvl.data.manifest import Manifest, VideoRow
-from surgvl.demo import run_info
+from surgvl.demo import formatting, run_info
 from surgvl.demo.evaluation_runs import evaluation_runs
 from surgvl.demo.model_card import read_card
 from surgvl.models.model_info import find_model
@@ -161,3 +161,22 @@ def test_runs_beside_an_archive_are_found_with_their_controls(tmp_path: Path) ->
     places = {mark["kind"]: mark["left"] for mark in row["plot"]}
     assert places == pytest.approx({"whisker": 40, "blind": 30, "control": 20, "dot": 50})
     assert alone["tasks"][0]["main"][0]["control"] == "–"
+
+
+# ---- words
+
+
+def test_class_names_as_people_say_them() -> None:
+    assert formatting.phase("CalotTriangleDissection") == "Calot triangle dissection"
+    assert formatting.phase("ClippingCutting") == formatting.phase("clipping-and-cutting") == "Clipping and cutting"
+    assert formatting.triplet("hook,dissect,cystic_duct") == "hook · dissect · cystic duct"
+    assert formatting.triplet("grasper,null_verb,null_target") == "grasper · idle"
+    assert formatting.score(math.nan) == "–"
+    assert (formatting.score(0.12349), formatting.score(3, "median_rank")) == ("0.123", "3.0")
+
+
+def test_messages_to_a_browser_name_files_without_folders() -> None:
+    assert (
+        formatting.without_folders("/srv/run/index/a.mp4: broken (see /srv/log.txt)") == "a.mp4: broken (see log.txt)"
+    )
+    assert formatting.without_folders("a half/half b 1/2 cut") == "a half/half b 1/2 cut"
