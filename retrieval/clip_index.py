@@ -196,7 +196,7 @@ class ClipIndex:
 
         Args:
             vector: [E], from this index's encoder; any norm above 0.
-            k: number of distinct moments (see moments.merge).
+            k: number of distinct moments (see `extents`).
             where: search only these clips.
             exclude: skip clips that overlap one of these spans, such as the query itself.
             is_foreign_clip: the vector is of a clip outside the index: the remark says if it is unlike all of them.

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import DataError
 from surgvl.retrieval.base import Ids, Selection
+from surgvl.retrieval.extents import find_extents
 from surgvl.retrieval.faiss_flat import FaissFlat
 from surgvl.retrieval.faiss_index import NEAR
 from surgvl.retrieval.folder import IndexHeader, read_header, read_part
 from surgvl.retrieval.layers import Layers
 from surgvl.retrieval.moment_table import MomentTable
-from surgvl.retrieval.moments import Moment, merge_high
+from surgvl.retrieval.moments import Moment
 from surgvl.retrieval.reference import SAMPLE, Reference
 from surgvl.retrieval.where import Segment, Where
 
@@ -153,9 +154,9 @@ class Version:
             named = table.names.index(video_id) if video_id in table.names else -1
             sections += (videos == named) & (table.start_s[rows] >= after_s)
         begins = np.isin(table.ids[rows], best)
-        merged = merge_high(sections, table.start_s[rows], table.end_s[rows], scores, begins)
+        extents = find_extents(sections, table.start_s[rows], table.end_s[rows], scores, begins)
         found = []
-        for at, start_s, end_s in zip(merged.best.tolist(), merged.start_s, merged.end_s, strict=True):
+        for at, start_s, end_s in zip(extents.best.tolist(), extents.start_s, extents.end_s, strict=True):
             name, facts, score = table.names[videos[at]], table.facts[videos[at]], float(scores[at])
             moment = Moment(name, facts.path, float(start_s), float(end_s), score, facts.procedure, facts.source)
             found.append((-score, int(table.ids[rows[at]]), moment))

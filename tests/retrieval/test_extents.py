@@ -1,5 +1,6 @@
 """Extents of moments at any number of them, digits of scores, and the line where a query separates nothing."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from surgvl.commands.index import index
 from surgvl.commands.search import search
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.retrieval.clip_index import ClipIndex
-from surgvl.retrieval.moments import looks_like_a_file, merge_high, score_texts
+from surgvl.retrieval.extents import Extents, find_extents
+from surgvl.retrieval.moments import looks_like_a_file, score_texts
 from surgvl.retrieval.reference import Reference
 from surgvl.retrieval.where import Where
 from tests.helpers.made_vectors import DIM, clips, unit
@@ -34,16 +36,77 @@ def test_extents_are_the_same_at_any_number(tmp_path: Path) -> None:
             assert library.search(query, len(mine), Where(recordings=("b",))) == mine
 
 
-def test_a_moment_reaches_as_far_as_half_the_height_of_its_recording() -> None:
-    # Seconds 0 to 19 of a recording with a peak of 0.9 at 10 on a ground of 0.1; halfway is 0.5.
-    height = {8: 0.3, 9: 0.6, 10: 0.9, 11: 0.7, 12: 0.5, 13: 0.4}
-    scores = np.array([height.get(second, 0.1) for second in range(20)])
-    order = np.argsort(-scores, kind="stable")
-    for wanted in (1, 4, 20):
-        begins = np.arange(20) < wanted
-        found = merge_high(["a"] * 20, order, order + 1.0, scores[order], begins)
-        assert (found.start_s[0], found.end_s[0], order[found.best[0]]) == (9.0, 13.0, 10)
-    assert merge_high([], [], [], [], []).best.tolist() == []
+def spans_of(found: Extents) -> list[tuple[float, float]]:
+    return list(zip(found.start_s.tolist(), found.end_s.tolist(), strict=True))
+
+
+def test_a_moment_is_as_long_as_its_peak_is_wide() -> None:
+    # Seconds 0 to 29 of a recording on a ground of 0.1. A peak of 0.9 at 10 has its threshold at 0.7: second 9 is a dip
+    # that second 8 makes up for, 13 is one that nothing does. A peak of 0.5 at 20 has it at 0.4.
+    scores = np.full(30, 0.1)
+    scores[7:15] = 0.6, 0.8, 0.65, 0.9, 0.75, 0.7, 0.5, 0.8
+    scores[[16, 19, 20, 21]] = 0.2, 0.4, 0.5, 0.39
+    order = np.random.default_rng(0).permutation(30)
+    found = find_extents(["a"] * 30, order, order + 1.0, scores[order], gap_s=0.5)
+    assert spans_of(found)[:4] == [(8, 13), (14, 15), (19, 21), (16, 17)]
+    assert order[found.best].tolist()[:4] == [10, 14, 20, 16]
+    for wanted in (1, 10):
+        begins = np.isin(order, np.argsort(-scores)[:wanted])
+        fewer = find_extents(["a"] * 30, order, order + 1.0, scores[order], begins, gap_s=0.5)
+        assert fewer.best.tolist() == [at for at in found.best.tolist() if begins[at]]
+    # Second 14 touches the first moment where clips a second apart do.
+    assert spans_of(find_extents(["a"] * 30, order, order + 1.0, scores[order]))[:2] == [(8, 13), (19, 21)]
+    assert find_extents([], [], [], []).best.tolist() == []
+    with pytest.raises(DataError, match="one of each per clip"):
+        find_extents(["a"], [0, 1], [1, 2], [0.5])
+
+
+def test_no_moment_crosses_a_time_without_clips() -> None:
+    starts = np.array([0, 1, 2, 10, 11, 12.5, 15, *range(20, 40)])
+    scores = [0.9, 0.9, 0.9, 0.95, 0.9, 0.9, *[0.1] * 21]
+    found = find_extents(["a"] * len(starts), starts, starts + 1, scores)
+    assert spans_of(found) == [(10, 13.5), (0, 3), (15, 16), (20, 40)]
+
+
+def plain(starts: list[float], ends: list[float], scores: list[float]) -> list[tuple[int, float, float]]:
+    """The definition for one recording, over all spans around each peak; clips are in the order of time."""
+    ground, free, found = float(np.median(scores)), set(range(len(scores))), []
+    for peak in sorted(range(len(scores)), key=lambda at: (-scores[at], at)):
+        if peak not in free:
+            continue
+        threshold = min(scores[peak], ground + 0.75 * (scores[peak] - ground))
+        best = (-1.0, 0, peak, peak)
+        for first in range(peak + 1):
+            for last in range(peak, len(scores)):
+                inside = range(first, last + 1)
+                if free.issuperset(inside) and all(starts[at + 1] <= ends[at] + 1 for at in inside[:-1]):
+                    gain = round(sum(scores[at] - threshold for at in inside), 9)
+                    best = max(best, (gain, last - first, first, last))
+        begin, done = starts[best[2]], max(ends[best[2] : best[3] + 1])
+        free = {at for at in free if starts[at] > done + 1 or ends[at] < begin - 1}
+        found.append((peak, begin, done))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_moments_follow_the_definition_and_are_apart(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    num = int(rng.integers(1, 80))
+    start = np.sort(rng.permutation(int(1.6 * num) + 1)[:num]).astype(float)
+    end, videos = start + 0.75, rng.integers(0, 2, num)
+    # A curve without ties.
+    scores = np.cumsum(rng.normal(size=num)) / 10
+    order = rng.permutation(num)
+    found = find_extents(videos[order], start[order], end[order], scores[order])
+    assert scores[order][found.best[0]] == scores.max()
+    assert (np.diff(scores[order][found.best]) <= 0).all()
+    for video in (0, 1):
+        rows = np.flatnonzero(videos == video)
+        want = plain(start[rows].tolist(), end[rows].tolist(), scores[rows].tolist()) if len(rows) else []
+        mine = [at for at, best in enumerate(found.best.tolist()) if videos[order][best] == video]
+        assert [spans_of(found)[at] for at in mine] == [span[1:] for span in want]
+        spans = sorted(spans_of(found)[at] for at in mine)
+        assert all(later[0] - earlier[1] > 1 for earlier, later in itertools.pairwise(spans))
 
 
 @pytest.mark.parametrize(
