@@ -246,7 +246,7 @@ def main() -> None:
         "",
         "- `clips` and `windows`: fixed windows around the best clips, without merging; a clip is stored each second",
         "- `merging`: what surgvl did before: clips at least halfway between median and best of a recording are joined",
-        "- `runs`: a threshold at every peak, at a height between median and peak, and temporal non-maximum suppression",
+        "- `runs`: a threshold at every peak, at a height between median and peak, and non-maximum suppression in time",
         f"- `peaks`: the same over short dips, which is what surgvl does, with height {HEIGHT:g}",
         "- intervals: 95 %, bootstrap over recordings, or over searches where all recordings are searched",
     ]
