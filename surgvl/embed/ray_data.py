@@ -4,6 +4,7 @@ Workers read the videos and the model from paths, which must be the same on all 
 Shapes: N clips, E width of the space.
 """
 
+import importlib.util
 import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -51,6 +52,9 @@ class RayWorkers:
         batch: see `local_embedder`, as are device and precision.
         device: torch device.
         precision: in which vectors are computed.
+
+    Raises:
+        ConfigError: Ray is not installed.
     """
 
     address: str
@@ -62,21 +66,24 @@ class RayWorkers:
     device: str
     precision: Precision
 
+    def __post_init__(self) -> None:
+        """Check that Ray is there, before anything is written."""
+        if not importlib.util.find_spec("ray"):
+            raise ConfigError("--ray needs Ray Data: pip install 'surgvl[scale]'")
+
     def encoded(
         self, videos: Iterable[VideoFile], tick: Callable[[float], object]
     ) -> Iterator[tuple[VideoFile, Shard | DataError]]:
         """As `encoded.encoded`, in the order in which the workers are done; they do not report seconds.
 
         Raises:
-            ConfigError: Ray is not installed, or there is no cluster at the address.
+            ConfigError: there is no cluster at the address.
         """
         # Before it is imported: Ray would report its use to its makers.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            import ray
-            import ray.data
-        except ImportError:
-            raise ConfigError("--ray needs Ray Data: pip install 'surgvl[scale]'") from None
+        import ray
+        import ray.data
+
         asked = {video.place: video for video in videos}
         if not asked:
             return

@@ -125,6 +125,13 @@ def test_a_job_goes_on_with_its_own_shard_only(place: Path, shards: list[Path]) 
         embed(place / "many", place / "dual", videos=[place / "films"], prompt_sets=SETS, shard="1/6")
 
 
+@pytest.mark.skipif(bool(importlib.util.find_spec("ray")), reason="ray is installed")
+def test_without_ray_nothing_is_written(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"pip install 'surgvl\[scale\]'"):
+        embed(tmp_path / "o", place / "dual", videos=[place / "films"], prompt_sets=SETS, ray="local")
+    assert not (tmp_path / "o").exists()
+
+
 _ON_TWO_NODES = """
 import json, sys
 from pathlib import Path
