@@ -144,7 +144,7 @@ class LanceDB(Peer):
 
     name = "LanceDB, IVF_HNSW_SQ"
     package = "lancedb"
-    largest = 50_000
+    largest = 100_000
 
     def build(self, vectors: Any, folder: Path) -> None:
         """See Peer."""

@@ -55,7 +55,9 @@ class FaissIvf(FaissIndex):
 
     def efforts(self) -> Sequence[int]:
         """Lists that a search scans."""
-        return [number for number in (8, 16, 32, 64, 128, 256) if number < self._index.nlist] + [self._index.nlist]
+        return [number for number in (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256) if number < self._index.nlist] + [
+            self._index.nlist
+        ]
 
     @property
     def effort(self) -> int:

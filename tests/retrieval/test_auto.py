@@ -49,9 +49,9 @@ def test_exact_truth_is_exact() -> None:
 
 def test_clips_of_held_out_recordings_are_the_queries() -> None:
     vectors, ids = made(3000)
-    # Five of a hundred recordings, or a hundred clips where a recording is more than a tenth of all.
+    # Ten of a hundred recordings, a tenth of all, or 200 clips where a recording is more than that.
     recordings = np.arange(3000) // 30
-    for given, num in ((recordings, 150), (None, 100), (np.zeros(3000, np.int64), 100)):
+    for given, num in ((recordings, 300), (None, 200), (np.zeros(3000, np.int64), 200)):
         clip = auto._queries(vectors, ids, given, None)[0]
         assert clip.among is not None
         left = np.isin(ids, clip.among)
