@@ -90,7 +90,7 @@ def test_more_effort_is_spent_where_more_recall_is_wanted(monkeypatch: pytest.Mo
 def test_a_back_end_that_misses_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "_FLAT", 100)
     monkeypatch.setattr(auto, "_GRAPH", 200)
-    vectors, ids = made(12_000)
+    vectors, ids = made(4000)
     assert auto.build(vectors, ids, IndexConfig(recall=0.5)).backend == "ivf"
     for kind in (FaissIvf, FaissHnsw):
         monkeypatch.setattr(kind, "_scan_limit", lambda self, k: 10)
