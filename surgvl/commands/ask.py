@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from surgvl.archive.archive import Archive
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
 from surgvl.commands.common import split_ids, split_store
 from surgvl.core.checks import check_range
@@ -115,6 +114,9 @@ def ask(
             by default.
     """
     if archive is not None:
+        # Imports faiss, which answers do without.
+        from surgvl.archive.archive import Archive
+
         with Archive.open(archive) as opened:
             video = str(opened.path_of(video)) if video else video
             model = Path(opened.chat) if model is None and opened.chat and not server else model

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from surgvl.archive.archive import Archive
 from surgvl.core.errors import ConfigError
 from surgvl.serve.engine_process import Role, is_cpu_build
 from surgvl.serve.plugin import require_vllm
@@ -78,6 +77,9 @@ def _model(given: Path | None, flag: str, archive: Path | None, role: Role) -> P
         return given
     if archive is None:
         raise ConfigError(f"give {flag}, or --archive")
+    # Imports faiss, which servers do without.
+    from surgvl.archive.archive import Archive
+
     with Archive.open(archive) as opened:
         name = opened.chat if role == "chat" else opened.model
     if not name:

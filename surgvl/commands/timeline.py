@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from surgvl.archive.archive import Archive
 from surgvl.commands.common import VIDEO_BAR
 from surgvl.core.checks import check_above
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
@@ -29,6 +28,7 @@ from surgvl.video.marks import counted
 
 if TYPE_CHECKING:
     from surgvl.api import DualModel
+    from surgvl.archive.archive import Archive
     from surgvl.serve.remote import RemoteDual
 
 PROMPT_SETS = ("cholec80_phase", "cholect50_triplet")
@@ -116,6 +116,9 @@ def timeline(
     if archive is not None:
         if model is not None or server or stride_s is not None:
             raise ConfigError("--archive has vectors: leave --model, --server and --stride_s out")
+        # Imports faiss, which timelines of files do without.
+        from surgvl.archive.archive import Archive
+
         with Archive.open(archive) as opened:
             work = _of_archive(opened, [str(id) for id in videos], prompt_sets, config, device)
             _write(out, is_file, kind, work, resume, device)
@@ -169,7 +172,9 @@ def _load_here(model: str, device: str) -> "DualModel":
     return loaded
 
 
-def _of_archive(archive: Archive, ids: list[str], prompt_sets: list[str], config: TimelineConfig, device: str) -> Work:
+def _of_archive(
+    archive: "Archive", ids: list[str], prompt_sets: list[str], config: TimelineConfig, device: str
+) -> Work:
     """Timelines of an archive's recordings, from their vectors.
 
     Raises:
@@ -191,11 +196,11 @@ def _of_archive(archive: Archive, ids: list[str], prompt_sets: list[str], config
     return Work(make, made_of, table, problems, command("archive list", archive.folder))
 
 
-def _clips(archive: Archive, preprocess: Preprocess, causal: bool, id: str) -> ClipVectors:
+def _clips(archive: "Archive", preprocess: Preprocess, causal: bool, id: str) -> ClipVectors:
     return ClipVectors.of_segments(*archive.vectors_of(id), preprocess, causal)
 
 
-def _recordings(archive: Archive, ids: list[str]) -> tuple[Manifest, list[str]]:
+def _recordings(archive: "Archive", ids: list[str]) -> tuple[Manifest, list[str]]:
     """The embedded recordings of an archive; or those of the ids, and a line for each that has no vectors yet.
 
     Raises:
