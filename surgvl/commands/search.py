@@ -102,8 +102,9 @@ def search(
         procedure=procedure or where.procedure,
         source=source or where.source,
     )
-    with _opened(index, archive, where) as (clip_index, conditions):
-        found, _ = find(clip_index, asked, QueryEncoder(clip_index, model, device, server, api_key), k, conditions)
+    with _opened(index, archive, where) as (clip_index, conditions, own_model):
+        encoder = QueryEncoder(clip_index, model if model or server else own_model, device, server, api_key)
+        found, _ = find(clip_index, asked, encoder, k, conditions)
         kept = [each for each in found if not each.word or WORDS.index(each.word) >= WORDS.index(least)]
         found = SearchResults(kept, found.remark)
         _print(found, clip_index, index, archive)
@@ -114,17 +115,17 @@ def search(
 
 
 @contextlib.contextmanager
-def _opened(index: Path | None, archive: Path | None, where: Where) -> Iterator[tuple[ClipIndex, Where]]:
-    """The index that is searched, and conditions as it understands them."""
+def _opened(index: Path | None, archive: Path | None, where: Where) -> Iterator[tuple[ClipIndex, Where, Path | None]]:
+    """The index that is searched, conditions as it understands them, and an archive's model, wherever that is now."""
     if index is not None:
         with ClipIndex.open(index) as opened:
-            yield opened, where
+            yield opened, where, None
         return
     from surgvl.archive.archive import Archive
 
     assert archive is not None
     with Archive.open(archive) as found:
-        yield found.index(), found.resolve(where)
+        yield found.index(), found.resolve(where), Path(found.model)
 
 
 def _print(found: SearchResults, clip_index: ClipIndex, index: Path | None, archive: Path | None) -> None:

@@ -98,6 +98,24 @@ def test_timelines_equal_those_of_the_files(made: Path, tmp_path: Path, tiny_run
     assert [row.split(",")[:7] for row in stored] == [row.split(",")[:7] for row in read]
 
 
+def test_archive_recordings_and_model_are_searched_where_they_were_moved(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "before").mkdir()
+    film(tmp_path / "before/recordings/a.mp4", 1, 3)
+    shutil.copytree(tiny_run / "align/model", tmp_path / "before/model")
+    archive = str(tmp_path / "before/archive")
+    cli.run(["archive", "create", archive, "--model", str(tmp_path / "before/model"), "--prompt_sets", "phantom_phase"])
+    cli.run(["archive", "add", archive, str(tmp_path / "before/recordings")])
+    cli.run(["archive", "details", archive, "a", "--tags", "x"])
+    (tmp_path / "before").rename(tmp_path / "after")
+    archive = str(tmp_path / "after/archive")
+    found = cli.run(["search", "the hook dissects the gallbladder", "--archive", archive, "--where.tags", "x"])
+    assert [moment.video_id for moment in found] == ["a"]
+    with pytest.raises(ConfigError, match="matches"):
+        cli.run(["search", "the hook dissects the gallbladder", "--archive", archive, "--where.tags", "y"])
+
+
 def test_a_recording_is_asked_about(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     question = "What is the surgical phase shown in the image?"
     cli.run(["ask", "a", question, "--archive", str(made / "archive")])
