@@ -9,6 +9,7 @@ import pytest
 
 from surgvl.core.errors import DataError
 from surgvl.retrieval.backends import BACKENDS
+from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.exact import Exact
 from surgvl.retrieval.faiss_index import FaissIndex
 
@@ -44,7 +45,7 @@ QUERIES = queries()
 
 
 @pytest.fixture(scope="module")
-def built() -> dict[str, FaissIndex]:
+def built() -> dict[str, BulkIndex]:
     """An index of each kind, at the effort that a build would choose."""
     found = {}
     for name, effort in (("hnsw", 512), ("ivf", 256)):

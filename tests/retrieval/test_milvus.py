@@ -37,7 +37,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("milvus")
     program = Path(sys.executable).with_name("milvus-lite")
-    argv = [program, "server", "--host", "127.0.0.1", "--port", str(port), "--data-dir", folder / "data"]
+    argv = [str(program), "server", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder / "data")]
     with (folder / "log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as server:
         try:
             deadline = time.monotonic() + patience(30)
