@@ -17,7 +17,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.demo.answering import sentence
 from surgvl.demo.schemas import Hit, SearchReply, SearchRequest, Span
 from surgvl.retrieval.moments import Moment
-from surgvl.retrieval.query import Query, find
+from surgvl.retrieval.query import Query, query_vector
 from surgvl.retrieval.where import Segment, Where
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 # Searches whose curves can still be asked for, and pictures that can still be searched by.
 NUM_KEPT = 256
+# Clips this close share frames with the moment that others shall resemble.
+NEAR_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,10 @@ class Finder:
         if where.recordings == () or where.spans == ():
             remark = "No part of the archive meets these conditions."
             return SearchReply(id="", hits=[], remark=remark, elapsed_s=time.monotonic() - begun)
-        found, vector = find(self._archive.index(), query, self, request.k, where)
+        index = self._archive.index()
+        vector = query_vector(query, self, index.sample)
+        near = [(id, max(0.0, start_s - NEAR_S), end_s + NEAR_S) for id, start_s, end_s in query.like]
+        found = index.search(vector, request.k, where, [*near, *query.good, *query.bad])
         titles = {each.id: each.title for each in self._archive.recordings()}
         hits = [self._hit(each, titles) for each in found]
         id = secrets.token_urlsafe(9)

@@ -18,6 +18,7 @@ from surgvl import prompts, video
 from surgvl.api import load, load_answerer
 from surgvl.data.manifest import Manifest
 from surgvl.demo.engine import Engine
+from surgvl.demo.finder import NEAR_S
 from surgvl.export.base import formats
 from tests.helpers.opened_page import browsing, engine_of
 
@@ -183,13 +184,17 @@ def test_conditions_act_before_the_search(page: TestClient, engine: Engine, name
     assert (none["hits"], none["remark"]) == ([], "No part of the archive meets these conditions.")
 
 
-def test_like_this_moment_leaves_the_moment_out(page: TestClient, name: str) -> None:
-    hits = post(page, "/api/search", like={"recording": name, "start_s": 7, "end_s": 8}, k=20)["hits"]
-    assert hits
+@pytest.mark.parametrize(("start_s", "end_s"), [(7, 7), (7.5, 7.5), (7, 9)])
+def test_like_this_moment_leaves_the_moment_out(page: TestClient, name: str, start_s: float, end_s: float) -> None:
+    hits = post(page, "/api/search", like={"recording": name, "start_s": start_s, "end_s": end_s}, k=20)["hits"]
+    assert {hit["recording"] for hit in hits} > {name}
     for hit in hits:
-        assert hit["recording"] != name or hit["end_s"] <= 7 or hit["start_s"] >= 8
+        assert hit["recording"] != name or hit["end_s"] <= start_s - NEAR_S or hit["start_s"] >= end_s + NEAR_S
         assert hit["word"] in ("strong", "maybe", "weak")
         assert hit["odds"] >= 1
+
+
+def test_a_moment_that_is_none_is_refused(page: TestClient, name: str) -> None:
     refused(page, "/api/search", 404, like={"recording": "nobody", "start_s": 7, "end_s": 8})
     refused(page, "/api/search", like={"recording": name, "start_s": 8, "end_s": 7})
 
