@@ -88,9 +88,7 @@ class Draft:
         found: dict[str, object] = {}
         # A build passes over all vectors; those of before count as done.
         old = len(self) - self._num_added
-        kind, why = auto.choose(len(self), head.dim, head.config)
-        is_grown = base is None or len(self) > GROWTH * base.trained or kind != base.backend
-        if self._is_rebuilt or is_grown or len(self) <= SMALL or len(self.base) < (1 - REMOVED) * self._whole_base:
+        if self._is_rebuilt or self._is_outgrown() or len(self) <= SMALL:
             rows, table = self._every()
             built = auto.build(
                 rows, table.ids, head.config, self._texts, progress, old, table.recordings_of(np.arange(len(table)))
@@ -109,6 +107,17 @@ class Draft:
             delta = files.write_part(self.folder, f"delta{stem}", "flat", index, self.delta)
         change = {"number": head.number + 1, "count": len(self), "base": base, "delta": delta, "removed": removed}
         files.write_header(self.folder, head.model_copy(update={**change, **found}))
+
+    def _is_outgrown(self) -> bool:
+        """Whether the base is to be built again: it has grown or shrunk much, or into another kind, or is of version 1.
+
+        The kind is compared with what was chosen, not with what came of it: a build that fell back would do so again.
+        """
+        base, head = self.head.base, self.head
+        if base is None or base.num_bytes is None or len(self.base) < (1 - REMOVED) * self._whole_base:
+            return True
+        kinds = [auto.choose(count, head.dim, head.config)[0] for count in (base.trained, max(base.trained, len(self)))]
+        return len(self) > GROWTH * base.trained or kinds[0] != kinds[1]
 
     def _every(self) -> tuple[Rows, MomentTable]:
         """All vectors and their moments."""

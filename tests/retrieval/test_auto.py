@@ -21,9 +21,10 @@ from tests.helpers.made_vectors import DIM, clips, unit
     ("count", "config", "want", "why"),
     [
         (50_000, IndexConfig(), "flat", "searched exactly"),
-        (150_000, IndexConfig(memory_mb=4000), "hnsw", "194 MB of the 4,000 MB allowed"),
-        (150_000, IndexConfig(memory_mb=100), "ivf", "70 MB, mapped from the disk"),
-        (1_000_000, IndexConfig(memory_mb=64_000), "ivf", "464 MB, mapped"),
+        (150_000, IndexConfig(), "ivf", "70 MB, mapped from the disk"),
+        (150_000, IndexConfig(recall=0.98, memory_mb=4000), "hnsw", "a graph takes 194 MB of memory"),
+        (150_000, IndexConfig(recall=0.98, memory_mb=100), "ivf", "70 MB, mapped from the disk"),
+        (1_000_000, IndexConfig(recall=0.98, memory_mb=64_000), "ivf", "464 MB, mapped"),
         (9, IndexConfig(backend="ivf"), "ivf", "asked for"),
         (9_000_000, IndexConfig(backend="flat"), "flat", "asked for"),
     ],
@@ -89,21 +90,23 @@ def test_more_effort_is_spent_where_more_recall_is_wanted(monkeypatch: pytest.Mo
 
 def test_a_back_end_that_misses_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "_FLAT", 100)
-    monkeypatch.setattr(auto, "_GRAPH", 200)
     vectors, ids = made(4000)
     assert auto.build(vectors, ids, IndexConfig(recall=0.5)).backend == "ivf"
     for kind in (FaissIvf, FaissHnsw):
         monkeypatch.setattr(kind, "_scan_limit", lambda self, k: 10)
     monkeypatch.setattr(FaissIvf, "efforts", lambda self: (1,))
     # One list of many is not enough, and 512 candidates of a graph are.
-    graph = auto.build(vectors, ids, IndexConfig(recall=0.98))
+    graph = auto.build(vectors, ids, IndexConfig(recall=0.96))
     assert graph.backend == "hnsw"
     assert "ivf reaches recall@10 0." in graph.why
     monkeypatch.setattr(auto, "measure", lambda index, queries: 0.25)
-    flat = auto.build(vectors, ids, IndexConfig(recall=0.999))
+    flat = auto.build(vectors, ids, IndexConfig(recall=0.96))
     assert flat.backend == "flat"
     assert flat.recall == {}
-    assert flat.why.startswith("flat: hnsw reaches recall@10 0.250 for clip queries, below the 0.999 wanted")
+    assert flat.why.startswith("flat: hnsw reaches recall@10 0.250 for clip queries, below the 0.96 wanted")
+    # Where a graph has no room, flat is next.
+    small = auto.build(vectors, ids, IndexConfig(recall=0.95, memory_mb=1))
+    assert small.why.startswith("flat: ivf reaches recall@10 0.250")
     kept = auto.build(vectors, ids, IndexConfig(backend="ivf", recall=0.999))
     assert kept.backend == "ivf"
     assert "below the 0.999 wanted" in kept.why

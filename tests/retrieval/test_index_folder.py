@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from surgvl.core.errors import DataError
-from surgvl.retrieval import draft
+from surgvl.retrieval import auto, draft
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.folder import read_header
 from surgvl.retrieval.index_config import IndexConfig
@@ -166,6 +166,22 @@ def test_an_addition_to_a_large_index_leaves_its_base_alone(
             assert best.score == pytest.approx(1, abs=0.02)
         # The vector of what was removed finds nothing of its recording.
         assert "z" not in {moment.video_id for moment in again.search(vectors.vectors[330], 20)}
+
+
+def test_a_build_that_fell_back_is_not_repeated_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draft, "SMALL", 100)
+    monkeypatch.setattr(auto, "_FLAT", 200)
+    monkeypatch.setattr(auto, "measure", lambda index, queries: 0.5)
+    builds: list[int] = []
+    build = auto.build
+    monkeypatch.setattr(auto, "build", lambda rows, *rest: builds.append(len(rows)) or build(rows, *rest))
+    with ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM) as library:
+        for turn, (name, length) in enumerate({"a": 130, "b": 92, "c": 32, "d": 32, "e": 900}.items()):
+            library.add_vectors(*clips(tmp_path / name, {name: length}, seed=turn))
+            library.add_vectors(*clips(tmp_path / f"{name}2", {f"{name}2": 12}, seed=turn + 9))
+        assert library.why.startswith("flat: hnsw reaches recall@10 0.500")
+    # At first, beyond `_FLAT`, and at four times of what that build had seen.
+    assert builds == [128, 228, 1216]
 
 
 def version_1(folder: Path, number: str) -> Any:
