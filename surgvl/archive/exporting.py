@@ -84,7 +84,7 @@ def export(archive: OpenArchive, out: Path, names: Sequence[str], resume: bool) 
                 aside[recording.id] = str(error)
                 continue
             for kind in kinds:
-                write_table(table, out / "labels" / f"{recording.id}{kind.suffix}", kind.name)
+                write_table(table, out / "labels" / f"{_below(recording.id)}{kind.suffix}", kind.name)
     return aside
 
 
@@ -128,6 +128,11 @@ def label_table(recording: Recording, labels: Sequence[Label], archive: str) -> 
 
 
 _DETAILS = ("title", "procedure", "date", "surgeon", "tags", "notes")
+
+
+def _below(id: str) -> str:
+    """An id as a path below a folder: it may be a path, and that of a data set may be anything."""
+    return "/".join(part for part in id.split("/") if part not in ("", ".", ".."))
 
 
 def _details(recording: Recording) -> list[object]:
