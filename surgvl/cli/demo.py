@@ -98,7 +98,7 @@ def demo(
     check_port(host, port)
     if model and not videos:
         model, answerer = "", answerer or model
-    lock = Lock(read_key(password) if password else "", secrets.token_urlsafe(16) if token else "")
+    lock = Lock(read_key(password, "the password") if password else "", secrets.token_urlsafe(16) if token else "")
     address = Address(port, host, open_browser, tuple(allowed_hosts or ()), lock)
     with sigterm_as_interrupt(), _opened(videos, archive, run, model, device) as opened:
         engine = Engine(opened.archive, device, server, api_key, answerer, opened.temporary, opened.add)

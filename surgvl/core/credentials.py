@@ -10,12 +10,16 @@ from surgvl.core.errors import ConfigError
 VARIABLE = "SURGVL_API_KEY"
 # The part of a URL before the host: user and password, or a token.
 _IN_ADDRESS = re.compile(r"(?<=://)[^/?#\s'\"]*(?=@)")
-_FLAG = re.compile(r"--([\w.]+\.)?api([-_]key)?(=|$)")
+_FLAG = re.compile(r"--(?:[\w.]+\.)?(?:api(?:[-_]key)?|password)(=|$)")
 _SHOWN = "***"
 
 
-def read_key(given: str | None) -> str:
+def read_key(given: str | None, what: str = "the key") -> str:
     """Resolve a key: the value itself, the first line of a file (@FILE), or SURGVL_API_KEY by default.
+
+    Args:
+        given: as it was typed.
+        what: its name in messages.
 
     Returns:
         The key; empty if there is none.
@@ -24,9 +28,8 @@ def read_key(given: str | None) -> str:
         ConfigError: the file cannot be read, or the value cannot be a key; the message does not contain it.
     """
     given = given or os.environ.get(VARIABLE, "")
-    what = "the key"
     if given.startswith("@"):
-        what = f"the key file {given[1:]}"
+        what = f"{what} file {given[1:]}"
         try:
             lines = Path(given[1:]).read_text(encoding="utf-8").split("\n")
         except OSError as error:
@@ -47,7 +50,7 @@ def in_words(words: Sequence[str]) -> set[str]:
     found = {each for word in words for each in _IN_ADDRESS.findall(word)}
     for word, after in zip(words, [*words, ""][1:], strict=True):
         if flag := _FLAG.match(word):
-            found.add(word[flag.end() :] if flag[3] else after)
+            found.add(word[flag.end() :] if flag[1] else after)
     return {each for each in found if each and not each.startswith(("@", "-"))}
 
 

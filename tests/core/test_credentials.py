@@ -56,6 +56,9 @@ def test_a_file_that_holds_no_key_is_named(tmp_path: Path, content: bytes) -> No
         (["eval", f"--server=https://{SECRET}@host"], {SECRET}),
         (["serve", "chat", "--api_key", "@/a/file"], set()),
         (["serve", "chat", "--api_key"], set()),
+        (["demo", "--password", SECRET, "--token", "true"], {SECRET}),
+        (["demo", f"--password={SECRET}"], {SECRET}),
+        (["demo", "--password", "@/a/file"], set()),
         (["search", "a@b", "--index", "http://host/a@b"], set()),
     ],
 )
