@@ -95,6 +95,8 @@ export function mountField() {
   $("#field").addEventListener("submit", (event) => {
     event.preventDefault();
     submit();
+    // From here on keys act on the recording, and a phone puts its keyboard away.
+    $("#stage").focus({ preventScroll: true });
   });
   for (const radio of $$("#field input[name=mode]")) {
     radio.addEventListener("change", () => {

@@ -115,8 +115,10 @@ function followHead() {
 function drawState() {
   const waits = Boolean(recording()) && !state.timeline && !state.timelineProblem;
   elements.rows.classList.toggle("waiting", waits);
-  elements.remark.hidden = !(state.timelineProblem || state.timeline?.remark);
-  elements.remark.textContent = state.timelineProblem || state.timeline?.remark || "";
+  const remark = state.timelineProblem || state.timeline?.remark || "";
+  elements.remark.hidden = !remark;
+  elements.remark.textContent = remark;
+  elements.remark.classList.toggle("same", remark === recording()?.is_foreign);
 }
 
 export function mountTimeline(actions) {
@@ -192,7 +194,7 @@ export function mountTimeline(actions) {
     ),
   );
   const drawAll = oncePerFrame(() => (drawState(), drawOverview(), drawAxis(), drawLanes(), drawMarks()));
-  on("timeline timelineProblem view search hit curve clips archive", drawAll);
+  on("timeline timelineProblem view search hit curve clips archive recordings", drawAll);
   on("time_s range marked_s", oncePerFrame(drawMarks));
   on("time_s", followHead);
   on("current", load);
