@@ -117,11 +117,12 @@ function body(card) {
       ),
     ];
   const isRight = reply.truth === reply.answer;
+  const size = reply.width_px ? ` of ${reply.width_px} × ${reply.height_px} pixels` : "";
   return [
     make(
-      `p.said${reply.closed ? "" : ".free"}`,
+      `p.said${reply.closed && reply.answer ? "" : ".free"}`,
       {},
-      reply.answer ? answerText(reply.answer) : "(the model gave no answer)",
+      reply.answer ? answerText(reply.answer) : reply.problem || "The model gave no answer.",
     ),
     make(
       "p.tags",
@@ -146,7 +147,7 @@ function body(card) {
         "figure",
         {},
         make("ol.frames", {}, frames(card)),
-        make("figcaption", {}, `It rests on these ${reply.frames.length} frames, and on nothing else.`),
+        make("figcaption", {}, `It rests on these ${reply.frames.length} frames${size}, and on nothing else.`),
       ),
   ];
 }

@@ -42,7 +42,7 @@ function pane({ recording: id, start_s, end_s }, close) {
       "figcaption",
       {},
       make("b", {}, row.title),
-      make("span.soft", {}, span(start_s, end_s)),
+      make("span.soft", {}, end_s > start_s ? span(start_s, end_s) : clock(start_s)),
       time,
       make("button.plain", { type: "button", onclick: () => (close(), open(id, start_s)) }, "Open"),
     ),

@@ -74,6 +74,17 @@ function instruments() {
     });
 }
 
+/** Boxes without the labels of those that overlap another: one would cut off the other's. */
+function uncluttered(boxes) {
+  let until_s = -Infinity;
+  const sorted = [...boxes].sort((one, other) => one.start_s - other.start_s);
+  return sorted.map((box, place) => {
+    const isFree = box.start_s >= until_s && (sorted[place + 1]?.start_s ?? Infinity) >= box.end_s;
+    until_s = Math.max(until_s, box.end_s);
+    return isFree ? box : { ...box, label: "" };
+  });
+}
+
 /** Labels of other tracks, such as tags. */
 function tracks() {
   const by = new Map();
@@ -89,7 +100,7 @@ function tracks() {
     const name = label.track === "tag" ? "Tags" : label.track;
     by.set(name, [...(by.get(name) ?? []), box]);
   }
-  return [...by].map(([name, boxes]) => lane(`track ${name}`, name, "note", boxes));
+  return [...by].map(([name, boxes]) => lane(`track ${name}`, name, "note", uncluttered(boxes)));
 }
 
 function found() {

@@ -83,6 +83,19 @@ function card(row) {
   );
 }
 
+/** A button that reads what waits, unless something is being done. */
+function readButton(recordings) {
+  const waiting = recordings.filter((row) => row.state === "waiting" || row.state === "coarse").length;
+  const isBusy = state.jobs.some((job) => ["waiting", "running"].includes(job.state));
+  if (!waiting || isBusy || !state.archive.can.edit) return null;
+  const begin = () =>
+    attempt(async () => {
+      await request(address(["jobs"]), { method: "POST", body: { kind: "update" } });
+      await readJobs();
+    });
+  return make("button.outlined", { type: "button", onclick: begin }, `Read what waits (${waiting})`);
+}
+
 const cards = keyed(card);
 
 function draw() {
@@ -102,6 +115,7 @@ function draw() {
         {},
         `${plural(recordings.length, "recording")}, ${hours(length_s / 3600)}; ${embedded === recordings.length ? "all can be searched" : `${embedded} are read whole`}.${archive.temporary ? " This archive is temporary: it is deleted when surgvl stops." : ""}`,
       ),
+      readButton(recordings),
       archive.can.edit && make("button.primary", { type: "button", onclick: () => openAdd() }, "Add recordings"),
     ),
     stored.length > 0 &&
@@ -117,5 +131,5 @@ function draw() {
 }
 
 export function mountLibrary() {
-  on("recordings archive page", draw);
+  on("recordings archive page jobs", draw);
 }
