@@ -174,7 +174,12 @@ def test_a_build_that_fell_back_is_not_repeated_at_every_write(tmp_path: Path, m
     monkeypatch.setattr(auto, "measure", lambda index, queries: 0.5)
     builds: list[int] = []
     build = auto.build
-    monkeypatch.setattr(auto, "build", lambda rows, *rest: builds.append(len(rows)) or build(rows, *rest))
+
+    def counted(rows: Any, *rest: Any) -> Any:
+        builds.append(len(rows))
+        return build(rows, *rest)
+
+    monkeypatch.setattr(auto, "build", counted)
     with ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM) as library:
         for turn, (name, length) in enumerate({"a": 130, "b": 92, "c": 32, "d": 32, "e": 900}.items()):
             library.add_vectors(*clips(tmp_path / name, {name: length}, seed=turn))
