@@ -185,7 +185,8 @@ def _checked(name: str, function: Callable[..., Any]) -> str:
 def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
     """Expand the short forms of values.
 
-    `--resume` becomes `--resume=true`, `--grid 1 2 2` becomes `--grid=[1, 2, 2]`.
+    `--resume` becomes `--resume=true`, `--grid 1 2 2` becomes `--grid=[1, 2, 2]`, `--like=-3@1` becomes
+    `--like=["-3@1"]`.
 
     Args:
         argv: words after the command, with full names of flags; all values follow their flags.
@@ -201,6 +202,10 @@ def spell_out(argv: Sequence[str], function: Callable[..., Any]) -> list[str]:
     rest = list(argv)
     while rest:
         word = rest.pop(0)
+        flag, joined, value = word.partition("=")
+        if joined and kinds.get(flag) is list and value != "null" and not value.startswith("["):
+            out.append(f"{flag}={json.dumps([value])}")
+            continue
         kind = kinds.get(word)
         values: list[str] = []
         while kind and rest and not rest[0].startswith("-"):

@@ -166,7 +166,7 @@ def test_a_printed_command_reaches_the_shell_as_it_was_meant(word: str) -> None:
     shell = 'surgvl() { printf "%s\\0" "$@"; }; ' + line
     got = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
     config = cli.parse(got)[2]
-    assert (config.query, config.like, str(config.index)) == ("a hook", word, "my index")
+    assert (config.query, config.like, str(config.index)) == ("a hook", [word], "my index")
 
 
 def test_lines_of_json_are_trimmed_to_whole_and_wanted_ones(tmp_path: Path) -> None:
