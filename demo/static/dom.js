@@ -57,11 +57,13 @@ export function iconButton(name, label, onclick, { key = "", text = "", tag = "b
   );
 }
 
-/** Replace what is in an element. */
+/** Replace what is in an element; what had the focus and is still there keeps it. */
 export function fill(element, ...children) {
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
   element.replaceChildren(
     ...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false),
   );
+  if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
   return element;
 }
 

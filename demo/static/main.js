@@ -116,19 +116,22 @@ async function restore(asked) {
   if (asked.text !== (state.search?.query.text ?? "")) await search(asked.text);
 }
 
-/** Say when the server does not answer, until it does. */
+/** Say when the server does not answer, until it does; of several answers, that to the newest question counts. */
 function watchReach() {
   let timer = 0;
+  let newest = 0;
   const check = async () => {
+    const mine = ++newest;
     const isThere = await fetch("alive", { cache: "no-store" })
       .then((answer) => answer.ok)
       .catch(() => false);
+    if (mine !== newest) return;
     $("#reach").hidden = isThere;
     $("#reach").textContent = isThere
       ? ""
       : "The server does not answer. What is shown stays; it goes on when the server is back.";
     clearTimeout(timer);
-    if (!isThere) timer = setTimeout(check, REACH_MS);
+    timer = setTimeout(check, REACH_MS);
   };
   document.addEventListener("surgvl:reach", check);
   for (const name of ["online", "offline"]) window.addEventListener(name, check);

@@ -179,7 +179,9 @@ def flow_by_mouse(page: "Page") -> None:
     unfold(page)
     hit = page.locator(".hit").first
     hit.locator(".opener").click()
-    wait_for(page, "state.hit && state.time_s === state.hit.start_s && state.current === state.hit.recording")
+    wait_for(
+        page, "state.hit && Math.abs(state.time_s - state.hit.start_s) < 0.1 && state.current === state.hit.recording"
+    )
     page.wait_for_selector(".hit[aria-current]")
     wait_for(page, "state.timeline")
     page.wait_for_selector("[data-lane=phase] .box")
@@ -231,7 +233,7 @@ def flow_by_keys(page: "Page") -> None:
     unfold(page)
     page.evaluate("document.activeElement.blur()")
     press("n")
-    wait_for(page, "state.hit === state.search.reply.hits[0] && state.time_s === state.hit.start_s")
+    wait_for(page, "state.hit === state.search.reply.hits[0] && Math.abs(state.time_s - state.hit.start_s) < 0.1")
     press("n")
     wait_for(page, "state.hit === state.search.reply.hits[1]")
     press("p")
@@ -535,6 +537,20 @@ def test_case_details_are_edited_and_found(page: "Page") -> None:
     assert page.inner_text("#cases-list") == "No recording with these words"
     page.fill("#cases-filter", "VIDEO02")
     assert page.locator(".case").count() == 1
+
+
+def test_what_another_window_changes_leaves_the_focus(page: "Page") -> None:
+    page.focus(".case[data-id=video02] button")
+    page.evaluate("window.surgvl.set({recordings: [...window.surgvl.state.recordings]})")
+    assert page.evaluate("document.activeElement.parentElement.dataset.id") == "video02"
+    page.evaluate(
+        """(() => {
+          const { state, set } = window.surgvl;
+          set({recordings: state.recordings.map((row, k) => (k ? row : {...row, num_clips: 9}))});
+        })()"""
+    )
+    assert "★ 9" in page.inner_text(".case >> nth=0")
+    assert page.evaluate("document.activeElement.parentElement.dataset.id") == "video02"
 
 
 def test_scores_and_model_card(page: "Page") -> None:
