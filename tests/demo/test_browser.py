@@ -125,6 +125,7 @@ def unfold(page: "Page") -> None:
     """Show weak hits as well: a model of a few steps finds little else."""
     if page.locator(".weak").count() and not shown(page, "showsWeak"):
         page.click(".weak summary")
+        page.wait_for_selector(".weak .hit")
     page.wait_for_selector(".hit")
 
 
