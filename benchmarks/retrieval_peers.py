@@ -5,6 +5,7 @@ lance-namespace-urllib3-client deprecation overrides`; what is not there is left
 """
 
 import importlib.util
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 LINKS, EF_BUILD, EF_SEARCH = 32, 80, 256
 
 
-class Peer:
+class Peer(ABC):
     """A way to search. `search` gives int64 [k] ids of one query [E]."""
 
     name = ""
@@ -27,17 +28,17 @@ class Peer:
         """Whether its package is installed."""
         return not cls.package or importlib.util.find_spec(cls.package) is not None
 
+    @abstractmethod
     def build(self, vectors: Any, folder: Path) -> None:
         """Index vectors [N, E] and write them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self, folder: Path, dim: int) -> None:
         """Read what `build` wrote."""
-        raise NotImplementedError
 
+    @abstractmethod
     def search(self, query: Any, k: int) -> Any:
         """Ids of the k best."""
-        raise NotImplementedError
 
 
 class NumPy(Peer):

@@ -18,7 +18,7 @@ from surgvl.archive.opened import OpenArchive
 from surgvl.archive.records import Label, Recording
 from surgvl.core.checks import check_choice
 from surgvl.core.errors import DataError
-from surgvl.core.files import write_text
+from surgvl.core.files import below, write_text
 from surgvl.core.run_folder import prepare_out
 from surgvl.export.base import formats, write_table
 from surgvl.export.interval_table import Interval, IntervalTable, Origin
@@ -84,7 +84,7 @@ def export(archive: OpenArchive, out: Path, names: Sequence[str], resume: bool) 
                 aside[recording.id] = str(error)
                 continue
             for kind in kinds:
-                write_table(table, out / "labels" / f"{_below(recording.id)}{kind.suffix}", kind.name)
+                write_table(table, out / "labels" / f"{below(recording.id)}{kind.suffix}", kind.name)
     return aside
 
 
@@ -128,11 +128,6 @@ def label_table(recording: Recording, labels: Sequence[Label], archive: str) -> 
 
 
 _DETAILS = ("title", "procedure", "date", "surgeon", "tags", "notes")
-
-
-def _below(id: str) -> str:
-    """An id as a path below a folder: it may be a path, and that of a data set may be anything."""
-    return "/".join(part for part in id.split("/") if part not in ("", ".", ".."))
 
 
 def _details(recording: Recording) -> list[object]:

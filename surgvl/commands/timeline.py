@@ -12,7 +12,7 @@ from tqdm import tqdm
 from surgvl.commands.common import VIDEO_BAR
 from surgvl.core.checks import check_above
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
-from surgvl.core.files import command, read_json, text_hash, write_json
+from surgvl.core.files import below, command, read_json, text_hash, write_json
 from surgvl.core.invocation import recorded
 from surgvl.core.locks import locked
 from surgvl.core.plurals import none_of, plural
@@ -247,7 +247,7 @@ def _write_all(folder: RunFolder, kind: Format, work: Work) -> None:
     done: dict[str, dict[str, str]] = read_json(listed) if listed.is_file() else {}
     folder.record(work.table.hash, problems=[])
     for video_id, path, tick in _progress(work.table):
-        file = f"{video_id}{kind.suffix}"
+        file = f"{below(video_id)}{kind.suffix}"
         try:
             key = text_hash(f"{recordings.identity(path)} {work.made_of} {kind.name}")
             if done.get(video_id, {}).get("made_of") != key or not (folder.path / file).is_file():

@@ -161,6 +161,11 @@ def trim_jsonl(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> list[An
     return [row for _, row in kept]
 
 
+def below(id: str) -> str:
+    """An id as a path below a folder: it may be a path, and that of a data set may be anything."""
+    return "/".join(part for part in id.split("/") if part not in ("", ".", ".."))
+
+
 def command(name: str, *words: object, **flags: object) -> str:
     """A surgvl command line for a shell, quoted where necessary; a value that starts with a dash is joined by `=`.
 

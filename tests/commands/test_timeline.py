@@ -12,6 +12,8 @@ from surgvl import video
 from surgvl.api import DualModel, load
 from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.data.manifest import Manifest, VideoRow
+from surgvl.embed import recordings
 from surgvl.export.base import formats
 from surgvl.models.checkpoint import save_model
 from tests.helpers.made_duals import tiny_dual
@@ -93,6 +95,21 @@ def test_a_folder_gives_a_file_each_and_resumes(model: str, tmp_path: Path, caps
     # Other settings make all of them again.
     cli.run([*argv, "--resume", "--smooth_s", "0"])
     assert files["a"].read_text() != "corrected"
+
+
+def test_files_lie_below_the_folder_whatever_the_ids(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = film(tmp_path / "films/a.mp4", 0)
+    rows = [
+        VideoRow(video_id=id, path=str(path), source="made", fps=5, duration_s=2)
+        for id in (str(tmp_path / "elsewhere"), "../up")
+    ]
+    monkeypatch.setattr(recordings, "manifest_of", lambda *_: (Manifest(rows), []))
+    cli.run(["timeline", str(tmp_path / "films"), "--model", model, "--out", str(tmp_path / "out"), *SETS])
+    found = {each.relative_to(tmp_path / "out").as_posix() for each in (tmp_path / "out").rglob("*.csv")}
+    assert found == {f"{(tmp_path / 'elsewhere').as_posix()[1:]}.csv", "up.csv"}
+    assert not list(tmp_path.glob("*.csv"))
 
 
 def test_what_is_refused_is_one_line(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
