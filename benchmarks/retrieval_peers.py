@@ -170,4 +170,4 @@ class LanceDB(Peer):
         return np.array(found.to_arrow()["id"].to_pylist(), np.int64)
 
 
-PEERS = [NumPy, FaissFlat, Hnswlib, Usearch, LanceDB]
+PEERS: list[type[Peer]] = [NumPy, FaissFlat, Hnswlib, Usearch, LanceDB]
