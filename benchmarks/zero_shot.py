@@ -49,6 +49,13 @@ from surgvl.video.content_area import Image
 HEIGHT, WIDTH, FPS = 480, 854, 25.0
 BATCH = 32
 TOWERS = {"ViT-B/16": "ViT-B-16", "ResNet-50": "RN50"}
+ABOUT = """# A recording to one vector a second
+
+Written by `python benchmarks/zero_shot.py`: surgvl beside the usual loop (ffmpeg to a JPEG a second, PIL, a DataLoader
+with one worker), random weights, H.264 of 854 x 480 pixels at 25 frames per second. Decoding, scaling and the forward
+passes alone are the floors: no loop that computes in float32 can be faster than its forward passes, which
+`--precision bfloat16` halves where the processor has it.
+"""
 
 
 def recording(path: Path, minutes: int) -> None:
@@ -175,7 +182,7 @@ def main() -> None:
         f"{given.minutes} minutes of video, median of {given.repeats}; {platform.processor() or platform.machine()}, "
         f"{given.threads} threads, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
     )
-    page = "\n".join([about, "", *markdown_table(head, found, head[2:]), ""])
+    page = "\n".join([ABOUT, about, "", *markdown_table(head, found, head[2:]), ""])
     print(page)
     if given.out:
         given.out.write_text(page, encoding="utf-8")
