@@ -25,7 +25,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -126,7 +126,7 @@ def forward(model: OpenClip, frames: list[Image]) -> int:
     return len(frames)
 
 
-def rows(path: Path, name: str, repeats: int) -> Iterator[list[str]]:
+def rows(path: Path, name: str, repeats: int) -> list[list[str]]:
     """The table of one tower."""
     facts = describe(TOWERS[name], "openai")
     with tempfile.TemporaryDirectory() as folder, quiet():
@@ -151,10 +151,12 @@ def rows(path: Path, name: str, repeats: int) -> Iterator[list[str]]:
         for each, work in contestants.items():
             taken[each].append(timed(work))
     medians = {each: statistics.median(wall_s for wall_s, _ in pairs) for each, pairs in taken.items()}
+    found = []
     for each, pairs in taken.items():
         wall_s, used_s = medians[each], statistics.median(used_s for _, used_s in pairs)
         ratio = f"{wall_s / medians['surgvl']:.2f}"
-        yield [name, each, f"{wall_s:.1f}", f"{used_s:.1f}", f"{len(pictures) / wall_s:.1f}", ratio]
+        found.append([each, f"{wall_s:.1f}", f"{used_s:.1f}", f"{len(pictures) / wall_s:.1f}", ratio])
+    return found
 
 
 def _written(facts: dict[str, object], folder: Path) -> Path:
@@ -162,6 +164,13 @@ def _written(facts: dict[str, object], folder: Path) -> Path:
 
     write_json(folder / "open_clip_config.json", facts)
     return folder
+
+
+def sections_of(page: Path) -> dict[str, str]:
+    """The sections of an earlier page by tower, so that one tower can be measured again."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    found = (part.partition("\n\n") for part in text.split("\n## ")[1:])
+    return {name: body for name, _, body in found if name in TOWERS}
 
 
 def main() -> None:
@@ -173,19 +182,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "recording.mp4"
-        recording(path, given.minutes)
-        found = [row for name in given.towers for row in rows(path, name, given.repeats)]
-    head = ["tower", "way", "seconds", "processor seconds", "seconds of video per second", "times surgvl's"]
-    about = (
+    facts = (
         f"{given.minutes} minutes of video, median of {given.repeats}; {platform.processor() or platform.machine()}, "
         f"{given.threads} threads, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
     )
-    page = "\n".join([ABOUT, about, "", *markdown_table(head, found, head[2:]), ""])
+    head = ["way", "seconds", "processor seconds", "seconds of video per second", "times surgvl's"]
+    sections = sections_of(given.out) if given.out else {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recording.mp4"
+        recording(path, given.minutes)
+        for name in given.towers:
+            table = markdown_table(head, rows(path, name, given.repeats), head[1:])
+            sections[name] = "\n".join([facts, "", *table, ""])
+            page = "\n".join([ABOUT, *(f"## {each}\n\n{text}" for each, text in sections.items())])
+            if given.out:
+                given.out.write_text(page, encoding="utf-8")
     print(page)
-    if given.out:
-        given.out.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
