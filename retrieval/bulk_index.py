@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.retrieval.base import Index
-from surgvl.retrieval.index_config import IndexConfig
+from surgvl.retrieval.index_config import Device, IndexConfig
 
 
 class BulkIndex(Index):
@@ -17,6 +17,8 @@ class BulkIndex(Index):
 
     SUFFIX: ClassVar[str]
     """Of its file."""
+    FORGETS: ClassVar[bool] = False
+    """Whether a removal is written into its file at once, and not when the index is built again."""
     effort: int = 0
     """How thoroughly an approximate index searches; stored in its file."""
 
@@ -53,6 +55,13 @@ class BulkIndex(Index):
 
         Raises:
             DataError: it is missing or not such a file.
+        """
+
+    def place(self, device: Device) -> None:
+        """Choose where searches run, once all vectors are there; a back-end without a choice leaves it.
+
+        Raises:
+            ConfigError: a GPU is asked for that cannot be used.
         """
 
     @classmethod

@@ -23,7 +23,7 @@ from surgvl.retrieval.folder import IndexHeader, create_files
 from surgvl.retrieval.index_config import DEFAULT, IndexConfig
 from surgvl.retrieval.moment_table import Facts, MomentTable
 from surgvl.retrieval.moments import SearchResults
-from surgvl.retrieval.version import Version
+from surgvl.retrieval.version import Scored, Version
 from surgvl.retrieval.where import EVERYWHERE, Segment, Where
 
 
@@ -218,11 +218,12 @@ class ClipIndex:
         admitted = None if among is None or not where.of_times else np.concatenate([each.ids for each in among])
         available = len(version.table) if among is None else sum(len(each.ids) for each in among)
         fetch = max(32, 4 * k) + len(hidden)
+        scored: Scored = {}
         while True:
             fetch = min(fetch, available)
             scores, ids = version.index.search(query, max(fetch, 1), among)
             seen = (ids[0] >= 0) & ~np.isin(ids[0], hidden)
-            moments = version.moments(query[0], (scores[0][seen], ids[0][seen]), k, hidden, exclude, admitted)
+            moments = version.moments(query[0], (scores[0][seen], ids[0][seen]), k, hidden, exclude, admitted, scored)
             if len(moments) >= k or fetch >= available:
                 odds = version.reference.odds(query[0], [each.score for each in moments[:k]])
                 kept = [replace(each, odds=number) for each, number in zip(moments, odds, strict=False)]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from surgvl.core.locks import locked
 from surgvl.retrieval import auto
 from surgvl.retrieval import folder as files
+from surgvl.retrieval.backends import BACKENDS
 from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.faiss_flat import FaissFlat
 from surgvl.retrieval.folder import IndexHeader, Part
@@ -95,7 +96,7 @@ class Draft:
             )
             base, removed = files.write_part(self.folder, f"base{stem}", built.backend, built.index, table), ()
             found = {"recall": built.recall, "why": built.why}
-        elif base is not None and len(self.delta) > max(SMALL, DELTA_SHARE * len(self.base)):
+        elif base is not None and self._is_folded(base):
             index, table = self._folded(base)
             progress(self._num_added)
             part = files.write_part(self.folder, f"base{stem}", base.backend, index, table)
@@ -118,6 +119,11 @@ class Draft:
             return True
         kinds = [auto.choose(count, head.dim, head.config)[0] for count in (base.trained, max(base.trained, len(self)))]
         return len(self) > GROWTH * base.trained or kinds[0] != kinds[1]
+
+    def _is_folded(self, base: Part) -> bool:
+        """Whether the delta becomes part of the base: it has grown, or the base holds what it is to forget."""
+        forgets = BACKENDS[base.backend].FORGETS and bool(self._removed)
+        return forgets or len(self.delta) > max(SMALL, DELTA_SHARE * len(self.base))
 
     def _every(self) -> tuple[Rows, MomentTable]:
         """All vectors and their moments."""

@@ -24,6 +24,7 @@ class FaissFlat(FaissIndex):
 
     name: ClassVar[str] = "faiss_flat"
     KIND: ClassVar[Any] = faiss.IndexFlat
+    HAS_GPU: ClassVar[bool] = True
 
     @classmethod
     def bytes_per_vector(cls, dim: int) -> int:
@@ -44,7 +45,7 @@ class FaissFlat(FaissIndex):
         fetch = min(total, k + _MARGIN)
         while len(open_rows):
             with threads(1 if len(open_rows) < FEW else None):
-                rough, rows = self._rough(queries[open_rows], fetch, among)
+                rough, rows = self._near(queries[open_rows], fetch, among, faiss.SearchParameters())
             scores = self._exact(queries[open_rows], rows)
             done = np.full(len(open_rows), fetch == total)
             done |= rough[:, -1] < rough[:, k - 1] - NEAR * np.maximum(1, np.abs(rough[:, k - 1]))
@@ -54,19 +55,8 @@ class FaissFlat(FaissIndex):
             open_rows, fetch = open_rows[~done], min(total, fetch * 4)
         return found_scores, found_ids
 
-    def _rough(self, queries: NDArray[np.float32], k: int, among: Rows | None) -> tuple[Float32Array, Any]:
-        """FAISS' scores and rows."""
-        parameters: Any = None
-        if among is not None:
-            # The selector must outlive the search: FAISS keeps a raw pointer.
-            selector = among.selector
-            parameters = faiss.SearchParameters()
-            parameters.sel = selector
-        scores, rows = self._index.search(queries, k, params=parameters)
-        return scores, rows
-
     def _find(self, queries: NDArray[np.float32], k: int, among: Rows | None) -> NDArray[np.int64]:
-        return np.asarray(self._rough(queries, k, among)[1], np.int64)
+        return np.asarray(self._near(queries, k, among, faiss.SearchParameters())[1], np.int64)
 
     def save(self, path: Path | str) -> None:
         """See Index. Removed vectors are left out."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from surgvl.core.arrays import Float32Array
 from surgvl.retrieval.base import DECIMALS
 from surgvl.retrieval.faiss_index import FaissIndex
-from surgvl.retrieval.faiss_rows import Rows, scores_of_rows
+from surgvl.retrieval.faiss_rows import Rows, scores_of_codes
 
 # Links of a node; twice as many on the lowest level.
 _LINKS = 32
@@ -57,7 +57,7 @@ class FaissHnsw(FaissIndex):
         return index
 
     def _find(self, queries: NDArray[np.float32], k: int, among: Rows | None) -> NDArray[np.int64]:
-        share = 1.0 if among is None else len(among.rows) / len(self._row_ids)
+        share = self._share(among)
         if share < _NARROW:
             index, parameters = self._storage, faiss.SearchParameters()
         else:
@@ -72,7 +72,8 @@ class FaissHnsw(FaissIndex):
         return np.asarray(index.search(queries, k + _MARGIN, params=parameters)[1], np.int64)
 
     def _row_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> Float32Array:
-        scores = scores_of_rows(self._storage, query, rows, faiss.SearchParameters())
+        codes = faiss.rev_swig_ptr(self._storage.codes.data(), self._storage.codes.size())
+        scores = scores_of_codes(self._storage.sq, codes.reshape(-1, self._storage.code_size)[rows], query)
         return np.round(scores.astype(np.float64), DECIMALS).astype(np.float32)
 
     @property

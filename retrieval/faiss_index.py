@@ -21,9 +21,13 @@ from surgvl.core.files import atomic
 from surgvl.retrieval.base import DECIMALS, Ids, Selection, dots, top_k
 from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.faiss_rows import FEW, Rows, threads
+from surgvl.retrieval.gpu import MOST, GpuCopy, is_used
+from surgvl.retrieval.index_config import Device
 
 # Rows decoded at once, which bounds memory: 32 MB of float64 at 512 dimensions.
 BLOCK = 8192
+# Share of the rows from which on a filter leaves so little out that a search needs no more effort.
+_WIDE = 0.8
 # FAISS sums in float32: scores this close may be in either order.
 NEAR = 2 * 10.0**-DECIMALS
 
@@ -36,6 +40,8 @@ class FaissIndex(BulkIndex):
     MAPPED: ClassVar[int] = faiss.IO_FLAG_MMAP_IFC
     """How FAISS maps a file of it."""
     SUFFIX: ClassVar[str] = "faiss"
+    HAS_GPU: ClassVar[bool] = False
+    """Whether FAISS has a counterpart on a GPU."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
@@ -46,7 +52,9 @@ class FaissIndex(BulkIndex):
         # Where the index was mapped from; FAISS aborts the process when a mapped index grows.
         self._mapped: Path | None = None
         self._alive: Rows | None = None
-        self._order: NDArray[np.int64] | None = None
+        self._copy: GpuCopy | None = None
+        # Ids, ascending, with those of rows that were removed since, and the row of each.
+        self._by_id: tuple[Ids, NDArray[np.int64]] | None = None
 
     @abstractmethod
     def _create(self, vectors: NDArray[np.float32]) -> Any:
@@ -92,19 +100,45 @@ class FaissIndex(BulkIndex):
         self._index.add(vectors)
         self._row_ids = np.concatenate([self._row_ids, ids])
         self._num_alive += len(ids)
-        self._alive = self._order = None
+        self._alive = self._by_id = self._copy = None
+
+    def place(self, device: Device) -> None:
+        """See BulkIndex."""
+        if self.HAS_GPU and self._index is not None and is_used(device, len(self)):
+            self._copy = GpuCopy(self._index)
+
+    def _near(self, queries: NDArray[np.float32], k: int, among: Rows | None, parameters: Any) -> tuple[Any, Any]:
+        """What FAISS finds: scores [Q, k] and rows [Q, k]."""
+        if self._copy is not None and among is None and k <= MOST:
+            return self._copy.search(queries, k, parameters)
+        if among is not None:
+            # The selector must outlive the search: FAISS keeps a raw pointer.
+            selector = among.selector
+            parameters.sel = selector
+        scores, rows = self._index.search(queries, k, params=parameters)
+        return scores, rows
 
     def _remove(self, ids: Ids) -> None:
+        rows = self._rows_of(ids)
         self._row_ids = self._row_ids.copy()
-        self._row_ids[self._rows_of(ids)] = -1
+        self._row_ids[rows] = -1
         self._num_alive -= len(ids)
-        self._alive = self._order = None
+        self._alive = None
 
     def _rows_of(self, ids: Ids) -> NDArray[np.int64]:
-        """Rows of ids that are in the index."""
-        if self._order is None:
-            self._order = np.argsort(self._row_ids, kind="stable")
-        return self._order[np.searchsorted(self._row_ids, ids, sorter=self._order)]
+        """Rows int64 [M] of ids [M], -1 where the index does not have them."""
+        if not len(self._row_ids):
+            return np.full(len(ids), -1, np.int64)
+        if self._by_id is None:
+            order = np.argsort(self._row_ids)
+            self._by_id = self._row_ids[order], order
+        ascending, order = self._by_id
+        rows = order[np.minimum(np.searchsorted(ascending, ids), len(order) - 1)]
+        return np.asarray(np.where(self._row_ids[rows] == ids, rows, -1), np.int64)
+
+    def has(self, ids: ArrayLike) -> NDArray[np.bool_]:
+        """See Index."""
+        return self._rows_of(self._keys(ids)) >= 0
 
     def _prepare(self, ids: Ids) -> Rows:
         return Rows.of(self._rows_of(ids), len(self._row_ids))
@@ -133,14 +167,19 @@ class FaissIndex(BulkIndex):
             self._alive = Rows.of(np.flatnonzero(self._row_ids >= 0), len(self._row_ids))
         return self._alive
 
+    def _share(self, among: Rows | None) -> float:
+        """Share of the rows that a search considers, by which it needs more effort; 1 where few are left out."""
+        share = 1.0 if among is None else len(among.rows) / len(self._row_ids)
+        return share if share < _WIDE else 1.0
+
     def _exact(self, queries: NDArray[np.float32], rows: NDArray[np.int64]) -> Float32Array:
         """Scores [Q, M] of queries with the vectors of their own rows [Q, M]."""
         return dots(queries, self._decode(rows.ravel()).reshape(*rows.shape, self.dim))
 
     def scores(self, query: ArrayLike, ids: ArrayLike) -> Float32Array:
         """See Index."""
-        row, keys = self._rows(np.asarray(query, np.float32)[None])[0], self._known(ids)
-        return self._row_scores(row, self._rows_of(keys)) if len(keys) else np.zeros(0, np.float32)
+        row, rows = self._rows(np.asarray(query, np.float32)[None])[0], self._known(ids)
+        return self._row_scores(row, rows) if len(rows) else np.zeros(0, np.float32)
 
     def _row_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> Float32Array:
         """Scores float32 [M] of a query [E] with rows [M]."""
@@ -171,19 +210,20 @@ class FaissIndex(BulkIndex):
 
     def vectors_of(self, ids: ArrayLike) -> NDArray[np.float32]:
         """See Index."""
-        keys = self._known(ids)
-        return self._decode(self._rows_of(keys)) if len(keys) else np.zeros((0, self.dim), np.float32)
+        rows = self._known(ids)
+        return self._decode(rows) if len(rows) else np.zeros((0, self.dim), np.float32)
 
-    def _known(self, ids: ArrayLike) -> Ids:
-        """Ids [M], all in the index.
+    def _known(self, ids: ArrayLike) -> NDArray[np.int64]:
+        """Rows [M] of ids [M], all in the index.
 
         Raises:
             DataError: one is not.
         """
         keys = self._keys(ids)
-        if not (there := self.has(keys)).all():
-            raise DataError(f"id {keys[~there][0]} is not in the index: add it first")
-        return keys
+        rows = self._rows_of(keys)
+        if len(unknown := keys[rows < 0]):
+            raise DataError(f"id {unknown[0]} is not in the index: add it first")
+        return rows
 
     def save(self, path: Path | str) -> None:
         """See Index."""

@@ -12,6 +12,7 @@ The file is one of FAISS, followed by the seventh bits.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +24,8 @@ from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import DataError
 from surgvl.retrieval.base import DECIMALS, Ids
 from surgvl.retrieval.faiss_index import BLOCK, FaissIndex
-from surgvl.retrieval.faiss_rows import Rows, scores_of_rows
+from surgvl.retrieval.faiss_rows import Rows, scores_of_codes
+from surgvl.retrieval.gpu import MOST
 
 # Vectors a list is trained on, and rounds of k-means: more change recall by less than its third decimal.
 _PER_LIST, _ROUNDS = 40, 10
@@ -43,6 +45,7 @@ class FaissIvf(FaissIndex):
     is_exact: ClassVar[bool] = False
     KIND: ClassVar[Any] = faiss.IndexIVFScalarQuantizer
     MAPPED: ClassVar[int] = faiss.IO_FLAG_MMAP
+    HAS_GPU: ClassVar[bool] = True
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
@@ -98,25 +101,42 @@ class FaissIvf(FaissIndex):
         return super()._decode(rows) + (2 * is_above.astype(np.float32) - 1) * self._quarter
 
     def _find(self, queries: NDArray[np.float32], k: int, among: Rows | None) -> NDArray[np.int64]:
-        share = 1.0 if among is None else len(among.rows) / len(self._row_ids)
-        parameters = faiss.SearchParametersIVF(nprobe=min(self._index.nlist, int(self.effort / share)))  # type: ignore[call-arg]
-        if among is not None:
-            # The selector must outlive the search: FAISS keeps a raw pointer.
-            selector = among.selector
-            parameters.sel = selector
+        share = self._share(among)
+        # FAISS takes no more lists than this on a GPU.
+        lists = min(self._index.nlist, int(self.effort / share), MOST if self._copy and among is None else 2**31)
+        parameters = faiss.SearchParametersIVF(nprobe=lists)  # type: ignore[call-arg]
         # What 6 bits place a little further down may be among the best.
-        return np.asarray(self._index.search(queries, 2 * k + 32, params=parameters)[1], np.int64)
+        return np.asarray(self._near(queries, 2 * k + 32, among, parameters)[1], np.int64)
 
     def _row_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> Float32Array:
-        parameters = faiss.SearchParametersIVF(nprobe=self._index.nlist)  # type: ignore[call-arg]
-        rough = scores_of_rows(self._index, query, rows, parameters).astype(np.float64)
+        codes, lists = self._codes_of(rows)
+        rough = scores_of_codes(self._index.sq, codes, query).astype(np.float64)
+        # Codes are differences from the centres of their lists.
+        rough += (self._index.quantizer.reconstruct_n(0, self._index.nlist) @ query)[lists]
         # What the seventh bits add is looked up by the byte: [bytes, 256].
         weights = np.zeros(8 * self._bits.shape[1])
         weights[: self.dim] = query * self._quarter
         signs = 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little") - 1
-        table = weights.reshape(-1, 8) @ signs.T
-        rough += table[np.arange(len(table)), self._bits[rows]].sum(1)
+        table = (weights.reshape(-1, 8) @ signs.T).astype(np.float32)
+        places = self._bits[rows] + np.arange(0, table.size, 256, dtype=np.int32)
+        rough += table.ravel().take(places).sum(1, dtype=np.float64)
         return np.round(rough, DECIMALS).astype(np.float32)
+
+    def _codes_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Codes of 6 bits [M, bytes] of rows [M], and the list of each [M]."""
+        stored, size = self._index.invlists, self._index.code_size
+        places = faiss.rev_swig_ptr(self._index.direct_map.array.data(), len(self._row_ids))[rows]
+        # FAISS packs a list and a place in it into one number.
+        lists, offsets = places >> 32, places & 0xFFFFFFFF
+        codes = np.empty((len(rows), size), np.uint8)
+        order = np.argsort(lists, kind="stable")
+        ends = np.append(np.flatnonzero(np.diff(lists[order])) + 1, len(order)).tolist()
+        for begin, end in pairwise([0, *ends]):
+            some = order[begin:end]
+            name = int(lists[some[0]])
+            whole = faiss.rev_swig_ptr(stored.get_codes(name), size * stored.list_size(name))
+            codes[some] = whole.reshape(-1, size)[offsets[some]]
+        return codes, lists
 
     @property
     def _quarter(self) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Some rows of a FAISS index: bitmaps for its searches, and their scores."""
+"""Some rows of a FAISS index: bitmaps for its searches, and scores of their codes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -39,26 +39,16 @@ class Rows:
         return faiss.IDSelectorBitmap(self.bitmap)  # type: ignore[call-arg, arg-type] # as in the C++ header
 
 
-def scores_of_rows(
-    index: Any, query: NDArray[np.float32], rows: NDArray[np.int64], parameters: Any
-) -> NDArray[np.float32]:
-    """FAISS' scores float32 [M] of a query [E] with rows [M] of an index that compares all that its selector lets in.
-
-    Args:
-        index: a FAISS index.
-        query: [E].
-        rows: [M], unique.
-        parameters: search parameters, without a selector.
-    """
-    among = Rows.of(rows, index.ntotal)
-    # The selector must outlive the search: FAISS keeps a raw pointer.
-    selector = among.selector
-    parameters.sel = selector
+def scores_of_codes(quantiser: Any, codes: NDArray[np.uint8], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Inner products float32 [M] of a query [E] with what codes [M, bytes] of a scalar quantiser stand for."""
+    some = faiss.IndexScalarQuantizer(len(query), quantiser.qtype, faiss.METRIC_INNER_PRODUCT)
+    some.sq, some.is_trained = quantiser, True
+    some.add_sa_codes(codes)  # type: ignore[call-arg] # FAISS' Python wrapper counts them
     with threads(1):
-        scores, found = index.search(query[None], len(rows), params=parameters)
-    ordered = np.empty(len(rows), np.float32)
-    ordered[np.searchsorted(among.rows, found[0])] = scores[0]
-    return ordered[np.searchsorted(among.rows, rows)]
+        scores, found = some.search(query[None], len(codes))  # type: ignore[call-arg]
+    ordered = np.empty(len(codes), np.float32)
+    ordered[found[0]] = scores[0]
+    return ordered
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from surgvl.core.credentials import mask
 from surgvl.core.errors import ConfigError
 
 Backend = Literal["auto", "flat", "hnsw", "ivf", "milvus"]
+Device = Literal["auto", "cpu", "gpu"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +23,14 @@ class IndexConfig:
         recall: recall@10 that a build must reach on clips and sentences, or auto falls back.
         memory_mb: what the vectors may take in memory, in MB; 0: half of the machine's.
         address: of the Milvus server, http://HOST:PORT.
+        device: where flat and ivf are searched: auto uses a GPU for many vectors where FAISS sees one.
     """
 
     backend: Backend = "auto"
     recall: float = 0.95
     memory_mb: int = 0
     address: str = ""
+    device: Device = "auto"
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -43,11 +46,14 @@ class IndexConfig:
         if self.address and not re.fullmatch(r"https?://[^/@\s]+/?", self.address):
             raise ConfigError(f"--address must be http://HOST:PORT or https://HOST:PORT, got {mask(self.address)}")
 
+        if self.device == "gpu" and self.backend in ("hnsw", "milvus"):
+            raise ConfigError(f"--backend {self.backend} is not searched on a GPU: give flat or ivf, or --device auto")
+
     def __str__(self) -> str:
         """The flags that say the same."""
-        return f"--backend {self.backend} --recall {self.recall:g} --memory_mb {self.memory_mb}" + (
-            f" --address {self.address}" if self.address else ""
-        )
+        words = f"--backend {self.backend} --recall {self.recall:g} --memory_mb {self.memory_mb}"
+        words += f" --address {self.address}" if self.address else ""
+        return words + (f" --device {self.device}" if self.device != "auto" else "")
 
 
 DEFAULT = IndexConfig()

@@ -5,8 +5,9 @@ with their vectors; these are scored again in float64 and ordered by id, and mor
 out could still be among the best. So a `FLAT` collection equals exact search, unless more than 16,384 vectors tie at
 the last place. Filters are lists of ids in Milvus' expression, and act in its search.
 
-A removed id is only forgotten; its vector leaves the server when the index is built again, as a new collection. Until
-then, a collection may hold more than the file says, and a version of the folder that is still open stays whole.
+A removed vector leaves the server with the file that named it: when the next version is in place and the old file is
+cleared. Until then, and after a killed write, a collection may hold more than the file says. Who still has the old
+version open no longer finds what was removed, and is told so where it is asked for.
 Shape letters: N vectors, Q queries, E dimensions, M ids.
 """
 
@@ -45,6 +46,7 @@ class MilvusIndex(BulkIndex):
     name: ClassVar[str] = "milvus"
     is_exact: ClassVar[bool] = False
     SUFFIX: ClassVar[str] = "milvus"
+    FORGETS: ClassVar[bool] = True
 
     def __init__(self, dim: int, address: str = "", collection: str = "", kind: str = "FLAT") -> None:
         super().__init__(dim)
@@ -185,16 +187,21 @@ class MilvusIndex(BulkIndex):
 
     @classmethod
     def clear(cls, path: Path, kept: Sequence[Path]) -> None:
-        """See BulkIndex: drops the collection of a file that is the last to name it."""
+        """See BulkIndex: drops the collection of a file that is the last to name it, or what only this file names."""
         try:
-            about = _read(path)[1]
+            ids, about = _read(path)
         except DataError:
             # Half-written, by a process that was killed.
             path.unlink(missing_ok=True)
             return
-        if about["collection"] and about["collection"] not in {_read(each)[1]["collection"] for each in kept}:
-            with cls(about["dim"], about["address"])._asking() as client:
-                client.drop_collection(about["collection"])
+        if name := about["collection"]:
+            others = [ids for ids, other in map(_read, kept) if other["collection"] == name]
+            with cls(about["dim"], about["address"], name)._asking() as client:
+                if not others:
+                    client.drop_collection(name)
+                gone = np.setdiff1d(ids, np.concatenate(others)).tolist() if others else []
+                for at in range(0, len(gone), _AT_ONCE):
+                    client.delete(name, ids=gone[at : at + _AT_ONCE])
         path.unlink(missing_ok=True)
 
     @property

@@ -24,9 +24,11 @@ from surgvl.retrieval.reference import SAMPLE, Reference
 from surgvl.retrieval.where import Segment, Where
 
 # Recordings whose clips are scored at once.
-_TOGETHER = 4
+_TOGETHER = 2
 # Filters that are kept prepared.
 _FILTERS = 64
+# Rows int64 [N] of the clips of a recording, and their scores float32 [N] with a query, by its place in the table.
+Scored = dict[int, tuple[NDArray[np.int64], Float32Array]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,8 @@ class Version:
                 if part == head.base and head.removed:
                     index.remove(np.concatenate([table.ids[table.slice_of(name)] for name in head.removed]))
                     table = table.without(head.removed)
+                if part == head.base:
+                    index.place(head.config.device)
                 layers.append(index)
                 tables.append(table)
         return cls(head, Layers(tuple(layers) or (FaissFlat(head.dim),)), MomentTable.join(tables))
@@ -103,6 +107,7 @@ class Version:
         hidden: Ids,
         exclude: Sequence[Segment],
         admitted: Ids | None = None,
+        scored: Scored | None = None,
     ) -> list[Moment]:
         """Moments that clips start, from all clips of their recordings: at least the first k, or all.
 
@@ -115,13 +120,15 @@ class Version:
             hidden: ids of clips that are not considered.
             exclude: spans that no moment crosses.
             admitted: ids of the clips that moments are made of; None: all.
+            scored: scores of recordings that a call for the same query left here, and leaves for the next.
         """
+        scored = {} if scored is None else scored
         places = self.table.recordings_of(self.table.rows_of(best[1]))
         order, first = np.unique(places, return_index=True)
         order, tops = order[np.argsort(first)], best[0][np.sort(first)]
         found: list[tuple[float, int, Moment]] = []
         for at in range(0, len(order), _TOGETHER):
-            found += self._moments_of(query, order[at : at + _TOGETHER], best[1], hidden, exclude, admitted)
+            found += self._moments_of(query, order[at : at + _TOGETHER], best[1], hidden, exclude, admitted, scored)
             below = tops[at + _TOGETHER] + NEAR if at + _TOGETHER < len(order) else -np.inf
             if sum(-falling > below for falling, *_ in found) >= k:
                 break
@@ -135,16 +142,22 @@ class Version:
         hidden: Ids,
         exclude: Sequence[Segment],
         admitted: Ids | None,
+        scored: Scored,
     ) -> list[tuple[float, int, Moment]]:
         """Moments of a few recordings, each with its negative score and the id of its best clip."""
         table = self.table
-        rows = np.concatenate([np.arange(table.first[at], table.first[at + 1]) for at in places.tolist()])
-        rows = rows[~np.isin(table.ids[rows], hidden)]
+        of = {at: np.arange(table.first[at], table.first[at + 1]) for at in places.tolist() if at not in scored}
+        if of:
+            found_scores = self.index.scores(query, table.ids[np.concatenate(list(of.values()))])
+            parts = np.split(found_scores, np.cumsum([len(each) for each in of.values()])[:-1])
+            scored.update({at: (mine, part) for (at, mine), part in zip(of.items(), parts, strict=True)})
+        rows, scores = (np.concatenate(each) for each in zip(*(scored[at] for at in places.tolist()), strict=True))
+        kept = ~np.isin(table.ids[rows], hidden) if len(hidden) else np.ones(len(rows), bool)
         if admitted is not None:
-            rows = rows[np.isin(table.ids[rows], admitted)]
+            kept &= np.isin(table.ids[rows], admitted)
+        rows, scores = rows[kept], scores[kept]
         if not len(rows):
             return []
-        scores = self.index.scores(query, table.ids[rows])
         order = np.lexsort((table.ids[rows], -scores))
         rows, scores = rows[order], scores[order]
         videos = table.recordings_of(rows)

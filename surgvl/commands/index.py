@@ -13,7 +13,8 @@ from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Vectors
 from surgvl.retrieval.clip_index import ClipIndex
-from surgvl.retrieval.index_config import DEFAULT, Backend, IndexConfig
+from surgvl.retrieval.gpu import is_used
+from surgvl.retrieval.index_config import DEFAULT, Backend, Device, IndexConfig
 
 
 @recorded
@@ -28,6 +29,7 @@ def index(
     recall: float = 0.95,
     memory_mb: int = 0,
     address: str = "",
+    device: Device = "auto",
 ) -> None:
     """Make vectors searchable: add a vectors folder to an index, or delete a video from one.
 
@@ -39,7 +41,7 @@ def index(
         manifest: manifest folder of its videos, with their paths, procedures and sources.
         delete: id of a video to delete from the index.
         resume: add to an existing index; videos that are added again are replaced.
-        rebuild: store an existing index anew, as the next three arguments say. Vectors that were stored with few bits
+        rebuild: store an existing index anew, as the following arguments say. Vectors that were stored with few bits
             stay so: to lose no precision, index the vectors folder again.
         backend: how a new index stores its vectors. flat compares all of them, exactly; hnsw is a graph in memory; ivf
             are lists mapped from the disk, in a quarter of the space; milvus is a server at --address; auto chooses by
@@ -48,13 +50,17 @@ def index(
         memory_mb: what the vectors may take in memory, in MB; 0: half of the machine's.
         address: of the Milvus server, such as http://localhost:19530; its token is read from SURGVL_API_KEY. Needs the
             extra `milvus`.
+        device: where flat and ivf are searched: auto uses a GPU from 50,000 vectors on, where there is one and FAISS
+            has CUDA (extra `gpu`).
 
     Raises:
         ConfigError: not exactly one of --vectors, --delete and --rebuild; or another process is writing to the index;
-            or the existing index is stored otherwise than asked for.
+            or the existing index is stored otherwise than asked for; or FAISS cannot use a GPU.
         DataError: the vectors are another encoder's, or the manifest lacks some of their videos.
     """
-    config = IndexConfig(backend=backend, recall=recall, memory_mb=memory_mb, address=address)
+    config = IndexConfig(backend=backend, recall=recall, memory_mb=memory_mb, address=address, device=device)
+    # Refuses a GPU that is not there before the work.
+    is_used(device, 0)
     if rebuild + (delete is not None) + (vectors is not None) > 1:
         raise ConfigError("--delete, --vectors and --rebuild must not be given together: delete first, then add")
     if rebuild:

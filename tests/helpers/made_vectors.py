@@ -14,6 +14,24 @@ def unit(rng: np.random.Generator, num: int, dim: int) -> Any:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+def footage(num: int, dim: int, seed: int = 0, per_recording: int = 200) -> Any:
+    """Unit vectors of recordings in scenes of 20 clips that drift, all in one cone, as towers embed clips."""
+    rng = np.random.default_rng(seed)
+    styles = np.repeat(0.5 * rng.normal(size=(num // per_recording, dim)), per_recording // 20, 0)
+    scenes = rng.normal(size=(num // 20, dim)) + styles
+    drift = np.cumsum(0.1 * rng.normal(size=(num // 20, 20, dim)), axis=1)
+    rows = (scenes[:, None] + drift).reshape(num, dim) + 0.15 * rng.normal(size=(num, dim)) + 0.6
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def sentences(clips: Any, num: int, seed: int = 0) -> Any:
+    """Unit vectors further from all clips than these from one another, each nearest to one of them."""
+    rng = np.random.default_rng(seed)
+    rows = clips[rng.integers(0, len(clips), num)] + 0.15 * rng.normal(size=(num, clips.shape[1]))
+    rows = rows - 0.9 * clips.mean(0) + 0.3 * np.random.default_rng(0).normal(size=clips.shape[1])
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
 DIM = 16
 
 

@@ -12,36 +12,16 @@ from surgvl.retrieval.backends import BACKENDS
 from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.exact import Exact
 from surgvl.retrieval.faiss_index import FaissIndex
+from tests.helpers.made_vectors import footage, sentences
 
 K, DIM, NUM, PER_RECORDING = 10, 64, 24_000, 200
 approximate = pytest.mark.parametrize("backend", ["hnsw", "ivf"])
 
 
-def embeddings(num: int, seed: int = 0) -> Any:
-    """Unit vectors of recordings of 200 clips in scenes of 20 that drift, all in one cone, as towers embed clips."""
-    rng = np.random.default_rng(seed)
-    scenes = rng.normal(size=(num // 20, DIM)) + np.repeat(0.5 * rng.normal(size=(num // PER_RECORDING, DIM)), 10, 0)
-    drift = np.cumsum(0.1 * rng.normal(size=(num // 20, 20, DIM)), axis=1)
-    rows = (scenes[:, None] + drift).reshape(num, DIM) + 0.15 * rng.normal(size=(num, DIM)) + 0.6
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-VECTORS = embeddings(NUM)
+VECTORS = footage(NUM, DIM)
 IDS = np.random.default_rng(1).permutation(NUM * 3)[:NUM].astype(np.int64)
-
-
-def queries() -> Any:
-    """Clips of other recordings and, further from all clips than these from one another, sentences."""
-    rng = np.random.default_rng(2)
-    clips, texts = (
-        embeddings(1000, seed=3)[::25],
-        VECTORS[rng.integers(0, NUM, 40)] + 0.15 * rng.normal(size=(40, DIM)),
-    )
-    texts = texts - 0.9 * VECTORS.mean(0) + 0.3 * rng.normal(size=DIM)
-    return {"clip": clips, "text": (texts / np.linalg.norm(texts, axis=1, keepdims=True)).astype(np.float32)}
-
-
-QUERIES = queries()
+# Clips of other recordings, and sentences.
+QUERIES = {"clip": footage(1000, DIM, seed=3)[::25], "text": sentences(VECTORS, 40, seed=2)}
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,13 @@ import pytest
 
 from surgvl.commands.index import index
 from surgvl.core.errors import ConfigError
-from surgvl.retrieval import auto
+from surgvl.retrieval import auto, recall
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.faiss_hnsw import FaissHnsw
 from surgvl.retrieval.faiss_ivf import FaissIvf
 from surgvl.retrieval.folder import read_header
 from surgvl.retrieval.index_config import IndexConfig
+from surgvl.retrieval.recall import NUM_QUERIES, Recall
 from tests.helpers.made_vectors import DIM, clips, unit
 
 
@@ -39,29 +40,6 @@ def test_choice_by_size_and_memory(count: int, config: IndexConfig, want: str, w
 def made(num: int) -> tuple[Any, Any]:
     rng = np.random.default_rng(0)
     return unit(rng, num, DIM), rng.permutation(num).astype(np.int64)
-
-
-def test_exact_truth_is_exact() -> None:
-    vectors, ids = made(300)
-    queries = unit(np.random.default_rng(1), 5, DIM)
-    want = [ids[np.argsort(-(vectors @ query))[:7]].tolist() for query in queries]
-    assert auto.exact(queries, vectors, ids, 7).tolist() == want
-
-
-def test_clips_of_held_out_recordings_are_the_queries() -> None:
-    vectors, ids = made(3000)
-    # Ten of a hundred recordings, a tenth of all, or 200 clips where a recording is more than that.
-    recordings = np.arange(3000) // 30
-    for given, num in ((recordings, 300), (None, 200), (np.zeros(3000, np.int64), 200)):
-        clip = auto._queries(vectors, ids, given, None)[0]
-        assert clip.among is not None
-        left = np.isin(ids, clip.among)
-        assert (~left).sum() == num
-        if given is recordings:
-            assert not set(recordings[~left]) & set(recordings[left])
-        for query, found in zip(clip.vectors, clip.found, strict=True):
-            best = ids[left][np.argsort(-(vectors[left] @ query))[:10]]
-            assert found.tolist() == best.tolist()
 
 
 def test_a_build_tells_its_recall_for_both_kinds_of_queries() -> None:
@@ -99,11 +77,13 @@ def test_a_back_end_that_misses_gives_way(monkeypatch: pytest.MonkeyPatch) -> No
     graph = auto.build(vectors, ids, IndexConfig(recall=0.96))
     assert graph.backend == "hnsw"
     assert "ivf reaches recall@10 0." in graph.why
-    monkeypatch.setattr(auto, "measure", lambda index, queries: 0.25)
+    monkeypatch.setattr(recall, "measure", lambda index, folds: Recall(0.25, 0.2, NUM_QUERIES))
     flat = auto.build(vectors, ids, IndexConfig(recall=0.96))
     assert flat.backend == "flat"
     assert flat.recall == {}
-    assert flat.why.startswith("flat: hnsw reaches recall@10 0.250 for clip queries, below the 0.96 wanted")
+    assert flat.why.startswith(
+        "flat: hnsw reaches recall@10 0.250 for clip queries, surely 0.200, below the 0.96 wanted"
+    )
     # Where a graph has no room, flat is next.
     small = auto.build(vectors, ids, IndexConfig(recall=0.95, memory_mb=1))
     assert small.why.startswith("flat: ivf reaches recall@10 0.250")

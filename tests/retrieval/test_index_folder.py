@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from surgvl.core.errors import DataError
-from surgvl.retrieval import auto, draft
+from surgvl.retrieval import auto, draft, recall
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.folder import read_header
 from surgvl.retrieval.index_config import IndexConfig
+from surgvl.retrieval.recall import NUM_QUERIES, Recall
 from surgvl.retrieval.where import Where
 from tests.helpers.made_vectors import DIM, clips
 
@@ -171,7 +172,7 @@ def test_an_addition_to_a_large_index_leaves_its_base_alone(
 def test_a_build_that_fell_back_is_not_repeated_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draft, "SMALL", 100)
     monkeypatch.setattr(auto, "_FLAT", 200)
-    monkeypatch.setattr(auto, "measure", lambda index, queries: 0.5)
+    monkeypatch.setattr(recall, "measure", lambda index, folds: Recall(0.5, 0.5, NUM_QUERIES))
     builds: list[int] = []
     build = auto.build
 
