@@ -8,7 +8,8 @@ is not installed, put `PYTHONPATH=.` before the command. `--rehearse` runs the s
 there is no GPU: its numbers mean nothing.
 
 A separate process, `gpu_rows.py`, measures. Its output is written at once to the page and to JSON next to it; when time
-is up it is killed, and the page lists what is missing. A row that fails is tried again without the peer.
+is up it is killed, and the page lists what is missing. A row that fails is tried again without the peer. What time is
+left goes to searches with FAISS (`gpu_search.py`), where it is installed with CUDA.
 """
 
 import argparse
@@ -125,6 +126,10 @@ def page(found: dict[str, Any]) -> str:
             *(profiles or ["- nothing was profiled"]),
             "",
             *(["Missing:", "", *left_out, ""] if left_out else []),
+            "Searches with FAISS on the GPU:",
+            "",
+            *found["searches"],
+            "",
             f"- peak: {peak} ({source}); one large product reached {device['product'] / 1e12:,.4g} TFLOP/s",
             f"- driver {device['driver']}; clocks (SM, its highest, memory) and power limit: {device['clocks']}",
             f"- torch {device['torch']}, transformers {device['transformers']}",
@@ -177,6 +182,7 @@ class Board:
         self.device: dict[str, Any] = {}
         self.rows: dict[str, dict[str, Any]] = {}
         self.left_out: list[str] = []
+        self.searches = ["- not reached"]
         words = shlex.join(["python", "benchmarks/gpu.py", *sys.argv[1:]])
         self.facts = {"rehearsal": rehearsal, "command": words, "commit": commit()}
 
@@ -211,10 +217,27 @@ class Board:
             self.left_out.append(f"{title(row)}: {'cut off when ' if begun else ''}time was up")
         self.write()
 
+    def search(self, left_s: float) -> None:
+        """Run `gpu_search.py` for at most `left_s` seconds."""
+        if left_s <= 0:
+            self.searches = ["- time was up"]
+            self.write()
+            return
+        argv = [sys.executable, str(HERE / "gpu_search.py"), *["--rehearse"] * self.facts["rehearsal"]]
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=left_s)
+        except subprocess.TimeoutExpired:
+            self.searches = ["- cut off when time was up"]
+        else:
+            said = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+            self.searches = said if done.returncode == 0 else [f"- failed: {said[-1] if said else done.returncode}"]
+        self.write()
+
     def write(self) -> None:
         """The page, and all numbers as JSON next to it."""
         took = {"took_s": time.monotonic() - self.begun}
         found = {**self.facts, **took, "device": self.device, "rows": [*self.rows.values()], "left_out": self.left_out}
+        found["searches"] = self.searches
         write_json(self.out.with_suffix(".json"), found)
         write_text(self.out, page(found))
 
@@ -247,6 +270,7 @@ def main() -> None:
     if not board.device:
         sys.exit(f"nothing was measured in {args.minutes:g} minutes: give more")
     board.out_of_time()
+    board.search(end_at - time.monotonic())
     print(board.out.read_text(encoding="utf-8"))
 
 

@@ -1,10 +1,10 @@
 """Indexes of clip vectors side by side, in one run: build, open, bytes, time of a query, recall, adding an hour.
 
-    python benchmarks/retrieval.py [--sizes 10000 100000 1000000] [--peers FOLDER]
+    pip install --target PEERS --no-deps ...            (the packages: see `retrieval_peers.py`)
+    python benchmarks/retrieval.py --peers PEERS        (20 minutes on two cores)
 
-Vectors are made (`made_embeddings.py`); queries are 200 clips of 40 other recordings and 200 sentences, one at a
-time, on one thread. FOLDER has the packages of `retrieval_peers.py`. A size is run in a process of its own; rows of
-other sizes stay on the page.
+Vectors are made (`made_embeddings.py`); queries are 500 clips of 100 other recordings and 500 sentences that no build
+has seen, one at a time, on one thread. Each size is run in a process of its own. The page is written whole.
 """
 
 import argparse
@@ -12,13 +12,11 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,29 +30,34 @@ from surgvl.core.tables import markdown_table
 from surgvl.core.version import commit
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.embed.vectors import Meta, Texts, Vectors
-from surgvl.retrieval import auto
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.index_config import IndexConfig
+from surgvl.retrieval.recall import exact
 
-DIM, K, NUM_QUERIES = 512, 10, 200
-# What takes longer than this for a query is timed on ten of them.
-SLOW_S = 0.1
+DIM, K, NUM_QUERIES = 512, 10, 500
+# What takes longer than this for a query is exact, and timed on twenty of them.
+SLOW_S, NUM_SLOW = 0.05, 20
 OURS = {"flat": 100_000, "hnsw": 100_000, "ivf": 1_000_000}
+SIZES = [10_000, 50_000, 100_000, 1_000_000]
+# Sentences by which a build measures itself.
+NUM_KNOWN = 1000
 HEAD = [
     "vectors", "index", "build s", "processor s", "open s", "MB", "share of float32", "sentence ms", "p95",
-    "processor ms", "recall@10", "clip ms", "p95", "processor ms", "recall@10", "5 moments ms", "+1 hour s",
+    "processor ms", "recall@10", "clip ms", "p95", "processor ms", "recall@10", "5 moments ms", "p95", "first ms",
+    "+1 hour s",
 ]  # fmt: skip
+EFFORTS = ["vectors", "index", "effort", "", "sentence ms", "recall@10", "clip ms", "recall@10"]
 Search = Callable[[Any], Any]
 
 
 def timed(search: Search, queries: Any) -> tuple[Any, list[str]]:
     """Ids of each query; median and 95th percentile of the milliseconds, and the median of the processors'."""
-    # The first search reads pages and sorts ids.
-    search(queries[0])
-    begin = time.perf_counter()
-    search(queries[0])
+    # The first searches read pages and sort ids.
+    for query in queries[:3]:
+        begin = time.perf_counter()
+        search(query)
     if time.perf_counter() - begin > SLOW_S:
-        queries = queries[:: NUM_QUERIES // 10]
+        queries = queries[:: len(queries) // NUM_SLOW]
     times, spent, found = [], [], []
     for query in queries:
         begin, begin_spent = time.perf_counter(), time.process_time()
@@ -68,6 +71,11 @@ def recall(found: Any, truth: Any) -> float:
     """Share of the best K that were found."""
     truth = truth[:: len(truth) // len(found)]
     return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(found.tolist(), truth.tolist(), strict=True)]))
+
+
+def tell(**what: list[Any]) -> None:
+    """Print cells of a table as JSON, for the process that writes the page."""
+    print(json.dumps(what), flush=True)
 
 
 class Took(NamedTuple):
@@ -101,9 +109,9 @@ class Size:
         self.hour = world.recording(PER_RECORDING)
         self.queries = {"sentence": world.texts(NUM_QUERIES), "clip": world.clips(NUM_QUERIES)}
         # Sentences by which a build measures itself; others than those that are timed.
-        self.known = world.texts(NUM_QUERIES)
+        self.known = world.texts(NUM_KNOWN)
         ids = np.arange(num)
-        self.truth = {kind: auto.exact(each, self.vectors, ids, K) for kind, each in self.queries.items()}
+        self.truth = {kind: exact(each, self.vectors, ids, K) for kind, each in self.queries.items()}
 
     def row(self, name: str, build: Took, opened: Took, megabytes: float, search: Search, more: list[str]) -> None:
         """Print a row as JSON."""
@@ -113,7 +121,7 @@ class Size:
         for kind, queries in self.queries.items():
             found, spent = timed(search, queries)
             cells += [*spent, f"{recall(found, self.truth[kind]):.3f}"]
-        print(json.dumps(cells + more), flush=True)
+        tell(row=cells + more)
 
     def peers(self) -> None:
         """Measure the others."""
@@ -125,7 +133,7 @@ class Size:
                     _, opening = seconds(lambda: peer.open(Path(name), DIM))  # noqa: B023
                     with threadpool_limits(1):
                         search: Search = lambda query: peer.search(query, K)  # noqa: B023, E731
-                        self.row(kind.name, build, opening, size_mb(Path(name)), search, ["", ""])
+                        self.row(kind.name, build, opening, size_mb(Path(name)), search, [""] * 4)
                 del peer
 
     def ours(self) -> None:
@@ -148,19 +156,34 @@ class Size:
                 def search(query: Any, where: Any = None) -> Any:
                     return table.rows_of(layers.search(query[None], K, where)[1][0])  # noqa: B023
 
+                def moments(query: Any) -> Any:
+                    return opened.search(query, 5)[0].score  # noqa: B023
+
                 with threadpool_limits(1):
-                    moments_ms = timed(lambda query: opened.search(query, 5)[0].score, self.queries["sentence"])[1][0]  # noqa: B023
+                    _, first = seconds(lambda: moments(self.queries["sentence"][0]))  # noqa: B023
+                    median, p95, _ = timed(moments, self.queries["sentence"])[1]
                     _, hour = seconds(lambda: index.add_vectors(*more))  # noqa: B023
-                    self.row(
-                        f"surgvl, {backend}",
-                        build,
-                        opening,
-                        megabytes,
-                        search,
-                        [moments_ms, f"{hour.wall_s:.1f}"],
-                    )
+                    last = [median, p95, f"{1000 * first.wall_s:.0f}", f"{hour.wall_s:.1f}"]
+                    self.row(f"surgvl, {backend}", build, opening, megabytes, search, last)
+                    if backend != "flat":
+                        self.efforts(backend, layers.layers[0], search)
                     if backend == "ivf":
                         self.filtered(search, layers, table)
+
+    def efforts(self, backend: str, index: Any, search: Search) -> None:
+        """Rows of the efforts up to the one after that which the build chose, and what each takes."""
+        chosen, after = index.effort, False
+        for effort in index.efforts():
+            index.effort = effort
+            cells = [f"{self.num:,}", f"surgvl, {backend}", f"{effort:,}", "chosen" if effort == chosen else ""]
+            for kind, queries in self.queries.items():
+                found, spent = timed(search, queries)
+                cells += [spent[0], f"{recall(found, self.truth[kind]):.3f}"]
+            tell(effort=cells)
+            if after:
+                break
+            after = effort == chosen
+        index.effort = chosen
 
     def filtered(self, search: Any, layers: Any, table: Any) -> None:
         """Rows of searches among a share of the recordings."""
@@ -171,19 +194,20 @@ class Size:
             among = layers.select(table.ids[rows])
             cells: list[object] = [f"{self.num:,}", f"surgvl, ivf, {len(rows):,} by a filter", "", "", "", "", ""]
             for queries in self.queries.values():
-                truth = auto.exact(queries, self.vectors[rows], rows, K)
+                truth = exact(queries, self.vectors[rows], rows, K)
                 found, spent = timed(lambda query: search(query, among), queries)  # noqa: B023
                 cells += [*spent, f"{recall(found, truth):.3f}"]
-            print(json.dumps([*cells, "", ""]), flush=True)
+            tell(row=[*cells, *[""] * 4])
 
     def folder_of(self, names: list[str], vectors: Any) -> tuple[Vectors, Manifest]:
         """A vectors folder in memory, and its manifest."""
-        starts = np.concatenate([np.arange(names.count(name), dtype=float) for name in dict.fromkeys(names)])
+        starts = np.arange(len(names), dtype=float) % PER_RECORDING
         meta = Meta(
             model="made", model_hash="made", dim=DIM, clip_s=4, stride_s=1, num_vectors=len(names), frozen=True,
             num_trainable=0,
         )  # fmt: skip
-        texts = Texts(self.known, ["made"] * NUM_QUERIES, [0] * NUM_QUERIES, ["made"] * NUM_QUERIES, [""] * NUM_QUERIES)
+        made = ["made"] * NUM_KNOWN
+        texts = Texts(self.known, made, [0] * NUM_KNOWN, made, [""] * NUM_KNOWN)
         rows = [
             VideoRow(video_id=name, path=f"{name}.mp4", source="made", fps=25, duration_s=PER_RECORDING, rendered=True)
             for name in dict.fromkeys(names)
@@ -199,7 +223,7 @@ def machine() -> str:
     extras = [each for each in ("avx2", "avx512f", "avx512_bf16") if any(each in line for line in lines)]
     cpu = f"{names[0] if names else platform.machine()} ({' '.join(extras)}), {os.cpu_count()} cores"
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("faiss-cpu", "numpy")]
-    for name in ("hnswlib", "usearch", "lancedb"):
+    for name in ("hnswlib", "usearch", "lancedb", "milvus-lite"):
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
@@ -208,21 +232,25 @@ def machine() -> str:
     return f"- device: {cpu}; {load}\n- versions: Python {platform.python_version()}, {', '.join(versions)}"
 
 
-def number(row: Sequence[str]) -> int:
-    """How many vectors a row is about."""
-    return int(row[0].replace(",", ""))
-
-
-def kept(page: Path, sizes: list[int]) -> list[list[Any]]:
-    """Rows of a page that an earlier run wrote about other sizes."""
-    lines = page.read_text().splitlines() if page.is_file() else []
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if re.match(r"\| +\d", line)]
-    return [row for row in rows if len(row) == len(HEAD) and number(row) not in sizes]
+def measured(num: int, peers: Path | None) -> Iterator[dict[str, list[Any]]]:
+    """Cells of the tables for one number of vectors."""
+    # Threads that wait must not spin where others want the processor.
+    command = [sys.executable, __file__, "--one", "--sizes", str(num)]
+    command += ["--peers", str(peers)] if peers else []
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            yield json.loads(line)
+    if process.returncode:
+        sys.exit(process.returncode)
 
 
 def main() -> None:
+    begun = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
     parser.add_argument("--peers", type=Path, help="folder with the packages of the others")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/retrieval.md"))
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
@@ -234,27 +262,32 @@ def main() -> None:
         size.ours()
         size.peers()
         return
-    before, rows = machine(), kept(arguments.out, arguments.sizes)
-    for num in arguments.sizes:
-        # Threads that wait must not spin where others want the processor.
-        command = [sys.executable, __file__, "--one", "--sizes", str(num)]
-        command += ["--peers", str(arguments.peers)] if arguments.peers else []
-        environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                print(line, end="", flush=True)
-                rows.append(json.loads(line))
-        if process.returncode:
-            sys.exit(process.returncode)
+    before = machine()
+    tables: dict[str, list[list[Any]]] = {"row": [], "effort": []}
+    for num in sorted(arguments.sizes):
+        for cells in measured(num, arguments.peers):
+            for table, row in cells.items():
+                tables[table].append(row)
+    shown = ["--peers PEERS"] * bool(arguments.peers)
+    shown += ["--sizes", *map(str, arguments.sizes)] if arguments.sizes != SIZES else []
     text = "\n".join(
         [
-            "# Indexes of clip vectors", "", f"- command: `python {shlex.join(sys.argv)}`", f"- commit: {commit()}",
+            "# Indexes of clip vectors", "",
+            f"- command: `{' '.join(['python benchmarks/retrieval.py', *shown])}`, "
+            f"{(time.monotonic() - begun) / 60:.0f} minutes",
+            f"- commit: {commit()}",
             before, f"- vectors: {DIM} dimensions, made; {NUM_QUERIES} sentences and {NUM_QUERIES} clips of other "
-            f"recordings, one at a time, one thread; a row's first numbers are medians; recall@{K} against float32",
+            f"recordings, one at a time, one thread; a row's first numbers are medians; recall@{K} against float32; "
+            f"exact search that takes more than {1000 * SLOW_S:.0f} ms is measured on {NUM_SLOW} of them",
             "- build: all threads, with training, measuring recall and writing; open: files in the page cache",
-            "- columns named processor: time of the processor, which others that use it do not change", "",
-            *markdown_table(HEAD, sorted(rows, key=number), right=HEAD[:1] + HEAD[2:]), "",
+            "- columns named processor: time of the processor, which others that use it do not change",
+            "- 5 moments: a whole search, from the vector of a sentence to spans; first: the first one after opening",
+            "", *markdown_table(HEAD, tables["row"], right=HEAD[:1] + HEAD[2:]), "",
+            "## What being sure of the recall takes", "",
+            f"A build takes the least effort (lists, or candidates in a graph) whose recall@{K} is at least 0.95 with "
+            f"99 % confidence, on {NUM_KNOWN:,} sentences and {NUM_KNOWN:,} clips of its own; here it is measured on "
+            "those above.", "",
+            *markdown_table(EFFORTS, tables["effort"], right=[EFFORTS[0], *EFFORTS[2:3], *EFFORTS[4:]]), "",
             "Made vectors: the numbers compare indexes on one machine, and say nothing about the quality of a model.",
             "",
         ]

@@ -1,7 +1,8 @@
 """What `retrieval.py` compares with: each stores vectors in a folder, opens it, and returns the ids of the best.
 
 Needs `pip install --target PEERS --no-deps usearch simsimd numkong hnswlib lancedb lance-namespace
-lance-namespace-urllib3-client deprecation overrides`; what is not there is left out.
+lance-namespace-urllib3-client deprecation overrides`, and for the last `pip install pymilvus milvus-lite`; what is not
+there is left out.
 """
 
 import importlib.util
@@ -86,7 +87,6 @@ class Hnswlib(Peer):
 
     name = f"hnswlib, M {LINKS}, ef {EF_SEARCH}"
     package = "hnswlib"
-    largest = 100_000
 
     def build(self, vectors: Any, folder: Path) -> None:
         """See Peer."""
@@ -115,7 +115,6 @@ class Usearch(Peer):
 
     name = f"usearch, int8, M {LINKS}, ef {EF_SEARCH}"
     package = "usearch"
-    largest = 100_000
 
     def build(self, vectors: Any, folder: Path) -> None:
         """See Peer."""
@@ -145,7 +144,7 @@ class LanceDB(Peer):
 
     name = "LanceDB, IVF_HNSW_SQ"
     package = "lancedb"
-    largest = 100_000
+    largest = 50_000
 
     def build(self, vectors: Any, folder: Path) -> None:
         """See Peer."""
@@ -170,4 +169,36 @@ class LanceDB(Peer):
         return np.array(found.to_arrow()["id"].to_pylist(), np.int64)
 
 
-PEERS: list[type[Peer]] = [NumPy, FaissFlat, Hnswlib, Usearch, LanceDB]
+class MilvusLite(Peer):
+    """Milvus in this process: all products."""
+
+    name = "milvus-lite, FLAT"
+    package = "milvus_lite"
+    largest = 50_000
+
+    def build(self, vectors: Any, folder: Path) -> None:
+        """See Peer."""
+        client = self._client(folder)
+        client.create_collection("clips", vectors.shape[1], metric_type="IP")
+        for at in range(0, len(vectors), 1000):
+            rows = [{"id": at + place, "vector": row} for place, row in enumerate(vectors[at : at + 1000])]
+            client.insert("clips", rows)
+        client.close()
+
+    def open(self, folder: Path, dim: int) -> None:
+        """See Peer."""
+        self._opened = self._client(folder)
+        self._opened.load_collection("clips")
+
+    def search(self, query: Any, k: int) -> Any:
+        """See Peer."""
+        (found,) = self._opened.search("clips", [query], limit=k)
+        return np.array([hit["id"] for hit in found], np.int64)
+
+    def _client(self, folder: Path) -> Any:
+        from pymilvus import MilvusClient
+
+        return MilvusClient(str(folder / "clips.db"))
+
+
+PEERS: list[type[Peer]] = [NumPy, FaissFlat, Hnswlib, Usearch, LanceDB, MilvusLite]

@@ -227,6 +227,7 @@ tell({"device": {**device, "product": 8e11, "peak": 1e12, "by_sheet": True}})
 def main_of(gpu: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, *flags: str) -> tuple[Any, str]:
     """What the JSON and the page say after `script` stood in for the measurement."""
     (tmp_path / "gpu_rows.py").write_text(FAKE + script)
+    (tmp_path / "gpu_search.py").write_text("print('| flat | gpu | 0.12 |')")
     monkeypatch.setattr(gpu, "HERE", tmp_path)
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path / "page.md"), "--sizes", "B", *flags])
     gpu.main()
@@ -259,6 +260,7 @@ for row in plan["rows"]:
     assert "|    16.0 | 16.0 to 32.0 |      1.00 | 1.6% |" in page
     assert "kernels run for 50% of a step" in page
     assert "`aten::mm` 50.0%" in page
+    assert "| flat | gpu | 0.12 |" in page
 
 
 @pytest.mark.slow
@@ -282,6 +284,7 @@ time.sleep(60)
         "pretraining, ViT-B, compiled: time was up",
         "embedding, ViT-B, compiled: time was up",
     ]
+    assert found["searches"] == ["- time was up"]
     assert page.count("surgvl SurgRecMAE") == 1
     assert page.count("surgvl VideoViT") == 1
     size = ticks.stat().st_size
