@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surgvl.cli.stages import run_stages
+from surgvl.core.allocator import bound_arenas
 from surgvl.core.credentials import read_key
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import read_json
@@ -91,6 +92,7 @@ def demo(
         raise ConfigError("the page needs gradio, which is not installed: run pip install 'surgvl[demo]'")
     if sum(map(bool, (videos, archive, run))) > 1:
         raise ConfigError("give videos, --archive or --run, not several of them")
+    bound_arenas()
     from surgvl.demo.access import Lock
     from surgvl.demo.app import Address, check_port, serve_page, sigterm_as_interrupt
     from surgvl.demo.engine import Engine
