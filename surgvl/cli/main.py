@@ -23,7 +23,7 @@ from surgvl.cli.renamed import names, rename_words
 from surgvl.cli.table import COMMANDS, examples, group, group_help, overview
 from surgvl.core.checks import did_you_mean
 from surgvl.core.credentials import VARIABLE, in_words, mask, wipe, without_keys
-from surgvl.core.errors import ConfigError, SurgVLError, SurgVLWarning
+from surgvl.core.errors import ConfigError, SurgVLError, SurgVLWarning, Terminated
 from surgvl.core.invocation import Invocation, running
 from surgvl.core.registry import class_names
 from surgvl.core.version import __version__
@@ -182,7 +182,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point.
 
     Returns:
-        Exit status: 0; 1: the command failed; 2: usage error; 130: Ctrl-C; 141: standard output was closed.
+        Exit status: 0; 1: the command failed; 2: usage error; 130: Ctrl-C; 141: standard output was closed; 143:
+        SIGTERM ended training.
     """
     try:
         try:
@@ -230,6 +231,10 @@ def _main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"surgvl: stopped{way_on(COMMANDS[_split(argv)[0]].target)}", file=sys.stderr)
         return 130
+    except Terminated as end:
+        way = way_on(COMMANDS[_split(argv)[0]].target)
+        print(f"surgvl: stopped by SIGTERM {end.reached}{way}", file=sys.stderr)
+        return 143
     return 0
 
 

@@ -264,7 +264,7 @@ def overview() -> str:
         "Models are fetched by surgvl models fetch, or where a command names them with --fetch, and at no other time.",
         "A flag of a group may be typed without the group if that is unambiguous: --steps for --run.steps.",
         "Exit status: 0 done; 1 failed, or some files of many could not be read (they are listed); 2 usage error;",
-        "130 stopped by Ctrl-C.",
+        "130 stopped by Ctrl-C; 143 training stopped by SIGTERM.",
     ]
     return "\n".join(lines)
 

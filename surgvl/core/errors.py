@@ -7,8 +7,11 @@ SurgVLError
   CheckpointError   weights that do not fit the model, or an invalid model folder
   ServerError       a server that fails or gives an invalid answer
 
-A `SurgVLWarning` says that work continues with less than was given.
+`Terminated` is no error: a scheduler or `kill` has ended the work. A `SurgVLWarning` says that work continues with less
+than was given.
 """
+
+import signal
 
 
 class SurgVLError(Exception):
@@ -42,6 +45,20 @@ class CheckpointError(SurgVLError):
 
 class ServerError(SurgVLError):
     """A server fails or gives an invalid answer."""
+
+
+class Terminated(SystemExit):
+    """SIGTERM has ended work before its end; the exit status is 143, as of a process that the signal itself has ended.
+
+    A `SystemExit`, so that a script that trains ends with this status, too.
+
+    Args:
+        reached: how far the work got.
+    """
+
+    def __init__(self, reached: str):
+        super().__init__(128 + signal.SIGTERM)
+        self.reached = reached
 
 
 class SurgVLWarning(UserWarning):

@@ -20,6 +20,8 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
+from surgvl.core.errors import Terminated
+
 
 def main_process() -> bool:
     """Whether this is the run's first process, the only one that reports; known before a process group exists.
@@ -108,14 +110,18 @@ class SigtermFlag:
         if self._main_thread:
             signal.signal(signal.SIGTERM, self._before)
 
-    def exit_if_received(self, fabric: Any) -> None:
+    def exit_if_received(self, fabric: Any, step: int) -> None:
         """End the run on all ranks together if any of them has received SIGTERM; the last checkpoint is kept.
 
+        Args:
+            fabric: Lightning's Fabric.
+            step: steps that are done.
+
         Raises:
-            SystemExit: it has.
+            Terminated: it has.
         """
         if fabric.strategy.reduce_boolean_decision(self.received, all=False):
-            raise SystemExit
+            raise Terminated(f"after {step} steps")
 
 
 @atexit.register

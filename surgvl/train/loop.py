@@ -151,7 +151,7 @@ def fit(
                 check_weights(objective.parameters(), step + 1)
                 save_checkpoint(fabric, last, state)
             if logged or world == 1:  # processes agree at logging steps, because that waits for the device
-                sigterm.exit_if_received(fabric)
+                sigterm.exit_if_received(fabric, step + 1)
 
     if run.strategy == "fsdp":
         unshard(objective)

@@ -1,13 +1,17 @@
 """The command line: it starts at once, explains itself, and says in one line what is wrong and what to do."""
 
+import contextlib
 import inspect
+import io
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import warnings
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,7 +21,7 @@ from surgvl import __version__
 from surgvl.cli import main as cli
 from surgvl.cli.arguments import UsageError
 from surgvl.cli.table import COMMANDS
-from surgvl.core.errors import ConfigError, SurgVLWarning
+from surgvl.core.errors import ConfigError, SurgVLWarning, Terminated
 
 HEAVY = ("torch", "lightning", "gradio", "faiss", "transformers", "jsonargparse", "numpy")
 # The shortest words that a command can be parsed with, below a recipe's.
@@ -28,6 +32,17 @@ def python(code: str, **env: str) -> "subprocess.CompletedProcess[str]":
     """Run code in a process of its own."""
     argv = [sys.executable, "-c", code]
     return subprocess.run(argv, capture_output=True, text=True, env={**os.environ, **env})
+
+
+@cache
+def help_of(name: str) -> str:
+    """What a command says with --help on a terminal of 1000 columns; asked for once, because building it takes long."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.setenv("COLUMNS", "1000")
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([*name.split(), "--help"])
+    assert stopped.value.code == 0
+    return out.getvalue()
 
 
 def one_line(capsys: pytest.CaptureFixture[str], words: str, status: int) -> str:
@@ -78,12 +93,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_example_in_the_help_parses_and_its_configuration_repeats_it(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        cli.main([*name.split(), "--help"])
-    shown = re.findall(rf"^  surgvl ({name}\b.*)", capsys.readouterr().out.partition("\nexample")[2], re.M)
+def test_every_example_in_the_help_parses_and_its_configuration_repeats_it(name: str, tmp_path: Path) -> None:
+    shown = re.findall(rf"^  surgvl ({name}\b.*)", help_of(name).partition("\nexample")[2], re.M)
     assert shown
     for line in shown:
         _, parser, config = cli.parse(shlex.split(line))
@@ -166,20 +177,13 @@ def test_a_group_shows_its_commands(word: str, flag: str, capsys: pytest.Capture
         ("timeline", "usage: surgvl timeline VIDEOS... --out OUT [options]"),
     ],
 )
-def test_usage_has_bare_words_as_they_are_typed(
-    name: str, usage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    with pytest.raises(SystemExit):
-        cli.main([*name.split(), "--help"])
-    assert capsys.readouterr().out.splitlines()[0] == usage
+def test_usage_has_bare_words_as_they_are_typed(name: str, usage: str) -> None:
+    assert help_of(name).splitlines()[0] == usage
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_is_free_of_types_as_programs_have_them(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        cli.main([*name.split(), "--help"])
-    shown = " ".join(capsys.readouterr().out.split())
+def test_help_is_free_of_types_as_programs_have_them(name: str) -> None:
+    shown = " ".join(help_of(name).split())
     for noise in (
         "customizes",
         "Optional[",
@@ -201,10 +205,8 @@ def test_the_overview_shows_the_way_for_own_recordings(capsys: pytest.CaptureFix
     assert cli.parse(shlex.split(line)[1:])[2].videos == [Path("recordings")]
 
 
-def test_classes_in_the_help_of_pretrain_are_those_that_are_there(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        cli.main(["pretrain", "--help"])
-    shown = " ".join(capsys.readouterr().out.split())
+def test_classes_in_the_help_of_pretrain_are_those_that_are_there() -> None:
+    shown = " ".join(help_of("pretrain").split())
     listed = set(re.search(r"--objective is one of (.*?), or a dotted path", shown)[1].split(", "))  # type: ignore[index]
     from surgvl.pretrain.known import RECIPES
 
@@ -212,14 +214,8 @@ def test_classes_in_the_help_of_pretrain_are_those_that_are_there(capsys: pytest
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_names_every_flag_with_its_line(
-    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "1000")
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([*name.split(), "--help"])
-    assert stopped.value.code == 0
-    shown = " ".join(capsys.readouterr().out.split())
+def test_help_names_every_flag_with_its_line(name: str) -> None:
+    shown = " ".join(help_of(name).split())
     module, _, attribute = COMMANDS[name].target.partition(":")
     function = vars(sys.modules[module])[attribute]
     text = inspect.getdoc(function) or ""
@@ -483,6 +479,20 @@ def test_a_stopped_command_names_only_a_way_on_that_it_has(
 
     monkeypatch.setattr(cli, "run", stop)
     assert cli.main(words.split()) == 130
+    assert capsys.readouterr().err == said
+
+
+def test_training_that_sigterm_has_ended_is_no_finished_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.parse(PRETRAIN.split())
+
+    def end(argv: object) -> None:
+        raise Terminated("after 5 steps")
+
+    monkeypatch.setattr(cli, "run", end)
+    assert cli.main(PRETRAIN.split()) == 128 + signal.SIGTERM
+    said = "surgvl: stopped by SIGTERM after 5 steps; run the same command with --resume to continue\n"
     assert capsys.readouterr().err == said
 
 

@@ -220,8 +220,8 @@ def main() -> None:
             OPTIM,
             replace(SMALL, steps=20, devices=2, log_every=4, save_every=2),
         )
-    except SystemExit:
-        (out / f"stopped_{which}").touch()
+    except SystemExit as end:
+        (out / f"stopped_{which}").write_text(str(end.code))
     try:
         fit(Breaks(), Clips(), collate, out / "breaks", OPTIM, replace(SMALL, steps=20, devices=2, save_every=4))
     except DataError as error:

@@ -104,8 +104,10 @@ class Told(Plain):
 def test_sigterm_ends_a_run_after_its_step_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     run = Run(steps=8, batch=4, precision="32-true", log_every=1, save_every=2)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as end:
         fit(Told(), Clips(4), collate, tmp_path, OPTIM, run)
+    # 128 + 15, which a shell reads as "ended by SIGTERM".
+    assert end.value.code == 143
     assert [row["step"] for row in log(tmp_path)] == [0, 1, 2, 3, 4]
     assert torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["step"] == 4
     assert signal.getsignal(signal.SIGTERM) is before
