@@ -12,7 +12,7 @@ PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quickstart test test-fast lint docs links bench bench-gpu clean
+.PHONY: help demo quickstart results test test-fast lint docs links bench bench-gpu clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: $(VENV)/.all ## from nothing to the page on 127.0.0.1 (PORT=7860), with th
 
 quickstart: $(VENV)/.all ## the whole path on rendered videos, and the table of results (RUN=runs/quickstart)
 	$(BIN)/surgvl quickstart --out $(RUN)
+
+results: quickstart ## the results in the README and benchmarks/results/quickstart.md, written anew by that run
+	$(BIN)/python benchmarks/readme_table.py --run $(RUN)
 
 test: $(VENV)/.dev ## the whole suite, browser included (WORKERS=2)
 	$(PYTEST)

@@ -1,10 +1,11 @@
 """Write the scores of a quickstart run: all of them to a page, the most important ones to the README.
 
+    make results    # make quickstart, and then:
     python benchmarks/readme_table.py [--run runs/quickstart] [--phantom runs/phantom]
 
 The page is `benchmarks/results/quickstart.md`, the run's own `result.md`. In the README, what stands between the marks
 `<!-- NAME:begin -->` and `<!-- NAME:end -->` is replaced, and the rest is left alone; the output of its Python comes
-from `--phantom`, the run of `make demo`.
+from `--phantom`, the run of `make demo`, which is made where it is missing.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import re
 import sys
 from pathlib import Path
 
+from surgvl.cli.demo import prepare
 from surgvl.core.files import write_text
 from surgvl.core.tables import markdown_table
 
@@ -91,7 +93,7 @@ def main() -> None:
         sys.exit(f"{result} does not exist: make it with `make quickstart`")
     results = result.read_text(encoding="utf-8")
     text = README.read_text(encoding="utf-8")
-    text = put(text, "output", f"```text\n{output(python_block(text), args.phantom)}```")
+    text = put(text, "output", f"```text\n{output(python_block(text), prepare(args.phantom))}```")
     write_text(README, put(text, "results", short(results)))
     write_text(PAGE, f"{HEAD}\n{results}")
     print(f"{README} and {PAGE} hold the results of {args.run}")
