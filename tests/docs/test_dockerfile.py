@@ -1,8 +1,13 @@
 """The Dockerfile, read as text, for no container can run in a test: what it copies, installs and starts is there."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -12,6 +17,9 @@ from tests.helpers.markdown_blocks import ROOT
 
 TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+# The environment's programs come first.
+PROGRAMS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+FLAG = re.compile(r"(?<!\S)--[a-z-]+").findall
 
 
 class Step(NamedTuple):
@@ -65,6 +73,53 @@ def test_versions_are_those_that_were_tested_and_dependencies_come_before_the_co
     order = [step.words for step in steps(TEXT)]
     assert order.index("surgvl surgvl") > order.index(installs[0])
     assert "http" not in TEXT
+
+
+# What the image's steps call, replaced by programs that write down their words; the shell and printf are real.
+STUB = """#!/bin/sh
+{ echo "$(basename "$0")"; printf '%s\\n' "$@"; echo; } >> "$CALLS"
+"""
+
+
+@pytest.mark.parametrize("extras", ["all", "train,eval,gpu"])
+def test_its_steps_run_in_a_shell(extras: str, tmp_path: Path) -> None:
+    """A step runs where there is only what was copied before it; files that it names exist, as do the extras."""
+    place, programs, calls = tmp_path / "place", tmp_path / "programs", tmp_path / "calls"
+    place.mkdir()
+    programs.mkdir()
+    for name in ("apt-get", "useradd", "mkdir", "chown", "rm", "pip", "uv"):
+        (programs / name).write_text(STUB)
+        (programs / name).chmod(0o755)
+    called: list[list[str]] = []
+    for step in steps(TEXT):
+        if step.name == "COPY":
+            *sources, target = step.words.split()
+            for source in sources:
+                (place / target / source if target.endswith("/") else place / target).symlink_to(ROOT / source)
+        if step.name == "RUN":
+            calls.write_text("")
+            environment = {"PATH": f"{programs}:{os.environ['PATH']}", "EXTRAS": extras, "CALLS": str(calls)}
+            subprocess.run(["sh", "-euc", step.words], cwd=place, env=environment, check=True)
+            called += [each.split("\n") for each in calls.read_text().split("\n\n") if each]
+            for words in called:
+                for flag in ("--constraint", "--requirement"):
+                    assert flag not in words or (place / words[words.index(flag) + 1]).is_file()
+    assert [words[:2] for words in called if words[0] == "apt-get"] == (
+        [["apt-get", "update"], ["apt-get", "install"]] if "gpu" in extras else []
+    )
+    (packages,) = [words for words in called if words[:3] == ["uv", "pip", "install"] and "--requirement" in words]
+    asked = [packages[at + 1] for at, word in enumerate(packages) if word == "--extra"]
+    assert asked == extras.split(",")
+    assert called[-1] == ["uv", "pip", "install", "--system", "--no-cache", "--no-deps", "."]
+
+
+@pytest.mark.skipif(shutil.which("uv", path=PROGRAMS) is None, reason="uv, which `make` installs, is not here")
+def test_flags_of_its_installer_are_known() -> None:
+    program = str(shutil.which("uv", path=PROGRAMS))
+    known = subprocess.run([program, "pip", "install", "--help"], capture_output=True, text=True, check=True).stdout
+    given = {flag for words in words_of("RUN") for part in words.split("&&") if "uv pip" in part for flag in FLAG(part)}
+    assert {"--system", "--constraint", "--requirement", "--extra", "--no-deps"} <= given
+    assert given <= set(FLAG(known))
 
 
 def test_the_user_is_not_root_and_what_starts_is_a_command() -> None:
