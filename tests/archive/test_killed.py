@@ -1,10 +1,12 @@
 """A process that is killed at each of its writes leaves an archive that opens, searches, and is completed by the next.
 
-Writes are counted in one process: every file that is renamed, linked, deleted or opened for writing (Python's audit
-events), but for temporary ones and locks, which nobody reads, and every statement that the catalogue executes. Each
-fork of the process is killed before one of them.
+Writes are every file that is renamed, linked, deleted or opened for writing (Python's audit events), but for temporary
+ones and locks, which nobody reads, and every statement that the catalogue executes. What SIGKILL leaves is what lies on
+the disk at that moment, so one process does the work and the archive is copied before each of its writes, unless it is,
+byte for byte, what it was before the last; one more process is really killed, and leaves the files of that copy.
 """
 
+import itertools
 import json
 import os
 import re
@@ -12,6 +14,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ from surgvl.archive.archive import Archive
 from surgvl.archive.database import Database
 from surgvl.core.errors import DataError
 from tests.archive.test_adding import check_whole, states
+from tests.helpers.in_fork import in_fork
 from tests.helpers.made_archive import empty_archive, film, opened
 
 # Names of temporary files and of locks.
@@ -49,29 +53,22 @@ def enter(archive: Archive, root: Path) -> None:
     archive.catalogue.undo("ada")
 
 
-def run_killed(act: Act, root: Path, at: int) -> bool:
-    """Whether a fork of this process was killed at its write number `at`; false if it ended before."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    status = 1
-    try:
-        archive = opened(root / "archive")
-        _kill_at(at)
-        act(archive, root)
-        status = 0
-    finally:
-        # Neither pytest nor anything else of the parent's is run by the child.
-        os._exit(status)
+def run(act: Act, root: Path, before_write: Callable[[int], object]) -> None:
+    """Do something with an archive; `before_write` is called with the number of each write."""
+    archive = opened(root / "archive")
+    _before_writes(before_write)
+    act(archive, root)
 
 
-def _kill_at(number: int) -> None:
-    left = [number]
+def _before_writes(call: Callable[[int], object]) -> None:
+    """For the rest of this process: a hook cannot be removed."""
+    numbers, inside = itertools.count(), [False]
 
     def write() -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if not inside[0]:
+            inside[0] = True
+            call(next(numbers))
+            inside[0] = False
 
     def hook(event: str, args: tuple[object, ...]) -> None:
         is_write = event in ("os.rename", "os.remove", "os.link") or (
@@ -88,6 +85,25 @@ def _kill_at(number: int) -> None:
         return execute(self, statement, *values)
 
     Database.execute = executed  # type: ignore[method-assign]
+
+
+def kill_at(at: int, number: int) -> None:
+    """End this process at one write."""
+    if number == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def keep(folder: Path, kept: Path, number: int) -> None:
+    """Copy a folder to `kept / number`; where it is that of the last copy, write only the number down."""
+    copies = sorted((path for path in kept.iterdir() if path.is_dir()), key=lambda path: int(path.name))
+    if not copies or contents(folder) != contents(copies[-1]):
+        shutil.copytree(folder, kept / str(number))
+    (kept / "number").write_text(str(number))
 
 
 @pytest.fixture(scope="module")
@@ -122,15 +138,24 @@ AFTER: dict[Act, tuple[int, set[str], set[str]]] = {
 @pytest.mark.parametrize("act", AFTER, ids=lambda act: act.__name__)
 def test_killed_at_every_write(act: Act, begun: Path, tmp_path: Path) -> None:
     fewest, before, after = AFTER[act]
-    number = 0
-    while True:
-        root = tmp_path / str(number)
-        shutil.copytree(begun, root)
-        if act is update:
-            (root / "changed.mp4").replace(root / "films/a.mp4")
-        if not run_killed(act, root, number):
-            break
-        with opened(root / "archive") as archive:
+    root, kept, start = tmp_path / "root", tmp_path / "kept", tmp_path / "start"
+    shutil.copytree(begun, root)
+    kept.mkdir()
+    if act is update:
+        (root / "changed.mp4").replace(root / "films/a.mp4")
+    folder = root / "archive"
+    shutil.copytree(folder, start)
+    assert in_fork(partial(run, act, root, partial(keep, folder, kept))) == 0
+    assert int((kept / "number").read_text()) + 1 >= fewest
+    copies = sorted((path for path in kept.iterdir() if path.is_dir()), key=lambda path: int(path.name))
+    middle = copies[len(copies) // 2]
+    replace(folder, start)
+    assert in_fork(partial(run, act, root, partial(kill_at, int(middle.name)))) == -signal.SIGKILL
+    assert names(folder) == names(middle)
+    for place in (folder, *copies):
+        if place != folder:
+            replace(folder, place)
+        with opened(folder) as archive:
             check_usable(archive)
             known = set(states(archive))
             assert before & after <= known <= before | after
@@ -141,9 +166,17 @@ def test_killed_at_every_write(act: Act, begun: Path, tmp_path: Path) -> None:
             assert set(states(archive).values()) <= {"embedded"}
             left = [path for path in archive.folder.rglob("*") if ".tmp" in path.name or path.name == ".lock"]
             assert not left
-        shutil.rmtree(root)
-        number += 1
-    assert number >= fewest
+
+
+def replace(folder: Path, other: Path) -> None:
+    """Put another folder in the place of one."""
+    shutil.rmtree(folder)
+    other.rename(folder)
+
+
+def names(folder: Path) -> list[str]:
+    """Names of files and folders; those of temporary ones are drawn anew each time."""
+    return sorted(re.sub(r"[^/]*\.tmp[^/]*", "TEMPORARY", str(path.relative_to(folder))) for path in folder.rglob("*"))
 
 
 def check_usable(archive: Archive) -> None:
@@ -176,14 +209,13 @@ def again(act: Act, archive: Archive, root: Path) -> None:
 
 
 def test_an_archive_that_was_not_finished_is_made_again(tmp_path: Path) -> None:
+    def make(number: int) -> None:
+        _before_writes(partial(kill_at, number))
+        empty_archive(tmp_path / "archive")
+
     made = 0
     for number in range(100):
-        child = os.fork()
-        if not child:
-            _kill_at(number)
-            empty_archive(tmp_path / "archive")
-            os._exit(0)
-        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+        if in_fork(partial(make, number)) == 0:
             break
         made += 1
         if (tmp_path / "archive/archive.json").exists():

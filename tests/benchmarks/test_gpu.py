@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from torch.profiler import DeviceType
 
+from tests.helpers.in_fork import in_fork
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "benchmarks" / "gpu.py"
 
@@ -140,14 +142,27 @@ def test_a_rehearsal_counts_as_one_does_by_hand_and_needs_torch_and_transformers
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.slow
-def test_without_a_gpu_it_says_so_in_a_line(tmp_path: Path) -> None:
-    argv = [sys.executable, str(SCRIPT), "--out", str(tmp_path / "page.md")]
-    done = subprocess.run(argv, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "--rehearse" in done.stderr
-    assert not list(tmp_path.iterdir())
+def test_without_a_gpu_it_says_so_in_a_line(
+    gpu: Any, gpu_rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = tmp_path / "told"
+
+    def measure() -> None:
+        os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT), 1)
+        sys.argv = ["gpu_rows.py", json.dumps({"rehearse": False})]
+        gpu_rows.main()
+
+    assert in_fork(measure) == 0
+    # The process that is driven says this, and nothing else.
+    (tmp_path / "gpu_rows.py").write_text(f"print({told.read_text().strip()!r}, flush=True)")
+    monkeypatch.setattr(gpu, "HERE", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--out", str(tmp_path / "page.md")])
+    with pytest.raises(SystemExit) as end:
+        gpu.main()
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--rehearse" in line
+    assert {path.name for path in tmp_path.iterdir()} == {"told", "gpu_rows.py"}
 
 
 @pytest.mark.slow

@@ -1,11 +1,11 @@
 """The files of an index folder: bases and deltas against a plain list of clips, kills, folders of version 1."""
 
 import json
+import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,49 +13,42 @@ import faiss
 import numpy as np
 import pytest
 
+from surgvl.commands.index import index
 from surgvl.core.errors import DataError
-from surgvl.retrieval import auto, draft, recall
+from surgvl.retrieval import auto, draft, folder, recall
 from surgvl.retrieval.clip_index import ClipIndex
+from surgvl.retrieval.faiss_flat import FaissFlat
 from surgvl.retrieval.folder import read_header
 from surgvl.retrieval.index_config import IndexConfig
+from surgvl.retrieval.moment_table import MomentTable
 from surgvl.retrieval.recall import NUM_QUERIES, Recall
 from surgvl.retrieval.where import Where
+from tests.helpers.in_fork import in_fork
 from tests.helpers.made_vectors import DIM, clips
 
-# Of every write and every place in it: a fork of one process, which imports once, is killed there.
-KILL = """
-import json, os, signal, sys
-from pathlib import Path
-from surgvl.commands.index import index
-from surgvl.retrieval import draft, folder
-from surgvl.retrieval.faiss_flat import FaissFlat
-from surgvl.retrieval.moment_table import MomentTable
-
-def killed(where, act, small, root):
-    calls, draft.SMALL, draft.REMOVED = [], small, 1.0
-    def kill(*args, **more):
-        calls.append(where)
-        if len(calls) == (2 if where == "folder.clear" else 1):
-            os.kill(os.getpid(), signal.SIGKILL)
-    owner, _, name = where.partition(".")
-    setattr(globals()[owner], name, kill)
-    if act == "add":
-        index(root / "index", root / "more", root / "more" / "manifest", resume=True)
-    else:
-        index(root / "index", delete="b")
-
-statuses = {}
-for act, where, small, root in json.loads(sys.argv[1]):
-    if not (child := os.fork()):
-        killed(where, act, small, Path(root))
-        os._exit(0)
-    statuses[f"{act} {where} {small}"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-print(json.dumps(statuses))
-"""
 PLACES = ["FaissFlat.save", "MomentTable.write", "folder.write_header", "folder.clear"]
 # Written as one file, as a delta, and folded; a deletion from a large index replaces `index.json` alone.
 CASES = [("add", where, small) for where in PLACES for small in (10_000, 60, 0)]
 CASES += [("delete", where, 10_000) for where in PLACES] + [("delete", where, 60) for where in PLACES[2:]]
+
+
+def write_killed(act: str, where: str, small: int, root: Path) -> None:
+    """Write into an index, and be killed at a place."""
+    calls: list[str] = []
+    draft.SMALL, draft.REMOVED = small, 1.0
+    faiss.omp_set_num_threads(1)
+
+    def kill(*args: Any, **more: Any) -> None:
+        calls.append(where)
+        if len(calls) == (2 if where == "folder.clear" else 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    owner, _, name = where.partition(".")
+    setattr({"FaissFlat": FaissFlat, "MomentTable": MomentTable, "folder": folder}[owner], name, kill)
+    if act == "add":
+        index(root / "index", root / "more", root / "more" / "manifest", resume=True)
+    else:
+        index(root / "index", delete="b")
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +59,13 @@ def killed_writes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[
     with ClipIndex.create(root / "index", "dual", "hash-a", DIM) as library:
         library.add_vectors(vectors, manifest)
     clips(root / "more", {"a": 30, "d": 12}, seed=5)[1].save(root / "more" / "manifest")
-    jobs = [(*case, root / " ".join(map(str, case))) for case in CASES]
-    for *_, place in jobs:
-        shutil.copytree(root / "index", place / "index")
-        shutil.copytree(root / "more", place / "more")
-    done = subprocess.run([sys.executable, "-c", KILL, json.dumps(jobs, default=str)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return root, json.loads(done.stdout.splitlines()[-1])
+    statuses = {}
+    for case in CASES:
+        name = " ".join(map(str, case))
+        shutil.copytree(root / "index", root / name / "index")
+        shutil.copytree(root / "more", root / name / "more")
+        statuses[name] = in_fork(partial(write_killed, *case, root / name))
+    return root, statuses
 
 
 @pytest.mark.slow
