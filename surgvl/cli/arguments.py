@@ -13,6 +13,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -89,13 +90,6 @@ def outline(function: Callable[..., Any], argv: Sequence[str]) -> tuple[Callable
     if not quoted or any(re.match(r"--print[-_]config|--[\w.]+\.help", word) for word in argv):
         return function, list(argv)
 
-    def stand_in() -> None: ...
-
-    parameters = [
-        each.replace(annotation=str | dict) if each.name in quoted else each for each in signature.parameters.values()
-    ]
-    vars(stand_in)["__signature__"] = signature.replace(parameters=parameters)
-    stand_in.__doc__ = function.__doc__
     kept: list[str] = []
     rest = list(argv)
     while rest:
@@ -109,7 +103,23 @@ def outline(function: Callable[..., Any], argv: Sequence[str]) -> tuple[Callable
         elif "=" not in word:
             rest.pop(0)
         kept.append(f"--{name}=given")
-    return stand_in, kept
+    return _stand_in(function), kept
+
+
+@cache
+def _stand_in(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that accepts anything for each argument whose annotation is quoted."""
+
+    def stand_in() -> None: ...
+
+    signature = inspect.signature(function)
+    parameters = [
+        each.replace(annotation=str | dict) if isinstance(each.annotation, str) else each
+        for each in signature.parameters.values()
+    ]
+    vars(stand_in)["__signature__"] = signature.replace(parameters=parameters)
+    stand_in.__doc__ = function.__doc__
+    return stand_in
 
 
 def take_rest(argv: Sequence[str], flag: str) -> list[str]:

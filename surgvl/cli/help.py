@@ -3,7 +3,8 @@
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jsonargparse
@@ -89,10 +90,11 @@ class Formatter(jsonargparse.DefaultHelpFormatter):
         return "\n\n".join(part if "\n  " in part else textwrap.fill(part, width) for part in parts)
 
 
+@cache
 def parser(
-    name: str, function: Callable[..., Any], words: Sequence[str], examples: Sequence[str], notes: Sequence[str]
+    name: str, function: Callable[..., Any], words: tuple[str, ...], examples: tuple[str, ...], notes: tuple[str, ...]
 ) -> Any:
-    """The parser of a command.
+    """The parser of a command, built once: `quickstart` runs most commands twice.
 
     Args:
         name: the command.

@@ -120,7 +120,7 @@ def _read(name: str, function: Any, words: list[str]) -> tuple[Any, Any]:
         notes.append(f"--{flag} is one of {known}, or a dotted path; --{flag}.help CLASS shows its arguments.")
     if more := group(name):
         notes.append(f"See also: {', '.join(f'surgvl {each} --help' for each in more)}")
-    parser = parser_of(name, function, command.words, examples(name), notes)
+    parser = parser_of(name, function, command.words, tuple(examples(name)), tuple(notes))
     try:
         config = parser.parse_args(spell_out(words, function))
     except (AttributeError, TypeError, ValueError, KeyError, OverflowError) as error:

@@ -4,6 +4,7 @@ import ast
 import importlib
 import pkgutil
 import re
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
@@ -43,15 +44,16 @@ def discover(package: ModuleType, base: type[T]) -> dict[str, type[T]]:
     return dict(sorted(found.items()))
 
 
-def class_names(package: ModuleType) -> list[str]:
+@cache
+def class_names(package: ModuleType) -> tuple[str, ...]:
     """Names of the classes that `discover` finds, read from source, so that nothing (such as torch) is imported."""
-    return [
+    return tuple(
         node.name
         for path in sorted(Path(package.__path__[0]).glob("*.py"))
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef)
         and any(re.match(r"name(: str)? = '.+'$", ast.unparse(each)) for each in node.body)
-    ]
+    )
 
 
 def choose(package: ModuleType, base: type[T], name: str) -> type[T]:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import av
 import pytest
 
 from surgvl.archive.archive import Archive
@@ -10,19 +11,31 @@ from surgvl.archive.archive import Archive
 REAL = os.environ.get("SURGVL_REAL_DATA", "")
 
 
+def cut(source: Path, out: Path, seconds: float) -> None:
+    """The first seconds of a recording, not encoded again."""
+    with av.open(str(source)) as old, av.open(str(out), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None and float(packet.dts * packet.time_base) < seconds:
+                packet.stream = stream
+                new.mux(packet)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL, reason="SURGVL_REAL_DATA is not set: no real footage here")
 def test_recordings_of_the_same_minute_are_named(tmp_path: Path) -> None:
-    names = ("VID05_1858", "VID25_324", "VID43_299", "VID43_303")
+    names = ("VID05_1858", "VID43_299", "VID43_303")
+    for name in names:
+        cut(Path(REAL) / "clips" / f"{name}.mp4", tmp_path / f"{name}.mp4", 18)
     with Archive.create(tmp_path / "archive", "phantom", prompt_sets=["phantom_phase"]) as archive:
-        report = archive.add([Path(REAL) / "clips" / f"{name}.mp4" for name in names], coarse=True)
+        report = archive.add([tmp_path / f"{name}.mp4" for name in names], coarse=True)
         assert report.added == names
         found = archive.duplicates()
         assert [(each.recording, each.other) for each in found] == [("VID43_299", "VID43_303")]
         # The second begins four seconds after the first.
         assert found[0].offset_s == pytest.approx(-4, abs=1)
         vectors, start_s, end_s = archive.vectors_of("VID43_299")
-        for at in (8, 16, 24):
+        for at in (6, 10, 14):
             own = (("VID43_299", 0.0, float(end_s[-1])),)
             best = archive.index().search(vectors[at], 1, exclude=own)[0]
             assert best.video_id == "VID43_303"
