@@ -19,7 +19,7 @@ TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 # The environment's programs come first.
 PROGRAMS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-FLAG = re.compile(r"(?<!\S)--[a-z-]+").findall
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*").findall
 
 
 class Step(NamedTuple):
