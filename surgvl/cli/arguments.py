@@ -85,8 +85,8 @@ def outline(function: Callable[..., Any], argv: Sequence[str]) -> tuple[Callable
         A stand-in that accepts anything for these arguments, and the words with a dummy value for each of them that is
         given; the function and its words if no annotation is quoted, or if the words ask about the classes.
     """
-    signature = inspect.signature(function)
-    quoted = [each.name for each in signature.parameters.values() if isinstance(each.annotation, str)]
+    parameters = inspect.signature(function).parameters.values()
+    quoted = [each.name for each in parameters if isinstance(each.annotation, str)]
     if not quoted or any(re.match(r"--print[-_]config|--[\w.]+\.help", word) for word in argv):
         return function, list(argv)
 
@@ -113,11 +113,9 @@ def _stand_in(function: Callable[..., Any]) -> Callable[..., Any]:
     def stand_in() -> None: ...
 
     signature = inspect.signature(function)
-    parameters = [
-        each.replace(annotation=str | dict) if isinstance(each.annotation, str) else each
-        for each in signature.parameters.values()
-    ]
-    vars(stand_in)["__signature__"] = signature.replace(parameters=parameters)
+    given = signature.parameters.values()
+    loose = [each.replace(annotation=str | dict) if isinstance(each.annotation, str) else each for each in given]
+    vars(stand_in)["__signature__"] = signature.replace(parameters=loose)
     stand_in.__doc__ = function.__doc__
     return stand_in
 
