@@ -115,9 +115,9 @@ def test_its_steps_run_in_a_shell(extras: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("uv", path=PROGRAMS) is None, reason="uv, which `make` installs, is not here")
 def test_flags_of_its_installer_are_known() -> None:
-    steps = [part for words in words_of("RUN") for part in words.split("&&") if part.strip().startswith("uv pip")]
-    assert len(steps) == 2
-    for step in steps:
+    installs = [part for words in words_of("RUN") for part in words.split("&&") if part.strip().startswith("uv pip")]
+    assert len(installs) == 2
+    for step in installs:
         _, *words = shlex.split(re.sub(r"\$\(.*\)", "--extra all", step))
         # An unknown flag is an error before it comes to the last one.
         argv = [str(shutil.which("uv", path=PROGRAMS)), *words]
