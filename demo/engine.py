@@ -131,7 +131,7 @@ class Engine:
         if row.state not in ("coarse", "embedded"):
             return Insight([], [], "")
         try:
-            return self._insights.of(row, self.facts.logit_scale, self.facts.card.labels_trained_on)
+            return self._insights.of(row, self.facts.logit_scale)
         except DataError:
             # Its vectors are being replaced, or a file of them is damaged: `archive verify` says which.
             return Insight([], [], "")

@@ -51,7 +51,7 @@ class Finder:
         self._archive, self._models = archive, models
         self._lock = threading.Lock()
         self._sentences: OrderedDict[tuple[str, str], Float32Array] = OrderedDict()
-        self._searches: OrderedDict[str, Float32Array] = OrderedDict()
+        self._searches: OrderedDict[tuple[str, str], Float32Array] = OrderedDict()
         self._pictures: OrderedDict[str, Path] = OrderedDict()
 
     def search(self, request: SearchRequest, where: Where) -> SearchReply:
@@ -69,11 +69,12 @@ class Finder:
         index = self._archive.index()
         vector = query_vector(query, self, index.sample)
         near = [(id, max(0.0, start_s - NEAR_S), end_s + NEAR_S) for id, start_s, end_s in query.like]
-        found = index.search(vector, request.k, where, [*near, *query.good, *query.bad])
+        moments = index.search(vector, request.k, where, [*near, *query.good, *query.bad])
+        found = self._archive.foreign.marked(moments)
         titles = {each.id: each.title for each in self._archive.recordings()}
         hits = [self._hit(each, titles) for each in found]
         id = secrets.token_urlsafe(9)
-        self._keep(self._searches, id, vector)
+        self._keep(self._searches, (self._archive.model_hash, id), vector)
         remark = " ".join(filter(None, (self._left_out(query), found.remark)))
         return SearchReply(id=id, hits=hits, remark=remark, elapsed_s=time.monotonic() - begun)
 
@@ -85,7 +86,7 @@ class Finder:
         """
         if search:
             with self._lock:
-                vector = self._searches.get(search)
+                vector = self._searches.get((self._archive.model_hash, search))
             if vector is None:
                 raise DataError("this search is not known any more: search again")
         else:

@@ -1,21 +1,13 @@
 """The card of the model behind an archive: what it was trained on, how, and on how many videos of which kind."""
 
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from surgvl.archive.trained_on import are_rendered, kind_of, manifest_of_run, run_of, training_videos
 from surgvl.core.errors import SurgVLError
 from surgvl.core.files import read_json
 from surgvl.data.manifest import Manifest
-from surgvl.demo.run_info import (
-    STAGES,
-    TrainingStage,
-    are_rendered,
-    kind_of,
-    published_card,
-    stage_facts,
-    training_videos,
-)
+from surgvl.demo.run_info import STAGES, TrainingStage, published_card, stage_facts
 from surgvl.models.model_info import find_model
 
 
@@ -27,7 +19,6 @@ class ModelCard:
         name: of the model, as the archive has it; without folders.
         title: as people call it.
         trained_on: kind of the training data of all its stages, such as `rendered videos`; empty if unknown.
-        labels_trained_on: the same of the stages behind labels and searches.
         licence: of its weights; empty if unknown.
         source: where it was published; empty if it was not.
         stages: training stages in order.
@@ -36,7 +27,6 @@ class ModelCard:
     name: str
     title: str
     trained_on: str
-    labels_trained_on: str
     licence: str
     source: str
     stages: list[TrainingStage]
@@ -54,45 +44,33 @@ def read_card(model: Path | str, manifest: Manifest, answerer: str = "") -> Mode
     try:
         folder = find_model(str(model))
     except (SurgVLError, OSError):
-        return ModelCard(name, name, "", "", "", "", [])
-    run = _run_of(folder)
+        return ModelCard(name, name, "", "", "", [])
+    run = run_of(folder)
     if run is None:
         facts = published_card(folder)
         stage = TrainingStage("Shared space", "a published model, as it is", facts)
         trained = kind_of(are_rendered(folder, training_videos(folder, manifest)))
         return ModelCard(
-            facts.get("name", name), facts.get("name", name), trained, trained, facts.get("licence", ""),
+            facts.get("name", name), facts.get("name", name), trained, facts.get("licence", ""),
             facts.get("source", ""), [stage],
         )  # fmt: skip
-    with contextlib.suppress(SurgVLError):
-        # Ids of training videos are those of the run's own manifest.
-        manifest = Manifest.load(run / "manifest")
+    manifest = manifest_of_run(run, manifest)
     stages: list[TrainingStage] = []
-    rendered: dict[str, list[bool | None]] = {}
+    rendered: list[bool | None] = []
     seconds = _seconds(run)
     for stage_name, title, purpose in STAGES:
         if stage_name == "tune" and answerer:
             purpose = "another model, whose training is not recorded here"
             stages.append(TrainingStage(title, purpose, {"model": answerer}))
-            rendered[stage_name] = [None]
+            rendered.append(None)
         elif (run / stage_name).is_dir():
             seen = training_videos(run / stage_name, manifest)
-            rendered[stage_name] = are_rendered(run / stage_name, seen)
+            rendered += are_rendered(run / stage_name, seen)
             facts = stage_facts(run / stage_name, seen)
             if stage_name in seconds:
                 facts["time"] = f"{seconds[stage_name]:.0f} s"
             stages.append(TrainingStage(title, purpose, facts))
-    all_of, labels_of = (
-        kind_of([each for name, rows in rendered.items() for each in rows if name in names])
-        for names in (rendered, ("pretrain", "align"))
-    )
-    return ModelCard(run.resolve().name, run.resolve().name, all_of, labels_of, "", "", stages)
-
-
-def _run_of(folder: Path) -> Path | None:
-    """The run of `surgvl quickstart` or `align` that a model folder belongs to; None for other models."""
-    stage = folder.parent if folder.name == "model" else folder
-    return stage.parent if stage.name == "align" and (stage / "run.json").is_file() else None
+    return ModelCard(run.resolve().name, run.resolve().name, kind_of(rendered), "", "", stages)
 
 
 def _seconds(run: Path) -> dict[str, float]:

@@ -15,10 +15,11 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError, safe_open
 
+from surgvl.archive.trained_on import are_rendered, json_object
 from surgvl.core.errors import DataError, SurgVLError
 from surgvl.core.files import read_json
 from surgvl.core.results import Result
-from surgvl.data.manifest import Manifest, VideoRow
+from surgvl.data.manifest import VideoRow
 from surgvl.demo.formatting import hours
 from surgvl.models.model_info import load_preprocess
 
@@ -40,34 +41,6 @@ class TrainingStage:
     facts: dict[str, str]
 
 
-def training_videos(folder: Path, manifest: Manifest) -> list[VideoRow | None]:
-    """Manifest rows of the videos a stage was trained on; None for videos of another manifest."""
-    record = _json(folder / "run.json")
-    ids = record.get("pretraining_video_ids")
-    if not isinstance(ids, list):
-        return []
-    # An id identifies a video only within one manifest.
-    same = record.get("data_hash") == manifest.hash
-    return [manifest.video(str(name)) if same and name in manifest else None for name in ids]
-
-
-def are_rendered(folder: Path, seen: Sequence[VideoRow | None]) -> list[bool | None]:
-    """Whether each video a stage was trained on is rendered; None if neither its record nor the manifest tells."""
-    if seen and _json(folder / "run.json").get("num_rendered") == len(seen):
-        return [True] * len(seen)
-    return [None if row is None else row.rendered for row in seen]
-
-
-def kind_of(rendered: Sequence[bool | None]) -> str:
-    """Kind of the videos, in words; empty if there are none or the kind of one is unknown."""
-    kinds = set(rendered)
-    if not kinds or None in kinds:
-        return ""
-    if len(kinds) == 2:
-        return "rendered and recorded videos"
-    return "rendered videos" if kinds == {True} else "recorded videos"
-
-
 def stage_facts(folder: Path, seen: Sequence[VideoRow | None]) -> dict[str, str]:
     """Videos, steps, parameters, device, commit, date and seed of a stage, as text.
 
@@ -76,7 +49,7 @@ def stage_facts(folder: Path, seen: Sequence[VideoRow | None]) -> dict[str, str]
         seen: its training videos, None for videos of another manifest.
     """
     facts: dict[str, str] = {}
-    record = _json(folder / "run.json")
+    record = json_object(folder / "run.json")
     if seen:
         durations_s = [row.duration_s for row in seen if row is not None]
         length = hours(sum(durations_s) / 3600) if len(durations_s) == len(seen) else "of another manifest"
@@ -140,19 +113,22 @@ def num_parameters(path: Path) -> int:
 
 def known_questions(folder: Path) -> dict[str, str]:
     """Closed questions the model of a run folder was tuned on, with their types."""
-    found = _json(folder / "model" / "answers.json").get("questions")
+    found = json_object(folder / "model" / "answers.json").get("questions")
     return {str(text): str(kind) for text, kind in found.items()} if isinstance(found, dict) else {}
 
 
 def published_card(folder: Path) -> dict[str, str]:
     """What a published model's folder says of it."""
-    card = _json(folder / "model_card.json")
+    card = json_object(folder / "model_card.json")
     return {key: str(card[key]) for key in ("name", "licence", "source") if card.get(key)}
 
 
 def read_scores(path: Path) -> tuple[list[Result], list[Result]]:
     """Scores of a model and of its control in `result.json`; empty if there are none."""
-    stored = _stored(path)
+    try:
+        stored = read_json(path)
+    except (DataError, OSError):
+        return [], []
     stored = {"trained": stored} if isinstance(stored, list) else stored
     stored = stored if isinstance(stored, dict) else {}
     fields = {field.name for field in dataclasses.fields(Result)}
@@ -170,15 +146,3 @@ def _result(row: dict[str, Any]) -> Result:
     numbers = {name: math.nan if row.get(name) is None else float(row[name]) for name in names}
     baselines = {name: math.nan if value is None else value for name, value in (row.get("baselines") or {}).items()}
     return Result(**{**row, **numbers, "baselines": baselines})
-
-
-def _json(path: Path) -> dict[str, Any]:
-    value = _stored(path)
-    return value if isinstance(value, dict) else {}
-
-
-def _stored(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except (DataError, OSError):
-        return None

@@ -13,6 +13,7 @@ class Moment:
     """A span of a video, in seconds of the source file, with the best score of its clips.
 
     `odds`: one in how many random pairs of clips is as much alike (`reference.Reference.odds`); 0 where it is unknown.
+    `is_foreign`: whether the recording is unlike what the model knows, as an archive finds out.
     """
 
     video_id: str
@@ -23,11 +24,16 @@ class Moment:
     procedure: str
     source: str
     odds: int = 0
+    is_foreign: bool = False
 
     @property
     def word(self) -> str:
-        """The odds in a word: `strong`, `maybe` or `weak`; empty where they are unknown."""
-        return word_for(self.odds)
+        """The odds in a word: `strong`, `maybe` or `weak`; empty where they are unknown.
+
+        In a foreign recording `maybe` is the most: there the model finds moments alike that are not.
+        """
+        word = word_for(self.odds)
+        return "maybe" if self.is_foreign and word == "strong" else word
 
 
 class SearchResults(list[Moment]):

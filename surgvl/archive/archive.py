@@ -4,19 +4,21 @@
     catalogue.sqlite    recordings, case details, labels, saved clips, jobs
     manifest/           derived: the recordings with the labels as segments
     spaces/HASH/        vectors and index in the space of one model
-    thumbnails/         a cache
+    thumbnails/         a cache of small pictures
 
 Kept apart: `catalogue` (what people enter), `space` (vectors and index), `opened` (reading, and one writer at a time),
 and one file for each thing that is done with an archive.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from surgvl.archive import adding
 from surgvl.archive.creating import make_archive
 from surgvl.archive.exporting import export
+from surgvl.archive.foreign import Foreign
 from surgvl.archive.from_run import make_from_run
 from surgvl.archive.merging import merge
 from surgvl.archive.meter import Stop, Tick
@@ -80,6 +82,11 @@ class Archive(OpenArchive):
         archive = cls(folder, device)
         with archive.writing():
             return archive
+
+    @cached_property
+    def foreign(self) -> Foreign:
+        """Which recordings the model is likely not to understand."""
+        return Foreign(self)
 
     def add(
         self,

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from surgvl.commands.query_parts import QueryEncoder, segments
 from surgvl.core.errors import ConfigError
@@ -17,6 +17,9 @@ from surgvl.retrieval.hits_file import check_hits_file, write_hits
 from surgvl.retrieval.moments import Moment, SearchResults, looks_like_a_file, score_texts
 from surgvl.retrieval.query import Query, find
 from surgvl.retrieval.where import EVERYWHERE, Where
+
+if TYPE_CHECKING:
+    from surgvl.archive.archive import Archive
 
 WORDS = ("weak", "maybe", "strong")
 
@@ -102,9 +105,12 @@ def search(
         procedure=procedure or where.procedure,
         source=source or where.source,
     )
-    with _opened(index, archive, where) as (clip_index, conditions, own_model):
+    with _opened(index, archive, where) as (clip_index, conditions, opened):
+        own_model = None if opened is None else Path(opened.model)
         encoder = QueryEncoder(clip_index, model if model or server else own_model, device, server, api_key)
         found, _ = find(clip_index, asked, encoder, k, conditions)
+        if opened is not None:
+            found = opened.foreign.marked(found)
         kept = [each for each in found if not each.word or WORDS.index(each.word) >= WORDS.index(least)]
         found = SearchResults(kept, found.remark)
         _print(found, clip_index, index, archive)
@@ -115,8 +121,10 @@ def search(
 
 
 @contextlib.contextmanager
-def _opened(index: Path | None, archive: Path | None, where: Where) -> Iterator[tuple[ClipIndex, Where, Path | None]]:
-    """The index that is searched, conditions as it understands them, and an archive's model, wherever that is now."""
+def _opened(
+    index: Path | None, archive: Path | None, where: Where
+) -> Iterator[tuple[ClipIndex, Where, "Archive | None"]]:
+    """The index that is searched, conditions as it understands them, and the archive that it belongs to."""
     if index is not None:
         with ClipIndex.open(index) as opened:
             yield opened, where, None
@@ -125,7 +133,7 @@ def _opened(index: Path | None, archive: Path | None, where: Where) -> Iterator[
 
     assert archive is not None
     with Archive.open(archive) as found:
-        yield found.index(), found.resolve(where), Path(found.model)
+        yield found.index(), found.resolve(where), found
 
 
 def _print(found: SearchResults, clip_index: ClipIndex, index: Path | None, archive: Path | None) -> None:
