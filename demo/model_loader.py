@@ -123,7 +123,8 @@ class ModelLoader:
 
     @property
     def video_text(self) -> "DualModel | RemoteDual":
-        """The video-text model behind the vectors and the index."""
+        """The video-text model behind the vectors and the index, which may have changed since it was loaded."""
+        self.renew()
         return self.start().video_text.result()
 
     @property

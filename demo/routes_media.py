@@ -26,6 +26,8 @@ from surgvl.video.cut import cut_video
 
 TYPES = {".webm": "video/webm", ".ogv": "video/ogg", ".mkv": "video/x-matroska", ".mov": "video/quicktime"}
 HEIGHTS_PX = (32, 1080)
+# Pictures up to this height are kept: those of lists, not those that stand for the player.
+KEPT_PX = 240
 MAX_CUT_S = 15 * 60.0
 # An id names a file whose content may be replaced: the page asks again after a while.
 _CACHED = {"Cache-Control": "private, max-age=3600"}
@@ -50,8 +52,14 @@ def router(engine: Engine, scratch: Path) -> APIRouter:
     def frame(id: str, t: Time = 0.0, h: int = 240) -> Response:
         row = engine.recording(id)
         time_s = round(min(max(t, 0.0), max(0.0, row.duration_s - 0.05)), 2)
-        with decoding:
-            image = frame_jpeg(row.path, time_s, min(max(h, HEIGHTS_PX[0]), HEIGHTS_PX[1]))
+        height_px = min(max(h, HEIGHTS_PX[0]), HEIGHTS_PX[1])
+
+        def decode() -> bytes:
+            with decoding:
+                return frame_jpeg(row.path, time_s, height_px)
+
+        is_kept = height_px <= KEPT_PX
+        image = engine.archive.thumbnails.get(row.content, time_s, height_px, decode) if is_kept else decode()
         return Response(image, media_type="image/jpeg", headers=_CACHED)
 
     @found.get("/recordings/{id:path}/cut.mp4")
@@ -68,10 +76,8 @@ def router(engine: Engine, scratch: Path) -> APIRouter:
 
     @found.get("/clips/{clip_id}.mp4")
     def clip(clip_id: int) -> Response:
-        kept = [each for each in engine.archive.catalogue.clips() if each.id == clip_id]
-        if not kept:
-            raise DataError(f"the archive has no clip {clip_id}: it may be removed already")
-        return cut(kept[0].recording, kept[0].start_s, kept[0].end_s, kept[0].title)
+        kept = engine.archive.catalogue.clip(clip_id)
+        return cut(kept.recording, kept.start_s, kept.end_s, kept.title)
 
     @found.get("/recordings/{id:path}/timeline")
     def timeline(id: str, request: Request, phase: str = "", triplet: str = "", smooth_s: Smooth = 5.0) -> Json:

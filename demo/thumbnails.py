@@ -1,6 +1,5 @@
 """Single frames of videos as JPEG."""
 
-import functools
 from pathlib import Path
 
 import cv2
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 from surgvl import video
 
 
-@functools.lru_cache(maxsize=512)
 def frame_jpeg(path: Path, time_s: float, height_px: int) -> bytes:
     """The frame at a time as JPEG, with the aspect ratio of the video.
 

@@ -8,18 +8,18 @@ what a killed process left is completed by the next one.
 import contextlib
 import os
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from surgvl.archive import header as heads
 from surgvl.archive.catalogue import FILE, Catalogue
-from surgvl.archive.creating import MANIFEST, SPACES
+from surgvl.archive.creating import MANIFEST, SPACES, THUMBNAILS
 from surgvl.archive.derived import manifest_of, read_questions, recording_of, save_manifest, write_questions
 from surgvl.archive.filters import admitted, resolve
 from surgvl.archive.records import Details, Recording
 from surgvl.archive.space import Encoded, Space, SpaceWriter
+from surgvl.archive.thumbnails import Thumbnails
 from surgvl.core.errors import DataError
 from surgvl.core.files import clear_temporary
 from surgvl.core.locks import locked
@@ -39,6 +39,7 @@ class OpenArchive:
     Attributes:
         folder: of the archive, absolute.
         catalogue: recordings, details, labels, clips, jobs.
+        thumbnails: small pictures of recordings.
         device: torch device on which recordings are embedded.
 
     Args:
@@ -53,7 +54,9 @@ class OpenArchive:
         self.folder, self.device = Path(folder).resolve(), device
         heads.read_header(self.folder)
         self.catalogue = Catalogue(self.folder / FILE)
+        self.thumbnails = Thumbnails(self.folder / THUMBNAILS)
         self._spaces: dict[str, Space] = {}
+        self._embedder: Embedder | None = None
 
     def close(self) -> None:
         """Close the catalogue."""
@@ -175,14 +178,25 @@ class OpenArchive:
         """The embedded sentences; None for a model without a text tower."""
         return self.space.texts
 
-    @cached_property
+    @property
     def embedder(self) -> "Embedder":
-        """The model of the vectors, which is loaded on first use; may be set to one that is loaded already.
+        """The model of the vectors, which is loaded on first use, and again when the archive uses another one.
+
+        May be set to one that is loaded already.
 
         Raises:
             DataError: it is not the one that made the vectors.
             CheckpointError: it is gone.
         """
+        if self._embedder is None or self._embedder.hash != self.model_hash:
+            self._embedder = self._load()
+        return self._embedder
+
+    @embedder.setter
+    def embedder(self, embedder: "Embedder") -> None:
+        self._embedder = embedder
+
+    def _load(self) -> "Embedder":
         from surgvl.embed.embedder import local_embedder
 
         embedder = local_embedder(Path(self.model), self.space.meta.stride_s, None, self.device)
@@ -214,7 +228,7 @@ class OpenArchive:
                 self.settle(writer)
 
     def settle(self, writer: SpaceWriter) -> None:
-        """Bring vectors, index, states and the manifest on disk in line with the catalogue."""
+        """Bring vectors, index, states, pictures and the manifest on disk in line with the catalogue."""
         videos = self.manifest()
         writer.settle(self.catalogue.rows(), videos)
         for row in self.catalogue.rows():
@@ -224,6 +238,7 @@ class OpenArchive:
         if len(videos.qa_table) < len(read_questions(self.folder)):
             write_questions(self.folder, videos.qa_table)
         save_manifest(videos, self.folder / MANIFEST)
+        self.thumbnails.settle({row.content for row in self.catalogue.rows()})
 
     def _located(self, model: str) -> str:
         return str((self.folder / model).resolve()) if model and (self.folder / model).exists() else model

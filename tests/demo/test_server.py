@@ -17,8 +17,10 @@ from starlette.testclient import TestClient
 from surgvl import prompts, video
 from surgvl.api import load, load_answerer
 from surgvl.data.manifest import Manifest
+from surgvl.demo import routes_media
 from surgvl.demo.engine import Engine
 from surgvl.demo.finder import NEAR_S
+from surgvl.demo.thumbnails import frame_jpeg
 from surgvl.export.base import formats
 from tests.helpers.opened_page import browsing, engine_of
 
@@ -101,6 +103,30 @@ def test_recordings_of_test_splits_come_first_and_have_strips(page: TestClient, 
 
 
 # ---- pictures
+
+
+def test_small_pictures_are_decoded_once_and_kept_on_disk(
+    page: TestClient, engine: Engine, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, decoded = engine.archive, list[float]()
+
+    def decode(path: Path, time_s: float, height_px: int) -> bytes:
+        decoded.append(time_s)
+        return frame_jpeg(path, time_s, height_px)
+
+    monkeypatch.setattr(routes_media, "frame_jpeg", decode)
+    small, large = (f"/api/recordings/{name}/frame?t=3.3&h={height_px}" for height_px in (48, 480))
+    first, again = page.get(small).content, page.get(small).content
+    assert first == again
+    assert decoded == [3.3]
+    kept = archive.thumbnails.folder / f"{archive.recording(name).content}-3.30-48.jpg"
+    assert kept.read_bytes() == first
+    before = page.get("/api/archive").json()["storage"]["thumbnails"]
+    assert before >= len(first)
+    page.get(large)
+    assert page.get("/api/archive").json()["storage"]["thumbnails"] == before
+    assert page.get(large).status_code == 200
+    assert decoded == [3.3] * 3
 
 
 def test_a_recording_comes_in_ranges_and_nothing_else_does(page: TestClient, engine: Engine, name: str) -> None:
@@ -343,6 +369,14 @@ def test_labels_and_clips_are_signed_and_undone(engine: Engine, page: TestClient
         assert page.get("/api/archive").json()["user"] == "Dr. Ä"
         saved = page.get(f"/api/clips/{clip['id']}.mp4")
         assert "A%20bite.mp4" in saved.headers["content-disposition"]
+        words = {"title": "A bite", "note": " both structures are seen "}
+        noted = page.patch(f"/api/clips/{clip['id']}", json=words).json()
+        assert noted == {**noted, "title": "A bite", "note": "both structures are seen", "start_s": 1, "end_s": 2.5}
+        assert other.get("/api/clips").json() == [noted]
+        assert page.patch(f"/api/clips/{clip['id']}", json=words).status_code == 404
+        assert page.patch(f"/api/clips/{noted['id']}", json={**words, "note": "x" * 2001}).status_code == 400
+        assert "words of a clip" in page.post("/api/undo").json()["said"]
+        assert page.get("/api/clips").json() == [clip]
         assert other.post("/api/undo").json() == {"said": ""}
         assert "clip" in page.post("/api/undo").json()["said"]
         assert page.get("/api/clips").json() == []
