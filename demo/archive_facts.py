@@ -77,6 +77,8 @@ class ArchiveFacts:
                 "timeline": bool(sets["phase"] or sets["triplet"]),
                 "paths": is_near,
                 "edit": True,
+                # A server's models are chosen where it is started.
+                "reindex": not self.models.server,
             },
             "prompt_sets": sets,
             "sets": {task: names[0] if names else "" for task, names in sets.items()},

@@ -198,8 +198,7 @@ class JobWorker:
             self._archive.remove(what["ids"], wait_s=WAIT_S)
             return ""
         if job.kind == "reindex":
-            self._archive.reindex(what["model"], tick=tick, should_stop=should_stop)
-            return ""
+            return aside(self._archive.reindex(what["model"], tick=tick, should_stop=should_stop, wait_s=WAIT_S))
         raise DataError(f"job {job.id} is of the kind {job.kind!r}, which this version does not know")
 
     def _progress(self, running: _Running, progress: Progress) -> None:

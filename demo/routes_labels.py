@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from surgvl.demo.engine import Engine, clip_json, label_json
 from surgvl.demo.routes_page import user_of
-from surgvl.demo.schemas import Json, NewClip, NewLabel
+from surgvl.demo.schemas import ClipWords, Json, NewClip, NewLabel
 
 
 def router(engine: Engine, scratch: Path) -> APIRouter:
@@ -42,13 +42,19 @@ def router(engine: Engine, scratch: Path) -> APIRouter:
             given.recording, given.start_s, given.end_s, given.title, given.note, user_of(request)
         )
         engine.events.publish("clips", {"recording": given.recording})
-        return next(clip_json(each) for each in catalogue.clips(given.recording) if each.id == clip)
+        return clip_json(catalogue.clip(clip))
+
+    @found.patch("/clips/{clip}")
+    def rewrite_clip(clip: int, given: ClipWords, request: Request) -> Json:
+        found = catalogue.clip(catalogue.rewrite_clip(clip, given.title, given.note, user_of(request)))
+        engine.events.publish("clips", {"recording": found.recording})
+        return clip_json(found)
 
     @found.delete("/clips/{clip}")
     def remove_clip(clip: int, request: Request) -> Response:
-        known = {each.id: each.recording for each in catalogue.clips()}
+        recording = catalogue.clip(clip).recording
         catalogue.remove_clip(clip, user_of(request))
-        engine.events.publish("clips", {"recording": known[clip]})
+        engine.events.publish("clips", {"recording": recording})
         return Response(status_code=204)
 
     @found.post("/undo")

@@ -14,6 +14,8 @@ from surgvl.demo.evaluation_runs import evaluation_runs
 from surgvl.demo.routes_page import is_near, user_of
 from surgvl.demo.schemas import DetailsChange, Json, NewJob, Paths
 from surgvl.demo.uploads import check_recordings, receive_recordings
+from surgvl.models.published import Published, registry
+from surgvl.models.store import stored
 
 UPLOADS = "uploads"
 
@@ -63,8 +65,13 @@ def router(engine: Engine, scratch: Path) -> APIRouter:
         return engine.jobs.list()
 
     @found.post("/jobs")
-    def ask_for(given: NewJob) -> Json:
-        return {"job": engine.jobs.add(given.kind, {})}
+    def ask_for(given: NewJob, request: Request) -> Json:
+        what = {"model": _chosen(given.model, is_near(request))} if given.kind == "reindex" else {}
+        return {"job": engine.jobs.add(given.kind, what)}
+
+    @found.get("/models")
+    def models() -> list[Json]:
+        return [{"name": each.name, "title": each.title, "purpose": each.purpose} for each in _models_here()]
 
     @found.post("/jobs/{id}/cancel")
     def cancel(id: int) -> list[Json]:
@@ -90,3 +97,16 @@ def _existing(path: str) -> Path:
             f"{path} does not exist on the machine of the archive: give the whole path of a file or folder"
         )
     return found
+
+
+def _models_here() -> list[Published]:
+    """The models by name that an archive can be embedded with, as far as they are on this machine."""
+    return [each for each in registry().values() if each.kind == "video-text" and stored(each) is not None]
+
+
+def _chosen(model: str, is_near: bool) -> str:
+    """A model that a visitor has chosen: a name, or from this machine a folder."""
+    names = [each.name for each in _models_here()]
+    if model in names or (is_near and Path(model).is_absolute() and Path(model).is_dir()):
+        return model
+    raise ConfigError(f"{model!r} is no model on the machine of the archive: choose {', '.join(names)}")

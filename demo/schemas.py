@@ -54,9 +54,13 @@ class Action(Phase):
 
 
 class NewJob(Given):
-    """Work without arguments: `update` embeds what waits and what has changed."""
+    """Work on all recordings: `update` embeds what waits and what has changed, `reindex` embeds all with another model.
 
-    kind: Literal["update"]
+    `model` is a name, or a folder on the machine of the archive.
+    """
+
+    kind: Literal["update", "reindex"]
+    model: Line = ""
 
 
 # ---- search
@@ -206,6 +210,13 @@ class NewClip(Span):
 
     title: str = ""
     note: str = ""
+
+
+class ClipWords(Given):
+    """What a person writes about a saved clip."""
+
+    title: str
+    note: str
 
 
 class UserName(Given):

@@ -3,6 +3,7 @@
 import { address, frameOf, request } from "./api.js";
 import { $, fill, icon, iconButton, keyed, make } from "./dom.js";
 import { open } from "./open.js";
+import { dialog } from "./sheet.js";
 import { on, recording, set, state } from "./state.js";
 import { attempt, note } from "./voice.js";
 import { clock, plural, span } from "./words.js";
@@ -12,11 +13,8 @@ export const readClips = () => attempt(async () => set({ clips: await request(ad
 /** Keep a range of a recording. */
 export async function saveClip({ recording: id = state.current, start_s, end_s }) {
   await attempt(async () => {
-    const title = `${recording(id)?.title ?? id} ${span(start_s, end_s)}`;
-    const clip = await request(address(["clips"]), {
-      method: "POST",
-      body: { recording: id, start_s, end_s, title, note: "" },
-    });
+    const body = { recording: id, start_s, end_s };
+    const clip = await request(address(["clips"]), { method: "POST", body });
     set({ clips: [...state.clips, clip] });
     note(`Saved ${span(start_s, end_s)} as a clip`, { action: { text: "Undo", call: () => removeClip(clip) } });
   });
@@ -35,8 +33,42 @@ async function removeClip(clip) {
   });
 }
 
+/** Give a clip a title, and a note of any length. */
+function editClip(clip) {
+  const title = make("input", { type: "text", name: "title", value: clip.title, maxlength: 200 });
+  const words = make("textarea", { name: "note", rows: 4, maxlength: 2000, value: clip.note });
+  const save = (event) => {
+    event.preventDefault();
+    return attempt(async () => {
+      const body = { title: title.value, note: words.value };
+      const written = await request(address(["clips", clip.id]), { method: "PATCH", body });
+      set({ clips: state.clips.map((each) => (each.id === clip.id ? written : each)) });
+      sheet.close();
+    });
+  };
+  const sheet = dialog(
+    "Saved clip",
+    { kind: "small" },
+    make(
+      "form.details",
+      { onsubmit: save },
+      make("label", {}, make("span", {}, "Title"), title),
+      make("label", {}, make("span", {}, "Note"), words),
+      make(
+        "div.dialog-foot",
+        {},
+        make("button.outlined", { type: "button", onclick: () => sheet.close() }, "Cancel"),
+        make("button.primary", { type: "submit" }, "Save"),
+      ),
+    ),
+  );
+  words.focus();
+}
+
 function element(clip) {
-  const title = recording(clip.recording)?.title ?? clip.recording;
+  const of = recording(clip.recording)?.title ?? clip.recording;
+  const when = span(clip.start_s, clip.end_s);
+  const name = clip.title || `${of} ${when}`;
   return make(
     "li.clip",
     {},
@@ -44,23 +76,30 @@ function element(clip) {
       "button.opener",
       {
         type: "button",
-        "aria-label": `Show ${clip.title}`,
+        "aria-label": `Show ${name}`,
         onclick: () => open(clip.recording, clip.start_s, { range: { start_s: clip.start_s, end_s: clip.end_s } }),
       },
       make("img", { src: frameOf(clip.recording, (clip.start_s + clip.end_s) / 2, 96), alt: "", loading: "lazy" }),
-      make("span", {}, make("b", { title }, title), make("time", {}, span(clip.start_s, clip.end_s))),
+      make(
+        "span",
+        {},
+        make("b", { title: name }, clip.title || of),
+        make("time", { title: clip.title ? of : null }, when),
+        clip.note && make("span.note-text", { title: clip.note }, clip.note),
+      ),
     ),
+    state.archive?.can.edit && iconButton("pencil", `Title and note of ${name}`, () => editClip(clip)),
     make(
       "a.icon-button",
       {
         href: `api/clips/${clip.id}.mp4`,
         download: true,
         title: "Save as mp4",
-        "aria-label": `Save ${clip.title} as mp4`,
+        "aria-label": `Save ${name} as mp4`,
       },
       icon("save"),
     ),
-    iconButton("trash", `Remove ${clip.title}`, () => removeClip(clip)),
+    iconButton("trash", `Remove ${name}`, () => removeClip(clip)),
   );
 }
 

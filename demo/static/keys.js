@@ -2,7 +2,7 @@
 
 import { $, make } from "./dom.js";
 import { copyLink } from "./takeaway.js";
-import { faster, fullScreen, pause, reverse, seek, setSpeed, step, toggle } from "./player.js";
+import { faster, fullScreen, loopRange, pause, reverse, seek, setSpeed, step, toggle } from "./player.js";
 import { accept, markIn, markOut, removeLabel, setPhase, undo, unmark } from "./marks.js";
 import { findLike, go, here, judge } from "./search.js";
 import { saveMarked } from "./clips.js";
@@ -50,6 +50,7 @@ const KEYS = [
     [
       ["i", "I", "mark in", markIn],
       ["o", "O", "mark out", markOut],
+      ["r", "R", "repeat the range, or no longer", loopRange],
       ["s", "S", "save the range as a clip", saveMarked],
       ["1…9", "1–9", "set the phase on the range, or on the model's segment", null],
       ["Enter", "Enter", "accept the model's phase, go on to the next", accept],
@@ -103,7 +104,7 @@ export function help() {
     make(
       "p.soft",
       {},
-      "On the timeline: a click seeks, a drag marks a range, a double click marks a segment, Ctrl and the wheel zoom.",
+      "On the timeline: a click seeks, a drag marks a range, a double click marks a segment; Ctrl and the wheel, or two fingers, zoom.",
     ),
     make("label.check", {}, box, "Keys act (off for dictation software)"),
   );

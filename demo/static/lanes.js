@@ -123,7 +123,7 @@ function savedClips() {
     .map((clip) => ({
       ...clip,
       label: clip.title || "clip",
-      title: `${clip.title || "Saved clip"}, ${span(clip.start_s, clip.end_s)}`,
+      title: [`${clip.title || "Saved clip"}, ${span(clip.start_s, clip.end_s)}`, clip.note].filter(Boolean).join("\n"),
       kind: "note clip",
       act: { clip },
     }));

@@ -6,6 +6,7 @@ import { editDetails } from "./details.js";
 import { open } from "./open.js";
 import { readJobs } from "./jobs.js";
 import { picture, progressBar, stateWords, strip } from "./recordings.js";
+import { chooseModel } from "./reindex.js";
 import { confirm } from "./sheet.js";
 import { on, state } from "./state.js";
 import { openAdd } from "./upload.js";
@@ -116,6 +117,9 @@ function draw() {
         `${plural(recordings.length, "recording")}, ${hours(length_s / 3600)}; ${embedded === recordings.length ? "all can be searched" : `${embedded} are read whole`}.${archive.temporary ? " This archive is temporary: it is deleted when surgvl stops." : ""}`,
       ),
       readButton(recordings),
+      archive.can.reindex &&
+        recordings.length > 0 &&
+        make("button.outlined", { type: "button", onclick: chooseModel }, "Another model"),
       archive.can.edit && make("button.primary", { type: "button", onclick: () => openAdd() }, "Add recordings"),
     ),
     stored.length > 0 &&

@@ -6,6 +6,7 @@ import { mountAnswers } from "./ask.js";
 import { bannerText, mountCard } from "./card.js";
 import { mountClips, readClips, saveMarked } from "./clips.js";
 import { $, $$, afterPause, fill, make } from "./dom.js";
+import { follow } from "./events.js";
 import { mountField, search } from "./field.js";
 import { mountJobs, readJobs } from "./jobs.js";
 import { mountKeys } from "./keys.js";
@@ -15,7 +16,7 @@ import { mountPlayer, now, seek } from "./player.js";
 import { load } from "./reading.js";
 import { mountRecordings, readRecordings } from "./recordings.js";
 import { mountResults } from "./results.js";
-import { followSearch, openHit } from "./search.js";
+import { again, followSearch, openHit } from "./search.js";
 import { mountScores } from "./scores.js";
 import { on, recording, set, state } from "./state.js";
 import { mountTakeaway } from "./takeaway.js";
@@ -139,32 +140,33 @@ function watchReach() {
 }
 
 function followEvents(check) {
-  const events = new EventSource("api/events");
-  let isLost = false;
-  events.addEventListener("jobs", (event) => set({ jobs: JSON.parse(event.data) }));
-  events.addEventListener("models", (event) => {
-    set({ archive: { ...state.archive, ...JSON.parse(event.data) } });
-  });
   const refresh = afterPause(async () => {
-    const before = recording()?.state;
+    const before = { state: recording()?.state, model: state.archive.model.hash };
     set({ archive: await request(address(["archive"])) });
     await readRecordings();
+    const isOther = before.model !== state.archive.model.hash;
     if (!recording()) await restore(read());
-    else if (before !== recording().state) load();
+    else if (isOther || before.state !== recording().state) load();
+    if (isOther) again();
   }, REFRESH_MS);
-  events.addEventListener("recordings", refresh);
-  events.addEventListener("clips", readClips);
-  events.addEventListener("labels", (event) => {
+  const labels = (changed) => {
     // Without a recording, any may have changed.
-    const id = JSON.parse(event.data)?.recording ?? state.current;
+    const id = changed?.recording ?? state.current;
     if (id && id === state.current && state.timeline) attempt(() => readLabels(id));
-  });
-  events.addEventListener("error", () => ((isLost = true), check()));
-  events.addEventListener("open", () => {
-    if (isLost) readRecordings();
-    isLost = false;
-    check();
-  });
+  };
+  follow(
+    {
+      jobs: (jobs) => set({ jobs }),
+      models: (found) => set({ archive: { ...state.archive, ...found } }),
+      recordings: refresh,
+      clips: readClips,
+      labels,
+    },
+    {
+      missed: () => (refresh(), readClips(), readJobs(), labels(null)),
+      reach: check,
+    },
+  );
 }
 
 function mountViews() {

@@ -3,6 +3,7 @@
 import { frameOf, videoOf } from "./api.js";
 import { $, fill, icon, iconButton, isCalm, make } from "./dom.js";
 import { duration, frame_s, on, recording, set, state } from "./state.js";
+import { note } from "./voice.js";
 import { clock } from "./words.js";
 
 const SPEEDS = [0.25, 0.5, 1, 1.5, 2, 4];
@@ -46,6 +47,7 @@ export function play() {
   if (showsStills()) {
     set({ isPlaying: true });
     ticker = setInterval(() => {
+      if (hasLooped(state.time_s + STILLS_S)) return;
       if (state.time_s + STILLS_S >= duration()) pause();
       else if ($("img", still).complete) seek(state.time_s + STILLS_S);
     }, 1000 * STILLS_S);
@@ -99,9 +101,26 @@ export function reveal() {
   $("#stage").scrollIntoView({ block: "start", behavior: isCalm() ? "auto" : "smooth" });
 }
 
+/** Play the marked range again and again, or no longer. */
+export function loopRange() {
+  if (!state.range) return note("Mark a range first: drag on the timeline, or press I and O");
+  set({ isLooping: !state.isLooping });
+  if (!state.isLooping) return undefined;
+  if (state.time_s < state.range.start_s || state.time_s >= state.range.end_s) seek(state.range.start_s);
+  if (!state.isPlaying || backwards) play();
+  return undefined;
+}
+
+/** Whether play has come to the end of the range that it repeats; it then begins again. */
+function hasLooped(time_s) {
+  if (!state.isLooping || time_s < state.range.end_s) return false;
+  seek(state.range.start_s);
+  return true;
+}
+
 function follow() {
   if (!video || video.paused) return;
-  set({ time_s: video.currentTime });
+  if (!video.seeking && !hasLooped(video.currentTime)) set({ time_s: video.currentTime });
   requestAnimationFrame(follow);
 }
 
@@ -132,6 +151,7 @@ function show() {
     },
     onplay: () => (set({ isPlaying: true }), follow()),
     onpause: () => backwards || set({ isPlaying: false }),
+    onended: () => hasLooped(Infinity) && video.play(),
     onseeked: (event) => event.target === video && set({ time_s: video.currentTime }),
     onclick: toggle,
     onerror: (event) => {
@@ -163,6 +183,8 @@ export function mountPlayer(extra) {
     );
   const frame = (by, label, key) =>
     iconButton(by < 0 ? "previous" : "next", label, () => step(by), { key, tag: "button.icon-button.stepping" });
+  const again = iconButton("loop", "Repeat the marked range", loopRange, { key: "R", tag: "button.icon-button.stepping" });
+  again.disabled = true;
   const time = make("b");
   const total = make("span.soft");
   $("#transport").append(
@@ -173,6 +195,7 @@ export function mountPlayer(extra) {
     frame(1, "Next frame", "."),
     make("p.timecode", {}, time, total),
     ...extra,
+    again,
     speed,
     iconButton("full", "Full screen", fullScreen, { key: "F" }),
   );
@@ -180,6 +203,11 @@ export function mountPlayer(extra) {
   on("time_s current timeline recordings", () => {
     time.textContent = clock(state.time_s, true);
     total.textContent = ` / ${clock(duration())}`;
+  });
+  on("range", () => state.range || set({ isLooping: false }));
+  on("range isLooping", () => {
+    again.disabled = !state.range;
+    again.setAttribute("aria-pressed", String(state.isLooping));
   });
   on("isPlaying", () => fill(playing, icon(state.isPlaying ? "pause" : "play")));
 }

@@ -18,6 +18,7 @@ export const state = {
   jobs: [],
   page: "watch", // watch, library, scores, model
   isPlaying: false,
+  isLooping: false, // whether play repeats the marked range
   isSearching: false,
   showsWeak: false, // whether hits that are no better than chance are unfolded
   side: "results", // results or answers

@@ -97,11 +97,9 @@ class LabelTable(Journal, RecordingTable):
             ConfigError: an empty range or one beyond the end.
         """
         start_s, end_s = self._range(id, start_s, end_s)
-        for name, text in (("the title", title), ("the note", note)):
-            if len(text) > 10 * LONGEST:
-                raise ConfigError(f"{name} must have at most {10 * LONGEST:,} characters, got {len(text):,}")
+        title, note = _free("the title", title), _free("the note", note)
         with self.change(who, f"clip of {id} from {clock(start_s)} to {clock(end_s)}") as change:
-            return self.insert_clip(change, id, start_s, end_s, title.strip(), note.strip())
+            return self.insert_clip(change, id, start_s, end_s, title, note)
 
     def insert_clip(self, change: int, id: str, start_s: float, end_s: float, title: str, note: str) -> int:
         """Add a clip as a part of a change."""
@@ -114,11 +112,32 @@ class LabelTable(Journal, RecordingTable):
         Raises:
             DataError: there is no such clip.
         """
-        found = [each for each in self.clips() if each.id == clip_id]
-        if not found:
-            raise DataError(f"the archive has no clip {clip_id}: it may be removed already")
-        with self.change(who, f"removal of a clip of {found[0].recording}") as change:
+        found = self.clip(clip_id)
+        with self.change(who, f"removal of a clip of {found.recording}") as change:
             self.execute("INSERT INTO removed_clips VALUES (?, ?)", clip_id, change)
+
+    def rewrite_clip(self, clip_id: int, title: str, note: str, who: str) -> int:
+        """Give a saved clip another title and note. Returns its new id: the old words stay in the journal.
+
+        Raises:
+            DataError: there is no such clip.
+            ConfigError: a title or note that is too long.
+        """
+        found, title, note = self.clip(clip_id), _free("the title", title), _free("the note", note)
+        with self.change(who, f"words of a clip of {found.recording}") as change:
+            self.execute("INSERT INTO removed_clips VALUES (?, ?)", clip_id, change)
+            return self.insert_clip(change, found.recording, found.start_s, found.end_s, title, note)
+
+    def clip(self, clip_id: int) -> SavedClip:
+        """A saved clip.
+
+        Raises:
+            DataError: there is none of this id.
+        """
+        for each in self.clips():
+            if each.id == clip_id:
+                return each
+        raise DataError(f"the archive has no clip {clip_id}: it may be removed already")
 
     def clips(self, id: str | None = None) -> list[SavedClip]:
         """Saved clips, the newest first: of a recording, or all."""
@@ -184,3 +203,9 @@ def _word(what: str, text: str) -> str:
     if not word or len(word) > LONGEST or any(letter < " " for letter in word):
         raise ConfigError(f"{what} must be one line of 1 to {LONGEST} characters, got {text[:40]!r}")
     return word
+
+
+def _free(what: str, text: str) -> str:
+    if len(text) > 10 * LONGEST:
+        raise ConfigError(f"{what} must have at most {10 * LONGEST:,} characters, got {len(text):,}")
+    return text.strip()

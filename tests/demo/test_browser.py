@@ -3,6 +3,8 @@
 Screenshots go to the folder in SURGVL_SHOTS where it is set.
 """
 
+import contextlib
+import json
 import re
 import shutil
 import signal
@@ -12,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +23,10 @@ import numpy as np
 import pytest
 
 from surgvl import video
+from surgvl.core.locks import locked
 from tests.helpers.browser import CHROMIUM, NEEDS_BROWSER, middle_of, now, opened, seek, shoot, shown, until, wait_for
+from tests.helpers.made_archive import film
+from tests.helpers.page_flows import PHASE, SENTENCE, beside, find, flow_by_keys, flow_by_mouse, ready, unfold, view
 from tests.helpers.patience import patience
 
 if TYPE_CHECKING:
@@ -29,20 +34,23 @@ if TYPE_CHECKING:
 
 pytestmark = NEEDS_BROWSER
 VIEWS = ("watch", "library", "scores", "model")
-PHASE = "What is the surgical phase shown in the image?"
-SENTENCE = "the hook dissects the gallbladder"
 
 
 @pytest.fixture(scope="module")
-def url(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run whose page is served; its archive is written into it, and other tests use that of the original."""
+    copy = tmp_path_factory.mktemp("page") / "run"
+    shutil.copytree(tiny_run, copy, ignore=shutil.ignore_patterns("archive"))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def url(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of the page, served by the command in a process of its own, which then ends as it should."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("demo") / "log.txt"
-    run = tmp_path_factory.mktemp("page") / "run"
-    # The archive is written into the run, which other tests use as well.
-    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("archive"))
     argv = [sys.executable, "-m", "surgvl", "demo", "--run", str(run), "--port", str(port)]
     begun = time.monotonic()
     with log.open("w") as file:
@@ -99,36 +107,6 @@ def same_page(context: "BrowserContext", url: str) -> Iterator["Page"]:
         yield found
 
 
-def ready(page: "Page") -> None:
-    """Wait until the models are loaded and the timeline is read."""
-    page.wait_for_selector(".status.ready")
-    wait_for(page, "state.timeline")
-    page.wait_for_selector("[data-lane=phase] .box")
-
-
-def view(page: "Page", name: str) -> None:
-    """Go to one of the views."""
-    page.click(f"#views [data-view={name}]")
-    assert page.locator(f"#{name}").is_visible()
-
-
-def find(page: "Page", text: str) -> None:
-    """Search by a sentence, and wait for what is found."""
-    page.click("#field label:has([value=find])")
-    page.fill("#text", text)
-    page.press("#text", "Enter")
-    wait_for(page, f"state.search?.query.text === {text!r} && !state.isSearching")
-    page.wait_for_selector(".hit")
-
-
-def unfold(page: "Page") -> None:
-    """Show weak hits as well: a model of a few steps finds little else."""
-    if page.locator(".weak").count() and not shown(page, "showsWeak"):
-        page.click(".weak summary")
-        page.wait_for_selector(".weak .hit")
-    page.wait_for_selector(".hit")
-
-
 def test_a_foreign_name_gets_nothing(url: str) -> None:
     port = url.rstrip("/").rpartition(":")[2]
     for path in ("", "api/archive", "static/main.js"):
@@ -171,142 +149,9 @@ def test_every_view_says_that_it_is_not_for_clinical_use(same_page: "Page") -> N
 # ---- flows
 
 
-def flow_by_mouse(page: "Page") -> None:
-    """Find a moment, mark a range, set its phase, take it back, save a clip, ask, all by pointer."""
-    page.click("#field label:has([value=find])")
-    page.fill("#text", SENTENCE)
-    page.click("#go")
-    wait_for(page, "state.search && !state.isSearching")
-    unfold(page)
-    hit = page.locator(".hit").first
-    hit.locator(".opener").click()
-    wait_for(
-        page, "state.hit && Math.abs(state.time_s - state.hit.start_s) < 0.1 && state.current === state.hit.recording"
-    )
-    page.wait_for_selector(".hit[aria-current]")
-    wait_for(page, "state.timeline")
-    page.wait_for_selector("[data-lane=phase] .box")
-
-    page.locator(".tl-scroll").scroll_into_view_if_needed()
-    lane = page.locator("[data-lane=phase] .track")
-    x, y = middle_of(lane, 0.25)
-    page.mouse.click(x, y)
-    wait_for(page, "Math.abs(state.time_s - 5) < 0.3")
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(*middle_of(lane, 0.4), steps=3)
-    page.mouse.move(*middle_of(lane, 0.5), steps=3)
-    page.mouse.up()
-    marked = shown(page, "range")
-    assert marked["start_s"] == pytest.approx(5, abs=0.3)
-    assert marked["end_s"] == pytest.approx(10, abs=0.3)
-    page.locator("button.phase").nth(2).click()
-    page.wait_for_selector("[data-lane=mine] .box.c2")
-    page.click(".note:has-text('set on') button:has-text('Undo')")
-    page.wait_for_selector("[data-lane=mine] .box", state="detached")
-
-    page.mouse.dblclick(*middle_of(page.locator("[data-lane=phase] .box").first))
-    wait_for(page, "state.range")
-    page.click("#transport >> text=Save clip")
-    page.wait_for_selector("#clips .clip")
-    page.locator("#clips .clip button[aria-label^=Remove]").first.click()
-    page.wait_for_selector("#clips .clip", state="detached")
-
-    page.locator("#field").scroll_into_view_if_needed()
-    page.click("#field label:has([value=ask])")
-    page.fill("#text", PHASE)
-    page.click("#go")
-    page.wait_for_selector(".answer .said")
-    frame = page.locator(".frames button").first
-    at = frame.inner_text()
-    frame.click()
-    minutes, seconds = at.split(":")
-    wait_for(page, f"Math.abs(state.time_s - {60 * int(minutes) + float(seconds)}) < 0.11")
-
-
-def flow_by_keys(page: "Page") -> None:
-    """The same without a pointer."""
-    press = page.keyboard.press
-    press("/")
-    page.keyboard.type(SENTENCE)
-    press("Enter")
-    wait_for(page, "state.search && !state.isSearching")
-    unfold(page)
-    page.evaluate("document.activeElement.blur()")
-    press("n")
-    wait_for(page, "state.hit === state.search.reply.hits[0] && Math.abs(state.time_s - state.hit.start_s) < 0.1")
-    press("n")
-    wait_for(page, "state.hit === state.search.reply.hits[1]")
-    press("p")
-    wait_for(page, "state.hit === state.search.reply.hits[0]")
-    press("g")
-    wait_for(page, "state.search.query.good?.length === 1 && !state.isSearching")
-    press("m")
-    wait_for(page, "state.search.query.like && !state.isSearching")
-
-    wait_for(page, "state.timeline")
-    seek(page, 4)
-    press("i")
-    press("ArrowRight")
-    press(".")
-    press("o")
-    marked = shown(page, "range")
-    # A step shows the middle of a frame of 0.1 s.
-    assert (marked["start_s"], marked["end_s"]) == (pytest.approx(4), pytest.approx(9.15))
-    press("2")
-    page.wait_for_selector("[data-lane=mine] .box.c1")
-    assert shown(page, "range") is None
-    press("Control+z")
-    page.wait_for_selector("[data-lane=mine] .box", state="detached")
-    seek(page, 0)
-    press("Enter")
-    page.wait_for_selector("[data-lane=mine] .box")
-    first_end_s = shown(page, "timeline.phases[0].end_s")
-    assert shown(page, "time_s") == pytest.approx(min(first_end_s + 0.1, 19.95))
-    press("Control+z")
-    page.wait_for_selector("[data-lane=mine] .box", state="detached")
-
-    press("i")
-    press("ArrowLeft")
-    press("o")
-    press("s")
-    page.wait_for_selector("#clips .clip")
-    press("Escape")
-    assert shown(page, "range") is None
-    page.focus("#clips .clip button[aria-label^=Remove]")
-    press("Enter")
-    page.wait_for_selector("#clips .clip", state="detached")
-    page.evaluate("document.activeElement.blur()")
-
-    press(" ")
-    wait_for(page, "state.isPlaying")
-    press("k")
-    wait_for(page, "!state.isPlaying")
-    press("+")
-    wait_for(page, "state.view.end_s - state.view.start_s < 11")
-    press("0")
-    wait_for(page, "state.view.end_s - state.view.start_s > 19")
-    press("?")
-    assert page.locator("dialog.keys").is_visible()
-    press("Escape")
-    page.wait_for_selector("dialog", state="detached")
-    press("/")
-    page.keyboard.type(PHASE)
-    assert page.is_checked("#field [value=ask]")
-    press("Enter")
-    page.wait_for_selector(".answer .said")
-
-
-@pytest.mark.parametrize(
-    ("flow", "width", "scheme"),
-    [
-        (flow_by_mouse, 1440, "dark"),
-        (flow_by_mouse, 390, "light"),
-        (flow_by_keys, 1440, "light"),
-        (flow_by_keys, 390, "dark"),
-    ],
-)
-def test_a_flow(context: "BrowserContext", url: str, flow, width: int, scheme: str) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("flow", [flow_by_mouse, flow_by_keys])
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")])
+def test_a_flow(context: "BrowserContext", url: str, flow: Callable[["Page"], None], width: int, scheme: str) -> None:
     with opened(context, url, width, 900, scheme) as page:
         ready(page)
         assert page.get_attribute("html", "data-theme") == scheme
@@ -457,6 +302,50 @@ def test_the_window_zooms_pans_and_follows(page: "Page") -> None:
     wait_for(page, "state.view.start_s === 0 && state.view.end_s === state.timeline.duration_s")
 
 
+def test_two_fingers_zoom_the_timeline(context: "BrowserContext", url: str) -> None:
+    """What lies under the fingers stays there; what the first one marked before the second came is taken back."""
+    with opened(context, url, 390, 844) as page:
+        ready(page)
+        page.locator(".tl-scroll").scroll_into_view_if_needed()
+        wide = page.locator(".over").bounding_box()
+        _, y = middle_of(page.locator("[data-lane=phase] .track"))
+        assert wide
+        touch = context.new_cdp_session(page)
+
+        def fingers(kind: str, *shares: float) -> None:
+            points = [{"x": wide["x"] + share * wide["width"], "y": y, "id": at} for at, share in enumerate(shares)]
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        fingers("touchStart", 0.4)
+        fingers("touchMove", 0.43)
+        fingers("touchStart", 0.4, 0.6)
+        for step in range(1, 5):
+            fingers("touchMove", 0.4 - 0.05 * step, 0.6 + 0.05 * step)
+        fingers("touchEnd")
+        seen = shown(page, "view")
+        assert (seen["start_s"], seen["end_s"]) == (pytest.approx(6.67, abs=0.3), pytest.approx(13.33, abs=0.3))
+        assert shown(page, "range") is None
+        assert page.evaluate("visualViewport.scale") == 1
+        fingers("touchStart", 0.2, 0.8)
+        for step in range(1, 6):
+            fingers("touchMove", 0.2 + 0.05 * step, 0.8 - 0.05 * step)
+        fingers("touchEnd")
+        seen = shown(page, "view")
+        assert (seen["start_s"], seen["end_s"]) == (0, 20)
+
+
+def test_play_repeats_the_marked_range(context: "BrowserContext", url: str) -> None:
+    with opened(context, f"{url}?t=19.2&from=19.0&to=19.9") as page:
+        ready(page)
+        page.keyboard.press("r")
+        wait_for(page, "state.isPlaying")
+        # Also where the range ends with the recording.
+        page.evaluate("window.rounds = 0, document.querySelector('video').addEventListener('seeking', () => rounds++)")
+        until(page, "window.rounds >= 2")
+        assert 18.9 <= shown(page, "time_s") <= 20
+        assert shown(page, "isPlaying")
+
+
 def test_a_second_of_an_hour_is_seen_on_the_timeline(page: "Page") -> None:
     """Segments of a second keep three pixels and their colour, and none is covered by a long one."""
     page.evaluate(
@@ -555,11 +444,7 @@ def test_what_another_window_changes_leaves_the_focus(page: "Page") -> None:
 
 
 def test_scores_and_model_card(page: "Page") -> None:
-    plot = [{"kind": "whisker", "left": 76.0, "width": 10.0}, {"kind": "dot", "left": 81.0, "width": None}]
-    row = {"name": "accuracy", "warning": "", "value": "0.810", "interval": "0.760 to 0.860", "control": "0.4",
-           "blind": "0.3", "plot": plot}  # fmt: skip
-    task = {"title": "Phase", "num_videos": 8, "num_clips": 720, "encoder": "frozen", "main": [row], "more": []}
-    page.route("**/api/runs", lambda route: route.fulfill(json=[{"name": "quickstart", "tasks": [task]}]))
+    page.route("**/api/runs", lambda route: route.fulfill(json=[{"name": "quickstart", "tasks": [TASK]}]))
     view(page, "scores")
     page.wait_for_selector(".scores tbody tr")
     cells = page.locator(".scores tbody tr :is(th, td)").all_inner_texts()
@@ -602,7 +487,134 @@ def test_a_bad_upload_is_refused_and_a_good_one_is_read(
         page.wait_for_selector(".card:has-text('mine')", state="detached")
 
 
+def test_a_folder_is_added_by_its_path_and_the_job_is_cancelled_and_resumed(
+    page: "Page", run: Path, tmp_path: Path
+) -> None:
+    film(tmp_path / "films" / "by path.mp4", seconds=4)
+    page.click("#add")
+    page.fill("dialog .path input", str(tmp_path / "films"))
+    # Another process writes, so the job waits until it is let go.
+    with locked(run / "archive"):
+        page.press("dialog .path input", "Enter")
+        page.wait_for_selector("dialog", state="detached")
+        page.click("#work:has-text('Add films')")
+        job = page.locator("dialog .job:has-text('Add films')")
+        job.locator("text=Cancel").click()
+    page.wait_for_selector("dialog .job.cancelled:has-text('Add films')")
+    job.locator("text=Resume").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog .job.done:has-text('Add films')")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".case.embedded:has-text('by path')")
+    page.evaluate("fetch('api/recordings/by%20path', {method: 'DELETE'})")
+    page.wait_for_selector(".case:has-text('by path')", state="detached")
+
+
+def test_another_model_is_chosen_in_the_library(page: "Page") -> None:
+    sent: list[str] = []
+    page.route(
+        "**/api/jobs", lambda route: (sent.append(route.request.post_data or ""), route.fulfill(json={"job": 1}))
+    )
+    view(page, "library")
+    page.click("text=Another model")
+    page.select_option("dialog [name=model]", "phantom")
+    page.click("dialog >> text=Read again")
+    page.wait_for_selector("dialog", state="detached")
+    assert json.loads(sent[0]) == {"kind": "reindex", "model": "phantom"}
+    page.unroute("**/api/jobs")
+
+
+# ---- several windows
+
+
+def test_two_windows_are_kept_apart_and_hear_of_each_others_changes(
+    chromium: "Browser", context: "BrowserContext", url: str
+) -> None:
+    other = chromium.new_context(reduced_motion="reduce")
+    other.set_default_timeout(300_000)
+    with opened(context, f"{url}?r=video04&from=4&to=9") as mine, opened(other, f"{url}?r=video04") as theirs:
+        for page, name in ((mine, "Ann"), (theirs, "Ben")):
+            ready(page)
+            page.click("#user")
+            page.fill("dialog [name=name]", name)
+            page.click("dialog >> text=Save")
+            page.wait_for_selector(f"#user:has-text('{name}')")
+        find(mine, SENTENCE)
+        mine.evaluate("document.activeElement.blur()")
+        mine.keyboard.press("2")
+        mine.wait_for_selector("[data-lane=mine] .box")
+        theirs.wait_for_selector("[data-lane='by Ann'] .box")
+        assert theirs.locator("[data-lane=mine] .box").count() == 0
+        assert shown(theirs, "search") is None
+        assert shown(theirs, "range") is None
+        # One's own last change is taken back, not that of somebody else.
+        theirs.keyboard.press("Control+z")
+        theirs.wait_for_selector("#notes .note")
+        assert mine.locator("[data-lane=mine] .box").count() == 1
+        mine.keyboard.press("Control+z")
+        theirs.wait_for_selector("[data-lane='by Ann']", state="detached")
+        mine.evaluate("fetch('api/recordings/video03', {method: 'PATCH', body: '{\"title\": \"Third\"}',"
+                      " headers: {'Content-Type': 'application/json'}})")  # fmt: skip
+        theirs.wait_for_selector(".case:has-text('Third')")
+        mine.keyboard.press("Control+z")
+        theirs.wait_for_selector(".case:has-text('video03')")
+    other.close()
+
+
+def test_tabs_that_nobody_sees_leave_the_connections_to_others(context: "BrowserContext", url: str) -> None:
+    """A browser has six connections to a server; every tab works all the same, and one that is seen again is right."""
+    with contextlib.ExitStack() as tabs:
+        pages = [tabs.enter_context(opened(context, url, prepare=hideable)) for _ in range(8)]
+        for page in pages:
+            ready(page)
+            see(page, False)
+        see(pages[0], True)
+        pages[0].evaluate("fetch('api/clips', {method: 'POST', headers: {'Content-Type': 'application/json'},"
+                          " body: JSON.stringify({recording: 'video04', start_s: 1, end_s: 2})})")  # fmt: skip
+        pages[0].wait_for_selector("#clips .clip")
+        assert pages[1].locator("#clips .clip").count() == 0
+        see(pages[1], True)
+        pages[1].wait_for_selector("#clips .clip")
+        pages[1].click("#clips .clip [aria-label^=Remove]")
+        pages[0].wait_for_selector("#clips .clip", state="detached")
+
+
+def hideable(page: "Page") -> None:
+    """Let a test say whether the page is seen: a headless browser shows all of them."""
+    page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.isUnseen === true})")
+
+
+def see(page: "Page", is_seen: bool) -> None:
+    """Bring a tab to the front, or leave it."""
+    page.evaluate(f"window.isUnseen = {str(not is_seen).lower()};"
+                  " document.dispatchEvent(new Event('visibilitychange'))")  # fmt: skip
+
+
 # ---- what everyone can use
+
+PLOT = [{"kind": "whisker", "left": 76.0, "width": 10.0}, {"kind": "dot", "left": 81.0, "width": None}]
+ROW = {"name": "accuracy", "warning": "", "value": "0.810", "interval": "0.760 to 0.860", "control": "0.4",
+       "blind": "0.3", "plot": PLOT}  # fmt: skip
+TASK = {"title": "Phase", "num_videos": 8, "num_clips": 720, "encoder": "frozen", "main": [ROW], "more": []}
+# The page is told of a recording that is foreign, one that cannot be read, and a job that has failed.
+DOUBTFUL = """(() => {
+  const { state, set } = window.surgvl;
+  const [first, second, ...rest] = state.recordings;
+  set({recordings: [{...first, is_foreign: 'Unlike the training videos.'},
+                    {...second, state: 'failed', problem: 'the file ends early', duration_s: 0}, ...rest],
+       jobs: [{id: 1, kind: 'add', title: 'Add two.mp4', state: 'failed', problem: 'two.mp4 is damaged', done: 3,
+               total: 20, unit: 's', remaining_s: null}]});
+})()"""
+
+
+def held(page: "Page") -> None:
+    """A page whose timeline does not come."""
+    page.route("**/timeline?*", lambda route: None)
+
+
+def emptied(page: "Page") -> None:
+    """A page of an archive without recordings."""
+    page.route("**/api/recordings", lambda route: route.fulfill(json=[]))
 
 
 @pytest.mark.skipif(find_spec("axe_playwright_python") is None, reason="axe-playwright-python is not installed")
@@ -621,7 +633,19 @@ def test_no_serious_findings_of_axe(context: "BrowserContext", url: str, width: 
         ready(page)
         wait_for(page, "state.search && !state.isSearching")
         unfold(page)
-        check("moments")
+        page.keyboard.press("Escape")
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("3")
+        page.wait_for_selector("[data-lane=mine] .box")
+        page.locator(".hit .opener").first.click()
+        page.wait_for_selector("[data-lane=phase] .box")
+        check("moments and labels")
+        page.locator(".hit [aria-label^='Show beside']").first.click()
+        beside(page)
+        check("side by side")
+        page.keyboard.press("Escape")
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("Control+z")
         page.click("#field label:has([value=ask])")
         page.fill("#text", PHASE)
         page.press("#text", "Enter")
@@ -633,9 +657,20 @@ def test_no_serious_findings_of_axe(context: "BrowserContext", url: str, width: 
         page.keyboard.press("?")
         check("keys")
         page.keyboard.press("Escape")
-        for name in ("library", "model"):
+        page.evaluate(DOUBTFUL)
+        check("foreign and failed recordings")
+        page.click("#work")
+        check("a failed job")
+        page.keyboard.press("Escape")
+        page.route("**/api/runs", lambda route: route.fulfill(json=[{"name": "quickstart", "tasks": [TASK]}]))
+        for name in ("library", "scores", "model"):
             view(page, name)
+            page.wait_for_selector(f"#{name} h1")
             check(name)
+    for state, prepare in (("loading", held), ("empty", emptied)):
+        with opened(context, url, width, 900, scheme, prepare=prepare) as page:
+            page.wait_for_selector({"loading": ".tl-lanes .waiting", "empty": "#stage .drop"}[state])
+            check(state)
 
 
 def test_the_tab_key_stops_at_nothing_without_a_name(same_page: "Page") -> None:
@@ -727,6 +762,31 @@ def test_the_recording_stays_in_sight_on_a_small_screen(context: "BrowserContext
         assert page.evaluate("scrollY") == pytest.approx(before, abs=60)
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_shifts_while_the_page_fills(context: "BrowserContext", url: str, width: int) -> None:
+    """Cumulative layout shift, as the browser measures it; web.dev calls up to 0.1 good."""
+
+    def observe(page: "Page") -> None:
+        page.add_init_script(
+            "window.shifts = []; new PerformanceObserver((list) => {"
+            " for (const each of list.getEntries()) if (!each.hadRecentInput) window.shifts.push(each);"
+            "}).observe({type: 'layout-shift', buffered: true})"
+        )
+
+    with opened(context, url, width, prepare=observe) as page:
+        ready(page)
+        find(page, SENTENCE)
+        page.click(".case[data-id=video02] button" if width > 860 else ".hit .opener")
+        wait_for(page, "state.timeline")
+        page.wait_for_selector("[data-lane=phase] .box")
+        page.wait_for_timeout(200)
+        shifts = page.evaluate(
+            "window.shifts.map((each) => [each.value, each.sources.map(({node}) => node?.id || node?.className)])"
+        )
+        print(f"\nlayout shift at {width} px: {sum(each[0] for each in shifts):.4f}")
+        assert sum(each[0] for each in shifts) < 0.02, shifts
+
+
 def test_nothing_jumps(context: "BrowserContext", url: str) -> None:
     """The stage and the timeline keep their places from the first paint on, whatever is found or answered."""
     with opened(context, url) as page:
@@ -744,10 +804,7 @@ def test_nothing_jumps(context: "BrowserContext", url: str) -> None:
 
 
 def test_an_empty_archive_says_what_to_do(context: "BrowserContext", url: str) -> None:
-    def without_recordings(page: "Page") -> None:
-        page.route(url + "api/recordings", lambda route: route.fulfill(json=[]))
-
-    with opened(context, url, prepare=without_recordings) as page:
+    with opened(context, url, prepare=emptied) as page:
         page.wait_for_selector("#stage .drop")
         assert "This archive is empty" in page.inner_text("#stage")
         assert page.locator("#timeline").is_hidden()
@@ -755,14 +812,7 @@ def test_an_empty_archive_says_what_to_do(context: "BrowserContext", url: str) -
 
 
 def test_a_foreign_or_failed_recording_is_said(page: "Page", url: str) -> None:
-    page.evaluate(
-        """(() => {
-          const { state, set } = window.surgvl;
-          const [first, second, ...rest] = state.recordings;
-          set({recordings: [{...first, is_foreign: 'Unlike the training videos.'},
-                            {...second, state: 'failed', problem: 'the file ends early', duration_s: 0}, ...rest]});
-        })()"""
-    )
+    page.evaluate(DOUBTFUL)
     assert page.inner_text("#foreign") == "Unlike the training videos."
     assert "cannot be read: the file ends early" in page.inner_text(".case.failed")
     assert page.locator(".case.failed .no-picture").is_visible()

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from surgvl.demo.engine import Engine
 from surgvl.demo.events import NUM_WAITING, Events
 from surgvl.demo.jobs import JobWorker
 from surgvl.video.decoder import VIDEO_SUFFIXES
-from tests.helpers.made_archive import empty_archive, film, opened
+from tests.helpers.made_archive import empty_archive, film, opened, plain_embedder
 from tests.helpers.opened_page import browsing
 from tests.helpers.patience import patience
 
@@ -241,6 +242,27 @@ def test_a_job_that_fails_says_why(page: TestClient, engine: Engine, monkeypatch
     monkeypatch.setattr(engine.archive, "add", fail)
     done = ended(page, engine.jobs.add("add", {"paths": ["/srv/films/one.mp4"]}))
     assert (done["state"], done["problem"]) == ("failed", "one.mp4 is gone: check the path")
+
+
+def test_another_model_takes_over_when_all_is_embedded(
+    page: TestClient, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(page, engine.jobs.add("add", {"paths": [str(film(tmp_path / "one.mp4"))]}))
+    other = replace(plain_embedder(), name="other", hash="f" * 16)
+    monkeypatch.setattr("surgvl.embed.embedder.local_embedder", lambda *given: other)
+    names = [each["name"] for each in page.get("/api/models").json()]
+    assert "phantom" in names
+    assert "phantom-chat" not in names
+    for bad in ("nothing", str(tmp_path), ""):
+        assert "choose" in page.post("/api/jobs", json={"kind": "reindex", "model": bad}).json()["error"]
+    near = TestClient(page.app, base_url="http://127.0.0.1:7860", client=("127.0.0.1", 50000))
+    for model, asked in (("phantom", page), (str(tmp_path), near)):
+        job = asked.post("/api/jobs", json={"kind": "reindex", "model": model}).json()["job"]
+        done = ended(page, job)
+        assert (done["state"], done["problem"]) == ("done", "")
+        assert done["title"] == f"Embed with {Path(model).name}"
+        assert engine.archive.model_hash == engine.archive.embedder.hash == "f" * 16
+        assert [row["state"] for row in page.get("/api/recordings").json()] == ["embedded"]
 
 
 # ---- events

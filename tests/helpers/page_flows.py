@@ -1,0 +1,259 @@
+"""What people do on the page, by mouse and by keyboard, for tests at any width and in any colours."""
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.helpers.browser import middle_of, seek, shown, until, wait_for
+
+if TYPE_CHECKING:
+    from playwright.sync_api import FilePayload, Page
+
+PHASE = "What is the surgical phase shown in the image?"
+SENTENCE = "the hook dissects the gallbladder"
+
+
+def ready(page: "Page") -> None:
+    """Wait until the models are loaded and the timeline is read."""
+    page.wait_for_selector(".status.ready")
+    wait_for(page, "state.timeline")
+    page.wait_for_selector("[data-lane=phase] .box")
+
+
+def view(page: "Page", name: str) -> None:
+    """Go to one of the views."""
+    page.click(f"#views [data-view={name}]")
+    assert page.locator(f"#{name}").is_visible()
+
+
+def find(page: "Page", text: str) -> None:
+    """Search by a sentence, and wait for what is found."""
+    page.click("#field label:has([value=find])")
+    page.fill("#text", text)
+    page.press("#text", "Enter")
+    wait_for(page, f"state.search?.query.text === {text!r} && !state.isSearching")
+    page.wait_for_selector(".hit")
+
+
+def unfold(page: "Page") -> None:
+    """Show weak hits as well: a model of a few steps finds little else."""
+    if page.locator(".weak").count() and not shown(page, "showsWeak"):
+        page.click(".weak summary")
+        page.wait_for_selector(".weak .hit")
+    page.wait_for_selector(".hit")
+
+
+def picture() -> "FilePayload":
+    """A picture to search by."""
+    done, data = cv2.imencode(".png", np.full((32, 32, 3), (40, 60, 160), np.uint8))
+    assert done
+    return {"name": "frame.png", "mimeType": "image/png", "buffer": bytes(data)}
+
+
+def drag_an_edge(page: "Page") -> None:
+    """Drag the end of the marked range towards its start."""
+    before = shown(page, "range")
+    x, y = middle_of(page.locator(".range .edge[data-edge=end]"))
+    wide = page.locator(".over").bounding_box()
+    assert wide
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 0.05 * wide["width"], y, steps=3)
+    page.mouse.up()
+    after = shown(page, "range")
+    assert after["start_s"] == before["start_s"]
+    assert after["end_s"] == pytest.approx(before["end_s"] - 0.05 * 20, abs=0.3)
+
+
+def beside(page: "Page") -> None:
+    """Wait until two moments stand side by side."""
+    page.wait_for_selector("dialog .beside video >> nth=1")
+    until(page, "[...document.querySelectorAll('.beside video')].every((one) => one.readyState >= 2 && !one.seeking)")
+    page.evaluate("window.before = [...document.querySelectorAll('.beside video')].map((one) => one.currentTime)")
+
+
+def stepped(page: "Page") -> None:
+    """Both have gone on by a frame of 0.1 s."""
+    times = "[...document.querySelectorAll('.beside video')].map((one) => one.currentTime)"
+    steps = page.evaluate(f"{times}.map((time, k) => time - window.before[k])")
+    assert steps == [pytest.approx(0.1, abs=0.02)] * 2
+
+
+def flow_by_mouse(page: "Page") -> None:
+    """Find a moment, mark a range, set its phase, take it back, save a clip, ask, all by pointer."""
+    page.click("#field label:has([value=find])")
+    page.fill("#text", SENTENCE)
+    page.click("#go")
+    wait_for(page, "state.search && !state.isSearching")
+    unfold(page)
+    hit = page.locator(".hit").first
+    hit.locator(".opener").click()
+    wait_for(
+        page, "state.hit && Math.abs(state.time_s - state.hit.start_s) < 0.1 && state.current === state.hit.recording"
+    )
+    page.wait_for_selector(".hit[aria-current]")
+    wait_for(page, "state.timeline")
+    page.wait_for_selector("[data-lane=phase] .box")
+
+    page.locator(".tl-scroll").scroll_into_view_if_needed()
+    lane = page.locator("[data-lane=phase] .track")
+    x, y = middle_of(lane, 0.25)
+    page.mouse.click(x, y)
+    wait_for(page, "Math.abs(state.time_s - 5) < 0.3")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(*middle_of(lane, 0.4), steps=3)
+    page.mouse.move(*middle_of(lane, 0.5), steps=3)
+    page.mouse.up()
+    marked = shown(page, "range")
+    assert marked["start_s"] == pytest.approx(5, abs=0.3)
+    assert marked["end_s"] == pytest.approx(10, abs=0.3)
+    page.locator("button.phase").nth(2).click()
+    page.wait_for_selector("[data-lane=mine] .box.c2")
+    page.click(".note:has-text('set on') button:has-text('Undo')")
+    page.wait_for_selector("[data-lane=mine] .box", state="detached")
+
+    page.mouse.dblclick(*middle_of(page.locator("[data-lane=phase] .box").first))
+    wait_for(page, "state.range")
+    page.click("#transport >> text=Save clip")
+    page.wait_for_selector("#clips .clip")
+    page.click("#clips .clip [aria-label^='Title and note']")
+    page.fill("dialog [name=note]", "Clear view of both structures")
+    page.click("dialog >> text=Save")
+    page.wait_for_selector("#clips .clip:has-text('Clear view of both structures')")
+    page.locator("#clips .clip button[aria-label^=Remove]").first.click()
+    page.wait_for_selector("#clips .clip", state="detached")
+
+    drag_an_edge(page)
+    page.click("#transport [aria-label='Repeat the marked range']")
+    wait_for(page, "state.isLooping && state.isPlaying")
+    page.click("#transport [aria-label='Play or pause']")
+    page.click("#palette [aria-label='Clear the marked range']")
+    assert not shown(page, "isLooping")
+
+    page.locator(".hit [aria-label^='Show beside']").first.click()
+    beside(page)
+    page.click("dialog [aria-label='Next frame of both']")
+    stepped(page)
+    page.click("dialog [aria-label=Close]")
+
+    page.locator("#field").scroll_into_view_if_needed()
+    page.set_input_files("#picture-file", picture())
+    wait_for(page, "state.search?.query.image && !state.isSearching")
+    assert page.inner_text(".summary b") == "frame.png"
+    page.click("#picture button")
+    page.click("#field label:has([value=ask])")
+    page.fill("#text", PHASE)
+    page.click("#go")
+    page.wait_for_selector(".answer .said")
+    frame = page.locator(".frames button").first
+    at = frame.inner_text()
+    frame.click()
+    minutes, seconds = at.split(":")
+    wait_for(page, f"Math.abs(state.time_s - {60 * int(minutes) + float(seconds)}) < 0.11")
+
+
+def flow_by_keys(page: "Page") -> None:
+    """The same without a pointer."""
+    press = page.keyboard.press
+    press("/")
+    page.keyboard.type(SENTENCE)
+    press("Enter")
+    wait_for(page, "state.search && !state.isSearching")
+    unfold(page)
+    page.evaluate("document.activeElement.blur()")
+    press("n")
+    wait_for(page, "state.hit === state.search.reply.hits[0] && Math.abs(state.time_s - state.hit.start_s) < 0.1")
+    press("n")
+    wait_for(page, "state.hit === state.search.reply.hits[1]")
+    press("p")
+    wait_for(page, "state.hit === state.search.reply.hits[0]")
+    press("g")
+    wait_for(page, "state.search.query.good?.length === 1 && !state.isSearching")
+    press("m")
+    wait_for(page, "state.search.query.like && !state.isSearching")
+
+    wait_for(page, "state.timeline")
+    seek(page, 4)
+    press("i")
+    press("ArrowRight")
+    press(".")
+    press("o")
+    marked = shown(page, "range")
+    # A step shows the middle of a frame of 0.1 s.
+    assert (marked["start_s"], marked["end_s"]) == (pytest.approx(4), pytest.approx(9.15))
+    press("2")
+    page.wait_for_selector("[data-lane=mine] .box.c1")
+    assert shown(page, "range") is None
+    press("Control+z")
+    page.wait_for_selector("[data-lane=mine] .box", state="detached")
+    seek(page, 0)
+    press("Enter")
+    page.wait_for_selector("[data-lane=mine] .box")
+    first_end_s = shown(page, "timeline.phases[0].end_s")
+    assert shown(page, "time_s") == pytest.approx(min(first_end_s + 0.1, 19.95))
+    press("Control+z")
+    page.wait_for_selector("[data-lane=mine] .box", state="detached")
+
+    press("i")
+    press("ArrowLeft")
+    press("o")
+    press("s")
+    page.wait_for_selector("#clips .clip")
+    page.focus("#clips .clip [aria-label^='Title and note']")
+    press("Enter")
+    page.keyboard.type("Clear view of both structures")
+    press("Tab")
+    press("Tab")
+    press("Enter")
+    page.wait_for_selector("#clips .clip:has-text('Clear view of both structures')")
+    page.evaluate("document.activeElement.blur()")
+    # The edge of a range is moved by marking it again.
+    marked = shown(page, "range")
+    seek(page, marked["start_s"] + 1)
+    press("i")
+    assert shown(page, "range") == {"start_s": pytest.approx(marked["start_s"] + 1), "end_s": marked["end_s"]}
+    press("r")
+    wait_for(page, "state.isLooping && state.isPlaying")
+    press("k")
+    press("r")
+    press("Escape")
+    assert shown(page, "range") is None
+    page.focus("#clips .clip button[aria-label^=Remove]")
+    press("Enter")
+    page.wait_for_selector("#clips .clip", state="detached")
+    page.evaluate("document.activeElement.blur()")
+
+    press(" ")
+    wait_for(page, "state.isPlaying")
+    press("k")
+    wait_for(page, "!state.isPlaying")
+    unfold(page)
+    page.locator(".hit [aria-label^='Show beside']").first.focus()
+    press("Enter")
+    beside(page)
+    press(".")
+    stepped(page)
+    press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+    page.evaluate("document.activeElement.blur()")
+    press("+")
+    wait_for(page, "state.view.end_s - state.view.start_s < 11")
+    press("0")
+    wait_for(page, "state.view.end_s - state.view.start_s > 19")
+    press("?")
+    assert page.locator("dialog.keys").is_visible()
+    press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+    page.focus("#picture-file")
+    with page.expect_file_chooser() as choosing:
+        press("Enter")
+    choosing.value.set_files(picture())
+    wait_for(page, "state.search?.query.image && !state.isSearching")
+    press("/")
+    page.keyboard.type(PHASE)
+    assert page.is_checked("#field [value=ask]")
+    press("Enter")
+    page.wait_for_selector(".answer .said")
