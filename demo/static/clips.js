@@ -48,7 +48,7 @@ function editClip(clip) {
   };
   const sheet = dialog(
     "Saved clip",
-    { kind: "small" },
+    { kind: "slim" },
     make(
       "form.details",
       { onsubmit: save },

@@ -70,8 +70,12 @@ async function takePicture(file) {
     drawPicture();
     setMode("find");
     submit();
+    leave();
   });
 }
+
+/** From here on keys act on the recording, and a phone puts its keyboard away. */
+const leave = () => $("#stage").focus({ preventScroll: true });
 
 function submit() {
   const text = $("#text").value.trim();
@@ -95,8 +99,7 @@ export function mountField() {
   $("#field").addEventListener("submit", (event) => {
     event.preventDefault();
     submit();
-    // From here on keys act on the recording, and a phone puts its keyboard away.
-    $("#stage").focus({ preventScroll: true });
+    leave();
   });
   for (const radio of $$("#field input[name=mode]")) {
     radio.addEventListener("change", () => {

@@ -44,7 +44,7 @@ export async function chooseModel() {
   };
   const element = dialog(
     "Another model",
-    { kind: "small" },
+    { kind: "slim" },
     make(
       "form.details",
       { onsubmit: begin },

@@ -33,7 +33,7 @@ export function confirm(title, text, action) {
     let isSure = false;
     const element = dialog(
       title,
-      { kind: "small", onclose: () => resolve(isSure) },
+      { kind: "slim", onclose: () => resolve(isSure) },
       make("p", {}, text),
       make(
         "div.dialog-foot",

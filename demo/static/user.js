@@ -22,7 +22,7 @@ function ask() {
     make("label", {}, make("span", {}, "Labels, saved clips and case details carry this name."), name),
     make("div.dialog-foot", {}, make("button.primary", { type: "submit" }, "Save")),
   );
-  const element = dialog("Your name", { kind: "small" }, form);
+  const element = dialog("Your name", { kind: "slim" }, form);
   name.select();
 }
 

@@ -72,7 +72,8 @@ def test_the_page_learns_at_first_what_it_can_do(page: TestClient, tiny_run: Pat
     found = page.get("/api/archive").json()
     assert (found["num_recordings"], found["models_state"], found["notice"]) == (4, "ready", "")
     assert found["hours"] == pytest.approx(4 * 20 / 3600)
-    assert found["can"] == {"search": True, "ask": True, "timeline": True, "paths": False, "edit": True}
+    abilities = {"search": True, "ask": True, "timeline": True, "paths": False, "edit": True, "reindex": True}
+    assert found["can"] == abilities
     assert found["sets"] == {"phase": "phantom_phase", "triplet": "phantom_triplet"}
     assert found["strip_classes"] == [row.name for row in prompts.load("phantom_phase").classes]
     assert [each["name"] for each in found["formats"]] == list(formats())
