@@ -73,12 +73,15 @@ function drawList() {
   if (focused) $(`[data-job="${focused}"]`, list)?.focus();
 }
 
+/** Show the queue. */
+export function openWork() {
+  list = make("ul.jobs");
+  dialog("Work", {}, list);
+  drawList();
+}
+
 export function mountJobs() {
-  $("#work").addEventListener("click", () => {
-    list = make("ul.jobs");
-    dialog("Work", {}, list);
-    drawList();
-  });
+  $("#work").addEventListener("click", openWork);
   on("jobs", () => {
     const busy = state.jobs.filter((job) => UNFINISHED.has(job.state));
     const failed = state.jobs.filter((job) => job.state === "failed");

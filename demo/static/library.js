@@ -4,7 +4,7 @@ import { address, request } from "./api.js";
 import { $, fill, iconButton, keyed, make } from "./dom.js";
 import { editDetails } from "./details.js";
 import { open } from "./open.js";
-import { readJobs } from "./jobs.js";
+import { openWork, readJobs } from "./jobs.js";
 import { picture, progressBar, stateWords, strip } from "./recordings.js";
 import { chooseModel } from "./reindex.js";
 import { confirm } from "./sheet.js";
@@ -116,6 +116,9 @@ function draw() {
         {},
         `${plural(recordings.length, "recording")}, ${hours(length_s / 3600)}; ${embedded === recordings.length ? "all can be searched" : `${embedded} are read whole`}.${archive.temporary ? " This archive is temporary: it is deleted when surgvl stops." : ""}`,
       ),
+      // A small screen has no room for it at the top.
+      state.jobs.length > 0 &&
+        make("button.outlined", { type: "button", "aria-haspopup": "dialog", onclick: openWork }, "Work"),
       readButton(recordings),
       archive.can.reindex &&
         recordings.length > 0 &&
