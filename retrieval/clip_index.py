@@ -217,7 +217,7 @@ class ClipIndex:
         # Conditions on times hold for the whole of a moment, others for its recording.
         admitted = None if among is None or not where.of_times else np.concatenate([each.ids for each in among])
         available = len(version.table) if among is None else sum(len(each.ids) for each in among)
-        fetch = max(32, 4 * k) + len(hidden)
+        fetch = max(128, 8 * k) + len(hidden)
         scored: Scored = {}
         while True:
             fetch = min(fetch, available)
