@@ -32,6 +32,7 @@ from surgvl.retrieval.duplicates import near_duplicates
 from surgvl.video.clip import Preprocess
 from tests.helpers.made_published import TINY, surgvlp_weights, tiny_clip
 from tests.helpers.opened_page import engine_of
+from tests.helpers.real_clips import cut
 
 REAL = os.environ.get("SURGVL_REAL_DATA", "")
 pytestmark = [
@@ -156,12 +157,13 @@ def test_published_models_are_embedded_searched_and_scored(
 ) -> None:
     # As `clips.csv` has them.
     phases = {"VID05_1858": "GallbladderRetraction", "VID43_299": "CalotTriangleDissection"}
-    clips = [str(Path(REAL) / "clips" / f"{video_id}.mp4") for video_id in phases]
+    source = Path(REAL) / "clips"
+    clips = [str(cut(source / f"{video_id}.mp4", tmp_path / f"{video_id}.mp4", 16)) for video_id in phases]
     vectors, index = tmp_path / "vectors", tmp_path / "index"
     cli.run(["embed", "--model", published_name, "--videos", json.dumps(clips), "--out", str(vectors)])
     own = Manifest.load(vectors / "manifest")
     segments = [
-        Segment(video_id=video_id, start_s=0.0, end_s=32.0, task="phase", label=phase)
+        Segment(video_id=video_id, start_s=0.0, end_s=16.0, task="phase", label=phase)
         for video_id, phase in phases.items()
     ]
     rows = [row.model_copy(update={"split": "test"}) for row in own.videos]
