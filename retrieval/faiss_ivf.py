@@ -58,9 +58,8 @@ class FaissIvf(FaissIndex):
 
     def efforts(self) -> Sequence[int]:
         """Lists that a search scans."""
-        return [number for number in (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256) if number < self._index.nlist] + [
-            self._index.nlist
-        ]
+        steps = [8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 256]
+        return [number for number in steps if number < self._index.nlist] + [self._index.nlist]
 
     @property
     def effort(self) -> int:
