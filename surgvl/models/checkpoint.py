@@ -22,6 +22,7 @@ from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.model_info import check_clips, find_model, load_preprocess, model_hash, resolve_model
 from surgvl.models.schema import ChatFields, DualFields, checked, read_checked
+from surgvl.models.shapes import shapes_only
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
@@ -107,8 +108,8 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preproce
             load_weights(model.saved, weights)
     else:
         build = _builder(kind, config, folder, preprocess)
-        # Built on the meta device first, so that weights of other shapes are refused before memory is allocated.
-        with torch.device("meta"):
+        # So that weights of other shapes are refused before memory is allocated.
+        with shapes_only():
             check_fit(build(), header(weights), weights)
         model = build()
         load_weights(model, weights)

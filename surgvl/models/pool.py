@@ -22,7 +22,7 @@ class AttentivePool(nn.Module):
     def __init__(self, dim: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.query = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
+        self.query = nn.Parameter(nn.init.normal_(torch.empty(1, 1, dim), std=0.02))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.q, self.kv, self.out = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
         self.norm_mlp = nn.LayerNorm(dim, eps=1e-6)

@@ -150,8 +150,11 @@ class PositionEmbedding(nn.Module):
     def __init__(self, kind: str, grid: Grid, dim: int, head_dim: int, made_for: Grid | None = None):
         super().__init__()
         self.is_rotary = kind == "rope"
-        added = torch.zeros(0) if self.is_rotary and made_for in (None, grid) else table(kind, grid, dim, made_for)
-        cos, sin = rotation(grid, head_dim) if self.is_rotary else (torch.zeros(0), torch.zeros(0))
+        place = torch.get_default_device()
+        # On the meta device, `arange` imports torch's compiler, which takes seconds.
+        with torch.device("cpu" if place.type == "meta" else place):
+            added = torch.zeros(0) if self.is_rotary and made_for in (None, grid) else table(kind, grid, dim, made_for)
+            cos, sin = rotation(grid, head_dim) if self.is_rotary else (torch.zeros(0), torch.zeros(0))
         for name, values in (("added", added), ("cos", cos), ("sin", sin)):
             self.register_buffer(name, values, persistent=False)
 

@@ -1,6 +1,6 @@
 """Text towers, by name: sentences to vectors.
 
-- `tiny`: a small text transformer of open_clip with the shipped SentencePiece vocabulary;
+- `tiny`: a small text transformer with the shipped SentencePiece vocabulary;
 - `open_clip:NAME[@PRETRAINED]`: the text tower of any open_clip model (Ilharco et al., 2021; Radford et al., arXiv
   2103.00020);
 - `hf:FOLDER_OR_ID`: any transformers encoder, through open_clip's adapter, pooled as its `1_Pooling` says (a file of
@@ -24,6 +24,7 @@ from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.named import find_named
 from surgvl.models.schema import bounded, read_checked
 from surgvl.models.store import stored_hub
+from surgvl.models.text_transformer import TextTransformer
 from surgvl.models.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
 from surgvl.models.video_text import truncation
 
@@ -48,8 +49,6 @@ class TextTower(nn.Module):
         self.tokenizer: Tokenizer | None = None
         kind = config["kind"]
         if kind == "tiny":
-            from open_clip.transformer import TextTransformer
-
             self.tokenizer = SentencePieceTokenizer(*([] if folder is None else [folder / "tokenizer.spm"]))
             self.inner: nn.Module = TextTransformer(
                 context_length=self.context_length,
@@ -58,9 +57,7 @@ class TextTower(nn.Module):
                 heads=config["heads"],
                 layers=config["layers"],
                 output_dim=config["dim"],
-                pad_id=self.tokenizer.pad_id,
                 eos_id=self.tokenizer.eos_id,
-                pool_type="eos",
             )
         elif kind == "open_clip":
             import open_clip
@@ -104,7 +101,7 @@ class TextTower(nn.Module):
         """Ids of texts -> int64 [B, L]: truncated, between a begin and an end token, padded."""
         length = self.context_length
         rows = [[tokenizer.bos_id, *text[: length - 2], tokenizer.eos_id] for text in texts]
-        # open_clip's transformer adds its whole position table, so rows are padded to the full length.
+        # Rows of one length, whatever sentences stand beside them, so that vectors do not depend on these.
         longest = length if self.config["kind"] == "tiny" else max(len(row) for row in rows)
         return torch.tensor([row + [tokenizer.pad_id] * (longest - len(row)) for row in rows])
 

@@ -5,6 +5,8 @@ import hashlib
 import json
 import runpy
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +115,14 @@ def test_the_page_has_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
     demo.prepare(run)
     demo.archive_of(run)
     assert written == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+
+
+def test_it_is_loaded_without_what_takes_seconds_to_import() -> None:
+    code = (
+        "import sys; from surgvl.models.checkpoint import load_model; model, _ = load_model('phantom');"
+        "model.encode_text(['the hook dissects the gallbladder']);"
+        "heavy = {'transformers', 'open_clip', 'torchvision', 'timm', 'scipy', 'sympy', 'torch._dynamo'};"
+        "print(heavy & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stdout + done.stderr
