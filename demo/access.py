@@ -34,7 +34,6 @@ _HEADERS = {
 }
 # Of Gradio's own routes, those that its clients need to call functions. Others take files, open addresses, or watch.
 _GRADIO = re.compile(r"/(config|gradio_api/(info|startup-events|heartbeat/\w+|queue/(join|data)|call/\w+(/\w+)?))/?")
-_STARTUP = "/gradio_api/startup-events"
 _FOREIGN = re.compile(
     r"/(gradio_api|config|svelte|assets|monitoring|manifest\.json|theme\.css|pwa_icon|deep_link|docs|redoc"
     r"|openapi\.json|logout|robots\.txt|custom_component|theme)(/|$|\?).*"
@@ -110,19 +109,14 @@ class Access:
         path, origin = request.url.path, request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
             return JSONResponse({"error": "a page of another site may not use this one"}, 403)
-        if _FOREIGN.fullmatch(path) and not _GRADIO.fullmatch(path):
+        if _FOREIGN.fullmatch(path) and not is_gradio(path):
             return JSONResponse({"error": "there is nothing at this address"}, 404)
         if self.lock.is_locked and request.query_params.get("token"):
             return await self._by_token(request)
         if path == "/login":
             return await self._login(request)
-        # Scripts and styles are the same for everybody, and the form needs its own; Gradio asks itself whether it runs.
-        if (
-            self.lock.is_open(key)
-            or path.startswith("/static/")
-            or path == _STARTUP
-            or self.lock.opens(_bearer(request))
-        ):
+        # Scripts and styles are the same for everybody, and the form needs its own.
+        if self.lock.is_open(key) or path.startswith("/static/") or self.lock.opens(_bearer(request)):
             return None
         if request.method == "GET" and path == "/":
             return HTMLResponse(render("login", wrong=False, next_query=request.url.query), 401)
@@ -156,6 +150,11 @@ class Access:
                 await asyncio.sleep(WRONG_S)
                 return False
         return True
+
+
+def is_gradio(path: str) -> bool:
+    """Whether Gradio answers at an address, and may."""
+    return _GRADIO.fullmatch(path) is not None
 
 
 def cookie(name: str, value: str) -> bytes:

@@ -210,7 +210,8 @@ class JobWorker:
         if at != running.recording:
             # The one before is embedded, or all are known.
             running.recording, running.before_s = at, progress.done_s
-            self._changed()
+            if progress.recording_id:
+                self._changed()
             self._events.publish("recordings")
         if now - running.told < PAUSE_S and progress.done_s < progress.total_s:
             return

@@ -200,7 +200,10 @@ def _embed(
     rows = [row for row in rows if row.state != "failed" and writer.state(row) != "embedded"]
     if not rows:
         return
-    embedder, videos, meter = archive.embedder, archive.manifest(), Meter(rows, tick, should_stop)
+    meter = Meter(rows, tick, should_stop)
+    # All are registered: a page can play them while the model is loaded.
+    meter.tell("")
+    embedder, videos = archive.embedder, archive.manifest()
 
     def each(row: FileRow, work: Callable[[Path], str]) -> None:
         path = archive.absolute(row.path)
@@ -217,6 +220,8 @@ def _embed(
                 meter.check()
                 each(row, partial(writer.embed_coarsely, embedder, row, videos))
                 meter.tell(row.id)
+        if embedder.texts is not None and archive.space.embed_sentences(embedder.texts):
+            meter.tell("")
         for row in rows:
             meter.check()
             if archive.catalogue.row(row.id).state != "failed":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from surgvl.archive import adding
-from surgvl.archive.creating import make_archive
+from surgvl.archive.creating import make_archive, set_header
 from surgvl.archive.exporting import export
 from surgvl.archive.foreign import Foreign
 from surgvl.archive.from_run import make_from_run
@@ -28,6 +28,7 @@ from surgvl.archive.reindexing import reindex
 from surgvl.archive.verify import verify
 from surgvl.archive.watching import INTERVAL_S, watch
 from surgvl.embed.vectors import unit
+from surgvl.models.precision import Precision
 from surgvl.retrieval.duplicates import Duplicate, near_duplicates
 
 
@@ -45,6 +46,7 @@ class Archive(OpenArchive):
         stride_s: float | None = None,
         prompt_sets: Sequence[str] | None = None,
         device: str = "cpu",
+        load: bool = True,
     ) -> Self:
         """Create an empty archive.
 
@@ -56,24 +58,31 @@ class Archive(OpenArchive):
             stride_s: seconds between vectors; by default, the model's step between clips.
             prompt_sets: names or files of the prompt sets whose sentences are embedded; by default, all that ship.
             device: torch device.
+            load: load the model and embed the sentences now; otherwise with the first recording.
 
         Raises:
             ConfigError: the folder is not empty, or is being written.
             CheckpointError: there is no such model.
         """
-        embedder = make_archive(Path(folder), model, name, chat, stride_s, prompt_sets, device)
+        embedder = make_archive(Path(folder), model, name, chat, stride_s, prompt_sets, device, load)
         archive = cls(folder, device)
-        archive.embedder = embedder
+        if embedder is not None:
+            archive.embedder = embedder
         return archive
 
     @classmethod
-    def open(cls, folder: Path | str, device: str = "cpu") -> Self:
+    def open(cls, folder: Path | str, device: str = "cpu", precision: Precision = "float32") -> Self:
         """Open an archive.
+
+        Args:
+            folder: of the archive.
+            device: torch device on which recordings are embedded.
+            precision: in which they are.
 
         Raises:
             DataError: the folder is no archive.
         """
-        return cls(folder, device)
+        return cls(folder, device, precision)
 
     @classmethod
     def from_run(cls, run: Path | str, folder: Path | str, *, name: str = "", device: str = "cpu") -> Self:
@@ -87,6 +96,20 @@ class Archive(OpenArchive):
     def foreign(self) -> Foreign:
         """Which recordings the model is likely not to understand."""
         return Foreign(self)
+
+    def set(self, name: str | None = None, chat: str | Path | None = None, *, wait_s: float = 0.0) -> None:
+        """Change what the archive is called, and the model that answers questions; None leaves either as it is.
+
+        Args:
+            name: what pages call it; the folder's name if empty.
+            chat: folder or name of a model on this machine; may be empty.
+            wait_s: seconds to wait for another writer.
+
+        Raises:
+            CheckpointError: there is no such model.
+            ConfigError: another process is still writing; the message names it.
+        """
+        set_header(self.folder, name, chat, wait_s)
 
     def add(
         self,

@@ -11,9 +11,11 @@ from surgvl.archive.derived import QUESTIONS
 from surgvl.archive.recording_table import stored_path
 from surgvl.archive.space import Space
 from surgvl.core.errors import ConfigError
-from surgvl.core.files import clear_temporary
+from surgvl.core.files import clear_temporary, durable
 from surgvl.core.locks import locked
+from surgvl.embed.model_facts import model_facts, reads_text
 from surgvl.embed.prompt_sets import load_sets
+from surgvl.models.model_info import find_model, resolve_model
 
 if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
@@ -29,21 +31,25 @@ def make_archive(
     stride_s: float | None,
     prompt_sets: Sequence[str] | None,
     device: str,
-) -> "Embedder":
-    """Make an empty archive; see `Archive.create`. Returns its model, which had to be loaded.
+    load: bool,
+) -> "Embedder | None":
+    """Make an empty archive; see `Archive.create`. Returns its model if it is loaded.
 
     Raises:
         ConfigError: the folder is not empty, or is being written.
         CheckpointError: there is no such model.
     """
-    # Imports torch, which reading an archive must not wait for.
-    from surgvl.embed.embedder import local_embedder
-
-    sets = load_sets(prompt_sets)
+    sets, embedder = load_sets(prompt_sets), None
     with new_folder(folder) as home:
-        embedder = local_embedder(Path(model), stride_s, None, device)
-        space = embedder.hash[:12]
-        Space.create(home / SPACES / space, embedder, sets)
+        facts, is_text = model_facts(Path(model), stride_s), reads_text(Path(model))
+        if load:
+            # Imports torch, which reading an archive must not wait for.
+            from surgvl.embed.embedder import local_embedder
+
+            embedder = local_embedder(Path(model), stride_s, None, device)
+        space = facts.hash[:12]
+        encode = embedder.texts if embedder is not None else None
+        Space.create(home / SPACES / space, facts, sets if is_text else [], encode)
         write_new(home, name, space, model, chat)
     return embedder
 
@@ -69,6 +75,20 @@ def write_new(home: Path, name: str, space: str, model: str | Path, chat: str | 
     header.write_header(home, head)
 
 
+def set_header(home: Path, name: str | None, chat: str | Path | None, wait_s: float) -> None:
+    """Change the header of an archive; see `Archive.set`."""
+    now: dict[str, str] = {}
+    if name is not None:
+        now["name"] = name.strip() or home.name
+    if chat is not None:
+        now["chat"] = stored_model(chat, home) if chat else ""
+        if chat:
+            # Raises where there is none of this name.
+            find_model(resolve_model(chat))
+    with locked(home, wait_s), durable():
+        header.write_header(home, header.read_header(home).model_copy(update=now))
+
+
 def stored_model(model: str | Path, archive: Path) -> str:
     """A model as `archive.json` has it: its folder if it is one, else its name."""
     return stored_path(Path(model), archive) if Path(model).exists() else str(model)
@@ -84,7 +104,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     home = folder.resolve()
     if home.is_file():
         raise ConfigError(f"{folder} is a file: give a folder")
-    with locked(home):
+    with locked(home), durable():
         if (home / header.FILE).exists():
             raise ConfigError(f"{folder} is an archive already: add to it with `surgvl archive add {folder} FILES`")
         files = (QUESTIONS, *(f"{catalogue.FILE}{end}" for end in ("", "-wal", "-shm")))

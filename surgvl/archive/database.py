@@ -1,7 +1,8 @@
 """The SQLite file of a catalogue, and the journal of what people changed in it.
 
 Nothing that a person entered is overwritten: rows name the change that made them, and undoing a change adds a row to
-`undone`. Write-ahead logging lets any number of processes read while one writes; a killed one leaves the last commit.
+`undone`. Write-ahead logging lets any number of processes read while one writes; a killed one, and a loss of power,
+leave the last commit.
 """
 
 import contextlib
@@ -81,11 +82,19 @@ class Database:
                 self._connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
             # What is removed is gone from the file, too: it may be a patient's.
             self._connection.execute("PRAGMA secure_delete = ON")
+            # A commit is on the disk when it returns: some builds of SQLite wait for that only now and then.
+            self._connection.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error as error:
             raise DataError(f"{path} is no catalogue ({error}): check it, or restore a copy") from error
         if version > VERSION:
             self.close()
             raise DataError(f"{path} has catalogue version {version}, this surgvl reads {VERSION}: update surgvl")
+
+    @property
+    def num_changes(self) -> int:
+        """Rows that were changed through this connection."""
+        with self._lock:
+            return self._connection.total_changes
 
     def close(self) -> None:
         """Close the file."""

@@ -7,6 +7,7 @@ what a killed process left is completed by the next one.
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +21,12 @@ from surgvl.archive.filters import admitted, resolve
 from surgvl.archive.records import Details, Recording
 from surgvl.archive.space import Encoded, Space, SpaceWriter
 from surgvl.archive.thumbnails import Thumbnails
-from surgvl.core.errors import DataError
-from surgvl.core.files import clear_temporary
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import clear_temporary, durable
 from surgvl.core.locks import locked
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Texts
+from surgvl.models.precision import Precision
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.where import EVERYWHERE, Where
 from surgvl.video.clip import Preprocess
@@ -41,25 +43,37 @@ class OpenArchive:
         catalogue: recordings, details, labels, clips, jobs.
         thumbnails: small pictures of recordings.
         device: torch device on which recordings are embedded.
+        precision: in which they are.
 
     Args:
         folder: an archive.
         device: torch device.
+        precision: of the model.
 
     Raises:
         DataError: the folder is no archive.
     """
 
-    def __init__(self, folder: Path | str, device: str = "cpu") -> None:
-        self.folder, self.device = Path(folder).resolve(), device
+    def __init__(self, folder: Path | str, device: str = "cpu", precision: Precision = "float32") -> None:
+        self.folder, self.device, self.precision = Path(folder).resolve(), device, precision
         heads.read_header(self.folder)
         self.catalogue = Catalogue(self.folder / FILE)
         self.thumbnails = Thumbnails(self.folder / THUMBNAILS)
         self._spaces: dict[str, Space] = {}
+        self._in_manifest, self._is_closed = self.catalogue.num_changes, False
         self._embedder: Embedder | None = None
+        # A page loads models in one thread and embeds in another.
+        self._loading = threading.Lock()
 
     def close(self) -> None:
-        """Close the catalogue."""
+        """Close the catalogue; labels and details that were changed go into the manifest on disk."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self.catalogue.num_changes != self._in_manifest:
+            # Whoever is writing does so at its end.
+            with contextlib.suppress(ConfigError), locked(self.folder):
+                save_manifest(self.manifest(), self.folder / MANIFEST)
         self.catalogue.close()
 
     def __enter__(self) -> Self:
@@ -172,40 +186,42 @@ class OpenArchive:
 
     def prompt_sets(self, task: str) -> list[str]:
         """Names of the embedded prompt sets of a task."""
+        if self.texts() is None:
+            return []
         return [name for name, facts in self.space.meta.prompt_sets.items() if facts.task == task]
 
     def texts(self) -> Texts | None:
-        """The embedded sentences; None for a model without a text tower."""
+        """The embedded sentences; None for a model without a text tower, and until they are embedded."""
         return self.space.texts
 
     @property
     def embedder(self) -> "Embedder":
         """The model of the vectors, which is loaded on first use, and again when the archive uses another one.
 
-        May be set to one that is loaded already.
+        May be set to one that runs already.
 
         Raises:
             DataError: it is not the one that made the vectors.
             CheckpointError: it is gone.
         """
-        if self._embedder is None or self._embedder.hash != self.model_hash:
-            self._embedder = self._load()
-        return self._embedder
+        with self._loading:
+            if self._embedder is None or self._embedder.hash != self.model_hash:
+                # Imports torch, which reading an archive must not wait for.
+                from surgvl.embed.embedder import local_embedder
+
+                stride_s = self.space.meta.stride_s
+                self.embedder = local_embedder(Path(self.model), stride_s, None, self.device, self.precision)
+            assert self._embedder is not None
+            return self._embedder
 
     @embedder.setter
-    def embedder(self, embedder: "Embedder") -> None:
-        self._embedder = embedder
-
-    def _load(self) -> "Embedder":
-        from surgvl.embed.embedder import local_embedder
-
-        embedder = local_embedder(Path(self.model), self.space.meta.stride_s, None, self.device)
-        if embedder.hash != self.model_hash:
+    def embedder(self, loaded: "Embedder") -> None:
+        if loaded.hash != self.model_hash:
             raise DataError(
-                f"{self.folder} was made with model {self.model} ({self.model_hash}), which is now {embedder.hash}: "
-                "restore it, or use `surgvl archive reindex`"
+                f"{self.folder} was made with model {self.model} ({self.model_hash}), and {loaded.name} is "
+                f"{loaded.hash}: give that model, or use `surgvl archive reindex`"
             )
-        return embedder
+        self._embedder = loaded
 
     # ---- writing
 
@@ -213,13 +229,15 @@ class OpenArchive:
     def writing(self, wait_s: float = 0.0) -> Iterator[SpaceWriter]:
         """Be the only writer of recordings, vectors and index; what a killed writer left is completed first.
 
+        What is written in the block is on the disk when it ends.
+
         Args:
             wait_s: seconds to wait for another writer.
 
         Raises:
             ConfigError: another process is still writing; the message names it.
         """
-        with locked(self.folder, wait_s), SpaceWriter(self.space) as writer:
+        with locked(self.folder, wait_s), durable(), SpaceWriter(self.space) as writer:
             clear_temporary(self.folder)
             self.settle(writer)
             try:
@@ -239,6 +257,7 @@ class OpenArchive:
             write_questions(self.folder, videos.qa_table)
         save_manifest(videos, self.folder / MANIFEST)
         self.thumbnails.settle({row.content for row in self.catalogue.rows()})
+        self._in_manifest = self.catalogue.num_changes
 
     def _located(self, model: str) -> str:
         return str((self.folder / model).resolve()) if model and (self.folder / model).exists() else model

@@ -12,6 +12,7 @@ from surgvl.archive.opened import OpenArchive
 from surgvl.archive.records import Report
 from surgvl.archive.space import Space, SpaceWriter
 from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import durable
 from surgvl.core.locks import locked
 from surgvl.embed.prompt_sets import facts_of, load_sets, write_texts
 from surgvl.embed.vectors import read_meta, write_meta
@@ -38,9 +39,10 @@ def reindex(
     # Imports torch, which reading an archive must not wait for.
     from surgvl.embed.embedder import local_embedder
 
-    sets, embedder = load_sets(prompt_sets), local_embedder(Path(model), stride_s, None, archive.device)
+    sets = load_sets(prompt_sets)
+    embedder = local_embedder(Path(model), stride_s, None, archive.device, archive.precision)
     done, aside = list[str](), dict[str, str]()
-    with locked(archive.folder, wait_s):
+    with locked(archive.folder, wait_s), durable():
         old = archive.space
         if embedder.hash == old.meta.model_hash:
             _renew(old, embedder, sets)
@@ -78,7 +80,7 @@ def _begin(folder: Path, embedder: "Embedder", sets: Sequence[PromptSet]) -> Spa
     begun = (folder / "vectors" / "vectors.json").is_file()
     if begun and Space(folder).meta.stride_s != embedder.preprocess.step_s:
         shutil.rmtree(folder)
-    return Space.create(folder, embedder, sets)
+    return Space.create(folder, embedder, sets if embedder.texts is not None else [], embedder.texts)
 
 
 def _renew(space: Space, embedder: "Embedder", sets: Sequence[PromptSet]) -> None:

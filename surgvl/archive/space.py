@@ -22,7 +22,8 @@ from surgvl.archive.recording_table import FileRow
 from surgvl.archive.records import State
 from surgvl.core.errors import DataError
 from surgvl.data.manifest import Manifest
-from surgvl.embed.prompt_sets import write_texts
+from surgvl.embed.model_facts import ModelFacts
+from surgvl.embed.prompt_sets import load_sets, write_texts
 from surgvl.embed.recordings import Shards, read_contents
 from surgvl.embed.vectors import Meta, Texts, Vectors, read_meta, read_shard, read_texts, write_meta
 from surgvl.embed.writer import encode_video, meta_of
@@ -38,6 +39,7 @@ COARSE = "coarse "
 # Recordings indexed by one write where many are missing: a write costs more than they do.
 AT_ONCE = 200
 Encoded = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
+Encode = Callable[[list[str]], NDArray[np.float32]]
 
 
 class Space:
@@ -51,25 +53,34 @@ class Space:
         self.folder, self.vectors, self.index_folder = folder, folder / "vectors", folder / "index"
         self._lock = threading.Lock()
         self._index: tuple[object, ClipIndex] | None = None
+        self._texts: Texts | None = None
         self._numbers: dict[str, int] = {}
 
     @classmethod
-    def create(cls, folder: Path, embedder: "Embedder", sets: Iterable[PromptSet]) -> "Space":
-        """An empty space of a model, with the sentences of prompt sets; what a killed process began is completed.
+    def create(cls, folder: Path, model: ModelFacts, sets: Sequence[PromptSet], encode: Encode | None) -> "Space":
+        """An empty space of a model; what a killed process began is completed.
 
         Args:
             folder: created if missing.
-            embedder: the model.
-            sets: their vectors are written where the model has a text tower.
+            model: the model.
+            sets: prompt sets whose sentences it is to hold; none for a model without a text tower.
+            encode: maps sentences to vectors; None if they are embedded later, by `embed_sentences`.
         """
-        space, sets = cls(folder), list(sets) if embedder.texts is not None else []
+        space = cls(folder)
         if not (space.vectors / "vectors.json").is_file():
             space.vectors.mkdir(parents=True, exist_ok=True)
-            if embedder.texts is not None:
-                write_texts(embedder.texts, sets, space.vectors)
-            write_meta(space.vectors, meta_of(embedder, Shards(space.vectors), sets))
+            if encode is not None:
+                write_texts(encode, sets, space.vectors)
+            write_meta(space.vectors, meta_of(model, Shards(space.vectors), sets))
         space.create_index()
         return space
+
+    def embed_sentences(self, encode: Encode) -> bool:
+        """Embed the sentences of the space's prompt sets, unless that is done. Returns whether it was not."""
+        if not self.meta.prompt_sets or self.texts is not None:
+            return False
+        write_texts(encode, load_sets(list(self.meta.prompt_sets)), self.vectors)
+        return True
 
     def create_index(self) -> None:
         """An empty index, if there is none."""
@@ -81,18 +92,19 @@ class Space:
         """The origin of the vectors."""
         return read_meta(self.vectors)
 
-    @cached_property
+    @property
     def texts(self) -> Texts | None:
-        """The embedded sentences; None for a model without a text tower."""
-        return read_texts(self.vectors, self.meta.dim)
+        """The embedded sentences; None for a model without a text tower, and until they are embedded."""
+        if self._texts is None:
+            self._texts = read_texts(self.vectors, self.meta.dim)
+        return self._texts
 
     def forget(self) -> None:
         """Read everything again; call it after the folder was made anew."""
         with self._lock:
-            self._index = None
+            self._index = self._texts = None
             self._numbers = {}
-            for name in ("meta", "texts"):
-                vars(self).pop(name, None)
+            vars(self).pop("meta", None)
 
     def index(self) -> ClipIndex:
         """The newest version of the index. An earlier one that was handed out stays usable."""

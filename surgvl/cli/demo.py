@@ -120,7 +120,7 @@ def _opened(videos: list[Path], archive: Path | None, run: Path | None, model: s
             name = videos[0].resolve().name if len(videos) == 1 else f"{len(videos)} recordings"
             chat = "" if model else MODELS["tune"]
             home = Path(folder) / ARCHIVE
-            made = Archive.create(home, model or MODELS["align"], name=name, chat=chat, device=device)
+            made = Archive.create(home, model or MODELS["align"], name=name, chat=chat, device=device, load=False)
             yield Opened(made, tuple(each.resolve() for each in videos), temporary=True)
     elif archive is not None:
         yield Opened(Archive.open(archive, device))

@@ -150,6 +150,9 @@ COMMANDS = {
         "archive --model surgclip",
         words=("folder",),
     ),
+    "archive set": Command(
+        "surgvl.commands.archive:archive_set", "change its name or chat model", "archive --chat chat", words=("folder",)
+    ),
     "archive add": Command(
         "surgvl.commands.archive:archive_add",
         "add recordings: embed and index them",

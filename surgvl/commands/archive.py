@@ -1,4 +1,6 @@
-"""The commands that make an archive and keep it: `archive create`, `add`, `update`, `watch`, `remove`, `reindex`."""
+"""The commands that make an archive and keep it: `archive create`, `set`, `add`, `update`, `watch`, `remove`,
+`reindex`.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,9 +14,10 @@ from surgvl.archive.records import Progress, Report
 from surgvl.archive.watching import INTERVAL_S
 from surgvl.commands.common import VIDEO_BAR
 from surgvl.core.checks import check_above
-from surgvl.core.errors import DataError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command
 from surgvl.core.plurals import part_of, plural
+from surgvl.models.precision import Precision
 
 
 def archive_create(
@@ -45,8 +48,35 @@ def archive_create(
         print(f"archive of {archive.model} in {folder}; next: {command('archive add', folder, 'recordings')}")
 
 
+def archive_set(folder: Path, name: str | None = None, chat: str | None = None, wait_s: float = 0.0) -> None:
+    """Change what an archive is called, and the model that answers questions about it.
+
+    The model that makes the vectors is changed by `surgvl archive reindex`.
+
+    Args:
+        folder: the archive.
+        name: what pages call it.
+        chat: run folder, model folder or name of the model that answers questions; '' for none.
+        wait_s: seconds to wait for another process that writes.
+    """
+    if name is None and chat is None:
+        raise ConfigError("give --name or --chat: what is to change")
+    with Archive.open(folder) as archive:
+        archive.set(name, chat, wait_s=wait_s)
+        answers = f"questions are answered by {archive.chat}" if archive.chat else "no model answers questions"
+        print(f"{archive.name}: {answers}; next: {command('archive info', folder)}")
+
+
 def archive_add(
-    folder: Path, files: list[Path], coarse: bool = False, device: str = "cpu", wait_s: float = 0.0
+    folder: Path,
+    files: list[Path],
+    coarse: bool = False,
+    precision: Precision = "float32",
+    device: str = "cpu",
+    server: str = "",
+    api_key: str = "",
+    in_flight: int = 8,
+    wait_s: float = 0.0,
 ) -> Report:
     """Add recordings to an archive: register, embed and index them; run it again to go on after an interruption.
 
@@ -57,32 +87,59 @@ def archive_add(
         folder: the archive.
         files: video files, or folders that are searched for them at any depth; they stay where they are.
         coarse: first embed a few clips of each recording, so that all can be searched soon.
+        precision: bfloat16 takes about half the time where the device computes in it; cosines change in the fourth
+            digit.
         device: torch device, such as cpu or cuda.
+        server: address of `surgvl serve` with the archive's model, which encodes instead of this process.
+        api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
+        in_flight: maximum number of concurrent requests to the server.
         wait_s: seconds to wait for another process that writes.
     """
-    with Archive.open(folder, device) as archive, _bar("add") as tick:
+    with _opened(folder, precision, device, server, api_key, in_flight) as archive, _bar("add") as tick:
         report = archive.add(files, tick=tick, coarse=coarse, wait_s=wait_s)
     _tell(report, folder)
     return report
 
 
-def archive_update(folder: Path, coarse: bool = False, device: str = "cpu", wait_s: float = 0.0) -> Report:
+def archive_update(
+    folder: Path,
+    coarse: bool = False,
+    precision: Precision = "float32",
+    device: str = "cpu",
+    server: str = "",
+    api_key: str = "",
+    in_flight: int = 8,
+    wait_s: float = 0.0,
+) -> Report:
     """Embed the recordings of an archive that wait or have changed.
 
     Args:
         folder: the archive.
         coarse: first embed a few clips of each recording, so that all can be searched soon.
+        precision: bfloat16 takes about half the time where the device computes in it; cosines change in the fourth
+            digit.
         device: torch device, such as cpu or cuda.
+        server: address of `surgvl serve` with the archive's model, which encodes instead of this process.
+        api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
+        in_flight: maximum number of concurrent requests to the server.
         wait_s: seconds to wait for another process that writes.
     """
-    with Archive.open(folder, device) as archive, _bar("update") as tick:
+    with _opened(folder, precision, device, server, api_key, in_flight) as archive, _bar("update") as tick:
         report = archive.update(tick=tick, coarse=coarse, wait_s=wait_s)
     _tell(report, folder)
     return report
 
 
 def archive_watch(
-    folder: Path, source: Path, interval_s: float = INTERVAL_S, device: str = "cpu", wait_s: float = 60.0
+    folder: Path,
+    source: Path,
+    interval_s: float = INTERVAL_S,
+    precision: Precision = "float32",
+    device: str = "cpu",
+    server: str = "",
+    api_key: str = "",
+    in_flight: int = 8,
+    wait_s: float = 60.0,
 ) -> None:
     """Add what arrives in a folder once it is whole, until Ctrl-C.
 
@@ -92,7 +149,12 @@ def archive_watch(
         folder: the archive.
         source: folder that recordings arrive in, at any depth.
         interval_s: seconds between two looks.
+        precision: bfloat16 takes about half the time where the device computes in it; cosines change in the fourth
+            digit.
         device: torch device, such as cpu or cuda.
+        server: address of `surgvl serve` with the archive's model, which encodes instead of this process.
+        api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
+        in_flight: maximum number of concurrent requests to the server.
         wait_s: seconds to wait for another process that writes.
     """
     print(f"watching {source}; Ctrl-C stops")
@@ -106,7 +168,7 @@ def archive_watch(
         for line in report.aside.values():
             print(f"set aside: {line}", flush=True)
 
-    with Archive.open(folder, device) as archive, _bar("watch") as tick:
+    with _opened(folder, precision, device, server, api_key, in_flight) as archive, _bar("watch") as tick:
         archive.watch(source, told, interval_s=interval_s, tick=tick, wait_s=wait_s)
 
 
@@ -130,6 +192,7 @@ def archive_reindex(
     stride_s: float | None = None,
     prompt_sets: list[str] | None = None,
     keep: bool = False,
+    precision: Precision = "float32",
     device: str = "cpu",
     wait_s: float = 0.0,
 ) -> Report:
@@ -144,17 +207,29 @@ def archive_reindex(
         stride_s: seconds between vectors; by default, the model's step between clips.
         prompt_sets: names or files of the prompt sets whose sentences are embedded; by default, all that ship.
         keep: keep the vectors of the old model.
+        precision: bfloat16 takes about half the time where the device computes in it; cosines change in the fourth
+            digit.
         device: torch device, such as cpu or cuda.
         wait_s: seconds to wait for another process that writes.
     """
     if stride_s is not None:
         check_above("--stride_s", stride_s)
-    with Archive.open(folder, device) as archive, _bar("reindex") as tick:
+    with Archive.open(folder, device, precision) as archive, _bar("reindex") as tick:
         report = archive.reindex(model, stride_s=stride_s, prompt_sets=prompt_sets, keep=keep, tick=tick, wait_s=wait_s)
         now = archive.model
     print(f"{folder} is in the space of {now}; next: {command('archive info', folder)}")
     _list_aside(report, len(report.updated))
     return report
+
+
+def _opened(folder: Path, precision: Precision, device: str, server: str, api_key: str, in_flight: int) -> Archive:
+    """An archive, with what embeds its recordings; a model in this process is loaded when one needs it."""
+    archive = Archive.open(folder, device, precision)
+    if server:
+        from surgvl.serve.remote_encoder import remote_encoder
+
+        archive.embedder = remote_encoder(None, archive.space.meta.stride_s, server, api_key, in_flight)
+    return archive
 
 
 @contextlib.contextmanager

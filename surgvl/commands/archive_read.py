@@ -84,7 +84,8 @@ def archive_info(folder: Path) -> None:
             "recordings": f"{len(recordings):,}" + "".join(f", {count:,} {state}" for state, count in states.items()),
             "video": f"{total_s / 3600:,.2f} h, {_bytes(sum(each.size for each in recordings))}",
             "model": f"{archive.model} ({meta.model_hash})",
-            "answers": archive.chat or "no model for questions: give --chat to `surgvl archive create`",
+            "answers": archive.chat
+            or f"no model for questions: {command('archive set', folder)} --chat MODEL names one",
             "vectors": f"{meta.num_vectors:,} of {meta.dim} numbers, one every {meta.stride_s:g} s",
             "sentences": sets or "none",
             "labels": ", ".join(f"{count:,} of {track}" for track, count in sorted(tracks.items())) or "none",

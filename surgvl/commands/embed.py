@@ -8,7 +8,7 @@ every job embeds a part of the videos, or this process gives them to the workers
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -27,6 +27,7 @@ from surgvl.embed.encoded import Shard, VideoFile, encoded
 from surgvl.embed.part import Part
 from surgvl.embed.prompt_sets import load_sets, write_texts
 from surgvl.embed.writer import meta_of
+from surgvl.models.precision import Precision
 
 if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
@@ -44,7 +45,7 @@ def embed(
     prompt_sets: list[str] | None = None,
     stride_s: float | None = None,
     batch: int | None = None,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Precision = "float32",
     device: str = "cpu",
     resume: bool = False,
     server: str = "",

@@ -12,6 +12,7 @@ import re
 import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from safetensors import SafetensorError
 
 from surgvl.core.errors import DataError
 
+_durable = ContextVar("durable", default=False)
 _NAME = re.compile(r"\.(?P<process>[0-9]+)-(?P<host>[0-9a-f]{8})\.tmp(\.[^.]*)?$")
 
 
@@ -41,7 +43,11 @@ def atomic(path: Path | str) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(mode)
+        if _durable.get():
+            _flush(temporary)
         os.replace(temporary, path)
+        if _durable.get():
+            _flush(path.parent)
     except SafetensorError as error:
         raise DataError(f"{path} cannot be written ({error}): check its permissions and the free space") from error
     except OSError as error:
@@ -51,6 +57,28 @@ def atomic(path: Path | str) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def durable() -> Iterator[None]:
+    """In the block, `atomic` returns when file and name are on the disk, so that they outlast a loss of power.
+
+    Without, a killed process loses nothing, and each file is written some milliseconds faster.
+    """
+    before = _durable.set(True)
+    try:
+        yield
+    finally:
+        _durable.reset(before)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def take_space(path: Path, num_bytes: int) -> None:

@@ -15,7 +15,7 @@ from surgvl.models.vit import VideoViT
 from surgvl.video.clip import Preprocess, read_clip
 from surgvl.video.reader import VideoReader
 
-COUNT = 36
+COUNT = 12
 
 
 def encode_coarse(

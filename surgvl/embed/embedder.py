@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -11,24 +10,19 @@ from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import CheckpointError
 from surgvl.embed.coarse import encode_coarse
 from surgvl.embed.encode_file import encode_file
+from surgvl.embed.model_facts import ModelFacts
 from surgvl.models.checkpoint import find_model, load_model, model_hash
 from surgvl.models.model_info import training_record
 from surgvl.models.precision import Precision, set_precision
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
-from surgvl.video.clip import Preprocess
 
 
 @dataclass(frozen=True)
-class Embedder:
+class Embedder(ModelFacts):
     """A model that maps video, and sentences where it has a text tower, to vectors.
 
     Attributes:
-        name: folder or address.
-        hash: of the model.
-        dim: width E of the vectors.
-        preprocess: how its clips are cut.
-        trained: how it was trained, see `models.model_info.training_record`; empty where that is unknown.
         seconds: maps a video file, and a callback for the number of seconds read, to unit vectors float32 [N, E] and
             their starts and ends in seconds.
         texts: maps sentences to unit vectors float32 [M, E]; None for a video encoder without a text tower.
@@ -37,11 +31,6 @@ class Embedder:
         network: the model itself; None where it runs elsewhere.
     """
 
-    name: str
-    hash: str
-    dim: int
-    preprocess: Preprocess
-    trained: dict[str, Any]
     seconds: Callable[[Path, Callable[[float], object]], tuple[Float32Array, list[float], list[float]]]
     texts: Callable[[list[str]], Float32Array] | None
     precision: Precision = "float32"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surgvl.core.arrays import Float32Array
+from surgvl.embed.model_facts import ModelFacts
 from surgvl.embed.prompt_sets import facts_of
 from surgvl.embed.recordings import Shards
 from surgvl.embed.vectors import Meta
@@ -33,19 +34,19 @@ def encode_video(
     return found, starts, ends, marks.line(path)
 
 
-def meta_of(embedder: "Embedder", shards: Shards, sets: Sequence[PromptSet]) -> Meta:
+def meta_of(model: ModelFacts, shards: Shards, sets: Sequence[PromptSet]) -> Meta:
     """`vectors.json` of a folder with these shards and prompt sets."""
     return Meta(
-        model=embedder.name,
-        model_hash=embedder.hash,
-        dim=embedder.dim,
-        clip_s=embedder.preprocess.clip_s,
-        stride_s=embedder.preprocess.step_s,
-        preprocess=embedder.preprocess,
+        model=model.name,
+        model_hash=model.hash,
+        dim=model.dim,
+        clip_s=model.preprocess.clip_s,
+        stride_s=model.preprocess.step_s,
+        preprocess=model.preprocess,
         num_vectors=shards.count,
-        frozen=embedder.trained.get("frozen"),
-        num_trainable=int(embedder.trained.get("num_trainable", 0)),
-        pretraining_video_ids=embedder.trained.get("pretraining_video_ids", []),
+        frozen=model.trained.get("frozen"),
+        num_trainable=int(model.trained.get("num_trainable", 0)),
+        pretraining_video_ids=model.trained.get("pretraining_video_ids", []),
         damaged_frames=shards.damaged,
         prompt_sets={each.name: facts_of(each) for each in sets},
     )

@@ -1,16 +1,16 @@
 """The precision in which a model encodes: float32, or bfloat16 where the device computes in it."""
 
-from typing import Literal
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Literal
 
 from surgvl.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Precision = Literal["float32", "bfloat16"]
 
 
-def set_precision(model: nn.Module, precision: Precision, device: str) -> None:
+def set_precision(model: "nn.Module", precision: Precision, device: str) -> None:
     """Convert the weights of a model in place.
 
     Args:
@@ -23,6 +23,9 @@ def set_precision(model: nn.Module, precision: Precision, device: str) -> None:
     """
     if precision == "float32":
         return
+    # Commands name precisions before torch is imported.
+    import torch
+
     if device.startswith("cpu") and not has_bfloat16():
         raise ConfigError(
             "--precision bfloat16 needs a processor with bfloat16 (AVX-512 BF16 or AMX) or a GPU, and this one has "
@@ -33,4 +36,6 @@ def set_precision(model: nn.Module, precision: Precision, device: str) -> None:
 
 def has_bfloat16() -> bool:
     """Whether this processor multiplies in bfloat16."""
+    import torch
+
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,5 +1,6 @@
 """Adding recordings: known by content, set aside, moved, changed, removed, stopped and resumed."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Progress
-from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.core.files import write_text
 from surgvl.core.locks import locked
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Vectors
@@ -60,13 +62,13 @@ def test_files_of_folders_become_recordings_that_can_be_searched(archive: Archiv
     assert (recording.duration_s, recording.fps, recording.path) == (2, 5, (films / "a.mp4").resolve())
 
 
-def test_known_files_are_not_embedded_again(
-    archive: Archive, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_known_files_are_not_embedded_again(archive: Archive, films: Path, tmp_path: Path) -> None:
     archive.add([films])
     archive.catalogue.set_details("a", who="me", title="first")
-    # Its model is gone: whoever asks for it fails.
-    monkeypatch.setattr(archive, "_embedder", None)
+    # Its model is none of this machine.
+    archive = Archive.open(archive.folder)
+    with pytest.raises(CheckpointError):
+        print(archive.embedder)
     assert archive.add([films]).unchanged == ("a", "case 1/video", "case 2/video")
     (films / "a.mp4").rename(tmp_path / "renamed.mp4")
     assert states(archive)["a"] == "missing"
@@ -135,8 +137,10 @@ def test_stopped_adding_goes_on_where_it_stopped(archive: Archive, films: Path) 
 def test_a_few_clips_come_first(archive: Archive, films: Path) -> None:
     seen: list[dict[str, str]] = []
     archive.add([films], tick=lambda _: seen.append(states(archive)), coarse=True)
-    assert sorted(seen[0].values())[:2] == ["coarse", "waiting"]
-    assert set(seen[len(seen[0]) - 1].values()) == {"coarse"}
+    # At first that all are known, then one after the other.
+    assert set(seen[0].values()) == {"waiting"}
+    assert sorted(seen[1].values())[:2] == ["coarse", "waiting"]
+    assert set(seen[len(seen[0])].values()) == {"coarse"}
     assert set(states(archive).values()) == {"embedded"}
     check_whole(archive)
 
@@ -202,3 +206,45 @@ def test_no_video_and_no_archive_are_said_in_a_line(archive: Archive, tmp_path: 
         Archive.open(tmp_path / "empty")
     with pytest.raises(ConfigError, match="is an archive already"):
         empty_archive(archive.folder)
+
+
+def test_what_is_added_outlasts_a_loss_of_power(archive: Archive, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is on the disk before it gets its name, and its name before anything else is written."""
+    events: list[tuple[str, str]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_fsync(opened: int) -> None:
+        events.append(("fsync", os.readlink(f"/proc/self/fd/{opened}")))
+        fsync(opened)
+
+    def note_replace(old: Path, new: Path) -> None:
+        events.append(("replace", str(old)))
+        replace(old, new)
+        events.append(("named", str(Path(new).parent)))
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    archive.add([films / "a.mp4"])
+    names = [at for at, (kind, _) in enumerate(events) if kind == "replace"]
+    assert len([at for at in names if "shard-00000" in events[at][1]]) == 2
+    for at in names:
+        assert events[at - 1] == ("fsync", events[at][1])
+        assert events[at + 2] == ("fsync", events[at + 1][1])
+    assert archive.catalogue.select("PRAGMA synchronous") == [(2,)]
+    # Elsewhere nobody waits for the disk.
+    events.clear()
+    write_text(archive.folder.parent / "note.txt", "x")
+    assert [kind for kind, _ in events] == ["replace", "named"]
+
+
+def test_the_manifest_has_the_labels_of_whoever_is_done(archive: Archive, films: Path) -> None:
+    archive.add([films])
+    before = Manifest.load(archive.folder / "manifest").hash
+    reader = Archive.open(archive.folder)
+    reader.recordings()
+    reader.close()
+    assert Manifest.load(archive.folder / "manifest").hash == before
+    archive.catalogue.add_label("a", "phase", "Preparation", 0, 1, who="me")
+    archive.close()
+    (row,) = Manifest.load(archive.folder / "manifest").segments
+    assert (row.video_id, row.task, row.label, row.start_s, row.end_s) == ("a", "phase", "Preparation", 0, 1)

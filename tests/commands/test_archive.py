@@ -3,12 +3,13 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from surgvl.archive.archive import Archive
 from surgvl.cli import main as cli
 from surgvl.commands.serve import _model
-from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from tests.archive.test_adding import check_whole
 from tests.helpers.made_archive import film
 
@@ -67,6 +68,44 @@ def test_an_archive_is_kept(made: Path, tmp_path: Path, capsys: pytest.CaptureFi
     cli.run(["archive", "reindex", archive])
     with Archive.open(archive) as opened:
         check_whole(opened)
+
+
+def test_the_model_that_answers_is_changed_later(
+    made: Path, tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = str(tmp_path / "archive")
+    cli.run(["archive", "create", archive, "--model", str(tiny_run / "align"), "--prompt_sets", "phantom_phase"])
+    cli.run(["archive", "info", archive])
+    assert f"surgvl archive set {archive} --chat MODEL" in capsys.readouterr().out
+    cli.run(["archive", "set", archive, "--chat", str(tiny_run / "tune"), "--name", "ward 3"])
+    assert "ward 3: questions are answered by" in capsys.readouterr().out
+    with Archive.open(archive) as opened:
+        assert (opened.name, opened.chat) == ("ward 3", str((tiny_run / "tune").resolve()))
+    with pytest.raises(CheckpointError, match="no-such-model"):
+        cli.run(["archive", "set", archive, "--chat", "no-such-model"])
+    with pytest.raises(ConfigError, match="give --name or --chat"):
+        cli.run(["archive", "set", archive])
+    cli.run(["archive", "set", archive, "--chat", ""])
+    with Archive.open(archive) as opened:
+        assert (opened.name, opened.chat) == ("ward 3", "")
+
+
+def test_a_model_that_is_loaded_later_gives_the_same_archive(made: Path, tiny_run: Path, tmp_path: Path) -> None:
+    ticks = []
+    with Archive.create(tmp_path / "archive", tiny_run / "align", load=False) as archive:
+        assert archive.prompt_sets("phase") == []
+        archive.add([made / "recordings/a.mp4"], tick=ticks.append)
+        with Archive.open(made / "archive") as other:
+            assert archive.prompt_sets("phase") == other.prompt_sets("phase")
+            ours, theirs = archive.texts(), other.texts()
+            assert ours is not None
+            assert theirs is not None
+            assert np.array_equal(ours.vectors, theirs.vectors)
+            assert np.array_equal(archive.vectors_of("a")[0], other.vectors_of("a")[0])
+        check_whole(archive)
+        assert archive.verify() == []
+    # First, before the model is loaded, that the recording is known; and that its sentences are.
+    assert [tick.recording_id for tick in ticks if tick.done_s == 0][:2] == ["", ""]
 
 
 def test_timelines_come_from_the_vectors(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

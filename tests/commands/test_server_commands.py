@@ -15,6 +15,7 @@ pytest.importorskip("starlette", reason="starlette is not installed: pip install
 pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
 
 from surgvl.api import load  # noqa: E402
+from surgvl.archive.archive import Archive  # noqa: E402
 from surgvl.cli import main as cli  # noqa: E402
 from surgvl.core.errors import CheckpointError, ConfigError, DataError, ServerError  # noqa: E402
 from surgvl.core.files import read_json  # noqa: E402
@@ -110,6 +111,24 @@ def test_vectors_of_another_model_are_not_gone_on_with(tiny_run: Path, url: str,
         cli.run(["embed", *data, "--server", url, "--resume", "true", "--stride_s", "0.5"])
     cli.run(["embed", *data, "--model", str(tiny_run / "align"), "--resume", "true"])
     assert Vectors.load(tmp_path / "vectors").meta.model == str((tiny_run / "align" / "model").resolve())
+
+
+def test_recordings_of_an_archive_are_embedded_by_a_server(
+    tiny_run: Path, video: str, url: str, tmp_path: Path
+) -> None:
+    found = []
+    for name, words in (("here", []), ("there", ["--server", url])):
+        archive = str(tmp_path / name)
+        cli.run(["archive", "create", archive, "--model", str(tiny_run / "align"), "--prompt_sets", "phantom_phase"])
+        cli.run(["archive", "add", archive, video, *words])
+        with Archive.open(archive) as opened:
+            found.append(opened.vectors_of(Path(video).stem)[0])
+    # They are kept in half precision.
+    assert np.abs(found[0] - found[1]).max() < 1e-3
+    save_model(tiny_dual(), tmp_path / "other", PREPROCESS)
+    refused = pytest.raises(DataError, match="was made with model .* or use `surgvl archive reindex`")
+    with before(None, load(tmp_path / "other")) as other, refused:
+        cli.run(["archive", "update", str(tmp_path / "there"), "--server", other])
 
 
 def test_what_is_not_known_is_not_stated(

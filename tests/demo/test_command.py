@@ -21,6 +21,7 @@ from surgvl.core.errors import CheckpointError, ConfigError, SurgVLError
 from surgvl.core.files import read_json, write_json
 from surgvl.demo.engine import Engine
 from surgvl.demo.schemas import AskRequest, SearchRequest
+from tests.helpers.made_archive import film
 from tests.helpers.opened_page import archived, engine_of
 from tests.helpers.patience import patience
 
@@ -141,6 +142,45 @@ def test_what_the_page_shows_at_first_needs_no_model(
 
 
 # ---- the process
+
+# Where models would begin to load, a browser asks for all that it needs to play a recording.
+BEFORE_MODELS = """
+import json, sys, urllib.request
+from surgvl.cli import main as cli
+from surgvl.demo.engine import Engine
+
+port, film = sys.argv[1:]
+
+def get(path):
+    return urllib.request.urlopen(f"http://127.0.0.1:{port}{path}").read()
+
+def start(engine):
+    get("/")
+    empty = json.loads(get("/api/archive"))["num_recordings"]
+
+    def registered(progress):
+        (row,) = json.loads(get("/api/recordings"))
+        played = get(f"/api/recordings/{row['id']}/video") == open(film, "rb").read()
+        picture = get(f"/api/recordings/{row['id']}/frame?t=1")[:3] == bytes([255, 216, 255])
+        modules = sorted({name.partition(".")[0] for name in sys.modules})
+        print(json.dumps([empty, row["state"], played, picture, modules]))
+        raise KeyboardInterrupt
+
+    engine.archive.add([film], tick=registered, coarse=True)
+
+Engine.start = start
+sys.exit(cli.main(["demo", film, "--model", "phantom", "--port", port]))
+"""
+HEAVY = {"torch", "torchvision", "transformers", "open_clip", "timm", "lightning", "scipy", "sklearn", "matplotlib"}
+
+
+def test_a_recording_is_listed_and_plays_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", BEFORE_MODELS, str(free_port()), str(film(tmp_path / "a.mp4", 1, 3))]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=patience(120))
+    assert done.returncode == 0, done.stderr
+    empty, state, played, picture, modules = json.loads(done.stdout.splitlines()[0])
+    assert (empty, state, played, picture) == (0, "waiting", True, True)
+    assert not HEAVY & set(modules)
 
 
 def ask(url: str, path: str, value: Any = None, key: str = "") -> tuple[int, str]:

@@ -62,7 +62,8 @@ def plain_embedder() -> Embedder:
 def empty_archive(folder: Path) -> Archive:
     """An archive of the plain embedder."""
     with new_folder(folder) as home:
-        Space.create(home / "spaces" / HASH[:12], plain_embedder(), load_sets(["phantom_phase"]))
+        plain = plain_embedder()
+        Space.create(home / "spaces" / HASH[:12], plain, load_sets(["phantom_phase"]), plain.texts)
         write_new(home, "", HASH[:12], "plain", "")
     return opened(folder)
 

@@ -1,0 +1,63 @@
+"""What is known of a model from its files is what the loaded model says."""
+
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+from surgvl.core.errors import CheckpointError
+from surgvl.core.files import read_json, write_json
+from surgvl.embed.embedder import local_embedder
+from surgvl.embed.model_facts import ModelFacts, model_facts, reads_text
+from surgvl.models.checkpoint import save_model
+from surgvl.models.named import convert_open_clip
+from tests.helpers.made_duals import tiny_dual
+from tests.helpers.made_published import TINY, tiny_clip
+from tests.models.test_models import PREPROCESS, small_encoder
+
+
+def made(kind: str, place: Path) -> Path:
+    """A model folder of a dual encoder, a video encoder or a published model."""
+    torch.manual_seed(0)
+    if kind == "dual":
+        save_model(tiny_dual(), place / "model", PREPROCESS)
+    elif kind == "encoder":
+        save_model(small_encoder(), place / "model", PREPROCESS)
+    else:
+        convert_open_clip(place / "model", TINY, tiny_clip(place))
+    return place / "model"
+
+
+@pytest.mark.parametrize("kind", ["dual", "encoder", "published"])
+def test_facts_are_those_of_the_loaded_model(kind: str, tmp_path: Path) -> None:
+    folder = made(kind, tmp_path)
+    for stride_s in (None, 2.0):
+        found, loaded = model_facts(folder, stride_s), local_embedder(folder, stride_s, None, "cpu")
+        assert {each.name: getattr(found, each.name) for each in fields(ModelFacts)} == {
+            each.name: getattr(loaded, each.name) for each in fields(ModelFacts)
+        }
+    assert reads_text(folder) == (loaded.texts is not None) == (kind != "encoder")
+
+
+def test_what_makes_no_vectors_is_refused(tmp_path: Path) -> None:
+    folder = made("encoder", tmp_path)
+    config = read_json(folder / "config.json")
+    write_json(folder / "config.json", {**config, "model_type": "surgvl_chat"})
+    with pytest.raises(CheckpointError, match="holds a chat model, which has no vectors"):
+        model_facts(folder, None)
+    write_json(folder / "config.json", {**config, "model_type": "bert"})
+    with pytest.raises(CheckpointError, match=r"config\.json: model_type must be one of .*, got 'bert'"):
+        reads_text(folder)
+    with pytest.raises(CheckpointError, match="holds no config.json"):
+        model_facts(tmp_path / "none", None)
+
+
+def test_no_torch_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from surgvl.embed.model_facts import model_facts;"
+        f"model_facts(Path({str(made('dual', tmp_path))!r}), None); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
