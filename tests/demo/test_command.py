@@ -119,7 +119,8 @@ def test_an_archive_whose_model_is_gone_opens_with_its_timelines(tiny_run: Path,
         row = engine.archive.recordings()[0]
         assert engine.timeline(row, ["phantom_phase", "phantom_triplet"], 5.0, "")["phases"]
         found = engine.facts.describe("", False)
-        assert found["can"] == {"search": False, "ask": False, "timeline": True, "paths": False, "edit": True}
+        can = {"timeline": True, "edit": True, "reindex": True}
+        assert found["can"] == {"search": False, "ask": False, "paths": False, **can}
         assert found["examples"]["questions"] == []
         like = {"recording": row.id, "start_s": 3, "end_s": 4}
         assert engine.search(SearchRequest.model_validate({"like": like, "k": 2})).hits
