@@ -141,7 +141,9 @@ export function mountPalette() {
   const clear = iconButton("close", "Clear the marked range", unmark, { key: "Escape" });
   $("#palette").append(phases, form, remove, clear);
   on("timeline archive", () => {
-    const classes = state.archive?.can.edit ? (state.timeline?.classes ?? []) : [];
+    // While a timeline is read, the phases of the archive stand for its own.
+    const known = state.timeline?.classes ?? state.archive?.strip_classes ?? [];
+    const classes = state.archive?.can.edit ? known : [];
     form.hidden = !state.archive?.can.edit;
     fill(
       phases,

@@ -128,7 +128,8 @@ function drawTitle() {
 /** What the model says of the moment in the player. */
 function drawSays() {
   const phase = phaseAt(state.time_s);
-  $("#says").hidden = !phase;
+  // It keeps its place while a timeline is read.
+  $("#says").style.visibility = phase ? "visible" : "hidden";
   if (!phase) return;
   const word = confidenceWord(phase.confidence);
   const text = `${phase.name} ${word}`;

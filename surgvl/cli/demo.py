@@ -17,7 +17,7 @@ from surgvl.cli.stages import run_stages
 from surgvl.core.allocator import bound_arenas
 from surgvl.core.credentials import read_key
 from surgvl.core.errors import ConfigError
-from surgvl.core.files import read_json
+from surgvl.core.files import command, read_json
 from surgvl.models.model_info import find_model
 
 if TYPE_CHECKING:
@@ -142,9 +142,13 @@ def archive_of(run: Path) -> Path:
     from surgvl.archive.archive import Archive
 
     missing = [name for name in ("vectors", "index") if not (run / name).is_dir()]
+    if missing and run.is_dir():
+        raise ConfigError(
+            f"--run {run} lacks {', '.join(missing)}, so it is no run: open recordings with `{command('demo', run)}`, "
+            "an archive with --archive"
+        )
     if missing:
-        fact = f"lacks {', '.join(missing)}" if run.is_dir() else "does not exist"
-        raise ConfigError(f"--run {run} {fact}: make it with `surgvl quickstart --out {run}`, or embed and index")
+        raise ConfigError(f"--run {run} does not exist: make it with `{command('quickstart', out=run)}`")
     folder = run / ARCHIVE
     if not (folder / "archive.json").is_file():
         Archive.from_run(run, folder, name=run.resolve().name).close()

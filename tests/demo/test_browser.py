@@ -769,6 +769,31 @@ def test_the_recording_stays_in_sight_on_a_small_screen(context: "BrowserContext
         assert page.evaluate("scrollY") == pytest.approx(before, abs=60)
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_shifts_while_the_page_fills(context: "BrowserContext", url: str, width: int) -> None:
+    """Cumulative layout shift, as the browser measures it: half of what web.dev calls good."""
+
+    def observe(page: "Page") -> None:
+        page.add_init_script(
+            "window.shifts = []; new PerformanceObserver((list) => {"
+            " for (const each of list.getEntries()) if (!each.hadRecentInput) window.shifts.push(each);"
+            "}).observe({type: 'layout-shift', buffered: true})"
+        )
+
+    with opened(context, url, width, prepare=observe) as page:
+        ready(page)
+        find(page, SENTENCE)
+        page.click(".case[data-id=video02] button" if width > 860 else ".hit .opener")
+        wait_for(page, "state.timeline")
+        page.wait_for_selector("[data-lane=phase] .box")
+        page.wait_for_timeout(200)
+        shifts = page.evaluate(
+            "window.shifts.map((each) => [each.value, each.sources.map(({node}) => node?.id || node?.className)])"
+        )
+        print(f"\nlayout shift at {width} px: {sum(each[0] for each in shifts):.4f}")
+        assert sum(each[0] for each in shifts) < 0.05, shifts
+
+
 def test_nothing_jumps(context: "BrowserContext", url: str) -> None:
     """The stage and the timeline keep their places from the first paint on, whatever is found or answered."""
     with opened(context, url) as page:

@@ -39,7 +39,7 @@ def free_port() -> int:
 def test_a_missing_run_or_archive_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"does not exist: make it with `surgvl quickstart --out .*absent`"):
         demo.demo(run=tmp_path / "absent", port=free_port())
-    with pytest.raises(ConfigError, match="lacks vectors, index"):
+    with pytest.raises(ConfigError, match=r"lacks vectors, index, so it is no run: open recordings with `surgvl"):
         demo.demo(run=tmp_path, port=free_port())
     with pytest.raises(SurgVLError, match="is no archive"):
         demo.demo(archive=tmp_path, port=free_port())
