@@ -223,7 +223,7 @@ class Board:
             self.searches = ["- time was up"]
             self.write()
             return
-        argv = [sys.executable, str(HERE / "gpu_search.py"), *["--rehearse"] * self.facts["rehearsal"]]
+        argv = [sys.executable, str(HERE / "gpu_search.py"), *(["--rehearse"] if self.facts["rehearsal"] else [])]
         try:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=left_s)
         except subprocess.TimeoutExpired:

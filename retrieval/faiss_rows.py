@@ -43,9 +43,9 @@ def scores_of_codes(quantiser: Any, codes: NDArray[np.uint8], query: NDArray[np.
     """Inner products float32 [M] of a query [E] with what codes [M, bytes] of a scalar quantiser stand for."""
     some = faiss.IndexScalarQuantizer(len(query), quantiser.qtype, faiss.METRIC_INNER_PRODUCT)
     some.sq, some.is_trained = quantiser, True
-    some.add_sa_codes(codes)  # type: ignore[call-arg] # FAISS' Python wrapper counts them
+    some.add_sa_codes(codes)
     with threads(1):
-        scores, found = some.search(query[None], len(codes))  # type: ignore[call-arg]
+        scores, found = some.search(query[None], len(codes))
     ordered = np.empty(len(codes), np.float32)
     ordered[found[0]] = scores[0]
     return ordered

@@ -23,7 +23,8 @@ class Copy:
 
     def __init__(self, resources: object, place: int, index: Any) -> None:
         assert place == 0
-        self.index, self.asked = faiss.clone_index(index), []
+        self.index = faiss.clone_index(index)
+        self.asked: list[int | None] = []
 
     def search(self, queries: Any, k: int, params: Any) -> Any:
         assert k <= 2048
