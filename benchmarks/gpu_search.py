@@ -41,7 +41,8 @@ def rows(backend: str, vectors: Any, queries: Any, device: Device) -> list[list[
     index.train(vectors)
     index.add(vectors, np.arange(len(vectors)))
     found, want = [], index.search(queries, K)[1]
-    for side in ("cpu", device):
+    sides: tuple[Device, Device] = ("cpu", device)
+    for side in sides:
         index.place(side)
         one = milliseconds(lambda: [index.search(query[None], K) for query in queries[:32]], 32)
         every = milliseconds(lambda: index.search(queries, K), len(queries))

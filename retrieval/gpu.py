@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from surgvl.core.errors import ConfigError
 from surgvl.retrieval.index_config import Device
 
+# With CUDA it has more names than its type stubs know.
+_FAISS: Any = faiss
 # The most results, and lists, that FAISS takes on a GPU.
 MOST = 2048
 # Fewer vectors are searched faster than they are sent for.
@@ -30,15 +32,16 @@ def is_used(device: Device, num: int) -> bool:
         ConfigError: a GPU is asked for, and FAISS cannot use one.
     """
     # FAISS without CUDA has the count, which is 0, and not the rest.
-    has_support = hasattr(faiss, "StandardGpuResources")
+    has_support = hasattr(_FAISS, "StandardGpuResources")
     if device == "gpu" and not has_support:
         raise ConfigError(
             "--device gpu needs FAISS with CUDA, of which only one may be installed: pip uninstall faiss-cpu, then "
             "pip install 'surgvl[gpu]'"
         )
-    if device == "gpu" and not faiss.get_num_gpus():
+    if device == "gpu" and not _FAISS.get_num_gpus():
         raise ConfigError("--device gpu: FAISS sees no GPU: check nvidia-smi and CUDA_VISIBLE_DEVICES")
-    return device != "cpu" and has_support and faiss.get_num_gpus() > 0 and (device == "gpu" or num >= _LEAST)
+    is_there = has_support and bool(_FAISS.get_num_gpus())
+    return is_there and device != "cpu" and (device == "gpu" or num >= _LEAST)
 
 
 class GpuCopy:
@@ -53,9 +56,9 @@ class GpuCopy:
 
     def __init__(self, index: Any) -> None:
         self._lock = threading.Lock()
-        self._resources = faiss.StandardGpuResources()
+        self._resources = _FAISS.StandardGpuResources()
         try:
-            self._index = faiss.index_cpu_to_gpu(self._resources, 0, index)
+            self._index = _FAISS.index_cpu_to_gpu(self._resources, 0, index)
         except RuntimeError as error:
             fact = str(error).splitlines()[-1].strip()
             raise ConfigError(

@@ -99,7 +99,7 @@ def held_out(
         best = exact(vectors[rows], vectors, ids, min(K, int((~held).sum())), ~held)
         found["clip"].append(Fold(vectors[rows], groups[rows], ids[~held], best))
     if texts is not None and len(texts):
-        rows = _some(np.arange(len(texts)), NUM_QUERIES, rng)
+        rows = _some(np.arange(len(texts), dtype=np.int64), NUM_QUERIES, rng)
         some = np.asarray(texts[rows], np.float32)
         found["text"] = [Fold(some, rows, None, exact(some, vectors, ids, min(K, len(ids))))]
     return found
@@ -119,8 +119,8 @@ def _folds(num: int, recordings: Ids | None, rng: np.random.Generator) -> tuple[
             fold[rng.permutation(small)] = np.arange(len(small)) * min(_FOLDS, len(small)) // len(small)
             return place.astype(np.int64), fold[place]
     folds = np.full(num, -1, np.int64)
-    folds[_some(np.arange(num), max(1, min(NUM_QUERIES, int(_HELD_SHARE * num))), rng)] = 0
-    return np.arange(num), folds
+    folds[_some(np.arange(num, dtype=np.int64), max(1, min(NUM_QUERIES, int(_HELD_SHARE * num))), rng)] = 0
+    return np.arange(num, dtype=np.int64), folds
 
 
 def exact(
