@@ -39,7 +39,7 @@ class FaissHnsw(FaissIndex):
 
     def efforts(self) -> Sequence[int]:
         """Candidates that a search visits."""
-        return (32, 64, 128, 256, 512)
+        return (32, 64, 128, 256, 512, 1024, 2048)
 
     @property
     def effort(self) -> int:
