@@ -110,7 +110,7 @@ def search(
         encoder = QueryEncoder(clip_index, model if model or server else own_model, device, server, api_key)
         found, _ = find(clip_index, asked, encoder, k, conditions)
         if opened is not None:
-            found = opened.foreign.marked(found)
+            found = _with_details(opened.foreign.marked(found), opened)
         kept = [each for each in found if not each.word or WORDS.index(each.word) >= WORDS.index(least)]
         found = SearchResults(kept, found.remark)
         _print(found, clip_index, index, archive)
@@ -134,6 +134,13 @@ def _opened(
     assert archive is not None
     with Archive.open(archive) as found:
         yield found.index(), found.resolve(where), found
+
+
+def _with_details(found: SearchResults, archive: "Archive") -> SearchResults:
+    """The same with the procedures that people have entered, which the index does not know."""
+    known = archive.catalogue.all_details()
+    given = {each.video_id: known[each.video_id].procedure for each in found if each.video_id in known}
+    return SearchResults([replace(each, procedure=given.get(each.video_id, "")) for each in found], found.remark)
 
 
 def _print(found: SearchResults, clip_index: ClipIndex, index: Path | None, archive: Path | None) -> None:

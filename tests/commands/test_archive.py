@@ -146,11 +146,11 @@ def test_archive_recordings_and_model_are_searched_where_they_were_moved(
     archive = str(tmp_path / "before/archive")
     cli.run(["archive", "create", archive, "--model", str(tmp_path / "before/model"), "--prompt_sets", "phantom_phase"])
     cli.run(["archive", "add", archive, str(tmp_path / "before/recordings")])
-    cli.run(["archive", "details", archive, "a", "--tags", "x"])
+    cli.run(["archive", "details", archive, "a", "--tags", "x", "--procedure", "cholecystectomy"])
     (tmp_path / "before").rename(tmp_path / "after")
     archive = str(tmp_path / "after/archive")
     found = cli.run(["search", "the hook dissects the gallbladder", "--archive", archive, "--where.tags", "x"])
-    assert [moment.video_id for moment in found] == ["a"]
+    assert [(moment.video_id, moment.procedure) for moment in found] == [("a", "cholecystectomy")]
     with pytest.raises(ConfigError, match="matches"):
         cli.run(["search", "the hook dissects the gallbladder", "--archive", archive, "--where.tags", "y"])
 
