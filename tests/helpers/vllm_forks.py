@@ -3,6 +3,7 @@
 `python -m tests.helpers.vllm_forks` reads lines of JSON, each with a module to run as `__main__` or a fork to wait for.
 """
 
+import gc
 import json
 import multiprocessing
 import os
@@ -59,10 +60,14 @@ def main() -> None:
     # vLLM logs to standard output.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    # No look for cycles among the objects of modules, here and in the forks.
+    gc.disable()
     import vllm.entrypoints.launchers.api_server.entry
     import vllm.entrypoints.llm
     import vllm.v1.engine.core  # noqa: F401
 
+    gc.freeze()
+    gc.enable()
     for line in sys.stdin:
         asked = json.loads(line)
         if "wait" in asked:
