@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from surgvl.core.errors import ConfigError
 from surgvl.demo.access import Access, Lock
 from surgvl.demo.engine import Engine
-from surgvl.demo.programs import Programs
+from surgvl.demo.programs import Programs, Queue
 from surgvl.demo.routes import add_routes
 from surgvl.serve.trusted_hosts import TrustedHosts
 
@@ -53,7 +53,8 @@ def serve_page(engine: Engine, address: Address) -> None:
         tempfile.TemporaryDirectory(prefix="surgvl-demo-", ignore_cleanup_errors=True) as scratch,
     ):
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-        app.add_middleware(Programs, engine=engine, scratch=Path(scratch))
+        queue = Queue(engine, Path(scratch))
+        app.add_middleware(Programs, queue=queue)
         dress(app, engine, Path(scratch), address)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
         thread = threading.Thread(target=server.run, args=([door],), name="surgvl-page", daemon=True)
@@ -65,6 +66,7 @@ def serve_page(engine: Engine, address: Address) -> None:
         sys.setswitchinterval(0.0005)
         try:
             engine.start()
+            queue.make_later()
             link = f"{_url(address)}?token={address.lock.token}" if address.lock.token else _url(address)
             print(f"surgvl is running at {link} (models load in the background); stop it with Ctrl-C", flush=True)
             if address.open_browser:

@@ -1,11 +1,14 @@
 """`search` and `ask` for programs, as endpoints of Gradio's queue, one call at a time: `gradio_client`, agents.
 
-Gradio takes seconds to import, for which the page does not wait: the first program that asks does.
+Gradio takes seconds to import, for which neither page nor models wait: it is ready when these are, or when the first
+program asks.
 """
 
 import asyncio
 import contextlib
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +21,50 @@ from surgvl.demo.engine import Engine
 from surgvl.demo.schemas import AskRequest, SearchRequest
 from surgvl.demo.uploads import MAX_BYTES
 
+POLL_S = 0.5
+
+
+class Queue:
+    """Gradio's application with the two endpoints, made once.
+
+    Args:
+        engine: the archive.
+        scratch: folder for files that end with the page.
+    """
+
+    def __init__(self, engine: Engine, scratch: Path) -> None:
+        self.engine, self.scratch = engine, scratch
+        self._lock = threading.Lock()
+        self._made: FastAPI | None = None
+
+    def app(self) -> FastAPI:
+        """The application; the first call takes seconds, and the others wait for it."""
+        with self._lock:
+            if self._made is None:
+                self._made = queue(self.engine, self.scratch)
+            return self._made
+
+    def make_later(self) -> None:
+        """Make it once the models are loaded: clients give up after seconds."""
+
+        def work() -> None:
+            while self.engine.models.state == "loading":
+                time.sleep(POLL_S)
+            self.app()
+
+        threading.Thread(target=work, name="surgvl-programs", daemon=True).start()
+
 
 class Programs:
     """Middleware: Gradio answers at its own addresses, the application behind it at all others.
 
     Args:
         app: the application.
-        engine: the archive.
-        scratch: folder for files that end with the page.
+        queue: Gradio's.
     """
 
-    def __init__(self, app: ASGIApp, engine: Engine, scratch: Path) -> None:
-        self.app, self.engine, self.scratch = app, engine, scratch
+    def __init__(self, app: ASGIApp, queue: Queue) -> None:
+        self.app, self.queue = app, queue
         self._one_at_a_time = asyncio.Lock()
         self._gradio: FastAPI | None = None
         self._running = contextlib.AsyncExitStack()
@@ -41,7 +76,7 @@ class Programs:
             return
         async with self._one_at_a_time:
             if self._gradio is None:
-                made = await run_in_threadpool(queue, self.engine, self.scratch)
+                made = await run_in_threadpool(self.queue.app)
                 # Starts Gradio's queue, which runs until the server's loop ends.
                 await self._running.enter_async_context(made.router.lifespan_context(made))
                 self._gradio = made
