@@ -52,8 +52,8 @@ def serve_page(engine: Engine, address: Address) -> None:
         listening(address.host, address.port) as door,
         tempfile.TemporaryDirectory(prefix="surgvl-demo-", ignore_cleanup_errors=True) as scratch,
     ):
-        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         queue = Queue(engine, Path(scratch))
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=queue.lifespan)
         app.add_middleware(Programs, queue=queue)
         dress(app, engine, Path(scratch), address)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))

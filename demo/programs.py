@@ -9,6 +9,7 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ POLL_S = 0.5
 class Queue:
     """Gradio's application with the two endpoints, made once.
 
+    Attributes:
+        running: what ends with the server.
+
     Args:
         engine: the archive.
         scratch: folder for files that end with the page.
@@ -34,6 +38,7 @@ class Queue:
 
     def __init__(self, engine: Engine, scratch: Path) -> None:
         self.engine, self.scratch = engine, scratch
+        self.running = contextlib.AsyncExitStack()
         self._lock = threading.Lock()
         self._made: FastAPI | None = None
 
@@ -43,6 +48,12 @@ class Queue:
             if self._made is None:
                 self._made = queue(self.engine, self.scratch)
             return self._made
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """Of the page's server: Gradio's queue, once it runs, ends with it."""
+        async with self.running:
+            yield
 
     def make_later(self) -> None:
         """Make it once the models are loaded: clients give up after seconds."""
@@ -67,7 +78,6 @@ class Programs:
         self.app, self.queue = app, queue
         self._one_at_a_time = asyncio.Lock()
         self._gradio: FastAPI | None = None
-        self._running = contextlib.AsyncExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass a request on."""
@@ -77,8 +87,8 @@ class Programs:
         async with self._one_at_a_time:
             if self._gradio is None:
                 made = await run_in_threadpool(self.queue.app)
-                # Starts Gradio's queue, which runs until the server's loop ends.
-                await self._running.enter_async_context(made.router.lifespan_context(made))
+                # Starts Gradio's queue.
+                await self.queue.running.enter_async_context(made.router.lifespan_context(made))
                 self._gradio = made
         await self._gradio(scope, receive, send)
 
