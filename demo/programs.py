@@ -105,6 +105,7 @@ def queue(engine: Engine, scratch: Path) -> FastAPI:
     os.environ["GRADIO_TEMP_DIR"] = str(scratch)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import gradio
+    from gradio.events import api
 
     def search(text: str, k: int = 12) -> list[dict[str, Any]]:
         """Moments of the archive that match a sentence, best first."""
@@ -117,8 +118,8 @@ def queue(engine: Engine, scratch: Path) -> FastAPI:
 
     with gradio.Blocks() as blocks:
         for each in (search, ask):
-            gradio.api(each, api_name=each.__name__, concurrency_limit=1)
-    return gradio.mount_gradio_app(
+            api(each, api_name=each.__name__, concurrency_limit=1)
+    app: FastAPI = gradio.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
         blocks,
         "",
@@ -132,3 +133,4 @@ def queue(engine: Engine, scratch: Path) -> FastAPI:
         enable_monitoring=False,
         run_history=False,
     )
+    return app

@@ -63,8 +63,8 @@ class TextTransformer(nn.Module):
         for block in blocks:
             nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
             nn.init.normal_(block.attn.out_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
-            nn.init.normal_(block.mlp.get_submodule("c_fc").weight, std=(2 * width) ** -0.5)
-            nn.init.normal_(block.mlp.get_submodule("c_proj").weight, std=width**-0.5 * (2 * layers) ** -0.5)
+            nn.init.normal_(block.mlp.get_parameter("c_fc.weight"), std=(2 * width) ** -0.5)
+            nn.init.normal_(block.mlp.get_parameter("c_proj.weight"), std=width**-0.5 * (2 * layers) ** -0.5)
         nn.init.normal_(self.text_projection, std=width**-0.5)
 
     def forward(self, ids: Tensor) -> Tensor:

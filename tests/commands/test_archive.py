@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from surgvl.archive.archive import Archive
+from surgvl.archive.records import Progress
 from surgvl.cli import main as cli
 from surgvl.commands.serve import _model
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
@@ -91,7 +92,7 @@ def test_the_model_that_answers_is_changed_later(
 
 
 def test_a_model_that_is_loaded_later_gives_the_same_archive(made: Path, tiny_run: Path, tmp_path: Path) -> None:
-    ticks = []
+    ticks: list[Progress] = []
     with Archive.create(tmp_path / "archive", tiny_run / "align", load=False) as archive:
         assert archive.prompt_sets("phase") == []
         archive.add([made / "recordings/a.mp4"], tick=ticks.append)
