@@ -15,8 +15,8 @@ from surgvl.archive.meter import Meter, Stop, Stopped, Tick
 from surgvl.archive.opened import OpenArchive
 from surgvl.archive.recording_table import ORIGIN, FileRow, stored_path
 from surgvl.archive.records import Report
-from surgvl.archive.space import SpaceWriter
-from surgvl.core.errors import ConfigError, DataError
+from surgvl.archive.space_writer import SpaceWriter
+from surgvl.core.errors import ConfigError, DataError, Unreadable
 from surgvl.embed.recordings import find_videos, identity, name_files
 
 
@@ -210,7 +210,7 @@ def _embed(
         try:
             line = work(path)
             archive.catalogue.set_state(row.id, writer.state(row), line)
-        except DataError as error:
+        except Unreadable as error:
             archive.catalogue.set_state(row.id, "failed", str(error))
             found.fail(row.id, path, str(error))
 

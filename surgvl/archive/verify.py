@@ -8,7 +8,8 @@ import numpy as np
 from surgvl.archive.creating import MANIFEST
 from surgvl.archive.opened import OpenArchive
 from surgvl.archive.recording_table import FileRow
-from surgvl.archive.space import Space, SpaceWriter, unique_spans
+from surgvl.archive.space import Space, unique_spans
+from surgvl.archive.space_writer import SpaceWriter
 from surgvl.core.errors import DataError
 from surgvl.core.files import clear_temporary
 from surgvl.core.locks import locked

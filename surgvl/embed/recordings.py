@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +129,9 @@ def name_files(files: list[Path], known: dict[Path, str]) -> dict[Path, str]:
         choices = [file.stem] if stems[file.stem] == 1 else []
         choices += [bare[file]] if often[bare[file]] == 1 and "/" in bare[file] else []
         choices += [below[file], str(file)]
-        names[file] = known.get(file) or next(name for name in choices if name not in taken)
+        # Files that had all these names may have been moved since.
+        others = (f"{file.stem}-{number}" for number in count(2))
+        names[file] = known.get(file) or next(name for name in chain(choices, others) if name not in taken)
         taken.add(names[file])
     return names
 
@@ -204,6 +206,11 @@ class Shards:
     def ids(self) -> set[str]:
         """Videos that have vectors."""
         return set(self._of)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The shard of each video."""
+        return {video_id: number for video_id, (number, _) in self._of.items()}
 
     @property
     def count(self) -> int:

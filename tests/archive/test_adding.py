@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,14 @@ import pytest
 
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Progress
+from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.core.files import write_text
 from surgvl.core.locks import locked
 from surgvl.data.manifest import Manifest
+from surgvl.embed.recordings import Shards
 from surgvl.embed.vectors import Vectors
-from tests.helpers.made_archive import empty_archive, film, opened, vectors_of
+from tests.helpers.made_archive import empty_archive, film, opened, plain_embedder, vectors_of
 
 
 @pytest.fixture
@@ -248,3 +252,41 @@ def test_the_manifest_has_the_labels_of_whoever_is_done(archive: Archive, films:
     archive.close()
     (row,) = Manifest.load(archive.folder / "manifest").segments
     assert (row.video_id, row.task, row.label, row.start_s, row.end_s) == ("a", "phase", "Preparation", 0, 1)
+
+
+def test_a_full_disk_is_no_fault_of_a_recording(archive: Archive, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def full(shards: Shards, id: str, *_: object) -> None:
+        asked.append(id)
+        raise DataError("shard-00000 cannot be written: check the free space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Shards, "write", full)
+        with pytest.raises(DataError, match="check the free space"):
+            archive.add([films])
+    # The others are not read in vain, and none is set aside.
+    assert asked == ["a"]
+    assert set(states(archive).values()) == {"waiting"}
+    archive.update()
+    assert set(states(archive).values()) == {"embedded"}
+    check_whole(archive)
+
+
+@pytest.mark.parametrize("value", [0.0, np.inf])
+def test_a_recording_without_usable_vectors_is_set_aside(archive: Archive, films: Path, value: float) -> None:
+    plain = plain_embedder()
+
+    def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Float32Array, list[float], list[float]]:
+        found, starts, ends = plain.seconds(path, tick)
+        if path.name == "a.mp4":
+            found[1] = value
+        return found, starts, ends
+
+    archive.embedder = replace(plain, seconds=seconds)
+    report = archive.add([films])
+    assert [line.partition(": ")[2] for line in report.aside.values()] == [
+        "vector 1 is zero or not finite: check the model"
+    ]
+    assert sorted(states(archive).values()) == ["embedded", "embedded", "failed"]
+    check_whole(archive)

@@ -13,7 +13,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json
 from surgvl.core.locks import locked
 from surgvl.data.manifest import Manifest
-from surgvl.embed.recordings import identity, manifest_of
+from surgvl.embed.recordings import identity, manifest_of, name_files
 from surgvl.embed.vectors import Vectors
 from surgvl.models.checkpoint import save_model
 from tests.helpers.made_duals import tiny_dual
@@ -54,6 +54,13 @@ def test_names_that_repeat_are_told_apart_by_their_folders_and_endings(
     assert {row.video_id for row in table.videos} == {"case1/video", "case2/video"}
     with pytest.raises(ConfigError, match="no video below"):
         manifest_of([tmp_path / "dual"] if (tmp_path / "dual").is_dir() else [])
+
+
+def test_a_place_whose_files_are_moved_away_never_runs_out_of_names() -> None:
+    known: dict[Path, str] = {}
+    for number in range(5):
+        known |= {Path(f"/store/{number}.mp4"): name_files([Path("/in/video.mp4")], known)[Path("/in/video.mp4")]}
+    assert list(known.values()) == ["video", "video.mp4", "/in/video.mp4", "video-2", "video-3"]
 
 
 def test_a_name_that_is_not_utf8_is_set_aside_and_named(tmp_path: Path, model: Path) -> None:
