@@ -179,7 +179,7 @@ class Archive(OpenArchive):
                 embedded and the index is built again.
             stride_s: seconds between vectors; by default, the model's step between clips.
             prompt_sets: names or files of the prompt sets whose sentences are embedded; by default, all that ship.
-            keep: keep the vectors of the old model.
+            keep: keep the vectors of the old model; they are kept, too, where a recording was set aside.
             tick: told how far it is.
             should_stop: asked often; the next call goes on.
             wait_s: seconds to wait for another writer.

@@ -11,6 +11,7 @@ from surgvl.archive.catalogue import Catalogue
 from surgvl.archive.label_table import latest
 from surgvl.archive.recording_table import ORIGIN, FileRow
 from surgvl.archive.records import Details, Recording
+from surgvl.core.errors import DataError
 from surgvl.core.files import atomic, read_json
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
 from surgvl.data.tables import schema_of
@@ -78,9 +79,19 @@ def recording_of(row: FileRow, path: Path, details: Details) -> Recording:
 
 
 def read_questions(folder: Path) -> Any:
-    """The questions of an archive, an arrow table with the columns of `QA`."""
+    """The questions of an archive, an arrow table with the columns of `QA`.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     path = folder / QUESTIONS
-    return pq.read_table(path) if path.is_file() else schema_of(QA).empty_table()
+    if not path.is_file():
+        return schema_of(QA).empty_table()
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        fact = str(error).splitlines()[0]
+        raise DataError(f"{path} cannot be read ({fact}): restore a copy, or delete it to go on without") from error
 
 
 def write_questions(folder: Path, table: Any) -> None:

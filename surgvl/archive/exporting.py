@@ -75,9 +75,11 @@ def export(archive: OpenArchive, out: Path, names: Sequence[str], resume: bool) 
         archive.manifest().save(out / MANIFEST)
     aside = {}
     kinds = [formats()[name] for name in names if name != MANIFEST]
-    for recording in recordings if kinds else []:
-        own = [each for each in latest(labels) if each.recording == recording.id]
-        if own:
+    of_recording: dict[str, list[Label]] = {}
+    for each in latest(labels) if kinds else []:
+        of_recording.setdefault(each.recording, []).append(each)
+    for recording in recordings:
+        if own := of_recording.get(recording.id):
             try:
                 table = label_table(recording, own, archive.name)
             except DataError as error:

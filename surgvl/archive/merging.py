@@ -26,7 +26,7 @@ def merge(archive: OpenArchive, other: OpenArchive, wait_s: float) -> Report:
         wait_s: seconds to wait for another writer.
 
     Raises:
-        ConfigError: another model's archive, or the archive itself.
+        ConfigError: another model's archive, one with another step between vectors, or the archive itself.
     """
     if other.folder == archive.folder:
         raise ConfigError(f"{archive.folder} cannot be merged with itself: give another archive")
@@ -34,6 +34,11 @@ def merge(archive: OpenArchive, other: OpenArchive, wait_s: float) -> Report:
         raise ConfigError(
             f"{other.folder} is in the space of {other.model} ({other.model_hash}), {archive.folder} in that of "
             f"{archive.model} ({archive.model_hash}): `surgvl archive reindex` one of them with the other's model first"
+        )
+    if (mine_s := archive.space.meta.stride_s) != (others_s := other.space.meta.stride_s):
+        raise ConfigError(
+            f"the vectors of {other.folder} are {others_s:g} s apart, those of {archive.folder} {mine_s:g} s: add the "
+            "files instead"
         )
     with archive.writing(wait_s) as writer:
         ids, added, unchanged = {}, list[str](), list[str]()

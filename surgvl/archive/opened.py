@@ -19,7 +19,8 @@ from surgvl.archive.creating import MANIFEST, SPACES, THUMBNAILS
 from surgvl.archive.derived import manifest_of, read_questions, recording_of, save_manifest, write_questions
 from surgvl.archive.filters import admitted, resolve
 from surgvl.archive.records import Details, Recording
-from surgvl.archive.space import Encoded, Space, SpaceWriter
+from surgvl.archive.space import Encoded, Space
+from surgvl.archive.space_writer import SpaceWriter
 from surgvl.archive.thumbnails import Thumbnails
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import clear_temporary, durable
@@ -51,13 +52,17 @@ class OpenArchive:
         precision: of the model.
 
     Raises:
-        DataError: the folder is no archive.
+        DataError: the folder is no archive, or has lost its catalogue.
     """
 
     def __init__(self, folder: Path | str, device: str = "cpu", precision: Precision = "float32") -> None:
         self.folder, self.device, self.precision = Path(folder).resolve(), device, precision
         heads.read_header(self.folder)
-        self.catalogue = Catalogue(self.folder / FILE)
+        path = self.folder / FILE
+        # SQLite would make an empty one, and the next writer would drop the vectors of all recordings.
+        if not path.is_file() or not path.stat().st_size:
+            raise DataError(f"{path} is {'empty' if path.is_file() else 'missing'}: restore a copy of it")
+        self.catalogue = Catalogue(path)
         self.thumbnails = Thumbnails(self.folder / THUMBNAILS)
         self._spaces: dict[str, Space] = {}
         self._in_manifest, self._is_closed = self.catalogue.num_changes, False

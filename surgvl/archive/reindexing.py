@@ -10,8 +10,9 @@ from surgvl.archive.creating import SPACES, stored_model
 from surgvl.archive.meter import Meter, Stop, Stopped, Tick
 from surgvl.archive.opened import OpenArchive
 from surgvl.archive.records import Report
-from surgvl.archive.space import Space, SpaceWriter
-from surgvl.core.errors import ConfigError, DataError
+from surgvl.archive.space import Space
+from surgvl.archive.space_writer import SpaceWriter
+from surgvl.core.errors import ConfigError, Unreadable
 from surgvl.core.files import durable
 from surgvl.core.locks import locked
 from surgvl.embed.prompt_sets import facts_of, load_sets, write_texts
@@ -44,7 +45,8 @@ def reindex(
     done, aside = list[str](), dict[str, str]()
     with locked(archive.folder, wait_s), durable():
         old = archive.space
-        if embedder.hash == old.meta.model_hash:
+        is_same = embedder.hash == old.meta.model_hash
+        if is_same:
             _renew(old, embedder, sets)
         else:
             space = _begin(archive.folder / SPACES / embedder.hash[:12], embedder, sets)
@@ -60,7 +62,7 @@ def reindex(
                             writer.embed(embedder, row, videos, meter.read, path)
                         done.append(row.id)
                         meter.next()
-                    except DataError as error:
+                    except Unreadable as error:
                         aside[str(path)] = str(error)
                         meter.next()
                     except Stopped:
@@ -69,9 +71,12 @@ def reindex(
             header.write_header(archive.folder, archive.header.model_copy(update=now))
             archive.embedder = embedder
             archive.space.forget()
-            if not keep:
+            # Of a file that is gone, the old vectors are all that is left.
+            if not keep and not aside:
                 shutil.rmtree(old.folder)
-    with archive.writing(wait_s):
+    with archive.writing(wait_s) as writer:
+        if is_same:
+            writer.build_index(archive.manifest())
         return Report(updated=tuple(done), aside=aside)
 
 
@@ -84,7 +89,7 @@ def _begin(folder: Path, embedder: "Embedder", sets: Sequence[PromptSet]) -> Spa
 
 
 def _renew(space: Space, embedder: "Embedder", sets: Sequence[PromptSet]) -> None:
-    """The same model: sentences and index are made again.
+    """The same model: the sentences are embedded again, before the index is built by them.
 
     Raises:
         ConfigError: another step between clips.
@@ -98,5 +103,4 @@ def _renew(space: Space, embedder: "Embedder", sets: Sequence[PromptSet]) -> Non
         write_texts(embedder.texts, sets, space.vectors)
     facts = {each.name: facts_of(each) for each in sets if embedder.texts is not None}
     write_meta(space.vectors, read_meta(space.vectors).model_copy(update={"prompt_sets": facts}))
-    shutil.rmtree(space.index_folder)
     space.forget()

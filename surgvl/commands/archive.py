@@ -206,7 +206,7 @@ def archive_reindex(
             and the index is built again.
         stride_s: seconds between vectors; by default, the model's step between clips.
         prompt_sets: names or files of the prompt sets whose sentences are embedded; by default, all that ship.
-        keep: keep the vectors of the old model.
+        keep: keep the vectors of the old model; they are kept, too, where a recording was set aside.
         precision: bfloat16 takes about half the time where the device computes in it; cosines change in the fourth
             digit.
         device: torch device, such as cpu or cuda.

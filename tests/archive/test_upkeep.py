@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
 from surgvl.embed import embedder as embedders
 from surgvl.embed.embedder import Embedder
+from surgvl.embed.vectors import write_meta
+from surgvl.retrieval.clip_index import ClipIndex
 from tests.archive.test_adding import check_whole, states
 from tests.helpers.made_archive import DIM, empty_archive, film, opened, plain_embedder, vectors_of
 from tests.helpers.patience import patience
@@ -115,6 +118,9 @@ def test_archives_are_merged_by_content(archive: Archive, tmp_path: Path) -> Non
     assert (len(archive.catalogue.history("b")), labels, len(archive.catalogue.clips())) == before
     with pytest.raises(ConfigError, match="cannot be merged with itself"):
         archive.merge(archive)
+    write_meta(other.space.vectors, other.space.meta.model_copy(update={"stride_s": 2.0}))
+    with pytest.raises(ConfigError, match="other are 2 s apart, those of .* 1 s"):
+        archive.merge(tmp_path / "other")
     other.close()
 
 
@@ -205,6 +211,51 @@ def test_another_model_is_used_once_all_is_embedded(
     assert texts.vectors.shape[1] == DIM
     check_whole(archive)
     reader.close()
+
+
+def test_readers_keep_the_index_while_it_is_built_again(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedders, "local_embedder", lambda *_: plain_embedder())
+    add, seen = ClipIndex.add_vectors, list[dict[str, int]]()
+
+    def add_vectors(index: ClipIndex, *given: Any) -> int:
+        seen.append(ClipIndex.open(index.folder).counts("video_id"))
+        return add(index, *given)
+
+    monkeypatch.setattr(ClipIndex, "add_vectors", add_vectors)
+    archive.reindex()
+    assert seen == [{"a": 3, "b": 4}]
+    check_whole(archive)
+
+
+def test_vectors_of_a_file_that_cannot_be_read_any_more_outlast_another_model(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with (tmp_path / "films/a.mp4").open("ab") as file:
+        file.write(b"bad")
+    monkeypatch.setattr(embedders, "local_embedder", other_embedder)
+    assert list(archive.reindex("other").aside) == [str((tmp_path / "films/a.mp4").resolve())]
+    assert archive.index().counts("video_id") == {"b": 4}
+    monkeypatch.setattr(embedders, "local_embedder", lambda *_: plain_embedder())
+    assert archive.reindex("plain").aside == {}
+    assert archive.index().counts("video_id") == {"a": 3, "b": 4}
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_an_archive_that_lost_its_catalogue_keeps_its_vectors(archive: Archive, is_there: bool) -> None:
+    archive.close()
+    path = archive.folder / "catalogue.sqlite"
+    path.unlink()
+    if is_there:
+        path.touch()
+    with pytest.raises(DataError, match="restore a copy of it"):
+        Archive.open(archive.folder)
+    assert (path.exists(), len(list(archive.space.vectors.glob("shard-*")))) == (is_there, 4)
+
+
+def test_damaged_questions_are_named(archive: Archive) -> None:
+    (archive.folder / "questions.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"questions.parquet cannot be read .*: restore a copy, or delete it"):
+        archive.verify()
 
 
 def test_files_that_arrive_are_added_once_they_are_whole(archive: Archive, tmp_path: Path) -> None:
