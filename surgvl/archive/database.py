@@ -116,10 +116,12 @@ class Database:
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield
+                    self._connection.execute("COMMIT")
                 except BaseException:
-                    self._connection.execute("ROLLBACK")
+                    # On a full disk, SQLite has rolled back already.
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
                     raise
-                self._connection.execute("COMMIT")
             except sqlite3.Error as error:
                 raise DataError(f"{self.path} cannot be written ({error}): check disk space and permissions") from error
 

@@ -189,3 +189,14 @@ def test_a_file_that_is_no_catalogue_and_one_of_the_future_are_refused(tmp_path:
     catalogue.execute("PRAGMA user_version = 99")
     with pytest.raises(DataError, match="catalogue version 99, this surgvl reads 1: update surgvl"):
         Catalogue(catalogue.path)
+
+
+def test_a_full_disk_is_named_and_later_changes_are_kept(catalogue: Catalogue) -> None:
+    catalogue.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(DataError, match="database or disk is full"):
+        catalogue.set_details("a", who="ada", notes="x" * 20_000)
+    catalogue.execute("PRAGMA max_page_count = 1000000")
+    catalogue.set_details("a", who="ada", title="t")
+    other = Catalogue(catalogue.path)
+    assert (other.details("a").notes, other.details("a").title) == ("", "t")
+    other.close()
