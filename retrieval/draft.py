@@ -89,7 +89,10 @@ class Draft:
         found: dict[str, object] = {}
         # A build passes over all vectors; those of before count as done.
         old = len(self) - self._num_added
-        if self._is_rebuilt or self._is_outgrown() or len(self) <= SMALL:
+        if not len(self):
+            # No back-end can be trained on nothing.
+            base, removed, found = None, (), {"recall": {}, "why": ""}
+        elif self._is_rebuilt or self._is_outgrown() or len(self) <= SMALL:
             rows, table = self._every()
             built = auto.build(
                 rows, table.ids, head.config, self._texts, progress, old, table.recordings_of(np.arange(len(table)))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import ClassVar, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,7 +58,7 @@ class Exact(Index):
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 vectors, ids = arrays["vectors"], arrays["ids"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise DataError(f"{path} is not an exact index ({error}): rebuild it") from error
         index = cls(vectors.shape[1])
         index.add(vectors, ids)

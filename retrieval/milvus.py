@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -239,5 +240,5 @@ def _read(path: Path) -> tuple[Ids, dict[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return arrays["ids"], json.loads(str(arrays["about"]))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} is not an index on Milvus ({error}): rebuild it") from error

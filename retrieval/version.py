@@ -25,8 +25,8 @@ from surgvl.retrieval.where import Segment, Where
 
 # Recordings whose clips are scored at once.
 _TOGETHER = 2
-# Filters that are kept prepared.
-_FILTERS = 64
+# Filters that are kept prepared, and clips in them: at 17 bytes a clip, narrow filters are many and wide ones few.
+_FILTERS, _CLIPS = 64, 4_000_000
 # Rows int64 [N] of the clips of a recording, and their scores float32 [N] with a query, by its place in the table.
 Scored = dict[int, tuple[NDArray[np.int64], Float32Array]]
 
@@ -58,7 +58,7 @@ class Version:
             head = read_header(folder)
             try:
                 return cls._read(folder, head)
-            except DataError:
+            except (DataError, FileNotFoundError):
                 # A writer may have replaced this version, and removed its files, since `index.json` was read.
                 if read_header(folder) == head:
                     raise
@@ -85,7 +85,8 @@ class Version:
         if found is None:
             found = self.index.select(self.table.ids[self.table.matching(where)])
             with self._lock:
-                if len(self._filters) >= _FILTERS:
+                kept = sum(len(each.ids) for some in self._filters.values() for each in some)
+                if len(self._filters) >= _FILTERS or kept > _CLIPS:
                     self._filters.clear()
                 self._filters[where] = found
         return found

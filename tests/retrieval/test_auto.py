@@ -113,6 +113,18 @@ def test_an_index_folder_of_each_kind(tmp_path: Path, backend: Any) -> None:
         assert again.search(vectors.vectors[350], 1)[0].score == pytest.approx(best.score, abs=1e-5)
 
 
+@pytest.mark.parametrize("backend", ["flat", "hnsw", "ivf"])
+def test_an_index_that_was_emptied_can_be_filled_again(tmp_path: Path, backend: Any) -> None:
+    vectors, manifest = clips(tmp_path / "vectors", {"a": 40})
+    with ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM, config=IndexConfig(backend=backend)) as library:
+        count = library.add_vectors(vectors, manifest)
+        assert library.delete_video("a") == count
+        assert (len(library), library.why) == (0, "")
+        assert library.search(vectors.vectors[0], 1) == []
+        assert library.add_vectors(vectors, manifest) == count
+        assert library.search(vectors.vectors[20], 1)[0].video_id == "a"
+
+
 def test_the_command_stores_an_index_as_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clips(tmp_path / "vectors", {"a": 30, "b": 31})[1].save(tmp_path / "vectors" / "manifest")
     folder, given = tmp_path / "index", (tmp_path / "vectors", tmp_path / "vectors" / "manifest")

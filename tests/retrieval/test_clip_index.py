@@ -3,6 +3,7 @@
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Vectors
+from surgvl.retrieval import version
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.exact import Exact
 from surgvl.retrieval.faiss_flat import FaissFlat
@@ -222,6 +224,23 @@ def test_many_threads_read_while_one_writes(filled: tuple[ClipIndex, Vectors], t
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_version_whose_files_go_while_it_is_opened_is_not_the_newest(
+    filled: tuple[ClipIndex, Vectors], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, read, calls = filled[0], version.read_part, [0]
+
+    def read_part(*given: Any, **named: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 1:
+            # Between two looks at the same file, a writer replaces the version.
+            ClipIndex.open(library.folder).delete_video("a")
+            raise FileNotFoundError(2, "No such file or directory")
+        return read(*given, **named)
+
+    monkeypatch.setattr(version, "read_part", read_part)
+    assert "a" not in ClipIndex.open(library.folder).counts("video_id")
 
 
 def test_empty_library_finds_nothing(tmp_path: Path) -> None:

@@ -135,7 +135,10 @@ def test_index_file_gives_back_the_index(backend: type[Index], tmp_path: Path) -
     assert np.array_equal(again.search(query, 30)[1], index.search(query, 30)[1])
     again.add(query, [1, 2, 3])
     assert len(again) == 22
+    whole = (tmp_path / "file").read_bytes()
+    (tmp_path / "half").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty").touch()
     (tmp_path / "file").write_bytes(b"not an index at all")
-    for path in (tmp_path / "file", tmp_path / "absent"):
+    for path in (tmp_path / name for name in ("file", "absent", "half", "empty")):
         with pytest.raises(DataError, match="rebuild it"):
             backend.load(path)
