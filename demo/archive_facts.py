@@ -10,6 +10,7 @@ from surgvl.archive.archive import Archive
 from surgvl.archive.records import Recording
 from surgvl.chat.question import DESCRIBE
 from surgvl.core.errors import SurgVLError
+from surgvl.core.files import size_of
 from surgvl.demo import run_info
 from surgvl.demo.conditions import occurring
 from surgvl.demo.embedded_sets import TASKS, embedded_sets
@@ -119,7 +120,7 @@ class ArchiveFacts:
 
     def _storage(self, rows: list[Recording]) -> dict[str, int]:
         def size(pattern: str) -> int:
-            return sum(path.stat().st_size for path in self.archive.folder.glob(pattern) if path.is_file())
+            return size_of(self.archive.folder.glob(pattern))
 
         return {
             "vectors": size("spaces/*/vectors/*"),

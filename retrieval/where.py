@@ -7,6 +7,7 @@ which replaces their conditions by recordings and spans before it searches.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from surgvl.core.checks import check_date
 from surgvl.core.errors import ConfigError
 
 # Recording, start and end in seconds.
@@ -26,8 +27,8 @@ class Where:
         tags: in recordings or spans that have all these tags; archives only.
         phase: in spans labelled as this phase; archives only.
         surgeon: by this surgeon's code; archives only.
-        date_from: on this ISO date or later; archives only.
-        date_to: on this ISO date or earlier; archives only.
+        date_from: on this date, YYYY-MM-DD, YYYY-MM or YYYY, or later; archives only.
+        date_to: on this date or earlier; archives only.
     """
 
     recordings: tuple[str, ...] | None = None
@@ -42,11 +43,14 @@ class Where:
     date_to: str = ""
 
     def __post_init__(self) -> None:
-        """Check the spans.
+        """Check spans and dates.
 
         Raises:
-            ConfigError: a span is empty.
+            ConfigError: a span is empty, or a date is none.
         """
+        for name in ("date_from", "date_to"):
+            if value := vars(self)[name]:
+                check_date(name, value)
         for start_s, end_s in [*([self.span_s] if self.span_s else []), *(span[1:] for span in self.spans or ())]:
             if not 0 <= start_s < end_s:
                 raise ConfigError(

@@ -1,21 +1,19 @@
 """Case details with their history."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from datetime import date as Date
 from typing import Any
 
 from surgvl.archive.database import Journal
 from surgvl.archive.recording_table import RecordingTable
 from surgvl.archive.records import Change, Details
+from surgvl.core.checks import check_date
 from surgvl.core.errors import ConfigError
 
 FIELDS = tuple(field.name for field in fields(Details))
 # Longest values, characters; only notes may have several lines.
 LONGEST, LONGEST_NOTES = 200, 20_000
-_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?", re.ASCII)
 
 
 class DetailTable(Journal, RecordingTable):
@@ -106,10 +104,5 @@ def _checked(name: str, value: str) -> str:
     if name != "notes" and any(letter < " " for letter in text):
         raise ConfigError(f"{name} must be one line, got {text[:40]!r}")
     if name == "date" and text:
-        try:
-            if not _DATE.fullmatch(text):
-                raise ValueError
-            Date.fromisoformat(text + "-01" * (2 - text.count("-")))
-        except ValueError:
-            raise ConfigError(f"date must be YYYY-MM-DD, YYYY-MM or YYYY, got {text!r}") from None
+        check_date("date", text)
     return text

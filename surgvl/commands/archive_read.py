@@ -12,7 +12,7 @@ from tqdm import tqdm
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Details
 from surgvl.core.errors import DataError
-from surgvl.core.files import command
+from surgvl.core.files import command, size_of
 from surgvl.core.plurals import part_of, plural
 from surgvl.core.tables import plain_table
 from surgvl.core.times import clock
@@ -39,7 +39,7 @@ def archive_list(
         surgeon: only by this surgeon's code.
         tags: only with all these tags, on the recording or on a range of it.
         phase: only with a range labelled as this phase.
-        date_from: only on this date, YYYY-MM-DD, or later.
+        date_from: only on this date, YYYY-MM-DD, YYYY-MM or YYYY, or later.
         date_to: only on this date or earlier.
     """
     where = Where(
@@ -90,7 +90,7 @@ def archive_info(folder: Path) -> None:
             "sentences": sets or "none",
             "labels": ", ".join(f"{count:,} of {track}" for track, count in sorted(tracks.items())) or "none",
             "saved clips": f"{len(archive.catalogue.clips()):,}",
-            "storage": _bytes(sum(path.stat().st_size for path in archive.folder.rglob("*") if path.is_file())),
+            "storage": _bytes(size_of(archive.folder.rglob("*"))),
         }
     wide = max(map(len, lines))
     print("\n".join(f"{label:{wide}}  {value}" for label, value in lines.items()))

@@ -89,7 +89,7 @@ class QueryEncoder:
         if not os.path.exists(name):
             raise DataError(f"{name!r} is neither a video of {self.index.folder} nor a file: check the id or the path")
         # One clip a second of a range, as an index has them.
-        times = np.arange(start_s, end_s, 1.0) + 0.5 if end_s - start_s > 1 else [(start_s + end_s) / 2]
+        times = np.arange(start_s + 0.5, end_s, 1.0) if end_s - start_s > 1 else [(start_s + end_s) / 2]
         encode: Callable[..., Float32Array] = self.encoder.encode_video
         return unit(np.mean([encode(name, at_s=float(at_s))[0] for at_s in times], 0))
 

@@ -133,14 +133,22 @@ def _opened(
 
     assert archive is not None
     with Archive.open(archive) as found:
-        yield found.index(), found.resolve(where), found
+        conditions = found.resolve(where)
+        if () in (conditions.recordings, conditions.spans):
+            raise ConfigError(f"nothing in {archive} matches {where}: `surgvl archive list` shows what there is")
+        yield found.index(), conditions, found
 
 
 def _with_details(found: SearchResults, archive: "Archive") -> SearchResults:
-    """The same with the procedures that people have entered, which the index does not know."""
-    known = archive.catalogue.all_details()
-    given = {each.video_id: known[each.video_id].procedure for each in found if each.video_id in known}
-    return SearchResults([replace(each, procedure=given.get(each.video_id, "")) for each in found], found.remark)
+    """The same with what the index does not know: the procedures that people have entered, and where files are now."""
+    details = archive.catalogue.all_details()
+    given = {name: details[name].procedure for name in details}
+    paths = {row.id: str(archive.absolute(row.path)) for row in archive.catalogue.rows()}
+    moments = [
+        replace(each, procedure=given.get(each.video_id, ""), path=paths.get(each.video_id, each.path))
+        for each in found
+    ]
+    return SearchResults(moments, found.remark)
 
 
 def _print(found: SearchResults, clip_index: ClipIndex, index: Path | None, archive: Path | None) -> None:

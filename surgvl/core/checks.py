@@ -2,10 +2,13 @@
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Sequence
+from datetime import date
 
 from surgvl.core.errors import ConfigError, DataError
 
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?", re.ASCII)
 MAX_CHARACTERS = 300
 """Longest question; the page has the same limit."""
 
@@ -40,6 +43,20 @@ def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         hint = did_you_mean(value, allowed)
         raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}{hint and f': {hint}'}")
+
+
+def check_date(name: str, value: str) -> None:
+    """Check that a text is a day, month or year in ISO form.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    try:
+        if not _DATE.fullmatch(value):
+            raise ValueError
+        date.fromisoformat(value + "-01" * (2 - value.count("-")))
+    except ValueError:
+        raise ConfigError(f"{name} must be YYYY-MM-DD, YYYY-MM or YYYY, got {value!r}") from None
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:

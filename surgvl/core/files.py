@@ -11,7 +11,8 @@ import os
 import re
 import shlex
 import socket
-from collections.abc import Callable, Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
@@ -226,6 +227,16 @@ def known_hash(path: Path | str) -> str:
 @lru_cache(maxsize=4096)
 def _known_hash(path: str, *state: int) -> str:
     return file_hash(path)
+
+
+def size_of(paths: Iterable[Path]) -> int:
+    """Bytes of files, without folders and what has just been removed."""
+    total = 0
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            facts = path.stat()
+            total += facts.st_size if stat.S_ISREG(facts.st_mode) else 0
+    return total
 
 
 def text_hash(text: str) -> str:

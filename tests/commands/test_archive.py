@@ -152,7 +152,9 @@ def test_archive_recordings_and_model_are_searched_where_they_were_moved(
     archive = str(tmp_path / "after/archive")
     found = cli.run(["search", "the hook dissects the gallbladder", "--archive", archive, "--where.tags", "x"])
     assert [(moment.video_id, moment.procedure) for moment in found] == [("a", "cholecystectomy")]
-    with pytest.raises(ConfigError, match="matches"):
+    # The index has the path of the day on which it was written.
+    assert Path(found[0].path) == (tmp_path / "after/recordings/a.mp4").resolve()
+    with pytest.raises(ConfigError, match=r"archive matches tags \('y',\): `surgvl archive list`"):
         cli.run(["search", "the hook dissects the gallbladder", "--archive", archive, "--where.tags", "y"])
 
 

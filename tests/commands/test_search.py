@@ -50,6 +50,8 @@ def test_search_by_sentence_and_by_foreign_clip(tmp_path: Path, monkeypatch: pyt
     manifest.save(tmp_path / "manifest")
     index(tmp_path / "index", tmp_path / "vectors", tmp_path / "manifest")
 
+    times = []
+
     class Told(api.DualModel):
         """Answers with stored vectors, so that the right moment is known."""
 
@@ -64,6 +66,7 @@ def test_search_by_sentence_and_by_foreign_clip(tmp_path: Path, monkeypatch: pyt
             return vectors.vectors[[{"the eleventh second": 10}[name] for name in sentences]]
 
         def encode_video(self, source: Any, at_s: float | None = None) -> Any:
+            times.append(at_s)
             return vectors.vectors[[int(at_s or 0)]]
 
     with pytest.raises(DataError, match="made with model dual, which does not exist: give its new folder as --model"):
@@ -75,6 +78,10 @@ def test_search_by_sentence_and_by_foreign_clip(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "own@home.mp4").write_bytes(b"")
     best = search(index=tmp_path / "index", like=[f"{tmp_path}/own@home.mp4@20.5"], k=1, model=tmp_path)[0]
     assert best.start_s <= 20.5 <= best.end_s
+    times.clear()
+    search(index=tmp_path / "index", like=[f"{tmp_path}/own@home.mp4@10-12.4"], k=1, model=tmp_path)
+    # No moment lies beyond the range, which may be the whole file.
+    assert times == [10.5, 11.5]
     monkeypatch.setattr(api, "load", lambda folder, device: Told("hash-b"))
     with pytest.raises(DataError, match="cannot be compared"):
         search("the eleventh second", index=tmp_path / "index", model=tmp_path)

@@ -103,6 +103,12 @@ def test_jsonl_grows_by_whole_lines(tmp_path: Path) -> None:
     assert [json.loads(line) for line in lines] == rows
 
 
+def test_sizes_leave_out_folders_and_what_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"123")
+    (tmp_path / "b").write_bytes(b"4567")
+    assert files.size_of([tmp_path, tmp_path / "a", tmp_path / "gone", tmp_path / "b"]) == 7
+
+
 def test_hashes_are_sha256_and_see_every_byte(tmp_path: Path) -> None:
     path = tmp_path / "weights"
     data = bytes(range(256)) * 9000  # more than one block

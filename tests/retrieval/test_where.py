@@ -79,6 +79,12 @@ def test_empty_spans_are_refused(span: tuple[float, float]) -> None:
         Where(spans=(("a", *span),))
 
 
+@pytest.mark.parametrize("date", ["13.3.2024", "2024-13", "2024-02-30", "today"])
+def test_what_is_no_date_is_refused(date: str) -> None:
+    with pytest.raises(ConfigError, match=f"date_to must be YYYY-MM-DD, YYYY-MM or YYYY, got '{date}'"):
+        Where(date_from="2024", date_to=date)
+
+
 def test_an_archive_replaces_its_conditions() -> None:
     asked = Where(recordings=("a", "b"), phase="clipping", surgeon="S1", spans=(("a", 0, 10),), source="made")
     assert asked.of_archive == {"phase": "clipping", "surgeon": "S1"}
