@@ -56,7 +56,8 @@ class Exact(Index):
     def load(cls, path: Path | str) -> Self:
         """See Index."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # NumPy leaves a file open that ends early.
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 vectors, ids = arrays["vectors"], arrays["ids"]
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise DataError(f"{path} is not an exact index ({error}): rebuild it") from error

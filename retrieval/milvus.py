@@ -238,7 +238,8 @@ _LOST = "another process built it again, or it was changed there; open the index
 def _read(path: Path) -> tuple[Ids, dict[str, Any]]:
     """Ids and the rest of a file that `save` wrote."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # NumPy leaves a file open that ends early.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return arrays["ids"], json.loads(str(arrays["about"]))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} is not an index on Milvus ({error}): rebuild it") from error
