@@ -109,7 +109,7 @@ class Database:
             DataError: the file cannot be written.
         """
         with self._lock:
-            if self._connection.in_transaction:
+            if self._is_begun():
                 yield
                 return
             try:
@@ -119,11 +119,14 @@ class Database:
                     self._connection.execute("COMMIT")
                 except BaseException:
                     # On a full disk, SQLite has rolled back already.
-                    if self._connection.in_transaction:
+                    if self._is_begun():
                         self._connection.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:
                 raise DataError(f"{self.path} cannot be written ({error}): check disk space and permissions") from error
+
+    def _is_begun(self) -> bool:
+        return self._connection.in_transaction
 
     def execute(self, statement: str, *values: object) -> int:
         """Run one statement, in a transaction; returns the id of the row that it inserted, if it did."""

@@ -11,7 +11,7 @@ import pytest
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Vectors
-from surgvl.retrieval import version
+from surgvl.retrieval import folder, version
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.exact import Exact
 from surgvl.retrieval.faiss_flat import FaissFlat
@@ -229,7 +229,7 @@ def test_many_threads_read_while_one_writes(filled: tuple[ClipIndex, Vectors], t
 def test_a_version_whose_files_go_while_it_is_opened_is_not_the_newest(
     filled: tuple[ClipIndex, Vectors], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library, read, calls = filled[0], version.read_part, [0]
+    library, read, calls = filled[0], folder.read_part, [0]
 
     def read_part(*given: Any, **named: Any) -> Any:
         calls[0] += 1
