@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from surgvl.archive.archive import Archive
+from surgvl.archive.label_table import latest
 from surgvl.archive.records import Label, Recording, SavedClip
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.demo.answering import Blind, ask, place
@@ -188,7 +189,10 @@ class Engine:
         """The same as a file; see `surgvl.demo.timeline.timeline_file`."""
         sets = embedded_sets(self.archive, names)
         model = f"{self.facts.card.name} ({self.archive.model_hash})"
-        return timeline_file(row, clips_of(self.archive, row), sets, self.facts.logit_scale, smooth_s, model, format)
+        return timeline_file(
+            row, clips_of(self.archive, row), sets, self.facts.logit_scale, smooth_s, model,
+            latest(self.archive.catalogue.labels(row.id)), format,
+        )  # fmt: skip
 
     def labels(self, row: Recording, user: str) -> list[Json]:
         """Labels of a recording, as the page shows them."""

@@ -163,8 +163,9 @@ class JobWorker:
             problem, is_failed = "", False
             try:
                 problem = self._do(job, running)
-            except (SurgVLError, OSError) as error:
-                problem, is_failed = str(error), True
+            except (SurgVLError, OSError, RuntimeError) as error:
+                # What torch raises, such as where memory runs out, must not end the thread: other jobs wait.
+                problem, is_failed = str(error).partition("\n")[0], True
             with self._wake:
                 self._running = None
                 if running.is_cancelled:
@@ -195,7 +196,7 @@ class JobWorker:
         if job.kind == "update":
             return aside(self._archive.update(tick=tick, should_stop=should_stop, wait_s=WAIT_S))
         if job.kind == "remove":
-            self._archive.remove(what["ids"], wait_s=WAIT_S)
+            self._archive.remove(what["ids"], should_stop=should_stop, wait_s=WAIT_S)
             return ""
         if job.kind == "reindex":
             return aside(self._archive.reindex(what["model"], tick=tick, should_stop=should_stop, wait_s=WAIT_S))

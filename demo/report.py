@@ -1,5 +1,7 @@
 """The report of a recording of an archive; see `surgvl.export.html_report`."""
 
+from collections.abc import Sequence
+
 from surgvl.archive.label_table import EXCLUSIVE, latest
 from surgvl.archive.records import Recording
 from surgvl.core.errors import DataError
@@ -16,11 +18,17 @@ from surgvl.export.html_report import RecordingReport, Stretch, html_report
 NUM_PICTURES = 40
 HEIGHT_PX = 180
 NUM_ACTIONS = 200
-SMOOTH_S = 5.0
 
 
-def report(engine: Engine, row: Recording) -> str:
-    """The report of a recording as HTML; one that has no vectors yet has no part of the model's."""
+def report(engine: Engine, row: Recording, names: Sequence[str], smooth_s: float) -> str:
+    """The report of a recording as HTML; one that has no vectors yet has no part of the model's.
+
+    Args:
+        engine: the archive.
+        row: the recording.
+        names: prompt sets of the model's part, as on the page.
+        smooth_s: window of a centred moving average over the cosines; 0 for none.
+    """
     left = NUM_PICTURES
 
     def picture(start_s: float, end_s: float) -> bytes:
@@ -36,7 +44,7 @@ def report(engine: Engine, row: Recording) -> str:
             # The file is gone or damaged there; the rest of the report is not.
             return b""
 
-    phases, actions, origin = _by_model(engine, row)
+    phases, actions, origin = _by_model(engine, row, names, smooth_s)
     labels = [each for each in latest(engine.archive.catalogue.labels(row.id)) if each.track in EXCLUSIVE]
     clips = engine.archive.catalogue.clips(row.id)
     return html_report(
@@ -69,13 +77,14 @@ def report(engine: Engine, row: Recording) -> str:
     )  # fmt: skip
 
 
-def _by_model(engine: Engine, row: Recording) -> tuple[list[Phase], list[Phase], list[str]]:
+def _by_model(
+    engine: Engine, row: Recording, names: Sequence[str], smooth_s: float
+) -> tuple[list[Phase], list[Phase], list[str]]:
     """Phases and actions, and how they were made."""
-    names = [known[0] for task in ("phase", "triplet") if (known := engine.facts.prompt_sets(task))]
     if row.state not in ("coarse", "embedded") or not names:
         return [], [], []
     sets = embedded_sets(engine.archive, names)
-    shown = shown_timeline(clips_of(engine.archive, row), sets, engine.facts.logit_scale, SMOOTH_S, row.duration_s)
+    shown = shown_timeline(clips_of(engine.archive, row), sets, engine.facts.logit_scale, smooth_s, row.duration_s)
     card = engine.facts.card
     made = [f"Model: {card.name} ({engine.archive.model_hash})" + (f", licence {card.licence}" if card.licence else "")]
     made += [f"Trained on {card.trained_on}."] if card.trained_on else []

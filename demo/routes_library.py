@@ -109,4 +109,4 @@ def _chosen(model: str, is_near: bool) -> str:
     names = [each.name for each in _models_here()]
     if model in names or (is_near and Path(model).is_absolute() and Path(model).is_dir()):
         return model
-    raise ConfigError(f"{model!r} is no model on the machine of the archive: choose {', '.join(names)}")
+    raise ConfigError(f"{model!r} is not a model on the machine of the archive: choose {', '.join(names) or 'none'}")

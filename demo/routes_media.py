@@ -90,10 +90,10 @@ def router(engine: Engine, scratch: Path) -> APIRouter:
         return Response(made.content, media_type=made.content_type, headers=as_file(made.name))
 
     @found.get("/recordings/{id:path}/report.html")
-    def report_file(id: str) -> Response:
+    def report_file(id: str, phase: str = "", triplet: str = "", smooth_s: Smooth = 5.0) -> Response:
         row = engine.recording(id)
         with decoding:
-            made = report(engine, row)
+            made = report(engine, row, names(phase, triplet), smooth_s)
         return Response(made, media_type="text/html", headers=as_file(f"{row.title}.html"))
 
     def names(phase: str, triplet: str) -> list[str]:

@@ -8,7 +8,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 
 from surgvl.core.errors import ConfigError
 from surgvl.core.version import __version__
-from surgvl.demo.access import NAME, cookie
+from surgvl.demo.access import NAME, cookie, may_be_called
 from surgvl.demo.engine import Engine
 from surgvl.demo.render import render
 from surgvl.demo.schemas import Json, UserName
@@ -61,8 +61,7 @@ def router(engine: Engine) -> APIRouter:
     @found.put("/api/user")
     def set_user(given: UserName) -> Response:
         name = " ".join(given.name.split())
-        # Data sets sign their labels so.
-        if not name.isprintable() or name.casefold() == "data set":
+        if not may_be_called(name):
             raise ConfigError("a name must be printable, and not 'data set': give another")
         reply = JSONResponse({"name": name})
         reply.raw_headers.append((b"set-cookie", cookie(NAME, quote(name))))

@@ -11,14 +11,19 @@ from pathlib import PurePath
 import numpy as np
 
 from surgvl.archive.archive import Archive
-from surgvl.archive.records import Recording
+from surgvl.archive.exporting import label_intervals
+from surgvl.archive.label_table import EXCLUSIVE
+from surgvl.archive.records import Label, Recording
 from surgvl.core.arrays import Float32Array, Float64Array
 from surgvl.core.errors import DataError
 from surgvl.demo.schemas import Action, Phase
 from surgvl.export.base import choose_format
-from surgvl.export.interval_table import Interval
+from surgvl.export.interval_table import Interval, IntervalTable, Origin
 from surgvl.export.zero_shot import ClassSet, ClipVectors, TimelineConfig, Track, interval_table, tracks
 from surgvl.video.frame_times import FrameTimes
+
+# Ends the names of tracks that hold what people say, beside those of the model.
+LABELS = "_labels"
 
 
 @dataclass(frozen=True)
@@ -111,9 +116,41 @@ def _alone(rows: list[Interval]) -> list[Interval]:
     return sorted((row for lane in kept.values() for row in lane), key=lambda each: (each.start_s, each.name))
 
 
+class _BothOrigin(Origin):
+    """Tracks of a model, and of people."""
+
+    def lines(self) -> list[str]:
+        """The same in words."""
+        model = {track: name for track, name in self.prompt_sets.items() if not track.endswith(LABELS)}
+        return [
+            *Origin.lines(replace(self, prompt_sets=model)),
+            f"Tracks that end in {LABELS} were set by people, or taken over from a data set; where phases of several "
+            "people overlap, the latest counts.",
+        ]
+
+
+def with_labels(table: IntervalTable, labels: Sequence[Label]) -> IntervalTable:
+    """A table of the model's tracks with those of labels behind them, such as `phase_labels`."""
+    if not labels:
+        return table
+    names: dict[str, set[str]] = {}
+    for each in labels:
+        names.setdefault(each.track, set()).add(each.name)
+    origin = vars(table.origin) | {
+        "prompt_sets": table.origin.prompt_sets | {track + LABELS: "labels" for track in sorted(names)},
+        "exclusive": (*table.origin.exclusive, *(track + LABELS for track in EXCLUSIVE if track in names)),
+    }
+    return replace(
+        table,
+        classes=table.classes | {track + LABELS: tuple(sorted(names[track])) for track in sorted(names)},
+        origin=_BothOrigin(**origin),
+        intervals=(*table.intervals, *label_intervals(table.frames, labels, LABELS)),
+    )
+
+
 def timeline_file(
     recording: Recording, clips: ClipVectors, sets: Sequence[ClassSet], logit_scale: float, smooth_s: float,
-    model: str, format: str,
+    model: str, labels: Sequence[Label], format: str,
 ) -> Download:  # fmt: skip
     """The timeline of a recording as a file, in one of the formats of `surgvl.export`; it names no folder.
 
@@ -124,6 +161,7 @@ def timeline_file(
         logit_scale: factor of the cosines before the softmax.
         smooth_s: window of a centred moving average over the cosines; 0 for none.
         model: name of the model, as the file tells it.
+        labels: what people and data sets say, in tracks of their own.
         format: name of the format.
 
     Raises:
@@ -131,7 +169,7 @@ def timeline_file(
         DataError: the recording cannot be read.
     """
     kind, config = choose_format(format), TimelineConfig(smooth_s=smooth_s)
-    table = interval_table(recording.path, clips, sets, logit_scale, config, model)
+    table = with_labels(interval_table(recording.path, clips, sets, logit_scale, config, model), labels)
     name = PurePath(recording.path.name)
     table = replace(table, video_id=recording.id, media=name.name)
     return Download(f"{name.stem}{kind.suffix}", kind.content_type, kind.encode(table))

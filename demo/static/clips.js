@@ -2,6 +2,7 @@
 
 import { address, frameOf, request } from "./api.js";
 import { $, fill, icon, iconButton, keyed, make } from "./dom.js";
+import { undo } from "./marks.js";
 import { open } from "./open.js";
 import { dialog } from "./sheet.js";
 import { on, recording, set, state } from "./state.js";
@@ -15,8 +16,8 @@ export async function saveClip({ recording: id = state.current, start_s, end_s }
   await attempt(async () => {
     const body = { recording: id, start_s, end_s };
     const clip = await request(address(["clips"]), { method: "POST", body });
-    set({ clips: [...state.clips, clip] });
-    note(`Saved ${span(start_s, end_s)} as a clip`, { action: { text: "Undo", call: () => removeClip(clip) } });
+    set({ clips: [clip, ...state.clips] });
+    note(`Saved ${span(start_s, end_s)} as a clip`, { action: { text: "Undo", call: undo } });
   });
 }
 
@@ -30,6 +31,7 @@ async function removeClip(clip) {
   await attempt(async () => {
     await request(address(["clips", clip.id]), { method: "DELETE" });
     set({ clips: state.clips.filter((each) => each.id !== clip.id) });
+    note("The clip is removed", { action: { text: "Undo", call: undo } });
   });
 }
 
@@ -66,7 +68,7 @@ function editClip(clip) {
 }
 
 function element(clip) {
-  const of = recording(clip.recording)?.title ?? clip.recording;
+  const { of } = clip;
   const when = span(clip.start_s, clip.end_s);
   const name = clip.title || `${of} ${when}`;
   return make(
@@ -108,7 +110,8 @@ const elements = keyed(element);
 export function mountClips() {
   on("clips recordings", () => {
     const total_s = state.clips.reduce((sum, clip) => sum + clip.end_s - clip.start_s, 0);
-    const list = elements([...state.clips].reverse());
+    const titled = state.clips.map((clip) => ({ ...clip, of: recording(clip.recording)?.title ?? clip.recording }));
+    const list = elements(titled);
     fill(
       $("#clips"),
       make(

@@ -80,24 +80,26 @@ export function dragLanes({ scroller, over }, { show, zoom, openBox, changeLabel
       const fixed_s = edge && state.range ? state.range[edge === "start" ? "end_s" : "start_s"] : null;
       // The pointer is captured by the scroller: what lies under it is asked for now.
       const box = event.target.closest(".box")?.box ?? null;
-      const { range, marked_s } = state;
+      const { range, marked_s, chosen } = state;
       return {
         from_px: event.clientX,
         from_s: fixed_s ?? timeAt(event),
         box,
         isDrag: fixed_s !== null,
-        before: { range, marked_s },
+        isEdge: fixed_s !== null,
+        before: { range, marked_s, chosen },
       };
     },
     onMove: (drag, event) => {
       if (!drag.isDrag && Math.abs(event.clientX - drag.from_px) < SLACK_PX) return;
       drag.isDrag = true;
       event.preventDefault();
-      set({ range: ordered(drag.from_s, timeAt(event)), marked_s: null });
+      const chosen = drag.isEdge ? state.chosen : null;
+      set({ range: ordered(drag.from_s, timeAt(event)), marked_s: null, chosen });
     },
     onEnd: (drag, event) => {
-      if (drag.isDrag) changeLabel();
-      else if (!openBox(drag.box, timeAt(event))) seek(timeAt(event));
+      if (drag.isEdge) changeLabel();
+      else if (!drag.isDrag && !openBox(drag.box, timeAt(event))) seek(timeAt(event));
     },
     onCancel: (drag) => set(drag.before),
   });

@@ -121,7 +121,11 @@ export function mountField() {
     where.recordings = event.target.value === "one" && state.current ? [state.current] : [];
     again();
   });
-  $("#picture-file").addEventListener("change", (event) => takePicture(event.target.files[0]));
+  $("#picture-file").addEventListener("change", (event) => {
+    takePicture(event.target.files[0]);
+    // So that the same file can be chosen again.
+    event.target.value = "";
+  });
   $("#field").addEventListener("paste", (event) => {
     const file = [...event.clipboardData.files].find((each) => each.type.startsWith("image/"));
     if (file) takePicture(file);

@@ -20,7 +20,13 @@ function words(job) {
     return [job.total ? amount(job) : "beginning", job.remaining_s ? remaining(job.remaining_s) : ""]
       .filter(Boolean)
       .join(" · ");
-  return { waiting: "waiting for its turn", done: "done", cancelled: "cancelled", failed: job.problem }[job.state];
+  return {
+    waiting: "waiting for its turn",
+    // Files may have been set aside.
+    done: job.problem || "done",
+    cancelled: "cancelled",
+    failed: job.problem,
+  }[job.state];
 }
 
 async function act(job, what) {

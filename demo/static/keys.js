@@ -28,7 +28,7 @@ const KEYS = [
       [",", ",", "previous frame", () => step(-1)],
       [".", ".", "next frame", () => step(1)],
       ["ArrowLeft", "←", "5 seconds back", () => seek(state.time_s - 5)],
-      ["ArrowRight", "→", "5 seconds on", () => seek(state.time_s + 5)],
+      ["ArrowRight", "→", "5 seconds forward", () => seek(state.time_s + 5)],
       ["ArrowUp", "↑", "previous phase", () => segment(-1)],
       ["ArrowDown", "↓", "next phase", () => segment(1)],
       ["f", "F", "full screen", fullScreen],
@@ -55,9 +55,9 @@ const KEYS = [
       ["1…9", "1–9", "set the phase on the range, or on the model's segment", null],
       ["Enter", "Enter", "accept the model's phase, go on to the next", accept],
       ["t", "T", "tag the range", () => $("#tag").focus()],
-      ["Delete", "Delete", "remove the label that is marked", removeLabel],
+      ["Delete", "Delete", "remove the label that is marked, or yours at the playhead", removeLabel],
       ["Escape", "Escape", "clear the range", unmark],
-      ["Control+z", "Ctrl Z", "undo the last label", undo],
+      ["Control+z", "Ctrl Z", "undo your last change", undo],
     ],
   ],
   [
@@ -77,6 +77,8 @@ const KEYS = [
   ],
 ];
 const ACTIONS = new Map(KEYS.flatMap(([, keys]) => keys.map(([key, , , act]) => [key, act])));
+// Keys that go on while they are held; a held key must not set ten labels.
+const HELD = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", ",", ".", "n", "p", "+", "=", "-"]);
 const STORE = "surgvl.keys";
 const areOn = () => localStorage.getItem(STORE) !== "off";
 
@@ -106,7 +108,7 @@ export function help() {
       {},
       "On the timeline: a click seeks, a drag marks a range, a double click marks a segment; Ctrl and the wheel, or two fingers, zoom.",
     ),
-    make("label.check", {}, box, "Keys act (off for dictation software)"),
+    make("label.check", {}, box, "Keyboard shortcuts are on (switch them off for dictation software)"),
   );
 }
 
@@ -131,6 +133,7 @@ export function mountKeys() {
     const number = /^[1-9]$/.test(key) ? Number(key) : 0;
     if (!act && !number) return;
     event.preventDefault();
+    if (event.repeat && !HELD.has(key)) return;
     if (number) setPhase(number);
     else act();
   });

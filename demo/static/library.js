@@ -94,7 +94,7 @@ function readButton(recordings) {
       await request(address(["jobs"]), { method: "POST", body: { kind: "update" } });
       await readJobs();
     });
-  return make("button.outlined", { type: "button", onclick: begin }, `Read what waits (${waiting})`);
+  return make("button.outlined", { type: "button", onclick: begin }, `Read what is waiting (${waiting})`);
 }
 
 const cards = keyed(card);
@@ -114,7 +114,7 @@ function draw() {
       make(
         "p.soft",
         {},
-        `${plural(recordings.length, "recording")}, ${hours(length_s / 3600)}; ${embedded === recordings.length ? "all can be searched" : `${embedded} are read whole`}.${archive.temporary ? " This archive is temporary: it is deleted when surgvl stops." : ""}`,
+        `${plural(recordings.length, "recording")}, ${hours(length_s / 3600)}; ${embedded === recordings.length ? "all can be searched" : `${embedded} read completely`}.${archive.temporary ? " This archive is temporary: it is deleted when surgvl stops." : ""}`,
       ),
       // A small screen has no room for it at the top.
       state.jobs.length > 0 &&

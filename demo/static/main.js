@@ -90,7 +90,8 @@ function drawModels() {
 function drawEmpty() {
   const isEmpty = Boolean(state.archive) && !state.recordings.length;
   $("#watch").classList.toggle("empty", isEmpty);
-  if (!isEmpty) return;
+  // What is written or sent there is not drawn over.
+  if (!isEmpty || $("#stage .welcome")) return;
   fill(
     $("#stage"),
     make(
@@ -112,7 +113,7 @@ async function restore(asked) {
   const id = recording(asked.current)
     ? asked.current
     : (state.recordings.find((row) => row.state === "embedded") ?? state.recordings[0])?.id;
-  set({ page: asked.page, current: id ?? "", time_s: asked.time_s, range: asked.range, marked_s: null });
+  set({ page: asked.page, current: id ?? "", time_s: asked.time_s, range: asked.range, marked_s: null, chosen: null });
   seek(asked.time_s);
   if (asked.text !== (state.search?.query.text ?? "")) await search(asked.text);
 }

@@ -7,14 +7,12 @@ import { duration, frame_s, on, phaseAt, set, state } from "./state.js";
 import { attempt, note, say } from "./voice.js";
 import { clock, phaseName, span } from "./words.js";
 
-let selected = null; // one's own label whose edges the range stands for
-
 const whole = () => state.range ?? null;
 
 export function markIn() {
   const at = state.time_s;
   if (state.range && at < state.range.end_s) set({ range: { start_s: at, end_s: state.range.end_s } });
-  else set({ range: null, marked_s: at });
+  else set({ range: null, marked_s: at, chosen: null });
   say(`In at ${clock(at, true)}`);
 }
 
@@ -27,14 +25,13 @@ export function markOut() {
 }
 
 export function unmark() {
-  selected = null;
-  set({ range: null, marked_s: null });
+  set({ range: null, marked_s: null, chosen: null });
 }
 
 /** Mark what a box of the timeline covers. */
 export function markBox(box) {
-  selected = box.act?.label ?? null;
-  set({ range: { start_s: box.start_s, end_s: Math.min(box.end_s, duration()) }, marked_s: null });
+  const range = { start_s: box.start_s, end_s: Math.min(box.end_s, duration()) };
+  set({ range, marked_s: null, chosen: box.act?.label ?? null });
 }
 
 /** Labels of the recording on the stage, read again after a change. */
@@ -79,24 +76,31 @@ export async function setTag(name) {
 
 /** After the edges of a range were dragged: one's own label that it stands for goes with them. */
 export async function changeLabel() {
-  if (!selected || !state.range) return;
-  const { id, track, name } = selected;
+  if (!state.chosen || !state.range) return;
+  const { id, track, name } = state.chosen;
   const recordingId = state.current;
   const { start_s, end_s } = state.range;
   await attempt(async () => {
     await request(address(["labels", id]), { method: "DELETE" });
-    selected = await request(address(["recordings", recordingId, "labels"]), {
+    const chosen = await request(address(["recordings", recordingId, "labels"]), {
       method: "POST",
       body: { track, name, start_s, end_s },
     });
+    set({ chosen });
     await readLabels(recordingId);
   });
 }
 
+/** One's own label at the playhead, the latest of several, or undefined. */
+const ownAt = (time_s) =>
+  state.timeline?.labels.findLast((each) => each.is_mine && each.start_s <= time_s && time_s < each.end_s);
+
+/** Remove the label that the range stands for, or else one's own at the playhead. */
 export async function removeLabel() {
-  if (!selected) return;
+  const label = state.chosen ?? ownAt(state.time_s);
+  if (!label) return;
   await attempt(async () => {
-    await request(address(["labels", selected.id]), { method: "DELETE" });
+    await request(address(["labels", label.id]), { method: "DELETE" });
     await readLabels(state.current);
     unmark();
     note("The label is removed", { action: { text: "Undo", call: undo } });
@@ -106,8 +110,8 @@ export async function removeLabel() {
 export async function undo() {
   await attempt(async () => {
     const { said } = await request(address(["undo"]), { method: "POST" });
-    await readLabels(state.current);
-    note(said);
+    if (state.current) await readLabels(state.current);
+    note(said ? `Undone: ${said}` : "There is nothing of yours to undo");
   });
 }
 
@@ -163,7 +167,7 @@ export function mountPalette() {
       }),
     );
   });
-  on("range marked_s timeline current", () => {
+  on("range marked_s chosen timeline current", () => {
     const range = state.range;
     read.classList.toggle("soft", !range);
     read.textContent = range
@@ -173,7 +177,6 @@ export function mountPalette() {
         : `In at ${clock(state.marked_s, true)}`;
     read.title = read.textContent;
     clear.disabled = !range && state.marked_s === null;
-    remove.hidden = !selected;
+    remove.hidden = !state.chosen;
   });
-  on("current", () => (selected = null));
 }

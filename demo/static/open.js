@@ -13,6 +13,7 @@ export function open(id, time_s = 0, { range = null } = {}) {
     page: "watch",
     current: id,
     range: range ?? (isOther ? null : state.range),
+    chosen: range || isOther ? null : state.chosen,
     marked_s: null,
     ...(isOther ? { time_s, hit: null } : {}),
   });

@@ -38,7 +38,8 @@ export function pause() {
   backwards = 0;
   clearInterval(ticker);
   video?.pause();
-  if (showsStills()) set({ isPlaying: false });
+  // Of reverse play and of stills, the video tells no end.
+  set({ isPlaying: false });
 }
 
 export function play() {
@@ -129,7 +130,8 @@ function show() {
   const shown = recording();
   pending_s = null;
   video = still = null;
-  if (!shown) return fill($("#stage"));
+  // Where there is no recording at all, the stage says what to do.
+  if (!shown) return state.recordings.length ? fill($("#stage")) : undefined;
   const source = videoOf(shown.id);
   still = make(
     "div.stills",
@@ -190,7 +192,7 @@ export function mountPlayer(extra) {
   $("#transport").append(
     playing,
     seconds(-5, "5 seconds back", "ArrowLeft"),
-    seconds(5, "5 seconds on", "ArrowRight"),
+    seconds(5, "5 seconds forward", "ArrowRight"),
     frame(-1, "Previous frame", ","),
     frame(1, "Next frame", "."),
     make("p.timecode", {}, time, total),

@@ -19,7 +19,11 @@ export const parameters = () => ({
 export async function load() {
   const shown = recording();
   set({ timeline: null, timelineProblem: "", view: { start_s: 0, end_s: duration() || 1 } });
-  if (!shown || !state.archive?.can.timeline) return;
+  if (!shown || !state.archive) return;
+  if (!state.archive.can.timeline) {
+    set({ timelineProblem: "This archive has no prompt sets to compare its recordings with, so there is no timeline." });
+    return;
+  }
   const stop = signal();
   try {
     const found = await request(address(["recordings", shown.id, "timeline"], parameters()), { signal: stop });

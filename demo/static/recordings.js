@@ -149,7 +149,12 @@ export function mountRecordings() {
   $("#close-cases").addEventListener("click", () => (closeCases(), $("#open-cases").focus()));
   $("#cases").addEventListener(
     "keydown",
-    (event) => event.key === "Escape" && (closeCases(), $("#open-cases").focus()),
+    (event) => {
+      if (event.key !== "Escape" || !$("#cases").classList.contains("open")) return;
+      closeCases();
+      $("#open-cases").focus();
+      event.stopPropagation();
+    },
   );
   on("recordings archive", draw);
   on("current recordings", () => {

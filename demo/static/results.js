@@ -201,7 +201,7 @@ export function mountResults() {
   on("hit", markOpen);
   on("isSearching", () => {
     $("#results").setAttribute("aria-busy", String(state.isSearching));
-    if (state.isSearching && !state.search) draw();
+    if (!state.search) draw();
   });
   on("search answers side archive", () => {
     const tab = (name, text, count) =>

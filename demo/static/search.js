@@ -29,11 +29,12 @@ const filled = (parts) =>
 
 /** Search; `query` is {text, like, image, good, bad}. */
 export async function find(query, name) {
+  const stop = signal();
   set({ isSearching: true });
   try {
     await attempt(async () => {
       const body = { ...filled({ ...query, ...more }), where: filled(where), k: NUM_HITS };
-      const reply = await request(address(["search"]), { method: "POST", body, signal: signal() });
+      const reply = await request(address(["search"]), { method: "POST", body, signal: stop });
       reply.hits = grouped(reply.hits);
       const kept = reply.hits.find((hit) => state.hit && same(hit, state.hit)) ?? null;
       set({ search: { query, name, reply, body }, hit: kept, curve: null, side: "results", showsWeak: false });
@@ -42,7 +43,8 @@ export async function find(query, name) {
       readCurve();
     });
   } finally {
-    set({ isSearching: false });
+    // A newer search has taken over.
+    if (!stop.aborted) set({ isSearching: false });
   }
 }
 

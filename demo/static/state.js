@@ -9,6 +9,7 @@ export const state = {
   time_s: 0, // of the player
   range: null, // {start_s, end_s}: the marked range
   marked_s: null, // the in mark, while there is no out mark
+  chosen: null, // one's own label that the range stands for
   view: { start_s: 0, end_s: 1 }, // the part of the recording that the timeline shows
   search: null, // {query, name, reply}: the last search
   hit: null, // the hit that is open

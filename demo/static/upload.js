@@ -24,7 +24,7 @@ async function send(files, shown, close) {
       make(
         "p.doubt.error",
         { role: "alert" },
-        `${large[0].name} has ${bytes(large[0].size)}, and the limit is ${state.archive.limits.upload_mb} MB: give its path instead, or use surgvl archive add`,
+        `${large[0].name} is ${bytes(large[0].size)}, and the limit is ${state.archive.limits.upload_mb} MB: ${state.archive.can.paths ? "give its path below, or use" : "add it on the machine of this page with"} surgvl archive add`,
       ),
     );
     return;

@@ -7,7 +7,7 @@ import { on, set, state } from "./state.js";
 import { attempt } from "./voice.js";
 
 function ask() {
-  const name = make("input", { type: "text", name: "name", value: state.archive.user, maxlength: 60, required: true });
+  const name = make("input", { type: "text", name: "name", value: state.archive.user, maxlength: 40, required: true });
   const save = (event) => {
     event.preventDefault();
     attempt(async () => {

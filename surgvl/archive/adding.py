@@ -66,7 +66,7 @@ def add(archive: OpenArchive, paths: list[Path], tick: Tick, should_stop: Stop, 
         where = ", ".join(map(str, paths)) or "(nothing)"
         raise ConfigError("; ".join([f"no video below {where}: give files or a folder of them", *problems]))
     found = _Found(aside={line.partition(": ")[0]: line for line in problems})
-    with archive.writing(wait_s) as writer:
+    with archive.writing(wait_s, should_stop) as writer:
         ids = _register(archive, files, found)
         _embed(archive, writer, ids, found, tick, should_stop, coarse)
     return found.report()
@@ -78,7 +78,7 @@ def update(archive: OpenArchive, tick: Tick, should_stop: Stop, coarse: bool, wa
     Files that are gone are left out; their vectors stay.
     """
     found = _Found()
-    with archive.writing(wait_s) as writer:
+    with archive.writing(wait_s, should_stop) as writer:
         for row in archive.catalogue.rows():
             path = archive.absolute(row.path)
             if path.exists():

@@ -134,14 +134,14 @@ class Archive(OpenArchive):
         """Embed what waits and what has changed; see `surgvl.archive.adding.update`."""
         return adding.update(self, tick, should_stop, coarse, wait_s)
 
-    def remove(self, ids: Iterable[str], *, wait_s: float = 0.0) -> None:
+    def remove(self, ids: Iterable[str], *, should_stop: Stop = lambda: False, wait_s: float = 0.0) -> None:
         """Remove recordings with their vectors, details, labels and clips; their files stay where they are.
 
         Raises:
             DataError: there is no such recording; nothing is removed.
         """
         wanted = [self.catalogue.row(id).id for id in ids]
-        with self.writing(wait_s):
+        with self.writing(wait_s, should_stop):
             self.catalogue.forget(wanted)
 
     def verify(self, mend: bool = True, *, wait_s: float = 0.0) -> list[str]:

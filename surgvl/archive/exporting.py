@@ -22,7 +22,7 @@ from surgvl.core.files import below, write_text
 from surgvl.core.run_folder import prepare_out
 from surgvl.export.base import formats, write_table
 from surgvl.export.interval_table import Interval, IntervalTable, Origin
-from surgvl.video.frame_times import frame_times
+from surgvl.video.frame_times import FrameTimes, frame_times
 
 MANIFEST = "manifest"
 
@@ -103,12 +103,6 @@ def label_table(recording: Recording, labels: Sequence[Label], archive: str) -> 
     """
     frames, info = frame_times(recording.path), video.probe(recording.path)
     tracks = sorted({each.track for each in labels})
-    intervals = []
-    for each in sorted(labels, key=lambda label: (label.track, label.start_s, label.end_s)):
-        first, after = frames.first_from(each.start_s), frames.first_from(each.end_s)
-        if first < after:
-            times = frames.begin_s(first), frames.begin_s(after)
-            intervals.append(Interval(each.track, each.name, *times, first, after - 1, 1.0))
     return IntervalTable(
         video_id=recording.id,
         media=str(recording.path),
@@ -125,8 +119,25 @@ def label_table(recording: Recording, labels: Sequence[Label], archive: str) -> 
             smooth_s=0.0,
             threshold=0.0,
         ),
-        intervals=tuple(intervals),
+        intervals=label_intervals(frames, labels),
     )
+
+
+def label_intervals(frames: FrameTimes, labels: Sequence[Label], suffix: str = "") -> tuple[Interval, ...]:
+    """Labels by track and time, on frames of a file; those shorter than a frame are left out.
+
+    Args:
+        frames: times of its frames.
+        labels: the labels.
+        suffix: appended to the names of the tracks.
+    """
+    found = []
+    for each in sorted(labels, key=lambda label: (label.track, label.start_s, label.end_s)):
+        first, after = frames.first_from(each.start_s), frames.first_from(each.end_s)
+        if first < after:
+            times = frames.begin_s(first), frames.begin_s(after)
+            found.append(Interval(each.track + suffix, each.name, *times, first, after - 1, 1.0))
+    return tuple(found)
 
 
 _DETAILS = ("title", "procedure", "date", "surgeon", "tags", "notes")

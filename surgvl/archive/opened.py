@@ -18,6 +18,7 @@ from surgvl.archive.catalogue import FILE, Catalogue
 from surgvl.archive.creating import MANIFEST, SPACES, THUMBNAILS
 from surgvl.archive.derived import manifest_of, read_questions, recording_of, save_manifest, write_questions
 from surgvl.archive.filters import admitted, resolve
+from surgvl.archive.meter import Stop
 from surgvl.archive.records import Details, Recording
 from surgvl.archive.space import Encoded, Space
 from surgvl.archive.space_writer import SpaceWriter
@@ -231,18 +232,19 @@ class OpenArchive:
     # ---- writing
 
     @contextlib.contextmanager
-    def writing(self, wait_s: float = 0.0) -> Iterator[SpaceWriter]:
+    def writing(self, wait_s: float = 0.0, should_stop: Stop = lambda: False) -> Iterator[SpaceWriter]:
         """Be the only writer of recordings, vectors and index; what a killed writer left is completed first.
 
         What is written in the block is on the disk when it ends.
 
         Args:
             wait_s: seconds to wait for another writer.
+            should_stop: asked while it waits.
 
         Raises:
             ConfigError: another process is still writing; the message names it.
         """
-        with locked(self.folder, wait_s), durable(), SpaceWriter(self.space) as writer:
+        with locked(self.folder, wait_s, should_stop), durable(), SpaceWriter(self.space) as writer:
             clear_temporary(self.folder)
             self.settle(writer)
             try:

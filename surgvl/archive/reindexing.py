@@ -43,7 +43,7 @@ def reindex(
     sets = load_sets(prompt_sets)
     embedder = local_embedder(Path(model), stride_s, None, archive.device, archive.precision)
     done, aside = list[str](), dict[str, str]()
-    with locked(archive.folder, wait_s), durable():
+    with locked(archive.folder, wait_s, should_stop), durable():
         old = archive.space
         is_same = embedder.hash == old.meta.model_hash
         if is_same:

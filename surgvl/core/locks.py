@@ -9,7 +9,7 @@ import fcntl
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from surgvl.core.errors import ConfigError
@@ -21,12 +21,13 @@ _POLL_S = 0.05
 
 
 @contextlib.contextmanager
-def locked(folder: Path | str, wait_s: float = 0.0) -> Iterator[None]:
+def locked(folder: Path | str, wait_s: float = 0.0, should_stop: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Be the only writer of a folder while the block runs; the folder is created if necessary.
 
     Args:
         folder: the folder.
         wait_s: seconds to wait for another writer; 0 fails at once.
+        should_stop: asked while it waits; True ends the wait.
 
     Raises:
         ConfigError: another process or thread is still writing (the message names it), or the lock file cannot be
@@ -37,7 +38,7 @@ def locked(folder: Path | str, wait_s: float = 0.0) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         while (file := _take(path)) is None:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or should_stop():
                 raise ConfigError(
                     f"{folder} is being written by {_holder(path)}: wait until that ends, or use another folder"
                 )

@@ -1,5 +1,6 @@
 """The lock of the page, the names of its visitors, and what browsers are told to forbid."""
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -38,6 +39,10 @@ def test_without_a_lock_everybody_may_come_in_and_keeps_a_name() -> None:
         assert other.get("/api/x").text != name
         given = TestClient(one.app, base_url=HERE, cookies={access.NAME: "Dr%20%C3%84"})
         assert given.get("/").text == "Dr Ä"
+        # A cookie can be written by hand: nobody is the data set, whose labels could then be undone.
+        for name in ("data%20set", "Data%20Set", "x" * 41, "a%0Ab"):
+            forged = TestClient(one.app, base_url=HERE, cookies={access.NAME: name})
+            assert forged.get("/").text.startswith("guest-")
 
 
 def test_a_password_opens_everything_once(tmp_path: Path) -> None:
@@ -74,6 +79,25 @@ def test_the_address_with_a_token_opens_and_forgets_it() -> None:
     with client(Lock("word", "a-b_c")) as page:
         for word, status in (("word", 200), ("a-b_c", 200), ("", 401), ("wor", 401)):
             assert page.get("/api/x", headers={"Authorization": f"Bearer {word}"}).status_code == status
+
+
+def test_who_guesses_waits_at_every_door(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, sleep = list[float](), asyncio.sleep
+
+    async def wait(seconds: float) -> None:
+        if seconds == 7.0:
+            waits.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(access, "WRONG_S", 7.0)
+    monkeypatch.setattr(asyncio, "sleep", wait)
+    with client(Lock("word")) as page:
+        page.get("/?token=guess")
+        page.post("/login", data={"password": "guess"})
+        page.get("/api/x", headers={"Authorization": "Bearer guess"})
+        assert waits == [7.0] * 3
+        page.get("/api/x", headers={"Authorization": "Bearer word"})
+        assert waits == [7.0] * 3
 
 
 def test_a_login_never_leads_elsewhere() -> None:

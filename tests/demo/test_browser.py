@@ -404,6 +404,42 @@ def test_a_timeline_that_is_late_never_appears_under_another_recording(page: "Pa
     assert shown(page, "timeline.labels.every((label) => label.recording === 'video04')")
 
 
+def test_a_new_range_leaves_the_label_that_was_marked_before(page: "Page") -> None:
+    def drag(lane: str, start: float, end: float) -> None:
+        track = page.locator(f"[data-lane={lane}] .track")
+        page.mouse.move(*middle_of(track, start))
+        page.mouse.down()
+        page.mouse.move(*middle_of(track, end), steps=4)
+        page.mouse.up()
+
+    drag("phase", 0.1, 0.3)
+    page.keyboard.press("2")
+    page.wait_for_selector("[data-lane=mine] .box")
+    before = shown(page, "timeline.labels.filter((each) => each.is_mine)")
+    page.mouse.click(*middle_of(page.locator("[data-lane=mine] .box")))
+    wait_for(page, "state.chosen && state.range")
+    drag("phase", 0.6, 0.8)
+    assert shown(page, "chosen") is None
+    page.wait_for_timeout(200)
+    assert shown(page, "timeline.labels.filter((each) => each.is_mine)") == before
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+z")
+    page.wait_for_selector("[data-lane=mine] .box", state="detached")
+
+
+def test_a_search_that_is_refused_leaves_no_skeleton(context: "BrowserContext", url: str) -> None:
+    def refuse(page: "Page") -> None:
+        page.route("**/api/search", lambda route: route.fulfill(status=400, json={"error": "too long: shorten it"}))
+
+    with opened(context, url, refused="api/search", prepare=refuse) as page:
+        ready(page)
+        page.fill("#text", SENTENCE)
+        page.press("#text", "Enter")
+        page.wait_for_selector(".note.error:has-text('shorten it')")
+        page.wait_for_selector("#results .hint")
+        assert page.locator("#results .ghosts").count() == 0
+
+
 # ---- library, scores, model
 
 
@@ -500,7 +536,7 @@ def test_a_folder_is_added_by_its_path_and_the_job_is_cancelled_and_resumed(
         page.click("#work:has-text('Add films')")
         job = page.locator("dialog .job:has-text('Add films')")
         job.locator("text=Cancel").click()
-    page.wait_for_selector("dialog .job.cancelled:has-text('Add films')")
+        page.wait_for_selector("dialog .job.cancelled:has-text('Add films')")
     job.locator("text=Resume").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog .job.done:has-text('Add films')")
@@ -553,7 +589,7 @@ def test_two_windows_are_kept_apart_and_hear_of_each_others_changes(
         assert shown(theirs, "range") is None
         # One's own last change is taken back, not that of somebody else.
         theirs.keyboard.press("Control+z")
-        theirs.wait_for_selector("#notes .note")
+        theirs.wait_for_selector("#notes .note:has-text('nothing of yours')")
         assert mine.locator("[data-lane=mine] .box").count() == 1
         mine.keyboard.press("Control+z")
         theirs.wait_for_selector("[data-lane='by Ann']", state="detached")

@@ -14,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from surgvl.core.errors import DataError
+from surgvl.core.locks import locked
 from surgvl.demo import uploads
 from surgvl.demo.engine import Engine
 from surgvl.demo.events import NUM_WAITING, Events
@@ -242,6 +243,34 @@ def test_a_job_that_fails_says_why(page: TestClient, engine: Engine, monkeypatch
     monkeypatch.setattr(engine.archive, "add", fail)
     done = ended(page, engine.jobs.add("add", {"paths": ["/srv/films/one.mp4"]}))
     assert (done["state"], done["problem"]) == ("failed", "one.mp4 is gone: check the path")
+
+
+def test_a_job_ends_even_if_torch_fails_and_the_next_one_runs(
+    page: TestClient, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **rest: Any) -> None:
+        raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(engine.archive, "add", fail)
+        done = ended(page, engine.jobs.add("add", {"paths": []}))
+    assert (done["state"], done["problem"]) == ("failed", "CUDA out of memory.")
+    assert ended(page, engine.jobs.add("add", {"paths": [str(film(tmp_path / "one.mp4"))]}))["state"] == "done"
+
+
+def test_a_job_that_waits_for_another_writer_is_cancelled_at_once(
+    page: TestClient, engine: Engine, tmp_path: Path
+) -> None:
+    path = film(tmp_path / "one.mp4")
+    with locked(engine.archive.folder):
+        for kind, what in (("add", {"paths": [str(path)]}), ("update", {}), ("remove", {"ids": []})):
+            job = engine.jobs.add(kind, what)
+            until = time.monotonic() + patience(60)
+            while engine.archive.catalogue.jobs.get(job).state != "running":
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            page.post(f"/api/jobs/{job}/cancel")
+            assert ended(page, job)["state"] == "cancelled"
 
 
 def test_another_model_takes_over_when_all_is_embedded(

@@ -333,6 +333,11 @@ def test_the_timeline_of_the_page_is_that_of_the_file(page: TestClient, engine: 
         assert each["confidence"] == pytest.approx(float(row["confidence"]), abs=1e-5)
     assert {each["name"] for each in shown["actions"]} <= {row["name"] for row in rows if row["track"] == "triplet"}
     assert shown["classes"] == [row.name for row in prompts.load("phantom_phase").classes]
+    # What people and data sets say stands in tracks of its own.
+    said = [(each["name"], each["start_s"]) for each in shown["labels"] if each["track"] == "phase"]
+    written = [(row["name"], float(row["start_s"])) for row in rows if row["track"] == "phase_labels"]
+    assert said
+    assert written == [(name, pytest.approx(start_s, abs=0.11)) for name, start_s in said]
     for kind in formats().values():
         found = page.get(f"/api/recordings/{name}/timeline.{kind.name}?{query}")
         assert found.status_code == 200
@@ -351,6 +356,11 @@ def test_the_report_is_a_file_to_keep(page: TestClient, engine: Engine, name: st
     for said in (engine.archive.model_hash, *words):
         assert said in found.text
     assert str(engine.recording(name).path.parent) not in found.text
+    # It is made as the page shows the timeline.
+    chosen = page.get(f"/api/recordings/{name}/report.html?phase=phantom_phase").text
+    assert "phantom_triplet" in found.text
+    assert "phantom_triplet" not in chosen
+    assert page.get(f"/api/recordings/{name}/report.html?phase=/etc/passwd").status_code == 400
 
 
 # ---- people
