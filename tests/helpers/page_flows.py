@@ -207,6 +207,7 @@ def flow_by_keys(page: "Page") -> None:
     press("Control+z")
     page.wait_for_selector("[data-lane=mine] .box", state="detached")
 
+    seek(page, 9)
     press("i")
     press("ArrowLeft")
     press("o")
