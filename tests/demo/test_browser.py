@@ -857,7 +857,7 @@ def test_an_empty_archive_says_what_to_do(context: "BrowserContext", url: str) -
 def test_a_foreign_or_failed_recording_is_said(page: "Page", url: str) -> None:
     page.evaluate(DOUBTFUL)
     assert page.inner_text("#foreign") == "Unlike the training videos."
-    assert "cannot be read: the file ends early" in page.inner_text(".case.failed")
+    page.wait_for_selector(".case.failed:has-text('cannot be read: the file ends early')")
     assert page.locator(".case.failed .no-picture").is_visible()
 
 
