@@ -5,7 +5,7 @@ Shape letters: N vectors, E dimensions.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from surgvl.retrieval.backends import BACKENDS
 from surgvl.retrieval.base import Ids
 from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.index_config import IndexConfig
-from surgvl.retrieval.recall import Fold, K, held_out, tuned
+from surgvl.retrieval.recall import NUM_GROWN, Fold, K, Recall, held_out, measure, tuned
 
 # Up to here exact search takes a few milliseconds.
 _FLAT = 50_000
@@ -24,6 +24,9 @@ _GRAPH = 200_000
 AT_ONCE = 20_000
 # Recall that lists of 7 bits a dimension reach on made vectors of 100,000 and a million clips.
 _LISTS = 0.965
+LISTS = ("ivf", "ivf_pq")
+# Between why an index is of its kind and what was measured.
+_SAID = f"; recall@{K} "
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,16 @@ def choose(count: int, dim: int, config: IndexConfig) -> tuple[str, str]:
     needed = bytes_of("hnsw", count, dim)
     if config.recall > _LISTS and _has_room(count, dim, config):
         return "hnsw", f"hnsw: lists seldom reach a recall of {config.recall:g}; a graph takes {_mb(needed)} of memory"
-    return "ivf", f"ivf: {count:,} vectors take {_mb(bytes_of('ivf', count, dim))}, mapped from the disk"
+    why = f"ivf: {count:,} vectors take {_mb(bytes_of('ivf', count, dim))}, mapped from the disk"
+    if _is_refined("ivf", config):
+        why += f", and {_mb(4 * dim * count)} of full vectors there rank what they find"
+    return "ivf", why
+
+
+def _is_refined(backend: str, config: IndexConfig) -> bool:
+    """Whether lists keep full vectors from the start: where it is asked for, and where lists alone seldom suffice."""
+    is_needed = config.backend == "auto" and config.recall > _LISTS
+    return backend in LISTS and (config.refine or is_needed)
 
 
 def _has_room(count: int, dim: int, config: IndexConfig) -> bool:
@@ -89,8 +101,10 @@ def build(
     backend, why = choose(len(ids), vectors.shape[1], config)
     # Known from the first back-end on that is not exact.
     queries: dict[str, list[Fold]] = {}
+    refine = _is_refined(backend, config)
     while True:
-        index = BACKENDS[backend].create(vectors.shape[1], config)
+        stored = replace(config, backend=backend, refine=refine) if backend in LISTS else config
+        index = BACKENDS[backend].create(vectors.shape[1], stored)
         index.train(vectors)
         for at in range(0, len(ids), AT_ONCE):
             index.add(vectors[at : at + AT_ONCE], ids[at : at + AT_ONCE])
@@ -100,16 +114,44 @@ def build(
             return Built(index, backend, why)
         queries = queries or held_out(vectors, ids, recordings, texts)
         found = tuned(index, queries, config.recall)
-        recall = {kind: each.mean for kind, each in found.items()}
-        words = " and ".join(f"{value:.3f} for {kind} queries" for kind, value in recall.items())
-        words += f", surely {max(0.0, min(each.lower for each in found.values())):.3f}"
-        is_reached = all(each.reaches(config.recall) for each in found.values())
+        words, is_reached = _told(found, config.recall)
         if is_reached or config.backend != "auto":
-            missed = "" if is_reached else f", below the {config.recall:g} wanted"
-            return Built(index, backend, f"{why}; recall@{K} {words}{missed}", recall)
-        other = "hnsw" if backend == "ivf" and _has_room(len(ids), vectors.shape[1], config) else "flat"
-        why = f"{other}: {backend} reaches recall@{K} {words}, below the {config.recall:g} wanted"
-        backend = other
+            recall = {kind: each.mean for kind, each in found.items()}
+            return Built(index, backend, f"{why}{_SAID}{words}", recall)
+        missed = f"{backend}{' with full vectors' if refine else ''} reaches recall@{K} {words}"
+        if backend == "ivf" and _has_room(len(ids), vectors.shape[1], config):
+            backend, refine, other = "hnsw", False, "hnsw"
+        elif backend == "ivf" and not refine:
+            refine, other = True, "ivf with full vectors on disk"
+        else:
+            backend, refine, other = "flat", False, "flat"
+        why = f"{other}: {missed}"
+
+
+def grown(
+    built: Built,
+    vectors: NDArray[np.float32],
+    ids: Ids,
+    config: IndexConfig,
+    texts: NDArray[np.float32] | None,
+    recordings: Ids | None,
+) -> Built:
+    """The same index, measured again after vectors were added to it or removed; arguments as for `build`."""
+    if built.index.is_exact:
+        return built
+    queries = held_out(vectors, ids, recordings, texts, NUM_GROWN)
+    found = {kind: measure(built.index, folds) for kind, folds in queries.items()}
+    why = built.why.rpartition(_SAID)[0] or built.why
+    recall = {kind: each.mean for kind, each in found.items()}
+    return Built(built.index, built.backend, f"{why}{_SAID}{_told(found, config.recall)[0]}", recall)
+
+
+def _told(found: dict[str, Recall], wanted: float) -> tuple[str, bool]:
+    """What was measured in words, and whether it reaches what is wanted."""
+    words = " and ".join(f"{each.mean:.3f} for {kind} queries" for kind, each in found.items())
+    words += f", surely {max(0.0, min(each.lower for each in found.values())):.3f}"
+    is_reached = all(each.reaches(wanted) for each in found.values())
+    return words + ("" if is_reached else f", below the {wanted:g} wanted"), is_reached
 
 
 def _memory() -> int:

@@ -21,6 +21,7 @@ from surgvl.retrieval.faiss_flat import FaissFlat
 from surgvl.retrieval.folder import IndexHeader, Part
 from surgvl.retrieval.index_config import IndexConfig
 from surgvl.retrieval.moment_table import MomentTable
+from surgvl.retrieval.recall import sample_texts
 
 Rows = NDArray[np.float32]
 # Up to this many vectors (20 MB at 512 dimensions) a version is one file.
@@ -87,6 +88,7 @@ class Draft:
         head, stem = self.head, f"-{self.head.number + 1}"
         base, delta, removed = head.base, None, tuple(sorted(self._removed))
         found: dict[str, object] = {}
+        sentences, texts = self._sentences(stem)
         # A build passes over all vectors; those of before count as done.
         old = len(self) - self._num_added
         if not len(self):
@@ -95,13 +97,16 @@ class Draft:
         elif self._is_rebuilt or self._is_outgrown() or len(self) <= SMALL:
             rows, table = self._every()
             built = auto.build(
-                rows, table.ids, head.config, self._texts, progress, old, table.recordings_of(np.arange(len(table)))
+                rows, table.ids, head.config, texts, progress, old, table.recordings_of(np.arange(len(table)))
             )
             base, removed = files.write_part(self.folder, f"base{stem}", built.backend, built.index, table), ()
             found = {"recall": built.recall, "why": built.why}
         elif base is not None and self._is_folded(base):
             index, table = self._folded(base)
             progress(self._num_added)
+            if len(self.delta):
+                built = self._measured(auto.Built(index, base.backend, head.why, head.recall), table, texts)
+                found = {"recall": built.recall, "why": built.why}
             part = files.write_part(self.folder, f"base{stem}", base.backend, index, table)
             base, removed = part.model_copy(update={"trained": base.trained}), ()
         elif len(self.delta):
@@ -110,7 +115,26 @@ class Draft:
             progress(self._num_added)
             delta = files.write_part(self.folder, f"delta{stem}", "flat", index, self.delta)
         change = {"number": head.number + 1, "count": len(self), "base": base, "delta": delta, "removed": removed}
+        change["texts"] = sentences
         files.write_header(self.folder, head.model_copy(update={**change, **found}))
+
+    def _sentences(self, stem: str) -> tuple[str, Rows | None]:
+        """Name and vectors of the sentences by which recall is measured: those given now, or those that are kept."""
+        kept = files.read_texts(self.folder, self.head)
+        if self._texts is None or not len(self._texts):
+            return self.head.texts, kept
+        texts = sample_texts(self._texts)
+        if kept is not None and np.array_equal(kept, texts):
+            return self.head.texts, kept
+        files.write_texts(self.folder / f"texts{stem}.npy", texts)
+        return f"texts{stem}.npy", texts
+
+    def _measured(self, built: auto.Built, table: MomentTable, texts: Rows | None) -> auto.Built:
+        """What became of a base that the delta was folded into."""
+        if built.index.is_exact:
+            return built
+        rows = np.concatenate([built.index.vectors_of(self.base.ids), self._rows])
+        return auto.grown(built, rows, table.ids, self.head.config, texts, table.recordings_of(np.arange(len(table))))
 
     def _is_outgrown(self) -> bool:
         """Whether the base is to be built again: it has grown or shrunk much, or into another kind, or is of version 1.
@@ -153,7 +177,8 @@ def next_version(
 
     Args:
         folder: an index folder.
-        texts: vectors of sentences, unit [T, E], by which a build measures its recall.
+        texts: vectors of sentences, unit [T, E], by which this and later builds measure their recall; None: those that
+            were given before.
         progress: called with the number of vectors indexed since the last call.
 
     Raises:

@@ -3,6 +3,7 @@
 base-N.faiss, base-N.parquet      the bulk of the vectors, and their moments in the same order; memory-mapped
 base-N.milvus                     instead of base-N.faiss: their ids, and the collection of a server that has them
 delta-N.faiss, delta-N.parquet    what was added since, exact; small, so that an addition writes little
+texts-N.npy                       vectors of sentences, float32 [T, E], by which every build measures its recall
 index.json                        the encoder, both parts, the recordings removed from the base, and its measured recall
 
 Files are immutable. A write creates those of the next number and then replaces `index.json`, so a reader sees one
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.files import read_json, write_json
+from surgvl.core.files import atomic, read_json, write_json
 from surgvl.core.locks import locked
 from surgvl.retrieval.backends import BACKENDS
 from surgvl.retrieval.bulk_index import BulkIndex
@@ -28,7 +30,7 @@ from surgvl.retrieval.moment_table import MomentTable
 VERSION = 2
 HEADER_FILE = "index.json"
 # Files of any version, finished or not.
-_OURS = re.compile(r"\.?(index|moments|base|delta)(-\d+)?\.(faiss|milvus|sqlite|parquet).*")
+_OURS = re.compile(r"\.?(index|moments|base|delta|texts)(-\d+)?\.(faiss|milvus|sqlite|parquet|npy).*")
 # How long a write waits for one of another process, which takes seconds.
 WAIT_S = 120.0
 
@@ -61,13 +63,20 @@ class IndexHeader(BaseModel):
     base: Part | None = None
     delta: Part | None = None
     removed: tuple[str, ...] = Field(default=(), description="recordings of the base that are no longer in it")
-    recall: dict[str, float] = Field(default={}, description="recall@10 of the base, measured when it was built")
+    texts: str = Field(default="", description="file of the sentences by which recall is measured; empty: none")
+    recall: dict[str, float] = Field(default={}, description="recall@10 of the base, measured when it was written")
     why: str = Field(default="", description="why the base is of its kind")
 
     @property
     def files(self) -> set[str]:
         """Names of all files but `index.json`."""
-        return {name for part in (self.base, self.delta) if part for name in (part.vectors, part.moments)}
+        names = {name for part in (self.base, self.delta) if part for name in (part.vectors, part.moments)}
+        return names | {self.texts} if self.texts else names
+
+    @property
+    def num_removed(self) -> int:
+        """Removed vectors that are still on disk, unsearchable, until the base is built again."""
+        return sum(part.count for part in (self.base, self.delta) if part) - self.count
 
 
 def create_files(folder: Path, head: IndexHeader, exist_ok: bool = False) -> None:
@@ -148,6 +157,29 @@ def write_part(folder: Path, stem: str, backend: str, index: BulkIndex, table: M
     num_bytes = (folder / vectors).stat().st_size
     count = len(index)
     return Part(vectors=vectors, moments=moments, backend=backend, count=count, trained=count, num_bytes=num_bytes)
+
+
+def read_texts(folder: Path, head: IndexHeader) -> NDArray[np.float32] | None:
+    """Vectors of the sentences by which recall is measured, float32 [T, E]; None: there are none.
+
+    Raises:
+        DataError: the file is missing or broken.
+    """
+    if not head.texts:
+        return None
+    try:
+        found = np.load(folder / head.texts, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{folder / head.texts} is not an array ({error}): rebuild the index") from error
+    if found.ndim != 2 or found.shape[1] != head.dim:
+        raise DataError(f"{folder / head.texts} must be [T, {head.dim}], got {found.shape}: rebuild the index")
+    return np.asarray(found, np.float32)
+
+
+def write_texts(path: Path, texts: NDArray[np.float32]) -> None:
+    """Write vectors of sentences [T, E]."""
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.save(file, texts)
 
 
 def clear(folder: Path, head: IndexHeader) -> None:

@@ -56,14 +56,14 @@ class GpuCopy:
 
     def __init__(self, index: Any) -> None:
         self._lock = threading.Lock()
-        self._resources = _FAISS.StandardGpuResources()
         try:
+            self._resources = _FAISS.StandardGpuResources()
             self._index = _FAISS.index_cpu_to_gpu(self._resources, 0, index)
         except RuntimeError as error:
             fact = str(error).splitlines()[-1].strip()
             raise ConfigError(
-                f"FAISS cannot copy {index.ntotal:,} vectors to the GPU ({fact}): set CUDA_VISIBLE_DEVICES= to search "
-                "on the processor"
+                f"FAISS cannot copy {index.ntotal:,} vectors to the GPU ({fact}): free memory there, or "
+                "rebuild with --device cpu"
             ) from error
 
     def search(

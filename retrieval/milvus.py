@@ -3,7 +3,8 @@
 Milvus answers in float32, in an order of its own, and from whatever the collection holds. Here it proposes candidates,
 with their vectors; these are scored again in float64 and ordered by id, and more are asked for while one that was left
 out could still be among the best. So a `FLAT` collection equals exact search, unless more than 16,384 vectors tie at
-the last place. Filters are lists of ids in Milvus' expression, and act in its search.
+the last place. It proposes no more candidates than that, and a search that needs more is refused. Filters are lists of
+ids in Milvus' expression, and act in its search.
 
 A removed vector leaves the server with the file that named it: when the next version is in place and the old file is
 cleared. Until then, and after a killed write, a collection may hold more than the file says. Who still has the old
@@ -116,6 +117,11 @@ class MilvusIndex(BulkIndex):
     def _search(self, queries: NDArray[np.float32], k: int, where: Selection | None) -> tuple[Float32Array, Ids]:
         scores, ids = np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64)
         chosen = self._ids if where is None else where.ids
+        if k > _MOST:
+            raise ConfigError(
+                f"Milvus returns at most {_MOST:,} candidates and this search needs {k:,} of {len(chosen):,} vectors: "
+                "ask for fewer moments, or search fewer recordings"
+            )
         limit, open_ = min(k + _MARGIN, _MOST), np.arange(len(queries))
         while len(open_):
             for row, found in zip(open_.tolist(), self._found(queries[open_], limit, where), strict=True):

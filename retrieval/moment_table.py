@@ -154,6 +154,11 @@ class MomentTable:
         """Rows of ids that are in the table, int64 [M]."""
         return self._order[np.searchsorted(self.ids, ids, sorter=self._order)]
 
+    def num_matching(self, where: Where) -> tuple[int, int]:
+        """How many clips meet the conditions, and of how many recordings they are."""
+        rows = self.matching(where)
+        return len(rows), len(np.unique(self.recordings_of(rows)))
+
     def matching(self, where: Where) -> NDArray[np.int64]:
         """Rows of the clips that meet the conditions, int64 [M], ascending; those of archives are not looked at."""
         among = None if where.recordings is None else set(where.recordings)

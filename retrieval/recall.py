@@ -23,6 +23,8 @@ from surgvl.retrieval.bulk_index import BulkIndex
 K = 10
 # Queries of each kind: a mean of so many has a standard error of about 0.003.
 NUM_QUERIES = 1000
+# Of each kind where an index was not built but grew: seconds rather than minutes for a million vectors.
+NUM_GROWN = 200
 # Folds of recordings, and the largest share of the vectors that one recording of a fold may have.
 _FOLDS, _HELD_SHARE = 10, 0.1
 # Recordings below which their number says nothing about how much means vary.
@@ -80,7 +82,11 @@ class Fold:
 
 
 def held_out(
-    vectors: NDArray[np.float32], ids: Ids, recordings: Ids | None, texts: NDArray[np.float32] | None
+    vectors: NDArray[np.float32],
+    ids: Ids,
+    recordings: Ids | None,
+    texts: NDArray[np.float32] | None,
+    num: int = NUM_QUERIES,
 ) -> dict[str, list[Fold]]:
     """Queries by kind, `clip` and `text`.
 
@@ -89,20 +95,28 @@ def held_out(
         ids: int64 [N].
         recordings: which recording each vector is of, int64 [N]; None: unknown.
         texts: of sentences, float32 [T, E].
+        num: how many queries of each kind, at most.
     """
     rng = np.random.default_rng(0)
     found: dict[str, list[Fold]] = {"clip": []}
     groups, folds = _folds(len(ids), recordings, rng)
     for at in range(int(folds.max()) + 1):
         held = folds == at
-        rows = np.sort(_some(np.flatnonzero(held), NUM_QUERIES // (int(folds.max()) + 1), rng))
+        rows = np.sort(_some(np.flatnonzero(held), max(1, num // (int(folds.max()) + 1)), rng))
         best = exact(vectors[rows], vectors, ids, min(K, int((~held).sum())), ~held)
         found["clip"].append(Fold(vectors[rows], groups[rows], ids[~held], best))
     if texts is not None and len(texts):
-        rows = _some(np.arange(len(texts), dtype=np.int64), NUM_QUERIES, rng)
+        rows = _some(np.arange(len(texts), dtype=np.int64), num, rng)
         some = np.asarray(texts[rows], np.float32)
         found["text"] = [Fold(some, rows, None, exact(some, vectors, ids, min(K, len(ids))))]
     return found
+
+
+def sample_texts(texts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The sentences [up to NUM_QUERIES, E] that an index keeps as queries, of T."""
+    if len(texts) <= NUM_QUERIES:
+        return texts
+    return texts[np.sort(_some(np.arange(len(texts), dtype=np.int64), NUM_QUERIES, np.random.default_rng(0)))]
 
 
 def _some(rows: NDArray[np.int64], num: int, rng: np.random.Generator) -> NDArray[np.int64]:

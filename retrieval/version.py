@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.core.arrays import Float32Array
-from surgvl.core.errors import DataError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.retrieval.base import Ids, Selection
+from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.extents import find_extents
 from surgvl.retrieval.faiss_flat import FaissFlat
 from surgvl.retrieval.faiss_index import NEAR
 from surgvl.retrieval.folder import IndexHeader, read_header, read_part
+from surgvl.retrieval.index_config import Device
 from surgvl.retrieval.layers import Layers
 from surgvl.retrieval.moment_table import MomentTable
 from surgvl.retrieval.moments import Moment
@@ -39,11 +41,13 @@ class Version:
         head: `index.json`.
         index: the vectors.
         table: their moments.
+        placed: one line where a GPU was to search and cannot; empty otherwise.
     """
 
     head: IndexHeader
     index: Layers
     table: MomentTable
+    placed: str = ""
     _filters: dict[Where, tuple[Selection, ...]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -65,7 +69,7 @@ class Version:
 
     @classmethod
     def _read(cls, folder: Path, head: IndexHeader) -> Self:
-        layers, tables = [], []
+        layers, tables, placed = [], [], ""
         for part in (head.base, head.delta):
             if part is not None:
                 index, table = read_part(folder, head, part, is_mapped=part == head.base)
@@ -73,10 +77,10 @@ class Version:
                     index.remove(np.concatenate([table.ids[table.slice_of(name)] for name in head.removed]))
                     table = table.without(head.removed)
                 if part == head.base:
-                    index.place(head.config.device)
+                    placed = _placed(index, head.config.device)
                 layers.append(index)
                 tables.append(table)
-        return cls(head, Layers(tuple(layers) or (FaissFlat(head.dim),)), MomentTable.join(tables))
+        return cls(head, Layers(tuple(layers) or (FaissFlat(head.dim),)), MomentTable.join(tables), placed)
 
     def selected(self, where: Where) -> tuple[Selection, ...]:
         """The clips that meet conditions, prepared once."""
@@ -194,3 +198,12 @@ class Version:
             rows = np.sort(np.random.default_rng(0).choice(len(rows), SAMPLE, replace=False))
         names = [self.table.names[at] for at in self.table.recordings_of(rows).tolist()]
         return Reference.of(self.index.vectors_of(self.table.ids[rows]), names)
+
+
+def _placed(index: BulkIndex, device: Device) -> str:
+    """Place an index; one line where a GPU was to search and cannot, because a folder must open on any machine."""
+    try:
+        index.place(device)
+    except ConfigError as error:
+        return f"searched on the processor: {error}"
+    return ""

@@ -17,6 +17,7 @@ from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.embed.recordings import identity, read_contents
 from surgvl.embed.vectors import Meta, read_meta, write_meta
 from surgvl.models.model_info import find_model, model_hash
+from surgvl.retrieval.folder import read_header
 
 # Who set the labels and details that came with a data set.
 DATA_SET = "data set"
@@ -29,7 +30,8 @@ def make_from_run(run: Path, folder: Path, name: str) -> None:
 
     Args:
         run: has vectors/, manifest/ (or vectors/manifest/), and where they are known align/ (the model), index/ and
-            tune/ (the model that answers questions).
+            tune/ (the model that answers questions). An index on a Milvus server is not taken over: archives keep
+            their vectors in their own folder.
         folder: of the archive.
         name: what pages call it.
 
@@ -45,7 +47,7 @@ def make_from_run(run: Path, folder: Path, name: str) -> None:
         _link(run / "vectors", space.vectors)
         model = _model(run, meta)
         write_meta(space.vectors, meta.model_copy(update={"model": str(model)}))
-        if (run / "index").is_dir() and not space.index_folder.exists():
+        if (run / "index").is_dir() and not space.index_folder.exists() and not _is_far(run / "index"):
             shutil.copytree(run / "index", space.index_folder, ignore=shutil.ignore_patterns(".*"))
         catalogue = Catalogue(home / FILE)
         _fill(catalogue, manifest, home, read_contents(run / "vectors"))
@@ -53,6 +55,11 @@ def make_from_run(run: Path, folder: Path, name: str) -> None:
         write_questions(home, manifest.qa_table)
         chat = run / "tune"
         write_new(home, name or run.resolve().name, space.folder.name, model, chat if chat.is_dir() else "")
+
+
+def _is_far(index: Path) -> bool:
+    """Whether a server has the vectors of an index: an archive, whose removals would reach the run's, makes its own."""
+    return read_header(index).config.backend == "milvus"
 
 
 def _model(run: Path, meta: Meta) -> Path | str:

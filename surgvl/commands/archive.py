@@ -183,6 +183,9 @@ def archive_remove(folder: Path, recordings: list[str], wait_s: float = 0.0) -> 
     with Archive.open(folder) as archive:
         archive.remove(recordings, wait_s=wait_s)
         left = plural(len(archive.catalogue.rows()), "recording")
+        there = archive.index().version.head.num_removed
+    if there:
+        print(f"{plural(there, 'removed vector')} stay in the index file, unsearchable, until `surgvl archive reindex`")
     print(f"{plural(len(set(recordings)), 'recording')} removed, {left} left; next: {command('archive list', folder)}")
 
 

@@ -87,6 +87,7 @@ def archive_info(folder: Path) -> None:
             "answers": archive.chat
             or f"no model for questions: {command('archive set', folder)} --chat MODEL names one",
             "vectors": f"{meta.num_vectors:,} of {meta.dim} numbers, one every {meta.stride_s:g} s",
+            "index": _index_line(archive),
             "sentences": sets or "none",
             "labels": ", ".join(f"{count:,} of {track}" for track, count in sorted(tracks.items())) or "none",
             "saved clips": f"{len(archive.catalogue.clips()):,}",
@@ -97,6 +98,14 @@ def archive_info(folder: Path) -> None:
     waiting = states["waiting"] + states["coarse"]
     following = command("archive update", folder) if waiting else command("archive list", folder)
     print(f"next: {following}")
+
+
+def _index_line(archive: Archive) -> str:
+    """Of which kind the index is, its measured recall, and what of removed recordings it still holds."""
+    index = archive.index()
+    there = plural(index.version.head.num_removed, "removed vector")
+    removed = f"{there} unsearchable until `surgvl archive reindex`" if index.version.head.num_removed else ""
+    return "; ".join(filter(None, (index.why, index.version.placed, removed))) or "empty"
 
 
 def archive_details(

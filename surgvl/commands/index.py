@@ -29,6 +29,7 @@ def index(
     recall: float = 0.95,
     memory_mb: int = 0,
     address: str = "",
+    refine: bool = False,
     device: Device = "auto",
 ) -> None:
     """Make vectors searchable: add a vectors folder to an index, or delete a video from one.
@@ -44,12 +45,15 @@ def index(
         rebuild: store an existing index anew, as the following arguments say. Vectors that were stored with few bits
             stay so: to lose no precision, index the vectors folder again.
         backend: how a new index stores its vectors. flat compares all of them, exactly; hnsw is a graph in memory; ivf
-            are lists mapped from the disk, in a quarter of the space; milvus is a server at --address; auto chooses by
-            the number of vectors, memory and measured recall.
+            are lists mapped from the disk, in a quarter of the space; ivf_pq are lists by product quantisation, in an
+            eighth, which finds less without --refine; milvus is a server at --address; auto chooses by the number of
+            vectors, memory and measured recall.
         recall: recall@10 that a build must reach on clips and sentences; auto falls back otherwise.
         memory_mb: what the vectors may take in memory, in MB; 0: half of the machine's.
         address: of the Milvus server, such as http://localhost:19530; its token is read from SURGVL_API_KEY. Needs the
             extra `milvus`.
+        refine: let ivf and ivf_pq keep full vectors on disk, too, and rank what they find with them: more recall, and
+            exact scores, for four bytes a dimension on disk; auto does so by itself where lists alone miss the recall.
         device: where flat and ivf are searched: auto uses a GPU from 50,000 vectors on, where there is one and FAISS
             has CUDA (extra `gpu`).
 
@@ -58,7 +62,9 @@ def index(
             or the existing index is stored otherwise than asked for; or FAISS cannot use a GPU.
         DataError: the vectors are another encoder's, or the manifest lacks some of their videos.
     """
-    config = IndexConfig(backend=backend, recall=recall, memory_mb=memory_mb, address=address, device=device)
+    config = IndexConfig(
+        backend=backend, recall=recall, memory_mb=memory_mb, address=address, refine=refine, device=device
+    )
     # Refuses a GPU that is not there before the work.
     is_used(device, 0)
     if rebuild + (delete is not None) + (vectors is not None) > 1:
@@ -66,13 +72,15 @@ def index(
     if rebuild:
         with ClipIndex.open(out) as clip_index:
             clip_index.rebuild(config)
-            print(clip_index.why)
+            _tell(clip_index)
             print(f"next: {_example(out, clip_index.model)}")
         return
     if delete is not None:
         with ClipIndex.open(out) as clip_index:
             count = clip_index.delete_video(delete)
             print(f"{plural(count, 'vector')} of {delete} deleted, {len(clip_index):,} left in {out}")
+            if there := clip_index.version.head.num_removed:
+                print(f"{plural(there, 'removed vector')} and their times stay on disk, unsearchable, until --rebuild")
             print(f"next: {_example(out, clip_index.model)}")
         return
     if vectors is None or manifest is None:
@@ -88,12 +96,17 @@ def index(
         with tqdm(total=len(found.video_ids), desc="index", unit="vector", disable=None, leave=False) as bar:
             count = clip_index.add_vectors(found, videos, bar.update)
         folder.record(videos.hash, meta.pretraining_video_ids, protocol=found.protocol)
-        print(clip_index.why)
+        _tell(clip_index)
         for line in meta.damaged_frames.values():
             print(line)
         videos_there = plural(len(clip_index.counts("video_id")), "video")
         made = f"{plural(count, 'vector')} added ({found.protocol}), {len(clip_index):,} of {videos_there} in {out}"
         folder.next(made, _example(out, clip_index.model))
+
+
+def _tell(clip_index: ClipIndex) -> None:
+    """Of which kind the index is and why, and where it is not searched on the GPU that was wanted."""
+    print("\n".join(filter(None, (clip_index.why, clip_index.version.placed))))
 
 
 def _example(out: Path, model: str) -> str:

@@ -113,7 +113,9 @@ def search(
             found = _with_details(opened.foreign.marked(found), opened)
         kept = [each for each in found if not each.word or WORDS.index(each.word) >= WORDS.index(least)]
         found = SearchResults(kept, found.remark)
-        _print(found, clip_index, index, archive)
+        _print(found, clip_index.version.table.num_matching(conditions), index, archive)
+        if clip_index.version.placed:
+            print(clip_index.version.placed)
     if out is not None:
         write_hits(out, found)
         print(f"written to {out}")
@@ -151,16 +153,17 @@ def _with_details(found: SearchResults, archive: "Archive") -> SearchResults:
     return SearchResults(moments, found.remark)
 
 
-def _print(found: SearchResults, clip_index: ClipIndex, index: Path | None, archive: Path | None) -> None:
-    """The results as a table, how many there were to search, and a command that goes on from the best one."""
+def _print(found: SearchResults, searched: tuple[int, int], index: Path | None, archive: Path | None) -> None:
+    """The results as a table, how many clips of how many videos were searched, and how to go on from the best one."""
     rows: list[list[object]] = [["", "score", "", "video", "from", "to", "procedure", "source"]]
     scores = score_texts([moment.score for moment in found])
     for place, (moment, score) in enumerate(zip(found, scores, strict=True), 1):
         times = (clock(moment.start_s), clock(moment.end_s))
         rows.append([place, score, moment.word, moment.video_id, *times, moment.procedure, moment.source])
     print(plain_table(rows, indent=""))
-    videos = plural(len(clip_index.counts("video_id")), "video")
-    print(f"\n{plural(len(found), 'moment')} among {plural(len(clip_index), 'clip')} of {videos}")
+    num_clips, num_videos = searched
+    clips, videos = plural(num_clips, "clip"), plural(num_videos, "video")
+    print(f"\n{plural(len(found), 'moment')} among {clips} of {videos}")
     if found and found[0].odds:
         print(f"the best score is as high as that of one in {found[0].odds:,} random pairs of clips")
     if found.remark:

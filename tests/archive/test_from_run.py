@@ -10,6 +10,8 @@ from surgvl.archive.archive import Archive
 from surgvl.core.errors import ConfigError
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Vectors
+from surgvl.retrieval.clip_index import ClipIndex
+from surgvl.retrieval.index_config import IndexConfig
 from tests.archive.test_adding import check_whole
 
 
@@ -47,7 +49,13 @@ def test_recordings_that_were_embedded_by_hand(tiny_run: Path, tmp_path: Path) -
     run = tmp_path / "mine"
     shutil.copytree(tiny_run / "vectors", run / "vectors")
     Manifest.load(tiny_run / "manifest").save(run / "vectors/manifest")
+    meta = Vectors.load(run / "vectors").meta
+    # An index on a server, which an archive does not share.
+    far = IndexConfig(backend="milvus", address="http://localhost:1")
+    ClipIndex.create(run / "index", meta.model, meta.model_hash, meta.dim, config=far)
     with Archive.from_run(run, tmp_path / "archive", name="ward") as archive:
         assert archive.name == "ward"
+        assert archive.index().config.backend == "auto"
+        assert len(archive.index()) > 0
         assert archive.chat == ""
         check_whole(archive)

@@ -1,5 +1,6 @@
 """The archive commands, and `--archive` of others, on a trained tiny run."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from surgvl.archive.records import Progress
 from surgvl.cli import main as cli
 from surgvl.commands.serve import _model
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.retrieval import draft
 from tests.archive.test_adding import check_whole
 from tests.helpers.made_archive import film
 
@@ -45,6 +47,7 @@ def test_added_recordings_are_listed_and_counted(made: Path, capsys: pytest.Capt
     out = capsys.readouterr().out
     assert "3, 2 embedded, 1 failed" in out or "3, 1 failed, 2 embedded" in out
     assert "6 of " in out
+    assert re.search(r"\nindex +flat: [1-9][0-9]* vectors are searched exactly within milliseconds\n", out)
     cli.run(["archive", "duplicates", archive])
     assert "of 2 recordings share footage" in capsys.readouterr().out
 
@@ -173,3 +176,19 @@ def test_the_models_of_an_archive_are_served(made: Path, tiny_run: Path, tmp_pat
     assert _model(tmp_path, "--model", archive, "embed") == tmp_path
     with pytest.raises(ConfigError, match="give --embed_model, or --archive"):
         _model(None, "--embed_model", None, "embed")
+
+
+def test_what_the_index_still_holds_of_removed_recordings_is_told(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As in an index of more than 10,000 vectors.
+    monkeypatch.setattr(draft, "SMALL", 0)
+    monkeypatch.setattr(draft, "REMOVED", 1.0)
+    shutil.copytree(made / "archive", tmp_path / "archive")
+    with Archive.open(tmp_path / "archive") as archive:
+        gone = archive.index().counts("video_id")["a"]
+    cli.run(["archive", "remove", str(tmp_path / "archive"), "a"])
+    line = f"{gone} removed vectors stay in the index file, unsearchable, until `surgvl archive reindex`"
+    assert line in capsys.readouterr().out
+    cli.run(["archive", "info", str(tmp_path / "archive")])
+    assert f"; {gone} removed vectors unsearchable until" in capsys.readouterr().out

@@ -24,7 +24,12 @@ from tests.helpers.made_vectors import DIM, clips, unit
         (50_000, IndexConfig(), "flat", "searched exactly"),
         (150_000, IndexConfig(), "ivf", "70 MB, mapped from the disk"),
         (150_000, IndexConfig(recall=0.98, memory_mb=4000), "hnsw", "a graph takes 194 MB of memory"),
-        (150_000, IndexConfig(recall=0.98, memory_mb=100), "ivf", "70 MB, mapped from the disk"),
+        (
+            150_000,
+            IndexConfig(recall=0.98, memory_mb=100),
+            "ivf",
+            "70 MB, mapped from the disk, and 307 MB of full vectors",
+        ),
         (1_000_000, IndexConfig(recall=0.98, memory_mb=64_000), "ivf", "464 MB, mapped"),
         (9, IndexConfig(backend="ivf"), "ivf", "asked for"),
         (9_000_000, IndexConfig(backend="flat"), "flat", "asked for"),
@@ -86,13 +91,13 @@ def test_a_back_end_that_misses_gives_way(monkeypatch: pytest.MonkeyPatch) -> No
     )
     # Where a graph has no room, flat is next.
     small = auto.build(vectors, ids, IndexConfig(recall=0.95, memory_mb=1))
-    assert small.why.startswith("flat: ivf reaches recall@10 0.250")
+    assert small.why.startswith("flat: ivf with full vectors reaches recall@10 0.250")
     kept = auto.build(vectors, ids, IndexConfig(backend="ivf", recall=0.999))
     assert kept.backend == "ivf"
     assert "below the 0.999 wanted" in kept.why
 
 
-@pytest.mark.parametrize("backend", ["hnsw", "ivf"])
+@pytest.mark.parametrize("backend", ["hnsw", "ivf", "ivf_pq"])
 def test_an_index_folder_of_each_kind(tmp_path: Path, backend: Any) -> None:
     vectors, manifest = clips(tmp_path / "vectors", {"a": 300, "b": 200})
     config = IndexConfig(backend=backend)
@@ -113,7 +118,7 @@ def test_an_index_folder_of_each_kind(tmp_path: Path, backend: Any) -> None:
         assert again.search(vectors.vectors[350], 1)[0].score == pytest.approx(best.score, abs=1e-5)
 
 
-@pytest.mark.parametrize("backend", ["flat", "hnsw", "ivf"])
+@pytest.mark.parametrize("backend", ["flat", "hnsw", "ivf", "ivf_pq"])
 def test_an_index_that_was_emptied_can_be_filled_again(tmp_path: Path, backend: Any) -> None:
     vectors, manifest = clips(tmp_path / "vectors", {"a": 40})
     with ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM, config=IndexConfig(backend=backend)) as library:

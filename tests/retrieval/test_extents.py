@@ -179,6 +179,15 @@ def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert search(index=out, like=["a@0:12.5"], k=1).remark == ""
     text = capsys.readouterr().out
     assert "\n1 moment among 57 clips of 2 videos\n" in text
+    # Clips of b, and those of its first ten seconds: middles at 2.0, 2.5, ... as windows are pushed into the video.
+    search(index=out, like=["a@0:12.5"], k=1, video="b")
+    assert "\n1 moment among 28 clips of 1 video\n" in capsys.readouterr().out
+    inside = sum(
+        len({max(0.0, min(at + 0.5 - 2, num - 4)) + 2 for at in range(num)} & {2 + at / 2 for at in range(16)})
+        for num in (31, 30)
+    )
+    search(index=out, like=["a@0:12.5"], k=1, where=Where(span_s=(0.0, 10.0)))
+    assert f"\n1 moment among {inside} clips of 2 videos\n" in capsys.readouterr().out
     assert "hardly separates" not in text
     for row in range(len(vectors.vectors)):
         vectors.vectors[row] = np.eye(DIM)[0] + 1e-4 * vectors.vectors[row]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from surgvl.commands.index import index as index_command
+from surgvl.commands.search import search
 from surgvl.core.errors import ConfigError
 from surgvl.retrieval import gpu
 from surgvl.retrieval.backends import BACKENDS
@@ -48,7 +49,7 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[Copy]:
     return made
 
 
-@pytest.mark.parametrize("backend", ["flat", "ivf"])
+@pytest.mark.parametrize("backend", ["flat", "ivf", "ivf_pq"])
 def test_a_copy_answers_what_it_can_as_the_processor_does(copies: list[Copy], backend: str) -> None:
     rng = np.random.default_rng(0)
     vectors, ids, queries = unit(rng, NUM, DIM), rng.permutation(NUM).astype(np.int64), unit(rng, 30, DIM)
@@ -78,7 +79,7 @@ def test_a_copy_answers_what_it_can_as_the_processor_does(copies: list[Copy], ba
 
 
 def test_a_gpu_gets_no_more_lists_than_it_takes(copies: list[Copy], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("surgvl.retrieval.faiss_ivf.MOST", 20)
+    monkeypatch.setattr("surgvl.retrieval.faiss_lists.MOST", 20)
     index = BACKENDS["ivf"](DIM)
     index.add(unit(np.random.default_rng(0), NUM, DIM), np.arange(NUM))
     index.effort = 32
@@ -132,3 +133,39 @@ def test_a_gpu_that_cannot_be_used_is_told_in_one_line(
         index_command(tmp_path / "index", tmp_path, tmp_path, device="gpu")
     assert "\n" not in str(told.value)
     assert not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize("device", ["auto", "gpu"])
+def test_a_folder_opens_where_its_gpu_is_not_there_or_too_small(
+    copies: list[Copy], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], device: Any
+) -> None:
+    """What a GPU would raise is a stand-in's: this never ran on one."""
+    monkeypatch.setattr(gpu, "_LEAST", 100)
+    vectors, manifest = clips(tmp_path / "vectors", {"a": 300, "b": 200})
+    config = IndexConfig(backend="flat", device=device)
+    with ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM, config=config) as library:
+        library.add_vectors(vectors, manifest)
+        assert library.version.placed == ""
+
+    def full(*args: Any) -> Any:
+        raise RuntimeError("Error in allocMemory\nalloc fail (err out of memory)")
+
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", full)
+    told = {}
+    told["full"] = ClipIndex.open(tmp_path / "index")
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    told["none"] = ClipIndex.open(tmp_path / "index")
+    monkeypatch.delattr(faiss, "StandardGpuResources")
+    told["no CUDA"] = ClipIndex.open(tmp_path / "index")
+    for found in told.values():
+        assert found.search(vectors.vectors[350], 1)[0].video_id == "b"
+    assert told["full"].version.placed.startswith("searched on the processor: FAISS cannot copy 496 vectors to the GPU")
+    # Only who insists on a GPU is told that there is none.
+    missing = {name: told[name].version.placed for name in ("none", "no CUDA")}
+    assert [text.partition(": ")[2][:12] for text in missing.values()] == (
+        ["--device gpu"] * 2 if device == "gpu" else ["", ""]
+    )
+    assert all("\n" not in found.version.placed for found in told.values())
+    capsys.readouterr()
+    search(index=tmp_path / "index", like=["a@12.5"], k=1)
+    assert ("searched on the processor" in capsys.readouterr().out) == (device == "gpu")

@@ -33,7 +33,7 @@ def plain(vectors: Any, ids: Any, query: Any, k: int, where: set[int] | None = N
 
 def test_backends_are_found() -> None:
     assert {"exact", "faiss_flat"} == {backend.name for backend in BACKENDS}
-    assert {"faiss_hnsw", "faiss_ivf"} <= {backend.name for backend in EVERY}
+    assert {"faiss_hnsw", "faiss_ivf", "faiss_ivf_pq"} <= {backend.name for backend in EVERY}
 
 
 @backends

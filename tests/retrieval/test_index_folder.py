@@ -130,7 +130,7 @@ def test_any_order_of_writes_equals_a_plain_list(tmp_path: Path, monkeypatch: py
     assert {(True, False, False), (False, True, False), (False, True, True)} <= kinds
 
 
-@pytest.mark.parametrize("backend", ["flat", "hnsw", "ivf"])
+@pytest.mark.parametrize("backend", ["flat", "hnsw", "ivf", "ivf_pq"])
 def test_an_addition_to_a_large_index_leaves_its_base_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: Any
 ) -> None:

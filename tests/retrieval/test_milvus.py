@@ -189,3 +189,20 @@ def test_addresses_that_are_refused(backend: Any, address: str, message: str) ->
 def test_a_server_that_does_not_answer_is_named() -> None:
     with pytest.raises(DataError, match="at http://127.0.0.1:9: .*check the server"):
         MilvusIndex(4, "http://127.0.0.1:9").add(np.eye(4, dtype=np.float32), np.arange(4))
+
+
+@here
+def test_more_candidates_than_milvus_returns_are_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surgvl.retrieval.milvus._MOST", 100)
+    rng = np.random.default_rng(0)
+    vectors, query = unit(rng, 300, 8), unit(rng, 1, 8)
+    index = MilvusIndex(8, address)
+    index.add(vectors, np.arange(300))
+    best = np.argsort(-(vectors @ query[0]))
+    assert index.search(query, 90)[1][0].tolist() == best[:90].tolist()
+    with pytest.raises(
+        ConfigError, match=r"at most 100 candidates and this search needs 101 of 300 vectors: ask for fewer"
+    ):
+        index.search(query, 101)
+    # What a filter leaves is what counts.
+    assert set(index.search(query, 250, np.arange(70))[1][0].tolist()) == {-1, *range(70)}
