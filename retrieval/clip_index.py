@@ -162,15 +162,16 @@ class ClipIndex:
         self.version = Version.newest(self.folder)
         return len(table)
 
-    def delete_video(self, video_id: str) -> int:
-        """Remove a video. Returns the number of its vectors.
+    def delete_video(self, *video_ids: str) -> int:
+        """Remove videos, in one write. Returns the number of their vectors.
 
         Raises:
-            DataError: it is not in the index.
+            DataError: none of them is in the index.
         """
         with next_version(self.folder) as draft:
-            if not (count := draft.remove([video_id])):
-                raise DataError(f"video {video_id!r} is not in {self.folder}: `surgvl search` shows what is")
+            if not (count := draft.remove(video_ids)):
+                names = ", ".join(map(repr, video_ids))
+                raise DataError(f"video {names} is not in {self.folder}: `surgvl search` shows what is")
         self.version = Version.newest(self.folder)
         return count
 

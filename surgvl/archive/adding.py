@@ -4,6 +4,7 @@ Every file is registered first, so that all of them are seen at once; then one a
 A file is known by the hash of its content, wherever it lies and whatever it is called.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ class _Found:
     added: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
     moved: list[str] = field(default_factory=list)
+    embedded: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     copies: dict[str, str] = field(default_factory=dict)
     aside: dict[str, str] = field(default_factory=dict)
@@ -39,9 +41,11 @@ class _Found:
         self.aside[str(path)] = line
 
     def report(self) -> Report:
-        lists = (self.added, self.updated, self.moved, self.unchanged)
-        added, updated, moved, unchanged = (tuple(id for id in ids if id not in self.failed) for ids in lists)
-        return Report(added, updated, moved, unchanged, dict(self.copies), dict(self.aside), self.stopped)
+        unchanged = [id for id in self.unchanged if id not in self.embedded]
+        known = [id for id in self.embedded if id in self.unchanged]
+        lists = (self.added, self.updated, self.moved, unchanged, known)
+        added, updated, moved, same, embedded = (tuple(id for id in ids if id not in self.failed) for ids in lists)
+        return Report(added, updated, moved, same, dict(self.copies), dict(self.aside), self.stopped, embedded)
 
 
 def add(archive: OpenArchive, paths: list[Path], tick: Tick, should_stop: Stop, coarse: bool, wait_s: float) -> Report:
@@ -134,7 +138,7 @@ def _read(archive: OpenArchive, file: Path) -> FileRow:
     Raises:
         DataError: it does not exist or cannot be opened.
     """
-    content, facts = identity(file), file.stat()
+    content, facts = identity(file), _facts(file)
     row = FileRow(
         id="",
         path=stored_path(file, archive.folder),
@@ -158,7 +162,11 @@ def _read(archive: OpenArchive, file: Path) -> FileRow:
 
 def _check_again(archive: OpenArchive, row: FileRow, file: Path, found: _Found) -> None:
     """Note whether a known file has changed; one of the same size and time is not read."""
-    facts = file.stat()
+    try:
+        facts = _facts(file)
+    except DataError as error:
+        found.aside[str(file)] = str(error)
+        return
     if (facts.st_size, facts.st_mtime_ns) == (row.size, row.mtime_ns) and row.state != "failed":
         found.unchanged.append(row.id)
         return
@@ -175,6 +183,18 @@ def _check_again(archive: OpenArchive, row: FileRow, file: Path, found: _Found) 
     else:
         archive.catalogue.put(now)
         found.updated.append(row.id)
+
+
+def _facts(file: Path) -> os.stat_result:
+    """Size and times of a file.
+
+    Raises:
+        DataError: it has gone.
+    """
+    try:
+        return file.stat()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror}): check the path") from error
 
 
 def _is_at(archive: OpenArchive, row: FileRow) -> bool:
@@ -226,6 +246,7 @@ def _embed(
             meter.check()
             if archive.catalogue.row(row.id).state != "failed":
                 each(row, partial(writer.embed, embedder, row, videos, meter.read))
+                found.embedded.append(row.id)
             meter.next()
     except Stopped:
         found.stopped = True

@@ -1,4 +1,8 @@
-"""Making an archive; `archive.json` is written last, so that what a killed process began may be made again."""
+"""Making an archive; `archive.json` is written last, so that what a killed process began may be made again.
+
+While it is made, the folder has a file `.making`. Without that, a folder that holds recordings but no `archive.json` is
+an archive that has lost it: nothing in it is touched.
+"""
 
 import contextlib
 import time
@@ -10,7 +14,7 @@ from surgvl.archive import catalogue, header
 from surgvl.archive.derived import QUESTIONS
 from surgvl.archive.recording_table import stored_path
 from surgvl.archive.space import Space
-from surgvl.core.errors import ConfigError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import clear_temporary, durable
 from surgvl.core.locks import locked
 from surgvl.embed.model_facts import model_facts, reads_text
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
 
 SPACES, MANIFEST, THUMBNAILS = "spaces", "manifest", "thumbnails"
+MAKING = ".making"
 
 
 def make_archive(
@@ -37,9 +42,11 @@ def make_archive(
 
     Raises:
         ConfigError: the folder is not empty, or is being written.
-        CheckpointError: there is no such model.
+        DataError: it is an archive that has lost its `archive.json`.
+        CheckpointError: there is no such model, or none that answers questions.
     """
     sets, embedder = load_sets(prompt_sets), None
+    _check_chat(chat)
     with new_folder(folder) as home:
         facts, is_text = model_facts(Path(model), stride_s), reads_text(Path(model))
         if load:
@@ -65,6 +72,8 @@ def write_new(home: Path, name: str, space: str, model: str | Path, chat: str | 
         chat: that of the model that answers questions; may be empty.
     """
     catalogue.Catalogue(home / catalogue.FILE).close()
+    # Before the header: an archive that loses that later is never taken for one that was not finished.
+    (home / MAKING).unlink(missing_ok=True)
     head = header.Header(
         name=name.strip() or home.name,
         created_s=time.time(),
@@ -82,11 +91,19 @@ def set_header(home: Path, name: str | None, chat: str | Path | None, wait_s: fl
         now["name"] = name.strip() or home.name
     if chat is not None:
         now["chat"] = stored_model(chat, home) if chat else ""
-        if chat:
-            # Raises where there is none of this name.
-            find_model(resolve_model(chat))
+        _check_chat(chat)
     with locked(home, wait_s), durable():
         header.write_header(home, header.read_header(home).model_copy(update=now))
+
+
+def _check_chat(chat: str | Path) -> None:
+    """Check that there is a model of this name; an empty one stands for none.
+
+    Raises:
+        CheckpointError: there is not.
+    """
+    if chat:
+        find_model(resolve_model(chat))
 
 
 def stored_model(model: str | Path, archive: Path) -> str:
@@ -100,6 +117,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
     Raises:
         ConfigError: it holds an archive or files of something else, or another process writes.
+        DataError: it is an archive that has lost its `archive.json`.
     """
     home = folder.resolve()
     if home.is_file():
@@ -111,7 +129,26 @@ def new_folder(folder: Path) -> Iterator[Path]:
         ours = (SPACES, MANIFEST, THUMBNAILS, *files)
         if others := [path.name for path in home.iterdir() if path.name not in ours and not path.name.startswith(".")]:
             raise ConfigError(f"{folder} is not empty (it holds {others[0]}): give a new folder")
+        if not (home / MAKING).exists():
+            if _holds_recordings(home):
+                raise DataError(header.lost(folder))
+            (home / MAKING).touch()
         for name in files:
             (home / name).unlink(missing_ok=True)
         clear_temporary(home)
         yield home
+
+
+def _holds_recordings(home: Path) -> bool:
+    """Whether a folder has vectors, or a catalogue with recordings.
+
+    Raises:
+        DataError: its catalogue cannot be read.
+    """
+    path = home / catalogue.FILE
+    if any(home.glob(f"{SPACES}/*/vectors/shard-*")):
+        return True
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with contextlib.closing(catalogue.Catalogue(path)) as found:
+        return bool(found.rows())

@@ -49,9 +49,11 @@ class Foreign:
         Raises:
             DataError: its vectors, or those of others, cannot be read.
         """
-        if recording.state not in ("coarse", "embedded"):
+        # That its file is gone says nothing about its vectors.
+        state = self._archive.catalogue.row(recording.id).state if recording.state == "missing" else recording.state
+        if state not in ("coarse", "embedded"):
             return ""
-        key = (recording.content, recording.state, recording.rendered, self._archive.model_hash)
+        key = (recording.content, state, recording.rendered, self._archive.model_hash)
         with self._lock:
             known = self._known.get(recording.id)
         if known is not None and known[0] == key:

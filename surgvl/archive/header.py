@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from surgvl.archive import catalogue
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json, write_json
 
@@ -31,6 +32,8 @@ def read_header(folder: Path) -> Header:
         DataError: the folder is no archive, or one of a newer surgvl.
     """
     if not (folder / FILE).is_file():
+        if any((folder / name).exists() for name in (catalogue.FILE, "spaces")):
+            raise DataError(lost(folder))
         raise DataError(f"{folder} is no archive (no {FILE}): make one with `surgvl archive create {folder}`")
     try:
         header = Header.model_validate(read_json(folder / FILE))
@@ -41,6 +44,16 @@ def read_header(folder: Path) -> Header:
     if header.version > VERSION:
         raise DataError(f"{folder} has archive version {header.version}, this surgvl reads {VERSION}: update surgvl")
     return header
+
+
+def lost(folder: Path) -> str:
+    """What to say of an archive without `archive.json`."""
+    if not (folder / catalogue.FILE).is_file():
+        return f"{folder} holds vectors, but neither {FILE} nor {catalogue.FILE}: restore copies of both"
+    return (
+        f"{folder} holds recordings but no {FILE}: restore a copy of it, or `surgvl archive verify {folder}` makes it "
+        "again"
+    )
 
 
 def write_header(folder: Path, header: Header) -> None:

@@ -68,6 +68,15 @@ class LabelTable(Journal, RecordingTable):
                 for each in rows:
                     self.insert_label(change, each)
 
+    def ever_labelled(self) -> set[tuple[str, str, str, float, float, str, float]]:
+        """Every label that there was, with who and when: removed and undone ones too."""
+        return set(
+            self.select(
+                "SELECT l.recording, l.track, l.name, l.start_s, l.end_s, c.who, c.made_s FROM labels l "
+                "JOIN changes c ON c.id = l.change"
+            )
+        )
+
     def remove_label(self, label_id: int, who: str) -> None:
         """Remove a label, whoever added it.
 
@@ -127,6 +136,15 @@ class LabelTable(Journal, RecordingTable):
         with self.change(who, f"words of a clip of {found.recording}") as change:
             self.execute("INSERT INTO removed_clips VALUES (?, ?)", clip_id, change)
             return self.insert_clip(change, found.recording, found.start_s, found.end_s, title, note)
+
+    def ever_kept(self) -> set[tuple[str, float, float, str, str, str, float]]:
+        """Every clip that there was, with who and when: removed and undone ones too."""
+        return set(
+            self.select(
+                "SELECT l.recording, l.start_s, l.end_s, l.title, l.note, c.who, c.made_s FROM clips l "
+                "JOIN changes c ON c.id = l.change"
+            )
+        )
 
     def clip(self, clip_id: int) -> SavedClip:
         """A saved clip.

@@ -73,17 +73,21 @@ def merge(archive: OpenArchive, other: OpenArchive, wait_s: float) -> Report:
 
 
 def _copy(other: Catalogue, catalogue: Catalogue, ids: dict[str, str]) -> None:
-    """Valid details, labels and clips of another catalogue, with who and when; those that are there are left out."""
+    """Valid details, labels and clips of another catalogue, with who and when.
+
+    Those that are there are left out, and so are those that were there and have been removed here since.
+    """
+    ever, ever_kept = catalogue.ever_labelled(), catalogue.ever_kept()
     there = {(row.recording, row.track, row.name, row.start_s, row.end_s, row.who) for row in catalogue.labels()}
     for label in other.labels():
         new = NewLabel(ids[label.recording], label.track, label.name, label.start_s, label.end_s)
-        if (*new, label.who) not in there:
+        if (*new, label.who) not in there and (*new, label.who, label.made_s) not in ever:
             with catalogue.change(label.who, f"label of {new.recording}", label.made_s) as change:
                 catalogue.insert_label(change, new)
     kept = {(row.recording, row.start_s, row.end_s, row.title, row.note, row.who) for row in catalogue.clips()}
     for clip in reversed(other.clips()):
         values = (ids[clip.recording], clip.start_s, clip.end_s, clip.title, clip.note)
-        if (*values, clip.who) not in kept:
+        if (*values, clip.who) not in kept and (*values, clip.who, clip.made_s) not in ever_kept:
             with catalogue.change(clip.who, f"clip of {values[0]}", clip.made_s) as change:
                 catalogue.insert_clip(change, *values)
     for old, name in ids.items():

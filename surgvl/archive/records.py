@@ -188,6 +188,7 @@ class Report:
         copies: further files with the content of a recording, which are left out: path -> the recording.
         aside: files that were set aside: path -> why, in one line.
         stopped: whether it was told to stop before the end.
+        embedded: known ones that had waited for their vectors, or could not be read before.
     """
 
     added: tuple[str, ...] = ()
@@ -197,3 +198,4 @@ class Report:
     copies: dict[str, str] = field(default_factory=dict)
     aside: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
+    embedded: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from surgvl.archive.creating import SPACES, stored_model
 from surgvl.archive.meter import Meter, Stop, Stopped, Tick
 from surgvl.archive.opened import OpenArchive
 from surgvl.archive.records import Report
-from surgvl.archive.space import Space
+from surgvl.archive.space import KEPT, Space
 from surgvl.archive.space_writer import SpaceWriter
 from surgvl.core.errors import ConfigError, Unreadable
 from surgvl.core.files import durable
@@ -67,12 +67,17 @@ def reindex(
                         meter.next()
                     except Stopped:
                         return Report(updated=tuple(done), aside=aside, stopped=True)
+            # Of a file that is gone, the old vectors are all that is left.
+            stays = keep or bool(aside)
+            if stays:
+                (old.folder / KEPT).touch()
+            else:
+                (old.folder / KEPT).unlink(missing_ok=True)
             now = {"space": space.folder.name, "model": stored_model(model, archive.folder)}
             header.write_header(archive.folder, archive.header.model_copy(update=now))
             archive.embedder = embedder
             archive.space.forget()
-            # Of a file that is gone, the old vectors are all that is left.
-            if not keep and not aside:
+            if not stays:
                 shutil.rmtree(old.folder)
     with archive.writing(wait_s) as writer:
         if is_same:

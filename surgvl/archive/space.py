@@ -27,6 +27,8 @@ from surgvl.prompts import PromptSet
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.folder import HEADER_FILE
 
+# Of a space that is not used any more: its vectors are to stay.
+KEPT = ".kept"
 Encoded = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
 Encode = Callable[[list[str]], NDArray[np.float32]]
 

@@ -68,8 +68,8 @@ class SpaceWriter:
             if id not in known or self.state(known[id]) not in ("embedded", "coarse"):
                 self.shards.drop(id)
         indexed = set(self.index.counts("video_id"))
-        for id in indexed - self.shards.ids:
-            self.index.delete_video(id)
+        if gone := sorted(indexed - self.shards.ids):
+            self.index.delete_video(*gone)
         missing = sorted(self.shards.ids - indexed)
         for at in range(0, len(missing), AT_ONCE):
             self._index(missing[at : at + AT_ONCE], videos)

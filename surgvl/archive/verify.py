@@ -1,21 +1,22 @@
 """What of an archive is damaged or missing; the index and the manifest are made again from what is whole."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from surgvl.archive.creating import MANIFEST
+from surgvl.archive.creating import MANIFEST, SPACES
 from surgvl.archive.opened import OpenArchive
 from surgvl.archive.recording_table import FileRow
-from surgvl.archive.space import Space, unique_spans
-from surgvl.archive.space_writer import SpaceWriter
+from surgvl.archive.space import KEPT, Space, unique_spans
+from surgvl.archive.space_writer import COARSE, SpaceWriter
 from surgvl.core.errors import DataError
-from surgvl.core.files import clear_temporary
+from surgvl.core.files import clear_temporary, read_json, size_of, write_json
 from surgvl.core.locks import locked
 from surgvl.core.plurals import plural
 from surgvl.data.manifest import Manifest
-from surgvl.embed.recordings import identity
+from surgvl.embed.recordings import CONTENTS, identity
 from surgvl.embed.vectors import read_shard
 from surgvl.retrieval.clip_index import ClipIndex
 
@@ -49,6 +50,11 @@ def verify(archive: OpenArchive, mend: bool, wait_s: float) -> list[str]:
         for row in rows:
             lines += _check_file(row, archive.absolute(row.path))
         space = archive.space
+        lines += _unused_spaces(archive)
+        if problem := _contents_problem(space, rows):
+            lines.append(f"{CONTENTS}: {problem}: {_remedy(mend, 'made again from the catalogue')}")
+            if mend:
+                write_json(space.vectors / CONTENTS, _contents(rows))
         bad = _broken_shards(space)
         lines += [
             f"{line}: {_remedy(mend, 'dropped')}; `surgvl archive update` embeds it again" for line in bad.values()
@@ -93,6 +99,40 @@ def _check_file(row: FileRow, path: Path) -> list[str]:
     except DataError as error:
         return [f"{start}{error}"]
     return [f"{start}{path} has changed: {AGAIN}"] if changed else []
+
+
+def _unused_spaces(archive: OpenArchive) -> list[str]:
+    """Vectors of other models that nobody asked to keep: of `reindex`, killed before or after it used the new ones."""
+    lines = []
+    for folder in sorted((archive.folder / SPACES).iterdir()):
+        if folder.name == archive.space.folder.name or not folder.is_dir() or (folder / KEPT).exists():
+            continue
+        try:
+            model = Space(folder).meta.model
+            remedy = f"`surgvl archive reindex {archive.folder} --model {model}` completes and uses them, or delete it"
+        except DataError:
+            model, remedy = "no known model", "delete it"
+        size = size_of(folder.rglob("*")) / 1e6
+        lines.append(f"{SPACES}/{folder.name} has {size:.1f} MB of {model} that are not used: {remedy}")
+    return lines
+
+
+def _contents_problem(space: Space, rows: Sequence[FileRow]) -> str:
+    """What is wrong with the list of what each shard was made of; empty if nothing is."""
+    try:
+        known = read_json(space.vectors / CONTENTS) if (space.vectors / CONTENTS).exists() else None
+    except (DataError, ValueError) as error:
+        return str(error)
+    if known is None:
+        return "it is missing" if any(_contents(rows).values()) else ""
+    is_list = isinstance(known, dict) and all(isinstance(value, str) for value in known.values())
+    return "" if is_list else "it is no table of contents by recording"
+
+
+def _contents(rows: Sequence[FileRow]) -> dict[str, str]:
+    """The content of each recording's vectors, as the states of the catalogue have it."""
+    starts = {"embedded": "", "coarse": COARSE}
+    return {row.id: starts[row.state] + row.content for row in rows if row.state in starts}
 
 
 def _broken_shards(space: Space) -> dict[str, str]:

@@ -160,7 +160,7 @@ def archive_watch(
     print(f"watching {source}; Ctrl-C stops")
 
     def told(report: Report) -> None:
-        for word in ("added", "updated", "moved"):
+        for word in ("added", "updated", "moved", "embedded"):
             for id in vars(report)[word]:
                 print(f"{word} {id}", flush=True)
         for path, id in report.copies.items():
@@ -253,7 +253,7 @@ def _bar(name: str) -> Iterator[Tick]:
 def _tell(report: Report, folder: Path) -> None:
     for path, id in report.copies.items():
         print(f"{path} is a copy of recording {id!r}: left out")
-    words = ("added", "updated", "moved", "unchanged")
+    words = ("added", "updated", "moved", "embedded", "unchanged")
     counts = ", ".join(f"{len(vars(report)[word])} {word}" for word in words if vars(report)[word]) or "nothing to do"
     print(f"{counts}; next: {command('search', 'the hook dissects the gallbladder', archive=folder)}")
     _list_aside(report, sum(len(vars(report)[word]) for word in words))

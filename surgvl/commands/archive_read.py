@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Details
+from surgvl.archive.restoring import restore_header
 from surgvl.core.errors import DataError
 from surgvl.core.files import command, size_of
 from surgvl.core.plurals import part_of, plural
@@ -158,8 +159,9 @@ def archive_verify(folder: Path, mend: bool = True, wait_s: float = 0.0) -> None
         mend: false changes nothing.
         wait_s: seconds to wait for another process that writes.
     """
+    lines = restore_header(folder, wait_s) if mend else []
     with Archive.open(folder) as archive:
-        lines = archive.verify(mend, wait_s=wait_s)
+        lines += archive.verify(mend, wait_s=wait_s)
         states = [each.state for each in archive.recordings()]
     if lines:
         raise DataError(f"{plural(len(lines), 'problem')} in {folder}:" + "".join(f"\n  {line}" for line in lines))

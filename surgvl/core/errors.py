@@ -2,6 +2,7 @@
 
 SurgVLError
   ConfigError       an argument, a YAML file or a folder that cannot be used
+    Busy            a folder that another process is writing
   DataError         a video, a label file or a table with the wrong content
     Unreadable      a video that cannot be read where a clip is cut
   CheckpointError   weights that do not fit the model, or an invalid model folder
@@ -20,6 +21,10 @@ class SurgVLError(Exception):
 
 class ConfigError(SurgVLError):
     """An argument, a YAML file or a folder cannot be used."""
+
+
+class Busy(ConfigError):
+    """Another process or thread is writing a folder."""
 
 
 class DataError(SurgVLError):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from surgvl.core.errors import ConfigError
+from surgvl.core.errors import Busy, ConfigError
 from surgvl.core.invocation import command_line
 
 # The lock file; a folder that contains nothing else counts as empty.
@@ -30,8 +30,8 @@ def locked(folder: Path | str, wait_s: float = 0.0, should_stop: Callable[[], bo
         should_stop: asked while it waits; True ends the wait.
 
     Raises:
-        ConfigError: another process or thread is still writing (the message names it), or the lock file cannot be
-            created.
+        Busy: another process or thread is still writing; the message names it.
+        ConfigError: the lock file cannot be created.
     """
     folder = Path(folder)
     path, deadline = folder / LOCK, time.monotonic() + wait_s
@@ -39,9 +39,7 @@ def locked(folder: Path | str, wait_s: float = 0.0, should_stop: Callable[[], bo
         folder.mkdir(parents=True, exist_ok=True)
         while (file := _take(path)) is None:
             if time.monotonic() >= deadline or should_stop():
-                raise ConfigError(
-                    f"{folder} is being written by {_holder(path)}: wait until that ends, or use another folder"
-                )
+                raise Busy(f"{folder} is being written by {_holder(path)}: wait until that ends, or use another folder")
             time.sleep(_POLL_S)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be locked ({error.strerror}): check its permissions") from error

@@ -96,7 +96,11 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
     if (real := os.path.realpath(folder)) in seen:
         return
     seen.add(real)
-    for path in sorted(folder.iterdir()):
+    try:
+        paths = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return  # removed just now
+    for path in paths:
         if path.is_dir():
             yield from _walk(path, seen)
         else:
