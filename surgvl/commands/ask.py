@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
 from surgvl.commands.common import split_ids, split_store
+from surgvl.commands.conditions import chosen, needs_archive, parts
 from surgvl.core.checks import check_range
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import atomic, command
@@ -21,12 +22,14 @@ from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open
 from surgvl.metrics.outcomes import PROBLEMS, in_words
 from surgvl.metrics.outcomes import counted as counted_outcomes
+from surgvl.retrieval.where import EVERYWHERE, Where
 from surgvl.video import probe
 from surgvl.video.clip import Preprocess
 from surgvl.video.marks import counted
 
 # Modules that import torch are imported where they are used, so that help and usage errors need none.
 if TYPE_CHECKING:
+    from surgvl.archive.archive import Archive
     from surgvl.chat.answerers import Answerer
     from surgvl.chat.feature_cache import QuestionRow
 
@@ -82,6 +85,9 @@ def ask(
     reply: ReplyConfig = ReplyConfig(),  # noqa: B008 (frozen)
     replies: Path | None = None,
     archive: Path | None = None,
+    procedure: str = "",
+    source: str = "",
+    where: Where = EVERYWHERE,
 ) -> Path | str:
     """Ask a question about a video, or all questions of a manifest.
 
@@ -111,13 +117,25 @@ def ask(
         replies: file of replies of a general vision-language model, to which new ones are appended; what it holds is
             not asked again. By default, replies.jsonl in --out.
         archive: archive (surgvl archive create) of which the video is a recording, given by its id; its model answers
-            by default.
+            by default. Without a video, the conditions must leave one recording.
+        procedure: of an archive, only a recording of this procedure.
+        source: of an archive, only a recording from this folder or data set.
+        where: further conditions, as of `surgvl search`; the moment lies where they are met, by default in the middle
+            of the first such part.
     """
+    where = chosen(where, [], procedure, source)
+    moment_s = None if at_s is None else seconds(at_s, "--at_s")
+    if archive is None:
+        needs_archive(where)
+    elif manifest is not None and where != EVERYWHERE:
+        raise ConfigError(f"--manifest names its videos: leave the conditions out, got {where}")
     if archive is not None:
         # Imports faiss, which answers do without.
         from surgvl.archive.archive import Archive
 
         with Archive.open(archive) as opened:
+            if where != EVERYWHERE:
+                video, moment_s = _moment(opened, video, where, moment_s)
             video = str(opened.path_of(video)) if video else video
             model = Path(opened.chat) if model is None and opened.chat and not server else model
         if model is None and not server:
@@ -129,7 +147,6 @@ def ask(
             raise ConfigError(f"--out {out} needs --manifest, whose answers it is for: leave it out, or give both")
     elif out is None:
         raise ConfigError("--manifest needs --out: the folder for answers.jsonl")
-    moment_s = None if at_s is None else seconds(at_s, "--at_s")
     from surgvl.api import load_answerer
     from surgvl.chat.vision_language import VisionLanguageAnswerer
 
@@ -141,6 +158,28 @@ def ask(
         if isinstance(answerer, VisionLanguageAnswerer):
             answerer.store_replies(replies or folder.path / "replies.jsonl")
         return answer_manifest(answerer, folder, manifest, questions, frame_cache, seed)
+
+
+def _moment(archive: "Archive", video: str, where: Where, moment_s: float | None) -> tuple[str, float | None]:
+    """The recording that meets conditions, and a moment of it that does.
+
+    Raises:
+        ConfigError: no recording meets them, or several and none is named; or the moment does not.
+    """
+    wanted = chosen(where, [archive.recording(video).id] if video else [], "", "")
+    found = parts(archive, wanted)
+    if len(found) > 1:
+        names = ", ".join(map(repr, list(found)[:3])) + ", ..." * (len(found) > 3)
+        raise ConfigError(f"{plural(len(found), 'recording')} match {where} ({names}): name one of them")
+    ((id, spans),) = found.items()
+    if not archive.resolve(wanted).of_times:
+        return id, moment_s
+    if moment_s is None:
+        return id, sum(spans[0]) / 2
+    if not any(start_s <= moment_s < end_s for start_s, end_s in spans):
+        there = ", ".join(f"{clock(start_s)} to {clock(end_s)}" for start_s, end_s in spans[:3])
+        raise ConfigError(f"--at_s {clock(moment_s)} of {id!r} does not match {where}: {there} does")
+    return id, moment_s
 
 
 def _answer_one(

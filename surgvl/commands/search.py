@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from surgvl.commands.conditions import chosen, resolved
 from surgvl.commands.query_parts import QueryEncoder, segments
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import command
@@ -99,12 +100,7 @@ def search(
         good=segments("--good", good),
         bad=segments("--bad", bad),
     )
-    where = replace(
-        where,
-        recordings=(video,) if video else where.recordings,
-        procedure=procedure or where.procedure,
-        source=source or where.source,
-    )
+    where = chosen(where, [video] if video else [], procedure, source)
     with _opened(index, archive, where) as (clip_index, conditions, opened):
         own_model = None if opened is None else Path(opened.model)
         encoder = QueryEncoder(clip_index, model if model or server else own_model, device, server, api_key)
@@ -135,10 +131,7 @@ def _opened(
 
     assert archive is not None
     with Archive.open(archive) as found:
-        conditions = found.resolve(where)
-        if () in (conditions.recordings, conditions.spans):
-            raise ConfigError(f"nothing in {archive} matches {where}: `surgvl archive list` shows what there is")
-        yield found.index(), conditions, found
+        yield found.index(), resolved(found, where), found
 
 
 def _with_details(found: SearchResults, archive: "Archive") -> SearchResults:

@@ -1,7 +1,7 @@
 """The `timeline` command: phases, triplets and tools of videos as files that other tools open."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from surgvl.commands.common import VIDEO_BAR
+from surgvl.commands.conditions import chosen, needs_archive, parts
 from surgvl.core.checks import check_above
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.core.files import below, command, read_json, text_hash, write_json
@@ -23,6 +24,7 @@ from surgvl.embed import recordings
 from surgvl.export.base import Format, choose_format, write_table
 from surgvl.export.interval_table import IntervalTable
 from surgvl.export.zero_shot import SMOOTH_S, THRESHOLD, ClipVectors, TimelineConfig, interval_table
+from surgvl.retrieval.where import EVERYWHERE, Where
 from surgvl.video.clip import Preprocess
 from surgvl.video.marks import counted
 
@@ -74,6 +76,9 @@ def timeline(
     api_key: str = "",
     in_flight: int = 8,
     archive: Path | None = None,
+    procedure: str = "",
+    source: str = "",
+    where: Where = EVERYWHERE,
 ) -> Path:
     """Write phases, triplets and tools of videos as files, zero-shot.
 
@@ -100,7 +105,11 @@ def timeline(
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
         in_flight: maximum number of concurrent requests to the server.
         archive: archive (surgvl archive create) whose vectors are used, of the given recordings or of all.
+        procedure: of an archive, only recordings of this procedure.
+        source: of an archive, only recordings from this folder or data set.
+        where: further conditions, as of `surgvl search`; of those on times, intervals are cut to what meets them.
     """
+    where = chosen(where, [], procedure, source)
     config = TimelineConfig(causal=causal, smooth_s=smooth_s, threshold=threshold)
     if stride_s is not None:
         check_above("--stride_s", stride_s)
@@ -120,9 +129,10 @@ def timeline(
         from surgvl.archive.archive import Archive
 
         with Archive.open(archive) as opened:
-            work = _of_archive(opened, [str(id) for id in videos], prompt_sets, config, device)
+            work = _of_archive(opened, [str(id) for id in videos], where, prompt_sets, config, device)
             _write(out, is_file, kind, work, resume, device)
         return out
+    needs_archive(where)
     table, problems = recordings.manifest_of(videos)
     loaded = _load(model, device, server, api_key, in_flight)
     sets = [loaded.class_set(name) for name in prompt_sets]
@@ -173,26 +183,31 @@ def _load_here(model: str, device: str) -> "DualModel":
 
 
 def _of_archive(
-    archive: "Archive", ids: list[str], prompt_sets: list[str], config: TimelineConfig, device: str
+    archive: "Archive", ids: list[str], where: Where, prompt_sets: list[str], config: TimelineConfig, device: str
 ) -> Work:
     """Timelines of an archive's recordings, from their vectors.
 
     Raises:
-        ConfigError: the vectors are of clips that look ahead, but a causal timeline is wanted.
+        ConfigError: the vectors are of clips that look ahead, but a causal timeline is wanted; or nothing meets the
+            conditions.
     """
     preprocess = archive.preprocess
     if preprocess is None or (config.causal and preprocess.anchor != "last"):
         raise ConfigError(f"the clips of {archive.folder} look ahead: for --causal, give the files and --model")
     clips_of = partial(_clips, archive, preprocess, config.causal)
-    table, problems = _recordings(archive, ids)
+    spans = parts(archive, chosen(where, [archive.recording(id).id for id in ids], "", ""))
+    table, problems = _recordings(archive, spans, bool(ids))
+    is_cut = archive.resolve(where).of_times
     loaded = _load_here(archive.model, device)
     sets = [loaded.class_set(each) for each in prompt_sets]
     scale, name = float(loaded.model.logit_scale.detach().exp()), f"{loaded.folder} ({loaded.hash})"
 
     def make(video_id: str, path: Path, tick: Callable[[float], object]) -> IntervalTable:
-        return interval_table(path, clips_of(video_id), sets, scale, config, name)
+        whole = interval_table(path, clips_of(video_id), sets, scale, config, name)
+        return whole.within(spans[video_id]) if is_cut else whole
 
     made_of = repr((loaded.hash, [each.prompt_set.hash for each in sets], config, "archive", __version__))
+    made_of += repr(spans) if is_cut else ""
     return Work(make, made_of, table, problems, command("archive list", archive.folder))
 
 
@@ -200,19 +215,19 @@ def _clips(archive: "Archive", preprocess: Preprocess, causal: bool, id: str) ->
     return ClipVectors.of_segments(*archive.vectors_of(id), preprocess, causal)
 
 
-def _recordings(archive: "Archive", ids: list[str]) -> tuple[Manifest, list[str]]:
-    """The embedded recordings of an archive; or those of the ids, and a line for each that has no vectors yet.
+def _recordings(archive: "Archive", found: Iterable[str], are_named: bool) -> tuple[Manifest, list[str]]:
+    """Those of the recordings that are embedded, and if they were named, a line for each that has no vectors yet.
 
     Raises:
-        DataError: there is no such recording, or none has vectors.
+        DataError: none has vectors.
     """
-    found = [archive.recording(id).id for id in ids] or [each.id for each in archive.recordings()]
     there = set(archive.index().counts("video_id"))
+    found = list(found)
     kept = [id for id in found if id in there]
     lines = [f"recording {id!r} has no vectors yet: run `surgvl archive update`" for id in found if id not in there]
     if not kept:
         raise DataError(lines[0] if lines else f"{archive.folder} has no recordings: add some")
-    if lines and not ids:
+    if lines and not are_named:
         print(f"{plural(len(lines), 'recording')} without vectors left out")
         lines = []
     return archive.manifest().select(kept), lines

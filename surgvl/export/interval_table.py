@@ -4,8 +4,8 @@ An interval begins when its first frame is shown and ends when the frame after i
 presentation times of frames of the file, with a variable rate as well, and neighbours share theirs.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -124,6 +124,24 @@ class IntervalTable:
 
     def __getitem__(self, at: int) -> Interval:
         return self.intervals[at]
+
+    def within(self, spans: Sequence[tuple[float, float]]) -> "IntervalTable":
+        """The same cut to spans of time; confidences are those of the whole intervals.
+
+        Args:
+            spans: (start, end) in seconds, ascending and disjoint.
+        """
+        found = []
+        cuts = [(self.frames.first_from(start_s), self.frames.first_from(end_s)) for start_s, end_s in spans]
+        for row in self.intervals:
+            for low, high in cuts:
+                first, last = max(row.first_frame, low), min(row.last_frame, high - 1)
+                if first <= last:
+                    times = {"start_s": self.frames.begin_s(first), "end_s": self.frames.begin_s(last + 1)}
+                    found.append(replace(row, **times, first_frame=first, last_frame=last))
+        order = list(self.classes)
+        found.sort(key=lambda row: (order.index(row.track), row.first_frame, row.last_frame))
+        return replace(self, intervals=tuple(found))
 
     def save(self, path: Path | str, format: str = "") -> None:
         """Write a file; see `surgvl.export.base.write_table`."""

@@ -1,5 +1,6 @@
 """The archive commands, and `--archive` of others, on a trained tiny run."""
 
+import csv
 import re
 import shutil
 from pathlib import Path
@@ -167,6 +168,72 @@ def test_a_recording_is_asked_about(made: Path, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.strip()
     with pytest.raises(DataError, match="no recording 'z'"):
         cli.run(["ask", "z", question, "--archive", str(made / "archive")])
+
+
+def labelled(made: Path) -> list[str]:
+    """The words that name an archive with a phase in the last two seconds of `a`, and a tag on all of `b`."""
+    with Archive.open(made / "archive") as archive:
+        if not archive.catalogue.labels("a"):
+            archive.catalogue.add_label("a", "phase", "late", 1, 3, "ada")
+            archive.catalogue.set_details("b", who="ada", tags=["mine"], procedure="appendectomy", date="2026-03")
+    return ["--archive", str(made / "archive")]
+
+
+def test_timelines_of_what_meets_conditions(made: Path, tmp_path: Path) -> None:
+    words = [*labelled(made), "--prompt_sets", "phantom_phase", "--out"]
+    for flags, name in (
+        (["--where.tags", "mine"], "b"),
+        (["--procedure", "appendectomy"], "b"),
+        (["--where.date_from", "2025"], "b"),
+        (["--source", "recordings"], "a"),
+    ):
+        out = tmp_path / flags[0] / flags[1]
+        cli.run(["timeline", *flags, *words, str(out)])
+        assert [path.stem for path in out.glob("*.csv")] == [name], flags
+    cli.run(["timeline", "a", *words, str(tmp_path / "whole.csv")])
+    cli.run(["timeline", "--where.phase", "late", *words, str(tmp_path / "part")])
+    whole, part = (
+        list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        for path in (tmp_path / "whole.csv", tmp_path / "part/a.csv")
+    )
+    # Films have five frames a second: each frame from the fifth on has the class that it has in the whole.
+    frames, kept = (
+        {at: row["name"] for row in rows for at in range(int(row["first_frame"]), int(row["last_frame"]) + 1)}
+        for rows in (whole, part)
+    )
+    assert kept == {at: name for at, name in frames.items() if at >= 5}
+    assert (float(part[0]["start_s"]), float(part[-1]["end_s"])) == (1, 3)
+    for flags, said in (
+        (["--where.tags", "other"], r"archive matches tags \('other',\)"),
+        (["a", "--where.tags", "mine"], r"archive matches video 'a' and tags \('mine',\)"),
+        (["--where.span_s", "[100, 200]"], "archive matches the time 100 to 200 s"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            cli.run(["timeline", *flags, *words, str(tmp_path / "none")])
+    with pytest.raises(ConfigError, match="only an archive knows procedure 'p': give --archive"):
+        cli.run(["timeline", str(made / "recordings/a.mp4"), "--procedure", "p", "--out", str(tmp_path / "c.csv")])
+
+
+def test_questions_about_what_meets_conditions(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    question, words = ["--question", "What is the surgical phase shown in the image?"], labelled(made)
+    cli.run(["ask", *question, *words, "--where.phase", "late"])
+    shown = capsys.readouterr().err
+    cli.run(["ask", "a", *question, *words, "--at_s", "2"])
+    assert "clip: " in shown
+    assert shown == capsys.readouterr().err
+    cli.run(["ask", *question, *words, "--where.tags", "mine"])
+    assert "clip: " in capsys.readouterr().err
+    for flags, said in (
+        (["--where.tags", "other"], r"archive matches tags \('other',\)"),
+        (["a", "--procedure", "appendectomy"], "archive matches video 'a' and procedure 'appendectomy'"),
+        (["--where.span_s", "[0, 2]"], r"2 recordings match the time 0 to 2 s \('a', 'b'\): name one"),
+        (
+            ["--where.phase", "late", "--at_s", "0.5"],
+            "--at_s 0:00:00.5 of 'a' does not match phase 'late': 0:00:01.0 to 0:00:03.0",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            cli.run(["ask", *flags, *question, *words])
 
 
 def test_the_models_of_an_archive_are_served(made: Path, tiny_run: Path, tmp_path: Path) -> None:
