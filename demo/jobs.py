@@ -1,9 +1,11 @@
 """Long work on an archive, one job after the other in one thread: add, update, remove, reindex.
 
 Jobs lie in the catalogue. One that is interrupted, because the page ends or the process is killed, waits there and goes
-on at the next start: adding skips what is done already.
+on at the next start: adding skips what is done already. Of several pages of an archive one at a time does jobs, which a
+lock decides; the others wait for it, and go on where it was killed.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,11 +16,16 @@ from typing import Any
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Job, Progress, Report
 from surgvl.core.errors import ConfigError, DataError, SurgVLError
+from surgvl.core.locks import locked
 from surgvl.core.plurals import plural
 from surgvl.demo.events import Events
 from surgvl.demo.formatting import without_folders
 
 KINDS = ("add", "update", "remove", "reindex")
+# Folder of the lock of the page that does jobs.
+LOCK = ".jobs"
+# Where it cannot be taken.
+RETRY_S = 5.0
 # Between two entries in the catalogue, and two events.
 PAUSE_S = 0.5
 # For a command that writes to the same archive.
@@ -29,7 +36,7 @@ WAIT_S = 3600.0
 class _Running:
     """The job that runs."""
 
-    id: int
+    job: Job
     begun: float
     stop: bool = False
     is_cancelled: bool = False
@@ -52,6 +59,7 @@ class JobWorker:
     def __init__(self, archive: Archive, events: Events, changed: Callable[[], None] = lambda: None) -> None:
         self._archive, self._events, self._changed = archive, events, changed
         self._table = archive.catalogue.jobs
+        self._lock = archive.folder / LOCK
         self._wake = threading.Condition()
         self._running: _Running | None = None
         self._ends = False
@@ -60,7 +68,6 @@ class JobWorker:
 
     def start(self) -> None:
         """Begin, with what an earlier process left."""
-        self._table.requeue()
         self._thread.start()
 
     def close(self) -> None:
@@ -93,10 +100,12 @@ class JobWorker:
         """
         with self._wake:
             job = self._table.get(id)
-            if self._running and self._running.id == id:
+            if self._running and self._running.job.id == id:
                 self._running.stop = self._running.is_cancelled = True
             elif job.state == "waiting":
                 self._table.end(id, "cancelled")
+            elif job.state == "running":
+                raise ConfigError(f"job {id} is done by another page of this archive: cancel it there")
             else:
                 raise ConfigError(f"job {id} is {job.state} already")
         self._tell()
@@ -151,32 +160,65 @@ class JobWorker:
     # ---- the thread
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not self._ends and (job := self._table.first_waiting()) is None:
-                    self._wake.wait()
-                if self._ends or job is None:
-                    return
-                self._running = running = _Running(job.id, time.monotonic())
-                self._table.begin(job.id)
-            self._tell()
-            problem, is_failed = "", False
+        while self._waits_for_work():
             try:
-                problem = self._do(job, running)
-            except (SurgVLError, OSError, RuntimeError) as error:
-                # What torch raises, such as where memory runs out, must not end the thread: other jobs wait.
-                problem, is_failed = str(error).partition("\n")[0], True
-            with self._wake:
-                self._running = None
-                if running.is_cancelled:
-                    self._table.end(job.id, "cancelled")
-                elif running.stop:
-                    self._table.end(job.id, "waiting")
-                else:
-                    self._table.end(job.id, "failed" if is_failed else "done", problem)
-            self._changed()
-            self._tell()
-            self._events.publish("recordings")
+                # The page that holds this lock is the only one that does jobs.
+                with locked(self._lock, math.inf, lambda: self._ends):
+                    # So what is said to run was left by a killed process.
+                    self._table.requeue()
+                    running = self._next()
+                    if running is None:
+                        # Another page has done it.
+                        self._tell_all()
+                    while running:
+                        self._finish(running)
+                        running = self._next()
+            except ConfigError:
+                # The page ends, or the folder cannot be written.
+                with self._wake:
+                    self._wake.wait_for(lambda: self._ends, RETRY_S)
+
+    def _waits_for_work(self) -> bool:
+        """Wait until there is work, also another page's; False once the page ends."""
+        with self._wake:
+            while not self._ends and not self._table.has_unfinished():
+                self._wake.wait()
+            return not self._ends
+
+    def _next(self) -> _Running | None:
+        """Begin the job that waits longest, if one does."""
+        with self._wake:
+            job = None if self._ends else self._table.first_waiting()
+            if job is None:
+                return None
+            self._running = running = _Running(job, time.monotonic())
+            self._table.begin(job.id)
+        self._tell()
+        return running
+
+    def _finish(self, running: _Running) -> None:
+        """Do a job to its end, and say how it ended."""
+        job = running.job
+        problem, is_failed = "", False
+        try:
+            problem = self._do(job, running)
+        except (SurgVLError, OSError, RuntimeError) as error:
+            # What torch raises, such as where memory runs out, must not end the thread: other jobs wait.
+            problem, is_failed = str(error).partition("\n")[0], True
+        with self._wake:
+            self._running = None
+            if running.is_cancelled:
+                self._table.end(job.id, "cancelled")
+            elif running.stop:
+                self._table.end(job.id, "waiting")
+            else:
+                self._table.end(job.id, "failed" if is_failed else "done", problem)
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        self._changed()
+        self._tell()
+        self._events.publish("recordings")
 
     def _do(self, job: Job, running: _Running) -> str:
         """Do a job; a line if a part of it was left out."""
@@ -218,8 +260,8 @@ class JobWorker:
             return
         running.told = now
         if now > running.begun:
-            self._rates[running.id] = (progress.done_s - running.done_at_first) / (now - running.begun)
-        self._table.progress(running.id, progress.done_s, progress.total_s)
+            self._rates[running.job.id] = (progress.done_s - running.done_at_first) / (now - running.begun)
+        self._table.progress(running.job.id, progress.done_s, progress.total_s)
         self._tell()
 
 

@@ -50,6 +50,10 @@ class JobTable:
         """The job that waits longest, if one does."""
         return next(iter(self._jobs("WHERE state = 'waiting' ORDER BY id LIMIT 1")), None)
 
+    def has_unfinished(self) -> bool:
+        """Whether a job waits or runs."""
+        return bool(self._jobs("WHERE state IN ('waiting', 'running') LIMIT 1"))
+
     def begin(self, id: int) -> None:
         """Say that a job runs."""
         self._database.execute(

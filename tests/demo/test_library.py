@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from surgvl.core.errors import DataError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.locks import locked
 from surgvl.demo import uploads
 from surgvl.demo.engine import Engine
@@ -233,6 +233,49 @@ def test_a_job_that_ends_with_the_page_goes_on_with_the_next(
         assert time.monotonic() < until
         time.sleep(0.01)
     later.close()
+    archive.close()
+
+
+def test_a_second_page_of_an_archive_leaves_the_job_of_the_first_alone(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(engine, monkeypatch)
+    first = engine.jobs.add("add", {"paths": [str(film(tmp_path / "a.mp4"))]})
+    until = time.monotonic() + patience(60)
+    while not slow.calls:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    archive = opened(engine.archive.folder)
+    added: list[object] = []
+    monkeypatch.setattr(archive, "add", lambda paths, **rest: added.append(paths))
+    second = JobWorker(archive, Events())
+    second.start()
+    state = archive.catalogue.jobs.get(first).state
+    with pytest.raises(ConfigError, match=f"^job {first} is done by another page of this archive: cancel it there$"):
+        second.cancel(first)
+    slow.let_go.set()
+    while archive.catalogue.jobs.get(first).state != "done":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    second.close()
+    archive.close()
+    assert (state, slow.calls, added) == ("running", 1, [])
+
+
+def test_a_second_page_does_the_job_that_a_killed_one_left(engine: Engine, tmp_path: Path) -> None:
+    archive = opened(engine.archive.folder)
+    second = JobWorker(archive, Events())
+    # The first page holds the queue and is killed; the kernel then releases its lock.
+    with locked(engine.archive.folder / ".jobs"):
+        job = archive.catalogue.jobs.add("add", {"paths": [str(film(tmp_path / "a.mp4"))]})
+        archive.catalogue.jobs.begin(job)
+        second.start()
+        assert archive.catalogue.jobs.get(job).state == "running"
+    until = time.monotonic() + patience(60)
+    while archive.catalogue.jobs.get(job).state != "done":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    second.close()
     archive.close()
 
 
