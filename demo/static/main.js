@@ -72,6 +72,7 @@ function drawArchive() {
   ]
     .filter(Boolean)
     .join(" · ");
+  $("#model-line").title = $("#model-line").textContent;
   $("#add").hidden = !archive.can.edit;
   drawModels();
 }
