@@ -2,6 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "muted", "selected", "open", "textContent"]);
+const FOCUSABLE = "button, a, input, select, summary";
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -57,15 +58,34 @@ export function iconButton(name, label, onclick, { key = "", text = "", tag = "b
   );
 }
 
-/** Replace what is in an element; what had the focus and is still there keeps it. */
+/** Replace what is in an element; what had the focus keeps it, or else what now stands in its place. */
 export function fill(element, ...children) {
   const focused = element.contains(document.activeElement) ? document.activeElement : null;
+  const find = focused && successor(element, focused);
   element.replaceChildren(
     ...children.flat(2).filter((child) => child !== null && child !== undefined && child !== false),
   );
-  if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
+  if (!focused || document.activeElement === focused) return element;
+  (focused.isConnected ? focused : find())?.focus({ preventScroll: true });
   return element;
 }
+
+/** How to find what stands for a part that was made anew: in the same row at the same place, else by its name. */
+function successor(element, part) {
+  const row = rowOf(part);
+  const place = row ? $$(FOCUSABLE, row).indexOf(part) : -1;
+  const name = nameOf(part);
+  return () => {
+    if (!row) return $$(FOCUSABLE, element).find((each) => name && nameOf(each) === name);
+    const next = $$("*", element).find((each) => each.rowId === row.rowId);
+    return next && $$(FOCUSABLE, next)[place];
+  };
+}
+
+const nameOf = (part) => part.getAttribute("aria-label") ?? part.textContent;
+
+/** The row of `keyed` that an element lies in. */
+const rowOf = (element) => (!element || element.rowId !== undefined ? element : rowOf(element.parentElement));
 
 /** Elements of rows, each made again only when its row has changed, so that focus and pictures stay. */
 export function keyed(element) {
@@ -76,7 +96,8 @@ export function keyed(element) {
       rows.map((row) => {
         const text = JSON.stringify(row);
         const old = before.get(row.id);
-        return [row.id, old?.text === text ? old : { text, element: element(row) }];
+        if (old?.text === text) return [row.id, old];
+        return [row.id, { text, element: Object.assign(element(row), { rowId: row.id }) }];
       }),
     );
     return [...kept.values()].map((each) => each.element);

@@ -11,20 +11,40 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.helpers.patience import MARGIN, patience
+
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, Locator, Page
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
 )
-# Long, because a machine may be busy; a page that hangs fails all the same.
-WAIT_S = 300.0
+# The browser computes so many times slower than it could: what is only true later shows then.
+SLOWDOWN = float(os.environ.get("SURGVL_BROWSER_SLOWDOWN", "1"))
+# What a page does takes no longer than this on a quiet machine, loading of models included.
+WAIT_S = 15.0 * max(1.0, SLOWDOWN / 4)
 NEEDS_BROWSER = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine: apt-get install chromium"),
     pytest.mark.skipif(find_spec("playwright") is None, reason="playwright is not installed: pip install -e '.[dev]'"),
     pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed: pip install -e '.[demo]'"),
 ]
+
+
+@contextlib.contextmanager
+def browsing(browser: "Browser", is_calm: bool = True) -> Iterator["BrowserContext"]:
+    """What pages share: files and their compiled code, which else each would load and compile anew.
+
+    Args:
+        browser: the browser.
+        is_calm: whether animations are unwanted.
+    """
+    context = browser.new_context(reduced_motion="reduce" if is_calm else "no-preference")
+    context.set_default_timeout(1000 * patience(WAIT_S))
+    try:
+        yield context
+    finally:
+        context.close()
 
 
 @contextlib.contextmanager
@@ -49,6 +69,8 @@ def opened(
         prepare: what is done to the page before it opens the address.
     """
     page = context.new_page()
+    if SLOWDOWN > 1:
+        context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWDOWN})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": width, "height": height})
     faults: list[str] = []
@@ -85,15 +107,34 @@ def shown(page: "Page", part: str) -> Any:
 
 def until(page: "Page", expression: str) -> None:
     """Wait until an expression is true in the page; Playwright's own way would need `eval`, which the page forbids."""
-    begun = time.monotonic()
+    begun, limit_s = time.monotonic(), MARGIN * WAIT_S
     while not page.evaluate(expression):
-        assert time.monotonic() - begun < WAIT_S, expression
+        took_s = time.monotonic() - begun
+        if took_s > limit_s:
+            # Only now is it asked how busy the machine is, which takes a while itself.
+            limit_s = patience(WAIT_S)
+            assert took_s < limit_s, expression
+        page.wait_for_timeout(30)
+
+
+def follows(page: "Page", read: Callable[[], Any], wanted: Any) -> None:
+    """Wait until what is read from the page is as wanted; where it never is, both are shown."""
+    begun, limit_s = time.monotonic(), MARGIN * WAIT_S
+    while (found := read()) != wanted:
+        if time.monotonic() - begun > limit_s:
+            limit_s = patience(WAIT_S)
+            assert found == wanted or time.monotonic() - begun < limit_s, (found, wanted)
         page.wait_for_timeout(30)
 
 
 def wait_for(page: "Page", condition: str) -> None:
     """Wait until something is true of what the page knows, `state`."""
     until(page, f"(() => {{ const {{ state }} = window.surgvl; return {condition}; }})()")
+
+
+def still(page: "Page") -> None:
+    """Wait until the page has drawn what it knows: two frames from now."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def now(page: "Page") -> float:
