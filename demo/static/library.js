@@ -41,8 +41,8 @@ function card(row) {
   const said = stateWords(row);
   const size = [
     row.duration_s ? clock(row.duration_s) : "",
-    row.width ? `${row.width} × ${row.height}` : "",
-    row.fps ? `${Math.round(100 * row.fps) / 100} fps` : "",
+    row.width ? `${row.width}\u00a0×\u00a0${row.height}` : "",
+    row.fps ? `${Math.round(100 * row.fps) / 100}\u00a0fps` : "",
     row.size ? bytes(row.size) : "",
   ]
     .filter(Boolean)

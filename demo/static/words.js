@@ -44,7 +44,7 @@ export const elapsed = (seconds) => (seconds >= 0.95 ? `${seconds.toFixed(1)} s`
 export function bytes(count) {
   const units = ["B", "kB", "MB", "GB", "TB"];
   const unit = Math.min(units.length - 1, count ? Math.floor(Math.log10(count) / 3) : 0);
-  return `${(count / 1000 ** unit).toFixed(unit ? 1 : 0)} ${units[unit]}`;
+  return `${(count / 1000 ** unit).toFixed(unit ? 1 : 0)}\u00a0${units[unit]}`;
 }
 
 /** A remaining time in words: nobody plans by the second. */
