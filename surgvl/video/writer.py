@@ -58,7 +58,8 @@ def write(
                     )
                 picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
                 picture.pts, picture.time_base = number, 1 / rate
-                container.mux(output.encode(reformatter.reformat(picture, format="yuv420p")))
+                # Threads of libswscale wait longer for one another than a small frame takes.
+                container.mux(output.encode(reformatter.reformat(picture, format="yuv420p", threads=1)))
             if not shape:
                 raise DataError(f"{path}: no frame to write: give at least one")
             container.mux(output.encode(None))
