@@ -68,6 +68,7 @@ class AutoLaparo(VideoDataset):
     SOURCE = "arXiv 2208.02049; by request at autolaparo.github.io"
     PROCEDURE = "laparoscopic hysterectomy"
     SPECIALTY = "gynaecology"
+    CLASSES = {"phase": PHASES}
     SPLITS = {
         "standard": {
             "train": id_range("{:02d}", (1, 10)),

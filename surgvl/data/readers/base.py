@@ -59,6 +59,7 @@ class VideoDataset(ABC):
         SOURCE: the paper, and where to request the data.
         SPLITS: protocol -> split (`train`, `val`, `test`) -> video ids, as published; the first protocol is the
             default.
+        CLASSES: task -> class names in the order of the published ids; tasks without a fixed list are absent.
         PROCEDURE: the operation shown.
         SPECIALTY: the surgical specialty.
         RENDERED: whether a program rendered the videos.
@@ -78,6 +79,7 @@ class VideoDataset(ABC):
     LICENCE: ClassVar[str] = ""
     SOURCE: ClassVar[str] = ""
     SPLITS: ClassVar[Splits] = {}
+    CLASSES: ClassVar[Mapping[str, Sequence[str]]] = {}
     PROCEDURE: ClassVar[str] = ""
     SPECIALTY: ClassVar[str] = ""
     RENDERED: ClassVar[bool] = False

@@ -113,6 +113,7 @@ class Cholec80(VideoDataset):
     SOURCE = "arXiv 1602.03012; by request at camma.unistra.fr/datasets"
     PROCEDURE = "laparoscopic cholecystectomy"
     SPECIALTY = "general surgery"
+    CLASSES = {"phase": CHOLEC80_PHASES, "tool": CHOLEC80_TOOLS}
     SPLITS = {
         "standard": {"train": id_range("video{:02d}", (1, 40)), "test": id_range("video{:02d}", (41, 80))},
         "camma": {

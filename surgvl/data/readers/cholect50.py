@@ -190,6 +190,8 @@ class CholecT50(VideoDataset):
     SOURCE = "arXiv 2109.03223; by request at camma.unistra.fr/datasets"
     PROCEDURE = "laparoscopic cholecystectomy"
     SPECIALTY = "general surgery"
+    # A triplet's label holds its components, so these have classes and no segments of their own.
+    CLASSES = {"triplet": TRIPLET_NAMES, **COMPONENTS, "phase": CHOLECT50_PHASES}
     SPLITS = _splits()
 
     def read(self, contents: Contents) -> None:

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
+from surgvl.core.ontology import TRIPLET_NAMES
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.qa_tree import read_qa_tree
 from surgvl.data.readers.base import Contents, VideoDataset
-from surgvl.data.readers.cholec80 import read_tracks
+from surgvl.data.readers.cholec80 import Cholec80, read_tracks
 from surgvl.data.readers.cholect50 import read_json_labels
 from surgvl.data.readers.narration import read_narration
 from surgvl.data.splits import Splits
@@ -29,6 +30,7 @@ class PhantomDataset(VideoDataset):
     SOURCE = "made by `surgvl phantom`; not for any statement about patients"
     PROCEDURE = RENDERED_PROCEDURE
     SPECIALTY = "general surgery"
+    CLASSES = {**Cholec80.CLASSES, "triplet": TRIPLET_NAMES}
     RENDERED = True
 
     def splits(self) -> Splits:

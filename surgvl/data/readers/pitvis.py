@@ -16,6 +16,7 @@ from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.pictures import questions_at_pictures
 from surgvl.data.formats.pitvis_qa import (
     INSTRUMENTS,
+    PHASES,
     STEP_TABLE,
     STEPS,
     InstrumentTable,
@@ -112,6 +113,7 @@ class PitVis(VideoDataset):
     SOURCE = "arXiv 2409.01184; DOI 10.5522/04/26531686"
     PROCEDURE = "endoscopic pituitary surgery"
     SPECIALTY = "neurosurgery"
+    CLASSES = {"step": STEPS, "phase": PHASES, "instrument": tuple(_TOOLS.values())}
     SPLITS = PITVQA_SPLITS
 
     def read(self, contents: Contents) -> None:

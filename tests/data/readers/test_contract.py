@@ -35,6 +35,9 @@ def test_every_data_set_keeps_the_contract(kind: type[VideoDataset], tmp_path: P
         ids = [name for split in splits.values() for name in split]
         assert len(set(ids)) == len(ids), protocol
         assert split_of_each(splits, protocol).keys() == set(ids)
+    for names in kind.CLASSES.values():
+        assert all(names)
+        assert len(set(names)) == len(names) > 1
     with pytest.raises(DataError, match="not a folder"):
         kind(tmp_path / "absent")
     put(tmp_path / "phantom.json", '{"splits": {"train": [1]}}')
@@ -85,6 +88,20 @@ def test_what_counts_as_a_video_is_the_same_for_data_sets_and_for_recordings(suf
     (tmp_path / "made.mp4").rename(path)
     assert find_videos(path.parent, r"video\d+", Contents()) == {"video01": path}
     assert manifest_of([path.parent])[0].path_of("video01") == path
+
+
+def test_classes_follow_the_published_ids() -> None:
+    # First and last id of each list, and their number, by the papers.
+    found = {
+        (kind.name, task): (names[0], names[-1], len(names)) for kind in KINDS for task, names in kind.CLASSES.items()
+    }
+    assert found["cholec80", "phase"] == ("Preparation", "GallbladderRetraction", 7)
+    assert found["cholec80", "tool"] == ("Grasper", "SpecimenBag", 7)
+    assert found["autolaparo", "phase"] == ("Preparation", "Washing", 7)
+    assert found["cholect50", "triplet"] == ("grasper,dissect,cystic_plate", "irrigator,null_verb,null_target", 100)
+    assert [found["cholect50", task][2] for task in ("instrument", "verb", "target", "phase")] == [6, 10, 15, 7]
+    assert found["pitvis", "step"] == ("nasal_corridor_creation", "debris_clearance", 14)
+    assert found["pitvis", "instrument"] == ("bipolar_forceps", "tissue_glue", 18)
 
 
 CHOLECT50_NUMBERS = [
