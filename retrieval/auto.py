@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from surgvl.retrieval.backends import BACKENDS
 from surgvl.retrieval.base import Ids
 from surgvl.retrieval.bulk_index import BulkIndex
-from surgvl.retrieval.index_config import IndexConfig
+from surgvl.retrieval.index_config import Backend, IndexConfig
 from surgvl.retrieval.recall import NUM_GROWN, Fold, K, Recall, held_out, measure, tuned
 
 # Up to here exact search takes a few milliseconds.
@@ -51,7 +51,7 @@ def bytes_of(backend: str, count: int, dim: int) -> int:
     return count * BACKENDS[backend].bytes_per_vector(dim)
 
 
-def choose(count: int, dim: int, config: IndexConfig) -> tuple[str, str]:
+def choose(count: int, dim: int, config: IndexConfig) -> tuple[Backend, str]:
     """A back-end for so many vectors, and why it is chosen."""
     if config.backend != "auto":
         return config.backend, f"{config.backend}: asked for"

@@ -114,8 +114,14 @@ class Draft:
             index.add(self._rows, self.delta.ids)
             progress(self._num_added)
             delta = files.write_part(self.folder, f"delta{stem}", "flat", index, self.delta)
-        change = {"number": head.number + 1, "count": len(self), "base": base, "delta": delta, "removed": removed}
-        change["texts"] = sentences
+        change = {
+            "number": head.number + 1,
+            "count": len(self),
+            "base": base,
+            "delta": delta,
+            "removed": removed,
+            "texts": sentences,
+        }
         files.write_header(self.folder, head.model_copy(update={**change, **found}))
 
     def _sentences(self, stem: str) -> tuple[str, Rows | None]:

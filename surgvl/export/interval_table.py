@@ -137,8 +137,8 @@ class IntervalTable:
             for low, high in cuts:
                 first, last = max(row.first_frame, low), min(row.last_frame, high - 1)
                 if first <= last:
-                    times = {"start_s": self.frames.begin_s(first), "end_s": self.frames.begin_s(last + 1)}
-                    found.append(replace(row, **times, first_frame=first, last_frame=last))
+                    start_s, end_s = self.frames.begin_s(first), self.frames.begin_s(last + 1)
+                    found.append(replace(row, start_s=start_s, end_s=end_s, first_frame=first, last_frame=last))
         order = list(self.classes)
         found.sort(key=lambda row: (order.index(row.track), row.first_frame, row.last_frame))
         return replace(self, intervals=tuple(found))

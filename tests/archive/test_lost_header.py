@@ -1,5 +1,6 @@
 """An archive that has lost `archive.json` is not taken for an empty folder, and gets it again."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_nothing_of_it_is_deleted(lost: Path, tiny_run: Path) -> None:
     before = contents(lost)
-    for act in (lambda: empty_archive(lost), lambda: Archive.from_run(tiny_run, lost), lambda: Archive.open(lost)):
+    acts: list[Callable[[], object]] = [
+        lambda: empty_archive(lost),
+        lambda: Archive.from_run(tiny_run, lost),
+        lambda: Archive.open(lost),
+    ]
+    for act in acts:
         with pytest.raises(DataError, match=r"no archive.json: restore a copy of it, or `surgvl archive verify"):
             act()
     assert contents(lost) == before

@@ -8,7 +8,7 @@ import pytest
 
 from surgvl.archive.archive import Archive
 from surgvl.embed import embedder as embedders
-from surgvl.retrieval import clip_index
+from surgvl.retrieval import clip_index, draft
 from tests.archive.test_adding import check_whole, states
 from tests.archive.test_reindexing import other_embedder
 from tests.helpers.made_archive import empty_archive, film, opened, plain_embedder
@@ -24,7 +24,7 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 
 
 def test_removals_are_one_write_of_the_index(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    writes, begin = list[Path](), clip_index.next_version
+    writes, begin = list[Path](), draft.next_version
 
     def counted(folder: Path, *given: object) -> object:
         writes.append(folder)

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.api import DualModel, load
+from surgvl.archive.archive import Archive
 from surgvl.chat.answerers import LocalAnswerer
 from surgvl.models.checkpoint import save_model
 from tests.helpers.gateway_stand import CHAT
+from tests.helpers.made_archive import film
 from tests.helpers.made_duals import tiny_dual
 from tests.helpers.made_organs import save_run, taught
 from tests.helpers.served import Served, below, words_of
@@ -35,6 +37,7 @@ class Live:
         key: what clients must send.
         chat_run: run folder of the chat model.
         dual_run: model folder of the video-text model.
+        archive: archive of three films that names both; its models are those that are served.
         media: folder whose files may be named.
         served: the command.
         client: sends requests, with the key.
@@ -44,16 +47,20 @@ class Live:
         # vLLM's attention on a CPU has heads of 32 or more.
         self.chat_run, self.dual_run = save_run(taught(width=64), place / "chat"), place / "dual"
         save_model(tiny_dual(), self.dual_run, PREPROCESS)
+        self.archive = place / "archive"
+        with Archive.create(self.archive, self.dual_run, chat=str(self.chat_run), prompt_sets=[]) as archive:
+            archive.add([film(place / f"films/{name}.mp4", number, 4) for number, name in enumerate("abc")])
         self.key, self.media, self.temporary = KEY, place / "media", place / "t"
         for folder in (self.media, self.temporary):
             folder.mkdir()
         words = ["--port", "0", "--max_video_s", str(MAX_VIDEO_S), "--max_upload_mb", str(MAX_UPLOAD_MB)]
         # Tests hold an engine busy.
         words += ["--max_forced_tokens", "2000"]
-        models = ["--model", str(self.chat_run), "--embed_model", str(self.dual_run)]
         self.env = {"SURGVL_API_KEY": KEY, "TMPDIR": str(self.temporary)}
         begun = time.monotonic()
-        self.served = Served("all", *models, *words, "--media_folder", str(self.media), **self.env)
+        self.served = Served(
+            "all", "--archive", str(self.archive), *words, "--media_folder", str(self.media), **self.env
+        )
         try:
             self.url = self.served.url
         except BaseException:

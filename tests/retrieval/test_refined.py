@@ -104,7 +104,7 @@ def test_full_vectors_stay_in_the_file(
     assert not kind.load(tmp_path / "plain", is_mapped).is_refined
     for name, queries in QUERIES.items():
         for one, two in zip(again.search(queries, 10), refined.search(queries, 10), strict=True):
-            assert np.array_equal(one, two), name
+            np.testing.assert_array_equal(one, two, err_msg=name)
     # Mapped, and of the length of the vectors: the last bytes but eight of the file.
     assert (tmp_path / "refined").read_bytes()[:-8][-VECTORS.nbytes :] == VECTORS.tobytes()
     assert all(isinstance(part, np.memmap) for part in again._full._parts)  # type: ignore[union-attr]

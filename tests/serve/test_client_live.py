@@ -132,3 +132,12 @@ def test_what_the_server_refuses_is_one_line(live: Live, server: Server) -> None
         server.encode_text(["cut the cystic duct " * 20_000])
     assert "\n" not in str(error.value)
     assert server.ask(colour("red"), QUESTION, ["gut", "liver"]) == "gut"
+
+
+def test_an_archive_is_searched_through_the_server_of_its_models(live: Live) -> None:
+    here = ["search", SENTENCES[0], "--archive", str(live.archive)]
+    own, served = cli.run(here), cli.run([*here, "--server", live.url, "--api_key", live.key])
+    assert len(own) == len(served) > 0
+    for mine, theirs in zip(own, served, strict=True):
+        assert (mine.video_id, mine.start_s) == (theirs.video_id, theirs.start_s)
+        assert theirs.score == pytest.approx(mine.score, abs=1e-4)
