@@ -6,6 +6,7 @@ raw clips are given as well.
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -13,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
+from surgvl.core.ontology import TRIPLET_NAMES
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics import retrieval
-from surgvl.metrics.triplet import NUM_NULL
+from surgvl.metrics.triplet import TripletClasses
 from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, means, point_estimate
 from surgvl.tasks.triplet import multi_hot, ordered
 
@@ -26,17 +28,26 @@ class Retrieval(Task[Scores]):
     """Retrieve moments of triplets by text; the score of a class is the similarity of its text with a clip.
 
     Args:
-        truth: [N, 100], 0 or 1, for each row of the scores.
+        truth: [N, T], 0 or 1, for each row of the scores.
         gap_s: minimum distance between results in the same video.
         labels: description of the texts, for the protocol.
         seed: of the bootstrap and of random scores.
+        names: triplets of the columns, CholecT50's hundred by default.
     """
 
     name = "retrieval"
     version = 1
     kind = "triplet"
 
-    def __init__(self, truth: ArrayLike, gap_s: float = 2.0, labels: str = "triplets", seed: int = 0) -> None:
+    def __init__(
+        self,
+        truth: ArrayLike,
+        gap_s: float = 2.0,
+        labels: str = "triplets",
+        seed: int = 0,
+        names: Sequence[str] = TRIPLET_NAMES,
+    ) -> None:
+        self.classes = TripletClasses.of(tuple(names))
         self.truth = np.asarray(truth)
         self.gap_s = gap_s
         self.labels = labels
@@ -47,7 +58,8 @@ class Retrieval(Task[Scores]):
         """Take the triplets of each second; clips are ranked by their similarity with the text of a triplet."""
         found: list[tuple[Task[Scores], Scores]] = []
         for group in inputs.clips(cls.kind):
-            task = cls(multi_hot(group.labels), labels=group.protocol, seed=inputs.seed)
+            names = group.scores.class_names
+            task = cls(multi_hot(group.labels, names), labels=group.protocol, seed=inputs.seed, names=names)
             task.data = group.data
             found.append((task, group.scores))
         return found
@@ -56,17 +68,18 @@ class Retrieval(Task[Scores]):
         """Score the ranking of all clips for each triplet.
 
         Raises:
-            DataError: scores and truth differ in length, classes are not CholecT50's, or no triplet occurs.
+            DataError: scores and truth differ in length, classes are not those of the truth, or no triplet occurs.
         """
-        truth, scores, videos = ordered(self.truth, predictions)
+        truth, scores, videos = ordered(self.truth, predictions, self.classes)
         times_s = predictions.times_s[predictions.order]
-        right = truth[:, :-NUM_NULL].T
+        actions = ~self.classes.null
+        right = truth[:, actions].T
         asked = right.any(axis=1)
         if not asked.any():
             raise DataError(f"no triplet occurs in {len(truth)} rows: check the split and the task of the segments")
         right = right[asked]
         measure = partial(_statistics, right=right, videos=videos, times_s=times_s, gap_s=self.gap_s)
-        mine = measure(scores[:, :-NUM_NULL].T[asked])
+        mine = measure(scores[:, actions].T[asked])
         num_videos = len(predictions.video_names)
 
         def values(baseline: NDArray[np.floating]) -> dict[str, float]:

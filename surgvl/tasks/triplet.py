@@ -23,6 +23,7 @@ from surgvl.metrics.average_precision import (
     videos_then_classes,
     weighted_average_precision,
 )
+from surgvl.metrics.triplet import TripletClasses
 from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, means
 
 _COMPONENT = "component = maximum over its triplets"
@@ -30,20 +31,29 @@ _VIDEO = "AP of classes present in a video, mean over videos, then over classes"
 
 
 class Triplet(Task[Scores]):
-    """The hundred triplets of CholecT50 at each second.
+    """The triplets of each second.
 
     Args:
-        truth: [N, 100], 0 or 1, for each row of the scores.
+        truth: [N, T], 0 or 1, for each row of the scores.
         labels: description of classes and scores, for the protocol.
         rate_fps: rows per second.
         seed: of the bootstrap and of random scores.
+        names: triplets of the columns, CholecT50's hundred by default.
     """
 
     name = "triplet"
     version = 1
     kind = "triplet"
 
-    def __init__(self, truth: ArrayLike, labels: str = "triplets", rate_fps: float = 1.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        truth: ArrayLike,
+        labels: str = "triplets",
+        rate_fps: float = 1.0,
+        seed: int = 0,
+        names: Sequence[str] = TRIPLET_NAMES,
+    ) -> None:
+        self.classes = TripletClasses.of(tuple(names))
         self.truth = np.asarray(truth)
         self.labels = labels
         self.rate_fps = rate_fps
@@ -54,7 +64,8 @@ class Triplet(Task[Scores]):
         """Take the triplets of each second."""
         found: list[tuple[Task[Scores], Scores]] = []
         for group in inputs.clips(cls.kind):
-            task = cls(multi_hot(group.labels), group.protocol, inputs.rate_fps, inputs.seed)
+            names = group.scores.class_names
+            task = cls(multi_hot(group.labels, names), group.protocol, inputs.rate_fps, inputs.seed, names)
             task.data = group.data
             found.append((task, group.scores))
         return found
@@ -63,42 +74,50 @@ class Triplet(Task[Scores]):
         """Score triplet predictions.
 
         Raises:
-            DataError: scores and truth differ in length, or classes are not CholecT50's in their order.
+            DataError: scores and truth differ in length, or classes are not those of the truth in their order.
         """
-        truth, scores, videos = ordered(self.truth, predictions)
+        classes = self.classes
+        truth, scores, videos = ordered(self.truth, predictions, classes)
         if not truth.any():
             raise DataError(
                 f"none of the {len(truth)} rows has a triplet: check the split and the task of the segments"
             )
         num_videos = len(predictions.video_names)
         generator = np.random.default_rng(self.seed)
-        constant = _values(truth, np.zeros_like(scores), videos)
-        draws = [_values(truth, generator.random(scores.shape, np.float32), videos) for _ in range(NUM_RANDOM)]
-        random = means(draws)
+        constant = _values(truth, np.zeros_like(scores), videos, classes)
+        random = means(
+            [_values(truth, generator.random(scores.shape, np.float32), videos, classes) for _ in range(NUM_RANDOM)]
+        )
         make = partial(self.result, num_videos=num_videos, num_clips=len(truth), seed=self.seed)
         results = []
         for component, ignore_null in _FIGURES:
             metric = _metric(component, ignore_null)
-            table = triplet.video_table(truth, scores, videos, component, ignore_null=ignore_null)
-            null = ", without null triplets" if ignore_null else ""
+            table = triplet.video_table(truth, scores, videos, component, ignore_null=ignore_null, classes=classes)
+            names = np.array(classes.names(component))[triplet.kept_columns(component, ignore_null, classes)]
+            null = _NO_NULL if ignore_null else ""
             results.append(
                 make(
                     metric,
                     partial(videos_then_classes, table),
                     {"constant": constant[metric], "random": random[metric]},
                     f"{self._protocol()}; {_COMPONENT}; {_VIDEO}{null}",
-                    per_class=_named(classes_over_videos(table)[0], triplet.component_names(component)),
+                    per_class=_named(classes_over_videos(table)[0], names.tolist()),
                 )
             )
-        results.append(
-            make(
-                "mAP_IVT_global",
-                lambda weights: nan_mean(weighted_average_precision(truth, scores, videos, weights)),
-                {"constant": constant["mAP_IVT_global"], "random": random["mAP_IVT_global"]},
-                f"{self._protocol()}; AP over all frames as one list, mean over classes present",
-                per_class=_named(average_precision(truth, scores), TRIPLET_NAMES),
+        for ignore_null in (False, True):
+            metric = _metric("ivt", ignore_null, overall=True)
+            kept = triplet.kept_columns("ivt", ignore_null, classes)
+            own = truth[:, kept], scores[:, kept]
+            results.append(
+                make(
+                    metric,
+                    partial(_global, *own, videos),
+                    {"constant": constant[metric], "random": random[metric]},
+                    f"{self._protocol()}; AP over all frames as one list, mean over classes present"
+                    f"{_NO_NULL if ignore_null else ''}",
+                    per_class=_named(average_precision(*own), [",".join(classes.triplets[at]) for at in kept]),
+                )
             )
-        )
         return results
 
     def _protocol(self) -> str:
@@ -108,42 +127,55 @@ class Triplet(Task[Scores]):
 _FIGURES = (*((component, False) for component in ("ivt", "i", "v", "t", "iv", "it")), ("ivt", True))
 
 
-def _metric(component: str, ignore_null: bool) -> str:
-    return f"mAP_{component.upper()}{'_no_null' if ignore_null else ''}"
+_NO_NULL = ", without null triplets"
 
 
-def _values(truth: NDArray[np.bool_], scores: NDArray[np.floating], videos: Int64Array) -> dict[str, float]:
+def _metric(component: str, ignore_null: bool, overall: bool = False) -> str:
+    return f"mAP_{component.upper()}{'_global' if overall else ''}{'_no_null' if ignore_null else ''}"
+
+
+def _global(
+    truth: NDArray[np.bool_], scores: NDArray[np.floating], videos: Int64Array, weights: Float64Array
+) -> Float64Array:
+    return nan_mean(weighted_average_precision(truth, scores, videos, weights))
+
+
+def _values(
+    truth: NDArray[np.bool_], scores: NDArray[np.floating], videos: Int64Array, classes: TripletClasses
+) -> dict[str, float]:
     found = {
-        _metric(component, null): triplet.video_map(truth, scores, videos, component, ignore_null=null)
+        _metric(component, null): triplet.video_map(truth, scores, videos, component, ignore_null=null, classes=classes)
         for component, null in _FIGURES
     }
-    return found | {"mAP_IVT_global": triplet.global_map(truth, scores, "ivt", ignore_null=False)}
+    return found | {
+        _metric("ivt", null, overall=True): triplet.global_map(truth, scores, "ivt", ignore_null=null, classes=classes)
+        for null in (False, True)
+    }
 
 
-def multi_hot(labels: Sequence[Sequence[str]]) -> UInt8Array:
-    """Multi-hot encoding of the triplet names of each row: uint8 [N, 100]."""
-    index = {name: at for at, name in enumerate(TRIPLET_NAMES)}
-    truth = np.zeros((len(labels), len(TRIPLET_NAMES)), np.uint8)
+def multi_hot(labels: Sequence[Sequence[str]], class_names: Sequence[str] = TRIPLET_NAMES) -> UInt8Array:
+    """Multi-hot encoding of the class names of each row: uint8 [N, K]."""
+    index = {name: at for at, name in enumerate(class_names)}
+    truth = np.zeros((len(labels), len(class_names)), np.uint8)
     for row, names in enumerate(labels):
         truth[row, [index[name] for name in names]] = 1
     return truth
 
 
 def ordered(
-    truth: NDArray[np.generic], predictions: Scores
+    truth: NDArray[np.generic], predictions: Scores, classes: TripletClasses
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating], Int64Array]:
     """Truth, scores and video indices, ordered by video and time.
 
     Raises:
-        DataError: classes are not CholecT50's in their order, or the truth is not [N, 100] of 0 and 1.
+        DataError: classes are not those of the truth in their order, or the truth is not [N, T] of 0 and 1.
     """
-    if list(predictions.class_names) != list(TRIPLET_NAMES):
-        pairs = zip(predictions.class_names, TRIPLET_NAMES, strict=False)
+    names = [",".join(each) for each in classes.triplets]
+    if list(predictions.class_names) != names:
+        pairs = zip(predictions.class_names, names, strict=False)
         wrong = next((f"{a!r} for {b!r}" for a, b in pairs if a != b), f"{len(predictions.class_names)} classes")
-        raise DataError(
-            f"score columns must be the {len(TRIPLET_NAMES)} triplets in order ({wrong}): use a triplet prompt set"
-        )
-    shape = (len(predictions.video_ids), len(TRIPLET_NAMES))
+        raise DataError(f"score columns must be the {len(names)} triplets in order ({wrong}): use a triplet prompt set")
+    shape = (len(predictions.video_ids), len(names))
     if truth.shape != shape or not np.isin(truth, (0, 1)).all():
         raise DataError(
             f"triplet truth must be 0 or 1 of shape {shape}, one row per score row; got shape {truth.shape}"
@@ -153,5 +185,5 @@ def ordered(
 
 
 def _named(values: Float64Array, names: Sequence[str]) -> dict[str, float]:
-    """Scores by class name, without classes that do not occur (excluded null classes come last)."""
-    return {name: float(value) for name, value in zip(names, values, strict=False) if np.isfinite(value)}
+    """Scores by class name, without classes that do not occur."""
+    return {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}

@@ -202,11 +202,11 @@ def test_average_precision_refuses() -> None:
 
 
 def test_component_sizes_and_names() -> None:
-    assert [len(triplet.component_names(c)) for c in triplet.COMPONENTS] == [6, 10, 15, 26, 59, 100]
-    assert triplet.component_names("iv")[0] == "grasper,grasp"
-    assert triplet.component_names("ivt")[58] == "hook,dissect,cystic_duct"
+    assert [len(triplet.CHOLECT50.names(c)) for c in triplet.COMPONENTS] == [6, 10, 15, 26, 59, 100]
+    assert triplet.CHOLECT50.names("iv")[0] == "grasper,grasp"
+    assert triplet.CHOLECT50.names("ivt")[58] == "hook,dissect,cystic_duct"
     with pytest.raises(DataError, match="must be one of i, v, t, iv, it, ivt, got 'vt'"):
-        triplet.component_names("vt")
+        triplet.CHOLECT50.names("vt")
     with pytest.raises(DataError, match=r"\[N, 100\]"):
         triplet.decompose(np.zeros((2, 6)), "i")
 
@@ -215,7 +215,7 @@ def test_component_sizes_and_names() -> None:
 def test_components_are_maxima_over_their_triplets(component: str) -> None:
     values = np.random.default_rng(0).normal(size=(20, 100))
     found = triplet.decompose(values, component)
-    for at, name in enumerate(triplet.component_names(component)):
+    for at, name in enumerate(triplet.CHOLECT50.names(component)):
         parts = ["ivt".index(letter) for letter in component]
         own = [k for k, row in enumerate(TRIPLETS) if ",".join(row[part] for part in parts) == name]
         np.testing.assert_array_equal(found[:, at], values[:, own].max(axis=1))
