@@ -87,7 +87,7 @@ def reliability(
     cells = codes * num_found + np.clip(np.searchsorted(edges, values, side="right") - 1, 0, num_found - 1)
 
     def table(weights: Float64Array) -> Float64Array:
-        return np.bincount(cells, weights, shape[0] * shape[1]).reshape(shape)
+        return np.bincount(cells, weights, shape[0] * shape[1]).reshape(shape).astype(np.float64)
 
     return Reliability(table(np.ones(len(values))), table(values), table(hits.astype(np.float64)), edges)
 

@@ -29,9 +29,9 @@ def ranks(values: ArrayLike, counts: ArrayLike | None = None) -> Float64Array:
     array = np.asarray(values)
     _, level = np.unique(array, return_inverse=True)
     drawn = np.ones((1, len(array))) if counts is None else np.asarray(counts, np.float64)
-    by_level = np.zeros((len(drawn), int(level.max(initial=-1)) + 1))
-    np.add.at(by_level, (slice(None), level), drawn)
-    found: Float64Array = (np.cumsum(by_level, axis=1) - (by_level - 1) / 2)[:, level]
+    by_level = np.zeros((int(level.max(initial=-1)) + 1, len(drawn)))
+    np.add.at(by_level, level, drawn.T)
+    found: Float64Array = (np.cumsum(by_level, axis=0) - (by_level - 1) / 2)[level].T
     return found[0] if counts is None else found
 
 

@@ -26,7 +26,7 @@ def test_quadratic_kappa_equals_sklearn_for_videos_and_draws_of_them(seed: int) 
         assert agreement.quadratic_kappa(tables)[video] == pytest.approx(expected, abs=1e-12)
     again = np.repeat(np.arange(80), np.array([2, 0, 1])[videos])
     expected = sk.cohen_kappa_score(truth[again], predicted[again], weights="quadratic", labels=range(5))
-    drawn = np.tensordot([[2.0, 0, 1]], tables, 1)
+    drawn = np.asarray(np.tensordot([[2.0, 0, 1]], tables, 1), np.float64)
     assert agreement.quadratic_kappa(drawn)[0] == pytest.approx(expected, abs=1e-12)
 
 
@@ -43,7 +43,7 @@ def test_quadratic_kappa_at_its_ends() -> None:
 def slow_pairs(ratings: Any) -> float:
     """Pairs of raters that agree, row by row."""
     pairs = [a == b for row in ratings for a, b in itertools.combinations(row, 2)]
-    return sum(pairs) / len(pairs)
+    return float(sum(pairs) / len(pairs))
 
 
 @pytest.mark.parametrize("num_raters", [2, 3, 5])
@@ -61,7 +61,12 @@ def test_raters_equal_loops_over_pairs(num_raters: int) -> None:
 
 def test_majority() -> None:
     nan = float("nan")
-    assert agreement.majority([[1, 1, 0], [0, 1, 0], [1, nan, nan], [0, 0, 0]]).tolist() == [True, False, True, False]
+    assert agreement.majority([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [1.0, nan, nan], [0.0, 0.0, 0.0]]).tolist() == [
+        True,
+        False,
+        True,
+        False,
+    ]
     with pytest.raises(DataError, match="row 1 has 1 of 2 raters for it"):
         agreement.majority([[1, 1, nan], [1, 0, nan]])
     with pytest.raises(DataError, match="row 0 has no rating"):

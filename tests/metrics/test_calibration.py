@@ -11,11 +11,11 @@ from surgvl.core.errors import DataError
 from surgvl.metrics import calibration
 
 
-def made(seed: int, num_rows: int = 400, decimals: int = 6) -> tuple[NDArray[np.float64], ...]:
+def made(seed: int, num_rows: int = 400, decimals: int = 6) -> list[NDArray[Any]]:
     """Confidences (rounded: with ties and, if coarse, values on edges), whether right, videos of 3."""
     rng = np.random.default_rng(seed)
     confidence = np.round(rng.random(num_rows) ** 0.5, decimals)
-    return confidence, rng.random(num_rows) < 0.8 * confidence, rng.integers(0, 3, num_rows)
+    return [confidence, rng.random(num_rows) < 0.8 * confidence, rng.integers(0, 3, num_rows)]
 
 
 def slow_error(confidence: Any, right: Any, edges: Any) -> float:
@@ -28,7 +28,7 @@ def slow_error(confidence: Any, right: Any, edges: Any) -> float:
         len(rows) * abs(sum(confidence[r] for r in rows) / len(rows) - sum(right[r] for r in rows) / len(rows))
         for rows in bins.values()
     ]
-    return sum(gaps) / len(confidence)
+    return float(sum(gaps) / len(confidence))
 
 
 @pytest.mark.parametrize("bins", ["width", "mass"])
@@ -50,6 +50,7 @@ def test_calibration_error_equals_a_slow_one(num_bins: int, decimals: int, bins:
     assert calibration.calibration_error(table.pooled([[0, 2, 1]]))[0] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_calibration_error_equals_torchmetrics() -> None:
     import torch
     from torchmetrics.functional.classification import multiclass_calibration_error
@@ -86,7 +87,7 @@ def test_brier_equals_sklearn() -> None:
     yes = truth == 1
     expected = sk.brier_score_loss(yes, probabilities[:, 1])
     assert calibration.binary_brier(probabilities[:, 1], yes).mean() == pytest.approx(expected, abs=1e-12)
-    assert calibration.brier([[1.0, 0], [0, 1]], [0, 0]).tolist() == [0, 2]
+    assert calibration.brier([[1.0, 0.0], [0.0, 1.0]], [0, 0]).tolist() == [0, 2]
 
 
 def test_what_is_a_distribution() -> None:

@@ -41,7 +41,7 @@ def every_sign(away: list[float]) -> float:
     ranks = stats.rankdata(np.abs(away))
     observed = sum(rank for rank, each in zip(ranks, away, strict=True) if each > 0)
     sums = [sum(itertools.compress(ranks, signs)) for signs in itertools.product([0, 1], repeat=len(away))]
-    return sum(each >= observed for each in sums) / len(sums)
+    return float(sum(each >= observed for each in sums) / len(sums))
 
 
 @pytest.mark.parametrize("seed", range(4))
