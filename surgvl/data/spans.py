@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from surgvl.core.plurals import plural
+
 Span = tuple[float, float, str]
 
 
@@ -70,6 +72,15 @@ def join_runs(numbers: Sequence[int], labels: Sequence[str], step_s: float = 1.0
                 found.append((round_time(numbers[begin] * step_s), round_time(end * step_s), labels[begin]))
             begin = at
     return found
+
+
+def overlap_notes(spans: Sequence[Span]) -> list[str]:
+    """A remark on neighbouring spans that overlap, where a moment has several labels."""
+    ranked = sorted(spans)
+    count = sum(one[1] > two[0] for one, two in zip(ranked, ranked[1:], strict=False))
+    if not count:
+        return []
+    return [f"{plural(count, 'pair')} of neighbouring segments overlap: there, a moment has both labels"]
 
 
 def clip_spans(spans: Sequence[Span], end_s: float) -> list[Span]:

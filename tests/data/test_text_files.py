@@ -8,6 +8,7 @@ import pytest
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.core.ontology import CHOLEC80_PHASES
+from surgvl.data.formats.frame_rows import place_rows
 from surgvl.data.formats.qa_text import read_question_lines
 from surgvl.data.formats.second_csv import read_second_csv
 from surgvl.data.formats.text_files import read_csv, read_fields
@@ -45,10 +46,10 @@ PHASE_SPANS = [(0.0, 0.2, "Preparation"), (0.2, 0.3, "CalotTriangleDissection"),
     ids=["tab", "crlf", "bom", "blanks", "comma", "headless", "words", "blank_words"],
 )
 def test_phase_file_in_every_dress(text: str, tmp_path: Path) -> None:
-    track = read_phase_file(put(tmp_path / "v.txt", text), 10.0)
+    track = place_rows(read_phase_file(put(tmp_path / "v.txt", text)), None, 10.0)
     assert track.spans == PHASE_SPANS
     assert track.end_s == 0.4
-    assert track.notes == []
+    assert [note.split(",")[0] for note in track.notes] == ["begins with a byte order mark"] * text.startswith("\ufeff")
 
 
 @pytest.mark.parametrize(
@@ -72,16 +73,16 @@ def test_phase_file_in_every_dress(text: str, tmp_path: Path) -> None:
 )
 def test_phase_file_that_is_refused(text: str | bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message) as caught:
-        read_phase_file(put(tmp_path / "v.txt", text), 25.0)
+        read_phase_file(put(tmp_path / "v.txt", text))
     assert "\n" not in str(caught.value)
     assert "v.txt" in str(caught.value)
 
 
 def test_gap_in_frames_ends_a_span_and_is_noted(tmp_path: Path) -> None:
     text = "Frame\tPhase\n" + "".join(f"{frame}\tPreparation\n" for frame in (0, 1, 5, 6))
-    track = read_phase_file(put(tmp_path / "v.txt", text), 1.0)
+    track = place_rows(read_phase_file(put(tmp_path / "v.txt", text)), None, 1.0)
     assert track.spans == [(0.0, 2.0, "Preparation"), (5.0, 7.0, "Preparation")]
-    assert track.notes == ["3 frames without a row in v.txt"]
+    assert track.notes == ["3 frames without a row between others: they have no label"]
 
 
 def test_tools_are_taken_by_name(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from surgvl.video.frame_folder import image_number, sorted_images
 RATES = (2, 5, 10, 25, 30, 50, 60)
 TOLERANCE_S = 2.0
 _ROUNDING_S = 1e-3
+_REMEDY = ": check that there is one picture per second of labels, or use the video"
 
 
 def times_of(folder: Path, end_s: float, first: Sequence[int] = (0,)) -> tuple[Float64Array, list[str]]:
@@ -78,10 +79,12 @@ def at_pictures(track: Track, times_s: Float64Array) -> Track:
         notes.append(f"{lost} of {len(track.spans)} label segments have no picture, left out")
     num_bare = len(times_s) - int(np.searchsorted(times_s, track.end_s - _ROUNDING_S))
     if track.whole and track.end_s and num_bare:
-        notes.append(f"{num_bare} of {len(times_s)} pictures are after the end of the labels at {track.end_s:.1f} s")
+        notes.append(
+            f"{num_bare} of {len(times_s)} pictures are after the end of the labels at {track.end_s:.1f} s{_REMEDY}"
+        )
     beyond_s = track.end_s - (float(times_s[-1]) + 1)
     if beyond_s > TOLERANCE_S:
-        notes.append(f"labels continue for {beyond_s:.1f} s after the last picture")
+        notes.append(f"labels continue for {beyond_s:.1f} s after the last picture{_REMEDY}")
     return Track(spans, float(len(times_s)) if track.end_s else 0.0, notes, track.whole)
 
 

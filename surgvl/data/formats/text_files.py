@@ -72,6 +72,14 @@ def decode_text(path: Path, errors: str = "strict") -> str:
     return text
 
 
+def mark_note(path: Path) -> list[str]:
+    """A remark on a file's byte order mark, if it has one."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    marked = head.startswith((codecs.BOM_UTF8, *(mark for mark, _ in _MARKS)))
+    return ["begins with a byte order mark, which is no part of the first value: skipped"] if marked else []
+
+
 def read_text(path: Path, errors: str = "strict") -> str:
     """Decode a file that must not be empty; see `decode_text`.
 

@@ -270,7 +270,8 @@ class VideoDataset(ABC):
             if track.end_s and (excess_s > TOLERANCE_S or (track.whole and excess_s < -TOLERANCE_S)):
                 longer = "longer" if excess_s > 0 else "shorter"
                 fact = f"({track.end_s:.1f} s, video {duration_s:.1f} s)"
-                contents.problems.append(f"{video_id}: {task} labels are {longer} than the video {fact}")
+                advice = "check that both are of one recording, neither cut nor at another rate"
+                contents.problems.append(f"{video_id}: {task} labels are {longer} than the video {fact}: {advice}")
             spans = clip_spans(track.spans, duration_s)
             if lost := len(track.spans) - len(spans):
                 fact = f"{lost} of {len(track.spans)} {task} labels start after the end of the video"

@@ -1,17 +1,20 @@
 """Cholec80: 80 cholecystectomies with phases per frame and tools per second (Twinanda et al., arXiv 1602.03012).
 
 Layouts: `videos/video01.mp4`, `phase_annotations/video01-phase.txt` and `tool_annotations/video01-tool.txt`, with frame
-numbers at the rate of the video; or CSV files `video01.csv` (see `surgvl.data.formats.second_csv`) in the folder or in
-`labels/`.
+numbers at the rate of the video; CSV files `video01.csv` (see `surgvl.data.formats.second_csv`) in the folder or in
+`labels/`; phase files as in TMRNet (one row a second, ids); or lists `gt_*.txt` as in SV-RCNet (see
+`surgvl.data.formats.picture_list`). SurgVISTA validates on test videos; SurgRec labels clips by their position.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import CHOLEC80_PHASES, CHOLEC80_TOOLS
-from surgvl.core.plurals import plural
+from surgvl.data.formats.frame_rows import FrameRows, by_id, by_name, frame_rate, place_rows, plain, read_frame_rows
 from surgvl.data.formats.layout import find_files, find_videos
+from surgvl.data.formats.picture_list import read_picture_lists
 from surgvl.data.formats.second_csv import read_second_csv
 from surgvl.data.formats.text_files import no_rows, parse_int, read_fields
 from surgvl.data.readers.base import TOLERANCE_S, Contents, VideoDataset
@@ -22,32 +25,15 @@ from surgvl.video import VideoInfo
 LABEL_FPS = 25.0
 
 
-def read_phase_file(path: Path, fps: float) -> Track:
+def read_phase_file(path: Path) -> FrameRows:
     """Read `videoNN-phase.txt`: a header and a row `frame phase` for each frame; phases are matched by name.
 
-    Args:
-        path: the file.
-        fps: rate of its frame numbers.
+    The form of TMRNet is read, too: no header, a row each second, frame numbers at 25 fps and phases by their ids.
 
     Raises:
         DataError: an unknown phase, frames that are negative or do not increase, or rows without two fields.
     """
-    known = {_plain(name): name for name in CHOLEC80_PHASES}
-    frames: list[int] = []
-    labels: list[str] = []
-    for line, fields in _body(path, "Frame"):
-        # If blanks separate the columns, a phase of several words was split.
-        frame, name = parse_int(fields[0], path, line, "frame", least=0), "".join(fields[1:])
-        if _plain(name) not in known:
-            allowed = ", ".join(CHOLEC80_PHASES)
-            raise DataError(f"{path}, line {line}: unknown phase {name!r}; allowed are {allowed}")
-        if frames and frame <= frames[-1]:
-            raise DataError(f"{path}, line {line}: frame {frame} comes after frame {frames[-1]}: sort the rows")
-        frames.append(frame)
-        labels.append(known[_plain(name)])
-    gaps = frames[-1] - frames[0] + 1 - len(frames)
-    notes = [f"{plural(gaps, 'frame')} without a row in {path.name}"] if gaps else []
-    return Track(join_runs(frames, labels, 1 / fps), (frames[-1] + 1) / fps, notes)
+    return read_frame_rows(path, by_name(CHOLEC80_PHASES) | by_id(CHOLEC80_PHASES))
 
 
 def read_tool_file(path: Path, fps: float) -> Track:
@@ -64,9 +50,9 @@ def read_tool_file(path: Path, fps: float) -> Track:
     """
     rows = read_fields(path)
     header = rows[0][1]
-    known = {_plain(name): name for name in CHOLEC80_TOOLS}
-    names = [known.get(_plain(name), "") for name in header[1:]]
-    if _plain(header[0]) != "frame" or "" in names or len(set(names)) != len(CHOLEC80_TOOLS):
+    known = by_name(CHOLEC80_TOOLS)
+    names = [known.get(plain(name), "") for name in header[1:]]
+    if plain(header[0]) != "frame" or "" in names or len(set(names)) != len(CHOLEC80_TOOLS):
         raise DataError(f"{path}, line 1: header is {' '.join(header)!r}; expected Frame {' '.join(CHOLEC80_TOOLS)}")
     frames: list[int] = []
     values: list[Sequence[str]] = []
@@ -89,20 +75,6 @@ def read_tool_file(path: Path, fps: float) -> Track:
     for at, name in enumerate(names):
         spans += join_runs(frames, [name if row[at] == "1" else "" for row in values], 1 / fps, stride)
     return Track(sorted(spans), (frames[-1] + stride) / fps, notes)
-
-
-def label_rate(path: Path, info: VideoInfo | None) -> tuple[float, str]:
-    """Rate of the frame numbers in a phase file, and a note if it differs from the video's.
-
-    Frame numbers are at the rate of the video; if the video was re-encoded (to 1 or 5 fps, say), they are still at 25.
-    """
-    if info is None:
-        return LABEL_FPS, ""
-    num_frames = int(parse_int(_body(path, "Frame")[-1][1][0], path, "last", "frame")) + 1
-    own, original = (abs(num_frames / fps - info.duration_s) for fps in (info.fps, LABEL_FPS))
-    if own > TOLERANCE_S and original < min(own, max(0.5, 0.01 * info.duration_s)):
-        return LABEL_FPS, f"the video has {info.fps:g} fps and its labels {LABEL_FPS:g} fps: it was re-encoded"
-    return info.fps, ""
 
 
 class Cholec80(VideoDataset):
@@ -131,7 +103,8 @@ class Cholec80(VideoDataset):
         tables = find_files(self.root, r"(video\d+)\.csv", contents) | find_files(
             self.root / "labels", r"(video\d+)\.csv", contents
         )
-        for video_id in sorted(videos.keys() | phases.keys() | tools.keys() | tables.keys()):
+        listed = self._listed(contents)
+        for video_id in sorted(videos.keys() | phases.keys() | tools.keys() | tables.keys() | listed.keys()):
             path = videos.get(video_id)
             info = self.open_video(contents, video_id, path)
             tracks = read_tracks(contents, info, phases.get(video_id), tools.get(video_id))
@@ -140,6 +113,9 @@ class Cholec80(VideoDataset):
                     tracks["phase"] = read_second_csv(tables[video_id], video_id, CHOLEC80_PHASES, first=0)
                 except DataError as error:
                     contents.unreadable.append(str(error))
+            if video_id in listed and "phase" not in tracks:
+                # A list may name a sample of the pictures.
+                tracks["phase"] = replace(place_rows(listed[video_id], info, 1.0), whole=False)
             if "phase" not in tracks:
                 contents.problems.append(f"{video_id}: no phase labels")
             if info is not None:
@@ -147,6 +123,15 @@ class Cholec80(VideoDataset):
                 first = (0,) if video_id in tables and video_id not in phases else (0, 1)
                 tracks, _ = self.as_shown(contents, video_id, path, tracks, first)
             self.add_video(contents, video_id, path, info, tracks, LABEL_FPS if video_id in phases else 1.0)
+
+    def _listed(self, contents: Contents) -> dict[str, FrameRows]:
+        """Phases of listed pictures, by video; a list that cannot be read is set aside with the others."""
+        lists = find_files(self.root, r"(gt_\w+)\.txt", contents)
+        try:
+            return read_picture_lists(list(lists.values()), by_name(CHOLEC80_PHASES) | by_id(CHOLEC80_PHASES))
+        except DataError as error:
+            contents.unreadable.append(str(error))
+            return {}
 
 
 def read_tracks(contents: Contents, info: VideoInfo | None, phase: Path | None, tool: Path | None) -> dict[str, Track]:
@@ -156,13 +141,12 @@ def read_tracks(contents: Contents, info: VideoInfo | None, phase: Path | None, 
     """
     tracks: dict[str, Track] = {}
     # Labels of a frame folder are at the rate of the video that it was extracted from.
-    file_info = info if info and not info.path.is_dir() else None
-    fps = file_info.fps if file_info else LABEL_FPS
+    fps = LABEL_FPS if info is None or info.path.is_dir() else info.fps
     if phase is not None:
         try:
-            fps, note = label_rate(phase, file_info)
-            tracks["phase"] = read_phase_file(phase, fps)
-            tracks["phase"].notes += [note] if note else []
+            rows = read_phase_file(phase)
+            fps = frame_rate(rows, info, LABEL_FPS)[0]
+            tracks["phase"] = place_rows(rows, info, LABEL_FPS)
         except DataError as error:
             contents.unreadable.append(str(error))
     if tool is not None:
@@ -175,24 +159,3 @@ def read_tracks(contents: Contents, info: VideoInfo | None, phase: Path | None, 
         spans = [(start, min(end, end_s), label) for start, end, label in tracks["tool"].spans if start < end_s]
         tracks["tool"] = Track(spans, end_s, tracks["tool"].notes)
     return tracks
-
-
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalpha())
-
-
-def _body(path: Path, first: str) -> list[tuple[int, list[str]]]:
-    """Rows of a two-column file, without its optional header.
-
-    Raises:
-        DataError: there is no row, or a row has one field.
-    """
-    rows = read_fields(path)
-    if rows[0][1][0].lower() == first.lower():
-        rows = rows[1:]
-    if not rows:
-        raise no_rows(path)
-    for line, fields in rows:
-        if len(fields) < 2:
-            raise DataError(f"{path}, line {line} must have two values, got {' '.join(fields)!r}: correct the row")
-    return rows
