@@ -1,4 +1,4 @@
-"""The `eval` command: joins vectors and answers with a manifest's labels, scores every task and writes one table."""
+"""The `eval` command: joins predictions, vectors and answers with labels, scores every task and writes one table."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,11 +6,13 @@ from typing import Any, Literal
 
 import surgvl.tasks
 from surgvl.commands.common import write_scores
-from surgvl.core.checks import check_choice, check_range
+from surgvl.commands.truth import load_truth, published_classes
+from surgvl.core.checks import check_above, check_choice, check_range
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command
 from surgvl.core.invocation import command_line, recorded
 from surgvl.core.plurals import part_of, plural
+from surgvl.core.predictions import read_predictions
 from surgvl.core.registry import choose, discover
 from surgvl.core.results import Result, add_provenance
 from surgvl.core.run_folder import RunFolder
@@ -22,6 +24,7 @@ from surgvl.tasks.answer_files import outcome_counts, outcome_table
 from surgvl.tasks.base import Inputs, Task, Unavailable
 from surgvl.tasks.inputs import EvalInputs
 from surgvl.tasks.overlap import seen_before
+from surgvl.tasks.predicted import Predicted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +84,15 @@ def evaluate(
     api_key: str = "",
     in_flight: int = 8,
     model: str = "",
+    predictions: list[Path] | None = None,
+    predictions_kind: str = "",
+    predictions_fps: float | None = None,
+    split_protocol: str = "",
 ) -> list[Result]:
-    """Score vectors and answers, with baselines and 95 % intervals.
+    """Score predictions, vectors and answers, with baselines and 95 % intervals.
 
     Args:
-        manifest: manifest folder with the labels.
+        manifest: manifest folder with the labels, or NAME:ROOT: a data set (`surgvl data list`) and its folder.
         out: folder for result.json and result.md.
         vectors: vectors folder of `surgvl embed`, for zero-shot phases, triplets and text-to-moment retrieval.
         answers: folder of `surgvl ask --manifest`, or its answers.jsonl.
@@ -102,22 +109,33 @@ def evaluate(
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
         in_flight: maximum number of concurrent requests to the server.
         model: name of one of the models of such an address, if it has several.
+        predictions: files with the predictions of any model, as Parquet or CSV with the columns video,time,label, or
+            video,start,end,label, or video,time and a column of scores for each class.
+        predictions_kind: kind of label that they predict, such as phase; by default, that whose classes they name.
+        predictions_fps: rate of the column `frame` of a CSV, which counts from 0, in place of `time`.
+        split_protocol: splits of a data set NAME:ROOT; by default, its first ones.
     """
-    if vectors is None and answers is None and not server:
-        raise ConfigError("nothing to score: give --vectors, --answers or both, or --server")
+    if vectors is None and answers is None and not server and not predictions:
+        raise ConfigError("nothing to score: give --predictions, --vectors or --answers, or --server")
+    if predictions and (vectors or server):
+        raise ConfigError("--predictions and --vectors both predict: score them in two runs")
+    if predictions_fps is not None:
+        check_above("--predictions_fps", predictions_fps)
     if controls and answers is None:
         raise ConfigError("--controls needs --answers: the answers about the right video")
     known: dict[str, type[Task]] = discover(surgvl.tasks, Task)  # type: ignore[type-arg, type-abstract]
     chosen = {name: choose(surgvl.tasks, Task, name) for name in tasks} if tasks else known  # type: ignore[type-abstract]
     with RunFolder(out, resume, seed=seed) as folder:
-        table = Manifest.load(manifest)
+        table, remark = load_truth(manifest, split_protocol)
+        kinds = list(dict.fromkeys(task.kind for task in chosen.values() if task.kind))
         if server:
-            kinds = [task.kind for task in chosen.values()]
-            wanted = vectors is None and any(kinds), answers is None and "" in kinds
+            wanted = vectors is None and any(kinds), answers is None and "" in {each.kind for each in chosen.values()}
             served = _served(
                 table, manifest, out, wanted, split, (server, api_key, in_flight, model), protocol.allow_overlap, seed
             )
             vectors, answers = served[0] or vectors, served[1] or answers
+        files = [(path, read_predictions(path, predictions_fps, predictions_kind)) for path in predictions or ()]
+        predicted = Predicted(files, table, split, kinds, published_classes) if files else None
         inputs = EvalInputs(
             table,
             split,
@@ -129,6 +147,7 @@ def evaluate(
             protocol.causal,
             protocol.relaxed,
             seed,
+            predicted,
         )
         for kind, name in inputs.chosen.items():
             if kind not in {task.kind for task in chosen.values()}:
@@ -164,10 +183,12 @@ def evaluate(
         folder.record(table.hash, inputs.pretraining_ids, **facts)
         notes = inputs.prompts_note() + outcome_table(counts) + rendered_note(inputs.test.videos)
         write_scores(folder, results, notes)
-        for line in left_out:
+        for line in (*left_out, *(predicted.notes if predicted else ()), *filter(None, [remark])):
             print(line)
         after = command("index", vectors=vectors, manifest=manifest, out="index")
-        if vectors is None:
+        if predicted:
+            after = command("eval", manifest=manifest, predictions="OTHER", out=f"{out}-other")
+        elif vectors is None:
             after = command("embed", model="dual", manifest=manifest, out="vectors")
         folder.next(f"{plural(len(results), 'score')} in {out}", after)
     return results

@@ -88,7 +88,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class LabelledScores:
-    """Zero-shot scores and labels of the clips of those videos that share a prompt set.
+    """Scores and labels of the clips of those videos that share a prompt set or a list of classes.
 
     Attributes:
         scores: of N clips.
@@ -96,6 +96,8 @@ class LabelledScores:
         training_seconds: seconds of each class in the training split of the same data sets; empty if there is none.
         protocol: description of labels and scores.
         data: sources of the videos, if those of other sources are scored separately; otherwise empty.
+        rate_fps: clips per second of video.
+        hard: whether the scores are decisions, 1 or 0.
     """
 
     scores: Scores
@@ -103,6 +105,8 @@ class LabelledScores:
     training_seconds: Mapping[str, float]
     protocol: str
     data: str = ""
+    rate_fps: float = 1.0
+    hard: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,18 +168,18 @@ class Inputs(ABC):
         causal: whether to smooth over the past only.
         relaxed: rule of relaxed boundaries to score phases with as well; empty for none.
         seed: of random draws.
-        rate_fps: clips per second of video.
+        by_text: whether classes are scored by their sentences.
     """
 
     window_s: float
     causal: bool
     relaxed: Mode | Literal[""]
     seed: int
-    rate_fps: float
+    by_text: bool
 
     @abstractmethod
     def clips(self, kind: str) -> list[LabelledScores]:
-        """Zero-shot scores and labels of a kind (`phase`, `triplet`, ...), one entry for each prompt set.
+        """Scores and labels of a kind (`phase`, `triplet`, ...), one entry for each prompt set or list of classes.
 
         Raises:
             Unavailable: there are no inputs for this kind.

@@ -5,11 +5,9 @@ A clip stands for the second around its centre, and has the labels that cover th
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.plurals import part_of
@@ -18,30 +16,10 @@ from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.relaxed import Mode
 from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split, read_answers
 from surgvl.tasks.base import Answers, Inputs, LabelledScores, Scores, Unavailable
+from surgvl.tasks.predicted import Predicted
+from surgvl.tasks.truth import Labels, labelled_videos, training_seconds
 
 _SEEN = "pretraining_video_ids"
-
-
-class Labels(Protocol):
-    """The part of `surgvl.data.manifest.Manifest` that is used here."""
-
-    segment_table: Any
-    qa_table: Any
-
-    @property
-    def videos(self) -> Any:
-        """A row for each video."""
-
-    def split(self, name: str) -> "Labels":
-        """The videos of one split."""
-
-    def video_ids(self, split: str | None = None) -> list[str]:
-        """Ids of one split or of all."""
-
-    def second_labels(self, task: str, video_ids: Sequence[str], times_s: Any) -> list[list[str]]:
-        """Labels that cover each (video, time)."""
-
-    def __contains__(self, video_id: object) -> bool: ...
 
 
 class EvalInputs(Inputs):
@@ -62,6 +40,7 @@ class EvalInputs(Inputs):
         causal: whether to smooth over the past only.
         relaxed: rule of relaxed boundaries to score phases with as well; empty for none.
         seed: of random draws.
+        predicted: predictions of clips, in place of vectors.
 
     Raises:
         DataError: a folder or file cannot be read.
@@ -79,6 +58,7 @@ class EvalInputs(Inputs):
         causal: bool,
         relaxed: Mode | Literal[""],
         seed: int,
+        predicted: Predicted | None = None,
     ) -> None:
         self.test = manifest.split(split)
         self.train = manifest.split("train") if split != "train" and manifest.video_ids("train") else None
@@ -90,7 +70,8 @@ class EvalInputs(Inputs):
         self.causal = causal
         self.relaxed = relaxed
         self.seed = seed
-        self.rate_fps = 1 / self.vectors.meta.stride_s if self.vectors else 1.0
+        self.predicted = predicted
+        self.by_text = predicted is None
         self._gaps: dict[str, str] = {}
         self.used: dict[str, list[str]] = {}
 
@@ -101,10 +82,12 @@ class EvalInputs(Inputs):
 
         Videos that share a prompt set are scored together.
         """
+        if self.predicted is not None:
+            return self.predicted.clips(kind)
         if self.vectors is None:
-            raise Unavailable(f"{kind} needs --vectors")
+            raise Unavailable(f"{kind} needs --vectors or --predictions")
         name = self.chosen.get(kind, "")
-        labelled = self._labelled(kind)
+        labelled = labelled_videos(self.test, kind)
         if not labelled:
             raise Unavailable(f"no {self.split} video of the manifest has labels of task {kind!r}")
         groups: dict[str, set[str]] = {}
@@ -196,32 +179,15 @@ class EvalInputs(Inputs):
         return LabelledScores(
             Scores(ids, times_s, scores, names),
             [[spelt[label] for label in row] for row in labels],
-            self._training_seconds(kind, spelt, {row.data_set for row in videos}),
+            training_seconds(self.train, kind, spelt, {row.data_set for row in videos}),
             f"{self.split} split of {sources}, zero-shot with {prompt_set}{version}, {self.vectors.protocol}",
             sources if several else "",
+            1 / self.vectors.meta.stride_s,
         )
-
-    def _training_seconds(self, kind: str, spelt: dict[str, str], datasets: set[str]) -> dict[str, float]:
-        """Seconds of each class in the training split of some data sets."""
-        if self.train is None:
-            return {}
-        videos = pa.array([row.video_id for row in self.train.videos if row.data_set in datasets], pa.string())
-        table = self.train.segment_table
-        table = table.filter(pc.and_(pc.equal(table["task"], kind), pc.is_in(table["video_id"], value_set=videos)))
-        spans = table["end_s"].to_numpy() - table["start_s"].to_numpy()
-        found: dict[str, float] = {}
-        for label, span in zip(table["label"].to_pylist(), spans.tolist(), strict=True):
-            if label in spelt:
-                found[spelt[label]] = found.get(spelt[label], 0.0) + span
-        return found
 
     @property
     def _videos(self) -> str:
         return f"{self.split} split of {' and '.join(sorted({row.source for row in self.test.videos}))}"
-
-    def _labelled(self, kind: str) -> set[str]:
-        table = self.test.segment_table
-        return set(table.filter(pc.equal(table["task"], kind))["video_id"].to_pylist())
 
     def prompts_note(self) -> str:
         """The prompt sets used for each kind of label, as list items."""
@@ -272,10 +238,13 @@ class EvalInputs(Inputs):
     def pretraining_ids(self) -> list[str]:
         """Ids of the videos that the models behind the vectors and answers were trained on."""
         own = self.vectors.meta.pretraining_video_ids if self.vectors else []
+        own = [*own, *(self.predicted.pretraining_ids if self.predicted else [])]
         return sorted({*own, *(name for file in self.answer_files for name in file.facts.get(_SEEN, []))})
 
     def encoder(self, kind: str) -> tuple[str, int]:
         """How the encoder behind scores of a kind of label was made, and how many parameters were trained on labels."""
+        if kind and self.predicted is not None:
+            return self.predicted.encoder(kind)
         if not kind or self.vectors is None:
             return "not stated", 0  # answers bring their own
         meta = self.vectors.meta
@@ -283,7 +252,7 @@ class EvalInputs(Inputs):
 
     def gaps(self, kind: str) -> str:
         """What is missing from the vectors behind scores of a kind of label, or damaged in them, in words."""
-        missing = self._gaps.get(kind, "")
+        missing = self.predicted.gaps(kind) if self.predicted and kind else self._gaps.get(kind, "")
         damaged = self.vectors.meta.damaged_frames if self.vectors and kind else {}
         own = set(self.test.video_ids())
         return "; ".join(filter(None, (missing, *(line for name, line in damaged.items() if name in own))))

@@ -114,7 +114,7 @@ class Phase(Task[Scores]):
                 truth[row] = index[names[0]]
         seconds = group.training_seconds
         majority = index[max(seconds, key=lambda name: (seconds[name], name))] if seconds else None
-        how = inputs.window_s, inputs.causal, group.protocol, inputs.rate_fps, inputs.seed
+        how = inputs.window_s, inputs.causal, group.protocol, group.rate_fps, inputs.seed
         task = cls(truth, majority, *how, relaxed=inputs.relaxed)
         task.data = group.data
         return task, scores

@@ -18,7 +18,7 @@ from surgvl.core.ontology import TRIPLET_NAMES
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics import retrieval
 from surgvl.metrics.triplet import TripletClasses
-from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, means, point_estimate
+from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, Unavailable, means, point_estimate
 from surgvl.tasks.triplet import multi_hot, ordered
 
 KS = (1, 5, 10)
@@ -56,6 +56,8 @@ class Retrieval(Task[Scores]):
     @classmethod
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
         """Take the triplets of each second; clips are ranked by their similarity with the text of a triplet."""
+        if not inputs.by_text:
+            raise Unavailable("retrieval by sentences needs --vectors")
         found: list[tuple[Task[Scores], Scores]] = []
         for group in inputs.clips(cls.kind):
             names = group.scores.class_names

@@ -65,7 +65,7 @@ class Triplet(Task[Scores]):
         found: list[tuple[Task[Scores], Scores]] = []
         for group in inputs.clips(cls.kind):
             names = group.scores.class_names
-            task = cls(multi_hot(group.labels, names), group.protocol, inputs.rate_fps, inputs.seed, names)
+            task = cls(multi_hot(group.labels, names), group.protocol, group.rate_fps, inputs.seed, names)
             task.data = group.data
             found.append((task, group.scores))
         return found

@@ -260,7 +260,7 @@ def test_usage_errors(folders: Path) -> None:
             tasks=["phase"],
             protocol=EvalConfig(prompts=["phantom_triplet"]),
         )
-    with pytest.raises(ConfigError, match="give --vectors, --answers or both"):
+    with pytest.raises(ConfigError, match="give --predictions, --vectors or --answers"):
         evaluate(folders / "manifest", folders / "out")
     with pytest.raises(ConfigError, match="--protocol.smooth_s must be >= 0, got nan"):
         EvalConfig(smooth_s=float("nan"))

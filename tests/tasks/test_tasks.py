@@ -86,7 +86,7 @@ class KindsAsked(Inputs):
     """Inputs that hold nothing and remember what was asked for."""
 
     def __init__(self) -> None:
-        self.window_s, self.causal, self.relaxed, self.seed, self.rate_fps = 0.0, False, "", 0, 1.0
+        self.window_s, self.causal, self.relaxed, self.seed, self.by_text = 0.0, False, "", 0, True
         self.kinds: set[str] = set()
 
     def clips(self, kind: str) -> list[LabelledScores]:

@@ -1,0 +1,288 @@
+"""Predictions of any model, from files, as the clips of `surgvl eval`: classes are matched by name, gaps are counted.
+
+Names match if they are equal but for case and punctuation. A moment is scored if its video is in the split and a label
+covers it (of triplets and tools: if it is in the video); seconds of labels without a prediction, and moments without a
+label, are told with every score.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from surgvl.core.arrays import Float32Array
+from surgvl.core.checks import did_you_mean
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.plurals import part_of, plural
+from surgvl.core.predictions import Predictions
+from surgvl.core.results import UNRECORDED
+from surgvl.tasks.base import LabelledScores, Scores, Unavailable
+from surgvl.tasks.truth import (
+    EXCLUSIVE,
+    ClassesOf,
+    Labels,
+    class_list,
+    labelled_videos,
+    seconds_to_score,
+    training_seconds,
+)
+
+_SHOWN = 8
+
+
+class Predicted:
+    """The predictions of a run, by kind of label.
+
+    Args:
+        files: predictions with the files that they come from; files of one kind hold different videos.
+        manifest: labels of all splits.
+        split: to score.
+        kinds: kinds of label that can be scored; the kind of a file that does not tell is that whose classes it names.
+        published: classes of a data set.
+
+    Raises:
+        DataError: a file's kind cannot be told, a video is unknown, or two files hold the same video.
+        ConfigError: predictions are of a kind that cannot be scored.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[tuple[Path, Predictions]],
+        manifest: Labels,
+        split: str,
+        kinds: Sequence[str],
+        published: ClassesOf,
+    ) -> None:
+        self.manifest, self.split, self.published = manifest, split, published
+        self.test = manifest.split(split)
+        self.notes: list[str] = []
+        self.files: dict[str, list[tuple[Path, Predictions]]] = {}
+        self._gaps: dict[str, str] = {}
+        for path, each in files:
+            self._check_videos(path, each)
+            kind = each.kind or self._kind_of(path, each, kinds)
+            if kind not in kinds:
+                raise ConfigError(f"{path} predicts labels of kind {kind!r}; kinds with a task are {', '.join(kinds)}")
+            for other, theirs in self.files.get(kind, []):
+                if both := sorted(set(theirs.video_ids) & set(each.video_ids)):
+                    raise DataError(f"{other} and {path} both predict the {kind} of {both[0]}: score them in two runs")
+            self.files.setdefault(kind, []).append((path, each))
+
+    def _check_videos(self, path: Path, predictions: Predictions) -> None:
+        known = self.manifest.video_ids()
+        if unknown := sorted(set(predictions.video_ids) - set(known)):
+            hint = did_you_mean(unknown[0], known, f"its videos are {_shorten(known)}")
+            raise DataError(f"{path}: no video {unknown[0]!r} in the manifest: {hint}")
+
+    def _datasets(self, ids: set[str]) -> set[str]:
+        return {row.data_set for row in self.manifest.videos if row.video_id in ids}
+
+    def _kind_of(self, path: Path, predictions: Predictions, kinds: Sequence[str]) -> str:
+        """The kind of label whose classes a file names.
+
+        Raises:
+            DataError: no kind has them all, or several have.
+        """
+        if predictions.scores is None:
+            raise DataError(f"{path} does not tell the kind of its values: give --predictions_kind")
+        own = {_plain(name) for name in predictions.class_names}
+        there = {kind for kind in kinds if labelled_videos(self.manifest, kind)}
+        classes = {
+            kind: class_list(self.manifest, kind, self._datasets(set(predictions.video_ids)), self.published)
+            for kind in sorted(there)
+        }
+        shared = {kind: len(own & {_plain(name) for name in names}) for kind, names in classes.items()}
+        fitting = [kind for kind, count in shared.items() if count == len(own)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if not fitting and any(shared.values()):
+            return max(shared, key=lambda kind: shared[kind])  # its unknown classes are told when it is scored
+        known = "; ".join(f"{kind}: {_shorten(names)}" for kind, names in classes.items())
+        fact = f"may be of kind {' or '.join(fitting)}" if fitting else "are of no kind of label in the manifest"
+        raise DataError(
+            f"{path}: classes {_shorten(predictions.class_names)} {fact} ({known}): give --predictions_kind, or rename "
+            "the classes"
+        )
+
+    def clips(self, kind: str) -> list[LabelledScores]:
+        """Predictions and labels of the moments that have both; videos that share a list of classes go together.
+
+        Raises:
+            Unavailable: there are no predictions or no labels of this kind.
+            DataError: classes do not fit, or no moment has both.
+        """
+        if kind not in self.files:
+            raise Unavailable(f"no predictions of {kind} labels")
+        if not (labelled := labelled_videos(self.test, kind)):
+            raise Unavailable(f"no {self.split} video of the manifest has labels of task {kind!r}")
+        groups: dict[tuple[str, ...], set[str]] = {}
+        for dataset in sorted(self._datasets(labelled)):
+            names = class_list(self.manifest, kind, {dataset}, self.published)
+            groups.setdefault(tuple(names), set()).add(dataset)
+        found: list[LabelledScores] = []
+        facts: list[str] = []
+        for names, datasets in groups.items():
+            wanted = {row.video_id for row in self.test.videos if row.data_set in datasets} & labelled
+            if wanted & {name for _, each in self.files[kind] for name in each.video_ids}:
+                found.append(self._group(kind, names, datasets, wanted, len(groups) > 1, facts))
+        if not found:
+            there = sorted({name for _, each in self.files[kind] for name in each.video_ids})
+            paths = ", ".join(str(path) for path, _ in self.files[kind])
+            raise DataError(
+                f"{paths}: none of the videos {_shorten(there)} is in split {self.split!r}, which has "
+                f"{_shorten(sorted(labelled))}: choose another --split"
+            )
+        if missing := sorted(labelled - {name for group in found for name in group.scores.video_names}):
+            part = part_of(len(missing), len(labelled), "video", "has")
+            facts.insert(0, f"{part} no predictions: {_shorten(missing)}")
+        self._gaps[kind] = "; ".join(facts)
+        return found
+
+    def _group(
+        self, kind: str, names: Sequence[str], datasets: set[str], wanted: set[str], several: bool, facts: list[str]
+    ) -> LabelledScores:
+        """Predictions and labels of videos that share a list of classes; `facts` takes what has no counterpart."""
+        ids: list[str] = []
+        times, tables = [], []
+        files = self.files[kind]
+        for path, each in files:
+            scores = _by_class(path, each, names, kind, sorted(datasets))
+            rows = [at for at, name in enumerate(each.video_ids) if name in wanted]
+            if kind in EXCLUSIVE and each.hard:
+                rows = _decided(path, each, rows)
+            if outside := sorted(set(each.video_ids) - set(self.test.video_ids())):
+                videos = part_of(len(outside), len(set(each.video_ids)), "video", "is")
+                self.notes.append(f"{path}: {videos} not in split {self.split}, left out: {_shorten(outside)}")
+            ids += [each.video_ids[at] for at in rows]
+            times.append(each.times_s[rows])
+            tables.append(scores[rows])
+        times_s = np.concatenate(times)
+        labels = self.test.second_labels(kind, ids, times_s)
+        ends_s = {row.video_id: row.duration_s for row in self.test.videos}
+        kept = [
+            at
+            for at, (own, name, time_s) in enumerate(zip(labels, ids, times_s.tolist(), strict=True))
+            if own or (kind not in EXCLUSIVE and time_s < ends_s[name])
+        ]
+        sources = " and ".join(sorted({row.source for row in self.test.videos if row.video_id in wanted}))
+        stride_s = files[0][1].stride_s
+        missing, total = self._unpredicted(kind, ids, times_s, stride_s)
+        gaps = []
+        if missing:
+            gaps.append(f"{missing:,} of {total:,} seconds with {kind} labels have no prediction")
+        if len(kept) < len(labels):
+            extra = len(labels) - len(kept)
+            gaps.append(f"{extra:,} of {len(labels):,} predictions are of moments without a {kind} label, left out")
+        if not kept:
+            raise DataError(f"{files[0][0]}: {'; '.join(gaps)}: check that times are seconds of the video")
+        facts += gaps
+        model = " and ".join(dict.fromkeys(str(each.facts.get("model") or path.name) for path, each in files))
+        anchor = " and ".join(dict.fromkeys(str(each.facts.get("protocol") or UNRECORDED) for _, each in files))
+        own_train = self.manifest.video_ids("train") if self.split != "train" else []
+        train = self.manifest.split("train") if own_train else None
+        return LabelledScores(
+            Scores([ids[at] for at in kept], times_s[kept], np.concatenate(tables)[kept], names),
+            [labels[at] for at in kept],
+            training_seconds(train, kind, {name: name for name in names}, datasets),
+            f"{self.split} split of {sources}, predictions of {model}, {anchor}",
+            sources if several else "",
+            1 / stride_s,
+            all(each.hard for _, each in files),
+        )
+
+    def _unpredicted(self, kind: str, ids: Sequence[str], times_s: np.ndarray, stride_s: float) -> tuple[int, int]:
+        """How many labelled seconds of the videos have no prediction, and how many there are.
+
+        Of moments more than a second apart, each stands for those around it.
+        """
+        seconds = seconds_to_score(self.test.select(sorted(set(ids))), kind)
+        reach_s = max(stride_s - 1, 0)
+        missing = 0
+        own_ids, second_ids = np.asarray(ids, np.str_), np.asarray(seconds[0], np.str_)
+        for name in sorted(set(ids)):
+            have, need = np.sort(times_s[own_ids == name]), seconds[1][second_ids == name]
+            after = np.append(have, np.inf)[np.searchsorted(have, need - reach_s)]
+            missing += int((after >= need + 1 + reach_s).sum())
+        return missing, len(seconds[0])
+
+    # ---- facts about what is scored
+
+    @property
+    def pretraining_ids(self) -> list[str]:
+        """Ids of the videos that the models were trained on."""
+        return [name for _, each in self._all for name in each.facts.get("pretraining_video_ids", [])]
+
+    @property
+    def _all(self) -> list[tuple[Path, Predictions]]:
+        return [each for files in self.files.values() for each in files]
+
+    def encoder(self, kind: str) -> tuple[str, int]:
+        """How the encoder behind a kind of label was made, and how many parameters were trained on labels."""
+        facts = [each.facts for _, each in self.files.get(kind, [])]
+        made = {str(each.get("encoder", "not stated")) for each in facts}
+        count = max((int(each.get("num_trainable", 0)) for each in facts), default=0)
+        return (made.pop(), count) if len(made) == 1 else ("not stated", 0)
+
+    def gaps(self, kind: str) -> str:
+        """What has no counterpart in labels or predictions of a kind, in words."""
+        return self._gaps.get(kind, "")
+
+
+def _plain(name: str) -> str:
+    """A class name without case and punctuation."""
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def _shorten(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _by_class(
+    path: Path, predictions: Predictions, names: Sequence[str], kind: str, datasets: Sequence[str]
+) -> Float32Array:
+    """The scores with a column for each class of the truth; a class that the file lacks is the least likely.
+
+    Raises:
+        DataError: the file predicts numbers, a class is unknown, or two of its classes are one.
+    """
+    if predictions.scores is None:
+        raise DataError(f"{path} holds numbers, but {kind} labels are classes: predict a class or scores")
+    index = {_plain(name): at for at, name in enumerate(names)}
+    index |= {name: at for at, name in enumerate(names)}
+    low = 0.0 if predictions.hard else float(predictions.scores.min()) - 1
+    scores = np.full((len(predictions.video_ids), len(names)), low, np.float32)
+    taken: dict[int, str] = {}
+    for column, name in enumerate(predictions.class_names):
+        at = index.get(name, index.get(_plain(name)))
+        if at is None:
+            where = f"column {name!r}"
+            if predictions.hard:
+                row = int(predictions.scores[:, column].argmax())
+                where = f"label {name!r} of {predictions.video_ids[row]} at {predictions.times_s[row]:g} s"
+            hint = did_you_mean(name, names, "rename it")
+            raise DataError(
+                f"{path}: {where} is no {kind} of {' or '.join(datasets)}; allowed are {', '.join(names)}: {hint}"
+            )
+        if at in taken and not predictions.hard:
+            raise DataError(f"{path}: {taken[at]!r} and {name!r} both mean {names[at]!r}: merge the columns")
+        taken[at] = name
+        scores[:, at] = np.maximum(scores[:, at], predictions.scores[:, column])
+    return scores
+
+
+def _decided(path: Path, predictions: Predictions, rows: Sequence[int]) -> list[int]:
+    """The rows with one label; those without any are no predictions.
+
+    Raises:
+        DataError: a row has several.
+    """
+    assert predictions.scores is not None
+    counts = (predictions.scores[list(rows)] > 0).sum(axis=1)
+    if (counts > 1).any():
+        row = rows[int((counts > 1).argmax())]
+        names = [name for name, own in zip(predictions.class_names, predictions.scores[row], strict=True) if own]
+        where = f"{predictions.video_ids[row]} at {predictions.times_s[row]:g} s"
+        raise DataError(f"{path}: {where} has {plural(len(names), 'label')}, {' and '.join(names)}: give one")
+    return [row for row, count in zip(rows, counts.tolist(), strict=True) if count]

@@ -1,0 +1,109 @@
+"""The truth as tasks read it from a manifest: labelled videos and seconds, classes, and their time in training."""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from surgvl.core.arrays import Float64Array
+
+ClassesOf = Callable[[str, str], Sequence[str]]
+"""(kind of label, name of a data set) -> its published classes in their order; empty where it has no list."""
+
+
+class Labels(Protocol):
+    """The part of `surgvl.data.manifest.Manifest` that is used here."""
+
+    segment_table: Any
+    qa_table: Any
+
+    @property
+    def videos(self) -> Any:
+        """A row for each video."""
+
+    def split(self, name: str) -> "Labels":
+        """The videos of one split."""
+
+    def video_ids(self, split: str | None = None) -> list[str]:
+        """Ids of one split or of all."""
+
+    def select(self, video_ids: Sequence[str]) -> "Labels":
+        """The given videos only."""
+
+    def second_labels(self, task: str, video_ids: Sequence[str], times_s: Any) -> list[list[str]]:
+        """Labels that cover each (video, time)."""
+
+    def __contains__(self, video_id: object) -> bool: ...
+
+
+def labelled_videos(labels: Labels, kind: str) -> set[str]:
+    """Ids of the videos that have labels of a kind."""
+    table = labels.segment_table
+    return set(table.filter(pc.equal(table["task"], kind))["video_id"].to_pylist())
+
+
+def training_seconds(
+    train: Labels | None, kind: str, spelt: Mapping[str, str], datasets: Collection[str]
+) -> dict[str, float]:
+    """Seconds of each class in the training videos of some data sets; empty without training videos.
+
+    Args:
+        train: the training split.
+        kind: of label.
+        spelt: label -> class; other labels are left out.
+        datasets: names of the data sets.
+    """
+    if train is None:
+        return {}
+    videos = pa.array([row.video_id for row in train.videos if row.data_set in datasets], pa.string())
+    table = train.segment_table
+    table = table.filter(pc.and_(pc.equal(table["task"], kind), pc.is_in(table["video_id"], value_set=videos)))
+    spans = table["end_s"].to_numpy() - table["start_s"].to_numpy()
+    found: dict[str, float] = {}
+    for label, span in zip(table["label"].to_pylist(), spans.tolist(), strict=True):
+        if label in spelt:
+            found[spelt[label]] = found.get(spelt[label], 0.0) + span
+    return found
+
+
+EXCLUSIVE = ("phase", "step", "gesture")
+"""Kinds of which a moment has one label. One without any is not annotated; of other kinds, nothing is there."""
+
+
+def seconds_to_score(labels: Labels, kind: str) -> tuple[list[str], Float64Array, list[list[str]]]:
+    """The whole seconds of the videos with labels of a kind; of kinds with one label, those that have it.
+
+    Returns:
+        For each its video, its time in seconds, float64 [N], and its labels.
+    """
+    ids, times_s = [], []
+    wanted = labelled_videos(labels, kind)
+    for row in labels.videos:
+        if row.video_id in wanted:
+            seconds = np.arange(math.ceil(row.duration_s), dtype=np.float64)
+            ids += [row.video_id] * len(seconds)
+            times_s.append(seconds)
+    times = np.concatenate(times_s) if times_s else np.zeros(0)
+    found = labels.second_labels(kind, ids, times)
+    kept = [at for at, names in enumerate(found) if names or kind not in EXCLUSIVE]
+    return [ids[at] for at in kept], times[kept], [found[at] for at in kept]
+
+
+def class_list(labels: Labels, kind: str, datasets: Collection[str], published: ClassesOf) -> list[str]:
+    """The classes of a kind: as the data sets publish them, or the labels that occur, sorted.
+
+    Args:
+        labels: of all splits.
+        kind: of label.
+        datasets: names of the data sets, which share a list.
+        published: (kind, name of a data set) -> its classes in their order; empty where it has no list.
+    """
+    videos = pa.array([row.video_id for row in labels.videos if row.data_set in datasets], pa.string())
+    table = labels.segment_table
+    table = table.filter(pc.and_(pc.equal(table["task"], kind), pc.is_in(table["video_id"], value_set=videos)))
+    there = set(pc.unique(table["label"]).to_pylist())
+    known = list(published(kind, next(iter(sorted(datasets)))))
+    return known if there <= set(known) else sorted(there)

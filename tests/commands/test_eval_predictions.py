@@ -1,0 +1,146 @@
+"""`eval --predictions`: files of any model against a data set's folder, with every gap told."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from surgvl.cli import main as cli
+from surgvl.commands.eval import evaluate
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.ontology import CHOLEC80_PHASES, TRIPLET_NAMES
+from surgvl.core.predictions import Predictions, write_predictions
+from surgvl.core.results import Result, read_results
+
+LENGTHS = {"video01": 60, "video41": 40, "video42": 50, "video43": 30, "video44": 35, "video45": 45}
+
+
+def phase_at(second: int) -> int:
+    return second // 10
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Six videos of Cholec80, as the CSV files of its community form; a phase lasts 10 s."""
+    folder = tmp_path / "cholec80"
+    folder.mkdir()
+    for video, length in LENGTHS.items():
+        with (folder / f"{video}.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["path", "label"])
+            rows.writerows([f"{video}_{second}.png", phase_at(second) + 1] for second in range(length))
+    return folder
+
+
+def write_csv(path: Path, rows: Mapping[tuple[str, float], str]) -> Path:
+    path.write_text("video,time,label\n" + "".join(f"{v},{t},{label}\n" for (v, t), label in rows.items()))
+    return path
+
+
+def right(videos: list[str]) -> dict[tuple[str, float], str]:
+    return {(video, t): CHOLEC80_PHASES[phase_at(t)] for video in videos for t in range(LENGTHS[video])}
+
+
+def by_name(results: list[Result]) -> dict[str, Result]:
+    return {result.metric: result for result in results}
+
+
+def test_a_stranger_scores_a_csv_of_five_videos_in_one_command(root: Path, tmp_path: Path) -> None:
+    said = right([video for video in LENGTHS if video != "video01"])
+    wrong = [key for key in said if key[1] % 5 == 0]
+    said |= {key: "Preparation" if key[1] >= 10 else "Clipping cutting" for key in wrong}
+    out = tmp_path / "out"
+    path = write_csv(tmp_path / "pred.csv", said)
+    cli.run(["eval", "--manifest", f"cholec80:{root}", "--predictions", str(path), "--out", str(out)])
+    found = by_name(read_results(out / "result.json"))
+    # Two of each ten seconds are wrong.
+    assert found["accuracy"].value == pytest.approx(0.8)
+    assert found["accuracy"].num_videos == 5
+    assert found["accuracy"].num_clips == len(said)
+    assert found["accuracy"].baselines["majority"] == pytest.approx(
+        np.mean([10 / length for video, length in LENGTHS.items() if video != "video01"])
+    )
+    assert found["accuracy"].warning == ""
+    assert found["accuracy"].protocol.startswith("test split of cholec80, predictions of pred.csv, online or offline")
+
+
+def test_parquet_brings_its_facts_and_seen_test_videos_stop_it(root: Path, tmp_path: Path) -> None:
+    seconds = np.arange(40)
+    scores = np.eye(7, dtype=np.float32)[phase_at(seconds)]  # type: ignore[arg-type]
+    facts = {"model": "our net", "encoder": "fine-tuned", "num_trainable": 12, "protocol": "online"}
+    kept = {"pretraining_video_ids": ["video41"]}
+    for name, more in (("p", {}), ("seen", kept)):
+        each = Predictions("phase", ["video41"] * 40, seconds + 0.5, CHOLEC80_PHASES, scores, facts={**facts, **more})
+        write_predictions(tmp_path / f"{name}.parquet", each)
+    source = Path(f"cholec80:{root}")
+    found = by_name(evaluate(source, tmp_path / "out", predictions=[tmp_path / "p.parquet"]))
+    assert found["accuracy"].value == 1
+    assert (found["accuracy"].encoder, found["accuracy"].num_trainable) == ("fine-tuned", 12)
+    assert "predictions of our net, online, 1 fps" in found["accuracy"].protocol
+    assert "4 of 5 videos have no predictions: video42, video43" in found["accuracy"].warning
+    with pytest.raises(DataError, match="seen in pretraining: video41"):
+        evaluate(source, tmp_path / "stopped", predictions=[tmp_path / "seen.parquet"])
+
+
+def test_seconds_without_a_counterpart_are_counted_in_both_directions(root: Path, tmp_path: Path) -> None:
+    said = right(["video41"])
+    for second in (3, 4, 20):
+        del said["video41", second]
+    said |= {("video41", 40): "Preparation", ("video01", 0): "Preparation"}
+    path = write_csv(tmp_path / "pred.csv", said)
+    found = by_name(evaluate(Path(f"cholec80:{root}"), tmp_path / "out", predictions=[path]))
+    assert "3 of 40 seconds with phase labels have no prediction" in found["accuracy"].warning
+    assert "1 of 38 predictions are of moments without a phase label" in found["accuracy"].warning
+    assert found["accuracy"].num_clips == 37
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            {("video41", 0): "Preparation", ("video41", 7): "ClipingCutting"},
+            "label 'ClipingCutting' of video41 at 7 s is no phase of cholec80; allowed are Preparation, .* did you mean"
+            " ClippingCutting",
+        ),
+        ({("video81", 0): "Preparation"}, "no video 'video81' in the manifest: did you mean"),
+        ({("video01", 0): "Preparation"}, "none of the videos video01 is in split 'test', .* choose another --split"),
+        ({("video41", 0): "stirring"}, "classes stirring are of no kind of label in the manifest .phase: Preparation"),
+        (
+            {("video41", 900): "Preparation"},
+            "40 of 40 seconds with phase labels have no prediction; 1 of 1 predictions are of moments without a phase",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_place(
+    rows: dict[tuple[str, float], str], message: str, root: Path, tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "pred.csv", rows)
+    with pytest.raises(DataError, match=message):
+        evaluate(Path(f"cholec80:{root}"), tmp_path / "out", predictions=[path])
+
+
+def test_two_labels_of_one_moment_are_refused(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pred.csv"
+    path.write_text("video,time,label\nvideo41,3,Preparation\nvideo41,3,ClippingCutting\n")
+    with pytest.raises(DataError, match="video41 at 3 s has 2 labels, ClippingCutting and Preparation: give one"):
+        evaluate(Path(f"cholec80:{root}"), tmp_path / "out", predictions=[path])
+
+
+def test_files_of_one_kind_hold_different_videos(root: Path, tmp_path: Path) -> None:
+    paths = [write_csv(tmp_path / f"{video}.csv", right([video])) for video in ("video41", "video42")]
+    found = by_name(evaluate(Path(f"cholec80:{root}"), tmp_path / "out", predictions=paths))
+    assert found["accuracy"].num_videos == 2
+    assert found["accuracy"].value == 1
+    with pytest.raises(DataError, match="both predict the phase of video41"):
+        evaluate(Path(f"cholec80:{root}"), tmp_path / "again", predictions=[paths[0], paths[0]])
+
+
+def test_predictions_of_a_kind_without_labels_and_beside_vectors_are_refused(root: Path, tmp_path: Path) -> None:
+    path, source = tmp_path / "pred.csv", Path(f"cholec80:{root}")
+    path.write_text(f'video,time,"{TRIPLET_NAMES[0]}"\nvideo41,0,1\n')
+    with pytest.raises(DataError, match="no test video of the manifest has labels of task 'triplet'"):
+        evaluate(source, tmp_path / "out", predictions=[path], predictions_kind="triplet")
+    with pytest.raises(ConfigError, match="score them in two runs"):
+        evaluate(source, tmp_path / "both", predictions=[path], vectors=tmp_path)
