@@ -12,10 +12,10 @@ PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quickstart results test test-fast lint docs links bench bench-gpu clean
+.PHONY: help demo quickstart results test test-fast lint docs links bench bench-metrics bench-gpu clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.all ## from nothing to the page on 127.0.0.1 (PORT=7860), with the models that ship
 	$(BIN)/surgvl demo --port $(PORT)
@@ -44,13 +44,15 @@ docs: $(VENV)/.dev ## the documentation, built strictly into site/
 links: $(VENV)/.all ## which addresses of models and data sets are dead (asks all of them)
 	$(BIN)/python -m surgvl.commands.links
 
-bench: $(VENV)/.bench ## decoding, metrics, retrieval, loading, training steps and serving, side by side with named peers
+bench: $(VENV)/.bench bench-metrics ## decoding, metrics, retrieval, loading, training steps and serving, side by side with named peers
 	$(BIN)/python benchmarks/decode.py
-	$(BIN)/python benchmarks/triplet_map.py
 	$(BIN)/python benchmarks/retrieval.py
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/pretrain_step.py
 	$(BIN)/python benchmarks/serving.py
+
+bench-metrics: $(VENV)/.ivtmetrics ## metrics next to scikit-learn, scipy and ivtmetrics: largest difference and speed
+	$(BIN)/python benchmarks/metrics.py --peer_python $(VENV)/ivtmetrics/bin/python
 
 bench-gpu: $(VENV)/.dev ## training steps and embedding on a GPU, next to transformers', in eight minutes
 	$(BIN)/python benchmarks/gpu.py
@@ -78,4 +80,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/uv
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(INSTALL) --editable ".[all,serve,docs,dev,bench]"
+	@touch $@
+
+# ivtmetrics is right with scikit-learn up to 1.6.0: benchmarks/metrics_peers.py says why.
+$(VENV)/.ivtmetrics: $(VENV)/.dev
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/ivtmetrics
+	$(BIN)/uv pip install --quiet --python $(VENV)/ivtmetrics/bin/python "ivtmetrics==0.1.5" "scikit-learn==1.5.2"
 	@touch $@
