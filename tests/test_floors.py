@@ -36,7 +36,7 @@ ROOMS = {
     "probe": Room(5, "torch"),
     "tasks": Room(4, "", "models data train video"),
     "retrieval": Room(4, "faiss pymilvus", "train"),
-    "export": Room(4, "", "models data train"),
+    "export": Room(4, "", "models train"),
     "serve": Room(5, "torch transformers vllm openai starlette httpx uvicorn"),
     "api": Room(6, "torch"),
     "archive": Room(7, "torch"),

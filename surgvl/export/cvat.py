@@ -9,11 +9,10 @@ of the file holds them as the task's raw editor takes them.
 import json
 from xml.etree.ElementTree import Comment, Element, SubElement
 
+from surgvl.data.formats.cvat import ATTRIBUTES, ROOT
 from surgvl.export.base import Format
 from surgvl.export.interval_table import Interval, IntervalTable
 from surgvl.export.xml_file import document
-
-ATTRIBUTES = ("confidence", "track")
 
 
 class Cvat(Format):
@@ -28,7 +27,7 @@ class Cvat(Format):
     def encode(self, table: IntervalTable) -> bytes:
         """The whole file."""
         labels = list(dict.fromkeys(name for classes in table.classes.values() for name in classes))
-        root = Element("annotations")
+        root = Element(ROOT)
         for line in table.origin.lines():
             root.append(Comment(f" {line.replace('--', '- -')} "))
         raw = json.dumps([{"name": name, "type": "any", "attributes": _raw_attributes()} for name in labels])

@@ -10,6 +10,7 @@ from datetime import datetime
 from urllib.parse import quote
 from xml.etree.ElementTree import Element, SubElement
 
+from surgvl.data.formats.elan import CONFIDENCE, ROOT, TASK_MARK, TIME_UNITS
 from surgvl.export.base import Format
 from surgvl.export.interval_table import Interval, IntervalTable
 from surgvl.export.milliseconds import milliseconds
@@ -30,7 +31,7 @@ class Eaf(Format):
     def encode(self, table: IntervalTable) -> bytes:
         """The whole file."""
         root = Element(
-            "ANNOTATION_DOCUMENT",
+            ROOT,
             {
                 "AUTHOR": f"surgvl {table.origin.version}",
                 "DATE": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -40,7 +41,7 @@ class Eaf(Format):
                 "xsi:noNamespaceSchemaLocation": "http://www.mpi.nl/tools/elan/EAFv3.0.xsd",
             },
         )
-        header = SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
+        header = SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS=TIME_UNITS)
         address = table.media if "://" in table.media else f"./{quote(table.media)}"
         kind = mimetypes.guess_type(table.media)[0] or "unknown"
         SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=address, MIME_TYPE=kind, RELATIVE_MEDIA_URL=address)
@@ -55,7 +56,7 @@ class Eaf(Format):
         for name, rows in _tiers(table):
             tier = SubElement(root, "TIER", LINGUISTIC_TYPE_REF="class", TIER_ID=name)
             child = SubElement(
-                root, "TIER", LINGUISTIC_TYPE_REF="confidence", PARENT_REF=name, TIER_ID=f"{name} confidence"
+                root, "TIER", LINGUISTIC_TYPE_REF=CONFIDENCE, PARENT_REF=name, TIER_ID=f"{name} {CONFIDENCE}"
             )
             for number, row in rows:
                 of, by, parent = SubElement(tier, "ANNOTATION"), SubElement(child, "ANNOTATION"), f"a{2 * number + 1}"
@@ -73,7 +74,7 @@ class Eaf(Format):
             "LINGUISTIC_TYPE",
             CONSTRAINTS="Symbolic_Association",
             GRAPHIC_REFERENCES="false",
-            LINGUISTIC_TYPE_ID="confidence",
+            LINGUISTIC_TYPE_ID=CONFIDENCE,
             TIME_ALIGNABLE="false",
         )
         SubElement(
@@ -95,4 +96,4 @@ def _tiers(table: IntervalTable) -> Iterator[tuple[str, list[tuple[int, Interval
             continue
         for name in classes:
             if own := [(number, row) for number, row in rows if row.name == name]:
-                yield f"{track}: {name}", own
+                yield f"{track}{TASK_MARK}{name}", own

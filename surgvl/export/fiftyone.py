@@ -6,6 +6,7 @@ them into frames by the average rate, which is wrong where the rate varies.
 
 from pathlib import PurePosixPath
 
+from surgvl.data.formats.fiftyone import FIRST_FRAME, LABELS, SUPPORT, TASK
 from surgvl.export.base import Format
 from surgvl.export.interval_table import IntervalTable
 from surgvl.export.json import about, dumps
@@ -25,10 +26,10 @@ class FiftyOne(Format):
         detections = [
             {
                 "label": row.name,
-                "support": [row.first_frame + 1, row.last_frame + 1],
+                SUPPORT: [row.first_frame + FIRST_FRAME, row.last_frame + FIRST_FRAME],
                 "confidence": row.confidence,
-                "attributes": {"track": row.track, "start_s": row.start_s, "end_s": row.end_s},
+                "attributes": {TASK: row.track, "start_s": row.start_s, "end_s": row.end_s},
             }
             for row in table
         ]
-        return dumps({"labels": {PurePosixPath(table.media).stem: detections}, "info": about(table)})
+        return dumps({LABELS: {PurePosixPath(table.media).stem: detections}, "info": about(table)})

@@ -7,6 +7,7 @@ labelling interface that the predictions need is in the task's `meta`.
 
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from surgvl.data.formats.label_studio import FIRST_FRAME, TIMELINE
 from surgvl.export.base import Format
 from surgvl.export.interval_table import Interval, IntervalTable
 from surgvl.export.json import about, dumps
@@ -43,10 +44,10 @@ def _region(table: IntervalTable, number: int, row: Interval) -> dict[str, objec
         "id": f"{row.track}-{number}",
         "from_name": row.track,
         "to_name": "video",
-        "type": "timelinelabels",
+        "type": TIMELINE,
         "origin": "prediction",
         "score": row.confidence,
-        "value": {"ranges": [{"start": first + 1, "end": after}], "timelinelabels": [row.name]},
+        "value": {"ranges": [{"start": first + FIRST_FRAME, "end": after - 1 + FIRST_FRAME}], TIMELINE: [row.name]},
     }
 
 
