@@ -18,10 +18,11 @@ from surgvl.core.results import Result, add_provenance
 from surgvl.core.run_folder import RunFolder
 from surgvl.core.version import commit
 from surgvl.data.manifest import Manifest
-from surgvl.data.tables import rendered_note
+from surgvl.data.tables import is_open, rendered_note
 from surgvl.metrics.relaxed import MODES
 from surgvl.tasks.answer_files import outcome_counts, outcome_table
 from surgvl.tasks.base import Inputs, Task, Unavailable
+from surgvl.tasks.blind import BlindInputs
 from surgvl.tasks.inputs import EvalInputs
 from surgvl.tasks.overlap import seen_before
 from surgvl.tasks.predicted import Predicted
@@ -88,6 +89,7 @@ def evaluate(
     predictions_kind: str = "",
     predictions_fps: float | None = None,
     split_protocol: str = "",
+    baselines: bool = False,
 ) -> list[Result]:
     """Score predictions, vectors and answers, with baselines and 95 % intervals.
 
@@ -114,8 +116,12 @@ def evaluate(
         predictions_kind: kind of label that they predict, such as phase; by default, that whose classes they name.
         predictions_fps: rate of the column `frame` of a CSV, which counts from 0, in place of `time`.
         split_protocol: splits of a data set NAME:ROOT; by default, its first ones.
+        baselines: score predictors that see no video: the longest class of the training videos, a constant score for
+            every triplet, the most frequent training answer.
     """
-    if vectors is None and answers is None and not server and not predictions:
+    if baselines and (vectors or answers or server or predictions):
+        raise ConfigError("--baselines scores no model: leave --predictions, --vectors, --answers and --server out")
+    if vectors is None and answers is None and not server and not predictions and not baselines:
         raise ConfigError("nothing to score: give --predictions, --vectors or --answers, or --server")
     if predictions and (vectors or server):
         raise ConfigError("--predictions and --vectors both predict: score them in two runs")
@@ -136,18 +142,22 @@ def evaluate(
             vectors, answers = served[0] or vectors, served[1] or answers
         files = [(path, read_predictions(path, predictions_fps, predictions_kind)) for path in predictions or ()]
         predicted = Predicted(files, table, split, kinds, published_classes) if files else None
-        inputs = EvalInputs(
-            table,
-            split,
-            vectors,
-            answers,
-            controls or [],
-            protocol.prompt_sets,
-            protocol.smooth_s,
-            protocol.causal,
-            protocol.relaxed,
-            seed,
-            predicted,
+        inputs = (
+            BlindInputs(table, split, protocol.relaxed, seed, published_classes, is_open)
+            if baselines
+            else EvalInputs(
+                table,
+                split,
+                vectors,
+                answers,
+                controls or [],
+                protocol.prompt_sets,
+                protocol.smooth_s,
+                protocol.causal,
+                protocol.relaxed,
+                seed,
+                predicted,
+            )
         )
         for kind, name in inputs.chosen.items():
             if kind not in {task.kind for task in chosen.values()}:
@@ -186,8 +196,8 @@ def evaluate(
         for line in (*left_out, *(predicted.notes if predicted else ()), *filter(None, [remark])):
             print(line)
         after = command("index", vectors=vectors, manifest=manifest, out="index")
-        if predicted:
-            after = command("eval", manifest=manifest, predictions="OTHER", out=f"{out}-other")
+        if predicted or baselines:
+            after = command("eval", manifest=manifest, predictions="predictions.csv", out=f"{out}-next")
         elif vectors is None:
             after = command("embed", model="dual", manifest=manifest, out="vectors")
         folder.next(f"{plural(len(results), 'score')} in {out}", after)

@@ -70,6 +70,8 @@ class Phase(Task[Scores]):
         rate_fps: rows per second.
         seed: of the bootstrap and of random predictions.
         relaxed: rule of relaxed boundaries (see `metrics.relaxed`), whose scores are added; empty for none.
+        prior: [C], how long each class lasts in training videos; the `prior` baseline draws classes so often. Without
+            it there is none.
     """
 
     name = "phase"
@@ -86,7 +88,9 @@ class Phase(Task[Scores]):
         rate_fps: float = 1.0,
         seed: int = 0,
         relaxed: Mode | Literal[""] = "",
+        prior: Sequence[float] = (),
     ) -> None:
+        self.prior = prior
         self.truth = np.asarray(truth)
         self.majority = majority
         self.window_s = window_s
@@ -115,7 +119,8 @@ class Phase(Task[Scores]):
         seconds = group.training_seconds
         majority = index[max(seconds, key=lambda name: (seconds[name], name))] if seconds else None
         how = inputs.window_s, inputs.causal, group.protocol, group.rate_fps, inputs.seed
-        task = cls(truth, majority, *how, relaxed=inputs.relaxed)
+        prior = [seconds.get(name, 0.0) for name in scores.class_names] if seconds else []
+        task = cls(truth, majority, *how, relaxed=inputs.relaxed, prior=prior)
         task.data = group.data
         return task, scores
 
@@ -157,6 +162,9 @@ class Phase(Task[Scores]):
             "majority (of test)" if self.majority is None else "majority": [np.full(len(truth), constant)],
             "random": random,
         }
+        if len(self.prior):
+            shares = np.asarray(self.prior, np.float64) / sum(self.prior)
+            blind["prior"] = [generator.choice(num_classes, len(truth), p=shares) for _ in range(NUM_RANDOM)]
         baselines = {name: means([_levels(measure(each), num_videos) for each in said]) for name, said in blind.items()}
         results = []
         for metric, average in measure(predicted).items():

@@ -22,6 +22,7 @@ from surgvl.tasks.truth import (
     EXCLUSIVE,
     ClassesOf,
     Labels,
+    class_groups,
     class_list,
     labelled_videos,
     seconds_to_score,
@@ -116,16 +117,12 @@ class Predicted:
             raise Unavailable(f"no predictions of {kind} labels")
         if not (labelled := labelled_videos(self.test, kind)):
             raise Unavailable(f"no {self.split} video of the manifest has labels of task {kind!r}")
-        groups: dict[tuple[str, ...], set[str]] = {}
-        for dataset in sorted(self._datasets(labelled)):
-            names = class_list(self.manifest, kind, {dataset}, self.published)
-            groups.setdefault(tuple(names), set()).add(dataset)
+        groups = class_groups(self.manifest, self.test, kind, self.published)
         found: list[LabelledScores] = []
         facts: list[str] = []
-        for names, datasets in groups.items():
-            wanted = {row.video_id for row in self.test.videos if row.data_set in datasets} & labelled
+        for names, wanted in groups.items():
             if wanted & {name for _, each in self.files[kind] for name in each.video_ids}:
-                found.append(self._group(kind, names, datasets, wanted, len(groups) > 1, facts))
+                found.append(self._group(kind, names, wanted, len(groups) > 1, facts))
         if not found:
             there = sorted({name for _, each in self.files[kind] for name in each.video_ids})
             paths = ", ".join(str(path) for path, _ in self.files[kind])
@@ -140,12 +137,12 @@ class Predicted:
         return found
 
     def _group(
-        self, kind: str, names: Sequence[str], datasets: set[str], wanted: set[str], several: bool, facts: list[str]
+        self, kind: str, names: Sequence[str], wanted: set[str], several: bool, facts: list[str]
     ) -> LabelledScores:
         """Predictions and labels of videos that share a list of classes; `facts` takes what has no counterpart."""
         ids: list[str] = []
         times, tables = [], []
-        files = self.files[kind]
+        files, datasets = self.files[kind], self._datasets(wanted)
         for path, each in files:
             scores = _by_class(path, each, names, kind, sorted(datasets))
             rows = [at for at, name in enumerate(each.video_ids) if name in wanted]

@@ -107,3 +107,20 @@ def class_list(labels: Labels, kind: str, datasets: Collection[str], published: 
     there = set(pc.unique(table["label"]).to_pylist())
     known = list(published(kind, next(iter(sorted(datasets)))))
     return known if there <= set(known) else sorted(there)
+
+
+def class_groups(manifest: Labels, test: Labels, kind: str, published: ClassesOf) -> dict[tuple[str, ...], set[str]]:
+    """The videos with labels of a kind, by the classes of their data set.
+
+    Args:
+        manifest: labels of all splits.
+        test: the videos to group.
+        kind: of label.
+        published: classes of a data set.
+    """
+    labelled = labelled_videos(test, kind)
+    groups: dict[tuple[str, ...], set[str]] = {}
+    for dataset in sorted({row.data_set for row in test.videos if row.video_id in labelled}):
+        videos = {row.video_id for row in test.videos if row.data_set == dataset} & labelled
+        groups.setdefault(tuple(class_list(manifest, kind, {dataset}, published)), set()).update(videos)
+    return groups

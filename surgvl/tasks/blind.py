@@ -1,0 +1,97 @@
+"""Predictors that see no video, as the inputs of `surgvl eval`: what a score is worth is told by theirs.
+
+Of kinds with one label at a time, the longest class of the training videos is predicted everywhere; of others, every
+class has the same score; a question gets the most frequent training answer (PitVQA: He et al., arXiv 2405.13949).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from surgvl.core.plurals import plural
+from surgvl.metrics.answer import LabelledQuestion, blind_answers
+from surgvl.tasks.base import Answers, LabelledScores, Scores, Unavailable
+from surgvl.tasks.inputs import EvalInputs
+from surgvl.tasks.truth import EXCLUSIVE, ClassesOf, Labels, class_groups, seconds_to_score, training_seconds
+
+NO_MODEL = "no model"
+
+
+class BlindInputs(EvalInputs):
+    """Predictions without a model, for the labels and questions of a split.
+
+    Args:
+        manifest: labels.
+        split: of the manifest.
+        relaxed: rule of relaxed boundaries; empty for none.
+        seed: of random draws.
+        published: classes of a data set.
+        is_open: whether questions of a type have free-text answers.
+    """
+
+    def __init__(
+        self,
+        manifest: Labels,
+        split: str,
+        relaxed: str,
+        seed: int,
+        published: ClassesOf,
+        is_open: Callable[[str], bool],
+    ) -> None:
+        super().__init__(manifest, split, None, None, (), (), 0.0, False, relaxed, seed)  # type: ignore[arg-type]
+        self.manifest, self.published, self.is_open = manifest, published, is_open
+        self.by_text = False
+
+    def clips(self, kind: str) -> list[LabelledScores]:
+        """Equal predictions for each second that has labels."""
+        groups = class_groups(self.manifest, self.test, kind, self.published)
+        if not groups:
+            raise Unavailable(f"no {self.split} video of the manifest has labels of task {kind!r}")
+        found = []
+        for names, videos in groups.items():
+            ids, times_s, labels = seconds_to_score(self.test.select(sorted(videos)), kind)
+            rows = [row for row in self.test.videos if row.video_id in videos]
+            sources = " and ".join(sorted({row.source for row in rows}))
+            seconds = training_seconds(self.train, kind, {name: name for name in names}, {row.data_set for row in rows})
+            scores, told = np.zeros((len(ids), len(names)), np.float32), "the same score for every class"
+            if kind in EXCLUSIVE:
+                counts, of = dict(seconds), "training"
+                if not counts:
+                    counts, of = {name: sum(name in own for own in labels) for name in names}, self.split
+                constant = max(counts, key=lambda name: (counts[name], name))
+                scores[:, names.index(constant)] = 1
+                told = f"always {constant} (the longest of the {of} videos)"
+            protocol = f"{self.split} split of {sources}, {NO_MODEL}: {told}"
+            data = sources if len(groups) > 1 else ""
+            found.append(LabelledScores(Scores(ids, times_s, scores, names), labels, seconds, protocol, data))
+        return found
+
+    def answers(self) -> list[tuple[Answers, str]]:
+        """The most frequent training answer to each question, closed and open questions apart."""
+        table = self.test.qa_table
+        if not len(table):
+            raise Unavailable(f"no {self.split} video of the manifest has questions")
+        columns = ("video_id", "question", "answer", "type")
+        ids, questions, truths, types = (table[name].to_pylist() for name in columns)
+        types = [each or "all" for each in types]
+        training = self.training_questions()
+        told = "training"
+        if not training:
+            training, told = list(map(LabelledQuestion, questions, truths, types)), self.split
+        said = blind_answers(training, questions, types)
+        found = []
+        for mode, is_open in (("closed", False), ("open", True)):
+            rows = [at for at, each in enumerate(types) if self.is_open(each) == is_open]
+            if rows:
+                own = [[column[at] for at in rows] for column in (ids, questions, truths, types, said)]
+                answers = Answers(
+                    own[0], own[1], own[2], own[3], own[4], np.ones(len(rows), bool), mode, encoder=NO_MODEL
+                )
+                what = f"the most frequent {told} answer of the question"
+                labels = f"{self._videos}, {plural(len(rows), 'question')}, {NO_MODEL}: {what}"
+                found.append((answers, labels))
+        return found
+
+    def encoder(self, kind: str) -> tuple[str, int]:
+        """There is none."""
+        return NO_MODEL, 0
