@@ -59,6 +59,12 @@ COMMANDS = {
         "merge manifests, each as a source of its own",
         "--manifests manifest other --names lap other --out both",
     ),
+    "data subset": Command(
+        "surgvl.commands.data_subset:data_subset",
+        "keep a part of the training videos",
+        "manifest half --fraction 0.5",
+        words=("manifest", "out"),
+    ),
     "data gather": Command(
         "surgvl.commands.gather:data_gather",
         "make one vectors folder of the shards of a cluster's jobs",

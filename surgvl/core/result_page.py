@@ -77,10 +77,10 @@ def _task(result: Result) -> str:
 
 def _beside(result: Result, control: _Control) -> list[str]:
     """Cells of a score: metric, value, the control's and the baselines'."""
-    cells = [result.metric + (" (!)" if result.warning else ""), _span(result)]
+    cells = [result.metric + (" (!)" if result.warning else ""), span(result)]
     if control is not None:
         other = control.get((result.task, result.metric, result.protocol))
-        cells.append(_span(other) if other else "–")
+        cells.append(span(other) if other else "–")
     baselines = " · ".join(f"{name} {_number(result, value)}" for name, value in result.baselines.items())
     return [*cells, baselines or "–"]
 
@@ -146,7 +146,8 @@ def _notes(results: Sequence[Result]) -> list[str]:
     return notes
 
 
-def _span(result: Result) -> str:
+def span(result: Result) -> str:
+    """Value and interval of a score, as in tables."""
     value = _number(result, result.value)
     if not math.isfinite(result.low):
         return f"{value} [{'one video' if result.num_videos == 1 else 'no interval'}]"

@@ -143,7 +143,7 @@ def add_provenance(
 
 def write_results(path: Path | str, results: Sequence[Result]) -> None:
     """Write results as JSON, atomically; NaN becomes null."""
-    write_json(path, [_to_json(dataclasses.asdict(result)) for result in results])
+    write_json(path, [plain(dataclasses.asdict(result)) for result in results])
 
 
 def read_results(path: Path | str) -> list[Result]:
@@ -174,9 +174,10 @@ def read_results(path: Path | str) -> list[Result]:
     return found
 
 
-def _to_json(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The same values with null for a number that is not finite, which JSON cannot hold."""
     if isinstance(value, dict):
-        return {key: _to_json(part) for key, part in value.items()}
+        return {key: plain(part) for key, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
