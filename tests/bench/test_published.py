@@ -1,0 +1,62 @@
+"""The table of published numbers holds facts with their places, and no score is called comparable without them."""
+
+from dataclasses import replace
+
+from surgvl.bench.published import Published, Setting, about, against, differences, published
+from surgvl.core.results import Result
+
+KNOWN = Published("Model", "arXiv 1", "cholec80", "phase", "accuracy", 0.9, "frozen", "standard", "validation", "T", "")
+OURS = Setting("cholec80", "phase", "standard", "frozen")
+
+
+def score(metric: str, value: float) -> Result:
+    protocol = "test split"
+    return Result(
+        task="phase", metric=metric, value=value, low=0.1, high=0.9, num_videos=2, num_clips=9, baselines={},
+        protocol=protocol,
+    )  # fmt: skip
+
+
+def test_every_number_has_its_place_and_its_range() -> None:
+    assert len(published()) > 300
+    for number in published():
+        assert number.where
+        assert number.paper.startswith("arXiv ")
+        assert number.encoder in ("frozen", "fine-tuned", "zero-shot", "not stated")
+        assert number.selected_on in ("validation", "test", "none", "not stated")
+        errors = number.metric in ("mae", "rmse", "abs_rel", "sq_rel")
+        assert number.value > 0
+        assert errors or number.value <= 1, number
+
+
+def test_cells_that_equal_a_constant_class_say_so() -> None:
+    # Of SurgRec's table: 8 of 51 test clips of Cataract-21 are of one class, and all seven models have that number.
+    cells = [each for each in about("cataract21", "clip") if each.split == "surgrec_clips"]
+    assert len(cells) == 7
+    assert {each.value for each in cells} == {round(8 / 51, 4)}
+    assert all("constant class" in each.note for each in cells)
+
+
+def test_a_number_is_comparable_only_if_all_facts_are_the_same() -> None:
+    assert differences(KNOWN, OURS) == []
+    for field, value, reason in (
+        ("split", "camma", "split camma, ours standard"),
+        ("split", "not stated", "split theirs not stated"),
+        ("encoder", "fine-tuned", "encoder fine-tuned, ours frozen"),
+        ("selected_on", "test", "selected on the test videos"),
+        ("selected_on", "not stated", "what it was selected on is not stated"),
+        ("note", "12 of 14 steps are kept", "12 of 14 steps are kept"),
+    ):
+        assert differences(replace(KNOWN, **{field: value}), OURS) == [reason]
+    assert differences(KNOWN, replace(OURS, split="")) == ["split ours not stated"]
+    assert differences(KNOWN, replace(OURS, part="half")) == ["half"]
+
+
+def test_scores_stand_beside_numbers_of_the_same_metric_only() -> None:
+    text = against([(OURS, "linear of mae", score("accuracy", 0.5)), (OURS, "linear of mae", score("edit", 0.4))])
+    rows = [line for line in text.splitlines() if "SurgMotion" in line]
+    assert len(rows) == 1
+    assert "0.9105" in rows[0]
+    assert "no: selected on the test videos" in rows[0]
+    assert "edit" not in text
+    assert against([(replace(OURS, data="nowhere"), "linear", score("accuracy", 0.5))]) == ""
