@@ -7,7 +7,8 @@ Twinanda et al., arXiv 1602.03012; zero-shot protocol of SurgVLP: Yuan et al., a
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from functools import partial
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +19,7 @@ from surgvl.core.results import Result
 from surgvl.metrics import classify, temporal
 from surgvl.metrics.averages import Average, over_pooled_rows, over_videos, over_videos_then_classes
 from surgvl.metrics.relaxed import BOUNDARY_S, Mode, relaxed_scores
+from surgvl.tasks import calibrated
 from surgvl.tasks.base import NUM_RANDOM, Inputs, LabelledScores, Scores, Task, means, point_estimate
 
 _BY_PHASE = "for each video with the phase, then mean over videos, then over phases"
@@ -43,6 +45,7 @@ _PROTOCOLS = {
     "jaccard_pooled": _POOLED,
     "weighted_f1": "frames pooled; classes weighted by their frames",
     "edit": "order of segments, mean over videos",
+    **calibrated.PROTOCOLS,
     **dict.fromkeys(("segment_f1_10", "segment_f1_25", "segment_f1_50"), _SEGMENTS),
 }
 _MAIN = ("accuracy", "macro_f1", "macro_f1_video", "jaccard", "edit", "segment_f1_10", "segment_f1_25", "segment_f1_50")
@@ -54,7 +57,7 @@ _UNDEFINED = {
     "symmetric": "; undefined counts as 0",
     "m2cai_matlab": "; videos in which it is undefined are left out",
 }
-_OVERLAPS = (0.10, 0.25, 0.50)
+OVERLAPS = (0.10, 0.25, 0.50)
 
 
 class Phase(Task[Scores]):
@@ -77,6 +80,8 @@ class Phase(Task[Scores]):
     name = "phase"
     version = 1
     kind = "phase"
+    MAIN: ClassVar[tuple[str, ...]] = _MAIN
+    PROTOCOLS: ClassVar[dict[str, str]] = _PROTOCOLS
 
     def __init__(
         self,
@@ -113,7 +118,7 @@ class Phase(Task[Scores]):
         for row, names in enumerate(labels):
             if len(names) > 1:
                 where = f"{scores.video_ids[row]} at {scores.times_s[row]} s"
-                raise DataError(f"{where} is in two phases, {' and '.join(names)}: correct the segments")
+                raise DataError(f"{where} is in two {cls.kind}s, {' and '.join(names)}: correct the segments")
             if names:
                 truth[row] = index[names[0]]
         seconds = group.training_seconds
@@ -144,17 +149,14 @@ class Phase(Task[Scores]):
         )
         kept = self.truth[order] >= 0
         if not kept.any():
-            raise DataError(f"none of the {len(kept)} rows has a phase: check the split and the task of the segments")
+            raise DataError(
+                f"none of the {len(kept)} rows has a {self.kind}: check the split and the task of the segments"
+            )
         truth, predicted = self.truth[order][kept], scores.argmax(axis=1)[kept]
         names, videos = np.unique(predictions.videos[order][kept], return_inverse=True)
         num_classes, num_videos = len(predictions.class_names), len(names)
 
-        def measure(guess: Int64Array) -> dict[str, Average]:
-            strict = _strict(truth, guess, videos, num_classes)
-            if not self.relaxed:
-                return strict
-            return strict | _relaxed(truth, guess, videos, num_classes, self.rate_fps, self.relaxed)
-
+        measure = partial(self.measure, truth, videos=videos, num_classes=num_classes)
         constant = int(np.bincount(truth).argmax()) if self.majority is None else self.majority
         generator = np.random.default_rng(self.seed)
         random = [generator.integers(0, num_classes, len(truth)) for _ in range(NUM_RANDOM)]
@@ -178,16 +180,39 @@ class Phase(Task[Scores]):
                 seed=self.seed,
                 per_class=_named(average.per_class, predictions.class_names),
             )
-            sd_videos, sd_classes, detail = average.sd_videos, average.sd_classes, metric not in _MAIN
+            sd_videos, sd_classes, detail = average.sd_videos, average.sd_classes, metric not in self.MAIN
             results.append(dataclasses.replace(found, sd_videos=sd_videos, sd_classes=sd_classes, detail=detail))
+        if calibrated.are_probabilities(scores[kept], exclusive=True):
+            statistics, certain = calibrated.exclusive_statistics(scores[kept], truth, videos)
+            for metric, statistic in statistics.items():
+                found = self.result(
+                    metric,
+                    statistic,
+                    {calibrated.CERTAIN: certain[metric]},
+                    self._protocol(metric),
+                    num_videos=num_videos,
+                    num_clips=len(truth),
+                    seed=self.seed,
+                    bounds=(0.0, 2.0 if metric == "brier" else 1.0),
+                )
+                results.append(dataclasses.replace(found, detail=True))
         return results
+
+    def measure(
+        self, truth: Int64Array, predicted: Int64Array, videos: Int64Array, num_classes: int
+    ) -> dict[str, Average]:
+        """Each metric of predicted classes; rows are ordered by video and time."""
+        strict = _strict(truth, predicted, videos, num_classes)
+        if not self.relaxed:
+            return strict
+        return strict | _relaxed(truth, predicted, videos, num_classes, self.rate_fps, self.relaxed)
 
     def _protocol(self, metric: str) -> str:
         smoothing = "no smoothing"
         if self.window_s:
             smoothing = f"{'causal' if self.causal else 'centred'} mean over {self.window_s:g} s"
         name, relaxed, _ = metric.partition("_relaxed_")
-        rule, own = "strict", _PROTOCOLS[name]
+        rule, own = "strict", self.PROTOCOLS[name]
         if relaxed:
             rule = f"boundaries relaxed by {BOUNDARY_S:g} s ({self.relaxed})"
             own = _RELAXED[name] + (_UNDEFINED[self.relaxed] if name in ("precision", "f1") else "")
@@ -199,7 +224,7 @@ def _strict(truth: Int64Array, predicted: Int64Array, videos: Int64Array, num_cl
     counts = classify.count(truth, predicted, videos, num_classes)
     edges = np.flatnonzero(np.diff(videos)) + 1
     pairs = list(zip(np.split(truth, edges), np.split(predicted, edges), strict=True))
-    overlaps = np.stack([temporal.segment_counts(a, b, _OVERLAPS) for a, b in pairs])
+    overlaps = np.stack([temporal.segment_counts(a, b, OVERLAPS) for a, b in pairs])
     precision, recall, f1 = classify.precision(counts), classify.recall(counts), classify.f1(counts)
     jaccard = classify.jaccard(counts)
 
@@ -232,7 +257,7 @@ def _strict(truth: Int64Array, predicted: Int64Array, videos: Int64Array, num_cl
         "jaccard_pooled": over_pooled_rows(classify.jaccard, counts, "truth"),
         "weighted_f1": Average(lambda weights: classify.weighted_f1(counts.pooled(weights))),
         "edit": over_videos(np.array([temporal.edit_score(a, b) for a, b in pairs])),
-        **{f"segment_f1_{100 * overlap:.0f}": segment_f1(at) for at, overlap in enumerate(_OVERLAPS)},
+        **{f"segment_f1_{100 * overlap:.0f}": segment_f1(at) for at, overlap in enumerate(OVERLAPS)},
     }
 
 
