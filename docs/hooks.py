@@ -55,10 +55,16 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 def dataset_rows() -> list[str]:
     """Every data set that can be read."""
     rows = [
-        [f"`{name}`", ", ".join(f"`{each}`" for each in kind.SPLITS) or "–", kind.LICENCE, kind.SOURCE]
+        [
+            f"`{name}`",
+            ", ".join(f"{task} {len(names)}" for task, names in kind.CLASSES.items()) or "–",
+            ", ".join(f"`{each}`" for each in kind.SPLITS) or "–",
+            kind.LICENCE,
+            kind.SOURCE,
+        ]
         for name, kind in datasets().items()
     ]
-    return markdown_table(["name", "split protocols", "licence", "source"], rows)
+    return markdown_table(["name", "labels, number of classes", "split protocols", "licence", "source"], rows)
 
 
 def model_rows() -> list[str]:

@@ -36,11 +36,11 @@ def placed(path: Path, numbers: range, info: VideoInfo | None, label_fps: float 
         (range(1, 1001), 0, (40, 25), 20.0, "frames count from 1 although the layout counts from 0"),
         (range(1, 1001), 1, (40, 25), 20.0, ""),
         (range(1000), 1, (40, 25), 20.0, "frames count from 0 although the layout counts from 1"),
-        (range(1002), 0, (40, 25), 20.04, "labels are 2 frames longer than the video: the last rows are left out"),
-        (range(970), 0, (40, 25), 19.4, "labels are 30 frames shorter than the video: the last frames have no label"),
+        (range(1002), 0, (40, 25), 20.04, "2 frames more labelled than the video has: the last rows are left out"),
+        (range(970), 0, (40, 25), 19.4, "30 frames fewer labelled than the video has: the last frames have no label"),
         (range(100, 1000), 0, (40, 25), 22.0, "labels start at frame 100"),
         # Labels that end early are cut, not of another rate.
-        (range(300), 0, (40, 25), 6.0, ""),
+        (range(300), 0, (40, 25), 6.0, "700 frames fewer labelled than the video has"),
     ],
     ids=[
         *("alike", "re-encoded", "second", "stride", "from1", "one", "from0", "longer", "shorter", "late", "cut"),

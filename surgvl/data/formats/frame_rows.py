@@ -141,11 +141,9 @@ def place_rows(rows: FrameRows, info: VideoInfo | None, label_fps: float, first:
     fps, remark = frame_rate(rows, info, label_fps)
     notes += [remark] if remark else []
     over = numbers[-1] + 1 - _num_frames(file) if file else 0
-    if file and over and fps == file.fps and stride == 1 and abs(over) / fps <= SLACK_S:
-        fate = "the last rows are left out" if over > 0 else "the last frames have no label"
-        notes.append(
-            f"labels are {plural(abs(over), 'frame')} {'longer' if over > 0 else 'shorter'} than the video: {fate}"
-        )
+    if file and over and fps == file.fps and stride == 1:
+        fact = f"{plural(abs(over), 'frame')} {'more' if over > 0 else 'fewer'} labelled than the video has"
+        notes.append(f"{fact}: {'the last rows are left out' if over > 0 else 'the last frames have no label'}")
     if lost := (numbers[-1] - numbers[0]) // stride + 1 - len(numbers):
         notes.append(f"{plural(lost, 'frame')} without a row between others: they have no label")
     if numbers[0] >= max(stride, fps):

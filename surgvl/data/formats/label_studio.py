@@ -55,15 +55,17 @@ def _spans(region: Any, fps: Any, video_id: str, videos: VideoNames, path: Path)
     spans = []
     if region["type"] == TIMELINE:
         for each in value.get("ranges") or ():
-            first, last = (each.get(key) if isinstance(each, dict) else None for key in ("start", "end"))
-            if type(first) is not int or type(last) is not int or not FIRST_FRAME <= first <= last <= MAX_COUNT:
+            ends = (each.get("start"), each.get("end")) if isinstance(each, dict) else ()
+            frames = [int(frame) for frame in ends if type(frame) is int]
+            if len(frames) < 2 or not FIRST_FRAME <= frames[0] <= frames[1] <= MAX_COUNT:
                 raise DataError(f"{path}: a range must be two frames from {FIRST_FRAME}, got {short_repr(each)}")
-            spans.append(_times(first - FIRST_FRAME, last - FIRST_FRAME, fps, video_id, videos, path))
+            first, last = (frame - FIRST_FRAME for frame in frames)
+            spans.append(_times(first, last, fps, video_id, videos, path))
     else:
-        start, end = value.get("start"), value.get("end")
-        if not all(type(time) in (int, float) and 0 <= time <= MAX_S for time in (start, end)):
+        times = [float(value[key]) for key in ("start", "end") if type(value.get(key)) in (int, float)]
+        if len(times) < 2 or not 0 <= times[0] <= times[1] <= MAX_S:
             raise DataError(f"{path}: start and end must be seconds, got {short_repr(value)}: export it again")
-        spans.append((float(start), float(end)))
+        spans.append((times[0], times[1]))
     names = [str(name) for name in value.get(region["type"]) or ()]
     task = str(region.get("from_name") or "phase")
     return [Annotation(video_id, task, name, *span) for span in spans for name in names if span[1] > span[0]]

@@ -1,7 +1,7 @@
 """Find the videos and label files in a data set's folder, by name."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,27 @@ def find_videos(folder: Path, pattern: str, contents: "Contents") -> dict[str, P
                 contents.problems.append(f"{name} occurs twice: {files[name].name} is used, {path.name} is not")
             files.setdefault(name, path)
     return files
+
+
+def merge_alike(lines: Sequence[str], ids: Collection[str], least: int = 4) -> list[str]:
+    """Join lines `VIDEO: fact` that tell the same of several videos, at the place of the first.
+
+    Args:
+        lines: problems.
+        ids: the videos.
+        least: from how many videos on.
+    """
+    videos: dict[str, list[str]] = {}
+    for line in lines:
+        video_id, _, fact = line.partition(": ")
+        if video_id in ids:
+            videos.setdefault(fact, []).append(video_id)
+    merged: dict[str, None] = {}
+    for line in lines:
+        video_id, _, fact = line.partition(": ")
+        alike = videos.get(fact, []) if video_id in ids else []
+        merged[f"{plural(len(alike), 'video')} ({shorten(alike)}): {fact}" if len(alike) >= least else line] = None
+    return list(merged)
 
 
 def unmatched_entries(root: Path, contents: "Contents") -> list[str]:

@@ -44,12 +44,12 @@ def read_span_csv(path: Path, videos: VideoNames, ends_s: Mapping[str, float]) -
     export = Export(notes=[f"{path.name} {note}" for note in mark_note(path)])
     if "start" in columns:
         rows = zip(keys, *(columns[name] for name in ("start", "end", "label", "line")), strict=True)
-        for key, start, end, label, line in rows:
+        for (video_id, task), start, end, label, line in rows:
             start_s, end_s = parse_seconds(start, path, line, "start"), parse_seconds(end, path, line, "end")
             if end_s <= start_s:
                 raise DataError(f"{path}, line {line}: the end {end_s:g} s is not after the start {start_s:g} s")
             if label:
-                export.annotations.append(Annotation(*key, label, start_s, end_s))
+                export.annotations.append(Annotation(video_id, task, label, start_s, end_s))
         return export
     moments: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for key, time, label, line in zip(keys, *(columns[name] for name in ("time", "label", "line")), strict=True):

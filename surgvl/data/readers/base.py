@@ -14,7 +14,7 @@ import pyarrow as pa
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.plurals import part_of, plural
-from surgvl.data.formats.layout import shorten, unmatched_entries
+from surgvl.data.formats.layout import merge_alike, shorten, unmatched_entries
 from surgvl.data.formats.pictures import at_pictures, questions_within, times_of
 from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.data.spans import Track, clip_spans
@@ -170,7 +170,8 @@ class VideoDataset(ABC):
 
     def problems(self) -> list[str]:
         """Files that are missing, inconsistent or unreadable, one line each; none of them stops the reading."""
-        return [*self.contents.problems, *(f"unreadable: {line}" for line in self.contents.unreadable)]
+        found = merge_alike(self.contents.problems, {row.video_id for row in self.contents.videos})
+        return [*found, *(f"unreadable: {line}" for line in self.contents.unreadable)]
 
     def to_manifest(self) -> Manifest:
         """Convert videos, segments and questions to a manifest with this folder as root.

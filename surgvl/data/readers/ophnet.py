@@ -68,18 +68,18 @@ class OphNet(VideoDataset):
     def read(self, contents: Contents) -> None:
         """Read the table, and find the videos."""
         videos: dict[str, Path] = {}
-        for folder in ("OphNet2024_all", "videos"):
-            videos |= find_videos(self.root / folder, r"case_\d+", contents)
+        for place in ("OphNet2024_all", "videos"):
+            videos |= find_videos(self.root / place, r"case_\d+", contents)
         tables: dict[str, Path] = {}
         for folder in (self.root / "annotation", self.root):
             tables = find_files(folder, r"OphNet2024_(loca_challenge_phase)\.csv", contents) | tables
             # The other tables are known, and not strange.
             find_files(folder, r"(OphNet2024_.+)\.csv", contents)
         spans: dict[str, list[Span]] = {}
-        for path in tables.values():
-            contents.problems += [f"{path.name} {note}" for note in mark_note(path)]
+        for table in tables.values():
+            contents.problems += [f"{table.name} {note}" for note in mark_note(table)]
             try:
-                spans = read_spans(path, self.split_of if self.protocol == "challenge" else {})
+                spans = read_spans(table, self.split_of if self.protocol == "challenge" else {})
             except DataError as error:
                 contents.unreadable.append(str(error))
         if not tables:

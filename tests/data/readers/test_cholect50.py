@@ -9,6 +9,7 @@ import pytest
 
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import TRIPLET_NAMES
+from surgvl.data.formats.cholect50_boxes import read_instance_boxes
 from surgvl.data.readers.cholect50 import CholecT50, read_binary_labels, read_json_labels
 from tests.helpers.label_files import LABELS, needs_real, put, record, vector
 
@@ -110,3 +111,16 @@ def test_real_triplets_second_by_second() -> None:
         want += [sorted(TRIPLET_NAMES[at] for at in np.flatnonzero(row)) for row in table[:, 1:]]
     assert len(ids) == 21_251
     assert manifest.second_labels("triplet", ids, times) == want
+
+
+def test_boxes_are_read_where_there_are_any(tmp_path: Path) -> None:
+    boxed, bare = vector(12, 0, 0, 13), vector(60, 2, 2, 0)
+    boxed[3:7] = [0.25, 0.5, 0.5, 0.125]
+    path = put(tmp_path / "VID01.json", json.dumps(record(annotations={"7": [bare, vector(-1)], "3": [boxed]})))
+    found = read_instance_boxes(path)
+    assert (found.frames.tolist(), found.triplets.tolist(), found.instruments.tolist()) == ([3], [12], [0])
+    assert found.xywh.tolist() == [[0.25, 0.5, 0.5, 0.125]]
+    assert found.num_without == 1
+    boxed[5] = 1.9
+    with pytest.raises(DataError, match="frame 3: box .* is not within 0 to 1"):
+        read_instance_boxes(put(path, json.dumps(record(annotations={"3": [boxed]}))))

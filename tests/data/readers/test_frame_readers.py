@@ -93,7 +93,7 @@ def test_cataracts_count_frames_from_1_and_may_end_early(tmp_path: Path, clip: P
     assert found(dataset, "test01") == {"step": [(0, 1, "Idle"), (1, 3.5, "Wound Hydratation")]}
     assert dataset.videos[0].split == "val"
     text = "\n".join(lines(dataset))
-    assert "test01: labels are 5 frames shorter than the video: the last frames have no label" in text
+    assert "test01: 5 frames fewer labelled than the video has: the last frames have no label" in text
     assert "train01.csv, line 2: unknown step '19'" in text
     sizes = [len(ids) for ids in Cataracts.SPLITS["standard"].values()]
     assert (sizes, sum(sizes)) == ([25, 5, 20], 50)

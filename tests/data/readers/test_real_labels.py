@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from surgvl.data.formats.cholect50_boxes import read_instance_boxes
 from surgvl.data.manifest import Manifest
 from surgvl.data.readers.autolaparo import AutoLaparo
 from surgvl.data.readers.base import VideoDataset
@@ -91,6 +92,12 @@ def test_frames_of_the_challenge_files_of_cholect50() -> None:
     for name, count in want.items():
         frames = json.loads((root / "labels" / f"{name}.json").read_text(encoding="utf-8"))["annotations"]
         assert len(frames) == count
+        boxes = read_instance_boxes(root / "labels" / f"{name}.json")
+        vectors_of = [(int(at), vector) for at, vectors in frames.items() for vector in vectors]
+        assert (len(boxes.frames), boxes.num_without) == (len(vectors_of), 0)
+        assert [tuple(row) for row in boxes.xywh.tolist()] == [
+            tuple(vector[3:7]) for _, vector in sorted(vectors_of, key=lambda pair: pair[0])
+        ]
         own = [each for each in manifest.segments if each.video_id == name]
         assert round(sum(each.end_s - each.start_s for each in own if each.task == "phase")) == count
         # A frame may hold one triplet twice.
