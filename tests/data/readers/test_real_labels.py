@@ -137,7 +137,8 @@ def test_rows_of_ophnet() -> None:
         assert sum(row["split"] == split for row in rows) == count
         assert sum(each.video_id in ids for each in manifest.segments) == count
         assert len(ids) == len({row["video_id"] for row in rows if row["split"] == split}) == videos
-    overlaps = [int(line.split(": ")[1].split()[0]) for line in dataset.problems() if "segments overlap" in line]
+    lines = [line for line in dataset.contents.problems if "segments overlap" in line]
+    overlaps = [int(line.split(": ")[1].split()[0]) for line in lines]
     assert sum(overlaps) == 186
     labels_fit(dataset)
 
