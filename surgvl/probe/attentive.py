@@ -10,7 +10,7 @@ Shapes: B clips, K tokens, D width, H attention heads, d = D / H.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from surgvl.models.pool import AttentivePool
 from surgvl.probe.base import Readout, linear_heads
+from surgvl.probe.labels import Head
 
 
 class FoldedPool(AttentivePool):
@@ -51,18 +52,21 @@ class Attentive(Readout):
     lr: ClassVar[float] = 5e-3
     weight_decay: ClassVar[float] = 0.5
 
-    def __init__(self, dim: int, classes: Mapping[str, int]):
-        super().__init__(dim, classes)
-        # Many narrow attention heads, because two instruments and their targets must be read from one clip.
-        heads = next(number for number in range(max(1, dim // 16), 0, -1) if dim % number == 0)
-        self.pools = nn.ModuleList(FoldedPool(dim, heads) for _ in classes)
-        self.heads = linear_heads(dim, classes)
+    def __init__(self, dim: int, heads: Sequence[Head]):
+        super().__init__(dim, heads)
+        self.pools = nn.ModuleList(FoldedPool(dim, narrow_heads(dim)) for _ in heads)
+        self.heads = linear_heads(dim, heads)
 
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
         """Tokens [B, K, D] -> float32 [B, C] by head."""
         x = F.layer_norm(tokens.float(), tokens.shape[2:], eps=1e-6)
         found = {}
-        for head, pool in zip(self.classes, self.pools, strict=True):
+        for (head, linear), pool in zip(self.heads.items(), self.pools, strict=True):
             assert isinstance(pool, FoldedPool)
-            found[head] = self.heads[head](pool.read(x))
+            found[head] = linear(pool.read(x))
         return found
+
+
+def narrow_heads(dim: int) -> int:
+    """Number of attention heads of about 16 columns: two instruments and their targets must be read from one clip."""
+    return next(number for number in range(max(1, dim // 16), 0, -1) if dim % number == 0)

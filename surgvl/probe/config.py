@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from surgvl.core.checks import check_range
+from surgvl.core.checks import check_above, check_range
 
 # Imported for types only: help and usage errors must not wait for torch.
 if TYPE_CHECKING:
@@ -44,15 +44,16 @@ class ReadoutTraining:
 
     Args:
         steps: training steps; 0: the readout's default.
-        batch: clips per training step, and clips encoded at once.
-        lr: peak learning rate; 0: the readout's default.
-        weight_decay: weight decay of the readout's matrices; below 0: the readout's default.
+        batch: clips per training step, and clips encoded at once; readouts that see a video take one a step.
+        lr: peak learning rates; with several, or several decays, a readout is trained for each, all at once, and the
+            one that scores best on validation videos is kept; none: the readout's default.
+        weight_decay: weight decays of the readout's matrices; none: the readout's default.
     """
 
     steps: int = 0
     batch: int = 64
-    lr: float = 0.0
-    weight_decay: float = -1.0
+    lr: tuple[float, ...] = ()
+    weight_decay: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -62,10 +63,52 @@ class ReadoutTraining:
         """
         check_range("--fit.steps", self.steps, 0)
         check_range("--fit.batch", self.batch, 1)
-        check_range("--fit.lr", self.lr, 0)
-        check_range("--fit.weight_decay", self.weight_decay, -1)
+        for lr in self.lr:
+            check_above("--fit.lr", lr)
+        for weight_decay in self.weight_decay:
+            check_range("--fit.weight_decay", weight_decay, 0)
 
     def of(self, readout: "type[Readout]") -> "ReadoutTraining":
         """These settings, with a readout's defaults where none were given."""
-        own = readout.weight_decay if self.weight_decay < 0 else self.weight_decay
-        return replace(self, steps=self.steps or readout.steps, lr=self.lr or readout.lr, weight_decay=own)
+        return replace(
+            self,
+            steps=self.steps or readout.steps,
+            lr=self.lr or (readout.lr,),
+            weight_decay=self.weight_decay or (readout.weight_decay,),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShot:
+    """Probes of few training clips.
+
+    Args:
+        videos: train on this many videos, drawn at random; 0: on all.
+        clips: train on this many clips of each class, drawn from these; 0: on all.
+        draws: number of draws, each of which is a probe of its own.
+    """
+
+    videos: int = 0
+    clips: int = 0
+    draws: int = 5
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ConfigError: one is out of range.
+        """
+        check_range("--few_shot.videos", self.videos, 0)
+        check_range("--few_shot.clips", self.clips, 0)
+        check_range("--few_shot.draws", self.draws, 1)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether not all clips are trained on."""
+        return self.videos > 0 or self.clips > 0
+
+    def __str__(self) -> str:
+        """In words."""
+        parts = [f"{self.clips} clips a class"] if self.clips else []
+        parts += [f"{self.videos} training videos"] if self.videos else []
+        return " of ".join(parts)

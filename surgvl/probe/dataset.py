@@ -3,7 +3,7 @@
 Shapes: N clips, T frames, S pixels, K tokens of a clip, D width.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.frame_store import ClipKey, FrameStore
 from surgvl.data.manifest import Manifest
 from surgvl.embed.features import Features
+from surgvl.embed.vectors import Vectors
 from surgvl.models.vit import VideoViT
-from surgvl.probe.labels import Truth, truth_of
+from surgvl.probe.fit import by_video
+from surgvl.probe.labels import Head, Truth, truth_of
 from surgvl.probe.tokens import encode, num_groups
 from surgvl.video.clip import Preprocess
 
@@ -30,14 +32,14 @@ class ClipSpec:
         batch: clips encoded at once.
         average: keep only the mean of each clip's tokens.
         largest_gb: maximum size of the tokens, GB.
-        phases: class names of the phases.
+        heads: kinds of labels.
     """
 
     frame_step: int
     batch: int
     average: bool
     largest_gb: float
-    phases: list[str]
+    heads: Sequence[Head]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class ProbeData:
     times_s: NDArray[np.float64]
     tokens: NDArray[np.float16]
     truth: Truth
+
+    @property
+    def videos(self) -> list[NDArray[np.int64]]:
+        """Rows of each video in temporal order."""
+        return by_video(self.video_ids, self.times_s)
+
+    def take(self, rows: NDArray[np.int64]) -> "ProbeData":
+        """Some of the clips."""
+        truth = {head: labels[rows] for head, labels in self.truth.items()}
+        return ProbeData([self.video_ids[row] for row in rows], self.times_s[rows], self.tokens[rows], truth)
 
 
 def moments(preprocess: Preprocess, duration_s: float) -> list[float]:
@@ -118,11 +130,21 @@ def gather(
             yield np.ascontiguousarray(clips[:, step // 2 :: step])
 
     tokens = encode(encoder, read(), len(ids), num_kept, file, spec.average)
-    annotated = {row.video_id for row in table.segments if row.task == "triplet"}
-    truth = truth_of(
-        table.second_labels("phase", ids, times_s),
-        table.second_labels("triplet", ids, times_s),
-        [video_id in annotated for video_id in ids],
-        spec.phases,
-    )
-    return ProbeData(ids, np.asarray(times_s), tokens, truth)
+    return ProbeData(ids, np.asarray(times_s), tokens, truth_of(table, spec.heads, ids, times_s))
+
+
+def of_vectors(vectors: Vectors, table: Manifest, heads: Sequence[Head]) -> ProbeData:
+    """Stored vectors of clips as tokens [N, 1, E], by video and time, of those videos that a manifest has.
+
+    Raises:
+        DataError: it has none of them.
+    """
+    wanted = set(table.video_ids())
+    rows = np.flatnonzero([video_id in wanted for video_id in vectors.video_ids])
+    if not len(rows):
+        raise DataError(f"{vectors.folder} has no vectors of a split's videos: embed them, or see --split")
+    ids, times_s = [vectors.video_ids[row] for row in rows], vectors.times_s[rows]
+    order = np.lexsort((times_s, np.asarray(ids, np.str_)))
+    ids, times_s = [ids[at] for at in order], times_s[order]
+    tokens = vectors.vectors[rows[order]].astype(np.float16)[:, None]
+    return ProbeData(ids, times_s, tokens, truth_of(table, heads, ids, times_s.tolist()))

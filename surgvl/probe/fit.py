@@ -1,19 +1,21 @@
-"""Train a readout on tokens, with the training loop of all stages: AdamW, warm-up and a cosine schedule to zero.
+"""Train readouts on tokens, with the training loop of all stages: AdamW, warm-up and a cosine schedule to zero.
 
-Softmax cross-entropy if exactly one class is right, binary cross-entropy if several may be; unknown labels are ignored.
+Several learning rates and weight decays are trained at once, as V-JEPA 2 does (arXiv 2506.09985): the tokens are read
+once, every readout of the grid takes the same batches, and none influences another.
 Shapes: N clips, B clips of a step, K tokens, D width, C classes of a head.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from surgvl.core.errors import ConfigError
@@ -24,46 +26,39 @@ from surgvl.train.loop import fit
 from surgvl.train.objective import Objective
 
 
-def loss_of(scores: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> Tensor:
-    """Sum over the heads of the mean loss over known labels.
+class Grid(Objective):
+    """Sum of the losses of readouts that share batches and nothing else.
 
     Args:
-        scores: float32 [B, C] by head.
-        truth: int64 [B], class or -1; or int64 [B, C] of 0, 1 and -1, by head.
-
-    Returns:
-        Scalar.
-    """
-    total = torch.zeros((), device=next(iter(scores.values())).device)
-    for head, values in scores.items():
-        asked = truth[head]
-        known, answer = asked >= 0, asked.clamp(min=0)
-        if asked.ndim == 1:
-            each = F.cross_entropy(values, answer, reduction="none")
-        else:
-            each = F.binary_cross_entropy_with_logits(values, answer.to(values.dtype), reduction="none")
-        total = total + (each * known).sum() / known.sum().clamp(min=1)
-    return total
-
-
-class Probe(Objective):
-    """Loss of a readout on the tokens of a frozen encoder.
-
-    Args:
-        readout: trained in place.
+        readouts: trained in place.
+        rates: learning rate of each, as a multiple of the run's.
+        decays: weight decay of each, likewise.
     """
 
-    def __init__(self, readout: Readout):
+    def __init__(self, readouts: Sequence[Readout], rates: Sequence[float], decays: Sequence[float]):
         super().__init__()
-        self.readout = readout
+        self.readouts = nn.ModuleList(readouts)
+        self.rates, self.decays = list(rates), list(decays)
+
+    def lr_scales(self) -> dict[str, float]:
+        """The rate of each readout."""
+        return {f"readouts.{at}.": rate for at, rate in enumerate(self.rates)}
+
+    def decay_scales(self) -> dict[str, float]:
+        """The decay of each readout."""
+        return {f"readouts.{at}.": decay for at, decay in enumerate(self.decays)}
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Loss of a batch with `tokens` float16 [B, K, D] and `truth`, as `loss_of` takes it."""
-        return {"loss": loss_of(self.readout(batch["tokens"]), batch["truth"])}
+        """Losses of a batch with `tokens` float16 [B, K, D] and `truth`, labels by head."""
+        losses = []
+        for readout in self.readouts:
+            assert isinstance(readout, Readout)
+            losses.append(readout.loss(batch["tokens"], batch["truth"]))
+        return {"loss": torch.stack(losses).sum(), **{f"loss_{at}": loss for at, loss in enumerate(losses)}}
 
 
 class Rows(Dataset[dict[str, int]]):
-    """Endless row numbers of N clips: one permutation after another.
+    """Endless row numbers of N clips (or videos): one permutation after another.
 
     Args:
         num_clips: N.
@@ -81,6 +76,14 @@ class Rows(Dataset[dict[str, int]]):
         return {"row": int(self.order[index])}
 
 
+def by_video(video_ids: Sequence[str], times_s: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Rows of each video in temporal order, videos in the order of their names."""
+    names, videos = np.unique(np.asarray(video_ids, np.str_), return_inverse=True)
+    order = np.lexsort((times_s, videos))
+    edges = np.searchsorted(videos[order], np.arange(1, len(names)))
+    return np.split(order, edges)
+
+
 def train(
     readout: Readout,
     tokens: NDArray[np.float16],
@@ -88,61 +91,100 @@ def train(
     out: Path,
     steps: int,
     batch: int,
-    lr: float,
-    weight_decay: float,
+    lrs: Sequence[float],
+    weight_decays: Sequence[float],
     seed: int,
-) -> list[float]:
-    """Train a readout in place, on the kind of device that it is on.
+    videos: Sequence[NDArray[np.int64]] = (),
+) -> tuple[list[Readout], list[float]]:
+    """Train a readout for each learning rate and weight decay, from equal initial weights, on the device that it is on.
 
     Args:
-        readout: what is trained.
+        readout: untrained; with one rate and one decay it is trained in place. One that has no steps, such as nearest
+            neighbours, is only prepared.
         tokens: float16 [N, K, D], in memory or memory-mapped.
         truth: labels of the N clips by head.
         out: run folder of the training.
         steps: optimizer steps.
-        batch: clips of a step.
-        lr: peak learning rate.
-        weight_decay: weight decay of matrices.
-        seed: of the order of the clips.
+        batch: clips of a step; a readout that sees a video takes one video a step instead.
+        lrs: peak learning rates.
+        weight_decays: weight decays of matrices.
+        seed: of the order of the clips, and of dropout.
+        videos: rows of each video in temporal order (`by_video`), for a readout that sees more than a clip.
 
     Returns:
-        Loss of the first step, of about 20 others, and of the last one.
+        The readouts, rate by rate, each with every decay; and the loss of the first step, of about 20 others, and of
+        the last one: the sum over the readouts.
 
     Raises:
         ConfigError: a number that no training can have.
         DataError: the loss is not finite.
     """
-    if steps < 1 or batch < 1 or not lr > 0 or not weight_decay >= 0:
+    readout.prepare(tokens, truth)
+    if not readout.steps:
+        return [readout.eval()], []
+    cells = list(product(lrs, weight_decays))
+    if steps < 1 or batch < 1 or not cells or not all(lr > 0 and decay >= 0 for lr, decay in cells):
         raise ConfigError(
-            f"--steps and --batch must be >= 1, --lr > 0 and --weight_decay >= 0, got {steps}, {batch}, {lr} and "
-            f"{weight_decay}"
+            f"--fit.steps and --fit.batch must be >= 1, --fit.lr > 0 and --fit.weight_decay >= 0, got {steps}, "
+            f"{batch}, {_listed(lrs)} and {_listed(weight_decays)}"
         )
+    whole = readout.sees != "clip"
+    if whole and not videos:
+        raise ConfigError(f"readout {readout.name} sees videos: give the rows of each")
 
     def collate(samples: Sequence[dict[str, int]]) -> dict[str, Any]:
-        rows = np.sort([sample["row"] for sample in samples])  # in the order of the file that tokens may be mapped from
-        answers = {head: torch.from_numpy(truth[head][rows]) for head in readout.classes}
-        return {"tokens": torch.from_numpy(tokens[rows]), "truth": answers}
+        # In the order of the file that tokens may be mapped from.
+        rows = videos[samples[0]["row"]] if whole else np.sort([sample["row"] for sample in samples])
+        answers = {head.name: torch.from_numpy(truth[head.name][rows]) for head in readout.asked}
+        return {"tokens": torch.from_numpy(np.asarray(tokens[rows])), "truth": answers}
 
-    device = next(readout.parameters()).device
-    readout.prepare(tokens)
-    readout.train()
-    optim = Optim(lr=lr, weight_decay=weight_decay, min_lr_ratio=0.0, clip_norm=0.0)
+    device = device_of(readout)
+    readouts = [readout, *(deepcopy(readout) for _ in cells[1:])]
+    rate, decay = max(lrs), max(weight_decays)
+    # Gradients are not clipped, because a common norm would couple the readouts.
+    optim = Optim(lr=rate, weight_decay=decay, min_lr_ratio=0.0, clip_norm=0.0)
     often = max(1, steps // 20)
     place: dict[str, Any] = {"accelerator": device.type, "precision": "32-true"}
-    run = Run(steps=steps, batch=batch, seed=seed, log_every=often, save_every=steps, **place)
-    fit(Probe(readout), Rows(len(tokens), seed), collate, out, optim, run, name="readout")
-    readout.to(device)
-    return [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    run = Run(steps=steps, batch=1 if whole else batch, seed=seed, log_every=often, save_every=steps, **place)
+    grid = Grid(readouts, [lr / rate for lr, _ in cells], [each / decay if decay else 1.0 for _, each in cells])
+    fit(grid.train(), Rows(len(videos) if whole else len(tokens), seed), collate, out, optim, run, name="readout")
+    for each in readouts:
+        each.to(device).eval()
+    return readouts, [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def predict(readout: Readout, tokens: NDArray[np.float16], batch: int = 256) -> dict[str, NDArray[np.float32]]:
-    """Scores of clips: tokens float16 [N, K, D] -> float32 [N, C] by head."""
-    device = next(readout.parameters()).device
+def predict(
+    readout: Readout,
+    tokens: NDArray[np.float16],
+    videos: Sequence[NDArray[np.int64]] = (),
+    batch: int = 256,
+) -> dict[str, NDArray[np.float32]]:
+    """Logits of clips.
+
+    Args:
+        readout: trained.
+        tokens: float16 [N, K, D].
+        videos: rows of each video in temporal order, N in all, for a readout that sees more than a clip.
+        batch: clips at once, for one that does not.
+
+    Returns:
+        float32 [N, C] by head.
+    """
+    device = device_of(readout)
     readout.eval()
-    found: dict[str, list[NDArray[np.float32]]] = {head: [] for head in readout.classes}
+    parts = [np.arange(at, min(at + batch, len(tokens))) for at in range(0, len(tokens), batch)]
+    found = {head.name: np.empty((len(tokens), head.size), np.float32) for head in readout.asked}
     with torch.inference_mode():
-        for at in range(0, len(tokens), batch):
-            scores = readout(torch.from_numpy(np.array(tokens[at : at + batch])).to(device))
-            for head, values in scores.items():
-                found[head].append(values.float().cpu().numpy())
-    return {head: np.concatenate(parts) for head, parts in found.items()}
+        for rows in parts if readout.sees == "clip" else videos:
+            for head, values in readout(torch.from_numpy(np.array(tokens[rows])).to(device)).items():
+                found[head][rows] = values.float().cpu().numpy()
+    return found
+
+
+def device_of(readout: Readout) -> torch.device:
+    """The device of a readout's weights or memory."""
+    return next(chain(readout.parameters(), readout.buffers())).device
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)

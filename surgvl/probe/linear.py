@@ -6,15 +6,39 @@ affine parameters with which masked autoencoders are probed (He et al., arXiv 21
 Shapes: B clips, D width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from surgvl.probe.base import Readout, linear_heads
+from surgvl.probe.base import Readout, linear_heads, standardisation
+from surgvl.probe.labels import Head, Truth
+
+
+class Standardised(nn.Module):
+    """The mean of a clip's tokens in standard deviations of the training clips, [B, K, D] -> float32 [B, D].
+
+    Args:
+        dim: D.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def prepare(self, tokens: NDArray[np.float16]) -> None:
+        """Compute both from the training tokens, [N, K, D]."""
+        mean, std = standardisation(tokens)
+        self.get_buffer("mean").copy_(torch.from_numpy(mean))
+        self.get_buffer("std").copy_(torch.from_numpy(std))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Average and standardise."""
+        return (tokens.float().mean(1) - self.get_buffer("mean")) / self.get_buffer("std")
 
 
 class Linear(Readout):
@@ -27,20 +51,16 @@ class Linear(Readout):
     lr: ClassVar[float] = 1e-2
     weight_decay: ClassVar[float] = 0.5
 
-    def __init__(self, dim: int, classes: Mapping[str, int]):
-        super().__init__(dim, classes)
-        self.heads = linear_heads(dim, classes)
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("std", torch.ones(dim))
+    def __init__(self, dim: int, heads: Sequence[Head]):
+        super().__init__(dim, heads)
+        self.norm = Standardised(dim)
+        self.heads = linear_heads(dim, heads)
 
-    def prepare(self, tokens: NDArray[np.float16]) -> None:
+    def prepare(self, tokens: NDArray[np.float16], truth: Truth) -> None:
         """Compute mean and standard deviation of each column; a constant column is only centred."""
-        columns = tokens.mean(1, dtype=np.float64)
-        std = columns.std(0)
-        self.get_buffer("mean").copy_(torch.from_numpy(columns.mean(0)))
-        self.get_buffer("std").copy_(torch.from_numpy(np.where(std > 1e-6, std, 1.0)))
+        self.norm.prepare(tokens)
 
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
         """Tokens [B, K, D] -> float32 [B, C] by head."""
-        x = (tokens.float().mean(1) - self.get_buffer("mean")) / self.get_buffer("std")
+        x = self.norm(tokens)
         return {head: linear(x) for head, linear in self.heads.items()}

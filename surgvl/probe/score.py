@@ -1,10 +1,13 @@
-"""Scores of a probe: phase accuracy and F1, average precision of instruments, verbs and targets; all by video.
+"""Scores of a probe: accuracy and F1 of one class at a time, average precision of many, error of numbers; all by video.
 
-Phase as in `tasks.phase` (Twinanda et al., arXiv 1602.03012); the parts of triplets video-wise as in CholecT50
-(Nwoye and Padoy, arXiv 2204.05235): AP of the classes present in a video, mean over videos, then over classes.
+Phase as in `tasks.phase` (Twinanda et al., arXiv 1602.03012), and so are steps and other classes of which one holds;
+tools, triplets and their parts video-wise as in CholecT50 (Nwoye and Padoy, arXiv 2204.05235): AP of the classes
+present in a video, mean over videos, then over classes. A number, such as a skill rating, is that of a video: the mean
+over its clips.
 Shapes: N clips, C classes of a head, V videos.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,14 +18,14 @@ from numpy.typing import NDArray
 
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
-from surgvl.core.results import Result, bootstrap_interval
-from surgvl.metrics import classify
+from surgvl.core.results import Result, Statistic, bootstrap_interval, video_mean
+from surgvl.metrics import classify, ranks
 from surgvl.metrics.average_precision import classes_over_videos, video_average_precision, videos_then_classes
-from surgvl.probe.labels import PARTS, Truth
+from surgvl.probe.labels import Head, Truth, known
 from surgvl.tasks.base import NUM_RANDOM, Scores
 from surgvl.tasks.phase import Phase
 
-_PHASE_METRICS = ("accuracy", "macro_f1")
+_ONE_METRICS = ("accuracy", "macro_f1")
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,10 @@ class ProbedClips:
 
     Attributes:
         video_ids: [N].
-        times_s: float64 [N], centres of the clips.
+        times_s: float64 [N], the moments that the clips stand for.
         truth: labels by head.
-        phase_names: class names of the phases.
-        majority: most frequent phase of the training clips, which the constant baseline predicts.
+        heads: the heads.
+        majority: of heads of one class, the most frequent one of the training clips, which a baseline predicts.
         protocol: videos, readout and training, in words.
         rate_fps: clips per second.
         seed: seed of the bootstrap and of the random baselines.
@@ -43,11 +46,20 @@ class ProbedClips:
     video_ids: Sequence[str]
     times_s: Float64Array
     truth: Truth
-    phase_names: Sequence[str]
-    majority: int
+    heads: Sequence[Head]
+    majority: Mapping[str, int]
     protocol: str
     rate_fps: float
     seed: int
+
+
+def majority_of(truth: Truth, heads: Sequence[Head]) -> dict[str, int]:
+    """The most frequent class of each head of one class that has labels among the training clips."""
+    found = {}
+    for head in heads:
+        if head.kind == "one" and (is_known := known(truth[head.name])).any():
+            found[head.name] = int(np.bincount(truth[head.name][is_known]).argmax())
+    return found
 
 
 def score(clips: ProbedClips, scores: Mapping[str, NDArray[np.floating]]) -> tuple[list[Result], dict[str, Any]]:
@@ -59,7 +71,7 @@ def score(clips: ProbedClips, scores: Mapping[str, NDArray[np.floating]]) -> tup
 
     Returns:
         Results, and the values by video behind them, for paired comparisons: `videos` [V], and for each head a table
-        [V, C] (or [V, 1], the accuracy of phases) with None where undefined.
+        [V, C] ([V, 1]: the accuracy of one class, the absolute error of a number) with None where undefined.
 
     Raises:
         DataError: no head has a label among the clips.
@@ -68,34 +80,73 @@ def score(clips: ProbedClips, scores: Mapping[str, NDArray[np.floating]]) -> tup
     names, videos = np.unique(ids, return_inverse=True)
     results: list[Result] = []
     tables: dict[str, Any] = {"videos": names.tolist()}
-    for head, values in scores.items():
-        truth = clips.truth[head]
-        known = (truth >= 0) if truth.ndim == 1 else (truth >= 0).all(1)
-        if not known.any():
+    for head in clips.heads:
+        values, truth = scores[head.name], clips.truth[head.name]
+        is_known = known(truth)
+        if not is_known.any():
             continue
-        if head == "phase":
-            results += _phase(clips, values)
+        own, numbers = np.unique(videos[is_known], return_inverse=True)
+        table = np.full((len(names), values.shape[1]), np.nan)
+        if head.kind == "one":
+            results += _one(clips, head, values)
             counts = classify.count(truth, values.argmax(1), videos, values.shape[1])
             table = classify.accuracy(counts)[:, None]
+        elif head.kind == "many":
+            results.append(_many(clips, head, truth[is_known], values[is_known], numbers))
+            table[own] = video_average_precision(truth[is_known], values[is_known], numbers)
         else:
-            own, numbers = np.unique(videos[known], return_inverse=True)
-            results.append(_part(clips, head, truth[known], values[known], numbers))
-            table = np.full((len(names), values.shape[1]), np.nan)
-            table[own] = video_average_precision(truth[known], values[known], numbers)
-        tables[head] = [[None if np.isnan(value) else float(value) for value in row] for row in table]
+            found, table[own, 0] = _number(clips, head, truth[is_known], values[is_known, 0], numbers)
+            results += found
+        tables[head.name] = [[None if np.isnan(value) else float(value) for value in row] for row in table]
     if not results:
-        raise DataError("no clip has a phase or a triplet: check the split and the tasks of the segments")
+        raise DataError("no clip has a label: check the split and the tasks of the segments")
     return results, tables
 
 
-def _phase(clips: ProbedClips, values: NDArray[np.floating]) -> list[Result]:
-    task = Phase(clips.truth["phase"], clips.majority, 0.0, False, clips.protocol, clips.rate_fps, clips.seed)
-    found = task.score(Scores(clips.video_ids, clips.times_s, values, clips.phase_names))
-    return [result for result in found if result.metric in _PHASE_METRICS]
+def _one(clips: ProbedClips, head: Head, values: NDArray[np.floating]) -> list[Result]:
+    how = clips.protocol, clips.rate_fps, clips.seed
+    task = Phase(clips.truth[head.name], clips.majority.get(head.name, 0), 0.0, False, *how)
+    found = task.score(Scores(clips.video_ids, clips.times_s, values, head.classes))
+    return [dataclasses.replace(result, task=head.name) for result in found if result.metric in _ONE_METRICS]
 
 
-def _part(
-    clips: ProbedClips, head: str, truth: NDArray[np.int64], values: NDArray[np.floating], videos: NDArray[np.int64]
+def _number(
+    clips: ProbedClips,
+    head: Head,
+    truth: NDArray[np.floating],
+    values: NDArray[np.floating],
+    videos: NDArray[np.int64],
+) -> tuple[list[Result], Float64Array]:
+    """The results, and the absolute error of each video, float64 [V]."""
+    count = np.bincount(videos)
+    real, said = (np.bincount(videos, each) / count * head.std + head.mean for each in (truth, values))
+    errors = ranks.absolute_error(real, said)
+    statistics: dict[str, tuple[Statistic, tuple[float, float], dict[str, float]]] = {
+        "mae": (video_mean(errors), (0.0, np.inf), {"training mean": float(np.abs(real - head.mean).mean())}),
+        # A constant has no ranks.
+        "spearman": (lambda weights: ranks.spearman(real, said, weights), (-1.0, 1.0), {}),
+    }
+    found = []
+    for metric, (statistic, bounds, baselines) in statistics.items():
+        value, low, high = bootstrap_interval(statistic, len(errors), clips.seed, bounds)
+        found.append(
+            Result(
+                task=head.name,
+                metric=metric,
+                value=value,
+                low=low,
+                high=high,
+                num_videos=len(errors),
+                num_clips=len(truth),
+                baselines=baselines,
+                protocol=f"{clips.protocol}, {clips.rate_fps:g} fps; a video's value is the mean over its clips",
+            )
+        )
+    return found, errors
+
+
+def _many(
+    clips: ProbedClips, head: Head, truth: NDArray[np.int64], values: NDArray[np.floating], videos: NDArray[np.int64]
 ) -> Result:
     def table(scores: NDArray[np.floating]) -> Float64Array:
         return video_average_precision(truth, scores, videos)
@@ -104,14 +155,14 @@ def _part(
         return float(videos_then_classes(table(scores))[0])
 
     if not truth.any():
-        raise DataError(f"no clip has a {head} among its labels: check the split and the triplets of the segments")
+        raise DataError(f"no clip has a {head.name} among its labels: check the split and the labels of the segments")
     mine = table(values)
     generator = np.random.default_rng(clips.seed)
     draws = [mean(generator.random(values.shape, np.float32)) for _ in range(NUM_RANDOM)]
     value, low, high = bootstrap_interval(partial(videos_then_classes, mine), len(mine), clips.seed)
-    by_class = zip(PARTS[head], classes_over_videos(mine)[0], strict=True)
+    by_class = zip(head.classes, classes_over_videos(mine)[0], strict=True)
     return Result(
-        task=head,
+        task=head.name,
         metric="mAP",
         value=value,
         low=low,

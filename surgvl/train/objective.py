@@ -18,6 +18,10 @@ class Objective(nn.Module):
         """Prefix of parameter names -> factor on the run's learning rate; 1 for names without a prefix here."""
         return {}
 
+    def decay_scales(self) -> dict[str, float]:
+        """Prefix of parameter names -> factor on the run's weight decay; 1 for names without a prefix here."""
+        return {}
+
     def undecayed(self) -> tuple[str, ...]:
         """Names of parameters of more than one dimension that have no weight decay."""
         return ()

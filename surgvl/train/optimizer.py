@@ -5,7 +5,8 @@ schedule serve both. Layer-wise learning rate decay is that of BEiT (arXiv 2106.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -113,6 +114,7 @@ def build_optimizer(
     optim: Optim,
     fused: bool = True,
     undecayed: Sequence[str] = (),
+    decay_scales: Mapping[str, float] = MappingProxyType({}),
 ) -> torch.optim.Optimizer:
     """Optimizer of all trainable parameters: matrices have weight decay, vectors have none.
 
@@ -122,19 +124,19 @@ def build_optimizer(
         optim: settings; with `muon_lr_ratio` above 0, Muon trains hidden matrices at that multiple of the rate.
         fused: torch's fused AdamW, whose gradients a gradient scaler cannot unscale before the step.
         undecayed: names of matrices without weight decay.
+        decay_scales: prefix of names -> factor on the weight decay, kept as a group's `decays`; the first match counts.
 
     Raises:
         ConfigError: nothing is trained, or `layer_decay` finds no encoder.
     """
     named = list(named)
     layers = layer_lr_scales([name for name, _ in named], optim.layer_decay)
-    sorted_out: dict[tuple[bool, float, bool], list[Tensor]] = {}
+    sorted_out: dict[tuple[bool, float, float], list[Tensor]] = {}
     for name, parameter in named:
         if parameter.requires_grad:
-            scale = next((value for prefix, value in lr_scales.items() if name.startswith(prefix)), 1.0)
-            scale *= layers.get(name, 1.0)
+            scale = _factor(lr_scales, name) * layers.get(name, 1.0)
             hidden = optim.muon_lr_ratio > 0 and parameter.ndim == 2 and IN_STACK.search(name) is not None
-            decays = parameter.ndim > 1 and name not in undecayed
+            decays = _factor(decay_scales, name) if parameter.ndim > 1 and name not in undecayed else 0.0
             sorted_out.setdefault((hidden, scale, decays), []).append(parameter)
     if not sorted_out:
         raise ConfigError("all parameters are frozen: unfreeze some")
@@ -143,7 +145,7 @@ def build_optimizer(
         return [
             {
                 "params": parameters,
-                "weight_decay": optim.weight_decay if decays else 0.0,
+                "weight_decay": optim.weight_decay * decays,
                 "decays": decays,
                 "lr_scale": scale * optim.muon_lr_ratio if muon else scale,
             }
@@ -156,6 +158,11 @@ def build_optimizer(
     return MuonAdamW(matrices, adamw, optim.lr) if matrices else adamw
 
 
+def _factor(scales: Mapping[str, float], name: str) -> float:
+    """The factor of the first prefix that a name has, else 1."""
+    return next((value for prefix, value in scales.items() if name.startswith(prefix)), 1.0)
+
+
 def optimizer_of(objective: Objective, optim: Optim, run: Run) -> torch.optim.Optimizer:
     """The optimizer of an objective under a run's settings.
 
@@ -164,7 +171,7 @@ def optimizer_of(objective: Objective, optim: Optim, run: Run) -> torch.optim.Op
     """
     fused = run.precision != "16-mixed"
     named, spared = objective.named_parameters(), objective.undecayed()
-    optimizer = build_optimizer(named, objective.lr_scales(), optim, fused, spared)
+    optimizer = build_optimizer(named, objective.lr_scales(), optim, fused, spared, objective.decay_scales())
     if isinstance(optimizer, MuonAdamW) and run.strategy == "fsdp":
         raise ConfigError(
             "--optim.muon_lr_ratio needs whole matrices, which fsdp shards: use --run.strategy ddp, or "

@@ -56,4 +56,4 @@ def apply_schedule(optimizer: torch.optim.Optimizer, step: int, steps: int, opti
     for group in optimizer.param_groups:
         group["lr"] = group["lr_scale"] * lr
         if group["decays"]:
-            group["weight_decay"] = decay
+            group["weight_decay"] = decay * group["decays"]

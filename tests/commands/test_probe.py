@@ -15,6 +15,7 @@ from surgvl.commands.phantom import phantom
 from surgvl.commands.probe import probe
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.core.files import write_json
+from surgvl.core.predictions import read_predictions
 from surgvl.core.results import Result, read_results
 from surgvl.data.manifest import Manifest
 from surgvl.metrics.average_precision import videos_then_classes
@@ -49,7 +50,7 @@ def run(made: Path, out: Path, encoder: str = "video", **given: Any) -> dict[tup
         name: kind(**{field.name: given.pop(field.name) for field in fields(kind) if field.name in given})
         for name, kind in kinds.items()
     }
-    probe(made / encoder, made / "manifest", out, **groups, **given)
+    probe(made / "manifest", out, made / encoder, **groups, **given)
     found = read_results(out / "result.json")
     assert {(result.task, result.metric) for result in found} == {
         *(("phase", metric) for metric in ("accuracy", "macro_f1")),
@@ -85,8 +86,17 @@ def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
         mean = float(videos_then_classes(np.array(tables[task], float))[0])
         assert mean == pytest.approx(first[task, metric].value)
     assert {path.name for path in (tmp_path / "a").iterdir()} == {
-        *("config.yaml", "run.json", "result.json", "result.md", "videos.json", "readout.safetensors")
+        *("config.yaml", "run.json", "result.json", "result.md", "videos.json", "readout.safetensors", "predictions")
     }
+    said = read_predictions(tmp_path / "a" / "predictions" / "phase.parquet")
+    assert said.scores is not None
+    np.testing.assert_allclose(said.scores.sum(1), 1, atol=1e-5)
+    table = Manifest.load(made / "manifest")
+    truth = table.second_labels("phase", said.video_ids, said.times_s)
+    hits = np.array([said.class_names[at] == names[0] for at, names in zip(said.scores.argmax(1), truth, strict=True)])
+    by_video = [hits[np.array(said.video_ids) == name].mean() for name in ("video04", "video05")]
+    assert np.mean(by_video) == pytest.approx(first["phase", "accuracy"].value)
+    assert said.facts["encoder"] == "frozen"
 
     again = run(made, tmp_path / "b", frame_cache=None)
     # The command names its folder.
@@ -172,6 +182,6 @@ def test_a_video_that_cannot_be_read_is_set_aside(made: Path, tmp_path: Path) ->
     ]
     Manifest(rows, table.segment_table, root=table.root).save(tmp_path / "manifest")
     with pytest.raises(DataError, match="1 of 4 videos was set aside"):
-        probe(made / "video", tmp_path / "manifest", tmp_path / "o", fit=ReadoutTraining(steps=2, batch=8))
+        probe(tmp_path / "manifest", tmp_path / "o", made / "video", fit=ReadoutTraining(steps=2, batch=8))
     found = read_results(tmp_path / "o" / "result.json")
     assert all(result.num_videos == 1 and "broken.mp4" in result.warning for result in found)

@@ -15,20 +15,23 @@ import surgvl.probe
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.core.registry import discover
 from surgvl.core.results import Result
+from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.models.pool import AttentivePool
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
 from surgvl.probe.attentive import Attentive, FoldedPool
 from surgvl.probe.base import Readout
 from surgvl.probe.dataset import moments
-from surgvl.probe.fit import Rows, loss_of, predict, train
-from surgvl.probe.labels import PARTS, Truth, truth_of
+from surgvl.probe.fit import Rows, predict, train
+from surgvl.probe.labels import PARTS, Head, Truth, heads_of, truth_of
 from surgvl.probe.linear import Linear
+from surgvl.probe.loss import loss_of
 from surgvl.probe.score import ProbedClips, score
 from surgvl.probe.tokens import encode, num_groups
 from surgvl.video.clip import Preprocess
 
-CLASSES = {"phase": 7, **{part: len(names) for part, names in PARTS.items()}}
+HEADS = [Head("phase", "one", tuple("abcdefg")), *(Head(part, "many", names) for part, names in PARTS.items())]
+CLASSES = {head.name: head.size for head in HEADS}
 
 
 def small(num_frames: int, tubelet: int) -> VideoViT:
@@ -94,11 +97,11 @@ def scored(
 ) -> dict[tuple[str, str], Result]:
     """Train on one set of labels and score another."""
     torch.manual_seed(0)
-    readout = kind(learn.shape[2], CLASSES)
-    train(readout, learn, material(len(learn), 1)[0], out, steps, 64, 1e-2, 0.0, 0)
+    readout = kind(learn.shape[2], HEADS)
+    train(readout, learn, material(len(learn), 1)[0], out, steps, 64, [1e-2], [0.0], 0)
     truth, videos = material(len(held_out), 2)
     clips = ProbedClips(
-        [f"v{video}" for video in videos], seconds(len(held_out)), truth, list("abcdefg"), 0, "made up", 1.0, 0
+        [f"v{video}" for video in videos], seconds(len(held_out)), truth, HEADS, {"phase": 0}, "made up", 1.0, 0
     )
     return {(result.task, result.metric): result for result in score(clips, predict(readout, held_out))[0]}
 
@@ -120,17 +123,17 @@ def test_training_is_a_function_of_the_seed(tmp_path: Path) -> None:
 
     def losses(name: str, seed: int) -> list[float]:
         torch.manual_seed(0)
-        readout = Attentive(48, CLASSES)
-        return train(readout, tokens, truth, tmp_path / name, 4, 16, 1e-2, 0.05, seed)
+        readout = Attentive(48, HEADS)
+        return train(readout, tokens, truth, tmp_path / name, 4, 16, [1e-2], [0.05], seed)[1]
 
     first = losses("a", 0)
     assert len(first) == 4
     assert first == losses("b", 0)
     assert first != losses("c", 1)
-    with pytest.raises(ConfigError, match="--lr > 0 .* got 4, 16, 0.0 and 0.05"):
-        train(Linear(48, CLASSES), tokens, truth, tmp_path, 4, 16, 0.0, 0.05, 0)
+    with pytest.raises(ConfigError, match="--fit.lr > 0 .* got 4, 16, 0 and 0.05"):
+        train(Linear(48, HEADS), tokens, truth, tmp_path, 4, 16, [0.0], [0.05], 0)
     with pytest.raises(DataError, match="loss is nan"):
-        train(Linear(48, CLASSES), np.full_like(tokens, np.nan), truth, tmp_path / "nan", 4, 16, 1e-3, 0.05, 0)
+        train(Linear(48, HEADS), np.full_like(tokens, np.nan), truth, tmp_path / "nan", 4, 16, [1e-3], [0.05], 0)
 
 
 def test_every_clip_comes_once_before_any_comes_again() -> None:
@@ -160,22 +163,70 @@ def test_the_loss_leaves_out_what_is_not_known() -> None:
 # ---- labels and scores
 
 
-def test_labels_become_numbers() -> None:
-    truth = truth_of(
-        [["b"], [], ["a"]],
-        [["hook,dissect,gallbladder", "grasper,retract,gallbladder"], [], []],
-        [True, True, False],
-        ["a", "b"],
+def table_of(rows: list[tuple[str, str, float, str]]) -> Manifest:
+    """Videos with labels of one second each, from (video, task, start, label)."""
+    videos = [
+        VideoRow(video_id=name, path="", source="made up", fps=1.0, duration_s=9.0)
+        for name in sorted({row[0] for row in rows})
+    ]
+    return Manifest(
+        videos,
+        [Segment(video_id=name, task=task, start_s=at, end_s=at + 1, label=label) for name, task, at, label in rows],
     )
-    assert truth["phase"].tolist() == [1, -1, 0]
+
+
+def test_labels_become_numbers() -> None:
+    table = table_of(
+        [
+            ("v", "phase", 0, "b"),
+            ("v", "phase", 2, "a"),
+            ("v", "triplet", 0, "hook,dissect,gallbladder"),
+            ("v", "triplet", 0, "grasper,retract,gallbladder"),
+            ("w", "phase", 1, "a"),
+            ("v", "skill", 0, "20"),
+            ("w", "skill", 0, "30"),
+            ("w", "tool", 0, "Hook"),
+        ]
+    )
+    ids, times = ["v", "v", "v", "w"], [0.5, 1.5, 2.5, 0.5]
+    heads = heads_of(table)
+    assert [head.name for head in heads] == ["phase", "instrument", "verb", "target"]
+    truth = truth_of(table, heads, ids, times)
+    assert truth["phase"].tolist() == [1, -1, 0, -1]
     named = {part: [names[at] for at in np.flatnonzero(truth[part][0])] for part, names in PARTS.items()}
     assert named == {"instrument": ["grasper", "hook"], "verb": ["retract", "dissect"], "target": ["gallbladder"]}
     assert not truth["verb"][1].any()
-    assert (truth["verb"][2] == -1).all()
-    with pytest.raises(DataError, match="two phases"):
-        truth_of([["a", "b"]], [[]], [True], ["a", "b"])
+    assert (truth["verb"][3] == -1).all()
+
+    more = heads_of(table, ["triplet", "skill", "tool"], {"v"})
+    assert [(head.kind, head.size) for head in more] == [("many", 100), ("number", 1), ("many", 1)]
+    truth = truth_of(table, more, ids, times)
+    assert [int(row.sum()) for row in truth["triplet"]] == [2, 0, 0, -100]
+    assert truth["tool"].tolist() == [[-1], [-1], [-1], [1]]
+    # Of the training videos alone: 20, whose deviation of 0 is taken as 1.
+    assert truth["skill"][[0, 3]].tolist() == [0, 10]
+    assert np.isnan(truth["skill"][1])
+    with pytest.raises(ConfigError, match="--heads step: the manifest has labels of instrument, phase"):
+        heads_of(table, ["step"])
+    both = table_of([("v", "phase", 0, "a"), ("v", "phase", 0, "b"), ("v", "triplet", 3, "saw,cut,bone")])
+    with pytest.raises(DataError, match="two classes of phase"):
+        truth_of(both, heads_of(both, ["phase"]), ["v"], [0.5])
     with pytest.raises(DataError, match="'saw,cut,bone' is not"):
-        truth_of([[]], [["saw,cut,bone"]], [True], [])
+        truth_of(both, heads_of(both, ["verb"]), ["v"], [3.5])
+
+
+def test_a_number_is_scored_by_video() -> None:
+    head = Head("skill", "number", ("skill",), 20.0, 4.0)
+    truth = {"skill": np.array([0, 0, 1, 1, 2, np.nan], np.float32)}
+    said = np.array([[0.5], [-0.5], [0], [1], [3], [9]], np.float32)
+    clips = ProbedClips(list("aabbcc"), seconds(6), truth, [head], {}, "made up", 1.0, 0)
+    results, tables = score(clips, {"skill": said})
+    found = {result.metric: result for result in results}
+    # Videos are rated 20, 24 and 28, and said to be 20, 22 and 32.
+    assert found["mae"].value == pytest.approx((0 + 2 + 4) / 3)
+    assert found["mae"].baselines == {"training mean": pytest.approx((0 + 4 + 8) / 3)}
+    assert found["spearman"].value == pytest.approx(1)
+    assert tables["skill"] == [[0.0], [2.0], [4.0]]
 
 
 def test_scores_are_video_wise() -> None:
@@ -185,7 +236,7 @@ def test_scores_are_video_wise() -> None:
     truth["verb"][videos == 2] = -1
     scores = {head: rng.normal(size=(120, size)).astype(np.float32) for head, size in CLASSES.items()}
     ids, times = [f"v{video}" for video in videos], seconds(120)
-    results, tables = score(ProbedClips(ids, times, truth, list("abcdefg"), 3, "made up", 1.0, 0), scores)
+    results, tables = score(ProbedClips(ids, times, truth, HEADS, {"phase": 3}, "made up", 1.0, 0), scores)
     found = {(result.task, result.metric): result for result in results}
 
     known = truth["phase"] >= 0
@@ -214,9 +265,10 @@ def test_scores_are_video_wise() -> None:
     assert (result.num_videos, result.num_clips) == (7, 105)
     assert result.low < result.value < result.high
     assert tables["verb"][2] == [None] * CLASSES["verb"]
-    with pytest.raises(DataError, match="no clip has a phase"):
+    with pytest.raises(DataError, match="no clip has a label"):
         score(
-            ProbedClips(ids, times, {head: np.full_like(truth[head], -1) for head in CLASSES}, [], 0, "", 1, 0), scores
+            ProbedClips(ids, times, {head: np.full_like(truth[head], -1) for head in CLASSES}, HEADS, {}, "", 1, 0),
+            scores,
         )
 
 
