@@ -42,11 +42,11 @@ from serving_peers import (
 )
 
 from surgvl import __version__
-from surgvl.chat.question import to_text
 from surgvl.core.files import write_text
 from surgvl.core.tables import markdown_table
 from surgvl.core.version import commit
 from surgvl.data.formats.pitvis_qa import ANSWERS
+from surgvl.metrics.answer import to_text
 from surgvl.models.chat import Chat
 from surgvl.models.checkpoint import load_model, save_model
 from surgvl.serve.payloads import video_part

@@ -14,9 +14,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from surgvl.chat.answer import candidate_scores
-from surgvl.chat.question import to_text
 from surgvl.chat.template import answer_ids, user
 from surgvl.data.formats.pitvis_qa import ANSWERS, STEPS
+from surgvl.metrics.answer import to_text
 from surgvl.models.chat import Chat, tiny_language_config
 from surgvl.models.tokenizer import SentencePieceTokenizer
 from surgvl.models.vit import VideoViT

@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from tqdm import tqdm
 
 from surgvl.chat.answerers import Answerer
-from surgvl.chat.controls import replaced
+from surgvl.chat.controls import KINDS, replaced, variant
 from surgvl.chat.feature_cache import QuestionRow, window_of
 from surgvl.chat.question import Answer, Question, Window
-from surgvl.core.errors import ConfigError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.tables import is_open
-from surgvl.metrics.answer import exact_match
+from surgvl.metrics.answer_types.base import is_typed, read_answer, type_of
 from surgvl.metrics.outcomes import outcome
+from surgvl.prompts.wordings import Wordings
 
-# Columns of answers.jsonl; those of general models have `raw` and `reply`, too.
+# Columns of answers.jsonl; those of general models have `raw`, `reply`, `options` and `seconds`, too.
 FIELDS = (
     *("video_id", "start_s", "end_s", "question", "answer", "type"),
     *("prediction", "matched", "mode", "ablated", "outcome"),
@@ -31,34 +32,44 @@ def answer_rows(
     seed: int = 0,
     options: Mapping[str, tuple[str, ...]] | None = None,
     batch: int = 0,
+    wordings: Wordings | None = None,
 ) -> list[QuestionRow]:
-    """Answer a manifest's questions about their own video, about controls in its place, or about both.
+    """Answer a manifest's questions about their own video, about controls in its place, and put in other ways.
 
     Equal questions about equal windows, such as one question about the black video, are answered once.
 
     Args:
         answerer: prepared for the windows of the rows.
         rows: N rows of a manifest's question table.
-        controls: what to show: the empty string for the question's own video, or one of `controls.KINDS`.
+        controls: the empty string for the question as it is, a video of `controls.KINDS`, or a name of a variant, which
+            leaves out the questions that it does not change.
         open_ended: also answer closed questions in free text; questions of an open type always are.
         seed: of the draws of other videos.
         options: question -> its allowed answers, for a model that was tuned on none (`Answerer.takes_options`); a
-            question that is not there is answered in free text.
+            question that is not there is answered in free text, or in the form of its type.
         batch: most questions in one call of the answerer; 0: as many as it takes (`Answerer.num_at_once`).
+        wordings: of the questions.
 
     Returns:
         Rows of answers.jsonl, control by control, in the order of the questions.
 
     Raises:
         ConfigError: a closed question for a model that was tuned on no closed answers, or an invalid control.
+        DataError: a true answer is none of its type.
     """
     known = tuple(answerer.known.answers)
+    for row in rows:
+        try:
+            type_of(row["type"]).verify(row["answer"])
+        except DataError as error:
+            raise DataError(f"{row['question']!r} about {row['video_id']} at {row['start_s']} s: {error}") from error
     windows = [window_of(row) for row in rows]
     free = [open_ended or is_open(row["type"]) for row in rows]
     if not known and options is None and not all(free):
         raise ConfigError("the model was tuned on no closed answers to choose from: add --open_ended for free answers")
     choices = [known if options is None else options.get(row["question"], ()) for row in rows]
     allowed = [() if free[number] else choices[number] for number in range(len(rows))]
+    kinds = ["open" if free[number] else _asked_as(row["type"], allowed[number]) for number, row in enumerate(rows)]
     size = batch or answerer.num_at_once
     found = []
     with tqdm(total=len(rows) * len(controls), desc="answering", unit="question", disable=None, leave=False) as bar:
@@ -67,13 +78,17 @@ def answer_rows(
             bar.update(count)
 
         for control in controls:
+            ways = {kind: variant(control, kind, wordings) for kind in set(kinds)}
             # Row numbers by question and options, then by the window that is shown: neighbours may share a batch.
-            groups: dict[tuple[str, tuple[str, ...]], dict[Window, list[int]]] = {}
-            for number, window in enumerate(replaced(windows, control, seed)):
-                groups.setdefault((rows[number]["question"], allowed[number]), {}).setdefault(window, []).append(number)
+            groups: dict[tuple[str, tuple[str, ...], str], dict[Window, list[int]]] = {}
+            for number, window in enumerate(replaced(windows, control if control in KINDS else "", seed)):
+                if ways[kinds[number]] is not None:
+                    group = rows[number]["question"], allowed[number], kinds[number]
+                    groups.setdefault(group, {}).setdefault(window, []).append(number)
             asked = [
-                (Question(window, text, answers), numbers)
-                for (text, answers), shown in groups.items()
+                (Question(window, text, answers, kind, way.wording, way.order), numbers)
+                for (text, answers, kind), shown in groups.items()
+                if (way := ways[kind]) is not None
                 for window, numbers in shown.items()
             ]
             said: dict[int, Answer] = {}
@@ -84,9 +99,17 @@ def answer_rows(
                     said |= dict.fromkeys(numbers, answer)
                 bar.update(sum(len(numbers) - 1 for _, numbers in part))
             for number, row in enumerate(rows):
-                mode, among = (answerer.mode, ()) if allowed[number] else ("open", choices[number])
-                found.append(answered_row(row, said[number], control, mode, among))
+                if number in said:
+                    mode, among = (answerer.mode, ()) if kinds[number] != "open" else ("open", choices[number])
+                    mode = "typed" if is_typed(row["type"]) else mode
+                    found.append(answered_row(row, said[number], control, mode, among))
     return found
+
+
+def _asked_as(kind: str, allowed: Sequence[str]) -> str:
+    """The type of answer that is asked for; a choice without options is free text."""
+    name = type_of(kind).name
+    return "open" if name == "choice" and not allowed else name
 
 
 def answered_row(row: QuestionRow, answer: Answer, control: str, mode: str, among: Sequence[str]) -> QuestionRow:
@@ -99,18 +122,24 @@ def answered_row(row: QuestionRow, answer: Answer, control: str, mode: str, amon
         mode: how it was answered, see `surgvl.tasks.base.MODES`.
         among: what a free answer to a closed question must be one of.
     """
+    said, problem, kind = answer.text, answer.problem, type_of(row["type"])
+    if mode == "typed" and not problem and answer.shown is None:
+        # Of a model that is not told the form of the answer.
+        options = answer.question.answers or among
+        said, problem = read_answer(kind, said, [each for option in options for each in kind.members(option)])
     texts = {text for each in among for text in (each, each.replace("_", " "))}
-    is_answer = not answer.problem and (mode != "open" or is_open(row["type"]) or answer.text in texts)
-    right = bool(exact_match([row["answer"]], [answer.text])[0])
+    is_answer = not problem and (mode != "open" or kind.name == "open" or said in texts)
     facts = {
-        "prediction": answer.text,
+        "prediction": said,
         "matched": is_answer,
         "mode": mode,
         "ablated": control,
-        "outcome": outcome(answer.problem or ("" if is_answer else "unparsed"), right),
+        "outcome": outcome(problem or ("" if is_answer else "unparsed"), kind.right(row["answer"], said)),
     }
     found = {name: facts[name] if name in facts else row[name] for name in FIELDS}
-    return found | ({"raw": answer.raw, "reply": answer.reply} if answer.reply else {})
+    found |= {"raw": answer.raw, "reply": answer.reply} if answer.reply else {}
+    found |= {"options": list(answer.shown)} if answer.shown is not None else {}
+    return found | ({"seconds": answer.seconds} if answer.seconds is not None else {})
 
 
 def unread_row(row: QuestionRow, control: str, mode: str) -> QuestionRow:
@@ -126,15 +155,17 @@ def options_of(questions: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, .
         questions: columns `question`, `answer` and `type` of a question table, N rows.
 
     Returns:
-        Question -> its options in alphabetical order; questions with less than two, and those of open types, have none.
+        Question -> its options in alphabetical order; questions with less than two, and those of types without
+        options, have none.
     """
     by_question: dict[str, set[str]] = {}
     by_type: dict[str, set[str]] = {}
     types: dict[str, str] = {}
     for question, answer, kind in zip(questions["question"], questions["answer"], questions["type"], strict=True):
-        if not is_open(kind):
-            by_question.setdefault(question, set()).add(answer)
-            by_type.setdefault(kind, set()).add(answer)
+        if type_of(kind).takes_options:
+            members = type_of(kind).members(answer)
+            by_question.setdefault(question, set()).update(members)
+            by_type.setdefault(kind, set()).update(members)
             types.setdefault(question, kind)
     found = {}
     for question, answers in by_question.items():

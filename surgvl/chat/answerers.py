@@ -48,6 +48,7 @@ class Answerer(ABC):
         can_write: whether it can generate free text.
         takes_options: whether each closed question brings its own options, because the model was tuned on none.
         num_at_once: most questions in one call.
+        controls: what can be changed about a question to see what the model relies on (`surgvl.chat.controls`).
     """
 
     preprocess: Preprocess
@@ -58,6 +59,7 @@ class Answerer(ABC):
     can_write: ClassVar[bool] = True
     takes_options: ClassVar[bool] = False
     num_at_once: ClassVar[int] = 64
+    controls: ClassVar[tuple[str, ...]] = ("black", "other")
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """Controls of visual question answering: the same question about another clip, so that a model that ignores the clip
-shows up.
+shows up, or in other words, so that one that depends on them does.
 
-`black`: every frame is black. `other`: a clip of another question, about another video of the same split. It is drawn
-from any moment, because operations follow the same course: the same moment of another one would often be right.
+`no_video`: the question alone. `black`: every frame is black. `other`: a clip of another question, about another video
+of the same split. It is drawn from any moment, because operations follow the same course: the same moment of another
+one would often be right. `order 2`, ...: options in another order. `wording 2`, ...: another wording; `example`: one
+that shows an answered question before.
 Shapes: M windows, T frames, S side in pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,10 +17,69 @@ from surgvl.chat.question import Window
 from surgvl.core.arrays import Int64Array, UInt8Array
 from surgvl.core.errors import ConfigError
 from surgvl.data.frame_store import FrameStore
+from surgvl.metrics.answer_types.base import PLAIN
+from surgvl.prompts.wordings import Wordings
 
-KINDS = ("black", "other")
+KINDS = ("no_video", "black", "other")
 BLACK = Window("(black)", 0.0, 1.0)
 """Stands for any window; no file has this name."""
+NO_VIDEO = Window("(no video)", 0.0, 1.0)
+"""Stands for any window, and shows nothing."""
+NUM_ORDERS = 3
+EXAMPLE = "example"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A question put in another way.
+
+    Attributes:
+        wording: template.
+        order: of the options.
+    """
+
+    wording: str = PLAIN
+    order: int = 1
+
+
+def variant_names(wordings: Wordings, kinds: Collection[str]) -> tuple[str, ...]:
+    """Names of the variants of questions of some types: other wordings and orders of options, and an example.
+
+    Args:
+        wordings: the set.
+        kinds: types of answers, not `open`.
+
+    Raises:
+        ConfigError: the set has no wordings of one of them.
+    """
+    if lacks := sorted(set(kinds) - set(wordings.types)):
+        raise ConfigError(f"wordings {wordings.name!r} have none for questions of type {', '.join(lacks)}: add them")
+    types = [wordings.types[kind] for kind in kinds]
+    least = min((len(each.wordings) for each in types), default=1)
+    example = [EXAMPLE] * all(each.example is not None for each in types)
+    orders = (f"order {number}" for number in range(2, NUM_ORDERS + 1))
+    return (*(f"wording {number}" for number in range(2, least + 1)), *orders, *example) if types else ()
+
+
+def variant(name: str, kind: str, wordings: Wordings | None = None) -> Variant | None:
+    """How questions of one type are put under a control; None if it does not change them.
+
+    Args:
+        name: empty for questions as they are always put, one of `KINDS`, or a name of a variant.
+        kind: type of the answer.
+        wordings: a set that has the variant.
+    """
+    of_type = wordings.types.get(kind) if wordings else None
+    plain = of_type.wordings[0] if of_type else PLAIN
+    what, _, number = name.partition(" ")
+    if not name or name in KINDS:
+        return Variant(plain)
+    if kind == "open":
+        return None
+    if what == "order":
+        return Variant(plain, int(number))
+    assert of_type is not None
+    return Variant(of_type.example or plain if name == EXAMPLE else of_type.wordings[int(number) - 1])
 
 
 class WithBlack(FrameStore):
@@ -48,7 +110,7 @@ def replaced(windows: Sequence[Window], control: str, seed: int = 0) -> list[Win
 
     Args:
         windows: what the questions are about.
-        control: empty for the windows themselves, `black`, or `other`: drawn from the windows of other videos.
+        control: empty for the windows themselves, `no_video`, `black`, or `other`: drawn from those of other videos.
         seed: of the draws.
 
     Raises:
@@ -56,6 +118,8 @@ def replaced(windows: Sequence[Window], control: str, seed: int = 0) -> list[Win
     """
     if not control:
         return list(windows)
+    if control == "no_video":
+        return [NO_VIDEO] * len(windows)
     if control == "black":
         return [BLACK] * len(windows)
     if control != "other":

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.core.arrays import softmax
+from surgvl.metrics.answer_types.base import PLAIN
 from surgvl.metrics.outcomes import Problem
 
 DESCRIBE = "What is happening in this clip?"
@@ -35,11 +36,18 @@ class Question:
             video (`Answerer.prepare`).
         text: the question in plain language.
         answers: allowed answers. Empty: the answer is free text. None: the answerer decides, see `Answerer`.
+        kind: type of the answer (`surgvl.metrics.answer_types`), which tells a general model how to answer; empty: a
+            choice if there are allowed answers, else free text.
+        wording: how a general model is asked.
+        order: of the options as a general model is shown them: 1 is the usual one, others are drawn.
     """
 
     clip: NDArray[np.uint8] | Window
     text: str
     answers: tuple[str, ...] | None = None
+    kind: str = ""
+    wording: str = PLAIN
+    order: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +62,8 @@ class Answer:
         problem: why there is no answer (`surgvl.metrics.outcomes`), and `text` is empty; empty if there is one.
         raw: what a general model wrote, of which `text` is what it declares.
         reply: key of the stored reply of a general model (`surgvl.chat.replies`).
+        shown: the options in the order in which a general model was shown them, if `text` was read from what it wrote.
+        seconds: from the question to the reply of a general model; None where it is not known.
     """
 
     question: Question
@@ -62,6 +72,8 @@ class Answer:
     problem: Problem = ""
     raw: str = ""
     reply: str = ""
+    shown: tuple[str, ...] | None = None
+    seconds: float | None = None
 
 
 def most_probable(question: Question, scores: NDArray[np.floating]) -> Answer:
@@ -70,11 +82,6 @@ def most_probable(question: Question, scores: NDArray[np.floating]) -> Answer:
     probabilities = softmax(scores)
     ranked = [(question.answers[at], float(probabilities[at])) for at in np.argsort(-scores, kind="stable")]
     return Answer(question, ranked[0][0], tuple(ranked))
-
-
-def to_text(answer: str) -> str:
-    """An answer as text: PitVQA and other data sets write underscores for spaces."""
-    return answer.replace("_", " ").strip()
 
 
 def normalise(text: str) -> str:

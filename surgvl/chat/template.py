@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgvl.chat.question import to_text
 from surgvl.core.errors import DataError
+from surgvl.metrics.answer import to_text
 from surgvl.models.processor import SurgVLProcessor
 
 IGNORE = -100

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from surgvl.chat.answerers import Answerer
+from surgvl.chat.controls import NO_VIDEO
 from surgvl.chat.feature_cache import window_frames
-from surgvl.chat.multiple_choice import Options, is_refusal, ordered, parse_choice, without_thought
 from surgvl.chat.question import Answer, Question, Window, most_probable
 from surgvl.chat.replies import Replies, Reply, reply_key
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
@@ -23,6 +23,8 @@ from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import Unreadable
 from surgvl.core.files import known_hash, text_hash
 from surgvl.data.frame_store import FrameStore
+from surgvl.metrics.answer_types.base import AnswerType, answer_types, read_answer
+from surgvl.metrics.answer_types.options import Options, ordered
 from surgvl.models.checkpoint import VideoLike, cut_frames
 from surgvl.models.schema import AnswersFile
 
@@ -33,17 +35,24 @@ class Request:
 
     Attributes:
         question: with its clip.
-        options: of a closed question, in the order in which they are shown; None: the answer is free text.
-        text: question and options.
+        kind: type of the answer.
+        shown: its options, in the order in which they are shown.
+        text: question, options and how to answer.
         pixels: identifies the frames.
         key: identifies the request, see `surgvl.chat.replies.reply_key`.
     """
 
     question: Question
-    options: Options | None
+    kind: AnswerType
+    shown: Options
     text: str
     pixels: str
     key: str
+
+    @property
+    def options(self) -> Options | None:
+        """The options, if one of them is the answer and nothing else."""
+        return self.shown if self.kind.name == "choice" else None
 
 
 Keep = Callable[[Request, Reply, Mapping[str, Any]], None]
@@ -63,6 +72,7 @@ class VisionLanguageAnswerer(Answerer):
 
     takes_options: ClassVar[bool] = True
     num_at_once: ClassVar[int] = 1024
+    controls: ClassVar[tuple[str, ...]] = ("no_video", "black", "other", "order 2")
 
     def __init__(self, model: str, device: str, clip: ClipInput, reply: ReplyConfig, seed: int = 0) -> None:
         self.model_name, self.device = model, device
@@ -143,14 +153,14 @@ class VisionLanguageAnswerer(Answerer):
     def request(self, question: Question) -> Request:
         """A question as it is sent; without allowed answers it is answered in free text."""
         pixels = self.pixels(question)
-        options, text = None, question.text
-        if question.answers:
-            order = self.reply_config.shuffle_options
-            options = ordered(question.answers, order, self.seed, f"{question.text} {pixels}")
-            text = options.prompt(question.text)
-        constraint = {"closed_by": self.closed_by} if options else {}
+        kind = answer_types()[question.kind or ("choice" if question.answers else "open")]
+        shuffle = self.reply_config.shuffle_options
+        about = f"{question.text} {pixels}"
+        shown = ordered(question.answers or (), shuffle, self.seed, about, question.order)
+        text = kind.prompt(question.text, shown, question.wording)
+        constraint = {"closed_by": self.closed_by} if kind.name == "choice" else {}
         sampling = {**self.reply_config.sampling(self.seed), "sent_as": self.sent_as, **constraint}
-        return Request(question, options, text, pixels, reply_key(self.model_name, text, pixels, sampling))
+        return Request(question, kind, shown, text, pixels, reply_key(self.model_name, text, pixels, sampling))
 
     def pixels(self, question: Question) -> str:
         """Identifies the frames of a question's clip, 16 hex digits, without decoding a video.
@@ -161,6 +171,8 @@ class VisionLanguageAnswerer(Answerer):
         if not isinstance(question.clip, Window):
             shape, content = str(question.clip.shape), np.ascontiguousarray(question.clip)
             return hashlib.sha256(shape.encode() + content.tobytes()).hexdigest()[:16]
+        if question.clip == NO_VIDEO:
+            return NO_VIDEO.video_id
         assert self._store is not None
         video_id = question.clip.video_id
         path = self._store.paths.get(video_id)
@@ -168,13 +180,15 @@ class VisionLanguageAnswerer(Answerer):
         return text_hash(f"{_content(path) if path else video_id} {numbers} {self.preprocess}")
 
     def cut(self, question: Question) -> UInt8Array:
-        """The frames of a question's clip.
+        """The frames of a question's clip; none of a question without a video.
 
         Raises:
             Unreadable: the video cannot be read there.
         """
         if not isinstance(question.clip, Window):
             return question.clip
+        if question.clip == NO_VIDEO:
+            return np.zeros((0, 1, 1, 3), np.uint8)
         assert self._store is not None
         return window_frames(self._store, question.clip)
 
@@ -206,22 +220,16 @@ def caption(number: int, count: int, fps: float) -> str:
 
 
 def read_reply(request: Request, reply: Reply) -> Answer:
-    """The answer in a reply: one of the options, letter for letter, or free text; or a problem."""
-    question = replace(request.question, answers=request.options.answers if request.options else ())
-    found: dict[str, Any] = {"raw": reply.text, "reply": request.key}
+    """The answer in a reply, in the form of its type: one of the options, letter for letter, ...; or a problem."""
+    question = replace(request.question, answers=request.shown.answers)
+    found: dict[str, Any] = {"raw": reply.text, "reply": request.key, "seconds": reply.facts.get("seconds")}
     if reply.problem:
         return Answer(question, "", problem=reply.problem, **(found | {"raw": reply.text or reply.reason}))
+    found["shown"] = request.shown.answers
     if request.options and reply.scores:
         return replace(most_probable(question, np.array(reply.scores)), **found)
-    text = without_thought(reply.text)
-    if not text:
-        return Answer(question, "", problem="missing", **found)
-    if request.options is None:
-        refused = is_refusal(text)
-        return Answer(question, "" if refused else text, problem="refused" if refused else "", **found)
-    if (chosen := parse_choice(reply.text, request.options)) is not None:
-        return Answer(question, chosen, **found)
-    return Answer(question, "", problem="refused" if is_refusal(text) else "unparsed", **found)
+    said, problem = read_answer(request.kind, reply.text, request.shown.answers)
+    return Answer(question, said, problem=problem, **found)
 
 
 def _content(path: Path) -> str:

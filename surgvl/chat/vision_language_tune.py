@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from surgvl.chat.hf_model import HfModel
-from surgvl.chat.multiple_choice import Options
-from surgvl.chat.question import to_text
 from surgvl.chat.template import IGNORE
 from surgvl.chat.vision_language_config import CLIP_FILE, ClipInput
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.core.files import write_json
+from surgvl.metrics.answer import to_text
+from surgvl.metrics.answer_types.choice import Choice
+from surgvl.metrics.answer_types.options import Options
 from surgvl.train.objective import Objective
 
 
@@ -66,7 +67,7 @@ class TuneVisionLanguage(Objective):
         text, said = question, to_text(answer)
         if answer in allowed:
             options = Options(allowed)
-            text, said = options.prompt(question), options.labels[allowed.index(answer)]
+            text, said = Choice().prompt(question, options), options.labels[allowed.index(answer)]
         frames = video.permute(1, 2, 3, 0).cpu().numpy()
         prompt = self._hf.inputs(frames, text)["input_ids"][0]
         inputs = self._hf.inputs(frames, text, said)

@@ -14,10 +14,11 @@ import torch
 
 from surgvl.chat.answerers import Answerer
 from surgvl.chat.feature_cache import window_frames
-from surgvl.chat.question import Answer, Question, Window, most_probable, to_text
+from surgvl.chat.question import Answer, Question, Window, most_probable
 from surgvl.core.arrays import Float32Array, UInt8Array
 from surgvl.core.errors import ConfigError, Unreadable
 from surgvl.data.frame_store import FrameStore
+from surgvl.metrics.answer import to_text
 from surgvl.models.checkpoint import LoadedModel
 from surgvl.models.model_info import training_record
 from surgvl.models.schema import AnswersFile

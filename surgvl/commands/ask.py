@@ -1,27 +1,17 @@
 """The `ask` command: one question about a video, or all questions of a manifest."""
 
-import json
-import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
-from surgvl.commands.common import split_ids, split_store
+from surgvl.commands.answer_manifest import AskConfig, answer_manifest
 from surgvl.commands.conditions import chosen, needs_archive, parts
-from surgvl.core.checks import check_range
 from surgvl.core.errors import ConfigError
-from surgvl.core.files import atomic, command
 from surgvl.core.invocation import recorded
 from surgvl.core.plurals import plural
 from surgvl.core.run_folder import RunFolder
 from surgvl.core.times import clock, seconds
-from surgvl.data.manifest import Manifest
-from surgvl.data.tables import is_open
-from surgvl.metrics.outcomes import PROBLEMS, in_words
-from surgvl.metrics.outcomes import counted as counted_outcomes
 from surgvl.retrieval.where import EVERYWHERE, Where
 from surgvl.video import probe
 from surgvl.video.clip import Preprocess
@@ -31,37 +21,6 @@ from surgvl.video.marks import counted
 if TYPE_CHECKING:
     from surgvl.archive.archive import Archive
     from surgvl.chat.answerers import Answerer
-    from surgvl.chat.feature_cache import QuestionRow
-
-
-@dataclass(frozen=True, kw_only=True)
-class AskConfig:
-    """Which questions of a manifest are answered, and how.
-
-    Args:
-        split: split of the manifest.
-        every_s: answer only the questions about every n-th second.
-        open_ended: generate instead of choosing among the known answers.
-        controls: answer each question twice more, about a black video and about another video of the split; eval prints
-            these scores next to the others, which exposes a model that ignores the video.
-        only_control: answer about this control video only.
-    """
-
-    split: str = "test"
-    every_s: int = 1
-    open_ended: bool = False
-    controls: bool = False
-    only_control: Literal["none", "black", "other"] = "none"
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: a number is out of range, or two options exclude each other.
-        """
-        check_range("--questions.every_s", self.every_s, 1)
-        if self.controls and self.only_control != "none":
-            raise ConfigError(f"--questions.only_control must be none with --controls, got {self.only_control!r}")
 
 
 @recorded
@@ -203,98 +162,3 @@ def _clip_shown(video: str, moment_s: float | None, preprocess: Preprocess) -> s
     start_s, end_s = preprocess.span_s(duration_s / 2 if moment_s is None else moment_s, duration_s)
     middle = ", the middle of the video; --at_s chooses another moment" if moment_s is None else ""
     return f"clip: {clock(start_s)} to {clock(end_s)}{middle}"
-
-
-def answer_manifest(
-    answerer: "Answerer",
-    folder: RunFolder,
-    manifest: Path,
-    config: AskConfig,
-    frame_cache: Path | None,
-    seed: int,
-) -> Path:
-    """Answer the questions of a manifest's split and write `answers.jsonl`.
-
-    A classification head and a video-text model answer closed questions only.
-    """
-    import torch
-
-    from surgvl.chat.answer_rows import answer_rows, options_of, unread_row
-    from surgvl.chat.controls import BLACK, KINDS, WithBlack
-    from surgvl.chat.feature_cache import readable_rows, window_of
-
-    kinds = ("", *KINDS) if config.controls else ("" if config.only_control == "none" else config.only_control,)
-    if config.open_ended and not answerer.can_write:
-        raise ConfigError("--open_ended needs a model that generates text, and this one only chooses: leave it out")
-    out, folder.device = folder.path, answerer.device
-    table = Manifest.load(manifest)
-    store, good = split_store(folder, table, config.split, answerer.preprocess, frame_cache)
-    everything = select_questions(
-        table, split_ids(table, config.split), config.every_s, closed_only=not answerer.can_write
-    )
-    ready = set(good)
-    rows = [row for row in everything if row["video_id"] in ready]
-    if not rows:
-        raise ConfigError(f"split {config.split!r} of {manifest} has no questions: choose another --split")
-    features = (frame_cache or out) / "features"
-    windows = [*map(window_of, rows), *([BLACK] if "black" in kinds else [])]
-    rows = readable_rows(rows, answerer.prepare(WithBlack(store), windows, features), store.problems)
-    torch.manual_seed(seed)
-    options = options_of(table.qa_table.to_pydict()) if answerer.takes_options else None
-    answered = answer_rows(answerer, rows, kinds, config.open_ended, seed, options)
-    read = {id(row) for row in rows}
-    for row in everything:
-        if id(row) not in read:
-            mode = "open" if config.open_ended or is_open(row["type"]) else answerer.mode
-            answered += [unread_row(row, kind, mode) for kind in kinds]
-    write_answers(answered, out)
-    if frame_cache is None:
-        shutil.rmtree(features, ignore_errors=True)
-    facts = answerer.training
-    about = {name: value for name, value in facts.items() if name != "pretraining_video_ids"}
-    about["protocol"] = answerer.preprocess.protocol
-    about["outcomes"] = counted_outcomes(row["outcome"] for row in answered if row["ablated"] == kinds[0])
-    folder.record(table.hash, facts.get("pretraining_video_ids", []), **about, **answerer.facts)
-    if not facts:
-        print("the model does not record its training videos: videos of this split may be among them")
-    folder.next(f"{summary(answered)} in {out}", next_command(out, manifest, kinds))
-    return out
-
-
-def select_questions(
-    table: Manifest, video_ids: Sequence[str], every_s: int, closed_only: bool = False
-) -> "list[QuestionRow]":
-    """Questions about every n-th second of some videos; `closed_only` leaves out, and counts, free answers."""
-    rows = table.select(list(video_ids)).qa_table.to_pylist()
-    rows = [row for row in rows if int(row["start_s"]) % every_s == 0]
-    kept = [row for row in rows if not (closed_only and is_open(row["type"]))]
-    if len(kept) < len(rows):
-        free = plural(len(rows) - len(kept), "question")
-        print(f"{free} with free-text answers left out: this model cannot generate text")
-    return kept
-
-
-def write_answers(answered: "Sequence[QuestionRow]", out: Path) -> None:
-    """Write answers.jsonl, one row a line."""
-    with atomic(out / "answers.jsonl") as path:
-        path.write_text("".join(json.dumps(row) + "\n" for row in answered), encoding="utf-8")
-
-
-def summary(answered: "Sequence[QuestionRow]") -> str:
-    """How many answers there are, and how many are right with each video."""
-    shares = []
-    for kind in dict.fromkeys(row["ablated"] for row in answered):
-        rows = [row for row in answered if row["ablated"] == kind]
-        outcomes = [row["outcome"] for row in rows]
-        named = f" with {'a black' if kind == 'black' else 'another'} video" if kind else ""
-        shares.append(f"{outcomes.count('correct') / len(rows):.1%} right{named}")
-        if any(each in PROBLEMS for each in outcomes):
-            shares[-1] += f": {in_words(outcomes)}"
-    return f"{plural(len(answered), 'answer')} ({', '.join(shares)})"
-
-
-def next_command(out: Path, manifest: Path, kinds: Sequence[str]) -> str:
-    """What to type after these answers."""
-    if "" in kinds:
-        return command("eval", answers=out, manifest=manifest, out="eval")
-    return command("eval", answers="ANSWERS", controls=out, manifest=manifest, out="eval")

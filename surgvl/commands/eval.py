@@ -26,6 +26,7 @@ from surgvl.tasks.blind import BlindInputs
 from surgvl.tasks.inputs import EvalInputs
 from surgvl.tasks.overlap import seen_before
 from surgvl.tasks.predicted import Predicted
+from surgvl.tasks.rescore import scored_again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class EvalConfig:
             rule of the M2CAI16 challenge (`symmetric`), or by its script, which contains an error (`m2cai_matlab`);
             published tables used the script.
         allow_overlap: also score test videos that were seen in training, and mark every result.
+        late_after_s: count a reply of a general model that took longer as late, thus wrong, and print how long replies
+            took; 0: neither.
     """
 
     prompts: list[str] | None = None
@@ -52,6 +55,7 @@ class EvalConfig:
     causal: bool = False
     relaxed: Literal["", "symmetric", "m2cai_matlab"] = ""
     allow_overlap: bool = False
+    late_after_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -60,6 +64,7 @@ class EvalConfig:
             ConfigError: one is out of range.
         """
         check_range("--protocol.smooth_s", self.smooth_s, 0)
+        check_range("--protocol.late_after_s", self.late_after_s, 0)
         if self.relaxed:
             check_choice("--protocol.relaxed", self.relaxed, MODES)
 
@@ -75,6 +80,7 @@ def evaluate(
     out: Path,
     vectors: Path | None = None,
     answers: Path | None = None,
+    rescore: Path | None = None,
     controls: list[Path] | None = None,
     tasks: list[str] | None = None,
     split: str = "test",
@@ -98,6 +104,8 @@ def evaluate(
         out: folder for result.json and result.md.
         vectors: vectors folder of `surgvl embed`, for zero-shot phases, triplets and text-to-moment retrieval.
         answers: folder of `surgvl ask --manifest`, or its answers.jsonl.
+        rescore: the same, in place of --answers: what a general model wrote is read again by this version's rules,
+            without the model.
         controls: folders with answers to the same questions under a control: about another video (`surgvl ask
             --only_control`), or by a classification head.
         tasks: names of tasks; by default, all that the inputs allow.
@@ -119,6 +127,9 @@ def evaluate(
         baselines: score predictors that see no video: the longest class of the training videos, a constant score for
             every triplet, the most frequent training answer.
     """
+    if rescore is not None and answers is not None:
+        raise ConfigError(f"--answers {answers} and --rescore {rescore}: give one of them")
+    answers = rescore or answers
     if baselines and (vectors or answers or server or predictions):
         raise ConfigError("--baselines scores no model: leave --predictions, --vectors, --answers and --server out")
     if vectors is None and answers is None and not server and not predictions and not baselines:
@@ -159,6 +170,7 @@ def evaluate(
                 predicted,
             )
         )
+        inputs.answer_files, again = scored_again(inputs.answer_files, rescore is not None, protocol.late_after_s)
         for kind, name in inputs.chosen.items():
             if kind not in {task.kind for task in chosen.values()}:
                 raise ConfigError(
@@ -167,14 +179,14 @@ def evaluate(
         warning = _overlap(table, split, inputs.pretraining_ids, protocol.allow_overlap)
 
         results: list[Result] = []
-        left_out: list[str] = []
+        reasons: dict[str, list[str]] = {}
         for name, task in chosen.items():
             try:
                 found = _score(task, inputs)
             except Unavailable as reason:
                 if tasks:
                     raise
-                left_out.append(f"{name} is left out: {reason}")
+                reasons.setdefault(str(reason), []).append(name)
                 continue
             made = {
                 "command": command_line(),
@@ -186,12 +198,15 @@ def evaluate(
                 own = result.encoder, result.num_trainable
                 encoder, num_trainable = inputs.encoder(task.kind) if own[0] == "not stated" else own
                 results += add_provenance([result], encoder=encoder, num_trainable=num_trainable, **made)
+        left_out = [
+            f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} left out: {why}" for why, names in reasons.items()
+        ]
         if not results:
             raise DataError(f"no task could be scored: {'; '.join(left_out)}")
         counts = outcome_counts([rows for rows, _ in inputs.answers()]) if inputs.answer_files else {}
         facts = {"versions": _versions(chosen), "prompt_sets": inputs.used, "outcomes": counts}
         folder.record(table.hash, inputs.pretraining_ids, **facts)
-        notes = inputs.prompts_note() + outcome_table(counts) + rendered_note(inputs.test.videos)
+        notes = inputs.prompts_note() + outcome_table(counts) + again + rendered_note(inputs.test.videos)
         write_scores(folder, results, notes)
         for line in (*left_out, *(predicted.notes if predicted else ()), *filter(None, [remark])):
             print(line)

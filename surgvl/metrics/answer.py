@@ -43,6 +43,11 @@ def normalise(text: str) -> str:
     return re.sub(r"[\s_]+", " ", text.casefold()).strip().rstrip(".").rstrip()
 
 
+def to_text(answer: str) -> str:
+    """An answer as text: PitVQA and other data sets write underscores for spaces."""
+    return answer.replace("_", " ").strip()
+
+
 def exact_match(truth: Sequence[str], predicted: Sequence[str]) -> NDArray[np.bool_]:
     """Whether each answer equals the true one after `normalise`: bool [N].
 

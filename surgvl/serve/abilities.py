@@ -104,8 +104,8 @@ def constraint(name: Closed, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def clip_parts(frames: UInt8Array, fps: float, sends: str) -> list[dict[str, Any]]:
-    """A clip uint8 [T, H, W, 3] as parts of a message: a video, or pictures with their times in words."""
-    if sends == "video":
+    """A clip uint8 [T, H, W, 3] as parts of a message: a video, or pictures with their times in words; or none."""
+    if sends == "video" and len(frames):
         return [video_part(frames)]
     parts: list[dict[str, Any]] = []
     for number, frame in enumerate(frames):

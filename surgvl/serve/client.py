@@ -20,10 +20,11 @@ import openai
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from surgvl.chat.question import Question, Window, to_text
+from surgvl.chat.question import Question, Window
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.credentials import mask, read_key
 from surgvl.core.errors import ConfigError, DataError, ServerError
+from surgvl.metrics.answer import to_text
 from surgvl.serve.in_flight import in_order
 from surgvl.serve.payloads import answer_logprob, answers_by_text, is_loopback, one_line, video_part
 

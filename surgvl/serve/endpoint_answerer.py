@@ -86,7 +86,7 @@ class EndpointAnswerer(VisionLanguageAnswerer):
         can = self.abilities
         parts = clip_parts(frames, self.preprocess.fps, can.sends)
         messages = text_message([*parts, {"type": "text", "text": request.text}])
-        more = media_fields(len(frames), self.preprocess.fps) if can.media_kwargs else {}
+        more = media_fields(len(frames), self.preprocess.fps) if can.media_kwargs and len(frames) else {}
         if request.options and can.closed == "likelihood":
             return self._scored(messages, request.options.labels, more)
         fields = self.reply_config.sampling(self.seed)

@@ -11,9 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from surgvl.chat.question import to_text
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import DataError
+from surgvl.metrics.answer import to_text
 
 # The fastest level; all are lossless.
 PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)

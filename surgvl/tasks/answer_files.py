@@ -1,7 +1,7 @@
 """Answer files of `surgvl ask`: read them, check them against a manifest, and join them with those of controls.
 
-A row whose `ablated` is not empty is the answer under a control, with another video in place of its own; it belongs to
-the row of the same mode, segment and question that was answered with the right video.
+A row whose `ablated` is not empty is the answer under a control, with another video in place of its own, or to the
+question put in another way; it belongs to the row of the same mode, segment and question that was answered as it is.
 """
 
 import json
@@ -17,7 +17,7 @@ from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.core.results import UNRECORDED
 from surgvl.core.tables import markdown_table
-from surgvl.metrics.answer import exact_match
+from surgvl.metrics.answer_types.base import type_of
 from surgvl.metrics.outcomes import OUTCOMES, PROBLEMS, counted, outcome
 from surgvl.tasks.base import MODES, Answers
 
@@ -37,7 +37,13 @@ _COLUMNS: dict[str, type | tuple[type, ...]] = {
     "ablated": str,
 }
 # Of later versions, and of general models.
-_OPTIONAL: dict[str, type] = {"outcome": str, "raw": str, "reply": str}
+_OPTIONAL: dict[str, type | tuple[type, ...]] = {
+    **{"outcome": str, "raw": str, "reply": str},
+    # As they were shown, where `prediction` was read from `raw`; from the question to the reply.
+    **{"options": list, "seconds": (int, float)},
+}
+# What may be shown in place of the right video; other values of `ablated` are ways to put the question.
+_VIDEOS = {"no_video": "no video", "black": "black video", "other": "other video"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,11 @@ def read_answers(folder: Path) -> AnswerFile:
             raise DataError(f"{path}, line {number}: mode must be one of {', '.join(MODES)}, got {given['mode']!r}")
         if "outcome" in given:
             check_choice(f"{path}, line {number}: outcome", given["outcome"], OUTCOMES)
+        if given["prediction"] and given["mode"] == "typed":
+            try:
+                type_of(given["type"]).verify(given["prediction"])
+            except DataError as error:
+                raise DataError(f"{path}, line {number}: {error}") from error
         rows.append(given)
     record = path.parent / "run.json"
     return AnswerFile(path, rows, dict(read_json(record)) if record.is_file() else {})
@@ -126,6 +137,11 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
                 raise DataError(f"{file.path} holds {_named(mode, ablated)}, but no file those with the right video")
             continue
         rows = file.rows
+        others = {
+            name: _control_predictions(rows, control)
+            for (of_mode, name), control in sorted(kinds.items())
+            if name and of_mode == mode
+        }
         found.append(
             Answers(
                 video_ids=[row["video_id"] for row in rows],
@@ -136,16 +152,11 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
                 matched=np.array([row["matched"] for row in rows], bool),
                 outcomes=outcomes(rows),
                 mode=mode,
-                controls={
-                    f"{name} video": _control_predictions(rows, control)
-                    for (of_mode, name), control in sorted(kinds.items())
-                    if name and of_mode == mode
-                },
+                controls={_VIDEOS[name]: said for name, said in others.items() if name in _VIDEOS},
                 control_outcomes={
-                    f"{name} video": outcomes(control.rows)
-                    for (of_mode, name), control in sorted(kinds.items())
-                    if name and of_mode == mode
+                    _VIDEOS[name]: outcomes(kinds[mode, name].rows) for name in others if name in _VIDEOS
                 },
+                variants={name: said for name, said in others.items() if name not in _VIDEOS},
                 encoder={True: "frozen", False: "fine-tuned"}.get(file.facts.get("frozen", ""), "not stated"),
                 num_trainable=int(file.facts.get("num_trainable", 0)),
                 protocol=str(file.facts.get("protocol", UNRECORDED)),
@@ -156,9 +167,9 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
 
 def outcomes(rows: Sequence[AnswerRow]) -> list[str]:
     """The outcome of each row, one of the six of `surgvl.metrics.outcomes`; whether it is right is found here."""
-    right = exact_match([row["answer"] for row in rows], [row["prediction"] for row in rows])
+    right = [type_of(row["type"]).right(row["answer"], row["prediction"]) for row in rows]
     said = [row.get("outcome", "" if row["matched"] else "unparsed") for row in rows]
-    pairs = zip(said, right.tolist(), strict=True)
+    pairs = zip(said, right, strict=True)
     return [outcome(next((name for name in PROBLEMS if name == each), ""), is_right) for each, is_right in pairs]
 
 
@@ -194,4 +205,7 @@ def _key(row: AnswerRow) -> Key:
 
 
 def _named(mode: str, ablated: str) -> str:
-    return f"{mode} answers with {f'the {ablated}' if ablated else 'the right'} video"
+    if ablated and ablated not in _VIDEOS:
+        return f"{mode} answers in {ablated}"
+    shown = {"": "the right video", "no_video": "no video"}.get(ablated, f"the {ablated} video")
+    return f"{mode} answers with {shown}"

@@ -21,7 +21,7 @@ from surgvl.metrics.relaxed import Mode
 
 NUM_RANDOM = 5
 # See `Answers`.
-MODES = ("closed", "head", "open")
+MODES = ("closed", "head", "open", "typed")
 
 
 @dataclass(frozen=True)
@@ -120,12 +120,14 @@ class Answers:
         types: [N], question types.
         predictions: [N].
         matched: bool [N]; whether the prediction is one of the allowed answers (always true if mode is `open`).
-        mode: `closed` (one of a list, by likelihood), `head` (one of a list, by a classification head) or `open` (free
-            text).
+        mode: `closed` (one of a list), `head` (one of a list, by a classification head), `open` (free text) or `typed`
+            (a number, a time, ..., see `surgvl.metrics.answer_types`).
         controls: by name, such as `black video`, the same model's answers to the same questions without their video,
             [N] each.
         outcomes: [N], each one of the six of `surgvl.metrics.outcomes`; empty where they are not known.
         control_outcomes: the same of the controls, by name.
+        variants: by name, such as `wording 2`, the same model's answers to the same questions put in another way, [N]
+            each.
         encoder: `frozen` or `fine-tuned`.
         num_trainable: parameters trained on labels.
         protocol: `online` if the clips show the past only, else `offline`.
@@ -144,13 +146,14 @@ class Answers:
     controls: Mapping[str, Sequence[str]] = field(default_factory=dict)
     outcomes: Sequence[str] = ()
     control_outcomes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    variants: Mapping[str, Sequence[str]] = field(default_factory=dict)
     encoder: str = "not stated"
     num_trainable: int = 0
     protocol: str = UNRECORDED
 
     def __post_init__(self) -> None:
         texts = (self.video_ids, self.questions, self.answers, self.types, self.predictions)
-        lengths = [*map(len, texts), len(self.matched), *map(len, self.controls.values())]
+        lengths = [*map(len, texts), len(self.matched), *map(len, (*self.controls.values(), *self.variants.values()))]
         lengths += [len(self.outcomes)] if self.outcomes else []
         if not len(self.video_ids):
             raise DataError("no answers to score: check the split, and that the answers belong to this manifest")

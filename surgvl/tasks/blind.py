@@ -10,6 +10,7 @@ import numpy as np
 
 from surgvl.core.plurals import plural
 from surgvl.metrics.answer import LabelledQuestion, blind_answers
+from surgvl.metrics.answer_types.base import is_typed
 from surgvl.tasks.base import Answers, LabelledScores, Scores, Unavailable
 from surgvl.tasks.inputs import EvalInputs
 from surgvl.tasks.truth import EXCLUSIVE, ClassesOf, Labels, class_groups, seconds_to_score, training_seconds
@@ -67,7 +68,7 @@ class BlindInputs(EvalInputs):
         return found
 
     def answers(self) -> list[tuple[Answers, str]]:
-        """The most frequent training answer to each question, closed and open questions apart."""
+        """The most frequent training answer to each question, each mode apart."""
         table = self.test.qa_table
         if not len(table):
             raise Unavailable(f"no {self.split} video of the manifest has questions")
@@ -80,8 +81,9 @@ class BlindInputs(EvalInputs):
             training, told = list(map(LabelledQuestion, questions, truths, types)), self.split
         said = blind_answers(training, questions, types)
         found = []
-        for mode, is_open in (("closed", False), ("open", True)):
-            rows = [at for at, each in enumerate(types) if self.is_open(each) == is_open]
+        modes = ["typed" if is_typed(each) else "open" if self.is_open(each) else "closed" for each in types]
+        for mode in ("closed", "open", "typed"):
+            rows = [at for at, each in enumerate(modes) if each == mode]
             if rows:
                 own = [[column[at] for at in rows] for column in (ids, questions, truths, types, said)]
                 answers = Answers(

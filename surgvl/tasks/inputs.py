@@ -205,7 +205,7 @@ class EvalInputs(Inputs):
     def answers(self) -> list[tuple[Answers, str]]:
         """Answers of each mode, with those of its controls."""
         if not self.answer_files:
-            raise Unavailable("vqa needs --answers")
+            raise Unavailable("questions need --answers")
         table = self.test.qa_table
         truth: dict[Key, set[str]] = {}
         keys = zip(*(table[name].to_pylist() for name in ("video_id", "start_s", "end_s", "question")), strict=True)

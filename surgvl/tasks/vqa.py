@@ -63,7 +63,8 @@ _BY_WORDS = {
 }
 _GAIN = (
     "accuracy minus that of a blind baseline, on the same draws of videos, so about 0 where the picture is ignored; "
-    "blind: the most frequent training answer of the question; black video: the same model, every frame black; "
+    "blind: the most frequent training answer of the question; no video: the same model, the question alone; "
+    "black video: the same model, every frame black; "
     "other video: the same model, a clip asked about in another video of the split"
 )
 # In the second table of the page.
@@ -95,7 +96,8 @@ class Vqa(Task[Answers]):
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Answers], Answers]]:
         """Take the answers of each mode."""
         training = inputs.training_questions()
-        return [(cls(training, labels, inputs.seed), answers) for answers, labels in inputs.answers()]
+        found = [(answers, labels) for answers, labels in inputs.answers() if answers.mode != "typed"]
+        return [(cls(training, labels, inputs.seed), answers) for answers, labels in found]
 
     def score(self, predictions: Answers) -> list[Result]:
         """Score answers of one mode."""

@@ -50,7 +50,7 @@ def test_another_video_is_always_another_one() -> None:
 def test_what_cannot_be_replaced() -> None:
     with pytest.raises(ConfigError, match="about v0: the control with another video needs a second one"):
         replaced(WINDOWS[:3], "other")
-    with pytest.raises(ConfigError, match="control must be one of black, other, got 'white'"):
+    with pytest.raises(ConfigError, match="control must be one of no_video, black, other, got 'white'"):
         replaced(WINDOWS, "white")
 
 
@@ -192,9 +192,9 @@ def test_files_that_do_not_stand_beside_one_another(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"lack 7 of 120 questions, the first 'a\?' about v0 at 0\.0 s"):
         join([read_answers(own), read_answers(few)])
     odd = write_rows(tmp_path / "odd", [{**rows[0], "mode": "closed, black"}])
-    with pytest.raises(DataError, match="line 1: mode must be one of closed, head, open, got 'closed, black'"):
+    with pytest.raises(DataError, match="line 1: mode must be one of closed, head, open, typed, got 'closed, black'"):
         read_answers(odd)
-    with pytest.raises(DataError, match="mode must be one of closed, head, open, got 'shut'"):
+    with pytest.raises(DataError, match="mode must be one of closed, head, open, typed, got 'shut'"):
         Answers(["v"], ["q"], ["a"], ["t"], ["p"], np.ones(1, bool), "shut")
 
 

@@ -11,12 +11,13 @@ import torch
 from surgvl.api import load_answerer
 from surgvl.chat.hf_answerer import HfAnswerer
 from surgvl.chat.hf_model import HfModel
-from surgvl.chat.multiple_choice import Options
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
 from surgvl.chat.vision_language_tune import TuneVisionLanguage
 from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import read_json
+from surgvl.metrics.answer_types.choice import Choice
+from surgvl.metrics.answer_types.options import Options
 from tests.helpers.made_organs import made_manifest
 from tests.helpers.made_vision_language import save_qwen2_5_vl, save_qwen3_vl
 
@@ -61,7 +62,7 @@ def test_likelihoods_are_those_of_a_plain_pass(folder: Path) -> None:
     found = dict(asked.probabilities(clip, "Which?", ANSWERS))
     scores = []
     for letter in "ABC":
-        inputs = hf.inputs(clip, Options(tuple(ANSWERS)).prompt("Which?"))
+        inputs = hf.inputs(clip, Choice().prompt("Which?", Options(tuple(ANSWERS))))
         more = hf.processor.tokenizer(letter + "<|im_end|>", return_tensors="pt")["input_ids"]
         inputs["input_ids"] = torch.cat([inputs["input_ids"], more], 1)
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])

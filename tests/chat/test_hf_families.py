@@ -12,10 +12,11 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from surgvl.api import load_answerer
 from surgvl.chat.hf_answerer import HfAnswerer
 from surgvl.chat.hf_model import HfModel
-from surgvl.chat.multiple_choice import Options
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
 from surgvl.chat.vision_language_tune import TuneVisionLanguage
 from surgvl.core.errors import ConfigError
+from surgvl.metrics.answer_types.choice import Choice
+from surgvl.metrics.answer_types.options import Options
 from tests.helpers.made_chat_families import FAMILIES
 
 FPS = 2.0
@@ -89,7 +90,7 @@ def test_answers_are_those_of_transformers(family: Family) -> None:
 
 def test_options_are_scored_as_transformers_scores_them(family: Family) -> None:
     for send in family.ways:
-        model, processor, inputs = plain(family.folder, send, Options(tuple(ANSWERS)).prompt(QUESTION))
+        model, processor, inputs = plain(family.folder, send, Choice().prompt(QUESTION, Options(tuple(ANSWERS))))
         length, scores, paths = inputs["input_ids"].shape[1], [], []
         for letter in "ABC":
             said = processor.tokenizer(

@@ -240,8 +240,8 @@ def test_videos_without_vectors_are_named(tmp_path: Path) -> None:
 
 def test_what_cannot_be_scored_is_said(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(folders / "manifest", folders / "out", folders / "vectors")
-    assert "vqa is left out: vqa needs --answers" in capsys.readouterr().out
-    with pytest.raises(DataError, match="vqa needs --answers"):
+    assert "typed_answers, vqa are left out: questions need --answers" in capsys.readouterr().out
+    with pytest.raises(DataError, match="questions need --answers"):
         evaluate(folders / "manifest", folders / "out2", folders / "vectors", tasks=["phase", "vqa"])
     with pytest.raises(ConfigError, match="did you mean phase"):
         evaluate(folders / "manifest", folders / "out3", folders / "vectors", tasks=["phases"])

@@ -208,20 +208,23 @@ def test_all_questions_of_a_manifest(fake: FakeOpenAI, url: str, manifest: Path,
     rows = ask(url, manifest, tmp_path / "a", "--controls", "--in_flight", "3")
     assert [row["outcome"] for row in rows if not row["ablated"]] == ["correct"] * 8
     assert [row["prediction"] for row in rows if row["ablated"] == "other"] == ["liver"] * 4 + ["gut"] * 4
-    # One black clip; the other videos are those of the questions, and need not be asked about again.
-    assert len(fake.asked) == 9
+    assert [row["outcome"] for row in rows if row["ablated"] == "order 2"] == ["correct"] * 8
+    assert [row["prediction"] for row in rows if row["ablated"] == "no_video"] == ["gut"] * 8
+    # One black clip, and all with the options the other way round; the other videos are those of the questions, and
+    # need not be asked about again.
+    assert len(fake.asked) == 8 + 1 + 8
     assert 1 <= fake.most <= 3
     record = read_json(tmp_path / "a" / "run.json")
     assert (record["model"], record["server"], record["sent_as"]) == ("eye", "fake 1", "frames")
     assert record["outcomes"]["correct"] == 8
     sent = [json.loads(line) for line in (tmp_path / "a" / "replies.jsonl").read_text().splitlines()]
-    assert len({each["key"] for each in sent}) == 9
+    assert len({each["key"] for each in sent}) == 8 + 1 + 8 + 1
     first = next(each for each in sent if each["key"] == rows[0]["reply"])
     assert (first["frames"], first["fps"], first["reply"]["facts"]["input_tokens"]) == (1, 1.0, 7)
     assert first["prompt"].startswith(f"{QUESTION}\nA. gut\nB. liver\n")
     # Again, in the same folder, without a question.
     assert ask(url, manifest, tmp_path / "a", "--controls", "--resume") == rows
-    assert len(fake.asked) == 9
+    assert len(fake.asked) == 8 + 1 + 8
     # Another sampling, prompt or clip is another question.
     for more in (["--reply.temperature", "1"], ["--clip.size_px", "32"], ["--reply.closed", "letters"]):
         before = len(fake.asked)

@@ -1,4 +1,4 @@
-"""Closed questions to a general model: lettered options, and a parser that reads which of them a reply declares.
+"""One of the options of a closed question, and a parser that reads which of them a reply declares.
 
 The parser knows the given options only, and the last declaration wins. It never guesses: the article "a" and the
 pronoun "I" are no letters of options, and a reply that names two options without choosing one is unparsed. (Parsers
@@ -6,92 +6,34 @@ differ: the same replies to LongVT scored 33 to 65 % by four of them; its issue 
 Shapes: A options.
 """
 
-import json
-import random
 import re
-import string
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import ClassVar
 
-from surgvl.chat.question import to_text
-from surgvl.core.files import text_hash
+from surgvl.metrics.answer import to_text
+from surgvl.metrics.answer_types.base import AnswerType
+from surgvl.metrics.answer_types.options import Options
+from surgvl.metrics.answer_types.reply_text import DECLARES, answer_text, is_negated
 
-_LETTERS = string.ascii_uppercase
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _ARTICLES = r"(?:(?:it\s+is|it's|this\s+is|there\s+is|the|an?)\s+)*"
-_DECLARES = re.compile(
-    r"\b(?:answer|option|choice|conclusion)\b(?:\s+(?:is|was|would\s+be|should\s+be|must\s+be)\b)?\s*[:=\-]*\s*"
-    r"(?:option|choice|letter)?\s*",
-    re.IGNORECASE,
-)
-# A negated option is not chosen: "no grasper", "not the hook", "isn't a hook".
-_NEGATED = re.compile(r"(?:\b(?:no|not|nor|neither|without|never|rather\s+than)|n't)\s+(?:the\s+|an?\s+)?$")
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-_REFUSAL = re.compile(
-    r"\b(?:i(?:'m|\s+am)\s+(?:sorry|unable|not\s+able)"
-    r"|i\s+(?:can't|cannot|can\s+not|won't|will\s+not|must\s+decline)\s+"
-    r"(?:assist|help|answer|provide|identify|analy[sz]e|comply|comment|view|process|discuss|fulfil|do)"
-    r"|as\s+an\s+ai\b|against\s+(?:my|our)\s+(?:policy|policies|guidelines))",
-    re.IGNORECASE,
-)
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of a closed question, in the order in which they are shown.
+class Choice(AnswerType):
+    """One of the options, letter for letter as the data spell it."""
 
-    Attributes:
-        answers: A allowed answers as the data spell them.
-    """
+    name: ClassVar[str] = "choice"
+    takes_options: ClassVar[bool] = True
 
-    answers: tuple[str, ...]
+    def instruction(self, options: Options) -> str:
+        """How to declare an option."""
+        if options.letters:
+            return "Answer with the letter of one option only."
+        return "Answer with one line of this list only."
 
-    @property
-    def letters(self) -> bool:
-        """Whether an option is declared by its letter; more than 26 are declared by their text."""
-        return len(self.answers) <= len(_LETTERS)
-
-    @property
-    def labels(self) -> list[str]:
-        """What declares each option: a letter, or its text."""
-        return list(_LETTERS[: len(self.answers)]) if self.letters else [to_text(each) for each in self.answers]
-
-    def of_label(self, label: str) -> str:
-        """The answer that a label stands for; ValueError if there is none."""
-        return self.answers[self.labels.index(label)]
-
-    def prompt(self, question: str) -> str:
-        """The question with its options, and how to answer."""
-        if self.letters:
-            rows = [f"{label}. {to_text(each)}" for label, each in zip(self.labels, self.answers, strict=True)]
-            return "\n".join([question, *rows, "Answer with the letter of one option only."])
-        return "\n".join([question, *map(to_text, self.answers), "Answer with one line of this list only."])
-
-
-def ordered(answers: Sequence[str], shuffle: bool, seed: int, about: str) -> Options:
-    """Options in the given order, or shuffled by the seed and what is asked about, whatever was asked before.
-
-    Args:
-        answers: A allowed answers.
-        shuffle: whether to shuffle them.
-        seed: of the shuffle.
-        about: identifies the question, such as its text and its clip.
-    """
-    kept = list(answers)
-    if shuffle:
-        random.Random(int(text_hash(f"{seed} {about}"), 16)).shuffle(kept)
-    return Options(tuple(kept))
-
-
-def without_thought(reply: str) -> str:
-    """A reply without the part in which a reasoning model thinks aloud, nor Markdown's stars."""
-    return re.sub(r"[*`]+", "", unicodedata.normalize("NFKC", _THOUGHT.sub(" ", reply))).strip()
-
-
-def is_refusal(reply: str) -> bool:
-    """Whether a reply declines to answer, by the wording of its first 200 characters."""
-    return bool(_REFUSAL.search(without_thought(reply).replace("’", "'")[:200]))
+    def read(self, reply: str, options: Sequence[str] = ()) -> str | None:
+        """The declared option."""
+        return parse_choice(reply, Options(tuple(options)))
 
 
 def parse_choice(reply: str, options: Options) -> str | None:
@@ -100,28 +42,17 @@ def parse_choice(reply: str, options: Options) -> str | None:
     In this order: a JSON object's `answer`; the whole reply; the last declaration ("the answer is ..."); a letter or
     option that the reply begins with; the only option, or else the only letter, that it mentions.
     """
-    text = without_thought(reply).replace("’", "'")
-    if (said := _json_answer(text)) is not None:
-        text = said
+    text = answer_text(reply)
     reader = _Reader(options)
     bare = text.strip(" \t\n.,;:!()[]\"'")
     if (found := reader.whole(bare)) is not None:
         return found
-    for declared in reversed(list(_DECLARES.finditer(text))):
+    for declared in reversed(list(DECLARES.finditer(text))):
         if (found := reader.start(text[declared.end() :])) is not None:
             return found
     if reader.begins_with_letter(text):
         return reader.start(text)
     return reader.begins_with_option(text) or reader.only_option(text) or reader.only_letter(text)
-
-
-def _json_answer(text: str) -> str | None:
-    found = re.search(r"\{.*\}", text, re.DOTALL)
-    try:
-        value = json.loads(found[0]) if found else None
-    except ValueError:
-        return None
-    return str(value["answer"]) if isinstance(value, dict) and "answer" in value else None
 
 
 class _Reader:
@@ -184,7 +115,7 @@ class _Reader:
 
     def only_option(self, text: str) -> str | None:
         """The only option whose text occurs, leaving out negated ones."""
-        said = {self._answer(each[0]) for each in self.text.finditer(text) if not _negated(text, each)}
+        said = {self._answer(each[0]) for each in self.text.finditer(text) if not is_negated(text, each)}
         return said.pop() if len(said) == 1 else None
 
     def only_letter(self, text: str) -> str | None:
@@ -198,8 +129,3 @@ class _Reader:
             and not (each[1] in "AI" and re.match(r"\s+(?!(?:or|and)\s+[A-Z]\b)[a-z]", text[each.end() :]))
         }
         return self.options.of_label(said.pop()) if len(said) == 1 else None
-
-
-def _negated(text: str, found: re.Match[str]) -> bool:
-    before = text[max(0, found.start() - 24) : found.start()].casefold()
-    return found[0].casefold() not in ("yes", "no") and bool(_NEGATED.search(before))

@@ -1,0 +1,1 @@
+"""Types of answers: each file verifies the truth, reads a reply, and compares the two."""

@@ -1,0 +1,93 @@
+"""Stored answers scored again: what a model wrote is read again, and late replies are counted, without the model.
+
+Readers of replies differ: the same replies to LongVT scored 33 to 65 % by four of them (its issue 25). So a reply is
+kept as it was written, with the options as they were shown.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from surgvl.core.errors import DataError
+from surgvl.core.tables import markdown_table
+from surgvl.metrics.answer_types.base import answer_types, read_answer, type_of
+from surgvl.tasks.answer_files import AnswerFile, AnswerRow
+
+
+def reread(file: AnswerFile) -> tuple[AnswerFile, int]:
+    """The same answers, read again from what the model wrote, and how many are other ones than before.
+
+    Replies that never came, or that the server marked as refused, stay as they are.
+
+    Raises:
+        DataError: the answers are not those of a general model of this version, so that there is nothing to read.
+    """
+    if not any("options" in row and "raw" in row for row in file.rows):
+        raise DataError(
+            f"{file.path} has no replies with their options: only answers of a general vision-language model can be "
+            "read again, and those of older versions after `surgvl ask --resume`, which reads its stored replies"
+        )
+    rows = [_reread(row) if "options" in row and "raw" in row else row for row in file.rows]
+    changed = sum(old != new for old, new in zip(file.rows, rows, strict=True))
+    return dataclasses.replace(file, rows=rows), changed
+
+
+def _reread(row: AnswerRow) -> AnswerRow:
+    kind = answer_types()["open"] if row["mode"] == "open" else type_of(row["type"])
+    said, problem = read_answer(kind, row["raw"], row["options"])
+    if row["mode"] == "open" and said == row["prediction"]:
+        return row
+    right = not problem and type_of(row["type"]).right(row["answer"], said)
+    outcome = problem or ("correct" if right else "wrong")
+    return row | {"prediction": said, "matched": not problem, "outcome": outcome}
+
+
+def late_after(file: AnswerFile, limit_s: float) -> AnswerFile:
+    """The same answers; those whose reply took longer than a limit are late, and count as wrong.
+
+    Args:
+        file: the answers.
+        limit_s: seconds.
+
+    Raises:
+        DataError: no row tells how long its reply took.
+    """
+    if not any("seconds" in row for row in file.rows):
+        raise DataError(f"{file.path} does not tell how long replies took: only those of general models do")
+    late = {"prediction": "", "matched": False, "outcome": "late"}
+    rows = [row | late if row.get("seconds", 0.0) > limit_s else row for row in file.rows]
+    return dataclasses.replace(file, rows=rows)
+
+
+def scored_again(files: Sequence[AnswerFile], rescore: bool, late_after_s: float) -> tuple[list[AnswerFile], str]:
+    """Answer files, read again and with late replies counted as asked for, and what that did, as Markdown.
+
+    Args:
+        files: the answers, and those of controls.
+        rescore: whether to read replies again.
+        late_after_s: a reply that took longer is late; 0: none is.
+    """
+    notes = []
+    if rescore:
+        pairs = [reread(file) for file in files]
+        files, changed = [file for file, _ in pairs], sum(number for _, number in pairs)
+        notes.append(f"- replies read again: {changed:,} of {sum(len(file.rows) for file in files):,} differ\n")
+    if late_after_s:
+        files = [late_after(file, late_after_s) for file in files]
+        notes.append(latency_table(files))
+    return list(files), "".join(notes)
+
+
+def latency_table(files: Sequence[AnswerFile]) -> str:
+    """How long replies took, as a Markdown table; those of requests that were tried again include the wait."""
+    cells = []
+    for mode in sorted({row["mode"] for file in files for row in file.rows}):
+        own = [row for file in files for row in file.rows if row["mode"] == mode and not row["ablated"]]
+        took = np.array([row["seconds"] for row in own if "seconds" in row], np.float64)
+        if len(took):
+            spread = [f"{value:.2f} s" for value in (*np.percentile(took, [50, 95]), took.max())]
+            late = sum(row.get("outcome") == "late" for row in own)
+            cells.append([mode, f"{len(took):,}", *spread, f"{late:,}"])
+    head = ["answers", "timed", "median", "95 % within", "longest", "late"]
+    return "\n".join(["", *markdown_table(head, cells, set(head[1:])), ""]) if cells else ""

@@ -1,0 +1,128 @@
+"""Answers of a type: class sets, numbers, percentages, times and boxes, each right by the rule of its type.
+
+The practice of the FOCUS challenge (MICCAI 2026): unread, late and missing answers are wrong.
+Shape letters: N rows, V videos.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from surgvl.core.arrays import Float64Array
+from surgvl.core.results import Result, Statistic
+from surgvl.metrics.answer import LabelledQuestion, blind_answers, most_frequent
+from surgvl.metrics.answer_types.base import AnswerType, type_of
+from surgvl.tasks.base import Answers, Inputs, Task, point_estimate
+
+
+class TypedAnswers(Task[Answers]):
+    """Answers that are neither one of a list nor free text.
+
+    Args:
+        training: questions and answers of the training split, for the blind baselines; without them the test answers
+            themselves are used, which favours the baselines.
+        labels: description of the questions, for the protocol.
+        seed: of the bootstrap.
+    """
+
+    name = "typed_answers"
+    version = 1
+
+    def __init__(self, training: Sequence[LabelledQuestion] = (), labels: str = "questions", seed: int = 0) -> None:
+        self.training = training
+        self.labels = labels
+        self.seed = seed
+
+    @classmethod
+    def prepare(cls, inputs: Inputs) -> list[tuple[Task[Answers], Answers]]:
+        """Take the typed answers, if there are any."""
+        found = [(answers, labels) for answers, labels in inputs.answers() if answers.mode == "typed"]
+        training = inputs.training_questions() if found else []
+        return [(cls(training, labels, inputs.seed), answers) for answers, labels in found]
+
+    def score(self, predictions: Answers) -> list[Result]:
+        """Score the answers of each type."""
+        kinds = [type_of(each) for each in predictions.types]
+        names = sorted({kind.name for kind in kinds})
+        return [result for name in names for result in self._of_type(predictions, name)]
+
+    def _of_type(self, rows: Answers, name: str) -> list[Result]:
+        at = [number for number, each in enumerate(rows.types) if type_of(each).name == name]
+
+        def taken(column: Sequence[str]) -> list[str]:
+            return [column[number] for number in at]
+
+        truth, types, questions = taken(rows.answers), taken(rows.types), taken(rows.questions)
+        videos = np.unique(np.asarray(taken(rows.video_ids), np.str_), return_inverse=True)[1]
+        kind, num_videos = type_of(name), int(videos.max()) + 1
+        training = [row for row in self.training if row.type in set(types)]
+        mark = "" if training else " (of test)"
+        training = training or [LabelledQuestion(*row) for row in zip(questions, truth, types, strict=True)]
+        others = {
+            f"blind{mark}": blind_answers(training, questions, types),
+            **{control: taken(said) for control, said in rows.controls.items()},
+            f"majority{mark}": [most_frequent(row.answer for row in training)] * len(at),
+        }
+        said = taken(rows.predictions)
+        measures = ["accuracy", *kind.measures]
+        results = []
+        for measure in measures:
+            values = _values(kind, measure, truth, said)
+            found = self.result(
+                f"{name}_{measure}",
+                _mean(values, videos),
+                {
+                    other: point_estimate(_mean(_values(kind, measure, truth, each), videos), num_videos)
+                    for other, each in others.items()
+                },
+                f"{self.labels}; {_described(kind, measure, values)}",
+                num_videos=num_videos,
+                num_clips=len(at),
+                seed=self.seed,
+                per_class=_by_part(values, types),
+                bounds=(0.0, math.inf if measure == "error" else 1.0),
+            )
+            made: dict[str, Any] = {"encoder": rows.encoder, "num_trainable": rows.num_trainable}
+            results.append(dataclasses.replace(found, **made))
+        return results
+
+
+def _values(kind: AnswerType, measure: str, truth: Sequence[str], said: Sequence[str]) -> Float64Array:
+    """One score for each answer, float64 [N]."""
+    pairs = zip(truth, said, strict=True)
+    if measure == "accuracy":
+        return np.array([kind.right(*pair) for pair in pairs], np.float64)
+    return np.array([kind.measure(*pair)[measure] for pair in pairs], np.float64)
+
+
+def _mean(values: Float64Array, videos: Any) -> Statistic:
+    """The mean over answers, those without a value left out."""
+    known = np.isfinite(values)
+    sums = np.bincount(videos, weights=np.where(known, values, 0))
+    counts = np.bincount(videos, weights=known)
+
+    def mean(weights: Float64Array) -> Float64Array:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((weights @ sums) / (weights @ counts))
+
+    return mean
+
+
+def _described(kind: AnswerType, measure: str, values: Float64Array) -> str:
+    if measure == "accuracy":
+        return f"share of answers that are right: {kind.rule}; unread, late and missing ones are wrong"
+    if measure == "error":
+        read = int(np.isfinite(values).sum())
+        return f"{kind.measures[measure]} of the {read:,} of {len(values):,} answers that were read"
+    return f"{kind.measures[measure]}; 0 where none was read"
+
+
+def _by_part(values: Float64Array, types: Sequence[str]) -> dict[str, float]:
+    """The mean of each group of questions."""
+    parts: dict[str, list[float]] = {}
+    for value, group in zip(values.tolist(), types, strict=True):
+        parts.setdefault(group, []).append(value)
+    return {name: float(np.nanmean(each)) if not np.isnan(each).all() else math.nan for name, each in parts.items()}
