@@ -29,14 +29,15 @@ def dataset_class(name: str) -> type[VideoDataset]:
 
 
 def data_list() -> None:
-    """List the supported data sets, with their split protocols, licences and sources."""
-    rows: list[list[object]] = [["name", "split protocols (train/val/test)", "licence", "source"]]
+    """List the supported data sets, with their classes by task, split protocols, licences and sources."""
+    rows: list[list[object]] = [["name", "classes", "split protocols (train/val/test)", "licence", "source"]]
     for name, kind in datasets().items():
         protocols = [
             f"{protocol} {'/'.join(str(len(ids.get(split, ()))) for split in ('train', 'val', 'test'))}"
             for protocol, ids in kind.SPLITS.items()
         ]
-        rows.append([name, ", ".join(protocols) or "-", kind.LICENCE, kind.SOURCE])
+        classes = ", ".join(f"{task} {len(names)}" for task, names in kind.CLASSES.items())
+        rows.append([name, classes or "-", ", ".join(protocols) or "-", kind.LICENCE, kind.SOURCE])
     print(plain_table(rows, indent=""))
     print("\nnext: surgvl data check NAME ROOT")
 

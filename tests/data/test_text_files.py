@@ -238,9 +238,9 @@ def test_autolaparo_text_layout(tmp_path: Path) -> None:
     manifest = AutoLaparo(tmp_path).to_manifest()
     assert [(s.start_s, s.end_s, s.label) for s in manifest.segments] == [(0, 2, "Preparation"), (2, 3, "Washing")]
     for text, message in (
-        ("1\t8\n", "phase must be 1 to 7, got 8"),
-        ("0\t1\n", "second 0"),
-        ("1 2 3\n", "3 values"),
+        ("1\t8\n", "unknown phase '8'"),
+        ("2\t1\n1\t1\n", "line 2: frame 1 comes after frame 2"),
+        ("1 2 3\n", "unknown phase '2 3'"),
         ("1\tx\n", "'x'"),
     ):
         with pytest.raises(DataError, match=message):

@@ -7,13 +7,13 @@ CSV files `01.csv` (see `surgvl.data.formats.second_csv`).
 from pathlib import Path
 
 from surgvl.core.errors import DataError
-from surgvl.core.plurals import plural
+from surgvl.data.formats.frame_rows import by_id, by_name, place_rows, read_frame_rows
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.second_csv import read_second_csv
-from surgvl.data.formats.text_files import no_rows, parse_int, read_fields
 from surgvl.data.readers.base import Contents, VideoDataset
-from surgvl.data.spans import Track, join_runs
+from surgvl.data.spans import Track
 from surgvl.data.splits import id_range
+from surgvl.video import VideoInfo
 
 PHASES = (
     "Preparation",
@@ -26,38 +26,17 @@ PHASES = (
 )
 
 
-def read_label_file(path: Path) -> Track:
-    """Read `label_01.txt`.
+def read_label_file(path: Path, info: VideoInfo | None = None) -> Track:
+    """Read `label_01.txt`, whose seconds and phases count from 1.
+
+    Args:
+        path: the file.
+        info: the video, to tell whether the rows are its seconds.
 
     Raises:
-        DataError: rows without two fields, phases outside 1 to 7, or seconds that do not increase.
+        DataError: rows without two fields, an unknown phase, or seconds that do not increase.
     """
-    seconds: list[int] = []
-    labels: list[str] = []
-    for line, fields in read_fields(path):
-        if line == 1 and not fields[0].isdigit():
-            continue
-        if len(fields) != 2:
-            raise DataError(
-                f"{path}, line {line} has {len(fields)} values; expected are second and phase: correct the row"
-            )
-        second, number = (
-            parse_int(text, path, line, what) for text, what in zip(fields, ("frame", "phase"), strict=True)
-        )
-        if not 1 <= number <= len(PHASES):
-            raise DataError(f"{path}, line {line}: phase must be 1 to {len(PHASES)}, got {number}: correct the row")
-        if second < 1 or (seconds and second - 1 <= seconds[-1]):
-            raise DataError(f"{path}, line {line}: second {second} is not after that of the row before: sort the rows")
-        seconds.append(second - 1)
-        labels.append(PHASES[number - 1])
-    if not seconds:
-        raise no_rows(path)
-    gaps = seconds[-1] + 1 - len(seconds)
-    return Track(
-        join_runs(seconds, labels),
-        seconds[-1] + 1.0,
-        [f"{plural(gaps, 'second')} without a row in {path.name}"] if gaps else [],
-    )
+    return place_rows(read_frame_rows(path, by_id(PHASES, 1) | by_name(PHASES)), info, 1.0, first=1)
 
 
 class AutoLaparo(VideoDataset):
@@ -89,7 +68,7 @@ class AutoLaparo(VideoDataset):
             tracks: dict[str, Track] = {}
             try:
                 if video_id in texts:
-                    tracks["phase"] = read_label_file(texts[video_id])
+                    tracks["phase"] = read_label_file(texts[video_id], info)
                 elif video_id in tables:
                     tracks["phase"] = read_second_csv(tables[video_id], video_id, PHASES, first=1)
                 else:

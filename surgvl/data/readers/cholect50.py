@@ -2,7 +2,7 @@
 
 Layouts: `videos/VID01/000000.png` (1 fps) with `labels/VID01.json`; or the older CholecT45, `data/VID01/000000.png`
 with `triplet|instrument|verb|target/VID01.txt`. Frame k covers the second k <= t < k + 1. A segment of a triplet is a
-run of consecutive seconds.
+run of consecutive seconds. Boxes, where a file has any, are read by `surgvl.data.formats.cholect50_boxes`.
 """
 
 import re
@@ -65,6 +65,10 @@ def _splits() -> Splits:
         # The published loader validates on the last five videos of the remaining folds, in order.
         rest = [number for other in sorted(_FOLDS) if other != fold for number in _FOLDS[other]]
         splits[f"cv{fold}"] = {"train": _ids(rest[:-5]), "val": _ids(rest[-5:]), "test": _ids(test)}
+    # CholecT45 lacks the last video of each fold.
+    for fold, (*test, _) in _FOLDS.items():
+        rest = [number for other in sorted(_FOLDS) if other != fold for number in _FOLDS[other][:-1]]
+        splits[f"t45_cv{fold}"] = {"train": _ids(rest[:-5]), "val": _ids(rest[-5:]), "test": _ids(test)}
     return splits
 
 

@@ -127,13 +127,16 @@ def test_cholec80_and_autolaparo_splits_are_complete() -> None:
 
 def test_cholect50_splits_are_complete_and_disjoint() -> None:
     splits = CholecT50.SPLITS
-    assert list(splits) == ["rdp", "challenge", "cv1", "cv2", "cv3", "cv4", "cv5"]
+    assert list(splits) == ["rdp", "challenge", *(f"{kind}cv{fold}" for kind in ("", "t45_") for fold in range(1, 6))]
     every = numbers(name for ids in splits["rdp"].values() for name in ids)
     assert every == CHOLECT50_NUMBERS
+    added = {92, 96, 103, 110, 111}
     for name, protocol in splits.items():
-        assert numbers(video_id for ids in protocol.values() for video_id in ids) == every
+        is_t45 = name.startswith("t45")
+        want = [number for number in every if not is_t45 or number not in added]
+        assert numbers(video_id for ids in protocol.values() for video_id in ids) == want
         sizes = [len(protocol[split]) for split in ("train", "val", "test")]
-        assert sizes == ([40, 5, 5] if name == "challenge" else [35, 5, 10])
+        assert sizes == ([40, 5, 5] if name == "challenge" else [31, 5, 9] if is_t45 else [35, 5, 10])
     folds = [numbers(splits[f"cv{fold}"]["test"]) for fold in range(1, 6)]
     assert sorted(number for fold in folds for number in fold) == every
     # Validation is the last five of the training folds, in their published order.

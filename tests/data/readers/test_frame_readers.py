@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from surgvl.core.errors import DataError
+from surgvl.data.readers.autolaparo import AutoLaparo
 from surgvl.data.readers.base import VideoDataset
 from surgvl.data.readers.cataract21 import Cataract21
 from surgvl.data.readers.cataracts import Cataracts
@@ -125,6 +126,26 @@ def test_egosurgery_joins_parts_whose_pictures_go_on(tmp_path: Path) -> None:
     assert [len(ids) for ids in EgoSurgery.SPLITS["standard"].values()] == [13, 2, 5]
     put(folder / "02_2.csv", "Frame,Phase\n02_2_0001,closure\n")
     assert "number the pictures of a video in one sequence" in EgoSurgery(tmp_path).contents.unreadable[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "remark"),
+    [
+        (rows(4, lambda at: 1 + at // 2, 1), ""),
+        (rows(4, lambda at: 1 + at // 2), "frames count from 0 although the layout counts from 1"),
+        (rows(40, lambda at: 1 + at // 20, 1), "labels have a row for each frame, at 10 fps"),
+    ],
+    ids=["seconds", "from0", "frames"],
+)
+def test_autolaparo_counts_seconds_from_1(text: str, remark: str, tmp_path: Path, clip: Path) -> None:
+    put(tmp_path / "labels" / "label_15.txt", "Frame\tPhase\n" + text)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "15.mp4").symlink_to(clip)
+    dataset = AutoLaparo(tmp_path)
+    want = [(0, 2, "Preparation"), (2, 4, "Dividing Ligament and Peritoneum")]
+    assert found(dataset, "15")["phase"] == want
+    assert "\n".join(lines(dataset)).startswith(f"15: {remark}" if remark else "")
+    assert len(lines(dataset)) == bool(remark)
 
 
 def test_cholec80_in_the_form_of_tmrnet(tmp_path: Path, clip: Path) -> None:
