@@ -19,8 +19,9 @@ from surgvl.cli.arguments import (
     take_rest,
     way_on,
 )
+from surgvl.cli.overview import examples, group, group_help, overview
 from surgvl.cli.renamed import names, rename_words
-from surgvl.cli.table import COMMANDS, examples, group, group_help, overview
+from surgvl.cli.table import COMMANDS
 from surgvl.core.checks import did_you_mean
 from surgvl.core.credentials import VARIABLE, in_words, mask, wipe, without_keys
 from surgvl.core.errors import ConfigError, SurgVLError, SurgVLWarning, Terminated
