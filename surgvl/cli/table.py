@@ -34,6 +34,12 @@ COMMANDS = {
     ),
     "phantom": Command("surgvl.commands.phantom:phantom", "render synthetic operations with labels", "--out phantom"),
     "data list": Command("surgvl.commands.data:data_list", "list the supported data sets and their licences", ""),
+    "data splits": Command(
+        "surgvl.commands.data:data_splits",
+        "print the published splits of a data set, and what it shares with others",
+        "cholect50",
+        words=("name",),
+    ),
     "data check": Command(
         "surgvl.commands.data:data_check",
         "inspect a data set and report problems",

@@ -1,4 +1,4 @@
-"""The commands `data list`, `data check`, `data convert` and `data cluster`."""
+"""The commands `data list`, `data splits`, `data check`, `data convert` and `data cluster`."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import surgvl.data.readers
 from surgvl.core.errors import DataError
 from surgvl.core.files import command
 from surgvl.core.invocation import recorded
-from surgvl.core.plurals import plural
+from surgvl.core.operations import seen_before
+from surgvl.core.plurals import part_of, plural
 from surgvl.core.registry import choose, discover
 from surgvl.core.run_folder import RunFolder
 from surgvl.core.tables import plain_table
@@ -40,6 +41,29 @@ def data_list() -> None:
         rows.append([name, classes or "-", ", ".join(protocols) or "-", kind.LICENCE, kind.SOURCE])
     print(plain_table(rows, indent=""))
     print("\nnext: surgvl data check NAME ROOT")
+
+
+def data_splits(name: str) -> None:
+    """Print the published splits of a data set, id by id, and which videos other data sets show too.
+
+    Args:
+        name: name of the data set; `surgvl data list` lists them.
+    """
+    dataset = dataset_class(name)
+    for protocol, splits in dataset.SPLITS.items():
+        print(protocol)
+        for split, ids in splits.items():
+            print(f"  {split}, {plural(len(ids), 'video')}: {', '.join(ids)}")
+    own = {each for splits in dataset.SPLITS.values() for ids in splits.values() for each in ids}
+    if not own:
+        print(f"{name} has no published splits by video: put a splits.json in its folder")
+    others = {other: kind.SPLITS for other, kind in datasets().items() if other != name}
+    for other, protocols in others.items():
+        theirs = {each for splits in protocols.values() for ids in splits.values() for each in ids}
+        both = seen_before(own, theirs, dict.fromkeys(own, name), dict.fromkeys(theirs, other))
+        if both:
+            print(f"{part_of(len(both), len(own), 'video', 'is')} or may be in {other} too: {', '.join(both)}")
+    print(f"\nnext: {command('data check', name, 'ROOT')}")
 
 
 def data_check(name: str, root: Path, split_protocol: str = "") -> None:

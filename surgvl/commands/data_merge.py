@@ -71,7 +71,7 @@ def first_train(manifest: Manifest, count: int) -> Manifest:
 def renamed(manifest: Manifest, name: str) -> Manifest:
     """The same manifest as source `name`, with `name/` before its video ids; its data set stays the same.
 
-    `tasks.overlap` ignores everything up to the last slash, so a renamed operation is still recognised.
+    `core.operations` ignores everything up to the last slash, so a renamed operation is still recognised.
     """
     videos = [
         row.model_copy(update={"video_id": f"{name}/{row.video_id}", "source": name, "dataset": row.data_set})

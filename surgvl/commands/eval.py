@@ -11,7 +11,7 @@ from surgvl.core.checks import check_above, check_choice, check_range
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command
 from surgvl.core.invocation import command_line, recorded
-from surgvl.core.plurals import part_of, plural
+from surgvl.core.plurals import plural
 from surgvl.core.predictions import read_predictions
 from surgvl.core.registry import choose, discover
 from surgvl.core.results import Result, add_provenance
@@ -24,7 +24,7 @@ from surgvl.tasks.answer_files import outcome_counts, outcome_table
 from surgvl.tasks.base import Inputs, Task, Unavailable
 from surgvl.tasks.blind import BlindInputs
 from surgvl.tasks.inputs import EvalInputs
-from surgvl.tasks.overlap import seen_before
+from surgvl.tasks.overlap import check_overlap
 from surgvl.tasks.predicted import Predicted
 from surgvl.tasks.rescore import scored_again
 
@@ -176,7 +176,7 @@ def evaluate(
                 raise ConfigError(
                     f"--prompts {name}: its labels are of kind {kind!r}, which no task scores: leave it out"
                 )
-        warning = _overlap(table, split, inputs.pretraining_ids, protocol.allow_overlap)
+        warning = check_overlap(table, split, inputs.pretraining_ids, protocol.allow_overlap, _others(split))
 
         results: list[Result] = []
         reasons: dict[str, list[str]] = {}
@@ -227,22 +227,9 @@ def _versions(chosen: dict[str, type[Task]]) -> dict[str, int]:  # type: ignore[
     return {name: task.version for name, task in chosen.items()}
 
 
-def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allow_overlap: bool) -> str:
-    """A warning for the results if test videos were seen in training or validation.
-
-    Raises:
-        DataError: they were, and that is not allowed.
-    """
-    test = table.video_ids(split)
-    facts = []
-    if seen := seen_before(test, pretraining_ids):
-        part = part_of(len(seen), len(test), f"{split} video", "was")
-        facts.append(f"{part} seen in pretraining: {', '.join(seen)}")
-    if split == "test" and (both := seen_before(test, table.video_ids("val"))):
-        facts.append(f"{part_of(len(both), len(test), 'test video', 'is')} also in validation: {', '.join(both)}")
-    if facts and not allow_overlap:
-        raise DataError(f"{'; '.join(facts)}: use a model that has not seen them, or --allow_overlap")
-    return "; ".join(facts)
+def _others(split: str) -> dict[str, str]:
+    """The splits whose videos must not be in the one that is scored."""
+    return {"val": "validation"} if split == "test" else {}
 
 
 def _served(
@@ -270,7 +257,7 @@ def _served(
     # Overlap is checked before anything is computed.
     trained = [(serves.get(role) or {}).get("trained") or {} for role in ("chat", "embed")]
     seen = [name for facts in trained for name in facts.get("pretraining_video_ids", [])]
-    _overlap(table, split, seen, allow_overlap)
+    check_overlap(table, split, seen, allow_overlap, _others(split))
     more: dict[str, Any] = {"manifest": manifest, "resume": True, "server": url, "api_key": api_key}
     vectors, answers = None, None
     if wanted[0] and "embed" in serves:

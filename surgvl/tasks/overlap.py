@@ -1,26 +1,44 @@
-"""Find test videos that were seen in training: the same id, or the same operation under another data set's id.
+"""Stop an evaluation on videos that were seen in training or chosen on in validation, under any data set's id.
 
-Cholec80's `video41`, CholecT50's `VID41` and CholecSeg8k's `video41` are one operation (Nwoye and Padoy, arXiv
-2204.05235), so a model pretrained on one must not be tested on the other.
+Which ids of different data sets are one operation is known from `surgvl.core.operations`.
 """
 
-import re
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
-_CHOLEC = re.compile(r"(?:.*/)?vid(?:eo)?0*(\d+)", re.IGNORECASE)
+from surgvl.core.errors import DataError
+from surgvl.core.operations import seen_before
+from surgvl.core.plurals import part_of
+from surgvl.tasks.truth import Labels
+
+__all__ = ["check_overlap", "seen_before"]
 
 
-def operation(video_id: str) -> str:
-    """A key that is equal for ids of one operation.
+def check_overlap(
+    labels: Labels, split: str, pretraining_ids: Sequence[str], allowed: bool, own: Mapping[str, str] | None = None
+) -> str:
+    """A warning for the results if videos of a split were seen before; empty if none was.
 
-    >>> operation("video41") == operation("VID41")
-    True
+    Args:
+        labels: of all splits.
+        split: that is scored.
+        pretraining_ids: ids that the model has seen.
+        allowed: whether they are scored nevertheless.
+        own: further splits of the labels whose videos must not be scored, with what they are for (`validation`).
+
+    Raises:
+        DataError: there are such videos, and that is not allowed; the message has their ids.
     """
-    match = _CHOLEC.fullmatch(video_id)
-    return f"cholec {match[1]}" if match else video_id
-
-
-def seen_before(test_ids: Iterable[str], other_ids: Iterable[str]) -> list[str]:
-    """Test ids whose operation is also among the other ids, sorted."""
-    others = {operation(name) for name in other_ids}
-    return sorted({name for name in test_ids if operation(name) in others})
+    data_sets = {row.video_id: row.data_set for row in labels.videos}
+    scored = labels.video_ids(split)
+    facts = []
+    if seen := seen_before(scored, pretraining_ids, data_sets):
+        facts.append(
+            f"{part_of(len(seen), len(scored), f'{split} video', 'was')} seen in pretraining: {', '.join(seen)}"
+        )
+    for other, purpose in (own or {}).items():
+        if other != split and (both := seen_before(scored, labels.video_ids(other), data_sets, data_sets)):
+            part = part_of(len(both), len(scored), f"{split} video", "is")
+            facts.append(f"{part} also in {purpose}: {', '.join(both)}")
+    if facts and not allowed:
+        raise DataError(f"{'; '.join(facts)}: use a model that has not seen them, or --allow_overlap")
+    return "; ".join(facts)

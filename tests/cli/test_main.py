@@ -298,8 +298,8 @@ def test_short_forms(words: str, key: str, value: object) -> None:
     [
         ("pretrian", ["unknown command 'pretrian'", "did you mean pretrain?"]),
         ("xyzzy", ["unknown command 'xyzzy'", "commands are quickstart"]),
-        ("data", ["surgvl data must be followed by one of list, check, convert"]),
-        ("data chek", ["surgvl data must be followed by one of list, check, convert"]),
+        ("data", ["surgvl data must be followed by one of list, splits, check, convert"]),
+        ("data chek", ["surgvl data must be followed by one of list, splits, check, convert"]),
         ("phantom --trian 3", ["unknown flag --trian", "did you mean --train?"]),
         ("phantom --tra 3 --out o", ["unknown flag --tra", "did you mean --train?"]),
         ("phantom --zzz", ["unknown flag --zzz", "surgvl phantom --help"]),

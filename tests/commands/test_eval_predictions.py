@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from surgvl.cli import main as cli
-from surgvl.commands.eval import evaluate
+from surgvl.commands.eval import EvalConfig, evaluate
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.ontology import CHOLEC80_PHASES, TRIPLET_NAMES
 from surgvl.core.predictions import Predictions, write_predictions
 from surgvl.core.results import Result, read_results
+from surgvl.data.manifest import Manifest, Segment, VideoRow
+from surgvl.data.readers.cholect50 import CholecT50
 
 LENGTHS = {"video01": 60, "video41": 40, "video42": 50, "video43": 30, "video44": 35, "video45": 45}
 
@@ -144,3 +146,36 @@ def test_predictions_of_a_kind_without_labels_and_beside_vectors_are_refused(roo
         evaluate(source, tmp_path / "out", predictions=[path], predictions_kind="triplet")
     with pytest.raises(ConfigError, match="score them in two runs"):
         evaluate(source, tmp_path / "both", predictions=[path], vectors=tmp_path)
+
+
+def test_a_model_of_cholec80_is_not_tested_on_the_same_operations_of_cholect50(tmp_path: Path) -> None:
+    """Pretrained on Cholec80 1 to 40, tested on the standard split of CholecT50."""
+    splits = CholecT50.SPLITS["rdp"]
+    videos = [
+        VideoRow(video_id=name, path="", source="cholect50", fps=1, duration_s=4, split=split)  # type: ignore[arg-type]
+        for split, ids in splits.items()
+        for name in ids
+    ]
+    segments = [
+        Segment(video_id=row.video_id, start_s=1, end_s=3, task="triplet", label=TRIPLET_NAMES[17]) for row in videos
+    ]
+    Manifest(videos, segments).save(tmp_path / "manifest")
+    test = [name for name in splits["test"] for _ in range(4)]
+    facts = {"pretraining_video_ids": [f"cholec80:video{number:02d}" for number in range(1, 41)]}
+    times_s = np.tile(np.arange(4.0), len(splits["test"]))
+    scores = np.zeros((len(test), 100), np.float32)
+    # The third second is a false positive of each video, as likely as the two true ones.
+    scores[times_s > 0, 17] = 1
+    path = tmp_path / "p.parquet"
+    write_predictions(path, Predictions("triplet", test, times_s, TRIPLET_NAMES, scores, facts=facts))
+    with pytest.raises(
+        DataError, match=r"4 of 10 test videos were seen in pretraining: VID06, VID10, VID14, VID32: use"
+    ):
+        evaluate(tmp_path / "manifest", tmp_path / "out", predictions=[path])
+    allowed = EvalConfig(allow_overlap=True)
+    found = by_name(evaluate(tmp_path / "manifest", tmp_path / "marked", predictions=[path], protocol=allowed))
+    assert "seen in pretraining: VID06" in found["mAP_IVT"].warning
+    # A second without a triplet is a negative, not a gap.
+    assert found["mAP_IVT"].num_clips == 40
+    assert "no prediction" not in found["mAP_IVT"].warning
+    assert found["mAP_IVT"].value == pytest.approx(2 / 3)

@@ -21,7 +21,6 @@ from surgvl.metrics.relaxed import MODES, relaxed_scores
 from surgvl.metrics.temporal import segment_counts
 from surgvl.tasks.base import Answers, Inputs, LabelledScores, Scores, Task, Unavailable
 from surgvl.tasks.multi_label import MultiLabel
-from surgvl.tasks.overlap import operation, seen_before
 from surgvl.tasks.phase import Phase
 from surgvl.tasks.retrieval import Retrieval
 from surgvl.tasks.triplet import Triplet
@@ -480,7 +479,7 @@ def test_unmatched_answers_are_counted_and_open_ones_are_named() -> None:
     assert opened["accuracy_open"].value == found["accuracy"].value
 
 
-# ---- predictions and overlap
+# ---- predictions
 
 
 @needs_labels
@@ -524,10 +523,3 @@ def test_scores_refuse() -> None:
         Answers([], [], [], [], [], np.zeros(0, bool), "closed")
     with pytest.raises(DataError, match=r"the same length, got \[1, 1, 1, 1, 2, 1\]"):
         Answers(["v"], ["q"], ["a"], ["t"], ["p", "q"], np.ones(1, bool), "closed")
-
-
-def test_one_operation_under_two_names() -> None:
-    assert operation("video41") == operation("VID41") == operation("cholec80/video41")
-    assert operation("video_41") != operation("video41")
-    assert operation("case7") == "case7"
-    assert seen_before(["VID41", "VID42", "a"], ["video41", "a", "b"]) == ["VID41", "a"]
