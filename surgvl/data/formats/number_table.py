@@ -1,4 +1,4 @@
-"""Tables of whole numbers without a header, whose first column is a frame number, and the runs of their labels."""
+"""Tables of whole numbers without a header: a frame number, and whether each of several classes is present."""
 
 import io
 from collections.abc import Collection, Sequence
@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from surgvl.core.errors import DataError
-from surgvl.core.plurals import plural
 from surgvl.data.formats.text_files import MAX_COUNT, read_text
-from surgvl.data.spans import Span, Track, join_runs
+from surgvl.data.spans import Span, join_runs
 
 
 def read_number_table(path: Path, widths: Collection[int]) -> Any:
@@ -46,36 +45,8 @@ def read_number_table(path: Path, widths: Collection[int]) -> Any:
     return table
 
 
-def usual_step(numbers: Any) -> int:
-    """The most usual distance of consecutive numbers, 1 if there is only one number."""
-    steps, counts = np.unique(np.diff(numbers), return_counts=True)
-    return int(steps[counts.argmax()]) if len(steps) else 1
-
-
-def class_track(path: Path, numbers: Any, ids: Any, names: Sequence[str], fps: float, stride: int = 1) -> Track:
-    """One class for each row as a track.
-
-    Args:
-        path: for messages.
-        numbers: int64 [N], frame numbers.
-        ids: int64 [N], positions in `names`.
-        names: class names in the order of the ids.
-        fps: frame numbers per second.
-        stride: distance of the rows; each stands for that many frames.
-
-    Raises:
-        DataError: an id without a name.
-    """
-    wrong = np.flatnonzero((ids < 0) | (ids >= len(names)))
-    if len(wrong):
-        at = int(wrong[0])
-        raise DataError(f"{path}, row {at + 1}: class is {ids[at]}; allowed are 0 to {len(names) - 1}: correct the row")
-    spans = join_runs(numbers.tolist(), [names[number] for number in ids.tolist()], 1 / fps, stride)
-    return Track(spans, (int(numbers[-1]) + stride) / fps, gap_notes(path, numbers, stride))
-
-
-def presence_track(path: Path, numbers: Any, present: Any, names: Sequence[str], fps: float, stride: int = 1) -> Track:
-    """Presence of each class as a track.
+def presence_spans(path: Path, numbers: Any, present: Any, names: Sequence[str], fps: float) -> list[Span]:
+    """Spans during which each class is present, sorted by time.
 
     Args:
         path: for messages.
@@ -83,7 +54,6 @@ def presence_track(path: Path, numbers: Any, present: Any, names: Sequence[str],
         present: int64 [N, C] of 0 and 1.
         names: [C] class names.
         fps: frame numbers per second.
-        stride: distance of the rows.
 
     Raises:
         DataError: a value other than 0 and 1.
@@ -97,11 +67,5 @@ def presence_track(path: Path, numbers: Any, present: Any, names: Sequence[str],
     for column, name in enumerate(names):
         if present[:, column].any():
             labels = np.where(present[:, column] == 1, name, "").tolist()
-            spans += join_runs(numbers.tolist(), labels, 1 / fps, stride)
-    return Track(sorted(spans), (int(numbers[-1]) + stride) / fps, gap_notes(path, numbers, stride))
-
-
-def gap_notes(path: Path, numbers: Any, stride: int) -> list[str]:
-    """A note on rows that are missing between the first and the last, if there are any."""
-    gaps = (int(numbers[-1]) - int(numbers[0])) // stride + 1 - len(numbers)
-    return [f"{plural(gaps, 'row')} missing in {path.name}"] if gaps > 0 else []
+            spans += join_runs(numbers.tolist(), labels, 1 / fps)
+    return sorted(spans)

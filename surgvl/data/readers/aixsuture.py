@@ -10,10 +10,8 @@ official split, and that of SurgRec (220/48/46) may not be redistributed under t
 `splits.json`.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import ClassVar
 
 from surgvl.core.errors import DataError
 from surgvl.data.formats.layout import find_videos, shorten
@@ -74,7 +72,7 @@ class AIxSuture(VideoDataset):
     SOURCE = "Hoffmann et al., IJCARS 2024; DOI 10.5281/zenodo.7940583"
     PROCEDURE = "open suturing exercise"
     SPECIALTY = "training"
-    CLASSES: ClassVar[Mapping[str, Sequence[str]]] = {"skill_class": CLASS_NAMES}
+    CLASSES = {"skill_class": CLASS_NAMES}
 
     def read(self, contents: Contents) -> None:
         """Read ratings and videos."""

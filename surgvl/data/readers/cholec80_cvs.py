@@ -13,9 +13,7 @@ Splits: `fold_1` to `fold_16` test on one published fold of five videos; `code_5
 official code (known from a third party's copy; 50 is what remains of 80 without them); `surgvista` is 1-40 and 41-80.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from surgvl.core.errors import DataError
 from surgvl.core.plurals import plural
@@ -24,7 +22,7 @@ from surgvl.data.formats.text_files import no_rows, parse_int, parse_seconds, re
 from surgvl.data.formats.workbook import exported_table
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Span, Track
-from surgvl.data.splits import Splits, id_range
+from surgvl.data.splits import id_range
 
 CRITERIA = {"C1": "two_structures", "C2": "hepatocystic_triangle", "C3": "cystic_plate"}
 _TIMES = ("initial_minute", "initial_second", "final_minute", "final_second")
@@ -106,8 +104,8 @@ class Cholec80CVS(VideoDataset):
     SOURCE = "Rios et al., Scientific Data 2023; github.com/ManuelRios18/CHOLEC80-CVS-PUBLIC"
     PROCEDURE = "laparoscopic cholecystectomy"
     SPECIALTY = "general surgery"
-    CLASSES: ClassVar[Mapping[str, Sequence[str]]] = {"cvs": tuple(CRITERIA)}
-    SPLITS: ClassVar[Splits] = _splits()
+    CLASSES = {"cvs": tuple(CRITERIA)}
+    SPLITS = _splits()
 
     def read(self, contents: Contents) -> None:
         """Read intervals and videos."""

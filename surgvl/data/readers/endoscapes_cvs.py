@@ -12,9 +12,8 @@ criterion. The criteria differ in detail from the SAGES text. Boxes and masks ar
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 from surgvl.core.errors import DataError
 from surgvl.core.plurals import plural
@@ -23,7 +22,7 @@ from surgvl.data.formats.sparse_labels import moment_track
 from surgvl.data.formats.text_files import no_rows, parse_int, read_csv, read_fields, short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
-from surgvl.data.splits import Splits, id_range
+from surgvl.data.splits import id_range
 
 CRITERIA = ("C1", "C2", "C3")
 NUM_RATERS = 3
@@ -115,11 +114,11 @@ class EndoscapesCVS(VideoDataset):
     SOURCE = "arXiv 2312.12429; github.com/CAMMA-public/Endoscapes"
     PROCEDURE = "laparoscopic cholecystectomy"
     SPECIALTY = "general surgery"
-    CLASSES: ClassVar[Mapping[str, Sequence[str]]] = {
+    CLASSES = {
         "cvs": CRITERIA,
         **{f"cvs_rater_{number}": CRITERIA for number in range(1, NUM_RATERS + 1)},
     }
-    SPLITS: ClassVar[Splits] = {
+    SPLITS = {
         "standard": {
             "train": id_range("{}", (1, 120)),
             "val": id_range("{}", (121, 161)),
@@ -130,14 +129,14 @@ class EndoscapesCVS(VideoDataset):
     def read(self, contents: Contents) -> None:
         """Read the ratings, and check the lists of ids against the split."""
         for split in ("train", "val", "test"):
-            path = self.root / f"{split}_vids.txt"
+            ids = self.root / f"{split}_vids.txt"
             try:
-                if not path.is_file():
+                if not ids.is_file():
                     continue
-                listed, known = read_ids(path), {name for name, each in self.split_of.items() if each == split}
+                listed, known = read_ids(ids), {name for name, each in self.split_of.items() if each == split}
                 if strange := listed ^ known:
                     names = shorten(sorted(strange))
-                    fact = f"{path.name} and the {split} split of protocol {self.protocol} differ in {names}"
+                    fact = f"{ids.name} and the {split} split of protocol {self.protocol} differ in {names}"
                     contents.problems.append(f"{fact}: put a splits.json beside it to follow the file")
             except DataError as error:
                 contents.unreadable.append(str(error))

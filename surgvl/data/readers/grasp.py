@@ -12,7 +12,7 @@ Phases and steps are those of PSI-AVA; the eight training cases are PSI-AVA's ca
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
@@ -20,7 +20,6 @@ from surgvl.data.formats.layout import shorten
 from surgvl.data.formats.text_files import short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.readers.psi_ava import INSTRUMENTS, PHASES, STEPS, Frames, add_cases
-from surgvl.data.splits import Splits
 
 ACTIONS = (
     "Cauterize",
@@ -120,13 +119,13 @@ class GraSP(VideoDataset):
     SOURCE = "arXiv 2401.11174; github.com/BCV-Uniandes/GraSP"
     PROCEDURE = "robot-assisted radical prostatectomy"
     SPECIALTY = "urology"
-    CLASSES: ClassVar[Mapping[str, Sequence[str]]] = {
+    CLASSES = {
         "phase": PHASES,
         "step": STEPS,
         "instrument": INSTRUMENTS,
         "action": ACTIONS,
     }
-    SPLITS: ClassVar[Splits] = {
+    SPLITS = {
         "standard": {
             "train": tuple(f"CASE{number:03d}" for number in (1, 2, 3, 4, 7, 14, 15, 21)),
             "test": tuple(f"CASE{number:03d}" for number in (41, 47, 50, 51, 53)),

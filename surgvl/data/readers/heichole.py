@@ -10,20 +10,18 @@ Frames outside of the abdomen are white and labelled all the same. The other nin
 a later split of the public ones, drawn at random by the authors of SurgBenchKit; there is no official one.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import CHOLEC80_PHASES
+from surgvl.data.formats.frame_rows import FrameRows, by_id, frame_rate, place_rows, read_frame_rows
 from surgvl.data.formats.layout import find_files, find_videos
-from surgvl.data.formats.number_table import class_track, presence_track, read_number_table
+from surgvl.data.formats.number_table import presence_spans, read_number_table
 from surgvl.data.formats.qa_tree import first_folder
 from surgvl.data.formats.sparse_labels import number_text, whole_tracks
 from surgvl.data.formats.text_files import read_fields
-from surgvl.data.readers.base import TOLERANCE_S, Contents, VideoDataset
+from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
-from surgvl.data.splits import Splits
 from surgvl.video import VideoInfo
 
 INSTRUMENTS = (
@@ -39,27 +37,31 @@ ACTIONS = ("grasp", "hold", "cut", "clip")
 SKILLS = ("depth_perception", "bimanual_dexterity", "efficiency", "tissue_handling", "difficulty")
 _TASKS = {"phase": CHOLEC80_PHASES, "instrument": INSTRUMENTS, "action": ACTIONS}
 # With the frame: categories and undefined shaft (22 or 23), or the single instruments as well (32 or 33).
-_WIDTHS = {"phase": {2}, "instrument": {8, 22, 23, 32, 33}, "action": {5}}
+_WIDTHS = {"instrument": {8, 22, 23, 32, 33}, "action": {5}}
 # The parts of a video that skill is rated in, by the phase that they are named after.
 _PARTS = {"Calot": "CalotTriangleDissection", "Dissection": "GallbladderDissection"}
 _AT_50_FPS = frozenset(f"Hei-Chole{number}" for number in (16, 17, 18, 19, 20, 23, 24))
 
 
-def read_annotation(path: Path, task: str, fps: float) -> Track:
+def read_annotation(path: Path, task: str, info: VideoInfo | None, label_fps: float) -> Track:
     """Read the table of one task.
 
     Args:
         path: the file.
         task: phase, instrument or action.
-        fps: frame numbers per second.
+        info: the video; None where there is none.
+        label_fps: published rate of the frame numbers.
 
     Raises:
         DataError: another number of columns, an unknown class, or frames that do not increase.
     """
-    table, names = read_number_table(path, _WIDTHS[task]), _TASKS[task]
     if task == "phase":
-        return class_track(path, table[:, 0], table[:, 1], names, fps)
-    return presence_track(path, table[:, 0], table[:, 1 : len(names) + 1], names, fps)
+        return place_rows(read_frame_rows(path, by_id(CHOLEC80_PHASES)), info, label_fps)
+    table, names = read_number_table(path, _WIDTHS[task]), _TASKS[task]
+    frames, present = table[:, 0], table[:, 1 : len(names) + 1]
+    fps, note = frame_rate(FrameRows(frames.tolist(), [], []), info, label_fps)
+    spans = presence_spans(path, frames, present, names, fps)
+    return Track(spans, (int(frames[-1]) + 1) / fps, [note] if note else [])
 
 
 def read_skill(path: Path) -> dict[str, str]:
@@ -85,8 +87,8 @@ class HeiChole(VideoDataset):
     SOURCE = "arXiv 2109.14956; by request at synapse.org (syn18824884)"
     PROCEDURE = "laparoscopic cholecystectomy"
     SPECIALTY = "general surgery"
-    CLASSES: ClassVar[Mapping[str, Sequence[str]]] = _TASKS
-    SPLITS: ClassVar[Splits] = {
+    CLASSES = _TASKS
+    SPLITS = {
         "surgbenchkit": {
             split: tuple(f"Hei-Chole{number}" for number in numbers)
             for split, numbers in {
@@ -118,7 +120,7 @@ class HeiChole(VideoDataset):
                     contents.problems.append(f"{video_id}: no {task} labels")
                     continue
                 try:
-                    tracks[task] = self._track(contents, video_id, found[video_id], task, info)
+                    tracks[task] = read_annotation(found[video_id], task, info, _rate(video_id))
                 except DataError as error:
                     contents.unreadable.append(str(error))
             if info is not None:
@@ -127,21 +129,6 @@ class HeiChole(VideoDataset):
                 if stem.partition("_")[0] == video_id:
                     self._add_skill(contents, video_id, skill, tracks, info)
             self.add_video(contents, video_id, path, info, tracks, _rate(video_id))
-
-    def _track(self, contents: Contents, video_id: str, path: Path, task: str, info: VideoInfo | None) -> Track:
-        """A table at the published rate, or at that of the video file if it fits better."""
-        fps = _rate(video_id)
-        track = read_annotation(path, task, fps)
-        if info is None or info.path.is_dir() or info.fps == fps:
-            return track
-        end = track.end_s * fps
-        own, published = (abs(end / rate - info.duration_s) for rate in (info.fps, fps))
-        if own <= min(published, TOLERANCE_S):
-            return read_annotation(path, task, info.fps)
-        if task == "phase":
-            fact = f"the video has {info.fps:g} fps and its labels {fps:g} fps"
-            contents.problems.append(f"{video_id}: {fact}: it was re-encoded; labels keep their times")
-        return track
 
     def _add_skill(
         self, contents: Contents, video_id: str, path: Path, tracks: dict[str, Track], info: VideoInfo | None

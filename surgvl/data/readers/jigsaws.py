@@ -12,9 +12,8 @@ trials of user X (leave one user out); both are rules, so they include the trial
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from surgvl.core.errors import DataError
 from surgvl.data.formats.layout import find_files, find_videos
@@ -120,11 +119,11 @@ class Jigsaws(VideoDataset):
     SOURCE = "Gao et al., M2CAI 2014; by registration at cirl.lcsr.jhu.edu"
     PROCEDURE = "bench-top exercise with the da Vinci system"
     SPECIALTY = "training"
-    CLASSES: ClassVar[Mapping[str, Sequence[str]]] = {
+    CLASSES = {
         "gesture": tuple(f"G{number}" for number in range(1, 16)),
         "experience": tuple(EXPERIENCE.values()),
     }
-    SPLITS: ClassVar[Splits] = leave_out(SUTURING)
+    SPLITS = leave_out(SUTURING)
 
     def _tasks(self) -> dict[str, Path]:
         """Task -> its folder, which may be the data set's folder itself."""

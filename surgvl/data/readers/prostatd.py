@@ -10,9 +10,8 @@ first two after training on those sets. The splits are the five published ones; 
 `split5`.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
@@ -22,7 +21,6 @@ from surgvl.data.formats.sparse_labels import moment_track
 from surgvl.data.formats.text_files import MAX_COUNT, short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
-from surgvl.data.splits import Splits
 
 INSTRUMENTS = ("scissors", "forceps", "aspirator", "needle driver", "grasper", "clip applier", "Endobag")
 VERBS = ("retract", "coagulate", "cut", "dissect", "grasp", "bag", "suture", "suck", "clip", "null")
@@ -145,8 +143,8 @@ class ProstaTD(VideoDataset):
     SOURCE = "arXiv 2506.01130; github.com/SmartHealthX/ProstaTD"
     PROCEDURE = "robot-assisted radical prostatectomy"
     SPECIALTY = "urology"
-    CLASSES: ClassVar[Mapping[str, Sequence[str]]] = _CLASSES
-    SPLITS: ClassVar[Splits] = {
+    CLASSES = _CLASSES
+    SPLITS = {
         f"split{at}": {
             "train": tuple(name for name in _VIDEOS if name not in f"{test} {val}".split()),
             "val": tuple(val.split()),
@@ -175,8 +173,8 @@ class ProstaTD(VideoDataset):
         videos = find_videos(self.root / "frames", r"[a-z]+v\d+", contents)
         videos |= find_videos(self.root / "videos", r"[a-z]+v\d+", contents)
         for video_id in sorted(files.keys() | videos.keys()):
-            path = videos.get(video_id)
-            info = self.open_video(contents, video_id, path)
+            medium = videos.get(video_id)
+            info = self.open_video(contents, video_id, medium)
             tracks: dict[str, Track] = {}
             try:
                 if video_id in files:
@@ -187,5 +185,5 @@ class ProstaTD(VideoDataset):
             except DataError as error:
                 contents.unreadable.append(str(error))
             if info is not None:
-                tracks, _ = self.as_shown(contents, video_id, path, tracks, first=(0, 1))
-            self.add_video(contents, video_id, path, info, tracks)
+                tracks, _ = self.as_shown(contents, video_id, medium, tracks, first=(0, 1))
+            self.add_video(contents, video_id, medium, info, tracks)

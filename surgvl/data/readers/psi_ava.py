@@ -13,7 +13,6 @@ their cases; the paper calls the second half validation, and has no other test.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from surgvl.core.errors import DataError
 from surgvl.data.formats.layout import find_videos
@@ -21,7 +20,6 @@ from surgvl.data.formats.sparse_labels import moment_track
 from surgvl.data.formats.text_files import parse_int, read_fields
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
-from surgvl.data.splits import Splits
 
 PHASES = (
     "Idle",
@@ -165,13 +163,13 @@ class PSIAVA(VideoDataset):
     SOURCE = "arXiv 2212.04582; github.com/BCV-Uniandes/TAPIR"
     PROCEDURE = "robot-assisted radical prostatectomy"
     SPECIALTY = "urology"
-    CLASSES: ClassVar[Mapping[str, Sequence[str]]] = {
+    CLASSES = {
         "phase": PHASES,
         "step": STEPS,
         "instrument": INSTRUMENTS,
         "action": ACTIONS,
     }
-    SPLITS: ClassVar[Splits] = {
+    SPLITS = {
         "fold1": {"train": _HALVES[0], "test": _HALVES[1]},
         "fold2": {"train": _HALVES[1], "test": _HALVES[0]},
     }
@@ -199,7 +197,7 @@ def add_cases(dataset: VideoDataset, contents: Contents, cases: Mapping[str, Fra
         cases: labels by case.
         first: number of the picture at 0 s.
     """
-    videos = {}
+    videos: dict[str, Path] = {}
     for folder in ("keyframes", "frames", "videos"):
         videos |= find_videos(dataset.root / folder, r"CASE\d+", contents)
     for case in sorted(videos.keys() | cases.keys()):

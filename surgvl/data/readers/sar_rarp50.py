@@ -7,16 +7,13 @@ the frame numbers. Videos 11, 15, 17 and 29 come in two parts (`video_11_1`, `vi
 10 for the test. Masks are not read.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from surgvl.core.errors import DataError
+from surgvl.data.formats.frame_rows import by_id, place_rows, read_frame_rows
 from surgvl.data.formats.layout import find_files
-from surgvl.data.formats.number_table import class_track, read_number_table, usual_step
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
-from surgvl.data.splits import Splits
 
 GESTURES = (
     "other",
@@ -47,9 +44,8 @@ def read_gestures(path: Path) -> Track:
     Raises:
         DataError: other columns, an unknown gesture, or frames that do not increase.
     """
-    table = read_number_table(path, {2})
-    stride = usual_step(table[:, 0])
-    return class_track(path, table[:, 0], table[:, 1], GESTURES, ROWS_FPS * stride, stride)
+    rows = read_frame_rows(path, by_id(GESTURES), "gesture")
+    return place_rows(rows, None, ROWS_FPS * rows.stride)
 
 
 class SARRARP50(VideoDataset):
@@ -60,10 +56,8 @@ class SARRARP50(VideoDataset):
     SOURCE = "arXiv 2401.00496; DOI 10.5522/04/24932529 and 10.5522/04/24932499"
     PROCEDURE = "robot-assisted radical prostatectomy"
     SPECIALTY = "urology"
-    CLASSES: ClassVar[Mapping[str, Sequence[str]]] = {"gesture": GESTURES}
-    SPLITS: ClassVar[Splits] = {
-        "standard": {"train": _TRAIN, "test": tuple(f"video_{number}" for number in range(41, 51))}
-    }
+    CLASSES = {"gesture": GESTURES}
+    SPLITS = {"standard": {"train": _TRAIN, "test": tuple(f"video_{number}" for number in range(41, 51))}}
 
     def read(self, contents: Contents) -> None:
         """Read the folder of each video."""

@@ -9,15 +9,12 @@ SurgVISTA's split (70/30, drawn without a seed) cannot be reproduced, and is not
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_videos, shorten
 from surgvl.data.formats.sparse_labels import whole_tracks
 from surgvl.data.readers.base import Contents, VideoDataset
-from surgvl.data.splits import Splits
 
 ACTIONS = (
     "Abdominal access",
@@ -59,8 +56,8 @@ class SurgicalActions160(VideoDataset):
     SOURCE = "Schoeffmann et al., Multimedia Tools and Applications 2018; ftp.itec.aau.at/datasets/SurgicalActions160"
     PROCEDURE = "gynaecologic laparoscopy"
     SPECIALTY = "gynaecology"
-    CLASSES: ClassVar[Mapping[str, Sequence[str]]] = {"clip": ACTIONS}
-    SPLITS: ClassVar[Splits] = {"surgrec": _surgrec()}
+    CLASSES = {"clip": ACTIONS}
+    SPLITS = {"surgrec": _surgrec()}
 
     def read(self, contents: Contents) -> None:
         """Read the clips of all folders."""

@@ -13,9 +13,9 @@ Repeated rows are counted and read once. There is no published split of the trai
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 
@@ -101,7 +101,6 @@ class SurgVU(VideoDataset):
     SOURCE = "arXiv 2501.09209; surgvu26.grand-challenge.org; layouts of public readers, not verified on the files"
     PROCEDURE = "robotic training procedure"
     SPECIALTY = "training"
-    CLASSES: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     def read(self, contents: Contents) -> None:
         """Read the tables of each case, then the questions."""

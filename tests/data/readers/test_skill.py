@@ -1,6 +1,7 @@
 """Skill scores of whole videos: JIGSAWS, AIxSuture and HeiChole."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,7 +118,7 @@ def test_heichole_tables_without_headers(tmp_path: Path) -> None:
     put(tmp_path / "Annotations" / "Skill" / "Hei-Chole1_Calot_Skill.csv", "3,4,5,2,1\n")
     put(tmp_path / "Annotations" / "Skill" / "Hei-Chole16_Annotation_Skill.csv", "1,1,1,1,1\n")
     dataset = HeiChole(tmp_path)
-    rows = [(s.video_id, s.task, s.start_s, s.end_s, s.label) for s in dataset.to_manifest().segments]
+    rows: list[Any] = [(s.video_id, s.task, s.start_s, s.end_s, s.label) for s in dataset.to_manifest().segments]
     for name in ("Hei-Chole1", "Hei-Chole16"):
         assert [row[1:] for row in rows if row[0] == name and not row[1].startswith("skill")] == [
             ("phase", 0, 2, "CalotTriangleDissection"),
@@ -137,11 +138,11 @@ def test_heichole_defects_are_named(tmp_path: Path) -> None:
     heichole(tmp_path, "Hei-Chole2", "Action", ["0,0,2,0,0"])
     put(tmp_path / "Annotations" / "Skill" / "Hei-Chole2_Annotation_Skill.csv", "3,4,5\n")
     found = "\n".join(HeiChole(tmp_path).problems())
-    assert "class is 7; allowed are 0 to 6" in found
+    assert "unknown phase '7'" in found
     assert "hold is 2; it must be 0 or 1" in found
     assert "must be one line of five numbers" in found
     heichole(tmp_path, "Hei-Chole2", "Phase", ["0,1", "1,1", "5,1"])
-    assert "3 rows missing in Hei-Chole2_Annotation_Phase.csv" in "\n".join(HeiChole(tmp_path).problems())
+    assert "3 frames without a row between others" in "\n".join(HeiChole(tmp_path).problems())
 
 
 def test_heichole_labels_keep_their_times_where_the_video_was_reencoded(tmp_path: Path) -> None:
@@ -151,3 +152,19 @@ def test_heichole_labels_keep_their_times_where_the_video_was_reencoded(tmp_path
     rows = [(s.start_s, s.label) for s in dataset.to_manifest().segments if s.task == "phase"]
     assert rows == [(0, "Preparation"), (2, "CalotTriangleDissection")]
     assert any("the video has 5 fps and its labels 25 fps" in line for line in dataset.problems())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0,0,0,0,0\n0,1,0,0,0\n", "row 2: frame 0 after frame 0"),
+        ("0,x,0,0,0\n", "is not a table of whole numbers"),
+        ("0,1,2\n", "has 3 columns; expected 5"),
+        ("-1,0,0,0,0\n", "frame -1"),
+    ],
+)
+def test_heichole_tables_that_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    put(tmp_path / "Annotations" / "Action" / "Hei-Chole1_Annotation_Action.csv", text)
+    (line,) = HeiChole(tmp_path).contents.unreadable
+    assert message in line
+    assert len(line.splitlines()) == 1
