@@ -3,6 +3,21 @@
 Sources: Cholec80 (Twinanda et al., arXiv 1602.03012), CholecT50 (Nwoye et al., arXiv 2109.03223, splits 2204.05235).
 """
 
+import re
+
+# The label that covers the moments which annotators looked at, where they did not look at all of a video.
+RATED = "rated"
+
+
+def rated_kind(kind: str) -> str:
+    """The kind of the label `RATED` that belongs to a kind of label; raters of the same moments share one.
+
+    >>> rated_kind("instrument"), rated_kind("cvs_rater_2")
+    ('instrument_rated', 'cvs_rated')
+    """
+    return re.sub(r"_rater_\d+$", "", kind) + "_rated"
+
+
 CHOLEC80_PHASES = (
     "Preparation",
     "CalotTriangleDissection",

@@ -17,7 +17,7 @@ from surgvl.metrics.relaxed import Mode
 from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split, read_answers
 from surgvl.tasks.base import Answers, Inputs, LabelledScores, Scores, Unavailable
 from surgvl.tasks.predicted import Predicted
-from surgvl.tasks.truth import Labels, labelled_videos, training_seconds
+from surgvl.tasks.truth import EXCLUSIVE, Labels, labelled_videos, training_seconds, were_annotated
 
 _SEEN = "pretraining_video_ids"
 
@@ -168,6 +168,15 @@ class EvalInputs(Inputs):
         ids, times_s = [self.vectors.video_ids[row] for row in rows], self.vectors.times_s[rows]
         scores = unit(self.vectors.vectors[rows]) @ class_vectors.T
         labels = self.test.second_labels(kind, ids, times_s)
+        if kind not in EXCLUSIVE:
+            known = np.flatnonzero(were_annotated(self.test, kind, ids, times_s, labels))
+            if not len(known):
+                raise DataError(
+                    f"{self.vectors.folder} has no vector at a moment that was annotated for {kind}: embed with a "
+                    "smaller step"
+                )
+            ids, times_s, scores = [ids[at] for at in known], times_s[known], scores[known]
+            labels = [labels[at] for at in known]
         facts = self.vectors.meta.prompt_sets.get(prompt_set, PromptSetFacts(version=0))
         spelt = {name: name for name in names} | facts.aliases
         if unknown := sorted({label for row in labels for label in row} - set(spelt)):

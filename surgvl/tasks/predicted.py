@@ -27,6 +27,7 @@ from surgvl.tasks.truth import (
     labelled_videos,
     seconds_to_score,
     training_seconds,
+    were_annotated,
 )
 
 _SHOWN = 8
@@ -156,11 +157,12 @@ class Predicted:
             tables.append(scores[rows])
         times_s = np.concatenate(times)
         labels = self.test.second_labels(kind, ids, times_s)
+        annotated = were_annotated(self.test, kind, ids, times_s, labels)
         ends_s = {row.video_id: row.duration_s for row in self.test.videos}
         kept = [
             at
-            for at, (own, name, time_s) in enumerate(zip(labels, ids, times_s.tolist(), strict=True))
-            if own or (kind not in EXCLUSIVE and time_s < ends_s[name])
+            for at, (known, name, time_s) in enumerate(zip(annotated, ids, times_s.tolist(), strict=True))
+            if known and time_s < ends_s[name]
         ]
         sources = " and ".join(sorted({row.source for row in self.test.videos if row.video_id in wanted}))
         stride_s = files[0][1].stride_s

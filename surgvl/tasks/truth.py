@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from surgvl.core.arrays import Float64Array
+from surgvl.core.ontology import rated_kind
 
 ClassesOf = Callable[[str, str], Sequence[str]]
 """(kind of label, name of a data set) -> its published classes in their order; empty where it has no list."""
@@ -40,9 +41,10 @@ class Labels(Protocol):
 
 
 def labelled_videos(labels: Labels, kind: str) -> set[str]:
-    """Ids of the videos that have labels of a kind."""
+    """Ids of the videos that have labels of a kind, or were looked at for it."""
     table = labels.segment_table
-    return set(table.filter(pc.equal(table["task"], kind))["video_id"].to_pylist())
+    kinds = pa.array([kind, rated_kind(kind)], pa.string())
+    return set(table.filter(pc.is_in(table["task"], value_set=kinds))["video_id"].to_pylist())
 
 
 def training_seconds(
@@ -73,8 +75,33 @@ EXCLUSIVE = ("phase", "step", "gesture")
 """Kinds of which a moment has one label. One without any is not annotated; of other kinds, nothing is there."""
 
 
+def were_annotated(
+    labels: Labels, kind: str, video_ids: Sequence[str], times_s: Any, found: Sequence[Sequence[str]]
+) -> list[bool]:
+    """Whether the labels of a kind say what each moment shows, nothing being an answer, too.
+
+    A moment with a label does. Of kinds in `EXCLUSIVE`, others do not. Of the rest they do, unless the video states
+    which moments annotators looked at (`surgvl.core.ontology.rated_kind`), as where key frames are labelled.
+
+    Args:
+        labels: the videos.
+        kind: of label.
+        video_ids: [N] video of each moment.
+        times_s: [N] its time.
+        found: [N] its labels.
+    """
+    if kind in EXCLUSIVE:
+        return [bool(own) for own in found]
+    table = labels.segment_table
+    stated = set(table.filter(pc.equal(table["task"], rated_kind(kind)))["video_id"].to_pylist())
+    looked_at = labels.second_labels(rated_kind(kind), list(video_ids), times_s) if stated else [[]] * len(found)
+    return [
+        bool(own or here or name not in stated) for own, here, name in zip(found, looked_at, video_ids, strict=True)
+    ]
+
+
 def seconds_to_score(labels: Labels, kind: str) -> tuple[list[str], Float64Array, list[list[str]]]:
-    """The whole seconds of the videos with labels of a kind; of kinds with one label, those that have it.
+    """The whole seconds of the videos with labels of a kind that were annotated for it, see `were_annotated`.
 
     Returns:
         For each its video, its time in seconds, float64 [N], and its labels.
@@ -88,7 +115,7 @@ def seconds_to_score(labels: Labels, kind: str) -> tuple[list[str], Float64Array
             times_s.append(seconds)
     times = np.concatenate(times_s) if times_s else np.zeros(0)
     found = labels.second_labels(kind, ids, times)
-    kept = [at for at, names in enumerate(found) if names or kind not in EXCLUSIVE]
+    kept = np.flatnonzero(were_annotated(labels, kind, ids, times, found)).tolist()
     return [ids[at] for at in kept], times[kept], [found[at] for at in kept]
 
 

@@ -164,7 +164,7 @@ def read_csv(
             f"{path}: columns are {short_repr(', '.join(header))[1:-1]}; expected {want}: rename or drop them"
         )
     columns = {name: [row[at] for row in rows] for at, name in enumerate(header) if name in (*required, *optional)}
-    for name, values in columns.items():
+    for name, values in columns.items() if ignore_others else ():
         for value, line in zip(values, lines, strict=True):
             if re.search("[\ud800-\udfff]", value):
                 raise DataError(f"{path}, line {line}: {name} is not valid UTF-8: save the file as UTF-8")

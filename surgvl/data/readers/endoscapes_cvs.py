@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from surgvl.core.errors import DataError
+from surgvl.core.ontology import RATED, rated_kind
 from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_videos, shorten
 from surgvl.data.formats.sparse_labels import moment_track
@@ -98,7 +99,7 @@ def rating_tracks(rated: Mapping[float, Votes]) -> dict[str, Track]:
     }
     tracks = {
         "cvs": moment_track(majority, RATING_S, CRITERIA),
-        "cvs_rated": moment_track(dict.fromkeys(rated, ("rated",)), RATING_S, ("rated",)),
+        rated_kind("cvs"): moment_track(dict.fromkeys(rated, (RATED,)), RATING_S, (RATED,)),
     }
     for at in range(NUM_RATERS):
         own = {second: votes[at] for second, votes in rated.items()}

@@ -15,6 +15,7 @@ from typing import Any
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
+from surgvl.core.ontology import RATED, rated_kind
 from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_files, find_videos, shorten
 from surgvl.data.formats.sparse_labels import moment_track
@@ -111,7 +112,9 @@ def read_annos(path: Path) -> tuple[dict[str, Track], list[str]]:
     last = int(max(present["triplet"]))
     if gaps := last - int(min(present["triplet"])) + 1 - len(record):
         notes.append(f"{plural(gaps, 'frame')} removed from {path.name}: those seconds have no label")
-    return {task: moment_track(moments, 1.0, _CLASSES[task]) for task, moments in present.items()}, notes
+    tracks = {task: moment_track(moments, 1.0, _CLASSES[task]) for task, moments in present.items()}
+    seen = moment_track(dict.fromkeys(present["triplet"], (RATED,)), 1.0, (RATED,))
+    return tracks | {rated_kind(task): seen for task in _CLASSES}, notes
 
 
 def _second(key: str, path: Path) -> float:

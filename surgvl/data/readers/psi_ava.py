@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from surgvl.core.errors import DataError
+from surgvl.core.ontology import RATED, rated_kind
 from surgvl.data.formats.layout import find_videos
 from surgvl.data.formats.sparse_labels import moment_track
 from surgvl.data.formats.text_files import parse_int, read_fields
@@ -117,8 +118,13 @@ class Frames:
             there.add(self.names[task][number - first])
 
     def tracks(self) -> dict[str, Track]:
-        """The labels as tracks, a second for each frame."""
-        return {task: moment_track(present, 1.0, self.names[task]) for task, present in self.labels.items()}
+        """The labels as tracks, a second for each frame, and the frames that were looked at for several labels."""
+        tracks = {task: moment_track(present, 1.0, self.names[task]) for task, present in self.labels.items()}
+        return tracks | {
+            rated_kind(task): moment_track(dict.fromkeys(present, (RATED,)), 1.0, (RATED,))
+            for task, present in self.labels.items()
+            if task in ("instrument", "action")
+        }
 
     def doubled(self, task: str) -> int:
         """Number of frames with several classes of a task that should have one."""
