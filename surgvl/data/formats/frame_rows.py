@@ -8,6 +8,7 @@ layout becomes a note with its remedy.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median_low
 
@@ -86,21 +87,25 @@ def read_frame_rows(
     rows, notes = read_fields(path), mark_note(path)
     number_of = _last_number if number_last else str
     header = rows[0][1] if not _is_number(number_of(rows[0][1][0])) else []
+    label_of = cache(lambda name: classes.get(plain(name)))
     numbers: list[int] = []
     labels: list[str] = []
     odd = scientific = 0
     for line, fields in rows[1:] if header else rows:
-        if header and [plain(field) for field in fields] == [plain(field) for field in header]:
+        if fields == header:
             notes.append(f"line {line} repeats the header, which is not a {what}: skipped")
             continue
         if len(fields) == 1:
             fields, odd = re.split(r"[\s,;]+", fields[0]), odd + 1
         if len(fields) < 2:
             raise DataError(f"{path}, line {line} must have two values, got {' '.join(fields)!r}: correct the row")
-        scientific += bool(re.fullmatch(r"\d[\d.]*e[+-]?\d+", fields[0], re.IGNORECASE))
         # If blanks separate the columns, a name of several words was split.
-        number, name = parse_int(number_of(fields[0]), path, line, "frame", least=0), " ".join(fields[1:])
-        label = classes.get(plain(name))
+        text, name = number_of(fields[0]), " ".join(fields[1:])
+        # The files of a data set have millions of rows: nearly all take the short way.
+        is_plain = text.isdecimal() and len(text) < 9
+        number = int(text) if is_plain else parse_int(text, path, line, "frame", least=0)
+        scientific += not is_plain and "e" in text.lower()
+        label = label_of(name)
         if label is None:
             allowed = ", ".join(dict.fromkeys(filter(None, classes.values())))
             raise DataError(f"{path}, line {line}: unknown {what} {short_repr(name)}; allowed are {allowed}")

@@ -4,6 +4,7 @@ Times are seconds or h:mm:ss. A row of the second form lasts until the next of i
 spaced, as samples are, it lasts no longer than that. The columns that surgvl writes, such as `start_s`, are read too.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median_low
@@ -30,7 +31,7 @@ def read_span_csv(path: Path, videos: VideoNames, ends_s: Mapping[str, float]) -
     Raises:
         DataError: other columns, or an invalid time.
     """
-    head = read_text(path, "replace").lstrip().partition("\n")[0]
+    head = re.split(r"[,;\t\s\"]+", read_text(path, "replace").lstrip().partition("\n")[0])
     if "start_s" in head:
         columns = {WRITTEN.get(name, name): values for name, values in read_csv(path, tuple(WRITTEN), (), True).items()}
     elif "start" in head:

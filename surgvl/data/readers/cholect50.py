@@ -66,9 +66,9 @@ def _splits() -> Splits:
         rest = [number for other in sorted(_FOLDS) if other != fold for number in _FOLDS[other]]
         splits[f"cv{fold}"] = {"train": _ids(rest[:-5]), "val": _ids(rest[-5:]), "test": _ids(test)}
     # CholecT45 lacks the last video of each fold.
-    for fold, (*test, _) in _FOLDS.items():
+    for fold, test in _FOLDS.items():
         rest = [number for other in sorted(_FOLDS) if other != fold for number in _FOLDS[other][:-1]]
-        splits[f"t45_cv{fold}"] = {"train": _ids(rest[:-5]), "val": _ids(rest[-5:]), "test": _ids(test)}
+        splits[f"t45_cv{fold}"] = {"train": _ids(rest[:-5]), "val": _ids(rest[-5:]), "test": _ids(test[:-1])}
     return splits
 
 
