@@ -214,7 +214,8 @@ def main() -> None:
     rng = np.random.default_rng(given.seed)
     rows, versions = ivtmetrics_rows(given.peer_python, given.videos, given.frames, given.repeats, rng)
     rows += sklearn_rows(given.videos, given.frames, given.repeats, rng)
-    shown = [argument for argument in sys.argv[1:] if argument not in ("--peer_python", given.peer_python)]
+    places = ("--peer_python", given.peer_python, "--out", str(given.out))
+    shown = [argument for argument in sys.argv[1:] if argument not in places]
     head = ["metric", "peer", "largest difference", "peer s", "surgvl s", "times as fast"]
     table = [
         [
@@ -232,7 +233,7 @@ def main() -> None:
     text = "\n".join(
         [
             "# Metrics next to the packages that define them\n",
-            f"- command: `{shlex.join(['make', 'bench-metrics', *shown])}`",
+            f"- command: `{shlex.join(['python', 'benchmarks/metrics.py', *shown])}`",
             f"- commit: {commit()}",
             f"- data: {given.videos} videos of {given.frames:,} frames, made; one score in four tied",
             f"- time: median of {given.repeats}, ivtmetrics once; its environment: {peers}",

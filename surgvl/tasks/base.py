@@ -18,6 +18,7 @@ from surgvl.core.errors import DataError
 from surgvl.core.results import UNRECORDED, Result, Statistic, bootstrap_interval
 from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.relaxed import Mode
+from surgvl.tasks.numbers import LabelledNumbers, Numbers
 
 NUM_RANDOM = 5
 # See `Answers`.
@@ -189,6 +190,14 @@ class Inputs(ABC):
             DataError: there are labels but no prompt set for them.
         """
 
+    def numbers(self, kind: str) -> list[LabelledNumbers]:
+        """Numbers and labels of videos of a kind (`skill`), one entry for each part of it that is predicted.
+
+        Raises:
+            Unavailable: there are none.
+        """
+        raise Unavailable(f"{kind} needs --predictions of a number for each video")
+
     @abstractmethod
     def answers(self) -> list[tuple[Answers, str]]:
         """Answers of each mode, with their description for the protocol.
@@ -206,7 +215,7 @@ class Unavailable(DataError):
     """The inputs lack what a task needs."""
 
 
-P = TypeVar("P", Scores, Answers)
+P = TypeVar("P", Scores, Answers, Numbers)
 
 
 class Task(ABC, Generic[P]):

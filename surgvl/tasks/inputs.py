@@ -16,6 +16,7 @@ from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.relaxed import Mode
 from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split, read_answers
 from surgvl.tasks.base import Answers, Inputs, LabelledScores, Scores, Unavailable
+from surgvl.tasks.numbers import LabelledNumbers
 from surgvl.tasks.predicted import Predicted
 from surgvl.tasks.truth import EXCLUSIVE, Labels, labelled_videos, training_seconds, were_annotated
 
@@ -100,6 +101,10 @@ class EvalInputs(Inputs):
             part = part_of(len(missing), len(labelled), "video", "has")
             self._gaps[kind] = f"{part} no vectors: {', '.join(missing)}"
         return found
+
+    def numbers(self, kind: str) -> list[LabelledNumbers]:
+        """The numbers of videos that are predicted, with their labels."""
+        return self.predicted.numbers(kind) if self.predicted is not None else super().numbers(kind)
 
     def _by_kind(self, prompt_sets: Sequence[str]) -> dict[str, str]:
         """Kind of label -> the prompt set that was chosen for it.

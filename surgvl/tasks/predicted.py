@@ -18,6 +18,7 @@ from surgvl.core.plurals import part_of, plural
 from surgvl.core.predictions import Predictions
 from surgvl.core.results import UNRECORDED
 from surgvl.tasks.base import LabelledScores, Scores, Unavailable
+from surgvl.tasks.numbers import LabelledNumbers, join_numbers, part_of_kind
 from surgvl.tasks.truth import (
     EXCLUSIVE,
     ClassesOf,
@@ -58,13 +59,14 @@ class Predicted:
     ) -> None:
         self.manifest, self.split, self.published = manifest, split, published
         self.test = manifest.split(split)
+        self.train = manifest.split("train") if split != "train" and manifest.video_ids("train") else None
         self.notes: list[str] = []
         self.files: dict[str, list[tuple[Path, Predictions]]] = {}
         self._gaps: dict[str, str] = {}
         for path, each in files:
             self._check_videos(path, each)
             kind = each.kind or self._kind_of(path, each, kinds)
-            if kind not in kinds:
+            if kind not in kinds and not part_of_kind(kind, kinds):
                 raise ConfigError(f"{path} predicts labels of kind {kind!r}; kinds with a task are {', '.join(kinds)}")
             for other, theirs in self.files.get(kind, []):
                 if both := sorted(set(theirs.video_ids) & set(each.video_ids)):
@@ -137,6 +139,17 @@ class Predicted:
         self._gaps[kind] = "; ".join(facts)
         return found
 
+    def numbers(self, kind: str) -> list[LabelledNumbers]:
+        """Predicted numbers of a kind and of its parts, with the labels of the same videos.
+
+        Raises:
+            Unavailable: there are no predictions of this kind.
+        """
+        own = [name for name in self.files if part_of_kind(name, (kind,))]
+        if not own:
+            raise Unavailable(f"no predictions of {kind} labels")
+        return [join_numbers(name, self.files[name], self.test, self.train, f"{self.split} split") for name in own]
+
     def _group(
         self, kind: str, names: Sequence[str], wanted: set[str], several: bool, facts: list[str]
     ) -> LabelledScores:
@@ -178,12 +191,10 @@ class Predicted:
         facts += gaps
         model = " and ".join(dict.fromkeys(str(each.facts.get("model") or path.name) for path, each in files))
         anchor = " and ".join(dict.fromkeys(str(each.facts.get("protocol") or UNRECORDED) for _, each in files))
-        own_train = self.manifest.video_ids("train") if self.split != "train" else []
-        train = self.manifest.split("train") if own_train else None
         return LabelledScores(
             Scores([ids[at] for at in kept], times_s[kept], np.concatenate(tables)[kept], names),
             [labels[at] for at in kept],
-            training_seconds(train, kind, {name: name for name in names}, datasets),
+            training_seconds(self.train, kind, {name: name for name in names}, datasets),
             f"{self.split} split of {sources}, predictions of {model}, {anchor}",
             sources if several else "",
             1 / stride_s,
@@ -218,7 +229,8 @@ class Predicted:
 
     def encoder(self, kind: str) -> tuple[str, int]:
         """How the encoder behind a kind of label was made, and how many parameters were trained on labels."""
-        facts = [each.facts for _, each in self.files.get(kind, [])]
+        own = [name for name in self.files if name == kind or part_of_kind(name, (kind,))]
+        facts = [each.facts for name in own for _, each in self.files[name]]
         made = {str(each.get("encoder", "not stated")) for each in facts}
         count = max((int(each.get("num_trainable", 0)) for each in facts), default=0)
         return (made.pop(), count) if len(made) == 1 else ("not stated", 0)

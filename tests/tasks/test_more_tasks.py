@@ -1,18 +1,27 @@
-"""Multi-label, gesture and step tasks, and calibration: ideal, random and constant models, against scikit-learn."""
+"""Multi-label, gesture, step and skill tasks, and calibration: ideal, random and constant models, and scikit-learn."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import sklearn.metrics as sk
 from numpy.typing import NDArray
+from scipy import stats
 
 from surgvl.core.errors import DataError
+from surgvl.core.predictions import Predictions
 from surgvl.core.results import Result
+from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.metrics.temporal import segment_counts, segment_f1
 from surgvl.tasks.base import Scores
 from surgvl.tasks.gesture import Gesture
 from surgvl.tasks.multi_label import CriticalView, Tool
+from surgvl.tasks.numbers import Numbers, number_labels
 from surgvl.tasks.phase import Phase
+from surgvl.tasks.predicted import Predicted
+from surgvl.tasks.skill import Skill
 from surgvl.tasks.step import Step
+from surgvl.tasks.truth import seconds_to_score
 
 NAMES = ("Grasper", "Bipolar", "Hook", "Scissors")
 
@@ -169,3 +178,96 @@ def test_overconfidence_costs_calibration_but_not_accuracy() -> None:
     assert bold["ece"].value > calm["ece"].value + 0.1
     assert bold["ece_mass"].value > calm["ece_mass"].value + 0.1
     assert bold["brier"].value > calm["brier"].value
+
+
+# ---- skill
+
+
+def ratings(num_videos: int = 30) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+    """Whole scores with ties, predictions around them, and ids."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(6, 31, num_videos).astype(float)
+    truth[-2:] = truth[0]
+    return truth, truth + rng.normal(0, 4, num_videos), [f"Suturing_B{at:03d}" for at in range(num_videos)]
+
+
+def test_skill_scores_equal_scipy_and_sklearn() -> None:
+    truth, guess, ids = ratings()
+    training = np.array([6.0, 20.0, 31.0])
+    found = by_metric(Skill(truth, training, "total").score(Numbers(ids, guess)))
+    nearest = np.clip(np.ceil(guess - 0.5), 6, 31)
+    expected = {
+        "total_mae": sk.mean_absolute_error(truth, guess),
+        "total_spearman": stats.spearmanr(truth, guess)[0],
+        "total_accuracy": (nearest == truth).mean(),
+        "total_quadratic_kappa": sk.cohen_kappa_score(truth, nearest, labels=range(6, 32), weights="quadratic"),
+    }
+    assert set(found) == set(expected)
+    for metric, value in expected.items():
+        assert found[metric].value == pytest.approx(value, abs=1e-12), metric
+        assert found[metric].low < value < found[metric].high
+    assert found["total_mae"].baselines["mean"] == pytest.approx(np.abs(truth - 19).mean())
+    assert set(found["total_spearman"].baselines) == {"shuffled"}
+    assert abs(found["total_spearman"].baselines["shuffled"]) < 0.3
+
+
+def test_an_ideal_judge_of_skill() -> None:
+    truth, _, ids = ratings()
+    found = by_metric(Skill(truth).score(Numbers(ids, truth)))
+    assert {metric: result.value for metric, result in found.items()} == pytest.approx(
+        {"mae": 0, "spearman": 1, "accuracy": 1, "quadratic_kappa": 1}
+    )
+    assert "mean (of test)" in found["mae"].baselines
+    # Scores between whole numbers are levels of their own.
+    halves = by_metric(Skill(truth / 2 + 0.25).score(Numbers(ids, truth / 2 + 0.3)))
+    assert halves["accuracy"].value == 1
+
+
+def test_skill_refuses() -> None:
+    truth, guess, ids = ratings()
+    with pytest.raises(DataError, match="30 predictions for truth of shape"):
+        Skill(truth[1:]).score(Numbers(ids, guess))
+    with pytest.raises(DataError, match="one for each video"):
+        Numbers(["a", "a"], guess[:2])
+
+
+# ---- from files
+
+
+def manifest(segments: list[tuple[str, str, str, float, float]]) -> Manifest:
+    """Four test videos and one training video of 20 s; segments of video, task, label, start, end."""
+    splits = ["train", "test", "test", "test", "test"]
+    videos = [
+        VideoRow(video_id=f"v{at}", path="", source="made", fps=1, duration_s=20, split=split)  # type: ignore[arg-type]
+        for at, split in enumerate(splits)
+    ]
+    return Manifest(videos, [Segment(video_id=v, task=t, label=n, start_s=a, end_s=b) for v, t, n, a, b in segments])
+
+
+def test_parts_of_skill_are_scored_from_files() -> None:
+    labels = [(f"v{at}", "skill_total", str(10 + at), 0.0, 20.0) for at in range(5)]
+    labels += [(f"v{at}", "skill_flow", "3", 0.0, 20.0) for at in range(3)]
+    truth = manifest(labels)
+    ids = [name for name in ("v1", "v2", "v4") for _ in range(2)]
+    said = np.array([10.0, 12, 12, 12, 15, 17])
+    total = Predictions("skill_total", ids, np.tile([5.0, 15.0], 3), (), None, said, {"model": "judge"})
+    levels = Predictions("skill_flow", ["v1", "v2"], np.array([0.0, 0]), ("2", "3"), np.eye(2, dtype=np.float32))
+    files = [(Path("a.parquet"), total), (Path("b.parquet"), levels)]
+    found = Predicted(files, truth, "test", ["skill"], lambda kind, dataset: ()).numbers("skill")
+    assert [each.kind for each in found] == ["skill_total", "skill_flow"]
+    assert (found[0].numbers.values.tolist(), found[0].truth.tolist()) == ([11, 12, 16], [11, 12, 14])
+    assert found[0].training.tolist() == [10]
+    assert "judge, 1 of 4 labelled videos without a prediction" in found[0].protocol
+    assert (found[1].numbers.values.tolist(), found[1].truth.tolist()) == ([2, 3], [3, 3])
+    with pytest.raises(DataError, match="'novice' of v1 is no number"):
+        number_labels(manifest([("v1", "skill_class", "novice", 0, 20)]), "skill_class")
+
+
+def test_moments_that_nobody_rated_are_not_scored() -> None:
+    rated = [(f"v{at}", "cvs_rated", "rated", 5.0, 10.0) for at in (1, 2)]
+    truth = manifest([*rated, ("v1", "cvs", "C1", 5.0, 10.0), ("v3", "cvs", "C2", 0.0, 2.0)])
+    ids, times_s, labels = seconds_to_score(truth.split("test"), "cvs")
+    # v2 was rated, and meets no criterion; v3 has no ratings, so that all of it counts; v4 has no label at all.
+    assert [ids.count(f"v{at}") for at in range(5)] == [0, 5, 5, 20, 0]
+    assert sorted(times_s[:5].tolist()) == [5, 6, 7, 8, 9]
+    assert labels[:10] == [["C1"]] * 5 + [[]] * 5

@@ -21,6 +21,7 @@ from surgvl.metrics.relaxed import MODES, relaxed_scores
 from surgvl.metrics.temporal import segment_counts
 from surgvl.tasks.base import Answers, Inputs, LabelledScores, Scores, Task, Unavailable
 from surgvl.tasks.multi_label import MultiLabel
+from surgvl.tasks.numbers import LabelledNumbers
 from surgvl.tasks.phase import Phase
 from surgvl.tasks.retrieval import Retrieval
 from surgvl.tasks.triplet import Triplet
@@ -92,6 +93,10 @@ class KindsAsked(Inputs):
     def clips(self, kind: str) -> list[LabelledScores]:
         self.kinds.add(kind)
         raise Unavailable("nothing here")
+
+    def numbers(self, kind: str) -> list[LabelledNumbers]:
+        self.kinds.add(kind)
+        return super().numbers(kind)
 
     def answers(self) -> list[tuple[Answers, str]]:
         self.kinds.add("")
