@@ -140,6 +140,7 @@ COMMANDS = {
         "surgvl.commands.eval:evaluate",
         "score with baselines and confidence intervals",
         "--vectors vectors --manifest manifest --out eval",
+        "--suite phantom --out runs/suite",
     ),
     "index": Command(
         "surgvl.commands.index:index",

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import surgvl.tasks
 from surgvl.commands.common import write_scores
+from surgvl.commands.suite_config import SuiteConfig
 from surgvl.commands.truth import load_truth, published_classes
 from surgvl.core.checks import check_above, check_choice, check_range
 from surgvl.core.errors import ConfigError, DataError
@@ -76,8 +77,8 @@ class EvalConfig:
 
 @recorded
 def evaluate(
-    manifest: Path,
-    out: Path,
+    manifest: Path | None = None,
+    out: Path | None = None,
     vectors: Path | None = None,
     answers: Path | None = None,
     rescore: Path | None = None,
@@ -96,6 +97,8 @@ def evaluate(
     predictions_fps: float | None = None,
     split_protocol: str = "",
     baselines: bool = False,
+    suite: str = "",
+    suites: SuiteConfig = SuiteConfig(),  # noqa: B008 (frozen)
 ) -> list[Result]:
     """Score predictions, vectors and answers, with baselines and 95 % intervals.
 
@@ -126,7 +129,17 @@ def evaluate(
         split_protocol: splits of a data set NAME:ROOT; by default, its first ones.
         baselines: score predictors that see no video: the longest class of the training videos, a constant score for
             every triplet, the most frequent training answer.
+        suite: run a suite of data sets in place of scoring one: surgvista13, surgrec16, unisurg17, zen20, zero_shot,
+            vqa, phantom, or a YAML file of that form. Finished runs in --out are kept.
+        suites: data and models of a suite.
     """
+    if out is None or (manifest is None and not suite):
+        raise ConfigError("give --out and --manifest, or --out and --suite")
+    if suite:
+        from surgvl.commands.suite import run_suite
+
+        return run_suite(suite, suites, out, seed)
+    assert manifest is not None
     if rescore is not None and answers is not None:
         raise ConfigError(f"--answers {answers} and --rescore {rescore}: give one of them")
     answers = rescore or answers

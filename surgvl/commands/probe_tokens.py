@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surgvl.commands.common import frame_store, split_ids
-from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.core.errors import ConfigError
 from surgvl.core.results import UNRECORDED
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
@@ -150,20 +150,17 @@ def load_encoder(folder: Path, random: bool, clip: ProbeClips, device: str, seed
     """The frozen encoder on its device, and the preprocessing of its clips.
 
     Raises:
-        CheckpointError: the folder contains no video encoder.
+        CheckpointError: the folder's model has no video encoder of ours.
         ConfigError: the clips do not fit the encoder.
     """
     import torch
 
-    from surgvl.models.checkpoint import load_model
+    from surgvl.models.checkpoint import load_model, video_encoder
     from surgvl.models.vit import VideoViT
     from surgvl.probe.tokens import num_groups
 
-    model, preprocess = load_model(folder, device)
-    if not isinstance(model, VideoViT):
-        raise CheckpointError(
-            f"{folder} holds a {type(model).__name__}, not a video encoder: give a pretrain run folder"
-        )
+    whole, preprocess = load_model(folder, device)
+    model = video_encoder(whole, folder)
     if random:
         torch.manual_seed(seed)
         model = VideoViT(model.config).to(device)

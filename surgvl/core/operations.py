@@ -7,9 +7,8 @@ Known from the data sets' papers and from the lists of CAMMA (Strasbourg), where
 - M2CAI16-tool 1 to 10 are Cholec80 67 to 76, and 11 to 15 are 61, 62, 64, 65 and 66. M2CAI16-workflow contains Cholec80
   73 and 77 to 80, under numbers that are not published.
 - Endoscapes 1, 2, 3, 4 and 7 are Cholec80 67, 68, 70, 71 and 72, and 121 is 66.
-- PitVis and PitVQA are the same 25 operations; PSI-AVA, PSI-AVA-VQA and GraSP number the same cases, and so does
-  ProstaTD in `psivN`; the three forms of EndoVis18-VQA the same sequences. The phantom is written in the layouts of
-  Cholec80 and CholecT50, with equal numbers.
+- PitVis and PitVQA are the same 25 operations; PSI-AVA, PSI-AVA-VQA and GraSP number the same cases; the three forms of
+  EndoVis18-VQA the same sequences. The phantom is written in the layouts of Cholec80 and CholecT50, with equal numbers.
 
 An id is unambiguous with its data set: `cholec80:video01`. Without it, `videoNN` may be Cholec80's.
 """
@@ -69,8 +68,6 @@ def operation(video_id: str, data_set: str = "") -> Operation:
     if not data_set:
         match = _VIDEO.fullmatch(name)
         return Operation("", frozenset(), frozenset({name, f"video {match[1]}"} if match else {name}))
-    if data_set == "prostatd" and name.startswith("psiv"):
-        data_set = "psi_ava"
     family, match = _FAMILIES.get(data_set, ""), _NUMBER.fullmatch(name)
     if not family or not match:
         return Operation(f"{data_set} {name}", frozenset(), frozenset({name}))

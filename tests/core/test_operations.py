@@ -22,7 +22,6 @@ from surgvl.data.readers.base import VideoDataset
         ("endoscapes_cvs:121", "cholect50:VID66"),
         ("pitvis:video_02", "pitvqa:02"),
         ("psi_ava:CASE001", "grasp:CASE001"),
-        ("psi_ava:CASE014", "prostatd:psiv14"),
         ("cholec80:lap/video41", "cholect50:VID41"),
         ("phantom:video41", "Phantom:VID41"),
     ],
@@ -43,7 +42,6 @@ def test_one_operation_under_two_ids(first: str, second: str) -> None:
         ("m2cai16_workflow:workflow_video_01", "m2cai16_workflow:test_workflow_video_01"),
         ("m2cai16_tool:tool_video_01", "cholec80:video01"),
         ("endoscapes_cvs:66", "cholec80:video66"),
-        ("prostatd:esadv1", "psi_ava:CASE001"),
         ("m2cai16_workflow:workflow_video_01", "cholec80:video41"),
     ],
 )

@@ -5,14 +5,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from surgvl.data.readers.base import VideoDataset
 from surgvl.data.readers.grasp import GraSP, frame_time
 from surgvl.data.readers.prostatd import TRIPLETS, ProstaTD
-from surgvl.data.readers.psi_ava import PSIAVA, STEPS
+from surgvl.data.readers.psi_ava import PSIAVA
 from surgvl.data.readers.sar_rarp50 import GESTURES, SARRARP50
 from tests.helpers.label_files import REAL, needs_real, put
 
@@ -45,36 +43,6 @@ def test_psi_ava_boxes_become_labels_of_frames(tmp_path: Path) -> None:
     assert {label for _, _, _, label in labels(dataset, "action")} == {"Grasp", "Hold", "Still"}
     assert dataset.videos[0].split == "train"
     assert PSIAVA(tmp_path, "fold2").videos[0].split == "test"
-
-
-def picture() -> bytes:
-    return bytes(cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1])
-
-
-def test_key_frames_without_the_seconds_between_them(tmp_path: Path) -> None:
-    rows = [f"CASE001,{number},1,0,0,1,1,13,-1,-1,7,{step},0" for number, step in ((1, 0), (36, 1), (71, 2))]
-    put(tmp_path / "annotations" / "train.csv", "\n".join(rows))
-    for number in (1, 36, 71):
-        put(tmp_path / "keyframes" / "CASE001" / f"{number:05d}.jpg", picture())
-    dataset = PSIAVA(tmp_path)
-    # A folder is shown at one picture a second.
-    assert [(start, end, label) for _, start, end, label in labels(dataset, "step")] == [
-        (0, 1, STEPS[0]),
-        (1, 2, STEPS[1]),
-        (2, 3, STEPS[2]),
-    ]
-    assert dataset.videos[0].duration_s == 3
-    assert not any("left out" in line or "missing in" in line for line in dataset.problems())
-
-
-def test_grasp_pictures_at_30_fps(tmp_path: Path) -> None:
-    rows = [{"image_id": at, "phases": at % 2, "steps": 0} for at in range(4)]
-    names = [f"CASE041/{30 * at:09d}.jpg" for at in range(4)]
-    put(tmp_path / "annotations" / "grasp_long-term_test.json", coco(dict(enumerate(names)), rows))
-    for name in names:
-        put(tmp_path / "frames" / name, picture())
-    found = labels(GraSP(tmp_path), "phase")
-    assert [(start, label) for _, start, _, label in found] == [(0, "Idle"), (1, "LPIL"), (2, "Idle"), (3, "LPIL")]
 
 
 @pytest.mark.parametrize(

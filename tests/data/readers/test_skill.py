@@ -168,15 +168,3 @@ def test_heichole_tables_that_are_refused(text: str, message: str, tmp_path: Pat
     (line,) = HeiChole(tmp_path).contents.unreadable
     assert message in line
     assert len(line.splitlines()) == 1
-
-
-def test_jigsaws_takes_the_left_capture(tmp_path: Path) -> None:
-    root = jigsaws(tmp_path)
-    for capture in (1, 2):
-        film(root / "Suturing" / "video" / f"Suturing_B001_capture{capture}.mp4", 9 - capture, 10)
-    (row,) = [row for row in Jigsaws(root).videos if row.video_id == "Suturing_B001"]
-    assert row.path == "Suturing/video/Suturing_B001_capture1.mp4"
-    assert round(row.duration_s) == 8
-    # The folder of one task alone; its trials are the same.
-    alone = Jigsaws(root / "Suturing", "louo_B")
-    assert [(each.video_id, each.split) for each in alone.videos] == [("Suturing_B001", "test")]

@@ -1,0 +1,142 @@
+"""A suite: the data sets of a paper's benchmark with their splits, read-outs and metrics, as a YAML file in `suites/`.
+
+Each row says how the paper measures it, in words and with its source, so that what a score leaves out can be seen.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from surgvl.bench.plan import Effect
+from surgvl.core.checks import did_you_mean
+from surgvl.core.errors import ConfigError
+from surgvl.core.files import plain_yaml
+
+FOLDER = Path(__file__).with_name("suites")
+# First words of a read-out's command.
+Verb = Literal["probe", "finetune", "embed", "ask"]
+Text = Annotated[str, Field(strict=True, min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Row(_Strict):
+    """What is measured on a data set.
+
+    Attributes:
+        data: name of the data set, which is also that of its folder below the root.
+        kind: kind of label, such as `phase`, or `vqa`.
+        split: split protocol of the reader; empty for its first one.
+        readouts: names of the suite's read-outs; empty for all.
+        metrics: those of the main table.
+        published: how the paper measures it, with the place in which that is stated.
+        lacks: what is not measured here, and why; a row with it is only named.
+    """
+
+    data: Text
+    kind: Text
+    split: str = ""
+    readouts: tuple[Text, ...] = ()
+    metrics: tuple[Text, ...] = ()
+    published: Text
+    lacks: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the row, as in file names."""
+        return "-".join(filter(None, (self.data, self.kind, self.split)))
+
+
+class Expected(_Strict):
+    """An expected order: in each pair, the first read-out and encoder scores higher than the second."""
+
+    text: Text
+    pairs: tuple[tuple[Text, Text], ...]
+    kinds: tuple[Text, ...]
+
+    @property
+    def effect(self) -> Effect:
+        """The same for the tables of `bench`."""
+        return Effect(self.text, self.pairs, self.kinds)
+
+
+class Suite(_Strict):
+    """A benchmark.
+
+    Attributes:
+        name: equal to the file name.
+        title: in a few words.
+        source: paper and code.
+        protocol: what its rows have in common, and where we differ.
+        readouts: name -> command and arguments after `surgvl`, such as `probe --readout linear`.
+        rows: the data sets.
+        render: arguments of `surgvl phantom`, for a suite that makes its own data.
+        encoders: encoders to measure if none are named.
+        expected: orders that should be found, written down before anything was measured.
+    """
+
+    name: Text
+    title: Text
+    source: Text
+    protocol: Text
+    readouts: dict[Text, Text]
+    rows: tuple[Row, ...]
+    render: str = ""
+    encoders: tuple[Text, ...] = ()
+    expected: tuple[Expected, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for row in self.rows:
+            if unknown := [name for name in row.readouts if name not in self.readouts]:
+                raise ValueError(f"{row.data}: read-out {unknown[0]!r} is not among {', '.join(self.readouts)}")
+        for name, words in self.readouts.items():
+            if words.split()[0] not in Verb.__args__:  # type: ignore[attr-defined]
+                raise ValueError(f"read-out {name} must start with probe, finetune, embed or ask, got {words!r}")
+        if len({row.name for row in self.rows}) != len(self.rows):
+            raise ValueError("two rows have the same data set, kind and split")
+        return self
+
+    def readouts_of(self, row: Row) -> list[str]:
+        """Names of the read-outs of a row."""
+        return list(row.readouts or self.readouts)
+
+
+def read_suite(path: Path) -> Suite:
+    """Read a suite.
+
+    Raises:
+        ConfigError: the file is no suite; the message names the place.
+    """
+    try:
+        return Suite.model_validate(yaml.safe_load(plain_yaml(path)))
+    except (ValidationError, yaml.YAMLError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        place = ".".join(map(str, first["loc"]))
+        fact = " ".join(first["msg"].split())
+        raise ConfigError(f"{path}: {place}: {fact}: see the suites in {FOLDER.name}/ for the form") from error
+
+
+@cache
+def suite_names() -> tuple[str, ...]:
+    """Names of the suites that ship."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
+
+
+def load_suite(name: str) -> Suite:
+    """A suite that ships, or one in a YAML file.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name.endswith(".yaml") and Path(name).is_file():
+        return read_suite(Path(name))
+    if name not in suite_names():
+        hint = did_you_mean(name, suite_names(), "choose one of them, or give a YAML file")
+        raise ConfigError(f"--suite {name!r} is unknown; known are {', '.join(suite_names())}: {hint}")
+    return read_suite(FOLDER / f"{name}.yaml")

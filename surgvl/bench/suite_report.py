@@ -1,0 +1,219 @@
+"""The report of a suite: scores beside blind baselines and published numbers, expected orders, and what is absent."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surgvl.bench.compare import Difference, ScoreTables, difference, verdict_of
+from surgvl.bench.published import Setting, against
+from surgvl.bench.suite import Row
+from surgvl.bench.suite_plan import RANDOM, Run, SuitePlan
+from surgvl.core.files import read_json
+from surgvl.core.invocation import command_line
+from surgvl.core.result_page import span
+from surgvl.core.results import Result, plain, read_results
+from surgvl.core.tables import markdown_table
+from surgvl.core.version import commit
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The scores of a run; those of `surgvl eval` take precedence over those that the read-out wrote."""
+
+    run: Run
+    results: Sequence[Result]
+
+    def main(self) -> list[Result]:
+        """Scores of the main table, in the order of the row's metrics; all if it names none."""
+        by_metric = {result.metric: result for result in self.results}
+        return [by_metric[name] for name in self.run.row.metrics or by_metric if name in by_metric]
+
+
+def collect(plan: SuitePlan, done: Mapping[str, float]) -> list[Measured]:
+    """Scores of all runs that are done, of their kind of label only."""
+    found = []
+    for run in plan.runs:
+        if plan.is_done(run, dict(done)):
+            folders = [plan.scores(run)] if plan.is_scored(run) else []
+            files = [folder / "result.json" for folder in (*folders, plan.folder(run))]
+            results = [each for file in files if file.is_file() for each in read_results(file)]
+            # Of two scores of one metric, the first is kept.
+            kept = {(each.task, each.metric): each for each in reversed(results) if each.task == run.row.kind}
+            found.append(Measured(run, [*reversed(kept.values())]))
+    return found
+
+
+def video_scores(plan: SuitePlan, row: Row, measured: Sequence[Measured]) -> ScoreTables:
+    """Scores by video of each run on a row, for paired comparisons: label -> seed -> kind -> [V, C]."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for each in measured:
+        file = plan.folder(each.run) / "videos.json"
+        if each.run.row == row and file.is_file() and row.kind in (tables := read_json(file)):
+            found[each.run.label] = {plan.seed: {row.kind: np.array(tables[row.kind], np.float64)}}
+    return found
+
+
+def to_markdown(
+    plan: SuitePlan, measured: Sequence[Measured], failed: Mapping[str, str], plots: Mapping[str, Sequence[Path]]
+) -> str:
+    """The whole page.
+
+    Args:
+        plan: what was to be measured.
+        measured: scores of the runs that are done.
+        failed: reason of each job that is not done.
+        plots: files of plots by name of the row, relative to the page.
+    """
+    suite = plan.suite
+    parts = [f"# {suite.title}\n", f"{suite.protocol}\n", f"Source: {suite.source}.\n"]
+    if measured:
+        parts += ["## Scores\n", _scores(measured)]
+        parts += _differences(plan, measured)
+        parts += _expected(plan, measured)
+        parts += _against(measured)
+    parts += ["## How the paper measures, and what we measured\n", *_protocols(measured, plan.rows), ""]
+    for name, files in plots.items():
+        parts += [f"## Plots of {name}\n", *(f"![{path.stem}]({path.as_posix()})" for path in files), ""]
+    if plan.absent:
+        parts += ["## Absent\n", *_table(["row", "why, and how to get it"], [[*each] for each in plan.absent.items()])]
+    parts += [f"- command: `{command_line()}`", f"- commit: {commit()}"]
+    parts += [f"- not done: {name}: {why}" for name, why in failed.items()]
+    return "\n".join(parts) + "\n"
+
+
+def to_json(plan: SuitePlan, measured: Sequence[Measured], failed: Mapping[str, str]) -> dict[str, Any]:
+    """The content of the page as JSON values."""
+    rows = [
+        {
+            **_facts(each.run),
+            "folder": each.run.name,
+            "results": [plain(dataclasses.asdict(result)) for result in each.results],
+        }
+        for each in measured
+    ]
+    expected = [
+        {"expected": text, "kind": kind, "found": verdict, "differences": [_plain(each) for each in found]}
+        for text, kind, verdict, found in _verdicts(plan, measured)
+    ]
+    return {
+        "suite": plan.suite.name,
+        "command": command_line(),
+        "commit": commit(),
+        "rows": rows,
+        "expected": expected,
+        "absent": plan.absent,
+        "failed": dict(failed),
+    }
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    row = run.row
+    facts = {"data": row.data, "kind": row.kind, "split": row.split}
+    return {**facts, "readout": run.readout, "encoder": run.encoder, "share": run.share}
+
+
+def _scores(measured: Sequence[Measured]) -> str:
+    head = ["data", "labels", "read-out and encoder", "metric", "value [95 % over videos]", "blind baselines"]
+    head += ["videos", "clips", "weights", "trained"]
+    rows = []
+    for each in measured:
+        row = each.run.row
+        for result in each.main():
+            blind = " · ".join(f"{name} {value:.3f}" for name, value in result.baselines.items())
+            metric = result.metric + (" (!)" if result.warning else "")
+            cells = [" ".join(filter(None, (row.data, row.split))), row.kind, each.run.label, metric, span(result)]
+            counts = [f"{result.num_videos:,}", f"{result.num_clips:,}", result.encoder, f"{result.num_trainable:,}"]
+            rows.append([*cells, blind or "–", *counts])
+    return "\n".join(_table(head, rows, {"videos", "clips", "trained"}))
+
+
+def _differences(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
+    """Each encoder against random weights, or against the first encoder, with the same read-out."""
+    base = RANDOM if RANDOM in plan.encoders else plan.encoders[0]
+    lines = []
+    for row in plan.rows:
+        tables = video_scores(plan, row, measured)
+        for run in (each.run for each in measured if each.run.row == row and each.run.encoder != base):
+            other = dataclasses.replace(run, encoder=base)
+            if run.label in tables and other.label in tables:
+                found = difference(tables, run.label, other.label, row.kind)
+                lines.append([row.name, f"{run.label} − {other.label}", _interval(found), found.verdict])
+    if not lines:
+        return []
+    words = (
+        "Paired by video, 95 % interval of a bootstrap over videos, not corrected for several comparisons; of phases "
+        "the accuracy, of several labels the mean average precision.\n"
+    )
+    return ["## Differences\n", words, *_table(["row", "difference", "value [95 %]", "above 0"], lines)]
+
+
+def _verdicts(plan: SuitePlan, measured: Sequence[Measured]) -> list[tuple[str, str, str, list[Difference]]]:
+    """Expected order, kind, verdict and the differences behind it."""
+    found = []
+    for expected in plan.suite.expected:
+        for row in plan.rows:
+            if row.kind in expected.kinds:
+                verdict, differences = verdict_of(video_scores(plan, row, measured), expected.effect)
+                found.append((expected.text, row.kind, verdict, differences))
+    return found
+
+
+def _expected(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
+    verdicts = _verdicts(plan, measured)
+    if not verdicts:
+        return []
+    lines = []
+    for text, kind, verdict, differences in verdicts:
+        shown = "; ".join(f"{each.row} − {each.other}: {_interval(each)}" for each in differences)
+        words = {
+            "yes": "yes: every interval lies above 0",
+            "no": "no: an interval has no part above 0",
+            "not clear": "not shown: an interval holds 0",
+            "not measured": "not measured: a run is missing",
+        }
+        lines.append([text, kind, words[verdict], shown])
+    head = ["expected", "labels", "found", "differences [95 % over videos]"]
+    return ["## Expected orders\n", "Written down before the runs.\n", *_table(head, lines)]
+
+
+def _against(measured: Sequence[Measured]) -> list[str]:
+    """Scores beside published numbers."""
+    pairs = []
+    for each in measured:
+        row, run = each.run.row, each.run
+        part = "" if run.share == 1 else f"ours trained on {100 * run.share:g} % of the training videos"
+        for result in each.main():
+            encoder = "zero-shot" if result.num_trainable == 0 and run.readout == "zero_shot" else result.encoder
+            pairs.append((Setting(row.data, row.kind, row.split, encoder, part), run.label, result))
+    table = against(pairs)
+    words = "A number is comparable only where its paper states the same facts; see `surgvl/bench/published.csv`.\n"
+    return ["## Against published numbers\n", words, table] if table else []
+
+
+def _protocols(measured: Sequence[Measured], rows: Sequence[Row]) -> list[str]:
+    lines = []
+    for row in rows:
+        lines.append(f"- {row.name}: paper: {row.published}")
+        own = [result.protocol for each in measured if each.run.row == row for result in each.main()]
+        lines += [f"  - ours: {text}" for text in dict.fromkeys(own)]
+    return lines
+
+
+def _interval(found: Difference) -> str:
+    if np.isnan(found.value):
+        return "–"
+    ends = "one video" if np.isnan(found.low) else f"{found.low:+.3f}, {found.high:+.3f}"
+    return f"{found.value:+.3f} [{ends}]"
+
+
+def _plain(found: Difference) -> dict[str, Any]:
+    values: dict[str, Any] = plain({"value": found.value, "low": found.low, "high": found.high})
+    return {"row": found.row, "other": found.other, **values}
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: set[str] | None = None) -> list[str]:
+    return [*markdown_table(head, rows, right or set()), ""]

@@ -1,0 +1,77 @@
+"""A suite of `surgvl eval`: runs what is there, keeps finished runs when it is killed, and writes one page.
+
+Every number in the page comes from files that its commands wrote; the verdicts follow from the intervals.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from surgvl.bench.jobs import PROGRAM, run_jobs
+from surgvl.bench.suite import load_suite
+from surgvl.bench.suite_plan import SuitePlan
+from surgvl.bench.suite_plots import draw
+from surgvl.bench.suite_report import collect, to_json, to_markdown
+from surgvl.commands.suite_config import SuiteConfig
+from surgvl.core import files
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.plurals import part_of, plural
+from surgvl.core.results import Result
+from surgvl.core.run_folder import RunFolder
+
+
+def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequence[str] = PROGRAM) -> list[Result]:
+    """Run a suite, or the rest of it.
+
+    Args:
+        name: of the suite, or its YAML file.
+        given: data and models.
+        out: folder for all runs, result.json, result.md and plots; one that was started with the same words is resumed.
+        seed: of everything.
+        program: command that precedes the arguments of a job.
+
+    Returns:
+        The scores of all runs that are done.
+
+    Raises:
+        ConfigError: the words do not fit, or the folder was started with others.
+        DataError: nothing of the suite is there, or jobs failed.
+    """
+    root, device = given.root, given.suite_device
+    suite = load_suite(name)
+    plan = SuitePlan(suite, root, out, given.encoders or suite.encoders, given.fractions, seed, device)
+    if not plan.rows:
+        lines = "".join(f"{os.linesep}  {row}: {why}" for row, why in plan.absent.items())
+        raise DataError(f"nothing of suite {suite.name} is below {root}: get one of its data sets:{lines}")
+    record = out / "suite.json"
+    asked = {"suite": suite.model_dump(mode="json"), "root": str(root or ""), "seed": seed, "device": device}
+    state: dict[str, Any] = files.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
+    if changed := [key for key in asked if state["asked"][key] != asked[key]]:
+        raise ConfigError(f"{out} was started with another {changed[0]}: pass the same words, or another --out")
+    with RunFolder(out, resume=True, seed=seed, device=device) as folder:
+        for row, why in plan.absent.items():
+            print(f"absent: {row}: {why}")
+        jobs, done = plan.jobs(), state["seconds"]
+        print(f"{part_of(sum(job.name in done for job in jobs), len(jobs), 'job', 'is')} done already", flush=True)
+        threads = max(1, len(os.sched_getaffinity(0)) // given.workers)
+
+        def save() -> None:
+            files.write_json(record, state)
+
+        def tell(line: str) -> None:
+            print(line, flush=True)
+
+        save()
+        failed = run_jobs(jobs, out, done, save, tell, given.workers, threads, program)
+        measured = collect(plan, done)
+        text = to_markdown(plan, measured, failed, draw(plan, measured))
+        files.write_text(out / "result.md", text)
+        files.write_json(out / "result.json", to_json(plan, measured, failed))
+        folder.record(suite=suite.name, seconds=sum(done.get(job.name, 0.0) for job in jobs))
+        print(text)
+        folder.next(f"{plural(len(measured), 'run')} in {out}", f"read {out / 'result.md'}")
+    if failed:
+        lines = "".join(f"{os.linesep}  {job}: {why}" for job, why in failed.items())
+        raise DataError(f"{len(failed)} of {len(jobs)} jobs failed; the same command tries them again:{lines}")
+    return [result for each in measured for result in each.results]

@@ -1,0 +1,238 @@
+"""Suites: their files, their plans, and a run that is killed, goes on, and names what failed and what is absent."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import surgvl.data.readers
+from surgvl.bench.published import about
+from surgvl.bench.suite import Suite, load_suite, suite_names
+from surgvl.bench.suite_plan import SuitePlan
+from surgvl.bench.suite_plots import draw
+from surgvl.bench.suite_report import Measured, to_markdown
+from surgvl.cli import main as cli
+from surgvl.commands.suite import run_suite
+from surgvl.commands.suite_config import SuiteConfig
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.predictions import Predictions, write_predictions
+from surgvl.core.registry import discover
+from surgvl.data.manifest import Manifest, Segment, VideoRow
+from surgvl.data.readers.base import VideoDataset
+from tests.helpers import fake_suite
+from tests.helpers.patience import patience
+
+SMALL = """
+name: small
+title: Two data sets
+source: a paper
+protocol: Words.
+readouts:
+  linear: probe --readout linear
+rows:
+  - {data: cholec80, kind: phase, split: standard, metrics: [accuracy, jaccard], published: the paper}
+  - {data: autolaparo, kind: phase, published: the paper}
+  - {data: somewhere, kind: mask, published: the paper, lacks: "masks, which are another issue"}
+expected:
+  - {text: good beats random, kinds: [phase], pairs: [[linear of runs/good, linear of random]]}
+  - {text: poor beats good, kinds: [phase], pairs: [[linear of runs/poor, linear of runs/good]]}
+  - {text: absent beats good, kinds: [phase], pairs: [[linear of runs/absent, linear of runs/good]]}
+"""
+
+
+def small(folder: Path) -> tuple[str, SuiteConfig]:
+    """A suite file, and the folder with one of its two data sets."""
+    (folder / "data" / "cholec80").mkdir(parents=True)
+    (folder / "small.yaml").write_text(SMALL)
+    return str(folder / "small.yaml"), SuiteConfig(
+        root=folder / "data", encoders=("random", "runs/good", "runs/poor"), workers=1
+    )
+
+
+def program(log: Path) -> tuple[str, ...]:
+    return sys.executable, str(Path(fake_suite.__file__)), str(log)
+
+
+# ---- the files
+
+
+def test_every_row_has_a_reader_with_its_split_or_says_what_it_lacks() -> None:
+    readers = discover(surgvl.data.readers, VideoDataset)  # type: ignore[type-abstract]
+    for name in suite_names():
+        suite = load_suite(name)
+        assert suite.name == name
+        for row in suite.rows:
+            assert row.lacks or row.data in readers, f"{name}: {row.data}"
+            assert row.lacks or not row.split or row.split in readers[row.data].SPLITS, f"{name}: {row.name}"
+            if not row.lacks and row.kind not in ("vqa",) and readers[row.data].CLASSES:
+                assert row.kind in readers[row.data].CLASSES or row.kind.startswith("skill"), f"{name}: {row.name}"
+
+
+def test_the_suites_have_the_rows_of_their_papers() -> None:
+    assert len(load_suite("surgvista13").rows) == 13
+    assert len(load_suite("surgrec16").rows) == 16
+    for row in load_suite("surgrec16").rows:
+        # Table 2 has seven models for each of them.
+        assert len([each for each in about(row.data, "clip") if each.split == "surgrec_clips"]) == 7, row.data
+
+
+@pytest.mark.slow
+def test_every_job_is_a_command_that_parses(tmp_path: Path) -> None:
+    for name in suite_names():
+        suite = load_suite(name)
+        if not suite.render:
+            for row in suite.rows:
+                (tmp_path / "data" / row.data).mkdir(parents=True, exist_ok=True)
+        plan = SuitePlan(suite, tmp_path / "data", tmp_path / name, suite.encoders or ("random", "mae"), (0.5, 1.0))
+        seen: set[str] = set()
+        for job in plan.jobs():
+            if (words := " ".join([*job.argv[:1], *job.argv[7:]])) not in seen:
+                seen.add(words)
+                cli.parse([*job.argv, "--resume=true"])
+
+
+def test_a_wrong_suite_is_one_line(tmp_path: Path) -> None:
+    wrong = SMALL.replace("probe --readout", "serve --readout")
+    (tmp_path / "wrong.yaml").write_text(wrong)
+    with pytest.raises(ConfigError, match="read-out linear must start with probe") as caught:
+        load_suite(str(tmp_path / "wrong.yaml"))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="did you mean phantom"):
+        load_suite("phantm")
+
+
+# ---- the plan
+
+
+def test_parts_of_the_training_videos_share_a_manifest_and_come_before_their_probes(tmp_path: Path) -> None:
+    name, given = small(tmp_path)
+    plan = SuitePlan(load_suite(name), given.root, tmp_path / "out", ("runs/good",), (0.5, 1.0))
+    jobs = {job.name: job for job in plan.jobs()}
+    assert list(jobs) == [
+        "manifests/cholec80-standard",
+        "manifests/cholec80-standard@0.5",
+        "runs/cholec80-phase-standard/linear-runs_good@0.5",
+        "scores/cholec80-phase-standard/linear-runs_good@0.5",
+        "runs/cholec80-phase-standard/linear-runs_good",
+        "scores/cholec80-phase-standard/linear-runs_good",
+    ]
+    half = jobs["runs/cholec80-phase-standard/linear-runs_good@0.5"]
+    assert half.needs == ("manifests/cholec80-standard@0.5",)
+    assert str(tmp_path / "out/manifests/cholec80-standard@0.5") in half.argv
+
+
+def test_encoders_must_fit_the_suite(tmp_path: Path) -> None:
+    suite = load_suite(small(tmp_path)[0])
+    for encoders, words in (
+        (("random",), "needs another encoder"),
+        ((), "got none"),
+        (("mae", "mae"), "all different"),
+        (("surgrec_mae_phantom",), "is a recipe"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            SuitePlan(suite, tmp_path, tmp_path / "out", encoders)
+    with pytest.raises(ConfigError, match="needs --root"):
+        SuitePlan(suite, None, tmp_path / "out", ("mae",))
+
+
+# ---- runs
+
+
+def test_a_run_that_was_killed_keeps_what_it_finished(tmp_path: Path) -> None:
+    name, given = small(tmp_path)
+    log, out = tmp_path / "log", tmp_path / "out"
+    hold = Path(f"{log}.hold")
+    hold.touch()
+    code = (
+        "import sys; from pathlib import Path; from surgvl.commands.suite import run_suite\n"
+        "from surgvl.commands.suite_config import SuiteConfig\n"
+        f"run_suite({name!r}, SuiteConfig(root=Path({str(given.root)!r}), encoders={given.encoders!r}, workers=1), "
+        f"Path({str(out)!r}), 0, {program(log)!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + patience(10)
+    while not log.is_file() or "probe" not in log.read_text():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = log.read_text().splitlines()
+    assert [line.split()[0] for line in before] == ["data", "probe"]
+    hold.unlink()
+    run_suite(name, given, out, 0, program(log))
+    after = log.read_text().splitlines()[2:]
+    # The conversion is not repeated; the probe that was cut off is.
+    assert [line.split()[0] for line in after] == ["probe", "eval", "probe", "eval", "probe", "eval"]
+    assert before[1] == after[0]
+    assert {row["encoder"] for row in json.loads((out / "result.json").read_text())["rows"]} == set(given.encoders)
+    # A finished suite runs nothing, and a new encoder only itself.
+    log.unlink()
+    run_suite(name, given, out, 0, program(log))
+    assert not log.exists()
+
+
+def test_the_page_says_what_was_found_what_failed_and_what_is_absent(tmp_path: Path) -> None:
+    name, given = small(tmp_path)
+    given = SuiteConfig(root=given.root, encoders=(*given.encoders, "broken"), workers=1)
+    log, out = tmp_path / "log", tmp_path / "out"
+    with pytest.raises(DataError, match="2 of 9 jobs failed") as caught:
+        run_suite(name, given, out, 0, program(log))
+    assert "it is broken" in str(caught.value)
+    page = (out / "result.md").read_text()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
+    scores = {(row[2], row[3]): row[4] for row in cells if row[0] == "cholec80 standard"}
+    assert scores["linear of runs/good", "accuracy"] == "0.900 [0.850, 0.950]"
+    assert scores["linear of runs/poor", "jaccard"] == "0.300 [0.250, 0.350]"
+    found = {row[0]: row[2] for row in cells if len(row) == 4}
+    assert found["good beats random"].startswith("yes")
+    assert found["poor beats good"].startswith("no:")
+    assert found["absent beats good"].startswith("not measured")
+    absent = {row[0]: row[1] for row in cells if len(row) == 2}
+    assert "arXiv" in absent["autolaparo-phase"]
+    assert "licence" in absent["autolaparo-phase"]
+    assert absent["somewhere-mask"] == "lacks masks, which are another issue"
+    published = [row for row in cells if row[0] == "cholec80 phase accuracy" and row[3] == "SurgMotion"]
+    assert {row[4] for row in published} == {"0.9105"}
+    assert all(row[5].startswith("no: selected on the test videos") for row in published)
+    assert "- not done: runs/cholec80-phase-standard/linear-broken" in page
+
+
+def test_a_folder_of_another_suite_or_seed_is_refused(tmp_path: Path) -> None:
+    name, given = small(tmp_path)
+    run_suite(name, given, tmp_path / "out", 0, program(tmp_path / "log"))
+    with pytest.raises(ConfigError, match="started with another seed"):
+        run_suite(name, given, tmp_path / "out", 1, program(tmp_path / "log"))
+    os.rmdir(tmp_path / "data" / "cholec80")
+    with pytest.raises(DataError, match="nothing of suite small"):
+        run_suite(name, given, tmp_path / "other", 0, program(tmp_path / "log"))
+
+
+def test_plots_are_drawn_from_predictions_and_labels(tmp_path: Path) -> None:
+    name, given = small(tmp_path)
+    suite: Suite = load_suite(name)
+    plan = SuitePlan(suite, given.root, tmp_path / "out", ("runs/good",))
+    run = plan.runs[0]
+    video = VideoRow(video_id="video41", path="", source="cholec80", split="test", fps=25.0, duration_s=10.0)
+    labels = [
+        Segment(video_id="video41", start_s=0, end_s=4, task="phase", label="Preparation"),
+        Segment(video_id="video41", start_s=4, end_s=10, task="phase", label="CalotTriangleDissection"),
+    ]
+    Manifest([video], labels).save(plan.manifest(run.row))
+    scores = np.tile([[0.9, 0.1]], (10, 1)).astype(np.float32)
+    plan.predictions(run).parent.mkdir(parents=True)
+    names = ["Preparation", "CalotTriangleDissection"]
+    write_predictions(plan.predictions(run), Predictions("phase", ["video41"] * 10, np.arange(10.0), names, scores))
+    paths = draw(plan, [Measured(run, [])])[run.row.name]
+    stems = {path.stem.removeprefix("cholec80-phase-standard-") for path in paths}
+    assert stems == {"confusion-linear-runs_good", "ribbons-linear-runs_good", "reliability"}
+    texts = {path.stem: (plan.out / path).read_text() for path in paths}
+    confusion = texts["cholec80-phase-standard-confusion-linear-runs_good"]
+    assert "CalotTriangleDissection predicted as Preparation: 6 of 6" in confusion
+    assert "![cholec80-phase-standard-reliability](plots/" in to_markdown(plan, [], {}, {run.row.name: paths})
