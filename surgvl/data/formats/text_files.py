@@ -27,9 +27,15 @@ _MARKS = (
 )
 _SEPARATORS = ("\t", ",", ";")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}
+_HALF = re.compile("[\ud800-\udfff]")
 _DECIMAL = re.compile(r"-?\d+,\d+")
 _SHOW = reprlib.Repr()
 _SHOW.maxstring = _SHOW.maxlong = _SHOW.maxother = 80
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair, which JSON may hold and no other file can."""
+    return not _HALF.search(text)
 
 
 def short_repr(value: object) -> str:
@@ -166,7 +172,7 @@ def read_csv(
     columns = {name: [row[at] for row in rows] for at, name in enumerate(header) if name in (*required, *optional)}
     for name, values in columns.items() if ignore_others else ():
         for value, line in zip(values, lines, strict=True):
-            if re.search("[\ud800-\udfff]", value):
+            if not is_whole(value):
                 raise DataError(f"{path}, line {line}: {name} is not valid UTF-8: save the file as UTF-8")
     return {**columns, "line": lines}
 

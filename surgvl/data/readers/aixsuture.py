@@ -46,6 +46,8 @@ def read_ratings(path: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
     ratings: dict[str, list[list[int]]] = {}
     notes: list[str] = []
     for at, line in enumerate(columns["line"]):
+        if not columns["VIDEO"][at]:
+            raise DataError(f"{path}, line {line}: VIDEO is empty: fill it or drop the row")
         row = [parse_int(columns[f"OSATS_{part}"][at], path, line, f"OSATS_{part}", least=1) for part in PARTS]
         score = parse_int(columns[total][at], path, line, total, least=len(PARTS))
         if max(row) > 5:

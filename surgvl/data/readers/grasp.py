@@ -100,8 +100,11 @@ def _renamed(path: Path, record: Any, classes: Mapping[str, Sequence[str]], keys
     other = []
     for key in keys:
         task, first = _KEYS[key]
-        for category in record.get(_CATEGORIES.get(task, ""), []):
-            at, name = category.get("id", -1) - first, str(category.get("name", ""))
+        named = record.get(_CATEGORIES.get(task, ""))
+        for category in named if isinstance(named, list) else []:
+            if not isinstance(category, dict) or not isinstance(category.get("id"), int):
+                continue
+            at, name = category["id"] - first, str(category.get("name", ""))
             if 0 <= at < len(classes[task]) and _plain(classes[task][at]) != _plain(name):
                 other.append(f"{task} {category['id']} is {name!r} there and {classes[task][at]!r} here")
     return [f"{path.name}: {shorten(other, 3)}; labels follow the numbers"] if other else []

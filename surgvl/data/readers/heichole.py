@@ -10,6 +10,7 @@ Frames outside of the abdomen are white and labelled all the same. The other nin
 a later split of the public ones, drawn at random by the authors of SurgBenchKit; there is no official one.
 """
 
+import math
 from pathlib import Path
 
 from surgvl.core.errors import DataError
@@ -73,6 +74,8 @@ def read_skill(path: Path) -> dict[str, str]:
     rows = read_fields(path)
     try:
         (values,) = [[float(field) for field in fields] for _, fields in rows]
+        if not all(map(math.isfinite, values)):
+            raise ValueError
         return {f"skill_{name}": number_text(value) for name, value in zip(SKILLS, values, strict=True)}
     except ValueError:
         wanted = ", ".join(SKILLS)

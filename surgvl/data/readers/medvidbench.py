@@ -10,6 +10,7 @@ and a question is about the pictures from its first to its last frame. The answe
 leaderboard's server, so its questions are counted and left out.
 """
 
+import os
 import re
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ import pyarrow as pa
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.core.plurals import plural
-from surgvl.data.formats.text_files import short_repr
+from surgvl.data.formats.text_files import is_whole, short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
 from surgvl.data.tables import QA, schema_of
@@ -54,17 +55,19 @@ def read_entry(entry: Any) -> Asked:
         rate_fps, start, end = (
             float(facts[name]) for name in ("fps", "input_video_start_frame", "input_video_end_frame")
         )
+        source = str(entry.get("data_source", "")).strip()
         video_id, kind = str(facts["video_id"]), str(entry["qa_type"])
         frames = tuple(str(name).replace("\\", "/") for name in entry.get("video", ()))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"lacks a part of the form ({error!r})") from None
     if speakers not in (["human"], ["human", "gpt"]) or not all(texts) or not video_id or not kind:
         raise ValueError("must have a question, at most one answer, a video id and a qa_type")
+    if not all(map(is_whole, (*texts, video_id, kind, source, *frames))):
+        raise ValueError("has half of a surrogate pair, which is not a character")
     if not (0 < rate_fps < 1e3 and 0 <= start <= end < 1e9):
         raise ValueError(f"has frames {start:g} to {end:g} at {rate_fps:g} fps; they must increase from 0, above 0 fps")
     if any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in frames):
         raise ValueError(f"has frame {short_repr(frames[0])}, which is not a path inside the folder")
-    source = str(entry.get("data_source", "")).strip()
     return Asked(
         f"{source}/{video_id}" if source else video_id,
         start / rate_fps,
@@ -122,7 +125,7 @@ class MedVidBench(VideoDataset):
         """Add a video with its questions, in seconds of the source video or, with pictures, of the pictures."""
         first = next((row.frames[0] for row in rows if row.frames), "")
         folder = (self.root / first).parent if first else self.root
-        there = first != "" and (self.root / first).is_file()
+        there = first != "" and os.path.isfile(self.root / first)
         info = self.open_video(contents, video_id, folder if there else None)
         if there and info is None:
             return

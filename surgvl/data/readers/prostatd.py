@@ -10,6 +10,7 @@ first two after training on those sets. The splits are the five published ones; 
 `split5`.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,13 @@ def _second(key: str, path: Path) -> float:
     return float(int(digits))
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _row_ids(row: Any, where: str) -> list[int] | None:
     """Triplet, instrument, verb and target of a row; None for a placeholder."""
-    if not isinstance(row, list) or len(row) < 4 or not all(isinstance(value, int | float) for value in row[:4]):
+    if not isinstance(row, list) or len(row) < 4 or not all(_is_number(value) for value in row[:4]):
         raise DataError(f"{where}: {short_repr(row)} is not [triplet, instrument, verb, target, ...]: correct it")
     ids = [int(value) for value in row[:4]]
     if min(ids[1:]) < 0:

@@ -10,6 +10,7 @@ of empty boxes and class 0 in between: those give phase and step, and neither in
 their cases; the paper calls the second half validation, and has no other test.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from surgvl.core.errors import DataError
 from surgvl.core.ontology import RATED, rated_kind
 from surgvl.data.formats.layout import find_videos
 from surgvl.data.formats.sparse_labels import moment_track
-from surgvl.data.formats.text_files import parse_int, read_fields
+from surgvl.data.formats.text_files import parse_int, read_fields, short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
 
@@ -149,6 +150,8 @@ def read_boxes(path: Path, classes: Mapping[str, Sequence[str]]) -> dict[str, Fr
         where = f"{path}, line {line}"
         if len(fields) != _COLUMNS:
             raise DataError(f"{where} has {len(fields)} values; expected {_COLUMNS}: correct the row")
+        if not re.fullmatch(r"CASE\d+", fields[0]):
+            raise DataError(f"{where}: case is {short_repr(fields[0])}; it must be such as CASE001: correct the row")
         second = parse_int(fields[1], path, line, "frame", least=1) - 1.0
         *actions, instrument, step, phase = (parse_int(text, path, line, "class", least=-1) for text in fields[7:])
         frames = cases.setdefault(fields[0], Frames(classes))

@@ -11,6 +11,7 @@ labels of Cholec80 are the position of the clip in its video, not its phase: wit
 k-th segment. A header word became a class of M2CAI16. Never take such labels as truth.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +24,7 @@ from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_files, shorten
 from surgvl.data.formats.second_csv import read_second_csv
 from surgvl.data.formats.sparse_labels import NOMINAL_S, whole_tracks
-from surgvl.data.formats.text_files import parse_int, read_text
+from surgvl.data.formats.text_files import is_whole, parse_int, read_text
 from surgvl.data.readers.base import Contents, VideoDataset
 
 ROOT_MARK = "__DATA_ROOT__/"
@@ -58,7 +59,10 @@ def read_label_map(path: Path) -> dict[int, str]:
     record: Any = read_json(path)
     try:
         pairs = record.get("index_to_label") or {number: name for name, number in record.items()}
-        return {int(number): str(name) for number, name in pairs.items()}
+        names = {int(number): str(name) for number, name in pairs.items()}
+        if not all(map(is_whole, names.values())):
+            raise ValueError("a name has half of a surrogate pair")
+        return names
     except (AttributeError, TypeError, ValueError) as error:
         raise DataError(f"{path} does not map names to numbers ({error}): copy it again, or delete it") from error
 
@@ -123,9 +127,11 @@ class SurgRecClips(VideoDataset):
         bare = 0
         for clip, label in labels.items():
             medium = self.root / clip
-            info = self.open_video(contents, clip, medium if medium.exists() else None)
-            bare += not medium.exists()
-            known = names.get(label, str(label))
+            # Not Path.exists, which raises for names that no file system accepts.
+            there = os.path.exists(medium)
+            info = self.open_video(contents, clip, medium if there else None)
+            bare += not there
+            known = names.get(label) or str(label)
             self.add_video(contents, clip, medium if info else None, info, whole_tracks({"clip": known}, info))
         if bare:
             contents.problems.append(f"length of {plural(bare, 'clip')} without a file set to {NOMINAL_S:g} s")

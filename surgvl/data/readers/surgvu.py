@@ -23,7 +23,7 @@ from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_files, find_videos
-from surgvl.data.formats.text_files import parse_int, parse_seconds, read_csv
+from surgvl.data.formats.text_files import is_whole, parse_int, parse_seconds, read_csv
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Span, Track
 from surgvl.data.tables import QA, schema_of
@@ -88,7 +88,11 @@ def read_answers(path: Path) -> list[str]:
         DataError: the file is not a list of texts.
     """
     answers: Any = read_json(path)
-    if not isinstance(answers, list) or not answers or not all(isinstance(text, str) and text for text in answers):
+    if (
+        not isinstance(answers, list)
+        or not answers
+        or not all(isinstance(text, str) and text and is_whole(text) for text in answers)
+    ):
         raise DataError(f"{path} is not a list of answers: correct the file")
     return answers
 
@@ -164,7 +168,7 @@ class SurgVU(VideoDataset):
             info = self.open_video(contents, case, path)
             try:
                 texts, question = read_answers(answers[case]), read_json(questions[case])
-                if not isinstance(question, str) or not re.search(r"\w", question):
+                if not isinstance(question, str) or not re.search(r"\w", question) or not is_whole(question):
                     raise DataError(f"{questions[case]} is not a question in quotation marks: correct the file")
             except DataError as error:
                 contents.unreadable.append(str(error))

@@ -54,6 +54,7 @@ def jpeg() -> bytes:
     [
         ({"metadata": {}}, "lacks a part of the form"),
         ({"qa_type": ""}, "must have a question"),
+        ({"data_source": "\ud800"}, "half of a surrogate pair"),
         ({"video": ["../secret.jpg"]}, "not a path inside the folder"),
         (
             {"metadata": {"fps": 0, "video_id": "a", "input_video_start_frame": 0, "input_video_end_frame": 1}},
