@@ -142,6 +142,12 @@ COMMANDS = {
         "--vectors vectors --manifest manifest --out eval",
         "--suite phantom --out runs/suite",
     ),
+    "compare": Command(
+        "surgvl.commands.compare:compare",
+        "compare runs of eval, with paired tests",
+        "first second --out compared",
+        words=("runs...",),
+    ),
     "index": Command(
         "surgvl.commands.index:index",
         "build a search index of vectors",

@@ -10,6 +10,7 @@ from surgvl.core.plurals import none_of
 from surgvl.core.result_page import to_markdown
 from surgvl.core.results import Result, write_results
 from surgvl.core.run_folder import RunFolder
+from surgvl.core.video_scores import write_video_scores
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 
@@ -87,7 +88,7 @@ def device_name() -> str:
 
 
 def write_scores(folder: RunFolder, results: list[Result], notes: str) -> None:
-    """Write scores as result.md and result.json, and print the page.
+    """Write scores as result.md and result.json, and those by video as videos.parquet; print the page.
 
     Args:
         folder: the stage's run folder.
@@ -97,6 +98,8 @@ def write_scores(folder: RunFolder, results: list[Result], notes: str) -> None:
     page = to_markdown(results) + notes
     write_text(folder.path / "result.md", page)
     write_results(folder.path / "result.json", results)
+    if any(result.by_video for result in results):
+        write_video_scores(folder.path, results)
     print(page)
 
 

@@ -54,6 +54,8 @@ class Result:
         sd_videos: standard deviation over videos, if the score is a mean over them; NaN otherwise.
         sd_classes: standard deviation over classes, likewise.
         detail: whether the score is in the second table of the page, not among the main ones.
+        by_video: score of each video alone, by id; NaN where it is undefined. Not in result.json, see `video_scores`.
+        drawn: score of each draw of videos [R], likewise.
     """
 
     task: str
@@ -77,6 +79,8 @@ class Result:
     sd_videos: float = math.nan
     sd_classes: float = math.nan
     detail: bool = False
+    by_video: dict[str, float] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    drawn: tuple[float, ...] = dataclasses.field(default=(), repr=False, compare=False)
 
 
 def draws(num_videos: int, seed: int = 0, num_draws: int = NUM_DRAWS) -> Float64Array:
@@ -107,12 +111,18 @@ def bootstrap_interval(
     value = float(statistic(np.ones((1, num_videos)))[0])
     if num_videos == 1:
         return value, math.nan, math.nan
-    values = statistic(draws(num_videos, seed))
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return value, math.nan, math.nan
-    low, high = np.clip(np.percentile(values, [2.5, 97.5]) - values.mean() + value, *bounds)
-    return value, float(low), float(high)
+    return value, *centred_interval(value, statistic(draws(num_videos, seed)), bounds)
+
+
+def centred_interval(
+    value: float, drawn: Float64Array, bounds: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float]:
+    """The 95 % interval of a score from its values over draws [R], centred on it; NaN where no draw defines it."""
+    finite = drawn[np.isfinite(drawn)]
+    if not len(finite):
+        return math.nan, math.nan
+    low, high = np.clip(np.percentile(finite, [2.5, 97.5]) - finite.mean() + value, *bounds)
+    return float(low), float(high)
 
 
 def video_mean(values: Sequence[float] | Float64Array) -> Statistic:
@@ -140,10 +150,14 @@ def add_provenance(
 
 # ---- files
 
+# In a file of their own.
+_ELSEWHERE = ("by_video", "drawn")
+
 
 def write_results(path: Path | str, results: Sequence[Result]) -> None:
     """Write results as JSON, atomically; NaN becomes null."""
-    write_json(path, [plain(dataclasses.asdict(result)) for result in results])
+    rows = [dataclasses.asdict(dataclasses.replace(result, by_video={}, drawn=())) for result in results]
+    write_json(path, [plain({name: row[name] for name in row if name not in _ELSEWHERE}) for row in rows])
 
 
 def read_results(path: Path | str) -> list[Result]:

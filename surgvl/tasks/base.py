@@ -4,6 +4,7 @@ A task holds the truth, row by row, and scores `Scores` (a number for each clip 
 each question). Shape letters: N rows, C classes, V videos, R draws of videos.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
-from surgvl.core.results import UNRECORDED, Result, Statistic, bootstrap_interval
+from surgvl.core.results import UNRECORDED, Result, Statistic, centred_interval, draws
 from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.relaxed import Mode
 from surgvl.tasks.numbers import LabelledNumbers, Numbers
@@ -262,9 +263,20 @@ class Task(ABC, Generic[P]):
         seed: int,
         per_class: dict[str, float] | None = None,
         bounds: tuple[float, float] = (0.0, 1.0),
+        video_names: Sequence[str] = (),
     ) -> Result:
-        """A result with its confidence interval, by a bootstrap over videos."""
-        value, low, high = bootstrap_interval(statistic, num_videos, seed, bounds)
+        """A result with its confidence interval, by a bootstrap over videos, and its value for each video alone.
+
+        The ids of the videos [V] are in the order of the draws; without them, there are no values for single videos.
+        """
+        value, (low, high), drawn = point_estimate(statistic, num_videos), (math.nan, math.nan), np.zeros(0)
+        if num_videos > 1:
+            drawn = statistic(draws(num_videos, seed))
+            low, high = centred_interval(value, drawn, bounds)
+        by_video = {}
+        if video_names:
+            with np.errstate(invalid="ignore", divide="ignore"):  # a video may lack what the score needs
+                by_video = dict(zip(video_names, statistic(np.eye(num_videos)).tolist(), strict=True))
         return Result(
             task=self.name,
             metric=metric,
@@ -277,6 +289,8 @@ class Task(ABC, Generic[P]):
             protocol=protocol,
             per_class=per_class,
             data=self.data,
+            by_video=by_video,
+            drawn=tuple(drawn.tolist()),
         )
 
 

@@ -115,6 +115,7 @@ class MultiLabel(Task[Scores]):
                 num_videos=num_videos,
                 num_clips=len(truth),
                 seed=self.seed,
+                video_names=predictions.video_names,
                 per_class=_named(per_class[metric], names) if metric in per_class else None,
             )
             for metric, statistic in statistics.items()

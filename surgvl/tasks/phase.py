@@ -155,6 +155,7 @@ class Phase(Task[Scores]):
         truth, predicted = self.truth[order][kept], scores.argmax(axis=1)[kept]
         names, videos = np.unique(predictions.videos[order][kept], return_inverse=True)
         num_classes, num_videos = len(predictions.class_names), len(names)
+        video_names = [predictions.video_names[at] for at in names]
 
         measure = partial(self.measure, truth, videos=videos, num_classes=num_classes)
         constant = int(np.bincount(truth).argmax()) if self.majority is None else self.majority
@@ -179,6 +180,7 @@ class Phase(Task[Scores]):
                 num_clips=len(truth),
                 seed=self.seed,
                 per_class=_named(average.per_class, predictions.class_names),
+                video_names=video_names,
             )
             sd_videos, sd_classes, detail = average.sd_videos, average.sd_classes, metric not in self.MAIN
             results.append(dataclasses.replace(found, sd_videos=sd_videos, sd_classes=sd_classes, detail=detail))
@@ -194,6 +196,7 @@ class Phase(Task[Scores]):
                     num_clips=len(truth),
                     seed=self.seed,
                     bounds=(0.0, 2.0 if metric == "brier" else 1.0),
+                    video_names=video_names,
                 )
                 results.append(dataclasses.replace(found, detail=True))
         return results

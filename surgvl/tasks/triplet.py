@@ -88,7 +88,13 @@ class Triplet(Task[Scores]):
         random = means(
             [_values(truth, generator.random(scores.shape, np.float32), videos, classes) for _ in range(NUM_RANDOM)]
         )
-        make = partial(self.result, num_videos=num_videos, num_clips=len(truth), seed=self.seed)
+        make = partial(
+            self.result,
+            num_videos=num_videos,
+            num_clips=len(truth),
+            seed=self.seed,
+            video_names=predictions.video_names,
+        )
         results = []
         for component, ignore_null in _FIGURES:
             metric = _metric(component, ignore_null)

@@ -114,7 +114,13 @@ class Vqa(Task[Answers]):
         parts["macro_f1"] = _f1_of_answers(predictions)
         base = f"{self.labels}, {_MODES[predictions.mode]}, equal after case, underscores and full stop are dropped"
         suffix = "" if predictions.mode == "closed" else f"_{predictions.mode}"
-        make = partial(self.result, num_videos=measure.num_videos, num_clips=len(predictions.answers), seed=self.seed)
+        make = partial(
+            self.result,
+            num_videos=measure.num_videos,
+            num_clips=len(predictions.answers),
+            seed=self.seed,
+            video_names=measure.video_names,
+        )
         results = []
         mine = measure.over_videos(predictions.predictions)
         shares = {"unmatched_rate": ~predictions.matched} | {
@@ -177,7 +183,8 @@ class _Measure:
         self.truth, self.words = rows.answers, rows.mode == "open"
         names, self.videos = np.unique(np.asarray(rows.video_ids, np.str_), return_inverse=True)
         types, self.types = np.unique(np.asarray(rows.types, np.str_), return_inverse=True)
-        self.num_videos, self.names = len(names), [str(name) for name in types]
+        self.video_names, self.num_videos = names.tolist(), len(names)
+        self.names = [str(name) for name in types]
         self.clips = dict(zip(self.names, np.bincount(self.types).tolist(), strict=True))
 
     def over_videos(self, said: Sequence[str]) -> dict[str, Statistic]:

@@ -1,0 +1,190 @@
+"""The `compare` command: runs of `eval` side by side, with paired differences and tests over their common videos."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.files import command, write_json, write_text
+from surgvl.core.invocation import recorded
+from surgvl.core.results import Result, centred_interval, read_results
+from surgvl.core.run_folder import RunFolder
+from surgvl.core.tables import markdown_table
+from surgvl.core.video_scores import Score, VideoScores, read_video_scores
+from surgvl.metrics.paired import holm, wilcoxon
+
+# Lower is better.
+_ERRORS = ("ece", "brier", "mae", "error", "_rate", "rank")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of `eval`: its name in the tables, its results, and its scores by video."""
+
+    name: str
+    results: dict[Score, Result]
+    by_video: dict[Score, VideoScores]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A run minus the first one, in one score.
+
+    Attributes:
+        run: name of the run.
+        value: difference of the scores.
+        low: lower end of its 95 % interval, by a bootstrap over videos that both runs share; NaN if it is not known.
+        high: upper end.
+        better: number of videos on which the run is better.
+        p: of the one-sided signed-rank test that the run is better; NaN if the videos differ.
+        p_holm: corrected for the number of runs that are compared.
+        why_not: why there is no test; empty if there is.
+    """
+
+    run: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    better: int = 0
+    p: float = math.nan
+    p_holm: float = math.nan
+    why_not: str = ""
+
+
+@recorded
+def compare(runs: list[Path], out: Path, resume: bool = False) -> None:
+    """Compare runs of `surgvl eval`: the first one is what the others are tested against.
+
+    Args:
+        runs: folders that `surgvl eval` or `surgvl probe` wrote, for the same labels.
+        out: folder for compare.md and compare.json.
+        resume: write to an --out folder that is not empty.
+    """
+    if len(runs) < 2:
+        raise ConfigError(f"compare needs two runs or more, got {len(runs)}: give their folders")
+    with RunFolder(out, resume) as folder:
+        read = [
+            Run(name, {_key(each): each for each in read_results(path / "result.json")}, read_video_scores(path))
+            for name, path in zip(_names(runs), runs, strict=True)
+        ]
+        if not (common := [key for key in read[0].results if any(key in other.results for other in read[1:])]):
+            raise DataError(f"{runs[0]} has no score in common with the other runs: compare runs of the same tasks")
+        found = {key: differences(key, read) for key in common}
+        page = to_markdown(read, found)
+        folder.record()
+        write_text(out / "compare.md", page)
+        write_json(out / "compare.json", to_json(read, found))
+        print(page)
+        folder.next(f"comparison in {out}", command("compare", *runs, out=out))
+
+
+def differences(key: Score, runs: Sequence[Run]) -> list[Difference]:
+    """Differences of each other run that has a score to the first one."""
+    first, others = runs[0], [run for run in runs[1:] if key in run.results]
+    found = [_difference(key, first, run) for run in others]
+    corrected = holm([each.p for each in found]) if found else []
+    return [dataclasses.replace(each, p_holm=float(p)) for each, p in zip(found, corrected, strict=True)]
+
+
+def _difference(key: Score, first: Run, run: Run) -> Difference:
+    mine, theirs = run.results[key], first.results[key]
+    bare = Difference(run.name, mine.value - theirs.value)
+    if key not in run.by_video or key not in first.by_video:
+        return dataclasses.replace(bare, why_not="no scores by video")
+    a, b = run.by_video[key], first.by_video[key]
+    if list(a.values) != list(b.values):
+        return dataclasses.replace(bare, why_not="other videos")
+    if mine.num_clips != theirs.num_clips:
+        return dataclasses.replace(bare, why_not=f"{mine.num_clips:,} clips, not {theirs.num_clips:,}")
+    sign = -1.0 if key[1].endswith(_ERRORS) or key[1].startswith(_ERRORS) else 1.0
+    ours, other = (sign * np.array(list(each.values.values())) for each in (a, b))
+    low, high = math.nan, math.nan
+    if len(a.drawn) and len(a.drawn) == len(b.drawn):
+        low, high = centred_interval(bare.value, a.drawn - b.drawn, (-math.inf, math.inf))
+    better = int((ours > other + 1e-12).sum())
+    return dataclasses.replace(bare, low=low, high=high, better=better, p=wilcoxon(ours, other))
+
+
+def to_markdown(runs: Sequence[Run], found: dict[Score, list[Difference]]) -> str:
+    """A table of values and one of differences, for the main scores."""
+    main = [key for key in found if not runs[0].results[key].detail]
+    values = [[_titled(key), *(_span(run.results[key]) if key in run.results else "–" for run in runs)] for key in main]
+    lines = [*markdown_table(["score", *(run.name for run in runs)], values), ""]
+    head = [f"minus {runs[0].name}", "run", "difference [95 %]", "better on", "p", "p (Holm)"]
+    rows = []
+    for key in main:
+        for each in found[key]:
+            num_videos = len(runs[0].by_video[key].values) if key in runs[0].by_video else 0
+            tests = [f"{each.better} of {num_videos}", f"{each.p:.4f}", f"{each.p_holm:.4f}"]
+            ends = f" [{each.low:+.3f}, {each.high:+.3f}]" if math.isfinite(each.low) else ""
+            rows.append(
+                [
+                    _titled(key),
+                    each.run,
+                    f"{each.value:+.3f}{ends}",
+                    *(tests if not each.why_not else [each.why_not, "–", "–"]),
+                ]
+            )
+    lines += markdown_table(head, rows)
+    lines += [
+        "",
+        "- Intervals: paired bootstrap over videos, both runs on the same draws",
+        f"- p: one-sided Wilcoxon signed-rank test that a run is better than {runs[0].name} on the videos one by one; "
+        "Holm's correction over the runs of a score",
+    ]
+    for run in runs:
+        lines += [f"- {run.name}: {text}" for text in dict.fromkeys(_protocol(run, key) for key in main)]
+        warned = dict.fromkeys(run.results[key].warning for key in main if key in run.results)
+        lines += [f"- {run.name} (!): {text}" for text in warned if text]
+    return "\n".join(lines) + "\n"
+
+
+def to_json(runs: Sequence[Run], found: dict[Score, list[Difference]]) -> list[dict[str, Any]]:
+    """All scores: values and differences; NaN becomes null."""
+    return [
+        {
+            "task": key[0],
+            "metric": key[1],
+            "data": key[2],
+            "values": {run.name: _finite(run.results[key].value) for run in runs if key in run.results},
+            "differences": [
+                {name: _finite(value) for name, value in dataclasses.asdict(each).items()} for each in differences_of
+            ],
+        }
+        for key, differences_of in found.items()
+    ]
+
+
+def _key(result: Result) -> Score:
+    return result.task, result.metric, result.data
+
+
+def _names(runs: Sequence[Path]) -> list[str]:
+    """The last part of each path, or the whole path where two share it."""
+    last = [path.resolve().name for path in runs]
+    names = last if len(set(last)) == len(last) else [str(path) for path in runs]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"each run must be given once, got {', '.join(names)}")
+    return names
+
+
+def _titled(key: Score) -> str:
+    return " · ".join(filter(None, (key[0], key[2], key[1])))
+
+
+def _protocol(run: Run, key: Score) -> str:
+    return run.results[key].protocol.partition("; ")[0] if key in run.results else f"no {_titled(key)}"
+
+
+def _span(result: Result) -> str:
+    ends = f" [{result.low:.3f}, {result.high:.3f}]" if math.isfinite(result.low) else ""
+    return f"{result.value:.3f}{ends}{' (!)' if result.warning else ''}"
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,102 @@
+"""`compare`: differences, intervals and tests of runs over the same videos, against scipy and a bootstrap by hand."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from surgvl.cli import main as cli
+from surgvl.commands.compare import compare
+from surgvl.commands.eval import evaluate
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.data.manifest import Manifest, Segment, VideoRow
+
+VIDEOS = [f"case{at}" for at in range(8)]
+SECONDS = 40
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Eight test videos: half of each is `open`, half `close`."""
+    videos = [
+        VideoRow(video_id=name, path="", source="made", fps=25, duration_s=SECONDS, split="test") for name in VIDEOS
+    ]
+    halves = ((0, SECONDS // 2, "open"), (SECONDS // 2, SECONDS, "close"))
+    segments = [
+        Segment(video_id=name, start_s=start, end_s=end, task="phase", label=label)
+        for name in VIDEOS
+        for start, end, label in halves
+    ]
+    Manifest(videos, segments).save(tmp_path / "manifest")
+    return tmp_path / "manifest"
+
+
+def run_of(folder: Path, manifest: Path, num_wrong: Mapping[str, int]) -> Path:
+    """A run whose first seconds of each video are wrong."""
+    lines = ["video,time,label"]
+    for name, wrong in num_wrong.items():
+        lines += [f"{name},{t},{'open' if (t < SECONDS // 2) != (t < wrong) else 'close'}" for t in range(SECONDS)]
+    (path := folder.with_suffix(".csv")).write_text("\n".join(lines))
+    evaluate(manifest, folder, predictions=[path], tasks=["phase"])
+    return folder
+
+
+def of(report: list[dict[str, Any]], metric: str) -> dict[str, Any]:
+    return next(row for row in report if row["metric"] == metric)
+
+
+def test_differences_and_tests_equal_those_by_hand(manifest: Path, tmp_path: Path) -> None:
+    wrong = {
+        "base": [10, 12, 9, 14, 11, 8, 13, 10],
+        "better": [4, 7, 5, 6, 13, 1, 3, 9],
+        "alike": [10, 12, 9, 14, 11, 8, 13, 9],
+    }
+    runs = [run_of(tmp_path / name, manifest, dict(zip(VIDEOS, each, strict=True))) for name, each in wrong.items()]
+    out = tmp_path / "compared"
+    cli.run(["compare", *map(str, runs), "--out", str(out)])
+    report = json.loads((out / "compare.json").read_text())
+    row = of(report, "accuracy")
+    accuracy = {name: 1 - np.array(each) / SECONDS for name, each in wrong.items()}
+    assert row["values"] == pytest.approx({name: each.mean() for name, each in accuracy.items()})
+    better, alike = row["differences"]
+    away = accuracy["better"] - accuracy["base"]
+    assert better["value"] == pytest.approx(away.mean())
+    assert better["better"] == 7
+    p_values = [
+        stats.wilcoxon(np.round(accuracy[name] - accuracy["base"], 12), alternative="greater").pvalue
+        for name in ("better", "alike")
+    ]
+    assert [better["p"], alike["p"]] == pytest.approx(p_values)
+    assert [better["p_holm"], alike["p_holm"]] == pytest.approx([2 * min(p_values), max(p_values)])
+    # A bootstrap of the differences with draws of its own.
+    draws = np.random.default_rng(7).choice(away, (20_000, len(away))).mean(axis=1)
+    assert [better["low"], better["high"]] == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=0.02)
+    # The interval of the difference is narrower than those of the scores would make it: videos are paired.
+    assert alike["high"] - alike["low"] < 0.02
+    page = (out / "compare.md").read_text()
+    assert "minus base" in page
+    assert "7 of 8" in page
+
+
+def test_scores_on_other_videos_are_not_tested(manifest: Path, tmp_path: Path) -> None:
+    first = run_of(tmp_path / "first", manifest, dict.fromkeys(VIDEOS, 5))
+    second = run_of(tmp_path / "second", manifest, dict.fromkeys(VIDEOS[:4], 3))
+    compare([first, second], tmp_path / "out")
+    (each,) = of(json.loads((tmp_path / "out" / "compare.json").read_text()), "accuracy")["differences"]
+    assert each["why_not"] == "other videos"
+    assert each["p"] is None
+    assert "other videos" in (tmp_path / "out" / "compare.md").read_text()
+
+
+def test_what_cannot_be_compared_is_refused(manifest: Path, tmp_path: Path) -> None:
+    first = run_of(tmp_path / "first", manifest, dict.fromkeys(VIDEOS, 5))
+    with pytest.raises(ConfigError, match="needs two runs or more, got 1"):
+        compare([first], tmp_path / "out")
+    with pytest.raises(ConfigError, match="each run must be given once"):
+        compare([first, first], tmp_path / "out2")
+    with pytest.raises(DataError, match="absent.result.json does not exist"):
+        compare([first, tmp_path / "absent"], tmp_path / "out3")
