@@ -28,6 +28,8 @@ from surgvl.models.schema import read_checked
 from surgvl.models.store import CARD, Card, with_network
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
+from surgvl.probe.recogniser import is_recogniser, load_recogniser
+from surgvl.probe.recognition import Recognition
 from surgvl.video.clip import Preprocess
 
 if TYPE_CHECKING:
@@ -189,7 +191,7 @@ class DualModel(LoadedModel, ZeroShotModel):
 
 def load(
     folder: str | Path, device: str = "cpu", fetch: bool = False, dim: int | None = None
-) -> "Encoder | DualModel | LocalAnswerer":
+) -> "Encoder | DualModel | Recognition | LocalAnswerer":
     """Load a model by what its folder says.
 
     Args:
@@ -199,13 +201,15 @@ def load(
         dim: width of the vectors of a model that has several (Matryoshka); NAME:512 says the same.
 
     Returns:
-        An encoder, a video-text model, or the answerer of a chat model.
+        An encoder, a video-text model, a recogniser (`surgvl probe` and `finetune`), or the answerer of a chat model.
 
     Raises:
         CheckpointError: not a model of ours, or weights that do not fit.
     """
     with with_network(fetch):
         path = resolve_model(folder if dim is None else f"{folder}:{dim}")
+        if is_recogniser(path):
+            return Recognition(*load_recogniser(path, device), path, device)
         model, preprocess = load_model(path, device)
     if isinstance(model, VideoText):
         return DualModel(model, preprocess, path, device)

@@ -105,6 +105,11 @@ COMMANDS = {
         "measure what a frozen encoder represents",
         "--encoder mae --manifest manifest --out probe",
     ),
+    "finetune": Command(
+        "surgvl.commands.finetune:finetune",
+        "train an encoder on labels, and score it",
+        "--encoder mae --manifest manifest --out finetuned",
+    ),
     "align": Command(
         "surgvl.commands.align:align",
         "align video with sentences in one embedding space",

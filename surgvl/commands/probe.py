@@ -76,6 +76,7 @@ def probe(
     from surgvl.probe.base import Readout
     from surgvl.probe.labels import heads_of
     from surgvl.probe.predicted import write_all
+    from surgvl.probe.recogniser import Recogniser, save_recogniser
     from surgvl.probe.study import Study
 
     kind = choose(surgvl.probe, Readout, readout)
@@ -88,7 +89,7 @@ def probe(
     with RunFolder(out, resume, seed=seed, device=device) as folder:
         table = Manifest.load(manifest)
         before = [] if random_encoder else _seen(encoder, vectors)
-        warning = _overlap(table, split, before, allow_overlap)
+        warning = overlap_warning(table, split, before, allow_overlap)
         asked = heads_of(table, heads, set(split_ids(table, "train")))
         has_grid = bool(kind.steps) and len(fit.lr) * len(fit.weight_decay) > 1
         splits = ["train", split, *(["val"] if has_grid and split != "val" and table.video_ids("val") else [])]
@@ -130,8 +131,11 @@ def probe(
             readout_loss=plain(outcome.fitted[0].loss),
             seconds=work.seconds,
         )
-        with atomic(out / "readout.safetensors") as path:
-            save_file({name: value.cpu() for name, value in head.state_dict().items()}, path)
+        if encoder is not None and not few_shot.is_asked:
+            save_recogniser(Recogniser(model[0], head, clip.frame_step), folder.model, model[1])
+        else:
+            with atomic(out / "readout.safetensors") as path:
+                save_file({name: value.cpu() for name, value in head.state_dict().items()}, path)
         write_json(out / "videos.json", outcome.tables[0])
         facts = {
             "model": str(encoder or vectors),
@@ -162,7 +166,7 @@ def _seen(encoder: Path | None, vectors: Path | None) -> list[str]:
     return read_meta(vectors).pretraining_video_ids
 
 
-def _overlap(table: Manifest, split: str, pretraining_ids: list[str], allowed: bool) -> str:
+def overlap_warning(table: Manifest, split: str, pretraining_ids: list[str], allowed: bool) -> str:
     """A warning for the results if scored videos were seen in pretraining or train the readout.
 
     Raises:

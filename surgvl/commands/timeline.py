@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from surgvl.commands.common import VIDEO_BAR
 from surgvl.commands.conditions import chosen, needs_archive, parts
+from surgvl.commands.timeline_model import Make, load_any, load_dual, maker
 from surgvl.core.checks import check_above
-from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import below, command, read_json, text_hash, write_json
 from surgvl.core.invocation import recorded
 from surgvl.core.locks import locked
@@ -29,14 +30,11 @@ from surgvl.video.clip import Preprocess
 from surgvl.video.marks import counted
 
 if TYPE_CHECKING:
-    from surgvl.api import DualModel
     from surgvl.archive.archive import Archive
-    from surgvl.serve.remote import RemoteDual
 
 PROMPT_SETS = ("cholec80_phase", "cholect50_triplet")
 # Of a folder: by video, the file and what it was made of.
 DONE = "timelines.json"
-Make = Callable[[str, Path, Callable[[float], object]], IntervalTable]
 
 
 @dataclass(frozen=True)
@@ -89,8 +87,8 @@ def timeline(
     Args:
         videos: video files, or folders that are searched for them at any depth; or, of an archive, ids of recordings.
         out: file to write, whose suffix names the format; of several videos, the folder.
-        model: run folder or model folder of a video-text model, or a model's name; or give --server, or both to check
-            that they have the same model.
+        model: run folder or model folder of a video-text model, or a model's name, or that of a probe or a fine-tuned
+            encoder, which has classes of its own; or give --server, or both to check that they have the same model.
         format: csv, json, parquet, vtt, srt, eaf (ELAN), cvat, label_studio or fiftyone; by default, that of the suffix
             of --out, and csv in a folder.
         prompt_sets: names or files of prompt sets. Of phases and steps, one class holds at a time; of other kinds, all
@@ -134,14 +132,10 @@ def timeline(
         return out
     needs_archive(where)
     table, problems = recordings.manifest_of(videos)
-    loaded = _load(model, device, server, api_key, in_flight)
-    sets = [loaded.class_set(name) for name in prompt_sets]
-
-    def make(video_id: str, path: Path, tick: Callable[[float], object]) -> IntervalTable:
-        return loaded.timeline(path, sets, **asdict(config), stride_s=stride_s, tick=tick)
-
+    loaded = load_any(model, device, server, api_key, in_flight)
+    make, classes = maker(loaded, prompt_sets, config, stride_s)
     which = {"server": server} if server else {"model": model}
-    made_of = repr((loaded.hash, [each.prompt_set.hash for each in sets], config, stride_s, __version__))
+    made_of = repr((loaded.hash, classes, config, stride_s, __version__))
     following = command("embed", **which, videos=videos[0], out="vectors")
     _write(out, is_file, kind, Work(make, made_of, table, problems, following), resume, server or device)
     return out
@@ -153,33 +147,6 @@ def _write(out: Path, is_file: bool, kind: Format, work: Work, resume: bool, dev
         return
     with locked(out), RunFolder(out, resume, device=device) as folder:
         _write_all(folder, kind, work)
-
-
-def _load(model: Path | None, device: str, server: str, api_key: str, in_flight: int) -> "DualModel | RemoteDual":
-    """The model in this process, or that of a server, which must equal the one in the folder if both are given."""
-    # Imported here because they import torch, which help and usage errors must not wait for.
-    if server:
-        from surgvl.serve.client import Server
-        from surgvl.serve.remote import RemoteDual
-
-        remote = RemoteDual(Server(server, api_key, in_flight=in_flight))
-        if model is not None:
-            remote.check(model)
-        return remote
-    if model is None:
-        raise ConfigError("give --model, a run folder of `surgvl align`, or --server, the address of `surgvl serve`")
-    return _load_here(str(model), device)
-
-
-def _load_here(model: str, device: str) -> "DualModel":
-    from surgvl.api import DualModel, load
-
-    loaded = load(model, device)
-    if not isinstance(loaded, DualModel):
-        raise CheckpointError(
-            f"{model} is not a video-text model: give a run folder of `surgvl align`, or such a model"
-        )
-    return loaded
 
 
 def _of_archive(
@@ -198,7 +165,7 @@ def _of_archive(
     spans = parts(archive, chosen(where, [archive.recording(id).id for id in ids], "", ""))
     table, problems = _recordings(archive, spans, bool(ids))
     is_cut = archive.resolve(where).of_times
-    loaded = _load_here(archive.model, device)
+    loaded = load_dual(archive.model, device)
     sets = [loaded.class_set(each) for each in prompt_sets]
     scale, name = float(loaded.model.logit_scale.detach().exp()), f"{loaded.folder} ({loaded.hash})"
 

@@ -92,14 +92,14 @@ class Track:
 
     Attributes:
         name: such as `phase`.
-        prompt_set: whose classes these are.
+        made_by: the prompt set whose classes these are, with its version, or the readout.
         classes: their names [C].
         probabilities: float64 [N, C].
         is_exclusive: whether exactly one class holds at a time.
     """
 
     name: str
-    prompt_set: PromptSet
+    made_by: str
     classes: list[str]
     probabilities: Float64Array
     is_exclusive: bool
@@ -147,12 +147,13 @@ def tracks(clips: ClipVectors, sets: Sequence[ClassSet], logit_scale: float, con
         chances = softmax(smooth(cosines, clips.times_s, one_video, config.smooth_s, config.causal), logit_scale)
         task, is_alone = each.prompt_set.task, tasks.count(each.prompt_set.task) == 1
         name = task if is_alone else each.prompt_set.name
-        found.append(Track(name, each.prompt_set, each.names, chances, task in EXCLUSIVE))
+        made_by = f"{each.prompt_set.name} {each.prompt_set.version}"
+        found.append(Track(name, made_by, each.names, chances, task in EXCLUSIVE))
         if task == "triplet":
             tools = np.array([name.partition(",")[0] for name in each.names])
             names = list(dict.fromkeys(tools.tolist()))
             sums = np.stack([chances[:, tools == tool].sum(1) for tool in names], 1)
-            found.append(Track("tool" if is_alone else f"{name}_tool", each.prompt_set, names, sums, False))
+            found.append(Track("tool" if is_alone else f"{name}_tool", made_by, names, sums, False))
     return found
 
 
@@ -172,15 +173,34 @@ def interval_table(
     Raises:
         DataError: the video cannot be read.
     """
-    frames, info = frame_times(source), video.probe(source)
-    edges = np.array([*map(frames.first_from, clips.begins_s.tolist()), len(frames)])
     found = tracks(clips, sets, logit_scale, config)
+    return table_of_tracks(source, found, clips.begins_s, clips.step_s, config, model)
+
+
+def table_of_tracks(
+    source: Path, found: Sequence[Track], begins_s: Float64Array, step_s: float, config: TimelineConfig, model: str
+) -> IntervalTable:
+    """The timeline of a video from the probabilities of its clips; reads the file's time stamps.
+
+    Args:
+        source: the video.
+        found: the tracks.
+        begins_s: from when on the decision about each clip holds, seconds, ascending [N].
+        step_s: seconds from one clip to the next.
+        config: thresholds; smoothing as it was done.
+        model: name or folder of the model; the file tells nothing of folders above.
+
+    Raises:
+        DataError: the video cannot be read.
+    """
+    frames, info = frame_times(source), video.probe(source)
+    edges = np.array([*map(frames.first_from, begins_s.tolist()), len(frames)])
     origin = Origin(
         model=re.sub(r"[^:@]*/", "", model),
-        prompt_sets={each.name: f"{each.prompt_set.name} {each.prompt_set.version}" for each in found},
+        prompt_sets={each.name: each.made_by for each in found},
         exclusive=tuple(each.name for each in found if each.is_exclusive),
         protocol="online" if config.causal else "offline",
-        step_s=clips.step_s,
+        step_s=step_s,
         smooth_s=config.smooth_s,
         threshold=config.threshold,
     )

@@ -32,13 +32,13 @@ class Fitted:
     Attributes:
         readout: in evaluation mode.
         how: its training, in words.
-        loss: of its grid at the last step, the sum over the readouts; NaN where nothing is trained.
+        loss: of its grid at the last step, the sum over the readouts; None where nothing is trained.
         num_clips: clips that it was trained on.
     """
 
     readout: Readout
     how: str
-    loss: float
+    loss: float | None
     num_clips: int
 
 
@@ -181,7 +181,7 @@ def fit_readout(
         lr, decay = cells[best]
         how = f"{training.steps} steps of {batch}, rate {lr:g}, decay {decay:g}"
         how += f", best of {len(cells)} by {chosen_by}" if len(cells) > 1 else ""
-    return Fitted(readouts[best], how, losses[-1] if losses else float("nan"), len(data.video_ids))
+    return Fitted(readouts[best], how, losses[-1] if losses else None, len(data.video_ids))
 
 
 def draws_of(shots: FewShot, heads: Sequence[Head], data: ProbeData, seed: int) -> list[NDArray[np.int64] | None]:

@@ -36,6 +36,22 @@ def num_groups(encoder: VideoViT, clip_frames: int) -> int:
     return clip_frames // num_frames
 
 
+def group_tokens(encoder: VideoViT, video: Tensor) -> Tensor:
+    """Tokens float32 [B, K, D] of clips [B, 3, T, S, S] of one or more groups of the encoder's frames."""
+    B, C, T, H, W = video.shape
+    groups = num_groups(encoder, T)
+    parts = video.reshape(B, C, groups, T // groups, H, W).transpose(1, 2).reshape(B * groups, C, T // groups, H, W)
+    return _placed(encoder, encoder(parts).float(), groups)
+
+
+def _placed(encoder: VideoViT, found: Tensor, groups: int) -> Tensor:
+    """Tokens of groups [B * G, n, D] -> [B, K, D], with the sinusoid of their group if there are several."""
+    found = found.reshape(-1, groups * encoder.num_tokens, encoder.dim)
+    if groups == 1:
+        return found
+    return found + sinusoid(groups, encoder.dim).repeat_interleave(encoder.num_tokens, 0).to(found.device)
+
+
 def encode(
     encoder: VideoViT,
     clips: Iterable[NDArray[np.uint8] | Tensor],
@@ -69,19 +85,15 @@ def encode(
     fast = torch.autocast(device.type, torch.bfloat16, enabled=precision("auto") == "bf16-mixed")
     take_space(file, 2 * num_clips * length * encoder.dim)
     tokens = np.memmap(file, np.float16, "r+", shape=(num_clips, length, encoder.dim))
-    when = sinusoid(groups, encoder.dim).repeat_interleave(encoder.num_tokens, 0).to(device)
     at = 0
     encoder.eval()
     with torch.inference_mode(), fast:
         for batch in clips:
             B = len(batch)
             if isinstance(batch, Tensor):
-                found = batch.to(device)
+                found = _placed(encoder, batch.to(device), groups)
             else:
-                video = torch.from_numpy(batch).to(device).view(B * groups, encoder.config.num_frames, *batch.shape[2:])
-                found = encoder(video.permute(0, 4, 1, 2, 3)).float()
-            found = found.reshape(B, groups * encoder.num_tokens, encoder.dim)
-            found = found + when if groups > 1 else found
+                found = group_tokens(encoder, torch.from_numpy(batch).to(device).permute(0, 4, 1, 2, 3))
             kept = (found.mean(1, keepdim=True) if average else found).half()
             if not bool(kept.isfinite().all()):
                 raise CheckpointError(

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from surgvl.api import load
 from surgvl.commands.data import data_convert
+from surgvl.commands.embed import embed
+from surgvl.commands.finetune import Regularise, finetune
 from surgvl.commands.phantom import phantom
 from surgvl.commands.probe import probe
+from surgvl.commands.timeline import timeline
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.core.files import write_json
 from surgvl.core.predictions import read_predictions
@@ -22,7 +27,10 @@ from surgvl.metrics.average_precision import videos_then_classes
 from surgvl.models.checkpoint import save_model
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
-from surgvl.probe.config import ProbeClips, ReadoutTraining
+from surgvl.probe.config import FewShot, ProbeClips, ReadoutTraining
+from surgvl.probe.predicted import said
+from surgvl.probe.recognition import Recognition
+from surgvl.train.config import Optim, Run
 from surgvl.video.clip import Preprocess
 
 
@@ -86,7 +94,7 @@ def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
         mean = float(videos_then_classes(np.array(tables[task], float))[0])
         assert mean == pytest.approx(first[task, metric].value)
     assert {path.name for path in (tmp_path / "a").iterdir()} == {
-        *("config.yaml", "run.json", "result.json", "result.md", "videos.json", "readout.safetensors", "predictions")
+        *("config.yaml", "run.json", "result.json", "result.md", "videos.json", "model", "predictions")
     }
     said = read_predictions(tmp_path / "a" / "predictions" / "phase.parquet")
     assert said.scores is not None
@@ -103,10 +111,80 @@ def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
     assert [replace(result, command="") for result in again.values()] == [
         replace(result, command="") for result in first.values()
     ]
-    one, two = (load_file(tmp_path / name / "readout.safetensors") for name in "ab")
+    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in "ab")
     assert all(np.array_equal(one[name], two[name]) for name in one)
     other = run(made, tmp_path / "c", seed=1)
     assert values(other) != values(first)
+
+
+@pytest.mark.parametrize("readout", ["knn", "attentive", "ms_tcn"])
+def test_a_saved_readout_says_of_a_file_what_it_said_of_the_split(made: Path, tmp_path: Path, readout: str) -> None:
+    run(made, tmp_path / "p", readout=readout)
+    model = load(tmp_path / "p")
+    assert isinstance(model, Recognition)
+    wanted = read_predictions(tmp_path / "p" / "predictions" / "phase.parquet")
+    assert wanted.scores is not None
+    path = Manifest.load(made / "manifest").path_of("video04")
+    logits, starts, _ = model.predict(path)
+    own = np.array(wanted.video_ids) == "video04"
+    head = model.model.readout.asked[0]
+    # Tokens of the split were stored in half precision.
+    np.testing.assert_allclose(said(head, logits["phase"]), wanted.scores[own], atol=0.05)
+    table = model.timeline(path, smooth_s=0)
+    assert set(table.classes) == {"phase", "instrument", "verb", "target"}
+    best = [head.classes[at] for at in said(head, logits["phase"]).argmax(1)]
+    phases = [row for row in table if row.track == "phase"]
+    assert [row.name for row in phases] == [name for name, _ in groupby(best)]
+    assert phases[0].start_s == starts[0]
+    with pytest.raises(ConfigError, match="looks ahead: for --causal"):
+        model.timeline(path, causal=True)
+    timeline([path], out=tmp_path / "t.csv", model=tmp_path / "p")
+    assert (tmp_path / "t.csv").read_text().count("\n") > 1
+
+
+def test_vectors_grids_and_few_shots_by_the_command(made: Path, tmp_path: Path) -> None:
+    embed(tmp_path / "vectors", made / "video", made / "manifest")
+    grid = ReadoutTraining(steps=3, lr=(1e-3, 1e-2), weight_decay=(0.0, 0.1))
+    found = probe(made / "manifest", tmp_path / "g", vectors=tmp_path / "vectors", readout="tecno", fit=grid)
+    assert "best of 4 by validation videos" in found[0].protocol
+    assert "tecno readout of vectors" in found[0].protocol
+    assert (tmp_path / "g" / "readout.safetensors").is_file()
+    shots = FewShot(videos=1, draws=2)
+    given: dict[str, Any] = {
+        "readout": "linear",
+        "few_shot": shots,
+        "fit": ReadoutTraining(steps=3),
+        "heads": ["phase"],
+    }
+    found = probe(made / "manifest", tmp_path / "f", vectors=tmp_path / "vectors", **given)
+    assert "1 training videos, 3 steps" in found[0].protocol
+    assert {result.task for result in found} == {"phase"}
+    assert (tmp_path / "f" / "predictions" / "draw1" / "phase.parquet").is_file()
+    with pytest.raises(ConfigError, match="readout attentive reads every token and needs --encoder"):
+        probe(made / "manifest", tmp_path / "a", vectors=tmp_path / "vectors")
+    with pytest.raises(ConfigError, match="give --encoder, .*, or --vectors"):
+        probe(made / "manifest", tmp_path / "b")
+
+
+def test_fine_tuning_writes_a_model_and_its_scores(made: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"heads": ["phase"], "frame_cache": made / "frames"}
+    plain = Regularise(mixup=0, cutmix=0, smoothing=0)
+    training = {"run": Run(steps=4, batch=8, precision="32-true", accelerator="cpu"), "optim": Optim(layer_decay=0.75)}
+    found = finetune(made / "manifest", tmp_path / "f", made / "video", regularise=plain, **given, **training)
+    assert {result.encoder for result in found} == {"fine-tuned"}
+    before = load_file(made / "video" / "model" / "model.safetensors")
+    after = load_file(tmp_path / "f" / "model" / "model.safetensors")
+    assert all(not np.array_equal(before[name], after[f"encoder.{name}"]) for name in before)
+    assert found[0].num_trainable == sum(value.size for value in after.values())
+    assert facts(tmp_path / "f")["pretraining_video_ids"] == ["video01", "video02"]
+    model = load(tmp_path / "f")
+    assert isinstance(model, Recognition)
+    wanted = read_predictions(tmp_path / "f" / "predictions" / "phase.parquet")
+    assert wanted.scores is not None
+    path = Manifest.load(made / "manifest").path_of("video05")
+    own = np.array(wanted.video_ids) == "video05"
+    logits = model.predict(path)[0]["phase"]
+    np.testing.assert_allclose(said(model.model.readout.asked[0], logits), wanted.scores[own], atol=0.02)
 
 
 @pytest.mark.slow
@@ -132,8 +210,8 @@ def test_an_image_encoder_is_read_out_over_the_frames_of_a_clip(made: Path, tmp_
     # The middle one of four frames is the frame at the middle of the clip, so it is what a clip of one frame shows.
     middle = run(made, tmp_path / "t", "image", num_frames=4, fps=4.0, frame_step=4)
     assert "of 4 frames at 4 fps, 1 in 4" in middle["verb", "mAP"].protocol
-    shown, expected = (load_file(tmp_path / name / "readout.safetensors") for name in "ts")
-    assert all(np.array_equal(shown[name], expected[name]) for name in expected)
+    shown, expected = (load_file(tmp_path / name / "model" / "model.safetensors") for name in "ts")
+    assert all(np.array_equal(shown[name], expected[name]) for name in expected if name.startswith("readout."))
 
 
 def test_what_was_seen_is_not_scored(made: Path, tmp_path: Path) -> None:
