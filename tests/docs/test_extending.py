@@ -123,15 +123,15 @@ def test_the_published_model_is_known_by_its_name(
 
 
 def test_the_prompt_set_and_the_task_score_the_phantom(added: Path, tiny_run: Path, tmp_path: Path) -> None:
-    assert run_tests(added / "tests/tasks/test_tool.py", tmp_path / "tests") == 1
+    assert run_tests(added / "tests/tasks/test_pooled_tool.py", tmp_path / "tests") == 1
     file = added / "prompts/phantom_tool.yaml"
     assert tuple(row.name for row in prompts.load(file).classes) == CHOLEC80_TOOLS
     manifest, vectors, out = (str(folder) for folder in (tiny_run / "manifest", tmp_path / "vectors", tmp_path / "out"))
     embed = ["embed", "--model", str(tiny_run / "align"), "--manifest", manifest, "--split", "test"]
     cli.run([*embed, "--prompt_sets", str(file), "--out", vectors])
-    cli.run(["eval", "--vectors", vectors, "--manifest", manifest, "--tasks", "tool", "--out", out])
+    cli.run(["eval", "--vectors", vectors, "--manifest", manifest, "--tasks", "pooled_tool", "--out", out])
     (result,) = read_results(tmp_path / "out" / "result.json")
-    assert (result.task, result.metric, result.num_videos) == ("tool", "mAP", 1)
+    assert (result.task, result.metric, result.num_videos) == ("pooled_tool", "mAP", 1)
     assert 0 < result.value <= 1
     assert set(result.baselines) == {"constant", "random"}
     assert "phantom_tool v1" in result.protocol
