@@ -25,6 +25,7 @@ from surgvl.core.arrays import Float32Array, Float64Array
 from surgvl.core.checks import check_choice
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
+from surgvl.core.prediction_arrays import read_arrays
 from surgvl.core.prediction_table import PredictionTable, read_table
 
 ENCODERS = ("frozen", "fine-tuned", "not stated")
@@ -131,13 +132,13 @@ def write_predictions(path: Path | str, predictions: Predictions) -> None:
 
 
 def read_predictions(path: Path | str, fps: float | None = None, kind: str = "") -> Predictions:
-    """Read predictions: Parquet of the form above, or a table as text with a header.
+    """Read predictions: Parquet of the form above, a table as text with a header, or arrays (`prediction_arrays`).
 
     Args:
-        path: the file. One that does not end in `.parquet` is text, separated by commas, semicolons or tabs. Its
-            columns are `video`, then `time` or `frame`, then `label`, `value`, or a column of scores for each class;
-            or `video`, `start`, `end` and `label`, which is read at each whole second. Names of the Parquet form
-            (`video_id`, `time_s`, `start_s`, `end_s`, `score:CLASS`) mean the same.
+        path: the file. One that does not end in `.parquet`, `.npz` or `.npy` is text, separated by commas, semicolons
+            or tabs. Its columns are `video`, then `time` or `frame`, then `label`, `value`, or a column of scores for
+            each class; or `video`, `start`, `end` and `label`, which is read at each whole second. Names of the Parquet
+            form (`video_id`, `time_s`, `start_s`, `end_s`, `score:CLASS`) mean the same.
         fps: frames per second, for a column `frame` that counts from 0.
         kind: kind of label, if the file does not tell.
 
@@ -146,7 +147,9 @@ def read_predictions(path: Path | str, fps: float | None = None, kind: str = "")
     """
     path = Path(path)
     facts: dict[str, Any] = {}
-    if path.suffix != ".parquet":
+    if path.suffix in (".npz", ".npy"):
+        found, facts["task"] = read_arrays(path)
+    elif path.suffix != ".parquet":
         found = read_table(path, fps)
     else:
         try:

@@ -4,7 +4,6 @@ A task holds the truth, row by row, and scores `Scores` (a number for each clip 
 each question). Shape letters: N rows, C classes, V videos, R draws of videos.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -265,15 +264,11 @@ class Task(ABC, Generic[P]):
         bounds: tuple[float, float] = (0.0, 1.0),
         video_names: Sequence[str] = (),
     ) -> Result:
-        """A result with its confidence interval, by a bootstrap over videos, and its value for each video alone.
-
-        The ids of the videos [V] are in the order of the draws; without them, there are no values for single videos.
-        """
-        value, (low, high), drawn = point_estimate(statistic, num_videos), (math.nan, math.nan), np.zeros(0)
-        if num_videos > 1:
-            drawn = statistic(draws(num_videos, seed))
-            low, high = centred_interval(value, drawn, bounds)
-        by_video = {}
+        """A result with its interval, by a bootstrap over videos, and its value for each of the videos [V] if named."""
+        value, by_video = point_estimate(statistic, num_videos), {}
+        # One video says nothing about others.
+        drawn = statistic(draws(num_videos, seed)) if num_videos > 1 else np.zeros(0)
+        low, high = centred_interval(value, drawn, bounds)
         if video_names:
             with np.errstate(invalid="ignore", divide="ignore"):  # a video may lack what the score needs
                 by_video = dict(zip(video_names, statistic(np.eye(num_videos)).tolist(), strict=True))

@@ -141,3 +141,26 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_kind_of_encoder_is_refused() -> None:
     with pytest.raises(ConfigError, match="encoder of predictions must be one of frozen, fine-tuned, not stated"):
         Predictions("phase", ["a"], np.zeros(1), ["x"], np.zeros((1, 1), np.float32), facts={"encoder": "froze"})
+
+
+def test_arrays_of_ivtmetrics_are_read_by_video(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {"VID06": rng.random((3, 100)), "VID10": rng.random((2, 100))}
+    np.savez(tmp_path / "p.npz", **arrays)  # type: ignore[arg-type]
+    np.save(tmp_path / "VID06.npy", arrays["VID06"])
+    found = read_predictions(tmp_path / "p.npz")
+    assert (found.kind, found.video_ids) == ("triplet", ["VID06"] * 3 + ["VID10"] * 2)
+    assert found.times_s.tolist() == [0, 1, 2, 0, 1]
+    np.testing.assert_allclose(found.scores, np.concatenate([*arrays.values()]), rtol=1e-6)
+    # Ids of CholecT50: 60 is the hook that dissects the gallbladder.
+    assert found.class_names[60] == "hook,dissect,gallbladder"
+    one = read_predictions(tmp_path / "VID06.npy")
+    assert (one.video_ids, one.kind) == (["VID06"] * 3, "triplet")
+    np.save(tmp_path / "VID07.npy", rng.random((4, 15)))
+    assert read_predictions(tmp_path / "VID07.npy").kind == "target"
+    np.save(tmp_path / "VID08.npy", rng.random((4, 7)))
+    with pytest.raises(DataError, match=r"array VID08 must be numbers .* 100, 6, 10, 15 classes, got float64 \[4, 7\]"):
+        read_predictions(tmp_path / "VID08.npy")
+    (tmp_path / "VID09.npy").write_text("no array")
+    with pytest.raises(DataError, match="VID09.npy cannot be read"):
+        read_predictions(tmp_path / "VID09.npy")
