@@ -191,11 +191,7 @@ class Inputs(ABC):
         """
 
     def numbers(self, kind: str) -> list[LabelledNumbers]:
-        """Numbers and labels of videos of a kind (`skill`), one entry for each part of it that is predicted.
-
-        Raises:
-            Unavailable: there are none.
-        """
+        """Numbers and labels of videos of a kind (`skill`), for each part that is predicted; `Unavailable` if none."""
         raise Unavailable(f"{kind} needs --predictions of a number for each video")
 
     @abstractmethod

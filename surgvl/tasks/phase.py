@@ -37,7 +37,7 @@ _PROTOCOLS = {
     "f1_m2cai": f"{_BY_PHASE}; videos in which it is never right are left out (M2CAI16's script)",
     "precision_video": _BY_VIDEO,
     "recall_video": _BY_VIDEO,
-    "macro_f1_video": f"{_BY_VIDEO} (SurgVLP)",
+    "macro_f1_video": f"{_BY_VIDEO} (SurgVLP, SurgMotion)",
     "jaccard_video": _BY_VIDEO,
     "precision_pooled": _POOLED,
     "balanced_accuracy": "frames pooled; mean recall of classes in the truth",

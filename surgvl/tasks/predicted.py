@@ -117,7 +117,7 @@ class Predicted:
             DataError: classes do not fit, or no moment has both.
         """
         if kind not in self.files:
-            raise Unavailable(f"no predictions of {kind} labels")
+            raise Unavailable("no predictions of such labels")
         if not (labelled := labelled_videos(self.test, kind)):
             raise Unavailable(f"no {self.split} video of the manifest has labels of task {kind!r}")
         groups = class_groups(self.manifest, self.test, kind, self.published)
@@ -147,7 +147,7 @@ class Predicted:
         """
         own = [name for name in self.files if part_of_kind(name, (kind,))]
         if not own:
-            raise Unavailable(f"no predictions of {kind} labels")
+            raise Unavailable("no predictions of such labels")
         return [join_numbers(name, self.files[name], self.test, self.train, f"{self.split} split") for name in own]
 
     def _group(

@@ -95,6 +95,7 @@ class Skill(Task[Numbers]):
                     num_clips=num_videos,
                     seed=self.seed,
                     bounds=_BOUNDS[metric],
+                    video_names=predictions.video_ids,
                 )
             )
         return found
