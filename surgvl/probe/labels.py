@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.ontology import INSTRUMENTS, TARGETS, TRIPLET_NAMES, VERBS
 from surgvl.data.manifest import Manifest
+from surgvl.tasks.truth import labelled_videos, were_annotated
 
 Kind = Literal["one", "many", "number"]
 PARTS: dict[str, tuple[str, ...]] = {"instrument": INSTRUMENTS, "verb": VERBS, "target": TARGETS}
@@ -103,25 +104,25 @@ def truth_of(table: Manifest, heads: Sequence[Head], video_ids: Sequence[str], t
 
     Returns:
         By head: of one class int64 [N], -1 where unknown; of many int64 [N, C] of 0 and 1, -1 for videos without such
-        labels (a clip without one, of a video that has some, shows none); of a number float32 [N], in its standard
-        deviations from its mean, NaN where unknown.
+        labels and moments that nobody looked at (any other clip without a label shows none); of a number float32 [N],
+        in its standard deviations from its mean, NaN where unknown.
 
     Raises:
         DataError: two classes at once where one may hold, a class that the head does not have, or a triplet whose parts
             are unknown.
     """
     truth: Truth = {}
-    by_task: dict[str, set[str]] = {}
-    for segment in table.segments:
-        by_task.setdefault(segment.task, set()).add(segment.video_id)
+    has_triplets = bool(labelled_videos(table, "triplet"))
     for head in heads:
-        of_triplets = head.name in PARTS and "triplet" in by_task
+        of_triplets = head.name in PARTS and has_triplets
         task = "triplet" if of_triplets else head.name
         rows = table.second_labels(task, video_ids, times_s)
         if of_triplets:
             at = list(PARTS).index(head.name)
             rows = [[_parts(label)[at] for label in labels] for labels in rows]
-        annotated = np.array([video_id in by_task.get(task, ()) for video_id in video_ids], bool)
+        there = labelled_videos(table, task)
+        moments = were_annotated(table, task, video_ids, times_s, rows)
+        annotated = np.array([known and name in there for known, name in zip(moments, video_ids, strict=True)], bool)
         truth[head.name] = READ[head.kind](head, rows, annotated)
     return truth
 

@@ -13,6 +13,7 @@ from torch import nn
 
 import surgvl.probe
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.core.ontology import RATED, rated_kind
 from surgvl.core.registry import discover
 from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, Segment, VideoRow
@@ -206,6 +207,10 @@ def test_labels_become_numbers() -> None:
     # Of the training videos alone: 20, whose deviation of 0 is taken as 1.
     assert truth["skill"][[0, 3]].tolist() == [0, 10]
     assert np.isnan(truth["skill"][1])
+    # Where a video states which moments were looked at, the others are unknown.
+    looked = table_of([("v", "tool", 0, "Hook"), ("v", rated_kind("tool"), 2, RATED), ("w", "tool", 0, "Hook")])
+    truth = truth_of(looked, heads_of(looked, ["tool"]), ["v", "v", "v", "w"], [0.5, 1.5, 2.5, 1.5])
+    assert truth["tool"].tolist() == [[1], [-1], [0], [0]]
     with pytest.raises(ConfigError, match="--heads step: the manifest has labels of instrument, phase"):
         heads_of(table, ["step"])
     both = table_of([("v", "phase", 0, "a"), ("v", "phase", 0, "b"), ("v", "triplet", 3, "saw,cut,bone")])
