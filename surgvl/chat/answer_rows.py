@@ -119,7 +119,7 @@ def answered_row(row: QuestionRow, answer: Answer, control: str, mode: str, amon
         row: of a manifest's question table.
         answer: what was answered.
         control: the video that was shown, empty for the question's own.
-        mode: how it was answered, see `surgvl.tasks.base.MODES`.
+        mode: how it was answered, see `surgvl.tasks.answers.MODES`.
         among: what a free answer to a closed question must be one of.
     """
     said, problem, kind = answer.text, answer.problem, type_of(row["type"])

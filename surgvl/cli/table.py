@@ -141,6 +141,11 @@ COMMANDS = {
         "--model chat --manifest manifest --out answers",
         words=("video", "question"),
     ),
+    "judge": Command(
+        "surgvl.commands.judge:judge",
+        "let a language model mark free answers",
+        "--answers answers --server http://127.0.0.1:8000 --marks marks.csv --out judged",
+    ),
     "eval": Command(
         "surgvl.commands.eval:evaluate",
         "score with baselines and confidence intervals",

@@ -82,7 +82,7 @@ def answer_manifest(
     from surgvl.chat.controls import BLACK, KINDS, WithBlack, variant_names
     from surgvl.chat.feature_cache import readable_rows, window_of
 
-    kinds = ["" if config.only_control == "none" else config.only_control]
+    kinds: list[str] = ["" if config.only_control == "none" else config.only_control]
     kinds += answerer.controls if config.controls else ()
     if kinds[0] and kinds[0] not in answerer.controls:
         raise ConfigError(f"--only_control {kinds[0]} needs a general vision-language model: choose black or other")

@@ -256,7 +256,8 @@ def _served(
     seed: int,
 ) -> tuple[Path | None, Path | None]:
     """Let a server's models write the wanted folders of vectors and answers, as far as they can."""
-    from surgvl.commands.ask import AskConfig, ask
+    from surgvl.commands.answer_manifest import AskConfig
+    from surgvl.commands.ask import ask
     from surgvl.commands.embed import embed
     from surgvl.serve.client import Server
 

@@ -67,7 +67,7 @@ def probe(endpoint: Endpoint, clip: ClipInput, reply: ReplyConfig, by_likelihood
         ConfigError: it takes no pictures, or refuses what was asked for by name.
         ServerError: it fails.
     """
-    renames = _renames(endpoint, reply)
+    renames = renamed_fields(endpoint, reply)
     sends, media_kwargs = _media(endpoint, clip, renames)
     wanted = by_likelihood or reply.closed == "likelihood"
     tail = _tail(endpoint) if wanted else 0
@@ -118,8 +118,15 @@ def media_fields(num_frames: int, fps: float) -> dict[str, Any]:
     return {"media_io_kwargs": {"video": {"num_frames": num_frames, "fps": fps}}}
 
 
-def _renames(endpoint: Endpoint, reply: ReplyConfig) -> dict[str, str]:
-    """Hosted reasoning models know `max_tokens` by another name, and refuse a temperature."""
+def renamed_fields(endpoint: Endpoint, reply: ReplyConfig) -> dict[str, str]:
+    """Fields of sampling that an address knows by another name, or not at all (empty).
+
+    Hosted reasoning models know `max_tokens` by another name, and refuse a temperature.
+
+    Raises:
+        ConfigError: it refuses a plain question.
+        ServerError: it fails.
+    """
     hello = text_message([{"type": "text", "text": "Say yes."}])
     renames: dict[str, str] = {}
     for _ in range(4):

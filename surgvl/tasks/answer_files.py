@@ -19,7 +19,7 @@ from surgvl.core.results import UNRECORDED
 from surgvl.core.tables import markdown_table
 from surgvl.metrics.answer_types.base import type_of
 from surgvl.metrics.outcomes import OUTCOMES, PROBLEMS, counted, outcome
-from surgvl.tasks.base import MODES, Answers
+from surgvl.tasks.answers import MODES, Answers
 
 AnswerRow = dict[str, Any]
 Key = tuple[str, float, float, str]
@@ -41,6 +41,8 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     **{"outcome": str, "raw": str, "reply": str},
     # As they were shown, where `prediction` was read from `raw`; from the question to the reply.
     **{"options": list, "seconds": (int, float)},
+    # Of an open answer, by `surgvl judge`.
+    "judged": str,
 }
 # What may be shown in place of the right video; other values of `ablated` are ways to put the question.
 _VIDEOS = {"no_video": "no video", "black": "black video", "other": "other video"}
@@ -157,6 +159,13 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
                     _VIDEOS[name]: outcomes(kinds[mode, name].rows) for name in others if name in _VIDEOS
                 },
                 variants={name: said for name, said in others.items() if name not in _VIDEOS},
+                judged=[row.get("judged", "") for row in rows] if any("judged" in row for row in rows) else [],
+                control_judged={
+                    _VIDEOS[name]: _control_predictions(rows, kinds[mode, name], "judged")
+                    for name in others
+                    if name in _VIDEOS and any("judged" in row for row in kinds[mode, name].rows)
+                },
+                judge=str(file.facts.get("judge", {}).get("protocol", "marked by a judge that is not recorded")),
                 encoder={True: "frozen", False: "fine-tuned"}.get(file.facts.get("frozen", ""), "not stated"),
                 num_trainable=int(file.facts.get("num_trainable", 0)),
                 protocol=str(file.facts.get("protocol", UNRECORDED)),
@@ -187,9 +196,9 @@ def outcome_table(counts: Mapping[str, Mapping[str, int]]) -> str:
     return "\n".join(["", *markdown_table(["answers", *OUTCOMES], rows, set(OUTCOMES)), ""]) if rows else ""
 
 
-def _control_predictions(rows: Sequence[AnswerRow], control: AnswerFile) -> list[str]:
-    """The predictions of a control for the same questions."""
-    said = {_key(row): row["prediction"] for row in control.rows}
+def _control_predictions(rows: Sequence[AnswerRow], control: AnswerFile, column: str = "prediction") -> list[str]:
+    """The predictions of a control for the same questions, or another column."""
+    said = {_key(row): row.get(column, "") for row in control.rows}
     if lacks := [row for row in rows if _key(row) not in said]:
         first = f"{lacks[0]['question']!r} about {lacks[0]['video_id']} at {lacks[0]['start_s']} s"
         name = _named(control.rows[0]["mode"], control.rows[0]["ablated"])

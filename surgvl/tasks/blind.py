@@ -11,7 +11,8 @@ import numpy as np
 from surgvl.core.plurals import plural
 from surgvl.metrics.answer import LabelledQuestion, blind_answers
 from surgvl.metrics.answer_types.base import is_typed
-from surgvl.tasks.base import Answers, LabelledScores, Scores, Unavailable
+from surgvl.tasks.answers import Answers
+from surgvl.tasks.base import LabelledScores, Scores, Unavailable
 from surgvl.tasks.inputs import EvalInputs
 from surgvl.tasks.truth import EXCLUSIVE, ClassesOf, Labels, class_groups, seconds_to_score, training_seconds
 

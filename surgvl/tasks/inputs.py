@@ -15,7 +15,8 @@ from surgvl.embed.vectors import PromptSetFacts, Vectors, unit
 from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.relaxed import Mode
 from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split, read_answers
-from surgvl.tasks.base import Answers, Inputs, LabelledScores, Scores, Unavailable
+from surgvl.tasks.answers import Answers
+from surgvl.tasks.base import Inputs, LabelledScores, Scores, Unavailable
 from surgvl.tasks.numbers import LabelledNumbers
 from surgvl.tasks.predicted import Predicted
 from surgvl.tasks.truth import EXCLUSIVE, Labels, labelled_videos, training_seconds, were_annotated

@@ -8,6 +8,7 @@ Shape letters: N rows, W ways to put a question (the usual one first), V videos,
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics.answer import normalise
 from surgvl.metrics.answer_types.base import type_of
-from surgvl.tasks.base import Answers, Inputs, Task, point_estimate
+from surgvl.tasks.answers import Answers
+from surgvl.tasks.base import Inputs, Task, point_estimate
 
 _EXAMPLE = "example"
 _METRICS = {
@@ -59,7 +61,7 @@ class PromptSensitivity(Task[Answers]):
                 results += self._of_ways(rows, [rows.predictions, *ways.values()], what, suffix, videos)
         if _EXAMPLE in rows.variants:
             results += self._of_example(rows, suffix, videos)
-        made = {"encoder": rows.encoder, "num_trainable": rows.num_trainable}
+        made: dict[str, Any] = {"encoder": rows.encoder, "num_trainable": rows.num_trainable}
         return [dataclasses.replace(result, **made) for result in results]
 
     def _of_ways(
@@ -126,7 +128,7 @@ class PromptSensitivity(Task[Answers]):
         said: str,
         parts: dict[str, float],
     ) -> Result:
-        many = {"num_videos": int(videos.max()) + 1, "num_clips": len(rows.answers), "seed": self.seed}
+        many: dict[str, Any] = {"num_videos": int(videos.max()) + 1, "num_clips": len(rows.answers), "seed": self.seed}
         return self.result(metric, statistic, baselines, f"{self.labels}; {said}", per_class=parts, **many)
 
 

@@ -15,7 +15,8 @@ from surgvl.core.arrays import Float64Array
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics.answer import LabelledQuestion, blind_answers, most_frequent
 from surgvl.metrics.answer_types.base import AnswerType, type_of
-from surgvl.tasks.base import Answers, Inputs, Task, point_estimate
+from surgvl.tasks.answers import Answers
+from surgvl.tasks.base import Inputs, Task, point_estimate
 
 
 class TypedAnswers(Task[Answers]):

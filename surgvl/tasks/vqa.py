@@ -26,7 +26,8 @@ from surgvl.metrics import classify, text
 from surgvl.metrics.answer import LabelledQuestion, blind_answers, encode, most_frequent
 from surgvl.metrics.averages import over_pooled_rows
 from surgvl.metrics.outcomes import PROBLEMS
-from surgvl.tasks.base import NUM_RANDOM, Answers, Inputs, Task, means, point_estimate
+from surgvl.tasks.answers import Answers
+from surgvl.tasks.base import NUM_RANDOM, Inputs, Task, means, point_estimate
 
 _MODES = {
     "closed": "closed answers",
@@ -141,6 +142,15 @@ class Vqa(Task[Answers]):
                 table = {name: each[metric] for name, each in comparisons.items()}
                 found = dataclasses.replace(found, per_class_baselines=table, per_class_clips=measure.clips)
             results.append(found)
+        if predictions.judged:
+
+            def judged(marks: Sequence[str]) -> Statistic:
+                return measure.share(np.array([each == "correct" for each in marks]))
+
+            beside = {name: judged(marks) for name, marks in predictions.control_judged.items()}
+            others_judged = {name: point_estimate(each, measure.num_videos) for name, each in beside.items()}
+            said = f"share of correct answers, {predictions.judge}; an answer without a mark counts as wrong"
+            results.append(make("judged_accuracy", judged(predictions.judged), others_judged, f"{self.labels}; {said}"))
         for name in (blind, *predictions.controls) if predictions.controls else ():
             theirs = measure.over_videos(others[name][0])["accuracy"]
             named = f"gain_over_{name.partition(' (')[0].replace(' ', '_')}{suffix}"

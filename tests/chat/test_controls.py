@@ -22,7 +22,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.metrics.answer import LabelledQuestion
 from surgvl.models.schema import AnswersFile
 from surgvl.tasks.answer_files import join, read_answers
-from surgvl.tasks.base import Answers
+from surgvl.tasks.answers import Answers
 from surgvl.tasks.vqa import Vqa
 from surgvl.video.clip import Preprocess
 from tests.helpers.made_organs import made_manifest, save_run, taught

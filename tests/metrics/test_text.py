@@ -17,7 +17,7 @@ from surgvl.core.result_page import to_markdown
 from surgvl.core.results import bootstrap_interval, draws
 from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.text import TextCounts, bleu, count, mean, words
-from surgvl.tasks.base import Answers
+from surgvl.tasks.answers import Answers
 from surgvl.tasks.vqa import Vqa
 
 TRUTH = "the grasper retracts the gallbladder"

@@ -131,7 +131,7 @@ def test_wordings_and_orders_have_a_spread(
         letters = {name: letter for letter, name in re.findall(r"^([A-B])\. (gut|liver)$", text, re.MULTILINE)}
         usual = text.startswith(QUESTION) or "An example" in text
         organ = ORGANS[colour_of(frames)] if usual else "gut"
-        return letters.get(organ, "?")
+        return str(letters.get(organ, "?"))
 
     fake, url = running
     fake.answer = fickle

@@ -19,7 +19,8 @@ from surgvl.core.results import Result
 from surgvl.metrics.answer import LabelledQuestion, blind_answers
 from surgvl.metrics.relaxed import MODES, relaxed_scores
 from surgvl.metrics.temporal import segment_counts
-from surgvl.tasks.base import Answers, Inputs, LabelledScores, Scores, Task, Unavailable
+from surgvl.tasks.answers import Answers
+from surgvl.tasks.base import Inputs, LabelledScores, Scores, Task, Unavailable
 from surgvl.tasks.multi_label import MultiLabel
 from surgvl.tasks.numbers import LabelledNumbers
 from surgvl.tasks.phase import Phase

@@ -1,0 +1,76 @@
+"""Answers to questions, of one mode, with those under controls and to the questions put in other ways.
+
+Shape letters: N rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surgvl.core.errors import DataError
+from surgvl.core.results import UNRECORDED
+
+# See `Answers`.
+MODES = ("closed", "head", "open", "typed")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """An answer for each question, all of one mode.
+
+    Attributes:
+        video_ids: [N].
+        questions: [N].
+        answers: [N], the truth.
+        types: [N], question types.
+        predictions: [N].
+        matched: bool [N]; whether the prediction is one of the allowed answers (always true if mode is `open`).
+        mode: `closed` (one of a list), `head` (one of a list, by a classification head), `open` (free text) or `typed`
+            (a number, a time, ..., see `surgvl.metrics.answer_types`).
+        controls: by name, such as `black video`, the same model's answers to the same questions without their video,
+            [N] each.
+        outcomes: [N], each one of the six of `surgvl.metrics.outcomes`; empty where they are not known.
+        control_outcomes: the same of the controls, by name.
+        variants: by name, such as `wording 2`, the same model's answers to the same questions put in another way, [N]
+            each.
+        judged: of open answers, what a judge says of each, `correct`, `incorrect` or empty [N]; empty without one.
+        control_judged: the same of the controls, by name.
+        judge: the judge, and its agreement with a person, in words.
+        encoder: `frozen` or `fine-tuned`.
+        num_trainable: parameters trained on labels.
+        protocol: `online` if the clips show the past only, else `offline`.
+
+    Raises:
+        DataError: no rows, different lengths, or an unknown mode.
+    """
+
+    video_ids: Sequence[str]
+    questions: Sequence[str]
+    answers: Sequence[str]
+    types: Sequence[str]
+    predictions: Sequence[str]
+    matched: NDArray[np.bool_]
+    mode: str
+    controls: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    outcomes: Sequence[str] = ()
+    control_outcomes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    variants: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    judged: Sequence[str] = ()
+    control_judged: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    judge: str = ""
+    encoder: str = "not stated"
+    num_trainable: int = 0
+    protocol: str = UNRECORDED
+
+    def __post_init__(self) -> None:
+        texts = (self.video_ids, self.questions, self.answers, self.types, self.predictions)
+        lengths = [*map(len, texts), len(self.matched), *map(len, (*self.controls.values(), *self.variants.values()))]
+        lengths += [len(self.outcomes)] if self.outcomes else []
+        if not len(self.video_ids):
+            raise DataError("no answers to score: check the split, and that the answers belong to this manifest")
+        if len(set(lengths)) != 1:
+            raise DataError(f"all answer columns must have the same length, got {lengths}")
+        if self.mode not in MODES:
+            raise DataError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")

@@ -1,0 +1,159 @@
+"""A judge of free answers: its votes, its agreement with marks of a person, and what eval makes of them."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.metrics import cohen_kappa_score
+
+pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
+pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
+
+from surgvl.chat.judge import agreement, majority, read_marks, verdict  # noqa: E402
+from surgvl.cli import main as cli  # noqa: E402
+from surgvl.core.errors import ConfigError, DataError  # noqa: E402
+from surgvl.core.files import read_json, write_json  # noqa: E402
+from surgvl.data.manifest import QA, Manifest  # noqa: E402
+from tests.helpers.fake_engine import served  # noqa: E402
+from tests.helpers.fake_gateway import Frames  # noqa: E402
+from tests.helpers.fake_openai import FakeOpenAI  # noqa: E402
+from tests.helpers.made_organs import made_manifest  # noqa: E402
+
+QUESTION = "What does the hook do?"
+TRUTH = "It dissects the right duct."
+
+
+@pytest.mark.parametrize(
+    ("reply", "wanted"),
+    [
+        ("correct", "correct"),
+        ("Incorrect.", "incorrect"),
+        ("**Correct**", "correct"),
+        ("The answer is incorrect.", "incorrect"),
+        ("The answer is correct. On reflection, the answer is incorrect.", "incorrect"),
+        ("The right hepatic duct is named, so it is right.", ""),
+        ("One might think that this is correct, but the side differs.\nincorrect", "incorrect"),
+        ("not correct", ""),
+        ("<think>correct</think>incorrect", "incorrect"),
+        ("correct or incorrect", ""),
+        ("", ""),
+    ],
+)
+def test_a_verdict_is_read(reply: str, wanted: str) -> None:
+    assert verdict(reply) == wanted
+
+
+def test_the_majority_is_of_all_votes() -> None:
+    assert majority(["correct", "incorrect", "correct"]) == "correct"
+    assert majority(["correct", "", "incorrect"]) == ""
+    assert majority(["", "", "incorrect"]) == ""
+
+
+def test_agreement_is_cohens() -> None:
+    marks = ["correct"] * 6 + ["incorrect"] * 4
+    said = ["correct"] * 5 + ["incorrect"] * 3 + ["correct", ""]
+    found = agreement(marks, said)
+    assert (found.num_marked, found.share, found.num_unsure) == (10, 0.7, 1)
+    assert found.kappa == pytest.approx(cohen_kappa_score(marks[:9], said[:9]))
+    assert found.in_words.startswith("agrees with a person on 70.0% of 10 marked answers (kappa 0.5")
+
+
+def write_marks(path: Path, rows: list[str], head: str = "question,answer,prediction,mark") -> Path:
+    path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_marks_that_do_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="row 3: mark must be correct or incorrect, got 'right'"):
+        read_marks(write_marks(tmp_path / "a.csv", ["q,a,p,correct", "q,a,p,right"]))
+    with pytest.raises(DataError, match="a header with question,answer,prediction,mark"):
+        read_marks(write_marks(tmp_path / "b.csv", ["q,a,p"], "question,answer,prediction"))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_marks(tmp_path / "none.csv")
+
+
+# ---- the whole way
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[FakeOpenAI, str]]:
+    fake = FakeOpenAI(can=frozenset(), models=("gavel",))
+    with served(fake.app) as url:
+        yield fake, url
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A manifest with one open question about each of two videos, and answers with those of a black video."""
+    folder = tmp_path_factory.mktemp("judged")
+    plain = Manifest.load(made_manifest(folder))
+    rows, answers = [], []
+    for video_id, said in (("test_red", "The hook separates the duct."), ("test_blue", "It holds the liver.")):
+        span: dict[str, Any] = {"video_id": video_id, "start_s": 0, "end_s": 1}
+        rows.append(QA(**span, question=QUESTION, answer=TRUTH, type="open"))
+        shared = span | {"question": QUESTION, "answer": TRUTH, "type": "open", "matched": True, "mode": "open"}
+        answers += [shared | {"prediction": said, "ablated": ""}, shared | {"prediction": "A pig.", "ablated": "black"}]
+    Manifest(plain.videos, (), rows).save(folder / "open")
+    (folder / "answers").mkdir()
+    (folder / "answers" / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
+    write_json(folder / "answers" / "run.json", {"model": "eye", "frozen": True, "protocol": "offline"})
+    return folder
+
+
+def case_in(text: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    return found
+
+
+def test_answers_are_marked_by_the_majority_and_scored(
+    running: tuple[FakeOpenAI, str], folders: Path, tmp_path: Path
+) -> None:
+    votes: Counter[str] = Counter()
+
+    def mark(frames: Frames | None, text: str) -> str:
+        """Finds synonyms, but not at the first of three times."""
+        if "{" not in text:
+            return "yes"
+        said = case_in(text)["answer"]
+        votes[said] += 1
+        return "correct" if "separates" in said and votes[said] != 1 else "incorrect"
+
+    fake, url = running
+    fake.answer = mark
+    rows = [f"{QUESTION},{TRUTH},{said}" for said in ("It separates it.", "It holds it.", "Nothing.")]
+    marks = write_marks(tmp_path / "m.csv", [f"{rows[0]},correct", f"{rows[1]},correct", f"{rows[2]},incorrect"])
+    words = ["judge", "--answers", str(folders / "answers"), "--server", url, "--in_flight", "1"]
+    cli.run([*words, "--marks", str(marks), "--out", str(tmp_path / "judged")])
+    assert set(votes.values()) == {3}
+    seeds = {body.get("seed") for body in fake.probes if "{" in body["messages"][0]["content"][-1]["text"]}
+    assert seeds == {0, 1, 2}
+    judged = [json.loads(line) for line in (tmp_path / "judged" / "answers.jsonl").read_text().splitlines()]
+    assert [row["judged"] for row in judged] == ["correct", "incorrect", "incorrect", "incorrect"]
+    record = read_json(tmp_path / "judged" / "run.json")
+    assert (record["judge"]["model"], record["judge"]["agreement"]["num_marked"]) == ("gavel", 3)
+    evaluate = ["eval", "--manifest", str(folders / "open"), "--answers", str(tmp_path / "judged")]
+    found = {row.metric: row for row in cli.run([*evaluate, "--out", str(tmp_path / "eval")])}
+    score = found["judged_accuracy"]
+    assert (score.value, score.baselines, score.encoder) == (0.5, {"black video": 0.0}, "frozen")
+    assert "marked by gavel, majority of 3 votes; agrees with a person on 66.7% of 3 marked answers" in score.protocol
+    assert "rouge_l" in found
+    # Again without a question; and without marks, which is said.
+    before = len(fake.probes)
+    cli.run([*words, "--marks", str(marks), "--out", str(tmp_path / "judged"), "--resume"])
+    assert len([body for body in fake.probes[before:] if "{" in body["messages"][0]["content"][-1]["text"]]) == 0
+    cli.run([*words, "--out", str(tmp_path / "alone")])
+    alone = read_json(tmp_path / "alone" / "run.json")["judge"]
+    assert "its agreement with a person was not measured" in alone["protocol"]
+
+
+def test_what_a_judge_cannot_do(running: tuple[FakeOpenAI, str], folders: Path, tmp_path: Path) -> None:
+    words = ["judge", "--server", running[1], "--out", str(tmp_path / "out"), "--answers"]
+    with pytest.raises(ConfigError, match="--votes must be odd, so that there is a majority, got 2"):
+        cli.run([*words, str(folders / "answers"), "--votes", "2"])
+    row = json.loads((folders / "answers" / "answers.jsonl").read_text().splitlines()[0])
+    (tmp_path / "answers.jsonl").write_text(json.dumps(row | {"mode": "closed"}) + "\n")
+    with pytest.raises(ConfigError, match="has no free answers to mark"):
+        cli.run([*words, str(tmp_path / "answers.jsonl")])
