@@ -87,8 +87,8 @@ def differences(key: Score, runs: Sequence[Run]) -> list[Difference]:
     """Differences of each other run that has a score to the first one."""
     first, others = runs[0], [run for run in runs[1:] if key in run.results]
     found = [_difference(key, first, run) for run in others]
-    corrected = holm([each.p for each in found]) if found else []
-    return [dataclasses.replace(each, p_holm=float(p)) for each, p in zip(found, corrected, strict=True)]
+    corrected = holm([each.p for each in found]).tolist()
+    return [dataclasses.replace(each, p_holm=p) for each, p in zip(found, corrected, strict=True)]
 
 
 def _difference(key: Score, first: Run, run: Run) -> Difference:

@@ -74,7 +74,8 @@ def test_parquet_brings_its_facts_and_seen_test_videos_stop_it(root: Path, tmp_p
     facts = {"model": "our net", "encoder": "fine-tuned", "num_trainable": 12, "protocol": "online"}
     kept = {"pretraining_video_ids": ["video41"]}
     for name, more in (("p", {}), ("seen", kept)):
-        each = Predictions("phase", ["video41"] * 40, seconds + 0.5, CHOLEC80_PHASES, scores, facts={**facts, **more})
+        times_s = seconds.astype(np.float64) + 0.5
+        each = Predictions("phase", ["video41"] * 40, times_s, CHOLEC80_PHASES, scores, facts={**facts, **more})
         write_predictions(tmp_path / f"{name}.parquet", each)
     source = Path(f"cholec80:{root}")
     found = by_name(evaluate(source, tmp_path / "out", predictions=[tmp_path / "p.parquet"]))

@@ -47,7 +47,9 @@ def test_scores_are_read_as_written_with_their_facts(tmp_path: Path) -> None:
 def test_decisions_keep_moments_with_two_labels_and_with_none(tmp_path: Path) -> None:
     given = np.array([[1, 1, 0], [0, 0, 0], [0, 0, 1]], np.float32)
     names = ["hook", "clipper", "grasper"]
-    write_predictions(tmp_path / "p.parquet", Predictions("tool", ["a"] * 3, np.arange(3.0), names, given, hard=True))
+    write_predictions(
+        tmp_path / "p.parquet", Predictions("tool", ["a"] * 3, np.array([0.0, 1, 2]), names, given, hard=True)
+    )
     assert pq.read_table(tmp_path / "p.parquet")["label"].to_pylist() == ["hook", "clipper", None, "grasper"]
     found = read_predictions(tmp_path / "p.parquet")
     assert found.hard
@@ -151,6 +153,7 @@ def test_arrays_of_ivtmetrics_are_read_by_video(tmp_path: Path) -> None:
     found = read_predictions(tmp_path / "p.npz")
     assert (found.kind, found.video_ids) == ("triplet", ["VID06"] * 3 + ["VID10"] * 2)
     assert found.times_s.tolist() == [0, 1, 2, 0, 1]
+    assert found.scores is not None
     np.testing.assert_allclose(found.scores, np.concatenate([*arrays.values()]), rtol=1e-6)
     # Ids of CholecT50: 60 is the hook that dissects the gallbladder.
     assert found.class_names[60] == "hook,dissect,gallbladder"
