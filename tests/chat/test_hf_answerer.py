@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from surgvl.api import load_answerer
+from surgvl.chat.controls import NO_VIDEO
 from surgvl.chat.hf_answerer import HfAnswerer
 from surgvl.chat.hf_model import HfModel
+from surgvl.chat.question import Question
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
 from surgvl.chat.vision_language_tune import TuneVisionLanguage
 from surgvl.cli import main as cli
@@ -81,6 +83,19 @@ def test_a_choice_is_one_of_the_options_and_text_is_parsed(folder: Path) -> None
     assert loaded(folder, closed="letters").ask(frames(0), "Which?", answers=ANSWERS) == ""
     with pytest.raises(ConfigError, match="--reply.closed must be one of .* without --server, got 'grammar'"):
         loaded(folder, closed="grammar")
+
+
+def test_a_question_without_a_video_is_the_question_alone(folder: Path) -> None:
+    asked = loaded(folder, closed="likelihood")
+    question = Question(NO_VIDEO, "Which?", tuple(ANSWERS))
+    found = asked.answer([question])[0]
+    # The same as for the text, whatever is shown beside it.
+    words = Choice().prompt("Which?", Options(tuple(ANSWERS)))
+    alone = torch.tensor(asked.likelihoods(frames(0)[:0], words, list("ABC"))).softmax(0).tolist()
+    assert [dict(found.probabilities)[name] for name in ANSWERS] == pytest.approx(alone, abs=1e-5)
+    shown = asked.answer([Question(frames(0), "Which?", tuple(ANSWERS))])[0]
+    assert dict(shown.probabilities)["hook"] != pytest.approx(alone[0], abs=1e-5)
+    assert found.seconds is not None
 
 
 def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
