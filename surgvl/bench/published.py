@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from surgvl.core.results import Result
 from surgvl.core.tables import markdown_table
@@ -72,7 +73,8 @@ class Setting:
 def published() -> tuple[Published, ...]:
     """All numbers, in the order of the file."""
     with open(TABLE, encoding="utf-8", newline="") as file:
-        return tuple(Published(**{**row, "value": float(row["value"])}) for row in csv.DictReader(file))
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    return tuple(Published(**{**row, "value": float(row["value"])}) for row in rows)
 
 
 def about(data: str, kind: str) -> list[Published]:

@@ -5,7 +5,7 @@ Each row says how the paper measures it, in words and with its source, so that w
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -116,7 +116,9 @@ def read_suite(path: Path) -> Suite:
     try:
         return Suite.model_validate(yaml.safe_load(plain_yaml(path)))
     except (ValidationError, yaml.YAMLError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        first: dict[str, Any] = {"loc": (), "msg": str(error)}
+        if isinstance(error, ValidationError):
+            first = dict(error.errors()[0])
         place = ".".join(map(str, first["loc"]))
         fact = " ".join(first["msg"].split())
         raise ConfigError(f"{path}: {place}: {fact}: see the suites in {FOLDER.name}/ for the form") from error

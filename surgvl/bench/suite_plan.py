@@ -161,7 +161,8 @@ class SuitePlan:
     def _data(self) -> list[Job]:
         jobs = []
         for row in self.rows:
-            folder, needs = self.data_folder(row), ()
+            folder = self.data_folder(row)
+            needs: tuple[str, ...] = ()
             if self.suite.render:
                 words = ["phantom", *self.suite.render.split(), "--seed", str(self.seed), "--out", str(folder)]
                 jobs.append(Job("data/phantom", words))
@@ -227,7 +228,7 @@ class SuitePlan:
 
     def is_scored(self, run: Run) -> bool:
         """Whether `surgvl eval` scores what the run wrote; draws of few shots are scored by the probe itself."""
-        tasks = discover(surgvl.tasks, Task)  # type: ignore[type-abstract, type-arg]
+        tasks = discover(surgvl.tasks, Task)  # type: ignore[type-abstract]
         return run.row.kind in tasks and "--few_shot" not in self.suite.readouts[run.readout]
 
     def is_done(self, run: Run, done: Sequence[str] | dict[str, float]) -> bool:

@@ -40,8 +40,9 @@ def test_confusion_shows_shares_of_the_true_class(tmp_path: Path) -> None:
 
 
 def test_ribbons_change_where_the_classes_do(tmp_path: Path) -> None:
-    strip = plots.Strip("video01", np.arange(10.0), np.repeat([0, 1], [4, 6]), np.repeat([0, 2, 1], [2, 3, 5]))
-    unknown = plots.Strip("<b>&", np.arange(5.0), np.full(5, -1), np.zeros(5, np.int64))
+    ten, five = np.arange(10, dtype=np.float64), np.arange(5, dtype=np.float64)
+    strip = plots.Strip("video01", ten, np.repeat([0, 1], [4, 6]), np.repeat([0, 2, 1], [2, 3, 5]))
+    unknown = plots.Strip("<b>&", five, np.full(5, -1), np.zeros(5, np.int64))
     root = parsed(plots.ribbons("phase", [strip, unknown], NAMES), tmp_path)
     found = tips(root)
     assert set(found) == {

@@ -1,6 +1,7 @@
 """The table of published numbers holds facts with their places, and no score is called comparable without them."""
 
 from dataclasses import replace
+from typing import Any
 
 from surgvl.bench.published import Published, Setting, about, against, differences, published
 from surgvl.core.results import Result
@@ -47,7 +48,8 @@ def test_a_number_is_comparable_only_if_all_facts_are_the_same() -> None:
         ("selected_on", "not stated", "what it was selected on is not stated"),
         ("note", "12 of 14 steps are kept", "12 of 14 steps are kept"),
     ):
-        assert differences(replace(KNOWN, **{field: value}), OURS) == [reason]
+        changed: dict[str, Any] = {field: value}
+        assert differences(replace(KNOWN, **changed), OURS) == [reason]
     assert differences(KNOWN, replace(OURS, split="")) == ["split ours not stated"]
     assert differences(KNOWN, replace(OURS, part="half")) == ["half"]
 

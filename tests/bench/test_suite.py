@@ -228,7 +228,9 @@ def test_plots_are_drawn_from_predictions_and_labels(tmp_path: Path) -> None:
     scores = np.tile([[0.9, 0.1]], (10, 1)).astype(np.float32)
     plan.predictions(run).parent.mkdir(parents=True)
     names = ["Preparation", "CalotTriangleDissection"]
-    write_predictions(plan.predictions(run), Predictions("phase", ["video41"] * 10, np.arange(10.0), names, scores))
+    write_predictions(
+        plan.predictions(run), Predictions("phase", ["video41"] * 10, np.arange(10, dtype=np.float64), names, scores)
+    )
     paths = draw(plan, [Measured(run, [])])[run.row.name]
     stems = {path.stem.removeprefix("cholec80-phase-standard-") for path in paths}
     assert stems == {"confusion-linear-runs_good", "ribbons-linear-runs_good", "reliability"}
