@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from surgvl.bench.published import Setting, against
+from surgvl.bench.published import published as published_numbers
+from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command, write_json, write_text
 from surgvl.core.invocation import recorded
@@ -57,13 +60,15 @@ class Difference:
 
 
 @recorded
-def compare(runs: list[Path], out: Path, resume: bool = False) -> None:
+def compare(runs: list[Path], out: Path, resume: bool = False, published: str = "") -> None:
     """Compare runs of `surgvl eval`: the first one is what the others are tested against.
 
     Args:
         runs: folders that `surgvl eval` or `surgvl probe` wrote, for the same labels.
         out: folder for compare.md and compare.json.
         resume: write to an --out folder that is not empty.
+        published: also set the scores against published numbers about this data set, NAME:SPLIT_PROTOCOL, such as
+            cholec80:standard.
     """
     if len(runs) < 2:
         raise ConfigError(f"compare needs two runs or more, got {len(runs)}: give their folders")
@@ -75,12 +80,32 @@ def compare(runs: list[Path], out: Path, resume: bool = False) -> None:
         if not (common := [key for key in read[0].results if any(key in other.results for other in read[1:])]):
             raise DataError(f"{runs[0]} has no score in common with the other runs: compare runs of the same tasks")
         found = {key: differences(key, read) for key in common}
-        page = to_markdown(read, found)
+        page = to_markdown(read, found) + (_against(published, read) if published else "")
         folder.record()
         write_text(out / "compare.md", page)
         write_json(out / "compare.json", to_json(read, found))
         print(page)
         folder.next(f"comparison in {out}", command("compare", *runs, out=out))
+
+
+def _against(where: str, runs: Sequence[Run]) -> str:
+    """A table of the runs' scores beside published numbers about a data set.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    data, _, split = where.partition(":")
+    known = sorted({each.data for each in published_numbers()})
+    if data not in known:
+        hint = did_you_mean(data, known, f"numbers are known about {', '.join(known)}")
+        raise ConfigError(f"--published {data!r} is no data set with published numbers: {hint}")
+    pairs = [
+        (Setting(data, result.task, split, result.encoder), run.name, result)
+        for run in runs
+        for result in run.results.values()
+    ]
+    table = against(pairs)
+    return f"\n### Against published numbers\n\n{table or 'None about these labels and metrics.'}"
 
 
 def differences(key: Score, runs: Sequence[Run]) -> list[Difference]:

@@ -1,10 +1,16 @@
 """The table of published numbers holds facts with their places, and no score is called comparable without them."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from surgvl.bench.published import Published, Setting, about, against, differences, published
-from surgvl.core.results import Result
+from surgvl.cli import main as cli
+from surgvl.core.errors import ConfigError
+from surgvl.core.results import Result, write_results
+from surgvl.core.video_scores import write_video_scores
 
 KNOWN = Published("Model", "arXiv 1", "cholec80", "phase", "accuracy", 0.9, "frozen", "standard", "validation", "T", "")
 OURS = Setting("cholec80", "phase", "standard", "frozen")
@@ -62,3 +68,18 @@ def test_scores_stand_beside_numbers_of_the_same_metric_only() -> None:
     assert "no: selected on the test videos" in rows[0]
     assert "edit" not in text
     assert against([(replace(OURS, data="nowhere"), "linear", score("accuracy", 0.5))]) == ""
+
+
+def test_runs_are_compared_with_papers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in (("a", 0.5), ("b", 0.6)):
+        (tmp_path / name).mkdir()
+        write_results(tmp_path / name / "result.json", [score("accuracy", value)])
+        write_video_scores(tmp_path / name, [])
+    words = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out")]
+    cli.run([*words, "--published", "cholec80:standard"])
+    page = (tmp_path / "out" / "compare.md").read_text()
+    rows = [line for line in page.splitlines() if "SurgMotion" in line]
+    assert [row.split("|")[3].strip() for row in rows] == ["0.5", "0.6"]
+    assert all("encoder ours not stated; selected on the test videos" in row for row in rows)
+    with pytest.raises(ConfigError, match="did you mean cholec80"):
+        cli.run([*words, "--resume=true", "--published", "cholec8"])
