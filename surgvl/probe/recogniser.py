@@ -94,7 +94,7 @@ class Recogniser(nn.Module):
             found = predict(self.readout, features[:, None].cpu().numpy(), rows)
             return {name: torch.from_numpy(values) for name, values in found.items()}
         sizes = [head.size for head in self.readout.asked]
-        return dict(zip((head.name for head in self.readout.asked), features.split(sizes, 1), strict=True))
+        return dict(zip((head.name for head in self.readout.asked), torch.split(features, sizes, 1), strict=True))
 
 
 def save_recogniser(model: Recogniser, folder: Path, preprocess: Preprocess) -> None:

@@ -169,7 +169,10 @@ def test_vectors_grids_and_few_shots_by_the_command(made: Path, tmp_path: Path) 
 def test_fine_tuning_writes_a_model_and_its_scores(made: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"heads": ["phase"], "frame_cache": made / "frames"}
     plain = Regularise(mixup=0, cutmix=0, smoothing=0)
-    training = {"run": Run(steps=4, batch=8, precision="32-true", accelerator="cpu"), "optim": Optim(layer_decay=0.75)}
+    training: dict[str, Any] = {
+        "run": Run(steps=4, batch=8, precision="32-true", accelerator="cpu"),
+        "optim": Optim(layer_decay=0.75),
+    }
     found = finetune(made / "manifest", tmp_path / "f", made / "video", regularise=plain, **given, **training)
     assert {result.encoder for result in found} == {"fine-tuned"}
     before = load_file(made / "video" / "model" / "model.safetensors")

@@ -18,7 +18,7 @@ def manifest(**counts: int) -> Manifest:
             video_id=f"{name}{at}",
             path="",
             source=name.split("_")[0],
-            split=name.split("_")[1],
+            split=name.split("_")[1],  # type: ignore[arg-type]
             fps=25.0,
             duration_s=9.0,
         )

@@ -32,7 +32,7 @@ def test_intervals_say_for_each_frame_what_its_clip_says(seed: int) -> None:
     names = ["a", "b", "c", "d"]
     clip_of = np.searchsorted(begins_s, frames.times_s + 1e-6, side="right") - 1
     for is_exclusive in (True, False):
-        rows = list(Track("t", PHASES, names, chances, is_exclusive).intervals(edges, frames, 0.3))
+        rows = list(Track("t", "made", names, chances, is_exclusive).intervals(edges, frames, 0.3))
         held = np.zeros((len(frames), 4), bool)
         for row in rows:
             span = slice(row.first_frame, row.last_frame + 1)
