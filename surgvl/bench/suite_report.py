@@ -75,7 +75,7 @@ def to_markdown(
         parts += _differences(plan, measured)
         parts += _expected(plan, measured)
         parts += _against(measured)
-    parts += ["## How the paper measures, and what we measured\n", *_protocols(measured, plan.rows), ""]
+    parts += ["## How the paper measures, and what we measured\n", *_protocols(plan, measured), ""]
     for name, files in plots.items():
         parts += [f"## Plots of {name}\n", *(f"![{path.stem}]({path.as_posix()})" for path in files), ""]
     if plan.absent:
@@ -126,7 +126,11 @@ def _scores(measured: Sequence[Measured]) -> str:
             blind = " · ".join(f"{name} {value:.3f}" for name, value in result.baselines.items())
             metric = result.metric + (" (!)" if result.warning else "")
             cells = [" ".join(filter(None, (row.data, row.split))), row.kind, each.run.label, metric, span(result)]
-            counts = [f"{result.num_videos:,}", f"{result.num_clips:,}", result.encoder, f"{result.num_trainable:,}"]
+            # Files of predictions do not tell random weights from others.
+            weights = (
+                f"random, {result.encoder.removeprefix('random, ')}" if each.run.encoder == RANDOM else result.encoder
+            )
+            counts = [f"{result.num_videos:,}", f"{result.num_clips:,}", weights, f"{result.num_trainable:,}"]
             rows.append([*cells, blind or "–", *counts])
     return "\n".join(_table(head, rows, {"videos", "clips", "trained"}))
 
@@ -194,9 +198,9 @@ def _against(measured: Sequence[Measured]) -> list[str]:
     return ["## Against published numbers\n", words, table] if table else []
 
 
-def _protocols(measured: Sequence[Measured], rows: Sequence[Row]) -> list[str]:
-    lines = []
-    for row in rows:
+def _protocols(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
+    lines = [f"- read-out {name}: `surgvl {words}`" for name, words in plan.suite.readouts.items()]
+    for row in plan.rows:
         lines.append(f"- {row.name}: paper: {row.published}")
         own = [result.protocol for each in measured if each.run.row == row for result in each.main()]
         lines += [f"  - ours: {text}" for text in dict.fromkeys(own)]
