@@ -58,7 +58,8 @@ def finetune(
 
     Args:
         manifest: manifest folder with labels; the split `train` is trained on.
-        out: run folder to write: the model, result.json, result.md, videos.json and predictions.
+        out: run folder to write: the model, result.json, result.md,
+            scores by video (videos.json, videos.parquet) and predictions.
         encoder: run folder or model folder of a video encoder.
         split: split to score.
         heads: kinds of labels, such as phase, step, tool or triplet; by default, phase and the parts of triplets.

@@ -50,7 +50,8 @@ def probe(
     Args:
         manifest: manifest folder with labels; the readout is trained on its split `train`, and the best of several
             rates and decays is chosen on its split `val`.
-        out: folder to write: result.json, result.md, videos.json (scores by video), predictions and the readout.
+        out: folder to write: result.json, result.md, scores by video (videos.json, videos.parquet),
+            predictions and the readout.
         encoder: run folder or model folder of a video encoder; or give --vectors.
         readout: attentive (a learned query per head), attentive_blocks (V-JEPA 2's four blocks), linear or knn (of the
             mean token); of the mean tokens of whole videos, ms_tcn (offline), tecno or causal_transformer (online); or

@@ -94,7 +94,8 @@ def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
         mean = float(videos_then_classes(np.array(tables[task], float))[0])
         assert mean == pytest.approx(first[task, metric].value)
     assert {path.name for path in (tmp_path / "a").iterdir()} == {
-        *("config.yaml", "run.json", "result.json", "result.md", "videos.json", "model", "predictions")
+        *("config.yaml", "run.json", "result.json", "result.md", "videos.json", "videos.parquet"),
+        *("model", "predictions"),
     }
     said = read_predictions(tmp_path / "a" / "predictions" / "phase.parquet")
     assert said.scores is not None
