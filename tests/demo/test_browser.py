@@ -162,16 +162,8 @@ def test_every_view_says_that_it_is_not_for_clinical_use(same_page: "Page") -> N
 # ---- flows
 
 
-@pytest.mark.parametrize(
-    ("flow", "width", "scheme"),
-    # Each pair of two of these, once.
-    [
-        (flow_by_mouse, 1440, "light"),
-        (flow_by_mouse, 390, "dark"),
-        (flow_by_keys, 1440, "dark"),
-        (flow_by_keys, 390, "light"),
-    ],
-)
+@pytest.mark.parametrize("flow", [flow_by_mouse, flow_by_keys])
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")])
 def test_a_flow(context: "BrowserContext", url: str, flow: Callable[["Page"], None], width: int, scheme: str) -> None:
     with opened(context, url, width, 900, scheme) as page:
         ready(page)
