@@ -14,7 +14,7 @@ from surgvl.retrieval.backends import BACKENDS
 from surgvl.retrieval.base import Ids
 from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.index_config import Backend, IndexConfig
-from surgvl.retrieval.recall import NUM_GROWN, Fold, K, Recall, held_out, measure, tuned
+from surgvl.retrieval.recall import Fold, K, Recall, held_out, tuned
 
 # Up to here exact search takes a few milliseconds.
 _FLAT = 50_000
@@ -126,24 +126,6 @@ def build(
         else:
             backend, refine, other = "flat", False, "flat"
         why = f"{other}: {missed}"
-
-
-def grown(
-    built: Built,
-    vectors: NDArray[np.float32],
-    ids: Ids,
-    config: IndexConfig,
-    texts: NDArray[np.float32] | None,
-    recordings: Ids | None,
-) -> Built:
-    """The same index, measured again after vectors were added to it or removed; arguments as for `build`."""
-    if built.index.is_exact:
-        return built
-    queries = held_out(vectors, ids, recordings, texts, NUM_GROWN)
-    found = {kind: measure(built.index, folds) for kind, folds in queries.items()}
-    why = built.why.rpartition(_SAID)[0] or built.why
-    recall = {kind: each.mean for kind, each in found.items()}
-    return Built(built.index, built.backend, f"{why}{_SAID}{_told(found, config.recall)[0]}", recall)
 
 
 def _told(found: dict[str, Recall], wanted: float) -> tuple[str, bool]:

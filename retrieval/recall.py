@@ -23,8 +23,6 @@ from surgvl.retrieval.bulk_index import BulkIndex
 K = 10
 # Queries of each kind: a mean of so many has a standard error of about 0.003.
 NUM_QUERIES = 1000
-# Of each kind where an index was not built but grew: seconds rather than minutes for a million vectors.
-NUM_GROWN = 200
 # Folds of recordings, and the largest share of the vectors that one recording of a fold may have.
 _FOLDS, _HELD_SHARE = 10, 0.1
 # Recordings below which their number says nothing about how much means vary.
