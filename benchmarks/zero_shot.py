@@ -1,8 +1,10 @@
 """A recording to one vector a second: surgvl beside the usual loop, in one run.
 
-    python benchmarks/zero_shot.py [--minutes 60] [--repeats 1] [--threads 2] [--out FILE.md]
+    python benchmarks/zero_shot.py [--minutes 60] [--pieces 1] [--threads 2] [--out FILE.md] [--taken FILE.json]
 
 The recording is H.264 of 854 x 480 pixels at 25 frames per second, rendered by the phantom (a minute of it, repeated).
+`--pieces 12` cuts the hour into files of five minutes and gives each to all contestants before the next, so that a busy
+moment of the machine meets all of them; `--taken` keeps what each piece took, and the next run goes on after it.
 The towers have random weights: open_clip's ViT-B/16 and its ResNet-50. Contestants:
 
 - `one by one`: ffmpeg writes a JPEG a second; PIL and the model's transform read them in a DataLoader with one worker;
@@ -12,12 +14,14 @@ The towers have random weights: open_clip's ViT-B/16 and its ResNet-50. Contesta
 - `surgvl, bfloat16`: the same with `--precision bfloat16`, where the processor has it.
 
 Two floors are printed beside them: the time to decode the recording (`surgvl.video.stream`, nothing else) and that of
-the forward passes alone, on pictures that are there already; and what surgvl spends on scaling them. Whoever overlaps
+the forward passes alone, on pictures that are there already (a minute of them, scaled to the whole); and what surgvl
+spends on scaling them. Whoever overlaps
 the two perfectly on N cores needs at least their processor time divided by N.
 """
 
 import argparse
 import copy
+import json
 import platform
 import resource
 import shutil
@@ -25,7 +29,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -37,6 +41,7 @@ from PIL import Image as Pillow
 from torch.utils.data import DataLoader, Dataset
 
 from surgvl import video
+from surgvl.core.files import write_json
 from surgvl.core.tables import markdown_table
 from surgvl.data.phantom.render import render
 from surgvl.data.phantom.script import script
@@ -105,29 +110,32 @@ def usual(path: Path, model: OpenClip, transform: Callable[[Pillow.Image], torch
     return len(torch.cat(found))
 
 
-def timed(work: Callable[[], int]) -> tuple[float, float]:
-    """Seconds and processor seconds of a piece of work, those of its child processes included."""
+def timed(work: Callable[[], int]) -> tuple[float, float, int]:
+    """Seconds and processor seconds of a piece of work, child processes included, and the pictures that it made."""
 
     def used_s() -> float:
         uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         return sum(use.ru_utime + use.ru_stime for use in uses)
 
     begun, used = time.perf_counter(), used_s()
-    work()
-    return time.perf_counter() - begun, used_s() - used
+    made = work()
+    return time.perf_counter() - begun, used_s() - used, made
 
 
 def forward(model: OpenClip, frames: list[Image]) -> int:
-    """The forward passes alone."""
+    """The forward passes of a minute alone."""
     pixels = torch.from_numpy(np.stack(frames[:BATCH])).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        for at in range(0, len(frames), FRAMES):
-            model.encode_frames(pixels[: min(FRAMES, len(frames) - at)])
-    return len(frames)
+        for at in range(0, 60, FRAMES):
+            model.encode_frames(pixels[: min(FRAMES, 60 - at)])
+    return 60
 
 
-def rows(path: Path, name: str, repeats: int) -> list[list[str]]:
-    """The table of one tower."""
+Taken = dict[str, list[tuple[float, float]]]  # seconds and processor seconds of each piece, by contestant
+
+
+def measure(path: Path, name: str, pieces: int, taken: Taken) -> Iterator[None]:
+    """Give the recording to every contestant, once for each piece that `taken` lacks; yields after each."""
     facts = describe(TOWERS[name], "openai")
     with tempfile.TemporaryDirectory() as folder, quiet():
         torch.manual_seed(0)
@@ -146,22 +154,26 @@ def rows(path: Path, name: str, repeats: int) -> list[list[str]]:
         "decoding and scaling only": lambda: sum(1 for _ in video.stream(path, 1.0, preprocess.picture)),
         "forward passes only": lambda: forward(model, pictures),
     }
-    taken: dict[str, list[tuple[float, float]]] = {each: [] for each in contestants}
-    for _ in range(repeats):
-        for each, work in contestants.items():
-            taken[each].append(timed(work))
-    medians = {each: statistics.median(wall_s for wall_s, _ in pairs) for each, pairs in taken.items()}
+    for _ in range(pieces - len(taken.get("surgvl", []))):
+        measured = {each: timed(work) for each, work in contestants.items()}
+        for each, (wall_s, used_s, seconds) in measured.items():
+            share = len(pictures) / seconds
+            taken.setdefault(each, []).append((wall_s * share, used_s * share))
+        yield
+
+
+def table(taken: Taken, minutes: int) -> list[str]:
+    """The Markdown table of one tower: sums over the pieces, and the median of the pieces' ratios to surgvl."""
     found = []
-    for each, pairs in taken.items():
-        wall_s, used_s = medians[each], statistics.median(used_s for _, used_s in pairs)
-        ratio = f"{wall_s / medians['surgvl']:.2f}"
-        found.append([each, f"{wall_s:.1f}", f"{used_s:.1f}", f"{len(pictures) / wall_s:.1f}", ratio])
-    return found
+    for each, pieces in taken.items():
+        wall_s, used_s = (sum(column) for column in zip(*pieces, strict=True))
+        ratio = statistics.median(one[0] / own[0] for one, own in zip(pieces, taken["surgvl"], strict=True))
+        found.append([each, f"{wall_s:.1f}", f"{used_s:.1f}", f"{60 * minutes / wall_s:.1f}", f"{ratio:.2f}"])
+    head = ["way", "seconds", "processor seconds", "seconds of video per second", "times surgvl's"]
+    return markdown_table(head, found, head[1:])
 
 
 def _written(facts: dict[str, object], folder: Path) -> Path:
-    from surgvl.core.files import write_json
-
     write_json(folder / "open_clip_config.json", facts)
     return folder
 
@@ -176,24 +188,30 @@ def sections_of(page: Path) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=int, default=60)
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--pieces", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--towers", nargs="+", default=list(TOWERS), choices=list(TOWERS))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--taken", type=Path)
     given = parser.parse_args()
+    if given.minutes % given.pieces:
+        parser.error(f"--pieces must divide --minutes ({given.minutes}), got {given.pieces}")
     torch.set_num_threads(given.threads)
     facts = (
-        f"{given.minutes} minutes of video, median of {given.repeats}; {platform.processor() or platform.machine()}, "
+        f"{given.minutes} minutes of video, in {given.pieces} pieces; {platform.processor() or platform.machine()}, "
         f"{given.threads} threads, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
     )
-    head = ["way", "seconds", "processor seconds", "seconds of video per second", "times surgvl's"]
     sections = sections_of(given.out) if given.out else {}
+    kept: dict[str, Taken] = json.loads(given.taken.read_text()) if given.taken and given.taken.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recording.mp4"
-        recording(path, given.minutes)
+        recording(path, given.minutes // given.pieces)
         for name in given.towers:
-            table = markdown_table(head, rows(path, name, given.repeats), head[1:])
-            sections[name] = "\n".join([facts, "", *table, ""])
+            taken = kept.setdefault(name, {})
+            for _ in measure(path, name, given.pieces, taken):
+                if given.taken:
+                    write_json(given.taken, kept)
+            sections[name] = "\n".join([facts, "", *table(taken, given.minutes), ""])
             page = "\n".join([ABOUT, *(f"## {each}\n\n{text}" for each, text in sections.items())])
             if given.out:
                 given.out.write_text(page, encoding="utf-8")
