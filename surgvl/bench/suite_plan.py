@@ -187,13 +187,18 @@ class SuitePlan:
                 f"pretrain/{_slug(name)}",
                 [
                     *("pretrain", "--recipe", name, *common, "--run.seed", str(self.seed)),
-                    *("--out", str(self.out / "pretrain" / _slug(name))),
+                    *("--out", str(self.out / "pretrain" / _slug(name)), *self._training),
                 ],
                 (self._manifest_job(row, 1.0),),
             )
             for name in self.encoders
             if is_recipe(name)
         ]
+
+    @property
+    def _training(self) -> list[str]:
+        """The device as the training loop takes it, which counts devices and has no number for one."""
+        return ["--run.accelerator", self.device.partition(":")[0]]
 
     def _run(self, run: Run) -> list[Job]:
         verb, *words = self.suite.readouts[run.readout].split()
@@ -205,8 +210,7 @@ class SuitePlan:
             needs.append(f"pretrain/{_slug(shape)}")
             model = str(self.out / needs[-1])
         given = ["--manifest", manifest, "--out", out]
-        # Training takes the GPU if there is one.
-        given += ["--device", self.device] if verb != "finetune" else []
+        given += self._training if verb == "finetune" else ["--device", self.device]
         if verb in ("probe", "finetune"):
             argv = [verb, "--encoder", model, *given, "--heads", run.row.kind, *words]
             argv += ["--frame_cache", str(self.out / "frames")]

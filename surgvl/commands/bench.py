@@ -143,5 +143,5 @@ def _row_facts(plan: Plan, row: Row, seed: int) -> RowFacts:
         num_videos=max(result.num_videos for result in results),
         num_clips=max(result.num_clips for result in results),
         protocol=results[0].protocol.partition("; ")[0],
-        baselines={result.task: result.baselines for result in results if result.metric in ("accuracy", "mAP")},
+        baselines={result.task: result.baselines for result in results if result.metric in ("accuracy", "mAP_video")},
     )

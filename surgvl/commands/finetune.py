@@ -113,7 +113,8 @@ def finetune(
         if not main_process():
             return []
         save_recogniser(recogniser, folder.model, preprocess)
-        recogniser.eval().to(device := "cuda" if torch.cuda.is_available() else "cpu")
+        fastest = "cuda" if torch.cuda.is_available() else "cpu"
+        recogniser.eval().to(device := fastest if run.accelerator == "auto" else run.accelerator)
         with Work(out / "work") as work:
             given = clip, Pooled, work, frame_cache, 16.0, 64
             tokens = of_encoder(folder, table, [split], asked, (model, preprocess), *given)

@@ -20,7 +20,7 @@ HELD_OUT = 5
 
 
 def validation_score(data: ProbeData, heads: Sequence[Head], scores: Mapping[str, NDArray[np.float32]]) -> float:
-    """Mean over the heads: of one class macro F1, of many mAP, of a number minus the error in standard deviations.
+    """Mean over heads: of one class macro F1, of many mAP_video, of a number minus the error in standard deviations.
 
     Args:
         data: validation clips.

@@ -1,16 +1,15 @@
 """Scores of a probe: accuracy and F1 of one class at a time, average precision of many, error of numbers; all by video.
 
 Phase as in `tasks.phase` (Twinanda et al., arXiv 1602.03012), and so are steps and other classes of which one holds;
-tools, triplets and their parts video-wise as in CholecT50 (Nwoye and Padoy, arXiv 2204.05235): AP of the classes
-present in a video, mean over videos, then over classes. A number, such as a skill rating, is that of a video: the mean
-over its clips.
+tools and the parts of triplets as in `tasks.multi_label`, over all clips (`mAP`) and by video (`mAP_video`); triplets
+as in `tasks.triplet`. Names and values are those of `surgvl eval`. A number, such as a skill rating, is that of a
+video: the mean over its clips.
 Shapes: N clips, C classes of a head, V videos.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,16 @@ from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result, Statistic, bootstrap_interval, video_mean
 from surgvl.metrics import classify, ranks
-from surgvl.metrics.average_precision import classes_over_videos, video_average_precision, videos_then_classes
+from surgvl.metrics.average_precision import video_average_precision
 from surgvl.probe.labels import Head, Truth, known
-from surgvl.tasks.base import NUM_RANDOM, Scores
+from surgvl.tasks.base import Scores
+from surgvl.tasks.multi_label import MultiLabel
 from surgvl.tasks.phase import Phase
+from surgvl.tasks.triplet import Triplet
 
 _ONE_METRICS = ("accuracy", "macro_f1")
+_MANY_METRICS = ("mAP", "mAP_video")
+_TRIPLET_METRICS = ("mAP_IVT", "mAP_IVT_global")
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,9 @@ def score(clips: ProbedClips, scores: Mapping[str, NDArray[np.floating]]) -> tup
             counts = classify.count(truth, values.argmax(1), videos, values.shape[1])
             table = classify.accuracy(counts)[:, None]
         elif head.kind == "many":
-            results.append(_many(clips, head, truth[is_known], values[is_known], numbers))
+            if not truth[is_known].any():
+                raise DataError(f"no clip has a {head.name} among its labels: check the split and the labels")
+            results += _many(clips, head, values)
             table[own] = video_average_precision(truth[is_known], values[is_known], numbers)
         else:
             found, table[own, 0] = _number(clips, head, truth[is_known], values[is_known, 0], numbers)
@@ -145,32 +150,12 @@ def _number(
     return found, errors
 
 
-def _many(
-    clips: ProbedClips, head: Head, truth: NDArray[np.int64], values: NDArray[np.floating], videos: NDArray[np.int64]
-) -> Result:
-    def table(scores: NDArray[np.floating]) -> Float64Array:
-        return video_average_precision(truth, scores, videos)
-
-    def mean(scores: NDArray[np.floating]) -> float:
-        return float(videos_then_classes(table(scores))[0])
-
-    if not truth.any():
-        raise DataError(f"no clip has a {head.name} among its labels: check the split and the labels of the segments")
-    mine = table(values)
-    generator = np.random.default_rng(clips.seed)
-    draws = [mean(generator.random(values.shape, np.float32)) for _ in range(NUM_RANDOM)]
-    value, low, high = bootstrap_interval(partial(videos_then_classes, mine), len(mine), clips.seed)
-    by_class = zip(head.classes, classes_over_videos(mine)[0], strict=True)
-    return Result(
-        task=head.name,
-        metric="mAP",
-        value=value,
-        low=low,
-        high=high,
-        num_videos=len(mine),
-        num_clips=len(truth),
-        baselines={"constant": mean(np.zeros_like(values)), "random": float(np.mean(draws))},
-        protocol=f"{clips.protocol}, {clips.rate_fps:g} fps; AP of classes present in a video, mean over videos, then "
-        "over classes",
-        per_class={name: float(each) for name, each in by_class if np.isfinite(each)},
-    )
+def _many(clips: ProbedClips, head: Head, values: NDArray[np.floating]) -> list[Result]:
+    rows = np.flatnonzero(known(clips.truth[head.name]))
+    how = clips.truth[head.name][rows], clips.protocol, clips.rate_fps, clips.seed
+    of_triplets = head.name == Triplet.kind
+    task = Triplet(*how, head.classes) if of_triplets else MultiLabel(*how)
+    metrics = _TRIPLET_METRICS if of_triplets else _MANY_METRICS
+    ids = [clips.video_ids[row] for row in rows]
+    found = task.score(Scores(ids, np.asarray(clips.times_s)[rows], values[rows], head.classes))
+    return [dataclasses.replace(result, task=head.name) for result in found if result.metric in metrics]

@@ -108,7 +108,7 @@ def leave(job: Job, gain: float) -> None:
         write_json(out / "videos.json", {"videos": ["a", "b", "c"], **tables})
         facts = {"num_parameters": 1_927_488, "device": "cpu", "packages": {"torch": "9.9"}, "commit": "c0ffee"}
         write_json(out / "run.json", facts)
-        kinds = {probe: ("mAP", {"constant": 0.111, "random": 0.122}) for probe in PROBES}
+        kinds = {probe: ("mAP_video", {"constant": 0.111, "random": 0.122}) for probe in PROBES}
         kinds["phase"] = ("accuracy", {"majority": 0.133, "random": 0.144})
         results = [
             Result(

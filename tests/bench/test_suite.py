@@ -97,6 +97,15 @@ def test_every_job_is_a_command_that_parses(tmp_path: Path) -> None:
                 cli.parse([*job.argv, "--resume=true"])
 
 
+def test_every_job_with_a_model_is_told_the_device(tmp_path: Path) -> None:
+    suite = load_suite("phantom")
+    for job in SuitePlan(suite, None, tmp_path, suite.encoders, device="cuda:1").jobs():
+        if job.argv[0] in ("pretrain", "finetune"):
+            assert job.argv[list(job.argv).index("--run.accelerator") + 1] == "cuda", job
+        elif job.argv[0] in ("probe", "embed", "ask"):
+            assert job.argv[list(job.argv).index("--device") + 1] == "cuda:1", job
+
+
 def test_a_wrong_suite_is_one_line(tmp_path: Path) -> None:
     wrong = SMALL.replace("probe --readout", "serve --readout")
     (tmp_path / "wrong.yaml").write_text(wrong)

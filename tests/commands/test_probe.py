@@ -62,7 +62,7 @@ def run(made: Path, out: Path, encoder: str = "video", **given: Any) -> dict[tup
     found = read_results(out / "result.json")
     assert {(result.task, result.metric) for result in found} == {
         *(("phase", metric) for metric in ("accuracy", "macro_f1")),
-        *((part, "mAP") for part in ("instrument", "verb", "target")),
+        *((part, metric) for part in ("instrument", "verb", "target") for metric in ("mAP", "mAP_video")),
     }
     return {(result.task, result.metric): result for result in found}
 
@@ -90,7 +90,7 @@ def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
     # What the scores are means of, for paired comparisons.
     tables = json.loads((tmp_path / "a" / "videos.json").read_text())
     assert tables["videos"] == ["video04", "video05"]
-    for task, metric in (("phase", "accuracy"), ("verb", "mAP")):
+    for task, metric in (("phase", "accuracy"), ("verb", "mAP_video")):
         mean = float(videos_then_classes(np.array(tables[task], float))[0])
         assert mean == pytest.approx(first[task, metric].value)
     assert {path.name for path in (tmp_path / "a").iterdir()} == {
@@ -207,13 +207,13 @@ def test_the_readouts_and_the_random_control(made: Path, tmp_path: Path) -> None
 
 def test_an_image_encoder_is_read_out_over_the_frames_of_a_clip(made: Path, tmp_path: Path) -> None:
     still, moving = run(made, tmp_path / "s", "image"), run(made, tmp_path / "m", "image", num_frames=4, fps=4.0)
-    assert "of 4 frames at 4 fps" in moving["verb", "mAP"].protocol
-    assert "of 1 frames at 4 fps" in still["verb", "mAP"].protocol
+    assert "of 4 frames at 4 fps" in moving["verb", "mAP_video"].protocol
+    assert "of 1 frames at 4 fps" in still["verb", "mAP_video"].protocol
     assert facts(tmp_path / "m")["num_trainable"] == facts(tmp_path / "s")["num_trainable"]
     assert values(still) != values(moving)
     # The middle one of four frames is the frame at the middle of the clip, so it is what a clip of one frame shows.
     middle = run(made, tmp_path / "t", "image", num_frames=4, fps=4.0, frame_step=4)
-    assert "of 4 frames at 4 fps, 1 in 4" in middle["verb", "mAP"].protocol
+    assert "of 4 frames at 4 fps, 1 in 4" in middle["verb", "mAP_video"].protocol
     shown, expected = (load_file(tmp_path / name / "model" / "model.safetensors") for name in "ts")
     assert all(np.array_equal(shown[name], expected[name]) for name in expected if name.startswith("readout."))
 

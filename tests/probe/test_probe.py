@@ -264,11 +264,18 @@ def test_scores_are_video_wise() -> None:
                 assert tables["verb"][video][name] == pytest.approx(own)
             else:
                 assert tables["verb"][video][name] is None
-    result = found["verb", "mAP"]
+    result = found["verb", "mAP_video"]
     assert result.value == pytest.approx(np.mean([np.mean(values) for values in by_class.values()]))
     assert result.baselines["constant"] == pytest.approx(np.mean([np.mean(v) for v in prevalence.values()]))
     assert (result.num_videos, result.num_clips) == (7, 105)
     assert result.low < result.value < result.high
+    rows = (truth["verb"] >= 0).all(1)
+    pooled = [
+        average_precision_score(truth["verb"][rows, name], scores["verb"][rows, name])
+        for name in range(CLASSES["verb"])
+        if truth["verb"][rows, name].any()
+    ]
+    assert found["verb", "mAP"].value == pytest.approx(np.mean(pooled))
     assert tables["verb"][2] == [None] * CLASSES["verb"]
     with pytest.raises(DataError, match="no clip has a label"):
         score(
