@@ -38,7 +38,13 @@ from surgvl.retrieval.recall import exact
 DIM, K, NUM_QUERIES = 512, 10, 500
 # What takes longer than this for a query is exact, and timed on twenty of them.
 SLOW_S, NUM_SLOW = 0.05, 20
-OURS = {"flat": 100_000, "hnsw": 100_000, "ivf": 1_000_000}
+# Ours by name: how vectors are stored, and the largest number of them that is measured.
+OURS = {
+    "flat": (IndexConfig(backend="flat"), 100_000),
+    "hnsw": (IndexConfig(backend="hnsw"), 100_000),
+    "ivf": (IndexConfig(backend="ivf"), 1_000_000),
+    "ivf_pq, refined": (IndexConfig(backend="ivf_pq", refine=True), 1_000_000),
+}
 SIZES = [10_000, 50_000, 100_000, 1_000_000]
 # Sentences by which a build measures itself.
 NUM_KNOWN = 1000
@@ -138,11 +144,10 @@ class Size:
         """Measure index folders of each kind, with filters where they are the largest."""
         names = [f"recording{at // PER_RECORDING:04d}" for at in range(self.num)]
         whole = self.folder_of(names, self.vectors)
-        for backend, largest in OURS.items():
+        for label, (config, largest) in OURS.items():
             if self.num > largest:
                 continue
             with tempfile.TemporaryDirectory() as name:
-                config = IndexConfig(backend=backend)  # type: ignore[arg-type]
                 index = ClipIndex.create(Path(name) / "index", "made", "made", DIM, config=config)
                 _, build = seconds(lambda: index.add_vectors(*whole))  # noqa: B023
                 opened, opening = seconds(lambda: ClipIndex.open(Path(name) / "index"))  # noqa: B023
@@ -162,18 +167,18 @@ class Size:
                     median, p95, _ = timed(moments, self.queries["sentence"])[1]
                     _, hour = seconds(lambda: index.add_vectors(*more))  # noqa: B023
                     last = [median, p95, f"{1000 * first.wall_s:.0f}", f"{hour.wall_s:.1f}"]
-                    self.row(f"surgvl, {backend}", build, opening, megabytes, search, last)
-                    if backend != "flat":
-                        self.efforts(backend, layers.layers[0], search)
-                    if backend == "ivf":
+                    self.row(f"surgvl, {label}", build, opening, megabytes, search, last)
+                    if label != "flat":
+                        self.efforts(label, layers.layers[0], search)
+                    if label == "ivf":
                         self.filtered(search, layers, table)
 
-    def efforts(self, backend: str, index: Any, search: Search) -> None:
+    def efforts(self, label: str, index: Any, search: Search) -> None:
         """Rows of the efforts up to the one after that which the build chose, and what each takes."""
         chosen, after = index.effort, False
         for effort in index.efforts():
             index.effort = effort
-            cells = [f"{self.num:,}", f"surgvl, {backend}", f"{effort:,}", "chosen" if effort == chosen else ""]
+            cells = [f"{self.num:,}", f"surgvl, {label}", f"{effort:,}", "chosen" if effort == chosen else ""]
             for kind, queries in self.queries.items():
                 found, spent = timed(search, queries)
                 cells += [spent[0], f"{recall(found, self.truth[kind]):.3f}"]
