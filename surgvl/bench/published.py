@@ -111,7 +111,8 @@ def against(results: Sequence[tuple[Setting, str, Result]]) -> str:
         for number in about(ours.data, ours.kind):
             if number.metric != metric:
                 continue
-            reasons = differences(number, ours)
+            # Videos left out, or seen in training.
+            reasons = differences(number, ours) + ([f"ours: {result.warning}"] if result.warning else [])
             verdict = f"no: {'; '.join(reasons)}" if reasons else "yes"
             source = f"{number.paper}; {number.where}" if number.paper not in number.where else number.where
             rows.append(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from surgvl.bench.published import Setting, against
+from surgvl.bench.published import UNSTATED, Setting, against
 from surgvl.bench.published import published as published_numbers
+from surgvl.commands.data import datasets
 from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command, write_json, write_text
@@ -21,6 +23,7 @@ from surgvl.core.tables import markdown_table
 from surgvl.core.video_scores import Score, VideoScores, read_video_scores
 from surgvl.metrics.paired import holm, wilcoxon
 
+_DATA = re.compile(r" split of (\w+),")
 # Lower is better.
 _ERRORS = ("ece", "brier", "mae", "error", "_rate", "rank")
 
@@ -68,7 +71,7 @@ def compare(runs: list[Path], out: Path, resume: bool = False, published: str = 
         out: folder for compare.md and compare.json.
         resume: write to an --out folder that is not empty.
         published: also set the scores against published numbers about this data set, NAME:SPLIT_PROTOCOL, such as
-            cholec80:standard.
+            cholec80:standard; `surgvl data splits` has the names of splits.
     """
     if len(runs) < 2:
         raise ConfigError(f"compare needs two runs or more, got {len(runs)}: give their folders")
@@ -85,27 +88,48 @@ def compare(runs: list[Path], out: Path, resume: bool = False, published: str = 
         write_text(out / "compare.md", page)
         write_json(out / "compare.json", to_json(read, found))
         print(page)
-        folder.next(f"comparison in {out}", command("compare", *runs, out=out))
+        results = [] if published else list(read[0].results.values())
+        folder.next(f"comparison in {out}", _next(runs, out, results))
 
 
 def _against(where: str, runs: Sequence[Run]) -> str:
     """A table of the runs' scores beside published numbers about a data set.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: there are none, or the data set has no such split.
     """
     data, _, split = where.partition(":")
     known = sorted({each.data for each in published_numbers()})
     if data not in known:
         hint = did_you_mean(data, known, f"numbers are known about {', '.join(known)}")
         raise ConfigError(f"--published {data!r} is no data set with published numbers: {hint}")
+    splits = {each.split for each in published_numbers() if each.data == data} - {UNSTATED}
+    splits |= set(datasets()[data].SPLITS) if data in datasets() else set()
+    if split and split not in splits:
+        hint = did_you_mean(split, splits, "choose one, or leave it out")
+        raise ConfigError(f"--published {where}: {data} has the splits {', '.join(sorted(splits))}: {hint}")
     pairs = [
-        (Setting(data, result.task, split, result.encoder), run.name, result)
+        (Setting(data, result.task, split, _encoder(result)), run.name, result)
         for run in runs
         for result in run.results.values()
+        if result.data in ("", data)
     ]
     table = against(pairs)
     return f"\n### Against published numbers\n\n{table or 'None about these labels and metrics.'}"
+
+
+def _encoder(result: Result) -> str:
+    """As papers name it: scores by sentences are zero-shot, however the encoder was trained."""
+    return "zero-shot" if ", zero-shot with " in result.protocol else result.encoder
+
+
+def _next(runs: Sequence[Path], out: Path, results: Sequence[Result]) -> str:
+    """The same runs beside published numbers, if there are some about their data set."""
+    known = {each.data for each in published_numbers()}
+    for result in results:
+        if (match := _DATA.search(result.protocol)) and match[1] in known:
+            return command("compare", *runs, out=f"{out}-published", published=match[1])
+    return command("eval", suite="phantom", out="suite")
 
 
 def differences(key: Score, runs: Sequence[Run]) -> list[Difference]:

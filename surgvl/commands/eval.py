@@ -126,7 +126,7 @@ def evaluate(
             video,start,end,label, or video,time and a column of scores for each class.
         predictions_kind: kind of label that they predict, such as phase; by default, that whose classes they name.
         predictions_fps: rate of the column `frame` of a CSV, which counts from 0, in place of `time`.
-        split_protocol: splits of a data set NAME:ROOT; by default, its first ones.
+        split_protocol: splits of a data set NAME:ROOT, see `surgvl data splits NAME`; by default, its first ones.
         baselines: score predictors that see no video: the longest class of the training videos, a constant score for
             every triplet, the most frequent training answer.
         suite: run a suite of data sets in place of scoring one: surgvista13, surgrec16, unisurg17, zen20, zero_shot,
@@ -136,6 +136,9 @@ def evaluate(
     if out is None or (manifest is None and not suite):
         raise ConfigError("give --out and --manifest, or --out and --suite")
     if suite:
+        given = {"--manifest": manifest, "--predictions": predictions, "--vectors": vectors, "--answers": answers}
+        if wrong := [name for name, value in {**given, "--server": server}.items() if value]:
+            raise ConfigError(f"--suite {suite} finds its own data: leave {' and '.join(wrong)} out")
         from surgvl.commands.suite import run_suite
 
         return run_suite(suite, suites, out, seed)
@@ -224,7 +227,9 @@ def evaluate(
         for line in (*left_out, *(predicted.notes if predicted else ()), *filter(None, [remark])):
             print(line)
         after = command("index", vectors=vectors, manifest=manifest, out="index")
-        if predicted or baselines:
+        if predicted:
+            after = command("compare", out, "OTHER_RUN", out="compared")
+        elif baselines:
             after = command("eval", manifest=manifest, predictions="predictions.csv", out=f"{out}-next")
         elif vectors is None:
             after = command("embed", model="dual", manifest=manifest, out="vectors")

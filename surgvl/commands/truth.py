@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from surgvl.commands.data import dataset_class, datasets
-from surgvl.core.errors import ConfigError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command
 from surgvl.core.plurals import plural
 from surgvl.data.manifest import Manifest
@@ -30,6 +30,11 @@ def load_truth(manifest: Path, split_protocol: str = "") -> tuple[Manifest, str]
             raise ConfigError(
                 f"--split_protocol {split_protocol}: {manifest} is a manifest, which has its splits already: give "
                 "NAME:ROOT of a data set, or convert it with this protocol"
+            )
+        if manifest.is_dir() and not (manifest / "manifest.json").exists():
+            raise DataError(
+                f"{manifest} holds no manifest: for a data set as it was unpacked, put its name in front, such as "
+                f"cholec80:{manifest} (`surgvl data list` has the names), or convert it by `surgvl data convert`"
             )
         return Manifest.load(manifest), ""
     dataset = dataset_class(name)(Path(root), split_protocol)

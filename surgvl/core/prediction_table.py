@@ -75,12 +75,17 @@ def read_table(path: Path, fps: float | None = None) -> PredictionTable:
             raise DataError(f"{path}, line {number}: {len(row)} cells for {len(head)} columns {', '.join(head)}")
     cells = _Cells(path, head, names, rows)
     if "video" not in names:
-        hint = did_you_mean("video", names, "rename the column")
+        hint = did_you_mean("video", names, "rename a column, or add one with the id of the video")
         raise DataError(f"{path}: no column `video` among {', '.join(head)}; forms are {_FORMS}: {hint}")
+    if fps is not None and "frame" not in names:
+        raise DataError(
+            f"{path}: no column `frame` among {', '.join(head)}, which --predictions_fps {fps:g} is for: rename the "
+            "column that counts frames, or leave --predictions_fps out"
+        )
     videos = cells.texts("video")
     if {"start", "end", "label"} <= set(names):
         return _of_spans(cells, videos)
-    if "frame" in names:
+    if "frame" in names and (fps is not None or "time" not in names):
         if fps is None:
             raise DataError(f"{path}: column `frame` counts frames, not seconds: give --predictions_fps")
         times_s = cells.numbers("frame", 0) / fps
@@ -97,6 +102,12 @@ def read_table(path: Path, fps: float | None = None) -> PredictionTable:
         return PredictionTable(videos, times_s, values=cells.numbers("value"))
     if not rest or {"label", "value"} & {names[at] for at in rest}:
         raise DataError(f"{path}: columns {', '.join(head)} do not fit; forms are {_FORMS}: drop or rename columns")
+    for at in rest:
+        if not any(_is_number(row[at]) for _, row in cells.rows):
+            raise DataError(
+                f"{path}: column {head[at]} holds no scores, but {cells.rows[0][1][at]!r} and others; forms are "
+                f"{_FORMS}: call the column of predicted classes `label`, and drop others"
+            )
     scores = np.stack([cells.column(at) for at in rest], axis=1).astype(np.float32)
     return PredictionTable(videos, times_s, [head[at].removeprefix("score:") for at in rest], scores)
 
@@ -134,6 +145,14 @@ class _Cells:
                     "correct it or drop the line"
                 )
         return found
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _of_spans(cells: _Cells, videos: Sequence[str]) -> PredictionTable:

@@ -80,6 +80,8 @@ class Predictions:
         for name, type_ in (("num_trainable", int), ("pretraining_video_ids", list), ("protocol", str), ("model", str)):
             if name in self.facts and not isinstance(self.facts[name], type_):
                 raise DataError(f"{name} of predictions must be of type {type_.__name__}, got {self.facts[name]!r}")
+        if odd := [each for each in self.facts.get("pretraining_video_ids", []) if not isinstance(each, str)]:
+            raise DataError(f"pretraining_video_ids of predictions must be strings, got {odd[0]!r}: correct the ids")
         order = self.order
         videos, times = np.asarray(self.video_ids, np.str_)[order], self.times_s[order]
         again = (videos[1:] == videos[:-1]) & (times[1:] == times[:-1])

@@ -5,20 +5,19 @@ covers it (of triplets and tools: if it is in the video); seconds of labels with
 label, are told with every score.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from surgvl.core.arrays import Float32Array
 from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.plurals import part_of, plural
+from surgvl.core.plurals import part_of
 from surgvl.core.predictions import Predictions
 from surgvl.core.results import UNRECORDED
 from surgvl.tasks.base import LabelledScores, Scores, Unavailable
 from surgvl.tasks.numbers import LabelledNumbers, join_numbers, part_of_kind
+from surgvl.tasks.predicted_classes import by_class, decided, plain, shorten
 from surgvl.tasks.truth import (
     EXCLUSIVE,
     ClassesOf,
@@ -30,8 +29,6 @@ from surgvl.tasks.truth import (
     training_seconds,
     were_annotated,
 )
-
-_SHOWN = 8
 
 
 class Predicted:
@@ -76,7 +73,7 @@ class Predicted:
     def _check_videos(self, path: Path, predictions: Predictions) -> None:
         known = self.manifest.video_ids()
         if unknown := sorted(set(predictions.video_ids) - set(known)):
-            hint = did_you_mean(unknown[0], known, f"its videos are {_shorten(known)}")
+            hint = did_you_mean(unknown[0], known, f"its videos are {shorten(known)}")
             raise DataError(f"{path}: no video {unknown[0]!r} in the manifest: {hint}")
 
     def _datasets(self, ids: set[str]) -> set[str]:
@@ -90,22 +87,27 @@ class Predicted:
         """
         if predictions.scores is None:
             raise DataError(f"{path} does not tell the kind of its values: give --predictions_kind")
-        own = {_plain(name) for name in predictions.class_names}
+        own = {plain(name) for name in predictions.class_names}
         there = {kind for kind in kinds if labelled_videos(self.manifest, kind)}
         classes = {
             kind: class_list(self.manifest, kind, self._datasets(set(predictions.video_ids)), self.published)
             for kind in sorted(there)
         }
-        shared = {kind: len(own & {_plain(name) for name in names}) for kind, names in classes.items()}
+        shared = {kind: len(own & {plain(name) for name in names}) for kind, names in classes.items()}
         fitting = [kind for kind, count in shared.items() if count == len(own)]
         if len(fitting) == 1:
             return fitting[0]
         if not fitting and any(shared.values()):
             return max(shared, key=lambda kind: shared[kind])  # its unknown classes are told when it is scored
-        known = "; ".join(f"{kind}: {_shorten(names)}" for kind, names in classes.items())
+        known = "; ".join(f"{kind}: {shorten(names)}" for kind, names in classes.items())
         fact = f"may be of kind {' or '.join(fitting)}" if fitting else "are of no kind of label in the manifest"
+        if all(name.isdigit() for name in own):
+            raise DataError(
+                f"{path}: classes {shorten(predictions.class_names)} are numbers, which do not say whether they count "
+                f"from 0 or from 1 ({known}): write the names of classes"
+            )
         raise DataError(
-            f"{path}: classes {_shorten(predictions.class_names)} {fact} ({known}): give --predictions_kind, or rename "
+            f"{path}: classes {shorten(predictions.class_names)} {fact} ({known}): give --predictions_kind, or rename "
             "the classes"
         )
 
@@ -124,18 +126,18 @@ class Predicted:
         found: list[LabelledScores] = []
         facts: list[str] = []
         for names, wanted in groups.items():
-            if wanted & {name for _, each in self.files[kind] for name in each.video_ids}:
-                found.append(self._group(kind, names, wanted, len(groups) > 1, facts))
+            if files := [(path, each) for path, each in self.files[kind] if wanted & set(each.video_ids)]:
+                found.append(self._group(kind, files, names, wanted, len(groups) > 1, facts))
         if not found:
             there = sorted({name for _, each in self.files[kind] for name in each.video_ids})
             paths = ", ".join(str(path) for path, _ in self.files[kind])
             raise DataError(
-                f"{paths}: none of the videos {_shorten(there)} is in split {self.split!r}, which has "
-                f"{_shorten(sorted(labelled))}: choose another --split"
+                f"{paths}: none of the videos {shorten(there)} is in split {self.split!r}, which has "
+                f"{shorten(sorted(labelled))}: choose another --split"
             )
         if missing := sorted(labelled - {name for group in found for name in group.scores.video_names}):
             part = part_of(len(missing), len(labelled), "video", "has")
-            facts.insert(0, f"{part} no predictions: {_shorten(missing)}")
+            facts.insert(0, f"{part} no predictions: {shorten(missing)}")
         self._gaps[kind] = "; ".join(facts)
         return found
 
@@ -151,20 +153,27 @@ class Predicted:
         return [join_numbers(name, self.files[name], self.test, self.train, f"{self.split} split") for name in own]
 
     def _group(
-        self, kind: str, names: Sequence[str], wanted: set[str], several: bool, facts: list[str]
+        self,
+        kind: str,
+        files: Sequence[tuple[Path, Predictions]],
+        names: Sequence[str],
+        wanted: set[str],
+        several: bool,
+        facts: list[str],
     ) -> LabelledScores:
         """Predictions and labels of videos that share a list of classes; `facts` takes what has no counterpart."""
         ids: list[str] = []
         times, tables = [], []
-        files, datasets = self.files[kind], self._datasets(wanted)
+        datasets = self._datasets(wanted)
         for path, each in files:
-            scores = _by_class(path, each, names, kind, sorted(datasets))
+            scores = by_class(path, each, names, kind, sorted(datasets))
             rows = [at for at, name in enumerate(each.video_ids) if name in wanted]
             if kind in EXCLUSIVE and each.hard:
-                rows = _decided(path, each, rows)
+                rows = decided(path, each, rows)
             if outside := sorted(set(each.video_ids) - set(self.test.video_ids())):
                 videos = part_of(len(outside), len(set(each.video_ids)), "video", "is")
-                self.notes.append(f"{path}: {videos} not in split {self.split}, left out: {_shorten(outside)}")
+                note = f"{path}: {videos} not in split {self.split}, left out: {shorten(outside)}"
+                self.notes += [note] if note not in self.notes else []
             ids += [each.video_ids[at] for at in rows]
             times.append(each.times_s[rows])
             tables.append(scores[rows])
@@ -183,8 +192,9 @@ class Predicted:
         gaps = []
         if missing:
             gaps.append(f"{missing:,} of {total:,} seconds with {kind} labels have no prediction")
-        if len(kept) < len(labels):
-            extra = len(labels) - len(kept)
+        if late := sum(time_s >= ends_s[name] for name, time_s in zip(ids, times_s.tolist(), strict=True)):
+            gaps.append(f"{late:,} of {len(labels):,} predictions are at or after the end of their video, left out")
+        if extra := len(labels) - len(kept) - late:
             gaps.append(f"{extra:,} of {len(labels):,} predictions are of moments without a {kind} label, left out")
         if not kept:
             raise DataError(f"{files[0][0]}: {'; '.join(gaps)}: check that times are seconds of the video")
@@ -238,62 +248,3 @@ class Predicted:
     def gaps(self, kind: str) -> str:
         """What has no counterpart in labels or predictions of a kind, in words."""
         return self._gaps.get(kind, "")
-
-
-def _plain(name: str) -> str:
-    """A class name without case and punctuation."""
-    return re.sub(r"[\W_]+", "", name).casefold()
-
-
-def _shorten(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _by_class(
-    path: Path, predictions: Predictions, names: Sequence[str], kind: str, datasets: Sequence[str]
-) -> Float32Array:
-    """The scores with a column for each class of the truth; a class that the file lacks is the least likely.
-
-    Raises:
-        DataError: the file predicts numbers, a class is unknown, or two of its classes are one.
-    """
-    if predictions.scores is None:
-        raise DataError(f"{path} holds numbers, but {kind} labels are classes: predict a class or scores")
-    index = {_plain(name): at for at, name in enumerate(names)}
-    index |= {name: at for at, name in enumerate(names)}
-    low = 0.0 if predictions.hard else float(predictions.scores.min()) - 1
-    scores = np.full((len(predictions.video_ids), len(names)), low, np.float32)
-    taken: dict[int, str] = {}
-    for column, name in enumerate(predictions.class_names):
-        at = index.get(name, index.get(_plain(name)))
-        if at is None:
-            where = f"column {name!r}"
-            if predictions.hard:
-                row = int(predictions.scores[:, column].argmax())
-                where = f"label {name!r} of {predictions.video_ids[row]} at {predictions.times_s[row]:g} s"
-            hint = did_you_mean(name, names, "rename it")
-            raise DataError(
-                f"{path}: {where} is no {kind} of {' or '.join(datasets)}; allowed are {', '.join(names)}: {hint}"
-            )
-        if at in taken and not predictions.hard:
-            raise DataError(f"{path}: {taken[at]!r} and {name!r} both mean {names[at]!r}: merge the columns")
-        taken[at] = name
-        scores[:, at] = np.maximum(scores[:, at], predictions.scores[:, column])
-    return scores
-
-
-def _decided(path: Path, predictions: Predictions, rows: Sequence[int]) -> list[int]:
-    """The rows with one label; those without any are no predictions.
-
-    Raises:
-        DataError: a row has several.
-    """
-    assert predictions.scores is not None
-    counts = (predictions.scores[list(rows)] > 0).sum(axis=1)
-    if (counts > 1).any():
-        row = rows[int((counts > 1).argmax())]
-        names = [name for name, own in zip(predictions.class_names, predictions.scores[row], strict=True) if own]
-        where = f"{predictions.video_ids[row]} at {predictions.times_s[row]:g} s"
-        raise DataError(f"{path}: {where} has {plural(len(names), 'label')}, {' and '.join(names)}: give one")
-    return [row for row, count in zip(rows, counts.tolist(), strict=True) if count]

@@ -81,5 +81,29 @@ def test_runs_are_compared_with_papers(tmp_path: Path, capsys: pytest.CaptureFix
     rows = [line for line in page.splitlines() if "SurgMotion" in line]
     assert [row.split("|")[3].strip() for row in rows] == ["0.5", "0.6"]
     assert all("encoder ours not stated; selected on the test videos" in row for row in rows)
+    with pytest.raises(ConfigError, match="cholec80 has the splits .*camma.*: did you mean standard"):
+        cli.run([*words, "--resume=true", "--published", "cholec80:standart"])
     with pytest.raises(ConfigError, match="did you mean cholec80"):
         cli.run([*words, "--resume=true", "--published", "cholec8"])
+
+
+def test_a_score_on_part_of_the_videos_is_not_called_comparable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surgvl.bench.published.about", lambda data, kind: [KNOWN])
+    warned = replace(score("accuracy", 0.5), warning="35 of 40 videos have no predictions: video46")
+    for result, verdict in ((score("accuracy", 0.5), "yes"), (warned, "no: ours: 35 of 40 videos have no predictions")):
+        text = against([(OURS, "linear", result)])
+        assert f"| {verdict}" in text
+
+
+def test_the_next_command_is_not_the_same_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        protocol = "test split of cholec80, predictions of ours; mean over videos"
+        write_results(tmp_path / name / "result.json", [replace(score("accuracy", 0.5), protocol=protocol)])
+        write_video_scores(tmp_path / name, [])
+    a, b, out = (str(tmp_path / name) for name in ("a", "b", "out"))
+    cli.run(["compare", a, b, "--out", out])
+    following = capsys.readouterr().out.strip().rpartition("next: surgvl ")[2]
+    assert following == f"compare {a} {b} --out {out}-published --published cholec80"
+    cli.run(following.split())
+    assert "SurgMotion" in (tmp_path / "out-published" / "compare.md").read_text()

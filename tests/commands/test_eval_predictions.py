@@ -95,7 +95,7 @@ def test_seconds_without_a_counterpart_are_counted_in_both_directions(root: Path
     path = write_csv(tmp_path / "pred.csv", said)
     found = by_name(evaluate(Path(f"cholec80:{root}"), tmp_path / "out", predictions=[path]))
     assert "3 of 40 seconds with phase labels have no prediction" in found["accuracy"].warning
-    assert "1 of 38 predictions are of moments without a phase label" in found["accuracy"].warning
+    assert "1 of 38 predictions are at or after the end of their video" in found["accuracy"].warning
     assert found["accuracy"].num_clips == 37
 
 
@@ -112,7 +112,7 @@ def test_seconds_without_a_counterpart_are_counted_in_both_directions(root: Path
         ({("video41", 0): "stirring"}, "classes stirring are of no kind of label in the manifest .phase: Preparation"),
         (
             {("video41", 900): "Preparation"},
-            "40 of 40 seconds with phase labels have no prediction; 1 of 1 predictions are of moments without a phase",
+            "40 of 40 seconds with phase labels have no prediction; 1 of 1 predictions are at or after the end of",
         ),
     ],
 )
@@ -180,3 +180,59 @@ def test_a_model_of_cholec80_is_not_tested_on_the_same_operations_of_cholect50(t
     assert found["mAP_IVT"].num_clips == 40
     assert "no prediction" not in found["mAP_IVT"].warning
     assert found["mAP_IVT"].value == pytest.approx(2 / 3)
+
+
+def test_what_a_folder_without_its_name_needs_is_said(root: Path, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "p.csv", right(["video41"]))
+    with pytest.raises(DataError, match=rf"holds no manifest: .* such as cholec80:{root}"):
+        evaluate(root, tmp_path / "out", predictions=[path])
+
+
+def test_class_numbers_are_not_guessed(root: Path, tmp_path: Path) -> None:
+    said = {key: str(CHOLEC80_PHASES.index(name)) for key, name in right(["video41"]).items()}
+    path = write_csv(tmp_path / "p.csv", said)
+    with pytest.raises(DataError, match=r"classes 0, 1, 2, 3 are numbers, .* count from 0 or from 1 .*write the names"):
+        evaluate(Path(f"cholec80:{root}"), tmp_path / "out", predictions=[path])
+
+
+def test_predictions_after_the_end_are_told_apart_from_gaps(root: Path, tmp_path: Path) -> None:
+    """Frames that were taken for seconds: only the first few fall within the video."""
+    said = {(video, 25 * time): label for (video, time), label in right(["video41"]).items()}
+    path = write_csv(tmp_path / "p.csv", said)
+    found = evaluate(Path(f"cholec80:{root}"), tmp_path / "out", predictions=[path])
+    assert "38 of 40 predictions are at or after the end of their video" in found[0].warning
+    assert "without a phase label" not in found[0].warning
+
+
+def test_files_of_two_data_sets_are_each_scored_with_their_own_classes(tmp_path: Path) -> None:
+    videos = [
+        VideoRow(video_id=f"{source}1", path="", source=source, fps=1, duration_s=4, split="test")
+        for source in ("left", "right")
+    ]
+    segments = [
+        Segment(video_id=f"{source}1", start_s=start, end_s=start + 2, task="phase", label=f"{source} {name}")
+        for source in ("left", "right")
+        for start, name in ((0, "open"), (2, "close"))
+    ]
+    Manifest(videos, segments).save(tmp_path / "manifest")
+    paths = [
+        write_csv(
+            tmp_path / f"{source}.csv",
+            {(f"{source}1", time): f"{source} {'open' if time < wrong else 'close'}" for time in range(4)},
+        )
+        for source, wrong in (("left", 2), ("right", 1))
+    ]
+    found = evaluate(tmp_path / "manifest", tmp_path / "out", predictions=paths, predictions_kind="phase")
+    assert {each.data: each.value for each in found if each.metric == "accuracy"} == {"left": 1, "right": 0.75}
+
+
+def test_a_suite_does_not_drop_other_inputs(root: Path, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "p.csv", right(["video41"]))
+    with pytest.raises(ConfigError, match="--suite phantom finds its own data: leave --manifest and --predictions out"):
+        evaluate(root, tmp_path / "out", suite="phantom", predictions=[path])
+
+
+def test_the_next_command_compares(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_csv(tmp_path / "p.csv", right(["video41"]))
+    evaluate(Path(f"cholec80:{root}"), tmp_path / "out", predictions=[path])
+    assert f"next: surgvl compare {tmp_path / 'out'} OTHER_RUN" in capsys.readouterr().out

@@ -74,11 +74,12 @@ def test_values_are_read_as_written(tmp_path: Path) -> None:
         "\ufeffvideo_id;time_s;label\r\na;0;x\r\na;1;x\r\na;2;y\r\n",
         "video\tframe\tlabel\na\t0\tx\na\t25\tx\na\t50\ty\n",
         "video,start,end,label\na,0,2,x\na,2,2.5,y\n",
+        "video\tframe\ttime\tlabel\na\t0\t0\tx\na\t25\t1\tx\na\t50\t2\ty\n",
         "video,time,x,y\na,0,1,0\na,1,1,0\na,2,0,1\n",
     ],
 )
 def test_every_form_of_csv_is_read(text: str, tmp_path: Path) -> None:
-    found = read_predictions(csv_file(tmp_path, text), fps=25)
+    found = read_predictions(csv_file(tmp_path, text), fps=25 if "frame" in text else None)
     assert (found.video_ids, found.times_s.tolist(), found.class_names) == (["a"] * 3, [0, 1, 2], ["x", "y"])
     assert found.scores is not None
     assert found.scores.tolist() == [[1, 0], [1, 0], [0, 1]]
@@ -91,6 +92,8 @@ def test_every_form_of_csv_is_read(text: str, tmp_path: Path) -> None:
     [
         ("video,time,label\n", "has no predictions: it needs a header"),
         ("vidio,time,label\na,0,x\n", "no column `video` among vidio, time, label.*did you mean vidio"),
+        ("Frame,Phase\n0,x\n", "no column `video`.*or add one with the id"),
+        ("video,time,phase\na,0,x\na,1,y\n", "column phase holds no scores, but 'x'.*classes `label`"),
         ("video,label\na,x\n", "no column `time` or `frame`"),
         ("video,frame,label\na,0,x\n", "give --predictions_fps"),
         ("video,time\na,0\n", "columns video, time do not fit"),
@@ -109,6 +112,17 @@ def test_a_faulty_csv_is_refused_with_its_place(text: str, message: str, tmp_pat
         read_predictions(csv_file(tmp_path, text))
 
 
+def test_a_rate_of_frames_is_never_ignored(tmp_path: Path) -> None:
+    for text in ("video,time,label\na,25,x\n", "video,start,end,label\na,0,50,x\n"):
+        with pytest.raises(DataError, match="no column `frame` among .*, which --predictions_fps 25 is for"):
+            read_predictions(csv_file(tmp_path, text), fps=25)
+
+
+def test_a_table_with_frames_and_times_needs_no_rate(tmp_path: Path) -> None:
+    found = read_predictions(csv_file(tmp_path, "video,frame,time,label\na,25,1,x\n"))
+    assert found.times_s.tolist() == [1]
+
+
 @pytest.mark.parametrize(
     ("columns", "facts", "message"),
     [
@@ -122,6 +136,11 @@ def test_a_faulty_csv_is_refused_with_its_place(text: str, message: str, tmp_pat
         ),
         ({"video_id": ["a"], "time_s": [0.0], "label": ["x"]}, {"classes": 3}, "`classes` a list of names"),
         ({"video_id": ["a"], "time_s": [0.0], "label": ["x"]}, {"num_trainable": "3"}, "num_trainable .* of type int"),
+        (
+            {"video_id": ["a"], "time_s": [0.0], "label": ["x"]},
+            {"pretraining_video_ids": ["b", 7]},
+            "pretraining_video_ids of predictions must be strings, got 7",
+        ),
     ],
 )
 def test_a_faulty_parquet_is_refused(

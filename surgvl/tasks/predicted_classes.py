@@ -1,0 +1,78 @@
+"""Predicted classes matched by name with those of labels: equal but for case and punctuation, one for each moment.
+
+Shape letters: N rows, C classes.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from surgvl.core.arrays import Float32Array
+from surgvl.core.checks import did_you_mean
+from surgvl.core.errors import DataError
+from surgvl.core.plurals import plural
+from surgvl.core.predictions import Predictions
+
+_SHOWN = 8
+
+
+def plain(name: str) -> str:
+    """A class name without case and punctuation."""
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def shorten(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def by_class(
+    path: Path, predictions: Predictions, names: Sequence[str], kind: str, datasets: Sequence[str]
+) -> Float32Array:
+    """The scores with a column for each class of the truth; a class that the file lacks is the least likely.
+
+    Raises:
+        DataError: the file predicts numbers, a class is unknown, or two of its classes are one.
+    """
+    if predictions.scores is None:
+        raise DataError(f"{path} holds numbers, but {kind} labels are classes: predict a class or scores")
+    index = {plain(name): at for at, name in enumerate(names)}
+    index |= {name: at for at, name in enumerate(names)}
+    low = 0.0 if predictions.hard else float(predictions.scores.min()) - 1
+    scores = np.full((len(predictions.video_ids), len(names)), low, np.float32)
+    taken: dict[int, str] = {}
+    for column, name in enumerate(predictions.class_names):
+        at = index.get(name, index.get(plain(name)))
+        if at is None:
+            where = f"column {name!r}"
+            if predictions.hard:
+                row = int(predictions.scores[:, column].argmax())
+                where = f"label {name!r} of {predictions.video_ids[row]} at {predictions.times_s[row]:g} s"
+            hint = did_you_mean(name, names, "rename it")
+            raise DataError(
+                f"{path}: {where} is no {kind} of {' or '.join(datasets)}; allowed are {', '.join(names)}: {hint}"
+            )
+        if at in taken and not predictions.hard:
+            raise DataError(f"{path}: {taken[at]!r} and {name!r} both mean {names[at]!r}: merge the columns")
+        taken[at] = name
+        scores[:, at] = np.maximum(scores[:, at], predictions.scores[:, column])
+    return scores
+
+
+def decided(path: Path, predictions: Predictions, rows: Sequence[int]) -> list[int]:
+    """The rows with one label; those without any are no predictions.
+
+    Raises:
+        DataError: a row has several.
+    """
+    assert predictions.scores is not None
+    counts = (predictions.scores[list(rows)] > 0).sum(axis=1)
+    if (counts > 1).any():
+        row = rows[int((counts > 1).argmax())]
+        names = [name for name, own in zip(predictions.class_names, predictions.scores[row], strict=True) if own]
+        where = f"{predictions.video_ids[row]} at {predictions.times_s[row]:g} s"
+        raise DataError(f"{path}: {where} has {plural(len(names), 'label')}, {' and '.join(names)}: give one")
+    return [row for row, count in zip(rows, counts.tolist(), strict=True) if count]
