@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from surgvl.core.errors import DataError
-from surgvl.core.files import plain_yaml
+from surgvl.core.files import YAML_LOADER, plain_yaml
 
 _PLAIN_INT = re.compile(r"0|[1-9][0-9]*")
 _SCALARS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:int"}
@@ -34,7 +34,7 @@ class Located:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            node = yaml.compose(plain_yaml(path), Loader=yaml.SafeLoader)
+            node = yaml.compose(plain_yaml(path), Loader=YAML_LOADER)
         except yaml.YAMLError as error:
             raise DataError(f"{path} is not YAML ({' '.join(str(error).split())}): correct the line") from error
         if not isinstance(node, yaml.MappingNode):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from surgvl.bench.plan import Effect
 from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import ConfigError
-from surgvl.core.files import plain_yaml
+from surgvl.core.files import YAML_LOADER, plain_yaml
 
 FOLDER = Path(__file__).with_name("suites")
 # First words of a read-out's command.
@@ -114,7 +114,7 @@ def read_suite(path: Path) -> Suite:
         ConfigError: the file is no suite; the message names the place.
     """
     try:
-        return Suite.model_validate(yaml.safe_load(plain_yaml(path)))
+        return Suite.model_validate(yaml.load(plain_yaml(path), Loader=YAML_LOADER))
     except (ValidationError, yaml.YAMLError) as error:
         first: dict[str, Any] = {"loc": (), "msg": str(error)}
         if isinstance(error, ValidationError):

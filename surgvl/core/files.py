@@ -23,6 +23,9 @@ from safetensors import SafetensorError
 
 from surgvl.core.errors import DataError
 
+YAML_LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+"""Reads plain values alone; libyaml's takes a tenth of the time."""
+
 _durable = ContextVar("durable", default=False)
 _NAME = re.compile(r"\.(?P<process>[0-9]+)-(?P<host>[0-9a-f]{8})\.tmp(\.[^.]*)?$")
 
@@ -144,7 +147,7 @@ def plain_yaml(path: Path | str) -> str:
         if len(text) > 1_000_000:
             raise DataError(f"{path} must have at most 1,000,000 characters, got {len(text):,}")
         depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        for event in yaml.parse(text, Loader=YAML_LOADER):
             where = f"{path}, line {event.start_mark.line + 1 if event.start_mark else '?'}"
             if isinstance(event, yaml.AliasEvent):
                 name = (event.anchor or "")[:40]

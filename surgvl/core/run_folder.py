@@ -8,6 +8,7 @@
 Everything is written under a temporary name and renamed, so that a killed process leaves the old file intact.
 """
 
+import functools
 import os
 import platform
 import time
@@ -168,6 +169,7 @@ def prepare_out(out: Path, resume: bool = False) -> None:
     clear_temporary(out)
 
 
+@functools.cache
 def _version(package: str) -> str:
     try:
         return metadata.version(package)

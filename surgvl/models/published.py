@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import ConfigError
-from surgvl.core.files import plain_yaml
+from surgvl.core.files import YAML_LOADER, plain_yaml
 
 REGISTRY = Path(__file__).parent / "registry"
 FREE = ("Apache-2.0", "BSD-3-Clause", "CC0-1.0", "MIT")
@@ -166,7 +166,7 @@ def read_entry(path: Path) -> Published:
         DataError: it is not plain YAML.
         ConfigError: a field is missing, unknown or not valid.
     """
-    found = yaml.safe_load(plain_yaml(path))
+    found = yaml.load(plain_yaml(path), Loader=YAML_LOADER)
     if not isinstance(found, dict) or "name" in found:
         raise ConfigError(f"{path} must be a mapping without a name, which is that of the file")
     try:
