@@ -78,9 +78,10 @@ def answer_manifest(
     """
     import torch
 
-    from surgvl.chat.answer_rows import answer_rows, options_of, unread_row
+    from surgvl.chat.answer_rows import answer_rows, unread_row
     from surgvl.chat.controls import BLACK, KINDS, WithBlack, variant_names
     from surgvl.chat.feature_cache import readable_rows, window_of
+    from surgvl.metrics.answer_options import options_of
 
     kinds: list[str] = ["" if config.only_control == "none" else config.only_control]
     kinds += answerer.controls if config.controls else ()

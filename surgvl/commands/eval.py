@@ -106,7 +106,8 @@ def evaluate(
         manifest: manifest folder with the labels, or NAME:ROOT: a data set (`surgvl data list`) and its folder.
         out: folder for result.json and result.md.
         vectors: vectors folder of `surgvl embed`, for zero-shot phases, triplets and text-to-moment retrieval.
-        answers: folder of `surgvl ask --manifest`, or its answers.jsonl.
+        answers: folder of `surgvl ask --manifest`, or its answers.jsonl; or replies that VLMEvalKit, lmms-eval or
+            MedVidBench's code wrote, as they are.
         rescore: the same, in place of --answers: what a general model wrote is read again by this version's rules,
             without the model.
         controls: folders with answers to the same questions under a control: about another video (`surgvl ask
@@ -123,9 +124,10 @@ def evaluate(
         in_flight: maximum number of concurrent requests to the server.
         model: name of one of the models of such an address, if it has several.
         predictions: files with the predictions of any model, as Parquet or CSV with the columns video,time,label, or
-            video,start,end,label, or video,time and a column of scores for each class.
+            video,start,end,label, or video,time and a column of scores for each class; arrays of ivtmetrics; or
+            folders of text files that SurgVISTA's or SurgRec's evaluation wrote.
         predictions_kind: kind of label that they predict, such as phase; by default, that whose classes they name.
-        predictions_fps: rate of the column `frame` of a CSV, which counts from 0, in place of `time`.
+        predictions_fps: rate of the frames of a CSV (column `frame`, in place of `time`) or of SurgVISTA, from 0.
         split_protocol: splits of a data set NAME:ROOT, see `surgvl data splits NAME`; by default, its first ones.
         baselines: score predictors that see no video: the longest class of the training videos, a constant score for
             every triplet, the most frequent training answer.

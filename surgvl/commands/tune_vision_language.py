@@ -28,10 +28,10 @@ def tune_vision_language(
     """Tune adapters of a vision-language model; for the arguments see `surgvl.commands.tune.tune`."""
     import torch
 
-    from surgvl.chat.answer_rows import options_of
     from surgvl.chat.dataset import QuestionDataset, training_rows
     from surgvl.chat.hf_model import HfModel
     from surgvl.chat.vision_language_tune import TuneVisionLanguage, collate
+    from surgvl.metrics.answer_options import options_of
     from surgvl.train.distributed import main_process
     from surgvl.train.loop import fit
 

@@ -1,6 +1,6 @@
 """Counts in sentences."""
 
-_PLURAL_VERBS = {"is": "are", "was": "were", "has": "have"}
+_PLURAL_VERBS = {"is": "are", "was": "were", "has": "have", "fits": "fit"}
 
 
 def plural(count: int, one: str) -> str:
@@ -15,7 +15,7 @@ def part_of(count: int, total: int, one: str, verb: str) -> str:
         count: size of the part.
         total: number of things.
         one: a single thing.
-        verb: is, was or has.
+        verb: is, was, has or fits.
     """
     return f"{count:,} of {plural(total, one)} {verb if count == 1 else _PLURAL_VERBS[verb]}"
 

@@ -34,10 +34,12 @@ class PredictionTable:
     Attributes:
         video_ids: [N].
         times_s: float64 [N].
-        class_names: [C], of the scores.
+        class_names: [C], of the scores; empty if columns are in the order of the ids of the data set's classes.
         scores: float32 [N, C].
         labels: [N]; None or empty where a moment has no label. A moment may have several rows.
         values: float64 [N].
+        truth: of each row [N] the columns of its true classes; empty if the file does not tell.
+        whole: whether a row is a whole video, named by its file, at 0 s.
     """
 
     video_ids: Sequence[str]
@@ -46,6 +48,8 @@ class PredictionTable:
     scores: Float32Array | None = None
     labels: Sequence[str | None] | None = None
     values: Float64Array | None = None
+    truth: Sequence[Sequence[int]] = ()
+    whole: bool = False
 
 
 def read_table(path: Path, fps: float | None = None) -> PredictionTable:

@@ -26,6 +26,7 @@ from surgvl.core.checks import check_choice
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
 from surgvl.core.prediction_arrays import read_arrays
+from surgvl.core.prediction_ranks import is_rank_file, read_ranks
 from surgvl.core.prediction_table import PredictionTable, read_table
 
 ENCODERS = ("frozen", "fine-tuned", "not stated")
@@ -41,11 +42,14 @@ class Predictions:
         kind: kind of label, such as `phase`; empty if the file does not tell.
         video_ids: [N].
         times_s: float64 [N], seconds of the video.
-        class_names: [C], in the order of the columns; empty for numbers.
+        class_names: [C], in the order of the columns; empty for numbers, ids from 0 on if `by_id`.
         scores: float32 [N, C], higher is more likely; None for numbers. Of hard decisions 1 and 0.
         values: float64 [N]; None if there are classes.
         facts: the file's metadata, without `task` and `classes`.
         hard: whether the scores are decisions.
+        by_id: whether classes are ids, in the order in which the data set publishes its classes.
+        truth: of each row [N] the columns of the true classes, which must be those of the manifest; empty if unknown.
+        whole: whether a row is a whole video, named by its file, at 0 s.
 
     Raises:
         DataError: no rows, different lengths, both or neither of scores and values, a repeated class, a value that is
@@ -60,6 +64,9 @@ class Predictions:
     values: Float64Array | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     hard: bool = False
+    by_id: bool = False
+    truth: Sequence[Sequence[int]] = ()
+    whole: bool = False
 
     def __post_init__(self) -> None:
         num_rows, given = len(self.video_ids), self.values if self.scores is None else self.scores
@@ -134,14 +141,16 @@ def write_predictions(path: Path | str, predictions: Predictions) -> None:
 
 
 def read_predictions(path: Path | str, fps: float | None = None, kind: str = "") -> Predictions:
-    """Read predictions: Parquet of the form above, a table as text with a header, or arrays (`prediction_arrays`).
+    """Read predictions: Parquet of the form above, a table as text with a header, or a form of other code.
 
     Args:
-        path: the file. One that does not end in `.parquet`, `.npz` or `.npy` is text, separated by commas, semicolons
-            or tabs. Its columns are `video`, then `time` or `frame`, then `label`, `value`, or a column of scores for
-            each class; or `video`, `start`, `end` and `label`, which is read at each whole second. Names of the Parquet
-            form (`video_id`, `time_s`, `start_s`, `end_s`, `score:CLASS`) mean the same.
-        fps: frames per second, for a column `frame` that counts from 0.
+        path: the file; arrays (`prediction_arrays`) end in `.npz` or `.npy`, and a folder holds text files of other
+            code (`prediction_ranks`). A file that does not end in `.parquet` either is text: one of those, or a table
+            separated by commas, semicolons or tabs. Its columns are `video`, then `time` or `frame`, then `label`,
+            `value`, or a column of scores for each class; or `video`, `start`, `end` and `label`, which is read at each
+            whole second. Names of the Parquet form (`video_id`, `time_s`, `start_s`, `end_s`, `score:CLASS`) mean the
+            same.
+        fps: frames per second, for a column `frame` that counts from 0; of text files one a process, 1 by default.
         kind: kind of label, if the file does not tell.
 
     Raises:
@@ -151,6 +160,8 @@ def read_predictions(path: Path | str, fps: float | None = None, kind: str = "")
     facts: dict[str, Any] = {}
     if path.suffix in (".npz", ".npy"):
         found, facts["task"] = read_arrays(path)
+    elif path.is_dir() or (path.suffix == ".txt" and is_rank_file(path)):
+        found = read_ranks(path, fps)
     elif path.suffix != ".parquet":
         found = read_table(path, fps)
     else:
@@ -209,8 +220,10 @@ def _of_parquet(path: Path, table: Any) -> PredictionTable:
 def _joined(found: PredictionTable, kind: str, classes: Sequence[str] | None, facts: Mapping[str, Any]) -> Predictions:
     """Predictions of a table; several labels of a moment become one row."""
     if found.labels is None:
-        names = found.class_names if found.values is None else []
-        return Predictions(kind, found.video_ids, found.times_s, names, found.scores, found.values, facts)
+        width = 0 if found.scores is None else found.scores.shape[1]
+        names = found.class_names or list(map(str, range(width)))
+        given = found.video_ids, found.times_s, names, found.scores, found.values, facts
+        return Predictions(kind, *given, by_id=names != found.class_names, truth=found.truth, whole=found.whole)
     names = list(classes or sorted({label for label in found.labels if label}))
     if unknown := sorted({label for label in found.labels if label} - set(names)):
         raise DataError(f"labels {', '.join(unknown)} are not among its classes {', '.join(names)}: correct them")

@@ -50,11 +50,16 @@ _VIDEOS = {"no_video": "no video", "black": "black video", "other": "other video
 
 @dataclass(frozen=True)
 class AnswerFile:
-    """The rows of an answers.jsonl, and the facts in the `run.json` next to it, if there is one."""
+    """The rows of an answers.jsonl, and the facts in the `run.json` next to it, if there is one.
+
+    Attributes:
+        imported: whether another toolkit wrote the file, so that its replies were read by this version.
+    """
 
     path: Path
     rows: list[AnswerRow]
     facts: dict[str, Any]
+    imported: bool = False
 
 
 def read_answers(folder: Path) -> AnswerFile:

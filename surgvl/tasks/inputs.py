@@ -14,9 +14,10 @@ from surgvl.core.plurals import part_of
 from surgvl.embed.vectors import PromptSetFacts, Vectors, unit
 from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.relaxed import Mode
-from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split, read_answers
+from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split
 from surgvl.tasks.answers import Answers
 from surgvl.tasks.base import Inputs, LabelledScores, Scores, Unavailable
+from surgvl.tasks.imported_answers import answers_of
 from surgvl.tasks.numbers import LabelledNumbers
 from surgvl.tasks.predicted import Predicted
 from surgvl.tasks.truth import EXCLUSIVE, Labels, labelled_videos, training_seconds, were_annotated
@@ -34,7 +35,7 @@ class EvalInputs(Inputs):
         manifest: labels.
         split: of the manifest.
         vectors: vectors folder.
-        answers: folder that holds answers.jsonl, or that file.
+        answers: folder that holds answers.jsonl, that file, or a file of replies that another toolkit wrote.
         controls: further such folders, with the answers of controls.
         prompt_sets: embedded prompt sets to score with, at most one for each kind of label; other kinds are scored with
             those of the videos' data sets.
@@ -66,7 +67,8 @@ class EvalInputs(Inputs):
         self.train = manifest.split("train") if split != "train" and manifest.video_ids("train") else None
         self.split = split
         self.vectors = Vectors.load(vectors) if vectors else None
-        self.answer_files = [read_answers(folder) for folder in (*([answers] if answers else []), *controls)]
+        given = [*([answers] if answers else []), *controls]
+        self.answer_files = [answers_of(path, manifest, split) for path in given]
         self.chosen = self._by_kind(prompt_sets) if self.vectors else {}
         self.window_s = window_s
         self.causal = causal

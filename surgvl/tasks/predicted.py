@@ -18,6 +18,7 @@ from surgvl.core.results import UNRECORDED
 from surgvl.tasks.base import LabelledScores, Scores, Unavailable
 from surgvl.tasks.numbers import LabelledNumbers, join_numbers, part_of_kind
 from surgvl.tasks.predicted_classes import by_class, decided, plain, shorten
+from surgvl.tasks.predicted_ids import by_name
 from surgvl.tasks.truth import (
     EXCLUSIVE,
     ClassesOf,
@@ -60,7 +61,8 @@ class Predicted:
         self.notes: list[str] = []
         self.files: dict[str, list[tuple[Path, Predictions]]] = {}
         self._gaps: dict[str, str] = {}
-        for path, each in files:
+        for path, given in files:
+            each = by_name(path, given, manifest, kinds, published)
             self._check_videos(path, each)
             kind = each.kind or self._kind_of(path, each, kinds)
             if kind not in kinds and not part_of_kind(kind, kinds):
@@ -190,7 +192,7 @@ class Predicted:
         stride_s = files[0][1].stride_s
         missing, total = self._unpredicted(kind, ids, times_s, stride_s)
         gaps = []
-        if missing:
+        if missing and not any(each.whole for _, each in files):
             gaps.append(f"{missing:,} of {total:,} seconds with {kind} labels have no prediction")
         if late := sum(time_s >= ends_s[name] for name, time_s in zip(ids, times_s.tolist(), strict=True)):
             gaps.append(f"{late:,} of {len(labels):,} predictions are at or after the end of their video, left out")

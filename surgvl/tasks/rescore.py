@@ -70,7 +70,7 @@ def scored_again(files: Sequence[AnswerFile], rescore: bool, late_after_s: float
     """
     notes = []
     if rescore:
-        pairs = [reread(file) for file in files]
+        pairs = [(file, 0) if file.imported else reread(file) for file in files]
         files, changed = [file for file, _ in pairs], sum(number for _, number in pairs)
         notes.append(f"- replies read again: {changed:,} of {sum(len(file.rows) for file in files):,} differ\n")
     if late_after_s:

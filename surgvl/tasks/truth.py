@@ -71,7 +71,7 @@ def training_seconds(
     return found
 
 
-EXCLUSIVE = ("phase", "step", "gesture")
+EXCLUSIVE = ("phase", "step", "gesture", "clip")
 """Kinds of which a moment has one label. One without any is not annotated; of other kinds, nothing is there."""
 
 

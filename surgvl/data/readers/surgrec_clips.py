@@ -5,6 +5,8 @@ with one blank (other blanks belong to the path), paths beginning with `__DATA_R
 `label_map.json` or `label_mapping.json`. The clips are below the same folder, at those paths; the length of a clip that
 is not there is set to one second.
 
+The label of a clip is also the answer to a question about it, as SurgRec asks vision-language models (its `vlm_eval`).
+
 These lists have defects, which `surgvl data check` names. Of several sets the validation list is the test list. The
 labels of Cholec80 are the position of the clip in its video, not its phase: with Cholec80's phases in `phases/`
 (`video01.csv`, see `surgvl.data.formats.second_csv`) the check counts the labels that differ from the phase of the
@@ -17,17 +19,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from surgvl.core.errors import DataError
-from surgvl.core.files import read_json
+from surgvl.core.label_map import read_label_map
 from surgvl.core.ontology import CHOLEC80_PHASES
 from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_files, shorten
 from surgvl.data.formats.second_csv import read_second_csv
 from surgvl.data.formats.sparse_labels import NOMINAL_S, whole_tracks
-from surgvl.data.formats.text_files import is_whole, parse_int, read_text
+from surgvl.data.formats.text_files import parse_int, read_text
 from surgvl.data.readers.base import Contents, VideoDataset
+from surgvl.data.tables import QA, schema_of
 
 ROOT_MARK = "__DATA_ROOT__/"
+QUESTION = "Which class does the clip show?"
 _POSITION = re.compile(r"(?:.*/)?cholec80_(\d+)_(\d+)\.\w+")
 
 
@@ -48,23 +54,6 @@ def read_clip_list(path: Path) -> dict[str, int]:
             raise DataError(f"{path}, line {line}: {text.strip()!r} {fact}: correct the line")
         clips[clip] = parse_int(label, path, line, "label", least=0)
     return clips
-
-
-def read_label_map(path: Path) -> dict[int, str]:
-    """Label id -> class name, from either published form: name -> id, or `index_to_label`.
-
-    Raises:
-        DataError: another form.
-    """
-    record: Any = read_json(path)
-    try:
-        pairs = record.get("index_to_label") or {number: name for name, number in record.items()}
-        names = {int(number): str(name) for number, name in pairs.items()}
-        if not all(map(is_whole, names.values())):
-            raise ValueError("a name has half of a surrogate pair")
-        return names
-    except (AttributeError, TypeError, ValueError) as error:
-        raise DataError(f"{path} does not map names to numbers ({error}): copy it again, or delete it") from error
 
 
 def position_labels(clips: Mapping[str, int], phases: Mapping[int, list[str]]) -> tuple[int, int]:
@@ -124,6 +113,7 @@ class SurgRecClips(VideoDataset):
                     labels[clip] = label
                     self.split_of.setdefault(clip, split)
         self._check_labels(contents, labels, names)
+        rows: list[dict[str, Any]] = []
         bare = 0
         for clip, label in labels.items():
             medium = self.root / clip
@@ -132,7 +122,11 @@ class SurgRecClips(VideoDataset):
             info = self.open_video(contents, clip, medium if there else None)
             bare += not there
             known = names.get(label) or str(label)
-            self.add_video(contents, clip, medium if info else None, info, whole_tracks({"clip": known}, info))
+            tracks = whole_tracks({"clip": known}, info)
+            self.add_video(contents, clip, medium if info else None, info, tracks)
+            asked = {"start_s": 0.0, "end_s": tracks["clip"].end_s, "question": QUESTION, "answer": known}
+            rows.append({**dict.fromkeys(QA.model_fields, ""), "video_id": clip, "type": "clip", **asked})
+        contents.qa.append(pa.Table.from_pylist(rows, schema=schema_of(QA)))
         if bare:
             contents.problems.append(f"length of {plural(bare, 'clip')} without a file set to {NOMINAL_S:g} s")
 

@@ -33,7 +33,7 @@ class Choice(AnswerType):
 
     def read(self, reply: str, options: Sequence[str] = ()) -> str | None:
         """The declared option."""
-        return parse_choice(reply, Options(tuple(options)))
+        return parse_choice(reply, Options.of(options))
 
 
 def parse_choice(reply: str, options: Options) -> str | None:

@@ -33,7 +33,7 @@ class ClassSet(AnswerType):
 
     def read(self, reply: str, options: Sequence[str] = ()) -> str | None:
         """The options that the last declaration names; without a declaration, those that the reply names."""
-        shown = Options(tuple(options))
+        shown = Options.of(options)
         for text in declarations(answer_text(reply), clauses=False):
             if (found := _named(text, shown)) is not None:
                 return written(found)

@@ -14,6 +14,12 @@ from surgvl.metrics.answer import to_text
 _LETTERS = string.ascii_uppercase
 
 
+class Unlettered(tuple[str, ...]):
+    """Options in an order that is not known to be the one in which they were shown, so that no letter means one."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Options:
     """The options of a closed question, in the order in which they are shown.
@@ -24,10 +30,15 @@ class Options:
 
     answers: tuple[str, ...]
 
+    @classmethod
+    def of(cls, answers: Sequence[str]) -> "Options":
+        """The options of any sequence; those that are `Unlettered` stay so."""
+        return cls(answers if isinstance(answers, Unlettered) else tuple(answers))
+
     @property
     def letters(self) -> bool:
         """Whether an option is declared by its letter; more than 26 are declared by their text."""
-        return len(self.answers) <= len(_LETTERS)
+        return len(self.answers) <= len(_LETTERS) and not isinstance(self.answers, Unlettered)
 
     @property
     def labels(self) -> list[str]:

@@ -32,6 +32,12 @@ def test_lists_with_blanks_in_paths_and_a_validation_that_is_the_test(tmp_path: 
         ("clip", "Phase", 0, 1),
         ("clip", "cut", 0, 2),
     ]
+    asked = manifest.qa_table.select(["video_id", "answer", "type"]).to_pylist()
+    assert [tuple(row.values()) for row in asked] == [
+        ("set/2.mp4", "1", "clip"),
+        ("set/3.mp4", "Phase", "clip"),
+        ("set/a b/1.mp4", "cut", "clip"),
+    ]
     text = "\n".join(dataset.problems())
     assert "2 of 2 clips of val.csv are also in test.csv" in text
     assert "1 clip of a class Phase, which is the header word" in text
