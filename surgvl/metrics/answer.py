@@ -75,7 +75,7 @@ def encode(truth: Sequence[str], predicted: Sequence[str]) -> Encoded:
 
 
 def most_frequent(answers: Iterable[str]) -> str:
-    """The most frequent answer; ties go to the alphabetically first.
+    """The most frequent of answers, or of counts of answers; ties go to the alphabetically first.
 
     Raises:
         DataError: there are no answers.
@@ -99,13 +99,14 @@ def blind_answers(training: Iterable[LabelledQuestion], questions: Sequence[str]
     """
     if len(questions) != len(types):
         raise DataError(f"{len(questions)} questions and {len(types)} types: give one type per question")
-    by_question: dict[str, list[str]] = defaultdict(list)
-    by_type: dict[str, list[str]] = defaultdict(list)
-    everything: list[str] = []
-    for row in training:
-        by_question[normalise(row.question)].append(row.answer)
-        by_type[row.type].append(row.answer)
-        everything.append(row.answer)
+    by_question: dict[str, Counter[str]] = defaultdict(Counter)
+    by_type: dict[str, Counter[str]] = defaultdict(Counter)
+    everything: Counter[str] = Counter()
+    # Hundreds of thousands of rows ask a few hundred questions.
+    for row, num in Counter(training).items():
+        by_question[normalise(row.question)][row.answer] += num
+        by_type[row.type][row.answer] += num
+        everything[row.answer] += num
     overall = most_frequent(everything)
     best = {key: most_frequent(answers) for key, answers in by_question.items()}
     best_type = {key: most_frequent(answers) for key, answers in by_type.items()}

@@ -11,12 +11,11 @@ import sklearn.metrics as sk
 from numpy.typing import NDArray
 
 import surgvl.tasks
-from surgvl.commands.data import dataset_class
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import CHOLEC80_PHASES, TRIPLET_NAMES
 from surgvl.core.registry import discover
 from surgvl.core.results import Result
-from surgvl.metrics.answer import LabelledQuestion, blind_answers
+from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.relaxed import MODES, relaxed_scores
 from surgvl.metrics.temporal import segment_counts
 from surgvl.tasks.answers import Answers
@@ -486,31 +485,6 @@ def test_unmatched_answers_are_counted_and_open_ones_are_named() -> None:
 
 
 # ---- predictions
-
-
-@needs_labels
-@pytest.mark.slow
-def test_pitvqa_blind_level() -> None:
-    """The published size of the question set, and what its most frequent training answers reach."""
-    manifest = dataset_class("pitvis")(Path(REAL) / "labels/pitvis", "").to_manifest()
-    columns = ("question", "answer", "type")
-    rows_of = [manifest.split("train").qa_table[column].to_pylist() for column in columns]
-    training = [LabelledQuestion(*row) for row in zip(*rows_of, strict=True)]
-    held_out = next(name for name in ("test", "val") if manifest.video_ids(name))
-    table = manifest.split(held_out).qa_table
-    ids, questions, truths, types = (table[c].to_pylist() for c in ("video_id", *columns))
-    assert len(ids) == 203868
-    blind = blind_answers(training, questions, types)
-    rows = Answers(ids, questions, truths, types, blind, np.ones(len(ids), bool), "closed")
-    found = by_metric(Vqa(training).score(rows))
-    levels = {"accuracy": 44.43, "macro_f1": 11.90, "balanced_accuracy": 14.56, "weighted_f1": 32.35}
-    # Three quarters of the answers are never given, and each of them has precision 1.
-    levels |= {"macro_precision_zd0": 16.77, "macro_precision_zd1": 85.19}
-    for metric, percent in levels.items():
-        assert 100 * found[metric].value == pytest.approx(percent, abs=0.005)
-        assert found[metric].baselines["blind"] == found[metric].value
-    assert found["accuracy"].per_class is not None
-    assert found["accuracy"].per_class["operation"] == pytest.approx(0.365, abs=5e-4)
 
 
 def test_scores_refuse() -> None:
