@@ -8,12 +8,12 @@ import surgvl.tasks
 from surgvl.commands.common import write_scores
 from surgvl.commands.suite_config import SuiteConfig
 from surgvl.commands.truth import load_truth, published_classes
+from surgvl.core.box_predictions import read_file
 from surgvl.core.checks import check_above, check_choice, check_range
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command
 from surgvl.core.invocation import command_line, recorded
 from surgvl.core.plurals import plural
-from surgvl.core.predictions import read_predictions
 from surgvl.core.registry import choose, discover
 from surgvl.core.results import Result, add_provenance
 from surgvl.core.run_folder import RunFolder
@@ -124,8 +124,9 @@ def evaluate(
         in_flight: maximum number of concurrent requests to the server.
         model: name of one of the models of such an address, if it has several.
         predictions: files with the predictions of any model, as Parquet or CSV with the columns video,time,label, or
-            video,start,end,label, or video,time and a column of scores for each class; arrays of ivtmetrics; or
-            folders of text files that SurgVISTA's or SurgRec's evaluation wrote.
+            video,start,end,label, or video,time and a column of scores for each class; of boxes,
+            video,time,label,score,x,y,w,h in parts of the picture; arrays of ivtmetrics; or folders of text files that
+            SurgVISTA's or SurgRec's evaluation wrote.
         predictions_kind: kind of label that they predict, such as phase; by default, that whose classes they name.
         predictions_fps: rate of the frames of a CSV (column `frame`, in place of `time`) or of SurgVISTA, from 0.
         split_protocol: splits of a data set NAME:ROOT, see `surgvl data splits NAME`; by default, its first ones.
@@ -169,7 +170,7 @@ def evaluate(
                 table, manifest, out, wanted, split, (server, api_key, in_flight, model), protocol.allow_overlap, seed
             )
             vectors, answers = served[0] or vectors, served[1] or answers
-        files = [(path, read_predictions(path, predictions_fps, predictions_kind)) for path in predictions or ()]
+        files = [(path, read_file(path, predictions_fps, predictions_kind)) for path in predictions or ()]
         predicted = Predicted(files, table, split, kinds, published_classes) if files else None
         inputs = (
             BlindInputs(table, split, protocol.relaxed, seed, published_classes, is_open)

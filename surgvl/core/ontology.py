@@ -7,6 +7,7 @@ import re
 
 # The label that covers the moments which annotators looked at, where they did not look at all of a video.
 RATED = "rated"
+_RATER = re.compile(r"_rater_\d+$")
 
 
 def rated_kind(kind: str) -> str:
@@ -15,7 +16,37 @@ def rated_kind(kind: str) -> str:
     >>> rated_kind("instrument"), rated_kind("cvs_rater_2")
     ('instrument_rated', 'cvs_rated')
     """
-    return re.sub(r"_rater_\d+$", "", kind) + "_rated"
+    return _RATER.sub("", kind) + "_rated"
+
+
+def is_rater(kind: str, of: str) -> bool:
+    """Whether labels of a kind are those that one rater gave for another kind.
+
+    >>> is_rater("cvs_rater_2", "cvs"), is_rater("cvs_rated", "cvs")
+    (True, False)
+    """
+    return _RATER.sub("", kind) == of != kind
+
+
+_BOX = "_box"
+
+
+def box_kind(kind: str) -> str:
+    """The kind of label that has a box for each instance of a kind.
+
+    >>> box_kind("triplet"), box_kind("triplet_box")
+    ('triplet_box', 'triplet_box')
+    """
+    return kind.removesuffix(_BOX) + _BOX
+
+
+def class_kind(kind: str) -> str:
+    """The kind whose classes a kind of label has: that without boxes.
+
+    >>> class_kind("triplet_box"), class_kind("phase")
+    ('triplet', 'phase')
+    """
+    return kind.removesuffix(_BOX)
 
 
 CHOLEC80_PHASES = (

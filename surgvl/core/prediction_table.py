@@ -62,43 +62,11 @@ def read_table(path: Path, fps: float | None = None) -> PredictionTable:
     Raises:
         DataError: the file cannot be read, columns are unknown or missing, or a value does not fit.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}): give predictions as Parquet or as UTF-8 text") from error
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    lines = [row for row in csv.reader(text.splitlines(), delimiter=separator)]
-    if len(lines) < 2:
-        raise DataError(f"{path} has no predictions: it needs a header and a line for each; forms are {_FORMS}")
-    head = [name.strip() for name in lines[0]]
-    names = [_SPELT.get(name.casefold(), name.casefold()) for name in head]
-    rows = [(number, row) for number, row in enumerate(lines[1:], 2) if any(cell.strip() for cell in row)]
-    for number, row in rows:
-        if len(row) != len(head):
-            raise DataError(f"{path}, line {number}: {len(row)} cells for {len(head)} columns {', '.join(head)}")
-    cells = _Cells(path, head, names, rows)
-    if "video" not in names:
-        hint = did_you_mean("video", names, "rename a column, or add one with the id of the video")
-        raise DataError(f"{path}: no column `video` among {', '.join(head)}; forms are {_FORMS}: {hint}")
-    if fps is not None and "frame" not in names:
-        raise DataError(
-            f"{path}: no column `frame` among {', '.join(head)}, which --predictions_fps {fps:g} is for: rename the "
-            "column that counts frames, or leave --predictions_fps out"
-        )
-    videos = cells.texts("video")
+    cells = read_cells(path, fps)
+    head, names, videos = cells.head, cells.names, cells.texts("video")
     if {"start", "end", "label"} <= set(names):
         return _of_spans(cells, videos)
-    if "frame" in names and (fps is not None or "time" not in names):
-        if fps is None:
-            raise DataError(f"{path}: column `frame` counts frames, not seconds: give --predictions_fps")
-        times_s = cells.numbers("frame", 0) / fps
-    elif "time" in names:
-        times_s = cells.numbers("time", 0)
-    else:
-        raise DataError(f"{path}: no column `time` or `frame` among {', '.join(head)}; forms are {_FORMS}: add one")
-    # As the times of labels, so that 3 * 0.04 is 0.12.
-    times_s = np.round(times_s, 4)
+    times_s = cells.times_s(fps)
     rest = [at for at, name in enumerate(names) if name not in ("video", "time", "frame")]
     if [names[at] for at in rest] == ["label"]:
         return PredictionTable(videos, times_s, labels=cells.texts("label", allow_empty=True))
@@ -117,8 +85,15 @@ def read_table(path: Path, fps: float | None = None) -> PredictionTable:
 
 
 @dataclass(frozen=True)
-class _Cells:
-    """The cells of a table, with the place of each for messages."""
+class Cells:
+    """The cells of a table, with the place of each for messages.
+
+    Attributes:
+        path: the file.
+        head: its columns.
+        names: the columns in small letters, each spelt in one way.
+        rows: number of the line, and its cells.
+    """
 
     path: Path
     head: Sequence[str]
@@ -126,6 +101,7 @@ class _Cells:
     rows: Sequence[tuple[int, Sequence[str]]]
 
     def texts(self, name: str, allow_empty: bool = False) -> list[str]:
+        """The column of a name, without blanks at the ends."""
         at = self.names.index(name)
         found = [row[at].strip() for _, row in self.rows]
         if not allow_empty and "" in found:
@@ -133,9 +109,25 @@ class _Cells:
         return found
 
     def numbers(self, name: str, low: float = -math.inf) -> Float64Array:
+        """The column of a name as finite numbers >= `low`."""
         return self.column(self.names.index(name), low)
 
+    def times_s(self, fps: float | None) -> Float64Array:
+        """Seconds, from the column `time`, or `frame` at a rate."""
+        if "frame" in self.names and (fps is not None or "time" not in self.names):
+            if fps is None:
+                raise DataError(f"{self.path}: column `frame` counts frames, not seconds: give --predictions_fps")
+            times_s = self.numbers("frame", 0) / fps
+        elif "time" in self.names:
+            times_s = self.numbers("time", 0)
+        else:
+            columns = ", ".join(self.head)
+            raise DataError(f"{self.path}: no column `time` or `frame` among {columns}; forms are {_FORMS}: add one")
+        # As the times of labels, so that 3 * 0.04 is 0.12.
+        return np.round(times_s, 4)
+
     def column(self, at: int, low: float = -math.inf) -> Float64Array:
+        """The column at a position as finite numbers >= `low`."""
         found = np.empty(len(self.rows))
         for row, (number, cells) in enumerate(self.rows):
             try:
@@ -151,6 +143,38 @@ class _Cells:
         return found
 
 
+def read_cells(path: Path, fps: float | None = None) -> Cells:
+    """Read the cells of a table as text that has a column `video`, and `frame` if frames have a rate.
+
+    Raises:
+        DataError: the file cannot be read, a line has another number of cells, or there is no such column.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}): give predictions as Parquet or as UTF-8 text") from error
+    first = text.partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    lines = [row for row in csv.reader(text.splitlines(), delimiter=separator)]
+    if len(lines) < 2:
+        raise DataError(f"{path} has no predictions: it needs a header and a line for each; forms are {_FORMS}")
+    head = [name.strip() for name in lines[0]]
+    names = [_SPELT.get(name.casefold(), name.casefold()) for name in head]
+    rows = [(number, row) for number, row in enumerate(lines[1:], 2) if any(cell.strip() for cell in row)]
+    for number, row in rows:
+        if len(row) != len(head):
+            raise DataError(f"{path}, line {number}: {len(row)} cells for {len(head)} columns {', '.join(head)}")
+    if "video" not in names:
+        hint = did_you_mean("video", names, "rename a column, or add one with the id of the video")
+        raise DataError(f"{path}: no column `video` among {', '.join(head)}; forms are {_FORMS}: {hint}")
+    if fps is not None and "frame" not in names:
+        raise DataError(
+            f"{path}: no column `frame` among {', '.join(head)}, which --predictions_fps {fps:g} is for: rename the "
+            "column that counts frames, or leave --predictions_fps out"
+        )
+    return Cells(path, head, names, rows)
+
+
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
@@ -159,7 +183,7 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _of_spans(cells: _Cells, videos: Sequence[str]) -> PredictionTable:
+def _of_spans(cells: Cells, videos: Sequence[str]) -> PredictionTable:
     """Segments, read at each whole second t with start <= t < end."""
     if strange := [name for name in cells.names if name not in ("video", "start", "end", "label")]:
         raise DataError(f"{cells.path}: columns {', '.join(strange)} do not fit; forms are {_FORMS}: drop them")

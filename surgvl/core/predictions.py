@@ -83,12 +83,7 @@ class Predictions:
         for what, array in (("times", self.times_s), ("scores" if self.values is None else "values", given)):
             if not np.isfinite(array).all():
                 raise DataError(f"{what} of predictions must be finite: check the model behind them")
-        check_choice("encoder of predictions", self.facts.get("encoder", ENCODERS[-1]), ENCODERS)
-        for name, type_ in (("num_trainable", int), ("pretraining_video_ids", list), ("protocol", str), ("model", str)):
-            if name in self.facts and not isinstance(self.facts[name], type_):
-                raise DataError(f"{name} of predictions must be of type {type_.__name__}, got {self.facts[name]!r}")
-        if odd := [each for each in self.facts.get("pretraining_video_ids", []) if not isinstance(each, str)]:
-            raise DataError(f"pretraining_video_ids of predictions must be strings, got {odd[0]!r}: correct the ids")
+        check_facts(self.facts)
         order = self.order
         videos, times = np.asarray(self.video_ids, np.str_)[order], self.times_s[order]
         again = (videos[1:] == videos[:-1]) & (times[1:] == times[:-1])
@@ -108,6 +103,20 @@ class Predictions:
         videos, times = np.asarray(self.video_ids, np.str_)[order], self.times_s[order]
         steps = np.diff(times)[videos[1:] == videos[:-1]]
         return round(float(np.median(steps)), 4) if len(steps) else 1.0
+
+
+def check_facts(facts: Mapping[str, Any]) -> None:
+    """Check what a file states about itself.
+
+    Raises:
+        DataError: a fact is of a wrong type.
+    """
+    check_choice("encoder of predictions", facts.get("encoder", ENCODERS[-1]), ENCODERS)
+    for name, type_ in (("num_trainable", int), ("pretraining_video_ids", list), ("protocol", str), ("model", str)):
+        if name in facts and not isinstance(facts[name], type_):
+            raise DataError(f"{name} of predictions must be of type {type_.__name__}, got {facts[name]!r}")
+    if odd := [each for each in facts.get("pretraining_video_ids", []) if not isinstance(each, str)]:
+        raise DataError(f"pretraining_video_ids of predictions must be strings, got {odd[0]!r}: correct the ids")
 
 
 def write_predictions(path: Path | str, predictions: Predictions) -> None:
@@ -169,7 +178,7 @@ def read_predictions(path: Path | str, fps: float | None = None, kind: str = "")
             table = pq.read_table(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(f"{path} cannot be read ({error}): write the predictions again") from error
-        facts = _facts(path, table)
+        facts = facts_of(path, table)
         found = _of_parquet(path, table)
     own, classes = str(facts.pop("task", "")), facts.pop("classes", None)
     if kind and own and kind != own:
@@ -180,7 +189,8 @@ def read_predictions(path: Path | str, fps: float | None = None, kind: str = "")
         raise DataError(f"{path}: {error}") from error
 
 
-def _facts(path: Path, table: Any) -> dict[str, Any]:
+def facts_of(path: Path, table: Any) -> dict[str, Any]:
+    """What the metadata of a Parquet file states."""
     text = (table.schema.metadata or {}).get(_KEY, b"{}")
     try:
         facts = json.loads(text)

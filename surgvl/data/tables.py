@@ -17,7 +17,7 @@ from surgvl.core.plurals import part_of
 SPLITS = ("train", "val", "test", "")
 # Columns that were added after the first manifests had been written. A missing one is read as empty, and one that is
 # entirely empty is neither saved nor hashed: old folders stay readable, and manifests without them keep their hash.
-ADDED = ("box", "conversation", "dataset")
+ADDED = ("box", "conversation", "dataset", "xywh")
 PHANTOM = "phantom"
 RENDERED_PROCEDURE = "laparoscopic cholecystectomy (rendered)"
 
@@ -66,13 +66,18 @@ class VideoRow(_Row):
 
 
 class Segment(_Row):
-    """A label of a task over a segment of a video; the label of a narration is its sentence."""
+    """A label of a task over a segment of a video; the label of a narration is its sentence.
+
+    Attributes:
+        xywh: left, top, width and height of its box as parts of the picture, "0.1,0.2,0.3,0.4"; empty without one.
+    """
 
     video_id: Name
     start_s: Seconds
     end_s: Seconds
     task: Name
     label: Name
+    xywh: str = ""
 
 
 class QA(_Row):

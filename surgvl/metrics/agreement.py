@@ -64,24 +64,49 @@ def majority(ratings: ArrayLike) -> NDArray[np.bool_]:
     return np.asarray(2 * yes > given)
 
 
-def fleiss_kappa(ratings: ArrayLike) -> float:
-    """Agreement of raters beyond chance: 0 or 1 [N, J], J >= 2, all rows rated by all -> kappa; NaN for one class.
+def rater_sums(ratings: ArrayLike, videos: ArrayLike) -> Float64Array:
+    """What raters say in each video, so that draws of videos are sums.
+
+    Args:
+        ratings: 0 or 1 [N, J], J >= 2, all rows rated by all.
+        videos: int [N], 0 ... V-1.
+
+    Returns:
+        float64 [V, 3]: rows, sum of the shares of raters who say 1, sum of the shares of pairs that say the same.
 
     Raises:
         DataError: a value is neither 0 nor 1, or fewer than two raters.
     """
     yes, num_raters = _complete(ratings)
-    counts = np.stack([num_raters - yes, yes], axis=1)
-    observed = ((counts**2).sum(axis=1) - num_raters).mean() / (num_raters * (num_raters - 1))
-    by_chance = float(((counts.sum(axis=0) / counts.sum()) ** 2).sum())
-    return float((observed - by_chance) / (1 - by_chance)) if by_chance < 1 else float("nan")
-
-
-def pairwise_agreement(ratings: ArrayLike) -> float:
-    """Share of pairs of raters that say the same: 0 or 1 [N, J], J >= 2, all rows rated by all."""
-    yes, num_raters = _complete(ratings)
     no = num_raters - yes
-    return float((yes * (yes - 1) + no * (no - 1)).mean() / (num_raters * (num_raters - 1)))
+    same = (yes * (yes - 1) + no * (no - 1)) / (num_raters * (num_raters - 1))
+    groups = np.asarray(videos)
+    return np.stack([np.bincount(groups, each) for each in (np.ones(len(yes)), yes / num_raters, same)], axis=-1)
+
+
+def pairwise_agreement(sums: Float64Array) -> Float64Array:
+    """Share of pairs of raters that say the same: sums [..., 3] -> [...]; NaN without a row."""
+    return _per_row(sums[..., 2], sums)
+
+
+def chance_agreement(sums: Float64Array) -> Float64Array:
+    """Share of pairs that would say the same by chance: sums [..., 3] -> [...]; NaN without a row."""
+    yes = _per_row(sums[..., 1], sums)
+    return np.asarray(yes**2 + (1 - yes) ** 2)
+
+
+def fleiss_kappa(sums: Float64Array) -> Float64Array:
+    """Agreement of raters beyond chance: sums [..., 3] -> [...]; NaN for one class."""
+    by_chance = chance_agreement(sums)
+    beyond = pairwise_agreement(sums) - by_chance
+    kappa: Float64Array = np.divide(beyond, 1 - by_chance, out=np.full(np.shape(beyond), np.nan), where=by_chance < 1)
+    return kappa
+
+
+def _per_row(values: Float64Array, sums: Float64Array) -> Float64Array:
+    rows = sums[..., 0]
+    found: Float64Array = np.divide(values, rows, out=np.full(rows.shape, np.nan), where=rows > 0)
+    return found
 
 
 def _ratings(ratings: ArrayLike) -> Float64Array:

@@ -1,7 +1,7 @@
 """The contract of a benchmark task: predictions in, results out. No model is involved: same predictions, same score.
 
-A task holds the truth, row by row, and scores `Scores` (a number for each clip and class) or `Answers` (a string for
-each question). Shape letters: N rows, C classes, V videos, R draws of videos.
+A task holds the truth, row by row, and scores `Scores` (a number for each clip and class), `Answers` (a string for
+each question), `Numbers` or `Boxes`. Shape letters: N rows, C classes, V videos, R draws of videos.
 """
 
 from abc import ABC, abstractmethod
@@ -17,8 +17,10 @@ from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result, Statistic, centred_interval, draws
 from surgvl.metrics.answer import LabelledQuestion
+from surgvl.metrics.detection import Boxes
 from surgvl.metrics.relaxed import Mode
 from surgvl.tasks.answers import Answers
+from surgvl.tasks.boxes import LabelledBoxes
 from surgvl.tasks.numbers import LabelledNumbers, Numbers
 
 NUM_RANDOM = 5
@@ -98,6 +100,7 @@ class LabelledScores:
         data: sources of the videos, if those of other sources are scored separately; otherwise empty.
         rate_fps: clips per second of video.
         hard: whether the scores are decisions, 1 or 0.
+        raters: for each rater, the class names that they gave each clip, [N]; None where they did not look.
     """
 
     scores: Scores
@@ -107,6 +110,7 @@ class LabelledScores:
     data: str = ""
     rate_fps: float = 1.0
     hard: bool = False
+    raters: Sequence[Sequence[list[str] | None]] = ()
 
 
 class Inputs(ABC):
@@ -139,6 +143,10 @@ class Inputs(ABC):
         """Numbers and labels of videos of a kind (`skill`), for each part that is predicted; `Unavailable` if none."""
         raise Unavailable(f"{kind} needs --predictions of a number for each video")
 
+    def boxes(self, kind: str) -> list[LabelledBoxes]:
+        """True and predicted boxes of a kind (`triplet_box`), one entry for each list of classes; or `Unavailable`."""
+        raise Unavailable(f"{kind} needs --predictions of boxes")
+
     @abstractmethod
     def answers(self) -> list[tuple[Answers, str]]:
         """Answers of each mode, with their description for the protocol.
@@ -156,7 +164,7 @@ class Unavailable(DataError):
     """The inputs lack what a task needs."""
 
 
-P = TypeVar("P", Scores, Answers, Numbers)
+P = TypeVar("P", Scores, Answers, Numbers, Boxes)
 
 
 class Task(ABC, Generic[P]):

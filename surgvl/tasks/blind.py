@@ -1,7 +1,8 @@
 """Predictors that see no video, as the inputs of `surgvl eval`: what a score is worth is told by theirs.
 
 Of kinds with one label at a time, the longest class of the training videos is predicted everywhere; of others, every
-class has the same score; a question gets the most frequent training answer (PitVQA: He et al., arXiv 2405.13949).
+class has the same score, and there are no boxes; a question gets the most frequent training answer (PitVQA: He et al.,
+arXiv 2405.13949).
 """
 
 from collections.abc import Callable
@@ -13,8 +14,18 @@ from surgvl.metrics.answer import LabelledQuestion, blind_answers
 from surgvl.metrics.answer_types.base import is_typed
 from surgvl.tasks.answers import Answers
 from surgvl.tasks.base import LabelledScores, Scores, Unavailable
+from surgvl.tasks.boxes import LabelledBoxes, no_boxes, true_boxes
 from surgvl.tasks.inputs import EvalInputs
-from surgvl.tasks.truth import EXCLUSIVE, ClassesOf, Labels, class_groups, seconds_to_score, training_seconds
+from surgvl.tasks.truth import (
+    EXCLUSIVE,
+    WHOLE,
+    ClassesOf,
+    Labels,
+    class_groups,
+    rater_labels,
+    seconds_to_score,
+    training_seconds,
+)
 
 NO_MODEL = "no model"
 
@@ -52,9 +63,11 @@ class BlindInputs(EvalInputs):
         found = []
         for names, videos in groups.items():
             ids, times_s, labels = seconds_to_score(self.test.select(sorted(videos)), kind)
-            rows = [row for row in self.test.videos if row.video_id in videos]
-            sources = " and ".join(sorted({row.source for row in rows}))
-            seconds = training_seconds(self.train, kind, {name: name for name in names}, {row.data_set for row in rows})
+            there = [row for row in self.test.videos if row.video_id in videos]
+            sources = " and ".join(sorted({row.source for row in there}))
+            seconds = training_seconds(
+                self.train, kind, {name: name for name in names}, {row.data_set for row in there}
+            )
             scores, told = np.zeros((len(ids), len(names)), np.float32), "the same score for every class"
             if kind in EXCLUSIVE:
                 counts, of = dict(seconds), "training"
@@ -62,10 +75,27 @@ class BlindInputs(EvalInputs):
                     counts, of = {name: sum(name in own for own in labels) for name in names}, self.split
                 constant = max(counts, key=lambda name: (counts[name], name))
                 scores[:, names.index(constant)] = 1
-                told = f"always {constant} (the longest of the {of} videos)"
+                told = f"always {constant} (the {'most frequent' if kind in WHOLE else 'longest'} of the {of} videos)"
             protocol = f"{self.split} split of {sources}, {NO_MODEL}: {told}"
             data = sources if len(groups) > 1 else ""
-            found.append(LabelledScores(Scores(ids, times_s, scores, names), labels, seconds, protocol, data))
+            raters = rater_labels(self.test, kind, ids, times_s)
+            rows = Scores(ids, times_s, scores, names)
+            found.append(LabelledScores(rows, labels, seconds, protocol, data, raters=raters))
+        return found
+
+    def boxes(self, kind: str) -> list[LabelledBoxes]:
+        """No boxes at all."""
+        groups = class_groups(self.manifest, self.test, kind, self.published)
+        if not groups:
+            raise Unavailable(f"no {self.split} video of the manifest has labels of task {kind!r}")
+        found = []
+        for names, videos in groups.items():
+            true = true_boxes(self.test, kind, names, videos)
+            sources = " and ".join(sorted({row.source for row in self.test.videos if row.video_id in videos}))
+            protocol = f"{self.split} split of {sources}, {NO_MODEL}: no boxes"
+            data = sources if len(groups) > 1 else ""
+            rows = len(true.videos)
+            found.append(LabelledBoxes(true.boxes, no_boxes(), names, true.video_names, rows, protocol, data))
         return found
 
     def answers(self) -> list[tuple[Answers, str]]:

@@ -17,10 +17,19 @@ from surgvl.metrics.relaxed import Mode
 from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split
 from surgvl.tasks.answers import Answers
 from surgvl.tasks.base import Inputs, LabelledScores, Scores, Unavailable
+from surgvl.tasks.boxes import LabelledBoxes
 from surgvl.tasks.imported_answers import answers_of
 from surgvl.tasks.numbers import LabelledNumbers
 from surgvl.tasks.predicted import Predicted
-from surgvl.tasks.truth import EXCLUSIVE, Labels, labelled_videos, training_seconds, were_annotated
+from surgvl.tasks.truth import (
+    EXCLUSIVE,
+    Labels,
+    labelled_videos,
+    labels_at,
+    rater_labels,
+    training_seconds,
+    were_annotated,
+)
 
 _SEEN = "pretraining_video_ids"
 
@@ -109,6 +118,10 @@ class EvalInputs(Inputs):
         """The numbers of videos that are predicted, with their labels."""
         return self.predicted.numbers(kind) if self.predicted is not None else super().numbers(kind)
 
+    def boxes(self, kind: str) -> list[LabelledBoxes]:
+        """The boxes that are predicted, with the true ones."""
+        return self.predicted.boxes(kind) if self.predicted is not None else super().boxes(kind)
+
     def _by_kind(self, prompt_sets: Sequence[str]) -> dict[str, str]:
         """Kind of label -> the prompt set that was chosen for it.
 
@@ -175,7 +188,7 @@ class EvalInputs(Inputs):
             )
         ids, times_s = [self.vectors.video_ids[row] for row in rows], self.vectors.times_s[rows]
         scores = unit(self.vectors.vectors[rows]) @ class_vectors.T
-        labels = self.test.second_labels(kind, ids, times_s)
+        labels = labels_at(self.test, kind, ids, times_s)
         if kind not in EXCLUSIVE:
             known = np.flatnonzero(were_annotated(self.test, kind, ids, times_s, labels))
             if not len(known):
@@ -193,6 +206,10 @@ class EvalInputs(Inputs):
                 f"({', '.join(names[:8])}{', ...' if len(names) > 8 else ''}): choose another set"
             )
         version = f" v{facts.version}" if facts.version else ""
+        raters = [
+            [None if row is None else [spelt[label] for label in row] for row in own]
+            for own in rater_labels(self.test, kind, ids, times_s)
+        ]
         return LabelledScores(
             Scores(ids, times_s, scores, names),
             [[spelt[label] for label in row] for row in labels],
@@ -200,6 +217,7 @@ class EvalInputs(Inputs):
             f"{self.split} split of {sources}, zero-shot with {prompt_set}{version}, {self.vectors.protocol}",
             sources if several else "",
             1 / self.vectors.meta.stride_s,
+            raters=raters,
         )
 
     @property

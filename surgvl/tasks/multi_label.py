@@ -8,6 +8,7 @@ Shape letters: N rows, K classes, V videos, R draws of videos.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -25,7 +26,7 @@ from surgvl.metrics.average_precision import (
     videos_then_classes,
     weighted_average_precision,
 )
-from surgvl.tasks import calibrated
+from surgvl.tasks import calibrated, raters
 from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, means, point_estimate
 from surgvl.tasks.triplet import multi_hot
 
@@ -37,6 +38,7 @@ _PROTOCOLS = {
     "classes that occur and lack somewhere",
     "macro_f1": f"rows pooled, cut at {THRESHOLD}; mean over classes that occur",
     **calibrated.PROTOCOLS,
+    **raters.PROTOCOLS,
 }
 
 
@@ -48,15 +50,25 @@ class MultiLabel(Task[Scores]):
         labels: description of classes and scores, for the protocol.
         rate_fps: rows per second.
         seed: of the bootstrap and of random scores.
+        raters: for each rater behind the truth, the class names that they gave each row, [N]; None where they did not
+            look.
     """
 
     version: ClassVar[int] = 1
 
-    def __init__(self, truth: ArrayLike, labels: str = "labels", rate_fps: float = 1.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        truth: ArrayLike,
+        labels: str = "labels",
+        rate_fps: float = 1.0,
+        seed: int = 0,
+        raters: Sequence[Sequence[list[str] | None]] = (),
+    ) -> None:
         self.truth = np.asarray(truth)
         self.labels = labels
         self.rate_fps = rate_fps
         self.seed = seed
+        self.raters = raters
 
     @classmethod
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
@@ -64,7 +76,7 @@ class MultiLabel(Task[Scores]):
         found: list[tuple[Task[Scores], Scores]] = []
         for group in inputs.clips(cls.kind):
             truth = multi_hot(group.labels, group.scores.class_names)
-            task = cls(truth, group.protocol, group.rate_fps, inputs.seed)
+            task = cls(truth, group.protocol, group.rate_fps, inputs.seed, group.raters)
             task.data = group.data
             found.append((task, group.scores))
         return found
@@ -106,12 +118,17 @@ class MultiLabel(Task[Scores]):
             more, certain = calibrated.multi_label_statistics(scores, truth, videos)
             statistics |= more
             baselines |= {name: {calibrated.CERTAIN: value} for name, value in certain.items()}
-        return [
+        if self.raters:
+            own = [[rater[at] for at in order] for rater in self.raters]
+            of_raters, by_class, by_chance = raters.rater_statistics(own, names, videos)
+            statistics, per_class, baselines = statistics | of_raters, per_class | by_class, baselines | by_chance
+        results = [
             self.result(
                 metric,
                 statistic,
                 baselines[metric],
                 f"{self.labels}, {self.rate_fps:g} fps; {_PROTOCOLS[metric]}",
+                bounds=raters.BOUNDS.get(metric, (0.0, 1.0)),
                 num_videos=num_videos,
                 num_clips=len(truth),
                 seed=self.seed,
@@ -120,6 +137,7 @@ class MultiLabel(Task[Scores]):
             )
             for metric, statistic in statistics.items()
         ]
+        return [replace(result, detail=result.metric in raters.PROTOCOLS) for result in results]
 
 
 class Tool(MultiLabel):

@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 from surgvl.core.predictions import Predictions
-from surgvl.tasks.truth import Labels
+from surgvl.tasks.truth import WHOLE, Labels
 
 NUMBERED = ("skill",)
-"""Kinds of label that are numbers; `skill_total` and others that go on with an underscore are parts of them."""
+"""Kinds of label that are numbers; `skill_total` and others that go on with an underscore are parts of them, but for
+classes such as `skill_class`."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class LabelledNumbers:
 
 def part_of_kind(kind: str, kinds: Sequence[str]) -> bool:
     """Whether labels of a kind are numbers of one of the kinds, or of a part of it."""
-    return any(kind == each or kind.startswith(f"{each}_") for each in NUMBERED if each in kinds)
+    numbered = (each for each in NUMBERED if each in kinds)
+    return kind not in WHOLE and any(kind == each or kind.startswith(f"{each}_") for each in numbered)
 
 
 def number_labels(labels: Labels, kind: str) -> dict[str, float]:

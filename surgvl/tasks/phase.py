@@ -82,6 +82,8 @@ class Phase(Task[Scores]):
     kind = "phase"
     MAIN: ClassVar[tuple[str, ...]] = _MAIN
     PROTOCOLS: ClassVar[dict[str, str]] = _PROTOCOLS
+    # Of metrics that are not in 0 ... 1.
+    BOUNDS: ClassVar[dict[str, tuple[float, float]]] = {}
 
     def __init__(
         self,
@@ -174,12 +176,13 @@ class Phase(Task[Scores]):
             found = self.result(
                 metric,
                 average.statistic,
-                {name: table[metric] for name, table in baselines.items()},
+                {name: table[metric] for name, table in baselines.items() if np.isfinite(table[metric])},
                 self._protocol(metric),
                 num_videos=num_videos,
                 num_clips=len(truth),
                 seed=self.seed,
                 per_class=_named(average.per_class, predictions.class_names),
+                bounds=self.BOUNDS.get(metric, (0.0, 1.0)),
                 video_names=video_names,
             )
             sd_videos, sd_classes, detail = average.sd_videos, average.sd_classes, metric not in self.MAIN

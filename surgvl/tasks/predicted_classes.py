@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from surgvl.core.arrays import Float32Array
+from surgvl.core.box_predictions import BoxPredictions
 from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import DataError
 from surgvl.core.plurals import plural
 from surgvl.core.predictions import Predictions
+from surgvl.core.results import UNRECORDED
 
 _SHOWN = 8
 
@@ -21,6 +23,13 @@ _SHOWN = 8
 def plain(name: str) -> str:
     """A class name without case and punctuation."""
     return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def described(files: Sequence[tuple[Path, Predictions | BoxPredictions]]) -> str:
+    """The models behind files and their protocol, in words."""
+    model = " and ".join(dict.fromkeys(str(each.facts.get("model") or path.name) for path, each in files))
+    anchor = " and ".join(dict.fromkeys(str(each.facts.get("protocol") or UNRECORDED) for _, each in files))
+    return f"predictions of {model}, {anchor}"
 
 
 def shorten(names: Sequence[str]) -> str:

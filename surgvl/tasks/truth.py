@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from surgvl.core.arrays import Float64Array
-from surgvl.core.ontology import rated_kind
+from surgvl.core.ontology import class_kind, is_rater, rated_kind
 
 ClassesOf = Callable[[str, str], Sequence[str]]
 """(kind of label, name of a data set) -> its published classes in their order; empty where it has no list."""
@@ -52,6 +52,8 @@ def training_seconds(
 ) -> dict[str, float]:
     """Seconds of each class in the training videos of some data sets; empty without training videos.
 
+    Of kinds in `WHOLE`, it is the number of videos of each class: a long one counts once.
+
     Args:
         train: the training split.
         kind: of label.
@@ -64,6 +66,8 @@ def training_seconds(
     table = train.segment_table
     table = table.filter(pc.and_(pc.equal(table["task"], kind), pc.is_in(table["video_id"], value_set=videos)))
     spans = table["end_s"].to_numpy() - table["start_s"].to_numpy()
+    if kind in WHOLE:
+        spans = np.ones(len(spans))
     found: dict[str, float] = {}
     for label, span in zip(table["label"].to_pylist(), spans.tolist(), strict=True):
         if label in spelt:
@@ -71,8 +75,15 @@ def training_seconds(
     return found
 
 
-EXCLUSIVE = ("phase", "step", "gesture", "clip")
+WHOLE = ("clip", "experience", "skill_class")
+"""Kinds of which a video has one label, over all of it, see `surgvl.tasks.video_class`."""
+EXCLUSIVE = ("phase", "step", "gesture", *WHOLE)
 """Kinds of which a moment has one label. One without any is not annotated; of other kinds, nothing is there."""
+
+
+def labels_at(labels: Labels, kind: str, video_ids: Sequence[str], times_s: Float64Array) -> list[list[str]]:
+    """Labels of moments [N]; of kinds in `WHOLE`, those of the video, whose length may not be known."""
+    return labels.second_labels(kind, video_ids, np.zeros(len(times_s)) if kind in WHOLE else times_s)
 
 
 def were_annotated(
@@ -103,6 +114,8 @@ def were_annotated(
 def seconds_to_score(labels: Labels, kind: str) -> tuple[list[str], Float64Array, list[list[str]]]:
     """The whole seconds of the videos with labels of a kind that were annotated for it, see `were_annotated`.
 
+    Of kinds in `WHOLE`, a video has one moment.
+
     Returns:
         For each its video, its time in seconds, float64 [N], and its labels.
     """
@@ -110,13 +123,27 @@ def seconds_to_score(labels: Labels, kind: str) -> tuple[list[str], Float64Array
     wanted = labelled_videos(labels, kind)
     for row in labels.videos:
         if row.video_id in wanted:
-            seconds = np.arange(math.ceil(row.duration_s), dtype=np.float64)
+            seconds = np.arange(1 if kind in WHOLE else math.ceil(row.duration_s), dtype=np.float64)
             ids += [row.video_id] * len(seconds)
             times_s.append(seconds)
     times = np.concatenate(times_s) if times_s else np.zeros(0)
     found = labels.second_labels(kind, ids, times)
     kept = np.flatnonzero(were_annotated(labels, kind, ids, times, found)).tolist()
     return [ids[at] for at in kept], times[kept], [found[at] for at in kept]
+
+
+def rater_labels(
+    labels: Labels, kind: str, video_ids: Sequence[str], times_s: Float64Array
+) -> list[list[list[str] | None]]:
+    """For each rater of a kind, such as `cvs_rater_1`, the labels of moments [N]; None where nobody rated it."""
+    kinds = sorted(each for each in pc.unique(labels.segment_table["task"]).to_pylist() if is_rater(each, kind))
+    if not kinds:
+        return []
+    rated = labels.second_labels(rated_kind(kind), video_ids, times_s)
+    return [
+        [own if here else None for own, here in zip(labels.second_labels(each, video_ids, times_s), rated, strict=True)]
+        for each in kinds
+    ]
 
 
 def class_list(labels: Labels, kind: str, datasets: Collection[str], published: ClassesOf) -> list[str]:
@@ -132,7 +159,7 @@ def class_list(labels: Labels, kind: str, datasets: Collection[str], published: 
     table = labels.segment_table
     table = table.filter(pc.and_(pc.equal(table["task"], kind), pc.is_in(table["video_id"], value_set=videos)))
     there = set(pc.unique(table["label"]).to_pylist())
-    known = list(published(kind, next(iter(sorted(datasets)))))
+    known = list(published(class_kind(kind), next(iter(sorted(datasets)))))
     return known if there <= set(known) else sorted(there)
 
 

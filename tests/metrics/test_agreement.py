@@ -52,11 +52,16 @@ def test_raters_equal_loops_over_pairs(num_raters: int) -> None:
     base = rng.random(60) < 0.3
     ratings = np.where(rng.random((60, num_raters)) < 0.2, ~base[:, None], base[:, None]).astype(int)
     observed = slow_pairs(ratings.tolist())
-    assert agreement.pairwise_agreement(ratings) == pytest.approx(observed, abs=1e-12)
+    sums = agreement.rater_sums(ratings, np.arange(60) // 20)
+    pooled = sums.sum(axis=0)
+    assert agreement.pairwise_agreement(pooled) == pytest.approx(observed, abs=1e-12)
+    thirds = [slow_pairs(ratings[at : at + 20].tolist()) for at in (0, 20, 40)]
+    np.testing.assert_allclose(agreement.pairwise_agreement(sums), thirds, atol=1e-12)
     # Fleiss: agreement by chance is that of two ratings drawn from all of them, with replacement.
     every = ratings.ravel().tolist()
     by_chance = sum(a == b for a in every for b in every) / len(every) ** 2
-    assert agreement.fleiss_kappa(ratings) == pytest.approx((observed - by_chance) / (1 - by_chance), abs=1e-12)
+    assert agreement.chance_agreement(pooled) == pytest.approx(by_chance, abs=1e-12)
+    assert agreement.fleiss_kappa(pooled) == pytest.approx((observed - by_chance) / (1 - by_chance), abs=1e-12)
 
 
 def test_majority() -> None:
@@ -74,15 +79,16 @@ def test_majority() -> None:
 
 
 def test_one_class_has_no_kappa() -> None:
-    assert np.isnan(agreement.fleiss_kappa(np.ones((4, 3))))
-    assert agreement.pairwise_agreement(np.ones((4, 3))) == 1
+    sums = agreement.rater_sums(np.ones((4, 3)), [0, 0, 0, 2])
+    assert np.isnan(agreement.fleiss_kappa(sums)).all()
+    np.testing.assert_array_equal(agreement.pairwise_agreement(sums), [1, np.nan, 1])
 
 
 def test_agreement_refuses() -> None:
     with pytest.raises(DataError, match="all of at least two raters"):
-        agreement.fleiss_kappa([[1, np.nan, 0]])
+        agreement.rater_sums([[1, np.nan, 0]], [0])
     with pytest.raises(DataError, match="all of at least two raters"):
-        agreement.fleiss_kappa([[1]])
+        agreement.rater_sums([[1]], [0])
     with pytest.raises(DataError, match="must be 0 or 1"):
         agreement.majority([[0.5, 1, 1]])
     with pytest.raises(DataError, match=r"\[N rows, J raters\], got \(0,\)"):

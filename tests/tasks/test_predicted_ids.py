@@ -13,9 +13,9 @@ from surgvl.core.predictions import Predictions, read_predictions
 from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.metrics.average_precision import average_precision
 from surgvl.tasks.base import LabelledScores
-from surgvl.tasks.clip import Clip
 from surgvl.tasks.phase import Phase
 from surgvl.tasks.predicted import Predicted
+from surgvl.tasks.video_class import Clip
 
 KINDS = ("clip", "phase", "triplet", "tool")
 PUBLISHED: Mapping[tuple[str, str], Sequence[str]] = {
@@ -148,7 +148,7 @@ def test_surgrec_clips_average_their_crops_and_take_names_from_the_label_map(tmp
     results = {each.metric: each for each in Clip(truth_of(group)).score(group.scores)}
     assert results["accuracy"].value == pytest.approx(2 / 3)
     assert "edit" not in results
-    assert "mean over clips" in results["accuracy"].protocol
+    assert "share of videos" in results["accuracy"].protocol
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 Shape letters: M instances with a box.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
+from surgvl.data.formats.box_labels import Instance
 from surgvl.data.formats.text_files import short_repr
 
 _LENGTH = 15
@@ -26,6 +28,8 @@ class InstanceBoxes:
         instruments: instrument ids, int64 [M].
         xywh: left, top, width and height as parts of the picture, float64 [M, 4].
         num_without: instances without a box.
+        seconds: of all frames of the file, with an instance or without, float64 [F].
+        fps: frames per second.
     """
 
     frames: Int64Array
@@ -33,6 +37,8 @@ class InstanceBoxes:
     instruments: Int64Array
     xywh: Float64Array
     num_without: int
+    seconds: Float64Array
+    fps: float
 
 
 def read_instance_boxes(path: Path) -> InstanceBoxes:
@@ -64,4 +70,24 @@ def read_instance_boxes(path: Path) -> InstanceBoxes:
             rows.append([int(key), vector[0], vector[1], *box])
     table = np.array(sorted(rows, key=lambda row: row[0]), np.float64).reshape(-1, 7)
     ids = table[:, :3].astype(np.int64)
-    return InstanceBoxes(ids[:, 0], ids[:, 1], ids[:, 2], table[:, 3:], num_without)
+    fps = float(record.get("fps", 1))
+    seconds = np.array(sorted(map(int, frames)), np.float64) / fps
+    return InstanceBoxes(ids[:, 0], ids[:, 1], ids[:, 2], table[:, 3:], num_without, seconds, fps)
+
+
+def frames_of(
+    boxes: InstanceBoxes, triplets: Mapping[int, str], instruments: Mapping[int, str]
+) -> dict[float, list[Instance]]:
+    """The instances of each frame by name.
+
+    Args:
+        boxes: of a file.
+        triplets: id -> name.
+        instruments: id -> name.
+    """
+    found: dict[float, list[Instance]] = {second: [] for second in boxes.seconds.tolist()}
+    for at, frame in enumerate(boxes.frames.tolist()):
+        named = (("triplet", boxes.triplets, triplets), ("instrument", boxes.instruments, instruments))
+        labels = {kind: names[int(ids[at])] for kind, ids, names in named if int(ids[at]) in names}
+        found[frame / boxes.fps].append(Instance(boxes.xywh[at].tolist(), labels))
+    return found

@@ -14,6 +14,7 @@ import pyarrow as pa
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.plurals import part_of, plural
+from surgvl.data.formats.box_labels import Instance, box_segments
 from surgvl.data.formats.layout import merge_alike, shorten, unmatched_entries
 from surgvl.data.formats.pictures import at_pictures, questions_within, times_of
 from surgvl.data.manifest import Manifest, Segment, VideoRow
@@ -281,3 +282,17 @@ class VideoDataset(ABC):
                 Segment(video_id=video_id, start_s=start, end_s=end, task=task, label=label)
                 for start, end, label in spans
             ]
+
+    def add_boxes(
+        self,
+        contents: Contents,
+        video_id: str,
+        frames: Mapping[float, Sequence[Instance]],
+        length_s: float,
+        times_s: Float64Array | None,
+    ) -> None:
+        """Add the boxes of labelled frames to the video that was added last, if it was this one; see `box_segments`."""
+        if contents.videos and contents.videos[-1].video_id == video_id:
+            kinds = ("instrument", "triplet")
+            end_s = contents.videos[-1].duration_s
+            contents.segments += box_segments(video_id, frames, kinds, length_s, end_s, times_s)

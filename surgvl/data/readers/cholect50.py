@@ -2,7 +2,7 @@
 
 Layouts: `videos/VID01/000000.png` (1 fps) with `labels/VID01.json`; or the older CholecT45, `data/VID01/000000.png`
 with `triplet|instrument|verb|target/VID01.txt`. Frame k covers the second k <= t < k + 1. A segment of a triplet is a
-run of consecutive seconds. Boxes, where a file has any, are read by `surgvl.data.formats.cholect50_boxes`.
+run of consecutive seconds. Boxes are read where a file has any: those of the challenge's validation clips have.
 """
 
 import re
@@ -16,6 +16,7 @@ from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.core.ontology import CHOLECT50_PHASES, INSTRUMENTS, TARGETS, TRIPLET_NAMES, TRIPLETS, VERBS
 from surgvl.core.plurals import plural
+from surgvl.data.formats.cholect50_boxes import frames_of, read_instance_boxes
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.text_files import MAX_COUNT, read_text, short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
@@ -209,18 +210,30 @@ class CholecT50(VideoDataset):
             path = videos.get(video_id)
             info = self.open_video(contents, video_id, path)
             tracks: dict[str, Track] = {}
+            boxes = None
             try:
                 if video_id in new:
                     tracks = read_json_labels(new[video_id])
+                    boxes = read_instance_boxes(new[video_id])
                 elif video_id in old:
                     tracks = read_binary_labels(self.root, video_id)
                 else:
                     contents.problems.append(f"{video_id}: no triplet labels")
             except DataError as error:
                 contents.unreadable.append(str(error))
+            times_s = None
             if info is not None:
-                tracks, _ = self.as_shown(contents, video_id, path, tracks)
+                tracks, times_s = self.as_shown(contents, video_id, path, tracks)
             self.add_video(contents, video_id, path, info, tracks)
+            if boxes is not None and len(boxes.frames):
+                record = read_json(new[video_id])
+                names = (
+                    _categories(record, kind, classes, new[video_id])
+                    for kind, classes in (("triplet", TRIPLET_NAMES), ("instrument", INSTRUMENTS))
+                )
+                if boxes.num_without:
+                    contents.problems.append(f"{video_id}: {plural(boxes.num_without, 'instance')} without a box")
+                self.add_boxes(contents, video_id, frames_of(boxes, *names), 1 / boxes.fps, times_s)
 
 
 def _triplet_runs(present: Any, numbers: Sequence[int], step_s: float = 1.0) -> list[Span]:

@@ -3,7 +3,8 @@
 Layout, as SurgVISTA reads it under the name Prostate21: `annos/train/psiv1.json`, `annos/val/`, `annos/test/` (or
 `annos/` itself): frame number -> list of [triplet, instrument, verb, target, track, triplet track, cx, cy, w, h], at
 one frame per second, -1 for what is absent; a frame without a list entry has no action, a frame that is missing was
-removed. Pictures are in `frames/psiv1/` or `videos/`. Boxes and tracks are not read.
+removed. Pictures are in `frames/psiv1/` or `videos/`. Boxes are read as centre and size in parts of the picture, which
+no published file was at hand to confirm; boxes in other units are left out and told. Tracks are not read.
 
 Videos come from ESAD (esadv), PSI-AVA (psiv, with PSI-AVA's case numbers) and a hospital (pwhv); do not test on the
 first two after training on those sets. The splits are the five published ones; SurgVISTA's 14/2/5 has the sizes of
@@ -18,6 +19,7 @@ from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.core.ontology import RATED, rated_kind
 from surgvl.core.plurals import plural
+from surgvl.data.formats.box_labels import Instance
 from surgvl.data.formats.layout import find_files, find_videos, shorten
 from surgvl.data.formats.sparse_labels import moment_track
 from surgvl.data.formats.text_files import MAX_COUNT, short_repr
@@ -143,6 +145,38 @@ def _row_ids(row: Any, where: str) -> list[int] | None:
     return ids
 
 
+def read_boxes(path: Path) -> tuple[dict[float, list[Instance]], list[str]]:
+    """Read the boxes of one video's file, which `read_annos` has read without an error.
+
+    Returns:
+        Second -> instances with a box, empty if the file has no box, and notes for the user.
+    """
+    frames: dict[float, list[Instance]] = {}
+    without, odd = 0, 0
+    for key, rows in read_json(path).items():
+        own = frames.setdefault(_second(key, path), [])
+        for row in rows if isinstance(rows, list) else [rows]:
+            ids = _row_ids(row, f"{path}, frame {key}")
+            if ids is None:
+                continue
+            box = row[6:10]
+            if len(box) < 4 or not all(_is_number(value) and value >= 0 for value in box):
+                without += 1
+                continue
+            if max(box) > 1:
+                odd += 1
+                continue
+            x, y, w, h = box
+            names = [_CLASSES[task][number] for task, number in zip(_PARTS, ids[1:], strict=True)]
+            own.append(Instance((x - w / 2, y - h / 2, w, h), {"triplet": ",".join(names), "instrument": names[0]}))
+    notes = []
+    if odd:
+        notes = [f"{plural(odd, 'instance')} in {path.name} with a box that is not in parts of the picture, left out"]
+    if not any(frames.values()):
+        return {}, notes
+    return frames, [*notes, f"{plural(without, 'instance')} in {path.name} without a box"] if without else notes
+
+
 class ProstaTD(VideoDataset):
     """ProstaTD's triplets, and its videos if they are at hand."""
 
@@ -184,14 +218,19 @@ class ProstaTD(VideoDataset):
             medium = videos.get(video_id)
             info = self.open_video(contents, video_id, medium)
             tracks: dict[str, Track] = {}
+            boxes: dict[float, list[Instance]] = {}
             try:
                 if video_id in files:
                     tracks, notes = read_annos(files[video_id])
+                    boxes, more = read_boxes(files[video_id])
+                    notes += more
                     contents.problems += [f"{video_id}: {note}" for note in notes]
                 else:
                     contents.problems.append(f"{video_id}: no annotations")
             except DataError as error:
                 contents.unreadable.append(str(error))
+            times_s = None
             if info is not None:
-                tracks, _ = self.as_shown(contents, video_id, medium, tracks, first=(0, 1))
+                tracks, times_s = self.as_shown(contents, video_id, medium, tracks, first=(0, 1))
             self.add_video(contents, video_id, medium, info, tracks)
+            self.add_boxes(contents, video_id, boxes, 1.0, times_s)
