@@ -65,7 +65,8 @@ def association_shares(counts: NDArray[np.generic]) -> Float64Array:
     """The share of each outcome, as published: [..., 7] -> float64 [..., 7]; NaN where there is no box."""
     values = np.asarray(counts, np.float64)
     total = values.sum(axis=-1, keepdims=True)
-    return np.divide(values, total, out=np.full(values.shape, np.nan), where=total > 0)
+    shares: Float64Array = np.divide(values, total, out=np.full(values.shape, np.nan), where=total > 0)
+    return shares
 
 
 def _by_frame(frames: Int64Array, numbers: Int64Array) -> list[Int64Array]:
