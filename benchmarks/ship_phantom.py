@@ -68,7 +68,8 @@ def main() -> None:
     run = parser.parse_args().run
     records = {kind: files.read_json(run / name / "run.json") for kind, name in (("dual", "align"), ("chat", "tune"))}
     facts = {kind: {key: record[key] for key in KEPT if key in record} for kind, record in records.items()}
-    drawn = {row.video_id for row in Manifest.load(run / "manifest").videos if row.rendered}
+    table = Manifest.load(run / "manifest")
+    drawn = set(table.qualified(row.video_id for row in table.videos if row.rendered))
     for record in facts.values():
         # The manifest does not ship, so the record says how many of these videos are rendered.
         record["num_rendered"] = len(drawn.intersection(record["pretraining_video_ids"]))

@@ -7,6 +7,7 @@ from typing import Any
 
 from surgvl.core.errors import DataError, SurgVLError
 from surgvl.core.files import read_json
+from surgvl.core.operations import qualified
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.models.model_info import find_model
 
@@ -55,7 +56,13 @@ def training_videos(folder: Path, manifest: Manifest) -> list[VideoRow | None]:
         return []
     # An id identifies a video only within one manifest.
     same = record.get("data_hash") == manifest.hash
-    return [manifest.video(str(name)) if same and name in manifest else None for name in ids]
+    rows = {name: row for row in manifest.videos for name in _names(row)} if same else {}
+    return [rows.get(str(name)) for name in ids]
+
+
+def _names(row: VideoRow) -> tuple[str, str]:
+    """What a record calls a video: runs of before November 2026 recorded ids without their data sets."""
+    return row.video_id, qualified(row.video_id, row.data_set)
 
 
 def are_rendered(folder: Path, seen: Sequence[VideoRow | None]) -> list[bool | None]:

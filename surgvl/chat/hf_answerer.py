@@ -21,6 +21,7 @@ from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import ConfigError, Unreadable
 from surgvl.core.files import text_hash
 from surgvl.models.model_info import training_record
+from surgvl.models.store import stored_hub
 
 # How a model in this process can choose among options.
 WAYS = ("auto", "likelihood", "choice", "letters")
@@ -52,8 +53,7 @@ class HfAnswerer(VisionLanguageAnswerer):
             raise ConfigError(f"--reply.closed must be one of {', '.join(WAYS)} without --server, got {reply.closed!r}")
         self._by = reply.closed if reply.closed != "auto" else "likelihood" if by_likelihood else "choice"
         self.hf = HfModel.load(name, self.clip_input, device)
-        if (adapter := adapter_folder(name)) is not None:
-            self.training = training_record(adapter)
+        self.training = training_record(stored_hub(name))
 
     @property
     def sent_as(self) -> str:

@@ -11,6 +11,7 @@ from surgvl.commands.common import split_ids, split_store
 from surgvl.core.checks import check_range
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import atomic, command
+from surgvl.core.operations import UNKNOWN
 from surgvl.core.plurals import plural
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
@@ -126,8 +127,9 @@ def answer_manifest(
     about["outcomes"] = counted_outcomes(row["outcome"] for row in answered if row["ablated"] == kinds[0])
     if wordings:
         about["wordings"] = {"name": wordings.name, "version": wordings.version, "hash": wordings.hash}
-    folder.record(table.hash, facts.get("pretraining_video_ids", []), **about, **answerer.facts)
-    if not facts:
+    seen = facts.get("pretraining_video_ids", [UNKNOWN])
+    folder.record(table.hash, seen, **about, **answerer.facts)
+    if UNKNOWN in seen:
         print("the model does not record its training videos: videos of this split may be among them")
     folder.next(f"{summary(answered)} in {out}", next_command(out, manifest, kinds))
     return out

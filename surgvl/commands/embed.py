@@ -19,6 +19,7 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command, read_json
 from surgvl.core.invocation import recorded
 from surgvl.core.locks import locked
+from surgvl.core.operations import UNKNOWN
 from surgvl.core.plurals import none_of, plural
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
@@ -143,9 +144,10 @@ def _write(
     made_of["shard"] = str(part)
     new = not (out / "run.json").is_file()
     _check_begun(out, made_of)
-    if not embedder.trained:
+    seen = embedder.trained.get("pretraining_video_ids", [UNKNOWN])
+    if UNKNOWN in seen:
         print("the model does not record its training videos: test videos may be among them")
-    folder.record(table.hash, embedder.trained.get("pretraining_video_ids", []), problems=[], **made_of)
+    folder.record(table.hash, seen, problems=[], **made_of)
     if embedder.texts is not None:
         write_texts(embedder.texts, sets, out)
     shards, aside = recordings.Shards(out), list(problems)
@@ -194,7 +196,7 @@ def _write(
         table.save(out / "manifest")
     vectors.write_meta(out, meta_of(embedder, shards, sets))
     folder.watch(aside, len(places) + len(problems), lambda: list(shards.damaged.values()))
-    folder.record(table.hash, embedder.trained.get("pretraining_video_ids", []), **made_of)
+    folder.record(table.hash, seen, **made_of)
     where = manifest if manifest is not None else out / "manifest"
     made = f"{plural(shards.count, 'vector')} of {plural(len(shards.ids), 'video')} in {out}"
     following = command("index", vectors=out, manifest=where, out="index")

@@ -25,7 +25,7 @@ from surgvl.tasks.answer_files import outcome_counts, outcome_table
 from surgvl.tasks.base import Inputs, Task, Unavailable
 from surgvl.tasks.blind import BlindInputs
 from surgvl.tasks.inputs import EvalInputs
-from surgvl.tasks.overlap import check_overlap
+from surgvl.tasks.overlap import check_overlap, not_listed_note
 from surgvl.tasks.predicted import Predicted
 from surgvl.tasks.rescore import scored_again
 
@@ -195,7 +195,7 @@ def evaluate(
                 raise ConfigError(
                     f"--prompts {name}: its labels are of kind {kind!r}, which no task scores: leave it out"
                 )
-        warning = check_overlap(table, split, inputs.pretraining_ids, protocol.allow_overlap, _others(split))
+        warning = check_overlap(table, split, inputs.pretraining_ids, protocol.allow_overlap, _others(table, split))
 
         results: list[Result] = []
         reasons: dict[str, list[str]] = {}
@@ -226,6 +226,7 @@ def evaluate(
         facts = {"versions": _versions(chosen), "prompt_sets": inputs.used, "outcomes": counts}
         folder.record(table.hash, inputs.pretraining_ids, **facts)
         notes = inputs.prompts_note() + outcome_table(counts) + again + rendered_note(inputs.test.videos)
+        notes += not_listed_note(inputs.pretraining_ids)
         write_scores(folder, results, notes)
         for line in (*left_out, *(predicted.notes if predicted else ()), *filter(None, [remark])):
             print(line)
@@ -248,9 +249,9 @@ def _versions(chosen: dict[str, type[Task]]) -> dict[str, int]:  # type: ignore[
     return {name: task.version for name, task in chosen.items()}
 
 
-def _others(split: str) -> dict[str, str]:
-    """The splits whose videos must not be in the one that is scored."""
-    return {"val": "validation"} if split == "test" else {}
+def _others(table: Manifest, split: str) -> dict[str, list[str]]:
+    """Videos that must not be in the split that is scored, by what they are for."""
+    return {"validation": table.video_ids("val")} if split == "test" else {}
 
 
 def _served(
@@ -279,7 +280,7 @@ def _served(
     # Overlap is checked before anything is computed.
     trained = [(serves.get(role) or {}).get("trained") or {} for role in ("chat", "embed")]
     seen = [name for facts in trained for name in facts.get("pretraining_video_ids", [])]
-    check_overlap(table, split, seen, allow_overlap, _others(split))
+    check_overlap(table, split, seen, allow_overlap, _others(table, split))
     more: dict[str, Any] = {"manifest": manifest, "resume": True, "server": url, "api_key": api_key}
     vectors, answers = None, None
     if wanted[0] and "embed" in serves:

@@ -17,6 +17,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
 from surgvl.models.model_info import pretraining_video_ids
 from surgvl.probe.config import ProbeClips
+from surgvl.tasks.overlap import not_listed_note
 from surgvl.train.config import Optim, Run
 
 
@@ -109,6 +110,7 @@ def finetune(
         truth = truth_of(table, asked, ids, times_s)
         data = LabelledMoments(store, ids, times_s, truth, run.seed)
         changed = Augment(augmentation, preprocess.size_px)
+        seen = list(dict.fromkeys([*before, *table.qualified(good)]))
         store.problems.update(fit(objective, data, collate, out, optim, run, changed, name="finetune"))
         if not main_process():
             return []
@@ -141,7 +143,7 @@ def finetune(
         folder.watch(problems, len({*train_ids, *split_ids(table, split)}), store.marks.lines)
         folder.record(
             table.hash,
-            list(dict.fromkeys([*before, *good])),
+            seen,
             frozen=False,
             random_encoder=random_encoder,
             num_trainable=num_trainable,
@@ -153,11 +155,11 @@ def finetune(
             "encoder": "fine-tuned",
             "num_trainable": num_trainable,
             "protocol": preprocess.protocol,
-            "pretraining_video_ids": list(dict.fromkeys([*before, *good])),
+            "pretraining_video_ids": seen,
             "made_by": command_line(),
         }
         write_all(out / "predictions", asked, scored, logits, facts)
         write_json(out / "videos.json", by_video)
-        write_scores(folder, results, rendered_note(table.split(split).videos))
+        write_scores(folder, results, rendered_note(table.split(split).videos) + not_listed_note(before))
         folder.next(f"model in {folder.model}", command("timeline", "video.mp4", model=out, out="video.csv"))
     return results

@@ -48,13 +48,15 @@ def models_info(name: str) -> None:
         or ("" if entry.shipped or entry.kind == "chat" else "as its own files say"),
         "family": entry.family,
         "arguments": ", ".join(f"{key} {value}" for key, value in entry.arguments.items()),
-        "trained on": ", ".join(entry.trained_on) or ("" if entry.shipped else "not published as a list of data sets"),
+        "trained on": _training(entry),
         "here": str(folder or "no"),
     }
     if folder is not None and (folder / CARD).is_file():
         lines["accepted"] = read_checked(folder / CARD, Card).accepted
     wide = max(map(len, lines))
-    print("\n".join(f"{label:{wide}}  {value}" for label, value in lines.items() if value))
+    for label, value in lines.items():
+        if value:
+            print(f"{label:{wide}}  " + value.replace("\n", "\n" + " " * (wide + 2)))
     _show_files(entry)
     if folder is None:
         print(f"\n{not_here(entry)}")
@@ -104,6 +106,15 @@ def _show_files(entry: Published) -> None:
             print("  SHA-256 not recorded yet: that which the hub states is checked, and kept")
         else:
             print(f"  SHA-256 not published: that of the first fetch is kept in {hashes_file(entry.name)}")
+
+
+def _training(entry: Published) -> str:
+    """What a model was trained on, with who says so."""
+    told: dict[str, list[str]] = {}
+    for each in entry.trained_on:
+        which = ", ".join(each.videos) or f"which videos is unknown ({each.unknown})"
+        told.setdefault(f"{which}; source: {each.source}", []).append(each.data_set)
+    return "\n".join(f"{', '.join(names)}: {which}" for which, names in told.items())
 
 
 def _size(entry: Published, folder: Path | None) -> str:

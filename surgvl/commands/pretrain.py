@@ -110,7 +110,7 @@ def pretrain(
         )
         read = replace(preprocess, size_px=augmentation.read_px or encoder.size_px)
         store, good = split_store(folder, table, split, read, frame_cache, augmentation.per_video)
-        seen = [*pretraining_video_ids(Path(init)), *good] if init else good
+        seen = [*(pretraining_video_ids(Path(init)) if init else ()), *table.qualified(good)]
         folder.record(table.hash, seen, exported=exported)
         data = PretrainClips(store, good, run.seed, table, clip)
         augment = Augment(augmentation, encoder.size_px)

@@ -10,10 +10,10 @@ from pathlib import Path
 import surgvl.probe
 from surgvl.commands.common import split_ids, write_scores
 from surgvl.commands.probe_tokens import Work, load_encoder, of_encoder, of_stored_vectors
-from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.errors import ConfigError
 from surgvl.core.files import atomic, command, write_json
 from surgvl.core.invocation import command_line, recorded
-from surgvl.core.plurals import part_of, plural
+from surgvl.core.plurals import plural
 from surgvl.core.registry import choose
 from surgvl.core.results import Result, add_provenance, plain
 from surgvl.core.run_folder import RunFolder
@@ -22,7 +22,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.data.tables import rendered_note
 from surgvl.models.model_info import pretraining_video_ids
 from surgvl.probe.config import FewShot, ProbeClips, ReadoutTraining
-from surgvl.tasks.overlap import seen_before
+from surgvl.tasks.overlap import check_overlap, not_listed_note
 
 
 @recorded
@@ -149,7 +149,7 @@ def probe(
         for number, logits in enumerate(outcome.logits):
             place = out / "predictions" / (f"draw{number}" if few_shot.is_asked else "")
             write_all(place, head.asked, eval_set, logits, facts)
-        write_scores(folder, results, rendered_note(table.split(split).videos))
+        write_scores(folder, results, rendered_note(table.split(split).videos) + not_listed_note(before))
         after = command("eval", manifest=manifest, vectors="vectors", out="scores")
         if encoder is not None:
             after = command("align", manifest=manifest, encoder=encoder, out="dual")
@@ -173,12 +173,5 @@ def overlap_warning(table: Manifest, split: str, pretraining_ids: list[str], all
     Raises:
         DataError: they were, and that is not allowed.
     """
-    scored = split_ids(table, split)
-    facts = [
-        f"{part_of(len(found), len(scored), f'{split} video', 'was')} seen in {what}: {', '.join(found[:8])}"
-        for ids, what in ((pretraining_ids, "pretraining"), (table.video_ids("train"), "training the readout"))
-        if (found := seen_before(scored, ids))
-    ]
-    if facts and not allowed:
-        raise DataError(f"{'; '.join(facts)}: use an encoder that has not seen them, or --allow_overlap")
-    return "; ".join(facts)
+    own = {"training of the readout": table.video_ids("train")}
+    return check_overlap(table, split, pretraining_ids, allowed, own, split_ids(table, split))

@@ -138,7 +138,7 @@ def tune(
         ]
         folder.record(
             table.hash,
-            [*pretraining_video_ids(encoder), *good],
+            [*pretraining_video_ids(encoder), *table.qualified(good)],
             second=stages.finetune,
             frozen=not stages.encoder_steps,
             num_trainable=sum(p.numel() for module in trained for p in module.parameters()),

@@ -8,6 +8,8 @@ from surgvl.commands.common import device_name, split_store
 from surgvl.core.files import command
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
+from surgvl.models.model_info import pretraining_video_ids
+from surgvl.models.store import stored_hub
 from surgvl.train.config import Optim, Run
 
 
@@ -44,7 +46,7 @@ def tune_vision_language(
         trained = [each for each in tuned.parameters() if each.requires_grad]
         folder.record(
             table.hash,
-            good,
+            [*pretraining_video_ids(stored_hub(model)), *table.qualified(good)],
             second="lora",
             frozen=True,
             num_trainable=sum(each.numel() for each in trained),

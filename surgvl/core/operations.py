@@ -7,10 +7,12 @@ Known from the data sets' papers and from the lists of CAMMA (Strasbourg), where
 - M2CAI16-tool 1 to 10 are Cholec80 67 to 76, and 11 to 15 are 61, 62, 64, 65 and 66. M2CAI16-workflow contains Cholec80
   73 and 77 to 80, under numbers that are not published.
 - Endoscapes 1, 2, 3, 4 and 7 are Cholec80 67, 68, 70, 71 and 72, and 121 is 66.
-- PitVis and PitVQA are the same 25 operations; PSI-AVA, PSI-AVA-VQA and GraSP number the same cases; the three forms of
-  EndoVis18-VQA the same sequences. The phantom is written in the layouts of Cholec80 and CholecT50, with equal numbers.
+- PitVis and PitVQA are the same 25 operations; PSI-AVA, PSI-AVA-VQA and GraSP number the same cases, and ProstaTD's
+  `psivN` are those of PSI-AVA; the three forms of EndoVis18-VQA number the same sequences. The phantom is written in
+  the layouts of Cholec80 and CholecT50, with equal numbers.
 
-An id is unambiguous with its data set: `cholec80:video01`. Without it, `videoNN` may be Cholec80's.
+An id is unambiguous with its data set: `cholec80:video01`. Without it, `videoNN` may be Cholec80's. `cholect50:*`
+stands for videos of a data set of which nobody says which they are, so that each counts.
 """
 
 import re
@@ -33,6 +35,21 @@ _SAME_AS_CHOLEC = {
     "endoscapes": {1: 67, 2: 68, 3: 70, 4: 71, 7: 72, 121: 66},
 }
 _IN_WORKFLOW = (73, 77, 78, 79, 80)
+_PSI_AVA = (1, 2, 3, 4, 7, 14, 15, 21)
+# CholecT45 lacks the last five.
+_CHOLECT50 = (
+    "1 2 4 5 6 8 10 12 13 14 15 18 22 23 25 26 27 29 31 32 35 36 40 42 43 47 48 49 50 51 52 56 57 60 62 65 66 68 70 73 "
+    "74 75 78 79 80 92 96 103 110 111"
+)
+_WHOLE = {
+    **dict.fromkeys(("cholec80", "cholec80_cvs", "cholec80_vqa", "cholec80_vqa_sentence"), range(1, 81)),
+    **dict.fromkeys(("cholect45", "cholect50"), tuple(map(int, _CHOLECT50.split()))),
+    **dict.fromkeys(("psi_ava", "psi_ava_vqa"), _PSI_AVA),
+}
+"""Data set -> numbers of its operations, where its family has others, too."""
+_ANY = ":*"
+UNKNOWN = f"unknown{_ANY}"
+"""Stands for the training videos of a model of which nobody says what it was trained on."""
 _QUALIFIED = re.compile(r"(\w+):(.+)")
 _VIDEO = re.compile(r"vid(?:eo)?0*(\d+)", re.IGNORECASE)
 _NUMBER = re.compile(r"\D*0*(\d+)")
@@ -53,6 +70,30 @@ class Operation:
     names: frozenset[str]
 
 
+def qualified(video_id: str, data_set: str) -> str:
+    """An id with its data set, `cholec80:video06`, as runs record it; the id alone where the data set is not known."""
+    return f"{_plain(data_set)}:{video_id}" if data_set else video_id
+
+
+def any_of(data_set: str) -> str:
+    """What stands for videos of a data set of which nobody says which they are."""
+    return qualified(_ANY[1:], data_set)
+
+
+def is_any(video_id: str) -> bool:
+    """Whether an id stands for videos of a data set of which nobody says which they are."""
+    return video_id.endswith(_ANY)
+
+
+def not_listed(ids: Iterable[str]) -> list[str]:
+    """Data sets that some ids stand for as a whole, without those whose operations are known here; sorted."""
+    return sorted({_plain(each.removesuffix(_ANY)) for each in ids if is_any(each)} - _FAMILIES.keys())
+
+
+def _plain(data_set: str) -> str:
+    return re.sub(r"\W", "_", data_set.casefold())
+
+
 def operation(video_id: str, data_set: str = "") -> Operation:
     """The operation of a video.
 
@@ -64,10 +105,12 @@ def operation(video_id: str, data_set: str = "") -> Operation:
         data_set, video_id = match[1], match[2]
     # `data merge` puts a name and a slash in front.
     name = video_id.rpartition("/")[2]
-    data_set = re.sub(r"\W", "_", data_set.casefold())
+    data_set = _plain(data_set)
     if not data_set:
         match = _VIDEO.fullmatch(name)
         return Operation("", frozenset(), frozenset({name, f"video {match[1]}"} if match else {name}))
+    if data_set == "prostatd" and (match := re.fullmatch(r"psiv0*(\d+)", name)):
+        return Operation(f"psi_ava {match[1]}", frozenset(), frozenset({name}))
     family, match = _FAMILIES.get(data_set, ""), _NUMBER.fullmatch(name)
     if not family or not match:
         return Operation(f"{data_set} {name}", frozenset(), frozenset({name}))
@@ -98,8 +141,11 @@ def seen_before(
         data_sets: data set of each test id, where known.
         other_data_sets: data set of each other id, where known.
     """
-    others = [operation(name, (other_data_sets or {}).get(name, "")) for name in other_ids]
-    keys = {each.key for each in others if each.key}
+    other_ids = list(other_ids)
+    others = [operation(name, (other_data_sets or {}).get(name, "")) for name in other_ids if not is_any(name)]
+    whole = [_whole(name.removesuffix(_ANY)) for name in other_ids if is_any(name)]
+    keys = {each.key for each in others if each.key} | {key for own, _ in whole for key in own}
+    starts = tuple(start for _, start in whole if start)
     may_be = {key for each in others for key in each.may_be}
     unknown = {name for each in others if not each.key for name in each.names}
     names = {name for each in others for name in each.names}
@@ -108,8 +154,21 @@ def seen_before(
         own = operation(test_id, (data_sets or {}).get(test_id, ""))
         if own.key:
             seen = own.key in keys or own.key in may_be or own.may_be & keys or own.names & unknown
+            seen = seen or own.key.startswith(starts)
         else:
             seen = own.names & names
         if seen:
             found.add(test_id)
     return sorted(found)
+
+
+def _whole(data_set: str) -> tuple[set[str], str]:
+    """Keys of the operations of a data set, as far as they are known; what the keys of its others start with."""
+    data_set = _plain(data_set)
+    family = _FAMILIES.get(data_set, data_set)
+    keys = {f"{family} {number}" for number in _WHOLE.get(data_set, ())}
+    shared = _IN_WORKFLOW if family == "m2cai16_workflow" else _SAME_AS_CHOLEC.get(family, {}).values()
+    keys |= {f"cholec {number}" for number in shared}
+    if data_set == "prostatd":
+        keys |= {f"psi_ava {number}" for number in _PSI_AVA}
+    return keys, "" if data_set in _WHOLE else f"{family} "

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic, read_json, write_json
+from surgvl.core.operations import qualified
 from surgvl.data.spans import cover
 from surgvl.data.tables import QA, SPLITS, Segment, VideoRow, drop_empty_columns, hashed_columns, to_rows, to_table
 
@@ -191,6 +192,10 @@ class Manifest:
     def video_ids(self, split: str | None = None) -> list[str]:
         """Ids in order, of one split or of all splits."""
         return [row.video_id for row in self.videos if split is None or row.split == split]
+
+    def qualified(self, video_ids: Iterable[str]) -> list[str]:
+        """Ids with their data sets (`cholec80:video06`), as a run records which videos it has seen."""
+        return [qualified(name, self.video(name).data_set) for name in video_ids]
 
     def select(self, video_ids: Iterable[str]) -> "Manifest":
         """The manifest restricted to these videos, in their present order.

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surgvl.core.arrays import Float32Array
+from surgvl.core.operations import UNKNOWN
 from surgvl.embed.model_facts import ModelFacts
 from surgvl.embed.prompt_sets import facts_of
 from surgvl.embed.recordings import Shards
@@ -46,7 +47,7 @@ def meta_of(model: ModelFacts, shards: Shards, sets: Sequence[PromptSet]) -> Met
         num_vectors=shards.count,
         frozen=model.trained.get("frozen"),
         num_trainable=int(model.trained.get("num_trainable", 0)),
-        pretraining_video_ids=model.trained.get("pretraining_video_ids", []),
+        pretraining_video_ids=model.trained.get("pretraining_video_ids", [UNKNOWN]),
         damaged_frames=shards.damaged,
         prompt_sets={each.name: facts_of(each) for each in sets},
     )

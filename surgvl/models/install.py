@@ -200,8 +200,6 @@ def _install(entry: Published, files: Path, hashes: Mapping[str, str], accepted:
                     place = folder / path.relative_to(files)
                     place.parent.mkdir(parents=True, exist_ok=True)
                     _link(path, place)
-        if entry.video_ids:
-            write_json(folder / "run.json", {"pretraining_video_ids": sorted(entry.video_ids)})
         write_json(folder / CARD, card(entry, hashes, accepted))
         if target.exists():
             target.rename(Path(temporary) / "before")
@@ -228,7 +226,7 @@ def card(entry: Published, hashes: Mapping[str, str], accepted: bool) -> dict[st
     today = time.strftime("%Y-%m-%d")
     return {
         **{name: values[name] for name in told},
-        "trained_on": list(entry.trained_on),
+        "trained_on": [each.model_dump(exclude_defaults=True) for each in entry.trained_on],
         "sha256": dict(hashes),
         "accepted": f"{entry.licence}, on {today}, by --accept_licence" if entry.asks and accepted else "",
     }

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from surgvl.core.errors import CheckpointError
 from surgvl.core.files import known_hash
 from surgvl.models.named import find_named
+from surgvl.models.published_training import published_training
 from surgvl.models.schema import AnswersFile, ChatFields, DualFields, RunFile, checked, read_checked
 from surgvl.models.store import stored_hub
 from surgvl.models.vit_config import ViTConfig
@@ -127,11 +128,12 @@ def logit_scale(folder: Path | str) -> float:
 
 
 def training_record(folder: Path) -> dict[str, Any]:
-    """How the model of a run folder or model folder was trained, from `run.json`; empty where that is missing.
+    """How a folder's model was trained, from `run.json` or, of published models, from the registry.
 
     Returns:
         `pretraining_video_ids`: ids of all videos it was trained on, `frozen`: whether its encoder was frozen, and
-        `num_trainable`: the number of trained parameters.
+        `num_trainable`: the number of trained parameters. Without a `run.json`, the ids alone, which are `unknown:*`
+        where nothing is known (`surgvl.core.operations`).
 
     Raises:
         CheckpointError: a field is invalid.
@@ -142,12 +144,12 @@ def training_record(folder: Path) -> dict[str, Any]:
     for record in (folder / "run.json", folder.parent / "run.json"):
         if record.is_file():
             return read_checked(record, RunFile).model_dump(include=set(RunFile.model_fields))
-    return {}
+    return published_training(folder)
 
 
 def pretraining_video_ids(folder: Path) -> list[str]:
-    """Ids of the videos that a folder's model was trained on; none where no `run.json` is found."""
-    return list(training_record(folder).get("pretraining_video_ids", []))
+    """Ids of the videos that a folder's model was trained on; see `training_record`."""
+    return list(training_record(folder)["pretraining_video_ids"])
 
 
 def check_servable(folder: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import ConfigError
-from surgvl.models.published import Original, Published
+from surgvl.models.published import Original, Published, TrainedOn
 
 # Files of a tokenizer of transformers.
 TOKENIZER = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "*.model")
@@ -44,6 +44,7 @@ def open_clip_entry(arch: str, tag: str) -> Published:
         commercial="ask",
         source=weights.where,
         sees="frames",
+        trained_on=(TrainedOn(data_set="unknown", unknown="the table does not say", source="open_clip's table"),),
         files=(weights, *(Original(name=name, hub=tokenizer) for name in TOKENIZER if tokenizer)),
     )
 

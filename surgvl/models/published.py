@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import YAML_LOADER, plain_yaml
+from surgvl.core.operations import any_of, qualified
 
 REGISTRY = Path(__file__).parent / "registry"
 FREE = ("Apache-2.0", "BSD-3-Clause", "CC0-1.0", "MIT")
@@ -71,6 +72,33 @@ class Original(_Strict):
         return self.url or f"https://huggingface.co/{self.hub}"
 
 
+class TrainedOn(_Strict):
+    """A data set that a model was trained on.
+
+    Attributes:
+        data_set: its name, as `surgvl data list` has it where it is there; `unknown` where nobody names it.
+        videos: ids of the videos, where they are published.
+        unknown: why they are not known; any video of the data set may then be among them.
+        source: who says so.
+    """
+
+    data_set: Text
+    videos: tuple[Text, ...] = ()
+    unknown: str = ""
+    source: Text
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.videos) == bool(self.unknown):
+            raise ValueError("give either videos, or unknown with the reason why they are not known")
+        return self
+
+    @property
+    def seen_ids(self) -> list[str]:
+        """Ids of the videos with their data set, or what stands for any of its videos (`surgvl.core.operations`)."""
+        return [qualified(name, self.data_set) for name in self.videos] or [any_of(self.data_set)]
+
+
 class Recorded(_Strict):
     """What a model makes of the built-in clip and sentence: the first numbers of each unit vector."""
 
@@ -98,8 +126,7 @@ class Published(_Strict):
         preprocess: fields of `Preprocess`; without them, the family's.
         files: its files; the first one has the weights.
         num_parameters: where they are known.
-        trained_on: data sets that it has seen, as its authors say; empty where they do not.
-        video_ids: ids of videos that it has seen, where they are published.
+        trained_on: what it has seen, as its authors say; shipped models have a record of their training instead.
         note: anything that a user must know.
         recorded: vectors to compare with.
     """
@@ -120,8 +147,7 @@ class Published(_Strict):
     preprocess: dict[str, Any] | None = None
     files: tuple[Original, ...] = ()
     num_parameters: Annotated[int, Field(strict=True, ge=1)] | None = None
-    trained_on: tuple[Text, ...] = ()
-    video_ids: tuple[Text, ...] = ()
+    trained_on: tuple[TrainedOn, ...] = ()
     note: str = ""
     recorded: Recorded | None = None
 
@@ -129,6 +155,8 @@ class Published(_Strict):
     def _check(self) -> Self:
         if self.shipped == bool(self.files):
             raise ValueError("a model has files unless it is shipped")
+        if self.shipped == bool(self.trained_on):
+            raise ValueError("a model says what it was trained on (data_set: unknown where nobody does) unless shipped")
         if self.kind == "video-text" and not self.shipped and not (self.family and self.sees):
             raise ValueError("a video-text model needs family and sees")
         return self
@@ -137,6 +165,11 @@ class Published(_Strict):
     def asks(self) -> bool:
         """Whether its licence must be accepted first."""
         return self.licence not in FREE
+
+    @property
+    def seen_ids(self) -> list[str]:
+        """Ids of the videos that it was trained on, with their data sets; see `TrainedOn.seen_ids`."""
+        return sorted({name for each in self.trained_on for name in each.seen_ids})
 
     @property
     def size(self) -> int | None:

@@ -69,6 +69,11 @@ def normalises_apart(folder: Path) -> bool:
     return any(pictures.get(name, value) != videos.get(name, value) for name, value in NORMALISATION.items())
 
 
-def describe_general(model: str) -> dict[str, Any]:
-    """What clients get in place of preprocessing and known answers, which such a model does not have."""
-    return {"general": True, "model": model}
+def describe_general(model: str, trained: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What clients get in place of preprocessing and known answers, which such a model does not have.
+
+    Args:
+        model: its name.
+        trained: the record of its training, where it is known (`surgvl.models.model_info.training_record`).
+    """
+    return {"general": True, "model": model, "trained": trained or {}}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from surgvl.chat.answerers import Answerer
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
+from surgvl.models.published_training import repository_training
 from surgvl.serve.client import Server
 from surgvl.serve.endpoint import Endpoint
 from surgvl.serve.endpoint_answerer import EndpointAnswerer
@@ -33,7 +34,9 @@ def remote_answerer(
     if facts is None or general.get("general"):
         name = str(model or general.get("model", ""))
         address = Endpoint(server, api_key, name, reply.limit_s, reply.retries, in_flight)
-        return EndpointAnswerer(address, clip, reply, seed, by_likelihood)
+        answerer = EndpointAnswerer(address, clip, reply, seed, by_likelihood)
+        answerer.training = general.get("trained") or repository_training(name)
+        return answerer
     remote = ServerAnswerer(link, by_likelihood)
     if model is not None:
         remote.check(model)

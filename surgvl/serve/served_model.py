@@ -19,6 +19,7 @@ from surgvl.models.model_info import (
     training_record,
 )
 from surgvl.models.schema import read_checked
+from surgvl.models.store import stored_hub
 from surgvl.serve.engine_process import Role
 from surgvl.serve.general_model import describe_general, general_folder
 
@@ -65,7 +66,7 @@ def describe_models(folders: Mapping[Role, Path]) -> dict[str, Any]:
     out: dict[str, Any] = {"version": __version__}
     for role, folder in folders.items():
         if is_vision_language(str(folder)):
-            out[role] = describe_general(MODEL_NAMES[role])
+            out[role] = describe_general(MODEL_NAMES[role], training_record(stored_hub(str(folder))))
             continue
         out[role] = {"preprocess": asdict(load_preprocess(folder)), "hash": model_hash(folder)}
         out[role]["trained"] = training_record(folder)

@@ -3,7 +3,7 @@
 import pytest
 
 import surgvl.data.readers
-from surgvl.core.operations import seen_before
+from surgvl.core.operations import any_of, not_listed, qualified, seen_before
 from surgvl.core.registry import discover
 from surgvl.data.readers.base import VideoDataset
 
@@ -22,6 +22,8 @@ from surgvl.data.readers.base import VideoDataset
         ("endoscapes_cvs:121", "cholect50:VID66"),
         ("pitvis:video_02", "pitvqa:02"),
         ("psi_ava:CASE001", "grasp:CASE001"),
+        ("psi_ava:CASE014", "prostatd:psiv14"),
+        ("prostatd:psiv1", "grasp:CASE001"),
         ("cholec80:lap/video41", "cholect50:VID41"),
         ("phantom:video41", "Phantom:VID41"),
     ],
@@ -43,6 +45,8 @@ def test_one_operation_under_two_ids(first: str, second: str) -> None:
         ("m2cai16_tool:tool_video_01", "cholec80:video01"),
         ("endoscapes_cvs:66", "cholec80:video66"),
         ("m2cai16_workflow:workflow_video_01", "cholec80:video41"),
+        ("prostatd:esadv1", "psi_ava:CASE001"),
+        ("prostatd:esadv1", "prostatd:pwhv1"),
     ],
 )
 def test_other_operations_under_like_ids(first: str, second: str) -> None:
@@ -57,6 +61,56 @@ def test_what_may_be_one_operation_counts_as_one() -> None:
         f"cholec80:video{number}" for number in (73, 77, 78, 79, 80)
     ]
     assert seen_before(["m2cai16_workflow:workflow_video_09"], test[3:4])
+
+
+def test_a_data_set_of_which_nobody_lists_the_videos_is_seen_as_a_whole() -> None:
+    splits = discover(surgvl.data.readers, VideoDataset)  # type: ignore[type-abstract]
+    whole = {
+        name: {each for split in splits[name].SPLITS.values() for ids in split.values() for each in ids}
+        for name in (
+            "cholec80",
+            "cholect50",
+            "cholec80_cvs",
+            "endoscapes_cvs",
+            "m2cai16_workflow",
+            "autolaparo",
+            "prostatd",
+            "psi_ava",
+            "grasp",
+        )
+    }
+    for name, ids in whole.items():
+        assert seen_before(ids, [any_of(name)], dict.fromkeys(ids, name)) == sorted(ids)
+    both = [each for each in whole["cholec80"] if f"VID{each[5:]}" in whole["cholect50"]]
+    assert len(both) == 45
+    sets = dict.fromkeys(whole["cholec80"], "Cholec80")
+    assert seen_before(whole["cholec80"], ["cholect50:*"], sets) == sorted(both)
+    shared = [f"video{number}" for number in (66, 67, 68, 70, 71, 72)]
+    assert seen_before(whole["cholec80"], ["endoscapes:*"], sets) == shared
+    assert seen_before(whole["cholec80"], ["autolaparo:*", "svl:*", "unknown:*"], sets) == []
+    cases = dict.fromkeys(whole["grasp"], "grasp")
+    assert seen_before(cases, ["psi_ava:*"], cases) == seen_before(cases, ["prostatd:*"], cases)
+    assert seen_before(cases, ["prostatd:*"], cases) == sorted(whole["psi_ava"])
+    assert seen_before(["01"], ["avos:*"], {"01": "AVOS"}) == ["01"]
+    assert seen_before(["*"], ["video01"]) == []
+
+
+def test_data_sets_that_nobody_lists_and_that_are_not_known_here_are_named() -> None:
+    assert not_listed(["svl:*", "cholect50:*", "cholec80:video01", "unknown:*", "video02"]) == ["svl", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data_set", "expected"),
+    [
+        ("video06", "Cholec80", "cholec80:video06"),
+        ("lap/video06", "cholec80", "cholec80:lap/video06"),
+        ("op 1", "St. Mary", "st__mary:op 1"),
+        ("video06", "", "video06"),
+    ],
+)
+def test_an_id_with_its_data_set_is_found_again(name: str, data_set: str, expected: str) -> None:
+    assert qualified(name, data_set) == expected
+    assert seen_before([name], [expected], {name: data_set}) == [name]
 
 
 def test_ids_without_a_data_set_match_by_name_and_as_cholec80s() -> None:

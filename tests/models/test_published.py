@@ -20,6 +20,7 @@ FULL: dict[str, Any] = {
     "commercial": "yes",
     "source": "https://example.org/mine",
     "files": [{"name": "a.bin", "url": "https://example.org/a.bin"}],
+    "trained_on": [{"data_set": "Theatre", "videos": ["op01"], "source": "a paper"}],
 }
 
 
@@ -38,8 +39,7 @@ def test_an_entry_says_whose_it_is_and_what_may_be_done(name: str) -> None:
     assert entry.asks == (entry.licence not in FREE)
     if re.search(r"\bNC\b|research only", entry.licence):
         assert entry.commercial == "no"
-    if entry.licence in ("MIT", "Apache-2.0") and not entry.trained_on:
-        assert entry.commercial == "yes"
+    assert entry.shipped == (not entry.trained_on)
     # What is written by hand starts with where it is from.
     assert (REGISTRY / f"{name}.yaml").read_text(encoding="utf-8").startswith("# ")
 
@@ -75,6 +75,9 @@ def test_entries_of_open_clip_are_as_its_table_has_them(name: str) -> None:
         ({"files": [{"name": "a", "hub": "mine/a/b", "sha256": "a" * 64}]}, "files.0.hub"),
         ({"files": [{"name": "a", "url": "https://example.org/a", "sha256": "a" * 63}]}, "files.0.sha256"),
         ({"name": "other"}, "without a name"),
+        ({"trained_on": []}, "data_set: unknown where nobody does"),
+        ({"trained_on": [{"data_set": "Theatre", "source": "a paper"}]}, "or unknown with the reason"),
+        ({"trained_on": [{"data_set": "Theatre", "videos": ["op01"]}]}, "trained_on.0.source"),
     ],
 )
 def test_a_wrong_entry_is_refused_in_one_line(tmp_path: Path, change: dict[str, Any], said: str) -> None:

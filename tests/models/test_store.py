@@ -21,7 +21,7 @@ import yaml
 from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models import convert_published, install, published, store, transfer
-from surgvl.models.model_info import find_model, pretraining_video_ids
+from surgvl.models.model_info import find_model, pretraining_video_ids, training_record
 from surgvl.models.published import Published, registry
 from tests.helpers.file_server import Page, Site, serving_files
 
@@ -35,8 +35,12 @@ ENTRY: dict[str, Any] = {
     "commercial": "no",
     "source": "https://example.org/mine",
     "files": [{"name": "*.safetensors", "hub": "acme/vlm"}, {"name": "*.json", "hub": "acme/vlm"}],
-    "video_ids": ["video02", "video01"],
+    "trained_on": [
+        {"data_set": "Cholec80", "videos": ["video02", "video01"], "source": "a paper"},
+        {"data_set": "CholecT50", "unknown": "no split is published", "source": "a card"},
+    ],
 }
+SEEN = ["cholec80:video01", "cholec80:video02", "cholect50:*"]
 
 
 def sha256(body: bytes) -> str:
@@ -108,12 +112,13 @@ def test_a_model_is_fetched_whole_with_its_card(place: Place, capsys: pytest.Cap
     assert {name: whole[name] for name in ("config.json", "model.safetensors")} == {
         name: FILES[name] for name in ("config.json", "model.safetensors")
     }
-    assert sorted(whole) == ["config.json", "model.safetensors", "model_card.json", "run.json"]
+    assert sorted(whole) == ["config.json", "model.safetensors", "model_card.json"]
     card = json.loads(whole["model_card.json"])
     assert card["licence"] == "CC BY-NC 4.0"
     assert card["accepted"].startswith("CC BY-NC 4.0, on 20")
     assert card["sha256"] == {name: sha256(FILES[name]) for name in ("config.json", "model.safetensors")}
-    assert json.loads(whole["run.json"]) == {"pretraining_video_ids": ["video01", "video02"]}
+    assert card["trained_on"] == ENTRY["trained_on"]
+    assert training_record(folder) == {"pretraining_video_ids": SEEN}
     assert left(place) == []
     # A second time nothing is asked for, and no licence either.
     before = len(place.site.requests)
@@ -357,11 +362,15 @@ def test_a_command_fetches_only_if_it_is_told(place: Place, capsys: pytest.Captu
     assert not store.fetching()
     run("models info mine --fetch", capsys)
     # What evaluation must not use is known by the name, too.
-    assert pretraining_video_ids(Path("free")) == ["video01", "video02"]
+    assert pretraining_video_ids(Path("free")) == SEEN
+    # A repository of the hub is that of an entry, too.
+    assert pretraining_video_ids(store.stored_hub("hf:acme/vlm")) == SEEN
+    place.write("free", trained_on=[{"data_set": "unknown", "unknown": "nobody says it", "source": "a card"}])
+    assert pretraining_video_ids(Path("free")) == ["unknown:*"]
 
 
 def test_list_and_info_tell_what_is_known(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    place.write("free", licence="MIT", commercial="yes", note="read me", trained_on=["CholecT50"])
+    place.write("free", licence="MIT", commercial="yes", note="read me")
     said = run("models list", capsys)
     rows = {line.split()[0]: line for line in said.splitlines() if line[:4] in ("mine", "free")}
     assert rows["mine"].split()[1] == "no"
@@ -370,7 +379,12 @@ def test_list_and_info_tell_what_is_known(place: Place, capsys: pytest.CaptureFi
     row = next(line for line in run("models list", capsys).splitlines() if line.startswith("free"))
     assert row.split()[1:4] == ["yes", "1", "MB"]
     said = run("models info free", capsys)
-    for part in ("read me", "CholecT50", f"{sha256(FILES['config.json'])} config.json, as first fetched"):
+    for part in (
+        "read me",
+        "trained on  Cholec80: video02, video01; source: a paper\n",
+        "            CholecT50: which videos is unknown (no split is published); source: a card\n",
+        f"{sha256(FILES['config.json'])} config.json, as first fetched",
+    ):
         assert part in said
     assert "not recorded yet" in run("models info mine", capsys)
     assert place.site.requests

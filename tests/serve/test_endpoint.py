@@ -352,7 +352,8 @@ def test_a_general_model_is_served_as_it_is_and_an_adapter_under_its_own_name(tm
     named = Path(f"hf:{base}")
     for given in (named, run):
         assert find_served_model("chat", given) == given
-        assert describe_models({"chat": given})["chat"] == {"general": True, "model": "surgvl-chat"}
+        about = describe_models({"chat": given})["chat"]
+        assert about == {"general": True, "model": "surgvl-chat", "trained": {"pretraining_video_ids": ["unknown:*"]}}
     assert general_flags(str(named), "surgvl-chat") == []
     flags = general_flags(str(run), "surgvl-chat")
     assert flags[flags.index("--max-lora-rank") + 1] == "16"

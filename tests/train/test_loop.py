@@ -213,7 +213,7 @@ def test_bad_videos_are_set_aside_listed_and_reported(
     assert "bad.mp4" in message
     assert (tmp_path / "out" / "model" / "model.safetensors").is_file()
     record = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert record["pretraining_video_ids"] == ["v0", "v1", "v2"]
+    assert record["pretraining_video_ids"] == ["blobs:v0", "blobs:v1", "blobs:v2"]
     assert list(record["problems"]) == ["bad"]
 
 

@@ -7,6 +7,7 @@ second each), or the files of `fold1` and `fold2` for the training cases; the CO
 Pictures are `frames/CASE001/00000.jpg`, one per second from 0, or `000000000.jpg` with nine digits, at 30 per second.
 
 Phases and steps are those of PSI-AVA; the eight training cases are PSI-AVA's cases. Boxes and masks are not read.
+The repository has a licence for its code and none for the data; that of the files themselves was not verified.
 """
 
 import re
@@ -118,7 +119,7 @@ class GraSP(VideoDataset):
     """GraSP's annotation files; a video is a case."""
 
     name = "grasp"
-    LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE = "not stated (code MIT)"
     SOURCE = "arXiv 2401.11174; github.com/BCV-Uniandes/GraSP"
     PROCEDURE = "robot-assisted radical prostatectomy"
     SPECIALTY = "urology"

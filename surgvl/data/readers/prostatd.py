@@ -7,8 +7,8 @@ removed. Pictures are in `frames/psiv1/` or `videos/`. Boxes are read as centre 
 no published file was at hand to confirm; boxes in other units are left out and told. Tracks are not read.
 
 Videos come from ESAD (esadv), PSI-AVA (psiv, with PSI-AVA's case numbers) and a hospital (pwhv); do not test on the
-first two after training on those sets. The splits are the five published ones; SurgVISTA's 14/2/5 has the sizes of
-`split5`.
+first two after training on those sets. The splits are the five of the second repository's script for COCO files;
+SurgVISTA's 14/2/5, which the first one has, too, has the sizes of `split5`.
 """
 
 import math
@@ -182,7 +182,7 @@ class ProstaTD(VideoDataset):
 
     name = "prostatd"
     LICENCE = "CC BY-NC-SA 4.0"
-    SOURCE = "arXiv 2506.01130; github.com/SmartHealthX/ProstaTD"
+    SOURCE = "arXiv 2506.01130; github.com/SmartHealthX/ProstaTD, github.com/yik-leung/ProstaTD"
     PROCEDURE = "robot-assisted radical prostatectomy"
     SPECIALTY = "urology"
     CLASSES = _CLASSES

@@ -4,7 +4,7 @@ Layout: `video_01/action_discrete.txt` beside `video_01/video_left.avi` (or `rgb
 in `train/`, `train1/`, `train2/`, `training_set/`, `test/`, `testing_set/`. A line is `frame,gesture` without a header:
 a frame number of the video and a gesture 0 to 7, ten lines per second, so the distance of the lines gives the rate of
 the frame numbers. Videos 11, 15, 17 and 29 come in two parts (`video_11_1`, `video_11_2`): 44 folders for training and
-10 for the test. Masks are not read.
+10 for the test. Masks are not read. The licence is that of a public copy, not verified at the source.
 """
 
 from pathlib import Path
