@@ -243,6 +243,11 @@ def point_estimate(statistic: Statistic, num_videos: int) -> float:
     return float(statistic(np.ones((1, num_videos)))[0])
 
 
+def named(values: Float64Array, names: Sequence[str]) -> dict[str, float]:
+    """Scores [C] by class name, without classes that have none."""
+    return {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}
+
+
 def means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Mean of each entry over several tables."""
     return {name: float(np.mean([table[name] for table in tables])) for name in tables[0]}

@@ -17,7 +17,7 @@ from surgvl.metrics.association import ASSOCIATIONS, association_counts, associa
 from surgvl.metrics.average_precision import classes_over_videos, videos_then_classes
 from surgvl.metrics.detection import OVERLAP, Boxes, RankedBy, detection_average_precision
 from surgvl.metrics.triplet import TripletClasses
-from surgvl.tasks.base import Inputs, Task, point_estimate
+from surgvl.tasks.base import Inputs, Task, named, point_estimate
 from surgvl.tasks.boxes import no_boxes
 
 _AP = "eleven-point AP of classes present in a video, mean over videos, then over classes"
@@ -90,13 +90,12 @@ class Detection(Task[Boxes]):
                 table = np.full((num_videos, len(names)), np.nan)
                 found = detection_average_precision(truth, predicted, len(names), ranked_by=ranked_by)
                 table[: len(found)] = found
-                values = zip(names, classes_over_videos(table)[0].tolist(), strict=True)
                 result = make(
                     f"{prefix}_{100 * OVERLAP:.0f}{suffix}",
                     partial(videos_then_classes, table),
                     {"no boxes": 0.0},
                     f"{self.labels}; overlap of at least {OVERLAP:g}, {told}; {_AP}",
-                    per_class={name: value for name, value in values if np.isfinite(value)},
+                    per_class=named(classes_over_videos(table)[0], names),
                 )
                 results.append(replace(result, detail=bool(suffix)))
         mine, nothing = self._associations(predictions), self._associations(no_boxes())

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.core.arrays import Float64Array, Int64Array
+from surgvl.core.arrays import Float64Array, Int64Array, UInt8Array
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics.average_precision import (
@@ -27,8 +27,7 @@ from surgvl.metrics.average_precision import (
     weighted_average_precision,
 )
 from surgvl.tasks import calibrated, raters
-from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, means, point_estimate
-from surgvl.tasks.triplet import multi_hot
+from surgvl.tasks.base import NUM_RANDOM, Inputs, LabelledScores, Scores, Task, means, named, point_estimate
 
 THRESHOLD = 0.5
 _PROTOCOLS = {
@@ -75,11 +74,15 @@ class MultiLabel(Task[Scores]):
         """Take the classes of each moment; one without any counts as a moment where nothing is present."""
         found: list[tuple[Task[Scores], Scores]] = []
         for group in inputs.clips(cls.kind):
-            truth = multi_hot(group.labels, group.scores.class_names)
-            task = cls(truth, group.protocol, group.rate_fps, inputs.seed, group.raters)
+            task = cls._of(group, inputs.seed)
             task.data = group.data
             found.append((task, group.scores))
         return found
+
+    @classmethod
+    def _of(cls, group: LabelledScores, seed: int) -> Task[Scores]:
+        truth = multi_hot(group.labels, group.scores.class_names)
+        return cls(truth, group.protocol, group.rate_fps, seed, group.raters)
 
     def score(self, predictions: Scores) -> list[Result]:
         """Score predictions.
@@ -133,7 +136,7 @@ class MultiLabel(Task[Scores]):
                 num_clips=len(truth),
                 seed=self.seed,
                 video_names=predictions.video_names,
-                per_class=_named(per_class[metric], names) if metric in per_class else None,
+                per_class=named(per_class[metric], names) if metric in per_class else None,
             )
             for metric, statistic in statistics.items()
         ]
@@ -174,6 +177,15 @@ class CriticalView(MultiLabel):
     """Which criteria of the critical view of safety are met, by the majority of the raters."""
 
     name = kind = "cvs"
+
+
+def multi_hot(labels: Sequence[Sequence[str]], class_names: Sequence[str]) -> UInt8Array:
+    """Multi-hot encoding of the class names of each row: uint8 [N, K]."""
+    index = {name: at for at, name in enumerate(class_names)}
+    truth = np.zeros((len(labels), len(class_names)), np.uint8)
+    for row, names in enumerate(labels):
+        truth[row, [index[name] for name in names]] = 1
+    return truth
 
 
 def _statistics(scores: NDArray[np.floating], truth: NDArray[np.bool_], videos: Int64Array) -> dict[str, Statistic]:
@@ -222,8 +234,3 @@ def _f1(hits: Float64Array, said: Float64Array, true: Float64Array, rows: Float6
 
 def _levels(statistics: dict[str, Statistic], num_videos: int) -> dict[str, float]:
     return {name: point_estimate(statistic, num_videos) for name, statistic in statistics.items()}
-
-
-def _named(values: Float64Array, names: Sequence[str]) -> dict[str, float]:
-    """Scores by class name, without classes that have none."""
-    return {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}

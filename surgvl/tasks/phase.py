@@ -20,7 +20,7 @@ from surgvl.metrics import classify, temporal
 from surgvl.metrics.averages import Average, over_pooled_rows, over_videos, over_videos_then_classes
 from surgvl.metrics.relaxed import BOUNDARY_S, Mode, relaxed_scores
 from surgvl.tasks import calibrated
-from surgvl.tasks.base import NUM_RANDOM, Inputs, LabelledScores, Scores, Task, means, point_estimate
+from surgvl.tasks.base import NUM_RANDOM, Inputs, LabelledScores, Scores, Task, means, named, point_estimate
 
 _BY_PHASE = "for each video with the phase, then mean over videos, then over phases"
 _BY_VIDEO = "for each video over classes in truth or prediction, undefined counts as 0, then mean over videos"
@@ -181,7 +181,7 @@ class Phase(Task[Scores]):
                 num_videos=num_videos,
                 num_clips=len(truth),
                 seed=self.seed,
-                per_class=_named(average.per_class, predictions.class_names),
+                per_class=None if average.per_class is None else named(average.per_class, predictions.class_names),
                 bounds=self.BOUNDS.get(metric, (0.0, 1.0)),
                 video_names=video_names,
             )
@@ -279,9 +279,3 @@ def _relaxed(
 
 def _levels(averages: Mapping[str, Average], num_videos: int) -> dict[str, float]:
     return {metric: point_estimate(average.statistic, num_videos) for metric, average in averages.items()}
-
-
-def _named(values: Float64Array | None, names: Sequence[str]) -> dict[str, float] | None:
-    if values is None:
-        return None
-    return {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}

@@ -282,8 +282,8 @@ class Predicted:
     @property
     def _all(self) -> list[tuple[str, Path, Predictions | BoxPredictions]]:
         """Kind of label, file and predictions."""
-        every = (*self.files.items(), *self.box_files.items())
-        return [(kind, path, each) for kind, files in every for path, each in files]
+        of_moments = [(kind, path, each) for kind, files in self.files.items() for path, each in files]
+        return [*of_moments, *((kind, path, each) for kind, files in self.box_files.items() for path, each in files)]
 
     def encoder(self, kind: str) -> tuple[str, int]:
         """How the encoder behind a kind of label was made, and how many parameters were trained on labels."""

@@ -19,7 +19,8 @@ from surgvl.core.results import Result, Statistic
 from surgvl.metrics import retrieval
 from surgvl.metrics.triplet import TripletClasses
 from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, Unavailable, means, point_estimate
-from surgvl.tasks.triplet import multi_hot, ordered
+from surgvl.tasks.multi_label import multi_hot
+from surgvl.tasks.triplet import ordered
 
 KS = (1, 5, 10)
 

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.core.arrays import Float64Array, Int64Array, UInt8Array
+from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import TRIPLET_NAMES
 from surgvl.core.results import Result
@@ -24,13 +24,14 @@ from surgvl.metrics.average_precision import (
     weighted_average_precision,
 )
 from surgvl.metrics.triplet import TripletClasses
-from surgvl.tasks.base import NUM_RANDOM, Inputs, Scores, Task, means
+from surgvl.tasks.base import NUM_RANDOM, LabelledScores, Scores, Task, means, named
+from surgvl.tasks.multi_label import MultiLabel, multi_hot
 
 _COMPONENT = "component = maximum over its triplets"
 _VIDEO = "AP of classes present in a video, mean over videos, then over classes"
 
 
-class Triplet(Task[Scores]):
+class Triplet(MultiLabel):
     """The triplets of each second.
 
     Args:
@@ -42,7 +43,6 @@ class Triplet(Task[Scores]):
     """
 
     name = "triplet"
-    version = 1
     kind = "triplet"
 
     def __init__(
@@ -53,22 +53,13 @@ class Triplet(Task[Scores]):
         seed: int = 0,
         names: Sequence[str] = TRIPLET_NAMES,
     ) -> None:
+        super().__init__(truth, labels, rate_fps, seed)
         self.classes = TripletClasses.of(tuple(names))
-        self.truth = np.asarray(truth)
-        self.labels = labels
-        self.rate_fps = rate_fps
-        self.seed = seed
 
     @classmethod
-    def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
-        """Take the triplets of each second."""
-        found: list[tuple[Task[Scores], Scores]] = []
-        for group in inputs.clips(cls.kind):
-            names = group.scores.class_names
-            task = cls(multi_hot(group.labels, names), group.protocol, group.rate_fps, inputs.seed, names)
-            task.data = group.data
-            found.append((task, group.scores))
-        return found
+    def _of(cls, group: LabelledScores, seed: int) -> Task[Scores]:
+        names = group.scores.class_names
+        return cls(multi_hot(group.labels, names), group.protocol, group.rate_fps, seed, names)
 
     def score(self, predictions: Scores) -> list[Result]:
         """Score triplet predictions.
@@ -107,7 +98,7 @@ class Triplet(Task[Scores]):
                     partial(videos_then_classes, table),
                     {"constant": constant[metric], "random": random[metric]},
                     f"{self._protocol()}; {_COMPONENT}; {_VIDEO}{null}",
-                    per_class=_named(classes_over_videos(table)[0], names.tolist()),
+                    per_class=named(classes_over_videos(table)[0], names.tolist()),
                 )
             )
         for ignore_null in (False, True):
@@ -121,7 +112,7 @@ class Triplet(Task[Scores]):
                     {"constant": constant[metric], "random": random[metric]},
                     f"{self._protocol()}; AP over all frames as one list, mean over classes present"
                     f"{_NO_NULL if ignore_null else ''}",
-                    per_class=_named(average_precision(*own), [",".join(classes.triplets[at]) for at in kept]),
+                    per_class=named(average_precision(*own), [",".join(classes.triplets[at]) for at in kept]),
                 )
             )
         return results
@@ -159,15 +150,6 @@ def _values(
     }
 
 
-def multi_hot(labels: Sequence[Sequence[str]], class_names: Sequence[str] = TRIPLET_NAMES) -> UInt8Array:
-    """Multi-hot encoding of the class names of each row: uint8 [N, K]."""
-    index = {name: at for at, name in enumerate(class_names)}
-    truth = np.zeros((len(labels), len(class_names)), np.uint8)
-    for row, names in enumerate(labels):
-        truth[row, [index[name] for name in names]] = 1
-    return truth
-
-
 def ordered(
     truth: NDArray[np.generic], predictions: Scores, classes: TripletClasses
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating], Int64Array]:
@@ -188,8 +170,3 @@ def ordered(
         )
     order = predictions.order
     return truth[order].astype(bool), predictions.scores[order], predictions.videos[order]
-
-
-def _named(values: Float64Array, names: Sequence[str]) -> dict[str, float]:
-    """Scores by class name, without classes that do not occur."""
-    return {name: float(value) for name, value in zip(names, values, strict=True) if np.isfinite(value)}

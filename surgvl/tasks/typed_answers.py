@@ -6,8 +6,8 @@ Shape letters: N rows, V videos.
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,33 +16,15 @@ from surgvl.core.results import Result, Statistic
 from surgvl.metrics.answer import LabelledQuestion, blind_answers, most_frequent
 from surgvl.metrics.answer_types.base import AnswerType, type_of
 from surgvl.tasks.answers import Answers
-from surgvl.tasks.base import Inputs, Task, point_estimate
+from surgvl.tasks.base import point_estimate
+from surgvl.tasks.vqa import Vqa
 
 
-class TypedAnswers(Task[Answers]):
-    """Answers that are neither one of a list nor free text.
-
-    Args:
-        training: questions and answers of the training split, for the blind baselines; without them the test answers
-            themselves are used, which favours the baselines.
-        labels: description of the questions, for the protocol.
-        seed: of the bootstrap.
-    """
+class TypedAnswers(Vqa):
+    """Answers that are neither one of a list nor free text; see `Vqa` for the arguments."""
 
     name = "typed_answers"
-    version = 1
-
-    def __init__(self, training: Sequence[LabelledQuestion] = (), labels: str = "questions", seed: int = 0) -> None:
-        self.training = training
-        self.labels = labels
-        self.seed = seed
-
-    @classmethod
-    def prepare(cls, inputs: Inputs) -> list[tuple[Task[Answers], Answers]]:
-        """Take the typed answers, if there are any."""
-        found = [(answers, labels) for answers, labels in inputs.answers() if answers.mode == "typed"]
-        training = inputs.training_questions() if found else []
-        return [(cls(training, labels, inputs.seed), answers) for answers, labels in found]
+    MODES: ClassVar[Collection[str]] = ("typed",)
 
     def score(self, predictions: Answers) -> list[Result]:
         """Score the answers of each type."""

@@ -13,9 +13,9 @@ Shape letters: N rows, V videos, R draws, K question types.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,7 @@ class Vqa(Task[Answers]):
 
     name = "vqa"
     version = 1
+    MODES: ClassVar[Collection[str]] = tuple(_MODES)
 
     def __init__(self, training: Sequence[LabelledQuestion] = (), labels: str = "questions", seed: int = 0) -> None:
         self.training = training
@@ -96,8 +97,8 @@ class Vqa(Task[Answers]):
     @classmethod
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Answers], Answers]]:
         """Take the answers of each mode."""
-        training = inputs.training_questions()
-        found = [(answers, labels) for answers, labels in inputs.answers() if answers.mode != "typed"]
+        found = [(answers, labels) for answers, labels in inputs.answers() if answers.mode in cls.MODES]
+        training = inputs.training_questions() if found else []
         return [(cls(training, labels, inputs.seed), answers) for answers, labels in found]
 
     def score(self, predictions: Answers) -> list[Result]:

@@ -4,7 +4,7 @@ Kinds are `instrument_box` and `triplet_box`, where an instance has one. A frame
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,7 +56,8 @@ def box_segments(
             start_s, end_s = float(at), at + 1.0
         if start_s >= duration_s:
             continue
-        span = {"video_id": video_id, "start_s": round_time(start_s), "end_s": round_time(min(end_s, duration_s))}
+        span: dict[str, Any] = {"video_id": video_id, "start_s": round_time(start_s)}
+        span["end_s"] = round_time(min(end_s, duration_s))
         for kind in kinds:
             found.append(Segment(**span, task=rated_kind(box_kind(kind)), label=RATED))
             for instance in instances:

@@ -20,7 +20,7 @@ from surgvl.core.files import read_json
 from surgvl.data.formats.layout import shorten
 from surgvl.data.formats.text_files import short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
-from surgvl.data.readers.psi_ava import INSTRUMENTS, PHASES, STEPS, Frames, add_cases
+from surgvl.data.readers.psi_ava import PSIAVA, Frames, add_cases
 
 ACTIONS = (
     "Cauterize",
@@ -123,12 +123,7 @@ class GraSP(VideoDataset):
     SOURCE = "arXiv 2401.11174; github.com/BCV-Uniandes/GraSP"
     PROCEDURE = "robot-assisted radical prostatectomy"
     SPECIALTY = "urology"
-    CLASSES = {
-        "phase": PHASES,
-        "step": STEPS,
-        "instrument": INSTRUMENTS,
-        "action": ACTIONS,
-    }
+    CLASSES = {**PSIAVA.CLASSES, "action": ACTIONS}
     SPLITS = {
         "standard": {
             "train": tuple(f"CASE{number:03d}" for number in (1, 2, 3, 4, 7, 14, 15, 21)),
