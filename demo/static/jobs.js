@@ -8,6 +8,7 @@ import { attempt } from "./voice.js";
 import { clock, remaining } from "./words.js";
 
 const UNFINISHED = new Set(["waiting", "running"]);
+const STORE = "surgvl.failures";
 
 export const readJobs = () => attempt(async () => set({ jobs: await request(address(["jobs"])) }));
 
@@ -67,10 +68,33 @@ function element(job) {
   );
 }
 
+// Failures that the queue has shown in this browser; one that fails again is another one.
+const failures = () => state.jobs.filter((job) => job.state === "failed").map((job) => `${job.id} ${job.ended_s}`);
+const seen = () => new Set(JSON.parse(localStorage.getItem(STORE) ?? "[]"));
+
+function drawPill() {
+  const busy = state.jobs.filter((job) => UNFINISHED.has(job.state));
+  const running = busy.find((job) => job.state === "running") ?? busy[0];
+  const failed = failures();
+  const fresh = failed.filter((each) => !seen().has(each)).length;
+  $("#work").hidden = !state.jobs.length;
+  $("#work").classList.toggle("failed", !running && fresh > 0);
+  $("#work").textContent = running
+    ? `${running.title} · ${Math.round(100 * share(running))} %`
+    : fresh
+      ? `${fresh} failed`
+      : failed.length
+        ? "Work"
+        : "All done";
+  $("#work").title = running ? words(running) : "";
+  $("#work").style.setProperty("--share", running ? share(running) : 1);
+}
+
 let list = null;
 
 function drawList() {
   if (!list?.isConnected) return;
+  localStorage.setItem(STORE, JSON.stringify(failures()));
   const focused = document.activeElement?.dataset?.job;
   const jobs = [...state.jobs].sort(
     (one, other) => UNFINISHED.has(other.state) - UNFINISHED.has(one.state) || other.id - one.id,
@@ -84,23 +108,15 @@ export function openWork() {
   list = make("ul.jobs");
   dialog("Work", {}, list);
   drawList();
+  drawPill();
 }
 
 export function mountJobs() {
   $("#work").addEventListener("click", openWork);
   on("jobs", () => {
-    const busy = state.jobs.filter((job) => UNFINISHED.has(job.state));
-    const failed = state.jobs.filter((job) => job.state === "failed");
-    const running = busy.find((job) => job.state === "running") ?? busy[0];
-    $("#work").hidden = !state.jobs.length;
-    $("#work").classList.toggle("failed", !running && failed.length > 0);
-    $("#work").textContent = running
-      ? `${running.title} · ${Math.round(100 * share(running))} %`
-      : failed.length
-        ? `${failed.length} failed`
-        : "All done";
-    $("#work").title = running ? words(running) : "";
-    $("#work").style.setProperty("--share", running ? share(running) : 1);
     drawList();
+    drawPill();
   });
+  // Another window has shown them.
+  window.addEventListener("storage", (event) => event.key === STORE && drawPill());
 }

@@ -170,11 +170,18 @@ export function mountPalette() {
   on("range marked_s chosen timeline current", () => {
     const range = state.range;
     read.classList.toggle("soft", !range);
-    read.textContent = range
-      ? `${span(range.start_s, range.end_s, true)} · ${(range.end_s - range.start_s).toFixed(1)} s`
-      : state.marked_s === null
-        ? "Drag, or I and O, to mark"
-        : `In at ${clock(state.marked_s, true)}`;
+    fill(
+      read,
+      range
+        ? [
+            make("span", {}, span(range.start_s, range.end_s, true)),
+            make("span", {}, " · "),
+            make("span", {}, `${(range.end_s - range.start_s).toFixed(1)} s`),
+          ]
+        : state.marked_s === null
+          ? "Drag, or I and O, to mark"
+          : `In at ${clock(state.marked_s, true)}`,
+    );
     read.title = read.textContent;
     clear.disabled = !range && state.marked_s === null;
     remove.hidden = !state.chosen;

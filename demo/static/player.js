@@ -184,7 +184,7 @@ export function mountPlayer(extra) {
       by < 0 ? "−5 s" : "+5 s",
     );
   const frame = (by, label, key) =>
-    iconButton(by < 0 ? "previous" : "next", label, () => step(by), { key, tag: "button.icon-button.stepping" });
+    iconButton(by < 0 ? "previous" : "next", label, () => step(by), { key, tag: "button.icon-button.stepping.frame" });
   const again = iconButton("loop", "Repeat the marked range", loopRange, { key: "R", tag: "button.icon-button.stepping" });
   again.disabled = true;
   const time = make("b");

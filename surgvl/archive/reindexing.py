@@ -10,7 +10,7 @@ from surgvl.archive.creating import SPACES, stored_model
 from surgvl.archive.meter import Meter, Stop, Stopped, Tick
 from surgvl.archive.opened import OpenArchive
 from surgvl.archive.records import Report
-from surgvl.archive.space import KEPT, Space
+from surgvl.archive.space import KEPT, STOPPED, Space
 from surgvl.archive.space_writer import SpaceWriter
 from surgvl.core.errors import ConfigError, Unreadable
 from surgvl.core.files import durable
@@ -65,7 +65,10 @@ def reindex(
                     except Unreadable as error:
                         aside[str(path)] = str(error)
                         meter.next()
-                    except Stopped:
+                    except (Stopped, KeyboardInterrupt) as reason:
+                        (space.folder / STOPPED).touch()
+                        if isinstance(reason, KeyboardInterrupt):
+                            raise
                         return Report(updated=tuple(done), aside=aside, stopped=True)
             # Of a file that is gone, the old vectors are all that is left.
             stays = keep or bool(aside)
@@ -90,6 +93,7 @@ def _begin(folder: Path, embedder: "Embedder", sets: Sequence[PromptSet]) -> Spa
     begun = (folder / "vectors" / "vectors.json").is_file()
     if begun and Space(folder).meta.stride_s != embedder.preprocess.step_s:
         shutil.rmtree(folder)
+    (folder / STOPPED).unlink(missing_ok=True)
     return Space.create(folder, embedder, sets if embedder.texts is not None else [], embedder.texts)
 
 

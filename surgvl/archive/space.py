@@ -29,6 +29,8 @@ from surgvl.retrieval.folder import HEADER_FILE
 
 # Of a space that is not used any more: its vectors are to stay.
 KEPT = ".kept"
+# Of a space that `reindex` was told to leave half-made: it goes on there.
+STOPPED = ".stopped"
 Encoded = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
 Encode = Callable[[list[str]], NDArray[np.float32]]
 

@@ -9,7 +9,7 @@ import numpy as np
 from surgvl.archive.creating import MANIFEST, SPACES
 from surgvl.archive.opened import OpenArchive
 from surgvl.archive.recording_table import FileRow
-from surgvl.archive.space import KEPT, Space, unique_spans
+from surgvl.archive.space import KEPT, STOPPED, Space, unique_spans
 from surgvl.archive.space_writer import COARSE, SpaceWriter
 from surgvl.core.errors import DataError
 from surgvl.core.files import clear_temporary, read_json, size_of, write_json
@@ -102,10 +102,14 @@ def _check_file(row: FileRow, path: Path) -> list[str]:
 
 
 def _unused_spaces(archive: OpenArchive) -> list[str]:
-    """Vectors of other models that nobody asked to keep: of `reindex`, killed before or after it used the new ones."""
+    """Vectors of other models that nobody asked to keep: of `reindex`, killed before or after it used the new ones.
+
+    One that was stopped on purpose is no damage: the next goes on there.
+    """
     lines = []
     for folder in sorted((archive.folder / SPACES).iterdir()):
-        if folder.name == archive.space.folder.name or not folder.is_dir() or (folder / KEPT).exists():
+        is_meant = any((folder / name).exists() for name in (KEPT, STOPPED))
+        if folder.name == archive.space.folder.name or not folder.is_dir() or is_meant:
             continue
         try:
             model = Space(folder).meta.model

@@ -10,8 +10,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from surgvl.archive.archive import Archive
+from surgvl.archive.creating import SPACES
 from surgvl.archive.records import Details
 from surgvl.archive.restoring import restore_header
+from surgvl.archive.space import STOPPED, Space
 from surgvl.core.errors import DataError
 from surgvl.core.files import command, size_of
 from surgvl.core.plurals import part_of, plural
@@ -92,6 +94,7 @@ def archive_info(folder: Path) -> None:
             "sentences": sets or "none",
             "labels": ", ".join(f"{count:,} of {track}" for track, count in sorted(tracks.items())) or "none",
             "saved clips": f"{len(archive.catalogue.clips()):,}",
+            **_begun(archive),
             "storage": _bytes(size_of(archive.folder.rglob("*"))),
         }
     wide = max(map(len, lines))
@@ -99,6 +102,14 @@ def archive_info(folder: Path) -> None:
     waiting = states["waiting"] + states["coarse"]
     following = command("archive update", folder) if waiting else command("archive list", folder)
     print(f"next: {following}")
+
+
+def _begun(archive: Archive) -> dict[str, str]:
+    """The vectors that `reindex` was stopped at."""
+    spaces = [Space(path.parent) for path in sorted(archive.folder.glob(f"{SPACES}/*/{STOPPED}"))]
+    models = ", ".join(space.meta.model for space in spaces)
+    again = command("archive reindex", archive.folder, model=spaces[0].meta.model) if spaces else ""
+    return {"begun": f"vectors of {models}: `{again}` goes on"} if spaces else {}
 
 
 def _index_line(archive: Archive) -> str:

@@ -137,6 +137,9 @@ def timeline(
     which = {"server": server} if server else {"model": model}
     made_of = repr((loaded.hash, classes, config, stride_s, __version__))
     following = command("embed", **which, videos=videos[0], out="vectors")
+    if not classes:
+        # A recogniser has no vectors; these are subtitles of its classes.
+        following = command("timeline", videos[0], model=model, out=f"{videos[0].stem}.vtt")
     _write(out, is_file, kind, Work(make, made_of, table, problems, following), resume, server or device)
     return out
 

@@ -199,7 +199,7 @@ def mean_of_draws(draws: Sequence[Sequence[Result]]) -> list[Result]:
     """The mean of each score over draws of training clips, with the standard deviation over them in its protocol.
 
     Ends of intervals are means as well; each is over videos, so they do not cover the choice of training clips, which
-    the deviation shows.
+    the deviation shows. So are the scores by video and over draws of videos, from which runs are compared.
 
     Args:
         draws: the results of each draw; scores that one of them lacks are left out.
@@ -214,6 +214,8 @@ def mean_of_draws(draws: Sequence[Sequence[Result]]) -> list[Result]:
         mean: dict[str, Any] = {name: float(np.mean([vars(each)[name] for each in same])) for name in ("low", "high")}
         per_class = [result.per_class or {} for result in same]
         common = set.intersection(*map(set, per_class))
+        # All draws are scored on the same videos.
+        videos = list(same[0].by_video)
         found.append(
             dataclasses.replace(
                 same[0],
@@ -224,6 +226,8 @@ def mean_of_draws(draws: Sequence[Sequence[Result]]) -> list[Result]:
                     name: float(np.mean([each[name] for each in per_class])) for name in per_class[0] if name in common
                 }
                 or None,
+                by_video={name: float(np.mean([each.by_video[name] for each in same])) for name in videos},
+                drawn=tuple(np.mean([each.drawn for each in same], axis=0).tolist()),
                 sd_videos=float("nan"),
                 sd_classes=float("nan"),
             )

@@ -79,6 +79,33 @@ def test_vectors_that_a_killed_reindex_has_left_are_named(archive: Archive, monk
     assert archive.verify() == []
 
 
+def test_a_reindex_that_was_stopped_on_purpose_is_no_damage(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedders, "local_embedder", other_embedder)
+    asked = [0]
+
+    def should_stop() -> bool:
+        asked[0] += 1
+        return asked[0] > 6
+
+    assert archive.reindex("other", should_stop=should_stop).stopped
+    (begun,) = [each for each in (archive.folder / "spaces").iterdir() if each != archive.space.folder]
+    assert archive.verify() == []
+
+    class Killed(BaseException):
+        pass
+
+    def die() -> bool:
+        raise Killed
+
+    # Gone on with, and then killed, it is.
+    with pytest.raises(Killed):
+        archive.reindex("other", should_stop=die)
+    (line,) = archive.verify()
+    assert line.startswith(f"spaces/{begun.name} has ")
+    archive.reindex("other")
+    assert archive.verify() == []
+
+
 def test_what_was_embedded_just_now_is_not_unchanged(archive: Archive, tmp_path: Path) -> None:
     film(tmp_path / "films/d.mp4", 4, 2)
     asked = [0]

@@ -353,6 +353,32 @@ def test_play_repeats_the_marked_range(context: "BrowserContext", url: str) -> N
         wait_for(page, "state.isPlaying")
 
 
+@pytest.mark.parametrize("width", [861, 1000, 1241, 1280, 1440, 1600])
+def test_the_marked_range_is_written_whole(same_page: "Page", width: int) -> None:
+    """Beside the buttons of the player, also where a recording has hours."""
+    before = same_page.viewport_size
+    same_page.set_viewport_size({"width": width, "height": 900})
+    same_page.evaluate("window.surgvl.set({ range: { start_s: 3723.2, end_s: 3789.7 } })")
+    same_page.evaluate(
+        "([now, all]) => { const [one, other] = document.querySelector('#transport .timecode').children;"
+        " one.textContent = now; other.textContent = all; }",
+        ["1:02:03.2", " / 1:30:00"],
+    )
+    still(same_page)
+    for part in ("#transport .range-read", "#transport"):
+        wide, there = same_page.evaluate(
+            "(part) => [part.scrollWidth, part.clientWidth]", same_page.query_selector(part)
+        )
+        assert 0 < wide <= there, part
+    assert same_page.inner_text("#transport .range-read").split() in (
+        ["1:02:03.2–1:03:09.7", "66.5", "s"],
+        ["1:02:03.2–1:03:09.7", "·", "66.5", "s"],
+    )
+    same_page.evaluate("window.surgvl.set({ range: null })")
+    assert before is not None
+    same_page.set_viewport_size(before)
+
+
 def test_a_second_of_an_hour_is_seen_on_the_timeline(page: "Page") -> None:
     """Segments of a second keep three pixels and their colour, and none is covered by a long one."""
     page.evaluate(
@@ -561,6 +587,28 @@ def test_a_folder_is_added_by_its_path_and_the_job_is_cancelled_and_resumed(
     page.wait_for_selector(".case.embedded:has-text('by path')")
     page.evaluate("fetch('api/recordings/by%20path', {method: 'DELETE'})")
     page.wait_for_selector(".case:has-text('by path')", state="detached")
+
+
+def test_a_failure_is_told_until_it_has_been_seen(context: "BrowserContext", url: str) -> None:
+    jobs = [
+        {"id": 1, "kind": "add", "title": "Add a", "state": "failed", "done": 0, "total": 0, "unit": "s",
+         "problem": "no room", "remaining_s": None, "begun_s": 5, "ended_s": 10},
+    ]  # fmt: skip
+
+    def answer(page: "Page") -> None:
+        page.route("**/api/jobs", lambda route: route.fulfill(json=jobs))
+
+    with opened(context, url, prepare=answer) as page:
+        page.wait_for_selector("#work.failed:has-text('1 failed')")
+        page.click("#work")
+        page.wait_for_selector("dialog .job.failed:has-text('no room')")
+        page.wait_for_selector("#work:not(.failed):text-is('Work')")
+    with opened(context, url, prepare=answer) as page:
+        page.wait_for_selector("#work:not(.failed):text-is('Work')")
+    # It was tried again, and has failed again.
+    jobs[0]["ended_s"] = 20
+    with opened(context, url, prepare=answer) as page:
+        page.wait_for_selector("#work.failed:has-text('1 failed')")
 
 
 def test_another_model_is_chosen_in_the_library(page: "Page") -> None:

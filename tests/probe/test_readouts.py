@@ -286,6 +286,19 @@ def test_a_score_that_a_draw_lacks_has_no_mean() -> None:
     assert found.value == pytest.approx(0.3)
 
 
+def test_runs_of_few_shots_are_compared_by_the_mean_of_their_draws() -> None:
+    def result(*by_video: float) -> Result:
+        scores = dict(zip("ab", by_video, strict=True))
+        return Result(
+            task="a", metric="m", value=float(np.mean(by_video)), low=0, high=1, num_videos=2, num_clips=4,
+            baselines={}, protocol="p", by_video=scores, drawn=by_video,
+        )  # fmt: skip
+
+    (found,) = mean_of_draws([[result(0.2, 0.4)], [result(0.6, 0.4)]])
+    assert found.by_video == pytest.approx({"a": 0.4, "b": 0.4})
+    assert found.drawn == pytest.approx((0.4, 0.4))
+
+
 def test_every_readout_predicts_what_it_was_asked_for(tmp_path: Path) -> None:
     data = clouds(24, 0)
     truth: Truth = {**data.truth, "skill": np.linspace(-1, 1, 24, dtype=np.float32)}

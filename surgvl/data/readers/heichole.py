@@ -4,7 +4,8 @@ Layout: `Videos/Full/Hei-Chole1.mp4` (or `videos/`, or beside the annotations) a
 `Annotations/{Phase,Instrument,Action,Skill}/Hei-Chole1_Annotation_Phase.csv`: no header, a frame number from 0 at the
 rate of the video, then a phase 0 to 6, or a 0 or 1 for each instrument category or action. Instrument tables have
 further columns (unused categories, single instruments, an undefined shaft), which are not read. A skill table is one
-line of five numbers, for the whole video or, with `_Calot` or `_Dissection` in its name, for that part of it.
+line of five numbers, for the whole video (`skill_efficiency`, ...) or, with `_Calot` or `_Dissection` in its name, for
+that part of it (`skill_calot_efficiency`, ...).
 
 Frames outside of the abdomen are white and labelled all the same. The other nine videos are withheld. `surgbenchkit` is
 a later split of the public ones, drawn at random by the authors of SurgBenchKit; there is no official one.
@@ -142,7 +143,10 @@ class HeiChole(VideoDataset):
         except DataError as error:
             contents.unreadable.append(str(error))
             return
-        part = next((phase for name, phase in _PARTS.items() if f"_{name}" in path.name), "")
+        name = next((name for name in _PARTS if f"_{name}" in path.name), "")
+        part = _PARTS.get(name, "")
+        if name:
+            scores = {task.replace("skill", f"skill_{name.lower()}", 1): score for task, score in scores.items()}
         phases = tracks["phase"].spans if "phase" in tracks else []
         within = [span for span in phases if span[2] == part]
         if part and not within:

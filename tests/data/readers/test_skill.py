@@ -8,6 +8,7 @@ import pytest
 from surgvl.data.readers.aixsuture import PARTS, AIxSuture
 from surgvl.data.readers.heichole import HeiChole
 from surgvl.data.readers.jigsaws import SUTURING, Jigsaws
+from surgvl.tasks.numbers import number_labels
 from tests.helpers.label_files import film, put
 
 META = "Suturing_B001\t\tN\t13\t\t1\t2\t3\t2\t2\t3\r\nSuturing_C002\t\tE\t30\t\t5\t5\t5\t5\t5\t4"
@@ -116,6 +117,7 @@ def test_heichole_tables_without_headers(tmp_path: Path) -> None:
         heichole(tmp_path, name, "Instrument", grasper)
         heichole(tmp_path, name, "Action", [f"{at},0,{int(at >= fps)},0,0" for at in frames])
     put(tmp_path / "Annotations" / "Skill" / "Hei-Chole1_Calot_Skill.csv", "3,4,5,2,1\n")
+    put(tmp_path / "Annotations" / "Skill" / "Hei-Chole1_Dissection_Skill.csv", "2,2,2,2,2\n")
     put(tmp_path / "Annotations" / "Skill" / "Hei-Chole16_Annotation_Skill.csv", "1,1,1,1,1\n")
     dataset = HeiChole(tmp_path)
     rows: list[Any] = [(s.video_id, s.task, s.start_s, s.end_s, s.label) for s in dataset.to_manifest().segments]
@@ -127,8 +129,11 @@ def test_heichole_tables_without_headers(tmp_path: Path) -> None:
             ("action", 1, 4, "hold"),
         ]
     skills = {row[1]: row[2:] for row in rows if row[0] == "Hei-Chole1" and row[1].startswith("skill")}
-    assert skills["skill_depth_perception"] == (0, 2, "3")
-    assert skills["skill_difficulty"] == (0, 2, "1")
+    assert skills["skill_calot_depth_perception"] == (0, 2, "3")
+    assert skills["skill_calot_difficulty"] == (0, 2, "1")
+    assert skills["skill_dissection_difficulty"] == (2, 4, "2")
+    # A video has one number of each kind, by which it is scored.
+    assert number_labels(dataset.to_manifest(), "skill_calot_efficiency") == {"Hei-Chole1": 5}
     assert ("Hei-Chole16", "skill_efficiency", 0, 4, "1") in rows
     assert [len(ids) for ids in HeiChole.SPLITS["surgbenchkit"].values()] == [14, 5, 5]
 
