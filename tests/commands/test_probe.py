@@ -12,6 +12,7 @@ import torch
 from safetensors.numpy import load_file
 
 from surgvl.api import load
+from surgvl.cli import main as cli
 from surgvl.commands.data import data_convert
 from surgvl.commands.embed import embed
 from surgvl.commands.finetune import Regularise, finetune
@@ -119,7 +120,9 @@ def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("readout", ["knn", "attentive", "ms_tcn"])
-def test_a_saved_readout_says_of_a_file_what_it_said_of_the_split(made: Path, tmp_path: Path, readout: str) -> None:
+def test_a_saved_readout_says_of_a_file_what_it_said_of_the_split(
+    made: Path, tmp_path: Path, readout: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(made, tmp_path / "p", readout=readout)
     model = load(tmp_path / "p")
     assert isinstance(model, Recognition)
@@ -131,7 +134,12 @@ def test_a_saved_readout_says_of_a_file_what_it_said_of_the_split(made: Path, tm
     head = model.model.readout.asked[0]
     # Tokens of the split were stored in half precision.
     np.testing.assert_allclose(said(head, logits["phase"]), wanted.scores[own], atol=0.05)
+    out = tmp_path / "video.csv"
+    cli.run(["timeline", str(path), "--model", str(tmp_path / "p"), "--out", str(out), "--smooth_s", "0"])
+    # It has no vectors, which `embed` would be for.
+    assert capsys.readouterr().out.strip().endswith(f"--model {tmp_path / 'p'} --out {path.stem}.vtt")
     table = model.timeline(path, smooth_s=0)
+    assert out.read_text().splitlines()[1:] != []
     assert set(table.classes) == {"phase", "instrument", "verb", "target"}
     best = [head.classes[at] for at in said(head, logits["phase"]).argmax(1)]
     phases = [row for row in table if row.track == "phase"]
