@@ -8,6 +8,8 @@ other boxes of a frame are placed, those of triplets that it lacks are in no cou
 Shape letters: M boxes, V videos, P and T predicted and true boxes of a frame.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +27,7 @@ ASSOCIATIONS = {
     "rfn": "remaining false negative: a true box that no predicted one stands for",
 }
 """The outcomes, in the order in which they are sought; a pair of boxes is in one of the first five."""
-_SWITCH, _MISS = 2, 3
+_MISS = 3
 
 
 def association_counts(truth: Boxes, predicted: Boxes, overlap: float = OVERLAP) -> Int64Array:
@@ -51,13 +53,24 @@ def association_counts(truth: Boxes, predicted: Boxes, overlap: float = OVERLAP)
     if (videos != videos[first][at]).any():
         raise DataError("a frame of boxes is in two videos: number the frames of all videos without repeats")
     found = np.zeros((int(videos.max(initial=-1)) + 1, len(ASSOCIATIONS)), np.int64)
-    if not len(frames):
-        return found
-    true_rows, rows = _by_frame(truth.frames, numbers), _by_frame(predicted.frames, numbers)
-    for video, true, said in zip(videos[first], true_rows, rows, strict=True):
-        said = said[np.argsort(-predicted.scores[said], kind="stable")]
-        shared = iou(predicted.xywh[said][:, None], truth.xywh[true][None])
-        found[video] += _of_frame(predicted.classes[said], truth.classes[true], shared, overlap)
+    true, said = np.argsort(truth.frames, kind="stable"), np.lexsort((-predicted.scores, predicted.frames))
+    # All pairs of a predicted and a true box of one frame, in the order of the predicted ones.
+    start, end = (np.searchsorted(truth.frames[true], predicted.frames[said], side=side) for side in ("left", "right"))
+    pairs = np.cumsum(end - start) - (end - start)
+    row = np.repeat(np.arange(len(said)), end - start)
+    other = true[start[row] + np.arange(len(row)) - pairs[row]]
+    shared = iou(predicted.xywh[said[row]], truth.xywh[other]).tolist()
+    same = (predicted.classes[said[row]] == truth.classes[other]).tolist()
+    num_true, num_said = (
+        np.bincount(np.searchsorted(numbers, each.frames), minlength=len(numbers)).tolist()
+        for each in (truth, predicted)
+    )
+    pair = 0
+    for video, P, T in zip(videos[first].tolist(), num_said, num_true, strict=True):
+        rows = [slice(at, at + T) for at in range(pair, pair + P * T, T or 1)]
+        own = [same[each] for each in rows] or [[]] * P
+        found[video] += _of_frame(own, [shared[each] for each in rows] or [[]] * P, T, overlap)
+        pair += P * T
     return found
 
 
@@ -69,25 +82,20 @@ def association_shares(counts: NDArray[np.generic]) -> Float64Array:
     return shares
 
 
-def _by_frame(frames: Int64Array, numbers: Int64Array) -> list[Int64Array]:
-    """Rows of each frame in `numbers`, ascending."""
-    order = np.argsort(frames, kind="stable")
-    return np.split(order, np.searchsorted(frames[order], numbers[1:]))
-
-
-def _of_frame(said: Int64Array, true: Int64Array, shared: Float64Array, overlap: float) -> Int64Array:
-    """Counts of one frame, from classes [P] and [T] and the overlap of each pair [P, T]; the most certain first."""
-    same, on = said[:, None] == true, shared >= overlap
-    counts = np.zeros(len(ASSOCIATIONS), np.int64)
-    left, free = np.ones(len(said), bool), np.ones(len(true), bool)
-    for at, wanted in enumerate((same & on, same & (shared > 0), same, on, same)):
-        for row in np.flatnonzero(left):
-            fits = wanted[row] & free
-            if at == _SWITCH:
-                fits &= (on[row] & free).any()
-            if fits.any():
-                left[row] = False
-                free[int(np.where(fits, shared[row], -1).argmax())] &= at == _MISS
-        counts[at] = len(said) - left.sum() - counts.sum()
-    counts[5:] = left.sum(), free.sum()
+def _of_frame(same: Sequence[Sequence[bool]], shared: Sequence[Sequence[float]], T: int, overlap: float) -> list[int]:
+    """Counts of one frame, from the class and the overlap of each pair [P][T]; the most certain first."""
+    counts = [0] * len(ASSOCIATIONS)
+    left, free = list(range(len(same))), list(range(T))
+    for at in range(5):
+        for row in list(left):
+            own = [k for k in free if same[row][k]]
+            on = [k for k in free if shared[row][k] >= overlap]
+            touched = [k for k in own if shared[row][k] > 0]
+            fits = ([k for k in own if k in on], touched, own if on else [], on, own)[at]
+            if fits:
+                counts[at] += 1
+                left.remove(row)
+                if at != _MISS:
+                    free.remove(max(fits, key=lambda k: (shared[row][k], -k)))
+    counts[5:] = len(left), len(free)
     return counts
