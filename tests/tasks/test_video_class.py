@@ -1,5 +1,8 @@
 """One class for a whole video: scikit-learn on videos, ideal and constant models, files, and baselines by hand."""
 
+import csv
+import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,11 @@ from surgvl.commands.eval import evaluate
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, Segment, VideoRow
+from surgvl.data.readers.cataract101 import Cataract101
 from surgvl.tasks.base import Scores
 from surgvl.tasks.video_class import Clip, Experience, SkillClass
 
+REAL = os.environ.get("SURGVL_REAL_DATA", "")
 LEVELS = ("novice", "intermediate", "expert")
 
 
@@ -138,3 +143,17 @@ def test_the_baseline_says_the_class_of_most_training_videos(tmp_path: Path) -> 
     assert found["macro_f1"].value == pytest.approx((2 * 1 / (3 + 1) + 0) / 2)
     assert found["accuracy"].num_clips == 3
     assert found["accuracy"].encoder == "no model"
+
+
+@pytest.mark.skipif(not REAL, reason="SURGVL_REAL_DATA is not set: real labels are not at hand")
+def test_the_constant_experience_of_cataract101_is_counted_from_its_table(tmp_path: Path) -> None:
+    folder = Path(REAL) / "labels_more/cataract101/cataract-101"
+    with (folder / "videos.csv").open(encoding="utf-8") as file:
+        rows = {f"case_{row['VideoID']}": row["Experience"] for row in csv.DictReader(file, delimiter=";")}
+    splits = Cataract101.SPLITS["surgrec"]
+    constant = Counter(rows[name] for name in splits["train"]).most_common(1)[0][0]
+    right = [rows[name] == constant for name in splits["test"]]
+    source = Path(f"cataract101:{folder}")
+    found = by_metric(evaluate(source, tmp_path / "out", baselines=True, tasks=["experience"]))
+    assert found["accuracy"].value == pytest.approx(sum(right) / len(right))
+    assert found["quadratic_kappa"].value == 0
