@@ -2,12 +2,11 @@
 
 import csv
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
+import openpyxl
 import pytest
 
 from surgvl.commands.eval import evaluate
@@ -49,31 +48,12 @@ def table(path: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
 
 
 def workbook(path: Path, rows: Sequence[Sequence[object]]) -> Path:
-    """A workbook as XlsxWriter writes it: texts shared, numbers in place, empty cells left out."""
-    shared: dict[str, int] = {}
-    lines = []
-    for number, row in enumerate(rows, 1):
-        cells = ""
-        for column, value in zip("ABCDEFGHIJ", row, strict=False):
-            if isinstance(value, str) and value:
-                cells += f'<c r="{column}{number}" t="s"><v>{shared.setdefault(value, len(shared))}</v></c>'
-            elif value != "":
-                cells += f'<c r="{column}{number}"><v>{value}</v></c>'
-        lines.append(f'<row r="{number}">{cells}</row>')
-    main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
-    relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-    texts = "".join(f'<si><t xml:space="preserve">{escape(text)}</t></si>' for text in shared)
-    parts = {
-        "xl/workbook.xml": f'<workbook {main} xmlns:r="{relation}"><sheets>'
-        '<sheet name="Sheet1" sheetId="1" r:id="rId7"/></sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
-        f'<Relationship Id="rId7" Type="{relation}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
-        "xl/sharedStrings.xml": f"<sst {main}>{texts}</sst>",
-        "xl/worksheets/sheet1.xml": f"<worksheet {main}><sheetData>{''.join(lines)}</sheetData></worksheet>",
-    }
-    with zipfile.ZipFile(path, "w") as book:
-        for name, text in parts.items():
-            book.writestr(name, '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n' + text)
+    """A workbook as pandas writes it, by openpyxl: numbers are numbers, and empty cells are left out."""
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet()
+    for row in rows:
+        sheet.append([None if value == "" else value for value in row])
+    book.save(path)
     return path
 
 
