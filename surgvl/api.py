@@ -28,7 +28,7 @@ from surgvl.models.schema import read_checked
 from surgvl.models.store import CARD, Card, with_network
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
-from surgvl.probe.recogniser import is_recogniser, load_recogniser
+from surgvl.probe.recogniser import is_recogniser
 from surgvl.probe.recognition import Recognition
 from surgvl.video.clip import Preprocess
 
@@ -209,7 +209,7 @@ def load(
     with with_network(fetch):
         path = resolve_model(folder if dim is None else f"{folder}:{dim}")
         if is_recogniser(path):
-            return Recognition(*load_recogniser(path, device), path, device)
+            return Recognition.load(path, device)
         model, preprocess = load_model(path, device)
     if isinstance(model, VideoText):
         return DualModel(model, preprocess, path, device)

@@ -261,6 +261,11 @@ COMMANDS = {
         "--model dual",
         rest="engine_args",
     ),
+    "serve readout": Command(
+        "surgvl.commands.serve:serve_readout",
+        "serve a trained readout over HTTP",
+        "--model probe",
+    ),
     "serve all": Command(
         "surgvl.commands.serve:serve_all",
         "serve both models at one address",

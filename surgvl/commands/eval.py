@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import surgvl.tasks
 from surgvl.commands.common import write_scores
+from surgvl.commands.eval_model import predict_split
+from surgvl.commands.eval_server import serve_inputs
 from surgvl.commands.suite_config import SuiteConfig
-from surgvl.commands.truth import load_truth, published_classes
+from surgvl.commands.truth import load_truth, published_classes, with_parts
 from surgvl.core.box_predictions import read_file
 from surgvl.core.checks import check_above, check_choice, check_range
 from surgvl.core.errors import ConfigError, DataError
@@ -99,13 +101,15 @@ def evaluate(
     baselines: bool = False,
     suite: str = "",
     suites: SuiteConfig = SuiteConfig(),  # noqa: B008 (frozen)
+    device: str = "cpu",
 ) -> list[Result]:
     """Score predictions, vectors and answers, with baselines and 95 % intervals.
 
     Args:
         manifest: manifest folder with the labels, or NAME:ROOT: a data set (`surgvl data list`) and its folder.
         out: folder for result.json and result.md.
-        vectors: vectors folder of `surgvl embed`, for zero-shot phases, triplets and text-to-moment retrieval.
+        vectors: vectors folder of `surgvl embed`, for zero-shot phases, triplets and text-to-moment retrieval; or for
+            a readout of such vectors (--model).
         answers: folder of `surgvl ask --manifest`, or its answers.jsonl; or replies that VLMEvalKit, lmms-eval or
             MedVidBench's code wrote, as they are.
         rescore: the same, in place of --answers: what a general model wrote is read again by this version's rules,
@@ -122,7 +126,8 @@ def evaluate(
             answers the questions (`surgvl ask` has more arguments for it).
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
         in_flight: maximum number of concurrent requests to the server.
-        model: name of one of the models of such an address, if it has several.
+        model: run folder of `surgvl probe` or `finetune`, whose model predicts the split's videos; predictions are
+            written to --out. With --server, the name of one of its models, if it has several.
         predictions: files with the predictions of any model, as Parquet or CSV with the columns video,time,label, or
             video,start,end,label, or video,time and a column of scores for each class; of boxes,
             video,time,label,score,x,y,w,h in parts of the picture; arrays of ivtmetrics; or folders of text files that
@@ -135,6 +140,7 @@ def evaluate(
         suite: run a suite of data sets in place of scoring one: surgvista13, surgrec16, unisurg17, zen20, zero_shot,
             vqa, phantom, or a YAML file of that form. Finished runs in --out are kept.
         suites: data and models of a suite.
+        device: torch device of --model.
     """
     if out is None or (manifest is None and not suite):
         raise ConfigError("give --out and --manifest, or --out and --suite")
@@ -149,12 +155,12 @@ def evaluate(
     if rescore is not None and answers is not None:
         raise ConfigError(f"--answers {answers} and --rescore {rescore}: give one of them")
     answers = rescore or answers
-    if baselines and (vectors or answers or server or predictions):
-        raise ConfigError("--baselines scores no model: leave --predictions, --vectors, --answers and --server out")
-    if vectors is None and answers is None and not server and not predictions and not baselines:
-        raise ConfigError("nothing to score: give --predictions, --vectors or --answers, or --server")
-    if predictions and (vectors or server):
-        raise ConfigError("--predictions and --vectors both predict: score them in two runs")
+    if baselines and (vectors or answers or server or predictions or model):
+        raise ConfigError("--baselines scores no model: leave all that predicts or answers out")
+    if not (vectors or answers or server or predictions or baselines or model):
+        raise ConfigError("nothing to score: give --model, --predictions, --vectors or --answers, or --server")
+    if predictions and (vectors or server or model):
+        raise ConfigError("--predictions and --vectors, --model or --server both predict: score them in two runs")
     if predictions_fps is not None:
         check_above("--predictions_fps", predictions_fps)
     if controls and answers is None:
@@ -166,17 +172,20 @@ def evaluate(
         kinds = list(dict.fromkeys(task.kind for task in chosen.values() if task.kind))
         if server:
             wanted = vectors is None and any(kinds), answers is None and "" in {each.kind for each in chosen.values()}
-            served = _served(
-                table, manifest, out, wanted, split, (server, api_key, in_flight, model), protocol.allow_overlap, seed
-            )
+            address, own = (server, api_key, in_flight, model), _others(table, split)
+            served = serve_inputs(table, manifest, out, wanted, split, address, protocol.allow_overlap, own, seed)
             vectors, answers = served[0] or vectors, served[1] or answers
+        scored = table
+        if model and not server:
+            given = Path(model), vectors, table, split, folder, kinds, device, protocol.allow_overlap
+            predictions, vectors, scored = predict_split(*given), None, with_parts(table)
         files = [(path, read_file(path, predictions_fps, predictions_kind)) for path in predictions or ()]
-        predicted = Predicted(files, table, split, kinds, published_classes) if files else None
+        predicted = Predicted(files, scored, split, kinds, published_classes) if files else None
         inputs = (
             BlindInputs(table, split, protocol.relaxed, seed, published_classes, is_open)
             if baselines
             else EvalInputs(
-                table,
+                scored,
                 split,
                 vectors,
                 answers,
@@ -252,43 +261,3 @@ def _versions(chosen: dict[str, type[Task]]) -> dict[str, int]:  # type: ignore[
 def _others(table: Manifest, split: str) -> dict[str, list[str]]:
     """Videos that must not be in the split that is scored, by what they are for."""
     return {"validation": table.video_ids("val")} if split == "test" else {}
-
-
-def _served(
-    table: Manifest,
-    manifest: Path,
-    out: Path,
-    wanted: tuple[bool, bool],
-    split: str,
-    address: tuple[str, str, int, str],
-    allow_overlap: bool,
-    seed: int,
-) -> tuple[Path | None, Path | None]:
-    """Let a server's models write the wanted folders of vectors and answers, as far as they can."""
-    from surgvl.commands.answer_manifest import AskConfig
-    from surgvl.commands.ask import ask
-    from surgvl.commands.embed import embed
-    from surgvl.serve.client import Server
-
-    url, api_key, in_flight, model = address
-    serves = Server(url, api_key).surgvl_facts()
-    if serves is None:
-        # Any other address answers questions only.
-        serves, wanted = {"chat": {}}, (False, wanted[1])
-    elif model:
-        raise ConfigError(f"--model {model}: {url} is `surgvl serve`, which has one model of a kind: leave it out")
-    # Overlap is checked before anything is computed.
-    trained = [(serves.get(role) or {}).get("trained") or {} for role in ("chat", "embed")]
-    seen = [name for facts in trained for name in facts.get("pretraining_video_ids", [])]
-    check_overlap(table, split, seen, allow_overlap, _others(table, split))
-    more: dict[str, Any] = {"manifest": manifest, "resume": True, "server": url, "api_key": api_key}
-    vectors, answers = None, None
-    if wanted[0] and "embed" in serves:
-        vectors = embed(out / "vectors", split=split, in_flight=in_flight, **more)
-    if wanted[1] and "chat" in serves and table.split(split).qa_table.num_rows:
-        answers = out / "answers"
-        named = Path(model) if model else None
-        ask(model=named, out=answers, questions=AskConfig(split=split), in_flight=in_flight, seed=seed, **more)
-    if any(wanted) and vectors is None and answers is None:
-        raise DataError(f"{url} serves no model that could be scored on {manifest}: see {url}/surgvl/about")
-    return vectors, answers

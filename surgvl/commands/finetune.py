@@ -158,7 +158,7 @@ def finetune(
             "pretraining_video_ids": seen,
             "made_by": command_line(),
         }
-        write_all(out / "predictions", asked, scored, logits, facts)
+        write_all(out / "predictions", asked, scored.video_ids, scored.times_s, logits, facts)
         write_json(out / "videos.json", by_video)
         write_scores(folder, results, rendered_note(table.split(split).videos) + not_listed_note(before))
         folder.next(f"model in {folder.model}", command("timeline", "video.mp4", model=out, out="video.csv"))

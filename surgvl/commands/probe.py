@@ -11,7 +11,7 @@ import surgvl.probe
 from surgvl.commands.common import split_ids, write_scores
 from surgvl.commands.probe_tokens import Work, load_encoder, of_encoder, of_stored_vectors
 from surgvl.core.errors import ConfigError
-from surgvl.core.files import atomic, command, write_json
+from surgvl.core.files import command, write_json
 from surgvl.core.invocation import command_line, recorded
 from surgvl.core.plurals import plural
 from surgvl.core.registry import choose
@@ -50,12 +50,12 @@ def probe(
     Args:
         manifest: manifest folder with labels; the readout is trained on its split `train`, and the best of several
             rates and decays is chosen on its split `val`.
-        out: folder to write: result.json, result.md, scores by video (videos.json, videos.parquet),
-            predictions and the readout.
+        out: run folder to write: result.json, result.md, scores by video (videos.json, videos.parquet), predictions,
+            and the readout as a model.
         encoder: run folder or model folder of a video encoder; or give --vectors.
         readout: attentive (a learned query per head), attentive_blocks (V-JEPA 2's four blocks), linear or knn (of the
-            mean token); of the mean tokens of whole videos, ms_tcn (offline), tecno or causal_transformer (online); or
-            a dotted path.
+            mean token); of the mean tokens of whole videos, ms_tcn or asformer (offline), tecno or causal_transformer
+            (online); or a dotted path.
         split: split to score.
         vectors: vectors folder (surgvl embed) to read out instead of an encoder's tokens, one vector a clip.
         heads: kinds of labels, such as phase, step, tool, triplet, cvs or skill; by default, phase and the parts of
@@ -71,14 +71,13 @@ def probe(
         seed: random seed of the readout, the order of clips, random weights and the bootstrap.
         resume: write to an --out folder that is not empty.
     """
-    from safetensors.torch import save_file
-
     from surgvl.embed.vectors import read_meta
     from surgvl.probe.base import Readout
     from surgvl.probe.labels import heads_of
     from surgvl.probe.predicted import write_all
     from surgvl.probe.recogniser import Recogniser, save_recogniser
     from surgvl.probe.study import Study
+    from surgvl.probe.vector_recogniser import save_vector_readout
 
     kind = choose(surgvl.probe, Readout, readout)
     fit = fit.of(kind)
@@ -121,9 +120,10 @@ def probe(
             commit=commit(),
             warning="; ".join(filter(None, (warning, *tokens.problems.values()))),
         )
+        seen = list(dict.fromkeys([*before, *table.qualified(sorted(set(train_set.video_ids)))]))
         folder.record(
             table.hash,
-            before,
+            seen,
             frozen=frozen,
             random_encoder=random_encoder,
             num_parameters=tokens.num_parameters,
@@ -132,27 +132,26 @@ def probe(
             readout_loss=plain(outcome.fitted[0].loss),
             seconds=work.seconds,
         )
-        if encoder is not None and not few_shot.is_asked:
+        # Of several draws, the first one's.
+        if encoder is not None:
             save_recogniser(Recogniser(model[0], head, clip.frame_step), folder.model, model[1])
         else:
-            with atomic(out / "readout.safetensors") as path:
-                save_file({name: value.cpu() for name, value in head.state_dict().items()}, path)
+            assert vectors is not None
+            save_vector_readout(head, folder.model, read_meta(vectors))
         write_json(out / "videos.json", outcome.tables[0])
         facts = {
             "model": str(encoder or vectors),
             "encoder": results[0].encoder.rpartition(", ")[2],
             "num_trainable": head.num_trainable(),
             "protocol": tokens.protocol(kind),
-            "pretraining_video_ids": before,
+            "pretraining_video_ids": seen,
             "made_by": command_line(),
         }
         for number, logits in enumerate(outcome.logits):
             place = out / "predictions" / (f"draw{number}" if few_shot.is_asked else "")
-            write_all(place, head.asked, eval_set, logits, facts)
+            write_all(place, head.asked, eval_set.video_ids, eval_set.times_s, logits, facts)
         write_scores(folder, results, rendered_note(table.split(split).videos) + not_listed_note(before))
-        after = command("eval", manifest=manifest, vectors="vectors", out="scores")
-        if encoder is not None:
-            after = command("align", manifest=manifest, encoder=encoder, out="dual")
+        after = command("timeline", "video.mp4", model=out, out="video.csv")
         folder.next(f"{plural(len(results), 'score')} in {out}", after)
     return results
 

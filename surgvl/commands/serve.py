@@ -1,12 +1,14 @@
-"""The `serve` commands: a chat model, a video-text model or both over HTTP, by vLLM."""
+"""The `serve` commands: a chat model and a video-text model over HTTP, by vLLM, and a trained readout beside them."""
 
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from surgvl.core.errors import ConfigError
+from surgvl.models.model_info import resolve_model
 from surgvl.serve.engine_process import Role, is_cpu_build
 from surgvl.serve.plugin import require_vllm
+from surgvl.serve.recognise import Recognise
 from surgvl.serve.served_model import find_served_model
 from surgvl.serve.server import run_server
 from surgvl.serve.settings import ServerSettings
@@ -53,8 +55,10 @@ def serve_all(
     server: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
     engine_args: list[str] | None = None,
     archive: Path | None = None,
+    readout: Path | None = None,
+    device: str = "cpu",
 ) -> None:
-    """Serve a chat model and a video-text model at one address.
+    """Serve a chat model and a video-text model at one address, and a trained readout if one is given.
 
     Args:
         model: run folder or model folder of a chat model.
@@ -62,9 +66,27 @@ def serve_all(
         server: where to listen, and what to accept.
         engine_args: all words after this flag are passed to `vllm serve` unchanged, for both models.
         archive: archive (surgvl archive create) whose models are served, where they are not given.
+        readout: run folder of `surgvl probe` or `finetune`, whose model answers /surgvl/recognise.
+        device: torch device of the readout.
     """
     chat = _model(model, "--model", archive, "chat")
-    _serve({"chat": chat, "embed": _model(embed_model, "--embed_model", archive, "embed")}, server, engine_args)
+    models: dict[Role, Path] = {"chat": chat, "embed": _model(embed_model, "--embed_model", archive, "embed")}
+    _serve(models, server, engine_args, readout, device)
+
+
+def serve_readout(
+    model: Path,
+    server: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
+    device: str = "cpu",
+) -> None:
+    """Serve a trained readout: phases, tools or skill of posted videos over HTTP; needs no vLLM.
+
+    Args:
+        model: run folder or model folder of `surgvl probe` or `finetune`.
+        server: where to listen, and what to accept.
+        device: torch device.
+    """
+    _serve({}, server, None, model, device)
 
 
 def _model(given: Path | None, flag: str, archive: Path | None, role: Role) -> Path:
@@ -87,7 +109,13 @@ def _model(given: Path | None, flag: str, archive: Path | None, role: Role) -> P
     return Path(name)
 
 
-def _serve(models: Mapping[Role, Path], server: ServerSettings, engine_args: list[str] | None) -> None:
+def _serve(
+    models: Mapping[Role, Path],
+    server: ServerSettings,
+    engine_args: list[str] | None,
+    readout: Path | None = None,
+    device: str = "cpu",
+) -> None:
     """Serve models until Ctrl-C or SIGTERM.
 
     Raises:
@@ -95,11 +123,20 @@ def _serve(models: Mapping[Role, Path], server: ServerSettings, engine_args: lis
         CheckpointError: a folder does not hold what is to be served.
         ServerError: an engine did not start, or died twice.
     """
-    # First, because it says how to install vLLM.
-    is_cpu_build()
-    require_vllm()
+    if models:
+        # First, because it says how to install vLLM.
+        is_cpu_build()
+        require_vllm()
     folders = {role: find_served_model(role, path) for role, path in models.items()}
-    run_server(folders, server, engine_args or (), _inform, _warn)
+    loaded = None if readout is None else _readout(readout, device)
+    run_server(folders, server, engine_args or (), _inform, _warn, loaded)
+
+
+def _readout(folder: Path, device: str) -> Recognise:
+    # Imports torch, which servers without a readout need not.
+    from surgvl.probe.recognition import Recognition
+
+    return Recognise(Recognition.load(resolve_model(folder), device))
 
 
 def _inform(line: str) -> None:

@@ -203,9 +203,9 @@ def _recordings(archive: "Archive", found: Iterable[str], are_named: bool) -> tu
     return archive.manifest().select(kept), lines
 
 
-def _progress(table: Manifest) -> Iterator[tuple[str, Path, Callable[[float], object]]]:
+def progress(table: Manifest, what: str = "timeline") -> Iterator[tuple[str, Path, Callable[[float], object]]]:
     """Each video, its file, and a function that takes the seconds of it that were read, below a progress bar."""
-    with tqdm(total=0.0, desc="timeline", unit="h", disable=None, leave=False, bar_format=VIDEO_BAR) as bar:
+    with tqdm(total=0.0, desc=what, unit="h", disable=None, leave=False, bar_format=VIDEO_BAR) as bar:
         bar.total, done_h = sum(row.duration_s for row in table.videos) / 3600, 0.0
         for row in table.videos:
             bar.set_postfix_str(row.video_id, refresh=False)
@@ -215,7 +215,7 @@ def _progress(table: Manifest) -> Iterator[tuple[str, Path, Callable[[float], ob
 
 
 def _write_one(out: Path, kind: Format, work: Work) -> None:
-    for video_id, path, tick in _progress(work.table):
+    for video_id, path, tick in progress(work.table):
         with counted() as marks:
             found = work.make(video_id, path, tick)
         write_table(found, out, kind.name)
@@ -231,7 +231,7 @@ def _write_all(folder: RunFolder, kind: Format, work: Work) -> None:
     listed, aside, finished = folder.path / DONE, list(work.problems), list[str]()
     done: dict[str, dict[str, str]] = read_json(listed) if listed.is_file() else {}
     folder.record(work.table.hash, problems=[])
-    for video_id, path, tick in _progress(work.table):
+    for video_id, path, tick in progress(work.table):
         file = f"{below(video_id)}{kind.suffix}"
         try:
             key = text_hash(f"{recordings.identity(path)} {work.made_of} {kind.name}")

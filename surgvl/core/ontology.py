@@ -90,6 +90,9 @@ TARGETS = (
     "null_target",
 )
 
+PARTS: dict[str, tuple[str, ...]] = {"instrument": INSTRUMENTS, "verb": VERBS, "target": TARGETS}
+"""The parts of a triplet, in the order of its name."""
+
 # (instrument, verb, targets), in the order of CholecT50's ids: 94 valid combinations, then a null for each instrument.
 _GROUPS = (
     ("grasper", "dissect", "cystic_plate gallbladder omentum"),

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.ontology import INSTRUMENTS, TARGETS, TRIPLET_NAMES, VERBS
+from surgvl.core.ontology import PARTS, TRIPLET_NAMES
 from surgvl.data.manifest import Manifest
 from surgvl.tasks.truth import labelled_videos, were_annotated
 
 Kind = Literal["one", "many", "number"]
-PARTS: dict[str, tuple[str, ...]] = {"instrument": INSTRUMENTS, "verb": VERBS, "target": TARGETS}
 # What is read out if nothing else is asked for.
 HEADS = ("phase", *PARTS)
 # Several of these may hold at a moment; all others but skill are one class at a time.

@@ -87,8 +87,12 @@ class MSTCN(Readout):
     def __init__(self, dim: int, heads: Sequence[Head]):
         super().__init__(dim, heads)
         self.norm = Standardised(dim)
-        width, shape = sum(head.size for head in heads), (self.maps, self.layers, self.sees == "past", heads)
-        self.stack = nn.ModuleList(Stage(width if number else dim, *shape) for number in range(self.stages))
+        width = sum(head.size for head in heads)
+        self.stack = nn.ModuleList(self.stage(number, width if number else dim) for number in range(self.stages))
+
+    def stage(self, number: int, width: int) -> nn.Module:
+        """Stage `number`, of an input of some width."""
+        return Stage(width, self.maps, self.layers, self.sees == "past", self.asked)
 
     def prepare(self, tokens: NDArray[np.float16], truth: Truth) -> None:
         """Compute mean and standard deviation of each column."""
@@ -100,7 +104,7 @@ class MSTCN(Readout):
         for stage in self.stack:
             logits = stage(x)
             found.append({name: values[0].T for name, values in logits.items()})
-            x = torch.cat([_activation(head, logits[head.name]) for head in self.asked], 1)
+            x = torch.cat([activation(head, logits[head.name]) for head in self.asked], 1)
         return found
 
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
@@ -127,7 +131,8 @@ def change(logits: Tensor) -> Tensor:
     return (log_p[1:] - log_p[:-1].detach()).square().clamp(max=MOST**2).mean()
 
 
-def _activation(head: Head, logits: Tensor) -> Tensor:
+def activation(head: Head, logits: Tensor) -> Tensor:
+    """What the next stage sees of a head's logits [1, C, T]: probabilities, or a number as it is."""
     if head.kind == "one":
         return logits.softmax(1)
     return logits.sigmoid() if head.kind == "many" else logits

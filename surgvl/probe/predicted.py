@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.core.arrays import softmax
+from surgvl.core.arrays import Float64Array, softmax
 from surgvl.core.predictions import Predictions, write_predictions
-from surgvl.probe.dataset import ProbeData
 from surgvl.probe.labels import Head
 
 
@@ -28,7 +27,8 @@ def said(head: Head, logits: NDArray[np.float32]) -> NDArray[np.float32]:
 def write_all(
     folder: Path,
     heads: Sequence[Head],
-    data: ProbeData,
+    video_ids: Sequence[str],
+    times_s: Float64Array,
     logits: Mapping[str, NDArray[np.float32]],
     facts: Mapping[str, Any],
 ) -> None:
@@ -37,7 +37,8 @@ def write_all(
     Args:
         folder: created if missing.
         heads: the heads.
-        data: the clips.
+        video_ids: [N], of the clips.
+        times_s: float64 [N], the moments that they stand for.
         logits: [N, C] by head.
         facts: metadata of the files (`surgvl.core.predictions`).
     """
@@ -46,8 +47,8 @@ def write_all(
         values, is_number = said(head, logits[head.name]), head.kind == "number"
         found = Predictions(
             kind=head.name,
-            video_ids=data.video_ids,
-            times_s=data.times_s,
+            video_ids=video_ids,
+            times_s=times_s,
             class_names=() if is_number else head.classes,
             scores=None if is_number else values,
             values=values.astype(np.float64) if is_number else None,

@@ -4,7 +4,7 @@ Its folder is that of every model here: `config.json`, `model.safetensors` and `
 Shapes: B clips, T frames, S pixels, N clips of a video, F features of a clip, C outputs of a head.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -15,9 +15,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import surgvl.probe
+from surgvl.core.arrays import Float32Array, UInt8Array
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import atomic, write_json
 from surgvl.core.registry import choose
+from surgvl.embed.encode_file import CLIPS
+from surgvl.embed.windows import encode_windows, read_windows
 from surgvl.models.checkpoint import header, load_preprocess, load_weights
 from surgvl.models.model_info import check_clips, find_model
 from surgvl.models.schema import read_checked
@@ -26,10 +29,12 @@ from surgvl.models.vit_config import ViTConfig
 from surgvl.probe.base import Readout
 from surgvl.probe.fit import predict
 from surgvl.probe.labels import Head
-from surgvl.probe.tokens import group_tokens
+from surgvl.probe.tokens import fast, group_tokens
 from surgvl.video.clip import Preprocess
 
 MODEL_TYPE = "surgvl_recogniser"
+# Of a readout alone (`surgvl.probe.vector_recogniser`).
+VECTOR_TYPE = "surgvl_vector_recogniser"
 
 
 class HeadFields(BaseModel):
@@ -82,10 +87,34 @@ class Recogniser(nn.Module):
 
     def features(self, video: Tensor) -> Tensor:
         """What is kept of each clip until the video has been read, float32 [B, F]: its mean token, or its logits."""
-        tokens = self.tokens(video)
+        # Computed and rounded as the stored tokens that readouts are trained on.
+        with fast(video.device):
+            tokens = self.tokens(video).half().float()
         if self.readout.averages:
             return tokens[:, 0]
         return torch.cat([values for values in self.readout(tokens).values()], 1)
+
+    def read(
+        self, path: Path, preprocess: Preprocess, device: str, tick: Callable[[float], object] = lambda _: None
+    ) -> tuple[Float32Array, list[float], list[float]]:
+        """Features float32 [N, F] of the clips of a file, and the starts and ends of their segments, seconds.
+
+        Args:
+            path: the file, which is streamed.
+            preprocess: how its clips are cut.
+            device: torch device of the model.
+            tick: called with the number of seconds that have been read since the last call.
+
+        Raises:
+            DataError: the file cannot be read, or has no frames.
+        """
+
+        def told() -> Iterator[tuple[float, float, UInt8Array]]:
+            for start_s, end_s, clip in read_windows(path, preprocess):
+                yield start_s, end_s, clip
+                tick(end_s - start_s)
+
+        return encode_windows(self.features, told(), CLIPS, device)
 
     def recognise(self, features: Tensor) -> dict[str, Tensor]:
         """Features of the clips of one video in order [N, F] -> logits float32 [N, C] by head."""
@@ -106,30 +135,53 @@ def save_recogniser(model: Recogniser, folder: Path, preprocess: Preprocess) -> 
         preprocess: how its clips are cut.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kind = type(model.readout)
     fields: dict[str, Any] = {
         "model_type": MODEL_TYPE,
         "architectures": ["Recogniser"],
         "encoder": model.encoder.config.to_dict(),
-        "readout": kind.name if kind.__module__.startswith("surgvl.") else f"{kind.__module__}.{kind.__qualname__}",
-        "heads": [asdict(head) for head in model.readout.asked],
+        **described(model.readout),
         "frame_step": model.frame_step,
     }
     write_json(folder / "config.json", fields)
     write_json(folder / "preprocessor_config.json", asdict(preprocess))
+    save_weights(model, folder)
+
+
+def described(readout: Readout) -> dict[str, Any]:
+    """The fields `readout` and `heads` of a `config.json`."""
+    kind = type(readout)
+    name = kind.name if kind.__module__.startswith("surgvl.") else f"{kind.__module__}.{kind.__qualname__}"
+    return {"readout": name, "heads": [asdict(head) for head in readout.asked]}
+
+
+def save_weights(model: nn.Module, folder: Path) -> None:
+    """Write `model.safetensors`."""
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic(folder / "model.safetensors") as path:
         save_file(weights, path, metadata={"format": "pt"})
 
 
+def built(name: str, heads: Sequence[HeadFields], dim: int, weights: Path, prefix: str) -> Readout:
+    """An untrained readout into which the weights of a file fit, where their names begin with a prefix.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+        ConfigError: there is no such readout.
+    """
+    readout = choose(surgvl.probe, Readout, name)(dim, [Head(**head.model_dump()) for head in heads])
+    shapes = {key.removeprefix(prefix): shape for key, shape in header(weights).items() if key.startswith(prefix)}
+    readout.resize(shapes)
+    return readout
+
+
 def is_recogniser(folder: Path) -> bool:
-    """Whether a run folder or model folder holds a recogniser.
+    """Whether a run folder or model folder holds a recogniser, or the readout of one.
 
     Raises:
         CheckpointError: it holds no model.
     """
     fields: Mapping[str, Any] = read_checked(find_model(folder) / "config.json", dict[str, Any])
-    return fields.get("model_type") == MODEL_TYPE
+    return fields.get("model_type") in (MODEL_TYPE, VECTOR_TYPE)
 
 
 def load_recogniser(folder: Path, device: str = "cpu") -> tuple[Recogniser, Preprocess]:
@@ -151,15 +203,20 @@ def load_recogniser(folder: Path, device: str = "cpu") -> tuple[Recogniser, Prep
         raise CheckpointError(f"{path}: frame_step {fields.frame_step} does not fit its clips: train the readout again")
     own = asdict(preprocess) | {"num_frames": fields.encoder.num_frames}
     check_clips(fields.encoder, Preprocess(**own), folder)
-    kind = choose(surgvl.probe, Readout, fields.readout)
-    readout = kind(fields.encoder.dim, [Head(**head.model_dump()) for head in fields.heads])
-    prefix = "readout."
-    readout.resize({name.removeprefix(prefix): shape for name, shape in header(weights).items() if prefix in name})
+    readout = built(fields.readout, fields.heads, fields.encoder.dim, weights, "readout.")
     model = Recogniser(VideoViT(fields.encoder), readout, fields.frame_step)
     load_weights(model, weights)
+    return placed(model, device), preprocess
+
+
+def placed(model: Recogniser, device: str) -> Recogniser:
+    """A model on a device, in evaluation mode.
+
+    Raises:
+        ConfigError: the device is not available.
+    """
     try:
-        model.to(device)
+        return model.to(device).eval()
     except (RuntimeError, AssertionError) as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"device {device!r} cannot be used ({first}): give a device of this machine") from error
-    return model.eval(), preprocess

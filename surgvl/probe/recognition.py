@@ -3,24 +3,24 @@
 Shapes: N clips of a video, T frames, S pixels, C outputs of a head.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from surgvl import video
-from surgvl.core.arrays import Float64Array, UInt8Array
-from surgvl.core.errors import ConfigError
-from surgvl.embed.encode_file import CLIPS
-from surgvl.embed.windows import encode_windows, read_frames, windows
+from surgvl.core.arrays import Float64Array
+from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.export.interval_table import IntervalTable
 from surgvl.export.zero_shot import SMOOTH_S, THRESHOLD, TimelineConfig, Track, table_of_tracks
 from surgvl.metrics.temporal import smooth
-from surgvl.models.model_info import model_hash
+from surgvl.models.model_info import model_hash, training_record
 from surgvl.probe.predicted import said
-from surgvl.probe.recogniser import Recogniser
+from surgvl.probe.recogniser import Recogniser, is_recogniser, load_recogniser
+from surgvl.probe.vector_recogniser import load_vector_recogniser, reads_vectors
 from surgvl.video.clip import Preprocess
 
 
@@ -36,6 +36,21 @@ class Recognition:
 
     def __init__(self, model: Recogniser, preprocess: Preprocess, folder: Path, device: str):
         self.model, self.preprocess, self.folder, self.device = model, preprocess, folder, device
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> "Recognition":
+        """The recogniser of a run folder or model folder (`surgvl probe` and `finetune`).
+
+        Raises:
+            CheckpointError: not such a folder, weights that do not fit, or an encoder of vectors that is not at hand.
+            ConfigError: the device is not available.
+        """
+        if not is_recogniser(folder):
+            raise CheckpointError(
+                f"{folder} is not a trained readout: give a run folder of `surgvl probe` or `surgvl finetune`"
+            )
+        read = load_vector_recogniser if reads_vectors(folder) else load_recogniser
+        return cls(*read(folder, device), folder, device)
 
     @property
     def hash(self) -> str:
@@ -59,18 +74,53 @@ class Recognition:
             ConfigError: the stride is out of range.
             DataError: the file cannot be read, or has no frames.
         """
-        preprocess = self.preprocess.every(stride_s)
-
-        def told() -> Iterator[tuple[float, float, UInt8Array]]:
-            duration_s = video.probe(path).duration_s
-            for start_s, end_s, clip in windows(read_frames(path, preprocess), preprocess, duration_s):
-                yield start_s, end_s, clip
-                tick(end_s - start_s)
-
-        features, starts, ends = encode_windows(self.model.features, told(), CLIPS, self.device)
+        features, starts, ends = self.model.read(path, self.preprocess.every(stride_s), self.device, tick)
         with torch.inference_mode():
             logits = self.model.recognise(torch.from_numpy(features))
         return {name: each.numpy() for name, each in logits.items()}, np.array(starts), np.array(ends)
+
+    def facts(self) -> dict[str, Any]:
+        """What it says and how it was trained, for programs: values of JSON."""
+        readout = self.model.readout
+        return {
+            "hash": self.hash,
+            "readout": readout.name,
+            "sees": readout.sees,
+            "preprocess": asdict(self.preprocess),
+            "heads": {head.name: {"kind": head.kind, "classes": list(head.classes)} for head in readout.asked},
+            "num_trainable": readout.num_trainable(),
+            "trained": training_record(self.folder),
+        }
+
+    def report(
+        self, path: Path, stride_s: float | None = None, tick: Callable[[float], object] = lambda _: None
+    ) -> dict[str, Any]:
+        """What it says of the clips of a video, for programs: values of JSON.
+
+        Args:
+            path: the file.
+            stride_s: seconds between clips; the model's `step_s` by default.
+            tick: called with the number of seconds that have been read since the last call.
+
+        Returns:
+            `times_s`, the moments that the N clips stand for, `starts_s` and `ends_s`, [N] each; and `heads`, by kind
+            of label its `classes` with `probabilities` [N][C], which add up to 1 where `exclusive`, or `values` [N].
+
+        Raises:
+            ConfigError: the stride is out of range.
+            DataError: the file cannot be read, or has no frames.
+        """
+        logits, starts, ends = self.predict(path, stride_s, tick)
+        heads: dict[str, Any] = {}
+        for head in self.model.readout.asked:
+            values = said(head, logits[head.name]).tolist()
+            heads[head.name] = {"values": values}
+            if head.kind != "number":
+                classes = {"classes": list(head.classes), "exclusive": head.kind == "one"}
+                heads[head.name] = {**classes, "probabilities": values}
+        times_s = self.preprocess.every(stride_s).moments(starts, ends)
+        spans = {"times_s": times_s.tolist(), "starts_s": starts.tolist(), "ends_s": ends.tolist()}
+        return {**spans, "heads": heads}
 
     def timeline(
         self,

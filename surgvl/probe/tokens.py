@@ -52,6 +52,11 @@ def _placed(encoder: VideoViT, found: Tensor, groups: int) -> Tensor:
     return found + sinusoid(groups, encoder.dim).repeat_interleave(encoder.num_tokens, 0).to(found.device)
 
 
+def fast(device: torch.device) -> torch.autocast:
+    """A context in which a frozen encoder runs in bfloat16 where the hardware multiplies it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision("auto") == "bf16-mixed")
+
+
 def encode(
     encoder: VideoViT,
     clips: Iterable[NDArray[np.uint8] | Tensor],
@@ -82,12 +87,11 @@ def encode(
     groups = num_groups(encoder, clip_frames)
     length = 1 if average else groups * encoder.num_tokens
     device = next(encoder.parameters()).device
-    fast = torch.autocast(device.type, torch.bfloat16, enabled=precision("auto") == "bf16-mixed")
     take_space(file, 2 * num_clips * length * encoder.dim)
     tokens = np.memmap(file, np.float16, "r+", shape=(num_clips, length, encoder.dim))
     at = 0
     encoder.eval()
-    with torch.inference_mode(), fast:
+    with torch.inference_mode(), fast(device):
         for batch in clips:
             B = len(batch)
             if isinstance(batch, Tensor):

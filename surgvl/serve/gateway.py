@@ -7,14 +7,12 @@ It keeps running when an engine dies, and speaks as much of OpenAI's protocol as
     GET  /v1/models            names of the models
     POST /v1/chat/completions  forwarded to the chat engine; streams are passed through
     POST /v1/embeddings        forwarded to the embedding engine
+    POST /surgvl/recognise     phases and the like of a video, by a trained readout (`surgvl.serve.recognise`)
 """
 
-import asyncio
 import contextlib
 import json
-import tempfile
 from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -25,22 +23,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Send
 
 from surgvl.serve.access import AccessControl
 from surgvl.serve.budget import Budget, Lease
 from surgvl.serve.engine_process import EngineProcess, Role
 from surgvl.serve.http_errors import RequestError, hide_paths
 from surgvl.serve.media_check import MAX_PIXELS, MediaRules
-from surgvl.serve.request_body import (
-    CHUNK_BYTES,
-    MEMORY_BYTES,
-    CheckedRequest,
-    ClientDisconnected,
-    RequestBody,
-    check_headers,
-    check_request,
-)
+from surgvl.serve.posted import Posted, send_whole, until_disconnect
+from surgvl.serve.recognise import NAME, Recognise
+from surgvl.serve.recognise import PATH as RECOGNISE
+from surgvl.serve.request_body import CHUNK_BYTES, CheckedRequest, RequestBody
 from surgvl.serve.request_limits import RequestLimits
 from surgvl.serve.trusted_hosts import TrustedHosts
 
@@ -61,6 +54,7 @@ class Gateway:
         limits: how much one request may ask for.
         host: address that the server listens on.
         allowed_hosts: further names under which clients reach it.
+        readout: answers /surgvl/recognise.
     """
 
     def __init__(
@@ -73,7 +67,9 @@ class Gateway:
         limits: RequestLimits = RequestLimits(),  # noqa: B008 (frozen)
         host: str = "127.0.0.1",
         allowed_hosts: Collection[str] = (),
+        readout: Recognise | None = None,
     ) -> None:
+        self.readout = readout
         self.engines, self.rules, self.about = engines, rules, about if about is not None else {}
         self.limits = limits
         self.max_bytes = int(max_upload_mb * 1e6)
@@ -92,6 +88,7 @@ class Gateway:
                     Route("/health", self._health),
                     Route("/surgvl/about", self._about),
                     Route("/v1/models", self._models),
+                    Route(RECOGNISE, _Recognise(self), methods=["POST"]),
                     *(Route(path, _Forward(self, path, role), methods=["POST"]) for path, role in PATHS.items()),
                 ],
                 exception_handlers={HTTPException: _http_exception, Exception: _server_error},
@@ -125,51 +122,33 @@ class Gateway:
                     answer = await self.clients[role].get(f"{engine.url}/v1/models")
                     # "root" is a path on this machine.
                     found += [{**each, "root": each["id"]} for each in answer.json()["data"]]
+        if self.readout is not None:
+            found.append({"id": NAME, "object": "model", "owned_by": "surgvl"})
         if not found:
             return _not_ready(next(iter(self.engines.values()))).response()
         return JSONResponse({"object": "list", "data": found})
 
 
-class _Forward:
-    """One path of one engine, as an ASGI application."""
+class _Forward(Posted):
+    """One path of one engine."""
 
     def __init__(self, gateway: Gateway, path: str, role: Role) -> None:
-        self.gateway, self.path, self.role = gateway, path, role
+        super().__init__(gateway)
+        self.path, self.role = path, role
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = RequestBody(receive)
-        with contextlib.suppress(ClientDisconnected):
-            try:
-                await self._forward(Headers(scope=scope), body, send)
-            except RequestError as error:
-                await body.reject(error, send)
-
-    async def _forward(self, headers: Headers, body: RequestBody, send: Send) -> None:
+    async def respond(self, headers: Headers, body: RequestBody, send: Send) -> None:
+        """Forward a request."""
         gateway = self.gateway
         engine = gateway.engines.get(self.role)
         if engine is None:
-            served = ", ".join(each.model for each in gateway.engines.values())
-            raise RequestError(
-                404, f"{self.path} is not served here, only {served}: start `surgvl serve {self.role}` for it"
-            )
+            names = [*(each.model for each in gateway.engines.values()), *([NAME] if gateway.readout else [])]
+            fact = f"{self.path} is not served here, only {', '.join(names)}"
+            raise RequestError(404, f"{fact}: start `surgvl serve {self.role}` for it")
         if engine.state != "ready":
             raise _not_ready(engine)
-        check_headers(headers, gateway.max_bytes)
-        async with contextlib.AsyncExitStack() as stack:
-            disk = stack.enter_context(gateway.disk.open())
-            with tempfile.SpooledTemporaryFile(MEMORY_BYTES) as file:
-                size = await body.read(gateway.max_bytes, file, disk)
-                memory = await stack.enter_async_context(gateway.memory.acquire(size))
-                file.seek(0)
-                content = file.read()
-            disk.release()
-            rules = replace(gateway.rules, num_frames=engine.num_frames)
-            checked = await anyio.to_thread.run_sync(
-                check_request, content, rules, gateway.limits, limiter=gateway.checkers
-            )
-            del content
-            await stack.enter_async_context(gateway.pixels.acquire(checked.pixels))
-            await _until_disconnect(body, self._ask(engine, checked, memory, send))
+        async with self.accept(headers, body, engine.num_frames) as (checked, memory):
+            # Cancelling it closes the engine's connection, which aborts the work there.
+            await until_disconnect(body, self._ask(engine, checked, memory, send))
 
     async def _ask(self, engine: EngineProcess, checked: CheckedRequest, memory: Lease, send: Send) -> None:
         """Send a request to the engine, and its response to the client."""
@@ -192,7 +171,7 @@ class _Forward:
                     raise self._engine_error(engine, response.status_code, await response.aread(), file_urls)
                 if not media_type.startswith("text/event-stream"):
                     answer = Response(await response.aread(), response.status_code, media_type=media_type)
-                    await _send_whole(answer, send)
+                    await send_whole(answer, send)
                     return
                 await send(
                     {
@@ -235,17 +214,19 @@ class _Forward:
             return RequestError(status, f"the {self.role} engine rejected this request with status {status}: check it")
 
 
-async def _until_disconnect(body: RequestBody, work: Any) -> None:
-    """Run a coroutine while the client is connected; cancelling it closes the engine's connection, which aborts it."""
-    tasks = asyncio.create_task(work), asyncio.create_task(body.disconnected())
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    if not tasks[0].cancelled():
-        tasks[0].result()
+class _Recognise(Posted):
+    """The path of the readout."""
+
+    async def respond(self, headers: Headers, body: RequestBody, send: Send) -> None:
+        """Let the readout answer."""
+        if (readout := self.gateway.readout) is None:
+            raise RequestError(404, f"{RECOGNISE} is not served here: start `surgvl serve readout` for it")
+
+        async def answer(content: bytes) -> None:
+            await send_whole(await readout.answer(content), send)
+
+        async with self.accept(headers, body, readout.num_frames) as (checked, _):
+            await until_disconnect(body, answer(checked.content))
 
 
 async def _chunks(checked: CheckedRequest, memory: Lease) -> AsyncIterator[bytes]:
@@ -254,11 +235,6 @@ async def _chunks(checked: CheckedRequest, memory: Lease) -> AsyncIterator[bytes
     for at in range(0, len(content), CHUNK_BYTES):
         yield bytes(content[at : at + CHUNK_BYTES])
     memory.release()
-
-
-async def _send_whole(answer: Response, send: Send) -> None:
-    await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
-    await send({"type": "http.response.body", "body": answer.body})
 
 
 def _not_ready(engine: EngineProcess) -> RequestError:
@@ -270,7 +246,7 @@ def _not_ready(engine: EngineProcess) -> RequestError:
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        known = ", ".join(("/health", "/surgvl/about", "/v1/models", *PATHS))
+        known = ", ".join(("/health", "/surgvl/about", "/v1/models", *PATHS, RECOGNISE))
         return RequestError(404, f"{request.url.path[:80]} is not served; the paths are {known}").response()
     return RequestError(error.status_code, f"{error.detail}: see the documentation of `surgvl serve`").response()
 

@@ -29,7 +29,8 @@ KINDS: Mapping[Role, tuple[tuple[str, ...], str, str]] = {
     "chat": (("surgvl_chat",), "a chat model", "surgvl tune"),
     "embed": (("surgvl_dual", "surgvl_video_text"), "a video-text model", "surgvl align"),
 }
-OTHER_KINDS = {"surgvl_video_vit": "a video encoder"}
+READOUTS = ("surgvl_recogniser", "surgvl_vector_recogniser")
+OTHER_KINDS = {"surgvl_video_vit": "a video encoder", **dict.fromkeys(READOUTS, "a trained readout")}
 
 
 def find_served_model(role: Role, path: Path) -> Path:
@@ -54,6 +55,7 @@ def find_served_model(role: Role, path: Path) -> Path:
         known = {each: what for types, what, _ in KINDS.values() for each in types} | OTHER_KINDS
         found = known.get(str(kind), f"a model of type {kind!r}")
         other = next((f" or use `surgvl serve {each}`" for each in KINDS if kind in KINDS[each][0]), "")
+        other = " or use `surgvl serve readout`" if kind in READOUTS else other
         raise CheckpointError(f"{path} holds {found}, not {name}: give a folder that `{command}` made{other}")
     if role == "chat" and "projector" not in config:
         raise CheckpointError(f"{path} was written by an early version that cannot be served: tune the model again")

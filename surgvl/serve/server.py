@@ -22,6 +22,7 @@ from surgvl.serve.gateway import Gateway
 from surgvl.serve.general_model import general_flags, general_folder
 from surgvl.serve.media_check import MediaRules
 from surgvl.serve.prepare_model import embed_flags, prepare_model
+from surgvl.serve.recognise import Recognise
 from surgvl.serve.served_model import MODEL_NAMES, describe_models
 from surgvl.serve.settings import ServerSettings
 
@@ -39,6 +40,7 @@ def run_server(
     engine_args: Sequence[str],
     inform: Print,
     warn: Print,
+    readout: Recognise | None = None,
 ) -> None:
     """Serve models until SIGINT or SIGTERM.
 
@@ -48,6 +50,7 @@ def run_server(
         engine_args: further arguments for vLLM.
         inform: prints a line about progress.
         warn: prints a warning.
+        readout: served beside them, or alone.
 
     Raises:
         ConfigError: vLLM is not installed, or the address cannot be used.
@@ -55,7 +58,7 @@ def run_server(
     """
     with _listen(settings) as listening, _temporary_folder() as place:
         engines = {role: _engine(role, folder, settings, engine_args, place) for role, folder in folders.items()}
-        asyncio.run(_Server(engines, folders, settings, listening, inform, warn).run())
+        asyncio.run(_Server(engines, folders, settings, listening, inform, warn, readout).run())
 
 
 def _engine(
@@ -129,7 +132,9 @@ class _Server:
         listening: socket.socket,
         inform: Print,
         warn: Print,
+        readout: Recognise | None,
     ) -> None:
+        self.readout = readout
         self.engines, self.folders, self.settings, self.listening = engines, folders, settings, listening
         self.inform, self.warn = inform, warn
 
@@ -145,7 +150,8 @@ class _Server:
         about: dict[str, Any] = {}
         web = self._web_server(about)
         logs = ", ".join(f"{engine.log}" for engine in self.engines.values())
-        self.inform(f"starting {' and '.join(self.engines)}: half a minute or more; vLLM's output goes to {logs}")
+        if self.engines:
+            self.inform(f"starting {' and '.join(self.engines)}: half a minute or more; vLLM's output goes to {logs}")
         tasks = [
             asyncio.create_task(web.serve(sockets=[self.listening])),
             asyncio.create_task(stop.wait()),
@@ -153,6 +159,10 @@ class _Server:
         ]
         try:
             about |= await asyncio.to_thread(describe_models, self.folders)
+            if self.readout is not None:
+                about["readout"] = await asyncio.to_thread(self.readout.about)
+            if not self.engines:
+                self._on_ready()
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
@@ -187,14 +197,16 @@ class _Server:
             settings,
             settings.host,
             settings.allowed_hosts or (),
+            self.readout,
         )
         options = uvicorn_options(settings.max_connections)
         return _WebServer(uvicorn.Config(gateway.app, lifespan="on", timeout_graceful_shutdown=SHUTDOWN_S, **options))
 
     def _on_ready(self) -> None:
-        self.inform(", ".join(f"{engine.model} {engine.status_text}" for engine in self.engines.values()))
+        if self.engines:
+            self.inform(", ".join(f"{engine.model} {engine.status_text}" for engine in self.engines.values()))
         if all(engine.state == "ready" for engine in self.engines.values()):
-            self.inform(self.settings.welcome(self.engines, self.listening.getsockname()[1]))
+            self.inform(self.settings.welcome(self.engines, self.readout is not None, self.listening.getsockname()[1]))
 
     def _out_of_descriptors(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Report in one line that no connection can be accepted at present; waiting ones are accepted later."""

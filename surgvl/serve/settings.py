@@ -10,6 +10,8 @@ from surgvl.core.credentials import read_key
 from surgvl.core.errors import ConfigError
 from surgvl.serve.engine_process import EngineProcess, Role
 from surgvl.serve.payloads import is_loopback
+from surgvl.serve.recognise import NAME
+from surgvl.serve.recognise import PATH as RECOGNISE
 from surgvl.serve.request_limits import RequestLimits
 
 # A valid request for each role.
@@ -20,6 +22,9 @@ EXAMPLES: Mapping[Role, tuple[str, dict[str, object]]] = {
     ),
     "embed": ("/v1/embeddings", {"input": ["the clipper clips the cystic duct"]}),
 }
+
+# A video as the body of a request, in a shell.
+VIDEO_BODY = """printf '{"video_url": "data:video/mp4;base64,%s"}' "$(base64 -w0 video.mp4)\""""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,18 +88,21 @@ class ServerSettings(RequestLimits):
             "use it; set SURGVL_API_KEY"
         )
 
-    def welcome(self, engines: Mapping[Role, EngineProcess], port: int) -> str:
+    def welcome(self, engines: Mapping[Role, EngineProcess], has_readout: bool, port: int) -> str:
         """Addresses, names of models and an example request."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         base = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        role = next(iter(engines))
-        path, body = EXAMPLES[role]
-        argv = ["curl", "-s", base + path, "-H", "Content-Type: application/json"]
-        line = shlex.join([*argv, "-d", json.dumps({"model": engines[role].model, **body})])
+        role = next(iter(engines), None)
+        path, body = (RECOGNISE, {}) if role is None else EXAMPLES[role]
+        line = shlex.join(["curl", "-s", base + path, "-H", "Content-Type: application/json"])
+        if role is None:
+            line = f"{VIDEO_BODY} | {line} -d @-"
+        else:
+            line += f" -d {shlex.quote(json.dumps({'model': engines[role].model, **body}))}"
         if self.key:
             # The key itself must not appear on the screen.
             line += ' -H "Authorization: Bearer $SURGVL_API_KEY"'
-        names = ", ".join(engine.model for engine in engines.values())
+        names = ", ".join((*(engine.model for engine in engines.values()), *([NAME] if has_readout else [])))
         return (
             f"serving {names} at {base}/v1 (state: {base}/health, models: {base}/surgvl/about)\n"
             f"try it:\n  {line}\nstop with Ctrl-C"

@@ -1,6 +1,7 @@
 """The `probe` command on a small phantom: what it writes, what it refuses, and that a seed gives one result."""
 
 import json
+import shutil
 from dataclasses import fields, replace
 from itertools import groupby
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from surgvl.api import load
 from surgvl.cli import main as cli
 from surgvl.commands.data import data_convert
 from surgvl.commands.embed import embed
+from surgvl.commands.eval import evaluate
 from surgvl.commands.finetune import Regularise, finetune
 from surgvl.commands.phantom import phantom
 from surgvl.commands.probe import probe
@@ -149,6 +151,20 @@ def test_a_saved_readout_says_of_a_file_what_it_said_of_the_split(
         model.timeline(path, causal=True)
     timeline([path], out=tmp_path / "t.csv", model=tmp_path / "p")
     assert (tmp_path / "t.csv").read_text().count("\n") > 1
+    assert_eval_agrees(made, tmp_path)
+
+
+def assert_eval_agrees(made: Path, folder: Path, **given: Any) -> None:
+    """`eval --model` finds each score that the probe of the folder `p` wrote, and more."""
+    found = evaluate(made / "manifest", folder / "scores", model=str(folder / "p"), **given)
+    scores = {(result.task, result.metric): result for result in found}
+    for own in read_results(folder / "p" / "result.json"):
+        other = scores[own.task, own.metric]
+        # Batches differ in size, so that the last bit of a token may, and with it a rank.
+        assert other.value == pytest.approx(own.value, abs=0.01), own
+        assert (other.num_videos, other.num_clips) == (own.num_videos, own.num_clips)
+        assert (other.encoder, other.num_trainable) == (own.encoder, own.num_trainable)
+    assert len(scores) > 10
 
 
 def test_vectors_grids_and_few_shots_by_the_command(made: Path, tmp_path: Path) -> None:
@@ -157,7 +173,8 @@ def test_vectors_grids_and_few_shots_by_the_command(made: Path, tmp_path: Path) 
     found = probe(made / "manifest", tmp_path / "g", vectors=tmp_path / "vectors", readout="tecno", fit=grid)
     assert "best of 4 by validation videos" in found[0].protocol
     assert "tecno readout of vectors" in found[0].protocol
-    assert (tmp_path / "g" / "readout.safetensors").is_file()
+    (tmp_path / "g").rename(tmp_path / "p")
+    assert_eval_agrees(made, tmp_path, vectors=tmp_path / "vectors")
     shots = FewShot(videos=1, draws=2)
     given: dict[str, Any] = {
         "readout": "linear",
@@ -169,10 +186,46 @@ def test_vectors_grids_and_few_shots_by_the_command(made: Path, tmp_path: Path) 
     assert "1 training videos, 3 steps" in found[0].protocol
     assert {result.task for result in found} == {"phase"}
     assert (tmp_path / "f" / "predictions" / "draw1" / "phase.parquet").is_file()
+    # The model is that of the first draw, and reads files by the encoder that made the vectors.
+    wanted = read_predictions(tmp_path / "f" / "predictions" / "draw0" / "phase.parquet")
+    assert wanted.scores is not None
+    model = load(tmp_path / "f")
+    assert isinstance(model, Recognition)
+    path = Manifest.load(made / "manifest").path_of("video04")
+    own = np.array(wanted.video_ids) == "video04"
+    chances = said(model.model.readout.asked[0], model.predict(path)[0]["phase"])
+    np.testing.assert_allclose(chances, wanted.scores[own], atol=1e-3)
+    timeline([path], out=tmp_path / "t.csv", model=tmp_path / "f")
+    assert (tmp_path / "t.csv").read_text().count("\n") > 1
     with pytest.raises(ConfigError, match="readout attentive reads every token and needs --encoder"):
         probe(made / "manifest", tmp_path / "a", vectors=tmp_path / "vectors")
     with pytest.raises(ConfigError, match="give --encoder, .*, or --vectors"):
         probe(made / "manifest", tmp_path / "b")
+
+
+def test_a_readout_of_vectors_says_which_model_it_needs(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "video", tmp_path / "encoder")
+    embed(tmp_path / "vectors", tmp_path / "encoder", made / "manifest")
+    fit, heads = ReadoutTraining(steps=2), ["phase"]
+    probe(made / "manifest", tmp_path / "p", vectors=tmp_path / "vectors", readout="linear", fit=fit, heads=heads)
+    embed(tmp_path / "others", made / "image", made / "manifest")
+    given: dict[str, Any] = {"manifest": made / "manifest", "model": str(tmp_path / "p")}
+    with pytest.raises(ConfigError, match=r"reads vectors of .*encoder.*, those of .*others are of"):
+        evaluate(out=tmp_path / "a", vectors=tmp_path / "others", **given)
+    with pytest.raises(DataError, match="2 of 2 train videos were seen in pretraining: video01, video02"):
+        evaluate(out=tmp_path / "b", split="train", **given)
+    weights = tmp_path / "encoder" / "model" / "model.safetensors"
+    changed = {name: value + 1 for name, value in load_file(weights).items()}
+    save_file(changed, weights)
+    with pytest.raises(CheckpointError, match=r"reads out vectors of .*encoder.*, but the model there is another"):
+        load(tmp_path / "p")
+    shutil.rmtree(tmp_path / "encoder")
+    with pytest.raises(CheckpointError, match=r"reads out vectors of .*encoder.*, which is not there: put that model"):
+        load(tmp_path / "p")
+    # Stored vectors need no encoder.
+    evaluate(out=tmp_path / "c", vectors=tmp_path / "vectors", **given)
+    with pytest.raises(CheckpointError, match="is not a trained readout: give a run folder of `surgvl probe`"):
+        evaluate(made / "manifest", tmp_path / "d", model=str(made / "video"))
 
 
 def test_fine_tuning_writes_a_model_and_its_scores(made: Path, tmp_path: Path) -> None:
@@ -207,7 +260,8 @@ def test_the_readouts_and_the_random_control(made: Path, tmp_path: Path) -> None
     found["random"] = run(made, tmp_path / "r", readout="linear", random_encoder=True, seed=3)
     assert values(found["random"]) != values(found["pretrained"])
     assert {result.encoder for result in found["random"].values()} == {"random, frozen"}
-    assert facts(tmp_path / "r")["pretraining_video_ids"] == []
+    # Those of the readout alone.
+    assert facts(tmp_path / "r")["pretraining_video_ids"] == ["video01", "video02"]
     sizes = {name: facts(tmp_path / name)["num_parameters"] for name in "pr"}
     assert sizes["p"] == sizes["r"]
     # Phases that occur, then 6 instruments, 10 verbs, 15 targets; 32 columns and a bias.

@@ -13,7 +13,7 @@ from torch import nn
 
 import surgvl.probe
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
-from surgvl.core.ontology import RATED, rated_kind
+from surgvl.core.ontology import PARTS, RATED, rated_kind
 from surgvl.core.registry import discover
 from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, Segment, VideoRow
@@ -24,7 +24,7 @@ from surgvl.probe.attentive import Attentive, FoldedPool
 from surgvl.probe.base import Readout
 from surgvl.probe.dataset import moments
 from surgvl.probe.fit import Rows, predict, train
-from surgvl.probe.labels import PARTS, Head, Truth, heads_of, truth_of
+from surgvl.probe.labels import Head, Truth, heads_of, truth_of
 from surgvl.probe.linear import Linear
 from surgvl.probe.loss import loss_of
 from surgvl.probe.score import ProbedClips, score
