@@ -158,7 +158,7 @@ def evaluate(
     if baselines and (vectors or answers or server or predictions or model):
         raise ConfigError("--baselines scores no model: leave all that predicts or answers out")
     if not (vectors or answers or server or predictions or baselines or model):
-        raise ConfigError("nothing to score: give --model, --predictions, --vectors or --answers, or --server")
+        raise ConfigError("nothing to score: give --predictions, --vectors or --answers, or --model or --server")
     if predictions and (vectors or server or model):
         raise ConfigError("--predictions and --vectors, --model or --server both predict: score them in two runs")
     if predictions_fps is not None:
