@@ -1,7 +1,8 @@
 """Replies that other toolkits logged, as answers to a manifest's questions: matched, checked, and read by our types.
 
-A row belongs to the question that fits all it tells: video, times, question and type; of several, its number among the
-questions of the split decides. Rows that fit none or several stop the evaluation; a question without a row is missing.
+A row belongs to the question that fits all it tells: video, times, question and type. Of several, its number among the
+questions of the split decides, if the row states the true answer, too: numbers that are counted in another way would
+show there. Rows that fit none or several stop the evaluation; a question without a row is missing.
 Letters are read by the options of the row, or of its prompt. Where it has neither, no letter is guessed.
 """
 
@@ -118,7 +119,7 @@ class _Questions:
             else:
                 own |= dict.fromkeys(found, reply)
         _refuse(path, none, len(replies), f"no question of split {self.split!r} or another one", "check the manifest")
-        remedy = "add columns that tell them apart, such as video, start and end"
+        remedy = "add columns that tell them apart, such as video, start and end, or number them and state the answer"
         _refuse(path, several, len(replies), "several questions", remedy)
         _refuse(path, again, len(replies), "a question that another row answers", "keep one reply a question")
         remedy = "score against the questions that were asked"
@@ -126,10 +127,10 @@ class _Questions:
         return [self._row(at, own.get(at)) for at in self.numbers]
 
     def _fitting(self, reply: Reply) -> list[int]:
-        """The questions that fit all that a reply tells, those of the split first; of several its number decides."""
+        """The questions that fit all that a reply tells, those of the split first; of several its number may decide."""
         texts = self._asked(reply.question) if reply.question else None
         videos = self._named(reply.video) if reply.video else None
-        if reply.index is not None and reply.index < len(self.numbers):
+        if reply.index is not None and reply.truth and reply.index < len(self.numbers):
             at = self.numbers[reply.index]
             if (texts or videos) and self._fits(at, reply, texts, videos):
                 return self.of_key[self.keys[at]]

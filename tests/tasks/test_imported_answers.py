@@ -131,13 +131,21 @@ def test_rows_that_do_not_fit_stop_with_ids_and_counts(
 
 
 def test_a_number_decides_between_several_questions(manifest: Manifest, tmp_path: Path) -> None:
-    head = ["index", "question", "prediction"]
-    rows = [[0, PHASE, "clipping"], [1, PHASE, "B"], [2, PHASE, "Clipping or packaging"]]
+    head = ["index", "question", "answer", "prediction"]
+    rows = [
+        [0, PHASE, "Clipping", "clipping"],
+        [1, PHASE, "packaging", "B"],
+        [2, PHASE, "Clipping", "Clipping or packaging"],
+    ]
     found = answers_of(table(tmp_path / "p.tsv", head, rows), manifest, "test").rows
     # Without options in the file, no letter is guessed.
     assert [row["outcome"] for row in found] == ["correct", "unparsed", "unparsed", "missing", "missing"]
-    with pytest.raises(DataError, match="fits several questions"):
-        answers_of(table(tmp_path / "p.tsv", head, [[99, PHASE, "clipping"]]), manifest, "test")
+    # Counted from 1, the numbers fit other truths; beyond the split or without a truth, they decide nothing.
+    with pytest.raises(DataError, match=r"2 of 2 rows fit a question with another true answer: row 1 \(index 1"):
+        answers_of(table(tmp_path / "p.tsv", head, [[1, *rows[0][1:]], [2, *rows[1][1:]]]), manifest, "test")
+    for row in ([99, PHASE, "Clipping", "clipping"], [0, PHASE, "", "clipping"]):
+        with pytest.raises(DataError, match="fits several questions"):
+            answers_of(table(tmp_path / "p.tsv", head, [row]), manifest, "test")
 
 
 def sample(number: int, prompt: str, target: str, reply: str, filtered: str | None = None) -> dict[str, Any]:
