@@ -150,12 +150,19 @@ def exact(
             # Most blocks have next to nothing that is better than what is there.
             better = (more > scores.min(1, keepdims=True)).any(0)
             names, more = names[better], more[:, better]
-        scores = np.concatenate([scores, more], 1)
-        found = np.concatenate([found, np.broadcast_to(names, more.shape)], 1)
-        if scores.shape[1] > k:
-            best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-            scores, found = np.take_along_axis(scores, best, 1), np.take_along_axis(found, best, 1)
+        own = _best(more, k)
+        scores = np.concatenate([scores, np.take_along_axis(more, own, 1)], 1)
+        found = np.concatenate([found, names[own]], 1)
+        best = _best(scores, k)
+        scores, found = np.take_along_axis(scores, best, 1), np.take_along_axis(found, best, 1)
     return np.take_along_axis(found, np.argsort(-scores, axis=1), 1)
+
+
+def _best(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Columns int64 [Q, up to k] of the k best of each row, in no order."""
+    if scores.shape[1] <= k:
+        return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    return np.argpartition(scores, -k, axis=1)[:, -k:]
 
 
 def measure(index: BulkIndex, folds: Sequence[Fold]) -> Recall:

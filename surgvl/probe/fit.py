@@ -22,7 +22,6 @@ from surgvl.core.errors import ConfigError
 from surgvl.probe.base import Readout
 from surgvl.probe.labels import Truth
 from surgvl.train.config import Optim, Run
-from surgvl.train.loop import fit
 from surgvl.train.objective import Objective
 
 
@@ -137,6 +136,9 @@ def train(
         rows = videos[samples[0]["row"]] if whole else np.sort([sample["row"] for sample in samples])
         answers = {head.name: torch.from_numpy(truth[head.name][rows]) for head in readout.asked}
         return {"tokens": torch.from_numpy(np.asarray(tokens[rows])), "truth": answers}
+
+    # Lightning, which an extra installs, takes seconds to import, and models with a readout do without.
+    from surgvl.train.loop import fit
 
     device = device_of(readout)
     readouts = [readout, *(deepcopy(readout) for _ in cells[1:])]

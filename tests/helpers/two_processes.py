@@ -101,14 +101,14 @@ class Told(Plain):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def small_encoder(position: Position = "sinusoid") -> VideoViT:
+def small_encoder(position: Position = "sinusoid", depth: int = 2) -> VideoViT:
     return VideoViT(
-        ViTConfig(size_px=16, num_frames=4, patch_px=4, tubelet=2, dim=16, depth=2, heads=2, position=position)
+        ViTConfig(size_px=16, num_frames=4, patch_px=4, tubelet=2, dim=16, depth=depth, heads=2, position=position)
     )
 
 
-def mae() -> Objective:
-    return VideoMAE(small_encoder(), mask_ratio=0.5, decoder_dim=16, decoder_depth=1, decoder_heads=2)
+def mae(depth: int = 2) -> Objective:
+    return VideoMAE(small_encoder(depth=depth), mask_ratio=0.5, decoder_dim=16, decoder_depth=1, decoder_heads=2)
 
 
 def jepa() -> Objective:

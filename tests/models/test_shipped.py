@@ -119,9 +119,9 @@ def test_the_page_has_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_it_is_loaded_without_what_takes_seconds_to_import() -> None:
     code = (
-        "import sys; from surgvl.models.checkpoint import load_model; model, _ = load_model('phantom');"
+        "import sys, surgvl; model = surgvl.load('phantom').model;"
         "model.encode_text(['the hook dissects the gallbladder']);"
-        "heavy = {'transformers', 'open_clip', 'torchvision', 'timm', 'scipy', 'sympy', 'torch._dynamo'};"
+        "heavy = {'transformers', 'open_clip', 'torchvision', 'timm', 'scipy', 'sympy', 'torch._dynamo', 'lightning'};"
         "print(heavy & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
