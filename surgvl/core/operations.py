@@ -153,10 +153,10 @@ def seen_before(
     for test_id in test_ids:
         own = operation(test_id, (data_sets or {}).get(test_id, ""))
         if own.key:
-            seen = own.key in keys or own.key in may_be or own.may_be & keys or own.names & unknown
-            seen = seen or own.key.startswith(starts)
+            same = own.key in keys or own.key in may_be or own.key.startswith(starts)
+            seen = same or bool(own.may_be & keys or own.names & unknown)
         else:
-            seen = own.names & names
+            seen = bool(own.names & names)
         if seen:
             found.add(test_id)
     return sorted(found)
