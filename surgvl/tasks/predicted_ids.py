@@ -13,10 +13,7 @@ from pathlib import Path, PurePosixPath
 from surgvl.core.errors import DataError
 from surgvl.core.predictions import Predictions
 from surgvl.tasks.predicted_classes import plain
-from surgvl.tasks.truth import ClassesOf, Labels, class_list, labelled_videos, were_annotated
-
-_CLIP = "clip"
-"""Kind of the label of a whole video."""
+from surgvl.tasks.truth import WHOLE, ClassesOf, Labels, class_list, labelled_videos, were_annotated
 
 
 def by_name(
@@ -90,7 +87,9 @@ def _with_classes(
 ) -> Predictions:
     """Predictions with their kind, and the names of their classes."""
     own, count = predictions.class_names, len(predictions.class_names)
-    candidates = [predictions.kind] if predictions.kind else [_CLIP] if predictions.whole else list(kinds)
+    candidates = (
+        [predictions.kind] if predictions.kind else [kind for kind in kinds if kind in WHOLE or not predictions.whole]
+    )
     there = [kind for kind in candidates if datasets and labelled_videos(manifest, kind)]
     if predictions.by_id:
         lists = {kind: _in_order(manifest, kind, datasets, published) for kind in there}

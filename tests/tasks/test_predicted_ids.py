@@ -17,7 +17,7 @@ from surgvl.tasks.phase import Phase
 from surgvl.tasks.predicted import Predicted
 from surgvl.tasks.video_class import Clip
 
-KINDS = ("clip", "phase", "triplet", "tool")
+KINDS = ("clip", "skill_class", "phase", "triplet", "tool")
 PUBLISHED: Mapping[tuple[str, str], Sequence[str]] = {
     ("phase", "made"): CHOLEC80_PHASES,
     ("triplet", "made"): TRIPLET_NAMES,
@@ -126,10 +126,11 @@ def test_surgvista_triplets_have_a_list_as_their_truth(tmp_path: Path) -> None:
     np.testing.assert_array_equal(average_precision(truth, group.scores.scores), average_precision(flags, scores))
 
 
-def test_surgrec_clips_average_their_crops_and_take_names_from_the_label_map(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["clip", "skill_class"])
+def test_surgrec_clips_average_their_crops_and_take_names_from_the_label_map(kind: str, tmp_path: Path) -> None:
     names = ("Cleaning", "Packaging", "Preparation")
     clips = {"x/case_1_a.mp4": 2, "x/case_1_b.mp4": 1, "x/case_2.5_c.mp4": 0}
-    manifest = made({name: [[names[at]]] for name, at in clips.items()}, "clip")
+    manifest = made({name: [[names[at]]] for name, at in clips.items()}, kind)
     (tmp_path / "0.txt").write_text(
         "50.0, 100.0\n"
         # Softmax of the crops: .12 and .95 for the first of two classes that differ, so it wins.
@@ -142,7 +143,7 @@ def test_surgrec_clips_average_their_crops_and_take_names_from_the_label_map(tmp
     with pytest.raises(DataError, match=r"its 3 classes fit no kind of label of made .* put the label_map.json"):
         predicted(tmp_path, manifest)
     (tmp_path / "label_map.json").write_text(json.dumps({name: at for at, name in enumerate(names)}))
-    group = only(tmp_path, manifest, "clip")
+    group = only(tmp_path, manifest, kind)
     said = dict(zip(group.scores.video_ids, group.scores.scores.argmax(axis=1).tolist(), strict=True))
     assert said == {"x/case_1_a.mp4": 0, "x/case_1_b.mp4": 1, "x/case_2.5_c.mp4": 0}
     results = {each.metric: each for each in Clip(truth_of(group)).score(group.scores)}

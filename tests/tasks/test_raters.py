@@ -68,7 +68,7 @@ def test_raters_come_from_the_labels_of_rated_moments(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("video,time,C1,C2\na,0,1,0\na,5,1,0\nb,0,0,1\n")
     for given in ({"predictions": [path], "predictions_kind": "cvs"}, {"baselines": True}):
-        found = by_metric(evaluate(tmp_path / "manifest", tmp_path / f"out{len(given)}", **given))  # type: ignore[arg-type]
+        found = by_metric(evaluate(tmp_path / "manifest", tmp_path / f"out{len(given)}", **given))
         # C1: one of three pairs in both; C2: one of three pairs at 0 s and all at 5 s.
         expected = {"C1": 1 / 3, "C2": (1 / 3 + 1) / 2}
         assert found["rater_agreement"].per_class == pytest.approx(
