@@ -104,8 +104,9 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     found = {int(each.stem): each for each in path.glob("*.txt") if each.stem.isdecimal()}
-    if missing := sorted(set(range(max(found, default=0) + 1)) - set(found)):
-        raise DataError(f"{path} lacks {missing[0]}.txt: it needs the file of each process, from 0.txt on")
+    missing = next(number for number in range(len(found) + 1) if number not in found)
+    if missing < max(len(found), 1):
+        raise DataError(f"{path} lacks {missing}.txt: it needs the file of each process, from 0.txt on")
     return [found[number] for number in sorted(found)]
 
 

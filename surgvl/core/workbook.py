@@ -1,11 +1,16 @@
 """The first sheet of an Excel workbook (.xlsx) as rows of text; formulas are read as their stored values."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 from surgvl.core.errors import ConfigError, DataError
 
 MAX_BYTES = 1 << 30
+# A broken workbook fails in many ways; openpyxl has no error of its own for most of them. Of archives, RuntimeError is
+# that of encrypted ones and of unknown compression.
+_ARCHIVE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_BROKEN = (*_ARCHIVE, LookupError, ValueError, TypeError, SyntaxError, AttributeError)
 
 
 def read_sheet(path: Path) -> list[list[str]]:
@@ -29,7 +34,6 @@ def read_sheet(path: Path) -> list[list[str]]:
             texts = [["" if value is None else str(value) for value in row] for row in rows]
         finally:
             book.close()
-    # A broken workbook fails in many ways; openpyxl has no error of its own for most of them.
-    except (OSError, zipfile.BadZipFile, LookupError, ValueError, TypeError, SyntaxError, AttributeError) as error:
+    except _BROKEN as error:
         raise DataError(f"{path} is no workbook that can be read ({error}): save it as text (.tsv)") from error
     return [row for row in texts if any(row)]

@@ -82,11 +82,13 @@ class _Questions:
         self.own = set(self.numbers)
         self.of_key: dict[Key, list[int]] = {}
         self.of_video: dict[str, list[int]] = {}
+        self.of_second: dict[tuple[str, int], list[int]] = {}
         self.of_text: dict[str, list[int]] = {}
         self.texts = [_spaced(key[3]) for key in self.keys]
         for at, key in enumerate(self.keys):
             self.of_key.setdefault(key, []).append(at)
             self.of_video.setdefault(key[0], []).append(at)
+            self.of_second.setdefault((key[0], int(key[1])), []).append(at)
             self.of_text.setdefault(self.texts[at], []).append(at)
         self.videos: dict[str, set[str]] = {}
         for name in manifest.video_ids():
@@ -134,7 +136,12 @@ class _Questions:
             at = self.numbers[reply.index]
             if (texts or videos) and self._fits(at, reply, texts, videos):
                 return self.of_key[self.keys[at]]
-        if videos is not None:
+        if videos is not None and reply.start_s is not None:
+            seconds = sorted({int(reply.start_s + shift) for shift in (-_NEAR_S, _NEAR_S)})
+            near = [
+                at for name in sorted(videos) for second in seconds for at in self.of_second.get((name, second), ())
+            ]
+        elif videos is not None:
             near = [at for name in sorted(videos) for at in self.of_video.get(name, ())]
         else:
             near = [at for text in sorted(texts or ()) for at in self.of_text[text]]
@@ -176,8 +183,9 @@ class _Questions:
         stated = shown.of_label(reply.truth) if shown.letters and reply.truth in shown.labels else reply.truth
         for at in found:
             truth, kind = self.columns["answer"][at], type_of(self.columns["type"][at])
-            said = kind.read(stated, self._options(at))
-            if normalise(truth) == normalise(self._spelt(stated, at)) or (said and kind.right(truth, said)):
+            if normalise(truth) == normalise(self._spelt(stated, at)):
+                return ""
+            if (said := kind.read(stated, self._options(at))) and kind.right(truth, said):
                 return ""
         return f"states {stated!r}, the manifest {self.columns['answer'][found[0]]!r}"
 
@@ -189,9 +197,10 @@ class _Questions:
 
     def _spelt(self, said: str, at: int) -> str:
         """A choice as the manifest spells it: options are often shown with other case and punctuation."""
-        if type_of(self.columns["type"][at]).name != "choice":
+        options = self._options(at)
+        if type_of(self.columns["type"][at]).name != "choice" or said in options:
             return said
-        same = [each for each in self._options(at) if plain(each) == plain(said)]
+        same = [each for each in options if plain(each) == plain(said)]
         return same[0] if len(same) == 1 else said
 
     def _row(self, at: int, reply: Reply | None) -> AnswerRow:

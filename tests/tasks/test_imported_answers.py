@@ -2,6 +2,7 @@
 
 import csv
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,12 @@ def test_other_files_are_refused_with_the_known_forms(manifest: Manifest, tmp_pa
     (tmp_path / "p.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(DataError, match="pickles may run code, and are not opened"):
         answers_of(tmp_path / "p.pkl", manifest, "test")
-    (tmp_path / "p.xlsx").write_bytes(b"PK")
-    with pytest.raises(DataError, match="p.xlsx is no workbook that can be read"):
-        answers_of(tmp_path / "p.xlsx", manifest, "test")
+    damaged = bytearray(vlmevalkit(tmp_path, "xlsx").read_bytes())
+    with zipfile.ZipFile(tmp_path / "Qwen_Made.xlsx") as parts:
+        at = next(part.header_offset for part in parts.infolist() if "sheet1" in part.filename)
+    # Past the header and the name: compressed blocks have no type 3.
+    damaged[at + 30 + len("xl/worksheets/sheet1.xml")] = 0xFF
+    for content in (b"PK", damaged):
+        (tmp_path / "p.xlsx").write_bytes(content)
+        with pytest.raises(DataError, match="p.xlsx is no workbook that can be read"):
+            answers_of(tmp_path / "p.xlsx", manifest, "test")

@@ -157,6 +157,7 @@ def test_surgrec_clips_average_their_crops_and_take_names_from_the_label_map(kin
     [
         ({"0.txt": "", "2.txt": ""}, "lacks 1.txt: it needs the file of each process"),
         ({"log.txt": ""}, "lacks 0.txt"),
+        ({"0.txt": "", "20260101.txt": ""}, "lacks 1.txt"),
         ({"0.txt": "1, 2\n"}, "has no predictions"),
         ({"0.txt": "0 video41 0 [1.0, 0.0] 0\n0 video41"}, "0.txt, line 2 is no prediction"),
         ({"0.txt": "0 video41 0 [1.0, x] 0\n"}, "0.txt, line 1 is no prediction"),
