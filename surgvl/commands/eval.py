@@ -146,7 +146,7 @@ def evaluate(
         raise ConfigError("give --out and --manifest, or --out and --suite")
     if suite:
         given = {"--manifest": manifest, "--predictions": predictions, "--vectors": vectors, "--answers": answers}
-        if wrong := [name for name, value in {**given, "--server": server}.items() if value]:
+        if wrong := [name for name, value in {**given, "--model": model, "--server": server}.items() if value]:
             raise ConfigError(f"--suite {suite} finds its own data: leave {' and '.join(wrong)} out")
         from surgvl.commands.suite import run_suite
 
@@ -172,13 +172,13 @@ def evaluate(
         kinds = list(dict.fromkeys(task.kind for task in chosen.values() if task.kind))
         if server:
             wanted = vectors is None and any(kinds), answers is None and "" in {each.kind for each in chosen.values()}
-            address, own = (server, api_key, in_flight, model), _others(table, split)
-            served = serve_inputs(table, manifest, out, wanted, split, address, protocol.allow_overlap, own, seed)
+            address, others = (server, api_key, in_flight, model), _others(table, split)
+            served = serve_inputs(table, manifest, out, wanted, split, address, protocol.allow_overlap, others, seed)
             vectors, answers = served[0] or vectors, served[1] or answers
         scored = table
         if model and not server:
-            given = Path(model), vectors, table, split, folder, kinds, device, protocol.allow_overlap
-            predictions, vectors, scored = predict_split(*given), None, with_parts(table)
+            readout = Path(model), vectors, table, split, folder, kinds, device, protocol.allow_overlap
+            predictions, vectors, scored = predict_split(*readout), None, with_parts(table)
         files = [(path, read_file(path, predictions_fps, predictions_kind)) for path in predictions or ()]
         predicted = Predicted(files, scored, split, kinds, published_classes) if files else None
         inputs = (

@@ -32,7 +32,7 @@ def test_local_attention_is_dense_attention_with_a_mask(num_clips: int, reach: i
     given = [torch.from_numpy(each).requires_grad_() for each in (q, k, v)]
     found = local_attention(given[0], given[1], given[2], reach)
     np.testing.assert_allclose(found.detach().numpy(), dense(q, k, v, reach), atol=1e-12)
-    found.square().sum().backward()
+    found.square().sum().backward()  # type: ignore[no-untyped-call]
     assert all(each.grad is not None and bool(each.grad.isfinite().all()) for each in given)
 
 
@@ -110,5 +110,5 @@ def test_it_learns_what_past_and_future_tell(tmp_path: Path) -> None:
 def test_a_video_of_one_clip_is_scored() -> None:
     readout = Small(5, [PHASE]).train()
     loss = readout.loss(torch.randn(1, 1, 5), {"phase": torch.tensor([1])})
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert all(bool(each.grad.isfinite().all()) for each in readout.parameters() if each.grad is not None)
