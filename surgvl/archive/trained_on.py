@@ -7,7 +7,7 @@ from typing import Any
 
 from surgvl.core.errors import DataError, SurgVLError
 from surgvl.core.files import read_json
-from surgvl.core.operations import qualified
+from surgvl.core.operations import is_any, qualified
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.models.model_info import find_model
 
@@ -49,7 +49,10 @@ def manifest_of_run(run: Path, otherwise: Manifest) -> Manifest:
 
 
 def training_videos(folder: Path, manifest: Manifest) -> list[VideoRow | None]:
-    """Manifest rows of the videos a stage was trained on; None for videos of another manifest."""
+    """Manifest rows of the videos a stage was trained on; None for videos of another manifest.
+
+    What weights of others were trained on, and nobody lists, is left out.
+    """
     record = json_object(folder / "run.json")
     ids = record.get("pretraining_video_ids")
     if not isinstance(ids, list):
@@ -57,7 +60,7 @@ def training_videos(folder: Path, manifest: Manifest) -> list[VideoRow | None]:
     # An id identifies a video only within one manifest.
     same = record.get("data_hash") == manifest.hash
     rows = {name: row for row in manifest.videos for name in _names(row)} if same else {}
-    return [rows.get(str(name)) for name in ids]
+    return [rows.get(name) for name in map(str, ids) if not is_any(name)]
 
 
 def _names(row: VideoRow) -> tuple[str, str]:

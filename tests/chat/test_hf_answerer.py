@@ -114,7 +114,8 @@ def test_tuning_changes_adapters_alone_and_they_learn(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "tuned" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] < rows[0]["loss"] / 2
     record = read_json(tmp_path / "tuned" / "run.json")
-    assert record["pretraining_video_ids"] == ["made:train_blue", "made:train_red"]
+    # Nobody says what the model below was trained on.
+    assert record["pretraining_video_ids"] == ["made:train_blue", "made:train_red", "unknown:*"]
     adapter = read_json(tmp_path / "tuned" / "model" / "adapter_config.json")
     assert adapter["r"] == 4
     assert not [name for name in adapter["target_modules"] if "visual" in name or "lm_head" in name]

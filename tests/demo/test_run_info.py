@@ -41,6 +41,9 @@ def a_run(folder: Path, videos: dict[str, bool], seen: list[str], hash_: str | N
         ({"a": False, "b": True}, ["a"], "recorded videos"),
         ({"a": False, "b": False}, ["a", "elsewhere"], ""),
         ({"a": False}, [], ""),
+        # Runs record the data set, too; the weights that one began with may be anybody's.
+        ({"a": True, "b": True}, ["own:a", "own:b", "unknown:*"], "rendered videos"),
+        ({"a": False, "b": False}, ["other:a"], ""),
     ],
 )
 def test_what_a_model_was_trained_on_follows_from_the_videos(
