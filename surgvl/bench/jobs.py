@@ -1,7 +1,8 @@
 """Run commands in separate processes, several at a time; a killed run can be resumed.
 
-A job is done when its command exits with status 0, which is recorded at once. A failed job is reported with the last
-line of its log, the jobs that need it are skipped, and the others still run.
+A job is done when its command exits with status 0, which is recorded at once, or when it has written its result and
+then told which videos it set aside. A failed job is reported with the last line of its log, the jobs that need it are
+skipped, and the others still run.
 """
 
 import fcntl
@@ -26,12 +27,19 @@ class Job:
         argv: arguments after `surgvl`.
         needs: names of jobs that must be done first.
         resumes: whether the command takes --resume.
+        writes: the file that the command writes last; commands that set videos aside write it and exit with status 1.
     """
 
     name: str
     argv: Sequence[str]
     needs: tuple[str, ...] = ()
     resumes: bool = True
+    writes: Path | None = None
+
+    @property
+    def written(self) -> int:
+        """When its last file was written, nanoseconds; 0 if it is not there."""
+        return self.writes.stat().st_mtime_ns if self.writes is not None and self.writes.is_file() else 0
 
 
 def run_jobs(
@@ -43,6 +51,7 @@ def run_jobs(
     workers: int = 2,
     threads: int = 1,
     program: Sequence[str] = PROGRAM,
+    set_aside: dict[str, str] | None = None,
 ) -> dict[str, str]:
     """Run all jobs that are not done yet.
 
@@ -55,6 +64,7 @@ def run_jobs(
         workers: number of jobs at a time.
         threads: cores per job.
         program: command that precedes the arguments of a job.
+        set_aside: takes the last line of each job that is done without some videos, by name.
 
     Returns:
         Reason of each job that is not done, by name; empty if all are done.
@@ -62,7 +72,7 @@ def run_jobs(
     names = {job.name for job in jobs}
     assert all(name in names for job in jobs for name in job.needs)
     waiting = [job for job in jobs if job.name not in done]
-    running: dict[str, tuple[Job, subprocess.Popen[bytes], float]] = {}
+    running: dict[str, tuple[Job, subprocess.Popen[bytes], float, int]] = {}
     failed: dict[str, str] = {}
     locked: set[str] = set()
     try:
@@ -72,19 +82,24 @@ def run_jobs(
                     failed[job.name] = f"skipped: it needs {broken}"
                     waiting.remove(job)
                 elif len(running) < workers and all(name in done for name in job.needs):
+                    before = job.written
                     process = _start(job, out, threads, program)
                     if process is not None:
-                        running[job.name] = (job, process, time.monotonic())
+                        running[job.name] = (job, process, time.monotonic(), before)
                         waiting.remove(job)
                     elif job.name not in locked:
                         locked.add(job.name)
                         tell(f"{job.name} is still being run by a killed benchmark: waiting for it")
-            for name, (job, process, begun) in list(running.items()):
+            for name, (job, process, begun, before) in list(running.items()):
                 if (status := process.poll()) is None:
                     continue
                 del running[name]
                 seconds = time.monotonic() - begun
-                if status == 0:
+                partly = status == 1 and job.written != before
+                if partly and set_aside is not None:
+                    set_aside[name] = last_line(_log(out, job))
+                    tell(f"{name}: {set_aside[name]}")
+                if status == 0 or partly:
                     done[name] = round(seconds, 1)
                     save()
                     left = sum(each.name not in done for each in jobs)
@@ -94,9 +109,10 @@ def run_jobs(
                     tell(f"{name} failed, {failed[name]}")
             time.sleep(0.05)
     finally:
-        for _, process, _ in running.values():
+        processes = [process for _, process, *_ in running.values()]
+        for process in processes:
             process.terminate()
-        for _, process, _ in running.values():
+        for process in processes:
             process.wait()
     return failed
 

@@ -29,7 +29,9 @@ class Row(_Strict):
     """What is measured on a data set.
 
     Attributes:
-        data: name of the data set, which is also that of its folder below the root.
+        data: name of the data set's reader, which is also that of its folder below the root.
+        folder: another folder below the root, where one reader reads lists about several data sets; it ends with the
+            name of the one.
         kind: kind of label, such as `phase`, or `vqa`.
         split: split protocol of the reader; empty for its first one.
         readouts: names of the suite's read-outs; empty for all.
@@ -40,6 +42,7 @@ class Row(_Strict):
 
     data: Text
     kind: Text
+    folder: str = ""
     split: str = ""
     readouts: tuple[Text, ...] = ()
     metrics: tuple[Text, ...] = ()
@@ -49,7 +52,17 @@ class Row(_Strict):
     @property
     def name(self) -> str:
         """Name of the row, as in file names."""
-        return "-".join(filter(None, (self.data, self.kind, self.split)))
+        return "-".join(filter(None, (self.data, self.about, self.kind, self.split)))
+
+    @property
+    def about(self) -> str:
+        """The data set that a list is about; empty where there is no list."""
+        return Path(self.folder).name
+
+    @property
+    def measured(self) -> tuple[str, str]:
+        """Data set and split as in the table of published numbers; a list is a split."""
+        return (self.about, self.data) if self.folder else (self.data, self.split)
 
 
 class Expected(_Strict):

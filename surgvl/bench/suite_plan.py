@@ -60,6 +60,8 @@ class SuitePlan:
         shares: shares of the training videos, each a subset of the next larger one.
         seed: of everything.
         device: torch device.
+        every_s: seconds between clips of probes; 0: as the encoder and the read-out say.
+        tokens_gb: maximum size of a probe's tokens on disk, GB.
     """
 
     suite: Suite
@@ -69,6 +71,8 @@ class SuitePlan:
     shares: Sequence[float] = (1.0,)
     seed: int = 0
     device: str = "cpu"
+    every_s: float = 0.0
+    tokens_gb: float = 16.0
 
     def __post_init__(self) -> None:
         """Check the words.
@@ -131,7 +135,7 @@ class SuitePlan:
 
     def data_folder(self, row: Row) -> Path:
         """Folder of a data set."""
-        return (self.out / "data" if self.suite.render else self.root or Path()) / row.data
+        return (self.out / "data" if self.suite.render else self.root or Path()) / (row.folder or row.data)
 
     def manifest(self, row: Row, share: float = 1.0) -> Path:
         """Manifest of a row, of a share of its training videos."""
@@ -169,7 +173,8 @@ class SuitePlan:
                 needs = ("data/phantom",)
             convert = ["data", "convert", row.data, str(folder), str(self.manifest(row))]
             convert += ["--split_protocol", row.split] if row.split else []
-            jobs.append(Job(self._manifest_job(row, 1.0), convert, needs))
+            written = self.manifest(row) / "run.json"
+            jobs.append(Job(self._manifest_job(row, 1.0), convert, needs, writes=written))
             shares = sorted(share for share in set(self.shares) if share < 1)
             for share in shares:
                 words = ["data", "subset", str(self.manifest(row)), str(self.manifest(row, share))]
@@ -216,6 +221,9 @@ class SuitePlan:
             argv += ["--frame_cache", str(self.out / "frames")]
             argv += ["--seed" if verb == "probe" else "--run.seed", str(self.seed)]
             argv += ["--random_encoder=true"] if run.encoder == RANDOM else []
+            if verb == "probe":
+                argv += ["--tokens_gb", f"{self.tokens_gb:g}"]
+                argv += ["--clip.every_s", f"{self.every_s:g}"] if self.is_sparse(run) else []
             scored = ["--predictions", str(self.predictions(run))]
         elif verb == "embed":
             argv = ["embed", "--model", model, *given, "--split", "test", *words]
@@ -223,7 +231,8 @@ class SuitePlan:
         else:
             argv = ["ask", "--model", model, *given, "--seed", str(self.seed), *words]
             scored = ["--answers", out]
-        jobs = [Job(run.name, argv, tuple(needs))]
+        written = {"embed": "vectors.json", "ask": "answers.jsonl"}.get(verb, "result.json")
+        jobs = [Job(run.name, argv, tuple(needs), writes=self.folder(run) / written)]
         if self.is_scored(run):
             score = ["eval", "--manifest", manifest, *scored, "--seed", str(self.seed)]
             score += ["--tasks", run.row.kind, "--out", str(self.scores(run))]
@@ -235,12 +244,17 @@ class SuitePlan:
         tasks = discover(surgvl.tasks, Task)  # type: ignore[type-abstract]
         return run.row.kind in tasks and "--few_shot" not in self.suite.readouts[run.readout]
 
+    def is_sparse(self, run: Run) -> bool:
+        """Whether a probe's clips are `every_s` apart; a read-out may state its own step."""
+        words = self.suite.readouts[run.readout]
+        return bool(self.every_s) and words.startswith("probe ") and "--clip.every_s" not in words
+
     def is_done(self, run: Run, done: Sequence[str] | dict[str, float]) -> bool:
         """Whether a run and its scores are there."""
         return run.name in done and (not self.is_scored(run) or _score_job(run) in done)
 
     def _manifest_job(self, row: Row, share: float) -> str:
-        name = "-".join(filter(None, (row.data, row.split)))
+        name = "-".join(filter(None, (row.data, row.about, row.split)))
         return f"manifests/{name}" + (f"@{share:g}" if share < 1 else "")
 
 

@@ -18,9 +18,8 @@ from surgvl.core.predictions import Predictions, read_predictions
 from surgvl.data.manifest import Manifest
 from surgvl.metrics import calibration
 from surgvl.metrics.calibration import Reliability
+from surgvl.tasks.truth import EXCLUSIVE
 
-# Kinds of which a moment has one label.
-EXCLUSIVE = ("phase", "step", "gesture", "clip")
 _MOST_CLASSES, _MOST_VIDEOS, _MOST_SERIES = 24, 12, 8
 
 

@@ -28,9 +28,9 @@ class Measured:
     results: Sequence[Result]
 
     def main(self) -> list[Result]:
-        """Scores of the main table, in the order of the row's metrics; all if it names none."""
+        """Scores of the main table, in the order of the row's metrics; all if it names none, or none that is there."""
         by_metric = {result.metric: result for result in self.results}
-        return [by_metric[name] for name in self.run.row.metrics or by_metric if name in by_metric]
+        return [by_metric[name] for name in self.run.row.metrics if name in by_metric] or list(self.results)
 
 
 def collect(plan: SuitePlan, done: Mapping[str, float]) -> list[Measured]:
@@ -58,7 +58,11 @@ def video_scores(plan: SuitePlan, row: Row, measured: Sequence[Measured]) -> Sco
 
 
 def to_markdown(
-    plan: SuitePlan, measured: Sequence[Measured], failed: Mapping[str, str], plots: Mapping[str, Sequence[Path]]
+    plan: SuitePlan,
+    measured: Sequence[Measured],
+    failed: Mapping[str, str],
+    set_aside: Mapping[str, str],
+    plots: Mapping[str, Sequence[Path]],
 ) -> str:
     """The whole page.
 
@@ -66,6 +70,7 @@ def to_markdown(
         plan: what was to be measured.
         measured: scores of the runs that are done.
         failed: reason of each job that is not done.
+        set_aside: what each job that is done without some videos said last.
         plots: files of plots by name of the row, relative to the page.
     """
     suite = plan.suite
@@ -74,18 +79,23 @@ def to_markdown(
         parts += ["## Scores\n", _scores(measured)]
         parts += _differences(plan, measured)
         parts += _expected(plan, measured)
-        parts += _against(measured)
+        parts += _against(plan, measured)
     parts += ["## How the paper measures, and what we measured\n", *_protocols(plan, measured), ""]
     for name, files in plots.items():
         parts += [f"## Plots of {name}\n", *(f"![{path.stem}]({path.as_posix()})" for path in files), ""]
     if plan.absent:
         parts += ["## Absent\n", *_table(["row", "why, and how to get it"], [[*each] for each in plan.absent.items()])]
+    if set_aside:
+        lines = [[name, f"{why} (`logs/{name}.log`)"] for name, why in set_aside.items()]
+        parts += ["## Set aside\n", *_table(["run", "what could not be read"], lines)]
     parts += [f"- command: `{command_line()}`", f"- commit: {commit()}"]
     parts += [f"- not done: {name}: {why}" for name, why in failed.items()]
     return "\n".join(parts) + "\n"
 
 
-def to_json(plan: SuitePlan, measured: Sequence[Measured], failed: Mapping[str, str]) -> dict[str, Any]:
+def to_json(
+    plan: SuitePlan, measured: Sequence[Measured], failed: Mapping[str, str], set_aside: Mapping[str, str]
+) -> dict[str, Any]:
     """The content of the page as JSON values."""
     rows = [
         {
@@ -107,12 +117,14 @@ def to_json(plan: SuitePlan, measured: Sequence[Measured], failed: Mapping[str, 
         "expected": expected,
         "absent": plan.absent,
         "failed": dict(failed),
+        "set_aside": dict(set_aside),
     }
 
 
 def _facts(run: Run) -> dict[str, Any]:
     row = run.row
-    facts = {"data": row.data, "kind": row.kind, "split": row.split}
+    data, split = row.measured
+    facts = {"data": data, "kind": row.kind, "split": split}
     return {**facts, "readout": run.readout, "encoder": run.encoder, "share": run.share}
 
 
@@ -125,7 +137,7 @@ def _scores(measured: Sequence[Measured]) -> str:
         for result in each.main():
             blind = " · ".join(f"{name} {value:.3f}" for name, value in result.baselines.items())
             metric = result.metric + (" (!)" if result.warning else "")
-            cells = [" ".join(filter(None, (row.data, row.split))), row.kind, each.run.label, metric, span(result)]
+            cells = [" ".join(filter(None, row.measured)), row.kind, each.run.label, metric, span(result)]
             # Files of predictions do not tell random weights from others.
             weights = (
                 f"random, {result.encoder.removeprefix('random, ')}" if each.run.encoder == RANDOM else result.encoder
@@ -184,15 +196,17 @@ def _expected(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
     return ["## Expected orders\n", "Written down before the runs.\n", *_table(head, lines)]
 
 
-def _against(measured: Sequence[Measured]) -> list[str]:
+def _against(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
     """Scores beside published numbers."""
     pairs = []
     for each in measured:
         row, run = each.run.row, each.run
+        data, split = row.measured
         part = "" if run.share == 1 else f"ours trained on {100 * run.share:g} % of the training videos"
         for result in each.main():
             encoder = "zero-shot" if result.num_trainable == 0 and run.readout == "zero_shot" else result.encoder
-            pairs.append((Setting(row.data, row.kind, row.split, encoder, part), run.label, result))
+            part += f"{'; ' if part else ''}ours on a clip every {plan.every_s:g} s" if plan.is_sparse(run) else ""
+            pairs.append((Setting(data, row.kind, split, encoder, part), run.label, result))
     table = against(pairs)
     words = "A number is comparable only where its paper states the same facts; see `surgvl/bench/published.csv`.\n"
     return ["## Against published numbers\n", words, table] if table else []

@@ -47,8 +47,15 @@ def frame_store(
     Raises:
         DataError: no video can be read; the message gives the first problem.
     """
-    paths = {video_id: manifest.path_of(video_id) for video_id in ids}
+    paths: dict[str, Path] = {}
+    lost: dict[str, str] = {}
+    for video_id in ids:
+        try:
+            paths[video_id] = manifest.path_of(video_id)
+        except DataError as error:
+            lost[video_id] = str(error)
     store = FrameStore(paths, preprocess, frame_cache)
+    store.problems.update(lost)
     ready = set(store.prepare())
     ready = set(store.measure_aspects(sorted(ready))) if aspects else ready
     good = [video_id for video_id in ids if video_id in ready]
@@ -56,7 +63,7 @@ def frame_store(
         print(line)
     if not good:
         first = next(iter(store.problems.values()), "there is no video")
-        raise DataError(none_of(len(paths), "video", "can be read", first))
+        raise DataError(none_of(len(ids), "video", "can be read", first))
     return store, good
 
 

@@ -137,8 +137,8 @@ def evaluate(
         split_protocol: splits of a data set NAME:ROOT, see `surgvl data splits NAME`; by default, its first ones.
         baselines: score predictors that see no video: the longest class of the training videos, a constant score for
             every triplet, no boxes, the most frequent training answer.
-        suite: run a suite of data sets in place of scoring one: surgvista13, surgrec16, unisurg17, zen20, zero_shot,
-            vqa, phantom, or a YAML file of that form. Finished runs in --out are kept.
+        suite: run a suite of data sets in place of scoring one: surgvista13, surgrec16, surgrec16_clips, unisurg17,
+            zen20, zero_shot, vqa, phantom, or a YAML file of that form. Finished runs in --out are kept.
         suites: data and models of a suite.
         device: torch device of --model.
     """

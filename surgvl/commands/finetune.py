@@ -82,7 +82,7 @@ def finetune(
     from surgvl.probe.dataset import moments
     from surgvl.probe.finetune import FineTune, LabelledMoments
     from surgvl.probe.fit import predict
-    from surgvl.probe.labels import heads_of, truth_of
+    from surgvl.probe.labels import heads_of, truth_of, undecided_notes
     from surgvl.probe.pooled import Pooled
     from surgvl.probe.predicted import write_all
     from surgvl.probe.recogniser import Recogniser, save_recogniser
@@ -99,6 +99,7 @@ def finetune(
         model = VideoViT(dataclasses.replace(shape.config, drop_path=regularise.drop_path))
         model.load_state_dict(shape.state_dict())
         asked = heads_of(table, heads, set(split_ids(table, "train")))
+        undecided = undecided_notes(table.split(split), asked)
         recogniser = Recogniser(model, Pooled(model.dim, asked), clip.frame_step)
         objective = FineTune(recogniser, regularise.mixup, regularise.cutmix, regularise.smoothing)
         num_trainable = sum(parameter.numel() for parameter in objective.parameters())
@@ -138,7 +139,7 @@ def finetune(
             num_trainable=num_trainable,
             command=command_line(),
             commit=commit(),
-            warning="; ".join(filter(None, (warning, *problems.values()))),
+            warning="; ".join(filter(None, (warning, *undecided, *problems.values()))),
         )
         folder.watch(problems, len({*train_ids, *split_ids(table, split)}), store.marks.lines)
         folder.record(

@@ -73,7 +73,7 @@ def probe(
     """
     from surgvl.embed.vectors import read_meta
     from surgvl.probe.base import Readout
-    from surgvl.probe.labels import heads_of
+    from surgvl.probe.labels import heads_of, undecided_notes
     from surgvl.probe.predicted import write_all
     from surgvl.probe.recogniser import Recogniser, save_recogniser
     from surgvl.probe.study import Study
@@ -91,6 +91,7 @@ def probe(
         before = [] if random_encoder else _seen(encoder, vectors)
         warning = overlap_warning(table, split, before, allow_overlap)
         asked = heads_of(table, heads, set(split_ids(table, "train")))
+        undecided = undecided_notes(table.split(split), asked)
         has_grid = bool(kind.steps) and len(fit.lr) * len(fit.weight_decay) > 1
         splits = ["train", split, *(["val"] if has_grid and split != "val" and table.video_ids("val") else [])]
         with Work(out / "work") as work:
@@ -118,7 +119,7 @@ def probe(
             num_trainable=head.num_trainable(),
             command=command_line(),
             commit=commit(),
-            warning="; ".join(filter(None, (warning, *tokens.problems.values()))),
+            warning="; ".join(filter(None, (warning, *undecided, *tokens.problems.values()))),
         )
         seen = list(dict.fromkeys([*before, *table.qualified(sorted(set(train_set.video_ids)))]))
         folder.record(

@@ -36,18 +36,21 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
 
     Raises:
         ConfigError: the words do not fit, or the folder was started with others.
-        DataError: nothing of the suite is there, or jobs failed.
+        DataError: nothing of the suite is there, videos were set aside, or jobs failed.
     """
-    root, device = given.root, given.suite_device
+    root, device, every_s = given.root, given.suite_device, given.every_s
     suite = load_suite(name)
-    plan = SuitePlan(suite, root, out, given.encoders or suite.encoders, given.fractions, seed, device)
+    encoders = given.encoders or suite.encoders
+    plan = SuitePlan(suite, root, out, encoders, given.fractions, seed, device, every_s, given.tokens_gb)
     if not plan.rows:
         lines = "".join(f"{os.linesep}  {row}: {why}" for row, why in plan.absent.items())
         raise DataError(f"nothing of suite {suite.name} is below {root}: get one of its data sets:{lines}")
     record = out / "suite.json"
     asked = {"suite": suite.model_dump(mode="json"), "root": str(root or ""), "seed": seed, "device": device}
+    asked |= {"every_s": every_s}
     state: dict[str, Any] = files.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
-    if changed := [key for key in asked if state["asked"][key] != asked[key]]:
+    set_aside = state.setdefault("set_aside", {})
+    if changed := [key for key in asked if state["asked"].get(key, asked[key]) != asked[key]]:
         raise ConfigError(f"{out} was started with another {changed[0]}: pass the same words, or another --out")
     with RunFolder(out, resume=True, seed=seed, device=device) as folder:
         for row, why in plan.absent.items():
@@ -63,15 +66,19 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
             print(line, flush=True)
 
         save()
-        failed = run_jobs(jobs, out, done, save, tell, given.workers, threads, program)
+        failed = run_jobs(jobs, out, done, save, tell, given.workers, threads, program, set_aside)
         measured = collect(plan, done)
-        text = to_markdown(plan, measured, failed, draw(plan, measured))
+        text = to_markdown(plan, measured, failed, set_aside, draw(plan, measured))
         files.write_text(out / "result.md", text)
-        files.write_json(out / "result.json", to_json(plan, measured, failed))
+        files.write_json(out / "result.json", to_json(plan, measured, failed, set_aside))
         folder.record(suite=suite.name, seconds=sum(done.get(job.name, 0.0) for job in jobs))
         print(text)
         folder.next(f"{plural(len(measured), 'run')} in {out}", f"read {out / 'result.md'}")
     if failed:
         lines = "".join(f"{os.linesep}  {job}: {why}" for job, why in failed.items())
         raise DataError(f"{len(failed)} of {len(jobs)} jobs failed; the same command tries them again:{lines}")
+    if set_aside:
+        lines = "".join(f"{os.linesep}  {job}: {why}" for job, why in set_aside.items())
+        jobs_did = f"{plural(len(set_aside), 'job')} set videos or files aside, and the scores are of the others"
+        raise DataError(f"{jobs_did}: mend them, and give another --out to include them:{lines}")
     return [result for each in measured for result in each.results]

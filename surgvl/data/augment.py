@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from surgvl.core.errors import DataError
 from surgvl.data.augment_config import AugmentConfig
 from surgvl.data.crops import draw_crop
+from surgvl.data.rand_augment import erase, rand_augment
 from surgvl.video.content_area import Box
 
 
 class Augment(nn.Module):
-    """Random crop, shift, flip, gain and channel colour of clips.
+    """RandAugment, random crop, shift, flip, gain, channel colour and random erasing of clips, in this order.
 
     Args:
         config: what varies, and by how much.
@@ -41,9 +42,12 @@ class Augment(nn.Module):
         Raises:
             DataError: crops depend on the aspect ratios and there are none.
         """
+        if self.config.rand_augment:
+            video = rand_augment(video, self.config.rand_augment, self.config.rand_magnitude)
         if self.size_px is not None and (self.config.crop != "none" or video.shape[-1] != self.size_px):
             video = torch.stack(list(map(self._cropped, video, self._boxes(video, aspects))))
-        return self._coloured(self._moved(video))
+        video = self._coloured(self._moved(video))
+        return erase(video, self.config.erase) if self.config.erase else video
 
     def _boxes(self, video: Tensor, aspects: Sequence[float] | None) -> list[Box]:
         """A crop for each clip, in pixels of its frames."""

@@ -29,6 +29,9 @@ class AugmentConfig:
         gain: maximum change of brightness, log scale.
         colour: maximum change of a single channel, log scale.
         flip: flip half of the clips horizontally; sentences and answers name left and right.
+        rand_augment: number of operations of RandAugment (arXiv 1909.13719) on each clip, before its crop; 0: none.
+        rand_magnitude: strength of these operations, 0 to 10.
+        erase: probability that noise fills a rectangle of a clip (arXiv 1708.04896).
     """
 
     crop: str = "none"
@@ -42,6 +45,9 @@ class AugmentConfig:
     gain: float = 0.15
     colour: float = 0.05
     flip: bool = False
+    rand_augment: int = 0
+    rand_magnitude: int = 7
+    erase: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -67,6 +73,9 @@ class AugmentConfig:
         check_range("--augmentation.shift", self.shift, 0, 1)
         check_range("--augmentation.gain", self.gain, 0, 10)
         check_range("--augmentation.colour", self.colour, 0, 10)
+        check_range("--augmentation.rand_augment", self.rand_augment, 0)
+        check_range("--augmentation.rand_magnitude", self.rand_magnitude, 0, 10)
+        check_range("--augmentation.erase", self.erase, 0, 1)
 
     @property
     def per_video(self) -> bool:

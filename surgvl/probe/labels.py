@@ -4,6 +4,7 @@
 manifest has triplets. Shapes: N clips, C classes.
 """
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.ontology import PARTS, TRIPLET_NAMES
 from surgvl.data.manifest import Manifest
-from surgvl.tasks.truth import labelled_videos, were_annotated
+from surgvl.tasks.truth import labelled_videos, undecided_note, were_annotated
 
 Kind = Literal["one", "many", "number"]
 # What is read out if nothing else is asked for.
@@ -49,8 +50,8 @@ class Head:
 
 
 def kind_of(name: str) -> Kind:
-    """How labels of this kind exclude one another: scores of skill are numbers."""
-    if name == "skill" or name.startswith("skill_"):
+    """How labels of this kind exclude one another: scores of skill are numbers, classes of skill are not."""
+    if name == "skill" or (name.startswith("skill_") and name != "skill_class"):
         return "number"
     return "many" if name in MANY else "one"
 
@@ -102,9 +103,9 @@ def truth_of(table: Manifest, heads: Sequence[Head], video_ids: Sequence[str], t
         times_s: [N], moments, seconds.
 
     Returns:
-        By head: of one class int64 [N], -1 where unknown; of many int64 [N, C] of 0 and 1, -1 for videos without such
-        labels and moments that nobody looked at (any other clip without a label shows none); of a number float32 [N],
-        in its standard deviations from its mean, NaN where unknown.
+        By head: of one class int64 [N], -1 where unknown or where published segments overlap; of many int64 [N, C] of
+        0 and 1, -1 for videos without such labels and moments that nobody looked at (any other clip without a label
+        shows none); of a number float32 [N], in its standard deviations from its mean, NaN where unknown.
 
     Raises:
         DataError: two classes at once where one may hold, a class that the head does not have, or a triplet whose parts
@@ -126,9 +127,18 @@ def truth_of(table: Manifest, heads: Sequence[Head], video_ids: Sequence[str], t
     return truth
 
 
+def undecided_notes(table: Manifest, heads: Sequence[Head]) -> list[str]:
+    """For each kind of label of which one holds, how many of the videos' seconds have several, in words."""
+    ids = [row.video_id for row in table.videos for _ in range(math.ceil(row.duration_s))]
+    times_s = [float(second) for row in table.videos for second in range(math.ceil(row.duration_s))]
+    return [note for head in heads if (note := undecided_note(head.name, table.second_labels(head.name, ids, times_s)))]
+
+
 def _one(head: Head, rows: Sequence[Sequence[str]], annotated: NDArray[np.bool_]) -> NDArray[np.int64]:
     found = np.full(len(rows), -1, np.int64)
     for row, names in enumerate(rows):
+        if not annotated[row]:
+            continue
         if len(names) > 1:
             raise DataError(f"one moment is in two classes of {head.name}, {' and '.join(names)}: correct the segments")
         if names:

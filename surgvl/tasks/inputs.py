@@ -28,6 +28,7 @@ from surgvl.tasks.truth import (
     labels_at,
     rater_labels,
     training_seconds,
+    undecided_note,
     were_annotated,
 )
 
@@ -86,6 +87,7 @@ class EvalInputs(Inputs):
         self.predicted = predicted
         self.by_text = predicted is None
         self._gaps: dict[str, str] = {}
+        self._undecided: dict[str, list[str]] = {}
         self.used: dict[str, list[str]] = {}
 
     # ---- clips
@@ -198,6 +200,9 @@ class EvalInputs(Inputs):
                 )
             ids, times_s, scores = [ids[at] for at in known], times_s[known], scores[known]
             labels = [labels[at] for at in known]
+        elif note := undecided_note(kind, labels):
+            self._undecided.setdefault(kind, []).append(note)
+            labels = [own if len(own) == 1 else [] for own in labels]
         facts = self.vectors.meta.prompt_sets.get(prompt_set, PromptSetFacts(version=0))
         spelt = {name: name for name in names} | facts.aliases
         if unknown := sorted({label for row in labels for label in row} - set(spelt)):
@@ -288,6 +293,7 @@ class EvalInputs(Inputs):
     def gaps(self, kind: str) -> str:
         """What is missing from the vectors behind scores of a kind of label, or damaged in them, in words."""
         missing = self.predicted.gaps(kind) if self.predicted and kind else self._gaps.get(kind, "")
+        undecided = self._undecided.get(kind, [])
         damaged = self.vectors.meta.damaged_frames if self.vectors and kind else {}
         own = set(self.test.video_ids())
-        return "; ".join(filter(None, (missing, *(line for name, line in damaged.items() if name in own))))
+        return "; ".join(filter(None, (missing, *undecided, *(line for name, line in damaged.items() if name in own))))

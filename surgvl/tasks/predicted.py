@@ -30,9 +30,11 @@ from surgvl.tasks.truth import (
     class_list,
     labelled_videos,
     labels_at,
+    num_undecided,
     rater_labels,
     seconds_to_score,
     training_seconds,
+    undecided_note,
     were_annotated,
 )
 
@@ -234,13 +236,14 @@ class Predicted:
         sources = " and ".join(sorted({row.source for row in self.test.videos if row.video_id in wanted}))
         stride_s = files[0][1].stride_s
         missing, total = self._unpredicted(kind, ids, times_s, stride_s)
-        gaps = []
+        gaps = [note] if (note := undecided_note(kind, labels)) else []
         if missing and not any(each.whole for _, each in files):
             gaps.append(f"{missing:,} of {total:,} seconds with {kind} labels have no prediction")
         late = sum(time_s >= ends_s[name] for name, time_s in zip(ids, times_s.tolist(), strict=True))
         if late and kind not in WHOLE:
             gaps.append(f"{late:,} of {len(labels):,} predictions are at or after the end of their video, left out")
-        if extra := len(labels) - len(kept) - (late if kind not in WHOLE else 0):
+        extra = len(labels) - len(kept) - num_undecided(kind, labels)
+        if extra := extra - (late if kind not in WHOLE else 0):
             gaps.append(f"{extra:,} of {len(labels):,} predictions are of moments without a {kind} label, left out")
         if not kept:
             raise DataError(f"{files[0][0]}: {'; '.join(gaps)}: check that times are seconds of the video")

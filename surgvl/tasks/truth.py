@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from surgvl.core.arrays import Float64Array
 from surgvl.core.ontology import class_kind, is_rater, rated_kind
+from surgvl.core.plurals import part_of
 
 ClassesOf = Callable[[str, str], Sequence[str]]
 """(kind of label, name of a data set) -> its published classes in their order; empty where it has no list."""
@@ -78,7 +79,10 @@ def training_seconds(
 WHOLE = ("clip", "experience", "skill_class")
 """Kinds of which a video has one label, over all of it, see `surgvl.tasks.video_class`."""
 EXCLUSIVE = ("phase", "step", "gesture", *WHOLE)
-"""Kinds of which a moment has one label. One without any is not annotated; of other kinds, nothing is there."""
+"""Kinds of which a moment has one label.
+
+One without any, or with two where published segments overlap, is not annotated; of other kinds, nothing is there.
+"""
 
 
 def labels_at(labels: Labels, kind: str, video_ids: Sequence[str], times_s: Float64Array) -> list[list[str]]:
@@ -91,8 +95,9 @@ def were_annotated(
 ) -> list[bool]:
     """Whether the labels of a kind say what each moment shows, nothing being an answer, too.
 
-    A moment with a label does. Of kinds in `EXCLUSIVE`, others do not. Of the rest they do, unless the video states
-    which moments annotators looked at (`surgvl.core.ontology.rated_kind`), as where key frames are labelled.
+    A moment with a label does. Of kinds in `EXCLUSIVE`, one without any does not, nor does one with several, of which
+    only one can hold. Of the rest they do, unless the video states which moments annotators looked at
+    (`surgvl.core.ontology.rated_kind`), as where key frames are labelled.
 
     Args:
         labels: the videos.
@@ -102,7 +107,7 @@ def were_annotated(
         found: [N] its labels.
     """
     if kind in EXCLUSIVE:
-        return [bool(own) for own in found]
+        return [len(own) == 1 for own in found]
     table = labels.segment_table
     stated = set(table.filter(pc.equal(table["task"], rated_kind(kind)))["video_id"].to_pylist())
     looked_at = labels.second_labels(rated_kind(kind), list(video_ids), times_s) if stated else [[]] * len(found)
@@ -144,6 +149,17 @@ def rater_labels(
         [own if here else None for own, here in zip(labels.second_labels(each, video_ids, times_s), rated, strict=True)]
         for each in kinds
     ]
+
+
+def num_undecided(kind: str, found: Sequence[Sequence[str]]) -> int:
+    """How many moments have several labels of a kind of which one holds."""
+    return sum(len(own) > 1 for own in found) if kind in EXCLUSIVE else 0
+
+
+def undecided_note(kind: str, found: Sequence[Sequence[str]]) -> str:
+    """The same in words; empty if there are none."""
+    count = num_undecided(kind, found)
+    return f"{part_of(count, len(found), 'moment', 'has')} two {kind} labels at once, left out" if count else ""
 
 
 def class_list(labels: Labels, kind: str, datasets: Collection[str], published: ClassesOf) -> list[str]:

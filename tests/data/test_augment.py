@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from torchvision.transforms import RandomCrop, RandomResizedCrop
+from torchvision.transforms.v2 import InterpolationMode, RandAugment
 from torchvision.transforms.v2.functional import resized_crop
 
 from surgvl.core.errors import ConfigError, DataError
@@ -126,11 +127,47 @@ def test_clips_of_a_batch_change_each_by_itself_and_by_the_seed(crop: str) -> No
     assert not torch.equal(found, augmented(video, 32, seed=2, crop=crop))
 
 
+def test_rand_augment_is_torchvisions_alike_for_all_frames() -> None:
+    video = noise(3, 4, 24)
+    policy = RandAugment(4, 7, 11, InterpolationMode.BILINEAR, fill=128)
+    kinds = set()
+    for seed in range(6):
+        found = augmented(video, 24, seed=seed, rand_augment=4)
+        torch.manual_seed(seed)
+        for clip, given in zip(video, found, strict=True):
+            state = torch.get_rng_state()
+            for frame in range(4):
+                torch.set_rng_state(state)
+                assert torch.equal(given[:, frame], policy(clip[:, frame]).float())
+        kinds.add(found[0].numpy().tobytes())
+    assert len(kinds) > 3
+
+
+def test_erasing_fills_one_rectangle_of_some_clips() -> None:
+    video = noise(64, 3, 32)
+    found = augmented(video, 32, erase=0.25)
+    changed = found != video.float()
+    shares = []
+    for clip in changed:
+        if clip.any():
+            rows, columns = clip.any(0).any(0).any(1).nonzero()[:, 0], clip.any(0).any(0).any(0).nonzero()[:, 0]
+            box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+            assert clip[:, :, box[0], box[1]].float().mean() > 0.95
+            shares.append((len(rows) * len(columns)) / 32**2)
+    assert 6 < len(shares) < 27  # 16 expected, deviation 3.5
+    assert 0.01 < min(shares) <= max(shares) < 0.36
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 255
+    still = noise(1, 1, 32).expand(8, 3, 3, 32, 32)
+    found = augmented(still, 32, erase=1.0)
+    assert torch.equal(found, found[:, :, :1].expand_as(found))
+
+
 @pytest.mark.parametrize("crop", CROPS)
 def test_nothing_is_read_from_the_device(crop: str) -> None:
     # Tensors on the meta device have no values: reading one raises.
     video = torch.empty(2, 3, 4, 40, 40, dtype=torch.uint8, device="meta")
-    augment = Augment(AugmentConfig(crop=crop, flip=True, picture_aspect=0.0), 24)
+    augment = Augment(AugmentConfig(crop=crop, flip=True, picture_aspect=0.0, rand_augment=4, erase=1.0), 24)
     assert augment(video, [1.0, 1.78]).shape == (2, 3, 4, 24, 24)
 
 
@@ -189,6 +226,8 @@ def test_the_aspect_of_each_video_must_be_known() -> None:
         ({"scales": ()}, "--augmentation.scales must hold at least one fraction"),
         ({"picture_aspect": -1.0}, "--augmentation.picture_aspect must be between 0.1 and 10, got -1"),
         ({"read_px": 0}, "--augmentation.read_px must be between 1 and 4096, got 0"),
+        ({"rand_magnitude": 11}, "--augmentation.rand_magnitude must be between 0 and 10, got 11"),
+        ({"erase": 1.5}, "--augmentation.erase must be between 0 and 1, got 1.5"),
         ({"gain": -0.1}, "--augmentation.gain must be between 0 and 10, got -0.1"),
     ],
 )
