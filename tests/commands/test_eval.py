@@ -281,7 +281,7 @@ def test_moments_of_two_phases_are_left_out_and_counted(tmp_path: Path) -> None:
         for folder in (tmp_path / "whole", tmp_path / "manifest")
     )
     assert part.num_clips == whole.num_clips - 2
-    assert "2 of 20 moments have two phase labels at once, left out" in part.warning
+    assert "2 of 140 moments have two phase labels at once, left out" in part.warning
 
 
 def test_part_of_the_questions_is_said(folders: Path) -> None:
