@@ -1,7 +1,6 @@
 """Suites on small trees in the published layouts: every row is converted, and predictions by the labels are perfect."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,10 @@ from surgvl.cli import main as cli
 from surgvl.commands.common import split_ids
 from surgvl.commands.data import datasets
 from surgvl.commands.probe import overlap_warning
+from surgvl.core.arrays import Float64Array
 from surgvl.core.results import write_results
 from surgvl.data.manifest import Manifest
 from surgvl.models.checkpoint import save_model
-from surgvl.probe.dataset import ProbeData
 from surgvl.probe.labels import heads_of, truth_of
 from surgvl.probe.predicted import write_all
 from surgvl.probe.score import ProbedClips, majority_of, score
@@ -46,10 +45,10 @@ def splits_of(row: Row) -> made_trees.Ids:
     return published[row.split] if row.split else next(iter(published.values()), {})
 
 
-def moments(table: Manifest, split: str) -> Iterator[tuple[str, float]]:
-    for row in table.split(split).videos:
-        for second in range(int(row.duration_s)):
-            yield row.video_id, second + 0.5
+def moments(table: Manifest, split: str) -> tuple[list[str], Float64Array]:
+    """The middle of each second of a split's videos: their ids, and times in seconds."""
+    found = [(row.video_id, at + 0.5) for row in table.split(split).videos for at in range(int(row.duration_s))]
+    return [name for name, _ in found], np.array([time_s for _, time_s in found])
 
 
 def predict_by_labels(plan: SuitePlan, run: Run) -> None:
@@ -57,11 +56,9 @@ def predict_by_labels(plan: SuitePlan, run: Run) -> None:
     table = Manifest.load(plan.manifest(run.row))
     heads = heads_of(table, [run.row.kind], set(split_ids(table, "train")))
     assert overlap_warning(table, "test", [], allowed=False) == ""
-    of = {}
-    for split in ("train", "test"):
-        ids, times_s = zip(*moments(table, split), strict=True)
-        of[split] = ids, np.array(times_s), truth_of(table, heads, ids, times_s)
-    ids, times_s, truth = of["test"]
+    training, (ids, times_s) = moments(table, "train"), moments(table, "test")
+    majority = majority_of(truth_of(table, heads, *training), heads)
+    truth = truth_of(table, heads, ids, times_s)
     (head,), labels = heads, truth[run.row.kind]
     assert len(head.classes) > 1 or head.kind == "number"
     if head.kind == "number":
@@ -70,9 +67,8 @@ def predict_by_labels(plan: SuitePlan, run: Run) -> None:
         one_hot = np.arange(head.size) == labels[:, None] if head.kind == "one" else labels == 1
         logits = np.where(one_hot, 5.0, -5.0).astype(np.float32)
     said = {head.name: logits.astype(np.float32)}
-    data = ProbeData(list(ids), times_s, np.zeros((len(ids), 1, 1), np.float16), truth)
-    write_all(plan.folder(run) / "predictions", heads, data, said, {"model": "labels"})
-    clips = ProbedClips(ids, times_s, truth, heads, majority_of(of["train"][2], heads), "by labels", 1.0, 0)
+    write_all(plan.folder(run) / "predictions", heads, ids, times_s, said, {"model": "labels"})
+    clips = ProbedClips(ids, times_s, truth, heads, majority, "by labels", 1.0, 0)
     write_results(plan.folder(run) / "result.json", score(clips, said)[0])
 
 

@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from surgvl.core.ontology import CHOLEC80_PHASES
+from surgvl.data.formats.multibypass140 import PHASES as BYPASS_PHASES
 from surgvl.data.readers.aixsuture import PARTS
 from surgvl.data.readers.m2cai16_workflow import PHASES as M2CAI16_PHASES
-from surgvl.data.readers.multibypass140 import PHASES as BYPASS_PHASES
 from surgvl.data.readers.prostatd import TRIPLETS
 from tests.helpers.label_files import film, put, record, tool_text, vector
 
@@ -148,8 +148,8 @@ def pmlr50(root: Path, ids: Ids) -> None:
 
 def prostatd(root: Path, ids: Ids) -> None:
     box = [-1, -1, 0.5, 0.5, 0.1, 0.1]
-    rows = [51, 2, 7, 8, *box], [62, 3, 4, 7, *box]
-    assert [TRIPLETS[row[0]] for row in rows] == ["aspirator,suck,fluid", "needle driver,grasp,thread"]
+    triplets = "aspirator,suck,fluid", "needle driver,grasp,thread"
+    rows = [[TRIPLETS.index(name), *parts, *box] for name, parts in zip(triplets, ((2, 7, 8), (3, 4, 7)), strict=True)]
     frames = {str(at): [rows[2 * at >= SECONDS]] for at in range(SECONDS)}
     for split, names in ids.items():
         for name in names:
