@@ -145,7 +145,7 @@ def to_table(rows: Any, row: type[RowT], where: str) -> Any:
         )
     try:
         table = rows.select(schema.names).cast(schema).combine_chunks()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+    except (pa.ArrowNotImplementedError, ValueError) as error:
         raise DataError(f"{where}: a column has the wrong type ({error}); it must be {schema.to_string()!r}") from error
     for name in schema.names:
         if table[name].null_count:

@@ -1,5 +1,6 @@
 """Unpack a zip archive of unknown origin into a folder, and nowhere else."""
 
+import lzma
 import stat
 import tempfile
 import zipfile
@@ -41,17 +42,32 @@ def unzip(archive: Path, folder: Path) -> list[Path]:
                 whole = Path(temporary) / "files"
                 whole.mkdir()
                 for each in members:
-                    path = whole / each.filename
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    with opened.open(each) as source, path.open("xb") as file:
-                        while block := source.read(BLOCK):
-                            file.write(block)
+                    _write(archive, opened, each, whole / each.filename)
                 whole.rename(folder)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
+    # The module raises RuntimeError, and NotImplementedError of it, for a compression that it does not know.
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
         raise DataError(f"{archive} cannot be unpacked ({error}): fetch it again") from error
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _write(archive: Path, opened: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    """Unpack one file.
+
+    Raises:
+        DataError: its data are damaged, or another file has its name.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with opened.open(member) as source, path.open("xb") as file:
+            while block := source.read(BLOCK):
+                file.write(block)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise DataError(f"{archive} holds one name twice: unpack it yourself, and give its files") from error
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    except OSError as error:
+        # Of the system's errors all have a number; bz2's of damaged data has none.
+        if error.errno is None:
+            raise DataError(f"{archive} cannot be unpacked ({error}): fetch it again") from error
+        raise
 
 
 def _check(archive: Path, members: list[zipfile.ZipInfo]) -> None:

@@ -5,6 +5,7 @@ import struct
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from surgvl.core.errors import DataError
@@ -95,3 +96,17 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
     told[told.rindex(b"PK\x01\x02") + 8] |= 1
     file.write_bytes(told)
     assert "encrypted" in refused(file)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_is_told_whatever_compresses_the_data(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as made:
+        made.writestr("weights.bin", np.random.default_rng(0).bytes(20_000))
+    data = bytearray(path.read_bytes())
+    middle = slice(len(data) // 2, len(data) // 2 + 40)
+    data[middle] = bytes(each ^ 0xA5 for each in data[middle])
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.zip cannot be unpacked .*: fetch it again"):
+        unzip(path, tmp_path / "out")
+    assert [each.name for each in tmp_path.iterdir()] == ["a.zip"]
