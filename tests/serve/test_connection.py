@@ -145,7 +145,7 @@ def test_a_disk_without_room_is_said(stand: Stand, monkeypatch: pytest.MonkeyPat
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(stand.gateway, "disk", Budget(100_000))
-    monkeypatch.setattr("surgvl.serve.gateway.tempfile.SpooledTemporaryFile", lambda size: Full())
+    monkeypatch.setattr("surgvl.serve.posted.tempfile.SpooledTemporaryFile", lambda size: Full())
     assert "No space left" in refusal(stand.ask("hello"), 503)
 
 
