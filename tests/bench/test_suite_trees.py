@@ -13,7 +13,6 @@ from surgvl.cli import main as cli
 from surgvl.commands.common import split_ids
 from surgvl.commands.data import datasets
 from surgvl.commands.probe import overlap_warning
-from surgvl.core.arrays import Float64Array
 from surgvl.core.results import write_results
 from surgvl.data.manifest import Manifest
 from surgvl.models.checkpoint import save_model
@@ -45,10 +44,10 @@ def splits_of(row: Row) -> made_trees.Ids:
     return published[row.split] if row.split else next(iter(published.values()), {})
 
 
-def moments(table: Manifest, split: str) -> tuple[list[str], Float64Array]:
+def moments(table: Manifest, split: str) -> tuple[list[str], list[float]]:
     """The middle of each second of a split's videos: their ids, and times in seconds."""
     found = [(row.video_id, at + 0.5) for row in table.split(split).videos for at in range(int(row.duration_s))]
-    return [name for name, _ in found], np.array([time_s for _, time_s in found])
+    return [name for name, _ in found], [time_s for _, time_s in found]
 
 
 def predict_by_labels(plan: SuitePlan, run: Run) -> None:
@@ -67,8 +66,8 @@ def predict_by_labels(plan: SuitePlan, run: Run) -> None:
         one_hot = np.arange(head.size) == labels[:, None] if head.kind == "one" else labels == 1
         logits = np.where(one_hot, 5.0, -5.0).astype(np.float32)
     said = {head.name: logits.astype(np.float32)}
-    write_all(plan.folder(run) / "predictions", heads, ids, times_s, said, {"model": "labels"})
-    clips = ProbedClips(ids, times_s, truth, heads, majority, "by labels", 1.0, 0)
+    write_all(plan.folder(run) / "predictions", heads, ids, np.array(times_s), said, {"model": "labels"})
+    clips = ProbedClips(ids, np.array(times_s), truth, heads, majority, "by labels", 1.0, 0)
     write_results(plan.folder(run) / "result.json", score(clips, said)[0])
 
 
