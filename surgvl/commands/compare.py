@@ -25,7 +25,7 @@ from surgvl.metrics.paired import holm, wilcoxon
 
 _DATA = re.compile(r" split of (\w+),")
 # Lower is better.
-_ERRORS = ("ece", "brier", "mae", "error", "_rate", "rank", "_ids", "_idm", "_mil", "_rfp", "_rfn")
+_ERRORS = ("ece", "brier", "mae", "error", "_rate", "rank", "_ids", "_idm", "_mil", "_rfp", "_rfn", "_spread")
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,9 @@ def evaluate(
         raise ConfigError("nothing to score: give --predictions, --vectors or --answers, or --model or --server")
     if predictions and (vectors or server or model):
         raise ConfigError("--predictions and --vectors, --model or --server both predict: score them in two runs")
+    if protocol.prompt_sets and not (vectors or server):
+        names = " ".join(protocol.prompt_sets)
+        raise ConfigError(f"--prompts {names}: only --vectors or --server are scored by sentences: leave it out")
     if predictions_fps is not None:
         check_above("--predictions_fps", predictions_fps)
     if controls and answers is None:

@@ -76,5 +76,6 @@ def choose(package: ModuleType, base: type[T], name: str) -> type[T]:
     choices = discover(package, base)
     if name not in choices:
         hint = did_you_mean(name, choices, "choose one of them")
-        raise ConfigError(f"unknown {base.__name__} {name!r}; known are {', '.join(choices)}: {hint}")
+        noun = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", base.__name__).lower()
+        raise ConfigError(f"unknown {noun} {name!r}; known are {', '.join(choices)}: {hint}")
     return choices[name]

@@ -232,6 +232,12 @@ def test_a_suite_does_not_drop_other_inputs(root: Path, tmp_path: Path) -> None:
         evaluate(root, tmp_path / "out", suite="phantom", predictions=[path])
 
 
+def test_sentences_without_vectors_are_refused(root: Path, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "p.csv", right(["video41"]))
+    with pytest.raises(ConfigError, match="--prompts cholec80_phase: only --vectors or --server are scored by sent"):
+        evaluate(root, tmp_path / "out", predictions=[path], protocol=EvalConfig(prompts=["cholec80_phase"]))
+
+
 def test_the_next_command_compares(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_csv(tmp_path / "p.csv", right(["video41"]))
     evaluate(Path(f"cholec80:{root}"), tmp_path / "out", predictions=[path])

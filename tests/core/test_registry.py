@@ -70,8 +70,8 @@ def test_choose_by_name_and_by_path(shapes: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("sqare", ["unknown Shape 'sqare'", "circle, square", "did you mean square?"]),
-        ("zzz", ["unknown Shape 'zzz'", "circle, square", "choose one of them"]),
+        ("sqare", ["unknown shape 'sqare'", "circle, square", "did you mean square?"]),
+        ("zzz", ["unknown shape 'zzz'", "circle, square", "choose one of them"]),
         ("no_such.module.Thing", ["'no_such.module.Thing' cannot be imported", "importable path"]),
         ("made_shapes.square.Nothing", ["must be a subclass of Shape"]),
         ("pathlib.Path", ["must be a subclass of Shape"]),
