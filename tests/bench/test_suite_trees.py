@@ -56,9 +56,9 @@ def predict_by_labels(plan: SuitePlan, run: Run) -> None:
     heads = heads_of(table, [run.row.kind], set(split_ids(table, "train")))
     assert overlap_warning(table, "test", [], allowed=False) == ""
     training, at_s = moments(table, "train")
-    majority = majority_of(truth_of(table, heads, training, at_s.tolist()), heads)
+    majority = majority_of(truth_of(table, heads, training, at_s), heads)
     ids, times_s = moments(table, "test")
-    truth = truth_of(table, heads, ids, times_s.tolist())
+    truth = truth_of(table, heads, ids, times_s)
     (head,), labels = heads, truth[run.row.kind]
     assert len(head.classes) > 1 or head.kind == "number"
     if head.kind == "number":
