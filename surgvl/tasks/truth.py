@@ -82,6 +82,7 @@ EXCLUSIVE = ("phase", "step", "gesture", *WHOLE)
 """Kinds of which a moment has one label.
 
 One without any, or with two where published segments overlap, is not annotated; of other kinds, nothing is there.
+Two of a kind in `WHOLE` are an error.
 """
 
 
@@ -107,7 +108,7 @@ def were_annotated(
         found: [N] its labels.
     """
     if kind in EXCLUSIVE:
-        return [len(own) == 1 for own in found]
+        return [len(own) == 1 or (len(own) > 1 and kind in WHOLE) for own in found]
     table = labels.segment_table
     stated = set(table.filter(pc.equal(table["task"], rated_kind(kind)))["video_id"].to_pylist())
     looked_at = labels.second_labels(rated_kind(kind), list(video_ids), times_s) if stated else [[]] * len(found)
@@ -153,7 +154,7 @@ def rater_labels(
 
 def num_undecided(kind: str, found: Sequence[Sequence[str]]) -> int:
     """How many moments have several labels of a kind of which one holds."""
-    return sum(len(own) > 1 for own in found) if kind in EXCLUSIVE else 0
+    return sum(len(own) > 1 for own in found) if kind in EXCLUSIVE and kind not in WHOLE else 0
 
 
 def undecided_note(kind: str, found: Sequence[Sequence[str]]) -> str:
