@@ -36,6 +36,9 @@ from surgvl.probe.recognition import Recognition
 from surgvl.train.config import Optim, Run
 from surgvl.video.clip import Preprocess
 
+# Training videos of the readout, as a run records them; those of the encoder are of an old run, without data set.
+OWN = ["phantom:video01", "phantom:video02"]
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -88,7 +91,7 @@ def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
         assert set(result.baselines) == {"majority" if task == "phase" else "constant", "random"}, metric
         assert result.low <= result.value <= result.high
     assert facts(tmp_path / "a")["num_clips"] == [24, 24]
-    assert facts(tmp_path / "a")["pretraining_video_ids"] == ["video01", "video02"]
+    assert facts(tmp_path / "a")["pretraining_video_ids"] == [*OWN, "video01", "video02"]
     assert "nothing about patients" in (tmp_path / "a" / "result.md").read_text()
     # What the scores are means of, for paired comparisons.
     tables = json.loads((tmp_path / "a" / "videos.json").read_text())
@@ -241,9 +244,7 @@ def test_fine_tuning_writes_a_model_and_its_scores(made: Path, tmp_path: Path) -
     after = load_file(tmp_path / "f" / "model" / "model.safetensors")
     assert all(not np.array_equal(before[name], after[f"encoder.{name}"]) for name in before)
     assert found[0].num_trainable == sum(value.size for value in after.values())
-    # Those of the encoder have no data set.
-    own = ["phantom:video01", "phantom:video02"]
-    assert facts(tmp_path / "f")["pretraining_video_ids"] == [*own, "video01", "video02"]
+    assert facts(tmp_path / "f")["pretraining_video_ids"] == [*OWN, "video01", "video02"]
     model = load(tmp_path / "f")
     assert isinstance(model, Recognition)
     wanted = read_predictions(tmp_path / "f" / "predictions" / "phase.parquet")
@@ -261,7 +262,7 @@ def test_the_readouts_and_the_random_control(made: Path, tmp_path: Path) -> None
     assert values(found["random"]) != values(found["pretrained"])
     assert {result.encoder for result in found["random"].values()} == {"random, frozen"}
     # Those of the readout alone.
-    assert facts(tmp_path / "r")["pretraining_video_ids"] == ["video01", "video02"]
+    assert facts(tmp_path / "r")["pretraining_video_ids"] == OWN
     sizes = {name: facts(tmp_path / name)["num_parameters"] for name in "pr"}
     assert sizes["p"] == sizes["r"]
     # Phases that occur, then 6 instruments, 10 verbs, 15 targets; 32 columns and a bias.
