@@ -3,7 +3,7 @@
 Shape letters: N rows, C classes, B bins.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,7 +83,9 @@ def ribbons(title: str, strips: Sequence[Strip], names: Sequence[str], width: fl
 
 
 def bars(title: str, series: Mapping[str, Mapping[str, float]], blind: Mapping[str, float] | None = None) -> Drawing:
-    """Score of each class, in 0 ... 1, a bar for each series; a line marks a blind baseline.
+    """Score of each class, a bar for each series; a line marks a blind baseline.
+
+    Bars end at 1, or at the largest value if it is larger (errors); a value below 0 is a bar without length.
 
     Args:
         title: of the plot.
@@ -93,7 +95,7 @@ def bars(title: str, series: Mapping[str, Mapping[str, float]], blind: Mapping[s
     classes = list(dict.fromkeys(name for values in series.values() for name in values))
     left, bar, width = 24 + CHAR_PX * max(map(len, classes), default=4), 12.0, 400.0
     group = bar * len(series) + 10
-    rows = _rows(list(series), left + width)
+    rows, whole = _rows(list(series), left + width), _scale(v for values in series.values() for v in values.values())
     plot = Drawing(left + width + 60, 40 + group * len(classes) + 30 + 18 * rows, title)
     y = 34.0
     for name in classes:
@@ -102,11 +104,11 @@ def bars(title: str, series: Mapping[str, Mapping[str, float]], blind: Mapping[s
             value = values.get(name, np.nan)
             plot.rect(left, y, width, bar - 1, EMPTY)
             if np.isfinite(value):
-                plot.rect(left, y, width * value, bar - 1, colour(number), f"{name}: {value:.3f}")
+                plot.rect(left, y, width * max(value, 0.0) / whole, bar - 1, colour(number), f"{name}: {value:.3f}")
                 plot.text(left + width + 6, y + bar - 2, f"{value:.2f}", fill=SOFT)
             y += bar
         if blind and np.isfinite(mark := blind.get(name, np.nan)):
-            x = left + width * mark
+            x = left + width * min(mark / whole, 1.0)
             plot.line([(x, y - bar * len(series) - 2), (x, y + 2)], INK, 1.5)
         y += 10
     plot.legend(left, y + 12, list(series), left + width)
@@ -135,7 +137,7 @@ def reliability(title: str, tables: Mapping[str, Reliability]) -> Drawing:
 
 @dataclass(frozen=True)
 class Point:
-    """A score in 0 ... 1 at a share of the training data, with its interval (NaN if there is none)."""
+    """A score, or an error, at a share of the training data, with its interval (NaN if there is none)."""
 
     share: float
     value: float
@@ -145,20 +147,32 @@ class Point:
 
 def curves(title: str, series: Mapping[str, Sequence[Point]], metric: str) -> Drawing:
     """Score against the share of the training data that was used."""
-    plot, (left, top) = _axes(title, "share of the training videos", metric, list(series)), (60.0, 36.0)
+    whole = _scale(end for points in series.values() for each in points for end in (each.value, each.high))
+    plot, (left, top) = _axes(title, "share of the training videos", metric, list(series), whole), (60.0, 36.0)
+
+    def height(score: float) -> float:
+        return top + _SIDE * (1 - max(score, 0.0) / whole)
+
     for number, points in enumerate(series.values()):
-        at = [(left + _SIDE * point.share, top + _SIDE * (1 - point.value)) for point in points]
+        at = [(left + _SIDE * point.share, height(point.value)) for point in points]
         plot.line(at, colour(number), 2)
         for point, (x, y) in zip(points, at, strict=True):
             plot.dot(x, y, 3, colour(number))
             if np.isfinite(point.low):
-                ends = [(x, top + _SIDE * (1 - end)) for end in (point.low, point.high)]
+                ends = [(x, height(end)) for end in (point.low, point.high)]
                 plot.line(ends, colour(number), 1)
     return plot
 
 
-def _axes(title: str, across: str, up: str, names: Sequence[str]) -> Drawing:
-    """Two axes from 0 to 1 with a legend below; the area begins at (60, 36) and has _SIDE px."""
+def _scale(values: Iterable[float]) -> float:
+    """Where an axis ends: at 1, or at the largest value, rounded up to two digits, if that is larger."""
+    most = max((value for value in values if np.isfinite(value)), default=1.0)
+    step = 10.0 ** (np.floor(np.log10(most)) - 1) if most > 1 else 1.0
+    return float(np.ceil(most / step) * step) if most > 1 else 1.0
+
+
+def _axes(title: str, across: str, up: str, names: Sequence[str], whole: float = 1.0) -> Drawing:
+    """Two axes, from 0 to 1 and from 0 to `whole`, with a legend below; the area is _SIDE px wide from (60, 36)."""
     left, top = 60.0, 36.0
     width = max(left + _SIDE + 40, 16 + 8 * len(title))
     plot = Drawing(width, top + _SIDE + 50 + 18 * _rows(names, _SIDE), title)
@@ -166,7 +180,7 @@ def _axes(title: str, across: str, up: str, names: Sequence[str]) -> Drawing:
         x, y = left + _SIDE * tick / 10, top + _SIDE * (1 - tick / 10)
         plot.line([(left, y), (left + _SIDE, y)], LINE)
         plot.line([(x, top), (x, top + _SIDE)], LINE)
-        plot.text(left - 6, y + 4, f"{tick / 10:g}", "end", SOFT)
+        plot.text(left - 6, y + 4, f"{whole * tick / 10:g}", "end", SOFT)
         plot.text(x, top + _SIDE + 16, f"{tick / 10:g}", "middle", SOFT)
     plot.text(left + _SIDE / 2, top + _SIDE + 34, across, "middle")
     plot.text(18, top + _SIDE / 2, up, "middle", turn=-90)

@@ -112,9 +112,9 @@ def _training(entry: Published) -> str:
     """What a model was trained on, with who says so."""
     told: dict[str, list[str]] = {}
     for each in entry.trained_on:
-        which = ", ".join(each.videos) or f"which videos is unknown ({each.unknown})"
-        told.setdefault(f"{which}; source: {each.source}", []).append(each.data_set)
-    return "\n".join(f"{', '.join(names)}: {which}" for which, names in told.items())
+        videos = ", ".join(each.videos) or f"nobody lists its videos ({each.unknown})"
+        told.setdefault(f"{videos}; source: {each.source}", []).append(each.data_set)
+    return "\n".join(f"{', '.join(names)}: {videos}" for videos, names in told.items())
 
 
 def _size(entry: Published, folder: Path | None) -> str:

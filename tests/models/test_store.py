@@ -382,7 +382,7 @@ def test_list_and_info_tell_what_is_known(place: Place, capsys: pytest.CaptureFi
     for part in (
         "read me",
         "trained on  Cholec80: video02, video01; source: a paper\n",
-        "            CholecT50: which videos is unknown (no split is published); source: a card\n",
+        "            CholecT50: nobody lists its videos (no split is published); source: a card\n",
         f"{sha256(FILES['config.json'])} config.json, as first fetched",
     ):
         assert part in said
