@@ -30,6 +30,7 @@ ENTRY: dict[str, Any] = {
     "arguments": {"arch": TINY},
     "licence": "MIT",
     "commercial": "yes",
+    "trained_on": [{"data_set": "Theatre", "videos": ["op01"], "source": "a paper"}],
     "source": "https://example.org/mine",
     "sees": "frames",
     "preprocess": {"num_frames": 2, "fps": 0.5, "size_px": 32, "geometry": "crop", "resize_px": [36, 64]},
