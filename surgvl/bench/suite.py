@@ -1,4 +1,4 @@
-"""A suite: the data sets of a paper's benchmark with their splits, read-outs and metrics, as a YAML file in `suites/`.
+"""A suite: the data sets of a paper's benchmark with their splits, readouts and metrics, as a YAML file in `suites/`.
 
 Each row says how the paper measures it, in words and with its source, so that what a score leaves out can be seen.
 """
@@ -16,7 +16,7 @@ from surgvl.core.errors import ConfigError
 from surgvl.core.files import YAML_LOADER, plain_yaml
 
 FOLDER = Path(__file__).with_name("suites")
-# First words of a read-out's command.
+# First words of a readout's command.
 Verb = Literal["probe", "finetune", "embed", "ask"]
 Text = Annotated[str, Field(strict=True, min_length=1)]
 
@@ -34,7 +34,7 @@ class Row(_Strict):
             name of the one.
         kind: kind of label, such as `phase`, or `vqa`.
         split: split protocol of the reader; empty for its first one.
-        readouts: names of the suite's read-outs; empty for all.
+        readouts: names of the suite's readouts; empty for all.
         metrics: those of the main table.
         published: how the paper measures it, with the place in which that is stated.
         lacks: what is not measured here, and why; a row with it is only named.
@@ -66,7 +66,7 @@ class Row(_Strict):
 
 
 class Expected(_Strict):
-    """An expected order: in each pair, the first read-out and encoder scores higher than the second."""
+    """An expected order: in each pair, the first readout and encoder scores higher than the second."""
 
     text: Text
     pairs: tuple[tuple[Text, Text], ...]
@@ -107,16 +107,16 @@ class Suite(_Strict):
     def _check(self) -> Self:
         for row in self.rows:
             if unknown := [name for name in row.readouts if name not in self.readouts]:
-                raise ValueError(f"{row.data}: read-out {unknown[0]!r} is not among {', '.join(self.readouts)}")
+                raise ValueError(f"{row.data}: readout {unknown[0]!r} is not among {', '.join(self.readouts)}")
         for name, words in self.readouts.items():
             if words.split()[0] not in Verb.__args__:  # type: ignore[attr-defined]
-                raise ValueError(f"read-out {name} must start with probe, finetune, embed or ask, got {words!r}")
+                raise ValueError(f"readout {name} must start with probe, finetune, embed or ask, got {words!r}")
         if len({row.name for row in self.rows}) != len(self.rows):
             raise ValueError("two rows have the same data set, kind and split")
         return self
 
     def readouts_of(self, row: Row) -> list[str]:
-        """Names of the read-outs of a row."""
+        """Names of the readouts of a row."""
         return list(row.readouts or self.readouts)
 
 

@@ -1,4 +1,4 @@
-"""The commands of a suite: convert what is there, pretrain, train read-outs, score; and what is absent and why."""
+"""The commands of a suite: convert what is there, pretrain, train readouts, score; and what is absent and why."""
 
 import re
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ _RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 @dataclass(frozen=True)
 class Run:
-    """One number of a suite: a read-out of an encoder on a row, trained on a share of the training videos.
+    """One number of a suite: a readout of an encoder on a row, trained on a share of the training videos.
 
     Attributes:
         row: the row.
-        readout: name of the read-out.
+        readout: name of the readout.
         encoder: as it was named.
         share: of the training videos, 0 ... 1.
     """
@@ -37,7 +37,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The read-out and encoder, as in tables."""
+        """The readout and encoder, as in tables."""
         return f"{self.readout} of {self.encoder}" + (f", {100 * self.share:g} %" if self.share < 1 else "")
 
     @property
@@ -60,7 +60,7 @@ class SuitePlan:
         shares: shares of the training videos, each a subset of the next larger one.
         seed: of everything.
         device: torch device.
-        every_s: seconds between clips of probes; 0: as the encoder and the read-out say.
+        every_s: seconds between clips of probes; 0: as the encoder and the readout say.
         tokens_gb: maximum size of a probe's tokens on disk, GB.
     """
 
@@ -130,7 +130,7 @@ class SuitePlan:
         ]
 
     def verb(self, readout: str) -> str:
-        """The command of a read-out: probe, finetune, embed or ask."""
+        """The command of a readout: probe, finetune, embed or ask."""
         return self.suite.readouts[readout].split()[0]
 
     def data_folder(self, row: Row) -> Path:
@@ -245,7 +245,7 @@ class SuitePlan:
         return run.row.kind in tasks and "--few_shot" not in self.suite.readouts[run.readout]
 
     def is_sparse(self, run: Run) -> bool:
-        """Whether a probe's clips are `every_s` apart; a read-out may state its own step."""
+        """Whether a probe's clips are `every_s` apart; a readout may state its own step."""
         words = self.suite.readouts[run.readout]
         return bool(self.every_s) and words.startswith("probe ") and "--clip.every_s" not in words
 

@@ -22,7 +22,7 @@ from surgvl.core.version import commit
 
 @dataclass(frozen=True)
 class Measured:
-    """The scores of a run; those of `surgvl eval` take precedence over those that the read-out wrote."""
+    """The scores of a run; those of `surgvl eval` take precedence over those that the readout wrote."""
 
     run: Run
     results: Sequence[Result]
@@ -129,7 +129,7 @@ def _facts(run: Run) -> dict[str, Any]:
 
 
 def _scores(measured: Sequence[Measured]) -> str:
-    head = ["data", "labels", "read-out and encoder", "metric", "value [95 % over videos]", "blind baselines"]
+    head = ["data", "labels", "readout and encoder", "metric", "value [95 % over videos]", "blind baselines"]
     head += ["videos", "clips", "weights", "trained"]
     rows = []
     for each in measured:
@@ -148,7 +148,7 @@ def _scores(measured: Sequence[Measured]) -> str:
 
 
 def _differences(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
-    """Each encoder against random weights, or against the first encoder, with the same read-out."""
+    """Each encoder against random weights, or against the first encoder, with the same readout."""
     base = RANDOM if RANDOM in plan.encoders else plan.encoders[0]
     lines = []
     for row in plan.rows:
@@ -213,7 +213,7 @@ def _against(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
 
 
 def _protocols(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
-    lines = [f"- read-out {name}: `surgvl {words}`" for name, words in plan.suite.readouts.items()]
+    lines = [f"- readout {name}: `surgvl {words}`" for name, words in plan.suite.readouts.items()]
     for row in plan.rows:
         lines.append(f"- {row.name}: paper: {row.published}")
         own = [result.protocol for each in measured if each.run.row == row for result in each.main()]

@@ -15,11 +15,11 @@ class SuiteConfig:
             own data needs none.
         encoders: names or folders of the models to measure; `random` is random weights in the shape of the first other
             one; by default, those of the suite.
-        fractions: shares of the training videos to train read-outs on, each within the next larger one.
+        fractions: shares of the training videos to train readouts on, each within the next larger one.
         workers: number of concurrent jobs; they share the cores equally.
         suite_device: torch device of the jobs, such as cpu or cuda.
-        every_s: seconds between clips of probes; 0: as the encoder and the read-out say, a clip a second in most cases.
-        tokens_gb: maximum size of the tokens of a split that a probe keeps on disk, GB; read-outs of all tokens of a
+        every_s: seconds between clips of probes; 0: as the encoder and the readout say, a clip a second in most cases.
+        tokens_gb: maximum size of the tokens of a split that a probe keeps on disk, GB; readouts of all tokens of a
             large encoder need hundreds for a large data set, or a larger --suites.every_s.
     """
 

@@ -108,7 +108,7 @@ def test_every_job_with_a_model_is_told_the_device(tmp_path: Path) -> None:
 def test_a_wrong_suite_is_one_line(tmp_path: Path) -> None:
     wrong = SMALL.replace("probe --readout", "serve --readout")
     (tmp_path / "wrong.yaml").write_text(wrong)
-    with pytest.raises(ConfigError, match="read-out linear must start with probe") as caught:
+    with pytest.raises(ConfigError, match="readout linear must start with probe") as caught:
         load_suite(str(tmp_path / "wrong.yaml"))
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="did you mean phantom"):
@@ -199,7 +199,7 @@ def test_the_page_says_what_was_found_what_failed_and_what_is_absent(tmp_path: P
     assert scores["linear of runs/good", "accuracy"] == "0.900 [0.850, 0.950]"
     assert scores["linear of runs/poor", "jaccard"] == "0.300 [0.250, 0.350]"
     assert {row[8] for row in cells if row[2:3] == ["linear of random"]} == {"random, frozen"}
-    assert "- read-out linear: `surgvl probe --readout linear`" in page
+    assert "- readout linear: `surgvl probe --readout linear`" in page
     found = {row[0]: row[2] for row in cells if len(row) == 4}
     assert found["good beats random"].startswith("yes")
     assert found["poor beats good"].startswith("no:")

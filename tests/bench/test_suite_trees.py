@@ -100,7 +100,7 @@ def test_every_row_runs_on_its_published_layout(name: str, tmp_path: Path) -> No
     done: dict[str, float] = {}
     for job in plan.jobs():
         run = runs.get(job.name.replace("scores/", "runs/", 1))
-        # The scores of a row's first read-out stand for those of others, whose files have the same form.
+        # The scores of a row's first readout stand for those of others, whose files have the same form.
         if run is not None and run.readout != suite.readouts_of(run.row)[0]:
             continue
         if run is None or job.name.startswith("scores/") or by_text:

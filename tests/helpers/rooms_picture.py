@@ -23,7 +23,7 @@ NOTES = {
     "pretrain": "one file a recipe",
     "align": "contrastive losses",
     "chat": "templates, answers, tuning",
-    "probe": "read-outs of frozen encoders",
+    "probe": "readouts of frozen encoders",
     "tasks": "one file a benchmark task",
     "retrieval": "indexes and moments",
     "export": "one file a format",

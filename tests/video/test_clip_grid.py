@@ -22,7 +22,7 @@ RECIPES = sorted(
 def of_recipe(path: Path) -> Preprocess:
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     if "clip" in config and "num_frames" in config["clip"]:
-        # Of a read-out, whose encoder has an anchor of its own.
+        # Of a readout, whose encoder has an anchor of its own.
         clip = config["clip"]
         return Preprocess(num_frames=clip["num_frames"], size_px=48, fps=clip["fps"], step_s=clip["every_s"])
     own = {name: config[name] for name in ("fps", "step_s", "anchor") if name in config}
