@@ -59,7 +59,8 @@ ABOUT = """# A recording to one vector a second
 Written by `python benchmarks/zero_shot.py`: surgvl beside the usual loop (ffmpeg to a JPEG a second, PIL, a DataLoader
 with one worker), random weights, H.264 of 854 x 480 pixels at 25 frames per second. Decoding, scaling and the forward
 passes alone are the floors: no loop that computes in float32 can be faster than its forward passes, which
-`--precision bfloat16` halves where the processor has it.
+`--precision bfloat16` halves where the processor has it. Of a recording in pieces, seconds are sums, and the last
+column is the median over the pieces.
 """
 
 
