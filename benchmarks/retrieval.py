@@ -16,14 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from made_embeddings import PER_RECORDING, World
 from retrieval_peers import PEERS
+from retrieval_timing import NUM_SLOW, SLOW_S, K, Search, Took, recall, seconds, size_mb, timed
 from threadpoolctl import threadpool_limits
 
 from surgvl.core.files import write_text
@@ -35,9 +35,7 @@ from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.index_config import IndexConfig
 from surgvl.retrieval.recall import exact
 
-DIM, K, NUM_QUERIES = 512, 10, 500
-# What takes longer than this for a query is exact, and timed on twenty of them.
-SLOW_S, NUM_SLOW = 0.05, 20
+DIM, NUM_QUERIES = 512, 500
 # Ours by name: how vectors are stored, and the largest number of them that is measured.
 OURS = {
     "flat": (IndexConfig(backend="flat"), 100_000),
@@ -54,51 +52,11 @@ HEAD = [
     "+1 hour s",
 ]  # fmt: skip
 EFFORTS = ["vectors", "index", "effort", "", "sentence ms", "recall@10", "clip ms", "recall@10"]
-Search = Callable[[Any], Any]
-
-
-def timed(search: Search, queries: Any) -> tuple[Any, list[str]]:
-    """Ids of each query; median and 95th percentile of the milliseconds, and the median of the processors'."""
-    # The first searches read pages and sort ids.
-    if min(seconds(partial(search, query))[1].wall_s for query in queries[:4]) > SLOW_S:
-        queries = queries[:: len(queries) // NUM_SLOW]
-    times, spent, found = [], [], []
-    for query in queries:
-        begin, begin_spent = time.perf_counter(), time.process_time()
-        found.append(search(query))
-        times.append(1000 * (time.perf_counter() - begin))
-        spent.append(1000 * (time.process_time() - begin_spent))
-    return np.array(found), [f"{value:.2f}" for value in (*np.quantile(times, [0.5, 0.95]), np.median(spent))]
-
-
-def recall(found: Any, truth: Any) -> float:
-    """Share of the best K that were found."""
-    truth = truth[:: len(truth) // len(found)]
-    return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(found.tolist(), truth.tolist(), strict=True)]))
 
 
 def tell(**what: list[Any]) -> None:
     """Print cells of a table as JSON, for the process that writes the page."""
     print(json.dumps(what), flush=True)
-
-
-class Took(NamedTuple):
-    """Seconds that passed, and seconds of all processors."""
-
-    wall_s: float
-    processor_s: float
-
-
-def seconds(act: Callable[[], Any]) -> tuple[Any, Took]:
-    """What it returns, and how long it took."""
-    begin, spent = time.perf_counter(), time.process_time()
-    found = act()
-    return found, Took(time.perf_counter() - begin, time.process_time() - spent)
-
-
-def size_mb(folder: Path) -> float:
-    """Of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 class Size:
