@@ -14,7 +14,6 @@ import argparse
 import random
 import re
 import shlex
-import signal
 import statistics
 import subprocess
 import sys
@@ -121,7 +120,7 @@ def served(archive: Path) -> Iterator[tuple[str, int]]:
             sys.exit("the page did not start")
         yield found[1], process.pid
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # a program in the background ignores SIGINT
         process.wait(120)
 
 
