@@ -3,6 +3,7 @@
 Each row says how the paper measures it, in words and with its source, so that what a score leaves out can be seen.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -19,6 +20,8 @@ FOLDER = Path(__file__).with_name("suites")
 # First words of a readout's command.
 Verb = Literal["probe", "finetune", "embed", "ask"]
 Text = Annotated[str, Field(strict=True, min_length=1)]
+# A word of a readout's command that stands for the run of another readout.
+RUN_OF = re.compile(r"\{(\w+)\}")
 
 
 class _Strict(BaseModel):
@@ -35,6 +38,7 @@ class Row(_Strict):
         kind: kind of label, such as `phase`, or `vqa`.
         split: split protocol of the reader; empty for its first one.
         readouts: names of the suite's readouts; empty for all.
+        arguments: name of a readout -> further arguments of its command on this row.
         metrics: those of the main table.
         published: how the paper measures it, with the place in which that is stated.
         lacks: what is not measured here, and why; a row with it is only named.
@@ -45,6 +49,7 @@ class Row(_Strict):
     folder: str = ""
     split: str = ""
     readouts: tuple[Text, ...] = ()
+    arguments: dict[Text, Text] = {}
     metrics: tuple[Text, ...] = ()
     published: Text
     lacks: str = ""
@@ -86,7 +91,8 @@ class Suite(_Strict):
         title: in a few words.
         source: paper and code.
         protocol: what its rows have in common, and where we differ.
-        readouts: name -> command and arguments after `surgvl`, such as `probe --readout linear`.
+        readouts: name -> command and arguments after `surgvl`, such as `probe --readout linear`. `--encoder {linear}`
+            takes the run of the readout of that name, listed before, on the same row and encoder.
         rows: the data sets.
         render: arguments of `surgvl phantom`, for a suite that makes its own data.
         encoders: encoders to measure if none are named.
@@ -106,9 +112,14 @@ class Suite(_Strict):
     @model_validator(mode="after")
     def _check(self) -> Self:
         for row in self.rows:
-            if unknown := [name for name in row.readouts if name not in self.readouts]:
+            if unknown := [name for name in (*row.readouts, *row.arguments) if name not in self.readouts]:
                 raise ValueError(f"{row.data}: readout {unknown[0]!r} is not among {', '.join(self.readouts)}")
+            for name in self.readouts_of(row):
+                if (start := self.start_of(name)) and start not in self.readouts_of(row):
+                    raise ValueError(f"{row.data}: readout {name} begins with {start}, which the row must have, too")
         for name, words in self.readouts.items():
+            if (start := self.start_of(name)) in [*self.readouts][[*self.readouts].index(name) :]:
+                raise ValueError(f"readout {name} must come after {start}, with which it begins")
             if words.split()[0] not in Verb.__args__:  # type: ignore[attr-defined]
                 raise ValueError(f"readout {name} must start with probe, finetune, embed or ask, got {words!r}")
         if len({row.name for row in self.rows}) != len(self.rows):
@@ -118,6 +129,11 @@ class Suite(_Strict):
     def readouts_of(self, row: Row) -> list[str]:
         """Names of the readouts of a row."""
         return list(row.readouts or self.readouts)
+
+    def start_of(self, readout: str) -> str:
+        """Name of the readout whose run another one begins with; empty if it begins with the encoder."""
+        found = RUN_OF.search(self.readouts[readout])
+        return found[1] if found else ""
 
 
 def read_suite(path: Path) -> Suite:

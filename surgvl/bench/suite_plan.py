@@ -1,5 +1,6 @@
 """The commands of a suite: convert what is there, pretrain, train readouts, score; and what is absent and why."""
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 import surgvl.data.readers
 import surgvl.tasks
 from surgvl.bench.jobs import Job
-from surgvl.bench.suite import Row, Suite
+from surgvl.bench.suite import RUN_OF, Row, Suite
 from surgvl.core.errors import ConfigError
 from surgvl.core.registry import discover
 from surgvl.data.readers.base import VideoDataset
@@ -133,6 +134,11 @@ class SuitePlan:
         """The command of a readout: probe, finetune, embed or ask."""
         return self.suite.readouts[readout].split()[0]
 
+    def start(self, run: Run) -> Run | None:
+        """The run that a run begins with, instead of its encoder."""
+        name = self.suite.start_of(run.readout)
+        return dataclasses.replace(run, readout=name) if name else None
+
     def data_folder(self, row: Row) -> Path:
         """Folder of a data set."""
         return (self.out / "data" if self.suite.render else self.root or Path()) / (row.folder or row.data)
@@ -207,6 +213,7 @@ class SuitePlan:
 
     def _run(self, run: Run) -> list[Job]:
         verb, *words = self.suite.readouts[run.readout].split()
+        words += run.row.arguments.get(run.readout, "").split()
         manifest, out = str(self.manifest(run.row, run.share)), str(self.folder(run))
         needs = [self._manifest_job(run.row, run.share)]
         shape = next(name for name in self.encoders if name != RANDOM) if run.encoder == RANDOM else run.encoder
@@ -214,13 +221,16 @@ class SuitePlan:
         if is_recipe(shape):
             needs.append(f"pretrain/{_slug(shape)}")
             model = str(self.out / needs[-1])
+        if (start := self.start(run)) is not None:
+            needs.append(start.name)
+            words = [RUN_OF.sub(str(self.folder(start)), word) for word in words]
         given = ["--manifest", manifest, "--out", out]
         given += self._training if verb == "finetune" else ["--device", self.device]
         if verb in ("probe", "finetune"):
-            argv = [verb, "--encoder", model, *given, "--heads", run.row.kind, *words]
+            argv = [verb, *(["--encoder", model] if start is None else []), *given, "--heads", run.row.kind, *words]
             argv += ["--frame_cache", str(self.out / "frames")]
             argv += ["--seed" if verb == "probe" else "--run.seed", str(self.seed)]
-            argv += ["--random_encoder=true"] if run.encoder == RANDOM else []
+            argv += ["--random_encoder=true"] if run.encoder == RANDOM and start is None else []
             if verb == "probe":
                 argv += ["--tokens_gb", f"{self.tokens_gb:g}"]
                 argv += ["--clip.every_s", f"{self.every_s:g}"] if self.is_sparse(run) else []

@@ -216,6 +216,7 @@ def _protocols(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
     lines = [f"- readout {name}: `surgvl {words}`" for name, words in plan.suite.readouts.items()]
     for row in plan.rows:
         lines.append(f"- {row.name}: paper: {row.published}")
+        lines += [f"  - {name} here: `{words}`" for name, words in row.arguments.items()]
         own = [result.protocol for each in measured if each.run.row == row for result in each.main()]
         lines += [f"  - ours: {text}" for text in dict.fromkeys(own)]
     return lines

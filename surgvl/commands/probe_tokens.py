@@ -157,13 +157,23 @@ def load_encoder(folder: Path, random: bool, clip: ProbeClips, device: str, seed
 
     from surgvl.models.checkpoint import load_model, video_encoder
     from surgvl.models.vit import VideoViT
-    from surgvl.probe.tokens import num_groups
 
     whole, preprocess = load_model(folder, device)
     model = video_encoder(whole, folder)
     if random:
         torch.manual_seed(seed)
         model = VideoViT(model.config).to(device)
+    return model.eval().requires_grad_(False), cut(model, preprocess, clip)
+
+
+def cut(model: "VideoViT", preprocess: Preprocess, clip: ProbeClips) -> Preprocess:
+    """The preprocessing of an encoder's clips, changed as asked.
+
+    Raises:
+        ConfigError: the clips do not fit the encoder.
+    """
+    from surgvl.probe.tokens import num_groups
+
     num_frames, step = clip.num_frames or preprocess.num_frames, clip.frame_step
     preprocess = dataclasses.replace(
         preprocess,
@@ -174,4 +184,4 @@ def load_encoder(folder: Path, random: bool, clip: ProbeClips, device: str, seed
     if num_frames % step:
         raise ConfigError(f"--clip.frame_step must divide the {num_frames} frames of a clip, got {step}")
     num_groups(model, num_frames // step)
-    return model.eval().requires_grad_(False), preprocess
+    return preprocess

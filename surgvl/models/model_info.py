@@ -131,9 +131,10 @@ def training_record(folder: Path) -> dict[str, Any]:
     """How a folder's model was trained, from `run.json` or, of published models, from the registry.
 
     Returns:
-        `pretraining_video_ids`: ids of all videos it was trained on, `frozen`: whether its encoder was frozen, and
-        `num_trainable`: the number of trained parameters. Without a `run.json`, the ids alone, which are `unknown:*`
-        where nothing is known (`surgvl.core.operations`).
+        `pretraining_video_ids`: ids of all videos it was trained on, `frozen`: whether its encoder was frozen,
+        `num_trainable`: the number of trained parameters, and `random_encoder`: whether that encoder began with random
+        weights instead of pretrained ones. Without a `run.json`, the ids alone, which are `unknown:*` where nothing is
+        known (`surgvl.core.operations`).
 
     Raises:
         CheckpointError: a field is invalid.

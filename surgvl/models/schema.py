@@ -116,6 +116,7 @@ class RunFile(_Open):
     pretraining_video_ids: list[Annotated[str, Field(strict=True)]] = []
     frozen: Annotated[bool, Field(strict=True)] = False
     num_trainable: Annotated[int, Field(strict=True, ge=0)] = 0
+    random_encoder: Annotated[bool, Field(strict=True)] = False
 
 
 def bounded(config: Any) -> None:

@@ -135,6 +135,36 @@ def test_parts_of_the_training_videos_share_a_manifest_and_come_before_their_pro
     assert str(tmp_path / "out/manifests/cholec80-standard@0.5") in half.argv
 
 
+def test_a_readout_begins_with_the_run_of_another_and_has_arguments_of_the_row(tmp_path: Path) -> None:
+    name, given = small(tmp_path)
+    text = SMALL.replace("rows:", "  tuned: finetune --encoder {linear} --optim.lr 1e-3\nrows:").replace(
+        "split: standard,", "split: standard, arguments: {tuned: --optim.lr 1e-4},"
+    )
+    Path(name).write_text(text)
+    plan = SuitePlan(load_suite(name), given.root, tmp_path / "out", ("random", "runs/good"), (0.5,))
+    jobs = {job.name: job for job in plan.jobs()}
+    for encoder in ("random", "runs_good"):
+        start = f"runs/cholec80-phase-standard/linear-{encoder}@0.5"
+        job = jobs[f"runs/cholec80-phase-standard/tuned-{encoder}@0.5"]
+        assert job.needs == ("manifests/cholec80-standard@0.5", start)
+        words = list(job.argv)
+        # What is random is in the run that it begins with.
+        assert words.count("--encoder") == 1
+        assert "--random_encoder=true" not in words
+        assert words[words.index("--encoder") + 1] == str(tmp_path / "out" / start)
+        # The row's come last, so they count.
+        assert words[words.index("--optim.lr") :][:4] == ["--optim.lr", "1e-3", "--optim.lr", "1e-4"]
+        assert ("--random_encoder=true" in jobs[start].argv) == (encoder == "random")
+    for good, wrong, fault in (
+        ("{linear}", "{liner}", "readout tuned begins with liner, which the row must have, too"),
+        ("{linear}", "{tuned}", "readout tuned must come after tuned, with which it begins"),
+        ("arguments: {tuned", "arguments: {tune", "readout 'tune' is not among linear, tuned"),
+    ):
+        Path(name).write_text(text.replace(good, wrong))
+        with pytest.raises(ConfigError, match=fault):
+            load_suite(name)
+
+
 def test_encoders_must_fit_the_suite(tmp_path: Path) -> None:
     suite = load_suite(small(tmp_path)[0])
     for encoders, words in (
