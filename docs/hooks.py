@@ -15,6 +15,7 @@ from surgvl.cli.main import RECIPES
 from surgvl.commands.data import datasets
 from surgvl.core.registry import discover
 from surgvl.core.tables import markdown_table
+from surgvl.data.licences import licence_line
 from surgvl.export.base import formats
 from surgvl.models.published import registry
 from surgvl.tasks.base import Task
@@ -59,7 +60,7 @@ def dataset_rows() -> list[str]:
             f"`{name}`",
             ", ".join(f"{task} {len(names)}" for task, names in kind.CLASSES.items()) or "–",
             ", ".join(f"`{each}`" for each in kind.SPLITS) or "–",
-            kind.LICENCE,
+            licence_line(kind.LICENCE, kind.LICENCE_FROM),
             kind.SOURCE,
         ]
         for name, kind in datasets().items()

@@ -13,6 +13,7 @@ from surgvl.bench.jobs import Job
 from surgvl.bench.suite import RUN_OF, Row, Suite
 from surgvl.core.errors import ConfigError
 from surgvl.core.registry import discover
+from surgvl.data.licences import licence_line
 from surgvl.data.readers.base import VideoDataset
 from surgvl.tasks.base import Task
 
@@ -109,7 +110,8 @@ class SuitePlan:
             elif not self.suite.render and not self.data_folder(row).is_dir():
                 reader = readers[row.data]
                 found[row.name] = (
-                    f"{self.data_folder(row)} is no folder; get it from: {reader.SOURCE} (licence: {reader.LICENCE})"
+                    f"{self.data_folder(row)} is no folder; get it from: {reader.SOURCE}; licence: "
+                    f"{licence_line(reader.LICENCE, reader.LICENCE_FROM)}"
                 )
         return found
 

@@ -11,6 +11,7 @@ from surgvl.core.plurals import part_of, plural
 from surgvl.core.registry import choose, discover
 from surgvl.core.run_folder import RunFolder
 from surgvl.core.tables import plain_table
+from surgvl.data.licences import licence_line
 from surgvl.data.readers.base import VideoDataset
 from surgvl.data.report import describe
 
@@ -31,14 +32,16 @@ def dataset_class(name: str) -> type[VideoDataset]:
 
 def data_list() -> None:
     """List the supported data sets, with their classes by task, split protocols, licences and sources."""
-    rows: list[list[object]] = [["name", "classes", "split protocols (train/val/test)", "licence", "source"]]
+    head = ["name", "classes", "split protocols (train/val/test)", "licence", "licence read in", "source"]
+    rows: list[list[object]] = [head]
     for name, kind in datasets().items():
         protocols = [
             f"{protocol} {'/'.join(str(len(ids.get(split, ()))) for split in ('train', 'val', 'test'))}"
             for protocol, ids in kind.SPLITS.items()
         ]
         classes = ", ".join(f"{task} {len(names)}" for task, names in kind.CLASSES.items())
-        rows.append([name, classes or "-", ", ".join(protocols) or "-", kind.LICENCE, kind.SOURCE])
+        read_in = kind.LICENCE_FROM or "not verified"
+        rows.append([name, classes or "-", ", ".join(protocols) or "-", kind.LICENCE, read_in, kind.SOURCE])
     print(plain_table(rows, indent=""))
     print("\nnext: surgvl data check NAME ROOT")
 
@@ -56,7 +59,8 @@ def data_splits(name: str) -> None:
             print(f"  {split}, {plural(len(ids), 'video')}: {', '.join(ids)}")
     own = {each for splits in dataset.SPLITS.values() for ids in splits.values() for each in ids}
     if not own:
-        print(f"{name} has no published splits by video: put a splits.json in its folder")
+        form = '{"train": [ids], "val": [ids], "test": [ids]}'
+        print(f"{name} has no published splits by video: put a splits.json, {form}, in its folder")
     others = {other: kind.SPLITS for other, kind in datasets().items() if other != name}
     for other, protocols in others.items():
         theirs = {each for splits in protocols.values() for ids in splits.values() for each in ids}
@@ -125,7 +129,8 @@ def data_cluster(vectors: Path, out: Path, levels: tuple[int, ...] = (8, 4), see
 
 def _show(dataset: VideoDataset, brief: bool = False) -> None:
     """Print the contents; problems come last, so that they do not scroll away."""
-    print(f"{dataset.name}: {dataset.SOURCE}\nlicence: {dataset.LICENCE}\nsplits: {dataset.protocol or 'none'}\n")
+    licence = licence_line(dataset.LICENCE, dataset.LICENCE_FROM)
+    print(f"{dataset.name}: {dataset.SOURCE}\nlicence: {licence}\nsplits: {dataset.protocol or 'none'}\n")
     if dataset.videos:
         print(describe(dataset.to_manifest(), brief))
     problems = dataset.problems()

@@ -180,6 +180,7 @@ def cut(model: "VideoViT", preprocess: Preprocess, clip: ProbeClips) -> Preproce
         num_frames=num_frames,
         fps=clip.fps or preprocess.fps,
         step_s=clip.every_s or preprocess.step_s,
+        anchor=clip.anchor or preprocess.anchor,
     )
     if num_frames % step:
         raise ConfigError(f"--clip.frame_step must divide the {num_frames} frames of a clip, got {step}")

@@ -5,7 +5,7 @@ Known from the data sets' papers and from the lists of CAMMA (Strasbourg), where
 - Cholec80 `videoNN`, CholecT45 and CholecT50 `VIDNN`, CholecTrack20, CholecSeg8k, Cholec80-CVS, Cholec80-VQA and
   SSG-VQA number the same operations (Nwoye and Padoy, arXiv 2204.05235); 92, 96, 103, 110, 111 are not in Cholec80.
 - M2CAI16-tool 1 to 10 are Cholec80 67 to 76, and 11 to 15 are 61, 62, 64, 65 and 66. M2CAI16-workflow contains Cholec80
-  73 and 77 to 80, under numbers that are not published.
+  73 and 77 to 80, under numbers that are not published; `m2cai16_renumbered` is the same under others.
 - Endoscapes 1, 2, 3, 4 and 7 are Cholec80 67, 68, 70, 71 and 72, and 121 is 66.
 - PitVis and PitVQA are the same 25 operations; PSI-AVA, PSI-AVA-VQA and GraSP number the same cases, and ProstaTD's
   `psivN` are those of PSI-AVA; the three forms of EndoVis18-VQA number the same sequences. The phantom is written in
@@ -28,7 +28,9 @@ _FAMILIES = {
     **dict.fromkeys(("psi_ava", "psi_ava_vqa", "grasp"), "psi_ava"),
     **dict.fromkeys(("endovis18_vqa", "endovis18_vqa_sentence", "endovis18_vqla"), "endovis18"),
     **dict.fromkeys(("endoscapes", "endoscapes_cvs"), "endoscapes"),
-    **{name: name for name in ("m2cai16_tool", "m2cai16_workflow", "phantom")},
+    **dict.fromkeys(("m2cai16_workflow", "m2cai16_renumbered"), "m2cai16_workflow"),
+    **dict.fromkeys(("cataract21", "cataract21_merged"), "cataract21"),
+    **{name: name for name in ("m2cai16_tool", "phantom")},
 }
 _SAME_AS_CHOLEC = {
     "m2cai16_tool": dict(zip(range(1, 16), (*range(67, 77), 61, 62, 64, 65, 66), strict=True)),
@@ -115,7 +117,11 @@ def operation(video_id: str, data_set: str = "") -> Operation:
     if not family or not match:
         return Operation(f"{data_set} {name}", frozenset(), frozenset({name}))
     if family == "m2cai16_workflow":
-        # Training and test videos have numbers of their own.
+        # Training and test videos have numbers of their own. SurgVISTA goes on counting: that its 28 is the first test
+        # video is inferred.
+        if data_set == "m2cai16_renumbered" and name.startswith("video_"):
+            number = int(match[1])
+            name = f"test_workflow_video_{number - 27:02d}" if number > 27 else f"workflow_video_{number:02d}"
         may_be = frozenset(f"cholec {number}" for number in _IN_WORKFLOW)
         return Operation(f"{family} {name}", may_be, frozenset({name}))
     number = int(match[1])

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import Dataset
 
 from surgvl.core.errors import ConfigError
@@ -24,9 +25,16 @@ from surgvl.probe.labels import Truth
 from surgvl.train.config import Optim, Run
 from surgvl.train.objective import Objective
 
+# Values of tokens (of a step, times the readouts of a grid; of a prediction) beyond which memory is saved: a readout
+# keeps some fifty values for each.
+LARGE = 2**26
+
 
 class Grid(Objective):
     """Sum of the losses of readouts that share batches and nothing else.
+
+    Where the tokens of a step are many, a readout's activations are computed again for its gradient, so that memory is
+    that of one readout at a time.
 
     Args:
         readouts: trained in place.
@@ -49,10 +57,14 @@ class Grid(Objective):
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Losses of a batch with `tokens` float16 [B, K, D] and `truth`, labels by head."""
-        losses = []
+        losses: list[Tensor] = []
+        tokens, truth = batch["tokens"], batch["truth"]
         for readout in self.readouts:
             assert isinstance(readout, Readout)
-            losses.append(readout.loss(batch["tokens"], batch["truth"]))
+            if len(self.readouts) * tokens.numel() > LARGE:
+                losses.append(checkpoint(readout.loss, tokens, truth, use_reentrant=False))
+            else:
+                losses.append(readout.loss(tokens, truth))
         return {"loss": torch.stack(losses).sum(), **{f"loss_{at}": loss for at, loss in enumerate(losses)}}
 
 
@@ -167,13 +179,14 @@ def predict(
         readout: trained.
         tokens: float16 [N, K, D].
         videos: rows of each video in temporal order, N in all, for a readout that sees more than a clip.
-        batch: clips at once, for one that does not.
+        batch: clips at once at most, for one that does not; fewer where a clip has many tokens.
 
     Returns:
         float32 [N, C] by head.
     """
     device = device_of(readout)
     readout.eval()
+    batch = max(1, min(batch, LARGE // max(1, tokens[0].size))) if len(tokens) else batch
     parts = [np.arange(at, min(at + batch, len(tokens))) for at in range(0, len(tokens), batch)]
     found = {head.name: np.empty((len(tokens), head.size), np.float32) for head in readout.asked}
     with torch.inference_mode():

@@ -166,7 +166,9 @@ def fit_readout(
         chosen_by = f"training videos held out ({', '.join(names)})"
     torch.manual_seed(seed)
     readout = kind(data.tokens.shape[2], heads).to(device)
-    given = training.steps, training.batch, training.lr, training.weight_decay, seed
+    whole = kind.sees != "clip"
+    steps = training.num_steps(*(len(data.videos), 1) if whole else (len(data.video_ids), training.batch))
+    given = steps, training.batch, training.lr, training.weight_decay, seed
     readouts, losses = train(readout, data.tokens, data.truth, out, *given, data.videos)
     best, how = 0, "not trained"
     if len(cells) > 1:
@@ -177,9 +179,9 @@ def fit_readout(
         ]
         best = int(np.argmax(scores))
     if cells:
-        batch = f"{training.batch} clips" if kind.sees == "clip" else "one video"
+        batch = "one video" if whole else f"{training.batch} clips"
         lr, decay = cells[best]
-        how = f"{training.steps} steps of {batch}, rate {lr:g}, decay {decay:g}"
+        how = f"{steps} steps of {batch}, rate {lr:g}, decay {decay:g}"
         how += f", best of {len(cells)} by {chosen_by}" if len(cells) > 1 else ""
     return Fitted(readouts[best], how, losses[-1] if losses else None, len(data.video_ids))
 

@@ -78,7 +78,7 @@ def training_seconds(
 
 WHOLE = ("clip", "experience", "skill_class")
 """Kinds of which a video has one label, over all of it, see `surgvl.tasks.video_class`."""
-EXCLUSIVE = ("phase", "step", "gesture", *WHOLE)
+EXCLUSIVE = ("phase", "step", "gesture", "cvs_score", *WHOLE)
 """Kinds of which a moment has one label.
 
 One without any, or with two where published segments overlap, is not annotated; of other kinds, nothing is there.

@@ -75,7 +75,8 @@ def test_every_row_has_a_reader_with_its_split_or_says_what_it_lacks() -> None:
 
 
 def test_the_suites_have_the_rows_of_their_papers() -> None:
-    assert len(load_suite("surgvista13").rows) == 13
+    # Endoscapes is measured as the paper does, and by the official criteria.
+    assert len({row.about or row.data for row in load_suite("surgvista13").rows}) == 13
     assert len(load_suite("surgrec16").rows) == 16
     lists = load_suite("surgrec16_clips").rows
     assert [row.about for row in lists] == [row.data for row in load_suite("surgrec16").rows]

@@ -237,6 +237,20 @@ def test_boxes_of_prostatd_are_centres(tmp_path: Path) -> None:
     assert "1 instance in esadv1.json without a box" in told
 
 
+def test_instruments_of_psi_ava_are_scored(tmp_path: Path) -> None:
+    """Two key frames of a test case with a box each; one is found, the other is called another instrument."""
+    rows = ["CASE002,1,1,0.1,0.1,0.4,0.5,5,-1,-1,1,0,0", "CASE002,36,2,0.5,0.5,1,1,5,-1,-1,2,0,0"]
+    put(tmp_path / "psi" / "annotations" / "val.csv", "\n".join(rows))
+    said: list[list[Any]] = [["CASE002", 0, "bipolar forceps", 0.9, 0.1, 0.1, 0.3, 0.4]]
+    said += [["CASE002", 35, "Clip Applier", 0.8, 0.5, 0.5, 0.5, 0.5]]
+    path = write(tmp_path / "p.csv", said)
+    found = by_name(evaluate(Path(f"psi_ava:{tmp_path / 'psi'}"), tmp_path / "out", predictions=[path]))
+    ap = found["instrument_detection", "mAP_50"]
+    assert {task for task, _ in found} == {"instrument_detection"}
+    assert (ap.num_videos, ap.num_clips) == (1, 2)
+    assert ap.per_class == {"Bipolar Forceps": 1, "Prograsp Forceps": 0}
+
+
 def test_manifests_without_boxes_keep_their_columns_and_hash(root: Path, tmp_path: Path) -> None:
     manifest = CholecT50(root).to_manifest()
     manifest.save(tmp_path / "boxed")

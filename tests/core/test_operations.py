@@ -26,6 +26,10 @@ from surgvl.data.readers.base import VideoDataset
         ("prostatd:psiv1", "grasp:CASE001"),
         ("cholec80:lap/video41", "cholect50:VID41"),
         ("phantom:video41", "Phantom:VID41"),
+        ("cataract21:case_07", "cataract21_merged:case_07"),
+        ("m2cai16_workflow:workflow_video_09", "m2cai16_renumbered:video_09"),
+        ("m2cai16_workflow:test_workflow_video_01", "m2cai16_renumbered:video_28"),
+        ("m2cai16_workflow:test_workflow_video_14", "m2cai16_renumbered:video_41"),
     ],
 )
 def test_one_operation_under_two_ids(first: str, second: str) -> None:
@@ -47,6 +51,7 @@ def test_one_operation_under_two_ids(first: str, second: str) -> None:
         ("m2cai16_workflow:workflow_video_01", "cholec80:video41"),
         ("prostatd:esadv1", "psi_ava:CASE001"),
         ("prostatd:esadv1", "prostatd:pwhv1"),
+        ("m2cai16_workflow:test_workflow_video_09", "m2cai16_renumbered:video_09"),
     ],
 )
 def test_other_operations_under_like_ids(first: str, second: str) -> None:

@@ -107,8 +107,8 @@ def endoscapes_cvs(root: Path, ids: Ids) -> None:
     table = "vid,frame,avg_cvs,C1,C2,C3,is_ds_keyframe,cvs_annotator_1,cvs_annotator_2,cvs_annotator_3,mask_path\n"
     for name in every(ids):
         show(root / "videos" / f"{name}.mp4")
-        later = ",".join(['"[0.0, 1.0, 0.0]"'] * 3)
-        table += f"{name},0,x,{2 / 3},{1 / 3},{1 / 3},True,{votes},\n{name},50,x,0.0,1.0,0.0,True,{later},\n"
+        later = ",".join(['"[0.0, 1.0, 1.0]"'] * 3)
+        table += f"{name},0,x,{2 / 3},{1 / 3},{1 / 3},True,{votes},\n{name},50,x,0.0,1.0,1.0,True,{later},\n"
     put(root / "all_metadata.csv", table)
 
 
@@ -288,3 +288,4 @@ MAKERS: dict[str, Callable[[Path, Ids], None]] = {
         *(jigsaws, aixsuture, surgical_actions160, surgrec_clips),
     )
 }
+MAKERS["cataract21_merged"] = cataract21

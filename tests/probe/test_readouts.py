@@ -12,6 +12,7 @@ from torch import nn
 
 from surgvl.core.errors import ConfigError
 from surgvl.core.results import Result
+from surgvl.probe import fit
 from surgvl.probe.asformer import ASFormer
 from surgvl.probe.attentive_blocks import AttentiveBlocks
 from surgvl.probe.base import Readout
@@ -226,6 +227,47 @@ def test_a_grid_trains_each_readout_as_if_alone(kind: type[Readout], tmp_path: P
         for name, value in alone.state_dict().items():
             torch.testing.assert_close(readout.state_dict()[name], value, rtol=1e-4, atol=1e-6, msg=name)
     assert not torch.equal(grid[0].state_dict()["heads.tool.weight"], grid[1].state_dict()["heads.tool.weight"])
+
+
+def test_readouts_of_large_clips_are_trained_one_at_a_time_with_the_same_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, seen = clouds(32, 0), list[int]()
+
+    class Counted(AttentiveBlocks):
+        def forward(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+            seen.append(len(tokens))
+            return super().forward(tokens)
+
+    def trained(name: str) -> tuple[list[dict[str, torch.Tensor]], dict[str, NDArray[np.float32]], list[int]]:
+        torch.manual_seed(0)
+        grid = Counted(6, [PHASE])
+        found, _ = train(grid, data.tokens, data.truth, tmp_path / name, 3, 8, [1e-2, 1e-3], [0.1], 0)
+        at = len(seen)
+        return [each.state_dict() for each in found], predict(found[0], data.tokens), seen[at:]
+
+    plain, said, sizes = trained("plain")
+    assert (len(seen), sizes) == (3 * 2 + 1, [32])
+    seen.clear()
+    monkeypatch.setattr(fit, "LARGE", 24)
+    saving, again, sizes = trained("saving")
+    # Once more for each gradient, and four clips of six values at a time.
+    assert (len(seen), sizes) == (2 * 3 * 2 + 8, [4] * 8)
+    for one, other in zip(plain, saving, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    np.testing.assert_allclose(again["phase"], said["phase"], atol=1e-6)
+
+
+def test_passes_over_the_training_clips_in_place_of_steps(tmp_path: Path) -> None:
+    data = clouds(50, 0)
+    given = ReadoutTraining(epochs=2, batch=8)
+    # 50 clips in batches of 8, twice; four videos, twice.
+    assert fit_readout(Linear, [PHASE], data, None, given.of(Linear), tmp_path / "a", "cpu", 0).how.startswith(
+        "14 steps"
+    )
+    assert fit_readout(TeCNO, [PHASE], data, None, given.of(TeCNO), tmp_path / "b", "cpu", 0).how.startswith("8 steps")
+    with pytest.raises(ConfigError, match="--fit.steps 5 and --fit.epochs 2: give one of them"):
+        ReadoutTraining(steps=5, epochs=2)
 
 
 def test_a_grid_is_chosen_by_validation_videos_and_never_by_others(tmp_path: Path) -> None:

@@ -107,8 +107,12 @@ def read_frame_rows(
         scientific += not is_plain and "e" in text.lower()
         label = label_of(name)
         if label is None:
+            if len(fields) > 2 and label_of(fields[1]) is not None:
+                fact = f"{len(fields)} values, {short_repr(' '.join(fields))}; a frame and a {what} are expected"
+                raise DataError(f"{path}, line {line} has {fact}: drop the other columns")
             allowed = ", ".join(dict.fromkeys(filter(None, classes.values())))
-            raise DataError(f"{path}, line {line}: unknown {what} {short_repr(name)}; allowed are {allowed}")
+            fact = f"unknown {what} {short_repr(name)}; allowed are {allowed}"
+            raise DataError(f"{path}, line {line}: {fact}: correct or drop the row")
         if numbers and number <= numbers[-1]:
             raise DataError(f"{path}, line {line}: frame {number} comes after frame {numbers[-1]}: sort the rows")
         numbers.append(number)

@@ -17,11 +17,13 @@ class LabelFiles(VideoDataset):
         FIRST: candidates for the number of a folder's first picture, see `surgvl.data.formats.pictures.times_of`.
         LABEL_FPS: rate of the label files, for videos that are not at hand.
         WHAT: what the files label, for messages.
+        FILE: where the label file of a video lies, for messages.
     """
 
     FIRST: ClassVar[tuple[int, ...]] = (0, 1)
     LABEL_FPS: ClassVar[float] = 25.0
     WHAT: ClassVar[str] = "phase"
+    FILE: ClassVar[str] = ""
 
     @abstractmethod
     def files(self, contents: Contents) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -46,7 +48,7 @@ class LabelFiles(VideoDataset):
                 if video_id in files:
                     tracks = self.tracks(files[video_id], info)
                 else:
-                    contents.problems.append(f"{video_id}: no {self.WHAT} labels")
+                    contents.problems.append(f"{video_id}: no {self.WHAT} labels: {self.FILE} is missing")
             except DataError as error:
                 contents.unreadable.append(str(error))
             if info is not None:

@@ -18,8 +18,8 @@ from surgvl.core.plurals import plural
 from surgvl.data.spans import Span, Track
 from surgvl.video.frame_folder import image_number, sorted_images
 
-# Common rates of extraction, pictures per second.
-RATES = (2, 5, 10, 25, 30, 50, 60)
+# Common rates of extraction, pictures per second; GraSP counts 45.
+RATES = (2, 5, 10, 25, 30, 45, 50, 60)
 TOLERANCE_S = 2.0
 _ROUNDING_S = 1e-3
 _REMEDY = ": check that there is one picture per second of labels, or use the video"

@@ -2,12 +2,13 @@
 
 Layout: `OSATS.csv`, exported from the published workbook `OSATS.xlsx`, with a row for each video and rater: VIDEO,
 INVESTIGATOR (optional), the total GLOBA_RATING_SCORE (sic; GLOBAL_RATING_SCORE is accepted), 8 to 40, and its eight
-parts OSATS_RESPECT, ..., OSATS_FINAL_QUALITY, each 1 to 5; and `videos/A31H.mp4` (or beside the table).
+parts OSATS_RESPECT, ..., OSATS_FINAL_QUALITY, each 1 to 5; `videos/A31H.mp4` (or beside the table); and `splits.json`,
+{"train": ["A31H", ...], "val": [...], "test": [...]}, with the ids of column VIDEO.
 
 `skill_total` and `skill_PART` are means over the raters of a video, `skill_total_rater_1`, ... the totals of each,
 `skill_class` the class of the mean: novice below 16, intermediate below 24, proficient from there on. There is no
-official split, and that of SurgRec (220/48/46) may not be redistributed under the data's licence: put the ids into a
-`splits.json`.
+official split, and that of SurgRec (220/48/46), `splits/AlxSuture/` of its repository, may not be redistributed under
+the data's licence: without a `splits.json` no video has a split.
 """
 
 from pathlib import Path
@@ -19,7 +20,9 @@ from surgvl.data.formats.qa_tree import first_folder
 from surgvl.data.formats.sparse_labels import NOMINAL_S, number_text, whole_tracks
 from surgvl.data.formats.text_files import no_rows, parse_int, read_csv
 from surgvl.data.formats.workbook import exported_table
+from surgvl.data.licences import SURGREC_SAYS
 from surgvl.data.readers.base import Contents, VideoDataset
+from surgvl.data.splits import unsplit_note
 
 PARTS = ("RESPECT", "MOTION", "INSTRUMENT", "SUTURE", "FLOW", "KNOWLEDGE", "PERFORMANCE", "FINAL_QUALITY")
 CLASS_NAMES = ("novice", "intermediate", "proficient")
@@ -71,6 +74,7 @@ class AIxSuture(VideoDataset):
 
     name = "aixsuture"
     LICENCE = "CC BY-NC-ND 4.0"
+    LICENCE_FROM = SURGREC_SAYS
     SOURCE = "Hoffmann et al., IJCARS 2024; DOI 10.5281/zenodo.7940583"
     PROCEDURE = "open suturing exercise"
     SPECIALTY = "training"
@@ -93,7 +97,10 @@ class AIxSuture(VideoDataset):
             contents.problems.append(f"not every video has three raters: some have {shorten(sorted(map(str, counts)))}")
         if bare := labels.keys() - videos.keys():
             contents.problems.append(f"{len(bare)} videos without a file: their length is set to {NOMINAL_S:g} s")
-        for video_id in sorted(videos.keys() | labels.keys()):
+        ids = sorted(videos.keys() | labels.keys())
+        if ids and not self.split_of:
+            contents.problems.append(unsplit_note(self.root, ids))
+        for video_id in ids:
             path = videos.get(video_id)
             info = self.open_video(contents, video_id, path)
             self.add_video(contents, video_id, path, info, whole_tracks(labels.get(video_id, {}), info))

@@ -10,6 +10,7 @@ from surgvl.core.errors import DataError
 from surgvl.data.formats.frame_rows import by_id, by_name, place_rows, read_frame_rows
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.second_csv import read_second_csv
+from surgvl.data.licences import SURGREC_SAYS
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
 from surgvl.data.splits import id_range
@@ -44,6 +45,7 @@ class AutoLaparo(VideoDataset):
 
     name = "autolaparo"
     LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE_FROM = SURGREC_SAYS
     SOURCE = "arXiv 2208.02049; by request at autolaparo.github.io"
     PROCEDURE = "laparoscopic hysterectomy"
     SPECIALTY = "gynaecology"
@@ -72,7 +74,7 @@ class AutoLaparo(VideoDataset):
                 elif video_id in tables:
                     tracks["phase"] = read_second_csv(tables[video_id], video_id, PHASES, first=1)
                 else:
-                    contents.problems.append(f"{video_id}: no phase labels")
+                    contents.problems.append(f"{video_id}: no phase labels: labels/label_VIDEO.txt is missing")
             except DataError as error:
                 contents.unreadable.append(str(error))
             if info is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from surgvl.core.errors import DataError
 from surgvl.data.formats.layout import find_videos
 from surgvl.data.formats.text_files import mark_note, no_rows, parse_int, read_fields
+from surgvl.data.licences import SURGREC_SAYS
 from surgvl.data.readers.autolaparo import PHASES
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
@@ -51,6 +52,7 @@ class AutoLaparoMotion(VideoDataset):
 
     name = "autolaparo_motion"
     LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE_FROM = SURGREC_SAYS
     SOURCE = "arXiv 2208.02049; by request at autolaparo.github.io"
     PROCEDURE = "laparoscopic hysterectomy"
     SPECIALTY = "gynaecology"

@@ -57,6 +57,7 @@ class VideoDataset(ABC):
     Attributes:
         name: public name, equal to the file name.
         LICENCE: licence of the pixels and labels.
+        LICENCE_FROM: where it was read; empty where nobody could verify it.
         SOURCE: the paper, and where to request the data.
         SPLITS: protocol -> split (`train`, `val`, `test`) -> video ids, as published; the first protocol is the
             default.
@@ -78,6 +79,7 @@ class VideoDataset(ABC):
 
     name: ClassVar[str] = ""
     LICENCE: ClassVar[str] = ""
+    LICENCE_FROM: ClassVar[str] = ""
     SOURCE: ClassVar[str] = ""
     SPLITS: ClassVar[Splits] = {}
     CLASSES: ClassVar[Mapping[str, Sequence[str]]] = {}
@@ -96,7 +98,8 @@ class VideoDataset(ABC):
             known = ", ".join(splits) or "none"
             raise ConfigError(f"{self.name} has no split protocol {protocol!r}; known are {known}: choose one")
         self.protocol = protocol or next(iter(splits), "")
-        self.split_of = split_of_each(splits.get(self.protocol, {}), f"{self.name} {self.protocol}")
+        where = str(self.root / "splits.json") if self.protocol == "own" else f"{self.name} {self.protocol}"
+        self.split_of = split_of_each(splits.get(self.protocol, {}), where)
 
     def splits(self) -> Splits:
         """Split protocols of this copy: that of its `splits.json`, if there is one, and those of the class.
@@ -118,8 +121,7 @@ class VideoDataset(ABC):
         Raises:
             DataError: the folder holds nothing in the data set's layout.
         """
-        contents = Contents()
-        self.read(contents)
+        self.read(contents := Contents())
         contents.problems += unmatched_entries(self.root, contents)
         ends_s = {row.video_id: row.duration_s for row in contents.videos}
         num_questions = sum(map(len, contents.qa))
@@ -290,9 +292,9 @@ class VideoDataset(ABC):
         frames: Mapping[float, Sequence[Instance]],
         length_s: float,
         times_s: Float64Array | None,
+        kinds: Sequence[str] = ("instrument", "triplet"),
     ) -> None:
         """Add the boxes of labelled frames to the video that was added last, if it was this one; see `box_segments`."""
         if contents.videos and contents.videos[-1].video_id == video_id:
-            kinds = ("instrument", "triplet")
             end_s = contents.videos[-1].duration_s
             contents.segments += box_segments(video_id, frames, kinds, length_s, end_s, times_s)

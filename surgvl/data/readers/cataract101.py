@@ -12,6 +12,7 @@ from pathlib import Path
 from surgvl.core.errors import DataError
 from surgvl.data.formats.layout import find_videos
 from surgvl.data.formats.text_files import parse_int, read_csv
+from surgvl.data.licences import SURGREC_SAYS
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Span, Track, round_time
 
@@ -46,6 +47,7 @@ class Cataract101(VideoDataset):
 
     name = "cataract101"
     LICENCE = "CC BY-NC 4.0"
+    LICENCE_FROM = SURGREC_SAYS
     SOURCE = "Schoeffmann et al., MMSys 2018; ftp.itec.aau.at/datasets/ovid/cat-101"
     PROCEDURE = "cataract surgery"
     SPECIALTY = "ophthalmology"

@@ -76,12 +76,14 @@ class Cataract1K(LabelFiles):
 
     name = "cataract1k"
     LICENCE = "CC BY 4.0"
+    LICENCE_FROM = "README of github.com/Negin-Ghamsarian/Cataract-1K"
     SOURCE = "arXiv 2312.06295; github.com/Negin-Ghamsarian/Cataract-1K"
     PROCEDURE = "cataract surgery"
     SPECIALTY = "ophthalmology"
     CLASSES = {"phase": PHASES}
     # 39, 11 and 6.
     SPLITS = {"surgrec": {"train": _ids(_TRAIN), "val": _ids(_VAL), "test": _ids(_TEST)}}
+    FILE = "annotations/VIDEO/VIDEO_annotations_phases.csv"
     LABEL_FPS = 30.0
 
     def files(self, contents: Contents) -> tuple[dict[str, Path], dict[str, Path]]:

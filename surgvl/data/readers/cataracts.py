@@ -58,6 +58,7 @@ class Cataracts(LabelFiles):
     }
     FIRST = (1, 0)
     LABEL_FPS = 30.0
+    FILE = "train_gt/VIDEO.csv (or dev_gt, test_gt) in ground_truth/CATARACTS_2020/"
     WHAT = "step"
 
     def files(self, contents: Contents) -> tuple[dict[str, Path], dict[str, Path]]:

@@ -17,6 +17,7 @@ from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.picture_list import read_picture_lists
 from surgvl.data.formats.second_csv import read_second_csv
 from surgvl.data.formats.text_files import no_rows, parse_int, read_fields
+from surgvl.data.licences import SURGREC_SAYS
 from surgvl.data.readers.base import TOLERANCE_S, Contents, VideoDataset
 from surgvl.data.spans import Track, join_runs
 from surgvl.data.splits import id_range
@@ -82,6 +83,7 @@ class Cholec80(VideoDataset):
 
     name = "cholec80"
     LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE_FROM = SURGREC_SAYS
     SOURCE = "arXiv 1602.03012; by request at camma.unistra.fr/datasets"
     PROCEDURE = "laparoscopic cholecystectomy"
     SPECIALTY = "general surgery"
@@ -117,7 +119,7 @@ class Cholec80(VideoDataset):
                 # A list may name a sample of the pictures.
                 tracks["phase"] = replace(place_rows(listed[video_id], info, 1.0), whole=False)
             if "phase" not in tracks:
-                contents.problems.append(f"{video_id}: no phase labels")
+                contents.problems.append(f"{video_id}: no phase labels: phase_annotations/VIDEO-phase.txt is missing")
             if info is not None:
                 # ffmpeg numbers extracted pictures from 1; the CSV files name the pictures themselves.
                 first = (0,) if video_id in tables and video_id not in phases else (0, 1)

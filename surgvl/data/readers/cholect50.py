@@ -192,6 +192,7 @@ class CholecT50(VideoDataset):
 
     name = "cholect50"
     LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE_FROM = "README of github.com/CAMMA-public/cholect50"
     SOURCE = "arXiv 2109.03223; by request at camma.unistra.fr/datasets"
     PROCEDURE = "laparoscopic cholecystectomy"
     SPECIALTY = "general surgery"
@@ -218,7 +219,7 @@ class CholecT50(VideoDataset):
                 elif video_id in old:
                     tracks = read_binary_labels(self.root, video_id)
                 else:
-                    contents.problems.append(f"{video_id}: no triplet labels")
+                    contents.problems.append(f"{video_id}: no triplet labels: labels/VIDEO.json is missing")
             except DataError as error:
                 contents.unreadable.append(str(error))
             times_s = None

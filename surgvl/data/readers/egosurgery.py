@@ -32,6 +32,7 @@ class EgoSurgery(VideoDataset):
 
     name = "egosurgery"
     LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE_FROM = "README and LICENSE.txt of github.com/Fujiry0/EgoSurgery"
     SOURCE = "arXiv 2405.19644; by request at github.com/Fujiry0/EgoSurgery"
     PROCEDURE = "open surgery"
     SPECIALTY = "plastic surgery"
@@ -58,7 +59,7 @@ class EgoSurgery(VideoDataset):
                 if own:
                     tracks["phase"] = place_rows(_join(own), info, 1.0)
                 else:
-                    contents.problems.append(f"{video_id}: no phase labels")
+                    contents.problems.append(f"{video_id}: no phase labels: annotations/phase/VIDEO_1.csv is missing")
             except DataError as error:
                 contents.unreadable.append(str(error))
             if info is not None:

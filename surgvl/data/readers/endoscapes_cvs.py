@@ -9,6 +9,9 @@ Frames are rated every 5 s, and a rating counts until the next one. Rows between
 and are not read. Task `cvs` has the criteria that most raters saw met: C1 two structures, C2 hepatocystic triangle, C3
 cystic plate; `cvs_rater_1`, ... those of each rater; `cvs_rated` is `rated` wherever there is a rating, also one of no
 criterion. The criteria differ in detail from the SAGES text. Boxes and masks are not read.
+
+`cvs_score` is how many criteria most raters saw met, 0 to 3. SurgVISTA (arXiv 2506.02692) trains on one of four classes
+a frame, which its code reads from files that it does not make: that the class is this number is inferred, not verified.
 """
 
 import re
@@ -26,6 +29,7 @@ from surgvl.data.spans import Track
 from surgvl.data.splits import id_range
 
 CRITERIA = ("C1", "C2", "C3")
+SCORES = ("0", "1", "2", "3")
 NUM_RATERS = 3
 LABEL_FPS = 25.0
 RATING_S = 5.0
@@ -99,6 +103,7 @@ def rating_tracks(rated: Mapping[float, Votes]) -> dict[str, Track]:
     }
     tracks = {
         "cvs": moment_track(majority, RATING_S, CRITERIA),
+        "cvs_score": moment_track({at: (str(len(met)),) for at, met in majority.items()}, RATING_S, SCORES),
         rated_kind("cvs"): moment_track(dict.fromkeys(rated, (RATED,)), RATING_S, (RATED,)),
     }
     for at in range(NUM_RATERS):
@@ -112,11 +117,13 @@ class EndoscapesCVS(VideoDataset):
 
     name = "endoscapes_cvs"
     LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE_FROM = "README of github.com/CAMMA-public/Endoscapes; PhysioNet's copy has restricted access"
     SOURCE = "arXiv 2312.12429; github.com/CAMMA-public/Endoscapes"
     PROCEDURE = "laparoscopic cholecystectomy"
     SPECIALTY = "general surgery"
     CLASSES = {
         "cvs": CRITERIA,
+        "cvs_score": SCORES,
         **{f"cvs_rater_{number}": CRITERIA for number in range(1, NUM_RATERS + 1)},
     }
     SPLITS = {
@@ -156,7 +163,7 @@ class EndoscapesCVS(VideoDataset):
             info = self.open_video(contents, video_id, path)
             tracks = rating_tracks(rated[video_id]) if video_id in rated else {}
             if not tracks:
-                contents.problems.append(f"{video_id}: no rated frame")
+                contents.problems.append(f"{video_id}: no rated frame: all_metadata.csv has no row of it with raters")
             if info is not None:
                 tracks, _ = self.as_shown(contents, video_id, path, tracks)
             self.add_video(contents, video_id, path, info, tracks, LABEL_FPS)

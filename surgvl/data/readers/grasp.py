@@ -4,12 +4,15 @@ Layout: `annotations/grasp_long-term_train.json`, `grasp_long-term_test.json` (p
 `grasp_short-term_train.json`, `grasp_short-term_test.json` (instruments and actions of a frame every 35 s, here one
 second each), or the files of `fold1` and `fold2` for the training cases; the COCO form, with `phases`, `steps` and
 `actions` in each annotation. Files of before December 2024 have wrong phases and steps in places.
-Pictures are `frames/CASE001/00000.jpg`, one per second from 0, or `000000000.jpg` with nine digits, at 30 per second.
+Pictures are `frames/CASE001/00000.jpg`, one per second from 0, or `000000000.jpg` with nine digits, in the middle of
+the second: those of cases 21, 41, 47, 50, 51 and 53 count 30 a second, the others 45 of which a third is left out, as
+the authors' loader has it, and the numbers of case 14 are uneven. A file in which they count otherwise was not at hand.
 
-Phases and steps are those of PSI-AVA; the eight training cases are PSI-AVA's cases. Boxes and masks are not read.
-The repository has a licence for its code and none for the data; that of the files themselves was not verified.
+Phases and steps are those of PSI-AVA; the eight training cases are PSI-AVA's cases. Each `bbox`, left, top, width and
+height in pixels of its picture, is an `instrument_box`; masks are not read.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,22 +41,31 @@ ACTIONS = (
     "Travel",
     "Other",
 )
+# Boxes are rounded to whole pixels.
+_EDGE_PX = 2
 _NAME = re.compile(r"(?:.*/)?(CASE\d+)/(\d+)\.\w+")
-_DIGITS_AT_30_FPS = 9
+_LONG_NAME = 9
+# Numbers of pictures a second where names are long.
+_AT_30 = ("CASE021", "CASE041", "CASE047", "CASE050", "CASE051", "CASE053")
+_AT_OTHERS = 45
+_UNEVEN = "CASE014"
 # Key of an annotation -> task and id of the first class.
 _KEYS = {"phases": ("phase", 0), "steps": ("step", 0), "category_id": ("instrument", 1), "actions": ("action", 1)}
 _CATEGORIES = {"instrument": "categories", "action": "actions_categories", "phase": "phases_categories"}
 
 
 def frame_time(name: object) -> tuple[str, float]:
-    """Case and second of a picture such as `CASE001/00012.jpg` or `CASE001/000000360.jpg`.
+    """Case and time in seconds of a picture such as `CASE001/00012.jpg` or `CASE021/000000375.jpg`.
 
     Raises:
         ValueError: the name has another form.
     """
     if not isinstance(name, str) or not (match := _NAME.fullmatch(name)):
         raise ValueError(f"{short_repr(name)} is not CASE001/number.jpg")
-    return match[1], int(match[2]) / (30 if len(match[2]) == _DIGITS_AT_30_FPS else 1)
+    rate = 1
+    if len(match[2]) == _LONG_NAME:
+        rate = 30 if match[1] in _AT_30 else _AT_OTHERS
+    return match[1], int(match[2]) / rate
 
 
 def read_coco(path: Path, classes: Mapping[str, Sequence[str]], cases: dict[str, Frames]) -> list[str]:
@@ -65,28 +77,54 @@ def read_coco(path: Path, classes: Mapping[str, Sequence[str]], cases: dict[str,
         cases: case -> frames, added to.
 
     Returns:
-        A note if the file numbers its categories otherwise than `classes`.
+        Notes: categories that the file numbers otherwise than `classes`, and times that are uncertain.
 
     Raises:
-        DataError: the file is not of the COCO form, or has a class id without a name.
+        DataError: the file is not of the COCO form, or has a class id without a name or a box of other than four
+            numbers.
     """
     record = read_json(path)
     try:
         images = {image["id"]: frame_time(image["file_name"]) for image in record["images"]}
+        sizes = {image["id"]: (image.get("width", 0), image.get("height", 0)) for image in record["images"]}
         annotations = [(at, images[row["image_id"]], row) for at, row in enumerate(record["annotations"])]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is not a COCO file of GraSP ({error!r}): copy it again, or delete it") from error
     # Long-term files have one category for the whole picture, which is no instrument.
     keys = [key for key in _KEYS if "long-term" not in path.name or key in ("phases", "steps")]
-    for at, (case, second), row in annotations:
-        frames = cases.setdefault(case, Frames(classes))
+    for at, (case, time_s), row in annotations:
+        frames, where = cases.setdefault(case, Frames(classes)), f"{path}, annotation {at}"
         for key in keys:
             if key in row:
                 task, first = _KEYS[key]
-                frames.add(
-                    task, second, _ids(row[key], f"{path}, annotation {at}", key), first, f"{path}, annotation {at}"
-                )
-    return _renamed(path, record, classes, keys)
+                # A picture is taken in the middle of the second that it labels.
+                frames.add(task, float(int(time_s)), _ids(row[key], where, key), first, where)
+        if "category_id" in keys and "category_id" in row:
+            box = _xywh(row.get("bbox"), sizes[row["image_id"]], where)
+            for number in _ids(row["category_id"], where, "category_id"):
+                frames.add_box(time_s, box, number)
+    notes = _renamed(path, record, classes, keys)
+    if any(case == _UNEVEN and time_s % 1 for case, time_s in images.values()):
+        fact = f"{_UNEVEN} in {path.name}: the pictures of its release at 30 a second are numbered unevenly"
+        notes.append(f"{fact}, so its times are uncertain: use the files of the release at one picture a second")
+    return notes
+
+
+def _xywh(box: Any, size: tuple[Any, Any], where: str) -> list[float]:
+    """A box of pixels in parts of its picture; of no area where there is none, no size of the picture, or no overlap.
+
+    Raises:
+        DataError: the values are no four numbers.
+    """
+    if not box:
+        return [0.0] * 4
+    numbers = [*box, *size] if isinstance(box, list) else []
+    if len(numbers) != 6 or not all(type(value) in (int, float) and math.isfinite(value) for value in numbers):
+        fact = f"bbox is {short_repr(box)} in a picture of {short_repr(size)} pixels"
+        raise DataError(f"{where}: {fact}; it must be [left, top, width, height], four numbers: correct the file")
+    x, y, w, h, width, height = numbers
+    inside = min(x, y) >= -_EDGE_PX and x + w <= width + _EDGE_PX and y + h <= height + _EDGE_PX
+    return [x / width, y / height, w / width, h / height] if min(width, height) > 0 and inside else [0.0] * 4
 
 
 def _ids(value: Any, where: str, key: str) -> list[int]:
@@ -120,6 +158,7 @@ class GraSP(VideoDataset):
 
     name = "grasp"
     LICENCE = "not stated (code MIT)"
+    LICENCE_FROM = "LICENSE of github.com/BCV-Uniandes/GraSP, which is of the code; its README has none of the data"
     SOURCE = "arXiv 2401.11174; github.com/BCV-Uniandes/GraSP"
     PROCEDURE = "robot-assisted radical prostatectomy"
     SPECIALTY = "urology"
@@ -132,16 +171,21 @@ class GraSP(VideoDataset):
     }
 
     def read(self, contents: Contents) -> None:
-        """Read all files; phases and steps of key frames only where there is no long-term file of the case."""
+        """Read all files, a case from the first that has it, folds last; phases and steps of key frames only where no
+        long-term file has the case.
+        """
         base = self.root / "annotations" if (self.root / "annotations").is_dir() else self.root
-        files = sorted(base.glob("grasp_*-term_*.json"))
+        files = sorted(base.glob("grasp_*-term_*.json"), key=lambda path: ("_fold" in path.name, path.name))
         found: dict[str, dict[str, Frames]] = {"long": {}, "short": {}}
         for path in files:
+            own: dict[str, Frames] = {}
             try:
-                kind = "long" if "long-term" in path.name else "short"
-                contents.problems += read_coco(path, self.CLASSES, found[kind])
+                contents.problems += read_coco(path, self.CLASSES, own)
             except DataError as error:
                 contents.unreadable.append(str(error))
+                continue
+            kind = "long" if "long-term" in path.name else "short"
+            found[kind] = own | found[kind]
         cases = found["short"]
         for case, frames in found["long"].items():
             cases.setdefault(case, Frames(self.CLASSES)).labels |= frames.labels

@@ -121,7 +121,8 @@ class HeiChole(VideoDataset):
             tracks: dict[str, Track] = {}
             for task, found in files.items():
                 if video_id not in found:
-                    contents.problems.append(f"{video_id}: no {task} labels")
+                    file = f"{task.title()}/VIDEO_Annotation_{task.title()}.csv"
+                    contents.problems.append(f"{video_id}: no {task} labels: {file} is missing")
                     continue
                 try:
                     tracks[task] = read_annotation(found[video_id], task, info, _rate(video_id))

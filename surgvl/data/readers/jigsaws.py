@@ -19,6 +19,7 @@ from surgvl.core.errors import DataError
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.sparse_labels import whole_tracks
 from surgvl.data.formats.text_files import parse_int, read_fields, read_text
+from surgvl.data.licences import SURGREC_SAYS
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Span, Track, round_time
 from surgvl.data.splits import Splits
@@ -116,6 +117,7 @@ class Jigsaws(VideoDataset):
 
     name = "jigsaws"
     LICENCE = "registration; research only, no redistribution"
+    LICENCE_FROM = SURGREC_SAYS
     SOURCE = "Gao et al., M2CAI 2014; by registration at cirl.lcsr.jhu.edu"
     PROCEDURE = "bench-top exercise with the da Vinci system"
     SPECIALTY = "training"

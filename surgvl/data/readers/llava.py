@@ -67,6 +67,7 @@ class Llava(VideoDataset):
 
     name = "llava"
     LICENCE = "that of the images and videos"
+    LICENCE_FROM = "your own records"
     SOURCE = "any set in LLaVA's JSON, arXiv 2304.08485"
 
     def read(self, contents: Contents) -> None:

@@ -110,6 +110,7 @@ class LLS48(VideoDataset):
 
     name = "lls48"
     LICENCE = "not public"
+    LICENCE_FROM = "its papers"
     SOURCE = "arXiv 2601.12312, 2602.13633; not public: schema of ours, not verified on real data"
     PROCEDURE = "laparoscopic left lateral sectionectomy"
     SPECIALTY = "general surgery"

@@ -4,7 +4,7 @@ Layout: `train_dataset/workflow_video_01.mp4` with `workflow_video_01.txt` besid
 25 fps from 0), and `test_dataset/test_workflow_video_01.mp4`. Files `*_timestamp.txt` and `*_pred.txt` lie there, too,
 and are not labels. SurgVISTA renumbers the test videos 28 to 41 and validates on them; SurgRec takes the header's word
 Phase for a ninth class. Patients: some of the videos from Strasbourg are in Cholec80, too; those from Munich are
-described by Stauder et al. (arXiv 1610.09278). The licence and the numbers of videos are those of its README.
+described by Stauder et al. (arXiv 1610.09278). The numbers of videos are those of its README.
 """
 
 from pathlib import Path
@@ -27,9 +27,11 @@ class M2cai16Workflow(LabelFiles):
 
     name = "m2cai16_workflow"
     LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE_FROM = "its README"
     SOURCE = "arXiv 1602.03012, 1610.09278; by request at camma.unistra.fr/datasets"
     PROCEDURE = "laparoscopic cholecystectomy"
     SPECIALTY = "general surgery"
+    FILE = "VIDEO.txt beside the video"
     CLASSES = {"phase": PHASES}
     # 27 and 14.
     SPLITS = {

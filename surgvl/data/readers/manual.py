@@ -31,6 +31,7 @@ class Manual(VideoDataset):
 
     name = "manual"
     LICENCE = "that of your videos"
+    LICENCE_FROM = "your own records"
     SOURCE = "your own labels: CSV, ELAN, CVAT, Label Studio, FiftyOne"
 
     def read(self, contents: Contents) -> None:

@@ -84,6 +84,7 @@ class MedVidBench(VideoDataset):
 
     name = "medvidbench"
     LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE_FROM = "card of the data set UII-AI/MedVidBench"
     SOURCE = "arXiv 2512.06581; github.com/UII-AI/MedGRPO-Code; layout of its README, not verified on the files"
 
     def read(self, contents: Contents) -> None:

@@ -69,9 +69,11 @@ class MultiBypass140(LabelFiles):
 
     name = "multibypass140"
     LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE_FROM = "README of github.com/CAMMA-public/MultiBypass140"
     SOURCE = "arXiv 2312.11250; github.com/CAMMA-public/MultiBypass140"
     PROCEDURE = "laparoscopic Roux-en-Y gastric bypass"
     SPECIALTY = "general surgery"
+    FILE = "labels/bern/labels_by70/VIDEO.mp4.json (or strasbourg)"
     CLASSES = {"phase": PHASES, "step": STEPS, "flag": FLAGS}
     SPLITS = splits()
     FIRST = (1, 0)

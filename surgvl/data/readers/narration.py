@@ -102,6 +102,7 @@ class Narration(VideoDataset):
 
     name = "narration"
     LICENCE = "that of the videos' publisher"
+    LICENCE_FROM = "your own records"
     SOURCE = "your own lectures, or arXiv 2410.00263"
 
     def read(self, contents: Contents) -> None:

@@ -52,7 +52,8 @@ class OphNet(VideoDataset):
     """OphNet2024's phases, as merged for the challenge."""
 
     name = "ophnet"
-    LICENCE = "MIT (labels); videos: as stated by the authors"
+    LICENCE = "MIT (repository with the labels); videos: not stated"
+    LICENCE_FROM = "LICENSE of github.com/minghu0830/OphNet-benchmark"
     SOURCE = "arXiv 2406.07471; github.com/minghu0830/OphNet-benchmark"
     PROCEDURE = "ophthalmic surgery"
     SPECIALTY = "ophthalmology"
@@ -90,5 +91,5 @@ class OphNet(VideoDataset):
             own = spans.get(video_id, [])
             tracks = {"phase": Track(own, max((span[1] for span in own), default=0.0), overlap_notes(own), whole=False)}
             if not own:
-                contents.problems.append(f"{video_id}: no phase labels")
+                contents.problems.append(f"{video_id}: no phase labels: no row of the table names it")
             self.add_video(contents, video_id, path, info, tracks)

@@ -27,6 +27,7 @@ class PhantomDataset(VideoDataset):
 
     name = "phantom"
     LICENCE = "free (rendered, no patient)"
+    LICENCE_FROM = "surgvl, which renders it"
     SOURCE = "made by `surgvl phantom`; not for any statement about patients"
     PROCEDURE = RENDERED_PROCEDURE
     SPECIALTY = "general surgery"

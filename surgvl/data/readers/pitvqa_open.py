@@ -15,7 +15,7 @@ class PitVQAOpen(PitVQA):
     """PitVQA with answers in sentences; question types mark them as free text (`open_step`)."""
 
     name = "pitvqa_open"
-    LICENCE = "not stated for the text; the images are CC BY-NC-ND 4.0"
+    LICENCE = "not stated for the text (code MIT); the images are CC BY-NC-ND 4.0"
     SOURCE = "arXiv 2502.14149; github.com/HRL-Mike/PitVQA-Plus; layout of its loader"
     FILES = TextFiles(free=True)
 

@@ -31,7 +31,8 @@ class PmLR50(LabelFiles):
     """PmLR50's stages."""
 
     name = "pmlr50"
-    LICENCE = "by request, for research"
+    LICENCE = "not stated (code MIT); by request"
+    LICENCE_FROM = "README of github.com/RascalGdd/PmNet"
     SOURCE = "Guo et al., AAAI 2025; by request at github.com/RascalGdd/PmNet"
     PROCEDURE = "laparoscopic liver resection"
     SPECIALTY = "general surgery"
@@ -41,6 +42,7 @@ class PmLR50(LabelFiles):
         "standard": {"train": _TRAIN, "val": _VAL, "test": id_range("{:02d}", (38, 47))},
         "surgvista_test_is_val": {"train": _TRAIN, "test": _VAL},
     }
+    FILE = "phase_annotations/VIDEO.txt"
     LABEL_FPS = 1.0
 
     def files(self, contents: Contents) -> tuple[dict[str, Path], dict[str, Path]]:

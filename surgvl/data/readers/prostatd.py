@@ -3,8 +3,8 @@
 Layout, as SurgVISTA reads it under the name Prostate21: `annos/train/psiv1.json`, `annos/val/`, `annos/test/` (or
 `annos/` itself): frame number -> list of [triplet, instrument, verb, target, track, triplet track, cx, cy, w, h], at
 one frame per second, -1 for what is absent; a frame without a list entry has no action, a frame that is missing was
-removed. Pictures are in `frames/psiv1/` or `videos/`. Boxes are read as centre and size in parts of the picture, which
-no published file was at hand to confirm; boxes in other units are left out and told. Tracks are not read.
+removed. Pictures are in `frames/psiv1/` or `videos/`. Boxes are centre and size in parts of the picture, as the READMEs
+say; those in other units are left out and told. Tracks are not read.
 
 Videos come from ESAD (esadv), PSI-AVA (psiv, with PSI-AVA's case numbers) and a hospital (pwhv); do not test on the
 first two after training on those sets. The splits are the five of the second repository's script for COCO files;
@@ -181,7 +181,8 @@ class ProstaTD(VideoDataset):
     """ProstaTD's triplets, and its videos if they are at hand."""
 
     name = "prostatd"
-    LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE = "CC BY-NC-SA 4.0 with additional terms: no commercial models, human oversight"
+    LICENCE_FROM = "LICENSE of github.com/yik-leung/ProstaTD"
     SOURCE = "arXiv 2506.01130; github.com/SmartHealthX/ProstaTD, github.com/yik-leung/ProstaTD"
     PROCEDURE = "robot-assisted radical prostatectomy"
     SPECIALTY = "urology"
@@ -226,7 +227,7 @@ class ProstaTD(VideoDataset):
                     notes += more
                     contents.problems += [f"{video_id}: {note}" for note in notes]
                 else:
-                    contents.problems.append(f"{video_id}: no annotations")
+                    contents.problems.append(f"{video_id}: no annotations: annos/VIDEO.json is missing")
             except DataError as error:
                 contents.unreadable.append(str(error))
             times_s = None

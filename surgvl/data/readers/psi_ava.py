@@ -6,8 +6,8 @@ row for each box. Frames count seconds from 1, as in `keyframes/CASE001/00001.jp
 Phases and steps count from 0, instruments and actions from 1. The names are the English ones of the COCO files.
 
 Frames every 35 s are labelled, here for one second each. The extended lists, with a frame for every second, have rows
-of empty boxes and class 0 in between: those give phase and step, and neither instrument nor action. The two folds swap
-their cases; the paper calls the second half validation, and has no other test.
+of empty boxes and class 0 in between: those give phase and step, and neither instrument nor action. Each box is an
+`instrument_box`. The two folds swap their cases; the paper calls the second half validation, and has no other test.
 """
 
 import re
@@ -17,6 +17,8 @@ from pathlib import Path
 
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import RATED, rated_kind
+from surgvl.core.plurals import plural
+from surgvl.data.formats.box_labels import Instance
 from surgvl.data.formats.layout import find_videos
 from surgvl.data.formats.sparse_labels import moment_track
 from surgvl.data.formats.text_files import parse_int, read_fields, short_repr
@@ -93,10 +95,19 @@ _HALVES = (("CASE001", "CASE004", "CASE014", "CASE015"), ("CASE002", "CASE003", 
 
 @dataclass
 class Frames:
-    """Labels of the frames of one case: task -> second -> names."""
+    """Labels of the frames of one case.
+
+    Attributes:
+        names: task -> class names.
+        labels: task -> second -> names.
+        boxes: exact time of each frame whose instruments were labelled, seconds -> their boxes.
+        num_without: instruments without a usable box.
+    """
 
     names: Mapping[str, Sequence[str]]
     labels: dict[str, dict[float, set[str]]] = field(default_factory=dict)
+    boxes: dict[float, list[Instance]] = field(default_factory=dict)
+    num_without: int = 0
 
     def add(self, task: str, second: float, ids: Iterable[int], first: int, where: str) -> None:
         """Add classes of a frame by their ids; a frame without any stays a labelled one.
@@ -118,6 +129,20 @@ class Frames:
                 raise DataError(f"{where}: {task} is {number}; allowed are {allowed}: correct the row")
             there.add(self.names[task][number - first])
 
+    def add_box(self, time_s: float, xywh: Sequence[float], instrument: int) -> None:
+        """Add the box of an instrument; a frame whose boxes are unusable stays a labelled one.
+
+        Args:
+            time_s: exact time of the frame.
+            xywh: left, top, width and height, as parts of the picture.
+            instrument: id of its class, from 1.
+        """
+        there = self.boxes.setdefault(time_s, [])
+        if min(xywh[2:]) > 0:
+            there.append(Instance(xywh, {"instrument": self.names["instrument"][instrument - 1]}))
+        else:
+            self.num_without += 1
+
     def tracks(self) -> dict[str, Track]:
         """The labels as tracks, a second for each frame, and the frames that were looked at for several labels."""
         tracks = {task: moment_track(present, 1.0, self.names[task]) for task, present in self.labels.items()}
@@ -133,7 +158,7 @@ class Frames:
 
 
 def read_boxes(path: Path, classes: Mapping[str, Sequence[str]]) -> dict[str, Frames]:
-    """Read the labels of a list of boxes; the boxes themselves are not read.
+    """Read a list of boxes.
 
     Args:
         path: the file.
@@ -143,7 +168,7 @@ def read_boxes(path: Path, classes: Mapping[str, Sequence[str]]) -> dict[str, Fr
         Case -> its frames.
 
     Raises:
-        DataError: another number of columns, or a class id without a name.
+        DataError: another number of columns, a class id without a name, or a box that is not in parts of the picture.
     """
     cases: dict[str, Frames] = {}
     for line, fields in read_fields(path):
@@ -161,7 +186,19 @@ def read_boxes(path: Path, classes: Mapping[str, Sequence[str]]) -> dict[str, Fr
         if instrument:
             frames.add("instrument", second, (instrument,), 1, where)
             frames.add("action", second, (number for number in actions if number > 0), 1, where)
+            frames.add_box(second, _xywh(fields[3:7], where), instrument)
     return cases
+
+
+def _xywh(fields: Sequence[str], where: str) -> tuple[float, float, float, float]:
+    try:
+        left, top, right, bottom = (float(text) for text in fields)
+    except ValueError:
+        left = top = right = bottom = -1.0
+    if not all(0 <= value <= 1 for value in (left, top, right, bottom)):
+        fact = f"box is {short_repr(','.join(fields))}; it must be left,top,right,bottom, each 0 to 1"
+        raise DataError(f"{where}: {fact}, in parts of the picture: correct the row")
+    return left, top, right - left, bottom - top
 
 
 class PSIAVA(VideoDataset):
@@ -169,6 +206,7 @@ class PSIAVA(VideoDataset):
 
     name = "psi_ava"
     LICENCE = "not stated (code MIT)"
+    LICENCE_FROM = "LICENSE of github.com/BCV-Uniandes/TAPIR, which is of the code; its README has none of the data"
     SOURCE = "arXiv 2212.04582; github.com/BCV-Uniandes/TAPIR"
     PROCEDURE = "robot-assisted radical prostatectomy"
     SPECIALTY = "urology"
@@ -214,11 +252,19 @@ def add_cases(dataset: VideoDataset, contents: Contents, cases: Mapping[str, Fra
         info = dataset.open_video(contents, case, path)
         tracks = cases[case].tracks() if case in cases else {}
         if case not in cases:
-            contents.problems.append(f"{case}: no labels")
+            contents.problems.append(f"{case}: no labels: no file in annotations/ names it")
             continue
+        if without := cases[case].num_without:
+            fact = f"{plural(without, 'instrument')} without a box within the picture"
+            contents.problems.append(f"{case}: {fact}, left out of instrument_box")
         for task in ("phase", "step"):
             if count := cases[case].doubled(task):
                 contents.problems.append(f"{case}: {count} frames with several labels of task {task}, all kept")
+        boxes, times_s = cases[case].boxes, None
         if info is not None:
-            tracks, _ = dataset.as_shown(contents, case, path, tracks, first=(first,))
+            tracks, times_s = dataset.as_shown(contents, case, path, tracks, first=(first,))
+        if times_s is None:
+            # As for the labels: a box counts for the second that its picture was taken from.
+            boxes = {float(int(second)): each for second, each in boxes.items()}
         dataset.add_video(contents, case, path, info, tracks)
+        dataset.add_boxes(contents, case, boxes, 1.0, times_s, ("instrument",))

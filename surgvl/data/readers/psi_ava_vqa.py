@@ -38,6 +38,7 @@ class PSIAVAVQA(VideoDataset):
 
     name = "psi_ava_vqa"
     LICENCE = "not stated; keyframes as for PSI-AVA"
+    LICENCE_FROM = "github.com/lalithjets/SurgicalGPT, which states none"
     SOURCE = "arXiv 2304.09974; github.com/lalithjets/SurgicalGPT; layout of its loader, not verified"
     PROCEDURE = "robot-assisted radical prostatectomy"
     SPECIALTY = "urology"

@@ -4,7 +4,7 @@ Layout: `video_01/action_discrete.txt` beside `video_01/video_left.avi` (or `rgb
 in `train/`, `train1/`, `train2/`, `training_set/`, `test/`, `testing_set/`. A line is `frame,gesture` without a header:
 a frame number of the video and a gesture 0 to 7, ten lines per second, so the distance of the lines gives the rate of
 the frame numbers. Videos 11, 15, 17 and 29 come in two parts (`video_11_1`, `video_11_2`): 44 folders for training and
-10 for the test. Masks are not read. The licence is that of a public copy, not verified at the source.
+10 for the test. Masks are not read.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from surgvl.core.errors import DataError
 from surgvl.data.formats.frame_rows import by_id, place_rows, read_frame_rows
 from surgvl.data.formats.layout import find_files
+from surgvl.data.licences import SURGREC_SAYS
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track
 
@@ -53,6 +54,7 @@ class SARRARP50(VideoDataset):
 
     name = "sar_rarp50"
     LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE_FROM = SURGREC_SAYS
     SOURCE = "arXiv 2401.00496; DOI 10.5522/04/24932529 and 10.5522/04/24932499"
     PROCEDURE = "robot-assisted radical prostatectomy"
     SPECIALTY = "urology"

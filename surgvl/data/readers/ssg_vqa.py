@@ -46,6 +46,7 @@ class SSGVQA(QuestionTree):
 
     name = "ssg_vqa"
     LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE_FROM = "README of github.com/CAMMA-public/SSG-VQA"
     SOURCE = "arXiv 2312.10251; github.com/CAMMA-public/SSG-VQA; frames as for cholect50"
     PROCEDURE = CholecT50.PROCEDURE
     SPECIALTY = CholecT50.SPECIALTY

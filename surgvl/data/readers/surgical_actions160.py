@@ -14,6 +14,7 @@ from pathlib import Path
 from surgvl.core.plurals import plural
 from surgvl.data.formats.layout import find_videos, shorten
 from surgvl.data.formats.sparse_labels import whole_tracks
+from surgvl.data.licences import SURGREC_SAYS
 from surgvl.data.readers.base import Contents, VideoDataset
 
 ACTIONS = (
@@ -53,6 +54,7 @@ class SurgicalActions160(VideoDataset):
 
     name = "surgical_actions160"
     LICENCE = "CC BY-NC-SA 4.0"
+    LICENCE_FROM = SURGREC_SAYS
     SOURCE = "Schoeffmann et al., Multimedia Tools and Applications 2018; ftp.itec.aau.at/datasets/SurgicalActions160"
     PROCEDURE = "gynaecologic laparoscopy"
     SPECIALTY = "gynaecology"

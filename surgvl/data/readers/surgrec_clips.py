@@ -80,7 +80,8 @@ class SurgRecClips(VideoDataset):
     """One data set's lists of SurgRec; a video is a clip."""
 
     name = "surgrec_clips"
-    LICENCE = "CC BY-NC 4.0 (lists); that of the data set (clips)"
+    LICENCE = "CC BY-NC 4.0, CC BY-NC-SA 4.0 or no redistribution, by data set (lists); that of the data set (clips)"
+    LICENCE_FROM = "DATASETS.md of github.com/Siiichenggg/SurgRec-open-source"
     SOURCE = "github.com/Siiichenggg/SurgRec-open-source"
 
     def read(self, contents: Contents) -> None:

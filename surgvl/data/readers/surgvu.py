@@ -8,8 +8,7 @@ h:mm:ss within a part; a video is a part. Rows over several parts are cut at the
 Category 2 of its challenge, also alone: `ground_truth/case001.json`, a list of accepted answers of which the first is
 used, `questions/case001.json`, the question, a JSON string, and `videos/case001.mp4`. Answers are free text.
 
-Repeated rows are counted and read once. There is no published split of the training cases. The licence is as a third
-party states it, not verified at the source.
+Repeated rows are counted and read once. There is no published split of the training cases.
 """
 
 import math

@@ -18,6 +18,7 @@ class VqaTree(QuestionTree):
 
     name = "vqa_tree"
     LICENCE = "that of your videos"
+    LICENCE_FROM = "your own records"
     SOURCE = "your own question|answer or question|answer|box files"
 
     def folders(self, contents: Contents) -> dict[str, tuple[Path | None, Path | None]]:

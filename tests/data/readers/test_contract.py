@@ -29,6 +29,8 @@ KINDS = list(data.datasets().values())
 def test_every_data_set_keeps_the_contract(kind: type[VideoDataset], tmp_path: Path) -> None:
     assert kind.__module__ == f"surgvl.data.readers.{kind.name}"
     assert kind.LICENCE
+    # Where another data set's licence was read says nothing about this one's.
+    assert not kind.LICENCE_FROM or "LICENCE_FROM" in vars(kind) or "LICENCE" not in vars(kind)
     assert kind.SOURCE
     for protocol, splits in kind.SPLITS.items():
         assert set(splits) <= {"train", "val", "test"}
@@ -51,6 +53,14 @@ def test_data_sets_are_found() -> None:
     assert {"autolaparo", "cholec80", "cholect50", "narration", "phantom", "pitvis", "pitvqa"} <= set(data.datasets())
     with pytest.raises(ConfigError, match="did you mean cholec80"):
         data.dataset_class("cholec8")
+
+
+def test_a_licence_stands_with_the_place_where_it_was_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data.data_check("cholec80", cholec80(tmp_path))
+    assert "licence: CC BY-NC-SA 4.0 (read in the list of licences of SurgRec's authors" in capsys.readouterr().out
+    data.data_list()
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("pitvis ")]
+    assert "not verified" in row
 
 
 def test_val_among_test_is_refused(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ def test_endoscapes_raters_and_majority(tmp_path: Path) -> None:
     assert spans(dataset, "cvs_rater_1") == [(10, 20, "C1")]
     assert spans(dataset, "cvs_rater_2") == [(10, 20, "C1"), (10, 15, "C2")]
     assert spans(dataset, "cvs_rater_3") == [(15, 20, "C1"), (15, 20, "C3")]
-    # The last rating, of no criterion, is a rating all the same.
+    # At 10 s two raters saw C1; from 15 s all three; the last rating, of no criterion, is a rating all the same.
+    assert spans(dataset, "cvs_score") == [(10, 20, "1"), (20, 25, "0")]
     assert spans(dataset, "cvs_rated") == [(10, 25, "rated")]
     assert [(row.video_id, row.split, row.duration_s) for row in dataset.videos] == [("4", "train", 25)]
     text = "\n".join(dataset.problems())
@@ -61,6 +62,12 @@ def test_endoscapes_rows_that_are_refused(row: str, message: str, tmp_path: Path
     (line,) = EndoscapesCVS(tmp_path).contents.unreadable
     assert message in line
     assert "all_metadata.csv, line 2" in line
+
+
+def test_a_score_of_endoscapes_is_the_number_of_criteria(tmp_path: Path) -> None:
+    all_met, two_met = [(1, 1, 1)] * 3, [(1, 1, 0), (0, 1, 1), (1, 0, 0)]
+    put(tmp_path / "all_metadata.csv", HEAD + rating(0, *all_met) + rating(125, *two_met))
+    assert spans(EndoscapesCVS(tmp_path), "cvs_score") == [(0, 5, "3"), (5, 10, "2")]
 
 
 def test_means_that_the_raters_do_not_give_are_named(tmp_path: Path) -> None:

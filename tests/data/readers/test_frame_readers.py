@@ -11,9 +11,11 @@ from surgvl.core.errors import DataError
 from surgvl.data.readers.autolaparo import AutoLaparo
 from surgvl.data.readers.base import VideoDataset
 from surgvl.data.readers.cataract21 import Cataract21
+from surgvl.data.readers.cataract21_merged import Cataract21Merged
 from surgvl.data.readers.cataracts import Cataracts
 from surgvl.data.readers.cholec80 import Cholec80
 from surgvl.data.readers.egosurgery import EgoSurgery
+from surgvl.data.readers.m2cai16_renumbered import M2cai16Renumbered
 from surgvl.data.readers.m2cai16_workflow import M2cai16Workflow
 from surgvl.data.readers.pmlr50 import PmLR50
 from tests.conftest import MadeOnce
@@ -110,6 +112,32 @@ def test_cataract21_has_no_header_and_german_names(folders: tuple[str, str], tmp
     assert found(dataset, "case_01")["phase"] == [(0, 3, "not_initialized"), (3, 4, "Visco-Absaugung")]
     assert lines(dataset) == []
     assert [len(ids) for ids in Cataract21.SPLITS["standard"].values()] == [17, 4]
+
+
+def test_cataract21_merged_has_toning_and_antibiotics_as_one(tmp_path: Path) -> None:
+    names = ("Visco-Absaugung", "Tonisieren", "Antibiotikum", "not_initialized")
+    put(tmp_path / "labels" / "case_18.csv", rows(100, lambda at: names[at // 25], 0, ","))
+    merged = Cataract21Merged(tmp_path)
+    assert found(merged, "case_18")["phase"] == [
+        (0, 1, "Visco-Absaugung"),
+        (1, 3, "Tonisieren"),
+        (3, 4, "not_initialized"),
+    ]
+    assert len(Cataract21Merged.CLASSES["phase"]) == 11
+    assert [label for _, _, label in found(Cataract21(tmp_path), "case_18")["phase"]] == list(names)
+
+
+def test_m2cai16_under_the_numbers_of_surgvista(tmp_path: Path, clip: Path) -> None:
+    for number in (1, 28):
+        text = "Frame\tPhase\n" + rows(40, lambda at: "TrocarPlacement" if at < 10 else "Preparation")
+        put(tmp_path / "phases" / f"video_phase_{number:02d}.txt", text)
+        (tmp_path / "videos").mkdir(exist_ok=True)
+        (tmp_path / "videos" / f"video_{number:02d}.mp4").symlink_to(clip)
+    dataset = M2cai16Renumbered(tmp_path)
+    assert {row.video_id: row.split for row in dataset.videos} == {"video_01": "train", "video_28": "test"}
+    assert found(dataset, "video_28")["phase"] == [(0, 1, "TrocarPlacement"), (1, 4, "Preparation")]
+    assert {split: len(ids) for split, ids in dataset.SPLITS["standard"].items()} == {"train": 27, "test": 14}
+    assert lines(dataset) == []
 
 
 def test_egosurgery_joins_parts_whose_pictures_go_on(tmp_path: Path) -> None:

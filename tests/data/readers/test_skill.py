@@ -1,10 +1,12 @@
 """Skill scores of whole videos: JIGSAWS, AIxSuture and HeiChole."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.readers.aixsuture import PARTS, AIxSuture
 from surgvl.data.readers.heichole import HeiChole
 from surgvl.data.readers.jigsaws import SUTURING, Jigsaws
@@ -94,6 +96,42 @@ def test_aixsuture_averages_its_raters(tmp_path: Path) -> None:
     text = "\n".join(dataset.problems())
     assert "not every video has three raters: some have 2" in text
     assert "length is set to 1 s" in text
+
+
+def test_aixsuture_says_what_its_splits_are_to_be(tmp_path: Path) -> None:
+    head = f"VIDEO,GLOBA_RATING_SCORE,{','.join(f'OSATS_{part}' for part in PARTS)}\n"
+    put(tmp_path / "OSATS.csv", head + "".join(osats(name, *[2] * 8) for name in ("A31H", "B01A", "C02B", "D03C")))
+    (line,) = [line for line in AIxSuture(tmp_path).problems() if "splits.json" in line]
+    assert f"write {tmp_path / 'splits.json'}" in line
+    assert "with all 4 ids" in line
+    # The example itself is a file that it takes.
+    example = re.search(r"such as ({.*}), with", line)
+    assert example is not None
+    put(tmp_path / "splits.json", example[1])
+    dataset = AIxSuture(tmp_path)
+    assert {row.video_id: row.split for row in dataset.videos} == {
+        **dict(zip(("A31H", "B01A", "C02B"), ("train", "val", "test"), strict=True)),
+        "D03C": "",
+    }
+    assert any("not in any split of protocol own: D03C" in line for line in dataset.problems())
+    put(tmp_path / "splits.json", '{"train": ["A31H"], "test": ["A31H"]}')
+    with pytest.raises(ConfigError, match=r"splits.json: A31H is in train and in test"):
+        AIxSuture(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", r"splits.json is \[\]; it must be .*\"train\": \[ids\]"),
+        ('{"training": ["A31H"]}', r"splits.json has a split 'training'; it must be"),
+        ('{"train": "A31H"}', r"splits.json: train holds 'A31H'; it must be"),
+        ('{"train": ["A31H", 5]}', r"splits.json: train holds 5; it must be"),
+    ],
+)
+def test_splits_of_another_form(text: str, message: str, tmp_path: Path) -> None:
+    put(tmp_path / "splits.json", text)
+    with pytest.raises(DataError, match=message):
+        AIxSuture(tmp_path)
 
 
 def test_aixsuture_workbook_and_wrong_scores(tmp_path: Path) -> None:
