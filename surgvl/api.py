@@ -190,7 +190,11 @@ class DualModel(LoadedModel, ZeroShotModel):
 
 
 def load(
-    folder: str | Path, device: str = "cpu", fetch: bool = False, dim: int | None = None
+    folder: str | Path,
+    device: str = "cpu",
+    fetch: bool = False,
+    dim: int | None = None,
+    encoder: str | Path | None = None,
 ) -> "Encoder | DualModel | Recognition | LocalAnswerer":
     """Load a model by what its folder says.
 
@@ -199,17 +203,21 @@ def load(
         device: torch device.
         fetch: fetch a named model that is not on this machine; nothing else uses the network.
         dim: width of the vectors of a model that has several (Matryoshka); NAME:512 says the same.
+        encoder: of a readout of stored vectors, where the model that made them is now, if it was moved.
 
     Returns:
         An encoder, a video-text model, a recogniser (`surgvl probe` and `finetune`), or the answerer of a chat model.
 
     Raises:
-        CheckpointError: not a model of ours, or weights that do not fit.
+        CheckpointError: not a model of ours, weights that do not fit, or an encoder other than that of the vectors.
+        ConfigError: an encoder for a model that holds its own.
     """
     with with_network(fetch):
         path = resolve_model(folder if dim is None else f"{folder}:{dim}")
         if is_recogniser(path):
-            return Recognition.load(path, device)
+            return Recognition.load(path, device, None if encoder is None else resolve_model(encoder))
+        if encoder is not None:
+            raise ConfigError(f"--encoder {encoder}: {folder} reads out no stored vectors: leave it out")
         model, preprocess = load_model(path, device)
     if isinstance(model, VideoText):
         return DualModel(model, preprocess, path, device)

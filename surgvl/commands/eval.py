@@ -102,6 +102,7 @@ def evaluate(
     suite: str = "",
     suites: SuiteConfig = SuiteConfig(),  # noqa: B008 (frozen)
     device: str = "cpu",
+    encoder: Path | None = None,
 ) -> list[Result]:
     """Score predictions, vectors and answers, with baselines and 95 % intervals.
 
@@ -141,6 +142,8 @@ def evaluate(
             zen20, zero_shot, vqa, phantom, or a YAML file of that form. Finished runs in --out are kept.
         suites: data and models of a suite.
         device: torch device of --model.
+        encoder: of a --model that reads out stored vectors, where the model that made them is now, if it was moved; it
+            must be the same one.
     """
     if out is None or (manifest is None and not suite):
         raise ConfigError("give --out and --manifest, or --out and --suite")
@@ -166,6 +169,8 @@ def evaluate(
         raise ConfigError(f"--prompts {names}: only --vectors or --server are scored by sentences: leave it out")
     if predictions_fps is not None:
         check_above("--predictions_fps", predictions_fps)
+    if encoder and (not model or server or vectors):
+        raise ConfigError(f"--encoder {encoder} is for a --model that reads files here: leave it out")
     if controls and answers is None:
         raise ConfigError("--controls needs --answers: the answers about the right video")
     known: dict[str, type[Task]] = discover(surgvl.tasks, Task)  # type: ignore[type-arg, type-abstract]
@@ -180,7 +185,7 @@ def evaluate(
             vectors, answers = served[0] or vectors, served[1] or answers
         scored = table
         if model and not server:
-            readout = Path(model), vectors, table, split, folder, kinds, device, protocol.allow_overlap
+            readout = Path(model), vectors, table, split, folder, kinds, device, protocol.allow_overlap, encoder
             predictions, vectors, scored = predict_split(*readout), None, with_parts(table)
         files = [(path, read_file(path, predictions_fps, predictions_kind)) for path in predictions or ()]
         predicted = Predicted(files, scored, split, kinds, published_classes) if files else None

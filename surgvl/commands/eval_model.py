@@ -36,6 +36,7 @@ def predict_split(
     kinds: Collection[str],
     device: str,
     allow_overlap: bool,
+    encoder: Path | None = None,
 ) -> list[Path]:
     """Let a saved readout predict the videos of a split, and write its predictions to `predictions/`.
 
@@ -48,13 +49,15 @@ def predict_split(
         kinds: kinds of label that can be scored.
         device: torch device.
         allow_overlap: also predict videos that were seen in training.
+        encoder: see `surgvl.probe.recognition.Recognition.load`.
 
     Returns:
         The files of the heads of these kinds.
 
     Raises:
         CheckpointError: the folder's model is no readout, or the model of its vectors is not at hand.
-        ConfigError: the vectors are not those that the readout was trained on, or no head is of these kinds.
+        ConfigError: the vectors are not those that the readout was trained on, no head is of these kinds, or an encoder
+            is given where none is needed.
         DataError: no video can be read, or some were seen in training.
     """
     from surgvl.probe.predicted import write_all
@@ -71,7 +74,7 @@ def predict_split(
     check_overlap(table, split, known.get("pretraining_video_ids", []), allow_overlap)
     part = table.select(split_ids(table, split))
     readout, preprocess, ids, times_s, logits = (
-        _of_files(model, part, folder, device) if vectors is None else _of_vectors(model, vectors, part)
+        _of_files(model, part, folder, device, encoder) if vectors is None else _of_vectors(model, vectors, part)
     )
     facts = {
         "model": str(model),
@@ -95,10 +98,10 @@ def predict_split(
 Predicted = tuple["Readout", "Preprocess | None", list[str], Float64Array, Logits]
 
 
-def _of_files(model: Path, part: Manifest, folder: RunFolder, device: str) -> Predicted:
+def _of_files(model: Path, part: Manifest, folder: RunFolder, device: str, encoder: Path | None) -> Predicted:
     from surgvl.probe.recognition import Recognition
 
-    loaded = Recognition.load(model, device)
+    loaded = Recognition.load(model, device, encoder and resolve_model(encoder))
     ids: list[str] = []
     times: list[Float64Array] = []
     found: list[Logits] = []

@@ -57,6 +57,7 @@ def serve_all(
     archive: Path | None = None,
     readout: Path | None = None,
     device: str = "cpu",
+    encoder: Path | None = None,
 ) -> None:
     """Serve a chat model and a video-text model at one address, and a trained readout if one is given.
 
@@ -68,16 +69,20 @@ def serve_all(
         archive: archive (surgvl archive create) whose models are served, where they are not given.
         readout: run folder of `surgvl probe` or `finetune`, whose model answers /surgvl/recognise.
         device: torch device of the readout.
+        encoder: of a readout of stored vectors, where the model that made them is now, if it was moved.
     """
     chat = _model(model, "--model", archive, "chat")
     models: dict[Role, Path] = {"chat": chat, "embed": _model(embed_model, "--embed_model", archive, "embed")}
-    _serve(models, server, engine_args, readout, device)
+    if encoder is not None and readout is None:
+        raise ConfigError(f"--encoder {encoder} is for a --readout: give one, or leave it out")
+    _serve(models, server, engine_args, readout, device, encoder)
 
 
 def serve_readout(
     model: Path,
     server: ServerSettings = ServerSettings(),  # noqa: B008 (frozen)
     device: str = "cpu",
+    encoder: Path | None = None,
 ) -> None:
     """Serve a trained readout: phases, tools or skill of posted videos over HTTP; needs no vLLM.
 
@@ -85,8 +90,9 @@ def serve_readout(
         model: run folder or model folder of `surgvl probe` or `finetune`.
         server: where to listen, and what to accept.
         device: torch device.
+        encoder: of a readout of stored vectors, where the model that made them is now, if it was moved.
     """
-    _serve({}, server, None, model, device)
+    _serve({}, server, None, model, device, encoder)
 
 
 def _model(given: Path | None, flag: str, archive: Path | None, role: Role) -> Path:
@@ -115,6 +121,7 @@ def _serve(
     engine_args: list[str] | None,
     readout: Path | None = None,
     device: str = "cpu",
+    encoder: Path | None = None,
 ) -> None:
     """Serve models until Ctrl-C or SIGTERM.
 
@@ -128,15 +135,15 @@ def _serve(
         is_cpu_build()
         require_vllm()
     folders = {role: find_served_model(role, path) for role, path in models.items()}
-    loaded = None if readout is None else _readout(readout, device)
+    loaded = None if readout is None else _readout(readout, device, encoder)
     run_server(folders, server, engine_args or (), _inform, _warn, loaded)
 
 
-def _readout(folder: Path, device: str) -> Recognise:
+def _readout(folder: Path, device: str, encoder: Path | None) -> Recognise:
     # Imports torch, which servers without a readout need not.
     from surgvl.probe.recognition import Recognition
 
-    return Recognise(Recognition.load(resolve_model(folder), device))
+    return Recognise(Recognition.load(resolve_model(folder), device, encoder and resolve_model(encoder)))
 
 
 def _inform(line: str) -> None:

@@ -77,6 +77,7 @@ def timeline(
     procedure: str = "",
     source: str = "",
     where: Where = EVERYWHERE,
+    encoder: Path | None = None,
 ) -> Path:
     """Write phases, triplets and tools of videos as files, zero-shot.
 
@@ -106,6 +107,8 @@ def timeline(
         procedure: of an archive, only recordings of this procedure.
         source: of an archive, only recordings from this folder or data set.
         where: further conditions, as of `surgvl search`; of those on times, intervals are cut to what meets them.
+        encoder: of a --model that reads out stored vectors, where the model that made them is now, if it was moved; it
+            must be the same one.
     """
     where = chosen(where, [], procedure, source)
     config = TimelineConfig(causal=causal, smooth_s=smooth_s, threshold=threshold)
@@ -121,8 +124,8 @@ def timeline(
     if not is_file and out.suffix and not out.is_dir():
         raise ConfigError(f"--out {out} must be a folder for several videos: leave its suffix out, and give --format")
     if archive is not None:
-        if model is not None or server or stride_s is not None:
-            raise ConfigError("--archive has vectors: leave --model, --server and --stride_s out")
+        if model is not None or server or stride_s is not None or encoder is not None:
+            raise ConfigError("--archive has vectors: leave --model, --server, --encoder and --stride_s out")
         # Imports faiss, which timelines of files do without.
         from surgvl.archive.archive import Archive
 
@@ -132,7 +135,7 @@ def timeline(
         return out
     needs_archive(where)
     table, problems = recordings.manifest_of(videos)
-    loaded = load_any(model, device, server, api_key, in_flight)
+    loaded = load_any(model, device, server, api_key, in_flight, encoder)
     make, classes = maker(loaded, prompt_sets, config, stride_s)
     which = {"server": server} if server else {"model": model}
     made_of = repr((loaded.hash, classes, config, stride_s, __version__))

@@ -35,10 +35,12 @@ def maker(
 
 
 def load_any(
-    model: Path | None, device: str, server: str, api_key: str, in_flight: int
+    model: Path | None, device: str, server: str, api_key: str, in_flight: int, encoder: Path | None = None
 ) -> "DualModel | RemoteDual | Recognition":
     """The model in this process, or that of a server, which must equal the one in the folder if both are given."""
     # Imported here because they import torch, which help and usage errors must not wait for.
+    if server and encoder is not None:
+        raise ConfigError(f"--encoder {encoder}: --server has its models: leave it out")
     if server:
         from surgvl.serve.client import Server
         from surgvl.serve.remote import RemoteDual
@@ -52,7 +54,7 @@ def load_any(
     from surgvl.api import load
     from surgvl.probe.recognition import Recognition
 
-    loaded = load(str(model), device)
+    loaded = load(str(model), device, encoder=encoder)
     return loaded if isinstance(loaded, Recognition) else _video_text(str(model), loaded)
 
 

@@ -38,19 +38,27 @@ class Recognition:
         self.model, self.preprocess, self.folder, self.device = model, preprocess, folder, device
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> "Recognition":
+    def load(cls, folder: Path, device: str = "cpu", encoder: Path | None = None) -> "Recognition":
         """The recogniser of a run folder or model folder (`surgvl probe` and `finetune`).
+
+        Args:
+            folder: the folder.
+            device: torch device.
+            encoder: of a readout of stored vectors, where their encoder is, if it is not where it was.
 
         Raises:
             CheckpointError: not such a folder, weights that do not fit, or an encoder of vectors that is not at hand.
-            ConfigError: the device is not available.
+            ConfigError: the device is not available, or an encoder is given for a model that holds its own.
         """
         if not is_recogniser(folder):
             raise CheckpointError(
                 f"{folder} is not a trained readout: give a run folder of `surgvl probe` or `surgvl finetune`"
             )
-        read = load_vector_recogniser if reads_vectors(folder) else load_recogniser
-        return cls(*read(folder, device), folder, device)
+        if reads_vectors(folder):
+            return cls(*load_vector_recogniser(folder, device, encoder), folder, device)
+        if encoder is not None:
+            raise ConfigError(f"--encoder {encoder}: {folder} holds an encoder of its own: leave it out")
+        return cls(*load_recogniser(folder, device), folder, device)
 
     @property
     def hash(self) -> str:

@@ -105,12 +105,15 @@ def load_vector_readout(folder: Path) -> tuple[Readout, VectorFields]:
     return readout.eval(), fields
 
 
-def load_vector_recogniser(folder: Path, device: str = "cpu") -> tuple[VectorRecogniser, Preprocess]:
+def load_vector_recogniser(
+    folder: Path, device: str = "cpu", encoder: Path | None = None
+) -> tuple[VectorRecogniser, Preprocess]:
     """The readout with its encoder, in evaluation mode.
 
     Args:
         folder: a model folder, or a run folder that has one in `model/`.
         device: torch device.
+        encoder: where the encoder is now; None for where it was when the vectors were made.
 
     Raises:
         CheckpointError: not such a folder, weights that do not fit exactly, or the encoder is not at hand.
@@ -119,15 +122,19 @@ def load_vector_recogniser(folder: Path, device: str = "cpu") -> tuple[VectorRec
     readout, fields = load_vector_readout(folder)
     preprocess = load_preprocess(find_model(folder))
     needs = f"{folder} reads out vectors of {fields.encoder} ({fields.encoder_hash})"
-    remedy = "put that model there, or give stored vectors of it to `surgvl eval --vectors`"
+    remedy = (
+        "put that model there, name the folder that it is in (--encoder), or give stored vectors of it to `surgvl eval "
+        "--vectors`"
+    )
+    place, there = encoder or Path(fields.encoder), "there" if encoder is None else f"in {encoder}"
     try:
-        found = model_hash(fields.encoder)
+        found = model_hash(place)
     except (CheckpointError, OSError) as error:
-        raise CheckpointError(f"{needs}, which is not there: {remedy}") from error
+        raise CheckpointError(f"{needs}, which is not {there}: {remedy}") from error
     if found != fields.encoder_hash:
-        raise CheckpointError(f"{needs}, but the model there is another ({found}): {remedy}")
-    encoder, _ = load_model(fields.encoder, device)
-    assert isinstance(encoder, VideoText | VideoViT)
-    model = VectorRecogniser(encoder, readout)
+        raise CheckpointError(f"{needs}, but the model {there} is another ({found}): {remedy}")
+    source, _ = load_model(place, device)
+    assert isinstance(source, VideoText | VideoViT)
+    model = VectorRecogniser(source, readout)
     placed(model, device)
     return model, preprocess

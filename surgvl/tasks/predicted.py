@@ -19,7 +19,7 @@ from surgvl.core.predictions import Predictions
 from surgvl.tasks.base import LabelledScores, Scores, Unavailable
 from surgvl.tasks.boxes import LabelledBoxes, join_boxes
 from surgvl.tasks.numbers import LabelledNumbers, join_numbers, part_of_kind
-from surgvl.tasks.predicted_classes import by_class, decided, described, plain, shorten
+from surgvl.tasks.predicted_classes import by_class, decided, described, plain, shorten, with_unlabelled
 from surgvl.tasks.predicted_ids import by_name
 from surgvl.tasks.truth import (
     EXCLUSIVE,
@@ -209,9 +209,9 @@ class Predicted:
         facts: list[str],
     ) -> LabelledScores:
         """Predictions and labels of videos that share a list of classes; `facts` takes what has no counterpart."""
-        ids: list[str] = []
-        times, tables = [], []
+        ids, times, tables = list[str](), [], []
         datasets = self._datasets(wanted)
+        names, more = with_unlabelled(files, names, kind, self.published(class_kind(kind), min(datasets)))
         for path, each in files:
             scores = by_class(path, each, names, kind, sorted(datasets))
             rows = [at for at, name in enumerate(each.video_ids) if name in wanted]
@@ -236,7 +236,7 @@ class Predicted:
         sources = " and ".join(sorted({row.source for row in self.test.videos if row.video_id in wanted}))
         stride_s = files[0][1].stride_s
         missing, total = self._unpredicted(kind, ids, times_s, stride_s)
-        gaps = [note] if (note := undecided_note(kind, labels)) else []
+        gaps = [note for note in (more, undecided_note(kind, labels)) if note]
         if missing and not any(each.whole for _, each in files):
             gaps.append(f"{missing:,} of {total:,} seconds with {kind} labels have no prediction")
         late = sum(time_s >= ends_s[name] for name, time_s in zip(ids, times_s.tolist(), strict=True))

@@ -38,6 +38,31 @@ def shorten(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
+def with_unlabelled(
+    files: Sequence[tuple[Path, Predictions]], names: Sequence[str], kind: str, published: Sequence[str]
+) -> tuple[Sequence[str], str]:
+    """The classes of the labels, then those that models tell and no label is of; and these in words.
+
+    A model that was trained on more classes has them, and is wrong where it says so. Only data without a published list
+    of classes can have more; and where a class of the labels is missing in their place, a file of unknown origin more
+    likely spells it otherwise, which `by_class` says.
+
+    Args:
+        files: predictions of one kind.
+        names: classes of the labels.
+        kind: of label.
+        published: classes of the data set; empty where it has no list.
+    """
+    known = {plain(name) for name in names}
+    found: dict[str, str] = {}
+    for _, each in files if list(names) != list(published) else ():
+        own = {plain(name): name for name in each.class_names}
+        if not each.hard and each.scores is not None and (known <= own.keys() or "made_by" in each.facts):
+            found |= {key: name for key, name in own.items() if key not in known}
+    more = sorted(found.values())
+    return [*names, *more], f"no label is of {kind} {', '.join(more)}, which the model tells, too" if more else ""
+
+
 def by_class(
     path: Path, predictions: Predictions, names: Sequence[str], kind: str, datasets: Sequence[str]
 ) -> Float32Array:

@@ -226,6 +226,43 @@ def test_files_of_two_data_sets_are_each_scored_with_their_own_classes(tmp_path:
     assert {each.data: each.value for each in found if each.metric == "accuracy"} == {"left": 1, "right": 0.75}
 
 
+def own_labels(folder: Path) -> Path:
+    """A video of 20 s with labels of its own, which no list publishes: ten of opening, then ten of closing."""
+    row = VideoRow(video_id="mine", path="", source="manual", split="test", fps=25.0, duration_s=20.0)
+    spans = [(0.0, 10.0, "opening"), (10.0, 20.0, "closing")]
+    Manifest([row], [Segment(video_id="mine", start_s=a, end_s=b, task="phase", label=c) for a, b, c in spans]).save(
+        folder
+    )
+    return folder
+
+
+def write_scores(path: Path, classes: list[str], columns: list[int], **facts: str) -> Path:
+    scores = np.eye(len(classes), dtype=np.float32)[columns]
+    said = Predictions("phase", ["mine"] * 20, np.arange(20.0), classes, scores, facts=facts)
+    write_predictions(path, said)
+    return path
+
+
+def test_a_model_of_more_classes_is_wrong_where_it_says_one_that_no_label_is_of(tmp_path: Path) -> None:
+    manifest = own_labels(tmp_path / "manifest")
+    # Opening is told at once and for all of its ten seconds, washing for two of the ten seconds of closing.
+    path = write_scores(tmp_path / "p.parquet", ["closing", "opening", "washing"], [1] * 10 + [2] * 2 + [0] * 8)
+    found = by_name(evaluate(manifest, tmp_path / "out", predictions=[path]))
+    assert found["accuracy"].value == pytest.approx(18 / 20)
+    assert found["balanced_accuracy"].value == pytest.approx((1 + 8 / 10) / 2)
+    assert "no label is of phase washing, which the model tells, too" in found["accuracy"].warning
+
+
+def test_a_class_that_may_be_misspelt_is_refused_but_of_a_readout(tmp_path: Path) -> None:
+    manifest = own_labels(tmp_path / "manifest")
+    classes, columns = ["opening", "closure"], [0] * 10 + [1] * 10
+    with pytest.raises(DataError, match=r"column 'closure' is no phase of manual; allowed are closing, opening"):
+        evaluate(manifest, tmp_path / "a", predictions=[write_scores(tmp_path / "p.parquet", classes, columns)])
+    made = write_scores(tmp_path / "q.parquet", classes, columns, made_by="surgvl probe")
+    found = by_name(evaluate(manifest, tmp_path / "b", predictions=[made]))
+    assert found["accuracy"].value == pytest.approx(0.5)
+
+
 def test_a_suite_does_not_drop_other_inputs(root: Path, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "p.csv", right(["video41"]))
     with pytest.raises(ConfigError, match="--suite phantom finds its own data: leave --manifest and --predictions out"):

@@ -225,6 +225,18 @@ def test_a_readout_of_vectors_says_which_model_it_needs(made: Path, tmp_path: Pa
     shutil.rmtree(tmp_path / "encoder")
     with pytest.raises(CheckpointError, match=r"reads out vectors of .*encoder.*, which is not there: put that model"):
         load(tmp_path / "p")
+    # The same model elsewhere does; another one, or one for a readout that has its own, does not.
+    there, image = made / "video", made / "image"
+    assert isinstance(load(tmp_path / "p", encoder=there), Recognition)
+    evaluate(out=tmp_path / "e", encoder=there, tasks=["phase"], **given)
+    path = Manifest.load(made / "manifest").path_of("video04")
+    timeline([path], out=tmp_path / "t.csv", model=tmp_path / "p", encoder=there)
+    with pytest.raises(CheckpointError, match=r"but the model in .*image is another"):
+        timeline([path], out=tmp_path / "u.csv", model=tmp_path / "p", encoder=image)
+    with pytest.raises(CheckpointError, match=r"which is not in .*nowhere: put that model there, name the folder"):
+        load(tmp_path / "p", encoder=tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"--encoder .*video: .*image reads out no stored vectors: leave it out"):
+        load(image, encoder=there)
     # Stored vectors need no encoder.
     evaluate(out=tmp_path / "c", vectors=tmp_path / "vectors", **given)
     with pytest.raises(CheckpointError, match="is not a trained readout: give a run folder of `surgvl probe`"):
@@ -281,6 +293,17 @@ def test_an_image_encoder_is_read_out_over_the_frames_of_a_clip(made: Path, tmp_
     assert "of 4 frames at 4 fps, 1 in 4" in middle["verb", "mAP_video"].protocol
     shown, expected = (load_file(tmp_path / name / "model" / "model.safetensors") for name in "ts")
     assert all(np.array_equal(shown[name], expected[name]) for name in expected if name.startswith("readout."))
+
+
+def test_clips_may_end_at_their_moment_though_the_encoder_saw_them_around_it(made: Path, tmp_path: Path) -> None:
+    found = run(made, tmp_path / "p", "video", num_frames=8, fps=1.0, anchor="last")
+    assert "online" in found["phase", "accuracy"].protocol
+    assert "of 8 frames at 1 fps" in found["phase", "accuracy"].protocol
+    model = load(tmp_path / "p")
+    assert isinstance(model, Recognition)
+    assert (model.preprocess.anchor, model.preprocess.num_frames, model.preprocess.fps) == ("last", 8, 1.0)
+    with pytest.raises(ConfigError, match=r"--clip.anchor must be one of last, centre, first"):
+        run(made, tmp_path / "q", "video", anchor="middle")
 
 
 def test_what_was_seen_is_not_scored(made: Path, tmp_path: Path) -> None:
