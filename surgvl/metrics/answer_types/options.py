@@ -3,6 +3,7 @@
 Shapes: A options.
 """
 
+import math
 import random
 import string
 from collections.abc import Sequence
@@ -65,12 +66,15 @@ def ordered(answers: Sequence[str], shuffle: bool, seed: int, about: str, order:
         shuffle: whether to shuffle them.
         seed: of the shuffle.
         about: identifies the question, such as its text and its clip.
-        order: from 2 on, another order than that of order 1, which is drawn with this number.
+        order: from 2 on, another order than that of order 1, and than those between while there are others.
     """
     kept = list(answers)
     if shuffle:
         random.Random(int(text_hash(f"{seed} {about}"), 16)).shuffle(kept)
-    first, draw = list(kept), random.Random(int(text_hash(f"{seed} {about} {order}"), 16))
-    while order > 1 and kept == first and len(set(kept)) > 1:
-        draw.shuffle(kept)
+    orders, possible = [kept], math.factorial(len(set(kept)))
+    for number in range(2, order + 1 if possible > 1 else 2):
+        draw, kept = random.Random(int(text_hash(f"{seed} {about} {number}"), 16)), list(orders[0])
+        while kept == orders[0] or (kept in orders and len(orders) < possible):
+            draw.shuffle(kept)
+        orders.append(kept)
     return Options(tuple(kept))
