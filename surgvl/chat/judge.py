@@ -66,7 +66,8 @@ class Agreement:
         """For the protocol of a score."""
         unsure = f", {self.num_unsure:,} without a verdict" if self.num_unsure else ""
         on = f"{self.share:.1%} of {self.num_marked:,} marked answers"
-        return f"agrees with a person on {on} (kappa {self.kappa:.2f}{unsure})"
+        kappa = "undefined, as fewer than two marks occur" if self.kappa != self.kappa else f"{self.kappa:.2f}"
+        return f"agrees with a person on {on} (Cohen's kappa {kappa}{unsure})"
 
 
 def verdict(reply: str) -> str:
@@ -126,7 +127,7 @@ def agreement(marks: Sequence[str], verdicts: Sequence[str]) -> Agreement:
 def facts_of(model: str, answered_by: str, num_votes: int, found: Agreement | None) -> dict[str, Any]:
     """What run.json keeps of a judge; `protocol` is printed with every score that it gives."""
     own = ", which also answered" if model == answered_by else ""
-    agrees = found.in_words if found else "its agreement with a person was not measured"
+    agrees = found.in_words if found else "its agreement with a person was not measured (judge --marks FILE)"
     words = f"marked by {model}{own}, majority of {num_votes} votes; {agrees}"
     kept: Mapping[str, Any] = vars(found) if found else {}
     measured = {name: None if value != value else value for name, value in kept.items()}

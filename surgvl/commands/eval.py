@@ -48,7 +48,7 @@ class EvalConfig:
             published tables used the script.
         allow_overlap: also score test videos that were seen in training, and mark every result.
         late_after_s: count a reply of a general model that took longer as late, thus wrong, and print how long replies
-            took; 0: neither.
+            took; 0: neither. Files of other toolkits need a column `seconds` for it.
     """
 
     prompts: list[str] | None = None
@@ -116,7 +116,8 @@ def evaluate(
         rescore: the same, in place of --answers: what a general model wrote is read again by this version's rules,
             without the model.
         controls: folders with answers to the same questions under a control: about another video (`surgvl ask
-            --only_control`), or by a classification head.
+            --only_control`), or by a classification head. Of replies that another toolkit wrote, say what the model
+            was shown in place of the video: no_video:FILE, black:FILE or other:FILE.
         tasks: names of tasks; by default, all that the inputs allow.
         split: split to score.
         protocol: how vectors become predictions, and what may be scored.

@@ -45,7 +45,7 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "judged": str,
 }
 # What may be shown in place of the right video; other values of `ablated` are ways to put the question.
-_VIDEOS = {"no_video": "no video", "black": "black video", "other": "other video"}
+VIDEOS = {"no_video": "no video", "black": "black video", "other": "other video"}
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class AnswerFile:
     """The rows of an answers.jsonl, and the facts in the `run.json` next to it, if there is one.
 
     Attributes:
-        imported: whether another toolkit wrote the file, so that its replies were read by this version.
+        toolkit: which other toolkit wrote the file, so that its replies were read by this version; empty for surgvl.
     """
 
     path: Path
     rows: list[AnswerRow]
     facts: dict[str, Any]
-    imported: bool = False
+    toolkit: str = ""
 
 
 def read_answers(folder: Path) -> AnswerFile:
@@ -159,16 +159,14 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
                 matched=np.array([row["matched"] for row in rows], bool),
                 outcomes=outcomes(rows),
                 mode=mode,
-                controls={_VIDEOS[name]: said for name, said in others.items() if name in _VIDEOS},
-                control_outcomes={
-                    _VIDEOS[name]: outcomes(kinds[mode, name].rows) for name in others if name in _VIDEOS
-                },
-                variants={name: said for name, said in others.items() if name not in _VIDEOS},
+                controls={VIDEOS[name]: said for name, said in others.items() if name in VIDEOS},
+                control_outcomes={VIDEOS[name]: outcomes(kinds[mode, name].rows) for name in others if name in VIDEOS},
+                variants={name: said for name, said in others.items() if name not in VIDEOS},
                 judged=[row.get("judged", "") for row in rows] if any("judged" in row for row in rows) else [],
                 control_judged={
-                    _VIDEOS[name]: _control_predictions(rows, kinds[mode, name], "judged")
+                    VIDEOS[name]: _control_predictions(rows, kinds[mode, name], "judged")
                     for name in others
-                    if name in _VIDEOS and any("judged" in row for row in kinds[mode, name].rows)
+                    if name in VIDEOS and any("judged" in row for row in kinds[mode, name].rows)
                 },
                 judge=str(file.facts.get("judge", {}).get("protocol", "marked by a judge that is not recorded")),
                 encoder={True: "frozen", False: "fine-tuned"}.get(file.facts.get("frozen", ""), "not stated"),
@@ -219,7 +217,7 @@ def _key(row: AnswerRow) -> Key:
 
 
 def _named(mode: str, ablated: str) -> str:
-    if ablated and ablated not in _VIDEOS:
+    if ablated and ablated not in VIDEOS:
         return f"{mode} answers in {ablated}"
     shown = {"": "the right video", "no_video": "no video"}.get(ablated, f"the {ablated} video")
     return f"{mode} answers with {shown}"

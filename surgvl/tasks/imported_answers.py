@@ -1,48 +1,63 @@
-"""Replies that other toolkits logged, as answers to a manifest's questions: matched, checked, and read by our types.
+"""Replies that other toolkits logged, as answers to a manifest's questions.
 
-A row belongs to the question that fits all it tells: video, times, question and type. Of several, its number among the
-questions of the split decides, if the row states the true answer, too: numbers that are counted in another way would
-show there. Rows that fit none or several stop the evaluation; a question without a row is missing.
-Letters are read by the options of the row, or of its prompt. Where it has neither, no letter is guessed.
+No toolkit logs what was shown in place of the video, or how long a reply took: the first is said with the file
+(`no_video:FILE`), the second in a column `seconds`, if anybody adds it.
 """
 
-import re
 from collections.abc import Sequence
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 
 import surgvl.tasks.replies
-from surgvl.core.errors import DataError
-from surgvl.core.plurals import part_of
+from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.operations import UNKNOWN
 from surgvl.core.registry import discover
 from surgvl.core.results import UNRECORDED
-from surgvl.metrics.answer import normalise
-from surgvl.metrics.answer_options import options_of
-from surgvl.metrics.answer_types.base import is_typed, read_answer, type_of
-from surgvl.metrics.answer_types.options import Options, Unlettered
-from surgvl.metrics.outcomes import outcome
-from surgvl.tasks.answer_files import AnswerFile, AnswerRow, Key, read_answers
-from surgvl.tasks.predicted_classes import plain
-from surgvl.tasks.replies.base import Reply, ReplyFormat
+from surgvl.tasks.answer_files import VIDEOS, AnswerFile, read_answers
+from surgvl.tasks.replies.base import ReplyFormat, Row, number_of
 from surgvl.tasks.replies.records import SUFFIXES, read_records
+from surgvl.tasks.reply_matcher import ReplyMatcher
 from surgvl.tasks.truth import Labels
 
-_NEAR_S = 0.01
-_SHOWN = 3
-_OPTION = re.compile(r"^\s*\(?([A-Z])[.):]\s+(.+?)\s*$", re.MULTILINE)
+
+def read_all(answers: Path | None, controls: Sequence[Path], manifest: Labels | None, split: str) -> list[AnswerFile]:
+    """Answers, and those of controls, in the order given; for the arguments see `answers_of`.
+
+    Raises:
+        ConfigError: another toolkit's file is a control, and nothing says of what.
+        DataError: as `answers_of`.
+    """
+    files = [answers_of(path, manifest, split) for path in ([answers] if answers else [])]
+    for path in controls:
+        files.append(answers_of(path, manifest, split))
+        if files[-1].toolkit and not files[-1].rows[0]["ablated"]:
+            forms = ", ".join(f"{name}:{path}" for name in VIDEOS)
+            raise ConfigError(
+                f"--controls {path}: no row says what was shown in place of the video: give one of {forms}"
+            )
+    return files
 
 
-def answers_of(path: Path, manifest: Labels, split: str) -> AnswerFile:
+def answers_of(path: Path, manifest: Labels | None, split: str) -> AnswerFile:
     """Answers of `surgvl ask`, or of another toolkit; which one is told by the content.
 
     Args:
-        path: folder that holds answers.jsonl, that file, or a file of replies.
-        manifest: questions of all splits.
+        path: folder that holds answers.jsonl, that file, or a file of replies; `no_video:FILE`, `black:FILE` and
+            `other:FILE` are replies of another toolkit that was shown no video, a black one, or that of another
+            question.
+        manifest: questions of all splits; answers of `surgvl ask` are read without.
         split: whose questions are asked.
 
     Raises:
+        ConfigError: replies of another toolkit without a manifest, or a control's name before answers of `surgvl ask`.
         DataError: the file cannot be read, or a row does not fit the questions.
     """
+    control, _, rest = str(path).partition(":")
+    if control in VIDEOS and rest and not path.exists():
+        file = answers_of(Path(rest), manifest, split)
+        if not file.toolkit:
+            raise ConfigError(f"{path}: rows of `surgvl ask` say themselves what was shown: leave {control}: out")
+        return replace(file, rows=[row | {"ablated": control} for row in file.rows])
     if path.is_dir() or path.suffix.lower() not in (*SUFFIXES, ".pkl"):
         return read_answers(path)
     rows = read_records(path)
@@ -53,206 +68,31 @@ def answers_of(path: Path, manifest: Labels, split: str) -> AnswerFile:
             return read_answers(path)
         forms = "; ".join(f"{each.title}: {', '.join(sorted(each.NEEDS))}" for each in formats)
         raise DataError(f"{path}: columns {', '.join(map(str, rows[0]))} are of no known form ({forms}): rename them")
+    if manifest is None:
+        raise ConfigError(f"{path} has replies that {known.title} logged: give --manifest, whose questions they answer")
     reader, replies = known(path), []
     for number, row in enumerate(rows, 1):
         try:
             if missing := sorted(known.NEEDS - row.keys()):
                 raise ValueError(f"lacks {', '.join(missing)}")
-            replies.append(reader.reply(row))
+            replies.append(replace(reader.reply(row), seconds=_seconds(row)))
         except ValueError as error:
             raise DataError(f"{path}, row {number} {error}: correct it, or drop the row") from error
     return AnswerFile(
         path,
-        _Questions(manifest, split).answered(path, replies),
-        {"protocol": f"replies logged by {known.title}, {UNRECORDED}"},
-        imported=True,
+        ReplyMatcher(manifest, split).answered(path, replies),
+        {"protocol": f"replies logged by {known.title}, {UNRECORDED}", "pretraining_video_ids": [UNKNOWN]},
+        known.title,
     )
 
 
-class _Questions:
-    """The questions of a manifest, found by what a row tells of them."""
+def _seconds(row: Row) -> float | None:
+    """How long a reply took, if its row says so.
 
-    def __init__(self, manifest: Labels, split: str) -> None:
-        self.split = split
-        self.columns = manifest.qa_table.to_pydict()
-        names = ("video_id", "start_s", "end_s", "question")
-        self.keys: list[Key] = list(zip(*(self.columns[name] for name in names), strict=True))
-        own = set(manifest.video_ids(split))
-        self.numbers = [at for at, key in enumerate(self.keys) if key[0] in own]
-        self.own = set(self.numbers)
-        self.of_key: dict[Key, list[int]] = {}
-        self.of_video: dict[str, list[int]] = {}
-        self.of_second: dict[tuple[str, int], list[int]] = {}
-        self.of_text: dict[str, list[int]] = {}
-        self.texts = [_spaced(key[3]) for key in self.keys]
-        for at, key in enumerate(self.keys):
-            self.of_key.setdefault(key, []).append(at)
-            self.of_video.setdefault(key[0], []).append(at)
-            self.of_second.setdefault((key[0], int(key[1])), []).append(at)
-            self.of_text.setdefault(self.texts[at], []).append(at)
-        self.videos: dict[str, set[str]] = {}
-        for name in manifest.video_ids():
-            for known in {name, PurePosixPath(name).name, PurePosixPath(name).stem}:
-                self.videos.setdefault(known, set()).add(name)
-        self._found: dict[str, set[str]] = {}
-
-    @cached_property
-    def options(self) -> dict[str, tuple[str, ...]]:
-        return options_of(self.columns)
-
-    def answered(self, path: Path, replies: Sequence[Reply]) -> list[AnswerRow]:
-        """A row of answers for each question of the split.
-
-        Raises:
-            DataError: replies fit no question, several, or one that has a reply already, or state another truth.
-        """
-        own: dict[int, Reply] = {}
-        none, several, again, other = [], [], [], []
-        for number, reply in enumerate(replies, 1):
-            found, where = self._fitting(reply), f"row {number} ({reply.named})"
-            if not found:
-                none.append(where)
-            elif len({self.keys[at] for at in found}) > 1:
-                several.append(f"{where} fits {len(found)}")
-            elif found[0] in own:
-                again.append(where)
-            elif truth := self._differs(reply, found):
-                other.append(f"{where} {truth}")
-            else:
-                own |= dict.fromkeys(found, reply)
-        _refuse(path, none, len(replies), f"no question of split {self.split!r} or another one", "check the manifest")
-        remedy = "add columns that tell them apart, such as video, start and end, or number them and state the answer"
-        _refuse(path, several, len(replies), "several questions", remedy)
-        _refuse(path, again, len(replies), "a question that another row answers", "keep one reply a question")
-        remedy = "score against the questions that were asked"
-        _refuse(path, other, len(replies), "a question with another true answer", remedy)
-        return [self._row(at, own.get(at)) for at in self.numbers]
-
-    def _fitting(self, reply: Reply) -> list[int]:
-        """The questions that fit all that a reply tells, those of the split first; of several its number may decide."""
-        texts = self._asked(reply.question) if reply.question else None
-        videos = self._named(reply.video) if reply.video else None
-        if reply.index is not None and reply.truth and reply.index < len(self.numbers):
-            at = self.numbers[reply.index]
-            if (texts or videos) and self._fits(at, reply, texts, videos):
-                return self.of_key[self.keys[at]]
-        if videos is not None and reply.start_s is not None:
-            seconds = sorted({int(reply.start_s + shift) for shift in (-_NEAR_S, _NEAR_S)})
-            near = [
-                at for name in sorted(videos) for second in seconds for at in self.of_second.get((name, second), ())
-            ]
-        elif videos is not None:
-            near = [at for name in sorted(videos) for at in self.of_video.get(name, ())]
-        else:
-            near = [at for text in sorted(texts or ()) for at in self.of_text[text]]
-        found = [at for at in near if self._fits(at, reply, texts, videos)]
-        return [at for at in found if at in self.own] or found
-
-    def _fits(self, at: int, reply: Reply, texts: set[str] | None, videos: set[str] | None) -> bool:
-        """Whether a question is one of some texts, about one of some videos, and of the type and times of a reply."""
-        video, start_s, end_s, _ = self.keys[at]
-        return (
-            (reply.start_s is None or abs(reply.start_s - start_s) <= _NEAR_S)
-            and (reply.end_s is None or abs(reply.end_s - end_s) <= _NEAR_S)
-            and (texts is None or self.texts[at] in texts)
-            and (videos is None or video in videos)
-            and reply.type in ("", self.columns["type"][at])
-        )
-
-    def _named(self, name: str) -> set[str]:
-        """The videos of a name, or of a path, of which the last parts decide."""
-        file = PurePosixPath(name.replace("\\", "/"))
-        names = [name, *("/".join(file.parts[at:]) for at in range(len(file.parts))), file.stem]
-        return next((self.videos[each] for each in names if each in self.videos), set())
-
-    def _asked(self, text: str) -> set[str]:
-        """The questions that a text is, or else contains; one within another that is contained, too, is left out."""
-        text = _spaced(text)
-        if text not in self._found:
-            inside = [text] if text in self.of_text else [each for each in self.of_text if _within(each, text)]
-            self._found[text] = {
-                each for each in inside if not any(each != other and each in other for other in inside)
-            }
-        return self._found[text]
-
-    def _differs(self, reply: Reply, found: Sequence[int]) -> str:
-        """What a reply states as true, if that is not the answer of its question; else nothing."""
-        if not reply.truth:
-            return ""
-        shown = Options(_shown(reply))
-        stated = shown.of_label(reply.truth) if shown.letters and reply.truth in shown.labels else reply.truth
-        for at in found:
-            truth, kind = self.columns["answer"][at], type_of(self.columns["type"][at])
-            if normalise(truth) == normalise(self._spelt(stated, at)):
-                return ""
-            if (said := kind.read(stated, self._options(at))) and kind.right(truth, said):
-                return ""
-        return f"states {stated!r}, the manifest {self.columns['answer'][found[0]]!r}"
-
-    def _options(self, at: int) -> Unlettered:
-        """The options of a question, of which the order in which they were shown is not known."""
-        kind = type_of(self.columns["type"][at])
-        known = self.options.get(self.columns["question"][at]) if kind.takes_options else ()
-        return Unlettered(kind.members(self.columns["answer"][at]) if known is None else known)
-
-    def _spelt(self, said: str, at: int) -> str:
-        """A choice as the manifest spells it: options are often shown with other case and punctuation."""
-        options = self._options(at)
-        if type_of(self.columns["type"][at]).name != "choice" or said in options:
-            return said
-        same = [each for each in options if plain(each) == plain(said)]
-        return same[0] if len(same) == 1 else said
-
-    def _row(self, at: int, reply: Reply | None) -> AnswerRow:
-        """The row of answers of a question."""
-        names = ("video_id", "start_s", "end_s", "question", "answer", "type")
-        row: AnswerRow = {name: self.columns[name][at] for name in names}
-        kind, shown = type_of(row["type"]), _shown(reply) if reply else ()
-        text = reply.text if reply else ""
-        said, problem = read_answer(kind, text, shown if shown and kind.takes_options else self._options(at))
-        said = self._spelt(said, at)
-        return row | {
-            "prediction": said,
-            "matched": not problem,
-            "mode": "typed" if is_typed(row["type"]) else "open" if kind.name == "open" else "closed",
-            "ablated": "",
-            "outcome": outcome(problem, kind.right(row["answer"], said)),
-            "raw": text,
-        }
-
-
-def _spaced(text: str) -> str:
-    """A text without case and with single spaces."""
-    return " ".join(text.casefold().split())
-
-
-def _within(part: str, text: str) -> bool:
-    """Whether a text contains another one, not within a word."""
-    at = text.find(part)
-    while at >= 0:
-        around = text[at - 1 : at] + text[at + len(part) : at + len(part) + 1]
-        if not any(each.isalnum() for each in around):
-            return True
-        at = text.find(part, at + 1)
-    return False
-
-
-def _shown(reply: Reply) -> tuple[str, ...]:
-    """The lettered options of a reply: its own, or the last lines of its prompt that begin with A, B and so on."""
-    if reply.options:
-        return reply.options
-    found: list[str] = []
-    for letter, option in _OPTION.findall(reply.question):
-        if letter == "A":
-            found = [option]
-        elif found and letter == chr(ord("A") + len(found)):
-            found.append(option)
-    return tuple(found) if len(found) > 1 else ()
-
-
-def _refuse(path: Path, rows: Sequence[str], total: int, what: str, remedy: str) -> None:
-    """Raise DataError if some rows fit `what`."""
-    if rows:
-        more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
-        part = part_of(len(rows), total, "row", "fits")
-        raise DataError(f"{path}: {part} {what}: {'; '.join(rows[:_SHOWN])}{more}: {remedy}")
+    Raises:
+        ValueError: it is no number, or negative.
+    """
+    seconds = number_of(row, "seconds")
+    if seconds is not None and seconds < 0:
+        raise ValueError(f"has {seconds:g} as seconds, which must be at least 0")
+    return seconds

@@ -18,7 +18,7 @@ from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split
 from surgvl.tasks.answers import Answers
 from surgvl.tasks.base import Inputs, LabelledScores, Scores, Unavailable
 from surgvl.tasks.boxes import LabelledBoxes
-from surgvl.tasks.imported_answers import answers_of
+from surgvl.tasks.imported_answers import read_all
 from surgvl.tasks.numbers import LabelledNumbers
 from surgvl.tasks.predicted import Predicted
 from surgvl.tasks.truth import (
@@ -46,7 +46,7 @@ class EvalInputs(Inputs):
         split: of the manifest.
         vectors: vectors folder.
         answers: folder that holds answers.jsonl, that file, or a file of replies that another toolkit wrote.
-        controls: further such folders, with the answers of controls.
+        controls: further ones, with the answers of controls; see `surgvl.tasks.imported_answers.answers_of`.
         prompt_sets: embedded prompt sets to score with, at most one for each kind of label; other kinds are scored with
             those of the videos' data sets.
         window_s: window for smoothing scores over time, seconds.
@@ -77,8 +77,7 @@ class EvalInputs(Inputs):
         self.train = manifest.split("train") if split != "train" and manifest.video_ids("train") else None
         self.split = split
         self.vectors = Vectors.load(vectors) if vectors else None
-        given = [*([answers] if answers else []), *controls]
-        self.answer_files = [answers_of(path, manifest, split) for path in given]
+        self.answer_files = read_all(answers, controls, manifest, split)
         self.chosen = self._by_kind(prompt_sets) if self.vectors else {}
         self.window_s = window_s
         self.causal = causal

@@ -26,7 +26,8 @@ def reread(file: AnswerFile) -> tuple[AnswerFile, int]:
     if not any("options" in row and "raw" in row for row in file.rows):
         raise DataError(
             f"{file.path} has no replies with their options: only answers of a general vision-language model can be "
-            "read again, and those of older versions after `surgvl ask --resume`, which reads its stored replies"
+            "read again, those of older versions after `surgvl ask --resume`, which reads its stored replies, and "
+            "replies of other toolkits from their own file"
         )
     rows = [_reread(row) if "options" in row and "raw" in row else row for row in file.rows]
     changed = sum(old != new for old, new in zip(file.rows, rows, strict=True))
@@ -54,7 +55,8 @@ def late_after(file: AnswerFile, limit_s: float) -> AnswerFile:
         DataError: no row tells how long its reply took.
     """
     if not any("seconds" in row for row in file.rows):
-        raise DataError(f"{file.path} does not tell how long replies took: only those of general models do")
+        remedy = "add a column `seconds`" if file.toolkit else "ask a general model"
+        raise DataError(f"{file.path} does not tell how long replies took: {remedy}, or leave --late_after_s out")
     late = {"prediction": "", "matched": False, "outcome": "late"}
     rows = [row | late if row.get("seconds", 0.0) > limit_s else row for row in file.rows]
     return dataclasses.replace(file, rows=rows)
@@ -68,15 +70,24 @@ def scored_again(files: Sequence[AnswerFile], rescore: bool, late_after_s: float
         rescore: whether to read replies again.
         late_after_s: a reply that took longer is late; 0: none is.
     """
-    notes = []
+    notes = [latency_note(file) for file in files if file.toolkit]
     if rescore:
-        pairs = [(file, 0) if file.imported else reread(file) for file in files]
+        pairs = [(file, 0) if file.toolkit else reread(file) for file in files]
         files, changed = [file for file, _ in pairs], sum(number for _, number in pairs)
         notes.append(f"- replies read again: {changed:,} of {sum(len(file.rows) for file in files):,} differ\n")
     if late_after_s:
         files = [late_after(file, late_after_s) for file in files]
         notes.append(latency_table(files))
     return list(files), "".join(notes)
+
+
+def latency_note(file: AnswerFile) -> str:
+    """Whether another toolkit's file tells how long replies took, as a list item."""
+    replies = [row for row in file.rows if row["raw"]]
+    told = sum("seconds" in row for row in replies)
+    if not told:
+        return f"- latency of {file.path.name}: not logged by {file.toolkit}, so no reply counts as late\n"
+    return f"- latency of {file.path.name}: told of {told:,} of its {len(replies):,} replies\n"
 
 
 def latency_table(files: Sequence[AnswerFile]) -> str:

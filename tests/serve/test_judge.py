@@ -1,5 +1,6 @@
 """A judge of free answers: its votes, its agreement with marks of a person, and what eval makes of them."""
 
+import csv
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -58,7 +59,11 @@ def test_agreement_is_cohens() -> None:
     found = agreement(marks, said)
     assert (found.num_marked, found.share, found.num_unsure) == (10, 0.7, 1)
     assert found.kappa == pytest.approx(cohen_kappa_score(marks[:9], said[:9]))
-    assert found.in_words.startswith("agrees with a person on 70.0% of 10 marked answers (kappa 0.5")
+    alike = agreement(["correct"] * 3, ["correct"] * 3)
+    assert alike.in_words.endswith(
+        "100.0% of 3 marked answers (Cohen's kappa undefined, as fewer than two marks occur)"
+    )
+    assert found.in_words.startswith("agrees with a person on 70.0% of 10 marked answers (Cohen's kappa 0.5")
 
 
 def write_marks(path: Path, rows: list[str], head: str = "question,answer,prediction,mark") -> Path:
@@ -147,6 +152,61 @@ def test_answers_are_marked_by_the_majority_and_scored(
     cli.run([*words, "--out", str(tmp_path / "alone")])
     alone = read_json(tmp_path / "alone" / "run.json")["judge"]
     assert "its agreement with a person was not measured" in alone["protocol"]
+
+
+def test_replies_of_another_toolkit_are_marked_with_their_control(
+    running: tuple[FakeOpenAI, str], folders: Path, tmp_path: Path
+) -> None:
+    fake, url = running
+    fake.answer = lambda frames, text: (
+        "yes" if "{" not in text else "correct" if "separates" in case_in(text)["answer"] else "incorrect"
+    )
+    rows = [
+        {"index": at, "video": f"test_{colour}", "question": QUESTION, "answer": TRUTH, "prediction": said}
+        for at, (colour, said) in enumerate({"red": "The hook separates it.", "blue": "It separates fat."}.items())
+    ]
+    (tmp_path / "eye.json").write_text(json.dumps(rows))
+    rows[1]["prediction"] = "A pig."
+    (tmp_path / "blind.json").write_text(json.dumps(rows))
+    words = ["judge", "--server", url, "--out", str(tmp_path / "judged"), "--answers", str(tmp_path / "eye.json")]
+    with pytest.raises(ConfigError, match="has replies that VLMEvalKit logged: give --manifest"):
+        cli.run(words)
+    more = ["--manifest", str(folders / "open"), "--controls", f"no_video:{tmp_path / 'blind.json'}"]
+    cli.run([*words, *more])
+    evaluate = ["eval", "--manifest", str(folders / "open"), "--answers", str(tmp_path / "judged")]
+    found = {row.metric: row for row in cli.run([*evaluate, "--out", str(tmp_path / "eval")])}
+    score = found["judged_accuracy"]
+    assert (score.value, score.baselines) == (1, {"no video": 0.5})
+    assert "its agreement with a person was not measured (judge --marks FILE)" in score.protocol
+    assert read_json(tmp_path / "judged" / "run.json")["data_hash"] == Manifest.load(folders / "open").hash
+
+
+def test_marks_alone_measure_the_judge(
+    running: tuple[FakeOpenAI, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten marked answers: the person calls six correct, the judge five of these and one of the other four."""
+    fake, url = running
+    said = [f"said {at}" for at in range(10)]
+    person = ["correct"] * 6 + ["incorrect"] * 4
+    judged = ["correct"] * 5 + ["incorrect"] * 4 + ["correct"]
+    verdicts = dict(zip(said, judged, strict=True))
+    fake.answer = lambda frames, text: verdicts[case_in(text)["answer"]] if "{" in text else "yes"
+    marks = write_marks(
+        tmp_path / "m.csv", [f"{QUESTION},{TRUTH},{each},{mark}" for each, mark in zip(said, person, strict=True)]
+    )
+    cli.run(["judge", "--server", url, "--marks", str(marks), "--out", str(tmp_path / "judge")])
+    # By hand: 8 of 10 agree; by chance 0.6 * 0.6 + 0.4 * 0.4 = 0.52 would.
+    assert "agrees with a person on 80.0% of 10 marked answers (Cohen's kappa 0.58)" in capsys.readouterr().out
+    found = read_json(tmp_path / "judge" / "run.json")["judge"]["agreement"]
+    assert found["kappa"] == pytest.approx((0.8 - 0.52) / (1 - 0.52))
+    with (tmp_path / "judge" / "marked.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["prediction"], row["mark"], row["judged"]) for row in rows] == [
+        *zip(said, person, judged, strict=True)
+    ]
+    assert not (tmp_path / "judge" / "answers.jsonl").exists()
+    with pytest.raises(ConfigError, match="nothing to mark: give --answers, or --marks alone"):
+        cli.run(["judge", "--server", url, "--out", str(tmp_path / "none")])
 
 
 def test_what_a_judge_cannot_do(running: tuple[FakeOpenAI, str], folders: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ class Reply:
         index: number of the question among those of the split, from 0.
         truth: the true answer, or the letter of an option.
         options: as they were shown under the letters from A on.
+        seconds: from the question to the reply; None if unknown.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Reply:
     index: int | None = None
     truth: str = ""
     options: tuple[str, ...] = ()
+    seconds: float | None = None
 
     @property
     def named(self) -> str:
