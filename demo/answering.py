@@ -30,7 +30,7 @@ from surgvl.video.marks import counted
 
 if TYPE_CHECKING:
     # Torch takes seconds to import.
-    from surgvl.chat.answerers import Answerer
+    from surgvl.chat.answerer import Answerer
 
 MAX_CHARACTERS = 300
 NUM_MOMENTS = 5

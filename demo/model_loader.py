@@ -18,7 +18,7 @@ from surgvl.core.errors import CheckpointError, ConfigError, SurgVLError
 if TYPE_CHECKING:
     # Torch takes seconds to import, which the thread does.
     from surgvl.api import DualModel
-    from surgvl.chat.answerers import Answerer
+    from surgvl.chat.answerer import Answerer
     from surgvl.serve.client import Server
     from surgvl.serve.remote import RemoteDual
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from surgvl import video
+from surgvl.chat.answerer import Answerer
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig, is_vision_language
 from surgvl.core.arrays import softmax
 from surgvl.core.checks import text_list
@@ -22,10 +23,11 @@ from surgvl.core.errors import CheckpointError, ConfigError, DataError, SurgVLWa
 from surgvl.embed.encode_file import encode_file
 from surgvl.embed.label import Label
 from surgvl.export.zero_shot_model import ZeroShotModel
-from surgvl.models.checkpoint import LoadedModel, VideoLike, load_model, resolve_model
+from surgvl.models.checkpoint import LoadedModel, load_model, resolve_model
 from surgvl.models.model_info import find_model
 from surgvl.models.schema import read_checked
 from surgvl.models.store import CARD, Card, with_network
+from surgvl.models.video_like import VideoLike
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.probe.recogniser import is_recogniser
@@ -33,7 +35,8 @@ from surgvl.probe.recognition import Recognition
 from surgvl.video.clip import Preprocess
 
 if TYPE_CHECKING:
-    from surgvl.chat.answerers import Answerer, LocalAnswerer
+    from surgvl.chat.answerers import LocalAnswerer
+    from surgvl.serve.remote import RemoteRecognition
 
 
 class Encoder(LoadedModel):
@@ -229,6 +232,22 @@ def load(
     return local_answerer(model, preprocess, path, device)
 
 
+def load_recogniser(
+    model: str | Path | None = None, device: str = "cpu", server: str = "", api_key: str | None = None
+) -> "Recognition | RemoteRecognition":
+    """A trained readout in this process, or behind an address: `report` says what is in each clip of a video.
+
+    Arguments and errors are those of `load_answerer`; the model is a run folder of `surgvl probe` or `finetune`.
+    """
+    if server:
+        from surgvl.serve.remote import remote_recognition
+
+        return remote_recognition(model, server, api_key)
+    if model is None:
+        raise ConfigError("give a model, a run folder of `surgvl probe`, or the address of a server")
+    return Recognition.load(resolve_model(model), device)
+
+
 def load_answerer(
     model: str | Path | None = None,
     device: str = "cpu",
@@ -239,7 +258,7 @@ def load_answerer(
     clip: ClipInput = ClipInput(),  # noqa: B008 (frozen)
     reply: ReplyConfig = ReplyConfig(),  # noqa: B008 (frozen)
     seed: int = 0,
-) -> "Answerer":
+) -> Answerer:
     """Whatever answers questions: a model in this process, or the one behind an address.
 
     Args:
@@ -270,8 +289,6 @@ def load_answerer(
         return HfAnswerer(str(model), device, clip, reply, seed, by_likelihood)
     if model is None:
         raise ConfigError("give --model, a run folder of `surgvl tune`, or --server, the address of `surgvl serve`")
-    from surgvl.chat.answerers import Answerer
-
     found = load(model, device)
     if isinstance(found, DualModel):
         from surgvl.chat.zero_shot_answerer import ZeroShotAnswerer

@@ -11,7 +11,7 @@ import torch
 import surgvl
 from surgvl import video
 from surgvl.api import DualModel, Encoder
-from surgvl.chat.answerers import Answerer
+from surgvl.chat.answerer import Answerer
 from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, ConfigError, DataError
 from surgvl.embed.vectors import Vectors

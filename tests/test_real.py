@@ -16,7 +16,7 @@ import yaml
 import surgvl
 from surgvl import prompts
 from surgvl.api import DualModel, load
-from surgvl.chat.answerers import Answerer
+from surgvl.chat.answerer import Answerer
 from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.frame_store import FrameStore

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
-from surgvl.chat.answerers import Answerer
+from surgvl.chat.answerer import Answerer
 from surgvl.chat.controls import KINDS, replaced, variant
-from surgvl.chat.feature_cache import QuestionRow, window_of
 from surgvl.chat.question import Answer, Question, Window
+from surgvl.chat.question_rows import QuestionRow, window_of
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.tables import is_open
 from surgvl.metrics.answer_types.base import is_typed, read_answer, type_of

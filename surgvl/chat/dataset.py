@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from surgvl.chat.answer import generate
-from surgvl.chat.feature_cache import FeatureCache, QuestionRow, window_frames, window_of
+from surgvl.chat.feature_cache import FeatureCache
 from surgvl.chat.question import DESCRIBE
+from surgvl.chat.question_rows import QuestionRow, window_frames, window_of
 from surgvl.chat.template import IGNORE, training_batch
 from surgvl.core.errors import DataError
 from surgvl.core.files import trim_jsonl

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from surgvl.chat.answerers import Answerer
+from surgvl.chat.answerer import Answerer
 from surgvl.chat.controls import NO_VIDEO
-from surgvl.chat.feature_cache import window_frames
 from surgvl.chat.question import Answer, Question, Window, most_probable
+from surgvl.chat.question_rows import window_frames
 from surgvl.chat.replies import Replies, Reply, reply_key
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
 from surgvl.core.arrays import UInt8Array
@@ -25,8 +25,8 @@ from surgvl.core.files import known_hash, text_hash
 from surgvl.data.frame_store import FrameStore
 from surgvl.metrics.answer_types.base import AnswerType, answer_types, read_answer
 from surgvl.metrics.answer_types.options import Options, ordered
-from surgvl.models.checkpoint import VideoLike, cut_frames
 from surgvl.models.schema import AnswersFile
+from surgvl.models.video_like import VideoLike, cut_frames
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from surgvl.chat.answerers import Answerer
-from surgvl.chat.feature_cache import window_frames
+from surgvl.chat.answerer import Answerer
 from surgvl.chat.question import Answer, Question, Window, most_probable
+from surgvl.chat.question_rows import window_frames
 from surgvl.core.arrays import Float32Array, UInt8Array
 from surgvl.core.errors import ConfigError, Unreadable
 from surgvl.data.frame_store import FrameStore

@@ -23,8 +23,8 @@ from surgvl.prompts import wordings as wording_sets
 
 # Modules that import torch are imported where they are used, so that help and usage errors need none.
 if TYPE_CHECKING:
-    from surgvl.chat.answerers import Answerer
-    from surgvl.chat.feature_cache import QuestionRow
+    from surgvl.chat.answerer import Answerer
+    from surgvl.chat.question_rows import QuestionRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +77,9 @@ def answer_manifest(
 
     A classification head and a video-text model answer closed questions only.
     """
-    import torch
-
     from surgvl.chat.answer_rows import answer_rows, unread_row
     from surgvl.chat.controls import BLACK, KINDS, WithBlack, variant_names
-    from surgvl.chat.feature_cache import readable_rows, window_of
+    from surgvl.chat.question_rows import readable_rows, window_of
     from surgvl.metrics.answer_options import options_of
 
     kinds: list[str] = ["" if config.only_control == "none" else config.only_control]
@@ -109,7 +107,6 @@ def answer_manifest(
     features = (frame_cache or out) / "features"
     windows = [*map(window_of, rows), *([BLACK] if "black" in kinds else [])]
     rows = readable_rows(rows, answerer.prepare(WithBlack(store), windows, features), store.problems)
-    torch.manual_seed(seed)
     options = options_of(table.qa_table.to_pydict()) if answerer.takes_options else None
     answered = answer_rows(answerer, rows, kinds, config.open_ended, seed, options, wordings=wordings)
     read = {id(row) for row in rows}

@@ -20,7 +20,7 @@ from surgvl.video.marks import counted
 # Modules that import torch are imported where they are used, so that help and usage errors need none.
 if TYPE_CHECKING:
     from surgvl.archive.archive import Archive
-    from surgvl.chat.answerers import Answerer
+    from surgvl.chat.answerer import Answerer
 
 
 @recorded
@@ -106,14 +106,22 @@ def ask(
             raise ConfigError(f"--out {out} needs --manifest, whose answers it is for: leave it out, or give both")
     elif out is None:
         raise ConfigError("--manifest needs --out: the folder for answers.jsonl")
-    from surgvl.api import load_answerer
     from surgvl.chat.vision_language import VisionLanguageAnswerer
 
+    def load(by_likelihood: bool) -> "Answerer":
+        if server:
+            from surgvl.serve.remote_answerer import remote_answerer
+
+            return remote_answerer(model, server, api_key, in_flight, by_likelihood, clip, reply, seed)
+        # Imports torch, which a question to a server does without.
+        from surgvl.api import load_answerer
+
+        return load_answerer(model, device, by_likelihood=by_likelihood, clip=clip, reply=reply, seed=seed)
+
     if manifest is None or out is None:
-        answerer = load_answerer(model, device, server, api_key, in_flight, True, clip, reply, seed)
-        return _answer_one(answerer, video, question, moment_s, answers)
+        return _answer_one(load(by_likelihood=True), video, question, moment_s, answers)
     with RunFolder(out, resume, seed=seed) as folder:
-        answerer = load_answerer(model, device, server, api_key, in_flight, False, clip, reply, seed)
+        answerer = load(by_likelihood=False)
         if isinstance(answerer, VisionLanguageAnswerer):
             answerer.store_replies(replies or folder.path / "replies.jsonl")
         return answer_manifest(answerer, folder, manifest, questions, frame_cache, seed)

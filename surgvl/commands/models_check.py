@@ -30,7 +30,7 @@ def models_check(name: str, device: str = "cpu") -> None:
         device: torch device.
     """
     from surgvl.api import DualModel, load
-    from surgvl.chat.answerers import Answerer
+    from surgvl.chat.answerer import Answerer
 
     is_other = name not in registry() and (":" in name or Path(name).is_dir())
     recorded = None if is_other else published(name).recorded

@@ -106,8 +106,9 @@ def tune(
     import torch
 
     from surgvl.chat.dataset import QuestionDataset, collate, training_rows
-    from surgvl.chat.feature_cache import FeatureCache, readable_rows, window_of
+    from surgvl.chat.feature_cache import FeatureCache
     from surgvl.chat.head import AnswerHead, HeadTune, save_head
+    from surgvl.chat.question_rows import readable_rows, window_of
     from surgvl.chat.template import end_of_turn
     from surgvl.chat.tune import Tune, merge_lora
     from surgvl.models.chat import Chat
@@ -198,7 +199,8 @@ def _held_out(
 ) -> "HeldOutQuestions | None":
     """Questions of a split to monitor training with; None if there are none or the videos cannot be read."""
     from surgvl.chat.dataset import HeldOutQuestions, held_out_rows, training_rows
-    from surgvl.chat.feature_cache import FeatureCache, readable_rows, window_of
+    from surgvl.chat.feature_cache import FeatureCache
+    from surgvl.chat.question_rows import readable_rows, window_of
     from surgvl.train.distributed import main_process
 
     ids = table.video_ids(split) if split else []

@@ -7,10 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from surgvl import video
@@ -18,6 +17,9 @@ from surgvl.core.arrays import Float32Array, Int64Array, UInt8Array
 from surgvl.core.errors import DataError
 from surgvl.embed.prefetch import prefetch
 from surgvl.video.clip import EPS, GRACE_S, Preprocess
+
+if TYPE_CHECKING:
+    import torch
 
 Element = TypeVar("Element", bound=np.generic)
 
@@ -64,7 +66,7 @@ def windows(
 
 
 def encode_windows(
-    encode: Callable[[torch.Tensor], torch.Tensor],
+    encode: "Callable[[torch.Tensor], torch.Tensor]",
     stream: Iterable[tuple[float, float, UInt8Array]],
     batch: int,
     device: str,
@@ -83,6 +85,9 @@ def encode_windows(
     Raises:
         DataError: the stream is empty.
     """
+    # Clips for a server are cut here, too, without torch.
+    import torch
+
     starts: list[float] = []
     ends: list[float] = []
 

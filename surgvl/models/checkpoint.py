@@ -23,10 +23,11 @@ from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.model_info import check_clips, find_model, load_preprocess, model_hash, resolve_model
 from surgvl.models.schema import ChatFields, DualFields, checked, read_checked
 from surgvl.models.shapes import shapes_only
+from surgvl.models.video_like import VideoLike, cut_frames
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
-from surgvl.video.clip import Preprocess, extract_clip
+from surgvl.video.clip import Preprocess
 
 if TYPE_CHECKING:
     from surgvl.models.chat import Chat
@@ -43,10 +44,6 @@ __all__ = [
 ]
 Model: TypeAlias = "VideoViT | VideoText | Chat"
 CHAT = "surgvl_chat"
-
-
-VideoLike = str | Path | NDArray[np.uint8] | torch.Tensor
-"""A file, or frames uint8 [T, H, W, 3] that are taken as one clip."""
 
 
 def save_model(model: Model, folder: Path | str, preprocess: Preprocess, has_weights: bool = False) -> None:
@@ -246,11 +243,6 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     # torch reads vectors of one into scalars, but no scalars into vectors of one.
     vectors = {name: value[None] if value.ndim == 0 else value for name, value in weights.items()}
     model.load_state_dict(vectors, strict=False)
-
-
-def cut_frames(source: VideoLike, preprocess: Preprocess, at_s: float | None = None) -> NDArray[np.uint8]:
-    """One clip as a model takes it, uint8 [T, S, S, 3]; see `surgvl.video.clip.extract_clip`."""
-    return extract_clip(source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else source, preprocess, at_s)
 
 
 class LoadedModel:

@@ -11,9 +11,9 @@ Shapes: T frames, A answers, N sentences or clips, E width of the vectors.
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import numpy as np
 import openai
@@ -26,7 +26,7 @@ from surgvl.core.credentials import mask, read_key
 from surgvl.core.errors import ConfigError, DataError, ServerError
 from surgvl.metrics.answer import to_text
 from surgvl.serve.in_flight import in_order
-from surgvl.serve.payloads import answer_logprob, answers_by_text, is_loopback, one_line, video_part
+from surgvl.serve.payloads import answer_logprob, answers_by_text, file_part, host_of, is_loopback, one_line, video_part
 
 CHAT, EMBED = "surgvl-chat", "surgvl-embed"
 MAX_TOKENS = 32
@@ -56,13 +56,7 @@ class Server:
     ) -> None:
         self._address = url.rstrip("/").removesuffix("/v1")
         self.url = mask(self._address)
-        try:
-            parts = urlsplit(self._address)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ConfigError(f"--server must be an address such as http://127.0.0.1:8000, got {mask(url)!r}")
+        host = host_of(self._address)
         if not timeout_s > 0 or retries < 0 or in_flight < 1:
             given = f"timeout_s {timeout_s}, retries {retries}, in_flight {in_flight}"
             raise ConfigError(f"timeout_s must be above 0, retries at least 0 and in_flight at least 1, got {given}")
@@ -74,7 +68,7 @@ class Server:
             timeout=timeout_s,
             max_retries=retries,
             # A proxy cannot reach this machine's loopback addresses.
-            http_client=openai.DefaultHttpxClient(trust_env=not is_loopback(str(parts.hostname))),
+            http_client=openai.DefaultHttpxClient(trust_env=not is_loopback(host)),
         )
         self._close = weakref.finalize(self, self._client.close)
 
@@ -91,9 +85,10 @@ class Server:
         self.close()
 
     def about(self) -> dict[str, Any]:
-        """What is served: `version`; for `chat` and `embed` their `preprocess`, `hash` and training record `trained`.
+        """What is served: `version`; for `chat`, `embed`, `readout` `preprocess`, `hash` and training record `trained`.
 
-        `chat` also has its known `answers` and `questions`, and `end_id`, the token that ends an answer (or null).
+        `chat` also has its known `answers` and `questions`, and `end_id`, the token that ends an answer (or null);
+        `readout` has its `heads`, with their classes.
 
         Raises:
             ServerError: it cannot be reached, refuses, or is not `surgvl serve`.
@@ -145,7 +140,7 @@ class Server:
             # A token has at least one byte.
             body["max_tokens"] = max(len(choice.encode()) for choice in choices) + 2
             body["structured_outputs"] = {"choice": choices}
-        reply = str(self._post("/chat/completions", body, lambda got: got["choices"][0]["message"]["content"] or ""))
+        reply = str(self._post("/v1/chat/completions", body, lambda got: got["choices"][0]["message"]["content"] or ""))
         reply = reply.strip()
         if by_reply and reply not in by_reply:
             raise ServerError(
@@ -180,7 +175,7 @@ class Server:
                 **{"add_generation_prompt": False, "prompt_logprobs": 0},
             }
             return float(
-                self._post("/chat/completions", body, lambda got: answer_logprob(got["prompt_logprobs"], end_id))
+                self._post("/v1/chat/completions", body, lambda got: answer_logprob(got["prompt_logprobs"], end_id))
             )
 
         texts = answers_by_text(answers)
@@ -235,6 +230,20 @@ class Server:
         """Unit vectors float32 [N, E] of N clips, up to `in_flight` at a time."""
         return np.stack(list(in_order(self.encode_clip, clips, self.in_flight)))
 
+    def recognise(self, video: str | Path, stride_s: float | None = None) -> dict[str, Any]:
+        """What the server's trained readout says of a video: `surgvl.probe.recognition.Recognition.report` of the file.
+
+        The file is sent as it is, and read there, within `timeout_s`.
+
+        Raises:
+            DataError: the file cannot be read.
+            ServerError: as `ask`.
+        """
+        body = file_part(Path(video)) | ({} if stride_s is None else {"stride_s": stride_s})
+        names = ("times_s", "starts_s", "ends_s", "heads")
+        found: dict[str, Any] = self._post("/surgvl/recognise", body, lambda got: {name: got[name] for name in names})
+        return found
+
     def _embed(self, body: dict[str, Any], count: int) -> NDArray[np.float32]:
         def vectors(got: Any) -> NDArray[np.float32]:
             rows = sorted(got["data"], key=lambda row: int(row["index"]))
@@ -244,18 +253,18 @@ class Server:
             return found
 
         found: NDArray[np.float32] = self._post(
-            "/embeddings", {"model": EMBED, "encoding_format": "float", **body}, vectors
+            "/v1/embeddings", {"model": EMBED, "encoding_format": "float", **body}, vectors
         )
         return found
 
     def _post(self, path: str, body: dict[str, Any], read: Callable[[Any], Any]) -> Any:
         """Send a request and extract a value from the response."""
-        got = self._call(lambda: self._client.post(path, body=body, cast_to=object))
+        got = self._call(lambda: self._client.post(f"{self._address}{path}", body=body, cast_to=object))
         try:
             return read(got)
         except (LookupError, TypeError, ValueError) as error:
             raise ServerError(
-                f"{self.url}/v1{path} does not respond in OpenAI's format ({one_line(str(got))[:60]!r}): check --server"
+                f"{self.url}{path} does not respond as documented ({one_line(str(got))[:60]!r}): check --server"
             ) from error
 
     def _call(self, call: Callable[[], Any]) -> Any:

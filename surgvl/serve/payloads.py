@@ -1,4 +1,4 @@
-"""Clips, answers and likelihoods as they appear in requests and responses.
+"""Addresses, clips, answers and likelihoods as they appear in requests and responses.
 
 Shapes: T frames, A answers.
 """
@@ -6,13 +6,16 @@ Shapes: T frames, A answers.
 import base64
 import ipaddress
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
 from surgvl.core.arrays import UInt8Array
-from surgvl.core.errors import DataError
+from surgvl.core.credentials import mask
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.metrics.answer import to_text
 
 # The fastest level; all are lossless.
@@ -62,6 +65,35 @@ def picture_part(frame: UInt8Array) -> dict[str, Any]:
 
 def _png(frame: UInt8Array) -> str:
     return base64.b64encode(cv2.imencode(".png", frame[..., ::-1], PNG)[1].tobytes()).decode()
+
+
+def file_part(path: Path) -> dict[str, Any]:
+    """A video file as a field of a request.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): give a video file") from error
+    return {"video_url": {"url": f"data:video/mp4;base64,{base64.b64encode(content).decode()}"}}
+
+
+def host_of(address: str) -> str:
+    """The host of an http address.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        parts = urlsplit(address)
+        host = (parts.scheme in ("http", "https") and (parts.port or 1) > 0 and parts.hostname) or ""
+    except ValueError:
+        host = ""
+    if not host:
+        raise ConfigError(f"--server must be an address such as http://127.0.0.1:8000, got {mask(address)!r}")
+    return host
 
 
 def is_loopback(host: str) -> bool:

@@ -16,19 +16,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.chat.answerers import Answerer
-from surgvl.chat.feature_cache import window_frames
+from surgvl.chat.answerer import Answerer
 from surgvl.chat.question import Answer, Question, Window, most_probable
+from surgvl.chat.question_rows import window_frames
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import CheckpointError, DataError, ServerError
 from surgvl.data.frame_store import FrameStore
 from surgvl.embed.windows import read_windows
 from surgvl.export.zero_shot_model import ZeroShotModel
-from surgvl.models.checkpoint import VideoLike, cut_frames
 from surgvl.models.model_info import model_hash
 from surgvl.models.schema import AnswersFile
+from surgvl.models.video_like import VideoLike, cut_frames
 from surgvl.serve.client import Server
 from surgvl.video.clip import Preprocess
+
+# Longest wait for what a readout says of a video.
+RECOGNISE_S = 3600.0
 
 
 class RemoteModel:
@@ -36,7 +39,7 @@ class RemoteModel:
 
     Args:
         server: where it runs.
-        role: `chat` or `embed`.
+        role: `chat`, `embed` or `readout`.
 
     Attributes:
         preprocess: how the model takes clips.
@@ -51,7 +54,7 @@ class RemoteModel:
         self.server, self.device = server, server.url
         about = server.about()
         if role not in about:
-            there = " and ".join(name for name in ("chat", "embed") if name in about) or "nothing yet"
+            there = " and ".join(name for name in ("chat", "embed", "readout") if name in about) or "nothing yet"
             raise ServerError(
                 f"{server.url} serves {there} but no {role} model: start it with `surgvl serve {role}` or all"
             )
@@ -127,6 +130,28 @@ class ServerAnswerer(RemoteModel, Answerer):
         return window_frames(self._store, question.clip)
 
 
+class RemoteRecognition(RemoteModel):
+    """The trained readout of a server.
+
+    Args:
+        server: where it runs; its `timeout_s` must be long enough for a whole video.
+
+    Attributes:
+        heads: by kind of label its `kind` (one class at a time, many, or a number) and `classes`.
+
+    Raises:
+        ServerError: the server cannot be reached, or serves no readout.
+    """
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, "readout")
+        self.heads: dict[str, Any] = self.about["heads"]
+
+    def report(self, path: Path | str, stride_s: float | None = None) -> dict[str, Any]:
+        """What it says of the clips of a video; see `surgvl.probe.recognition.Recognition.report`."""
+        return self.server.recognise(path, stride_s)
+
+
 class RemoteDual(RemoteModel, ZeroShotModel):
     """A video-text model of a server.
 
@@ -194,3 +219,11 @@ class RemoteDual(RemoteModel, ZeroShotModel):
                 tick(end_s - start_s)
 
         return self.server.encode_clips(clips()), starts, ends
+
+
+def remote_recognition(model: str | Path | None, server: str, api_key: str | None) -> RemoteRecognition:
+    """The readout of an address; for the arguments see `surgvl.api.load_recogniser`."""
+    found = RemoteRecognition(Server(server, api_key, timeout_s=RECOGNISE_S))
+    if model is not None:
+        found.check(model)
+    return found

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from surgvl.chat.answerers import Answerer
+from surgvl.chat.answerer import Answerer
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
 from surgvl.models.published_training import repository_training
 from surgvl.serve.client import Server

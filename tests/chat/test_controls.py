@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from surgvl.chat.answer_rows import answer_rows
-from surgvl.chat.answerers import Answerer
+from surgvl.chat.answerer import Answerer
 from surgvl.chat.controls import BLACK, WithBlack, replaced
 from surgvl.chat.question import Answer, Question, Window
 from surgvl.cli import main as cli

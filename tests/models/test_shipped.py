@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 import surgvl
 from surgvl.api import DualModel
 from surgvl.archive.archive import Archive
-from surgvl.chat.answerers import Answerer
+from surgvl.chat.answerer import Answerer
 from surgvl.cli import demo
 from surgvl.demo.engine import Engine
 from surgvl.models import shipped

@@ -1,7 +1,9 @@
 """A trained readout behind the gateway: its answers are those of this process, and what does not fit is refused."""
 
 import base64
+import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import torch
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
+from surgvl.api import load_recogniser  # noqa: E402
+from surgvl.core.errors import CheckpointError, ConfigError, DataError, ServerError  # noqa: E402
+from surgvl.core.files import write_json  # noqa: E402
 from surgvl.models.vit import VideoViT  # noqa: E402
 from surgvl.models.vit_config import ViTConfig  # noqa: E402
 from surgvl.probe.labels import Head  # noqa: E402
@@ -26,6 +31,7 @@ from surgvl.video.writer import write  # noqa: E402
 from tests.helpers.fake_engine import served  # noqa: E402
 from tests.helpers.gateway_stand import refusal  # noqa: E402
 
+SPANS, NUMBERS = ("times_s", "starts_s", "ends_s"), ("probabilities", "values")
 HEADS = [
     Head("phase", "one", ("a", "b", "c")),
     Head("tool", "many", ("hook", "clipper")),
@@ -52,9 +58,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(made: Path) -> Iterator[Any]:
     readout = Recognise(Recognition.load(made / "run"))
-    rules = MediaRules(max_video_s=20, media_folder=made)
+    rules, about = MediaRules(max_video_s=20, media_folder=made), {"version": "1", "readout": readout.about()}
     with (
-        served(Gateway({}, rules, 1.0, "key", {"readout": readout.about()}, readout=readout).app) as url,
+        served(Gateway({}, rules, 1.0, "key", about, readout=readout).app) as url,
         httpx.Client(base_url=url, headers={"Authorization": "Bearer key"}, timeout=60) as client,
     ):
         yield client
@@ -83,6 +89,49 @@ def test_a_posted_video_gets_what_the_model_says_of_the_file(made: Path, client:
     # A file of the media folder is read where it lies.
     again = client.post(PATH, json={"video_url": (made / "video.mp4").as_uri(), **body})
     assert again.json() == found
+
+
+@pytest.mark.parametrize("stride_s", [None, 2.0])
+def test_the_client_reports_as_the_model_in_this_process_does(made: Path, client: Any, stride_s: float | None) -> None:
+    pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
+    url, video = str(client.base_url), made / "video.mp4"
+    here, there = load_recogniser(made / "run"), load_recogniser(made / "run", server=url, api_key="key")
+    found, wanted = there.report(video, stride_s), here.report(video, stride_s)
+    assert list(found) == list(wanted)
+    assert {name: found[name] for name in SPANS} == {name: wanted[name] for name in SPANS}
+    assert found["heads"].keys() == wanted["heads"].keys() == {"phase", "tool", "skill"}
+    for name, head in wanted["heads"].items():
+        for fact in head:
+            wanted_fact = pytest.approx(np.array(head[fact]), abs=1e-5) if fact in NUMBERS else head[fact]
+            assert found["heads"][name][fact] == wanted_fact
+    assert (there.preprocess, there.hash) == (here.preprocess, here.hash)
+    assert there.server.recognise(str(video), stride_s) == found  # type: ignore[union-attr]
+
+
+def test_what_the_client_refuses(made: Path, client: Any, tmp_path: Path) -> None:
+    pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
+    url = str(client.base_url)
+    remote = load_recogniser(server=url, api_key="key")
+    with pytest.raises(DataError, match="none.mp4 cannot be read .No such file or directory.: give a video file"):
+        remote.report(tmp_path / "none.mp4")
+    with pytest.raises(DataError, match="cannot be read .Is a directory.: give a video file"):
+        remote.report(tmp_path)
+    with pytest.raises(ServerError, match="says 400: stride_s must be a number of seconds >= 0.1, got 0.01"):
+        remote.report(made / "video.mp4", 0.01)
+    with pytest.raises(ServerError, match="says 401: .*set SURGVL_API_KEY"):
+        load_recogniser(server=url, api_key="wrong")
+    shutil.copytree(made / "run", tmp_path / "run")
+    other = asdict(Preprocess(num_frames=4, fps=2.0, size_px=16))
+    write_json(tmp_path / "run" / "model" / "preprocessor_config.json", other)
+    with pytest.raises(CheckpointError, match="serves model .* and .* holds"):
+        load_recogniser(tmp_path / "run", server=url, api_key="key")
+    with pytest.raises(ConfigError, match="give a model, a run folder of `surgvl probe`, or the address of a server"):
+        load_recogniser()
+    with (
+        served(Gateway({}, MediaRules(), about={"version": "1"}).app) as bare,
+        pytest.raises(ServerError, match="serves nothing yet but no re"),
+    ):
+        load_recogniser(server=bare)
 
 
 def test_what_is_served_is_said(client: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from surgvl.chat.feature_cache import window_frames, window_of
+from surgvl.chat.question_rows import window_frames, window_of
 from surgvl.chat.template import prompt_ids, user
 from surgvl.commands.common import frame_store
 from surgvl.data.manifest import Manifest
