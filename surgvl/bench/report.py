@@ -233,7 +233,7 @@ def _spread(values: Sequence[float]) -> str:
 def _span(each: Difference) -> str:
     if math.isnan(each.value):
         return "–"
-    interval = "one video" if math.isnan(each.low) else f"{each.low:+.3f}, {each.high:+.3f}"
+    interval = "no interval" if math.isnan(each.low) else f"{each.low:+.3f}, {each.high:+.3f}"
     return f"{each.value:+.3f} [{interval}] {each.seeds[0]}/{each.seeds[1]}"
 
 

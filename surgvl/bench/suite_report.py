@@ -197,19 +197,21 @@ def _expected(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
 
 
 def _against(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
-    """Scores beside published numbers."""
-    pairs = []
-    for each in measured:
-        row, run = each.run.row, each.run
+    """Scores beside published numbers, a table for each row."""
+    tables = []
+    for row in plan.rows:
         data, split = row.measured
-        part = "" if run.share == 1 else f"ours trained on {100 * run.share:g} % of the training videos"
-        for result in each.main():
-            encoder = "zero-shot" if result.num_trainable == 0 and run.readout == "zero_shot" else result.encoder
-            part += f"{'; ' if part else ''}ours on a clip every {plan.every_s:g} s" if plan.is_sparse(run) else ""
-            pairs.append((Setting(data, row.kind, split, encoder, part), run.label, result))
-    table = against(pairs)
+        pairs = []
+        for each in measured:
+            run = each.run
+            part = [f"ours trained on {100 * run.share:g} % of the training videos"] if run.share < 1 else []
+            part += [f"ours on a clip every {plan.every_s:g} s"] if plan.is_sparse(run) else []
+            for result in each.main() if run.row == row else ():
+                encoder = "zero-shot" if result.num_trainable == 0 and run.readout == "zero_shot" else result.encoder
+                pairs.append((Setting(data, row.kind, split, encoder, "; ".join(part)), run.label, result))
+        tables += [table] if (table := against(pairs)) else []
     words = "A number is comparable only where its paper states the same facts; see `surgvl/bench/published.csv`.\n"
-    return ["## Against published numbers\n", words, table] if table else []
+    return ["## Against published numbers\n", words, *tables] if tables else []
 
 
 def _protocols(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
@@ -225,7 +227,7 @@ def _protocols(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
 def _interval(found: Difference) -> str:
     if np.isnan(found.value):
         return "–"
-    ends = "one video" if np.isnan(found.low) else f"{found.low:+.3f}, {found.high:+.3f}"
+    ends = "no interval" if np.isnan(found.low) else f"{found.low:+.3f}, {found.high:+.3f}"
     return f"{found.value:+.3f} [{ends}]"
 
 

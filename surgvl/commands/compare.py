@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from surgvl.bench.published import UNSTATED, Setting, against
+from surgvl.bench.published import UNSTATED, Published, Setting, against, read_published
 from surgvl.bench.published import published as published_numbers
 from surgvl.commands.data import datasets
 from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.files import command, write_json, write_text
+from surgvl.core.files import command, read_json, write_json, write_text
 from surgvl.core.invocation import recorded
+from surgvl.core.result_page import span
 from surgvl.core.results import Result, centred_interval, read_results
 from surgvl.core.run_folder import RunFolder
 from surgvl.core.tables import markdown_table
@@ -24,17 +25,18 @@ from surgvl.core.video_scores import Score, VideoScores, read_video_scores
 from surgvl.metrics.paired import holm, wilcoxon
 
 _DATA = re.compile(r" split of (\w+),")
-# Lower is better.
-_ERRORS = ("ece", "brier", "mae", "error", "_rate", "rank", "_ids", "_idm", "_mil", "_rfp", "_rfn", "_spread")
+# Lower is better; answers end with their mode.
+_ERROR = re.compile(r"(ece|ece_mass|brier|mae|error|_rate|rank|_ids|_idm|_mil|_rfp|_rfn|_spread)(_head|_open)?$")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of `eval`: its name in the tables, its results, and its scores by video."""
+    """A run of `eval`: its name in the tables, its results, its scores by video, and the seed of their draws."""
 
     name: str
     results: dict[Score, Result]
     by_video: dict[Score, VideoScores]
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Difference:
     Attributes:
         run: name of the run.
         value: difference of the scores.
-        low: lower end of its 95 % interval, by a bootstrap over videos that both runs share; NaN if it is not known.
+        low: lower end of its 95 % interval, by a bootstrap over videos that both runs share; NaN if a score has no
+            interval, or the runs do not share their draws of videos.
         high: upper end.
         better: number of videos on which the run is better.
         p: of the one-sided signed-rank test that the run is better; NaN if the videos differ.
@@ -63,7 +66,9 @@ class Difference:
 
 
 @recorded
-def compare(runs: list[Path], out: Path, resume: bool = False, published: str = "") -> None:
+def compare(
+    runs: list[Path], out: Path, resume: bool = False, published: str = "", published_file: Path | None = None
+) -> None:
     """Compare runs of `surgvl eval`: the first one is what the others are tested against.
 
     Args:
@@ -72,18 +77,19 @@ def compare(runs: list[Path], out: Path, resume: bool = False, published: str = 
         resume: write to an --out folder that is not empty.
         published: also set the scores against published numbers about this data set, NAME:SPLIT_PROTOCOL, such as
             cholec80:standard; `surgvl data splits` has the names of splits.
+        published_file: CSV of further published numbers, of the form of those that ship (surgvl/bench/published.csv).
     """
     if len(runs) < 2:
         raise ConfigError(f"compare needs two runs or more, got {len(runs)}: give their folders")
+    if published_file is not None and not published:
+        raise ConfigError(f"--published_file {published_file} needs --published NAME:SPLIT: what the runs are about")
+    added = read_published(published_file) if published_file is not None else ()
     with RunFolder(out, resume) as folder:
-        read = [
-            Run(name, {_key(each): each for each in read_results(path / "result.json")}, read_video_scores(path))
-            for name, path in zip(_names(runs), runs, strict=True)
-        ]
+        read = [_read(name, path) for name, path in zip(_names(runs), runs, strict=True)]
         if not (common := [key for key in read[0].results if any(key in other.results for other in read[1:])]):
             raise DataError(f"{runs[0]} has no score in common with the other runs: compare runs of the same tasks")
         found = {key: differences(key, read) for key in common}
-        page = to_markdown(read, found) + (_against(published, read) if published else "")
+        page = to_markdown(read, found) + (_against(published, read, added) if published else "")
         folder.record()
         write_text(out / "compare.md", page)
         write_json(out / "compare.json", to_json(read, found))
@@ -92,18 +98,25 @@ def compare(runs: list[Path], out: Path, resume: bool = False, published: str = 
         folder.next(f"comparison in {out}", _next(runs, out, results))
 
 
-def _against(where: str, runs: Sequence[Run]) -> str:
-    """A table of the runs' scores beside published numbers about a data set.
+def _read(name: str, path: Path) -> Run:
+    results = {_key(each): each for each in read_results(path / "result.json")}
+    facts = read_json(path / "run.json") if (path / "run.json").is_file() else {}
+    return Run(name, results, read_video_scores(path), int(facts.get("seed", 0)))
+
+
+def _against(where: str, runs: Sequence[Run], added: Sequence[Published]) -> str:
+    """A table of the runs' scores beside published numbers about a data set, those that ship and others.
 
     Raises:
         ConfigError: there are none, or the data set has no such split.
     """
     data, _, split = where.partition(":")
-    known = sorted({each.data for each in published_numbers()})
+    numbers = (*published_numbers(), *added)
+    known = sorted({each.data for each in numbers})
     if data not in known:
         hint = did_you_mean(data, known, f"numbers are known about {', '.join(known)}")
         raise ConfigError(f"--published {data!r} is no data set with published numbers: {hint}")
-    splits = {each.split for each in published_numbers() if each.data == data} - {UNSTATED}
+    splits = {each.split for each in numbers if each.data == data} - {UNSTATED}
     splits |= set(datasets()[data].SPLITS) if data in datasets() else set()
     if split and split not in splits:
         hint = did_you_mean(split, splits, "choose one, or leave it out")
@@ -114,8 +127,16 @@ def _against(where: str, runs: Sequence[Run]) -> str:
         for result in run.results.values()
         if result.data in ("", data)
     ]
-    table = against(pairs)
-    return f"\n### Against published numbers\n\n{table or 'None about these labels and metrics.'}"
+    table = against(pairs, added)
+    scored = {(ours.data, ours.kind, result.metric) for ours, _, result in pairs}
+    unused = [each for each in added if (each.data, each.kind, each.metric) not in scored]
+    notes = [
+        f"- not shown, as no run has the score: {' '.join((each.data, each.kind, each.metric))} of {each.system}"
+        for each in unused
+    ]
+    return "\n".join(
+        ["\n### Against published numbers\n", table or "None about these labels and metrics.\n", *notes, ""]
+    )
 
 
 def _encoder(result: Result) -> str:
@@ -150,13 +171,18 @@ def _difference(key: Score, first: Run, run: Run) -> Difference:
         return dataclasses.replace(bare, why_not="other videos")
     if mine.num_clips != theirs.num_clips:
         return dataclasses.replace(bare, why_not=f"{mine.num_clips:,} clips, not {theirs.num_clips:,}")
-    sign = -1.0 if key[1].endswith(_ERRORS) or key[1].startswith(_ERRORS) else 1.0
+    sign = -1.0 if lower_is_better(key[1]) else 1.0
     ours, other = (sign * np.array(list(each.values.values())) for each in (a, b))
     low, high = math.nan, math.nan
-    if len(a.drawn) and len(a.drawn) == len(b.drawn):
+    if first.seed == run.seed and len(a.drawn) and len(a.drawn) == len(b.drawn):
         low, high = centred_interval(bare.value, a.drawn - b.drawn, (-math.inf, math.inf))
     better = int((ours > other + 1e-12).sum())
     return dataclasses.replace(bare, low=low, high=high, better=better, p=wilcoxon(ours, other))
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a run with less of a score is the better one."""
+    return _ERROR.search(metric) is not None
 
 
 def to_markdown(runs: Sequence[Run], found: dict[Score, list[Difference]]) -> str:
@@ -185,6 +211,12 @@ def to_markdown(runs: Sequence[Run], found: dict[Score, list[Difference]]) -> st
         "- Intervals: paired bootstrap over videos, both runs on the same draws",
         f"- p: one-sided Wilcoxon signed-rank test that a run is better than {runs[0].name} on the videos one by one; "
         "Holm's correction over the runs of a score",
+    ]
+    lines += [
+        f"- {run.name}: no intervals, as its videos were drawn with seed {run.seed}, and not {runs[0].seed}: give both "
+        "the same --seed"
+        for run in runs[1:]
+        if run.seed != runs[0].seed
     ]
     for run in runs:
         lines += [f"- {run.name}: {text}" for text in dict.fromkeys(_protocol(run, key) for key in main)]
@@ -231,8 +263,7 @@ def _protocol(run: Run, key: Score) -> str:
 
 
 def _span(result: Result) -> str:
-    ends = f" [{result.low:.3f}, {result.high:.3f}]" if math.isfinite(result.low) else ""
-    return f"{result.value:.3f}{ends}{' (!)' if result.warning else ''}"
+    return span(result) + (" (!)" if result.warning else "")
 
 
 def _finite(value: Any) -> Any:

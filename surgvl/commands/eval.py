@@ -137,8 +137,9 @@ def evaluate(
         predictions_kind: kind of label that they predict, such as phase; by default, that whose classes they name.
         predictions_fps: rate of the frames of a CSV (column `frame`, in place of `time`) or of SurgVISTA, from 0.
         split_protocol: splits of a data set NAME:ROOT, see `surgvl data splits NAME`; by default, its first ones.
-        baselines: score predictors that see no video: the longest class of the training videos, a constant score for
-            every triplet, no boxes, the most frequent training answer.
+        baselines: score predictors that see no video: the longest class of the training videos (of whole videos, the
+            most frequent), a constant score for every triplet, no boxes, the median skill, the most frequent training
+            answer.
         suite: run a suite of data sets in place of scoring one: surgvista13, surgrec16, surgrec16_clips, unisurg17,
             zen20, zero_shot, vqa, phantom, or a YAML file of that form. Finished runs in --out are kept.
         suites: data and models of a suite.

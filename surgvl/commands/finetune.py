@@ -106,7 +106,7 @@ def finetune(
     from surgvl.probe.pooled import Pooled
     from surgvl.probe.predicted import write_all
     from surgvl.probe.recogniser import Recogniser, save_recogniser
-    from surgvl.probe.score import ProbedClips, majority_of, score
+    from surgvl.probe.score import ProbedClips, score, training_of
     from surgvl.train.distributed import main_process
     from surgvl.train.loop import fit
 
@@ -154,10 +154,8 @@ def finetune(
         sources = " and ".join(sorted({row.source for row in table.split(split).videos}))
         how = f"{run.steps} steps of {run.batch} clips, rate {optim.lr:g}, layer decay {optim.layer_decay:g}"
         protocol = f"{split} split of {sources}, {preprocess.protocol}, fine-tuned on {tokens.what}{begun}, {how}"
-        majority, rate_fps = majority_of(truth, asked), 1 / preprocess.step_s
-        clips = ProbedClips(
-            scored.video_ids, scored.times_s, scored.truth, asked, majority, protocol, rate_fps, run.seed
-        )
+        known, rate_fps = training_of(truth, asked, ids), 1 / preprocess.step_s
+        clips = ProbedClips(scored.video_ids, scored.times_s, scored.truth, asked, known, protocol, rate_fps, run.seed)
         found, by_video = score(clips, logits)
         was_random = random_encoder or record.get("random_encoder", False)
         kind = "random, fine-tuned" if was_random else "fine-tuned"

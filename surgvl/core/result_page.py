@@ -7,6 +7,7 @@ from surgvl.core.errors import DataError
 from surgvl.core.results import Result
 from surgvl.core.tables import markdown_table
 
+_NO_INTERVAL = "without one of the videos the score is undefined, and one video says nothing about others"
 # Scores of another predictor by task, metric and protocol.
 _Control = Mapping[tuple[str, str, str], Result] | None
 
@@ -138,6 +139,7 @@ def _notes(results: Sequence[Result]) -> list[str]:
             by_part = " · ".join(f"{name} {_number(result, value)}" for name, value in result.per_class.items())
             notes.append(f"- {result.task} accuracy by part: {by_part}")
     for word, texts in (
+        ("no interval", [_NO_INTERVAL for result in results if "no interval" in span(result)]),
         ("command", [f"`{result.command}`" for result in results if result.command]),
         ("commit", [result.commit for result in results if result.commit]),
         ("(!)", [result.warning for result in results if result.warning]),
@@ -148,6 +150,8 @@ def _notes(results: Sequence[Result]) -> list[str]:
 
 def span(result: Result) -> str:
     """Value and interval of a score, as in tables."""
+    if not math.isfinite(result.value):
+        return "undefined"
     value = _number(result, result.value)
     if not math.isfinite(result.low):
         return f"{value} [{'one video' if result.num_videos == 1 else 'no interval'}]"

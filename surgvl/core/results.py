@@ -1,8 +1,9 @@
 """A score with the facts needed to interpret it: interval, baselines, counts, protocol, encoder, command, commit.
 
-Intervals are 95 % percentile intervals of a bootstrap over videos (Efron and Tibshirani 1993, chapter 13), centred on
-the score: frames of one operation are not independent, so whole videos are drawn. A statistic takes how often each
-video was drawn, [R, V], and gives [R] values; so frames are not scored again, and a thousand draws take milliseconds.
+Intervals are 95 % percentile intervals of a bootstrap over videos (Efron and Tibshirani 1993, chapter 13), with their
+median moved to the score: frames of one operation are not independent, so whole videos are drawn. A statistic takes how
+often each video was drawn, [R, V], and gives [R] values; so frames are not scored again, and a thousand draws take
+milliseconds.
 
 Shape letters: V videos, R draws.
 """
@@ -11,7 +12,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from surgvl.core.files import read_json, write_json
 Statistic = Callable[[Float64Array], Float64Array]
 
 NUM_DRAWS = 1000
+# Rows of weights at once, so that memory does not grow with the square of the videos.
+_BLOCK = 256
 
 
 UNRECORDED = "online or offline: not recorded"
@@ -36,7 +39,7 @@ class Result:
         task: name of the task.
         metric: name of the metric.
         value: the score; fractions are in 0 ... 1.
-        low: lower end of the 95 % interval over videos; NaN with a single video.
+        low: lower end of the 95 % interval over videos; NaN with a single video, or if the score hangs on a single one.
         high: upper end.
         num_videos: videos behind the score.
         num_clips: frames, clips or questions behind the score.
@@ -89,17 +92,29 @@ def draws(num_videos: int, seed: int = 0, num_draws: int = NUM_DRAWS) -> Float64
     return generator.multinomial(num_videos, np.full(num_videos, 1 / num_videos), size=num_draws).astype(np.float64)
 
 
-def bootstrap_interval(
+class Estimate(NamedTuple):
+    """A score over all videos, the ends of its 95 % interval, and its values over draws of videos, float64 [R].
+
+    Without an interval, the ends are NaN and there are no values.
+    """
+
+    value: float
+    low: float
+    high: float
+    drawn: Float64Array
+
+
+def bootstrap(
     statistic: Statistic, num_videos: int, seed: int = 0, bounds: tuple[float, float] = (0.0, 1.0)
-) -> tuple[float, float, float]:
+) -> Estimate:
     """Value over all videos, and its 95 % interval over draws of videos.
 
-    A draw lacks the classes of the videos that it leaves out. If rare classes score low, that raises every mean over
-    classes, and plain percentiles may not even contain the score itself, so the draws are centred on the score.
+    There is no interval with one video, nor for a score that is undefined without some single video, such as the AP of
+    a class that one video alone shows: it would have no width, though one video says nothing about others.
 
     Args:
         statistic: [R, V] counts of videos -> [R] values.
-        num_videos: V; with one video the interval is (NaN, NaN), because one video says nothing about others.
+        num_videos: V.
         seed: of the draws; results with equal seed and V share their draws.
         bounds: range of the metric, to which the interval is clipped.
 
@@ -109,20 +124,41 @@ def bootstrap_interval(
     if num_videos < 1:
         raise DataError("no video to score: check the split and the labels")
     value = float(statistic(np.ones((1, num_videos)))[0])
-    if num_videos == 1:
-        return value, math.nan, math.nan
-    return value, *centred_interval(value, statistic(draws(num_videos, seed)), bounds)
+    if num_videos == 1 or not math.isfinite(value) or _hangs_on_one(statistic, num_videos):
+        return Estimate(value, math.nan, math.nan, np.zeros(0))
+    drawn = statistic(draws(num_videos, seed))
+    return Estimate(value, *centred_interval(value, drawn, bounds), drawn)
 
 
 def centred_interval(
     value: float, drawn: Float64Array, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[float, float]:
-    """The 95 % interval of a score from its values over draws [R], centred on it; NaN where no draw defines it."""
+    """The 95 % interval of a score from its values over draws [R]; NaN where no draw defines it.
+
+    A draw lacks the classes of the videos that it leaves out. If rare classes score low, that raises every mean over
+    classes, and plain percentiles may not contain the score itself. So the draws are moved until their median is the
+    score: it lies between the percentiles, hence the score between the ends. Their mean need not: the balanced accuracy
+    of a constant class is 1/C, but 1/(C - 1) in the few draws that lack a class, and an interval centred on the mean
+    ends below 1/C.
+    """
     finite = drawn[np.isfinite(drawn)]
     if not len(finite):
         return math.nan, math.nan
-    low, high = np.clip(np.percentile(finite, [2.5, 97.5]) - finite.mean() + value, *bounds)
+    low, median, high = np.percentile(finite, [2.5, 50, 97.5])
+    low, high = np.clip([value + (low - median), value + (high - median)], *bounds)
     return float(low), float(high)
+
+
+def _hangs_on_one(statistic: Statistic, num_videos: int) -> bool:
+    """Whether the score is undefined without some single video."""
+    for start in range(0, num_videos, _BLOCK):
+        left_out = np.arange(start, min(start + _BLOCK, num_videos))
+        weights = np.ones((len(left_out), num_videos))
+        weights[np.arange(len(left_out)), left_out] = 0
+        with np.errstate(invalid="ignore", divide="ignore"):
+            if not np.isfinite(statistic(weights)).all():
+                return True
+    return False
 
 
 def video_mean(values: Sequence[float] | Float64Array) -> Statistic:

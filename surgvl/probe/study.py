@@ -22,7 +22,7 @@ from surgvl.probe.config import FewShot, ReadoutTraining
 from surgvl.probe.dataset import ProbeData
 from surgvl.probe.fit import predict, train
 from surgvl.probe.labels import Head, known
-from surgvl.probe.score import ProbedClips, majority_of, score
+from surgvl.probe.score import ProbedClips, score, training_of
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Study:
                 times_s=scored.times_s,
                 truth=scored.truth,
                 heads=heads,
-                majority=majority_of(data.truth, heads),
+                training=training_of(data.truth, heads, data.video_ids),
                 protocol=f"{self.protocol}{shots}, {fitted.how}",
                 rate_fps=self.rate_fps,
                 seed=self.seed,
@@ -229,7 +229,10 @@ def mean_of_draws(draws: Sequence[Sequence[Result]]) -> list[Result]:
                 }
                 or None,
                 by_video={name: float(np.mean([each.by_video[name] for each in same])) for name in videos},
-                drawn=tuple(np.mean([each.drawn for each in same], axis=0).tolist()),
+                # A score may lack an interval in some draws only.
+                drawn=tuple(np.mean([each.drawn for each in same], axis=0).tolist())
+                if len({len(each.drawn) for each in same}) == 1
+                else (),
                 sd_videos=float("nan"),
                 sd_classes=float("nan"),
             )

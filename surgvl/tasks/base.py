@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
-from surgvl.core.results import Result, Statistic, centred_interval, draws
+from surgvl.core.results import Result, Statistic, bootstrap
 from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.detection import Boxes
 from surgvl.metrics.relaxed import Mode
@@ -101,6 +101,7 @@ class LabelledScores:
         rate_fps: clips per second of video.
         hard: whether the scores are decisions, 1 or 0.
         raters: for each rater, the class names that they gave each clip, [N]; None where they did not look.
+        by_text: whether the scores are similarities with sentences, which are no probabilities, whatever their range.
     """
 
     scores: Scores
@@ -111,6 +112,7 @@ class LabelledScores:
     rate_fps: float = 1.0
     hard: bool = False
     raters: Sequence[Sequence[list[str] | None]] = ()
+    by_text: bool = False
 
 
 class Inputs(ABC):
@@ -214,19 +216,16 @@ class Task(ABC, Generic[P]):
         video_names: Sequence[str] = (),
     ) -> Result:
         """A result with its interval, by a bootstrap over videos, and its value for each of the videos [V] if named."""
-        value, by_video = point_estimate(statistic, num_videos), {}
-        # One video says nothing about others.
-        drawn = statistic(draws(num_videos, seed)) if num_videos > 1 else np.zeros(0)
-        low, high = centred_interval(value, drawn, bounds)
+        found, by_video = bootstrap(statistic, num_videos, seed, bounds), {}
         if video_names:
             with np.errstate(invalid="ignore", divide="ignore"):  # a video may lack what the score needs
                 by_video = dict(zip(video_names, statistic(np.eye(num_videos)).tolist(), strict=True))
         return Result(
             task=self.name,
             metric=metric,
-            value=value,
-            low=low,
-            high=high,
+            value=found.value,
+            low=found.low,
+            high=found.high,
             num_videos=num_videos,
             num_clips=num_clips,
             baselines=dict(baselines),
@@ -234,7 +233,7 @@ class Task(ABC, Generic[P]):
             per_class=per_class,
             data=self.data,
             by_video=by_video,
-            drawn=tuple(drawn.tolist()),
+            drawn=tuple(found.drawn.tolist()),
         )
 
 

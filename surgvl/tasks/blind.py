@@ -1,13 +1,15 @@
 """Predictors that see no video, as the inputs of `surgvl eval`: what a score is worth is told by theirs.
 
-Of kinds with one label at a time, the longest class of the training videos is predicted everywhere; of others, every
-class has the same score, and there are no boxes; a question gets the most frequent training answer (PitVQA: He et al.,
-arXiv 2405.13949).
+Of kinds with one label at a time, the longest class of the training videos is predicted everywhere, of whole videos the
+most frequent one; of others, every class has the same score, and there are no boxes; a number is the median of those of
+the training videos, which has the least mean absolute error of all constants; a question gets the most frequent
+training answer (PitVQA: He et al., arXiv 2405.13949).
 """
 
 from collections.abc import Callable
 
 import numpy as np
+import pyarrow.compute as pc
 
 from surgvl.core.plurals import plural
 from surgvl.metrics.answer import LabelledQuestion, blind_answers
@@ -16,6 +18,7 @@ from surgvl.tasks.answers import Answers
 from surgvl.tasks.base import LabelledScores, Scores, Unavailable
 from surgvl.tasks.boxes import LabelledBoxes, no_boxes, true_boxes
 from surgvl.tasks.inputs import EvalInputs
+from surgvl.tasks.numbers import LabelledNumbers, Numbers, number_labels, part_of_kind
 from surgvl.tasks.truth import (
     EXCLUSIVE,
     WHOLE,
@@ -70,17 +73,44 @@ class BlindInputs(EvalInputs):
             )
             scores, told = np.zeros((len(ids), len(names)), np.float32), "the same score for every class"
             if kind in EXCLUSIVE:
-                counts, of = dict(seconds), "training"
+                # The tasks say what it is among the training videos.
+                counts, what = dict(seconds), ""
                 if not counts:
-                    counts, of = {name: sum(name in own for own in labels) for name in names}, self.split
+                    counts = {name: sum(name in own for own in labels) for name in names}
+                    what = f" (the {'most frequent' if kind in WHOLE else 'longest'} of the {self.split} videos)"
                 constant = max(counts, key=lambda name: (counts[name], name))
                 scores[:, names.index(constant)] = 1
-                told = f"always {constant} (the {'most frequent' if kind in WHOLE else 'longest'} of the {of} videos)"
+                told = f"always {constant}{what}"
             protocol = f"{self.split} split of {sources}, {NO_MODEL}: {told}"
             data = sources if len(groups) > 1 else ""
             raters = rater_labels(self.test, kind, ids, times_s)
             rows = Scores(ids, times_s, scores, names)
             found.append(LabelledScores(rows, labels, seconds, protocol, data, raters=raters))
+        return found
+
+    def numbers(self, kind: str) -> list[LabelledNumbers]:
+        """The median of the training videos for each labelled video."""
+        found = []
+        for name in sorted(pc.unique(self.test.segment_table["task"]).to_pylist()):
+            if not part_of_kind(name, (kind,)):
+                continue
+            truth = number_labels(self.test, name)
+            training = number_labels(self.train, name) if self.train is not None else {}
+            constant = float(np.median(list((training or truth).values())))
+            sources = " and ".join(sorted({row.source for row in self.test.videos if row.video_id in truth}))
+            told = f"always {constant:g} (the median of the {'training' if training else self.split} videos)"
+            ids = sorted(truth)
+            found.append(
+                LabelledNumbers(
+                    name,
+                    Numbers(ids, np.full(len(ids), constant)),
+                    np.array([truth[each] for each in ids]),
+                    np.array([training[each] for each in sorted(training)]),
+                    f"{self.split} split of {sources}, {NO_MODEL}: {told}",
+                )
+            )
+        if not found:
+            raise Unavailable(f"no {self.split} video of the manifest has labels of task {kind!r}")
         return found
 
     def boxes(self, kind: str) -> list[LabelledBoxes]:

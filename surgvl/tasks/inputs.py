@@ -222,6 +222,7 @@ class EvalInputs(Inputs):
             sources if several else "",
             1 / self.vectors.meta.stride_s,
             raters=raters,
+            by_text=True,
         )
 
     @property

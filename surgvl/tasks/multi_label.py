@@ -51,6 +51,7 @@ class MultiLabel(Task[Scores]):
         seed: of the bootstrap and of random scores.
         raters: for each rater behind the truth, the class names that they gave each row, [N]; None where they did not
             look.
+        by_text: whether the scores are similarities with sentences, which are no probabilities, whatever their range.
     """
 
     version: ClassVar[int] = 1
@@ -62,12 +63,14 @@ class MultiLabel(Task[Scores]):
         rate_fps: float = 1.0,
         seed: int = 0,
         raters: Sequence[Sequence[list[str] | None]] = (),
+        by_text: bool = False,
     ) -> None:
         self.truth = np.asarray(truth)
         self.labels = labels
         self.rate_fps = rate_fps
         self.seed = seed
         self.raters = raters
+        self.by_text = by_text
 
     @classmethod
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Scores], Scores]]:
@@ -82,7 +85,7 @@ class MultiLabel(Task[Scores]):
     @classmethod
     def _of(cls, group: LabelledScores, seed: int) -> Task[Scores]:
         truth = multi_hot(group.labels, group.scores.class_names)
-        return cls(truth, group.protocol, group.rate_fps, seed, group.raters)
+        return cls(truth, group.protocol, group.rate_fps, seed, group.raters, group.by_text)
 
     def score(self, predictions: Scores) -> list[Result]:
         """Score predictions.
@@ -112,7 +115,7 @@ class MultiLabel(Task[Scores]):
             "mAP": average_precision(truth, scores),
             "mAP_video": classes_over_videos(video_average_precision(truth, scores, videos))[0],
         }
-        probabilities = calibrated.are_probabilities(scores, exclusive=False)
+        probabilities = not self.by_text and calibrated.are_probabilities(scores, exclusive=False)
         if probabilities or np.isin(scores, (0, 1)).all():
             per_class |= _each(scores, truth)
         else:  # nothing says where to cut
@@ -140,7 +143,8 @@ class MultiLabel(Task[Scores]):
             )
             for metric, statistic in statistics.items()
         ]
-        return [replace(result, detail=result.metric in raters.PROTOCOLS) for result in results]
+        aside = {*raters.PROTOCOLS, *calibrated.PROTOCOLS}
+        return [replace(result, detail=result.metric in aside) for result in results]
 
 
 class Tool(MultiLabel):

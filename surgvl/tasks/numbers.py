@@ -77,7 +77,7 @@ def number_labels(labels: Labels, kind: str) -> dict[str, float]:
     for name, label in zip(table["video_id"].to_pylist(), table["label"].to_pylist(), strict=True):
         value = _number(label)
         if value is None:
-            raise DataError(f"{kind} label {label!r} of {name} is no number: leave {kind} out of --predictions")
+            raise DataError(f"{kind} label {label!r} of {name} is no number: correct the segments, or leave it out")
         if found.setdefault(name, value) != value:
             raise DataError(f"{name} has two {kind} labels, {found[name]:g} and {value:g}: correct the segments")
     return found

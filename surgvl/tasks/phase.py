@@ -84,6 +84,8 @@ class Phase(Task[Scores]):
     PROTOCOLS: ClassVar[dict[str, str]] = _PROTOCOLS
     # Of metrics that are not in 0 ... 1.
     BOUNDS: ClassVar[dict[str, tuple[float, float]]] = {}
+    # What the class of the constant baseline is among those of the training videos.
+    MAJORITY: ClassVar[str] = "longest"
 
     def __init__(
         self,
@@ -125,7 +127,10 @@ class Phase(Task[Scores]):
                 truth[row] = index[names[0]]
         seconds = group.training_seconds
         majority = index[max(seconds, key=lambda name: (seconds[name], name))] if seconds else None
-        how = inputs.window_s, inputs.causal, group.protocol, group.rate_fps, inputs.seed
+        labels_told = group.protocol
+        if majority is not None:
+            labels_told += f", majority: {scores.class_names[majority]} (the {cls.MAJORITY} of the training videos)"
+        how = inputs.window_s, inputs.causal, labels_told, group.rate_fps, inputs.seed
         prior = [seconds.get(name, 0.0) for name in scores.class_names] if seconds else []
         task = cls(truth, majority, *how, relaxed=inputs.relaxed, prior=prior)
         task.data = group.data

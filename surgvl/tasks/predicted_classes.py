@@ -16,6 +16,8 @@ from surgvl.core.errors import DataError
 from surgvl.core.plurals import plural
 from surgvl.core.predictions import Predictions
 from surgvl.core.results import UNRECORDED
+from surgvl.tasks.calibrated import are_probabilities
+from surgvl.tasks.truth import EXCLUSIVE
 
 _SHOWN = 8
 
@@ -68,6 +70,8 @@ def by_class(
 ) -> Float32Array:
     """The scores with a column for each class of the truth; a class that the file lacks is the least likely.
 
+    Of decisions and probabilities, that is 0, so that probabilities stay what they are.
+
     Raises:
         DataError: the file predicts numbers, a class is unknown, or two of its classes are one.
     """
@@ -75,7 +79,8 @@ def by_class(
         raise DataError(f"{path} holds numbers, but {kind} labels are classes: predict a class or scores")
     index = {plain(name): at for at, name in enumerate(names)}
     index |= {name: at for at, name in enumerate(names)}
-    low = 0.0 if predictions.hard else float(predictions.scores.min()) - 1
+    known = predictions.hard or are_probabilities(predictions.scores, exclusive=kind in EXCLUSIVE)
+    low = 0.0 if known else float(predictions.scores.min()) - 1
     scores = np.full((len(predictions.video_ids), len(names)), low, np.float32)
     taken: dict[int, str] = {}
     for column, name in enumerate(predictions.class_names):

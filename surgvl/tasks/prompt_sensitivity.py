@@ -98,7 +98,6 @@ class PromptSensitivity(Task[Answers]):
                     f"{what}_{name}{suffix}",
                     statistic,
                     rows,
-                    videos,
                     {"usual": usual} if name in ("mean", "worst") else {},
                     _METRICS[name].format(named),
                     by_type[name],
@@ -116,20 +115,21 @@ class PromptSensitivity(Task[Answers]):
         without = {"without": point_estimate(found[False], int(videos.max()) + 1)}
         said = "accuracy where a made-up question and its answer are shown before; without: the usual way"
         by_type = _by_part(right[True], rows.types)
-        return [self._result(f"accuracy_with_example{suffix}", found[True], rows, videos, without, said, by_type)]
+        return [self._result(f"accuracy_with_example{suffix}", found[True], rows, without, said, by_type)]
 
     def _result(
         self,
         metric: str,
         statistic: Statistic,
         rows: Answers,
-        videos: Int64Array,
         baselines: Mapping[str, float],
         said: str,
         parts: dict[str, float],
     ) -> Result:
-        many: dict[str, Any] = {"num_videos": int(videos.max()) + 1, "num_clips": len(rows.answers), "seed": self.seed}
-        return self.result(metric, statistic, baselines, f"{self.labels}; {said}", per_class=parts, **many)
+        names = sorted(set(rows.video_ids))
+        many: dict[str, Any] = {"num_videos": len(names), "num_clips": len(rows.answers), "seed": self.seed}
+        told = f"{self.labels}; {said}"
+        return self.result(metric, statistic, baselines, told, per_class=parts, video_names=names, **many)
 
 
 def _right(rows: Answers, said: Sequence[str]) -> NDArray[np.bool_]:

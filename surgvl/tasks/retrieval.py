@@ -103,6 +103,7 @@ class Retrieval(Task[Scores]):
                 num_videos=num_videos,
                 num_clips=len(truth),
                 seed=self.seed,
+                video_names=predictions.video_names,
                 bounds=(1.0, math.inf) if metric == "median_rank" else (0.0, 1.0),
             )
             for metric, statistic in mine.items()

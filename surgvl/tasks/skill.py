@@ -18,7 +18,8 @@ from surgvl.tasks.numbers import Numbers
 
 _PROTOCOLS = {
     "mae": "mean absolute error over videos, in points of the scale; 0 is best",
-    "spearman": "Spearman's rank correlation over videos, ties at their mean rank",
+    "spearman": "Spearman's rank correlation over videos, ties at their mean rank; undefined where all predictions, "
+    "or all labels, are equal",
     "accuracy": "videos whose nearest level is the true one",
     "quadratic_kappa": "agreement of nearest and true levels beyond chance, by squared distance",
 }
@@ -32,8 +33,8 @@ class Skill(Task[Numbers]):
 
     Args:
         truth: [V], for each video of the predictions.
-        training: scores of training videos, whose mean is a baseline; with none, the mean of the truth, which favours
-            the baseline.
+        training: scores of training videos, whose mean and median are baselines (of all constants, the median has the
+            least mean absolute error); with none, those of the truth, which favours the baselines.
         part: of the score, such as `total`; starts the names of the metrics.
         labels: description of scores and predictions, for the protocol.
         seed: of the bootstrap and of the shuffled baseline.
@@ -71,10 +72,11 @@ class Skill(Task[Numbers]):
                 f"{len(predictions.values)} predictions for truth of shape {self.truth.shape}: give each a finite score"
             )
         num_videos = len(self.truth)
-        mean = float(np.mean(self.training if len(self.training) else self.truth))
+        known, mark = (self.training, "") if len(self.training) else (self.truth, " (of test)")
         generator = np.random.default_rng(self.seed)
         blind = {
-            "mean" if len(self.training) else "mean (of test)": [np.full(num_videos, mean)],
+            f"mean{mark}": [np.full(num_videos, np.mean(known))],
+            f"median{mark}": [np.full(num_videos, np.median(known))],
             "shuffled": [generator.permutation(self.truth) for _ in range(NUM_RANDOM)],
         }
         levels = {

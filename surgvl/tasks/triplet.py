@@ -2,10 +2,12 @@
 
 Protocol of CholecT50 (Nwoye and Padoy, arXiv 2204.05235). Video-wise AP and AP over all frames differ by points but are
 published under one name; so are those with and without null triplets. All are given here, each under its own name, next
-to those of constant and random scores, because many published zero-shot figures are no higher.
+to those of constant and random scores, because many published zero-shot figures are no higher. Probabilities are scored
+for calibration, too.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,6 +26,7 @@ from surgvl.metrics.average_precision import (
     weighted_average_precision,
 )
 from surgvl.metrics.triplet import TripletClasses
+from surgvl.tasks import calibrated
 from surgvl.tasks.base import NUM_RANDOM, LabelledScores, Scores, Task, means, named
 from surgvl.tasks.multi_label import MultiLabel, multi_hot
 
@@ -40,6 +43,7 @@ class Triplet(MultiLabel):
         rate_fps: rows per second.
         seed: of the bootstrap and of random scores.
         names: triplets of the columns, CholecT50's hundred by default.
+        by_text: whether the scores are similarities with sentences.
     """
 
     name = "triplet"
@@ -52,14 +56,15 @@ class Triplet(MultiLabel):
         rate_fps: float = 1.0,
         seed: int = 0,
         names: Sequence[str] = TRIPLET_NAMES,
+        by_text: bool = False,
     ) -> None:
-        super().__init__(truth, labels, rate_fps, seed)
+        super().__init__(truth, labels, rate_fps, seed, by_text=by_text)
         self.classes = TripletClasses.of(tuple(names))
 
     @classmethod
     def _of(cls, group: LabelledScores, seed: int) -> Task[Scores]:
         names = group.scores.class_names
-        return cls(multi_hot(group.labels, names), group.protocol, group.rate_fps, seed, names)
+        return cls(multi_hot(group.labels, names), group.protocol, group.rate_fps, seed, names, group.by_text)
 
     def score(self, predictions: Scores) -> list[Result]:
         """Score triplet predictions.
@@ -115,6 +120,12 @@ class Triplet(MultiLabel):
                     per_class=named(average_precision(*own), [",".join(classes.triplets[at]) for at in kept]),
                 )
             )
+        if not self.by_text and calibrated.are_probabilities(scores, exclusive=False):
+            statistics, certain = calibrated.multi_label_statistics(scores, truth, videos)
+            for metric, statistic in statistics.items():
+                told = f"{self._protocol()}; {calibrated.PROTOCOLS[metric]}, mean over triplets"
+                found = make(metric, statistic, {calibrated.CERTAIN: certain[metric]}, told)
+                results.append(replace(found, detail=True))
         return results
 
     def _protocol(self) -> str:

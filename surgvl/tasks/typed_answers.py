@@ -39,8 +39,8 @@ class TypedAnswers(Vqa):
             return [column[number] for number in at]
 
         truth, types, questions = taken(rows.answers), taken(rows.types), taken(rows.questions)
-        videos = np.unique(np.asarray(taken(rows.video_ids), np.str_), return_inverse=True)[1]
-        kind, num_videos = type_of(name), int(videos.max()) + 1
+        names, videos = np.unique(np.asarray(taken(rows.video_ids), np.str_), return_inverse=True)
+        kind, num_videos = type_of(name), len(names)
         training = [row for row in self.training if row.type in set(types)]
         mark = "" if training else " (of test)"
         training = training or [LabelledQuestion(*row) for row in zip(questions, truth, types, strict=True)]
@@ -65,6 +65,7 @@ class TypedAnswers(Vqa):
                 num_videos=num_videos,
                 num_clips=len(at),
                 seed=self.seed,
+                video_names=names.tolist(),
                 per_class=_by_part(values, types),
                 bounds=(0.0, math.inf if measure == "error" else 1.0),
             )

@@ -1,6 +1,7 @@
 """One class for a whole video: the action or motion that a clip shows, a surgeon's experience, a class of skill.
 
-A video counts once: scores of several of its moments are averaged, decisions vote. Experience and skill are levels in
+A video counts once: scores of several of its moments are averaged, decisions vote (shares of votes are no
+probabilities, so that calibration is of models that give some). Experience and skill are levels in
 order, so that quadratic kappa tells a neighbouring level from a far one (Cohen, Psychological Bulletin 1968). Clips:
 SurgicalActions160 (Schoeffmann et al. 2018), SurgRec (arXiv 2603.29966), which prints top-1 accuracy; levels: JIGSAWS
 (Gao et al., M2CAI 2014), AIxSuture (Hoffmann et al. 2024).
@@ -31,23 +32,16 @@ class VideoClass(Phase):
         "quadratic_kappa": "agreement of levels beyond chance, by squared distance",
     }
     BOUNDS: ClassVar[dict[str, tuple[float, float]]] = {"quadratic_kappa": (-1.0, 1.0)}
+    MAJORITY = "most frequent"
     # Whether the classes are levels, the lowest first.
     ORDERED: ClassVar[bool] = False
 
     @classmethod
     def _of(cls, group: LabelledScores, inputs: Inputs) -> tuple[Task[Scores], Scores]:
-        scores = group.scores
-        counts = np.bincount(scores.videos)
-        sums = np.zeros((len(counts), len(scores.class_names)))
-        np.add.at(sums, scores.videos, scores.scores)
-        labels: list[list[str]] = [[] for _ in counts]
-        for video, own in zip(scores.videos.tolist(), group.labels, strict=True):
-            labels[video] = sorted({*labels[video], *own})
-        whole = Scores(scores.video_names, np.zeros(len(counts)), sums / counts[:, None], scores.class_names)
-        protocol = group.protocol
+        whole, protocol = by_video(group), group.protocol
         if cls.ORDERED:
-            protocol += f", levels {' < '.join(scores.class_names)}"
-        return super()._of(replace(group, scores=whole, labels=labels, protocol=protocol), inputs)
+            protocol += f", levels {' < '.join(group.scores.class_names)}"
+        return super()._of(replace(whole, protocol=protocol), inputs)
 
     def measure(
         self, truth: Int64Array, predicted: Int64Array, videos: Int64Array, num_classes: int
@@ -86,3 +80,18 @@ class SkillClass(VideoClass):
 
     name = kind = "skill_class"
     ORDERED = True
+
+
+def by_video(group: LabelledScores) -> LabelledScores:
+    """The same with one row for each video: the mean of its scores, or the decision of most of its moments."""
+    scores = group.scores
+    counts = np.bincount(scores.videos)
+    sums = np.zeros((len(counts), len(scores.class_names)))
+    np.add.at(sums, scores.videos, scores.scores)
+    labels: list[list[str]] = [[] for _ in counts]
+    for video, own in zip(scores.videos.tolist(), group.labels, strict=True):
+        labels[video] = sorted({*labels[video], *own})
+    values = np.eye(sums.shape[1])[sums.argmax(axis=1)] if group.hard else sums / counts[:, None]
+    return replace(
+        group, scores=Scores(scores.video_names, np.zeros(len(counts)), values, scores.class_names), labels=labels
+    )

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from surgvl.bench.published import Published, Setting, about, against, differences, published
+from surgvl.bench.published import COLUMNS, Published, Setting, about, against, differences, published, read_published
 from surgvl.cli import main as cli
-from surgvl.core.errors import ConfigError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.results import Result, write_results
 from surgvl.core.video_scores import write_video_scores
 
@@ -78,9 +78,9 @@ def test_runs_are_compared_with_papers(tmp_path: Path, capsys: pytest.CaptureFix
     words = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out")]
     cli.run([*words, "--published", "cholec80:standard"])
     page = (tmp_path / "out" / "compare.md").read_text()
-    rows = [line for line in page.splitlines() if "SurgMotion" in line]
-    assert [row.split("|")[3].strip() for row in rows] == ["0.5", "0.6"]
-    assert all("encoder ours not stated; selected on the test videos" in row for row in rows)
+    (row,) = (line for line in page.splitlines() if "SurgMotion" in line)
+    assert [cell.strip() for cell in row.split("|")[2:6]] == ["SurgMotion", "0.9105", "0.5", "0.6"]
+    assert row.count("encoder ours not stated; selected on the test videos") == 1
     with pytest.raises(ConfigError, match="cholec80 has the splits .*camma.*: did you mean standard"):
         cli.run([*words, "--resume=true", "--published", "cholec80:standart"])
     with pytest.raises(ConfigError, match="did you mean cholec80"):
@@ -93,6 +93,76 @@ def test_a_score_on_part_of_the_videos_is_not_called_comparable(monkeypatch: pyt
     for result, verdict in ((score("accuracy", 0.5), "yes"), (warned, "no: ours: 35 of 40 videos have no predictions")):
         text = against([(OURS, "linear", result)])
         assert f"| {verdict}" in text
+
+
+def test_a_verdict_is_told_of_each_run_where_they_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("surgvl.bench.published.about", lambda data, kind: [KNOWN])
+    tuned = replace(OURS, encoder="fine-tuned")
+    text = against([(OURS, "a", score("accuracy", 0.5)), (tuned, "b", score("accuracy", 0.6))])
+    (row,) = (line for line in text.splitlines() if "Model" in line)
+    assert "a: yes · b: no: encoder frozen, ours fine-tuned" in row
+    other = against([(OURS, "a", score("accuracy", 0.5)), (OURS, "b", score("edit", 0.6))])
+    (row,) = (line for line in other.splitlines() if "Model" in line)
+    assert [cell.strip() for cell in row.split("|")[4:7]] == ["0.5", "–", "yes"]
+
+
+OWN = "Mine,a report,mine,phase,accuracy,0.75,frozen,ours,validation,Table 1,"
+
+
+def written(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join([",".join(COLUMNS), *lines, ""]), encoding="utf-8")
+    return path
+
+
+def test_a_number_of_ones_own_stands_beside_the_runs(tmp_path: Path) -> None:
+    for name, value in (("a", 0.5), ("b", 0.6)):
+        (tmp_path / name).mkdir()
+        write_results(tmp_path / name / "result.json", [replace(score("accuracy", value), encoder="frozen")])
+        write_video_scores(tmp_path / name, [])
+    mine = written(tmp_path / "mine.csv", OWN, OWN.replace("accuracy", "acuracy").replace("Mine", "Misspelt"))
+    words = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "out")]
+    cli.run([*words, "--published", "mine:ours", "--published_file", str(mine)])
+    page = (tmp_path / "out" / "compare.md").read_text(encoding="utf-8")
+    (row,) = (line for line in page.splitlines() if "| Mine" in line)
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells == ["mine phase accuracy", "Mine", "0.75", "0.5", "0.6", "yes", "a report; Table 1"]
+    assert "- not shown, as no run has the score: mine phase acuracy of Misspelt" in page
+    with pytest.raises(ConfigError, match="mine.csv needs --published NAME:SPLIT"):
+        cli.run([*words, "--resume=true", "--published_file", str(mine)])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "0.75",
+            "75",
+            "mine.csv:3: value of accuracy must be a fraction in 0 ... 1, such as 0.912 for 91.2 %, got '75'",
+        ),
+        ("0.75", "high", "mine.csv:3: value of accuracy must be a fraction .* got 'high'"),
+        ("accuracy,0.75", "mae,-1", "mine.csv:3: value of mae must be a number >= 0, got '-1'"),
+        ("frozen", "frosen", "mine.csv:3: encoder must be one of frozen, .* got 'frosen': did you mean frozen"),
+        ("validation", "", "mine.csv:3: selected_on is empty: fill it in, with 'not stated' where"),
+        ("Mine", "", "mine.csv:3: system is empty"),
+        ("Table 1,", "Table 1, row 2,", "mine.csv:3: 12 cells for 11 columns: put texts with commas in quotes"),
+    ],
+)
+def test_a_wrong_row_is_named_by_its_line(old: str, new: str, said: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "mine.csv", OWN, OWN.replace(old, new))
+    with pytest.raises(DataError, match=said):
+        read_published(path)
+
+
+def test_a_file_of_another_form_is_refused(tmp_path: Path) -> None:
+    assert [each.value for each in read_published(written(tmp_path / "good.csv", OWN, "", OWN))] == [0.75, 0.75]
+    (tmp_path / "other.csv").write_text("system,value\nMine,0.5\n", encoding="utf-8")
+    with pytest.raises(DataError, match="other.csv:1: no column 'paper'; the first line must be system,paper,data"):
+        read_published(tmp_path / "other.csv")
+    (tmp_path / "more.csv").write_text(f"{','.join(COLUMNS)},year\n", encoding="utf-8")
+    with pytest.raises(DataError, match="more.csv:1: 12 columns; the first line must be"):
+        read_published(tmp_path / "more.csv")
+    with pytest.raises(DataError, match="absent.csv cannot be read as CSV"):
+        read_published(tmp_path / "absent.csv")
 
 
 def test_the_next_command_is_not_the_same_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.models.checkpoint import save_model
 from surgvl.probe.labels import heads_of, truth_of
 from surgvl.probe.predicted import write_all
-from surgvl.probe.score import ProbedClips, majority_of, score
+from surgvl.probe.score import ProbedClips, score, training_of
 from tests.helpers import made_question_trees, made_trees
 from tests.helpers.label_files import put
 from tests.helpers.made_duals import tiny_dual
@@ -56,7 +56,7 @@ def predict_by_labels(plan: SuitePlan, run: Run) -> None:
     heads = heads_of(table, [run.row.kind], set(split_ids(table, "train")))
     assert overlap_warning(table, "test", [], allowed=False) == ""
     training, at_s = moments(table, "train")
-    majority = majority_of(truth_of(table, heads, training, at_s), heads)
+    known = training_of(truth_of(table, heads, training, at_s), heads, training)
     ids, times_s = moments(table, "test")
     truth = truth_of(table, heads, ids, times_s)
     (head,), labels = heads, truth[run.row.kind]
@@ -68,7 +68,7 @@ def predict_by_labels(plan: SuitePlan, run: Run) -> None:
         logits = np.where(one_hot, 5.0, -5.0).astype(np.float32)
     said = {head.name: logits.astype(np.float32)}
     write_all(plan.folder(run) / "predictions", heads, ids, np.array(times_s), said, {"model": "labels"})
-    clips = ProbedClips(ids, np.array(times_s), truth, heads, majority, "by labels", 1.0, 0)
+    clips = ProbedClips(ids, np.array(times_s), truth, heads, known, "by labels", 1.0, 0)
     write_results(plan.folder(run) / "result.json", score(clips, said)[0])
 
 

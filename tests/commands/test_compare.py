@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from surgvl.cli import main as cli
-from surgvl.commands.compare import compare
+from surgvl.commands.compare import compare, lower_is_better
 from surgvl.commands.eval import evaluate
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest, Segment, VideoRow
@@ -90,6 +90,37 @@ def test_scores_on_other_videos_are_not_tested(manifest: Path, tmp_path: Path) -
     assert each["why_not"] == "other videos"
     assert each["p"] is None
     assert "other videos" in (tmp_path / "out" / "compare.md").read_text()
+
+
+def test_runs_of_other_seeds_have_no_paired_interval(manifest: Path, tmp_path: Path) -> None:
+    """Their videos were drawn apart, so that differences of draws would be those of luck."""
+    first = run_of(tmp_path / "first", manifest, dict.fromkeys(VIDEOS, 5))
+    path = tmp_path / "first.csv"
+    evaluate(manifest, tmp_path / "second", predictions=[path], tasks=["phase"], seed=1)
+    compare([first, tmp_path / "second"], tmp_path / "out")
+    (each,) = of(json.loads((tmp_path / "out" / "compare.json").read_text()), "accuracy")["differences"]
+    assert (each["value"], each["low"], each["p"], each["why_not"]) == (0, None, 1, "")
+    page = (tmp_path / "out" / "compare.md").read_text()
+    assert "- second: no intervals, as its videos were drawn with seed 1, and not 0" in page
+
+
+def test_errors_are_better_when_lower_in_every_mode_of_answers() -> None:
+    errors = ["ece", "ece_mass", "brier", "mae", "total_mae", "number_error", "median_rank", "association_rfn"]
+    errors += [
+        f"{name}{mode}" for name in ("wording_spread", "flip_rate", "unparsed_rate") for mode in ("", "_head", "_open")
+    ]
+    assert [name for name in errors if not lower_is_better(name)] == []
+    others = [
+        "accuracy",
+        "accuracy_open",
+        "macro_recall_zd0",
+        "recall@5_raw",
+        "association_lm",
+        "edit",
+        "spearman",
+        "rater_agreement",
+    ]
+    assert [name for name in others if lower_is_better(name)] == []
 
 
 def test_what_cannot_be_compared_is_refused(manifest: Path, tmp_path: Path) -> None:

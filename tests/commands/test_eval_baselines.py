@@ -9,6 +9,7 @@ import pytest
 
 from surgvl.commands.eval import evaluate
 from surgvl.core.errors import ConfigError
+from surgvl.core.files import read_json
 from surgvl.core.results import Result
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
 
@@ -90,7 +91,7 @@ def test_the_constant_class_is_that_of_training(tmp_path: Path) -> None:
     results = evaluate(tmp_path / "manifest", tmp_path / "out", baselines=True)
     phases = by_name([result for result in results if result.task == "phase"])
     assert phases["accuracy"].value == pytest.approx((2 / 10 + 2 / 8) / 2)
-    assert "always close (the longest of the training videos)" in phases["accuracy"].protocol
+    assert "always close, majority: close (the longest of the training videos)" in phases["accuracy"].protocol
     assert phases["accuracy"].num_clips == 18
     # Drawn as often as in training, 5 of 19 seconds `open` and 14 `close`; five draws of 18 seconds.
     expected = ((5 * 8 + 14 * 2) / 190 + (5 * 6 + 14 * 2) / 152) / 2
@@ -107,6 +108,47 @@ def test_without_training_videos_the_constant_class_favours_the_baseline(tmp_pat
     found = by_name(evaluate(tmp_path / "manifest", tmp_path / "out", baselines=True, tasks=["phase"]))
     assert "always open (the longest of the test videos)" in found["accuracy"].protocol
     assert found["accuracy"].value == pytest.approx((8 / 10 + 6 / 8) / 2)
+
+
+def rated(splits: str) -> Manifest:
+    """Videos rated in total 10, 12, 30, 11, 25 and in flow 1 ... 5; t is training, e test."""
+    videos = [
+        VideoRow(
+            video_id=f"v{at}", path="", source="made", fps=25, duration_s=60, split={"t": "train", "e": "test"}[of]
+        )  # type: ignore[arg-type]
+        for at, of in enumerate(splits)
+    ]
+    values = {"skill_total": (10, 12, 30, 11, 25), "skill_flow": (1, 2, 3, 4, 5)}
+    segments = [
+        Segment(video_id=f"v{at}", start_s=0, end_s=60, task=kind, label=str(value))
+        for kind, own in values.items()
+        for at, value in enumerate(own)
+    ]
+    return Manifest(videos, segments)
+
+
+def test_skill_is_the_median_of_training_and_has_no_ranks(tmp_path: Path) -> None:
+    rated("tttee").save(tmp_path / "manifest")
+    found = by_name(evaluate(tmp_path / "manifest", tmp_path / "out", baselines=True))
+    assert found["total_mae"].value == pytest.approx((1 + 13) / 2)
+    assert found["flow_mae"].value == pytest.approx((2 + 3) / 2)
+    assert "always 12 (the median of the training videos)" in found["total_mae"].protocol
+    assert found["total_mae"].baselines["median"] == found["total_mae"].value
+    # The mean, 52 / 3, is further off.
+    assert found["total_mae"].baselines["mean"] == pytest.approx((52 / 3 - 11 + 25 - 52 / 3) / 2)
+    assert found["total_mae"].encoder == "no model"
+    page = (tmp_path / "out" / "result.md").read_text()
+    assert [line.split("|")[3].strip() for line in page.splitlines() if "| total_spearman" in line] == ["undefined"]
+    assert "undefined where all predictions, or all labels, are equal" in page
+    assert read_json(tmp_path / "out" / "result.json")[1]["value"] is None
+
+
+def test_without_training_videos_the_median_is_that_of_test(tmp_path: Path) -> None:
+    rated("eeeee").save(tmp_path / "manifest")
+    found = by_name(evaluate(tmp_path / "manifest", tmp_path / "out", baselines=True, tasks=["skill"]))
+    assert "always 12 (the median of the test videos)" in found["total_mae"].protocol
+    assert found["total_mae"].value == pytest.approx((2 + 0 + 18 + 1 + 13) / 5)
+    assert "median (of test)" in found["total_mae"].baselines
 
 
 def test_baselines_take_no_model(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from surgvl.core.result_page import compare, to_markdown
 from surgvl.core.results import (
     Result,
     add_provenance,
-    bootstrap_interval,
+    bootstrap,
     draws,
     read_results,
     video_mean,
@@ -54,10 +54,10 @@ def test_draws_are_videos_with_replacement() -> None:
 
 def test_interval_equals_one_by_drawing_rows() -> None:
     values = np.random.default_rng(0).normal(0.5, 0.1, 12)
-    value, low, high = bootstrap_interval(video_mean(values), 12, seed=1)
+    value, low, high, _ = bootstrap(video_mean(values), 12, seed=1)
     assert value == pytest.approx(values.mean())
     means = [np.repeat(values, weight.astype(int)).mean() for weight in draws(12, seed=1)]
-    shift = values.mean() - np.mean(means)
+    shift = values.mean() - np.median(means)
     assert [low, high] == pytest.approx(list(np.percentile(means, [2.5, 97.5]) + shift))
 
 
@@ -65,7 +65,7 @@ def test_intervals_hold_the_mean_of_other_videos_as_often_as_they_say() -> None:
     rng = np.random.default_rng(2)
     held = 0
     for trial in range(200):
-        _, low, high = bootstrap_interval(video_mean(rng.uniform(0.2, 0.8, 30)), 30, seed=trial)
+        _, low, high, _ = bootstrap(video_mean(rng.uniform(0.2, 0.8, 30)), 30, seed=trial)
         held += low <= 0.5 <= high
     assert 180 <= held <= 198
 
@@ -82,36 +82,59 @@ def test_an_interval_holds_its_score_even_when_draws_miss_low_classes() -> None:
             means = (weights @ np.where(defined, table, 0)) / (weights @ defined)
         return np.asarray(np.nanmean(means, axis=1))
 
-    value, low, high = bootstrap_interval(statistic, 10)
+    value, low, high, _ = bootstrap(statistic, 10)
     assert np.percentile(statistic(draws(10)), 2.5) > value
     assert low < value < high
 
 
 def test_intervals_stay_within_bounds() -> None:
-    _, low, high = bootstrap_interval(video_mean([1.0, 1.0, 1.0, 0.7]), 4)
+    _, low, high, _ = bootstrap(video_mean([1.0, 1.0, 1.0, 0.7]), 4)
     assert low < 0.925 < high <= 1
-    assert bootstrap_interval(video_mean([1.0] * 5), 5) == (1, 1, 1)
-    _, low, high = bootstrap_interval(video_mean([0.0, 1.0, 2.0, 9.0]), 4, bounds=(2.0, math.inf))
+    assert bootstrap(video_mean([1.0] * 5), 5)[:3] == (1, 1, 1)
+    _, low, high, _ = bootstrap(video_mean([0.0, 1.0, 2.0, 9.0]), 4, bounds=(2.0, math.inf))
     assert low == 2 < 3 < high
 
 
 def test_one_video_has_no_interval_and_none_is_an_error() -> None:
-    value, low, high = bootstrap_interval(video_mean([0.25]), 1)
+    value, low, high, drawn = bootstrap(video_mean([0.25]), 1)
     assert value == 0.25
     assert math.isnan(low)
     assert math.isnan(high)
+    assert not len(drawn)
     with pytest.raises(DataError, match="no video to score"):
-        bootstrap_interval(video_mean([]), 0)
+        bootstrap(video_mean([]), 0)
+
+
+def test_a_score_that_hangs_on_one_video_has_no_interval() -> None:
+    """Draws without the only video that defines a score define none, so all others agree, and would claim no doubt."""
+    of_one = [math.nan] * 299 + [0.25]
+    value, low, high, drawn = bootstrap(video_mean(of_one), 300)
+    assert (value, math.isnan(low), math.isnan(high), len(drawn)) == (0.25, True, True, 0)
+    with_two = bootstrap(video_mean([*of_one, 0.75]), 301)
+    assert with_two[:3] == (0.5, 0.25, 0.75)
+    undefined = bootstrap(video_mean([math.nan] * 3), 3)
+    assert np.isnan(undefined[:3]).all()
+
+
+def test_the_interval_of_a_constant_class_holds_one_in_c() -> None:
+    # Of four classes one is in four of twelve videos: draws that lack it have a balanced accuracy of 1/3, not 1/4.
+    def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(weights[:, :4].any(axis=1), 1 / 4, 1 / 3)
+
+    drawn = statistic(draws(12))
+    assert 0 < (drawn > 0.3).mean() < 0.025
+    assert (np.percentile(drawn, 97.5) - drawn.mean() + 1 / 4) < 1 / 4, "centred on the mean, it misses the score"
+    assert bootstrap(statistic, 12)[:3] == (1 / 4, 1 / 4, 1 / 4)
 
 
 def test_video_mean_leaves_out_videos_without_the_metric() -> None:
-    assert bootstrap_interval(video_mean([0.2, math.nan, 0.4]), 3)[0] == pytest.approx(0.3)
+    assert bootstrap(video_mean([0.2, math.nan, 0.4]), 3)[0] == pytest.approx(0.3)
 
 
 def test_a_thousand_draws_of_eighty_videos_take_a_moment() -> None:
     table = np.random.default_rng(0).random((80, 100))
     start = time.process_time()
-    bootstrap_interval(lambda weights: (weights @ table).mean(axis=1) / 80, 80)
+    bootstrap(lambda weights: (weights @ table).mean(axis=1) / 80, 80)
     assert time.process_time() - start < 4
 
 

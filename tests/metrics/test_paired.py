@@ -1,6 +1,7 @@
 """Paired tests against scipy, every sign by hand, and a slow bootstrap; ties, equal pairs, absent scores."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def test_the_interval_of_a_difference_equals_a_slow_paired_bootstrap() -> None:
         rows = np.repeat(np.arange(9), row.astype(int))
         drawn.append(first[rows].mean() - second[rows].mean())
     value = first.mean() - second.mean()
-    low, high = np.percentile(drawn, [2.5, 97.5]) - np.mean(drawn) + value
+    low, high = np.percentile(drawn, [2.5, 97.5]) - np.median(drawn) + value
     assert (found.value, found.low, found.high) == pytest.approx((value, low, high), abs=1e-12)
 
 
@@ -44,26 +45,54 @@ def every_sign(away: list[float]) -> float:
     return float(sum(each >= observed for each in sums) / len(sums))
 
 
+@pytest.mark.parametrize("decimals", [6, 1])
 @pytest.mark.parametrize("seed", range(4))
-def test_wilcoxon_equals_every_sign_by_hand(seed: int) -> None:
+def test_wilcoxon_equals_every_sign_by_hand(seed: int, decimals: int) -> None:
+    """With one decimal, most differences are tied in size."""
     rng = np.random.default_rng(seed)
-    first = rng.random(10)
-    second = first - rng.normal(0.05, 0.1, 10)
-    second[3] = first[3]  # an equal pair
+    second = np.round(rng.random(10), decimals)
+    away = np.round(rng.normal(0.05, 0.2, 10), decimals)
+    away[3] = 0  # an equal pair
+    first = second + away
     second[4] = np.nan
-    away = [a - b for a, b in zip(first, second, strict=True) if a != b and not np.isnan(b)]
-    assert wilcoxon(first, second) == pytest.approx(every_sign(away), abs=1e-12)
+    kept = [float(each) for at, each in enumerate(away) if each and at != 4]
+    assert wilcoxon(first, second) == pytest.approx(every_sign(kept), abs=1e-12)
     assert wilcoxon(first, second) + wilcoxon(second, first) > 1
 
 
-def test_wilcoxon_with_many_videos_and_with_ties_equals_scipy() -> None:
+def test_wilcoxon_of_darwins_maize() -> None:
+    """Crossed minus self-fertilised plants in eighths of an inch (Darwin 1876): published p-value, R's and scipy's."""
+    away = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
+    assert wilcoxon(away, [0] * 15) == 676 / 2**15
+    assert 2 * wilcoxon(away, [0] * 15) == pytest.approx(0.04126, abs=5e-6)
+
+
+@pytest.mark.parametrize("num_videos", [12, 50])
+def test_wilcoxon_without_ties_equals_scipys_exact_one(num_videos: int) -> None:
+    away = np.random.default_rng(num_videos).normal(0.1, 1, num_videos)
+    expected = stats.wilcoxon(away, alternative="greater", method="exact").pvalue
+    assert wilcoxon(away, np.zeros(num_videos)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_four_equal_differences_are_no_evidence() -> None:
+    assert wilcoxon([0.75] * 4, [0.5] * 4) == 1 / 16
+    assert wilcoxon([0.5] * 4, [0.75] * 4) == 1
+
+
+def test_wilcoxon_with_many_videos_is_the_normal_approximation() -> None:
+    """Mean and variance of the rank sum by the book, that of ties of size t lower by (t^3 - t) / 48."""
     rng = np.random.default_rng(3)
-    first, second = rng.random(80), rng.random(80)
-    expected = stats.wilcoxon(first, second, alternative="greater").pvalue
-    assert wilcoxon(first, second) == pytest.approx(expected, abs=1e-12)
-    tied = rng.integers(-2, 4, 30).astype(float)
-    expected = stats.wilcoxon(tied[tied != 0], alternative="greater", method="approx").pvalue
-    assert wilcoxon(tied, np.zeros(30)) == pytest.approx(expected, abs=1e-12)
+    for away in (rng.normal(0.1, 1, 80), rng.integers(-2, 4, 90).astype(float)):
+        kept = away[away != 0]
+        num = len(kept)
+        ties = np.unique(np.abs(kept), return_counts=True)[1]
+        variance = num * (num + 1) * (2 * num + 1) / 24 - (ties**3 - ties).sum() / 48
+        above = stats.rankdata(np.abs(kept))[kept > 0].sum() - num * (num + 1) / 4
+        expected = math.erfc(above / math.sqrt(2 * variance)) / 2
+        assert wilcoxon(away, np.zeros(len(away))) == pytest.approx(expected, rel=1e-9)
+
+
+def test_differences_that_are_equal_but_for_rounding_are_tied() -> None:
     # 0.3 - 0.2 and 0.2 - 0.1 are equal but for rounding: a tie.
     assert wilcoxon([0.3, 0.2, 0.9], [0.2, 0.1, 0.3]) == wilcoxon([1.0, 1.0, 6.0], [0.0, 0.0, 0.0])
 
@@ -76,9 +105,11 @@ def test_equal_models_are_never_better() -> None:
 
 
 def test_holm_by_hand() -> None:
-    # Wright (Biometrics 1992), steps: 4 x 0.005, 3 x 0.01, 2 x 0.03, 1 x 0.04; none below an earlier one.
+    # Steps: 4 x 0.005, 3 x 0.01, 2 x 0.03, 1 x 0.04; none below an earlier one.
     assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]).tolist() == [1, 1]
+    # R: p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm")
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]).tolist() == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
     found = holm([0.01, np.nan, 0.02])
     assert found[[0, 2]].tolist() == pytest.approx([0.02, 0.02])
     assert np.isnan(found[1])

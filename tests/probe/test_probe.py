@@ -27,7 +27,7 @@ from surgvl.probe.fit import Rows, predict, train
 from surgvl.probe.labels import Head, Truth, heads_of, truth_of, undecided_notes
 from surgvl.probe.linear import Linear
 from surgvl.probe.loss import loss_of
-from surgvl.probe.score import ProbedClips, score
+from surgvl.probe.score import CALIBRATION, ProbedClips, score, training_of
 from surgvl.probe.tokens import encode, num_groups
 from surgvl.video.clip import Preprocess
 
@@ -102,9 +102,17 @@ def scored(
     train(readout, learn, material(len(learn), 1)[0], out, steps, 64, [1e-2], [0.0], 0)
     truth, videos = material(len(held_out), 2)
     clips = ProbedClips(
-        [f"v{video}" for video in videos], seconds(len(held_out)), truth, HEADS, {"phase": 0}, "made up", 1.0, 0
+        [f"v{video}" for video in videos],
+        seconds(len(held_out)),
+        truth,
+        HEADS,
+        {"phase": np.eye(7)[0]},
+        "made up",
+        1,
+        0,
     )
-    return {(result.task, result.metric): result for result in score(clips, predict(readout, held_out))[0]}
+    results = score(clips, predict(readout, held_out))[0]
+    return {(result.task, result.metric): result for result in results if result.metric not in CALIBRATION}
 
 
 @pytest.mark.parametrize(("kind", "steps"), [(Linear, 300), pytest.param(Attentive, 150, marks=pytest.mark.slow)])
@@ -229,14 +237,49 @@ def test_a_number_is_scored_by_video() -> None:
     head = Head("skill", "number", ("skill",), 20.0, 4.0)
     truth = {"skill": np.array([0, 0, 1, 1, 2, np.nan], np.float32)}
     said = np.array([[0.5], [-0.5], [0], [1], [3], [9]], np.float32)
-    clips = ProbedClips(list("aabbcc"), seconds(6), truth, [head], {}, "made up", 1.0, 0)
+    known = training_of({"skill": np.array([0, 0, 0, 3, 1, np.nan], np.float32)}, [head], list("dddeff"))
+    assert known["skill"].tolist() == [20, 32, 24]
+    clips = ProbedClips(list("aabbcc"), seconds(6), truth, [head], known, "made up", 1.0, 0)
     results, tables = score(clips, {"skill": said})
     found = {result.metric: result for result in results}
     # Videos are rated 20, 24 and 28, and said to be 20, 22 and 32.
     assert found["mae"].value == pytest.approx((0 + 2 + 4) / 3)
-    assert found["mae"].baselines == {"training mean": pytest.approx((0 + 4 + 8) / 3)}
+    # Those of training are 20, 24 and 32.
+    assert found["mae"].baselines["median"] == pytest.approx((4 + 0 + 4) / 3)
+    assert found["mae"].baselines["mean"] == pytest.approx(np.abs(np.array([20, 24, 28]) - 76 / 3).mean())
+    assert found["mae"].by_video == {"a": 0, "b": 2, "c": 4}
+    assert found["mae"].num_clips == 5
     assert found["spearman"].value == pytest.approx(1)
     assert tables["skill"] == [[0.0], [2.0], [4.0]]
+
+
+def test_classes_of_whole_videos_count_once_a_video() -> None:
+    """One training video of `cut` has more clips than two of `suture`; three clips of a test video are one decision."""
+    head = Head("clip", "one", ("cut", "suture"))
+    training = np.array([0] * 9 + [1, 1, 1, 1])
+    known = training_of({"clip": training}, [head], [*"a" * 9, *"bbcc"])
+    assert known["clip"].tolist() == [1, 2]
+    logits = np.array([[0, 5], [1, 0], [1, 0], [2, 0], [0, 2]], np.float32)
+    truth = {"clip": np.array([1, 1, 1, 1, 1])}
+    clips = ProbedClips(list("xxxyz"), seconds(5), truth, [head], known, "made up", 1.0, 0)
+    results, tables = score(clips, {"clip": logits})
+    found = {result.metric: result for result in results}
+    # Of x the probabilities are averaged: 0.99, 0.27 and 0.27 for `suture`, which is not the class of most clips.
+    assert found["accuracy"].by_video == {"x": 1, "y": 0, "z": 1}
+    assert tables["clip"] == [[1.0], [0.0], [1.0]]
+    assert (found["accuracy"].num_clips, found["accuracy"].baselines["majority"]) == (3, 1)
+    assert "majority: suture (the most frequent of the training videos)" in found["accuracy"].protocol
+
+
+def test_probabilities_of_a_probe_are_scored_for_calibration() -> None:
+    truth, videos = material(120, 3)
+    scores = {name: np.zeros((120, size), np.float32) for name, size in CLASSES.items()}
+    clips = ProbedClips([f"v{video}" for video in videos], seconds(120), truth, HEADS, {}, "made up", 1.0, 0)
+    found = {(result.task, result.metric): result for result in score(clips, scores)[0]}
+    # Equal logits are 1/7 each of the phases, and 1/2 of each verb.
+    assert found["phase", "brier"].value == pytest.approx(6 / 7, abs=1e-6)
+    assert found["verb", "brier"].value == pytest.approx(1 / 4, abs=1e-6)
+    assert found["phase", "ece"].value == pytest.approx(abs((truth["phase"] == 0).mean() - 1 / 7), abs=1e-6)
 
 
 def test_scores_are_video_wise() -> None:
@@ -246,7 +289,7 @@ def test_scores_are_video_wise() -> None:
     truth["verb"][videos == 2] = -1
     scores = {head: rng.normal(size=(120, size)).astype(np.float32) for head, size in CLASSES.items()}
     ids, times = [f"v{video}" for video in videos], seconds(120)
-    results, tables = score(ProbedClips(ids, times, truth, HEADS, {"phase": 3}, "made up", 1.0, 0), scores)
+    results, tables = score(ProbedClips(ids, times, truth, HEADS, {"phase": np.eye(7)[3]}, "made up", 1.0, 0), scores)
     found = {(result.task, result.metric): result for result in results}
 
     known = truth["phase"] >= 0

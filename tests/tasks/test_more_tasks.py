@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from surgvl.core.errors import DataError
+from surgvl.core.ontology import TRIPLET_NAMES
 from surgvl.core.predictions import Predictions
 from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, Segment, VideoRow
@@ -21,6 +22,7 @@ from surgvl.tasks.phase import Phase
 from surgvl.tasks.predicted import Predicted
 from surgvl.tasks.skill import Skill
 from surgvl.tasks.step import Step
+from surgvl.tasks.triplet import Triplet
 from surgvl.tasks.truth import seconds_to_score
 
 NAMES = ("Grasper", "Bipolar", "Hook", "Scissors")
@@ -170,6 +172,44 @@ def test_probabilities_are_scored_for_calibration_and_other_scores_are_not() -> 
         assert "ece" not in by_metric(Phase(truth).score(Scores(ids, times_s, other, NAMES)))
 
 
+def test_probabilities_of_triplets_are_scored_for_calibration() -> None:
+    names = [TRIPLET_NAMES[at] for at in (0, 20, 60, 94)]
+    truth, ids, times_s = tools()
+    probabilities = np.clip(0.6 * truth + np.random.default_rng(1).random(truth.shape) * 0.4, 0, 1)
+    found = by_metric(Triplet(truth, names=names).score(Scores(ids, times_s, probabilities, names)))
+    expected = np.mean([sk.brier_score_loss(truth[:, k], probabilities[:, k], pos_label=1) for k in range(4)])
+    assert found["brier"].value == pytest.approx(expected, abs=1e-12)
+    same = by_metric(Tool(truth).score(Scores(ids, times_s, probabilities, NAMES)))
+    for metric in ("ece", "ece_mass", "brier"):
+        assert found[metric].value == same[metric].value
+        assert found[metric].detail
+    logits = Triplet(truth, names=names).score(Scores(ids, times_s, 9 * probabilities - 3, names))
+    assert "brier" not in by_metric(logits)
+
+
+def test_similarities_with_sentences_are_no_probabilities_whatever_their_range() -> None:
+    truth, ids, times_s = tools()
+    cosines = 0.2 + 0.1 * np.random.default_rng(1).random(truth.shape)
+    assert set(by_metric(Tool(truth, by_text=True).score(Scores(ids, times_s, cosines, NAMES)))) == {"mAP", "mAP_video"}
+    names = [TRIPLET_NAMES[at] for at in (0, 20, 60, 94)]
+    found = Triplet(truth, names=names, by_text=True).score(Scores(ids, times_s, cosines, names))
+    assert all(result.metric.startswith("mAP") for result in found)
+
+
+def test_a_class_that_a_file_lacks_leaves_probabilities_what_they_are() -> None:
+    labels = [(f"v{at}", "phase", name, 0.0, 20.0) for at, name in enumerate(("a", "b", "a", "b", "c"))]
+    ids, times_s = [f"v{at}" for at in (1, 2, 3, 4)], np.full(4, 5.0)
+    table = np.array([[0.2, 0.8], [0.6, 0.4], [0.5, 0.5], [1.0, 0.0]], np.float32)
+    file = Predictions("phase", ids, times_s, ("a", "b"), table, facts={"model": "m"})
+    (group,) = Predicted([(Path("p.parquet"), file)], manifest(labels), "test", ["phase"], lambda *_: ()).clips("phase")
+    assert group.scores.scores.tolist() == [[*row, 0.0] for row in table.tolist()]
+    logits = Predictions("phase", ids, times_s, ("a", "b"), 4 * table, facts={"model": "m"})
+    (group,) = Predicted([(Path("p.parquet"), logits)], manifest(labels), "test", ["phase"], lambda *_: ()).clips(
+        "phase"
+    )
+    assert (group.scores.scores[:, 2] == -1).all()
+
+
 def test_overconfidence_costs_calibration_but_not_accuracy() -> None:
     truth, ids, times_s = trials(8)
     logits = np.random.default_rng(3).normal(size=(len(truth), 4)) + 1.5 * np.eye(4)[truth]
@@ -207,6 +247,7 @@ def test_skill_scores_equal_scipy_and_sklearn() -> None:
         assert found[metric].value == pytest.approx(value, abs=1e-12), metric
         assert found[metric].low < value < found[metric].high
     assert found["total_mae"].baselines["mean"] == pytest.approx(np.abs(truth - 19).mean())
+    assert found["total_mae"].baselines["median"] == pytest.approx(np.abs(truth - 20).mean())
     assert set(found["total_spearman"].baselines) == {"shuffled"}
     assert abs(found["total_spearman"].baselines["shuffled"]) < 0.3
 

@@ -50,7 +50,8 @@ def test_agreement_and_kappa_equal_loops_over_pairs_of_raters() -> None:
     assert found["rater_kappa"].per_class == pytest.approx(dict(zip(CRITERIA, kappas, strict=True)), abs=1e-12)
     assert found["rater_kappa"].value == pytest.approx(np.mean(kappas), abs=1e-12)
     assert found["rater_kappa"].low < found["rater_kappa"].value < found["rater_kappa"].high
-    assert [each.metric for each in found.values() if each.detail] == ["rater_agreement", "rater_kappa"]
+    aside = [each.metric for each in found.values() if each.detail]
+    assert aside == ["ece", "ece_mass", "brier", "rater_agreement", "rater_kappa"]
     for metric, result in found.items():
         assert again[metric].value == pytest.approx(result.value, abs=1e-12), metric
 

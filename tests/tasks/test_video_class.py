@@ -101,6 +101,8 @@ def test_decisions_vote_and_videos_without_a_prediction_are_told(tmp_path: Path)
     found = by_metric(evaluate(tmp_path / "manifest", tmp_path / "out", predictions=[path]))
     assert found["accuracy"].by_video == {"a": 1, "b": 0}
     assert "1 of 3 videos has no predictions: c" in found["accuracy"].warning
+    # Two votes of three are no probability of 2/3.
+    assert "ece" not in found
     # The levels of a data set without a published order are in that of the alphabet, and told.
     assert "levels expert < intermediate < novice" in found["quadratic_kappa"].protocol
 
@@ -138,7 +140,8 @@ def test_the_baseline_says_the_class_of_most_training_videos(tmp_path: Path) -> 
     labels = {name: {"clip": "cut" if name in "axy" else "suture"} for name in "abcxyz"}
     manifest(labels, "xyz", {"a": 900, "b": 30, "c": 30, "x": 50, "y": 5, "z": 5}).save(tmp_path / "manifest")
     found = by_metric(evaluate(tmp_path / "manifest", tmp_path / "out", baselines=True))
-    assert "always suture (the most frequent of the training videos)" in found["accuracy"].protocol
+    told = "always suture, majority: suture (the most frequent of the training videos)"
+    assert told in found["accuracy"].protocol
     assert found["accuracy"].value == pytest.approx(1 / 3)
     assert found["macro_f1"].value == pytest.approx((2 * 1 / (3 + 1) + 0) / 2)
     assert found["accuracy"].num_clips == 3
