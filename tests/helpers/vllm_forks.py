@@ -5,15 +5,15 @@
 
 import gc
 import json
-import multiprocessing
 import os
 import runpy
-import signal
 import subprocess
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
+
+from surgvl.serve.cpu_server import fork_engine_cores
 
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -60,14 +60,12 @@ def main() -> None:
     # vLLM logs to standard output.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    # No look for cycles among the objects of modules, here and in the forks.
-    gc.disable()
+    fork_engine_cores()
     import vllm.entrypoints.launchers.api_server.entry
     import vllm.entrypoints.llm
     import vllm.v1.engine.core  # noqa: F401
 
     gc.freeze()
-    gc.enable()
     for line in sys.stdin:
         asked = json.loads(line)
         if "wait" in asked:
@@ -83,10 +81,6 @@ def _run(log: str, words: list[str]) -> int:
     for number in (1, 2):
         os.dup2(output, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    # vLLM spawns the core of an engine, for which all would be imported again; a loop's signals are not for the core.
-    context = multiprocessing.get_context
-    multiprocessing.get_context = lambda method=None: context("fork" if method == "spawn" else method)  # type: ignore
-    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
     status = 1
     try:
         sys.argv = list(words)

@@ -218,6 +218,9 @@ def test_the_command_line_of_an_engine(tmp_path: Path) -> None:
 
     assert "--dtype float32 --enforce-eager" in words(cpu=True)
     assert "--host 127.0.0.1 --port 8001" in words(cpu=True)
+    # Processes that share the work have settings of OpenMP of their own, with which vLLM starts them anew.
+    assert "surgvl.serve.cpu_server" in words(cpu=True)
+    assert "surgvl.serve.cpu_server" not in words(cpu=True, tensor_parallel=2)
     assert """--override-generation-config {"max_new_tokens": 99}""" in words(cpu=True, max_tokens=99)
     # Bounded: of vLLM's own 4 GiB it looks as if memory had a leak.
     cache_gb = float(words(cpu=True).partition("--mm-processor-cache-gb ")[2].split()[0])

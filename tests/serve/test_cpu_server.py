@@ -1,0 +1,59 @@
+"""vLLM's server without a GPU forks its engine core, which computes with all threads and hears no signals of others."""
+
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from surgvl.serve.cpu_server import fork_engine_cores
+from tests.helpers.forks import PROCESSES
+from tests.helpers.patience import patience
+
+MODULES = ("vllm", "vllm.v1", "vllm.v1.engine", "vllm.v1.engine.utils")
+MODULES += ("vllm.model_executor", "vllm.model_executor.models", "vllm.model_executor.models.registry")
+
+
+def compute() -> float:
+    """More than a thread does alone."""
+    return float(torch.ones(1_000_000).sqrt().sum())
+
+
+def as_core(out: Path) -> None:
+    compute()
+    # A loop's file descriptor, to which signals would be told.
+    (out / "core").write_text(f"{torch.get_num_threads()} {signal.set_wakeup_fd(-1)}")
+
+
+def as_server(out: Path) -> None:
+    """In place of vLLM's modules are empty ones."""
+    sys.modules.update({name: ModuleType(name) for name in MODULES})
+    os.environ["OMP_NUM_THREADS"] = "3"
+    torch.set_num_threads(1)
+    fork_engine_cores()
+    before = os.environ["OMP_NUM_THREADS"]
+    compute()
+    _, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)
+    core = sys.modules["vllm.v1.engine.utils"].get_mp_context().Process(target=as_core, args=(out,))
+    core.start()
+    core.join(patience(10))
+    core.kill()
+    compute()
+    told = signal.set_wakeup_fd(-1) == writing
+    (out / "server").write_text(f"{before} {torch.get_num_threads()} {told}")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed: pip install surgvl[serve]")
+def test_a_fork_computes_with_all_threads_and_leaves_signals_to_the_server(tmp_path: Path) -> None:
+    process = PROCESSES.Process(target=as_server, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert (tmp_path / "server").read_text() == "1 3 True"
+    assert (tmp_path / "core").read_text() == "3 -1"
