@@ -17,7 +17,7 @@ from surgvl.core.errors import ConfigError, DataError
 
 # Milliseconds that a transaction waits for one of another process, which takes a few.
 WAIT_MS = 30_000
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS recordings (
@@ -41,7 +41,8 @@ CREATE TABLE IF NOT EXISTS details (
 CREATE INDEX IF NOT EXISTS details_of ON details (recording, field, change);
 CREATE TABLE IF NOT EXISTS labels (
     id INTEGER PRIMARY KEY AUTOINCREMENT, change INTEGER NOT NULL, recording TEXT NOT NULL, track TEXT NOT NULL,
-    name TEXT NOT NULL, start_s REAL NOT NULL, end_s REAL NOT NULL
+    name TEXT NOT NULL, start_s REAL NOT NULL, end_s REAL NOT NULL,
+    xywh TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS labels_of ON labels (recording, start_s);
 CREATE TABLE IF NOT EXISTS removed_labels (label INTEGER NOT NULL, change INTEGER NOT NULL);
@@ -58,6 +59,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     ended_s REAL
 );
 """
+# What a catalogue of an earlier version lacks.
+ADDED = {2: "ALTER TABLE labels ADD COLUMN xywh TEXT NOT NULL DEFAULT ''"}
 
 
 class Database:
@@ -76,7 +79,7 @@ class Database:
         try:
             self._connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
             self._connection.execute(f"PRAGMA busy_timeout = {WAIT_MS}")
-            version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+            version = self._version()
             if version == 0:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
@@ -84,11 +87,23 @@ class Database:
             self._connection.execute("PRAGMA secure_delete = ON")
             # A commit is on the disk when it returns: some builds of SQLite wait for that only now and then.
             self._connection.execute("PRAGMA synchronous = FULL")
+            if 0 < version < VERSION:
+                self._renew()
         except sqlite3.Error as error:
             raise DataError(f"{path} is no catalogue ({error}): check it, or restore a copy") from error
         if version > VERSION:
             self.close()
             raise DataError(f"{path} has catalogue version {version}, this surgvl reads {VERSION}: update surgvl")
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _renew(self) -> None:
+        """Add what later versions have; another process may do so at the same time."""
+        with self.transaction():
+            for version in range(self._version() + 1, VERSION + 1):
+                self._connection.execute(ADDED[version])
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     @property
     def num_changes(self) -> int:

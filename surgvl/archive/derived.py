@@ -43,10 +43,9 @@ def manifest_of(catalogue: Catalogue, root: Path) -> Manifest:
         for row in rows
     ]
     labels = [each for each in latest(catalogue.labels()) if each.recording in there]
-    columns = {"video_id": "recording", "start_s": "start_s", "end_s": "end_s", "task": "track", "label": "name"}
-    # Labels have no boxes.
-    schema = pa.schema([SEGMENTS.field(column) for column in columns])
-    segments = pa.table({column: [vars(each)[name] for each in labels] for column, name in columns.items()}, schema)
+    names = {"video_id": "recording", "task": "track", "label": "name"}
+    columns = {name: [vars(each)[names.get(name, name)] for each in labels] for name in SEGMENTS.names}
+    segments = pa.table(columns, SEGMENTS)
     questions = read_questions(root)
     kept = pc.is_in(questions["video_id"], value_set=pa.array(sorted(there), pa.string()))
     return Manifest(videos, segments, questions.filter(kept), root=root, where=str(root))

@@ -109,7 +109,7 @@ def _fill(catalogue: Catalogue, manifest: Manifest, home: Path, contents: dict[s
                 catalogue.set_details(row.video_id, who=DATA_SET, procedure=row.procedure)
         catalogue.add_labels(
             (
-                NewLabel(each.video_id, each.task, each.label, each.start_s, each.end_s)
+                NewLabel(each.video_id, each.task, each.label, each.start_s, each.end_s, each.xywh)
                 for each in manifest.segments
                 if each.video_id in there
             ),

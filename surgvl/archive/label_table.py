@@ -28,6 +28,12 @@ class NewLabel(NamedTuple):
     name: str
     start_s: float
     end_s: float
+    xywh: str = ""
+
+
+def new_of(label: Label, recording: str) -> NewLabel:
+    """The same label of a recording that has this id, to add it elsewhere."""
+    return NewLabel(recording, label.track, label.name, label.start_s, label.end_s, label.xywh)
 
 
 class LabelTable(Journal, RecordingTable):
@@ -68,11 +74,11 @@ class LabelTable(Journal, RecordingTable):
                 for each in rows:
                     self.insert_label(change, each)
 
-    def ever_labelled(self) -> set[tuple[str, str, str, float, float, str, float]]:
+    def ever_labelled(self) -> set[tuple[str, str, str, float, float, str, str, float]]:
         """Every label that there was, with who and when: removed and undone ones too."""
         return set(
             self.select(
-                "SELECT l.recording, l.track, l.name, l.start_s, l.end_s, c.who, c.made_s FROM labels l "
+                "SELECT l.recording, l.track, l.name, l.start_s, l.end_s, l.xywh, c.who, c.made_s FROM labels l "
                 "JOIN changes c ON c.id = l.change"
             )
         )
@@ -175,8 +181,8 @@ class LabelTable(Journal, RecordingTable):
 
     def insert_label(self, change: int, label: NewLabel) -> int:
         """Add a label as a part of a change; see `Journal.change`."""
-        names = "change, recording, track, name, start_s, end_s"
-        return self.execute(f"INSERT INTO labels ({names}) VALUES (?, ?, ?, ?, ?, ?)", change, *label)
+        names = "change, recording, track, name, start_s, end_s, xywh"
+        return self.execute(f"INSERT INTO labels ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", change, *label)
 
     def _cut(self, change: int, id: str, track: str, start_s: float, end_s: float, who: str) -> None:
         """Remove the person's labels of a track where they overlap a range; what lies outside of it stays."""
@@ -185,10 +191,10 @@ class LabelTable(Journal, RecordingTable):
             self.execute("INSERT INTO removed_labels VALUES (?, ?)", old.id, change)
             for piece_start_s, piece_end_s in ((old.start_s, start_s), (end_s, old.end_s)):
                 if piece_start_s < piece_end_s:
-                    self.insert_label(change, NewLabel(id, track, old.name, piece_start_s, piece_end_s))
+                    self.insert_label(change, NewLabel(id, track, old.name, piece_start_s, piece_end_s, old.xywh))
 
     def _labels(self, where: str, *values: object) -> list[Label]:
-        query = f"""SELECT l.id, l.recording, l.track, l.name, l.start_s, l.end_s, c.who, c.made_s
+        query = f"""SELECT l.id, l.recording, l.track, l.name, l.start_s, l.end_s, c.who, c.made_s, l.xywh
             {_LIVE.format(kind="label")} {where}"""
         return [Label(*row) for row in self.select(query, *values)]
 

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from surgvl.archive.catalogue import Catalogue
 from surgvl.archive.derived import read_questions, write_questions
-from surgvl.archive.label_table import NewLabel
+from surgvl.archive.label_table import new_of
 from surgvl.archive.opened import OpenArchive
 from surgvl.archive.recording_table import stored_path
 from surgvl.archive.records import Report
@@ -78,9 +78,9 @@ def _copy(other: Catalogue, catalogue: Catalogue, ids: dict[str, str]) -> None:
     Those that are there are left out, and so are those that were there and have been removed here since.
     """
     ever, ever_kept = catalogue.ever_labelled(), catalogue.ever_kept()
-    there = {(row.recording, row.track, row.name, row.start_s, row.end_s, row.who) for row in catalogue.labels()}
+    there = {(*new_of(row, row.recording), row.who) for row in catalogue.labels()}
     for label in other.labels():
-        new = NewLabel(ids[label.recording], label.track, label.name, label.start_s, label.end_s)
+        new = new_of(label, ids[label.recording])
         if (*new, label.who) not in there and (*new, label.who, label.made_s) not in ever:
             with catalogue.change(label.who, f"label of {new.recording}", label.made_s) as change:
                 catalogue.insert_label(change, new)

@@ -104,6 +104,7 @@ class Label:
         end_s: exclusive.
         who: user, or `data set`.
         made_s: when.
+        xywh: of a data set's box, as in `surgvl.data.tables.Segment`; empty without one.
     """
 
     id: int
@@ -114,6 +115,7 @@ class Label:
     end_s: float
     who: str
     made_s: float
+    xywh: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 
 from surgvl.archive.catalogue import Catalogue
 from surgvl.archive.filters import admitted, resolve
-from surgvl.archive.label_table import latest
+from surgvl.archive.label_table import NewLabel, latest
 from surgvl.archive.recording_table import FileRow
 from surgvl.archive.records import Label
 from surgvl.core.errors import ConfigError, DataError
@@ -187,8 +187,20 @@ def test_a_file_that_is_no_catalogue_and_one_of_the_future_are_refused(tmp_path:
     with pytest.raises(DataError, match="is no catalogue"):
         Catalogue(tmp_path / "text")
     catalogue.execute("PRAGMA user_version = 99")
-    with pytest.raises(DataError, match="catalogue version 99, this surgvl reads 1: update surgvl"):
+    with pytest.raises(DataError, match="catalogue version 99, this surgvl reads 2: update surgvl"):
         Catalogue(catalogue.path)
+
+
+def test_a_catalogue_from_before_boxes_keeps_its_labels(catalogue: Catalogue) -> None:
+    catalogue.add_label("a", "tag", "old", 0, 1, "ada")
+    catalogue.execute("ALTER TABLE labels DROP COLUMN xywh")
+    catalogue.execute("PRAGMA user_version = 1")
+    for _ in range(2):
+        again = Catalogue(catalogue.path)
+        assert [(each.name, each.xywh) for each in again.labels("a")][0] == ("old", "")
+        again.add_labels([NewLabel("a", "instrument_box", "hook", 2, 3, "0.1,0.2,0.3,0.4")], "ada", "a box")
+        assert again.labels("a")[-1].xywh == "0.1,0.2,0.3,0.4"
+        again.close()
 
 
 def test_a_full_disk_is_named_and_later_changes_are_kept(catalogue: Catalogue) -> None:

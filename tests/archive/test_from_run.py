@@ -1,6 +1,7 @@
 """Archives of runs: nothing is embedded again, and what the run knows is kept."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from surgvl.archive.archive import Archive
 from surgvl.core.errors import ConfigError
-from surgvl.data.manifest import Manifest
+from surgvl.data.manifest import Manifest, Segment
 from surgvl.embed.vectors import Vectors
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.index_config import IndexConfig
@@ -48,13 +49,19 @@ def test_a_run_becomes_an_archive(tiny_run: Path, tmp_path: Path, monkeypatch: p
 def test_recordings_that_were_embedded_by_hand(tiny_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "mine"
     shutil.copytree(tiny_run / "vectors", run / "vectors")
-    Manifest.load(tiny_run / "manifest").save(run / "vectors/manifest")
+    manifest = Manifest.load(tiny_run / "manifest")
+    first = manifest.videos[0].video_id
+    # Two grasps at once, which differ in their boxes alone.
+    grasp = partial(Segment, video_id=first, start_s=1, end_s=2, task="instrument_box", label="grasper")
+    boxes = [grasp(xywh=each) for each in ("0.1,0.2,0.3,0.4", "0.5,0.2,0.25,0.125")]
+    Manifest(manifest.videos, [*manifest.segments, *boxes], manifest.qa, manifest.root).save(run / "vectors/manifest")
     meta = Vectors.load(run / "vectors").meta
     # An index on a server, which an archive does not share.
     far = IndexConfig(backend="milvus", address="http://localhost:1")
     ClipIndex.create(run / "index", meta.model, meta.model_hash, meta.dim, config=far)
     with Archive.from_run(run, tmp_path / "archive", name="ward") as archive:
         assert archive.name == "ward"
+        assert [each for each in archive.manifest().segments if each.xywh] == boxes
         assert archive.index().config.backend == "auto"
         assert len(archive.index()) > 0
         assert archive.chat == ""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from surgvl.archive.archive import Archive
+from surgvl.archive.label_table import NewLabel
 from surgvl.archive.records import Report
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
@@ -98,6 +99,8 @@ def test_archives_are_merged_by_content(archive: Archive, tmp_path: Path) -> Non
     other.catalogue.add_label("same", "tag", "t", 0, 1, "bob")
     other.catalogue.add_label("a", "phase", "p", 0, 1, "bob")
     other.catalogue.add_clip("a", 0, 1, "c", "", "bob")
+    boxes = [NewLabel("a", "instrument_box", "hook", 2, 3, f"0.{at},0.2,0.3,0.4") for at in (1, 5)]
+    other.catalogue.add_labels(boxes, "data set", "boxes")
     report = archive.merge(other)
     assert (report.added, report.unchanged) == (("other/a",), ("b",))
     check_whole(archive)
@@ -105,7 +108,9 @@ def test_archives_are_merged_by_content(archive: Archive, tmp_path: Path) -> Non
     details = archive.catalogue.details("b")
     assert (details.title, details.surgeon) == ("new", "S")
     labels = [(each.recording, each.name, each.who) for each in archive.catalogue.labels()]
-    assert labels == [("b", "t", "bob"), ("other/a", "p", "bob")]
+    hooks = [("other/a", "hook", "data set")] * 2
+    assert labels == [("b", "t", "bob"), ("other/a", "p", "bob"), *hooks]
+    assert [each.xywh for each in archive.catalogue.labels("other/a") if each.xywh] == [each.xywh for each in boxes]
     # Once more: nothing is doubled.
     before = (len(archive.catalogue.history("b")), labels, len(archive.catalogue.clips()))
     assert archive.merge(tmp_path / "other").unchanged == ("other/a", "b")
@@ -124,6 +129,8 @@ def test_what_people_entered_is_exported(archive: Archive, tmp_path: Path) -> No
     archive.catalogue.add_label("a", "phase", "preparation", 0, 2, "ada")
     archive.catalogue.add_label("a", "phase", "clipping", 1.5, 3, "bob")
     archive.catalogue.add_clip("b", 1, 2, "clip", "note", "ada")
+    box = NewLabel("b", "instrument_box", "hook", 0, 1, "0.1,0.2,0.3,0.4")
+    archive.catalogue.add_labels([box], "data set", "a box")
     assert archive.export(tmp_path / "out", ["csv", "vtt", "eaf", "manifest"]) == {}
 
     def table(name: str) -> list[dict[str, str]]:
@@ -133,7 +140,9 @@ def test_what_people_entered_is_exported(archive: Archive, tmp_path: Path) -> No
     assert [(row["recording"], row["name"], row["end_s"], row["who"]) for row in table("labels.csv")] == [
         ("a", "preparation", "2.0", "ada"),
         ("a", "clipping", "3.0", "bob"),
+        ("b", "hook", "1.0", "data set"),
     ]
+    assert [row["xywh"] for row in table("labels.csv")] == ["", "", box.xywh]
     assert [(row["recording"], row["tags"], row["notes"]) for row in table("details.csv")] == [
         ("a", "x, y", "first\nsecond"),
         ("b", "", ""),
@@ -146,6 +155,7 @@ def test_what_people_entered_is_exported(archive: Archive, tmp_path: Path) -> No
     assert "preparation" in (tmp_path / "out/labels/a.eaf").read_text()
     manifest = Manifest.load(tmp_path / "out/manifest")
     assert manifest.second_labels("phase", ["a", "a", "b"], [1.0, 2.5, 1.0]) == [["preparation"], ["clipping"], []]
+    assert [(each.video_id, each.xywh) for each in manifest.segments if each.xywh] == [("b", box.xywh)]
     assert manifest.path_of("a").resolve() == (tmp_path / "films/a.mp4").resolve()
     with pytest.raises(ConfigError, match="--formats must be one of"):
         archive.export(tmp_path / "else", ["elan"])
