@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from surgvl.archive.label_table import EXCLUSIVE, latest
+from surgvl.archive.label_table import latest
 from surgvl.archive.records import Recording
 from surgvl.core.errors import DataError
 from surgvl.core.times import clock
@@ -44,8 +44,8 @@ def report(engine: Engine, row: Recording, names: Sequence[str], smooth_s: float
             # The file is gone or damaged there; the rest of the report is not.
             return b""
 
-    phases, actions, origin = _by_model(engine, row, names, smooth_s)
-    labels = [each for each in latest(engine.archive.catalogue.labels(row.id)) if each.track in EXCLUSIVE]
+    classes, phases, actions, origin = _by_model(engine, row, names, smooth_s)
+    labels = latest(engine.archive.catalogue.labels(row.id))
     clips = engine.archive.catalogue.clips(row.id)
     return html_report(
         RecordingReport(
@@ -60,7 +60,11 @@ def report(engine: Engine, row: Recording, names: Sequence[str], smooth_s: float
             ],
             labels=[
                 Stretch(formatting.phase(each.name), each.start_s, each.end_s, note=f"by {each.who}")
-                for each in labels
+                for each in labels if each.track == "phase"
+            ],
+            others=[
+                Stretch(each.name, each.start_s, each.end_s, note=f"{each.track} by {each.who}")
+                for each in sorted(labels, key=lambda label: label.start_s) if each.track in ("step", "tag")
             ],
             actions=[
                 Stretch(formatting.triplet(each.name), each.start_s, each.end_s, each.confidence)
@@ -73,16 +77,17 @@ def report(engine: Engine, row: Recording, names: Sequence[str], smooth_s: float
             ],
             origin=origin,
             warning=engine.insight(row).foreign,
+            classes=[formatting.phase(each) for each in classes],
         )
     )  # fmt: skip
 
 
 def _by_model(
     engine: Engine, row: Recording, names: Sequence[str], smooth_s: float
-) -> tuple[list[Phase], list[Phase], list[str]]:
-    """Phases and actions, and how they were made."""
+) -> tuple[list[str], list[Phase], list[Phase], list[str]]:
+    """All phases that it knows, those it sees, actions, and how these were made."""
     if row.state not in ("coarse", "embedded") or not names:
-        return [], [], []
+        return [], [], [], []
     sets = embedded_sets(engine.archive, names)
     shown = shown_timeline(clips_of(engine.archive, row), sets, engine.facts.logit_scale, smooth_s, row.duration_s)
     card = engine.facts.card
@@ -92,7 +97,7 @@ def _by_model(
         f"Zero-shot, prompt sets: {', '.join(f'{each.prompt_set.name} {each.prompt_set.version}' for each in sets)}."
     ]
     made += [f"Licence of the recording: {row.licence}."] if row.licence else []
-    return shown.phases, list(shown.actions), made
+    return shown.classes, shown.phases, list(shown.actions), made
 
 
 def _facts(row: Recording) -> dict[str, str]:

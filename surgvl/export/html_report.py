@@ -60,11 +60,13 @@ class RecordingReport:
         notes: free text about the case.
         duration_s: of the recording.
         phases: what the model says, in order.
-        labels: what people say, in order.
+        labels: phases that people set, or a data set has, in order.
+        others: their steps and tags, in order.
         actions: what instruments do, by the model.
         clips: saved clips.
         origin: how the model's part was made, in lines.
         warning: why it may mean little; empty if nothing is known.
+        classes: phases in the order of their colours, which are then those of the page.
     """
 
     title: str
@@ -73,19 +75,23 @@ class RecordingReport:
     duration_s: float
     phases: Sequence[Stretch]
     labels: Sequence[Stretch]
+    others: Sequence[Stretch]
     actions: Sequence[Stretch]
     clips: Sequence[Stretch]
     origin: Sequence[str]
     warning: str = ""
+    classes: Sequence[str] = ()
 
 
 def html_report(report: RecordingReport) -> str:
     """The whole file."""
-    rows = [*report.phases, *report.labels]
-    colours = {name: number % NUM_COLOURS for number, name in enumerate(dict.fromkeys(row.name for row in rows))}
+    names = dict.fromkeys([*report.classes, *(row.name for row in (*report.phases, *report.labels))])
+    colours = {name: number % NUM_COLOURS for number, name in enumerate(names)}
     return _TEMPLATES.get_template("report.html").render(
         report=report,
-        ribbons=[(title, each) for title, each in (("Model", report.phases), ("People", report.labels)) if each],
+        ribbons=[
+            (title, each) for title, each in (("By the model", report.phases), ("As labelled", report.labels)) if each
+        ],
         totals=totals(report.phases),
         colours=colours,
         whole_s=max(report.duration_s, 1e-9),
