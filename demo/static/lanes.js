@@ -89,7 +89,8 @@ function uncluttered(boxes) {
 function tracks() {
   const by = new Map();
   for (const label of state.timeline.labels) {
-    if (["phase", "triplet"].includes(label.track)) continue;
+    // That a data set has looked at a moment is for tests of models, and not to be seen.
+    if (["phase", "triplet"].includes(label.track) || label.track.endsWith("_rated")) continue;
     const box = {
       ...label,
       label: label.name,
@@ -97,7 +98,7 @@ function tracks() {
       kind: label.is_mine ? "note mine" : "note theirs",
       act: label.is_mine ? { label } : null,
     };
-    const name = label.track === "tag" ? "Tags" : label.track;
+    const name = label.track === "tag" ? "Tags" : label.track.replaceAll("_", " ");
     by.set(name, [...(by.get(name) ?? []), box]);
   }
   return [...by].map(([name, boxes]) => lane(`track ${name}`, name, "note", uncluttered(boxes)));

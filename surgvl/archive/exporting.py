@@ -136,7 +136,7 @@ def label_intervals(frames: FrameTimes, labels: Sequence[Label], suffix: str = "
         first, after = frames.first_from(each.start_s), frames.first_from(each.end_s)
         if first < after:
             times = frames.begin_s(first), frames.begin_s(after)
-            found.append(Interval(each.track + suffix, each.name, *times, first, after - 1, 1.0))
+            found.append(Interval(each.track + suffix, each.name, *times, first, after - 1, 1.0, each.xywh))
     return tuple(found)
 
 

@@ -1,7 +1,8 @@
 """CVAT's XML for video tasks ("CVAT for video 1.1"), which an existing task of the same video imports.
 
 CVAT has no labels of intervals. As its users do, a class is a track of boxes as large as the picture, from an
-interval's first frame to its last; `confidence` is an attribute that changes with them. Frames are counted from 0, so
+interval's first frame to its last; labels with a box of their own have that, and those at the same time tracks of their
+own. `confidence` is an attribute that changes with them. Frames are counted from 0, so
 the task must hold every frame of the file (frame step 1). The labels must exist in the task: a comment at the beginning
 of the file holds them as the task's raw editor takes them.
 """
@@ -16,7 +17,7 @@ from surgvl.export.xml_file import document
 
 
 class Cvat(Format):
-    """Tracks of boxes as large as the picture, one a class."""
+    """Tracks of boxes, as large as the picture where a label has none, one a class."""
 
     name = "cvat"
     title = "CVAT"
@@ -38,18 +39,35 @@ class Cvat(Format):
         rows: dict[tuple[str, str], list[Interval]] = {}
         for row in table:
             rows.setdefault((row.track, row.name), []).append(row)
-        for number, ((_, name), own) in enumerate(rows.items()):
+        lanes = [(name, lane) for (_, name), own in rows.items() for lane in _one_at_a_time(own)]
+        for number, (name, lane) in enumerate(lanes):
             track = SubElement(root, "track", id=str(number), label=name, source="auto")
-            for row in own:
+            nexts_frame = [*(row.first_frame for row in lane[1:]), len(table.frames)]
+            for row, next_frame in zip(lane, nexts_frame, strict=True):
                 _box(track, table, row, row.first_frame, is_outside=False)
-                if row.last_frame + 1 < len(table.frames):
+                if row.last_frame + 1 < next_frame:
                     _box(track, table, row, row.last_frame + 1, is_outside=True)
         return document(root)
 
 
+def _one_at_a_time(rows: list[Interval]) -> list[list[Interval]]:
+    """The rows in as few lists as can be, in each of which none begins before the one before it has ended."""
+    found: list[list[Interval]] = []
+    for row in sorted(rows, key=lambda each: each.first_frame):
+        lane = next((lane for lane in found if lane[-1].last_frame < row.first_frame), None)
+        if lane is None:
+            found.append([row])
+        else:
+            lane.append(row)
+    return found
+
+
 def _box(track: Element, table: IntervalTable, row: Interval, frame: int, is_outside: bool) -> None:
     """A key frame; an outside one ends the interval."""
-    corners = {"xtl": "0.00", "ytl": "0.00", "xbr": f"{table.width_px:.2f}", "ybr": f"{table.height_px:.2f}"}
+    left, top, width, height = map(float, row.xywh.split(",")) if row.xywh else (0.0, 0.0, 1.0, 1.0)
+    across = {"xtl": left, "ytl": top, "xbr": left + width, "ybr": top + height}
+    size_px = {"x": table.width_px, "y": table.height_px}
+    corners = {corner: f"{share * size_px[corner[0]]:.2f}" for corner, share in across.items()}
     state = {"outside": str(int(is_outside)), "occluded": "0", "keyframe": "1", "z_order": "0"}
     box = SubElement(track, "box", {"frame": str(frame), **corners, **state})
     for name, value in zip(ATTRIBUTES, (f"{row.confidence:.4f}", row.track), strict=True):

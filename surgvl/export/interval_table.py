@@ -26,6 +26,7 @@ _SCHEMA = pa.schema(
         ("prompt_set", pa.string()),
         ("model", pa.string()),
         ("protocol", pa.string()),
+        ("xywh", pa.string()),
     ]
 )
 
@@ -42,6 +43,7 @@ class Interval:
         first_frame: number of its first frame in the file, from 0.
         last_frame: number of its last frame.
         confidence: mean softmax probability of the class in the interval.
+        xywh: box of a label, as in `surgvl.data.tables.Segment`; empty without one.
     """
 
     track: str
@@ -51,6 +53,7 @@ class Interval:
     first_frame: int
     last_frame: int
     confidence: float
+    xywh: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,10 @@ class IntervalTable:
         return found
 
     def to_arrow(self) -> pa.Table:
-        """One row an interval, with the video's id, the prompt set, the model and the protocol as further columns."""
+        """One row an interval, with the video's id, the prompt set, the model and the protocol as further columns.
+
+        Without any box, there is no column `xywh`.
+        """
         origin = self.origin
         rows = [
             {
@@ -170,4 +176,5 @@ class IntervalTable:
             }
             for row in self
         ]
-        return pa.Table.from_pylist(rows, _SCHEMA)
+        found = pa.Table.from_pylist(rows, _SCHEMA)
+        return found if any(row.xywh for row in self) else found.drop_columns("xywh")

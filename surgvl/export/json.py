@@ -18,7 +18,8 @@ class Json(Format):
 
     def encode(self, table: IntervalTable) -> bytes:
         """The whole file."""
-        return dumps({**about(table), "intervals": [asdict(row) for row in table]})
+        rows = [{name: value for name, value in asdict(row).items() if value != ""} for row in table]
+        return dumps({**about(table), "intervals": rows})
 
 
 def about(table: IntervalTable) -> dict[str, object]:

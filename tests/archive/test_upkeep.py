@@ -153,6 +153,7 @@ def test_what_people_entered_is_exported(archive: Archive, tmp_path: Path) -> No
     rows = [(row["name"], row["first_frame"], row["last_frame"]) for row in table("labels/a.csv")]
     assert rows == [("preparation", "0", "7"), ("clipping", "8", "14")]
     assert "preparation" in (tmp_path / "out/labels/a.eaf").read_text()
+    assert [row["xywh"] for row in table("labels/b.csv")] == [box.xywh]
     manifest = Manifest.load(tmp_path / "out/manifest")
     assert manifest.second_labels("phase", ["a", "a", "b"], [1.0, 2.5, 1.0]) == [["preparation"], ["clipping"], []]
     assert [(each.video_id, each.xywh) for each in manifest.segments if each.xywh] == [("b", box.xywh)]

@@ -27,7 +27,7 @@ from pympi import Eaf
 
 from surgvl.core.errors import ConfigError
 from surgvl.export.base import choose_format, formats, write_table
-from surgvl.export.interval_table import IntervalTable
+from surgvl.export.interval_table import Interval, IntervalTable
 from tests.export.conftest import CLASSES, ROWS
 from tests.helpers.numbered_videos import HEIGHT, WIDTH, brute_force, shown
 
@@ -193,6 +193,30 @@ def test_cvat_shows_each_track_in_its_frames(written: Written) -> None:
         kind = next(each.text for each in track.iter("attribute") if each.get("name") == "track")
         own = [row for row in ROWS if row[:2] == (kind, track.get("label"))]
         assert seen == {frame for _, _, first, last in own for frame in range(first, last + 1)}
+
+
+def test_boxes_of_labels_are_where_they_are_seen(table: IntervalTable, tmp_path: Path) -> None:
+    """Two graspers at once, one of which goes on elsewhere."""
+    begins = table.frames.begin_s
+    rows = tuple(
+        Interval("tool", "grasper", begins(first), begins(last + 1), first, last, 1.0, xywh)
+        for first, last, xywh in ((0, 9, "0,0.5,0.25,0.5"), (0, 9, "0.5,0.25,0.5,0.25"), (10, 19, "0.5,0,0.5,1"))
+    )
+    boxed = dataclasses.replace(table, intervals=rows)
+    write_table(boxed, tmp_path / "boxes.xml", "cvat")
+    tracks = [
+        [(box.get("frame"), box.get("outside"), [float(box.attrib[side]) for side in ("xtl", "ytl", "xbr", "ybr")])
+         for box in track]
+        for track in ElementTree.parse(tmp_path / "boxes.xml").getroot().iter("track")
+    ]  # fmt: skip
+    w, h = WIDTH, HEIGHT
+    left, right, moved = ([0, h / 2, w / 4, h], [w / 2, h / 4, w, h / 2], [w / 2, 0, w, h])
+    assert tracks == [
+        [("0", "0", left), ("10", "0", moved), ("20", "1", moved)],
+        [("0", "0", right), ("10", "1", right)],
+    ]
+    assert boxed.to_arrow()["xywh"].to_pylist() == [row.xywh for row in rows]
+    assert "xywh" not in table.to_arrow().column_names
 
 
 # ---- Label Studio: https://labelstud.io/tags/timelinelabels, https://labelstud.io/guide/predictions
