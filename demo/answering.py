@@ -177,7 +177,7 @@ def _doubts(text: str, probabilities: list[tuple[str, float]], without: Answer, 
     if same and (blind is None or not probabilities or abs(probabilities[0][1] - blind) < SAME):
         found.append("The model says the same without the video, so this answer says nothing about it.")
     if not is_closed and match_question(without.question.text, [DESCRIBE]) is None:
-        found.append("Written freely, word by word: the model was not trained on this question with known answers.")
+        found.append("The model was not trained on this question with known answers.")
     return found
 
 

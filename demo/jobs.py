@@ -42,7 +42,8 @@ class _Running:
     is_cancelled: bool = False
     told: float = 0.0
     done_at_first: float = -1.0
-    recording: tuple[str, int] = ("", 0)
+    # Of none yet, so that the first progress, that all are registered, is told.
+    recording: tuple[str, int] = ("", -1)
     before_s: float = 0.0
     done_s: float = 0.0
 

@@ -107,12 +107,12 @@ class Reference:
         scores = self.vectors @ query
         if scores.std() < max(_SHARE * self.spread, _SAME):
             return (
-                f"the query hardly separates the clips of this index: its scores have a standard deviation of "
-                f"{scores.std():.4f}, random pairs of clips {self.spread:.4f}; there may be no match"
+                f"The query hardly separates the clips of this index, so there may be no match: its scores have a "
+                f"standard deviation of {scores.std():.4f}, random pairs of clips {self.spread:.4f}."
             )
         if is_foreign_clip and scores.max() < self.near:
             return (
-                f"the clip is unlike the recordings of this index: its nearest clip in a sample scores "
-                f"{scores.max():.3f}, while 19 of 20 clips have one in another recording at {self.near:.3f} or above"
+                f"The clip is unlike the recordings of this index: its nearest clip in a sample scores "
+                f"{scores.max():.3f}, while 19 of 20 clips have one in another recording at {self.near:.3f} or above."
             )
         return ""

@@ -117,6 +117,9 @@ function body(card) {
       ),
     ];
   const isRight = reply.truth === reply.answer;
+  const kind = reply.closed
+    ? `Chosen from ${reply.num_known ?? "the"} known answers`
+    : "Free text: may be wrong or made up";
   const size = reply.width_px ? ` of ${reply.width_px} × ${reply.height_px} pixels` : "";
   return [
     make(
@@ -127,11 +130,7 @@ function body(card) {
     make(
       "p.tags",
       {},
-      make(
-        "span.tag",
-        {},
-        reply.closed ? `Chosen from ${reply.num_known ?? "the"} known answers` : "Free text: may be wrong or made up",
-      ),
+      make("span.tag", {}, kind),
       (reply.doubts ?? []).map((line) => make("span.tag.doubtful", {}, line)),
       reply.truth &&
         make(

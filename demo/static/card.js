@@ -86,7 +86,7 @@ function draw() {
             `Sources: ${model.sources.map(([name, licence]) => (licence ? `${name} (licence: ${licence})` : name)).join("; ")}.`,
           ),
       ),
-    model.stages?.length > 0 &&
+    model.stages?.some((stage) => Object.keys(stage.facts).length) &&
       make(
         "section.card",
         {},

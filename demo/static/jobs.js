@@ -68,22 +68,26 @@ function element(job) {
   );
 }
 
-// Failures that the queue has shown in this browser; one that fails again is another one.
-const failures = () => state.jobs.filter((job) => job.state === "failed").map((job) => `${job.id} ${job.ended_s}`);
+// Failures, and files set aside, that the queue has shown in this browser; one that fails again is another one.
+const failures = () => state.jobs.filter((job) => job.state === "failed" || (job.state === "done" && job.problem));
+const keyOf = (job) => `${job.id} ${job.ended_s}`;
 const seen = () => new Set(JSON.parse(localStorage.getItem(STORE) ?? "[]"));
 
 function drawPill() {
   const busy = state.jobs.filter((job) => UNFINISHED.has(job.state));
   const running = busy.find((job) => job.state === "running") ?? busy[0];
-  const failed = failures();
-  const fresh = failed.filter((each) => !seen().has(each)).length;
+  const known = seen();
+  const fresh = failures().filter((job) => !known.has(keyOf(job)));
+  const failed = fresh.filter((job) => job.state === "failed").length;
   $("#work").hidden = !state.jobs.length;
-  $("#work").classList.toggle("failed", !running && fresh > 0);
+  $("#work").classList.toggle("failed", !running && fresh.length > 0);
   $("#work").textContent = running
     ? `${running.title} · ${Math.round(100 * share(running))} %`
-    : fresh
-      ? `${fresh} failed`
-      : failed.length
+    : fresh.length
+      ? failed
+        ? `${failed} failed`
+        : "Files set aside"
+      : failures().length
         ? "Work"
         : "All done";
   $("#work").title = running ? words(running) : "";
@@ -94,7 +98,7 @@ let list = null;
 
 function drawList() {
   if (!list?.isConnected) return;
-  localStorage.setItem(STORE, JSON.stringify(failures()));
+  localStorage.setItem(STORE, JSON.stringify(failures().map(keyOf)));
   const focused = document.activeElement?.dataset?.job;
   const jobs = [...state.jobs].sort(
     (one, other) => UNFINISHED.has(other.state) - UNFINISHED.has(one.state) || other.id - one.id,

@@ -46,21 +46,6 @@ const KEYS = [
     ],
   ],
   [
-    "Range and labels",
-    [
-      ["i", "I", "mark in", markIn],
-      ["o", "O", "mark out", markOut],
-      ["r", "R", "repeat the range, or no longer", loopRange],
-      ["s", "S", "save the range as a clip", saveMarked],
-      ["1…9", "1–9", "set the phase on the range, or on the model's segment", null],
-      ["Enter", "Enter", "accept the model's phase, go on to the next", accept],
-      ["t", "T", "tag the range", () => $("#tag").focus()],
-      ["Delete", "Delete", "remove the label that is marked, or yours at the playhead", removeLabel],
-      ["Escape", "Escape", "clear the range", unmark],
-      ["Control+z", "Ctrl Z", "undo your last change", undo],
-    ],
-  ],
-  [
     "Timeline",
     [
       ["+", "+", "zoom in", () => zoom(2)],
@@ -73,6 +58,21 @@ const KEYS = [
     [
       ["c", "C", "copy a link to this moment", copyLink],
       ["?", "?", "this list", help],
+    ],
+  ],
+  [
+    "Range and labels",
+    [
+      ["i", "I", "mark in", markIn],
+      ["o", "O", "mark out", markOut],
+      ["r", "R", "repeat the range, or no longer", loopRange],
+      ["s", "S", "save the range as a clip", saveMarked],
+      ["1…9", "1–9", "set the phase on the range, or on the model's segment", null],
+      ["Enter", "Enter", "accept the model's phase, go on to the next", accept],
+      ["t", "T", "tag the range", () => $("#tag").focus()],
+      ["Delete", "Delete", "remove the label that is marked, or yours at the playhead", removeLabel],
+      ["Escape", "Escape", "clear the range", unmark],
+      ["Control+z", "Ctrl Z", "undo your last change", undo],
     ],
   ],
 ];

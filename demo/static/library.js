@@ -1,7 +1,7 @@
 // The library: all recordings as cards, with case details, the state of their embedding, and what is stored.
 
 import { address, request } from "./api.js";
-import { $, fill, iconButton, keyed, make } from "./dom.js";
+import { $, fill, icon, iconButton, keyed, make } from "./dom.js";
 import { editDetails } from "./details.js";
 import { open } from "./open.js";
 import { openWork, readJobs } from "./jobs.js";
@@ -12,6 +12,12 @@ import { on, state } from "./state.js";
 import { openAdd } from "./upload.js";
 import { attempt, note } from "./voice.js";
 import { bytes, clock, hours, plural } from "./words.js";
+
+/** A warning that all recordings with vectors share, which then stands once above them. */
+function sharedWarning() {
+  const lines = new Set(state.recordings.filter((row) => row.state === "embedded").map((row) => row.is_foreign));
+  return lines.size === 1 && state.recordings.length > 1 ? [...lines][0] : "";
+}
 
 const STORED = { recordings: "recordings", vectors: "vectors", index: "search index", thumbnails: "pictures" };
 
@@ -63,7 +69,7 @@ function card(row) {
       make("p.soft", {}, size),
       said && make("p.said", {}, said),
       progressBar(row),
-      row.is_foreign && make("p.foreign", {}, row.is_foreign),
+      row.warning && make("p.foreign", {}, row.warning),
       facts.length > 0 &&
         make(
           "dl",
@@ -104,6 +110,8 @@ function draw() {
   const { archive, recordings } = state;
   const embedded = recordings.filter((row) => row.state === "embedded").length;
   const stored = Object.entries(STORED).filter(([name]) => archive.storage?.[name] !== undefined);
+  const shared = sharedWarning();
+  const rows = recordings.map((row) => ({ ...row, warning: row.is_foreign === shared ? "" : row.is_foreign }));
   const length_s = recordings.reduce((sum, row) => sum + row.duration_s, 0);
   fill(
     $("#library"),
@@ -133,7 +141,8 @@ function draw() {
           make("div", {}, make("dt", {}, title), make("dd", {}, bytes(archive.storage[name]))),
         ),
       ),
-    recordings.length ? make("ul.cards", {}, cards(recordings)) : make("p.hint", {}, "Nothing here yet."),
+    shared && make("p.doubt", {}, icon("warning"), make("span", {}, shared)),
+    recordings.length ? make("ul.cards", {}, cards(rows)) : make("p.hint", {}, "Nothing here yet."),
   );
 }
 

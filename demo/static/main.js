@@ -87,16 +87,33 @@ function drawModels() {
   }[found];
 }
 
-/** The stage where there is no recording to show. */
+/** The stage where there is no recording to show: some are about to be read, or are asked for. */
 function drawEmpty() {
   const isEmpty = Boolean(state.archive) && !state.recordings.length;
   $("#watch").classList.toggle("empty", isEmpty);
+  const adding = state.jobs.find((job) => job.kind === "add" && ["waiting", "running"].includes(job.state));
+  const kind = adding ? "reading" : "asking";
   // What is written or sent there is not drawn over.
-  if (!isEmpty || $("#stage .welcome")) return;
+  if (!isEmpty || $(`#stage .welcome.${kind}`)) return;
+  if (adding) {
+    const name = adding.title.replace(/^Add /, "");
+    const words = "Recordings appear here in a moment. They are read one after the other, and can be played meanwhile.";
+    fill(
+      $("#stage"),
+      make(
+        "div.welcome.reading",
+        {},
+        make("h2", {}, `Reading ${name}`),
+        make("p", {}, words),
+        make("progress", { "aria-label": `Reading ${name}` }),
+      ),
+    );
+    return;
+  }
   fill(
     $("#stage"),
     make(
-      "div.welcome",
+      "div.welcome.asking",
       {},
       make("h2", {}, "This archive is empty"),
       make(
@@ -147,8 +164,10 @@ function followEvents(check) {
     set({ archive: await request(address(["archive"])) });
     await readRecordings();
     const isOther = before.model !== state.archive.model.hash;
+    // The sentences that a timeline needs may have been embedded since.
+    const isDue = !state.timeline && !state.timelineProblem;
     if (!recording()) await restore(read());
-    else if (isOther || before.state !== recording().state) load();
+    else if (isOther || isDue || before.state !== recording().state) load();
     if (isOther) again();
   }, REFRESH_MS);
   const labels = (changed) => {
@@ -186,7 +205,7 @@ function mountViews() {
   });
   on("page", drawPage);
   on("archive", drawArchive);
-  on("recordings archive", drawEmpty);
+  on("recordings archive jobs", drawEmpty);
 }
 
 async function begin() {
@@ -213,14 +232,15 @@ async function begin() {
     mount();
   drawPage();
   const check = watchReach();
-  const [archive, recordings] = await Promise.all([request(address(["archive"])), request(address(["recordings"]))]);
-  set({ archive, recordings });
+  const [archive, recordings, jobs] = await Promise.all(
+    ["archive", "recordings", "jobs"].map((part) => request(address([part]))),
+  );
+  set({ archive, recordings, jobs });
   await restore(read());
   window.history.replaceState(null, "", write());
   keepAddress(restore);
   followEvents(check);
   readClips();
-  readJobs();
 }
 
 begin().catch((error) => {

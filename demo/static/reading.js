@@ -21,6 +21,8 @@ export async function load() {
   set({ timeline: null, timelineProblem: "", view: { start_s: 0, end_s: duration() || 1 } });
   if (!shown || !state.archive) return;
   if (!state.archive.can.timeline) {
+    // The first recordings of an archive are read before its sentences are.
+    if (state.jobs.some((job) => ["waiting", "running"].includes(job.state))) return;
     set({ timelineProblem: "This archive has no prompt sets to compare its recordings with, so there is no timeline." });
     return;
   }

@@ -24,13 +24,13 @@ export async function copyLink() {
   }
 }
 
-const entry = (href, title, purpose, tail = "", isSaved = true) =>
+const entry = (href, title, purpose, tail = "") =>
   make(
     "li",
     {},
     make(
       "a",
-      { href, download: isSaved, target: isSaved ? null : "_blank" },
+      { href, download: true },
       make("b", {}, title),
       make("span", {}, purpose),
       tail && make("code", {}, tail),
@@ -69,7 +69,6 @@ function content(close) {
         "Report",
         "phases, actions, key frames and saved clips, on one page",
         ".html",
-        false,
       ),
       make(
         "li",

@@ -219,7 +219,7 @@ def latest(labels: Sequence[Label]) -> list[Label]:
         is_whole = rest == [(label.start_s, label.end_s)]
         kept += [label] if is_whole else [replace(label, start_s=start_s, end_s=end_s) for start_s, end_s in rest]
         spans.append((label.start_s, label.end_s))
-    return sorted(kept, key=lambda each: (each.recording, each.track, each.start_s, each.end_s, each.name))
+    return sorted(kept, key=lambda each: (each.recording, each.track, each.start_s, each.end_s, each.name, each.id))
 
 
 def _word(what: str, text: str) -> str:
