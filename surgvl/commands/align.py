@@ -95,9 +95,18 @@ def align(
         torch.manual_seed(run.seed)
         objective: ClipAlign | Adaptation
         if isinstance(model, VideoText) and not isinstance(model, DualEncoder):
-            if frozen_text:
+            given = {
+                "--random_encoder": random_encoder,
+                "--frozen_encoder": frozen_encoder,
+                "--encoder_rate": encoder_rate != 1,
+                "--token_keep": token_keep != 1,
+                "--text": text != "tiny",
+                "--frozen_text": frozen_text,
+            }
+            if wrong := [flag for flag, is_given in given.items() if is_given]:
                 raise ConfigError(
-                    f"--frozen_text is for towers of --text, and {encoder} has its own: give --adapt frozen instead"
+                    f"{' and '.join(wrong)} cannot be given with {encoder}, which has towers of its own: leave it out, "
+                    "and choose by --adapt what of them is trained"
                 )
             dual, tuned = adapted(model, adapt, find_model(encoder), preprocess.num_frames)
             frozen_encoder, augment = adapt == "frozen", augment and adapt != "frozen"
@@ -118,7 +127,7 @@ def align(
         own_aspect = preprocess.geometry == "fit"
         if own_aspect and augment and augmentation.crop != "none":
             raise ConfigError(
-                f"--augmentation.crop must be none for {encoder}, which takes pictures in their own aspect, got "
+                f"--augmentation.crop must be none for {encoder}, which takes frames at their own aspect ratio, got "
                 f"{augmentation.crop!r}"
             )
         store, good = split_store(folder, table, split, read, frame_cache, augment and augmentation.per_video)
@@ -166,14 +175,14 @@ def _check_shapes(found: set[tuple[int, int]], run: Run, encoder: Path) -> None:
     """Clips of a micro-batch are of one shape; given are the heights and widths of the videos' frames.
 
     Raises:
-        ConfigError: the model takes pictures in their own aspect, and the videos have several.
+        ConfigError: the model takes frames at their own aspect ratio, and the videos have several.
     """
     if len(found) > 1 and run.batch > run.accumulate * run.devices * run.nodes:
         (height, width), *_, (other_height, other_width) = sorted(found)
         raise ConfigError(
-            f"{encoder} takes pictures in their own aspect, and the videos have several ({width}x{height} and "
+            f"{encoder} takes frames at their own aspect ratio, and the videos have several ({width}x{height} and "
             f"{other_width}x{other_height} px): give --run.accumulate {run.batch // (run.devices * run.nodes)}, one "
-            "clip at a time, or videos of one aspect"
+            "clip at a time, or videos of one aspect ratio"
         )
 
 

@@ -106,6 +106,11 @@ def ask(
             raise ConfigError(f"--out {out} needs --manifest, whose answers it is for: leave it out, or give both")
     elif out is None:
         raise ConfigError("--manifest needs --out: the folder for answers.jsonl")
+    elif video or question or answers or at_s is not None:
+        raise ConfigError(
+            f"--manifest {manifest} has its own videos, questions and answers: leave VIDEO, QUESTION, --answers and "
+            "--at_s out"
+        )
     from surgvl.chat.vision_language import VisionLanguageAnswerer
 
     def load(by_likelihood: bool) -> "Answerer":

@@ -101,6 +101,17 @@ def tune(
     if bool(model) == (encoder is not None):
         raise ConfigError("give --encoder, a run folder of `surgvl align` or `pretrain`, or --model hf:ID: one of them")
     if encoder is None:
+        own = {
+            "--random_encoder": random_encoder,
+            "--language": language != "tiny",
+            "--stages.finetune": stages.finetune == "head",
+            "--stages.encoder_steps": stages.encoder_steps > 0,
+        }
+        if wrong := [flag for flag, is_given in own.items() if is_given]:
+            raise ConfigError(
+                f"{' and '.join(wrong)} cannot be given with --model {model}, of which only LoRA adapters are trained: "
+                "leave it out, or give --encoder"
+            )
         given = manifest, model, out, clip, stages, narration, weights, split, frame_cache, optim, run, resume
         return tune_vision_language(*given)
     import torch

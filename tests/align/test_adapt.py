@@ -61,6 +61,22 @@ def test_the_pooling_starts_at_the_published_model_and_learns_order() -> None:
     assert not torch.allclose(pool(frames), pool(frames.flip(1)), atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--random_encoder"], "--random_encoder cannot be given with open_clip:"),
+        (["--text", "minilm", "--frozen_text"], "--text and --frozen_text cannot be given with open_clip:"),
+    ],
+)
+def test_flags_for_towers_of_ours_are_refused(
+    flags: list[str], named: str, published: str, manifest: Path, tmp_path: Path
+) -> None:
+    """A control with random weights would otherwise be the published model."""
+    command = ["align", "--encoder", published, "--manifest", str(manifest), "--out", str(tmp_path / "out")]
+    with pytest.raises(ConfigError, match=f"{named}.*choose by --adapt"):
+        cli.run([*command, *flags])
+
+
 @pytest.mark.slow
 def test_a_frozen_model_gets_a_pooling(published: str, manifest: Path, tmp_path: Path) -> None:
     before = surgvl.load(published)
@@ -130,7 +146,7 @@ def test_whole_clips_have_no_frames_to_pool(tmp_path: Path) -> None:
 def test_a_model_of_whole_pictures_is_trained_on_them(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Qwen3-VL-Embedding takes frames in their own aspect, which are augmented and batched as they are."""
+    """Qwen3-VL-Embedding takes frames at their own aspect ratio, which are augmented and batched as they are."""
     monkeypatch.setenv("SURGVL_MODELS", str(tmp_path / "store"))
     name = f"hf:{made('qwen3_vl', tmp_path / 'hub')}"
     model = align(name, manifest, tmp_path / "out", "lora")
@@ -142,10 +158,10 @@ def test_a_model_of_whole_pictures_is_trained_on_them(
     assert np.abs(model.encode_video(clip()) - before.encode_video(clip())).max() > 1e-4
     command = ["align", "--encoder", name, "--manifest", str(manifest), "--out", str(tmp_path / "other"), *STEPS]
     with pytest.raises(
-        ConfigError, match="--augmentation.crop must be none for hf:.* in their own aspect, got 'random'"
+        ConfigError, match="--augmentation.crop must be none for hf:.* at their own aspect ratio, got 'random'"
     ):
         cli.run([*command, "--adapt", "lora", "--augmentation.crop", "random"])
-    # Another video of another shape.
+    # Another video of a different shape.
     table = Manifest.load(manifest)
     wide = tmp_path / "wide.mp4"
     video.write(wide, (np.zeros((32, 96, 3), np.uint8) for _ in range(20)), fps=5)

@@ -105,6 +105,20 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("tune --model hf:any --random_encoder", "--random_encoder cannot be given with --model hf:any"),
+        ("tune --model hf:any --finetune head", "--stages.finetune cannot be given with --model hf:any"),
+        ("ask video.mp4 Which? --model hf:any", "manifest has its own videos, questions and answers: leave VIDEO"),
+    ],
+)
+def test_what_a_general_model_would_ignore_is_refused(words: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        cli.run([*words.split(), "--manifest", str(tmp_path / "manifest"), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_tuning_changes_adapters_alone_and_they_learn(tmp_path: Path) -> None:
     manifest, model = made_manifest(tmp_path), save_qwen2_5_vl(tmp_path / "model")
