@@ -18,7 +18,7 @@ from surgvl.core.predictions import Predictions, read_predictions
 from surgvl.data.manifest import Manifest
 from surgvl.metrics import calibration
 from surgvl.metrics.calibration import Reliability
-from surgvl.tasks.truth import EXCLUSIVE
+from surgvl.tasks.truth import EXCLUSIVE, labels_at
 
 _MOST_CLASSES, _MOST_VIDEOS, _MOST_SERIES = 24, 12, 8
 
@@ -47,13 +47,16 @@ def draw(plan: SuitePlan, measured: Sequence[Measured]) -> dict[str, list[Path]]
 
 
 def _moments(run: Run, table: Manifest, said: Predictions, reliability: dict[str, Reliability]) -> dict[str, Drawing]:
-    """Confusion and ribbons of a run; its reliability is added where its scores are probabilities."""
+    """Confusion and ribbons of a run; its reliability is added where its scores are probabilities.
+
+    A moment with several labels has no one class, and is left out as in the scores.
+    """
     if said.scores is None:
         return {}
-    labels = table.second_labels(run.row.kind, said.video_ids, said.times_s)
+    labels = labels_at(table, run.row.kind, said.video_ids, said.times_s)
     names = list(said.class_names)
     names += sorted({label for each in labels for label in each} - set(names))
-    truth = np.array([names.index(each[0]) if each else -1 for each in labels], np.int64)
+    truth = np.array([names.index(each[0]) if len(each) == 1 else -1 for each in labels], np.int64)
     guess = said.scores.argmax(1).astype(np.int64)
     videos = np.asarray(said.video_ids, np.str_)
     known, where = truth >= 0, run.name.rsplit("/", 1)[-1]
