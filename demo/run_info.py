@@ -4,13 +4,11 @@ If a file is missing or not one of ours, its facts are left out, and the page st
 """
 
 import contextlib
-import dataclasses
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from safetensors import SafetensorError, safe_open
@@ -18,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from surgvl.archive.trained_on import are_rendered, json_object
 from surgvl.core.errors import DataError, SurgVLError
 from surgvl.core.files import read_json
-from surgvl.core.results import Result
+from surgvl.core.results import Result, result_of
 from surgvl.data.manifest import VideoRow
 from surgvl.demo.formatting import hours
 from surgvl.models.model_info import load_preprocess
@@ -131,18 +129,10 @@ def read_scores(path: Path) -> tuple[list[Result], list[Result]]:
         return [], []
     stored = {"trained": stored} if isinstance(stored, list) else stored
     stored = stored if isinstance(stored, dict) else {}
-    fields = {field.name for field in dataclasses.fields(Result)}
-    found = []
-    for name in ("trained", "control"):
+    found: dict[str, list[Result]] = {"trained": [], "control": []}
+    for name, results in found.items():
         rows = stored.get(name)
-        rows = rows if isinstance(rows, list) else []
-        found.append([_result(row) for row in rows if isinstance(row, dict) and set(row) <= fields])
-    return found[0], found[1]
-
-
-def _result(row: dict[str, Any]) -> Result:
-    # JSON has no NaN: undefined scores are null.
-    names = ("value", "low", "high", "sd_videos", "sd_classes")
-    numbers = {name: math.nan if row.get(name) is None else float(row[name]) for name in names}
-    baselines = {name: math.nan if value is None else value for name, value in (row.get("baselines") or {}).items()}
-    return Result(**{**row, **numbers, "baselines": baselines})
+        for row in rows if isinstance(rows, list) else []:
+            with contextlib.suppress(DataError):
+                results.append(result_of(row))
+    return found["trained"], found["control"]

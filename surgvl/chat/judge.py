@@ -96,7 +96,7 @@ def read_marks(path: Path) -> list[tuple[Case, str]]:
         path: the file; `answer` is the reference, `mark` is correct or incorrect.
 
     Raises:
-        DataError: it cannot be read, columns are missing, or a mark is another one.
+        DataError: it cannot be read, columns are missing, a mark is another one, or a question or reference is empty.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -109,6 +109,8 @@ def read_marks(path: Path) -> list[tuple[Case, str]]:
     for number, row in enumerate(rows, 2):
         if row["mark"] not in VERDICTS:
             raise DataError(f"{path}, row {number}: mark must be correct or incorrect, got {row['mark']!r}: correct it")
+        if not row["question"] or not row["answer"]:
+            raise DataError(f"{path}, row {number}: the question or the reference answer is empty: add it")
         found.append((Case(row["question"], row["answer"], row["prediction"] or ""), row["mark"]))
     return found
 

@@ -28,7 +28,7 @@ _BLOCK = 256
 
 
 UNRECORDED = "online or offline: not recorded"
-"""Protocol of vectors and answers that do not tell whether their clips look ahead."""
+"""Protocol of vectors and answers that do not say whether their clips look ahead."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -208,20 +208,34 @@ def read_results(path: Path | str) -> list[Result]:
     found = []
     for at, row in enumerate(rows):
         try:
-            fields: dict[str, Any] = dict(row)
-            fields |= {name: _from_json(row[name]) for name in ("value", "low", "high")}
-            fields |= {name: _from_json(row.get(name)) for name in ("sd_videos", "sd_classes")}
-            fields["baselines"] = {name: _from_json(value) for name, value in row["baselines"].items()}
-            if row["per_class"] is not None:
-                fields["per_class"] = {name: _from_json(value) for name, value in row["per_class"].items()}
-            fields["per_class_baselines"] = {
-                name: {each: _from_json(value) for each, value in values.items()}
-                for name, values in row.get("per_class_baselines", {}).items()
-            }
-            found.append(Result(**fields))
-        except (TypeError, KeyError, AttributeError) as error:
+            found.append(result_of(row))
+        except DataError as error:
             raise DataError(f"{path}, result {at}: {error}: run `surgvl eval` again") from error
     return found
+
+
+def result_of(row: Any) -> Result:
+    """The result in a row of JSON that `write_results` wrote; null becomes NaN.
+
+    Raises:
+        DataError: it is not one.
+    """
+    try:
+        fields: dict[str, Any] = dict(row)
+        fields |= {name: _from_json(row[name]) for name in ("value", "low", "high")}
+        fields |= {name: _from_json(row.get(name)) for name in ("sd_videos", "sd_classes")}
+        fields["baselines"] = {name: _from_json(value) for name, value in row["baselines"].items()}
+        if row["per_class"] is not None:
+            fields["per_class"] = {name: _from_json(value) for name, value in row["per_class"].items()}
+        fields["per_class_baselines"] = {
+            name: {each: _from_json(value) for each, value in values.items()}
+            for name, values in row.get("per_class_baselines", {}).items()
+        }
+        return Result(**fields)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(str(error)) from error
+    except KeyError as error:
+        raise DataError(f"{error.args[0]} is missing") from error
 
 
 def plain(value: Any) -> Any:
@@ -231,5 +245,9 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _from_json(value: float | None) -> float:
-    return math.nan if value is None else value
+def _from_json(value: object) -> float:
+    if value is None:
+        return math.nan
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is not a number")
+    return value

@@ -117,7 +117,13 @@ def test_clips_are_told_with_what_they_see(tmp_path: Path) -> None:
 def test_facts_of_absent_or_foreign_files_are_left_out(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     assert run_info.read_scores(result) == ([], [])
-    for foreign in ("[1, 2]", "not json", json.dumps({"trained": [{"foreign": 1}], "control": "none"})):
+    own = {"task": "phase", "metric": "accuracy", "value": 0.5, "low": None, "high": None, "baselines": {}}
+    for foreign in (
+        "[1, 2]",
+        "not json",
+        json.dumps({"trained": [{"foreign": 1}], "control": "none"}),
+        json.dumps([{"task": "phase"}, own, {**own, "value": "high", "per_class": None}]),
+    ):
         result.write_text(foreign)
         assert run_info.read_scores(result) == ([], [])
     (tmp_path / "metrics.jsonl").write_text("not json\n")

@@ -74,6 +74,8 @@ def write_marks(path: Path, rows: list[str], head: str = "question,answer,predic
 def test_marks_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="row 3: mark must be correct or incorrect, got 'right'"):
         read_marks(write_marks(tmp_path / "a.csv", ["q,a,p,correct", "q,a,p,right"]))
+    with pytest.raises(DataError, match="row 2: the question or the reference answer is empty"):
+        read_marks(write_marks(tmp_path / "c.csv", ["q,,p,correct"]))
     with pytest.raises(DataError, match="a header with question,answer,prediction,mark"):
         read_marks(write_marks(tmp_path / "b.csv", ["q,a,p"], "question,answer,prediction"))
     with pytest.raises(DataError, match="cannot be read"):
