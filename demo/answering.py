@@ -39,7 +39,7 @@ NUM_ANSWERS = 4
 NUM_BLIND = 256
 # Of five moments, each shows fewer frames.
 NUM_FRAMES = 24
-# A closed answer with less is little better than another one.
+# A closed answer with a lower probability is little better than any other option.
 UNSURE = 0.5
 # So close are probabilities that the video did not change.
 SAME = 0.1

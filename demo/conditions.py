@@ -20,7 +20,7 @@ def where(archive: Archive, given: Conditions, phases_of: PhasesOf) -> Where:
 
     Args:
         archive: the archive.
-        given: as the page sends them; an empty list or text is no condition.
+        given: as the page sends them; an empty list or text is not a condition.
         phases_of: (name, start_s, end_s) of the model's phases, for recordings whose phases nobody has labelled.
 
     Raises:

@@ -53,7 +53,7 @@ class JobWorker:
 
     Args:
         archive: the archive.
-        events: told of each change.
+        events: receives each change.
         changed: called whenever recordings may have changed.
     """
 
@@ -205,7 +205,7 @@ class JobWorker:
             problem = self._do(job, running)
         except (SurgVLError, OSError, RuntimeError) as error:
             # What torch raises, such as where memory runs out, must not end the thread: other jobs wait.
-            problem, is_failed = str(error).partition("\n")[0], True
+            problem, is_failed = str(error).partition("\n")[0] or type(error).__name__, True
         with self._wake:
             self._running = None
             if running.is_cancelled:

@@ -33,7 +33,7 @@ class ModelCard:
 
 
 def read_card(model: Path | str, manifest: Manifest, answerer: str = "") -> ModelCard:
-    """The card of a model; what its files do not tell is left out, and a model that is gone has an empty card.
+    """The card of a model; what its files do not say is left out, and a model that is gone has an empty card.
 
     Args:
         model: run folder, model folder or name.

@@ -75,7 +75,7 @@ class Span(Given):
 
 
 class Conditions(Given):
-    """Which clips are searched; an empty list or text is no condition."""
+    """Which clips are searched; an empty list or text is not a condition."""
 
     recordings: list[str] = []
     procedure: list[Line] = []

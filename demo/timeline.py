@@ -160,7 +160,7 @@ def timeline_file(
         sets: prompt sets of the tracks.
         logit_scale: factor of the cosines before the softmax.
         smooth_s: window of a centred moving average over the cosines; 0 for none.
-        model: name of the model, as the file tells it.
+        model: name of the model, as the file states it.
         labels: what people and data sets say, in tracks of their own.
         format: name of the format.
 

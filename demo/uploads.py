@@ -159,7 +159,7 @@ async def receive_recordings(request: Request, folder: Path) -> list[Path]:
 
 
 def check_recordings(paths: list[Path]) -> None:
-    """Delete all of them, and refuse, if one is no video or too long.
+    """Delete all of them, and refuse, if one is not a video or too long.
 
     Raises:
         DataError: which one, by its name.

@@ -75,7 +75,7 @@ class PromptSet(_Head):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of classes, spellings and sentences, 16 hex digits: tells sets of the same name and version apart."""
+        """SHA-256 of classes, spellings and sentences, 16 hex digits: distinguishes sets of one name and version."""
         rows = [(row.id, row.name, row.aliases, row.prompts) for row in self.classes]
         return text_hash(repr((self.task, self.dataset, self.also_for, rows)))
 
@@ -145,7 +145,7 @@ def load(name_or_path: str | Path) -> PromptSet:
     """Read a shipped prompt set by its name, or your own file by its path (ending in .yaml).
 
     Raises:
-        ConfigError: there is no set of that name.
+        ConfigError: no set has that name.
         DataError: the file is absent or not a prompt set; the message names file and line.
     """
     path = Path(name_or_path)

@@ -1,4 +1,4 @@
-"""Builds the bulk of an index: chooses a back-end, measures its recall against exact search, falls back if it misses.
+"""Builds the bulk of an index: chooses a backend, measures its recall against exact search, falls back if it misses.
 
 Shape letters: N vectors, E dimensions.
 """
@@ -52,7 +52,7 @@ def bytes_of(backend: str, count: int, dim: int) -> int:
 
 
 def choose(count: int, dim: int, config: IndexConfig) -> tuple[Backend, str]:
-    """A back-end for so many vectors, and why it is chosen."""
+    """A backend for so many vectors, and why it is chosen."""
     if config.backend != "auto":
         return config.backend, f"{config.backend}: asked for"
     if count <= _FLAT:
@@ -92,14 +92,14 @@ def build(
     Args:
         vectors: float32 [N, E].
         ids: int64 [N].
-        config: what is wanted; a back-end that was asked for is kept even if it misses the wanted recall.
+        config: what is wanted; a backend that was asked for is kept even if it misses the wanted recall.
         texts: vectors of sentences, unit [T, E].
         progress: called with the number of vectors added since the last call.
         num_old: how many of the first vectors progress leaves out.
         recordings: which recording each vector is of, int64 [N]; None: unknown.
     """
     backend, why = choose(len(ids), vectors.shape[1], config)
-    # Known from the first back-end on that is not exact.
+    # Known from the first backend on that is not exact.
     queries: dict[str, list[Fold]] = {}
     refine = _is_refined(backend, config)
     while True:

@@ -1,4 +1,4 @@
-"""The back-ends that an index folder can hold, by the word that chooses them."""
+"""The backends that an index folder can hold, by the word that chooses them."""
 
 from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.faiss_flat import FaissFlat

@@ -27,7 +27,7 @@ class Selection:
 
     Attributes:
         ids: int64 [M], in the index, unique, ascending.
-        prepared: what the back-end searches by.
+        prepared: what the backend searches by.
     """
 
     ids: Ids

@@ -1,4 +1,4 @@
-"""What an index folder asks of a back-end that holds the bulk of its vectors, beyond the contract of an index."""
+"""What an index folder asks of a backend that holds the bulk of its vectors, beyond the contract of an index."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ class BulkIndex(Index):
         """
 
     def place(self, device: Device) -> None:
-        """Choose where searches run, once all vectors are there; a back-end without a choice leaves it.
+        """Choose where searches run, once all vectors are there; a backend without a choice leaves it.
 
         Raises:
             ConfigError: a GPU is asked for that cannot be used.

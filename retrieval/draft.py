@@ -94,7 +94,7 @@ class Draft:
         # A build passes over all vectors; those of before count as done.
         old = len(self) - self._num_added
         if not len(self):
-            # No back-end can be trained on nothing.
+            # No backend can be trained on nothing.
             base, removed, found = None, (), {"recall": {}, "why": ""}
         elif self._is_rebuilt or self._is_outgrown() or len(self) <= SMALL:
             rows, table = self._every()

@@ -21,7 +21,7 @@ from surgvl.core.files import atomic
 from surgvl.retrieval.base import DECIMALS, Ids, Selection, dots, top_k
 from surgvl.retrieval.bulk_index import BulkIndex
 from surgvl.retrieval.faiss_rows import FEW, Rows, threads
-from surgvl.retrieval.gpu import MOST, GpuCopy, is_used
+from surgvl.retrieval.gpu import MOST, GpuCopy, is_used, last_line
 from surgvl.retrieval.index_config import Device
 
 # Rows decoded at once, which bounds memory: 32 MB of float64 at 512 dimensions.
@@ -33,7 +33,7 @@ NEAR = 2 * 10.0**-DECIMALS
 
 
 class FaissIndex(BulkIndex):
-    """What all FAISS back-ends share: ids, removal, filters, files. A subclass creates, trains and searches."""
+    """What all FAISS backends share: ids, removal, filters, files. A subclass creates, trains and searches."""
 
     KIND: ClassVar[Any]
     """FAISS' class."""
@@ -238,7 +238,7 @@ class FaissIndex(BulkIndex):
                 self._write_more(temporary)
             except RuntimeError as error:
                 raise DataError(
-                    f"{path} cannot be written ({_first_line(error)}): check disk space and permissions"
+                    f"{path} cannot be written ({last_line(error)}): check disk space and permissions"
                 ) from error
 
     @classmethod
@@ -254,7 +254,7 @@ class FaissIndex(BulkIndex):
         try:
             stored = faiss.read_index(str(path), flags)
         except RuntimeError as error:
-            raise DataError(f"{path} is not a FAISS index ({_first_line(error)}): rebuild it") from error
+            raise DataError(f"{path} is not a FAISS index ({last_line(error)}): rebuild it") from error
         if not isinstance(stored, faiss.IndexIDMap) or stored.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise DataError(f"{path} holds a {type(stored).__name__}, not inner products by id: rebuild it")
         index, inner = cls(stored.d), faiss.downcast_index(stored.index)
@@ -277,7 +277,3 @@ class FaissIndex(BulkIndex):
         Raises:
             DataError: it is not there.
         """
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[-1].strip()

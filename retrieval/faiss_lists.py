@@ -1,4 +1,4 @@
-"""What back-ends with inverted lists (IVF) share: vectors with few bits in lists, mapped from the disk.
+"""What backends with inverted lists (IVF) share: vectors with few bits in lists, mapped from the disk.
 
 A vector is stored as its difference from the centre of its list, so that the quantiser's range is that of a scene
 rather than of all scenes; the lists whose centres are nearest are scanned. Where an index is refined, it keeps the full

@@ -25,6 +25,11 @@ MOST = 2048
 _LEAST = 50_000
 
 
+def last_line(error: Exception) -> str:
+    """The fact in an error of FAISS, whose earlier lines are C++ signatures."""
+    return str(error).splitlines()[-1].strip()
+
+
 def is_used(device: Device, num: int) -> bool:
     """Whether an index of `num` vectors is to be copied to a GPU.
 
@@ -60,9 +65,8 @@ class GpuCopy:
             self._resources = _FAISS.StandardGpuResources()
             self._index = _FAISS.index_cpu_to_gpu(self._resources, 0, index)
         except RuntimeError as error:
-            fact = str(error).splitlines()[-1].strip()
             raise ConfigError(
-                f"FAISS cannot copy {index.ntotal:,} vectors to the GPU ({fact}): free memory there, or "
+                f"FAISS cannot copy {index.ntotal:,} vectors to the GPU ({last_line(error)}): free memory there, or "
                 "rebuild with --device cpu"
             ) from error
 

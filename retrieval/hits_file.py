@@ -14,7 +14,7 @@ COLUMNS = ("rank", "video_id", "start_s", "end_s", "score", "word", "one_in", "p
 
 
 def check_hits_file(path: Path) -> None:
-    """Refuse a file of another kind before the work.
+    """Refuse a file of a different kind before the work.
 
     Raises:
         ConfigError: neither CSV nor JSON.

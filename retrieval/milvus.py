@@ -8,7 +8,7 @@ ids in Milvus' expression, and act in its search.
 
 A removed vector leaves the server with the file that named it: when the next version is in place and the old file is
 cleared. Until then, and after a killed write, a collection may hold more than the file says. Who still has the old
-version open no longer finds what was removed, and is told so where it is asked for.
+version open no longer finds what was removed, and gets an error where it asks for it.
 Shape letters: N vectors, Q queries, E dimensions, M ids.
 """
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
-from surgvl.core.errors import DataError
+from surgvl.core.errors import DataError, first_line
 from surgvl.core.files import atomic
 from surgvl.retrieval.where import Where
 
@@ -218,7 +218,7 @@ class MomentTable:
         try:
             table = _read_sqlite(path) if path.suffix == ".sqlite" else pq.read_table(path)
         except (OSError, pa.ArrowInvalid, sqlite3.Error) as error:
-            fact = str(error).splitlines()[0]
+            fact = first_line(error)
             raise DataError(f"{path} is not a moment table ({fact}): rebuild the index") from error
         if table.schema.names != _SCHEMA.names:
             raise DataError(

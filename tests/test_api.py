@@ -126,7 +126,7 @@ def test_a_stopped_embedding_goes_on_at_the_next_video(tiny_run: Path, tmp_path:
     assert shard.with_name("shard-00001.safetensors").stat().st_mtime_ns == kept
     again, whole = Vectors.load(tmp_path / "a"), Vectors.load(tiny_run / "vectors")
     assert again.video_ids == whole.video_ids
-    assert np.abs(again.vectors - whole.vectors).max() < 2e-3  # float16, and another number of threads
+    assert np.abs(again.vectors - whole.vectors).max() < 2e-3  # float16, and a different number of threads
 
 
 def test_a_single_question_says_where_it_looked(tiny_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

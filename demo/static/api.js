@@ -57,7 +57,7 @@ function fileName(answer) {
   return encoded ? decodeURIComponent(encoded) : (plain ?? "surgvl");
 }
 
-/** Upload files with the progress that fetch does not tell; aborts with the signal. */
+/** Upload files with the progress that fetch does not report; aborts with the signal. */
 export function upload(path, form, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const sending = new XMLHttpRequest();

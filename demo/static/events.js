@@ -1,4 +1,4 @@
-// What the server tells of changes, as server-sent events.
+// Changes that the server reports, as server-sent events.
 //
 // A stream holds a connection, and over HTTP/1.1 a browser has six of them for all its tabs: only tabs that are seen
 // have a stream, and one that comes back asks for what it has missed.

@@ -14,7 +14,7 @@ export function lanes() {
   return [modelPhases(), ...people(), ...found(), ...instruments(), ...tracks(), savedClips()];
 }
 
-/** What a screen reader is told of a lane. */
+/** What a screen reader says of a lane. */
 const spoken = (name, boxes) => `${name}: ${plural(boxes.length, "segment")}`;
 const lane = (key, name, kind, boxes, more = {}) => ({ key, name, kind, boxes, spoken: spoken(name, boxes), ...more });
 

@@ -38,7 +38,7 @@ export function pause() {
   backwards = 0;
   clearInterval(ticker);
   video?.pause();
-  // Of reverse play and of stills, the video tells no end.
+  // Of reverse play and of stills, the video reports no end.
   set({ isPlaying: false });
 }
 

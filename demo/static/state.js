@@ -1,4 +1,4 @@
-// What the page knows, in one object; who shows a part of it is told when that part changes.
+// What the page knows, in one object; whoever shows a part of it is called when that part changes.
 
 export const state = {
   archive: null, // api/archive
@@ -32,7 +32,7 @@ export function on(names, call) {
   listeners.push([new Set(names.split(" ")), call]);
 }
 
-/** Change parts of the state, then tell who listens, each once. */
+/** Change parts of the state, then call each listener once. */
 export function set(parts) {
   const changed = Object.keys(parts).filter((name) => state[name] !== parts[name]);
   Object.assign(state, parts);

@@ -1,4 +1,4 @@
-// Sets the colours before the first paint, which is why it is no module: the person's choice, or the system's.
+// Sets the colours before the first paint, which is why it is not a module: the person's choice, or the system's.
 {
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const apply = () => {

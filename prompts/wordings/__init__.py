@@ -25,7 +25,7 @@ def _checked(template: str) -> str:
     try:
         fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
     except ValueError as error:
-        raise ValueError(f"{template!r} is no template ({error})") from error
+        raise ValueError(f"{template!r} is not a template ({error})") from error
     if unknown := sorted(set(fields) - set(FIELDS)):
         raise ValueError(f"{template!r} has fields {unknown}; allowed are {', '.join(FIELDS)}")
     if fields.count("question") != 1:
@@ -84,7 +84,7 @@ def load(name_or_path: str | Path) -> Wordings:
     """Read a shipped set of wordings by its name, or your own file by its path (ending in .yaml).
 
     Raises:
-        ConfigError: there is no set of that name.
+        ConfigError: no set has that name.
         DataError: the file is absent or holds no wordings; the message names file and line.
     """
     path = Path(name_or_path)

@@ -54,7 +54,7 @@ def add(archive: OpenArchive, paths: list[Path], tick: Tick, should_stop: Stop, 
     Args:
         archive: the archive.
         paths: files and folders.
-        tick: told how far it is.
+        tick: called with how far it is.
         should_stop: asked often; what is done by then stays, and the next `add` or `update` goes on.
         coarse: first embed a few clips of each, so that all can be searched soon.
         wait_s: seconds to wait for another writer.

@@ -53,7 +53,7 @@ class Archive(OpenArchive):
         Args:
             folder: a new or empty folder.
             model: run folder, model folder or name of a video-text model, or of a video encoder.
-            name: what pages call it; the folder's name by default.
+            name: its name on the page; the folder's name by default.
             chat: model that answers questions; may be empty.
             stride_s: seconds between vectors; by default, the model's step between clips.
             prompt_sets: names or files of the prompt sets whose sentences are embedded; by default, all that ship.
@@ -80,7 +80,7 @@ class Archive(OpenArchive):
             precision: in which they are.
 
         Raises:
-            DataError: the folder is no archive.
+            DataError: the folder is not an archive.
         """
         return cls(folder, device, precision)
 
@@ -101,7 +101,7 @@ class Archive(OpenArchive):
         """Change what the archive is called, and the model that answers questions; None leaves either as it is.
 
         Args:
-            name: what pages call it; the folder's name if empty.
+            name: its name on the page; the folder's name if empty.
             chat: folder or name of a model on this machine; may be empty.
             wait_s: seconds to wait for another writer.
 
@@ -180,7 +180,7 @@ class Archive(OpenArchive):
             stride_s: seconds between vectors; by default, the model's step between clips.
             prompt_sets: names or files of the prompt sets whose sentences are embedded; by default, all that ship.
             keep: keep the vectors of the old model; they are kept, too, where a recording was set aside.
-            tick: told how far it is.
+            tick: called with how far it is.
             should_stop: asked often; the next call goes on.
             wait_s: seconds to wait for another writer.
 

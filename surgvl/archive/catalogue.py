@@ -23,7 +23,7 @@ class Catalogue(DetailTable, LabelTable):
         path: the file; created if missing.
 
     Raises:
-        DataError: it is no catalogue.
+        DataError: it is not a catalogue.
     """
 
     def __init__(self, path: Path | str) -> None:

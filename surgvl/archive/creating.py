@@ -66,7 +66,7 @@ def write_new(home: Path, name: str, space: str, model: str | Path, chat: str | 
 
     Args:
         home: its folder.
-        name: what pages call it; the folder's name if empty.
+        name: its name on the page; the folder's name if empty.
         space: folder below spaces/.
         model: folder or name of its model.
         chat: that of the model that answers questions; may be empty.

@@ -70,7 +70,7 @@ class Database:
         path: the file; created if missing.
 
     Raises:
-        DataError: it is no catalogue, or one of a newer surgvl.
+        DataError: it is not a catalogue, or one of a newer surgvl.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -90,7 +90,7 @@ class Database:
             if 0 < version < VERSION:
                 self._renew()
         except sqlite3.Error as error:
-            raise DataError(f"{path} is no catalogue ({error}): check it, or restore a copy") from error
+            raise DataError(f"{path} is not a catalogue ({error}): check it, or restore a copy") from error
         if version > VERSION:
             self.close()
             raise DataError(f"{path} has catalogue version {version}, this surgvl reads {VERSION}: update surgvl")
@@ -182,7 +182,7 @@ class Journal(Database):
             ConfigError: `who` is empty.
         """
         if not who.strip():
-            raise ConfigError("every change needs a name of the person who makes it, got an empty one")
+            raise ConfigError("every change needs the name of the person who makes it, got an empty one: give one")
         with self.transaction():
             at_s = time.time() if made_s is None else made_s
             yield self.execute("INSERT INTO changes (who, made_s, what) VALUES (?, ?, ?)", who, at_s, what)

@@ -11,7 +11,7 @@ from surgvl.archive.catalogue import Catalogue
 from surgvl.archive.label_table import latest
 from surgvl.archive.recording_table import ORIGIN, FileRow
 from surgvl.archive.records import Details, Recording
-from surgvl.core.errors import DataError
+from surgvl.core.errors import DataError, first_line
 from surgvl.core.files import atomic, read_json
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
 from surgvl.data.tables import schema_of
@@ -91,7 +91,7 @@ def read_questions(folder: Path) -> Any:
     try:
         return pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        fact = str(error).splitlines()[0]
+        fact = first_line(error)
         raise DataError(f"{path} cannot be read ({fact}): restore a copy, or delete it to go on without") from error
 
 

@@ -36,7 +36,7 @@ class DetailTable(Journal, RecordingTable):
         Args:
             id: the recording.
             who: the person.
-            title: what a page calls it.
+            title: its name on the page.
             procedure: the operation.
             date: YYYY-MM-DD, YYYY-MM or YYYY.
             surgeon: a code.

@@ -33,7 +33,7 @@ def make_from_run(run: Path, folder: Path, name: str) -> None:
             tune/ (the model that answers questions). An index on a Milvus server is not taken over: archives keep
             their vectors in their own folder.
         folder: of the archive.
-        name: what pages call it.
+        name: its name on the page.
 
     Raises:
         ConfigError: the folder is not empty.

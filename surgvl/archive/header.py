@@ -18,7 +18,7 @@ class Header(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     version: int = VERSION
-    name: str = Field(description="what pages call the archive")
+    name: str = Field(description="name of the archive on the page")
     created_s: float = Field(description="seconds since 1970")
     space: str = Field(description="folder below spaces/ that is used")
     model: str = Field(description="model of that space: a name, or a folder as FileRow.path has a file")
@@ -29,12 +29,12 @@ def read_header(folder: Path) -> Header:
     """The header of an archive.
 
     Raises:
-        DataError: the folder is no archive, or one of a newer surgvl.
+        DataError: the folder is not an archive, or one of a newer surgvl.
     """
     if not (folder / FILE).is_file():
         if any((folder / name).exists() for name in (catalogue.FILE, "spaces")):
             raise DataError(lost(folder))
-        raise DataError(f"{folder} is no archive (no {FILE}): make one with `surgvl archive create {folder}`")
+        raise DataError(f"{folder} is not an archive (no {FILE}): make one with `surgvl archive create {folder}`")
     try:
         header = Header.model_validate(read_json(folder / FILE))
     except ValidationError as error:

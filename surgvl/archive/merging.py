@@ -26,7 +26,7 @@ def merge(archive: OpenArchive, other: OpenArchive, wait_s: float) -> Report:
         wait_s: seconds to wait for another writer.
 
     Raises:
-        ConfigError: another model's archive, one with another step between vectors, or the archive itself.
+        ConfigError: another model's archive, one with a different step between vectors, or the archive itself.
     """
     if other.folder == archive.folder:
         raise ConfigError(f"{archive.folder} cannot be merged with itself: give another archive")

@@ -53,7 +53,7 @@ class OpenArchive:
         precision: of the model.
 
     Raises:
-        DataError: the folder is no archive, or has lost its catalogue.
+        DataError: the folder is not an archive, or has lost its catalogue.
     """
 
     def __init__(self, folder: Path | str, device: str = "cpu", precision: Precision = "float32") -> None:
@@ -99,7 +99,7 @@ class OpenArchive:
 
     @property
     def name(self) -> str:
-        """What pages call it."""
+        """Its name on the page."""
         return self.header.name
 
     @property
@@ -129,7 +129,7 @@ class OpenArchive:
 
     @property
     def preprocess(self) -> Preprocess | None:
-        """How its clips are cut; None if its vectors do not tell."""
+        """How its clips are cut; None if its vectors do not say."""
         return self.space.meta.preprocess
 
     def space_of(self, name: str) -> Space:

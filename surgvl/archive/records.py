@@ -17,7 +17,7 @@ class Details:
     """Case details, which people edit; all may be empty.
 
     Attributes:
-        title: what a page calls the recording; its id if empty.
+        title: name of the recording on the page; its id if empty.
         procedure: such as `laparoscopic cholecystectomy`.
         date: of the operation, YYYY-MM-DD, YYYY-MM or YYYY.
         surgeon: a code, not a name.

@@ -89,7 +89,7 @@ def reindex(
 
 
 def _begin(folder: Path, embedder: "Embedder", sets: Sequence[PromptSet]) -> Space:
-    """The space to fill; one that was begun with another step between clips is begun anew."""
+    """The space to fill; one that was begun with a different step between clips is begun anew."""
     begun = (folder / "vectors" / "vectors.json").is_file()
     if begun and Space(folder).meta.stride_s != embedder.preprocess.step_s:
         shutil.rmtree(folder)
@@ -101,7 +101,7 @@ def _renew(space: Space, embedder: "Embedder", sets: Sequence[PromptSet]) -> Non
     """The same model: the sentences are embedded again, before the index is built by them.
 
     Raises:
-        ConfigError: another step between clips.
+        ConfigError: a different step between clips.
     """
     if space.meta.stride_s != embedder.preprocess.step_s:
         raise ConfigError(

@@ -22,11 +22,11 @@ def restore_header(folder: Path, wait_s: float = 0.0) -> list[str]:
         wait_s: seconds to wait for another writer.
 
     Returns:
-        A line that says what was made; none if the header is there or the folder is no archive.
+        A line that says what was made; none if the header is there or the folder is not an archive.
 
     Raises:
         ConfigError: another process writes.
-        DataError: it cannot be told which vectors the archive used.
+        DataError: it cannot be determined which vectors the archive used.
     """
     path = folder / FILE
     if (folder / header.FILE).is_file() or not path.is_file() or not path.stat().st_size:
@@ -40,7 +40,7 @@ def restore_header(folder: Path, wait_s: float = 0.0) -> list[str]:
             names = ", ".join(space.name for space in whole or spaces) or "none"
             raise DataError(
                 f"{folder / header.FILE} is missing, and which of the vectors in {folder / SPACES} it named cannot be "
-                f"told ({names}): restore a copy of it, or move the others out of that folder"
+                f"determined ({names}): restore a copy of it, or move the others out of that folder"
             )
         model = read_meta(whole[0] / "vectors").model
         head = header.Header(

@@ -104,7 +104,7 @@ def _check_file(row: FileRow, path: Path) -> list[str]:
 def _unused_spaces(archive: OpenArchive) -> list[str]:
     """Vectors of other models that nobody asked to keep: of `reindex`, killed before or after it used the new ones.
 
-    One that was stopped on purpose is no damage: the next goes on there.
+    One that was stopped on purpose is not damage: the next goes on there.
     """
     lines = []
     for folder in sorted((archive.folder / SPACES).iterdir()):
@@ -130,7 +130,7 @@ def _contents_problem(space: Space, rows: Sequence[FileRow]) -> str:
     if known is None:
         return "it is missing" if any(_contents(rows).values()) else ""
     is_list = isinstance(known, dict) and all(isinstance(value, str) for value in known.values())
-    return "" if is_list else "it is no table of contents by recording"
+    return "" if is_list else "it is not a table of contents by recording"
 
 
 def _contents(rows: Sequence[FileRow]) -> dict[str, str]:
@@ -177,12 +177,12 @@ def _index_problem(space: Space, bad: set[str]) -> str:
                 found, start_s, end_s = space.vectors_of(id)
                 kept = unique_spans(start_s, end_s)
                 if counts.pop(id, 0) != len(kept):
-                    return f"it has not the vectors of recording {id!r}"
+                    return f"it lacks the vectors of recording {id!r}"
                 for at in kept[:: max(1, len(kept) // _SAMPLE)]:
                     there, *_ = index.vector_at(id, (start_s[at] + end_s[at]) / 2)
                     if float(there @ found[at]) < _LEAST * float(np.linalg.norm(found[at])):
-                        return f"a vector of recording {id!r} at {start_s[at]:.1f} s is another one"
-            return f"it has vectors of {plural(len(counts), 'recording')} that have none" if counts else ""
+                        return f"a vector of recording {id!r} at {start_s[at]:.1f} s is not the one that was stored"
+            return f"it has {plural(len(counts), 'recording')} without stored vectors" if counts else ""
     except DataError as error:
         return str(error)
 
@@ -192,5 +192,5 @@ def _manifest_problem(archive: OpenArchive) -> str:
         there = Manifest.load(archive.folder / MANIFEST)
     except DataError as error:
         return str(error)
-    # Labels that were set since the last change of recordings are no damage.
+    # Labels that were set since the last change of recordings are not damage.
     return "" if there.video_table.equals(archive.manifest().video_table) else "it lists other recordings"

@@ -1,8 +1,8 @@
-"""Watching a folder: what arrives in it is added once it is whole.
+"""Watching a folder: what arrives in it is added once it is complete.
 
-A file counts as whole when its size and time of change are the same at two looks, an interval apart, and its header can
-be read: a copy that is under way grows, and most containers get their header's table at the end. One that stays as it
-is and cannot be read is named once, and looked at again when it changes.
+A file counts as complete when its size and modification time are the same at two looks, an interval apart, and its
+header can be read: a copy that is under way grows, and most containers get their header's table at the end. One that
+stays as it is and cannot be read is named once, and looked at again when it changes.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def watch(
         archive: the archive.
         folder: looked through at any depth.
         interval_s: seconds between two looks.
-        tick: told how far adding is.
+        tick: called with how far adding is.
         should_stop: asked often.
         told: gets the report of each addition, and of files that cannot be read.
         wait_s: seconds to wait for another writer; after that, files wait for the next look.
@@ -50,7 +50,7 @@ def watch(
     """
     check_above("--interval_s", interval_s)
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder: give one that files arrive in")
+        raise DataError(f"{folder} is not a folder: give one that files arrive in")
     before, handled = stamps(folder), Stamps()
     since_s = dict.fromkeys(before, time.monotonic())
     while not should_stop():
@@ -71,7 +71,7 @@ def watch(
 
 
 def stamps(folder: Path) -> Stamps:
-    """Size and time of change of each video file below a folder."""
+    """Size and modification time of each video file below a folder."""
     found = {}
     for file in find_videos([folder])[0]:
         try:

@@ -140,7 +140,7 @@ def read_suite(path: Path) -> Suite:
     """Read a suite.
 
     Raises:
-        ConfigError: the file is no suite; the message names the place.
+        ConfigError: the file is not a suite; the message names the place.
     """
     try:
         return Suite.model_validate(yaml.load(plain_yaml(path), Loader=YAML_LOADER))

@@ -110,7 +110,7 @@ class SuitePlan:
             elif not self.suite.render and not self.data_folder(row).is_dir():
                 reader = readers[row.data]
                 found[row.name] = (
-                    f"{self.data_folder(row)} is no folder; get it from: {reader.SOURCE}; licence: "
+                    f"{self.data_folder(row)} is not a folder; get it from: {reader.SOURCE}; licence: "
                     f"{licence_line(reader.LICENCE, reader.LICENCE_FROM)}"
                 )
         return found

@@ -1,11 +1,11 @@
 """A drawing of rectangles, lines and text as an SVG file (W3C SVG 1.1), with the styles of all plots in one place."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from surgvl.core.files import write_text
+from surgvl.export.xml_file import plain
 
 # Of classes and series; they can be told apart in grey, too, and repeat after that.
 COLOURS = ("#2e6fdb", "#e0a030", "#1b9e6f", "#9b5fc0", "#d9582b", "#7f8c8d", "#c8417f", "#17202a")
@@ -13,8 +13,6 @@ INK, SOFT, LINE, EMPTY = "#17202a", "#566573", "#d5dbdb", "#eaeded"
 # Width of a character of the plots' font, for room beside labels.
 CHAR_PX = 6.6
 _SIZE_PX = 12
-# What XML 1.0 has no spelling for.
-_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def colour(number: int) -> str:
@@ -44,7 +42,7 @@ class Drawing:
                 "font-size": str(_SIZE_PX),
             },
         )
-        ElementTree.SubElement(self.root, "title").text = _plain(title)
+        ElementTree.SubElement(self.root, "title").text = plain(title)
         self.rect(0, 0, width, height, "#ffffff")
         self.text(8, 18, title, bold=True)
 
@@ -52,7 +50,7 @@ class Drawing:
         """A filled rectangle, with words that a browser shows beside the pointer."""
         found = self._add("rect", x=x, y=y, width=max(width, 0), height=max(height, 0), fill=fill)
         if tip:
-            ElementTree.SubElement(found, "title").text = _plain(tip)
+            ElementTree.SubElement(found, "title").text = plain(tip)
 
     def line(self, points: Sequence[tuple[float, float]], stroke: str, width: float = 1, dashed: bool = False) -> None:
         """A line through points."""
@@ -78,7 +76,7 @@ class Drawing:
     ) -> None:
         """A line of text; `y` is its baseline, `turn` in degrees."""
         found = self._add("text", x=x, y=y, fill=fill)
-        found.text = _plain(words)
+        found.text = plain(words)
         found.set("text-anchor", anchor)
         if bold:
             found.set("font-weight", "600")
@@ -106,7 +104,3 @@ class Drawing:
     def _add(self, tag: str, **values: float | str) -> ElementTree.Element:
         given = {name: value if isinstance(value, str) else f"{value:.1f}" for name, value in values.items()}
         return ElementTree.SubElement(self.root, tag, given)
-
-
-def _plain(words: str) -> str:
-    return _FORBIDDEN.sub("?", words)

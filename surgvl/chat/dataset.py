@@ -111,8 +111,8 @@ class HeldOutQuestions:
             for row in self.written:
                 pooled = self.features.stack([window_of(row)]).to(chat.device)
                 reply = generate(chat, pooled, row["question"])[0]
-                told = {key: row[key] for key in ("video_id", "start_s", "question", "answer")}
-                file.write(json.dumps({"progress": progress, **told, "reply": reply}) + "\n")
+                asked = {key: row[key] for key in ("video_id", "start_s", "question", "answer")}
+                file.write(json.dumps({"progress": progress, **asked, "reply": reply}) + "\n")
         return {"held_out_token_accuracy": right.sum() / (expected != IGNORE).sum()}
 
 

@@ -19,9 +19,10 @@ from surgvl.chat.option_scores import tail_of
 from surgvl.chat.vision_language import caption
 from surgvl.chat.vision_language_config import ADAPTER, ClipInput, adapter_folder
 from surgvl.core.arrays import UInt8Array
-from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.core.errors import CheckpointError, ConfigError, first_line
 from surgvl.core.files import read_json
-from surgvl.models.foreign import first_line, foreign, quiet
+from surgvl.models.device import place
+from surgvl.models.foreign import foreign, quiet
 from surgvl.models.named import hub_family
 from surgvl.models.store import stored_hub
 
@@ -72,13 +73,7 @@ def load_hf(name: str, device: str = "cpu") -> tuple[Any, Any]:
         model = AutoModelForImageTextToText.from_pretrained(where, dtype=dtype, **offline)
     if "image_processor" not in vars(processor):
         raise CheckpointError(f"{name!r} takes no pictures: give an image-text-to-text model")
-    try:
-        torch.nn.Module.to(model, device)
-        model.train(False)
-        return model, processor
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError(f"device {device!r} cannot be used ({first}): give cpu, or another device") from error
+    return place(model, device), processor
 
 
 def base_of(adapter: Path) -> str:

@@ -41,7 +41,7 @@ class ClipInput:
     Args:
         num_frames: frames of a clip.
         fps: frames per second of video time in a clip.
-        size_px: longer side of the frames, which keep their aspect.
+        size_px: longer side of the frames, which keep their aspect ratio.
         anchor: which frame of a clip shows the moment that is asked about: last, centre or first.
         send: a clip as a video, or as frames with their times in words; auto: as a video where the model takes it.
     """

@@ -52,9 +52,9 @@ class TuneVisionLanguage(Objective):
             logits = self.language(**inputs).logits[0, :-1].float()
             expected = labels[1:]
             losses.append(F.cross_entropy(logits, expected, ignore_index=IGNORE))
-            told = expected != IGNORE
-            right = right + (logits.argmax(-1)[told] == expected[told]).sum().cpu()
-            asked = asked + told.sum().cpu()
+            is_answer = expected != IGNORE
+            right = right + (logits.argmax(-1)[is_answer] == expected[is_answer]).sum().cpu()
+            asked = asked + is_answer.sum().cpu()
         return {"loss": torch.stack(losses).mean(), "token_accuracy": right / asked}
 
     def conversation(self, video: Tensor, question: str, answer: str) -> tuple[dict[str, Any], Tensor]:

@@ -80,7 +80,7 @@ def demo(
         host: address to listen on; other machines can reach the page only if this is not a loopback address.
         open_browser: open the page in this machine's browser.
         password: that visitors must type, or @FILE that contains it.
-        token: print an address with a random word; who comes without it must type the password, or is turned away.
+        token: print an address with a random word; visitors without it must type the password, or are turned away.
         server: address of `surgvl serve all` with the archive's models, or any OpenAI-compatible address, which answers
             questions; by default, the models run in this process.
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
@@ -115,7 +115,7 @@ def _opened(videos: list[Path], archive: Path | None, run: Path | None, model: s
 
     if videos:
         if missing := [each for each in videos if not each.exists()]:
-            raise ConfigError(f"{missing[0]} does not exist: give video files, or folders with some")
+            raise ConfigError(f"{missing[0]} does not exist: give video files, or folders of them")
         with tempfile.TemporaryDirectory(prefix="surgvl-archive-", ignore_cleanup_errors=True) as folder:
             name = videos[0].resolve().name if len(videos) == 1 else f"{len(videos)} recordings"
             chat = "" if model else MODELS["tune"]
@@ -137,15 +137,15 @@ def archive_of(run: Path) -> Path:
     """The archive in a run folder, which is made on first use.
 
     Raises:
-        ConfigError: the folder is no run, or its vectors are no longer those of its archive.
+        ConfigError: the folder is not a run folder, or its vectors are no longer those of its archive.
     """
     from surgvl.archive.archive import Archive
 
     missing = [name for name in ("vectors", "index") if not (run / name).is_dir()]
     if missing and run.is_dir():
         raise ConfigError(
-            f"--run {run} lacks {', '.join(missing)}, so it is no run: open recordings with `{command('demo', run)}`, "
-            "an archive with --archive"
+            f"--run {run} lacks {', '.join(missing)}, so it is not a run folder: open recordings with "
+            f"`{command('demo', run)}`, an archive with --archive"
         )
     if missing:
         raise ConfigError(f"--run {run} does not exist: make it with `{command('quickstart', out=run)}`")
@@ -157,8 +157,8 @@ def archive_of(run: Path) -> Path:
         now = read_json(run / "vectors" / "vectors.json").get("model_hash")
         if not (made.folder / "spaces" / str(now)[:12]).is_dir():
             raise ConfigError(
-                f"{folder} was made from other vectors than those that {run} has now: move it away to make it anew, or "
-                f"open it with --archive {folder}"
+                f"{folder} was made from vectors that {run} no longer has: move it away to make it anew, or open it "
+                f"with --archive {folder}"
             )
     return folder
 

@@ -142,8 +142,8 @@ def _is_group(name: str, known: Mapping[str, str]) -> bool:
 
 
 def _tell_class(name: str, group: str) -> None:
-    told = f"{name} no longer takes a class: give {name}.NAME only; {CLASSES[group][0]} will go with the next release"
-    warnings.warn(told, SurgVLWarning, stacklevel=3)
+    line = f"{name} no longer takes a class: give {name}.NAME only; {CLASSES[group][0]} will go with the next release"
+    warnings.warn(line, SurgVLWarning, stacklevel=3)
 
 
 def _own(name: str) -> str:
@@ -154,6 +154,6 @@ def _own(name: str) -> str:
 def _now(name: str, known: Mapping[str, str], dashes: str) -> str:
     """The full name of a known argument; an old name causes a warning."""
     if _own(known[name]) != _own(name):
-        told = f"{dashes}{name} is now {dashes}{known[name]}; the old name will go with the next release"
-        warnings.warn(told, SurgVLWarning, stacklevel=2)
+        line = f"{dashes}{name} is now {dashes}{known[name]}; the old name will go with the next release"
+        warnings.warn(line, SurgVLWarning, stacklevel=2)
     return known[name]

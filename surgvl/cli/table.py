@@ -70,7 +70,7 @@ COMMANDS = {
     ),
     "data gather": Command(
         "surgvl.commands.gather:data_gather",
-        "make one vectors folder of the shards of a cluster's jobs",
+        "gather the vectors of several jobs in one folder",
         "vectors-1 vectors-2 --out vectors",
         words=("folders...",),
     ),
@@ -87,12 +87,12 @@ COMMANDS = {
     ),
     "models add": Command(
         "surgvl.commands.models:models_add",
-        "take the weights of a published model that you have",
+        "add the weights of a published model that you have",
         "surgclip downloads/surgclip_beta.pth",
         words=("name", "file"),
     ),
     "models check": Command(
-        "surgvl.commands.models_check:models_check", "check a model of this machine", "phantom", words=("name",)
+        "surgvl.commands.models_check:models_check", "check a model on this machine", "phantom", words=("name",)
     ),
     "pretrain": Command(
         "surgvl.commands.pretrain:pretrain",
@@ -177,7 +177,10 @@ COMMANDS = {
         words=("folder",),
     ),
     "archive set": Command(
-        "surgvl.commands.archive:archive_set", "change its name or chat model", "archive --chat chat", words=("folder",)
+        "surgvl.commands.archive:archive_set",
+        "change an archive's name or chat model",
+        "archive --chat chat",
+        words=("folder",),
     ),
     "archive add": Command(
         "surgvl.commands.archive:archive_add",
@@ -186,11 +189,14 @@ COMMANDS = {
         words=("folder", "files..."),
     ),
     "archive update": Command(
-        "surgvl.commands.archive:archive_update", "embed what waits or has changed", "archive", words=("folder",)
+        "surgvl.commands.archive:archive_update",
+        "embed recordings that wait or have changed",
+        "archive",
+        words=("folder",),
     ),
     "archive watch": Command(
         "surgvl.commands.archive:archive_watch",
-        "add what arrives in a folder",
+        "add recordings as they arrive in a folder",
         "archive recordings",
         words=("folder", "source"),
     ),
@@ -218,7 +224,7 @@ COMMANDS = {
     ),
     "archive verify": Command(
         "surgvl.commands.archive_read:archive_verify",
-        "name what is damaged, and mend the index",
+        "report damage, and repair the index",
         "archive",
         words=("folder",),
     ),
@@ -230,7 +236,7 @@ COMMANDS = {
     ),
     "archive merge": Command(
         "surgvl.commands.archive_read:archive_merge",
-        "take over another archive",
+        "add the recordings of another archive",
         "archive other_archive",
         words=("folder", "other"),
     ),

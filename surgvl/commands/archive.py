@@ -1,4 +1,4 @@
-"""The commands that make an archive and keep it: `archive create`, `set`, `add`, `update`, `watch`, `remove`,
+"""The commands that make and change an archive: `archive create`, `set`, `add`, `update`, `watch`, `remove`,
 `reindex`.
 """
 
@@ -34,7 +34,7 @@ def archive_create(
     Args:
         folder: a new folder.
         model: run folder, model folder or name of the video-text model that makes the vectors.
-        name: what pages call the archive; the folder's name by default.
+        name: name of the archive on the page; by default, the folder's.
         chat: run folder, model folder or name of the model that answers questions.
         stride_s: seconds between vectors; by default, the model's step between clips.
         prompt_sets: names or files of the prompt sets whose sentences are embedded; by default, all that ship.
@@ -49,13 +49,13 @@ def archive_create(
 
 
 def archive_set(folder: Path, name: str | None = None, chat: str | None = None, wait_s: float = 0.0) -> None:
-    """Change what an archive is called, and the model that answers questions about it.
+    """Change an archive's name, or the model that answers questions about it.
 
     The model that makes the vectors is changed by `surgvl archive reindex`.
 
     Args:
         folder: the archive.
-        name: what pages call it.
+        name: name of the archive on the page.
         chat: run folder, model folder or name of the model that answers questions; '' for none.
         wait_s: seconds to wait for another process that writes.
     """
@@ -78,7 +78,7 @@ def archive_add(
     in_flight: int = 8,
     wait_s: float = 0.0,
 ) -> Report:
-    """Add recordings to an archive: register, embed and index them; run it again to go on after an interruption.
+    """Add recordings to an archive: register, embed and index them; run it again to continue after an interruption.
 
     A file is known by its content: one that was moved or renamed keeps its id, labels and vectors. Files that cannot be
     read are set aside and listed at the end, and the exit status is 1.
@@ -141,13 +141,14 @@ def archive_watch(
     in_flight: int = 8,
     wait_s: float = 60.0,
 ) -> None:
-    """Add what arrives in a folder once it is whole, until Ctrl-C.
+    """Add recordings to an archive as they arrive in a folder, until Ctrl-C.
 
-    A file is whole when its size and time of change are the same at two looks and its header can be read.
+    A file has arrived when its size and modification time have not changed between two looks, and its header can be
+    read.
 
     Args:
         folder: the archive.
-        source: folder that recordings arrive in, at any depth.
+        source: folder in which recordings arrive, at any depth.
         interval_s: seconds between two looks.
         precision: bfloat16 takes about half the time where the device computes in it; cosines change in the fourth
             digit.
@@ -199,9 +200,9 @@ def archive_reindex(
     device: str = "cpu",
     wait_s: float = 0.0,
 ) -> Report:
-    """Embed all recordings of an archive with another model, beside the present vectors, and then use that one.
+    """Embed all recordings of an archive with another model, beside the present vectors, and then switch to it.
 
-    Run it again to go on after an interruption; until it is done, the archive works with the present model.
+    Run it again to continue after an interruption; until it is done, the archive works with the present model.
 
     Args:
         folder: the archive.

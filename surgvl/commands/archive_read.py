@@ -1,5 +1,5 @@
-"""The commands that look at an archive and take from it: `archive list`, `info`, `details`, `verify`, `merge`,
-`export`.
+"""The commands that read, check and export an archive: `archive list`, `info`, `details`, `verify`, `duplicates`,
+`merge`, `export`.
 """
 
 import getpass
@@ -16,7 +16,7 @@ from surgvl.archive.restoring import restore_header
 from surgvl.archive.space import STOPPED, Space
 from surgvl.core.errors import DataError
 from surgvl.core.files import command, size_of
-from surgvl.core.plurals import part_of, plural
+from surgvl.core.plurals import data_size, part_of, plural
 from surgvl.core.tables import plain_table
 from surgvl.core.times import clock
 from surgvl.retrieval.duplicates import Duplicate
@@ -85,7 +85,7 @@ def archive_info(folder: Path) -> None:
             "archive": head.name,
             "created": time.strftime("%Y-%m-%d %H:%M", time.localtime(head.created_s)),
             "recordings": f"{len(recordings):,}" + "".join(f", {count:,} {state}" for state, count in states.items()),
-            "video": f"{total_s / 3600:,.2f} h, {_bytes(sum(each.size for each in recordings))}",
+            "video": f"{total_s / 3600:,.2f} h, {data_size(sum(each.size for each in recordings))}",
             "model": f"{archive.model} ({meta.model_hash})",
             "answers": archive.chat
             or f"no model for questions: {command('archive set', folder)} --chat MODEL names one",
@@ -95,7 +95,7 @@ def archive_info(folder: Path) -> None:
             "labels": ", ".join(f"{count:,} of {track}" for track, count in sorted(tracks.items())) or "none",
             "saved clips": f"{len(archive.catalogue.clips()):,}",
             **_begun(archive),
-            "storage": _bytes(size_of(archive.folder.rglob("*"))),
+            "storage": data_size(size_of(archive.folder.rglob("*"))),
         }
     wide = max(map(len, lines))
     print("\n".join(f"{label:{wide}}  {value}" for label, value in lines.items()))
@@ -113,7 +113,7 @@ def _begun(archive: Archive) -> dict[str, str]:
 
 
 def _index_line(archive: Archive) -> str:
-    """Of which kind the index is, its measured recall, and what of removed recordings it still holds."""
+    """The kind of index, its measured recall, and the removed vectors that it still holds."""
     index = archive.index()
     there = plural(index.version.head.num_removed, "removed vector")
     removed = f"{there} unsearchable until `surgvl archive reindex`" if index.version.head.num_removed else ""
@@ -137,7 +137,7 @@ def archive_details(
     Args:
         folder: the archive.
         recording: its id.
-        title: what pages call it.
+        title: name of the recording on the page.
         procedure: the operation.
         date: YYYY-MM-DD, YYYY-MM or YYYY.
         surgeon: a code, not a name.
@@ -163,11 +163,11 @@ def archive_details(
 
 
 def archive_verify(folder: Path, mend: bool = True, wait_s: float = 0.0) -> None:
-    """Check an archive: name what is damaged or missing, and make index and manifest again from what is whole.
+    """Check an archive: report what is damaged or missing, and rebuild index and manifest from what is intact.
 
     Args:
         folder: the archive.
-        mend: false changes nothing.
+        mend: repair what can be repaired; false only reports.
         wait_s: seconds to wait for another process that writes.
     """
     lines = restore_header(folder, wait_s) if mend else []
@@ -177,7 +177,7 @@ def archive_verify(folder: Path, mend: bool = True, wait_s: float = 0.0) -> None
     if lines:
         raise DataError(f"{plural(len(lines), 'problem')} in {folder}:" + "".join(f"\n  {line}" for line in lines))
     following = command("archive update" if "waiting" in states else "archive info", folder)
-    print(f"{folder} is whole: {plural(len(states), 'recording')}; next: {following}")
+    print(f"{folder} is intact: {plural(len(states), 'recording')}; next: {following}")
 
 
 def archive_duplicates(folder: Path, least_s: float = 10.0) -> list[Duplicate]:
@@ -204,7 +204,7 @@ def archive_duplicates(folder: Path, least_s: float = 10.0) -> list[Duplicate]:
 
 
 def archive_merge(folder: Path, other: Path, wait_s: float = 0.0) -> None:
-    """Take over the recordings of another archive of the same model, with their vectors, details, labels and clips.
+    """Add the recordings of another archive with the same model: their vectors, details, labels and clips.
 
     Args:
         folder: the archive that grows.
@@ -243,7 +243,3 @@ def archive_export(
         lines = "".join(f"\n  {line}" for line in aside.values())
         part = part_of(len(aside), num_recordings, "recording", "has")
         raise DataError(f"{part} no file of labels, the others are done:{lines}")
-
-
-def _bytes(number: int) -> str:
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

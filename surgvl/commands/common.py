@@ -31,7 +31,7 @@ def split_ids(manifest: Manifest, split: str) -> list[str]:
     ids = manifest.video_ids(None if unsplit and split == "train" else split or None)
     if not ids and unsplit and manifest.videos:
         raise ConfigError(
-            f"no video of the manifest has a split, so none is in {split!r}: use --split '' for all videos, or convert "
+            f"no video of the manifest has a split, so none is in {split!r}: give --split '' for all, or convert "
             'again with a splits.json, {"train": [ids], "val": [ids], "test": [ids]}, in the data\'s folder'
         )
     if not ids:

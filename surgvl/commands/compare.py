@@ -115,7 +115,7 @@ def _against(where: str, runs: Sequence[Run], added: Sequence[Published]) -> str
     known = sorted({each.data for each in numbers})
     if data not in known:
         hint = did_you_mean(data, known, f"numbers are known about {', '.join(known)}")
-        raise ConfigError(f"--published {data!r} is no data set with published numbers: {hint}")
+        raise ConfigError(f"--published {data!r} is not a data set with published numbers: {hint}")
     splits = {each.split for each in numbers if each.data == data} - {UNSTATED}
     splits |= set(datasets()[data].SPLITS) if data in datasets() else set()
     if split and split not in splits:

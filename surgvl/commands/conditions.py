@@ -1,4 +1,4 @@
-"""Conditions on what `search`, `timeline` and `ask` take from an archive: the same flags, of the same meaning."""
+"""Conditions on what `search`, `timeline` and `ask` take from an archive: the same flags, with the same meaning."""
 
 from collections.abc import Iterable
 from dataclasses import replace

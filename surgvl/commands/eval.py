@@ -47,8 +47,8 @@ class EvalConfig:
             rule of the M2CAI16 challenge (`symmetric`), or by its script, which contains an error (`m2cai_matlab`);
             published tables used the script.
         allow_overlap: also score test videos that were seen in training, and mark every result.
-        late_after_s: count a reply of a general model that took longer as late, thus wrong, and print how long replies
-            took; 0: neither. Files of other toolkits need a column `seconds` for it.
+        late_after_s: count a reply of a general model that took longer than these seconds as late, and so as wrong, and
+            print how long replies took; 0: neither. Files of other toolkits need a column `seconds` for it.
     """
 
     prompts: list[str] | None = None

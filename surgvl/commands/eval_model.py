@@ -55,7 +55,7 @@ def predict_split(
         The files of the heads of these kinds.
 
     Raises:
-        CheckpointError: the folder's model is no readout, or the model of its vectors is not at hand.
+        CheckpointError: the folder's model is not a readout, or the model of its vectors is not at hand.
         ConfigError: the vectors are not those that the readout was trained on, no head is of these kinds, or an encoder
             is given where none is needed.
         DataError: no video can be read, or some were seen in training.

@@ -13,7 +13,7 @@ from surgvl.embed.gather import gather
 
 @recorded
 def data_gather(folders: list[Path], out: Path) -> None:
-    """Make one vectors folder of the shards of a cluster's jobs, or of separate runs with one model.
+    """Gather the vectors of several jobs, or of separate runs with one model, in one folder.
 
     The result is what one process would have written. Files are linked where the file system can, so that the folders
     may be deleted afterwards.
@@ -27,7 +27,7 @@ def data_gather(folders: list[Path], out: Path) -> None:
         DataError: a folder is unfinished, a shard is missing, or the folders do not fit together.
     """
     if len({folder.resolve() for folder in folders}) != len(folders):
-        raise ConfigError("a folder is given twice: give each once")
+        raise ConfigError(f"each folder must be given once, got {', '.join(map(str, folders))}")
     with locked(out), RunFolder(out) as folder:
         made = gather(folders, out)
         facts = {"model_hash": made.meta.model_hash, "stride_s": made.meta.stride_s, "precision": made.precision}

@@ -1,4 +1,4 @@
-"""The `index` command: adds a vectors folder to a search index, deletes a video from one, or stores it otherwise."""
+"""The `index` command: adds a vectors folder to a search index, deletes a video from one, or rebuilds it."""
 
 from pathlib import Path
 
@@ -42,25 +42,25 @@ def index(
         manifest: manifest folder of its videos, with their paths, procedures and sources.
         delete: id of a video to delete from the index.
         resume: add to an existing index; videos that are added again are replaced.
-        rebuild: store an existing index anew, as the following arguments say. Vectors that were stored with few bits
-            stay so: to lose no precision, index the vectors folder again.
+        rebuild: build an existing index anew, as the following arguments say. Vectors that were stored with few bits
+            keep that precision: for more, index the vectors folder again.
         backend: how a new index stores its vectors. flat compares all of them, exactly; hnsw is a graph in memory; ivf
-            are lists mapped from the disk, in a quarter of the space; ivf_pq are lists by product quantisation, in an
-            eighth, which finds less without --refine; milvus is a server at --address; auto chooses by the number of
-            vectors, memory and measured recall.
+            are inverted lists mapped from the disk, in a quarter of the space; ivf_pq are such lists with product
+            quantisation, in an eighth, with less recall unless --refine is given; milvus is a server at --address;
+            auto chooses by the number of vectors, memory and measured recall.
         recall: recall@10 that a build must reach on clips and sentences; auto falls back otherwise.
         memory_mb: what the vectors may take in memory, in MB; 0: half of the machine's.
-        address: of the Milvus server, such as http://localhost:19530; its token is read from SURGVL_API_KEY. Needs the
-            extra `milvus`.
-        refine: let ivf and ivf_pq keep full vectors on disk, too, and rank what they find with them: more recall, and
+        address: address of the Milvus server, such as http://localhost:19530; its token is read from SURGVL_API_KEY.
+            Needs the extra `milvus`.
+        refine: also keep full vectors on disk beside ivf and ivf_pq, and rank what these find by them: more recall, and
             exact scores, for four bytes a dimension on disk; auto does so by itself where lists alone miss the recall.
         device: where flat and ivf are searched: auto uses a GPU from 50,000 vectors on, where there is one and FAISS
             has CUDA (extra `gpu`).
 
     Raises:
         ConfigError: not exactly one of --vectors, --delete and --rebuild; or another process is writing to the index;
-            or the existing index is stored otherwise than asked for; or FAISS cannot use a GPU.
-        DataError: the vectors are another encoder's, or the manifest lacks some of their videos.
+            or the existing index is stored in another way than asked for; or FAISS cannot use a GPU.
+        DataError: the vectors are of another encoder, or the manifest lacks some of their videos.
     """
     config = IndexConfig(
         backend=backend, recall=recall, memory_mb=memory_mb, address=address, refine=refine, device=device
@@ -92,7 +92,7 @@ def index(
         ClipIndex.create(out, meta.model, meta.model_hash, meta.dim, exist_ok=True, config=config) as clip_index,
     ):
         if config not in (DEFAULT, clip_index.config):
-            raise ConfigError(f"{out} is stored with {clip_index.config}: leave that out, or change it by --rebuild")
+            raise ConfigError(f"{out} is stored with {clip_index.config}: leave these out, or change them by --rebuild")
         with tqdm(total=len(found.video_ids), desc="index", unit="vector", disable=None, leave=False) as bar:
             count = clip_index.add_vectors(found, videos, bar.update)
         folder.record(videos.hash, meta.pretraining_video_ids, protocol=found.protocol)
@@ -105,7 +105,7 @@ def index(
 
 
 def _tell(clip_index: ClipIndex) -> None:
-    """Of which kind the index is and why, and where it is not searched on the GPU that was wanted."""
+    """The kind of index and why it was chosen, and whether it is searched elsewhere than on the GPU asked for."""
     print("\n".join(filter(None, (clip_index.why, clip_index.version.placed))))
 
 

@@ -1,6 +1,6 @@
-"""Report addresses of models and data sets that are dead: `make links`, by hand, and never in a test run.
+"""Report dead addresses of models and data sets: `make links`, by hand, and never in a test run.
 
-Others keep these pages, so that a dead one is no defect of a commit.
+Third parties keep these pages, so a dead one is not a defect of a commit.
 """
 
 import re
@@ -42,9 +42,9 @@ def addresses() -> dict[str, list[str]]:
 
 
 def answer(session: httpx.Client, url: str) -> str:
-    """What is wrong with an address; empty if there is something.
+    """What is wrong with an address; empty if there is a page.
 
-    Where an account is asked for (401, 403), or one that asks less often (429), there is.
+    There is one where the server asks for an account (401, 403) or for fewer requests (429).
     """
     try:
         with session.stream("GET", url, headers=headers() if "/resolve/" in url else {}) as response:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from surgvl.core.files import command
+from surgvl.core.plurals import data_size
 from surgvl.core.tables import plain_table
 from surgvl.models import install
 from surgvl.models.published import Published, published, registry
@@ -22,7 +23,8 @@ def models_list() -> None:
     print(head)
     for line, entry in zip(lines, entries.values(), strict=True):
         print(f"{line}\n    {entry.purpose}")
-    print(f"\ncommercial: whether the licence allows commercial use; ask: that is not plain\nin {store()}")
+    print("\ncommercial: whether the licence allows commercial use; ask: it does not say clearly, so ask its authors")
+    print(f"models here are in {store()}")
     print("next: surgvl models info NAME, surgvl models fetch NAME")
 
 
@@ -65,23 +67,23 @@ def models_info(name: str) -> None:
 
 
 def models_fetch(name: str, accept_licence: bool = False) -> None:
-    """Fetch a published model into the store; what was interrupted goes on where it stopped.
+    """Fetch a published model into the store; an interrupted fetch continues where it stopped.
 
     Args:
         name: a name of `surgvl models list`, open_clip:ARCH@TAG for any weights that open_clip knows, or hf:OWNER/NAME
             for any folder of the Hugging Face hub.
-        accept_licence: agree to the licence of the model, which is shown; free ones need no agreement.
+        accept_licence: agree to the model's licence, which is shown; a free licence needs no agreement.
     """
     _ready(name, install.fetch_named(name, accept_licence))
 
 
 def models_add(name: str, file: Path, accept_licence: bool = False) -> None:
-    """Take weights that you have for a published model, such as from a machine with a network.
+    """Add weights of a published model that you have, such as from a machine with a network.
 
     Args:
         name: a name of `surgvl models list`.
         file: its weights file or archive, or a folder with all files that `surgvl models info` lists.
-        accept_licence: agree to the licence of the model, which is shown; free ones need no agreement.
+        accept_licence: agree to the model's licence, which is shown; a free licence needs no agreement.
     """
     _ready(name, install.add(install.entry_of(name), file, accept_licence))
 
@@ -110,21 +112,17 @@ def _show_files(entry: Published) -> None:
 
 def _training(entry: Published) -> str:
     """What a model was trained on, with who says so."""
-    told: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for each in entry.trained_on:
         videos = ", ".join(each.videos) or f"nobody lists its videos ({each.unknown})"
-        told.setdefault(f"{videos}; source: {each.source}", []).append(each.data_set)
-    return "\n".join(f"{', '.join(names)}: {videos}" for videos, names in told.items())
+        found.setdefault(f"{videos}; source: {each.source}", []).append(each.data_set)
+    return "\n".join(f"{', '.join(names)}: {videos}" for videos, names in found.items())
 
 
 def _size(entry: Published, folder: Path | None) -> str:
     """Bytes on disk or to fetch, else the number of parameters."""
     if folder is not None:
-        return _bytes(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+        return data_size(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
     if entry.size is not None:
-        return _bytes(entry.size)
+        return data_size(entry.size)
     return f"{entry.num_parameters / 1e6:.0f} M parameters" if entry.num_parameters else "not known"
-
-
-def _bytes(number: int) -> str:
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"

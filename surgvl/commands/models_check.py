@@ -1,4 +1,4 @@
-"""The command `models check`: whether a model of this machine loads and does what it did elsewhere.
+"""The command `models check`: whether a model on this machine loads and gives the vectors that it gave elsewhere.
 
 It encodes a rendered clip and a sentence. Where vectors are recorded in the registry, they are compared; the renderer
 and the arithmetic of processors leave differences of about 1e-4 in single numbers.
@@ -27,7 +27,7 @@ def models_check(name: str, device: str = "cpu") -> None:
 
     Args:
         name: a name of `surgvl models list`, open_clip:ARCH@TAG, hf:OWNER/NAME, or a folder.
-        device: torch device.
+        device: torch device, such as cpu or cuda.
     """
     from surgvl.api import DualModel, load
     from surgvl.chat.answerer import Answerer
@@ -87,12 +87,14 @@ def compare(name: str, recorded: Recorded, clip: NDArray[np.float32], text: NDAr
     largest = 0.0
     for what, before, now in (("clip", recorded.clip, clip), ("sentence", recorded.text, text)):
         if len(before) > len(now):
-            raise ConfigError(f"{name}: {len(before)} numbers of the {what} are recorded, and it gives {len(now)}")
+            raise ConfigError(
+                f"{name} gives {len(now)} numbers of the {what}, and {len(before)} are recorded: fetch or add it again"
+            )
         apart = float(np.abs(np.asarray(before) - now[: len(before)]).max(initial=0.0))
         if apart > TOLERANCE:
             raise CheckpointError(
-                f"{name} gives another vector of the {what} than is recorded (apart by {apart:.4f}, at most "
-                f"{TOLERANCE} is rounding): its weights or its preprocessing are not those of the authors"
+                f"{name} gives a vector of the {what} that differs from the recorded one by {apart:.4f}, and rounding "
+                f"by at most {TOLERANCE}: its weights or its preprocessing are not those of the authors"
             )
         largest = max(largest, apart)
     return largest

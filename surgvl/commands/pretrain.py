@@ -19,7 +19,7 @@ from surgvl.models.vit_config import ViTConfig
 from surgvl.train.config import Optim, Run
 from surgvl.video.clip import Anchor, Crop, Preprocess
 
-# Modules that import torch are imported where they are used, so that help and typing errors need none. The command line
+# Modules that import torch are imported where they are used, so that help and usage errors need none. The command line
 # resolves the type of `objective` by this block, once everything else that was typed fits.
 if TYPE_CHECKING:
     from surgvl.models.vit import VideoViT
@@ -70,7 +70,7 @@ def pretrain(
         run: length and devices of the run.
         export: encoder to write: ema, the moving average of its weights (V-JEPA and its relatives); online, the one
             that gradients train; auto: ema if the recipe has one.
-        dry_run: print memory and time per step, without training.
+        dry_run: print tokens, memory, FLOPs and hours, without training.
         dry_clips: number of clips for which a dry run estimates the hours.
         resume: continue in an --out folder that is not empty.
     """

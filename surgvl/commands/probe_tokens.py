@@ -30,7 +30,7 @@ class Tokens:
 
     Attributes:
         splits: clips by split.
-        preprocess: how they were cut; None where vectors do not tell.
+        preprocess: how they were cut; None where vectors do not say.
         what: frames of a clip, or vectors, in words.
         step_s: seconds between clips.
         problems: video id -> why it was left out.

@@ -1,4 +1,4 @@
-"""What `search` is asked for, as it is typed: VIDEO@TIME, VIDEO@START-END, sentences, pictures; and who encodes it."""
+"""The query of `search` as it is typed: VIDEO@TIME, VIDEO@START-END, sentences, pictures; and what encodes it."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -72,7 +72,7 @@ class QueryEncoder:
         """Unit vector [E] of a picture, as a clip in which nothing moves.
 
         Raises:
-            DataError: it is no picture.
+            DataError: it is not a picture.
         """
         found: Float32Array = self.encoder.encode_video(path, at_s=0.0)[0]
         return found

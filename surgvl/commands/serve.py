@@ -68,7 +68,7 @@ def serve_all(
         engine_args: all words after this flag are passed to `vllm serve` unchanged, for both models.
         archive: archive (surgvl archive create) whose models are served, where they are not given.
         readout: run folder of `surgvl probe` or `finetune`, whose model answers /surgvl/recognise.
-        device: torch device of the readout.
+        device: torch device of the readout, such as cpu or cuda.
         encoder: of a readout of stored vectors, where the model that made them is now, if it was moved.
     """
     chat = _model(model, "--model", archive, "chat")
@@ -89,7 +89,7 @@ def serve_readout(
     Args:
         model: run folder or model folder of `surgvl probe` or `finetune`.
         server: where to listen, and what to accept.
-        device: torch device.
+        device: torch device, such as cpu or cuda.
         encoder: of a readout of stored vectors, where the model that made them is now, if it was moved.
     """
     _serve({}, server, None, model, device, encoder)

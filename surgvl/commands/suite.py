@@ -27,7 +27,7 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
     Args:
         name: of the suite, or its YAML file.
         given: data and models.
-        out: folder for all runs, result.json, result.md and plots; one that was started with the same words is resumed.
+        out: folder for all runs, result.json, result.md and plots; one started with the same arguments is resumed.
         seed: of everything.
         program: command that precedes the arguments of a job.
 
@@ -35,7 +35,7 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
         The scores of all runs that are done.
 
     Raises:
-        ConfigError: the words do not fit, or the folder was started with others.
+        ConfigError: the arguments do not fit, or the folder was started with others.
         DataError: nothing of the suite is there, videos were set aside, or jobs failed.
     """
     root, device, every_s = given.root, given.suite_device, given.every_s
@@ -51,7 +51,7 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
     state: dict[str, Any] = files.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
     set_aside = state.setdefault("set_aside", {})
     if changed := [key for key in asked if state["asked"].get(key, asked[key]) != asked[key]]:
-        raise ConfigError(f"{out} was started with another {changed[0]}: pass the same words, or another --out")
+        raise ConfigError(f"{out} was started with another {changed[0]}: pass the same arguments, or another --out")
     with RunFolder(out, resume=True, seed=seed, device=device) as folder:
         for row, why in plan.absent.items():
             print(f"absent: {row}: {why}")
@@ -80,5 +80,5 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
     if set_aside:
         lines = "".join(f"{os.linesep}  {job}: {why}" for job, why in set_aside.items())
         jobs_did = f"{plural(len(set_aside), 'job')} set videos or files aside, and the scores are of the others"
-        raise DataError(f"{jobs_did}: mend them, and give another --out to include them:{lines}")
+        raise DataError(f"{jobs_did}: repair them, and give another --out to include them:{lines}")
     return [result for each in measured for result in each.results]

@@ -88,12 +88,12 @@ def timeline(
     Args:
         videos: video files, or folders that are searched for them at any depth; or, of an archive, ids of recordings.
         out: file to write, whose suffix names the format; of several videos, the folder.
-        model: run folder or model folder of a video-text model, or a model's name, or that of a probe or a fine-tuned
-            encoder, which has classes of its own; or give --server, or both to check that they have the same model.
+        model: run folder, model folder or name of a video-text model, or run folder of `surgvl probe` or `finetune`,
+            which has classes of its own; or give --server, or both to check that they have the same model.
         format: csv, json, parquet, vtt, srt, eaf (ELAN), cvat, label_studio or fiftyone; by default, that of the suffix
             of --out, and csv in a folder.
-        prompt_sets: names or files of prompt sets. Of phases and steps, one class holds at a time; of other kinds, all
-            above the threshold; triplets give tools as well.
+        prompt_sets: names or files of prompt sets. One phase or step holds at a time; of other kinds, all classes above
+            the threshold; triplets give tools as well.
         causal: use only what an online system could know at the time: clips and smoothing do not look ahead.
         smooth_s: window of a moving average over the scores, seconds; 0 for none.
         threshold: least probability of a triplet or tool.

@@ -74,6 +74,6 @@ def _video_text(model: str, loaded: object) -> "DualModel":
 
     if not isinstance(loaded, DualModel):
         raise CheckpointError(
-            f"{model} is not a video-text model: give a run folder of `surgvl align`, or such a model"
+            f"{model} is not a video-text model: give a run folder of `surgvl align`, or the name of a published one"
         )
     return loaded

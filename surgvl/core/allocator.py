@@ -14,7 +14,7 @@ _ARENA_MAX = -8
 
 
 def num_arenas() -> int:
-    """How many arenas there are to be."""
+    """Number of arenas."""
     return max(2, os.cpu_count() or 1)
 
 

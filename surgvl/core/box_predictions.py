@@ -33,7 +33,7 @@ class BoxPredictions:
     """Boxes that a model sees in moments of videos.
 
     Attributes:
-        kind: `triplet_box` or another kind of label with boxes; empty if the file does not tell.
+        kind: `triplet_box` or another kind of label with boxes; empty if the file does not say.
         video_ids: [M].
         times_s: float64 [M], seconds of the video.
         labels: [M]; empty for a moment without a box.

@@ -8,8 +8,8 @@ SurgVLError
   CheckpointError   weights that do not fit the model, or an invalid model folder
   ServerError       a server that fails or gives an invalid answer
 
-`Terminated` is no error: a scheduler or `kill` has ended the work. A `SurgVLWarning` says that work continues with less
-than was given.
+`Terminated` is not an error: a scheduler or `kill` has ended the work. A `SurgVLWarning` says that work continues with
+less than was given.
 """
 
 import signal
@@ -68,3 +68,13 @@ class Terminated(SystemExit):
 
 class SurgVLWarning(UserWarning):
     """Work continues with less than was given; the command line prints the message as one line."""
+
+
+def first_line(error: BaseException | None) -> str:
+    """What another library says in an error, for a message of ours.
+
+    Its first sentence, with the line that a colon announces, at most 200 characters; its class if it says nothing.
+    """
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    text = " ".join([lines[0], *(line.strip() for line in lines[1:2] if lines[0].endswith(":"))])
+    return text.split(". ")[0].rstrip(".: ")[:200]

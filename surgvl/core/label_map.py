@@ -11,7 +11,7 @@ def read_label_map(path: Path, key: str = "index_to_label") -> dict[int, str]:
     """Label id -> class name, from either published form: name -> id, or an object of id -> name under a key.
 
     Raises:
-        DataError: another form.
+        DataError: a different form.
     """
     record: Any = read_json(path)
     try:

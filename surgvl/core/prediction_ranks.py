@@ -61,7 +61,7 @@ def read_ranks(path: Path, fps: float | None = None) -> PredictionTable:
         fps: numbers of frames for each second; by default 1, as the labels of phases.
 
     Raises:
-        DataError: a file is missing, a line has another form, or lines differ in classes or in the truth of a name.
+        DataError: a file is missing, a line has a different form, or lines differ in classes or in the truth of a name.
     """
     rows = [row for file in _files(path) for row in _read(file)]
     if not rows:
@@ -74,7 +74,7 @@ def read_ranks(path: Path, fps: float | None = None) -> PredictionTable:
             raise DataError(f"{path}: {fact}: do not mix runs")
         own = parts.setdefault(row.name, {})
         if own and next(iter(own.values())).truth != row.truth:
-            raise DataError(f"{path}: {row.name!r} has two true classes: two clips bear this name, or runs are mixed")
+            raise DataError(f"{path}: {row.name!r} has two true classes: two clips have this name, or runs are mixed")
         own.setdefault(row.part, row)
     moments = [_MOMENT.fullmatch(name) for name in parts]
     if any(moments) and not all(moments):
@@ -125,7 +125,7 @@ def _read(file: Path) -> Iterator[_Row]:
             scores = _numbers(found["scores"])
             flags = None if found["flags"] is None else _numbers(found["flags"])
         except ValueError as error:
-            raise DataError(f"{file}, line {number} is no prediction ({error}): copy the file again") from error
+            raise DataError(f"{file}, line {number} is not a prediction ({error}): copy the file again") from error
         truth = (int(found["label"]),) if flags is None else tuple(np.flatnonzero(flags).tolist())
         if max(truth, default=0) >= len(scores) or (flags is not None and len(flags) != len(scores)):
             fact = f"{plural(len(scores), 'score')} for true class {', '.join(map(str, truth)) or 'none'}"

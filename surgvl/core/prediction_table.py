@@ -38,7 +38,7 @@ class PredictionTable:
         scores: float32 [N, C].
         labels: [N]; None or empty where a moment has no label. A moment may have several rows.
         values: float64 [N].
-        truth: of each row [N] the columns of its true classes; empty if the file does not tell.
+        truth: of each row [N] the columns of its true classes; empty if the file does not say.
         whole: whether a row is a whole video, named by its file, at 0 s.
     """
 
@@ -147,7 +147,7 @@ def read_cells(path: Path, fps: float | None = None) -> Cells:
     """Read the cells of a table as text that has a column `video`, and `frame` if frames have a rate.
 
     Raises:
-        DataError: the file cannot be read, a line has another number of cells, or there is no such column.
+        DataError: the file cannot be read, a line has a different number of cells, or there is no such column.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -39,7 +39,7 @@ class Predictions:
     """What a model says about moments of videos.
 
     Attributes:
-        kind: kind of label, such as `phase`; empty if the file does not tell.
+        kind: kind of label, such as `phase`; empty if the file does not say.
         video_ids: [N].
         times_s: float64 [N], seconds of the video.
         class_names: [C], in the order of the columns; empty for numbers, ids from 0 on if `by_id`.
@@ -160,7 +160,7 @@ def read_predictions(path: Path | str, fps: float | None = None, kind: str = "")
             whole second. Names of the Parquet form (`video_id`, `time_s`, `start_s`, `end_s`, `score:CLASS`) mean the
             same.
         fps: frames per second, for a column `frame` that counts from 0; of text files one a process, 1 by default.
-        kind: kind of label, if the file does not tell.
+        kind: kind of label, if the file does not say.
 
     Raises:
         DataError: the file cannot be read or is of another kind, or a column or row does not fit; the message names it.

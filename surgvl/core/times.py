@@ -21,7 +21,7 @@ def seconds(text: str | float, flag: str = "") -> float:
         Seconds, >= 0.
 
     Raises:
-        ConfigError: the text has another form.
+        ConfigError: the text has a different form.
     """
     if isinstance(text, int | float) and 0 <= text < math.inf:
         return float(text)

@@ -18,7 +18,7 @@ def read_sheet(path: Path) -> list[list[str]]:
 
     Raises:
         ConfigError: openpyxl is not installed.
-        DataError: the file is no workbook, or is larger than 1 GB when unpacked.
+        DataError: the file is not a workbook, or is larger than 1 GB when unpacked.
     """
     try:
         from openpyxl import load_workbook
@@ -35,5 +35,5 @@ def read_sheet(path: Path) -> list[list[str]]:
         finally:
             book.close()
     except _BROKEN as error:
-        raise DataError(f"{path} is no workbook that can be read ({error}): save it as text (.tsv)") from error
+        raise DataError(f"{path} is not a workbook that can be read ({error}): save it as text (.tsv)") from error
     return [row for row in texts if any(row)]

@@ -25,7 +25,7 @@ class Augment(nn.Module):
 
     Args:
         config: what varies, and by how much.
-        size_px: S; None: pictures keep their own size and aspect, and nothing is cropped.
+        size_px: S; None: pictures keep their own size and aspect ratio, and nothing is cropped.
     """
 
     def __init__(self, config: AugmentConfig, size_px: int | None):
@@ -70,7 +70,7 @@ class Augment(nn.Module):
         return F.interpolate(part, (self.size_px, self.size_px), mode="bilinear", antialias=True)
 
     def _moved(self, video: Tensor) -> Tensor:
-        """Shift and flip [B, 3, T, H, W], squares but for a model that takes clips of their own aspect."""
+        """Shift and flip [B, 3, T, H, W]: squares, but for a model that takes frames at their own aspect ratio."""
         B, (height, width) = len(video), video.shape[-2:]
         reach = round(self.config.shift * max(height, width))
         if not reach and not self.config.flip:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
 from surgvl.core.arrays import Float64Array, Int64Array
-from surgvl.core.errors import DataError
+from surgvl.core.errors import DataError, first_line
 from surgvl.core.files import atomic
 
 
@@ -47,9 +47,8 @@ class Clusters:
         try:
             table = pq.read_table(path)
         except (OSError, pa.ArrowInvalid) as error:
-            first = str(error).splitlines()[0]
             raise DataError(
-                f"{path} is not a file of clusters ({first}): write one with `surgvl data cluster`"
+                f"{path} is not a file of clusters ({first_line(error)}): write one with `surgvl data cluster`"
             ) from error
         names = table.column_names
         levels = [f"cluster_{level}" for level in range(len(names) - 3)]

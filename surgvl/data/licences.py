@@ -1,4 +1,4 @@
-"""Licences of data sets in words, with where they were read: one that nobody saw at its source is told as such.
+"""Licences of data sets in words, with where they were read: one that nobody saw at its source is marked as such.
 
 They were read in 2026 in the data sets' repositories and pages. Where a source was out of reach, SurgRec's authors list
 sixteen licences, which they say they verified (`DATASETS.md` of github.com/Siiichenggg/SurgRec-open-source).

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.errors import ConfigError, DataError, first_line
 from surgvl.embed.embedder import local_embedder
 from surgvl.embed.encoded import Shard, VideoFile
 from surgvl.embed.writer import encode_video
@@ -91,7 +91,7 @@ class RayWorkers:
         try:
             ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR, **own)
         except ConnectionError as error:
-            fact = str(error).splitlines()[0]
+            fact = first_line(error)
             raise ConfigError(f"--ray {self.address}: no cluster answers ({fact}): run `ray start --head`") from error
         try:
             for row in self._rows(ray.data, asked.values()):
@@ -107,7 +107,7 @@ class RayWorkers:
         """What the actors return, a row a video."""
         data.DataContext.get_current().enable_progress_bars = False
         rows = [{"place": video.place, "path": str(video.path.resolve())} for video in videos]
-        # A name of a published model is no path.
+        # A name of a published model is not a path.
         model = str(self.model.resolve() if self.model.exists() else self.model)
         tasks = data.from_items(rows, override_num_blocks=len(rows)).map(
             VideoEncoder,

@@ -130,7 +130,7 @@ class Vectors:
     def times_s(self) -> NDArray[np.float64]:
         """The moment that each clip stands for, seconds, float64 [N]; see `surgvl.video.clip.Preprocess.moment`.
 
-        Folders that do not tell how clips were cut hold windows, of which the centre of the segment is returned. The
+        Folders that do not say how clips were cut hold windows, of which the centre of the segment is returned. The
         k-th window of a video lies around (k + 0.5) stride_s. A window longer than the stride is shifted into the video
         at its ends, so its middle differs from that centre, which still follows from the row's index within the video.
         If the rows of a video do not tile it, the middle of the window is returned.

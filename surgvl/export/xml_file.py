@@ -7,8 +7,13 @@ from xml.etree import ElementTree
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+def plain(text: str) -> str:
+    """A text with question marks for the characters that XML cannot hold."""
+    return _FORBIDDEN.sub("?", text)
+
+
 def document(root: ElementTree.Element) -> bytes:
     """An indented UTF-8 document; characters that XML cannot hold become question marks."""
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + _FORBIDDEN.sub("?", text).encode() + b"\n"
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + plain(text).encode() + b"\n"

@@ -168,7 +168,7 @@ def interval_table(
         sets: prompt sets with their class vectors.
         logit_scale: factor of the cosines before the softmax.
         config: smoothing and thresholds.
-        model: name or folder of the model that made the vectors; the file tells nothing of folders above.
+        model: name or folder of the model that made the vectors; the file names no folder above it.
 
     Raises:
         DataError: the video cannot be read.
@@ -188,7 +188,7 @@ def table_of_tracks(
         begins_s: from when on the decision about each clip holds, seconds, ascending [N].
         step_s: seconds from one clip to the next.
         config: thresholds; smoothing as it was done.
-        model: name or folder of the model; the file tells nothing of folders above.
+        model: name or folder of the model; the file names no folder above it.
 
     Raises:
         DataError: the video cannot be read.

@@ -112,7 +112,7 @@ def brier(probabilities: ArrayLike, truth: ArrayLike) -> Float64Array:
         of it.
 
     Raises:
-        DataError: shapes differ, an id is outside 0 ... C-1, or rows are no distributions.
+        DataError: shapes differ, an id is outside 0 ... C-1, or rows are not distributions.
     """
     values, ids = distributions(probabilities), np.asarray(truth)
     if ids.shape != values.shape[:1] or ids.dtype.kind not in "iu":

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.core.errors import CheckpointError
 from surgvl.core.files import atomic, write_json
 from surgvl.models.build_published import build_published
+from surgvl.models.device import place
 from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.model_info import check_clips, find_model, load_preprocess, model_hash, resolve_model
@@ -110,14 +111,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preproce
             check_fit(build(), header(weights), weights)
         model = build()
         load_weights(model, weights)
-    try:
-        torch.nn.Module.to(model, device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError(
-            f"device {device!r} cannot be used ({first}): give cpu, or a device of this machine"
-        ) from error
-    return model.eval(), preprocess
+    return place(model, device), preprocess
 
 
 def video_encoder(model: Model, name: Path | str) -> VideoViT:

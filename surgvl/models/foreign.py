@@ -12,9 +12,9 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from surgvl.core.errors import CheckpointError
+from surgvl.core.errors import CheckpointError, first_line
 
-# Raised by torch, transformers, open_clip and their parsers on damaged files or files of another kind.
+# Raised by torch, transformers, open_clip and their parsers on damaged files or files of a different kind.
 ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -56,13 +56,6 @@ class foreign:  # noqa: N801 (used as a statement)
         # The tokenizers library raises bare Exceptions.
         if kind is Exception or isinstance(error, ERRORS):
             raise CheckpointError(f"{self.problem} ({first_line(error)}): {self.remedy}") from error
-
-
-def first_line(error: BaseException | None) -> str:
-    """The first sentence of an error, with the line that a colon announces, at most 200 characters."""
-    lines = (str(error).strip() or type(error).__name__).splitlines()
-    text = " ".join([lines[0], *(line.strip() for line in lines[1:2] if lines[0].endswith(":"))])
-    return text.split(". ")[0].rstrip(".: ")[:200]
 
 
 def check_finite(weights: Mapping[str, object], path: Path | str) -> None:

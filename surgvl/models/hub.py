@@ -77,4 +77,4 @@ def listing(repo: str, revision: str, folder: Path) -> Listing:
         }
         return Listing(str(found["sha"]), files)
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{url} is no list of files ({error!r} is missing): check HF_ENDPOINT") from error
+        raise DataError(f"{url} is not a list of files ({error!r} is missing): check HF_ENDPOINT") from error

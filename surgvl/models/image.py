@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.core.errors import CheckpointError, ConfigError, first_line
 from surgvl.core.files import read_json
 from surgvl.models.blocks import Transformer
 from surgvl.models.checkpoints.convert import exact_ratio, usual_heads
@@ -84,8 +84,10 @@ class TimmTower(ImageTower):
         try:
             inner: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, img_size=size_px)
         except (OSError, RuntimeError, ValueError, TypeError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"timm cannot load {name} from {file or 'its own weights'} ({first})") from error
+            raise CheckpointError(
+                f"timm cannot load {name} from {file or 'its own weights'} ({first_line(error)}): give the weights of "
+                "this model"
+            ) from error
         if not hasattr(inner, "num_prefix_tokens"):
             raise ConfigError(f"timm's {name} has no patch tokens: choose a vision transformer")
         data = resolve_model_data_config(inner)  # type: ignore[no-untyped-call]
@@ -143,8 +145,8 @@ class TransformersTower(ImageTower):
         )
         self.inner = inner
         # Some models interpolate their positions by default, some on request, and some have none.
-        told = "interpolate_pos_encoding" in inspect.signature(inner.forward).parameters
-        self.extra = {"interpolate_pos_encoding": True} if told and self.size_px != config["image_size"] else {}
+        can_resize = "interpolate_pos_encoding" in inspect.signature(inner.forward).parameters
+        self.extra = {"interpolate_pos_encoding": True} if can_resize and self.size_px != config["image_size"] else {}
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """See `ImageTower`; the summary is the model's own pooling, or else the mean of the patch features."""
@@ -185,7 +187,8 @@ class EndoSSLTower(ImageTower):
         side = math.isqrt(table.numel() // dim)
         if table.shape != (1, side * side, dim):
             raise CheckpointError(
-                f"{file}: positions {tuple(table.shape)} must be those of a square grid without class token"
+                f"{file}: positions {tuple(table.shape)} must be those of a square grid without class token: give "
+                "EndoSSL's"
             )
         ratio, heads = exact_ratio(found.hidden(file), dim), usual_heads(found, file)
         super().__init__(size_px or side * patch_px, patch_px, dim, *(RAW if raw else (IMAGENET_MEAN, IMAGENET_STD)))
@@ -209,7 +212,7 @@ class EndoSSLTower(ImageTower):
         ] + found.unexpected
         if wrong or extra:
             raise CheckpointError(
-                f"{file} does not fit: {len(wrong)} missing or of another shape {wrong[:3]}, "
+                f"{file} does not fit: {len(wrong)} missing or of a different shape {wrong[:3]}, "
                 f"{len(extra)} unexpected {extra[:3]}: give the whole checkpoint"
             )
         self.load_state_dict({name: stored[name] for name in self.state_dict()})

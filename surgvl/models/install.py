@@ -37,7 +37,7 @@ def check_licence(entry: Published, accepted: bool) -> None:
     """
     if not entry.asks:
         return
-    allowed = {"yes": "allowed", "no": "not allowed", "ask": "not plain: ask its authors"}[entry.commercial]
+    allowed = {"yes": "allowed", "no": "not allowed", "ask": "not clear: ask its authors"}[entry.commercial]
     print(f"{entry.title}: licence {entry.licence}; commercial use {allowed}; {entry.source}")
     if not accepted:
         raise ConfigError(
@@ -221,11 +221,11 @@ def _link(path: Path, place: Path) -> None:
 
 def card(entry: Published, hashes: Mapping[str, str], accepted: bool) -> dict[str, Any]:
     """`model_card.json`."""
-    told = ("name", "title", "purpose", "licence", "commercial", "source", "paper", "sees", "note")
-    values = entry.model_dump(include=set(told))
+    names = ("name", "title", "purpose", "licence", "commercial", "source", "paper", "sees", "note")
+    values = entry.model_dump(include=set(names))
     today = time.strftime("%Y-%m-%d")
     return {
-        **{name: values[name] for name in told},
+        **{name: values[name] for name in names},
         "trained_on": [each.model_dump(exclude_defaults=True) for each in entry.trained_on],
         "sha256": dict(hashes),
         "accepted": f"{entry.licence}, on {today}, by --accept_licence" if entry.asks and accepted else "",

@@ -69,7 +69,7 @@ def resolve_model(name: str | Path) -> Path:
     try:
         return stored_hub(text)
     except CheckpointError as error:
-        raise CheckpointError(f"{text} is no folder, and {error}") from error
+        raise CheckpointError(f"{text} is not a folder, and {error}") from error
 
 
 def find_model(folder: Path | str) -> Path:
@@ -109,7 +109,7 @@ def logit_scale(folder: Path | str) -> float:
     """Factor of a video-text model's cosines before the softmax, from its files.
 
     Raises:
-        CheckpointError: it is no video-text model, or a file cannot be read.
+        CheckpointError: it is not a video-text model, or a file cannot be read.
     """
     folder = find_model(folder)
     config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])

@@ -29,7 +29,7 @@ NARROWED = "qwen3_vl_embedding"
 
 
 def find_named(name: str) -> Path | None:
-    """The model folder of a name; None for what is no name.
+    """The model folder of a name; None for what is not a name.
 
     Raises:
         CheckpointError: the model is not on this machine, or its weights are not those of the architecture.
@@ -92,7 +92,7 @@ def convert_open_clip(folder: Path, arch: str, weights: Path, tag: str = "") -> 
 
 
 def hub_family(path: Path) -> str | None:
-    """The family of a folder of transformers' files; None if it is no video-text model of one.
+    """The family of a folder of transformers' files; None if it is not a video-text model of one.
 
     Raises:
         CheckpointError: its `config.json` is missing or damaged.
@@ -107,7 +107,7 @@ def hub_family(path: Path) -> str | None:
 def _of_hub(name: str) -> Path:
     """The model folder of hf:OWNER/NAME or hf:FOLDER, which is written on first use: links to its files.
 
-    What is no dual encoder of transformers, such as a model of ours or a vision-language model, is its own folder.
+    What is not a dual encoder of transformers, such as a model of ours or a vision-language model, is its own folder.
     """
     source = stored_hub(name)
     if (family := hub_family(source)) is None:
@@ -132,7 +132,7 @@ def _of_hub(name: str) -> Path:
 
 
 def _narrower(name: str, folder: Path, width: int) -> Path:
-    """The model folder of a model with vectors of another width: links, and its own configuration."""
+    """The model folder of a model with vectors of a different width: links, and its own configuration."""
     config: dict[str, Any] = read_checked(folder / "config.json", dict[str, Any])
     if config.get("family") != NARROWED:
         raise ConfigError(f"{name} has vectors of one width: leave :{width} out")

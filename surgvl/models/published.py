@@ -118,7 +118,7 @@ class Published(_Strict):
         arguments: of the family.
         shipped: whether it is part of surgvl.
         licence: SPDX where there is one.
-        commercial: whether its licence allows commercial use; `ask` where that is not plain.
+        commercial: whether its licence allows commercial use; `ask` where it does not say clearly.
         gated: whether the hub asks for an account that has accepted its terms.
         source: page of the model.
         paper: page of the paper.
@@ -220,5 +220,5 @@ def published(name: str) -> Published:
     known = registry()
     if name not in known:
         hint = did_you_mean(name, known, "surgvl models list shows all")
-        raise ConfigError(f"{name!r} is no published model: {hint}")
+        raise ConfigError(f"{name!r} is not a published model: {hint}")
     return known[name]

@@ -31,7 +31,7 @@ def shape_of(state: Mapping[str, Tensor], name: str, num_axes: int, path: Path) 
     """The shape of a tensor.
 
     Raises:
-        CheckpointError: it is missing, or has another number of axes.
+        CheckpointError: it is missing, or has a different number of axes.
     """
     if name not in state or state[name].ndim != num_axes:
         raise CheckpointError(

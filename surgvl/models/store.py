@@ -153,11 +153,11 @@ def hub_name(text: str) -> HubName:
     """Read `[hf:]OWNER/NAME[/FILE][@REVISION]`.
 
     Raises:
-        ConfigError: it is no such name.
+        ConfigError: it is not such a name.
     """
     found = re.fullmatch(r"((?:[\w.-]+/)?[\w.-]+)(?:/([\w./-]+))?(?:@([\w./-]+))?", text.removeprefix("hf:"))
     if not found or ".." in text:
-        raise ConfigError(f"{text!r} is no name of the hub: give OWNER/NAME, OWNER/NAME/FILE or OWNER/NAME@REVISION")
+        raise ConfigError(f"{text!r} is not a name of the hub: give OWNER/NAME, OWNER/NAME/FILE or OWNER/NAME@REVISION")
     return HubName(repo=found[1], file=found[2] or "", revision=found[3] or "main")
 
 
@@ -165,7 +165,7 @@ def stored_hub(text: str) -> Path:
     """The folder or file of a name of the hub, in the store or in the cache of huggingface_hub; a path as it is.
 
     Raises:
-        ConfigError: it is no such name.
+        ConfigError: it is not such a name.
         CheckpointError: it is not on this machine; the message says how to get it.
     """
     if (own := text.removeprefix("hf:")) and Path(own).exists():

@@ -71,7 +71,7 @@ def load_tower(
         spare: weights that the files may have more than the model.
 
     Raises:
-        CheckpointError: a weight is missing, unknown, of another shape, NaN or infinite; the message names it.
+        CheckpointError: a weight is missing, unknown, of a different shape, NaN or infinite; the message names it.
     """
     with foreign(f"{tower} holds no {kind.__name__} that transformers can load"), quiet():
         loaded: Any = kind.from_pretrained(
@@ -88,7 +88,7 @@ def load_tower(
     odd = sorted(str(each[0] if isinstance(each, tuple) else each) for each in info["mismatched_keys"])
     if missing or extra or odd:
         raise CheckpointError(
-            f"{tower} does not fit its config.json: missing {missing[:3]}, unknown {extra[:3]}, of another shape "
+            f"{tower} does not fit its config.json: missing {missing[:3]}, unknown {extra[:3]}, of a different shape "
             f"{odd[:3]} ({len(missing)}, {len(extra)} and {len(odd)} in all): give the weights of a {kind.__name__}"
         )
     check_finite(model.state_dict(), tower)

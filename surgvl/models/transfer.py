@@ -99,7 +99,7 @@ def transfer(wanted: Wanted) -> str:
                 tqdm.write(f"{wanted.target.name}: {problem}; again in {wait_s:.0f} s", file=sys.stderr)
                 time.sleep(wait_s)
     os.replace(part, wanted.target)
-    _told(part).unlink(missing_ok=True)
+    _facts_file(part).unlink(missing_ok=True)
     return found
 
 
@@ -171,7 +171,7 @@ def _try(session: httpx.Client, wanted: Wanted, part: Path) -> str:
     except httpx.TooManyRedirects:
         raise DataError(f"{wanted.url} redirects more than {MAX_REDIRECTS} times: check the address") from None
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as error:
-        raise DataError(f"{wanted.url} is no address that can be fetched ({error}): correct it") from error
+        raise DataError(f"{wanted.url} is not an address that can be fetched ({error}): correct it") from error
     except httpx.TransportError as error:
         raise _Retry(f"{type(error).__name__}: {error}".rstrip(": ")) from error
     except OSError as error:
@@ -196,7 +196,7 @@ def _checked(digest: str, wanted: Wanted, part: Path, linked: str, resumed: bool
     else:
         return digest
     part.unlink()
-    _told(part).unlink(missing_ok=True)
+    _facts_file(part).unlink(missing_ok=True)
     if resumed:
         raise _Retry("its parts do not fit together")
     raise DataError(f"{wanted.url} {problem}: it was damaged on the way or has been replaced, and was deleted")
@@ -238,20 +238,20 @@ def _validator(part: Path, wanted: Wanted) -> str:
 
     A hash that was known then and now is enough, because the whole is compared with it.
     """
-    told = read_json(_told(part)) if _told(part).is_file() else {}
-    if told.get("url") == wanted.url and told.get("validator"):
-        return str(told["validator"])
-    return wanted.sha256 if told.get("sha256") == wanted.sha256 else ""
+    known = read_json(_facts_file(part)) if _facts_file(part).is_file() else {}
+    if known.get("url") == wanted.url and known.get("validator"):
+        return str(known["validator"])
+    return wanted.sha256 if known.get("sha256") == wanted.sha256 else ""
 
 
 def _note(part: Path, wanted: Wanted, response: httpx.Response) -> None:
     # A weak tag (W/) does not promise equal bytes, so it may not be used for ranges.
     tag, date = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
     validator = tag if tag and not tag.startswith("W/") else date
-    write_json(_told(part), {"url": wanted.url, "validator": validator, "sha256": wanted.sha256})
+    write_json(_facts_file(part), {"url": wanted.url, "validator": validator, "sha256": wanted.sha256})
 
 
-def _told(part: Path) -> Path:
+def _facts_file(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
@@ -272,12 +272,10 @@ def _refuse(response: httpx.Response, wanted: Wanted) -> None:
         after = response.headers.get("Retry-After", "")
         raise _Retry(said, float(after) if after.isdecimal() else 0.0)
     if status in (401, 403):
-        raise DataError(f"{wanted.url} is not given without permission ({said}): {wanted.refused}")
+        raise DataError(f"{wanted.url} needs permission ({said}): {wanted.refused}")
     if status in (404, 410):
-        raise DataError(
-            f"{wanted.url} is not there ({said}): the address is dead; give a file that you have to surgvl models add"
-        )
+        raise DataError(f"{wanted.url} is dead ({said}): if you have the file, add it with `surgvl models add`")
     if status not in (200, 206):
         raise DataError(f"{wanted.url} cannot be fetched ({said}): check the address")
     if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise DataError(f"{wanted.url} is a page and no file: open it in a browser; it may ask for something first")
+        raise DataError(f"{wanted.url} is a page, not a file: open it in a browser; it may ask for something first")

@@ -84,7 +84,7 @@ def _check(archive: Path, members: list[zipfile.ZipInfo]) -> None:
         if outside or not path.parts:
             raise DataError(f"{archive} holds {name[:80]!r}, which leads out of its folder: it is not unpacked")
         if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
-            raise DataError(f"{archive} holds {name[:80]!r}, which is no plain file: it is not unpacked")
+            raise DataError(f"{archive} holds {name[:80]!r}, which is not a plain file: it is not unpacked")
         if each.flag_bits & 1:
             raise DataError(f"{archive} is encrypted: unpack it yourself, and give its files")
     total, most = sum(each.file_size for each in members), archive.stat().st_size * MAX_RATIO + FREE_BYTES

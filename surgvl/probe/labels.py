@@ -66,7 +66,7 @@ def heads_of(table: Manifest, names: Sequence[str] = (), training: Collection[st
 
     Raises:
         ConfigError: it lacks one that is named.
-        DataError: it has none, or a label of skill is no number.
+        DataError: it has none, or a label of skill is not a number.
     """
     there = {row.task for row in table.segments}
     has = there | (set(PARTS) if "triplet" in there else set())
@@ -168,7 +168,7 @@ READ: dict[str, Callable[[Head, Sequence[Sequence[str]], NDArray[np.bool_]], NDA
 
 def _class(head: Head, name: str) -> int:
     if name not in head.classes:
-        raise DataError(f"{head.name} {name!r} is no class of the training videos: give them the same labels")
+        raise DataError(f"{head.name} {name!r} is not a class of the training videos: give them the same labels")
     return head.classes.index(name)
 
 

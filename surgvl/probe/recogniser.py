@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 import surgvl.probe
 from surgvl.core.arrays import Float32Array, UInt8Array
-from surgvl.core.errors import CheckpointError, ConfigError
+from surgvl.core.errors import CheckpointError
 from surgvl.core.files import atomic, write_json
 from surgvl.core.registry import choose
 from surgvl.embed.encode_file import CLIPS
 from surgvl.embed.windows import encode_windows, read_windows
 from surgvl.models.checkpoint import header, load_preprocess, load_weights
+from surgvl.models.device import place
 from surgvl.models.model_info import check_clips, find_model
 from surgvl.models.schema import read_checked
 from surgvl.models.vit import VideoViT
@@ -109,12 +110,12 @@ class Recogniser(nn.Module):
             DataError: the file cannot be read, or has no frames.
         """
 
-        def told() -> Iterator[tuple[float, float, UInt8Array]]:
+        def ticked() -> Iterator[tuple[float, float, UInt8Array]]:
             for start_s, end_s, clip in read_windows(path, preprocess):
                 yield start_s, end_s, clip
                 tick(end_s - start_s)
 
-        return encode_windows(self.features, told(), CLIPS, device)
+        return encode_windows(self.features, ticked(), CLIPS, device)
 
     def recognise(self, features: Tensor) -> dict[str, Tensor]:
         """Features of the clips of one video in order [N, F] -> logits float32 [N, C] by head."""
@@ -206,17 +207,4 @@ def load_recogniser(folder: Path, device: str = "cpu") -> tuple[Recogniser, Prep
     readout = built(fields.readout, fields.heads, fields.encoder.dim, weights, "readout.")
     model = Recogniser(VideoViT(fields.encoder), readout, fields.frame_step)
     load_weights(model, weights)
-    return placed(model, device), preprocess
-
-
-def placed(model: Recogniser, device: str) -> Recogniser:
-    """A model on a device, in evaluation mode.
-
-    Raises:
-        ConfigError: the device is not available.
-    """
-    try:
-        return model.to(device).eval()
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError(f"device {device!r} cannot be used ({first}): give a device of this machine") from error
+    return place(model, device), preprocess

@@ -26,7 +26,7 @@ def num_groups(encoder: VideoViT, clip_frames: int) -> int:
     """How often the encoder is applied to a clip of T frames.
 
     Raises:
-        ConfigError: T is no multiple of the encoder's frames.
+        ConfigError: T is not a multiple of the encoder's frames.
     """
     num_frames = encoder.config.num_frames
     if clip_frames < 1 or clip_frames % num_frames:
@@ -80,7 +80,7 @@ def encode(
         Memory-mapped float16 [N, K, D].
 
     Raises:
-        ConfigError: T is no multiple of the encoder's frames.
+        ConfigError: T is not a multiple of the encoder's frames.
         CheckpointError: a token is not finite in float16.
         DataError: the disk has no space for the tokens.
     """

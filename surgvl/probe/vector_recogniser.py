@@ -20,12 +20,13 @@ from surgvl.core.files import write_json
 from surgvl.embed.encode_file import clip_encoder, encode_file
 from surgvl.embed.meta import Meta
 from surgvl.models.checkpoint import load_model, load_preprocess, load_weights
+from surgvl.models.device import place
 from surgvl.models.model_info import find_model, model_hash
 from surgvl.models.schema import read_checked
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.probe.base import Readout
-from surgvl.probe.recogniser import VECTOR_TYPE, HeadFields, Recogniser, built, described, placed, save_weights
+from surgvl.probe.recogniser import VECTOR_TYPE, HeadFields, Recogniser, built, described, save_weights
 from surgvl.video.clip import Preprocess
 
 
@@ -126,15 +127,15 @@ def load_vector_recogniser(
         "put that model there, name the folder that it is in (--encoder), or give stored vectors of it to `surgvl eval "
         "--vectors`"
     )
-    place, there = encoder or Path(fields.encoder), "there" if encoder is None else f"in {encoder}"
+    at, there = encoder or Path(fields.encoder), "there" if encoder is None else f"in {encoder}"
     try:
-        found = model_hash(place)
+        found = model_hash(at)
     except (CheckpointError, OSError) as error:
         raise CheckpointError(f"{needs}, which is not {there}: {remedy}") from error
     if found != fields.encoder_hash:
-        raise CheckpointError(f"{needs}, but the model {there} is another ({found}): {remedy}")
-    source, _ = load_model(place, device)
+        raise CheckpointError(f"{needs}, but the model {there} is a different one ({found}): {remedy}")
+    source, _ = load_model(at, device)
     assert isinstance(source, VideoText | VideoViT)
     model = VectorRecogniser(source, readout)
-    placed(model, device)
+    place(model, device)
     return model, preprocess

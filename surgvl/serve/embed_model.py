@@ -117,7 +117,7 @@ class DualMultiModalProcessor(BaseMultiModalProcessor[DualProcessingInfo]):
         return super().apply(inputs, timing_ctx)
 
     def _call_hf_processor(self, hf_data: Mapping[str, object], hf_kwargs: Mapping[str, object]) -> BatchFeature:
-        """Resample each clip -> `clips`, uint8 [N, 3, T, S, S], or [N, 3, T, h, w] of a model that keeps the aspect."""
+        """Resample each clip -> `clips`, uint8 [N, 3, T, S, S], or [N, 3, T, h, w] of one that keeps aspect ratios."""
         want = self.info.preprocess
         videos = hf_data["videos"]
         assert isinstance(videos, Sequence)

@@ -75,7 +75,7 @@ class Endpoint(Server):
         raise ConfigError(f"{self.url} has no model {wanted!r}; it has {named}: {hint}")
 
     def version(self) -> str:
-        """The server's build, as far as it tells it; empty if it does not."""
+        """The server's build, as far as it states it; else empty."""
         for path, field in VERSIONS:
             try:
                 found: Any = self._plain.get(f"{self._address}{path}", cast_to=object)

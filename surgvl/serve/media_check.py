@@ -184,7 +184,9 @@ def _check_data_url(address: str, what: str, rules: MediaRules, found: _Media) -
         width, height = _image_size(io.BytesIO(_decode_base64(frame, f"frame {number}")), f"frame {number}")
         sizes.add((width, height))
         if len(sizes) > 1:
-            raise RequestError(400, f"frame {number} has another size ({width}x{height}) than frame 0: send one size")
+            raise RequestError(
+                400, f"frame {number} has a different size ({width}x{height}) than frame 0: send one size"
+            )
         found.pixels += width * height
         if found.pixels > MAX_PIXELS:
             return

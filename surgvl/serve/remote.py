@@ -170,10 +170,10 @@ class RemoteDual(RemoteModel, ZeroShotModel):
         """Factor of the cosines before the softmax.
 
         Raises:
-            ServerError: the server is of an earlier version, which does not tell.
+            ServerError: the server is of an earlier version, which does not say.
         """
         if "logit_scale" not in self.about:
-            raise ServerError(f"{self.server.url} does not tell the scale of its model's cosines: update surgvl there")
+            raise ServerError(f"{self.server.url} does not state the scale of its model's cosines: update surgvl there")
         return float(self.about["logit_scale"])
 
     @property

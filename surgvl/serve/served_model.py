@@ -42,7 +42,7 @@ def find_served_model(role: Role, path: Path) -> Path:
             returned as it is (`surgvl.serve.general_model`).
 
     Raises:
-        CheckpointError: it holds another kind of model, or a damaged one.
+        CheckpointError: it holds a different kind of model, or a damaged one.
     """
     if role == "chat" and is_vision_language(str(path)):
         general_folder(str(path))

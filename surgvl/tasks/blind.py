@@ -1,4 +1,4 @@
-"""Predictors that see no video, as the inputs of `surgvl eval`: what a score is worth is told by theirs.
+"""Predictors that see no video, as the inputs of `surgvl eval`: a score is worth as much as it exceeds theirs.
 
 Of kinds with one label at a time, the longest class of the training videos is predicted everywhere, of whole videos the
 most frequent one; of others, every class has the same score, and there are no boxes; a number is the median of those of
@@ -71,7 +71,7 @@ class BlindInputs(EvalInputs):
             seconds = training_seconds(
                 self.train, kind, {name: name for name in names}, {row.data_set for row in there}
             )
-            scores, told = np.zeros((len(ids), len(names)), np.float32), "the same score for every class"
+            scores, words = np.zeros((len(ids), len(names)), np.float32), "the same score for every class"
             if kind in EXCLUSIVE:
                 # The tasks say what it is among the training videos.
                 counts, what = dict(seconds), ""
@@ -80,8 +80,8 @@ class BlindInputs(EvalInputs):
                     what = f" (the {'most frequent' if kind in WHOLE else 'longest'} of the {self.split} videos)"
                 constant = max(counts, key=lambda name: (counts[name], name))
                 scores[:, names.index(constant)] = 1
-                told = f"always {constant}{what}"
-            protocol = f"{self.split} split of {sources}, {NO_MODEL}: {told}"
+                words = f"always {constant}{what}"
+            protocol = f"{self.split} split of {sources}, {NO_MODEL}: {words}"
             data = sources if len(groups) > 1 else ""
             raters = rater_labels(self.test, kind, ids, times_s)
             rows = Scores(ids, times_s, scores, names)
@@ -98,7 +98,7 @@ class BlindInputs(EvalInputs):
             training = number_labels(self.train, name) if self.train is not None else {}
             constant = float(np.median(list((training or truth).values())))
             sources = " and ".join(sorted({row.source for row in self.test.videos if row.video_id in truth}))
-            told = f"always {constant:g} (the median of the {'training' if training else self.split} videos)"
+            words = f"always {constant:g} (the median of the {'training' if training else self.split} videos)"
             ids = sorted(truth)
             found.append(
                 LabelledNumbers(
@@ -106,7 +106,7 @@ class BlindInputs(EvalInputs):
                     Numbers(ids, np.full(len(ids), constant)),
                     np.array([truth[each] for each in ids]),
                     np.array([training[each] for each in sorted(training)]),
-                    f"{self.split} split of {sources}, {NO_MODEL}: {told}",
+                    f"{self.split} split of {sources}, {NO_MODEL}: {words}",
                 )
             )
         if not found:
@@ -137,9 +137,9 @@ class BlindInputs(EvalInputs):
         ids, questions, truths, types = (table[name].to_pylist() for name in columns)
         types = [each or "all" for each in types]
         training = self.training_questions()
-        told = "training"
+        words = "training"
         if not training:
-            training, told = list(map(LabelledQuestion, questions, truths, types)), self.split
+            training, words = list(map(LabelledQuestion, questions, truths, types)), self.split
         said = blind_answers(training, questions, types)
         found = []
         modes = ["typed" if is_typed(each) else "open" if self.is_open(each) else "closed" for each in types]
@@ -150,7 +150,7 @@ class BlindInputs(EvalInputs):
                 answers = Answers(
                     own[0], own[1], own[2], own[3], own[4], np.ones(len(rows), bool), mode, encoder=NO_MODEL
                 )
-                what = f"the most frequent {told} answer of the question"
+                what = f"the most frequent {words} answer of the question"
                 labels = f"{self._videos}, {plural(len(rows), 'question')}, {NO_MODEL}: {what}"
                 found.append((answers, labels))
         return found

@@ -150,7 +150,7 @@ def join_boxes(
     true = true_boxes(labels, kind, class_names, video_ids)
     boxes, num_moments, num_outside = predicted_boxes(files, true, kind, class_names)
     if num_outside:
-        facts.append(f"{num_outside:,} of {num_moments:,} predicted moments are no labelled frames, left out")
+        facts.append(f"{num_outside:,} of {num_moments:,} predicted moments are not labelled frames, left out")
     sources = " and ".join(sorted({row.source for row in labels.videos if row.video_id in video_ids}))
     protocol = f"{split} of {sources}, {described(files)}"
     data = sources if several else ""
@@ -163,7 +163,7 @@ def predicted_boxes(
     """The predicted boxes in labelled frames.
 
     Returns:
-        The boxes, how many moments of the videos were predicted, and how many of them are no labelled frames.
+        The boxes, how many moments of the videos were predicted, and how many of them are not labelled frames.
 
     Raises:
         DataError: an unknown class, or two moments in one labelled frame.
@@ -193,7 +193,9 @@ def predicted_boxes(
             if label:
                 if plain(label) not in index:
                     hint = did_you_mean(label, class_names, "rename it")
-                    raise DataError(f"{path}: label {label!r} of {name} at {time_s:g} s is no class of {kind}: {hint}")
+                    raise DataError(
+                        f"{path}: label {label!r} of {name} at {time_s:g} s is not a class of {kind}: {hint}"
+                    )
                 rows.append([frame, video, index[plain(label)], *each.xywh[at], each.scores[at]])
     table = np.array(rows, np.float64).reshape(-1, 8)
     frames, videos, classes = table[:, :3].T.astype(np.int64)

@@ -86,7 +86,7 @@ class Detection(Task[Boxes]):
         )
         results = []
         for prefix, truth, predicted, names in self._components(predictions):
-            for suffix, (ranked_by, told) in _RANKED.items():
+            for suffix, (ranked_by, words) in _RANKED.items():
                 table = np.full((num_videos, len(names)), np.nan)
                 found = detection_average_precision(truth, predicted, len(names), ranked_by=ranked_by)
                 table[: len(found)] = found
@@ -94,16 +94,16 @@ class Detection(Task[Boxes]):
                     f"{prefix}_{100 * OVERLAP:.0f}{suffix}",
                     partial(videos_then_classes, table),
                     {"no boxes": 0.0},
-                    f"{self.labels}; overlap of at least {OVERLAP:g}, {told}; {_AP}",
+                    f"{self.labels}; overlap of at least {OVERLAP:g}, {words}; {_AP}",
                     per_class=named(classes_over_videos(table)[0], names),
                 )
                 results.append(replace(result, detail=bool(suffix)))
         mine, nothing = self._associations(predictions), self._associations(no_boxes())
         for metric, statistic in mine.items():
             what = ASSOCIATIONS[metric.rpartition("_")[2]]
-            told = f"share of boxes, mean over videos; {what}"
+            words = f"share of boxes, mean over videos; {what}"
             blind = {"no boxes": point_estimate(nothing[metric], num_videos)}
-            results.append(make(metric, statistic, blind, f"{self.labels}; overlap of at least {OVERLAP:g}; {told}"))
+            results.append(make(metric, statistic, blind, f"{self.labels}; overlap of at least {OVERLAP:g}; {words}"))
         return results
 
     def _components(self, predicted: Boxes) -> list[tuple[str, Boxes, Boxes, Sequence[str]]]:

@@ -39,7 +39,7 @@ def read_all(answers: Path | None, controls: Sequence[Path], manifest: Labels | 
 
 
 def answers_of(path: Path, manifest: Labels | None, split: str) -> AnswerFile:
-    """Answers of `surgvl ask`, or of another toolkit; which one is told by the content.
+    """Answers of `surgvl ask`, or of another toolkit; recognised by the content.
 
     Args:
         path: folder that holds answers.jsonl, that file, or a file of replies; `no_video:FILE`, `black:FILE` and
@@ -90,7 +90,7 @@ def _seconds(row: Row) -> float | None:
     """How long a reply took, if its row says so.
 
     Raises:
-        ValueError: it is no number, or negative.
+        ValueError: it is not a number, or negative.
     """
     seconds = number_of(row, "seconds")
     if seconds is not None and seconds < 0:

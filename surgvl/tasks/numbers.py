@@ -70,14 +70,14 @@ def number_labels(labels: Labels, kind: str) -> dict[str, float]:
     """The number of each labelled video.
 
     Raises:
-        DataError: a label is no number, or a video has two.
+        DataError: a label is not a number, or a video has two.
     """
     table = labels.segment_table.filter(pc.equal(labels.segment_table["task"], kind))
     found: dict[str, float] = {}
     for name, label in zip(table["video_id"].to_pylist(), table["label"].to_pylist(), strict=True):
         value = _number(label)
         if value is None:
-            raise DataError(f"{kind} label {label!r} of {name} is no number: correct the segments, or leave it out")
+            raise DataError(f"{kind} label {label!r} of {name} is not a number: correct the segments, or leave it out")
         if found.setdefault(name, value) != value:
             raise DataError(f"{name} has two {kind} labels, {found[name]:g} and {value:g}: correct the segments")
     return found
@@ -96,7 +96,7 @@ def join_numbers(
         described: description of the split, for the protocol.
 
     Raises:
-        DataError: a class is no number, or no video has both.
+        DataError: a class is not a number, or no video has both.
     """
     truth = number_labels(test, kind)
     given: dict[str, list[float]] = {}
@@ -128,7 +128,7 @@ def _values(path: Path, predictions: Predictions, kind: str) -> Float64Array:
     levels = [_number(name) for name in predictions.class_names]
     for name, level in zip(predictions.class_names, levels, strict=True):
         if level is None:
-            raise DataError(f"{path}: class {name!r} is no number, but {kind} labels are: give a column `value`")
+            raise DataError(f"{path}: class {name!r} is not a number, but {kind} labels are: give a column `value`")
     return np.asarray(np.array(levels, np.float64)[predictions.scores.argmax(axis=1)], np.float64)
 
 

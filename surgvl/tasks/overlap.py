@@ -59,5 +59,5 @@ def not_listed_note(pretraining_ids: Sequence[str]) -> str:
     names = not_listed(pretraining_ids)
     if not names:
         return ""
-    told = ", ".join("data that nobody names" if name == "unknown" else name for name in names)
-    return f"- trained on videos that nobody lists, so test videos may be among them: {told}\n"
+    listed = ", ".join("data that nobody names" if name == "unknown" else name for name in names)
+    return f"- trained on videos that nobody lists, so test videos may be among them: {listed}\n"

@@ -2,7 +2,7 @@
 
 Names match if they are equal but for case and punctuation. A moment is scored if its video is in the split and a label
 covers it (of triplets and tools: if it is in the video); seconds of labels without a prediction, and moments without a
-label, are told with every score.
+label, are stated with every score.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from surgvl.core.box_predictions import BoxPredictions
 from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.ontology import class_kind
-from surgvl.core.plurals import part_of
+from surgvl.core.plurals import part_of, shorten
 from surgvl.core.predictions import Predictions
 from surgvl.tasks.base import LabelledScores, Scores, Unavailable
 from surgvl.tasks.boxes import LabelledBoxes, join_boxes
 from surgvl.tasks.numbers import LabelledNumbers, join_numbers, part_of_kind
-from surgvl.tasks.predicted_classes import by_class, decided, described, plain, shorten, with_unlabelled
+from surgvl.tasks.predicted_classes import by_class, decided, described, plain, with_unlabelled
 from surgvl.tasks.predicted_ids import by_name
 from surgvl.tasks.truth import (
     EXCLUSIVE,
@@ -46,11 +46,11 @@ class Predicted:
         files: predictions with the files that they come from; files of one kind hold different videos.
         manifest: labels of all splits.
         split: to score.
-        kinds: kinds of label that can be scored; the kind of a file that does not tell is that whose classes it names.
+        kinds: kinds of label that can be scored; the kind of a file that does not say is that whose classes it names.
         published: classes of a data set.
 
     Raises:
-        DataError: a file's kind cannot be told, a video is unknown, or two files hold the same video.
+        DataError: a file's kind cannot be determined, a video is unknown, or two files hold the same video.
         ConfigError: predictions are of a kind that cannot be scored.
     """
 
@@ -100,7 +100,7 @@ class Predicted:
         """
         boxed = isinstance(predictions, BoxPredictions)
         if isinstance(predictions, Predictions) and predictions.scores is None:
-            raise DataError(f"{path} does not tell the kind of its values: give --predictions_kind")
+            raise DataError(f"{path} does not state the kind of its values: give --predictions_kind")
         own = {plain(name) for name in predictions.class_names}
         own_form = [kind for kind in kinds if (class_kind(kind) != kind) is boxed]
         there = {kind for kind in own_form if labelled_videos(self.manifest, kind)}
@@ -113,7 +113,7 @@ class Predicted:
         if len(fitting) == 1:
             return fitting[0]
         if not fitting and any(shared.values()):
-            return max(shared, key=lambda kind: shared[kind])  # its unknown classes are told when it is scored
+            return max(shared, key=lambda kind: shared[kind])  # its unknown classes are reported when it is scored
         known = "; ".join(f"{kind}: {shorten(names)}" for kind, names in classes.items())
         fact = f"may be of kind {' or '.join(fitting)}" if fitting else "are of no kind of label in the manifest"
         if all(name.isdigit() for name in own):

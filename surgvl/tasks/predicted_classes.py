@@ -19,8 +19,6 @@ from surgvl.core.results import UNRECORDED
 from surgvl.tasks.calibrated import are_probabilities
 from surgvl.tasks.truth import EXCLUSIVE
 
-_SHOWN = 8
-
 
 def plain(name: str) -> str:
     """A class name without case and punctuation."""
@@ -34,16 +32,10 @@ def described(files: Sequence[tuple[Path, Predictions | BoxPredictions]]) -> str
     return f"predictions of {model}, {anchor}"
 
 
-def shorten(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
 def with_unlabelled(
     files: Sequence[tuple[Path, Predictions]], names: Sequence[str], kind: str, published: Sequence[str]
 ) -> tuple[Sequence[str], str]:
-    """The classes of the labels, then those that models tell and no label is of; and these in words.
+    """The classes of the labels, then those that models have and no label is of; and these in words.
 
     A model that was trained on more classes has them, and is wrong where it says so. Only data without a published list
     of classes can have more; and where a class of the labels is missing in their place, a file of unknown origin more
@@ -62,7 +54,7 @@ def with_unlabelled(
         if not each.hard and each.scores is not None and (known <= own.keys() or "made_by" in each.facts):
             found |= {key: name for key, name in own.items() if key not in known}
     more = sorted(found.values())
-    return [*names, *more], f"no label is of {kind} {', '.join(more)}, which the model tells, too" if more else ""
+    return [*names, *more], f"no label is of {kind} {', '.join(more)}, which the model can predict" if more else ""
 
 
 def by_class(
@@ -102,7 +94,7 @@ def by_class(
 
 
 def decided(path: Path, predictions: Predictions, rows: Sequence[int]) -> list[int]:
-    """The rows with one label; those without any are no predictions.
+    """The rows with one label; those without any are not predictions.
 
     Raises:
         DataError: a row has several.

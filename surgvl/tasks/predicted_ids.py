@@ -29,7 +29,7 @@ def by_name(
         published: classes of a data set.
 
     Raises:
-        DataError: a video cannot be told, no kind of label has these classes, or the truth is not that of the manifest.
+        DataError: a video is unknown, no kind of label has these classes, or the truth is not that of the manifest.
     """
     if not predictions.truth:
         return predictions

@@ -90,7 +90,7 @@ class ReplyMatcher:
         _refuse(path, several, len(replies), "several questions", remedy)
         _refuse(path, again, len(replies), "a question that another row answers", "keep one reply a question")
         remedy = "score against the questions that were asked"
-        _refuse(path, other, len(replies), "a question with another true answer", remedy)
+        _refuse(path, other, len(replies), "a question with a different true answer", remedy)
         return [self._row(at, own.get(at)) for at in self.numbers]
 
     def _fitting(self, reply: Reply) -> list[int]:

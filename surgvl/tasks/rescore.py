@@ -52,11 +52,11 @@ def late_after(file: AnswerFile, limit_s: float) -> AnswerFile:
         limit_s: seconds.
 
     Raises:
-        DataError: no row tells how long its reply took.
+        DataError: no row says how long its reply took.
     """
     if not any("seconds" in row for row in file.rows):
         remedy = "add a column `seconds`" if file.toolkit else "ask a general model"
-        raise DataError(f"{file.path} does not tell how long replies took: {remedy}, or leave --late_after_s out")
+        raise DataError(f"{file.path} does not say how long replies took: {remedy}, or leave --late_after_s out")
     late = {"prediction": "", "matched": False, "outcome": "late"}
     rows = [row | late if row.get("seconds", 0.0) > limit_s else row for row in file.rows]
     return dataclasses.replace(file, rows=rows)

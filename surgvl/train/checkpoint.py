@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgvl.core.errors import CheckpointError, DataError
+from surgvl.core.errors import CheckpointError, DataError, first_line
 
 # What `surgvl.train.loop.fit` writes.
 PARTS: dict[str, type] = {
@@ -86,7 +86,7 @@ def check_checkpoint(path: Path, weights: Mapping[str, Tensor], optimizer: torch
         given = kept["objective"]
         groups = _group_sizes(kept["optimizer"])
     except ERRORS as error:
-        fact = next(iter(str(error).splitlines()), "").split(". ")[0].rstrip(".: ")[:200] or type(error).__name__
+        fact = first_line(error)
         raise CheckpointError(f"{path} is damaged, or not a checkpoint of surgvl ({fact}): {remedy}") from error
     for name in sorted(given.keys() ^ weights.keys()):
         raise CheckpointError(

@@ -1,8 +1,8 @@
 """How a picture becomes a frame of the size that a model takes.
 
 Published models differ in it: SigLIP squashes the picture to a square, CLIP and SurgVLP cut the centre out of it,
-vision-language models keep its aspect. Interpolation is antialiased as Pillow does it, on whose pixels most of these
-models were trained; `area` averages the source pixels that a target pixel covers.
+vision-language models keep its aspect ratio. Interpolation is antialiased as Pillow does it, on whose pixels most of
+these models were trained; `area` averages the source pixels that a target pixel covers.
 Shapes: H, W height and width in pixels of a picture as displayed, S side of a square frame.
 """
 

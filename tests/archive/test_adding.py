@@ -206,7 +206,7 @@ def test_no_video_and_no_archive_are_said_in_a_line(archive: Archive, tmp_path: 
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="no video below"):
         archive.add([tmp_path / "empty"])
-    with pytest.raises(DataError, match="is no archive"):
+    with pytest.raises(DataError, match="is not an archive"):
         Archive.open(tmp_path / "empty")
     with pytest.raises(ConfigError, match="is an archive already"):
         empty_archive(archive.folder)

@@ -184,7 +184,7 @@ def test_two_connections_and_many_threads_lose_nothing(catalogue: Catalogue) -> 
 
 def test_a_file_that_is_no_catalogue_and_one_of_the_future_are_refused(tmp_path: Path, catalogue: Catalogue) -> None:
     (tmp_path / "text").write_text("no database, but long enough to be looked at by SQLite" * 20)
-    with pytest.raises(DataError, match="is no catalogue"):
+    with pytest.raises(DataError, match="is not a catalogue"):
         Catalogue(tmp_path / "text")
     catalogue.execute("PRAGMA user_version = 99")
     with pytest.raises(DataError, match="catalogue version 99, this surgvl reads 2: update surgvl"):

@@ -78,7 +78,7 @@ def test_of_two_spaces_that_of_all_recordings_was_used(lost: Path, tmp_path: Pat
     (lost / "archive.json").unlink()
     for path in space.glob("vectors/*"):
         (lost / "spaces/begun/vectors" / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(DataError, match=r"cannot be told \(.*begun\): restore a copy of it"):
+    with pytest.raises(DataError, match=r"cannot be determined \(.*begun\): restore a copy of it"):
         restore_header(lost)
     assert not (lost / "archive.json").exists()
 

@@ -216,7 +216,7 @@ def test_files_that_arrive_are_added_once_they_are_whole(archive: Archive, tmp_p
     watcher.join(patience(20))
     assert [report.added for report in reports] == [("c",)]
     assert states(archive)["c"] == "embedded"
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         archive.watch(tmp_path / "none", told)
 
 

@@ -62,7 +62,7 @@ def test_an_archive_is_kept(made: Path, tmp_path: Path, capsys: pytest.CaptureFi
     cli.run(["archive", "remove", archive, "text"])
     assert "1 recording removed, 2 recordings left" in capsys.readouterr().out
     cli.run(["archive", "verify", archive])
-    assert "is whole: 2 recordings" in capsys.readouterr().out
+    assert "is intact: 2 recordings" in capsys.readouterr().out
     film(root / "recordings/a.mp4", 5, 4)
     cli.run(["archive", "update", archive, "--coarse", "true"])
     assert "1 updated, 1 unchanged" in capsys.readouterr().out

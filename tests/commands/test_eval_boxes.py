@@ -97,7 +97,7 @@ def test_a_box_in_an_empty_frame_is_wrong_and_a_frame_without_boxes_is_missed(ro
     grasper = (0.8 + 8 / 11) / 2
     assert ap.per_class == pytest.approx({TRIPLET_NAMES[GRASPER]: grasper, TRIPLET_NAMES[HOOK]: 1})
     assert ap.value == pytest.approx((grasper + 1) / 2)
-    assert "1 of 9 predicted moments are no labelled frames, left out" in ap.warning
+    assert "1 of 9 predicted moments are not labelled frames, left out" in ap.warning
     # VID06: 6 matched and one too many; VID51: 5 matched and one missed.
     assert found["triplet_detection", "association_rfp"].value == pytest.approx((1 / 7 + 0) / 2)
     assert found["triplet_detection", "association_rfn"].value == pytest.approx((0 + 1 / 6) / 2)

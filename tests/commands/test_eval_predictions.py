@@ -250,7 +250,7 @@ def test_a_model_of_more_classes_is_wrong_where_it_says_one_that_no_label_is_of(
     found = by_name(evaluate(manifest, tmp_path / "out", predictions=[path]))
     assert found["accuracy"].value == pytest.approx(18 / 20)
     assert found["balanced_accuracy"].value == pytest.approx((1 + 8 / 10) / 2)
-    assert "no label is of phase washing, which the model tells, too" in found["accuracy"].warning
+    assert "no label is of phase washing, which the model can predict" in found["accuracy"].warning
 
 
 def test_a_class_that_may_be_misspelt_is_refused_but_of_a_readout(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_any_model_that_loads_is_checked(
     said = capsys.readouterr().out
     assert "(16 numbers)" in said
     assert "no vectors are recorded" in said
-    with pytest.raises(ConfigError, match="is no published model"):
+    with pytest.raises(ConfigError, match="is not a published model"):
         models_check("nosuch")
 
 
@@ -45,7 +45,7 @@ def test_another_vector_than_the_recorded_one_is_refused() -> None:
     recorded = Recorded(clip=[1.0, 0.0], text=[0.0, 1.0])
     assert compare("m", recorded, UNIT[0], UNIT[1]) == 0
     assert compare("m", recorded, UNIT[0] + np.float32(1e-3), UNIT[1]) == pytest.approx(1e-3, rel=1e-3)
-    with pytest.raises(CheckpointError, match="vector of the sentence than is recorded"):
+    with pytest.raises(CheckpointError, match="vector of the sentence that differs from the recorded one"):
         compare("m", recorded, UNIT[0], UNIT[2])
     with pytest.raises(ConfigError, match="gives 1"):
         compare("m", recorded, UNIT[0][:1], UNIT[1])

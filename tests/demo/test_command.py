@@ -39,9 +39,9 @@ def free_port() -> int:
 def test_a_missing_run_or_archive_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"does not exist: make it with `surgvl quickstart --out .*absent`"):
         demo.demo(run=tmp_path / "absent", port=free_port())
-    with pytest.raises(ConfigError, match=r"lacks vectors, index, so it is no run: open recordings with `surgvl"):
+    with pytest.raises(ConfigError, match=r"lacks vectors, index, so it is not a run folder: open recordings with"):
         demo.demo(run=tmp_path, port=free_port())
-    with pytest.raises(SurgVLError, match="is no archive"):
+    with pytest.raises(SurgVLError, match="is not an archive"):
         demo.demo(archive=tmp_path, port=free_port())
     with pytest.raises(ConfigError, match=r"absent\.mp4 does not exist"):
         demo.demo([tmp_path / "absent.mp4"], port=free_port())
@@ -79,7 +79,7 @@ def test_an_archive_of_other_vectors_than_those_of_its_run_is_refused(tiny_run: 
     changed = {**read_json(meta), "model_hash": "fedcba9876543210"}
     meta.unlink()
     write_json(meta, changed)
-    with pytest.raises(ConfigError, match=r"made from other vectors .*move it away"):
+    with pytest.raises(ConfigError, match=r"made from vectors that .*move it away"):
         demo.archive_of(tmp_path)
 
 

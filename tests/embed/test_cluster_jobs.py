@@ -95,7 +95,7 @@ def test_gathered_shards_equal_one_process(place: Path, whole: dict[str, bytes],
 def test_a_missing_or_repeated_shard_is_named(place: Path, shards: list[Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="shard 2/3 is missing"):
         data_gather([shards[0], shards[2]], tmp_path / "o")
-    with pytest.raises(ConfigError, match="given twice"):
+    with pytest.raises(ConfigError, match="each folder must be given once"):
         data_gather([*shards, shards[0]], tmp_path / "o")
     (tmp_path / "p").symlink_to(shards[0])
     copy = tmp_path / "copy"

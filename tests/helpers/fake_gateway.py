@@ -162,7 +162,7 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
                 pooled[seen] = chat.model.encode_visual(chat.clip(frames))
             logp = chat.model(torch.tensor([ids]), pooled=pooled[seen]).logits[0].log_softmax(-1)
             rows = zip(ids[1:], logp[:-1], strict=True)
-            # What a template puts behind the end token is no part of the answer.
+            # What a template puts behind the end token is not a part of the answer.
             return [None, *({str(at): {"logprob": float(row[at])}} for at, row in rows), {"7": {"logprob": -9.0}}]
 
     def vector(given: Any) -> list[float]:

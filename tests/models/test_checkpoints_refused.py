@@ -99,7 +99,7 @@ def with_shape(name: str, *shape: int) -> Callable[[Weights], Weights]:
         (with_shape("modality.weight", 3), "1 unexpected ['modality.weight']"),
         (
             with_shape("blocks.1.attn.proj.weight", 64, 32),
-            "1 of another shape ['blocks.1.attn.proj.weight (64, 32) for",
+            "1 of a different shape ['blocks.1.attn.proj.weight (64, 32) for",
         ),
         (with_shape("patch_embed.proj.weight", 64, 1, 2, 4, 4), "got (64, 1, 2, 4, 4)"),
         (with_shape("patch_embed.proj.weight", 64, 3, 2, 4, 8), "got (64, 3, 2, 4, 8)"),
@@ -123,7 +123,7 @@ def test_partial_takes_what_fits_and_says_what_does_not(
     torch.save(changed, tmp_path / "a.pth")
     ours = load_encoder(str(tmp_path / "a.pth"), heads=2, size_px=20, num_frames=6, partial=True)
     said = capsys.readouterr().out
-    assert "1 missing ['norm.bias'], 1 unexpected ['x'], 1 of another shape ['blocks.1.attn.proj.weight" in said
+    assert "1 missing ['norm.bias'], 1 unexpected ['x'], 1 of a different shape ['blocks.1.attn.proj.weight" in said
     state = ours.state_dict()
     assert torch.equal(state["blocks.1.mlp.0.weight"], weights["blocks.1.mlp.fc1.weight"])
     assert torch.equal(state["norm.bias"], torch.zeros(64))

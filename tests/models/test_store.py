@@ -302,7 +302,7 @@ def test_any_folder_of_the_hub_is_fetched_by_its_id(place: Place, capsys: pytest
         store.stored_hub("hf:acme/vlm")
     run("models fetch hf:acme/vlm", capsys)
     folder = store.stored_hub("hf:acme/vlm")
-    # Neither code nor what is no part of a model.
+    # Neither code nor what is not a part of a model.
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "hub.json", "model.safetensors"]
     assert json.loads((folder / "hub.json").read_text())["commit"] == COMMIT
     assert store.stored_hub("hf:acme/vlm/config.json") == folder / "config.json"
@@ -313,7 +313,7 @@ def test_any_folder_of_the_hub_is_fetched_by_its_id(place: Place, capsys: pytest
 
 @pytest.mark.parametrize("name", ["hf:a/../b", "hf:a/b/c\0", "hf:", "hf:a b/c"])
 def test_names_of_the_hub_have_a_form(place: Place, name: str) -> None:
-    with pytest.raises(ConfigError, match="is no name of the hub"):
+    with pytest.raises(ConfigError, match="is not a name of the hub"):
         store.stored_hub(name)
 
 

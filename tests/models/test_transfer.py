@@ -176,11 +176,11 @@ def test_a_key_stays_with_its_host(place: Place, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("page", "said"),
     [
-        (Page(status=401), "not given without permission (401 Unauthorized): ask nicely"),
-        (Page(status=403), "not given without permission (403 Forbidden): ask nicely"),
-        (Page(status=410), "the address is dead"),
+        (Page(status=401), "needs permission (401 Unauthorized): ask nicely"),
+        (Page(status=403), "needs permission (403 Forbidden): ask nicely"),
+        (Page(status=410), "is dead (410"),
         (Page(status=418), "418"),
-        (Page(b"<html>", headers={"Content-Type": "text/html; charset=utf-8"}), "is a page and no file"),
+        (Page(b"<html>", headers={"Content-Type": "text/html; charset=utf-8"}), "is a page, not a file"),
     ],
 )
 def test_answers_without_a_file_are_told_at_once(place: Place, page: Page, said: str) -> None:

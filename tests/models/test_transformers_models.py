@@ -182,7 +182,7 @@ def test_the_model_folder_links_its_files(repositories: dict[str, Path], tmp_pat
     [
         ({"visual_projection.weight": None}, r"missing \['visual_projection.weight'\]"),
         ({"other.weight": torch.ones(1)}, r"unknown \['other.weight'\]"),
-        ({"visual_projection.weight": torch.ones(2, 2)}, r"another shape \['visual_projection.weight'\]"),
+        ({"visual_projection.weight": torch.ones(2, 2)}, r"a different shape \['visual_projection.weight'\]"),
         ({"visual_projection.weight": torch.full((16, 32), torch.nan)}, r"NaN or infinity .*visual_projection.weight"),
     ],
 )

@@ -224,7 +224,7 @@ def test_models_and_weights_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.
     endossl(tmp_path / "vit.pth")
     whole = torch.load(tmp_path / "vit.pth", weights_only=True)["model_state"]
     torch.save({n: v for n, v in whole.items() if n != "model.blocks.1.norm2.bias"}, tmp_path / "cut.pth")
-    with pytest.raises(CheckpointError, match=r"1 missing or of another shape \['blocks.1.norm2.bias'\]"):
+    with pytest.raises(CheckpointError, match=r"1 missing or of a different shape \['blocks.1.norm2.bias'\]"):
         load_teacher(f"endossl:{tmp_path / 'cut.pth'}")
     torch.save(whole | {"model.pos_embed": torch.zeros(1, 17, 64)}, tmp_path / "slot.pth")
     with pytest.raises(CheckpointError, match=r"positions \(1, 17, 64\)"):

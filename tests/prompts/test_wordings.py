@@ -36,7 +36,7 @@ def test_shipped_wordings_ask_everything_in_the_usual_way_first(name: str) -> No
         (FIVE[:4], "line 9: types.number.wordings"),
         ([*FIVE[:4], '      - "which?"\n'], r"line 13: .*'which\?' must have \{question\} once"),
         ([*FIVE[:4], '      - "{question} {video}"\n'], r"line 13: .*has fields \['video'\]"),
-        ([*FIVE[:4], '      - "{question"\n'], "line 13: .*is no template"),
+        ([*FIVE[:4], '      - "{question"\n'], "line 13: .*is not a template"),
     ],
 )
 def test_what_is_refused(lines: list[str], fact: str, tmp_path: Path) -> None:

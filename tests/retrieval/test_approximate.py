@@ -1,4 +1,4 @@
-"""Approximate back-ends against exact search: recall for clips and sentences, under filters, and after changes."""
+"""Approximate backends against exact search: recall for clips and sentences, under filters, and after changes."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The choice of a back-end: by size and memory, measured against exact search, with its fallback."""
+"""The choice of a backend: by size and memory, measured against exact search, with its fallback."""
 
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ def test_the_command_stores_an_index_as_it_is_told(tmp_path: Path, capsys: pytes
     folder, given = tmp_path / "index", (tmp_path / "vectors", tmp_path / "vectors" / "manifest")
     index(folder, *given, backend="ivf", recall=0.5)
     assert "ivf: asked for; recall@10 " in capsys.readouterr().out
-    with pytest.raises(ConfigError, match="is stored with --backend ivf --recall 0.5 --memory_mb 0: leave that out"):
+    with pytest.raises(ConfigError, match="is stored with --backend ivf --recall 0.5 --memory_mb 0: leave these out"):
         index(folder, *given, resume=True, backend="hnsw")
     index(folder, *given, resume=True)
     index(folder, rebuild=True)

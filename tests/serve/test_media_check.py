@@ -144,8 +144,8 @@ def test_embeddings_are_taken_on_trust_only() -> None:
         (data(picture(), "video/mp4"), "cannot be read"),
         (data(b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", "video/mp4"), "cannot be read"),
         (data(b"ffconcat version 1.0\nfile /etc/passwd\n", "video/mp4"), "cannot be read"),
-        (frames(picture(), b"This is no picture."), "frame 1 is not an image"),
-        (frames(picture(), picture(9, 6)), "frame 1 has another size"),
+        (frames(picture(), b"This is not a picture."), "frame 1 is not an image"),
+        (frames(picture(), picture(9, 6)), "frame 1 has a different size"),
         (frames(picture(), b""), "frame 1 is empty"),
     ],
 )

@@ -142,7 +142,7 @@ def test_a_number_decides_between_several_questions(manifest: Manifest, tmp_path
     # Without options in the file, no letter is guessed.
     assert [row["outcome"] for row in found] == ["correct", "unparsed", "unparsed", "missing", "missing"]
     # Counted from 1, the numbers fit other truths; beyond the split or without a truth, they decide nothing.
-    with pytest.raises(DataError, match=r"2 of 2 rows fit a question with another true answer: row 1 \(index 1"):
+    with pytest.raises(DataError, match=r"2 of 2 rows fit a question with a different true answer: row 1 \(index 1"):
         answers_of(table(tmp_path / "p.tsv", head, [[1, *rows[0][1:]], [2, *rows[1][1:]]]), manifest, "test")
     for row in ([99, PHASE, "Clipping", "clipping"], [0, PHASE, "", "clipping"]):
         with pytest.raises(DataError, match="fits several questions"):
@@ -175,7 +175,7 @@ def test_lmms_eval_is_read_before_its_filter_and_by_the_options_of_its_prompt(
     assert [row["outcome"] for row in found] == ["correct", "correct", "missing", "wrong", "missing"]
     with pytest.raises(DataError, match=r"1 of 1 row fits several questions: row 1 \(index 9"):
         answers_of(jsonl(tmp_path / "9.jsonl", [sample(9, prompt, "B", "B")]), manifest, "test")
-    with pytest.raises(DataError, match="1 of 1 row fits a question with another true answer"):
+    with pytest.raises(DataError, match="1 of 1 row fits a question with a different true answer"):
         answers_of(jsonl(tmp_path / "1.jsonl", [sample(1, prompt, "B", "B")]), manifest, "test")
     likely = sample(1, prompt, "B", "B") | {"resps": [[[-0.5, True]]]}
     with pytest.raises(DataError, match="row 1 has .* as its reply, which must be one text"):
@@ -251,5 +251,5 @@ def test_other_files_are_refused_with_the_known_forms(manifest: Manifest, tmp_pa
     damaged[at + 30 + len("xl/worksheets/sheet1.xml")] = 0xFF
     for content in (b"PK", damaged):
         (tmp_path / "p.xlsx").write_bytes(content)
-        with pytest.raises(DataError, match="p.xlsx is no workbook that can be read"):
+        with pytest.raises(DataError, match="p.xlsx is not a workbook that can be read"):
             answers_of(tmp_path / "p.xlsx", manifest, "test")

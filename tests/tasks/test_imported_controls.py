@@ -95,5 +95,5 @@ def test_a_file_without_times_says_so(manifest: Any, tmp_path: Path) -> None:
     scored(tmp_path, "eval", answers=path)
     page = (tmp_path / "eval" / "result.md").read_text()
     assert "- latency of Qwen_Made.tsv: not logged by VLMEvalKit, so no reply counts as late" in page
-    with pytest.raises(DataError, match="does not tell how long replies took: add a column `seconds`, or leave --late"):
+    with pytest.raises(DataError, match="does not say how long replies took: add a column `seconds`, or leave --late"):
         scored(tmp_path, "late", answers=path, protocol=EvalConfig(late_after_s=2))

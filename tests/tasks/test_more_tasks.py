@@ -300,7 +300,7 @@ def test_parts_of_skill_are_scored_from_files() -> None:
     assert found[0].training.tolist() == [10]
     assert "judge, 1 of 4 labelled videos without a prediction" in found[0].protocol
     assert (found[1].numbers.values.tolist(), found[1].truth.tolist()) == ([2, 3], [3, 3])
-    with pytest.raises(DataError, match="'novice' of v1 is no number"):
+    with pytest.raises(DataError, match="'novice' of v1 is not a number"):
         number_labels(manifest([("v1", "skill_class", "novice", 0, 20)]), "skill_class")
 
 

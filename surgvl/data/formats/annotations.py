@@ -111,7 +111,9 @@ def read_xml(path: Path, root: str) -> ET.Element:
     except (ET.ParseError, ValueError, LookupError) as error:
         raise DataError(f"{path} is not XML ({error}): export it again") from None
     if element.tag != root:
-        raise DataError(f"{path} begins with <{element.tag}>, expected <{root}>: is it of another tool?")
+        raise DataError(
+            f"{path} begins with <{element.tag}>, expected <{root}>: export it from the tool of this format"
+        )
     return element
 
 

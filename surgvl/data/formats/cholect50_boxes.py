@@ -45,7 +45,7 @@ def read_instance_boxes(path: Path) -> InstanceBoxes:
     """Read the boxes of `VIDxx.json`.
 
     Raises:
-        DataError: another layout, or a box with a coordinate outside of 0 to 1.
+        DataError: a different layout, or a box with a coordinate outside of 0 to 1.
     """
     record = read_json(path)
     frames = record.get("annotations") if isinstance(record, dict) else None

@@ -22,7 +22,7 @@ def read_fiftyone(path: Path, videos: VideoNames) -> Export:
     """Read a file.
 
     Raises:
-        DataError: another form, or numbers that are no frames or times.
+        DataError: a different form, or numbers that are not frames or times.
     """
     record, export = read_json(path), Export()
     if not isinstance(record, dict) or not isinstance(record.get(LABELS), dict):

@@ -1,7 +1,7 @@
 """Label files with a row for each frame, `frame label`, and the times at which a video shows those frames.
 
 Frames count from 0 or 1, at the rate of the video, at that of the video it was made from, or one a second; labels are
-names or ids. Which of these a file means is told from its numbers and from the video, and every departure from the
+names or ids. Which of these a file means follows from its numbers and from the video, and every departure from the
 layout becomes a note with its remedy.
 """
 

@@ -25,7 +25,7 @@ def read_label_studio(path: Path, videos: VideoNames) -> Export:
     """Read a file.
 
     Raises:
-        DataError: another form, or a number that is no frame or time.
+        DataError: a different form, or a number that is no frame or time.
     """
     tasks, export = read_json(path), Export()
     if not isinstance(tasks, list) or not all(isinstance(each, dict) and "data" in each for each in tasks):
@@ -44,7 +44,7 @@ def read_label_studio(path: Path, videos: VideoNames) -> Export:
                 num_others += not found
                 export.annotations += found
     if num_others:
-        export.notes.append(f"{plural(num_others, 'region')} of {path.name} are no labels of spans: left out")
+        export.notes.append(f"{plural(num_others, 'region')} of {path.name} are not labels of spans: left out")
     return export
 
 

@@ -5,17 +5,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from surgvl.core.plurals import plural
+from surgvl.core.plurals import plural, shorten
 from surgvl.video import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from surgvl.data.readers.base import Contents
-
-
-def shorten(names: Sequence[str], most: int = 6) -> str:
-    """The first names of a list, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def find_files(folder: Path, pattern: str, contents: "Contents") -> dict[str, Path]:

@@ -23,7 +23,7 @@ def read_number_table(path: Path, widths: Collection[int]) -> Any:
         int64 [N, C], with strictly increasing frame numbers in the first column.
 
     Raises:
-        DataError: a value that is not a whole number, another number of columns, or frames that are negative, too
+        DataError: a value that is not a whole number, a different number of columns, or frames that are negative, too
             large or do not increase.
     """
     try:

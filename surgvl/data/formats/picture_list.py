@@ -21,7 +21,7 @@ def read_picture_lists(paths: Sequence[Path], classes: Mapping[str, str], what: 
         what: kind of label, for messages.
 
     Raises:
-        DataError: a line of another form, an unknown class, or a picture with two classes.
+        DataError: a line of a different form, an unknown class, or a picture with two classes.
     """
     found: dict[str, dict[int, str]] = {}
     for path in paths:

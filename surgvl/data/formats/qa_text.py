@@ -72,7 +72,7 @@ def parse_pair(line: str, first_px: int = 0) -> QuestionLine:
         first_px: coordinate of the left and upper edge in the file, 0 or 1; the result counts from 0.
 
     Raises:
-        ValueError: the line has another form.
+        ValueError: the line has a different form.
 
     >>> parse_pair("where is suction located?|left-top|1, 11,101,201", first_px=1).box
     '0,10,100,200'
@@ -107,7 +107,7 @@ def read_question_lines(path: Path, parse: Parse = parse_pair, header: int = 0) 
         header: number of non-empty lines at the top that are not questions.
 
     Raises:
-        DataError: a line of another form, or a file that cannot be opened or decoded.
+        DataError: a line of a different form, or a file that cannot be opened or decoded.
     """
     lines = [(number, line) for number, line in enumerate(decode_text(path).splitlines(), 1) if line.strip()]
     found = []

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from surgvl.core.errors import DataError
-from surgvl.core.plurals import plural
-from surgvl.data.formats.layout import find_files, shorten
+from surgvl.core.plurals import plural, shorten
+from surgvl.data.formats.layout import find_files
 from surgvl.data.formats.qa_text import (
     Parse,
     QuestionLine,

@@ -83,7 +83,7 @@ def mark_note(path: Path) -> list[str]:
     with path.open("rb") as file:
         head = file.read(4)
     marked = head.startswith((codecs.BOM_UTF8, *(mark for mark, _ in _MARKS)))
-    return ["begins with a byte order mark, which is no part of the first value: skipped"] if marked else []
+    return ["begins with a byte order mark, which is not a part of the first value: skipped"] if marked else []
 
 
 def read_text(path: Path, errors: str = "strict") -> str:
@@ -129,8 +129,8 @@ def read_csv(
         Column name -> values, and `line` -> line numbers as text.
 
     Raises:
-        DataError: the file is absent or empty, columns are missing, unknown or repeated, or a row has another length
-            than the header.
+        DataError: the file is absent or empty, columns are missing, unknown or repeated, or a row is not as long as the
+            header.
     """
     # Skipped columns may be in any encoding: undecodable bytes become lone surrogates, which used columns may not have.
     text = read_text(path, "surrogateescape" if ignore_others else "strict")

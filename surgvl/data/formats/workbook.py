@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from surgvl.core.errors import DataError
-from surgvl.data.formats.layout import shorten
+from surgvl.core.plurals import shorten
 
 
 def exported_table(folder: Path, stem: str) -> Path | None:

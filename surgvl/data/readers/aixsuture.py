@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import fmean
 
 from surgvl.core.errors import DataError
-from surgvl.data.formats.layout import find_videos, shorten
+from surgvl.core.plurals import shorten
+from surgvl.data.formats.layout import find_videos
 from surgvl.data.formats.qa_tree import first_folder
 from surgvl.data.formats.sparse_labels import NOMINAL_S, number_text, whole_tracks
 from surgvl.data.formats.text_files import no_rows, parse_int, read_csv

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.plurals import part_of, plural
+from surgvl.core.plurals import part_of, plural, shorten
 from surgvl.data.formats.box_labels import Instance, box_segments
-from surgvl.data.formats.layout import merge_alike, shorten, unmatched_entries
+from surgvl.data.formats.layout import merge_alike, unmatched_entries
 from surgvl.data.formats.pictures import at_pictures, questions_within, times_of
 from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.data.spans import Track, clip_spans

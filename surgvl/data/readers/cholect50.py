@@ -83,7 +83,7 @@ def read_json_labels(path: Path) -> dict[str, Track]:
         Tracks `triplet` and, if the file has phases, `phase`.
 
     Raises:
-        DataError: another layout, ids out of range, or vectors of another length.
+        DataError: a different layout, ids out of range, or vectors of a different length.
     """
     record = read_json(path)
     if not isinstance(record, dict) or not isinstance(record.get("annotations"), dict):

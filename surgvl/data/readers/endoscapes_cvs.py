@@ -20,8 +20,8 @@ from pathlib import Path
 
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import RATED, rated_kind
-from surgvl.core.plurals import plural
-from surgvl.data.formats.layout import find_videos, shorten
+from surgvl.core.plurals import plural, shorten
+from surgvl.data.formats.layout import find_videos
 from surgvl.data.formats.sparse_labels import moment_track
 from surgvl.data.formats.text_files import no_rows, parse_int, read_csv, read_fields, short_repr
 from surgvl.data.readers.base import Contents, VideoDataset

@@ -20,7 +20,7 @@ from typing import Any
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
-from surgvl.data.formats.layout import shorten
+from surgvl.core.plurals import shorten
 from surgvl.data.formats.text_files import short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.readers.psi_ava import PSIAVA, Frames, add_cases
@@ -58,7 +58,7 @@ def frame_time(name: object) -> tuple[str, float]:
     """Case and time in seconds of a picture such as `CASE001/00012.jpg` or `CASE021/000000375.jpg`.
 
     Raises:
-        ValueError: the name has another form.
+        ValueError: the name has a different form.
     """
     if not isinstance(name, str) or not (match := _NAME.fullmatch(name)):
         raise ValueError(f"{short_repr(name)} is not CASE001/number.jpg")
@@ -90,7 +90,7 @@ def read_coco(path: Path, classes: Mapping[str, Sequence[str]], cases: dict[str,
         annotations = [(at, images[row["image_id"]], row) for at, row in enumerate(record["annotations"])]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is not a COCO file of GraSP ({error!r}): copy it again, or delete it") from error
-    # Long-term files have one category for the whole picture, which is no instrument.
+    # Long-term files have one category for the whole picture, which is not an instrument.
     keys = [key for key in _KEYS if "long-term" not in path.name or key in ("phases", "steps")]
     for at, (case, time_s), row in annotations:
         frames, where = cases.setdefault(case, Frames(classes)), f"{path}, annotation {at}"
@@ -114,7 +114,7 @@ def _xywh(box: Any, size: tuple[Any, Any], where: str) -> list[float]:
     """A box of pixels in parts of its picture; of no area where there is none, no size of the picture, or no overlap.
 
     Raises:
-        DataError: the values are no four numbers.
+        DataError: the values are not four numbers.
     """
     if not box:
         return [0.0] * 4

@@ -55,7 +55,7 @@ def read_annotation(path: Path, task: str, info: VideoInfo | None, label_fps: fl
         label_fps: published rate of the frame numbers.
 
     Raises:
-        DataError: another number of columns, an unknown class, or frames that do not increase.
+        DataError: a different number of columns, an unknown class, or frames that do not increase.
     """
     if task == "phase":
         return place_rows(read_frame_rows(path, by_id(CHOLEC80_PHASES)), info, label_fps)

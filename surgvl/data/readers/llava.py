@@ -16,8 +16,7 @@ import pyarrow as pa
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
-from surgvl.core.plurals import plural
-from surgvl.data.formats.layout import shorten
+from surgvl.core.plurals import plural, shorten
 from surgvl.data.formats.text_files import short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
 from surgvl.data.spans import Track

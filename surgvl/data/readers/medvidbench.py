@@ -46,7 +46,7 @@ def read_entry(entry: Any) -> Asked:
     """Read one entry of a list.
 
     Raises:
-        ValueError: the entry has another form; the message continues "entry 3, ...".
+        ValueError: the entry has a different form; the message continues "entry 3, ...".
     """
     try:
         turns, facts = entry["conversations"], entry["metadata"]

@@ -31,7 +31,7 @@ def read_labels(path: Path) -> dict[str, Track]:
     """Read a video's phases, flags and steps.
 
     Raises:
-        DataError: another form, an unknown id, or an id whose name is another.
+        DataError: a different form, an unknown id, or an id whose name is another.
     """
     record = read_json(path)
     if not isinstance(record, dict) or not all(isinstance(record.get(key), list) for key in ("phases", "steps")):

@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 
 from surgvl.core.errors import DataError
-from surgvl.core.plurals import part_of, plural
-from surgvl.data.formats.layout import find_files, shorten
+from surgvl.core.plurals import part_of, plural, shorten
+from surgvl.data.formats.layout import find_files
 from surgvl.data.formats.text_files import MAX_S, parse_seconds, read_csv
 from surgvl.data.readers.base import TOLERANCE_S, Contents, VideoDataset
 from surgvl.data.spans import Span, Track

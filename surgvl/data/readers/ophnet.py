@@ -26,7 +26,7 @@ def read_spans(path: Path, split_of: dict[str, str]) -> dict[str, list[Span]]:
         split_of: the published split of each video; empty where another split is wanted.
 
     Raises:
-        DataError: other columns, an invalid time or phase, or a video in another split than published.
+        DataError: other columns, an invalid time or phase, or a video in a different split than published.
     """
     columns = read_csv(path, _COLUMNS, ignore_others=True)
     found: dict[str, list[Span]] = {}
@@ -43,7 +43,7 @@ def read_spans(path: Path, split_of: dict[str, str]) -> dict[str, list[Span]]:
                 f"{path}, line {line}: phase_id must be 0 to {last}, got {number}: take the table of the challenge"
             )
         if split_of.get(video_id, split) != split:
-            raise DataError(f"{path}, line {line}: {video_id} is in {split}, published is {split_of[video_id]}")
+            raise DataError(f"{path}, line {line}: {video_id} is in {split}, but {split_of[video_id]} is published")
         found.setdefault(video_id, []).append((start_s, end_s, PHASES[number]))
     return {video_id: sorted(spans) for video_id, spans in found.items()}
 

@@ -4,7 +4,7 @@ Layout, as SurgVISTA reads it under the name Prostate21: `annos/train/psiv1.json
 `annos/` itself): frame number -> list of [triplet, instrument, verb, target, track, triplet track, cx, cy, w, h], at
 one frame per second, -1 for what is absent; a frame without a list entry has no action, a frame that is missing was
 removed. Pictures are in `frames/psiv1/` or `videos/`. Boxes are centre and size in parts of the picture, as the READMEs
-say; those in other units are left out and told. Tracks are not read.
+say; those in other units are left out and reported. Tracks are not read.
 
 Videos come from ESAD (esadv), PSI-AVA (psiv, with PSI-AVA's case numbers) and a hospital (pwhv); do not test on the
 first two after training on those sets. The splits are the five of the second repository's script for COCO files;
@@ -18,9 +18,9 @@ from typing import Any
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json
 from surgvl.core.ontology import RATED, rated_kind
-from surgvl.core.plurals import plural
+from surgvl.core.plurals import plural, shorten
 from surgvl.data.formats.box_labels import Instance
-from surgvl.data.formats.layout import find_files, find_videos, shorten
+from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.sparse_labels import moment_track
 from surgvl.data.formats.text_files import MAX_COUNT, short_repr
 from surgvl.data.readers.base import Contents, VideoDataset
@@ -83,7 +83,7 @@ def read_annos(path: Path) -> tuple[dict[str, Track], list[str]]:
         Task -> track, and notes for the user.
 
     Raises:
-        DataError: the file has another form, or an instrument, verb or target without a name.
+        DataError: the file has a different form, or an instrument, verb or target without a name.
     """
     record = read_json(path)
     if not isinstance(record, dict) or not record:
@@ -209,7 +209,7 @@ class ProstaTD(VideoDataset):
                 files.setdefault(video_id, path)
         contents.unmatched.pop(self.root / "annos", None)
         if moved:
-            fact = f"{plural(len(moved), 'video')} in a folder of another split than in protocol {self.protocol}"
+            fact = f"{plural(len(moved), 'video')} in a folder of a different split than in protocol {self.protocol}"
             contents.problems.append(
                 f"{fact}: {shorten(moved)}; the protocol is used: choose another, or a splits.json"
             )

@@ -168,7 +168,8 @@ def read_boxes(path: Path, classes: Mapping[str, Sequence[str]]) -> dict[str, Fr
         Case -> its frames.
 
     Raises:
-        DataError: another number of columns, a class id without a name, or a box that is not in parts of the picture.
+        DataError: a different number of columns, a class id without a name, or a box that is not in parts of the
+            picture.
     """
     cases: dict[str, Frames] = {}
     for line, fields in read_fields(path):

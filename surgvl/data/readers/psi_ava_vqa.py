@@ -10,8 +10,7 @@ from collections import Counter
 from pathlib import PurePosixPath
 
 from surgvl.core.errors import DataError
-from surgvl.core.plurals import plural
-from surgvl.data.formats.layout import shorten
+from surgvl.core.plurals import plural, shorten
 from surgvl.data.formats.qa_text import QuestionLine, question_table, read_question_lines
 from surgvl.data.formats.qa_tree import Tally, TextFiles, first_folder, picture_starts
 from surgvl.data.readers.base import Contents, VideoDataset
@@ -25,7 +24,7 @@ def parse_line(line: str) -> QuestionLine:
     """Read `image|question|answer`; the image is kept in `box` until its video is known.
 
     Raises:
-        ValueError: the line has another form, or the image has no folder or no number.
+        ValueError: the line has a different form, or the image has no folder or no number.
     """
     fields = [field.strip() for field in line.split("|")]
     if len(fields) != 3 or not all(fields) or not re.fullmatch(r"(?:[^/]+/)*[^/.]+/[^/]*\d[^/]*", fields[0]):

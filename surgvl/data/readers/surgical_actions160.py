@@ -11,8 +11,8 @@ SurgVISTA's split (70/30, drawn without a seed) cannot be reproduced, and is not
 import re
 from pathlib import Path
 
-from surgvl.core.plurals import plural
-from surgvl.data.formats.layout import find_videos, shorten
+from surgvl.core.plurals import plural, shorten
+from surgvl.data.formats.layout import find_videos
 from surgvl.data.formats.sparse_labels import whole_tracks
 from surgvl.data.licences import SURGREC_SAYS
 from surgvl.data.readers.base import Contents, VideoDataset
@@ -74,7 +74,9 @@ class SurgicalActions160(VideoDataset):
                     continue
                 clips[video_id] = path
         if strange:
-            fact = f"{plural(len(strange), 'clip')} of another class than their folder, without a class, or repeated"
+            fact = (
+                f"{plural(len(strange), 'clip')} of a different class than their folder, without a class, or repeated"
+            )
             contents.problems.append(f"{fact}, left out: {shorten(strange)}; correct the names")
         for video_id, path in sorted(clips.items()):
             info = self.open_video(contents, video_id, path)

@@ -24,8 +24,8 @@ import pyarrow as pa
 from surgvl.core.errors import DataError
 from surgvl.core.label_map import read_label_map
 from surgvl.core.ontology import CHOLEC80_PHASES
-from surgvl.core.plurals import plural
-from surgvl.data.formats.layout import find_files, shorten
+from surgvl.core.plurals import plural, shorten
+from surgvl.data.formats.layout import find_files
 from surgvl.data.formats.second_csv import read_second_csv
 from surgvl.data.formats.sparse_labels import NOMINAL_S, whole_tracks
 from surgvl.data.formats.text_files import parse_int, read_text

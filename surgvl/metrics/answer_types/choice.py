@@ -1,7 +1,7 @@
 """One of the options of a closed question, and a parser that reads which of them a reply declares.
 
 The parser knows the given options only, and the last declaration wins. It never guesses: the article "a" and the
-pronoun "I" are no letters of options, and a reply that names two options without choosing one is unparsed. (Parsers
+pronoun "I" are not letters of options, and a reply that names two options without choosing one is unparsed. (Parsers
 differ: the same replies to LongVT scored 33 to 65 % by four of them; its issue 25.)
 Shapes: A options.
 """

@@ -133,7 +133,7 @@ class Qwen3VLEmbedding(VideoText):
     def encode_video(self, video: Tensor) -> Tensor:
         """Clips uint8 [B, 3, T, H, W] -> unit vectors, float32 [B, E]."""
         batch, _, count, height, width = video.shape
-        told = [
+        metadata = [
             VideoMetadata(
                 total_num_frames=count, fps=self.fps, frames_indices=list(range(count)), width=width, height=height
             )
@@ -145,7 +145,7 @@ class Qwen3VLEmbedding(VideoText):
             self.processor(
                 text=prompts,
                 videos=clips,
-                video_metadata=told,
+                video_metadata=metadata,
                 do_sample_frames=False,
                 padding=True,
                 return_tensors="pt",

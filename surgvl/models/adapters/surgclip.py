@@ -62,7 +62,7 @@ class SurgCLIP(VideoText):
         super().__init__()
         self.dim, self.video, self.text, self.tokenizer = dim, video, text, tokenizer
         self.vision_encoder = VideoTower(video)
-        # Of the authors' patch tokens, which are no part of these vectors.
+        # Of the authors' patch tokens, which are not part of these vectors.
         self.vision_layernorm = nn.LayerNorm(video["dim"], eps=1e-12).requires_grad_(False)
         self.vision_proj = nn.Linear(video["dim"], dim)
         self.text_encoder = bert.build_bert(text, pooler=False, path=path)

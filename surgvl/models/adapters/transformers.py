@@ -175,9 +175,9 @@ def preprocess_of(fields: dict[str, Any], tower: Path, num_frames: int = 4, fps:
         if side not in (size.get("shortest_edge"), size.get("height")):
             side = None
     if side is None or interpolation is None or not fields.get("do_resize"):
-        told = {key: fields.get(key) for key in ("size", "crop_size", "do_resize", "do_center_crop", "resample")}
+        given = {key: fields.get(key) for key in ("size", "crop_size", "do_resize", "do_center_crop", "resample")}
         raise CheckpointError(
-            f"{tower}/preprocessor_config.json makes no square frames in one of the ways that surgvl knows ({told}): "
+            f"{tower}/preprocessor_config.json makes no square frames in one of the ways that surgvl knows ({given}): "
             "give a model that squashes or crops, bilinear or bicubic"
         )
     return Preprocess(num_frames=num_frames, fps=fps, size_px=int(side), geometry=kind, interpolation=interpolation)

@@ -155,7 +155,7 @@ def _fill(encoder: VideoViT, found: EncoderCheckpoint, source: str, partial: boo
         shapes = [f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}" for name in odd[:3]]
         problem = (
             f"{source} ({found.layout}) does not fit: {len(missing)} missing {missing[:3]}, {len(extra)} unexpected "
-            f"{extra[:3]}, {len(odd)} of another shape {shapes}"
+            f"{extra[:3]}, {len(odd)} of a different shape {shapes}"
         )
         if not partial:
             raise CheckpointError(f"{problem}: give the whole checkpoint; partial=True loads what fits")

@@ -17,9 +17,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from surgvl.core.errors import CheckpointError, DataError
+from surgvl.core.errors import CheckpointError, DataError, first_line
 from surgvl.core.files import read_json
-from surgvl.models.foreign import first_line, foreign
+from surgvl.models.foreign import foreign
 from surgvl.models.schema import bounded, read_checked
 
 PICKLES = (".pt", ".pth", ".bin", ".tar")
@@ -92,7 +92,7 @@ def hints_of(folder: Path) -> Hints:
     """Read `config.json` and the preprocessor's file of a transformers folder.
 
     Raises:
-        CheckpointError: the configuration is of another kind of model, or its activation is not GELU.
+        CheckpointError: the configuration is of a different kind of model, or its activation is not GELU.
     """
     if not (folder / "config.json").is_file():
         return Hints()
@@ -107,7 +107,7 @@ def hints_of(folder: Path) -> Hints:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         bounded(config.to_dict())
     if config.hidden_act != "gelu":
-        raise CheckpointError(f"{folder}: the activation must be gelu, got {config.hidden_act!r}")
+        raise CheckpointError(f"{folder}: the activation must be gelu, got {config.hidden_act!r}: give another model")
     size_px = config.image_size if kind == "videomae" else config.crop_size
     if not isinstance(size_px, int):
         size_px = size_px[0]

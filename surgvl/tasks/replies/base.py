@@ -1,4 +1,4 @@
-"""The contract of a format of replies: it is told by the columns of its rows, and reads one row at a time."""
+"""The contract of a format of replies: it is recognised by the columns of its rows, and reads one row at a time."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Reply:
-    """A reply, and what its row tells about the question; what it does not tell is empty.
+    """A reply, and what its row tells about the question; what it does not say is empty.
 
     Attributes:
         text: as the model wrote it; empty if none came.
@@ -94,7 +94,7 @@ def number_of(row: Row, *columns: str) -> float | None:
     """The number in the first of some columns that a row fills; None if none is.
 
     Raises:
-        ValueError: it is no finite number.
+        ValueError: it is not a finite number.
     """
     text = text_of(row, *columns)
     try:

@@ -29,7 +29,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         rows = _table(path, read_sheet(path) if suffix == ".xlsx" else _cells(path, suffix))
     else:
         raise DataError(
-            f"{path} is no file of replies: allowed are {', '.join(SUFFIXES)}; pickles may run code, and are not opened"
+            f"{path} is not a file of replies: give {', '.join(SUFFIXES)}; pickles may run code, and are not opened"
         )
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise DataError(f"{path} must hold a row for each reply, with its columns by name: write it again")

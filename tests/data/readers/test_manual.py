@@ -152,7 +152,7 @@ def test_label_studio(fps: dict[str, int], root: Path) -> None:
     }
     put(root / "project.json", json.dumps([task]))
     assert spans(root) == [("phase", "open", 0, 1.5), ("phase", "close", 1.5, 2.5)]
-    assert "1 region of project.json are no labels of spans" in "\n".join(Manual(root).problems())
+    assert "1 region of project.json are not labels of spans" in "\n".join(Manual(root).problems())
 
 
 def test_fiftyone(root: Path) -> None:

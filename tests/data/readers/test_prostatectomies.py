@@ -241,7 +241,7 @@ def test_prostatd_tuples(first: int, tmp_path: Path) -> None:
     assert [row[3] for row in labels(dataset, "verb")] == ["grasp", "suck", "suck"]
     text = "\n".join(dataset.problems())
     assert "1 frame removed from psiv2.json" in text
-    assert "1 video in a folder of another split than in protocol split1: pwhv1" in text
+    assert "1 video in a folder of a different split than in protocol split1: pwhv1" in text
     assert "triplet number" not in text
     assert [len(ids) for ids in ProstaTD.SPLITS["split5"].values()] == [14, 2, 5]
 

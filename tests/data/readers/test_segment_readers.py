@@ -104,13 +104,13 @@ def test_ophnet_overlaps_and_marks_are_named(tmp_path: Path, clip: Path) -> None
         ("case_0002", "Others", 2, 3.5),
     ]
     assert [line for line in dataset.problems() if " of protocol " not in line] == [
-        f"{path.name} begins with a byte order mark, which is no part of the first value: skipped",
+        f"{path.name} begins with a byte order mark, which is not a part of the first value: skipped",
         "case_0002: 1 pair of neighbouring segments overlap: there, a moment has both labels",
     ]
     assert sizes(OphNet.SPLITS["challenge"]) == [445, 144, 154]
     for text, message in (
         (body.replace(",51", ",52"), "phase_id must be 0 to 51, got 52: take the table of the challenge"),
-        (body.replace("train", "val"), "case_0002 is in val, published is train"),
+        (body.replace("train", "val"), "case_0002 is in val, but train is published"),
         (body.replace("3.5", "1"), "the end 1 s is not after the start 2 s"),
     ):
         put(path, head + text)
