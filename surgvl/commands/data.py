@@ -11,6 +11,7 @@ from surgvl.core.plurals import part_of, plural
 from surgvl.core.registry import choose, discover
 from surgvl.core.run_folder import RunFolder
 from surgvl.core.tables import plain_table
+from surgvl.data.formats.layout import layout_text
 from surgvl.data.licences import licence_line
 from surgvl.data.readers.base import VideoDataset
 from surgvl.data.report import describe
@@ -135,6 +136,10 @@ def _show(dataset: VideoDataset, brief: bool = False) -> None:
         print(describe(dataset.to_manifest(), brief))
     problems = dataset.problems()
     print(f"\nproblems: {len(problems)}" + "".join(f"\n  - {line}" for line in problems))
+    labelled = {each.video_id for each in dataset.contents.segments}
+    labelled |= {name for table in dataset.contents.qa for name in table["video_id"].unique().to_pylist()}
+    if any(not row.path or row.video_id not in labelled for row in dataset.videos):
+        print(f"\nexpected in {dataset.root}: {layout_text(type(dataset)).removeprefix('Layout: ')}")
 
 
 def _stop_if_set_aside(dataset: VideoDataset) -> None:
@@ -144,7 +149,4 @@ def _stop_if_set_aside(dataset: VideoDataset) -> None:
         DataError: there are such files.
     """
     if lines := dataset.contents.unreadable:
-        raise DataError(
-            f"{dataset.root}: {len(lines)} unreadable, set aside and listed above, the first: {lines[0]}; "
-            "copy them again or delete them"
-        )
+        raise DataError(f"{dataset.root}: {len(lines)} unreadable, set aside and listed above, the first: {lines[0]}")

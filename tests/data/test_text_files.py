@@ -107,8 +107,8 @@ def test_csv_reader_is_tolerant_of_form_and_strict_on_columns(tmp_path: Path) ->
     assert read_csv(path, ("id", "name"), ignore_others=True)["name"] == ["suction"]
     for text, message in (
         ("a,b\n1\n", "line 2: 1 values for 2 columns"),
-        ("a,c\n1,2\n", "columns are a, c; expected a, b"),
-        ("a,b,b\n1,2,3\n", "columns are a, b, b"),
+        ("a,c\n1,2\n", "columns are a, c; expected a, b: add b, drop c"),
+        ("a,b,b\n1,2,3\n", "columns are a, b, b; expected a, b: leave one b"),
         ("a,b,c\n1,2,3\n", "expected a, b"),
         ("  \n", "is empty"),
         ('a,b\n1,"x\n2,y\n3,z\n', "is not a CSV row"),
@@ -240,7 +240,7 @@ def test_autolaparo_text_layout(tmp_path: Path) -> None:
     for text, message in (
         ("1\t8\n", "unknown phase '8'"),
         ("2\t1\n1\t1\n", "line 2: frame 1 comes after frame 2"),
-        ("1 2 3\n", "unknown phase '2 3'"),
+        ("1 2 3\n", "line 1 has 3 values, '1 2 3'; a frame and a phase are expected"),
         ("1\tx\n", "'x'"),
     ):
         with pytest.raises(DataError, match=message):

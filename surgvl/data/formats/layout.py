@@ -1,6 +1,7 @@
 """Find the videos and label files in a data set's folder, by name."""
 
 import re
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,12 @@ from surgvl.video import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from surgvl.data.readers.base import Contents
+
+
+def layout_text(kind: type) -> str:
+    """The layout that a reader expects, from the docstring of its module, in one line; empty where it has none."""
+    paragraphs = (sys.modules[kind.__module__].__doc__ or "").split("\n\n")
+    return " ".join(next((text for text in paragraphs if text.startswith("Layout")), "").split())
 
 
 def find_files(folder: Path, pattern: str, contents: "Contents") -> dict[str, Path]:

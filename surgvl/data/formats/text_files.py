@@ -166,9 +166,11 @@ def read_csv(
     unknown = [] if ignore_others else [name for name in named if name not in (*required, *optional)]
     if missing or unknown or len(set(named)) != len(named):
         want = ", ".join(required) + (f" and optionally {', '.join(optional)}" if optional else "")
-        raise DataError(
-            f"{path}: columns are {short_repr(', '.join(header))[1:-1]}; expected {want}: rename or drop them"
-        )
+        twice = {name for name in named if named.count(name) > 1}
+        do = [f"add {', '.join(missing)}" if missing else "", f"drop {', '.join(sorted(unknown))}" if unknown else ""]
+        do += [f"leave one {', '.join(sorted(twice))}" if twice else ""]
+        remedy = short_repr(", ".join(filter(None, do)))[1:-1]
+        raise DataError(f"{path}: columns are {short_repr(', '.join(header))[1:-1]}; expected {want}: {remedy}")
     columns = {name: [row[at] for row in rows] for at, name in enumerate(header) if name in (*required, *optional)}
     for name, values in columns.items() if ignore_others else ():
         for value, line in zip(values, lines, strict=True):

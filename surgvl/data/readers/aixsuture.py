@@ -91,7 +91,9 @@ class AIxSuture(VideoDataset):
                 labels, notes = read_ratings(table)
                 contents.problems += notes
             elif videos:
-                contents.problems.append("no OSATS.csv: the videos have no skill labels")
+                contents.problems.append(
+                    f"no OSATS.csv in {self.root}, so no skill labels: export the sheet of OSATS.xlsx to it"
+                )
         except DataError as error:
             contents.unreadable.append(str(error))
         if counts := {sum(task.startswith("skill_total_rater") for task in each) for each in labels.values()} - {3}:

@@ -1,7 +1,6 @@
 """The contract of a data set: its licence, its official splits, and a reader from its public layout to a manifest."""
 
 import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.plurals import part_of, plural, shorten
 from surgvl.data.formats.box_labels import Instance, box_segments
-from surgvl.data.formats.layout import merge_alike, unmatched_entries
+from surgvl.data.formats.layout import layout_text, merge_alike, unmatched_entries
 from surgvl.data.formats.pictures import at_pictures, questions_within, times_of
 from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.data.spans import Track, clip_spans
@@ -146,10 +145,10 @@ class VideoDataset(ABC):
     def _why(self, contents: Contents) -> str:
         """Why nothing was read: a problem, what the folder holds, and the layout from the module's docstring."""
         there = shorten(sorted(path.name for path in self.root.iterdir() if not path.name.startswith(".")))
-        paragraphs = (sys.modules[type(self).__module__].__doc__ or "").split("\n\n")
-        layout = " ".join(next((text for text in paragraphs if text.startswith("Layout")), "").split())
         holds = f"it holds {there}" if there else "it is empty"
-        return "; ".join(part for part in (*contents.problems[:1], holds, self.ABSENT or layout) if part)
+        return "; ".join(
+            part for part in (*contents.problems[:1], holds, self.ABSENT or layout_text(type(self))) if part
+        )
 
     @property
     def videos(self) -> list[VideoRow]:

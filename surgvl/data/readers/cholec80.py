@@ -119,7 +119,9 @@ class Cholec80(VideoDataset):
                 # A list may name a sample of the pictures.
                 tracks["phase"] = replace(place_rows(listed[video_id], info, 1.0), whole=False)
             if "phase" not in tracks:
-                contents.problems.append(f"{video_id}: no phase labels: phase_annotations/VIDEO-phase.txt is missing")
+                is_there = any(video_id in files for files in (phases, tables, listed))
+                why = "its file cannot be read" if is_there else "phase_annotations/VIDEO-phase.txt is missing"
+                contents.problems.append(f"{video_id}: no phase labels: {why}")
             if info is not None:
                 # ffmpeg numbers extracted pictures from 1; the CSV files name the pictures themselves.
                 first = (0,) if video_id in tables and video_id not in phases else (0, 1)

@@ -153,6 +153,8 @@ class EndoscapesCVS(VideoDataset):
             if (table := self.root / "all_metadata.csv").is_file():
                 rated, notes = read_ratings(table)
                 contents.problems += notes
+            else:
+                contents.problems.append(f"no {table.name} in {self.root}, so no ratings: copy it from the data set")
         except DataError as error:
             contents.unreadable.append(str(error))
         videos = find_videos(self.root / "frames", r"\d+", contents) | find_videos(
@@ -162,7 +164,7 @@ class EndoscapesCVS(VideoDataset):
             path = videos.get(video_id)
             info = self.open_video(contents, video_id, path)
             tracks = rating_tracks(rated[video_id]) if video_id in rated else {}
-            if not tracks:
+            if rated and not tracks:
                 contents.problems.append(f"{video_id}: no rated frame: all_metadata.csv has no row of it with raters")
             if info is not None:
                 tracks, _ = self.as_shown(contents, video_id, path, tracks)

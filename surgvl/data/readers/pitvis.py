@@ -148,7 +148,8 @@ class PitVis(VideoDataset):
                 continue
             for files, reader in ((instruments, read_instruments), (steps, read_steps)):
                 if number not in files:
-                    contents.problems.append(f"{video_id}: no {reader.__name__.removeprefix('read_')} table")
+                    what = reader.__name__.removeprefix("read_")
+                    contents.problems.append(f"{video_id}: no {what} table: {what}_csv/{what}_NN.csv is missing")
                     continue
                 try:
                     tables.append(reader(files[number]))
