@@ -33,8 +33,8 @@ def dataset_class(name: str) -> type[VideoDataset]:
 
 def data_list() -> None:
     """List the supported data sets, with their classes by task, split protocols, licences and sources."""
-    head = ["name", "classes", "split protocols (train/val/test)", "licence", "licence read in", "source"]
-    rows: list[list[object]] = [head]
+    head: list[object] = ["name", "classes", "split protocols (train/val/test)", "licence", "licence read in", "source"]
+    rows = [head]
     for name, kind in datasets().items():
         protocols = [
             f"{protocol} {'/'.join(str(len(ids.get(split, ()))) for split in ('train', 'val', 'test'))}"

@@ -234,8 +234,8 @@ def evaluate(
             for result in found:
                 # Answers of several models share a table, so they tell how their own model was trained.
                 own = result.encoder, result.num_trainable
-                encoder, num_trainable = inputs.encoder(task.kind) if own[0] == "not stated" else own
-                results += add_provenance([result], encoder=encoder, num_trainable=num_trainable, **made)
+                trained, num_trainable = inputs.encoder(task.kind) if own[0] == "not stated" else own
+                results += add_provenance([result], encoder=trained, num_trainable=num_trainable, **made)
         left_out = [
             f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} left out: {why}" for why, names in reasons.items()
         ]

@@ -238,7 +238,7 @@ def own_labels(folder: Path) -> Path:
 
 def write_scores(path: Path, classes: list[str], columns: list[int], **facts: str) -> Path:
     scores = np.eye(len(classes), dtype=np.float32)[columns]
-    said = Predictions("phase", ["mine"] * 20, np.arange(20.0), classes, scores, facts=facts)
+    said = Predictions("phase", ["mine"] * 20, np.arange(20, dtype=np.float64), classes, scores, facts=facts)
     write_predictions(path, said)
     return path
 

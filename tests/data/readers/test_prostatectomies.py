@@ -117,8 +117,8 @@ def test_psi_ava_agrees_with_its_coco_file() -> None:
         if case in PSIAVA.SPLITS["fold1"]["test"]:
             read[case, second, name].append(part)
     assert read.keys() == pixels.keys()
-    for key, own in pixels.items():
-        np.testing.assert_allclose(sorted(read[key]), sorted(own), atol=1e-4, err_msg=str(key))
+    for place, own in pixels.items():
+        np.testing.assert_allclose(sorted(read[place]), sorted(own), atol=1e-4, err_msg=str(place))
 
 
 @needs_real
