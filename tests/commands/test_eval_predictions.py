@@ -81,7 +81,8 @@ def test_parquet_brings_its_facts_and_seen_test_videos_stop_it(root: Path, tmp_p
     found = by_name(evaluate(source, tmp_path / "out", predictions=[tmp_path / "p.parquet"]))
     assert found["accuracy"].value == 1
     assert (found["accuracy"].encoder, found["accuracy"].num_trainable) == ("fine-tuned", 12)
-    assert "predictions of our net, online, 1 fps" in found["accuracy"].protocol
+    assert "predictions of our net, online, majority: Preparation (" in found["accuracy"].protocol
+    assert ", 1 fps, " in found["accuracy"].protocol
     assert "4 of 5 videos have no predictions: video42, video43" in found["accuracy"].warning
     with pytest.raises(DataError, match="seen in pretraining: video41"):
         evaluate(source, tmp_path / "stopped", predictions=[tmp_path / "seen.parquet"])
