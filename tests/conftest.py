@@ -41,7 +41,9 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     sys.pycache_prefix = str(Path(tempfile.gettempdir(), f"surgvl-tests-{os.getuid()}-bytecode"))
     sys.dont_write_bytecode = False
     os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
-# Looking for cycles among the half million objects of imported modules takes a quarter of the time that imports take.
+# Looking for cycles among the half million objects of imported modules takes a quarter of the time that imports take:
+# it begins when the tests are collected.
+gc.disable()
 gc.set_threshold(50_000, 10, 10)
 # Jobs that a shell runs in the background ignore it, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -80,8 +82,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Leave what was imported so far alone when cycles are looked for."""
+    """Look for cycles from now on, but not among what was imported so far."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
