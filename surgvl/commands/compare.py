@@ -175,7 +175,7 @@ def _difference(key: Score, first: Run, run: Run) -> Difference:
     ours, other = (sign * np.array(list(each.values.values())) for each in (a, b))
     low, high = math.nan, math.nan
     if first.seed == run.seed and len(a.drawn) and len(a.drawn) == len(b.drawn):
-        low, high = centred_interval(bare.value, a.drawn - b.drawn, (-math.inf, math.inf))
+        low, high = centred_interval(bare.value, a.drawn - b.drawn, len(a.values), (-math.inf, math.inf))
     better = int((ours > other + 1e-12).sum())
     return dataclasses.replace(bare, low=low, high=high, better=better, p=wilcoxon(ours, other))
 

@@ -74,7 +74,8 @@ def test_differences_and_tests_equal_those_by_hand(manifest: Path, tmp_path: Pat
     assert [better["p_holm"], alike["p_holm"]] == pytest.approx([2 * min(p_values), max(p_values)])
     # A bootstrap of the differences with draws of its own.
     draws = np.random.default_rng(7).choice(away, (20_000, len(away))).mean(axis=1)
-    assert [better["low"], better["high"]] == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=0.02)
+    tail = 100 * stats.norm.cdf(-stats.t.ppf(0.975, 7) * np.sqrt(8 / 7))
+    assert [better["low"], better["high"]] == pytest.approx(np.percentile(draws, [tail, 100 - tail]), abs=0.02)
     # The interval of the difference is narrower than those of the scores would make it: videos are paired.
     assert alike["high"] - alike["low"] < 0.02
     page = (out / "compare.md").read_text()

@@ -131,9 +131,9 @@ def test_label_made_vectors_and_answers_score_one(folders: Path, capsys: pytest.
         assert result.protocol.startswith("test split of made, ")
     assert found["phase", "accuracy"].encoder == "frozen"
     assert found["phase", "accuracy"].num_trainable == 321
-    assert (
-        "zero-shot with phantom_phase v1, online or offline: not recorded, 1 fps" in found["phase", "accuracy"].protocol
-    )
+    told = found["phase", "accuracy"].protocol
+    assert "zero-shot with phantom_phase v1, online or offline: not recorded, majority: CalotTriangleDissection" in told
+    assert "(the longest of the training videos), 1 fps" in told
     assert "majority" in found["phase", "accuracy"].baselines
     assert "14 of its 14 questions" in found["vqa", "accuracy"].protocol
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from surgvl.core.errors import DataError
 from surgvl.core.result_page import compare, to_markdown
@@ -18,6 +19,7 @@ from surgvl.core.results import (
     bootstrap,
     draws,
     read_results,
+    tail_percent,
     video_mean,
     write_results,
 )
@@ -58,14 +60,28 @@ def test_interval_equals_one_by_drawing_rows() -> None:
     assert value == pytest.approx(values.mean())
     means = [np.repeat(values, weight.astype(int)).mean() for weight in draws(12, seed=1)]
     shift = values.mean() - np.median(means)
-    assert [low, high] == pytest.approx(list(np.percentile(means, [2.5, 97.5]) + shift))
+    # Student's t with eleven degrees of freedom cuts off 2.201; 1 % of a normal distribution is below -2.3.
+    tail = 100 * stats.norm.cdf(-2.200985 * math.sqrt(12 / 11))
+    assert tail == pytest.approx(1.08, abs=0.01)
+    assert [low, high] == pytest.approx(list(np.percentile(means, [tail, 100 - tail]) + shift))
 
 
-def test_intervals_hold_the_mean_of_other_videos_as_often_as_they_say() -> None:
+@pytest.mark.parametrize("num_videos", [5, 7, 10, 40, 1000])
+def test_few_videos_are_cut_as_student_says(num_videos: int) -> None:
+    t = stats.t.ppf(0.975, num_videos - 1)
+    expected = 100 * stats.norm.cdf(-t * math.sqrt(num_videos / (num_videos - 1)))
+    assert tail_percent(num_videos) == pytest.approx(expected, rel=0.01)
+    assert tail_percent(num_videos) < 2.5
+    assert tail_percent(2) < 1e-6
+
+
+@pytest.mark.parametrize("num_videos", [5, 8, 30])
+def test_intervals_hold_the_mean_of_other_videos_as_often_as_they_say(num_videos: int) -> None:
+    """Plain percentiles of five videos hold it 84 times in a hundred."""
     rng = np.random.default_rng(2)
     held = 0
     for trial in range(200):
-        _, low, high, _ = bootstrap(video_mean(rng.uniform(0.2, 0.8, 30)), 30, seed=trial)
+        _, low, high, _ = bootstrap(video_mean(rng.uniform(0.2, 0.8, num_videos)), num_videos, seed=trial)
         held += low <= 0.5 <= high
     assert 180 <= held <= 198
 
