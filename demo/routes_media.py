@@ -6,7 +6,7 @@ the report, which is saved and not shown.
 
 import secrets
 import threading
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
@@ -105,9 +105,10 @@ def router(engine: Engine, scratch: Path) -> APIRouter:
 
 def as_file(name: str) -> dict[str, str]:
     """Headers of a file that a browser saves under a name."""
-    stem, suffix = PurePath(name).stem, PurePath(name).suffix
+    # A title may have a slash, and is no path.
+    plain = quote(safe_name(name.translate({ord(sign): "_" for sign in "/\\"})))
     return {
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(safe_name(f'{stem}{suffix}'))}",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{plain}",
         "Cache-Control": "no-store",
     }
 

@@ -2,7 +2,7 @@
 
 import { address, request } from "./api.js";
 import { ask } from "./ask.js";
-import { $, $$, fill, iconButton, make } from "./dom.js";
+import { $, $$, fill, iconButton, isCalm, make } from "./dom.js";
 import { again, find, findLike, findText, here, where } from "./search.js";
 import { duration, on, set, state } from "./state.js";
 import { attempt, note } from "./voice.js";
@@ -74,8 +74,13 @@ async function takePicture(file) {
   });
 }
 
-/** From here on keys act on the recording, and a phone puts its keyboard away. */
-const leave = () => $("#stage").focus({ preventScroll: true });
+/** From here on keys act on the recording; a phone puts its keyboard away, and shows what is found below the lanes. */
+function leave() {
+  $("#stage").focus({ preventScroll: true });
+  const isOneColumn = window.matchMedia("(max-width: 860px)").matches;
+  if (isOneColumn && (state.isSearching || state.search || state.answers.length))
+    $("#side").scrollIntoView({ block: "start", behavior: isCalm() ? "auto" : "smooth" });
+}
 
 function submit() {
   const text = $("#text").value.trim();

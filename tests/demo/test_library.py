@@ -187,6 +187,25 @@ class Slow:
         monkeypatch.setattr(engine.archive, "add", add)
 
 
+def test_recordings_are_told_before_any_is_embedded(
+    engine: Engine, page: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading a model takes a while, in which they can be played."""
+    told: list[list[str]] = []
+    publish = engine.events.publish
+
+    def listen(kind: str, value: object = None) -> None:
+        if kind == "recordings":
+            told.append([row["state"] for row in engine.recordings()])
+        publish(kind, value)
+
+    monkeypatch.setattr(engine.events, "publish", listen)
+    films = [str(film(tmp_path / f"{name}.mp4", number)) for number, name in enumerate("ab", 1)]
+    assert ended(page, engine.jobs.add("add", {"paths": films}))["state"] == "done"
+    assert told[0] == ["waiting", "waiting"]
+    assert told[-1] == ["embedded", "embedded"]
+
+
 def test_a_job_is_cancelled_and_goes_on(
     page: TestClient, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

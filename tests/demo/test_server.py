@@ -381,10 +381,12 @@ def test_labels_and_clips_are_signed_and_undone(engine: Engine, page: TestClient
         assert page.get("/api/archive").json()["user"] == "Dr. Ä"
         saved = page.get(f"/api/clips/{clip['id']}.mp4")
         assert "A%20bite.mp4" in saved.headers["content-disposition"]
-        words = {"title": "A bite", "note": " both structures are seen "}
+        words = {"title": "Pre/post", "note": " both structures are seen "}
         noted = page.patch(f"/api/clips/{clip['id']}", json=words).json()
-        assert noted == {**noted, "title": "A bite", "note": "both structures are seen", "start_s": 1, "end_s": 2.5}
+        assert noted == {**noted, "title": "Pre/post", "note": "both structures are seen", "start_s": 1, "end_s": 2.5}
         assert other.get("/api/clips").json() == [noted]
+        saved = page.get(f"/api/clips/{noted['id']}.mp4")
+        assert "Pre_post.mp4" in saved.headers["content-disposition"]
         assert page.patch(f"/api/clips/{clip['id']}", json=words).status_code == 404
         assert page.patch(f"/api/clips/{noted['id']}", json={**words, "note": "x" * 2001}).status_code == 400
         assert "words of a clip" in page.post("/api/undo").json()["said"]
