@@ -249,13 +249,11 @@ def evaluate(
         write_scores(folder, results, notes)
         for line in (*left_out, *(predicted.notes if predicted else ()), *filter(None, [remark])):
             print(line)
-        after = command("index", vectors=vectors, manifest=manifest, out="index")
-        if predicted:
-            after = command("compare", out, "OTHER_RUN", out="compared")
-        elif baselines:
+        after = command("compare", out, "OTHER_RUN", out="compared")
+        if baselines:
             after = command("eval", manifest=manifest, predictions="predictions.csv", out=f"{out}-next")
-        elif vectors is None:
-            after = command("embed", model="dual", manifest=manifest, out="vectors")
+        elif vectors is not None:
+            after = command("index", vectors=vectors, manifest=manifest, out="index")
         folder.next(f"{plural(len(results), 'score')} in {out}", after)
     return results
 

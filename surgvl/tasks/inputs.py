@@ -99,7 +99,7 @@ class EvalInputs(Inputs):
         if self.predicted is not None:
             return self.predicted.clips(kind)
         if self.vectors is None:
-            raise Unavailable(f"{kind} needs --vectors or --predictions")
+            raise Unavailable("labels of clips need --vectors or --predictions")
         name = self.chosen.get(kind, "")
         labelled = labelled_videos(self.test, kind)
         if not labelled:

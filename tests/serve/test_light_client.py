@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,8 @@ def test_one_question_to_a_general_model(general: str, made: Path) -> None:
 
 def test_one_question_to_surgvl_serve(made: Path) -> None:
     preprocess = {"num_frames": 2, "fps": 1.0, "size_px": 8, "crop": "none"}
-    chat = {"preprocess": preprocess, "hash": "0", "trained": {}, "answers": [], "questions": {}, "end_id": None}
+    chat: dict[str, Any] = {"preprocess": preprocess, "hash": "0", "trained": {}, "end_id": None}
+    chat |= {"answers": [], "questions": {}}
     gate = FakeGateway({"version": "1", "chat": chat})
     gate.answer = lambda frames, question, choices: f"{question} {frames.shape}"
     with served(gate.app) as url:

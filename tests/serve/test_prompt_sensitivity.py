@@ -32,7 +32,7 @@ BEGINNINGS = {
     "An example": "example",
 }
 # What is said in place of the truth, of both seconds or of the bright one.
-WRONG = {
+WRONG: dict[tuple[object, ...], str] = {
     ("wording 2", "liver"): "gut",
     ("wording 3", "liver"): "spleen",
     ("wording 5", "liver"): "gut",
@@ -86,7 +86,8 @@ def test_wordings_and_orders_equal_a_count_by_hand(
             number = shown[organ, shade].index(order) + 1
             way = way if number == 1 else f"order {number}"
         asked[way] += 1
-        return letters[WRONG.get((way, organ)) or WRONG.get((way, organ, shade), organ)]  # type: ignore[call-overload]
+        said = WRONG.get((way, organ)) or WRONG.get((way, organ, shade)) or organ
+        return str(letters[said])
 
     fake, url = running
     fake.answer = says
