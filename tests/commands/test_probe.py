@@ -38,6 +38,7 @@ from surgvl.video.clip import Preprocess
 
 # Training videos of the readout, as a run records them; those of the encoder are of an old run, without data set.
 OWN = ["phantom:video01", "phantom:video02"]
+CALIBRATION = ("ece", "ece_mass", "brier")
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +68,8 @@ def run(made: Path, out: Path, encoder: str = "video", **given: Any) -> dict[tup
     probe(made / "manifest", out, made / encoder, **groups, **given)
     found = read_results(out / "result.json")
     assert {(result.task, result.metric) for result in found} == {
-        *(("phase", metric) for metric in ("accuracy", "macro_f1")),
-        *((part, metric) for part in ("instrument", "verb", "target") for metric in ("mAP", "mAP_video")),
+        *(("phase", metric) for metric in ("accuracy", "macro_f1", *CALIBRATION)),
+        *((part, metric) for part in ("instrument", "verb", "target") for metric in ("mAP", "mAP_video", *CALIBRATION)),
     }
     return {(result.task, result.metric): result for result in found}
 
@@ -88,7 +89,8 @@ def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
         assert (result.num_videos, result.num_clips) == (2, 24)
         assert result.encoder == "frozen"
         assert result.num_trainable == facts(tmp_path / "a")["num_trainable"] > 0
-        assert set(result.baselines) == {"majority" if task == "phase" else "constant", "random"}, metric
+        blind = {"majority", "random", "prior"} if task == "phase" else {"constant", "random"}
+        assert set(result.baselines) == ({"certain"} if metric in CALIBRATION else blind), metric
         assert result.low <= result.value <= result.high
     assert facts(tmp_path / "a")["num_clips"] == [24, 24]
     assert facts(tmp_path / "a")["pretraining_video_ids"] == [*OWN, "video01", "video02"]
