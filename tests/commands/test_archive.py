@@ -126,7 +126,7 @@ def test_timelines_come_from_the_vectors(made: Path, tmp_path: Path, monkeypatch
     assert [row.split(",")[4] for row in rows][-1] == "3.0"
     with pytest.raises(DataError, match="no recording 'c'"):
         cli.run(["timeline", "c", *archive, "--out", str(tmp_path / "c.csv")])
-    with pytest.raises(ConfigError, match="leave --model, --server and --stride_s out"):
+    with pytest.raises(ConfigError, match="leave --model, --server, --encoder and --stride_s out"):
         cli.run(["timeline", "a", *archive, "--out", str(tmp_path / "c.csv"), "--stride_s", "2"])
     with pytest.raises(ConfigError, match="give --model, a run folder"):
         cli.run(["timeline", str(made / "recordings/a.mp4"), "--out", str(tmp_path / "c.csv")])
