@@ -3,8 +3,8 @@
 PYTHON ?= python3
 PORT   ?= 7860
 RUN    ?= runs/quickstart
-# Processes that run tests: one for each core of a small machine.
-WORKERS ?= 2
+# Processes that run tests: one more than the cores of a small machine, because tests of servers and pages wait for others.
+WORKERS ?= 3
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -26,7 +26,7 @@ quickstart: $(VENV)/.all ## the whole path on rendered videos, and the table of 
 results: quickstart ## the results in the README and benchmarks/results/quickstart.md, written anew by that run
 	$(BIN)/python benchmarks/readme_table.py --run $(RUN)
 
-test: $(VENV)/.dev ## the whole suite, browser included (WORKERS=2)
+test: $(VENV)/.dev ## the whole suite, browser included (WORKERS=3)
 	$(PYTEST)
 
 test-fast: $(VENV)/.dev ## what is neither slow nor in a browser

@@ -1,8 +1,8 @@
 """What all tests share: no network, fixed seeds, few threads, an order of files, and what is made once for all.
 
-`make test` runs the suite in two workers of pytest-xdist. A file is one worker's work, and so are all files that use
+`make test` runs the suite in workers of pytest-xdist. A file is one worker's work, and so are all files that use
 the real server (`live`), and all whose processes are forks of one (`helpers/forks.py`, `helpers/vllm_forks.py`); what
-both workers need is made by whichever comes first (`made_once`).
+several workers need is made by whichever comes first (`made_once`).
 """
 
 import gc
