@@ -222,7 +222,7 @@ def test_a_readout_of_vectors_says_which_model_it_needs(made: Path, tmp_path: Pa
     weights = tmp_path / "encoder" / "model" / "model.safetensors"
     changed = {name: value + 1 for name, value in load_file(weights).items()}
     save_file(changed, weights)
-    with pytest.raises(CheckpointError, match=r"reads out vectors of .*encoder.*, but the model there is another"):
+    with pytest.raises(CheckpointError, match=r"vectors of .*encoder.*, but the model there is a different one"):
         load(tmp_path / "p")
     shutil.rmtree(tmp_path / "encoder")
     with pytest.raises(CheckpointError, match=r"reads out vectors of .*encoder.*, which is not there: put that model"):
@@ -233,7 +233,7 @@ def test_a_readout_of_vectors_says_which_model_it_needs(made: Path, tmp_path: Pa
     evaluate(out=tmp_path / "e", encoder=there, tasks=["phase"], **given)
     path = Manifest.load(made / "manifest").path_of("video04")
     timeline([path], out=tmp_path / "t.csv", model=tmp_path / "p", encoder=there)
-    with pytest.raises(CheckpointError, match=r"but the model in .*image is another"):
+    with pytest.raises(CheckpointError, match=r"but the model in .*image is a different one"):
         timeline([path], out=tmp_path / "u.csv", model=tmp_path / "p", encoder=image)
     with pytest.raises(CheckpointError, match=r"which is not in .*nowhere: put that model there, name the folder"):
         load(tmp_path / "p", encoder=tmp_path / "nowhere")
