@@ -206,7 +206,7 @@ def load(
         device: torch device.
         fetch: fetch a named model that is not on this machine; nothing else uses the network.
         dim: width of the vectors of a model that has several (Matryoshka); NAME:512 says the same.
-        encoder: of a readout of stored vectors, where the model that made them is now, if it was moved.
+        encoder: for a readout of stored vectors: where the model that made them is now, if it was moved.
 
     Returns:
         An encoder, a video-text model, a recogniser (`surgvl probe` and `finetune`), or the answerer of a chat model.

@@ -90,10 +90,10 @@ class ReplyConfig:
             likelihood: the most probable option. auto: the first of these fields that the server obeys, else letters;
             for a single question, likelihood where the server offers `prompt_logprobs`.
         shuffle_options: show the options of each question in an order drawn by --seed.
-        max_tokens: most tokens of a reply; reasoning models need thousands.
+        max_tokens: maximum number of tokens of a reply; reasoning models need thousands.
         temperature: of sampling; 0: the most probable token.
         limit_s: longest wait for a reply, retries included; a later one counts as late.
-        retries: most retries of a request that fails for a reason that may pass.
+        retries: maximum number of retries of a request that fails for a reason that may pass.
     """
 
     closed: Closed = "auto"

@@ -106,8 +106,10 @@ def parser(
     jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=False)
     parameters = inspect.signature(function).parameters.values()
     bare = [word.removesuffix("...") for word in words]
-    needed = [each.name for each in parameters if each.default is each.empty and each.name not in bare]
-    usage = ["surgvl", name, *(word.upper() for word in words), *(f"--{each} {each.upper()}" for each in needed)]
+    needed = [each.name for each in parameters if each.default is each.empty]
+    typed = [word.upper() if each in needed else f"[{word.upper()}]" for word, each in zip(words, bare, strict=True)]
+    flags = [f"--{each} {each.upper()}" for each in needed if each not in bare]
+    usage = ["surgvl", name, *typed, *flags]
     purpose = re.split(r"\n *(?:Args|Raises|Returns):\n", inspect.getdoc(function) or "")[0]
     made = jsonargparse.ArgumentParser(
         prog=f"surgvl {name}",

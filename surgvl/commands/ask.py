@@ -77,8 +77,8 @@ def ask(
             not asked again. By default, replies.jsonl in --out.
         archive: archive (surgvl archive create) of which the video is a recording, given by its id; its model answers
             by default. Without a video, the conditions must leave one recording.
-        procedure: of an archive, only a recording of this procedure.
-        source: of an archive, only a recording from this folder or data set.
+        procedure: with --archive, only a recording of this procedure.
+        source: with --archive, only a recording from this folder or data set.
         where: further conditions, as of `surgvl search`; the moment lies where they are met, by default in the middle
             of the first such part.
     """

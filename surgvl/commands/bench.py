@@ -56,7 +56,7 @@ def bench_recipes(
         report: Markdown file for the table; by default, benchmarks/results/recipes.md if all rows are measured in the
             root of a checkout.
         device: torch device of the probes, such as cpu or cuda; pretraining uses the GPU if there is one.
-        readout: readout of the probes, linear or attentive. Linear tells more about the encoder: an attentive readout
+        readout: readout of the probes, linear or attentive. Linear says more about the encoder: an attentive readout
             learns much even from random weights.
     """
     if clips < 1 or workers < 1 or not seeds or len(set(seeds)) != len(seeds):

@@ -75,7 +75,7 @@ def compare(
         runs: folders that `surgvl eval` or `surgvl probe` wrote, for the same labels.
         out: folder for compare.md and compare.json.
         resume: write to an --out folder that is not empty.
-        published: also set the scores against published numbers about this data set, NAME:SPLIT_PROTOCOL, such as
+        published: also compare the scores with published numbers of this data set, NAME:SPLIT_PROTOCOL, such as
             cholec80:standard; `surgvl data splits` has the names of splits.
         published_file: CSV of further published numbers, of the form of those that ship (surgvl/bench/published.csv).
     """

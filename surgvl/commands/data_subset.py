@@ -19,7 +19,7 @@ def data_subset(
     Args:
         manifest: manifest folder.
         out: manifest folder to write; videos stay where they are.
-        fraction: of the videos of each source that is kept, above 0, at most 1.
+        fraction: share of the videos of each source to keep, above 0, at most 1.
         split: split that is cut; the others stay whole. Empty for all videos.
         seed: random seed of the order; parts of one seed are nested.
         resume: write to an --out folder that is not empty.

@@ -144,7 +144,7 @@ def evaluate(
             zen20, zero_shot, vqa, phantom, or a YAML file of that form. Finished runs in --out are kept.
         suites: data and models of a suite.
         device: torch device of --model.
-        encoder: of a --model that reads out stored vectors, where the model that made them is now, if it was moved; it
+        encoder: for a --model that reads out stored vectors: where the model that made them is now, if it was moved; it
             must be the same one.
     """
     if out is None or (manifest is None and not suite):

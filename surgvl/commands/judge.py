@@ -46,10 +46,10 @@ def judge(
         out: folder for the same answers with their marks, which `surgvl eval --answers` scores.
         answers: folder of `surgvl ask --manifest`, or its answers.jsonl; or replies that another toolkit wrote, as
             `surgvl eval --answers` takes them. Without it, only --marks are marked, to find out how good the judge is.
-        controls: further ones, with the answers of controls, as of `surgvl eval`.
+        controls: answers of controls, as `surgvl eval --controls` takes them, which are marked too.
         manifest: manifest folder whose questions the replies of another toolkit answer, or NAME:ROOT: a data set
             (`surgvl data list`) and its folder.
-        split: split that they are about.
+        split: split whose questions they answer.
         model: name of one of the address's models; by default, its only one.
         marks: CSV file of question,answer,prediction,mark that a person has marked correct or incorrect; the judge
             marks these too, and its agreement with the person (per cent and Cohen's kappa) is printed with every score;

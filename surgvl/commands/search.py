@@ -62,7 +62,7 @@ def search(
         image: a picture that results resemble.
         minus: a sentence about what results do not show.
         unlike: moments that results do not resemble.
-        weight: share of the sentence where moments or a picture are given, too, 0 to 1.
+        weight: weight of the sentence where moments or a picture are given as well, 0 to 1.
         good: results of an earlier search that were good; from six marks on, a probe is fitted to them.
         bad: results of an earlier search that were bad.
         k: number of moments.

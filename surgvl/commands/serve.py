@@ -69,7 +69,7 @@ def serve_all(
         archive: archive (surgvl archive create) whose models are served, where they are not given.
         readout: run folder of `surgvl probe` or `finetune`, whose model answers /surgvl/recognise.
         device: torch device of the readout, such as cpu or cuda.
-        encoder: of a readout of stored vectors, where the model that made them is now, if it was moved.
+        encoder: for a readout of stored vectors: where the model that made them is now, if it was moved.
     """
     chat = _model(model, "--model", archive, "chat")
     models: dict[Role, Path] = {"chat": chat, "embed": _model(embed_model, "--embed_model", archive, "embed")}
@@ -90,7 +90,7 @@ def serve_readout(
         model: run folder or model folder of `surgvl probe` or `finetune`.
         server: where to listen, and what to accept.
         device: torch device, such as cpu or cuda.
-        encoder: of a readout of stored vectors, where the model that made them is now, if it was moved.
+        encoder: for a readout of stored vectors: where the model that made them is now, if it was moved.
     """
     _serve({}, server, None, model, device, encoder)
 

@@ -96,7 +96,7 @@ def timeline(
             the threshold; triplets give tools as well.
         causal: use only what an online system could know at the time: clips and smoothing do not look ahead.
         smooth_s: window of a moving average over the scores, seconds; 0 for none.
-        threshold: least probability of a triplet or tool.
+        threshold: lowest probability of a triplet or tool that is written.
         stride_s: seconds between clips; by default, the model's step between clips.
         device: torch device, such as cpu or cuda.
         resume: in a folder that is not empty, make only timelines of new and changed videos; replace an existing file.
@@ -104,10 +104,10 @@ def timeline(
         api_key: the server's key, or @FILE that contains it; SURGVL_API_KEY by default, which is safer.
         in_flight: maximum number of concurrent requests to the server.
         archive: archive (surgvl archive create) whose vectors are used, of the given recordings or of all.
-        procedure: of an archive, only recordings of this procedure.
-        source: of an archive, only recordings from this folder or data set.
-        where: further conditions, as of `surgvl search`; of those on times, intervals are cut to what meets them.
-        encoder: of a --model that reads out stored vectors, where the model that made them is now, if it was moved; it
+        procedure: with --archive, only recordings of this procedure.
+        source: with --archive, only recordings from this folder or data set.
+        where: further conditions, as of `surgvl search`; intervals are cut to what meets those on times.
+        encoder: for a --model that reads out stored vectors: where the model that made them is now, if it was moved; it
             must be the same one.
     """
     where = chosen(where, [], procedure, source)

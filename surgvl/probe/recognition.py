@@ -44,7 +44,7 @@ class Recognition:
         Args:
             folder: the folder.
             device: torch device.
-            encoder: of a readout of stored vectors, where their encoder is, if it is not where it was.
+            encoder: for a readout of stored vectors: where their encoder is now, if it was moved.
 
         Raises:
             CheckpointError: not such a folder, weights that do not fit, or an encoder of vectors that is not at hand.

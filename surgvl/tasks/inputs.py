@@ -46,7 +46,7 @@ class EvalInputs(Inputs):
         split: of the manifest.
         vectors: vectors folder.
         answers: folder that holds answers.jsonl, that file, or a file of replies that another toolkit wrote.
-        controls: further ones, with the answers of controls; see `surgvl.tasks.imported_answers.answers_of`.
+        controls: answers of controls; see `surgvl.tasks.imported_answers.answers_of`.
         prompt_sets: embedded prompt sets to score with, at most one for each kind of label; other kinds are scored with
             those of the videos' data sets.
         window_s: window for smoothing scores over time, seconds.

@@ -169,12 +169,13 @@ def test_a_group_shows_its_commands(word: str, flag: str, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("name", "usage"),
     [
-        ("ask", "usage: surgvl ask VIDEO QUESTION [options]"),
-        ("search", "usage: surgvl search QUERY [options]"),
+        ("ask", "usage: surgvl ask [VIDEO] [QUESTION] [options]"),
+        ("search", "usage: surgvl search [QUERY] [options]"),
         ("data check", "usage: surgvl data check NAME ROOT [options]"),
         ("data convert", "usage: surgvl data convert NAME ROOT OUT [options]"),
         ("embed", "usage: surgvl embed --out OUT [options]"),
-        ("timeline", "usage: surgvl timeline VIDEOS... --out OUT [options]"),
+        ("timeline", "usage: surgvl timeline [VIDEOS...] --out OUT [options]"),
+        ("compare", "usage: surgvl compare RUNS... --out OUT [options]"),
     ],
 )
 def test_usage_has_bare_words_as_they_are_typed(name: str, usage: str) -> None:
