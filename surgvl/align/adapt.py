@@ -23,6 +23,7 @@ from surgvl.core.errors import ConfigError, Unreadable
 from surgvl.data.frame_store import ClipKey, FrameStore
 from surgvl.models.adapters.temporal import Temporal
 from surgvl.models.video_text import FrameText, VideoText
+from surgvl.train.lora import with_lora
 from surgvl.train.objective import Batch
 
 Adapt = Literal["frozen", "lora", "full"]
@@ -141,12 +142,7 @@ def adapt(model: VideoText, how: Adapt, folder: Path, num_frames: int) -> tuple[
                 "--adapt frozen trains a pooling over frames, and this model sees clips: give lora or full"
             )
         return Temporal(model, folder, num_frames), None
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise ConfigError("LoRA needs peft, which is not installed: pip install 'surgvl[train]'") from error
-    config = LoraConfig(r=LORA_RANK, lora_alpha=2 * LORA_RANK, target_modules=linear_layers(model))
-    tuned = get_peft_model(model, config)
+    tuned = with_lora(model, LORA_RANK, linear_layers(model))
     model.logit_scale.requires_grad_(True)
     return model, tuned
 

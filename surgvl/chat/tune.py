@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from surgvl.chat.template import IGNORE, training_batch
 from surgvl.core.errors import ConfigError
 from surgvl.models.chat import Chat
+from surgvl.train.lora import with_lora
 from surgvl.train.objective import Objective
 
 TRAIN = ("projector", "full", "lora", "encoder")
@@ -64,7 +65,7 @@ class Tune(Objective):
         if train == "encoder":
             chat.encoder.requires_grad_(True)
         if train == "lora":
-            chat.language = with_lora(chat.language, lora_rank)
+            chat.language = with_lora(chat.language, lora_rank, "all-linear", "CAUSAL_LM")
 
     def modules_to_compile(self) -> list[nn.Module]:
         """Nothing: text lengths differ from batch to batch."""
@@ -104,20 +105,6 @@ class Tune(Objective):
         loss = F.cross_entropy(logits.flatten(0, 1).float(), expected.flatten(), ignore_index=IGNORE)
         right = (logits.argmax(-1) == expected) & (expected != IGNORE)
         return {"loss": loss, "token_accuracy": right.sum() / (expected != IGNORE).sum()}
-
-
-def with_lora(language: Any, rank: int) -> Any:
-    """The language model with trainable low-rank adapters on its attention and perceptron layers.
-
-    Raises:
-        ConfigError: peft is not installed.
-    """
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise ConfigError("LoRA needs peft, which is not installed: pip install 'surgvl[train]'") from error
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    return get_peft_model(language, config)
 
 
 def merge_lora(language: Any) -> Any:

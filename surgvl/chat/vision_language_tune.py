@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from surgvl.chat.hf_model import HfModel
 from surgvl.chat.template import IGNORE
 from surgvl.chat.vision_language_config import CLIP_FILE, ClipInput
-from surgvl.core.errors import CheckpointError, ConfigError, DataError
+from surgvl.core.errors import CheckpointError, DataError
 from surgvl.core.files import write_json
 from surgvl.metrics.answer import to_text
 from surgvl.metrics.answer_types.choice import Choice
 from surgvl.metrics.answer_types.options import Options
+from surgvl.train.lora import with_lora
 from surgvl.train.objective import Objective
 
 
@@ -97,10 +98,6 @@ def with_adapters(model: Any, rank: int, name: str) -> Any:
         ConfigError: peft is not installed.
         CheckpointError: it has no language model of its own.
     """
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise ConfigError("LoRA needs peft, which is not installed: pip install 'surgvl[train]'") from error
     decoder = model.get_decoder()
     prefix = next((name for name, module in model.named_modules() if module is decoder and name), "")
     if not prefix:
@@ -111,15 +108,8 @@ def with_adapters(model: Any, rank: int, name: str) -> Any:
         if isinstance(module, nn.Linear) and name.startswith(f"{prefix}.")
     ]
     base = name.removeprefix("hf:")
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
-        base_model_name_or_path=str(Path(base).resolve()) if Path(base).is_dir() else base,
-    )
-    tuned = get_peft_model(model, config)
-    tuned.peft_config["default"].base_model_name_or_path = config.base_model_name_or_path
+    tuned = with_lora(model, rank, targets, "CAUSAL_LM")
+    tuned.peft_config["default"].base_model_name_or_path = str(Path(base).resolve()) if Path(base).is_dir() else base
     return tuned
 
 

@@ -134,9 +134,15 @@ def align(
         _check_shapes({store.shape(video_id) for video_id in good}, run, encoder)
         data = NarratedClips(store, table, good, run.seed, seconds=not augment)
         trainable = sum(p.numel() for p in objective.parameters() if p.requires_grad)
-        seen_ids = [*pretraining_video_ids(encoder), *table.qualified(good)]
+        before = [] if random_encoder else pretraining_video_ids(encoder)
         folder.record(
-            table.hash, seen_ids, frozen=frozen_encoder, num_trainable=trainable, text=text, frozen_text=frozen_text
+            table.hash,
+            [*before, *table.qualified(good)],
+            frozen=frozen_encoder,
+            num_trainable=trainable,
+            random_encoder=random_encoder,
+            text=text,
+            frozen_text=frozen_text,
         )
         if isinstance(dual, Temporal):
             data.tokens = vectors = FrameVectors(dual, store, data.clips())

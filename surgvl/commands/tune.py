@@ -150,9 +150,10 @@ def tune(
         ]
         folder.record(
             table.hash,
-            [*pretraining_video_ids(encoder), *table.qualified(good)],
+            [*([] if random_encoder else pretraining_video_ids(encoder)), *table.qualified(good)],
             second=stages.finetune,
             frozen=not stages.encoder_steps,
+            random_encoder=random_encoder,
             num_trainable=sum(p.numel() for module in trained for p in module.parameters()),
         )
         windows = [window_of(row) for row in rows]

@@ -11,7 +11,7 @@ from surgvl.data.manifest import Manifest
 SENTENCE_TASKS = ("narration", "keystep", "abstract")
 
 
-def clock(seconds: float) -> str:
+def _clock(seconds: float) -> str:
     """Seconds as h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
@@ -32,7 +32,7 @@ def _videos(manifest: Manifest) -> list[list[Any]]:
     for split in ("train", "val", "test", ""):
         videos = [video for video in manifest.videos if video.split == split]
         if videos:
-            time = clock(sum(video.duration_s for video in videos))
+            time = _clock(sum(video.duration_s for video in videos))
             rows.append([split or "(none)", len(videos), sum(bool(video.path) for video in videos), time])
     return rows
 
@@ -50,7 +50,7 @@ def _labels(manifest: Manifest) -> list[list[Any]]:
     counts = [("seconds", "count"), ("seconds", "sum"), ("video_id", "count_distinct")]
     found = _group(pa.table(columns), ["task", "label"], counts)
     head: list[list[Any]] = [["task", "label", "segments", "h:mm:ss", "videos"]]
-    return head + [[task, label, segments, clock(seconds), videos] for task, label, segments, seconds, videos in found]
+    return head + [[task, label, segments, _clock(seconds), videos] for task, label, segments, seconds, videos in found]
 
 
 def _questions(manifest: Manifest) -> list[list[Any]]:

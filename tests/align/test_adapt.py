@@ -12,15 +12,19 @@ from surgvl.align.adapt import adapt, linear_layers
 from surgvl.api import DualModel
 from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError
+from surgvl.core.files import write_json
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import Segment
 from surgvl.models.adapters.open_clip import OpenClip
 from surgvl.models.adapters.temporal import Temporal, TemporalPool
+from surgvl.models.checkpoint import save_model
 from surgvl.models.model_info import find_model, model_hash, training_record
+from surgvl.video.clip import Preprocess
 from tests.helpers.made_duals import tiny_dual
 from tests.helpers.made_published import TINY, tiny_clip
 from tests.helpers.made_transformers import made
 from tests.helpers.small_phantom import SMALL
+from tests.models.test_models import small_encoder
 
 STEPS = ["--run.steps", "3", "--run.batch", "4", "--run.workers", "0", "--optim.lr", "0.01"]
 SENTENCES = ["the hook dissects the gallbladder", "the clipper clips the cystic duct"]
@@ -75,6 +79,18 @@ def test_flags_for_towers_of_ours_are_refused(
     command = ["align", "--encoder", published, "--manifest", str(manifest), "--out", str(tmp_path / "out")]
     with pytest.raises(ConfigError, match=f"{named}.*choose by --adapt"):
         cli.run([*command, *flags])
+
+
+@pytest.mark.parametrize("is_random", [False, True])
+def test_random_weights_have_seen_no_videos_before(is_random: bool, manifest: Path, tmp_path: Path) -> None:
+    encoder = tmp_path / "encoder"
+    save_model(small_encoder(), encoder / "model", Preprocess(num_frames=4, fps=4.0, size_px=16))
+    write_json(encoder / "run.json", {"pretraining_video_ids": ["elsewhere"]})
+    command = ["align", "--encoder", str(encoder), "--manifest", str(manifest), "--out", str(tmp_path / "out")]
+    cli.run([*command, "--run.steps", "1", "--run.batch", "2", "--dim", "8", f"--random_encoder={is_random}".lower()])
+    record = training_record(tmp_path / "out")
+    assert ("elsewhere" in record["pretraining_video_ids"]) is not is_random
+    assert record["random_encoder"] is is_random
 
 
 @pytest.mark.slow
