@@ -11,6 +11,8 @@ import multiprocessing
 import os
 import runpy
 import signal
+from importlib import import_module
+from typing import Any
 
 from surgvl.serve.plugin import vllm_names
 
@@ -23,7 +25,7 @@ def fork_engine_cores() -> None:
     """Import vLLM, and let it fork what it would spawn.
 
     Raises:
-        ServerError: vLLM is missing, in another version, or without a name that is used here.
+        ServerError: vLLM is missing, in another version, or without a module that is changed here.
     """
     # A process that has computed with several threads of OpenMP would wait for them for ever after a fork.
     num_threads = os.environ.get(THREADS, "1")
@@ -31,8 +33,8 @@ def fork_engine_cores() -> None:
     # Looking for cycles among half a million objects of modules takes a quarter of the time that imports take.
     gc.disable()
     with vllm_names():
-        from vllm.model_executor.models import registry
-        from vllm.v1.engine import utils
+        registry: Any = import_module("vllm.model_executor.models.registry")
+        utils: Any = import_module("vllm.v1.engine.utils")
 
     gc.freeze()
     gc.enable()

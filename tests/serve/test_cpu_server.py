@@ -14,8 +14,8 @@ from surgvl.serve.cpu_server import fork_engine_cores
 from tests.helpers.forks import PROCESSES
 from tests.helpers.patience import patience
 
-MODULES = ("vllm", "vllm.v1", "vllm.v1.engine", "vllm.v1.engine.utils")
-MODULES += ("vllm.model_executor", "vllm.model_executor.models", "vllm.model_executor.models.registry")
+MODULES = ["vllm", "vllm.v1", "vllm.v1.engine", "vllm.v1.engine.utils"]
+MODULES += ["vllm.model_executor", "vllm.model_executor.models", "vllm.model_executor.models.registry"]
 
 
 def compute() -> float:
