@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from surgvl.bench.plan import Effect
 from surgvl.core.arrays import Float64Array
 from surgvl.metrics.average_precision import videos_then_classes
@@ -52,7 +54,9 @@ def difference(tables: ScoreTables, row: str, other: str, probe: str) -> Differe
         return Difference(math.nan, math.nan, math.nan, **names, seeds=(0, 0))
     pairs = [(mine[seed][probe], theirs[seed][probe]) for seed in seeds]
     first, second = ([partial(videos_then_classes, pair[at]) for pair in pairs] for at in (0, 1))
-    found = paired_difference(first, second, len(pairs[0][0]))
+    # Means of values up to m differ by m at most: 1 for fractions, more for errors in points of a scale.
+    most = max(float(np.abs(np.nan_to_num(table)).max(initial=0.0)) for pair in pairs for table in pair)
+    found = paired_difference(first, second, len(pairs[0][0]), bounds=(-most, most))
     higher = sum(bool(videos_then_classes(a)[0] > videos_then_classes(b)[0]) for a, b in pairs)
     return Difference(found.value, found.low, found.high, **names, seeds=(higher, len(seeds)))
 

@@ -18,6 +18,7 @@ from surgvl.core.result_page import span
 from surgvl.core.results import Result, plain, read_results
 from surgvl.core.tables import markdown_table
 from surgvl.core.version import commit
+from surgvl.tasks.numbers import NUMBERED, part_of_kind
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,16 @@ def collect(plan: SuitePlan, done: Mapping[str, float]) -> list[Measured]:
 
 
 def video_scores(plan: SuitePlan, row: Row, measured: Sequence[Measured]) -> ScoreTables:
-    """Scores by video of each run on a row, for paired comparisons: label -> seed -> kind -> [V, C]."""
+    """Scores by video of each run on a row, for paired comparisons: label -> seed -> kind -> [V, C].
+
+    Of numbers they are errors, with a minus, so that more is better of all.
+    """
+    sign = -1.0 if part_of_kind(row.kind, NUMBERED) else 1.0
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for each in measured:
         file = plan.folder(each.run) / "videos.json"
         if each.run.row == row and file.is_file() and row.kind in (tables := read_json(file)):
-            found[each.run.label] = {plan.seed: {row.kind: np.array(tables[row.kind], np.float64)}}
+            found[each.run.label] = {plan.seed: {row.kind: sign * np.array(tables[row.kind], np.float64)}}
     return found
 
 
@@ -162,7 +167,7 @@ def _differences(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
         return []
     words = (
         "Paired by video, 95 % interval of a bootstrap over videos, not corrected for several comparisons; of phases "
-        "the accuracy, of several labels the mean average precision.\n"
+        "the accuracy, of several labels the mean average precision, of skill minus the mean absolute error.\n"
     )
     return ["## Differences\n", words, *_table(["row", "difference", "value [95 %]", "above 0"], lines)]
 

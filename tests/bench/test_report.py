@@ -59,6 +59,16 @@ def test_a_difference_is_paired_by_seed_and_video() -> None:
     assert [sure.low, sure.high] == pytest.approx([0.25, 0.25])
 
 
+def test_differences_of_errors_may_exceed_one() -> None:
+    rng = np.random.default_rng(0)
+    errors = rng.uniform(1, 3, (2, 8, 1)) + np.array([0.0, 4.0])[:, None, None]
+    tables = {name: {0: {"skill": -each}} for name, each in zip(("good", "poor"), errors, strict=True)}
+    found = difference(tables, "good", "poor", "skill")
+    assert found.value == pytest.approx(errors[1].mean() - errors[0].mean())
+    assert 3 < found.low < found.value < found.high < 5
+    assert found.verdict == "yes"
+
+
 def test_verdicts_follow_from_intervals() -> None:
     base = table(0.2, 0.4, 0.6, 0.8)
     tables = {

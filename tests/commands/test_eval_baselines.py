@@ -114,8 +114,8 @@ def rated(splits: str) -> Manifest:
     """Videos rated in total 10, 12, 30, 11, 25 and in flow 1 ... 5; t is training, e test."""
     videos = [
         VideoRow(
-            video_id=f"v{at}", path="", source="made", fps=25, duration_s=60, split={"t": "train", "e": "test"}[of]
-        )  # type: ignore[arg-type]
+            video_id=f"v{at}", path="", source="made", fps=25, duration_s=60, split="train" if of == "t" else "test"
+        )
         for at, of in enumerate(splits)
     ]
     values = {"skill_total": (10, 12, 30, 11, 25), "skill_flow": (1, 2, 3, 4, 5)}

@@ -27,8 +27,9 @@ from surgvl.probe.fit import Rows, predict, train
 from surgvl.probe.labels import Head, Truth, heads_of, truth_of, undecided_notes
 from surgvl.probe.linear import Linear
 from surgvl.probe.loss import loss_of
-from surgvl.probe.score import CALIBRATION, ProbedClips, score, training_of
+from surgvl.probe.score import ProbedClips, score, training_of
 from surgvl.probe.tokens import encode, num_groups
+from surgvl.tasks.calibrated import PROTOCOLS as CALIBRATION
 from surgvl.video.clip import Preprocess
 
 HEADS = [Head("phase", "one", tuple("abcdefg")), *(Head(part, "many", names) for part, names in PARTS.items())]
