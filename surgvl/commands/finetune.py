@@ -71,7 +71,7 @@ def finetune(
 ) -> list[Result]:
     """Train a whole encoder with a small head on the labels of a split, and score them on another.
 
-    Where labels are few, probe first: from a head of zeros, the first steps distort the features of the encoder.
+    Where labels are few, probe first: while a new head is being fitted, it distorts the features of the encoder.
 
     Args:
         manifest: manifest folder with labels; the split `train` is trained on.
@@ -153,6 +153,7 @@ def finetune(
             logits = predict(readout, scored.tokens)
         sources = " and ".join(sorted({row.source for row in table.split(split).videos}))
         how = f"{run.steps} steps of {run.batch} clips, rate {optim.lr:g}, layer decay {optim.layer_decay:g}"
+        how += f", mixup {regularise.mixup:g}, CutMix {regularise.cutmix:g}, smoothing {regularise.smoothing:g}"
         protocol = f"{split} split of {sources}, {preprocess.protocol}, fine-tuned on {tokens.what}{begun}, {how}"
         known, rate_fps = training_of(truth, asked, ids), 1 / preprocess.step_s
         clips = ProbedClips(scored.video_ids, scored.times_s, scored.truth, asked, known, protocol, rate_fps, run.seed)

@@ -132,7 +132,9 @@ def test_regularisation_leaves_the_start_as_it_is(made: Path, tmp_path: Path) ->
     given: dict[str, Any] = {"heads": ["phase"], "fit": FIT}
     probe(made / "manifest", tmp_path / "probe", made / "video", "linear", **given)
     wanted = read_predictions(tmp_path / "probe" / "predictions" / "phase.parquet")
-    found = run(made, tmp_path / "tuned", tmp_path / "probe", regularise=Regularise(drop_path=0.5, mixup=0.8))
+    found = run(made, tmp_path / "tuned", tmp_path / "probe", regularise=Regularise(drop_path=0.5, mixup=0.7))
+    [first, *_] = json.loads((tmp_path / "tuned" / "result.json").read_text())
+    assert "mixup 0.7, CutMix 1, smoothing 0.1" in first["protocol"]
     assert found.scores is not None
     assert wanted.scores is not None
     np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-5)
