@@ -35,6 +35,9 @@ def fork_engine_cores() -> None:
     with vllm_names():
         registry: Any = import_module("vllm.model_executor.models.registry")
         utils: Any = import_module("vllm.v1.engine.utils")
+        for module, name in ((registry, "_run_in_subprocess"), (utils, "get_mp_context")):
+            if not hasattr(module, name):
+                raise ImportError(f"{module.__name__}.{name}")
 
     gc.freeze()
     gc.enable()
@@ -56,7 +59,8 @@ def _use_threads(num_threads: str) -> None:
     import torch
 
     os.environ[THREADS] = num_threads
-    torch.set_num_threads(int(num_threads))
+    # A list has a number for each level of nested threads; PyTorch has one level.
+    torch.set_num_threads(int(num_threads.partition(",")[0]))
 
 
 if __name__ == "__main__":

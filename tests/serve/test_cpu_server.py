@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from surgvl.core.errors import ServerError
 from surgvl.serve.cpu_server import fork_engine_cores
 from tests.helpers.forks import PROCESSES
 from tests.helpers.patience import patience
@@ -29,10 +30,18 @@ def as_core(out: Path) -> None:
     (out / "core").write_text(f"{torch.get_num_threads()} {signal.set_wakeup_fd(-1)}")
 
 
-def as_server(out: Path) -> None:
-    """In place of vLLM's modules are empty ones."""
+def put_in_place_of_vllm(**names: object) -> None:
+    """Modules with some names only."""
     sys.modules.update({name: ModuleType(name) for name in MODULES})
-    os.environ["OMP_NUM_THREADS"] = "3"
+    for name, value in names.items():
+        for module in ("vllm.v1.engine.utils", "vllm.model_executor.models.registry"):
+            setattr(sys.modules[module], name, value)
+
+
+def as_server(out: Path) -> None:
+    put_in_place_of_vllm(get_mp_context=None, _run_in_subprocess=None)
+    # Three threads, and one inside each.
+    os.environ["OMP_NUM_THREADS"] = "3,1"
     torch.set_num_threads(1)
     fork_engine_cores()
     before = os.environ["OMP_NUM_THREADS"]
@@ -49,7 +58,20 @@ def as_server(out: Path) -> None:
     (out / "server").write_text(f"{before} {torch.get_num_threads()} {told}")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed: pip install surgvl[serve]")
+def as_server_of_another_vllm(out: Path) -> None:
+    put_in_place_of_vllm(get_mp_context=None)
+    try:
+        fork_engine_cores()
+    except ServerError as error:
+        (out / "error").write_text(str(error))
+
+
+NEEDS_VLLM = pytest.mark.skipif(
+    importlib.util.find_spec("vllm") is None, reason="vllm is not installed: pip install surgvl[serve]"
+)
+
+
+@NEEDS_VLLM
 def test_a_fork_computes_with_all_threads_and_leaves_signals_to_the_server(tmp_path: Path) -> None:
     process = PROCESSES.Process(target=as_server, args=(tmp_path,))
     process.start()
@@ -57,3 +79,11 @@ def test_a_fork_computes_with_all_threads_and_leaves_signals_to_the_server(tmp_p
     assert process.exitcode == 0
     assert (tmp_path / "server").read_text() == "1 3 True"
     assert (tmp_path / "core").read_text() == "3 -1"
+
+
+@NEEDS_VLLM
+def test_a_vllm_without_a_name_that_is_changed_is_refused(tmp_path: Path) -> None:
+    process = PROCESSES.Process(target=as_server_of_another_vllm, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert "registry._run_in_subprocess" in (tmp_path / "error").read_text()
