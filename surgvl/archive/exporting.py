@@ -60,8 +60,8 @@ def export(archive: OpenArchive, out: Path, names: Sequence[str], resume: bool) 
     prepare_out(out, resume)
     catalogue, recordings = archive.catalogue, archive.recordings()
     labels = catalogue.labels()
-    columns = ("recording", "track", "name", "start_s", "end_s", "xywh", "who", "made")
-    _write(out / "labels.csv", columns, ([*_of(each, columns[:-1]), _time(each.made_s)] for each in labels))
+    marked = ("recording", "track", "name", "start_s", "end_s", "xywh", "who", "made")
+    _write(out / "labels.csv", marked, ([*_of(each, marked[:-1]), _time(each.made_s)] for each in labels))
     _write(out / "details.csv", ("recording", "file", "duration_s", *_DETAILS), map(_details, recordings))
     edits = ((each.id, edit) for each in recordings for edit in catalogue.history(each.id))
     _write(
@@ -69,8 +69,8 @@ def export(archive: OpenArchive, out: Path, names: Sequence[str], resume: bool) 
         ("recording", "field", "value", "who", "made", "undone"),
         ([id, edit.field, _text(edit.value), edit.who, _time(edit.made_s), edit.is_undone] for id, edit in edits),
     )
-    columns = ("recording", "start_s", "end_s", "title", "note", "who", "made")
-    _write(out / "clips.csv", columns, ([*_of(each, columns[:-1]), _time(each.made_s)] for each in catalogue.clips()))
+    cut = ("recording", "start_s", "end_s", "title", "note", "who", "made")
+    _write(out / "clips.csv", cut, ([*_of(each, cut[:-1]), _time(each.made_s)] for each in catalogue.clips()))
     if MANIFEST in names:
         archive.manifest().save(out / MANIFEST)
     aside = {}
