@@ -150,19 +150,20 @@ class ArchiveFacts:
         return found
 
     def sentences(self, counts: Mapping[str, Counter[str]]) -> list[str]:
-        """Example sentences: prompts of the most frequent labelled actions or phases, else of the first actions.
+        """Example sentences: prompts of the most frequent labelled actions or phases, then of the first actions.
 
         Args:
             counts: how often each label occurs, by track.
         """
         sets = [(task, name) for task in ("triplet", "phase") for name in self.prompt_sets(task)]
         known = {name: [row for row in self._classes(name) if "null_verb" not in row.name] for _, name in sets}
+        first: list[PromptClass] = []
         for task, name in sets:
-            found = [row for row in known[name] if counts[task][row.name]]
-            if found:
-                found.sort(key=lambda row: -counts[task][row.name])
-                return [row.prompts[0] for row in found[:NUM_EXAMPLES]]
-        return [row.prompts[0] for row in known[sets[0][1]][:NUM_EXAMPLES]] if sets else []
+            first = first or sorted(
+                (row for row in known[name] if counts[task][row.name]), key=lambda row: -counts[task][row.name]
+            )
+        rows = [*first, *(known[sets[0][1]] if sets else [])]
+        return list(dict.fromkeys(row.prompts[0] for row in rows))[:NUM_EXAMPLES]
 
     def questions(self) -> list[str]:
         """Example questions: the first of each type the chat model was tuned on, and an open one."""

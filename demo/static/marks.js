@@ -142,6 +142,7 @@ export function mountPalette() {
     tag,
   );
   const remove = iconButton("trash", "Remove this label", removeLabel, { key: "Delete" });
+  remove.hidden = true;
   const clear = iconButton("close", "Clear the marked range", unmark, { key: "Escape" });
   $("#palette").append(phases, form, remove, clear);
   on("timeline archive", () => {

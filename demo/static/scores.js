@@ -54,7 +54,7 @@ function table(rows, title) {
   );
 }
 
-function task(found) {
+function task(found, name) {
   return [
     make(
       "h3",
@@ -66,18 +66,24 @@ function task(found) {
         `${plural(found.num_videos, "video")}, ${plural(found.num_clips, "clip")}, encoder ${found.encoder}`,
       ),
     ),
-    table(found.main, found.title),
+    table(found.main, `${found.title}, run ${name}`),
     found.more.length > 0 &&
       make(
         "details",
         {},
         make("summary", {}, plural(found.more.length, "more metric")),
-        table(found.more, `${found.title}, further metrics`),
+        table(found.more, `${found.title}, run ${name}, further metrics`),
       ),
   ];
 }
 
-const run = (found) => make("section.card.scores", {}, make("h2", {}, found.name), found.tasks.map(task));
+const run = (found) =>
+  make(
+    "section.card.scores",
+    {},
+    make("h2", {}, found.name),
+    found.tasks.map((each) => task(each, found.name)),
+  );
 
 async function draw() {
   if (state.page !== "scores" || !state.archive) return;

@@ -60,6 +60,10 @@ export function menu(text, content, { label = "" } = {}) {
     element.querySelector("summary").focus();
     event.stopPropagation();
   });
+  // Whoever leaves it by Tab does not see what it covers.
+  element.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !element.contains(event.relatedTarget)) element.open = false;
+  });
   document.addEventListener("click", (event) => {
     if (!element.contains(event.target) || event.target.closest("a")) element.open = false;
   });

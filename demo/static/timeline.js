@@ -57,12 +57,13 @@ function drawAxis() {
   const step_s =
     TICKS_S.find((each) => (end_s - start_s) / each <= Math.max(3, elements.over.clientWidth / 90)) ?? 3600;
   const ticks = [];
+  if (!duration()) return fill(elements.axis);
   for (let at = Math.ceil(start_s / step_s) * step_s; at <= end_s + 1e-9; at += step_s) {
     const share = (at - start_s) / (end_s - start_s);
     const edge = share < 0.02 ? "first" : share > 0.96 ? "last" : "";
     ticks.push(make("time", { class: edge || null, style: { left: `${100 * share}%` } }, clock(at, step_s < 1)));
   }
-  fill(elements.axis, ticks);
+  return fill(elements.axis, ticks);
 }
 
 function drawOverview() {

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,15 @@ def test_the_page_learns_at_first_what_it_can_do(page: TestClient, tiny_run: Pat
     assert [stage["name"] for stage in model["stages"]] == ["Video encoder", "Shared space", "Question answering"]
     assert str(tiny_run) not in page.get("/api/archive").text
     assert found["storage"]["vectors"] > 0
+
+
+def test_examples_begin_with_what_is_labelled_and_are_six_all_the_same(engine: Engine) -> None:
+    """The first label of a person leaves five of the others."""
+    none: Counter[str] = Counter()
+    before = engine.facts.sentences({"phase": none, "triplet": none})
+    last = prompts.load("phantom_phase").classes[-1]
+    after = engine.facts.sentences({"phase": Counter([last.name]), "triplet": none})
+    assert after == [last.prompts[0], *before[:5]]
 
 
 def test_recordings_of_test_splits_come_first_and_have_strips(page: TestClient, tiny_run: Path) -> None:
