@@ -15,7 +15,7 @@ from typing import Any
 
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Job, Progress, Report
-from surgvl.core.errors import ConfigError, DataError, SurgVLError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.locks import locked
 from surgvl.core.plurals import plural
 from surgvl.demo.events import Events
@@ -203,8 +203,8 @@ class JobWorker:
         problem, is_failed = "", False
         try:
             problem = self._do(job, running)
-        except (SurgVLError, OSError, RuntimeError) as error:
-            # What torch raises, such as where memory runs out, must not end the thread: other jobs wait.
+        except Exception as error:
+            # Whatever is raised, such as by torch where memory runs out, must not end the thread: other jobs wait.
             problem, is_failed = str(error).partition("\n")[0] or type(error).__name__, True
         with self._wake:
             self._running = None

@@ -148,7 +148,8 @@ def _broken_shards(space: Space) -> dict[str, str]:
             if len(set(ids)) != 1:
                 found[name] = f"vectors/{name} holds {plural(len(set(ids)), 'recording')}, not one"
         except DataError as error:
-            found[name] = f"vectors/{name}: {str(error).partition(': ')[2].rpartition(': ')[0] or error}"
+            # Without the folder, which the archive's own lines do not repeat, and without the remedy, which is another.
+            found[name] = f"vectors/{str(error).removeprefix(f'{space.vectors}/').rpartition(': ')[0]}"
     return found
 
 

@@ -230,13 +230,18 @@ def _main(argv: list[str]) -> int:
         print(f"surgvl: {named}{error.strerror}: check the path, its permissions and the free space", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"surgvl: stopped{way_on(COMMANDS[_split(argv)[0]].target)}", file=sys.stderr)
+        print(f"surgvl: stopped{_way_on(argv)}", file=sys.stderr)
         return 130
     except Terminated as end:
-        way = way_on(COMMANDS[_split(argv)[0]].target)
+        way = _way_on(argv)
         print(f"surgvl: stopped by SIGTERM {end.reached}{way}", file=sys.stderr)
         return 143
     return 0
+
+
+def _way_on(argv: Sequence[str]) -> str:
+    """How to go on with a command that was stopped."""
+    return way_on(COMMANDS[_split([word for word in argv if word != FETCH])[0]].target)
 
 
 if __name__ == "__main__":

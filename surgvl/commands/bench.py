@@ -15,6 +15,7 @@ from surgvl.bench.jobs import run_jobs
 from surgvl.bench.plan import PROBES, ROWS, Plan, Row, select_rows
 from surgvl.bench.report import RowFacts, to_json, to_markdown
 from surgvl.core import files
+from surgvl.core.cores import num_cores
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.invocation import recorded
 from surgvl.core.results import read_results
@@ -64,7 +65,7 @@ def bench_recipes(
             "--clips and --workers must be >= 1, and --seeds distinct, got "
             f"{clips}, {workers} and {' '.join(map(str, seeds))}"
         )
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = max(1, num_cores() // workers)
     plan = Plan(out, select_rows(only), seeds, clips, videos, threads, device, readout)
     record = out / "bench.json"
     asked = {"clips": clips, "videos": list(videos), "readout": readout}

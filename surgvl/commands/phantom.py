@@ -1,7 +1,6 @@
 """The `phantom` command: renders synthetic cholecystectomies with exact labels, in the layouts of public data sets."""
 
 import multiprocessing
-import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from surgvl.core.cores import num_cores
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import atomic, command, read_json, write_json
 from surgvl.core.invocation import recorded
@@ -74,7 +74,7 @@ def phantom(
             total=len(scenes) * num_frames, unit="frame", initial=(len(scenes) - len(waiting)) * num_frames
         ) as bar:
             worthwhile = len(waiting) * num_frames * size_px**2 // PIXELS_PER_PROCESS
-            processes = min(workers or min(_cores(), worthwhile), len(waiting))
+            processes = min(workers or min(num_cores(), worthwhile), len(waiting))
             if processes < 2:
                 for scene in waiting:
                     _render(out, scene, size_px)
@@ -104,11 +104,6 @@ def _check(train: int, val: int, test: int, size_px: int, fps: float, workers: i
         raise ConfigError(f"--size_px must be even and >= 32, got {size_px}")
     if fps < 1 or fps != int(fps):
         raise ConfigError(f"--fps must be an integer >= 1, because label files count frames, got {fps:g}")
-
-
-def _cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _write_head(out: Path, arguments: dict[str, Any], scenes: list[Scene]) -> None:

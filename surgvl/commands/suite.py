@@ -15,6 +15,7 @@ from surgvl.bench.suite_plots import draw
 from surgvl.bench.suite_report import collect, to_json, to_markdown
 from surgvl.commands.suite_config import SuiteConfig
 from surgvl.core import files
+from surgvl.core.cores import num_cores
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.plurals import part_of, plural
 from surgvl.core.results import Result
@@ -57,7 +58,7 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
             print(f"absent: {row}: {why}")
         jobs, done = plan.jobs(), state["seconds"]
         print(f"{part_of(sum(job.name in done for job in jobs), len(jobs), 'job', 'is')} done already", flush=True)
-        threads = max(1, len(os.sched_getaffinity(0)) // given.workers)
+        threads = max(1, num_cores() // given.workers)
 
         def save() -> None:
             files.write_json(record, state)

@@ -19,6 +19,7 @@ from typing import Literal
 
 import httpx
 
+from surgvl.core.cores import num_cores
 from surgvl.core.errors import ConfigError, ServerError
 from surgvl.serve.cpu_server import ENTRY
 from surgvl.serve.supervisor import CLEANUP_S
@@ -44,8 +45,7 @@ GRACE_S = 8.0
 MAX_SOCKET_PATH, MAX_TMPDIR = 100, 68
 _PREFIX = re.compile(r"^(\(\S+ pid=\d+\)\s*)?([A-Z]+ \d\d-\d\d [\d:]+ \[[^\]]*\]\s*)?")
 _EXCEPTION = re.compile(r"^([\w.]*(Error|Exception|Interrupt)|[\w .]+: error): *\S")
-# Lines that only refer to an earlier one.
-_VAGUE = re.compile(r"root cause|stack trace|EngineDeadError")
+_VAGUE = re.compile(r"root cause|stack trace|EngineDeadError")  # in lines that refer to an earlier one
 _NOISE = re.compile(r"Warning:|warnings\.warn")
 
 
@@ -159,7 +159,7 @@ class EngineProcess:
             # Compute and schedule in one process. With two, the one that waits for the other keeps a core busy (3.4
             # against 5.2 requests/s in one trial on two cores).
             ours["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-            ours["OMP_NUM_THREADS"] = str(len(os.sched_getaffinity(0)))
+            ours["OMP_NUM_THREADS"] = str(num_cores())
             # vLLM pins its threads to the first cores, so two engines would share one.
             ours["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         given = {name: value for name, value in os.environ.items() if name != "SURGVL_API_KEY"}

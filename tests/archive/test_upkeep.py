@@ -67,7 +67,9 @@ def test_vectors_of_another_recording_do_not_fit_their_times(archive: Archive) -
 def test_damaged_vectors_are_embedded_again(archive: Archive, suffix: str) -> None:
     damage(archive.space.vectors / f"shard-00001{suffix}")
     lines = archive.verify()
-    assert "shard-00001" in lines[0]
+    # Neither the folder of the archive nor the remedy of another command.
+    assert lines[0].startswith("vectors/shard-00001.parquet and shard-00001.safetensors: ")
+    assert "embed again" not in lines[0]
     assert "dropped" in lines[0]
     archive.update()
     assert archive.verify() == []

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -307,16 +308,24 @@ def test_a_job_that_fails_says_why(page: TestClient, engine: Engine, monkeypatch
     assert (done["state"], done["problem"]) == ("failed", "one.mp4 is gone: check the path")
 
 
-def test_a_job_ends_even_if_torch_fails_and_the_next_one_runs(
-    page: TestClient, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB"), "CUDA out of memory."),
+        (sqlite3.OperationalError("disk I/O error"), "disk I/O error"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_a_job_ends_whatever_fails_and_the_next_one_runs(
+    page: TestClient, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
     def fail(*args: Any, **rest: Any) -> None:
-        raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+        raise error
 
     with monkeypatch.context() as broken:
         broken.setattr(engine.archive, "add", fail)
         done = ended(page, engine.jobs.add("add", {"paths": []}))
-    assert (done["state"], done["problem"]) == ("failed", "CUDA out of memory.")
+    assert (done["state"], done["problem"]) == ("failed", said)
     assert ended(page, engine.jobs.add("add", {"paths": [str(film(tmp_path / "one.mp4"))]}))["state"] == "done"
 
 

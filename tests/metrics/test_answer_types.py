@@ -106,6 +106,7 @@ SETS = [
     ("None", "none"),
     ("None of them.", "none"),
     ("There are no instruments.", "none"),
+    ('{"answer": null}', None),
     ("A, F", None),
     ("I see", None),
     ("a tool", None),

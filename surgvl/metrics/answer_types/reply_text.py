@@ -36,7 +36,7 @@ def is_refusal(reply: str) -> bool:
 
 
 def answer_text(reply: str) -> str:
-    """A reply without thought, or the `answer` of the JSON object in it."""
+    """A reply without thought, or the `answer` of the JSON object in it: empty if that is null."""
     text = without_thought(reply).replace("’", "'")
     found = re.search(r"\{.*\}", text, re.DOTALL)
     try:
@@ -46,6 +46,8 @@ def answer_text(reply: str) -> str:
     if not isinstance(value, dict) or "answer" not in value:
         return text
     said = value["answer"]
+    if said is None:
+        return ""
     return ", ".join(map(str, said)) if isinstance(said, list) else str(said)
 
 
