@@ -7,7 +7,7 @@ from surgvl.archive.trained_on import are_rendered, kind_of, manifest_of_run, ru
 from surgvl.core.errors import SurgVLError
 from surgvl.core.files import read_json
 from surgvl.data.manifest import Manifest
-from surgvl.demo.run_info import STAGES, TrainingStage, published_card, stage_facts
+from surgvl.demo.run_info import STAGES, TrainingStage, clip_facts, published_card, stage_facts
 from surgvl.models.model_info import find_model
 
 
@@ -47,8 +47,9 @@ def read_card(model: Path | str, manifest: Manifest, answerer: str = "") -> Mode
         return ModelCard(name, name, "", "", "", [])
     run = run_of(folder)
     if run is None:
-        facts = published_card(folder)
-        stage = TrainingStage("Shared space", "a published model, as it is", facts)
+        facts = published_card(folder, name)
+        seen = {"sees": clip} if (clip := clip_facts(folder)) else {}
+        stage = TrainingStage("Shared space", "a published model, as it is", {**facts, **seen})
         trained = kind_of(are_rendered(folder, training_videos(folder, manifest)))
         return ModelCard(
             facts.get("name", name), facts.get("name", name), trained, facts.get("licence", ""),

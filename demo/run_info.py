@@ -20,6 +20,7 @@ from surgvl.core.results import Result, result_of
 from surgvl.data.manifest import VideoRow
 from surgvl.demo.formatting import hours
 from surgvl.models.model_info import load_preprocess
+from surgvl.models.published import registry
 
 STAGES = (
     ("pretrain", "Video encoder", "learns from video alone, without labels"),
@@ -115,9 +116,11 @@ def known_questions(folder: Path) -> dict[str, str]:
     return {str(text): str(kind) for text, kind in found.items()} if isinstance(found, dict) else {}
 
 
-def published_card(folder: Path) -> dict[str, str]:
-    """What a published model's folder says of it."""
+def published_card(folder: Path, name: str) -> dict[str, str]:
+    """What a published model's folder says of it, or the registry of one that ships."""
     card = json_object(folder / "model_card.json")
+    if not card and (entry := registry().get(name)) is not None and entry.shipped:
+        card = {"name": entry.title, "licence": entry.licence, "source": f"part of surgvl: {entry.purpose}"}
     return {key: str(card[key]) for key in ("name", "licence", "source") if card.get(key)}
 
 

@@ -67,6 +67,10 @@ def test_a_published_model_says_what_its_card_says(tmp_path: Path) -> None:
     write_json(tmp_path / "model_card.json", {"name": "some-model", "licence": "MIT", "source": "its page"})
     found = read_card(tmp_path, Manifest([]))
     assert (found.name, found.licence, found.source, found.trained_on) == ("some-model", "MIT", "its page", "")
+    shipped = read_card("phantom", Manifest([]))
+    assert (shipped.licence, shipped.trained_on) == ("Apache-2.0", "rendered videos")
+    assert shipped.source.startswith("part of surgvl: ")
+    assert shipped.stages[0].facts["sees"].startswith("8 frames, 0.25 s apart")
     assert read_card(tmp_path / "gone", Manifest([])).stages == []
     assert read_card("no-such-model", Manifest([])).stages == []
 
