@@ -30,6 +30,9 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** The name of a file, which may be broken after its underscores, dots and dashes rather than within a word. */
+export const breakable = (name) => name.split(/(?<=[_.-])/).flatMap((part, at) => (at ? [make("wbr"), part] : [part]));
+
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");

@@ -1,7 +1,7 @@
 // The list of recordings at the left, and the line above the stage that says what is shown.
 
 import { frameOf, request, address } from "./api.js";
-import { $, $$, fill, icon, keyed, make } from "./dom.js";
+import { $, $$, breakable, fill, icon, keyed, make } from "./dom.js";
 import { open } from "./open.js";
 import { on, phaseAt, recording, set, state } from "./state.js";
 import { clock, confidenceWord, phaseName } from "./words.js";
@@ -63,7 +63,7 @@ function element(row) {
       make(
         "span.text",
         {},
-        make("b", {}, row.title),
+        make("b", {}, breakable(row.title)),
         make("span.facts", {}, facts),
         said && make("span.said", {}, said),
         strip(row) ?? progressBar(row),
