@@ -48,8 +48,8 @@ def read_card(model: Path | str, manifest: Manifest, answerer: str = "") -> Mode
     run = run_of(folder)
     if run is None:
         facts = published_card(folder, name)
-        seen = {"sees": clip} if (clip := clip_facts(folder)) else {}
-        stage = TrainingStage("Shared space", "a published model, as it is", {**facts, **seen})
+        sees = {"sees": clip} if (clip := clip_facts(folder)) else {}
+        stage = TrainingStage("Shared space", "a published model, as it is", {**facts, **sees})
         trained = kind_of(are_rendered(folder, training_videos(folder, manifest)))
         return ModelCard(
             facts.get("name", name), facts.get("name", name), trained, facts.get("licence", ""),
