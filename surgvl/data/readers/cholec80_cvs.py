@@ -6,8 +6,9 @@ two_structures, cystic_plate, hepatocystic_triangle; and `videos/video01.mp4` of
 
 Task `cvs` has the criteria with a score above 0, as in the official code: C1 two structures, C2 hepatocystic triangle,
 C3 cystic plate. `cvs_total` is the sum of the scores, 1 to 6; the critical view is reached from 5. Outside of the
-intervals all scores are 0. Rows that end before they start are set aside. Many intervals begin after the first clip, so
-the published protocols cut the video there; here, cut with Cholec80's phases.
+intervals all scores are 0. `cvs_score` is the sum as SurgVISTA (arXiv 2506.02692) makes six classes of it: within
+intervals alone, 0 to 5, and intervals with a sum of 6 are left out. Rows that end before they start are set aside. Many
+intervals begin after the first clip, so the published protocols cut the video there; here, cut with Cholec80's phases.
 
 Splits: `fold_1` to `fold_16` test on one published fold of five videos; `code_50_15_15` is the fixed split of the
 official code (known from a third party's copy; 50 is what remains of 80 without them); `surgvista` is 1-40 and 41-80.
@@ -25,6 +26,7 @@ from surgvl.data.spans import Span, Track
 from surgvl.data.splits import id_range
 
 CRITERIA = {"C1": "two_structures", "C2": "hepatocystic_triangle", "C3": "cystic_plate"}
+SCORES = tuple("012345")
 _TIMES = ("initial_minute", "initial_second", "final_minute", "final_second")
 # The published folds, five videos each.
 _FOLDS = (
@@ -59,7 +61,7 @@ def read_intervals(path: Path) -> tuple[dict[str, dict[str, Track]], list[str]]:
     """Read the exported workbook.
 
     Returns:
-        Video -> `cvs` and `cvs_total`, and a line for each row that ends before it starts.
+        Video -> `cvs`, `cvs_total` and `cvs_score`, and a line for each row that ends before it starts.
 
     Raises:
         DataError: a column is missing, a time is not a number, or a score is not 0, 1 or 2.
@@ -80,9 +82,8 @@ def read_intervals(path: Path) -> tuple[dict[str, dict[str, Track]], list[str]]:
         }
         if max(scores.values()) > 2:
             raise DataError(f"{path}, line {line}: a score is {max(scores.values())}; allowed are 0, 1, 2: correct it")
-        own = tracks.setdefault(
-            video_id, {"cvs": Track([], 0.0, whole=False), "cvs_total": Track([], 0.0, whole=False)}
-        )
+        kinds = "cvs", "cvs_total", "cvs_score"
+        own = tracks.setdefault(video_id, {kind: Track([], 0.0, whole=False) for kind in kinds})
         if end_s <= start_s:
             fact = f"{video_id} from {start_s:g} s to {end_s:g} s"
             reversed_rows.append(f"{path}, line {line}: {fact} ends before it starts: correct the row")
@@ -91,6 +92,8 @@ def read_intervals(path: Path) -> tuple[dict[str, dict[str, Track]], list[str]]:
         own["cvs"].spans += met
         if met:
             own["cvs_total"].spans.append((start_s, end_s, str(sum(scores.values()))))
+        if (total := str(sum(scores.values()))) in SCORES:
+            own["cvs_score"].spans.append((start_s, end_s, total))
         for track in own.values():
             track.end_s = max(track.end_s, end_s)
     return tracks, reversed_rows
@@ -104,7 +107,7 @@ class Cholec80CVS(VideoDataset):
     SOURCE = "Rios et al., Scientific Data 2023; github.com/ManuelRios18/CHOLEC80-CVS-PUBLIC"
     PROCEDURE = "laparoscopic cholecystectomy"
     SPECIALTY = "general surgery"
-    CLASSES = {"cvs": tuple(CRITERIA)}
+    CLASSES = {"cvs": tuple(CRITERIA), "cvs_score": SCORES}
     SPLITS = _splits()
 
     def read(self, contents: Contents) -> None:

@@ -91,8 +91,16 @@ def test_cholec80_cvs_intervals(tmp_path: Path) -> None:
     dataset = Cholec80CVS(tmp_path)
     assert spans(dataset, "cvs") == [(70, 100, "C1"), (70, 100, "C2"), *((100, 120, f"C{n}") for n in (1, 2, 3))]
     assert spans(dataset, "cvs_total") == [(70, 100, "3"), (100, 120, "5")]
+    assert spans(dataset, "cvs_score") == [(70, 100, "3"), (100, 120, "5"), (1, 3, "0")]
     (line,) = dataset.contents.unreadable
     assert "line 4: video02 from 300 s to 240 s ends before it starts" in line
+
+
+def test_of_six_classes_an_interval_without_a_score_is_one_and_a_full_score_is_none(tmp_path: Path) -> None:
+    put(tmp_path / "surgeons_annotations.csv", BOOK + "2,0,10,0,20,0,0,0\n2,0,20,0,30,2,2,2\n2,0,40,0,50,1,2,2\n")
+    dataset = Cholec80CVS(tmp_path)
+    assert spans(dataset, "cvs_score") == [(10, 20, "0"), (40, 50, "5")]
+    assert spans(dataset, "cvs_total") == [(20, 30, "6"), (40, 50, "5")]
 
 
 def test_a_workbook_is_to_be_exported(tmp_path: Path) -> None:
