@@ -143,7 +143,7 @@ def test_parquet_brings_its_facts(root: Path, tmp_path: Path) -> None:
         (["VID06", 0.5, TRIPLET_NAMES[HOOK], 0.5, 0, 0, 1, 1], "VID06 has predictions at 0 s and 0.5 s, both in the"),
         (
             ["VID06", 0, "grasper,retract,galbladder", 0.5, 0, 0, 1, 1],
-            "no class of triplet_box: did you mean grasper,ret",
+            "not a class of triplet_box: did you mean grasper,ret",
         ),
         (["VID06", 0, TRIPLET_NAMES[0], 0.5, "a", 0, 1, 1], "line 14, column x: must be a finite number, got 'a'"),
     ],

@@ -14,6 +14,11 @@ from surgvl.serve.cpu_server import ENTRY
 from tests.helpers.served import Served
 
 # Stands where Python finds vLLM's server. It has a child, as vLLM has, which outlives it.
+# What `cpu_server` changes in vLLM.
+CHANGED = {
+    "vllm.v1.engine.utils": "get_mp_context = None\n",
+    "vllm.model_executor.models.registry": "_run_in_subprocess = None\n",
+}
 FAKE = """
 import os, pathlib, signal, subprocess, sys
 words = sys.argv
@@ -77,7 +82,7 @@ class FakeServed(Served):
         for each, kind in KINDS.items():
             if not self.folders[each].exists():
                 model_folder(self.folders[each], kind)
-        for name, text in {ENTRY: FAKE, "vllm.v1.engine.utils": "", "vllm.model_executor.models.registry": ""}.items():
+        for name, text in {ENTRY: FAKE, **CHANGED}.items():
             file = Path(*name.split(".")).with_suffix(".py")
             (tmp_path / "fake" / file).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "fake" / file).write_text(text)

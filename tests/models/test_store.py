@@ -377,7 +377,7 @@ def test_list_and_info_tell_what_is_known(place: Place, capsys: pytest.CaptureFi
     assert "CC BY-NC 4.0" in rows["mine"]
     run("models fetch free", capsys)
     row = next(line for line in run("models list", capsys).splitlines() if line.startswith("free"))
-    assert row.split()[1:4] == ["yes", "1", "MB"]
+    assert row.split()[1:4] == ["yes", "1.0", "MB"]
     said = run("models info free", capsys)
     for part in (
         "read me",
