@@ -8,6 +8,7 @@ lock decides; the others wait for it, and go on where it was killed.
 import math
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Job, Progress, Report
-from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.errors import ConfigError, DataError, SurgVLError
 from surgvl.core.locks import locked
 from surgvl.core.plurals import plural
 from surgvl.demo.events import Events
@@ -206,6 +207,9 @@ class JobWorker:
         except Exception as error:
             # Whatever is raised, such as by torch where memory runs out, must not end the thread: other jobs wait.
             problem, is_failed = str(error).partition("\n")[0] or type(error).__name__, True
+            if not isinstance(error, SurgVLError | OSError | RuntimeError):
+                # A fault of the program, of which the page's one line would hide the place.
+                traceback.print_exc()
         with self._wake:
             self._running = None
             if running.is_cancelled:

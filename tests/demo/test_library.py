@@ -317,7 +317,13 @@ def test_a_job_that_fails_says_why(page: TestClient, engine: Engine, monkeypatch
     ],
 )
 def test_a_job_ends_whatever_fails_and_the_next_one_runs(
-    page: TestClient, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+    page: TestClient,
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    said: str,
 ) -> None:
     def fail(*args: Any, **rest: Any) -> None:
         raise error
@@ -326,6 +332,8 @@ def test_a_job_ends_whatever_fails_and_the_next_one_runs(
         broken.setattr(engine.archive, "add", fail)
         done = ended(page, engine.jobs.add("add", {"paths": []}))
     assert (done["state"], done["problem"]) == ("failed", said)
+    # What is no trouble of the machine is a fault of the program: the terminal has its place.
+    assert ("Traceback" in capsys.readouterr().err) == (not isinstance(error, RuntimeError))
     assert ended(page, engine.jobs.add("add", {"paths": [str(film(tmp_path / "one.mp4"))]}))["state"] == "done"
 
 
