@@ -33,7 +33,8 @@ def test_as_many_as_there_is_time_for_cover_the_video(film: Path, monkeypatch: p
     ticks = count()
     monkeypatch.setattr(coarse, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
     found, starts, ends = encode_coarse(model, film, PREPROCESS, "cpu", count=12, budget_s=most)
-    assert found.shape == (most, model.dim) and len(starts) == len(ends) == most
+    assert found.shape == (most, model.dim)
+    assert len(starts) == len(ends) == most
     # Equal parts of twelve seconds have their middles at 0.5, 1.5, ...
     moments = np.sort(np.array(spread(12)[:most]) + 0.5)
     for number, moment_s in enumerate(moments.tolist()):
@@ -41,7 +42,8 @@ def test_as_many_as_there_is_time_for_cover_the_video(film: Path, monkeypatch: p
         with torch.inference_mode():
             wanted = model.encode_video(clip)[0].numpy()
         np.testing.assert_allclose(found[number], wanted, atol=1e-6)
-    assert starts == [0.0, *ends[:-1]] and ends[-1] == pytest.approx(SECONDS)
+    assert starts == [0.0, *ends[:-1]]
+    assert ends[-1] == pytest.approx(SECONDS)
     assert all(start < moment < end for start, moment, end in zip(starts, moments, ends, strict=True))
 
 
@@ -51,7 +53,8 @@ def test_without_any_time_one_clip_stands_for_all(film: Path) -> None:
 
 
 def test_the_first_ones_are_spread() -> None:
-    assert spread(0) == [] and spread(1) == [0]
+    assert spread(0) == []
+    assert spread(1) == [0]
     for total in (2, 7, 12, 33):
         order = spread(total)
         assert sorted(order) == list(range(total))
