@@ -19,6 +19,7 @@ from surgvl.data.licences import licence_line
 from surgvl.export.base import formats
 from surgvl.models.published import registry
 from surgvl.tasks.base import Task
+from surgvl.tasks.marked_lists import published
 
 ROOT = Path(__file__).resolve().parent.parent
 # Folder or file of the repository -> its place on the site.
@@ -110,6 +111,22 @@ def task_rows() -> list[str]:
     return markdown_table(["task", "version", "what it scores"], rows)
 
 
+def marks_rows() -> list[str]:
+    """Every published list of answers that people have marked."""
+    rows = [
+        [
+            f"`{name}`",
+            kind.title,
+            f"{sum(kind.NUM_MARKS.values()):,}",
+            kind.DOMAIN,
+            licence_line(kind.LICENCE, kind.LICENCE_FROM),
+            kind.SOURCE,
+        ]
+        for name, kind in published().items()
+    ]
+    return markdown_table(["name", "list", "marks", "about", "licence", "source"], rows, {"marks"})
+
+
 def format_rows() -> list[str]:
     """Every format of timelines."""
     rows = [[f"`{name}`", kind.title, f"`{kind.suffix}`", kind.purpose] for name, kind in formats().items()]
@@ -133,6 +150,7 @@ TABLES = {
     "recipes": recipe_rows,
     "prompt sets": prompt_rows,
     "tasks": task_rows,
+    "marked lists": marks_rows,
     "paraphrases": paraphrase_rows,
     "formats": format_rows,
 }

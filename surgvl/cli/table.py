@@ -145,6 +145,7 @@ COMMANDS = {
         "surgvl.commands.judge:judge",
         "let a language model mark free answers",
         "--answers answers --server http://127.0.0.1:8000 --marks marks.csv --out judged",
+        "--answers answers --to_mark 100 --out to_mark",
     ),
     "eval": Command(
         "surgvl.commands.eval:evaluate",

@@ -1,4 +1,4 @@
-"""A judge of free answers: its votes, its agreement with marks of a person, and what eval makes of them."""
+"""A judge of free answers: its votes, its agreement with marks of people, and what eval makes of them."""
 
 import csv
 import json
@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sklearn.metrics import cohen_kappa_score
 
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
 
-from surgvl.chat.judge import agreement, majority, read_marks, verdict  # noqa: E402
 from surgvl.cli import main as cli  # noqa: E402
 from surgvl.core.errors import ConfigError, DataError  # noqa: E402
 from surgvl.core.files import read_json, write_json  # noqa: E402
 from surgvl.data.manifest import QA, Manifest  # noqa: E402
+from surgvl.tasks.judge import majority, verdict  # noqa: E402
 from tests.helpers.fake_engine import served  # noqa: E402
 from tests.helpers.fake_gateway import Frames  # noqa: E402
 from tests.helpers.fake_openai import FakeOpenAI  # noqa: E402
@@ -53,33 +52,9 @@ def test_the_majority_is_of_all_votes() -> None:
     assert majority(["", "", "incorrect"]) == ""
 
 
-def test_agreement_is_cohens() -> None:
-    marks = ["correct"] * 6 + ["incorrect"] * 4
-    said = ["correct"] * 5 + ["incorrect"] * 3 + ["correct", ""]
-    found = agreement(marks, said)
-    assert (found.num_marked, found.share, found.num_unsure) == (10, 0.7, 1)
-    assert found.kappa == pytest.approx(cohen_kappa_score(marks[:9], said[:9]))
-    alike = agreement(["correct"] * 3, ["correct"] * 3)
-    assert alike.in_words.endswith(
-        "100.0% of 3 marked answers (Cohen's kappa undefined, as fewer than two marks occur)"
-    )
-    assert found.in_words.startswith("agrees with a person on 70.0% of 10 marked answers (Cohen's kappa 0.5")
-
-
 def write_marks(path: Path, rows: list[str], head: str = "question,answer,prediction,mark") -> Path:
     path.write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
     return path
-
-
-def test_marks_that_do_not_fit(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="row 3: mark must be correct or incorrect, got 'right'"):
-        read_marks(write_marks(tmp_path / "a.csv", ["q,a,p,correct", "q,a,p,right"]))
-    with pytest.raises(DataError, match="row 2: the question or the reference answer is empty"):
-        read_marks(write_marks(tmp_path / "c.csv", ["q,,p,correct"]))
-    with pytest.raises(DataError, match="a header with question,answer,prediction,mark"):
-        read_marks(write_marks(tmp_path / "b.csv", ["q,a,p"], "question,answer,prediction"))
-    with pytest.raises(DataError, match="cannot be read"):
-        read_marks(tmp_path / "none.csv")
 
 
 # ---- the whole way
@@ -140,13 +115,17 @@ def test_answers_are_marked_by_the_majority_and_scored(
     judged = [json.loads(line) for line in (tmp_path / "judged" / "answers.jsonl").read_text().splitlines()]
     assert [row["judged"] for row in judged] == ["correct", "incorrect", "incorrect", "incorrect"]
     record = read_json(tmp_path / "judged" / "run.json")
-    assert (record["judge"]["model"], record["judge"]["agreement"]["num_marked"]) == ("gavel", 3)
+    assert (record["judge"]["model"], record["judge"]["votes"]) == ("gavel", 3)
     evaluate = ["eval", "--manifest", str(folders / "open"), "--answers", str(tmp_path / "judged")]
     found = {row.metric: row for row in cli.run([*evaluate, "--out", str(tmp_path / "eval")])}
     score = found["judged_accuracy"]
     assert (score.value, score.baselines, score.encoder) == (0.5, {"black video": 0.0}, "frozen")
-    assert "marked by gavel, majority of 3 votes; agrees with a person on 66.7% of 3 marked answers" in score.protocol
+    assert (
+        "marked by gavel, majority of 3 votes; agrees with a person on 66.7% of 3 marked answers of m.csv ("
+        in score.protocol
+    )
     assert "rouge_l" in found
+    assert "agrees with a person on 66.7% of 3 marked answers" in (tmp_path / "eval" / "result.md").read_text()
     # Again without a question; and without marks, which is said.
     before = len(fake.probes)
     cli.run([*words, "--marks", str(marks), "--out", str(tmp_path / "judged"), "--resume"])
@@ -198,9 +177,9 @@ def test_marks_alone_measure_the_judge(
     )
     cli.run(["judge", "--server", url, "--marks", str(marks), "--out", str(tmp_path / "judge")])
     # By hand: 8 of 10 agree; by chance 0.6 * 0.6 + 0.4 * 0.4 = 0.52 would.
-    assert "agrees with a person on 80.0% of 10 marked answers (Cohen's kappa 0.58)" in capsys.readouterr().out
-    found = read_json(tmp_path / "judge" / "run.json")["judge"]["agreement"]
-    assert found["kappa"] == pytest.approx((0.8 - 0.52) / (1 - 0.52))
+    assert "agrees with a person on 80.0% of 10 marked answers of m.csv (Cohen's kappa 0.58," in capsys.readouterr().out
+    found = read_json(tmp_path / "judge" / "agreement.json")["lists"][0]
+    assert found["kappa"]["value"] == pytest.approx((0.8 - 0.52) / (1 - 0.52))
     with (tmp_path / "judge" / "marked.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["prediction"], row["mark"], row["judged"]) for row in rows] == [
@@ -211,7 +190,75 @@ def test_marks_alone_measure_the_judge(
         cli.run(["judge", "--server", url, "--out", str(tmp_path / "none")])
 
 
+def test_an_agreement_with_a_published_list_is_measured_once(
+    running: tuple[FakeOpenAI, str], folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four of forty questions in EVOUNA's layout; the judge calls all answers correct, as three of four people do."""
+    fake, url = running
+    fake.answer = lambda frames, text: "correct" if "{" in text else "yes"
+    rows = [
+        {"question": f"who {at}?", "golden_answer": "she", "answer_fid": f"they {at}", "judge_fid": at % 4 > 0}
+        for at in range(40)
+    ]
+    (tmp_path / "NQ.json").write_text(json.dumps([row | {"improper": False} for row in rows]))
+    words = ["judge", "--server", url, "--marks", f"evouna:{tmp_path}"]
+    cli.run([*words, "--out", str(tmp_path / "whole")])
+    out = capsys.readouterr().out
+    assert "agrees with people on 75.0% [" in out
+    assert "general-domain questions, not surgery)" in out
+    assert ": 160 left out (no mark)" in out
+    found = read_json(tmp_path / "whole" / "agreement.json")
+    assert found["lists"][0]["by_mark"]["correct"]["value"] == 1
+    assert found["lists"][0]["kappa"]["value"] == pytest.approx(0)
+    cli.run([*words, "--num_marks", "4", "--out", str(tmp_path / "some")])
+    some = capsys.readouterr().out
+    assert " of 4 marked answers of EVOUNA, NQ only (another version of NQ.json" in some
+    assert "drawn from 40" in some
+    # Cited by a run that marks answers, without a further question about the list; but not for another judge.
+    before = len(fake.probes)
+    words = ["judge", "--server", url, "--answers", str(folders / "answers"), "--marks", str(tmp_path / "whole")]
+    cli.run([*words, "--out", str(tmp_path / "judged")])
+    assert not any("who 1?" in json.dumps(body) for body in fake.probes[before:])
+    cited = read_json(tmp_path / "judged" / "run.json")["judge"]["protocol"]
+    assert found["lists"][0]["in_words"] in cited
+    with pytest.raises(DataError, match="whole was measured with votes 3, and this judge has 5"):
+        cli.run([*words, "--votes", "5", "--out", str(tmp_path / "five")])
+    with pytest.raises(DataError, match="answers has no agreement.json: give a file, evouna:FOLDER"):
+        cli.run([*words[:-1], str(folders / "answers"), "--out", str(tmp_path / "wrong")])
+
+
+def test_people_mark_a_sheet_that_goes_back_in(
+    running: tuple[FakeOpenAI, str], folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ann and Ben agree on one of two answers; the judge says what Ann says."""
+    sheet = tmp_path / "sheet"
+    cli.run(["judge", "--answers", str(folders / "answers"), "--to_mark", "50", "--out", str(sheet)])
+    assert "2 answers of 1 question type to mark" in capsys.readouterr().out
+    assert "2 rows" in (sheet / "instructions.md").read_text()
+    text = (sheet / "to_mark.csv").read_text(encoding="utf-8-sig")
+    lines = text.splitlines()
+    assert len(lines) == 3
+    assert "A pig." not in text
+    names = {"separates": "correct", "holds": "incorrect"}
+    own = [line + next(mark for word, mark in names.items() if word in line) for line in lines[1:]]
+    for name, marks in {"ann": own, "ben": [line + "correct" for line in lines[1:]]}.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join([lines[0], *marks]) + "\n", encoding="utf-8")
+    fake, url = running
+    fake.answer = lambda frames, text: (
+        "yes" if "{" not in text else "correct" if "separates" in case_in(text)["answer"] else "incorrect"
+    )
+    both = ["--marks", str(tmp_path / "ann.csv"), str(tmp_path / "ben.csv")]
+    cli.run(["judge", "--answers", str(folders / "answers"), "--server", url, *both, "--out", str(tmp_path / "judged")])
+    said = read_json(tmp_path / "judged" / "run.json")["judge"]["protocol"]
+    assert "agrees with 2 people on 75.0% of 4 marks of ann.csv and ben.csv" in said
+    assert "people with each other 50.0% of 2, kappa 0.00" in said
+
+
 def test_what_a_judge_cannot_do(running: tuple[FakeOpenAI, str], folders: Path, tmp_path: Path) -> None:
+    given = ["judge", "--out", str(tmp_path / "out"), "--answers", str(folders / "answers")]
+    for more in ([], ["--server", running[1], "--to_mark", "5"]):
+        with pytest.raises(ConfigError, match="give either --server, whose model marks, or --to_mark, for people"):
+            cli.run([*given, *more])
     words = ["judge", "--server", running[1], "--out", str(tmp_path / "out"), "--answers"]
     with pytest.raises(ConfigError, match="--votes must be odd, so that there is a majority, got 2"):
         cli.run([*words, str(folders / "answers"), "--votes", "2"])
