@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow.compute as pc
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 MAX_CHARACTERS = 300
 NUM_MOMENTS = 5
 NUM_ANSWERS = 4
-# Questions whose answer without the video is kept.
+# Questions whose answer without the video is kept, of each model.
 NUM_BLIND = 256
 # Of five moments, each shows fewer frames.
 NUM_FRAMES = 24
@@ -68,26 +69,27 @@ def moments(start_s: float, end_s: float, clip_s: float) -> list[float]:
 
 
 class Blind:
-    """What the model says about black clips, kept by question: it does not depend on the recording."""
+    """What a model says about black clips, kept by question: it does not depend on the recording."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[int, str], Answer] = OrderedDict()
+        # Not by id(), which a later model may have again.
+        self._known: WeakKeyDictionary[Answerer, OrderedDict[str, Answer]] = WeakKeyDictionary()
 
     def answers(self, answerer: "Answerer", frames: UInt8Array, question: str) -> tuple[Answer, Answer]:
         """The answer about a clip, and that about a black one of its shape."""
-        key = (id(answerer), question)
         with self._lock:
-            known = self._known.get(key)
+            known = self._known.setdefault(answerer, OrderedDict()).get(question)
         if known is not None:
             return answerer.answer([Question(frames, question)])[0], known
         seen, blind = answerer.answer([Question(frames, question), Question(np.zeros_like(frames), question)])
         if blind.problem:
             return seen, blind
         with self._lock:
-            self._known[key] = blind
-            while len(self._known) > NUM_BLIND:
-                self._known.popitem(last=False)
+            answers = self._known[answerer]
+            answers[question] = blind
+            while len(answers) > NUM_BLIND:
+                answers.popitem(last=False)
         return seen, blind
 
 

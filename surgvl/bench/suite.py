@@ -130,6 +130,11 @@ class Suite(_Strict):
         """Names of the readouts of a row."""
         return list(row.readouts or self.readouts)
 
+    @property
+    def by_text(self) -> bool:
+        """Whether clips are recognised by sentences."""
+        return any(words.split()[0] == "embed" for words in self.readouts.values())
+
     def start_of(self, readout: str) -> str:
         """Name of the readout whose run another one begins with; empty if it begins with the encoder."""
         found = RUN_OF.search(self.readouts[readout])

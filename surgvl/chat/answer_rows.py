@@ -78,17 +78,18 @@ def answer_rows(
             bar.update(count)
 
         for control in controls:
-            ways = {kind: variant(control, kind, wordings) for kind in set(kinds)}
+            pairs = [(kind, bool(among)) for kind, among in zip(kinds, allowed, strict=True)]
+            ways = {pair: variant(control, pair[0], wordings, pair[1]) for pair in set(pairs)}
             # Row numbers by question and options, then by the window that is shown: neighbours may share a batch.
             groups: dict[tuple[str, tuple[str, ...], str], dict[Window, list[int]]] = {}
             for number, window in enumerate(replaced(windows, control if control in KINDS else "", seed)):
-                if ways[kinds[number]] is not None:
+                if ways[pairs[number]] is not None:
                     group = rows[number]["question"], allowed[number], kinds[number]
                     groups.setdefault(group, {}).setdefault(window, []).append(number)
             asked = [
                 (Question(window, text, answers, kind, way.wording, way.order), numbers)
                 for (text, answers, kind), shown in groups.items()
-                if (way := ways[kind]) is not None
+                if (way := ways[kind, bool(answers)]) is not None
                 for window, numbers in shown.items()
             ]
             said: dict[int, Answer] = {}

@@ -17,7 +17,7 @@ from surgvl.chat.question import Window
 from surgvl.core.arrays import Int64Array, UInt8Array
 from surgvl.core.errors import ConfigError
 from surgvl.data.frame_store import FrameStore
-from surgvl.metrics.answer_types.base import PLAIN
+from surgvl.metrics.answer_types.base import PLAIN, answer_types
 from surgvl.prompts.wordings import Wordings
 
 KINDS = ("no_video", "black", "other")
@@ -43,7 +43,7 @@ class Variant:
 
 
 def variant_names(wordings: Wordings, kinds: Collection[str]) -> tuple[str, ...]:
-    """Names of the variants of questions of some types: other wordings and orders of options, and an example.
+    """Names of the variants of questions of some types: other wordings, orders of options if any has some, an example.
 
     Args:
         wordings: the set.
@@ -57,17 +57,19 @@ def variant_names(wordings: Wordings, kinds: Collection[str]) -> tuple[str, ...]
     types = [wordings.types[kind] for kind in kinds]
     least = min((len(each.wordings) for each in types), default=1)
     example = [EXAMPLE] * all(each.example is not None for each in types)
-    orders = (f"order {number}" for number in range(2, NUM_ORDERS + 1))
+    have_options = any(answer_types()[kind].takes_options for kind in kinds)
+    orders = (f"order {number}" for number in range(2, NUM_ORDERS + 1) if have_options)
     return (*(f"wording {number}" for number in range(2, least + 1)), *orders, *example) if types else ()
 
 
-def variant(name: str, kind: str, wordings: Wordings | None = None) -> Variant | None:
+def variant(name: str, kind: str, wordings: Wordings | None = None, options: bool = True) -> Variant | None:
     """How questions of one type are put under a control; None if it does not change them.
 
     Args:
         name: empty for questions as they are always put, one of `KINDS`, or a name of a variant.
         kind: type of the answer.
         wordings: a set that has the variant.
+        options: whether the questions have options, without which they have no order.
     """
     of_type = wordings.types.get(kind) if wordings else None
     plain = of_type.wordings[0] if of_type else PLAIN
@@ -77,7 +79,7 @@ def variant(name: str, kind: str, wordings: Wordings | None = None) -> Variant |
     if kind == "open":
         return None
     if what == "order":
-        return Variant(plain, int(number))
+        return Variant(plain, int(number)) if options else None
     assert of_type is not None
     return Variant(of_type.example or plain if name == EXAMPLE else of_type.wordings[int(number) - 1])
 

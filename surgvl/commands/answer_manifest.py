@@ -78,7 +78,7 @@ def answer_manifest(
     A classification head and a video-text model answer closed questions only.
     """
     from surgvl.chat.answer_rows import answer_rows, unread_row
-    from surgvl.chat.controls import BLACK, KINDS, WithBlack, variant_names
+    from surgvl.chat.controls import BLACK, WithBlack, variant, variant_names
     from surgvl.chat.question_rows import readable_rows, window_of
     from surgvl.metrics.answer_options import options_of
 
@@ -112,9 +112,10 @@ def answer_manifest(
     read = {id(row) for row in rows}
     for row in everything:
         if id(row) not in read:
-            free = config.open_ended or is_open(row["type"])
+            free, of_type = config.open_ended or is_open(row["type"]), type_of(row["type"])
             mode = "typed" if is_typed(row["type"]) else "open" if free else answerer.mode
-            answered += [unread_row(row, kind, mode) for kind in kinds if not free or kind in ("", *KINDS)]
+            put = "open" if free else of_type.name, wordings, of_type.takes_options
+            answered += [unread_row(row, kind, mode) for kind in kinds if variant(kind, *put) is not None]
     write_answers(answered, out)
     if frame_cache is None:
         shutil.rmtree(features, ignore_errors=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from surgvl.bench.published import UNSTATED, Published, Setting, against, read_published
 from surgvl.bench.published import published as published_numbers
+from surgvl.bench.suite import load_suite, suite_names
 from surgvl.commands.data import datasets
 from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import ConfigError, DataError
@@ -94,8 +95,7 @@ def compare(
         write_text(out / "compare.md", page)
         write_json(out / "compare.json", to_json(read, found))
         print(page)
-        results = [] if published else list(read[0].results.values())
-        folder.next(f"comparison in {out}", _next(runs, out, results))
+        folder.next(f"comparison in {out}", _next(runs, out, list(read[0].results.values()), bool(published)))
 
 
 def _read(name: str, path: Path) -> Run:
@@ -141,16 +141,26 @@ def _against(where: str, runs: Sequence[Run], added: Sequence[Published]) -> str
 
 def _encoder(result: Result) -> str:
     """As papers name it: scores by sentences are zero-shot, however the encoder was trained."""
-    return "zero-shot" if ", zero-shot with " in result.protocol else result.encoder
+    return "zero-shot" if _by_text(result) else result.encoder
 
 
-def _next(runs: Sequence[Path], out: Path, results: Sequence[Result]) -> str:
-    """The same runs beside published numbers, if there are some about their data set."""
+def _by_text(result: Result) -> bool:
+    return ", zero-shot with " in result.protocol
+
+
+def _next(runs: Sequence[Path], out: Path, results: Sequence[Result], published: bool) -> str:
+    """The same runs beside published numbers about their data set, or else a suite that measures it in their way."""
     known = {each.data for each in published_numbers()}
-    for result in results:
-        if (match := _DATA.search(result.protocol)) and match[1] in known:
-            return command("compare", *runs, out=f"{out}-published", published=match[1])
-    return command("eval", suite="phantom", out="suite")
+    scored = [(match[1], each) for each in results if (match := _DATA.search(each.protocol))]
+    for data, _ in scored:
+        if data in known and not published:
+            return command("compare", *runs, out=f"{out}-published", published=data)
+    for data, result in scored:
+        for suite in sorted(map(load_suite, suite_names()), key=lambda each: each.by_text != _by_text(result)):
+            if any((row.data, row.kind) == (data, result.task) and not row.lacks for row in suite.rows):
+                needs = {} if suite.render else {"root": "DATA", "encoders": "MODEL"}
+                return command("eval", suite=suite.name, **needs, out=suite.name)
+    return f"read {out / 'compare.md'}"
 
 
 def differences(key: Score, runs: Sequence[Run]) -> list[Difference]:

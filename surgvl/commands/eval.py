@@ -208,7 +208,8 @@ def evaluate(
                 predicted,
             )
         )
-        inputs.answer_files, again = scored_again(inputs.answer_files, rescore is not None, protocol.late_after_s)
+        again_of = rescore is not None, protocol.late_after_s, table, split
+        inputs.answer_files, again = scored_again(inputs.answer_files, *again_of)
         for kind, name in inputs.chosen.items():
             if kind not in {task.kind for task in chosen.values()}:
                 raise ConfigError(

@@ -13,7 +13,7 @@ from surgvl.commands.common import device_name, frame_store, split_ids, write_sc
 from surgvl.commands.probe import overlap_warning
 from surgvl.commands.probe_tokens import Work, cut, load_encoder, of_encoder
 from surgvl.core.checks import check_range
-from surgvl.core.errors import ConfigError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command, write_json
 from surgvl.core.invocation import command_line, recorded
 from surgvl.core.results import Result, add_provenance
@@ -88,7 +88,7 @@ def finetune(
         augmentation: crops, flips, shifts and colours of the training clips.
         optim: optimizer, with layer-wise learning rate decay.
         run: length and devices of the run.
-        epochs: passes over the training clips, instead of --run.steps; 0: as --run.steps says.
+        epochs: passes over the training clips that have labels, instead of --run.steps; 0: as --run.steps says.
         random_encoder: begin with random weights: the control that shows the gain of pretraining.
         allow_overlap: also score videos that were seen in training, and mark every result.
         resume: continue in an --out folder that is not empty.
@@ -102,7 +102,7 @@ def finetune(
     from surgvl.probe.dataset import moments
     from surgvl.probe.finetune import FineTune, LabelledMoments
     from surgvl.probe.fit import predict
-    from surgvl.probe.labels import heads_of, truth_of, undecided_notes
+    from surgvl.probe.labels import heads_of, labelled, truth_of, undecided_notes
     from surgvl.probe.pooled import Pooled
     from surgvl.probe.predicted import write_all
     from surgvl.probe.recogniser import Recogniser, save_recogniser
@@ -133,13 +133,17 @@ def finetune(
         train_ids = split_ids(table, "train")
         store, good = frame_store(table, train_ids, read, frame_cache, augmentation.per_video)
         shown = [(video_id, time_s) for video_id in good for time_s in moments(preprocess, store.durations_s[video_id])]
-        ids, times_s = [each[0] for each in shown], [each[1] for each in shown]
+        truth = truth_of(table, asked, [each[0] for each in shown], [each[1] for each in shown])
+        rows = labelled(truth).nonzero()[0]
+        if not len(rows):
+            raise DataError("no training clip has a label of these kinds: check the manifest and --heads")
+        ids, times_s = [shown[row][0] for row in rows], [shown[row][1] for row in rows]
+        truth = {head: labels[rows] for head, labels in truth.items()}
         if epochs:
             run = dataclasses.replace(run, steps=max(1, round(epochs * len(ids) / run.batch)))
-        truth = truth_of(table, asked, ids, times_s)
         data = LabelledMoments(store, ids, times_s, truth, run.seed)
         changed = Augment(augmentation, preprocess.size_px)
-        seen = list(dict.fromkeys([*before, *table.qualified(good)]))
+        seen = list(dict.fromkeys([*before, *table.qualified(list(dict.fromkeys(ids)))]))
         store.problems.update(fit(objective, data, collate, out, optim, run, changed, name="finetune"))
         if not main_process():
             return []

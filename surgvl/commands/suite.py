@@ -4,12 +4,15 @@ Every number in the page comes from files that its commands wrote; the verdicts 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from surgvl.bench.begun import as_now, differences
 from surgvl.bench.jobs import PROGRAM, run_jobs
-from surgvl.bench.suite import load_suite
+from surgvl.bench.suite import Suite, load_suite
 from surgvl.bench.suite_plan import SuitePlan
 from surgvl.bench.suite_plots import draw
 from surgvl.bench.suite_report import collect, to_json, to_markdown
@@ -20,6 +23,9 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.plurals import part_of, plural
 from surgvl.core.results import Result
 from surgvl.core.run_folder import RunFolder
+
+_FLAGS = {"root": "--root", "seed": "--seed", "device": "--suites.suite_device", "every_s": "--suites.every_s"}
+_DEFAULTS = {"root": "", "seed": 0, "device": SuiteConfig.suite_device, "every_s": SuiteConfig.every_s}
 
 
 def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequence[str] = PROGRAM) -> list[Result]:
@@ -36,7 +42,7 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
         The scores of all runs that are done.
 
     Raises:
-        ConfigError: the arguments do not fit, or the folder was started with others.
+        ConfigError: the arguments do not fit, or the folder was begun with others.
         DataError: nothing of the suite is there, videos were set aside, or jobs failed.
     """
     root, device, every_s = given.root, given.suite_device, given.every_s
@@ -51,8 +57,7 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
     asked |= {"every_s": every_s}
     state: dict[str, Any] = files.read_json(record) if record.is_file() else {"asked": asked, "seconds": {}}
     set_aside = state.setdefault("set_aside", {})
-    if changed := [key for key in asked if state["asked"].get(key, asked[key]) != asked[key]]:
-        raise ConfigError(f"{out} was started with another {changed[0]}: pass the same arguments, or another --out")
+    _check_begun(out, state["asked"], asked, suite)
     with RunFolder(out, resume=True, seed=seed, device=device) as folder:
         for row, why in plan.absent.items():
             print(f"absent: {row}: {why}")
@@ -83,3 +88,25 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
         jobs_did = f"{plural(len(set_aside), 'job')} set videos or files aside, and the scores are of the others"
         raise DataError(f"{jobs_did}: repair them, and give another --out to include them:{lines}")
     return [result for each in measured for result in each.results]
+
+
+def _check_begun(out: Path, then: Mapping[str, Any], now: Mapping[str, Any], suite: Suite) -> None:
+    """Check that a folder was begun with the same arguments.
+
+    Raises:
+        ConfigError: it was not; of another suite, a file of it is left in the folder, so that it can be gone on with.
+    """
+    # What an earlier version did not ask for was as it is by default.
+    then = {**_DEFAULTS, **then}
+    for key, flag in _FLAGS.items():
+        if then[key] != now[key]:
+            before, after = (str(each[key]) or "none" for each in (then, now))
+            what = f"was begun with {flag} {before}, and now it is {after}"
+            raise ConfigError(f"{out} {what}: pass the same, or give another --out")
+    if differing := differences(then["suite"], suite):
+        remedy, begun = "give another --out, as this version cannot read that suite", as_now(then["suite"])
+        if begun is not None:
+            kept = out / "suite.yaml"
+            files.write_text(kept, yaml.safe_dump(begun.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+            remedy = f"give --suite {kept} to go on with the suite as it was, or another --out"
+        raise ConfigError(f"{out} was begun with another suite: {differing}: {remedy}")

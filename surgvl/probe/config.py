@@ -52,7 +52,7 @@ class ReadoutTraining:
 
     Args:
         steps: training steps; 0: the readout's default.
-        epochs: passes over the training clips, in place of steps; 0: as many as the steps make.
+        epochs: passes over the training clips that have labels, in place of steps; 0: as many as the steps make.
         batch: clips per training step, and clips encoded at once; readouts that see a video take one a step.
         lr: peak learning rates; with several, or several decays, a readout is trained for each, all at once, and the
             one that scores best on validation videos is kept; none: the readout's default.
@@ -91,7 +91,7 @@ class ReadoutTraining:
         )
 
     def num_steps(self, num_clips: int, batch: int) -> int:
-        """Training steps on so many clips, so many of them a step."""
+        """Training steps on so many clips with labels, so many of them a step."""
         return self.epochs * ceil(num_clips / batch) if self.epochs else self.steps
 
 

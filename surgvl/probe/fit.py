@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import Dataset
 
-from surgvl.core.errors import ConfigError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.probe.base import Readout
-from surgvl.probe.labels import Truth
+from surgvl.probe.labels import Truth, labelled
 from surgvl.train.config import Optim, Run
 from surgvl.train.objective import Objective
 
@@ -113,7 +113,7 @@ def train(
         readout: untrained; with one rate and one decay it is trained in place. One that has no steps, such as nearest
             neighbours, is only prepared.
         tokens: float16 [N, K, D], in memory or memory-mapped.
-        truth: labels of the N clips by head.
+        truth: labels of the N clips by head; clips without any, and videos of such clips, are not trained on.
         out: run folder of the training.
         steps: optimizer steps.
         batch: clips of a step; a readout that sees a video takes one video a step instead.
@@ -128,7 +128,7 @@ def train(
 
     Raises:
         ConfigError: a number that no training can have.
-        DataError: the loss is not finite.
+        DataError: no clip has a label, or the loss is not finite.
     """
     readout.prepare(tokens, truth)
     if not readout.steps:
@@ -142,10 +142,14 @@ def train(
     whole = readout.sees != "clip"
     if whole and not videos:
         raise ConfigError(f"readout {readout.name} sees videos: give the rows of each")
+    is_labelled = labelled(truth)
+    shown, clips = [own for own in videos if is_labelled[own].any()], np.flatnonzero(is_labelled)
+    if not len(clips):
+        raise DataError("no training clip has a label of these kinds: check the manifest and --heads")
 
     def collate(samples: Sequence[dict[str, int]]) -> dict[str, Any]:
         # In the order of the file that tokens may be mapped from.
-        rows = videos[samples[0]["row"]] if whole else np.sort([sample["row"] for sample in samples])
+        rows = shown[samples[0]["row"]] if whole else np.sort(clips[[sample["row"] for sample in samples]])
         answers = {head.name: torch.from_numpy(truth[head.name][rows]) for head in readout.asked}
         return {"tokens": torch.from_numpy(np.asarray(tokens[rows])), "truth": answers}
 
@@ -161,7 +165,7 @@ def train(
     place: dict[str, Any] = {"accelerator": device.type, "precision": "32-true"}
     run = Run(steps=steps, batch=1 if whole else batch, seed=seed, log_every=often, save_every=steps, **place)
     grid = Grid(readouts, [lr / rate for lr, _ in cells], [each / decay if decay else 1.0 for _, each in cells])
-    fit(grid.train(), Rows(len(videos) if whole else len(tokens), seed), collate, out, optim, run, name="readout")
+    fit(grid.train(), Rows(len(shown if whole else clips), seed), collate, out, optim, run, name="readout")
     for each in readouts:
         each.to(device).eval()
     return readouts, [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]

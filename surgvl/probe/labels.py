@@ -191,3 +191,8 @@ def known(truth: NDArray[Any]) -> NDArray[np.bool_]:
     if truth.dtype.kind == "f":
         return np.asarray(np.isfinite(truth))
     return np.asarray((truth >= 0) if truth.ndim == 1 else (truth >= 0).all(1))
+
+
+def labelled(truth: Truth) -> NDArray[np.bool_]:
+    """Which clips have a label of any of these kinds, bool [N]: those that training passes over."""
+    return np.asarray(np.logical_or.reduce([known(labels) for labels in truth.values()]))

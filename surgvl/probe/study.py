@@ -21,7 +21,7 @@ from surgvl.probe.choose import few_shot, held_out, validation_score
 from surgvl.probe.config import FewShot, ReadoutTraining
 from surgvl.probe.dataset import ProbeData
 from surgvl.probe.fit import predict, train
-from surgvl.probe.labels import Head, known
+from surgvl.probe.labels import Head, known, labelled
 from surgvl.probe.score import ProbedClips, score, training_of
 
 
@@ -33,7 +33,7 @@ class Fitted:
         readout: in evaluation mode.
         how: its training, in words.
         loss: of its grid at the last step, the sum over the readouts; None where nothing is trained.
-        num_clips: clips that it was trained on.
+        num_clips: clips with labels, which it was trained on.
     """
 
     readout: Readout
@@ -167,7 +167,9 @@ def fit_readout(
     torch.manual_seed(seed)
     readout = kind(data.tokens.shape[2], heads).to(device)
     whole = kind.sees != "clip"
-    steps = training.num_steps(*(len(data.videos), 1) if whole else (len(data.video_ids), training.batch))
+    is_labelled = labelled(data.truth)
+    num_clips, num_videos = int(is_labelled.sum()), sum(bool(is_labelled[own].any()) for own in data.videos)
+    steps = training.num_steps(*(num_videos, 1) if whole else (num_clips, training.batch))
     given = steps, training.batch, training.lr, training.weight_decay, seed
     readouts, losses = train(readout, data.tokens, data.truth, out, *given, data.videos)
     best, how = 0, "not trained"
@@ -183,7 +185,7 @@ def fit_readout(
         lr, decay = cells[best]
         how = f"{steps} steps of {batch}, rate {lr:g}, decay {decay:g}"
         how += f", best of {len(cells)} by {chosen_by}" if len(cells) > 1 else ""
-    return Fitted(readouts[best], how, losses[-1] if losses else None, len(data.video_ids))
+    return Fitted(readouts[best], how, losses[-1] if losses else None, num_clips)
 
 
 def draws_of(shots: FewShot, heads: Sequence[Head], data: ProbeData, seed: int) -> list[NDArray[np.int64] | None]:

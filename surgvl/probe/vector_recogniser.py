@@ -117,10 +117,16 @@ def load_vector_recogniser(
         encoder: where the encoder is now; None for where it was when the vectors were made.
 
     Raises:
-        CheckpointError: not such a folder, weights that do not fit exactly, or the encoder is not at hand.
+        CheckpointError: not such a folder, weights that do not fit exactly, the encoder is not at hand, or nothing says
+            how its clips are cut.
         ConfigError: the device is not available.
     """
     readout, fields = load_vector_readout(folder)
+    if not (find_model(folder) / "preprocessor_config.json").is_file():
+        raise CheckpointError(
+            f"{folder} reads out vectors of an earlier version, which do not say how clips are cut, so it cannot read "
+            "a video: run `surgvl embed` and `surgvl probe` again, or give stored vectors to `surgvl eval --vectors`"
+        )
     preprocess = load_preprocess(find_model(folder))
     needs = f"{folder} reads out vectors of {fields.encoder} ({fields.encoder_hash})"
     remedy = (

@@ -44,6 +44,8 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     # Of an open answer, by `surgvl judge`.
     "judged": str,
 }
+# Options of a row of an earlier version.
+_UNTOLD = ("?", "?")
 # What may be shown in place of the right video; other values of `ablated` are ways to put the question.
 VIDEOS = {"no_video": "no video", "black": "black video", "other": "other video"}
 
@@ -144,11 +146,8 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
                 raise DataError(f"{file.path} holds {_named(mode, ablated)}, but no file those with the right video")
             continue
         rows = file.rows
-        others = {
-            name: _control_predictions(rows, control)
-            for (of_mode, name), control in sorted(kinds.items())
-            if name and of_mode == mode
-        }
+        others = {name: control for (of_mode, name), control in sorted(kinds.items()) if name and of_mode == mode}
+        variants = {name: _variant(rows, control) for name, control in others.items() if name not in VIDEOS}
         found.append(
             Answers(
                 video_ids=[row["video_id"] for row in rows],
@@ -159,14 +158,18 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
                 matched=np.array([row["matched"] for row in rows], bool),
                 outcomes=outcomes(rows),
                 mode=mode,
-                controls={VIDEOS[name]: said for name, said in others.items() if name in VIDEOS},
-                control_outcomes={VIDEOS[name]: outcomes(kinds[mode, name].rows) for name in others if name in VIDEOS},
-                variants={name: said for name, said in others.items() if name not in VIDEOS},
+                controls={
+                    VIDEOS[name]: _control_predictions(rows, control)
+                    for name, control in others.items()
+                    if name in VIDEOS
+                },
+                control_outcomes={VIDEOS[name]: outcomes(each.rows) for name, each in others.items() if name in VIDEOS},
+                variants={name: said for name, said in variants.items() if any(each is not None for each in said)},
                 judged=[row.get("judged", "") for row in rows] if any("judged" in row for row in rows) else [],
                 control_judged={
-                    VIDEOS[name]: _control_predictions(rows, kinds[mode, name], "judged")
-                    for name in others
-                    if name in VIDEOS and any("judged" in row for row in kinds[mode, name].rows)
+                    VIDEOS[name]: _control_predictions(rows, control, "judged")
+                    for name, control in others.items()
+                    if name in VIDEOS and any("judged" in row for row in control.rows)
                 },
                 judge=str(file.facts.get("judge", {}).get("protocol", "marked by a judge that is not recorded")),
                 encoder={True: "frozen", False: "fine-tuned"}.get(file.facts.get("frozen", ""), "not stated"),
@@ -210,6 +213,18 @@ def _control_predictions(rows: Sequence[AnswerRow], control: AnswerFile, column:
             "run `surgvl ask` with the same --split and --every_s"
         )
     return [said[_key(row)] for row in rows]
+
+
+def _variant(rows: Sequence[AnswerRow], control: AnswerFile) -> list[str | None]:
+    """The predictions for the same questions put in another way; None for those that this way does not change.
+
+    Files of earlier versions have answers in another order to questions without options, too.
+    """
+    if not control.rows[0]["ablated"].startswith("order "):
+        return list(_control_predictions(rows, control))
+    changed = [row for row in rows if type_of(row["type"]).takes_options and len(row.get("options", _UNTOLD)) > 1]
+    said = dict(zip(map(_key, changed), _control_predictions(changed, control), strict=True))
+    return [said.get(_key(row)) for row in rows]
 
 
 def _key(row: AnswerRow) -> Key:

@@ -34,7 +34,7 @@ class Answers:
         outcomes: [N], each one of the six of `surgvl.metrics.outcomes`; empty where they are not known.
         control_outcomes: the same of the controls, by name.
         variants: by name, such as `wording 2`, the same model's answers to the same questions put in another way, [N]
-            each.
+            each; None where that changes nothing, such as the order of options where there are none.
         judged: of open answers, what a judge says of each, `correct`, `incorrect` or empty [N]; empty without one.
         control_judged: the same of the controls, by name.
         judge: the judge, and its agreement with a person, in words.
@@ -56,7 +56,7 @@ class Answers:
     controls: Mapping[str, Sequence[str]] = field(default_factory=dict)
     outcomes: Sequence[str] = ()
     control_outcomes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    variants: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    variants: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
     judged: Sequence[str] = ()
     control_judged: Mapping[str, Sequence[str]] = field(default_factory=dict)
     judge: str = ""
@@ -74,3 +74,19 @@ class Answers:
             raise DataError(f"all answer columns must have the same length, got {lengths}")
         if self.mode not in MODES:
             raise DataError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
+
+    def take(self, rows: Sequence[int]) -> "Answers":
+        """The answers of some rows as they were asked, without controls, variants and marks."""
+        return Answers(
+            video_ids=[self.video_ids[row] for row in rows],
+            questions=[self.questions[row] for row in rows],
+            answers=[self.answers[row] for row in rows],
+            types=[self.types[row] for row in rows],
+            predictions=[self.predictions[row] for row in rows],
+            matched=self.matched[list(rows)],
+            mode=self.mode,
+            outcomes=[self.outcomes[row] for row in rows] if self.outcomes else [],
+            encoder=self.encoder,
+            num_trainable=self.num_trainable,
+            protocol=self.protocol,
+        )

@@ -52,21 +52,21 @@ class PromptSensitivity(Task[Answers]):
     def score(self, predictions: Answers) -> list[Result]:
         """Score the wordings, the orders of options, and the example."""
         rows = predictions
-        videos = np.unique(np.asarray(rows.video_ids, np.str_), return_inverse=True)[1]
         suffix = "" if rows.mode == "closed" else f"_{rows.mode}"
         results = []
         for what in ("wording", "order"):
-            ways = {name: said for name, said in rows.variants.items() if name.startswith(f"{what} ")}
-            if ways:
-                results += self._of_ways(rows, [rows.predictions, *ways.values()], what, suffix, videos)
+            ways = [said for name, said in rows.variants.items() if name.startswith(f"{what} ")]
+            # Questions that these ways change; a number has no order of options.
+            put = [at for at, said in enumerate(zip(*ways, strict=True)) if None not in said]
+            if put:
+                results += self._of_ways(rows.take(put), [[str(way[at]) for at in put] for way in ways], what, suffix)
         if _EXAMPLE in rows.variants:
-            results += self._of_example(rows, suffix, videos)
+            results += self._of_example(rows, [str(said) for said in rows.variants[_EXAMPLE]], suffix)
         made: dict[str, Any] = {"encoder": rows.encoder, "num_trainable": rows.num_trainable}
         return [dataclasses.replace(result, **made) for result in results]
 
-    def _of_ways(
-        self, rows: Answers, ways: Sequence[Sequence[str]], what: str, suffix: str, videos: Int64Array
-    ) -> list[Result]:
+    def _of_ways(self, rows: Answers, others: Sequence[Sequence[str]], what: str, suffix: str) -> list[Result]:
+        ways, videos = [rows.predictions, *others], _videos(rows)
         right = np.array([_right(rows, said) for said in ways])
         coded = np.array([[normalise(each) for each in said] for said in ways])
         flips = (coded != coded[:1]).any(0)
@@ -108,14 +108,14 @@ class PromptSensitivity(Task[Answers]):
             for name, statistic in statistics.items()
         ]
 
-    def _of_example(self, rows: Answers, suffix: str, videos: Int64Array) -> list[Result]:
+    def _of_example(self, rows: Answers, said: Sequence[str], suffix: str) -> list[Result]:
         """Accuracy with an answered question shown before, and without."""
-        right = {True: _right(rows, rows.variants[_EXAMPLE]), False: _right(rows, rows.predictions)}
+        videos, right = _videos(rows), {True: _right(rows, said), False: _right(rows, rows.predictions)}
         found = {shown: _over_ways(each[None], videos, lambda values: values[..., 0]) for shown, each in right.items()}
         without = {"without": point_estimate(found[False], int(videos.max()) + 1)}
-        said = "accuracy where a made-up question and its answer are shown before; without: the usual way"
+        told = "accuracy where a made-up question and its answer are shown before; without: the usual way"
         by_type = _by_part(right[True], rows.types)
-        return [self._result(f"accuracy_with_example{suffix}", found[True], rows, without, said, by_type)]
+        return [self._result(f"accuracy_with_example{suffix}", found[True], rows, without, told, by_type)]
 
     def _result(
         self,
@@ -130,6 +130,11 @@ class PromptSensitivity(Task[Answers]):
         many: dict[str, Any] = {"num_videos": len(names), "num_clips": len(rows.answers), "seed": self.seed}
         told = f"{self.labels}; {said}"
         return self.result(metric, statistic, baselines, told, per_class=parts, video_names=names, **many)
+
+
+def _videos(rows: Answers) -> Int64Array:
+    """The number of each row's video, int64 [N]."""
+    return np.unique(np.asarray(rows.video_ids, np.str_), return_inverse=True)[1]
 
 
 def _right(rows: Answers, said: Sequence[str]) -> NDArray[np.bool_]:

@@ -93,6 +93,15 @@ class ReplyMatcher:
         _refuse(path, other, len(replies), "a question with a different true answer", remedy)
         return [self._row(at, own.get(at)) for at in self.numbers]
 
+    def read_again(self, row: AnswerRow) -> AnswerRow:
+        """A row that this class made, perhaps of an earlier version, with its reply read by this one."""
+        found = self.of_key.get((row["video_id"], float(row["start_s"]), float(row["end_s"]), row["question"]), [])
+        for at in found:
+            if self.columns["answer"][at] == row["answer"]:
+                again = self._row(at, Reply(row["raw"], options=tuple(row["options"])))
+                return row | {name: again[name] for name in ("prediction", "matched", "outcome")}
+        return row
+
     def _fitting(self, reply: Reply) -> list[int]:
         """The questions that fit all that a reply tells, those of the split first; of several its number may decide."""
         texts = self._asked(reply.question) if reply.question else None
@@ -174,7 +183,8 @@ class ReplyMatcher:
         row: AnswerRow = {name: self.columns[name][at] for name in names}
         kind, shown = type_of(row["type"]), _shown(reply) if reply else ()
         text = reply.text if reply else ""
-        said, problem = read_answer(kind, text, shown if shown and kind.takes_options else self._options(at))
+        shown = shown if kind.takes_options else ()
+        said, problem = read_answer(kind, text, shown or self._options(at))
         said = self._spelt(said, at)
         timed = {} if reply is None or reply.seconds is None else {"seconds": reply.seconds}
         return row | {
@@ -184,6 +194,8 @@ class ReplyMatcher:
             "ablated": "",
             "outcome": outcome(problem, kind.right(row["answer"], said)),
             "raw": text,
+            # Empty where they are not known to have had letters.
+            "options": list(shown),
             **timed,
         }
 

@@ -10,15 +10,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from surgvl.core.errors import DataError
+from surgvl.core.plurals import part_of
 from surgvl.core.tables import markdown_table
 from surgvl.metrics.answer_types.base import answer_types, read_answer, type_of
 from surgvl.tasks.answer_files import AnswerFile, AnswerRow
+from surgvl.tasks.reply_matcher import ReplyMatcher
+from surgvl.tasks.truth import Labels
 
 
-def reread(file: AnswerFile) -> tuple[AnswerFile, int]:
+def reread(file: AnswerFile, questions: Labels, split: str) -> tuple[AnswerFile, int]:
     """The same answers, read again from what the model wrote, and how many are other ones than before.
 
-    Replies that never came, or that the server marked as refused, stay as they are.
+    Replies that never came, or that the server marked as refused, stay as they are. A judge's mark is of the answer
+    that it read, and goes where that is another one now.
+
+    Args:
+        file: the answers.
+        questions: a manifest, by whose options the replies that another toolkit logged are read.
+        split: whose questions they answer.
 
     Raises:
         DataError: the answers are not those of a general model of this version, so that there is nothing to read.
@@ -26,15 +35,22 @@ def reread(file: AnswerFile) -> tuple[AnswerFile, int]:
     if not any("options" in row and "raw" in row for row in file.rows):
         raise DataError(
             f"{file.path} has no replies with their options: only answers of a general vision-language model can be "
-            "read again, those of older versions after `surgvl ask --resume`, which reads its stored replies, and "
-            "replies of other toolkits from their own file"
+            "read again; those of an earlier version after `surgvl ask --resume`, which reads its stored replies, and "
+            "those that another toolkit logged from its own file, or after `surgvl judge --resume` on that"
         )
-    rows = [_reread(row) if "options" in row and "raw" in row else row for row in file.rows]
+    matcher = ReplyMatcher(questions, split)
+    rows = [_reread(row, matcher) if "options" in row and "raw" in row else row for row in file.rows]
     changed = sum(old != new for old, new in zip(file.rows, rows, strict=True))
     return dataclasses.replace(file, rows=rows), changed
 
 
-def _reread(row: AnswerRow) -> AnswerRow:
+def _reread(row: AnswerRow, matcher: ReplyMatcher) -> AnswerRow:
+    again = _read(row) if "reply" in row else matcher.read_again(row)
+    return again | {"judged": ""} if "judged" in row and again["prediction"] != row["prediction"] else again
+
+
+def _read(row: AnswerRow) -> AnswerRow:
+    """A row of a general model, read again; one of another toolkit has no key of a stored reply."""
     kind = answer_types()["open"] if row["mode"] == "open" else type_of(row["type"])
     said, problem = read_answer(kind, row["raw"], row["options"])
     if row["mode"] == "open" and said == row["prediction"]:
@@ -62,23 +78,38 @@ def late_after(file: AnswerFile, limit_s: float) -> AnswerFile:
     return dataclasses.replace(file, rows=rows)
 
 
-def scored_again(files: Sequence[AnswerFile], rescore: bool, late_after_s: float) -> tuple[list[AnswerFile], str]:
+def scored_again(
+    files: Sequence[AnswerFile], rescore: bool, late_after_s: float, questions: Labels, split: str
+) -> tuple[list[AnswerFile], str]:
     """Answer files, read again and with late replies counted as asked for, and what that did, as Markdown.
 
     Args:
         files: the answers, and those of controls.
         rescore: whether to read replies again.
         late_after_s: a reply that took longer is late; 0: none is.
+        questions: a manifest.
+        split: whose questions are answered.
     """
     notes = [latency_note(file) for file in files if file.toolkit]
     if rescore:
-        pairs = [(file, 0) if file.toolkit else reread(file) for file in files]
+        pairs = [(file, 0) if file.toolkit else reread(file, questions, split) for file in files]
+        notes += filter(None, map(_marks_note, files, (file for file, _ in pairs)))
         files, changed = [file for file, _ in pairs], sum(number for _, number in pairs)
         notes.append(f"- replies read again: {changed:,} of {sum(len(file.rows) for file in files):,} differ\n")
     if late_after_s:
         files = [late_after(file, late_after_s) for file in files]
         notes.append(latency_table(files))
     return list(files), "".join(notes)
+
+
+def _marks_note(before: AnswerFile, after: AnswerFile) -> str:
+    """How many marks of a judge were of answers that are read differently now, as a list item."""
+    lost = sum(bool(old.get("judged")) and not new["judged"] for old, new in zip(before.rows, after.rows, strict=True))
+    total = sum(bool(row.get("judged")) for row in before.rows)
+    if not lost:
+        return ""
+    part = part_of(lost, total, "mark", "is")
+    return f"- judge: {part} of an answer that is read differently now, and not counted: mark {before.path} again\n"
 
 
 def latency_note(file: AnswerFile) -> str:

@@ -1,5 +1,6 @@
 """Suites: their files, their plans, and a run that is killed, goes on, and names what failed and what is absent."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import surgvl.data.readers
+from surgvl.bench.begun import differences
 from surgvl.bench.published import about
 from surgvl.bench.suite import Suite, load_suite, suite_names
 from surgvl.bench.suite_plan import SuitePlan
@@ -250,11 +253,65 @@ def test_the_page_says_what_was_found_what_failed_and_what_is_absent(tmp_path: P
 def test_a_folder_of_another_suite_or_seed_is_refused(tmp_path: Path) -> None:
     name, given = small(tmp_path)
     run_suite(name, given, tmp_path / "out", 0, program(tmp_path / "log"))
-    with pytest.raises(ConfigError, match="started with another seed"):
+    with pytest.raises(ConfigError, match="begun with --seed 0, and now it is 1: pass the same, or give another"):
         run_suite(name, given, tmp_path / "out", 1, program(tmp_path / "log"))
     os.rmdir(tmp_path / "data" / "cholec80")
     with pytest.raises(DataError, match="nothing of suite small"):
         run_suite(name, given, tmp_path / "other", 0, program(tmp_path / "log"))
+
+
+def test_a_folder_of_an_earlier_version_is_gone_on_with(tmp_path: Path) -> None:
+    name, given = small(tmp_path)
+    log, out = tmp_path / "log", tmp_path / "out"
+    run_suite(name, given, out, 0, program(log))
+    log.unlink()
+    state = json.loads((out / "suite.json").read_text())
+    # As before some fields were added, and before a typing error was mended in the suite's words.
+    for row in state["asked"]["suite"]["rows"]:
+        del row["arguments"], row["folder"]
+        row["published"] = "teh paper"
+    del state["asked"]["every_s"]
+    (out / "suite.json").write_text(json.dumps(state))
+    run_suite(name, given, out, 0, program(log))
+    assert not log.exists()
+    more = dataclasses.replace(given, every_s=5.0)
+    with pytest.raises(ConfigError, match=r"begun with --suites.every_s 0.0, and now it is 5.0: pass the same, or"):
+        run_suite(name, more, out, 0, program(log))
+
+
+def test_what_is_different_in_a_suite_is_told_and_the_suite_as_it_was_is_kept(tmp_path: Path) -> None:
+    name, given = small(tmp_path)
+    log, out = tmp_path / "log", tmp_path / "out"
+    run_suite(name, given, out, 0, program(log))
+    log.unlink()
+    Path(name).write_text(SMALL.replace("linear: probe --readout linear", "linear: probe --readout linear --seed 3"))
+    expected = (
+        "out was begun with another suite: readouts.linear was 'probe --readout linear' and is 'probe --readout linear "
+        f"--seed 3': give --suite {out / 'suite.yaml'} to go on with the suite as it was, or another --out"
+    )
+    with pytest.raises(ConfigError) as caught:
+        run_suite(name, given, out, 0, program(log))
+    assert str(caught.value).endswith(expected)
+    run_suite(str(out / "suite.yaml"), given, out, 0, program(log))
+    assert not log.exists()
+    Path(name).write_text(SMALL.replace("metrics: [accuracy, jaccard]", "metrics: [accuracy]"))
+    with pytest.raises(ConfigError, match=r"rows.cholec80-phase-standard.metrics was \['accuracy', 'jaccard'\] and is"):
+        run_suite(name, given, out, 0, program(log))
+    state = json.loads((out / "suite.json").read_text())
+    state["asked"]["suite"]["rows"][0]["anchor"] = "last"
+    (out / "suite.json").write_text(json.dumps(state))
+    with pytest.raises(ConfigError, match=r"anchor was 'last' and is absent: give another --out, as this version"):
+        run_suite(name, given, out, 0, program(log))
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_a_kept_suite_is_the_same(name: str, tmp_path: Path) -> None:
+    """Through the file that is left in a folder."""
+    suite = load_suite(name)
+    stored = suite.model_dump(mode="json")
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(stored, sort_keys=False, allow_unicode=True))
+    assert load_suite(str(tmp_path / "suite.yaml")) == suite
+    assert differences(stored, suite) == ""
 
 
 def test_plots_are_drawn_from_predictions_and_labels(tmp_path: Path) -> None:

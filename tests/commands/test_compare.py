@@ -105,6 +105,32 @@ def test_runs_of_other_seeds_have_no_paired_interval(manifest: Path, tmp_path: P
     assert "- second: no intervals, as its videos were drawn with seed 1, and not 0" in page
 
 
+@pytest.mark.parametrize(
+    ("said", "task", "first", "then"),
+    [
+        ("cholec80", "phase", "compare {0} {1} --out {2}-published --published cholec80", "eval --suite surgrec16 "),
+        ("cholec80", "zero-shot phase", "compare {0} {1} --out {2}-published", "eval --suite zero_shot --root DATA "),
+        ("phantom", "phase", "eval --suite phantom --out phantom", ""),
+        ("made", "phase", "read {2}/compare.md", ""),
+    ],
+)
+def test_the_next_command_fits_what_was_compared(
+    said: str, task: str, first: str, then: str, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [run_of(tmp_path / name, manifest, dict.fromkeys(VIDEOS, 5)) for name in ("one", "two")]
+    for run in runs:
+        text = (run / "result.json").read_text()
+        how = f" split of {said}, zero-shot with its words," if "zero" in task else f" split of {said},"
+        assert " split of made," in text
+        (run / "result.json").write_text(text.replace(" split of made,", how))
+    out = tmp_path / "out"
+    compare(runs, out)
+    assert first.format(*runs, out) in capsys.readouterr().out.splitlines()[-1]
+    if then:
+        compare(runs, out, published=said, resume=True)
+        assert f"next: surgvl {then}" in capsys.readouterr().out
+
+
 def test_errors_are_better_when_lower_in_every_mode_of_answers() -> None:
     errors = ["ece", "ece_mass", "brier", "mae", "total_mae", "number_error", "median_rank", "association_rfn"]
     errors += [

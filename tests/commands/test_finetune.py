@@ -14,8 +14,9 @@ from surgvl.commands.embed import embed
 from surgvl.commands.finetune import Regularise, finetune
 from surgvl.commands.phantom import phantom
 from surgvl.commands.probe import probe
-from surgvl.core.errors import ConfigError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.predictions import Predictions, read_predictions
+from surgvl.data.manifest import Manifest
 from surgvl.models.checkpoint import save_model
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
@@ -109,6 +110,30 @@ def test_epochs_are_passes_over_the_training_clips(made: Path, tmp_path: Path) -
     assert steps[-1] == 8
     with pytest.raises(ConfigError, match="--epochs must be .*, got -1"):
         run(made, tmp_path / "other", made / "video", epochs=-1.0)
+
+
+def test_epochs_leave_out_moments_without_a_label(made: Path, tmp_path: Path) -> None:
+    """Of the training video's twelve seconds, the first five have a phase."""
+    whole = Manifest.load(made / "manifest")
+    trained = whole.video_ids("train")
+    videos = [row.model_copy(update={"path": str(whole.path_of(row.video_id))}) for row in whole.videos]
+    rows = [row for row in whole.segments if row.task == "phase" and (row.video_id not in trained or row.start_s < 5)]
+    cut = [row.model_copy(update={"end_s": min(row.end_s, 5)}) if row.video_id in trained else row for row in rows]
+    Manifest(videos, cut).save(made / "partly")
+    given: dict[str, Any] = {"heads": ["phase"], "frame_cache": made / "frames"}
+    settings = Run(batch=2, precision="32-true", accelerator="cpu")
+    finetune(made / "partly", tmp_path / "tuned", made / "video", run=settings, epochs=4.0, **given)
+    lines = (tmp_path / "tuned" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["step"] + 1 == 4 * 5 / 2
+    fit = ReadoutTraining(epochs=4, batch=5)
+    results = probe(made / "partly", tmp_path / "probe", made / "video", "linear", fit=fit, **given)
+    assert "4 steps of 5 clips" in results[0].protocol
+    for name in ("tuned", "probe"):
+        assert json.loads((tmp_path / name / "run.json").read_text())["num_clips"][0] == 5
+    only = [row for row in whole.segments if row.video_id not in trained and row.task == "phase"]
+    Manifest(videos, only).save(made / "unlabelled")
+    with pytest.raises(DataError, match="no training clip has a label of these kinds: check the manifest and --heads"):
+        finetune(made / "unlabelled", tmp_path / "none", made / "video", run=settings, **given)
 
 
 def test_a_readout_that_cannot_be_trained_further_is_refused(made: Path, tmp_path: Path) -> None:

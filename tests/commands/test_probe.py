@@ -239,8 +239,11 @@ def test_a_readout_of_vectors_says_which_model_it_needs(made: Path, tmp_path: Pa
         load(tmp_path / "p", encoder=tmp_path / "nowhere")
     with pytest.raises(ConfigError, match=r"--encoder .*video: .*image reads out no stored vectors: leave it out"):
         load(image, encoder=there)
-    # Stored vectors need no encoder.
+    # Stored vectors need no encoder, and not to know how clips are cut.
+    (tmp_path / "p" / "model" / "preprocessor_config.json").unlink()
     evaluate(out=tmp_path / "c", vectors=tmp_path / "vectors", **given)
+    with pytest.raises(CheckpointError, match=r"p reads out vectors of an earlier version, which do not say how clips"):
+        load(tmp_path / "p", encoder=there)
     with pytest.raises(CheckpointError, match="is not a trained readout: give a run folder of `surgvl probe`"):
         evaluate(made / "manifest", tmp_path / "d", model=str(made / "video"))
 

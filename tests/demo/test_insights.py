@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from surgvl.chat.question import Answer, Question
 from surgvl.core.errors import ConfigError
-from surgvl.demo.answering import moments, place
+from surgvl.demo.answering import Blind, moments, place
 from surgvl.demo.insights import Insights, strip
 from surgvl.demo.schemas import Phase
 from surgvl.demo.timeline import _alone
@@ -38,6 +40,27 @@ def test_a_range_is_looked_at_evenly() -> None:
     assert place(99, None, 60) == (60, 60)
     with pytest.raises(ConfigError, match="before it starts"):
         place(5, 4, 60)
+
+
+class Parrot:
+    """Says its own name about every clip."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.num_asked = name, 0
+
+    def answer(self, questions: list[Question]) -> list[Answer]:
+        self.num_asked += len(questions)
+        return [Answer(each, self.name) for each in questions]
+
+
+def test_what_is_said_without_video_is_kept_for_its_model_alone() -> None:
+    blind, frames = Blind(), np.zeros((1, 2, 2, 3), np.uint8)
+    # Memory of a model that is gone is soon that of another one.
+    for name in map(str, range(50)):
+        parrot: Any = Parrot(name)
+        for count in (2, 3):
+            assert [each.text for each in blind.answers(parrot, frames, "Who?")] == [name, name]
+            assert parrot.num_asked == count
 
 
 def test_a_lane_holds_one_action_at_a_time() -> None:

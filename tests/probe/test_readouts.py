@@ -1,5 +1,6 @@
 """Readouts against independent implementations: neighbours, linear probes, temporal convolutions, grids, few shots."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from torch import nn
+from torch import Tensor, nn
 
-from surgvl.core.errors import ConfigError
+from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.results import Result
 from surgvl.probe import fit
 from surgvl.probe.asformer import ASFormer
 from surgvl.probe.attentive_blocks import AttentiveBlocks
-from surgvl.probe.base import Readout
+from surgvl.probe.base import Readout, Sees
 from surgvl.probe.causal_transformer import CausalTransformer
 from surgvl.probe.choose import few_shot, held_out
 from surgvl.probe.config import FewShot, ReadoutTraining
@@ -200,6 +201,26 @@ def test_a_temporal_head_learns_what_one_clip_cannot_tell(kind: type[Readout], t
     flat = Linear(3, [PHASE])
     train(flat, learn.tokens, learn.truth, tmp_path / "linear", 60, 64, [1e-2], [0.0], 0)
     assert (predict(flat, held.tokens)["phase"].argmax(1) == held.truth["phase"]).mean() < 0.6
+
+
+@pytest.mark.parametrize("sees", ["clip", "video"])
+def test_clips_and_videos_without_a_label_are_not_trained_on(sees: Sees, tmp_path: Path) -> None:
+    data, shown = clouds(40, 0), set[float]()
+    # The second half of the first video has a phase, and so has all of the third one.
+    phase = np.where([5 <= at < 10 or 20 <= at < 30 for at in range(40)], data.truth["phase"], -1)
+    tokens = np.arange(40, dtype=np.float16)[:, None, None].repeat(6, 2)
+
+    class Noting(Linear):
+        def loss(self, tokens: Tensor, truth: Mapping[str, Tensor]) -> Tensor:
+            shown.update(tokens[:, 0, 0].tolist())
+            return super().loss(tokens, truth)
+
+    Noting.sees = sees
+    train(Noting(6, [PHASE]), tokens, {"phase": phase}, tmp_path, 20, 4, [0.01], [0.0], 0, data.videos)
+    clips, videos = {*range(5, 10), *range(20, 30)}, {*range(10), *range(20, 30)}
+    assert shown == (clips if sees == "clip" else videos)
+    with pytest.raises(DataError, match="no training clip has a label of these kinds"):
+        train(Linear(6, [PHASE]), tokens, {"phase": 0 * phase - 1}, tmp_path / "none", 1, 4, [0.01], [0.0], 0)
 
 
 def test_rows_of_videos_in_temporal_order() -> None:

@@ -162,6 +162,25 @@ def test_wordings_and_orders_have_a_spread(
             ask(url, organs, tmp_path / "b", "--wordings", "plain", *more)
 
 
+def test_only_questions_with_options_have_orders(running: tuple[FakeOpenAI, str], typed: Path, tmp_path: Path) -> None:
+    fake, url = running
+    fake.answer = says
+    rows = ask(url, typed, tmp_path / "a", "--wordings", "plain")
+    kinds = {way: {row["type"] for row in rows if row["ablated"] == way} for way in ("wording 2", "order 2", "order 3")}
+    assert kinds == {"wording 2": set(TRUTH), "order 2": {"class_set"}, "order 3": {"class_set"}}
+    found = evaluate(typed, tmp_path / "eval", "--answers", str(tmp_path / "a"))
+    assert set(found["wording_mean_typed"].per_class or ()) == set(TRUTH)
+    assert found["order_mean_typed"].per_class == {"class_set": 0.5}
+    assert (found["order_mean_typed"].value, found["order_mean_typed"].num_clips) == (0.5, 2)
+    # An earlier version asked them all, to no end.
+    plain = [row for row in rows if not row["ablated"] and row["type"] != "class_set"]
+    rows += [row | {"ablated": way} for way in ("order 2", "order 3") for row in plain]
+    (tmp_path / "a" / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    again = evaluate(typed, tmp_path / "again", "--answers", str(tmp_path / "a"))
+    assert again["order_mean_typed"].per_class == {"class_set": 0.5}
+    assert again["order_flip_rate_typed"].num_clips == 2
+
+
 def test_stored_replies_are_read_again_without_a_model(
     running: tuple[FakeOpenAI, str], organs: Path, tmp_path: Path
 ) -> None:

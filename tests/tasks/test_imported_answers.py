@@ -105,6 +105,39 @@ def test_vlmevalkit_is_scored_by_typed_answers(manifest: Manifest, tmp_path: Pat
         assert (counts["closed"]["correct"], counts["closed"]["missing"], counts["open"]["missing"]) == (1, 1, 1)
 
 
+def test_replies_with_marks_of_a_judge_are_read_again(manifest: Manifest, tmp_path: Path) -> None:
+    manifest.save(tmp_path / "manifest")
+    path = vlmevalkit(tmp_path, "tsv", [*ROWS, [11, "v2.mp4", 0, SCENE, "", "", "", "", "The hook cuts."]])
+    rows = answers_of(path, manifest, "test").rows
+    assert [row["options"] for row in rows[:2]] == [["Packaging", "Clipping", "Retraction"]] * 2
+    # As an earlier reader might have had it; the scene is as it was when the judge read it.
+    rows[0] |= {"prediction": "Packaging", "outcome": "wrong"}
+    rows[-1] |= {"judged": "correct"}
+    (tmp_path / "judged").mkdir()
+
+    def scored(out: str, **given: Path) -> tuple[dict[str, float], str]:
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "judged" / "answers.jsonl").write_text(text)
+        found = evaluate(tmp_path / "manifest", tmp_path / out, **given)  # type: ignore[arg-type]
+        return {each.metric: each.value for each in found}, (tmp_path / out / "result.md").read_text()
+
+    values, _ = scored("before", answers=tmp_path / "judged")
+    assert (values["accuracy"], values["judged_accuracy"]) == (0, 1)
+    values, page = scored("after", rescore=tmp_path / "judged")
+    assert values["accuracy"] == pytest.approx(1 / 3)
+    assert values["judged_accuracy"] == 1
+    assert "- replies read again: 1 of 5 differ" in page
+    # The judge read something else.
+    rows[-1]["prediction"] = "The hook cuts"
+    values, page = scored("other", rescore=tmp_path / "judged")
+    assert values["judged_accuracy"] == 0
+    assert "- judge: 1 of 1 mark is of an answer that is read differently now, and not counted: mark" in page
+    for row in rows:
+        del row["options"]
+    with pytest.raises(DataError, match="another toolkit logged from its own file, or after `surgvl judge --resume`"):
+        scored("old", rescore=tmp_path / "judged")
+
+
 def changed(row: int, column: str, value: object) -> list[list[object]]:
     rows = [list(each) for each in ROWS]
     rows[row][HEAD.index(column)] = value
