@@ -4,22 +4,20 @@ All frames are alike, so whatever is read out of an encoder is constant, and so 
 """
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from surgvl.commands.suite import run_suite
 from surgvl.commands.suite_config import SuiteConfig
-from surgvl.core.errors import DataError
 from surgvl.data.readers.autolaparo import AutoLaparo
 from surgvl.data.readers.cholec80 import Cholec80
 from surgvl.models.checkpoint import save_model
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
 from surgvl.video.clip import Preprocess
-from tests.helpers import made_trees
+from tests.helpers import made_trees, stopped_suite
+from tests.helpers.forks import PROCESSES
 from tests.helpers.label_files import put
 
 SUITE = """
@@ -33,17 +31,6 @@ rows:
   - {data: cholec80, kind: phase, split: standard, metrics: [accuracy, macro_f1], published: a paper}
   - {data: autolaparo, kind: phase, split: standard, published: a paper}
   - {data: lapgyn4, kind: clip, published: a paper, lacks: a reader of its own}
-"""
-# Runs a command, but is stopped as by Ctrl-C before the first scoring while the file is there.
-PROGRAM = """
-import os, runpy, signal, sys, time
-stop = sys.argv.pop(1)
-if os.path.exists(stop) and "eval" in sys.argv:
-    os.unlink(stop)
-    os.kill(os.getppid(), signal.SIGINT)
-    time.sleep(60)
-sys.argv[0] = "surgvl"
-runpy.run_module("surgvl", run_name="__main__")
 """
 
 
@@ -65,22 +52,24 @@ def test_a_suite_runs_to_its_page(tmp_path: Path) -> None:
     put(tmp_path / "tiny.yaml", SUITE)
     stop = put(tmp_path / "stop", "")
     given = SuiteConfig(root=root, encoders=(encoder,), workers=1)
-    program = sys.executable, "-c", PROGRAM, str(stop)
 
-    def run() -> None:
-        run_suite(str(tmp_path / "tiny.yaml"), given, out, 0, program)
+    def run() -> str:
+        told = tmp_path / "told"
+        process = PROCESSES.Process(target=stopped_suite.run, args=(tmp_path / "tiny.yaml", given, out, stop, told))
+        process.start()
+        process.join()
+        return told.read_text()
 
-    with pytest.raises(KeyboardInterrupt):
-        run()
+    assert run() == "KeyboardInterrupt: "
     first = json.loads((out / "suite.json").read_text())["seconds"]
     assert [name.partition("/")[0] for name in first] == ["manifests", "runs"]
     assert not (out / "result.json").exists()
 
     # What was done is not repeated, and what cannot be read is told although all jobs are done.
-    with pytest.raises(DataError, match="2 jobs set videos or files aside") as caught:
-        run()
-    assert "video02" in str(caught.value)
-    assert "video 'video27' has labels but no file" in str(caught.value)
+    message = run()
+    assert message.startswith("DataError: 2 jobs set videos or files aside")
+    assert "video02" in message
+    assert "video 'video27' has labels but no file" in message
     state = json.loads((out / "suite.json").read_text())
     assert {name: state["seconds"][name] for name in first} == first
     assert len(state["seconds"]) == 3

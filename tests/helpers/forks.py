@@ -10,7 +10,10 @@ import lightning.fabric  # noqa: F401 (as the loop does when it begins)
 import surgvl.chat.tune  # noqa: F401
 import surgvl.cli.help  # noqa: F401
 import surgvl.commands.align  # noqa: F401
+import surgvl.commands.eval  # noqa: F401
 import surgvl.commands.pretrain  # noqa: F401
+import surgvl.commands.probe  # noqa: F401
+import surgvl.commands.suite  # noqa: F401
 import surgvl.commands.tune  # noqa: F401
 import surgvl.models.checkpoint  # noqa: F401 (with all kinds of models)
 import surgvl.train.loop  # noqa: F401
