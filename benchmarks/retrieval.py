@@ -30,7 +30,8 @@ from surgvl.core.files import write_text
 from surgvl.core.tables import markdown_table
 from surgvl.core.version import commit
 from surgvl.data.manifest import Manifest, VideoRow
-from surgvl.embed.vectors import Meta, Texts, Vectors
+from surgvl.embed.meta import Meta
+from surgvl.embed.vectors import Texts, Vectors
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.index_config import IndexConfig
 from surgvl.retrieval.recall import exact

@@ -6,7 +6,8 @@ from functools import lru_cache
 from surgvl.archive.archive import Archive
 from surgvl.core.checks import check_choice
 from surgvl.core.errors import DataError
-from surgvl.embed.vectors import PromptSetFacts, Texts
+from surgvl.embed.meta import PromptSetFacts
+from surgvl.embed.vectors import Texts
 from surgvl.export.zero_shot import ClassSet
 from surgvl.prompts import PromptClass, PromptSet
 

@@ -14,8 +14,8 @@ from surgvl.archive.recording_table import FileRow, stored_path
 from surgvl.archive.space import Space
 from surgvl.core.errors import CheckpointError, DataError
 from surgvl.data.manifest import Manifest, VideoRow
+from surgvl.embed.meta import Meta, read_meta, write_meta
 from surgvl.embed.recordings import identity, read_contents
-from surgvl.embed.vectors import Meta, read_meta, write_meta
 from surgvl.models.model_info import find_model, model_hash
 from surgvl.retrieval.folder import read_header
 

@@ -15,8 +15,8 @@ from surgvl.archive.space_writer import SpaceWriter
 from surgvl.core.errors import ConfigError, Unreadable
 from surgvl.core.files import durable
 from surgvl.core.locks import locked
-from surgvl.embed.prompt_sets import facts_of, load_sets, write_texts
-from surgvl.embed.vectors import read_meta, write_meta
+from surgvl.embed.meta import read_meta, write_meta
+from surgvl.embed.prompt_sets import embed_sets, facts_of, load_sets
 from surgvl.prompts import PromptSet
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _renew(space: Space, embedder: "Embedder", sets: Sequence[PromptSet]) -> Non
             f"{embedder.preprocess.step_s:g}: make another archive for that"
         )
     if embedder.texts is not None:
-        write_texts(embedder.texts, sets, space.vectors)
+        embed_sets(embedder.texts, sets, space.vectors)
     facts = {each.name: facts_of(each) for each in sets if embedder.texts is not None}
     write_meta(space.vectors, read_meta(space.vectors).model_copy(update={"prompt_sets": facts}))
     space.forget()

@@ -10,8 +10,8 @@ from surgvl.archive.creating import SPACES, stored_model
 from surgvl.core.errors import DataError
 from surgvl.core.files import durable
 from surgvl.core.locks import locked
+from surgvl.embed.meta import read_meta
 from surgvl.embed.recordings import read_contents
-from surgvl.embed.vectors import read_meta
 
 
 def restore_header(folder: Path, wait_s: float = 0.0) -> list[str]:

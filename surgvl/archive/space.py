@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from surgvl.core.errors import DataError
+from surgvl.embed.meta import Meta, read_meta, write_meta
 from surgvl.embed.model_facts import ModelFacts
-from surgvl.embed.prompt_sets import load_sets, write_texts
+from surgvl.embed.prompt_sets import embed_sets, load_sets
 from surgvl.embed.recordings import Shards
-from surgvl.embed.vectors import Meta, Texts, read_meta, read_shard, read_texts, write_meta
+from surgvl.embed.vectors import Texts, read_shard, read_texts
 from surgvl.embed.writer import meta_of
 from surgvl.prompts import PromptSet
 from surgvl.retrieval.clip_index import ClipIndex
@@ -64,7 +65,7 @@ class Space:
         if not (space.vectors / "vectors.json").is_file():
             space.vectors.mkdir(parents=True, exist_ok=True)
             if encode is not None:
-                write_texts(encode, sets, space.vectors)
+                embed_sets(encode, sets, space.vectors)
             write_meta(space.vectors, meta_of(model, Shards(space.vectors), sets))
         space.create_index()
         return space
@@ -73,7 +74,7 @@ class Space:
         """Embed the sentences of the space's prompt sets, unless that is done. Returns whether it was not."""
         if not self.meta.prompt_sets or self.texts is not None:
             return False
-        write_texts(encode, load_sets(list(self.meta.prompt_sets)), self.vectors)
+        embed_sets(encode, load_sets(list(self.meta.prompt_sets)), self.vectors)
         return True
 
     def create_index(self) -> None:

@@ -16,8 +16,9 @@ from surgvl.archive.records import State
 from surgvl.archive.space import Space
 from surgvl.core.errors import DataError, Unreadable
 from surgvl.data.manifest import Manifest
+from surgvl.embed.meta import read_meta, write_meta
 from surgvl.embed.recordings import Shards, read_contents
-from surgvl.embed.vectors import Vectors, read_meta, write_meta
+from surgvl.embed.vectors import Vectors
 from surgvl.embed.writer import encode_video
 from surgvl.retrieval.clip_index import ClipIndex
 

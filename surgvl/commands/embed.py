@@ -23,10 +23,11 @@ from surgvl.core.operations import UNKNOWN
 from surgvl.core.plurals import none_of, plural
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
-from surgvl.embed import recordings, vectors
+from surgvl.embed import recordings
 from surgvl.embed.encoded import Shard, VideoFile, encoded
+from surgvl.embed.meta import write_meta
 from surgvl.embed.part import Part
-from surgvl.embed.prompt_sets import load_sets, write_texts
+from surgvl.embed.prompt_sets import embed_sets, load_sets
 from surgvl.embed.writer import meta_of
 from surgvl.models.precision import Precision
 
@@ -149,7 +150,7 @@ def _write(
         print("the model does not record its training videos: test videos may be among them")
     folder.record(table.hash, seen, problems=[], **made_of)
     if embedder.texts is not None:
-        write_texts(embedder.texts, sets, out)
+        embed_sets(embedder.texts, sets, out)
     shards, aside = recordings.Shards(out), list(problems)
     hours = [table.video(video_id).duration_s / 3600 for video_id in ids]
     places = part.of(hours)
@@ -194,7 +195,7 @@ def _write(
         # Videos that were set aside have no vectors, so later commands must not read them.
         table = recordings.with_earlier(table, out / "manifest", shards.ids)
         table.save(out / "manifest")
-    vectors.write_meta(out, meta_of(embedder, shards, sets))
+    write_meta(out, meta_of(embedder, shards, sets))
     folder.watch(aside, len(places) + len(problems), lambda: list(shards.damaged.values()))
     folder.record(table.hash, seen, **made_of)
     where = manifest if manifest is not None else out / "manifest"

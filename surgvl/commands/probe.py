@@ -71,7 +71,7 @@ def probe(
         seed: random seed of the readout, the order of clips, random weights and the bootstrap.
         resume: write to an --out folder that is not empty.
     """
-    from surgvl.embed.vectors import read_meta
+    from surgvl.embed.meta import read_meta
     from surgvl.probe.base import Readout
     from surgvl.probe.labels import heads_of, undecided_notes
     from surgvl.probe.predicted import write_all
@@ -159,7 +159,7 @@ def probe(
 
 def _seen(encoder: Path | None, vectors: Path | None) -> list[str]:
     """Ids of the videos that the encoder, or that of the vectors, was trained on."""
-    from surgvl.embed.vectors import read_meta
+    from surgvl.embed.meta import read_meta
 
     if encoder is not None:
         return pretraining_video_ids(encoder)

@@ -7,12 +7,10 @@ from pathlib import Path
 import torch
 
 from surgvl.core.arrays import Float32Array
-from surgvl.core.errors import CheckpointError
 from surgvl.embed.coarse import encode_coarse
 from surgvl.embed.encode_file import encode_file
-from surgvl.embed.model_facts import ModelFacts
-from surgvl.models.checkpoint import find_model, load_model, model_hash
-from surgvl.models.model_info import training_record
+from surgvl.embed.model_facts import ModelFacts, model_facts
+from surgvl.models.checkpoint import load_model
 from surgvl.models.precision import Precision, set_precision
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
@@ -46,14 +44,11 @@ def local_embedder(
     Raises:
         CheckpointError: it is a chat model.
     """
-    network, preprocess = load_model(model, device)
+    facts = model_facts(model, stride_s)
+    network, _ = load_model(model, device)
+    assert isinstance(network, VideoText | VideoViT)
     set_precision(network, precision, device)
-    preprocess = preprocess.every(stride_s)
-    texts: Callable[[list[str]], Float32Array] | None = None
-    if isinstance(network, VideoText):
-        texts = _text_encoder(network)
-    elif not isinstance(network, VideoViT):
-        raise CheckpointError(f"{model} holds a chat model, which has no vectors: give an align or pretrain run folder")
+    preprocess = facts.preprocess
 
     def seconds(path: Path, tick: Callable[[float], object]) -> tuple[Float32Array, list[float], list[float]]:
         return encode_file(network, path, preprocess, batch, device, tick)
@@ -61,8 +56,8 @@ def local_embedder(
     def few(path: Path) -> tuple[Float32Array, list[float], list[float]]:
         return encode_coarse(network, path, preprocess, device)
 
-    name, trained = str(find_model(model).resolve()), training_record(model)
-    return Embedder(name, model_hash(model), network.dim, preprocess, trained, seconds, texts, precision, few, network)
+    texts = _text_encoder(network) if isinstance(network, VideoText) else None
+    return Embedder(**vars(facts), seconds=seconds, texts=texts, precision=precision, few=few, network=network)
 
 
 def _text_encoder(dual: VideoText) -> Callable[[list[str]], Float32Array]:

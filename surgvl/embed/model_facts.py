@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from surgvl.core.errors import CheckpointError
-from surgvl.models.model_info import find_model, load_preprocess, model_hash, training_record
+from surgvl.models.model_info import CHAT, find_model, load_preprocess, model_hash, training_record
 from surgvl.models.schema import read_checked
 from surgvl.video.clip import Preprocess
 
-CHAT = "surgvl_chat"
 # `model_type` of the models that make vectors -> whether they read text.
 KINDS = {"surgvl_dual": True, "surgvl_video_text": True, "surgvl_video_vit": False}
 

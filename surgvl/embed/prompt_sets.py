@@ -9,7 +9,8 @@ from pathlib import Path
 from surgvl import prompts
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import ConfigError
-from surgvl.embed import vectors
+from surgvl.embed.meta import PromptSetFacts
+from surgvl.embed.vectors import Texts, write_texts
 
 
 def load_sets(names: Sequence[str] | None) -> list[prompts.PromptSet]:
@@ -25,9 +26,9 @@ def load_sets(names: Sequence[str] | None) -> list[prompts.PromptSet]:
     return sets
 
 
-def facts_of(each: prompts.PromptSet) -> vectors.PromptSetFacts:
+def facts_of(each: prompts.PromptSet) -> PromptSetFacts:
     """The facts that are stored with the vectors of a set."""
-    return vectors.PromptSetFacts(
+    return PromptSetFacts(
         version=each.version,
         task=each.task,
         datasets=[each.dataset, *each.also_for],
@@ -36,13 +37,11 @@ def facts_of(each: prompts.PromptSet) -> vectors.PromptSetFacts:
     )
 
 
-def write_texts(
-    encode: Callable[[list[str]], Float32Array], sets: Sequence[prompts.PromptSet], out: Path | str
-) -> None:
-    """Encode every prompt of the sets and write the texts of a vectors folder."""
+def embed_sets(encode: Callable[[list[str]], Float32Array], sets: Sequence[prompts.PromptSet], out: Path | str) -> None:
+    """Encode every sentence of the sets, and write them with their vectors into a vectors folder."""
     rows = [(each.name, number, name, text) for each in sets for number, name, text in each.texts()]
     if not rows:
         return
     found = encode([row[3] for row in rows])
     names, ids, classes, texts = (list(column) for column in zip(*rows, strict=True))
-    vectors.write_texts(out, vectors.Texts(found, names, ids, classes, texts))
+    write_texts(out, Texts(found, names, ids, classes, texts))

@@ -22,23 +22,7 @@ from safetensors.numpy import load_file, save_file
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
 from surgvl.core.results import UNRECORDED
-from surgvl.embed.meta import Meta, PromptSetFacts, read_meta, write_meta
-
-__all__ = [
-    "Meta",
-    "PromptSetFacts",
-    "Texts",
-    "Vectors",
-    "class_vectors",
-    "index_in_video",
-    "read_meta",
-    "read_shard",
-    "read_texts",
-    "unit",
-    "write_meta",
-    "write_shard",
-    "write_texts",
-]
+from surgvl.embed.meta import Meta, read_meta
 
 _ROWS = pa.schema([("video_id", pa.string()), ("start_s", pa.float64()), ("end_s", pa.float64())])
 _TEXTS = pa.schema(

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from surgvl.core.arrays import Float32Array
 from surgvl.core.operations import UNKNOWN
+from surgvl.embed.meta import Meta
 from surgvl.embed.model_facts import ModelFacts
 from surgvl.embed.prompt_sets import facts_of
 from surgvl.embed.recordings import Shards
-from surgvl.embed.vectors import Meta
 from surgvl.prompts import PromptSet
 from surgvl.video.marks import counted
 

@@ -21,7 +21,9 @@ from surgvl.models.store import stored_hub
 from surgvl.models.vit_config import ViTConfig
 from surgvl.video.clip import Preprocess
 
-SCHEMAS: dict[str, type[ChatFields] | type[DualFields]] = {"surgvl_chat": ChatFields, "surgvl_dual": DualFields}
+# `model_type` of a chat model; the class that has it imports transformers.
+CHAT = "surgvl_chat"
+SCHEMAS: dict[str, type[ChatFields] | type[DualFields]] = {CHAT: ChatFields, "surgvl_dual": DualFields}
 # Per dtype: the integer type of its width and the mask of its exponent, whose bits are all set in infinity and NaN.
 EXPONENTS = {
     "F64": ("<u8", 0x7FF << 52),

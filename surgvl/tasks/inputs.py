@@ -11,7 +11,8 @@ import numpy as np
 
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.plurals import part_of
-from surgvl.embed.vectors import PromptSetFacts, Vectors, unit
+from surgvl.embed.meta import PromptSetFacts
+from surgvl.embed.vectors import Vectors, unit
 from surgvl.metrics.answer import LabelledQuestion
 from surgvl.metrics.relaxed import Mode
 from surgvl.tasks.answer_files import AnswerFile, Key, join, of_split

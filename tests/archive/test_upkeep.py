@@ -15,7 +15,7 @@ from surgvl.archive.label_table import NewLabel
 from surgvl.archive.records import Report
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
-from surgvl.embed.vectors import write_meta
+from surgvl.embed.meta import write_meta
 from tests.archive.test_adding import check_whole, states
 from tests.helpers.made_archive import empty_archive, film
 from tests.helpers.patience import patience

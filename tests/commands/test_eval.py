@@ -19,8 +19,9 @@ from surgvl.core.ontology import CHOLEC80_PHASES, CHOLECT50_PHASES, TRIPLET_NAME
 from surgvl.core.results import Result, read_results
 from surgvl.core.version import commit
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
+from surgvl.embed.meta import Meta, write_meta
 from surgvl.embed.prompt_sets import facts_of
-from surgvl.embed.vectors import Meta, Texts, Vectors, write_meta, write_shard, write_texts
+from surgvl.embed.vectors import Texts, Vectors, write_shard, write_texts
 
 SECONDS = 70
 TRIPLET_IDS = (17, 58, 60, 79, 82, 94)

@@ -12,8 +12,9 @@ from surgvl.commands.eval import EvalConfig, evaluate
 from surgvl.core import files
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest, Segment, VideoRow
+from surgvl.embed.meta import Meta, write_meta
 from surgvl.embed.prompt_sets import facts_of, load_sets
-from surgvl.embed.vectors import Meta, Texts, write_meta, write_shard, write_texts
+from surgvl.embed.vectors import Texts, write_shard, write_texts
 from surgvl.tasks.base import Unavailable
 from surgvl.tasks.phase import Phase
 

@@ -18,7 +18,8 @@ from surgvl.data.clips import PretrainClips
 from surgvl.data.clusters import Clusters
 from surgvl.data.frame_store import FrameStore
 from surgvl.embed.cluster import cluster, hierarchy, initial_centres, k_means
-from surgvl.embed.vectors import Meta, write_meta, write_shard
+from surgvl.embed.meta import Meta, write_meta
+from surgvl.embed.vectors import write_shard
 from surgvl.video.clip import Preprocess
 from tests.helpers.made_vectors import clips as made_clips
 from tests.helpers.made_vectors import unit

@@ -8,17 +8,8 @@ from numpy.typing import NDArray
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json, write_json
-from surgvl.embed.vectors import (
-    Meta,
-    PromptSetFacts,
-    Texts,
-    Vectors,
-    index_in_video,
-    unit,
-    write_meta,
-    write_shard,
-    write_texts,
-)
+from surgvl.embed.meta import Meta, PromptSetFacts, write_meta
+from surgvl.embed.vectors import Texts, Vectors, index_in_video, unit, write_shard, write_texts
 
 
 def meta(num_vectors: int, dim: int = 4, clip_s: float = 1.0) -> Meta:

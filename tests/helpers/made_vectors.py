@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from surgvl.data.manifest import Manifest, VideoRow
-from surgvl.embed.vectors import Meta, Vectors, write_meta, write_shard
+from surgvl.embed.meta import Meta, write_meta
+from surgvl.embed.vectors import Vectors, write_shard
 
 
 def unit(rng: np.random.Generator, num: int, dim: int) -> Any:
