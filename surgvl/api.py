@@ -23,16 +23,15 @@ from surgvl.core.errors import CheckpointError, ConfigError, DataError, SurgVLWa
 from surgvl.embed.encode_file import encode_file
 from surgvl.embed.label import Label
 from surgvl.export.zero_shot_model import ZeroShotModel
-from surgvl.models.checkpoint import LoadedModel, load_model, resolve_model
-from surgvl.models.model_info import find_model
+from surgvl.models.checkpoint import LoadedModel, load_model
+from surgvl.models.model_info import find_model, resolve_model
 from surgvl.models.schema import read_checked
 from surgvl.models.store import CARD, Card, with_network
-from surgvl.models.video_like import VideoLike
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.probe.recogniser import is_recogniser
 from surgvl.probe.recognition import Recognition
-from surgvl.video.clip import Preprocess
+from surgvl.video.clip import Preprocess, VideoLike
 
 if TYPE_CHECKING:
     from surgvl.chat.answerers import LocalAnswerer
@@ -183,12 +182,12 @@ class DualModel(LoadedModel, ZeroShotModel):
         if isinstance(query, str) and not query.strip():
             raise DataError("the query is empty: give a sentence, a video file or frames")
         # Path.exists raises for a sentence that is too long for a file name.
-        is_absent = isinstance(query, str | Path) and not os.path.exists(query)
-        if is_absent and (isinstance(query, Path) or looks_like_a_file(str(query))):
-            raise DataError(f"{query} does not exist: give an existing file, or a sentence")
+        text = str(query) if isinstance(query, str | Path) and not os.path.exists(query) else ""
+        if text and (isinstance(query, Path) or looks_like_a_file(text)):
+            raise DataError(f"{text} does not exist: give an existing file, or a sentence")
         with ClipIndex.open(index, model_hash=self.hash) as clip_index:
-            if is_absent:
-                return clip_index.search(self.encode_text([str(query)])[0], k)
+            if text:
+                return clip_index.search(self.encode_text([text])[0], k)
             return clip_index.search(self.encode_video(query, at_s).mean(0), k, is_foreign_clip=True)
 
 

@@ -18,8 +18,7 @@ from surgvl.chat.question import Answer, Question, Window, match_question
 from surgvl.core.checks import check_question, text_list
 from surgvl.data.frame_store import FrameStore
 from surgvl.models.schema import AnswersFile
-from surgvl.models.video_like import VideoLike
-from surgvl.video.clip import Preprocess
+from surgvl.video.clip import Preprocess, VideoLike, extract_clip
 
 
 class Answerer(ABC):
@@ -93,9 +92,9 @@ class Answerer(ABC):
     def write(self, questions: Sequence[Question]) -> list[Answer]:
         """Free answers to questions of one text."""
 
-    @abstractmethod
     def frames(self, source: VideoLike, at_s: float | None = None) -> NDArray[np.uint8]:
-        """One clip as the model takes it, uint8 [T, S, S, 3]; see `surgvl.models.checkpoint.LoadedModel.frames`."""
+        """One clip as the model takes it, uint8 [T, S, S, 3]; see `surgvl.video.clip.extract_clip`."""
+        return extract_clip(source, self.preprocess, at_s)
 
     @abstractmethod
     def prepare(self, store: FrameStore, windows: Sequence[Window], folder: Path) -> Container[Window]:

@@ -26,7 +26,6 @@ from surgvl.data.frame_store import FrameStore
 from surgvl.metrics.answer_types.base import AnswerType, answer_types, read_answer
 from surgvl.metrics.answer_types.options import Options, ordered
 from surgvl.models.schema import AnswersFile
-from surgvl.models.video_like import VideoLike, cut_frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +89,6 @@ class VisionLanguageAnswerer(Answerer):
         """Cut clips from a store when they are sent; one that cannot be read is a missing answer."""
         self._store = store
         return windows
-
-    def frames(self, source: VideoLike, at_s: float | None = None) -> UInt8Array:
-        """One clip as it is sent, uint8 [T, H, W, 3]; see `surgvl.models.checkpoint.LoadedModel.frames`."""
-        return cut_frames(source, self.preprocess, at_s)
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -171,7 +171,8 @@ class Chat(PreTrainedModel):
         Raises:
             CheckpointError: not a chat model's folder, or weights that do not fit exactly.
         """
-        from surgvl.models.checkpoint import load_model, resolve_model
+        from surgvl.models.checkpoint import load_model
+        from surgvl.models.model_info import resolve_model
 
         model, _preprocess = load_model(resolve_model(pretrained_model_name_or_path))
         if not isinstance(model, cls):

@@ -21,30 +21,18 @@ from surgvl.models.build_published import build_published
 from surgvl.models.device import place
 from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.foreign import check_finite, foreign
-from surgvl.models.model_info import check_clips, find_model, load_preprocess, model_hash, resolve_model
+from surgvl.models.model_info import CHAT, check_clips, find_model, load_preprocess, model_hash
 from surgvl.models.schema import ChatFields, DualFields, checked, read_checked
 from surgvl.models.shapes import shapes_only
-from surgvl.models.video_like import VideoLike, cut_frames
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
-from surgvl.video.clip import Preprocess
+from surgvl.video.clip import Preprocess, VideoLike, extract_clip
 
 if TYPE_CHECKING:
     from surgvl.models.chat import Chat
 
-__all__ = [
-    "Model",
-    "find_model",
-    "load_model",
-    "load_preprocess",
-    "load_weights",
-    "model_hash",
-    "resolve_model",
-    "save_model",
-]
 Model: TypeAlias = "VideoViT | VideoText | Chat"
-CHAT = "surgvl_chat"
 
 
 def save_model(model: Model, folder: Path | str, preprocess: Preprocess, has_weights: bool = False) -> None:
@@ -267,7 +255,7 @@ class LoadedModel:
         Raises:
             DataError: the array is not frames, or the file cannot be read there.
         """
-        return cut_frames(source, self.preprocess, at_s)
+        return extract_clip(source, self.preprocess, at_s)
 
     def clip(self, source: VideoLike, at_s: float | None = None) -> torch.Tensor:
         """The same clip as a batch of one on the model's device, uint8 [1, 3, T, S, S]."""

@@ -21,9 +21,9 @@ from surgvl.core.files import atomic, write_json
 from surgvl.core.registry import choose
 from surgvl.embed.encode_file import CLIPS
 from surgvl.embed.windows import encode_windows, read_windows
-from surgvl.models.checkpoint import header, load_preprocess, load_weights
+from surgvl.models.checkpoint import header, load_weights
 from surgvl.models.device import place
-from surgvl.models.model_info import check_clips, find_model
+from surgvl.models.model_info import check_clips, find_model, load_preprocess
 from surgvl.models.schema import read_checked
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig

@@ -19,9 +19,9 @@ from surgvl.core.errors import CheckpointError
 from surgvl.core.files import write_json
 from surgvl.embed.encode_file import clip_encoder, encode_file
 from surgvl.embed.meta import Meta
-from surgvl.models.checkpoint import load_model, load_preprocess, load_weights
+from surgvl.models.checkpoint import load_model, load_weights
 from surgvl.models.device import place
-from surgvl.models.model_info import find_model, model_hash
+from surgvl.models.model_info import find_model, load_preprocess, model_hash
 from surgvl.models.schema import read_checked
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT

@@ -26,9 +26,8 @@ from surgvl.embed.windows import read_windows
 from surgvl.export.zero_shot_model import ZeroShotModel
 from surgvl.models.model_info import model_hash
 from surgvl.models.schema import AnswersFile
-from surgvl.models.video_like import VideoLike, cut_frames
 from surgvl.serve.client import Server
-from surgvl.video.clip import Preprocess
+from surgvl.video.clip import Preprocess, VideoLike, extract_clip
 
 # Longest wait for what a readout says of a video.
 RECOGNISE_S = 3600.0
@@ -65,7 +64,7 @@ class RemoteModel:
 
     def frames(self, source: VideoLike, at_s: float | None = None) -> UInt8Array:
         """One clip as the model takes it, uint8 [T, S, S, 3]; see `surgvl.models.checkpoint.LoadedModel.frames`."""
-        return cut_frames(source, self.preprocess, at_s)
+        return extract_clip(source, self.preprocess, at_s)
 
     def check(self, folder: Path | str) -> None:
         """Refuse a server whose model is not that of a folder.

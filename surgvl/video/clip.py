@@ -9,7 +9,7 @@ Shapes: T frames given, N frames that the model takes, S side in pixels.
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,6 +30,8 @@ Crop = Literal["none", "content"]
 CROPS = ("none", "content")
 Anchor = Literal["last", "centre", "first"]
 ANCHORS = ("last", "centre", "first")
+VideoLike: TypeAlias = str | Path | ArrayLike
+"""A file, or frames uint8 [T, H, W, 3], as an array or a tensor, that are taken as one clip."""
 # For times that are whole numbers of frames but for rounding.
 EPS = 1e-6
 # A header may declare up to a second more than the file holds (see `surgvl.video.decoder`).
@@ -190,11 +192,11 @@ def clip_start(moment: float, length: float, duration: float, before: float = 0.
     return min(max(0.0, moment - before * length), max(0.0, duration - length))
 
 
-def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float | None = None) -> UInt8Array:
+def extract_clip(source: VideoLike, want: Preprocess, at_s: float | None = None) -> UInt8Array:
     """Cut one clip, uint8 [N, S, S, 3].
 
     Args:
-        source: a path, or frames uint8 [T, H, W, 3], which are resampled in time and size.
+        source: a path, or frames uint8 [T, H, W, 3], an array or a tensor, which are resampled in time and size.
         want: frames, rates, size, crop and anchor of the clip.
         at_s: the moment that the clip is for, seconds; None for the middle of the file.
 
@@ -202,14 +204,16 @@ def extract_clip(source: str | Path | ArrayLike, want: Preprocess, at_s: float |
         DataError: the array does not hold frames, the time is outside of the file, or the file cannot be read there.
     """
     if not isinstance(source, str | Path):
-        return resample_frames(np.asarray(source), want.num_frames, want.picture)
-    info = video.probe(source)
-    moment_s = info.duration_s / 2 if at_s is None else at_s
-    if not 0 <= moment_s <= info.duration_s:
-        raise DataError(f"{source} lasts {info.duration_s:.1f} s; {moment_s} s is outside: give a time within it")
+        # A tensor is told by its method, because importing its type takes seconds.
+        frames = source.detach().cpu().numpy() if hasattr(source, "detach") else np.asarray(source)
+        return resample_frames(frames, want.num_frames, want.picture)
     with video.VideoReader(source) as reader:
+        duration_s = reader.info.duration_s
+        moment_s = duration_s / 2 if at_s is None else at_s
+        if not 0 <= moment_s <= duration_s:
+            raise DataError(f"{source} lasts {duration_s:.1f} s; {moment_s} s is outside: give a time within it")
         box = reader.content_box() if want.crop == "content" else None
-        return read_clip(reader, want, moment_s, info.duration_s, box)
+        return read_clip(reader, want, moment_s, duration_s, box)
 
 
 def read_clip(

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from surgvl.core.errors import CheckpointError, ConfigError
-from surgvl.models.checkpoint import load_model, model_hash, save_model
+from surgvl.models.checkpoint import load_model, save_model
 from surgvl.models.dual_encoder import DualEncoder
+from surgvl.models.model_info import model_hash
 from surgvl.models.named import convert_open_clip, open_clip_folder
 from surgvl.models.position import sinusoid
 from surgvl.models.text import TextTower, build_text
