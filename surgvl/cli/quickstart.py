@@ -11,7 +11,7 @@ from surgvl.cli.stages import Stage, run_stages
 from surgvl.core import files
 from surgvl.core.checks import check_above, check_range
 from surgvl.core.errors import ConfigError
-from surgvl.core.result_page import compare
+from surgvl.core.result_page import to_markdown
 from surgvl.core.results import Result, read_results
 
 
@@ -102,7 +102,7 @@ def quickstart(
     )
     seconds = sum(run_stages(out, plan, asked, {"tune": ready}).values())
     trained, control = results(out), results(out / "control")
-    table = compare(trained, control, "random frozen encoder")
+    table = to_markdown(trained, control, "random frozen encoder")
     note = (
         "Phantom numbers: they show that the software works, and say nothing about patients. Both columns share "
         "videos, sentences, questions and numbers of steps; the control's encoder is random and not trained, so it "

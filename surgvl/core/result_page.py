@@ -12,27 +12,24 @@ _NO_INTERVAL = "without one of the videos the score is undefined, and one video 
 _Control = Mapping[tuple[str, str, str], Result] | None
 
 
-def to_markdown(results: Sequence[Result], title: str = "") -> str:
-    """Aligned Markdown table, with protocols, command, commit and warnings below it."""
-    return _page(results, title, None, "")
-
-
-def compare(results: Sequence[Result], control: Sequence[Result], control_name: str, title: str = "") -> str:
-    """The same table with a column for a control's score, such as that of a randomly initialised, frozen encoder.
+def to_markdown(
+    results: Sequence[Result], others: Sequence[Result] | None = None, control_name: str = "control"
+) -> str:
+    """Aligned Markdown tables, with protocols, command, commit and warnings below them.
 
     Args:
         results: to show.
-        control: scores of the control; joined by task, metric and protocol, so that only comparable scores share a row.
-        control_name: heading of its column.
-        title: above the table.
+        others: scores of a control, such as a randomly initialised, frozen encoder, which get a column; joined by task,
+            metric and protocol, so that only comparable scores share a row.
+        control_name: heading of that column.
+
+    Raises:
+        DataError: there are no results.
     """
-    return _page(results, title, {(row.task, row.metric, row.protocol): row for row in control}, control_name)
-
-
-def _page(results: Sequence[Result], title: str, control: _Control, control_name: str) -> str:
     if not results:
         raise DataError("no results to show: run a task first")
-    lines = [f"### {title}\n"] if title else []
+    control = None if others is None else {(row.task, row.metric, row.protocol): row for row in others}
+    lines = []
     if main := [result for result in results if not result.detail]:
         lines += [*_scores(main, control, control_name), ""]
     lines += [*_parts(results), *_details(results, control, control_name), *_notes(results)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from surgvl.core.errors import DataError
-from surgvl.core.result_page import compare, to_markdown
+from surgvl.core.result_page import to_markdown
 from surgvl.core.results import (
     Result,
     add_provenance,
@@ -178,12 +178,10 @@ def test_json_round_trip(tmp_path: Path) -> None:
 
 def test_markdown_says_everything() -> None:
     rank = dataclasses.replace(result("median_rank", 12.0), baselines={}, low=math.nan, high=math.nan, num_videos=1)
-    page = to_markdown([result(protocol="1 fps, strict; pooled"), rank], title="Phantom")
+    page = to_markdown([result(protocol="1 fps, strict; pooled"), rank])
     assert (
         page
-        == """### Phantom
-
-| task  | metric      | value [95 % over videos] | blind baselines               | videos | clips | encoder                |
+        == """| task  | metric      | value [95 % over videos] | blind baselines               | videos | clips | encoder                |
 | ----- | ----------- | ------------------------ | ----------------------------- | -----: | ----: | ---------------------- |
 | phase | accuracy    | 0.500 [0.400, 0.600]     | majority 0.390 · random 0.143 |      8 |   720 | frozen, 12,345 trained |
 | phase | median_rank | 12.0 [one video]         | –                             |      1 |   720 | frozen, 12,345 trained |
@@ -204,9 +202,9 @@ def test_lines_of_a_table_are_of_one_length_and_bars_are_escaped() -> None:
     assert "a\\|b" in table[2]
 
 
-def test_compare_puts_the_control_beside_and_only_where_the_protocol_is_the_same() -> None:
+def test_a_control_stands_beside_and_only_where_the_protocol_is_the_same() -> None:
     control = [result("accuracy", 0.2), result("edit", 0.3, protocol="smoothed")]
-    page = compare([result(), result("edit")], control, "random encoder")
+    page = to_markdown([result(), result("edit")], control, "random encoder")
     head, _, first, second = (line for line in page.splitlines() if line.startswith("|"))
     assert "random encoder" in head
     assert "0.500 [0.400, 0.600]     | 0.200 [0.100, 0.300]" in first
@@ -218,7 +216,7 @@ def test_details_stand_in_a_second_table_beside_what_has_a_deviation() -> None:
     main = dataclasses.replace(result(), sd_videos=0.0625)
     detail = dataclasses.replace(result("recall", 0.25), detail=True, sd_videos=0.125, sd_classes=0.1875)
     control = [dataclasses.replace(result("recall", 0.125), detail=True)]
-    page = compare([main, detail, result("edit")], control, "random encoder")
+    page = to_markdown([main, detail, result("edit")], control, "random encoder")
     first, second, *_ = page.split("\n\n")
     assert [line.split("|")[2].strip() for line in first.splitlines()[2:]] == ["accuracy", "edit"]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in second.splitlines()]
