@@ -9,19 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from surgvl.cli.arguments import (
-    UsageError,
-    explain,
-    name_words,
-    outline,
-    read_configs,
-    spell_out,
-    take_rest,
-    way_on,
-)
+from surgvl.cli.arguments import name_words, outline, read_configs, spell_out, take_rest
 from surgvl.cli.overview import examples, group, group_help, overview
 from surgvl.cli.renamed import names, rename_words
 from surgvl.cli.table import COMMANDS
+from surgvl.cli.usage_error import UsageError, explain
 from surgvl.core.checks import did_you_mean
 from surgvl.core.credentials import VARIABLE, in_words, mask, wipe, without_keys
 from surgvl.core.errors import ConfigError, SurgVLError, SurgVLWarning, Terminated
@@ -240,8 +232,14 @@ def _main(argv: list[str]) -> int:
 
 
 def _way_on(argv: Sequence[str]) -> str:
-    """How to go on with a command that was stopped."""
-    return way_on(COMMANDS[_split([word for word in argv if word != FETCH])[0]].target)
+    """How to go on with a command that was stopped; empty if it cannot be continued."""
+    module, _, name = COMMANDS[_split([word for word in argv if word != FETCH])[0]].target.partition(":")
+    if name in ("quickstart", "models_fetch"):
+        return "; run the same command to continue"
+    # A command that was not imported yet has written nothing.
+    function = vars(sys.modules[module]).get(name) if module in sys.modules else None
+    resumes = function is not None and "resume" in inspect.signature(function).parameters
+    return "; run the same command with --resume to continue" if resumes else ""
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ import yaml
 
 from surgvl import __version__
 from surgvl.cli import main as cli
-from surgvl.cli.arguments import UsageError
 from surgvl.cli.table import COMMANDS
+from surgvl.cli.usage_error import UsageError
 from surgvl.core.errors import ConfigError, SurgVLWarning, Terminated
 
 HEAVY = ("torch", "lightning", "gradio", "faiss", "transformers", "jsonargparse", "numpy")
@@ -111,7 +111,7 @@ USAGE = """
 import contextlib, inspect, io, json, shlex, sys
 from surgvl.cli import main as cli
 from surgvl.cli.table import COMMANDS
-from surgvl.cli.arguments import UsageError
+from surgvl.cli.usage_error import UsageError
 
 def outcome(name, words):
     try:

@@ -7,8 +7,9 @@ import pytest
 
 from surgvl import video
 from surgvl.api import DualModel
-from surgvl.cli.arguments import UsageError, read_configs
+from surgvl.cli.arguments import read_configs
 from surgvl.cli.renamed import names
+from surgvl.cli.usage_error import UsageError
 from surgvl.core.checks import MAX_CHARACTERS, check_question, text_list
 from surgvl.core.errors import ConfigError, DataError, SurgVLWarning
 from surgvl.core.files import plain_yaml, read_json
