@@ -10,8 +10,6 @@ from surgvl.core.operations import is_any, not_listed, seen_before
 from surgvl.core.plurals import part_of
 from surgvl.tasks.truth import Labels
 
-__all__ = ["check_overlap", "not_listed_note", "seen_before"]
-
 
 def check_overlap(
     labels: Labels,

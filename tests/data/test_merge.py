@@ -7,8 +7,8 @@ import pytest
 
 from surgvl.commands.data_merge import data_merge
 from surgvl.core.errors import ConfigError, DataError
+from surgvl.core.operations import seen_before
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
-from surgvl.tasks.overlap import seen_before
 
 Part = Literal["train", "val", "test"]
 

@@ -15,8 +15,6 @@ from surgvl.core.ontology import CHOLEC80_TOOLS
 from surgvl.data.phantom.plan import LENGTH_SIGMA, PHASE_SHARES, PHASE_TRIPLETS
 from surgvl.data.phantom.scene import Action, Event, Phase, Scene, Style, Wave
 
-__all__ = ["Scene", "SecondLabels", "labels_per_second", "script"]
-
 VERSION = 1
 _STYLE, _PHASES, _ACTIONS, _EVENTS = range(4)
 _SIDES = ("left", "right", "top")

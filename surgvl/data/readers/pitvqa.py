@@ -12,8 +12,6 @@ from surgvl.data.formats.qa_tree import QuestionTree, TextFiles, text_folders
 from surgvl.data.readers.base import Contents
 from surgvl.data.splits import Splits
 
-__all__ = ["ANSWERS", "PITVQA_SPLITS", "VAL", "PitVQA"]
-
 VAL = (2, 6, 12, 13, 24)
 # The paper reports these five as validation; there is no other test set, so they are the test split here.
 PITVQA_SPLITS: Splits = {

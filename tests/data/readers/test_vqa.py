@@ -10,6 +10,7 @@ from PIL import Image
 
 from surgvl.commands.data import data_check, data_convert
 from surgvl.core.errors import DataError
+from surgvl.core.operations import seen_before
 from surgvl.data.formats.qa_text import parse_pair
 from surgvl.data.manifest import Manifest
 from surgvl.data.readers.base import VideoDataset
@@ -24,7 +25,6 @@ from surgvl.data.readers.psi_ava_vqa import PSIAVAVQA
 from surgvl.data.readers.ssg_vqa import SSGVQA
 from surgvl.data.readers.vqa_tree import VqaTree
 from surgvl.data.tables import is_open
-from surgvl.tasks.overlap import seen_before
 from surgvl.video import read
 from tests.helpers.label_files import film, put
 
