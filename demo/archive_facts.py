@@ -1,5 +1,6 @@
 """What an archive is and what its page can do: the first thing that a page asks."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ from surgvl.prompts import PromptClass
 
 NUM_EXAMPLES = 6
 COUNTED_S = 10.0
+# A cut may have to be encoded again, while its reader waits.
+MAX_CUT_S = 15 * 60.0
 # CLIP's first temperature (arXiv 2103.00020), for timelines of a model that is gone.
 DEFAULT_SCALE = 1 / 0.07
 
@@ -40,16 +43,19 @@ class ArchiveFacts:
 
     def __init__(self, archive: Archive, models: ModelLoader, temporary: bool) -> None:
         self.archive, self.models, self.temporary = archive, models, temporary
+        # Many people may arrive at once: one of them reads, and the others take what it found.
+        self._reading, self._counting = threading.Lock(), threading.Lock()
         self._read: tuple[str, ModelCard] | None = None
         self._counted: tuple[float, dict[str, Counter[str]]] | None = None
 
     @property
     def card(self) -> ModelCard:
         """What is known of the model behind the vectors."""
-        model_hash = self.archive.model_hash
-        if self._read is None or self._read[0] != model_hash:
-            self._read = model_hash, read_card(self.archive.model, self.archive.manifest(), self.models.model)
-        return self._read[1]
+        with self._reading:
+            model_hash = self.archive.model_hash
+            if self._read is None or self._read[0] != model_hash:
+                self._read = model_hash, read_card(self.archive.model, self.archive.manifest(), self.models.model)
+            return self._read[1]
 
     @property
     def logit_scale(self) -> float:
@@ -91,7 +97,7 @@ class ArchiveFacts:
             "filters": occurring(rows, [*(each.name for each in classes), *counts["phase"]]),
             "examples": {"sentences": self.sentences(counts), "questions": self.questions()},
             "seen": self._seen(),
-            "limits": {"upload_mb": MAX_BYTES >> 20, "upload_minutes": int(MAX_S / 60)},
+            "limits": {"upload_mb": MAX_BYTES >> 20, "upload_minutes": int(MAX_S / 60), "cut_s": MAX_CUT_S},
             "storage": self._storage(rows),
             "temporary": self.temporary,
             "models_state": self.models.state,
@@ -139,15 +145,16 @@ class ArchiveFacts:
         return embedded_sets(self.archive, [prompt_set])[0].prompt_set.classes
 
     def _counts(self) -> dict[str, Counter[str]]:
-        """How often each label occurs, by track; kept for a while, because many people may arrive at once."""
-        if self._counted is not None and time.monotonic() - self._counted[0] < COUNTED_S:
-            return self._counted[1]
-        found: dict[str, Counter[str]] = {task: Counter() for task in TASKS}
-        for label in self.archive.catalogue.labels():
-            if label.track in found:
-                found[label.track][label.name] += 1
-        self._counted = time.monotonic(), found
-        return found
+        """How often each label occurs, by track; kept for a while."""
+        with self._counting:
+            if self._counted is not None and time.monotonic() - self._counted[0] < COUNTED_S:
+                return self._counted[1]
+            found: dict[str, Counter[str]] = {task: Counter() for task in TASKS}
+            for label in self.archive.catalogue.labels():
+                if label.track in found:
+                    found[label.track][label.name] += 1
+            self._counted = time.monotonic(), found
+            return found
 
     def sentences(self, counts: Mapping[str, Counter[str]]) -> list[str]:
         """Example sentences: prompts of the most frequent labelled actions or phases, then of the first actions.

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from surgvl.core.class_names import class_name
 from surgvl.core.results import Result
 from surgvl.demo import formatting
 from surgvl.demo.run_info import read_scores
@@ -39,7 +40,7 @@ def tasks(results: list[Result], control: list[Result]) -> list[dict[str, Any]]:
         more = [row for row in rows if row not in main]
         found.append(
             {
-                "title": TITLES.get(name, formatting.phase(name)),
+                "title": TITLES.get(name, class_name("task", name)),
                 "num_videos": rows[0].num_videos,
                 "num_clips": rows[0].num_clips,
                 "encoder": rows[0].encoder,

@@ -134,12 +134,13 @@ class Finder:
         )
 
     def _left_out(self, query: Query) -> str:
-        """What was cut off a long sentence; a server does not say it."""
+        """What was cut off a long sentence, as a sentence that others may follow; a server does not say it."""
         from surgvl.api import DualModel
 
         texts = [text for text in (query.text, query.minus) if text]
         model = self._models.video_text if texts else None
-        return model.left_out(texts) if isinstance(model, DualModel) else ""
+        said = model.left_out(texts) if isinstance(model, DualModel) else ""
+        return f"{said[0].upper()}{said[1:]}." if said else ""
 
     def image(self, path: Path) -> Float32Array:
         """Unit vector [E] of a picture, as a clip in which nothing moves."""

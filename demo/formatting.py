@@ -1,25 +1,7 @@
-"""Class names, answers, times and numbers as people read them: plain text, which the templates escape."""
+"""Numbers and messages as people read them: plain text, which the templates escape."""
 
 import math
 import re
-
-# Two official phase names omit the "and" with which they are spoken.
-_AND = {"clipping cutting": "clipping and cutting", "cleaning coagulation": "cleaning and coagulation"}
-
-
-def phase(name: str) -> str:
-    """`CalotTriangleDissection` or `calot_triangle_dissection` -> Calot triangle dissection."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").replace("-", " ").lower()
-    spaced = _AND.get(spaced, spaced)
-    return spaced[:1].upper() + spaced[1:]
-
-
-def triplet(name: str) -> str:
-    """`hook,dissect,cystic_duct` -> hook · dissect · cystic duct; a null triplet is an idle instrument."""
-    parts = [part.replace("_", " ") for part in name.split(",")]
-    if parts[1:] == ["null verb", "null target"]:
-        return f"{parts[0]} · idle"
-    return " · ".join(parts)
 
 
 def score(value: float, metric: str = "") -> str:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from surgvl.archive.label_table import latest
 from surgvl.archive.records import Recording
+from surgvl.core.class_names import class_name
 from surgvl.core.errors import DataError
 from surgvl.core.times import clock
-from surgvl.demo import formatting
 from surgvl.demo.embedded_sets import embedded_sets
 from surgvl.demo.engine import Engine
 from surgvl.demo.schemas import Phase
@@ -54,20 +54,20 @@ def report(engine: Engine, row: Recording, names: Sequence[str], smooth_s: float
             notes=row.details.notes,
             duration_s=row.duration_s,
             phases=[
-                Stretch(formatting.phase(each.name), each.start_s, each.end_s, each.confidence,
+                Stretch(class_name("phase", each.name), each.start_s, each.end_s, each.confidence,
                         picture(each.start_s, each.end_s))
                 for each in phases
             ],
             labels=[
-                Stretch(formatting.phase(each.name), each.start_s, each.end_s, note=f"by {each.who}")
+                Stretch(class_name("phase", each.name), each.start_s, each.end_s, note=f"by {each.who}")
                 for each in labels if each.track == "phase"
             ],
             others=[
-                Stretch(each.name, each.start_s, each.end_s, note=f"{each.track} by {each.who}")
+                Stretch(class_name(each.track, each.name), each.start_s, each.end_s, note=f"{each.track} by {each.who}")
                 for each in sorted(labels, key=lambda label: label.start_s) if each.track in ("step", "tag")
             ],
             actions=[
-                Stretch(formatting.triplet(each.name), each.start_s, each.end_s, each.confidence)
+                Stretch(class_name("triplet", each.name), each.start_s, each.end_s, each.confidence)
                 for each in actions[:NUM_ACTIONS]
             ],
             clips=[
@@ -77,7 +77,7 @@ def report(engine: Engine, row: Recording, names: Sequence[str], smooth_s: float
             ],
             origin=origin,
             warning=engine.insight(row).foreign,
-            classes=[formatting.phase(each) for each in classes],
+            classes=[class_name("phase", each) for each in classes],
         )
     )  # fmt: skip
 

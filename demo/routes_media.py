@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, Response
 
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.times import clock
+from surgvl.demo.archive_facts import MAX_CUT_S
 from surgvl.demo.engine import Engine
 from surgvl.demo.report import report
 from surgvl.demo.routes_page import user_of
@@ -28,7 +29,6 @@ TYPES = {".webm": "video/webm", ".ogv": "video/ogg", ".mkv": "video/x-matroska",
 HEIGHTS_PX = (32, 1080)
 # Pictures up to this height are kept: those of lists, not those that stand for the player.
 KEPT_PX = 240
-MAX_CUT_S = 15 * 60.0
 # An id names a file whose content may be replaced: the page asks again after a while.
 _CACHED = {"Cache-Control": "private, max-age=3600"}
 Smooth = Annotated[float, Query(ge=0, le=3600, allow_inf_nan=False)]

@@ -5,7 +5,7 @@ import { $, fill, icon, iconButton, keyed, make } from "./dom.js";
 import { undo } from "./marks.js";
 import { open } from "./open.js";
 import { dialog } from "./sheet.js";
-import { on, recording, set, state } from "./state.js";
+import { canBeCut, on, recording, set, state } from "./state.js";
 import { attempt, note } from "./voice.js";
 import { clock, plural, span } from "./words.js";
 
@@ -88,19 +88,21 @@ function element(clip) {
         make("b", { title: name }, clip.title || of),
         make("time", { title: clip.title ? of : null }, when),
         clip.note && make("span.note-text", { title: clip.note }, clip.note),
+        !canBeCut(clip) && make("span.note-text", {}, `longer than ${clock(state.archive.limits.cut_s)}: no mp4`),
       ),
     ),
     state.archive?.can.edit && iconButton("pencil", `Title and note of ${name}`, () => editClip(clip)),
-    make(
-      "a.icon-button",
-      {
-        href: `api/clips/${clip.id}.mp4`,
-        download: true,
-        title: "Save as mp4",
-        "aria-label": `Save ${name} as mp4`,
-      },
-      icon("save"),
-    ),
+    canBeCut(clip) &&
+      make(
+        "a.icon-button",
+        {
+          href: `api/clips/${clip.id}.mp4`,
+          download: true,
+          title: "Save as mp4",
+          "aria-label": `Save ${name} as mp4`,
+        },
+        icon("save"),
+      ),
     iconButton("trash", `Remove ${name}`, () => removeClip(clip)),
   );
 }

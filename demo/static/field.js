@@ -100,7 +100,30 @@ function submit() {
   return findText(text);
 }
 
+/** Enter sends the text; a line that is pasted with breaks is one line. */
+function mountText() {
+  $("#text").addEventListener("keydown", (event) => {
+    // While an input method composes, Enter takes what it suggests.
+    if (event.key !== "Enter" || event.isComposing) return;
+    event.preventDefault();
+    $("#field").requestSubmit();
+  });
+  $("#text").addEventListener("input", () => {
+    const text = $("#text").value;
+    if (text.includes("\n")) $("#text").value = text.replace(/\s*\n\s*/g, " ");
+    if (!text) isChosen = false;
+    if (isChosen || mode() === "like" || !state.archive?.can.ask) return;
+    setMode(QUESTION.test(text) ? "ask" : "find");
+  });
+  $("#clear").addEventListener("click", () => {
+    $("#text").value = "";
+    $("#text").dispatchEvent(new Event("input"));
+    $("#text").focus();
+  });
+}
+
 export function mountField() {
+  mountText();
   $("#field").addEventListener("submit", (event) => {
     event.preventDefault();
     submit();
@@ -115,11 +138,6 @@ export function mountField() {
       else $("#text").focus();
     });
   }
-  $("#text").addEventListener("input", () => {
-    if (!$("#text").value) isChosen = false;
-    if (isChosen || mode() === "like" || !state.archive?.can.ask) return;
-    setMode(QUESTION.test($("#text").value) ? "ask" : "find");
-  });
   $("#scope").addEventListener("change", (event) => {
     scopes[mode()] = event.target.value;
     if (mode() === "ask") return;

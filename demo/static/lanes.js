@@ -1,7 +1,7 @@
 // The lanes of the timeline, from top to bottom: what each shows, as boxes in time. No elements here.
 
 import { colourOf, state } from "./state.js";
-import { actionName, confidenceWord, phaseName, plural, span, UNSURE } from "./words.js";
+import { actionName, className, confidenceWord, phaseName, plural, span, UNSURE } from "./words.js";
 
 const NUM_INSTRUMENTS = 6;
 
@@ -93,8 +93,8 @@ function tracks() {
     if (["phase", "triplet"].includes(label.track) || label.track.endsWith("_rated")) continue;
     const box = {
       ...label,
-      label: label.name,
-      title: `${label.name}, ${span(label.start_s, label.end_s)}, by ${label.is_mine ? "you" : label.who}`,
+      label: className(label.track, label.name),
+      title: `${className(label.track, label.name)}, ${span(label.start_s, label.end_s)}, by ${label.is_mine ? "you" : label.who}`,
       kind: label.is_mine ? "note mine" : "note theirs",
       act: label.is_mine ? { label } : null,
     };

@@ -5,7 +5,7 @@ import { $, fill, iconButton, make } from "./dom.js";
 import { seek } from "./player.js";
 import { duration, frame_s, on, phaseAt, set, state } from "./state.js";
 import { attempt, note, say } from "./voice.js";
-import { clock, phaseName, span } from "./words.js";
+import { className, clock, phaseName, span } from "./words.js";
 
 const whole = () => state.range ?? null;
 
@@ -46,8 +46,7 @@ async function label(track, name, { start_s, end_s }) {
   await attempt(async () => {
     await request(address(["recordings", id, "labels"]), { method: "POST", body: { track, name, start_s, end_s } });
     await readLabels(id);
-    const shown = track === "phase" ? phaseName(name) : name;
-    note(`${shown} set on ${span(start_s, end_s)}`, { action: { text: "Undo", call: undo } });
+    note(`${className(track, name)} set on ${span(start_s, end_s)}`, { action: { text: "Undo", call: undo } });
   });
 }
 

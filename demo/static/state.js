@@ -41,6 +41,8 @@ export function set(parts) {
 
 export const recording = (id = state.current) => state.recordings.find((each) => each.id === id) ?? null;
 export const duration = () => state.timeline?.duration_s || recording()?.duration_s || 0;
+/** Whether the server cuts a range out as a file: one that is too long would have to be encoded for hours. */
+export const canBeCut = ({ start_s, end_s }) => end_s - start_s <= (state.archive?.limits.cut_s ?? Infinity);
 export const frame_s = () => 1 / (recording()?.fps || 25);
 
 /** The model's phase at a time, or null. */

@@ -4,7 +4,7 @@ import { write } from "./address.js";
 import { address } from "./api.js";
 import { $, icon, make } from "./dom.js";
 import { menu } from "./sheet.js";
-import { on, recording, state } from "./state.js";
+import { canBeCut, on, recording, state } from "./state.js";
 import { parameters } from "./reading.js";
 import { note } from "./voice.js";
 import { clock, span } from "./words.js";
@@ -37,6 +37,9 @@ const entry = (href, title, purpose, tail = "") =>
     ),
   );
 
+const tooLong = ({ start_s, end_s }) =>
+  `An mp4 may last ${clock(state.archive.limits.cut_s)}, and the marked range lasts ${clock(end_s - start_s, true)}: mark a shorter one.`;
+
 function content(close) {
   const id = state.current;
   const { range } = state;
@@ -48,7 +51,7 @@ function content(close) {
     make(
       "ul",
       {},
-      range
+      range && canBeCut(range)
         ? entry(
             address(["recordings", id, "cut.mp4"], {
               start_s: range.start_s.toFixed(3),
@@ -58,7 +61,7 @@ function content(close) {
             `the marked range, ${span(range.start_s, range.end_s, true)}`,
             ".mp4",
           )
-        : make("li.soft", {}, "Mark a range to save it as mp4."),
+        : make("li.soft", {}, range ? tooLong(range) : "Mark a range to save it as mp4."),
     ),
     make("h3", {}, "This recording"),
     make(

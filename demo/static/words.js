@@ -1,4 +1,4 @@
-// Times, numbers and class names as people read them; demo/formatting.py does the same for what Python writes.
+// Times, numbers and class names as people read them; core/class_names.py does the same for what Python writes.
 
 const AND = { "clipping cutting": "clipping and cutting", "cleaning coagulation": "cleaning and coagulation" };
 const two = (number) => String(number).padStart(2, "0");
@@ -14,18 +14,30 @@ export function clock(seconds, tenths = false) {
 
 export const span = (start_s, end_s, tenths = false) => `${clock(start_s, tenths)}–${clock(end_s, tenths)}`;
 
-/** `CalotTriangleDissection` or `calot_triangle_dissection` -> Calot triangle dissection. */
+// Words end at underscores and dashes, and before a capital: CVSAssessment is CVS and Assessment.
+const SEAM = /(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_-]/g;
+const ACRONYM = /^[A-Z][A-Z0-9]+$/;
+
+/** A class of a track in words; a sentence stays, and so does a tag, which is a person's own words. */
+export function className(track, name) {
+  if (track === "tag") return name;
+  return track === "triplet" ? actionName(name) : phaseName(name);
+}
+
+/** `CalotTriangleDissection` or `calot_triangle_dissection` -> Calot triangle dissection; a sentence stays. */
 export function phaseName(name) {
+  if (name.includes(" ")) return capital(name);
   const spaced = name
-    .replace(/(?<=[a-z])(?=[A-Z])/g, " ")
-    .replace(/[_-]/g, " ")
-    .toLowerCase();
+    .replace(SEAM, " ")
+    .split(" ")
+    .map((word) => (ACRONYM.test(word) ? word : word.toLowerCase()))
+    .join(" ");
   return capital(AND[spaced] ?? spaced);
 }
 
 /** `hook,dissect,cystic_duct` -> dissect · cystic duct; a null triplet is an idle instrument. */
 export function actionName(name, instrument = "") {
-  const parts = name.split(",").map((part) => part.replaceAll("_", " "));
+  const parts = name.split(",").map((part) => part.trim().replaceAll("_", " "));
   if (parts[1] === "null verb") return `${parts[0]} · idle`;
   return (instrument && parts[0] === instrument.replaceAll("_", " ") ? parts.slice(1) : parts).join(" · ");
 }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from surgvl.archive.database import Journal
 from surgvl.archive.recording_table import RecordingTable
 from surgvl.archive.records import Label, SavedClip
+from surgvl.core.class_names import class_name
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.times import clock
 
@@ -61,7 +62,9 @@ class LabelTable(Journal, RecordingTable):
         """
         start_s, end_s = self._range(id, start_s, end_s)
         track, name = _word("the track", track), _word("the label", name)
-        with self.change(who, f"{track} {name!r} of {id} from {clock(start_s)} to {clock(end_s)}") as change:
+        with self.change(
+            who, f"{track} {class_name(track, name)!r} of {id} from {clock(start_s)} to {clock(end_s)}"
+        ) as change:
             if track in EXCLUSIVE:
                 self._cut(change, id, track, start_s, end_s, who)
             return self.insert_label(change, NewLabel(id, track, name, start_s, end_s))
@@ -93,7 +96,8 @@ class LabelTable(Journal, RecordingTable):
         if not found:
             raise DataError(f"the archive has no label {label_id}: it may be removed already")
         row = found[0]
-        with self.change(who, f"removal of {row.track} {row.name!r} of {row.recording}") as change:
+        said = class_name(row.track, row.name)
+        with self.change(who, f"removal of {row.track} {said!r} of {row.recording}") as change:
             self.execute("INSERT INTO removed_labels VALUES (?, ?)", label_id, change)
 
     def labels(self, id: str | None = None) -> list[Label]:

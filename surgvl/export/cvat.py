@@ -2,9 +2,10 @@
 
 CVAT has no labels of intervals. As its users do, a class is a track of boxes as large as the picture, from an
 interval's first frame to its last; labels with a box of their own have that, and those at the same time tracks of their
-own. `confidence` is an attribute that changes with them. Frames are counted from 0, so
-the task must hold every frame of the file (frame step 1). The labels must exist in the task: a comment at the beginning
-of the file holds them as the task's raw editor takes them.
+own. CVAT moves a box evenly from one key frame to the next, so an `outside` box ends each interval, and the next one
+without a frame between is a track of its own. `confidence` is an attribute that changes with them. Frames are counted
+from 0, so the task must hold every frame of the file (frame step 1). The labels must exist in the task: a comment at
+the beginning of the file holds them as the task's raw editor takes them.
 """
 
 import json
@@ -42,19 +43,18 @@ class Cvat(Format):
         lanes = [(name, lane) for (_, name), own in rows.items() for lane in _one_at_a_time(own)]
         for number, (name, lane) in enumerate(lanes):
             track = SubElement(root, "track", id=str(number), label=name, source="auto")
-            nexts_frame = [*(row.first_frame for row in lane[1:]), len(table.frames)]
-            for row, next_frame in zip(lane, nexts_frame, strict=True):
+            for row in lane:
                 _box(track, table, row, row.first_frame, is_outside=False)
-                if row.last_frame + 1 < next_frame:
+                if row.last_frame + 1 < len(table.frames):
                     _box(track, table, row, row.last_frame + 1, is_outside=True)
         return document(root)
 
 
 def _one_at_a_time(rows: list[Interval]) -> list[list[Interval]]:
-    """The rows in as few lists as can be, in each of which none begins before the one before it has ended."""
+    """The rows in as few lists as can be, in each of which a frame lies between one and the next."""
     found: list[list[Interval]] = []
     for row in sorted(rows, key=lambda each: each.first_frame):
-        lane = next((lane for lane in found if lane[-1].last_frame < row.first_frame), None)
+        lane = next((lane for lane in found if lane[-1].last_frame + 1 < row.first_frame), None)
         if lane is None:
             found.append([row])
         else:

@@ -2,6 +2,7 @@
 
 import html
 
+from surgvl.core.class_names import class_name
 from surgvl.export.base import Format
 from surgvl.export.interval_table import Interval, IntervalTable
 from surgvl.export.milliseconds import clock, milliseconds
@@ -38,4 +39,4 @@ def times(row: Interval, point: str) -> str:
 
 def caption(row: Interval) -> str:
     """The text of a cue."""
-    return f"{row.track}: {row.name} ({row.confidence:.2f})"
+    return f"{row.track}: {class_name(row.track, row.name)} ({row.confidence:.2f})"

@@ -76,12 +76,14 @@ def test_a_phase_cuts_what_the_same_person_said(catalogue: Catalogue) -> None:
     assert spans(catalogue, "ada") == sorted([*pieces, ("bleeding", 0, 100)], key=lambda each: each[1:])
     catalogue.add_label("a", "phase", "three", 10, 60, "ada")
     assert spans(catalogue, "ada")[1:] == [("bleeding", 0, 100), ("three", 10, 60)]
-    assert catalogue.undo("ada").startswith("phase 'three' of a from 0:00:10.0")
+    assert catalogue.undo("ada").startswith("phase 'Three' of a from 0:00:10.0")
     assert catalogue.undo("ada").startswith("tag 'bleeding'")
     assert spans(catalogue, "ada") == pieces
-    assert catalogue.undo("ada").startswith("phase 'two'")
-    assert catalogue.undo("ada").startswith("phase 'one'")
+    assert catalogue.undo("ada").startswith("phase 'Two'")
+    assert catalogue.undo("ada").startswith("phase 'One'")
     assert catalogue.undo("ada") == ""
+    catalogue.add_label("b", "phase", "ClippingCutting", 0, 1, "ada")
+    assert catalogue.undo("ada").startswith("phase 'Clipping and cutting' of b from 0:00:00.0")
     assert spans(catalogue) == [("other", 10, 90)]
 
 

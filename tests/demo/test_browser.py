@@ -24,6 +24,7 @@ import pytest
 
 from surgvl import video
 from surgvl.core.locks import locked
+from tests.core.test_class_names import SPOKEN
 from tests.helpers.browser import (
     CHROMIUM,
     NEEDS_BROWSER,
@@ -221,6 +222,30 @@ def test_an_answer_about_another_recording_opens_that_one(page: "Page") -> None:
     page.locator(".frames button").first.click()
     wait_for(page, "state.current === 'video04' && Math.abs(state.time_s - 6.3) < 0.11")
     until(page, "Math.abs(document.querySelector('#stage video').currentTime - 6.3) < 0.11")
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 768, 390])
+def test_a_long_text_is_seen_whole(same_page: "Page", width: int) -> None:
+    """In lines that hold some words, and beside nothing that is cut; short ones take a line."""
+    before = same_page.viewport_size
+    same_page.set_viewport_size({"width": width, "height": 844})
+    field = "(({ scrollHeight, clientHeight, clientWidth }) => [scrollHeight, clientHeight, clientWidth])(text)"
+    _, line, _ = same_page.evaluate(field)
+    assert line < 40
+    same_page.fill("#text", "the hook dissects")
+    assert same_page.evaluate(field)[:2] == [line, line]
+    same_page.locator("#text").press_sequentially(" the gallbladder from its bed while the grasper holds the fundus up")
+    needs, has, wide = same_page.evaluate(field)
+    assert needs <= has
+    assert wide >= 230
+    assert same_page.evaluate("document.scrollingElement.scrollWidth") <= width
+    shoot(same_page, f"long_text_{width}")
+    same_page.click("#clear")
+    assert same_page.input_value("#text") == ""
+    assert same_page.evaluate(field)[1] == line
+    assert same_page.locator("#clear").is_hidden()
+    assert before is not None
+    same_page.set_viewport_size(before)
 
 
 def test_filters_act_at_once(page: "Page") -> None:
@@ -459,6 +484,44 @@ def test_a_new_range_leaves_the_label_that_was_marked_before(page: "Page") -> No
     page.keyboard.press("Escape")
     page.keyboard.press("Control+z")
     page.wait_for_selector("[data-lane=mine] .box", state="detached")
+    # In the words of the button that set it.
+    name = page.locator("button.phase").nth(1).inner_text().removeprefix("2").strip()
+    assert name == "Calot triangle dissection"
+    page.wait_for_selector(f"#notes .note:has-text(\"Undone: phase '{name}'\")")
+
+
+def test_class_names_are_those_of_reports_and_captions(same_page: "Page") -> None:
+    names = [(track, name) for track, name, _ in SPOKEN]
+    read = "(names) => import('./static/words.js').then((words) => names.map((each) => words.className(...each)))"
+    assert same_page.evaluate(read, names) == [spoken for *_, spoken in SPOKEN]
+
+
+def test_a_range_that_is_too_long_for_an_mp4_is_said(same_page: "Page") -> None:
+    """And none is offered, neither of the range nor of a clip that was saved of it."""
+    same_page.evaluate(
+        """(() => {
+          const { state, set } = window.surgvl;
+          window.before = state.archive;
+          const clip = { id: 1, recording: state.current, start_s: 0, title: '', note: '', who: 'x', made_s: 0 };
+          set({ archive: { ...state.archive, limits: { ...state.archive.limits, cut_s: 5 } },
+                range: { start_s: 1, end_s: 6.5 }, clips: [{ ...clip, end_s: 6 }, { ...clip, id: 2, end_s: 4 }] });
+        })()"""
+    )
+    same_page.click("#take summary")
+    same_page.wait_for_selector(
+        "#take li:text-is('An mp4 may last 00:05, and the marked range lasts 00:05.5: mark a shorter one.')"
+    )
+    assert same_page.locator("#take a[href*='cut.mp4']").count() == 0
+    long, short = same_page.locator("#clips .clip").all()
+    assert "longer than 00:05: no mp4" in long.inner_text()
+    assert (long.locator("a").count(), short.locator("a").count()) == (0, 1)
+    shoot(same_page, "too_long")
+    same_page.evaluate("window.surgvl.set({ archive: window.before })")
+    same_page.keyboard.press("Escape")
+    same_page.click("#take summary")
+    same_page.wait_for_selector("#take a[href*='cut.mp4']")
+    same_page.keyboard.press("Escape")
+    same_page.evaluate("window.surgvl.set({ range: null, clips: [] })")
 
 
 def test_a_search_that_is_refused_leaves_no_skeleton(context: "BrowserContext", url: str) -> None:

@@ -4,9 +4,12 @@ import base64
 import csv
 import io
 import json
+import re
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,10 @@ from starlette.testclient import TestClient
 
 from surgvl import prompts, video
 from surgvl.api import load, load_answerer
+from surgvl.core.errors import SurgVLWarning
 from surgvl.data.manifest import Manifest
-from surgvl.demo import routes_media
+from surgvl.demo import archive_facts, routes_media
+from surgvl.demo.archive_facts import ArchiveFacts
 from surgvl.demo.engine import Engine
 from surgvl.demo.finder import NEAR_S
 from surgvl.demo.thumbnails import frame_jpeg
@@ -99,6 +104,29 @@ def test_examples_begin_with_what_is_labelled_and_are_six_all_the_same(engine: E
     assert after == [last.prompts[0], *before[:5]]
 
 
+def test_of_many_who_come_at_once_one_reads(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of models are read, and labels counted, once for all of them."""
+    cold = ArchiveFacts(engine.archive, engine.models, False)
+    read, labels = list[object](), list[object]()
+    known, card, all_labels = engine.facts.describe("", False), engine.facts.card, engine.archive.catalogue.labels()
+
+    def slowly(found: object, noted: list[object]) -> Callable[..., Any]:
+        def call(*given: object) -> object:
+            noted.append(given)
+            time.sleep(0.05)
+            return found
+
+        return call
+
+    monkeypatch.setattr(archive_facts, "read_card", slowly(card, read))
+    monkeypatch.setattr(engine.archive.catalogue, "labels", slowly(all_labels, labels))
+    with ThreadPoolExecutor(8) as people:
+        found = [each.result() for each in [people.submit(cold.describe, "", False) for _ in range(8)]]
+    assert found == [known] * 8
+    # For the manifest in which the card looks up its videos, and to count them.
+    assert (len(read), len(labels)) == (1, 2)
+
+
 def test_recordings_of_test_splits_come_first_and_have_strips(page: TestClient, tiny_run: Path) -> None:
     rows = page.get("/api/recordings").json()
     manifest = Manifest.load(tiny_run / "manifest")
@@ -173,6 +201,9 @@ def test_a_range_is_cut_out(page: TestClient, name: str, tmp_path: Path) -> None
     (tmp_path / "cut.mp4").write_bytes(found.content)
     assert video.probe(tmp_path / "cut.mp4").duration_s == pytest.approx(2.5, abs=0.11)
     assert page.get(f"/api/recordings/{name}/cut.mp4?start_s=4&end_s=2").status_code == 404
+    most_s = page.get("/api/archive").json()["limits"]["cut_s"]
+    assert page.get(f"/api/recordings/{name}/cut.mp4?start_s=0&end_s={most_s}").status_code == 200
+    assert page.get(f"/api/recordings/{name}/cut.mp4?start_s=0&end_s={most_s + 0.1}").status_code == 400
     assert "15 minutes" in page.get(f"/api/recordings/{name}/cut.mp4?start_s=0&end_s=3600").json()["error"]
 
 
@@ -194,6 +225,9 @@ def test_a_sentence_finds_moments_as_the_api_does(page: TestClient, engine: Engi
         assert max(curve["scores"]) == pytest.approx(best["score"], abs=1e-3)
         assert best["start_s"] <= curve["times"][int(np.argmax(curve["scores"]))] <= best["end_s"]
     assert page.get(f"/api/recordings/{best['recording']}/curve?search=other").status_code == 404
+    with pytest.warns(SurgVLWarning, match="shorten it"):
+        long = post(page, "/api/search", text="the hook dissects the gallbladder " * 6, k=1)["remark"]
+    assert re.match(r"The sentence is longer than .* tokens: \d+ tokens were left out at the end; shorten it\.", long)
 
 
 def test_conditions_act_before_the_search(page: TestClient, engine: Engine, name: str) -> None:

@@ -105,7 +105,11 @@ def test_captions_open_in_webvtt_py(name: str, written: Written, frame_at: Calla
     cues = (webvtt.read(str(path)) if name == "vtt" else webvtt.from_srt(str(path))).captions
     for cue, (track, label, first, last) in zip(cues, in_time(ROWS), strict=True):
         text = re.sub("&lt;", "<", re.sub("&gt;", ">", re.sub("&amp;", "&", cue.raw_text)))
-        assert text.startswith(f"{track}: {label} (0.5")
+        words = {
+            "grasper,retract,gallbladder": "grasper · retract · gallbladder",
+            "hook <1>, --> cut": "hook <1> · --> cut",
+        }
+        assert text.startswith(f"{track}: {words.get(label, label)} (0.5")
         start_s, end_s = seconds(cue.start), seconds(cue.end)
         assert frame_at(start_s) == first
         assert first == 0 or frame_at(start_s - 1e-3) == first - 1
@@ -195,26 +199,40 @@ def test_cvat_shows_each_track_in_its_frames(written: Written) -> None:
         assert seen == {frame for _, _, first, last in own for frame in range(first, last + 1)}
 
 
+def cvat_shows(path: Path, frame: int) -> list[tuple[str, list[float]]]:
+    """Labels and boxes that CVAT shows: between key frames a box moves evenly, unless it is outside since the first."""
+    found = []
+    for track in ElementTree.parse(path).getroot().iter("track"):
+        keys = [
+            (int(box.attrib["frame"]), box.get("outside") == "1",
+             np.array([float(box.attrib[side]) for side in ("xtl", "ytl", "xbr", "ybr")]))
+            for box in track
+        ]  # fmt: skip
+        before = [key for key in keys if key[0] <= frame]
+        after = [key for key in keys if key[0] > frame] or before[-1:]
+        if before and not before[-1][1]:
+            (first, _, box), (then, _, moved) = before[-1], after[0]
+            share = (frame - first) / (then - first) if then > first else 0.0
+            found.append((track.attrib["label"], (box + share * (moved - box)).tolist()))
+    return sorted(found)
+
+
 def test_boxes_of_labels_are_where_they_are_seen(table: IntervalTable, tmp_path: Path) -> None:
-    """Two graspers at once, one of which goes on elsewhere."""
+    """Two graspers at once, one of which goes on elsewhere at once, and later again elsewhere."""
     begins = table.frames.begin_s
     rows = tuple(
         Interval("tool", "grasper", begins(first), begins(last + 1), first, last, 1.0, xywh)
-        for first, last, xywh in ((0, 9, "0,0.5,0.25,0.5"), (0, 9, "0.5,0.25,0.5,0.25"), (10, 19, "0.5,0,0.5,1"))
-    )
+        for first, last, xywh in (
+            (0, 9, "0,0.5,0.25,0.5"), (0, 9, "0.5,0.25,0.5,0.25"), (10, 19, "0.5,0,0.5,1"), (21, 249, "0,0,0.5,0.5")
+        )
+    )  # fmt: skip
     boxed = dataclasses.replace(table, intervals=rows)
     write_table(boxed, tmp_path / "boxes.xml", "cvat")
-    tracks = [
-        [(box.get("frame"), box.get("outside"), [float(box.attrib[side]) for side in ("xtl", "ytl", "xbr", "ybr")])
-         for box in track]
-        for track in ElementTree.parse(tmp_path / "boxes.xml").getroot().iter("track")
-    ]  # fmt: skip
     w, h = WIDTH, HEIGHT
-    left, right, moved = ([0, h / 2, w / 4, h], [w / 2, h / 4, w, h / 2], [w / 2, 0, w, h])
-    assert tracks == [
-        [("0", "0", left), ("10", "0", moved), ("20", "1", moved)],
-        [("0", "0", right), ("10", "1", right)],
-    ]
+    left, right, moved, corner = [0, h / 2, w / 4, h], [w / 2, h / 4, w, h / 2], [w / 2, 0, w, h], [0, 0, w / 2, h / 2]
+    boxes = {0: [left, right], 5: [left, right], 9: [left, right], 10: [moved], 19: [moved], 20: [], 21: [corner]}
+    for frame, wanted in {**boxes, 249: [corner]}.items():
+        assert cvat_shows(tmp_path / "boxes.xml", frame) == [("grasper", box) for box in sorted(wanted)], frame
     assert boxed.to_arrow()["xywh"].to_pylist() == [row.xywh for row in rows]
     assert "xywh" not in table.to_arrow().column_names
 
