@@ -84,6 +84,10 @@ def judge(
         raise ConfigError("nothing to mark: give --answers, or --marks alone to measure the judge's agreement")
     if bool(server) == bool(to_mark):
         raise ConfigError("give either --server, whose model marks, or --to_mark, for people to mark")
+    if to_mark and (marks or controls):
+        raise ConfigError(
+            "--to_mark draws from --answers alone: leave --marks and --controls to the run that marks them"
+        )
     table = load_truth(manifest)[0] if manifest else None
     files = read_all(answers, controls or [], table, split)
     rows = [row for file in files for row in file.rows]
@@ -95,7 +99,8 @@ def judge(
     if to_mark:
         with RunFolder(out, resume, seed=seed) as folder:
             folder.record(data_hash, about.get("pretraining_video_ids", []))
-            folder.next(*_write_sheet(folder.path, rows, to_mark, seed, command("judge", answers=answers or "")))
+            asked = {"answers": answers, **({"manifest": manifest, "split": split} if manifest else {})}
+            folder.next(*_write_sheet(folder.path, rows, to_mark, seed, command("judge", **asked)))
         return out
 
     # Imports the client's packages, which help and usage errors do without.
@@ -201,6 +206,8 @@ def _cited(path: Path, judge: dict[str, Any]) -> list[str]:
 
 def _write_sheet(folder: Path, rows: Sequence[AnswerRow], num: int, seed: int, again: str) -> tuple[str, str]:
     """Write answers for people to mark; returns what was made, and the next command."""
+    if (folder / "to_mark.csv").exists():
+        raise ConfigError(f"{folder} has a sheet, which may hold marks: give another --out")
     chosen = sample(rows, num, seed)
     if not chosen:
         raise ConfigError("--answers has no free answer to its own videos: controls are not for people to mark")

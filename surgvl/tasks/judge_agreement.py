@@ -49,7 +49,7 @@ class Agreement:
         by_part: the share for each part, and its marks.
         constant: the share of a judge that always says the more frequent mark.
         num_unsure: marks of answers without a verdict.
-        ceiling: share and kappa of people with one another, and the number of answers with marks of two; None for one.
+        ceiling: share and kappa of people with one another, and the number of pairs of marks; None for one person.
         num_drawn_from: answers of the whole list, of which N were drawn.
         left_out: entries of the list that were not taken, by reason.
     """
@@ -94,7 +94,12 @@ class Agreement:
     def as_json(self) -> dict[str, object]:
         """The same as JSON values, with the words; null for what is undefined."""
         found: dict[str, object] = _finite(asdict(self))
-        return found | {"in_words": self.in_words}
+        parts = {name: {"share": share, "num_marks": num} for name, (share, num) in self.by_part.items()}
+        ceiling = None
+        if self.ceiling:
+            share, kappa, num = self.ceiling
+            ceiling = {"share": _finite(asdict(share)), "kappa": _finite(asdict(kappa)), "num_pairs": num}
+        return found | {"by_part": parts, "ceiling": ceiling, "in_words": self.in_words}
 
 
 def measure(marked: MarkedList, verdicts: Sequence[str], num_drawn_from: int = 0) -> Agreement:

@@ -252,6 +252,14 @@ def test_people_mark_a_sheet_that_goes_back_in(
     said = read_json(tmp_path / "judged" / "run.json")["judge"]["protocol"]
     assert "agrees with 2 people on 75.0% of 4 marks of ann.csv and ben.csv" in said
     assert "people with each other 50.0% of 2, kappa 0.00" in said
+    found = read_json(tmp_path / "judged" / "agreement.json")["lists"][0]
+    assert found["by_part"] == {"open": {"share": 0.75, "num_marks": 4}}
+    assert (found["ceiling"]["share"]["value"], found["ceiling"]["num_pairs"]) == (0.5, 2)
+    again = ["judge", "--answers", str(folders / "answers"), "--to_mark", "50", "--out", str(sheet)]
+    with pytest.raises(ConfigError, match="has a sheet, which may hold marks: give another --out"):
+        cli.run([*again, "--resume"])
+    with pytest.raises(ConfigError, match="--to_mark draws from --answers alone"):
+        cli.run([*again, *both])
 
 
 def test_what_a_judge_cannot_do(running: tuple[FakeOpenAI, str], folders: Path, tmp_path: Path) -> None:
