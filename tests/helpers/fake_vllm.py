@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,15 +11,15 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from surgvl.serve.cpu_server import ENTRY
+from surgvl.serve.import_vllm import ENTRY
 from tests.helpers.served import Served
 
-# Stands where Python finds vLLM's server. It has a child, as vLLM has, which outlives it.
-# What `cpu_server` changes in vLLM.
+# What `cpu_server` changes in vLLM, and what engines import, which are forks of who has imported it.
 CHANGED = {
-    "vllm.v1.engine.utils": "get_mp_context = None\n",
+    "vllm.v1.engine.utils": "get_mp_context = None\nimport tests.helpers.fake_engine\n",
     "vllm.model_executor.models.registry": "_run_in_subprocess = None\n",
 }
+# Stands where Python finds vLLM's server. It has a child, as vLLM has, which outlives it.
 FAKE = """
 import os, pathlib, signal, subprocess, sys
 words = sys.argv
@@ -29,12 +30,10 @@ if (folder / "broken").exists():
     print("(EngineCore pid=7) ERROR 11-21 08:00:00 [core.py:1] ValueError: no such layer", flush=True)
     print("RuntimeError: Engine core initialization failed. See root cause above.", flush=True)
     sys.exit(1)
-stay = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-stubborn = [sys.executable, "-c", stay]
-child = subprocess.Popen(stubborn if (folder / "stubborn").exists() else ["sleep", "600"])
+stay = "trap '' TERM; " if (folder / "stubborn").exists() else ""
+child = subprocess.Popen(["sh", "-c", stay + "exec sleep 600"])
 (folder / "child").write_text(str(child.pid))
 (folder / "pid").write_text(str(os.getpid()))
-sys.path.insert(0, os.environ["TESTS"])
 import uvicorn
 from tests.helpers.fake_engine import FakeEngine
 uvicorn.run(FakeEngine(words[words.index("--served-model-name") + 1]).app, uds=words[words.index("--uds") + 1])
@@ -74,10 +73,11 @@ class FakeServed(Served):
         role: chat, embed or all.
         tmp_path: for model folders, the stand-in and temporary files.
         words: more words.
+        fork: whether it is a fork of this process.
         env: more of the environment.
     """
 
-    def __init__(self, role: str, tmp_path: Path, *words: str, **env: str) -> None:
+    def __init__(self, role: str, tmp_path: Path, *words: str, fork: bool = True, **env: str) -> None:
         self.folders = {each: tmp_path / each for each in KINDS}
         for each, kind in KINDS.items():
             if not self.folders[each].exists():
@@ -92,8 +92,8 @@ class FakeServed(Served):
         self.temporary = Path(tempfile.mkdtemp(prefix="surgvl-"))
         argv = [role, "--port", "0", "--model", str(self.folders["embed" if role == "embed" else "chat"])]
         argv += ["--embed_model", str(self.folders["embed"])] if role == "all" else []
-        paths = {"PYTHONPATH": str(tmp_path / "fake"), "TESTS": str(Path(__file__).resolve().parents[2])}
-        super().__init__(*argv, *words, **{**paths, "TMPDIR": str(self.temporary), **env})
+        paths = os.pathsep.join((str(tmp_path / "fake"), str(Path(__file__).resolve().parents[2])))
+        super().__init__(*argv, *words, fork=fork, env={"PYTHONPATH": paths, "TMPDIR": str(self.temporary), **env})
 
     def drop(self) -> None:
         """End it, and clear its temporary files away."""
@@ -106,9 +106,9 @@ class FakeServed(Served):
 
 
 @contextlib.contextmanager
-def serving(role: str, tmp_path: Path, *words: str, **env: str) -> Iterator[FakeServed]:
+def serving(role: str, tmp_path: Path, *words: str, fork: bool = True, **env: str) -> Iterator[FakeServed]:
     """`surgvl serve`, which is gone at the end, and all that belongs to it."""
-    served = FakeServed(role, tmp_path, *words, **env)
+    served = FakeServed(role, tmp_path, *words, fork=fork, **env)
     try:
         yield served
     finally:

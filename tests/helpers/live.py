@@ -1,4 +1,7 @@
-"""One real `surgvl serve all` before tiny models, for every test that needs a server: it takes a minute to start."""
+"""One real `surgvl serve all` before tiny models, for every test that needs a server.
+
+Its engines are forks of the process from which all are that tests start of vLLM (`vllm_forks`).
+"""
 
 import contextlib
 import time
@@ -19,6 +22,7 @@ from tests.helpers.made_archive import film
 from tests.helpers.made_duals import tiny_dual
 from tests.helpers.made_organs import save_run, taught
 from tests.helpers.served import Served, below, words_of
+from tests.helpers.vllm_forks import VllmForks
 from tests.models.test_models import PREPROCESS
 
 EMBED = "/v1/embeddings"
@@ -31,6 +35,7 @@ class Live:
 
     Args:
         place: for models, logs and sockets.
+        forks: the process that starts its engines.
 
     Attributes:
         url: its address.
@@ -43,7 +48,7 @@ class Live:
         client: sends requests, with the key.
     """
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, forks: VllmForks) -> None:
         # vLLM's attention on a CPU has heads of 32 or more.
         self.chat_run, self.dual_run = save_run(taught(width=64), place / "chat"), place / "dual"
         save_model(tiny_dual(), self.dual_run, PREPROCESS)
@@ -58,9 +63,9 @@ class Live:
         words += ["--max_forced_tokens", "2000"]
         self.env = {"SURGVL_API_KEY": KEY, "TMPDIR": str(self.temporary)}
         begun = time.monotonic()
-        self.served = Served(
-            "all", "--archive", str(self.archive), *words, "--media_folder", str(self.media), **self.env
-        )
+        self.forks = forks
+        words += ["--archive", str(self.archive), "--media_folder", str(self.media)]
+        self.served = Served("all", *words, asking=forks.asking, env=self.env)
         try:
             self.url = self.served.url
         except BaseException:
@@ -94,19 +99,27 @@ class Live:
         assert answer.status_code == 200, answer.text
         return np.array(answer.json()["data"][0]["embedding"], np.float32)
 
+    def family(self, *roles: str) -> list[int]:
+        """Processes of engines, the first of them that which watches over the others."""
+        first = [
+            pid
+            for pid in below(self.forks.pid)
+            if "surgvl.serve.supervise " in words_of(pid) and any(f" surgvl-{role} " in words_of(pid) for role in roles)
+        ]
+        return [pid for each in first for pid in (each, *below(each))]
+
     def engine(self, role: str, name: str) -> int:
-        """A process of an engine: `supervisor`, `server` or `core`."""
-        supervisor = next(pid for pid in below(self.served.process.pid) if f"surgvl-{role}" in words_of(pid))
-        server = next(pid for pid in below(supervisor) if f"surgvl-{role}" in words_of(pid))
+        """A process of an engine: `server` or `core`."""
+        _, server, *others = self.family(role)
         if name == "core":
-            return next(pid for pid in below(server) if words_of(pid).startswith("VLLM::EngineCore"))
-        return {"supervisor": supervisor, "server": server}[name]
+            return next(pid for pid in others if words_of(pid).startswith("VLLM::EngineCore"))
+        return server
 
 
 @contextlib.contextmanager
-def serving(place: Path) -> Iterator[Live]:
+def serving(place: Path, forks: VllmForks) -> Iterator[Live]:
     """Start it, and stop it with all that belongs to it."""
-    live = Live(place)
+    live = Live(place, forks)
     try:
         yield live
     finally:

@@ -3,10 +3,18 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+from surgvl.cli import main as cli
 
 
 class Served:
@@ -14,16 +22,27 @@ class Served:
 
     Args:
         words: after `surgvl serve`.
+        asking: by which a process that starts its engines is asked (`vllm_forks`).
+        fork: it is a fork of this process, which imports the command once for all.
         env: environment variables, in addition to those of this process.
     """
 
-    def __init__(self, *words: str, **env: str) -> None:
+    def __init__(
+        self, *words: str, asking: socket.socket | None = None, fork: bool = False, env: Mapping[str, str] | None = None
+    ) -> None:
+        command = ["surgvl", "serve"] if asking is None else ["tests.helpers.serve_with", str(asking.fileno())]
+        if fork:
+            # With all that it imports.
+            import surgvl.cli.help
+            import surgvl.commands.serve  # noqa: F401
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "surgvl", "serve", *words],
+            [sys.executable, "-m", *command, *words],
+            preexec_fn=partial(_serve, words, env or {}) if fork else None,
+            pass_fds=() if asking is None else (asking.fileno(),),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **env},
+            env={**os.environ, **(env or {})},
         )
         self.said = ""
 
@@ -57,6 +76,24 @@ class Served:
         """End it whatever it does."""
         self.process.kill()
         self.process.communicate()
+
+
+def _serve(words: Sequence[str], env: Mapping[str, str]) -> None:
+    """Run the command in place of the program that was to follow."""
+    # What this process has opened, and the pipe by which `Popen` learns that a program has begun.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    status = 1
+    try:
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        warnings.simplefilter("ignore")
+        os.environ.update(env)
+        tempfile.tempdir = None
+        status = cli.main(["serve", *words])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def alive(pid: int) -> bool:

@@ -209,11 +209,15 @@ def test_connections_stay_below_the_descriptors(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_log_is_for_this_user_alone(tmp_path: Path) -> None:
     from surgvl.serve.engine_process import EngineProcess
+    from surgvl.serve.supervisor import Supervisor
 
+    supervisor = Supervisor()
     engine = EngineProcess("chat", tmp_path, "m", tmp_path / "s", tmp_path / "chat.log")
     engine.extra_args = ["--help"]
-    engine.start()
+    engine.start(supervisor)
     try:
         assert (tmp_path / "chat.log").stat().st_mode & 0o777 == 0o600
     finally:
+        supervisor.ask_no_more()
         engine.stop()
+        supervisor.wait()

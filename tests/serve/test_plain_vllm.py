@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import re
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -36,7 +35,7 @@ from tests.helpers.fake_engine import served  # noqa: E402
 from tests.helpers.killed_asking import run_killed_after  # noqa: E402
 from tests.helpers.made_vision_language import save_qwen3_vl  # noqa: E402
 from tests.helpers.patience import patience  # noqa: E402
-from tests.helpers.served import Served, alive, gone  # noqa: E402
+from tests.helpers.served import Served  # noqa: E402
 from tests.helpers.vllm_forks import VllmForks  # noqa: E402
 
 pytestmark = [
@@ -59,7 +58,7 @@ class Plain:
     """
 
     def __init__(self, place: Path, forks: VllmForks) -> None:
-        self.place, self.manifest, self.forks = place, place / "manifest", forks
+        self.place, self.manifest = place, place / "manifest"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = port = free.getsockname()[1]
@@ -68,26 +67,19 @@ class Plain:
         flags += ["--dtype", "float32", "--enforce-eager", "--block-size", "32", "--skip-mm-profiling"]
         flags += ["--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"tuned={place / 'tuned' / 'model'}"]
         self.log = place / "vllm.log"
-        self.pid = forks.start(self.log, *CPU_SERVER, str(place / "model"), *flags)
+        self.engine = forks.start(self.log, *CPU_SERVER, str(place / "model"), *flags)
 
     def wait(self) -> None:
         """Wait until it answers."""
         until = time.monotonic() + patience(120)
         while time.monotonic() < until:
-            assert alive(self.pid), self.log.read_text()[-3000:]
+            assert self.engine.exit_status() is None, self.log.read_text()[-3000:]
             try:
                 if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
                     return
             except httpx.TransportError:
                 time.sleep(0.2)
         raise AssertionError(self.log.read_text()[-3000:])
-
-    def end(self) -> None:
-        """End it, whatever it does."""
-        os.kill(self.pid, signal.SIGTERM)
-        if not gone([self.pid], 20):
-            os.kill(self.pid, signal.SIGKILL)
-        self.forks.wait(self.pid)
 
     def num_done(self) -> int:
         """Requests that it has finished, but for those that were aborted."""
@@ -121,7 +113,7 @@ def plain(tiny_run: Path, vllm_forks: VllmForks, tmp_path_factory: pytest.TempPa
         server.wait()
         yield server
     finally:
-        server.end()
+        server.engine.stop()
 
 
 def noise() -> UInt8Array:

@@ -23,15 +23,14 @@ from PIL import Image
 pytest.importorskip("starlette", reason="starlette is not installed: pip install 'surgvl[serve]'")
 httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install 'surgvl[serve]'")
 
-from surgvl.serve.engine_process import GRACE_S  # noqa: E402
-from surgvl.serve.supervisor import CLEANUP_S  # noqa: E402
+from surgvl.serve.supervise import CLEANUP_S, GRACE_S  # noqa: E402
 from tests.helpers import made_media  # noqa: E402
 from tests.helpers.fake_engine import event  # noqa: E402
 from tests.helpers.gateway_stand import CHAT, refusal, until  # noqa: E402
 from tests.helpers.live import KEY, Live  # noqa: E402
 from tests.helpers.made_media import data, frames, picture, shows  # noqa: E402
 from tests.helpers.patience import patience  # noqa: E402
-from tests.helpers.served import below, gone, words_of  # noqa: E402
+from tests.helpers.served import gone  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
@@ -231,7 +230,7 @@ def test_an_engine_that_is_killed_comes_back_and_ctrl_c_leaves_nothing(live: Liv
     for thread in threads:
         thread.start()
     assert until(lambda: seen[200] >= 4)
-    family = below(live.engine("chat", "supervisor"))
+    family = live.family("chat")
     os.kill(live.engine("chat", "server"), signal.SIGKILL)
     assert gone(family)
     assert until(lambda: live.client.get("/health").status_code == 503)
@@ -253,17 +252,18 @@ def test_an_engine_that_is_killed_comes_back_and_ctrl_c_leaves_nothing(live: Liv
     assert live.served.process.poll() is None
 
     # Ctrl-C where one engine answers and the other one, whose core was killed, starts again.
-    mapped = shared_memory(below(live.served.process.pid))
+    mapped = shared_memory(live.family("chat", "embed"))
     os.kill(live.engine("embed", "core"), signal.SIGKILL)
     assert until(lambda: live.client.get("/health").json()["engines"] == {"chat": "ready", "embed": "restarting"})
-    assert until(lambda: sum("surgvl-embed" in words_of(pid) for pid in below(live.served.process.pid)) >= 2)
-    family = below(live.served.process.pid)
+    assert until(lambda: len(live.family("embed")) >= 2)
+    family = live.family("chat", "embed")
     mapped |= shared_memory(family)
     assert len(family) >= 5
     limit_s, begun = patience(GRACE_S + 2 * CLEANUP_S), time.monotonic()
     assert live.served.end(signal.SIGINT) == 0
     assert time.monotonic() - begun < limit_s
-    assert gone(family, 0)
+    # What watches over an engine has just said that it has ended.
+    assert gone(family, patience(0.1))
     assert not [path for path in mapped if path.exists()]
     assert not chat_log(live).parent.exists()
     chat, embed = live.served.errors().splitlines()

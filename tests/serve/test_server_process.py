@@ -138,7 +138,7 @@ def test_a_key_a_taken_port_and_idle_connections_that_use_up_the_descriptors(tmp
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
-        running = serving("chat", tmp_path, "--api_key", "s3cret-key")
+        running = serving("chat", tmp_path, "--api_key", "s3cret-key", fork=False)
         served = running.__enter__()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -214,7 +214,7 @@ def test_the_environment_of_an_engine(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_command_line_of_an_engine(tmp_path: Path) -> None:
     def words(cpu: bool, **more: Any) -> str:
-        return " ".join(EngineProcess("chat", tmp_path, "m", 8001, tmp_path / "log", cpu=cpu, **more).command)
+        return " ".join(EngineProcess("chat", tmp_path, "m", 8001, tmp_path / "log", cpu=cpu, **more).words)
 
     assert "--dtype float32 --enforce-eager" in words(cpu=True)
     assert "--host 127.0.0.1 --port 8001" in words(cpu=True)

