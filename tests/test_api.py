@@ -100,8 +100,8 @@ def test_classify_search_and_ask_take_paths_and_arrays(tiny_run: Path) -> None:
     assert like[0].video_id == path.stem
     assert like[0].start_s <= 10.5 <= like[0].end_s
 
-    question = next(iter(chat.known_questions()))
-    assert chat.ask(path, question) in chat.known_answers()
+    question = next(iter(chat.known.questions))
+    assert chat.ask(path, question) in chat.known.answers
     assert chat.ask(clip, question, answers=["yes", "no"]) in ("yes", "no")
     assert isinstance(chat.ask(path, "What is happening in this clip?", at_s=4.0), str)
 

@@ -104,8 +104,8 @@ def test_timeline_and_questions_run_through(tiny_run: Path) -> None:
     assert {label.name for label in labels} <= {row.name for row in prompts.load("cholec80_phase").classes}
     chat = load(tiny_run / "tune")
     assert isinstance(chat, Answerer)
-    question = next(iter(chat.known_questions()))
-    assert chat.ask(clip, question, at_s=10.0) in chat.known_answers()
+    question = next(iter(chat.known.questions))
+    assert chat.ask(clip, question, at_s=10.0) in chat.known.answers
     assert isinstance(chat.ask(clip, "What is happening in this clip?"), str)
 
 

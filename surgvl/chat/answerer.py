@@ -146,11 +146,3 @@ class Answerer(ABC):
         # Check before the video is opened.
         text, allowed = check_question(text), None if answers is None else tuple(text_list(answers, "answers"))
         return self.answer([Question(self.frames(source, at_s), text, allowed)])[0]
-
-    def known_answers(self) -> list[str]:
-        """The closed answer set the model was tuned on; empty if it has none."""
-        return list(self.known.answers)
-
-    def known_questions(self) -> dict[str, str]:
-        """Closed questions the model was tuned on, with their types."""
-        return dict(self.known.questions)

@@ -153,13 +153,6 @@ class IntervalTable:
 
         write_table(self, path, format)
 
-    def by_track(self) -> dict[str, list[Interval]]:
-        """The intervals of each track; a track without intervals has an empty list."""
-        found: dict[str, list[Interval]] = {track: [] for track in self.classes}
-        for row in self.intervals:
-            found[row.track].append(row)
-        return found
-
     def to_arrow(self) -> pa.Table:
         """One row an interval, with the video's id, the prompt set, the model and the protocol as further columns.
 

@@ -48,17 +48,6 @@ def to_text(answer: str) -> str:
     return answer.replace("_", " ").strip()
 
 
-def exact_match(truth: Sequence[str], predicted: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether each answer equals the true one after `normalise`: bool [N].
-
-    Raises:
-        DataError: lengths differ.
-    """
-    if len(truth) != len(predicted):
-        raise DataError(f"{len(truth)} true and {len(predicted)} predicted answers: give one per question")
-    return np.array([normalise(a) == normalise(b) for a, b in zip(truth, predicted, strict=True)], bool)
-
-
 def encode(truth: Sequence[str], predicted: Sequence[str]) -> Encoded:
     """Class ids of the normalised answers of both sides, as scikit-learn does with strings.
 

@@ -36,12 +36,12 @@ def test_the_same_question_gets_the_same_answer_everywhere(by: str, tiny_run: Pa
     assert isinstance(here, LocalAnswerer)
     if by == "head":
         torch.manual_seed(1)
-        save_head(AnswerHead.of(here.model, here.known_answers()[::-1]), run / "tune" / "model")
+        save_head(AnswerHead.of(here.model, here.known.answers[::-1]), run / "tune" / "model")
         here = load_answerer(run / "tune")
     table = Manifest.load(run / "manifest")
     video_id = table.video_ids("test")[0]
     path = str(table.path_of(video_id))
-    known = next(iter(here.known_questions()))
+    known = next(iter(here.known.questions))
     typed = {known: f" {known.upper().rstrip('?')} ", DESCRIBE: DESCRIBE}
     if by == "head":
         del typed[DESCRIBE]
@@ -63,10 +63,10 @@ def test_the_same_question_gets_the_same_answer_everywhere(by: str, tiny_run: Pa
         for text, as_typed in typed.items():
             found = here.ask(path, text, at_s=7.5)
             # Models of two steps hardly tell clips apart, but their probabilities do.
-            wanted = here.probabilities(path, text, here.known_answers(), at_s=7.5)
-            assert wanted != here.probabilities(path, text, here.known_answers(), at_s=12.5)
+            wanted = here.probabilities(path, text, here.known.answers, at_s=7.5)
+            assert wanted != here.probabilities(path, text, here.known.answers, at_s=12.5)
             # A server is asked once for each answer.
-            few = here.known_answers()[:FEW]
+            few = here.known.answers[:FEW]
             known_here = dict(here.probabilities(path, text, few, at_s=7.5))
             assert len(known_here) == FEW
             for answerer in answerers[1:]:

@@ -353,9 +353,9 @@ def test_a_range_is_asked_at_several_moments(page: TestClient, engine: Engine, t
     found = post(page, "/api/ask", recording=name, question=PHASE)
     answerer, path = load_answerer(tiny_run / "tune"), engine.recording(name).path
     assert found["moments"] == [2.0, 6.0, 10.0, 14.0, 18.0]
-    sums = dict.fromkeys(answerer.known_answers(), 0.0)
+    sums = dict.fromkeys(answerer.known.answers, 0.0)
     for at_s in found["moments"]:
-        for text, share in answerer.probabilities(path, PHASE, answerer.known_answers(), at_s):
+        for text, share in answerer.probabilities(path, PHASE, answerer.known.answers, at_s):
             sums[text] += share / 5
     assert dict(found["probabilities"]) == pytest.approx(
         {text: sums[text] for text, _ in found["probabilities"]}, abs=1e-4

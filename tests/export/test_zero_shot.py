@@ -75,7 +75,7 @@ def test_two_sets_of_a_kind_are_two_tracks(variable: Path) -> None:
     clips = ClipVectors.of_segments(eye, [0, 1, 2, 3], [1, 2, 3, 4], cut, causal=False)
     found = interval_table(variable, clips, sets, 10.0, TimelineConfig(smooth_s=0), "m")
     assert found.origin.prompt_sets == {"phantom_phase": "phantom_phase 1", "mine": "mine 3"}
-    assert set(found.by_track()) == {"phantom_phase", "mine"}
+    assert set(found.classes) == {row.track for row in found} == {"phantom_phase", "mine"}
     frames = frame_times(variable)
     border = frames.begin_s(frames.first_from(2.0))
     assert [(row.name, row.start_s, row.end_s) for row in found if row.track == "mine"] == [

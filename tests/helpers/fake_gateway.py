@@ -173,7 +173,7 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
 
     if chat is not None:
         end_id = chat.model.tokenizer.eos_id
-        about["chat"] |= {"answers": chat.known_answers(), "questions": chat.known_questions(), "end_id": end_id}
+        about["chat"] |= {"answers": chat.known.answers, "questions": chat.known.questions, "end_id": end_id}
     gateway.answer, gateway.likelihood, gateway.vector = answer, likelihood, vector
     with served(gateway.app) as url:
         yield url

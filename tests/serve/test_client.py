@@ -143,7 +143,7 @@ def test_a_known_question_is_a_closed_one(gate: FakeGateway, url: str) -> None:
         *({token: {"logprob": value}} for token, value in (("5", -1.0), ("7", -len(said)), ("2", -0.5), ("9", 50.0))),
     ]
     chat = ServerAnswerer(Server(url))
-    assert (chat.known_answers(), chat.known_questions()) == (["b_c", "d"], {"Which?": "x"})
+    assert (chat.known.answers, chat.known.questions) == (["b_c", "d"], {"Which?": "x"})
     assert chat.ask(made_frames(), "Which?") == "d"
     shares = dict(chat.probabilities(made_frames(), "Which?", ["b_c", "d"]))
     assert shares == pytest.approx({"d": 1 / (1 + math.exp(-2)), "b_c": 1 / (1 + math.exp(2))})

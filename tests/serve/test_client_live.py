@@ -44,7 +44,7 @@ def test_closed_and_free_answers_are_those_of_the_model(live: Live, server: Serv
     here, there = live.chat_model(), ServerAnswerer(server)
     assert there.hash == here.hash
     assert there.preprocess == here.preprocess
-    assert there.known_questions() == here.known_questions()
+    assert there.known.questions == here.known.questions
     clips = [colour(name, count, size) for name in COLOURS for count, size in ((4, 16), (9, 40))]
     said = [there.ask(clip, QUESTION) for clip in clips]
     assert said == [here.ask(clip, QUESTION) for clip in clips]

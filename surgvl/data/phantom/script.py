@@ -17,7 +17,6 @@ from surgvl.data.phantom.scene import Action, Event, Phase, Scene, Style, Wave
 
 VERSION = 1
 _STYLE, _PHASES, _ACTIONS, _EVENTS = range(4)
-_SIDES = ("left", "right", "top")
 _APART = 0.36
 
 

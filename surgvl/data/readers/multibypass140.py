@@ -23,7 +23,6 @@ from surgvl.data.readers.base import Contents
 from surgvl.data.spans import Span, Track, overlap_notes
 from surgvl.video import VideoInfo
 
-_FIRST_FLAG = len(PHASES)
 _KEYS = {"start", "end", "label_name", "label_id"}
 
 
