@@ -25,7 +25,7 @@ from surgvl.core.files import write_text
 from surgvl.core.tables import markdown_table
 from surgvl.core.version import commit
 from surgvl.embed.vectors import Vectors
-from surgvl.models.foreign import quiet
+from surgvl.models.foreign import without_notes
 
 OUT = Path(__file__).resolve().parent / "results" / "embed_memory.md"
 
@@ -54,7 +54,7 @@ def main() -> None:
     rows, peaks = [], list[float]()
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
-        with quiet():
+        with without_notes():
             torch.manual_seed(0)
             torch.save(open_clip.create_model(args.tower).state_dict(), place / "weights.pt")
         model = f"open_clip:{args.tower}@{place / 'weights.pt'}"

@@ -47,7 +47,7 @@ from surgvl.data.phantom.render import render
 from surgvl.data.phantom.script import script
 from surgvl.embed.encode_file import FRAMES, encode_file
 from surgvl.models.adapters.open_clip import OpenClip, describe, preprocess_of
-from surgvl.models.foreign import quiet
+from surgvl.models.foreign import without_notes
 from surgvl.models.precision import has_bfloat16
 from surgvl.video.content_area import Image
 
@@ -138,7 +138,7 @@ Taken = dict[str, list[tuple[float, float]]]  # seconds and processor seconds of
 def measure(path: Path, name: str, pieces: int, taken: Taken) -> Iterator[None]:
     """Give the recording to every contestant, once for each piece that `taken` lacks; yields after each."""
     facts = describe(TOWERS[name], "openai")
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with tempfile.TemporaryDirectory() as folder, without_notes():
         torch.manual_seed(0)
         model = OpenClip(open_clip.create_model(TOWERS[name]), facts, _written(facts, Path(folder))).eval()
         half = copy.deepcopy(model).to(torch.bfloat16) if has_bfloat16() else None

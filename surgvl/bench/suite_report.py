@@ -15,7 +15,7 @@ from surgvl.bench.suite_plan import RANDOM, Run, SuitePlan
 from surgvl.core.files import read_json
 from surgvl.core.invocation import command_line
 from surgvl.core.result_page import span
-from surgvl.core.results import Result, plain, read_results
+from surgvl.core.results import Result, finite_or_null, read_results
 from surgvl.core.tables import markdown_table
 from surgvl.core.version import commit
 from surgvl.tasks.numbers import NUMBERED, part_of_kind
@@ -106,7 +106,7 @@ def to_json(
         {
             **_facts(each.run),
             "folder": each.run.name,
-            "results": [plain(dataclasses.asdict(result)) for result in each.results],
+            "results": [finite_or_null(dataclasses.asdict(result)) for result in each.results],
         }
         for each in measured
     ]
@@ -237,7 +237,7 @@ def _interval(found: Difference) -> str:
 
 
 def _plain(found: Difference) -> dict[str, Any]:
-    values: dict[str, Any] = plain({"value": found.value, "low": found.low, "high": found.high})
+    values: dict[str, Any] = finite_or_null({"value": found.value, "low": found.low, "high": found.high})
     return {"row": found.row, "other": found.other, **values}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from surgvl.core.files import write_text
-from surgvl.export.xml_file import plain
+from surgvl.export.xml_file import xml_text
 
 # Of classes and series; they can be told apart in grey, too, and repeat after that.
 COLOURS = ("#2e6fdb", "#e0a030", "#1b9e6f", "#9b5fc0", "#d9582b", "#7f8c8d", "#c8417f", "#17202a")
@@ -42,7 +42,7 @@ class Drawing:
                 "font-size": str(_SIZE_PX),
             },
         )
-        ElementTree.SubElement(self.root, "title").text = plain(title)
+        ElementTree.SubElement(self.root, "title").text = xml_text(title)
         self.rect(0, 0, width, height, "#ffffff")
         self.text(8, 18, title, bold=True)
 
@@ -50,7 +50,7 @@ class Drawing:
         """A filled rectangle, with words that a browser shows beside the pointer."""
         found = self._add("rect", x=x, y=y, width=max(width, 0), height=max(height, 0), fill=fill)
         if tip:
-            ElementTree.SubElement(found, "title").text = plain(tip)
+            ElementTree.SubElement(found, "title").text = xml_text(tip)
 
     def line(self, points: Sequence[tuple[float, float]], stroke: str, width: float = 1, dashed: bool = False) -> None:
         """A line through points."""
@@ -76,7 +76,7 @@ class Drawing:
     ) -> None:
         """A line of text; `y` is its baseline, `turn` in degrees."""
         found = self._add("text", x=x, y=y, fill=fill)
-        found.text = plain(words)
+        found.text = xml_text(words)
         found.set("text-anchor", anchor)
         if bold:
             found.set("font-weight", "600")

@@ -22,7 +22,7 @@ from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import CheckpointError, ConfigError, first_line
 from surgvl.core.files import read_json
 from surgvl.models.device import place
-from surgvl.models.foreign import foreign, quiet
+from surgvl.models.foreign import foreign, without_notes
 from surgvl.models.named import hub_family
 from surgvl.models.store import stored_hub
 
@@ -136,7 +136,7 @@ class HfModel:
         asked = {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
         with (
             foreign(f"the processor of {self.name} refuses a clip", "try --clip.send frames, or other frames"),
-            quiet(),
+            without_notes(),
         ):
             written = self._written(asked, said)
             # A template may write the token that the tokenizer puts before each text.

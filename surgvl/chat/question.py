@@ -84,7 +84,7 @@ def most_probable(question: Question, scores: NDArray[np.floating]) -> Answer:
     return Answer(question, ranked[0][0], tuple(ranked))
 
 
-def normalise(text: str) -> str:
+def question_key(text: str) -> str:
     """A question without case, character width, repeated whitespace and final punctuation."""
     text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     while text and (text[-1] == " " or unicodedata.category(text[-1]).startswith("P")):
@@ -97,10 +97,10 @@ def match_question(text: str, known: Iterable[str]) -> str | None:
 
     Args:
         text: as a person typed it.
-        known: questions; an exact match takes precedence over one after `normalise`.
+        known: questions; an exact match takes precedence over one after `question_key`.
     """
     known = list(known)
     if text in known:
         return text
-    wanted = normalise(text)
-    return next((each for each in known if normalise(each) == wanted), None) if wanted else None
+    wanted = question_key(text)
+    return next((each for each in known if question_key(each) == wanted), None) if wanted else None

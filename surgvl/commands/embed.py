@@ -24,7 +24,7 @@ from surgvl.core.plurals import none_of, plural
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.embed import recordings
-from surgvl.embed.encoded import Shard, VideoFile, encoded
+from surgvl.embed.encoded import Shard, VideoToEncode, encoded
 from surgvl.embed.meta import write_meta
 from surgvl.embed.part import Part
 from surgvl.embed.prompt_sets import embed_sets, load_sets
@@ -34,7 +34,9 @@ from surgvl.models.precision import Precision
 if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
 
-Encode = Callable[[Iterable[VideoFile], Callable[[float], object]], Iterator[tuple[VideoFile, Shard | DataError]]]
+Encode = Callable[
+    [Iterable[VideoToEncode], Callable[[float], object]], Iterator[tuple[VideoToEncode, Shard | DataError]]
+]
 
 
 @recorded
@@ -163,7 +165,7 @@ def _write(
             done_h += hours[place]
             bar.update(done_h - bar.n)
 
-        def waiting() -> Iterator[VideoFile]:
+        def waiting() -> Iterator[VideoToEncode]:
             """The videos without vectors of their present content."""
             for place in places:
                 bar.set_postfix_str(ids[place], refresh=False)
@@ -174,7 +176,7 @@ def _write(
                     aside.append(str(error))
                 else:
                     if not shards.has(ids[place], content):
-                        yield VideoFile(ids[place], path, content, place)
+                        yield VideoToEncode(ids[place], path, content, place)
                         continue
                 done(place)
 

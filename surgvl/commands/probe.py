@@ -15,7 +15,7 @@ from surgvl.core.files import command, write_json
 from surgvl.core.invocation import command_line, recorded
 from surgvl.core.plurals import plural
 from surgvl.core.registry import choose
-from surgvl.core.results import Result, add_provenance, plain
+from surgvl.core.results import Result, add_provenance, finite_or_null
 from surgvl.core.run_folder import RunFolder
 from surgvl.core.version import commit
 from surgvl.data.manifest import Manifest
@@ -130,7 +130,7 @@ def probe(
             num_parameters=tokens.num_parameters,
             num_trainable=head.num_trainable(),
             num_clips=[outcome.fitted[0].num_clips, len(eval_set.video_ids)],
-            readout_loss=plain(outcome.fitted[0].loss),
+            readout_loss=finite_or_null(outcome.fitted[0].loss),
             seconds=work.seconds,
         )
         # Of several draws, the first one's.

@@ -75,9 +75,9 @@ def recorded(stage: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(stage)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         bound = inspect.signature(stage).bind(*args, **kwargs)
-        spelt = ", ".join(f"{name}={value!r}" for name, value in plain(bound.arguments).items())
+        spelt = ", ".join(f"{name}={value!r}" for name, value in yaml_value(bound.arguments).items())
         bound.apply_defaults()
-        config = yaml.safe_dump(plain(bound.arguments), sort_keys=False)
+        config = yaml.safe_dump(yaml_value(bound.arguments), sort_keys=False)
         outer = _CURRENT.get()
         words = outer.words if outer else ["python", mask(f"{stage.__module__}.{stage.__name__}({spelt})")]
         with running(Invocation(words, mask(config))):
@@ -86,7 +86,7 @@ def recorded(stage: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def plain(value: Any) -> Any:
+def yaml_value(value: Any) -> Any:
     """A value for YAML: paths as text, settings as mappings, classes in the form that `--config` takes.
 
     Keys (`api_key`) are left empty.
@@ -98,13 +98,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return plain({field.name: vars(value)[field.name] for field in fields(value)})
+        return yaml_value({field.name: vars(value)[field.name] for field in fields(value)})
     if isinstance(value, Mapping):
-        return {str(key): "" if key == "api_key" else plain(each) for key, each in value.items()}
+        return {str(key): "" if key == "api_key" else yaml_value(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(each) for each in value]
+        return [yaml_value(each) for each in value]
     if isinstance(value, functools.partial):
-        return {**plain(value.func), "init_args": plain(value.keywords)}
+        return {**yaml_value(value.func), "init_args": yaml_value(value.keywords)}
     if isinstance(value, type):
         return {"class_path": f"{value.__module__}.{value.__qualname__}"}
     if callable(value) and hasattr(value, "__qualname__"):

@@ -214,7 +214,7 @@ _ELSEWHERE = ("by_video", "drawn")
 def write_results(path: Path | str, results: Sequence[Result]) -> None:
     """Write results as JSON, atomically; NaN becomes null."""
     rows = [dataclasses.asdict(dataclasses.replace(result, by_video={}, drawn=())) for result in results]
-    write_json(path, [plain({name: row[name] for name in row if name not in _ELSEWHERE}) for row in rows])
+    write_json(path, [finite_or_null({name: row[name] for name in row if name not in _ELSEWHERE}) for row in rows])
 
 
 def read_results(path: Path | str) -> list[Result]:
@@ -259,10 +259,10 @@ def result_of(row: Any) -> Result:
         raise DataError(f"{error.args[0]} is missing") from error
 
 
-def plain(value: Any) -> Any:
+def finite_or_null(value: Any) -> Any:
     """The same values with null for a number that is not finite, which JSON cannot hold."""
     if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
+        return {key: finite_or_null(part) for key, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

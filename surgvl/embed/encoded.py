@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class VideoFile:
+class VideoToEncode:
     """A video to encode.
 
     Attributes:
@@ -38,8 +38,8 @@ Shard = tuple[Float32Array, list[float], list[float], str]
 
 
 def encoded(
-    embedder: "Embedder", videos: Iterable[VideoFile], tick: Callable[[float], object]
-) -> Iterator[tuple[VideoFile, Shard | DataError]]:
+    embedder: "Embedder", videos: Iterable[VideoToEncode], tick: Callable[[float], object]
+) -> Iterator[tuple[VideoToEncode, Shard | DataError]]:
     """Each video with its vectors, or with the error where it cannot be read.
 
     Args:

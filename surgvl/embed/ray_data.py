@@ -16,7 +16,7 @@ import numpy as np
 
 from surgvl.core.errors import ConfigError, DataError, first_line
 from surgvl.embed.embedder import local_embedder
-from surgvl.embed.encoded import Shard, VideoFile
+from surgvl.embed.encoded import Shard, VideoToEncode
 from surgvl.embed.writer import encode_video
 from surgvl.models.precision import Precision
 
@@ -72,8 +72,8 @@ class RayWorkers:
             raise ConfigError("--ray needs Ray Data: pip install 'surgvl[scale]'")
 
     def encoded(
-        self, videos: Iterable[VideoFile], tick: Callable[[float], object]
-    ) -> Iterator[tuple[VideoFile, Shard | DataError]]:
+        self, videos: Iterable[VideoToEncode], tick: Callable[[float], object]
+    ) -> Iterator[tuple[VideoToEncode, Shard | DataError]]:
         """As `encoded.encoded`, in the order in which the workers are done; they do not report seconds.
 
         Raises:
@@ -103,7 +103,7 @@ class RayWorkers:
         finally:
             ray.shutdown()
 
-    def _rows(self, data: Any, videos: Collection[VideoFile]) -> Iterator[dict[str, Any]]:
+    def _rows(self, data: Any, videos: Collection[VideoToEncode]) -> Iterator[dict[str, Any]]:
         """What the actors return, a row a video."""
         data.DataContext.get_current().enable_progress_bars = False
         rows = [{"place": video.place, "path": str(video.path.resolve())} for video in videos]

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def plain(text: str) -> str:
+def xml_text(text: str) -> str:
     """A text with question marks for the characters that XML cannot hold."""
     return _FORBIDDEN.sub("?", text)
 
@@ -16,4 +16,4 @@ def document(root: ElementTree.Element) -> bytes:
     """An indented UTF-8 document; characters that XML cannot hold become question marks."""
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
-    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + plain(text).encode() + b"\n"
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + xml_text(text).encode() + b"\n"

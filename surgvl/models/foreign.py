@@ -77,7 +77,7 @@ def check_finite(weights: Mapping[str, object], path: Path | str) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def without_notes() -> Iterator[None]:
     """Without the notes and warnings of a library: what matters of them is an error here."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

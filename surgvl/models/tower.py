@@ -16,8 +16,7 @@ from torch import nn
 
 from surgvl.core.errors import CheckpointError
 from surgvl.core.files import temporary_path
-from surgvl.models.foreign import check_finite, foreign
-from surgvl.models.foreign import quiet as without_notes
+from surgvl.models.foreign import check_finite, foreign, without_notes
 from surgvl.models.model_info import TOWER
 from surgvl.models.schema import read_checked
 

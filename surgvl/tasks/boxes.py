@@ -20,7 +20,7 @@ from surgvl.core.checks import did_you_mean
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import RATED, rated_kind
 from surgvl.metrics.detection import Boxes
-from surgvl.tasks.predicted_classes import described, plain
+from surgvl.tasks.predicted_classes import class_key, described
 from surgvl.tasks.truth import Labels
 
 _ROUNDING_S = 1e-3
@@ -168,7 +168,7 @@ def predicted_boxes(
     Raises:
         DataError: an unknown class, or two moments in one labelled frame.
     """
-    index = {plain(name): at for at, name in enumerate(class_names)}
+    index = {class_key(name): at for at, name in enumerate(class_names)}
     number = {name: at for at, name in enumerate(true.video_names)}
     rows: list[list[float]] = []
     moments: dict[tuple[int, float], int] = {}
@@ -191,12 +191,12 @@ def predicted_boxes(
                     f"frame at {true.starts_s[frame]:g} s: give one moment for each frame"
                 )
             if label:
-                if plain(label) not in index:
+                if class_key(label) not in index:
                     hint = did_you_mean(label, class_names, "rename it")
                     raise DataError(
                         f"{path}: label {label!r} of {name} at {time_s:g} s is not a class of {kind}: {hint}"
                     )
-                rows.append([frame, video, index[plain(label)], *each.xywh[at], each.scores[at]])
+                rows.append([frame, video, index[class_key(label)], *each.xywh[at], each.scores[at]])
     table = np.array(rows, np.float64).reshape(-1, 8)
     frames, videos, classes = table[:, :3].T.astype(np.int64)
     boxes = Boxes(frames, videos, classes, table[:, 3:7], table[:, 7])

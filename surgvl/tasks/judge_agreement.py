@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from surgvl.core.arrays import Float64Array
-from surgvl.core.results import Statistic, bootstrap, plain
+from surgvl.core.results import Statistic, bootstrap, finite_or_null
 from surgvl.metrics.agreement import quadratic_kappa
 from surgvl.tasks.judge import VERDICTS
 from surgvl.tasks.marks.base import MarkedList
@@ -194,4 +194,4 @@ def _finite(value: object) -> Any:
         return [_finite(part) for part in value]
     if isinstance(value, Mapping):
         return {name: _finite(part) for name, part in value.items()}
-    return plain(value)
+    return finite_or_null(value)

@@ -19,7 +19,7 @@ from surgvl.core.predictions import Predictions
 from surgvl.tasks.base import LabelledScores, Scores, Unavailable
 from surgvl.tasks.boxes import LabelledBoxes, join_boxes
 from surgvl.tasks.numbers import LabelledNumbers, join_numbers, part_of_kind
-from surgvl.tasks.predicted_classes import by_class, decided, described, plain, with_unlabelled
+from surgvl.tasks.predicted_classes import by_class, class_key, decided, described, with_unlabelled
 from surgvl.tasks.predicted_ids import by_name
 from surgvl.tasks.truth import (
     EXCLUSIVE,
@@ -101,14 +101,14 @@ class Predicted:
         boxed = isinstance(predictions, BoxPredictions)
         if isinstance(predictions, Predictions) and predictions.scores is None:
             raise DataError(f"{path} does not state the kind of its values: give --predictions_kind")
-        own = {plain(name) for name in predictions.class_names}
+        own = {class_key(name) for name in predictions.class_names}
         own_form = [kind for kind in kinds if (class_kind(kind) != kind) is boxed]
         there = {kind for kind in own_form if labelled_videos(self.manifest, kind)}
         classes = {
             kind: class_list(self.manifest, kind, self._datasets(set(predictions.video_ids)), self.published)
             for kind in sorted(there)
         }
-        shared = {kind: len(own & {plain(name) for name in names}) for kind, names in classes.items()}
+        shared = {kind: len(own & {class_key(name) for name in names}) for kind, names in classes.items()}
         fitting = [kind for kind, count in shared.items() if count == len(own)]
         if len(fitting) == 1:
             return fitting[0]

@@ -20,7 +20,7 @@ from surgvl.tasks.calibrated import are_probabilities
 from surgvl.tasks.truth import EXCLUSIVE
 
 
-def plain(name: str) -> str:
+def class_key(name: str) -> str:
     """A class name without case and punctuation."""
     return re.sub(r"[\W_]+", "", name).casefold()
 
@@ -47,10 +47,10 @@ def with_unlabelled(
         kind: of label.
         published: classes of the data set; empty where it has no list.
     """
-    known = {plain(name) for name in names}
+    known = {class_key(name) for name in names}
     found: dict[str, str] = {}
     for _, each in files if list(names) != list(published) else ():
-        own = {plain(name): name for name in each.class_names}
+        own = {class_key(name): name for name in each.class_names}
         if not each.hard and each.scores is not None and (known <= own.keys() or "made_by" in each.facts):
             found |= {key: name for key, name in own.items() if key not in known}
     more = sorted(found.values())
@@ -69,14 +69,14 @@ def by_class(
     """
     if predictions.scores is None:
         raise DataError(f"{path} holds numbers, but {kind} labels are classes: predict a class or scores")
-    index = {plain(name): at for at, name in enumerate(names)}
+    index = {class_key(name): at for at, name in enumerate(names)}
     index |= {name: at for at, name in enumerate(names)}
     known = predictions.hard or are_probabilities(predictions.scores, exclusive=kind in EXCLUSIVE)
     low = 0.0 if known else float(predictions.scores.min()) - 1
     scores = np.full((len(predictions.video_ids), len(names)), low, np.float32)
     taken: dict[int, str] = {}
     for column, name in enumerate(predictions.class_names):
-        at = index.get(name, index.get(plain(name)))
+        at = index.get(name, index.get(class_key(name)))
         if at is None:
             where = f"column {name!r}"
             if predictions.hard:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from surgvl.core.errors import DataError
 from surgvl.core.predictions import Predictions
-from surgvl.tasks.predicted_classes import plain
+from surgvl.tasks.predicted_classes import class_key
 from surgvl.tasks.truth import WHOLE, ClassesOf, Labels, class_list, labelled_videos, were_annotated
 
 
@@ -98,8 +98,8 @@ def _with_classes(
         fitting = {kind: names for kind, names in named.items() if len(names) == count}
     else:
         lists = {kind: class_list(manifest, kind, datasets, published) for kind in there}
-        plain_own = set(map(plain, own))
-        fits = [kind for kind, names in lists.items() if predictions.whole or plain_own <= set(map(plain, names))]
+        plain_own = set(map(class_key, own))
+        fits = [kind for kind, names in lists.items() if predictions.whole or plain_own <= set(map(class_key, names))]
         fitting = dict.fromkeys(fits, own)
     if len(fitting) != 1:
         known = ", ".join(f"{kind} {len(names)}" for kind, names in lists.items()) or "no labels"
@@ -132,7 +132,7 @@ def _check_truth(path: Path, predictions: Predictions, manifest: Labels) -> None
     other = [
         (at, row)
         for at, (row, here, there) in enumerate(zip(rows, labels, annotated, strict=True))
-        if there and set(map(plain, here)) != {plain(names[each]) for each in predictions.truth[row]}
+        if there and set(map(class_key, here)) != {class_key(names[each]) for each in predictions.truth[row]}
     ]
     if other:
         at, row = other[0]

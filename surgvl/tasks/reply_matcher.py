@@ -19,7 +19,7 @@ from surgvl.metrics.answer_types.base import is_typed, read_answer, type_of
 from surgvl.metrics.answer_types.options import Options, Unlettered
 from surgvl.metrics.outcomes import outcome
 from surgvl.tasks.answer_files import AnswerRow, Key
-from surgvl.tasks.predicted_classes import plain
+from surgvl.tasks.predicted_classes import class_key
 from surgvl.tasks.replies.base import Reply
 from surgvl.tasks.truth import Labels
 
@@ -174,7 +174,7 @@ class ReplyMatcher:
         options = self._options(at)
         if type_of(self.columns["type"][at]).name != "choice" or said in options:
             return said
-        same = [each for each in options if plain(each) == plain(said)]
+        same = [each for each in options if class_key(each) == class_key(said)]
         return same[0] if len(same) == 1 else said
 
     def _row(self, at: int, reply: Reply | None) -> AnswerRow:

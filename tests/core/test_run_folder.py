@@ -11,7 +11,7 @@ import yaml
 
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json
-from surgvl.core.invocation import Invocation, command_line, plain, recorded, running
+from surgvl.core.invocation import Invocation, command_line, recorded, running, yaml_value
 from surgvl.core.run_folder import RunFolder
 from surgvl.core.version import commit
 
@@ -109,7 +109,7 @@ def test_a_password_in_an_address_is_not_kept(tmp_path: Path) -> None:
 
 def test_values_are_plain() -> None:
     value = {"path": Path("a/b"), "sizes": (1, 2), "group": Group(2), "class": RunFolder}
-    assert yaml.safe_load(yaml.safe_dump(plain(value))) == {
+    assert yaml.safe_load(yaml.safe_dump(yaml_value(value))) == {
         "path": "a/b",
         "sizes": [1, 2],
         "group": {"rate": 2, "api_key": ""},

@@ -54,7 +54,9 @@ def by_name(names: Sequence[str], aliases: Mapping[str, str] | None = None) -> d
         names: class names.
         aliases: other spellings -> class names.
     """
-    return {plain(name): name for name in names} | {plain(alias): name for alias, name in (aliases or {}).items()}
+    return {label_key(name): name for name in names} | {
+        label_key(alias): name for alias, name in (aliases or {}).items()
+    }
 
 
 def by_id(names: Sequence[str], first: int = 0) -> dict[str, str]:
@@ -62,7 +64,7 @@ def by_id(names: Sequence[str], first: int = 0) -> dict[str, str]:
     return {str(number): name for number, name in enumerate(names, first)}
 
 
-def plain(text: str) -> str:
+def label_key(text: str) -> str:
     """A label as it is compared: a whole number without decimals, a name in lower case with letters and digits only."""
     try:
         return str(int(float(text)))
@@ -87,7 +89,7 @@ def read_frame_rows(
     rows, notes = read_fields(path), mark_note(path)
     number_of = _last_number if number_last else str
     header = rows[0][1] if not _is_number(number_of(rows[0][1][0])) else []
-    label_of = cache(lambda name: classes.get(plain(name)))
+    label_of = cache(lambda name: classes.get(label_key(name)))
     numbers: list[int] = []
     labels: list[str] = []
     odd = scientific = 0

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from surgvl.core.errors import DataError
-from surgvl.data.formats.frame_rows import FrameRows, plain
+from surgvl.data.formats.frame_rows import FrameRows, label_key
 from surgvl.data.formats.text_files import mark_note, parse_int, read_text, short_repr
 
 
@@ -35,11 +35,11 @@ def read_picture_lists(paths: Sequence[Path], classes: Mapping[str, str], what: 
                 raise DataError(
                     f"{path}, line {line}: {short_repr(text)} is not a picture in a video's folder, and a class"
                 )
-            if plain(label) not in classes:
+            if label_key(label) not in classes:
                 raise DataError(f"{path}, line {line}: unknown {what} {short_repr(label)}: correct the line")
             own = found.setdefault(picture.parts[-2], {})
             number = parse_int(digits[-1], path, line, "picture", least=0)
-            if own.setdefault(number, classes[plain(label)]) != classes[plain(label)]:
+            if own.setdefault(number, classes[label_key(label)]) != classes[label_key(label)]:
                 raise DataError(f"{path}, line {line}: {picture.name} has two {what}s: keep one line")
     notes = [f"{path.name} {note}" for path in paths for note in mark_note(path)]
     return {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from surgvl.core.errors import DataError
 from surgvl.core.plurals import plural
-from surgvl.data.formats.frame_rows import by_name, plain
+from surgvl.data.formats.frame_rows import by_name, label_key
 from surgvl.data.formats.label_files import LabelFiles
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.text_files import mark_note, no_rows, parse_seconds, read_csv, short_repr
@@ -57,13 +57,13 @@ def read_spans(path: Path) -> Track:
     num_empty = 0
     for name, start, end, line in zip(*(columns[key] for key in ("comment", "sec", "endSec", "line")), strict=True):
         start_s, end_s = parse_seconds(start, path, line, "sec"), parse_seconds(end, path, line, "endSec")
-        if plain(name) not in classes:
+        if label_key(name) not in classes:
             raise DataError(f"{path}, line {line}: unknown phase {short_repr(name)}; allowed are {', '.join(PHASES)}")
         if end_s < start_s:
             raise DataError(f"{path}, line {line}: the end {end_s:g} s is before the start {start_s:g} s: correct it")
         num_empty += end_s == start_s
         if end_s > start_s:
-            spans.append((start_s, end_s, classes[plain(name)]))
+            spans.append((start_s, end_s, classes[label_key(name)]))
     if not spans:
         raise no_rows(path)
     notes = [f"{plural(num_empty, 'row')} without duration left out"] if num_empty else []

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import CHOLEC80_PHASES, CHOLEC80_TOOLS
-from surgvl.data.formats.frame_rows import FrameRows, by_id, by_name, frame_rate, place_rows, plain, read_frame_rows
+from surgvl.data.formats.frame_rows import FrameRows, by_id, by_name, frame_rate, label_key, place_rows, read_frame_rows
 from surgvl.data.formats.layout import find_files, find_videos
 from surgvl.data.formats.picture_list import read_picture_lists
 from surgvl.data.formats.second_csv import read_second_csv
@@ -52,8 +52,8 @@ def read_tool_file(path: Path, fps: float) -> Track:
     rows = read_fields(path)
     header = rows[0][1]
     known = by_name(CHOLEC80_TOOLS)
-    names = [known.get(plain(name), "") for name in header[1:]]
-    if plain(header[0]) != "frame" or "" in names or len(set(names)) != len(CHOLEC80_TOOLS):
+    names = [known.get(label_key(name), "") for name in header[1:]]
+    if label_key(header[0]) != "frame" or "" in names or len(set(names)) != len(CHOLEC80_TOOLS):
         raise DataError(f"{path}, line 1: header is {' '.join(header)!r}; expected Frame {' '.join(CHOLEC80_TOOLS)}")
     frames: list[int] = []
     values: list[Sequence[str]] = []

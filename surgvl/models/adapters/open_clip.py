@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import write_json
-from surgvl.models.foreign import check_finite, foreign, quiet
+from surgvl.models.foreign import check_finite, foreign, without_notes
 from surgvl.models.schema import bounded
 from surgvl.models.video_text import FrameText, normalised, truncation
 from surgvl.video.clip import Preprocess
@@ -52,7 +52,7 @@ class OpenClip(FrameText):
         self.register_buffer("std", torch.tensor(cfg["std"]), persistent=False)
         import open_clip
 
-        with foreign(f"{folder} has no tokenizer of open_clip", "add the files of its tokenizer"), quiet():
+        with foreign(f"{folder} has no tokenizer of open_clip", "add the files of its tokenizer"), without_notes():
             self.tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
         self.context_length = int(self.tokenize.context_length)
 
@@ -77,7 +77,7 @@ class OpenClip(FrameText):
         import open_clip
 
         assert folder is not None
-        with foreign(f"{folder / CONFIG} describes no model that open_clip can build"), quiet():
+        with foreign(f"{folder / CONFIG} describes no model that open_clip can build"), without_notes():
             facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             bounded(facts["model_cfg"])
             model = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
@@ -105,7 +105,10 @@ class OpenClip(FrameText):
         write_json(folder / CONFIG, facts)
         copy_tokenizer(files, folder)
         made = cls.from_config({}, folder)
-        with foreign(f"{weights} does not hold the weights of {arch}", "give those of this architecture"), quiet():
+        with (
+            foreign(f"{weights} does not hold the weights of {arch}", "give those of this architecture"),
+            without_notes(),
+        ):
             open_clip.load_checkpoint(made.inner, str(weights), strict=True, weights_only=True, device="cpu")
         check_finite(made.state_dict(), weights)
         return made, preprocess_of(facts)
