@@ -23,7 +23,7 @@ from surgvl.models.dual_encoder import DualEncoder
 from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.model_info import CHAT, check_clips, find_model, load_preprocess, model_hash
 from surgvl.models.schema import ChatFields, DualFields, checked, read_checked
-from surgvl.models.shapes import shapes_only
+from surgvl.models.shapes import shapes_only, undrawn
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
@@ -97,7 +97,8 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[Model, Preproce
         # So that weights of other shapes are refused before memory is allocated.
         with shapes_only():
             check_fit(build(), header(weights), weights)
-        model = build()
+        with undrawn():
+            model = build()
         load_weights(model, weights)
     return place(model, device), preprocess
 

@@ -1,4 +1,4 @@
-"""Modules that have shapes but no memory, to compare them with a file before any is allocated."""
+"""Modules without initial weights: of shapes alone, to compare them with a file, or for a file's weights to fill."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-# What draws initial weights. On the meta device it would import torch's compiler, which takes seconds.
-_DRAWN = {nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, Tensor.normal_, Tensor.uniform_}
+# What draws initial weights, the last one for truncated normals. On the meta device it would import torch's compiler,
+# which takes seconds.
+_DRAWN = {nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, Tensor.normal_, Tensor.uniform_, Tensor.erfinv_}
 
 
 class _Undrawn(TorchFunctionMode):
@@ -26,4 +27,11 @@ class _Undrawn(TorchFunctionMode):
 def shapes_only() -> Iterator[None]:
     """A context in which modules are built on the meta device, without initial weights."""
     with torch.device("meta"), _Undrawn():
+        yield
+
+
+@contextlib.contextmanager
+def undrawn() -> Iterator[None]:
+    """A context for building modules whose weights are all read afterwards: drawing them first would take longer."""
+    with _Undrawn():
         yield

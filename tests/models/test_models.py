@@ -157,6 +157,14 @@ def test_dual_round_trip_has_unit_vectors_in_float32(tmp_path: Path) -> None:
         assert torch.allclose(vectors.norm(dim=1), torch.ones(2), atol=1e-5)
 
 
+def test_what_is_read_is_not_drawn_before(tmp_path: Path) -> None:
+    save_model(small_encoder(), tmp_path, PREPROCESS)
+    before = torch.get_rng_state()
+    again, _ = load_model(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), small_encoder().parameters(), strict=True))
+
+
 def test_text_vectors_do_not_depend_on_the_batch() -> None:
     tower = build_text("tiny", 24).eval()
     sentences = ["the hook dissects the cystic duct", "a", "we begin the packaging of the gallbladder in the bag"]

@@ -18,6 +18,7 @@ from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import write_json
 from surgvl.models.foreign import check_finite, foreign, without_notes
 from surgvl.models.schema import bounded
+from surgvl.models.shapes import undrawn
 from surgvl.models.video_text import FrameText, normalised, truncation
 from surgvl.video.clip import Preprocess
 from surgvl.video.geometry import Interpolation, Kind
@@ -80,7 +81,8 @@ class OpenClip(FrameText):
         with foreign(f"{folder / CONFIG} describes no model that open_clip can build"), without_notes():
             facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             bounded(facts["model_cfg"])
-            model = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
+            with undrawn():
+                model = open_clip.create_model(f"local-dir:{folder}", load_weights=False, pretrained_text=False)
             return cls(model, facts, folder)
 
     @classmethod

@@ -19,6 +19,7 @@ from surgvl.core.errors import CheckpointError
 from surgvl.models import bert
 from surgvl.models.foreign import foreign
 from surgvl.models.published_weights import load_state, numbered, read_state, shape_of
+from surgvl.models.shapes import undrawn
 from surgvl.models.timesformer import TimeSformer
 from surgvl.models.video_text import VideoText, normalised
 from surgvl.video.clip import Preprocess
@@ -85,7 +86,7 @@ class SurgCLIP(VideoText):
         """
         assert folder is not None
         path = folder / "config.json"
-        with foreign(f"{path} describes no SurgCLIP model", "add the model again (surgvl models add)"):
+        with foreign(f"{path} describes no SurgCLIP model", "add the model again (surgvl models add)"), undrawn():
             return cls(config["dim"], config["video"], config["text"], bert.load_tokenizer(folder), path)
 
     @classmethod
@@ -103,7 +104,8 @@ class SurgCLIP(VideoText):
         # It divides the cosines.
         state["logit_scale"] = -state.pop(TEMPERATURE).float().view(1).log()
         dim = shape_of(state, "vision_proj.weight", 2, weights)[0]
-        made = cls(dim, video, text, tokenizer, weights)
+        with undrawn():
+            made = cls(dim, video, text, tokenizer, weights)
         load_state(made, state, weights)
         side = video["patch_px"] * round(video["num_patches"] ** 0.5)
         return made, Preprocess(num_frames=video["num_frames"], fps=1.0, size_px=side, interpolation="bicubic")

@@ -17,6 +17,7 @@ from transformers import BertTokenizer
 from surgvl.models import bert
 from surgvl.models.foreign import foreign
 from surgvl.models.published_weights import load_state, read_state
+from surgvl.models.shapes import undrawn
 from surgvl.models.video_text import FrameText, normalised
 from surgvl.video.clip import Preprocess
 
@@ -113,7 +114,8 @@ class SurgVLP(FrameText):
         """
         assert folder is not None
         path = folder / "config.json"
-        with foreign(f"{path} describes no model of SurgVLP's family", "add the model again (surgvl models add)"):
+        remedy = "add the model again (surgvl models add)"
+        with foreign(f"{path} describes no model of SurgVLP's family", remedy), undrawn():
             return cls(config["dim"], config["text"], bert.load_tokenizer(folder), path)
 
     @classmethod
@@ -126,7 +128,8 @@ class SurgVLP(FrameText):
         state = read_state(weights, stale=TEXT + bert.STALE)
         sizes = bert.bert_sizes(state, TEXT, weights)
         tokenizer = bert.read_vocabulary(files / bert.VOCABULARY, sizes, VOCABULARY_OF)
-        made = cls(sizes["hidden_size"], sizes, tokenizer, weights)
+        with undrawn():
+            made = cls(sizes["hidden_size"], sizes, tokenizer, weights)
         load_state(made, {**state, "logit_scale": made.logit_scale.detach()}, weights)
         return made, PREPROCESS
 
