@@ -136,7 +136,9 @@ def ask(
     found = [first, *(answerer.answer([Question(each.frames, question) for each in others]) if others else [])]
     probabilities = _mean(found)
     text = probabilities[0][0] if probabilities else first.text
-    doubts = [foreign, marks.fact(recording.path), *_doubts(text, probabilities, without, is_closed)]
+    # Of free text, confidence is no probability that it is right.
+    sure = probabilities[0][1] if probabilities else first.confidence if is_closed else None
+    doubts = [foreign, marks.fact(recording.path), *_doubts(text, sure, without, is_closed)]
     return AskReply(
         question=first.question.text,
         answer=text,
@@ -167,16 +169,16 @@ def _mean(answers: list[Answer]) -> list[tuple[str, float]]:
     return sorted(sums.items(), key=lambda pair: -pair[1])
 
 
-def _doubts(text: str, probabilities: list[tuple[str, float]], without: Answer, is_closed: bool) -> list[str]:
-    """Why an answer may be worth little."""
+def _doubts(text: str, sure: float | None, without: Answer, is_closed: bool) -> list[str]:
+    """Why an answer may be worth little; `sure` is the probability of a closed one."""
     found: list[str] = []
     if not text:
         return found
     same = without.text == text
-    blind = dict(without.probabilities).get(text)
-    if probabilities and probabilities[0][1] < UNSURE:
-        found.append(f"The model does not know: its best answer has a probability of {probabilities[0][1]:.0%}.")
-    if same and (blind is None or not probabilities or abs(probabilities[0][1] - blind) < SAME):
+    blind = without.confidence if is_closed else None
+    if sure is not None and sure < UNSURE:
+        found.append(f"The model does not know: its best answer has a probability of {sure:.0%}.")
+    if same and (blind is None or sure is None or abs(sure - blind) < SAME):
         found.append("The model says the same without the video, so this answer says nothing about it.")
     if not is_closed and match_question(without.question.text, [DESCRIBE]) is None:
         found.append("The model was not trained on this question with known answers.")

@@ -18,6 +18,8 @@ from surgvl.core.predictions import Predictions, read_predictions
 from surgvl.data.manifest import Manifest
 from surgvl.metrics import calibration
 from surgvl.metrics.calibration import Reliability
+from surgvl.tasks.answer_calibration import reliability_of
+from surgvl.tasks.answer_files import join, read_answers
 from surgvl.tasks.truth import EXCLUSIVE, labels_at
 
 _MOST_CLASSES, _MOST_VIDEOS, _MOST_SERIES = 24, 12, 8
@@ -32,9 +34,15 @@ def draw(plan: SuitePlan, measured: Sequence[Measured]) -> dict[str, list[Path]]
         reliability: dict[str, Reliability] = {}
         for each in mine:
             file = plan.predictions(each.run)
+            answers = plan.folder(each.run) / "answers.jsonl"
             if row.kind in EXCLUSIVE and file.is_file():
                 table = Manifest.load(plan.manifest(row))
                 drawings |= _moments(each.run, table, read_predictions(file), reliability)
+            elif answers.is_file():
+                # A model answers its closed questions in one mode.
+                tables = list(filter(None, map(reliability_of, join([read_answers(answers)]))))
+                if tables:
+                    reliability[each.run.label] = tables[0]
         if reliability:
             shown = dict(list(reliability.items())[:_MOST_SERIES])
             drawings["reliability"] = plots.reliability(f"Reliability, {row.name}", shown)

@@ -8,10 +8,13 @@ Shapes: B questions, A candidates, V stored tokens of a clip.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from transformers import LogitsProcessorList
 
+from surgvl.chat.chosen_tokens import ChosenTokens
 from surgvl.chat.template import answer_ids, prompt_ids
 from surgvl.core.errors import DataError
 from surgvl.models.chat import Chat
@@ -78,8 +81,30 @@ def candidate_scores(chat: Chat, pooled: Tensor, question: str, candidates: Sequ
     return scores.index_add_(1, torch.tensor(candidate, device=device), picked)
 
 
-def generate(chat: Chat, pooled: Tensor, question: str, max_new_tokens: int = 32) -> list[str]:
+class Written(NamedTuple):
+    """A free answer: its text, and the log-probabilities of its tokens, the end token included."""
+
+    text: str
+    logprobs: list[float]
+
+
+def write(chat: Chat, pooled: Tensor, question: str, max_new_tokens: int = 32) -> list[Written]:
     """Greedy free answers to one question about B clips."""
     ids = torch.tensor(prompt_ids(chat.ready, question), device=pooled.device).expand(pooled.shape[0], -1)
-    out = chat.generate(ids, pooled=pooled, max_new_tokens=max_new_tokens)
-    return [chat.tokenizer.decode(row).strip() for row in out.tolist()]
+    chosen = ChosenTokens()
+    out = chat.generate(
+        ids, pooled=pooled, max_new_tokens=max_new_tokens, logits_processor=LogitsProcessorList([chosen])
+    )
+    end = chat.language.generation_config.eos_token_id
+    ends = end if isinstance(end, list) else [end]
+    found = []
+    for row, values in zip(out.tolist(), chosen.logprobs(out).tolist(), strict=True):
+        # What follows the first end token fills the batch.
+        length = next((at + 1 for at, token in enumerate(row) if token in ends), len(row))
+        found.append(Written(chat.tokenizer.decode(row).strip(), values[:length]))
+    return found
+
+
+def generate(chat: Chat, pooled: Tensor, question: str, max_new_tokens: int = 32) -> list[str]:
+    """The texts of `write`."""
+    return [each.text for each in write(chat, pooled, question, max_new_tokens)]

@@ -20,7 +20,7 @@ from surgvl.prompts.wordings import Wordings
 # Columns of answers.jsonl; those of general models have `raw`, `reply`, `options` and `seconds`, too.
 FIELDS = (
     *("video_id", "start_s", "end_s", "question", "answer", "type"),
-    *("prediction", "matched", "mode", "ablated", "outcome"),
+    *("prediction", "confidence", "matched", "mode", "ablated", "outcome"),
 )
 
 
@@ -130,8 +130,10 @@ def answered_row(row: QuestionRow, answer: Answer, control: str, mode: str, amon
         said, problem = read_answer(kind, said, [each for option in options for each in kind.members(option)])
     texts = {text for each in among for text in (each, each.replace("_", " "))}
     is_answer = not problem and (mode != "open" or kind.name == "open" or said in texts)
+    sure = None if problem or answer.confidence is None else round(answer.confidence, 6)
     facts = {
         "prediction": said,
+        "confidence": sure,
         "matched": is_answer,
         "mode": mode,
         "ablated": control,

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from surgvl.chat.answer import candidate_scores, generate
+from surgvl.chat.answer import candidate_scores, write
 from surgvl.chat.answerer import Answerer
+from surgvl.chat.confidence import reply_confidence
 from surgvl.chat.feature_cache import FeatureCache
 from surgvl.chat.head import has_head, head_states, load_head
 from surgvl.chat.question import Answer, Question, Window, most_probable
@@ -84,10 +85,11 @@ class LanguageAnswerer(LocalAnswerer):
     @torch.inference_mode()
     def write(self, questions: Sequence[Question]) -> list[Answer]:
         """Greedy text."""
-        texts = [
-            text for part in _batches(questions) for text in generate(self.model, self._encode(part), part[0].text)
+        found = [each for part in _batches(questions) for each in write(self.model, self._encode(part), part[0].text)]
+        return [
+            Answer(question, text, confidence=reply_confidence(logprobs, question.kind or "open"))
+            for question, (text, logprobs) in zip(questions, found, strict=True)
         ]
-        return [Answer(*pair) for pair in zip(questions, texts, strict=True)]
 
 
 class HeadAnswerer(LocalAnswerer):

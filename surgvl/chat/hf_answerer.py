@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import LogitsProcessorList
 
+from surgvl.chat.chosen_tokens import ChosenTokens
+from surgvl.chat.confidence import Token, reply_confidence
 from surgvl.chat.hf_model import HfModel
 from surgvl.chat.option_scores import option_scores
 from surgvl.chat.replies import Reply
-from surgvl.chat.vision_language import Keep, Request, VisionLanguageAnswerer
+from surgvl.chat.vision_language import Keep, Request, VisionLanguageAnswerer, confidence_of
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig, adapter_folder, trained_on
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import ConfigError, Unreadable
@@ -25,6 +28,8 @@ from surgvl.models.store import stored_hub
 
 # How a model in this process can choose among options.
 WAYS = ("auto", "likelihood", "choice", "letters")
+# Of a reply that is parsed, the first tokens whose alternatives are looked at, and how many of them.
+NUM_TOKENS, NUM_LISTED = 64, 20
 
 
 class HfAnswerer(VisionLanguageAnswerer):
@@ -96,13 +101,35 @@ class HfAnswerer(VisionLanguageAnswerer):
             config.update(max_new_tokens=1 + max(len(each) for each in self._label_ids(labels)))
         if sampled:
             torch.manual_seed(self.seed)
+        chosen = ChosenTokens(NUM_LISTED if labels and self._by == "letters" else 0)
+        more["logits_processor"] = LogitsProcessorList([chosen])
         made = self.hf.model.generate(**inputs, generation_config=config, **more)[0, length:]
         facts = {
             "input_tokens": length,
             "output_tokens": len(made),
             "seconds": round(time.monotonic() - begun, 3),
         }
-        return Reply(text=self.hf.processor.tokenizer.decode(made, skip_special_tokens=True), facts=facts)
+        text = self.hf.processor.tokenizer.decode(made, skip_special_tokens=True)
+        logprobs = chosen.logprobs(made[None])[0].tolist()
+        if labels and self._by == "choice":
+            # Of the labels alone, because nothing else may be written.
+            return Reply(text=text, confidence=reply_confidence(logprobs, "choice"), facts=facts)
+        tokens = self._tokens(made.tolist(), logprobs, chosen.listed)
+        return Reply(text=text, confidence=confidence_of(request, text, tokens), facts=facts)
+
+    def _tokens(
+        self, ids: Sequence[int], logprobs: Sequence[float], listed: Sequence[Sequence[tuple[int, float]]]
+    ) -> list[Token]:
+        """Generated tokens with their texts; special ones, such as the end, have none."""
+
+        def text(id: int) -> str:
+            return str(self.hf.processor.tokenizer.decode([id], skip_special_tokens=True))
+
+        others = [*listed[:NUM_TOKENS], *[()] * len(ids)]
+        return [
+            Token(text(id), logprob, tuple((text(other), value) for other, value in alternatives))
+            for id, logprob, alternatives in zip(ids, logprobs, others, strict=False)
+        ]
 
     def likelihoods(self, frames: UInt8Array, text: str, labels: Sequence[str]) -> tuple[float, ...]:
         """Log-likelihood of each of A labels, with the end token, as the answer to a text about a clip."""

@@ -59,6 +59,8 @@ class Answer:
         text: the answer; for a closed question one of the allowed answers, letter for letter.
         probabilities: allowed answers with their probability, most probable first; empty if the answer is free text or
             was chosen by a server token by token.
+        confidence: how sure the answerer says that it is, 0 ... 1; None where it does not say. Of a closed question the
+            probability of `text` among the allowed answers; else see `surgvl.chat.confidence`.
         problem: why there is no answer (`surgvl.metrics.outcomes`), and `text` is empty; empty if there is one.
         raw: what a general model wrote, of which `text` is what it declares.
         reply: key of the stored reply of a general model (`surgvl.chat.replies`).
@@ -69,6 +71,7 @@ class Answer:
     question: Question
     text: str
     probabilities: tuple[tuple[str, float], ...] = ()
+    confidence: float | None = None
     problem: Problem = ""
     raw: str = ""
     reply: str = ""
@@ -81,7 +84,7 @@ def most_probable(question: Question, scores: NDArray[np.floating]) -> Answer:
     assert question.answers
     probabilities = softmax(scores)
     ranked = [(question.answers[at], float(probabilities[at])) for at in np.argsort(-scores, kind="stable")]
-    return Answer(question, ranked[0][0], tuple(ranked))
+    return Answer(question, ranked[0][0], tuple(ranked), ranked[0][1])
 
 
 def question_key(text: str) -> str:

@@ -26,6 +26,7 @@ class Reply:
         text: as it was received.
         problem: `refused` where the server says so, `missing` or `late`; those two are not stored, but asked again.
         reason: why a reply is missing or late.
+        confidence: how sure the model is of the answer (`surgvl.chat.confidence`), where its tokens tell.
         scores: log-likelihoods of the options in the order in which they were shown; empty if they were not asked for.
         facts: `input_tokens`, `output_tokens`, `seconds`, `tries`, and `server` where it names its build.
     """
@@ -33,6 +34,7 @@ class Reply:
     text: str = ""
     problem: Problem = ""
     reason: str = ""
+    confidence: float | None = None
     scores: tuple[float, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from surgvl.chat.answerer import Answerer
+from surgvl.chat.confidence import Token, option_confidence, reply_confidence
 from surgvl.chat.controls import NO_VIDEO
 from surgvl.chat.question import Answer, Question, Window, most_probable
 from surgvl.chat.question_rows import window_frames
@@ -23,6 +24,7 @@ from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import Unreadable
 from surgvl.core.files import known_hash, text_hash
 from surgvl.data.frame_store import FrameStore
+from surgvl.metrics.answer import to_text
 from surgvl.metrics.answer_types.base import AnswerType, answer_types, read_answer
 from surgvl.metrics.answer_types.options import Options, ordered
 from surgvl.models.schema import AnswersFile
@@ -224,7 +226,24 @@ def read_reply(request: Request, reply: Reply) -> Answer:
     if request.options and reply.scores:
         return replace(most_probable(question, np.array(reply.scores)), **found)
     said, problem = read_answer(request.kind, reply.text, request.shown.answers)
-    return Answer(question, said, problem=problem, **found)
+    return Answer(question, said, problem=problem, confidence=None if problem else reply.confidence, **found)
+
+
+def confidence_of(request: Request, text: str, tokens: Sequence[Token]) -> float | None:
+    """How sure a model is of the answer in its reply; None without tokens, or where the reply declares no answer.
+
+    Args:
+        request: that was sent.
+        text: of the reply.
+        tokens: all that were generated.
+    """
+    said, problem = read_answer(request.kind, text, request.shown.answers)
+    if problem:
+        return None
+    if request.options is None:
+        return reply_confidence([token.logprob for token in tokens], request.kind.name)
+    pairs = zip(request.shown.answers, request.shown.labels, strict=True)
+    return option_confidence(tokens, {answer: (label, to_text(answer)) for answer, label in pairs}, said)
 
 
 def _content(path: Path) -> str:

@@ -127,6 +127,8 @@ def answer_manifest(
         about["wordings"] = {"name": wordings.name, "version": wordings.version, "hash": wordings.hash}
     seen = facts.get("pretraining_video_ids", [UNKNOWN])
     folder.record(table.hash, seen, **about, **answerer.facts)
+    if any(row["prediction"] for row in answered) and all(row["confidence"] is None for row in answered):
+        print("this answerer does not say how sure it is, so that calibration cannot be measured")
     if UNKNOWN in seen:
         print("the model does not record its training videos: videos of this split may be among them")
     folder.next(f"{summary(answered)} in {out}", next_command(out, manifest, kinds))

@@ -161,7 +161,12 @@ def _answer_one(
         answer = answerer.answer_one(video, question, moment_s, answers)
     print(answer.text)
     # Scripts read standard output, which is the answer alone.
-    print(_clip_shown(video, moment_s, answerer.preprocess), *marks.lines(), sep="\n", file=sys.stderr)
+    lines = [_clip_shown(video, moment_s, answerer.preprocess), *marks.lines()]
+    if answer.confidence is not None and not answer.problem:
+        among = plural(len(answer.question.answers), "answer") if answer.question.answers else ""
+        of = f"of {among} to choose from" if among else "mean probability of its tokens"
+        lines.append(f"confidence: {answer.confidence:.0%}, {of}")
+    print(*lines, sep="\n", file=sys.stderr)
     if answer.problem:
         print(f"no answer, {answer.problem}: the model's reply is {answer.raw[:300]!r}", file=sys.stderr)
     elif not answer.text.strip():

@@ -23,6 +23,7 @@ from surgvl.core.version import commit
 from surgvl.data.manifest import Manifest
 from surgvl.data.tables import is_open, rendered_note
 from surgvl.metrics.relaxed import MODES
+from surgvl.tasks.answer_calibration import not_measured_note
 from surgvl.tasks.answer_files import outcome_counts, outcome_table
 from surgvl.tasks.base import Inputs, Task, Unavailable
 from surgvl.tasks.blind import BlindInputs
@@ -242,11 +243,12 @@ def evaluate(
         ]
         if not results:
             raise DataError(f"no task could be scored: {'; '.join(left_out)}")
-        counts = outcome_counts([rows for rows, _ in inputs.answers()]) if inputs.answer_files else {}
+        said = [rows for rows, _ in inputs.answers()] if inputs.answer_files else []
+        counts = outcome_counts(said)
         facts = {"versions": _versions(chosen), "prompt_sets": inputs.used, "outcomes": counts}
         folder.record(table.hash, inputs.pretraining_ids, **facts)
         notes = inputs.prompts_note() + outcome_table(counts) + again + rendered_note(inputs.test.videos)
-        notes += not_listed_note(inputs.pretraining_ids)
+        notes += not_measured_note(said) + not_listed_note(inputs.pretraining_ids)
         write_scores(folder, results, notes)
         for line in (*left_out, *(predicted.notes if predicted else ()), *filter(None, [remark])):
             print(line)

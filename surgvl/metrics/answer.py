@@ -63,7 +63,14 @@ def encode(truth: Sequence[str], predicted: Sequence[str]) -> Encoded:
     return Encoded(classes, *sides)
 
 
-def most_frequent(answers: Iterable[str]) -> str:
+class Guess(NamedTuple):
+    """An answer of a predictor that sees no video, and how often it is the answer in training, 0 ... 1."""
+
+    answer: str
+    share: float
+
+
+def most_frequent(answers: Iterable[str]) -> Guess:
     """The most frequent of answers, or of counts of answers; ties go to the alphabetically first.
 
     Raises:
@@ -72,10 +79,11 @@ def most_frequent(answers: Iterable[str]) -> str:
     counts = Counter(answers)
     if not counts:
         raise DataError("no answers to count: the training split has no questions")
-    return min(counts, key=lambda answer: (-counts[answer], answer))
+    found = min(counts, key=lambda answer: (-counts[answer], answer))
+    return Guess(found, counts[found] / counts.total())
 
 
-def blind_answers(training: Iterable[LabelledQuestion], questions: Sequence[str], types: Sequence[str]) -> list[str]:
+def blind_answers(training: Iterable[LabelledQuestion], questions: Sequence[str], types: Sequence[str]) -> list[Guess]:
     """Blind answers: the most frequent training answer to the same question, else to its type, else overall.
 
     Args:

@@ -17,7 +17,7 @@ from surgvl.chat.vision_language_config import ClipInput, Closed, ReplyConfig
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import ConfigError
 from surgvl.serve.endpoint import Endpoint, text_message
-from surgvl.serve.payloads import picture_part, video_part
+from surgvl.serve.payloads import LISTED, picture_part, tokens_of, video_part
 
 # In this order they are tried.
 CONSTRAINTS: tuple[Closed, ...] = ("choice", "guided_choice", "json_schema", "grammar")
@@ -25,6 +25,10 @@ MADE_UP = ("qzxvil", "wjkomp")
 # What vLLM decodes of a list of frames, and the rate that it assumes, unless the request may say otherwise.
 VLLM_FRAMES, VLLM_FPS = 32, 1.0
 PROBE_PX = 56
+# How many of the most probable tokens are asked for; some hosts give 5.
+NUM_LISTED = (LISTED, 5, 0)
+# Of longer replies, which are thoughts, only the chosen tokens.
+MAX_LISTED_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Abilities:
         closed: how it chooses among options.
         tail: tokens that its chat template writes after an answer, the end token included; 0 if it gives no
             `prompt_logprobs`.
+        num_listed: most probable tokens that it lists beside each token with its log-probability; None: it gives no
+            `logprobs`.
         renames: fields of sampling that it knows by another name, or not at all (empty).
         version: its build.
     """
@@ -45,6 +51,7 @@ class Abilities:
     media_kwargs: bool
     closed: Closed
     tail: int
+    num_listed: int | None
     renames: Mapping[str, str]
     version: str
 
@@ -52,6 +59,13 @@ class Abilities:
         """Fields of sampling as this address takes them."""
         named = {self.renames.get(name, name): value for name, value in fields.items()}
         return {name: value for name, value in named.items() if name}
+
+    def token_fields(self, is_choice: bool, max_tokens: int) -> dict[str, Any]:
+        """Fields of a request for the log-probabilities of the reply's tokens; of a choice with the alternatives."""
+        if self.num_listed is None:
+            return {}
+        listed = self.num_listed if is_choice and max_tokens <= MAX_LISTED_TOKENS else 0
+        return _logprobs(listed)
 
 
 def probe(endpoint: Endpoint, clip: ClipInput, reply: ReplyConfig, by_likelihood: bool) -> Abilities:
@@ -76,7 +90,7 @@ def probe(endpoint: Endpoint, clip: ClipInput, reply: ReplyConfig, by_likelihood
     closed = "likelihood" if tail else reply.closed
     if closed == "auto":
         closed = next((name for name in CONSTRAINTS if _obeys(endpoint, name, renames)), "letters")
-    return Abilities(sends, media_kwargs, closed, tail, renames, endpoint.version())
+    return Abilities(sends, media_kwargs, closed, tail, _listed(endpoint, renames), renames, endpoint.version())
 
 
 def constraint(name: Closed, labels: Sequence[str]) -> dict[str, Any]:
@@ -169,6 +183,21 @@ def _media(endpoint: Endpoint, clip: ClipInput, renames: Mapping[str, str]) -> t
     if not takes("frames"):
         raise ConfigError(f"{endpoint.model!r} at {endpoint.url} takes no pictures ({refusal}): choose another --model")
     return "frames", False
+
+
+def _logprobs(num_listed: int) -> dict[str, Any]:
+    return {"logprobs": True, **({"top_logprobs": num_listed} if num_listed else {})}
+
+
+def _listed(endpoint: Endpoint, renames: Mapping[str, str]) -> int | None:
+    """See `Abilities.num_listed`."""
+    hello = text_message([{"type": "text", "text": "Say yes."}])
+    for number in NUM_LISTED:
+        limit = {renames.get("max_tokens", "max_tokens"): 16}
+        got, _ = endpoint.accepts({"messages": hello, **limit, **_logprobs(number)})
+        if got is not None:
+            return number if tokens_of(got) else None
+    return None
 
 
 def _obeys(endpoint: Endpoint, name: Closed, renames: Mapping[str, str]) -> bool:

@@ -20,13 +20,26 @@ import openai
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from surgvl.chat.confidence import option_confidence, reply_confidence
 from surgvl.chat.question import Question, Window
+from surgvl.chat.replies import Reply
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.credentials import mask, read_key
 from surgvl.core.errors import ConfigError, DataError, ServerError
 from surgvl.metrics.answer import to_text
+from surgvl.serve.failed_call import failed_call
 from surgvl.serve.in_flight import in_order
-from surgvl.serve.payloads import answer_logprob, answers_by_text, file_part, host_of, is_loopback, one_line, video_part
+from surgvl.serve.payloads import (
+    answer_logprob,
+    answers_by_text,
+    file_part,
+    host_of,
+    is_loopback,
+    one_line,
+    question_body,
+    tokens_of,
+    video_part,
+)
 
 CHAT, EMBED = "surgvl-chat", "surgvl-embed"
 MAX_TOKENS = 32
@@ -130,24 +143,29 @@ class Server:
             DataError: these are not frames, or two answers are equal.
             ServerError: the server cannot be reached, refuses, or does not answer in time.
         """
-        parts = [video_part(frames), {"type": "text", "text": question}]
-        body: dict[str, Any] = {"messages": [{"role": "user", "content": parts}]}
-        body |= {"model": CHAT, "temperature": 0, "max_tokens": MAX_TOKENS}
+        return self.reply(frames, question, answers).text
+
+    def reply(self, frames: UInt8Array, question: str, answers: Sequence[str] | None = None, kind: str = "") -> Reply:
+        """As `ask`, with how sure the model is, where the server gives log-probabilities.
+
+        `kind` is the type of a free answer (`surgvl.metrics.answer_types`), by default free text.
+        """
         by_reply = {} if answers is None else answers_by_text(answers)
-        if by_reply:
-            # Tokenizers differ in whether a first word begins with a space.
-            choices = [space + text for text in by_reply for space in ("", " ")]
-            # A token has at least one byte.
-            body["max_tokens"] = max(len(choice.encode()) for choice in choices) + 2
-            body["structured_outputs"] = {"choice": choices}
-        reply = str(self._post("/v1/chat/completions", body, lambda got: got["choices"][0]["message"]["content"] or ""))
-        reply = reply.strip()
-        if by_reply and reply not in by_reply:
+        body = {"model": CHAT, **question_body(frames, question, list(by_reply), MAX_TOKENS)}
+        text, tokens = self._post(
+            "/v1/chat/completions",
+            body,
+            lambda got: (str(got["choices"][0]["message"]["content"] or "").strip(), tokens_of(got)),
+        )
+        if not by_reply:
+            return Reply(text=text, confidence=reply_confidence([each.logprob for each in tokens], kind or "open"))
+        if text not in by_reply:
             raise ServerError(
-                f"{self.url} answered {reply[:60]!r}, which is none of {len(by_reply)} allowed answers: "
+                f"{self.url} answered {text[:60]!r}, which is none of {len(by_reply)} allowed answers: "
                 "serve the model with `surgvl serve`"
             )
-        return by_reply[reply] if by_reply else reply
+        names = {answer: (name,) for name, answer in by_reply.items()}
+        return Reply(text=by_reply[text], confidence=option_confidence(tokens, names, by_reply[text]))
 
     def likelihoods(self, frames: UInt8Array, question: str, answers: Sequence[str], end_id: int) -> list[float]:
         """Log-likelihood of each answer as a whole: `surgvl.chat.answer.candidate_scores` up to a constant.
@@ -273,27 +291,7 @@ class Server:
         Raises:
             ServerError: it failed, after all retries if it may be transient.
         """
-        times = f"{self.retries + 1} times" if self.retries else "once"
         try:
             return call()
-        except openai.APITimeoutError as error:
-            raise ServerError(
-                f"{self.url} did not answer within {self.timeout_s:g} s (asked {times}): "
-                "check its load, or lower in_flight"
-            ) from error
-        except openai.APIConnectionError as error:
-            why = mask(one_line(str(error.__cause__ or error))).rstrip(".")
-            raise ServerError(
-                f"{self.url} cannot be reached ({why}; tried {times}): start it with `surgvl serve`, or check --server"
-            ) from error
-        except openai.APIStatusError as error:
-            said = error.body.get("message") if isinstance(error.body, dict) else error.body
-            remedy = {
-                401: "; set SURGVL_API_KEY, or give it as --api_key @FILE",
-                404: "; check --server, and what `surgvl serve` was started with",
-            }.get(error.status_code, "")
-            raise ServerError(f"{self.url} says {error.status_code}: {one_line(str(said))[:300]}{remedy}") from error
         except (openai.OpenAIError, ValueError) as error:
-            raise ServerError(
-                f"{self.url} does not respond like `surgvl serve` ({mask(one_line(str(error)))[:100]}): check --server"
-            ) from error
+            raise failed_call(error, self.url, self.timeout_s, self.retries) from error

@@ -5,12 +5,13 @@ answerer.ask("operation.mp4", "Which instrument is used?", answers=["hook", "gra
 """
 
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 from surgvl.chat.option_scores import option_scores
 from surgvl.chat.replies import Reply
-from surgvl.chat.vision_language import Keep, Request, VisionLanguageAnswerer
+from surgvl.chat.vision_language import Keep, Request, VisionLanguageAnswerer, confidence_of
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import Unreadable
@@ -25,6 +26,7 @@ from surgvl.serve.abilities import (
 )
 from surgvl.serve.endpoint import Endpoint, reply_of, text_message
 from surgvl.serve.in_flight import in_order
+from surgvl.serve.payloads import tokens_of
 
 # Bytes of a reply that is constrained, besides the longest label: JSON's braces, quotes and field.
 FRAME_BYTES = 24
@@ -95,7 +97,8 @@ class EndpointAnswerer(VisionLanguageAnswerer):
             more |= constraint(can.closed, labels)
             # A token has at least one byte.
             fields["max_tokens"] = max(fields["max_tokens"], max(len(each.encode()) for each in labels) + FRAME_BYTES)
-        return self.endpoint.complete({"messages": messages, **can.sampling(fields), **more}, reply_of)
+        more |= can.token_fields(request.options is not None, fields["max_tokens"])
+        return self.endpoint.complete({"messages": messages, **can.sampling(fields), **more}, partial(_read, request))
 
     def _scored(self, messages: list[dict[str, Any]], labels: Sequence[str], more: dict[str, Any]) -> Reply:
         """A reply by the likelihood of each label, with one request for each."""
@@ -114,3 +117,10 @@ class EndpointAnswerer(VisionLanguageAnswerer):
             facts = {name: round(value + (reply.facts.get(name) or 0), 3) for name, value in facts.items()}
         scores = option_scores(prompts, self.abilities.tail)
         return Reply(text=labels[scores.index(max(scores))], scores=scores, facts=facts)
+
+
+def _read(request: Request, got: Any) -> Reply:
+    """The reply in a response to a question, with how sure the model is of it."""
+    reply = reply_of(got)
+    sure = None if reply.problem else confidence_of(request, reply.text, tokens_of(got))
+    return replace(reply, confidence=sure)

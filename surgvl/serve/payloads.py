@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
+from surgvl.chat.confidence import Token
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.credentials import mask
 from surgvl.core.errors import ConfigError, DataError
@@ -20,6 +21,8 @@ from surgvl.metrics.answer import to_text
 
 # The fastest level; all are lossless.
 PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+LISTED = 20
+"""Most probable tokens that OpenAI's and vLLM's servers list beside a token, at most."""
 
 
 def answers_by_text(answers: Sequence[str]) -> dict[str, str]:
@@ -49,6 +52,42 @@ def answer_logprob(tokens: Sequence[dict[str, dict[str, float]] | None], end_id:
         raise ValueError(f"no token {end_id} among {len(known)}")
     last = max(at for at, (key, _) in enumerate(known) if key == end_id)
     return sum(value for _, value in known[: last + 1])
+
+
+def question_body(frames: UInt8Array, question: str, texts: Sequence[str], max_tokens: int) -> dict[str, Any]:
+    """Fields of a request to a chat model: greedy, with the log-probabilities of tokens.
+
+    Args:
+        frames: uint8 [T, H, W, 3].
+        question: in plain language.
+        texts: what it may write, one of them; none: free text.
+        max_tokens: maximum number of tokens of free text.
+    """
+    parts = [video_part(frames), {"type": "text", "text": question}]
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": parts}], "temperature": 0, "logprobs": True}
+    if not texts:
+        return body | {"max_tokens": max_tokens}
+    # Tokenizers differ in whether a first word begins with a space.
+    choices = [space + text for text in texts for space in ("", " ")]
+    # A token has at least one byte.
+    longest = max(len(choice.encode()) for choice in choices) + 2
+    return body | {"max_tokens": longest, "structured_outputs": {"choice": choices}, "top_logprobs": LISTED}
+
+
+def tokens_of(got: Any) -> list[Token]:
+    """The tokens of a response with their log-probabilities; none where the server gives no `logprobs`."""
+    try:
+        content = got["choices"][0]["logprobs"]["content"]
+        return [
+            Token(
+                str(each["token"]),
+                float(each["logprob"]),
+                tuple((str(other["token"]), float(other["logprob"])) for other in each.get("top_logprobs") or ()),
+            )
+            for each in content
+        ]
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return []
 
 
 def video_part(frames: UInt8Array) -> dict[str, Any]:

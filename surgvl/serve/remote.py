@@ -8,7 +8,6 @@ Shapes: T frames, S side in pixels, B clips, N windows, E width of the vectors.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from surgvl.chat.answerer import Answerer
 from surgvl.chat.question import Answer, Question, Window, most_probable
 from surgvl.chat.question_rows import window_frames
+from surgvl.chat.replies import Reply
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import CheckpointError, DataError, ServerError
 from surgvl.data.frame_store import FrameStore
@@ -27,6 +27,7 @@ from surgvl.export.zero_shot_model import ZeroShotModel
 from surgvl.models.model_info import model_hash
 from surgvl.models.schema import AnswersFile
 from surgvl.serve.client import Server
+from surgvl.serve.in_flight import in_order
 from surgvl.video.clip import Preprocess, VideoLike, extract_clip
 
 # Longest wait for what a readout says of a video.
@@ -118,9 +119,17 @@ class ServerAnswerer(RemoteModel, Answerer):
 
     def write(self, questions: Sequence[Question]) -> list[Answer]:
         """The server's answer: free text, or one of the allowed answers."""
-        asked = (replace(question, clip=self._frames_of(question)) for question in questions)
-        texts = self.server.ask_many(asked, bar=False)
-        return [Answer(*pair) for pair in zip(questions, texts, strict=True)]
+
+        def ask(frames: UInt8Array) -> Reply:
+            # All have one text and the same allowed answers, as `Answerer` hands them over.
+            return self.server.reply(frames, questions[0].text, questions[0].answers or None, questions[0].kind)
+
+        frames = map(self._frames_of, questions)
+        replies = in_order(ask, frames, self.server.in_flight)
+        return [
+            Answer(question, reply.text, confidence=reply.confidence)
+            for question, reply in zip(questions, replies, strict=True)
+        ]
 
     def _frames_of(self, question: Question) -> UInt8Array:
         if not isinstance(question.clip, Window):

@@ -5,6 +5,7 @@ question put in another way; it belongs to the row of the same mode, segment and
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     **{"outcome": str, "raw": str, "reply": str},
     # As they were shown, where `prediction` was read from `raw`; from the question to the reply.
     **{"options": list, "seconds": (int, float)},
+    # 0 ... 1; null where the answerer does not say how sure it is.
+    "confidence": (int, float, type(None)),
     # Of an open answer, by `surgvl judge`.
     "judged": str,
 }
@@ -92,6 +95,9 @@ def read_answers(folder: Path) -> AnswerFile:
             raise DataError(f"{path}, line {number}: mode must be one of {', '.join(MODES)}, got {given['mode']!r}")
         if "outcome" in given:
             check_choice(f"{path}, line {number}: outcome", given["outcome"], OUTCOMES)
+        sure = given.get("confidence")
+        if sure is not None and not 0 <= sure <= 1:
+            raise DataError(f"{path}, line {number}: confidence must be 0 to 1 or null, got {sure}: correct it")
         if given["prediction"] and given["mode"] == "typed":
             try:
                 type_of(given["type"]).verify(given["prediction"])
@@ -148,6 +154,7 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
         rows = file.rows
         others = {name: control for (of_mode, name), control in sorted(kinds.items()) if name and of_mode == mode}
         variants = {name: _variant(rows, control) for name, control in others.items() if name not in VIDEOS}
+        shown = {VIDEOS[name]: _same_questions(rows, control) for name, control in others.items() if name in VIDEOS}
         found.append(
             Answers(
                 video_ids=[row["video_id"] for row in rows],
@@ -158,18 +165,16 @@ def join(files: Sequence[AnswerFile]) -> list[Answers]:
                 matched=np.array([row["matched"] for row in rows], bool),
                 outcomes=outcomes(rows),
                 mode=mode,
-                controls={
-                    VIDEOS[name]: _control_predictions(rows, control)
-                    for name, control in others.items()
-                    if name in VIDEOS
-                },
+                confidences=_confidences(rows),
+                controls={name: [row["prediction"] for row in each] for name, each in shown.items()},
+                control_confidences={name: _confidences(each) for name, each in shown.items()},
                 control_outcomes={VIDEOS[name]: outcomes(each.rows) for name, each in others.items() if name in VIDEOS},
                 variants={name: said for name, said in variants.items() if any(each is not None for each in said)},
                 judged=[row.get("judged", "") for row in rows] if any("judged" in row for row in rows) else [],
                 control_judged={
-                    VIDEOS[name]: _control_predictions(rows, control, "judged")
-                    for name, control in others.items()
-                    if name in VIDEOS and any("judged" in row for row in control.rows)
+                    name: [row.get("judged", "") for row in each]
+                    for name, each in shown.items()
+                    if any("judged" in row for row in each)
                 },
                 judge=str(file.facts.get("judge", {}).get("protocol", "marked by a judge that is not recorded")),
                 encoder={True: "frozen", False: "fine-tuned"}.get(file.facts.get("frozen", ""), "not stated"),
@@ -202,9 +207,15 @@ def outcome_table(counts: Mapping[str, Mapping[str, int]]) -> str:
     return "\n".join(["", *markdown_table(["answers", *OUTCOMES], rows, set(OUTCOMES)), ""]) if rows else ""
 
 
-def _control_predictions(rows: Sequence[AnswerRow], control: AnswerFile, column: str = "prediction") -> list[str]:
-    """The predictions of a control for the same questions, or another column."""
-    said = {_key(row): row.get(column, "") for row in control.rows}
+def _confidences(rows: Sequence[AnswerRow]) -> list[float]:
+    """The confidence of each row that has one and an answer, else NaN."""
+    stated = [row.get("confidence") if row["prediction"] else None for row in rows]
+    return [math.nan if each is None else float(each) for each in stated]
+
+
+def _same_questions(rows: Sequence[AnswerRow], control: AnswerFile) -> list[AnswerRow]:
+    """The rows of a control for the same questions."""
+    said = {_key(row): row for row in control.rows}
     if lacks := [row for row in rows if _key(row) not in said]:
         first = f"{lacks[0]['question']!r} about {lacks[0]['video_id']} at {lacks[0]['start_s']} s"
         name = _named(control.rows[0]["mode"], control.rows[0]["ablated"])
@@ -221,9 +232,9 @@ def _variant(rows: Sequence[AnswerRow], control: AnswerFile) -> list[str | None]
     Files of earlier versions have answers in another order to questions without options, too.
     """
     if not control.rows[0]["ablated"].startswith("order "):
-        return list(_control_predictions(rows, control))
+        return [row["prediction"] for row in _same_questions(rows, control)]
     changed = [row for row in rows if type_of(row["type"]).takes_options and len(row.get("options", _UNTOLD)) > 1]
-    said = dict(zip(map(_key, changed), _control_predictions(changed, control), strict=True))
+    said = {_key(row): row["prediction"] for row in _same_questions(changed, control)}
     return [said.get(_key(row)) for row in rows]
 
 

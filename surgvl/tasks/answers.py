@@ -31,6 +31,8 @@ class Answers:
             (a number, a time, ..., see `surgvl.metrics.answer_types`).
         controls: by name, such as `black video`, the same model's answers to the same questions without their video,
             [N] each.
+        confidences: [N], how sure the answerer says that it is, 0 ... 1, NaN where it does not say; empty: nowhere.
+        control_confidences: the same of the controls, by name.
         outcomes: [N], each one of the six of `surgvl.metrics.outcomes`; empty where they are not known.
         control_outcomes: the same of the controls, by name.
         variants: by name, such as `wording 2`, the same model's answers to the same questions put in another way, [N]
@@ -54,6 +56,8 @@ class Answers:
     matched: NDArray[np.bool_]
     mode: str
     controls: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    confidences: Sequence[float] = ()
+    control_confidences: Mapping[str, Sequence[float]] = field(default_factory=dict)
     outcomes: Sequence[str] = ()
     control_outcomes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     variants: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
@@ -67,7 +71,8 @@ class Answers:
     def __post_init__(self) -> None:
         texts = (self.video_ids, self.questions, self.answers, self.types, self.predictions)
         lengths = [*map(len, texts), len(self.matched), *map(len, (*self.controls.values(), *self.variants.values()))]
-        lengths += [len(self.outcomes)] if self.outcomes else []
+        lengths += [len(each) for each in (self.outcomes, self.confidences) if len(each)]
+        lengths += map(len, self.control_confidences.values())
         if not len(self.video_ids):
             raise DataError("no answers to score: check the split, and that the answers belong to this manifest")
         if len(set(lengths)) != 1:

@@ -146,9 +146,17 @@ class BlindInputs(EvalInputs):
         for mode in ("closed", "open", "typed"):
             rows = [at for at, each in enumerate(modes) if each == mode]
             if rows:
-                own = [[column[at] for at in rows] for column in (ids, questions, truths, types, said)]
+                own = [[column[at] for at in rows] for column in (ids, questions, truths, types)]
                 answers = Answers(
-                    own[0], own[1], own[2], own[3], own[4], np.ones(len(rows), bool), mode, encoder=NO_MODEL
+                    video_ids=own[0],
+                    questions=own[1],
+                    answers=own[2],
+                    types=own[3],
+                    predictions=[said[at].answer for at in rows],
+                    confidences=[said[at].share for at in rows],
+                    matched=np.ones(len(rows), bool),
+                    mode=mode,
+                    encoder=NO_MODEL,
                 )
                 what = f"the most frequent {words} answer of the question"
                 labels = f"{self._videos}, {plural(len(rows), 'question')}, {NO_MODEL}: {what}"

@@ -61,6 +61,23 @@ def multi_label_statistics(
     return _statistics(values, truth, error, videos), dict.fromkeys(PROTOCOLS, wrong)
 
 
+def stated_statistics(
+    confidence: NDArray[np.floating], right: NDArray[np.bool_], videos: Int64Array
+) -> tuple[dict[str, Statistic], dict[str, float]]:
+    """Statistics of decisions that come with the probability that they are right, and with one probability only.
+
+    The Brier score is that of a yes-or-no label, whether the decision is right: in 0 ... 1.
+
+    Args:
+        confidence: [N], 0 ... 1.
+        right: [N].
+        videos: int [N], 0 ... V-1.
+    """
+    values = np.asarray(confidence, np.float64)
+    found = _statistics(values[:, None], right[:, None], calibration.binary_brier(values, right), videos)
+    return found, dict.fromkeys(PROTOCOLS, float(1 - right.mean()))
+
+
 def _statistics(
     confidence: Float64Array, right: NDArray[np.bool_], error: Float64Array, videos: Int64Array
 ) -> dict[str, Statistic]:

@@ -1,7 +1,7 @@
 """Replies that other toolkits logged, as answers to a manifest's questions.
 
 No toolkit logs what was shown in place of the video, or how long a reply took: the first is said with the file
-(`no_video:FILE`), the second in a column `seconds`, if anybody adds it.
+(`no_video:FILE`), the second in a column `seconds`, if anybody adds it; and in `confidence` how sure the model was.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def answers_of(path: Path, manifest: Labels | None, split: str) -> AnswerFile:
         try:
             if missing := sorted(known.NEEDS - row.keys()):
                 raise ValueError(f"lacks {', '.join(missing)}")
-            replies.append(replace(reader.reply(row), seconds=_seconds(row)))
+            replies.append(replace(reader.reply(row), seconds=_seconds(row), confidence=_confidence(row)))
         except ValueError as error:
             raise DataError(f"{path}, row {number} {error}: correct it, or drop the row") from error
     return AnswerFile(
@@ -96,3 +96,15 @@ def _seconds(row: Row) -> float | None:
     if seconds is not None and seconds < 0:
         raise ValueError(f"has {seconds:g} as seconds, which must be at least 0")
     return seconds
+
+
+def _confidence(row: Row) -> float | None:
+    """How sure the model was of its reply, if the row says so.
+
+    Raises:
+        ValueError: it is not a number from 0 to 1.
+    """
+    confidence = number_of(row, "confidence")
+    if confidence is not None and not 0 <= confidence <= 1:
+        raise ValueError(f"has {confidence:g} as confidence, which must be from 0 to 1")
+    return confidence

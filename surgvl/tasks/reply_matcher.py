@@ -189,6 +189,7 @@ class ReplyMatcher:
         timed = {} if reply is None or reply.seconds is None else {"seconds": reply.seconds}
         return row | {
             "prediction": said,
+            "confidence": None if problem or reply is None else reply.confidence,
             "matched": not problem,
             "mode": "typed" if is_typed(row["type"]) else "open" if kind.name == "open" else "closed",
             "ablated": "",

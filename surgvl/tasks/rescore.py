@@ -21,8 +21,8 @@ from surgvl.tasks.truth import Labels
 def reread(file: AnswerFile, questions: Labels, split: str) -> tuple[AnswerFile, int]:
     """The same answers, read again from what the model wrote, and how many are other ones than before.
 
-    Replies that never came, or that the server marked as refused, stay as they are. A judge's mark is of the answer
-    that it read, and goes where that is another one now.
+    Replies that never came, or that the server marked as refused, stay as they are. A judge's mark and the
+    confidence are of the answer that was read before, and go where that is another one now.
 
     Args:
         file: the answers.
@@ -46,7 +46,10 @@ def reread(file: AnswerFile, questions: Labels, split: str) -> tuple[AnswerFile,
 
 def _reread(row: AnswerRow, matcher: ReplyMatcher) -> AnswerRow:
     again = _read(row) if "reply" in row else matcher.read_again(row)
-    return again | {"judged": ""} if "judged" in row and again["prediction"] != row["prediction"] else again
+    if again["prediction"] == row["prediction"]:
+        return again
+    stale = {"judged": "", "confidence": None}
+    return again | {name: stale[name] for name in stale if name in row}
 
 
 def _read(row: AnswerRow) -> AnswerRow:

@@ -7,7 +7,7 @@ Shape letters: N rows, V videos.
 import dataclasses
 import math
 from collections.abc import Collection, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -15,9 +15,12 @@ from surgvl.core.arrays import Float64Array
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics.answer import LabelledQuestion, blind_answers, most_frequent
 from surgvl.metrics.answer_types.base import AnswerType, type_of
+from surgvl.tasks.answer_calibration import Forecast, calibration_results
 from surgvl.tasks.answers import Answers
 from surgvl.tasks.base import point_estimate
 from surgvl.tasks.vqa import Vqa
+
+Value = TypeVar("Value", str, float)
 
 
 class TypedAnswers(Vqa):
@@ -35,7 +38,7 @@ class TypedAnswers(Vqa):
     def _of_type(self, rows: Answers, name: str) -> list[Result]:
         at = [number for number, each in enumerate(rows.types) if type_of(each).name == name]
 
-        def taken(column: Sequence[str]) -> list[str]:
+        def taken(column: Sequence[Value]) -> list[Value]:
             return [column[number] for number in at]
 
         truth, types, questions = taken(rows.answers), taken(rows.types), taken(rows.questions)
@@ -44,10 +47,16 @@ class TypedAnswers(Vqa):
         training = [row for row in self.training if row.type in set(types)]
         mark = "" if training else " (of test)"
         training = training or [LabelledQuestion(*row) for row in zip(questions, truth, types, strict=True)]
+        blind, majority = blind_answers(training, questions, types), most_frequent(row.answer for row in training)
         others = {
-            f"blind{mark}": blind_answers(training, questions, types),
+            f"blind{mark}": [each.answer for each in blind],
             **{control: taken(said) for control, said in rows.controls.items()},
-            f"majority{mark}": [most_frequent(row.answer for row in training)] * len(at),
+            f"majority{mark}": [majority.answer] * len(at),
+        }
+        sure: dict[str, Sequence[float]] = {
+            f"blind{mark}": [each.share for each in blind],
+            **{control: taken(each) for control, each in rows.control_confidences.items()},
+            f"majority{mark}": [majority.share] * len(at),
         }
         said = taken(rows.predictions)
         measures = ["accuracy", *kind.measures]
@@ -69,9 +78,22 @@ class TypedAnswers(Vqa):
                 per_class=_by_part(values, types),
                 bounds=(0.0, math.inf if measure == "error" else 1.0),
             )
-            made: dict[str, Any] = {"encoder": rows.encoder, "num_trainable": rows.num_trainable}
-            results.append(dataclasses.replace(found, **made))
-        return results
+            results.append(found)
+
+        def forecast(answers: Sequence[str], confidences: Sequence[float]) -> Forecast:
+            return Forecast.of(_values(kind, "accuracy", truth, answers) > 0, confidences)
+
+        results += calibration_results(
+            forecast(said, taken(rows.confidences) if rows.confidences else ()),
+            {other: forecast(each, sure.get(other, ())) for other, each in others.items()},
+            taken(rows.video_ids),
+            self.result,
+            self.seed,
+            self.labels,
+            lambda metric: f"{name}_{metric}",
+        )
+        made: dict[str, Any] = {"encoder": rows.encoder, "num_trainable": rows.num_trainable}
+        return [dataclasses.replace(result, **made) for result in results]
 
 
 def _values(kind: AnswerType, measure: str, truth: Sequence[str], said: Sequence[str]) -> Float64Array:

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics import classify, text
-from surgvl.metrics.answer import LabelledQuestion, blind_answers, encode, most_frequent
+from surgvl.metrics.answer import Guess, LabelledQuestion, blind_answers, encode, most_frequent
 from surgvl.metrics.averages import over_pooled_rows
 from surgvl.metrics.outcomes import PROBLEMS
+from surgvl.tasks.answer_calibration import Forecast, calibration_results
 from surgvl.tasks.answers import Answers
 from surgvl.tasks.base import NUM_RANDOM, Inputs, Task, means, point_estimate
 
@@ -104,7 +105,8 @@ class Vqa(Task[Answers]):
     def score(self, predictions: Answers) -> list[Result]:
         """Score answers of one mode."""
         measure = _Measure(predictions)
-        blind, others = self._others(predictions)
+        guesses = self._guesses(predictions)
+        blind, others = next(iter(guesses)), self._others(predictions, guesses)
         # No word metrics for the many random draws: they would take minutes and show nothing.
         baselines = {
             name: means([measure.level(said, measure.words and len(draws) == 1) for said in draws])
@@ -143,6 +145,8 @@ class Vqa(Task[Answers]):
                 table = {name: each[metric] for name, each in comparisons.items()}
                 found = dataclasses.replace(found, per_class_baselines=table, per_class_clips=measure.clips)
             results.append(found)
+        if predictions.mode != "open":
+            results += self._calibration(predictions, guesses, base, suffix)
         if predictions.judged:
 
             def judged(marks: Sequence[str]) -> Statistic:
@@ -161,15 +165,36 @@ class Vqa(Task[Answers]):
         made: dict[str, Any] = {"encoder": predictions.encoder, "num_trainable": predictions.num_trainable}
         return [dataclasses.replace(result, **made) for result in results]
 
-    def _others(self, rows: Answers) -> tuple[str, dict[str, list[Sequence[str]]]]:
-        """Name of the blind baseline, and the answers of the others: a list each, several for the random one."""
+    def _calibration(self, rows: Answers, guesses: dict[str, list[Guess]], base: str, suffix: str) -> list[Result]:
+        """Scores of the confidences, beside those of controls and of how often a guess is right in training."""
+        forecast = partial(Forecast.of_choices, rows.answers)
+        others = {name: forecast(said, rows.control_confidences.get(name, ())) for name, said in rows.controls.items()}
+        for name, each in guesses.items():
+            others[name] = forecast([guess.answer for guess in each], [guess.share for guess in each])
+        own = forecast(rows.predictions, rows.confidences)
+        return calibration_results(
+            own, others, rows.video_ids, self.result, self.seed, base, lambda metric: metric + suffix
+        )
+
+    def _training(self, rows: Answers) -> tuple[Sequence[LabelledQuestion], str]:
+        """Training questions of the types that are asked, or else those of the test split, and what says so."""
         asked = set(rows.types)
-        training: Sequence[LabelledQuestion] = [row for row in self.training if row.type in asked] or self.training
-        mark = "" if training else " (of test)"
-        training = training or [
-            LabelledQuestion(*row) for row in zip(rows.questions, rows.answers, rows.types, strict=True)
-        ]
-        choices = sorted({row.answer for row in training})
+        if training := [row for row in self.training if row.type in asked] or self.training:
+            return training, ""
+        own = zip(rows.questions, rows.answers, rows.types, strict=True)
+        return [LabelledQuestion(*row) for row in own], " (of test)"
+
+    def _guesses(self, rows: Answers) -> dict[str, list[Guess]]:
+        """Answers of the blind and the majority baseline, in this order."""
+        training, mark = self._training(rows)
+        return {
+            f"blind{mark}": blind_answers(training, rows.questions, rows.types),
+            f"majority{mark}": [most_frequent(row.answer for row in training)] * len(rows.questions),
+        }
+
+    def _others(self, rows: Answers, guesses: dict[str, list[Guess]]) -> dict[str, list[Sequence[str]]]:
+        """The answers of baselines and controls: a list each, several for the random one."""
+        choices = sorted({row.answer for row in self._training(rows)[0]})
         # Drawn in a sorted order, so that the order of rows does not matter.
         keys = list(zip(rows.video_ids, rows.questions, rows.answers, rows.predictions, strict=True))
         order = sorted(range(len(keys)), key=keys.__getitem__)
@@ -179,10 +204,12 @@ class Vqa(Task[Answers]):
             drawn = np.empty(len(order), np.int64)
             drawn[order] = generator.integers(0, len(choices), len(order))
             random.append([choices[at] for at in drawn])
-        return f"blind{mark}", {
-            f"blind{mark}": [blind_answers(training, rows.questions, rows.types)],
+        found: dict[str, list[Sequence[str]]] = {name: [[each.answer for each in guesses[name]]] for name in guesses}
+        blind, majority = found
+        return {
+            blind: found[blind],
             **{name: [said] for name, said in rows.controls.items()},
-            f"majority{mark}": [[most_frequent(row.answer for row in training)] * len(keys)],
+            majority: found[majority],
             "random": random,
         }
 

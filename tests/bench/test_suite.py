@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -339,4 +340,14 @@ def test_plots_are_drawn_from_predictions_and_labels(tmp_path: Path) -> None:
     texts = {path.stem: (plan.out / path).read_text() for path in paths}
     confusion = texts["cholec80-phase-standard-confusion-linear-runs_good"]
     assert "CalotTriangleDissection predicted as Preparation: 5 of 5" in confusion
+    # Of a model that answers questions, by how sure it says that it is.
+    plan.predictions(run).unlink()
+    row = {"video_id": "video41", "start_s": 0.0, "end_s": 1.0, "question": "Which?", "type": "phase", "ablated": ""}
+    row |= {"answer": "a", "prediction": "a", "matched": True, "mode": "closed", "confidence": 0.75}
+    rows = [row, row | {"question": "And?", "answer": "b"}, row | {"question": "Sure?", "confidence": None}]
+    (plan.folder(run) / "answers.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    (path,) = draw(plan, [Measured(run, [])])[run.row.name]
+    dots = [each for each in ElementTree.parse(plan.out / path).iter() if each.tag.endswith("circle")]
+    # Three quarters of the axis, and half of the two are right.
+    assert [float(dots[0].get(name, "")) for name in ("cx", "cy")] == pytest.approx([60 + 225, 36 + 150], abs=0.1)
     assert "![cholec80-phase-standard-reliability](plots/" in to_markdown(plan, [], {}, {}, {run.row.name: paths})

@@ -1,11 +1,14 @@
 """Answerers: known questions are recognised however they are typed, by a language model, a head and a server alike."""
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import surgvl
+from surgvl.chat.answer import write
 from surgvl.chat.answerers import BATCH, HeadAnswerer, LanguageAnswerer, LocalAnswerer
 from surgvl.chat.head import head_states, load_head, save_head
 from surgvl.chat.question import Question, match_question
@@ -94,6 +97,14 @@ def test_many_questions_are_answered_like_each_of_them_alone_and_in_their_order(
         assert dict(many.probabilities) == pytest.approx(dict(one.probabilities), abs=1e-5)
         assert [name for name, _ in many.probabilities[:1]] == ([many.text] if many.question.answers else [])
         assert sum(share for _, share in many.probabilities) == pytest.approx(1 if many.question.answers else 0)
+        assert many.confidence == pytest.approx(one.confidence, abs=1e-5)
+        if many.question.answers:
+            assert many.confidence == dict(many.probabilities)[many.text]
+        else:
+            assert isinstance(many.question.clip, np.ndarray)
+            free = write(chat.model, chat.model.encode_visual(chat.clip(many.question.clip)), many.question.text)
+            shares = [math.exp(each) for each in free[0].logprobs]
+            assert many.confidence == pytest.approx(math.prod(shares) ** (1 / len(shares)), abs=1e-5)
     assert [each.text for each in found[-3:]] == ["gut", "liver", "gut"]
 
 
@@ -117,6 +128,7 @@ def test_a_single_question_is_answered_by_the_head(tmp_path: Path, capsys: pytes
         wanted = dict(zip(head.answers, scores.softmax(0).tolist(), strict=True))
         assert dict(shares) == pytest.approx(wanted, abs=1e-5)
         assert shares[0][0] == organ
+        assert chat.answer_one(clip(colour), QUESTION).confidence == pytest.approx(max(wanted.values()), abs=1e-5)
         assert chat.ask(clip(colour), "How come?", answers=["liver", "gut"]) in ORGANS.values()
     with pytest.raises(DataError, match="answer 'spleen' is not one of the 2 that the head was tuned on"):
         chat.ask(clip("red"), QUESTION, answers=["spleen"])

@@ -1,6 +1,8 @@
 """Vision-language models of transformers in this process, by their own processors; tiny ones with random weights."""
 
 import json
+import string
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,62 @@ def test_a_choice_is_one_of_the_options_and_text_is_parsed(folder: Path) -> None
     assert loaded(folder, closed="letters").ask(frames(0), "Which?", answers=ANSWERS) == ""
     with pytest.raises(ConfigError, match="--reply.closed must be one of .* without --server, got 'grammar'"):
         loaded(folder, closed="grammar")
+
+
+def following(asked: HfAnswerer, clip: Any, text: str, written: Sequence[int] = ()) -> torch.Tensor:
+    """Probabilities of the next token after a prompt and some tokens of the reply, by a pass over all of it."""
+    inputs = asked.hf.inputs(clip, text)
+    more = torch.tensor([list(written)], dtype=torch.long)
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], more], 1)
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(more)], 1)
+    with torch.no_grad():
+        return torch.as_tensor(asked.hf.model(**inputs).logits[0, -1].double().softmax(-1))
+
+
+def test_a_choice_is_as_sure_as_its_letter_among_the_letters(folder: Path) -> None:
+    asked = loaded(folder, closed="choice")
+    found = asked.answer_one(frames(1), "Which?", answers=ANSWERS)
+    shares = following(asked, frames(1), Choice().prompt("Which?", Options(tuple(ANSWERS))))
+    letters = [float(shares[asked.hf.processor.tokenizer.convert_tokens_to_ids(letter)]) for letter in "ABC"]
+    assert ANSWERS[letters.index(max(letters))] == found.text
+    assert found.confidence == pytest.approx(max(letters) / sum(letters), abs=1e-5)
+    # Against all that could be written, it is nothing to be sure of.
+    assert sum(letters) < 0.5
+
+
+def test_text_is_as_sure_as_its_tokens(folder: Path) -> None:
+    asked = loaded(folder)
+    question = Question(frames(1), "What is seen?", ())
+    written: list[int] = []
+    product = 1.0
+    for _ in range(6):
+        shares = following(asked, frames(1), asked.request(question).text, written)
+        written.append(int(shares.argmax()))
+        product *= float(shares.max())
+    found = asked.answer([question])[0]
+    assert found.raw == asked.hf.processor.tokenizer.decode(written, skip_special_tokens=True)
+    assert found.confidence == pytest.approx(product ** (1 / 6), abs=1e-5)
+
+
+def test_a_letter_that_was_not_forced_is_as_sure_as_it_is_among_the_letters(folder: Path) -> None:
+    asked = loaded(folder, closed="letters", max_tokens=1)
+    # No letter begins these.
+    names = tuple(f"~{at}" for at in range(26))
+    tokenizer, told = asked.hf.processor.tokenizer, 0
+    for seed in range(8):
+        found = asked.answer_one(frames(seed), "Which?", answers=names)
+        shares = following(asked, frames(seed), Choice().prompt("Which?", Options(names)))
+        by_text = {tokenizer.decode([at]): float(share) for at, share in enumerate(shares)}
+        if not found.text:
+            assert found.confidence is None
+            continue
+        told += 1
+        letter = string.ascii_uppercase[names.index(found.text)]
+        own = by_text[letter] + by_text[letter.lower()] + by_text["~"]
+        every = sum(by_text[each] for each in string.ascii_letters) + by_text["~"]
+        assert max(shares) - 1e-6 <= (found.confidence or 0) <= own / every + 1e-6
+    assert told
 
 
 def test_a_question_without_a_video_is_the_question_alone(folder: Path) -> None:

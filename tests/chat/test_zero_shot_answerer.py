@@ -46,6 +46,8 @@ def test_probabilities_are_those_of_open_clip(weights: Path) -> None:
     answer = dict(found.probabilities(frames, QUESTION, ANSWERS))
     assert [answer[each] for each in ANSWERS] == pytest.approx(wanted.tolist(), abs=1e-5)
     assert found.ask(frames, QUESTION, answers=ANSWERS) == ANSWERS[int(wanted.argmax())]
+    sure = found.answer_one(frames, QUESTION, answers=ANSWERS).confidence
+    assert sure == pytest.approx(float(wanted.max()), abs=1e-5)
     nothing: list[list[str] | None] = [None, []]
     for answers in nothing:
         with pytest.raises(ConfigError, match="needs a free-text answer, and .* only chooses: give answers to choose"):

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,6 +59,12 @@ def manifest(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+def answers_of(folder: Path) -> list[dict[str, Any]]:
+    """Answers without how sure the model is, which a server tells only if it gives log-probabilities."""
+    rows = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
+    return [{name: row[name] for name in row if name != "confidence"} for row in rows]
+
+
 # ---- embed and eval
 
 
@@ -81,8 +88,13 @@ def test_vectors_and_scores_of_a_split(tiny_run: Path, manifest: str, url: str, 
     one, two = (load_file(folder / shard.name) for folder in (shard.parent, tmp_path / "there" / "vectors"))
     # They are kept in half precision.
     assert all(np.abs(one[key].astype(np.float32) - two[key]).max() < 1e-3 for key in one)
-    assert (tmp_path / "there/answers/answers.jsonl").read_text() == (tmp_path / "answers/answers.jsonl").read_text()
+    assert answers_of(tmp_path / "there" / "answers") == answers_of(tmp_path / "answers")
     assert {row.task for row in there} == {"phase", "triplet", "retrieval", "vqa"}
+    # This server gives no log-probabilities.
+    sure = {"ece", "ece_mass", "brier"}
+    assert {row.metric for row in here} - {row.metric for row in there} == sure
+    assert "calibration of closed answers: not measured" in (tmp_path / "there" / "result.md").read_text()
+    here = [row for row in here if row.metric not in sure]
     assert [row.metric for row in there] == [row.metric for row in here]
     assert [row.value for row in there] == pytest.approx([row.value for row in here])
     # What there is already is not made again.
@@ -173,11 +185,10 @@ def test_all_questions_of_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixtu
         cli.run([*words, "--server", url, "--out", str(tmp_path / "there")])
         cli.run([*words, "--server", url, "--model", str(run), "--out", str(tmp_path / "both")])
         assert "does not record its training" not in capsys.readouterr().out
-    here, there, both = ((tmp_path / name / "answers.jsonl").read_text() for name in ("here", "there", "both"))
-    rows = [json.loads(line) for line in here.splitlines()]
+    rows, there, both = (answers_of(tmp_path / name) for name in ("here", "there", "both"))
     assert {row["ablated"] for row in rows} == {"", "black", "other"}
     assert [row["prediction"] for row in rows if not row["ablated"]] == ["gut"] * 4 + ["liver"] * 4
-    assert there == both == here
+    assert there == both == rows
     # What the model has seen goes with its answers, so that `eval` can refuse what leaks.
     for name in ("there", "both"):
         assert read_json(tmp_path / name / "run.json")["pretraining_video_ids"] == ["train_red"]
@@ -187,7 +198,7 @@ def test_all_questions_of_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixtu
         ["eval", "--answers", str(tmp_path / "both"), "--manifest", str(manifest), "--out", str(tmp_path / "eval")]
     )
     assert done
-    assert QUESTION in here
+    assert {row["question"] for row in rows} == {QUESTION}
 
 
 def test_without_openai_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, video: str) -> None:

@@ -21,7 +21,13 @@ from starlette.routing import Route
 
 from tests.helpers.fake_gateway import Frames, frames_of, refusal
 
-ALL = frozenset({"video", "image", "media_io_kwargs", "choice", "guided_choice", "json_schema", "grammar", "logprobs"})
+ALL = frozenset(
+    {
+        *("video", "image", "media_io_kwargs", "choice", "guided_choice", "json_schema", "grammar"),
+        # `prompt_logprobs` of the tokens of the prompt, `logprobs` of those of the reply.
+        *("prompt_logprobs", "logprobs"),
+    }
+)
 END, TAIL = 1, 2
 
 
@@ -35,6 +41,8 @@ class FakeOpenAI:
             Response is the response.
         choose: which of some labels it writes where it is constrained.
         likelihood: log-probability of an answer.
+        tokens: what it wrote about a text, token by token, in OpenAI's form; by default a token a letter.
+        most_listed: most alternatives that may be asked for.
         first: responses to the first questions with pictures, before any other.
         asked: bodies of questions with pictures of more than a probe.
         probes: bodies of all others.
@@ -47,6 +55,10 @@ class FakeOpenAI:
         self.answer: Callable[[Frames | None, str], str | Response] = lambda frames, text: "B"
         self.choose: Callable[[Frames | None, str, list[str]], str] = lambda frames, text, labels: labels[-1]
         self.likelihood: Callable[[Frames, str, str], float] = lambda frames, text, said: -1.0
+        self.tokens: Callable[[str, str], list[dict[str, Any]]] = lambda text, written: [
+            {"token": letter, "logprob": -0.125, "top_logprobs": []} for letter in written
+        ]
+        self.most_listed = 20
         self.first: list[Response | None] = []
         self.asked: list[dict[str, Any]] = []
         self.probes: list[dict[str, Any]] = []
@@ -94,7 +106,9 @@ class FakeOpenAI:
             first = self.first.pop(0) if self.first and not is_probe else None
         if first is not None:
             return first
-        if body.get("prompt_logprobs") is not None and "logprobs" in self.can:
+        if body.get("top_logprobs", 0) > self.most_listed:
+            return refusal(400, f"top_logprobs must be at most {self.most_listed}")
+        if body.get("prompt_logprobs") is not None and "prompt_logprobs" in self.can:
             said = body["messages"][1]["content"]
             value = self.likelihood(frames, text, said) if frames is not None else -1.0
             tokens = [None, *((5, -3.0),) * 2, (ord(said), value), (END, -0.5), (TAIL, -0.25)]
@@ -107,8 +121,10 @@ class FakeOpenAI:
         if labels and "response_format" in body:
             written = json.dumps({"answer": written})
         usage = {"prompt_tokens": 7, "completion_tokens": 2}
-        message = {"role": "assistant", "content": written}
-        return JSONResponse({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage})
+        choice = {"index": 0, "message": {"role": "assistant", "content": written}, "finish_reason": "stop"}
+        if body.get("logprobs") and "logprobs" in self.can:
+            choice["logprobs"] = {"content": self.tokens(text, written)}
+        return JSONResponse({"choices": [choice], "usage": usage})
 
     def _labels(self, body: dict[str, Any]) -> list[str]:
         """The labels that a body allows by a field that this server obeys; none: it writes what it likes."""

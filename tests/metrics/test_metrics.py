@@ -410,7 +410,8 @@ def test_blind_answers_know_the_question_then_the_type_then_all() -> None:
     ]
     questions = ["WHICH phase?", "Which next phase?", "Which last phase?", "Where?"]
     found = answer.blind_answers(training, questions, ["phase", "phase", "phase", "place"])
-    assert found == ["b", "c", "b", "b"]
+    assert [each.answer for each in found] == ["b", "c", "b", "b"]
+    assert [each.share for each in found] == pytest.approx([2 / 3, 1 / 2, 2 / 5, 2 / 6])
     with pytest.raises(DataError, match="no answers to count"):
         answer.blind_answers([], ["Where?"], ["place"])
 

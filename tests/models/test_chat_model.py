@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from surgvl.chat.answer import candidate_scores, generate
+from surgvl.chat.answer import candidate_scores, generate, write
 from surgvl.chat.template import (
     IGNORE,
     Batch,
@@ -192,18 +192,21 @@ def test_a_candidate_does_not_depend_on_its_neighbours(chat: Chat, pooled: Tenso
 def test_generation_is_greedy(chat: Chat, pooled: Tensor) -> None:
     """Against a loop of full forward passes without a cache."""
     tokenizer = chat.tokenizer
-    got = generate(chat, pooled, QUESTION, max_new_tokens=6)
+    got, sure = generate(chat, pooled, QUESTION, max_new_tokens=6), write(chat, pooled, QUESTION, max_new_tokens=6)
     for row in range(3):
         ids = prompt_ids(chat.ready, QUESTION)
         written: list[int] = []
+        logprobs: list[float] = []
         with torch.no_grad():
             while len(written) < 6:
                 logits = chat(torch.tensor([ids + written]), pooled=pooled[row : row + 1]).logits
                 token = int(logits[0, -1].argmax())
+                logprobs.append(float(logits[0, -1].log_softmax(-1)[token]))
                 if token == tokenizer.eos_id:
                     break
                 written.append(token)
-        assert got[row] == tokenizer.decode(written).strip()
+        assert got[row] == sure[row].text == tokenizer.decode(written).strip()
+        assert sure[row].logprobs == pytest.approx(logprobs, abs=1e-4)
 
 
 def test_visual_tokens_fill_their_places(chat: Chat, pooled: Tensor) -> None:

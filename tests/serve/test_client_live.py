@@ -54,9 +54,12 @@ def test_closed_and_free_answers_are_those_of_the_model(live: Live, server: Serv
         mine, theirs = (each.probabilities(clip, QUESTION, ORGANS_KNOWN) for each in (here, there))
         assert dict(theirs) == pytest.approx(dict(mine), abs=1e-4)
         assert there.ask(clip, QUESTION) == here.ask(clip, QUESTION) == mine[0][0]
+        assert there.answer_one(clip, QUESTION).confidence == pytest.approx(mine[0][1], abs=1e-4)
     for question in (QUESTION, "What is happening in this clip?"):
         free = [there.ask(clip, question, answers=[]) for clip in clips]
         assert free == [here.ask(clip, question, answers=[]) for clip in clips]
+        sure = [[each.answer_one(clip, question, answers=[]).confidence for clip in clips] for each in (here, there)]
+        assert sure[0] == pytest.approx(sure[1], abs=1e-4)
 
 
 def test_many_answers_at_a_time(server: Server) -> None:
@@ -99,7 +102,11 @@ def test_a_manifest_is_answered_as_in_process(
     )
     # A black video is neither organ: there the model may hesitate, and the two ways of choosing may differ.
     told = [[row for row in map(json.loads, text.splitlines()) if row["ablated"] != "black"] for text in rows]
+    sure = [[row.pop("confidence") for row in rows] for rows in told]
     assert told[0] == told[1]
+    # Here among whole answers, there among the tokens that lead to one.
+    assert sure[0] == pytest.approx(sure[1], abs=0.01)
+    assert min(sure[0]) > 0.5
     # The server tells what its model was trained on.
     assert "does not record its training" not in capsys.readouterr().out
     assert read_json(tmp_path / "there" / "run.json")["pretraining_video_ids"] == ["train_red"]

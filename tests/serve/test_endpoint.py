@@ -1,6 +1,7 @@
 """Any OpenAI-compatible address, before a stand-in: what it is sent, what is made of its replies, what goes wrong."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ pytest.importorskip("openai", reason="openai is not installed: pip install 'surg
 from starlette.responses import JSONResponse, Response  # noqa: E402
 
 from surgvl.api import load_answerer  # noqa: E402
+from surgvl.chat.question import Question  # noqa: E402
 from surgvl.chat.replies import Replies  # noqa: E402
 from surgvl.chat.vision_language import VisionLanguageAnswerer  # noqa: E402
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig  # noqa: E402
@@ -48,7 +50,20 @@ def fake(running: tuple[FakeOpenAI, str], monkeypatch: pytest.MonkeyPatch) -> Fa
     monkeypatch.delenv("SURGVL_API_KEY", raising=False)
     monkeypatch.setattr("surgvl.serve.endpoint.FIRST_WAIT_S", 0.01)
     fresh = FakeOpenAI()
-    for name in ("can", "models", "answer", "choose", "likelihood", "first", "asked", "probes", "about", "most"):
+    for name in (
+        "can",
+        "models",
+        "answer",
+        "choose",
+        "likelihood",
+        "tokens",
+        "most_listed",
+        "first",
+        "asked",
+        "probes",
+        "about",
+        "most",
+    ):
         setattr(running[0], name, vars(fresh)[name])
     return running[0]
 
@@ -301,6 +316,93 @@ def test_six_outcomes_and_a_table_of_them(
         "refused",
     ]
     assert len(fake.asked) == 2
+
+
+# ---- how sure it is
+
+
+def listed(text: str, written: str) -> list[dict[str, Any]]:
+    """A token a letter; of the first letter of an option, in two ways, and of everything else the alternatives."""
+    shares = {"A": 0.1, "a": 0.05, "B": 0.6, " B": 0.1, "The": 0.1}
+    tokens: list[dict[str, Any]] = [{"token": each, "logprob": -0.5, "top_logprobs": []} for each in written]
+    top = [{"token": each, "logprob": math.log(share)} for each, share in shares.items()]
+    at = max(written.find("A"), written.find("B"))
+    if at >= 0:
+        tokens[at] |= {"logprob": math.log(shares[written[at]]), "top_logprobs": top}
+    return tokens
+
+
+@pytest.mark.parametrize("name", ["choice", "json_schema", "letters"])
+def test_an_option_is_as_sure_as_its_tokens_among_those_of_options(fake: FakeOpenAI, url: str, name: str) -> None:
+    fake.can, fake.choose, fake.tokens = PLAIN | {name, "logprobs"}, sees, listed
+    fake.answer = lambda frames, text: sees(frames, text, ["red"])
+    asked = answerer(url)
+    for colour, share in (("red", 0.15), ("blue", 0.7)):
+        found = asked.answer_one(clip(colour), QUESTION, answers=["gut", "liver"])
+        assert found.text == ORGANS[colour]
+        assert found.confidence == pytest.approx(share / 0.85)
+    assert (fake.asked[-1]["logprobs"], fake.asked[-1]["top_logprobs"]) == (True, 20)
+    # Of a sentence, the mean of its tokens; of another form, the whole reply.
+    fake.answer = lambda frames, text: "Two."
+    free = asked.answer_one(clip(), "What is seen?")
+    assert free.confidence == pytest.approx(math.exp(-0.5))
+    assert "top_logprobs" not in fake.asked[-1]
+    number = asked.answer([Question(clip(), "How many?", (), "number")])[0]
+    assert number.text == "2"
+    assert number.confidence == pytest.approx(math.exp(-0.5 * 4))
+
+
+def test_hosts_that_list_few_tokens_or_none(fake: FakeOpenAI, url: str) -> None:
+    fake.choose, fake.tokens, fake.most_listed = sees, listed, 5
+    assert answerer(url).answer_one(clip(), QUESTION, answers=["gut", "liver"]).confidence == pytest.approx(0.15 / 0.85)
+    assert fake.asked[-1]["top_logprobs"] == 5
+    # Without alternatives, the token alone is known; what is no number is no probability.
+    fake.tokens = lambda text, written: [{"token": each, "logprob": -0.25} for each in written]
+    found = answerer(url).answer_one(clip(), QUESTION, answers=["gut", "liver"])
+    assert found.text == "gut"
+    assert found.confidence == pytest.approx(math.exp(-0.25))
+    fake.tokens = lambda text, written: [{"token": each, "logprob": None} for each in written]
+    found = answerer(url).answer_one(clip(), QUESTION, answers=["gut", "liver"])
+    assert (found.text, found.confidence) == ("gut", None)
+    fake.can = ALL - {"logprobs"}
+    found = answerer(url).answer_one(clip(), QUESTION, answers=["gut", "liver"])
+    assert (found.text, found.confidence) == ("gut", None)
+    assert "logprobs" not in fake.asked[-1]
+
+
+def test_calibration_is_scored_where_the_server_says_how_sure_it_is(
+    fake: FakeOpenAI, url: str, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.choose, fake.tokens = sees, listed
+    rows = ask(url, manifest, tmp_path / "a", "--controls")
+    assert [row["confidence"] for row in rows if not row["ablated"]] == pytest.approx(
+        [0.15 / 0.85] * 4 + [0.7 / 0.85] * 4, abs=1e-6
+    )
+    assert "how sure it is" not in capsys.readouterr().out
+    # Kept with the replies, and asked for again by nobody.
+    assert ask(url, manifest, tmp_path / "a", "--controls", "--resume") == rows
+    words = ["eval", "--manifest", str(manifest)]
+    for source in ("--answers", "--rescore"):
+        out = tmp_path / source
+        found = {row.metric: row for row in cli.run([*words, source, str(tmp_path / "a"), "--out", str(out)])}
+        # All are right.
+        assert found["ece"].value == pytest.approx((1 - 0.15 / 0.85 + 1 - 0.7 / 0.85) / 2, abs=1e-6)
+        assert found["brier"].value == pytest.approx(((1 - 0.15 / 0.85) ** 2 + (1 - 0.7 / 0.85) ** 2) / 2, abs=1e-6)
+        # Without a video it says "gut", and is right half the time.
+        assert found["ece"].baselines["no video"] == pytest.approx(abs(0.5 - 0.15 / 0.85), abs=1e-6)
+        assert found["ece"].baselines["majority"] == 0
+        assert "not measured" not in (out / "result.md").read_text()
+    fake.can = ALL - {"logprobs"}
+    rows = ask(url, manifest, tmp_path / "b")
+    assert {row["confidence"] for row in rows} == {None}
+    assert "does not say how sure it is" in capsys.readouterr().out
+    found = {
+        row.metric: row for row in cli.run([*words, "--answers", str(tmp_path / "b"), "--out", str(tmp_path / "c")])
+    }
+    assert "accuracy" in found
+    assert "ece" not in found
+    line = "- calibration of closed answers: not measured (this answerer states no confidence)"
+    assert line in (tmp_path / "c" / "result.md").read_text()
 
 
 # ---- what goes wrong

@@ -25,6 +25,7 @@ class Reply:
         truth: the true answer, or the letter of an option.
         options: as they were shown under the letters from A on.
         seconds: from the question to the reply; None if unknown.
+        confidence: how sure the model was, 0 ... 1; None if unknown.
     """
 
     text: str
@@ -37,6 +38,7 @@ class Reply:
     truth: str = ""
     options: tuple[str, ...] = ()
     seconds: float | None = None
+    confidence: float | None = None
 
     @property
     def named(self) -> str:
