@@ -25,13 +25,13 @@ def user(question: str, visuals: Sequence[dict[str, Any]] = VIDEO) -> dict[str, 
     return {"role": "user", "content": [*visuals, {"type": "text", "text": question}]}
 
 
-def prompt_ids(processor: SurgVLProcessor, question: str, visuals: Sequence[dict[str, Any]] = VIDEO) -> list[int]:
-    """Token ids of the prompt of one question, with placeholders for its visuals.
+def prompt_ids(processor: SurgVLProcessor, question: str) -> list[int]:
+    """Token ids of the prompt of one question about a video, with placeholders for its visual tokens.
 
     Raises:
         DataError: the question contains a placeholder such as `<video>`, which would count as a visual.
     """
-    return _ids(processor, processor.render([user(question, visuals)]), len(visuals))
+    return _ids(processor, processor.render([user(question)]), 1)
 
 
 def answer_ids(processor: SurgVLProcessor, answer: str) -> list[int]:
@@ -69,15 +69,12 @@ def _ids(processor: SurgVLProcessor, text: str, num_visuals: int) -> list[int]:
     return processor.expand(ids)
 
 
-def conversation(
-    processor: SurgVLProcessor, turns: Sequence[tuple[str, str]], visuals: Sequence[dict[str, Any]] = VIDEO
-) -> tuple[list[int], list[int]]:
-    """Ids and labels of a conversation; the visuals come before the first question.
+def conversation(processor: SurgVLProcessor, turns: Sequence[tuple[str, str]]) -> tuple[list[int], list[int]]:
+    """Ids and labels of a conversation about a video, which comes before the first question.
 
     Args:
         processor: of the model.
         turns: (question, answer), at least one.
-        visuals: parts of the first message.
 
     Returns:
         ids and labels of equal length; label i is token i where it is trained on, else IGNORE.
@@ -90,11 +87,11 @@ def conversation(
     messages: list[dict[str, Any]] = []
     done = ""
     for number, (question, answer) in enumerate(turns):
-        messages.append(user(question, visuals if number == 0 else ()))
+        messages.append(user(question, VIDEO if number == 0 else ()))
         text = processor.render(messages)
         if not text.startswith(done):
             raise DataError(f"the chat template rewrites earlier turns at {question[:60]!r}: train on single turns")
-        prompt = _ids(processor, text[len(done) :], len(visuals) if number == 0 else 0)
+        prompt = _ids(processor, text[len(done) :], int(number == 0))
         tail = answer_ids(processor, answer)
         ids += prompt + tail
         labels += [IGNORE] * len(prompt) + tail

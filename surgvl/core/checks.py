@@ -24,14 +24,14 @@ def check_range(name: str, value: float, low: float, high: float = math.inf) -> 
         raise ConfigError(f"{name} must be {allowed}, got {value:g}")
 
 
-def check_above(name: str, value: float, low: float = 0.0) -> None:
-    """Check that a number is finite and above a bound.
+def check_above(name: str, value: float) -> None:
+    """Check that a number is finite and above 0.
 
     Raises:
         ConfigError: it is not.
     """
-    if not (math.isfinite(value) and value > low):
-        raise ConfigError(f"{name} must be > {low:g}, got {value:g}")
+    if not (math.isfinite(value) and value > 0):
+        raise ConfigError(f"{name} must be > 0, got {value:g}")
 
 
 def check_choice(name: str, value: str, allowed: Sequence[str]) -> None:

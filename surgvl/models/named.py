@@ -77,14 +77,14 @@ def open_clip_folder(arch: str, weights: str) -> Path:
     return store() / "open_clip" / f"{arch}@{weights}"
 
 
-def convert_open_clip(folder: Path, arch: str, weights: Path, tag: str = "") -> None:
+def convert_open_clip(folder: Path, arch: str, weights: Path) -> None:
     """Write the model folder of a file of open_clip's weights; its tokenizer, where it needs one, lies next to it."""
 
     def write(whole: Path) -> None:
         from surgvl.models.adapters.open_clip import OpenClip
         from surgvl.models.checkpoint import save_model
 
-        model, preprocess = OpenClip.convert(weights, weights.parent, {"arch": arch, "tag": tag}, whole)
+        model, preprocess = OpenClip.convert(weights, weights.parent, {"arch": arch}, whole)
         save_model(model, whole, preprocess)
         _write_card(whole, f"{OPEN_CLIP}{arch}", weights)
 

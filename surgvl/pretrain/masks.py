@@ -174,9 +174,7 @@ def trim_to_shortest(chosen: Tensor, trim: str = "random") -> Tensor:
     return out
 
 
-def running_cell(
-    num_clips: int, grid: Grid, ratio: float = 0.5, order: str = "circle", device: Device = "cpu"
-) -> Tensor:
+def running_cell(num_clips: int, grid: Grid, ratio: float = 0.5, order: str = "circle") -> Tensor:
     """Running cell masking of VideoMAE V2's decoder (arXiv 2303.16727): 2 x 2 cells whose choice moves on over time.
 
     Args:
@@ -184,7 +182,6 @@ def running_cell(
         grid: (T', H', W'); H' and W' even.
         ratio: reconstructed fraction; a multiple of 0.25.
         order: how the choice moves: circle, around the cell; or raster as released, row by row.
-        device: of the result.
 
     Returns:
         Bool [B, N], true for tokens to reconstruct; the same count in each clip.
@@ -201,4 +198,4 @@ def running_cell(
     places = torch.tensor([[0, 1], [3, 2]] if order == "circle" else [[0, 1], [2, 3]]).repeat(H // 2, W // 2)
     start = torch.randint(0, 4, (num_clips, 1, 1, 1))
     turn = torch.arange(T)[None, :, None, None]
-    return to_device(((places + start + turn) % 4 < num).flatten(1), device)
+    return ((places + start + turn) % 4 < num).flatten(1)

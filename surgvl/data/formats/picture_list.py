@@ -12,13 +12,12 @@ from surgvl.data.formats.frame_rows import FrameRows, label_key
 from surgvl.data.formats.text_files import mark_note, parse_int, read_text, short_repr
 
 
-def read_picture_lists(paths: Sequence[Path], classes: Mapping[str, str], what: str = "phase") -> dict[str, FrameRows]:
-    """Rows of each video, by the name of its folder.
+def read_picture_lists(paths: Sequence[Path], classes: Mapping[str, str]) -> dict[str, FrameRows]:
+    """Rows of each video with their phases, by the name of its folder.
 
     Args:
         paths: the lists; a path and a class in each line, separated by the last blank.
         classes: what labels mean, see `surgvl.data.formats.frame_rows`.
-        what: kind of label, for messages.
 
     Raises:
         DataError: a line of a different form, an unknown class, or a picture with two classes.
@@ -36,11 +35,11 @@ def read_picture_lists(paths: Sequence[Path], classes: Mapping[str, str], what: 
                     f"{path}, line {line}: {short_repr(text)} is not a picture in a video's folder, and a class"
                 )
             if label_key(label) not in classes:
-                raise DataError(f"{path}, line {line}: unknown {what} {short_repr(label)}: correct the line")
+                raise DataError(f"{path}, line {line}: unknown phase {short_repr(label)}: correct the line")
             own = found.setdefault(picture.parts[-2], {})
             number = parse_int(digits[-1], path, line, "picture", least=0)
             if own.setdefault(number, classes[label_key(label)]) != classes[label_key(label)]:
-                raise DataError(f"{path}, line {line}: {picture.name} has two {what}s: keep one line")
+                raise DataError(f"{path}, line {line}: {picture.name} has two phases: keep one line")
     notes = [f"{path.name} {note}" for path in paths for note in mark_note(path)]
     return {
         video_id: FrameRows(sorted(own), [own[number] for number in sorted(own)], notes, 1)
