@@ -21,7 +21,7 @@ from tests.helpers.forked import Forked
 
 def run(suite: Path, given: SuiteConfig, out: Path, stop: Path, told: Path) -> None:
     """Run a suite, and write what ended it."""
-    jobs.subprocess = SimpleNamespace(Popen=Forked, DEVNULL=DEVNULL, STDOUT=STDOUT)  # type: ignore[assignment]
+    vars(jobs)["subprocess"] = SimpleNamespace(Popen=Forked, DEVNULL=DEVNULL, STDOUT=STDOUT)
     try:
         run_suite(str(suite), given, out, 0, (sys.executable, "-m", __name__, str(stop)))
     except (KeyboardInterrupt, DataError) as end:

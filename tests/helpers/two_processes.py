@@ -192,7 +192,7 @@ def train(case: str, out: Path, changes: dict[str, Any], collate: Callable[..., 
 def as_command(out: Path) -> None:
     """`python -m tests.helpers.two_processes OUT`; Lightning starts the other process by `Forked`."""
     torch.set_num_threads(1)
-    subprocess_script.subprocess = SimpleNamespace(Popen=Forked)  # type: ignore[assignment]
+    vars(subprocess_script)["subprocess"] = SimpleNamespace(Popen=Forked)
     run_module([__name__, str(out)], {**os.environ, "OMP_NUM_THREADS": "1"})
 
 
