@@ -93,7 +93,7 @@ def chromium() -> Iterator["Browser"]:
     from playwright import sync_api
 
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 
@@ -163,8 +163,15 @@ def test_every_view_says_that_it_is_not_for_clinical_use(same_page: "Page") -> N
 # ---- flows
 
 
-@pytest.mark.parametrize("flow", [flow_by_mouse, flow_by_keys])
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")])
+@pytest.mark.parametrize(
+    ("flow", "width", "scheme"),
+    [
+        (flow_by_mouse, 1440, "light"),
+        (flow_by_mouse, 390, "dark"),
+        (flow_by_keys, 1440, "dark"),
+        (flow_by_keys, 390, "light"),
+    ],
+)
 def test_a_flow(context: "BrowserContext", url: str, flow: Callable[["Page"], None], width: int, scheme: str) -> None:
     with opened(context, url, width, 900, scheme) as page:
         ready(page)
@@ -735,7 +742,7 @@ def test_tabs_that_nobody_sees_leave_the_connections_to_others(context: "Browser
     with contextlib.ExitStack() as tabs:
         pages = []
         for _ in range(7):
-            pages.append(tabs.enter_context(opened(context, url, prepare=hideable)))
+            pages.append(tabs.enter_context(opened(context, url, prepare=hideable, has_scripts=True)))
             pages[-1].wait_for_selector(".case")
             see(pages[-1], False)
         see(pages[0], True)
@@ -951,7 +958,7 @@ def test_nothing_shifts_while_the_page_fills(context: "BrowserContext", url: str
             "}).observe({type: 'layout-shift', buffered: true})"
         )
 
-    with opened(context, url, width, prepare=observe) as page:
+    with opened(context, url, width, prepare=observe, has_scripts=True) as page:
         ready(page)
         find(page, SENTENCE)
         page.click(".case[data-id=video02] button" if width > 860 else ".hit .opener")

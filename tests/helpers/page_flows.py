@@ -156,7 +156,7 @@ def flow_by_keys(page: "Page") -> None:
     """The same without a pointer."""
     press = page.keyboard.press
     # Long before it is needed: the browser begins to intercept choosers some time after it is told to.
-    page.on("filechooser", lambda chooser: chooser.set_files(picture()))
+    page.once("filechooser", lambda chooser: chooser.set_files(picture()))
     press("/")
     page.keyboard.type(SENTENCE)
     press("Enter")
