@@ -43,16 +43,29 @@ def reply_confidence(logprobs: Sequence[float], kind: str) -> float | None:
     return min(1.0, math.exp(total / len(logprobs) if kind == "open" else total))
 
 
-def option_confidence(tokens: Sequence[Token], names: Mapping[str, Sequence[str]], said: str) -> float | None:
+def option_confidence(
+    tokens: Sequence[Token], names: Mapping[str, Sequence[str]], said: str, held: bool = False
+) -> float | None:
     """Probability of an option that a reply begins with, among all options; None if it begins with something else.
 
     Args:
         tokens: of the reply.
         names: each option with what declares it, such as its letter and its text.
         said: the option that the reply declares.
+        held: whether nothing but these names could be written, so that those in another case do not count.
     """
-    spelt = {option: [_squeezed(name) for name in each] for option, each in names.items()}
-    whole = _squeezed("".join(token.text for token in tokens))
+
+    def folded(text: str) -> str:
+        # Tokenizers keep or drop white space when they decode a single token.
+        text = "".join(text.split())
+        return text if held else text.casefold()
+
+    spelt = {option: [folded(name) for name in each] for option, each in names.items()}
+    tokens = [
+        Token(folded(token.text), token.logprob, tuple((folded(text), logprob) for text, logprob in token.listed))
+        for token in tokens
+    ]
+    whole = "".join(token.text for token in tokens)
     found = _BEFORE.match(whole)
     begin = found.end() if found else 0
     own = max((name for name in spelt[said] if _begins(whole[begin:], name)), key=len, default="")
@@ -62,9 +75,9 @@ def option_confidence(tokens: Sequence[Token], names: Mapping[str, Sequence[str]
     for token in tokens:
         if len(done) >= begin + len(own):
             break
-        if len(done) + len(_squeezed(token.text)) > begin:
+        if len(done) + len(token.text) > begin:
             confidence *= _share(token, done, begin, spelt, said)
-        done += _squeezed(token.text)
+        done += token.text
     return min(1.0, confidence)
 
 
@@ -77,7 +90,7 @@ def _share(token: Token, done: str, begin: int, spelt: Mapping[str, Sequence[str
     mine = leading = 0.0
     unseen = set(left)
     for text, logprob in listed:
-        written = (done + _squeezed(text))[begin:]
+        written = (done + text)[begin:]
         led = {
             option
             for option in left
@@ -92,11 +105,6 @@ def _share(token: Token, done: str, begin: int, spelt: Mapping[str, Sequence[str
     if token.listed:
         rest = min(rest, len(unseen) * min(shares))
     return mine / (leading + rest) if mine else 0.0
-
-
-def _squeezed(text: str) -> str:
-    """A text without case and white space, which tokenizers keep or drop when they decode a single token."""
-    return "".join(text.split()).casefold()
 
 
 def _begins(text: str, name: str) -> bool:

@@ -229,13 +229,14 @@ def read_reply(request: Request, reply: Reply) -> Answer:
     return Answer(question, said, problem=problem, confidence=None if problem else reply.confidence, **found)
 
 
-def confidence_of(request: Request, text: str, tokens: Sequence[Token]) -> float | None:
+def confidence_of(request: Request, text: str, tokens: Sequence[Token], held: bool = False) -> float | None:
     """How sure a model is of the answer in its reply; None without tokens, or where the reply declares no answer.
 
     Args:
         request: that was sent.
         text: of the reply.
         tokens: all that were generated.
+        held: whether nothing but the label of an option could be written.
     """
     said, problem = read_answer(request.kind, text, request.shown.answers)
     if problem:
@@ -243,7 +244,8 @@ def confidence_of(request: Request, text: str, tokens: Sequence[Token]) -> float
     if request.options is None:
         return reply_confidence([token.logprob for token in tokens], request.kind.name)
     pairs = zip(request.shown.answers, request.shown.labels, strict=True)
-    return option_confidence(tokens, {answer: (label, to_text(answer)) for answer, label in pairs}, said)
+    names = {answer: (label,) if held else (label, to_text(answer)) for answer, label in pairs}
+    return option_confidence(tokens, names, said, held)
 
 
 def _content(path: Path) -> str:

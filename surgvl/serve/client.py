@@ -165,7 +165,7 @@ class Server:
                 "serve the model with `surgvl serve`"
             )
         names = {answer: (name,) for name, answer in by_reply.items()}
-        return Reply(text=by_reply[text], confidence=option_confidence(tokens, names, by_reply[text]))
+        return Reply(text=by_reply[text], confidence=option_confidence(tokens, names, by_reply[text], held=True))
 
     def likelihoods(self, frames: UInt8Array, question: str, answers: Sequence[str], end_id: int) -> list[float]:
         """Log-likelihood of each answer as a whole: `surgvl.chat.answer.candidate_scores` up to a constant.

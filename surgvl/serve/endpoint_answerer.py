@@ -98,7 +98,9 @@ class EndpointAnswerer(VisionLanguageAnswerer):
             # A token has at least one byte.
             fields["max_tokens"] = max(fields["max_tokens"], max(len(each.encode()) for each in labels) + FRAME_BYTES)
         more |= can.token_fields(request.options is not None, fields["max_tokens"])
-        return self.endpoint.complete({"messages": messages, **can.sampling(fields), **more}, partial(_read, request))
+        return self.endpoint.complete(
+            {"messages": messages, **can.sampling(fields), **more}, partial(_read, request, can.closed != "letters")
+        )
 
     def _scored(self, messages: list[dict[str, Any]], labels: Sequence[str], more: dict[str, Any]) -> Reply:
         """A reply by the likelihood of each label, with one request for each."""
@@ -119,8 +121,8 @@ class EndpointAnswerer(VisionLanguageAnswerer):
         return Reply(text=labels[scores.index(max(scores))], scores=scores, facts=facts)
 
 
-def _read(request: Request, got: Any) -> Reply:
+def _read(request: Request, held: bool, got: Any) -> Reply:
     """The reply in a response to a question, with how sure the model is of it."""
     reply = reply_of(got)
-    sure = None if reply.problem else confidence_of(request, reply.text, tokens_of(got))
+    sure = None if reply.problem else confidence_of(request, reply.text, tokens_of(got), held)
     return replace(reply, confidence=sure)

@@ -25,6 +25,10 @@ def test_a_letter_is_as_sure_as_its_share_among_the_letters() -> None:
         found = option_confidence([tokens_of(FIRST, said, len(FIRST))], ORGANS, "liver")
         assert found == pytest.approx(liver / (liver + others), abs=1e-12)
     assert option_confidence([tokens_of(FIRST, "A", 8)], ORGANS, "gut") == pytest.approx(0.3 / (liver + others))
+    # Where nothing but the capital letters could be written, the others lead nowhere.
+    letters = {organ: (names[0],) for organ, names in ORGANS.items()}
+    found = option_confidence([tokens_of(FIRST, "B", 8)], letters, "liver", held=True)
+    assert found == pytest.approx(0.48 / (0.48 + 0.3 + 0.05))
 
 
 def test_options_that_are_not_listed_make_it_too_low_but_never_lower_than_the_token() -> None:

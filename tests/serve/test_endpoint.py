@@ -337,10 +337,12 @@ def test_an_option_is_as_sure_as_its_tokens_among_those_of_options(fake: FakeOpe
     fake.can, fake.choose, fake.tokens = PLAIN | {name, "logprobs"}, sees, listed
     fake.answer = lambda frames, text: sees(frames, text, ["red"])
     asked = answerer(url)
-    for colour, share in (("red", 0.15), ("blue", 0.7)):
+    for colour, share in (("red", 0.1), ("blue", 0.7)):
         found = asked.answer_one(clip(colour), QUESTION, answers=["gut", "liver"])
         assert found.text == ORGANS[colour]
-        assert found.confidence == pytest.approx(share / 0.85)
+        # Of both cases where the reply is parsed.
+        cases = 0.05 if name == "letters" else 0.0
+        assert found.confidence == pytest.approx((share + cases * (colour == "red")) / (0.8 + cases))
     assert (fake.asked[-1]["logprobs"], fake.asked[-1]["top_logprobs"]) == (True, 20)
     # Of a sentence, the mean of its tokens; of another form, the whole reply.
     fake.answer = lambda frames, text: "Two."
@@ -354,7 +356,7 @@ def test_an_option_is_as_sure_as_its_tokens_among_those_of_options(fake: FakeOpe
 
 def test_hosts_that_list_few_tokens_or_none(fake: FakeOpenAI, url: str) -> None:
     fake.choose, fake.tokens, fake.most_listed = sees, listed, 5
-    assert answerer(url).answer_one(clip(), QUESTION, answers=["gut", "liver"]).confidence == pytest.approx(0.15 / 0.85)
+    assert answerer(url).answer_one(clip(), QUESTION, answers=["gut", "liver"]).confidence == pytest.approx(0.1 / 0.8)
     assert fake.asked[-1]["top_logprobs"] == 5
     # Without alternatives, the token alone is known; what is no number is no probability.
     fake.tokens = lambda text, written: [{"token": each, "logprob": -0.25} for each in written]
@@ -376,7 +378,7 @@ def test_calibration_is_scored_where_the_server_says_how_sure_it_is(
     fake.choose, fake.tokens = sees, listed
     rows = ask(url, manifest, tmp_path / "a", "--controls")
     assert [row["confidence"] for row in rows if not row["ablated"]] == pytest.approx(
-        [0.15 / 0.85] * 4 + [0.7 / 0.85] * 4, abs=1e-6
+        [0.1 / 0.8] * 4 + [0.7 / 0.8] * 4, abs=1e-6
     )
     assert "how sure it is" not in capsys.readouterr().out
     # Kept with the replies, and asked for again by nobody.
@@ -386,10 +388,10 @@ def test_calibration_is_scored_where_the_server_says_how_sure_it_is(
         out = tmp_path / source
         found = {row.metric: row for row in cli.run([*words, source, str(tmp_path / "a"), "--out", str(out)])}
         # All are right.
-        assert found["ece"].value == pytest.approx((1 - 0.15 / 0.85 + 1 - 0.7 / 0.85) / 2, abs=1e-6)
-        assert found["brier"].value == pytest.approx(((1 - 0.15 / 0.85) ** 2 + (1 - 0.7 / 0.85) ** 2) / 2, abs=1e-6)
+        assert found["ece"].value == pytest.approx((1 - 0.1 / 0.8 + 1 - 0.7 / 0.8) / 2, abs=1e-6)
+        assert found["brier"].value == pytest.approx(((1 - 0.1 / 0.8) ** 2 + (1 - 0.7 / 0.8) ** 2) / 2, abs=1e-6)
         # Without a video it says "gut", and is right half the time.
-        assert found["ece"].baselines["no video"] == pytest.approx(abs(0.5 - 0.15 / 0.85), abs=1e-6)
+        assert found["ece"].baselines["no video"] == pytest.approx(abs(0.5 - 0.1 / 0.8), abs=1e-6)
         assert found["ece"].baselines["majority"] == 0
         assert "not measured" not in (out / "result.md").read_text()
     fake.can = ALL - {"logprobs"}

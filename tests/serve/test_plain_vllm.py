@@ -152,6 +152,12 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(plain: Plain, tmp_path: Pat
     here = ask(plain.manifest, tmp_path / "here", "--model", f"hf:{plain.place / 'model'}")
     assert [row["raw"] for row in here] == [row["raw"] for row in there]
     assert len({row["raw"] for row in here}) > 2
+    # As sure of free text; of an option at most as sure, because vLLM lists 20 of the hundred tokens that there are.
+    sure = {mode: [(a["confidence"], b["confidence"]) for a, b in zip(here, there, strict=True) if a["mode"] == mode]
+            for mode in ("open", "closed")}  # fmt: skip
+    assert [a for a, _ in sure["open"]] == pytest.approx([b for _, b in sure["open"]], abs=1e-4)
+    assert all(0 < b <= a + 1e-4 <= 1 + 1e-4 for a, b in sure["closed"])
+    assert sure["closed"]
 
 
 def said(manifest: Path, out: Path, *more: str) -> list[str]:
