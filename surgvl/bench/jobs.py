@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+SKIPPED = "skipped: "
+"""Begins the reason of a job that needs one that failed."""
 PROGRAM = (sys.executable, "-m", "surgvl")
 
 
@@ -79,7 +81,7 @@ def run_jobs(
         while waiting or running:
             for job in list(waiting):
                 if broken := next((name for name in job.needs if name in failed), ""):
-                    failed[job.name] = f"skipped: it needs {broken}"
+                    failed[job.name] = f"{SKIPPED}it needs {broken}"
                     waiting.remove(job)
                 elif len(running) < workers and all(name in done for name in job.needs):
                     before = job.written

@@ -18,6 +18,8 @@ from surgvl.data.readers.base import VideoDataset
 from surgvl.tasks.base import Task
 
 RANDOM = "random"
+# Begins the names of jobs that convert a data set.
+MANIFESTS = "manifests/"
 _RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 
@@ -64,6 +66,7 @@ class SuitePlan:
         device: torch device.
         every_s: seconds between clips of probes; 0: as the encoder and the readout say.
         tokens_gb: maximum size of a probe's tokens on disk, GB.
+        allow_overlap: also score videos that a model was trained on, and mark every result.
     """
 
     suite: Suite
@@ -75,6 +78,7 @@ class SuitePlan:
     device: str = "cpu"
     every_s: float = 0.0
     tokens_gb: float = 16.0
+    allow_overlap: bool = False
 
     def __post_init__(self) -> None:
         """Check the words.
@@ -213,6 +217,10 @@ class SuitePlan:
         """The device as the training loop takes it, which counts devices and has no number for one."""
         return ["--run.accelerator", self.device.partition(":")[0]]
 
+    @property
+    def _overlap(self) -> list[str]:
+        return ["--allow_overlap=true"] if self.allow_overlap else []
+
     def _run(self, run: Run) -> list[Job]:
         verb, *words = self.suite.readouts[run.readout].split()
         words += run.row.arguments.get(run.readout, "").split()
@@ -236,6 +244,7 @@ class SuitePlan:
             if verb == "probe":
                 argv += ["--tokens_gb", f"{self.tokens_gb:g}"]
                 argv += ["--clip.every_s", f"{self.every_s:g}"] if self.is_sparse(run) else []
+            argv += self._overlap
             scored = ["--predictions", str(self.predictions(run))]
         elif verb == "embed":
             argv = ["embed", "--model", model, *given, "--split", "test", *words]
@@ -247,7 +256,7 @@ class SuitePlan:
         jobs = [Job(run.name, argv, tuple(needs), writes=self.folder(run) / written)]
         if self.is_scored(run):
             score = ["eval", "--manifest", manifest, *scored, "--seed", str(self.seed)]
-            score += ["--tasks", run.row.kind, "--out", str(self.scores(run))]
+            score += ["--tasks", run.row.kind, "--out", str(self.scores(run)), *self._overlap]
             jobs.append(Job(_score_job(run), score, (run.name,)))
         return jobs
 
@@ -267,7 +276,7 @@ class SuitePlan:
 
     def _manifest_job(self, row: Row, share: float) -> str:
         name = "-".join(filter(None, (row.data, row.about, row.split)))
-        return f"manifests/{name}" + (f"@{share:g}" if share < 1 else "")
+        return f"{MANIFESTS}{name}" + (f"@{share:g}" if share < 1 else "")
 
 
 def is_recipe(name: str) -> bool:

@@ -212,7 +212,7 @@ def _against(plan: SuitePlan, measured: Sequence[Measured]) -> list[str]:
             part = [f"ours trained on {100 * run.share:g} % of the training videos"] if run.share < 1 else []
             part += [f"ours on a clip every {plan.every_s:g} s"] if plan.is_sparse(run) else []
             for result in each.main() if run.row == row else ():
-                encoder = "zero-shot" if result.num_trainable == 0 and run.readout == "zero_shot" else result.encoder
+                encoder = "zero-shot" if plan.verb(run.readout) == "embed" else result.encoder
                 pairs.append((Setting(data, row.kind, split, encoder, "; ".join(part)), run.label, result))
         tables += [table] if (table := against(pairs)) else []
     words = "A number is comparable only where its paper states the same facts; see `surgvl/bench/published.csv`.\n"

@@ -29,14 +29,8 @@ def split_ids(manifest: Manifest, split: str) -> list[str]:
     """
     unsplit = not any(row.split for row in manifest.videos)
     ids = manifest.video_ids(None if unsplit and split == "train" else split or None)
-    if not ids and unsplit and manifest.videos:
-        raise ConfigError(
-            f"no video of the manifest has a split, so none is in {split!r}: give --split '' for all, or convert "
-            'again with a splits.json, {"train": [ids], "val": [ids], "test": [ids]}, in the data\'s folder'
-        )
     if not ids:
-        there = ", ".join(sorted({row.split or "(none)" for row in manifest.videos})) or "(no videos)"
-        raise ConfigError(f"no video is in split {split!r}; the manifest has splits {there}: choose another --split")
+        raise ConfigError(manifest.no_split(split))
     return ids
 
 

@@ -16,6 +16,8 @@ from surgvl.data.licences import licence_line
 from surgvl.data.readers.base import VideoDataset
 from surgvl.data.report import describe
 
+SPLITS_FILE = 'a splits.json, {"train": [ids], "val": [ids], "test": [ids]},'
+
 
 def datasets() -> dict[str, type[VideoDataset]]:
     """All data sets, by name."""
@@ -60,8 +62,7 @@ def data_splits(name: str) -> None:
             print(f"  {split}, {plural(len(ids), 'video')}: {', '.join(ids)}")
     own = {each for splits in dataset.SPLITS.values() for ids in splits.values() for each in ids}
     if not own:
-        form = '{"train": [ids], "val": [ids], "test": [ids]}'
-        print(f"{name} has no published splits by video: put a splits.json, {form}, in its folder")
+        print(f"{name} has no published splits by video: put {SPLITS_FILE} in its folder")
     others = {other: kind.SPLITS for other, kind in datasets().items() if other != name}
     for other, protocols in others.items():
         theirs = {each for splits in protocols.values() for ids in splits.values() for each in ids}
@@ -131,7 +132,8 @@ def data_cluster(vectors: Path, out: Path, levels: tuple[int, ...] = (8, 4), see
 def _show(dataset: VideoDataset, brief: bool = False) -> None:
     """Print the contents; problems come last, so that they do not scroll away."""
     licence = licence_line(dataset.LICENCE, dataset.LICENCE_FROM)
-    print(f"{dataset.name}: {dataset.SOURCE}\nlicence: {licence}\nsplits: {dataset.protocol or 'none'}\n")
+    splits = dataset.protocol or f"none; to train on some videos and score others, put {SPLITS_FILE} in the folder"
+    print(f"{dataset.name}: {dataset.SOURCE}\nlicence: {licence}\nsplits: {splits}\n")
     if dataset.videos:
         print(describe(dataset.to_manifest(), brief))
     problems = dataset.problems()

@@ -1,6 +1,6 @@
 """The `eval` command: joins predictions, vectors and answers with labels, scores every task and writes one table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -151,12 +151,24 @@ def evaluate(
     if out is None or (manifest is None and not suite):
         raise ConfigError("give --out and --manifest, or --out and --suite")
     if suite:
-        given = {"--manifest": manifest, "--predictions": predictions, "--vectors": vectors, "--answers": answers}
-        if wrong := [name for name, value in {**given, "--model": model, "--server": server}.items() if value]:
-            raise ConfigError(f"--suite {suite} finds its own data: leave {' and '.join(wrong)} out")
+        given: dict[str, object] = {
+            "manifest": manifest,
+            "predictions": predictions,
+            "vectors": vectors,
+            "answers": answers,
+        }
+        given |= {"rescore": rescore, "controls": controls, "tasks": tasks, "model": model, "server": server}
+        given |= {"split_protocol": split_protocol, "baselines": baselines, "encoder": encoder}
+        given |= {"split": split != "test", "device": device != "cpu"}
+        # A suite that only seems to be scored in another way, or on another device, would be found out days later.
+        given |= {each.name: vars(protocol)[each.name] for each in fields(protocol) if each.name != "allow_overlap"}
+        if wrong := [f"--{name}" for name, value in given.items() if value]:
+            hint = "; --suite_device is the device of a suite" if "--device" in wrong else ""
+            hint += "; --encoders are its models" if "--model" in wrong or "--encoder" in wrong else ""
+            raise ConfigError(f"--suite {suite} has its own data and protocols: leave {' and '.join(wrong)} out{hint}")
         from surgvl.commands.suite import run_suite
 
-        return run_suite(suite, suites, out, seed)
+        return run_suite(suite, suites, out, seed, allow_overlap=protocol.allow_overlap)
     assert manifest is not None
     if rescore is not None and answers is not None:
         raise ConfigError(f"--answers {answers} and --rescore {rescore}: give one of them")

@@ -4,16 +4,16 @@ Every number in the page comes from files that its commands wrote; the verdicts 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from surgvl.bench.begun import as_now, differences
-from surgvl.bench.jobs import PROGRAM, run_jobs
+from surgvl.bench.jobs import PROGRAM, SKIPPED, Job, run_jobs
 from surgvl.bench.suite import Suite, load_suite
-from surgvl.bench.suite_plan import SuitePlan
+from surgvl.bench.suite_plan import MANIFESTS, SuitePlan
 from surgvl.bench.suite_plots import draw
 from surgvl.bench.suite_report import collect, to_json, to_markdown
 from surgvl.commands.suite_config import SuiteConfig
@@ -28,7 +28,14 @@ _FLAGS = {"root": "--root", "seed": "--seed", "device": "--suites.suite_device",
 _DEFAULTS = {"root": "", "seed": 0, "device": SuiteConfig.suite_device, "every_s": SuiteConfig.every_s}
 
 
-def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequence[str] = PROGRAM) -> list[Result]:
+def run_suite(
+    name: str,
+    given: SuiteConfig,
+    out: Path,
+    seed: int,
+    program: Sequence[str] = PROGRAM,
+    allow_overlap: bool = False,
+) -> list[Result]:
     """Run a suite, or the rest of it.
 
     Args:
@@ -37,6 +44,7 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
         out: folder for all runs, result.json, result.md and plots; one started with the same arguments is resumed.
         seed: of everything.
         program: command that precedes the arguments of a job.
+        allow_overlap: also score videos that a model was trained on, and mark every result.
 
     Returns:
         The scores of all runs that are done.
@@ -48,7 +56,8 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
     root, device, every_s = given.root, given.suite_device, given.every_s
     suite = load_suite(name)
     encoders = given.encoders or suite.encoders
-    plan = SuitePlan(suite, root, out, encoders, given.fractions, seed, device, every_s, given.tokens_gb)
+    chosen = given.fractions, seed, device, every_s, given.tokens_gb, allow_overlap
+    plan = SuitePlan(suite, root, out, encoders, *chosen)
     if not plan.rows:
         lines = "".join(f"{os.linesep}  {row}: {why}" for row, why in plan.absent.items())
         raise DataError(f"nothing of suite {suite.name} is below {root}: get one of its data sets:{lines}")
@@ -62,6 +71,9 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
         for row, why in plan.absent.items():
             print(f"absent: {row}: {why}")
         jobs, done = plan.jobs(), state["seconds"]
+        for name in _to_convert_again(jobs, done, state.get("failed", ())):
+            del done[name]
+            set_aside.pop(name, None)
         print(f"{part_of(sum(job.name in done for job in jobs), len(jobs), 'job', 'is')} done already", flush=True)
         threads = max(1, num_cores() // given.workers)
 
@@ -73,6 +85,8 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
 
         save()
         failed = run_jobs(jobs, out, done, save, tell, given.workers, threads, program, set_aside)
+        state["failed"] = list(failed)
+        save()
         measured = collect(plan, done)
         text = to_markdown(plan, measured, failed, set_aside, draw(plan, measured))
         files.write_text(out / "result.md", text)
@@ -81,13 +95,26 @@ def run_suite(name: str, given: SuiteConfig, out: Path, seed: int, program: Sequ
         print(text)
         folder.next(f"{plural(len(measured), 'run')} in {out}", f"read {out / 'result.md'}")
     if failed:
-        lines = "".join(f"{os.linesep}  {job}: {why}" for job, why in failed.items())
-        raise DataError(f"{len(failed)} of {len(jobs)} jobs failed; the same command tries them again:{lines}")
+        skipped = [job for job, why in failed.items() if why.startswith(SKIPPED)]
+        lines = "".join(f"{os.linesep}  {job}: {why}" for job, why in failed.items() if job not in skipped)
+        want = f", {len(skipped)} of them for want of another" if skipped else ""
+        raise DataError(f"{len(failed)} of {len(jobs)} jobs failed{want}; the same command tries them again:{lines}")
     if set_aside:
         lines = "".join(f"{os.linesep}  {job}: {why}" for job, why in set_aside.items())
         jobs_did = f"{plural(len(set_aside), 'job')} set videos or files aside, and the scores are of the others"
         raise DataError(f"{jobs_did}: repair them, and give another --out to include them:{lines}")
     return [result for each in measured for result in each.results]
+
+
+def _to_convert_again(jobs: Sequence[Job], done: Mapping[str, float], failed: Collection[str]) -> list[str]:
+    """Manifests that failed jobs rest on, and no finished one: their data sets may have been mended since."""
+    found: list[str] = []
+    for job in reversed(jobs):
+        resting = [each.name for each in jobs if job.name in each.needs]
+        stays = any(each in done and each not in found for each in resting) or not set(resting) & set(failed)
+        if job.name.startswith(MANIFESTS) and job.name in done and not stays:
+            found.append(job.name)
+    return found
 
 
 def _check_begun(out: Path, then: Mapping[str, Any], now: Mapping[str, Any], suite: Suite) -> None:

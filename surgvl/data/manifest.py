@@ -217,11 +217,19 @@ class Manifest:
         """
         ids = self.video_ids(name)
         if not ids:
-            there = sorted({row.split for row in self.videos})
-            raise DataError(
-                f"no video is in split {name!r}; there are {there}: choose one, or convert with another protocol"
-            )
+            raise DataError(self.no_split(name))
         return self.select(ids)
+
+    def no_split(self, name: str) -> str:
+        """Why no video is in a split, and what to do, for messages."""
+        if self.videos and not any(row.split for row in self.videos):
+            return (
+                f"no video of the manifest has a split, so none is in {name!r}: give --split '' for all, or convert "
+                'again with a splits.json, {"train": [ids], "val": [ids], "test": [ids]}, in the data\'s folder'
+            )
+        there = ", ".join(sorted({row.split or "(none)" for row in self.videos})) or "(no videos)"
+        remedy = "choose another --split, or add videos of it and convert again"
+        return f"no video is in split {name!r}; the manifest has splits {there}: {remedy}"
 
     @staticmethod
     def merge(manifests: Sequence["Manifest"]) -> "Manifest":

@@ -101,6 +101,14 @@ def test_every_job_of_a_rendered_suite_is_a_command_that_parses(tmp_path: Path) 
             cli.parse([*job.argv, "--resume=true"])
 
 
+def test_overlap_is_allowed_to_all_that_ask_for_it(tmp_path: Path) -> None:
+    suite = load_suite("phantom")
+    for allowed in (False, True):
+        for job in SuitePlan(suite, None, tmp_path, suite.encoders, allow_overlap=allowed).jobs():
+            may = allowed and job.argv[0] in ("probe", "finetune", "eval")
+            assert ("--allow_overlap=true" in job.argv) == may, job
+
+
 def test_every_job_with_a_model_is_told_the_device(tmp_path: Path) -> None:
     suite = load_suite("phantom")
     for job in SuitePlan(suite, None, tmp_path, suite.encoders, device="cuda:1").jobs():
@@ -219,6 +227,22 @@ def test_a_run_that_was_killed_keeps_what_it_finished(tmp_path: Path) -> None:
     log.unlink()
     run_suite(name, given, out, 0, program(log))
     assert not log.exists()
+
+
+def test_a_data_set_that_was_mended_is_converted_again(tmp_path: Path) -> None:
+    name, given = small(tmp_path)
+    log, out = tmp_path / "log", tmp_path / "out"
+    broken = dataclasses.replace(given, encoders=("broken",))
+    with pytest.raises(DataError, match="2 of 3 jobs failed, 1 of them for want of another; the same") as caught:
+        run_suite(name, broken, out, 0, program(log))
+    assert "skipped" not in str(caught.value)
+    both = dataclasses.replace(given, encoders=("broken", "runs/good"))
+    for verbs in (["data", "probe", "probe", "eval"], ["probe"]):
+        log.unlink()
+        with pytest.raises(DataError, match="2 of 5 jobs failed"):
+            run_suite(name, both, out, 0, program(log))
+        # Once a run rests on the manifest, it stays.
+        assert sorted(line.split()[0] for line in log.read_text().splitlines()) == sorted(verbs)
 
 
 def test_the_page_says_what_was_found_what_failed_and_what_is_absent(tmp_path: Path) -> None:

@@ -266,8 +266,15 @@ def test_a_class_that_may_be_misspelt_is_refused_but_of_a_readout(tmp_path: Path
 
 def test_a_suite_does_not_drop_other_inputs(root: Path, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "p.csv", right(["video41"]))
-    with pytest.raises(ConfigError, match="--suite phantom finds its own data: leave --manifest and --predictions out"):
+    fact = "--suite phantom has its own data and protocols: leave "
+    with pytest.raises(ConfigError, match=f"{fact}--manifest and --predictions out"):
         evaluate(root, tmp_path / "out", suite="phantom", predictions=[path])
+    # These would have been ignored.
+    with pytest.raises(ConfigError, match=f"{fact}--device out; --suite_device is the device of a suite"):
+        evaluate(out=tmp_path / "out", suite="phantom", device="cuda")
+    protocol = EvalConfig(smooth_s=10, relaxed="symmetric")
+    with pytest.raises(ConfigError, match=f"{fact}--tasks and --smooth_s and --relaxed out"):
+        evaluate(out=tmp_path / "out", suite="phantom", tasks=["phase"], protocol=protocol)
 
 
 def test_sentences_without_vectors_are_refused(root: Path, tmp_path: Path) -> None:

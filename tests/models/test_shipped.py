@@ -18,6 +18,7 @@ from surgvl.api import DualModel
 from surgvl.archive.archive import Archive
 from surgvl.chat.answerer import Answerer
 from surgvl.cli import demo
+from surgvl.core.operations import seen_before
 from surgvl.demo.engine import Engine
 from surgvl.models import shipped
 from surgvl.models.model_info import find_model, model_hash, pretraining_video_ids
@@ -62,7 +63,11 @@ def test_a_name_is_an_ordinary_model_folder_unpacked_once(own_cache: Path) -> No
     before = {path: path.stat().st_mtime_ns for path in own_cache.rglob("*")}
     assert dual.hash == model_hash("phantom") == model_hash(folder)
     assert before == {path: path.stat().st_mtime_ns for path in own_cache.rglob("*")}
-    assert len(pretraining_video_ids(Path("phantom"))) == len(pretraining_video_ids(folder)) == 48
+    seen = pretraining_video_ids(Path("phantom"))
+    assert len(seen) == len(pretraining_video_ids(folder)) == 48
+    # Rendered operations have the names of Cholec80's.
+    assert seen_before(["video43"], seen, {"video43": "cholec80"}) == []
+    assert seen_before(["video43", "video101"], seen, dict.fromkeys(("video43", "video101"), "phantom")) == ["video43"]
     packed = {**load_file(shipped.PACKED / shipped.ENCODER), **load_file(shipped.PACKED / "dual/model.safetensors")}
     whole = load_file(folder / "model.safetensors")
     assert {name: value.astype(np.float32).tobytes() for name, value in packed.items()} == {

@@ -6,17 +6,43 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from surgvl.core.errors import DataError
 from surgvl.core.plurals import plural, shorten
 from surgvl.video import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
-    from surgvl.data.readers.base import Contents
+    from surgvl.data.readers.base import Contents, VideoDataset
+
+# Folders within one that holds nothing, at most so many of which are looked into.
+_FOLDERS = 20
 
 
 def layout_text(kind: type) -> str:
     """The layout that a reader expects, from the docstring of its module, in one line; empty where it has none."""
     paragraphs = (sys.modules[kind.__module__].__doc__ or "").split("\n\n")
     return " ".join(next((text for text in paragraphs if text.startswith("Layout")), "").split())
+
+
+def why_nothing(dataset: "VideoDataset", contents: "Contents") -> str:
+    """Why nothing of a data set was read: a folder within has it; or what the folder holds, and the layout.
+
+    Args:
+        dataset: its reader.
+        contents: of its folder; no videos.
+    """
+    fact = f"{dataset.root} holds nothing in the layout of {dataset.name}"
+    there = sorted(path for path in dataset.root.iterdir() if not path.name.startswith("."))
+    for inside in [path for path in there if path.is_dir()][:_FOLDERS]:
+        found = type(contents)()
+        try:
+            type(dataset)(inside).read(found)
+        except DataError:
+            continue
+        if found.videos:
+            return f"{fact}, but {inside} does: give that folder"
+    holds = f"it holds {shorten([path.name for path in there])}" if there else "it is empty"
+    advice = dataset.ABSENT or layout_text(type(dataset))
+    return f"{fact}: {'; '.join(part for part in (*contents.problems[:1], holds, advice) if part)}"
 
 
 def find_files(folder: Path, pattern: str, contents: "Contents") -> dict[str, Path]:

@@ -1,7 +1,7 @@
 """AutoLaparo task 1: 21 laparoscopic hysterectomies, one of seven phases per second (Wang et al., arXiv 2208.02049).
 
 Layouts: `videos/01.mp4` and `labels/label_01.txt` (header, then rows `second phase`, both from 1), also below `t1/`; or
-CSV files `01.csv` (see `surgvl.data.formats.second_csv`).
+CSV files `01.csv` (see `surgvl.data.formats.second_csv`) in the folder or in `labels/`.
 """
 
 from pathlib import Path
@@ -63,7 +63,7 @@ class AutoLaparo(VideoDataset):
         base = self.root / "t1" if (self.root / "t1").is_dir() else self.root
         videos = find_videos(base / "videos", r"\d+", contents)
         texts = find_files(base / "labels", r"label_(\d+)\.txt", contents)
-        tables = find_files(base, r"(\d+)\.csv", contents)
+        tables = find_files(base, r"(\d+)\.csv", contents) | find_files(base / "labels", r"(\d+)\.csv", contents)
         for video_id in sorted(videos.keys() | texts.keys() | tables.keys()):
             path = videos.get(video_id)
             info = self.open_video(contents, video_id, path)

@@ -14,7 +14,7 @@ from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.plurals import part_of, plural, shorten
 from surgvl.data.formats.box_labels import Instance, box_segments
-from surgvl.data.formats.layout import layout_text, merge_alike, unmatched_entries
+from surgvl.data.formats.layout import merge_alike, unmatched_entries, why_nothing
 from surgvl.data.formats.pictures import at_pictures, questions_within, times_of
 from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.data.spans import Track, clip_spans
@@ -131,7 +131,7 @@ class VideoDataset(ABC):
             )
         ids = {row.video_id for row in contents.videos}
         if not ids and not contents.unreadable:
-            raise DataError(f"{self.root} holds nothing in the layout of {self.name}: {self._why(contents)}")
+            raise DataError(why_nothing(self, contents))
         of = f" of protocol {self.protocol}" if self.protocol else ""
         if absent := sorted(set(self.split_of) - ids):
             videos, verb = plural(len(self.split_of), "video"), "is" if len(absent) == 1 else "are"
@@ -139,16 +139,8 @@ class VideoDataset(ABC):
         if self.split_of and (strange := sorted(ids - set(self.split_of))):
             contents.problems.append(f"not in any split{of}: {shorten(strange)}")
         if bare := [row.video_id for row in contents.videos if not row.path]:
-            contents.problems.append(f"labels but no video file for {len(bare)}: {shorten(bare)}")
+            contents.problems.append(f"labels but no video file for {len(bare):,}: {shorten(bare)}")
         return contents
-
-    def _why(self, contents: Contents) -> str:
-        """Why nothing was read: a problem, what the folder holds, and the layout from the module's docstring."""
-        there = shorten(sorted(path.name for path in self.root.iterdir() if not path.name.startswith(".")))
-        holds = f"it holds {there}" if there else "it is empty"
-        return "; ".join(
-            part for part in (*contents.problems[:1], holds, self.ABSENT or layout_text(type(self))) if part
-        )
 
     @property
     def videos(self) -> list[VideoRow]:

@@ -1,9 +1,9 @@
 """Cholec80: 80 cholecystectomies with phases per frame and tools per second (Twinanda et al., arXiv 1602.03012).
 
 Layouts: `videos/video01.mp4`, `phase_annotations/video01-phase.txt` and `tool_annotations/video01-tool.txt`, with frame
-numbers at the rate of the video; CSV files `video01.csv` (see `surgvl.data.formats.second_csv`) in the folder or in
-`labels/`; phase files as in TMRNet (one row a second, ids); or lists `gt_*.txt` as in SV-RCNet (see
-`surgvl.data.formats.picture_list`). SurgVISTA validates on test videos; SurgRec labels clips by their position.
+numbers at the rate of the video; CSV files `labels/video01.csv` (see `surgvl.data.formats.second_csv`); phase files as
+in TMRNet (one row a second, ids); or lists `gt_*.txt` as in SV-RCNet (see `surgvl.data.formats.picture_list`). Label
+files may lie in the folder itself, too. SurgVISTA validates on test videos; SurgRec labels clips by their position.
 """
 
 from collections.abc import Sequence
@@ -100,11 +100,9 @@ class Cholec80(VideoDataset):
     def read(self, contents: Contents) -> None:
         """Read videos, phases and tools."""
         videos = find_videos(self.root / "videos", r"video\d+", contents)
-        phases = find_files(self.root / "phase_annotations", r"(video\d+)-phase\.txt", contents)
-        tools = find_files(self.root / "tool_annotations", r"(video\d+)-tool\.txt", contents)
-        tables = find_files(self.root, r"(video\d+)\.csv", contents) | find_files(
-            self.root / "labels", r"(video\d+)\.csv", contents
-        )
+        phases = self._files("phase_annotations", r"(video\d+)-phase\.txt", contents)
+        tools = self._files("tool_annotations", r"(video\d+)-tool\.txt", contents)
+        tables = self._files("labels", r"(video\d+)\.csv", contents)
         listed = self._listed(contents)
         for video_id in sorted(videos.keys() | phases.keys() | tools.keys() | tables.keys() | listed.keys()):
             path = videos.get(video_id)
@@ -127,6 +125,10 @@ class Cholec80(VideoDataset):
                 first = (0,) if video_id in tables and video_id not in phases else (0, 1)
                 tracks, _ = self.as_shown(contents, video_id, path, tracks, first)
             self.add_video(contents, video_id, path, info, tracks, LABEL_FPS if video_id in phases else 1.0)
+
+    def _files(self, folder: str, pattern: str, contents: Contents) -> dict[str, Path]:
+        """Label files by video, in a folder within or beside it."""
+        return find_files(self.root, pattern, contents) | find_files(self.root / folder, pattern, contents)
 
     def _listed(self, contents: Contents) -> dict[str, FrameRows]:
         """Phases of listed pictures, by video; a list that cannot be read is set aside with the others."""

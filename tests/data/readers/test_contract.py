@@ -49,6 +49,33 @@ def test_every_data_set_keeps_the_contract(kind: type[VideoDataset], tmp_path: P
         kind(tmp_path).to_manifest()
 
 
+def test_a_folder_within_that_has_the_data_set_is_named(tmp_path: Path) -> None:
+    cholec80(tmp_path / "downloads" / "cholec80")
+    (tmp_path / "downloads" / "another").mkdir()
+    fact = "downloads holds nothing in the layout of cholec80, but .*/downloads/cholec80 does: give that folder"
+    with pytest.raises(DataError, match=fact):
+        Cholec80(tmp_path / "downloads").to_manifest()
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Cholec80, "video01"), (AutoLaparo, "01")])
+@pytest.mark.parametrize("folder", ["", "labels"])
+def test_csv_files_lie_in_the_folder_or_below_labels(
+    kind: type[VideoDataset], name: str, folder: str, tmp_path: Path
+) -> None:
+    rows = "".join(f"{name}_{second}.png,{1 + second // 3}\n" for second in range(1, 7))
+    put(tmp_path / folder / f"{name}.csv", f"path,label\n{rows}")
+    phases = [each for each in kind(tmp_path).to_manifest().segments if each.task == "phase"]
+    assert len(phases) == 3
+
+
+def test_phase_files_may_lie_in_the_folder_itself(tmp_path: Path) -> None:
+    wanted = Cholec80(cholec80(tmp_path)).to_manifest().segments
+    for path in (tmp_path / "phase_annotations").iterdir():
+        path.rename(tmp_path / path.name)
+    assert Cholec80(tmp_path).to_manifest().segments == wanted
+    assert {each.task for each in wanted} == {"phase", "tool"}
+
+
 def test_data_sets_are_found() -> None:
     assert {"autolaparo", "cholec80", "cholect50", "narration", "phantom", "pitvis", "pitvqa"} <= set(data.datasets())
     with pytest.raises(ConfigError, match="did you mean cholec80"):
