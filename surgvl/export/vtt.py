@@ -5,7 +5,7 @@ import html
 from surgvl.core.class_names import class_name
 from surgvl.export.base import Format
 from surgvl.export.interval_table import Interval, IntervalTable
-from surgvl.export.milliseconds import clock, milliseconds
+from surgvl.export.milliseconds import clock_ms, milliseconds
 
 
 class Vtt(Format):
@@ -34,7 +34,7 @@ def in_order(table: IntervalTable) -> list[Interval]:
 
 def times(row: Interval, point: str) -> str:
     """From when to when a cue is shown."""
-    return " --> ".join(clock(milliseconds(time_s), point) for time_s in (row.start_s, row.end_s))
+    return " --> ".join(clock_ms(milliseconds(time_s), point) for time_s in (row.start_s, row.end_s))
 
 
 def caption(row: Interval) -> str:

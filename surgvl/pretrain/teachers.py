@@ -15,7 +15,7 @@ from surgvl.models.image import RAW, EndoSSLTower, ImageTower, TimmTower, Transf
 from surgvl.models.vit import VideoViT
 
 
-class VideoTower(ImageTower):
+class EncoderTower(ImageTower):
     """A video encoder on single frames, each repeated to fill one tubelet; the summary is the mean of its tokens.
 
     Args:
@@ -98,7 +98,7 @@ def load_teacher(name: str, size_px: int | None = None) -> Teacher:
     if kind == "endossl" and rest:
         return Teacher(name, EndoSSLTower(rest.removesuffix("@raw"), size_px, raw=rest.endswith("@raw")))
     if kind == "surgvl" and rest:
-        return Teacher(name, VideoTower(load_encoder(rest), size_px))
+        return Teacher(name, EncoderTower(load_encoder(rest), size_px))
     raise ConfigError(
         f"the teacher must be timm:MODEL[@FILE], hf:FOLDER_OR_ID, endossl:FILE[@raw] or surgvl:FOLDER, got {name!r}"
     )

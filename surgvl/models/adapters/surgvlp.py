@@ -31,7 +31,7 @@ PREPROCESS = Preprocess(
 )
 
 
-class ImageTower(nn.Module):
+class ResNetTower(nn.Module):
     """ResNet-50 (arXiv 1512.03385) and a projection, with the authors' names.
 
     Args:
@@ -52,7 +52,7 @@ class ImageTower(nn.Module):
         return found
 
 
-class TextTower(nn.Module):
+class BertTower(nn.Module):
     """BERT and the authors' sum over layers and tokens, with their names.
 
     Args:
@@ -94,8 +94,8 @@ class SurgVLP(FrameText):
     def __init__(self, dim: int, sizes: dict[str, Any], tokenizer: BertTokenizer, path: Path):
         super().__init__()
         self.dim, self.sizes, self.tokenizer = dim, sizes, tokenizer
-        self.backbone_img = ImageTower(dim)
-        self.backbone_text = TextTower(sizes, tokenizer.sep_token_id, path)
+        self.backbone_img = ResNetTower(dim)
+        self.backbone_text = BertTower(sizes, tokenizer.sep_token_id, path)
         self.logit_scale = nn.Parameter(torch.tensor([math.log(SCALE)]))
         self.register_buffer("mean", torch.tensor(MEAN), persistent=False)
         self.register_buffer("std", torch.tensor(STD), persistent=False)
