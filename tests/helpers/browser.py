@@ -89,7 +89,7 @@ def opened(
 
     top = url.partition("?")[0]
     inside = (top, "data:", "blob:" + top)
-    listeners: dict[Any, Callable[[Any], object]] = {
+    listeners: dict[Any, Any] = {
         "console": hear,
         "pageerror": lambda error: faults.append(str(error)),
         "response": check,
