@@ -11,6 +11,7 @@ Shape letters: V videos, R draws.
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -87,10 +88,16 @@ class Result:
     drawn: tuple[float, ...] = dataclasses.field(default=(), repr=False, compare=False)
 
 
+@lru_cache(maxsize=2)
 def draws(num_videos: int, seed: int = 0, num_draws: int = NUM_DRAWS) -> Float64Array:
-    """How often each video is drawn when V videos are drawn with replacement: float64 [R, V]."""
+    """How often each video is drawn when V videos are drawn with replacement: float64 [R, V], shared and read-only.
+
+    All scores of a page have the same draws, and drawing them takes longer than most statistics of them.
+    """
     generator = np.random.default_rng(seed)
-    return generator.multinomial(num_videos, np.full(num_videos, 1 / num_videos), size=num_draws).astype(np.float64)
+    found = generator.multinomial(num_videos, np.full(num_videos, 1 / num_videos), size=num_draws).astype(np.float64)
+    found.flags.writeable = False
+    return found
 
 
 class Estimate(NamedTuple):

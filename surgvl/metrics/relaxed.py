@@ -122,14 +122,15 @@ def forgive(
         )
     away = np.asarray(predicted, np.int64) - np.asarray(truth, np.int64)
     for label, start, end in zip(*segments(truth), strict=True):
-        late, early = [-1], [1]
+        # By how many phases a guess may lag behind, and run ahead.
+        late, early = 1, 1
         if first is not None and label >= first:
-            early.append(2)
+            early = 2
             if label >= first + 2:
-                late.append(-2)
+                late = 2
         own = away[start:end]
         size = min(num_frames, len(own))
         head, tail = own[:size], own[len(own) - size :]
-        head[np.isin(head, late)] = 0
-        (head if mode == "m2cai_matlab" else tail)[np.isin(tail, early)] = 0
+        head[(head < 0) & (head >= -late)] = 0
+        (head if mode == "m2cai_matlab" else tail)[(tail > 0) & (tail <= early)] = 0
     return np.asarray(away == 0)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from surgvl.train.distributed import gather_objects, gather_rows, rank
 from surgvl.train.objective import Batch, Objective
+from surgvl.train.sampler import seed_generators
 
 KEY = "whole_batch"  # where a micro-batch holds its `WholeBatch`
 
@@ -116,7 +117,7 @@ def embedded(
     """
     batches, own = list(batches), []
     for batch, seed in zip(batches, seeds, strict=True):
-        torch.manual_seed(seed)
+        seed_generators(seed, fabric.device)
         with torch.no_grad():
             embeddings, _ = model(fabric.to_device(batch), embed=True)
         own.append(embeddings)

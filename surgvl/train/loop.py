@@ -28,7 +28,7 @@ from surgvl.train.loggers import LOGS, Throughput, check_logger
 from surgvl.train.micro_step import MicroStep
 from surgvl.train.objective import Batch, Objective
 from surgvl.train.optimizer import clip_gradients, optimizer_of
-from surgvl.train.sampler import StepSampler, micro_batch_seed
+from surgvl.train.sampler import StepSampler, micro_batch_seed, seed_generators
 from surgvl.train.schedule import apply_schedule, learning_rate, schedule_progress
 
 
@@ -110,7 +110,7 @@ def fit(
                 taken = embedded(fabric, model, objective, taken, seeds)
             for micro, (batch, seed) in enumerate(zip(taken, seeds, strict=True)):
                 batch = fabric.to_device(batch)
-                torch.manual_seed(seed)
+                seed_generators(seed, fabric.device)
                 with fabric.no_backward_sync(model, enabled=micro < run.accumulate - 1):
                     found, seen = model(batch, logged)
                     fabric.backward(found["loss"] / run.accumulate)

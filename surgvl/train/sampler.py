@@ -6,6 +6,7 @@ random numbers are the same either way.
 
 from collections.abc import Iterator
 
+import torch
 from torch.utils.data import Sampler
 
 
@@ -34,6 +35,17 @@ class StepSampler(Sampler[list[int]]):
         for step in range(self.start, self.steps):
             for part in self.mine:
                 yield [step * self.batch + slot for slot in part]
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Start the random numbers of the host and of a device, as `torch.manual_seed` does.
+
+    That also asks for every kind of device, and formats the whole stack for each that is not there, to tell later where
+    it was asked for: in a step of a small model on a CPU, it takes a tenth of the time.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
 
 
 def micro_batch_seed(seed: int, step: int, number: int) -> int:
