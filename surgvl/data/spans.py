@@ -6,6 +6,7 @@ Times are seconds of the source video; a span covers start_s <= t < end_s.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -63,15 +64,13 @@ def join_runs(numbers: Sequence[int], labels: Sequence[str], step_s: float = 1.0
         step_s: seconds per number.
         stride: distance of consecutive numbers where none is missing; each row stands for that many.
     """
-    found: list[Span] = []
-    begin = 0
-    for at in range(1, len(labels) + 1):
-        if at == len(labels) or labels[at] != labels[begin] or numbers[at] != numbers[at - 1] + stride:
-            if labels[begin]:
-                end = numbers[at - 1] + stride
-                found.append((round_time(numbers[begin] * step_s), round_time(end * step_s), labels[begin]))
-            begin = at
-    return found
+    pairs = enumerate(zip(labels, labels[1:], numbers, numbers[1:], strict=False), 1)
+    begins = [at for at, (label, other, number, later) in pairs if label != other or later != number + stride]
+    return [
+        (round_time(numbers[begin] * step_s), round_time((numbers[end - 1] + stride) * step_s), labels[begin])
+        for begin, end in pairwise([0, *begins, len(labels)])
+        if labels and labels[begin]
+    ]
 
 
 def overlap_notes(spans: Sequence[Span]) -> list[str]:

@@ -4,6 +4,7 @@ A clip stands for the second around its centre, and has the labels that cover th
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -266,6 +267,10 @@ class EvalInputs(Inputs):
 
     def training_questions(self) -> list[LabelledQuestion]:
         """Questions of the training split."""
+        return self._training_questions
+
+    @cached_property
+    def _training_questions(self) -> list[LabelledQuestion]:
         if self.train is None:
             return []
         columns = (self.train.qa_table[name].to_pylist() for name in ("question", "answer", "type"))

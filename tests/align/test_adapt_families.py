@@ -52,7 +52,7 @@ CLIPS: dict[str, Callable[[Path], Path]] = {
     "qwen3_vl": lambda place: made_transformers.model_folder("qwen3_vl", place),
     "surgclip": surgclip,
 }
-SIDES = {"surgvlp": 64, "qwen3_vl": 64, "surgclip": 48}
+SIDES = {"qwen3_vl": 64, "surgclip": 48}
 
 
 @pytest.fixture(scope="module")

@@ -54,10 +54,12 @@ def test_parts_with_a_frozen_encoder_are_the_batch(tokens: tuple[int, int] | Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "tolerance"), [("16-mixed", 0.01), ("bf16-mixed", 0.05)])
-def test_parts_in_half_precision_are_the_batch_as_it_rounds(precision: str, tolerance: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "tolerance", "steps"), [("16-mixed", 0.01, 8), ("bf16-mixed", 0.05, 1)])
+def test_parts_in_half_precision_are_the_batch_as_it_rounds(
+    precision: str, tolerance: float, steps: int, tmp_path: Path
+) -> None:
     # A gradient scaler skips steps until it finds its scale.
-    loss, gradient = step(tmp_path, "repeated", accumulate=2, precision=precision, steps=8)
+    loss, gradient = step(tmp_path, "repeated", accumulate=2, precision=precision, steps=steps)
     want = at_once("repeated")
     assert loss == pytest.approx(want[0], rel=tolerance)
     one, two = (torch.cat([each[name].double().flatten() for name in want[1]]) for each in (gradient, want[1]))

@@ -131,7 +131,7 @@ def read_instruments(path: Path) -> InstrumentTable:
     columns = read_csv(path, ("int_time", *names, *position_columns), ignore_others=True)
     code = {name: at for at, name in enumerate((*INSTRUMENTS, *NO_INSTRUMENT))}
     num_rows = len(columns["line"])
-    found = np.zeros((2, num_rows, 2), np.int64)
+    found: tuple[list[int], list[int]] = ([], [])
     for at, (time, line) in enumerate(zip(columns["int_time"], columns["line"], strict=True)):
         if parse_int(time, path, line, "int_time") != at:
             raise DataError(f"{path}, line {line}: second {time}, expected {at}: one row for each second from 0")
@@ -144,10 +144,11 @@ def read_instruments(path: Path) -> InstrumentTable:
                 raise DataError(
                     f"{path}, line {line}: {position_columns[slot]} is {position}; it must be 1 to 5 or empty"
                 )
-            found[:, at, slot] = code[name], number
+            found[0].append(code[name])
+            found[1].append(number)
     if not num_rows:
         raise no_rows(path)
-    return InstrumentTable(found[0], found[1])
+    return InstrumentTable(*(np.array(each).reshape(num_rows, 2) for each in found))
 
 
 def make_questions(

@@ -9,6 +9,8 @@ from surgvl.core.plurals import plural
 from surgvl.data.formats.text_files import no_rows, parse_int, read_csv, short_repr
 from surgvl.data.spans import Track, join_runs
 
+_FRAME = re.compile(r"(.+)_(\d+)\.\w+")
+
 
 def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int) -> Track:
     """Read one video's file.
@@ -26,7 +28,7 @@ def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int)
     seconds: list[int] = []
     labels: list[str] = []
     for file, label, line in zip(columns["path"], columns["label"], columns["line"], strict=True):
-        match = re.fullmatch(r"(.+)_(\d+)\.\w+", file)
+        match = _FRAME.fullmatch(file)
         if match is None or match[1] != video_id:
             raise DataError(
                 f"{path}, line {line}: {short_repr(file)} is not a frame of {video_id} such as {video_id}_{first}.png"

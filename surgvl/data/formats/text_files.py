@@ -172,7 +172,7 @@ def read_csv(
         remedy = short_repr(", ".join(filter(None, do)))[1:-1]
         raise DataError(f"{path}: columns are {short_repr(', '.join(header))[1:-1]}; expected {want}: {remedy}")
     columns = {name: [row[at] for row in rows] for at, name in enumerate(header) if name in (*required, *optional)}
-    for name, values in columns.items() if ignore_others else ():
+    for name, values in columns.items() if not is_whole(text) else ():
         for value, line in zip(values, lines, strict=True):
             if not is_whole(value):
                 raise DataError(f"{path}, line {line}: {name} is not valid UTF-8: save the file as UTF-8")

@@ -57,9 +57,8 @@ def instrument_track(table: InstrumentTable) -> Track:
     num_seconds = len(table.names)
     spans: list[Span] = []
     for code, name in enumerate(INSTRUMENTS):
-        there = (table.names == code).any(1)
-        if there.any():
-            spans += join_runs(range(num_seconds), np.where(there, name, "").tolist())
+        seconds = np.flatnonzero((table.names == code).any(1)).tolist()
+        spans += join_runs(seconds, [name] * len(seconds))
     return Track(sorted(spans), float(num_seconds))
 
 
