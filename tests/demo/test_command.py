@@ -21,6 +21,7 @@ from surgvl.core.errors import CheckpointError, ConfigError, SurgVLError
 from surgvl.core.files import read_json, write_json
 from surgvl.demo.engine import Engine
 from surgvl.demo.schemas import AskRequest, SearchRequest
+from tests.helpers.forks import start
 from tests.helpers.made_archive import film
 from tests.helpers.opened_page import archived, engine_of
 from tests.helpers.patience import patience
@@ -199,16 +200,16 @@ def ask(url: str, path: str, value: Any = None, key: str = "") -> tuple[int, str
 def test_the_process_serves_a_locked_page_and_gradios_queue(tiny_run: Path, tmp_path: Path) -> None:
     archived(tiny_run, tmp_path / "archive").close()
     (tmp_path / "word").write_text("open-sesame\n")
-    argv = [sys.executable, "-m", "surgvl", "demo", "--archive", str(tmp_path / "archive"), "--port", str(free_port())]
+    argv = ["demo", "--archive", str(tmp_path / "archive"), "--port", str(free_port())]
     argv += ["--password", f"@{tmp_path / 'word'}", "--token", "true"]
     (tmp_path / "temporary").mkdir()
-    environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(argv, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    log = tmp_path / "log"
+    log.touch()
+    server = start(argv, log, TMPDIR=str(tmp_path / "temporary"))
     try:
         until = time.monotonic() + patience(120)
-        while not (said := re.search(r"at (http://[\d.:]+)/\?token=([\w-]+) ", (tmp_path / "log").read_text())):
-            assert server.poll() is None
+        while not (said := re.search(r"at (http://[\d.:]+)/\?token=([\w-]+) ", log.read_text())):
+            assert server.is_alive(), log.read_text()
             assert time.monotonic() < until
             time.sleep(0.05)
         url, token = said[1], said[2]
@@ -227,12 +228,14 @@ def test_the_process_serves_a_locked_page_and_gradios_queue(tiny_run: Path, tmp_
         assert json.loads(stream.split("data: ")[-1])[0] == wanted
         for path in ("/gradio_api/upload", "/gradio_api/file=/etc/passwd", "/monitoring", "/docs", "/openapi.json"):
             assert ask(url, path, key=token)[0] == 404
-        server.send_signal(signal.SIGINT)
-        assert server.wait(300) == 0
-        said_all = (tmp_path / "log").read_text()
+        assert server.pid
+        os.kill(server.pid, signal.SIGINT)
+        server.join(300)
+        assert server.exitcode == 0
+        said_all = log.read_text()
         assert "Traceback" not in said_all
         assert said_all.endswith("stopping\n")
         assert not list((tmp_path / "temporary").glob("surgvl-demo-*"))
     finally:
         server.kill()
-        server.wait()
+        server.join()
