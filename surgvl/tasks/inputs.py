@@ -81,10 +81,7 @@ class EvalInputs(Inputs):
         self.vectors = Vectors.load(vectors) if vectors else None
         self.answer_files = read_all(answers, controls, manifest, split)
         self.chosen = self._by_kind(prompt_sets) if self.vectors else {}
-        self.window_s = window_s
-        self.causal = causal
-        self.relaxed = relaxed
-        self.seed = seed
+        self.window_s, self.causal, self.relaxed, self.seed = window_s, causal, relaxed, seed
         self.predicted = predicted
         self.by_text = predicted is None
         self._gaps: dict[str, str] = {}
@@ -265,18 +262,15 @@ class EvalInputs(Inputs):
             for answers in join(files)
         ]
 
+    @cached_property
+    def _training_questions(self) -> list[LabelledQuestion]:
+        table = self.train.qa_table if self.train else None
+        columns = (table[name].to_pylist() if table else [] for name in ("question", "answer", "type"))
+        return [LabelledQuestion(asked, said, kind or "all") for asked, said, kind in zip(*columns, strict=True)]
+
     def training_questions(self) -> list[LabelledQuestion]:
         """Questions of the training split."""
         return self._training_questions
-
-    @cached_property
-    def _training_questions(self) -> list[LabelledQuestion]:
-        if self.train is None:
-            return []
-        columns = (self.train.qa_table[name].to_pylist() for name in ("question", "answer", "type"))
-        return [
-            LabelledQuestion(question, answer, type_ or "all") for question, answer, type_ in zip(*columns, strict=True)
-        ]
 
     # ---- facts about what is scored
 
