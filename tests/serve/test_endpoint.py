@@ -407,6 +407,22 @@ def test_calibration_is_scored_where_the_server_says_how_sure_it_is(
     assert line in (tmp_path / "c" / "result.md").read_text()
 
 
+def test_a_single_answer_is_printed_with_how_sure_it_is(
+    fake: FakeOpenAI, url: str, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, more = str(manifest.parent / "test_red"), ["--server", url, *WORDS]
+    fake.likelihood = lambda frames, text, said: {"A": -1.0, "B": -1.0 - math.log(3)}[said]
+    cli.run(["ask", video, QUESTION, "--answers", "gut", "liver", *more])
+    shown = capsys.readouterr()
+    assert (shown.out, "confidence: 75%, of 2 answers to choose from" in shown.err) == ("gut\n", True)
+    fake.answer = lambda frames, text: "a gut"
+    cli.run(["ask", video, "What is seen?", *more])
+    assert "confidence: 88%, mean probability of its tokens" in capsys.readouterr().err
+    fake.can = ALL - {"logprobs"}
+    cli.run(["ask", video, "What is seen?", *more])
+    assert "confidence" not in capsys.readouterr().err
+
+
 # ---- what goes wrong
 
 
