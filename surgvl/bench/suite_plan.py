@@ -260,10 +260,13 @@ class SuitePlan:
             jobs.append(Job(_score_job(run), score, (run.name,)))
         return jobs
 
+    @cached_property
+    def _tasks(self) -> dict[str, type[Task]]:  # type: ignore[type-arg]
+        return discover(surgvl.tasks, Task)  # type: ignore[type-abstract]
+
     def is_scored(self, run: Run) -> bool:
         """Whether `surgvl eval` scores what the run wrote; draws of few shots are scored by the probe itself."""
-        tasks = discover(surgvl.tasks, Task)  # type: ignore[type-abstract]
-        return run.row.kind in tasks and "--few_shot" not in self.suite.readouts[run.readout]
+        return run.row.kind in self._tasks and "--few_shot" not in self.suite.readouts[run.readout]
 
     def is_sparse(self, run: Run) -> bool:
         """Whether a probe's clips are `every_s` apart; a readout may state its own step."""

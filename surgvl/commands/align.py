@@ -112,9 +112,11 @@ def align(
             frozen_encoder, augment = adapt == "frozen", augment and adapt != "frozen"
             objective = Adaptation(dual)
         elif isinstance(model, VideoViT):
+            if frozen_text:
+                _check_pretrained(text)
             tower, tuned = VideoViT(model.config) if random_encoder else model, None
             dual = DualEncoder(tower, build_text(text, dim), dim)
-            ready = _frozen_text(dual.text, text, table.split(split)) if frozen_text else None
+            ready = _frozen_text(dual.text, table.split(split)) if frozen_text else None
             objective = ClipAlign(dual, frozen_encoder, encoder_rate, token_keep, ready)
         else:
             raise CheckpointError(
@@ -161,19 +163,23 @@ def align(
     return out
 
 
-def _frozen_text(tower: "TextTower", name: str, table: Manifest) -> "FrozenText":
-    """The output of a pretrained text tower for the narration of a manifest.
+def _check_pretrained(name: str) -> None:
+    """A text tower that stays as it is has weights.
 
     Raises:
-        ConfigError: the tower has random weights.
+        ConfigError: the tower of that name has random ones.
     """
-    from surgvl.align.frozen_text import FrozenText
-
     if name == "tiny" or (name.startswith("open_clip:") and "@" not in name):
         raise ConfigError(
             f"--frozen_text needs a pretrained text tower, and --text {name} has random weights: give minilm, "
             "hf:FOLDER_OR_ID or open_clip:NAME@PRETRAINED, or leave it out"
         )
+
+
+def _frozen_text(tower: "TextTower", table: Manifest) -> "FrozenText":
+    """The output of a pretrained text tower for the narration of a manifest."""
+    from surgvl.align.frozen_text import FrozenText
+
     return FrozenText(tower, [row.label for row in table.segments if row.task == "narration"])
 
 

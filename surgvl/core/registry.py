@@ -4,6 +4,7 @@ import ast
 import importlib
 import pkgutil
 import re
+import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -32,9 +33,9 @@ def discover(package: ModuleType, base: type[T]) -> dict[str, type[T]]:
     for info in pkgutil.iter_modules(package.__path__, prefix=package.__name__ + "."):
         if info.name.rsplit(".", 1)[1].startswith("_"):
             continue
-        module = importlib.import_module(info.name)
+        module = sys.modules.get(info.name) or importlib.import_module(info.name)
         for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__:
+            if isinstance(value, type) and value.__module__ == module.__name__ and issubclass(value, base):
                 name = vars(value).get("name", "")
                 if not name:
                     continue

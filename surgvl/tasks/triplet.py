@@ -91,11 +91,10 @@ class Triplet(MultiLabel):
             seed=self.seed,
             video_names=predictions.video_names,
         )
-        results = []
+        tables, results = _tables(truth, scores, videos, classes), []
         for component, ignore_null in _FIGURES:
-            metric = _metric(component, ignore_null)
-            table = triplet.video_table(truth, scores, videos, component, ignore_null=ignore_null, classes=classes)
-            names = np.array(classes.names(component))[triplet.kept_columns(component, ignore_null, classes)]
+            metric, kept = _metric(component, ignore_null), triplet.kept_columns(component, ignore_null, classes)
+            table, names = tables[component][:, kept], np.array(classes.names(component))[kept]
             null = _NO_NULL if ignore_null else ""
             results.append(
                 make(
@@ -151,13 +150,22 @@ def _global(
 def _values(
     truth: NDArray[np.bool_], scores: NDArray[np.floating], videos: Int64Array, classes: TripletClasses
 ) -> dict[str, float]:
-    found = {
-        _metric(component, null): triplet.video_map(truth, scores, videos, component, ignore_null=null, classes=classes)
-        for component, null in _FIGURES
-    }
+    tables, overall = _tables(truth, scores, videos, classes), average_precision(truth, scores)
+    kept = {each: triplet.kept_columns(*each, classes) for each in _FIGURES}
+    found = {_metric(*each): float(videos_then_classes(tables[each[0]][:, kept[each]])[0]) for each in _FIGURES}
     return found | {
-        _metric("ivt", null, overall=True): triplet.global_map(truth, scores, "ivt", ignore_null=null, classes=classes)
-        for null in (False, True)
+        _metric("ivt", null, overall=True): float(nan_mean(overall[kept["ivt", null]])) for null in (False, True)
+    }
+
+
+def _tables(
+    truth: NDArray[np.bool_], scores: NDArray[np.floating], videos: Int64Array, classes: TripletClasses
+) -> dict[str, Float64Array]:
+    """AP per video and class of each component [V, K]; without null triplets, columns are left out."""
+    return {
+        component: triplet.video_table(truth, scores, videos, component, ignore_null=False, classes=classes)
+        for component, ignore_null in _FIGURES
+        if not ignore_null
     }
 
 

@@ -25,6 +25,7 @@ from tests.helpers.made_duals import tiny_dual
 from tests.models.test_models import PREPROCESS
 
 MAKERS = {**made_trees.MAKERS, **made_question_trees.MAKERS}
+READERS = datasets()
 NAMES = [name for name in suite_names() if not load_suite(name).render]
 # Where 0 is best.
 ERRORS = ("mae",)
@@ -38,7 +39,7 @@ def make_trees(root: Path, suite: Suite) -> None:
 
 
 def splits_of(row: Row) -> made_trees.Ids:
-    published = datasets()[row.data].SPLITS
+    published = READERS[row.data].SPLITS
     if row.data == "aixsuture":
         return made_trees.AIXSUTURE
     return published[row.split] if row.split else next(iter(published.values()), {})
