@@ -71,7 +71,9 @@ def run_suite(
         for row, why in plan.absent.items():
             print(f"absent: {row}: {why}")
         jobs, done = plan.jobs(), state["seconds"]
-        for name in _to_convert_again(jobs, done, state.get("failed", ())):
+        page = out / "result.json"
+        failed_before = files.read_json(page).get("failed", {}) if page.is_file() else {}
+        for name in _to_convert_again(jobs, done, failed_before):
             del done[name]
             set_aside.pop(name, None)
         print(f"{part_of(sum(job.name in done for job in jobs), len(jobs), 'job', 'is')} done already", flush=True)
@@ -85,12 +87,10 @@ def run_suite(
 
         save()
         failed = run_jobs(jobs, out, done, save, tell, given.workers, threads, program, set_aside)
-        state["failed"] = list(failed)
-        save()
         measured = collect(plan, done)
         text = to_markdown(plan, measured, failed, set_aside, draw(plan, measured))
         files.write_text(out / "result.md", text)
-        files.write_json(out / "result.json", to_json(plan, measured, failed, set_aside))
+        files.write_json(page, to_json(plan, measured, failed, set_aside))
         folder.record(suite=suite.name, seconds=sum(done.get(job.name, 0.0) for job in jobs))
         print(text)
         folder.next(f"{plural(len(measured), 'run')} in {out}", f"read {out / 'result.md'}")
