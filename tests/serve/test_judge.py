@@ -160,6 +160,18 @@ def test_replies_of_another_toolkit_are_marked_with_their_control(
     assert (score.value, score.baselines) == (1, {"no video": 0.5})
     assert "its agreement with a person was not measured (judge --marks FILE)" in score.protocol
     assert read_json(tmp_path / "judged" / "run.json")["data_hash"] == Manifest.load(folders / "open").hash
+    # Read again, as from a folder of an earlier version, once the judge has been resumed, which asks nothing.
+    path = tmp_path / "judged" / "answers.jsonl"
+    old = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "options"}) + "\n" for row in old))
+    rescore = [*evaluate[:3], "--rescore", str(tmp_path / "judged"), "--out", str(tmp_path / "again")]
+    with pytest.raises(DataError, match="or after `surgvl judge --resume` on that"):
+        cli.run(rescore)
+    before = len(fake.probes)
+    cli.run([*words, *more, "--resume"])
+    assert not [body for body in fake.probes[before:] if "{" in body["messages"][0]["content"][-1]["text"]]
+    found = {row.metric: row for row in cli.run([*rescore, "--resume"])}
+    assert (found["judged_accuracy"].value, found["judged_accuracy"].baselines) == (1, {"no video": 0.5})
 
 
 def test_marks_alone_measure_the_judge(
