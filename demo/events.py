@@ -1,7 +1,8 @@
 """Tell every open page what has changed, as server-sent events (the `text/event-stream` of the HTML standard).
 
-An event is a fact about the present ("this job is at 40 %"), so a page that misses one is put right by the next, and a
-page that reconnects asks for everything anew.
+An event is a fact about the present ("this job is at 40 %"), so a page that misses one is put right by the next. A page
+says how many there had been when it asked for what it shows, and is told if it has missed some since; one that
+reconnects asks for everything anew.
 """
 
 import asyncio
@@ -22,6 +23,12 @@ class Events:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._listeners: set[_Listener] = set()
+        self._num_sent = 0
+
+    @property
+    def num_sent(self) -> int:
+        """How many there have been."""
+        return self._num_sent
 
     def publish(self, kind: str, value: object = None) -> None:
         """Tell all pages.
@@ -38,19 +45,27 @@ class Events:
 
     def _send(self, text: str | None) -> None:
         with self._lock:
+            self._num_sent += 1
             listeners = list(self._listeners)
         for each in listeners:
             # A server that ends closes its loop first.
             with contextlib.suppress(RuntimeError):
                 each.loop.call_soon_threadsafe(each.put, text)
 
-    async def stream(self) -> AsyncIterator[str]:
-        """Events from now on, until the page goes away."""
+    async def stream(self, since: int | None = None) -> AsyncIterator[str]:
+        """Events from now on, until the page goes away; `missed` is the first if there were others.
+
+        Args:
+            since: how many there had been when the page asked for what it shows.
+        """
         mine = _Listener(asyncio.get_running_loop())
         with self._lock:
             self._listeners.add(mine)
+            is_behind = since is not None and since != self._num_sent
         try:
             yield "retry: 2000\n\n"
+            if is_behind:
+                yield "event: missed\ndata: null\n\n"
             while True:
                 try:
                     text = await asyncio.wait_for(mine.waiting.get(), BEAT_S)

@@ -52,7 +52,9 @@ def router(engine: Engine) -> APIRouter:
 
     @found.get("/api/archive")
     def archive(request: Request) -> Json:
-        return engine.facts.describe(user_of(request), is_near(request))
+        # Counted first: what changes meanwhile is missed rather than taken for known.
+        num_events = engine.events.num_sent
+        return {**engine.facts.describe(user_of(request), is_near(request)), "num_events": num_events}
 
     @found.get("/api/user")
     def user(request: Request) -> Json:
@@ -68,9 +70,9 @@ def router(engine: Engine) -> APIRouter:
         return reply
 
     @found.get("/api/events")
-    async def events() -> Response:
+    async def events(since: int | None = None) -> Response:
         headers = {**NEVER, "X-Accel-Buffering": "no"}
-        return StreamingResponse(engine.events.stream(), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(engine.events.stream(since), media_type="text/event-stream", headers=headers)
 
     return found
 

@@ -186,6 +186,7 @@ function followEvents(check) {
     {
       missed: () => (refresh(), readClips(), readJobs(), labels(null)),
       reach: check,
+      since: () => state.archive.num_events,
     },
   );
 }

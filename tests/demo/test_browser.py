@@ -151,6 +151,23 @@ def test_the_first_useful_paint_does_not_wait_for_models(context: "BrowserContex
         until(page, "document.querySelector('#stage video').readyState >= 1")
 
 
+@pytest.mark.usefixtures("same_page")
+def test_models_that_are_ready_before_the_page_listens_are_heard_of(context: "BrowserContext", url: str) -> None:
+    def ask_early(page: "Page") -> None:
+        def answer(route: Any) -> None:
+            found = route.fetch()
+            facts = found.json()
+            # The models were loaded, and all were told, before this page listens.
+            early = {"models_state": "loading", "num_events": facts["num_events"] - 1}
+            route.fulfill(response=found, json={**facts, **early})
+            page.unroute("**/api/archive")
+
+        page.route("**/api/archive", answer)
+
+    with opened(context, url, prepare=ask_early) as page:
+        page.wait_for_selector(".status.ready")
+
+
 def test_every_view_says_that_it_is_not_for_clinical_use(same_page: "Page") -> None:
     for name in VIEWS:
         view(same_page, name)
@@ -742,7 +759,7 @@ def test_tabs_that_nobody_sees_leave_the_connections_to_others(context: "Browser
     with contextlib.ExitStack() as tabs:
         pages = []
         for _ in range(7):
-            pages.append(tabs.enter_context(opened(context, url, prepare=hideable, has_scripts=True)))
+            pages.append(tabs.enter_context(opened(context, url)))
             pages[-1].wait_for_selector(".case")
             see(pages[-1], False)
         see(pages[0], True)
@@ -756,15 +773,13 @@ def test_tabs_that_nobody_sees_leave_the_connections_to_others(context: "Browser
         pages[0].wait_for_selector("#clips .clip", state="detached")
 
 
-def hideable(page: "Page") -> None:
-    """Let a test say whether the page is seen: a headless browser shows all of them."""
-    page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.isUnseen === true})")
-
-
 def see(page: "Page", is_seen: bool) -> None:
-    """Bring a tab to the front, or leave it."""
-    page.evaluate(f"window.isUnseen = {str(not is_seen).lower()};"
-                  " document.dispatchEvent(new Event('visibilitychange'))")  # fmt: skip
+    """Bring a tab to the front, or leave it: a headless browser shows all of them."""
+    page.evaluate(
+        "(value) => { Object.defineProperty(document, 'hidden', { configurable: true, value });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        not is_seen,
+    )
 
 
 # ---- what everyone can use
@@ -951,14 +966,13 @@ def test_the_recording_stays_in_sight_on_a_small_screen(context: "BrowserContext
 def test_nothing_shifts_while_the_page_fills(context: "BrowserContext", url: str, width: int) -> None:
     """Cumulative layout shift, as the browser measures it: half of what web.dev calls good."""
 
-    def observe(page: "Page") -> None:
-        page.add_init_script(
+    with opened(context, url, width) as page:
+        # Of those before, the browser keeps 150.
+        page.evaluate(
             "window.shifts = []; new PerformanceObserver((list) => {"
             " for (const each of list.getEntries()) if (!each.hadRecentInput) window.shifts.push(each);"
             "}).observe({type: 'layout-shift', buffered: true})"
         )
-
-    with opened(context, url, width, prepare=observe, has_scripts=True) as page:
         ready(page)
         find(page, SENTENCE)
         page.click(".case[data-id=video02] button" if width > 860 else ".hit .opener")

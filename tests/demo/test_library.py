@@ -406,5 +406,20 @@ def test_every_page_hears_of_changes_and_a_deaf_one_loses_the_oldest() -> None:
     assert heard[5:] == [f"event: recordings\ndata: {NUM_WAITING + 4}\n\n"] * 2
 
 
+def test_a_page_is_told_what_it_missed_while_it_opened() -> None:
+    async def listen() -> list[str]:
+        events = Events()
+        asked = events.num_sent
+        none = events.stream(asked)
+        heard = [await anext(none)]
+        events.publish("models", {})
+        heard += [await anext(none)]
+        late = events.stream(asked)
+        return [*heard, await anext(late), await anext(late)]
+
+    retry = "retry: 2000\n\n"
+    assert asyncio.run(listen()) == [retry, "event: models\ndata: {}\n\n", retry, "event: missed\ndata: null\n\n"]
+
+
 def test_recordings_of_every_suffix_are_taken() -> None:
     assert {".mp4", ".ts", ".mkv"} <= set(VIDEO_SUFFIXES)

@@ -57,7 +57,6 @@ def opened(
     scheme: str = "light",
     refused: str = "",
     prepare: Callable[["Page"], None] | None = None,
-    has_scripts: bool = False,
 ) -> Iterator["Page"]:
     """The page, loaded anew; at the end there must be no console error, no failed answer and no request to elsewhere.
 
@@ -70,11 +69,10 @@ def opened(
         height: of the window, pixels.
         scheme: `light` or `dark`.
         refused: part of the addresses that the server is expected to refuse.
-        prepare: what is done to the page before it opens the address.
-        has_scripts: whether `prepare` adds scripts, which a tab keeps.
+        prepare: what is done to the page before it opens the address; it adds no scripts, which a tab would keep.
     """
     spare = _SPARE.setdefault(context, [])
-    page = spare.pop() if spare and not has_scripts else _tab(context)
+    page = spare.pop() if spare else _tab(context)
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", forced_colors="none")
     page.set_viewport_size({"width": width, "height": height})
     faults: list[str] = []
@@ -106,7 +104,7 @@ def opened(
         page.wait_for_timeout(100)
         page.goto("about:blank")
         page.unroute_all()
-        is_spare = not has_scripts
+        is_spare = True
     finally:
         for event, call in listeners.items():
             page.remove_listener(event, call)
