@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -27,6 +28,7 @@ from surgvl.commands.suite_config import SuiteConfig
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.predictions import Predictions, write_predictions
 from surgvl.core.registry import discover
+from surgvl.core.results import Result
 from surgvl.data.manifest import Manifest, Segment, VideoRow
 from surgvl.data.readers.base import VideoDataset
 from tests.helpers import fake_suite
@@ -337,6 +339,26 @@ def test_a_kept_suite_is_the_same(name: str, tmp_path: Path) -> None:
     (tmp_path / "suite.yaml").write_text(yaml.safe_dump(stored, sort_keys=False, allow_unicode=True))
     assert load_suite(str(tmp_path / "suite.yaml")) == suite
     assert differences(stored, suite) == ""
+
+
+def test_scores_by_sentences_stand_beside_zero_shot_numbers(tmp_path: Path) -> None:
+    """Whatever the encoder was trained on before; Cholec80's labels it has not seen."""
+    (tmp_path / "cholec80").mkdir()
+    plan = SuitePlan(load_suite("zero_shot"), tmp_path, tmp_path / "out", ("runs/dual",))
+    run = next(each for each in plan.runs if each.row.split == "camma")
+    counts: dict[str, Any] = {
+        "baselines": {},
+        "num_videos": 32,
+        "num_clips": 76_756,
+        "encoder": "fine-tuned",
+        "num_trainable": 9,
+    }
+    result = Result(task="phase", metric="accuracy", value=0.4, low=0.3, high=0.5, protocol="made", **counts)
+    page = to_markdown(plan, [Measured(run, [result])], {}, {}, {})
+    rows = [line for line in page.splitlines() if line.startswith("| cholec80 phase accuracy") and "PeskaVLP" in line]
+    # Another's run of its code is about the same videos.
+    assert any("| yes" in line for line in rows), rows
+    assert not any("ours fine-tuned" in line for line in rows)
 
 
 def test_plots_are_drawn_from_predictions_and_labels(tmp_path: Path) -> None:

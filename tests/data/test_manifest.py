@@ -165,6 +165,9 @@ def test_split_select_and_lookup(tmp_path: Path) -> None:
     assert manifest.select(["v3"]).qa == manifest.qa
     with pytest.raises(DataError, match="no video is in split 'dev'"):
         manifest.split("dev")
+    unsplit = Manifest([row.model_copy(update={"split": ""}) for row in manifest.videos])
+    with pytest.raises(DataError, match="no video of the manifest has a split, so none is in 'test': give --split ''"):
+        unsplit.split("test")
     with pytest.raises(DataError, match="no video 'v9'"):
         manifest.select(["v9"])
     with pytest.raises(DataError, match="labels but no file"):

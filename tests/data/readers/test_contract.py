@@ -82,6 +82,16 @@ def test_data_sets_are_found() -> None:
         data.dataset_class("cholec8")
 
 
+def test_a_folder_without_splits_is_told_how_to_get_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film(tmp_path / "a.mp4", 1)
+    put(tmp_path / "labels.csv", "video,start,end,label\na,0,1,cut\n")
+    data.data_check("manual", tmp_path)
+    assert "splits: none; to train on some videos and score others, put a splits.json, {" in capsys.readouterr().out
+    put(tmp_path / "splits.json", '{"test": ["a"]}')
+    data.data_check("manual", tmp_path)
+    assert "splits: own\n" in capsys.readouterr().out
+
+
 def test_a_licence_stands_with_the_place_where_it_was_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data.data_check("cholec80", cholec80(tmp_path))
     assert "licence: CC BY-NC-SA 4.0 (read in the list of licences of SurgRec's authors" in capsys.readouterr().out
