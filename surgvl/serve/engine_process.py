@@ -32,6 +32,8 @@ CPU_SERVER = ("surgvl.serve.cpu_server", "--model")
 SHARED_CPU_SERVER = (ENTRY, "--model")
 # The smallest block of the key-value cache that vLLM accepts on a CPU, in tokens.
 CPU_BLOCK = 32
+# Without a number of bytes, vLLM takes most of the memory. The variable (in GiB) overrides the flag.
+KV_CACHE, KV_CACHE_BYTES = "VLLM_CPU_KVCACHE_SPACE", 1 << 30
 # vLLM's cache of preprocessed clips. Its default of 4 GiB for each process looks like a leak until it is full: 100 kB
 # for each new clip of 8 x 64 x 64, 2.4 MB for one of 16 x 224 x 224.
 CLIP_CACHE_GB = 0.25
@@ -120,6 +122,7 @@ class EngineProcess:
             *(("--uds", str(self.address)) if isinstance(self.address, Path) else ()),
             *(("--host", "127.0.0.1", "--port", str(self.address)) if isinstance(self.address, int) else ()),
             *(("--dtype", "float32", "--enforce-eager") if self.cpu else ()),
+            *(("--kv-cache-memory-bytes", str(KV_CACHE_BYTES)) if self.cpu and KV_CACHE not in os.environ else ()),
             # Only whole blocks of a prefix are cached; vLLM's 128 tokens on a CPU exceed a clip with its question.
             *(("--block-size", str(CPU_BLOCK)) if self.cpu and self.role == "chat" else ()),
             *(("--allowed-local-media-path", str(self.media_folder)) if self.media_folder else ()),
@@ -150,7 +153,9 @@ class EngineProcess:
             "VLLM_NO_USAGE_STATS": "1",
         }
         if self.cpu:
-            ours["VLLM_CPU_KVCACHE_SPACE"] = "1"
+            # Even with `--enforce-eager`, vLLM compiles how it counts likelier tokens, when likelihoods are asked for.
+            # This takes seconds, and a compiler of C++ that need not be there.
+            ours["TORCHDYNAMO_DISABLE"] = "1"
         if self.cpu and self.is_single:
             # Compute and schedule in one process. With two, the one that waits for the other keeps a core busy (3.4
             # against 5.2 requests/s in one trial on two cores).

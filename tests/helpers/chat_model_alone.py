@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 os.environ.update(
-    VLLM_CPU_KVCACHE_SPACE="1", VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_CPU_OMP_THREADS_BIND="nobind",
+    VLLM_ENABLE_V1_MULTIPROCESSING="0", VLLM_CPU_OMP_THREADS_BIND="nobind",
     VLLM_LOGGING_LEVEL="ERROR", VLLM_NO_USAGE_STATS="1",
 )  # fmt: skip
 
@@ -38,7 +38,7 @@ def answer(folder: str, cases: str) -> list[dict[str, Any]]:
     # A budget below the length of a prompt: it is worked through in parts.
     engine: Any = LLM(
         folder, dtype="float32", enforce_eager=True, max_model_len=1024, max_num_seqs=16, max_num_batched_tokens=64,
-        block_size=32,
+        block_size=32, kv_cache_memory_bytes=1 << 26,
         limit_mm_per_prompt={"video": 4, "image": 4}, enable_prefix_caching=True, enable_mm_embeds=True,
         enable_lora=True, max_lora_rank=8,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoTokenizer
 
 from surgvl.core.errors import SurgVLError
+from surgvl.serve.import_vllm import STARTED
 
 TEXTS = ["the hook cuts", "", "Duct &amp; ARTERY", "naïve 手術 </s> <pad>", "cut the cystic duct " * 40]
 
@@ -81,6 +82,6 @@ def refusals(tiny: Path, unprepared: Path) -> list[str]:
 
 def check(tiny: str, towers: list[tuple[str, str, str]]) -> dict[str, Any]:
     """All checks, of a prepared folder and of other text towers: kind, folder and prepared folder of each."""
-    found: dict[str, Any] = {"registered": registered(Path(tiny))}
+    found: dict[str, Any] = {"registered": registered(Path(tiny)), "late": sorted(set(STARTED) - set(sys.modules))}
     found["differences"] = {kind: difference(Path(folder), Path(prepared)) for kind, folder, prepared in towers}
     return {**found, "refusals": refusals(Path(tiny), Path(towers[0][1]))}

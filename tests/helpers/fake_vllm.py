@@ -25,7 +25,7 @@ import os, pathlib, signal, subprocess, sys
 words = sys.argv
 folder = pathlib.Path(words[2])
 print("INFO 11-21 08:00:00 [api.py:1] words:", words, flush=True)
-print("env", os.environ.get("SURGVL_API_KEY"), os.environ.get("VLLM_CPU_KVCACHE_SPACE"), flush=True)
+print("env", os.environ.get("SURGVL_API_KEY"), os.environ.get("VLLM_NO_USAGE_STATS"), flush=True)
 if (folder / "broken").exists():
     print("(EngineCore pid=7) ERROR 11-21 08:00:00 [core.py:1] ValueError: no such layer", flush=True)
     print("RuntimeError: Engine core initialization failed. See root cause above.", flush=True)

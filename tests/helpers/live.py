@@ -22,7 +22,7 @@ from tests.helpers.made_archive import film
 from tests.helpers.made_duals import tiny_dual
 from tests.helpers.made_organs import save_run, taught
 from tests.helpers.served import Served, below, words_of
-from tests.helpers.vllm_forks import VllmForks
+from tests.helpers.vllm_forks import SMALL_CACHE, VllmForks
 from tests.models.test_models import PREPROCESS
 
 EMBED = "/v1/embeddings"
@@ -64,7 +64,7 @@ class Live:
         self.env = {"SURGVL_API_KEY": KEY, "TMPDIR": str(self.temporary)}
         begun = time.monotonic()
         self.forks = forks
-        words += ["--archive", str(self.archive), "--media_folder", str(self.media)]
+        words += ["--archive", str(self.archive), "--media_folder", str(self.media), "--engine_args", *SMALL_CACHE]
         self.served = Served("all", *words, asking=forks.asking, env=self.env)
         try:
             self.url = self.served.url

@@ -8,12 +8,16 @@ from surgvl.serve.supervisor import SupervisedEngine, Supervisor, launch
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "PYTHONUNBUFFERED": "1",
+    "TORCHDYNAMO_DISABLE": "1",
     "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
     # One process, and threads that share the cores with the tests.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
+
+
+# Engines fill their whole cache with zeros when they start.
+SMALL_CACHE = ("--kv-cache-memory-bytes", str(1 << 26))
 
 
 class VllmForks:

@@ -36,7 +36,7 @@ from tests.helpers.killed_asking import run_killed_after  # noqa: E402
 from tests.helpers.made_vision_language import save_qwen3_vl  # noqa: E402
 from tests.helpers.patience import patience  # noqa: E402
 from tests.helpers.served import Served  # noqa: E402
-from tests.helpers.vllm_forks import VllmForks  # noqa: E402
+from tests.helpers.vllm_forks import SMALL_CACHE, VllmForks  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
@@ -67,6 +67,7 @@ class Plain:
         flags += ["--dtype", "float32", "--enforce-eager", "--block-size", "32", "--skip-mm-profiling"]
         flags += ["--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"tuned={place / 'tuned' / 'model'}"]
         self.log = place / "vllm.log"
+        flags += SMALL_CACHE
         self.engine = forks.start(self.log, *CPU_SERVER, str(place / "model"), *flags)
 
     def wait(self) -> None:

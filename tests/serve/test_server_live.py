@@ -182,8 +182,8 @@ def test_a_client_that_goes_ends_its_request(live: Live) -> None:
             assert until(lambda: running() == 0, patience(1.5))
 
 
-def test_a_hundred_uploads_at_a_time(live: Live, video: bytes) -> None:
-    url = data(video, "video/mp4")
+def test_a_hundred_uploads_at_a_time(live: Live) -> None:
+    url = data(made_media.video(2.0), "video/mp4")
     asked = [{**shows(url, words=f"What is seen in part {n}?"), "user": "x" * 10**6} for n in range(100)]
     limits = httpx.Limits(max_connections=100)
     begun = time.monotonic()

@@ -193,13 +193,12 @@ def test_words_after_engine_args_are_vllms() -> None:
 
 def test_the_environment_of_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SURGVL_API_KEY", "secret")
-    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
     for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"):
         monkeypatch.delenv(name, raising=False)
     engine = EngineProcess("chat", tmp_path, "m", 8001, tmp_path / "log")
     found = engine.environment
     assert "secret" not in found.values()
-    assert (found["VLLM_CPU_KVCACHE_SPACE"], found["VLLM_NO_USAGE_STATS"], found["HF_HUB_OFFLINE"]) == ("1", "1", "1")
+    assert (found["VLLM_NO_USAGE_STATS"], found["HF_HUB_OFFLINE"]) == ("1", "1")
     assert (found["VLLM_ENABLE_V1_MULTIPROCESSING"], found["VLLM_CPU_OMP_THREADS_BIND"]) == ("0", "nobind")
     assert "PYTHONPYCACHEPREFIX" not in found
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "7")
@@ -212,7 +211,9 @@ def test_the_environment_of_an_engine(tmp_path: Path, monkeypatch: pytest.Monkey
     assert Path(found["PYTHONPYCACHEPREFIX"]).is_relative_to(tmp_path)
 
 
-def test_the_command_line_of_an_engine(tmp_path: Path) -> None:
+def test_the_command_line_of_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)
+
     def words(cpu: bool, **more: Any) -> str:
         return " ".join(EngineProcess("chat", tmp_path, "m", 8001, tmp_path / "log", cpu=cpu, **more).words)
 
@@ -222,6 +223,11 @@ def test_the_command_line_of_an_engine(tmp_path: Path) -> None:
     assert "surgvl.serve.cpu_server" in words(cpu=True)
     assert "surgvl.serve.cpu_server" not in words(cpu=True, tensor_parallel=2)
     assert """--override-generation-config {"max_new_tokens": 99}""" in words(cpu=True, max_tokens=99)
+    assert "--kv-cache-memory-bytes 1073741824" in words(cpu=True)
+    assert "--kv-cache-memory-bytes" not in words(cpu=False)
+    # It would override the flag.
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "7")
+    assert "--kv-cache-memory-bytes" not in words(cpu=True)
     # Bounded: of vLLM's own 4 GiB it looks as if memory had a leak.
     cache_gb = float(words(cpu=True).partition("--mm-processor-cache-gb ")[2].split()[0])
     assert 0 < cache_gb < 1

@@ -218,6 +218,7 @@ def test_the_plug_in_is_light_and_other_towers_are_themselves(served: Served) ->
     assert found["known"] == sorted(plugin.MODELS)
     assert found["width"] == 24
     assert not [name for name in found["imported"] if name.endswith(("_model", ".dual", ".chat", ".vit"))]
+    assert not served.embed["late"]
     assert set(served.embed["differences"]) == {"hf", "open_clip", "whole open_clip", "siglip", "qwen3_vl"}
     assert max(served.embed["differences"].values()) < 1e-5
     unprepared, missing, shape = served.embed["refusals"]
