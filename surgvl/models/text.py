@@ -179,22 +179,22 @@ def build_text(
             raise ConfigError(f"open_clip has no model {model!r}: choose one of open_clip.list_models()")
         length = int(model_cfg["text_cfg"].get("context_length", 77))
         config = {"kind": "open_clip", "model": model, "model_cfg": model_cfg, "dim": dim, "context_length": length}
+        if pretrained and not open_clip.get_pretrained_cfg(model, pretrained) and not Path(pretrained).is_file():
+            tags = ", ".join(["a file", *open_clip.list_pretrained_tags_by_model(model)])
+            raise CheckpointError(f"{pretrained} is neither a file nor a tag of {model}: give one of {tags}")
+        # First, so that its random projection depends on the seed alone.
         tower = TextTower(config)
-        if pretrained:
-            if not open_clip.get_pretrained_cfg(model, pretrained) and not Path(pretrained).is_file():
-                tags = ", ".join(["a file", *open_clip.list_pretrained_tags_by_model(model)])
-                raise CheckpointError(f"{pretrained} is neither a file nor a tag of {model}: give one of {tags}")
-            folder = None if Path(pretrained).is_file() else find_named(name)
-            with foreign(f"open_clip cannot load {model} from {pretrained}", "give one of its tags or a file"):
-                if folder is None:
-                    full = open_clip.create_model(
-                        model, pretrained=pretrained, force_custom_text=True, weights_only=True
-                    )
-                    weights = full.text.state_dict()
-                else:
-                    weights = text_weights(load_file(folder / "model.safetensors"))
-                tower.inner.load_state_dict(weights)
-            check_finite(tower.state_dict(), pretrained)
+        if not pretrained:
+            return tower
+        folder = None if Path(pretrained).is_file() else find_named(name)
+        with foreign(f"open_clip cannot load {model} from {pretrained}", "give one of its tags or a file"):
+            if folder is None:
+                full = open_clip.create_model(model, pretrained=pretrained, force_custom_text=True, weights_only=True)
+                weights = full.text.state_dict()
+            else:
+                weights = text_weights(load_file(folder / "model.safetensors"))
+            tower.inner.load_state_dict(weights)
+        check_finite(tower.state_dict(), pretrained)
         return tower
     if name == MINILM or (kind == "hf" and rest):
         from transformers import AutoConfig, AutoModel
