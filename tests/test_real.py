@@ -31,6 +31,7 @@ from surgvl.models.published import published
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.duplicates import near_duplicates
 from surgvl.video.clip import Preprocess
+from tests.conftest import MadeOnce
 from tests.helpers.made_published import TINY, surgvlp_weights, tiny_clip
 from tests.helpers.opened_page import engine_of
 from tests.helpers.real_clips import cut
@@ -144,7 +145,9 @@ def test_every_second_of_a_recording_has_its_own_clip(recipe: str, tmp_path: Pat
 
 
 @pytest.fixture(scope="module", params=["open_clip", "surgvlp"])
-def published_name(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def published_name(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, made_once: MadeOnce
+) -> Iterator[str]:
     """The name of a published model with random weights."""
     folder = tmp_path_factory.mktemp("published")
     with pytest.MonkeyPatch.context() as patch:
@@ -152,7 +155,8 @@ def published_name(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
         if request.param == "open_clip":
             yield f"open_clip:{TINY}@{tiny_clip(folder)}"
         else:
-            install.add(published("surgvlp"), surgvlp_weights(folder), accepted=True)
+            weights = made_once("surgvlp", surgvlp_weights) / "SurgVLP.pth"
+            install.add(published("surgvlp"), weights, accepted=True)
             yield "surgvlp"
 
 

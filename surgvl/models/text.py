@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models.foreign import check_finite, foreign
 from surgvl.models.named import find_named
+from surgvl.models.open_clip_tokenizer import open_clip_tokenizer
 from surgvl.models.schema import bounded, read_checked
 from surgvl.models.store import stored_hub
 from surgvl.models.text_transformer import TextTransformer
@@ -65,7 +66,7 @@ class TextTower(nn.Module):
             name = config["model"]
             cfg = dict(config["model_cfg"]["text_cfg"])
             self.inner = open_clip.model._build_text_tower(config["model_cfg"]["embed_dim"], cfg)
-            self.clip_tokenizer = open_clip.get_tokenizer(name)
+            self.clip_tokenizer = open_clip_tokenizer(name, cfg)
         elif kind == "hf":
             from open_clip.hf_model import HFTextEncoder
             from transformers import AutoConfig

@@ -15,6 +15,7 @@ from surgvl.compat import surgvlp
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.models import install
 from surgvl.models.published import published
+from tests.conftest import MadeOnce
 from tests.helpers.made_published import surgvlp_weights
 from tests.helpers.markdown_blocks import ROOT, blocks
 from tests.helpers.plain_surgvlp import TRANSFORM, plain_resnet, plain_text
@@ -23,8 +24,8 @@ PAGE = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return surgvlp_weights(tmp_path_factory.mktemp("surgvlp"))
+def weights(made_once: MadeOnce) -> Path:
+    return made_once("surgvlp", surgvlp_weights) / "SurgVLP.pth"
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from surgvl.api import DualModel
 from surgvl.core.errors import CheckpointError, SurgVLWarning
 from surgvl.models import install
 from surgvl.models.published import published
+from tests.conftest import MadeOnce
 from tests.helpers.made_published import surgvlp_weights
 from tests.helpers.numbered_videos import encode
 from tests.helpers.plain_surgvlp import CUT, TRANSFORM, plain_resnet, plain_text
@@ -34,8 +35,8 @@ SENTENCES = {
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return surgvlp_weights(tmp_path_factory.mktemp("surgvlp"))
+def weights(made_once: MadeOnce) -> Path:
+    return made_once("surgvlp", surgvlp_weights) / "SurgVLP.pth"
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from surgvl.core.errors import CheckpointError, ConfigError
 from surgvl.core.files import write_json
 from surgvl.models.foreign import check_finite, foreign, without_notes
+from surgvl.models.open_clip_tokenizer import open_clip_tokenizer
 from surgvl.models.schema import bounded
 from surgvl.models.shapes import undrawn
 from surgvl.models.video_text import FrameText, normalised, truncation
@@ -51,10 +52,8 @@ class OpenClip(FrameText):
         cfg = facts["preprocess_cfg"]
         self.register_buffer("mean", torch.tensor(cfg["mean"]), persistent=False)
         self.register_buffer("std", torch.tensor(cfg["std"]), persistent=False)
-        import open_clip
-
         with foreign(f"{folder} has no tokenizer of open_clip", "add the files of its tokenizer"), without_notes():
-            self.tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
+            self.tokenize = open_clip_tokenizer(f"local-dir:{folder}", facts["model_cfg"]["text_cfg"])
         self.context_length = int(self.tokenize.context_length)
 
     @property
