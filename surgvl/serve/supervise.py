@@ -31,8 +31,8 @@ POLL_S = 0.1
 GRACE_S = 8.0
 # Given to the rest of a process group to end by itself.
 CLEANUP_S = 3.0
-# An environment may have many variables.
-MAX_REQUEST_BYTES = 1 << 20
+# The message that asks for an engine, with three files: the request, the socket that it lives by, and its log.
+ENGINE_ASKED = b"engine"
 
 
 class Child:
@@ -128,16 +128,18 @@ def main() -> str:
     """
     asked = socket.fromfd(0, socket.AF_UNIX, socket.SOCK_SEQPACKET)
     while True:
-        message, sockets, *_ = socket.recv_fds(asked, MAX_REQUEST_BYTES, 2)
+        message, files, *_ = socket.recv_fds(asked, len(ENGINE_ASKED), 3)
         if not message:
             break
-        request = json.loads(message)
+        with os.fdopen(files.pop(0), "rb") as written:
+            written.seek(0)
+            request = json.load(written)
         if request["fork"]:
             _import_vllm()
         if not os.fork():
             asked.close()
-            return _begin(request, *sockets)
-        for each in sockets:
+            return _begin(request, *files)
+        for each in files:
             os.close(each)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:

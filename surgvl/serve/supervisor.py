@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO
 
-from surgvl.serve.supervise import CLEANUP_S, GRACE_S
+from surgvl.serve.supervise import CLEANUP_S, ENGINE_ASKED, GRACE_S
 
 # From the moment when an engine is told to stop until its supervisor must have ended it.
 STOP_S = GRACE_S + 2 * CLEANUP_S + 3
@@ -72,9 +73,12 @@ class Supervisor:
         if self._asking is None:
             self._process, self._asking = launch(environment, log)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = json.dumps({"words": list(words), "environment": dict(environment), "fork": fork})
-        with theirs:
-            socket.send_fds(self._asking, [request.encode()], [theirs.fileno(), log.fileno()])
+        asked = {"words": list(words), "environment": dict(environment), "fork": fork}
+        # In memory, not in the message: Linux lets a program have megabytes of environment, and a message 200 kB.
+        with theirs, os.fdopen(os.memfd_create("request"), "wb") as request:
+            request.write(json.dumps(asked).encode())
+            request.flush()
+            socket.send_fds(self._asking, [ENGINE_ASKED], [request.fileno(), theirs.fileno(), log.fileno()])
         return SupervisedEngine(ours)
 
     def ask_no_more(self) -> None:

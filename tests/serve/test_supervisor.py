@@ -35,10 +35,10 @@ def supervisor() -> Iterator[Supervisor]:
     found.wait()
 
 
-def start(supervisor: Supervisor, place: Path, word: str) -> SupervisedEngine:
-    """The engine, whose log has the name of its word."""
+def start(supervisor: Supervisor, place: Path, word: str, **more: str) -> SupervisedEngine:
+    """The engine, whose log has the name of its word, with more of the environment."""
     (place / "engine.py").write_text(ENGINE)
-    environment = {**os.environ, "SAYS": "hello", "PYTHONPATH": os.pathsep.join((str(place), *sys.path))}
+    environment = {**os.environ, "SAYS": "hello", "PYTHONPATH": os.pathsep.join((str(place), *sys.path)), **more}
     with (place / word).open("ab") as log:
         return supervisor.start(("engine", word), environment, log, fork=False)
 
@@ -60,6 +60,13 @@ def test_what_an_engine_says_and_how_it_ends(supervisor: Supervisor, tmp_path: P
     os.kill(family[0], signal.SIGKILL)
     assert engine.exit_status(patience(10)) == 128 + signal.SIGKILL
     assert gone(family)
+
+
+def test_an_environment_may_exceed_a_message(supervisor: Supervisor, tmp_path: Path) -> None:
+    # Linux lets a program have megabytes of it, and a socket's message 200 kB.
+    more = {f"MANY_{number}": "x" * 100_000 for number in range(4)}
+    assert start(supervisor, tmp_path, "3", **more, SAYS="last").exit_status(patience(10)) == 3
+    assert (tmp_path / "3").read_text() == "last ['3'] \n"
 
 
 def test_engines_outlive_what_started_them_and_end_when_told(supervisor: Supervisor, tmp_path: Path) -> None:
