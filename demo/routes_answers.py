@@ -16,7 +16,7 @@ from surgvl.demo.uploads import receive_picture
 
 def router(engine: Engine, scratch: Path) -> APIRouter:
     """Routes below `/api`."""
-    found = APIRouter()
+    found = APIRouter(prefix="/api")
 
     @found.post("/search")
     def search(given: SearchRequest) -> SearchReply:

@@ -12,7 +12,7 @@ from surgvl.demo.schemas import ClipWords, Json, NewClip, NewLabel
 
 def router(engine: Engine, scratch: Path) -> APIRouter:
     """Routes below `/api`."""
-    found, catalogue = APIRouter(), engine.archive.catalogue
+    found, catalogue = APIRouter(prefix="/api"), engine.archive.catalogue
 
     @found.get("/recordings/{id:path}/labels")
     def labels(id: str, request: Request) -> list[Json]:

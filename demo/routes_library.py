@@ -22,7 +22,7 @@ UPLOADS = "uploads"
 
 def router(engine: Engine, scratch: Path) -> APIRouter:
     """Routes below `/api`."""
-    found = APIRouter()
+    found = APIRouter(prefix="/api")
 
     @found.get("/recordings")
     def recordings() -> list[Json]:

@@ -37,7 +37,7 @@ Time = Annotated[float, Query(ge=-1e7, le=1e7, allow_inf_nan=False)]
 
 def router(engine: Engine, scratch: Path) -> APIRouter:
     """Routes below `/api`."""
-    found = APIRouter()
+    found = APIRouter(prefix="/api")
     # Decoding is the heaviest that a page asks for: two at a time leave room for searches.
     decoding, cutting = threading.Semaphore(2), threading.Semaphore(1)
 
