@@ -108,15 +108,15 @@ def _cells(path: Path) -> list[list[str]]:
 
 
 def _joined(tables: Sequence[tuple[Path, list[Marked]]]) -> list[MarkedList]:
-    """Tables as lists: those that share answers are one, with a person for each table."""
+    """Tables as lists: those that share answers are one, with a person for each table, in whatever order they come."""
     groups: list[list[tuple[str, list[Marked]]]] = []
     for path, rows in tables:
         ids = {row_id(row.case) for row in rows}
-        shared = (each for each in groups if any(row_id(row.case) in ids for _, own in each for row in own))
-        group = next(shared, None)
-        if group is None:
-            groups.append(group := [])
-        group.append((path.name, rows))
+        alike = [each for each in groups if any(row_id(row.case) in ids for _, own in each for row in own)]
+        joined = [*(own for each in alike for own in each), (path.name, rows)]
+        at = groups.index(alike[0]) if alike else len(groups)
+        groups = [each for each in groups if each not in alike]
+        groups.insert(at, joined)
     return [_list_of(group) for group in groups]
 
 

@@ -4,6 +4,7 @@ What is read is compared with rows that the tests write by hand; the published f
 hash and with counts that this file makes on its own.
 """
 
+import itertools
 import json
 import os
 from collections import Counter
@@ -72,6 +73,21 @@ def test_tables_of_the_same_answers_are_marks_of_several_people(tmp_path: Path) 
     twice = table(tmp_path / "twice.csv", "s,c,four,correct")
     with pytest.raises(DataError, match="own.csv has 'four' 2 times: leave one row of them"):
         read_lists([own, twice])
+
+
+def test_a_table_that_shares_answers_with_two_others_makes_one_list_of_all(tmp_path: Path) -> None:
+    """Ann and Ben marked a half each, and Eva both."""
+    ann, ben = table(tmp_path / "ann.csv", "q,a,one,correct"), table(tmp_path / "ben.csv", "q,a,two,incorrect")
+    eva = table(tmp_path / "eva.csv", "q,a,one,correct", "q,a,two,correct")
+    for order in itertools.permutations((ann, ben, eva)):
+        (found,) = read_lists(order)
+        names = found.name.split(" and ")
+        assert sorted(names) == ["ann.csv", "ben.csv", "eva.csv"]
+        marks = {row.case.prediction: dict(zip(names, row.marks, strict=True)) for row in found.rows}
+        assert marks == {
+            "one": {"ann.csv": "correct", "ben.csv": "", "eva.csv": "correct"},
+            "two": {"ann.csv": "", "ben.csv": "incorrect", "eva.csv": "correct"},
+        }
 
 
 def test_a_sample_is_fixed_and_has_marks(tmp_path: Path) -> None:
