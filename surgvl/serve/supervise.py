@@ -13,6 +13,7 @@ that an engine does until it answers.
 
 import atexit
 import contextlib
+import ctypes
 import json
 import os
 import runpy
@@ -34,6 +35,8 @@ GRACE_S = 8.0
 CLEANUP_S = 3.0
 # The message that asks for an engine, with three files: the request, the socket that it lives by, and its log.
 ENGINE_ASKED = b"engine"
+# Of prctl(2): the signal for a process whose parent ends.
+PR_SET_PDEATHSIG = 1
 
 
 class Child:
@@ -170,6 +173,7 @@ def _begin(request: Mapping[str, Any], life: int, log: int) -> str:
     os.close(log)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     _show(["surgvl.serve.supervise", *words])
+    supervisor = os.getpid()
     engine = os.fork()
     if engine:
         status = 1
@@ -184,6 +188,10 @@ def _begin(request: Mapping[str, Any], life: int, log: int) -> str:
             os._exit(0)
     os.setpgid(0, 0)
     os.close(life)
+    # Where its supervisor is killed, nobody else would end it.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != supervisor:
+        os._exit(1)
     if not request["fork"]:
         os.execve(sys.executable, [sys.executable, "-m", *words], request["environment"])
     _show(words)
