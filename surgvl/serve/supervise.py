@@ -5,7 +5,8 @@
 Its standard input is a socket, by which the server asks for engines (`Supervisor`). For each it forks itself, and this
 fork starts the engine in a process group of its own and watches a socket whose other end only the server holds. When
 that closes, because the server stops the engine, was killed or crashed, the engine gets SIGTERM. However the engine
-ends, the rest of its group is ended too: vLLM's children (engine core, workers) survive a killed parent.
+ends, the rest of its group is ended too: vLLM's children (engine core, workers) survive a killed parent. Where the fork
+itself is killed, its engine gets SIGTERM, too.
 
 Without a GPU, the engines are forks, too, of a process that has imported vLLM: importing it takes longer than all else
 that an engine does until it answers.
