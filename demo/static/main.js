@@ -233,9 +233,9 @@ async function begin() {
     mount();
   drawPage();
   const check = watchReach();
-  const [archive, recordings, jobs] = await Promise.all(
-    ["archive", "recordings", "jobs"].map((part) => request(address([part]))),
-  );
+  // First, as it says how many events there had been: of what changes in the others' answers since, the stream tells.
+  const archive = await request(address(["archive"]));
+  const [recordings, jobs] = await Promise.all(["recordings", "jobs"].map((part) => request(address([part]))));
   set({ archive, recordings, jobs });
   await restore(read());
   window.history.replaceState(null, "", write());
