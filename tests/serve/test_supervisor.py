@@ -71,7 +71,7 @@ def test_an_environment_may_exceed_a_message(supervisor: Supervisor, tmp_path: P
 
 def test_an_engine_does_not_outlive_the_process_that_watches_it(supervisor: Supervisor, tmp_path: Path) -> None:
     engine = start(supervisor, tmp_path, "wait")
-    own, child = pids(tmp_path / "wait")
+    own, _ = pids(tmp_path / "wait")
     # After the name in brackets: state, parent (proc(5)).
     watching = int(Path(f"/proc/{own}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(watching, signal.SIGKILL)
@@ -79,8 +79,8 @@ def test_an_engine_does_not_outlive_the_process_that_watches_it(supervisor: Supe
         assert engine.exit_status(patience(10)) == 128 + signal.SIGKILL
         assert gone([own])
     finally:
-        # It hears no SIGTERM, and nobody is left to end it.
-        os.kill(child, signal.SIGKILL)
+        # Its child hears no SIGTERM, and nobody is left to end it.
+        os.killpg(own, signal.SIGKILL)
 
 
 def test_engines_outlive_what_started_them_and_end_when_told(supervisor: Supervisor, tmp_path: Path) -> None:
