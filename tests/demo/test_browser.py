@@ -45,7 +45,7 @@ from tests.helpers.page_flows import PHASE, SENTENCE, beside, find, flow_by_keys
 from tests.helpers.patience import patience
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 pytestmark = NEEDS_BROWSER
 VIEWS = ("watch", "library", "scores", "model")
@@ -533,14 +533,26 @@ def test_class_names_are_those_of_reports_and_captions(same_page: "Page") -> Non
 
 def test_a_range_that_is_too_long_for_an_mp4_is_said(same_page: "Page") -> None:
     """And none is offered, neither of the range nor of a clip that was saved of it."""
+    recording = same_page.evaluate("window.surgvl.state.current")
+    clip = {"recording": recording, "start_s": 0, "title": "", "note": "", "who": "x", "made_s": 0}
+    clips = [{**clip, "id": 1, "end_s": 6}, {**clip, "id": 2, "end_s": 4}]
+
+    def shorter(route: "Route") -> None:
+        answer = route.fetch()
+        facts = answer.json()
+        route.fulfill(response=answer, json={**facts, "limits": {**facts["limits"], "cut_s": 5}})
+
+    # Whatever else happens on the server, the page asks for both again.
+    same_page.route("**/api/archive", shorter)
+    same_page.route("**/api/clips", lambda route: route.fulfill(json=clips))
     same_page.evaluate(
-        """(() => {
+        """(clips) => {
           const { state, set } = window.surgvl;
           window.before = state.archive;
-          const clip = { id: 1, recording: state.current, start_s: 0, title: '', note: '', who: 'x', made_s: 0 };
           set({ archive: { ...state.archive, limits: { ...state.archive.limits, cut_s: 5 } },
-                range: { start_s: 1, end_s: 6.5 }, clips: [{ ...clip, end_s: 6 }, { ...clip, id: 2, end_s: 4 }] });
-        })()"""
+                range: { start_s: 1, end_s: 6.5 }, clips });
+        }""",
+        clips,
     )
     same_page.click("#take summary")
     same_page.wait_for_selector(
@@ -551,6 +563,8 @@ def test_a_range_that_is_too_long_for_an_mp4_is_said(same_page: "Page") -> None:
     assert "longer than 00:05: no mp4" in long.inner_text()
     assert (long.locator("a").count(), short.locator("a").count()) == (0, 1)
     shoot(same_page, "too_long")
+    for pattern in ("**/api/archive", "**/api/clips"):
+        same_page.unroute(pattern)
     same_page.evaluate("window.surgvl.set({ archive: window.before })")
     same_page.keyboard.press("Escape")
     same_page.click("#take summary")
