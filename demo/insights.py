@@ -51,18 +51,24 @@ class Insights:
             logit_scale: factor of the model's cosines.
         """
         key = (recording.content, recording.state, recording.rendered, self._archive.model_hash, logit_scale)
-        with self._lock:
-            known = self._known.get(recording.id)
-        if known is not None and known[0] == key:
-            return known[1]
+        if (found := self._stored(recording.id, key)) is None:
+            # Of many who arrive at once, one computes it.
+            with self._lock:
+                if (found := self._stored(recording.id, key)) is None:
+                    found = self._computed(recording, logit_scale)
+                    self._known[recording.id] = (key, found)
+        return found
+
+    def _stored(self, id: str, key: object) -> Insight | None:
+        known = self._known.get(id)
+        return known[1] if known is not None and known[0] == key else None
+
+    def _computed(self, recording: Recording, logit_scale: float) -> Insight:
         clips = clips_of(self._archive, recording)
         names = self._archive.prompt_sets("phase")[:1]
         sets = embedded_sets(self._archive, names) if names else []
         drawn = shown_timeline(clips, sets, logit_scale, SMOOTH_S, recording.duration_s)
-        found = Insight(drawn.classes, drawn.phases, self._archive.foreign.why(recording))
-        with self._lock:
-            self._known[recording.id] = (key, found)
-        return found
+        return Insight(drawn.classes, drawn.phases, self._archive.foreign.why(recording))
 
 
 def strip(phases: Sequence[Phase], classes: Sequence[str]) -> list[tuple[float, float, int]]:

@@ -22,11 +22,12 @@ from surgvl import prompts, video
 from surgvl.api import load, load_answerer
 from surgvl.core.errors import SurgVLWarning
 from surgvl.data.manifest import Manifest
-from surgvl.demo import archive_facts, routes_media
+from surgvl.demo import archive_facts, insights, routes_media
 from surgvl.demo.archive_facts import ArchiveFacts
 from surgvl.demo.engine import Engine
 from surgvl.demo.finder import NEAR_S
 from surgvl.demo.thumbnails import frame_jpeg
+from surgvl.demo.timeline import shown_timeline
 from surgvl.export.base import formats
 from tests.helpers.opened_page import browsing, engine_of
 
@@ -125,6 +126,28 @@ def test_of_many_who_come_at_once_one_reads(engine: Engine, monkeypatch: pytest.
     assert found == [known] * 8
     # For the manifest in which the card looks up its videos, and to count them.
     assert (len(read), len(labels)) == (1, 2)
+
+
+def test_of_many_who_come_at_once_one_computes(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The strips of the list of recordings."""
+    drawn, rows = list[object](), engine.archive.recordings()
+    cold, known = insights.Insights(engine.archive), [engine.insight(row) for row in rows]
+    draw = shown_timeline
+
+    def slowly(*given: Any) -> Any:
+        drawn.append(given)
+        time.sleep(0.05)
+        return draw(*given)
+
+    monkeypatch.setattr(insights, "shown_timeline", slowly)
+
+    def arrive() -> list[insights.Insight]:
+        return [cold.of(row, engine.facts.logit_scale) for row in rows]
+
+    with ThreadPoolExecutor(8) as people:
+        found = [each.result() for each in [people.submit(arrive) for _ in range(8)]]
+    assert found == [known] * 8
+    assert len(drawn) == len(rows) > 1
 
 
 def test_recordings_of_test_splits_come_first_and_have_strips(page: TestClient, tiny_run: Path) -> None:
