@@ -48,14 +48,16 @@ def find(pictures: Iterable[Image]) -> Box | None:
     """
     brightest: Image | None = None
     for picture in pictures:
-        level = picture.max(axis=2)
-        brightest = level if brightest is None else np.maximum(brightest, level)
+        brightest = picture if brightest is None else np.maximum(brightest, picture)
     if brightest is None:
         return None
-    height, width = brightest.shape
+    # `max(axis=2)` takes ten times as long.
+    red, green, blue = np.moveaxis(brightest, 2, 0)
+    level = np.maximum(np.maximum(red, green), blue)
+    height, width = level.shape
     # Opening with 1 % of the frame removes text, lines and single noisy pixels.
     side = min(height, width) // 200 * 2 + 1
-    lit = cv2.morphologyEx((brightest > DARK).astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    lit = cv2.morphologyEx((level > DARK).astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
     _, _, regions, _ = cv2.connectedComponentsWithStats(lit, connectivity=8)
     if len(regions) < 2:
         return None
