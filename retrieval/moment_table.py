@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from surgvl.core.errors import DataError, first_line
 from surgvl.core.files import atomic
+from surgvl.core.parquet import read_parquet
 from surgvl.retrieval.where import Where
 
 _NAMES = pa.dictionary(pa.int32(), pa.string())
@@ -216,7 +217,7 @@ class MomentTable:
         """
         path = Path(path)
         try:
-            table = _read_sqlite(path) if path.suffix == ".sqlite" else pq.read_table(path)
+            table = _read_sqlite(path) if path.suffix == ".sqlite" else read_parquet(path)
         except (OSError, pa.ArrowInvalid, sqlite3.Error) as error:
             fact = first_line(error)
             raise DataError(f"{path} is not a moment table ({fact}): rebuild the index") from error

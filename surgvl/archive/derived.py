@@ -13,6 +13,7 @@ from surgvl.archive.recording_table import ORIGIN, FileRow
 from surgvl.archive.records import Details, Recording
 from surgvl.core.errors import DataError, first_line
 from surgvl.core.files import atomic, read_json
+from surgvl.core.parquet import read_parquet
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
 from surgvl.data.tables import schema_of
 
@@ -89,7 +90,7 @@ def read_questions(folder: Path) -> Any:
     if not path.is_file():
         return schema_of(QA).empty_table()
     try:
-        return pq.read_table(path)
+        return read_parquet(path)
     except (OSError, pa.ArrowInvalid) as error:
         fact = first_line(error)
         raise DataError(f"{path} cannot be read ({fact}): restore a copy, or delete it to go on without") from error

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from surgvl.core.errors import DataError
+from surgvl.core.parquet import read_parquet
 from surgvl.embed.meta import Meta, read_meta, write_meta
 from surgvl.embed.model_facts import ModelFacts
 from surgvl.embed.prompt_sets import embed_sets, load_sets
@@ -139,7 +139,7 @@ class Space:
         found = {}
         for path in sorted(self.vectors.glob("shard-*.parquet")):
             try:
-                names = pq.ParquetFile(path).read(["video_id"])["video_id"]
+                names = read_parquet(path, ["video_id"])["video_id"]
             except (OSError, pa.ArrowInvalid):
                 continue  # dropped just now, or damaged, which `verify` says
             if len(names):

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 from surgvl.core.ontology import box_kind
+from surgvl.core.parquet import read_parquet
 from surgvl.core.prediction_ranks import is_rank_file
 from surgvl.core.prediction_table import Cells, read_cells
 from surgvl.core.predictions import Predictions, check_facts, facts_of, read_predictions
@@ -86,7 +87,7 @@ def read_file(path: Path | str, fps: float | None = None, kind: str = "") -> Pre
         try:
             if not set(_PLACE) <= set(pq.read_schema(path).names):
                 return read_predictions(path, fps, kind)
-            table = pq.read_table(path)
+            table = read_parquet(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(f"{path} cannot be read ({error}): write the predictions again") from error
         return _of_parquet(path, table, kind)

@@ -25,6 +25,7 @@ from surgvl.core.arrays import Float32Array, Float64Array
 from surgvl.core.checks import check_choice
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
+from surgvl.core.parquet import read_parquet
 from surgvl.core.prediction_arrays import read_arrays
 from surgvl.core.prediction_ranks import is_rank_file, read_ranks
 from surgvl.core.prediction_table import PredictionTable, read_table
@@ -175,7 +176,7 @@ def read_predictions(path: Path | str, fps: float | None = None, kind: str = "")
         found = read_table(path, fps)
     else:
         try:
-            table = pq.read_table(path)
+            table = read_parquet(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(f"{path} cannot be read ({error}): write the predictions again") from error
         facts = facts_of(path, table)

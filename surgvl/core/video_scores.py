@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
+from surgvl.core.parquet import read_parquet
 from surgvl.core.results import Result
 
 FILE = "videos.parquet"
@@ -58,7 +59,7 @@ def read_video_scores(folder: Path) -> dict[Score, VideoScores]:
         DataError: the run has none.
     """
     try:
-        rows = pq.read_table(folder / FILE).to_pylist()
+        rows = read_parquet(folder / FILE).to_pylist()
         return {
             (row["task"], row["metric"], row["data"]): VideoScores(
                 dict(zip(row["video_ids"], row["values"], strict=True)), np.array(row["drawn"], np.float64)

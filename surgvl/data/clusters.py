@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError, first_line
 from surgvl.core.files import atomic
+from surgvl.core.parquet import read_parquet
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Clusters:
             DataError: the file is absent, has no rows, or was not written by `save`.
         """
         try:
-            table = pq.read_table(path)
+            table = read_parquet(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise DataError(
                 f"{path} is not a file of clusters ({first_line(error)}): write one with `surgvl data cluster`"

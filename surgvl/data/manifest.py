@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic, read_json, write_json
 from surgvl.core.operations import qualified
+from surgvl.core.parquet import read_parquet
 from surgvl.data.spans import cover
 from surgvl.data.tables import QA, SPLITS, Segment, VideoRow, drop_empty_columns, hashed_columns, to_rows, to_table
 
@@ -106,7 +107,7 @@ class Manifest:
         tables = []
         for name in _FILES:
             try:
-                tables.append(pq.read_table(folder / name))
+                tables.append(read_parquet(folder / name))
             except (OSError, pa.ArrowInvalid) as error:
                 raise DataError(f"{folder / name} cannot be read ({error}): convert the data set again") from error
         manifest = cls(tables[0], tables[1], tables[2], root=folder / head["root"], where=str(folder))

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import pyarrow.parquet as pq
-
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json, write_json
+from surgvl.core.parquet import read_parquet
 from surgvl.data.manifest import Manifest
 from surgvl.embed.meta import Meta, read_meta, write_meta
 from surgvl.embed.part import Part
@@ -79,7 +78,7 @@ def gather(folders: Sequence[Path], out: Path) -> Gathered:
     for own, at, path in sorted(shards):
         # Shards of one list have numbers of their own; those of separate runs are counted on.
         number = max(own, number + 1)
-        video_id = pq.read_table(path, columns=["video_id"])["video_id"][0].as_py()
+        video_id = read_parquet(path, columns=["video_id"])["video_id"][0].as_py()
         if video_id in owner:
             raise DataError(f"video {video_id!r} is in {owner[video_id]} and in {parts[at].path}: give one of them")
         owner[video_id] = parts[at].path

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from surgvl import video
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json, write_json
+from surgvl.core.parquet import read_parquet
 from surgvl.core.plurals import plural
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.embed import vectors
@@ -200,7 +200,7 @@ class Shards:
                     path.unlink()  # one of a pair, left by a killed process
                 continue
             try:
-                names = pq.read_table(path)["video_id"].to_pylist()
+                names = read_parquet(path)["video_id"].to_pylist()
             except (OSError, pa.ArrowInvalid) as error:
                 raise DataError(f"{path} cannot be read ({error}): delete it, and embed again") from error
             self._of[names[0]] = (int(path.stem.rpartition("-")[2]), contents.get(names[0], ""))

@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import atomic
+from surgvl.core.parquet import read_parquet
 from surgvl.core.results import UNRECORDED
 from surgvl.embed.meta import Meta, read_meta
 
@@ -235,7 +236,7 @@ def _write_pair(stem: Path, vectors: NDArray[Any], table: Any) -> None:
 
 def _read_pair(stem: Path, schema: Any, dim: int) -> tuple[NDArray[np.float32], Any]:
     try:
-        table = pq.read_table(stem.with_suffix(".parquet"))
+        table = read_parquet(stem.with_suffix(".parquet"))
         vectors = load_file(stem.with_suffix(".safetensors"))["vectors"].astype(np.float32)
     except (OSError, pa.ArrowInvalid, SafetensorError, KeyError) as error:
         raise DataError(f"{stem}.parquet and {stem.name}.safetensors: {error}: embed again with --resume") from error

@@ -10,9 +10,12 @@ from torch.distributed.device_mesh import DeviceMesh
 from surgvl.core.errors import ConfigError
 from surgvl.train.config import Run, precision
 from surgvl.train.distributed import blocks, shard
+from surgvl.train.import_fabric import lazy_package
 from surgvl.train.objective import Objective
 
 try:
+    lazy_package("lightning")
+    lazy_package("torchmetrics")
     from lightning.fabric import Fabric
     from lightning.fabric.plugins import MixedPrecision
     from lightning.fabric.strategies.ddp import DDPStrategy
