@@ -1,5 +1,6 @@
 """The page itself, its scripts and styles, and what it hears of changes."""
 
+import hashlib
 from pathlib import Path
 from urllib.parse import quote
 
@@ -7,7 +8,6 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from surgvl.core.errors import ConfigError
-from surgvl.core.version import __version__
 from surgvl.demo.access import NAME, cookie, may_be_called
 from surgvl.demo.engine import Engine
 from surgvl.demo.render import render
@@ -19,28 +19,28 @@ HERE = Path(__file__).resolve().parent
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 ALWAYS = {"Cache-Control": "no-cache"}
 NEVER = {"Cache-Control": "no-store"}
+# Not by proxies: an answer may give its visitor a name.
+FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
 def router(engine: Engine) -> APIRouter:
     """Routes at the top."""
     found = APIRouter()
-    files = {path.name: path for path in (HERE / "static").iterdir() if path.suffix in TYPES}
+    files = {path.name: path for path in sorted((HERE / "static").iterdir()) if path.suffix in TYPES}
 
     @found.get("/")
     @found.head("/")
     def page() -> Response:
-        return HTMLResponse(render("page", version=__version__), headers=ALWAYS)
+        return HTMLResponse(render("page", static=f"static/{_version(files)}"), headers=ALWAYS)
 
     @found.get("/static/{name}")
-    def static(name: str, request: Request) -> Response:
+    @found.get("/static/{version}/{name}")
+    def static(name: str, version: str = "") -> Response:
         path = files.get(name)
         if path is None:
             return JSONResponse({"error": f"there is no {name[:60]}"}, 404)
-        reply = FileResponse(path, media_type=TYPES[path.suffix], headers=ALWAYS)
-        reply.set_stat_headers(path.stat())
-        if request.headers.get("if-none-match") == reply.headers["etag"]:
-            return Response(status_code=304, headers=ALWAYS)
-        return reply
+        headers = FOREVER if version == _version(files) else ALWAYS
+        return Response(path.read_bytes(), media_type=TYPES[path.suffix], headers=headers)
 
     @found.get("/favicon.ico")
     def favicon() -> Response:
@@ -75,6 +75,15 @@ def router(engine: Engine) -> APIRouter:
         return StreamingResponse(engine.events.stream(since), media_type="text/event-stream", headers=headers)
 
     return found
+
+
+def _version(files: dict[str, Path]) -> str:
+    """A part of the addresses of the page's files, which is another one when any of them changes.
+
+    So browsers keep them without asking for each again whenever the page is opened.
+    """
+    states = [(name, state.st_mtime_ns, state.st_size) for name, path in files.items() for state in (path.stat(),)]
+    return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
 
 
 def user_of(request: Request) -> str:

@@ -528,7 +528,8 @@ def test_a_new_range_leaves_the_label_that_was_marked_before(page: "Page") -> No
 
 def test_class_names_are_those_of_reports_and_captions(same_page: "Page") -> None:
     names = [(track, name) for track, name, _ in SPOKEN]
-    read = "(names) => import('./static/words.js').then((words) => names.map((each) => words.className(...each)))"
+    module = "new URL('words.js', document.querySelector('script[type=module]').src)"
+    read = f"(names) => import({module}).then((words) => names.map((each) => words.className(...each)))"
     assert same_page.evaluate(read, names) == [spoken for *_, spoken in SPOKEN]
 
 

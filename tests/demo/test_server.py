@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import threading
 import time
 from collections import Counter
@@ -22,7 +23,7 @@ from surgvl import prompts, video
 from surgvl.api import load, load_answerer
 from surgvl.core.errors import SurgVLWarning
 from surgvl.data.manifest import Manifest
-from surgvl.demo import archive_facts, insights, routes_media
+from surgvl.demo import archive_facts, insights, routes_media, routes_page
 from surgvl.demo.archive_facts import ArchiveFacts
 from surgvl.demo.engine import Engine
 from surgvl.demo.finder import NEAR_S
@@ -94,6 +95,31 @@ def test_the_page_learns_at_first_what_it_can_do(page: TestClient, tiny_run: Pat
     assert [stage["name"] for stage in model["stages"]] == ["Video encoder", "Shared space", "Question answering"]
     assert str(tiny_run) not in page.get("/api/archive").text
     assert found["storage"]["vectors"] > 0
+
+
+def test_files_of_the_page_are_kept_until_one_changes(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(Path(routes_page.HERE, "static"), tmp_path / "static")
+    monkeypatch.setattr(routes_page, "HERE", tmp_path)
+
+    def named(page: TestClient) -> set[str]:
+        return set(re.findall(r'(?:src|href)="(/?static/[^"]+)"', page.get("/").text))
+
+    with browsing(engine, tmp_path / "scratch") as page:
+        addresses = named(page)
+        assert {address.rpartition("/")[2] for address in addresses} >= {"main.js", "theme.js", "base.css"}
+        assert named(page) == addresses
+        for address in addresses:
+            found = page.get(address)
+            assert found.headers["cache-control"] == "private, max-age=31536000, immutable"
+            assert found.text == (tmp_path / "static" / address.rpartition("/")[2]).read_text()
+        # Not named by the page, but by main.js.
+        (tmp_path / "static" / "words.js").write_text("export const one = 1;\n")
+        assert not addresses & named(page)
+        assert {page.get(address).headers["cache-control"] for address in addresses} == {"no-cache"}
+        assert page.get("/static/words.js").headers["cache-control"] == "no-cache"
+        assert page.get(f"{min(addresses).rpartition('/')[0]}/access.py").status_code == 404
 
 
 def test_examples_begin_with_what_is_labelled_and_are_six_all_the_same(engine: Engine) -> None:
