@@ -16,7 +16,7 @@ from torch import Tensor
 
 from surgvl.train.distributed import gather_objects, gather_rows, rank
 from surgvl.train.objective import Batch, Objective
-from surgvl.train.sampler import seed_generators
+from surgvl.train.samples import seed_generators
 
 KEY = "whole_batch"  # where a micro-batch holds its `WholeBatch`
 

@@ -20,16 +20,12 @@ from tqdm import tqdm
 from surgvl.train.checkpoint import check_checkpoint, save_checkpoint
 from surgvl.train.config import Optim, Run
 from surgvl.train.contrastive import Contrastive, embedded
-from surgvl.train.damage import Collate, Problems, Replacing
-from surgvl.train.distributed import SigtermFlag, all_reduce_mean, unshard
-from surgvl.train.fabric import compile_modules, launch
+from surgvl.train.distributed import SigtermFlag, all_reduce_mean, compile_modules, launch, unshard
 from surgvl.train.guard import NonFiniteCheck, SpikeGuard, check_weights
 from surgvl.train.loggers import LOGS, Throughput, check_logger
-from surgvl.train.micro_step import MicroStep
 from surgvl.train.objective import Batch, Objective
-from surgvl.train.optimizer import clip_gradients, optimizer_of
-from surgvl.train.sampler import StepSampler, micro_batch_seed, seed_generators
-from surgvl.train.schedule import apply_schedule, learning_rate, schedule_progress
+from surgvl.train.optimizer import apply_schedule, clip_gradients, learning_rate, optimizer_of, schedule_progress
+from surgvl.train.samples import Collate, Problems, Replacing, StepSampler, micro_batch_seed, seed_generators
 
 
 def fit(
@@ -158,3 +154,35 @@ def fit(
     else:
         objective.cpu()
     return problems.found
+
+
+class MicroStep(nn.Module):
+    """The computation on one micro-batch: augmentation, monitor and losses, under one precision.
+
+    Args:
+        objective: what is trained.
+        augment: clips uint8 [B, 3, T, H, W], and their aspect ratios if the batch has them -> float clips; or None.
+    """
+
+    def __init__(self, objective: Objective, augment: nn.Module | None):
+        super().__init__()
+        self.objective, self.augment = objective, augment
+
+    def forward(
+        self, batch: Batch, monitor: bool = False, embed: bool = False
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses of the batch and, if `monitor` is set, the scalars of the objective's monitor.
+
+        With `embed`, the embeddings of a contrastive objective take the place of its losses.
+        """
+        if self.augment is not None and "video" in batch:
+            batch = {**batch, "video": self.augment(batch["video"], batch.get("aspect"))}
+        if embed:
+            assert isinstance(self.objective, Contrastive)
+            return self.objective.embed(batch), {}
+        monitored: dict[str, Tensor] = {}
+        if monitor:
+            device = next(self.parameters()).device
+            with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
+                monitored = self.objective.monitor(batch)
+        return self.objective(batch), monitored

@@ -27,7 +27,7 @@ from surgvl.models.vit_config import ViTConfig
 from surgvl.train.config import Optim, Run
 from surgvl.train.distributed import full_tensor, main_process
 from surgvl.train.loop import fit
-from surgvl.train.sampler import micro_batch_seed
+from surgvl.train.samples import micro_batch_seed
 
 Step = tuple[float, dict[str, Tensor]]
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from surgvl.cli import main as cli
-from surgvl.train.sampler import StepSampler
+from surgvl.train.samples import StepSampler
 from tests.helpers.forks import PROCESSES
 from tests.helpers.small_language import small_language
 

@@ -20,7 +20,7 @@ from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.models.checkpoint import load_model
 from surgvl.models.vit import VideoViT
 from surgvl.pretrain.surgvista import SurgVISTA
-from surgvl.train.micro_step import MicroStep
+from surgvl.train.loop import MicroStep
 from surgvl.video.clip import Crop, Preprocess
 from tests.pretrain.test_contract import build, clips, teacher  # noqa: F401 (fixture)
 from tests.train.test_loop import TINY_MAE

@@ -18,7 +18,7 @@ from surgvl.cli import main as cli
 from surgvl.core.errors import DataError, Unreadable
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
-from surgvl.train.damage import MAX_TRIES, Collate, Problems, Replacing
+from surgvl.train.samples import MAX_TRIES, Collate, Problems, Replacing
 from surgvl.video.clip import Preprocess
 from tests.helpers.killed import run_killed
 from tests.helpers.small_language import small_language

@@ -23,7 +23,7 @@ from surgvl.pretrain.vjepa import VJEPA
 from surgvl.train.config import Optim, Run
 from surgvl.train.loop import fit
 from surgvl.train.objective import Objective
-from surgvl.train.sampler import StepSampler, micro_batch_seed
+from surgvl.train.samples import StepSampler, micro_batch_seed
 from surgvl.video.clip import Preprocess
 from tests.helpers.killed import run_killed
 

@@ -9,8 +9,14 @@ from torch import nn
 
 from surgvl.core.errors import ConfigError
 from surgvl.train.config import Optim, Run
-from surgvl.train.optimizer import build_optimizer, layer_lr_scales
-from surgvl.train.schedule import apply_schedule, learning_rate, schedule_progress, weight_decay
+from surgvl.train.optimizer import (
+    apply_schedule,
+    build_optimizer,
+    layer_lr_scales,
+    learning_rate,
+    schedule_progress,
+    weight_decay,
+)
 
 
 def rates(optim: Optim, steps: int) -> list[float]:
