@@ -33,9 +33,9 @@ from surgvl.core.files import write_text
 from surgvl.core.tables import markdown_table
 from surgvl.core.version import commit
 from surgvl.data.augment import Augment
-from surgvl.data.clip_times import ClipConfig
 from surgvl.data.clips import PretrainClips, collate, to_tensor
 from surgvl.data.frame_store import FrameStore
+from surgvl.data.sampler import ClipConfig
 from surgvl.train.config import precision
 from surgvl.train.optimizer import build_optimizer
 from surgvl.video.clip import Preprocess

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from surgvl.models.checkpoints.convert import load_encoder
 from surgvl.models.vit import VideoViT
-from surgvl.pretrain.decoder import Decoder
+from surgvl.pretrain.videomae import Decoder
 
 # Imported by the repositories' modules, and needed by nothing that runs here.
 OPTIMIZERS = "adafactor adahessian adamp lookahead nadam novograd nvnovograd radam rmsprop_tf sgdp"

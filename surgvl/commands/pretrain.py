@@ -12,8 +12,8 @@ from surgvl.core.files import command
 from surgvl.core.invocation import Named, recorded
 from surgvl.core.run_folder import RunFolder
 from surgvl.data.augment_config import AugmentConfig
-from surgvl.data.clip_times import ClipConfig
 from surgvl.data.manifest import Manifest
+from surgvl.data.sampler import ClipConfig
 from surgvl.models.model_info import pretraining_video_ids
 from surgvl.models.vit_config import ViTConfig
 from surgvl.train.config import Optim, Run

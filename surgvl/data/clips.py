@@ -1,4 +1,4 @@
-"""Training datasets: clips alone, and clips with the sentences spoken over them.
+"""The clip as training sees it, and the data sets of clips: alone, and with the sentences spoken over them.
 
 Sample i is a pure function of (seed, i), so a run resumes at any step, whatever the number of workers and devices. An
 epoch is a permutation of the rows, or of their balanced counts; each epoch draws new times.
@@ -7,7 +7,7 @@ Shapes: T frames, S = height = width in pixels.
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -17,12 +17,36 @@ from torch.utils.data import Dataset
 
 from surgvl.core.arrays import Float64Array, Int64Array, UInt8Array
 from surgvl.core.errors import ConfigError, DataError, Unreadable
-from surgvl.data.clip import Clip
-from surgvl.data.clip_times import ClipConfig, clip_numbers
 from surgvl.data.clusters import Clusters
 from surgvl.data.frame_store import ClipKey, FrameStore
 from surgvl.data.manifest import Manifest, Segment
-from surgvl.data.sampler import balanced, epoch_order, level_names
+from surgvl.data.sampler import ClipConfig, balanced, clip_numbers, epoch_order, level_names
+
+
+class Clip(TypedDict):
+    """A segment of a video as training sees it; a batch holds lists, and videos stacked to [B, 3, T, H, W].
+
+    Attributes:
+        video: uint8 [3, T, H, W].
+        video_id: its video.
+        start_s: seconds of the source file.
+        end_s: one frame after the last one shown.
+        aspect: width / height of the picture that its frames show as squares.
+        text: sentences spoken over it.
+        labels: task -> labels.
+        question: about it.
+        answer: to the question.
+    """
+
+    video: Tensor
+    video_id: str
+    start_s: float
+    end_s: float
+    aspect: NotRequired[float]
+    text: NotRequired[list[str]]
+    labels: NotRequired[dict[str, list[str]]]
+    question: NotRequired[str]
+    answer: NotRequired[str]
 
 
 class EndlessDataset(Dataset[Any]):

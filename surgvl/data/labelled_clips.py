@@ -4,8 +4,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from surgvl.core.arrays import Int64Array
-from surgvl.data.clip import Clip
-from surgvl.data.clips import to_tensor
+from surgvl.data.clips import Clip, to_tensor
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 from surgvl.video.clip import Preprocess

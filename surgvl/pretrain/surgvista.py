@@ -17,10 +17,9 @@ from torch import Tensor
 from surgvl.core.errors import ConfigError
 from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe, gather, resize_grid
-from surgvl.pretrain.decoder import Decoder
 from surgvl.pretrain.masks import tube
 from surgvl.pretrain.teachers import load_teacher
-from surgvl.pretrain.videomae import normalised_pixels
+from surgvl.pretrain.videomae import Decoder, normalised_pixels
 
 DISTANCES = {"smooth_l1": F.smooth_l1_loss, "l1": F.l1_loss, "l2": F.mse_loss}
 

@@ -3,18 +3,19 @@
 Tube masking 0.9, encoder on visible tokens only, mean squared error on masked tokens only, pixels normalised per
 tubelet and channel. With `decoder_ratio` the decoder reconstructs a running cell of them, as in VideoMAE V2 (arXiv
 2303.16727). With one frame and a tubelet of one this is the image MAE (arXiv 2111.06377).
-Shapes: B clips, N tokens, K kept, M masked, P = t*p*p pixels of a tubelet and channel.
+Shapes: B clips, N tokens, K kept, M masked, D encoder width, d decoder width, P = t*p*p pixels of a tubelet & channel.
 """
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from surgvl.models.blocks import Transformer, init_weights
+from surgvl.models.position import PositionEmbedding
 from surgvl.models.vit import VideoViT
 from surgvl.pretrain.base import Recipe, gather
-from surgvl.pretrain.decoder import Decoder
 from surgvl.pretrain.masks import ORDERS, contains, one_of, running_cell, to_device, trim_to_shortest, tube
 
 
@@ -33,6 +34,51 @@ def normalised_pixels(patches: Tensor, pixels: int) -> Tensor:
     std = (centred.square().sum(-1, keepdim=True) / (pixels - 1)).sqrt()
     out: Tensor = centred / (std + 1e-6)
     return out.flatten(2)
+
+
+class Decoder(nn.Module):
+    """Visible tokens [B, K, D] -> predictions for masked tokens [B, M, out_dim].
+
+    They pass through a narrow transformer together with a learned mask token for each masked position.
+
+    Args:
+        encoder: supplies grid and width.
+        out_dim: width of the predictions.
+        dim: width of the decoder, d.
+        depth: number of blocks.
+        heads: attention heads.
+        position: kind of position embedding; see `models.position`.
+        down_bias: whether the projection D -> d has a bias.
+        drop_path: see `Transformer`.
+    """
+
+    def __init__(
+        self,
+        encoder: VideoViT,
+        out_dim: int,
+        dim: int,
+        depth: int,
+        heads: int,
+        position: str = "sinusoid",
+        down_bias: bool = False,
+        drop_path: float = 0.0,
+    ):
+        super().__init__()
+        self.down = nn.Linear(encoder.dim, dim, bias=down_bias)
+        self.mask_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
+        self.blocks = Transformer(dim, depth, heads, drop_path=drop_path)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.head = nn.Linear(dim, out_dim)
+        self.position = PositionEmbedding(position, encoder.grid, dim, dim // heads)
+        self.apply(init_weights)
+
+    def forward(self, tokens: Tensor, keep: Tensor, hide: Tensor) -> Tensor:
+        """Predict the masked tokens; `keep` int64 [B, K], `hide` int64 [B, M]."""
+        x = torch.cat([self.down(tokens), self.mask_token.expand(*hide.shape, -1)], 1)
+        ids = torch.cat([keep, hide], 1)
+        x = self.blocks(self.position.add(x, ids), self.position.rotation(ids))
+        out: Tensor = self.head(self.norm(x[:, keep.shape[1] :]))
+        return out
 
 
 class VideoMAE(Recipe):

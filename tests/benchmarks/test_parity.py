@@ -11,9 +11,8 @@ import torch
 
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
-from surgvl.pretrain.decoder import Decoder
 from surgvl.pretrain.masks import tube
-from surgvl.pretrain.videomae import VideoMAE
+from surgvl.pretrain.videomae import Decoder, VideoMAE
 from surgvl.train.config import Optim
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"

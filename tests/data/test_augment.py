@@ -12,9 +12,15 @@ from torchvision.transforms.v2 import InterpolationMode, RandAugment
 from torchvision.transforms.v2.functional import resized_crop
 
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.data.augment import Augment
+from surgvl.data.augment import (
+    Augment,
+    draw_crop,
+    multi_scale_positions,
+    multi_scale_sizes,
+    random_crop,
+    random_resized_crop,
+)
 from surgvl.data.augment_config import CROPS, AugmentConfig
-from surgvl.data.crops import draw_crop, multi_scale_positions, multi_scale_sizes, random_crop, random_resized_crop
 from surgvl.video.content_area import Box
 
 STILL: dict[str, Any] = {"shift": 0.0, "gain": 0.0, "colour": 0.0}

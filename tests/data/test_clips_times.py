@@ -10,9 +10,9 @@ import torch
 from surgvl import video
 from surgvl.core.arrays import Int64Array, UInt8Array
 from surgvl.core.errors import DataError
-from surgvl.data.clip_times import ClipConfig, clip_numbers, gaps
 from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.frame_store import FrameStore, decode_runs
+from surgvl.data.sampler import ClipConfig, clip_numbers, gaps
 from surgvl.video.clip import Anchor, Preprocess
 from tests.helpers.numbered_videos import IRREGULAR, brute_force, encode, number_in, shown
 

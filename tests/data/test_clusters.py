@@ -13,10 +13,10 @@ from sklearn.cluster import KMeans
 
 from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.data.clip_times import ClipConfig
 from surgvl.data.clips import PretrainClips
 from surgvl.data.clusters import Clusters
 from surgvl.data.frame_store import FrameStore
+from surgvl.data.sampler import ClipConfig
 from surgvl.embed.cluster import cluster, hierarchy, initial_centres, k_means
 from surgvl.embed.meta import Meta, write_meta
 from surgvl.embed.vectors import write_shard

@@ -9,11 +9,11 @@ import pytest
 
 from surgvl.core.arrays import Float64Array
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.data.clip_times import ClipConfig
 from surgvl.data.clips import PretrainClips
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest, VideoRow
 from surgvl.data.sampler import (
+    ClipConfig,
     Level,
     balanced,
     capped,

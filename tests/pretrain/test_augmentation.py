@@ -13,10 +13,10 @@ from surgvl import video
 from surgvl.cli import main as cli
 from surgvl.data.augment import Augment
 from surgvl.data.augment_config import AugmentConfig
-from surgvl.data.clip_times import ClipConfig
 from surgvl.data.clips import PretrainClips, collate
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest, VideoRow
+from surgvl.data.sampler import ClipConfig
 from surgvl.models.checkpoint import load_model
 from surgvl.models.vit import VideoViT
 from surgvl.pretrain.surgvista import SurgVISTA
