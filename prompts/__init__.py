@@ -5,6 +5,7 @@ A set lists classes by id and name, each with one sentence or more; the vector o
 of templates that combine them. Prompts are matched to the labels of a data set by name, never by position in a file.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -16,7 +17,7 @@ from surgvl.core.files import text_hash
 from surgvl.core.ontology import INSTRUMENTS, TARGETS, TRIPLETS, VERBS
 from surgvl.prompts.strict_yaml import Located
 
-__all__ = ["PromptClass", "PromptSet", "load", "names"]
+__all__ = ["PromptClass", "PromptSet", "load", "load_sets", "names"]
 
 _FOLDER = Path(__file__).resolve().parent
 Text = Annotated[str, Field(strict=True, min_length=1, pattern=r"^\S(.*\S)?$")]
@@ -168,6 +169,19 @@ def load(name_or_path: str | Path) -> PromptSet:
         raise DataError(f"{path}, line {file.line(location)}: {what}{given}: correct the file") from error
     except ValueError as error:
         raise DataError(f"{path}, line {file.line(('templates',))}: {error}: correct the file") from error
+
+
+def load_sets(chosen: Sequence[str] | None) -> list[PromptSet]:
+    """Prompt sets by name or path; by default, all that ship with surgvl.
+
+    Raises:
+        ConfigError: two have the same name.
+    """
+    sets = [load(name) for name in (names() if chosen is None else chosen)]
+    for at, each in enumerate(sets):
+        if each.name in {other.name for other in sets[:at]}:
+            raise ConfigError(f"--prompt_sets: two sets are called {each.name!r}: rename one of them in its file")
+    return sets
 
 
 def _unique(what: str, given: list[str]) -> None:

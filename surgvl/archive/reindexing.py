@@ -15,9 +15,9 @@ from surgvl.archive.space_writer import SpaceWriter
 from surgvl.core.errors import ConfigError, Unreadable
 from surgvl.core.files import durable
 from surgvl.core.locks import locked
-from surgvl.embed.meta import read_meta, write_meta
-from surgvl.embed.prompt_sets import embed_sets, facts_of, load_sets
-from surgvl.prompts import PromptSet
+from surgvl.embed.meta import PromptSetFacts, read_meta, write_meta
+from surgvl.embed.vectors import embed_sets
+from surgvl.prompts import PromptSet, load_sets
 
 if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
@@ -110,6 +110,6 @@ def _renew(space: Space, embedder: "Embedder", sets: Sequence[PromptSet]) -> Non
         )
     if embedder.texts is not None:
         embed_sets(embedder.texts, sets, space.vectors)
-    facts = {each.name: facts_of(each) for each in sets if embedder.texts is not None}
+    facts = {each.name: PromptSetFacts.of(each) for each in sets if embedder.texts is not None}
     write_meta(space.vectors, read_meta(space.vectors).model_copy(update={"prompt_sets": facts}))
     space.forget()

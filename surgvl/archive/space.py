@@ -20,11 +20,9 @@ from surgvl.core.errors import DataError
 from surgvl.core.parquet import read_parquet
 from surgvl.embed.meta import Meta, read_meta, write_meta
 from surgvl.embed.model_facts import ModelFacts
-from surgvl.embed.prompt_sets import embed_sets, load_sets
 from surgvl.embed.recordings import Shards
-from surgvl.embed.vectors import Texts, read_shard, read_texts
-from surgvl.embed.writer import meta_of
-from surgvl.prompts import PromptSet
+from surgvl.embed.vectors import Texts, embed_sets, read_shard, read_texts
+from surgvl.prompts import PromptSet, load_sets
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.folder import HEADER_FILE
 
@@ -66,7 +64,7 @@ class Space:
             space.vectors.mkdir(parents=True, exist_ok=True)
             if encode is not None:
                 embed_sets(encode, sets, space.vectors)
-            write_meta(space.vectors, meta_of(model, Shards(space.vectors), sets))
+            write_meta(space.vectors, Meta.of(model, Shards(space.vectors), sets))
         space.create_index()
         return space
 

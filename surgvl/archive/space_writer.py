@@ -19,7 +19,6 @@ from surgvl.data.manifest import Manifest
 from surgvl.embed.meta import read_meta, write_meta
 from surgvl.embed.recordings import Shards, read_contents
 from surgvl.embed.vectors import Vectors
-from surgvl.embed.writer import encode_video
 from surgvl.retrieval.clip_index import ClipIndex
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class SpaceWriter:
             DataError: the archive cannot be written.
         """
         with _reading(row, videos):
-            found, starts, ends, damaged = encode_video(embedder, path, tick)
+            found, starts, ends, damaged = embedder.encode_video(path, tick)
             _check(found, path)
         self._put(row.id, row.content, found, starts, ends, damaged, videos)
         return damaged

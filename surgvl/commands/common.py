@@ -1,16 +1,12 @@
-"""What the commands share: the frames of a manifest's split, the device name, the page of scores."""
+"""What the commands share: the frames of a manifest's split, and the device name."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surgvl.core.errors import ConfigError, DataError
-from surgvl.core.files import write_text
 from surgvl.core.plurals import none_of
-from surgvl.core.result_page import to_markdown
-from surgvl.core.results import Result, write_results
 from surgvl.core.run_folder import RunFolder
-from surgvl.core.video_scores import write_video_scores
 from surgvl.data.frame_store import FrameStore
 from surgvl.data.manifest import Manifest
 
@@ -87,22 +83,6 @@ def device_name() -> str:
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-
-
-def write_scores(folder: RunFolder, results: list[Result], notes: str) -> None:
-    """Write scores as result.md and result.json, and those by video as videos.parquet; print the page.
-
-    Args:
-        folder: the stage's run folder.
-        results: the scores.
-        notes: text below the scores.
-    """
-    page = to_markdown(results) + notes
-    write_text(folder.path / "result.md", page)
-    write_results(folder.path / "result.json", results)
-    if any(result.by_video for result in results):
-        write_video_scores(folder.path, results)
-    print(page)
 
 
 def is_server(model: str) -> bool:

@@ -25,11 +25,11 @@ from surgvl.core.run_folder import RunFolder
 from surgvl.data.manifest import Manifest
 from surgvl.embed import recordings
 from surgvl.embed.encoded import Shard, VideoToEncode, encoded
-from surgvl.embed.meta import write_meta
+from surgvl.embed.meta import Meta, write_meta
 from surgvl.embed.part import Part
-from surgvl.embed.prompt_sets import embed_sets, load_sets
-from surgvl.embed.writer import meta_of
+from surgvl.embed.vectors import embed_sets
 from surgvl.models.precision import Precision
+from surgvl.prompts import load_sets
 
 if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
@@ -197,7 +197,7 @@ def _write(
         # Videos that were set aside have no vectors, so later commands must not read them.
         table = recordings.with_earlier(table, out / "manifest", shards.ids)
         table.save(out / "manifest")
-    write_meta(out, meta_of(embedder, shards, sets))
+    write_meta(out, Meta.of(embedder, shards, sets))
     folder.watch(aside, len(places) + len(problems), lambda: list(shards.damaged.values()))
     folder.record(table.hash, seen, **made_of)
     where = manifest if manifest is not None else out / "manifest"

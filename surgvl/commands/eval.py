@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Literal
 
 import surgvl.tasks
-from surgvl.commands.common import write_scores
 from surgvl.commands.eval_model import predict_split
 from surgvl.commands.eval_server import serve_inputs
 from surgvl.commands.suite_config import SuiteConfig
@@ -17,6 +16,7 @@ from surgvl.core.files import command
 from surgvl.core.invocation import command_line, recorded
 from surgvl.core.plurals import plural
 from surgvl.core.registry import choose, discover
+from surgvl.core.result_page import write_scores
 from surgvl.core.results import Result, add_provenance
 from surgvl.core.run_folder import RunFolder
 from surgvl.core.version import commit
@@ -261,7 +261,7 @@ def evaluate(
         folder.record(table.hash, inputs.pretraining_ids, **facts)
         notes = inputs.prompts_note() + outcome_table(counts) + again + rendered_note(inputs.test.videos)
         notes += not_measured_note(said) + not_listed_note(inputs.pretraining_ids)
-        write_scores(folder, results, notes)
+        print(write_scores(folder.path, results, notes))
         for line in (*left_out, *(predicted.notes if predicted else ()), *filter(None, [remark])):
             print(line)
         after = command("compare", out, "OTHER_RUN", out="compared")

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from surgvl.commands.common import device_name, frame_store, split_ids, write_scores
+from surgvl.commands.common import device_name, frame_store, split_ids
 from surgvl.commands.probe import overlap_warning
 from surgvl.commands.probe_tokens import Work, cut, load_encoder, of_encoder
 from surgvl.core.checks import check_range
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command, write_json
 from surgvl.core.invocation import command_line, recorded
+from surgvl.core.result_page import write_scores
 from surgvl.core.results import Result, add_provenance
 from surgvl.core.run_folder import RunFolder
 from surgvl.core.version import commit
@@ -193,7 +194,7 @@ def finetune(
         }
         write_all(out / "predictions", asked, scored.video_ids, scored.times_s, logits, facts)
         write_json(out / "videos.json", by_video)
-        write_scores(folder, results, rendered_note(table.split(split).videos) + not_listed_note(before))
+        print(write_scores(folder.path, results, rendered_note(table.split(split).videos) + not_listed_note(before)))
         folder.next(f"model in {folder.model}", command("timeline", "video.mp4", model=out, out="video.csv"))
     return results
 

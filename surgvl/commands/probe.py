@@ -8,13 +8,14 @@ videos of a phantom of another seed, or chosen among several by the validation v
 from pathlib import Path
 
 import surgvl.probe
-from surgvl.commands.common import split_ids, write_scores
+from surgvl.commands.common import split_ids
 from surgvl.commands.probe_tokens import Work, load_encoder, of_encoder, of_stored_vectors
 from surgvl.core.errors import ConfigError
 from surgvl.core.files import command, write_json
 from surgvl.core.invocation import command_line, recorded
 from surgvl.core.plurals import plural
 from surgvl.core.registry import choose
+from surgvl.core.result_page import write_scores
 from surgvl.core.results import Result, add_provenance, finite_or_null
 from surgvl.core.run_folder import RunFolder
 from surgvl.core.version import commit
@@ -151,7 +152,7 @@ def probe(
         for number, logits in enumerate(outcome.logits):
             place = out / "predictions" / (f"draw{number}" if few_shot.is_asked else "")
             write_all(place, head.asked, eval_set.video_ids, eval_set.times_s, logits, facts)
-        write_scores(folder, results, rendered_note(table.split(split).videos) + not_listed_note(before))
+        print(write_scores(folder.path, results, rendered_note(table.split(split).videos) + not_listed_note(before)))
         after = command("timeline", "video.mp4", model=out, out="video.csv")
         folder.next(f"{plural(len(results), 'score')} in {out}", after)
     return results

@@ -2,14 +2,33 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from surgvl.core.errors import DataError
-from surgvl.core.results import Result
+from surgvl.core.files import write_text
+from surgvl.core.results import Result, write_results
 from surgvl.core.tables import markdown_table
+from surgvl.core.video_scores import write_video_scores
 
 _NO_INTERVAL = "without one of the videos the score is undefined, and one video says nothing about others"
 # Scores of another predictor by task, metric and protocol.
 _Control = Mapping[tuple[str, str, str], Result] | None
+
+
+def write_scores(folder: Path, results: Sequence[Result], notes: str) -> str:
+    """Write scores as result.md and result.json, and those by video as videos.parquet; return the page.
+
+    Args:
+        folder: a run folder.
+        results: the scores.
+        notes: text below the scores.
+    """
+    page = to_markdown(results) + notes
+    write_text(folder / "result.md", page)
+    write_results(folder / "result.json", results)
+    if any(result.by_video for result in results):
+        write_video_scores(folder, results)
+    return page
 
 
 def to_markdown(

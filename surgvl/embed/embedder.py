@@ -14,6 +14,7 @@ from surgvl.models.checkpoint import load_model
 from surgvl.models.precision import Precision, set_precision
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
+from surgvl.video.marks import counted
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,22 @@ class Embedder(ModelFacts):
     precision: Precision = "float32"
     few: Callable[[Path], tuple[Float32Array, list[float], list[float]]] | None = None
     network: VideoText | VideoViT | None = None
+
+    def encode_video(
+        self, path: Path, tick: Callable[[float], object]
+    ) -> tuple[Float32Array, list[float], list[float], str]:
+        """What a shard holds of a video: vectors [N, E], starts and ends in seconds, a line about damaged frames.
+
+        Args:
+            path: the file.
+            tick: called with the number of seconds read since the last call; what it raises ends the work.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        with counted() as marks:
+            found, starts, ends = self.seconds(path, tick)
+        return found, starts, ends, marks.line(path)
 
 
 def local_embedder(

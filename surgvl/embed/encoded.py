@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import DataError
-from surgvl.embed.writer import encode_video
 
 if TYPE_CHECKING:
     from surgvl.embed.embedder import Embedder
@@ -49,6 +48,6 @@ def encoded(
     """
     for each in videos:
         try:
-            yield each, encode_video(embedder, each.path, tick)
+            yield each, embedder.encode_video(each.path, tick)
         except DataError as error:
             yield each, error

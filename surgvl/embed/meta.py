@@ -1,13 +1,20 @@
 """`vectors.json` of a vectors folder: the origin of its vectors."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from surgvl.core.errors import DataError
 from surgvl.core.files import read_json, write_json
+from surgvl.core.operations import UNKNOWN
+from surgvl.prompts import PromptSet
 from surgvl.video.clip import Preprocess
+
+if TYPE_CHECKING:
+    from surgvl.embed.model_facts import ModelFacts
+    from surgvl.embed.recordings import Shards
 
 
 class PromptSetFacts(BaseModel):
@@ -20,6 +27,17 @@ class PromptSetFacts(BaseModel):
     datasets: list[str] = Field(default=[], description="data sets whose classes they are")
     aliases: dict[str, str] = Field(default={}, description="other spelling of a class -> its name")
     hash: str = Field(default="", description="of classes, spellings and sentences")
+
+    @classmethod
+    def of(cls, prompts: PromptSet) -> "PromptSetFacts":
+        """The facts about a set."""
+        return cls(
+            version=prompts.version,
+            task=prompts.task,
+            datasets=[prompts.dataset, *prompts.also_for],
+            aliases={alias: row.name for row in prompts.classes for alias in row.aliases},
+            hash=prompts.hash,
+        )
 
     def fits(self, task: str, dataset: str) -> bool:
         """Whether the set fits a task and data set; names are compared case-insensitively."""
@@ -45,6 +63,24 @@ class Meta(BaseModel):
         default={}, description="video id -> how many of its decoded frames are marked damaged, where some are"
     )
     prompt_sets: dict[str, PromptSetFacts] = Field(default={}, description="embedded prompt sets by name")
+
+    @classmethod
+    def of(cls, model: "ModelFacts", shards: "Shards", sets: Sequence[PromptSet]) -> "Meta":
+        """The origin of a folder with these shards and prompt sets."""
+        return cls(
+            model=model.name,
+            model_hash=model.hash,
+            dim=model.dim,
+            clip_s=model.preprocess.clip_s,
+            stride_s=model.preprocess.step_s,
+            preprocess=model.preprocess,
+            num_vectors=shards.count,
+            frozen=model.trained.get("frozen"),
+            num_trainable=int(model.trained.get("num_trainable", 0)),
+            pretraining_video_ids=model.trained.get("pretraining_video_ids", [UNKNOWN]),
+            damaged_frames=shards.damaged,
+            prompt_sets={each.name: PromptSetFacts.of(each) for each in sets},
+        )
 
     @field_validator("prompt_sets", mode="before")
     @classmethod

@@ -17,7 +17,6 @@ import numpy as np
 from surgvl.core.errors import ConfigError, DataError, first_line
 from surgvl.embed.embedder import local_embedder
 from surgvl.embed.encoded import Shard, VideoToEncode
-from surgvl.embed.writer import encode_video
 from surgvl.models.precision import Precision
 
 
@@ -31,7 +30,7 @@ class VideoEncoder:
         """Vectors as bytes of float32, which Arrow does not reshape; `problem` says why there are none."""
         done = {"place": row["place"], "problem": "", "vectors": b"", "starts": [], "ends": [], "damaged": ""}
         try:
-            vectors, starts, ends, damaged = encode_video(self.embedder, Path(row["path"]), lambda read_s: None)
+            vectors, starts, ends, damaged = self.embedder.encode_video(Path(row["path"]), lambda read_s: None)
         except DataError as error:
             return {**done, "problem": str(error)}
         found = np.ascontiguousarray(vectors, np.float32).tobytes()

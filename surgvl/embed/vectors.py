@@ -7,7 +7,7 @@
 Shape letters: N clips, M prompts, E width of the shared space. Times are seconds of the source video.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from surgvl.core.files import atomic
 from surgvl.core.parquet import read_parquet
 from surgvl.core.results import UNRECORDED
 from surgvl.embed.meta import Meta, read_meta
+from surgvl.prompts import PromptSet
 
 _ROWS = pa.schema([("video_id", pa.string()), ("start_s", pa.float64()), ("end_s", pa.float64())])
 _TEXTS = pa.schema(
@@ -195,6 +196,16 @@ def write_texts(folder: Path | str, texts: Texts) -> None:
     """
     columns = [texts.prompt_sets, texts.class_ids, texts.class_names, texts.prompts]
     _write_pair(Path(folder) / "texts", np.asarray(texts.vectors, np.float32), pa.table(columns, schema=_TEXTS))
+
+
+def embed_sets(encode: Callable[[list[str]], NDArray[np.float32]], sets: Sequence[PromptSet], out: Path | str) -> None:
+    """Encode every sentence of the sets, and write them with their vectors into a vectors folder."""
+    rows = [(each.name, number, name, text) for each in sets for number, name, text in each.texts()]
+    if not rows:
+        return
+    found = encode([row[3] for row in rows])
+    names, ids, classes, texts = (list(column) for column in zip(*rows, strict=True))
+    write_texts(out, Texts(found, names, ids, classes, texts))
 
 
 def read_texts(folder: Path | str, dim: int) -> Texts | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from surgvl.core.arrays import Int64Array
 from surgvl.metrics import temporal
-from surgvl.metrics.averages import Average, over_videos
+from surgvl.metrics.classify import Average, over_videos
 from surgvl.tasks.phase import OVERLAPS, Phase
 
 _PER_TRIAL = "segments with at least this overlap in per cent are hits, F1 of each trial, mean over trials"

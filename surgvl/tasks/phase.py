@@ -17,7 +17,7 @@ from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.errors import DataError
 from surgvl.core.results import Result
 from surgvl.metrics import classify, temporal
-from surgvl.metrics.averages import Average, over_pooled_rows, over_videos, over_videos_then_classes
+from surgvl.metrics.classify import Average, over_pooled_rows, over_videos, over_videos_then_classes
 from surgvl.metrics.relaxed import BOUNDARY_S, Mode, relaxed_scores
 from surgvl.tasks import calibrated
 from surgvl.tasks.base import NUM_RANDOM, Inputs, LabelledScores, Scores, Task, means, named, point_estimate

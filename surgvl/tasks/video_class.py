@@ -14,7 +14,7 @@ import numpy as np
 
 from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.metrics import agreement
-from surgvl.metrics.averages import Average
+from surgvl.metrics.classify import Average
 from surgvl.tasks.base import Inputs, LabelledScores, Scores, Task
 from surgvl.tasks.phase import Phase
 

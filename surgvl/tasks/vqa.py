@@ -24,7 +24,7 @@ from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics import classify, text
 from surgvl.metrics.answer import Guess, LabelledQuestion, blind_answers, encode, most_frequent
-from surgvl.metrics.averages import over_pooled_rows
+from surgvl.metrics.classify import over_pooled_rows
 from surgvl.metrics.outcomes import PROBLEMS
 from surgvl.tasks.answer_calibration import Forecast, calibration_results
 from surgvl.tasks.answers import Answers

@@ -19,8 +19,7 @@ from surgvl.core.ontology import CHOLEC80_PHASES, CHOLECT50_PHASES, TRIPLET_NAME
 from surgvl.core.results import Result, read_results
 from surgvl.core.version import commit
 from surgvl.data.manifest import QA, Manifest, Segment, VideoRow
-from surgvl.embed.meta import Meta, write_meta
-from surgvl.embed.prompt_sets import facts_of
+from surgvl.embed.meta import Meta, PromptSetFacts, write_meta
 from surgvl.embed.vectors import Texts, Vectors, write_shard, write_texts
 
 SECONDS = 70
@@ -90,7 +89,7 @@ def make_vectors(folder: Path, skip: tuple[str, ...] = (), seen: tuple[str, ...]
         frozen=True,
         num_trainable=321,
         pretraining_video_ids=list(seen),
-        prompt_sets={each.name: facts_of(each) for each in sets},
+        prompt_sets={each.name: PromptSetFacts.of(each) for each in sets},
     )
     write_meta(folder, meta)
 

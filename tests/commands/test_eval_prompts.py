@@ -12,9 +12,9 @@ from surgvl.commands.eval import EvalConfig, evaluate
 from surgvl.core import files
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest, Segment, VideoRow
-from surgvl.embed.meta import Meta, write_meta
-from surgvl.embed.prompt_sets import facts_of, load_sets
+from surgvl.embed.meta import Meta, PromptSetFacts, write_meta
 from surgvl.embed.vectors import Texts, write_shard, write_texts
+from surgvl.prompts import load_sets
 from surgvl.tasks.base import Unavailable
 from surgvl.tasks.phase import Phase
 
@@ -71,7 +71,7 @@ def a_vectors_folder(folder: Path, sets: list[prompts.PromptSet], video_ids: lis
         write_shard(folder, number, np.array(clips), [video_id] * 4, np.arange(4), np.arange(4) + 1)
     meta = Meta(
         model="m", model_hash="h", dim=64, clip_s=1, stride_s=1, num_vectors=4 * len(video_ids), frozen=True,
-        num_trainable=0, prompt_sets={each.name: facts_of(each) for each in sets},
+        num_trainable=0, prompt_sets={each.name: PromptSetFacts.of(each) for each in sets},
     )  # fmt: skip
     write_meta(folder, meta)
     return folder

@@ -14,7 +14,7 @@ from surgvl.archive.space import Space
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import DataError
 from surgvl.embed.embedder import Embedder
-from surgvl.embed.prompt_sets import load_sets
+from surgvl.prompts import load_sets
 from surgvl.video.clip import Preprocess
 from tests.helpers.numbered_videos import colourful
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from surgvl.core.errors import DataError
 from surgvl.metrics import classify, temporal
-from surgvl.metrics.averages import deviation, over_pooled_rows, over_videos, over_videos_then_classes
+from surgvl.metrics.classify import deviation, over_pooled_rows, over_videos, over_videos_then_classes
 from surgvl.metrics.relaxed import Mode, forgive, relaxed_scores
 
 SKLEARN: dict[str, Callable[..., Any]] = {
