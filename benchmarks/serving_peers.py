@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from surgvl.chat.answer import candidate_scores
+from surgvl.chat.answerers import candidate_scores
 from surgvl.chat.template import answer_ids, user
 from surgvl.data.formats.pitvis_qa import ANSWERS, STEPS
 from surgvl.metrics.answer import to_text

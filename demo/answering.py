@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from surgvl.archive.archive import Archive
 from surgvl.archive.derived import read_questions
 from surgvl.archive.records import Recording
-from surgvl.chat.question import DESCRIBE, Answer, Question, match_question
+from surgvl.chat.answerer import DESCRIBE, Answer, Question, match_question
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import ConfigError
 from surgvl.core.times import clock

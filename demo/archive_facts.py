@@ -9,7 +9,7 @@ from pathlib import Path
 
 from surgvl.archive.archive import Archive
 from surgvl.archive.records import Recording
-from surgvl.chat.question import DESCRIBE
+from surgvl.chat.answerer import DESCRIBE
 from surgvl.core.errors import SurgVLError
 from surgvl.core.files import size_of
 from surgvl.demo import run_info

@@ -122,7 +122,7 @@ def test_every_room_is_there_and_has_its_line() -> None:
         ("surgvl.models.dual_encoder", "surgvl.data.clips.collate"),
         ("surgvl.models.dual_encoder", "lightning.fabric"),
         ("surgvl.data.clusters", "faiss"),
-        ("surgvl.align.clip", "surgvl.chat.answer.generate"),
+        ("surgvl.align.clip", "surgvl.chat.answerers.generate"),
         ("surgvl.align.clip", "surgvl.commands.align.align"),
         ("surgvl.retrieval.clip_index", "surgvl.api.load"),
         ("surgvl.commands.embed", "surgvl.cli.main"),

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
-from surgvl.chat.answerer import Answerer
+from surgvl.chat.answerer import Answer, Answerer, Question, Window
 from surgvl.chat.controls import KINDS, replaced, variant
-from surgvl.chat.question import Answer, Question, Window
 from surgvl.chat.question_rows import QuestionRow, window_of
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.tables import is_open

@@ -2,23 +2,91 @@
 
 The same question gets the same answer from Python, the command line, the page and a server, because all of them call
 `Answerer.answer`. Nothing here imports torch, which a question to a server does without.
-Shapes: B questions, T frames, S their side in pixels.
+Shapes: B questions, A allowed answers, T frames, S their side in pixels.
 """
 
+import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.chat.question import Answer, Question, Window, match_question
+from surgvl.core.arrays import softmax
 from surgvl.core.checks import check_question, text_list
-from surgvl.data.frame_store import FrameStore
+from surgvl.metrics.answer_types.base import PLAIN
+from surgvl.metrics.outcomes import Problem
 from surgvl.models.schema import AnswersFile
 from surgvl.video.clip import Preprocess, VideoLike, extract_clip
+
+if TYPE_CHECKING:
+    from surgvl.data.frame_store import FrameStore
+
+DESCRIBE = "What is happening in this clip?"
+"""The open question that narrated sentences answer in training."""
+
+
+class Window(NamedTuple):
+    """A span of a manifest's video; the clip that stands for it is centred on it and shifted into the video."""
+
+    video_id: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A question about one clip.
+
+    Attributes:
+        clip: frames uint8 [T, S, S, 3] as the model takes them (`Answerer.frames` cuts them), or a window of a prepared
+            video (`Answerer.prepare`).
+        text: the question in plain language.
+        answers: allowed answers. Empty: the answer is free text. None: the answerer decides, see `Answerer`.
+        kind: type of the answer (`surgvl.metrics.answer_types`), which tells a general model how to answer; empty: a
+            choice if there are allowed answers, else free text.
+        wording: how a general model is asked.
+        order: of the options as a general model is shown them: 1 is the usual one, others are drawn.
+    """
+
+    clip: NDArray[np.uint8] | Window
+    text: str
+    answers: tuple[str, ...] | None = None
+    kind: str = ""
+    wording: str = PLAIN
+    order: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """An answer to a question.
+
+    Attributes:
+        question: as the model received it: in the wording of the training data, with its allowed answers.
+        text: the answer; for a closed question one of the allowed answers, letter for letter.
+        probabilities: allowed answers with their probability, most probable first; empty if the answer is free text or
+            was chosen by a server token by token.
+        confidence: how sure the answerer says that it is, 0 ... 1; None where it does not say. Of a closed question the
+            probability of `text` among the allowed answers; else see `surgvl.chat.confidence`.
+        problem: why there is no answer (`surgvl.metrics.outcomes`), and `text` is empty; empty if there is one.
+        raw: what a general model wrote, of which `text` is what it declares.
+        reply: key of the stored reply of a general model (`surgvl.chat.replies`).
+        shown: the options in the order in which a general model was shown them, if `text` was read from what it wrote.
+        seconds: from the question to the reply of a general model; None where it is not known.
+    """
+
+    question: Question
+    text: str
+    probabilities: tuple[tuple[str, float], ...] = ()
+    confidence: float | None = None
+    problem: Problem = ""
+    raw: str = ""
+    reply: str = ""
+    shown: tuple[str, ...] | None = None
+    seconds: float | None = None
 
 
 class Answerer(ABC):
@@ -97,7 +165,7 @@ class Answerer(ABC):
         return extract_clip(source, self.preprocess, at_s)
 
     @abstractmethod
-    def prepare(self, store: FrameStore, windows: Sequence[Window], folder: Path) -> Container[Window]:
+    def prepare(self, store: "FrameStore", windows: Sequence[Window], folder: Path) -> Container[Window]:
         """Allow questions about windows of a manifest's videos.
 
         Args:
@@ -146,3 +214,33 @@ class Answerer(ABC):
         # Check before the video is opened.
         text, allowed = check_question(text), None if answers is None else tuple(text_list(answers, "answers"))
         return self.answer([Question(self.frames(source, at_s), text, allowed)])[0]
+
+
+def most_probable(question: Question, scores: NDArray[np.floating]) -> Answer:
+    """The allowed answer with the highest score [A]; of equal ones the first. Probabilities are their softmax."""
+    assert question.answers
+    probabilities = softmax(scores)
+    ranked = [(question.answers[at], float(probabilities[at])) for at in np.argsort(-scores, kind="stable")]
+    return Answer(question, ranked[0][0], tuple(ranked), ranked[0][1])
+
+
+def question_key(text: str) -> str:
+    """A question without case, character width, repeated whitespace and final punctuation."""
+    text = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    while text and (text[-1] == " " or unicodedata.category(text[-1]).startswith("P")):
+        text = text[:-1]
+    return text
+
+
+def match_question(text: str, known: Iterable[str]) -> str | None:
+    """The known question that a text asks, in the wording of the training data; None if there is no such question.
+
+    Args:
+        text: as a person typed it.
+        known: questions; an exact match takes precedence over one after `question_key`.
+    """
+    known = list(known)
+    if text in known:
+        return text
+    wanted = question_key(text)
+    return next((each for each in known if question_key(each) == wanted), None) if wanted else None

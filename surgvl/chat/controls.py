@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from surgvl.chat.question import Window
+from surgvl.chat.answerer import Window
 from surgvl.core.arrays import Int64Array, UInt8Array
 from surgvl.core.errors import ConfigError
 from surgvl.data.frame_store import FrameStore

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from surgvl.chat.answer import generate
+from surgvl.chat.answerer import DESCRIBE
+from surgvl.chat.answerers import generate
 from surgvl.chat.feature_cache import FeatureCache
-from surgvl.chat.question import DESCRIBE
 from surgvl.chat.question_rows import QuestionRow, window_frames, window_of
 from surgvl.chat.template import IGNORE, training_batch
 from surgvl.core.errors import DataError

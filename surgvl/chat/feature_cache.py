@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from surgvl.chat.question import Window
+from surgvl.chat.answerer import Window
 from surgvl.data.frame_store import FrameStore
 from surgvl.embed.features import Features
 from surgvl.models.chat import Chat

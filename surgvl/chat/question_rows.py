@@ -6,7 +6,7 @@ Shapes: T frames, S pixels.
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from surgvl.chat.question import Window
+from surgvl.chat.answerer import Window
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.errors import DataError
 from surgvl.core.plurals import none_of

@@ -13,10 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from surgvl.chat.answerer import Answerer
+from surgvl.chat.answerer import Answer, Answerer, Question, Window, most_probable
 from surgvl.chat.confidence import Token, option_confidence, reply_confidence
 from surgvl.chat.controls import NO_VIDEO
-from surgvl.chat.question import Answer, Question, Window, most_probable
 from surgvl.chat.question_rows import window_frames
 from surgvl.chat.replies import Replies, Reply, reply_key
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig

@@ -12,8 +12,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from surgvl.chat.answerer import Answerer
-from surgvl.chat.question import Answer, Question, Window, most_probable
+from surgvl.chat.answerer import Answer, Answerer, Question, Window, most_probable
 from surgvl.chat.question_rows import window_frames
 from surgvl.core.arrays import Float32Array, UInt8Array
 from surgvl.core.errors import ConfigError, Unreadable

@@ -20,8 +20,8 @@ import openai
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from surgvl.chat.answerer import Question, Window
 from surgvl.chat.confidence import option_confidence, reply_confidence
-from surgvl.chat.question import Question, Window
 from surgvl.chat.replies import Reply
 from surgvl.core.arrays import UInt8Array
 from surgvl.core.credentials import mask, read_key
@@ -168,7 +168,7 @@ class Server:
         return Reply(text=by_reply[text], confidence=option_confidence(tokens, names, by_reply[text], held=True))
 
     def likelihoods(self, frames: UInt8Array, question: str, answers: Sequence[str], end_id: int) -> list[float]:
-        """Log-likelihood of each answer as a whole: `surgvl.chat.answer.candidate_scores` up to a constant.
+        """Log-likelihood of each answer as a whole: `surgvl.chat.answerers.candidate_scores` up to a constant.
 
         One request per answer, which the server scores as part of the prompt and does not continue.
 

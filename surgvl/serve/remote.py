@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from surgvl.chat.answerer import Answerer
-from surgvl.chat.question import Answer, Question, Window, most_probable
+from surgvl.chat.answerer import Answer, Answerer, Question, Window, most_probable
 from surgvl.chat.question_rows import window_frames
 from surgvl.chat.replies import Reply
 from surgvl.core.arrays import UInt8Array

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 import surgvl
-from surgvl.chat.answer import write
-from surgvl.chat.answerers import BATCH, HeadAnswerer, LanguageAnswerer, LocalAnswerer
+from surgvl.chat.answerer import Question, match_question
+from surgvl.chat.answerers import BATCH, HeadAnswerer, LanguageAnswerer, LocalAnswerer, write
 from surgvl.chat.head import head_states, load_head, save_head
-from surgvl.chat.question import Question, match_question
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.serve.client import Server
 from surgvl.serve.remote import ServerAnswerer

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from surgvl.chat.answer_rows import answer_rows
-from surgvl.chat.answerer import Answerer
+from surgvl.chat.answerer import Answer, Answerer, Question, Window
 from surgvl.chat.controls import BLACK, WithBlack, replaced
-from surgvl.chat.question import Answer, Question, Window
 from surgvl.cli import main as cli
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import read_json

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from surgvl.chat.answerer import Question, Window
 from surgvl.chat.answerers import HeadAnswerer
 from surgvl.chat.head import AnswerHead, HeadTune, has_head, head_states, load_head, save_head
-from surgvl.chat.question import Question, Window
 from surgvl.chat.template import prompt_ids
 from surgvl.cli import main as cli
 from surgvl.core.errors import CheckpointError, ConfigError, DataError

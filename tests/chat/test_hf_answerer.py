@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from surgvl.api import load_answerer
+from surgvl.chat.answerer import Question
 from surgvl.chat.controls import NO_VIDEO
 from surgvl.chat.hf_answerer import HfAnswerer
 from surgvl.chat.hf_model import HfModel
-from surgvl.chat.question import Question
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
 from surgvl.chat.vision_language_tune import TuneVisionLanguage
 from surgvl.cli import main as cli

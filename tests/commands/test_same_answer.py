@@ -13,9 +13,9 @@ pytest.importorskip("starlette", reason="starlette is not installed: pip install
 pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
 
 from surgvl.api import load_answerer  # noqa: E402
+from surgvl.chat.answerer import DESCRIBE  # noqa: E402
 from surgvl.chat.answerers import LocalAnswerer  # noqa: E402
 from surgvl.chat.head import AnswerHead, save_head  # noqa: E402
-from surgvl.chat.question import DESCRIBE  # noqa: E402
 from surgvl.cli import main as cli  # noqa: E402
 from surgvl.data.manifest import Manifest  # noqa: E402
 from surgvl.demo.answering import NUM_ANSWERS  # noqa: E402

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from surgvl.chat.question import Answer, Question
+from surgvl.chat.answerer import Answer, Question
 from surgvl.core.errors import ConfigError
 from surgvl.demo.answering import Blind, moments, place
 from surgvl.demo.insights import Insights, strip

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from surgvl.chat.answer import candidate_scores, generate, write
+from surgvl.chat.answerers import candidate_scores, generate, write
 from surgvl.chat.template import (
     IGNORE,
     Batch,

@@ -16,7 +16,7 @@ pytest.importorskip("openai", reason="openai is not installed: pip install 'surg
 
 from starlette.responses import HTMLResponse, JSONResponse, Response  # noqa: E402
 
-from surgvl.chat.question import Question  # noqa: E402
+from surgvl.chat.answerer import Question  # noqa: E402
 from surgvl.core.checks import check_question  # noqa: E402
 from surgvl.core.errors import ConfigError, DataError, ServerError, SurgVLError  # noqa: E402
 from surgvl.serve.client import Server  # noqa: E402

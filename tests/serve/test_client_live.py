@@ -13,7 +13,7 @@ from PIL import Image
 
 openai = pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
 
-from surgvl.chat.question import Question  # noqa: E402
+from surgvl.chat.answerer import Question  # noqa: E402
 from surgvl.cli import main as cli  # noqa: E402
 from surgvl.core.errors import ServerError  # noqa: E402
 from surgvl.core.files import read_json  # noqa: E402

@@ -16,7 +16,7 @@ pytest.importorskip("openai", reason="openai is not installed: pip install 'surg
 from starlette.responses import JSONResponse, Response  # noqa: E402
 
 from surgvl.api import load_answerer  # noqa: E402
-from surgvl.chat.question import Question  # noqa: E402
+from surgvl.chat.answerer import Question  # noqa: E402
 from surgvl.chat.replies import Replies  # noqa: E402
 from surgvl.chat.vision_language import VisionLanguageAnswerer  # noqa: E402
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig  # noqa: E402

@@ -21,7 +21,7 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed: pip install
 pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")
 
 from surgvl.api import load_answerer  # noqa: E402
-from surgvl.chat.question import Question  # noqa: E402
+from surgvl.chat.answerer import Question  # noqa: E402
 from surgvl.chat.vision_language_config import ClipInput, ReplyConfig, Send  # noqa: E402
 from surgvl.cli import main as cli  # noqa: E402
 from surgvl.core.arrays import UInt8Array  # noqa: E402

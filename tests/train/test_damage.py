@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import Dataset
 
 from surgvl import video
+from surgvl.chat.answerer import Window
 from surgvl.chat.feature_cache import FeatureCache
-from surgvl.chat.question import Window
 from surgvl.chat.question_rows import readable_rows
 from surgvl.cli import main as cli
 from surgvl.core.errors import DataError, Unreadable
