@@ -47,8 +47,8 @@ from surgvl.data.phantom.render import render
 from surgvl.data.phantom.script import script
 from surgvl.embed.encode_file import FRAMES, encode_file
 from surgvl.models.adapters.open_clip import OpenClip, describe, preprocess_of
+from surgvl.models.device import has_bfloat16
 from surgvl.models.foreign import without_notes
-from surgvl.models.precision import has_bfloat16
 from surgvl.video.content_area import Image
 
 HEIGHT, WIDTH, FPS = 480, 854, 25.0

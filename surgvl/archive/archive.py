@@ -28,7 +28,7 @@ from surgvl.archive.reindexing import reindex
 from surgvl.archive.verify import verify
 from surgvl.archive.watching import INTERVAL_S, watch
 from surgvl.embed.vectors import unit
-from surgvl.models.precision import Precision
+from surgvl.models.device import Precision
 from surgvl.retrieval.duplicates import Duplicate, near_duplicates
 
 

@@ -28,7 +28,7 @@ from surgvl.core.files import clear_temporary, durable
 from surgvl.core.locks import locked
 from surgvl.data.manifest import Manifest
 from surgvl.embed.vectors import Texts
-from surgvl.models.precision import Precision
+from surgvl.models.device import Precision
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.where import EVERYWHERE, Where
 from surgvl.video.clip import Preprocess

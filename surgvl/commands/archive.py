@@ -17,7 +17,7 @@ from surgvl.core.checks import check_above
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import command
 from surgvl.core.plurals import part_of, plural
-from surgvl.models.precision import Precision
+from surgvl.models.device import Precision
 
 
 def archive_create(

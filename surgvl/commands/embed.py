@@ -28,7 +28,7 @@ from surgvl.embed.encoded import Shard, VideoToEncode, encoded
 from surgvl.embed.meta import Meta, write_meta
 from surgvl.embed.part import Part
 from surgvl.embed.vectors import embed_sets
-from surgvl.models.precision import Precision
+from surgvl.models.device import Precision
 from surgvl.prompts import load_sets
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 from surgvl.core.errors import ConfigError, DataError, first_line
 from surgvl.embed.embedder import local_embedder
 from surgvl.embed.encoded import Shard, VideoToEncode
-from surgvl.models.precision import Precision
+from surgvl.models.device import Precision
 
 
 class VideoEncoder:

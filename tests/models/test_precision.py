@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from surgvl.core.errors import ConfigError
-from surgvl.models.precision import has_bfloat16, set_precision
+from surgvl.models.device import has_bfloat16, set_precision
 from surgvl.models.video_text import normalised
 from tests.helpers.made_duals import tiny_dual
 
 
 def test_cosines_change_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("surgvl.models.precision.has_bfloat16", lambda: True)
+    monkeypatch.setattr("surgvl.models.device.has_bfloat16", lambda: True)
     dual = tiny_dual().eval()
     encoder = dual.encoder.config
     shape = (3, 3, encoder.num_frames, encoder.size_px, encoder.size_px)
@@ -30,7 +30,7 @@ def test_cosines_change_little(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_emulated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("surgvl.models.precision.has_bfloat16", lambda: False)
+    monkeypatch.setattr("surgvl.models.device.has_bfloat16", lambda: False)
     dual = tiny_dual()
     set_precision(dual, "float32", "cpu")
     with pytest.raises(ConfigError, match="this one has none: leave it out"):
