@@ -7,7 +7,7 @@ should be read against the blind baseline, the most frequent training answer to 
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,6 +23,12 @@ class LabelledQuestion(NamedTuple):
     question: str
     answer: str
     type: str
+
+
+def of_types(training: Mapping[LabelledQuestion, int], types: Iterable[str]) -> Counter[LabelledQuestion]:
+    """Counts of the training questions of some types."""
+    asked = set(types)
+    return Counter({row: num for row, num in training.items() if row.type in asked})
 
 
 class Encoded(NamedTuple):
@@ -59,7 +65,8 @@ def encode(truth: Sequence[str], predicted: Sequence[str]) -> Encoded:
     known = {text: normalise(text) for text in {*truth, *predicted}}
     classes = sorted(set(known.values()))
     ids = {name: at for at, name in enumerate(classes)}
-    sides = (np.array([ids[known[text]] for text in side], np.int64) for side in (truth, predicted))
+    number = {text: ids[name] for text, name in known.items()}
+    sides = (np.fromiter(map(number.__getitem__, side), np.int64, len(side)) for side in (truth, predicted))
     return Encoded(classes, *sides)
 
 
@@ -83,11 +90,23 @@ def most_frequent(answers: Iterable[str]) -> Guess:
     return Guess(found, counts[found] / counts.total())
 
 
+def majority_answer(training: Mapping[LabelledQuestion, int]) -> Guess:
+    """The most frequent answer in counts of training questions.
+
+    Raises:
+        DataError: there are none.
+    """
+    counts: Counter[str] = Counter()
+    for row, num in training.items():
+        counts[row.answer] += num
+    return most_frequent(counts)
+
+
 def blind_answers(training: Iterable[LabelledQuestion], questions: Sequence[str], types: Sequence[str]) -> list[Guess]:
     """Blind answers: the most frequent training answer to the same question, else to its type, else overall.
 
     Args:
-        training: questions of the training split.
+        training: questions of the training split, or how often each is there.
         questions: [N].
         types: [N], question types.
 
@@ -99,7 +118,6 @@ def blind_answers(training: Iterable[LabelledQuestion], questions: Sequence[str]
     by_question: dict[str, Counter[str]] = defaultdict(Counter)
     by_type: dict[str, Counter[str]] = defaultdict(Counter)
     everything: Counter[str] = Counter()
-    # Hundreds of thousands of rows ask a few hundred questions.
     for row, num in Counter(training).items():
         by_question[normalise(row.question)][row.answer] += num
         by_type[row.type][row.answer] += num
@@ -107,4 +125,7 @@ def blind_answers(training: Iterable[LabelledQuestion], questions: Sequence[str]
     overall = most_frequent(everything)
     best = {key: most_frequent(answers) for key, answers in by_question.items()}
     best_type = {key: most_frequent(answers) for key, answers in by_type.items()}
-    return [best.get(normalise(q), best_type.get(t, overall)) for q, t in zip(questions, types, strict=True)]
+    # Hundreds of thousands of rows ask a few hundred questions.
+    asked = set(zip(questions, types, strict=True))
+    found = {(q, t): best.get(normalise(q), best_type.get(t, overall)) for q, t in asked}
+    return [found[each] for each in zip(questions, types, strict=True)]

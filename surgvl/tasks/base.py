@@ -5,6 +5,7 @@ each question), `Numbers` or `Boxes`. Shape letters: N rows, C classes, V videos
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -158,8 +159,8 @@ class Inputs(ABC):
         """
 
     @abstractmethod
-    def training_questions(self) -> list[LabelledQuestion]:
-        """Questions of the training split, with their answers."""
+    def training_questions(self) -> Counter[LabelledQuestion]:
+        """How often each question of the training split has each answer."""
 
 
 class Unavailable(DataError):

@@ -6,6 +6,7 @@ the training videos, which has the least mean absolute error of all constants; a
 training answer (PitVQA: He et al., arXiv 2405.13949).
 """
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -139,7 +140,7 @@ class BlindInputs(EvalInputs):
         training = self.training_questions()
         words = "training"
         if not training:
-            training, words = list(map(LabelledQuestion, questions, truths, types)), self.split
+            training, words = Counter(map(LabelledQuestion, questions, truths, types)), self.split
         said = blind_answers(training, questions, types)
         found = []
         modes = ["typed" if is_typed(each) else "open" if self.is_open(each) else "closed" for each in types]

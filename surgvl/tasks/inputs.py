@@ -3,8 +3,8 @@
 A clip stands for the second around its centre, and has the labels that cover the centre.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -262,15 +262,15 @@ class EvalInputs(Inputs):
             for answers in join(files)
         ]
 
-    @cached_property
-    def _training_questions(self) -> list[LabelledQuestion]:
-        table = self.train.qa_table if self.train else None
-        columns = (table[name].to_pylist() if table else [] for name in ("question", "answer", "type"))
-        return [LabelledQuestion(asked, said, kind or "all") for asked, said, kind in zip(*columns, strict=True)]
-
-    def training_questions(self) -> list[LabelledQuestion]:
-        """Questions of the training split."""
-        return self._training_questions
+    def training_questions(self) -> Counter[LabelledQuestion]:
+        """How often each question of the training split has each answer."""
+        found: Counter[LabelledQuestion] = Counter()
+        if self.train:
+            # Counted by Arrow: hundreds of thousands of rows ask a few hundred questions.
+            columns = ["question", "answer", "type"]
+            for row in self.train.qa_table.group_by(columns).aggregate([([], "count_all")]).to_pylist():
+                found[LabelledQuestion(row["question"], row["answer"], row["type"] or "all")] += row["count_all"]
+        return found
 
     # ---- facts about what is scored
 

@@ -6,6 +6,7 @@ Shape letters: N rows, V videos.
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from surgvl.core.arrays import Float64Array
 from surgvl.core.results import Result, Statistic
-from surgvl.metrics.answer import LabelledQuestion, blind_answers, most_frequent
+from surgvl.metrics.answer import LabelledQuestion, blind_answers, majority_answer, of_types
 from surgvl.metrics.answer_types.base import AnswerType, type_of
 from surgvl.tasks.answer_calibration import Forecast, calibration_results
 from surgvl.tasks.answers import Answers
@@ -44,10 +45,10 @@ class TypedAnswers(Vqa):
         truth, types, questions = taken(rows.answers), taken(rows.types), taken(rows.questions)
         names, videos = np.unique(np.asarray(taken(rows.video_ids), np.str_), return_inverse=True)
         kind, num_videos = type_of(name), len(names)
-        training = [row for row in self.training if row.type in set(types)]
+        training = of_types(self.training, types)
         mark = "" if training else " (of test)"
-        training = training or [LabelledQuestion(*row) for row in zip(questions, truth, types, strict=True)]
-        blind, majority = blind_answers(training, questions, types), most_frequent(row.answer for row in training)
+        training = training or Counter(map(LabelledQuestion, questions, truth, types))
+        blind, majority = blind_answers(training, questions, types), majority_answer(training)
         others = {
             f"blind{mark}": [each.answer for each in blind],
             **{control: taken(said) for control, said in rows.controls.items()},

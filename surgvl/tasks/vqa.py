@@ -13,7 +13,8 @@ Shape letters: N rows, V videos, R draws, K question types.
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from surgvl.core.arrays import Float64Array, Int64Array
 from surgvl.core.results import Result, Statistic
 from surgvl.metrics import classify, text
-from surgvl.metrics.answer import Guess, LabelledQuestion, blind_answers, encode, most_frequent
+from surgvl.metrics.answer import Guess, LabelledQuestion, blind_answers, encode, majority_answer, of_types
 from surgvl.metrics.classify import over_pooled_rows
 from surgvl.metrics.outcomes import PROBLEMS
 from surgvl.tasks.answer_calibration import Forecast, calibration_results
@@ -80,8 +81,9 @@ class Vqa(Task[Answers]):
     """Answers to questions about segments of video.
 
     Args:
-        training: questions and answers of the training split, for the blind and majority baselines, restricted to the
-            types that are asked; without them the test answers themselves are used, which favours the baselines.
+        training: questions and answers of the training split, or how often each is there, for the blind and majority
+            baselines, restricted to the types that are asked; without them the test answers themselves are used, which
+            favours the baselines.
         labels: description of the questions, for the protocol.
         seed: of the bootstrap and of random answers.
     """
@@ -90,8 +92,8 @@ class Vqa(Task[Answers]):
     version = 1
     MODES: ClassVar[Collection[str]] = tuple(_MODES)
 
-    def __init__(self, training: Sequence[LabelledQuestion] = (), labels: str = "questions", seed: int = 0) -> None:
-        self.training = training
+    def __init__(self, training: Iterable[LabelledQuestion] = (), labels: str = "questions", seed: int = 0) -> None:
+        self.training = Counter(training)
         self.labels = labels
         self.seed = seed
 
@@ -99,7 +101,7 @@ class Vqa(Task[Answers]):
     def prepare(cls, inputs: Inputs) -> list[tuple[Task[Answers], Answers]]:
         """Take the answers of each mode."""
         found = [(answers, labels) for answers, labels in inputs.answers() if answers.mode in cls.MODES]
-        training = inputs.training_questions() if found else []
+        training = inputs.training_questions() if found else ()
         return [(cls(training, labels, inputs.seed), answers) for answers, labels in found]
 
     def score(self, predictions: Answers) -> list[Result]:
@@ -176,20 +178,18 @@ class Vqa(Task[Answers]):
             own, others, rows.video_ids, self.result, self.seed, base, lambda metric: metric + suffix
         )
 
-    def _training(self, rows: Answers) -> tuple[Sequence[LabelledQuestion], str]:
+    def _training(self, rows: Answers) -> tuple[Counter[LabelledQuestion], str]:
         """Training questions of the types that are asked, or else those of the test split, and what says so."""
-        asked = set(rows.types)
-        if training := [row for row in self.training if row.type in asked] or self.training:
+        if training := of_types(self.training, rows.types) or self.training:
             return training, ""
-        own = zip(rows.questions, rows.answers, rows.types, strict=True)
-        return [LabelledQuestion(*row) for row in own], " (of test)"
+        return Counter(map(LabelledQuestion, rows.questions, rows.answers, rows.types)), " (of test)"
 
     def _guesses(self, rows: Answers) -> dict[str, list[Guess]]:
         """Answers of the blind and the majority baseline, in this order."""
         training, mark = self._training(rows)
         return {
             f"blind{mark}": blind_answers(training, rows.questions, rows.types),
-            f"majority{mark}": [most_frequent(row.answer for row in training)] * len(rows.questions),
+            f"majority{mark}": [majority_answer(training)] * len(rows.questions),
         }
 
     def _others(self, rows: Answers, guesses: dict[str, list[Guess]]) -> dict[str, list[Sequence[str]]]:

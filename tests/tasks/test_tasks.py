@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -110,8 +111,8 @@ class KindsAsked(Inputs):
         self.kinds.add("")
         raise Unavailable("nothing here")
 
-    def training_questions(self) -> list[LabelledQuestion]:
-        return []
+    def training_questions(self) -> Counter[LabelledQuestion]:
+        return Counter()
 
 
 def test_a_task_asks_for_the_kind_that_it_states() -> None:

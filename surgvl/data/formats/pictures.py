@@ -111,5 +111,6 @@ def questions_within(table: Any, ends_s: Mapping[str, float]) -> Any:
         table: with the columns of `QA`.
         ends_s: video id -> duration in seconds; other videos have no end.
     """
-    ends = np.array([ends_s.get(video_id, math.inf) for video_id in table["video_id"].to_pylist()])
-    return table.filter(pa.array(table["start_s"].to_numpy() < ends))
+    names = table["video_id"].combine_chunks().dictionary_encode()
+    ends = np.array([ends_s.get(video_id, math.inf) for video_id in names.dictionary.to_pylist()], np.float64)
+    return table.filter(pa.array(table["start_s"].to_numpy() < ends[names.indices.to_numpy()]))

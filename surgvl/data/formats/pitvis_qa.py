@@ -130,25 +130,27 @@ def read_instruments(path: Path) -> InstrumentTable:
     position_columns = ("pos_instrument1", "pos_instrument2")
     columns = read_csv(path, ("int_time", *names, *position_columns), ignore_others=True)
     code = {name: at for at, name in enumerate((*INSTRUMENTS, *NO_INSTRUMENT))}
-    num_rows = len(columns["line"])
-    found: tuple[list[int], list[int]] = ([], [])
-    for at, (time, line) in enumerate(zip(columns["int_time"], columns["line"], strict=True)):
+    lines = columns["line"]
+    for at, (time, line) in enumerate(zip(columns["int_time"], lines, strict=True)):
         if parse_int(time, path, line, "int_time") != at:
             raise DataError(f"{path}, line {line}: second {time}, expected {at}: one row for each second from 0")
-        for slot in range(2):
-            name, position = columns[names[slot]][at], columns[position_columns[slot]][at]
+    if not lines:
+        raise no_rows(path)
+    slots: list[tuple[list[int], list[int]]] = []
+    for name_column, position_column in zip(names, position_columns, strict=True):
+        number = {"": 0}
+        for name, position, line in zip(columns[name_column], columns[position_column], lines, strict=True):
             if name not in code:
                 raise DataError(f"{path}, line {line}: unknown instrument {name!r}; allowed are {', '.join(code)}")
-            number = parse_int(position, path, line, position_columns[slot]) if position else 0
-            if position and not 1 <= number <= len(POSITIONS):
-                raise DataError(
-                    f"{path}, line {line}: {position_columns[slot]} is {position}; it must be 1 to 5 or empty"
-                )
-            found[0].append(code[name])
-            found[1].append(number)
-    if not num_rows:
-        raise no_rows(path)
-    return InstrumentTable(*(np.array(each).reshape(num_rows, 2) for each in found))
+            if position in number:
+                continue
+            number[position] = parse_int(position, path, line, position_column)
+            if not 1 <= number[position] <= len(POSITIONS):
+                raise DataError(f"{path}, line {line}: {position_column} is {position}; it must be 1 to 5 or empty")
+        slots.append(
+            ([code[name] for name in columns[name_column]], [number[each] for each in columns[position_column]])
+        )
+    return InstrumentTable(*(np.array(each).T for each in zip(*slots, strict=True)))
 
 
 def make_questions(

@@ -143,20 +143,17 @@ def read_csv(
     lines: list[str] = []
     try:
         for row in reader:
-            fields = [field.strip() for field in row]
-            if not any(fields):
+            if not any(map(str.strip, row)):
                 continue
             if not header:
-                header = fields
+                header = [field.strip() for field in row]
                 continue
-            if len(fields) != len(header):
+            if len(row) != len(header):
                 raise DataError(
-                    f"{path}, line {reader.line_num}: {len(fields)} values for {len(header)} columns: correct the row, "
+                    f"{path}, line {reader.line_num}: {len(row)} values for {len(header)} columns: correct the row, "
                     f"and quote values that contain a {_NAMES[separator]}"
                 )
-            if separator == ";":
-                fields = [field.replace(",", ".") if _DECIMAL.fullmatch(field) else field for field in fields]
-            rows.append(fields)
+            rows.append(row)
             lines.append(str(reader.line_num))
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num} is not a CSV row ({error}): correct it") from error
@@ -171,7 +168,11 @@ def read_csv(
         do += [f"leave one {', '.join(sorted(twice))}" if twice else ""]
         remedy = short_repr(", ".join(filter(None, do)))[1:-1]
         raise DataError(f"{path}: columns are {short_repr(', '.join(header))[1:-1]}; expected {want}: {remedy}")
-    columns = {name: [row[at] for row in rows] for at, name in enumerate(header) if name in (*required, *optional)}
+    used = [(at, name) for at, name in enumerate(header) if name in (*required, *optional)]
+    columns = {name: [row[at].strip() for row in rows] for at, name in used}
+    if separator == ";":
+        for name, values in columns.items():
+            columns[name] = [each.replace(",", ".") if _DECIMAL.fullmatch(each) else each for each in values]
     for name, values in columns.items() if not is_whole(text) else ():
         for value, line in zip(values, lines, strict=True):
             if not is_whole(value):
