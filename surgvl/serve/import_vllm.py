@@ -13,15 +13,27 @@ ENTRY = "vllm.entrypoints.launchers.api_server.entry"
 THREADS = "OMP_NUM_THREADS"
 # What servers and their engine cores import while they start.
 STARTED = (
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.protocols.websockets.websockets_sansio_impl",
     "vllm.entrypoints.anthropic.api_router",
+    "vllm.entrypoints.cohere.api_router",
     "vllm.entrypoints.generate.api_router",
+    "vllm.entrypoints.generate.generative_scoring.api_router",
+    "vllm.entrypoints.generate.structured_decisions.api_router",
     "vllm.entrypoints.launchers.api_server.app_state",
     "vllm.entrypoints.launchers.app",
     "vllm.entrypoints.launchers.cli_args",
     "vllm.entrypoints.openai.chat_completion.api_router",
     "vllm.entrypoints.openai.responses.api_router",
+    "vllm.entrypoints.scale_out.derender.api_router",
+    "vllm.entrypoints.scale_out.render.api_router",
+    "vllm.entrypoints.scale_out.token_in_token_out.api_router",
+    "vllm.model_executor.layers.fusion.mm_input_norm",
+    "vllm.model_executor.layers.quantization.online.base",
+    "vllm.v1.core.sched.scheduler",
     "vllm.v1.engine.async_llm",
     "vllm.v1.engine.core",
+    "vllm.v1.structured_output.backend_lm_format_enforcer",
     "vllm.v1.worker.cpu_worker",
     "compressed_tensors",
     "transformers.tokenization_mistral_common",
@@ -47,10 +59,14 @@ def import_vllm() -> tuple[Any, Any]:
         for module, name in ((registry, "_run_in_subprocess"), (utils, "get_mp_context")):
             if not hasattr(module, name):
                 raise ImportError(f"{module.__name__}.{name}")
-    # Where one is missing, all are imported when they are used.
-    with contextlib.suppress(ImportError):
+    # Where one is missing, all is done when it is needed.
+    with contextlib.suppress(ImportError, AttributeError):
         for module in STARTED:
             import_module(module)
+        # Each engine core would look through all modules for the kernels that it replaces.
+        platform: Any = type(import_module("vllm.platforms").current_platform)
+        platform.register_triton_kernel_overrides()
+        platform.register_triton_kernel_overrides = classmethod(lambda cls: None)
     gc.freeze()
     # vLLM would thaw them when it ends, only to look through them several times.
     vars(gc)["unfreeze"] = lambda: None
