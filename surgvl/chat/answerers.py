@@ -211,12 +211,24 @@ class Written(NamedTuple):
     logprobs: list[float]
 
 
-def write(chat: Chat, pooled: Tensor, question: str, max_new_tokens: int = 32) -> list[Written]:
-    """Greedy free answers to one question about B clips."""
-    ids = torch.tensor(prompt_ids(chat.ready, question), device=pooled.device).expand(pooled.shape[0], -1)
+def write(chat: Chat, pooled: Tensor, question: str | Sequence[str], max_new_tokens: int = 32) -> list[Written]:
+    """Greedy free answers to one question about B clips, or to B questions, one about each clip."""
+    asked = [question] * len(pooled) if isinstance(question, str) else question
+    prompts = {text: prompt_ids(chat.ready, text) for text in asked}
+    longest = max(map(len, prompts.values()))
+    # Padded on the left, where no token attends to it and positions are not counted, so all answers begin together.
+    ids = torch.full((len(asked), longest), chat.ready.tokenizer.eos_token_id)
+    mask = torch.zeros_like(ids)
+    for row, text in enumerate(asked):
+        first = longest - len(prompts[text])
+        ids[row, first:], mask[row, first:] = torch.tensor(prompts[text]), 1
     chosen = ChosenTokens()
     out = chat.generate(
-        ids, pooled=pooled, max_new_tokens=max_new_tokens, logits_processor=LogitsProcessorList([chosen])
+        ids.to(pooled.device),
+        pooled=pooled,
+        attention_mask=mask.to(pooled.device),
+        max_new_tokens=max_new_tokens,
+        logits_processor=LogitsProcessorList([chosen]),
     )
     end = chat.language.generation_config.eos_token_id
     ends = end if isinstance(end, list) else [end]
@@ -228,6 +240,6 @@ def write(chat: Chat, pooled: Tensor, question: str, max_new_tokens: int = 32) -
     return found
 
 
-def generate(chat: Chat, pooled: Tensor, question: str, max_new_tokens: int = 32) -> list[str]:
+def generate(chat: Chat, pooled: Tensor, question: str | Sequence[str], max_new_tokens: int = 32) -> list[str]:
     """The texts of `write`."""
     return [each.text for each in write(chat, pooled, question, max_new_tokens)]

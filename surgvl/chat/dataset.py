@@ -107,10 +107,10 @@ class HeldOutQuestions:
         logits = chat(batch.ids, pooled=pooled).logits[:, :-1]
         expected = batch.labels[:, 1:]
         right = (logits.argmax(-1) == expected) & (expected != IGNORE)
+        pooled = self.features.stack([window_of(row) for row in self.written]).to(chat.device)
+        replies = generate(chat, pooled, [row["question"] for row in self.written])
         with open(self.path, "a", encoding="utf-8") as file:
-            for row in self.written:
-                pooled = self.features.stack([window_of(row)]).to(chat.device)
-                reply = generate(chat, pooled, row["question"])[0]
+            for row, reply in zip(self.written, replies, strict=True):
                 asked = {key: row[key] for key in ("video_id", "start_s", "question", "answer")}
                 file.write(json.dumps({"progress": progress, **asked, "reply": reply}) + "\n")
         return {"held_out_token_accuracy": right.sum() / (expected != IGNORE).sum()}

@@ -11,8 +11,6 @@ import tempfile
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import lightning.fabric  # noqa: F401 (as the loop does when it begins)
-
 import surgvl.chat.tune  # noqa: F401
 import surgvl.cli.help  # noqa: F401
 import surgvl.commands.align  # noqa: F401

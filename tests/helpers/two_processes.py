@@ -18,7 +18,6 @@ from typing import Any, Self
 
 import pytest
 import torch
-from lightning.fabric.strategies.launchers import subprocess_script
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Dataset
@@ -191,6 +190,9 @@ def train(case: str, out: Path, changes: dict[str, Any], collate: Callable[..., 
 
 def as_command(out: Path) -> None:
     """`python -m tests.helpers.two_processes OUT`; Lightning starts the other process by `Forked`."""
+    # After the loop, which imports it without the trainer.
+    from lightning.fabric.strategies.launchers import subprocess_script
+
     torch.set_num_threads(1)
     vars(subprocess_script)["subprocess"] = SimpleNamespace(Popen=Forked)
     run_module([__name__, str(out)], {**os.environ, "OMP_NUM_THREADS": "1"})

@@ -189,12 +189,13 @@ def test_a_candidate_does_not_depend_on_its_neighbours(chat: Chat, pooled: Tenso
         candidate_scores(chat, pooled, QUESTION, ["two", "two"])
 
 
-def test_generation_is_greedy(chat: Chat, pooled: Tensor) -> None:
-    """Against a loop of full forward passes without a cache."""
+@pytest.mark.parametrize("question", [QUESTION, ["Why?", QUESTION, f"{QUESTION} Here and there?"]])
+def test_generation_is_greedy(question: str | list[str], chat: Chat, pooled: Tensor) -> None:
+    """Against a loop of full forward passes without a cache; questions of different lengths are asked together."""
     tokenizer = chat.tokenizer
-    got, sure = generate(chat, pooled, QUESTION, max_new_tokens=6), write(chat, pooled, QUESTION, max_new_tokens=6)
+    got, sure = generate(chat, pooled, question, max_new_tokens=6), write(chat, pooled, question, max_new_tokens=6)
     for row in range(3):
-        ids = prompt_ids(chat.ready, QUESTION)
+        ids = prompt_ids(chat.ready, question if isinstance(question, str) else question[row])
         written: list[int] = []
         logprobs: list[float] = []
         with torch.no_grad():
