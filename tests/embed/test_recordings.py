@@ -1,6 +1,5 @@
+import importlib
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from surgvl.data.manifest import Manifest
 from surgvl.embed.recordings import identity, manifest_of, name_files
 from surgvl.embed.vectors import Vectors
 from surgvl.models.checkpoint import save_model
+from tests.helpers.in_fork import imports_none_of
 from tests.helpers.made_duals import tiny_dual
 from tests.helpers.numbered_videos import colourful
 from tests.models.test_models import PREPROCESS
@@ -144,5 +144,4 @@ def test_content_is_told_by_bytes_in_the_middle(tmp_path: Path) -> None:
 
 
 def test_the_command_is_known_without_torch() -> None:
-    code = "import sys, surgvl.commands.embed; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert imports_none_of({"torch"}, lambda: importlib.import_module("surgvl.commands.embed"))

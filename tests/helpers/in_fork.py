@@ -1,6 +1,7 @@
 """Work in a fork of the test's own process, which has imported everything and may be killed."""
 
 import os
+import sys
 import traceback
 from collections.abc import Callable
 
@@ -22,3 +23,16 @@ def in_fork(work: Callable[[], object]) -> int:
     finally:
         # Neither pytest nor anything else of the parent's is run by the child.
         os._exit(status)
+
+
+def imports_none_of(absent: set[str], work: Callable[[], object]) -> bool:
+    """Whether some work, which imports surgvl anew in a fork, does without these modules, which the fork forgets."""
+
+    def alone() -> None:
+        for name in list(sys.modules):
+            if any(name == each or name.startswith(f"{each}.") for each in {*absent, "surgvl"}):
+                del sys.modules[name]
+        work()
+        assert not absent & set(sys.modules), absent & set(sys.modules)
+
+    return in_fork(alone) == 0

@@ -5,12 +5,11 @@ import hashlib
 import json
 import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 import surgvl
@@ -22,6 +21,7 @@ from surgvl.core.operations import seen_before
 from surgvl.demo.engine import Engine
 from surgvl.models import shipped
 from surgvl.models.model_info import find_model, model_hash, pretraining_video_ids
+from tests.helpers.in_fork import imports_none_of
 
 # A script, and no module of the package.
 SCRIPT = runpy.run_path(str(Path(__file__).resolve().parents[2] / "benchmarks" / "ship_phantom.py"))
@@ -123,11 +123,12 @@ def test_the_page_has_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_it_is_loaded_without_what_takes_seconds_to_import() -> None:
-    code = (
-        "import sys, surgvl; model = surgvl.load('phantom').model;"
-        "model.encode_text(['the hook dissects the gallbladder']);"
-        "heavy = {'transformers', 'open_clip', 'torchvision', 'timm', 'scipy', 'sympy', 'torch._dynamo', 'lightning'};"
-        "print(heavy & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "set()\n", done.stdout + done.stderr
+    heavy = {"transformers", "open_clip", "torchvision", "timm", "scipy", "sympy", "torch._dynamo", "lightning"}
+
+    def work() -> None:
+        import surgvl
+
+        torch.set_num_threads(1)
+        surgvl.load("phantom").model.encode_text(["the hook dissects the gallbladder"])
+
+    assert imports_none_of(heavy, work)

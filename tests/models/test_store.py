@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
+import socket
 import sys
 import time
 import zipfile
@@ -24,6 +24,7 @@ from surgvl.models import convert_published, install, published, store, transfer
 from surgvl.models.model_info import find_model, pretraining_video_ids, training_record
 from surgvl.models.published import Published, registry
 from tests.helpers.file_server import Page, Site, serving_files
+from tests.helpers.in_fork import imports_none_of
 
 COMMIT = "c0ffee"
 FILES = {"config.json": b'{"model_type": "mine"}', "model.safetensors": bytes(range(256)) * 4096, "code.py": b"evil"}
@@ -391,17 +392,19 @@ def test_list_and_info_tell_what_is_known(place: Place, capsys: pytest.CaptureFi
 
 
 def test_none_of_these_commands_imports_torch_or_asks_the_network(place: Place) -> None:
-    code = (
-        "import sys, socket\n"
-        "def never(*args, **named): raise SystemExit('network')\n"
-        "socket.getaddrinfo = socket.socket.connect = never\n"
-        "from surgvl.cli import main as cli\n"
-        "for words in ('models list', 'models info surgclip', 'models info phantom'):\n"
-        "    assert cli.main(words.split()) == 0\n"
-        "assert not {'torch', 'transformers', 'open_clip'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
-    assert done.returncode == 0, done.stderr
+    def never(*args: object, **named: object) -> None:
+        raise AssertionError("network")
+
+    def work() -> None:
+        from surgvl.cli import main as cli
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", never)
+            patch.setattr(socket.socket, "connect", never)
+            for words in ("models list", "models info surgclip", "models info phantom"):
+                assert cli.main(words.split()) == 0
+
+    assert imports_none_of({"torch", "transformers", "open_clip"}, work)
 
 
 def test_every_published_name_is_free_of_commands(place: Place) -> None:
