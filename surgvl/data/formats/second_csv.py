@@ -9,8 +9,6 @@ from surgvl.core.plurals import plural
 from surgvl.data.formats.text_files import no_rows, parse_int, read_csv, short_repr
 from surgvl.data.spans import Track, join_runs
 
-_FRAME = re.compile(r"(.+)_(\d+)\.\w+")
-
 
 def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int) -> Track:
     """Read one video's file.
@@ -25,22 +23,26 @@ def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int)
         DataError: a row of another video, a label out of range, or seconds that do not increase.
     """
     columns = read_csv(path, ("path", "label"))
+    frame = re.compile(re.escape(video_id) + r"_(\d+)\.\w+")
     seconds: list[int] = []
     labels: list[str] = []
+    name_of: dict[str, str] = {}
     for file, label, line in zip(columns["path"], columns["label"], columns["line"], strict=True):
-        match = _FRAME.fullmatch(file)
-        if match is None or match[1] != video_id:
+        match = frame.fullmatch(file)
+        if match is None:
             raise DataError(
                 f"{path}, line {line}: {short_repr(file)} is not a frame of {video_id} such as {video_id}_{first}.png"
             )
-        second = parse_int(match[2], path, line, "second") - first
-        number = parse_int(label, path, line, "label")
+        second = parse_int(match[1], path, line, "second") - first
         if second < 0 or (seconds and second <= seconds[-1]):
             raise DataError(f"{path}, line {line}: {file} comes after second {seconds[-1:] or first}: sort the rows")
-        if not 1 <= number <= len(names):
-            raise DataError(f"{path}, line {line}: label {number} is not one of 1 to {len(names)}: correct the row")
+        if label not in name_of:
+            number = parse_int(label, path, line, "label")
+            if not 1 <= number <= len(names):
+                raise DataError(f"{path}, line {line}: label {number} is not one of 1 to {len(names)}: correct the row")
+            name_of[label] = names[number - 1]
         seconds.append(second)
-        labels.append(names[number - 1])
+        labels.append(name_of[label])
     if not seconds:
         raise no_rows(path)
     gaps = seconds[-1] + 1 - len(seconds)

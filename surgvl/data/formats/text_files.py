@@ -186,6 +186,9 @@ def parse_int(text: str, path: Path, line: int | str, what: str, least: int = -M
     Raises:
         DataError: the text is not such a number.
     """
+    # Most are plain, and there are millions of them: by way of a float it takes twice as long.
+    if text.isdecimal() and len(text) < len(str(MAX_COUNT)) and int(text) >= least:
+        return int(text)
     try:
         value = float(text)
     except ValueError:

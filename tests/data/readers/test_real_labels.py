@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,15 @@ def seconds(manifest: Manifest, task: str) -> int:
     return round(sum(each.end_s - each.start_s for each in manifest.segments if each.task == task))
 
 
-def labels_fit(dataset: VideoDataset) -> None:
-    for each in dataset.to_manifest().segments:
+@cache
+def of_csv_files(kind: type[VideoDataset]) -> tuple[VideoDataset, Manifest]:
+    """Labels in the format of a row per second, with their manifest; read once, and changed by nobody."""
+    dataset = kind(LABELS / f"{kind.name}_csv")
+    return dataset, dataset.to_manifest()
+
+
+def labels_fit(dataset: VideoDataset, manifest: Manifest) -> None:
+    for each in manifest.segments:
         # What annotators looked at has no class, and boxes have those of what is in them.
         allowed = (RATED,) if each.task.endswith("_rated") else dataset.CLASSES[class_kind(each.task)]
         assert each.label in allowed, (each.task, each.label)
@@ -45,10 +53,11 @@ def csv_rows(folder: Path) -> int:
     ids=["cholec80", "autolaparo"],
 )
 def test_seconds_of_the_csv_files(kind: type[VideoDataset], folder: str, count: int) -> None:
-    dataset = kind(LABELS / folder)
-    assert seconds(dataset.to_manifest(), "phase") == csv_rows(LABELS / folder) == count
+    dataset, manifest = of_csv_files(kind)
+    assert dataset.root == (LABELS / folder).resolve()
+    assert seconds(manifest, "phase") == csv_rows(LABELS / folder) == count
     assert dataset.contents.unreadable == []
-    labels_fit(dataset)
+    labels_fit(dataset, manifest)
 
 
 def test_cholec80_of_tmrnet_agrees_with_the_csv_files(tmp_path: Path) -> None:
@@ -56,7 +65,7 @@ def test_cholec80_of_tmrnet_agrees_with_the_csv_files(tmp_path: Path) -> None:
     dataset = Cholec80(tmp_path)
     numbers = {"41": 3104, "42": 3713, "58": 5994, "72": 3107, "78": 740, "80": 1725}
     assert {row.video_id: row.duration_s for row in dataset.videos} == {f"video{n}": s for n, s in numbers.items()}
-    own, other = dataset.to_manifest(), Cholec80(LABELS / "cholec80_csv").to_manifest()
+    own, other = dataset.to_manifest(), of_csv_files(Cholec80)[1]
     # The csv files lack the last second.
     moments = [(row.video_id, at + 0.5) for row in dataset.videos for at in range(int(row.duration_s) - 1)]
     ids, times = [video_id for video_id, _ in moments], [time_s for _, time_s in moments]
@@ -66,11 +75,12 @@ def test_cholec80_of_tmrnet_agrees_with_the_csv_files(tmp_path: Path) -> None:
 def test_cholec80_of_svrcnet_agrees_with_the_csv_files() -> None:
     root = MORE / "cholec80" / "gt_file_Cholec80_sample"
     dataset = Cholec80(root)
+    manifest = dataset.to_manifest()
     lines = [line for path in root.glob("*.txt") for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
-    assert seconds(dataset.to_manifest(), "phase") == len(lines) == 40
-    spans = [each for each in dataset.to_manifest().segments if each.task == "phase"]
+    assert seconds(manifest, "phase") == len(lines) == 40
+    spans = [each for each in manifest.segments if each.task == "phase"]
     ids, times = [each.video_id for each in spans], [each.start_s + 0.5 for each in spans]
-    truth = Cholec80(LABELS / "cholec80_csv").to_manifest().second_labels("phase", ids, times)
+    truth = of_csv_files(Cholec80)[1].second_labels("phase", ids, times)
     assert truth == [[each.label] for each in spans]
 
 
@@ -82,9 +92,10 @@ def test_frames_of_cholect45(tmp_path: Path) -> None:
         frames += len(table)
         triplets += sum(row[1:].count("1") for row in table)
     dataset = CholecT50(root)
+    manifest = dataset.to_manifest()
     assert sum(row.duration_s for row in dataset.videos) == frames == 21_251
-    assert seconds(dataset.to_manifest(), "triplet") == triplets
-    labels_fit(dataset)
+    assert seconds(manifest, "triplet") == triplets
+    labels_fit(dataset, manifest)
 
 
 def test_frames_of_the_challenge_files_of_cholect50() -> None:
@@ -106,7 +117,7 @@ def test_frames_of_the_challenge_files_of_cholect50() -> None:
         # A frame may hold one triplet twice.
         pairs = {(at, vector[0]) for at, vectors in frames.items() for vector in vectors if vector[0] >= 0}
         assert round(sum(each.end_s - each.start_s for each in own if each.task == "triplet")) == len(pairs)
-    labels_fit(dataset)
+    labels_fit(dataset, manifest)
 
 
 def test_rows_of_cataract101() -> None:
@@ -116,16 +127,17 @@ def test_rows_of_cataract101() -> None:
     with (root / "videos.csv").open(encoding="utf-8") as file:
         facts = list(csv.DictReader(file, delimiter=";"))
     dataset = Cataract101(root)
-    spans = Counter(each.task for each in dataset.to_manifest().segments)
+    manifest = dataset.to_manifest()
+    spans = Counter(each.task for each in manifest.segments)
     assert (spans["phase"], len(rows)) == (1_266, 1_266)
     assert spans["experience"] == len(facts) == len(dataset.videos) == 101
     # Phases cover each video from its first start to its end.
     covered = sum(int(row["Frames"]) / 25 for row in facts)
     covered -= sum(min(int(row["FrameNo"]) for row in rows if row["VideoID"] == one["VideoID"]) / 25 for one in facts)
-    found = [each.end_s - each.start_s for each in dataset.to_manifest().segments if each.task == "phase"]
+    found = [each.end_s - each.start_s for each in manifest.segments if each.task == "phase"]
     assert sum(found) == pytest.approx(covered, abs=0.1)
     assert Counter(row.split for row in dataset.videos) == {"train": 71, "val": 20, "test": 10}
-    labels_fit(dataset)
+    labels_fit(dataset, manifest)
 
 
 def test_rows_of_ophnet() -> None:
@@ -143,7 +155,7 @@ def test_rows_of_ophnet() -> None:
     lines = [line for line in dataset.contents.problems if "segments overlap" in line]
     overlaps = [int(line.split(": ")[1].split()[0]) for line in lines]
     assert sum(overlaps) == 186
-    labels_fit(dataset)
+    labels_fit(dataset, manifest)
 
 
 def test_segments_of_multibypass140() -> None:
@@ -153,11 +165,12 @@ def test_segments_of_multibypass140() -> None:
         phases, steps = phases + len(record["phases"]), steps + len(record["steps"])
         flags += sum(each["label_name"] in ("out_of_body", "severe_index") for each in record["phases"])
     dataset = MultiBypass140(MORE / "multibypass140")
-    found = Counter(each.task for each in dataset.to_manifest().segments)
+    manifest = dataset.to_manifest()
+    found = Counter(each.task for each in manifest.segments)
     assert len(dataset.videos) == 140
     assert (phases, steps, flags) == (2_451, 5_429, 689 + 334)
     assert found == {"phase": phases - flags, "flag": flags, "step": steps}
-    labels_fit(dataset)
+    labels_fit(dataset, manifest)
 
 
 def test_a_prediction_is_not_read_as_labels(tmp_path: Path) -> None:
