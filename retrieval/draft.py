@@ -44,13 +44,13 @@ class Draft:
 
     def __init__(self, folder: Path, head: IndexHeader, texts: Rows | None) -> None:
         self.folder, self.head, self._texts = folder, head, texts
-        self.base = self.delta = MomentTable.empty()
-        self._whole_base = self._num_added = 0
+        self.base = self.delta = self._whole_base = MomentTable.empty()
+        self._num_added = 0
         self._rows: Rows = np.zeros((0, head.dim), np.float32)
         self._is_changed = self._is_rebuilt = False
         if head.base:
-            table = MomentTable.read(folder / head.base.moments)
-            self._whole_base, self.base = len(table), table.without(head.removed)
+            self._whole_base = MomentTable.read(folder / head.base.moments)
+            self.base = self._whole_base.without(head.removed)
         if head.delta:
             index, self.delta = files.read_part(folder, head, head.delta, is_mapped=False)
             self._rows = index.vectors_of(self.delta.ids)
@@ -140,7 +140,7 @@ class Draft:
         The kind is compared with what was chosen, not with what came of it: a build that fell back would do so again.
         """
         base, head = self.head.base, self.head
-        if base is None or base.num_bytes is None or len(self.base) < (1 - REMOVED) * self._whole_base:
+        if base is None or base.num_bytes is None or len(self.base) < (1 - REMOVED) * len(self._whole_base):
             return True
         kinds = [auto.choose(count, head.dim, head.config)[0] for count in (base.trained, max(base.trained, len(self)))]
         return len(self) > GROWTH * base.trained or kinds[0] != kinds[1]
@@ -155,12 +155,12 @@ class Draft:
         table = MomentTable.join([self.base, self.delta])
         if not len(self.base) or self.head.base is None:
             return self._rows, table
-        index, _ = files.read_part(self.folder, self.head, self.head.base, is_mapped=True)
+        index, _ = files.read_part(self.folder, self.head, self.head.base, True, self._whole_base)
         return np.concatenate([index.vectors_of(self.base.ids), self._rows]), table
 
     def _folded(self, base: Part) -> tuple[BulkIndex, MomentTable]:
         """The base with the vectors of the delta, and without those that were removed."""
-        index, table = files.read_part(self.folder, self.head, base, is_mapped=False)
+        index, table = files.read_part(self.folder, self.head, base, False, self._whole_base)
         for name in self._removed:
             index.remove(table.ids[table.slice_of(name)])
         index.add(self._rows, self.delta.ids)

@@ -125,8 +125,17 @@ def write_header(folder: Path, head: IndexHeader) -> None:
     write_json(folder / HEADER_FILE, head.model_dump())
 
 
-def read_part(folder: Path, head: IndexHeader, part: Part, is_mapped: bool) -> tuple[BulkIndex, MomentTable]:
+def read_part(
+    folder: Path, head: IndexHeader, part: Part, is_mapped: bool, table: MomentTable | None = None
+) -> tuple[BulkIndex, MomentTable]:
     """Vectors and moments of a part.
+
+    Args:
+        folder: of the index.
+        head: its header.
+        part: one of its parts.
+        is_mapped: leave vectors in the file where that is possible.
+        table: the part's moments, if they have been read.
 
     Raises:
         DataError: a file is missing or broken, or the files are inconsistent.
@@ -139,7 +148,7 @@ def read_part(folder: Path, head: IndexHeader, part: Part, is_mapped: bool) -> t
         raise DataError(f"{path} has {size:,} bytes, {HEADER_FILE} says {part.num_bytes:,}: rebuild the index")
     # A mapped file is not checked by FAISS, so one of unknown length is read.
     index = BACKENDS[part.backend].load(path, is_mapped and part.num_bytes is not None)
-    table = MomentTable.read(folder / part.moments)
+    table = MomentTable.read(folder / part.moments) if table is None else table
     if index.dim != head.dim:
         fault = f"{part.vectors} has {index.dim} dimensions and {HEADER_FILE} says {head.dim}"
     elif lost := _unlike(index, table):

@@ -6,6 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+# Rows from which threads save more time than they take.
+_MANY = 100_000
+
 
 def read_parquet(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
     """The table of a file, or some of its columns; `pyarrow.parquet.read_table` looks for a data set in folders first,
@@ -16,4 +19,4 @@ def read_parquet(path: Path | str, columns: Sequence[str] | None = None) -> pa.T
         pyarrow.ArrowInvalid: it is not a Parquet file, or damaged.
     """
     with pq.ParquetFile(path) as file:
-        return file.read(None if columns is None else list(columns))
+        return file.read(None if columns is None else list(columns), use_threads=file.metadata.num_rows >= _MANY)
