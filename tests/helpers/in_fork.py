@@ -7,13 +7,23 @@ from collections.abc import Callable
 
 
 def in_fork(work: Callable[[], object]) -> int:
-    """Exit status of a fork that does some work: 0, or 1 if it raised; -9 if SIGKILL ended it.
+    """Exit status of a fork that does some work: 0, or 1 if it raised; -9 if SIGKILL ended it."""
+    return ended(begin(work))
+
+
+def ended(child: int) -> int:
+    """Exit status of a fork, once it has ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def begin(work: Callable[[], object]) -> int:
+    """Id of a fork that does some work.
 
     With one thread only: those of the parent are not in the fork, and OpenMP would wait for them.
     """
     child = os.fork()
     if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return child
     status = 1
     try:
         work()

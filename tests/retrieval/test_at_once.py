@@ -1,9 +1,9 @@
 """Processes that write one index folder, and read it, at the same time."""
 
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
+import faiss
 import pytest
 
 from surgvl.commands.index import index
@@ -11,44 +11,30 @@ from surgvl.core.errors import ConfigError
 from surgvl.core.locks import locked
 from surgvl.retrieval import folder
 from surgvl.retrieval.clip_index import ClipIndex
+from tests.helpers.in_fork import begin, ended
 from tests.helpers.made_vectors import clips
 
-# Adds a video and takes it out again, time after time, and ends with it in the index.
-WRITE = """
-import sys
-from pathlib import Path
-from surgvl.commands.index import index
-out, vectors, video, turns = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-for turn in range(turns):
-    index(out, vectors, vectors / "manifest", resume=True)
-    if turn < turns - 1:
-        index(out, delete=video)
-"""
-# Opens again and again until told to end; each version must have all clips of the videos that it has.
-READ = """
-import sys
-from pathlib import Path
-from surgvl.retrieval.clip_index import ClipIndex
-opened, stop, length = 0, Path(sys.argv[2]), int(sys.argv[3])
-while not stop.exists() or not opened:
-    with ClipIndex.open(sys.argv[1]) as library:
-        counts = library.counts("video_id")
-        assert set(counts.values()) <= {length}, counts
-        assert len(library) == sum(counts.values()), counts
-        opened += 1
-print(opened)
-"""
+
+def write(out: Path, vectors: Path, video: str, turns: int) -> None:
+    """Add a video and take it out again, time after time, and end with it in the index."""
+    faiss.omp_set_num_threads(1)
+    for turn in range(turns):
+        index(out, vectors, vectors / "manifest", resume=True)
+        if turn < turns - 1:
+            index(out, delete=video)
 
 
-def start(script: str, *words: object) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", script, *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process: "subprocess.Popen[str]") -> str:
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    return out
+def read(out: Path, stop: Path, length: int, opened: Path) -> None:
+    """Open again and again until told to end; each version must have all clips of the videos that it has."""
+    faiss.omp_set_num_threads(1)
+    count = 0
+    while not stop.exists() or not count:
+        with ClipIndex.open(out) as library:
+            counts = library.counts("video_id")
+            assert set(counts.values()) <= {length}, counts
+            assert len(library) == sum(counts.values()), counts
+            count += 1
+    opened.write_text(str(count))
 
 
 @pytest.mark.slow
@@ -56,13 +42,13 @@ def test_writers_lose_nothing_and_readers_see_whole_versions(tmp_path: Path) -> 
     for at, name in enumerate("abc"):
         clips(tmp_path / name, {name: 42}, seed=at)[1].save(tmp_path / name / "manifest")
     # The first adds into a new folder race, too.
-    writers = [start(WRITE, tmp_path / "index", tmp_path / name, name, 5) for name in "ab"]
+    writers = [begin(partial(write, tmp_path / "index", tmp_path / name, name, 5)) for name in "ab"]
     index(tmp_path / "index", tmp_path / "c", tmp_path / "c" / "manifest", resume=True)
-    reader = start(READ, tmp_path / "index", tmp_path / "stop", 40)
-    for writer in writers:
-        finish(writer)
+    reader = begin(partial(read, tmp_path / "index", tmp_path / "stop", 40, tmp_path / "opened"))
+    assert [ended(writer) for writer in writers] == [0, 0]
     (tmp_path / "stop").touch()
-    assert int(finish(reader)) > 0
+    assert ended(reader) == 0
+    assert int((tmp_path / "opened").read_text()) > 0
     with ClipIndex.open(tmp_path / "index") as library:
         assert library.counts("video_id") == {"a": 40, "b": 40, "c": 40}
         assert len(library) == 120

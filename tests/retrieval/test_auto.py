@@ -48,7 +48,7 @@ def made(num: int) -> tuple[Any, Any]:
 
 
 def test_a_build_tells_its_recall_for_both_kinds_of_queries() -> None:
-    vectors, ids = made(3000)
+    vectors, ids = made(2000)
     texts = unit(np.random.default_rng(1), 40, DIM)
     built = auto.build(vectors, ids, IndexConfig(backend="ivf", recall=0.9), texts)
     assert built.backend == "ivf"
@@ -65,7 +65,7 @@ def test_a_build_tells_its_recall_for_both_kinds_of_queries() -> None:
 def test_more_effort_is_spent_where_more_recall_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     # Lists are searched, however few vectors there are.
     monkeypatch.setattr(FaissIvf, "_scan_limit", lambda self, k: 10)
-    vectors, ids = made(6000)
+    vectors, ids = made(3000)
     low, high = (auto.build(vectors, ids, IndexConfig(backend="ivf", recall=share)) for share in (0.2, 0.9))
     assert low.index.effort < high.index.effort
     assert 0.2 <= low.recall["clip"] < 0.9 <= high.recall["clip"]

@@ -10,7 +10,7 @@ import pytest
 from surgvl.commands.index import index as index_command
 from surgvl.commands.search import search
 from surgvl.core.errors import ConfigError
-from surgvl.retrieval import gpu
+from surgvl.retrieval import faiss_ivf_pq, gpu
 from surgvl.retrieval.backends import BACKENDS
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.index_config import IndexConfig
@@ -50,7 +50,12 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[Copy]:
 
 
 @pytest.mark.parametrize("backend", ["flat", "ivf", "ivf_pq"])
-def test_a_copy_answers_what_it_can_as_the_processor_does(copies: list[Copy], backend: str) -> None:
+def test_a_copy_answers_what_it_can_as_the_processor_does(
+    copies: list[Copy], monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    # k-means of few vectors and rounds is good enough, and fast.
+    monkeypatch.setattr(faiss_ivf_pq, "_ROUNDS", 4)
+    monkeypatch.setattr(faiss_ivf_pq, "_PER_CODE", 8)
     rng = np.random.default_rng(0)
     vectors, ids, queries = unit(rng, NUM, DIM), rng.permutation(NUM).astype(np.int64), unit(rng, 30, DIM)
     index = BACKENDS[backend](DIM)

@@ -55,9 +55,10 @@ def write_killed(act: str, where: str, small: int, root: Path) -> None:
 def killed_writes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
     """Index folders below `ACT PLACE`, and with what status the process ended that wrote into each."""
     root = tmp_path_factory.mktemp("killed")
-    vectors, manifest = clips(root / "vectors", {"a": 60, "b": 41, "c": 50})
-    with ClipIndex.create(root / "index", "dual", "hash-a", DIM) as library:
-        library.add_vectors(vectors, manifest)
+    _, manifest = clips(root / "vectors", {"a": 60, "b": 41, "c": 50})
+    manifest.save(root / "vectors" / "manifest")
+    # By the command, whose imports the forks then have.
+    index(root / "index", root / "vectors", root / "vectors" / "manifest")
     clips(root / "more", {"a": 30, "d": 12}, seed=5)[1].save(root / "more" / "manifest")
     statuses = {}
     for case in CASES:

@@ -86,11 +86,11 @@ def test_few_queries_count_by_their_mean() -> None:
 def test_other_queries_find_at_least_what_is_wanted(monkeypatch: pytest.MonkeyPatch, seed: int, wanted: float) -> None:
     # Lists are searched, as in an index of a million.
     monkeypatch.setattr(FaissIvf, "_scan_limit", lambda self, k: 10)
-    vectors, ids = footage(16_000, 32, seed), np.arange(16_000)
+    vectors, ids = footage(6000, 32, seed), np.arange(6000)
     config = IndexConfig(backend="ivf", recall=wanted)
     built = auto.build(vectors, ids, config, sentences(vectors, 1000, seed), recordings=ids // 200)
     assert built.index.effort < max(built.index.efforts())
-    others = np.random.default_rng(seed).permutation(footage(16_000, 32, 100 + seed))[:1000]
+    others = np.random.default_rng(seed).permutation(footage(6000, 32, 100 + seed))[:1000]
     reached = {}
     for kind, queries in (("clip", others), ("text", sentences(vectors, 1000, 100 + seed))):
         found = built.index.search(queries, 10)[1]

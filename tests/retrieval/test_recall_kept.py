@@ -85,8 +85,8 @@ def test_after_a_rebuild(made: tuple[ClipIndex, Any]) -> None:
     library, texts = made
     library.rebuild(IndexConfig(backend="flat"))
     assert read_header(library.folder).recall == {}
-    library.rebuild(IndexConfig(backend="ivf", recall=0.9))
-    assert read_header(library.folder).recall["text"] >= 0.9
+    library.rebuild(IndexConfig(backend="ivf", recall=0.7))
+    assert read_header(library.folder).recall["text"] >= 0.7
     check(library, texts)
     # One file of sentences, however often it was written.
     assert len(list(library.folder.glob("texts-*.npy"))) == 1
