@@ -6,6 +6,7 @@ Shapes: T frames that a model takes, S their side in pixels.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -146,6 +147,13 @@ def _builder(kind: Any, config: dict[str, Any], folder: Path, preprocess: Prepro
             encoder = checked(config, ViTConfig, path)
     check_clips(encoder, preprocess, folder)
 
+    @cache
+    def tokenizer() -> Any:
+        # Read once, because the model is built twice.
+        from surgvl.models.tokenizer import HuggingFaceTokenizer
+
+        return HuggingFaceTokenizer(str(folder)).inner
+
     def build() -> Model:
         if kind == VideoViT.model_type:
             return VideoViT(encoder)
@@ -155,10 +163,9 @@ def _builder(kind: Any, config: dict[str, Any], folder: Path, preprocess: Prepro
             # transformers takes seconds to import.
             from surgvl.models.chat import Chat
             from surgvl.models.config import SurgVLConfig
-            from surgvl.models.tokenizer import HuggingFaceTokenizer
 
             chat = Chat(SurgVLConfig(**config))
-            chat.attach(HuggingFaceTokenizer(str(folder)).inner)
+            chat.attach(tokenizer())
             return chat
 
     return build

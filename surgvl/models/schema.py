@@ -5,6 +5,7 @@ to a one-line error before memory is allocated. It imports no torch.
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -170,7 +171,7 @@ def checked(value: Any, schema: type[T], path: Path | str) -> T:
     """
     try:
         # As JSON, because strict types take a list for a tuple only there.
-        return TypeAdapter(schema).validate_json(json.dumps(value))
+        valid: T = _adapter(schema).validate_json(json.dumps(value))
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}: correct it, or export the model again") from error
     except ValidationError as error:
@@ -181,3 +182,10 @@ def checked(value: Any, schema: type[T], path: Path | str) -> T:
         raise CheckpointError(
             f"{path}: {place} is {given!r} ({reason}): correct it, or export the model again"
         ) from error
+    return valid
+
+
+@cache
+def _adapter(schema: Any) -> TypeAdapter[Any]:
+    # pydantic takes longer to read a schema than to validate by it.
+    return TypeAdapter(schema)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,6 +25,8 @@ from surgvl.models.model_info import load_answers, training_record
 from surgvl.models.text import build_text
 from surgvl.video.clip import Preprocess
 from tests.helpers.made_duals import tiny_dual
+from tests.helpers.made_published import TINY_CFG
+from tests.helpers.small_language import small_language
 from tests.models.test_models import PREPROCESS, small_encoder
 
 # What no count can be.
@@ -59,7 +62,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made")
     save_model(small_encoder(), root / "encoder", PREPROCESS)
     save_model(tiny_dual(), root / "dual", PREPROCESS)
-    language, tokenizer = language_model("tiny")
+    with small_language():
+        language, tokenizer = language_model("tiny")
     encoder = small_encoder()
     shape = {"grid": [1, 1, 1]}
     save_model(Chat.of(encoder, language, tokenizer, shape, PREPROCESS), root / "chat", PREPROCESS)
@@ -245,8 +249,10 @@ def test_code_and_pickles_of_others_are_refused_and_not_run(tmp_path: Path) -> N
     for path in (code, gpt):
         refused(functools.partial(language_model, str(path)), str(path))
     file = code / "pytorch_model.bin"
-    refused(lambda: build_text(f"open_clip:RN50@{file}", 8), str(file))
-    refused(lambda: build_text(f"open_clip:RN50@{code}/absent.pt", 8), "absent.pt is neither a file nor a tag of RN50")
+    (tmp_path / "small.json").write_text(json.dumps(TINY_CFG))
+    open_clip.add_model_config(tmp_path / "small.json")
+    refused(lambda: build_text(f"open_clip:small@{file}", 8), str(file))
+    refused(lambda: build_text(f"open_clip:small@{code}/no.pt", 8), "no.pt is neither a file nor a tag of small")
     refused(lambda: load_encoder(str(file)), str(file))
     assert not sprung.exists()
 
