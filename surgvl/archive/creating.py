@@ -17,8 +17,7 @@ from surgvl.archive.space import Space
 from surgvl.core.errors import ConfigError, DataError
 from surgvl.core.files import clear_temporary, durable
 from surgvl.core.locks import locked
-from surgvl.embed.model_facts import model_facts, reads_text
-from surgvl.models.model_info import find_model, resolve_model
+from surgvl.models.model_info import find_model, model_facts, reads_text, resolve_model
 from surgvl.prompts import load_sets
 
 if TYPE_CHECKING:

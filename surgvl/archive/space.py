@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from surgvl.core.errors import DataError
 from surgvl.core.parquet import read_parquet
 from surgvl.embed.meta import Meta, read_meta, write_meta
-from surgvl.embed.model_facts import ModelFacts
 from surgvl.embed.recordings import Shards
 from surgvl.embed.vectors import Texts, embed_sets, read_shard, read_texts
+from surgvl.models.model_info import ModelFacts
 from surgvl.prompts import PromptSet, load_sets
 from surgvl.retrieval.clip_index import ClipIndex
 from surgvl.retrieval.folder import HEADER_FILE

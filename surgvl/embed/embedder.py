@@ -9,9 +9,9 @@ import torch
 from surgvl.core.arrays import Float32Array
 from surgvl.embed.coarse import encode_coarse
 from surgvl.embed.encode_file import encode_file
-from surgvl.embed.model_facts import ModelFacts, model_facts
 from surgvl.models.checkpoint import load_model
 from surgvl.models.device import Precision, set_precision
+from surgvl.models.model_info import ModelFacts, model_facts
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
 from surgvl.video.marks import counted

@@ -13,8 +13,8 @@ from surgvl.prompts import PromptSet
 from surgvl.video.clip import Preprocess
 
 if TYPE_CHECKING:
-    from surgvl.embed.model_facts import ModelFacts
     from surgvl.embed.recordings import Shards
+    from surgvl.models.model_info import ModelFacts
 
 
 class PromptSetFacts(BaseModel):

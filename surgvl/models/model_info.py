@@ -1,11 +1,13 @@
 """What a model folder says without building the model: preprocessing, training data, hash, and whether it is sound.
 
 It imports no torch, so commands that only pass folders on start at once.
+Shape: E width of the vectors.
 """
 
 import hashlib
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +33,32 @@ EXPONENTS = {
     "F16": ("<u2", 0x1F << 10),
     "BF16": ("<u2", 0xFF << 7),
 }
+# `model_type` of the models that make vectors -> whether they read text.
+VECTOR_KINDS = {"surgvl_dual": True, "surgvl_video_text": True, "surgvl_video_vit": False}
 PART = 1 << 22
 # Model folder of the model that a trained pooling is for, within that one's (`models.adapters.temporal`).
 BASE = "base"
 # Folder of a model of transformers within a model folder (`surgvl.models.tower`).
 TOWER = "tower"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What vectors say of the model that made them.
+
+    Attributes:
+        name: folder or address.
+        hash: of the model.
+        dim: width E of the vectors.
+        preprocess: how its clips are cut.
+        trained: how it was trained, see `training_record`; empty where that is unknown.
+    """
+
+    name: str
+    hash: str
+    dim: int
+    preprocess: Preprocess
+    trained: dict[str, Any]
 
 
 def load_preprocess(folder: Path | str) -> Preprocess:
@@ -100,6 +123,45 @@ def model_hash(folder: Path | str) -> str:
     if (folder / BASE).is_dir():
         parts.append(model_hash(folder / BASE))
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+def model_facts(model: Path, stride_s: float | None) -> ModelFacts:
+    """The facts of a model.
+
+    Args:
+        model: run folder, model folder or name.
+        stride_s: seconds between vectors; by default, the model's step between clips.
+
+    Raises:
+        CheckpointError: there is no such model, or it makes no vectors.
+    """
+    folder, config = find_model(model), _vector_config(model)
+    preprocess = load_preprocess(folder).every(stride_s)
+    # A published family has fields of its own, and states the width as the server reads it.
+    dim = int(config["hidden_size" if "hidden_size" in config else "dim"])
+    return ModelFacts(str(folder.resolve()), model_hash(folder), dim, preprocess, training_record(model))
+
+
+def reads_text(model: Path) -> bool:
+    """Whether a model has a text tower.
+
+    Raises:
+        CheckpointError: there is no such model, or it makes no vectors.
+    """
+    return VECTOR_KINDS[_vector_config(model)["model_type"]]
+
+
+def _vector_config(model: Path) -> dict[str, Any]:
+    path = find_model(model) / "config.json"
+    config: dict[str, Any] = read_checked(path, dict[str, Any])
+    kind = str(config.get("model_type"))
+    if kind == CHAT:
+        raise CheckpointError(f"{model} holds a chat model, which has no vectors: give an align or pretrain run folder")
+    if kind not in VECTOR_KINDS:
+        raise CheckpointError(
+            f"{path}: model_type must be one of {', '.join(VECTOR_KINDS)}, got {kind[:40]!r}: give another"
+        )
+    return config
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -10,8 +10,8 @@ from surgvl.core.errors import CheckpointError
 from surgvl.core.files import read_json, write_json
 from surgvl.embed.embedder import local_embedder
 from surgvl.embed.encode_file import clip_encoder
-from surgvl.embed.model_facts import model_facts, reads_text
 from surgvl.models.checkpoint import load_model, save_model
+from surgvl.models.model_info import model_facts, reads_text
 from surgvl.models.named import convert_open_clip
 from surgvl.models.video_text import VideoText
 from surgvl.models.vit import VideoViT
@@ -65,7 +65,7 @@ def test_no_torch_is_imported(tmp_path: Path) -> None:
     folder = made("dual", tmp_path)
 
     def work() -> None:
-        from surgvl.embed.model_facts import model_facts
+        from surgvl.models.model_info import model_facts
 
         model_facts(folder, None)
 
