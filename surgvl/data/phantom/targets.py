@@ -25,6 +25,7 @@ from surgvl.data.phantom.tissue import (
     strokes,
     tree,
     vessels,
+    wide,
 )
 
 SPRITE_PX = 128
@@ -235,7 +236,7 @@ def target_sprite(target: str, rng: Random, side_px: int) -> UInt8Array:
     alpha = np.clip(layer.alpha + shadow, 0, 1)
     x, y = grid(S)
     alpha *= 1 - smoothstep(np.maximum(np.abs(x), np.abs(y)), 0.88, 0.99)
-    colour = lit * np.minimum(layer.alpha, alpha)[..., None]
+    colour = lit * wide(np.minimum(layer.alpha, alpha))
     sprite = np.concatenate([colour, 255 * alpha[..., None]], axis=2).astype(np.float32)
     small = cv2.resize(sprite, (side_px, side_px), interpolation=cv2.INTER_AREA)
     return np.clip(np.round(np.asarray(small)), 0, 255).astype(np.uint8)
@@ -246,7 +247,7 @@ def blood_sprite(rng: Random, side_px: int) -> UInt8Array:
     alpha = blob(rng, S, float(rng.uniform(0.4, 0.6)), 2.6) * 0.75 * smoothstep(noise(rng, S, 5), -1.6, 0.6)
     x, y = grid(S)
     alpha *= 1 - smoothstep(np.hypot(x, y).astype(np.float32), 0.8, 0.98)
-    colour = paint(S, 128, 18, 18) * alpha[..., None]
+    colour = paint(S, 128, 18, 18) * wide(f32(alpha))
     sprite = np.concatenate([colour, 255 * alpha[..., None]], axis=2).astype(np.float32)
     small = cv2.resize(sprite, (side_px, side_px), interpolation=cv2.INTER_AREA)
     return np.clip(np.round(np.asarray(small)), 0, 255).astype(np.uint8)

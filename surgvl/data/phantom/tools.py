@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from surgvl.core.arrays import Float32Array, UInt8Array
-from surgvl.data.phantom.tissue import blur, f32
+from surgvl.data.phantom.tissue import blur, f32, wide
 
 LENGTH = 1.5  # image sides from the left end of the sprite to its right end
 WIDTH = 0.36
@@ -46,7 +46,7 @@ class _Sheet:
         self._lay(mask, f32(rgb), 0.0)
         layer, place = f32(mask) / np.float32(255), _place(mask)
         edge = np.clip(layer - np.roll(layer, round(width * _FINE_PX * 0.35), axis=0), 0, 1)[place]
-        self.rgb[place] += (255 - self.rgb[place]) * (0.4 * edge)[..., None]
+        self.rgb[place] += (255 - self.rgb[place]) * wide(f32(0.4 * edge))
 
     def _lay(self, mask: UInt8Array, rgb: Float32Array, round_by: float) -> None:
         place = rows, _ = _place(mask)
@@ -58,13 +58,13 @@ class _Sheet:
             glint = np.exp(-(((across + 0.38) / 0.16) ** 2))
             lit = colour * (0.3 + 0.75 * facing)[:, None, None]
             colour = f32(lit + (255 - lit) * (0.55 * glint)[:, None, None])
-        self.rgb[place] += (colour - self.rgb[place]) * share[..., None]
+        self.rgb[place] += (colour - self.rgb[place]) * wide(share)
         self.alpha[place] = np.maximum(self.alpha[place], share)
 
     def shaft(self, end_x: float, half: float, *rgb: float) -> None:
         """A shaft from the port to `end_x`, a third wider at the port."""
-        wide = half * 1.3
-        self.polygon([(-TIP[0], -wide), (end_x, -half), (end_x, half), (-TIP[0], wide)], *rgb, round_by=wide)
+        port = half * 1.3
+        self.polygon([(-TIP[0], -port), (end_x, -half), (end_x, half), (-TIP[0], port)], *rgb, round_by=port)
 
 
 def _place(mask: UInt8Array) -> tuple[slice, slice]:
@@ -179,6 +179,6 @@ def tool_sprite(instrument: str, state: int, size_px: int) -> UInt8Array:
     _DRAW[instrument](sheet, 2.0 * state / (NUM_STATES - 1) - 1.0)
     shadow = 0.4 * np.roll(blur(sheet.alpha, 0.014 * _FINE_PX), round(0.012 * _FINE_PX), axis=0)
     alpha = np.maximum(sheet.alpha, shadow * (1 - sheet.alpha))
-    sprite = np.concatenate([sheet.rgb * sheet.alpha[..., None], 255 * alpha[..., None]], axis=2).astype(np.float32)
+    sprite = np.concatenate([sheet.rgb * wide(sheet.alpha), 255 * alpha[..., None]], axis=2).astype(np.float32)
     small = cv2.resize(sprite, (round(LENGTH * size_px), round(WIDTH * size_px)), interpolation=cv2.INTER_AREA)
     return np.clip(np.round(np.asarray(small)), 0, 255).astype(np.uint8)

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ from surgvl import video
 from surgvl.core.ontology import INSTRUMENTS, VERBS
 from surgvl.data.phantom.render import Renderer, render
 from surgvl.data.phantom.scene import VERB_HZ, deviation, pose, tip_box, tip_in_image
-from surgvl.data.phantom.script import script
+from surgvl.data.phantom.script import script as written
 from surgvl.data.phantom.write import write_video
+
+# Several tests look for one that has what they need.
+script = cache(written)
 
 
 def _accuracy(
@@ -135,11 +139,11 @@ def test_verb_does_not_show_in_a_decoded_frame(tmp_path: Path) -> None:
                 phi_jaw=float(phi[2]),
             )
             renderer.scene = replace(still, actions=(action,))
-            for k in range(10):
+            for k in range(5):
                 yield renderer.frame(number + k / 10)
 
     write_video(tmp_path / "film.mp4", frames(), 10)
-    shown = [frame for _, frame in video.stream(tmp_path / "film.mp4", 10, 48)][7::10]
+    shown = [frame for _, frame in video.stream(tmp_path / "film.mp4", 10, 48)][4::5]
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32) for frame in shown]
     sharpness = [cv2.resize(np.abs(cv2.Laplacian(g, cv2.CV_32F)), (8, 8), interpolation=cv2.INTER_AREA) for g in grey]
     features = np.array([np.append(cv2.resize(g, (12, 12)), s) for g, s in zip(grey, sharpness, strict=True)])
