@@ -29,11 +29,11 @@ def average_precision(truth: ArrayLike, scores: ArrayLike) -> Float64Array:
         DataError: shapes differ, there are no frames, or a value is not finite.
     """
     labels, values = _checked(truth, scores)
-    ordered = np.sort(np.ascontiguousarray(values.T), axis=1)
+    shown = np.flatnonzero(labels.any(axis=0))
     found = np.full(labels.shape[1], np.nan)
-    for k in np.flatnonzero(labels.any(axis=0)):
+    for k, ordered in zip(shown, np.sort(values.T[shown], axis=1), strict=True):
         positive = np.sort(values[labels[:, k], k])
-        found[k] = (_at_least(positive, positive) / _at_least(ordered[k], positive)).mean()
+        found[k] = (_at_least(positive, positive) / _at_least(ordered, positive)).mean()
     return found
 
 

@@ -71,7 +71,7 @@ def segments(labels: ArrayLike) -> Segments:
     if not len(array):
         empty = np.zeros(0, np.int64)
         return Segments(empty, empty, empty)
-    edges = np.flatnonzero(np.diff(array)) + 1
+    edges = np.flatnonzero(array[1:] != array[:-1]) + 1
     start = np.concatenate([[0], edges])
     return Segments(array[start], start, np.concatenate([edges, [len(array)]]))
 
@@ -117,7 +117,7 @@ def segment_counts(truth: ArrayLike, predicted: ArrayLike, overlap: ArrayLike) -
     ratio = np.where(guess.labels[:, None] == true.labels, both / union, -1.0)
     best, highest = ratio.argmax(axis=1), ratio.max(axis=1)
     # Of several predictions that match one true segment the first counts, so count the matched true segments.
-    matched = [len(np.unique(best[highest >= each])) for each in np.ravel(overlap)]
+    matched = [len(set(best[highest >= each].tolist())) for each in np.ravel(overlap)]
     right = np.reshape(np.array(matched, np.int64), np.shape(overlap))
     return np.stack([right, len(guess.labels) - right, len(true.labels) - right], axis=-1)
 

@@ -41,10 +41,10 @@ def _bytes(root: Path) -> dict[str, bytes]:
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:
     for root in ("a", "b"):
-        write_labels(tmp_path / root, script(3, 5))
+        write_labels(tmp_path / root, script(3, 5, duration_s=30.0))
     first, second = _bytes(tmp_path / "a"), _bytes(tmp_path / "b")
     assert first == second
-    assert len(first) == 5 + 3 + 2 * 90
+    assert len(first) == 5 + 3 + 2 * 30
     assert script(3, 5) != script(3, 6)
     assert script(3, 5).actions != script(4, 5).actions
 
