@@ -9,7 +9,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -48,6 +48,7 @@ class FakeGateway:
         answer: what it says about frames, a question and the choices (None: free).
         likelihood: of frames, a question and an answer, the prompt's tokens with their log-probabilities.
         vector: the vector of a sentence or of frames.
+        sentences: the vectors of sentences; if not told, `vector` of each.
         bodies: of the requests.
         most: most requests that it had at a time.
     """
@@ -59,6 +60,7 @@ class FakeGateway:
         self.answer: Callable[[Frames, str, list[str] | None], str] = lambda frames, question, choices: question
         self.likelihood: Callable[[Frames, str, str], list[Any]] = lambda frames, question, said: []
         self.vector: Callable[[Any], list[float]] = lambda given: [0.0]
+        self.sentences: Callable[[list[str]], list[list[float]]] = lambda given: list(map(self.vector, given))
         self.bodies: list[dict[str, Any]] = []
         self.most = 0
         self._now = 0
@@ -104,10 +106,14 @@ class FakeGateway:
         return JSONResponse({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
 
     def _embed(self, body: dict[str, Any]) -> Response:
-        given = body.get("input") or [frames_of(body["messages"][0]["content"][0])]
-        rows = [{"index": at, "embedding": self.vector(each)} for at, each in enumerate(given)]
+        found = self.sentences(body["input"]) if "input" in body else [self.vector(_shown(body))]
+        rows = [{"index": at, "embedding": each} for at, each in enumerate(found)]
         # In no order: who reads them must look at the index.
         return JSONResponse({"object": "list", "data": rows[::-1]})
+
+
+def _shown(body: dict[str, Any]) -> Frames:
+    return frames_of(body["messages"][0]["content"][0])
 
 
 def frames_of(part: dict[str, Any]) -> Frames:
@@ -165,15 +171,19 @@ def before(chat: Any, dual: Any) -> Iterator[str]:
             # What a template puts behind the end token is not a part of the answer.
             return [None, *({str(at): {"logprob": float(row[at])}} for at, row in rows), {"7": {"logprob": -9.0}}]
 
-    def vector(given: Any) -> list[float]:
+    def vector(given: Frames) -> list[float]:
+        with lock, torch.inference_mode():
+            return [float(value) for value in dual.encode_video(given)[0]]
+
+    def sentences(given: list[str]) -> list[list[float]]:
         # As vLLM does it: by the tower itself, which tells nobody of tokens beyond its context.
         with lock, torch.inference_mode():
-            found = dual.model.encode_text([given]) if isinstance(given, str) else dual.encode_video(given)
-            return [float(value) for value in found[0]]
+            return cast(list[list[float]], dual.model.encode_text(given).tolist())
 
     if chat is not None:
         end_id = chat.model.tokenizer.eos_id
         about["chat"] |= {"answers": chat.known.answers, "questions": chat.known.questions, "end_id": end_id}
-    gateway.answer, gateway.likelihood, gateway.vector = answer, likelihood, vector
+    gateway.answer, gateway.likelihood = answer, likelihood
+    gateway.vector, gateway.sentences = vector, sentences
     with served(gateway.app) as url:
         yield url
