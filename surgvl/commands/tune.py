@@ -43,7 +43,7 @@ def language_model(name: str) -> "tuple[nn.Module, SentencePieceTokenizer | Hugg
         tokenizer = SentencePieceTokenizer()
         config = tiny_language_config(tokenizer)
         empty: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
-        # The fused kernel's backward pass is the slower one for short texts on a CPU (see `models.blocks.attend`).
+        # The fused kernel's backward pass is the slower one for short texts on a CPU (see `models.vit.attend`).
         if not torch.cuda.is_available():
             empty.set_attn_implementation("eager")
         return empty, tokenizer

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from surgvl.core.errors import CheckpointError, ConfigError, first_line
 from surgvl.core.files import read_json
-from surgvl.models.blocks import Transformer
 from surgvl.models.checkpoints.convert import exact_ratio, usual_heads
 from surgvl.models.checkpoints.io import read_weights
 from surgvl.models.checkpoints.key_maps import convert_keys, find_state_dict
 from surgvl.models.foreign import foreign
 from surgvl.models.store import stored_hub
+from surgvl.models.vit import Transformer
 from surgvl.models.vit_config import IMAGENET_MEAN, IMAGENET_STD
 
 RGB = tuple[float, float, float]

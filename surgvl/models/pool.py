@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.models.blocks import init_weights
+from surgvl.models.vit import init_weights
 
 
 class AttentivePool(nn.Module):

@@ -7,8 +7,8 @@ Shapes: B clips, K kept, M masked, D encoder width, d predictor width.
 import torch
 from torch import Tensor, nn
 
-from surgvl.models.blocks import Transformer, init_weights
 from surgvl.models.position import PositionEmbedding
+from surgvl.models.vit import Transformer, init_weights
 from surgvl.models.vit_config import Grid
 
 

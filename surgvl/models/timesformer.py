@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.models.blocks import Attention
+from surgvl.models.vit import Attention
 
 EPS = 1e-6
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from surgvl.models.blocks import Transformer
+from surgvl.models.vit import Transformer
 from surgvl.pretrain.base import Recipe
 from surgvl.train.config import Optim, Run, precision
 from surgvl.train.optimizer import build_optimizer

@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.models.blocks import Transformer, init_weights
 from surgvl.models.position import PositionEmbedding
-from surgvl.models.vit import VideoViT
+from surgvl.models.vit import Transformer, VideoViT, init_weights
 from surgvl.pretrain.base import Recipe, gather
 from surgvl.pretrain.masks import ORDERS, contains, one_of, running_cell, to_device, trim_to_shortest, tube
 

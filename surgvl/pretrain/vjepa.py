@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from surgvl.models.blocks import init_weights_vjepa
 from surgvl.models.predictor import Predictor
-from surgvl.models.vit import VideoViT
+from surgvl.models.vit import VideoViT, init_weights_vjepa
 from surgvl.pretrain.base import Recipe, gather
 from surgvl.pretrain.masks import ASPECTS, TRIMS, multi_block, one_of
 from surgvl.train.collapse import effective_rank, feature_std, mean_cosine

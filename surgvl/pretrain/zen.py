@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from surgvl.core.errors import ConfigError
-from surgvl.models.blocks import init_weights
-from surgvl.models.vit import VideoViT
+from surgvl.models.vit import VideoViT, init_weights
 from surgvl.pretrain.base import Recipe, resize_grid
 from surgvl.pretrain.normaliser import Normaliser
 from surgvl.pretrain.teachers import load_teacher

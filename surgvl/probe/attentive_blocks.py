@@ -12,8 +12,8 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.models.blocks import Transformer, init_weights
 from surgvl.models.pool import AttentivePool
+from surgvl.models.vit import Transformer, init_weights
 from surgvl.probe.attentive import narrow_heads
 from surgvl.probe.base import Readout, linear_heads
 from surgvl.probe.labels import Head

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from surgvl.core.errors import CheckpointError
-from surgvl.models.blocks import Block
 from surgvl.models.model_info import BASE
 from surgvl.models.schema import Layers, checked
 from surgvl.models.video_text import FrameText
+from surgvl.models.vit import Block
 from surgvl.video.clip import Side
 
 
