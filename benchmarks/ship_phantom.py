@@ -5,7 +5,8 @@
 
 Eight operations of the same phantom that no run renders (numbers 61 to 68) are rendered, embedded, asked about and
 scored with the packed weights, which are rounded to float16. The scores go to `surgvl/models/phantom/scores.json`, with
-those of the first two operations alone, which a test repeats, and to the model card `README.md` next to it.
+those of the first two operations alone and a third of their questions, which a test repeats, and to the model card
+`README.md` next to it.
 """
 
 import argparse
@@ -23,14 +24,15 @@ from surgvl.models.shipped import MODELS, PACKED, pack
 KEPT = ("commit", "seed", "device", "packages", "written", "pretraining_video_ids", "frozen", "num_trainable")
 # Scores shown on the card; the file has all.
 SHOWN = ("phase accuracy", "phase macro_f1", "triplet mAP_IVT", "retrieval recall@5", "vqa accuracy")
-FIRST, NUM, FEW = 61, 8, 2
+FIRST, NUM, EVERY_S = 61, 8, 6
+FEW, FEW_EVERY_S = 2, 18
 # Commands that render and score {num} operations in the folder {at}.
 SCORE = (
-    f"phantom --train 0 --val 0 --test {{num}} --first {FIRST} --out {{at}}/phantom",
+    f"phantom --train 0 --val 0 --test {{num}} --first {FIRST} --resume=true --out {{at}}/phantom",
     "data convert phantom {at}/phantom {at}/manifest",
     "embed --model phantom --manifest {at}/manifest --out {at}/vectors",
     "eval --vectors {at}/vectors --manifest {at}/manifest --smooth_s 5 --out {at}/zero-shot",
-    "ask --model phantom-chat --manifest {at}/manifest --every_s 6 --out {at}/answers",
+    "ask --model phantom-chat --manifest {at}/manifest --every_s {every_s} --out {at}/answers",
     "eval --answers {at}/answers --manifest {at}/manifest --out {at}/vqa",
 )
 
@@ -54,10 +56,19 @@ over videos. They show that the software works, and say nothing about patients.
 """
 
 
-def score(at: Path, num: int) -> dict[str, Result]:
-    """Render and score the first `num` operations in a folder; the result of each task and metric."""
+def score(at: Path, num: int, every_s: int = EVERY_S) -> dict[str, Result]:
+    """Score the first `num` operations in a folder, and render those that are not there yet.
+
+    Args:
+        at: the folder.
+        num: number of operations.
+        every_s: seconds from one moment that is asked about to the next.
+
+    Returns:
+        The result of each task and metric.
+    """
     for command in SCORE:
-        cli.run(command.format(at=at, num=num).split())
+        cli.run(command.format(at=at, num=num, every_s=every_s).split())
     found = [row for name in ("zero-shot", "vqa") for row in read_results(at / name / "result.json")]
     return {f"{row.task} {row.metric}": row for row in found}
 
@@ -76,7 +87,7 @@ def main() -> None:
     pack(find_model(run / "align"), find_model(run / "tune"), facts)
     size = sum(path.stat().st_size for path in PACKED.rglob("*") if path.is_file())
     with tempfile.TemporaryDirectory() as folder:
-        whole, few = score(Path(folder) / "whole", NUM), score(Path(folder) / "few", FEW)
+        whole, few = score(Path(folder) / "whole", NUM), score(Path(folder) / "few", FEW, FEW_EVERY_S)
     rows = [
         {"name": name, "value": row.value, "low": row.low, "high": row.high, "few": few[name].value}
         for name, row in whole.items()

@@ -17,6 +17,7 @@ from surgvl.api import DualModel
 from surgvl.archive.archive import Archive
 from surgvl.chat.answerer import Answerer
 from surgvl.cli import demo
+from surgvl.cli import main as cli
 from surgvl.core.operations import seen_before
 from surgvl.demo.engine import Engine
 from surgvl.models import shipped
@@ -25,7 +26,7 @@ from tests.helpers.in_fork import imports_none_of
 
 # A script, and no module of the package.
 SCRIPT = runpy.run_path(str(Path(__file__).resolve().parents[2] / "benchmarks" / "ship_phantom.py"))
-SHOWN, FEW, score = SCRIPT["SHOWN"], SCRIPT["FEW"], SCRIPT["score"]
+SHOWN, FEW, FEW_EVERY_S, score = (SCRIPT[name] for name in ("SHOWN", "FEW", "FEW_EVERY_S", "score"))
 CARD = (shipped.PACKED / "README.md").read_text(encoding="utf-8")
 
 
@@ -33,6 +34,14 @@ CARD = (shipped.PACKED / "README.md").read_text(encoding="utf-8")
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("SURGVL_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first operation that the models have not seen."""
+    folder = tmp_path_factory.mktemp("rendered") / "phantom"
+    cli.run(f"phantom --train 0 --val 0 --test 1 --first {demo.FIRST} --out {folder}".split())
     return folder
 
 
@@ -98,19 +107,23 @@ def test_models_of_different_encoders_are_not_packed(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
-def test_scores_of_the_first_operations_are_those_recorded(tmp_path: Path) -> None:
+def test_scores_of_the_first_operations_are_those_recorded(rendered: Path, tmp_path: Path) -> None:
     recorded = {row["name"]: row for row in json.loads((shipped.PACKED / "scores.json").read_text(encoding="utf-8"))}
-    found = score(tmp_path, FEW)
+    # The first operation is there already, as part of an unfinished rendering.
+    shutil.copytree(rendered, tmp_path / "phantom", ignore=shutil.ignore_patterns("phantom.json", "run.json"))
+    found = score(tmp_path, FEW, FEW_EVERY_S)
     assert found.keys() >= recorded.keys()
     for name in SHOWN:
-        # On another processor one of 29 queries, or a few of 312 answers, may fall the other way.
-        limit = 0.04 if name.startswith("retrieval") else 0.02
+        # On another processor one of 29 queries, or a few of 99 answers, may fall the other way.
+        limit = 0.04 if name.startswith(("retrieval", "vqa")) else 0.02
         assert found[name].value == pytest.approx(recorded[name]["few"], abs=limit), name
 
 
 @pytest.mark.slow
-def test_the_page_has_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_has_a_run_of_its_own(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "NUM", 1)
+    # As an interrupted start leaves it: the rendering is complete, and is not done again.
+    shutil.copytree(rendered, tmp_path / "run" / "phantom")
     run = demo.prepare(tmp_path / "run")
     with contextlib.closing(Engine(Archive.open(demo.archive_of(run)))) as engine:
         engine.models.wait()
