@@ -16,12 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from surgvl.models.vit import Transformer
 from surgvl.pretrain.base import Recipe
 from surgvl.train.config import Optim, Run, precision
-from surgvl.train.optimizer import build_optimizer
 
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64, "16-mixed": torch.float16}
 GIB = 2.0**30
@@ -169,8 +167,9 @@ class _Meter:
     """
 
     def __init__(self, recipe: Recipe, num_clips: int):
-        self.num_clips = num_clips
-        self.fused, self.counter = _Fused(), FlopCounterMode(display=False)
+        from torch.utils.flop_counter import FlopCounterMode
+
+        self.num_clips, self.fused, self.counter = num_clips, _Fused(), FlopCounterMode(display=False)
         self.recomputed, self.inputs, self.before, self.block = 0.0, 0.0, 0.0, 0
         self.visible: list[int] = []
         # Storage -> a tensor in it, held so that no later storage gets its id, and the block that keeps it.
@@ -259,6 +258,9 @@ def estimate(
             autoencoder (benchmarks/results/pretrain_step.md).
         read_px: side of the frames that clips are cropped from; by default the encoder's.
     """
+    # Imported here because parsing imports all recipes, and would take two seconds for Fabric.
+    from surgvl.train.optimizer import build_optimizer
+
     word = precision(run.precision)
     mixed = word.endswith("-mixed")
     width = {"bf16-true": 2, "64-true": 8}.get(word, 4)
