@@ -166,6 +166,16 @@ def _seeds() -> None:
         sys.modules["torch"].default_generator.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _no_notes() -> None:
+    """No texts of configurations, of which transformers makes one of each that it reads for a note that nobody sees.
+
+    They take half of the time in which a tiny model is read.
+    """
+    if (module := sys.modules.get("transformers.configuration_utils")) is not None:
+        module.PreTrainedConfig.__repr__ = object.__repr__
+
+
 def tiny_commands(out: Path) -> list[list[str]]:
     """Every stage with its smallest settings; the models learn nothing, but every file is there."""
     phantom, manifest, pretrain, align, vectors, index, tune = (
@@ -218,6 +228,18 @@ def tiny_run(made_once: MadeOnce) -> Path:
                 cli.run(argv)
 
     return made_once("tiny", make) / "run"
+
+
+@pytest.fixture(scope="session")
+def taught_run(made_once: MadeOnce) -> Path:
+    """The run folder of a chat model that tells red from blue."""
+
+    def make(folder: Path) -> None:
+        from tests.helpers.made_organs import save_run, taught
+
+        save_run(taught(), folder)
+
+    return made_once("taught", make)
 
 
 @pytest.fixture(scope="session")

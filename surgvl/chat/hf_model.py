@@ -171,8 +171,19 @@ class HfModel:
 
     def answer_tokens(self, said: str) -> list[int]:
         """Tokens of an answer in a conversation, without those that end it; a blank before it may be among them."""
-        prompt = self.inputs(NO_FRAMES, "Say A or B.")["input_ids"][0]
-        return self._said(said)[len(prompt) : -self.tail]
+        if said not in self._answers:
+            self._answers[said] = self._said(said)[self._num_asked : -self.tail]
+        return self._answers[said]
+
+    @cached_property
+    def _answers(self) -> dict[str, list[int]]:
+        """What `answer_tokens` has found: labels of options are few, and asked for with every question."""
+        return {}
+
+    @cached_property
+    def _num_asked(self) -> int:
+        """Tokens of the prompt of `_said`."""
+        return len(self.inputs(NO_FRAMES, "Say A or B.")["input_ids"][0])
 
     def _said(self, said: str) -> list[int]:
         """Tokens of a conversation of words."""

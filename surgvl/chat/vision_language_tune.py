@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgvl.chat.hf_model import HfModel
+from surgvl.chat.hf_model import NO_FRAMES, HfModel
 from surgvl.chat.template import IGNORE
 from surgvl.chat.vision_language_config import CLIP_FILE, ClipInput
 from surgvl.core.errors import CheckpointError, DataError
@@ -70,13 +70,15 @@ class TuneVisionLanguage(Objective):
             options = Options(allowed)
             text, said = Choice().prompt(question, options), options.labels[allowed.index(answer)]
         frames = video.permute(1, 2, 3, 0).cpu().numpy()
-        prompt = self._hf.inputs(frames, text)["input_ids"][0]
         inputs = self._hf.inputs(frames, text, said)
         ids = inputs["input_ids"][0]
-        labels = ids.clone()
-        if not torch.equal(ids[: len(prompt)], prompt):
+        # Where the answer begins is told by the words: pictures take a processor longest, and are looked at once.
+        prompt, words = (self._hf.inputs(NO_FRAMES, text, each)["input_ids"][0] for each in (None, said))
+        own = words[len(prompt) :]
+        if not torch.equal(words[: len(prompt)], prompt) or not torch.equal(ids[-len(own) :], own):
             raise DataError(f"the chat template of {self._hf.name} rewrites a prompt once it is answered: tune another")
-        labels[: len(prompt)] = IGNORE
+        labels = ids.clone()
+        labels[: -len(own)] = IGNORE
         labels[len(ids) - self._hf.tail + 1 :] = IGNORE
         return inputs, labels
 

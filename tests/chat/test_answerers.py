@@ -16,7 +16,7 @@ from surgvl.serve.client import Server
 from surgvl.serve.remote import ServerAnswerer
 from tests.chat.test_head import taught_head
 from tests.helpers.fake_gateway import FakeGateway
-from tests.helpers.made_organs import COLOURS, ORGANS, QUESTION, save_run, taught
+from tests.helpers.made_organs import COLOURS, ORGANS, QUESTION, save_run
 from tests.models.test_chat_model import small_chat
 from tests.serve.test_client import PREPROCESS, gate, made_frames, running, url  # noqa: F401 (fixtures)
 
@@ -74,16 +74,16 @@ def loaded(run: Path) -> LocalAnswerer:
     return found
 
 
-def test_any_spelling_gets_the_same_known_answer(tmp_path: Path) -> None:
-    chat = loaded(save_run(taught(), tmp_path))
+def test_any_spelling_gets_the_same_known_answer(taught_run: Path) -> None:
+    chat = loaded(taught_run)
     assert isinstance(chat, LanguageAnswerer)
     for colour, organ in ORGANS.items():
         assert {chat.ask(clip(colour), text) for text in SPELT} == {organ}
 
 
-def test_many_questions_are_answered_like_each_of_them_alone_and_in_their_order(tmp_path: Path) -> None:
+def test_many_questions_are_answered_like_each_of_them_alone_and_in_their_order(taught_run: Path) -> None:
     """Texts, allowed answers and clips mixed, and more of one kind than a batch holds."""
-    chat = loaded(save_run(taught(), tmp_path))
+    chat = loaded(taught_run)
     clips = {colour: chat.frames(clip(colour)) for colour in COLOURS}
     texts = [(QUESTION, None), ("Why?", ()), (QUESTION, ("liver", "gut")), ("which ORGAN is this", None)]
     questions = [Question(each, *text) for text in texts for each in clips.values()]

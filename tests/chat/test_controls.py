@@ -24,7 +24,7 @@ from surgvl.tasks.answer_files import join, read_answers
 from surgvl.tasks.answers import Answers
 from surgvl.tasks.vqa import Vqa
 from surgvl.video.clip import Preprocess
-from tests.helpers.made_organs import made_manifest, save_run, taught
+from tests.helpers.made_organs import made_manifest
 
 WINDOWS = [Window(f"v{video}", float(second), second + 1.0) for video in range(4) for second in range(30)]
 
@@ -202,10 +202,10 @@ def test_files_that_do_not_stand_beside_one_another(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_model_that_looks_falls_when_it_is_shown_something_else(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    taught_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manifest, run = made_manifest(tmp_path), save_run(taught(), tmp_path / "run")
-    ask = ["ask", "--model", str(run), "--manifest", str(manifest), "--out"]
+    manifest = made_manifest(tmp_path)
+    ask = ["ask", "--model", str(taught_run), "--manifest", str(manifest), "--out"]
     cli.run([*ask, str(tmp_path / "answers"), "--controls"])
     assert (
         "24 answers (100.0% right, 50.0% right with a black video, 0.0% right with another" in capsys.readouterr().out

@@ -23,7 +23,7 @@ from surgvl.core.files import read_json
 from surgvl.metrics.answer_types.choice import Choice
 from surgvl.metrics.answer_types.options import Options
 from tests.helpers.made_organs import made_manifest
-from tests.helpers.made_vision_language import save_qwen2_5_vl, save_qwen3_vl
+from tests.helpers.made_vision_language import answerer_of, save_qwen2_5_vl, save_qwen3_vl
 
 CLIP = ClipInput(num_frames=4, size_px=64, fps=2.0)
 ANSWERS = ["hook", "grasper", "bipolar"]
@@ -39,9 +39,7 @@ def frames(seed: int) -> Any:
 
 
 def loaded(folder: Path, **reply: Any) -> HfAnswerer:
-    found = load_answerer(f"hf:{folder}", clip=CLIP, reply=ReplyConfig(**{"max_tokens": 6, **reply}))
-    assert isinstance(found, HfAnswerer)
-    return found
+    return answerer_of(folder, CLIP, ReplyConfig(**{"max_tokens": 6, **reply}))
 
 
 @pytest.mark.parametrize("send", ["video", "frames"])
@@ -182,7 +180,7 @@ def test_tuning_changes_adapters_alone_and_they_learn(tmp_path: Path) -> None:
     manifest, model = made_manifest(tmp_path), save_qwen2_5_vl(tmp_path / "model")
     words = ["--manifest", str(manifest), "--clip.num_frames", "2", "--clip.size_px", "32"]
     tune = ["tune", *words, "--model", f"hf:{model}", "--out", str(tmp_path / "tuned")]
-    cli.run([*tune, "--run.steps", "30", "--run.batch", "4", "--optim.lr", "0.02", "--lora_rank", "4"])
+    cli.run([*tune, "--run.steps", "12", "--run.batch", "4", "--optim.lr", "0.02", "--lora_rank", "4"])
     rows = [json.loads(line) for line in (tmp_path / "tuned" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["loss"] < rows[0]["loss"] / 2
     record = read_json(tmp_path / "tuned" / "run.json")

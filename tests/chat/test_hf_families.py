@@ -1,5 +1,6 @@
 """Vision-language models of transformers by family: what they answer is what a plain use of transformers gives."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from surgvl.core.errors import ConfigError
 from surgvl.metrics.answer_types.choice import Choice
 from surgvl.metrics.answer_types.options import Options
 from tests.helpers.made_chat_families import FAMILIES
+from tests.helpers.made_vision_language import answerer_of
 
 FPS = 2.0
 QUESTION, ANSWERS = "What is seen?", ["hook", "grasper", "bipolar"]
@@ -49,16 +51,20 @@ def frames() -> Any:
     return np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), np.uint8)
 
 
-def asked(folder: Path | str, send: Any, **reply: Any) -> HfAnswerer:
+def asked(folder: Path, send: Any, **reply: Any) -> HfAnswerer:
     clip = ClipInput(num_frames=4, size_px=64, fps=FPS, send=send)
-    found = load_answerer(f"hf:{folder}", clip=clip, reply=ReplyConfig(max_tokens=6, **reply))
-    assert isinstance(found, HfAnswerer)
-    return found
+    return answerer_of(folder, clip, ReplyConfig(max_tokens=6, **reply))
+
+
+@cache
+def of_transformers(folder: Path) -> tuple[Any, Any]:
+    """Processor and model, apart from those of the answerers."""
+    return AutoProcessor.from_pretrained(folder), AutoModelForImageTextToText.from_pretrained(folder)
 
 
 def plain(folder: Path, send: str, text: str) -> tuple[Any, Any, Any]:
     """Model, processor, and the inputs of a prompt, as transformers' documentation has it."""
-    processor, model = AutoProcessor.from_pretrained(folder), AutoModelForImageTextToText.from_pretrained(folder)
+    processor, model = of_transformers(folder)
     parts: list[dict[str, Any]] = [{"type": "video", "video": frames()}]
     more: dict[str, Any] = {"do_sample_frames": False}
     more["video_metadata"] = [{"fps": FPS, "total_num_frames": 4, "frames_indices": [0, 1, 2, 3], "duration": 2.0}]

@@ -28,7 +28,7 @@ from tests.helpers.fake_engine import served  # noqa: E402
 from tests.helpers.fake_gateway import before, refusal  # noqa: E402
 from tests.helpers.fake_openai import FakeOpenAI  # noqa: E402
 from tests.helpers.made_duals import tiny_dual  # noqa: E402
-from tests.helpers.made_organs import QUESTION, made_manifest, save_run, taught  # noqa: E402
+from tests.helpers.made_organs import QUESTION, made_manifest  # noqa: E402
 from tests.helpers.opened_page import engine_of  # noqa: E402
 from tests.models.test_models import PREPROCESS  # noqa: E402
 
@@ -178,8 +178,8 @@ def test_ask_needs_a_model_or_a_server(video: str) -> None:
 
 
 @pytest.mark.slow
-def test_all_questions_of_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manifest, run = made_manifest(tmp_path), save_run(taught(), tmp_path / "run")
+def test_all_questions_of_a_manifest(taught_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest, run = made_manifest(tmp_path), taught_run
     words = ["ask", "--manifest", str(manifest), "--controls", "true"]
     cli.run([*words, "--model", str(run), "--out", str(tmp_path / "here")])
     with before(load(run), None) as url:

@@ -1,9 +1,11 @@
 """Tiny vision-language models with random weights, in the layout of published ones, with their processors."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
@@ -18,6 +20,12 @@ from transformers import (
     Qwen3VLProcessor,
     Qwen3VLVideoProcessor,
 )
+
+from surgvl.api import load_answerer
+from surgvl.chat import hf_model
+from surgvl.chat.hf_answerer import HfAnswerer
+from surgvl.chat.hf_model import load_hf
+from surgvl.chat.vision_language_config import ClipInput, ReplyConfig
 
 VISION = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *VISION)
@@ -138,6 +146,21 @@ def save_qwen2_5_vl(folder: Path, seed: int = 0) -> Path:
     )
     model = Qwen2_5_VLForConditionalGeneration(config)
     return save(model, processor, folder, ids["<|im_end|>"], seed)
+
+
+@cache
+def read_once(name: str, device: str = "cpu") -> tuple[Any, Any]:
+    """`load_hf` of a folder, once for all tests, which leave the model as it is."""
+    return load_hf(name, device)
+
+
+def answerer_of(folder: Path, clip: ClipInput, reply: ReplyConfig) -> HfAnswerer:
+    """The answerer of a folder, whose model is read once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hf_model, "load_hf", read_once)
+        found = load_answerer(f"hf:{folder}", clip=clip, reply=reply)
+    assert isinstance(found, HfAnswerer)
+    return found
 
 
 def save(model: torch.nn.Module, processor: object, folder: Path, end_id: int, seed: int = 0) -> Path:
