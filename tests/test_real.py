@@ -101,19 +101,19 @@ def test_recordings_that_share_footage_are_named_with_their_offset(embedded: tup
     }
 
 
-def test_timeline_and_questions_run_through(tiny_run: Path) -> None:
-    clip = Path(REAL) / "clips" / "VID25_324.mp4"
+def test_timeline_and_questions_run_through(tiny_run: Path, tmp_path: Path) -> None:
+    clip = cut(Path(REAL) / "clips" / "VID25_324.mp4", tmp_path / "VID25_324.mp4", 8)
     dual = load(tiny_run / "align")
     assert isinstance(dual, DualModel)
     # The tiny tower reads 30 tokens, and some of the set's sentences have more.
     with pytest.warns(UserWarning, match="tokens were left out"):
         labels = dual.classify(clip, "cholec80_phase")
-    assert len(labels) in (31, 32)
+    assert len(labels) in (7, 8)
     assert {label.name for label in labels} <= {row.name for row in prompts.load("cholec80_phase").classes}
     chat = load(tiny_run / "tune")
     assert isinstance(chat, Answerer)
     question = next(iter(chat.known.questions))
-    assert chat.ask(clip, question, at_s=10.0) in chat.known.answers
+    assert chat.ask(clip, question, at_s=4.0) in chat.known.answers
     assert isinstance(chat.ask(clip, "What is happening in this clip?"), str)
 
 
@@ -124,7 +124,8 @@ def test_a_timeline_begins_and_ends_with_frames_of_the_recording(tiny_run: Path,
     for name in ("hysterectomy_up", "robotic_suturing_20_frames"):
         clip = cut(Path(REAL) / "clips" / f"{name}.mp4", tmp_path / f"{name}.mp4", 4)
         with av.open(str(clip)) as container:
-            shown_s = [float((frame.pts or 0) * (frame.time_base or 0)) for frame in container.decode(video=0)]
+            packets = [packet for packet in container.demux(video=0) if packet.pts is not None]
+        shown_s = sorted(float(packet.pts * packet.time_base) for packet in packets)
         table = dual.timeline(clip, ["phantom_phase", "phantom_triplet"], smooth_s=0, threshold=0.02)
         assert {row.track for row in table} >= {"phase", "tool"}
         for row in table:
@@ -135,18 +136,19 @@ def test_a_timeline_begins_and_ends_with_frames_of_the_recording(tiny_run: Path,
         assert (tmp_path / f"{name}.eaf").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("recipe", ["surgvista", "unisurg_stage1", "unisurg_stage2"])
-def test_every_second_of_a_recording_has_its_own_clip(recipe: str, tmp_path: Path) -> None:
+# Clips of 64 s, of 16 s, and of 64 s.
+@pytest.mark.parametrize(("recipe", "length_s"), [("surgvista", 8), ("unisurg_stage1", 20), ("unisurg_stage2", 8)])
+def test_every_second_of_a_recording_has_its_own_clip(recipe: str, length_s: int, tmp_path: Path) -> None:
     """Of the recipes whose clips show the past; from the file and from a cache, the same ones."""
     config = yaml.safe_load((Path(surgvl.__file__).parent / "recipes" / f"{recipe}.yaml").read_text(encoding="utf-8"))
     own = {name: config[name] for name in ("fps", "step_s", "anchor") if name in config}
     preprocess = Preprocess(num_frames=config["encoder"]["num_frames"], size_px=16, **own)
-    path = cut(Path(REAL) / "clips" / "VID05_1858.mp4", tmp_path / "VID05_1858.mp4", 20)
+    path = cut(Path(REAL) / "clips" / "VID05_1858.mp4", tmp_path / "VID05_1858.mp4", length_s)
     streamed = [clip.tobytes() for _, _, clip in read_windows(path, preprocess)]
-    assert len(streamed) == len(set(streamed)) == 20
+    assert len(streamed) == len(set(streamed)) == length_s
     store = FrameStore({"v": path}, preprocess, tmp_path / "store")
     store.prepare()
-    kept = [store.clip(store.key_of("v", second, second + 1)).tobytes() for second in range(20)]
+    kept = [store.clip(store.key_of("v", second, second + 1)).tobytes() for second in range(length_s)]
     assert kept == streamed
 
 

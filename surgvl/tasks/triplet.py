@@ -6,7 +6,7 @@ to those of constant and random scores, because many published zero-shot figures
 for calibration, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -22,6 +22,7 @@ from surgvl.metrics.average_precision import (
     average_precision,
     classes_over_videos,
     nan_mean,
+    video_average_precision,
     videos_then_classes,
     weighted_average_precision,
 )
@@ -80,9 +81,10 @@ class Triplet(MultiLabel):
             )
         num_videos = len(predictions.video_names)
         generator = np.random.default_rng(self.seed)
-        constant = _values(truth, np.zeros_like(scores), videos, classes)
+        parts = {component: triplet.decompose(truth, component, classes) for component, null in _FIGURES if not null}
+        constant = _values(parts, np.zeros_like(scores), videos, classes)
         random = means(
-            [_values(truth, generator.random(scores.shape, np.float32), videos, classes) for _ in range(NUM_RANDOM)]
+            [_values(parts, generator.random(scores.shape, np.float32), videos, classes) for _ in range(NUM_RANDOM)]
         )
         make = partial(
             self.result,
@@ -91,7 +93,7 @@ class Triplet(MultiLabel):
             seed=self.seed,
             video_names=predictions.video_names,
         )
-        tables, results = _tables(truth, scores, videos, classes), []
+        tables, results = _tables(parts, scores, videos, classes), []
         for component, ignore_null in _FIGURES:
             metric, kept = _metric(component, ignore_null), triplet.kept_columns(component, ignore_null, classes)
             table, names = tables[component][:, kept], np.array(classes.names(component))[kept]
@@ -148,9 +150,9 @@ def _global(
 
 
 def _values(
-    truth: NDArray[np.bool_], scores: NDArray[np.floating], videos: Int64Array, classes: TripletClasses
+    truth: Mapping[str, NDArray[np.generic]], scores: NDArray[np.floating], videos: Int64Array, classes: TripletClasses
 ) -> dict[str, float]:
-    tables, overall = _tables(truth, scores, videos, classes), average_precision(truth, scores)
+    tables, overall = _tables(truth, scores, videos, classes), average_precision(truth["ivt"], scores)
     kept = {each: triplet.kept_columns(*each, classes) for each in _FIGURES}
     found = {_metric(*each): float(videos_then_classes(tables[each[0]][:, kept[each]])[0]) for each in _FIGURES}
     return found | {
@@ -159,13 +161,12 @@ def _values(
 
 
 def _tables(
-    truth: NDArray[np.bool_], scores: NDArray[np.floating], videos: Int64Array, classes: TripletClasses
+    truth: Mapping[str, NDArray[np.generic]], scores: NDArray[np.floating], videos: Int64Array, classes: TripletClasses
 ) -> dict[str, Float64Array]:
-    """AP per video and class of each component [V, K]; without null triplets, columns are left out."""
+    """AP per video and class of each component [V, K], whose truth is given; null triplets are left out later."""
     return {
-        component: triplet.video_table(truth, scores, videos, component, ignore_null=False, classes=classes)
-        for component, ignore_null in _FIGURES
-        if not ignore_null
+        component: video_average_precision(labels, triplet.decompose(scores, component, classes), videos)
+        for component, labels in truth.items()
     }
 
 

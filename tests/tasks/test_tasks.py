@@ -4,6 +4,7 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -219,12 +220,15 @@ def test_f1_at_overlaps_is_of_counts_summed_over_videos() -> None:
         assert found[f"segment_f1_{100 * overlap:.0f}"].value == pytest.approx(expected)
 
 
+@cache
+def labels_of_video(number: int) -> NDArray[np.int64]:
+    with open(Path(REAL) / f"labels/cholec80_csv/video{number:02d}.csv", newline="") as file:
+        assert next(file).strip() == "path,label"
+        return np.array([int(label) - 1 for _, label in csv.reader(file)])
+
+
 def cholec80_labels(numbers: Iterable[int]) -> list[NDArray[np.int64]]:
-    found = []
-    for number in numbers:
-        with open(Path(REAL) / f"labels/cholec80_csv/video{number:02d}.csv", newline="") as file:
-            found.append(np.array([int(row["label"]) - 1 for row in csv.DictReader(file)]))
-    return found
+    return [labels_of_video(number) for number in numbers]
 
 
 @needs_labels
