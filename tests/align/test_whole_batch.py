@@ -54,7 +54,7 @@ def test_parts_with_a_frozen_encoder_are_the_batch(tokens: tuple[int, int] | Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "tolerance", "steps"), [("16-mixed", 0.01, 8), ("bf16-mixed", 0.05, 1)])
+@pytest.mark.parametrize(("precision", "tolerance", "steps"), [("16-mixed", 0.01, 4), ("bf16-mixed", 0.05, 1)])
 def test_parts_in_half_precision_are_the_batch_as_it_rounds(
     precision: str, tolerance: float, steps: int, tmp_path: Path
 ) -> None:
@@ -71,14 +71,16 @@ class Live:
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.model, self.now, self.most = model, 0, 0
+        self.weights: set[int] = set()
 
     def __enter__(self) -> "Live":
         live = self
 
         class Saved:
             def __init__(self, x: Tensor):
-                weights = {each.untyped_storage().data_ptr() for each in live.model.parameters()}
-                self.x, self.size = x, 0 if x.untyped_storage().data_ptr() in weights else x.nbytes
+                # Once there is a pass, they have their precision.
+                live.weights = live.weights or {each.untyped_storage().data_ptr() for each in live.model.parameters()}
+                self.x, self.size = x, 0 if x.untyped_storage().data_ptr() in live.weights else x.nbytes
                 live.now += self.size
                 live.most = max(live.most, live.now)
 

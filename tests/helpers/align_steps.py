@@ -69,7 +69,11 @@ class Narrated(Dataset[Any]):
 def objective(token_keep: float = 1.0, frozen_encoder: bool = False) -> ClipAlign:
     torch.manual_seed(0)
     encoder = VideoViT(ViTConfig(size_px=16, num_frames=4, patch_px=8, tubelet=2, dim=32, depth=2, heads=2))
-    return ClipAlign(DualEncoder(encoder, build_text("tiny", 16), 16), frozen_encoder, token_keep=token_keep)
+    return ClipAlign(
+        DualEncoder(encoder, build_text("tiny", 16, width=32, heads=2, layers=1), 16),
+        frozen_encoder,
+        token_keep=token_keep,
+    )
 
 
 def step(

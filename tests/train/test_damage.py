@@ -26,7 +26,7 @@ from tests.models.test_chat_model import small_chat
 from tests.train.test_loop import TINY_MAE, moving_blobs, weights
 
 TUNE = ["--projector_steps=1", "--max_tokens=200", "--narration=true"]
-RUN = ["--run.steps=10", "--run.save_every=2", "--run.log_every=4", "--run.precision=32-true", "--run.logger=csv"]
+RUN = ["--run.steps=7", "--run.save_every=2", "--run.log_every=3", "--run.precision=32-true", "--run.logger=csv"]
 STAGES = {
     "pretrain": [*TINY_MAE, *RUN],
     "align": [*RUN, "--run.batch=4", "--dim=16"],
@@ -125,7 +125,7 @@ def test_a_damaged_recording_is_named_and_a_killed_run_ends_alike(
     assert capsys.readouterr().err == message.replace(str(whole), str(broken))
 
     one, two = told(whole), told(broken)
-    assert [row["step"] for row in one["rows"]] == [0, 4, 8, 9]
+    assert [row["step"] for row in one["rows"]] == [0, 3, 6]
     assert one == two
     assert list(one["problems"]) == ["zz_damaged"]
     assert [row["loss"] for row in one["table"]] == [str(row["loss"]) for row in one["rows"]]
@@ -133,7 +133,7 @@ def test_a_damaged_recording_is_named_and_a_killed_run_ends_alike(
     assert all(torch.equal(first[key], second[key]) for key in first)
     if stage == "tune":
         looks = [json.loads(line) for line in one["looks"].splitlines()]
-        assert sorted({row["progress"] for row in looks}) == [step / 10 for step in (0, 4, 8, 9)]
+        assert sorted({row["progress"] for row in looks}) == [step / 7 for step in (0, 3, 6)]
         assert len(looks) == len({(row["progress"], row["start_s"], row["question"]) for row in looks})
 
 
@@ -151,13 +151,13 @@ def test_processes_that_load_change_nothing(
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_nothing_but_damage_is_one_line(workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    moving_blobs(tmp_path / "v.mp4", 0)
+    moving_blobs(tmp_path / "v.mp4", 0, num_frames=40)
     damage(tmp_path / "v.mp4")
-    row = VideoRow(video_id="v", path="v.mp4", source="b", fps=8.0, duration_s=10.0, split="train")
+    row = VideoRow(video_id="v", path="v.mp4", source="b", fps=8.0, duration_s=5.0, split="train")
     Manifest([row], root=tmp_path).save(tmp_path / "manifest")
     argv = arguments("pretrain", tmp_path / "manifest", tmp_path, tmp_path / "out", f"--run.workers={workers}")
     # Every clip is as long as the video, so every one meets the damage; one batch, because workers read ahead.
-    assert cli.main([*argv, "--encoder.num_frames=40", "--run.batch=2", "--run.steps=1"]) == 1
+    assert cli.main([*argv, "--encoder.num_frames=20", "--run.batch=2", "--run.steps=1"]) == 1
     message = capsys.readouterr().err.strip()
     assert f"{MAX_TRIES} clips in a row cannot be read; the first: " in message
     assert "v.mp4" in message
