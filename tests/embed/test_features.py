@@ -25,6 +25,7 @@ from surgvl.models.text import build_text
 from surgvl.models.vit import VideoViT
 from surgvl.models.vit_config import ViTConfig
 from surgvl.video.clip import Preprocess
+from tests.helpers.small_language import small_language
 from tests.models.test_models import small_encoder
 
 FPS, SIZE, FRAMES = 2.0, 16, 4
@@ -223,7 +224,8 @@ def test_align_learns_the_same_from_stored_tokens_and_tune_of_its_encoder_takes_
     tune = ["tune", "--manifest", str(tiny_run / "manifest"), "--encoder", str(tmp_path / "stored")]
     tune += ["--out", str(tmp_path / "tune"), "--frame_cache", str(frames), "--run.steps", "2", "--run.batch", "4"]
     looked.clear()
-    cli.run([*tune, "--projector_steps", "1", "--held_out", ""])
+    with small_language():
+        cli.run([*tune, "--projector_steps", "1", "--held_out", ""])
     # Only the seconds over which no sentence is spoken are new to it.
     assert sum(looked) <= 40 - first
     assert not (tmp_path / "tune" / "features").exists()

@@ -1,9 +1,11 @@
 """Small videos whose frames show their own number, made by PyAV alone, for the tests of `surgvl.video`."""
 
+import functools
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,10 +13,12 @@ import av
 import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
 
 from surgvl.video.content_area import Image
 
 WIDTH, HEIGHT = 64, 48
+BITS = 1 << np.arange(12)
 X264 = {"preset": "veryfast", "bf": "3"}
 
 
@@ -26,10 +30,15 @@ def picture(index: int) -> Image:
 
 def number_in(image: Image) -> int:
     """The number that a picture says, read in the middle of each block."""
-    height, width = image.shape[:2]
+    rows, columns = _middles(*image.shape[:2])
+    return int((image[rows, columns].sum(1) > 127 * image.shape[2]) @ BITS)
+
+
+@functools.cache
+def _middles(height: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the middles of the twelve blocks."""
     rows, columns = (np.arange(3) * 2 + 1) * height // 6, (np.arange(4) * 2 + 1) * width // 8
-    bits = image[np.ix_(rows, columns)].reshape(12, -1).mean(1) > 127
-    return int(bits @ (1 << np.arange(12)))
+    return np.repeat(rows, 4), np.tile(columns, 3)
 
 
 def encode(
@@ -73,7 +82,7 @@ def brute_force(path: Path) -> list[tuple[float, int]]:
 
 
 def shown(frames: list[tuple[float, int]], time_s: float, slack_s: float) -> int:
-    return frames[max(0, bisect_right([begin for begin, _ in frames], time_s + slack_s) - 1)][1]
+    return frames[max(0, bisect_right(frames, time_s + slack_s, key=itemgetter(0)) - 1)][1]
 
 
 def colourful(number: int, height: int = 96, width: int = 128) -> Iterator[Image]:

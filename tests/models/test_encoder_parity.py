@@ -150,18 +150,9 @@ def test_compiles_as_one_graph_and_repeats_to_the_bit(kind: Position) -> None:
 
     torch._dynamo.reset()
     compiled = torch.compile(encoder, fullgraph=True, backend=count)
-    with torch.no_grad():
-        for arguments in ((video,), (video, keep)):
-            once = encoder(*arguments)
-            assert torch.equal(encoder(*arguments), once)
-            assert torch.allclose(compiled(*arguments), once, atol=1e-6)
+    # With gradients, as in training; without a whole graph, torch would refuse.
+    for arguments in ((video,), (video, keep)):
+        once = encoder(*arguments)
+        assert torch.equal(encoder(*arguments), once)
+        assert torch.allclose(compiled(*arguments), once, atol=1e-6)
     assert len(graphs) == 2, "one whole graph for a clip, one for a part of its tokens"
-
-
-@pytest.mark.slow
-def test_the_compiler_finds_no_break() -> None:
-    encoder = VideoViT(
-        ViTConfig(size_px=12, num_frames=4, patch_px=4, dim=48, depth=1, heads=2, position="rope")
-    ).eval()
-    found = torch._dynamo.explain(encoder)(clips(encoder), torch.tensor([[0, 5], [3, 1]]))
-    assert (found.graph_count, found.graph_break_count) == (1, 0), found.break_reasons

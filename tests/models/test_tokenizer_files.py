@@ -55,9 +55,10 @@ def test_same_ids_and_text_as_sentencepiece(shipped: SentencePieceTokenizer) -> 
     fast = sentence_tokenizer()
     texts = [*dict.fromkeys(corpus()), *made(shipped, 1000), "", " ", "  the  HOOK   cuts  ", "▁", " ▁ "]
     assert len(texts) > 5500
-    for text in texts:
+    # All at once, which takes a third of the time.
+    for text, found in zip(texts, fast(texts, add_special_tokens=False)["input_ids"], strict=True):
         want = shipped.encode(text)
-        assert fast.encode(text, add_special_tokens=False) == want, repr(text)
+        assert found == want, repr(text)
         assert fast.decode(want, skip_special_tokens=True) == shipped.decode(want), repr(text)
     # The oracle tells texts apart: the tests above are no comparison of nothing with nothing.
     assert len({tuple(shipped.encode(text)) for text in texts}) > 5000
