@@ -230,7 +230,7 @@ def test_help_names_every_flag_with_its_line(name: str) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
-@pytest.mark.parametrize("words", ["", "--version", "data", "data --help", "data list", "embed --help", "bench"])
+@pytest.mark.parametrize("words", ["", "--version", "data", "data --help", "embed --help", "bench"])
 @pytest.mark.slow
 def test_whoever_reads_may_stop_reading(words: str) -> None:
     reading, writing = os.pipe()
