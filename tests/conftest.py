@@ -167,13 +167,16 @@ def _seeds() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_notes() -> None:
-    """No texts of configurations, of which transformers makes one of each that it reads for a note that nobody sees.
+def _nothing_in_vain() -> None:
+    """Libraries leave what takes them long and serves nobody here.
 
-    They take half of the time in which a tiny model is read.
+    transformers writes each configuration that it reads into a note, which takes half of the time in which a tiny model
+    is read; Fabric looks through all that is installed for call-backs.
     """
     if (module := sys.modules.get("transformers.configuration_utils")) is not None:
         module.PreTrainedConfig.__repr__ = object.__repr__
+    if (module := sys.modules.get("lightning.fabric.fabric")) is not None:
+        vars(module)["_load_external_callbacks"] = lambda group: []
 
 
 def tiny_commands(out: Path) -> list[list[str]]:
