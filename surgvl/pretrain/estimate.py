@@ -258,7 +258,7 @@ def estimate(
             autoencoder (benchmarks/results/pretrain_step.md).
         read_px: side of the frames that clips are cropped from; by default the encoder's.
     """
-    # Imported here because parsing imports all recipes, and would take two seconds for Fabric.
+    # Imported here because parsing imports all recipes, and torch's distributed package takes a second.
     from surgvl.train.optimizer import build_optimizer
 
     word = precision(run.precision)

@@ -20,7 +20,8 @@ from tqdm import tqdm
 from surgvl.train.checkpoint import check_checkpoint, save_checkpoint
 from surgvl.train.config import Optim, Run
 from surgvl.train.contrastive import Contrastive, embedded
-from surgvl.train.distributed import SigtermFlag, all_reduce_mean, compile_modules, launch, unshard
+from surgvl.train.distributed import SigtermFlag, all_reduce_mean, unshard
+from surgvl.train.fabric import compile_modules, launch
 from surgvl.train.guard import NonFiniteCheck, SpikeGuard, check_weights
 from surgvl.train.loggers import LOGS, Throughput, check_logger
 from surgvl.train.objective import Batch, Objective

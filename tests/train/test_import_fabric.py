@@ -10,7 +10,7 @@ from surgvl.train.import_fabric import LazyPackage, lazy_package
 
 ALONE = """
 import sys
-import surgvl.train.distributed
+import surgvl.train.fabric
 from lightning.fabric.utilities.imports import _TORCHMETRICS_GREATER_EQUAL_1_0_0
 unused = {"lightning.pytorch", "torchmetrics.functional", "transformers", "sklearn", "torchvision"}
 print(sorted(unused & set(sys.modules)))
