@@ -155,8 +155,9 @@ def _next(runs: Sequence[Path], out: Path, results: Sequence[Result], published:
     for data, _ in scored:
         if data in known and not published:
             return command("compare", *runs, out=f"{out}-published", published=data)
+    suites = [load_suite(name) for name in suite_names()]
     for data, result in scored:
-        for suite in sorted(map(load_suite, suite_names()), key=lambda each: each.by_text != _by_text(result)):
+        for suite in sorted(suites, key=lambda each: each.by_text != _by_text(result)):
             if any((row.data, row.kind) == (data, result.task) and not row.lacks for row in suite.rows):
                 needs = {} if suite.render else {"root": "DATA", "encoders": "MODEL"}
                 return command("eval", suite=suite.name, **needs, out=suite.name)
