@@ -74,9 +74,9 @@ def test_every_multi_scale_crop_is_drawn_about_equally_often() -> None:
 def test_random_resized_crops_are_torchvisions(height: int, width: int) -> None:
     picture = torch.empty(3, height, width)
     for seed in range(100):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         top, left, down, across = RandomResizedCrop.get_params(picture, [0.3, 1.0], [0.75, 1.35])
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         found = random_resized_crop(height, width, (0.3, 1.0), (0.75, 1.35))
         assert found == Box(top, left, top + down, left + across)
 
@@ -94,9 +94,9 @@ def test_crops_are_as_fine_in_half_precision() -> None:
 
 def test_random_crops_are_torchvisions() -> None:
     for seed in range(50):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         top, left, down, across = RandomCrop.get_params(torch.empty(3, 256, 455), (224, 224))
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         assert random_crop(256, 455, 0.875) == Box(top, left, top + down, left + across)
 
 
@@ -139,7 +139,7 @@ def test_rand_augment_is_torchvisions_alike_for_all_frames() -> None:
     kinds = set()
     for seed in range(6):
         found = augmented(video, 24, seed=seed, rand_augment=4)
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         for clip, given in zip(video, found, strict=True):
             state = torch.get_rng_state()
             for frame in range(4):

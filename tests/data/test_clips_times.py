@@ -256,9 +256,9 @@ def test_the_whole_length_of_a_video_is_seen() -> None:
     store = FrameStore({}, Preprocess(num_frames=400, fps=100.0, size_px=8, anchor="last"))
     store.durations_s = {"v": 9.9}
     data = PretrainClips(store, ["v"], 0)
-    last = np.sort([data.numbers(index)[1][-1] / 100 for index in range(4000)])
+    last = np.sort([data.numbers(index)[1][-1] / 100 for index in range(2000)])
     assert len(data.rows) == 2
-    assert np.abs(last / 9.9 - (np.arange(4000) + 0.5) / 4000).max() < 0.04
+    assert np.abs(last / 9.9 - (np.arange(2000) + 0.5) / 2000).max() < 0.04
 
 
 def test_a_store_takes_names_as_long_as_a_folder_takes_them(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Picture folders: labels follow the number of a picture, and other rates are reported."""
 
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,15 +25,18 @@ TRIPLETS = {17: "grasper,retract,gallbladder", 60: "hook,dissect,gallbladder"}
 
 def pictures(folder: Path, numbers: Iterable[int]) -> None:
     folder.mkdir(parents=True)
+    black = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(black, "png")
     for number in numbers:
-        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / f"{number:06d}.png")
+        (folder / f"{number:06d}.png").write_bytes(black.getvalue())
 
 
 def labels(dataset: VideoDataset, task: str) -> list[list[str]]:
     """Labels of the seconds at which the pictures are shown, one each."""
     manifest = dataset.to_manifest()
     (row,) = manifest.videos
-    return [manifest.second_labels(task, [row.video_id], [at + 0.5])[0] for at in range(round(row.duration_s))]
+    times_s = [at + 0.5 for at in range(round(row.duration_s))]
+    return manifest.second_labels(task, [row.video_id] * len(times_s), times_s)
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,8 @@ def test_samples_follow_from_seed_and_index_alone() -> None:
         video_id, frames = fresh.numbers(index)
         assert video_id == samples[index][0]
         assert np.array_equal(frames, samples[index][1])
-    assert [sample[0] for sample in samples[:50]] != [clips(4).numbers(index)[0] for index in range(50)]
+    other = clips(4)
+    assert [sample[0] for sample in samples[:50]] != [other.numbers(index)[0] for index in range(50)]
 
 
 def test_samples_that_repeat_share_a_clip() -> None:
