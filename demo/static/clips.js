@@ -1,6 +1,6 @@
 // Saved clips: ranges that a person keeps, of any recording, with a title; each can be taken away as mp4.
 
-import { address, frameOf, request } from "./api.js";
+import { address, frameOf, newest, request } from "./api.js";
 import { $, fill, icon, iconButton, keyed, make } from "./dom.js";
 import { undo } from "./marks.js";
 import { open } from "./open.js";
@@ -9,14 +9,18 @@ import { canBeCut, on, recording, set, state } from "./state.js";
 import { attempt, note } from "./voice.js";
 import { clock, plural, span } from "./words.js";
 
-export const readClips = () => attempt(async () => set({ clips: await request(address(["clips"])) }));
+const signal = newest();
+
+/** Read the clips again after a change; what was asked for before it may be late, and is given up. */
+export const readClips = () =>
+  attempt(async () => set({ clips: await request(address(["clips"]), { signal: signal() }) }));
 
 /** Keep a range of a recording. */
 export async function saveClip({ recording: id = state.current, start_s, end_s }) {
   await attempt(async () => {
     const body = { recording: id, start_s, end_s };
-    const clip = await request(address(["clips"]), { method: "POST", body });
-    set({ clips: [clip, ...state.clips] });
+    await request(address(["clips"]), { method: "POST", body });
+    await readClips();
     note(`Saved ${span(start_s, end_s)} as a clip`, { action: { text: "Undo", call: undo } });
   });
 }
@@ -30,7 +34,7 @@ export function saveMarked() {
 async function removeClip(clip) {
   await attempt(async () => {
     await request(address(["clips", clip.id]), { method: "DELETE" });
-    set({ clips: state.clips.filter((each) => each.id !== clip.id) });
+    await readClips();
     note("The clip is removed", { action: { text: "Undo", call: undo } });
   });
 }
@@ -43,8 +47,8 @@ function editClip(clip) {
     event.preventDefault();
     return attempt(async () => {
       const body = { title: title.value, note: words.value };
-      const written = await request(address(["clips", clip.id]), { method: "PATCH", body });
-      set({ clips: state.clips.map((each) => (each.id === clip.id ? written : each)) });
+      await request(address(["clips", clip.id]), { method: "PATCH", body });
+      await readClips();
       sheet.close();
     });
   };

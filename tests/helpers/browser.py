@@ -75,6 +75,8 @@ def opened(
     page = spare.pop() if spare else _tab(context)
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", forced_colors="none")
     page.set_viewport_size({"width": width, "height": height})
+    # Others are drawn once a second, and a click waits for two frames.
+    page.bring_to_front()
     faults: list[str] = []
 
     def hear(message: Any) -> None:
@@ -132,15 +134,24 @@ def shown(page: "Page", part: str) -> Any:
 
 
 def until(page: "Page", expression: str) -> None:
-    """Wait until an expression is true in the page; Playwright's own way would need `eval`, which the page forbids."""
+    """Wait until an expression is true in the page; Playwright's own way would need `eval`, which the page forbids.
+
+    The page looks itself, every few milliseconds: to be asked from here as often costs the processor much more.
+    """
+    looking = f"""(async () => {{
+      for (const end_ms = performance.now() + 1000; performance.now() < end_ms; ) {{
+        if ({expression}) return true;
+        await new Promise((next) => setTimeout(next, 20));
+      }}
+      return false;
+    }})()"""
     begun, limit_s = time.monotonic(), MARGIN * WAIT_S
-    while not page.evaluate(expression):
+    while not page.evaluate(looking):
         took_s = time.monotonic() - begun
         if took_s > limit_s:
             # Only now is it asked how busy the machine is, which takes a while itself.
             limit_s = patience(WAIT_S)
             assert took_s < limit_s, expression
-        page.wait_for_timeout(30)
 
 
 def follows(page: "Page", read: Callable[[], Any], wanted: Any) -> None:

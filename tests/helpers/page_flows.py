@@ -158,7 +158,8 @@ def flow_by_keys(page: "Page") -> None:
     # Long before it is needed: the browser begins to intercept choosers some time after it is told to.
     page.once("filechooser", lambda chooser: chooser.set_files(picture()))
     press("/")
-    page.keyboard.type(SENTENCE)
+    # Its letters are shortcuts elsewhere.
+    page.keyboard.type("the hook dissects")
     press("Enter")
     wait_for(page, "state.search && !state.isSearching")
     unfold(page)
@@ -212,11 +213,11 @@ def flow_by_keys(page: "Page") -> None:
     page.wait_for_selector("#clips .clip")
     page.focus("#clips .clip [aria-label^='Title and note']")
     press("Enter")
-    page.keyboard.type("Clear view of both structures")
+    page.keyboard.type("Clear view")
     press("Tab")
     press("Tab")
     press("Enter")
-    page.wait_for_selector("#clips .clip:has-text('Clear view of both structures')")
+    page.wait_for_selector("#clips .clip:has-text('Clear view')")
     page.evaluate("document.activeElement.blur()")
     # The edge of a range is moved by marking it again.
     marked = shown(page, "range")
