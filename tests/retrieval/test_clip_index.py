@@ -208,7 +208,7 @@ def test_many_threads_read_while_one_writes(filled: tuple[ClipIndex, Vectors], t
     def read(seed: int) -> None:
         rng = np.random.default_rng(seed)
         try:
-            for row in rng.integers(0, 60, 40).tolist():
+            for row in rng.integers(0, 60, 20).tolist():
                 best = library.search(vectors.vectors[row], 3)[0]
                 if (best.video_id, round(best.score, 4)) != ("a", 1.0):
                     wrong.append(best)
