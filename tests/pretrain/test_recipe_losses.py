@@ -114,8 +114,10 @@ def test_teachers_are_dropped_jointly_for_summary_and_patches_or_separately() ->
 def test_hadamard_matrices_of_the_usual_widths() -> None:
     for num in (1, 2, 12, 20, 24, 44, 96, 192, 384, 768, 1024, 1152, 1280, 1408):
         matrix = hadamard(num)
-        assert torch.allclose(matrix @ matrix.T, torch.eye(num, dtype=torch.float64), atol=1e-10)
-        assert torch.allclose(matrix.abs(), torch.full_like(matrix, num**-0.5))
+        least, most = matrix.abs().aminmax()
+        assert (float(least), float(most)) == (pytest.approx(num**-0.5), pytest.approx(num**-0.5))
+        signs = matrix.sign().float()  # whose sums are exact
+        assert torch.equal(signs @ signs.T, num * torch.eye(num))
     with pytest.raises(ConfigError, match="no Hadamard matrix is known for 100 channels"):
         hadamard(100)
 
@@ -128,7 +130,7 @@ def skewed(rows: int) -> torch.Tensor:
 
 
 def test_phi_s_gives_every_channel_unit_variance_and_keeps_angles_between_centred_rows() -> None:
-    rows = skewed(4096)
+    rows = skewed(1024)
     scale = Normaliser(12, "phi_s", sample_updates=1).train()
     out = scale(rows)
     assert out.mean(0).abs().max() < 1e-3
