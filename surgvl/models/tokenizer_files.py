@@ -98,9 +98,10 @@ def _build(
     )
     # The model file does not expose its type or normaliser, so compare encodings instead.
     probes = [*PROBES, *("".join(piece for piece, _ in pieces[i : i + 3]) for i in range(0, min(2000, len(pieces)), 3))]
-    for probe in probes:
-        want = known.encode(probe.replace(BLANK, " "))
-        if fast.encode(probe.replace(BLANK, " "), add_special_tokens=False, split_special_tokens=True) != want:
+    texts = [probe.replace(BLANK, " ") for probe in probes]
+    found = fast(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    for probe, text, ids in zip(probes, texts, found, strict=True):
+        if ids != known.encode(text):
             raise CheckpointError(
                 f"{path} cannot be converted to tokenizer.json: {probe!r} would get other ids; give a unigram model "
                 "with byte fallback and no normalisation, as from surgvl.models.tokenizer.train_tokenizer"

@@ -246,6 +246,7 @@ def test_crops_of_narrated_clips_are_taken_from_frames_read_larger(
 ) -> None:
     frames = tmp_path / "frames"
     crops = ["--augmentation.crop", "multi_scale", "--augmentation.picture_aspect", "0", "--augmentation.read_px", "40"]
+    crops += ["--run.steps", "2"]
     cli.run(stages(tiny_run, encoder, tmp_path / "cropped", frames, *crops))
     cropped = {path.stat().st_size for path in frames.rglob("*.rgb")}
     # Without augmentation, frames are read as the encoder takes them.
@@ -259,7 +260,7 @@ def test_crops_of_narrated_clips_are_taken_from_frames_read_larger(
 
 
 def test_without_a_store_nothing_is_left_behind(tiny_run: Path, encoder: Path, tmp_path: Path) -> None:
-    argv = stages(tiny_run, encoder, tmp_path / "align", tmp_path, "--augment", "false")
+    argv = stages(tiny_run, encoder, tmp_path / "align", tmp_path, "--augment", "false", "--run.steps", "2")
     at = argv.index("--frame_cache")
     cli.run([*argv[:at], *argv[at + 2 :]])
     assert (tmp_path / "align" / "model").is_dir()
