@@ -124,8 +124,8 @@ def test_a_timeline_begins_and_ends_with_frames_of_the_recording(tiny_run: Path,
     for name in ("hysterectomy_up", "robotic_suturing_20_frames"):
         clip = cut(Path(REAL) / "clips" / f"{name}.mp4", tmp_path / f"{name}.mp4", 4)
         with av.open(str(clip)) as container:
-            packets = [packet for packet in container.demux(video=0) if packet.pts is not None]
-        shown_s = sorted(float(packet.pts * packet.time_base) for packet in packets)
+            times = [(packet.pts, packet.time_base) for packet in container.demux(video=0)]
+        shown_s = sorted(float(pts * tick_s) for pts, tick_s in times if pts is not None and tick_s is not None)
         table = dual.timeline(clip, ["phantom_phase", "phantom_triplet"], smooth_s=0, threshold=0.02)
         assert {row.track for row in table} >= {"phase", "tool"}
         for row in table:

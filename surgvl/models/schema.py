@@ -170,8 +170,8 @@ def checked(value: Any, schema: type[T], path: Path | str) -> T:
         CheckpointError: a field of the wrong type or out of bounds.
     """
     try:
-        # As JSON, because strict types take a list for a tuple only there.
-        valid: T = _adapter(schema).validate_json(json.dumps(value))
+        # As JSON, because strict types take a list for a tuple only there. To mypy, a class cannot be hashed.
+        valid: T = _adapter(schema).validate_json(json.dumps(value))  # type: ignore[arg-type]
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}: correct it, or export the model again") from error
     except ValidationError as error:

@@ -6,6 +6,7 @@ import json
 import runpy
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,6 +143,7 @@ def test_it_is_loaded_without_what_takes_seconds_to_import() -> None:
         import surgvl
 
         torch.set_num_threads(1)
-        surgvl.load("phantom").model.encode_text(["the hook dissects the gallbladder"])
+        model: Any = surgvl.load("phantom").model
+        model.encode_text(["the hook dissects the gallbladder"])
 
     assert imports_none_of(heavy, work)

@@ -118,8 +118,8 @@ def test_psi_ava_agrees_with_its_coco_file() -> None:
             read[case, second, name].append(part)
     assert read.keys() == pixels.keys()
     assert {place: len(own) for place, own in read.items()} == {place: len(own) for place, own in pixels.items()}
-    both = [[part for place in pixels for part in sorted(found[place])] for found in (read, pixels)]
-    np.testing.assert_allclose(*both, atol=1e-4)
+    ours, theirs = ([part for place in pixels for part in sorted(found[place])] for found in (read, pixels))
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 @needs_real
