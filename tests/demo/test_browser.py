@@ -893,7 +893,7 @@ def emptied(page: "Page") -> None:
 def test_no_serious_findings_of_axe(context: "BrowserContext", url: str, width: int, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    def check(state: str) -> None:
+    def check(page: "Page", state: str) -> None:
         if not page.evaluate("Boolean(window.axe)"):
             page.evaluate(Axe().axe_script)
         assert page.evaluate(SERIOUS) == [], state
@@ -909,10 +909,10 @@ def test_no_serious_findings_of_axe(context: "BrowserContext", url: str, width: 
         page.wait_for_selector("[data-lane=mine] .box")
         page.locator(".hit .opener").first.click()
         page.wait_for_selector("[data-lane=phase] .box")
-        check("moments and labels")
+        check(page, "moments and labels")
         page.locator(".hit [aria-label^='Show beside']").first.click()
         beside(page)
-        check("side by side")
+        check(page, "side by side")
         page.keyboard.press("Escape")
         page.wait_for_selector("dialog", state="detached")
         page.evaluate("document.activeElement.blur()")
@@ -922,31 +922,31 @@ def test_no_serious_findings_of_axe(context: "BrowserContext", url: str, width: 
         page.press("#text", "Enter")
         page.wait_for_selector(".answer .said")
         page.click("#take summary")
-        check("answer and menu")
+        check(page, "answer and menu")
         page.keyboard.press("Escape")
         page.evaluate("document.activeElement.blur()")
         page.keyboard.press("?")
         page.wait_for_selector("dialog.keys")
-        check("keys")
+        check(page, "keys")
         page.keyboard.press("Escape")
         page.wait_for_selector("dialog", state="detached")
         page.evaluate(DOUBTFUL)
-        check("foreign and failed recordings")
+        check(page, "foreign and failed recordings")
         view(page, "library")
         page.click("#library button:text-is('Work')")
         page.wait_for_selector("dialog .job.failed")
-        check("a failed job")
+        check(page, "a failed job")
         page.keyboard.press("Escape")
         page.wait_for_selector("dialog", state="detached")
         page.route("**/api/runs", lambda route: route.fulfill(json=[{"name": "quickstart", "tasks": [TASK]}]))
         for name in ("library", "scores", "model"):
             view(page, name)
             page.wait_for_selector(f"#{name} h1")
-            check(name)
+            check(page, name)
     for state, prepare in (("loading", held), ("empty", emptied)):
         with opened(context, url, width, 900, scheme, prepare=prepare) as page:
             page.wait_for_selector({"loading": ".tl-lanes .waiting", "empty": "#stage .drop"}[state])
-            check(state)
+            check(page, state)
 
 
 def test_the_tab_key_stops_at_nothing_without_a_name(same_page: "Page") -> None:
