@@ -4,7 +4,7 @@ PYTHON ?= python3
 PORT   ?= 7860
 RUN    ?= runs/quickstart
 # Processes that run tests: one more than the cores of a small machine, because tests of servers and pages wait for others.
-WORKERS ?= 3
+WORKERS ?= 4
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -26,11 +26,11 @@ quickstart: $(VENV)/.all ## the whole path on rendered videos, and the table of 
 results: quickstart ## the results in the README and benchmarks/results/quickstart.md, written anew by that run
 	$(BIN)/python benchmarks/readme_table.py --run $(RUN)
 
-test: $(VENV)/.dev ## the whole suite, browser included (WORKERS=3)
+test: $(VENV)/.dev ## the whole suite, browser included (WORKERS=4)
 	$(PYTEST)
 
-test-fast: $(VENV)/.dev ## what is neither slow nor in a browser
-	$(PYTEST) -m "not slow and not browser"
+test-fast: $(VENV)/.dev ## what is neither slow nor in a browser, in a minute
+	$(PYTEST) -n 2 -m "not slow and not browser"
 
 lint: $(VENV)/.dev docs ## style, types, who imports whom, and a strict build of the documentation
 	$(BIN)/ruff check .

@@ -87,6 +87,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.enable()
 
 
+def pytest_sessionfinish() -> None:
+    """Look for cycles once: at its end, pytest looks five times among all that was made and imported."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each file to one worker, and all files of a group to the same one."""

@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from surgvl.core.errors import ConfigError
 from surgvl.train.config import Run, precision
 from surgvl.train.distributed import blocks, shard
-from surgvl.train.import_fabric import lazy_package
+from surgvl.train.import_fabric import forget_package, lazy_package
 from surgvl.train.objective import Objective
 
 try:
@@ -20,6 +20,8 @@ try:
     from lightning.fabric.plugins import MixedPrecision
     from lightning.fabric.strategies.ddp import DDPStrategy
     from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
+
+    forget_package("torchmetrics")
 except ImportError as error:
     raise ConfigError("training needs lightning, which is not installed: pip install 'surgvl[train]'") from error
 

@@ -40,3 +40,9 @@ def lazy_package(name: str) -> None:
     package.__version__ = version(name)  # type: ignore[attr-defined]
     package.__class__ = LazyPackage
     sys.modules[name] = package
+
+
+def forget_package(name: str) -> None:
+    """Let a `LazyPackage` of which no module was imported be imported as ever, `__init__` first, from now on."""
+    if isinstance(sys.modules.get(name), LazyPackage):
+        del sys.modules[name]

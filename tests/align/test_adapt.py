@@ -65,6 +65,7 @@ def test_the_pooling_starts_at_the_published_model_and_learns_order() -> None:
     assert not torch.allclose(pool(frames), pool(frames.flip(1)), atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
@@ -81,6 +82,7 @@ def test_flags_for_towers_of_ours_are_refused(
         cli.run([*command, *flags])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_random", [False, True])
 def test_random_weights_have_seen_no_videos_before(is_random: bool, manifest: Path, tmp_path: Path) -> None:
     encoder = tmp_path / "encoder"
@@ -144,6 +146,7 @@ def test_towers_are_trained_and_saved_as_they_were_published(
     )
 
 
+@pytest.mark.slow
 def test_linear_layers_are_those_that_lora_can_replace(published: str) -> None:
     """torch's attention reads its output layer's weight itself, so a replaced one would have no effect."""
     model = surgvl.load(published)

@@ -111,6 +111,7 @@ def trained(folder: Path, how: Adapt, video: Tensor) -> tuple[VideoText, list[fl
     return dual, losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["frozen", "lora", "full"])
 @pytest.mark.parametrize("family", FRAMES | CLIPS)
 def test_what_is_saved_is_what_was_trained(

@@ -37,6 +37,7 @@ def frozen(dual: DualEncoder) -> ClipAlign:
     return ClipAlign(dual, frozen_text=ready)
 
 
+@pytest.mark.slow
 def test_a_sentence_is_read_once_and_only_the_projection_learns(dual: DualEncoder) -> None:
     reads: list[int] = []
     dual.text.pretrained.register_forward_hook(lambda module, args, out: reads.append(1))
@@ -53,6 +54,7 @@ def test_a_sentence_is_read_once_and_only_the_projection_learns(dual: DualEncode
     assert not any(name.startswith("frozen_text") for name in objective.state_dict())
 
 
+@pytest.mark.slow
 def test_training_sees_what_inference_sees(dual: DualEncoder) -> None:
     """Dropout is off in the frozen part, and case is ignored."""
     objective = frozen(dual).train()
@@ -62,6 +64,7 @@ def test_training_sees_what_inference_sees(dual: DualEncoder) -> None:
     assert torch.allclose(seen, want, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("modes", "want"),
     [(["mean_tokens"], "mean"), (["cls_token"], "cls"), (["max_tokens"], ""), (["mean_tokens", "cls_token"], "")],
@@ -119,6 +122,7 @@ def test_the_command_keeps_the_tower(dual: DualEncoder, tiny_run: Path, tmp_path
     )
 
 
+@pytest.mark.slow
 @installed
 def test_the_real_model_pools_by_its_masked_mean_and_knows_synonyms() -> None:
     from transformers import AutoModel, AutoTokenizer

@@ -33,17 +33,20 @@ from tests.helpers.align_steps import (
 from tests.helpers.two_processes import HostReads
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TEXTS)
 @pytest.mark.parametrize("parts", [1, 2, 4, 8])
 def test_parts_of_a_batch_are_the_batch(case: str, parts: int, tmp_path: Path) -> None:
     assert_same(step(tmp_path, case, accumulate=parts), at_once(case))
 
 
+@pytest.mark.slow
 def test_both_passes_over_a_part_draw_the_same_random_numbers(tmp_path: Path) -> None:
     found = step(tmp_path, "repeated", objective(0.5), Augment(AUGMENT, 16), accumulate=4, precision="32-true")
     assert_same(found, in_parts("repeated", 4), SINGLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [None, (8, 32)])
 def test_parts_with_a_frozen_encoder_are_the_batch(tokens: tuple[int, int] | None, tmp_path: Path) -> None:
     one, parts = (
@@ -95,6 +98,7 @@ class Live:
         self.hooks.__exit__()
 
 
+@pytest.mark.slow
 def test_activations_take_the_memory_of_one_part(tmp_path: Path) -> None:
     most = []
     for parts in (1, 8):
@@ -114,6 +118,7 @@ class Failing(ClipAlign):
         return {**found, "video": found["video"] * (float("nan") if "v5" in batch["video_id"] else 1.0)}
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_a_number_names_the_part_where_the_fault_lies(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="loss is nan at step 0, in a batch of v4, v5: inspect"):
         step(tmp_path, "repeated", Failing(objective().dual), accumulate=4)
@@ -142,6 +147,7 @@ def test_a_run_in_parts_resumes_to_the_same_weights(tmp_path: Path) -> None:
     assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
 
 
+@pytest.mark.slow
 def test_nothing_is_read_from_the_device_between_logging_steps(tmp_path: Path) -> None:
     at: list[int] = []
     with HostReads() as reads:

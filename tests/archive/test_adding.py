@@ -46,6 +46,7 @@ def check_whole(archive: Archive) -> None:
     assert Manifest.load(archive.folder / "manifest").hash == archive.manifest().hash
 
 
+@pytest.mark.slow
 def test_files_of_folders_become_recordings_that_can_be_searched(archive: Archive, films: Path) -> None:
     ticks: list[Progress] = []
     report = archive.add([films], tick=ticks.append)
@@ -66,6 +67,7 @@ def test_files_of_folders_become_recordings_that_can_be_searched(archive: Archiv
     assert (recording.duration_s, recording.fps, recording.path) == (2, 5, (films / "a.mp4").resolve())
 
 
+@pytest.mark.slow
 def test_known_files_are_not_embedded_again(archive: Archive, films: Path, tmp_path: Path) -> None:
     archive.add([films])
     archive.catalogue.set_details("a", who="me", title="first")
@@ -85,6 +87,7 @@ def test_known_files_are_not_embedded_again(archive: Archive, films: Path, tmp_p
     check_whole(archive)
 
 
+@pytest.mark.slow
 def test_of_two_new_files_with_the_same_content_one_is_a_copy(archive: Archive, films: Path) -> None:
     shutil.copy(films / "a.mp4", films / "b.mp4")
     report = archive.add([films])
@@ -93,6 +96,7 @@ def test_of_two_new_files_with_the_same_content_one_is_a_copy(archive: Archive, 
     check_whole(archive)
 
 
+@pytest.mark.slow
 def test_a_changed_file_keeps_its_id_and_labels(archive: Archive, films: Path) -> None:
     archive.add([films])
     archive.catalogue.add_label("a", "phase", "preparation", 0, 1, "me")
@@ -105,6 +109,7 @@ def test_a_changed_file_keeps_its_id_and_labels(archive: Archive, films: Path) -
     check_whole(archive)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_set_aside_until_it_can(archive: Archive, films: Path) -> None:
     (films / "text.mp4").write_text("no video")
     whole = (films / "a.mp4").read_bytes()
@@ -122,6 +127,7 @@ def test_what_cannot_be_read_is_set_aside_until_it_can(archive: Archive, films: 
     check_whole(archive)
 
 
+@pytest.mark.slow
 def test_stopped_adding_goes_on_where_it_stopped(archive: Archive, films: Path) -> None:
     asked = []
 
@@ -138,6 +144,7 @@ def test_stopped_adding_goes_on_where_it_stopped(archive: Archive, films: Path) 
     check_whole(archive)
 
 
+@pytest.mark.slow
 def test_a_few_clips_come_first(archive: Archive, films: Path) -> None:
     seen: list[dict[str, str]] = []
     archive.add([films], tick=lambda _: seen.append(states(archive)), coarse=True)
@@ -149,6 +156,7 @@ def test_a_few_clips_come_first(archive: Archive, films: Path) -> None:
     check_whole(archive)
 
 
+@pytest.mark.slow
 def test_removed_recordings_leave_nothing_but_their_files(archive: Archive, films: Path) -> None:
     archive.add([films])
     archive.catalogue.add_label("a", "tag", "nameless patient", 0, 1, "me")
@@ -167,6 +175,7 @@ def test_removed_recordings_leave_nothing_but_their_files(archive: Archive, film
     assert (films / "a.mp4").exists()
 
 
+@pytest.mark.slow
 def test_a_second_writer_is_told_who_writes_and_readers_go_on(archive: Archive, films: Path) -> None:
     archive.add([films / "a.mp4"])
     with locked(archive.folder):
@@ -179,6 +188,7 @@ def test_a_second_writer_is_told_who_writes_and_readers_go_on(archive: Archive, 
         archive.catalogue.set_details("a", who="me", notes="while another writes")
 
 
+@pytest.mark.slow
 def test_another_process_sees_what_was_added(archive: Archive, films: Path) -> None:
     reader = opened(archive.folder)
     archive.add([films / "a.mp4"])
@@ -191,6 +201,7 @@ def test_another_process_sees_what_was_added(archive: Archive, films: Path) -> N
     assert before.search(reader.vectors_of("a")[0][0], 1)[0].video_id == "a"
 
 
+@pytest.mark.slow
 def test_archive_and_films_can_be_moved_together(archive: Archive, films: Path, tmp_path: Path) -> None:
     archive.add([films])
     archive.close()
@@ -212,6 +223,7 @@ def test_no_video_and_no_archive_are_said_in_a_line(archive: Archive, tmp_path: 
         empty_archive(archive.folder)
 
 
+@pytest.mark.slow
 def test_what_is_added_outlasts_a_loss_of_power(archive: Archive, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is on the disk before it gets its name, and its name before anything else is written."""
     events: list[tuple[str, str]] = []
@@ -241,6 +253,7 @@ def test_what_is_added_outlasts_a_loss_of_power(archive: Archive, films: Path, m
     assert [kind for kind, _ in events] == ["replace", "named"]
 
 
+@pytest.mark.slow
 def test_the_manifest_has_the_labels_of_whoever_is_done(archive: Archive, films: Path) -> None:
     archive.add([films])
     before = Manifest.load(archive.folder / "manifest").hash
@@ -254,6 +267,7 @@ def test_the_manifest_has_the_labels_of_whoever_is_done(archive: Archive, films:
     assert (row.video_id, row.task, row.label, row.start_s, row.end_s) == ("a", "phase", "Preparation", 0, 1)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_no_fault_of_a_recording(archive: Archive, films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
@@ -273,6 +287,7 @@ def test_a_full_disk_is_no_fault_of_a_recording(archive: Archive, films: Path, m
     check_whole(archive)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0.0, np.inf])
 def test_a_recording_without_usable_vectors_is_set_aside(archive: Archive, films: Path, value: float) -> None:
     plain = plain_embedder()

@@ -36,6 +36,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     return made
 
 
+@pytest.mark.slow
 def test_recordings_unlike_the_others_are_told(archive: Archive) -> None:
     said = {row.id: archive.foreign.why(row) for row in archive.recordings()}
     assert [said[name] for name in "abcd"] == [""] * 4
@@ -44,6 +45,7 @@ def test_recordings_unlike_the_others_are_told(archive: Archive) -> None:
     assert archive.foreign.why(replace(archive.recording("other"), state="waiting")) == ""
 
 
+@pytest.mark.slow
 def test_a_model_of_rendered_videos_knows_no_others(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreign, "labels_trained_on", lambda model, manifest: "rendered videos")
     found, row = foreign.Foreign(archive), archive.recording("a")
@@ -51,6 +53,7 @@ def test_a_model_of_rendered_videos_knows_no_others(archive: Archive, monkeypatc
     assert found.why(replace(row, rendered=True)) == ""
 
 
+@pytest.mark.slow
 def test_no_moment_of_a_foreign_recording_is_strong(archive: Archive) -> None:
     def moment(id: str, odds: int) -> Moment:
         return Moment(id, "", 0, 1, 0.9, "", "", odds)

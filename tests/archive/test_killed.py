@@ -280,6 +280,7 @@ def test_an_archive_of_a_run_that_was_not_finished_is_made_again(begun: Path, tm
             assert [each.name for each in archive.catalogue.labels("a")] == ["early"]
 
 
+@pytest.mark.slow
 def test_an_archive_that_was_not_finished_is_made_again(tmp_path: Path) -> None:
     def make(number: int) -> None:
         _before_writes(partial(kill_at, number))

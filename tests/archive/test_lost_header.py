@@ -53,6 +53,7 @@ def test_nothing_of_it_is_deleted(lost: Path, tiny_run: Path) -> None:
         cli.run(["archive", "verify", str(lost)])
 
 
+@pytest.mark.slow
 def test_verify_makes_it_again(lost: Path) -> None:
     with pytest.raises(DataError, match="holds recordings but no archive.json"):
         cli.run(["archive", "verify", str(lost), "--mend", "false"])
@@ -68,6 +69,7 @@ def test_verify_makes_it_again(lost: Path) -> None:
     assert restore_header(lost) == []
 
 
+@pytest.mark.slow
 def test_of_two_spaces_that_of_all_recordings_was_used(lost: Path, tmp_path: Path) -> None:
     (space,) = lost.glob("spaces/*")
     with empty_archive(tmp_path / "other") as other:

@@ -23,6 +23,7 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
         yield found
 
 
+@pytest.mark.slow
 def test_removals_are_one_write_of_the_index(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     writes, begin = list[Path](), draft.next_version
 
@@ -37,6 +38,7 @@ def test_removals_are_one_write_of_the_index(archive: Archive, monkeypatch: pyte
     check_whole(archive)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "{", "[]", '{"a": 1}'])
 def test_a_damaged_list_of_contents_costs_no_vectors(archive: Archive, damage: str) -> None:
     path, before = archive.space.vectors / "shards.json", {p: p.read_bytes() for p in archive.space.vectors.iterdir()}
@@ -53,6 +55,7 @@ def test_a_damaged_list_of_contents_costs_no_vectors(archive: Archive, damage: s
     check_whole(archive)
 
 
+@pytest.mark.slow
 def test_vectors_that_a_killed_reindex_has_left_are_named(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedders, "local_embedder", other_embedder)
     old = archive.space.folder
@@ -79,6 +82,7 @@ def test_vectors_that_a_killed_reindex_has_left_are_named(archive: Archive, monk
     assert archive.verify() == []
 
 
+@pytest.mark.slow
 def test_a_reindex_that_was_stopped_on_purpose_is_no_damage(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedders, "local_embedder", other_embedder)
     asked = [0]
@@ -106,6 +110,7 @@ def test_a_reindex_that_was_stopped_on_purpose_is_no_damage(archive: Archive, mo
     assert archive.verify() == []
 
 
+@pytest.mark.slow
 def test_what_was_embedded_just_now_is_not_unchanged(archive: Archive, tmp_path: Path) -> None:
     film(tmp_path / "films/d.mp4", 4, 2)
     asked = [0]
@@ -121,6 +126,7 @@ def test_what_was_embedded_just_now_is_not_unchanged(archive: Archive, tmp_path:
     assert archive.update().embedded == ()
 
 
+@pytest.mark.slow
 def test_what_was_removed_at_home_stays_away_when_archives_are_merged_again(archive: Archive, tmp_path: Path) -> None:
     film(tmp_path / "more/x.mp4", 8, 4)
     with empty_archive(tmp_path / "other") as other:

@@ -39,6 +39,7 @@ def other_embedder(*_: object) -> Embedder:
     return replace(plain, hash="fedcba9876543210", seconds=seconds)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_another_model_is_used_once_all_is_embedded(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_another_model_is_used_once_all_is_embedded(
     reader.close()
 
 
+@pytest.mark.slow
 def test_readers_keep_the_index_while_it_is_built_again(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedders, "local_embedder", lambda *_: plain_embedder())
     add, seen = ClipIndex.add_vectors, list[dict[str, int]]()
@@ -87,6 +89,7 @@ def test_readers_keep_the_index_while_it_is_built_again(archive: Archive, monkey
     check_whole(archive)
 
 
+@pytest.mark.slow
 def test_vectors_of_a_file_that_cannot_be_read_any_more_outlast_another_model(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -100,6 +103,7 @@ def test_vectors_of_a_file_that_cannot_be_read_any_more_outlast_another_model(
     assert archive.index().counts("video_id") == {"a": 3, "b": 4}
 
 
+@pytest.mark.slow
 def test_another_model_of_the_same_step_is_wanted(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = plain_embedder()
     slower = replace(plain, preprocess=plain.preprocess.every(2.0))

@@ -44,6 +44,7 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_the_cache(tmp_path: P
     broken.settle(set())
 
 
+@pytest.mark.slow
 def test_pictures_go_with_their_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from surgvl.commands.archive_read import archive_info
 

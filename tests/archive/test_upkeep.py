@@ -36,6 +36,7 @@ def damage(path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["index/*.faiss", "index/index.json", "index/*.parquet", "index"])
 def test_a_damaged_index_is_made_again(archive: Archive, what: str) -> None:
     assert archive.verify() == []
@@ -50,6 +51,7 @@ def test_a_damaged_index_is_made_again(archive: Archive, what: str) -> None:
     check_whole(archive)
 
 
+@pytest.mark.slow
 def test_vectors_of_another_recording_do_not_fit_their_times(archive: Archive) -> None:
     shard = archive.space.vectors / "shard-00000"
     shutil.copy(archive.space.vectors / "shard-00001.safetensors", shard.with_suffix(".safetensors"))
@@ -63,6 +65,7 @@ def test_vectors_of_another_recording_do_not_fit_their_times(archive: Archive) -
     check_whole(archive)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".safetensors", ".parquet"])
 def test_damaged_vectors_are_embedded_again(archive: Archive, suffix: str) -> None:
     damage(archive.space.vectors / f"shard-00001{suffix}")
@@ -77,6 +80,7 @@ def test_damaged_vectors_are_embedded_again(archive: Archive, suffix: str) -> No
     check_whole(archive)
 
 
+@pytest.mark.slow
 def test_files_that_are_gone_or_changed_are_named(archive: Archive, tmp_path: Path) -> None:
     (tmp_path / "films/a.mp4").unlink()
     film(tmp_path / "films/b.mp4", 9, 2)
@@ -91,6 +95,7 @@ def test_files_that_are_gone_or_changed_are_named(archive: Archive, tmp_path: Pa
     assert archive.index().counts("video_id") == {"a": 3, "b": 4}
 
 
+@pytest.mark.slow
 def test_archives_are_merged_by_content(archive: Archive, tmp_path: Path) -> None:
     film(tmp_path / "more/a.mp4", 8, 2)
     shutil.copy(tmp_path / "films/b.mp4", tmp_path / "more/same.mp4")
@@ -126,6 +131,7 @@ def test_archives_are_merged_by_content(archive: Archive, tmp_path: Path) -> Non
     other.close()
 
 
+@pytest.mark.slow
 def test_what_people_entered_is_exported(archive: Archive, tmp_path: Path) -> None:
     archive.catalogue.set_details("a", who="ada", tags=["x", "y"], notes="first\nsecond")
     archive.catalogue.add_label("a", "phase", "preparation", 0, 2, "ada")
@@ -166,6 +172,7 @@ def test_what_people_entered_is_exported(archive: Archive, tmp_path: Path) -> No
     assert list(archive.export(tmp_path / "again", ["vtt"])) == ["a"]
 
 
+@pytest.mark.slow
 def test_files_of_labels_lie_below_the_folder_whatever_the_ids(archive: Archive, tmp_path: Path) -> None:
     for id in ("/elsewhere/x", "../../up", "week 1/video"):
         archive.catalogue.put(replace(archive.catalogue.row("a"), id=id, content=id))
@@ -176,6 +183,7 @@ def test_files_of_labels_lie_below_the_folder_whatever_the_ids(archive: Archive,
     assert not list(tmp_path.glob("up.csv"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_there", [True, False])
 def test_an_archive_that_lost_its_catalogue_keeps_its_vectors(archive: Archive, is_there: bool) -> None:
     archive.close()
@@ -188,12 +196,14 @@ def test_an_archive_that_lost_its_catalogue_keeps_its_vectors(archive: Archive, 
     assert (path.exists(), len(list(archive.space.vectors.glob("shard-*")))) == (is_there, 4)
 
 
+@pytest.mark.slow
 def test_damaged_questions_are_named(archive: Archive) -> None:
     (archive.folder / "questions.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"questions.parquet cannot be read .*: restore a copy, or delete it"):
         archive.verify()
 
 
+@pytest.mark.slow
 def test_files_that_arrive_are_added_once_they_are_whole(archive: Archive, tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
     inbox.mkdir()
@@ -222,6 +232,7 @@ def test_files_that_arrive_are_added_once_they_are_whole(archive: Archive, tmp_p
         archive.watch(tmp_path / "none", told)
 
 
+@pytest.mark.slow
 def test_recordings_that_share_footage_are_named(archive: Archive, tmp_path: Path) -> None:
     film(tmp_path / "films/c.mp4", 4, 9)
     # The plain model's vectors follow from the first bytes of a file: a free box at its end makes another file of it.

@@ -40,6 +40,7 @@ def looks(archive: Archive, at_look: Callable[[int], bool]) -> list[Report]:
     return reports
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_named_once(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +66,7 @@ def test_a_copy_that_pauses_is_not_named(archive: Archive, tmp_path: Path) -> No
     assert archive.catalogue.rows() == []
 
 
+@pytest.mark.slow
 def test_files_wait_while_another_process_writes(archive: Archive, tmp_path: Path) -> None:
     held, free = threading.Event(), threading.Event()
 

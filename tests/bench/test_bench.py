@@ -124,6 +124,7 @@ def test_jobs_run_side_by_side_and_after_what_they_need(tmp_path: Path) -> None:
     assert span(tmp_path / "one" / "x")[1] < span(tmp_path / "one" / "y")[0]
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_listed_and_the_rest_goes_on(tmp_path: Path) -> None:
     told: list[str] = []
     jobs = [job(tmp_path, "a", status=3), job(tmp_path, "b", needs=("a",)), job(tmp_path, "d", needs=("b",))]

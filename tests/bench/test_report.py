@@ -153,6 +153,7 @@ def pretend(gain: float, failing: Mapping[str, str]) -> Callable[..., dict[str, 
     return run_jobs
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_files_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +196,7 @@ def table_lines(page: str) -> list[str]:
     return [line for line in page.splitlines() if line.startswith("| ")]
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing = {"pretrain/vjepa-s0": "status 1: out of luck", "probe/vjepa-s0": "skipped: it needs pretrain/vjepa-s0"}
     monkeypatch.chdir(tmp_path)

@@ -197,6 +197,7 @@ def test_encoders_must_fit_the_suite(tmp_path: Path) -> None:
 # ---- runs
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_keeps_what_it_finished(tmp_path: Path) -> None:
     name, given = small(tmp_path)
     log, out = tmp_path / "log", tmp_path / "out"
@@ -231,6 +232,7 @@ def test_a_run_that_was_killed_keeps_what_it_finished(tmp_path: Path) -> None:
     assert not log.exists()
 
 
+@pytest.mark.slow
 def test_a_data_set_that_was_mended_is_converted_again(tmp_path: Path) -> None:
     name, given = small(tmp_path)
     log, out = tmp_path / "log", tmp_path / "out"
@@ -247,6 +249,7 @@ def test_a_data_set_that_was_mended_is_converted_again(tmp_path: Path) -> None:
         assert sorted(line.split()[0] for line in log.read_text().splitlines()) == sorted(verbs)
 
 
+@pytest.mark.slow
 def test_the_page_says_what_was_found_what_failed_and_what_is_absent(tmp_path: Path) -> None:
     name, given = small(tmp_path)
     given = SuiteConfig(root=given.root, encoders=(*given.encoders, "broken"), workers=1)
@@ -277,6 +280,7 @@ def test_the_page_says_what_was_found_what_failed_and_what_is_absent(tmp_path: P
     assert "- not done: runs/cholec80-phase-standard/linear-broken" in page
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_suite_or_seed_is_refused(tmp_path: Path) -> None:
     name, given = small(tmp_path)
     run_suite(name, given, tmp_path / "out", 0, program(tmp_path / "log"))
@@ -287,6 +291,7 @@ def test_a_folder_of_another_suite_or_seed_is_refused(tmp_path: Path) -> None:
         run_suite(name, given, tmp_path / "other", 0, program(tmp_path / "log"))
 
 
+@pytest.mark.slow
 def test_a_folder_of_an_earlier_version_is_gone_on_with(tmp_path: Path) -> None:
     name, given = small(tmp_path)
     log, out = tmp_path / "log", tmp_path / "out"
@@ -306,6 +311,7 @@ def test_a_folder_of_an_earlier_version_is_gone_on_with(tmp_path: Path) -> None:
         run_suite(name, more, out, 0, program(log))
 
 
+@pytest.mark.slow
 def test_what_is_different_in_a_suite_is_told_and_the_suite_as_it_was_is_kept(tmp_path: Path) -> None:
     name, given = small(tmp_path)
     log, out = tmp_path / "log", tmp_path / "out"

@@ -141,6 +141,7 @@ def test_a_rehearsal_counts_as_one_does_by_hand_and_needs_torch_and_transformers
     assert "measured" in page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so_in_a_line(
     gpu: Any, gpu_rows: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -249,6 +250,7 @@ def main_of(gpu: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: s
     return json.loads((tmp_path / "page.json").read_text()), (tmp_path / "page.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_is_measured_without_the_peer_and_the_others_go_on(
     gpu: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("metrics")
 
 
+@pytest.mark.slow
 def test_association_is_that_of_ivtmetrics_without_its_faults(script: Any) -> None:
     rows, versions = script.ivtmetrics_rows(sys.executable, 2, 120, 1, np.random.default_rng(0))
     assert set(versions) == {"ivtmetrics", "scikit-learn", "numpy"}

@@ -36,6 +36,7 @@ def encoder() -> VideoViT:
     return VideoViT(ViTConfig(size_px=16, num_frames=4, patch_px=4, tubelet=2, dim=24, depth=1, heads=2))
 
 
+@pytest.mark.slow
 def test_modules_of_two_clones_do_not_meet(clone: Any, tmp_path: Path) -> None:
     before, path = set(sys.modules), list(sys.path)
     for name in ("first", "second"):
@@ -68,6 +69,7 @@ def test_pixels_of_videomae_have_the_colour_last_and_keys_no_bias(clone: Any) ->
     assert np.array_equal(bias.reshape(3, 8)[:, 0], [1, 0, 2])
 
 
+@pytest.mark.slow
 def test_our_side_is_a_plain_loop_and_starts_anew_each_time(parity: Any) -> None:
     optim = Optim(lr=0.01, warmup=0.5, schedule="constant", weight_decay=0.5, clip_norm=0, counting="from_zero")
     shape = (STEPS * parity.BATCH, 3, 4, 16, 16)

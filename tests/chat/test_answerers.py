@@ -74,6 +74,7 @@ def loaded(run: Path) -> LocalAnswerer:
     return found
 
 
+@pytest.mark.slow
 def test_any_spelling_gets_the_same_known_answer(taught_run: Path) -> None:
     chat = loaded(taught_run)
     assert isinstance(chat, LanguageAnswerer)
@@ -81,6 +82,7 @@ def test_any_spelling_gets_the_same_known_answer(taught_run: Path) -> None:
         assert {chat.ask(clip(colour), text) for text in SPELT} == {organ}
 
 
+@pytest.mark.slow
 def test_many_questions_are_answered_like_each_of_them_alone_and_in_their_order(taught_run: Path) -> None:
     """Texts, allowed answers and clips mixed, and more of one kind than a batch holds."""
     chat = loaded(taught_run)
@@ -107,6 +109,7 @@ def test_many_questions_are_answered_like_each_of_them_alone_and_in_their_order(
     assert [each.text for each in found[-3:]] == ["gut", "liver", "gut"]
 
 
+@pytest.mark.slow
 def test_a_single_question_is_answered_by_the_head(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trunk = small_chat()
     head = taught_head(trunk)

@@ -31,6 +31,7 @@ def test_a_letter_is_as_sure_as_its_share_among_the_letters() -> None:
     assert found == pytest.approx(0.48 / (0.48 + 0.3 + 0.05))
 
 
+@pytest.mark.slow
 def test_options_that_are_not_listed_make_it_too_low_but_never_lower_than_the_token() -> None:
     rng = np.random.default_rng(0)
     letters = "ABCDEF"

@@ -29,6 +29,7 @@ from tests.helpers.made_organs import made_manifest
 WINDOWS = [Window(f"v{video}", float(second), second + 1.0) for video in range(4) for second in range(30)]
 
 
+@pytest.mark.slow
 def test_another_video_is_always_another_one() -> None:
     twice = [*WINDOWS, *WINDOWS[::-1]]
     shown = replaced(twice, "other", seed=3)
@@ -128,6 +129,7 @@ def by_metric(results: list[Result]) -> dict[str, Result]:
     return {result.metric: result for result in results}
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_look_is_seen_at_once() -> None:
     training = [LabelledQuestion(f"{kind}?", answer, kind) for kind in ("phase", "step") for answer in "aab"]
     ignores = by_metric(Vqa(training).score(asked(looks=False)))
@@ -251,6 +253,7 @@ def test_the_black_video_is_black_and_the_others_are_themselves(tmp_path: Path) 
     assert int(store.clip(("test_red", 2))[..., 0].min()) > 150
 
 
+@pytest.mark.slow
 def test_flags_that_exclude_one_another(tmp_path: Path) -> None:
     common = ["ask", "--model", str(tmp_path), "--manifest", str(tmp_path), "--out", str(tmp_path / "out")]
     with pytest.raises(ConfigError, match="--questions.only_control must be none with --controls, got .black."):

@@ -50,6 +50,7 @@ def other_language(kind: str) -> Any:
     return AutoModelForCausalLM.from_config(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["qwen2", "gpt2", "llama"])
 def test_states_are_those_from_which_the_answer_would_be_written(kind: str) -> None:
     """Prompts of unequal length in one batch, against transformers' own hidden states of each alone."""
@@ -74,6 +75,7 @@ def test_states_are_those_from_which_the_answer_would_be_written(kind: str) -> N
     assert (got[0] - got[1]).abs().max() > 1e-2
 
 
+@pytest.mark.slow
 def test_the_best_of_the_allowed_answers(chat: Chat, pooled: Tensor, tmp_path: Path) -> None:
     torch.manual_seed(1)
     head = AnswerHead.of(chat, CANDIDATES)
@@ -98,6 +100,7 @@ def test_the_best_of_the_allowed_answers(chat: Chat, pooled: Tensor, tmp_path: P
         AnswerHead(8, ["two", "two"])
 
 
+@pytest.mark.slow
 def test_loss_is_cross_entropy_and_moves_what_it_should(pooled: Tensor) -> None:
     for train in ("full", "head"):
         chat = small_chat()
@@ -184,6 +187,7 @@ def test_the_head_is_a_row_of_the_table(taught_run: Path, tmp_path: Path, capsys
     assert [cell.strip() for cell in head.split("|")[1:-1]] == columns
 
 
+@pytest.mark.slow
 def test_a_head_does_not_write(tmp_path: Path, chat: Chat, capsys: pytest.CaptureFixture[str]) -> None:
     folder = made_manifest(tmp_path)
     table = Manifest.load(folder)

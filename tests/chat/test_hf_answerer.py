@@ -42,6 +42,7 @@ def loaded(folder: Path, **reply: Any) -> HfAnswerer:
     return answerer_of(folder, CLIP, ReplyConfig(**{"max_tokens": 6, **reply}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("send", ["video", "frames"])
 def test_the_processor_gets_the_frames_and_their_times(folder: Path, send: Any) -> None:
     hf = HfModel.load(f"hf:{folder}", ClipInput(num_frames=4, size_px=64, fps=2.0, send=send))
@@ -58,6 +59,7 @@ def test_the_processor_gets_the_frames_and_their_times(folder: Path, send: Any) 
         assert "1.2 seconds" in text
 
 
+@pytest.mark.slow
 def test_likelihoods_are_those_of_a_plain_pass(folder: Path) -> None:
     asked = loaded(folder)
     clip, hf = frames(1), asked.hf
@@ -76,6 +78,7 @@ def test_likelihoods_are_those_of_a_plain_pass(folder: Path) -> None:
     assert [found[name] for name in ANSWERS] == pytest.approx(wanted, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_choice_is_one_of_the_options_and_text_is_parsed(folder: Path) -> None:
     chosen = [loaded(folder, closed="choice").ask(frames(seed), "Which?", answers=ANSWERS) for seed in range(3)]
     assert set(chosen) <= set(ANSWERS)
@@ -96,6 +99,7 @@ def following(asked: HfAnswerer, clip: Any, text: str, written: Sequence[int] = 
         return torch.as_tensor(asked.hf.model(**inputs).logits[0, -1].double().softmax(-1))
 
 
+@pytest.mark.slow
 def test_a_choice_is_as_sure_as_its_letter_among_the_letters(folder: Path) -> None:
     asked = loaded(folder, closed="choice")
     found = asked.answer_one(frames(1), "Which?", answers=ANSWERS)
@@ -107,6 +111,7 @@ def test_a_choice_is_as_sure_as_its_letter_among_the_letters(folder: Path) -> No
     assert sum(letters) < 0.5
 
 
+@pytest.mark.slow
 def test_text_is_as_sure_as_its_tokens(folder: Path) -> None:
     asked = loaded(folder)
     question = Question(frames(1), "What is seen?", ())
@@ -121,6 +126,7 @@ def test_text_is_as_sure_as_its_tokens(folder: Path) -> None:
     assert found.confidence == pytest.approx(product ** (1 / 6), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_letter_that_was_not_forced_is_as_sure_as_it_is_among_the_letters(folder: Path) -> None:
     asked = loaded(folder, closed="letters", max_tokens=1)
     # No letter begins these.
@@ -197,6 +203,7 @@ def test_tuning_changes_adapters_alone_and_they_learn(tmp_path: Path) -> None:
     assert read_json(tmp_path / "a" / "run.json")["clip"]["num_frames"] == 2
 
 
+@pytest.mark.slow
 def test_labels_are_the_answer_and_its_end(folder: Path) -> None:
     hf = HfModel.load(f"hf:{folder}", CLIP)
     tuned = TuneVisionLanguage(hf, {"Which?": tuple(ANSWERS)})

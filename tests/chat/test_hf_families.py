@@ -85,6 +85,7 @@ def plain(folder: Path, send: str, text: str) -> tuple[Any, Any, Any]:
     return model, processor, inputs
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_transformers(family: Family) -> None:
     for send in family.ways:
         model, processor, inputs = plain(family.folder, send, QUESTION)
@@ -94,6 +95,7 @@ def test_answers_are_those_of_transformers(family: Family) -> None:
         assert asked(family.folder, send).answer_one(frames(), QUESTION).raw == wanted
 
 
+@pytest.mark.slow
 def test_options_are_scored_as_transformers_scores_them(family: Family) -> None:
     for send in family.ways:
         model, processor, inputs = plain(family.folder, send, Choice().prompt(QUESTION, Options(tuple(ANSWERS))))
@@ -122,6 +124,7 @@ def test_options_are_scored_as_transformers_scores_them(family: Family) -> None:
         assert asked(family.folder, send, closed="choice").ask(frames(), QUESTION, answers=ANSWERS) in ANSWERS
 
 
+@pytest.mark.slow
 def test_adapters_learn_and_are_loaded_again(family: Family, tmp_path: Path) -> None:
     torch.manual_seed(0)
     clip = ClipInput(num_frames=4, size_px=64, fps=FPS)
@@ -152,6 +155,7 @@ def test_adapters_learn_and_are_loaded_again(family: Family, tmp_path: Path) -> 
     assert not torch.allclose(two, before, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_model_without_videos_says_so(tmp_path: Path) -> None:
     folder = FAMILIES["gemma3"](tmp_path / "model")
     assert HfModel.load(f"hf:{folder}", ClipInput()).sends == "frames"
@@ -159,6 +163,7 @@ def test_a_model_without_videos_says_so(tmp_path: Path) -> None:
         HfModel.load(f"hf:{folder}", ClipInput(send="video"))
 
 
+@pytest.mark.slow
 def test_a_package_that_a_model_needs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("num2words", reason="transformers' SmolVLM needs it")
     folder = FAMILIES["smolvlm"](tmp_path / "model")

@@ -31,6 +31,7 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SURGVL_MODELS", str(tmp_path / "store"))
 
 
+@pytest.mark.slow
 def test_probabilities_are_those_of_open_clip(weights: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     found = load_answerer(f"open_clip:{TINY}@{weights}")
@@ -54,6 +55,7 @@ def test_probabilities_are_those_of_open_clip(weights: Path) -> None:
             found.ask(frames, QUESTION, answers=answers)
 
 
+@pytest.mark.slow
 def test_a_manifest_is_answered_with_its_controls(weights: Path, tmp_path: Path) -> None:
     name, manifest = f"open_clip:{TINY}@{weights}", made_manifest(tmp_path)
     argv = ["ask", "--manifest", str(manifest), "--model", name, "--out", str(tmp_path / "answers")]

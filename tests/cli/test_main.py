@@ -60,6 +60,7 @@ def one_line(capsys: pytest.CaptureFixture[str], words: str, status: int) -> str
 # ---- start
 
 
+@pytest.mark.slow
 def test_the_bare_command_starts_at_once() -> None:
     report = f"print(time.process_time(), [name for name in sys.modules if name in {HEAVY}])"
     code = f"import sys, time\nfrom surgvl.cli import main as cli\nstatus = cli.main([])\n{report}\nsys.exit(status)"
@@ -266,6 +267,7 @@ def test_a_warning_of_ours_is_one_line_each_time_and_others_are_as_they_were(
 # ---- short forms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "key", "value"),
     [
@@ -294,6 +296,7 @@ def test_short_forms(words: str, key: str, value: object) -> None:
 # ---- errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
@@ -359,6 +362,7 @@ def test_a_wrong_configuration_gives_one_line(
     assert all(part in line for part in parts), line
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_empty_gives_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "kept").touch()
     line = one_line(capsys, f"phantom --out {tmp_path}", status=1)
@@ -366,6 +370,7 @@ def test_a_folder_that_is_not_empty_gives_one_line(tmp_path: Path, capsys: pytes
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made_gives_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     line = one_line(capsys, f"phantom --out {tmp_path}/file/below", status=1)
@@ -376,6 +381,7 @@ def test_what_the_command_refuses_gives_one_line(capsys: pytest.CaptureFixture[s
     assert "--size_px must be even and >= 32, got 3" in one_line(capsys, "phantom --out o --size_px 3", status=1)
 
 
+@pytest.mark.slow
 def test_debugging_shows_the_traceback() -> None:
     code = "import sys; from surgvl.cli import main as cli; sys.exit(cli.main(['pretrian']))"
     plain, debug = python(code), python(code, SURGVL_DEBUG="1")
@@ -484,6 +490,7 @@ def test_a_stopped_command_names_only_a_way_on_that_it_has(
     assert capsys.readouterr().err == said
 
 
+@pytest.mark.slow
 def test_training_that_sigterm_has_ended_is_no_finished_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

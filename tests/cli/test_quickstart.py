@@ -52,6 +52,7 @@ def test_a_killed_quickstart_goes_on_where_it_was(tmp_path: Path, capsys: pytest
         quickstart(out, (3, 0, 2), 10.0, 0.004)
 
 
+@pytest.mark.slow
 def test_every_stage_is_a_command_that_parses(tmp_path: Path) -> None:
     (tmp_path / "manifest").mkdir()
     for _, argv in stages(tmp_path, (48, 4, 8), 90.0, 1.0, 0):

@@ -97,6 +97,7 @@ def test_only_a_renamed_argument_is_told(known: dict[str, str], recwarn: pytest.
         renamed.config_text("group: {side: 3}", known)
 
 
+@pytest.mark.slow
 def test_a_command_a_recipe_and_a_stored_configuration_take_the_old_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def test_an_encoder_may_still_be_typed_as_the_class_it_was(typed: str) -> None:
     assert found == cli.parse([*words, "--encoder.dim=96", "--encoder.heads=3"])[2]
 
 
+@pytest.mark.slow
 def test_a_stored_configuration_may_still_hold_the_encoder_as_the_class_it_was(tmp_path: Path) -> None:
     """As surgvl 0.1 wrote it into the run folder."""
     (tmp_path / "config.yaml").write_text(

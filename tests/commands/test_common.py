@@ -57,6 +57,7 @@ def test_python_and_the_command_start_from_the_same_weights_and_say_the_same(
     cli.parse(["pretrain", "--config", str(out / "config.yaml")])
 
 
+@pytest.mark.slow
 def test_a_manifest_without_splits_is_trained_on_whole(manifest: Path) -> None:  # noqa: F811
     table = Manifest.load(manifest)
     unsplit = Manifest([row.model_copy(update={"split": ""}) for row in table.videos], root=manifest.parent)

@@ -49,6 +49,7 @@ def of(report: list[dict[str, Any]], metric: str) -> dict[str, Any]:
     return next(row for row in report if row["metric"] == metric)
 
 
+@pytest.mark.slow
 def test_differences_and_tests_equal_those_by_hand(manifest: Path, tmp_path: Path) -> None:
     wrong = {
         "base": [10, 12, 9, 14, 11, 8, 13, 10],
@@ -83,6 +84,7 @@ def test_differences_and_tests_equal_those_by_hand(manifest: Path, tmp_path: Pat
     assert "7 of 8" in page
 
 
+@pytest.mark.slow
 def test_scores_on_other_videos_are_not_tested(manifest: Path, tmp_path: Path) -> None:
     first = run_of(tmp_path / "first", manifest, dict.fromkeys(VIDEOS, 5))
     second = run_of(tmp_path / "second", manifest, dict.fromkeys(VIDEOS[:4], 3))
@@ -93,6 +95,7 @@ def test_scores_on_other_videos_are_not_tested(manifest: Path, tmp_path: Path) -
     assert "other videos" in (tmp_path / "out" / "compare.md").read_text()
 
 
+@pytest.mark.slow
 def test_runs_of_other_seeds_have_no_paired_interval(manifest: Path, tmp_path: Path) -> None:
     """Their videos were drawn apart, so that differences of draws would be those of luck."""
     first = run_of(tmp_path / "first", manifest, dict.fromkeys(VIDEOS, 5))
@@ -105,6 +108,7 @@ def test_runs_of_other_seeds_have_no_paired_interval(manifest: Path, tmp_path: P
     assert "- second: no intervals, as its videos were drawn with seed 1, and not 0" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "task", "first", "then"),
     [
@@ -150,6 +154,7 @@ def test_errors_are_better_when_lower_in_every_mode_of_answers() -> None:
     assert [name for name in others if lower_is_better(name)] == []
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_refused(manifest: Path, tmp_path: Path) -> None:
     first = run_of(tmp_path / "first", manifest, dict.fromkeys(VIDEOS, 5))
     with pytest.raises(ConfigError, match="needs two runs or more, got 1"):

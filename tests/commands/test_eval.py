@@ -116,6 +116,7 @@ def by_name(results: list[Result]) -> dict[tuple[str, str], Result]:
     return {(result.task, result.metric): result for result in results}
 
 
+@pytest.mark.slow
 def test_label_made_vectors_and_answers_score_one(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     answers = make_answers(folders / "answers")
     results = evaluate(folders / "manifest", folders / "out", folders / "vectors", answers)
@@ -145,6 +146,7 @@ def test_label_made_vectors_and_answers_score_one(folders: Path, capsys: pytest.
     assert files.read_json(folders / "out" / "run.json")["data_hash"] == make_manifest().hash
 
 
+@pytest.mark.slow
 def test_numbers_from_the_phantom_say_so(tmp_path: Path) -> None:
     manifest = make_manifest()
     rows = [row.model_copy(update={"source": "phantom", "rendered": True}) for row in manifest.videos]
@@ -155,6 +157,7 @@ def test_numbers_from_the_phantom_say_so(tmp_path: Path) -> None:
     assert "nothing about patients" in (tmp_path / "out" / "result.md").read_text()
 
 
+@pytest.mark.slow
 def test_relaxed_scores_are_added_on_request(folders: Path) -> None:
     arguments = ["eval", "--manifest", str(folders / "manifest"), "--vectors", str(folders / "vectors")]
     cli.run([*arguments, "--out", str(folders / "strict"), "--tasks", "[phase]"])
@@ -168,11 +171,13 @@ def test_relaxed_scores_are_added_on_request(folders: Path) -> None:
     assert "boundaries relaxed" not in (folders / "strict" / "result.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_majority_is_chosen_on_training_videos(folders: Path) -> None:
     results = evaluate(folders / "manifest", folders / "out", folders / "vectors", tasks=["phase"])
     assert by_name(results)["phase", "accuracy"].baselines["majority"] == pytest.approx(9 / SECONDS)
 
 
+@pytest.mark.slow
 def test_other_spellings_of_the_phases_are_known(tmp_path: Path) -> None:
     make_manifest(CHOLECT50_PHASES).save(tmp_path / "manifest")
     make_vectors(tmp_path / "vectors")
@@ -183,6 +188,7 @@ def test_other_spellings_of_the_phases_are_known(tmp_path: Path) -> None:
         evaluate(tmp_path / "strange", tmp_path / "out2", tmp_path / "vectors", tasks=["phase"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", ["video04", "VID04"])
 def test_seen_test_videos_stop_the_evaluation_or_mark_it(tmp_path: Path, seen: str) -> None:
     make_manifest().save(tmp_path / "manifest")
@@ -196,6 +202,7 @@ def test_seen_test_videos_stop_the_evaluation_or_mark_it(tmp_path: Path, seen: s
     assert "accuracy (!)" in (tmp_path / "out2" / "result.md").read_text()
 
 
+@pytest.mark.slow
 def test_ids_that_the_chat_model_has_seen_count_too(folders: Path) -> None:
     answers = make_answers(folders / "answers")
     files.write_json(answers / "run.json", {"pretraining_video_ids": ["video05"], "frozen": True, "num_trainable": 9})
@@ -205,6 +212,7 @@ def test_ids_that_the_chat_model_has_seen_count_too(folders: Path) -> None:
     assert (results[0].encoder, results[0].num_trainable) == ("frozen", 9)
 
 
+@pytest.mark.slow
 def test_one_operation_in_val_and_test_stops(tmp_path: Path) -> None:
     splits = {**SPLITS, "VID04": "val"}
     make_manifest(splits=splits).save(tmp_path / "manifest")
@@ -213,6 +221,7 @@ def test_one_operation_in_val_and_test_stops(tmp_path: Path) -> None:
         evaluate(tmp_path / "manifest", tmp_path / "out", tmp_path / "vectors")
 
 
+@pytest.mark.slow
 def test_damaged_frames_of_scored_videos_are_named(tmp_path: Path) -> None:
     make_manifest().save(tmp_path / "manifest")
     make_vectors(tmp_path / "vectors")
@@ -226,6 +235,7 @@ def test_damaged_frames_of_scored_videos_are_named(tmp_path: Path) -> None:
     assert said in (tmp_path / "out" / "result.md").read_text()
 
 
+@pytest.mark.slow
 def test_videos_without_vectors_are_named(tmp_path: Path) -> None:
     make_manifest().save(tmp_path / "manifest")
     make_vectors(tmp_path / "vectors", skip=("video05",))
@@ -238,6 +248,7 @@ def test_videos_without_vectors_are_named(tmp_path: Path) -> None:
         evaluate(tmp_path / "manifest", tmp_path / "out2", tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_scored_is_said(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate(folders / "manifest", folders / "out", folders / "vectors")
     assert "typed_answers, vqa are left out: questions need --answers" in capsys.readouterr().out
@@ -248,6 +259,7 @@ def test_what_cannot_be_scored_is_said(folders: Path, capsys: pytest.CaptureFixt
     assert not (folders / "out3").exists()
 
 
+@pytest.mark.slow
 def test_usage_errors(folders: Path) -> None:
     for named in (EvalConfig(prompts=["cholect50_triplet"]), EvalConfig(triplet_prompts="cholect50_triplet")):
         with pytest.raises(ConfigError, match="prompt set 'cholect50_triplet' was not embedded into .*; embedded are"):
@@ -270,6 +282,7 @@ def test_usage_errors(folders: Path) -> None:
         evaluate(folders / "manifest", folders / "out", folders / "vectors", split="holdout")
 
 
+@pytest.mark.slow
 def test_moments_of_two_phases_are_left_out_and_counted(tmp_path: Path) -> None:
     manifest = make_manifest()
     extra = Segment(video_id="video04", start_s=3, end_s=5, task="phase", label="GallbladderPackaging")
@@ -284,12 +297,14 @@ def test_moments_of_two_phases_are_left_out_and_counted(tmp_path: Path) -> None:
     assert "2 of 140 moments have two phase labels at once, left out" in part.warning
 
 
+@pytest.mark.slow
 def test_part_of_the_questions_is_said(folders: Path) -> None:
     answers = make_answers(folders / "answers", every=2)
     results = evaluate(folders / "manifest", folders / "out", answers=answers / "answers.jsonl")
     assert all("7 of its 14 questions" in result.protocol for result in results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -317,6 +332,7 @@ def test_a_broken_line_of_answers_is_named(folders: Path) -> None:
         evaluate(folders / "manifest", folders / "out", answers=folders / "nothing", resume=True)
 
 
+@pytest.mark.slow
 def test_order_of_vectors_and_offset_of_space_do_not_matter(folders: Path) -> None:
     """Noise makes scores below 1; other shards and twice as long vectors must give the very same table."""
     first = Vectors.load(folders / "vectors")
@@ -339,6 +355,7 @@ def test_order_of_vectors_and_offset_of_space_do_not_matter(folders: Path) -> No
     assert accuracy.low < accuracy.value < accuracy.high
 
 
+@pytest.mark.slow
 def test_typed_on_the_command_line(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["eval", "--manifest", str(folders / "manifest"), "--vectors", str(folders / "vectors")]
     words += ["--out", str(folders / "out"), "--tasks", "[phase]", "--smooth_s", "5", "--causal", "true"]

@@ -39,6 +39,7 @@ def levels(tmp_path_factory: pytest.TempPathFactory) -> Levels:
     return scored
 
 
+@pytest.mark.slow
 @needs_labels
 @pytest.mark.parametrize(
     ("data", "protocol", "num_videos", "percents"),
@@ -103,6 +104,7 @@ def made() -> Manifest:
     return Manifest(videos, segments, questions)
 
 
+@pytest.mark.slow
 def test_the_constant_class_is_that_of_training(tmp_path: Path) -> None:
     made().save(tmp_path / "manifest")
     results = evaluate(tmp_path / "manifest", tmp_path / "out", baselines=True)
@@ -174,6 +176,7 @@ def test_baselines_take_no_model(tmp_path: Path) -> None:
         evaluate(tmp_path / "manifest", tmp_path / "out", baselines=True, answers=tmp_path)
 
 
+@pytest.mark.slow
 @needs_labels
 def test_the_constant_class_of_cholec80_is_counted_by_hand(levels: Levels) -> None:
     """The level of videos 41 to 80 again, from the files alone."""

@@ -159,6 +159,7 @@ def test_boxes_of_a_kind_without_a_task(root: Path, tmp_path: Path) -> None:
         score(root, write(tmp_path / "p.csv", true_rows(root)), tmp_path / "out", predictions_kind="phase")
 
 
+@pytest.mark.slow
 def test_the_baseline_sees_no_box(root: Path, tmp_path: Path) -> None:
     found = by_name(evaluate(Path(f"cholect50:{root}"), tmp_path / "out", baselines=True))
     for key, value in (("mAP_IVT_50", 0), ("mAP_I_50", 0), ("association_rfn", 1), ("association_lm", 0)):
@@ -262,6 +263,7 @@ def test_manifests_without_boxes_keep_their_columns_and_hash(root: Path, tmp_pat
     assert without.hash != manifest.hash
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL, reason="SURGVL_REAL_DATA is not set: real labels are not at hand")
 def test_real_boxes_of_the_challenge(tmp_path: Path) -> None:
     """VID73 and VID74 are test videos, with 160 and 441 frames; every true box is predicted."""

@@ -49,6 +49,7 @@ def by_name(results: list[Result]) -> dict[str, Result]:
     return {result.metric: result for result in results}
 
 
+@pytest.mark.slow
 def test_a_stranger_scores_a_csv_of_five_videos_in_one_command(root: Path, tmp_path: Path) -> None:
     said = right([video for video in LENGTHS if video != "video01"])
     wrong = [key for key in said if key[1] % 5 == 0]
@@ -68,6 +69,7 @@ def test_a_stranger_scores_a_csv_of_five_videos_in_one_command(root: Path, tmp_p
     assert found["accuracy"].protocol.startswith("test split of cholec80, predictions of pred.csv, online or offline")
 
 
+@pytest.mark.slow
 def test_parquet_brings_its_facts_and_seen_test_videos_stop_it(root: Path, tmp_path: Path) -> None:
     seconds = np.arange(40)
     scores = np.eye(7, dtype=np.float32)[phase_at(seconds)]  # type: ignore[arg-type]
@@ -132,6 +134,7 @@ def test_two_labels_of_one_moment_are_refused(root: Path, tmp_path: Path) -> Non
         evaluate(Path(f"cholec80:{root}"), tmp_path / "out", predictions=[path])
 
 
+@pytest.mark.slow
 def test_files_of_one_kind_hold_different_videos(root: Path, tmp_path: Path) -> None:
     paths = [write_csv(tmp_path / f"{video}.csv", right([video])) for video in ("video41", "video42")]
     found = by_name(evaluate(Path(f"cholec80:{root}"), tmp_path / "out", predictions=paths))
@@ -150,6 +153,7 @@ def test_predictions_of_a_kind_without_labels_and_beside_vectors_are_refused(roo
         evaluate(source, tmp_path / "both", predictions=[path], vectors=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_model_of_cholec80_is_not_tested_on_the_same_operations_of_cholect50(tmp_path: Path) -> None:
     """Pretrained on Cholec80 1 to 40, tested on the standard split of CholecT50."""
     splits = CholecT50.SPLITS["rdp"]
@@ -205,6 +209,7 @@ def test_predictions_after_the_end_are_told_apart_from_gaps(root: Path, tmp_path
     assert "without a phase label" not in found[0].warning
 
 
+@pytest.mark.slow
 def test_files_of_two_data_sets_are_each_scored_with_their_own_classes(tmp_path: Path) -> None:
     videos = [
         VideoRow(video_id=f"{source}1", path="", source=source, fps=1, duration_s=4, split="test")
@@ -254,6 +259,7 @@ def test_a_model_of_more_classes_is_wrong_where_it_says_one_that_no_label_is_of(
     assert "no label is of phase washing, which the model can predict" in found["accuracy"].warning
 
 
+@pytest.mark.slow
 def test_a_class_that_may_be_misspelt_is_refused_but_of_a_readout(tmp_path: Path) -> None:
     manifest = own_labels(tmp_path / "manifest")
     classes, columns = ["opening", "closure"], [0] * 10 + [1] * 10
@@ -283,6 +289,7 @@ def test_sentences_without_vectors_are_refused(root: Path, tmp_path: Path) -> No
         evaluate(root, tmp_path / "out", predictions=[path], protocol=EvalConfig(prompts=["cholec80_phase"]))
 
 
+@pytest.mark.slow
 def test_the_next_command_compares(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_csv(tmp_path / "p.csv", right(["video41"]))
     evaluate(Path(f"cholec80:{root}"), tmp_path / "out", predictions=[path])

@@ -81,6 +81,7 @@ def shipped() -> list[prompts.PromptSet]:
     return [prompts.load(name) for name in ("cholec80_phase", "phantom_phase")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "labels", "wanted"),
     [
@@ -103,6 +104,7 @@ def test_the_set_follows_from_the_data_set(tmp_path: Path, source: str, labels: 
     assert prompts.load(wanted).hash in (tmp_path / "out" / "result.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_data_set_without_sentences_is_an_error_that_lists_what_there_is(tmp_path: Path) -> None:
     table = a_manifest({"other": CHOLEC80}, tmp_path)
     table.save(tmp_path / "manifest")
@@ -125,6 +127,7 @@ def test_two_sets_that_fit_are_for_the_person_to_choose_from(tmp_path: Path) -> 
         evaluate(tmp_path / "manifest", tmp_path / "out", vectors)
 
 
+@pytest.mark.slow
 def test_several_sources_are_scored_each_with_its_own_set(tmp_path: Path) -> None:
     table = a_manifest({"cholec80": CHOLEC80, "phantom": CHOLEC80, "mine": ("opening", "Close")}, tmp_path)
     table.save(tmp_path / "manifest")
@@ -142,6 +145,7 @@ def test_several_sources_are_scored_each_with_its_own_set(tmp_path: Path) -> Non
     assert all(f"phase · {name}" in page for name in ("cholec80", "phantom", "mine"))
 
 
+@pytest.mark.slow
 def test_a_file_of_ones_own_keeps_its_aliases_without_the_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(MINE)
@@ -156,6 +160,7 @@ def test_a_file_of_ones_own_keeps_its_aliases_without_the_file(tmp_path: Path) -
         assert {row.metric: row.value for row in found}["accuracy"] == 1
 
 
+@pytest.mark.slow
 def test_a_new_kind_of_label_needs_a_task_and_a_prompt_set_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(MINE.replace("task: phase", "task: step"))
     table = a_manifest({"mine": ("opening", "Close")}, tmp_path)
@@ -223,6 +228,7 @@ def test_two_sets_of_one_name_are_refused(tmp_path: Path) -> None:
         load_sets([str(tmp_path / "a.yaml"), str(tmp_path / "a.yaml")])
 
 
+@pytest.mark.slow
 def test_a_merged_phantom_is_still_one(tmp_path: Path) -> None:
     """Under another name of its source: its sentences are found, and its numbers are called a phantom's."""
     a_manifest({"phantom": CHOLEC80}, tmp_path, rendered=True).save(tmp_path / "p")

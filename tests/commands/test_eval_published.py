@@ -47,6 +47,7 @@ def scored(tmp_path: Path, model: Path, **given: Any) -> list[Result]:
     return evaluate(tmp_path / "manifest", tmp_path / "out", predictions=[tmp_path / "p.parquet"], **given)
 
 
+@pytest.mark.slow
 def test_a_leaking_entry_of_the_registry_stops_the_evaluation_or_marks_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +66,7 @@ def test_a_leaking_entry_of_the_registry_stops_the_evaluation_or_marks_it(
     assert all("seen in pretraining: VID06, video05" in result.warning for result in results)
 
 
+@pytest.mark.slow
 def test_where_no_split_is_published_any_video_of_the_data_set_counts(tmp_path: Path) -> None:
     model = model_folder(tmp_path / "model", "surg-cholect50-7b")
     # Of Cholec80, CholecT50 has video 5; 6 is CholecT50's own.
@@ -74,6 +76,7 @@ def test_where_no_split_is_published_any_video_of_the_data_set_counts(tmp_path: 
     assert read_json(tmp_path / "out" / "run.json")["pretraining_video_ids"] == ["cholect50:*"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -57,6 +57,7 @@ def run(made: Path, out: Path, encoder: Path, lr: float = 0.0, steps: int = 2, *
     return read_predictions(out / "predictions" / "phase.parquet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoder", "readout", "clip"),
     [
@@ -93,6 +94,7 @@ def test_training_goes_on_from_the_predictions_of_a_probe(
     assert record["num_trainable"] == sum(trained.values())
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_model_of_random_weights_is_called_so_whatever_it_began_with(made: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"heads": ["phase"], "fit": FIT}
     probe(made / "manifest", tmp_path / "probe", made / "video", "linear", random_encoder=True, **given)
@@ -103,6 +105,7 @@ def test_a_fine_tuned_model_of_random_weights_is_called_so_whatever_it_began_wit
     assert json.loads((tmp_path / "tuned" / "run.json").read_text())["random_encoder"] is True
 
 
+@pytest.mark.slow
 def test_epochs_are_passes_over_the_training_clips(made: Path, tmp_path: Path) -> None:
     # Twelve clips, a second each, in steps of four.
     run(made, tmp_path / "tuned", made / "video", heads=["phase"], epochs=3.0)
@@ -112,6 +115,7 @@ def test_epochs_are_passes_over_the_training_clips(made: Path, tmp_path: Path) -
         run(made, tmp_path / "other", made / "video", epochs=-1.0)
 
 
+@pytest.mark.slow
 def test_epochs_leave_out_moments_without_a_label(made: Path, tmp_path: Path) -> None:
     """Of the training video's twelve seconds, the first five have a phase."""
     whole = Manifest.load(made / "manifest")
@@ -136,6 +140,7 @@ def test_epochs_leave_out_moments_without_a_label(made: Path, tmp_path: Path) ->
         finetune(made / "unlabelled", tmp_path / "none", made / "video", run=settings, **given)
 
 
+@pytest.mark.slow
 def test_a_readout_that_cannot_be_trained_further_is_refused(made: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"heads": ["phase"], "fit": ReadoutTraining(steps=1)}
     for readout in ("linear", "knn", "tecno"):
@@ -153,6 +158,7 @@ def test_a_readout_that_cannot_be_trained_further_is_refused(made: Path, tmp_pat
         run(made, tmp_path / "d", tmp_path / "stored")
 
 
+@pytest.mark.slow
 def test_regularisation_leaves_the_start_as_it_is(made: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"heads": ["phase"], "fit": FIT}
     probe(made / "manifest", tmp_path / "probe", made / "video", "linear", **given)

@@ -15,6 +15,7 @@ from tests.helpers.made_published import TINY, tiny_clip
 UNIT = np.eye(4, dtype=np.float32)
 
 
+@pytest.mark.slow
 def test_the_shipped_model_gives_what_is_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     models_check("phantom")
     said = capsys.readouterr().out
@@ -22,6 +23,7 @@ def test_the_shipped_model_gives_what_is_recorded(capsys: pytest.CaptureFixture[
     assert "phantom equals what is recorded to " in said
 
 
+@pytest.mark.slow
 def test_any_model_that_loads_is_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -34,6 +36,7 @@ def test_any_model_that_loads_is_checked(
         models_check("nosuch")
 
 
+@pytest.mark.slow
 def test_the_clip_moves_and_is_the_same_each_time() -> None:
     clip = phantom_clip()
     assert clip.shape == (16, 256, 256, 3)

@@ -128,6 +128,7 @@ def test_what_a_probe_writes(made: Path, tmp_path: Path) -> None:
     assert values(other) != values(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("readout", ["knn", "attentive", "ms_tcn"])
 def test_a_saved_readout_says_of_a_file_what_it_said_of_the_split(
     made: Path, tmp_path: Path, readout: str, capsys: pytest.CaptureFixture[str]
@@ -174,6 +175,7 @@ def assert_eval_agrees(made: Path, folder: Path, **given: Any) -> None:
     assert len(scores) > 10
 
 
+@pytest.mark.slow
 def test_vectors_grids_and_few_shots_by_the_command(made: Path, tmp_path: Path) -> None:
     embed(tmp_path / "vectors", made / "video", made / "manifest")
     grid = ReadoutTraining(steps=3, lr=(1e-3, 1e-2), weight_decay=(0.0, 0.1))
@@ -210,6 +212,7 @@ def test_vectors_grids_and_few_shots_by_the_command(made: Path, tmp_path: Path) 
         probe(made / "manifest", tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_a_readout_of_vectors_says_which_model_it_needs(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "video", tmp_path / "encoder")
     embed(tmp_path / "vectors", tmp_path / "encoder", made / "manifest")
@@ -250,6 +253,7 @@ def test_a_readout_of_vectors_says_which_model_it_needs(made: Path, tmp_path: Pa
         evaluate(made / "manifest", tmp_path / "d", model=str(made / "video"))
 
 
+@pytest.mark.slow
 def test_fine_tuning_writes_a_model_and_its_scores(made: Path, tmp_path: Path) -> None:
     given: dict[str, Any] = {"heads": ["phase"], "frame_cache": made / "frames"}
     plain = Regularise(mixup=0, cutmix=0, smoothing=0)
@@ -289,6 +293,7 @@ def test_the_readouts_and_the_random_control(made: Path, tmp_path: Path) -> None
     assert facts(tmp_path / "p")["num_trainable"] == (len(phases) + 31) * 33
 
 
+@pytest.mark.slow
 def test_an_image_encoder_is_read_out_over_the_frames_of_a_clip(made: Path, tmp_path: Path) -> None:
     verb: dict[str, Any] = {"encoder": "image", "heads": ["verb"]}
     still, moving = run(made, tmp_path / "s", **verb), run(made, tmp_path / "m", num_frames=4, fps=4.0, **verb)
@@ -303,6 +308,7 @@ def test_an_image_encoder_is_read_out_over_the_frames_of_a_clip(made: Path, tmp_
     assert all(np.array_equal(shown[name], expected[name]) for name in expected if name.startswith("readout."))
 
 
+@pytest.mark.slow
 def test_clips_may_end_at_their_moment_though_the_encoder_saw_them_around_it(made: Path, tmp_path: Path) -> None:
     found = run(made, tmp_path / "p", num_frames=8, fps=1.0, anchor="last", heads=["phase"])
     assert "online" in found["phase", "accuracy"].protocol
@@ -314,6 +320,7 @@ def test_clips_may_end_at_their_moment_though_the_encoder_saw_them_around_it(mad
         run(made, tmp_path / "q", "video", anchor="middle")
 
 
+@pytest.mark.slow
 def test_what_was_seen_is_not_scored(made: Path, tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"2 of 2 train videos were seen in pretraining: .* also in training of the readout"
@@ -330,6 +337,7 @@ def test_what_was_seen_is_not_scored(made: Path, tmp_path: Path) -> None:
     assert all("video04" in result.warning for result in marked.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "problem", "words"),
     [
@@ -351,6 +359,7 @@ def test_what_does_not_fit_is_refused(
     assert not (tmp_path / "o" / "work").exists()
 
 
+@pytest.mark.slow
 def test_a_video_that_cannot_be_read_is_set_aside(made: Path, tmp_path: Path) -> None:
     table = Manifest.load(made / "manifest")
     (tmp_path / "broken.mp4").write_bytes(b"no video")

@@ -21,6 +21,7 @@ from tests.helpers.made_archive import empty_archive, film
 from tests.helpers.made_vectors import clips
 
 
+@pytest.mark.slow
 def test_index_and_search_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     vectors, manifest = clips(tmp_path / "vectors", {"a": 30, "b": 31})
     manifest.save(tmp_path / "manifest")
@@ -43,6 +44,7 @@ def test_index_and_search_commands(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "28 vectors of a deleted, 29 left" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_search_by_sentence_and_by_foreign_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from surgvl import api
 
@@ -125,6 +127,7 @@ def test_results_are_words_and_a_file(tmp_path: Path, capsys: pytest.CaptureFixt
     assert all(each.start_s < 20 for each in one)
 
 
+@pytest.mark.slow
 def test_an_archive_is_searched_by_its_case_details(tmp_path: Path) -> None:
     with empty_archive(tmp_path / "archive") as archive:
         report = archive.add([film(tmp_path / f"{name}.mp4", at, 2 + at) for at, name in enumerate("abc", 1)])

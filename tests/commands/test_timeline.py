@@ -43,6 +43,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_video_gives_the_file_that_its_suffix_names(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_video_gives_the_file_that_its_suffix_names(
     assert json.loads(out.read_text())["video"]["media"] == "../case.mp4"
 
 
+@pytest.mark.slow
 def test_a_folder_gives_a_file_each_and_resumes(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     films, out = tmp_path / "films", tmp_path / "out"
     for at, name in enumerate(("a.mp4", "day 1/b.mp4", "day 2/b.mp4")):
@@ -97,6 +99,7 @@ def test_a_folder_gives_a_file_each_and_resumes(model: str, tmp_path: Path, caps
     assert files["a"].read_text() != "corrected"
 
 
+@pytest.mark.slow
 def test_files_lie_below_the_folder_whatever_the_ids(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +115,7 @@ def test_files_lie_below_the_folder_whatever_the_ids(
     assert not list(tmp_path.glob("*.csv"))
 
 
+@pytest.mark.slow
 def test_what_is_refused_is_one_line(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = film(tmp_path / "a.mp4", length_s=1)
     common = ["--model", model, *SETS]
@@ -137,6 +141,7 @@ def test_the_help_names_every_format(capsys: pytest.CaptureFixture[str]) -> None
     assert all(name in shown for name in formats())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_server_gives_the_same_file(
     model: str, tmp_path: Path, causal: bool, capsys: pytest.CaptureFixture[str]

@@ -41,6 +41,7 @@ def _nothing_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SURGVL_MODELS", str(tmp_path / "store"))
 
 
+@pytest.mark.slow
 def test_the_script_of_the_page_gives_our_probabilities(
     weights: Path, frame: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +58,7 @@ def test_the_script_of_the_page_gives_our_probabilities(
     assert variables["probs"].shape == (1, 2)
 
 
+@pytest.mark.slow
 def test_vectors_are_the_authors_before_any_norm(weights: Path, frame: Path) -> None:
     with pytest.raises(CheckpointError, match="tokenize needs the vocabulary of a model: load one first"):
         surgvlp.tokenize("a bleeding")
@@ -79,6 +81,7 @@ def test_vectors_are_the_authors_before_any_norm(weights: Path, frame: Path) -> 
     assert float(F.cosine_similarity(one["text_emb"][0], text, dim=0)) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_one_line(weights: Path) -> None:
     assert surgvlp.available_models() == ["SurgVLP", "HecVL", "PeskaVLP"]
     with pytest.raises(ConfigError, match="model must be one of SurgVLP, HecVL, PeskaVLP, got 'CLIP'"):

@@ -37,6 +37,7 @@ def arenas(how: str) -> int:
     return done.stdout.count("<heap nr=")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="arenas are glibc's")
 def test_threads_share_an_arena_a_core() -> None:
     assert arenas("free") > 3

@@ -57,6 +57,7 @@ def test_atomic_keeps_the_old_file_when_the_block_raises(tmp_path: Path) -> None
     assert names(tmp_path) == ["table.json"]
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "table.json"
     path.write_text("old")

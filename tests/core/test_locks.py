@@ -50,6 +50,7 @@ def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     process.communicate()
 
 
+@pytest.mark.slow
 def test_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     (tmp_path / "number").write_text("0")
     processes = [start(COUNT, tmp_path) for _ in range(3)]
@@ -60,6 +61,7 @@ def test_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["number"]
 
 
+@pytest.mark.slow
 def test_the_refusal_names_the_holder(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
     with pytest.raises(ConfigError) as refused, locked(tmp_path / "out"):
         pytest.fail("two hold the lock")
@@ -71,6 +73,7 @@ def test_the_refusal_names_the_holder(tmp_path: Path, holder: "subprocess.Popen[
         pass
 
 
+@pytest.mark.slow
 def test_who_waits_gets_it_when_the_holder_is_killed(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
     timer = threading.Timer(0.3, os.kill, (holder.pid, signal.SIGKILL))
     timer.start()
@@ -80,6 +83,7 @@ def test_who_waits_gets_it_when_the_holder_is_killed(tmp_path: Path, holder: "su
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_waiting_ends(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
     begun = time.monotonic()
     with pytest.raises(ConfigError, match="being written"), locked(tmp_path / "out", 0.2):

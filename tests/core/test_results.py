@@ -75,6 +75,7 @@ def test_few_videos_are_cut_as_student_says(num_videos: int) -> None:
     assert tail_percent(2) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_videos", [5, 8, 30])
 def test_intervals_hold_the_mean_of_other_videos_as_often_as_they_say(num_videos: int) -> None:
     """Plain percentiles of five videos hold it 84 times in a hundred."""

@@ -201,6 +201,7 @@ def test_a_folder_is_made_and_what_is_there_is_guarded(tmp_path: Path) -> None:
             enter(file, resume)
 
 
+@pytest.mark.slow
 def test_what_a_killed_writer_left_is_cleared_at_the_next_start(tmp_path: Path) -> None:
     """A living writer's files stay, and so do those of other machines and files that only look alike."""
     script = [sys.executable, "-c", HALFWAY]

@@ -57,6 +57,7 @@ def test_positions_of_multi_scale_crops() -> None:
     assert max(box.left for box in multi_scale_positions(320, 341, 240, 240)) == 100
 
 
+@pytest.mark.slow
 def test_every_multi_scale_crop_is_drawn_about_equally_often() -> None:
     torch.manual_seed(0)
     config = AugmentConfig(crop="multi_scale")
@@ -133,6 +134,7 @@ def test_clips_of_a_batch_change_each_by_itself_and_by_the_seed(crop: str) -> No
     assert not torch.equal(found, augmented(video, 32, seed=2, crop=crop))
 
 
+@pytest.mark.slow
 def test_rand_augment_is_torchvisions_alike_for_all_frames() -> None:
     video = noise(3, 4, 24)
     policy = RandAugment(4, 7, 11, InterpolationMode.BILINEAR, fill=128)
@@ -169,6 +171,7 @@ def test_erasing_fills_one_rectangle_of_some_clips() -> None:
     assert torch.equal(found, found[:, :, :1].expand_as(found))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crop", CROPS)
 def test_nothing_is_read_from_the_device(crop: str) -> None:
     # Tensors on the meta device have no values: reading one raises.

@@ -138,6 +138,7 @@ def store_of(
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["even", "odd"])
 def test_frames_of_the_grid_are_those_shown_then(numbered: dict[str, Path], name: str) -> None:
     truth = brute_force(numbered[name])
@@ -159,6 +160,7 @@ def test_frames_of_the_grid_are_those_shown_then(numbered: dict[str, Path], name
         assert all(number in right for number, right in zip(numbers(clip), allowed, strict=True)), grid
 
 
+@pytest.mark.slow
 def test_the_last_frame_is_held_and_numbers_below_0_are_refused(numbered: dict[str, Path], tmp_path: Path) -> None:
     for cache in (None, tmp_path):
         store = store_of({"even": numbered["even"]}, cache=cache)
@@ -168,6 +170,7 @@ def test_the_last_frame_is_held_and_numbers_below_0_are_refused(numbered: dict[s
                 store.frames("even", np.array(wrong, np.int64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fps", [5.0, 0.4, 2.3])
 @pytest.mark.parametrize("anchor", ["last", "centre", "first"])
 def test_file_and_cache_give_equal_clips(numbered: dict[str, Path], tmp_path: Path, fps: float, anchor: Anchor) -> None:
@@ -179,6 +182,7 @@ def test_file_and_cache_give_equal_clips(numbered: dict[str, Path], tmp_path: Pa
             assert np.array_equal(stored.clip(key), direct.clip(key)), moment_s
 
 
+@pytest.mark.slow
 def test_frames_that_share_a_coarser_grid_are_decoded_in_one_go(
     numbered: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +207,7 @@ def test_frames_that_share_a_coarser_grid_are_decoded_in_one_go(
 # ---- clips
 
 
+@pytest.mark.slow
 def test_a_clip_of_the_past_shows_nothing_later_than_its_last_frame(numbered: dict[str, Path], tmp_path: Path) -> None:
     for cache in (None, tmp_path):
         store = store_of({"even": numbered["even"]}, cache=cache, anchor="last", num_frames=6)
@@ -215,6 +220,7 @@ def test_a_clip_of_the_past_shows_nothing_later_than_its_last_frame(numbered: di
             assert seen == [5 * number for number in grid]
 
 
+@pytest.mark.slow
 def test_clips_are_drawn_at_every_step_however_far_apart_their_frames_are(numbered: dict[str, Path]) -> None:
     """Frames 2.5 s apart, and clips that end at each of the seconds."""
     store = store_of({"even": numbered["even"]}, 0.4, anchor="last", num_frames=3)
@@ -251,6 +257,7 @@ def test_repeated_samples_share_one_decode_and_are_alike_to_the_bit(
     assert again["start_s"] == batch["start_s"]
 
 
+@pytest.mark.slow
 def test_the_whole_length_of_a_video_is_seen() -> None:
     # 9.9 s hold two clips of 4 s: what is left over belongs to them.
     store = FrameStore({}, Preprocess(num_frames=400, fps=100.0, size_px=8, anchor="last"))

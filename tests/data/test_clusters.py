@@ -65,6 +65,7 @@ def test_separate_blobs_are_found_as_they_were_made(seed: int) -> None:
     assert sorted(set(found[:, 1])) == list(range(9))
 
 
+@pytest.mark.slow
 def test_clusters_are_nested_at_any_depth() -> None:
     vectors = unit(np.random.default_rng(1), 600, DIM)
     found = hierarchy(vectors, (2, 3, 4), 0)
@@ -76,6 +77,7 @@ def test_clusters_are_nested_at_any_depth() -> None:
     assert not np.array_equal(found, hierarchy(vectors, (2, 3, 4), 1))
 
 
+@pytest.mark.slow
 def test_no_worse_than_another_k_means() -> None:
     points = np.random.default_rng(2).normal(size=(700, 8)).astype(np.float32)
     cells, centres = k_means(points, 12, 0)
@@ -152,6 +154,7 @@ def write_blobs(folder: Path) -> tuple[FrameStore, dict[str, int]]:
     return store, counts
 
 
+@pytest.mark.slow
 def test_draws_are_even_over_blobs_whatever_their_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, counts = write_blobs(tmp_path / "vectors")
     out = tmp_path / "clusters.parquet"

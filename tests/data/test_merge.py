@@ -32,6 +32,7 @@ def pair(tmp_path: Path) -> list[Path]:
     return folders
 
 
+@pytest.mark.slow
 def test_two_become_one(pair: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data_merge(pair, tmp_path / "both", ["lap", "eye"], ["belly", "head"], (3, 1))
     merged = Manifest.load(tmp_path / "both")

@@ -200,6 +200,7 @@ def made(counts: dict[str, tuple[str, str, int]]) -> tuple[FrameStore, Manifest]
 VIDEOS = {"a0": ("lap", "abdomen", 1200), "a1": ("lap", "abdomen", 800), "b": ("eye", "eyes", 100)}
 
 
+@pytest.mark.slow
 def test_skewed_sources_are_seen_as_the_balance_says() -> None:
     store, manifest = made(VIDEOS)
     seen = {}
@@ -214,6 +215,7 @@ def test_skewed_sources_are_seen_as_the_balance_says() -> None:
         assert np.abs(np.array(list(seen[balance].values())) - counts).max() < 1
 
 
+@pytest.mark.slow
 def test_samples_follow_from_seed_and_index_alone() -> None:
     store, manifest = made(VIDEOS)
 

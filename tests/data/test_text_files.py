@@ -206,6 +206,7 @@ def test_second_csv_refuses_what_does_not_fit(tmp_path: Path) -> None:
         read_second_csv(put(path, "path,label\n01_0.png,1\n"), "01", HYSTERECTOMY_PHASES, 1)
 
 
+@pytest.mark.slow
 @needs_real
 @pytest.mark.parametrize(
     ("kind", "folder", "num", "names", "first"),

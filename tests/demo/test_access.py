@@ -45,6 +45,7 @@ def test_without_a_lock_everybody_may_come_in_and_keeps_a_name() -> None:
             assert forged.get("/").text.startswith("guest-")
 
 
+@pytest.mark.slow
 def test_a_password_opens_everything_once(tmp_path: Path) -> None:
     with client(Lock("open sesame")) as page:
         for path in ("/api/archive", "/api/recordings/one/video", "/config", "/gradio_api/info", "/anything"):
@@ -70,6 +71,7 @@ def test_a_password_opens_everything_once(tmp_path: Path) -> None:
             assert later.get("/api/archive").status_code == status
 
 
+@pytest.mark.slow
 def test_the_address_with_a_token_opens_and_forgets_it() -> None:
     with client(Lock(token="a-b_c")) as page:
         assert page.get("/?token=other&r=one").status_code == 401

@@ -176,6 +176,7 @@ sys.exit(cli.main(["demo", film, "--model", "phantom", "--port", port]))
 HEAVY = {"torch", "torchvision", "transformers", "open_clip", "timm", "lightning", "scipy", "sklearn", "matplotlib"}
 
 
+@pytest.mark.slow
 def test_a_recording_is_listed_and_plays_before_anything_heavy_is_imported(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", BEFORE_MODELS, str(free_port()), str(film(tmp_path / "a.mp4", 1, 3))]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=patience(120))

@@ -18,6 +18,7 @@ from surgvl.export.interval_table import Interval
 from tests.helpers.made_archive import empty_archive, film
 
 
+@pytest.mark.slow
 def test_the_strip_tiles_the_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = empty_archive(tmp_path / "archive")
     archive.add([film(tmp_path / "a.mp4")])

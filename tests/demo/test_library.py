@@ -62,6 +62,7 @@ def send(page: TestClient, *files: tuple[str, bytes]) -> Any:
 # ---- uploads
 
 
+@pytest.mark.slow
 def test_uploads_are_added_and_can_be_searched(page: TestClient, engine: Engine, tmp_path: Path) -> None:
     data = [film(tmp_path / f"{number}.mp4", number, 2 + number).read_bytes() for number in (1, 2)]
     job = send(page, ("../../case <1>.mp4", data[0]), ("two.MP4", data[1])).json()["job"]
@@ -79,6 +80,7 @@ def test_uploads_are_added_and_can_be_searched(page: TestClient, engine: Engine,
     assert sum(engine.archive.index().counts("video_id").values()) == 7
 
 
+@pytest.mark.slow
 def test_what_is_no_recording_is_refused_and_leaves_nothing(
     page: TestClient, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +119,7 @@ def test_names_are_made_safe(name: str, wanted: str) -> None:
     assert uploads.safe_name(name) == wanted
 
 
+@pytest.mark.slow
 def test_pictures_to_search_by_are_kept_for_a_while(page: TestClient) -> None:
     from tests.helpers.made_media import picture
 
@@ -129,6 +132,7 @@ def test_pictures_to_search_by_are_kept_for_a_while(page: TestClient) -> None:
 # ---- files of this machine
 
 
+@pytest.mark.slow
 def test_paths_are_taken_from_this_machine_alone(
     page: TestClient, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +151,7 @@ def test_paths_are_taken_from_this_machine_alone(
     assert near.get("/api/archive").json()["can"]["paths"]
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_set_aside_and_said(page: TestClient, engine: Engine, tmp_path: Path) -> None:
     whole = film(tmp_path / "cases" / "one.mp4")
     (tmp_path / "cases" / "two.mp4").write_bytes(film(tmp_path / "x.mp4", 2).read_bytes() + b"bad")
@@ -157,6 +162,7 @@ def test_a_damaged_file_is_set_aside_and_said(page: TestClient, engine: Engine, 
     assert states == {"one": "embedded", "two": "failed"}
 
 
+@pytest.mark.slow
 def test_a_recording_is_removed_and_its_file_stays(page: TestClient, engine: Engine, tmp_path: Path) -> None:
     path = film(tmp_path / "cases" / "one.mp4")
     ended(page, engine.jobs.add("add", {"paths": [str(path)]}))
@@ -188,6 +194,7 @@ class Slow:
         monkeypatch.setattr(engine.archive, "add", add)
 
 
+@pytest.mark.slow
 def test_recordings_are_told_before_any_is_embedded(
     engine: Engine, page: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +214,7 @@ def test_recordings_are_told_before_any_is_embedded(
     assert told[-1] == ["embedded", "embedded"]
 
 
+@pytest.mark.slow
 def test_a_job_is_cancelled_and_goes_on(
     page: TestClient, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +241,7 @@ def test_a_job_is_cancelled_and_goes_on(
     assert page.post("/api/jobs/99/cancel").status_code == 404
 
 
+@pytest.mark.slow
 def test_a_job_that_ends_with_the_page_goes_on_with_the_next(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +265,7 @@ def test_a_job_that_ends_with_the_page_goes_on_with_the_next(
     archive.close()
 
 
+@pytest.mark.slow
 def test_a_second_page_of_an_archive_leaves_the_job_of_the_first_alone(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,6 +292,7 @@ def test_a_second_page_of_an_archive_leaves_the_job_of_the_first_alone(
     assert (state, slow.calls, added) == ("running", 1, [])
 
 
+@pytest.mark.slow
 def test_a_second_page_does_the_job_that_a_killed_one_left(engine: Engine, tmp_path: Path) -> None:
     archive = opened(engine.archive.folder)
     second = JobWorker(archive, Events())
@@ -299,6 +310,7 @@ def test_a_second_page_does_the_job_that_a_killed_one_left(engine: Engine, tmp_p
     archive.close()
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_says_why(page: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any, **rest: Any) -> None:
         raise DataError("/srv/films/one.mp4 is gone: check the path")
@@ -308,6 +320,7 @@ def test_a_job_that_fails_says_why(page: TestClient, engine: Engine, monkeypatch
     assert (done["state"], done["problem"]) == ("failed", "one.mp4 is gone: check the path")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -337,6 +350,7 @@ def test_a_job_ends_whatever_fails_and_the_next_one_runs(
     assert ended(page, engine.jobs.add("add", {"paths": [str(film(tmp_path / "one.mp4"))]}))["state"] == "done"
 
 
+@pytest.mark.slow
 def test_a_job_that_waits_for_another_writer_is_cancelled_at_once(
     page: TestClient, engine: Engine, tmp_path: Path
 ) -> None:
@@ -352,6 +366,7 @@ def test_a_job_that_waits_for_another_writer_is_cancelled_at_once(
             assert ended(page, job)["state"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_another_model_takes_over_when_all_is_embedded(
     page: TestClient, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

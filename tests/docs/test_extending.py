@@ -104,6 +104,7 @@ def test_the_recipe_keeps_the_contract(added: Path) -> None:
     assert all(weight.grad is not None for weight in recipe.encoder.parameters())
 
 
+@pytest.mark.slow
 def test_the_recipe_file_parses(added: Path) -> None:
     file = added / "surgvl/recipes/clip_order_phantom.yaml"
     first = file.read_text(encoding="utf-8").splitlines()[0]

@@ -90,6 +90,7 @@ def test_files_of_the_repository_that_are_named_exist(name: str) -> None:
         assert "NAME" in path or (ROOT / path).exists(), path
 
 
+@pytest.mark.slow
 def test_flags_that_the_prose_names_are_flags() -> None:
     known = {"help", "print_config", "recipe", "dry-run", "objective.smoothing", "fetch"}
     for name, command in COMMANDS.items():
@@ -134,6 +135,7 @@ def test_every_page_is_in_the_menu_and_every_command_in_its_table() -> None:
     assert {name for row in rows for name in re.findall(r"`(.+?)`", row)} == set(COMMANDS)
 
 
+@pytest.mark.slow
 def test_the_tables_that_the_site_fills_in_list_everything() -> None:
     pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install -e '.[docs]'")
     hooks = runpy.run_path(str(ROOT / "docs" / "hooks.py"))

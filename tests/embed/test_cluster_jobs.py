@@ -80,6 +80,7 @@ def test_a_shard_that_is_none_is_refused(text: str) -> None:
         Part.parse(text)
 
 
+@pytest.mark.slow
 def test_gathered_shards_equal_one_process(place: Path, whole: dict[str, bytes], shards: list[Path]) -> None:
     assert sum(bool(list(shard.glob("shard-*.parquet"))) for shard in shards) >= 2
     with pytest.raises(DataError, match=r"(?s)1 of 5 videos was set aside.*ab\.mp4"):
@@ -92,6 +93,7 @@ def test_gathered_shards_equal_one_process(place: Path, whole: dict[str, bytes],
     assert {name: run[name] for name in same} == {name: mine[name] for name in same}
 
 
+@pytest.mark.slow
 def test_a_missing_or_repeated_shard_is_named(place: Path, shards: list[Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="shard 2/3 is missing"):
         data_gather([shards[0], shards[2]], tmp_path / "o")
@@ -107,6 +109,7 @@ def test_a_missing_or_repeated_shard_is_named(place: Path, shards: list[Path], t
         data_gather([*shards, copy], tmp_path / "o2")
 
 
+@pytest.mark.slow
 def test_folders_of_another_model_are_not_gathered(place: Path, shards: list[Path], tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -118,6 +121,7 @@ def test_folders_of_another_model_are_not_gathered(place: Path, shards: list[Pat
         data_gather([shards[0], other, shards[2]], tmp_path / "o")
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_with_its_own_shard_only(place: Path, shards: list[Path]) -> None:
     with pytest.raises(DataError, match="was started with shard 1/3, not 2/3"):
         embed(shards[0], place / "dual", videos=[place / "films"], prompt_sets=SETS, shard="2/3", resume=True)

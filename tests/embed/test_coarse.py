@@ -26,6 +26,7 @@ def film(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [2, 3, 12])
 def test_as_many_as_there_is_time_for_cover_the_video(film: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     model = tiny_dual().eval()

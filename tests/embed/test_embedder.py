@@ -31,6 +31,7 @@ def film(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_vectors_are_normalised_mean_tokens(encoder: Path, film: Path, tmp_path: Path) -> None:
     out = tmp_path / "vectors"
     embed(out, model=encoder, videos=[film], stride_s=2.0)
@@ -51,6 +52,7 @@ def test_vectors_are_normalised_mean_tokens(encoder: Path, film: Path, tmp_path:
         np.testing.assert_allclose(found.vectors[row], mean / np.linalg.norm(mean), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_its_vectors_are_indexed_and_searched_by_a_moment(
     encoder: Path, film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,6 +22,7 @@ def pictures(folder: Path, seed: int, changed_from: int = 40) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fps", [1.0, 0.25])
 def test_the_future_changes_no_online_vector(tmp_path: Path, fps: float) -> None:
     torch.manual_seed(0)

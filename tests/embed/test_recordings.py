@@ -63,6 +63,7 @@ def test_a_place_whose_files_are_moved_away_never_runs_out_of_names() -> None:
     assert list(known.values()) == ["video", "video.mp4", "/in/video.mp4", "video-2", "video-3"]
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_utf8_is_set_aside_and_named(tmp_path: Path, model: Path) -> None:
     film(tmp_path / "v/good.mp4")
     os.link(tmp_path / "v/good.mp4", os.fsencode(tmp_path / "v") + b"/op\xe9.mp4")
@@ -71,6 +72,7 @@ def test_a_name_that_is_not_utf8_is_set_aside_and_named(tmp_path: Path, model: P
     assert ids(tmp_path / "o") == ["good"]
 
 
+@pytest.mark.slow
 def test_a_file_of_many_that_is_set_aside_shows_by_the_exit_status_and_stops_nothing(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_file_of_many_that_is_set_aside_shows_by_the_exit_status_and_stops_not
     assert "1 failed, or some files of many could not be read" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_archive_grows_and_what_was_replaced_is_embedded_again(tmp_path: Path, model: Path) -> None:
     archive, out = tmp_path / "v", tmp_path / "o"
     film(archive / "case1/video.mp4", 1)
@@ -123,6 +126,7 @@ def test_an_archive_grows_and_what_was_replaced_is_embedded_again(tmp_path: Path
         embed(out, model, videos=[archive], prompt_sets=[], resume=True, stride_s=0.5)
 
 
+@pytest.mark.slow
 def test_a_refused_command_leaves_nothing_and_writers_take_turns(tmp_path: Path, model: Path) -> None:
     film(tmp_path / "v/good.mp4")
     (tmp_path / "bad.mp4").write_bytes(b"no video")
@@ -143,5 +147,6 @@ def test_content_is_told_by_bytes_in_the_middle(tmp_path: Path) -> None:
     assert identity(tmp_path / "a") != identity(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_the_command_is_known_without_torch() -> None:
     assert imports_none_of({"torch"}, lambda: importlib.import_module("surgvl.commands.embed"))

@@ -93,6 +93,7 @@ def pictures(folder: Path, seeds: list[int]) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_online_timeline_does_not_depend_on_what_comes_later(tmp_path: Path) -> None:
     model = DualModel(tiny_dual(), Preprocess(num_frames=4, fps=2.0, size_px=16), tmp_path, "cpu")
     (tmp_path / "config.json").write_text("{}")

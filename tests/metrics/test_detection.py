@@ -65,6 +65,7 @@ def slow_ap(truth: Boxes, predicted: Boxes, video: int, label: int, overlap: flo
     return sum(max((p for r, p in points if r >= level / 10), default=0) for level in range(11)) / 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranked_by", ["score", "frame"])
 @pytest.mark.parametrize(("most", "decimals"), [(1, 6), (3, 6), (3, 1)])
 def test_average_precision_equals_a_slow_one(most: int, decimals: int, ranked_by: RankedBy) -> None:

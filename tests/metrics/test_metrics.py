@@ -162,6 +162,7 @@ def test_average_precision_equals_sklearn(levels: int) -> None:
         np.testing.assert_allclose(table, parts, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [0, 1])
 def test_weighted_average_precision_equals_repeated_rows(levels: int) -> None:
     truth, scores, videos = few_classes(3, levels)
@@ -265,6 +266,7 @@ def test_equals_ivtmetrics_without_null_triplets() -> None:
     assert triplet.video_map(truth, scores, videos, "ivt", ignore_null=True) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("component", triplet.COMPONENTS)
 def test_absent_classes_are_left_out_of_both_means(component: str) -> None:
     truth, scores, videos = multi_label(11, levels=3)

@@ -56,6 +56,7 @@ def test_means_over_classes_equal_sklearn(metric: str, zero_division: float, see
         assert found == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", SKLEARN)
 def test_averages_and_deviations_equal_sklearn_by_video_and_class(metric: str) -> None:
     truth, predicted, videos = procedures(11)

@@ -104,6 +104,7 @@ def test_meteor_by_hand() -> None:
     assert mean(one("liver", "liver"), "meteor")[0] == 0.5
 
 
+@pytest.mark.slow
 def test_sums_over_videos_equal_the_libraries_over_all_rows() -> None:
     truth, answers, videos = made()
     counts = count(truth, answers, videos)
@@ -158,6 +159,7 @@ def test_what_does_not_fit() -> None:
         count(["a"], ["a"], [0, 1])
 
 
+@pytest.mark.slow
 def test_open_answers_are_scored_word_by_word_for_each_type() -> None:
     truth, answers, videos = made()
     types = ["open_step" if at % 3 else "open_phase" for at in range(len(truth))]

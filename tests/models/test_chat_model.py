@@ -70,6 +70,7 @@ def learnt(batch: Batch, row: int) -> list[int]:
     return labels
 
 
+@pytest.mark.slow
 def test_labels_are_the_answer_and_its_end(chat: Chat) -> None:
     processor = chat.ready
     batch, order = training_batch(processor, [QUESTION, "how many?"], ["clipping_cutting", "two"])
@@ -189,6 +190,7 @@ def test_a_candidate_does_not_depend_on_its_neighbours(chat: Chat, pooled: Tenso
         candidate_scores(chat, pooled, QUESTION, ["two", "two"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", [QUESTION, ["Why?", QUESTION, f"{QUESTION} Here and there?"]])
 def test_generation_is_greedy(question: str | list[str], chat: Chat, pooled: Tensor) -> None:
     """Against a loop of full forward passes without a cache; questions of different lengths are asked together."""
@@ -272,6 +274,7 @@ def test_stages_train_what_they_say(train: str) -> None:
         Tune(chat, "everything")
 
 
+@pytest.mark.slow
 def test_folder_round_trip(chat: Chat, pooled: Tensor, tmp_path: Path) -> None:
     save_model(chat, tmp_path, PREPROCESS)
     loaded, preprocess = load_model(tmp_path)
@@ -282,6 +285,7 @@ def test_folder_round_trip(chat: Chat, pooled: Tensor, tmp_path: Path) -> None:
     assert generate(loaded, pooled, QUESTION, 5) == generate(chat, pooled, QUESTION, 5)
 
 
+@pytest.mark.slow
 def test_transformers_reads_the_folder(chat: Chat, pooled: Tensor, tmp_path: Path) -> None:
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 

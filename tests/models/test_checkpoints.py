@@ -123,6 +123,7 @@ def test_classifiers_have_no_norm_of_tokens(suffix: str, tmp_path: Path) -> None
     same_tokens(tmp_path / "a.safetensors", theirs, "sinusoid")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "bias"), [("sincos_3d", "no_key"), ("vjepa", "full")])
 def test_stored_tables_tell_kind_and_grid(kind: str, bias: str, tmp_path: Path) -> None:
     theirs = videomae()

@@ -129,6 +129,7 @@ def test_partial_takes_what_fits_and_says_what_does_not(
     assert torch.equal(state["norm.bias"], torch.zeros(64))
 
 
+@pytest.mark.slow
 def test_folders_of_other_models(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     assert "model_type must be videomae or vjepa2, got 'bert'" in refusal(tmp_path)
@@ -167,6 +168,7 @@ def test_the_encoder_of_a_dual_model(tmp_path: Path) -> None:
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in encoder.state_dict().items())
 
 
+@pytest.mark.slow
 def test_hub_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No network: what is in the store or in huggingface_hub's cache is found, for the rest there is what to type."""
     monkeypatch.setenv("SURGVL_MODELS", str(tmp_path / "store"))

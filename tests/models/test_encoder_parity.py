@@ -25,6 +25,7 @@ GEOMETRIES: tuple[dict[str, int], ...] = (
 MODELS = {"videomae": videomae, "vjepa2": vjepa2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=lambda g: f"{g['frames']}x{g['size']}x{g['dim']}")
 def test_tokens_are_transformers(kind: str, geometry: dict[str, int], tmp_path: Path) -> None:
@@ -41,6 +42,7 @@ def test_tokens_are_transformers(kind: str, geometry: dict[str, int], tmp_path: 
         assert torch.allclose(ours(video), exact.float(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize(("size", "frames"), [(28, 6), (12, 10), (36, 2)])
 def test_other_frames_than_trained(kind: str, size: int, frames: int, tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ def test_no_file_is_another(kind: str, name: str, folder: Callable[[str], Path])
     surgvl.load(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_what_stands_beside_a_model(name: str, folder: Callable[[str], Path]) -> None:
     path = folder("chat")
@@ -165,6 +166,7 @@ def test_what_stands_beside_a_model(name: str, folder: Callable[[str], Path]) ->
     refused(lambda: training_record(path), "run.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [None, 3, "a", [1], {"a": 1}, [None]])
 def test_answers_and_ids_are_texts(value: Any, folder: Callable[[str], Path]) -> None:
     path = folder("chat")

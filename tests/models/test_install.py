@@ -57,6 +57,7 @@ def site(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield found
 
 
+@pytest.mark.slow
 def test_a_fetched_archive_is_a_model_by_name(
     site: Site, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +142,7 @@ def test_preprocessing_of_all_entries_is_valid() -> None:
             assert Preprocess(**entry.preprocess).geometry in ("squash", "crop", "fit")
 
 
+@pytest.mark.slow
 def test_load_fetches_when_it_is_told_to(site: Site, weights: Path) -> None:
     with pytest.raises(CheckpointError, match="mine is not on this machine: `surgvl models fetch mine` fetches it"):
         surgvl.load("mine")

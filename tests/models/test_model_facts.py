@@ -33,6 +33,7 @@ def made(kind: str, place: Path) -> Path:
     return place / "model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dual", "encoder", "published"])
 def test_facts_are_those_of_the_loaded_model(kind: str, tmp_path: Path) -> None:
     folder = made(kind, tmp_path)
@@ -61,6 +62,7 @@ def test_what_makes_no_vectors_is_refused(tmp_path: Path) -> None:
         model_facts(tmp_path / "none", None)
 
 
+@pytest.mark.slow
 def test_no_torch_is_imported(tmp_path: Path) -> None:
     folder = made("dual", tmp_path)
 

@@ -143,6 +143,7 @@ def test_folder_round_trip_and_strictness(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
+@pytest.mark.slow
 def test_dual_round_trip_has_unit_vectors_in_float32(tmp_path: Path) -> None:
     dual = DualEncoder(small_encoder(), build_text("tiny", 24), 24).eval()
     save_model(dual, tmp_path, PREPROCESS)
@@ -199,6 +200,7 @@ def test_a_vocabulary_can_be_trained(tmp_path: Path) -> None:
     assert tokenizer.decode(tokenizer.encode("The hook cuts")) == "the hook cuts"
 
 
+@pytest.mark.slow
 def test_any_transformers_text_tower_by_folder(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -229,6 +231,7 @@ def test_any_transformers_text_tower_by_folder(tmp_path: Path) -> None:
         assert torch.allclose(loaded.text(["the hook cuts", "duct"]), got, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_open_clip_text_tower_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import open_clip
 
@@ -267,6 +270,7 @@ def test_an_open_clip_text_tower_by_name(tmp_path: Path, monkeypatch: pytest.Mon
     assert isinstance(tower, TextTower)
 
 
+@pytest.mark.slow
 def test_a_scale_stored_as_a_scalar_is_read(tmp_path: Path) -> None:
     """As in model folders of version 0.1."""
     save_model(DualEncoder(small_encoder(), build_text("tiny", 16), 16), tmp_path, PREPROCESS)

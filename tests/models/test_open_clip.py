@@ -34,6 +34,7 @@ def model(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dua
     return found
 
 
+@pytest.mark.slow
 def test_vectors_are_open_clips(model: DualModel, weights: Path, tmp_path: Path) -> None:
     theirs, _, transform = open_clip.create_model_and_transforms(TINY, str(weights))
     theirs.eval()
@@ -48,6 +49,7 @@ def test_vectors_are_open_clips(model: DualModel, weights: Path, tmp_path: Path)
     assert torch.equal(model.model.logit_scale, theirs.logit_scale)
 
 
+@pytest.mark.slow
 def test_a_resnet_is_open_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SURGVL_CACHE", str(tmp_path / "cache"))
     weights = tiny_clip(tmp_path, TINY_RESNET, RESNET_CFG)
@@ -70,6 +72,7 @@ def test_no_architecture_of_open_clip_is_refused_for_its_sizes() -> None:
             bounded({"vision_cfg": {"layers": layers}})
 
 
+@pytest.mark.slow
 def test_a_video_is_encoded_like_its_clips(model: DualModel, tmp_path: Path) -> None:
     """Frames that several clips show are encoded once; the vectors are those of each clip alone."""
     path = tmp_path / "odd.mp4"
@@ -88,6 +91,7 @@ def test_a_video_is_encoded_like_its_clips(model: DualModel, tmp_path: Path) -> 
     assert sum(seen) == 7
 
 
+@pytest.mark.slow
 def test_the_model_folder_is_one_of_ours(model: DualModel, weights: Path) -> None:
     name = f"open_clip:{TINY}@{weights}"
     folder = find_model(name)
@@ -143,6 +147,7 @@ def test_a_file_of_an_architecture_with_two_ways_needs_its_tag() -> None:
         describe("ViT-L-14")
 
 
+@pytest.mark.slow
 def test_only_frames_that_a_clip_shows_are_encoded(model: DualModel, tmp_path: Path) -> None:
     path = tmp_path / "long.mp4"
     video.write(path, np.random.default_rng(2).integers(0, 256, (40, 32, 32, 3), np.uint8), fps=2)

@@ -93,6 +93,7 @@ def test_a_model_folder_of_that_name_comes_first(tmp_path: Path, monkeypatch: py
     assert find_model("phantom") == Path("phantom")
 
 
+@pytest.mark.slow
 def test_models_of_different_encoders_are_not_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dual, chat = tmp_path / "dual", tmp_path / "chat"
     shutil.copytree(find_model("phantom"), dual)
@@ -136,6 +137,7 @@ def test_the_page_has_a_run_of_its_own(rendered: Path, tmp_path: Path, monkeypat
     assert written == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_it_is_loaded_without_what_takes_seconds_to_import() -> None:
     heavy = {"transformers", "open_clip", "torchvision", "timm", "scipy", "sympy", "torch._dynamo", "lightning"}
 

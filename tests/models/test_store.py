@@ -161,6 +161,7 @@ def test_a_file_that_is_not_the_published_one_is_refused(place: Place, capsys: p
     assert store.stored(registry()["mine"]) is None
 
 
+@pytest.mark.slow
 def test_a_file_that_was_replaced_since_the_first_fetch_is_refused(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,6 +174,7 @@ def test_a_file_that_was_replaced_since_the_first_fetch_is_refused(
     assert store.stored(registry()["mine"]) is None
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_goes_on(
     place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +217,7 @@ def _killed_when_cut(argv: list[str], registry: Path) -> None:
     cli.main(argv)
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_part_that_the_next_one_goes_on_with(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -240,6 +243,7 @@ def _fetch(argv: list[str], registry: Path, barrier: Any) -> None:
     sys.exit(cli.main(argv))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_fetch_one_copy(place: Place) -> None:
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(2)
@@ -391,6 +395,7 @@ def test_list_and_info_tell_what_is_known(place: Place, capsys: pytest.CaptureFi
     assert place.site.requests
 
 
+@pytest.mark.slow
 def test_none_of_these_commands_imports_torch_or_asks_the_network(place: Place) -> None:
     def never(*args: object, **named: object) -> None:
         raise AssertionError("network")

@@ -46,6 +46,7 @@ def model(made: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(61, 91), (97, 55), (48, 48)], ids=["odd", "portrait", "as resized"])
 def test_the_vector_of_a_clip_gives_the_authors_scores(
     model: DualModel, made: tuple[Path, Any], shape: tuple[int, int]
@@ -71,6 +72,7 @@ def test_the_vector_of_a_clip_gives_the_authors_scores(
     assert length < 0.999
 
 
+@pytest.mark.slow
 def test_the_vectors_before_the_mean_are_bands_and_not_frames(model: DualModel) -> None:
     """A change in one frame moves all of them; without blocks, a change in the top row moves the first two."""
     assert isinstance(model.model, SurgCLIP)
@@ -101,6 +103,7 @@ def test_clips_are_those_of_the_registry_at_the_published_size() -> None:
     assert (config.num_frames, config.inputs.image_res) == (found.num_frames, found.size_px)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"temp": None}, {"vision_encoder.model.time_embed": None}, {"other": torch.ones(2)}]
 )

@@ -61,6 +61,7 @@ def averages(pixels: Tensor) -> Tensor:
     return F.pad(F.adaptive_avg_pool2d(pixels, 4).flatten(1), (0, 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(61, 91), (97, 55), (360, 640)], ids=["odd", "portrait", "as resized"])
 def test_vectors_of_frames_are_those_of_the_layout(
     model: DualModel, weights: Path, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
@@ -78,6 +79,7 @@ def test_vectors_of_frames_are_those_of_the_layout(
     assert (each[1:] - each[0]).abs().amax(1).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_vectors_of_sentences_are_those_of_the_layout(model: DualModel, weights: Path) -> None:
     state = torch.load(weights, weights_only=True)
     with torch.no_grad():
@@ -89,11 +91,13 @@ def test_vectors_of_sentences_are_those_of_the_layout(model: DualModel, weights:
     assert float(model.model.logit_scale.detach().exp()) == pytest.approx(100)
 
 
+@pytest.mark.slow
 def test_longer_sentences_warn(model: DualModel) -> None:
     with pytest.warns(SurgVLWarning, match="longer than the text tower's 77 tokens: 5 tokens were left out"):
         model.encode_text("a " * 80)
 
 
+@pytest.mark.slow
 def test_a_video_of_variable_rate_is_seen_at_its_times(model: DualModel, tmp_path: Path) -> None:
     path, tick = tmp_path / "variable.mp4", 1 / 25
     encode(path, [0, 3, 5, 40, 45, 90, 100, 130], Fraction(1, 25))
@@ -113,6 +117,7 @@ def test_a_video_of_variable_rate_is_seen_at_its_times(model: DualModel, tmp_pat
     assert np.ptp(found.astype(int), 0).max() > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"backbone_img.model.conv1.weight": None}, {"head.weight": torch.ones(2)}])
 def test_a_missing_or_unknown_weight_is_one_line(
     weights: Path, change: dict[str, Tensor | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -133,6 +138,7 @@ def test_a_missing_or_unknown_weight_is_one_line(
     assert [path.name for path in (tmp_path / "store").iterdir() if not path.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_another_vocabulary_is_one_line(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SURGVL_MODELS", str(tmp_path / "store"))
     (tmp_path / "SurgVLP.pth").hardlink_to(weights)

@@ -51,6 +51,7 @@ def made(shipped: SentencePieceTokenizer, count: int) -> Iterator[str]:
         yield "".join(rng.choices(rng.sample("eisaton l", 2), k=rng.randint(1, 30)))
 
 
+@pytest.mark.slow
 def test_same_ids_and_text_as_sentencepiece(shipped: SentencePieceTokenizer) -> None:
     fast = sentence_tokenizer()
     texts = [*dict.fromkeys(corpus()), *made(shipped, 1000), "", " ", "  the  HOOK   cuts  ", "▁", " ▁ "]
@@ -64,6 +65,7 @@ def test_same_ids_and_text_as_sentencepiece(shipped: SentencePieceTokenizer) -> 
     assert len({tuple(shipped.encode(text)) for text in texts}) > 5000
 
 
+@pytest.mark.slow
 def test_every_character_and_every_piece(shipped: SentencePieceTokenizer) -> None:
     fast = fast_tokenizer()
     assert len(fast) == shipped.vocab_size

@@ -124,6 +124,7 @@ def test_without_a_strong_tag_a_part_is_only_kept_if_the_hash_is_known(place: Pl
     assert place.site.ranges("/a.bin")[-1].startswith("bytes=1")
 
 
+@pytest.mark.slow
 def test_a_part_that_does_not_fit_is_fetched_again_as_a_whole(place: Place) -> None:
     (place.folder / "a.bin.part").write_bytes(bytes(1000))
     url = f"{place.site.url}/a.bin"

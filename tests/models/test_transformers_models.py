@@ -58,6 +58,7 @@ def inputs(folder: Path, frames: Any, bilinear: bool) -> Tensor:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
@@ -99,6 +100,7 @@ def test_vectors_are_those_of_transformers(repositories: dict[str, Path], kind: 
     assert "16 tokens" in ours.left_out(["x" * 300]) or "20 tokens" in ours.left_out(["x" * 300])
 
 
+@pytest.mark.slow
 def test_qwen_is_its_last_token(repositories: dict[str, Path]) -> None:
     """One sentence at a time, so without padding, and a clip of odd shape with the times of its frames in words."""
     folder = repositories["qwen3_vl"]
@@ -131,6 +133,7 @@ def test_qwen_is_its_last_token(repositories: dict[str, Path]) -> None:
     assert np.abs(ours.encode_text(SENTENCES) - np.stack(sentences)).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_narrower_vectors(repositories: dict[str, Path]) -> None:
     name = f"hf:{repositories['qwen3_vl']}"
     whole, narrow = dual(name), dual(f"{name}:8")
@@ -146,6 +149,7 @@ def test_narrower_vectors(repositories: dict[str, Path]) -> None:
         dual(f"hf:{repositories['clip']}:8")
 
 
+@pytest.mark.slow
 def test_a_portrait_file_keeps_its_aspect(repositories: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "portrait.mp4"
     video.write(path, pictures(3, 80, 46), fps=1)
@@ -155,6 +159,7 @@ def test_a_portrait_file_keeps_its_aspect(repositories: dict[str, Path], tmp_pat
     assert (starts[0], ends[-1], found.shape) == (0, 3, (3, 32))
 
 
+@pytest.mark.slow
 def test_the_model_folder_links_its_files(repositories: dict[str, Path], tmp_path: Path) -> None:
     name = f"hf:{repositories['clip']}"
     folder = find_model(name)
@@ -177,6 +182,7 @@ def test_the_model_folder_links_its_files(repositories: dict[str, Path], tmp_pat
     assert (repositories["clip"] / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -201,6 +207,7 @@ def test_other_weights_are_one_line(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_one_line(repositories: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     with pytest.raises(CheckpointError, match=r"holds no \*.safetensors: pickles are not read"):
@@ -216,6 +223,7 @@ def test_what_cannot_be_read_is_one_line(repositories: dict[str, Path], tmp_path
         dual(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_scale_of_cosines_is_the_models_own(kind: str, repositories: dict[str, Path]) -> None:
     """That of the loaded model and of its files, which the page and servers read without loading it."""

@@ -62,6 +62,7 @@ def test_mask_tokens_decay_where_the_released_code_lets_them() -> None:
     assert decayed == [False, True, True]
 
 
+@pytest.mark.slow
 def test_vjepa_2_has_one_mask_token_for_both_kinds_of_mask() -> None:
     recipe = VJEPA(encoder(), shared_mask_token=True, **PREDICTOR)  # type: ignore[arg-type]
     tokens = recipe.predictor.mask_tokens

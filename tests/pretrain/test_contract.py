@@ -135,6 +135,7 @@ def test_unisurg_logs_the_entropy_of_its_motion_weights(teacher: str) -> None:
     assert float(recipe.monitor({"video": clips()})["motion_entropy"]) == pytest.approx(math.log(3))
 
 
+@pytest.mark.slow
 def test_momentum_of_the_ema_follows_the_schedules_of_the_run(
     teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

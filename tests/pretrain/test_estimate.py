@@ -43,6 +43,7 @@ def counted(recipe: Recipe, num: int) -> float:
     return float(counter.get_total_flops())
 
 
+@pytest.mark.slow
 def test_flops_of_mae_are_those_of_the_formula_and_of_torchs_counter() -> None:
     recipe = mae()
     step = dry_step(recipe, 2)
@@ -76,6 +77,7 @@ def kept_by_hand(recipe: Recipe, num: int) -> float:
     return float(sum(x.untyped_storage().nbytes() for x in held.values()))
 
 
+@pytest.mark.slow
 def test_memory_is_what_a_real_step_keeps() -> None:
     recipe = mae()
     assert dry_step(recipe, 4).kept == pytest.approx(kept_by_hand(recipe, 4), rel=0.02)
@@ -87,6 +89,7 @@ def test_memory_is_what_a_real_step_keeps() -> None:
     assert dry_step(long, 4, mixed=True).kept + copies == pytest.approx(real, rel=0.1)
 
 
+@pytest.mark.slow
 def test_checkpointing_costs_a_forward_pass_and_saves_its_memory() -> None:
     plain, again = (dry_step(mae(depth=4, checkpoint=on), 2) for on in (False, True))
     block = 2 * 2 * (64 * 12 * 48 * 48 + 2 * 64 * 64 * 48)
@@ -97,6 +100,7 @@ def test_checkpointing_costs_a_forward_pass_and_saves_its_memory() -> None:
     assert plain.kept - again.kept == pytest.approx(inside, rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_jepa_counts_its_teacher_and_both_its_masks() -> None:
     shapes = {"predictor_dim": 24, "predictor_depth": 1, "predictor_heads": 2}
     recipe = VJEPA(encoder(position="rope"), 4, 0.15, 1, 0.5, **shapes)  # type: ignore[arg-type]
@@ -149,6 +153,7 @@ def test_sums_of_the_whole_run() -> None:
     assert muon.memory["optimizer"] == 8 * num - 4 * matrices
 
 
+@pytest.mark.slow
 def test_a_long_clip_with_checkpointing_needs_no_memory_to_be_told() -> None:
     with torch.device("meta"):
         long = encoder(size_px=224, num_frames=64, patch_px=16, dim=384, heads=6, position="rope", checkpoint=True)

@@ -57,6 +57,7 @@ def test_the_online_encoder_is_exported_on_demand(manifest: Path, tmp_path: Path
     assert recorded(tmp_path / "run") == "online"
 
 
+@pytest.mark.slow
 def test_a_recipe_without_an_ema_exports_its_encoder(manifest: Path, tmp_path: Path) -> None:  # noqa: F811
     found = pretrain(manifest, tmp_path / "run", "videomae.VideoMAE")
     assert alike(found["model"], found["online"])

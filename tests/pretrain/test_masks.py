@@ -59,6 +59,7 @@ def test_one_block_is_a_box_of_the_stated_area_over_the_whole_time() -> None:
         assert np.ptp(times) + 1 == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "scale"), [(8, 0.15), (2, 0.7)])
 def test_context_and_targets_are_apart_and_their_measured_shares_are_those_of_random_boxes(
     number: int, scale: float
@@ -82,6 +83,7 @@ def test_context_and_targets_are_apart_and_their_measured_shares_are_those_of_ra
     assert abs(np.mean(ours) - np.mean(theirs)) < apart
 
 
+@pytest.mark.slow
 def test_trimming_at_random_treats_all_time_slots_alike_and_by_prefix_starves_the_last() -> None:
     torch.manual_seed(4)
     slots = {}

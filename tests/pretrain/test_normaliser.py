@@ -30,6 +30,7 @@ def targets(scale: Normaliser, start: int, stop: int, share: slice = slice(None)
     return torch.stack(found)
 
 
+@pytest.mark.slow
 def test_after_the_warm_up_no_update_turns_the_target_of_a_fixed_feature() -> None:
     found = targets(Normaliser(DIM, "phi_s"), 0, 1100)[SAMPLE - 1 :]
     cosine = torch.cosine_similarity(found[1:], found[:-1], dim=-1)

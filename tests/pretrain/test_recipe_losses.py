@@ -114,8 +114,7 @@ def test_teachers_are_dropped_jointly_for_summary_and_patches_or_separately() ->
 def test_hadamard_matrices_of_the_usual_widths() -> None:
     for num in (1, 2, 12, 20, 24, 44, 96, 192, 384, 768, 1024, 1152, 1280, 1408):
         matrix = hadamard(num)
-        least, most = matrix.abs().aminmax()
-        assert (float(least), float(most)) == (pytest.approx(num**-0.5), pytest.approx(num**-0.5))
+        assert [float(end) for end in matrix.abs().aminmax()] == pytest.approx([num**-0.5, num**-0.5])
         signs = matrix.sign().float()  # whose sums are exact
         assert torch.equal(signs @ signs.T, num * torch.eye(num))
     with pytest.raises(ConfigError, match="no Hadamard matrix is known for 100 channels"):

@@ -53,6 +53,7 @@ def looks_like(teacher: Teacher, video: Tensor, summary: Tensor, patches: Tensor
     assert torch.allclose(got[1].flatten(1, 2), patches, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "size"), [("test_vit", None), ("test_vit2", 64), ("test_vit3", 48)])
 def test_timm_class_token_mean_and_attention_pools(model: str, size: int | None, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -80,6 +81,7 @@ def dinov2(registers: int) -> Any:
     return randomise(Dinov2Model(Dinov2Config(**size, num_attention_heads=2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("registers", [0, 3])
 @pytest.mark.parametrize("size", [None, 42])
 def test_dinov2_of_transformers(registers: int, size: int | None, tmp_path: Path) -> None:
@@ -93,6 +95,7 @@ def test_dinov2_of_transformers(registers: int, size: int | None, tmp_path: Path
     looks_like(teacher, video, tokens[:, 0], tokens[:, 1 + registers :])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("size", [None, 48])
 def test_siglip_of_transformers(whole: bool, size: int | None, tmp_path: Path) -> None:
@@ -147,6 +150,7 @@ def endossl(path: Path) -> VisionTransformer:
     return theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raw", [False, True])
 def test_endossl_is_read_before_the_last_norm(raw: bool, tmp_path: Path) -> None:
     theirs = endossl(tmp_path / "vit.pth")
@@ -214,6 +218,7 @@ def test_names_that_lead_nowhere(name: str, error: type[Exception], message: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_models_and_weights_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save(timm.create_model("test_vit2").state_dict(), tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="timm cannot load test_vit from"):

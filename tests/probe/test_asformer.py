@@ -84,6 +84,7 @@ def test_every_stage_by_hand() -> None:
         np.testing.assert_allclose(mine["phase"].double().numpy(), theirs, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_it_learns_what_past_and_future_tell(tmp_path: Path) -> None:
     """A sign is seen in the middle of each segment of its class; all other clips show nothing."""
 

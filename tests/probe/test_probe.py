@@ -116,6 +116,7 @@ def scored(
     return {(result.task, result.metric): result for result in results if result.metric not in CALIBRATION}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "steps"), [(Linear, 150), pytest.param(Attentive, 120, marks=pytest.mark.slow)])
 def test_label_made_tokens_score_one_and_random_ones_chance(kind: type[Readout], steps: int, tmp_path: Path) -> None:
     learn, held_out = tokens_of(material(640, 1)[0]), tokens_of(material(320, 2)[0])
@@ -128,6 +129,7 @@ def test_label_made_tokens_score_one_and_random_ones_chance(kind: type[Readout],
         assert abs(result.value - result.baselines["random"]) < 0.08, result
 
 
+@pytest.mark.slow
 def test_training_is_a_function_of_the_seed(tmp_path: Path) -> None:
     truth, tokens = material(96, 1)[0], tokens_of(material(96, 1)[0])
 
@@ -272,6 +274,7 @@ def test_classes_of_whole_videos_count_once_a_video() -> None:
     assert "majority: suture (the most frequent of the training videos)" in found["accuracy"].protocol
 
 
+@pytest.mark.slow
 def test_probabilities_of_a_probe_are_scored_for_calibration() -> None:
     truth, videos = material(120, 3)
     scores = {name: np.zeros((120, size), np.float32) for name, size in CLASSES.items()}
@@ -283,6 +286,7 @@ def test_probabilities_of_a_probe_are_scored_for_calibration() -> None:
     assert found["phase", "ece"].value == pytest.approx(abs((truth["phase"] == 0).mean() - 1 / 7), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_scores_are_video_wise() -> None:
     rng = np.random.default_rng(0)
     truth, videos = material(120, 3)

@@ -68,6 +68,7 @@ def test_neighbours_vote_as_those_of_scikit_learn() -> None:
     assert readout.num_trainable() == 0
 
 
+@pytest.mark.slow
 def test_a_linear_probe_is_logistic_regression(tmp_path: Path) -> None:
     learn, held = clouds(300, 0, 2.0), clouds(100, 1, 2.0)
     readout = Linear(6, [PHASE])
@@ -125,6 +126,7 @@ def test_temporal_convolutions_by_hand(kind: type[MSTCN], causal: bool) -> None:
     np.testing.assert_allclose(found, tcn_by_hand(readout, tokens[:, 0].double().numpy(), causal), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [MSTCN, ASFormer, TeCNO, CausalTransformer])
 def test_only_offline_heads_see_the_future(kind: type[Readout]) -> None:
     torch.manual_seed(0)
@@ -180,6 +182,7 @@ def test_label_smoothing_and_numbers_in_the_loss() -> None:
     assert float(head_loss(torch.tensor([[2.0], [7.0], [1.0]]), numbers)) == pytest.approx((1 + 4) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "steps", "lr"), [pytest.param(TeCNO, 60, 1e-2, marks=pytest.mark.slow), (CausalTransformer, 120, 5e-3)]
 )
@@ -207,6 +210,7 @@ def test_a_temporal_head_learns_what_one_clip_cannot_tell(
     assert (predict(flat, held.tokens)["phase"].argmax(1) == held.truth["phase"]).mean() < 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sees", ["clip", "video"])
 def test_clips_and_videos_without_a_label_are_not_trained_on(sees: Sees, tmp_path: Path) -> None:
     data, shown = clouds(40, 0), set[float]()
@@ -235,6 +239,7 @@ def test_rows_of_videos_in_temporal_order() -> None:
 # ---- grids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Linear, AttentiveBlocks])
 def test_a_grid_trains_each_readout_as_if_alone(kind: type[Readout], tmp_path: Path) -> None:
     data = clouds(64, 0)
@@ -254,6 +259,7 @@ def test_a_grid_trains_each_readout_as_if_alone(kind: type[Readout], tmp_path: P
     assert not torch.equal(grid[0].state_dict()["heads.tool.weight"], grid[1].state_dict()["heads.tool.weight"])
 
 
+@pytest.mark.slow
 def test_readouts_of_large_clips_are_trained_one_at_a_time_with_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +289,7 @@ def test_readouts_of_large_clips_are_trained_one_at_a_time_with_the_same_result(
     np.testing.assert_allclose(again["phase"], said["phase"], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_passes_over_the_training_clips_in_place_of_steps(tmp_path: Path) -> None:
     data = clouds(50, 0)
     given = ReadoutTraining(epochs=2, batch=8)
@@ -295,6 +302,7 @@ def test_passes_over_the_training_clips_in_place_of_steps(tmp_path: Path) -> Non
         ReadoutTraining(steps=5, epochs=2)
 
 
+@pytest.mark.slow
 def test_a_grid_is_chosen_by_validation_videos_and_never_by_others(tmp_path: Path) -> None:
     learn, held = clouds(200, 0, 0.5), clouds(80, 1, 0.5)
     training = ReadoutTraining(steps=40, batch=50, lr=(1e-6, 1e-1), weight_decay=(0.0,)).of(Linear)
@@ -328,6 +336,7 @@ def test_few_shots_are_few() -> None:
         few_shot(data, [PHASE], 5, 0, 0)
 
 
+@pytest.mark.slow
 def test_draws_are_averaged_and_their_spread_is_said(tmp_path: Path) -> None:
     learn, held = clouds(120, 0), clouds(60, 1)
     training = ReadoutTraining(steps=20, batch=8).of(Linear)
@@ -367,6 +376,7 @@ def test_runs_of_few_shots_are_compared_by_the_mean_of_their_draws() -> None:
     assert found.drawn == pytest.approx((0.4, 0.4))
 
 
+@pytest.mark.slow
 def test_every_readout_predicts_what_it_was_asked_for(tmp_path: Path) -> None:
     data = clouds(24, 0)
     truth: Truth = {**data.truth, "skill": np.linspace(-1, 1, 24, dtype=np.float32)}

@@ -68,6 +68,7 @@ def recall(index: FaissIndex, best: Best, kind: str, where: Any = None) -> float
     return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(found.tolist(), want, strict=True)]))
 
 
+@pytest.mark.slow
 @approximate
 @pytest.mark.parametrize("kind", ["clip", "text"])
 def test_most_of_the_best_are_found(
@@ -82,6 +83,7 @@ def test_most_of_the_best_are_found(
     assert np.allclose(built[backend].scores(QUERIES[kind][0], ids[0]), scores[0], atol=2e-6)
 
 
+@pytest.mark.slow
 @approximate
 @pytest.mark.parametrize("kind", ["clip", "text"])
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
@@ -109,6 +111,7 @@ def test_filters_keep_the_recall(
     assert np.isin(index.search(QUERIES[kind], K, among)[1], where).all()
 
 
+@pytest.mark.slow
 @approximate
 def test_what_is_removed_never_comes_back(built: dict[str, FaissIndex], tmp_path: Path, backend: str) -> None:
     built[backend].save(tmp_path / "index")
@@ -131,6 +134,7 @@ def test_what_is_removed_never_comes_back(built: dict[str, FaissIndex], tmp_path
     assert np.array_equal(again.search(QUERIES["text"], K)[1], index.search(QUERIES["text"], K)[1])
 
 
+@pytest.mark.slow
 @approximate
 def test_all_are_returned_when_all_are_asked_for(backend: str) -> None:
     index = BACKENDS[backend](DIM)

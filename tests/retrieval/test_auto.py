@@ -47,6 +47,7 @@ def made(num: int) -> tuple[Any, Any]:
     return unit(rng, num, DIM), rng.permutation(num).astype(np.int64)
 
 
+@pytest.mark.slow
 def test_a_build_tells_its_recall_for_both_kinds_of_queries() -> None:
     vectors, ids = made(2000)
     texts = unit(np.random.default_rng(1), 40, DIM)
@@ -62,6 +63,7 @@ def test_a_build_tells_its_recall_for_both_kinds_of_queries() -> None:
     assert "text" not in auto.build(vectors, ids, IndexConfig(backend="ivf"), None).recall
 
 
+@pytest.mark.slow
 def test_more_effort_is_spent_where_more_recall_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     # Lists are searched, however few vectors there are.
     monkeypatch.setattr(FaissIvf, "_scan_limit", lambda self, k: 10)
@@ -71,6 +73,7 @@ def test_more_effort_is_spent_where_more_recall_is_wanted(monkeypatch: pytest.Mo
     assert 0.2 <= low.recall["clip"] < 0.9 <= high.recall["clip"]
 
 
+@pytest.mark.slow
 def test_a_back_end_that_misses_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "_FLAT", 100)
     vectors, ids = made(4000)
@@ -97,6 +100,7 @@ def test_a_back_end_that_misses_gives_way(monkeypatch: pytest.MonkeyPatch) -> No
     assert "below the 0.999 wanted" in kept.why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["hnsw", "ivf", "ivf_pq"])
 def test_an_index_folder_of_each_kind(tmp_path: Path, backend: Any) -> None:
     vectors, manifest = clips(tmp_path / "vectors", {"a": 300, "b": 200})
@@ -130,6 +134,7 @@ def test_an_index_that_was_emptied_can_be_filled_again(tmp_path: Path, backend: 
         assert library.search(vectors.vectors[20], 1)[0].video_id == "a"
 
 
+@pytest.mark.slow
 def test_the_command_stores_an_index_as_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clips(tmp_path / "vectors", {"a": 30, "b": 31})[1].save(tmp_path / "vectors" / "manifest")
     folder, given = tmp_path / "index", (tmp_path / "vectors", tmp_path / "vectors" / "manifest")

@@ -106,6 +106,7 @@ def test_vectors_of_another_encoder_are_refused(filled: tuple[ClipIndex, Vectors
         assert len(again) == 145
 
 
+@pytest.mark.slow
 def test_add_again_replaces_and_delete_removes(filled: tuple[ClipIndex, Vectors], tmp_path: Path) -> None:
     library, vectors = filled
     library.add_vectors(*clips(tmp_path / "vectors", {"a": 60, "b": 41, "c": 50}))
@@ -200,6 +201,7 @@ def test_two_open_libraries_write_in_turn(filled: tuple[ClipIndex, Vectors], tmp
         assert len(other) == 0
 
 
+@pytest.mark.slow
 def test_many_threads_read_while_one_writes(filled: tuple[ClipIndex, Vectors], tmp_path: Path) -> None:
     library, vectors = filled
     more, manifest = clips(tmp_path / "more", {"d": 30}, seed=5)

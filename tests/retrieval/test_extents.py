@@ -17,6 +17,7 @@ from surgvl.retrieval.where import Where
 from tests.helpers.made_vectors import DIM, clips, unit
 
 
+@pytest.mark.slow
 def test_extents_are_the_same_at_any_number(tmp_path: Path) -> None:
     vectors, manifest = clips(tmp_path / "vectors", {"a": 120, "b": 90, "c": 61})
     # As in real video, neighbouring clips are alike.
@@ -152,6 +153,7 @@ def test_clips_that_are_all_the_same_are_told() -> None:
     assert "hardly separates" in reference.remark(rows[0].astype(np.float32))
 
 
+@pytest.mark.slow
 def test_a_foreign_clip_is_told() -> None:
     reference, rows = made_reference()
     # Leave one recording out, by hand: a twentieth of the clips has no nearer one.
@@ -170,6 +172,7 @@ def test_few_clips_or_one_recording_say_nothing() -> None:
     assert Reference.of(rows[:0], []).remark(rows[0]) == ""
 
 
+@pytest.mark.slow
 def test_the_command_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     vectors, manifest = clips(tmp_path / "vectors", {"a": 31, "b": 30})
     manifest.save(tmp_path / "manifest")

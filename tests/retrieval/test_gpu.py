@@ -49,6 +49,7 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[Copy]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["flat", "ivf", "ivf_pq"])
 def test_a_copy_answers_what_it_can_as_the_processor_does(
     copies: list[Copy], monkeypatch: pytest.MonkeyPatch, backend: str
@@ -83,6 +84,7 @@ def test_a_copy_answers_what_it_can_as_the_processor_does(
     assert len(copy.asked) == asked[-1]
 
 
+@pytest.mark.slow
 def test_a_gpu_gets_no_more_lists_than_it_takes(copies: list[Copy], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("surgvl.retrieval.faiss_lists.MOST", 20)
     index = BACKENDS["ivf"](DIM)
@@ -106,6 +108,7 @@ def test_a_gpu_is_used_for_many_vectors_or_where_it_is_asked_for(copies: list[Co
             IndexConfig(backend=backend, address=address, device="gpu")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_folder_is_searched_on_the_gpu_of_the_machine_that_opens_it(copies: list[Copy], tmp_path: Path) -> None:
     vectors, manifest = clips(tmp_path / "vectors", {"a": 3000, "b": 2000})
     config = IndexConfig(backend="flat", device="gpu")

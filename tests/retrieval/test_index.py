@@ -63,6 +63,7 @@ def test_search_equals_the_definition(backend: type[Index], kind: str, filtered:
             assert np.isneginf(scores[row, len(want) :]).all()
 
 
+@pytest.mark.slow
 def test_faiss_equals_exact_on_many() -> None:
     rng = np.random.default_rng(3)
     vectors, ids = unit(rng, 5000, 64), rng.permutation(5000)

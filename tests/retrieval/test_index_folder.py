@@ -91,6 +91,7 @@ def test_killed_write_leaves_a_whole_version(
     assert "index.json" in names
 
 
+@pytest.mark.slow
 def test_any_order_of_writes_equals_a_plain_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Additions, replacements and removals, with limits at which all kinds of writing occur."""
     monkeypatch.setattr(draft, "SMALL", 30)
@@ -131,6 +132,7 @@ def test_any_order_of_writes_equals_a_plain_list(tmp_path: Path, monkeypatch: py
     assert {(True, False, False), (False, True, False), (False, True, True)} <= kinds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["flat", "hnsw", "ivf", "ivf_pq"])
 def test_an_addition_to_a_large_index_leaves_its_base_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: Any
@@ -163,6 +165,7 @@ def test_an_addition_to_a_large_index_leaves_its_base_alone(
         assert "z" not in {moment.video_id for moment in again.search(vectors.vectors[330], 20)}
 
 
+@pytest.mark.slow
 def test_a_build_that_fell_back_is_not_repeated_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draft, "SMALL", 100)
     monkeypatch.setattr(auto, "_FLAT", 200)

@@ -29,6 +29,7 @@ def test_exact_truth_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
         assert exact(queries, vectors, ids, 7, among).tolist() == left
 
 
+@pytest.mark.slow
 def test_clips_are_searched_among_the_recordings_of_other_folds() -> None:
     vectors, ids = made(3000)
     recordings = np.arange(3000) // 30
@@ -56,6 +57,7 @@ def test_single_clips_are_left_out_where_recordings_are_few(recordings: Any) -> 
     assert len(fold.vectors) == len(set(fold.groups.tolist())) == 3000 - len(fold.among) == 300
 
 
+@pytest.mark.slow
 def test_the_bound_is_below_the_true_mean_in_99_of_100_samples() -> None:
     rng = np.random.default_rng(0)
     below, naive = 0, 0
@@ -82,6 +84,7 @@ def test_few_queries_count_by_their_mean() -> None:
     assert not many.reaches(0.934)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "wanted"), [(0, 0.8), (1, 0.9)])
 def test_other_queries_find_at_least_what_is_wanted(monkeypatch: pytest.MonkeyPatch, seed: int, wanted: float) -> None:
     # Lists are searched, as in an index of a million.

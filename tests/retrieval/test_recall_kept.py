@@ -48,6 +48,7 @@ def check(library: ClipIndex, texts: Any) -> None:
     assert f"{head.recall['text']:.3f} for text queries" in library.why == head.why
 
 
+@pytest.mark.slow
 def test_a_fold_of_the_delta_keeps_it(made: tuple[ClipIndex, Any], tmp_path: Path) -> None:
     library, texts = made
     check(library, texts)
@@ -64,6 +65,7 @@ def test_a_fold_of_the_delta_keeps_it(made: tuple[ClipIndex, Any], tmp_path: Pat
     assert (after.recall, after.why) == (first.recall, first.why)
 
 
+@pytest.mark.slow
 def test_after_a_removal_that_builds_anew(made: tuple[ClipIndex, Any], capsys: pytest.CaptureFixture[str]) -> None:
     library, texts = made
     library.delete_video("v0")
@@ -81,6 +83,7 @@ def test_after_a_removal_that_builds_anew(made: tuple[ClipIndex, Any], capsys: p
     check(ClipIndex.open(library.folder), texts)
 
 
+@pytest.mark.slow
 def test_after_a_rebuild(made: tuple[ClipIndex, Any]) -> None:
     library, texts = made
     library.rebuild(IndexConfig(backend="flat"))

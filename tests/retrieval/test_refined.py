@@ -67,6 +67,7 @@ def share_found(index: FaissLists, queries: Any, where: Any = None) -> float:
     return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), want.tolist(), strict=True)]))
 
 
+@pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("query", ["clip", "text"])
 def test_refinement_finds_more_and_scores_exactly(
@@ -85,12 +86,14 @@ def test_refinement_finds_more_and_scores_exactly(
     assert np.array_equal(refined.vectors_of(ids[0]), rows[0])
 
 
+@pytest.mark.slow
 def test_products_of_codes_alone_find_less(built: dict[tuple[str, bool], FaissLists]) -> None:
     found = {name: share_found(index, QUERIES["text"]) for name, index in built.items()}
     assert 0.5 < found["faiss_ivf_pq", False] < found["faiss_ivf", False]
     assert found["faiss_ivf_pq", True] > found["faiss_ivf_pq", False] + 0.05
 
 
+@pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("is_mapped", [True, False])
 def test_full_vectors_stay_in_the_file(
@@ -149,6 +152,7 @@ def test_odd_widths_and_few_vectors(dim: int, num: int) -> None:
     assert np.allclose(np.einsum("qe,qe->q", vectors[ids[:, 0]], vectors[:3]), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_auto_refines_where_lists_alone_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auto, "_FLAT", 100)
     config = IndexConfig(recall=0.96, memory_mb=1)
@@ -170,6 +174,7 @@ def test_auto_refines_where_lists_alone_miss(monkeypatch: pytest.MonkeyPatch) ->
     assert "\n" not in found.why + much.why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["ivf", "ivf_pq"])
 def test_a_folder_keeps_full_vectors(tmp_path: Path, backend: Any) -> None:
     vectors, manifest = clips(tmp_path / "vectors", {"a": 300, "b": 200})

@@ -120,6 +120,7 @@ def test_impossible_choices_are_not_sent(gate: FakeGateway, url: str, answers: l
     assert not gate.bodies
 
 
+@pytest.mark.slow
 def test_vectors_stand_in_the_order_of_what_was_given(gate: FakeGateway, url: str) -> None:
     gate.vector = lambda given: [float(len(given)), float(given[-1]) if isinstance(given, str) else float(given.max())]
     sentences = [f"{'x' * (at % 7)} {at % 10}" for at in range(150)]
@@ -184,6 +185,7 @@ def test_a_question_is_as_short_as_one_to_a_model_here(question: str, gate: Fake
 # ---- many at a time
 
 
+@pytest.mark.slow
 def test_answers_keep_their_order_and_no_more_are_in_flight(
     gate: FakeGateway, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -86,6 +86,7 @@ def slow_upload(client: socket.socket, size: int) -> None:
     client.sendall(f"{words}Content-Length: {size}\r\n\r\n".encode() + b"{")
 
 
+@pytest.mark.slow
 def test_slow_uploads_take_no_place(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stand.gateway, "memory", Budget(1_000_000))
     with contextlib.ExitStack() as stack:
@@ -95,6 +96,7 @@ def test_slow_uploads_take_no_place(stand: Stand, monkeypatch: pytest.MonkeyPatc
         assert stand.gateway.memory.free == stand.gateway.memory.size
 
 
+@pytest.mark.slow
 def test_a_body_that_trickles_is_given_up(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_body, "UPLOAD_SLACK_S", 0.5)
     with connected(stand.client.base_url) as client:

@@ -143,6 +143,7 @@ def test_a_server_that_constrains_nothing_is_parsed(fake: FakeOpenAI, url: str) 
     assert asked.closed_by == "letters"
 
 
+@pytest.mark.slow
 def test_likelihoods_choose_a_single_answer(fake: FakeOpenAI, url: str) -> None:
     fake.likelihood = lambda frames, text, said: {"A": -2.0, "B": -1.0, "C": -3.0}[said]
     found = load_answerer(server=url, clip=CLIP).probabilities(clip(), QUESTION, ["gut", "liver", "spleen"])
@@ -218,6 +219,7 @@ def ask(url: str, manifest: Path, out: Path, *more: str) -> list[dict[str, Any]]
     return rows_of(out)
 
 
+@pytest.mark.slow
 def test_all_questions_of_a_manifest(fake: FakeOpenAI, url: str, manifest: Path, tmp_path: Path) -> None:
     fake.choose = sees
     rows = ask(url, manifest, tmp_path / "a", "--controls", "--in_flight", "3")
@@ -247,6 +249,7 @@ def test_all_questions_of_a_manifest(fake: FakeOpenAI, url: str, manifest: Path,
         assert len(fake.asked) == before + 8
 
 
+@pytest.mark.slow
 def test_its_answers_are_scored(fake: FakeOpenAI, url: str, manifest: Path, tmp_path: Path) -> None:
     fake.choose, fake.models = sees, ("eye", "hand")
     words = ["eval", "--manifest", str(manifest), "--server", url, "--out", str(tmp_path / "a")]
@@ -258,6 +261,7 @@ def test_its_answers_are_scored(fake: FakeOpenAI, url: str, manifest: Path, tmp_
     assert [row["outcome"] for row in rows_of(tmp_path / "a" / "answers")] == ["correct"] * 8
 
 
+@pytest.mark.slow
 def test_options_are_shuffled_by_the_seed(fake: FakeOpenAI, url: str, manifest: Path, tmp_path: Path) -> None:
     fake.choose = sees
 
@@ -275,6 +279,7 @@ def test_options_are_shuffled_by_the_seed(fake: FakeOpenAI, url: str, manifest: 
     assert {"gut", "liv"} == {name for each in made for name in each}
 
 
+@pytest.mark.slow
 def test_six_outcomes_and_a_table_of_them(
     fake: FakeOpenAI, url: str, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -354,6 +359,7 @@ def test_an_option_is_as_sure_as_its_tokens_among_those_of_options(fake: FakeOpe
     assert number.confidence == pytest.approx(math.exp(-0.5 * 4))
 
 
+@pytest.mark.slow
 def test_hosts_that_list_few_tokens_or_none(fake: FakeOpenAI, url: str) -> None:
     fake.choose, fake.tokens, fake.most_listed = sees, listed, 5
     assert answerer(url).answer_one(clip(), QUESTION, answers=["gut", "liver"]).confidence == pytest.approx(0.1 / 0.8)
@@ -372,6 +378,7 @@ def test_hosts_that_list_few_tokens_or_none(fake: FakeOpenAI, url: str) -> None:
     assert "logprobs" not in fake.asked[-1]
 
 
+@pytest.mark.slow
 def test_calibration_is_scored_where_the_server_says_how_sure_it_is(
     fake: FakeOpenAI, url: str, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -407,6 +414,7 @@ def test_calibration_is_scored_where_the_server_says_how_sure_it_is(
     assert line in (tmp_path / "c" / "result.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_single_answer_is_printed_with_how_sure_it_is(
     fake: FakeOpenAI, url: str, manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -432,6 +440,7 @@ def test_what_passes_is_tried_again(fake: FakeOpenAI, url: str) -> None:
     assert len(fake.asked) == 4
 
 
+@pytest.mark.slow
 def test_what_all_will_fail_at_ends_the_run(
     fake: FakeOpenAI, url: str, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

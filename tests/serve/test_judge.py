@@ -90,6 +90,7 @@ def case_in(text: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_answers_are_marked_by_the_majority_and_scored(
     running: tuple[FakeOpenAI, str], folders: Path, tmp_path: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_answers_are_marked_by_the_majority_and_scored(
     assert "its agreement with a person was not measured" in alone["protocol"]
 
 
+@pytest.mark.slow
 def test_replies_of_another_toolkit_are_marked_with_their_control(
     running: tuple[FakeOpenAI, str], folders: Path, tmp_path: Path
 ) -> None:
@@ -174,6 +176,7 @@ def test_replies_of_another_toolkit_are_marked_with_their_control(
     assert (found["judged_accuracy"].value, found["judged_accuracy"].baselines) == (1, {"no video": 0.5})
 
 
+@pytest.mark.slow
 def test_marks_alone_measure_the_judge(
     running: tuple[FakeOpenAI, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +205,7 @@ def test_marks_alone_measure_the_judge(
         cli.run(["judge", "--server", url, "--out", str(tmp_path / "none")])
 
 
+@pytest.mark.slow
 def test_an_agreement_with_a_published_list_is_measured_once(
     running: tuple[FakeOpenAI, str], folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,6 +243,7 @@ def test_an_agreement_with_a_published_list_is_measured_once(
         cli.run([*words[:-1], str(folders / "answers"), "--out", str(tmp_path / "wrong")])
 
 
+@pytest.mark.slow
 def test_people_mark_a_sheet_that_goes_back_in(
     running: tuple[FakeOpenAI, str], folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,11 +67,13 @@ def run() -> Iterator[Run]:
     light.communicate()
 
 
+@pytest.mark.slow
 def test_one_question_to_a_general_model(run: Run, general: str, made: Path) -> None:
     video = str(made / "test_red")
     assert run("ask", video, QUESTION, "--server", general, "--answers", "gut", "liver", *CLIP) == "gut\n"
 
 
+@pytest.mark.slow
 def test_one_question_to_surgvl_serve(run: Run, made: Path) -> None:
     preprocess = {"num_frames": 2, "fps": 1.0, "size_px": 8, "crop": "none"}
     chat: dict[str, Any] = {"preprocess": preprocess, "hash": "0", "trained": {}, "end_id": None}
@@ -82,6 +84,7 @@ def test_one_question_to_surgvl_serve(run: Run, made: Path) -> None:
         assert run("ask", str(made / "test_red"), "Which?", "--server", url) == "Which? (2, 8, 8, 3)\n"
 
 
+@pytest.mark.slow
 def test_a_manifest_with_controls(run: Run, general: str, made: Path, tmp_path: Path) -> None:
     out = tmp_path / "answers"
     run("ask", "--manifest", str(made / "manifest"), "--out", str(out), "--server", general, "--controls", *CLIP)

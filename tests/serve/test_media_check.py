@@ -182,6 +182,7 @@ def test_a_video_cut_short_is_refused() -> None:
     assert refused(shows(data(whole[:300], "video/mp4"))).status == 400
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_too_large_is_refused() -> None:
     small = bytearray(picture())
     small[16:24] = (20_000).to_bytes(4, "big") * 2

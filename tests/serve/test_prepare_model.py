@@ -23,6 +23,7 @@ from tests.models.test_models import PREPROCESS, small_encoder
 from tests.models.test_tokenizer_files import made
 
 
+@pytest.mark.slow
 def test_a_folder_is_completed_beside_itself(tmp_path: Path) -> None:
     dual = tiny_dual()
     folder = old_folder(dual, tmp_path / "run" / "model")
@@ -49,6 +50,7 @@ def test_what_holds_no_video_text_model_is_refused(tmp_path: Path) -> None:
         prepare_model(tmp_path)
 
 
+@pytest.mark.slow
 def test_bytes_are_read_back_as_any_text() -> None:
     fast = byte_tokenizer()
     for text in ["", "<s></s><pad>", *made(SentencePieceTokenizer(), 100)]:

@@ -67,6 +67,7 @@ def manifest(tmp_path: Path) -> Path:
     return tmp_path / "manifest"
 
 
+@pytest.mark.slow
 def test_wordings_and_orders_equal_a_count_by_hand(
     running: tuple[FakeOpenAI, str], manifest: Path, tmp_path: Path
 ) -> None:

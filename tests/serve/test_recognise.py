@@ -70,6 +70,7 @@ def as_data(path: Path) -> str:
     return f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride_s", [None, 2.0])
 def test_a_posted_video_gets_what_the_model_says_of_the_file(made: Path, client: Any, stride_s: float | None) -> None:
     body: dict[str, Any] = {} if stride_s is None else {"stride_s": stride_s}
@@ -91,6 +92,7 @@ def test_a_posted_video_gets_what_the_model_says_of_the_file(made: Path, client:
     assert again.json() == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride_s", [None, 2.0])
 def test_the_client_reports_as_the_model_in_this_process_does(made: Path, client: Any, stride_s: float | None) -> None:
     pytest.importorskip("openai", reason="openai is not installed: pip install 'surgvl[client]'")

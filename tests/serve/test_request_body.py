@@ -54,6 +54,7 @@ def test_a_form_of_another_site_is_refused(stand: Stand) -> None:
     assert "Content-Type: application/json" in refusal(answer, 415)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_above_the_limit_is_refused_while_it_is_read(stand: Stand, chunked: bool) -> None:
     piece, count = b" " * 100_000, 200

@@ -49,6 +49,7 @@ def pids(log: Path) -> list[int]:
     return list(map(int, log.read_text().split()))
 
 
+@pytest.mark.slow
 def test_what_an_engine_says_and_how_it_ends(supervisor: Supervisor, tmp_path: Path) -> None:
     engine = start(supervisor, tmp_path, "7")
     assert engine.exit_status(patience(10)) == 7
@@ -62,6 +63,7 @@ def test_what_an_engine_says_and_how_it_ends(supervisor: Supervisor, tmp_path: P
     assert gone(family)
 
 
+@pytest.mark.slow
 def test_an_environment_may_exceed_a_message(supervisor: Supervisor, tmp_path: Path) -> None:
     # Linux lets a program have megabytes of it, and a socket's message 200 kB.
     more = {f"MANY_{number}": "x" * 100_000 for number in range(4)}
@@ -69,6 +71,7 @@ def test_an_environment_may_exceed_a_message(supervisor: Supervisor, tmp_path: P
     assert (tmp_path / "3").read_text() == "last ['3'] \n"
 
 
+@pytest.mark.slow
 def test_an_engine_does_not_outlive_the_process_that_watches_it(supervisor: Supervisor, tmp_path: Path) -> None:
     engine = start(supervisor, tmp_path, "wait")
     own, _ = pids(tmp_path / "wait")
@@ -83,6 +86,7 @@ def test_an_engine_does_not_outlive_the_process_that_watches_it(supervisor: Supe
         os.killpg(own, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_engines_outlive_what_started_them_and_end_when_told(supervisor: Supervisor, tmp_path: Path) -> None:
     engine = start(supervisor, tmp_path, "wait")
     family = pids(tmp_path / "wait")

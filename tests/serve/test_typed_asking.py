@@ -82,6 +82,7 @@ def evaluate(manifest: Path, out: Path, *more: str) -> dict[str, Result]:
     return {row.metric: row for row in cli.run(["eval", "--manifest", str(manifest), "--out", str(out), *more])}
 
 
+@pytest.mark.slow
 def test_each_type_is_asked_read_and_scored(running: tuple[FakeOpenAI, str], typed: Path, tmp_path: Path) -> None:
     fake, url = running
     fake.answer = says
@@ -113,6 +114,7 @@ def test_each_type_is_asked_read_and_scored(running: tuple[FakeOpenAI, str], typ
     assert found["number_accuracy"].baselines["blind (of test)"] == 0.5
 
 
+@pytest.mark.slow
 def test_a_true_answer_that_is_none_of_its_type(running: tuple[FakeOpenAI, str], organs: Path, tmp_path: Path) -> None:
     plain = Manifest.load(organs)
     span: dict[str, Any] = {"video_id": "test_red", "start_s": 0, "end_s": 1}
@@ -121,6 +123,7 @@ def test_a_true_answer_that_is_none_of_its_type(running: tuple[FakeOpenAI, str],
         ask(running[1], tmp_path / "m", tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_wordings_and_orders_have_a_spread(
     running: tuple[FakeOpenAI, str], organs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,6 +165,7 @@ def test_wordings_and_orders_have_a_spread(
             ask(url, organs, tmp_path / "b", "--wordings", "plain", *more)
 
 
+@pytest.mark.slow
 def test_only_questions_with_options_have_orders(running: tuple[FakeOpenAI, str], typed: Path, tmp_path: Path) -> None:
     fake, url = running
     fake.answer = says
@@ -181,6 +185,7 @@ def test_only_questions_with_options_have_orders(running: tuple[FakeOpenAI, str]
     assert again["order_flip_rate_typed"].num_clips == 2
 
 
+@pytest.mark.slow
 def test_stored_replies_are_read_again_without_a_model(
     running: tuple[FakeOpenAI, str], organs: Path, tmp_path: Path
 ) -> None:
@@ -207,6 +212,7 @@ def test_stored_replies_are_read_again_without_a_model(
         evaluate(organs, tmp_path / "e3", "--resume", "--rescore", str(tmp_path / "old"))
 
 
+@pytest.mark.slow
 def test_late_replies_are_counted_on_request(running: tuple[FakeOpenAI, str], organs: Path, tmp_path: Path) -> None:
     fake, url = running
     fake.answer = lambda frames, text: "gut" if frames is not None else "red"

@@ -145,6 +145,7 @@ def expected_of(rows: Sequence[dict[str, Any]], kind: str) -> tuple[list[float],
     return [row["confidence"] for row in own], [row["answer"] == row["prediction"] for row in own]
 
 
+@pytest.mark.slow
 def test_answers_of_a_file_are_scored_by_type(manifest: Path, tmp_path: Path) -> None:
     rows = answers_file(manifest, tmp_path / "a")
     # Nothing is known of these two: one has no answer, of the other the model does not say.
@@ -163,6 +164,7 @@ def test_answers_of_a_file_are_scored_by_type(manifest: Path, tmp_path: Path) ->
     assert "not measured" not in page
 
 
+@pytest.mark.slow
 def test_answers_of_earlier_versions_are_read_and_their_calibration_is_not_measured(
     manifest: Path, tmp_path: Path
 ) -> None:
@@ -183,6 +185,7 @@ def test_a_confidence_is_a_probability(value: Any, manifest: Path, tmp_path: Pat
         evaluate(manifest, tmp_path / "eval", answers=tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_replies_that_are_read_again_keep_the_confidence_of_the_same_answer(manifest: Path, tmp_path: Path) -> None:
     rows = answers_file(manifest, tmp_path / "a")
     plain = by_metric(evaluate(manifest, tmp_path / "plain", answers=tmp_path / "a"))
@@ -208,6 +211,7 @@ def late_after(limit_s: float) -> Any:
     return EvalConfig(late_after_s=limit_s)
 
 
+@pytest.mark.slow
 def test_replies_of_other_toolkits_may_have_a_column(manifest: Path, tmp_path: Path) -> None:
     rows = Manifest.load(manifest).split("test").qa_table.to_pylist()
     head = ["index", "video", "start", "question", "A", "B", "C", "answer", "prediction", "confidence"]
@@ -234,6 +238,7 @@ def test_replies_of_other_toolkits_may_have_a_column(manifest: Path, tmp_path: P
         evaluate(manifest, tmp_path / "bad", answers=logged([7, *sure[1:]]))
 
 
+@pytest.mark.slow
 def test_a_predictor_without_a_video_is_as_sure_as_its_answer_is_frequent(manifest: Path, tmp_path: Path) -> None:
     found = by_metric(evaluate(manifest, tmp_path / "eval", baselines=True))
     rows = Manifest.load(manifest)

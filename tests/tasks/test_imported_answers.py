@@ -89,6 +89,7 @@ def test_vlmevalkit_is_read_in_each_form(form: str, manifest: Manifest, tmp_path
     assert found.rows[0]["raw"] == "The answer is B."
 
 
+@pytest.mark.slow
 def test_vlmevalkit_is_scored_by_typed_answers(manifest: Manifest, tmp_path: Path) -> None:
     manifest.save(tmp_path / "manifest")
     path = vlmevalkit(tmp_path, "tsv")
@@ -105,6 +106,7 @@ def test_vlmevalkit_is_scored_by_typed_answers(manifest: Manifest, tmp_path: Pat
         assert (counts["closed"]["correct"], counts["closed"]["missing"], counts["open"]["missing"]) == (1, 1, 1)
 
 
+@pytest.mark.slow
 def test_replies_with_marks_of_a_judge_are_read_again(manifest: Manifest, tmp_path: Path) -> None:
     manifest.save(tmp_path / "manifest")
     path = vlmevalkit(tmp_path, "tsv", [*ROWS, [11, "v2.mp4", 0, SCENE, "", "", "", "", "The hook cuts."]])

@@ -27,6 +27,7 @@ def blind(folder: Path) -> Path:
     return jsonl(folder / "blind.jsonl", [*rows, sample(3, COUNT, "2", "3")])
 
 
+@pytest.mark.slow
 def test_replies_without_a_video_are_the_control_of_those_with_it(manifest: Any, tmp_path: Path) -> None:
     manifest.save(tmp_path / "manifest")
     path, control = vlmevalkit(tmp_path, "tsv"), blind(tmp_path)
@@ -70,6 +71,7 @@ def timed(folder: Path, seconds: Sequence[object]) -> Path:
     return table(folder / "timed.tsv", [*HEAD, "seconds"], rows)
 
 
+@pytest.mark.slow
 def test_late_replies_are_counted_where_the_file_has_times(manifest: Any, tmp_path: Path) -> None:
     manifest.save(tmp_path / "manifest")
     path = timed(tmp_path, [1.5, 9, "", 3])
@@ -87,6 +89,7 @@ def test_late_replies_are_counted_where_the_file_has_times(manifest: Any, tmp_pa
         answers_of(timed(tmp_path, [1, -1, 1, 1]), manifest, "test")
 
 
+@pytest.mark.slow
 def test_a_file_without_times_says_so(manifest: Any, tmp_path: Path) -> None:
     manifest.save(tmp_path / "manifest")
     path = vlmevalkit(tmp_path, "tsv")

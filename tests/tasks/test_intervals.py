@@ -183,6 +183,7 @@ def test_every_task_is_checked_here() -> None:
     assert set(SCORED) == set(KINDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("name", SCORED)
 def test_the_interval_of_every_score_holds_it(name: str, model: str) -> None:

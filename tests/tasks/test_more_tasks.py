@@ -87,6 +87,7 @@ def test_an_ideal_model_finds_every_criterion_and_one_without_a_threshold_gets_n
     assert {result.metric: result.value for result in logits} == {"mAP": 1, "mAP_video": 1}
 
 
+@pytest.mark.slow
 def test_constant_and_random_scores_equal_their_baselines() -> None:
     truth, ids, times_s = tools(12)
     for result in Tool(truth).score(Scores(ids, times_s, np.zeros(truth.shape), NAMES)):
@@ -145,6 +146,7 @@ def test_segments_of_gestures_are_scored_by_trial_and_together() -> None:
     )
 
 
+@pytest.mark.slow
 def test_steps_are_scored_as_phases_are() -> None:
     truth, ids, times_s = trials()
     scores = Scores(ids, times_s, np.random.default_rng(0).normal(size=(len(truth), 4)), NAMES)
@@ -158,6 +160,7 @@ def test_steps_are_scored_as_phases_are() -> None:
 # ---- calibration
 
 
+@pytest.mark.slow
 def test_probabilities_are_scored_for_calibration_and_other_scores_are_not() -> None:
     truth, ids, times_s = trials(8)
     probabilities = softmax(np.random.default_rng(3).normal(size=(len(truth), 4)) + 2 * np.eye(4)[truth])
@@ -172,6 +175,7 @@ def test_probabilities_are_scored_for_calibration_and_other_scores_are_not() -> 
         assert "ece" not in by_metric(Phase(truth).score(Scores(ids, times_s, other, NAMES)))
 
 
+@pytest.mark.slow
 def test_probabilities_of_triplets_are_scored_for_calibration() -> None:
     names = [TRIPLET_NAMES[at] for at in (0, 20, 60, 94)]
     truth, ids, times_s = tools()
@@ -210,6 +214,7 @@ def test_a_class_that_a_file_lacks_leaves_probabilities_what_they_are() -> None:
     assert (group.scores.scores[:, 2] == -1).all()
 
 
+@pytest.mark.slow
 def test_overconfidence_costs_calibration_but_not_accuracy() -> None:
     truth, ids, times_s = trials(8)
     logits = np.random.default_rng(3).normal(size=(len(truth), 4)) + 1.5 * np.eye(4)[truth]

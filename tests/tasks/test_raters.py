@@ -19,6 +19,7 @@ def by_metric(results: list[Result]) -> dict[str, Result]:
     return {result.metric: result for result in results}
 
 
+@pytest.mark.slow
 def test_agreement_and_kappa_equal_loops_over_pairs_of_raters() -> None:
     rng = np.random.default_rng(0)
     met = rng.random((60, 1, 3)) < [0.5, 0.3, 0.1]
@@ -56,6 +57,7 @@ def test_agreement_and_kappa_equal_loops_over_pairs_of_raters() -> None:
         assert again[metric].value == pytest.approx(result.value, abs=1e-12), metric
 
 
+@pytest.mark.slow
 def test_raters_come_from_the_labels_of_rated_moments(tmp_path: Path) -> None:
     """In a at 0 and 5 s two of three raters see C1; b is of a video that only one person labelled."""
     videos = [

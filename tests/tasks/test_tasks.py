@@ -138,6 +138,7 @@ def test_an_ideal_model_gets_every_phase_right() -> None:
     assert by_metric(results)["jaccard"].per_class == dict.fromkeys(CHOLEC80_PHASES, 1.0)
 
 
+@pytest.mark.slow
 def test_a_random_model_gets_phases_by_chance() -> None:
     truth, ids, times_s = phases(40)
     scores = np.random.default_rng(5).normal(size=(len(truth), 7))
@@ -158,6 +159,7 @@ def test_a_constant_model_equals_the_constant_baseline() -> None:
     assert "majority (of test)" in results[0].baselines
 
 
+@pytest.mark.slow
 def test_phase_scores_do_not_depend_on_row_order_or_offset() -> None:
     truth, ids, times_s = phases()
     rng = np.random.default_rng(1)
@@ -170,6 +172,7 @@ def test_phase_scores_do_not_depend_on_row_order_or_offset() -> None:
         assert a.baselines == pytest.approx(b.baselines, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_smoothing_helps_a_noisy_model_and_is_written_down() -> None:
     truth, ids, times_s = phases()
     scores = ideal(truth, 7) + np.random.default_rng(1).normal(size=(len(truth), 7))
@@ -183,6 +186,7 @@ def test_smoothing_helps_a_noisy_model_and_is_written_down() -> None:
     assert "causal mean over 9 s" in causal["edit"].protocol
 
 
+@pytest.mark.slow
 def test_relaxed_scores_are_added_to_strict_ones_and_named() -> None:
     truth, ids, times_s = phases()
     late = np.concatenate([np.roll(truth[np.array(ids) == name], 3) for name in sorted(set(ids))])
@@ -231,6 +235,7 @@ def cholec80_labels(numbers: Iterable[int]) -> list[NDArray[np.int64]]:
     return [labels_of_video(number) for number in numbers]
 
 
+@pytest.mark.slow
 @needs_labels
 def test_how_much_relaxed_boundaries_add_on_cholec80() -> None:
     """Transitions up to 20 s off: the script forgives late ones alone, which lifts Jaccard more than accuracy."""
@@ -259,6 +264,7 @@ def test_how_much_relaxed_boundaries_add_on_cholec80() -> None:
     assert 0.005 < script[0] - strict[0] < 0.02
 
 
+@pytest.mark.slow
 @needs_labels
 def test_cholec80_chance_levels() -> None:
     training = np.concatenate(cholec80_labels(range(1, 41)))
@@ -289,6 +295,7 @@ def test_phase_refuses() -> None:
 # ---- triplet
 
 
+@pytest.mark.slow
 def test_an_ideal_model_gets_every_triplet_right() -> None:
     truth, ids, times_s = triplets()
     results = Triplet(truth).score(Scores(ids, times_s, truth.astype(np.float64), TRIPLET_NAMES))
@@ -302,6 +309,7 @@ def test_an_ideal_model_gets_every_triplet_right() -> None:
     assert vectors["mAP_IVT"].value == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_random_and_constant_triplet_scores_equal_their_baselines() -> None:
     truth, ids, times_s = triplets(12)
     rng = np.random.default_rng(3)
@@ -313,6 +321,7 @@ def test_random_and_constant_triplet_scores_equal_their_baselines() -> None:
         assert result.value == pytest.approx(result.baselines["constant"], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_triplet_and_retrieval_scores_do_not_depend_on_row_order_or_offset() -> None:
     truth, ids, times_s = triplets()
     rng = np.random.default_rng(1)
@@ -337,6 +346,7 @@ def real_triplets() -> tuple[NDArray[np.uint8], list[str], NDArray[np.float64]]:
     return rows[:, 1:].astype(np.uint8), ids, rows[:, 0] + 0.5
 
 
+@pytest.mark.slow
 @needs_labels
 def test_cholect50_chance_levels() -> None:
     truth, ids, times_s = real_triplets()
@@ -377,6 +387,7 @@ def test_triplet_refuses() -> None:
 # ---- retrieval
 
 
+@pytest.mark.slow
 def test_an_ideal_model_finds_every_triplet_first() -> None:
     truth, ids, times_s = triplets()
     found = by_metric(Retrieval(truth).score(Scores(ids, times_s, truth.astype(float), TRIPLET_NAMES)))
@@ -387,6 +398,7 @@ def test_an_ideal_model_finds_every_triplet_first() -> None:
     assert "6 triplets as queries" in found["recall@1"].protocol
 
 
+@pytest.mark.slow
 def test_a_random_model_finds_by_chance() -> None:
     truth, ids, times_s = triplets(8)
     scores = np.random.default_rng(3).normal(size=truth.shape)
@@ -445,6 +457,7 @@ def test_an_ideal_model_answers_everything() -> None:
     assert set(found["accuracy"].baselines) == {"blind", "majority", "random"}
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_look_equals_the_blind_baseline() -> None:
     rows = answers()
     blind = ["closure" if kind == "phase" else "one" for kind in rows.types]
@@ -484,6 +497,7 @@ def test_answers_do_not_depend_on_row_order() -> None:
         assert (a.value, a.low, a.high, a.baselines) == (b.value, b.low, b.high, b.baselines)
 
 
+@pytest.mark.slow
 def test_unmatched_answers_are_counted_and_open_ones_are_named() -> None:
     rows = answers(right=1.0)
     predictions = ["I cannot tell.", *rows.predictions[1:]]

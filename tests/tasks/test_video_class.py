@@ -25,6 +25,7 @@ def by_metric(results: list[Result]) -> dict[str, Result]:
     return {result.metric: result for result in results}
 
 
+@pytest.mark.slow
 def test_scores_equal_sklearn() -> None:
     rng = np.random.default_rng(0)
     truth, guess = rng.integers(0, 3, (2, 40))
@@ -79,6 +80,7 @@ def manifest(labels: dict[str, dict[str, str]], test: str, lengths: dict[str, fl
     return Manifest(videos, segments)
 
 
+@pytest.mark.slow
 def test_moments_of_a_video_are_averaged_and_its_length_need_not_be_known(tmp_path: Path) -> None:
     truth = manifest({"a": {"clip": "cut"}, "b": {"clip": "suture"}, "c": {"clip": "cut"}, "d": {}}, "abcd")
     truth.save(tmp_path / "manifest")
@@ -93,6 +95,7 @@ def test_moments_of_a_video_are_averaged_and_its_length_need_not_be_known(tmp_pa
     assert found["accuracy"].warning == ""
 
 
+@pytest.mark.slow
 def test_decisions_vote_and_videos_without_a_prediction_are_told(tmp_path: Path) -> None:
     labels = {name: {"experience": level} for name, level in zip("abc", LEVELS, strict=True)}
     manifest(labels, "abc").save(tmp_path / "manifest")
@@ -117,6 +120,7 @@ def test_a_video_of_two_classes_is_refused(tmp_path: Path) -> None:
         evaluate(tmp_path / "manifest", tmp_path / "out", predictions=[path])
 
 
+@pytest.mark.slow
 def test_a_class_of_skill_is_no_part_of_the_score(tmp_path: Path) -> None:
     labels = {name: {"skill_class": LEVELS[at], "skill_total": str(10 * at)} for at, name in enumerate("abc")}
     manifest(labels, "abc").save(tmp_path / "manifest")
@@ -135,6 +139,7 @@ def test_a_class_of_skill_is_no_part_of_the_score(tmp_path: Path) -> None:
     assert {result.task for result in totals} == {"skill"}
 
 
+@pytest.mark.slow
 def test_the_baseline_says_the_class_of_most_training_videos(tmp_path: Path) -> None:
     """Not that of the longest: one training video of `cut` lasts longer than two of `suture`."""
     labels = {name: {"clip": "cut" if name in "axy" else "suture"} for name in "abcxyz"}

@@ -171,6 +171,7 @@ def test_a_checkpoint_of_an_earlier_version_is_told(trained: Path, tmp_path: Pat
     assert "of an earlier version of surgvl" in refusal(out, lambda: go(out, 8))
 
 
+@pytest.mark.slow
 def test_an_optimizer_of_another_kind_is_told(manifest: Path, tmp_path: Path) -> None:
     def words(muon: float) -> list[str]:
         own = [word for word in TINY_MAE if "optim.muon" not in word]
@@ -199,6 +200,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(trained: Path, tmp_path: Path, mo
     assert [path.name for path in last.parent.iterdir()] == ["last.ckpt"]
 
 
+@pytest.mark.slow
 def test_the_command_ends_in_one_line(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     last = tmp_path / "out" / "checkpoints" / "last.ckpt"
     last.parent.mkdir(parents=True)

@@ -150,6 +150,7 @@ def test_processes_that_load_change_nothing(
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_nothing_but_damage_is_one_line(
     workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -221,6 +222,7 @@ def test_other_errors_of_data_stop_a_run() -> None:
         Replacing(Wrong())[0]
 
 
+@pytest.mark.slow
 def test_windows_that_cannot_be_read_have_no_tokens(damaged: Path, tmp_path: Path) -> None:
     table = Manifest.load(damaged)
     shape = Preprocess(num_frames=4, fps=4.0, size_px=16, anchor="first")

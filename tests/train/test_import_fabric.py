@@ -1,26 +1,29 @@
 """Fabric alone is imported, and whoever asks for the rest of Lightning gets it."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from surgvl.train.import_fabric import LazyPackage, lazy_package
+from surgvl.train.import_fabric import LazyPackage, forget_package, lazy_package
+from tests.helpers.in_fork import imports_none_of
 
-ALONE = """
-import sys
-import surgvl.train.fabric
-from lightning.fabric.utilities.imports import _TORCHMETRICS_GREATER_EQUAL_1_0_0
-unused = {"lightning.pytorch", "torchmetrics.functional", "transformers", "sklearn", "torchvision"}
-print(sorted(unused & set(sys.modules)))
-print(_TORCHMETRICS_GREATER_EQUAL_1_0_0)
-"""
+UNUSED = {"lightning", "torchmetrics", "transformers", "sklearn", "torchvision"}
 
 
+@pytest.mark.slow
 def test_training_imports_neither_trainer_nor_metrics() -> None:
-    found = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=True)
-    assert found.stdout.splitlines() == ["[]", "True"]
+    def work() -> None:
+        import surgvl.train.fabric
+
+        assert vars(surgvl.train.fabric)["Fabric"].__module__ == "lightning.fabric.fabric"
+        assert vars(sys.modules["lightning.fabric.utilities.imports"])["_TORCHMETRICS_GREATER_EQUAL_1_0_0"]
+        assert type(sys.modules["lightning"]).__name__ == "LazyPackage"
+        assert "lightning.pytorch" not in sys.modules
+        for name in [each for each in sys.modules if each.partition(".")[0] == "lightning"]:
+            del sys.modules[name]
+
+    assert imports_none_of(UNUSED, work)
 
 
 def test_the_rest_of_a_package_is_there_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +53,25 @@ def test_the_rest_of_a_package_is_there_when_it_is_asked_for(tmp_path: Path, mon
         _ = thunder.nothing
     with pytest.raises(ImportError, match="no package lightening"):
         lazy_package("lightening")
+
+
+def test_a_package_that_nobody_asked_is_imported_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "lightning_rod"
+    package.mkdir()
+    # Its module needs what the package does first.
+    (package / "__init__.py").write_text("first = 1\nfrom lightning_rod.part import value\n")
+    (package / "part.py").write_text("import sys\nvalue = vars(sys.modules['lightning_rod'])['first'] + 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("lightning_rod", "lightning_rod.part"):
+        monkeypatch.setitem(sys.modules, name, sys)
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr("surgvl.train.import_fabric.version", {"lightning_rod": "1"}.__getitem__)
+    lazy_package("lightning_rod")
+    assert isinstance(sys.modules["lightning_rod"], LazyPackage)
+    forget_package("lightning_rod")
+    assert "lightning_rod" not in sys.modules
+    import lightning_rod.part  # type: ignore[import-not-found]
+
+    assert lightning_rod.part.value == 2
+    forget_package("lightning_rod")
+    assert "lightning_rod" in sys.modules

@@ -172,6 +172,7 @@ def test_sampler_cuts_batches_over_ranks_and_time_and_resumes() -> None:
     assert len(seeds) == 3 * 50 * 64
 
 
+@pytest.mark.slow
 def test_samples_are_functions_of_seed_and_index(manifest: Path) -> None:
     table = Manifest.load(manifest)
     store = FrameStore({row.video_id: table.path_of(row.video_id) for row in table.videos}, SHAPE)
@@ -189,6 +190,7 @@ def test_samples_are_functions_of_seed_and_index(manifest: Path) -> None:
     assert batch["video"].dtype == torch.uint8
 
 
+@pytest.mark.slow
 def test_a_store_gives_the_frames_of_the_file(manifest: Path, tmp_path: Path) -> None:
     table = Manifest.load(manifest)
     paths = {"v0": table.path_of("v0")}
@@ -198,6 +200,7 @@ def test_a_store_gives_the_frames_of_the_file(manifest: Path, tmp_path: Path) ->
         assert np.array_equal(stored.clip(("v0", place)), direct.clip(("v0", place)))
 
 
+@pytest.mark.slow
 def test_bad_videos_are_set_aside_listed_and_reported(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,7 @@ def alone(case: str, out: Path, **changes: Any) -> Objective:
     return train(case, out, {"strategy": "auto", **changes})
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_are_the_batch(tmp_path: Path) -> None:
     whole = alone("plain", tmp_path / "whole")
     parts = alone("plain", tmp_path / "parts", accumulate=4)
@@ -113,6 +114,7 @@ def test_sigterm_ends_a_run_after_its_step_and_keeps_the_last_checkpoint(tmp_pat
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.slow
 def test_half_precision_clips_gradients_without_their_scale(tmp_path: Path) -> None:
     """Moments are sums of clipped gradients: those of float32, but for float16's ten bits."""
     moments = []
@@ -138,6 +140,7 @@ class Reads(Plain):
 
 
 # Steps 0, 5, 10 and 11 are logged; before they ask for their batch, what was noted is checked.
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "want"), [(Plain, [0, 4, 5, 9, 10]), (Reads, list(range(11)))])
 def test_nothing_is_read_from_the_device_between_logging_steps(
     make: type[Plain], want: list[int], tmp_path: Path
@@ -198,6 +201,7 @@ class Remembers(Plain):
         self.kept.append({name: value.clone() for name, value in self.state_dict().items()})
 
 
+@pytest.mark.slow
 def test_a_spike_is_skipped_counted_and_remembered(tmp_path: Path) -> None:
     objective = Remembers()
     run = Run(steps=30, batch=2, precision="32-true", log_every=10, save_every=15, skip_loss_std=6.0, skip_window=10)
@@ -237,6 +241,7 @@ class Noisy(Plain):
         return {"seen": torch.rand(())} if self.watched else {}
 
 
+@pytest.mark.slow
 def test_a_monitor_sees_the_numbers_of_the_step_and_changes_nothing(tmp_path: Path) -> None:
     run = Run(steps=8, batch=4, precision="32-true", log_every=3)
     found = []

@@ -69,6 +69,7 @@ def seen(path: Path) -> list[int]:
     return [number_in(image) for _, image in video.stream(path, 25, 48)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, 1, 100])
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("stand_in", [LAG, b"\0", NOT_CODED], ids=["lag", "nul", "not coded"])
@@ -85,6 +86,7 @@ def test_what_stands_in_for_a_picture_is_no_damage(
     assert video.probe(path).width_px == 64
 
 
+@pytest.mark.slow
 def test_packed_pictures_are_all_there(source: Path, tmp_path: Path) -> None:
     path = rewrite(source, tmp_path / "packed.avi", packed(packets(source)))
     with av.open(str(path)) as container:

@@ -81,6 +81,7 @@ def test_arguments_out_of_range_are_refused(tmp_path: Path, arguments: dict[str,
         list(video.stream(path, **given))
 
 
+@pytest.mark.slow
 def test_a_file_cut_in_the_middle_gives_its_good_frames_then_says_so(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_file_cut_in_the_middle_gives_its_good_frames_then_says_so(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mkv", ".ts", ".avi", ".flv"])
 def test_a_cut_file_of_another_container_never_goes_on_silently(tmp_path: Path, suffix: str) -> None:
     whole, path = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"

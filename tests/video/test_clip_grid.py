@@ -100,6 +100,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anchor", ["last", "centre", "first"])
 @pytest.mark.parametrize(("fps", "step_s"), [(2.0, 1.0), (0.25, 1.0), (0.3, 2.0)])
 def test_streamed_clips_are_those_cut_one_by_one(recording: Path, anchor: Anchor, fps: float, step_s: float) -> None:
@@ -114,6 +115,7 @@ def test_streamed_clips_are_those_cut_one_by_one(recording: Path, anchor: Anchor
         assert [number_in(frame) for frame in clip] == want
 
 
+@pytest.mark.slow
 def test_eight_clips_of_a_frame_in_four_seconds_differ(recording: Path) -> None:
     """A recipe at 0.25 frames a second: each second has its own clip, where the grid of 4 s gave 8 in 32 s."""
     preprocess = Preprocess(num_frames=4, fps=0.25, size_px=48, anchor="last")

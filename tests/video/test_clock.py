@@ -89,6 +89,7 @@ def test_of_two_tracks_the_default_one_is_shown(tmp_path: Path) -> None:
     assert video.read(path, 0, 1, 1, 16).mean() > 200
 
 
+@pytest.mark.slow
 def test_a_raw_dv_stream_has_the_rate_of_its_pictures(tmp_path: Path) -> None:
     path = tmp_path / "a.dv"
     with av.open(str(path), "w", format="dv") as container:

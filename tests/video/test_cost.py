@@ -38,6 +38,7 @@ def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counted
 
 
+@pytest.mark.slow
 def test_a_late_clip_costs_what_an_early_one_costs(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert video.probe(long_video).duration_s == 9000.0
     counted = count_decoded(monkeypatch)
@@ -58,6 +59,7 @@ def test_pictures_nobody_sees_are_not_decoded(tmp_path: Path, monkeypatch: pytes
     assert len(counted) < 0.7 * len(EVEN)
 
 
+@pytest.mark.slow
 def test_memory_is_flat_in_the_length(long_video: Path) -> None:
     references: list[weakref.ref[Image]] = []
     tracemalloc.start()
@@ -74,6 +76,7 @@ def test_memory_is_flat_in_the_length(long_video: Path) -> None:
     assert peaks[1] - peaks[0] < 1_000_000
 
 
+@pytest.mark.slow
 def test_frames_that_are_not_sampled_are_not_converted(long_video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     converted = []
     plain = VideoFile._pixels

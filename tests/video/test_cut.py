@@ -42,6 +42,7 @@ def check(source: Path, start_s: float, end_s: float, out: Path) -> bool:
     return found.is_copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_a_cut_holds_the_frames_of_the_range(numbered_file: Callable[[str], Path], name: str, tmp_path: Path) -> None:
     source = numbered_file(name)
@@ -50,6 +51,7 @@ def test_a_cut_holds_the_frames_of_the_range(numbered_file: Callable[[str], Path
         check(source, start * end_s, end * end_s, tmp_path / "cut.mp4")
 
 
+@pytest.mark.slow
 def test_frames_are_copied_where_the_range_is_whole_groups(tmp_path: Path) -> None:
     source, out = tmp_path / "source.mp4", tmp_path / "cut.mp4"
     encode(source, list(range(250)), options=CLOSED)
@@ -74,6 +76,7 @@ def test_copied_frames_are_the_bytes_of_the_recording(tmp_path: Path) -> None:
     assert packets(out) == packets(source)[30:50]
 
 
+@pytest.mark.slow
 def test_an_open_group_is_cut_without_the_frames_that_lean_on_the_one_before(tmp_path: Path) -> None:
     source = tmp_path / "open.mp4"
     encode(source, **FILES["open_groups.mp4"])

@@ -59,6 +59,7 @@ def bordered(shape: str) -> Iterator[Image]:
         yield noise
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [("letterbox", (20, 40, 160, 280)), ("round", (10, 90, 171, 251)), ("full", None), ("dark", None)],

@@ -19,6 +19,7 @@ def truth(path: Path) -> list[float]:
     return [at / 25 for at in EVEN] if path.suffix == ".avi" else [time_s for time_s, _ in brute_force(path)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_times_are_those_of_the_decoded_frames(name: str, numbered_file: Callable[[str], Path]) -> None:
     path = numbered_file(name)

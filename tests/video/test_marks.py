@@ -52,6 +52,7 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, tuple[int, in
     return {whole: (250, 0), **found}
 
 
+@pytest.mark.slow
 def test_counts_are_those_of_the_decoder(copies: dict[Path, tuple[int, int]]) -> None:
     for path, (decoded, damaged) in copies.items():
         with counted() as marks:
@@ -61,6 +62,7 @@ def test_counts_are_those_of_the_decoder(copies: dict[Path, tuple[int, int]]) ->
         assert [line.partition(" and were")[0] for line in marks.lines()] == ([said] if damaged else [])
 
 
+@pytest.mark.slow
 def test_nothing_is_counted_outside_of_a_block(copies: dict[Path, tuple[int, int]]) -> None:
     path = list(copies)[-1]
     with counted() as outer:
@@ -73,6 +75,7 @@ def test_nothing_is_counted_outside_of_a_block(copies: dict[Path, tuple[int, int
     assert inner.decoded == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_no_good_file_is_called_damaged_wherever_it_is_entered(name: str, numbered_file: Callable[[str], Path]) -> None:
     path = numbered_file(name)
@@ -84,6 +87,7 @@ def test_no_good_file_is_called_damaged_wherever_it_is_entered(name: str, number
     assert not marks.lines()
 
 
+@pytest.mark.slow
 def test_embed_names_them_and_what_follows_knows_them(
     copies: dict[Path, tuple[int, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +115,7 @@ def test_embed_names_them_and_what_follows_knows_them(
     assert read_json(tmp_path / "vectors" / "vectors.json")["damaged_frames"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_store", [True, False])
 def test_training_names_them_once(
     with_store: bool, copies: dict[Path, tuple[int, int]], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -74,6 +74,7 @@ def test_exact_frame_times_show_that_frame(tmp_path: Path) -> None:
     assert [number_in(image) for image in clip] == list(range(90))
 
 
+@pytest.mark.slow
 def test_a_trimmed_file_starts_where_its_edit_list_says(tmp_path: Path) -> None:
     whole, trimmed = tmp_path / "whole.mp4", tmp_path / "trimmed.mp4"
     encode(whole, EVEN)
@@ -94,6 +95,7 @@ def test_a_trimmed_file_starts_where_its_edit_list_says(tmp_path: Path) -> None:
     assert found.end_s == pytest.approx(9.6)
 
 
+@pytest.mark.slow
 def test_stream_equals_repeated_read_to_the_byte(tmp_path: Path) -> None:
     path = tmp_path / "variable.mp4"
     encode(path, IRREGULAR, Fraction(1, 100))
@@ -183,6 +185,7 @@ def test_crop_is_the_same_part_scaled(tmp_path: Path) -> None:
         video.read(path, 0.4, 0.4, 1, 40, crop=Box(0, 0, 97, 128))
 
 
+@pytest.mark.slow
 def test_what_importing_video_takes() -> None:
     """The gateway takes the decoder's list of containers alone; whoever reads pictures needs no torch."""
     code = (

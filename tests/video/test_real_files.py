@@ -17,6 +17,7 @@ REAL = os.environ.get("SURGVL_REAL_DATA", "")
 needs_real = pytest.mark.skipif(not REAL, reason="SURGVL_REAL_DATA is not set: no real footage here")
 
 
+@pytest.mark.slow
 @needs_real
 def test_real_clips_give_all_their_frames() -> None:
     expected = {
@@ -37,6 +38,7 @@ def test_real_clips_give_all_their_frames() -> None:
         assert len(times) == num_frames - round(start_s * fps)
 
 
+@pytest.mark.slow
 @needs_real
 def test_a_real_clip_agrees_with_opencv_frame_by_frame() -> None:
     path = Path(REAL) / "clips" / "VID43_299.mp4"
@@ -48,6 +50,7 @@ def test_a_real_clip_agrees_with_opencv_frame_by_frame() -> None:
     capture.release()
 
 
+@pytest.mark.slow
 @needs_real
 def test_real_broken_footage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError, match=r"header_only\.mp4 holds a header but no video"):
@@ -77,6 +80,7 @@ def test_real_broken_footage(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @needs_real
 def test_real_borders() -> None:
     clips = Path(REAL) / "clips"
@@ -93,6 +97,7 @@ def test_real_borders() -> None:
     assert frames[:, 0].max() > 60
 
 
+@pytest.mark.slow
 @needs_real
 def test_real_frame_folders() -> None:
     info = video.probe(Path(REAL) / "frames" / "cataract")

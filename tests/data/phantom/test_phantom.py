@@ -39,6 +39,7 @@ def _bytes(root: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes(tmp_path: Path) -> None:
     for root in ("a", "b"):
         write_labels(tmp_path / root, script(3, 5, duration_s=30.0))
@@ -58,6 +59,7 @@ def test_json_round_trip_and_refusal() -> None:
         Scene.from_json(json.dumps(broken))
 
 
+@pytest.mark.slow
 def test_everything_occurs_and_nothing_dominates(scenes: list[Scene]) -> None:
     seen: Counter[str] = Counter()
     tools: Counter[int] = Counter()
@@ -89,6 +91,7 @@ def test_most_verbs_need_motion() -> None:
     assert ambiguous >= 0.5 * sum(shared.values())
 
 
+@pytest.mark.slow
 def test_phases_are_plausible_and_not_given_by_position(scenes: list[Scene]) -> None:
     orders = set()
     middles: dict[str, list[float]] = {}
@@ -115,6 +118,7 @@ def test_phases_are_plausible_and_not_given_by_position(scenes: list[Scene]) -> 
     assert all(np.std(times) > 3 for name, times in middles.items() if name != "Preparation")
 
 
+@pytest.mark.slow
 def test_two_at_work_differ(scenes: list[Scene]) -> None:
     for scene in scenes:
         for second in range(90):
@@ -133,6 +137,7 @@ def _truth(scene: Scene, second: int) -> list[Action]:
     return [a for a in scene.actions if a.start_s <= time and time < a.end_s]
 
 
+@pytest.mark.slow
 def test_label_files_follow_the_scene(tmp_path: Path, scenes: list[Scene]) -> None:
     scene = scenes[7]
     write_labels(tmp_path, scene)
@@ -205,6 +210,7 @@ def _blind(read: Callable[[Scene], list[Any]], train: list[Scene], test: list[Sc
     return sum(marks) / len(marks), len({answer for counts in answers.values() for answer in counts})
 
 
+@pytest.mark.slow
 def test_questions_are_closed_and_need_the_picture(scenes: list[Scene]) -> None:
     blind, num_answers = _blind(pitvqa_questions, scenes[:28], scenes[28:])
     blind_lls, _ = _blind(lls48_questions, scenes[:28], scenes[28:])

@@ -178,6 +178,7 @@ def test_phase_does_not_show_in_global_cues() -> None:
     assert with_tools_too < majority + 0.2
 
 
+@pytest.mark.slow
 def test_frames_are_a_function_of_time() -> None:
     scene = script(0, 3, duration_s=20.0)
     whole = list(render(scene, 32, fps=5, end_s=4.0))
@@ -189,6 +190,7 @@ def test_frames_are_a_function_of_time() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instrument", INSTRUMENTS)
 def test_tool_changes_the_picture_where_its_box_is(instrument: str) -> None:
     scene = next(s for s in (script(0, k) for k in range(36)) if any(a.instrument == instrument for a in s.actions))
@@ -208,6 +210,7 @@ def test_tool_changes_the_picture_where_its_box_is(instrument: str) -> None:
     assert box[1] <= tip_y <= box[1] + box[3]
 
 
+@pytest.mark.slow
 def test_out_of_body_shows_no_tool_and_has_no_label() -> None:
     scene = next(s for s in (script(0, k) for k in range(36)) if any(e.kind == "out_of_body" for e in s.events))
     event = next(e for e in scene.events if e.kind == "out_of_body")

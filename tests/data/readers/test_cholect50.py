@@ -94,6 +94,7 @@ def test_components_that_disagree_are_counted(tmp_path: Path) -> None:
         read_binary_labels(tmp_path, "VID06")
 
 
+@pytest.mark.slow
 @needs_real
 def test_real_triplets_second_by_second() -> None:
     root = LABELS / "cholect45_layout"

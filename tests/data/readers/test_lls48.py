@@ -105,6 +105,7 @@ def test_absent_data_say_that_the_set_is_not_public(tmp_path: Path, capsys: pyte
     assert "schema of ours, not verified on real data" in line
 
 
+@pytest.mark.slow
 def test_phantom_tables_make_the_questions_of_its_tree(tmp_path: Path) -> None:
     num_questions = 0
     for number in range(12):

@@ -19,6 +19,7 @@ def num_seconds(questions: Any) -> int:
     return len(pc.unique(pc.add(pc.multiply(video_of, 1e6), questions["start_s"])))
 
 
+@pytest.mark.slow
 @needs_real
 def test_pitvqa_text_has_the_published_counts() -> None:
     dataset = PitVis(LABELS / "pitvis")
@@ -43,6 +44,7 @@ def test_pitvqa_text_has_the_published_counts() -> None:
     assert all(question_type(row["question"]) == row["type"] for row in pairs)
 
 
+@pytest.mark.slow
 @needs_real
 def test_questions_before_dropping_have_the_published_count() -> None:
     folder = LABELS / "pitvis"

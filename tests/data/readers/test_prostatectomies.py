@@ -81,6 +81,7 @@ def test_psi_ava_rows_that_are_refused(row: str, message: str, tmp_path: Path) -
     assert message in line
 
 
+@pytest.mark.slow
 @needs_real
 def test_psi_ava_agrees_with_its_coco_file() -> None:
     dataset = PSIAVA(PSI)

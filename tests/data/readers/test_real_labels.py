@@ -47,6 +47,7 @@ def csv_rows(folder: Path) -> int:
     return sum(len(path.read_text(encoding="utf-8").split()) - 1 for path in folder.glob("*.csv"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "folder", "count"),
     [(Cholec80, "cholec80_csv", 184_497), (AutoLaparo, "autolaparo_csv", 83_201)],
@@ -84,6 +85,7 @@ def test_cholec80_of_svrcnet_agrees_with_the_csv_files() -> None:
     assert truth == [[each.label] for each in spans]
 
 
+@pytest.mark.slow
 def test_frames_of_cholect45(tmp_path: Path) -> None:
     root = LABELS / "cholect45_layout"
     frames = triplets = 0
@@ -98,6 +100,7 @@ def test_frames_of_cholect45(tmp_path: Path) -> None:
     labels_fit(dataset, manifest)
 
 
+@pytest.mark.slow
 def test_frames_of_the_challenge_files_of_cholect50() -> None:
     root = MORE / "cholect50" / "cholect50-challenge-val"
     dataset = CholecT50(root)
@@ -140,6 +143,7 @@ def test_rows_of_cataract101() -> None:
     labels_fit(dataset, manifest)
 
 
+@pytest.mark.slow
 def test_rows_of_ophnet() -> None:
     path = MORE / "ophnet" / "annotation" / "OphNet2024_loca_challenge_phase.csv"
     with path.open(encoding="utf-8", newline="") as file:
@@ -158,6 +162,7 @@ def test_rows_of_ophnet() -> None:
     labels_fit(dataset, manifest)
 
 
+@pytest.mark.slow
 def test_segments_of_multibypass140() -> None:
     phases = steps = flags = 0
     for path in (MORE / "multibypass140" / "labels").rglob("*.mp4.json"):

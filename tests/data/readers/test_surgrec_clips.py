@@ -61,6 +61,7 @@ def test_positions_are_counted_against_the_segments() -> None:
     assert position_labels(clips, phases) == (1, 2)
 
 
+@pytest.mark.slow
 @needs_real
 def test_86_of_543_labels_of_cholec80_are_not_the_phase(tmp_path: Path) -> None:
     for name in ("train.csv", "test.csv", "label_map.json"):
