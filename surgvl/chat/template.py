@@ -95,6 +95,8 @@ def conversation(processor: SurgVLProcessor, turns: Sequence[tuple[str, str]]) -
         tail = answer_ids(processor, answer)
         ids += prompt + tail
         labels += [IGNORE] * len(prompt) + tail
+        if number == len(turns) - 1:
+            break
         messages.append({"role": "assistant", "content": to_text(answer)})
         done = processor.render(messages, add_generation_prompt=False)
         end = processor.tokenizer.eos_token

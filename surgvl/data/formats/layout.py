@@ -56,9 +56,32 @@ def find_files(folder: Path, pattern: str, contents: "Contents") -> dict[str, Pa
         pattern: regular expression for the full name, with one group, the id.
         contents: takes the problems.
     """
+    return _find(_entries(folder), folder, pattern, contents)
+
+
+def find_videos(folder: Path, pattern: str, contents: "Contents") -> dict[str, Path]:
+    """Video files and frame folders whose stem matches a pattern (without a group), by stem; files take precedence."""
+    files: dict[str, Path] = {}
+    entries = _entries(folder)
+    there = {f".{path.name.rpartition('.')[2].lower()}" for path in entries}
+    for suffix in (*(each for each in VIDEO_SUFFIXES if each in there), ""):
+        for name, path in _find(entries, folder, rf"({pattern})(?i:{re.escape(suffix)})", contents).items():
+            if name in files:
+                contents.problems.append(f"{name} occurs twice: {files[name].name} is used, {path.name} is not")
+            files.setdefault(name, path)
+    return files
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder, sorted."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _find(entries: Sequence[Path], folder: Path, pattern: str, contents: "Contents") -> dict[str, Path]:
+    """`find_files` among the entries of a folder."""
     files: dict[str, Path] = {}
     rest: set[str] = set()
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+    for path in entries:
         if match := re.fullmatch(pattern, path.name):
             if match[1] in files:
                 contents.problems.append(f"{match[1]} occurs twice: {files[match[1]].name} is used, {path.name} is not")
@@ -69,17 +92,6 @@ def find_files(folder: Path, pattern: str, contents: "Contents") -> dict[str, Pa
         elif not path.name.startswith("."):
             rest.add(path.name)
     contents.unmatched[folder] = contents.unmatched.get(folder, rest) & rest
-    return files
-
-
-def find_videos(folder: Path, pattern: str, contents: "Contents") -> dict[str, Path]:
-    """Video files and frame folders whose stem matches a pattern (without a group), by stem; files take precedence."""
-    files: dict[str, Path] = {}
-    for suffix in (*VIDEO_SUFFIXES, ""):
-        for name, path in find_files(folder, rf"({pattern})(?i:{re.escape(suffix)})", contents).items():
-            if name in files:
-                contents.problems.append(f"{name} occurs twice: {files[name].name} is used, {path.name} is not")
-            files.setdefault(name, path)
     return files
 
 

@@ -168,11 +168,15 @@ class VideoDataset(ABC):
         return [*found, *(f"unreadable: {line}" for line in self.contents.unreadable)]
 
     def to_manifest(self) -> Manifest:
-        """Convert videos, segments and questions to a manifest with this folder as root.
+        """Convert videos, segments and questions to a manifest with this folder as root, once.
 
         Raises:
             DataError: no video can be read.
         """
+        return self._manifest
+
+    @cached_property
+    def _manifest(self) -> Manifest:
         if not self.contents.videos:
             raise DataError(f"{self.root}: no video of {self.name} can be read: {self.contents.unreadable[0]}")
         qa = pa.concat_tables(self.contents.qa) if self.contents.qa else ()
