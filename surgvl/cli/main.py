@@ -105,6 +105,8 @@ def _read(name: str, function: Any, words: list[str]) -> tuple[Any, Any]:
 
     from surgvl.cli.help import parser as parser_of
 
+    # Refuses words before the parser is built, which takes longer.
+    spelled = spell_out(words, function)
     command, shipped = COMMANDS[name], recipes(name)
     notes = [f"--recipe NAME is short for --config with a recipe that ships: {', '.join(shipped)}"] if shipped else []
     flag, package = command.classes
@@ -115,7 +117,7 @@ def _read(name: str, function: Any, words: list[str]) -> tuple[Any, Any]:
         notes.append(f"See also: {', '.join(f'surgvl {each} --help' for each in more)}")
     parser = parser_of(name, function, command.words, tuple(examples(name)), tuple(notes))
     try:
-        config = parser.parse_args(spell_out(words, function))
+        config = parser.parse_args(spelled)
     except (AttributeError, TypeError, ValueError, KeyError, OverflowError) as error:
         # jsonargparse does not check the shape of a file's values.
         raise UsageError(f"a value has the wrong type ({error}): see surgvl {name} --help") from error
