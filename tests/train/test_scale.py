@@ -1,4 +1,4 @@
-"""The loop at scale: parts of a batch, the average over a stop, host reads, NaN, spikes, compiled parts."""
+"""The loop at scale: parts of a batch, the average over a stop, host reads, NaN, spikes."""
 
 import json
 import os
@@ -256,22 +256,6 @@ def test_a_monitor_sees_the_numbers_of_the_step_and_changes_nothing(tmp_path: Pa
     assert [row["step"] for row in rows] == [0, 3, 6, 7]
     assert all(row["seen"] == row["noise"] for row in rows)
     assert all(0 <= row["wait"] <= 1 for row in rows)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # torch warns itself while it compiles
-def test_compiled_parts_train_alike_and_keep_their_names(tmp_path: Path) -> None:
-    trained = []
-    for on in (False, True):
-        torch.manual_seed(3)
-        trained.append(mae(depth=1))  # each block takes seconds to compile
-        fit(trained[-1], Clips(), collate, tmp_path / str(on), OPTIM, replace(CASES["mae"][1], compile=on))
-    plain, compiled = trained
-    assert list(plain.state_dict()) == list(compiled.state_dict())
-    assert [type(part).__name__ for part in compiled.modules_to_compile()] == ["VideoViT", "Decoder"]
-    for one, two in zip(log(tmp_path / "False"), log(tmp_path / "True"), strict=True):
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
-    assert all(part._compiled_call_impl is not None for part in compiled.modules_to_compile())
 
 
 def test_checkpointed_activations_give_the_same_gradients_from_less_memory() -> None:
