@@ -24,7 +24,7 @@ from surgvl.embed.vectors import Texts, embed_sets, read_shard, read_texts
 from surgvl.models.model_info import ModelFacts
 from surgvl.prompts import PromptSet, load_sets
 from surgvl.retrieval.clip_index import ClipIndex
-from surgvl.retrieval.folder import HEADER_FILE
+from surgvl.retrieval.folder import HEADER_FILE, IndexHeader, create_files
 
 # Of a space that is not used any more: its vectors are to stay.
 KEPT = ".kept"
@@ -78,7 +78,8 @@ class Space:
     def create_index(self) -> None:
         """An empty index, if there is none."""
         meta = self.meta
-        ClipIndex.create(self.index_folder, meta.model, meta.model_hash, meta.dim, exist_ok=True).close()
+        head = IndexHeader(model=meta.model, model_hash=meta.model_hash, dim=meta.dim)
+        create_files(self.index_folder, head, exist_ok=True)
 
     @cached_property
     def meta(self) -> Meta:

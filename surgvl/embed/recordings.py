@@ -200,7 +200,7 @@ class Shards:
                     path.unlink()  # one of a pair, left by a killed process
                 continue
             try:
-                names = read_parquet(path)["video_id"].to_pylist()
+                names = read_parquet(path, ["video_id"])["video_id"].to_pylist()
             except (OSError, pa.ArrowInvalid) as error:
                 raise DataError(f"{path} cannot be read ({error}): delete it, and embed again") from error
             self._of[names[0]] = (int(path.stem.rpartition("-")[2]), contents.get(names[0], ""))

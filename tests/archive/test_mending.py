@@ -1,5 +1,6 @@
 """Damaged lists of contents, spaces that were left, removals in one write, and what is embedded or merged again."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,21 @@ from tests.archive.test_reindexing import other_embedder
 from tests.helpers.made_archive import empty_archive, film, opened, plain_embedder
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of three films, and the films."""
+    home = tmp_path_factory.mktemp("made")
     for number in range(3):
-        film(tmp_path / f"films/{'abc'[number]}.mp4", number + 1, 2)
-    with empty_archive(tmp_path / "archive") as found:
-        found.add([tmp_path / "films"])
+        film(home / f"films/{'abc'[number]}.mp4", number + 1, 2)
+    with empty_archive(home / "archive") as archive:
+        archive.add([home / "films"])
+    return home
+
+
+@pytest.fixture
+def archive(made: Path, tmp_path: Path) -> Iterator[Archive]:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    with opened(tmp_path / "archive") as found:
         yield found
 
 

@@ -17,18 +17,26 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
 from surgvl.embed.meta import write_meta
 from tests.archive.test_adding import check_whole, states
-from tests.helpers.made_archive import empty_archive, film
+from tests.helpers.made_archive import empty_archive, film, opened
 from tests.helpers.patience import patience
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of two films, and the films."""
+    home = tmp_path_factory.mktemp("made")
     for number, name in enumerate(("a.mp4", "b.mp4"), 1):
-        film(tmp_path / "films" / name, number, number + 2)
-    found = empty_archive(tmp_path / "archive")
-    found.add([tmp_path / "films"])
-    yield found
-    found.close()
+        film(home / "films" / name, number, number + 2)
+    with empty_archive(home / "archive") as archive:
+        archive.add([home / "films"])
+    return home
+
+
+@pytest.fixture
+def archive(made: Path, tmp_path: Path) -> Iterator[Archive]:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    with opened(tmp_path / "archive") as found:
+        yield found
 
 
 def damage(path: Path) -> None:

@@ -1,9 +1,12 @@
 """Small archives: short films, and an embedder without a network whose vectors are known."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -14,7 +17,7 @@ from surgvl.archive.space import Space
 from surgvl.core.arrays import Float32Array
 from surgvl.core.errors import DataError
 from surgvl.embed.embedder import Embedder
-from surgvl.prompts import load_sets
+from surgvl.prompts import PromptSet, load_sets
 from surgvl.video.clip import Preprocess
 from tests.helpers.numbered_videos import colourful
 
@@ -26,16 +29,22 @@ PREPROCESS = Preprocess(num_frames=2, fps=2.0, size_px=8)
 def film(path: Path, number: int = 1, seconds: int = 2) -> Path:
     """A video, 5 frames a second; other numbers are other videos."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = path.with_suffix(".mp4")
-    first = 7 * number
-    video.write(made, islice(colourful(first + seconds * 5), first, None), 5)
-    made.rename(path)
+    path.write_bytes(_film(number, seconds))
     return path
+
+
+@cache
+def _film(number: int, seconds: int) -> bytes:
+    with TemporaryDirectory() as folder:
+        first, made = 7 * number, Path(folder) / "film.mp4"
+        video.write(made, islice(colourful(first + seconds * 5), first, None), 5)
+        return made.read_bytes()
 
 
 def vectors_of(path: Path, count: int) -> Float32Array:
     """Unit vectors that depend on the first bytes of a file."""
-    found = np.random.default_rng(list(path.read_bytes()[:2048])).normal(size=(count, DIM)).astype(np.float32)
+    seed = int.from_bytes(hashlib.sha256(path.read_bytes()[:2048]).digest())
+    found = np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float32)
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
 
 
@@ -59,11 +68,16 @@ def plain_embedder() -> Embedder:
     return Embedder("plain", HASH, DIM, PREPROCESS, {}, seconds, texts, few=few)
 
 
+@cache
+def _prompt_sets() -> list[PromptSet]:
+    return load_sets(["phantom_phase"])
+
+
 def empty_archive(folder: Path) -> Archive:
     """An archive of the plain embedder."""
     with new_folder(folder) as home:
         plain = plain_embedder()
-        Space.create(home / "spaces" / HASH[:12], plain, load_sets(["phantom_phase"]), plain.texts)
+        Space.create(home / "spaces" / HASH[:12], plain, _prompt_sets(), plain.texts)
         write_new(home, "", HASH[:12], "plain", "")
     return opened(folder)
 
