@@ -52,7 +52,7 @@ class Shape:
 
 
 SHAPES = {size: Shape(*numbers) for size, numbers in SIZES.items()}
-SHAPES["tiny"] = Shape(48, 2, 3, 4.0, 32, 4, 8, 2, 32, 1, 2)
+SHAPES["tiny"] = Shape(48, 1, 3, 4.0, 32, 4, 8, 2, 32, 1, 2)
 
 
 @dataclass(frozen=True)
