@@ -35,7 +35,7 @@ TINY = [
     "--encoder.depth=2",
     "--encoder.heads=2",
     "--optim.muon_lr_ratio=2.0",
-    "--run.batch=8",
+    "--run.batch=4",
     "--run.save_every=3",
     "--run.log_every=5",
     "--run.precision=32-true",
@@ -132,15 +132,15 @@ def test_two_runs_are_alike_to_the_bit_and_the_loss_falls(manifest: Path, tmp_pa
 def test_killed_and_resumed_ends_with_the_weights_of_a_run_that_was_not(
     recipe: str, manifest: Path, tmp_path: Path
 ) -> None:
-    cli.run(arguments(manifest, tmp_path / "whole", 8, recipe))
+    cli.run(arguments(manifest, tmp_path / "whole", 6, recipe))
     broken = tmp_path / "broken"
-    run_killed(arguments(manifest, broken, 8, recipe), 5)
+    run_killed(arguments(manifest, broken, 6, recipe), 5)
     last = broken / "checkpoints" / "last.ckpt"
     step = torch.load(last, weights_only=True)["step"]
     assert step == 3
     assert not (broken / "model").exists()
 
-    cli.run(arguments(manifest, broken, 8, recipe))
+    cli.run(arguments(manifest, broken, 6, recipe))
     whole, resumed = weights(tmp_path / "whole"), weights(broken)
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     ends = [torch.load(out / "checkpoints/last.ckpt", weights_only=True) for out in (tmp_path / "whole", broken)]
