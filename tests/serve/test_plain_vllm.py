@@ -44,7 +44,7 @@ pytestmark = [
         importlib.util.find_spec("vllm") is None, reason="vllm is not installed: pip install 'surgvl[serve]'"
     ),
 ]
-NUM_QUESTIONS, KILLED_AT, EVERY = 12, 4, 3
+NUM_QUESTIONS, KILLED_AT, EVERY = 20, 8, 4
 CLIP = ["--clip.num_frames", "4", "--clip.size_px", "64", "--reply.max_tokens", "4"]
 
 
@@ -54,7 +54,7 @@ class Plain:
     Attributes:
         url: its address.
         port: its port.
-        place: with `manifest` (all questions), `few` (every third), `model` and the adapter `tuned`.
+        place: with `manifest` (all questions), `few` (every fourth), `model` and the adapter `tuned`.
     """
 
     def __init__(self, place: Path, forks: VllmForks) -> None:
