@@ -45,12 +45,13 @@ def calls(of: set[Step]) -> Iterator[list[Step]]:
         if event == "call" and (file := files.get(real(frame.f_code.co_filename))) is not None:
             order.append(Step(file, frame.f_code.co_qualname))
 
-    before = sys.getprofile()
-    sys.setprofile(note)
+    # Told of calls of Python functions only: a profiler would be told of all else, too.
+    before = sys.gettrace()
+    sys.settrace(note)
     try:
         yield order
     finally:
-        sys.setprofile(before)
+        sys.settrace(before)
     order[:] = [step for step in order if step in of]
 
 
