@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import ivtmetrics
 import numpy as np
 import pytest
 
@@ -81,8 +82,6 @@ def test_average_precision_equals_a_slow_one(most: int, decimals: int, ranked_by
 
 
 def theirs(truth: Boxes, predicted: Boxes) -> Any:
-    import ivtmetrics
-
     metric = ivtmetrics.Detection(num_class=4, num_tool=4)
     for video in range(2):
         for frame in sorted({*truth.frames[truth.videos == video], *predicted.frames[predicted.videos == video]}):

@@ -27,15 +27,19 @@ def read_second_csv(path: Path, video_id: str, names: Sequence[str], first: int)
     seconds: list[int] = []
     labels: list[str] = []
     name_of: dict[str, str] = {}
+    second = -1
     for file, label, line in zip(columns["path"], columns["label"], columns["line"], strict=True):
-        match = frame.fullmatch(file)
-        if match is None:
-            raise DataError(
-                f"{path}, line {line}: {short_repr(file)} is not a frame of {video_id} such as {video_id}_{first}.png"
-            )
-        second = parse_int(match[1], path, line, "second") - first
-        if second < 0 or (seconds and second <= seconds[-1]):
-            raise DataError(f"{path}, line {line}: {file} comes after second {seconds[-1:] or first}: sort the rows")
+        second += 1
+        # Most rows are those of the next second, and are not taken apart.
+        if file != f"{video_id}_{second + first}.png":
+            match = frame.fullmatch(file)
+            if match is None:
+                named = f"a frame of {video_id} such as {video_id}_{first}.png"
+                raise DataError(f"{path}, line {line}: {short_repr(file)} is not {named}")
+            second = parse_int(match[1], path, line, "second") - first
+            if second < 0 or (seconds and second <= seconds[-1]):
+                last = seconds[-1:] or first
+                raise DataError(f"{path}, line {line}: {file} comes after second {last}: sort the rows")
         if label not in name_of:
             number = parse_int(label, path, line, "label")
             if not 1 <= number <= len(names):

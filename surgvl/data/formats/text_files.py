@@ -140,10 +140,10 @@ def read_csv(
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     header: list[str] = []
     rows: list[list[str]] = []
-    lines: list[str] = []
+    lines: list[int] = []
     try:
         for row in reader:
-            if not any(map(str.strip, row)):
+            if not "".join(row).strip():
                 continue
             if not header:
                 header = [field.strip() for field in row]
@@ -154,7 +154,7 @@ def read_csv(
                     f"and quote values that contain a {_NAMES[separator]}"
                 )
             rows.append(row)
-            lines.append(str(reader.line_num))
+            lines.append(reader.line_num)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num} is not a CSV row ({error}): correct it") from error
     missing = [name for name in required if name not in header]
@@ -177,7 +177,7 @@ def read_csv(
         for value, line in zip(values, lines, strict=True):
             if not is_whole(value):
                 raise DataError(f"{path}, line {line}: {name} is not valid UTF-8: save the file as UTF-8")
-    return {**columns, "line": lines}
+    return {**columns, "line": list(map(str, lines))}
 
 
 def parse_int(text: str, path: Path, line: int | str, what: str, least: int = -MAX_COUNT) -> int:
