@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,8 +44,10 @@ def whole_plan(out: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> Plan:
 
 @pytest.mark.slow
 def test_every_job_is_a_command_that_parses(tmp_path: Path) -> None:
-    for job in whole_plan(tmp_path, (0,)).jobs():
-        cli.parse([*job.argv, *(["--resume=true"] if job.resumes else [])])
+    jobs = [[*job.argv, *(["--resume=true"] if job.resumes else [])] for job in whole_plan(tmp_path, (0,)).jobs()]
+    # Where commands differ in the names of folders alone, one of them is parsed.
+    for argv in {re.sub(rf"{tmp_path}/[^,\]\s]+", "FOLDER", " ".join(argv)): argv for argv in jobs}.values():
+        cli.parse(argv)
 
 
 def test_the_plan_holds_what_the_table_needs(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_writers_lose_nothing_and_readers_see_whole_versions(tmp_path: Path) -> 
     for at, name in enumerate("abc"):
         clips(tmp_path / name, {name: 42}, seed=at)[1].save(tmp_path / name / "manifest")
     # The first adds into a new folder race, too.
-    writers = [begin(partial(write, tmp_path / "index", tmp_path / name, name, 5)) for name in "ab"]
+    writers = [begin(partial(write, tmp_path / "index", tmp_path / name, name, 4)) for name in "ab"]
     index(tmp_path / "index", tmp_path / "c", tmp_path / "c" / "manifest", resume=True)
     reader = begin(partial(read, tmp_path / "index", tmp_path / "stop", 40, tmp_path / "opened"))
     assert [ended(writer) for writer in writers] == [0, 0]

@@ -100,7 +100,7 @@ def test_any_order_of_writes_equals_a_plain_list(tmp_path: Path, monkeypatch: py
     there: dict[str, tuple[Any, Any]] = {}
     kinds = set()
     ClipIndex.create(tmp_path / "index", "dual", "hash-a", DIM)
-    for turn in range(25):
+    for turn in range(16):
         with ClipIndex.open(tmp_path / "index") as library:
             before = read_header(library.folder)
             if there and rng.random() < 0.3:
