@@ -3,6 +3,7 @@
 Screenshots go to the folder in SURGVL_SHOTS where it is set.
 """
 
+import contextlib
 import json
 import re
 import shutil
@@ -28,8 +29,10 @@ from tests.helpers.browser import (
     CHROMIUM,
     NEEDS_BROWSER,
     SLOWDOWN,
+    answer,
     browsing,
     follows,
+    in_front,
     middle_of,
     opened,
     seek,
@@ -40,11 +43,22 @@ from tests.helpers.browser import (
     wait_for,
 )
 from tests.helpers.made_archive import film
-from tests.helpers.page_flows import PHASE, SENTENCE, beside, find, flow_by_keys, flow_by_mouse, ready, unfold, view
+from tests.helpers.page_flows import (
+    PHASE,
+    SENTENCE,
+    beside,
+    find,
+    flow_by_keys,
+    flow_by_mouse,
+    put_back,
+    ready,
+    unfold,
+    view,
+)
 from tests.helpers.patience import patience
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Route
+    from playwright.sync_api import Browser, BrowserContext, Page, Request, Route
 
 pytestmark = NEEDS_BROWSER
 VIEWS = ("watch", "library", "scores", "model")
@@ -104,14 +118,6 @@ def context(chromium: "Browser") -> Iterator["BrowserContext"]:
         yield found
 
 
-@pytest.fixture
-def page(context: "BrowserContext", url: str) -> Iterator["Page"]:
-    """The page with its models loaded."""
-    with opened(context, url) as found:
-        ready(found)
-        yield found
-
-
 @pytest.fixture(scope="module")
 def lasting_page(context: "BrowserContext", url: str) -> Iterator["Page"]:
     """One page with its models loaded."""
@@ -121,10 +127,23 @@ def lasting_page(context: "BrowserContext", url: str) -> Iterator["Page"]:
 
 
 @pytest.fixture
-def same_page(lasting_page: "Page") -> "Page":
-    """The same page for all tests that only look at it, in any order, in front of others."""
-    lasting_page.bring_to_front()
-    return lasting_page
+def page(lasting_page: "Page") -> Iterator["Page"]:
+    """The same page for all tests, in any order, as if it were opened for each: to load it takes much longer."""
+    with again(lasting_page):
+        yield lasting_page
+
+
+@contextlib.contextmanager
+def again(
+    page: "Page", width: int = 1280, height: int = 900, scheme: str = "light", refused: str = ""
+) -> Iterator[None]:
+    """The page in front of others, in some size and colours, until it is put back to what it shows at first."""
+    with in_front(page, width, height, scheme, refused):
+        ready(page)
+        try:
+            yield
+        finally:
+            put_back(page)
 
 
 def test_a_foreign_name_gets_nothing(url: str) -> None:
@@ -162,36 +181,38 @@ def test_models_that_are_ready_before_the_page_listens_are_heard_of(context: "Br
     order: list[str] = []
 
     def ask_early(page: "Page") -> None:
-        def answer(route: Any) -> None:
-            found = route.fetch()
-            facts = found.json()
+        def early(address: str) -> bytes:
+            with urllib.request.urlopen(address) as found:
+                facts = json.load(found)
+            # What the page asks for meanwhile is heard of first.
+            page.wait_for_timeout(100)
             order.append("counted")
+            if order.count("counted") > 1:
+                return json.dumps(facts).encode()
             # The models were loaded, and all were told, before this page listens.
-            early = {"models_state": "loading", "num_events": facts["num_events"] - 1}
-            route.fulfill(response=found, json={**facts, **early})
-            page.unroute("**/api/archive")
+            return json.dumps({**facts, "models_state": "loading", "num_events": facts["num_events"] - 1}).encode()
 
-        def note(route: Any) -> None:
+        answer(page, "*/api/archive", early)
+        page.on("request", note)
+
+    def note(asked: "Request") -> None:
+        if asked.url.endswith(("/api/recordings", "/api/jobs")):
             order.append("asked")
-            route.continue_()
-
-        page.route("**/api/archive", answer)
-        page.route("**/api/recordings", note)
-        page.route("**/api/jobs", note)
 
     with opened(context, url, prepare=ask_early) as page:
         page.wait_for_selector(".status.ready")
+        page.remove_listener("request", note)
     # What was asked for before the events were counted could be older than they are.
     assert order[:3] == ["counted", "asked", "asked"]
 
 
-def test_every_view_says_that_it_is_not_for_clinical_use(same_page: "Page") -> None:
+def test_every_view_says_that_it_is_not_for_clinical_use(page: "Page") -> None:
     for name in VIEWS:
-        view(same_page, name)
-        banner = same_page.locator("#banner")
+        view(page, name)
+        banner = page.locator("#banner")
         assert banner.is_visible()
         assert banner.inner_text() == "Research prototype. Trained on rendered videos. Not for clinical use."
-    view(same_page, "watch")
+    view(page, "watch")
 
 
 # ---- flows
@@ -206,9 +227,9 @@ def test_every_view_says_that_it_is_not_for_clinical_use(same_page: "Page") -> N
         (flow_by_keys, 390, "light"),
     ],
 )
-def test_a_flow(context: "BrowserContext", url: str, flow: Callable[["Page"], None], width: int, scheme: str) -> None:
-    with opened(context, url, width, 900, scheme) as page:
-        ready(page)
+def test_a_flow(lasting_page: "Page", flow: Callable[["Page"], None], width: int, scheme: str) -> None:
+    page = lasting_page
+    with again(page, width, 900, scheme):
         assert page.get_attribute("html", "data-theme") == scheme
         flow(page)
         assert page.evaluate("document.scrollingElement.scrollWidth") <= width
@@ -244,13 +265,13 @@ def test_an_answer_shows_what_it_rests_on(page: "Page") -> None:
     assert page.locator(".answer").count() == 2
 
 
-def test_nothing_asked_is_one_friendly_line(same_page: "Page") -> None:
-    same_page.click("#field label:has([value=ask])")
-    same_page.fill("#text", "")
-    same_page.click("#go")
-    same_page.wait_for_selector("#notes .note")
-    assert same_page.inner_text("#notes .note span") == "Write a question, or choose one of the examples"
-    same_page.click("#field label:has([value=find])")
+def test_nothing_asked_is_one_friendly_line(page: "Page") -> None:
+    page.click("#field label:has([value=ask])")
+    page.fill("#text", "")
+    page.click("#go")
+    page.wait_for_selector("#notes .note")
+    assert page.inner_text("#notes .note span") == "Write a question, or choose one of the examples"
+    page.click("#field label:has([value=find])")
 
 
 def test_an_answer_about_another_recording_opens_that_one(page: "Page") -> None:
@@ -266,49 +287,50 @@ def test_an_answer_about_another_recording_opens_that_one(page: "Page") -> None:
     until(page, "Math.abs(document.querySelector('#stage video').currentTime - 6.3) < 0.11")
 
 
-@pytest.mark.parametrize("width", [1440, 1024, 768, 390])
-def test_a_long_text_is_seen_whole(same_page: "Page", width: int) -> None:
+def test_a_long_text_is_seen_whole(page: "Page") -> None:
     """In lines that hold some words, and beside nothing that is cut; short ones take a line."""
-    before = same_page.viewport_size
-    same_page.set_viewport_size({"width": width, "height": 844})
     field = "(({ scrollHeight, clientHeight, clientWidth }) => [scrollHeight, clientHeight, clientWidth])(text)"
-    _, line, _ = same_page.evaluate(field)
-    assert line < 40
-    same_page.fill("#text", "the hook dissects")
-    assert same_page.evaluate(field)[:2] == [line, line]
-    same_page.locator("#text").press_sequentially(" the gallbladder from its bed while the grasper holds the fundus up")
-    needs, has, wide = same_page.evaluate(field)
-    assert needs <= has
-    assert wide >= 230
-    # The timeline is drawn anew for the window's width in its own time.
-    until(same_page, f"document.scrollingElement.scrollWidth <= {width}")
-    shoot(same_page, f"long_text_{width}")
-    same_page.click("#clear")
-    assert same_page.input_value("#text") == ""
-    assert same_page.evaluate(field)[1] == line
-    assert same_page.locator("#clear").is_hidden()
-    assert before is not None
-    same_page.set_viewport_size(before)
+    long = "the hook dissects the gallbladder from its bed while the grasper holds the fundus up"
+    for width in (1440, 1024, 768, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        _, line, _ = page.evaluate(field)
+        assert line < 40, width
+        page.fill("#text", "the hook dissects")
+        assert page.evaluate(field)[:2] == [line, line], width
+        page.fill("#text", long[:-3])
+        page.locator("#text").press_sequentially(long[-3:])
+        needs, has, wide = page.evaluate(field)
+        assert needs <= has, width
+        assert wide >= 230, width
+        # The timeline is drawn anew for the window's width in its own time.
+        until(page, f"document.scrollingElement.scrollWidth <= {width}")
+        shoot(page, f"long_text_{width}")
+        page.click("#clear")
+        assert page.input_value("#text") == ""
+        assert page.evaluate(field)[1] == line, width
+        assert page.locator("#clear").is_hidden()
 
 
-def test_filters_act_at_once(page: "Page") -> None:
-    find(page, SENTENCE)
-    page.select_option("#scope", "one")
-    wait_for(page, "!state.isSearching && state.search.reply.hits.every((hit) => hit.recording === 'video04')")
-    seek(page, 12.0)
-    page.click("#field label:has([value=like])")
-    page.fill("#text", "")
-    page.click("#go")
-    page.wait_for_selector(".summary b[title^='video04 at 00:12']")
-    page.click(".case[data-id=video02] button")
-    wait_for(page, "state.current === 'video02'")
-    page.select_option("#scope", "one")
-    # The same moment is searched again, wherever the player is by now.
-    wait_for(page, "!state.isSearching && state.search.reply.hits.every((hit) => hit.recording === 'video02')")
-    assert page.inner_text(".summary b").startswith("video04 at 00:12")
-    hits = shown(page, "search.reply.hits")
-    assert hits
-    assert {hit["word"] for hit in hits} <= {"strong", "maybe", "weak"}
+def test_filters_act_at_once(context: "BrowserContext", url: str) -> None:
+    with opened(context, url) as page:
+        ready(page)
+        find(page, SENTENCE)
+        page.select_option("#scope", "one")
+        wait_for(page, "!state.isSearching && state.search.reply.hits.every((hit) => hit.recording === 'video04')")
+        seek(page, 12.0)
+        page.click("#field label:has([value=like])")
+        page.fill("#text", "")
+        page.click("#go")
+        page.wait_for_selector(".summary b[title^='video04 at 00:12']")
+        page.click(".case[data-id=video02] button")
+        wait_for(page, "state.current === 'video02'")
+        page.select_option("#scope", "one")
+        # The same moment is searched again, wherever the player is by now.
+        wait_for(page, "!state.isSearching && state.search.reply.hits.every((hit) => hit.recording === 'video02')")
+        assert page.inner_text(".summary b").startswith("video04 at 00:12")
+        hits = shown(page, "search.reply.hits")
+        assert hits
+        assert {hit["word"] for hit in hits} <= {"strong", "maybe", "weak"}
 
 
 def test_hits_are_saved_as_a_table(page: "Page", tmp_path: Path) -> None:
@@ -345,49 +367,49 @@ def test_a_link_opens_a_moment_and_back_goes_back(context: "BrowserContext", url
 # ---- timeline
 
 
-def test_the_timeline_moves_the_player(same_page: "Page") -> None:
+def test_the_timeline_moves_the_player(page: "Page") -> None:
     for lane, share in (("[data-lane=phase]", 0.75), ("[data-lane='by data set']", 0.25)):
-        same_page.mouse.click(*middle_of(same_page.locator(f"{lane} .track"), share))
-        until(same_page, f"Math.abs(document.querySelector('#stage video').currentTime - {share * 20}) < 0.2")
-    assert same_page.locator("[data-lane='by data set'] .box").count() >= 3
-    same_page.focus(".overview [role=slider]")
-    same_page.keyboard.press("ArrowRight")
-    wait_for(same_page, "Math.abs(state.time_s - 6) < 0.2")
-    same_page.wait_for_selector(".overview [role=slider][aria-valuenow='6']")
-    until(same_page, "Math.abs(parseFloat(document.querySelector('.over .head').style.left) - 30) < 1")
+        page.mouse.click(*middle_of(page.locator(f"{lane} .track"), share))
+        until(page, f"Math.abs(document.querySelector('#stage video').currentTime - {share * 20}) < 0.2")
+    assert page.locator("[data-lane='by data set'] .box").count() >= 3
+    page.focus(".overview [role=slider]")
+    page.keyboard.press("ArrowRight")
+    wait_for(page, "Math.abs(state.time_s - 6) < 0.2")
+    page.wait_for_selector(".overview [role=slider][aria-valuenow='6']")
+    until(page, "Math.abs(parseFloat(document.querySelector('.over .head').style.left) - 30) < 1")
 
 
-def test_the_window_zooms_pans_and_follows(same_page: "Page") -> None:
-    track = same_page.locator(".overview .track")
-    same_page.mouse.move(*middle_of(track, 0.5))
-    same_page.mouse.down()
-    same_page.mouse.move(*middle_of(track, 0.75), steps=4)
-    same_page.mouse.up()
-    wait_for(same_page, "Math.abs(state.view.start_s - 10) < 0.3 && Math.abs(state.view.end_s - 15) < 0.3")
-    until(same_page, "document.querySelector('.window').style.left.startsWith('50')")
-    same_page.mouse.move(*middle_of(track, 0.62))
-    same_page.mouse.down()
-    same_page.mouse.move(*middle_of(track, 0.37), steps=4)
-    same_page.mouse.up()
-    wait_for(same_page, "Math.abs(state.view.start_s - 5) < 0.4")
-    same_page.evaluate("window.surgvl.seek(18)")
-    wait_for(same_page, "state.view.start_s <= 18 && state.view.end_s >= 18")
-    same_page.mouse.move(*middle_of(same_page.locator("[data-lane=phase] .track")))
-    same_page.keyboard.down("Control")
-    same_page.mouse.wheel(0, 4000)
-    same_page.keyboard.up("Control")
-    wait_for(same_page, "state.view.start_s === 0 && state.view.end_s === state.timeline.duration_s")
+def test_the_window_zooms_pans_and_follows(page: "Page") -> None:
+    track = page.locator(".overview .track")
+    page.mouse.move(*middle_of(track, 0.5))
+    page.mouse.down()
+    page.mouse.move(*middle_of(track, 0.75), steps=4)
+    page.mouse.up()
+    wait_for(page, "Math.abs(state.view.start_s - 10) < 0.3 && Math.abs(state.view.end_s - 15) < 0.3")
+    until(page, "document.querySelector('.window').style.left.startsWith('50')")
+    page.mouse.move(*middle_of(track, 0.62))
+    page.mouse.down()
+    page.mouse.move(*middle_of(track, 0.37), steps=4)
+    page.mouse.up()
+    wait_for(page, "Math.abs(state.view.start_s - 5) < 0.4")
+    page.evaluate("window.surgvl.seek(18)")
+    wait_for(page, "state.view.start_s <= 18 && state.view.end_s >= 18")
+    page.mouse.move(*middle_of(page.locator("[data-lane=phase] .track")))
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, 4000)
+    page.keyboard.up("Control")
+    wait_for(page, "state.view.start_s === 0 && state.view.end_s === state.timeline.duration_s")
 
 
-def test_two_fingers_zoom_the_timeline(context: "BrowserContext", url: str) -> None:
+def test_two_fingers_zoom_the_timeline(lasting_page: "Page") -> None:
     """What lies under the fingers stays there; what the first one marked before the second came is taken back."""
-    with opened(context, url, 390, 844) as page:
-        ready(page)
+    page = lasting_page
+    with again(page, 390, 844):
         page.locator(".tl-scroll").scroll_into_view_if_needed()
         wide = page.locator(".over").bounding_box()
         _, y = middle_of(page.locator("[data-lane=phase] .track"))
         assert wide
-        touch = context.new_cdp_session(page)
+        touch = page.context.new_cdp_session(page)
 
         def fingers(kind: str, *shares: float) -> None:
             points = [{"x": wide["x"] + share * wide["width"], "y": y, "id": at} for at, share in enumerate(shares)]
@@ -407,49 +429,44 @@ def test_two_fingers_zoom_the_timeline(context: "BrowserContext", url: str) -> N
             fingers("touchMove", 0.2 + 0.05 * step, 0.8 - 0.05 * step)
         fingers("touchEnd")
         wait_for(page, "state.view.start_s === 0 && state.view.end_s === 20")
+        touch.detach()
 
 
-def test_play_repeats_the_marked_range(context: "BrowserContext", url: str) -> None:
-    with opened(context, f"{url}?t=19.2&from=19.0&to=19.9") as page:
-        ready(page)
-        page.keyboard.press("r")
-        wait_for(page, "state.isPlaying")
-        # Also where the range ends with the recording.
-        page.evaluate("window.rounds = 0, document.querySelector('video').addEventListener('seeking', () => rounds++)")
-        until(page, "window.rounds >= 2")
-        assert 18.9 <= shown(page, "time_s") <= 20
-        wait_for(page, "state.isPlaying")
+def test_play_repeats_the_marked_range(page: "Page") -> None:
+    seek(page, 19.2)
+    page.evaluate("window.surgvl.set({ range: { start_s: 19.0, end_s: 19.9 } })")
+    page.keyboard.press("r")
+    wait_for(page, "state.isPlaying")
+    # Also where the range ends with the recording.
+    page.evaluate("window.rounds = 0, document.querySelector('video').addEventListener('seeking', () => rounds++)")
+    until(page, "window.rounds >= 2")
+    assert 18.9 <= shown(page, "time_s") <= 20
+    wait_for(page, "state.isPlaying")
 
 
-@pytest.mark.parametrize("width", [861, 1000, 1241, 1280, 1440, 1600])
-def test_the_marked_range_is_written_whole(same_page: "Page", width: int) -> None:
+def test_the_marked_range_is_written_whole(page: "Page") -> None:
     """Beside the buttons of the player, also where a recording has hours."""
-    before = same_page.viewport_size
-    same_page.set_viewport_size({"width": width, "height": 900})
-    same_page.evaluate("window.surgvl.set({ range: { start_s: 3723.2, end_s: 3789.7 } })")
-    same_page.evaluate(
+    page.evaluate("window.surgvl.set({ range: { start_s: 3723.2, end_s: 3789.7 } })")
+    page.evaluate(
         "([now, all]) => { const [one, other] = document.querySelector('#transport .timecode').children;"
         " one.textContent = now; other.textContent = all; }",
         ["1:02:03.2", " / 1:30:00"],
     )
-    still(same_page)
-    for part in ("#transport .range-read", "#transport"):
-        wide, there = same_page.evaluate(
-            "(part) => [part.scrollWidth, part.clientWidth]", same_page.query_selector(part)
-        )
-        assert 0 < wide <= there, part
-    assert same_page.inner_text("#transport .range-read").split() in (
-        ["1:02:03.2–1:03:09.7", "66.5", "s"],
-        ["1:02:03.2–1:03:09.7", "·", "66.5", "s"],
-    )
-    same_page.evaluate("window.surgvl.set({ range: null })")
-    assert before is not None
-    same_page.set_viewport_size(before)
+    for width in (861, 1000, 1241, 1280, 1440, 1600):
+        page.set_viewport_size({"width": width, "height": 900})
+        still(page)
+        for part in ("#transport .range-read", "#transport"):
+            wide, there = page.evaluate("(part) => [part.scrollWidth, part.clientWidth]", page.query_selector(part))
+            assert 0 < wide <= there, (part, width)
+        assert page.inner_text("#transport .range-read").split() in (
+            ["1:02:03.2–1:03:09.7", "66.5", "s"],
+            ["1:02:03.2–1:03:09.7", "·", "66.5", "s"],
+        ), width
 
 
-def test_a_second_of_an_hour_is_seen_on_the_timeline(same_page: "Page") -> None:
+def test_a_second_of_an_hour_is_seen_on_the_timeline(page: "Page") -> None:
     """Segments of a second keep three pixels and their colour, and none is covered by a long one."""
-    same_page.evaluate(
+    page.evaluate(
         """(() => {
           const classes = ['Preparation', 'CalotTriangleDissection', 'ClippingCutting', 'GallbladderDissection'];
           const phases = [];
@@ -463,32 +480,32 @@ def test_a_second_of_an_hour_is_seen_on_the_timeline(same_page: "Page") -> None:
                              view: {start_s: 0, end_s: 3507}});
         })()"""
     )
-    until(same_page, "document.querySelectorAll('[data-lane=phase] .box.c3').length === 7")
-    own = same_page.evaluate("getComputedStyle(document.querySelector('button.phase.c3 i')).backgroundColor")
-    for box in same_page.locator("[data-lane=phase] .box.c3").all():
+    until(page, "document.querySelectorAll('[data-lane=phase] .box.c3').length === 7")
+    own = page.evaluate("getComputedStyle(document.querySelector('button.phase.c3 i')).backgroundColor")
+    for box in page.locator("[data-lane=phase] .box.c3").all():
         size = box.bounding_box()
         assert size
         assert size["width"] >= 3
         assert box.evaluate("(part) => getComputedStyle(part).backgroundImage").count(own) == 2
         place = [size["x"] + size["width"] / 2, size["y"] + 8]
-        on_top = same_page.evaluate(
+        on_top = page.evaluate(
             "([x, y]) => document.elementsFromPoint(x, y).find((e) => e.matches('.box'))?.className", place
         )
         assert "c3" in on_top
-    same_page.evaluate("window.surgvl.set(window.before)")
+    page.evaluate("window.surgvl.set(window.before)")
 
 
-def test_the_timeline_is_exported(same_page: "Page", tmp_path: Path) -> None:
-    same_page.click("#take summary")
-    links = same_page.locator("#take a[href*='/timeline.']")
+def test_the_timeline_is_exported(page: "Page", tmp_path: Path) -> None:
+    page.click("#take summary")
+    links = page.locator("#take a[href*='/timeline.']")
     links.first.wait_for()
     assert links.count() == 9
-    shoot(same_page, "export")
-    same_page.keyboard.press("Escape")
+    shoot(page, "export")
+    page.keyboard.press("Escape")
     links.first.wait_for(state="hidden")
-    same_page.click("#take summary")
-    with same_page.expect_download() as saving:
-        same_page.click("#take a:has-text('ELAN')")
+    page.click("#take summary")
+    with page.expect_download() as saving:
+        page.click("#take a:has-text('ELAN')")
     assert saving.value.suggested_filename == "video04.eaf"
     saving.value.save_as(tmp_path / "video04.eaf")
     assert "<ANNOTATION_DOCUMENT" in (tmp_path / "video04.eaf").read_text()
@@ -561,16 +578,16 @@ def test_clips_that_are_late_never_hide_one_that_was_saved_meanwhile(page: "Page
         follows(page, page.locator("#clips .clip").count, left)
 
 
-def test_class_names_are_those_of_reports_and_captions(same_page: "Page") -> None:
+def test_class_names_are_those_of_reports_and_captions(page: "Page") -> None:
     names = [(track, name) for track, name, _ in SPOKEN]
     module = "new URL('words.js', document.querySelector('script[type=module]').src)"
     read = f"(names) => import({module}).then((words) => names.map((each) => words.className(...each)))"
-    assert same_page.evaluate(read, names) == [spoken for *_, spoken in SPOKEN]
+    assert page.evaluate(read, names) == [spoken for *_, spoken in SPOKEN]
 
 
-def test_a_range_that_is_too_long_for_an_mp4_is_said(same_page: "Page") -> None:
+def test_a_range_that_is_too_long_for_an_mp4_is_said(page: "Page") -> None:
     """And none is offered, neither of the range nor of a clip that was saved of it."""
-    recording = same_page.evaluate("window.surgvl.state.current")
+    recording = page.evaluate("window.surgvl.state.current")
     clip = {"recording": recording, "start_s": 0, "title": "", "note": "", "who": "x", "made_s": 0}
     clips = [{**clip, "id": 1, "end_s": 6}, {**clip, "id": 2, "end_s": 4}]
 
@@ -580,9 +597,9 @@ def test_a_range_that_is_too_long_for_an_mp4_is_said(same_page: "Page") -> None:
         route.fulfill(response=answer, json={**facts, "limits": {**facts["limits"], "cut_s": 5}})
 
     # Whatever else happens on the server, the page asks for both again.
-    same_page.route("**/api/archive", shorter)
-    same_page.route("**/api/clips", lambda route: route.fulfill(json=clips))
-    same_page.evaluate(
+    page.route("**/api/archive", shorter)
+    page.route("**/api/clips", lambda route: route.fulfill(json=clips))
+    page.evaluate(
         """(clips) => {
           const { state, set } = window.surgvl;
           window.before = state.archive;
@@ -591,31 +608,29 @@ def test_a_range_that_is_too_long_for_an_mp4_is_said(same_page: "Page") -> None:
         }""",
         clips,
     )
-    same_page.click("#take summary")
-    same_page.wait_for_selector(
+    page.click("#take summary")
+    page.wait_for_selector(
         "#take li:text-is('An mp4 may last 00:05, and the marked range lasts 00:05.5: mark a shorter one.')"
     )
-    assert same_page.locator("#take a[href*='cut.mp4']").count() == 0
-    long, short = same_page.locator("#clips .clip").all()
+    assert page.locator("#take a[href*='cut.mp4']").count() == 0
+    long, short = page.locator("#clips .clip").all()
     assert "longer than 00:05: no mp4" in long.inner_text()
     assert (long.locator("a").count(), short.locator("a").count()) == (0, 1)
-    shoot(same_page, "too_long")
+    shoot(page, "too_long")
     for pattern in ("**/api/archive", "**/api/clips"):
-        same_page.unroute(pattern)
-    same_page.evaluate("window.surgvl.set({ archive: window.before })")
-    same_page.keyboard.press("Escape")
-    same_page.click("#take summary")
-    same_page.wait_for_selector("#take a[href*='cut.mp4']")
-    same_page.keyboard.press("Escape")
-    same_page.evaluate("window.surgvl.set({ range: null, clips: [] })")
+        page.unroute(pattern)
+    page.evaluate("window.surgvl.set({ archive: window.before })")
+    page.keyboard.press("Escape")
+    page.click("#take summary")
+    page.wait_for_selector("#take a[href*='cut.mp4']")
+    page.keyboard.press("Escape")
+    page.evaluate("window.surgvl.set({ range: null, clips: [] })")
 
 
-def test_a_search_that_is_refused_leaves_no_skeleton(context: "BrowserContext", url: str) -> None:
-    def refuse(page: "Page") -> None:
+def test_a_search_that_is_refused_leaves_no_skeleton(lasting_page: "Page") -> None:
+    page = lasting_page
+    with again(page, refused="api/search"):
         page.route("**/api/search", lambda route: route.fulfill(status=400, json={"error": "too long: shorten it"}))
-
-    with opened(context, url, refused="api/search", prepare=refuse) as page:
-        ready(page)
         page.fill("#text", SENTENCE)
         page.press("#text", "Enter")
         page.wait_for_selector(".note.error:has-text('shorten it')")
@@ -648,37 +663,39 @@ def test_case_details_are_edited_and_found(page: "Page") -> None:
     follows(page, page.locator(".case").count, 1)
 
 
-def test_what_another_window_changes_leaves_the_focus(same_page: "Page") -> None:
-    same_page.evaluate("window.before = window.surgvl.state.recordings")
-    same_page.focus(".case[data-id=video02] button")
-    same_page.evaluate("window.surgvl.set({recordings: [...window.surgvl.state.recordings]})")
-    assert same_page.evaluate("document.activeElement.parentElement.dataset.id") == "video02"
-    same_page.evaluate(
+def test_what_another_window_changes_leaves_the_focus(page: "Page") -> None:
+    page.evaluate("window.before = window.surgvl.state.recordings")
+    page.focus(".case[data-id=video02] button")
+    page.evaluate("window.surgvl.set({recordings: [...window.surgvl.state.recordings]})")
+    assert page.evaluate("document.activeElement.parentElement.dataset.id") == "video02"
+    page.evaluate(
         """(() => {
           const { state, set } = window.surgvl;
           set({recordings: state.recordings.map((row, k) => (k ? row : {...row, num_clips: 9}))});
         })()"""
     )
     # What was made anew has no text before the next frame.
-    same_page.wait_for_selector(".case >> nth=0 >> text=★ 9")
-    assert same_page.evaluate("document.activeElement.parentElement.dataset.id") == "video02"
+    page.wait_for_selector(".case >> nth=0 >> text=★ 9")
+    assert page.evaluate("document.activeElement.parentElement.dataset.id") == "video02"
     # The row that has the focus is made anew itself.
-    same_page.evaluate("""(() => {
+    page.evaluate("""(() => {
       const { state, set } = window.surgvl;
       set({recordings: state.recordings.map((row) => (row.id === 'video02' ? {...row, num_clips: 7} : row))});
     })()""")
-    same_page.wait_for_selector(".case[data-id=video02] >> text=★ 7")
-    assert same_page.evaluate("document.activeElement.parentElement.dataset.id") == "video02"
-    same_page.evaluate("window.surgvl.set({ recordings: window.before })")
+    page.wait_for_selector(".case[data-id=video02] >> text=★ 7")
+    assert page.evaluate("document.activeElement.parentElement.dataset.id") == "video02"
+    page.evaluate("window.surgvl.set({ recordings: window.before })")
 
 
-def test_scores_and_model_card(page: "Page") -> None:
-    page.route("**/api/runs", lambda route: route.fulfill(json=[{"name": "quickstart", "tasks": [TASK]}]))
-    view(page, "scores")
-    page.wait_for_selector(".scores tbody tr")
-    cells = page.locator(".scores tbody tr :is(th, td)").all_inner_texts()
-    assert cells == ["accuracy", "", "0.8100.760 to 0.860", "0.4", "0.3"]
-    assert page.evaluate("document.querySelector('.plot .dot').style.left") == "81%"
+def test_scores_are_shown_as_the_server_has_them(context: "BrowserContext", url: str) -> None:
+    with opened(context, f"{url}?view=scores", prepare=scored) as page:
+        page.wait_for_selector(".scores tbody tr")
+        cells = page.locator(".scores tbody tr :is(th, td)").all_inner_texts()
+        assert cells == ["accuracy", "", "0.8100.760 to 0.860", "0.4", "0.3"]
+        assert page.evaluate("document.querySelector('.plot .dot').style.left") == "81%"
+
+
+def test_the_model_card(page: "Page") -> None:
     view(page, "model")
     page.wait_for_selector("#model h1")
     text = page.inner_text("#model")
@@ -687,11 +704,9 @@ def test_scores_and_model_card(page: "Page") -> None:
     shoot(page, "model")
 
 
-def test_a_bad_upload_is_refused_and_a_good_one_is_read(
-    context: "BrowserContext", url: str, tiny_run: Path, tmp_path: Path
-) -> None:
-    with opened(context, url, refused="api/recordings") as page:
-        ready(page)
+def test_a_bad_upload_is_refused_and_a_good_one_is_read(lasting_page: "Page", tmp_path: Path) -> None:
+    page = lasting_page
+    with again(page, refused="api/recordings"):
         bad = tmp_path / "notes.mp4"
         bad.write_text("These are notes, not a video.\n" * 100)
         page.click("#add")
@@ -746,19 +761,19 @@ def test_a_failure_is_told_until_it_has_been_seen(context: "BrowserContext", url
          "problem": "no room", "remaining_s": None, "begun_s": 5, "ended_s": 10},
     ]  # fmt: skip
 
-    def answer(page: "Page") -> None:
-        page.route("**/api/jobs", lambda route: route.fulfill(json=jobs))
+    def told(page: "Page") -> None:
+        answer(page, "*/api/jobs", lambda address: json.dumps(jobs).encode())
 
-    with opened(context, url, prepare=answer) as page:
+    with opened(context, url, prepare=told) as page:
         page.wait_for_selector("#work.failed:has-text('1 failed')")
         page.click("#work")
         page.wait_for_selector("dialog .job.failed:has-text('no room')")
         page.wait_for_selector("#work:not(.failed):text-is('Work')")
-    with opened(context, url, prepare=answer) as page:
+    with opened(context, url, prepare=told) as page:
         page.wait_for_selector("#work:not(.failed):text-is('Work')")
     # It was tried again, and has failed again.
     jobs[0]["ended_s"] = 20
-    with opened(context, url, prepare=answer) as page:
+    with opened(context, url, prepare=told) as page:
         page.wait_for_selector("#work.failed:has-text('1 failed')")
 
 
@@ -874,31 +889,40 @@ FEW_HITS = """(() => {
   const hits = search.reply.hits.filter(({ word }) => (num[word] = (num[word] ?? 0) + 1) <= 2);
   window.surgvl.set({ search: { ...search, reply: { ...search.reply, hits } } });
 })()"""
-SERIOUS = """axe.run({ resultTypes: ["violations"] }).then(({ violations }) => violations
+SERIOUS = """(parts) => axe.run(parts, { resultTypes: ["violations"], preload: false })
+  .then(({ violations }) => violations
   .filter(({ impact }) => ["serious", "critical"].includes(impact)).map(({ id, nodes }) => [id, nodes[0].target]))"""
 
 
 def held(page: "Page") -> None:
     """A page whose timeline does not come."""
-    page.route("**/timeline?*", lambda route: None)
+    answer(page, "*/timeline?*", lambda address: None)
 
 
 def emptied(page: "Page") -> None:
     """A page of an archive without recordings."""
-    page.route("**/api/recordings", lambda route: route.fulfill(json=[]))
+    answer(page, "*/api/recordings", lambda address: b"[]")
+
+
+def scored(page: "Page") -> None:
+    """A page of an archive whose model was evaluated."""
+    answer(page, "*/api/runs", lambda address: json.dumps([{"name": "quickstart", "tasks": [TASK]}]).encode())
 
 
 @pytest.mark.skipif(find_spec("axe_playwright_python") is None, reason="axe-playwright-python is not installed")
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "dark"), (390, "light")])
-def test_no_serious_findings_of_axe(context: "BrowserContext", url: str, width: int, scheme: str) -> None:
+def test_no_serious_findings_of_axe(context: "BrowserContext", url: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    def check(page: "Page", state: str) -> None:
+    def check(page: "Page", state: str, *parts: str) -> None:
+        """Look at the parts of the page that no state before had, wide and dark, then narrow and light."""
         if not page.evaluate("Boolean(window.axe)"):
             page.evaluate(Axe().axe_script)
-        assert page.evaluate(SERIOUS) == [], state
+        for width, scheme in ((1440, "dark"), (390, "light")):
+            with in_front(page, width, 900, scheme):
+                still(page)
+                assert page.evaluate(SERIOUS, list(parts) or ["html"]) == [], (state, width, scheme)
 
-    with opened(context, f"{url}?from=4&to=9&t=5&q=the+hook", width, 900, scheme) as page:
+    with opened(context, f"{url}?from=4&to=9&t=5&q=the+hook", prepare=scored) as page:
         ready(page)
         wait_for(page, "state.search && !state.isSearching")
         page.evaluate(FEW_HITS)
@@ -912,7 +936,7 @@ def test_no_serious_findings_of_axe(context: "BrowserContext", url: str, width: 
         check(page, "moments and labels")
         page.locator(".hit [aria-label^='Show beside']").first.click()
         beside(page)
-        check(page, "side by side")
+        check(page, "side by side", "dialog")
         page.keyboard.press("Escape")
         page.wait_for_selector("dialog", state="detached")
         page.evaluate("document.activeElement.blur()")
@@ -922,40 +946,42 @@ def test_no_serious_findings_of_axe(context: "BrowserContext", url: str, width: 
         page.press("#text", "Enter")
         page.wait_for_selector(".answer .said")
         page.click("#take summary")
-        check(page, "answer and menu")
+        check(page, "answer and menu", "#side", "#take", "#field")
         page.keyboard.press("Escape")
         page.evaluate("document.activeElement.blur()")
         page.keyboard.press("?")
         page.wait_for_selector("dialog.keys")
-        check(page, "keys")
+        check(page, "keys", "dialog")
         page.keyboard.press("Escape")
         page.wait_for_selector("dialog", state="detached")
         page.evaluate(DOUBTFUL)
-        check(page, "foreign and failed recordings")
+        check(page, "foreign and failed recordings", "header", "#cases", ".about")
         view(page, "library")
         page.click("#library button:text-is('Work')")
         page.wait_for_selector("dialog .job.failed")
-        check(page, "a failed job")
+        check(page, "a failed job", "dialog")
         page.keyboard.press("Escape")
         page.wait_for_selector("dialog", state="detached")
-        page.route("**/api/runs", lambda route: route.fulfill(json=[{"name": "quickstart", "tasks": [TASK]}]))
         for name in ("library", "scores", "model"):
             view(page, name)
             page.wait_for_selector(f"#{name} h1")
-            check(page, name)
-    for state, prepare in (("loading", held), ("empty", emptied)):
-        with opened(context, url, width, 900, scheme, prepare=prepare) as page:
-            page.wait_for_selector({"loading": ".tl-lanes .waiting", "empty": "#stage .drop"}[state])
-            check(page, state)
+            check(page, name, "header", f"#{name}")
+    for state, prepare, sign in (
+        ("loading", held, ".tl-lanes .waiting"),
+        ("empty", emptied, "#stage .drop"),
+    ):
+        with opened(context, url, prepare=prepare) as page:
+            page.wait_for_selector(sign)
+            check(page, state, "#watch", ".foot")
 
 
-def test_the_tab_key_stops_at_nothing_without_a_name(same_page: "Page") -> None:
-    same_page.evaluate("document.activeElement.blur()")
+def test_the_tab_key_stops_at_nothing_without_a_name(page: "Page") -> None:
+    page.evaluate("document.activeElement.blur()")
     names = []
     for _ in range(40):
-        same_page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
         names.append(
-            same_page.evaluate(
+            page.evaluate(
                 "(() => { const e = document.activeElement; const box = e.getBoundingClientRect();"
                 " return [e.ariaLabel || e.innerText || e.title || e.labels?.[0]?.innerText || e.placeholder || '',"
                 " box.width * box.height]; })()"
@@ -964,40 +990,41 @@ def test_the_tab_key_stops_at_nothing_without_a_name(same_page: "Page") -> None:
     assert all(name.strip() and area > 0 for name, area in names), names
 
 
-def test_keys_can_be_switched_off(same_page: "Page") -> None:
-    same_page.evaluate("document.activeElement.blur()")
-    same_page.keyboard.press("?")
-    same_page.uncheck("dialog .check input")
-    same_page.keyboard.press("Escape")
-    same_page.wait_for_selector("dialog", state="detached")
-    same_page.keyboard.press("i")
-    assert shown(same_page, "marked_s") is None
-    same_page.click("#help")
-    same_page.check("dialog .check input")
-    same_page.keyboard.press("Escape")
-    same_page.wait_for_selector("dialog", state="detached")
-    same_page.keyboard.press("i")
-    wait_for(same_page, "state.marked_s !== null")
-    same_page.evaluate("window.surgvl.set({ marked_s: null })")
+def test_keys_can_be_switched_off(page: "Page") -> None:
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("?")
+    page.uncheck("dialog .check input")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+    page.keyboard.press("i")
+    assert shown(page, "marked_s") is None
+    page.click("#help")
+    page.check("dialog .check input")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+    page.keyboard.press("i")
+    wait_for(page, "state.marked_s !== null")
+    page.evaluate("window.surgvl.set({ marked_s: null })")
 
 
-def test_colours_that_mean_something_stay_where_a_reader_sets_all_others(same_page: "Page") -> None:
+def test_colours_that_mean_something_stay_where_a_reader_sets_all_others(page: "Page") -> None:
     colour = "getComputedStyle(document.querySelector('.overview .box')).backgroundColor"
-    before = same_page.evaluate(colour)
-    same_page.emulate_media(forced_colors="active")
-    assert same_page.evaluate(colour) == before
-    same_page.emulate_media(forced_colors="none")
+    before = page.evaluate(colour)
+    page.emulate_media(forced_colors="active")
+    assert page.evaluate(colour) == before
+    page.emulate_media(forced_colors="none")
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_long_names_leave_room_for_time_and_score(context: "BrowserContext", url: str, width: int) -> None:
+def test_long_names_leave_room_for_time_and_score(lasting_page: "Page", width: int) -> None:
+    page = lasting_page
     names = ("VID05_196_and_VID18_166_b", "x" * 200, "a name of many words " * 6)
     # The made rows have no files behind them.
-    with opened(context, url, width, refused="/video04-") as page:
-        ready(page)
+    with again(page, width, refused="/video04-"):
         page.evaluate(
             """(names) => {
               const { state, set } = window.surgvl;
+              window.before = { recordings: state.recordings };
               const row = state.recordings[0];
               set({recordings: names.map((title, k) => ({...row, title, id: k ? `${row.id}-${k}` : row.id}))});
               const hits = names.map((title, k) => ({recording: k ? `${row.id}-${k}` : row.id, title, start_s: 3600,
@@ -1018,11 +1045,12 @@ def test_long_names_leave_room_for_time_and_score(context: "BrowserContext", url
             assert card.locator("time").evaluate("(place) => place.scrollWidth <= place.clientWidth + 1")
         assert page.locator(".groups h3").first.get_attribute("title") == names[0]
         assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+        page.evaluate("window.surgvl.set(window.before)")
 
 
-def test_the_recording_stays_in_sight_on_a_small_screen(context: "BrowserContext", url: str) -> None:
-    with opened(context, url, 390, 800) as page:
-        ready(page)
+def test_the_recording_stays_in_sight_on_a_small_screen(lasting_page: "Page") -> None:
+    page = lasting_page
+    with again(page, 390, 800):
         find(page, SENTENCE)
         unfold(page)
         last = page.locator(".hit .opener").last
@@ -1093,19 +1121,19 @@ def test_an_empty_archive_says_what_to_do(context: "BrowserContext", url: str) -
         shoot(page, "empty")
 
 
-def test_a_foreign_or_failed_recording_is_said(same_page: "Page") -> None:
-    same_page.evaluate("(({ recordings, jobs }) => { window.before = { recordings, jobs }; })(window.surgvl.state)")
-    same_page.evaluate(DOUBTFUL)
-    follows(same_page, lambda: same_page.inner_text("#foreign"), "Unlike the training videos.")
-    same_page.wait_for_selector(".case.failed:has-text('cannot be read: the file ends early')")
-    same_page.wait_for_selector(".case.failed .no-picture")
-    same_page.evaluate("window.surgvl.set(window.before)")
+def test_a_foreign_or_failed_recording_is_said(page: "Page") -> None:
+    page.evaluate("(({ recordings, jobs }) => { window.before = { recordings, jobs }; })(window.surgvl.state)")
+    page.evaluate(DOUBTFUL)
+    follows(page, lambda: page.inner_text("#foreign"), "Unlike the training videos.")
+    page.wait_for_selector(".case.failed:has-text('cannot be read: the file ends early')")
+    page.wait_for_selector(".case.failed .no-picture")
+    page.evaluate("window.surgvl.set(window.before)")
 
 
-def test_a_server_that_is_gone_is_said_until_it_is_back(context: "BrowserContext", url: str) -> None:
-    with opened(context, url, refused=url) as page:
-        page.wait_for_selector(".status.ready")
-        network = context.new_cdp_session(page)
+def test_a_server_that_is_gone_is_said_until_it_is_back(lasting_page: "Page", url: str) -> None:
+    page = lasting_page
+    with again(page, refused=url):
+        network = page.context.new_cdp_session(page)
         network.send("Network.enable")
         limits = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         network.send("Network.emulateNetworkConditions", {"offline": True, **limits})
@@ -1117,7 +1145,7 @@ def test_a_server_that_is_gone_is_said_until_it_is_back(context: "BrowserContext
 
 def test_a_file_that_no_browser_plays_is_shown_as_stills(context: "BrowserContext", url: str) -> None:
     def with_another_codec(page: "Page") -> None:
-        page.route("**/recordings/*/video", lambda route: route.fulfill(body="no video", content_type="video/mp4"))
+        answer(page, "*/recordings/*/video", lambda address: b"no video")
 
     with opened(context, url, prepare=with_another_codec) as page:
         page.wait_for_selector("#stage .stills img")

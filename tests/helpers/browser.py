@@ -1,5 +1,6 @@
 """A headless browser for tests of the page, and the page in it."""
 
+import base64
 import contextlib
 import os
 import shutil
@@ -15,7 +16,7 @@ import pytest
 from tests.helpers.patience import MARGIN, patience
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Locator, Page
+    from playwright.sync_api import Browser, BrowserContext, CDPSession, Locator, Page
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
@@ -58,7 +59,7 @@ def opened(
     refused: str = "",
     prepare: Callable[["Page"], None] | None = None,
 ) -> Iterator["Page"]:
-    """The page, loaded anew; at the end there must be no console error, no failed answer and no request to elsewhere.
+    """The page, loaded anew.
 
     A tab is used again where it can be: a new one costs the processor more than twice as much as loading the page.
 
@@ -73,56 +74,92 @@ def opened(
     """
     spare = _SPARE.setdefault(context, [])
     page = spare.pop() if spare else _tab(context)
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", forced_colors="none")
-    page.set_viewport_size({"width": width, "height": height})
-    # Others are drawn once a second, and a click waits for two frames.
-    page.bring_to_front()
-    faults: list[str] = []
-
-    def hear(message: Any) -> None:
-        if message.type == "error" and not (refused and refused in message.location["url"]):
-            faults.append(message.text)
-
-    def check(found: Any) -> None:
-        if found.status >= 400 and not (refused and refused in found.url):
-            faults.append(f"{found.status} {found.url}")
-
-    top = url.partition("?")[0]
-    inside = (top, "data:", "blob:" + top)
-    listeners: dict[Any, Any] = {
-        "console": hear,
-        "pageerror": lambda error: faults.append(str(error)),
-        "response": check,
-        "request": lambda asked: None if asked.url.startswith(inside) else faults.append(f"outside: {asked.url}"),
-    }
-    for event, call in listeners.items():
-        page.on(event, call)
     is_spare = False
     try:
-        if prepare:
-            prepare(page)
-        page.goto(url)
-        yield page
-        page.wait_for_timeout(100)
-        page.goto("about:blank")
+        with in_front(page, width, height, scheme, refused):
+            if prepare:
+                prepare(page)
+            page.goto(url)
+            yield page
+            page.wait_for_timeout(100)
+            page.goto("about:blank")
         page.unroute_all()
+        for session in _ANSWERING.pop(page, []):
+            session.detach()
         is_spare = True
     finally:
-        for event, call in listeners.items():
-            page.remove_listener(event, call)
         if is_spare:
             spare.append(page)
         else:
             page.close()
-    assert not faults, faults
 
 
-# Tabs of each context that nobody uses.
+@contextlib.contextmanager
+def in_front(
+    page: "Page", width: int = 1280, height: int = 900, scheme: str = "light", refused: str = ""
+) -> Iterator[None]:
+    """A tab in front of others, as wide and as dark as wanted; at the end there must have been no error in its console.
+
+    The browser writes there what a server refuses, and what the page's policy forbids: each request to elsewhere.
+
+    Args:
+        page: in the tab.
+        width: of the window, pixels.
+        height: of the window, pixels.
+        scheme: `light` or `dark`.
+        refused: part of the addresses that the server is expected to refuse.
+    """
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", forced_colors="none")
+    page.set_viewport_size({"width": width, "height": height})
+    # Others are drawn once a second, and a click waits for two frames.
+    page.bring_to_front()
+    try:
+        yield
+        faults = [fault for fault in _FAULTS[page] if not (refused and refused in fault)]
+        assert not faults, faults
+    finally:
+        _FAULTS[page].clear()
+
+
+def answer(page: "Page", address: str, reply: Callable[[str], bytes | None]) -> None:
+    """Answer some requests in the server's place until the tab is used again.
+
+    Playwright's `route` lets all others wait for it as well, and the browser forget the files of the page that it has,
+    so that loading the page costs the processor twice as much.
+
+    Args:
+        page: whose requests.
+        address: of the requests, where `*` stands for anything.
+        reply: of an address: what is answered, or None for nothing, ever.
+    """
+    session = page.context.new_cdp_session(page)
+    _ANSWERING.setdefault(page, []).append(session)
+
+    def take(asked: dict[str, Any]) -> None:
+        if (body := reply(asked["request"]["url"])) is not None:
+            found = {"requestId": asked["requestId"], "responseCode": 200, "body": base64.b64encode(body).decode()}
+            session.send("Fetch.fulfillRequest", found)
+
+    session.on("Fetch.requestPaused", take)
+    session.send("Fetch.enable", {"patterns": [{"urlPattern": address}]})
+
+
+# Tabs of each context that nobody uses, what was written in the console of a tab, and who answers its requests.
 _SPARE: "WeakKeyDictionary[BrowserContext, list[Page]]" = WeakKeyDictionary()
+_FAULTS: "WeakKeyDictionary[Page, list[str]]" = WeakKeyDictionary()
+_ANSWERING: "WeakKeyDictionary[Page, list[CDPSession]]" = WeakKeyDictionary()
 
 
 def _tab(context: "BrowserContext") -> "Page":
     page = context.new_page()
+    faults = _FAULTS[page] = []
+
+    def hear(message: Any) -> None:
+        if message.type == "error":
+            faults.append(f"{message.text} {message.location['url']}")
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: faults.append(str(error)))
     if SLOWDOWN > 1:
         context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWDOWN})
     return page

@@ -21,6 +21,31 @@ def ready(page: "Page") -> None:
     page.wait_for_selector("[data-lane=phase] .box")
 
 
+def put_back(page: "Page") -> None:
+    """Let the page show what it shows when it is opened, as long as nobody has changed the archive."""
+    page.unroute_all()
+    page.evaluate(
+        """(() => {
+          const { set, state } = window.surgvl;
+          for (const each of document.querySelectorAll("dialog")) each.close();
+          for (const each of document.querySelectorAll(".menu-of[open]")) each.open = false;
+          if (state.isPlaying) document.querySelector("#transport [aria-label='Play or pause']").click();
+          document.querySelector("#notes").replaceChildren();
+          document.querySelector("#picture:not([hidden]) button")?.click();
+          document.querySelector("#field [value=find]").checked = true;
+          for (const field of document.querySelectorAll("#text, #cases-filter")) {
+            field.value = "";
+            field.dispatchEvent(new Event("input"));
+          }
+          document.activeElement.blur();
+          const side = { search: null, hit: null, curve: null, answers: [], side: "results", showsWeak: false };
+          set({ ...side, isLooping: false, view: { start_s: 0, end_s: state.timeline?.duration_s ?? 1 } });
+          history.pushState(null, "", location.pathname);
+          window.dispatchEvent(new PopStateEvent("popstate"));
+        })()"""
+    )
+
+
 def view(page: "Page", name: str) -> None:
     """Go to one of the views."""
     page.click(f"#views [data-view={name}]")
