@@ -8,7 +8,7 @@ WORKERS ?= 4
 
 VENV    := .venv
 BIN     := $(VENV)/bin
-PYTEST  := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
+PYTEST  := $(BIN)/python -m pytest --workers $(WORKERS)
 INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
@@ -30,7 +30,7 @@ test: $(VENV)/.dev ## the whole suite, browser included (WORKERS=4)
 	$(PYTEST)
 
 test-fast: $(VENV)/.dev ## what is neither slow nor in a browser, in a minute
-	$(PYTEST) -n 2 -m "not slow and not browser"
+	$(PYTEST) --workers 2 -m "not slow and not browser"
 
 lint: $(VENV)/.dev docs ## style, types, who imports whom, and a strict build of the documentation
 	$(BIN)/ruff check .

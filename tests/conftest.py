@@ -1,8 +1,7 @@
 """What all tests share: no network, fixed seeds, few threads, an order of files, and what is made once for all.
 
-`make test` runs the suite in workers of pytest-xdist. A file is one worker's work, and so are all files that use
-vLLM (`live`, `helpers/vllm_forks.py`), and all whose processes are forks of another one (`helpers/forks.py`); what
-several workers need is made by whichever comes first (`made_once`).
+`make test` runs the suite in workers (`helpers/workers.py`). A file is one worker's work, and so are all files that use
+vLLM (`live`, `helpers/vllm_forks.py`); what several workers need is made by whichever comes first (`made_once`).
 """
 
 import gc
@@ -25,15 +24,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock
 
+from tests.helpers import workers
+
 if TYPE_CHECKING:
     from tests.helpers.live import Live
     from tests.helpers.vllm_forks import VllmForks
 
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
-# Read when torch, transformers and gradio are imported, here and in the processes that tests start.
-if WORKER:
-    os.environ["OMP_NUM_THREADS"] = "1"
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Read when torch, transformers and gradio are imported, here and in the processes that tests start. Workers share the
+# cores, and OpenMP would wait in a fork for the threads of its parent.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False")
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
@@ -55,7 +54,8 @@ os.environ.setdefault(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--shuffle SEED`."""
+    """Add `--workers N` and `--shuffle SEED`."""
+    parser.addoption("--workers", metavar="N", type=int, default=1, help="processes that run tests")
     parser.addoption("--shuffle", metavar="SEED", help="shuffle the files, and the tests of each, by this seed")
 
 
@@ -93,25 +93,25 @@ def pytest_sessionfinish() -> None:
     gc.freeze()
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each file to one worker, and all files of a group to the same one."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            return _group(nodeid.partition("::")[0])
-
-    return ByFile(config, log)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Give the tests of each file, or of all files that share something, to one of the workers."""
+    count = session.config.getoption("workers")
+    if count < 2 or session.testsfailed or session.config.option.collectonly:
+        return None
+    groups: dict[str, list[int]] = {}
+    for place, item in enumerate(session.items):
+        groups.setdefault(_group(item.location[0]), []).append(place)
+    workers.run(session, list(groups.values()), count)
+    return True
 
 
 @cache
 def _group(file: str) -> str:
-    """What a file, named from the root, shares with others: vLLM, the process of forks, or nothing."""
+    """What a file, named from the root, shares with others: vLLM, or nothing."""
     text = (Path(__file__).parent.parent / file).read_text(encoding="utf-8")
     if re.search("live: Live|vllm_forks: VllmForks", text):
         return "server"
-    return "forks" if re.search(r"^from tests\.helpers\.(forks|killed) import", text, re.M) else file
+    return file
 
 
 def _fixtures(item: pytest.Item) -> set[str]:
@@ -208,8 +208,7 @@ MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
     """A function of a name and a maker: the folder of that name, filled by the maker once for all workers."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if WORKER else base
+    shared = tmp_path_factory.getbasetemp()
 
     def made(name: str, make: Callable[[Path], object]) -> Path:
         folder, done = shared / name, shared / f"{name}.done"

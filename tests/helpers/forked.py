@@ -1,6 +1,6 @@
 """`subprocess.Popen` of a Python module stands here as a fork of this process, which has imported everything.
 
-For processes of `forks` alone: threads of another one are not in its forks, which would wait for them.
+In processes of `forks`, which have one thread: others would not be in their forks, which would wait for them.
 """
 
 import multiprocessing
@@ -63,4 +63,6 @@ def run_module(argv: list[str], environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(kept)
     sys.argv = argv
+    # As in a new process, where it is not there yet.
+    sys.modules.pop(argv[0], None)
     runpy.run_module(argv[0], run_name="__main__", alter_sys=True)

@@ -1,30 +1,17 @@
-"""Processes of tests that are forks of one which has imported everything: imports take longer than short work.
-
-A worker of the suite has one such process at most, with the modules of whoever starts it first, so all take this one.
-"""
+"""Processes of tests that are forks of the test's own, which has imported everything: that takes longer than work."""
 
 import multiprocessing
 import os
 import signal
 import sys
 import tempfile
+import warnings
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import surgvl.chat.tune  # noqa: F401
-import surgvl.cli.help  # noqa: F401
-import surgvl.commands.align  # noqa: F401
-import surgvl.commands.eval  # noqa: F401
-import surgvl.commands.pretrain  # noqa: F401
-import surgvl.commands.probe  # noqa: F401
-import surgvl.commands.suite  # noqa: F401
-import surgvl.commands.tune  # noqa: F401
-import surgvl.models.checkpoint  # noqa: F401 (with all kinds of models)
-import surgvl.train.loop  # noqa: F401
 from surgvl.cli import main as cli
 
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload([__name__])
+PROCESSES = multiprocessing.get_context("fork")
 
 
 def start(argv: list[str], log: Path, **environment: str) -> BaseProcess:
@@ -36,10 +23,13 @@ def start(argv: list[str], log: Path, **environment: str) -> BaseProcess:
 
 def _run(argv: list[str], log: Path, environment: dict[str, str]) -> None:
     os.environ.update(environment)
-    # The forks' parent may have asked for it already.
+    # The test may have asked for it already.
     tempfile.tempdir = None
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    # What pytest captures stands there otherwise.
+    sys.stdout = sys.stderr = log.open("a", buffering=1)
     for number in (1, 2):
-        os.dup2(output, number)
+        os.dup2(sys.stdout.fileno(), number)
+    # Libraries warn users of what their own next versions do; in the test's process, a warning is an error.
+    warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(cli.main(argv))

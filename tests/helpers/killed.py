@@ -1,4 +1,4 @@
-"""A command that is killed in the middle of its work, in a fork of a process that has imported everything."""
+"""A command that is killed in the middle of its work, in a fork of the test's own process."""
 
 import os
 import signal
