@@ -1,6 +1,7 @@
 """vLLM's server without a GPU forks its engine core, which computes with all threads and hears no signals of others."""
 
 import importlib.util
+import multiprocessing
 import os
 import signal
 import sys
@@ -73,7 +74,8 @@ NEEDS_VLLM = pytest.mark.skipif(
 
 @NEEDS_VLLM
 def test_a_fork_computes_with_all_threads_and_leaves_signals_to_the_server(tmp_path: Path) -> None:
-    process = PROCESSES.Process(target=as_server, args=(tmp_path,))
+    # A fork would wait for those threads of OpenMP that this process has had.
+    process = multiprocessing.get_context("spawn").Process(target=as_server, args=(tmp_path,))
     process.start()
     process.join()
     assert process.exitcode == 0
