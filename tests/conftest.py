@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from tests.helpers.vllm_forks import VllmForks
 
 # Read when torch, transformers and gradio are imported, here and in the processes that tests start. Workers share the
-# cores, and OpenMP would wait in a fork for the threads of its parent.
-os.environ["OMP_NUM_THREADS"] = "1"
+# cores, and OpenMP and OpenCV would wait in a fork for the threads of its parent.
+os.environ.update(OMP_NUM_THREADS="1", OPENCV_FOR_THREADS_NUM="1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.update(HF_HUB_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False")
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):

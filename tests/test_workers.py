@@ -1,5 +1,6 @@
 """What workers report is what pytest reports without them, and a worker's death is one test's failure."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -77,6 +78,7 @@ def run(folder: Path, *flags: str) -> tuple[int, str]:
     ]
 
     def work() -> None:
+        os.environ.pop("PYTEST_ADDOPTS", None)
         with out.open("w") as sys.stdout:
             sys.exit(pytest.main([*argv, *flags]))
 
