@@ -1,6 +1,5 @@
 """Damaged lists of contents, spaces that were left, removals in one write, and what is embedded or merged again."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,24 +11,17 @@ from surgvl.embed import embedder as embedders
 from surgvl.retrieval import clip_index, draft
 from tests.archive.test_adding import check_whole, states
 from tests.archive.test_reindexing import other_embedder
-from tests.helpers.made_archive import empty_archive, film, opened, plain_embedder
+from tests.helpers.made_archive import archive_of_films, copy_of, empty_archive, film, opened, plain_embedder
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive of three films, and the films."""
-    home = tmp_path_factory.mktemp("made")
-    for number in range(3):
-        film(home / f"films/{'abc'[number]}.mp4", number + 1, 2)
-    with empty_archive(home / "archive") as archive:
-        archive.add([home / "films"])
-    return home
+    return archive_of_films(tmp_path_factory.mktemp("made"), 2, 2, 2)
 
 
 @pytest.fixture
 def archive(made: Path, tmp_path: Path) -> Iterator[Archive]:
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    with opened(tmp_path / "archive") as found:
+    with copy_of(made, tmp_path) as found:
         yield found
 
 

@@ -15,17 +15,13 @@ from surgvl.embed import embedder as embedders
 from surgvl.embed.embedder import Embedder
 from surgvl.retrieval.clip_index import ClipIndex
 from tests.archive.test_adding import check_whole
-from tests.helpers.made_archive import DIM, empty_archive, film, opened, plain_embedder, vectors_of
+from tests.helpers.made_archive import DIM, archive_of_films, opened, plain_embedder, vectors_of
 
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Iterator[Archive]:
-    for number, name in enumerate(("a.mp4", "b.mp4"), 1):
-        film(tmp_path / "films" / name, number, number + 2)
-    found = empty_archive(tmp_path / "archive")
-    found.add([tmp_path / "films"])
-    yield found
-    found.close()
+    with opened(archive_of_films(tmp_path, 3, 4) / "archive") as found:
+        yield found
 
 
 def other_embedder(*_: object) -> Embedder:

@@ -17,25 +17,18 @@ from surgvl.core.errors import ConfigError, DataError
 from surgvl.data.manifest import Manifest
 from surgvl.embed.meta import write_meta
 from tests.archive.test_adding import check_whole, states
-from tests.helpers.made_archive import empty_archive, film, opened
+from tests.helpers.made_archive import archive_of_films, copy_of, empty_archive, film
 from tests.helpers.patience import patience
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An archive of two films, and the films."""
-    home = tmp_path_factory.mktemp("made")
-    for number, name in enumerate(("a.mp4", "b.mp4"), 1):
-        film(home / "films" / name, number, number + 2)
-    with empty_archive(home / "archive") as archive:
-        archive.add([home / "films"])
-    return home
+    return archive_of_films(tmp_path_factory.mktemp("made"), 3, 4)
 
 
 @pytest.fixture
 def archive(made: Path, tmp_path: Path) -> Iterator[Archive]:
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    with opened(tmp_path / "archive") as found:
+    with copy_of(made, tmp_path) as found:
         yield found
 
 

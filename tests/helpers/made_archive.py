@@ -1,11 +1,13 @@
 """Small archives: short films, and an embedder without a network whose vectors are known."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from string import ascii_lowercase
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -80,6 +82,21 @@ def empty_archive(folder: Path) -> Archive:
         Space.create(home / "spaces" / HASH[:12], plain, _prompt_sets(), plain.texts)
         write_new(home, "", HASH[:12], "plain", "")
     return opened(folder)
+
+
+def archive_of_films(home: Path, *lengths: int) -> Path:
+    """A folder filled with `films`, a.mp4, b.mp4 and so on of some seconds, and with their `archive`."""
+    for number, (name, seconds) in enumerate(zip(ascii_lowercase, lengths, strict=False), 1):
+        film(home / f"films/{name}.mp4", number, seconds)
+    with empty_archive(home / "archive") as archive:
+        archive.add([home / "films"])
+    return home
+
+
+def copy_of(made: Path, place: Path) -> Archive:
+    """The archive in a copy of such a folder."""
+    shutil.copytree(made, place, dirs_exist_ok=True)
+    return opened(place / "archive")
 
 
 def opened(folder: Path) -> Archive:
