@@ -120,7 +120,7 @@ def test_a_worker_that_dies_fails_its_test_alone(tmp_path: Path, end: str) -> No
     assert status == 1
     assert "1 failed, 3 passed" in output
     assert "the worker ended with status" in output
-    assert re.search("FAILED .*::test_dies$", output, re.M)
+    assert re.search(r"FAILED .*::test_dies\b", output)
 
 
 def test_what_is_found_when_all_tests_have_ended_is_told(tmp_path: Path) -> None:

@@ -25,11 +25,15 @@ def _run(argv: list[str], log: Path, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     # The test may have asked for it already.
     tempfile.tempdir = None
-    # What pytest captures stands there otherwise.
+    as_users_do(log)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(cli.main(argv))
+
+
+def as_users_do(log: Path) -> None:
+    """Write to a file what pytest would capture, and let warnings be no errors."""
     sys.stdout = sys.stderr = log.open("a", buffering=1)
     for number in (1, 2):
         os.dup2(sys.stdout.fileno(), number)
-    # Libraries warn users of what their own next versions do; in the test's process, a warning is an error.
+    # Libraries warn of what their own next versions do.
     warnings.simplefilter("ignore")
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(cli.main(argv))

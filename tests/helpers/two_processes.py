@@ -34,6 +34,7 @@ from surgvl.train.loop import fit
 from surgvl.train.objective import Objective
 from tests.helpers import align_steps
 from tests.helpers.forked import Forked, run_module
+from tests.helpers.forks import as_users_do
 
 
 class Clips(Dataset[Any]):
@@ -189,10 +190,11 @@ def train(case: str, out: Path, changes: dict[str, Any], collate: Callable[..., 
 
 
 def as_command(out: Path) -> None:
-    """`python -m tests.helpers.two_processes OUT`; Lightning starts the other process by `Forked`."""
+    """`python -m tests.helpers.two_processes OUT > OUT/output`; Lightning starts the other process by `Forked`."""
     # After the loop, which imports it without the trainer.
     from lightning.fabric.strategies.launchers import subprocess_script
 
+    as_users_do(out / "output")
     torch.set_num_threads(1)
     vars(subprocess_script)["subprocess"] = SimpleNamespace(Popen=Forked)
     run_module([__name__, str(out)], {**os.environ, "OMP_NUM_THREADS": "1"})

@@ -24,7 +24,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     process = PROCESSES.Process(target=as_command, args=(out,))
     process.start()
     process.join()
-    assert process.exitcode == 0
+    assert process.exitcode == 0, (out / "output").read_text()
     return out
 
 
