@@ -63,6 +63,7 @@ class JobWorker:
         self._table = archive.catalogue.jobs
         self._lock = archive.folder / LOCK
         self._wake = threading.Condition()
+        self._telling = threading.Lock()
         self._running: _Running | None = None
         self._ends = False
         self._rates: dict[int, float] = {}
@@ -157,7 +158,9 @@ class JobWorker:
         }
 
     def _tell(self) -> None:
-        self._events.publish("jobs", self.list())
+        # What was read last is told last: a request and the thread may tell at once.
+        with self._telling:
+            self._events.publish("jobs", self.list())
 
     # ---- the thread
 

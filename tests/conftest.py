@@ -44,6 +44,9 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
 # it begins when the tests are collected.
 gc.disable()
 gc.set_threshold(50_000, 10, 10)
+# Forks look for none among what they were given: what a worker has left is not theirs to end, and to look at an object
+# is to copy its page.
+os.register_at_fork(after_in_child=gc.freeze)
 # Jobs that a shell runs in the background ignore it, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # torch's compiler takes kernels out of this folder without asking what they were compiled for.

@@ -1,6 +1,6 @@
 // Long work: its progress in the header, and the queue with cancel and resume.
 
-import { address, request } from "./api.js";
+import { address, newest, request } from "./api.js";
 import { $, fill, make } from "./dom.js";
 import { dialog } from "./sheet.js";
 import { on, set, state } from "./state.js";
@@ -10,7 +10,17 @@ import { clock, remaining } from "./words.js";
 const UNFINISHED = new Set(["waiting", "running"]);
 const STORE = "surgvl.failures";
 
-export const readJobs = () => attempt(async () => set({ jobs: await request(address(["jobs"])) }));
+const signal = newest();
+
+/** Read the queue; what was asked for before it may be late, and is given up. */
+export const readJobs = () =>
+  attempt(async () => set({ jobs: await request(address(["jobs"]), { signal: signal() }) }));
+
+/** Take the queue from the server's report of a change, instead of what was asked for before it. */
+export function hearJobs(jobs) {
+  signal();
+  set({ jobs });
+}
 
 const share = (job) => (job.total ? Math.min(1, job.done / job.total) : 0);
 const amount = (job) =>

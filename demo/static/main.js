@@ -8,7 +8,7 @@ import { mountClips, readClips, saveMarked } from "./clips.js";
 import { $, $$, afterPause, fill, make } from "./dom.js";
 import { follow } from "./events.js";
 import { mountField, search } from "./field.js";
-import { mountJobs, readJobs } from "./jobs.js";
+import { hearJobs, mountJobs, readJobs } from "./jobs.js";
 import { mountKeys } from "./keys.js";
 import { mountLibrary } from "./library.js";
 import { changeLabel, markBox, markIn, markOut, mountPalette, readLabels } from "./marks.js";
@@ -23,7 +23,6 @@ import { mountTakeaway } from "./takeaway.js";
 import { mountTimeline } from "./timeline.js";
 import { addForm, mountUpload } from "./upload.js";
 import { mountUser } from "./user.js";
-import { attempt } from "./voice.js";
 import { hours, plural } from "./words.js";
 
 const REACH_MS = 3000;
@@ -159,9 +158,16 @@ function watchReach() {
 }
 
 function followEvents(check) {
+  let turn = 0;
+  let heard = {};
   const refresh = afterPause(async () => {
+    const mine = ++turn;
+    heard = {};
     const before = { state: recording()?.state, model: state.archive.model.hash };
-    set({ archive: await request(address(["archive"])) });
+    const archive = await request(address(["archive"]));
+    // What was asked for or heard of since is newer.
+    if (mine !== turn) return;
+    set({ archive: { ...archive, ...heard } });
     await readRecordings();
     const isOther = before.model !== state.archive.model.hash;
     // The sentences that a timeline needs may have been embedded since.
@@ -173,12 +179,15 @@ function followEvents(check) {
   const labels = (changed) => {
     // Without a recording, any may have changed.
     const id = changed?.recording ?? state.current;
-    if (id && id === state.current && state.timeline) attempt(() => readLabels(id));
+    if (id && id === state.current && state.timeline) readLabels(id);
   };
   follow(
     {
-      jobs: (jobs) => set({ jobs }),
-      models: (found) => set({ archive: { ...state.archive, ...found } }),
+      jobs: hearJobs,
+      models: (found) => {
+        heard = found;
+        set({ archive: { ...state.archive, ...found } });
+      },
       recordings: refresh,
       clips: readClips,
       labels,

@@ -1,11 +1,13 @@
 // Marking a range, and labels on it: phases by number keys, tags, the model's own segments, undo.
 
-import { address, request } from "./api.js";
+import { address, newest, request } from "./api.js";
 import { $, fill, iconButton, make } from "./dom.js";
 import { seek } from "./player.js";
 import { duration, frame_s, on, phaseAt, set, state } from "./state.js";
 import { attempt, note, say } from "./voice.js";
 import { className, clock, phaseName, span } from "./words.js";
+
+const signal = newest();
 
 const whole = () => state.range ?? null;
 
@@ -34,11 +36,12 @@ export function markBox(box) {
   set({ range, marked_s: null, chosen: box.act?.label ?? null });
 }
 
-/** Labels of the recording on the stage, read again after a change. */
-export async function readLabels(id) {
-  const labels = await request(address(["recordings", id, "labels"]));
-  if (state.current === id && state.timeline) set({ timeline: { ...state.timeline, labels } });
-}
+/** Read the labels of the recording on the stage again; what was asked for before may be late, and is given up. */
+export const readLabels = (id) =>
+  attempt(async () => {
+    const labels = await request(address(["recordings", id, "labels"]), { signal: signal() });
+    if (state.current === id && state.timeline) set({ timeline: { ...state.timeline, labels } });
+  });
 
 /** Set a label on the marked range, or on a span that is given. */
 async function label(track, name, { start_s, end_s }) {

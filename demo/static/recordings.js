@@ -1,6 +1,6 @@
 // The list of recordings at the left, and the line above the stage that says what is shown.
 
-import { frameOf, request, address } from "./api.js";
+import { address, frameOf, request } from "./api.js";
 import { $, $$, breakable, fill, icon, keyed, make } from "./dom.js";
 import { open } from "./open.js";
 import { on, phaseAt, recording, set, state } from "./state.js";
@@ -9,7 +9,16 @@ import { clock, confidenceWord, phaseName } from "./words.js";
 const PICTURE_S = 0.4; // share of the recording at which its picture is taken
 const filter = { text: "", sort: "" };
 
-export const readRecordings = async () => set({ recordings: await request(address(["recordings"])) });
+let reading = null;
+
+/** Read the list again after a change; what was asked for before it may be late, and waits for it. */
+export function readRecordings() {
+  const mine = request(address(["recordings"])).then((recordings) =>
+    mine === reading ? set({ recordings }) : reading,
+  );
+  reading = mine;
+  return mine;
+}
 
 /** A strip of the phases as colours, which stands for the recording at a glance. */
 export function strip(row) {

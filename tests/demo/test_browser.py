@@ -739,13 +739,26 @@ def test_a_folder_is_added_by_its_path_and_the_job_is_cancelled_and_resumed(
     page.click("#add")
     page.fill("dialog .path input", str(tmp_path / "films"))
     # Another process writes, so the job waits until it is let go.
+    late: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if route.request.method == "GET" and not late:
+            late.append((route, route.fetch()))
+        else:
+            route.continue_()
+
+    page.route("**/api/jobs", hold)
     with locked(run / "archive"):
         page.press("dialog .path input", "Enter")
-        page.wait_for_selector("dialog", state="detached")
+        follows(page, lambda: len(late), 1)
         page.click("#work:has-text('Add films')")
         job = page.locator("dialog .job:has-text('Add films')")
         job.locator("text=Cancel").click()
         page.wait_for_selector("dialog .job.cancelled:has-text('Add films')")
+    route, answer = late[0]
+    route.fulfill(response=answer)
+    page.wait_for_timeout(200)
+    page.unroute("**/api/jobs", hold)
     job.locator("text=Resume").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog .job.done:has-text('Add films')")

@@ -310,6 +310,32 @@ def test_a_second_page_does_the_job_that_a_killed_one_left(engine: Engine, tmp_p
     archive.close()
 
 
+def test_of_two_that_tell_at_once_the_last_tells_the_newest(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = JobWorker(engine.archive, Events())
+    read, has_read, is_cancelled, told = worker.list, threading.Event(), threading.Event(), list[str]()
+
+    def listen(kind: str, jobs: list[dict[str, Any]]) -> None:
+        told.append(jobs[0]["state"])
+        if told[-1] == "cancelled":
+            is_cancelled.set()
+
+    def slow() -> list[dict[str, Any]]:
+        found = read()
+        if found[0]["state"] == "waiting":
+            has_read.set()
+            is_cancelled.wait(0.2)
+        return found
+
+    monkeypatch.setattr(worker, "list", slow)
+    monkeypatch.setattr(worker._events, "publish", listen)
+    asking = threading.Thread(target=worker.add, args=("remove", {"ids": ["a"]}))
+    asking.start()
+    assert has_read.wait(patience(60))
+    worker.cancel(read()[0]["id"])
+    asking.join()
+    assert told == ["waiting", "cancelled"]
+
+
 @pytest.mark.slow
 def test_a_job_that_fails_says_why(page: TestClient, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any, **rest: Any) -> None:
