@@ -25,14 +25,7 @@ from tests.helpers.forks import start
 from tests.helpers.made_archive import film
 from tests.helpers.opened_page import archived, engine_of
 from tests.helpers.patience import patience
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
+from tests.helpers.ports import free_port
 
 # ---- what goes wrong at the start
 

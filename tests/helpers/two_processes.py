@@ -35,6 +35,7 @@ from surgvl.train.objective import Objective
 from tests.helpers import align_steps
 from tests.helpers.forked import Forked, run_module
 from tests.helpers.forks import as_users_do
+from tests.helpers.ports import free_port
 
 
 class Clips(Dataset[Any]):
@@ -197,7 +198,8 @@ def as_command(out: Path) -> None:
     as_users_do(out / "output")
     torch.set_num_threads(1)
     vars(subprocess_script)["subprocess"] = SimpleNamespace(Popen=Forked)
-    run_module([__name__, str(out)], {**os.environ, "OMP_NUM_THREADS": "1"})
+    # Each run listens there anew.
+    run_module([__name__, str(out)], {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": str(free_port())})
 
 
 def main() -> None:

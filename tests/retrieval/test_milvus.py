@@ -23,6 +23,7 @@ from surgvl.retrieval.milvus import MilvusIndex
 from surgvl.retrieval.where import Where
 from tests.helpers.made_vectors import DIM, clips, unit
 from tests.helpers.patience import patience
+from tests.helpers.ports import free_port
 
 here = pytest.mark.skipif(
     not (importlib.util.find_spec("pymilvus") and importlib.util.find_spec("milvus_lite")),
@@ -33,10 +34,7 @@ here = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a server on this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("milvus")
+    port, folder = free_port(), tmp_path_factory.mktemp("milvus")
     program = Path(sys.executable).with_name("milvus-lite")
     argv = [str(program), "server", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder / "data")]
     with (folder / "log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as server:
