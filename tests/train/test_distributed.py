@@ -87,12 +87,12 @@ def test_processes_wait_for_the_device_at_logging_steps_alone(strategy: str, sha
 
 
 def test_a_run_of_two_goes_on_from_its_checkpoint(shared: Path) -> None:
-    # The case `mae` was broken off after step 5 and went on: each step was logged once, by one process.
+    # The case `mae` was broken off after two steps and went on: each step was logged once, by one process.
     for strategy in ("ddp", "fsdp"):
         rows = (shared / strategy / "mae/metrics.jsonl").read_text().splitlines()
-        assert [json.loads(row)["step"] for row in rows] == list(range(8))
+        assert [json.loads(row)["step"] for row in rows] == list(range(4))
         kept = torch.load(shared / strategy / "mae/checkpoints/last.ckpt", weights_only=True)
-        assert kept["step"] == 8
+        assert kept["step"] == 4
         assert kept["objective"]["encoder.embed.weight"].shape == (16, 96)
 
 
