@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from surgvl.cli import main as cli
+from surgvl.cli import quickstart as whole
 from surgvl.cli.quickstart import quickstart, stages
+from surgvl.cli.stages import Stage
 from surgvl.core.errors import ConfigError
 from surgvl.core.results import read_results
 from tests.helpers.killed import run_killed_when
@@ -16,8 +18,20 @@ from tests.helpers.small_language import small_language
 TINY = ["--videos", "1", "0", "2", "--duration_s", "10", "--effort", "0.004"]
 
 
+def small_stages(out: Path, videos: tuple[int, int, int], duration_s: float, effort: float, seed: int) -> list[Stage]:
+    """The stages, with training steps of four clips."""
+    trained = ("pretrain", "align", "tune")
+    return [
+        (name, [*argv, "--run.batch", "4"] if argv[0] in trained else argv)
+        for name, argv in stages(out, videos, duration_s, effort, seed)
+    ]
+
+
 @pytest.mark.slow
-def test_a_killed_quickstart_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_quickstart_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "stages", small_stages)
     out = tmp_path / "run"
     words = ["quickstart", "--out", str(out), *TINY]
     run_killed_when(words, (out / "align").is_dir)

@@ -1,6 +1,5 @@
 """`eval --baselines`: published chance levels to the digit on the real labels, and sums by hand on made ones."""
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -182,8 +181,8 @@ def test_the_constant_class_of_cholec80_is_counted_by_hand(levels: Levels) -> No
     """The level of videos 41 to 80 again, from the files alone."""
     rows = {}
     for number in range(1, 81):
-        with (Path(REAL) / f"labels/cholec80_csv/video{number:02d}.csv").open(newline="") as file:
-            rows[number] = Counter(row["label"] for row in csv.DictReader(file))
+        text = (Path(REAL) / f"labels/cholec80_csv/video{number:02d}.csv").read_text()
+        rows[number] = Counter(line.partition(",")[2] for line in text.split("\n")[1:] if line)
     training: Counter[str] = sum((rows[number] for number in range(1, 41)), Counter())
     longest = training.most_common(1)[0][0]
     shares = [rows[number][longest] / rows[number].total() for number in range(41, 81)]

