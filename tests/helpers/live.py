@@ -49,8 +49,7 @@ class Live:
     """
 
     def __init__(self, place: Path, forks: VllmForks) -> None:
-        # vLLM's attention on a CPU has heads of 32 or more.
-        self.chat_run, self.dual_run = save_run(taught(width=64), place / "chat"), place / "dual"
+        self.chat_run, self.dual_run = save_run(taught(), place / "chat"), place / "dual"
         save_model(tiny_dual(), self.dual_run, PREPROCESS)
         self.archive = place / "archive"
         with Archive.create(self.archive, self.dual_run, chat=str(self.chat_run), prompt_sets=[]) as archive:
@@ -65,7 +64,7 @@ class Live:
         begun = time.monotonic()
         self.forks = forks
         words += ["--archive", str(self.archive), "--media_folder", str(self.media), "--engine_args", *SMALL_CACHE]
-        self.served = Served("all", *words, asking=forks.asking, env=self.env)
+        self.served = Served("all", *words, fork=True, asking=forks.asking, env=self.env)
         try:
             self.url = self.served.url
         except BaseException:
