@@ -28,10 +28,14 @@ class Tokens(Objective):
 
 
 @pytest.fixture
-def in_few_files() -> Iterator[None]:
-    """Have g++ compile each of the two passes as one file: as 13, next to a header of all, they take half a minute."""
-    from torch._inductor import config  # imports the whole compiler
+def in_few_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have g++ compile each of the two passes as one file: as 13, next to a header of all, they take half a minute.
 
+    It optimizes nothing and writes no tables for debuggers, which takes it as long again; loops are short here.
+    """
+    from torch._inductor import config, cpp_builder  # imports the whole compiler
+
+    monkeypatch.setattr(cpp_builder, "_get_optimization_cflags", lambda *given, **named: (["O0"], []))
     with config.patch({"cpp_wrapper": True, "cpp_cache_precompile_headers": False, "cpp.vec_isa_ok": False}):
         yield
 
