@@ -7,6 +7,7 @@ import math
 import pickle
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ pytest.importorskip("starlette", reason="starlette is not installed: pip install
 
 from surgvl.cli import main as cli  # noqa: E402
 from surgvl.cli.arguments import take_rest  # noqa: E402
-from surgvl.core.errors import ConfigError  # noqa: E402
+from surgvl.core.errors import CheckpointError, ConfigError  # noqa: E402
 from surgvl.models.model_info import check_servable  # noqa: E402
 from surgvl.serve.engine_process import EngineProcess  # noqa: E402
 from surgvl.serve.settings import ServerSettings  # noqa: E402
@@ -80,34 +81,60 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "pickle": (lambda folder: (folder / "model.safetensors").write_bytes(pickle.dumps({"a": 1})), "cannot be read"),
     "run": (lambda folder: (folder / "run.json").write_text('{"pretraining_video_ids": 3}'), "run.json"),
-    **{
-        f"{value} {dtype}": (functools.partial(weigh, value=value, dtype=dtype), "holds NaN or infinity in b")
-        for value in (math.nan, math.inf, -math.inf)
-        for dtype in ("float64", "float32", "float16", "bfloat16")
-    },
+    "not finite": (functools.partial(weigh, value=math.nan, dtype="float32"), "holds NaN or infinity in b"),
 }
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder of each role, with which both start."""
+    place = tmp_path_factory.mktemp("good")
+    return {role: model_folder(place / role, kind) for role, kind in KINDS.items()}
+
+
+def serve_all(folders: dict[str, Path]) -> list[str]:
+    return ["serve", "all", "--model", str(folders["chat"]), "--embed_model", str(folders["embed"])]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("role", ["chat", "embed"])
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_folder_is_one_line_before_anything_starts(
-    kind: str, role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    role: str,
+    good: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("surgvl.commands.serve.run_server", lambda *given: print("started"))
-    good = {each: model_folder(tmp_path / each, of) for each, of in KINDS.items()}
-    both = ["serve", "all", "--model", str(good["chat"]), "--embed_model", str(good["embed"])]
-    assert cli.main(both) == 0
-    assert capsys.readouterr().out == "started\n"
+    broken = shutil.copytree(good[role], tmp_path / role)
     harm, said = BROKEN[kind]
-    harm(good[role])
-    for words in (both, ["serve", role, "--model", str(good[role])]):
+    harm(broken)
+    for words in (serve_all({**good, role: broken}), ["serve", role, "--model", str(broken)]):
         assert cli.main(words) == 1
         out, error = capsys.readouterr()
         assert not out
         assert error.count("\n") == 1
         assert said in error
-        assert str(good[role]) in error
+        assert str(broken) in error
+
+
+def test_whole_folders_start(
+    good: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("surgvl.commands.serve.run_server", lambda *given: print("started"))
+    assert cli.main(serve_all(good)) == 0
+    assert capsys.readouterr().out == "started\n"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_refused(value: float, dtype: str, tmp_path: Path) -> None:
+    folder = model_folder(tmp_path / "chat", "surgvl_chat")
+    weigh(folder, value, dtype)
+    with pytest.raises(CheckpointError, match="holds NaN or infinity in b"):
+        check_servable(folder)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
