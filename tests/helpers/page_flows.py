@@ -294,7 +294,7 @@ def flow_by_keys(page: "Page") -> None:
     press(" ")
     wait_for(page, "state.search?.query.image && !state.isSearching")
     press("/")
-    page.keyboard.type(PHASE)
+    page.keyboard.insert_text(PHASE)
     page.wait_for_selector("#field [value=ask]:checked", state="attached")
     press("Enter")
     page.wait_for_selector(".answer .said")
