@@ -58,19 +58,23 @@ def gpu_rows(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def modules_of(*packages: str) -> set[str]:
     """Names that packages, and what they need, can be imported by."""
-    found, todo = set(), list(packages)
+    found: dict[str, set[str]] = {}
+    todo = list(packages)
     while todo:
         name = canonicalize_name(todo.pop())
         if name in found:
             continue
-        found.add(name)
+        found[name] = set()
         try:
-            needs = [Requirement(text) for text in metadata.requires(name) or []]
+            package = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
+        # As `metadata.packages_distributions`, which reads the lists of files of all that is installed.
+        declared = (package.read_text("top_level.txt") or "").split()
+        found[name] = set(declared) or {file.parts[0].partition(".")[0] for file in package.files or []}
+        needs = [Requirement(text) for text in package.requires or []]
         todo += [each.name for each in needs if each.marker is None or each.marker.evaluate({"extra": ""})]
-    owners = metadata.packages_distributions()
-    return {module for module, names in owners.items() if found & {canonicalize_name(name) for name in names}}
+    return {module for modules in found.values() for module in modules}
 
 
 def rehearse(folder: Path, out: Path) -> None:

@@ -1,8 +1,11 @@
 """Damage in the middle of a recording: training names it and goes on, and a killed run goes on to the same files."""
 
+import contextlib
 import csv
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +111,31 @@ def told(out: Path) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(damaged: Path, encoder: Path) -> Callable[[str], tuple[Path, str]]:
+    """A function of a stage: the folder of its whole run, and what that said; run once."""
+
+    @cache
+    def run(stage: str) -> tuple[Path, str]:
+        out = damaged.parent / f"whole_{stage}"
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            assert cli.main(arguments(stage, damaged, encoder, out)) == 1
+        return out, said.getvalue()
+
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_damaged_recording_is_named_and_a_killed_run_ends_alike(
-    stage: str, damaged: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stage: str,
+    damaged: Path,
+    encoder: Path,
+    uninterrupted: Callable[[str], tuple[Path, str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert cli.main(arguments(stage, damaged, encoder, whole)) == 1
-    message = capsys.readouterr().err
+    (whole, message), broken = uninterrupted(stage), tmp_path / "broken"
     assert "1 of 3 videos was set aside, the others are done" in message
     assert message.count("zz_damaged.mp4") == 1
     assert "Traceback" not in message
@@ -140,13 +160,12 @@ def test_a_damaged_recording_is_named_and_a_killed_run_ends_alike(
 
 @pytest.mark.slow
 def test_processes_that_load_change_nothing(
-    damaged: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    damaged: Path, encoder: Path, uninterrupted: Callable[[str], tuple[Path, str]], tmp_path: Path
 ) -> None:
-    for workers in (0, 2):
-        out = tmp_path / str(workers)
-        assert cli.main(arguments("pretrain", damaged, encoder, out, f"--run.workers={workers}")) == 1
-    assert told(tmp_path / "0") == told(tmp_path / "2")
-    one, two = weights(tmp_path / "0"), weights(tmp_path / "2")
+    alone, _ = uninterrupted("pretrain")
+    assert cli.main(arguments("pretrain", damaged, encoder, tmp_path, "--run.workers=2")) == 1
+    assert told(alone) == told(tmp_path)
+    one, two = weights(alone), weights(tmp_path)
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
