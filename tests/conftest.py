@@ -216,10 +216,11 @@ def tiny_commands(out: Path) -> list[list[str]]:
         str(out / name) for name in ("phantom", "manifest", "pretrain", "align", "vectors", "index", "tune")
     )
     data, steps = ["--manifest", manifest], ["--run.steps", "2", "--run.batch", "4"]
+    small = ["--encoder.dim", "64", "--encoder.depth", "2", "--encoder.heads", "2"]
     return [
         ["phantom", "--out", phantom, "--train", "2", "--val", "1", "--test", "1", "--duration_s", "20"],
         ["data", "convert", "phantom", phantom, manifest],
-        ["pretrain", "--recipe", "surgrec_mae_phantom", *data, "--out", pretrain, *steps],
+        ["pretrain", "--recipe", "surgrec_mae_phantom", *data, "--out", pretrain, *small, *steps],
         ["align", *data, "--encoder", pretrain, "--out", align, *steps],
         ["embed", "--model", align, *data, "--out", vectors],
         ["index", "--vectors", vectors, *data, "--out", index],
