@@ -68,9 +68,9 @@ def refusal(answer: Any, status: int) -> str:
     return str(error["message"])
 
 
-def until(condition: Any, limit_s: float = 120.0) -> bool:
-    """Whether something comes true in time."""
+def until(condition: Any, limit_s: float = 120.0, every_s: float = 0.01) -> bool:
+    """Whether something comes true in time, asked so often."""
     end = time.monotonic() + limit_s
     while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
+        time.sleep(every_s)
     return bool(condition())

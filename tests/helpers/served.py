@@ -74,9 +74,9 @@ class Served:
         return self.process.wait(300)
 
     def drop(self) -> None:
-        """End it whatever it does."""
+        """End it whatever it does; what it said on standard error is of use where a test fails."""
         self.process.kill()
-        self.process.communicate()
+        print(self.process.communicate()[1])
 
 
 def _serve(words: Sequence[str], env: Mapping[str, str], is_asking: bool) -> None:

@@ -266,7 +266,7 @@ def test_options_are_shuffled_by_the_seed(fake: FakeOpenAI, url: str, manifest: 
     fake.choose = sees
 
     made = []
-    for number, seed in enumerate("00123"):
+    for number, seed in enumerate("001"):
         out = tmp_path / str(number)
         rows = ask(url, manifest, out, "--reply.shuffle_options", "--seed", seed)
         assert {row["outcome"] for row in rows} == {"correct"}

