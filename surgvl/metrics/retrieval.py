@@ -63,13 +63,17 @@ def temporal_nms(scores: ArrayLike, times_s: ArrayLike, videos: ArrayLike, gap_s
     taken = np.ones((len(order), longest + 2 * reach), bool)
     taken[:, reach : reach + longest] = ~np.tile(there, (len(values), 1))
     kept = np.zeros((len(order), longest), bool)
+    # Neighbours are looked at by 64, which bounds memory where the gap is long.
+    blocks = [np.arange(at, min(at + 64, reach + 1)) for at in range(-reach, reach + 1, 64)]
     for step in range(longest):
         free = np.flatnonzero(~taken[np.arange(len(order)), order[:, step] + reach])
         at = order[free, step]
         kept[free, at] = True
-        for offset in range(-reach, reach + 1):
-            near = (at + offset >= low[video[free], at]) & (at + offset < high[video[free], at])
-            taken[free[near], at[near] + offset + reach] = True
+        first, last = low[video[free], at, None], high[video[free], at, None]
+        for offsets in blocks:
+            near = at[:, None] + offsets
+            inside = (near >= first) & (near < last)
+            taken[np.broadcast_to(free[:, None], near.shape)[inside], near[inside] + reach] = True
     found = np.zeros(values.shape, bool)
     found[:, place[there]] = kept.reshape(len(values), *place.shape)[:, there]
     return found

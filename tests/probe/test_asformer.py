@@ -102,7 +102,7 @@ def test_it_learns_what_past_and_future_tell(tmp_path: Path) -> None:
     learn, held = videos(12, 0), videos(4, 1)
     torch.manual_seed(0)
     readout = Narrow(3, [PHASE])
-    train(readout, learn.tokens, learn.truth, tmp_path, 60, 1, [1e-2], [0.0], 0, learn.videos)
+    train(readout, learn.tokens, learn.truth, tmp_path, 35, 1, [1e-2], [0.0], 0, learn.videos)
     said = predict(readout, held.tokens, held.videos)["phase"].argmax(1)
     # An online head, which has seen nothing of a segment in its first half, could not exceed about three quarters.
     assert (said == held.truth["phase"]).mean() > 0.9

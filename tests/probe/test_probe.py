@@ -117,7 +117,7 @@ def scored(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "steps"), [(Linear, 150), pytest.param(Attentive, 120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("kind", "steps"), [(Linear, 75), pytest.param(Attentive, 120, marks=pytest.mark.slow)])
 def test_label_made_tokens_score_one_and_random_ones_chance(kind: type[Readout], steps: int, tmp_path: Path) -> None:
     learn, held_out = tokens_of(material(640, 1)[0]), tokens_of(material(320, 2)[0])
     for result in scored(kind, learn, held_out, steps, tmp_path / "made").values():

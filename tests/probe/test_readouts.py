@@ -184,7 +184,7 @@ def test_label_smoothing_and_numbers_in_the_loss() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "steps", "lr"), [pytest.param(TeCNO, 60, 1e-2, marks=pytest.mark.slow), (CausalTransformer, 120, 5e-3)]
+    ("kind", "steps", "lr"), [pytest.param(TeCNO, 35, 1e-2, marks=pytest.mark.slow), (CausalTransformer, 120, 5e-3)]
 )
 def test_a_temporal_head_learns_what_one_clip_cannot_tell(
     kind: type[Readout], steps: int, lr: float, tmp_path: Path
