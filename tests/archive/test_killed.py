@@ -113,14 +113,17 @@ def kill_at(at: int, number: int) -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """All files of a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    return {path: Path(path).read_bytes() for path in files}
 
 
-def keep(folder: Path, kept: Path, number: int) -> None:
-    """Copy a folder to `kept / number`; where it is that of the last copy, write only the number down."""
-    copies = sorted((path for path in kept.iterdir() if path.is_dir()), key=lambda path: int(path.name))
-    if not copies or contents(folder) != contents(copies[-1]):
+def keep(folder: Path, kept: Path, last: dict[str, bytes], number: int) -> None:
+    """Copy a folder to `kept / number`; where it holds what it held `last`, write only the number down."""
+    present = contents(folder)
+    if present != last:
         shutil.copytree(folder, kept / str(number))
+        last.clear()
+        last.update(present)
     (kept / "number").write_text(str(number))
 
 
@@ -168,7 +171,7 @@ def test_killed_at_every_write(act: Act, begun: Path, tmp_path: Path) -> None:
     if act is verify:
         next(folder.glob("spaces/*/index/index.json")).write_text("{")
     shutil.copytree(folder, start)
-    assert in_fork(partial(run, act, root, partial(keep, folder, kept))) == 0
+    assert in_fork(partial(run, act, root, partial(keep, folder, kept, {}))) == 0
     assert int((kept / "number").read_text()) + 1 >= fewest
     copies = sorted((path for path in kept.iterdir() if path.is_dir()), key=lambda path: int(path.name))
     middle = copies[len(copies) // 2]
@@ -257,7 +260,7 @@ def test_an_archive_of_a_run_that_was_not_finished_is_made_again(begun: Path, tm
     folder.mkdir()
 
     def make() -> None:
-        _before_writes(partial(keep, folder, kept))
+        _before_writes(partial(keep, folder, kept, {}))
         make_from_run(run, folder, "ward")
 
     assert in_fork(make) == 0
