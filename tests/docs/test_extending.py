@@ -97,7 +97,7 @@ def test_the_data_set_keeps_the_contract(added: Path, tmp_path: Path, capsys: py
 def test_the_recipe_keeps_the_contract(added: Path) -> None:
     kind = discover(surgvl.pretrain, Recipe)["clip_order"]
     losses = recipe_contract.losses(kind, "", 60)
-    assert losses == recipe_contract.losses(kind, "", 60)
+    assert losses[:10] == recipe_contract.losses(kind, "", 10)
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
     recipe = recipe_contract.build(kind, "")
     recipe({"video": recipe_contract.clips()})["loss"].backward()

@@ -4,7 +4,6 @@ import importlib
 import re
 import runpy
 import shlex
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from surgvl.cli import main as cli
 from surgvl.cli.table import COMMANDS
 from tests.helpers import rooms_picture
 from tests.helpers.markdown_blocks import ROOT, blocks, check_command, command_lines
+from tests.helpers.real_clips import cut
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
@@ -41,7 +41,7 @@ def test_runnable_blocks_run(
     for said, real in {**FOLDERS, **{each: each for each in SAME}}.items():
         (tmp_path / said).symlink_to(tiny_run / real)
     recording = max((tiny_run / "phantom" / "cholec80" / "videos").glob("*.mp4"))
-    shutil.copyfile(recording, tmp_path / "video.mp4")
+    cut(recording, tmp_path / "video.mp4", 8.0)
     monkeypatch.chdir(tmp_path)
     variables: dict[str, Any] = {}
     for block in blocks(TEXTS[name]):

@@ -69,7 +69,8 @@ def test_each_path_is_the_one_that_its_commands_take(tiny_run: Path, tmp_path: P
     commands = {
         "From a video to an answer": [["ask", str(video), question, "--model", str(tiny_run / "tune")]],
         "From a sentence to a score": [
-            ["embed", "--model", str(tiny_run / "align"), *data, "--split", "test", "--out", vectors],
+            ["embed", "--model", str(tiny_run / "align"), *data, "--split", "test", "--out", vectors]
+            + ["--prompt_sets", "phantom_phase"],
             ["eval", "--vectors", vectors, *data, "--tasks", "phase", "--out", str(tmp_path / "eval")],
         ],
         "From a manifest to an optimizer step": [

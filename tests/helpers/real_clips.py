@@ -1,4 +1,4 @@
-"""Shorter cuts of real recordings."""
+"""Shorter cuts of recordings."""
 
 from pathlib import Path
 
