@@ -123,9 +123,9 @@ def taught_head(chat: Chat) -> AnswerHead:
     chat.language.apply(chat.language._init_weights)
     objective = HeadTune(chat, AnswerHead.of(chat, list(ORGANS.values())))
     batch = {"video": colour_clips(), "question": [QUESTION] * 2, "answer": list(ORGANS.values())}
-    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=3e-3)
+    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=6e-3)
     losses = []
-    for _ in range(40):
+    for _ in range(15):
         optimizer.zero_grad()
         out = objective(batch)
         out["loss"].backward()
