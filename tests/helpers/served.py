@@ -39,7 +39,7 @@ class Served:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "surgvl", "serve", *words],
             preexec_fn=partial(_serve, words, env or {}, asking is not None) if fork else None,
-            stdin=asking,
+            stdin=None if asking is None else asking.fileno(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
