@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -58,6 +57,7 @@ from tests.helpers.page_flows import (
     view,
 )
 from tests.helpers.patience import patience
+from tests.helpers.ports import free_port
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
@@ -93,9 +93,7 @@ class Server(NamedTuple):
 @pytest.fixture(scope="module")
 def server(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The page, served by the command in a process of its own, which then ends as it should."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     opening, painted = PROCESSES.Event(), PROCESSES.Event()
     load = ModelLoader._load_video_text
 

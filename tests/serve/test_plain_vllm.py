@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +34,7 @@ from tests.helpers.fake_engine import served  # noqa: E402
 from tests.helpers.killed_asking import run_killed_after  # noqa: E402
 from tests.helpers.made_vision_language import save_qwen3_vl  # noqa: E402
 from tests.helpers.patience import patience  # noqa: E402
+from tests.helpers.ports import free_port
 from tests.helpers.served import Served  # noqa: E402
 from tests.helpers.vllm_forks import SMALL_CACHE, VllmForks  # noqa: E402
 
@@ -59,9 +59,7 @@ class Plain:
 
     def __init__(self, place: Path, forks: VllmForks) -> None:
         self.place, self.manifest = place, place / "manifest"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = port = free.getsockname()[1]
+        self.port = port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         flags = ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "2048"]
         flags += ["--dtype", "float32", "--enforce-eager", "--block-size", "32", "--skip-mm-profiling"]
