@@ -34,7 +34,7 @@ from tests.helpers.fake_engine import served  # noqa: E402
 from tests.helpers.killed_asking import run_killed_after  # noqa: E402
 from tests.helpers.made_vision_language import save_qwen3_vl  # noqa: E402
 from tests.helpers.patience import patience  # noqa: E402
-from tests.helpers.ports import free_port
+from tests.helpers.ports import free_port  # noqa: E402
 from tests.helpers.served import Served  # noqa: E402
 from tests.helpers.vllm_forks import SMALL_CACHE, VllmForks  # noqa: E402
 
