@@ -980,7 +980,8 @@ SERIOUS = """(parts) => {
   const isSerious = ({ impact }) => ["serious", "critical"].includes(impact);
   const mild = axe._audit.rules.filter((rule) => !isSerious(rule)).map(({ id }) => [id, { enabled: false }]);
   return axe.run(parts, { rules: Object.fromEntries(mild), resultTypes: ["violations"], preload: false })
-    .then(({ violations }) => violations.filter(isSerious).map(({ id, nodes }) => [id, nodes[0].target]));
+    .then(({ violations }) => violations.filter(isSerious))
+    .then((found) => found.map(({ id, nodes: [node] }) => [id, node.target, node.failureSummary]));
 }"""
 HAS_AXE = find_spec("axe_playwright_python") is not None
 
