@@ -194,7 +194,7 @@ def write_texts(path: Path, texts: NDArray[np.float32]) -> None:
 def clear(folder: Path, head: IndexHeader) -> None:
     """Remove the files of other versions and of killed writes."""
     backends = {f".{kind.SUFFIX}": kind for kind in BACKENDS.values()}
-    for path in list(folder.iterdir()):
+    for path in sorted(folder.iterdir()):
         if not _OURS.fullmatch(path.name) or path.name in head.files:
             continue
         if path.suffix in backends:

@@ -49,6 +49,11 @@ gc.set_threshold(50_000, 10, 10)
 os.register_at_fork(after_in_child=gc.freeze)
 # Jobs that a shell runs in the background ignore it, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Tests make and delete files by the thousand, with which a disk's journal takes longer: they lie in memory where it has
+# room for them.
+IN_MEMORY = Path("/dev/shm")
+if os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > 4 * 2**30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 # torch's compiler takes kernels out of this folder without asking what they were compiled for.
 os.environ.setdefault(
     "TORCHINDUCTOR_CACHE_DIR",

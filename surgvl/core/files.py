@@ -259,7 +259,7 @@ def clear_temporary(folder: Path) -> None:
 
     Only those of this machine's processes that no longer run: others may be writing to the same folder.
     """
-    for path in list(folder.rglob(".*.tmp*")):
+    for path in sorted(folder.rglob(".*.tmp*")):
         made = _NAME.search(path.name)
         if made and made["host"] == _host() and not _runs(int(made["process"])):
             path.unlink(missing_ok=True)
