@@ -621,16 +621,30 @@ def test_a_new_range_leaves_the_label_that_was_marked_before(page: "Page") -> No
     page.wait_for_selector(f"#notes .note:has-text(\"Undone: phase '{name}'\")")
 
 
-def test_clips_that_are_late_never_hide_one_that_was_saved_meanwhile(page: "Page") -> None:
+def held_first(page: "Page", address: str) -> list[Any]:
+    """The first request for something and what the server answers, once there is one; `come` lets the page have it."""
     late: list[Any] = []
 
-    def hold(route: Any) -> None:
+    def hold(route: "Route") -> None:
         if route.request.method == "GET" and not late:
             late.append((route, route.fetch()))
         else:
             route.continue_()
 
-    page.route("**/api/clips", hold)
+    page.route(address, hold)
+    return late
+
+
+def come(page: "Page", late: list[Any]) -> None:
+    """Let the page have an answer that was held, and the time to show it."""
+    route, answer = late[0]
+    route.fulfill(response=answer)
+    page.wait_for_timeout(200)
+    page.unroute_all()
+
+
+def test_clips_that_are_late_never_hide_one_that_was_saved_meanwhile(page: "Page") -> None:
+    late = held_first(page, "**/api/clips")
     clip = "JSON.stringify({recording: 'video04', start_s: 1, end_s: 2})"
     page.evaluate("fetch('api/clips', {method: 'POST', headers: {'Content-Type': 'application/json'},"
                   f" body: {clip}}})")  # fmt: skip
@@ -638,9 +652,7 @@ def test_clips_that_are_late_never_hide_one_that_was_saved_meanwhile(page: "Page
     page.evaluate("window.surgvl.set({ range: { start_s: 3, end_s: 4 } })")
     page.keyboard.press("s")
     follows(page, page.locator("#clips .clip").count, 2)
-    route, answer = late[0]
-    route.fulfill(response=answer)
-    page.wait_for_timeout(200)
+    come(page, late)
     assert page.locator("#clips .clip").count() == 2
     for left in (1, 0):
         page.locator("#clips [aria-label^=Remove]").first.click()
@@ -808,16 +820,8 @@ def test_a_folder_is_added_by_its_path_and_the_job_is_cancelled_and_resumed(
     film(tmp_path / "films" / "by path.mp4", seconds=4)
     page.click("#add")
     page.fill("dialog .path input", str(tmp_path / "films"))
+    late = held_first(page, "**/api/jobs")
     # Another process writes, so the job waits until it is let go.
-    late: list[Any] = []
-
-    def hold(route: Any) -> None:
-        if route.request.method == "GET" and not late:
-            late.append((route, route.fetch()))
-        else:
-            route.continue_()
-
-    page.route("**/api/jobs", hold)
     with locked(run / "archive"):
         page.press("dialog .path input", "Enter")
         follows(page, lambda: len(late), 1)
@@ -825,10 +829,7 @@ def test_a_folder_is_added_by_its_path_and_the_job_is_cancelled_and_resumed(
         job = page.locator("dialog .job:has-text('Add films')")
         job.locator("text=Cancel").click()
         page.wait_for_selector("dialog .job.cancelled:has-text('Add films')")
-    route, answer = late[0]
-    route.fulfill(response=answer)
-    page.wait_for_timeout(200)
-    page.unroute("**/api/jobs", hold)
+    come(page, late)
     job.locator("text=Resume").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog .job.done:has-text('Add films')")
