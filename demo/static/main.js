@@ -185,7 +185,7 @@ function followEvents(check) {
     {
       jobs: hearJobs,
       models: (found) => {
-        heard = found;
+        heard = { ...heard, ...found };
         set({ archive: { ...state.archive, ...found } });
       },
       recordings: refresh,

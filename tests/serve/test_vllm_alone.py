@@ -169,7 +169,7 @@ def test_phantom_questions_get_the_tokens_of_our_own_model(served: Served) -> No
         assert said["tokens"] == tokens
         assert said["logprobs"] == pytest.approx(logprobs, abs=1e-3)
         answers.add(tuple(tokens))
-    assert len(answers) > 1
+    assert len(answers) > 2
 
 
 @pytest.mark.slow

@@ -54,14 +54,14 @@ def test_one_frame_pose_follows_one_law() -> None:
     """Kolmogorov-Smirnov against the arcsine law, one time per action, for every verb and degree of freedom."""
     rng = np.random.default_rng(0)
     swings: dict[str, list[npt.NDArray[np.float64]]] = {verb: [] for verb in VERBS}
-    for seed in range(5):
+    for seed in range(8):
         for index in range(36):
             for action in script(seed, index).actions:
                 time = rng.uniform(action.start_s, action.end_s)
                 swings[action.verb].append(deviation(action, [time])[0])
     for verb, rows in swings.items():
         values = np.array(rows)
-        assert len(values) > 60, verb
+        assert len(values) > 100, verb
         for column in values.T:
             assert stats.kstest(column, lambda x: 0.5 + np.arcsin(x) / math.pi).pvalue > 1e-3, verb
         # Independent of one another too: the law of a frame is the product.
